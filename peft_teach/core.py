@@ -25,12 +25,16 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from . import models, state
+from . import frozen, models, state
 from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable, NotSupported
 from .state import Note
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
+# What an adapter lets its base answer for; the second line is what torch's `nn.TransformerEncoder`
+# asks of its layers, and of the modules in them.
+ANSWERED = ("weight", "bias", "attention_type",
+            "self_attn", "batch_first", "num_heads", "in_proj_weight", "in_proj_bias", "out_proj",
+            "_qkv_same_embed_dim", "eps")
 
 
 class Adapter(nn.Module):
@@ -42,10 +46,26 @@ class Adapter(nn.Module):
     subclass asks whether it is enabled: while it is not, a call goes straight to the base.
     """
 
+    where = ""    # the name of the module that it wraps, once `attach` has put it there
+
     def __init__(self, base: nn.Module):
         super().__init__()
         self.base = base
-        self.enabled = True
+        self._on = True
+        self._blocks: list[_Block] = []    # those of `disabled` that it is in
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it acts: it was not set to False, and no block of `disabled` is open."""
+        return self._on and not any(block.open for block in self._blocks)
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        self._on = on
+
+    def __getstate__(self) -> dict:
+        """Leave the blocks of `disabled` out: a copy is in none, nor is what a file brings back."""
+        return {**self.__dict__, "_blocks": []}
 
     def __call__(self, *args, **kwargs):
         if not self.enabled:
@@ -56,14 +76,18 @@ class Adapter(nn.Module):
         """Fall back on the base for a name such as `weight` that a subclass does not define.
 
         A model may look at one from outside: T5 asks for `wo.weight.dtype`, and ModernBERT asks
-        a block for its `attention_type`.
+        a block for its `attention_type`. To compute with the weight would pass the adapter by:
+        while it is enabled, it answers with a `frozen.Asked`.
         """
         try:
             return super().__getattr__(name)
         except AttributeError:
             if name not in ANSWERED:
                 raise
-        return getattr(self.base, name)
+        found, kind = getattr(self.base, name), type(self).__name__
+        if not self.enabled:
+            return found
+        return frozen.asked(found, f"{self.where} ({kind})" if self.where else f"a {kind}")
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register an own parameter, even one that shares its name with one of the base."""
@@ -75,9 +99,13 @@ class Adapter(nn.Module):
         """Return the parameters that are not the base's, by name."""
         return {n: p for n, p in self.named_parameters() if not n.startswith("base.")}
 
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Return what a file fills: the own parameters, of a trained copy its buffers, too."""
+        return {**self.own_parameters()}
+
     def stored(self) -> Mapping[str, Tensor]:
-        """Return what a file keeps of this adapter: its own parameters, unless it says less."""
-        return self.own_parameters()
+        """Return what a file keeps of this adapter: its own tensors, unless it says less."""
+        return self.own_tensors()
 
     def merged(self) -> nn.Module:
         """Return a new plain module with the same output; change nothing."""
@@ -90,7 +118,7 @@ class TrainedCopy(Adapter):
     """A copy of a frozen module, trained in its place: what `also_train` puts on.
 
     Its weights are float32 and rounded to the base's dtype where they are used, so that small
-    steps add up. A module in 4 bits, without parameters or a `forward` raises `NotSupported`.
+    steps add up. Its buffers, such as the means that a BatchNorm counts, are its own. A module in 4 bits, without parameters or a `forward` raises `NotSupported`.
     """
 
     def __init__(self, base: nn.Module):
@@ -113,10 +141,16 @@ class TrainedCopy(Adapter):
         return {name: p.to(self.base.get_parameter(name).dtype)
                 for name, p in self.trained.named_parameters()}
 
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Return the trained weights, and beside them the buffers that a state dict keeps."""
+        return {**self.own_parameters()} | {
+            f"{name}.{own}": b for name, module in self.trained.named_modules(prefix="trained")
+            for own, b in frozen.buffers(module).items()}
+
     def merged(self) -> nn.Module:
         """Return the trained copy, in the dtype of the base."""
         module = copy.deepcopy(self.base)
-        module.load_state_dict(self.weights(), strict=False)
+        module.load_state_dict(self.weights() | dict(self.trained.named_buffers()), strict=False)
         return module
 
 
@@ -150,7 +184,7 @@ def adopt(model: nn.Module) -> Note | None:
     found = note_of(model)
     if found is not state.of(model).note:
         state.change(model, note=found)
-        _guard(model)
+        guard(model)
     return found
 
 
@@ -340,13 +374,14 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], begun: Note) -> nn.Mod
     for wrapper in wrappers.values():
         wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen above
     for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
+        wrappers[name].where = name
         model = models.replace(model, name, wrappers[name])
         if name and hasattr(wrappers[name], "get_input_embeddings"):    # around the backbone
             models.move_ties(model, name, f"{name}.base")
     if "" in wrappers:
         state.change(wrappers[""].base, inside=True)
     state.change(model, note=begun)
-    _guard(model)
+    guard(model)
     return model
 
 
@@ -371,7 +406,7 @@ def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
                             hint="class Mine(pt.Adapter): ... super().__init__(base)")
         known |= {id(p) for p in base.parameters()}    # a converted layer's are new
         buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
-                   and n not in wrapper.own_parameters()]
+                   and n not in wrapper.own_tensors()]
         if buffers:
             raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
                             "and a file keeps parameters only.",
@@ -393,12 +428,13 @@ def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
     return wrappers, tuple(converted)
 
 
-_NOTES = (state.KEY, "save_pretrained", "resize_token_embeddings", "_tied_weights_keys")
+_NOTES = (state.KEY, "save_pretrained", "resize_token_embeddings", "_tied_weights_keys", "train",
+          "training")
 
 
 @contextmanager
 def all_or_nothing(model: nn.Module) -> Iterator[None]:
-    """If this block raises, the model's modules, `requires_grad` and notes are as they were."""
+    """If this block raises, the model's modules, modes, `requires_grad` and notes are as before."""
     modules = list(model.named_modules(remove_duplicate=False))
     notes = [{key: m.__dict__[key] for key in _NOTES if key in m.__dict__} for _, m in modules]
     flags = [(p, p.requires_grad) for p in model.parameters()]
@@ -415,8 +451,12 @@ def all_or_nothing(model: nn.Module) -> Iterator[None]:
         raise
 
 
-def _guard(model: nn.Module) -> None:
-    """Let what transformers saves or resizes of an adapted model go through this library."""
+def guard(model: nn.Module) -> None:
+    """Hold an adapted model's frozen modules still; let what transformers saves go through here.
+
+    So does what it resizes.
+    """
+    (frozen.let_go if state.of(model).note is None else frozen.hold_still)(model)
     models.guard_save(model)
     if adapters(model) and hasattr(type(model), "resize_token_embeddings"):
         model.__dict__["resize_token_embeddings"] = functools.partial(_resize, model)
@@ -500,7 +540,8 @@ def drawn(model: nn.Module) -> dict[str, list]:
     """
     return {_join(name, own): [list(buffer.shape), _sample(buffer)]
             for name, adapter in adapters(model).items()
-            for own, buffer in adapter.named_buffers() if not own.startswith("base.")}
+            for own, buffer in adapter.named_buffers()
+            if not own.startswith("base.") and own not in adapter.own_tensors()}
 
 
 def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -513,8 +554,10 @@ def _join(name: str, own: str) -> str:
     return f"{name}.{own}" if name else own
 
 
-# The blocks of `disabled` that are open, the outermost first: what each adapter was before.
-_silent: list[dict[Adapter, bool]] = []
+class _Block:
+    """One block of `disabled`: while it is open, the adapters that know it are silent."""
+
+    open = True
 
 
 @contextmanager
@@ -522,29 +565,26 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
     """Within this block every adapter is silent: the backbone computes as before, bit for bit.
 
     (But for a GPT-2 in float16, whose `Conv1D`s became linear layers: these round otherwise.)
-    An adapter that `swap` brings in meanwhile is silent, too, until the block ends; one that is put
-    on by `inject` or `load`, after the old ones were removed, is not.
+    It is so in every thread. Blocks may overlap: the adapters act again when the last has ended. An
+    adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
+    `inject` or `load`, after the old ones were removed, is not, nor is a copy of the model.
     """
-    before = {adapter: adapter.enabled for adapter in _need_adapters(model, "disable").values()}
-    _silent.append(before)
+    block, found = _Block(), [*_need_adapters(model, "disable").values()]
     try:
-        for adapter in before:
-            adapter.enabled = False
+        for adapter in found:
+            adapter._blocks.append(block)
         yield model
     finally:
-        _silent[:] = [block for block in _silent if block is not before]
-        for adapter, enabled in before.items():
-            adapter.enabled = enabled
+        block.open = False    # for an adapter that was swapped in, too
+        for adapter in found:
+            adapter._blocks.remove(block)
 
 
 def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
     """Silence adapters where the ones they replace are silent, until the same blocks end."""
-    old = set(old)
-    for block in _silent:
-        if old & block.keys():
-            for adapter in new:
-                block[adapter] = adapter.enabled
-                adapter.enabled = False
+    blocks = {block for adapter in old for block in adapter._blocks if block.open}
+    for adapter in new:
+        adapter._blocks.extend(blocks)
 
 
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -560,18 +600,20 @@ def head_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def method_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return what a file fills of a method, and of full fine-tuning the buffers beside it, too."""
-    own = method_parameters(model)
-    return {**own} if adapters(model) else _with_buffers(model, own)
+    """Return what a file fills of a method, buffers of what trains included."""
+    found = adapters(model)
+    if not found:
+        return _with_buffers(model, method_parameters(model))
+    return {_join(name, own): t for name, adapter in found.items()
+            for own, t in adapter.own_tensors().items()}
 
 
 def _with_buffers(model: nn.Module, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     """Add the buffers of modules that train: a BatchNorm counts means and variances there."""
-    kept: dict[str, Tensor] = {**parameters}
-    for owner in {name.rpartition(".")[0]: None for name in parameters}:
-        own = model.get_submodule(owner).state_dict(keep_vars=True)
-        kept |= {_join(owner, name): tensor for name, tensor in own.items() if "." not in name}
-    return kept
+    return {**parameters} | {
+        plain_name(model, _join(name, own)): b
+        for name, module in frozen.owners(model, parameters.values()).items()
+        for own, b in frozen.buffers(module).items()}
 
 
 def refuse_lost(model: nn.Module) -> None:
@@ -635,7 +677,7 @@ def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     state.change(model, inside=False)
     models.restore_ties(model)
     _set_requires_grad(model, note.requires_grad)
-    _guard(model)
+    guard(model)
     return model
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 from torch import nn
 
 from .. import models, state
-from ..core import begin, describe
+from ..core import begin, describe, guard
 from ..errors import BadConfig, NotSupported
 from ..valid import Settings, one_of
 
@@ -62,4 +62,5 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         p.requires_grad_(name in weights or name in head)
     state.change(model, before=None, note=replace(begun, wraps=False, weights=weights,
                                                   method="full", config=config))
+    guard(model)
     return model
