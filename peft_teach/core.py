@@ -30,11 +30,7 @@ from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable, NotSuppo
 from .state import Note
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
-# What an adapter lets its base answer for; the second line is what torch's `nn.TransformerEncoder`
-# asks of its layers, and of the modules in them.
-ANSWERED = ("weight", "bias", "attention_type",
-            "self_attn", "batch_first", "num_heads", "in_proj_weight", "in_proj_bias", "out_proj",
-            "_qkv_same_embed_dim", "eps")
+ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
 
 
 class Adapter(nn.Module):
@@ -46,7 +42,7 @@ class Adapter(nn.Module):
     subclass asks whether it is enabled: while it is not, a call goes straight to the base.
     """
 
-    where = ""    # the name of the module that it wraps, once `attach` has put it there
+    read_as = ""    # its name inside of torch's own modules that read weights, for `frozen.Asked`
 
     def __init__(self, base: nn.Module):
         super().__init__()
@@ -76,18 +72,16 @@ class Adapter(nn.Module):
         """Fall back on the base for a name such as `weight` that a subclass does not define.
 
         A model may look at one from outside: T5 asks for `wo.weight.dtype`, and ModernBERT asks
-        a block for its `attention_type`. To compute with the weight would pass the adapter by:
-        while it is enabled, it answers with a `frozen.Asked`.
+        a block for its `attention_type`. Those of torch's modules that compute with what they
+        read, and would pass the adapter by, are told all, but get a `frozen.Asked` for a weight.
         """
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name not in ANSWERED:
+            if name not in ANSWERED and not self.read_as:
                 raise
-        found, kind = getattr(self.base, name), type(self).__name__
-        if not self.enabled:
-            return found
-        return frozen.asked(found, f"{self.where} ({kind})" if self.where else f"a {kind}")
+        found = getattr(self.base, name)
+        return frozen.asked(found, self.read_as) if self.read_as and self.enabled else found
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register an own parameter, even one that shares its name with one of the base."""
@@ -357,9 +351,11 @@ def _check_copied(model: nn.Module, names: tuple[str, ...], also: tuple[str, ...
         if twice or name in names:
             raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
                             expected="each module once: trained itself, or through an adapter")
-        inside = {id(p) for p in model.get_submodule(name).parameters()}
+        copied = model.get_submodule(name)
+        inside = {id(p) for p in copied.parameters()}
+        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
         shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
-                       if id(p) in inside and not n.startswith(f"{name}.")), None)
+                       if id(p) in inside and not n.startswith(here)), None)
         if shared:
             raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
                                "come apart from it.",
@@ -374,7 +370,6 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], begun: Note) -> nn.Mod
     for wrapper in wrappers.values():
         wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen above
     for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
-        wrappers[name].where = name
         model = models.replace(model, name, wrappers[name])
         if name and hasattr(wrappers[name], "get_input_embeddings"):    # around the backbone
             models.move_ties(model, name, f"{name}.base")
@@ -428,8 +423,8 @@ def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
     return wrappers, tuple(converted)
 
 
-_NOTES = (state.KEY, "save_pretrained", "resize_token_embeddings", "_tied_weights_keys", "train",
-          "training")
+_NOTES = (state.KEY, "save_pretrained", "resize_token_embeddings", "_tied_weights_keys",
+          "train", "training", "forward", "use_nested_tensor")
 
 
 @contextmanager
@@ -442,7 +437,9 @@ def all_or_nothing(model: nn.Module) -> Iterator[None]:
         yield
     except BaseException:
         for (name, module), noted in zip(modules, notes):    # parents first
-            models.replace(model, name, module)
+            parent, _, child = name.rpartition(".")
+            if name:
+                setattr(model.get_submodule(parent), child, module)
             for key in _NOTES:
                 module.__dict__.pop(key, None)
             module.__dict__.update(noted)
@@ -456,7 +453,13 @@ def guard(model: nn.Module) -> None:
 
     So does what it resizes.
     """
-    (frozen.let_go if state.of(model).note is None else frozen.hold_still)(model)
+    frozen.let_go(model)
+    if state.of(model).note is not None:
+        frozen.hold_still(model)
+    inside = {id(m) for reader in model.modules() if isinstance(reader, frozen.READERS)
+              for m in reader.modules()}
+    for name, adapter in adapters(model).items():
+        adapter.read_as = name if id(adapter) in inside else ""
     models.guard_save(model)
     if adapters(model) and hasattr(type(model), "resize_token_embeddings"):
         model.__dict__["resize_token_embeddings"] = functools.partial(_resize, model)

@@ -291,12 +291,12 @@ def _to_theirs(adapter: core.Adapter) -> dict[str, Tensor]:
         flat = torch.stack([K, V]).permute(2, 1, 0, 3).flatten(1)     # (length, layers · 2 · d_kv)
         return {"prompt_embeddings": flat}
     if isinstance(adapter, core.TrainedCopy):
-        return {own.removeprefix("trained."): p for own, p in adapter.own_parameters().items()}
+        return {own.removeprefix("trained."): t for own, t in adapter.own_tensors().items()}
     return {LORA_NAMES[own]: p for own, p in adapter.own_parameters().items()}
 
 
 def _to_ours(adapter: core.Adapter, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `_to_theirs`: return the tensors by the names of the adapter's own parameters."""
+    """Undo `_to_theirs`: return the tensors by the names of the adapter's own."""
     if isinstance(adapter, ia3.IA3Linear):
         l = theirs["ia3_l"].flatten().unflatten(0, (adapter.parts, -1))    # (parts, n / parts)
         if (l[:, :adapter.first] != 1).any():
@@ -581,7 +581,7 @@ def _copy_into(model: nn.Module, tensors: dict[str, Tensor], kept: tuple[str, ..
     for name, adapter in core.adapters(model).items():
         ours = _to_ours(adapter, {own: tensors[_peft_name(name, own)]
                                   for own in _to_theirs(adapter)})
-        pairs += [(p, ours[own]) for own, p in adapter.own_parameters().items()]
+        pairs += [(t, ours[own]) for own, t in adapter.own_tensors().items()]
     with torch.no_grad():
         for p, value in pairs:
             p.copy_(value)

@@ -2,68 +2,49 @@
 
 A module can be used without being called: torch's `nn.TransformerEncoderLayer` and
 `nn.MultiheadAttention` read a layer's weight, and compute with it themselves. The adapter around
-that layer would be passed by. So it answers with an `Asked`: a weight that says its dtype, shape
-and numbers, and that nobody computes with. Of such a weight torch's fast paths keep off.
+that layer would be passed by. So there it answers with an `Asked`: a weight that says its dtype,
+shape and numbers, and that nobody computes with. Torch's fast paths keep off such a weight.
 
 And a module can learn without a gradient: BatchNorm counts means and variances while it is in
 training mode. A frozen one stays in evaluation mode, so that the base is what it was.
 """
 
 import functools
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .errors import NotSupported
 
-# Questions that are asked with a second tensor: of the weight they use no number, or tell them.
-QUESTIONS = (Tensor.to, Tensor.type_as, torch.equal, torch.allclose)
+# Modules of torch's that read weights of the modules in them.
+READERS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
 class Asked(Tensor):
     """The weight of a module that an adapter stands for: to be asked, not to be computed with.
 
-    What is made of it alone, such as its transpose, is one, too. With any other tensor it raises
-    `NotSupported`, in which `of` names the adapter.
+    With another tensor it raises `NotSupported`, in which `of` is the name of the module.
     """
 
-    of: str = "an adapter"
+    of = ""
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
-        given = [*_tensors((args, kwargs or {}))]
-        ours = [x for x in given if isinstance(x, cls)]
-        if len(ours) < len(given) and func not in QUESTIONS:
-            raise NotSupported(f"{getattr(func, '__name__', func)} computes with the weight that "
-                               f"{ours[0].of} wraps, and so passes the adapter by.",
-                               expected="a module that the model calls",
-                               hint="wrap the module around it; or, for the base itself, "
-                                    "pt.disabled(model)")
-        if given and not isinstance(given[0], cls):    # x.to(weight) is an x
-            with torch._C.DisableTorchFunctionSubclass():
-                return func(*args, **kwargs or {})
-        result = super().__torch_function__(func, types, args, kwargs or {})
-        if isinstance(result, cls):
-            result.of = ours[0].of
-        return result
-
-
-def _tensors(x) -> Iterator[Tensor]:
-    if isinstance(x, Tensor):
-        yield x
-    elif isinstance(x, tuple | list | dict):
-        for part in x.values() if isinstance(x, dict) else x:
-            yield from _tensors(part)
+        given = [x for x in (*args, *(kwargs or {}).values()) if isinstance(x, Tensor)]
+        if any(not isinstance(x, cls) for x in given):
+            name = next((x.of for x in given if isinstance(x, cls)), "")
+            raise NotSupported(f"{func.__name__} computes with the weight of {name}, and would pass "
+                               "its adapter by.", expected="a module that the model calls",
+                               hint="adapt the module around it, or pt.disabled(model)")
+        return super().__torch_function__(func, types, args, kwargs or {})
 
 
 def asked(value: Any, of: str) -> Any:
-    """Return an `Asked` for a tensor of torch's own kinds; anything else as it is."""
-    if type(value) not in (Tensor, nn.Parameter):
-        return value
-    value = value.as_subclass(Asked)
-    value.of = of
+    """Return an `Asked` for a tensor; anything else as it is."""
+    if isinstance(value, Tensor):
+        value = value.as_subclass(Asked)
+        value.of = of
     return value
 
 
@@ -97,9 +78,9 @@ def hold_still(model: nn.Module) -> None:
     """Let frozen modules with means, variances or the like stay in evaluation mode.
 
     A frozen module is one in which nothing trains: no parameter, nor that to which its buffers
-    belong. `model.train()` goes on to its children, so that the dropout in one still acts.
+    belong. `model.train()` goes on to its children, so that the dropout in one still acts. And
+    torch's encoder makes no nested tensors, which only its fast path reads, while an adapter acts.
     """
-    let_go(model)
     train = [p for p in model.parameters() if p.requires_grad]
     moving = {id(module) for module in owners(model, train).values()}
     for module in model.modules():
@@ -107,18 +88,32 @@ def hold_still(model: nn.Module) -> None:
                 and any(b.is_floating_point() for b in buffers(module).values())):
             module.__dict__["train"] = functools.partial(_train_children, module)
             module.training = False
+        if isinstance(module, nn.TransformerEncoder):
+            module.__dict__["forward"] = functools.partial(
+                _call_encoder, module, module.use_nested_tensor)
 
 
 def let_go(model: nn.Module) -> None:
     """Undo `hold_still`."""
     for module in model.modules():
-        held = module.__dict__.get("train")
-        if isinstance(held, functools.partial) and held.func is _train_children:
+        if _is_ours(module, "train", _train_children):
             del module.__dict__["train"]
             module.training = model.training
+        if _is_ours(module, "forward", _call_encoder):
+            module.use_nested_tensor = module.__dict__.pop("forward").args[1]
+
+
+def _is_ours(module: nn.Module, name: str, function: Callable) -> bool:
+    return getattr(module.__dict__.get(name), "func", None) is function
 
 
 def _train_children(module: nn.Module, mode: bool = True) -> nn.Module:
     for child in module.children():
         child.train(mode)
     return module
+
+
+def _call_encoder(encoder: nn.TransformerEncoder, nests: bool, *args, **kwargs) -> Tensor:
+    acts = any(getattr(module, "enabled", False) for module in encoder.modules())
+    encoder.use_nested_tensor = nests and not acts
+    return type(encoder).forward(encoder, *args, **kwargs)

@@ -128,12 +128,16 @@ def layer_of(model: nn.Module, name: str) -> Any:
 def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
     """Put `module` where `name` stands in `model`; return the model to keep.
 
-    The empty name is the model itself: then that is `module`.
+    A module that the model has under several names is replaced under each. The empty name is the
+    model itself: then that is `module`.
     """
     if not name:
         return module
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+    old = model.get_submodule(name)
+    for parent in [*model.modules()]:
+        for child, here in parent._modules.items():
+            if here is old:
+                setattr(parent, child, module)
     return model
 
 

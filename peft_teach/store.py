@@ -83,7 +83,7 @@ def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = 
                     state_dict: dict | None = None, push_to_hub: bool = False, **others) -> None:
     """Stand for `save_pretrained` on an adapted model: `save`, and a file for `Trainer` to resume.
 
-    That is `model.safetensors`: the own parameters of all adapters and whatever else trains, by
+    That is `model.safetensors`: what a save keeps of the adapters, and whatever else trains, by
     the names that they have now. The frozen weights are not in it, which Trainer remarks when it
     resumes. There is no config.json, from which transformers would draw a base at random. `others`
     are options of its own format. Raises `NotSupported` for tensors from elsewhere, as they come
@@ -94,10 +94,9 @@ def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = 
                            hint="save_pretrained(folder), or pt.save(model, folder)")
     if not is_main_process:
         return
-    own = {id(p) for adapter in core.adapters(model).values()
-           for p in adapter.own_parameters().values()}
-    kept = core.copies({n: p for n, p in model.named_parameters()
-                        if p.requires_grad or id(p) in own} | core.head_state(model))
+    own = {id(t) for t in (core.method_state(model) | core.head_state(model)).values()}
+    kept = core.copies({n: t for n, t in (*model.named_parameters(), *model.named_buffers())
+                        if t.requires_grad or id(t) in own})
     save(model, path)
     folder.write(path, {CHECKPOINT: folder.pack(kept, {"format": "pt"})})
 
