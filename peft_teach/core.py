@@ -112,7 +112,8 @@ class TrainedCopy(Adapter):
     """A copy of a frozen module, trained in its place: what `also_train` puts on.
 
     Its weights are float32 and rounded to the base's dtype where they are used, so that small
-    steps add up. Its buffers, such as the means that a BatchNorm counts, are its own. A module in 4 bits, without parameters or a `forward` raises `NotSupported`.
+    steps add up. Its buffers are its own, such as the means that a BatchNorm counts. A module in 4
+    bits, without parameters or a `forward` raises `NotSupported`.
     """
 
     def __init__(self, base: nn.Module):

@@ -34,8 +34,8 @@ class Asked(Tensor):
         given = [x for x in (*args, *(kwargs or {}).values()) if isinstance(x, Tensor)]
         if any(not isinstance(x, cls) for x in given):
             name = next((x.of for x in given if isinstance(x, cls)), "")
-            raise NotSupported(f"{func.__name__} computes with the weight of {name}, and would pass "
-                               "its adapter by.", expected="a module that the model calls",
+            raise NotSupported(f"{func.__name__} computes with the weight of {name}, and would "
+                               "pass its adapter by.", expected="a module that the model calls",
                                hint="adapt the module around it, or pt.disabled(model)")
         return super().__torch_function__(func, types, args, kwargs or {})
 
@@ -84,8 +84,9 @@ def hold_still(model: nn.Module) -> None:
     train = [p for p in model.parameters() if p.requires_grad]
     moving = {id(module) for module in owners(model, train).values()}
     for module in model.modules():
-        if (id(module) not in moving and not any(p.requires_grad for p in module.parameters())
-                and any(b.is_floating_point() for b in buffers(module).values())):
+        if (any(b.is_floating_point() for b in buffers(module).values())
+                and id(module) not in moving
+                and not any(p.requires_grad for p in module.parameters())):
             module.__dict__["train"] = functools.partial(_train_children, module)
             module.training = False
         if isinstance(module, nn.TransformerEncoder):

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import core, models
+from . import core, frozen, models
 from .backbone import places_in_text
 from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
 from .methods import METHODS, full, qlora
@@ -34,6 +34,7 @@ from .waiting import bar
 Batch = dict[str, Tensor]
 
 OWN = 1e-3    # the learning rate of adapters that no method here made
+TRIED = 8     # batches, until an adapter without a gradient is refused
 
 
 @dataclass(frozen=True)
@@ -92,9 +93,12 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     batches, the last one perhaps of fewer, and is that of one batch with all their examples.
     Stopping early is safe: the model is back in eval mode when the generator ends or is dropped.
     Raises `BadData` for no batches, for batches without labels or with a class that the model has
-    not, and `BadConfig` if nothing trains. While it runs, `TrainingStopped` when it is interrupted
-    and `TrainingDiverged`, before the update, for a loss or gradient that is not finite: both hold
-    the steps that were done.
+    not, and `BadConfig` if nothing trains or `pt.disabled` is open. In the first step, before the
+    update, it is a `BadConfig`, too, if an adapter gets no gradient and none of the first 8 batches
+    gives it one in eval mode, which leaves no block out by chance; unless it is in a module that
+    these do not call: an expert without tokens, a tower without images. While it runs,
+    `TrainingStopped` when it is interrupted and `TrainingDiverged`, before the update, for a loss
+    or gradient that is not finite: both hold the steps that were done.
     """
     batches = list(batches)
     if not batches:
@@ -106,6 +110,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
         raise BadConfig(f"accumulate is {accumulate!r}.",
                         expected="the number of batches in a step, from 1")
     core.adopt(model)
+    _refuse_silent(model)
     core.refuse_lost(model)
     lr = learning_rate(model) if lr is None else lr
     if not lr > 0:
@@ -121,6 +126,73 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
                         hint="pt.models.load(name, dtype=torch.bfloat16)")
     parts = [batches[i:i + accumulate] for i in range(0, len(batches), accumulate)]
     return _steps(model, parts, groups, lr, warmup, clip, weight_decay)
+
+
+def _training(model: nn.Module) -> dict[str, tuple[core.Adapter, list[nn.Parameter]]]:
+    """Return the adapters that train, by name, each with those of its own parameters that do."""
+    found = {name: (adapter, [p for p in adapter.own_parameters().values() if p.requires_grad])
+             for name, adapter in core.adapters(model).items()}
+    return {name: (adapter, own) for name, (adapter, own) in found.items() if own}
+
+
+def _refuse_silent(model: nn.Module) -> None:
+    silent = [name for name, (adapter, _) in _training(model).items() if not adapter.enabled]
+    if silent:
+        raise BadConfig(f"The adapter at {silent[0] or 'the model'} is silent: it would learn "
+                        "nothing.", expected="training outside of pt.disabled(model)")
+
+
+def _refuse_idle(model: nn.Module, trained: list[nn.Parameter], batches: list[Batch]) -> None:
+    """Raise `BadConfig` for adapters that got no gradient, and get none from `batches` either.
+
+    These are tried in eval mode, where no block is left out by chance. Only if the module that
+    should call an adapter was called itself, it is the adapter's fault.
+    """
+    training = _training(model)
+    if not training and all(p.grad is None for p in trained):
+        raise BadConfig("The loss depends on no parameter that trains.")
+    idle = {name: found for name, found in training.items()
+            if all(p.grad is None for p in found[1])}
+    around, called = _around(model), set()
+    hooks = [around[adapter].register_forward_pre_hook(lambda module, _: called.add(module))
+             for adapter, _ in idle.values()]
+    try:
+        for batch in batches:
+            if not idle:
+                break
+            with models.in_mode(model, training=False):
+                loss = model(**_ready(model, batch)).loss
+            own = [p for _, parameters in idle.values() for p in parameters]
+            reached = set()
+            if loss.requires_grad:
+                gradients = torch.autograd.grad(loss, own, allow_unused=True)
+                reached = {p for p, gradient in zip(own, gradients) if gradient is not None}
+            idle = {n: found for n, found in idle.items() if reached.isdisjoint(found[1])}
+    finally:
+        for hook in hooks:
+            hook.remove()
+    idle = [name or "the model" for name, (adapter, _) in idle.items() if around[adapter] in called]
+    if idle:
+        more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
+        raise BadConfig(f"The adapter at {', '.join(idle[:3])}{more} would learn nothing: the loss "
+                        f"does not depend on it, with any of {len(batches)} batches.",
+                        expected="adapters around modules that the model calls, for its loss",
+                        hint="targets without them")
+
+
+def _around(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    """Map each adapter to the module that calls it: a list of modules, say, calls none."""
+    around = {}
+    for name, module in model.named_modules():
+        if isinstance(module, core.Adapter):
+            caller = model
+            while name:
+                name = name.rpartition(".")[0]
+                caller = model.get_submodule(name)
+                if type(caller).forward is not nn.Module.forward:
+                    break
+            around[module] = caller
+    return around
 
 
 def learning_rate(model: nn.Module) -> float:
@@ -151,9 +223,14 @@ def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Ste
         optimizer, lambda i: rate(i, len(parts), warmup))
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     done: list[Step] = []
+    moving = [b for m in frozen.owners(model, trained).values() for b in frozen.buffers(m).values()]
+    before: list[Tensor] = []
     model.train()
     try:
+        optimizer.zero_grad(set_to_none=True)    # somebody may have left some
         for index, part in enumerate(parts):
+            _refuse_silent(model)
+            before = [b.clone() for b in moving]
             start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
             asked = [_asked(model, batch) for batch in part]
             value = 0.0
@@ -161,12 +238,16 @@ def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Ste
                 loss = model(**_ready(model, batch)).loss
                 if len(part) > 1:    # a mean over this batch: weighed as in the mean over all
                     loss = loss * (count / max(1, sum(asked)))
-                loss.backward()
+                if loss.requires_grad:    # by chance it may depend on nothing that trains
+                    loss.backward()
                 value += loss.item()
+            if index == 0:
+                _refuse_idle(model, trained, [batch for part in parts for batch in part][:TRIED])
             norm = nn.utils.clip_grad_norm_(trained, clip)
             if not math.isfinite(value) or not norm.isfinite():
                 raise TrainingDiverged(done, "gradient" if math.isfinite(value) else "loss")
             optimizer.step()
+            before = []
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
             tokens = sum(map(_tokens, part))
@@ -176,6 +257,8 @@ def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Ste
         raise TrainingStopped(done, len(parts)) from None
     finally:
         optimizer.zero_grad(set_to_none=True)    # an interrupt leaves half a step's gradients
+        for b, was in zip(moving, before):       # and means of a step that was not made
+            b.copy_(was)
         model.eval()
 
 
