@@ -31,6 +31,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -559,8 +560,10 @@ def _without_copies(model: nn.Module, tensors: dict[str, Tensor],
 
     peft adds them, frozen as they are, where one of them is adapted or was resized.
     """
-    tables = [getattr(model, get, lambda: None)()
-              for get in ("get_input_embeddings", "get_output_embeddings")]
+    tables = []
+    for get in ("get_input_embeddings", "get_output_embeddings"):
+        with suppress(AttributeError, NotImplementedError):    # what hears or sees has no words
+            tables.append(getattr(model, get)())
     held = {id(table.weight) for table in tables if table is not None}
     ours = {name: p for name, p in model.named_parameters(remove_duplicate=False)
             if id(p) in held and not name.startswith(tuple(f"{module}." for module in kept))}

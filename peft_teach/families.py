@@ -244,8 +244,9 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     """
     targets, layers = as_targets(targets), as_layers(layers)
     first: dict[int, str] = {}
-    modules = {name: first.setdefault(id(module), name)    # in their order
-               for name, module in model.named_modules(remove_duplicate=False) if name}
+    modules: dict[str, str] = {    # in their order
+        name: first.setdefault(id(module), name)
+        for name, module in model.named_modules(remove_duplicate=False) if name}
     if "linear" in targets and "linear" not in modules:
         every = linear_places(model)
         targets = tuple(p for t in targets for p in (every if t == "linear" else (t,)))
@@ -271,7 +272,7 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
             names.extend(table[target])
         else:
             names.extend(table[target][i] for i in sorted(layers))
-    return tuple(dict.fromkeys(modules.get(name, name) for name in names))
+    return tuple(dict.fromkeys(modules.get(name) or name for name in names))
 
 
 def _called_elsewhere(absent: list[str], table: dict[str, tuple[str, ...]]) -> str | None:

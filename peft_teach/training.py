@@ -94,11 +94,12 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     Stopping early is safe: the model is back in eval mode when the generator ends or is dropped.
     Raises `BadData` for no batches, for batches without labels or with a class that the model has
     not, and `BadConfig` if nothing trains or `pt.disabled` is open. In the first step, before the
-    update, it is a `BadConfig`, too, if an adapter gets no gradient and none of the first 8 batches
-    gives it one in eval mode, which leaves no block out by chance; unless it is in a module that
-    these do not call: an expert without tokens, a tower without images. While it runs,
-    `TrainingStopped` when it is interrupted and `TrainingDiverged`, before the update, for a loss
-    or gradient that is not finite: both hold the steps that were done.
+    update, it is a `BadConfig`, too, if an adapter gets no gradient because the model never calls
+    it, or not for the loss. (The first 8 batches are tried in eval mode, which leaves out no block
+    by chance. What stands in a module that these do not call is let be, such as an expert without
+    tokens, and so is a pooler that no head reads.) While it runs, `TrainingStopped` when it is
+    interrupted and `TrainingDiverged`, before the update, for a loss or gradient that is not
+    finite: both hold the steps that were done.
     """
     batches = list(batches)
     if not batches:
@@ -145,17 +146,20 @@ def _refuse_silent(model: nn.Module) -> None:
 def _refuse_idle(model: nn.Module, trained: list[nn.Parameter], batches: list[Batch]) -> None:
     """Raise `BadConfig` for adapters that got no gradient, and get none from `batches` either.
 
-    These are tried in eval mode, where no block is left out by chance. Only if the module that
-    should call an adapter was called itself, it is the adapter's fault.
+    These are tried in eval mode, where no block is left out by chance. An adapter is refused if it
+    was not called, at least not where gradients are taken, and what should call it was; one whose
+    output is unused, as a pooler's may be, only if no other learns.
     """
     training = _training(model)
     if not training and all(p.grad is None for p in trained):
         raise BadConfig("The loss depends on no parameter that trains.")
     idle = {name: found for name, found in training.items()
             if all(p.grad is None for p in found[1])}
-    around, called = _around(model), set()
-    hooks = [around[adapter].register_forward_pre_hook(lambda module, _: called.add(module))
-             for adapter, _ in idle.values()]
+    around, came, called = _around(model), set(), set()
+    hooks = [hook for adapter, _ in idle.values() for hook in (
+        around[adapter].register_forward_pre_hook(lambda module, _: came.add(module)),
+        adapter.register_forward_pre_hook(
+            lambda module, _: called.add(module) if torch.is_grad_enabled() else None))]
     try:
         for batch in batches:
             if not idle:
@@ -171,11 +175,12 @@ def _refuse_idle(model: nn.Module, trained: list[nn.Parameter], batches: list[Ba
     finally:
         for hook in hooks:
             hook.remove()
-    idle = [name or "the model" for name, (adapter, _) in idle.items() if around[adapter] in called]
-    if idle:
-        more = f" and {len(idle) - 3} more" if len(idle) > 3 else ""
-        raise BadConfig(f"The adapter at {', '.join(idle[:3])}{more} would learn nothing: the loss "
-                        f"does not depend on it, with any of {len(batches)} batches.",
+    wrong = [name or "the model" for name, (adapter, _) in idle.items() if around[adapter] in came
+             and (adapter not in called or len(idle) == len(training))]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise BadConfig(f"The adapter at {', '.join(wrong[:3])}{more} would learn nothing: the "
+                        f"loss does not depend on it, with any of {len(batches)} batches.",
                         expected="adapters around modules that the model calls, for its loss",
                         hint="targets without them")
 
