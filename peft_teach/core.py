@@ -175,9 +175,12 @@ def need_note(model: nn.Module) -> Note:
 
 
 def adopt(model: nn.Module) -> Note | None:
-    """Write the note on a model into which adapters were put by hand; return that of any model."""
+    """Write the note on a model into which adapters were put by hand; return that of any model.
+
+    What was frozen by hand since then is held still, too.
+    """
     found = note_of(model)
-    if found is not state.of(model).note:
+    if found is not None:
         state.change(model, note=found)
         guard(model)
     return found

@@ -1,6 +1,8 @@
 """The contract of `Adapter` and `attach`, with adapters as a learner might write them."""
 
 import copy
+import io
+import threading
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoi
 import peft_teach as pt
 from peft_teach import core, models
 from peft_teach.errors import (
+    AdapterFileError,
     AlreadyAdapted,
     BadConfig,
     NoAdapter,
@@ -284,6 +287,40 @@ def test_disabled_restores_in_finally(model, batch):
         with pt.disabled(model):
             pass
         assert not one.enabled
+
+
+@pytest.mark.parametrize("first", ["outer", "inner"])
+def test_blocks_of_disabled_may_overlap_in_any_order_and_in_threads(first, model, batch):
+    model = pt.attach(model, "value", Shift)
+    adapter = next(iter(pt.adapters(model).values()))
+    blocks = {"outer": pt.disabled(model), "inner": pt.disabled(model)}
+
+    def elsewhere(call):
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+
+    blocks["outer"].__enter__()
+    elsewhere(blocks["inner"].__enter__)
+    blocks.pop(first).__exit__(None, None, None)
+    assert not adapter.enabled
+    last, = blocks.values()
+    elsewhere(lambda: last.__exit__(None, None, None))
+    assert adapter.enabled
+
+
+def test_a_copy_made_while_disabled_is_not_silent(model, batch):
+    model = pt.attach(model, "value", Shift)
+    with torch.no_grad():
+        changed, file = model(**batch).logits, io.BytesIO()
+        with pt.disabled(model):
+            twin = copy.deepcopy(model)
+            torch.save(model, file)
+            assert torch.equal(twin(**batch).logits, changed)
+            assert not torch.equal(model(**batch).logits, changed)
+        file.seek(0)
+        assert torch.equal(torch.load(file, weights_only=False)(**batch).logits, changed)
+        assert torch.equal(model(**batch).logits, changed)
 
 
 def test_a_disabled_adapter_passes_everything_on():
@@ -670,6 +707,213 @@ def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
         assert torch.equal(model(**batch).logits, before)
         adapter.weight.mul_(3)
         assert not torch.equal(model(**batch).logits, before)
+
+
+# ── what torch does behind a module's back ───────────────────────────────────────────────────
+
+
+class Encoder(nn.Module):
+    """Torch's own encoder, whose fast path reads the weights of the layers in it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(9, 8)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, batch_first=True), 2)
+        self.classifier = nn.Linear(8, 2)
+
+    def forward(self, ids):
+        return self.classifier(self.encoder(self.words(ids), src_key_padding_mask=ids == 0)[:, 0])
+
+
+class Shifted(pt.Adapter):
+    """base(…) + v, of whatever module."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.v = nn.Parameter(torch.linspace(0, 1, 8))
+
+    def forward(self, *args, **kwargs):
+        out = self.base(*args, **kwargs)
+        return (out[0] + self.v, *out[1:]) if isinstance(out, tuple) else out + self.v
+
+    def merged(self):
+        merged = copy.deepcopy(self.base)
+        merged.bias.data += self.v.data
+        return merged
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")    # the base makes them
+@pytest.mark.parametrize("target", [
+    "*.linear2", "*.layers.1.linear2", "*.norm1", "*.layers.1.norm2", "*.layers.0.self_attn",
+    "encoder.layers.0", "encoder.layers.1", "encoder"])
+@torch.no_grad()
+def test_torch_s_fast_path_passes_no_adapter_by(target):
+    ids = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]])    # with padding it makes nested tensors
+    model = Encoder().eval()
+    before = model(ids)
+    model = pt.attach(model, target, Shifted)
+    adapted = model(ids)
+    assert not torch.allclose(adapted, before, atol=1e-3)
+    torch.testing.assert_close(model.train()(ids), adapted)    # there no fast path is tried
+    model.eval()
+    with pt.disabled(model):
+        assert torch.equal(model(ids), before)
+    if target.rpartition(".")[2] in ("linear2", "norm1", "norm2"):
+        torch.testing.assert_close(pt.merge(copy.deepcopy(model))(ids), adapted)
+    model = pt.remove(model)
+    assert torch.equal(model(ids), before)
+    assert not {"train", "forward"} & model.encoder.__dict__.keys()
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("training", [True, False])
+def test_a_layer_whose_weight_is_read_cannot_be_adapted(training):
+    model = pt.attach(Encoder().eval(), "*.1.self_attn.out_proj", Shifted).train(training)
+    layer = pt.adapters(model)["encoder.layers.1.self_attn.out_proj"]
+    assert (layer.weight.dtype, layer.weight.shape) == (torch.float32, (8, 8))
+    with pytest.raises(NotSupported, match=r"of encoder\.layers\.1\.self_attn\.out_proj,"):
+        model(torch.tensor([[1, 2], [3, 0]]))
+    with pt.disabled(model):
+        model(torch.tensor([[1, 2], [3, 0]]))
+
+
+class Twice(nn.Module):
+    """One layer under two names, of which the second is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.again = nn.ModuleList([self.first])
+        self.classifier = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.classifier(self.again[0](x))
+
+
+@pytest.mark.parametrize("target", ["first", "again.0", "*0", ("first", "again.0")])
+@pytest.mark.parametrize("also", [False, True])
+def test_a_module_under_two_names_is_adapted_under_both(target, also):
+    model, x = Twice(), torch.ones(3, 8)
+    layer, before = model.first, model(x)
+    names = models.find(model, target)
+    model = core.wrap(model, (), Shifted, names) if also else pt.attach(model, target, Shifted)
+    assert model.first is model.again[0] is pt.adapters(model)["first"]
+    model(x).sum().backward()
+    assert all(p.grad is not None for p in pt.adapter_parameters(model).values())
+    adapted = model(x)
+    merged = pt.merge(copy.deepcopy(model))
+    assert merged.first is merged.again[0]
+    torch.testing.assert_close(merged(x), adapted)
+    assert pt.remove(model).first is model.again[0] is layer
+    assert torch.equal(model(x), before)
+
+
+class Counts(nn.Module):
+    """A module that counts means while it is in training mode, around a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.dropout = nn.Linear(8, 8), nn.Dropout(0.5)
+        self.register_buffer("mean", torch.zeros(8))
+
+    def forward(self, x):
+        x = self.layer(x)
+        if self.training:
+            self.mean.lerp_(x.detach().mean(0), 0.5)
+        return self.dropout(x - self.mean)
+
+
+class Stateful(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Linear(8, 8)
+        self.middle = nn.Sequential(nn.BatchNorm1d(8), Counts(),
+                                    nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)),
+                                    nn.BatchNorm1d(8, affine=False))
+        self.classifier = nn.Sequential(nn.BatchNorm1d(8, affine=False), nn.BatchNorm1d(8),
+                                        nn.Linear(8, 2))
+
+    def hidden(self, x):
+        return self.middle(self.first(x))
+
+    def forward(self, x):
+        return self.classifier(self.hidden(x))
+
+
+def one_step(model, x):
+    model.train()
+    model(2 * x + 1).sum().backward()
+    model.eval()
+
+
+@torch.no_grad()
+def test_a_frozen_module_counts_nothing_and_a_head_s_is_kept(tmp_path):
+    x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    model = Stateful().eval()
+    before, buffers = model.hidden(x), {n: b.clone() for n, b in model.named_buffers()}
+    model = pt.attach(model, "first", Shifted)
+    with torch.enable_grad():
+        one_step(model, x)
+    model.train()
+    assert (model.training, model.middle[1].dropout.training) == (True, True)
+    model.eval()
+    moved = {n for n, b in model.named_buffers() if not torch.equal(b, buffers[n])}
+    assert {n.split(".")[0] for n in moved} == {"classifier"}
+    assert len(moved) == 6    # both its BatchNorms': one has no parameter
+    with pt.disabled(model):
+        assert torch.equal(model.hidden(x), before)
+    folder = pt.save(model, tmp_path)
+    fresh = pt.load(Stateful().eval(), folder, make=Shifted)
+    assert torch.equal(fresh(x), model(x))
+    twin = copy.deepcopy(model).train()
+    assert not twin.middle[0].training
+    assert not model.middle[0].training
+    assert torch.equal(pt.remove(model).hidden(x), before)
+    assert not any("train" in m.__dict__ for m in model.modules())
+    assert model.train().middle[0].training
+
+
+@torch.no_grad()
+def test_a_trained_copy_keeps_what_it_counts(tmp_path):
+    x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    also = ("middle.0", "middle.1")
+    model = pt.attach(Stateful().eval(), "first", Shifted, also_train=also)
+    with torch.enable_grad():
+        one_step(model, x)
+    kept = pt.adapter_state(model)
+    assert (kept["middle.0.trained.running_mean"] != 0).all()
+    assert (kept["middle.1.trained.mean"] != 0).all()
+    folder, expected = pt.save(model, tmp_path), model(x)
+    fresh = pt.load(Stateful().eval(), folder, make=Shifted)
+    assert torch.equal(fresh(x), expected)
+    swapped = pt.swap(pt.attach(Stateful().eval(), "first", Shifted, also_train=also), folder)
+    assert torch.equal(swapped(x), expected)
+    torch.testing.assert_close(pt.merge(copy.deepcopy(model))(x), expected)
+    with pt.disabled(model):
+        assert torch.equal(model.hidden(x), Stateful().eval().hidden(x))
+
+
+@pytest.mark.parametrize("train", ["all", "head"])
+@torch.no_grad()
+def test_full_keeps_what_it_counts_and_its_frozen_part_counts_nothing(train, tmp_path):
+    x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    model = pt.full.inject(Stateful().eval(), pt.full.Config(train))
+    with torch.enable_grad():
+        one_step(model, x)
+    assert torch.equal(model.middle[3].running_mean, torch.zeros(8)) == (train == "head")
+    folder = pt.save(model, tmp_path)
+    assert torch.equal(pt.load(Stateful().eval(), folder)(x), model(x))
+
+
+def test_an_attach_that_fails_leaves_the_modes(tmp_path):
+    model = pt.attach(Stateful().eval(), "first", Shifted)
+    folder, fresh = pt.save(model, tmp_path), Stateful().train()
+    with pytest.raises(AdapterFileError):    # after the wrappers were put in place
+        pt.load(fresh, folder, make=Deep)
+    assert all(m.training and "train" not in m.__dict__ for m in fresh.modules())
 
 
 VERBS = {    # what is done to a model, and to a folder

@@ -496,8 +496,14 @@ def test_what_is_swapped_in_while_disabled_is_silent_until_the_block_ends(kind, 
     assert not torch.equal(expected, old)
     model = pt.swap(model, folder)    # outside such a block it is at work at once
     assert torch.equal(hidden(model), expected)
-    with pt.disabled(model):
-        assert torch.equal(hidden(model), plain)
+    for method in (pt.prompt, pt.prefix):    # and so are other settings, and another method
+        with pt.disabled(model):
+            assert torch.equal(hidden(model), plain)
+        other = randomize(method.inject(tiny("bert", kind), method.Config(2)), 2)
+        folder = pt.save(other, tmp_path / "next")
+        model = pt.swap(model, folder)
+        assert torch.equal(hidden(model), hidden(other))
+        assert not torch.equal(hidden(model), plain)
 
 
 class Shift(pt.Adapter):

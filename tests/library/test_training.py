@@ -11,7 +11,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach import training
-from peft_teach.errors import BadConfig, BadData, NotSupported
+from peft_teach.errors import BadConfig, BadData, NotSupported, TrainingDiverged
 from peft_teach.methods import METHODS
 
 
@@ -248,6 +248,117 @@ def test_pictures_are_trained_on_as_they_are_evaluated():
     expected = pt.evaluate(model, [batch]).loss
     (step,) = pt.train(model, [batch])
     assert (step.loss, step.tokens) == (pytest.approx(expected, rel=1e-5), 0)
+
+
+# ── adapters that would learn nothing ────────────────────────────────────────────────────────
+
+
+class Body(nn.Module):
+    """Layers that are called always, never, by chance, or with the data; and a head that counts."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(4, 4)) for _ in range(3))
+        self.by_chance = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.tower, self.cut, self.pooler = nn.Sequential(nn.Linear(4, 4)), *(
+            nn.Linear(4, 4) for _ in range(2))
+        self.classifier = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+    def forward(self, x, labels, images=None):
+        for i in (0, 2):
+            x = self.layers[i](x)
+        x = x + self.experts[1](x)
+        for i, layer in enumerate(self.by_chance):    # the first step leaves out all but one
+            if not (self.training and i):
+                x = layer(x)
+        if images is not None:
+            x = x + self.tower(images)
+        self.pooler(x)
+        with torch.no_grad():
+            y = self.cut(x)
+        loss = nn.functional.cross_entropy(self.classifier(x + y), labels)
+        return type("Out", (), {"loss": loss})
+
+
+class Shift(pt.Adapter):
+    """base(x) + v."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.v = nn.Parameter(torch.zeros(4))
+
+    def forward(self, x):
+        return self.base(x) + self.v
+
+
+@pytest.fixture
+def rows():
+    generator = torch.Generator().manual_seed(0)
+    return [{"x": torch.randn(6, 4, generator=generator), "labels": torch.tensor([0, 1] * 3)}
+            for _ in range(3)]
+
+
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize(("targets", "names"), [
+    ("layers.*", r"layers\.1"),                                # in a list, beside two that learn
+    (("layers.0", "cut"), "cut"),
+    ("cut", "cut"),
+    ("pooler", "pooler"),
+    (("experts.0", "experts.1"), r"experts\.0"),
+])
+def test_an_adapter_without_a_gradient_is_refused_by_name(targets, names, head, rows):
+    model = pt.attach(Body().eval(), targets, Shift)
+    model.classifier.requires_grad_(head)    # without it, the loss may have no gradient at all
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    with pytest.raises(BadConfig, match=f"The adapter at {names} would learn nothing"):
+        next(pt.train(model, rows, accumulate=2))
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(m.training or m._forward_pre_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("targets", [
+    "by_chance.*",                    # left out while training
+    "experts.*.0",                    # in one that gets no token
+    ("tower.0", "layers.0"), "tower.0",
+    ("pooler", "layers.0"),           # called, and read by no head
+])
+def test_an_adapter_that_some_batches_leave_out_is_no_error(targets, rows):
+    model = pt.attach(Body().eval(), targets, Shift)
+    assert len(list(pt.train(model, rows))) == 3
+
+
+def test_nothing_trains_while_disabled(model, toy):
+    steps = pt.train(model, toy)
+    before = pt.adapter_state(model)
+    with pt.disabled(model):
+        for call in (lambda: pt.train(model, toy), lambda: next(steps)):
+            with pytest.raises(BadConfig, match=r"layer\.0\..*query is silent") as error:
+                call()
+            assert "outside of pt.disabled" in error.value.expected
+    assert all(torch.equal(t, before[n]) for n, t in pt.adapter_state(model).items())
+    assert len(list(pt.train(model, toy[:2]))) == 2
+
+
+def test_a_loss_without_parameters_is_refused():
+    model = Line()
+    model.forward = lambda input_ids, labels: type("Out", (), {"loss": input_ids.sum()})
+    with pytest.raises(BadConfig, match="depends on no parameter that trains"):
+        next(pt.train(model, [{"input_ids": torch.ones(1, 2), "labels": torch.zeros(1)}]))
+
+
+def test_a_step_that_is_not_made_moves_no_means(rows):
+    model = pt.attach(Body().eval(), "layers.0", Shift)
+    rows[1]["x"] = torch.full((6, 4), torch.inf)
+    steps = pt.train(model, rows)
+    next(steps)
+    before = model.classifier[0].running_mean.clone()
+    assert (before != 0).all()
+    with pytest.raises(TrainingDiverged):
+        next(steps)
+    assert torch.equal(model.classifier[0].running_mean, before)
 
 
 # ── modes ────────────────────────────────────────────────────────────────────────────────────

@@ -831,3 +831,45 @@ def test_a_pickle_beside_the_tensors_is_not_opened(sound, tiny, tmp_path):
     folder = shutil.copytree(sound, tmp_path / "x")
     (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb()))
     assert pt.adapters(pt.export.from_peft(tiny("gpt2"), folder))
+
+
+# ── modules that count: BatchNorm ────────────────────────────────────────────────────────────
+
+
+def conformer():
+    """Return a model that hears, without words, and with a BatchNorm in each block."""
+    from transformers import Wav2Vec2ConformerConfig, Wav2Vec2ConformerForSequenceClassification
+    torch.manual_seed(0)
+    return Wav2Vec2ConformerForSequenceClassification(Wav2Vec2ConformerConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=20,
+        conv_dim=(16, 16), conv_stride=(4, 4), conv_kernel=(8, 8), num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2, classifier_proj_size=12, layerdrop=0.5,
+        conv_depthwise_kernel_size=7, feat_extract_norm="layer")).eval()
+
+
+@pytest.mark.parametrize("saved", ["batch_norm", "encoder.layers.1.conv_module"])
+def test_what_a_batch_norm_counts_goes_both_ways(saved, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    batch = {"input_values": torch.randn(4, 400, generator=generator) * 2 + 1,
+             "labels": torch.tensor([0, 1, 1, 0])}
+    theirs = peft.get_peft_model(conformer(), peft.LoraConfig(
+        r=2, target_modules=["linear_q"], modules_to_save=[saved, "classifier", "projector"]))
+    for _ in range(3):
+        theirs.train()(**batch).loss.backward()
+    randomize(theirs).save_pretrained(tmp_path / "theirs")
+    theirs = peft.PeftModel.from_pretrained(conformer(), tmp_path / "theirs").eval()
+    with torch.no_grad():
+        base, expected = conformer()(**batch).logits, theirs(**batch).logits
+        ours = pt.export.from_peft(conformer(), tmp_path / "theirs")
+        assert_alike(ours(**batch).logits, expected, base)
+        counted = {n: t for n, t in pt.adapter_state(ours).items() if n.endswith("running_mean")}
+        assert len(counted) == (2 if saved == "batch_norm" else 1)
+        assert all((t != 0).any() for t in counted.values())
+
+    list(pt.train(ours, [batch] * 3, lr=1e-2))
+    assert all(not torch.equal(t, counted[n]) for n, t in pt.adapter_state(ours).items()
+               if n in counted)
+    pt.export.to_peft(ours, tmp_path / "ours")
+    with torch.no_grad():
+        theirs = peft.PeftModel.from_pretrained(conformer(), tmp_path / "ours").eval()
+        assert_alike(theirs(**batch).logits, ours(**batch).logits, base)
