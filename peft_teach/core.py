@@ -341,7 +341,7 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], begun: Note) -> nn.Mod
         wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen above
     for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
         model = models.replace(model, name, wrappers[name])
-        if name and hasattr(wrappers[name], "get_input_embeddings"):    # around the backbone
+        if name:
             models.move_ties(model, name, f"{name}.base")
     if "" in wrappers:
         state.change(wrappers[""].base, inside=True)
@@ -597,14 +597,17 @@ def merge(model: nn.Module) -> nn.Module:
 
     All merged modules are made before any is put in place: if one raises `NotMergeable`, the
     model is as it was. Of a 4-bit base, layers without an adapter stay in 4 bits until
-    `pt.models.to_hf`.
+    `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is to the word
+    embeddings, is one of its own from then on (`tie_word_embeddings` becomes False).
     """
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
     adopt(model)
     merged = {n: a.merged() for n, a in _need_adapters(model, "merge").items()}
-    return _replace_all(model, merged)
+    model = _replace_all(model, merged)
+    models.cut_ties(model, merged)
+    return model
 
 
 def remove(model: nn.Module) -> nn.Module:
@@ -632,8 +635,9 @@ def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     state.change(model, note=None)
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = models.replace(model, name, module)
+        if name:
+            models.move_ties(model, f"{name}.base", name)
     state.change(model, inside=False)
-    models.restore_ties(model)
     _set_requires_grad(model, note.requires_grad)
     _guard(model)
     return model

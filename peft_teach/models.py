@@ -8,7 +8,7 @@ each family stands in `families.py`, whose functions are available here, too:
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -48,12 +48,12 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "best_device", "cache_name",
-    "common_tokens", "config_of", "find", "first_position", "fused_queries", "guard_save", "head",
-    "in_mode", "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
-    "key_value_shape", "layer_of", "linear_places", "load", "longest_input", "move_ties",
-    "packed_weight", "place_of", "places", "positions", "quantized", "quiet_transformers",
-    "reads_cache", "refuse_wrapped", "replace", "restore_ties", "save_adapted_with", "to_conv1d",
-    "to_hf", "to_linear", "token_ids", "writes",
+    "common_tokens", "config_of", "cut_ties", "find", "first_position", "fused_queries",
+    "guard_save", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
+    "is_mean_pooled", "is_packed", "key_value_shape", "layer_of", "linear_places", "load",
+    "longest_input", "move_ties", "packed_weight", "place_of", "places", "positions", "quantized",
+    "quiet_transformers", "reads_cache", "refuse_wrapped", "replace", "save_adapted_with",
+    "to_conv1d", "to_hf", "to_linear", "token_ids", "writes",
 ]
 
 NAMES = ("minilm", "smollm2")
@@ -147,12 +147,32 @@ def move_ties(model: nn.Module, old: str, new: str) -> None:
 
     ties = getattr(model, "_tied_weights_keys", None)
     if isinstance(ties, dict):
-        model.__dict__["_tied_weights_keys"] = {moved(a): moved(b) for a, b in ties.items()}
+        _tie_by(model, {moved(a): moved(b) for a, b in ties.items()})
 
 
-def restore_ties(model: nn.Module) -> None:
-    """Undo `move_ties`: the names of the class hold again."""
-    model.__dict__.pop("_tied_weights_keys", None)
+def cut_ties(model: nn.Module, names: Iterable[str]) -> None:
+    """Let the weights of these modules be their own, where transformers ties them to others.
+
+    An adapter was merged into them. What it learned would be lost as soon as the word embeddings
+    change: transformers ties them anew.
+    """
+    ties = getattr(model, "_tied_weights_keys", None)
+    if not isinstance(ties, dict) or not getattr(config_of(model), "tie_word_embeddings", False):
+        return
+    named = dict(model.named_parameters(remove_duplicate=False))
+    kept = {a: b for a, b in ties.items() if named.get(a) is named.get(b)    # a pattern is no name
+            or not any(tied.startswith(f"{n}.") for n in names for tied in (a, b))}
+    if kept != ties:
+        for name in ties.keys() - kept.keys():
+            getattr(model, "all_tied_weights_keys", {}).pop(name, None)
+        _tie_by(model, kept)
+        config_of(model).tie_word_embeddings = bool(kept)
+
+
+def _tie_by(model: nn.Module, ties: dict[str, str]) -> None:
+    model.__dict__.pop("_tied_weights_keys", None)    # what the class says, where that is the same
+    if getattr(model, "_tied_weights_keys", None) != ties:
+        model.__dict__["_tied_weights_keys"] = ties
 
 
 def to_hf(model: nn.Module) -> nn.Module:
