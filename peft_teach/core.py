@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -181,6 +181,7 @@ def refuse_adapted(model: nn.Module) -> None:
                         expected="a torch.nn.Module",
                         hint="model, tokenizer = pt.models.load('minilm', labels=2)")
     noted, found = state.of(model), adapters(model)
+    refuse_sharded(model)
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
@@ -504,9 +505,27 @@ def drawn(model: nn.Module) -> dict[str, list]:
 
 
 def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies on the CPU, detached and contiguous, as a file wants them."""
+    """Return copies on the CPU, detached and contiguous, as a file wants them.
+
+    Of a tensor that FSDP2 shards over processes, the whole: each process has to ask for it.
+    """
+    whole = {name: t.full_tensor() if is_sharded(t) else t for name, t in tensors.items()}
     return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, t in tensors.items()}
+            for name, t in whole.items()}
+
+
+def is_sharded(p: Tensor) -> TypeGuard[Any]:
+    """Return whether this is a `DTensor`, of which each process holds a part."""
+    return hasattr(p, "full_tensor")
+
+
+def refuse_sharded(model: nn.Module) -> None:
+    """Raise `NotSupported` for a model whose weights FSDP2 shards over processes."""
+    if any(map(is_sharded, model.parameters())):
+        raise NotSupported("The weights of this model are sharded over processes (FSDP2).",
+                           expected="a whole model",
+                           hint="inject, load, swap and merge before fully_shard. pt.save gathers "
+                                "what a sharded model learned, if each process calls it")
 
 
 def _join(name: str, own: str) -> str:
@@ -604,6 +623,7 @@ def merge(model: nn.Module) -> nn.Module:
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
     adopt(model)
+    refuse_sharded(model)
     merged = {n: a.merged() for n, a in _need_adapters(model, "merge").items()}
     model = _replace_all(model, merged)
     models.cut_ties(model, merged)

@@ -149,6 +149,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     note = core.adopt(model)
     if note is None:
         return load(model, path)
+    core.refuse_sharded(model)
     description, tensors = _read(path)
     try:
         _check_base(description["base"], core.base_of(model), path)

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from . import core, models
 from .backbone import places_in_text
-from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
+from .errors import BadConfig, BadData, NotSupported, TrainingDiverged, TrainingStopped
 from .methods import METHODS, full, qlora
 from .valid import is_number, is_positive, is_share, is_whole
 from .waiting import bar
@@ -173,6 +173,10 @@ def _groups(model: nn.Module, groups: Iterable[Mapping[str, Any]] | None) -> lis
                                 hint="pt.adapter_parameters(model).values()")
             seen.add(id(p))
         made.append({**group, "params": params})
+    if len({core.is_sharded(p) for group in made for p in group["params"]}) > 1:
+        raise NotSupported("Only a part of what trains is sharded over processes (FSDP2).",
+                           expected="all or nothing sharded",
+                           hint="fully_shard(model), after its blocks")
     if not seen:
         raise BadConfig("No parameter of this model trains.",
                         hint="put a method on it: model = pt.lora.inject(model)")
