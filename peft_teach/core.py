@@ -16,7 +16,8 @@ import copy
 import functools
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, TypeGuard
@@ -131,9 +132,9 @@ def note_of(model: nn.Module) -> Note | None:
         return noted.note
     own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
     base = [plain_name(model, name) for name, p in model.named_parameters() if id(p) not in own]
-    seen = fingerprint(model)    # without the head, which is in no fingerprint
+    seen, bits = fingerprint(model), checksums(model)    # a head is in no fingerprint
     return Note(noted.quantized | {name: seen[name] for name in base if name in seen},
-                dict.fromkeys(base, True))
+                dict.fromkeys(base, True), {name: bits[name] for name in base if name in bits})
 
 
 def need_note(model: nn.Module) -> Note:
@@ -212,7 +213,8 @@ def describe(model: nn.Module) -> Note:
     begun = state.of(model).before
     if begun is not None:
         return begun
-    return Note(fingerprint(model), {n: p.requires_grad for n, p in model.named_parameters()})
+    return Note(fingerprint(model), {n: p.requires_grad for n, p in model.named_parameters()},
+                checksums(model))
 
 
 def fingerprint(model: nn.Module) -> dict[str, list]:
@@ -224,11 +226,9 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
     a 4-bit weight as what it was before, so that a model is the same before and after.
     """
     head = set(models.head(model))
-    turned = {f"{name}.weight" for name in state.of(model).converted}
-    seen = {name: p.T if name in turned else p for name, p in _laid_out(model).items()}
     noted = state.of(model).quantized    # a 4-bit weight is no parameter
-    return noted | {name: [list(p.shape), _sample(p)]
-                    for name, p in seen.items() if name not in head}
+    return noted | {name: [list(p.shape), sample(p)]
+                    for name, p in _as_they_came(model).items() if name not in head}
 
 
 def base_of(model: nn.Module) -> dict[str, list]:
@@ -237,13 +237,29 @@ def base_of(model: nn.Module) -> dict[str, list]:
     kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
     now = _laid_out(model)
     return note.fingerprint | {
-        name: [list(now[name].shape), _sample(now[name])]
+        name: [list(now[name].shape), sample(now[name])]
         for name, (shape, _) in note.fingerprint.items()
         if name in now and name not in kept and list(now[name].shape) != shape}
 
 
-def frozen_of(model: nn.Module) -> dict[str, list]:
-    """Return, as a fingerprint, the weights that should be as they were when the method came.
+def checksums(model: nn.Module) -> dict[str, tuple]:
+    """Return `{name: checksum}` of the numbers in a model, each as it came in: all their bits."""
+    return {name: checksum(p) for name, p in _as_they_came(model).items() if is_readable(p)}
+
+
+def checksum(p: Tensor) -> tuple[str, int]:
+    """Return a tensor's dtype, and a sum that is another if one bit of it is."""
+    flat = p.detach().cpu().reshape(-1).view(torch.uint8).clone()    # NumPy pins what it is given
+    return str(p.dtype), zlib.crc32(flat.numpy().data)
+
+
+def is_readable(p: Tensor) -> bool:
+    """Return whether these are numbers here: no bytes of another library's, no shape alone."""
+    return type(p) in (Tensor, nn.Parameter) and p.dtype in FLOATS and not p.is_meta
+
+
+def frozen_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that should be as they were when the method came.
 
     Left out is what may have become another without training: a table that was resized, a weight
     in bytes or of another library's kind, and what a `make` of one's own was given and may change,
@@ -252,15 +268,16 @@ def frozen_of(model: nn.Module) -> dict[str, list]:
     note, found = need_note(model), adapters(model).values()
     given = {id(p) for adapter in found
              for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}
+    return {name: p for name, p in _as_they_came(model, given).items()
+            if name not in note.weights and is_readable(p)
+            and note.fingerprint.get(name, [[], []])[0] == list(p.shape)}
+
+
+def _as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor]:
+    """Return what `_laid_out` does, the weight of a converted layer as the `Conv1D` had it."""
     turned = {f"{name}.weight" for name in state.of(model).converted}
-    seen = {}
-    for name, p in ((plain_name(model, n), p) for n, p in model.named_parameters()):
-        shape, values = note.fingerprint.get(name, ([], []))
-        if id(p) not in given and name not in note.weights and type(p) is nn.Parameter:
-            p = p.T if name in turned else p
-            if values and list(p.shape) == shape and p.dtype in FLOATS and not p.is_meta:
-                seen[name] = [shape, _sample(p)]
-    return seen
+    return {name: p.T if name in turned else p for name, p in _laid_out(model).items()
+            if id(p) not in but}
 
 
 def _laid_out(model: nn.Module) -> dict[str, Tensor]:
@@ -272,7 +289,8 @@ def _laid_out(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def _sample(p: Tensor) -> list[float]:
+def sample(p: Tensor) -> list[float]:
+    """Return 16 values of a tensor, as a fingerprint holds them."""
     if p.is_meta:    # a shape without numbers
         return []
     flat = p.detach().reshape(-1)
@@ -499,7 +517,7 @@ def drawn(model: nn.Module) -> dict[str, list]:
     What is random and frozen is drawn from a seed whenever a method is put on, and by these values
     a file knows it again: a seed alone gives other numbers in another version of torch.
     """
-    return {_join(name, own): [list(buffer.shape), _sample(buffer)]
+    return {_join(name, own): [list(buffer.shape), sample(buffer)]
             for name, adapter in adapters(model).items()
             for own, buffer in adapter.named_buffers() if not own.startswith("base.")}
 

@@ -721,10 +721,17 @@ def test_a_thawed_parameter_is_not_lost(put, model, batch, tmp_path):
     norm.requires_grad_(False)
     for verb in ("train", "save"):
         VERBS[verb](model, batch, tmp_path / "a")
-    norm.bias.data[-1] += 0.1    # as a loop of one's own had trained it meanwhile
-    with pytest.raises(NotSupported, match=r"LayerNorm.bias changed since"):
-        pt.save(model, tmp_path / "b")
-    assert not (tmp_path / "b").exists()
+    state = copy.deepcopy(model.state_dict())
+    pt.save(copy.deepcopy(model), tmp_path / "a")
+    for half in (torch.bfloat16, torch.float16):    # rounded, and not trained
+        pt.save(copy.deepcopy(model).to(half), tmp_path / "a")
+        pt.save(copy.deepcopy(model).to(half).float(), tmp_path / "a")
+    for place, step in ((-1, 0.1), (5, 1e-6)):    # as a loop of one's own had trained it meanwhile
+        norm.bias.data[place] += step
+        with pytest.raises(NotSupported, match=r"LayerNorm.bias changed since"):
+            pt.save(model, tmp_path / "b")
+        assert not (tmp_path / "b").exists()
+        model.load_state_dict(state)
 
 
 class Moved(Shift):
