@@ -642,7 +642,8 @@ def merge(model: nn.Module) -> nn.Module:
                         hint="leave that block first, or use torch.no_grad()")
     adopt(model)
     refuse_sharded(model)
-    merged = {n: a.merged() for n, a in _need_adapters(model, "merge").items()}
+    merged = {n: models.keep_hooks(a.merged(), a.base)
+              for n, a in _need_adapters(model, "merge").items()}
     model = _replace_all(model, merged)
     models.cut_ties(model, merged)
     return model
