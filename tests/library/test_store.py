@@ -822,3 +822,27 @@ def test_what_was_trained_in_shards_is_saved_whole(method, tiny, inputs, tmp_pat
         distributed.destroy_process_group()
     assert (trained - outputs(pt.load(tiny("bert"), other), batch)).abs().max() > 1e-3
     assert torch.equal(outputs(pt.load(tiny("bert"), tmp_path / "own"), batch), trained)
+
+
+def test_what_float16_cannot_hold_is_refused(tiny, tmp_path):
+    """It ends at 65504; a file of float32, or a merged sum, may be larger, and would be inf."""
+    model = pt.lora.inject(tiny("bert"))
+    model.classifier.weight.data[0, 0] = 1e5
+    pt.save(model, tmp_path / "own")
+    pt.export.to_peft(model, tmp_path / "theirs")
+    for read, name in ((pt.load, "own"), (pt.export.from_peft, "theirs")):
+        half = tiny("bert").half()
+        before = structure(half)
+        with pytest.raises(AdapterFileError, match=r"classifier\.weight holds 1e\+05, too much"):
+            read(half, tmp_path / name)
+        assert structure(half) == before
+        assert read(tiny("bert").bfloat16(), tmp_path / name).classifier.weight.isfinite().all()
+    half = pt.lora.inject(tiny("bert").half())
+    query = half.bert.encoder.layer[0].attention.self.query
+    query.A.data.fill_(300)
+    query.B.data.fill_(300)
+    before = structure(half)
+    with pytest.raises(pt.errors.NotMergeable, match=r"0\.attention\.self\.query\.weight would"):
+        pt.merge(half)
+    assert structure(half) == before
+    pt.merge(half.float())
