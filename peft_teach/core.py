@@ -644,9 +644,9 @@ def merge(model: nn.Module) -> nn.Module:
     refuse_sharded(model)
     merged = {n: models.keep_hooks(a.merged(), a.base)
               for n, a in _need_adapters(model, "merge").items()}
-    for name, p in ((f"{n}.{own}", p) for n, m in merged.items() for own, p in m.named_parameters()):
+    for name, own, p in ((n, *named) for n, m in merged.items() for named in m.named_parameters()):
         if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
-            raise NotMergeable(f"Merged, {name} would hold nan or infinity.",
+            raise NotMergeable(f"Merged, {name}.{own} would hold nan or infinity.",
                                expected=f"numbers that {p.dtype} can hold",
                                hint="model.float() first, if the adapter's own are finite")
     model = _replace_all(model, merged)

@@ -106,9 +106,9 @@ def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: s
     problems += [f"{n} holds nan or infinity" if t.dtype in FLOATS else f"{n} is {t.dtype}"
                  for n, t in tensors.items() if n in expected
                  and (t.dtype not in (expected[n].dtype, *FLOATS) or not t.isfinite().all())]
-    problems += problems or [f"{n} holds {tensors[n].abs().max().item():.4g}, too much for {p.dtype}"
-                             for n, p in expected.items()
-                             if not tensors[n].to(p.dtype).isfinite().all()]
+    problems = problems or [f"{n} holds {tensors[n].abs().max():.4g}, too much for {p.dtype}"
+                            for n, p in expected.items()
+                            if not tensors[n].to(p.dtype).isfinite().all()]
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise AdapterFileError(f"{path} does not fit this model: {'; '.join(problems[:3])}{more}.",
