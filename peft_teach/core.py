@@ -16,10 +16,11 @@ import copy
 import functools
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -160,9 +161,9 @@ def note_of(model: nn.Module) -> Note | None:
         return noted.note
     own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
     base = [plain_name(model, name) for name, p in model.named_parameters() if id(p) not in own]
-    seen = fingerprint(model)    # without the head, which is in no fingerprint
+    seen, bits = fingerprint(model), checksums(model)    # a head is in no fingerprint
     return Note(noted.quantized | {name: seen[name] for name in base if name in seen},
-                dict.fromkeys(base, True))
+                dict.fromkeys(base, True), {name: bits[name] for name in base if name in bits})
 
 
 def need_note(model: nn.Module) -> Note:
@@ -213,6 +214,7 @@ def refuse_adapted(model: nn.Module) -> None:
                         expected="a torch.nn.Module",
                         hint="model, tokenizer = pt.models.load('minilm', labels=2)")
     noted, found = state.of(model), adapters(model)
+    refuse_sharded(model)
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
@@ -243,7 +245,8 @@ def describe(model: nn.Module) -> Note:
     begun = state.of(model).before
     if begun is not None:
         return begun
-    return Note(fingerprint(model), {n: p.requires_grad for n, p in model.named_parameters()})
+    return Note(fingerprint(model), {n: p.requires_grad for n, p in model.named_parameters()},
+                checksums(model))
 
 
 def fingerprint(model: nn.Module) -> dict[str, list]:
@@ -255,11 +258,9 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
     a 4-bit weight as what it was before, so that a model is the same before and after.
     """
     head = set(models.head(model))
-    turned = {f"{name}.weight" for name in state.of(model).converted}
-    seen = {name: p.T if name in turned else p for name, p in _laid_out(model).items()}
     noted = state.of(model).quantized    # a 4-bit weight is no parameter
-    return noted | {name: [list(p.shape), _sample(p)]
-                    for name, p in seen.items() if name not in head}
+    return noted | {name: [list(p.shape), sample(p)]
+                    for name, p in _as_they_came(model).items() if name not in head}
 
 
 def base_of(model: nn.Module) -> dict[str, list]:
@@ -268,13 +269,29 @@ def base_of(model: nn.Module) -> dict[str, list]:
     kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
     now = _laid_out(model)
     return note.fingerprint | {
-        name: [list(now[name].shape), _sample(now[name])]
+        name: [list(now[name].shape), sample(now[name])]
         for name, (shape, _) in note.fingerprint.items()
         if name in now and name not in kept and list(now[name].shape) != shape}
 
 
-def frozen_of(model: nn.Module) -> dict[str, list]:
-    """Return, as a fingerprint, the weights that should be as they were when the method came.
+def checksums(model: nn.Module) -> dict[str, tuple]:
+    """Return `{name: checksum}` of the numbers in a model, each as it came in: all their bits."""
+    return {name: checksum(p) for name, p in _as_they_came(model).items() if is_readable(p)}
+
+
+def checksum(p: Tensor) -> tuple[str, int]:
+    """Return a tensor's dtype, and a sum that is another if one bit of it is."""
+    flat = p.detach().cpu().reshape(-1).view(torch.uint8).clone()    # NumPy pins what it is given
+    return str(p.dtype), zlib.crc32(flat.numpy().data)
+
+
+def is_readable(p: Tensor) -> bool:
+    """Return whether these are numbers here: no bytes of another library's, no shape alone."""
+    return type(p) in (Tensor, nn.Parameter) and p.dtype in FLOATS and not p.is_meta
+
+
+def frozen_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that should be as they were when the method came.
 
     Left out is what may have become another without training: a table that was resized, a weight
     in bytes or of another library's kind, and what a `make` of one's own was given and may change,
@@ -283,15 +300,16 @@ def frozen_of(model: nn.Module) -> dict[str, list]:
     note, found = need_note(model), adapters(model).values()
     given = {id(p) for adapter in found
              for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}
+    return {name: p for name, p in _as_they_came(model, given).items()
+            if name not in note.weights and is_readable(p)
+            and note.fingerprint.get(name, [[], []])[0] == list(p.shape)}
+
+
+def _as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor]:
+    """Return what `_laid_out` does, the weight of a converted layer as the `Conv1D` had it."""
     turned = {f"{name}.weight" for name in state.of(model).converted}
-    seen = {}
-    for name, p in ((plain_name(model, n), p) for n, p in model.named_parameters()):
-        shape, values = note.fingerprint.get(name, ([], []))
-        if id(p) not in given and name not in note.weights and type(p) is nn.Parameter:
-            p = p.T if name in turned else p
-            if values and list(p.shape) == shape and p.dtype in FLOATS and not p.is_meta:
-                seen[name] = [shape, _sample(p)]
-    return seen
+    return {name: p.T if name in turned else p for name, p in _laid_out(model).items()
+            if id(p) not in but}
 
 
 def _laid_out(model: nn.Module) -> dict[str, Tensor]:
@@ -303,7 +321,8 @@ def _laid_out(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def _sample(p: Tensor) -> list[float]:
+def sample(p: Tensor) -> list[float]:
+    """Return 16 values of a tensor, as a fingerprint holds them."""
     if p.is_meta:    # a shape without numbers
         return []
     flat = p.detach().reshape(-1)
@@ -375,7 +394,7 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], begun: Note) -> nn.Mod
         wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen above
     for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
         model = models.replace(model, name, wrappers[name])
-        if name and hasattr(wrappers[name], "get_input_embeddings"):    # around the backbone
+        if name:
             models.move_ties(model, name, f"{name}.base")
     if "" in wrappers:
         state.change(wrappers[""].base, inside=True)
@@ -545,16 +564,34 @@ def drawn(model: nn.Module) -> dict[str, list]:
     What is random and frozen is drawn from a seed whenever a method is put on, and by these values
     a file knows it again: a seed alone gives other numbers in another version of torch.
     """
-    return {_join(name, own): [list(buffer.shape), _sample(buffer)]
+    return {_join(name, own): [list(buffer.shape), sample(buffer)]
             for name, adapter in adapters(model).items()
             for own, buffer in adapter.named_buffers()
             if not own.startswith("base.") and own not in adapter.own_tensors()}
 
 
 def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies on the CPU, detached and contiguous, as a file wants them."""
+    """Return copies on the CPU, detached and contiguous, as a file wants them.
+
+    Of a tensor that FSDP2 shards over processes, the whole: each process has to ask for it.
+    """
+    whole = {name: t.full_tensor() if is_sharded(t) else t for name, t in tensors.items()}
     return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, t in tensors.items()}
+            for name, t in whole.items()}
+
+
+def is_sharded(p: Tensor) -> TypeGuard[Any]:
+    """Return whether this is a `DTensor`, of which each process holds a part."""
+    return hasattr(p, "full_tensor")
+
+
+def refuse_sharded(model: nn.Module) -> None:
+    """Raise `NotSupported` for a model whose weights FSDP2 shards over processes."""
+    if any(map(is_sharded, model.parameters())):
+        raise NotSupported("The weights of this model are sharded over processes (FSDP2).",
+                           expected="a whole model",
+                           hint="inject, load, swap and merge before fully_shard. pt.save gathers "
+                                "what a sharded model learned, if each process calls it")
 
 
 def _join(name: str, own: str) -> str:
@@ -646,14 +683,24 @@ def merge(model: nn.Module) -> nn.Module:
 
     All merged modules are made before any is put in place: if one raises `NotMergeable`, the
     model is as it was. Of a 4-bit base, layers without an adapter stay in 4 bits until
-    `pt.models.to_hf`.
+    `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is to the word
+    embeddings, is one of its own from then on (`tie_word_embeddings` becomes False).
     """
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
     adopt(model)
-    merged = {n: a.merged() for n, a in _need_adapters(model, "merge").items()}
-    return _replace_all(model, merged)
+    refuse_sharded(model)
+    merged = {n: models.keep_hooks(a.merged(), a.base)
+              for n, a in _need_adapters(model, "merge").items()}
+    for name, own, p in ((n, *named) for n, m in merged.items() for named in m.named_parameters()):
+        if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
+            raise NotMergeable(f"Merged, {name}.{own} would hold nan or infinity.",
+                               expected=f"numbers that {p.dtype} can hold",
+                               hint="model.float() first, if the adapter's own are finite")
+    model = _replace_all(model, merged)
+    models.cut_ties(model, merged)
+    return model
 
 
 def remove(model: nn.Module) -> nn.Module:
@@ -681,8 +728,9 @@ def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     state.change(model, note=None)
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = models.replace(model, name, module)
+        if name:
+            models.move_ties(model, f"{name}.base", name)
     state.change(model, inside=False)
-    models.restore_ties(model)
     _set_requires_grad(model, note.requires_grad)
     guard(model)
     return model

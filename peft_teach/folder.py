@@ -95,7 +95,10 @@ def _metadata(data: bytes) -> dict[str, str]:
 
 
 def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raise `AdapterFileError` unless there are exactly these names, in their shapes, finite."""
+    """Raise `AdapterFileError` unless there are exactly these names, in their shapes, finite.
+
+    Finite in the dtype that they are to have, too: float16 ends at 65504.
+    """
     problems = [f"missing {n}" for n in expected if n not in tensors]
     problems += [f"unexpected {n}" for n in tensors if n not in expected]
     problems += [f"{n} is {tuple(tensors[n].shape)}, not {tuple(p.shape)}"
@@ -103,6 +106,9 @@ def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: s
     problems += [f"{n} holds nan or infinity" if t.dtype in FLOATS else f"{n} is {t.dtype}"
                  for n, t in tensors.items() if n in expected
                  and (t.dtype not in (expected[n].dtype, *FLOATS) or not t.isfinite().all())]
+    problems = problems or [f"{n} holds {tensors[n].abs().max():.4g}, too much for {p.dtype}"
+                            for n, p in expected.items()
+                            if not tensors[n].to(p.dtype).isfinite().all()]
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise AdapterFileError(f"{path} does not fit this model: {'; '.join(problems[:3])}{more}.",

@@ -148,6 +148,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     note = core.adopt(model)
     if note is None:
         return load(model, path)
+    core.refuse_sharded(model)
     description, tensors = _read(path)
     try:
         _check_base(description["base"], core.base_of(model), path)
@@ -312,14 +313,28 @@ def _check_base(saved: dict, here: dict, path) -> None:
 
 def _refuse_changed(model: nn.Module, note: state.Note) -> None:
     """Raise `NotSupported` where the base is not what it was: what it learned would be lost."""
-    changed = [name for name, (_, values) in core.frozen_of(model).items()
-               if not _close(note.fingerprint[name][1], values)]
+    changed = [name for name, p in core.frozen_of(model).items()
+               if not _is_as_noted(p, note.fingerprint[name][1], note.bits.get(name))]
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise NotSupported(f"{changed[0]}{more} changed since the method was put on, and would be "
                            "lost: a file keeps the adapter and the head.", expected="a frozen base",
                            hint="put the method on a fresh model, with "
                                 f"also_train=({changed[0].rpartition('.')[0]!r},) to train that")
+
+
+def _is_as_noted(p: Tensor, values: builtins.list[float], bits: tuple | None) -> bool:
+    """Return whether a weight is the one that was noted, or a copy of it in half precision."""
+    now = core.checksum(p)
+    if bits is None or now[0] != bits[0] or (now != bits and _is_rounded(p.detach())):
+        return _close(values, core.sample(p))
+    return now == bits
+
+
+def _is_rounded(p: Tensor) -> bool:
+    """Return whether these numbers came through half precision, and are in another dtype again."""
+    return p.dtype in (torch.float32, torch.float64) and any(
+        torch.equal(p, p.to(half).to(p.dtype)) for half in (torch.float16, torch.bfloat16))
 
 
 def _close(values: builtins.list[float], others: builtins.list[float]) -> bool:

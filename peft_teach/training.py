@@ -19,6 +19,7 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +27,9 @@ from torch import Tensor, nn
 
 from . import core, frozen, models
 from .backbone import places_in_text
-from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
+from .errors import BadConfig, BadData, NotSupported, TrainingDiverged, TrainingStopped
 from .methods import METHODS, full, qlora
-from .valid import is_whole
+from .valid import is_number, is_positive, is_share, is_whole
 from .waiting import bar
 
 Batch = dict[str, Tensor]
@@ -89,17 +90,18 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
 
     `lr` None takes the rate of the model's method (`learning_rate`). `groups` are optimizer groups
     with rates of their own (LoRA+); without them all that trains learns at `lr`. `warmup` is the
-    share of steps in which the rate rises to its full value. A step is made of `accumulate`
+    share of steps in which the rate rises to its full value, `clip` the largest norm of the
+    gradients (`math.inf` for any). A step is made of `accumulate`
     batches, the last one perhaps of fewer, and is that of one batch with all their examples.
     Stopping early is safe: the model is back in eval mode when the generator ends or is dropped.
     Raises `BadData` for no batches, for batches without labels or with a class that the model has
-    not, and `BadConfig` if nothing trains or `pt.disabled` is open. In the first step, before the
-    update, it is a `BadConfig`, too, if an adapter gets no gradient because the model never calls
-    it, or not for the loss. (The first 8 batches are tried in eval mode, which leaves out no block
-    by chance. What stands in a module that these do not call is let be, such as an expert without
-    tokens, and so is a pooler that no head reads.) While it runs, `TrainingStopped` when it is
-    interrupted and `TrainingDiverged`, before the update, for a loss or gradient that is not
-    finite: both hold the steps that were done.
+    not, and `BadConfig` for a setting that cannot work, if nothing trains, or if `pt.disabled` is
+    open. In the first step, before the update, it is a `BadConfig`, too, if an adapter gets no
+    gradient because the model never calls it, or not for the loss. (The first 8 batches are tried
+    in eval mode, which leaves out no block by chance. What stands in a module that these do not
+    call is let be, such as an expert without tokens, and so is a pooler that no head reads.) While
+    it runs, `TrainingStopped` when it is interrupted and `TrainingDiverged`, before the update,
+    for a loss or gradient that is not finite: both hold the steps that were done.
     """
     batches = list(batches)
     if not batches:
@@ -107,20 +109,14 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
                       hint="batches = pt.data.batches(examples, tokenizer)")
     for batch in batches:
         _check_labels(model, batch)
-    if not is_whole(accumulate):
-        raise BadConfig(f"accumulate is {accumulate!r}.",
-                        expected="the number of batches in a step, from 1")
     core.adopt(model)
     _refuse_silent(model)
     core.refuse_lost(model)
     lr = learning_rate(model) if lr is None else lr
-    if not lr > 0:
-        raise BadConfig(f"lr is {lr!r}.", expected="a positive learning rate")
-    groups = [dict(group) for group in groups or ()] or [    # copies: the optimizer writes in them
-        {"params": [p for p in model.parameters() if p.requires_grad]}]
-    if not any(group["params"] for group in groups):
-        raise BadConfig("No parameter of this model trains.",
-                        hint="put a method on it: model = pt.lora.inject(model)")
+    for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup": warmup, "clip": clip,
+                        "accumulate": accumulate}.items():
+        _check_setting(name, value)
+    groups = _groups(model, groups)
     if any(p.dtype == torch.float16 for group in groups for p in group["params"]):
         raise BadConfig("Parameters in float16 would train: Adam's small numbers are zero there, "
                         "and the loss becomes nan.", expected="float32 or bfloat16",
@@ -198,6 +194,70 @@ def _around(model: nn.Module) -> dict[nn.Module, nn.Module]:
                     break
             around[module] = caller
     return around
+
+
+# What a setting may be, and what to say where it is not; betas to weight_decay are AdamW's.
+_SETTINGS = {
+    "lr": (is_positive, "a positive, finite learning rate"),
+    "betas": (lambda b: isinstance(b, tuple | list) and len(b) == 2 and all(map(is_share, b)),
+              "two shares of what is remembered, from 0 to below 1"),
+    "eps": (lambda x: is_number(x, 0) and x < math.inf, "a finite number from 0"),
+    "weight_decay": (lambda x: is_number(x, 0) and x < math.inf, "a finite number from 0"),
+    "warmup": (lambda x: is_number(x, 0, 1), "the share of steps in which the rate rises, 0 to 1"),
+    "clip": (lambda x: is_number(x, 0) and x > 0,
+             "the largest norm of the gradients, above 0; math.inf clips nothing"),
+    "accumulate": (is_whole, "the number of batches in a step, from 1"),
+}
+_OF_A_GROUP = ("params", "lr", "betas", "eps", "weight_decay")
+
+
+def _check_setting(name: str, value) -> None:
+    holds, expected = _SETTINGS[name]
+    if not holds(value):
+        raise BadConfig(f"{name} is {value!r}.", expected=expected)
+
+
+def _groups(model: nn.Module, groups: Iterable[Mapping[str, Any]] | None) -> list[dict]:
+    """Return optimizer groups as AdamW takes them, in copies: it writes in them.
+
+    Without any, all that trains is one. Raises `BadConfig` if nothing trains, for another setting
+    than AdamW's, and for what is no parameter of the model that trains, or stands there twice.
+    """
+    given = [*groups] if isinstance(groups, Iterable) else [] if groups is None else [groups]
+    if not all(isinstance(group, Mapping) for group in given):
+        raise BadConfig(f"groups is {groups!r:.60}.", expected="a list of dicts with 'params'")
+    given = given or [{"params": [p for p in model.parameters() if p.requires_grad]}]
+    trained = {id(p) for p in model.parameters() if p.requires_grad}
+    seen, made = set(), []
+    for group in given:
+        strange = [name for name in group if name not in _OF_A_GROUP]
+        if strange or "params" not in group:
+            raise BadConfig("A group has " + (f"{strange[0]!r}." if strange else "no 'params'."),
+                            expected="of each group " + ", ".join(_OF_A_GROUP))
+        for name, value in group.items():
+            if name != "params":
+                _check_setting(name, value)
+        params = group["params"]
+        single = isinstance(params, Tensor) or not isinstance(params, Iterable)
+        params = [params] if single else [*params]
+        for p in params:
+            if id(p) not in trained or id(p) in seen:
+                shape = f", {tuple(p.shape)}," if isinstance(p, Tensor) else ""
+                raise BadConfig(f"A group holds a {type(p).__name__}{shape} that "
+                                + ("stands in another place, too." if id(p) in seen else
+                                   "is no parameter of this model, or does not train."),
+                                expected="parameters with requires_grad, each once",
+                                hint="pt.adapter_parameters(model).values()")
+            seen.add(id(p))
+        made.append({**group, "params": params})
+    if len({core.is_sharded(p) for group in made for p in group["params"]}) > 1:
+        raise NotSupported("Only a part of what trains is sharded over processes (FSDP2).",
+                           expected="all or nothing sharded",
+                           hint="fully_shard(model), after its blocks")
+    if not seen:
+        raise BadConfig("No parameter of this model trains.",
+                        hint="put a method on it: model = pt.lora.inject(model)")
+    return made
 
 
 def learning_rate(model: nn.Module) -> float:

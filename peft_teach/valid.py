@@ -135,6 +135,11 @@ def is_positive(value: Any) -> bool:
     return _is(numbers.Real, value) and 0 < value < math.inf
 
 
+def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Return whether this is a number, and no bool, nor nan, from `low` to `high`."""
+    return _is(numbers.Real, value) and low <= value <= high
+
+
 def is_share(value: Any) -> bool:
     """Return whether this is a probability below one."""
     return _is(numbers.Real, value) and 0 <= value < 1

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..backbone import BackboneAdapter, new_cache
+from ..backbone import BackboneAdapter, in_front, new_cache
 from ..core import adapters, attach, begin, need_note, note
 from ..errors import BadConfig, NoAdapter, NotSupported, unknown
 from ..shapes import expect
@@ -108,21 +108,23 @@ class Prefix(BackboneAdapter):
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
-        if not self.make_room(rest, self.length, needs_cache=True):    # or the cache has K and V
-            x = input_ids
-            if x is None:
-                x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
-                if rest["position_ids"] is None:     # there are no words to count positions from
-                    rest["position_ids"] = (models.positions(self.base, None, x.shape[1])
-                                            + self.length)
-            for layer, (K, V) in enumerate(zip(*self.stored().values())):
-                rest["cache"].update(self._per_head(K, len(x)), self._per_head(V, len(x)), layer)
-        return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
+        in_cache, padding = self.make_room(rest, self.length, needs_cache=True)
+        if in_cache:
+            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
+        x = input_ids
+        if x is None:
+            x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
+            if rest["position_ids"] is None:         # there are no words to count positions from
+                rest["position_ids"] = (models.positions(self.base, None, x.shape[1])
+                                        + self.length)
+        with in_front(rest["cache"], self._per_layer(), len(x), x.shape[1], padding):
+            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
 
-    def _per_head(self, x: Tensor, batch: int) -> Tensor:
-        """Turn one layer's (length, d_kv) into (batch, heads, length, d_head)."""
-        x = x.unflatten(1, (self.heads, self.d_head)).transpose(0, 1)     # (heads, length, d_head)
-        return x.to(self.base.dtype).expand(batch, -1, -1, -1)
+    def _per_layer(self) -> list[tuple[Tensor, ...]]:
+        """Return K and V of each layer as a cache holds them: (1, heads, length, d_head)."""
+        K, V = (x.unflatten(2, (self.heads, self.d_head)).transpose(1, 2)[:, None]
+                .to(self.base.dtype) for x in self.stored().values())
+        return [*zip(K, V)]
 
 
 def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn.Module:

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..backbone import BackboneAdapter, count_from_front
+from ..backbone import BackboneAdapter, behind_padding, count_from_front
 from ..core import attach, begin, note
 from ..errors import BadConfig, NotSupported, unknown
 from ..shapes import expect
@@ -86,15 +86,15 @@ class SoftPrompt(BackboneAdapter):
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
         length = len(self.P)
-        if self.make_room(rest, length):            # while generating: the prompt is in the cache
+        in_cache, padding = self.make_room(rest, length)
+        if in_cache:                                # while generating
             return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
         x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
-        batch, seq, _ = x.shape
-        count_from_front(self.base, rest, input_ids, seq, length)
-        P = self.P.to(x.dtype).expand(batch, -1, -1)                      # (batch, length, d_model)
+        count_from_front(self.base, rest, input_ids, x.shape[1], length, padding)
         rest["return_dict"] = True
-        return self._real(self.call_base(inputs_embeds=torch.cat([P, x], dim=1), **rest))
+        Px = behind_padding(self.P.to(x.dtype)[None], x, padding)         # (batch, length + seq, d)
+        return self._real(self.call_base(inputs_embeds=Px, **rest))
 
     def _real(self, out):
         """Leave the real tokens in a backbone's output, and pool again where it pools."""

@@ -127,8 +127,8 @@ def _quantize(model: nn.Module, names: tuple[str, ...], config: Config,
         if models.is_conv1d(layer):
             layer = models.to_linear(layer)
             converted.append(name)
-        models.replace(model, name, Linear4bit.from_linear(layer, config.block_size,
-                                                           config.double))
+        packed = Linear4bit.from_linear(layer, config.block_size, config.double)
+        models.replace(model, name, models.keep_hooks(packed, layer))
         quantized[f"{name}.weight"] = fingerprint[f"{name}.weight"]
     state.change(model, converted=tuple(converted), quantized=quantized)
 

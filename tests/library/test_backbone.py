@@ -76,7 +76,8 @@ def test_what_starts_as_words_acts_as_these_words(method, family, kind, padding,
     batch = inputs(model, padding)
     real = batch["attention_mask"].bool()
     plain = hidden(model, batch)
-    words = with_positions(model, words_before(batch), padding=False)
+    words = words_before(batch, next_to_text=not models.is_encoder(model))
+    words = with_positions(model, words, padding=False)
     expected = hidden(model, words)[:, LENGTH:]
     logits = outputs(model, words)
     model = worded(model, method)
@@ -159,7 +160,7 @@ def test_generate_continues_as_after_these_words(family, method, tiny, inputs):
     expected = []
     for way in ways:
         torch.manual_seed(3)
-        expected.append(model.generate(**words_before(batch), **way)[:, -6:])
+        expected.append(model.generate(**words_before(batch, True), **way)[:, -6:])
     model = worded(model, method)
     for way, wanted in zip(ways, expected):
         torch.manual_seed(3)
@@ -189,20 +190,34 @@ def test_generate_gives_what_each_row_gives_alone(family, method, projection, ti
     assert torch.equal(embedded[:, -6:], alone)
 
 
+# Where a window counts what stands between two tokens, padding there would move them apart.
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3_text", "qwen2"])
 @each_method
-def test_a_sliding_window_slides_over_it(method, tiny, inputs):
-    model = tiny("mistral", "lm")
+def test_a_sliding_window_slides_over_it_as_over_the_row_alone(family, method, tiny, inputs):
+    windows = {"sliding_window": 6}
+    if family == "qwen2":
+        windows |= {"use_sliding_window": True, "max_window_layers": 0}
+    model = drawn(tiny(family, "lm", **windows), method)
     batch = features(inputs(model, "left"))
-    real = batch["attention_mask"].bool()
-    words = with_positions(model, words_before(batch), padding=False)
-    wide = hidden(model, words)[:, LENGTH:]
-    model.config.sliding_window = 4
-    expected = hidden(model, words)[:, LENGTH:]
-    assert (wide - expected)[real].abs().max() > 0.1
-    continued = model.generate(**words_before(batch), **GREEDY)[:, -6:]
-    model = worded(model, method)
-    torch.testing.assert_close(hidden(model, batch)[real], expected[real], rtol=1e-5, atol=5e-6)
-    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], continued)
+    ids, mask, real = batch["input_ids"], batch["attention_mask"], batch["attention_mask"].bool()
+    alone = torch.cat([outputs(model, {"input_ids": row[kept][None]})[0]
+                       for row, kept in zip(ids, real)])
+    torch.testing.assert_close(outputs(model, batch)[real], alone, rtol=1e-5, atol=3e-5)
+    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], row_by_row(model, batch))
+    wide = drawn(tiny(family, "lm", **windows | {"sliding_window": 42}), method)
+    assert (outputs(wide, batch) - outputs(model, batch))[real].abs().max() > 0.1
+
+    def in_parts(*ends):
+        cache, begin = backbone.new_cache(), 0
+        for end in ends:
+            yield outputs(model, {"input_ids": ids[:, begin:end], "attention_mask": mask[:, :end],
+                                  models.cache_name(): cache})
+            begin = end
+
+    torch.testing.assert_close(torch.cat([*in_parts(6, 9, 11)], 1)[real], alone, rtol=1e-5,
+                               atol=3e-5)
+    with pytest.raises(NotSupported, match="filled with padding alone"):
+        list(in_parts(2, 11))
 
 
 # ── a cache of the caller's ──────────────────────────────────────────────────────────────────
@@ -466,6 +481,11 @@ def test_a_cache_of_other_vectors_is_refused_though_they_are_as_many(method, pro
     with pytest.raises(NotSupported, match=r"with 5 other vectors .* than this model puts there"):
         turn(model, caches[1])
     assert torch.equal(turn(copy.deepcopy(model), caches[0]), expected)    # equal vectors serve
+    broken = drawn(tiny("llama", "lm"), method, projection=projection)
+    for p in pt.adapter_parameters(broken).values():
+        p.data.fill_(torch.nan)
+    with torch.no_grad():    # and so do nan, though nan is not itself
+        turn(broken, broken(ids, use_cache=True).past_key_values)
     pt.save(model, tmp_path / "one")
     pt.save(other, tmp_path / "other")
     if not projection:    # else the file keeps what the MLP makes, which is another parameter

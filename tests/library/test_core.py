@@ -6,6 +6,7 @@ import threading
 
 import pytest
 import torch
+from adapted import outputs
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
@@ -964,10 +965,17 @@ def test_a_thawed_parameter_is_not_lost(put, model, batch, tmp_path):
     norm.requires_grad_(False)
     for verb in ("train", "save"):
         VERBS[verb](model, batch, tmp_path / "a")
-    norm.bias.data[-1] += 0.1    # as a loop of one's own had trained it meanwhile
-    with pytest.raises(NotSupported, match=r"LayerNorm.bias changed since"):
-        pt.save(model, tmp_path / "b")
-    assert not (tmp_path / "b").exists()
+    state = copy.deepcopy(model.state_dict())
+    pt.save(copy.deepcopy(model), tmp_path / "a")
+    for half in (torch.bfloat16, torch.float16):    # rounded, and not trained
+        pt.save(copy.deepcopy(model).to(half), tmp_path / "a")
+        pt.save(copy.deepcopy(model).to(half).float(), tmp_path / "a")
+    for place, step in ((-1, 0.1), (5, 1e-6)):    # as a loop of one's own had trained it meanwhile
+        norm.bias.data[place] += step
+        with pytest.raises(NotSupported, match=r"LayerNorm.bias changed since"):
+            pt.save(model, tmp_path / "b")
+        assert not (tmp_path / "b").exists()
+        model.load_state_dict(state)
 
 
 class Moved(Shift):
@@ -1030,3 +1038,43 @@ def test_a_table_that_an_adapter_is_around_is_not_resized(put, tied, tiny):
     assert model(torch.tensor([[3]])).logits.shape == (1, 1, 97)
     pt.remove(model).resize_token_embeddings(110, mean_resizing=False)
     assert model(torch.tensor([[3]])).logits.shape == (1, 1, 110)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
+def test_what_was_merged_into_a_tied_table_outlives_the_next_tie(family, tiny, tmp_path):
+    """transformers ties the table anew whenever the word embeddings change."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    if family == "t5":
+        config = T5Config(vocab_size=97, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4,
+                          tie_word_embeddings=True, decoder_start_token_id=0)
+        torch.manual_seed(0)
+        base = T5ForConditionalGeneration(config).eval()
+    else:
+        base = tiny(family, "lm", tie_word_embeddings=True)
+    batch = {"input_ids": torch.tensor([[3, 4, 5]]), **(
+        {"decoder_input_ids": torch.tensor([[0, 7]])} if family == "t5" else {})}
+    model = pt.attach(copy.deepcopy(base), "lm_head", lambda b: pt.lora.LoRALinear(b, rank=2))
+    names = set(pt.adapter_state(model))
+    with torch.no_grad():
+        model.lm_head.B.normal_()
+    expected = outputs(model, batch)
+    assert (expected - outputs(base, batch)).abs().max() > 0.1
+    model.tie_weights()    # ties what is in the adapter, and gives it no parameter
+    assert set(pt.adapter_state(model)) == names
+    removed = pt.remove(copy.deepcopy(model))
+    removed.tie_weights()
+    assert removed.lm_head.weight is removed.get_input_embeddings().weight
+    assert removed._tied_weights_keys == base._tied_weights_keys
+    model = pt.merge(model)
+    model.tie_weights()
+    torch.testing.assert_close(outputs(model, batch), expected, rtol=1e-5, atol=1e-5)
+    again = pt.remove(pt.attach(copy.deepcopy(model), "lm_head", pt.lora.LoRALinear))
+    for m in (model, again):
+        m.resize_token_embeddings(99, mean_resizing=False)
+        torch.testing.assert_close(outputs(m, batch)[..., :97], expected, rtol=1e-5, atol=1e-5)
+    if family == "t5":
+        assert model.encoder.embed_tokens.weight is model.shared.weight    # tied as it was
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path)
+    torch.testing.assert_close(outputs(again, batch), outputs(model, batch), rtol=1e-5, atol=1e-5)

@@ -441,6 +441,45 @@ def test_conv1d_becomes_an_equal_linear_and_back(dtype, trains):
     assert back.weight.is_contiguous()
 
 
+@pytest.mark.parametrize("method", [pt.lora, pt.qlora])
+def test_hooks_go_where_their_layer_goes(method, tiny):
+    """As adapted, merged and plain again, and none after its handle is removed."""
+    model, ids, calls = tiny("gpt2", "lm"), torch.tensor([[3, 4]]), []
+    layer = model.transformer.h[1].attn.c_attn
+    handles = [layer.register_forward_hook(lambda *_: calls.append("forward")),
+               layer.register_forward_pre_hook(lambda *_, **__: calls.append("before"),
+                                               with_kwargs=True),
+               layer.register_full_backward_hook(lambda *_: calls.append("backward"))]
+    every = ["before", "forward", "backward"]
+    for change in (lambda m: m, method.inject, pt.merge, models.to_hf, pt.lora.inject, pt.remove):
+        model = change(model)
+        calls.clear()
+        model(ids).logits.sum().backward()
+        assert calls == every, change
+    for handle in handles:
+        handle.remove()
+    model(ids).logits.sum().backward()
+    assert calls == every
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_a_weight_that_torch_makes_of_others(tiny):
+    from torch.nn.utils import weight_norm
+
+    linear = weight_norm(torch.nn.Linear(5, 7))
+    adapter, x = pt.lora.LoRALinear(linear, rank=2), torch.randn(2, 5)
+    adapter.B.data.normal_()
+    expected, model = adapter(x), torch.nn.Sequential(adapter)
+    merged = pt.merge(model)    # its weight is that of all together
+    torch.testing.assert_close(merged(x), expected)
+    model = tiny("gpt2")
+    weight_norm(model.transformer.h[0].attn.c_attn)
+    before = dict(model.named_modules())
+    with pytest.raises(NotSupported, match=r"This Conv1D .* weight_g, weight_v"):
+        pt.lora.inject(model)
+    assert dict(model.named_modules()) == before
+
+
 def test_replace_returns_the_model_to_keep(tiny):
     model, layer = tiny("bert"), torch.nn.Linear(32, 32)
     name = "bert.encoder.layer.1.attention.self.query"

@@ -16,7 +16,13 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach import core, models
-from peft_teach.errors import AdapterFileError, AlreadyAdapted, NoAdapter, PeftTeachError
+from peft_teach.errors import (
+    AdapterFileError,
+    AlreadyAdapted,
+    NoAdapter,
+    NotSupported,
+    PeftTeachError,
+)
 
 CONFIG = pt.lora.Config(rank=4, alpha=6.0, targets=("query", "ffn_in"), layers=(1,))
 
@@ -792,3 +798,57 @@ def test_frozen_own_parameters_are_kept_but_not_trained(tiny, batch, tmp_path):
     assert torch.equal(outputs(again, batch), expected)
     assert not any(a.fixed.requires_grad for a in pt.adapters(again).values())
     assert pt.account.parameters(model).adapter == sum(p.numel() for p in trained.values())
+
+
+@pytest.mark.parametrize("method", [pt.lora, pt.full])
+def test_what_was_trained_in_shards_is_saved_whole(method, tiny, inputs, tmp_path):
+    """FSDP2 shards in place; what would change the modules then is refused."""
+    from torch import distributed
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model, plain = method.inject(tiny("bert")), tiny("bert")
+    batch, other = inputs(model), pt.save(model, tmp_path / "other")
+    distributed.init_process_group("gloo", f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        for layer in (*model.bert.encoder.layer, *plain.bert.encoder.layer):
+            fully_shard(layer, mesh=mesh)
+        with pytest.raises(NotSupported, match="Only a part of what trains"):
+            pt.train(model, [batch])    # torch clips no gradients of two kinds at once
+        fully_shard(model, mesh=mesh)
+        list(pt.train(model, [batch], lr=1e-2))
+        trained = outputs(model, batch)
+        pt.save(model, tmp_path / "own")
+        for change in (lambda: pt.swap(model, other), lambda: pt.merge(model),
+                       lambda: pt.load(plain, other), lambda: method.inject(plain)):
+            with pytest.raises(NotSupported, match="sharded over processes"):
+                change()
+    finally:
+        distributed.destroy_process_group()
+    assert (trained - outputs(pt.load(tiny("bert"), other), batch)).abs().max() > 1e-3
+    assert torch.equal(outputs(pt.load(tiny("bert"), tmp_path / "own"), batch), trained)
+
+
+def test_what_float16_cannot_hold_is_refused(tiny, tmp_path):
+    """It ends at 65504; a file of float32, or a merged sum, may be larger, and would be inf."""
+    model = pt.lora.inject(tiny("bert"))
+    model.classifier.weight.data[0, 0] = 1e5
+    pt.save(model, tmp_path / "own")
+    pt.export.to_peft(model, tmp_path / "theirs")
+    for read, name in ((pt.load, "own"), (pt.export.from_peft, "theirs")):
+        half = tiny("bert").half()
+        before = structure(half)
+        with pytest.raises(AdapterFileError, match=r"classifier\.weight holds 1e\+05, too much"):
+            read(half, tmp_path / name)
+        assert structure(half) == before
+        assert read(tiny("bert").bfloat16(), tmp_path / name).classifier.weight.isfinite().all()
+    half = pt.lora.inject(tiny("bert").half())
+    query = half.bert.encoder.layer[0].attention.self.query
+    query.A.data.fill_(300)
+    query.B.data.fill_(300)
+    before = structure(half)
+    with pytest.raises(pt.errors.NotMergeable, match=r"0\.attention\.self\.query\.weight would"):
+        pt.merge(half)
+    assert structure(half) == before
+    pt.merge(half.float())

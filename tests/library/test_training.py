@@ -415,15 +415,30 @@ def test_what_cannot_be_trained_is_refused_at_the_call(model, toy, tiny):
     with pytest.raises(BadData, match="A batch is a str: 'input_ids'") as error:
         pt.train(model, toy[0])
     assert "[batch]" in error.value.hint
-    for lr in (0, -1e-3, float("nan")):
-        with pytest.raises(BadConfig, match="lr"):
-            pt.train(model, toy, lr=lr)
+    nan, inf, own = math.nan, math.inf, next(p for p in model.parameters() if p.requires_grad)
+    some, frozen = [own], torch.nn.Parameter(own.detach(), requires_grad=False)
+    for name, values in {
+            "lr": (0, -1e-3, nan, inf, True, "1e-3", torch.tensor(0.1)),
+            "warmup": (-0.1, 2, nan, None), "clip": (0, -1, nan, None, True),
+            "weight_decay": (-0.1, nan, inf, "0"), "accumulate": (0, 1.5, True),
+            "groups": (5, model, own, {"params": some}, ["params"], [some])}.items():
+        for value in values:
+            with pytest.raises(BadConfig, match=f"^{name} is "):
+                pt.train(model, toy, **{name: value})
+    for group, says in [({}, "no 'params'"), ({"params": some, "momentum": 0.9}, "'momentum'"),
+                        ({"params": some, "lr": nan}, "lr is nan"), ({"params": None}, "NoneType"),
+                        ({"params": some, "betas": (0.9, 1)}, "betas is"),
+                        ({"params": some, "weight_decay": -1}, "weight_decay is -1"),
+                        ({"params": some * 2}, "in another place, too"),
+                        ({"params": frozen}, "does not train"), ({"params": ["w"]}, "a str that")]:
+        with pytest.raises(BadConfig, match=says):
+            pt.train(model, toy, groups=[group])
+    for name, value in {"warmup": 1, "clip": inf, "groups": [{"params": some, "eps": 0}]}.items():
+        pt.train(model, toy, **{name: value})    # these can work
     with pytest.raises(BadConfig, match="No parameter"):
         pt.train(tiny("bert").requires_grad_(False), toy)
     with pytest.raises(BadConfig, match="No parameter"):
         pt.train(model, toy, groups=[{"params": []}])
-    with pytest.raises(BadConfig, match="accumulate is 0"):
-        pt.train(model, toy, accumulate=0)
     assert not model.training
 
 
