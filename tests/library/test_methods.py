@@ -30,9 +30,11 @@ def library_page() -> set[str]:
     return first_cells(table)
 
 
+# No methods, but a second page of one: what another paper changes, or where a layer stands.
+SECOND_PAGES = {"lora_plus"}
 LISTS = {
     "the files of peft_teach/methods": lambda: {
-        f.stem for f in Path(pt.methods.__file__).parent.glob("[!_]*.py")},
+        f.stem for f in Path(pt.methods.__file__).parent.glob("[!_]*.py")} - SECOND_PAGES,
     "the public names, in peft_teach/__init__.py": lambda: {
         name for name in pt.__all__ if getattr(pt, name).__class__ is type(pt)
         and getattr(pt, name).__name__.startswith("peft_teach.methods.")},
