@@ -35,9 +35,10 @@ FLOORS = {
     "course": 8,
 }
 # A method stands alone, but for these two: DoRA is a variation of LoRA, QLoRA takes either. The
-# other is a second page of the same method.
+# others are second pages of the same methods.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"},
-              "methods.lora": {"methods.lora_plus"}}
+              "methods.lora": {"methods.lora_plus"}, "methods.prompt": {"methods.starts"},
+              "methods.prefix": {"methods.starts"}}
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.
 BROUGHT_LATER = {"widgets": {"course.guess"}}
 
