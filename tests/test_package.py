@@ -38,7 +38,7 @@ FLOORS = {
 # others are second pages of the same methods.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"},
               "methods.lora": {"methods.lora_plus"}, "methods.prompt": {"methods.starts"},
-              "methods.prefix": {"methods.starts"}}
+              "methods.prefix": {"methods.starts"}, "methods.bottleneck": {"methods.placements"}}
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.
 BROUGHT_LATER = {"widgets": {"course.guess"}}
 

@@ -31,8 +31,8 @@ def library_page() -> set[str]:
     return first_cells(table)
 
 
-# No methods, but second pages of some: another paper's learning rates, how vectors start.
-SECOND_PAGES = {"lora_plus", "starts"}
+# No methods, but second pages of some: LoRA+, where a bottleneck stands, how vectors start.
+SECOND_PAGES = {"lora_plus", "placements", "starts"}
 LISTS = {
     "the files of peft_teach/methods": lambda: {
         f.stem for f in Path(pt.methods.__file__).parent.glob("[!_]*.py")} - SECOND_PAGES,
