@@ -33,10 +33,10 @@ from torch import Tensor, nn
 from .. import models
 from ..backbone import BackboneAdapter
 from ..core import adapters, attach, begin, need_note, note
-from ..errors import BadConfig, NoAdapter, NotSupported, unknown
+from ..errors import BadConfig, NoAdapter, NotSupported
 from ..shapes import expect
 from ..valid import Length, Settings, is_whole
-from .starts import check_room, prefix_of_words
+from .starts import check_room, check_words, prefix_of_words
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 STARTS = ("random", "text")
@@ -114,18 +114,13 @@ class Config(Settings):
     length: Length = 20
     start: Literal["random", "text"] = field(default="random", metadata={"stored": "random"})
     words: tuple[str, ...] = field(default=(), metadata={"stored": ()})
-    projection: Annotated[
-        int | None, lambda n: n is None or is_whole(n),
-        "the hidden size of the MLP, or None for no MLP",
-    ] = field(default=None, metadata={"stored": None})
+    projection: Annotated[int | None, lambda n: n is None or is_whole(n),
+                          "the hidden size of the MLP, or None for no MLP"] = field(
+        default=None, metadata={"stored": None})
 
     def __post_init__(self):
         super().__post_init__()
-        if self.start not in STARTS:
-            raise unknown("start", self.start, STARTS)
-        if bool(self.words) != (self.start == "text"):
-            raise BadConfig(f"start={self.start!r} with words={self.words!r}.",
-                            expected="words for 'text', and for no other start")
+        check_words(self.start, self.words, STARTS, reading=("text",))
         if self.start == "text" and self.projection is not None:
             raise BadConfig("start='text' with a projection.",
                             expected="K and V without an MLP in between")

@@ -27,10 +27,10 @@ from torch import Tensor, nn
 from .. import models
 from ..backbone import BackboneAdapter, count_from_front
 from ..core import attach, begin, note
-from ..errors import BadConfig, NotSupported, unknown
+from ..errors import NotSupported, unknown
 from ..shapes import expect
 from ..valid import Length, Settings
-from .starts import check_room, prompt_of_words
+from .starts import check_room, check_words, prompt_of_words
 
 LEARNING_RATE = 3e-2    # learns on both models: assets/records/rates.json
 STARTS = ("random", "vocabulary", "labels", "text")
@@ -102,11 +102,7 @@ class Config(Settings):
         super().__post_init__()
         if self.pool not in POOLS:
             raise unknown("pooling", self.pool, POOLS)
-        if self.start not in STARTS:
-            raise unknown("start", self.start, STARTS)
-        if bool(self.words) != (self.start in ("labels", "text")):
-            raise BadConfig(f"start={self.start!r} with words={self.words!r}.",
-                            expected="words for 'labels' and 'text', and for no other start")
+        check_words(self.start, self.words, STARTS, reading=("labels", "text"))
 
 
 def count(length: int, d_model: int) -> int:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..backbone import BackboneAdapter, new_cache
-from ..errors import BadConfig
+from ..errors import BadConfig, unknown
 
 
 def embeddings_of(adapter: BackboneAdapter, ids: Sequence[int]) -> Tensor:
@@ -56,6 +56,17 @@ def prefix_of_words(adapter: BackboneAdapter, words: Sequence[str], length: int,
     K, V = ([x[0].transpose(0, 1).flatten(1) for x in made] for made in zip(
         *((layer.keys, layer.values) for layer in cache.layers)))         # each (length, d_kv)
     return torch.stack(K), torch.stack(V)                                 # (layers, length, d_kv)
+
+
+def check_words(start: str, words: Sequence[str], known: Sequence[str], reading: Sequence[str]
+                ) -> None:
+    """Raise `UnknownName` for a start that is none, `BadConfig` for words that it does not read."""
+    if start not in known:
+        raise unknown("start", start, known)
+    if bool(words) != (start in reading):
+        raise BadConfig(f"start={start!r} with words={words!r}.",
+                        expected=f"words for {' and '.join(map(repr, reading))}, and for no other "
+                                 "start")
 
 
 def check_room(base: nn.Module, length: int, what: str) -> None:
