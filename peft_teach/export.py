@@ -299,11 +299,14 @@ def _to_theirs(adapter: core.Adapter) -> dict[str, Tensor]:
 def _to_ours(adapter: core.Adapter, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Undo `_to_theirs`: return the tensors by the names of the adapter's own."""
     if isinstance(adapter, ia3.IA3Linear):
-        l = theirs["ia3_l"].flatten().unflatten(0, (adapter.parts, -1))    # (parts, n / parts)
-        if (l[:, :adapter.first] != 1).any():
-            raise NotExportable("This (IA)³ scales the queries of a fused projection, too.",
-                                expected="factors of one for them, as in the paper")
-        return {"l": l[:, adapter.first:].flatten()}                  # (n_out,) or (n_in,)
+        l = theirs["ia3_l"].flatten()                                 # (n_out,) or (n_in,)
+        if isinstance(adapter, ia3.FusedIA3Linear):
+            l = l.unflatten(0, (adapter.parts, -1))                   # (parts, n_out / parts)
+            if (l[:, :adapter.first] != 1).any():
+                raise NotExportable("This (IA)³ scales the queries of a fused projection, too.",
+                                    expected="factors of one for them, as in the paper")
+            l = l[:, adapter.first:].flatten()
+        return {"l": l}
     if isinstance(adapter, prompt.SoftPrompt):
         return {"P": theirs["prompt_embeddings"]}                     # (length, d_model)
     if isinstance(adapter, prefix.Prefix):

@@ -255,6 +255,10 @@ class Linear4bit(nn.Module):
         self.register_buffer("like", weight.packed.new_empty(0, dtype=weight.dtype), False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
 
+    def forward(self, x: Tensor) -> Tensor:
+        expect(x, "... n_in", n_in=self.in_features)
+        return _Product.apply(x, self, self.bias)               # (…, n_out)
+
     @classmethod
     def from_linear(cls, linear: nn.Module, block_size: int = 64,
                     double: bool = True) -> "Linear4bit":
@@ -282,9 +286,17 @@ class Linear4bit(nn.Module):
         """Ŵ, (n_out, n_in), dequantized at each use, in the layer's dtype."""
         return dequantize(self.quantized)
 
-    def forward(self, x: Tensor) -> Tensor:
-        expect(x, "... n_in", n_in=self.in_features)
-        return _Product.apply(x, self, self.bias)               # (…, n_out)
+    def rounded(self, W: Tensor) -> Tensor:
+        """Return another weight as this layer would hold it: quantized alike, and dequantized."""
+        return dequantize(quantize(W, self.block_size, self.double_quantized))
+
+    def check_settings(self, name: str, block_size: int, double: bool) -> None:
+        """Raise `BadConfig` if this layer, `name` in its model, is held with other settings."""
+        if (self.block_size, self.double_quantized) != (block_size, double):
+            raise BadConfig(f"{name} is in 4 bits already, with block_size={self.block_size} and "
+                            f"double={self.double_quantized}.",
+                            expected="the same settings: quantizing twice would round twice",
+                            hint="load a fresh model to quantize it in another way")
 
     def to_linear(self) -> nn.Linear:
         """Return a plain `nn.Linear` with the weight Ŵ: not the weight from before quantization."""

@@ -34,8 +34,11 @@ FLOORS = {
     "plots": 7, "widgets": 7,
     "course": 8,
 }
-# A method stands alone, but for these two: DoRA is a variation of LoRA, QLoRA takes either.
-MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"}}
+# A method stands alone, but for these two: DoRA is a variation of LoRA, QLoRA takes either. The
+# others are second pages of the same methods.
+MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"},
+              "methods.lora": {"methods.lora_plus"}, "methods.prompt": {"methods.starts"},
+              "methods.prefix": {"methods.starts"}, "methods.bottleneck": {"methods.placements"}}
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.
 BROUGHT_LATER = {"widgets": {"course.guess"}}
 

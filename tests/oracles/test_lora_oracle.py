@@ -168,9 +168,9 @@ def test_lora_plus_needs_a_and_b(tiny):
 # ── one layer ────────────────────────────────────────────────────────────────────────────────
 
 
-def layer(n_in=7, n_out=5, bias=True, **options) -> pt.lora.LoRALinear:
+def layer(n_in=7, n_out=5, bias=True, make=pt.lora.LoRALinear, **options):
     torch.manual_seed(0)
-    made = pt.lora.LoRALinear(nn.Linear(n_in, n_out, bias=bias), **{"rank": 3, **options})
+    made = make(nn.Linear(n_in, n_out, bias=bias), **{"rank": 3, **options})
     nn.init.normal_(made.B)
     return made
 
@@ -239,8 +239,8 @@ def test_dropout_touches_the_input_of_a_alone():
 
 
 each_layer = pytest.mark.parametrize("make", [
-    pt.lora.LoRALinear, pt.dora.DoRALinear, pt.ia3.IA3Linear, pt.bitfit.BiasAdapter,
-    lambda base: pt.ia3.IA3Linear(base, "input")])
+    pt.lora.LoRALinear, pt.lora.BiasedLoRALinear, pt.dora.DoRALinear, pt.ia3.IA3Linear,
+    pt.bitfit.BiasAdapter, lambda base: pt.ia3.IA3Linear(base, "input")])
 
 
 @each_layer
@@ -267,7 +267,7 @@ def test_a_wrong_input_names_the_axis(make):
     ({"alpha": float("inf")}, "alpha is inf"), ({"alpha": "16"}, "alpha is '16'"),
     ({"dropout": 1.0}, "dropout is 1.0"), ({"dropout": -0.1}, "dropout"),
     ({"dropout": True}, "dropout is True"),
-    ({"rank_stabilized": "no"}, "rank_stabilized is 'no'"), ({"use_bias": 1}, "use_bias is 1"),
+    ({"rank_stabilized": "no"}, "rank_stabilized is 'no'"),
 ])
 def test_settings_that_cannot_work(options, says):
     with pytest.raises(BadConfig, match=says):
@@ -284,7 +284,7 @@ def test_only_linear_layers_are_corrected(tiny):
 
 
 def test_the_bias_is_scaled_in_forward_and_merge():
-    made = layer(alpha=6.0, use_bias=True).double()
+    made = layer(make=pt.lora.BiasedLoRALinear, alpha=6.0).double()
     nn.init.normal_(made.c)
     x = torch.randn(4, 7, dtype=torch.float64)
     expected = F.linear(x, made.base.weight + 2 * made.B @ made.A, made.base.bias + 2 * made.c)

@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import warnings
 
 import bitsandbytes as bnb
@@ -483,6 +484,17 @@ def adapter(size, double=True) -> pt.lora.LoRALinear:
     made = pt.lora.LoRALinear(nf4.Linear4bit.from_linear(linear, double=double), rank=RANK)
     nn.init.normal_(made.B, 0, size)
     return made
+
+
+def test_the_two_lines_of_the_page_are_the_forward():
+    made, x = adapter(0.5), torch.randn(3, 256)
+    lines = re.search(r"^    y = F.linear.*\n    return .*$", pt.qlora.__doc__, re.MULTILINE)[0]
+    found: dict = {}
+    exec(f"def forward(x, quantized, b, s, A, B):\n{lines}",
+         {"F": nn.functional, "dequantize": nf4.dequantize}, found)
+    y = found["forward"](x, made.base.quantized, made.base.bias, made.scale, made.A, made.B)
+    assert torch.equal(made(x), y)
+    assert (y - made.base(x)).abs().max() > 0.1
 
 
 @pytest.mark.parametrize("double", [True, False])
