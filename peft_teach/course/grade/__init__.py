@@ -34,11 +34,11 @@ from ...errors import PeftTeachError
 from ..lessons import number
 from . import board, engine, handed, hidden, overrides, report
 from .collect import Submission, collect, latest
-from .job import FAILED, Settings, key, mark_all, mark_references
+from .job import Settings, key, mark_all, mark_references
 from .limits import Limits, confine
 from .notebook import lessons_in
 from .roster import Roster
-from .run import FORKS, clear
+from .run import FAILED, FORKS, clear
 
 __all__ = ["Limits", "Settings", "grade"]
 

@@ -42,33 +42,47 @@ from .collect import clean
 from .extract import Plan, readings, without
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
-from .server import receive, remove, supervise
+from .server import READY, receive, remove, supervise
 from .watch import NOTES, REFERENCE
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
 IMPORT_SECONDS = 60                # of a fresh process, at most
 SCRATCH = "peft-teach-"            # how the names of scratch folders begin
 LONGEST_TEXT = 20_000              # characters of a message or a traceback
+FAILED = "the grader failed at it"    # perhaps for a full disk, so such a mark is not kept
 
 
 class Runner:
-    """Runs each request in a process of its own, forked from a warm server or started afresh."""
+    """Runs each request in a process of its own, forked from a warm server or started afresh.
 
-    def __init__(self, limits: Limits, warm: bool = FORKS, run: str = ""):
+    With a `lesson` its server is ready for what is handed in beside that lesson's notebook, and
+    otherwise for answers.
+    """
+
+    def __init__(self, limits: Limits, warm: bool = FORKS, run: str = "", lesson: str = ""):
         self.limits, self.warm, self.scratch = limits, warm, f"{SCRATCH}{run}"
+        self.lesson = lesson
         self._server: subprocess.Popen | None = None
         self._one_at_a_time = threading.Lock()    # engines may call from several threads
 
-    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]) -> tuple[bytes, str]:
-        """The frames that the learner's process sent, and how it ended."""
+    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any],
+            clock: float | None = None) -> tuple[bytes, str, float]:
+        """The frames that the learner's process sent, how it ended, and its seconds by the clock.
+
+        It may take `clock` seconds, or as many as the limits say.
+        """
+        return self.ask({"exercise": exercise.id, "cells": plan.cells,
+                         "statements": plan.statements, "cases": list(cases)}, clock)
+
+    def ask(self, request: dict[str, Any], clock: float | None = None) -> tuple[bytes, str, float]:
+        """Have a request answered, as `run` does."""
         scratch = tempfile.mkdtemp(prefix=self.scratch)
+        clock = self.limits.clock if clock is None else clock
         try:
-            request = to_bytes({
-                "exercise": exercise.id, "cells": plan.cells, "statements": plan.statements,
-                "cases": list(cases), "scratch": scratch,
-                "limits": dataclasses.astuple(self.limits)})
+            data = to_bytes(request | {"scratch": scratch, "clock": clock,
+                                       "limits": dataclasses.astuple(self.limits)})
             with self._one_at_a_time:
-                return self._ask(request) if self.warm else self._fresh(request, scratch)
+                return self._ask(data) if self.warm else self._fresh(data, scratch, clock)
         finally:
             remove(scratch)
 
@@ -78,29 +92,40 @@ class Runner:
             _end(self._server)
             self._server = None
 
-    def _ask(self, request: bytes) -> tuple[bytes, str]:
+    def _ask(self, request: bytes) -> tuple[bytes, str, float]:
         if self._server is None or self._server.poll() is not None:
             self.close()
-            self._server = _start([exercise.id for exercise in all_exercises()])
+            self._server = _start([self.lesson] if self.lesson else
+                                  [exercise.id for exercise in all_exercises()])
+            self._server.stdout.read(len(READY))
+        started = time.monotonic()
         try:
             self._server.stdin.write(request)
             self._server.stdin.flush()
             head = receive(self._server.stdout)
-            return self._server.stdout.read(head["size"]), head["end"]
+            frames = self._server.stdout.read(head["size"])
+            return frames, head["end"], time.monotonic() - started
         except (OSError, Malformed):    # a child can kill the server only without seccomp
             self.close()
-            return b"", "server"
+            return b"", "server", time.monotonic() - started
 
-    def _fresh(self, request: bytes, scratch: str) -> tuple[bytes, str]:
+    def _fresh(self, request: bytes, scratch: str, clock: float) -> tuple[bytes, str, float]:
         """Without a fork, as on Windows: Python and torch are started anew."""
         process = _start(["--once"])
         with contextlib.suppress(OSError):
             process.stdin.write(request)
             process.stdin.flush()    # not closed, which would mean that the grader has ended
+        importing = threading.Timer(IMPORT_SECONDS, process.kill)
+        importing.start()
         try:
-            return supervise(process.pid, process.stdout, process.wait, self.limits, scratch,
-                             start_seconds=IMPORT_SECONDS)
+            process.stdout.read(len(READY))
+            importing.cancel()
+            started = time.monotonic()
+            found = supervise(process.pid, process.stdout, process.wait, self.limits, scratch,
+                              clock)
+            return *found, time.monotonic() - started
         finally:
+            importing.cancel()
             _end(process)
 
 
@@ -127,16 +152,16 @@ def _end(process: subprocess.Popen) -> None:
     process.stdout.close()
 
 
-def runner(limits: Limits, warm: bool, run: str = "") -> Runner:
+def runner(limits: Limits, warm: bool, run: str = "", lesson: str = "") -> Runner:
     """The runner of this process, created once, for this run of the grader."""
-    made = _runner(limits, warm)
+    made = _runner(limits, warm, lesson)
     made.scratch = f"{SCRATCH}{run}"
     return made
 
 
 @cache
-def _runner(limits: Limits, warm: bool) -> Runner:
-    made = Runner(limits, warm)
+def _runner(limits: Limits, warm: bool, lesson: str) -> Runner:
+    made = Runner(limits, warm, lesson=lesson)
     atexit.register(made.close)
     return made
 
@@ -247,7 +272,7 @@ def examine(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
 
     The first case that fails decides; a case without a frame fails.
     """
-    data, end = runner.run(exercise, plan, cases)
+    data, end, _ = runner.run(exercise, plan, cases)
     frames = split(data)
     outputs = [frame for frame in frames if frame not in NOTES]
     result = Result(PASSED)
