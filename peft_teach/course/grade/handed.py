@@ -30,7 +30,7 @@ ANOTHER = ("It passes the checks of the notebook, but with the numbers of the fi
            "in it gives other answers than the file: another method, rank or scale?")
 IN_THE_OPEN = "on sentences that students can read: --held names a folder with others"
 LONGEST_PAGE = 10_000    # characters; 400 words have a quarter of them
-SECONDS, A_SENTENCE = 60.0, 0.1    # of CPU time, to look at a file and to read with it; we use 3
+SECONDS, A_SENTENCE = 30.0, 0.1    # of CPU time, to look at a file and to read with it; we use 3
 #                                    and 0.02
 FEWEST = 300    # sentences: with these, an adapter that is 4 points ahead seldom falls behind
 

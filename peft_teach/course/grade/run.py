@@ -35,7 +35,7 @@ from ..exercise import (
     Result,
     judged,
 )
-from ..lessons import all_exercises, find
+from ..lessons import all_exercises, find, of_lesson
 from . import similarity
 from .cells import Code
 from .collect import clean
@@ -67,15 +67,15 @@ class Runner:
 
     def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any],
             clock: float | None = None) -> tuple[bytes, str, float]:
-        """The frames that the learner's process sent, how it ended, and its seconds by the clock.
-
-        It may take `clock` seconds, or as many as the limits say.
-        """
+        """Have an answer tried on cases, as `ask` does."""
         return self.ask({"exercise": exercise.id, "cells": plan.cells,
                          "statements": plan.statements, "cases": list(cases)}, clock)
 
     def ask(self, request: dict[str, Any], clock: float | None = None) -> tuple[bytes, str, float]:
-        """Have a request answered, as `run` does."""
+        """The frames that a process sent for a request, how it ended, its seconds by the clock.
+
+        It may take `clock` of them, or as many as the limits say.
+        """
         scratch = tempfile.mkdtemp(prefix=self.scratch)
         clock = self.limits.clock if clock is None else clock
         try:
@@ -127,6 +127,26 @@ class Runner:
         finally:
             importing.cancel()
             _end(process)
+
+
+@dataclasses.dataclass
+class _Shared:
+    """The runner of one exercise: all that is tried for it shares what is `left` by the clock."""
+
+    runner: Runner
+    left: float
+
+    @property
+    def limits(self) -> Limits:
+        return self.runner.limits
+
+    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]
+            ) -> tuple[bytes, str, float]:
+        if self.left <= 0:
+            return b"", "time", 0.0
+        frames, end, seconds = self.runner.run(exercise, plan, cases, self.left)
+        self.left -= seconds
+        return frames, end, seconds
 
 
 def _start(arguments: list[str]) -> subprocess.Popen:
@@ -203,6 +223,9 @@ class Mark:
 
 
 COMPARED = "calls the reference, and is right without it"
+SPENT = "its answers share one limit of time, which was spent: what else stands there was not tried"
+CUT = "the notebook's other answers had spent its time, so this one had {:g} seconds"
+LEAST = 0.25    # of an answer's seconds, by the clock, for what comes when the notebook's are spent
 ANOTHER = "what its last check was given does not pass, another answer in the notebook counts"
 _NO_LIBRARY = re.compile(r"raised ModuleNotFoundError: No module named '(\w+)'")
 
@@ -221,19 +244,27 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     """Mark one exercise of a notebook on its visible cases, and then on the further ones.
 
     The first reading that passes counts, or else one that passes the visible cases, or the first.
-    What the notebook's other answers meet in its name is settled by it.
+    What the notebook's other answers meet in its name is settled by it. By the clock, all readings
+    of an exercise have the time of one, and all exercises of a notebook a second for each of CPU
+    time, and one's more.
     """
+    clock = _clock(runner.limits, code, exercise)
+    shared = _Shared(runner, clock)
     slow = _why("time", runner.limits)    # then no other is tried
     outcomes: list[_Outcome] = []
     for plan in readings(code, exercise):
-        outcomes.append(_outcome(runner, exercise, plan, further))
+        outcomes.append(_outcome(shared, exercise, plan, further))
         if outcomes[-1].result.passed or outcomes[-1].result.message == slow:
             break
+    code.seconds += clock - shared.left
+    spent = outcomes[-1].result.message == slow
     best = next((each for each in outcomes if each.result.passed), None) or next(
         (each for each in outcomes if each.further), outcomes[0])
     plan, result = best.plan, best.result
     code.settle(exercise, plan.statements if result.passed else ())
     notes = (*plan.notes, *([ANOTHER] if best is not outcomes[0] else []),
+             *([SPENT] if spent and len(outcomes) > 1 else []),
+             *([CUT.format(clock)] if spent and clock < runner.limits.clock else []),
              *(f"not installed here: {name}" for name in _NO_LIBRARY.findall(result.message)))
     return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
                 _shown(result.message), result.mistake, _shown(result.traceback), best.further,
@@ -242,7 +273,14 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
                 similarity.text(plan), similarity.shape(plan, exercise))
 
 
-def _outcome(runner: Runner, exercise: Exercise, plan: Plan, further: Sequence[Any]) -> _Outcome:
+def _clock(limits: Limits, code: Code, exercise: Exercise) -> float:
+    """The seconds by the clock that an exercise may take in this notebook."""
+    whole = len(of_lesson(exercise.lesson)) * limits.seconds + limits.clock
+    return min(limits.clock, max(whole - code.seconds, LEAST * limits.seconds))
+
+
+def _outcome(runner: Runner | _Shared, exercise: Exercise, plan: Plan, further: Sequence[Any]
+             ) -> _Outcome:
     """Run one plan. What `watch` noted matters only for an answer that gets points."""
     if plan.missing:
         return _Outcome(plan, Result(WRONG if plan.attempted else NOT_ATTEMPTED, plan.missing))
@@ -266,7 +304,7 @@ def _visible(id: str) -> tuple[Any, ...]:
     return tuple(find(id).cases(VISIBLE_SEED))
 
 
-def examine(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
+def examine(runner: Runner | _Shared, exercise: Exercise, plan: Plan, cases: Sequence[Any]
             ) -> tuple[Result, set[str]]:
     """Run the cases in the other process and judge the outputs here; also what `watch` noted.
 
