@@ -303,9 +303,8 @@ def _check_axes(config, tensors: dict[str, Tensor], model: nn.Module, path) -> N
     For each step along its axis, every method has at least as many numbers as the narrowest linear
     layer of the backbone has features. A short one is built, and then says what is missing.
     """
-    real = [t for t in tensors.values() if t.dtype in folder.FLOATS and t.numel()]
-    longest = max((n for t in real for n in t.shape), default=0)
-    fills = sum(t.numel() for t in real) // _narrowest(model)
+    longest = max((n for t in tensors.values() for n in t.shape), default=0)
+    fills = sum(t.numel() for t in tensors.values()) // _narrowest(model)
     most = min(longest, max(fills, SHORT))
     for name in AXES:
         claimed = getattr(config, name, None)

@@ -182,7 +182,7 @@ ADAPTERS = {    # files, and of each student whose adapter counts, and whether i
     "one folder": (("13_capstone.ipynb", "work/adapter/adapter.safetensors",
                     "work/adapter/adapter.json"),
                    {"13_capstone.ipynb": ("work/adapter/adapter.safetensors", False)}),
-    "zips": (("anon_aB3dE_7_x.zip", "anon_aB3dE_8_x-1.zip"),
+    "zips": (("anon_aB3dE_9_x.zip", "anon_aB3dE_8_x-1.zip"),
              {"anon_aB3dE": ("anon_aB3dE_8_x-1.zip", False)})}
 
 
