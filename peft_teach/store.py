@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from . import core, folder, models, state
 from .errors import AdapterFileError, NotSupported, PeftTeachError
 from .methods import METHODS, full
+from .nf4 import Linear4bit
 from .valid import is_whole
 
 __all__ = ["Saved", "list", "load", "save", "swap"]
@@ -315,11 +316,14 @@ def _check_axes(config, tensors: dict[str, Tensor], model: nn.Module, path) -> N
 
 def _narrowest(model: nn.Module) -> int:
     """Return the fewest features that go into or come out of a linear layer of the backbone."""
-    head = set(models.head(model))
-    layers = (m for name, m in model.named_modules() if f"{name}.weight" not in head)
-    sides = ((m.weight.shape if models.is_conv1d(m) else (m.in_features, m.out_features))
-             for m in layers if models.is_conv1d(m) or hasattr(m, "in_features"))
-    return max(1, min(map(min, sides), default=1))
+    head, sides = set(models.head(model)), []
+    for name, module in model.named_modules():
+        if f"{name}.weight" not in head:
+            if models.is_conv1d(module):
+                sides += module.weight.shape
+            elif isinstance(module, nn.Linear | Linear4bit):
+                sides += (module.in_features, module.out_features)
+    return max(1, min(sides, default=1))
 
 
 def _check_base(saved: dict, here: dict, path) -> None:

@@ -7,6 +7,7 @@ import csv
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import peft_teach as pt
 from peft_teach.course.exercise import examine
 from peft_teach.course.grade import Limits, board, grade, handed, report
 from peft_teach.course.grade.collect import LARGEST_ADAPTER, collect
+from peft_teach.course.grade.limits import LEAST_MEMORY
 from peft_teach.course.grade.notebook import Notebook
 from peft_teach.course.lessons.capstone import exercises, handed_in, pictures
 from peft_teach.course.part import Measured
@@ -116,18 +118,21 @@ def test_a_bad_folder_gets_a_reason_and_a_flag(file, kind):
     assert kind in ("overflow", "silent") or (further, made["capstone.gain"].points) == ({}, 0)
 
 
-def test_it_is_looked_at_in_a_confined_process(file, monkeypatch):
+@pytest.mark.parametrize(("limits", "says"), [
+    (Limits(seconds=1, file_bytes=10_000), "To look at the file "),
+    pytest.param(Limits(memory_bytes=LEAST_MEMORY), "memory", marks=pytest.mark.skipif(
+        sys.platform != "linux", reason="a limit of Linux"))], ids=["seconds", "memory"])
+def test_it_is_looked_at_in_a_confined_process(file, limits, says, monkeypatch):
     """Nothing of the file is read in this one, and what ends that one ends nothing else."""
     monkeypatch.setattr(pt.store, "_read", None)
     assert marks(file)[1]["capstone.file"].points == 4
     looking = handed.runner(handed._limits(SENTENCES), handed.FORKS, "", "13")
-    monkeypatch.setattr(looking, "limits", Limits(seconds=1, file_bytes=10_000))
-    further, made = marks(file)
-    assert further == {}
-    for part in ("capstone.file", "capstone.gain"):
-        assert made[part].points == 0
-        assert made[part].message.startswith("To look at the file")
-        assert made[part].message in made[part].flags[0]
+    monkeypatch.setattr(looking, "limits", limits)
+    _, made = marks(file)
+    mark = made["capstone.file"]
+    assert mark.points == made["capstone.gain"].points == 0
+    assert says in mark.message
+    assert f"capstone.file: {mark.message}" in mark.flags
     assert "capstone.page" in made
 
 
