@@ -7,10 +7,12 @@ there, and a reader has a whole save, whatever came between. Nothing here unpick
 
 import json
 import os
+import stat
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +23,7 @@ from torch import Tensor
 from .errors import AdapterFileError
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+LARGEST_JSON = 32 * 2**20    # bytes; what describes a model of 100,000 tensors has 25 MB
 
 
 def pack(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
@@ -75,23 +78,46 @@ def read(path: str | Path, description: str, tensors: str, writer: str,
     """
     folder = Path(path).expanduser()
     try:
-        data = (folder / tensors).read_bytes()
-        found = parse_tensors(data)    # it checks the header, too
-        told = _metadata(data).get(description) or (folder / description).read_bytes()
+        told = _metadata(folder / tensors).get(description)
+        found = parse_tensors((folder / tensors).read_bytes())    # it checks the header, too
+        if told is None:
+            with _opened(folder / description) as (file, size):
+                told = _json(file, size)
         return json.loads(told), found
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AdapterFileError(f"{folder} has no {Path(error.filename).name}.",
                                expected=f"a folder that {writer} wrote", hint=hint) from error
-    except (ValueError, RecursionError, OSError, SafetensorError) as error:
-        raise AdapterFileError(f"{folder} is damaged: {error}.",
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OSError,
+            SafetensorError) as error:
+        raise AdapterFileError(f"{folder} is damaged: {str(error)[:200]}.",
                                expected=f"the two files as {writer} wrote them",
                                hint="copy them again, or train again") from error
 
 
-def _metadata(data: bytes) -> dict[str, str]:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a regular file, and tell its bytes; a pipe would never end. Raises `ValueError`."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path.name} is no file")
+    with path.open("rb") as file:
+        yield file, status.st_size
+
+
+def _json(file: BinaryIO, size: int) -> bytes:
+    """Read json of this many bytes, or raise `ValueError`: a small file may claim any number."""
+    if size > LARGEST_JSON:
+        raise ValueError(f"its json has {size:,} bytes, more than {LARGEST_JSON:,}")
+    return file.read(size)
+
+
+def _metadata(path: Path) -> dict[str, str]:
     """Return what a safetensors file says beside its tensors, in the json that it begins with."""
-    length = int.from_bytes(data[:8], "little")
-    return json.loads(data[8:8 + length]).get("__metadata__") or {}
+    with _opened(path) as (file, size):
+        length = int.from_bytes(file.read(8), "little")
+        if length > size - 8:
+            raise ValueError(f"its header ends behind the file, which has {size:,} bytes")
+        return json.loads(_json(file, length)).get("__metadata__") or {}
 
 
 def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path) -> None:

@@ -27,12 +27,14 @@ from torch import Tensor, nn
 from . import core, folder, models, state
 from .errors import AdapterFileError, NotSupported, PeftTeachError
 from .methods import METHODS, full
+from .nf4 import Linear4bit
 from .valid import is_whole
 
 __all__ = ["Saved", "list", "load", "save", "swap"]
 
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"    # what `save` writes
 AXES = ("rank", "size", "length", "projection")    # settings that are an axis of a tensor
+SHORT = 64    # steps along such an axis that are soon built, whatever else a file lacks
 CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
 
 
@@ -130,7 +132,7 @@ def load(model: nn.Module, path: str | Path,
     config = _config(method, description["config"], path)
     with core.all_or_nothing(model):
         state.change(model, before=base)
-        model = _inject(method, model, config, path)
+        model = _inject(method, model, config, tensors, path)
         _copy_into(model, description, tensors, path)
     _tell_of_rounding(description, model, path)
     return model
@@ -169,7 +171,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     old = core.adapters(model).values()
     with core.all_or_nothing(model):
         model = core.undo(model)
-        model = _inject(method, model, config, path)
+        model = _inject(method, model, config, tensors, path)
         _copy_into(model, description, tensors, path)
     core.stay_silent(core.adapters(model).values(), old)
     _tell_of_rounding(description, model, path)
@@ -188,6 +190,16 @@ def list(folder: str | Path) -> builtins.list[Saved]:
         found.append(Saved(path.parent.name, description["method"],
                            sum(t.numel() for t in tensors.values()), size, path.parent))
     return found
+
+
+def method_of(path: str | Path) -> str:
+    """Return the method that a folder names. Nothing is built.
+
+    Raises `AdapterFileError`, as `load` does.
+    """
+    description, _ = _read(path)
+    _method(description, path)
+    return description["method"]
 
 
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
@@ -211,12 +223,6 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
     if not _is_description(description):
         raise AdapterFileError(f"{path} does not describe an adapter of this version.",
                                expected="format 1, with method, config and base")
-    longest = max((n for t in tensors.values() for n in t.shape), default=0)
-    for name in AXES:    # before anything of that size is built
-        claimed = (description["config"] or {}).get(name)
-        if is_whole(claimed, longest + 1):
-            raise AdapterFileError(f"{path} has settings that do not fit its tensors: {name} "
-                                   f"{claimed}.", expected="the settings as pt.save wrote them")
     return description, tensors
 
 
@@ -280,7 +286,8 @@ def _config(method, fields: dict, path):
                                f"{getattr(error, 'found', error)}") from error
 
 
-def _inject(method, model: nn.Module, config, path) -> nn.Module:
+def _inject(method, model: nn.Module, config, tensors: dict[str, Tensor], path) -> nn.Module:
+    _check_axes(config, tensors, model, path)
     try:
         return method.inject(model, config)
     except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError) as error:
@@ -289,6 +296,34 @@ def _inject(method, model: nn.Module, config, path) -> nn.Module:
                                expected="the settings as pt.save wrote them",
                                hint="for layers in 4 bits that the method cannot wrap, a fresh "
                                     "model" if models.quantized(model) else None) from error
+
+
+def _check_axes(config, tensors: dict[str, Tensor], model: nn.Module, path) -> None:
+    """Refuse an axis that the file has too few numbers for, before anything of it is built.
+
+    For each step along its axis, every method has at least as many numbers as the narrowest linear
+    layer of the backbone has features. A short one is built, and then says what is missing.
+    """
+    longest = max((n for t in tensors.values() for n in t.shape), default=0)
+    fills = sum(t.numel() for t in tensors.values()) // _narrowest(model)
+    most = min(longest, max(fills, SHORT))
+    for name in AXES:
+        claimed = getattr(config, name, None)
+        if is_whole(claimed, most + 1):
+            raise AdapterFileError(f"{path} has settings that do not fit its tensors: {name} "
+                                   f"{claimed}.", expected="the settings as pt.save wrote them")
+
+
+def _narrowest(model: nn.Module) -> int:
+    """Return the fewest features that go into or come out of a linear layer of the backbone."""
+    head, sides = set(models.head(model)), []
+    for name, module in model.named_modules():
+        if f"{name}.weight" not in head:
+            if models.is_conv1d(module):
+                sides += module.weight.shape
+            elif isinstance(module, nn.Linear | Linear4bit):
+                sides += (module.in_features, module.out_features)
+    return max(1, min(sides, default=1))
 
 
 def _check_base(saved: dict, here: dict, path) -> None:

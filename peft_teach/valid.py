@@ -9,6 +9,7 @@ made plain numbers and tuples before anything is built with them, in one place f
 import dataclasses
 import math
 import numbers
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Annotated, Any
@@ -131,8 +132,8 @@ def is_flag(value) -> bool:
 
 
 def is_positive(value: Any) -> bool:
-    """Return whether this is a finite number above zero, and no bool."""
-    return _is(numbers.Real, value) and 0 < value < math.inf
+    """Return whether this is a number above zero, at most a float's largest, and no bool."""
+    return _is(numbers.Real, value) and 0 < value <= sys.float_info.max
 
 
 def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:

@@ -189,6 +189,25 @@ def json_is(data):
     return damage
 
 
+def starts(data):
+    """Damage the file of tensors: it starts with these bytes."""
+    def damage(folder):
+        file = folder / "adapter.safetensors"
+        file.write_bytes(data + file.read_bytes()[len(data):])
+    return damage
+
+
+def only(dtype):
+    """Damage the file of tensors: it holds two bytes, which are of this dtype."""
+    header = json.dumps({"x": {"dtype": dtype, "shape": [2], "data_offsets": [0, 2]}}).encode()
+    return lambda folder: (folder / "adapter.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + bytes(2))
+
+
+def pipe(name):
+    return lambda folder: ((folder / name).unlink(), os.mkfifo(folder / name))
+
+
 def description(change):
     return lambda folder: edit_json(folder, change)
 
@@ -242,6 +261,11 @@ WRONG = {    # what is done to the folder, and what the message says
                               "does not describe"),
     "json nested too deep": (json_is(b"[" * 100_000), "damaged"),
     "json is a folder": (lambda f: (json_is(None)(f), (f / "adapter.json").mkdir()), "damaged"),
+    "tensors are a pipe": (pipe("adapter.safetensors"), "adapter.safetensors is no file"),
+    "header behind the end": (starts((10**8).to_bytes(8, "little")), "damaged: its header ends"),
+    "header a list": (starts((2).to_bytes(8, "little") + b"[]"), "damaged"),
+    "dtype unknown": (only("F8_E8M0"), "damaged"),
+    "alpha of 400 digits": (description(lambda d: d["config"].update(alpha=10**400)), "alpha is 1"),
     "whole numbers": (tensors(lambda t: t.update({f"{Q}.A": torch.ones(4, 32).int()})),
                       r"query.A is torch.int32"),
     "a tensor of nan": (tensors(lambda t: t[f"{Q}.A"][1, 2].fill_(float("nan"))),
@@ -291,13 +315,19 @@ def test_swap_refuses_and_the_old_one_works_on(wrong, same, saved, tiny, batch):
     assert all(p.requires_grad for p in model.parameters())
 
 
+@pytest.mark.parametrize("more", [
+    {}, {"x": torch.empty(2_000_000, 0)}, {"x": torch.zeros(2_000_000, dtype=torch.int8)},
+    {"x": torch.zeros(60_000, 1)}], ids=["alone", "empty", "whole numbers", "thin"])
 @pytest.mark.parametrize(("method", "built", "claim"), [
     (pt.bottleneck, "Bottleneck", "size"), (pt.prefix, "Prefix", "projection")])
-def test_what_a_file_claims_is_not_built(method, built, claim, tiny, tmp_path, monkeypatch):
+def test_what_a_file_claims_is_not_built(method, built, claim, more, tiny, tmp_path, monkeypatch):
+    """Not even where a tensor has an axis of that length: it takes numbers to fill one."""
+    longest = max((t.shape[0] for t in more.values()), default=2_000_000)
     folder = pt.save(method.inject(tiny("bert")), tmp_path / "a")
-    edit_json(folder, lambda d: d["config"].update({claim: 2_000_000}))
+    edit_json(folder, lambda d: d["config"].update({claim: longest}))
+    edit_tensors(folder, lambda tensors: tensors.update(more))
     monkeypatch.setattr(method, built, None)
-    with pytest.raises(AdapterFileError, match=f"do not fit its tensors: {claim} 2000000"):
+    with pytest.raises(AdapterFileError, match=f"do not fit its tensors: {claim} {longest}"):
         pt.load(tiny("bert"), folder)
 
 

@@ -16,9 +16,7 @@ from .cells import Code
 from .extract import Plan
 from .limits import Limits
 from .notebook import Notebook
-from .run import FORKS, Mark, examine, mark, runner
-
-FAILED = "the grader failed at it"    # perhaps for a full disk, so such a mark is not kept
+from .run import FAILED, FORKS, Mark, examine, mark, runner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +39,8 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm, settings.run)
     code, marks = Code(notebook.cells), []
-    of_file, parts = handed.examined(notebook, lesson, settings.held)
+    of_file, parts = handed.examined(notebook, lesson, settings.held, settings.warm,
+                                      settings.run)
     further = hidden.cases(settings.hidden) | of_file
     for exercise in of_lesson(lesson):
         try:
@@ -72,7 +71,7 @@ def mark_references(lesson: str, settings: Settings) -> list[str]:
         if not result.passed:
             problems.append(f"{exercise.id}, case {result.case}: {result.message} "
                             f"{result.traceback}".strip())
-    return problems + handed.problems(lesson)
+    return problems + handed.problems(lesson, settings.warm, settings.run)
 
 
 def key(notebook: Notebook, lesson: str, settings: Settings) -> str:
