@@ -2,10 +2,13 @@
 
 # ruff: noqa: F811 (fixtures are imported, and asked for by their names)
 
+import contextlib
 import importlib
+import multiprocessing
 import os
 import subprocess
 import sys
+import threading
 from collections import Counter
 from pathlib import Path
 
@@ -18,6 +21,7 @@ import peft_teach as pt
 from peft_teach.course import learner, library, work
 from peft_teach.course.build.check import audit as audit_build
 from peft_teach.course.build.notebooks import build
+from peft_teach.course.lessons import find
 from peft_teach.errors import UnknownName
 
 DOUBLE = "def double(x):\n    return 2 * x"
@@ -131,10 +135,11 @@ def test_a_value_that_was_searched_for_in_the_lesson_is_kept_as_what_it_came_to(
 
 
 def test_the_last_cell_counts_however_often_it_ran(answer, notebook, folder):
-    for _ in range(60):
+    notebook("TWO = 2")
+    for _ in range(120):    # more than the grader reads, were each run a cell
         notebook("x = 1" + " " * 9000)
-    answer("demo.double", DOUBLE)
-    assert DOUBLE in text(folder)
+    answer("demo.double", DOUBLE.replace("2", "TWO"))
+    assert "TWO = 2\n" in text(folder)
     for number in range(60):
         notebook(f"x = {number}" + " " * 9000)
     answer("demo.double", "def double(x):\n    return x + x")
@@ -255,6 +260,32 @@ def test_the_reference_is_not_kept_as_the_readers(answer, folder):
                                  "    return demo.reference_double(x)")
     assert said == "Passed, not kept: This calls the course's own solution. Write it yourself."
     assert not (folder / "my_peft.py").exists()
+
+
+def keep_beside_another(id, cell, begin, inside):
+    """Keep an answer in a process of its own; between reading and writing, wait for the other's."""
+    def meet(*_):
+        with contextlib.suppress(threading.BrokenBarrierError):
+            inside.wait(1)    # in vain, where only one may be here
+
+    library._try = meet
+    exercise = find(id)
+    begin.wait(60)
+    library.keep(exercise, [cell])
+
+
+def test_two_kernels_at_once_keep_the_answers_of_both(folder):
+    spawn = multiprocessing.get_context("spawn")
+    barriers = spawn.Barrier(2), spawn.Barrier(2)
+    cells = {"lora.layer": "class LoRALinear:\n    pass", "change.inject": "def inject():\n    pass"}
+    running = [spawn.Process(target=keep_beside_another, args=(id, cell, *barriers))
+               for id, cell in cells.items()]
+    for process in running:
+        process.start()
+    for process in running:
+        process.join(60)
+        assert process.exitcode == 0
+    assert all(cell in text(folder) for cell in cells.values())
 
 
 # ── when it cannot be written or read ────────────────────────────────────────────────────────

@@ -872,13 +872,24 @@ def test_bad_settings():
             models.load("minilm", labels=labels)
 
 
-def test_loading_is_quiet_and_leaves_transformers_as_it_was(capfd):
+@pytest.mark.parametrize("bars", [True, False])
+def test_loading_is_quiet_and_leaves_transformers_as_it_was(bars, capfd):
     from transformers.utils import logging
 
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    models.load("minilm", labels=2, device="cpu")
-    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
-    assert capfd.readouterr() == ("", "")
+    switch = {True: logging.enable_progress_bar, False: logging.disable_progress_bar}
+    try:
+        logging.set_verbosity_info()    # not what anybody else sets, so that it is this that stays
+        switch[bars]()
+        models.load("minilm", labels=2, device="cpu")
+        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.INFO, bars)
+        with pytest.raises(UnknownName):
+            models.load("hub:/nowhere/at/all")
+        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.INFO, bars)
+        assert capfd.readouterr() == ("", "")
+    finally:
+        logging.set_verbosity(before[0])
+        switch[before[1]]()
 
 
 @pytest.mark.parametrize("wrong", [{"targets": 5}, {"layers": 1.5}])
