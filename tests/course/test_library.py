@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noqa: F401
+from exact import assert_equal
 from grading_corpus import ROOT, lessons
 
 import peft_teach as pt
@@ -153,7 +154,7 @@ def test_no_number_of_the_lesson_depends_on_it(answer, folder):
     after = torch.get_rng_state()
     torch.set_rng_state(before)
     torch.randn(3)    # of the cell itself
-    assert torch.equal(after, torch.get_rng_state())
+    assert_equal(after, torch.get_rng_state())
     assert "noise" in text(folder)
 
 
@@ -277,7 +278,8 @@ def keep_beside_another(id, cell, begin, inside):
 def test_two_kernels_at_once_keep_the_answers_of_both(folder):
     spawn = multiprocessing.get_context("spawn")
     barriers = spawn.Barrier(2), spawn.Barrier(2)
-    cells = {"lora.layer": "class LoRALinear:\n    pass", "change.inject": "def inject():\n    pass"}
+    cells = {"lora.layer": "class LoRALinear:\n    pass",
+             "change.inject": "def inject():\n    pass"}
     running = [spawn.Process(target=keep_beside_another, args=(id, cell, *barriers))
                for id, cell in cells.items()]
     for process in running:

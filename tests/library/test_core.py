@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from exact import assert_equal
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
@@ -172,7 +173,7 @@ def test_names_are_those_of_the_unadapted_model(model):
     assert state.keys() == found.keys()
     for n, p in found.items():
         assert p.requires_grad
-        assert torch.equal(state[n], p)
+        assert_equal(state[n], p)
         assert not state[n].requires_grad
         assert state[n].data_ptr() != p.data_ptr()
     adapter = model.get_submodule(QUERY(1))
@@ -200,10 +201,10 @@ def test_a_model_may_have_modules_named_base(tmp_path):
     assert not torch.equal(changed, before)
     for p in pt.adapter_parameters(model).values():
         p.data.zero_()
-    assert torch.equal(pt.store.swap(model, tmp_path)(x), changed)
+    assert_equal(pt.store.swap(model, tmp_path)(x), changed)
     model = pt.remove(model)
     assert [n for n, _ in model.named_modules()] == ["", "base", "inner", "inner.base", "inner.x"]
-    assert torch.equal(model(x), before)
+    assert_equal(model(x), before)
 
 
 class Block(pt.Adapter):
@@ -247,7 +248,7 @@ def test_own_parameters_may_be_shared_between_adapters(model, batch, tmp_path):
     with torch.no_grad():
         v.zero_()
     pt.store.swap(model, tmp_path)
-    assert torch.equal(v, torch.ones(32))
+    assert_equal(v, torch.ones(32))
 
 
 def test_mode_and_dtype_follow_the_base(tiny):
@@ -271,14 +272,14 @@ def test_disabled_restores_in_finally(model, batch):
         assert not torch.equal(changed, before)
         with pt.disabled(model) as same:
             assert same is model
-            assert torch.equal(model(**batch).logits, before)
+            assert_equal(model(**batch).logits, before)
             with pt.disabled(model):    # nested, the inner block must not enable on its way out
                 pass
-            assert torch.equal(model(**batch).logits, before)
-        assert torch.equal(model(**batch).logits, changed)
+            assert_equal(model(**batch).logits, before)
+        assert_equal(model(**batch).logits, changed)
         with pytest.raises(RuntimeError, match="inside"), pt.disabled(model):
             raise RuntimeError("inside")
-        assert torch.equal(model(**batch).logits, changed)
+        assert_equal(model(**batch).logits, changed)
         one = model.get_submodule("bert.encoder.layer.0.attention.self.value")
         one.enabled = False    # what was off before stays off
         with pt.disabled(model):
@@ -311,7 +312,7 @@ def test_a_deep_copy_is_independent(family, tiny, inputs):
     with torch.no_grad():
         before = model(**batch).logits
         twin = copy.deepcopy(model)
-        assert torch.equal(twin(**batch).logits, before)
+        assert_equal(twin(**batch).logits, before)
         assert list(pt.adapters(twin)) == list(pt.adapters(model))
         assert core.note_of(twin) is not core.note_of(model)
         assert core.note_of(twin) == core.note_of(model)
@@ -321,9 +322,9 @@ def test_a_deep_copy_is_independent(family, tiny, inputs):
             p.add_(1)
         assert not torch.equal(twin(**batch).logits, before)
         with pt.disabled(twin):
-            assert torch.equal(model(**batch).logits, before)
+            assert_equal(model(**batch).logits, before)
         twin = models.to_hf(pt.remove(twin))
-        assert torch.equal(model(**batch).logits, before)
+        assert_equal(model(**batch).logits, before)
         assert len(pt.adapters(model)) == 2
         assert twin.save_pretrained != model.save_pretrained
 
@@ -440,13 +441,13 @@ def test_a_backbone_is_wrapped_and_comes_back(family, kind, tiny, inputs):
     after = model.base_model(batch["input_ids"])[0]
     assert not torch.equal(after, before)
     with pt.disabled(model):
-        assert torch.equal(model.base_model(batch["input_ids"])[0], before)
+        assert_equal(model.base_model(batch["input_ids"])[0], before)
 
     with pytest.raises(NotMergeable, match="Tilt cannot be folded"):
         pt.merge(model)
     with pytest.raises(AlreadyAdapted):
         pt.attach(model, "backbone", Tilt)
-    assert torch.equal(model.base_model(batch["input_ids"])[0], after)
+    assert_equal(model.base_model(batch["input_ids"])[0], after)
 
     assert pt.remove(model) is plain
     assert plain.base_model is backbone
@@ -454,7 +455,7 @@ def test_a_backbone_is_wrapped_and_comes_back(family, kind, tiny, inputs):
     assert list(plain.state_dict()) == names
     assert {n: p.requires_grad for n, p in plain.named_parameters()} == flags
     assert "save_pretrained" not in vars(plain)
-    assert torch.equal(plain.base_model(batch["input_ids"])[0], before)
+    assert_equal(plain.base_model(batch["input_ids"])[0], before)
 
 
 @pytest.mark.parametrize(("family", "kind"), BACKBONES)
@@ -468,15 +469,15 @@ def test_an_adapter_of_the_backbone_is_kept_in_a_file(family, kind, tiny, inputs
         other = pt.attach(tiny(family, kind), "backbone", Tilt)
         assert not torch.equal(other(**batch)[0], expected)
         assert pt.store.swap(other, tmp_path) is other
-        assert torch.equal(other(**batch)[0], expected)
+        assert_equal(other(**batch)[0], expected)
         twin = copy.deepcopy(other)
         twin.base_model.z.zero_()
-        assert torch.equal(other(**batch)[0], expected)
+        assert_equal(other(**batch)[0], expected)
     with pytest.raises(pt.errors.AdapterFileError, match=r"a bare pt\.attach"):
         pt.load(tiny(family, kind), tmp_path)
     with torch.no_grad():
         loaded = pt.load(tiny(family, kind), tmp_path, make=Tilt)
-        assert torch.equal(loaded(**batch)[0], expected)
+        assert_equal(loaded(**batch)[0], expected)
         assert list(pt.adapters(loaded)) == list(pt.adapters(model))
 
 
@@ -525,7 +526,7 @@ def test_an_adapter_says_what_a_file_keeps(model, tmp_path):
     assert list(pt.adapter_parameters(model)) == [QUERY(0) + ".v", QUERY(0) + ".s"]
     state = pt.adapter_state(model)
     assert list(state) == [QUERY(0) + ".v"]
-    assert torch.equal(state[QUERY(0) + ".v"], torch.full((32,), 1.5))
+    assert_equal(state[QUERY(0) + ".v"], torch.full((32,), 1.5))
     assert not state[QUERY(0) + ".v"].requires_grad
     assert pt.store.list(pt.save(model, tmp_path / "it").parent)[0].parameters == 32 + 3 * 32 + 3
 
@@ -667,7 +668,7 @@ def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
         assert adapter.bias is adapter.base.bias
         assert {n.removeprefix(QUERY(0) + ".") for n in pt.adapter_state(model)
                 if n.startswith(QUERY(0))} == {"weight"}
-        assert torch.equal(model(**batch).logits, before)
+        assert_equal(model(**batch).logits, before)
         adapter.weight.mul_(3)
         assert not torch.equal(model(**batch).logits, before)
 
@@ -740,7 +741,7 @@ def test_what_a_readers_adapter_takes_from_its_base_is_no_change(model, batch, t
     adapted = pt.attach(model, "query", Moved)
     assert torch.allclose(adapted(**batch).logits, before)
     loaded = pt.load(tiny("bert"), pt.save(adapted, tmp_path), make=Moved)
-    assert torch.equal(loaded(**batch).logits, adapted(**batch).logits)
+    assert_equal(loaded(**batch).logits, adapted(**batch).logits)
 
 
 @pytest.mark.parametrize("put", [
@@ -757,7 +758,7 @@ def test_what_trains_besides_is_kept(put, tiny, batch, tmp_path):
         expected = model(**batch).logits
         folder = pt.save(model, tmp_path)
         loaded = pt.load(tiny("bert"), folder, make=Shift if pt.adapters(model) else None)
-        assert torch.equal(loaded(**batch).logits, expected)
+        assert_equal(loaded(**batch).logits, expected)
 
 
 @pytest.mark.parametrize(("family", "also", "says"), [

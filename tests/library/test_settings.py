@@ -8,6 +8,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach.errors import BadConfig, NoTargets
@@ -32,8 +33,8 @@ def test_numbers_of_numpy_become_plain(tiny, tmp_path):
     assert type(pt.prompt.Config(length=np.int32(3)).length) is int
     assert pt.lora.Config(use_bias=np.bool_(True)).use_bias is True
     numbers = torch.linspace(-1, 1, 100)
-    assert torch.equal(pt.nf4.quantize(numbers, block_size=np.int64(32)).packed,
-                       pt.nf4.quantize(numbers, block_size=32).packed)
+    assert_equal(pt.nf4.quantize(numbers, block_size=np.int64(32)).packed,
+                 pt.nf4.quantize(numbers, block_size=32).packed)
     assert pt.lora.Config(rank=True).rank is True    # no number: `inject` refuses it
     with pytest.raises(BadConfig, match="rank True"):
         pt.lora.inject(tiny("bert"), pt.lora.Config(rank=True))
