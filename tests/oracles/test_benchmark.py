@@ -163,8 +163,8 @@ def test_a_run_drops_no_row_that_it_does_not_make(script, monkeypatch, tmp_path,
                 ({}, "full"), ({"threads": 4}, "lora"), ({"device": "B"}, "lora"),
                 ({"torch": "1.0"}, "lora"), ({"device": "B"}, "full")])]
     recording.Record(tmp_path / "benchmark.py").save({"runs": rows})
-    monkeypatch.setattr("sys.argv", ["benchmark.py", *"--threads 1 --device cpu --models minilm "
-                                     "--methods lora".split(), *flags.split()])
+    common = "benchmark.py --threads 1 --device cpu --models minilm --methods lora"
+    monkeypatch.setattr("sys.argv", f"{common} {flags}".split())
     script.main()
     left = recording.Record(tmp_path / "benchmark.py").read()["runs"]
     assert [row for row in left if "n" in row] == ([] if flags == "--forget" else rows)
