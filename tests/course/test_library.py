@@ -2,13 +2,10 @@
 
 # ruff: noqa: F811 (fixtures are imported, and asked for by their names)
 
-import contextlib
 import importlib
-import multiprocessing
 import os
 import subprocess
 import sys
-import threading
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +14,7 @@ import torch
 from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noqa: F401
 from exact import assert_equal
 from grading_corpus import ROOT, lessons
+from together import run_together
 
 import peft_teach as pt
 from peft_teach.course import learner, library, work
@@ -263,30 +261,15 @@ def test_the_reference_is_not_kept_as_the_readers(answer, folder):
     assert not (folder / "my_peft.py").exists()
 
 
-def keep_beside_another(id, cell, begin, inside):
-    """Keep an answer in a process of its own; between reading and writing, wait for the other's."""
-    def meet(*_):
-        with contextlib.suppress(threading.BrokenBarrierError):
-            inside.wait(1)    # in vain, where only one may be here
-
-    library._try = meet
-    exercise = find(id)
-    begin.wait(60)
-    library.keep(exercise, [cell])
+def keep_one(meet, id, cell):
+    library._try = lambda *_: meet()
+    library.keep(find(id), [cell])
 
 
 def test_two_kernels_at_once_keep_the_answers_of_both(folder):
-    spawn = multiprocessing.get_context("spawn")
-    barriers = spawn.Barrier(2), spawn.Barrier(2)
     cells = {"lora.layer": "class LoRALinear:\n    pass",
              "change.inject": "def inject():\n    pass"}
-    running = [spawn.Process(target=keep_beside_another, args=(id, cell, *barriers))
-               for id, cell in cells.items()]
-    for process in running:
-        process.start()
-    for process in running:
-        process.join(60)
-        assert process.exitcode == 0
+    run_together(keep_one, [*cells.items()])
     assert all(cell in text(folder) for cell in cells.values())
 
 
