@@ -200,6 +200,12 @@ def test_random_state_and_modes_are_untouched():
         raise ValueError
 
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        assert found(meddling).state == "wrong"
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
     with torch.no_grad():
         assert found(lambda x: torch.is_grad_enabled() and 2 * x).passed
         assert found(meddling).state == "wrong"

@@ -104,6 +104,9 @@ def test_an_unknown_record_and_an_unknown_setting_are_told(record):
         records.load("lara")
     with pytest.raises(pt.errors.PeftTeachError, match="rank"):
         records.select(record, rank=7)
+    rows = records.select(record, targets=("query", "value"), rank=16)
+    assert rows
+    assert all(row["targets"] == ["query", "value"] for row in rows)
 
 
 @pytest.mark.parametrize("name", [
