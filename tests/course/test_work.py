@@ -118,6 +118,8 @@ def test_a_named_guess_is_committed_with_the_first_click():
     again.buttons.value = 4    # as a front end that was not redrawn could
     assert work.committed("demo.rank") == 2
     assert pt.widgets.Guess("Which?", (1, 2), None).value is None
+    other = pt.widgets.Guess("Which?", (1, 4), "demo.rank")    # as a later release may ask
+    assert (other.value, other.buttons.disabled) == (None, False)
 
 
 def test_a_guess_is_none_until_it_is_made():

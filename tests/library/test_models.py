@@ -529,6 +529,15 @@ def test_minilms_special_tokens_are_no_text(minilm):
     assert len(ids) == 3
 
 
+def test_the_last_token_of_a_vocabulary_is_one_and_the_next_is_none():
+    def tokenizer(text, add_special_tokens):
+        return {"input_ids": [4, 7]}
+
+    assert models.token_ids("so much", tokenizer, 8) == [4, 7]
+    with pytest.raises(BadConfig, match=r"\[4, 7\]"):
+        models.token_ids("so much", tokenizer, 7)
+
+
 def test_common_tokens_are_the_first_that_stand_for_text():
     class Few:
         all_special_ids = (0, 3)
