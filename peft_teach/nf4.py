@@ -77,7 +77,8 @@ def dynamic_map() -> Tensor:
         edges = torch.linspace(0.1, 1, 2**i + 1, dtype=torch.float32)
         decades.append(10.0 ** (i - 6) * ((edges[:-1] + edges[1:]) / 2))
     positive = torch.cat(decades)                               # (127,)
-    return torch.cat([-positive, torch.tensor([0.0, 1.0]), positive]).sort().values
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float32)
+    return torch.cat([-positive, ends, positive]).sort().values
 
 
 def _between(values: Tensor) -> Tensor:

@@ -189,7 +189,7 @@ def main():
     record = recording.Record(__file__, {
         "minilm": MINILM, "smollm2": {"length": LENGTH, "steps": STEPS, "batch": BATCH,
                                       "tests": TESTS},
-        "start": START, "torch": torch.__version__}, options.again)
+        "start": START, "torch": torch.__version__}, options.again, options.forget)
     on = {"minilm": on_minilm, "smollm2": on_smollm2}
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from exact import assert_equal
 from grading_corpus import ROOT, solved, zipped
 from safetensors.torch import load, save
 
@@ -169,7 +170,7 @@ def test_what_is_shipped_is_what_was_trained(tmp_path):
         torch.nn.init.normal_(p, std=0.3)
     pictures.ship(model, config, tmp_path / "a")
     again = pt.load(handed_in.base(), tmp_path / "a")
-    assert torch.equal(handed_in.logits(again), handed_in.logits(model))
+    assert_equal(handed_in.logits(again), handed_in.logits(model))
     for other, says in ((replace(config, alpha=9.0), "differ"), (pt.prompt.Config(), "no setting"),
                         (replace(config, rank=2), "not what")):
         with pytest.raises(PeftTeachError, match=says):

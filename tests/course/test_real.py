@@ -6,6 +6,7 @@ from pathlib import Path
 import answers
 import pytest
 import torch
+from exact import assert_equal
 from safetensors.torch import load_file
 
 import peft_teach as pt
@@ -113,7 +114,7 @@ def test_a_knob_multiplies_the_update_and_is_put_back(ours, file):
     for layer in pt.adapters(louder).values():
         layer.B.data *= 3
     torch.testing.assert_close(ask(3), louder(x).detach())
-    assert torch.equal(ours(x), before)
+    assert_equal(ours(x), before)
 
 
 def test_tables_come_from_the_record_where_a_library_is_missing(monkeypatch):

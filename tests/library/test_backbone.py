@@ -8,6 +8,7 @@ import weakref
 import pytest
 import torch
 from adapted import assert_same, everything_about, features, hidden, outputs, result
+from exact import assert_equal
 from prompting import (
     DECODERS,
     FAMILIES,
@@ -164,11 +165,11 @@ def test_generate_continues_as_after_these_words(family, method, tiny, inputs):
     model = worded(model, method)
     for way, wanted in zip(ways, expected):
         torch.manual_seed(3)
-        assert torch.equal(model.generate(**batch, **way)[:, -6:], wanted), way
+        assert_equal(model.generate(**batch, **way)[:, -6:], wanted, way)
     assert not torch.equal(expected[0], base[:, -6:])
     assert not torch.equal(expected[0], expected[2])
     with pt.disabled(model):
-        assert torch.equal(model.generate(**batch, **GREEDY), base)
+        assert_equal(model.generate(**batch, **GREEDY), base)
 
 
 @pytest.mark.parametrize("family", DECODERS)
@@ -182,12 +183,12 @@ def test_generate_gives_what_each_row_gives_alone(family, method, projection, ti
     assert not torch.equal(alone, before)
     for use_cache in (True, False):
         got = model.generate(**batch, **GREEDY, use_cache=use_cache)
-        assert torch.equal(got[:, -6:], alone), use_cache
+        assert_equal(got[:, -6:], alone, use_cache)
     one = model.generate(batch["input_ids"][:1], **GREEDY)    # a batch of one, without a mask
-    assert torch.equal(one[0, -6:], alone[0])
+    assert_equal(one[0, -6:], alone[0])
     embedded = model.generate(inputs_embeds=model.get_input_embeddings()(batch["input_ids"]),
                               attention_mask=batch["attention_mask"], **GREEDY)
-    assert torch.equal(embedded[:, -6:], alone)
+    assert_equal(embedded[:, -6:], alone)
 
 
 # Where a window counts what stands between two tokens, padding there would move them apart.
@@ -203,7 +204,7 @@ def test_a_sliding_window_slides_over_it_as_over_the_row_alone(family, method, t
     alone = torch.cat([outputs(model, {"input_ids": row[kept][None]})[0]
                        for row, kept in zip(ids, real)])
     torch.testing.assert_close(outputs(model, batch)[real], alone, rtol=1e-5, atol=3e-5)
-    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], row_by_row(model, batch))
+    assert_equal(model.generate(**batch, **GREEDY)[:, -6:], row_by_row(model, batch))
     wide = drawn(tiny(family, "lm", **windows | {"sliding_window": 42}), method)
     assert (outputs(wide, batch) - outputs(model, batch))[real].abs().max() > 0.1
 
@@ -352,7 +353,7 @@ def test_a_file_that_does_not_fit_changes_nothing(kind, method, projection, tiny
         assert_same(everything_about(own, batch), at_work)
     save_file(tensors, file)
     own = pt.store.swap(own, tmp_path)    # other settings, or a projection: it is exchanged
-    assert torch.equal(outputs(own, batch), outputs(saved, batch))
+    assert_equal(outputs(own, batch), outputs(saved, batch))
     assert core.note_of(own).config == core.note_of(saved).config
 
 
@@ -389,7 +390,7 @@ def test_a_later_turn_from_the_cache_is_the_whole_text_in_one_go(family, method,
         first = model.generate(**batch, past_key_values=cache, **TURN)
         assert first.past_key_values is cache
         assert cache.get_seq_length() == first.sequences.shape[1] - 1, turn    # tokens alone
-        assert torch.equal(first.sequences, expected.sequences)
+        assert_equal(first.sequences, expected.sequences)
         torch.testing.assert_close(torch.stack(first.logits), torch.stack(expected.logits),
                                    rtol=1e-5, atol=1e-5)
     with pt.disabled(model):    # the turns were not those of the base
@@ -437,7 +438,7 @@ def test_other_ways_to_generate_a_later_turn(way, method, tiny, inputs):
     else:    # transformers' own are wrong from a filled cache, chunks up to 5.15, lookup to 5.23
         cache = None
         expected = model.generate(**batch, **GREEDY)
-    assert torch.equal(model.generate(**batch, past_key_values=cache, **GREEDY, **way), expected)
+    assert_equal(model.generate(**batch, past_key_values=cache, **GREEDY, **way), expected)
 
 
 @each_method
@@ -459,9 +460,9 @@ def test_a_cache_that_another_model_filled_is_refused(method, tiny, inputs):
         with pytest.raises(NotSupported, match=r"filled with 5 vectors .* puts 4 there"):
             model(ids[:, :1], past_key_values=own)
         empty = backbone.new_cache()    # an empty one serves anyone
-        assert torch.equal(model(ids, past_key_values=empty).logits, model(ids).logits)
+        assert_equal(model(ids, past_key_values=empty).logits, model(ids).logits)
         base = pt.remove(model)
-        assert torch.equal(base(ids[:, :1], past_key_values=plain).logits, again)
+        assert_equal(base(ids[:, :1], past_key_values=plain).logits, again)
 
 
 @each_form
@@ -480,7 +481,7 @@ def test_a_cache_of_other_vectors_is_refused_though_they_are_as_many(method, pro
     expected = turn(model, caches[0])
     with pytest.raises(NotSupported, match=r"with 5 other vectors .* than this model puts there"):
         turn(model, caches[1])
-    assert torch.equal(turn(copy.deepcopy(model), caches[0]), expected)    # equal vectors serve
+    assert_equal(turn(copy.deepcopy(model), caches[0]), expected)    # equal vectors serve
     broken = drawn(tiny("llama", "lm"), method, projection=projection)
     for p in pt.adapter_parameters(broken).values():
         p.data.fill_(torch.nan)
@@ -489,10 +490,9 @@ def test_a_cache_of_other_vectors_is_refused_though_they_are_as_many(method, pro
     pt.save(model, tmp_path / "one")
     pt.save(other, tmp_path / "other")
     if not projection:    # else the file keeps what the MLP makes, which is another parameter
-        assert torch.equal(turn(pt.load(tiny("llama", "lm"), tmp_path / "one"), caches[0]),
-                           expected)
+        assert_equal(turn(pt.load(tiny("llama", "lm"), tmp_path / "one"), caches[0]), expected)
         model = pt.swap(model, tmp_path / "other")
-        assert torch.equal(turn(model, caches[1]), turn(other, caches[1]))
+        assert_equal(turn(model, caches[1]), turn(other, caches[1]))
         with pytest.raises(NotSupported, match="other vectors"):
             turn(model, caches[0])
     batch = inputs(other)

@@ -7,6 +7,7 @@ import threading
 import pytest
 import torch
 from adapted import outputs
+from exact import assert_equal
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
@@ -176,7 +177,7 @@ def test_names_are_those_of_the_unadapted_model(model):
     assert state.keys() == found.keys()
     for n, p in found.items():
         assert p.requires_grad
-        assert torch.equal(state[n], p)
+        assert_equal(state[n], p)
         assert not state[n].requires_grad
         assert state[n].data_ptr() != p.data_ptr()
     adapter = model.get_submodule(QUERY(1))
@@ -204,10 +205,10 @@ def test_a_model_may_have_modules_named_base(tmp_path):
     assert not torch.equal(changed, before)
     for p in pt.adapter_parameters(model).values():
         p.data.zero_()
-    assert torch.equal(pt.store.swap(model, tmp_path)(x), changed)
+    assert_equal(pt.store.swap(model, tmp_path)(x), changed)
     model = pt.remove(model)
     assert [n for n, _ in model.named_modules()] == ["", "base", "inner", "inner.base", "inner.x"]
-    assert torch.equal(model(x), before)
+    assert_equal(model(x), before)
 
 
 class Block(pt.Adapter):
@@ -251,7 +252,7 @@ def test_own_parameters_may_be_shared_between_adapters(model, batch, tmp_path):
     with torch.no_grad():
         v.zero_()
     pt.store.swap(model, tmp_path)
-    assert torch.equal(v, torch.ones(32))
+    assert_equal(v, torch.ones(32))
 
 
 def test_mode_and_dtype_follow_the_base(tiny):
@@ -275,14 +276,14 @@ def test_disabled_restores_in_finally(model, batch):
         assert not torch.equal(changed, before)
         with pt.disabled(model) as same:
             assert same is model
-            assert torch.equal(model(**batch).logits, before)
+            assert_equal(model(**batch).logits, before)
             with pt.disabled(model):    # nested, the inner block must not enable on its way out
                 pass
-            assert torch.equal(model(**batch).logits, before)
-        assert torch.equal(model(**batch).logits, changed)
+            assert_equal(model(**batch).logits, before)
+        assert_equal(model(**batch).logits, changed)
         with pytest.raises(RuntimeError, match="inside"), pt.disabled(model):
             raise RuntimeError("inside")
-        assert torch.equal(model(**batch).logits, changed)
+        assert_equal(model(**batch).logits, changed)
         one = model.get_submodule("bert.encoder.layer.0.attention.self.value")
         one.enabled = False    # what was off before stays off
         with pt.disabled(model):
@@ -317,11 +318,11 @@ def test_a_copy_made_while_disabled_is_not_silent(model, batch):
         with pt.disabled(model):
             twin = copy.deepcopy(model)
             torch.save(model, file)
-            assert torch.equal(twin(**batch).logits, changed)
+            assert_equal(twin(**batch).logits, changed)
             assert not torch.equal(model(**batch).logits, changed)
         file.seek(0)
-        assert torch.equal(torch.load(file, weights_only=False)(**batch).logits, changed)
-        assert torch.equal(model(**batch).logits, changed)
+        assert_equal(torch.load(file, weights_only=False)(**batch).logits, changed)
+        assert_equal(model(**batch).logits, changed)
 
 
 def test_a_disabled_adapter_passes_everything_on():
@@ -349,7 +350,7 @@ def test_a_deep_copy_is_independent(family, tiny, inputs):
     with torch.no_grad():
         before = model(**batch).logits
         twin = copy.deepcopy(model)
-        assert torch.equal(twin(**batch).logits, before)
+        assert_equal(twin(**batch).logits, before)
         assert list(pt.adapters(twin)) == list(pt.adapters(model))
         assert core.note_of(twin) is not core.note_of(model)
         assert core.note_of(twin) == core.note_of(model)
@@ -359,9 +360,9 @@ def test_a_deep_copy_is_independent(family, tiny, inputs):
             p.add_(1)
         assert not torch.equal(twin(**batch).logits, before)
         with pt.disabled(twin):
-            assert torch.equal(model(**batch).logits, before)
+            assert_equal(model(**batch).logits, before)
         twin = models.to_hf(pt.remove(twin))
-        assert torch.equal(model(**batch).logits, before)
+        assert_equal(model(**batch).logits, before)
         assert len(pt.adapters(model)) == 2
         assert twin.save_pretrained != model.save_pretrained
 
@@ -478,13 +479,13 @@ def test_a_backbone_is_wrapped_and_comes_back(family, kind, tiny, inputs):
     after = model.base_model(batch["input_ids"])[0]
     assert not torch.equal(after, before)
     with pt.disabled(model):
-        assert torch.equal(model.base_model(batch["input_ids"])[0], before)
+        assert_equal(model.base_model(batch["input_ids"])[0], before)
 
     with pytest.raises(NotMergeable, match="Tilt cannot be folded"):
         pt.merge(model)
     with pytest.raises(AlreadyAdapted):
         pt.attach(model, "backbone", Tilt)
-    assert torch.equal(model.base_model(batch["input_ids"])[0], after)
+    assert_equal(model.base_model(batch["input_ids"])[0], after)
 
     assert pt.remove(model) is plain
     assert plain.base_model is backbone
@@ -492,7 +493,7 @@ def test_a_backbone_is_wrapped_and_comes_back(family, kind, tiny, inputs):
     assert list(plain.state_dict()) == names
     assert {n: p.requires_grad for n, p in plain.named_parameters()} == flags
     assert "save_pretrained" not in vars(plain)
-    assert torch.equal(plain.base_model(batch["input_ids"])[0], before)
+    assert_equal(plain.base_model(batch["input_ids"])[0], before)
 
 
 @pytest.mark.parametrize(("family", "kind"), BACKBONES)
@@ -506,15 +507,15 @@ def test_an_adapter_of_the_backbone_is_kept_in_a_file(family, kind, tiny, inputs
         other = pt.attach(tiny(family, kind), "backbone", Tilt)
         assert not torch.equal(other(**batch)[0], expected)
         assert pt.store.swap(other, tmp_path) is other
-        assert torch.equal(other(**batch)[0], expected)
+        assert_equal(other(**batch)[0], expected)
         twin = copy.deepcopy(other)
         twin.base_model.z.zero_()
-        assert torch.equal(other(**batch)[0], expected)
+        assert_equal(other(**batch)[0], expected)
     with pytest.raises(pt.errors.AdapterFileError, match=r"a bare pt\.attach"):
         pt.load(tiny(family, kind), tmp_path)
     with torch.no_grad():
         loaded = pt.load(tiny(family, kind), tmp_path, make=Tilt)
-        assert torch.equal(loaded(**batch)[0], expected)
+        assert_equal(loaded(**batch)[0], expected)
         assert list(pt.adapters(loaded)) == list(pt.adapters(model))
 
 
@@ -563,7 +564,7 @@ def test_an_adapter_says_what_a_file_keeps(model, tmp_path):
     assert list(pt.adapter_parameters(model)) == [QUERY(0) + ".v", QUERY(0) + ".s"]
     state = pt.adapter_state(model)
     assert list(state) == [QUERY(0) + ".v"]
-    assert torch.equal(state[QUERY(0) + ".v"], torch.full((32,), 1.5))
+    assert_equal(state[QUERY(0) + ".v"], torch.full((32,), 1.5))
     assert not state[QUERY(0) + ".v"].requires_grad
     assert pt.store.list(pt.save(model, tmp_path / "it").parent)[0].parameters == 32 + 3 * 32 + 3
 
@@ -705,7 +706,7 @@ def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
         assert adapter.bias is adapter.base.bias
         assert {n.removeprefix(QUERY(0) + ".") for n in pt.adapter_state(model)
                 if n.startswith(QUERY(0))} == {"weight"}
-        assert torch.equal(model(**batch).logits, before)
+        assert_equal(model(**batch).logits, before)
         adapter.weight.mul_(3)
         assert not torch.equal(model(**batch).logits, before)
 
@@ -760,11 +761,11 @@ def test_torch_s_fast_path_passes_no_adapter_by(target):
     torch.testing.assert_close(model.train()(ids), adapted)    # there no fast path is tried
     model.eval()
     with pt.disabled(model):
-        assert torch.equal(model(ids), before)
+        assert_equal(model(ids), before)
     if target.rpartition(".")[2] in ("linear2", "norm1", "norm2"):
         torch.testing.assert_close(pt.merge(copy.deepcopy(model))(ids), adapted)
     model = pt.remove(model)
-    assert torch.equal(model(ids), before)
+    assert_equal(model(ids), before)
     assert not {"train", "forward"} & model.encoder.__dict__.keys()
 
 
@@ -808,7 +809,7 @@ def test_a_module_under_two_names_is_adapted_under_both(target, also):
     assert merged.first is merged.again[0]
     torch.testing.assert_close(merged(x), adapted)
     assert pt.remove(model).first is model.again[0] is layer
-    assert torch.equal(model(x), before)
+    assert_equal(model(x), before)
 
 
 class Counts(nn.Module):
@@ -865,14 +866,14 @@ def test_a_frozen_module_counts_nothing_and_a_head_s_is_kept(tmp_path):
     assert {n.split(".")[0] for n in moved} == {"classifier"}
     assert len(moved) == 6    # both its BatchNorms': one has no parameter
     with pt.disabled(model):
-        assert torch.equal(model.hidden(x), before)
+        assert_equal(model.hidden(x), before)
     folder = pt.save(model, tmp_path)
     fresh = pt.load(Stateful().eval(), folder, make=Shifted)
-    assert torch.equal(fresh(x), model(x))
+    assert_equal(fresh(x), model(x))
     twin = copy.deepcopy(model).train()
     assert not twin.middle[0].training
     assert not model.middle[0].training
-    assert torch.equal(pt.remove(model).hidden(x), before)
+    assert_equal(pt.remove(model).hidden(x), before)
     assert not any("train" in m.__dict__ for m in model.modules())
     assert model.train().middle[0].training
 
@@ -889,12 +890,12 @@ def test_a_trained_copy_keeps_what_it_counts(tmp_path):
     assert (kept["middle.1.trained.mean"] != 0).all()
     folder, expected = pt.save(model, tmp_path), model(x)
     fresh = pt.load(Stateful().eval(), folder, make=Shifted)
-    assert torch.equal(fresh(x), expected)
+    assert_equal(fresh(x), expected)
     swapped = pt.swap(pt.attach(Stateful().eval(), "first", Shifted, also_train=also), folder)
-    assert torch.equal(swapped(x), expected)
+    assert_equal(swapped(x), expected)
     torch.testing.assert_close(pt.merge(copy.deepcopy(model))(x), expected)
     with pt.disabled(model):
-        assert torch.equal(model.hidden(x), Stateful().eval().hidden(x))
+        assert_equal(model.hidden(x), Stateful().eval().hidden(x))
 
 
 @pytest.mark.parametrize("train", ["all", "head"])
@@ -906,7 +907,7 @@ def test_full_keeps_what_it_counts_and_its_frozen_part_counts_nothing(train, tmp
         one_step(model, x)
     assert torch.equal(model.middle[3].running_mean, torch.zeros(8)) == (train == "head")
     folder = pt.save(model, tmp_path)
-    assert torch.equal(pt.load(Stateful().eval(), folder)(x), model(x))
+    assert_equal(pt.load(Stateful().eval(), folder)(x), model(x))
 
 
 def test_an_attach_that_fails_leaves_the_modes(tmp_path):
@@ -992,7 +993,7 @@ def test_what_a_readers_adapter_takes_from_its_base_is_no_change(model, batch, t
     adapted = pt.attach(model, "query", Moved)
     assert torch.allclose(adapted(**batch).logits, before)
     loaded = pt.load(tiny("bert"), pt.save(adapted, tmp_path), make=Moved)
-    assert torch.equal(loaded(**batch).logits, adapted(**batch).logits)
+    assert_equal(loaded(**batch).logits, adapted(**batch).logits)
 
 
 @pytest.mark.parametrize("put", [
@@ -1009,7 +1010,7 @@ def test_what_trains_besides_is_kept(put, tiny, batch, tmp_path):
         expected = model(**batch).logits
         folder = pt.save(model, tmp_path)
         loaded = pt.load(tiny("bert"), folder, make=Shift if pt.adapters(model) else None)
-        assert torch.equal(loaded(**batch).logits, expected)
+        assert_equal(loaded(**batch).logits, expected)
 
 
 @pytest.mark.parametrize(("family", "also", "says"), [

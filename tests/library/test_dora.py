@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from exact import assert_equal
 from torch import nn
 from torch.nn import functional as F
 
@@ -163,7 +164,8 @@ def test_merged_is_new_and_has_the_same_output():
         torch.testing.assert_close(merged(x), made(x), rtol=1e-5, atol=1e-6)
         assert (merged.bias is None) is not bias
         merged.weight.data.zero_()
-        assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
+        for n, p in made.state_dict().items():
+            assert_equal(p, before[n], n)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from exact import assert_equal
 from torch import nn
 
 import peft_teach as pt
@@ -106,7 +107,7 @@ def test_queries_stay_as_they_are_in_a_fused_projection(family, tiny):
         x = torch.randn(5, 32)
         q, k, v = split(adapter(x))
         q0, k0, v0 = split(adapter.base(x))
-        assert torch.equal(q, q0)
+        assert_equal(q, q0)
         ratios = torch.cat([(k / k0), (v / v0)], dim=1)              # (5, d_key + d_value)
         torch.testing.assert_close(ratios, ratios[:1].expand_as(ratios))    # one factor a feature
         assert sorted(ratios[0].tolist()) == pytest.approx(sorted(adapter.l.tolist()), rel=1e-4)
@@ -199,13 +200,13 @@ def test_a_half_precision_base_gets_a_float32_product(side):
     assert (y.dtype, made.l.dtype) == (torch.bfloat16, torch.float32)
     exact = ((made.base(x).double() * made.l).bfloat16() if side == "output"
              else made.base((x.double() * made.l).bfloat16()))
-    assert torch.equal(y, exact)
+    assert_equal(y, exact)
     W = made.base.weight.double() * (made.l[:, None] if side == "output" else made.l)
     merged = made.merged()
     assert merged.weight.dtype == merged.bias.dtype == torch.bfloat16
     assert (merged.weight != W.bfloat16()).float().mean() < 0.05    # rounded once, from float32
     b = made.base.bias.double() * (made.l if side == "output" else 1)
-    assert torch.equal(merged.bias, b.bfloat16())
+    assert_equal(merged.bias, b.bfloat16())
 
 
 @pytest.mark.parametrize(("options", "says"), [

@@ -16,6 +16,7 @@ import pytest
 import torch
 import vera
 from adapted import assert_same, checkpoint, copies, everything_about, hidden, outputs
+from exact import assert_equal
 from safetensors.torch import load_file
 from tiny import DECODERS as SOME_DECODERS
 from tiny import EIGHT, MORE_DECODERS, MORE_ENCODERS, TWELVE
@@ -351,8 +352,8 @@ def test_law_1_at_the_start_nothing_has_changed(case):
     model = case.inject()
     moved = distance(hidden(model, case.batch), case.hidden)
     if case.method.start == 0:
-        assert torch.equal(hidden(model, case.batch), case.hidden)
-        assert torch.equal(outputs(model, case.batch), case.outputs)
+        assert_equal(hidden(model, case.batch), case.hidden)
+        assert_equal(outputs(model, case.batch), case.outputs)
     elif case.method.start is not None:
         assert moved <= max(case.method.start, 0.02 * (case.dtype == torch.bfloat16))
     else:    # a prompt or a prefix takes a share of the attention, whatever it holds
@@ -442,11 +443,11 @@ def test_law_3_training_leaves_the_base_alone(case):
     trained = hidden(model, case.batch)
     assert not torch.equal(trained, case.hidden)
     with pt.disabled(model):
-        assert torch.equal(hidden(model, case.batch), case.hidden)
-    assert torch.equal(hidden(model, case.batch), trained)
+        assert_equal(hidden(model, case.batch), case.hidden)
+    assert_equal(hidden(model, case.batch), trained)
 
     model = remove(model, case.method)
-    assert torch.equal(hidden(model, case.batch), case.hidden)
+    assert_equal(hidden(model, case.batch), case.hidden)
     four_bit = {f"{n}.weight" for n, m in model.named_modules()
                 if isinstance(m, pt.nf4.Linear4bit)}
     assert bool(four_bit) == ("4-bit" in case.method.traits)
@@ -454,8 +455,8 @@ def test_law_3_training_leaves_the_base_alone(case):
     after = model.state_dict()
     assert after.keys() == case.weights.keys()
     for n, before in case.weights.items():
-        if not HEADS.match(n):
-            assert torch.equal(after[n], before) or n in four_bit, n
+        if not HEADS.match(n) and n not in four_bit:
+            assert_equal(after[n], before, n)
 
 
 def remove(model, method):
@@ -535,7 +536,7 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
     assert_that_little_is_kept(model, pt.save(model, tmp_path))
 
     loaded = pt.load(untouched.fresh().model, tmp_path)
-    assert torch.equal(outputs(loaded, case.batch), trained)
+    assert_equal(outputs(loaded, case.batch), trained)
     as_stored = (replace(case.config, projection=None) if case.row["method"] == "prefix projection"
                  else case.config)
     assert core.note_of(loaded).config == as_stored
@@ -545,7 +546,7 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
 
     random_update(loaded, seed=6)
     assert not torch.equal(outputs(loaded, case.batch), trained)
-    assert torch.equal(outputs(pt.store.swap(loaded, tmp_path), case.batch), trained)
+    assert_equal(outputs(pt.store.swap(loaded, tmp_path), case.batch), trained)
 
 
 def assert_that_little_is_kept(model, folder) -> None:
@@ -591,7 +592,7 @@ def test_law_5_swapping_from_each_method_to_the_next(family, tiny, inputs, tmp_p
     model = tiny(family)
     for method in (*order, *reversed(order)):
         model = pt.store.swap(model, tmp_path / method)
-        assert torch.equal(outputs(model, batch), expected[method]), method
+        assert_equal(outputs(model, batch), expected[method], method)
 
 
 # ── 6: a failed or repeated inject ───────────────────────────────────────────────────────────
@@ -801,6 +802,7 @@ def test_gpt2_is_converted_at_the_door_and_back(tiny, inputs, tmp_path):
     model = models.to_hf(pt.remove(model))
     for path in ("attn.c_attn", "attn.c_proj", "mlp.c_fc"):
         assert type(model.transformer.h[1].get_submodule(path)).__name__ == "Conv1D"
-    assert all(torch.equal(p, weights[n]) for n, p in model.state_dict().items())
+    for n, p in model.state_dict().items():
+        assert_equal(p, weights[n], n)
     model.save_pretrained(tmp_path)
-    assert torch.equal(outputs(type(model).from_pretrained(tmp_path).eval(), batch), before)
+    assert_equal(outputs(type(model).from_pretrained(tmp_path).eval(), batch), before)

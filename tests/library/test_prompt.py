@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from adapted import features, hidden, outputs, result
+from exact import assert_equal
 from prompting import (
     DECODERS,
     FAMILIES,
@@ -294,7 +295,7 @@ def test_a_half_precision_base_reads_a_float32_prompt(family, tiny, inputs):
     assert (out.dtype, the(model).P.dtype, model.dtype) == (
         torch.bfloat16, torch.float32, torch.bfloat16)
     real = batch["attention_mask"].bool()
-    assert torch.equal(out[real], expected[real])
+    assert_equal(out[real], expected[real])
     out.float().square().sum().backward()
     assert the(model).P.grad.dtype == torch.float32
 

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 import pytest
 import torch
 from adapted import outputs
+from exact import assert_equal
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -109,7 +110,7 @@ def test_the_files(saved, tiny, tmp_path):
 def test_saving_over_an_old_one_replaces_it(saved, tiny, batch):
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=1)
     assert pt.save(model, saved) == saved
-    assert torch.equal(outputs(pt.load(tiny("bert"), saved), batch), outputs(model, batch))
+    assert_equal(outputs(pt.load(tiny("bert"), saved), batch), outputs(model, batch))
     assert len(list(saved.iterdir())) == 2
 
 
@@ -123,7 +124,7 @@ def test_a_failed_write_leaves_the_old_one(saved, tiny, batch, monkeypatch):
     with pytest.raises(AdapterFileError, match="No space left"):
         pt.save(randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=1), saved)
     assert len(list(saved.iterdir())) == 2
-    assert torch.equal(outputs(pt.load(tiny("bert"), saved), batch), old)
+    assert_equal(outputs(pt.load(tiny("bert"), saved), batch), old)
 
 
 @pytest.mark.parametrize("call", [1, 2])    # before the first move, and between the two
@@ -144,7 +145,7 @@ def test_what_comes_between_two_moves_leaves_a_whole_save(call, comes, saved, ti
             if comes == "interrupt":
                 raise KeyboardInterrupt
             pt.save(other, saved)
-            assert torch.equal(read(), outputs(other, batch))
+            assert_equal(read(), outputs(other, batch))
         moved(part, file)
 
     calls, moved, mine, other = [], os.replace, model(1, 12.0), model(2, 24.0)
@@ -154,7 +155,7 @@ def test_what_comes_between_two_moves_leaves_a_whole_save(call, comes, saved, ti
         pt.save(mine, saved)
     expected = outputs(other, batch) if (call, comes) == (2, "another save") else (
         whole[0] if (call, comes) == (1, "interrupt") else whole[1])
-    assert torch.equal(read(), expected)
+    assert_equal(read(), expected)
     assert len(list(saved.iterdir())) == 2
 
 
@@ -307,10 +308,10 @@ def test_swap_refuses_and_the_old_one_works_on(wrong, same, saved, tiny, batch):
     with pytest.raises(AdapterFileError, match=says):
         pt.store.swap(model, saved)
     assert structure(model) == before
-    assert torch.equal(outputs(model, batch), computed)
+    assert_equal(outputs(model, batch), computed)
     with pt.disabled(model):    # and nothing is left of the other one inside
-        assert torch.equal(model.base_model(batch["input_ids"])[0],
-                           tiny("bert").base_model(batch["input_ids"])[0])
+        assert_equal(model.base_model(batch["input_ids"])[0],
+                     tiny("bert").base_model(batch["input_ids"])[0])
     pt.remove(model)
     assert all(p.requires_grad for p in model.parameters())
 
@@ -351,7 +352,7 @@ def test_gpt2_is_unconverted_after_a_failed_load(tiny, inputs, tmp_path):
     with pytest.raises(AdapterFileError, match="unexpected more"):
         pt.load(model, folder)
     assert type(model.transformer.h[0].attn.c_attn).__name__ == "Conv1D"
-    assert torch.equal(outputs(model, inputs(model)), before)
+    assert_equal(outputs(model, inputs(model)), before)
     model.save_pretrained(tmp_path / "plain")
 
 
@@ -372,7 +373,7 @@ def test_a_head_that_lies_across_memory_is_saved(tiny, batch, tmp_path):
     model = pt.lora.inject(tiny("bert"), CONFIG)
     model.classifier.weight.data = torch.randn(32, 3).T
     loaded = pt.load(tiny("bert"), pt.save(model, tmp_path / "a"))
-    assert torch.equal(loaded.classifier.weight, model.classifier.weight)
+    assert_equal(loaded.classifier.weight, model.classifier.weight)
 
 
 # ── another base ─────────────────────────────────────────────────────────────────────────────
@@ -409,7 +410,7 @@ def test_resized_word_embeddings_are_the_base_from_then_on(family, method, tiny,
     model = pt.swap(model, after)
     computed = outputs(model, batch)
     model = pt.load(pt.remove(model), after)
-    assert torch.equal(outputs(model, batch), computed)
+    assert_equal(outputs(model, batch), computed)
     with pytest.raises(AdapterFileError, match=r"is \[97, 32\] here, \[110, 32\] there"):
         pt.load(tiny(family), after)
 
@@ -452,7 +453,7 @@ def test_a_half_precision_twin_is_the_same_base(family, dtype, tiny, inputs, tmp
         assert next(twin.parameters()).dtype == other
         for n, p in pt.adapter_parameters(twin).items():
             assert p.dtype == torch.float32
-            assert torch.equal(p, pt.adapter_parameters(one)[n])
+            assert_equal(p, pt.adapter_parameters(one)[n])
         torch.testing.assert_close(outputs(twin, batch).float(), outputs(one, batch).float(),
                                    rtol=0.1, atol=0.3)
     with pytest.raises(AdapterFileError, match="other weights"):
@@ -467,7 +468,7 @@ def test_load_needs_an_unadapted_model(saved, tiny, batch):
     before = outputs(model, batch)
     with pytest.raises(AlreadyAdapted):
         pt.load(model, saved)
-    assert torch.equal(outputs(model, batch), before)
+    assert_equal(outputs(model, batch), before)
 
 
 def test_swap_copies_where_the_settings_agree(saved, tiny, batch):
@@ -477,7 +478,7 @@ def test_swap_copies_where_the_settings_agree(saved, tiny, batch):
     assert not torch.equal(outputs(model, batch), expected)
     assert pt.store.swap(model, saved) is model
     assert [id(p) for p in model.parameters()] == parameters
-    assert torch.equal(outputs(model, batch), expected)
+    assert_equal(outputs(model, batch), expected)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
@@ -492,15 +493,15 @@ def test_swap_exchanges_where_they_differ(family, tiny, inputs, tmp_path):
     model = pt.load(tiny(family), folders[0])
     for i in (1, 0, 1):
         model = pt.store.swap(model, folders[i])
-        assert torch.equal(outputs(model, batch), expected[i])
+        assert_equal(outputs(model, batch), expected[i])
         assert core.note_of(model).config == (one, two)[i]
         again = pt.save(model, tmp_path / "again")    # what comes back can be saved and loaded
-        assert torch.equal(outputs(pt.load(tiny(family), again), batch), expected[i])
+        assert_equal(outputs(pt.load(tiny(family), again), batch), expected[i])
     model = pt.remove(model)
-    assert torch.equal(model.base_model(batch["input_ids"])[0],
-                       tiny(family).base_model(batch["input_ids"])[0])
+    assert_equal(model.base_model(batch["input_ids"])[0],
+                 tiny(family).base_model(batch["input_ids"])[0])
     assert all(p.requires_grad for p in model.parameters())
-    assert torch.equal(outputs(pt.load(model, folders[0]), batch), expected[0])
+    assert_equal(outputs(pt.load(model, folders[0]), batch), expected[0])
 
 
 @pytest.mark.parametrize("kind", ["classifier", "backbone"])
@@ -523,22 +524,22 @@ def test_what_is_swapped_in_while_disabled_is_silent_until_the_block_ends(kind, 
     with pt.disabled(model):
         with pt.disabled(model):
             model = pt.swap(model, folder)
-            assert torch.equal(hidden(model), plain)
-        assert torch.equal(hidden(model), plain)
+            assert_equal(hidden(model), plain)
+        assert_equal(hidden(model), plain)
         with pytest.raises(AdapterFileError):    # and a failure leaves the old one, silent as well
             pt.swap(model, tmp_path)
-        assert torch.equal(hidden(model), plain)
-    assert torch.equal(hidden(model), expected)
+        assert_equal(hidden(model), plain)
+    assert_equal(hidden(model), expected)
     assert not torch.equal(expected, old)
     model = pt.swap(model, folder)    # outside such a block it is at work at once
-    assert torch.equal(hidden(model), expected)
+    assert_equal(hidden(model), expected)
     for method in (pt.prompt, pt.prefix):    # and so are other settings, and another method
         with pt.disabled(model):
-            assert torch.equal(hidden(model), plain)
+            assert_equal(hidden(model), plain)
         other = randomize(method.inject(tiny("bert", kind), method.Config(2)), 2)
         folder = pt.save(other, tmp_path / "next")
         model = pt.swap(model, folder)
-        assert torch.equal(hidden(model), hidden(other))
+        assert_equal(hidden(model), hidden(other))
         assert not torch.equal(hidden(model), plain)
 
 
@@ -563,7 +564,7 @@ def test_after_a_bare_attach_the_state_is_saved_and_swapped(tiny, batch, tmp_pat
         pt.load(tiny("bert"), folder)
     assert "pt.load(model, path, make=...)" in error.value.hint
     again = pt.attach(tiny("bert"), "query", Shift)
-    assert torch.equal(outputs(pt.store.swap(again, folder), batch), expected)
+    assert_equal(outputs(pt.store.swap(again, folder), batch), expected)
     elsewhere = pt.attach(tiny("bert"), "value", Shift)
     with pytest.raises(AdapterFileError, match=r"missing .*value\.v"):
         pt.store.swap(elsewhere, folder)
@@ -592,7 +593,7 @@ def test_a_method_of_ones_own_is_loaded_in_one_call_and_merged(family, tiny, inp
     loaded = pt.load(plain, folder, make=Foldable)
     assert loaded is plain
     assert list(pt.adapters(loaded)) == list(pt.adapters(model))
-    assert torch.equal(outputs(loaded, batch), expected)
+    assert_equal(outputs(loaded, batch), expected)
     assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
         n for n, p in model.named_parameters() if p.requires_grad}
     merged = pt.merge(loaded)
@@ -601,7 +602,7 @@ def test_a_method_of_ones_own_is_loaded_in_one_call_and_merged(family, tiny, inp
     other = pt.save(randomize(pt.attach(tiny(family), places, Foldable, layers), 1), tmp_path / "b")
     swapped = pt.swap(model, other)    # and two of them are exchanged
     assert not torch.equal(outputs(swapped, batch), expected)
-    assert torch.equal(outputs(pt.swap(swapped, folder), batch), expected)
+    assert_equal(outputs(pt.swap(swapped, folder), batch), expected)
 
 
 def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
@@ -633,9 +634,9 @@ def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
         with pytest.raises(PeftTeachError, match=says):
             pt.load(model, copy, make=make)
         assert structure(model) == before
-        assert torch.equal(outputs(model, batch), computed)
+        assert_equal(outputs(model, batch), computed)
     again = pt.attach(model, "query", Shift)    # what an older version wrote is swapped in
-    assert torch.equal(outputs(pt.swap(again, copy), batch), outputs(pt.load(
+    assert_equal(outputs(pt.swap(again, copy), batch), outputs(pt.load(
         tiny("bert"), mine, make=Shift), batch))
 
 
@@ -657,10 +658,10 @@ def test_full_fine_tuning_is_saved_and_loaded(train, family, tiny, inputs, tmp_p
     everything = {n for n, _ in model.named_parameters()}
     assert stored == (everything if train == "all" else set(models.head(model)))
     loaded = pt.load(tiny(family), folder)
-    assert torch.equal(outputs(loaded, batch), expected)
+    assert_equal(outputs(loaded, batch), expected)
     assert core.note_of(loaded).config == config
     randomize(loaded, seed=3)
-    assert torch.equal(outputs(pt.store.swap(loaded, folder), batch), expected)
+    assert_equal(outputs(pt.store.swap(loaded, folder), batch), expected)
 
 
 def test_what_full_fine_tuning_counts_is_kept(tmp_path):
@@ -673,7 +674,7 @@ def test_what_full_fine_tuning_counts_is_kept(tmp_path):
     with torch.no_grad():
         model.train()(x)
         loaded = pt.load(plain, pt.save(model, tmp_path))
-        assert torch.equal(loaded.eval()(x).logits, model.eval()(x).logits)
+        assert_equal(loaded.eval()(x).logits, model.eval()(x).logits)
 
 
 def test_a_failed_load_of_full_fine_tuning(tiny, tmp_path):
@@ -693,13 +694,13 @@ def test_full_fine_tuning_after_an_adapter_was_removed(tiny, inputs, tmp_path):
     model = randomize(pt.full.inject(model))
     loaded = pt.load(tiny("gpt2"), pt.save(model, tmp_path / "full"))
     batch = inputs(model)
-    assert torch.equal(outputs(loaded, batch), outputs(model, batch))
+    assert_equal(outputs(loaded, batch), outputs(model, batch))
 
 
 def test_full_fine_tuning_frozen_by_hand_is_saved_whole(tiny, batch, tmp_path):
     model = randomize(pt.full.inject(tiny("bert"))).requires_grad_(False)
     loaded = pt.load(tiny("bert"), pt.save(model, tmp_path / "full"))
-    assert torch.equal(outputs(loaded, batch), outputs(model, batch))
+    assert_equal(outputs(loaded, batch), outputs(model, batch))
 
 
 @pytest.mark.parametrize("train", ["all", "head"])
@@ -711,7 +712,7 @@ def test_what_trains_the_weights_says_how_to_go_on(train, tiny, batch):
     assert "fresh.load_state_dict(model.state_dict())" in error.value.hint
     fresh = tiny("bert")
     fresh.load_state_dict(model.state_dict())
-    assert torch.equal(outputs(pt.lora.inject(fresh), batch), outputs(model, batch))
+    assert_equal(outputs(pt.lora.inject(fresh), batch), outputs(model, batch))
 
 
 def test_a_trained_head_on_converted_layers_is_a_plain_checkpoint(tiny, inputs, tmp_path):
@@ -732,7 +733,7 @@ def test_swap_between_full_and_an_adapter_is_refused(saved, tiny, batch, tmp_pat
         with pytest.raises(AdapterFileError, match="full fine-tuning"):
             pt.store.swap(model, path)
         assert structure(model) == before
-        assert torch.equal(outputs(model, batch), computed)
+        assert_equal(outputs(model, batch), computed)
 
 
 # ── list ─────────────────────────────────────────────────────────────────────────────────────
@@ -825,7 +826,7 @@ def test_frozen_own_parameters_are_kept_but_not_trained(tiny, batch, tmp_path):
     assert {n.rpartition(".")[2] for n in load_file(folder / "adapter.safetensors")} >= {"fixed"}
     again = pt.attach(tiny("bert"), "query", Mixed)    # draws another `fixed`
     again = pt.store.swap(again, folder)
-    assert torch.equal(outputs(again, batch), expected)
+    assert_equal(outputs(again, batch), expected)
     assert not any(a.fixed.requires_grad for a in pt.adapters(again).values())
     assert pt.account.parameters(model).adapter == sum(p.numel() for p in trained.values())
 
@@ -857,7 +858,7 @@ def test_what_was_trained_in_shards_is_saved_whole(method, tiny, inputs, tmp_pat
     finally:
         distributed.destroy_process_group()
     assert (trained - outputs(pt.load(tiny("bert"), other), batch)).abs().max() > 1e-3
-    assert torch.equal(outputs(pt.load(tiny("bert"), tmp_path / "own"), batch), trained)
+    assert_equal(outputs(pt.load(tiny("bert"), tmp_path / "own"), batch), trained)
 
 
 def test_what_float16_cannot_hold_is_refused(tiny, tmp_path):

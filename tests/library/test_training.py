@@ -7,6 +7,7 @@ import random
 import numpy as np
 import pytest
 import torch
+from exact import assert_equal
 from torch import nn
 
 import peft_teach as pt
@@ -71,7 +72,8 @@ def test_a_run_can_be_repeated(tiny, toy):
         losses = [s.loss for s in pt.train(model, toy[:8], lr=1e-2)]
         runs.append((losses, pt.adapter_state(model)))
     assert runs[0][0] == runs[1][0]
-    assert all(torch.equal(p, runs[1][1][n]) for n, p in runs[0][1].items())
+    for n, p in runs[0][1].items():
+        assert_equal(p, runs[1][1][n], n)
     assert runs[0][0] != runs[2][0]
 
 
@@ -147,7 +149,7 @@ def test_the_first_step_of_adamw():
     model = Line()
     list(pt.train(model, LINE, lr=0.1))
     torch.testing.assert_close(model.w.detach(), torch.tensor([-0.1, 0.1]))    # lr · sign(g)
-    assert torch.equal(model.frozen, torch.ones(2))
+    assert_equal(model.frozen, torch.ones(2))
     assert model.w.grad is None    # nothing is left for a later backward to add to
 
 
@@ -171,7 +173,7 @@ def test_gradients_are_clipped_over_all_that_trains(monkeypatch):
     torch.testing.assert_close(seen[0][0], torch.tensor([3.0, -4.0]) / math.sqrt(50),
                                rtol=1e-4, atol=1e-5)
     list(pt.train(Line(), LINE, clip=100.0))
-    assert torch.equal(seen[1][0], torch.tensor([3.0, -4.0]))
+    assert_equal(seen[1][0], torch.tensor([3.0, -4.0]))
 
 
 def test_groups_have_rates_of_their_own():
@@ -183,7 +185,7 @@ def test_groups_have_rates_of_their_own():
     assert step.lr == 0.1
     only = Line()
     list(pt.train(only, LINE, groups=[{"params": [only.b], "lr": 0.4}]))
-    assert torch.equal(only.w.detach(), torch.zeros(2))
+    assert_equal(only.w.detach(), torch.zeros(2))
 
 
 def test_groups_are_left_as_they_were():
@@ -358,7 +360,7 @@ def test_a_step_that_is_not_made_moves_no_means(rows):
     assert (before != 0).all()
     with pytest.raises(TrainingDiverged):
         next(steps)
-    assert torch.equal(model.classifier[0].running_mean, before)
+    assert_equal(model.classifier[0].running_mean, before)
 
 
 # ── modes ────────────────────────────────────────────────────────────────────────────────────
@@ -402,7 +404,8 @@ def test_nothing_happens_before_the_first_step(model, toy):
     before = pt.adapter_state(model)
     pt.train(model, toy)
     assert not model.training
-    assert all(torch.equal(p, before[n]) for n, p in pt.adapter_state(model).items())
+    for n, p in pt.adapter_state(model).items():
+        assert_equal(p, before[n], n)
 
 
 def test_what_cannot_be_trained_is_refused_at_the_call(model, toy, tiny):
@@ -469,7 +472,8 @@ def test_evaluate_counts_examples(training_mode, tiny, toy):
     assert result.accuracy == pytest.approx(right / 11)
     assert result.loss == pytest.approx(sum(losses) / 11, rel=1e-5)
     assert model.training == training_mode
-    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), weights))
+    for p, q in zip(model.parameters(), weights):
+        assert_equal(p, q)
     assert all(p.grad is None for p in model.parameters())
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from adapted import features, hidden
+from exact import assert_equal
 from safetensors.torch import load_file
 from torch import nn
 
@@ -309,9 +310,9 @@ def test_normal_is_cut_at_two_sigma():
     for W in (made.W_down, made.W_up):
         assert 0.0195 < W.abs().max() <= 0.02
         assert W.std().item() == pytest.approx(0.0088, rel=0.02)    # of a Gaussian of 0.01, cut
-    assert torch.equal(made.b_down, torch.zeros(64))
-    assert torch.equal(made.b_up, torch.zeros(384))
-    assert torch.equal(made.norm.weight, torch.ones(384))
+    assert_equal(made.b_down, torch.zeros(64))
+    assert_equal(made.b_up, torch.zeros(384))
+    assert_equal(made.norm.weight, torch.ones(384))
 
 
 @pytest.mark.parametrize(("d_model", "size"), [(32, 5), (384, 64), (64, 512)])
@@ -337,7 +338,7 @@ def test_zero_is_exact_and_learns(tiny, inputs):
     batch = inputs(base)
     before = base(**batch).logits
     model = pt.bottleneck.inject(base, small("PARALLEL", size=400))
-    assert torch.equal(model(**batch).logits, before)
+    assert_equal(model(**batch).logits, before)
     model(**batch).loss.backward()
     for adapter in pt.adapters(model).values():
         W = adapter.A.W_down
@@ -362,7 +363,7 @@ def test_houlsby_stands_before_the_dropout(tiny, inputs):
     before = hidden(base, batch)
     model = pt.bottleneck.inject(base, small("HOULSBY"))
     draw(model)
-    assert torch.equal(hidden(model, batch), before)
+    assert_equal(hidden(model, batch), before)
     for block in model.encoder.layer:
         block.output.dropout.p = 0.0
     assert not torch.equal(hidden(model, batch), before)
@@ -406,7 +407,7 @@ def test_settings_that_cannot_work_change_nothing(family, changes, error, says, 
         pt.bottleneck.inject(model, small("PFEIFFER", **changes))
     assert [n for n, _ in model.named_modules()] == names
     assert [p.requires_grad for p in model.parameters()] == flags
-    assert torch.equal(model(**batch).logits, before)
+    assert_equal(model(**batch).logits, before)
     assert pt.core.note_of(model) is None
 
 
@@ -434,7 +435,7 @@ def test_a_half_precision_base_gets_a_float32_correction(kind):
                 "residual": lambda: base(x, (r + correction(r)).bfloat16())}[kind]()
     y = made(x, r) if kind == "residual" else made(x)
     assert y.dtype == torch.bfloat16
-    assert torch.equal(y, expected)
+    assert_equal(y, expected)
     assert {p.dtype for p in made.own_parameters().values()} == {torch.float32}
 
 
@@ -460,9 +461,9 @@ def test_generate_with_a_cache_is_the_forward_pass_repeated(family, value, tiny,
     draw(model)
     ids = model.generate(**batch, **options)
     assert not torch.equal(ids, plain)
-    assert torch.equal(ids, model.generate(**batch, **options, use_cache=False))
+    assert_equal(ids, model.generate(**batch, **options, use_cache=False))
     with pt.disabled(model):
-        assert torch.equal(model.generate(**batch, **options), plain)
+        assert_equal(model.generate(**batch, **options), plain)
 
 
 def test_tied_embeddings_stay_tied_and_only_the_input_is_adapted(tiny, inputs):
@@ -475,7 +476,7 @@ def test_tied_embeddings_stay_tied_and_only_the_input_is_adapted(tiny, inputs):
     adapted = model.model.embed_tokens(ids)
     assert model.lm_head.weight is model.model.embed_tokens.base.weight
     assert (model.lm_head(adapted) - plain).abs().max() > 0.1
-    assert torch.equal(model.lm_head(model.model.embed_tokens.base(ids)), plain)
+    assert_equal(model.lm_head(model.model.embed_tokens.base(ids)), plain)
 
 
 @pytest.mark.parametrize(("family", "misses"), [("bert", False), ("llama", True), ("gpt2", True)])

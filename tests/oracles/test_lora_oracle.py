@@ -6,6 +6,7 @@ import math
 
 import pytest
 import torch
+from exact import assert_equal
 from torch import nn
 from torch.nn import functional as F
 
@@ -216,11 +217,11 @@ def test_a_half_precision_base_gets_a_float32_correction():
     y = made(x)
     assert (y.dtype, made.A.dtype, made.B.dtype) == (torch.bfloat16, torch.float32, torch.float32)
     correction = (2.0 * x.double() @ made.A.double().T @ made.B.double().T).float()
-    assert torch.equal(y, (made.base(x) + correction).bfloat16())    # summed, then rounded
+    assert_equal(y, (made.base(x) + correction).bfloat16())    # summed, then rounded
     merged = made.merged()
     assert merged.weight.dtype == torch.bfloat16
     exact = made.base.weight.double() + 2.0 * made.B.double() @ made.A.double()
-    assert torch.equal(merged.weight, exact.float().bfloat16())
+    assert_equal(merged.weight, exact.float().bfloat16())
 
 
 def test_dropout_touches_the_input_of_a_alone():
@@ -235,7 +236,7 @@ def test_dropout_touches_the_input_of_a_alone():
     made.train()
     with torch.no_grad():
         made.B.zero_()
-        assert torch.equal(made(x), base)
+        assert_equal(made(x), base)
 
 
 each_layer = pytest.mark.parametrize("make", [
@@ -251,7 +252,8 @@ def test_merged_is_new_and_changes_nothing(make):
     for p in merged.parameters():
         assert p.grad_fn is None
         p.data.zero_()
-    assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
+    for n, p in made.state_dict().items():
+        assert_equal(p, before[n], n)
     assert [made.train(mode).merged().training for mode in (True, False)] == [True, False]
 
 
@@ -295,7 +297,7 @@ def test_the_bias_is_scaled_in_forward_and_merge():
     assert merged.bias.grad_fn is None
     made.base.bfloat16()
     exact = (made.base.bias.float() + 2 * made.c).bfloat16()
-    assert torch.equal(made.merged().bias, exact)
+    assert_equal(made.merged().bias, exact)
     y = made(x.bfloat16())
     assert y.dtype == torch.bfloat16
     correction = 2.0 * (x.bfloat16().float() @ made.A.T @ made.B.T + made.c)
@@ -309,7 +311,7 @@ def test_a_base_without_bias_has_no_place_for_it(tiny, inputs):
         with pytest.raises(NotMergeable, match="base has no bias") as error:
             pt.merge(model)
         assert "use_bias=False" in error.value.hint
-        assert torch.equal(outputs(model, inputs(model)), before)
+        assert_equal(outputs(model, inputs(model)), before)
 
 
 def test_the_bias_is_counted_learns_as_b_does_and_is_off_by_default(tiny):
