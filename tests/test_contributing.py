@@ -61,7 +61,7 @@ def test_the_hook_takes_the_ruff_of_the_test_extra():
 
 
 def test_the_quick_tests_are_there_and_named():
-    for path in (*quick.FILES, quick.LAWS):
+    for path in quick.FILES:
         assert (ROOT / path).is_file(), f"{path} stands in tests/quick.py, and is not there"
     assert any(m.startswith("quick:") for m in PROJECT["tool"]["pytest"]["ini_options"]["markers"])
     assert "`pytest -m quick`" in README

@@ -155,27 +155,22 @@ def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style, seeds
 
     None of them runs its own reference, and no case does: those who do get no points.
     """
-    exercise, obj, changed = EXERCISES[id], answers.define(id, answers.right(id)[style]), []
-    noted: set[str] = set()
+    exercise, obj = EXERCISES[id], answers.define(id, answers.right(id)[style])
+    changed, there, noted = [], [], set()
 
     def watched(obj: Any, case: Any) -> Any:
         before = copy.deepcopy(case)
         with seeing(exercise, noted.add):
             outputs = exercise.run(obj, case)
         changed.append(not same(before, case))
+        there.append(judged(exercise, case, from_bytes(to_bytes(outputs)), 0))
         return outputs
-
-    def crossed(obj: Any, case: Any) -> Any:
-        return from_bytes(to_bytes(exercise.run(obj, case)))
 
     here = examine(dataclasses.replace(exercise, run=watched), obj, all_of(id, seeds))
     assert here.state == PASSED, here
     assert not any(changed)
     assert not noted
-    if 0 not in seeds:
-        return
-    there = examine(dataclasses.replace(exercise, run=crossed), obj, visible(id, 0))
-    assert there.state == PASSED, there
+    assert {result.state for result in there} == {PASSED}, there
 
 
 @each
