@@ -9,6 +9,7 @@ import pytest
 import torch
 from adapted import assert_same, everything_about, features, hidden, outputs, result
 from exact import assert_equal
+from pairs import pairwise
 from prompting import (
     DECODERS,
     FAMILIES,
@@ -67,11 +68,10 @@ def longer(batch: dict, sequences: torch.Tensor) -> dict:
 
 
 # An encoder's words read those in front of them, too; the keys and values of a prefix read nothing.
-@pytest.mark.parametrize(("method", "family", "kind"), [
-    (method, family, kind) for method in METHODS for family in (*FAMILIES, *LATER)
-    for kind in ("backbone", "classifier", "lm")
-    if family in (*DECODERS, *LATER_DECODERS) or (method is pt.prompt and kind != "lm")])
-@pytest.mark.parametrize("padding", ["right", "left"])
+@pytest.mark.parametrize(("method", "family", "kind", "padding"), pairwise(
+    METHODS, (*FAMILIES, *LATER), ("backbone", "classifier", "lm"), ("right", "left"),
+    possible=lambda method, family, kind, padding: family in (*DECODERS, *LATER_DECODERS) or (
+        method is pt.prompt and kind != "lm")))
 def test_what_starts_as_words_acts_as_these_words(method, family, kind, padding, tiny, inputs):
     model = tiny(family, kind)
     batch = inputs(model, padding)
@@ -108,10 +108,10 @@ def test_a_classifier_reads_a_padded_row_as_the_row_alone(family, method, projec
 # ── what a backbone may be called with ───────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("method", "family", "kind"), [
-    (method, family, kind) for method in METHODS for family in FAMILIES
-    for kind in ("backbone", "classifier", *(("lm",) if family in DECODERS else ()))
-    if (method, family) != (pt.prefix, "distilbert")])
+@pytest.mark.parametrize(("method", "family", "kind"), pairwise(
+    METHODS, FAMILIES, ("backbone", "classifier", "lm"),
+    possible=lambda method, family, kind: (kind != "lm" or family in DECODERS) and (
+        (method, family) != (pt.prefix, "distilbert"))))
 def test_every_way_to_call_it(method, family, kind, tiny, inputs):
     model = drawn(tiny(family, kind), method)
     batch = features(inputs(model, "right"))
@@ -224,10 +224,8 @@ def test_a_sliding_window_slides_over_it_as_over_the_row_alone(family, method, t
 # ── a cache of the caller's ──────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("family", DECODERS)
-@pytest.mark.parametrize("name", ["past_key_values", None])
-@pytest.mark.parametrize("positions", [False, True])
-@each_method
+@pytest.mark.parametrize(("family", "name", "positions", "method"), pairwise(
+    DECODERS, ("past_key_values", None), (False, True), METHODS))
 def test_a_cache_of_the_callers(family, name, positions, method, tiny, inputs):
     model = drawn(tiny(family, "lm"), method)
     ids = inputs(model)["input_ids"]

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from exact import assert_equal
+from pairs import pairwise
 from torch import nn
 
 import peft_teach as pt
@@ -173,10 +174,10 @@ def layer(side="output", n_in=7, n_out=6, bias=True, first=0):
     return made
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize(("side", "first"), [("output", 0), ("output", 2), ("input", 0)])
-@pytest.mark.parametrize("leading", [(), (2,), (2, 4)])
-def test_the_equations_in_float64(bias, side, first, leading):
+@pytest.mark.parametrize(("bias", "which", "leading"), pairwise(
+    (True, False), (("output", 0), ("output", 2), ("input", 0)), ((), (2,), (2, 4))))
+def test_the_equations_in_float64(bias, which, leading):
+    side, first = which
     made = layer(side, bias=bias, first=first).double()
     x = torch.randn(*leading, 7, dtype=torch.float64)
     W, l = made.base.weight.detach().numpy(), [1.0] * first + made.l.tolist()

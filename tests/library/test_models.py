@@ -172,8 +172,10 @@ class Times(pt.Adapter):
         return (first, *rest) if rest else first
 
 
-@pytest.mark.parametrize(("family", "kind"), KINDS)
-def test_every_place_can_be_wrapped(family, kind, tiny, inputs):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_place_can_be_wrapped(family, tiny, inputs):
+    kinds = [kind for other, kind in KINDS if other == family]
+    kind = kinds[FAMILIES.index(family) % len(kinds)]    # they take turns
     plain = tiny(family, kind)
     batch = {k: v for k, v in inputs(plain).items() if k != "labels"}
     with torch.no_grad():

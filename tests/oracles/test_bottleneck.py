@@ -15,6 +15,7 @@ import pytest
 import torch
 from adapted import features, hidden
 from exact import assert_equal
+from pairs import pairwise
 from safetensors.torch import load_file
 from torch import nn
 
@@ -231,9 +232,8 @@ def test_on_pre_ln_the_library_reads_the_residual_and_we_the_normed_input(family
     assert (hidden(model, batch) - kept["parallel.output"]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "tanh"])
-@pytest.mark.parametrize("own_norm", [False, True])
-@pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
+@pytest.mark.parametrize(("activation", "own_norm", "leading"), pairwise(
+    ("relu", "gelu", "silu", "tanh"), (False, True), ((), (3,), (2, 3))))
 def test_the_network_itself(activation, own_norm, leading):
     torch.manual_seed(0)
     made = pt.bottleneck.Bottleneck(7, 3, activation, own_norm).double()
@@ -265,18 +265,19 @@ PLACES = {    # on post-LN, on pre-LN
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("value", VALUES)
-def test_each_value_finds_its_modules(value, family, tiny):
-    model = tiny(family)
-    table = pt.models.places(model)
-    expected = {n for place in PLACES[value][family not in ENCODERS] for n in table[place]}
-    model = pt.bottleneck.inject(model, small(value))
-    assert set(pt.adapters(model)) == expected
-    assert {a.scale for a in pt.adapters(model).values()} == {4.0 if value == "PARALLEL" else 1.0}
-    d_model = 32
-    own = pt.bottleneck.count(d_model, SIZE, own_norm=value == "BAPNA")
-    assert sum(p.numel() for p in pt.adapter_parameters(model).values()) == own * len(expected)
+def test_each_value_finds_its_modules(value, tiny):
+    for family in FAMILIES:
+        model = tiny(family)
+        table = pt.models.places(model)
+        expected = {n for place in PLACES[value][family not in ENCODERS] for n in table[place]}
+        model = pt.bottleneck.inject(model, small(value))
+        assert set(pt.adapters(model)) == expected, family
+        assert {a.scale for a in pt.adapters(model).values()} == {
+            4.0 if value == "PARALLEL" else 1.0}
+        own = pt.bottleneck.count(32, SIZE, own_norm=value == "BAPNA")
+        trained = sum(p.numel() for p in pt.adapter_parameters(model).values())
+        assert trained == own * len(expected), family
 
 
 def test_without_a_config_it_is_pfeiffer(tiny):

@@ -9,6 +9,7 @@ import pytest
 import torch
 from bitsandbytes import functional as theirs
 from exact import assert_equal
+from pairs import pairwise
 from torch import nn
 from torch.nn import functional as F
 
@@ -87,9 +88,8 @@ def test_tables_are_derived_in_float32_whatever_the_default():
 # ── quantize and dequantize, single ──────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("block_size", [32, 64, 256, 4096])
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@pytest.mark.parametrize(("dtype", "shape", "block_size"),
+                         pairwise(DTYPES, SHAPES, (32, 64, 256, 4096)), ids=str)
 def test_all_bytes_are_theirs(dtype, shape, block_size):
     x = normal(*shape, dtype=dtype, seed=len(shape) + block_size)
     q = nf4.quantize(x, block_size)
@@ -232,7 +232,6 @@ def test_nf4_is_nearer_than_other_four_bits():
 # ── what cannot be quantized ─────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize(("x", "options", "error", "says"), [
     (torch.ones(64), {"block_size": 48}, BadConfig, "block_size is 48.\nExpected: one of 32, 64"),
     (torch.ones(64), {"block_size": 16}, BadConfig, "block_size is 16"),
@@ -247,9 +246,10 @@ def test_nf4_is_nearer_than_other_four_bits():
     (torch.tensor([1.0] * 70 + [-float("inf")]), {}, BadData, "infinity"),
     (torch.tensor([1e300], dtype=torch.float64), {}, BadData, "infinity"),
 ], ids=str)
-def test_what_cannot_be_quantized(x, options, error, says, double):
-    with pytest.raises(error, match=says):
-        nf4.quantize(x, **options, double=double)
+def test_what_cannot_be_quantized(x, options, error, says):
+    for double in (False, True):
+        with pytest.raises(error, match=says):
+            nf4.quantize(x, **options, double=double)
 
 
 # ── the layer ────────────────────────────────────────────────────────────────────────────────
@@ -273,10 +273,8 @@ def their_layer(linear: nn.Linear, double: bool, block_size: int = 64) -> bnb.nn
     return layer.to("cpu").train()
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("double", [True, False])
-@pytest.mark.parametrize("leading", [(3,), (2, 5)])
+@pytest.mark.parametrize(("dtype", "bias", "double", "leading"), pairwise(
+    (torch.float32, torch.bfloat16), (True, False), (True, False), ((3,), (2, 5))), ids=str)
 def test_their_layer_gives_the_same_output_and_gradient(dtype, bias, double, leading):
     linear = plain(bias=bias, dtype=dtype)
     other = their_layer(linear, double)

@@ -10,6 +10,7 @@ import pytest
 import torch
 from adapted import assert_same, everything_about, hidden
 from exact import assert_equal
+from pairs import pairwise
 from safetensors.torch import load_file, save_file
 from tiny import TWELVE
 from torch import nn
@@ -154,10 +155,10 @@ def test_peft_on_bitsandbytes_gives_the_same(family, double, dora, tiny, inputs)
 # ── what inject does ─────────────────────────────────────────────────────────────────────────
 
 
-@every_family
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize(("double", "block_size"), [(True, 64), (False, 128)])
-def test_law_1_at_the_start_it_is_the_rounded_base(family, dtype, double, block_size, tiny, inputs):
+@pytest.mark.parametrize(("family", "dtype", "form"), pairwise(
+    FAMILIES, (torch.float32, torch.bfloat16), ((True, 64), (False, 128))), ids=str)
+def test_law_1_at_the_start_it_is_the_rounded_base(family, dtype, form, tiny, inputs):
+    double, block_size = form
     model = tiny(family).to(dtype)
     batch = inputs(model)
     before = hidden(model, batch)
