@@ -27,7 +27,7 @@ FLOORS = {
     "fetch": 1, "families": 1, "folder": 1, "mean_pooled": 1, "nf4": 1,
     "models": 2, "data": 2,
     "core": 3,
-    "backbone": 4,
+    "backbone": 4, "batch": 4,
     "methods": 5,
     "training": 6, "subspace": 6, "account": 6, "outlines": 6, "spectra": 6, "store": 6,
     "export": 6,

@@ -78,14 +78,14 @@ class SoftPrompt(BackboneAdapter):
         Config(length, pool=pool)
         _check(base, length, pool)
         super().__init__(base)
-        self.pool = pool
+        self.length, self.pool = length, pool
         d_model = self.get_input_embeddings().embedding_dim
         self.P = nn.Parameter(torch.empty(length, d_model))               # (length, d_model)
         nn.init.uniform_(self.P, -0.5, 0.5)
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
-        length = len(self.P)
+        length = self.length
         in_cache, padding = self.make_room(rest, length)
         if in_cache:                                # while generating
             return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
