@@ -78,7 +78,7 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
     mask = batch.get("attention_mask")
     if mask is not None and (mask.shape != shape if mask.ndim <= 2 else len(mask) != batch_size):
         raise _unfit("attention_mask", mask, f"the shape of the tokens, {tuple(shape)}")
-    if mask is not None and mask.ndim == 2 and not mask.is_meta and not ((mask == 0) | (mask == 1)).all():
+    if mask is not None and mask.ndim == 2 and not mask.is_meta and (mask.bool() != mask).any():
         raise BadData("attention_mask holds other numbers than 0 and 1.",
                       expected="1 for a token, and 0 for padding")
     config = models.config_of(model)

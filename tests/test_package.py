@@ -184,7 +184,7 @@ def test_imports_go_down_only(module):
 
 
 def test_the_floors_are_not_empty():
-    assert imports("core", SOURCES["core"]) == {"models", "state", "errors"}
+    assert imports("core", SOURCES["core"]) == {"models", "state", "errors", "valid"}
     assert "methods" in imports("store", SOURCES["store"])
 
 
