@@ -29,6 +29,7 @@ from torch.func import functional_call
 from . import frozen, models, state
 from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable, NotSupported
 from .state import Note
+from .valid import as_targets
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
@@ -209,10 +210,6 @@ def note(model: nn.Module, method: str | None, config) -> nn.Module:
 
 def refuse_adapted(model: nn.Module) -> None:
     """Raise `AlreadyAdapted` for a model that has a method, `BadConfig` for no model at all."""
-    if not isinstance(model, nn.Module):
-        raise BadConfig(f"This is a {type(model).__name__}, not a model.",
-                        expected="a torch.nn.Module",
-                        hint="model, tokenizer = pt.models.load('minilm', labels=2)")
     noted, found = state.of(model), adapters(model)
     refuse_sharded(model)
     if torch.is_inference_mode_enabled():
@@ -347,13 +344,18 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
     head, one that is named twice, or if `make` breaks the contract; then the model is as it was.
     """
     refuse_adapted(model)
-    also = models.find(model, also_train) if also_train else ()
+    named = as_targets(also_train, "also_train")
+    also = models.find(model, named) if named else ()
     return wrap(model, models.find(model, targets, layers), make, also)
 
 
 def wrap(model: nn.Module, names: tuple[str, ...], make: Callable[[Any], Adapter],
          also: tuple[str, ...] = ()) -> nn.Module:
     """Do what `attach` does, at modules that are named in full; a bare backbone is "" itself."""
+    if not callable(make):
+        raise BadConfig(f"make is a {type(make).__name__}.", expected="a class or a function of "
+                                                                      "the module to wrap",
+                        hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
     head, makers = models.head(model), dict.fromkeys(names, make) | dict.fromkeys(also, TrainedCopy)
     for name in makers:
         if any(own.startswith(name + ".") for own in head):

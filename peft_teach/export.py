@@ -354,7 +354,7 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
-    place = Path(path).expanduser()
+    place = folder.as_path(path)
     if (place / PICKLED).is_file() and not (place / TENSORS).is_file():
         raise AdapterFileError(f"{place} holds its tensors as {PICKLED}, a pickle, which can run "
                                "any program when it is opened.", expected=TENSORS,

@@ -368,8 +368,17 @@ def _beside(model: nn.Module) -> Iterator[nn.Parameter]:
             yield from (p for p in child.parameters() if id(p) not in shared)
 
 
+def need_model(model: object) -> None:
+    """Raise `BadConfig` for what is no model at all."""
+    if not isinstance(model, nn.Module):
+        kind = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise BadConfig(f"This is a {kind}, not a model.", expected="a torch.nn.Module",
+                        hint="model, tokenizer = pt.models.load('minilm', labels=2)")
+
+
 def refuse_wrapped(model: nn.Module) -> None:
     """Raise `NotSupported` for a model in which a wrapper of torch's gives modules other names."""
+    need_model(model)
     for name, module in model.named_modules():
         inside = next((child for child, _ in module.named_children() if child in WRAPPED
                        or (child == "module" and isinstance(module, PARALLEL))), None)

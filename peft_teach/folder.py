@@ -26,6 +26,20 @@ FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 LARGEST_JSON = 32 * 2**20    # bytes; what describes a model of 100,000 tensors has 25 MB
 
 
+def as_path(path: str | Path) -> Path:
+    """Return a path with "~" as the home that it means; `AdapterFileError` for what is no path."""
+    try:
+        place = Path(path).expanduser()
+        place.is_file()    # a name that no file can have: too long, or with a nul in it
+        if str(path) and "\0" not in str(path):
+            return place
+        reason = "it is empty, or holds a nul"
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
+        reason = str(error)
+    raise AdapterFileError(f"{path!r:.80} is no path: {reason:.120}.",
+                           expected="a folder's, as text or a Path")
+
+
 def pack(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
     """Return the bytes of a file of tensors; raise `AdapterFileError` if one is not finite."""
     broken = [name for name, t in tensors.items() if not t.isfinite().all()]
@@ -43,7 +57,7 @@ def write(path: str | Path, contents: dict[str, bytes]) -> Path:
     this order: a full disk leaves the old ones, and of two that write at once the last to move a
     file wins. Raises `AdapterFileError`.
     """
-    folder = Path(path).expanduser()
+    folder = as_path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -76,7 +90,7 @@ def read(path: str | Path, description: str, tensors: str, writer: str,
     The json is what the tensors' metadata holds under its name, or the file of that name. Raises
     `AdapterFileError` if one of the two is missing, then with `hint`, or is damaged.
     """
-    folder = Path(path).expanduser()
+    folder = as_path(path)
     try:
         told = _metadata(folder / tensors).get(description)
         found = parse_tensors((folder / tensors).read_bytes())    # it checks the header, too

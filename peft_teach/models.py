@@ -35,6 +35,7 @@ from .families import (
     key_value_shape,
     linear_places,
     longest_input,
+    need_model,
     place_of,
     places,
     positions,
@@ -52,8 +53,8 @@ __all__ = [
     "common_tokens", "config_of", "cut_ties", "find", "first_position", "fused_queries",
     "guard_save", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
     "is_mean_pooled", "is_packed", "keep_hooks", "key_value_shape", "layer_of", "linear_places",
-    "load", "longest_input", "move_ties", "packed_weight", "place_of", "places", "positions",
-    "quantized", "quiet_transformers", "reads_cache", "refuse_wrapped", "replace",
+    "load", "longest_input", "move_ties", "need_model", "packed_weight", "place_of", "places",
+    "positions", "quantized", "quiet_transformers", "reads_cache", "refuse_wrapped", "replace",
     "save_adapted_with", "to_conv1d", "to_hf", "to_linear", "token_ids", "writes",
 ]
 
@@ -218,6 +219,7 @@ def to_hf(model: nn.Module) -> nn.Module:
     A 4-bit layer becomes a plain one, too, whose weight keeps the rounding. Raises `NotSupported`
     while an adapter is on the model: merge or remove it first.
     """
+    need_model(model)
     if _is_wrapped(model):
         raise NotSupported("This model carries an adapter, which a plain model cannot hold.",
                            hint="model = pt.merge(model) or pt.remove(model), then to_hf(model)")
@@ -306,6 +308,13 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
         if not is_whole(labels):
             raise BadConfig(f"labels is {labels!r}.", expected="a number of classes, or None")
         labels = int(labels)    # NumPy's are no json
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise BadConfig(f"dtype is {dtype!r}.", expected="torch.float32, torch.bfloat16 or another "
+                                                         "of floating-point numbers")
+    try:
+        place = best_device() if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise BadConfig(f"device is {device!r:.80}.", expected="None, 'cpu' or 'cuda'") from error
     source = _source(name)
     with quiet_transformers():
         import transformers
@@ -330,7 +339,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
             draw = getattr(make, "from_config", None) or make._from_config
             model = _or_explain(lambda _: draw(config, **options), source, name, FOUND)
     guard_save(model)
-    return model.to(device or best_device()).eval(), tokenizer
+    return model.to(place).eval(), tokenizer
 
 
 def _source(name: str) -> str:

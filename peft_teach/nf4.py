@@ -162,6 +162,8 @@ def quantize(x: Tensor, block_size: int = 64, double: bool = False) -> Quantized
 
 def dequantize(q: Quantized) -> Tensor:
     """Return the tensor that `q` stands for, with its shape and dtype; rounded once, at the end."""
+    if not isinstance(q, Quantized):
+        raise BadData(f"This is a {type(q).__name__}.", expected="what quantize returned")
     pairs, _ = _tables(q.packed.device)
     pairs = pairs.view(torch.int64)[:, 0]                       # (256,): two floats move as one
     values = pairs.index_select(0, q.packed.int()).view(torch.float32)    # (n or n + 1,)
@@ -175,12 +177,21 @@ def pack(index: Tensor) -> Tensor:
 
     An odd one out is paired with the index of zero.
     """
+    _expect_bytes(index, "index")
     index = F.pad(index, (0, index.numel() % 2), value=ZERO)
     return index[0::2] << 4 | index[1::2]
 
 
+def _expect_bytes(x: Tensor, called: str) -> None:
+    if expect(x, "n", called=called).dtype != torch.uint8:
+        raise NotSupported(f"{called} is {x.dtype}.", expected="torch.uint8")
+
+
 def unpack(packed: Tensor, n: int) -> Tensor:
     """Undo `pack`: return the first `n` indices (n,) in uint8."""
+    _expect_bytes(packed, "packed")
+    if not is_whole(n, 0, 2 * len(packed)):
+        raise BadConfig(f"n is {n!r}.", expected=f"a whole number from 0 to {2 * len(packed)}")
     return torch.stack([packed >> 4, packed & 15], dim=1).reshape(-1)[:n]
 
 
@@ -266,7 +277,7 @@ class Linear4bit(nn.Module):
         """Return a 4-bit copy of an `nn.Linear`, on its device; change nothing."""
         if not isinstance(linear, nn.Linear):
             raise NotSupported("Only a linear layer is held in 4 bits, and this is a "
-                               f"{type(linear).__name__}.")
+                               f"{type(linear).__name__}.", expected="an nn.Linear")
         return cls(quantize(linear.weight, block_size, double), linear.bias).train(linear.training)
 
     @property

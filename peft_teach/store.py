@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from . import core, folder, models, state
 from .errors import AdapterFileError, NotSupported, PeftTeachError
+from .folder import as_path
 from .methods import METHODS, full
 from .nf4 import Linear4bit
 from .valid import is_whole
@@ -181,7 +182,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
 def list(folder: str | Path) -> builtins.list[Saved]:
     """Return the adapters saved directly under `folder`, by name; other folders are passed over."""
     found = []
-    for path in sorted(Path(folder).expanduser().glob(f"*/{TENSORS}")):
+    for path in sorted(as_path(folder).glob(f"*/{TENSORS}")):
         try:
             description, tensors = _read(path.parent)
         except AdapterFileError:
@@ -215,7 +216,7 @@ def _as_stored(config: Any) -> dict:
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
-    theirs = (Path(path).expanduser() / "adapter_config.json").is_file()
+    theirs = (as_path(path) / "adapter_config.json").is_file()
     description, tensors = folder.read(path, DESCRIPTION, TENSORS, "pt.save",
                                       "pt.export.from_peft(model, path) reads a folder of peft's"
                                       if theirs else

@@ -27,9 +27,10 @@ from torch import Tensor, nn
 
 from . import core, frozen, models
 from .backbone import places_in_text
+from .batch import as_list, check
 from .errors import BadConfig, BadData, NotSupported, TrainingDiverged, TrainingStopped
 from .methods import METHODS, full, qlora
-from .valid import is_number, is_positive, is_share, is_whole
+from .valid import is_number, is_positive, is_several, is_share, is_whole
 from .waiting import bar
 
 Batch = dict[str, Tensor]
@@ -78,6 +79,8 @@ class LanguageEvaluation:
 
 def seed(n: int) -> None:
     """Seed Python, NumPy and torch, so that a run can be repeated on the same machine."""
+    if not is_whole(n, 0, 2**32 - 1):
+        raise BadConfig(f"The seed is {n!r}.", expected="a whole number from 0 to 2**32 - 1")
     random.seed(n)
     np.random.seed(n)
     torch.manual_seed(n)
@@ -103,12 +106,13 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     it runs, `TrainingStopped` when it is interrupted and `TrainingDiverged`, before the update,
     for a loss or gradient that is not finite: both hold the steps that were done.
     """
-    batches = list(batches)
+    models.need_model(model)
+    batches = as_list(batches)
     if not batches:
         raise BadData("There are no batches to train on.",
                       hint="batches = pt.data.batches(examples, tokenizer)")
     for batch in batches:
-        _check_labels(model, batch)
+        check(model, batch)
     core.adopt(model)
     _refuse_silent(model)
     core.refuse_lost(model)
@@ -223,7 +227,7 @@ def _groups(model: nn.Module, groups: Iterable[Mapping[str, Any]] | None) -> lis
     Without any, all that trains is one. Raises `BadConfig` if nothing trains, for another setting
     than AdamW's, and for what is no parameter of the model that trains, or stands there twice.
     """
-    given = [*groups] if isinstance(groups, Iterable) else [] if groups is None else [groups]
+    given: list[Any] = [*groups] if is_several(groups) else [] if groups is None else [groups]
     if not all(isinstance(group, Mapping) for group in given):
         raise BadConfig(f"groups is {groups!r:.60}.", expected="a list of dicts with 'params'")
     given = given or [{"params": [p for p in model.parameters() if p.requires_grad]}]
@@ -238,7 +242,7 @@ def _groups(model: nn.Module, groups: Iterable[Mapping[str, Any]] | None) -> lis
             if name != "params":
                 _check_setting(name, value)
         params = group["params"]
-        single = isinstance(params, Tensor) or not isinstance(params, Iterable)
+        single = isinstance(params, Tensor) or not is_several(params)
         params = [params] if single else [*params]
         for p in params:
             if id(p) not in trained or id(p) in seen:
@@ -354,13 +358,14 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
     module's mode is kept. Raises `BadData` for no examples, no labels, or labels that are no
     classes, and `NotSupported` for a wrapper that hides which model is in it.
     """
+    models.need_model(model)
     if not hasattr(model, "config"):
         models.refuse_wrapped(model)    # DataParallel does not say whether it writes, nor how many
     measure = _next_tokens if models.is_language_model(model) else _classes
     loss = right = count = 0
     with models.in_mode(model, training=False):
-        for batch in bar(batches, "evaluating"):
-            _check_labels(model, batch)
+        for batch in bar(as_list(batches), "evaluating"):
+            check(model, batch)
             batch = _ready(model, batch)
             sums = measure(model(**batch), batch)
             loss, right, count = loss + sums[0], right + sums[1], count + sums[2]
@@ -385,37 +390,6 @@ def _classes(out, batch: Batch) -> tuple[float, int, int]:
     count = int((labels != -100).sum())                  # the loss is the mean over these
     right = int((logits.argmax(-1) == labels).sum())
     return out.loss.item() * count if count else 0.0, right, count
-
-
-def _check_labels(model: nn.Module, batch: Batch) -> None:
-    if not isinstance(batch, Mapping) or not all(isinstance(x, Tensor) for x in batch.values()):
-        raise BadData(f"A batch is a {type(batch).__name__}: {batch!r:.60}.",
-                      expected="a list of dicts of tensors",
-                      hint="[batch], where there is one; or pt.data.batches(examples, tokenizer)")
-    if "labels" not in batch:
-        raise BadData(f"A batch holds {', '.join(batch)}, but no 'labels'.",
-                      hint="pt.data.batches puts the labels into each batch")
-    labels, classes = batch["labels"], _number_of_classes(model)
-    words = models.writes(model)
-    if classes is None or labels.is_floating_point():    # several classes at once, or a regression
-        return
-    strange = labels[(labels != -100) & ((labels < 0) | (labels >= classes))]
-    if len(strange):
-        raise BadData(f"A batch holds the label {strange[0]}, and this model has {classes} "
-                      f"{'tokens' if words else 'classes'}.",
-                      expected=f"labels from 0 to {classes - 1}; -100 where nothing is asked",
-                      hint="use the tokenizer that belongs to this model" if words else
-                           "count the classes from 0, or load the model with labels=N for N of "
-                           "them")
-
-
-def _number_of_classes(model: nn.Module) -> int | None:
-    """Return how many classes a classifier has, tokens what writes; None for any other model."""
-    if models.writes(model):
-        return models.config_of(model).get_text_config().vocab_size
-    kind = getattr(getattr(model, "config", None), "problem_type", None)
-    classes = getattr(model, "num_labels", 1)
-    return classes if classes > 1 and kind in (None, "single_label_classification") else None
 
 
 def _ready(model: nn.Module, batch: Batch) -> Batch:

@@ -12,7 +12,7 @@ import numbers
 import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 import numpy as np
 
@@ -126,6 +126,11 @@ def is_whole(value: Any, low: float = 1, high: float = math.inf) -> bool:
     return _is(numbers.Integral, value) and low <= value <= high
 
 
+def is_several(value: Any) -> TypeGuard[Iterable]:
+    """Return whether this can be gone through; a tensor without axes cannot."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
+
+
 def is_flag(value) -> bool:
     """Return whether this is True or False, and no number that Python takes for one."""
     return isinstance(value, bool)
@@ -163,7 +168,7 @@ Share = Annotated[float, is_share, "a probability from 0 to below 1"]
 def as_words(words) -> tuple[str, ...]:
     """Return one or several texts as a tuple; `BadConfig` for anything else."""
     words = (words,) if isinstance(words, str) else () if words is None else words
-    if not isinstance(words, Iterable) or not all(isinstance(w, str) for w in words):
+    if not is_several(words) or not all(isinstance(w, str) for w in words):
         raise BadConfig(f"{words!r} are no words.", expected="one text, or several")
     return tuple(words)
 
@@ -171,7 +176,7 @@ def as_words(words) -> tuple[str, ...]:
 def as_targets(targets, name: str = "targets") -> tuple[str, ...]:
     """Return one or several places or module names as a tuple; `BadConfig` for anything else."""
     targets = (targets,) if isinstance(targets, str) else () if targets is None else targets
-    if not isinstance(targets, Iterable) or not all(isinstance(t, str) for t in targets):
+    if not is_several(targets) or not all(isinstance(t, str) for t in targets):
         raise BadConfig(f"{name} is {targets!r}.", expected="places or module names, as text")
     targets = tuple(targets)
     if "all-linear" in targets:
@@ -183,8 +188,8 @@ def as_targets(targets, name: str = "targets") -> tuple[str, ...]:
 
 def as_layers(layers) -> tuple[int, ...] | None:
     """Return one or several block numbers as a tuple, and None as None; `BadConfig` otherwise."""
-    layers = (layers,) if is_whole(layers) else layers
-    if layers is not None and (isinstance(layers, str) or not isinstance(layers, Iterable)
+    layers = (layers,) if is_whole(layers, 0) else layers
+    if layers is not None and (isinstance(layers, str) or not is_several(layers)
                                or not all(is_whole(i, -math.inf) for i in layers)):
         raise BadConfig(f"layers is {layers!r}.", expected="block numbers, or None for all",
                         hint="layers=….tolist()" if hasattr(layers, "tolist") else None)

@@ -27,7 +27,7 @@ FLOORS = {
     "fetch": 1, "families": 1, "folder": 1, "frozen": 1, "mean_pooled": 1, "nf4": 1,
     "models": 2, "data": 2,
     "core": 3,
-    "backbone": 4,
+    "backbone": 4, "batch": 4,
     "methods": 5,
     "training": 6, "subspace": 6, "account": 6, "outlines": 6, "spectra": 6, "store": 6,
     "export": 6,
@@ -191,7 +191,7 @@ def test_imports_go_down_only():
 
 
 def test_the_floors_are_not_empty():
-    assert imports("core", SOURCES["core"]) == {"models", "state", "errors", "frozen"}
+    assert imports("core", SOURCES["core"]) == {"models", "state", "errors", "frozen", "valid"}
     assert "methods" in imports("store", SOURCES["store"])
 
 

@@ -49,35 +49,34 @@ class SoftPrompt(BackboneAdapter):
             raise NotSupported("pool='first' is for encoders: a decoder's head reads the last "
                                "token.", hint="pool='cls', which leaves a decoder's head as it is")
         super().__init__(base)
-        self.pool = pool
+        self.length, self.pool = length, pool
         d_model = self.get_input_embeddings().embedding_dim
         self.P = nn.Parameter(torch.empty(length, d_model))               # (length, d_model)
         nn.init.uniform_(self.P, -0.5, 0.5)
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
-        in_cache, padding = self.make_room(rest, len(self.P))
+        in_cache, padding = self.make_room(rest, self.length)
         if in_cache:                                # while generating: the prompt is in the cache
             return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
         x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
-        count_from_front(self.base, rest, input_ids, x.shape[1], len(self.P), padding)
+        count_from_front(self.base, rest, input_ids, x.shape[1], self.length, padding)
         rest["return_dict"] = True
         Px = behind_padding(self.P.to(x.dtype)[None], x, padding)         # (batch, length + seq, d)
         return self.of_text(self.call_base(inputs_embeds=Px, **rest))     # (batch, seq, d_model)
 
     def of_text(self, out):
         """Leave the text's tokens in a backbone's output, and pool again where it pools."""
-        length = len(self.P)
         h = out.last_hidden_state                                         # (batch, length + seq, d)
-        real = h[:, length:]                                              # (batch, seq, d_model)
+        real = h[:, self.length:]                                         # (batch, seq, d_model)
         if self.pool == "first":                     # the head reads at 0, where [CLS] would stand
             real = torch.cat([h[:, :1], real[:, 1:]], dim=1)
         out.last_hidden_state = real
         if out.get("pooler_output") is not None:
             out.pooler_output = self.base.get_submodule("pooler")(real)   # (batch, d_model)
         if out.get("hidden_states") is not None:
-            out.hidden_states = tuple(h[:, length:] for h in out.hidden_states)
+            out.hidden_states = tuple(h[:, self.length:] for h in out.hidden_states)
         return out
 
 

@@ -140,6 +140,9 @@ def test_optimizers_differ_by_their_states():
 
 def test_an_unknown_optimizer_is_told():
     model = pt.models.load("minilm", labels=2)[0]
+    for sizes in ((0,), (4, 1.5), (4, None)):
+        with pytest.raises(pt.errors.BadConfig, match=r"^(batch_size|tokens) is "):
+            account.ledger(model, *sizes)
     with pytest.raises(pt.errors.UnknownName, match="adamw"):
         account.ledger(model, optimizer="adamwx")
 

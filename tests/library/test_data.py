@@ -236,7 +236,12 @@ def test_batches_go_to_the_device(tokenizer):
 
 @pytest.mark.parametrize(("examples", "settings", "says"), [
     ([], {}, "no examples"),
+    (None, {}, "no examples"),
     ([("a", 1)], {"batch_size": 0}, "batch_size is 0"),
+    ([("a", 1)], {"batch_size": None}, "batch_size is None"),
+    ([("a", 1)], {"max_tokens": 2.5}, "max_tokens is 2.5"),
+    ([("a", 1)], {"seed": "x"}, "seed is 'x'"),
+    ([("a", 1)], {"tokenizer": None}, "The tokenizer is a NoneType"),
     ([("a", 1)], {"epochs": -1}, "epochs is -1"),
     ([("a", 1)], {"max_tokens": 2}, "max_tokens is 2.\nExpected: at least 3"),
     ([("a", 1), "b"], {}, "Example 1 is 'b'"),
@@ -244,7 +249,7 @@ def test_batches_go_to_the_device(tokenizer):
 ])
 def test_what_cannot_be_batched(tokenizer, examples, settings, says):
     with pytest.raises(errors.BadData) as caught:
-        data.batches(examples, tokenizer, **settings)
+        data.batches(examples, **{"tokenizer": tokenizer} | settings)
     assert says in str(caught.value)
 
 

@@ -659,6 +659,13 @@ def test_mean_pooling_is_the_mean_over_real_tokens():
     assert len(models.places(model)["query"]) == 6
 
 
+@pytest.mark.parametrize("wrong", [{"dtype": torch.int8}, {"dtype": 5}, {"device": "nowhere"},
+                                   {"device": []}])
+def test_what_is_no_dtype_or_device_is_refused_before_anything_is_fetched(wrong):
+    with pytest.raises(BadConfig, match=f"^{next(iter(wrong))} is "):
+        models.load("hub:nobody/nothing", **wrong)
+
+
 def test_a_mean_pooled_model_is_not_saved_as_another(tmp_path):
     """It would come back pooling [CLS], without a word."""
     model, _ = models.load("minilm", labels=2, pool="mean", pretrained=False, device="cpu")

@@ -51,6 +51,9 @@ def test_a_tensor_is_no_number(value):
 def test_blocks_in_a_tensor_are_told():
     with pytest.raises(BadConfig, match="tolist"):
         pt.lora.Config(layers=torch.tensor([0, 1]))
+    for name in ("layers", "targets", "also_train"):    # without axes nothing can be gone through
+        with pytest.raises(BadConfig, match=f"^{name} is tensor"):
+            pt.lora.Config(**{name: torch.tensor(3)})
 
 
 @pytest.mark.parametrize(("method", "theirs", "says"), [

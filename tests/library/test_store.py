@@ -861,6 +861,27 @@ def test_what_was_trained_in_shards_is_saved_whole(method, tiny, inputs, tmp_pat
     assert_equal(outputs(pt.load(tiny("bert"), tmp_path / "own"), batch), trained)
 
 
+def test_what_is_no_path_is_refused_everywhere(tiny, tmp_path):
+    model, plain = pt.lora.inject(tiny("bert")), tiny("bert")
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "taken" / pt.store.TENSORS).mkdir(parents=True)
+    (tmp_path / "taken" / "adapter_model.safetensors").mkdir()
+    before = structure(model), structure(plain)
+    none = (None, 5, b"bytes", ["list"], torch.tensor(3), "", "a\0b", "~nobody-here/a",
+            tmp_path / ("x" * 300))
+    nowhere = (tmp_path / "file", tmp_path / "file" / "a", tmp_path / "loop", tmp_path / "taken")
+    for path in (*none, *nowhere):
+        uses = [lambda p: pt.save(model, p), lambda p: pt.export.to_peft(model, p),
+                model.save_pretrained, lambda p: pt.load(plain, p), lambda p: pt.swap(model, p),
+                lambda p: pt.export.from_peft(plain, p)]
+        for use in (*uses, *([pt.saved] if path in none else ())):
+            with pytest.raises(AdapterFileError) as error:
+                use(path)
+            assert error.value.expected or error.value.hint
+    assert (structure(model), structure(plain)) == before
+
+
 def test_what_float16_cannot_hold_is_refused(tiny, tmp_path):
     """It ends at 65504; a file of float32, or a merged sum, may be larger, and would be inf."""
     model = pt.lora.inject(tiny("bert"))

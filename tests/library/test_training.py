@@ -394,10 +394,69 @@ def test_stopping_early_leaves_eval_mode(model, toy):
 
 
 def test_an_error_in_the_middle_leaves_eval_mode(model, toy):
-    bad = {**toy[0], "labels": torch.tensor([0, 1])}
-    with pytest.raises(ValueError, match="batch_size"):
-        list(pt.train(model, [toy[0], bad]))
+    steps = pt.train(model, toy[:2])
+    next(steps)
+    model.register_forward_pre_hook(lambda *_: {}["of a reader's own"])
+    with pytest.raises(KeyError, match="of a reader's own"):
+        next(steps)
     assert not model.training
+
+
+NAN, ROWS = math.nan, torch.arange(3, 31).reshape(4, 7)
+MASK, LABELS = torch.ones_like(ROWS), torch.tensor([0, 2, 1, 2])
+BATCHES = [    # what a batch holds instead, and what is said of it
+    ({"input_ids": None}, "dict"), ({3: LABELS}, "dict"), ({"labels": "x"}, "dict"),
+    ({"input_ids": ROWS.float()}, "input_ids is float32"),
+    ({"input_ids": ROWS + 90}, "goes from 93 to 120"), ({"input_ids": -ROWS}, "from -30"),
+    ({"input_ids": ROWS[0]}, r"shape \(7,\)"), ({"input_ids": ROWS[:0]}, r"shape \(0, 7\)"),
+    ({"input_ids": ROWS[None]}, r"\(1, 4, 7\)"), ({"input_ids": ROWS.to("meta")}, "input_ids"),
+    ({"input_ids": ROWS.repeat(1, 9), "attention_mask": MASK.repeat(1, 9)}, "63 tokens"),
+    ({"inputs_embeds": torch.ones(4, 7, 32)}, "input_ids, attention_mask, labels, inputs_embeds"),
+    ({"attention_mask": MASK[:, :3]}, r"attention_mask is int64 of shape \(4, 3\)"),
+    ({"attention_mask": MASK[0, 0]}, "attention_mask"), ({"attention_mask": MASK * NAN}, "than 0"),
+    ({"attention_mask": MASK * 2}, "other numbers than 0 and 1"),
+    ({"token_type_ids": MASK * 9}, "token_type_ids goes from 9"),
+    ({"token_type_ids": MASK[:, :2]}, "token_type_ids is int64"),
+    ({"position_ids": ROWS * 9}, "position_ids goes"), ({"position_ids": MASK * 1.0}, "is float32"),
+    ({"labels": LABELS[:2]}, r"labels is int64 of shape \(2,\)"), ({"labels": LABELS[0]}, "labels"),
+    ({"labels": LABELS.bool()}, "labels is bool"), ({"labels": LABELS * 1.0}, "labels is float32"),
+    ({"labels": LABELS.int()}, "labels is int32"), ({"labels": LABELS[None]}, r"\(1, 4\)"),
+    ({"labels": LABELS.to(torch.complex64)}, "labels is complex64"),
+    ({"past_key_values": LABELS}, "past_key_values is int64"),
+]
+
+
+def test_a_malformed_batch_is_refused_before_the_first_step(tiny):
+    """Or it would come up as an error of torch's, many calls later."""
+    model, good = tiny("bert"), {"input_ids": ROWS, "attention_mask": MASK, "labels": LABELS}
+    bare = {name: good[name] for name in ("attention_mask", "labels")}
+    narrow = bare | {"inputs_embeds": torch.ones(4, 7, 30)}
+    for batch, says in [(bare, "holds attention_mask, labels"), (narrow, "inputs_embeds is"),
+                        *((good | other, says) for other, says in BATCHES)]:
+        for use in (pt.train, pt.evaluate):
+            with pytest.raises(BadData, match=says) as error:
+                use(model, [good, batch])
+            assert error.value.expected or error.value.hint
+    with pytest.raises(BadData, match="nan or infinity"):
+        pt.train(tiny("bert"), [good | {"labels": torch.full((4, 3), NAN)}])
+    for batches in (None, 5, model, torch.tensor(3)):
+        for use in (pt.train, pt.evaluate):
+            with pytest.raises(BadData, match="batches is a"):
+                use(model, batches)
+    long = {name: MASK.repeat(1, 5) for name in ("input_ids", "attention_mask", "labels")}
+    prompted = pt.prompt.inject(tiny("gpt2", "lm"), pt.prompt.Config(6))
+    for batch, says in ((good, "labels is"), (long, "6 vectors before them, and this model")):
+        with pytest.raises(BadData, match=says):
+            pt.train(prompted, [batch])
+    for thing in (None, "model", nn.Linear, 5):
+        for use in (pt.train, pt.evaluate):
+            with pytest.raises(BadConfig, match="not a model"):
+                use(thing, [good])
+    assert not model.training
+    several = good | {"labels": torch.eye(4)[:, :3]}    # what can be trained on, is
+    for batch in (several, good | {"labels": LABELS[:, None]}, narrow | {
+            "inputs_embeds": torch.ones(4, 7, 32)}):
+        list(pt.train(tiny("bert"), [batch]))
 
 
 def test_nothing_happens_before_the_first_step(model, toy):

@@ -466,5 +466,11 @@ def test_a_layer_says_what_it_cannot_take():
         nf4.Linear4bit.from_linear(nn.Embedding(4, 4))
     with pytest.raises(BadConfig, match="block_size is 63"):
         nf4.Linear4bit.from_linear(plain(), block_size=63)
+    for wrong, error in ((lambda: nf4.dequantize(None), BadData),
+                         (lambda: nf4.pack(torch.ones(3)), NotSupported),
+                         (lambda: nf4.unpack(None, 3), ShapeError),
+                         (lambda: nf4.unpack(torch.ones(2, dtype=torch.uint8), 1.5), BadConfig)):
+        with pytest.raises(error):
+            wrong()
     with pytest.raises(AttributeError):
         layer.weight = torch.ones(40, 128)
