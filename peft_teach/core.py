@@ -474,9 +474,10 @@ def all_or_nothing(model: nn.Module) -> Iterator[None]:
 
 
 def guard(model: nn.Module) -> None:
-    """Hold an adapted model's frozen modules still; let what transformers saves go through here.
+    """Guard an adapted model against what torch and transformers do to it by themselves.
 
-    So does what it resizes.
+    Its frozen modules stay as they are, its adapters are not passed by, and what transformers saves
+    or resizes goes through this library. A model without a method is let go.
     """
     frozen.let_go(model)
     if state.of(model).note is not None:

@@ -25,6 +25,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from filelock import FileLock
+
 from ..errors import NotAttempted, PeftTeachError
 from . import work
 from .exercise import OF_THE_COURSE, VALUE, Exercise, examining, undisturbed

@@ -8,6 +8,7 @@ import pytest
 import torch
 from adapted import outputs
 from exact import assert_equal
+from safetensors.torch import load_file
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
@@ -800,6 +801,7 @@ def test_a_module_under_two_names_is_adapted_under_both(target, also):
     model, x = Twice(), torch.ones(3, 8)
     layer, before = model.first, model(x)
     names = models.find(model, target)
+    assert names == ("first",)
     model = core.wrap(model, (), Shifted, names) if also else pt.attach(model, target, Shifted)
     assert model.first is model.again[0] is pt.adapters(model)["first"]
     model(x).sum().backward()
@@ -875,7 +877,9 @@ def test_a_frozen_module_counts_nothing_and_a_head_s_is_kept(tmp_path):
     assert not model.middle[0].training
     assert_equal(pt.remove(model).hidden(x), before)
     assert not any("train" in m.__dict__ for m in model.modules())
-    assert model.train().middle[0].training
+    model = pt.attach(model.train(), "first", Shifted)
+    assert not model.middle[0].training
+    assert all(m.training for m in pt.remove(model).modules())
 
 
 @torch.no_grad()
@@ -896,6 +900,11 @@ def test_a_trained_copy_keeps_what_it_counts(tmp_path):
     torch.testing.assert_close(pt.merge(copy.deepcopy(model))(x), expected)
     with pt.disabled(model):
         assert_equal(model.hidden(x), Stateful().eval().hidden(x))
+        assert torch.equal(model.hidden(x), Stateful().eval().hidden(x))
+    pt.store.save_checkpoint(model, tmp_path)    # what Trainer resumes from
+    resumed = pt.attach(Stateful().eval(), "first", Shifted, also_train=also)
+    resumed.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=False)
+    assert torch.equal(resumed(x), expected)
 
 
 @pytest.mark.parametrize("train", ["all", "head"])
