@@ -19,7 +19,9 @@ import torch
 from torch import Tensor, nn
 
 from . import core, models
-from .errors import unknown
+from .batch import check
+from .errors import BadConfig, NotSupported, unknown
+from .valid import is_whole
 
 # State tensors a trained parameter, as large as the parameter; bytes of counters a tensor.
 OPTIMIZERS = {"adamw": (2, 4), "adam": (2, 4), "sgd": (0, 0), "momentum": (1, 0)}
@@ -99,6 +101,10 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
     `activation_law` returned before for this model. Raises `UnknownName` for an optimizer that is
     not known.
     """
+    models.need_model(model)
+    for name, size in {"batch_size": batch_size, "tokens": tokens}.items():
+        if not is_whole(size):
+            raise BadConfig(f"{name} is {size!r}.", expected="a whole number from 1")
     if optimizer not in OPTIMIZERS:
         raise unknown("optimizer", optimizer, OPTIMIZERS)
     states, counter = OPTIMIZERS[optimizer]
@@ -140,6 +146,7 @@ def activations(model: nn.Module, batch: dict[str, Tensor]) -> int:
     Weights that are saved are not counted, and views of one tensor count once. The random
     generator and the model's mode are put back.
     """
+    check(model, batch, labelled=False)
     devices = [p.device for p in model.parameters() if p.is_cuda][:1]
     with (models.in_mode(model, training=True), torch.enable_grad(),
           torch.random.fork_rng(devices), saved(model) as found):
@@ -174,6 +181,10 @@ def _storage(tensor: Tensor) -> int:
 
 def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
     """Return a batch of that shape, every token real; labels where the model takes them."""
+    if not hasattr(model, "config"):
+        raise NotSupported(f"What a {type(model).__name__} reads is not known.",
+                           expected="a model of transformers'",
+                           hint="account.activations(model, batch) with a batch of your own")
     classifies, place = models.head(model), next(model.parameters()).device
     ids = torch.arange(batch_size * tokens, device=place).reshape(batch_size, tokens)
     ids = ids % (models.config_of(model).vocab_size - 1) + 1          # 0 may be the padding

@@ -2,7 +2,7 @@
 
     class SoftPrompt(BackboneAdapter):
         def forward(self, input_ids=None, *, inputs_embeds=None, **rest):
-            in_cache = self.make_room(rest, length)    # in the mask, the positions and the cache
+            in_cache, padding = self.make_room(rest, length)    # in mask, positions and cache
             ...
             return self.call_base(..., **rest)
 
@@ -11,6 +11,8 @@ the text. What keeps the two apart stands here, so that a method reads as its eq
 """
 
 import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -58,15 +60,17 @@ class BackboneAdapter(Adapter):
                 _check_front(kwargs.get(name), Front())
         return super().__call__(*args, **kwargs)
 
-    def make_room(self, arguments: dict, length: int, needs_cache: bool = False) -> bool:
+    def make_room(self, arguments: dict, length: int, needs_cache: bool = False
+                  ) -> tuple[bool, Tensor | None]:
         """Make room for `length` vectors before the text in a backbone's keyword arguments.
 
         The mask and the positions that were given become those of a text that starts `length`
         later, and "cache" and "front" are what `call_base` wants. A decoder's text begins where
         the mask does, if no positions say otherwise: padding before it would move it away from the
         vectors. With `needs_cache` there is always a cache. Returns whether it holds the vectors
-        already, as it does while generating. Raises `NotSupported` for a mask of pairs, a static
-        cache, one that was filled behind other vectors, or, where a cache is needed, gradient
+        already, as it does while generating, and the padding that the vectors stand behind
+        (`behind_padding`). Raises `NotSupported` for a mask of pairs, a static cache, one that was
+        filled behind other vectors or with padding alone, or, where a cache is needed, gradient
         checkpointing, which drops it.
         """
         if needs_cache and self.training and is_recomputing(self.base):
@@ -76,16 +80,28 @@ class BackboneAdapter(Adapter):
         own = [p.detach().flatten() for p in self.parameters(recurse=False)]
         front = Front(length, torch.cat(own))    # of an MLP that only makes vectors, nothing
         cache, in_cache = pop_cache(arguments, front)
-        place = arguments.get("position_ids")
-        if place is None and not is_encoder(self.base):
-            place = places_in_text(arguments.get("attention_mask"), _tokens_seen(cache))
+        mask, place, padding = arguments.get("attention_mask"), arguments.get("position_ids"), None
+        if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
+            raise NotSupported("The attention mask is not one of two axes, so it says of each pair "
+                               "of tokens what is seen.", hint="pass a mask of (batch, seq)")
+        if not is_encoder(self.base):
+            seen = _tokens_seen(cache)
+            padding = padding_in_front(mask)
+            place = places_in_text(mask, seen) if place is None else place
+            if in_cache and padding is not None and padding.max() > seen:
+                raise NotSupported("A row of this cache was filled with padding alone, before "
+                                   f"which its {length} vectors now stand.",
+                                   expected="a token of each row in the first part that is read",
+                                   hint="the whole text at once, or a larger prefill_chunk_size")
+        if mask is not None:
+            mask = behind_padding(mask.new_ones(len(mask), length), mask, padding)
         arguments |= {
-            "attention_mask": widen_mask(arguments.get("attention_mask"), length),
+            "attention_mask": mask,                                       # (batch, length + seen)
             "position_ids": None if place is None else place + length,
             "cache": new_cache() if cache is None and needs_cache else cache,
             "front": front,
         }
-        return in_cache
+        return in_cache, padding
 
     def call_base(self, *args, cache, front: Front, **kwargs):
         """Call the backbone with a cache that holds, or is to hold, vectors before the text.
@@ -143,17 +159,18 @@ class BackboneAdapter(Adapter):
 
 
 def count_from_front(backbone: nn.Module, arguments: dict, input_ids: Tensor | None, seq: int,
-                     length: int) -> None:
+                     length: int, padding: Tensor | None) -> None:
     """Give the `length` vectors before the text positions of their own, and token types.
 
     For a backbone that reads them as it reads words: theirs are the first positions, and the
-    text's come after. `arguments` are as `make_room` left them, for a text of `seq` tokens.
+    text's come after. `arguments` and `padding` are as `make_room` left them, for a text of `seq`
+    tokens.
     """
     place = arguments["position_ids"]
     if place is None:
         place = positions(backbone, input_ids, seq) + length              # (1 or batch, seq)
-    first = positions(backbone, None, length).expand(len(place), -1)      # (1 or batch, length)
-    arguments["position_ids"] = torch.cat([first, place], dim=1)
+    first = positions(backbone, None, length)                             # (1, length)
+    arguments["position_ids"] = behind_padding(first, place, padding)
     if arguments.get("token_type_ids") is not None:
         arguments["token_type_ids"] = nn.functional.pad(arguments["token_type_ids"], (length, 0))
 
@@ -169,14 +186,33 @@ def places_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
     return (mask.long().cumsum(-1) - 1).clamp(min=0)[:, seen:]
 
 
-def widen_mask(mask: Tensor | None, length: int) -> Tensor | None:
-    """Let a mask (batch, seen) show `length` more tokens in front: (batch, length + seen)."""
-    if mask is None:
+def padding_in_front(mask: Tensor | None) -> Tensor | None:
+    """Return how many tokens of padding each row of a mask begins with: (batch, 1).
+
+    None where no row does.
+    """
+    if mask is None or mask[:, 0].all():
         return None
-    if not isinstance(mask, Tensor) or mask.ndim != 2:
-        raise NotSupported("The attention mask is not one of two axes, so it says of each pair of "
-                           "tokens what is seen.", hint="pass a mask of (batch, seq)")
-    return nn.functional.pad(mask, (length, 0), value=1)
+    return (mask.long().cumsum(1) == 0).sum(1, keepdim=True)
+
+
+def behind_padding(vectors: Tensor, text: Tensor, padding: Tensor | None, dim: int = 1) -> Tensor:
+    """Put `vectors` before a text, in each row behind the padding that it begins with.
+
+    `vectors` are (batch or 1, …) and `text` is (batch or 1, …); along `dim`, one becomes the other
+    beside it. A window slides over what stands there, so nothing may stand between the two. The
+    text itself, on the right, is where it would be if all padding were behind the vectors.
+    """
+    rows = max(len(vectors), len(text), 1 if padding is None else len(padding))
+    both = torch.cat([x.expand(rows, *x.shape[1:]) for x in (vectors, text)], dim)
+    if padding is None:
+        return both
+    length, place = vectors.shape[dim], torch.arange(both.shape[dim], device=both.device)
+    place = torch.where(place < padding, place + length,                  # (batch, length + seq)
+                        torch.where(place < padding + length, place - padding, place))
+    shape = [rows, *[1] * (both.ndim - 1)]
+    shape[dim] = -1
+    return both.take_along_dim(place.view(shape), dim)
 
 
 # ── caches ───────────────────────────────────────────────────────────────────────────────────
@@ -187,6 +223,35 @@ def new_cache() -> Any:
     from transformers import DynamicCache
 
     return DynamicCache()
+
+
+@contextmanager
+def in_front(cache, vectors: list[tuple[Tensor, ...]], batch: int, seq: int,
+             padding: Tensor | None) -> Iterator[None]:
+    """Within this block a backbone that reads a text into an empty cache finds vectors before it.
+
+    `vectors` are keys and values of each layer, (1, heads, length, d_head). The cache is filled
+    with them before the backbone makes its masks. Behind `padding` there are too few places: then
+    the text's own keys and values come after, and those of the padding next to it make room.
+    """
+    def both(x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        x = behind_padding(x.to(text), text, padding, dim=2)    # (batch, heads, length + seq, d)
+        return x[:, :, :length], x[:, :, length:]
+
+    def update(keys: Tensor, values: Tensor, layer: int, *rest):
+        pair = (both(x, text)[1] for x, text in zip(vectors[layer], (keys, values)))
+        return type(cache).update(cache, *pair, layer, *rest)
+
+    length = vectors[0][0].shape[2]
+    for layer, pair in enumerate(vectors):
+        text = torch.zeros_like(pair[0][:, :, :1]).expand(batch, -1, seq, -1)    # not known yet
+        cache.update(*(both(x, text)[0] for x in pair), layer)
+    if padding is not None:
+        cache.update = update
+    try:
+        yield
+    finally:
+        vars(cache).pop("update", None)
 
 
 def pop_cache(arguments: dict, front: Front) -> tuple[Any, bool]:

@@ -16,18 +16,20 @@ import copy
 import functools
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import zlib
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from . import models, state
+from . import frozen, models, state
 from .errors import AlreadyAdapted, BadConfig, NoAdapter, NotMergeable, NotSupported
 from .state import Note
+from .valid import as_targets
 
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
@@ -42,10 +44,26 @@ class Adapter(nn.Module):
     subclass asks whether it is enabled: while it is not, a call goes straight to the base.
     """
 
+    read_as = ""    # its name inside of torch's own modules that read weights, for `frozen.Asked`
+
     def __init__(self, base: nn.Module):
         super().__init__()
         self.base = base
-        self.enabled = True
+        self._on = True
+        self._blocks: list[_Block] = []    # those of `disabled` that it is in
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it acts: it was not set to False, and no block of `disabled` is open."""
+        return self._on and not any(block.open for block in self._blocks)
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        self._on = on
+
+    def __getstate__(self) -> dict:
+        """Leave the blocks of `disabled` out: a copy is in none, nor is what a file brings back."""
+        return {**self.__dict__, "_blocks": []}
 
     def __call__(self, *args, **kwargs):
         if not self.enabled:
@@ -56,14 +74,16 @@ class Adapter(nn.Module):
         """Fall back on the base for a name such as `weight` that a subclass does not define.
 
         A model may look at one from outside: T5 asks for `wo.weight.dtype`, and ModernBERT asks
-        a block for its `attention_type`.
+        a block for its `attention_type`. Those of torch's modules that compute with what they
+        read, and would pass the adapter by, are told all, but get a `frozen.Asked` for a weight.
         """
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name not in ANSWERED:
+            if name not in ANSWERED and not self.read_as:
                 raise
-        return getattr(self.base, name)
+        found = getattr(self.base, name)
+        return frozen.asked(found, self.read_as) if self.read_as and self.enabled else found
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register an own parameter, even one that shares its name with one of the base."""
@@ -75,9 +95,13 @@ class Adapter(nn.Module):
         """Return the parameters that are not the base's, by name."""
         return {n: p for n, p in self.named_parameters() if not n.startswith("base.")}
 
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Return what a file fills: the own parameters, of a trained copy its buffers, too."""
+        return {**self.own_parameters()}
+
     def stored(self) -> Mapping[str, Tensor]:
-        """Return what a file keeps of this adapter: its own parameters, unless it says less."""
-        return self.own_parameters()
+        """Return what a file keeps of this adapter: its own tensors, unless it says less."""
+        return self.own_tensors()
 
     def merged(self) -> nn.Module:
         """Return a new plain module with the same output; change nothing."""
@@ -90,7 +114,8 @@ class TrainedCopy(Adapter):
     """A copy of a frozen module, trained in its place: what `also_train` puts on.
 
     Its weights are float32 and rounded to the base's dtype where they are used, so that small
-    steps add up. A module in 4 bits, without parameters or a `forward` raises `NotSupported`.
+    steps add up. Its buffers are its own, such as the means that a BatchNorm counts. A module in 4
+    bits, without parameters or a `forward` raises `NotSupported`.
     """
 
     def __init__(self, base: nn.Module):
@@ -113,10 +138,16 @@ class TrainedCopy(Adapter):
         return {name: p.to(self.base.get_parameter(name).dtype)
                 for name, p in self.trained.named_parameters()}
 
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Return the trained weights, and beside them the buffers that a state dict keeps."""
+        return {**self.own_parameters()} | {
+            f"{name}.{own}": b for name, module in self.trained.named_modules(prefix="trained")
+            for own, b in frozen.buffers(module).items()}
+
     def merged(self) -> nn.Module:
         """Return the trained copy, in the dtype of the base."""
         module = copy.deepcopy(self.base)
-        module.load_state_dict(self.weights(), strict=False)
+        module.load_state_dict(self.weights() | dict(self.trained.named_buffers()), strict=False)
         return module
 
 
@@ -131,9 +162,9 @@ def note_of(model: nn.Module) -> Note | None:
         return noted.note
     own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
     base = [plain_name(model, name) for name, p in model.named_parameters() if id(p) not in own]
-    seen = fingerprint(model)    # without the head, which is in no fingerprint
+    seen, bits = fingerprint(model), checksums(model)    # a head is in no fingerprint
     return Note(noted.quantized | {name: seen[name] for name in base if name in seen},
-                dict.fromkeys(base, True))
+                dict.fromkeys(base, True), {name: bits[name] for name in base if name in bits})
 
 
 def need_note(model: nn.Module) -> Note:
@@ -146,11 +177,14 @@ def need_note(model: nn.Module) -> Note:
 
 
 def adopt(model: nn.Module) -> Note | None:
-    """Write the note on a model into which adapters were put by hand; return that of any model."""
+    """Write the note on a model into which adapters were put by hand; return that of any model.
+
+    What was frozen by hand since then is held still, too.
+    """
     found = note_of(model)
-    if found is not state.of(model).note:
+    if found is not None:
         state.change(model, note=found)
-        _guard(model)
+        guard(model)
     return found
 
 
@@ -176,11 +210,8 @@ def note(model: nn.Module, method: str | None, config) -> nn.Module:
 
 def refuse_adapted(model: nn.Module) -> None:
     """Raise `AlreadyAdapted` for a model that has a method, `BadConfig` for no model at all."""
-    if not isinstance(model, nn.Module):
-        raise BadConfig(f"This is a {type(model).__name__}, not a model.",
-                        expected="a torch.nn.Module",
-                        hint="model, tokenizer = pt.models.load('minilm', labels=2)")
     noted, found = state.of(model), adapters(model)
+    refuse_sharded(model)
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
@@ -211,7 +242,8 @@ def describe(model: nn.Module) -> Note:
     begun = state.of(model).before
     if begun is not None:
         return begun
-    return Note(fingerprint(model), {n: p.requires_grad for n, p in model.named_parameters()})
+    return Note(fingerprint(model), {n: p.requires_grad for n, p in model.named_parameters()},
+                checksums(model))
 
 
 def fingerprint(model: nn.Module) -> dict[str, list]:
@@ -223,11 +255,9 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
     a 4-bit weight as what it was before, so that a model is the same before and after.
     """
     head = set(models.head(model))
-    turned = {f"{name}.weight" for name in state.of(model).converted}
-    seen = {name: p.T if name in turned else p for name, p in _laid_out(model).items()}
     noted = state.of(model).quantized    # a 4-bit weight is no parameter
-    return noted | {name: [list(p.shape), _sample(p)]
-                    for name, p in seen.items() if name not in head}
+    return noted | {name: [list(p.shape), sample(p)]
+                    for name, p in _as_they_came(model).items() if name not in head}
 
 
 def base_of(model: nn.Module) -> dict[str, list]:
@@ -236,13 +266,29 @@ def base_of(model: nn.Module) -> dict[str, list]:
     kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
     now = _laid_out(model)
     return note.fingerprint | {
-        name: [list(now[name].shape), _sample(now[name])]
+        name: [list(now[name].shape), sample(now[name])]
         for name, (shape, _) in note.fingerprint.items()
         if name in now and name not in kept and list(now[name].shape) != shape}
 
 
-def frozen_of(model: nn.Module) -> dict[str, list]:
-    """Return, as a fingerprint, the weights that should be as they were when the method came.
+def checksums(model: nn.Module) -> dict[str, tuple]:
+    """Return `{name: checksum}` of the numbers in a model, each as it came in: all their bits."""
+    return {name: checksum(p) for name, p in _as_they_came(model).items() if is_readable(p)}
+
+
+def checksum(p: Tensor) -> tuple[str, int]:
+    """Return a tensor's dtype, and a sum that is another if one bit of it is."""
+    flat = p.detach().cpu().reshape(-1).view(torch.uint8).clone()    # NumPy pins what it is given
+    return str(p.dtype), zlib.crc32(flat.numpy().data)
+
+
+def is_readable(p: Tensor) -> bool:
+    """Return whether these are numbers here: no bytes of another library's, no shape alone."""
+    return type(p) in (Tensor, nn.Parameter) and p.dtype in FLOATS and not p.is_meta
+
+
+def frozen_of(model: nn.Module) -> dict[str, Tensor]:
+    """Return the weights that should be as they were when the method came.
 
     Left out is what may have become another without training: a table that was resized, a weight
     in bytes or of another library's kind, and what a `make` of one's own was given and may change,
@@ -251,15 +297,16 @@ def frozen_of(model: nn.Module) -> dict[str, list]:
     note, found = need_note(model), adapters(model).values()
     given = {id(p) for adapter in found
              for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}
+    return {name: p for name, p in _as_they_came(model, given).items()
+            if name not in note.weights and is_readable(p)
+            and note.fingerprint.get(name, [[], []])[0] == list(p.shape)}
+
+
+def _as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor]:
+    """Return what `_laid_out` does, the weight of a converted layer as the `Conv1D` had it."""
     turned = {f"{name}.weight" for name in state.of(model).converted}
-    seen = {}
-    for name, p in ((plain_name(model, n), p) for n, p in model.named_parameters()):
-        shape, values = note.fingerprint.get(name, ([], []))
-        if id(p) not in given and name not in note.weights and type(p) is nn.Parameter:
-            p = p.T if name in turned else p
-            if values and list(p.shape) == shape and p.dtype in FLOATS and not p.is_meta:
-                seen[name] = [shape, _sample(p)]
-    return seen
+    return {name: p.T if name in turned else p for name, p in _laid_out(model).items()
+            if id(p) not in but}
 
 
 def _laid_out(model: nn.Module) -> dict[str, Tensor]:
@@ -271,7 +318,8 @@ def _laid_out(model: nn.Module) -> dict[str, Tensor]:
     return found
 
 
-def _sample(p: Tensor) -> list[float]:
+def sample(p: Tensor) -> list[float]:
+    """Return 16 values of a tensor, as a fingerprint holds them."""
     if p.is_meta:    # a shape without numbers
         return []
     flat = p.detach().reshape(-1)
@@ -296,13 +344,18 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
     head, one that is named twice, or if `make` breaks the contract; then the model is as it was.
     """
     refuse_adapted(model)
-    also = models.find(model, also_train) if also_train else ()
+    named = as_targets(also_train, "also_train")
+    also = models.find(model, named) if named else ()
     return wrap(model, models.find(model, targets, layers), make, also)
 
 
 def wrap(model: nn.Module, names: tuple[str, ...], make: Callable[[Any], Adapter],
          also: tuple[str, ...] = ()) -> nn.Module:
     """Do what `attach` does, at modules that are named in full; a bare backbone is "" itself."""
+    if not callable(make):
+        raise BadConfig(f"make is a {type(make).__name__}.", expected="a class or a function of "
+                                                                      "the module to wrap",
+                        hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
     head, makers = models.head(model), dict.fromkeys(names, make) | dict.fromkeys(also, TrainedCopy)
     for name in makers:
         if any(own.startswith(name + ".") for own in head):
@@ -323,9 +376,11 @@ def _check_copied(model: nn.Module, names: tuple[str, ...], also: tuple[str, ...
         if twice or name in names:
             raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
                             expected="each module once: trained itself, or through an adapter")
-        inside = {id(p) for p in model.get_submodule(name).parameters()}
+        copied = model.get_submodule(name)
+        inside = {id(p) for p in copied.parameters()}
+        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
         shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
-                       if id(p) in inside and not n.startswith(f"{name}.")), None)
+                       if id(p) in inside and not n.startswith(here)), None)
         if shared:
             raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
                                "come apart from it.",
@@ -341,12 +396,12 @@ def place(model: nn.Module, wrappers: dict[str, Adapter], begun: Note) -> nn.Mod
         wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen above
     for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
         model = models.replace(model, name, wrappers[name])
-        if name and hasattr(wrappers[name], "get_input_embeddings"):    # around the backbone
+        if name:
             models.move_ties(model, name, f"{name}.base")
     if "" in wrappers:
         state.change(wrappers[""].base, inside=True)
     state.change(model, note=begun)
-    _guard(model)
+    guard(model)
     return model
 
 
@@ -371,7 +426,7 @@ def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
                             hint="class Mine(pt.Adapter): ... super().__init__(base)")
         known |= {id(p) for p in base.parameters()}    # a converted layer's are new
         buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
-                   and n not in wrapper.own_parameters()]
+                   and n not in wrapper.own_tensors()]
         if buffers:
             raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
                             "and a file keeps parameters only.",
@@ -393,12 +448,13 @@ def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
     return wrappers, tuple(converted)
 
 
-_NOTES = (state.KEY, "save_pretrained", "resize_token_embeddings", "_tied_weights_keys")
+_NOTES = (state.KEY, "save_pretrained", "resize_token_embeddings", "_tied_weights_keys",
+          "train", "training", "forward", "use_nested_tensor")
 
 
 @contextmanager
 def all_or_nothing(model: nn.Module) -> Iterator[None]:
-    """If this block raises, the model's modules, `requires_grad` and notes are as they were."""
+    """If this block raises, the model's modules, modes, `requires_grad` and notes are as before."""
     modules = list(model.named_modules(remove_duplicate=False))
     notes = [{key: m.__dict__[key] for key in _NOTES if key in m.__dict__} for _, m in modules]
     flags = [(p, p.requires_grad) for p in model.parameters()]
@@ -406,7 +462,9 @@ def all_or_nothing(model: nn.Module) -> Iterator[None]:
         yield
     except BaseException:
         for (name, module), noted in zip(modules, notes):    # parents first
-            models.replace(model, name, module)
+            parent, _, child = name.rpartition(".")
+            if name:
+                setattr(model.get_submodule(parent), child, module)
             for key in _NOTES:
                 module.__dict__.pop(key, None)
             module.__dict__.update(noted)
@@ -415,8 +473,19 @@ def all_or_nothing(model: nn.Module) -> Iterator[None]:
         raise
 
 
-def _guard(model: nn.Module) -> None:
-    """Let what transformers saves or resizes of an adapted model go through this library."""
+def guard(model: nn.Module) -> None:
+    """Guard an adapted model against what torch and transformers do to it by themselves.
+
+    Its frozen modules stay as they are, its adapters are not passed by, and what transformers saves
+    or resizes goes through this library. A model without a method is let go.
+    """
+    frozen.let_go(model)
+    if state.of(model).note is not None:
+        frozen.hold_still(model)
+    inside = {id(m) for reader in model.modules() if isinstance(reader, frozen.READERS)
+              for m in reader.modules()}
+    for name, adapter in adapters(model).items():
+        adapter.read_as = name if id(adapter) in inside else ""
     models.guard_save(model)
     if adapters(model) and hasattr(type(model), "resize_token_embeddings"):
         model.__dict__["resize_token_embeddings"] = functools.partial(_resize, model)
@@ -498,23 +567,44 @@ def drawn(model: nn.Module) -> dict[str, list]:
     What is random and frozen is drawn from a seed whenever a method is put on, and by these values
     a file knows it again: a seed alone gives other numbers in another version of torch.
     """
-    return {_join(name, own): [list(buffer.shape), _sample(buffer)]
+    return {_join(name, own): [list(buffer.shape), sample(buffer)]
             for name, adapter in adapters(model).items()
-            for own, buffer in adapter.named_buffers() if not own.startswith("base.")}
+            for own, buffer in adapter.named_buffers()
+            if not own.startswith("base.") and own not in adapter.own_tensors()}
 
 
 def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return copies on the CPU, detached and contiguous, as a file wants them."""
+    """Return copies on the CPU, detached and contiguous, as a file wants them.
+
+    Of a tensor that FSDP2 shards over processes, the whole: each process has to ask for it.
+    """
+    whole = {name: t.full_tensor() if is_sharded(t) else t for name, t in tensors.items()}
     return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, t in tensors.items()}
+            for name, t in whole.items()}
+
+
+def is_sharded(p: Tensor) -> TypeGuard[Any]:
+    """Return whether this is a `DTensor`, of which each process holds a part."""
+    return hasattr(p, "full_tensor")
+
+
+def refuse_sharded(model: nn.Module) -> None:
+    """Raise `NotSupported` for a model whose weights FSDP2 shards over processes."""
+    if any(map(is_sharded, model.parameters())):
+        raise NotSupported("The weights of this model are sharded over processes (FSDP2).",
+                           expected="a whole model",
+                           hint="inject, load, swap and merge before fully_shard. pt.save gathers "
+                                "what a sharded model learned, if each process calls it")
 
 
 def _join(name: str, own: str) -> str:
     return f"{name}.{own}" if name else own
 
 
-# The blocks of `disabled` that are open, the outermost first: what each adapter was before.
-_silent: list[dict[Adapter, bool]] = []
+class _Block:
+    """One block of `disabled`: while it is open, the adapters that know it are silent."""
+
+    open = True
 
 
 @contextmanager
@@ -522,29 +612,26 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
     """Within this block every adapter is silent: the backbone computes as before, bit for bit.
 
     (But for a GPT-2 in float16, whose `Conv1D`s became linear layers: these round otherwise.)
-    An adapter that `swap` brings in meanwhile is silent, too, until the block ends; one that is put
-    on by `inject` or `load`, after the old ones were removed, is not.
+    It is so in every thread. Blocks may overlap: the adapters act again when the last has ended. An
+    adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
+    `inject` or `load`, after the old ones were removed, is not, nor is a copy of the model.
     """
-    before = {adapter: adapter.enabled for adapter in _need_adapters(model, "disable").values()}
-    _silent.append(before)
+    block, found = _Block(), [*_need_adapters(model, "disable").values()]
     try:
-        for adapter in before:
-            adapter.enabled = False
+        for adapter in found:
+            adapter._blocks.append(block)
         yield model
     finally:
-        _silent[:] = [block for block in _silent if block is not before]
-        for adapter, enabled in before.items():
-            adapter.enabled = enabled
+        block.open = False    # for an adapter that was swapped in, too
+        for adapter in found:
+            adapter._blocks.remove(block)
 
 
 def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
     """Silence adapters where the ones they replace are silent, until the same blocks end."""
-    old = set(old)
-    for block in _silent:
-        if old & block.keys():
-            for adapter in new:
-                block[adapter] = adapter.enabled
-                adapter.enabled = False
+    blocks = {block for adapter in old for block in adapter._blocks if block.open}
+    for adapter in new:
+        adapter._blocks.extend(blocks)
 
 
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -560,18 +647,20 @@ def head_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def method_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return what a file fills of a method, and of full fine-tuning the buffers beside it, too."""
-    own = method_parameters(model)
-    return {**own} if adapters(model) else _with_buffers(model, own)
+    """Return what a file fills of a method, buffers of what trains included."""
+    found = adapters(model)
+    if not found:
+        return _with_buffers(model, method_parameters(model))
+    return {_join(name, own): t for name, adapter in found.items()
+            for own, t in adapter.own_tensors().items()}
 
 
 def _with_buffers(model: nn.Module, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
     """Add the buffers of modules that train: a BatchNorm counts means and variances there."""
-    kept: dict[str, Tensor] = {**parameters}
-    for owner in {name.rpartition(".")[0]: None for name in parameters}:
-        own = model.get_submodule(owner).state_dict(keep_vars=True)
-        kept |= {_join(owner, name): tensor for name, tensor in own.items() if "." not in name}
-    return kept
+    return {**parameters} | {
+        plain_name(model, _join(name, own)): b
+        for name, module in frozen.owners(model, parameters.values()).items()
+        for own, b in frozen.buffers(module).items()}
 
 
 def refuse_lost(model: nn.Module) -> None:
@@ -597,14 +686,24 @@ def merge(model: nn.Module) -> nn.Module:
 
     All merged modules are made before any is put in place: if one raises `NotMergeable`, the
     model is as it was. Of a 4-bit base, layers without an adapter stay in 4 bits until
-    `pt.models.to_hf`.
+    `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is to the word
+    embeddings, is one of its own from then on (`tie_word_embeddings` becomes False).
     """
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
     adopt(model)
-    merged = {n: a.merged() for n, a in _need_adapters(model, "merge").items()}
-    return _replace_all(model, merged)
+    refuse_sharded(model)
+    merged = {n: models.keep_hooks(a.merged(), a.base)
+              for n, a in _need_adapters(model, "merge").items()}
+    for name, own, p in ((n, *named) for n, m in merged.items() for named in m.named_parameters()):
+        if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
+            raise NotMergeable(f"Merged, {name}.{own} would hold nan or infinity.",
+                               expected=f"numbers that {p.dtype} can hold",
+                               hint="model.float() first, if the adapter's own are finite")
+    model = _replace_all(model, merged)
+    models.cut_ties(model, merged)
+    return model
 
 
 def remove(model: nn.Module) -> nn.Module:
@@ -632,10 +731,11 @@ def _replace_all(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     state.change(model, note=None)
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = models.replace(model, name, module)
+        if name:
+            models.move_ties(model, f"{name}.base", name)
     state.change(model, inside=False)
-    models.restore_ties(model)
     _set_requires_grad(model, note.requires_grad)
-    _guard(model)
+    guard(model)
     return model
 
 

@@ -34,6 +34,7 @@ from torch import Tensor
 
 from . import fetch
 from .errors import BadData, NotSupported, unknown
+from .valid import is_number, is_several, is_whole
 
 DOMAINS = ("movies", "products", "tweets", "news")
 BY_DOCUMENT = ("products", "news")  # their ids are document_sentence
@@ -136,8 +137,8 @@ def load(domain: str, min_rating: float = 0.5) -> Dataset:
     their split at every `min_rating`. Raises `UnknownName`, `BadData`, and `FetchError` where the
     sentences are not in the cache yet and cannot be fetched.
     """
-    if not 0 <= min_rating <= 2:
-        raise BadData(f"min_rating is {min_rating}.", expected="a number from 0 to 2",
+    if not is_number(min_rating, 0, 2):
+        raise BadData(f"min_rating is {min_rating!r}.", expected="a number from 0 to 2",
                       hint="0.5 leaves out what the raters found neutral; above 2 little is left")
 
     return _split_up(domain, [(name, Example(text, int(rating > 0)))
@@ -223,8 +224,10 @@ def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_to
     laid beside them. `token_type_ids` are left out: BERT takes zeros. Raises `BadData`.
     """
     examples = _checked(examples)
+    _check_sizes(tokenizer, batch_size, max_tokens, epochs, seed)
     room = tokenizer.num_special_tokens_to_add() + 1  # below that, tokenizers do not cut at all
-    _check_sizes(tokenizer, batch_size, max_tokens, epochs, room)
+    if max_tokens < room:
+        raise BadData(f"max_tokens is {max_tokens}.", expected=f"at least {room}")
     tokens = tokenizer([text for text, _ in examples], truncation=True,
                        max_length=max_tokens)["input_ids"]
     empty = [text for (text, _), row in zip(examples, tokens) if not row]
@@ -253,10 +256,10 @@ def chat(conversations: Sequence, tokenizer, batch_size: int = 16, max_tokens: i
     The rest is as in `batches`, but no answer is cut: one that does not fit into `max_tokens`, or
     is missing, raises `BadData`.
     """
-    conversations = list(conversations)
+    conversations = [*conversations] if is_several(conversations) else []
     if not conversations:
         raise BadData("There are no conversations.", expected="at least one (question, answer)")
-    _check_sizes(tokenizer, batch_size, max_tokens, epochs)
+    _check_sizes(tokenizer, batch_size, max_tokens, epochs, seed)
     rows = []
     for number, conversation in enumerate(conversations):
         ids, asked = labels(_turns(conversation, number), tokenizer)
@@ -335,11 +338,15 @@ def _turns(conversation, number: int) -> list[dict[str, str]]:
                   hint="chat([conversation], ...), where there is one")
 
 
-def _check_sizes(tokenizer, batch_size: int, max_tokens: int, epochs: int, room: int = 1) -> None:
-    for name, size, least in (("batch_size", batch_size, 1), ("max_tokens", max_tokens, room),
-                              ("epochs", epochs, 1)):
-        if size < least:
-            raise BadData(f"{name} is {size}.", expected=f"at least {least}")
+def _check_sizes(tokenizer, batch_size: int, max_tokens: int, epochs: int, seed: int) -> None:
+    for name, size, least in (("batch_size", batch_size, 1), ("max_tokens", max_tokens, 1),
+                              ("epochs", epochs, 1), ("seed", seed, 0)):
+        if not is_whole(size, least):
+            raise BadData(f"{name} is {size!r}.", expected=f"a whole number, at least {least}")
+    if not hasattr(tokenizer, "pad_token_id"):
+        raise BadData(f"The tokenizer is a {type(tokenizer).__name__}.",
+                      expected="a tokenizer of transformers'",
+                      hint="model, tokenizer = pt.models.load('minilm', labels=2)")
     if tokenizer.pad_token_id is None:
         raise BadData("The tokenizer has no padding token, so texts cannot share a batch.",
                       expected="a tokenizer with a pad_token",
@@ -351,7 +358,7 @@ def _checked(examples: Sequence[Example]) -> list[Example]:
     if isinstance(examples, Dataset):
         raise BadData(f"{examples!r} is a whole data set.", expected="one of its splits",
                       hint="batches(dataset.train, ...)")
-    examples = list(examples)
+    examples = [*examples] if is_several(examples) else []
     if not examples:
         raise BadData("There are no examples.", expected="at least one (text, label)")
     for number, example in enumerate(examples):

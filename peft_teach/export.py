@@ -31,6 +31,7 @@ import json
 import math
 import re
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -291,18 +292,21 @@ def _to_theirs(adapter: core.Adapter) -> dict[str, Tensor]:
         flat = torch.stack([K, V]).permute(2, 1, 0, 3).flatten(1)     # (length, layers · 2 · d_kv)
         return {"prompt_embeddings": flat}
     if isinstance(adapter, core.TrainedCopy):
-        return {own.removeprefix("trained."): p for own, p in adapter.own_parameters().items()}
+        return {own.removeprefix("trained."): t for own, t in adapter.own_tensors().items()}
     return {LORA_NAMES[own]: p for own, p in adapter.own_parameters().items()}
 
 
 def _to_ours(adapter: core.Adapter, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Undo `_to_theirs`: return the tensors by the names of the adapter's own parameters."""
+    """Undo `_to_theirs`: return the tensors by the names of the adapter's own."""
     if isinstance(adapter, ia3.IA3Linear):
-        l = theirs["ia3_l"].flatten().unflatten(0, (adapter.parts, -1))    # (parts, n / parts)
-        if (l[:, :adapter.first] != 1).any():
-            raise NotExportable("This (IA)³ scales the queries of a fused projection, too.",
-                                expected="factors of one for them, as in the paper")
-        return {"l": l[:, adapter.first:].flatten()}                  # (n_out,) or (n_in,)
+        l = theirs["ia3_l"].flatten()                                 # (n_out,) or (n_in,)
+        if isinstance(adapter, ia3.FusedIA3Linear):
+            l = l.unflatten(0, (adapter.parts, -1))                   # (parts, n_out / parts)
+            if (l[:, :adapter.first] != 1).any():
+                raise NotExportable("This (IA)³ scales the queries of a fused projection, too.",
+                                    expected="factors of one for them, as in the paper")
+            l = l[:, adapter.first:].flatten()
+        return {"l": l}
     if isinstance(adapter, prompt.SoftPrompt):
         return {"P": theirs["prompt_embeddings"]}                     # (length, d_model)
     if isinstance(adapter, prefix.Prefix):
@@ -350,7 +354,7 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
-    place = Path(path).expanduser()
+    place = folder.as_path(path)
     if (place / PICKLED).is_file() and not (place / TENSORS).is_file():
         raise AdapterFileError(f"{place} holds its tensors as {PICKLED}, a pickle, which can run "
                                "any program when it is opened.", expected=TENSORS,
@@ -559,8 +563,10 @@ def _without_copies(model: nn.Module, tensors: dict[str, Tensor],
 
     peft adds them, frozen as they are, where one of them is adapted or was resized.
     """
-    tables = [getattr(model, get, lambda: None)()
-              for get in ("get_input_embeddings", "get_output_embeddings")]
+    tables = []
+    for get in ("get_input_embeddings", "get_output_embeddings"):
+        with suppress(AttributeError, NotImplementedError):    # what hears or sees has no words
+            tables.append(getattr(model, get)())
     held = {id(table.weight) for table in tables if table is not None}
     ours = {name: p for name, p in model.named_parameters(remove_duplicate=False)
             if id(p) in held and not name.startswith(tuple(f"{module}." for module in kept))}
@@ -581,7 +587,7 @@ def _copy_into(model: nn.Module, tensors: dict[str, Tensor], kept: tuple[str, ..
     for name, adapter in core.adapters(model).items():
         ours = _to_ours(adapter, {own: tensors[_peft_name(name, own)]
                                   for own in _to_theirs(adapter)})
-        pairs += [(p, ours[own]) for own, p in adapter.own_parameters().items()]
+        pairs += [(t, ours[own]) for own, t in adapter.own_tensors().items()]
     with torch.no_grad():
         for p, value in pairs:
             p.copy_(value)

@@ -236,13 +236,17 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     """Turn targets into module names, without repeats.
 
     A target is a place, a full module name, or a pattern of such names as for files, in which a
-    star stands for dots, too: "*.0.*.query". A name that is also a place, as "embeddings" is on
+    star stands for dots, too: "*.0.*.query". A module with several names is returned by its first.
+    A name that is also a place, as "embeddings" is on
     a bare BERT, means the place. "linear" is every linear layer of the blocks. `layers` keeps
     only these blocks of the places that every block has. Raises `NoTargets` for a target that
     the model lacks, and `BadConfig` for a block that does not exist.
     """
     targets, layers = as_targets(targets), as_layers(layers)
-    modules = {name: None for name, _ in model.named_modules() if name}    # in their order
+    first: dict[int, str] = {}
+    modules: dict[str, str] = {    # in their order
+        name: first.setdefault(id(module), name)
+        for name, module in model.named_modules(remove_duplicate=False) if name}
     if "linear" in targets and "linear" not in modules:
         every = linear_places(model)
         targets = tuple(p for t in targets for p in (every if t == "linear" else (t,)))
@@ -268,7 +272,7 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
             names.extend(table[target])
         else:
             names.extend(table[target][i] for i in sorted(layers))
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(modules.get(name) or name for name in names))
 
 
 def _called_elsewhere(absent: list[str], table: dict[str, tuple[str, ...]]) -> str | None:
@@ -364,8 +368,17 @@ def _beside(model: nn.Module) -> Iterator[nn.Parameter]:
             yield from (p for p in child.parameters() if id(p) not in shared)
 
 
+def need_model(model: object) -> None:
+    """Raise `BadConfig` for what is no model at all."""
+    if not isinstance(model, nn.Module):
+        kind = model.__name__ if isinstance(model, type) else type(model).__name__
+        raise BadConfig(f"This is a {kind}, not a model.", expected="a torch.nn.Module",
+                        hint="model, tokenizer = pt.models.load('minilm', labels=2)")
+
+
 def refuse_wrapped(model: nn.Module) -> None:
     """Raise `NotSupported` for a model in which a wrapper of torch's gives modules other names."""
+    need_model(model)
     for name, module in model.named_modules():
         inside = next((child for child, _ in module.named_children() if child in WRAPPED
                        or (child == "module" and isinstance(module, PARALLEL))), None)

@@ -7,10 +7,12 @@ there, and a reader has a whole save, whatever came between. Nothing here unpick
 
 import json
 import os
+import stat
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError
@@ -21,6 +23,21 @@ from torch import Tensor
 from .errors import AdapterFileError
 
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+LARGEST_JSON = 32 * 2**20    # bytes; what describes a model of 100,000 tensors has 25 MB
+
+
+def as_path(path: str | Path) -> Path:
+    """Return a path with "~" as the home that it means; `AdapterFileError` for what is no path."""
+    try:
+        place = Path(path).expanduser()
+        place.is_file()    # a name that no file can have: too long, or with a nul in it
+        if str(path) and "\0" not in str(path):
+            return place
+        reason = "it is empty, or holds a nul"
+    except (TypeError, ValueError, RuntimeError, OSError) as error:
+        reason = str(error)
+    raise AdapterFileError(f"{path!r:.80} is no path: {reason:.120}.",
+                           expected="a folder's, as text or a Path")
 
 
 def pack(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
@@ -40,7 +57,7 @@ def write(path: str | Path, contents: dict[str, bytes]) -> Path:
     this order: a full disk leaves the old ones, and of two that write at once the last to move a
     file wins. Raises `AdapterFileError`.
     """
-    folder = Path(path).expanduser()
+    folder = as_path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -73,29 +90,55 @@ def read(path: str | Path, description: str, tensors: str, writer: str,
     The json is what the tensors' metadata holds under its name, or the file of that name. Raises
     `AdapterFileError` if one of the two is missing, then with `hint`, or is damaged.
     """
-    folder = Path(path).expanduser()
+    folder = as_path(path)
     try:
-        data = (folder / tensors).read_bytes()
-        found = parse_tensors(data)    # it checks the header, too
-        told = _metadata(data).get(description) or (folder / description).read_bytes()
+        told = _metadata(folder / tensors).get(description)
+        found = parse_tensors((folder / tensors).read_bytes())    # it checks the header, too
+        if told is None:
+            with _opened(folder / description) as (file, size):
+                told = _json(file, size)
         return json.loads(told), found
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AdapterFileError(f"{folder} has no {Path(error.filename).name}.",
                                expected=f"a folder that {writer} wrote", hint=hint) from error
-    except (ValueError, RecursionError, OSError, SafetensorError) as error:
-        raise AdapterFileError(f"{folder} is damaged: {error}.",
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError, OSError,
+            SafetensorError) as error:
+        raise AdapterFileError(f"{folder} is damaged: {str(error)[:200]}.",
                                expected=f"the two files as {writer} wrote them",
                                hint="copy them again, or train again") from error
 
 
-def _metadata(data: bytes) -> dict[str, str]:
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
+    """Open a regular file, and tell its bytes; a pipe would never end. Raises `ValueError`."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ValueError(f"{path.name} is no file")
+    with path.open("rb") as file:
+        yield file, status.st_size
+
+
+def _json(file: BinaryIO, size: int) -> bytes:
+    """Read json of this many bytes, or raise `ValueError`: a small file may claim any number."""
+    if size > LARGEST_JSON:
+        raise ValueError(f"its json has {size:,} bytes, more than {LARGEST_JSON:,}")
+    return file.read(size)
+
+
+def _metadata(path: Path) -> dict[str, str]:
     """Return what a safetensors file says beside its tensors, in the json that it begins with."""
-    length = int.from_bytes(data[:8], "little")
-    return json.loads(data[8:8 + length]).get("__metadata__") or {}
+    with _opened(path) as (file, size):
+        length = int.from_bytes(file.read(8), "little")
+        if length > size - 8:
+            raise ValueError(f"its header ends behind the file, which has {size:,} bytes")
+        return json.loads(_json(file, length)).get("__metadata__") or {}
 
 
 def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raise `AdapterFileError` unless there are exactly these names, in their shapes, finite."""
+    """Raise `AdapterFileError` unless there are exactly these names, in their shapes, finite.
+
+    Finite in the dtype that they are to have, too: float16 ends at 65504.
+    """
     problems = [f"missing {n}" for n in expected if n not in tensors]
     problems += [f"unexpected {n}" for n in tensors if n not in expected]
     problems += [f"{n} is {tuple(tensors[n].shape)}, not {tuple(p.shape)}"
@@ -103,6 +146,9 @@ def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: s
     problems += [f"{n} holds nan or infinity" if t.dtype in FLOATS else f"{n} is {t.dtype}"
                  for n, t in tensors.items() if n in expected
                  and (t.dtype not in (expected[n].dtype, *FLOATS) or not t.isfinite().all())]
+    problems = problems or [f"{n} holds {tensors[n].abs().max():.4g}, too much for {p.dtype}"
+                            for n, p in expected.items()
+                            if not tensors[n].to(p.dtype).isfinite().all()]
     if problems:
         more = f" (and {len(problems) - 3} more)" if len(problems) > 3 else ""
         raise AdapterFileError(f"{path} does not fit this model: {'; '.join(problems[:3])}{more}.",

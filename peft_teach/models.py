@@ -8,10 +8,11 @@ each family stands in `families.py`, whose functions are available here, too:
 
 import copy
 import functools
-from collections.abc import Callable, Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 from torch import nn
@@ -34,6 +35,7 @@ from .families import (
     key_value_shape,
     linear_places,
     longest_input,
+    need_model,
     place_of,
     places,
     positions,
@@ -48,13 +50,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "best_device", "cache_name",
-    "common_tokens", "config_of", "find", "first_position", "fused_queries", "guard_save", "head",
-    "in_mode", "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
-    "key_value_shape", "layer_of", "linear_places", "load", "longest_input", "move_ties",
-    "packed_weight", "place_of", "places", "positions", "quantized", "quiet_transformers",
-    "reads_cache", "refuse_wrapped", "replace", "restore_ties", "save_adapted_with", "to_conv1d",
-    "to_hf", "to_linear", "token_ids", "writes",
+    "common_tokens", "config_of", "cut_ties", "find", "first_position", "fused_queries",
+    "guard_save", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
+    "is_mean_pooled", "is_packed", "keep_hooks", "key_value_shape", "layer_of", "linear_places",
+    "load", "longest_input", "move_ties", "need_model", "packed_weight", "place_of", "places",
+    "positions", "quantized", "quiet_transformers", "reads_cache", "refuse_wrapped", "replace",
+    "save_adapted_with", "to_conv1d", "to_hf", "to_linear", "token_ids", "writes",
 ]
+
+_Module = TypeVar("_Module", bound=nn.Module)
 
 NAMES = ("minilm", "smollm2")
 NOT_FOUND = "check the name; offline, 'minilm' and 'smollm2' work"
@@ -89,13 +93,43 @@ def packed_weight(layer: nn.Linear) -> torch.Tensor:
     return layer.weight
 
 
+HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks",
+         "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_backward_pre_hooks",
+         "_backward_hooks", "_is_full_backward_hook")
+
+
+def keep_hooks(new: _Module, old: nn.Module) -> _Module:
+    """Let a module that takes another's place call that one's hooks; return it.
+
+    They are the same tables, so that a handle still removes its hook. Left out are those with
+    which torch makes a weight of others, `weight_norm` and `prune`: the new one has it as it is.
+    """
+    for name in HOOKS:
+        setattr(new, name, getattr(old, name))
+    made = [key for key, hook in old._forward_pre_hooks.items()
+            if type(hook).__module__.startswith("torch.nn.utils.")]
+    if made:
+        new._forward_pre_hooks = OrderedDict(
+            (key, hook) for key, hook in old._forward_pre_hooks.items() if key not in made)
+    return new
+
+
 def to_linear(conv: "Conv1D") -> nn.Linear:
-    """Return an `nn.Linear` equal to a `Conv1D`: its weight is the transpose, (n_out, n_in)."""
+    """Return an `nn.Linear` equal to a `Conv1D`: its weight is the transpose, (n_out, n_in).
+
+    Raises `NotSupported` for one that computes otherwise: with another `forward`, or with a weight
+    that is made of others, as by `weight_norm`.
+    """
+    if {*conv.state_dict()} != {"weight", "bias"} or "forward" in vars(conv):
+        raise NotSupported("This Conv1D was changed: it holds "
+                           f"{', '.join([*conv.state_dict(), *({'forward'} & {*vars(conv)})])}.",
+                           expected="a weight and a bias, and transformers' forward",
+                           hint="remove what was put on it, or choose other targets")
     n_in, n_out = conv.weight.shape
     linear = nn.Linear(n_in, n_out, device="meta", dtype=conv.weight.dtype)
     linear.weight = nn.Parameter(conv.weight.detach().T.contiguous(), conv.weight.requires_grad)
     linear.bias = nn.Parameter(conv.bias.detach().clone(), conv.bias.requires_grad)
-    return linear.train(conv.training)
+    return keep_hooks(linear.train(conv.training), conv)
 
 
 def to_conv1d(linear: nn.Linear) -> "Conv1D":
@@ -105,7 +139,7 @@ def to_conv1d(linear: nn.Linear) -> "Conv1D":
     conv = Conv1D(linear.out_features, linear.in_features)
     conv.weight = nn.Parameter(linear.weight.detach().T.contiguous(), linear.weight.requires_grad)
     conv.bias = nn.Parameter(linear.bias.detach().clone(), linear.bias.requires_grad)
-    return conv.train(linear.training)
+    return keep_hooks(conv.train(linear.training), linear)
 
 
 @contextmanager
@@ -128,12 +162,16 @@ def layer_of(model: nn.Module, name: str) -> Any:
 def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
     """Put `module` where `name` stands in `model`; return the model to keep.
 
-    The empty name is the model itself: then that is `module`.
+    A module that the model has under several names is replaced under each. The empty name is the
+    model itself: then that is `module`.
     """
     if not name:
         return module
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)
+    old = model.get_submodule(name)
+    for parent in [*model.modules()]:
+        for child, here in parent._modules.items():
+            if here is old:
+                setattr(parent, child, module)
     return model
 
 
@@ -147,12 +185,32 @@ def move_ties(model: nn.Module, old: str, new: str) -> None:
 
     ties = getattr(model, "_tied_weights_keys", None)
     if isinstance(ties, dict):
-        model.__dict__["_tied_weights_keys"] = {moved(a): moved(b) for a, b in ties.items()}
+        _tie_by(model, {moved(a): moved(b) for a, b in ties.items()})
 
 
-def restore_ties(model: nn.Module) -> None:
-    """Undo `move_ties`: the names of the class hold again."""
-    model.__dict__.pop("_tied_weights_keys", None)
+def cut_ties(model: nn.Module, names: Iterable[str]) -> None:
+    """Let the weights of these modules be their own, where transformers ties them to others.
+
+    An adapter was merged into them. What it learned would be lost as soon as the word embeddings
+    change: transformers ties them anew.
+    """
+    ties = getattr(model, "_tied_weights_keys", None)
+    if not isinstance(ties, dict) or not getattr(config_of(model), "tie_word_embeddings", False):
+        return
+    named = dict(model.named_parameters(remove_duplicate=False))
+    kept = {a: b for a, b in ties.items() if named.get(a) is named.get(b)    # a pattern is no name
+            or not any(tied.startswith(f"{n}.") for n in names for tied in (a, b))}
+    if kept != ties:
+        for name in ties.keys() - kept.keys():
+            getattr(model, "all_tied_weights_keys", {}).pop(name, None)
+        _tie_by(model, kept)
+        config_of(model).tie_word_embeddings = bool(kept)
+
+
+def _tie_by(model: nn.Module, ties: dict[str, str]) -> None:
+    model.__dict__.pop("_tied_weights_keys", None)    # what the class says, where that is the same
+    if getattr(model, "_tied_weights_keys", None) != ties:
+        model.__dict__["_tied_weights_keys"] = ties
 
 
 def to_hf(model: nn.Module) -> nn.Module:
@@ -161,11 +219,12 @@ def to_hf(model: nn.Module) -> nn.Module:
     A 4-bit layer becomes a plain one, too, whose weight keeps the rounding. Raises `NotSupported`
     while an adapter is on the model: merge or remove it first.
     """
+    need_model(model)
     if _is_wrapped(model):
         raise NotSupported("This model carries an adapter, which a plain model cannot hold.",
                            hint="model = pt.merge(model) or pt.remove(model), then to_hf(model)")
     for name, layer in quantized(model).items():
-        replace(model, name, layer.to_linear())
+        replace(model, name, keep_hooks(layer.to_linear(), layer))
     for name in state.of(model).converted:
         replace(model, name, to_conv1d(layer_of(model, name)))
     state.change(model, converted=(), quantized={})
@@ -249,6 +308,13 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
         if not is_whole(labels):
             raise BadConfig(f"labels is {labels!r}.", expected="a number of classes, or None")
         labels = int(labels)    # NumPy's are no json
+    if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
+        raise BadConfig(f"dtype is {dtype!r}.", expected="torch.float32, torch.bfloat16 or another "
+                                                         "of floating-point numbers")
+    try:
+        place = best_device() if device is None else torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise BadConfig(f"device is {device!r:.80}.", expected="None, 'cpu' or 'cuda'") from error
     source = _source(name)
     with quiet_transformers():
         import transformers
@@ -273,7 +339,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
             draw = getattr(make, "from_config", None) or make._from_config
             model = _or_explain(lambda _: draw(config, **options), source, name, FOUND)
     guard_save(model)
-    return model.to(device or best_device()).eval(), tokenizer
+    return model.to(place).eval(), tokenizer
 
 
 def _source(name: str) -> str:

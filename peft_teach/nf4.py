@@ -77,7 +77,8 @@ def dynamic_map() -> Tensor:
         edges = torch.linspace(0.1, 1, 2**i + 1, dtype=torch.float32)
         decades.append(10.0 ** (i - 6) * ((edges[:-1] + edges[1:]) / 2))
     positive = torch.cat(decades)                               # (127,)
-    return torch.cat([-positive, torch.tensor([0.0, 1.0]), positive]).sort().values
+    ends = torch.tensor([0.0, 1.0], dtype=torch.float32)
+    return torch.cat([-positive, ends, positive]).sort().values
 
 
 def _between(values: Tensor) -> Tensor:
@@ -161,6 +162,8 @@ def quantize(x: Tensor, block_size: int = 64, double: bool = False) -> Quantized
 
 def dequantize(q: Quantized) -> Tensor:
     """Return the tensor that `q` stands for, with its shape and dtype; rounded once, at the end."""
+    if not isinstance(q, Quantized):
+        raise BadData(f"This is a {type(q).__name__}.", expected="what quantize returned")
     pairs, _ = _tables(q.packed.device)
     pairs = pairs.view(torch.int64)[:, 0]                       # (256,): two floats move as one
     values = pairs.index_select(0, q.packed.int()).view(torch.float32)    # (n or n + 1,)
@@ -174,12 +177,21 @@ def pack(index: Tensor) -> Tensor:
 
     An odd one out is paired with the index of zero.
     """
+    _expect_bytes(index, "index")
     index = F.pad(index, (0, index.numel() % 2), value=ZERO)
     return index[0::2] << 4 | index[1::2]
 
 
+def _expect_bytes(x: Tensor, called: str) -> None:
+    if expect(x, "n", called=called).dtype != torch.uint8:
+        raise NotSupported(f"{called} is {x.dtype}.", expected="torch.uint8")
+
+
 def unpack(packed: Tensor, n: int) -> Tensor:
     """Undo `pack`: return the first `n` indices (n,) in uint8."""
+    _expect_bytes(packed, "packed")
+    if not is_whole(n, 0, 2 * len(packed)):
+        raise BadConfig(f"n is {n!r}.", expected=f"a whole number from 0 to {2 * len(packed)}")
     return torch.stack([packed >> 4, packed & 15], dim=1).reshape(-1)[:n]
 
 
@@ -255,13 +267,17 @@ class Linear4bit(nn.Module):
         self.register_buffer("like", weight.packed.new_empty(0, dtype=weight.dtype), False)
         self.bias = None if bias is None else nn.Parameter(bias.detach().clone(), False)
 
+    def forward(self, x: Tensor) -> Tensor:
+        expect(x, "... n_in", n_in=self.in_features)
+        return _Product.apply(x, self, self.bias)               # (…, n_out)
+
     @classmethod
     def from_linear(cls, linear: nn.Module, block_size: int = 64,
                     double: bool = True) -> "Linear4bit":
         """Return a 4-bit copy of an `nn.Linear`, on its device; change nothing."""
         if not isinstance(linear, nn.Linear):
             raise NotSupported("Only a linear layer is held in 4 bits, and this is a "
-                               f"{type(linear).__name__}.")
+                               f"{type(linear).__name__}.", expected="an nn.Linear")
         return cls(quantize(linear.weight, block_size, double), linear.bias).train(linear.training)
 
     @property
@@ -282,9 +298,17 @@ class Linear4bit(nn.Module):
         """Ŵ, (n_out, n_in), dequantized at each use, in the layer's dtype."""
         return dequantize(self.quantized)
 
-    def forward(self, x: Tensor) -> Tensor:
-        expect(x, "... n_in", n_in=self.in_features)
-        return _Product.apply(x, self, self.bias)               # (…, n_out)
+    def rounded(self, W: Tensor) -> Tensor:
+        """Return another weight as this layer would hold it: quantized alike, and dequantized."""
+        return dequantize(quantize(W, self.block_size, self.double_quantized))
+
+    def check_settings(self, name: str, block_size: int, double: bool) -> None:
+        """Raise `BadConfig` if this layer, `name` in its model, is held with other settings."""
+        if (self.block_size, self.double_quantized) != (block_size, double):
+            raise BadConfig(f"{name} is in 4 bits already, with block_size={self.block_size} and "
+                            f"double={self.double_quantized}.",
+                            expected="the same settings: quantizing twice would round twice",
+                            hint="load a fresh model to quantize it in another way")
 
     def to_linear(self) -> nn.Linear:
         """Return a plain `nn.Linear` with the weight Ŵ: not the weight from before quantization."""

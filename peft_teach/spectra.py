@@ -9,6 +9,7 @@ Sources: Hu et al. 2021, arXiv 2106.09685, §7.2 and its appendix on subspace si
 Shuttleworth et al. 2024, arXiv 2410.21228, §3.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from .core import adapters
 from .errors import BadConfig
 from .models import layer_of
 from .shapes import expect
+from .valid import is_number, is_whole
 
 
 def update(before: Tensor, after: Tensor) -> Tensor:
@@ -34,7 +36,7 @@ def singular_values(matrix: Tensor) -> Tensor:
 
 def energy_rank(sigma: Tensor, share: float = 0.9) -> int:
     """Return how many leading singular values hold this share of the energy, Σσ²; 0 for none."""
-    if not 0 < share <= 1:
+    if not is_number(share, 0, 1) or share == 0:
         raise BadConfig(f"share is {share!r}.", expected="a number above 0, at most 1")
     energy = expect(sigma, "k", called="sigma").double().square().cumsum(0)
     if energy.numel() == 0 or energy[-1] == 0:
@@ -45,8 +47,8 @@ def energy_rank(sigma: Tensor, share: float = 0.9) -> int:
 def truncate(matrix: Tensor, rank: int) -> Tensor:
     """Return the nearest matrix of at most this rank, (n_out, n_in) (Eckart and Young)."""
     expect(matrix, "n_out n_in", called="matrix")
-    if not 0 <= rank <= min(matrix.shape):
-        raise BadConfig(f"rank {rank} for a matrix of {tuple(matrix.shape)}.",
+    if not is_whole(rank, 0, min(matrix.shape)):
+        raise BadConfig(f"rank {rank!r} for a matrix of {tuple(matrix.shape)}.",
                         expected=f"0 to {min(matrix.shape)}")
     U, sigma, Vt = torch.linalg.svd(matrix.detach().float(), full_matrices=False)
     return U[:, :rank] * sigma[:rank] @ Vt[:rank]                     # (n_out, n_in)
@@ -62,11 +64,13 @@ def overlap(one: Tensor, other: Tensor, k: int, side: str = "in") -> float:
         raise BadConfig(f"side is {side!r}.", expected="'in' or 'out'")
     bases = []
     for matrix in (one, other):
-        if not 1 <= k <= min(matrix.shape):
-            raise BadConfig(f"k is {k} for a matrix of {tuple(matrix.shape)}.",
+        expect(matrix, "n_out n_in", called="matrix")
+        if not is_whole(k, 1, min(matrix.shape)):
+            raise BadConfig(f"k is {k!r} for a matrix of {tuple(matrix.shape)}.",
                             expected=f"1 to {min(matrix.shape)}")
         U, _, Vt = torch.linalg.svd(matrix.detach().float(), full_matrices=False)
         bases.append(Vt[:k].T if side == "in" else U[:, :k])          # (d, k)
+    expect(bases[1], f"{side} k", called="other", **{side: len(bases[0])})
     return float((bases[0].T @ bases[1]).square().sum() / k)
 
 
@@ -79,8 +83,8 @@ def familiarity(before: Tensor, after: Tensor, k: int) -> Tensor:
     """
     n_out, n_in = expect(before, "n_out n_in", called="before").shape
     expect(after, "n_out n_in", called="after", n_out=n_out, n_in=n_in)
-    if not 1 <= k <= min(n_out, n_in):
-        raise BadConfig(f"k is {k} for a matrix of {(n_out, n_in)}.",
+    if not is_whole(k, 1, min(n_out, n_in)):
+        raise BadConfig(f"k is {k!r} for a matrix of {(n_out, n_in)}.",
                         expected=f"1 to {min(n_out, n_in)}")
     X, Y = (torch.linalg.svd(matrix.detach().float(), full_matrices=False)[0]
             for matrix in (before, after))                            # (n_out, min(n_out, n_in))
@@ -93,6 +97,11 @@ def updates(model: nn.Module, before: dict[str, Tensor]) -> dict[str, Tensor]:
     Reads an adapter's `delta()` where there is one, and the changed weight otherwise.
     """
     wrapped: dict[str, Any] = {**adapters(model)}
+    modules = dict(model.named_modules())
+    if not isinstance(before, Mapping) or not all(name in wrapped or name in modules
+                                                  for name in before):
+        raise BadConfig(f"before is {before!r:.60}.",
+                        expected="a dict of weights by the names of this model's modules")
     return {name: wrapped[name].delta().detach() if name in wrapped
             else update(weight, layer_of(model, name).weight)
             for name, weight in before.items()}

@@ -16,7 +16,8 @@ KEY = "peft_teach_state"    # in the model's `__dict__`, so that copies and pick
 class Note:
     """What stands on an adapted model.
 
-    `fingerprint` describes the base before any change; `requires_grad` is what `remove` and
+    `fingerprint` describes the base before any change, and `bits` holds a checksum of each of its
+    tensors, which is in no file: half precision has others. `requires_grad` is what `remove` and
     `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning wraps none, and
     names the backbone's `weights` that it trains. `method` and `config` are None after a bare
     `attach`.
@@ -24,6 +25,7 @@ class Note:
 
     fingerprint: dict[str, list] = field(repr=False)
     requires_grad: dict[str, bool] = field(repr=False)
+    bits: dict[str, tuple] = field(default_factory=dict, repr=False)
     wraps: bool = True
     weights: frozenset[str] = field(default=frozenset(), repr=False)
     method: str | None = None

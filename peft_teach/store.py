@@ -26,13 +26,16 @@ from torch import Tensor, nn
 
 from . import core, folder, models, state
 from .errors import AdapterFileError, NotSupported, PeftTeachError
+from .folder import as_path
 from .methods import METHODS, full
+from .nf4 import Linear4bit
 from .valid import is_whole
 
 __all__ = ["Saved", "list", "load", "save", "swap"]
 
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"    # what `save` writes
 AXES = ("rank", "size", "length", "projection")    # settings that are an axis of a tensor
+SHORT = 64    # steps along such an axis that are soon built, whatever else a file lacks
 CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
 
 
@@ -83,7 +86,7 @@ def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = 
                     state_dict: dict | None = None, push_to_hub: bool = False, **others) -> None:
     """Stand for `save_pretrained` on an adapted model: `save`, and a file for `Trainer` to resume.
 
-    That is `model.safetensors`: the own parameters of all adapters and whatever else trains, by
+    That is `model.safetensors`: what a save keeps of the adapters, and whatever else trains, by
     the names that they have now. The frozen weights are not in it, which Trainer remarks when it
     resumes. There is no config.json, from which transformers would draw a base at random. `others`
     are options of its own format. Raises `NotSupported` for tensors from elsewhere, as they come
@@ -94,10 +97,9 @@ def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = 
                            hint="save_pretrained(folder), or pt.save(model, folder)")
     if not is_main_process:
         return
-    own = {id(p) for adapter in core.adapters(model).values()
-           for p in adapter.own_parameters().values()}
-    kept = core.copies({n: p for n, p in model.named_parameters()
-                        if p.requires_grad or id(p) in own} | core.head_state(model))
+    own = {id(t) for t in (core.method_state(model) | core.head_state(model)).values()}
+    kept = core.copies({n: t for n, t in (*model.named_parameters(), *model.named_buffers())
+                        if t.requires_grad or id(t) in own})
     save(model, path)
     folder.write(path, {CHECKPOINT: folder.pack(kept, {"format": "pt"})})
 
@@ -131,7 +133,7 @@ def load(model: nn.Module, path: str | Path,
     config = _config(method, description["config"], path)
     with core.all_or_nothing(model):
         state.change(model, before=base)
-        model = _inject(method, model, config, path)
+        model = _inject(method, model, config, tensors, path)
         _copy_into(model, description, tensors, path)
     _tell_of_rounding(description, model, path)
     return model
@@ -149,6 +151,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     note = core.adopt(model)
     if note is None:
         return load(model, path)
+    core.refuse_sharded(model)
     description, tensors = _read(path)
     try:
         _check_base(description["base"], core.base_of(model), path)
@@ -169,7 +172,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     old = core.adapters(model).values()
     with core.all_or_nothing(model):
         model = core.undo(model)
-        model = _inject(method, model, config, path)
+        model = _inject(method, model, config, tensors, path)
         _copy_into(model, description, tensors, path)
     core.stay_silent(core.adapters(model).values(), old)
     _tell_of_rounding(description, model, path)
@@ -179,7 +182,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
 def list(folder: str | Path) -> builtins.list[Saved]:
     """Return the adapters saved directly under `folder`, by name; other folders are passed over."""
     found = []
-    for path in sorted(Path(folder).expanduser().glob(f"*/{TENSORS}")):
+    for path in sorted(as_path(folder).glob(f"*/{TENSORS}")):
         try:
             description, tensors = _read(path.parent)
         except AdapterFileError:
@@ -188,6 +191,16 @@ def list(folder: str | Path) -> builtins.list[Saved]:
         found.append(Saved(path.parent.name, description["method"],
                            sum(t.numel() for t in tensors.values()), size, path.parent))
     return found
+
+
+def method_of(path: str | Path) -> str:
+    """Return the method that a folder names. Nothing is built.
+
+    Raises `AdapterFileError`, as `load` does.
+    """
+    description, _ = _read(path)
+    _method(description, path)
+    return description["method"]
 
 
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
@@ -203,7 +216,7 @@ def _as_stored(config: Any) -> dict:
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
-    theirs = (Path(path).expanduser() / "adapter_config.json").is_file()
+    theirs = (as_path(path) / "adapter_config.json").is_file()
     description, tensors = folder.read(path, DESCRIPTION, TENSORS, "pt.save",
                                       "pt.export.from_peft(model, path) reads a folder of peft's"
                                       if theirs else
@@ -211,12 +224,6 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
     if not _is_description(description):
         raise AdapterFileError(f"{path} does not describe an adapter of this version.",
                                expected="format 1, with method, config and base")
-    longest = max((n for t in tensors.values() for n in t.shape), default=0)
-    for name in AXES:    # before anything of that size is built
-        claimed = (description["config"] or {}).get(name)
-        if is_whole(claimed, longest + 1):
-            raise AdapterFileError(f"{path} has settings that do not fit its tensors: {name} "
-                                   f"{claimed}.", expected="the settings as pt.save wrote them")
     return description, tensors
 
 
@@ -280,7 +287,8 @@ def _config(method, fields: dict, path):
                                f"{getattr(error, 'found', error)}") from error
 
 
-def _inject(method, model: nn.Module, config, path) -> nn.Module:
+def _inject(method, model: nn.Module, config, tensors: dict[str, Tensor], path) -> nn.Module:
+    _check_axes(config, tensors, model, path)
     try:
         return method.inject(model, config)
     except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError) as error:
@@ -289,6 +297,34 @@ def _inject(method, model: nn.Module, config, path) -> nn.Module:
                                expected="the settings as pt.save wrote them",
                                hint="for layers in 4 bits that the method cannot wrap, a fresh "
                                     "model" if models.quantized(model) else None) from error
+
+
+def _check_axes(config, tensors: dict[str, Tensor], model: nn.Module, path) -> None:
+    """Refuse an axis that the file has too few numbers for, before anything of it is built.
+
+    For each step along its axis, every method has at least as many numbers as the narrowest linear
+    layer of the backbone has features. A short one is built, and then says what is missing.
+    """
+    longest = max((n for t in tensors.values() for n in t.shape), default=0)
+    fills = sum(t.numel() for t in tensors.values()) // _narrowest(model)
+    most = min(longest, max(fills, SHORT))
+    for name in AXES:
+        claimed = getattr(config, name, None)
+        if is_whole(claimed, most + 1):
+            raise AdapterFileError(f"{path} has settings that do not fit its tensors: {name} "
+                                   f"{claimed}.", expected="the settings as pt.save wrote them")
+
+
+def _narrowest(model: nn.Module) -> int:
+    """Return the fewest features that go into or come out of a linear layer of the backbone."""
+    head, sides = set(models.head(model)), []
+    for name, module in model.named_modules():
+        if f"{name}.weight" not in head:
+            if models.is_conv1d(module):
+                sides += module.weight.shape
+            elif isinstance(module, nn.Linear | Linear4bit):
+                sides += (module.in_features, module.out_features)
+    return max(1, min(sides, default=1))
 
 
 def _check_base(saved: dict, here: dict, path) -> None:
@@ -313,14 +349,28 @@ def _check_base(saved: dict, here: dict, path) -> None:
 
 def _refuse_changed(model: nn.Module, note: state.Note) -> None:
     """Raise `NotSupported` where the base is not what it was: what it learned would be lost."""
-    changed = [name for name, (_, values) in core.frozen_of(model).items()
-               if not _close(note.fingerprint[name][1], values)]
+    changed = [name for name, p in core.frozen_of(model).items()
+               if not _is_as_noted(p, note.fingerprint[name][1], note.bits.get(name))]
     if changed:
         more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
         raise NotSupported(f"{changed[0]}{more} changed since the method was put on, and would be "
                            "lost: a file keeps the adapter and the head.", expected="a frozen base",
                            hint="put the method on a fresh model, with "
                                 f"also_train=({changed[0].rpartition('.')[0]!r},) to train that")
+
+
+def _is_as_noted(p: Tensor, values: builtins.list[float], bits: tuple | None) -> bool:
+    """Return whether a weight is the one that was noted, or a copy of it in half precision."""
+    now = core.checksum(p)
+    if bits is None or now[0] != bits[0] or (now != bits and _is_rounded(p.detach())):
+        return _close(values, core.sample(p))
+    return now == bits
+
+
+def _is_rounded(p: Tensor) -> bool:
+    """Return whether these numbers came through half precision, and are in another dtype again."""
+    return p.dtype in (torch.float32, torch.float64) and any(
+        torch.equal(p, p.to(half).to(p.dtype)) for half in (torch.float16, torch.bfloat16))
 
 
 def _close(values: builtins.list[float], others: builtins.list[float]) -> bool:

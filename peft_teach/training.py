@@ -19,21 +19,24 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import core, models
+from . import core, frozen, models
 from .backbone import places_in_text
-from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
+from .batch import as_list, check
+from .errors import BadConfig, BadData, NotSupported, TrainingDiverged, TrainingStopped
 from .methods import METHODS, full, qlora
-from .valid import is_whole
+from .valid import is_number, is_positive, is_several, is_share, is_whole
 from .waiting import bar
 
 Batch = dict[str, Tensor]
 
 OWN = 1e-3    # the learning rate of adapters that no method here made
+TRIED = 8     # batches, until an adapter without a gradient is refused
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,8 @@ class LanguageEvaluation:
 
 def seed(n: int) -> None:
     """Seed Python, NumPy and torch, so that a run can be repeated on the same machine."""
+    if not is_whole(n, 0, 2**32 - 1):
+        raise BadConfig(f"The seed is {n!r}.", expected="a whole number from 0 to 2**32 - 1")
     random.seed(n)
     np.random.seed(n)
     torch.manual_seed(n)
@@ -88,39 +93,175 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
 
     `lr` None takes the rate of the model's method (`learning_rate`). `groups` are optimizer groups
     with rates of their own (LoRA+); without them all that trains learns at `lr`. `warmup` is the
-    share of steps in which the rate rises to its full value. A step is made of `accumulate`
+    share of steps in which the rate rises to its full value, `clip` the largest norm of the
+    gradients (`math.inf` for any). A step is made of `accumulate`
     batches, the last one perhaps of fewer, and is that of one batch with all their examples.
     Stopping early is safe: the model is back in eval mode when the generator ends or is dropped.
     Raises `BadData` for no batches, for batches without labels or with a class that the model has
-    not, and `BadConfig` if nothing trains. While it runs, `TrainingStopped` when it is interrupted
-    and `TrainingDiverged`, before the update, for a loss or gradient that is not finite: both hold
-    the steps that were done.
+    not, and `BadConfig` for a setting that cannot work, if nothing trains, or if `pt.disabled` is
+    open. In the first step, before the update, it is a `BadConfig`, too, if an adapter gets no
+    gradient because the model never calls it, or not for the loss. (The first 8 batches are tried
+    in eval mode, which leaves out no block by chance. What stands in a module that these do not
+    call is let be, such as an expert without tokens, and so is a pooler that no head reads.) While
+    it runs, `TrainingStopped` when it is interrupted and `TrainingDiverged`, before the update,
+    for a loss or gradient that is not finite: both hold the steps that were done.
     """
-    batches = list(batches)
+    models.need_model(model)
+    batches = as_list(batches)
     if not batches:
         raise BadData("There are no batches to train on.",
                       hint="batches = pt.data.batches(examples, tokenizer)")
     for batch in batches:
-        _check_labels(model, batch)
-    if not is_whole(accumulate):
-        raise BadConfig(f"accumulate is {accumulate!r}.",
-                        expected="the number of batches in a step, from 1")
+        check(model, batch)
     core.adopt(model)
+    _refuse_silent(model)
     core.refuse_lost(model)
     lr = learning_rate(model) if lr is None else lr
-    if not lr > 0:
-        raise BadConfig(f"lr is {lr!r}.", expected="a positive learning rate")
-    groups = [dict(group) for group in groups or ()] or [    # copies: the optimizer writes in them
-        {"params": [p for p in model.parameters() if p.requires_grad]}]
-    if not any(group["params"] for group in groups):
-        raise BadConfig("No parameter of this model trains.",
-                        hint="put a method on it: model = pt.lora.inject(model)")
+    for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup": warmup, "clip": clip,
+                        "accumulate": accumulate}.items():
+        _check_setting(name, value)
+    groups = _groups(model, groups)
     if any(p.dtype == torch.float16 for group in groups for p in group["params"]):
         raise BadConfig("Parameters in float16 would train: Adam's small numbers are zero there, "
                         "and the loss becomes nan.", expected="float32 or bfloat16",
                         hint="pt.models.load(name, dtype=torch.bfloat16)")
     parts = [batches[i:i + accumulate] for i in range(0, len(batches), accumulate)]
     return _steps(model, parts, groups, lr, warmup, clip, weight_decay)
+
+
+def _training(model: nn.Module) -> dict[str, tuple[core.Adapter, list[nn.Parameter]]]:
+    """Return the adapters that train, by name, each with those of its own parameters that do."""
+    found = {name: (adapter, [p for p in adapter.own_parameters().values() if p.requires_grad])
+             for name, adapter in core.adapters(model).items()}
+    return {name: (adapter, own) for name, (adapter, own) in found.items() if own}
+
+
+def _refuse_silent(model: nn.Module) -> None:
+    silent = [name for name, (adapter, _) in _training(model).items() if not adapter.enabled]
+    if silent:
+        raise BadConfig(f"The adapter at {silent[0] or 'the model'} is silent: it would learn "
+                        "nothing.", expected="training outside of pt.disabled(model)")
+
+
+def _refuse_idle(model: nn.Module, trained: list[nn.Parameter], batches: list[Batch]) -> None:
+    """Raise `BadConfig` for adapters that got no gradient, and get none from `batches` either.
+
+    These are tried in eval mode, where no block is left out by chance. An adapter is refused if it
+    was not called, at least not where gradients are taken, and what should call it was; one whose
+    output is unused, as a pooler's may be, only if no other learns.
+    """
+    training = _training(model)
+    if not training and all(p.grad is None for p in trained):
+        raise BadConfig("The loss depends on no parameter that trains.")
+    idle = {name: found for name, found in training.items()
+            if all(p.grad is None for p in found[1])}
+    around, came, called = _around(model), set(), set()
+    hooks = [hook for adapter, _ in idle.values() for hook in (
+        around[adapter].register_forward_pre_hook(lambda module, _: came.add(module)),
+        adapter.register_forward_pre_hook(
+            lambda module, _: called.add(module) if torch.is_grad_enabled() else None))]
+    try:
+        for batch in batches:
+            if not idle:
+                break
+            with models.in_mode(model, training=False):
+                loss = model(**_ready(model, batch)).loss
+            own = [p for _, parameters in idle.values() for p in parameters]
+            reached = set()
+            if loss.requires_grad:
+                gradients = torch.autograd.grad(loss, own, allow_unused=True)
+                reached = {p for p, gradient in zip(own, gradients) if gradient is not None}
+            idle = {n: found for n, found in idle.items() if reached.isdisjoint(found[1])}
+    finally:
+        for hook in hooks:
+            hook.remove()
+    wrong = [name or "the model" for name, (adapter, _) in idle.items() if around[adapter] in came
+             and (adapter not in called or len(idle) == len(training))]
+    if wrong:
+        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise BadConfig(f"The adapter at {', '.join(wrong[:3])}{more} would learn nothing: the "
+                        f"loss does not depend on it, with any of {len(batches)} batches.",
+                        expected="adapters around modules that the model calls, for its loss",
+                        hint="targets without them")
+
+
+def _around(model: nn.Module) -> dict[nn.Module, nn.Module]:
+    """Map each adapter to the module that calls it: a list of modules, say, calls none."""
+    around = {}
+    for name, module in model.named_modules():
+        if isinstance(module, core.Adapter):
+            caller = model
+            while name:
+                name = name.rpartition(".")[0]
+                caller = model.get_submodule(name)
+                if type(caller).forward is not nn.Module.forward:
+                    break
+            around[module] = caller
+    return around
+
+
+# What a setting may be, and what to say where it is not; betas to weight_decay are AdamW's.
+_SETTINGS = {
+    "lr": (is_positive, "a positive, finite learning rate"),
+    "betas": (lambda b: isinstance(b, tuple | list) and len(b) == 2 and all(map(is_share, b)),
+              "two shares of what is remembered, from 0 to below 1"),
+    "eps": (lambda x: is_number(x, 0) and x < math.inf, "a finite number from 0"),
+    "weight_decay": (lambda x: is_number(x, 0) and x < math.inf, "a finite number from 0"),
+    "warmup": (lambda x: is_number(x, 0, 1), "the share of steps in which the rate rises, 0 to 1"),
+    "clip": (lambda x: is_number(x, 0) and x > 0,
+             "the largest norm of the gradients, above 0; math.inf clips nothing"),
+    "accumulate": (is_whole, "the number of batches in a step, from 1"),
+}
+_OF_A_GROUP = ("params", "lr", "betas", "eps", "weight_decay")
+
+
+def _check_setting(name: str, value) -> None:
+    holds, expected = _SETTINGS[name]
+    if not holds(value):
+        raise BadConfig(f"{name} is {value!r}.", expected=expected)
+
+
+def _groups(model: nn.Module, groups: Iterable[Mapping[str, Any]] | None) -> list[dict]:
+    """Return optimizer groups as AdamW takes them, in copies: it writes in them.
+
+    Without any, all that trains is one. Raises `BadConfig` if nothing trains, for another setting
+    than AdamW's, and for what is no parameter of the model that trains, or stands there twice.
+    """
+    given: list[Any] = [*groups] if is_several(groups) else [] if groups is None else [groups]
+    if not all(isinstance(group, Mapping) for group in given):
+        raise BadConfig(f"groups is {groups!r:.60}.", expected="a list of dicts with 'params'")
+    given = given or [{"params": [p for p in model.parameters() if p.requires_grad]}]
+    trained = {id(p) for p in model.parameters() if p.requires_grad}
+    seen, made = set(), []
+    for group in given:
+        strange = [name for name in group if name not in _OF_A_GROUP]
+        if strange or "params" not in group:
+            raise BadConfig("A group has " + (f"{strange[0]!r}." if strange else "no 'params'."),
+                            expected="of each group " + ", ".join(_OF_A_GROUP))
+        for name, value in group.items():
+            if name != "params":
+                _check_setting(name, value)
+        params = group["params"]
+        single = isinstance(params, Tensor) or not is_several(params)
+        params = [params] if single else [*params]
+        for p in params:
+            if id(p) not in trained or id(p) in seen:
+                shape = f", {tuple(p.shape)}," if isinstance(p, Tensor) else ""
+                raise BadConfig(f"A group holds a {type(p).__name__}{shape} that "
+                                + ("stands in another place, too." if id(p) in seen else
+                                   "is no parameter of this model, or does not train."),
+                                expected="parameters with requires_grad, each once",
+                                hint="pt.adapter_parameters(model).values()")
+            seen.add(id(p))
+        made.append({**group, "params": params})
+    if len({core.is_sharded(p) for group in made for p in group["params"]}) > 1:
+        raise NotSupported("Only a part of what trains is sharded over processes (FSDP2).",
+                           expected="all or nothing sharded",
+                           hint="fully_shard(model), after its blocks")
+    if not seen:
+        raise BadConfig("No parameter of this model trains.",
+                        hint="put a method on it: model = pt.lora.inject(model)")
+    return made
 
 
 def learning_rate(model: nn.Module) -> float:
@@ -151,9 +292,14 @@ def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Ste
         optimizer, lambda i: rate(i, len(parts), warmup))
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     done: list[Step] = []
+    moving = [b for m in frozen.owners(model, trained).values() for b in frozen.buffers(m).values()]
+    before: list[Tensor] = []
     model.train()
     try:
+        optimizer.zero_grad(set_to_none=True)    # somebody may have left some
         for index, part in enumerate(parts):
+            _refuse_silent(model)
+            before = [b.clone() for b in moving]
             start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
             asked = [_asked(model, batch) for batch in part]
             value = 0.0
@@ -161,12 +307,16 @@ def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Ste
                 loss = model(**_ready(model, batch)).loss
                 if len(part) > 1:    # a mean over this batch: weighed as in the mean over all
                     loss = loss * (count / max(1, sum(asked)))
-                loss.backward()
+                if loss.requires_grad:    # by chance it may depend on nothing that trains
+                    loss.backward()
                 value += loss.item()
+            if index == 0:
+                _refuse_idle(model, trained, [batch for part in parts for batch in part][:TRIED])
             norm = nn.utils.clip_grad_norm_(trained, clip)
             if not math.isfinite(value) or not norm.isfinite():
                 raise TrainingDiverged(done, "gradient" if math.isfinite(value) else "loss")
             optimizer.step()
+            before = []
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
             tokens = sum(map(_tokens, part))
@@ -176,6 +326,8 @@ def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Ste
         raise TrainingStopped(done, len(parts)) from None
     finally:
         optimizer.zero_grad(set_to_none=True)    # an interrupt leaves half a step's gradients
+        for b, was in zip(moving, before):       # and means of a step that was not made
+            b.copy_(was)
         model.eval()
 
 
@@ -206,13 +358,14 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
     module's mode is kept. Raises `BadData` for no examples, no labels, or labels that are no
     classes, and `NotSupported` for a wrapper that hides which model is in it.
     """
+    models.need_model(model)
     if not hasattr(model, "config"):
         models.refuse_wrapped(model)    # DataParallel does not say whether it writes, nor how many
     measure = _next_tokens if models.is_language_model(model) else _classes
     loss = right = count = 0
     with models.in_mode(model, training=False):
-        for batch in bar(batches, "evaluating"):
-            _check_labels(model, batch)
+        for batch in bar(as_list(batches), "evaluating"):
+            check(model, batch)
             batch = _ready(model, batch)
             sums = measure(model(**batch), batch)
             loss, right, count = loss + sums[0], right + sums[1], count + sums[2]
@@ -237,37 +390,6 @@ def _classes(out, batch: Batch) -> tuple[float, int, int]:
     count = int((labels != -100).sum())                  # the loss is the mean over these
     right = int((logits.argmax(-1) == labels).sum())
     return out.loss.item() * count if count else 0.0, right, count
-
-
-def _check_labels(model: nn.Module, batch: Batch) -> None:
-    if not isinstance(batch, Mapping) or not all(isinstance(x, Tensor) for x in batch.values()):
-        raise BadData(f"A batch is a {type(batch).__name__}: {batch!r:.60}.",
-                      expected="a list of dicts of tensors",
-                      hint="[batch], where there is one; or pt.data.batches(examples, tokenizer)")
-    if "labels" not in batch:
-        raise BadData(f"A batch holds {', '.join(batch)}, but no 'labels'.",
-                      hint="pt.data.batches puts the labels into each batch")
-    labels, classes = batch["labels"], _number_of_classes(model)
-    words = models.writes(model)
-    if classes is None or labels.is_floating_point():    # several classes at once, or a regression
-        return
-    strange = labels[(labels != -100) & ((labels < 0) | (labels >= classes))]
-    if len(strange):
-        raise BadData(f"A batch holds the label {strange[0]}, and this model has {classes} "
-                      f"{'tokens' if words else 'classes'}.",
-                      expected=f"labels from 0 to {classes - 1}; -100 where nothing is asked",
-                      hint="use the tokenizer that belongs to this model" if words else
-                           "count the classes from 0, or load the model with labels=N for N of "
-                           "them")
-
-
-def _number_of_classes(model: nn.Module) -> int | None:
-    """Return how many classes a classifier has, tokens what writes; None for any other model."""
-    if models.writes(model):
-        return models.config_of(model).get_text_config().vocab_size
-    kind = getattr(getattr(model, "config", None), "problem_type", None)
-    classes = getattr(model, "num_labels", 1)
-    return classes if classes > 1 and kind in (None, "single_label_classification") else None
 
 
 def _ready(model: nn.Module, batch: Batch) -> Batch:

@@ -9,9 +9,10 @@ made plain numbers and tuples before anything is built with them, in one place f
 import dataclasses
 import math
 import numbers
+import sys
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeGuard
 
 import numpy as np
 
@@ -125,14 +126,24 @@ def is_whole(value: Any, low: float = 1, high: float = math.inf) -> bool:
     return _is(numbers.Integral, value) and low <= value <= high
 
 
+def is_several(value: Any) -> TypeGuard[Iterable]:
+    """Return whether this can be gone through; a tensor without axes cannot."""
+    return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
+
+
 def is_flag(value) -> bool:
     """Return whether this is True or False, and no number that Python takes for one."""
     return isinstance(value, bool)
 
 
 def is_positive(value: Any) -> bool:
-    """Return whether this is a finite number above zero, and no bool."""
-    return _is(numbers.Real, value) and 0 < value < math.inf
+    """Return whether this is a number above zero, at most a float's largest, and no bool."""
+    return _is(numbers.Real, value) and 0 < value <= sys.float_info.max
+
+
+def is_number(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
+    """Return whether this is a number, and no bool, nor nan, from `low` to `high`."""
+    return _is(numbers.Real, value) and low <= value <= high
 
 
 def is_share(value: Any) -> bool:
@@ -157,7 +168,7 @@ Share = Annotated[float, is_share, "a probability from 0 to below 1"]
 def as_words(words) -> tuple[str, ...]:
     """Return one or several texts as a tuple; `BadConfig` for anything else."""
     words = (words,) if isinstance(words, str) else () if words is None else words
-    if not isinstance(words, Iterable) or not all(isinstance(w, str) for w in words):
+    if not is_several(words) or not all(isinstance(w, str) for w in words):
         raise BadConfig(f"{words!r} are no words.", expected="one text, or several")
     return tuple(words)
 
@@ -165,7 +176,7 @@ def as_words(words) -> tuple[str, ...]:
 def as_targets(targets, name: str = "targets") -> tuple[str, ...]:
     """Return one or several places or module names as a tuple; `BadConfig` for anything else."""
     targets = (targets,) if isinstance(targets, str) else () if targets is None else targets
-    if not isinstance(targets, Iterable) or not all(isinstance(t, str) for t in targets):
+    if not is_several(targets) or not all(isinstance(t, str) for t in targets):
         raise BadConfig(f"{name} is {targets!r}.", expected="places or module names, as text")
     targets = tuple(targets)
     if "all-linear" in targets:
@@ -178,7 +189,7 @@ def as_targets(targets, name: str = "targets") -> tuple[str, ...]:
 def as_layers(layers) -> tuple[int, ...] | None:
     """Return one or several block numbers as a tuple, and None as None; `BadConfig` otherwise."""
     layers = (layers,) if is_whole(layers, 0) else layers
-    if layers is not None and (isinstance(layers, str) or not isinstance(layers, Iterable)
+    if layers is not None and (isinstance(layers, str) or not is_several(layers)
                                or not all(is_whole(i, -math.inf) for i in layers)):
         raise BadConfig(f"layers is {layers!r}.", expected="block numbers, or None for all",
                         hint="layers=….tolist()" if hasattr(layers, "tolist") else None)

@@ -1,6 +1,7 @@
 """What tests of adapted models share: what a model computes, and that nothing of it changed."""
 
 import torch
+from exact import assert_equal
 
 from peft_teach import core
 
@@ -43,6 +44,7 @@ def everything_about(model, batch) -> tuple:
 def assert_same(one: tuple, other: tuple) -> None:
     assert one[:2] == other[:2]
     assert one[2].keys() == other[2].keys()
-    assert all(torch.equal(one[2][n], other[2][n]) for n in other[2])
-    assert torch.equal(one[3], other[3])
+    for n in other[2]:
+        assert_equal(one[2][n], other[2][n], n)
+    assert_equal(one[3], other[3])
     assert one[4:] == other[4:]

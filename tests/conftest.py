@@ -9,14 +9,14 @@ from tiny import VOCAB, build
 def pytest_ignore_collect(collection_path, config):
     """Leave all other files out of `pytest -m quick`: to collect them takes as long as it does."""
     if config.option.markexpr == "quick" and collection_path.is_file():
-        return _path(collection_path, config) not in (*quick.FILES, quick.LAWS) or None
+        return _path(collection_path, config) not in quick.FILES or None
     return None
 
 
 def pytest_collection_modifyitems(items, config):
     """Mark the quick tests."""
     for item in items:
-        if quick.is_quick(_path(item.path, config), item):
+        if _path(item.path, config) in quick.FILES and not item.get_closest_marker("long"):
             item.add_marker("quick")
 
 

@@ -16,6 +16,8 @@ FAMILIES = ("bert", "roberta", "distilbert", *DECODERS)
 # comes first, and a decoder's head where it comes last.
 LATER_DECODERS = tuple(family for family in MORE_DECODERS if family != "opt")
 LATER = (*MORE_ENCODERS, *LATER_DECODERS)
+# peft leaves padding between its vectors and a text, where a window counts it: not in these.
+WIDE = {family: {"sliding_window": 42} for family in ("gemma2", "gemma3_text")}
 GREEDY = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
 
 
@@ -41,12 +43,19 @@ class Numbers:
         return ["[unused4]" if i == 4 else str(i) for i in ids]
 
 
-def words_before(batch: dict) -> dict:
-    """Return the batch with WORDS as ordinary tokens in front, padding after them included."""
-    ids, mask = batch["input_ids"], batch["attention_mask"]
-    words = torch.tensor([WORDS]).expand(len(ids), -1)
-    return {"input_ids": torch.cat([words, ids], 1),
-            "attention_mask": torch.cat([torch.ones_like(words), mask], 1)}
+def words_before(batch: dict, next_to_text: bool = False) -> dict:
+    """Return the batch with WORDS as ordinary tokens in front, padding after them included.
+
+    With `next_to_text` they stand behind the padding that a row begins with, as a decoder reads
+    them.
+    """
+    words, rows = torch.tensor(WORDS), []
+    for ids, mask in zip(batch["input_ids"], batch["attention_mask"]):
+        start = mask.tolist().index(1) if next_to_text else 0
+        rows.append([torch.cat([row[:start], more, row[start:]])
+                     for row, more in ((ids, words), (mask, torch.ones_like(words)))])
+    ids, mask = map(torch.stack, zip(*rows))
+    return {"input_ids": ids, "attention_mask": mask}
 
 
 def with_positions(model, batch: dict, padding: bool) -> dict:

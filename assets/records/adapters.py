@@ -45,23 +45,23 @@ def size_of(place: str) -> int:
     return size
 
 
-def tried(record: recording.Record, place: str) -> dict[float, float]:
+def tried(record: dict, place: str) -> dict[float, float]:
     """Return how good each rate was that seed 0 of a placement tried: less loss is better."""
-    return {row["setting"]["lr"]: -row["validation_loss"] for row in record.read().get("runs", ())
+    return {row["setting"]["lr"]: -row["validation_loss"] for row in record.get("runs", ())
             if row["group"] == "placements" and row["setting"]["place"] == place
             and row["setting"]["seed"] == 0}
 
 
 def best_rate(record: recording.Record, place: str) -> float:
     """Return the rate with the smallest loss on validation."""
-    found = tried(record, place)
+    found = tried(record.read(), place)
     return max(found, key=found.get)
 
 
 def wanted(record: recording.Record, part: str | None):
     """Yield what each run is about; the next rate depends on the rows that stand by then."""
     for place in PLACES if part in (None, "placements") else ():
-        while rate := recording.next_rate(tried(record, place), LADDER, FIRST):
+        while rate := recording.next_rate(tried(record.made(), place), LADDER, FIRST):
             yield about("placements", place, rate, 0)
     if part in (None, "placements"):
         for seed in SEEDS[1:]:
@@ -145,7 +145,7 @@ def main():
     torch.set_num_threads(1)
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(
-        data, tests=TESTS, validation=VALIDATION, budget=BUDGET), options.again)
+        data, tests=TESTS, validation=VALIDATION, budget=BUDGET), options.again, options.forget)
     record.make(wanted(record, options.only),
                 lambda about: (run(about["setting"], about["group"], data), {}))
 

@@ -1,7 +1,7 @@
 """Race every method against Hugging Face peft, and NF4 against bitsandbytes; make a table.
 
     python assets/records/benchmark.py           what is missing; all takes ten minutes, two cores
-    python assets/records/benchmark.py --again   all anew
+    python assets/records/benchmark.py --again   all anew; --forget: and nothing else stays
     python assets/records/benchmark.py --memory  the rows that stand keep their times, memory anew
     python assets/records/benchmark.py --quick   MiniLM, few rounds, no memory; nothing is stored
 
@@ -21,8 +21,8 @@ file        the safetensors file that each side saves; with the head, where ther
 import      what `import peft_teach` takes once torch is loaded; printed, and not stored.
 
 Prints Markdown and writes `benchmark.json`: one row for a method on a model, one for an NF4 shape.
-What stands there, measured on this machine with these versions, is not measured again; rows of
-other devices and models stay in the file.
+What stands there, measured on this machine with these threads and versions, is not measured again;
+rows of other machines stay in the file, and make tables of their own.
 """
 
 import contextlib
@@ -48,7 +48,7 @@ import bitsandbytes as bnb  # noqa: E402
 import peft  # noqa: E402
 
 import peft_teach as pt  # noqa: E402
-from peft_teach.course import recording  # noqa: E402
+from peft_teach.course import recording, records  # noqa: E402
 
 MODELS = {"minilm": {"batch": (16, 32), "labels": 2, "rounds": 24},
           "smollm2": {"batch": (2, 64), "labels": None, "rounds": 6}}
@@ -325,26 +325,30 @@ def quiet():
 
 
 def table(record):
-    """Return the record in Markdown: a table for each model on each device, and one for NF4."""
-    text = []
-    for device, setting in record.get("machines", {}).items():
-        threads = f"{setting['threads']} thread" + "s" * (setting["threads"] > 1)
-        text += ["", f"{setting['device']}, {threads} of {setting['cores']} cores; "
-                     f"torch {setting['torch']}, peft {setting['peft']}, bitsandbytes "
-                     f"{setting['bitsandbytes']}; {setting['date']}"]
+    """Return the record in Markdown: for each machine a table a model, and one for NF4."""
+    text, machines = [], []
+    for row in (*record.get("runs", []), *record.get("nf4", [])):
+        if (row["device"], row["machine"]) not in machines:
+            machines.append((row["device"], row["machine"]))
+    for device, machine in machines:
+        runs, nf4s = ([r for r in record.get(part, [])
+                       if (r["device"], r["machine"]) == (device, machine)]
+                      for part in ("runs", "nf4"))
+        threads = f"{machine['threads']} thread" + "s" * (machine["threads"] > 1)
+        text += ["", f"{machine['device']}, {threads} of {machine['cores']} cores; "
+                     f"torch {machine['torch']}, peft {machine['peft']}, bitsandbytes "
+                     f"{machine['bitsandbytes']}; {max(row['date'] for row in (*runs, *nf4s))}"]
         for name, model in MODELS.items():
-            rows = [r for r in record.get("runs", [])
-                    if (r["device"], r["model"]) == (device, name)]
+            rows = [r for r in runs if r["model"] == name]
             if rows:
                 rows_, tokens = model["batch"]
                 head = (f"{name}, {rows_} × {tokens}", "trained", "peft's", "time / peft",
                         "memory / peft", "file / peft", "time / full", "memory / full")
                 text += ["", *markdown(head, [cells(row, rows) for row in rows])]
-        rows = [r for r in record.get("nf4", []) if r["device"] == device]
-        if rows:
+        if nf4s:
             head = ("NF4", "bits a weight", "quantize, M/s", "bitsandbytes", "time, ratio",
                     "dequantize, M/s", "bitsandbytes", "time, ratio")
-            text += ["", *markdown(head, [nf4_cells(row) for row in rows])]
+            text += ["", *markdown(head, [nf4_cells(row) for row in nf4s])]
     return "\n".join(text[1:])
 
 
@@ -407,38 +411,39 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         # What is measured in haste goes into a record of its own, to be printed and forgotten.
-        record = recording.Record(Path(folder) / "quick" if options.quick else __file__)
+        record = recording.Record(Path(folder) / "quick" if options.quick else __file__,
+                                  again=options.again, forget=options.forget)
         for device in devices:
-            here = recording.machine(transformers, peft, bnb, device=device,
-                                     threads=options.threads)
+            here = {"device": device, "machine": recording.machine(
+                transformers, peft, bnb, device=device, threads=options.threads)}
             if options.memory:
-                for row in record.read().get("runs", []):
-                    if row["device"] == device and row["model"] in names and (
+                for row in records.select({"runs": []} | record.read(), **here):
+                    if row["model"] in names and (
                             not options.methods or row["method"] in options.methods):
                         remember(row, row["model"], row["method"], device)
-                        about = {k: row.pop(k) for k in ("device", "model", "method")}
-                        record.add(about, row, "runs")
+                        about = {k: row[k] for k in (*here, "model", "method")}
+                        record.add(about, row)
                 continue
-            known = record.read().get("machines", {}).get(device, here)
-            if not recording.same_machine(known, here):
-                record.forget(device=device)
-            for part, about, found in measurements(
-                    device, names, options.methods, options.quick,
-                    stands=lambda part, about: not options.again and record.holds(about, part)):
-                record.add(about, found, part, machines={device: here})
+            for part, about, found in measurements(here, names, options.methods, options.quick,
+                                                   record.holds):
+                record.add(about, found | recording.today(), part)
         print(table(record.read()))
     print(f"\nimport peft_teach: {import_seconds():.2f} s beyond torch")
 
 
-def measurements(device, names, wanted, fast, stands=lambda part, about: False):
-    """Yield ("runs" or "nf4", what a row is about, what was found), of what does not stand."""
+def measurements(here, names, wanted, fast, stands=lambda about, part: False):
+    """Yield ("runs" or "nf4", what a row is about, what was found), of what does not stand.
+
+    `here` is how each row begins: the device, and the machine.
+    """
+    device = here["device"]
     for name in names:
         rounds = 6 if fast else MODELS[name]["rounds"]
         with_memory = not fast and (device == "cuda" or PEAK.exists())
         model = plain(name, device)
-        abouts = [{"device": device, "model": name, "method": label} for label in methods(model)
+        abouts = [{**here, "model": name, "method": label} for label in methods(model)
                   if not wanted or label in wanted]
-        abouts = [about for about in abouts if not stands("runs", about)]
+        abouts = [about for about in abouts if not stands(about, "runs")]
         if not abouts:
             continue
         batch = batch_of(model, *MODELS[name]["batch"])
@@ -450,8 +455,8 @@ def measurements(device, names, wanted, fast, stands=lambda part, about: False):
                 yield "runs", about, measure(name, label, device, rounds, with_memory, batch, full)
     for shape in SHAPES if not wanted or "nf4" in wanted else ():
         for dtype, double in itertools.product(DTYPES, (False, True)):
-            about = {"device": device, "shape": list(shape), "dtype": dtype, "double": double}
-            if not stands("nf4", about):
+            about = {**here, "shape": list(shape), "dtype": dtype, "double": double}
+            if not stands(about, "nf4"):
                 print(f"{device}, NF4: {shape}, {dtype}, double={double}", flush=True)
                 yield "nf4", about, nf4(shape, double, dtype, device, 10 if fast else 50)
 

@@ -277,7 +277,7 @@ def main():
     torch.set_num_threads(1)
     data = pt.data.load("movies")
     shared = recording.setting(data, train_examples=EXAMPLES, subspace_examples=FEWER)
-    record = recording.Record(__file__, shared, options.again)
+    record = recording.Record(__file__, shared, options.again, options.forget)
     if options.only in (None, "parts"):
         keep(record)
     before, tokenizer = weights()
@@ -298,7 +298,7 @@ def main():
             gains["spectra"][name] = sigmas(model, before)
             if group == "update":
                 gains["entries"] = {name: entries(model, before, tokenizer, data)}
-        if "weight" not in record.read().get("spectra", {}):
+        if "weight" not in record.made().get("spectra", {}):
             gains["spectra"]["weight"] = {
                 n: [float(f"{s:.3g}") for s in pt.spectra.singular_values(w).tolist()]
                 for n, w in before.items()}
@@ -309,7 +309,7 @@ def main():
     record.make(wanted, make)
     for about in wanted:    # of a run that was recorded before its entries were asked for
         name = f"update {about['setting'].get('seed')}"
-        if about["group"] == "update" and name not in record.read().get("entries", {}):
+        if about["group"] == "update" and name not in record.made().get("entries", {}):
             row, model = run(about["setting"], data)
             record.gain(entries={name: entries(model, before, tokenizer, data)})
             print(name, "again:", row["accuracy"], flush=True)

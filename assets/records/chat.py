@@ -192,16 +192,16 @@ def kept(look, passes):
 def chosen(look, method):
     """Return a method's rate with the least loss of the voice after one pass; search it first."""
     of = {"qlora": "lora"}.get(method, method)
-    while rate := recording.next_rate(tried(look, of), LADDER[of], FIRST[of]):
+    while rate := recording.next_rate(tried(look.record.made(), of), LADDER[of], FIRST[of]):
         train(look, "rates", of, 2, rate, (1,))
-    found = tried(look, of)
+    found = tried(look.record.read(), of)
     return max(found, key=found.get)
 
 
-def tried(look, method):
+def tried(record, method):
     """Return the loss of the voice by rate, its sign turned: more is better."""
-    return {row["lr"]: -sum(row["losses"]["voice"]) for row in look.record.read().get(
-        "checkpoints", []) if row["group"] == "rates" and row["method"] == method}
+    return {row["lr"]: -sum(row["losses"]["voice"]) for row in record.get("checkpoints", [])
+            if row["group"] == "rates" and row["method"] == method}
 
 
 def main_run(look, method, seed):
@@ -313,7 +313,7 @@ def main():
               "texts": hashlib.sha256(json.dumps(vars(voice)).encode()).hexdigest()[:12]}
     script = KEPT / "small.py" if options.small else Path(__file__)
     KEPT.mkdir(parents=True, exist_ok=True)
-    look = Looker(recording.Record(script, shared, options.again), options.small)
+    look = Looker(recording.Record(script, shared, options.again, options.forget), options.small)
     for method, job in JOBS:
         if method in options.methods:
             job(look)

@@ -40,7 +40,8 @@ def wanted(record, groups):
     if "rates" in groups:
         for rank in RANKS:
             for method in METHODS:
-                while rate := recording.next_rate(tried(record, method, rank), LADDER, FIRST):
+                while rate := recording.next_rate(tried(record.made(), method, rank), LADDER,
+                                                  FIRST):
                     yield "rates", setting(method, rank, rate, 0)
     if "clouds" in groups:
         for seed in (0, 1):
@@ -50,7 +51,7 @@ def wanted(record, groups):
         for seed in SEEDS:
             for rank in RANKS:
                 for method in METHODS:
-                    found = tried(record, method, rank)
+                    found = tried(record.read(), method, rank)
                     yield "pairs", setting(method, rank, max(found, key=found.get), seed)
 
 
@@ -62,7 +63,7 @@ def setting(method, rank, lr, seed):
 
 def tried(record, method, rank):
     """Return the validation accuracy by rate."""
-    return {row["lr"]: row["validation"] for row in record.read().get("runs", [])
+    return {row["lr"]: row["validation"] for row in record.get("runs", [])
             if (row["group"], row["method"], row.get("rank")) == ("rates", method, rank)}
 
 
@@ -179,7 +180,7 @@ def main():
     options = parser.parse_args()
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
-                              options.again)
+                              options.again, options.forget)
     kept: dict[int, dict] = {}    # the updates of a seed, until all three methods are there
 
     def make(about):
@@ -192,11 +193,10 @@ def main():
                 gains = {"clouds": all_clouds(of_seed, row["seed"])}
         return row, gains
 
-    for seed in (0, 1):    # a seed's clouds are compared, so they are made together
-        if f"full {seed}" not in record.read().get("clouds", {}):
-            record.forget(group="clouds", seed=seed)
     for group, wish in wanted(record, options.groups):
-        record.make([{"group": group, "setting": wish}], make)
+        # A seed's clouds are compared, so they are made together, also after an interruption.
+        apart = group == "clouds" and f"full {wish['seed']}" not in record.made().get("clouds", {})
+        record.make([{"group": group, "setting": wish}], make, again=apart)
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ def main():
     options = recording.arguments(__doc__).parse_args()
     data = pt.data.load("movies")
     shared = recording.setting(data, train_examples=EXAMPLES, held_out=HELD_OUT)
-    recording.Record(__file__, shared, options.again).make(
+    recording.Record(__file__, shared, options.again, options.forget).make(
         ({"group": group, "setting": setting} for group, setting in settings()),
         lambda about: (WAYS.get(about["group"], run)(about["setting"], data), {}))
 

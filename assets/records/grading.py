@@ -2,6 +2,7 @@
 
     python assets/records/grading.py            48 submissions of each lesson, on two cores
     python assets/records/grading.py --again    all anew; --lessons 07 --count 12 --jobs 1: others
+    python assets/records/grading.py --forget   all anew, and what other machines took is forgotten
 
 Needs a checkout, and the `test` extra for the reference: what nbgrader does, to run one solved
 notebook from its first cell to its last, at the smoke budget, on the same cores.
@@ -12,7 +13,7 @@ that of the whole command, with the start of the servers, the report and the fee
 the load of the machine beside this, a minute's average before the start, in cores.
 
 Prints Markdown and writes `grading.json`: one row a lesson. What stands there, measured on this
-machine, is not measured again.
+machine, is not measured again; rows of other machines stay.
 """
 
 import copy
@@ -80,14 +81,14 @@ def whole(lesson: str) -> float:
 
 def table(record: dict) -> str:
     """Return the record as Markdown."""
-    lines = ["| lesson | submissions | seconds | a minute | nbgrader's way, a minute | busy |",
-             "|---|---|---|---|---|---|"]
+    lines = ["| lesson | submissions | processes | seconds | a minute | nbgrader's way, a minute "
+             "| busy | measured |", "|---|---|---|---|---|---|---|---|"]
     for row in record["runs"]:
         other = 60 * row["jobs"] / row["whole_notebook_seconds"]    # at most: as many at a time
-        lines.append(f"| {row['lesson']} | {row['submissions']} | {row['seconds']} | "
-                     f"**{row['a_minute']}** (at least {LEAST}) | {other:.1f} | {row['busy']} |")
-    return "\n".join([f"{record['machine']['device']}, {record['machine']['jobs']} processes, "
-                      f"{record['machine']['date']}", "", *lines])
+        lines.append(f"| {row['lesson']} | {row['submissions']} | {row['jobs']} | {row['seconds']} "
+                     f"| **{row['a_minute']}** (at least {LEAST}) | {other:.1f} | {row['busy']} "
+                     f"| {row['machine']['device']}, {row['date']} |")
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -98,14 +99,12 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    record = recording.Record(__file__)
-    here = recording.machine(jobs=options.jobs)
-    if not recording.same_machine(record.read().get("machine", here), here):
-        record.forget()
+    record = recording.Record(__file__, again=options.again, forget=options.forget)
     for lesson in options.lessons:
-        about = {"lesson": lesson, "submissions": options.count, "jobs": options.jobs}
-        if options.again or not record.holds(about):
-            record.add(about, measure(lesson, options.count, options.jobs), machine=here)
+        about = {"lesson": lesson, "submissions": options.count, "jobs": options.jobs,
+                 "machine": recording.machine()}
+        if not record.holds(about):
+            record.add(about, measure(lesson, options.count, options.jobs) | recording.today())
     print(table(record.read()))
 
 

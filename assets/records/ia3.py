@@ -54,13 +54,13 @@ def wanted(record: recording.Record, part: str | None):
         yield "frozen", {"method": "none"}
         for shots in EPOCHS:
             for method in FIRST:
-                while rate := recording.next_rate(tried(record, method, shots), LADDER,
+                while rate := recording.next_rate(tried(record.made(), method, shots), LADDER,
                                                   FIRST[method]):
                     yield "search", few(method, shots, ASIDE, rate)
         for seed in SEEDS:
             for shots in EPOCHS:
                 for method in FIRST:
-                    found = tried(record, method, shots)
+                    found = tried(record.read(), method, shots)
                     yield "few", few(method, shots, seed, max(found, key=found.get))
     if part in (None, "minilm"):
         yield "full", {"method": "full", "seed": 0}
@@ -73,10 +73,10 @@ def few(method: str, shots: int, seed: int, lr: float) -> dict:
     return {"method": method, "shots": shots, "seed": seed, "lr": lr}
 
 
-def tried(record: recording.Record, method: str, shots: int) -> dict[float, tuple[float, float]]:
+def tried(record: dict, method: str, shots: int) -> dict[float, tuple[float, float]]:
     """Return how good each rate of a search was: more right answers, then less loss."""
     return {row["setting"]["lr"]: (row["accuracy"], -row["validation_loss"])
-            for row in record.read().get("runs", ()) if row["group"] == "search"
+            for row in record.get("runs", ()) if row["group"] == "search"
             and (row["setting"]["method"], row["setting"]["shots"]) == (method, shots)}
 
 
@@ -265,7 +265,7 @@ def main():
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(
         data, questions=TESTS, validation=VALIDATION, longest=words.SHORT, desk=DESK),
-        options.again)
+        options.again, options.forget)
 
     def make(about):
         group, setting = about["group"], about["setting"]

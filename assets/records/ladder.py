@@ -96,7 +96,7 @@ def wanted(record, groups, share):
                 yield about("heads", method, FIRST[method], 0, head_lr)
     if "rates" in groups:
         for method in mine:
-            while rate := recording.next_rate(tried(record, method), LADDER, FIRST[method]):
+            while rate := recording.next_rate(tried(record.made(), method), LADDER, FIRST[method]):
                 yield about("rates", method, rate, 0, rate if method == "head"
                             else head_rate(record))
     if "final" in groups:
@@ -138,7 +138,7 @@ def wanted(record, groups, share):
         for rank in COIN_RANKS[part::parts]:
             method, size = of_rank(rank, "lora")
             yield from search(record, "heart", method, 0, COIN_LADDER, COIN_FIRST, **size)
-            found = tried(record, method, "heart", seed=0, **size)
+            found = tried(record.read(), method, "heart", seed=0, **size)
             yield about("heart", method, max(found, key=found.get), 1, None) | size
 
 
@@ -149,8 +149,8 @@ def of_rank(rank, lora):
 
 def search(record, group, method, seed, ladder, first, **size):
     """Yield what is asked of each run, until both neighbours of the best rate were tried."""
-    while rate := recording.next_rate(tried(record, method, group, seed=seed, **size), ladder,
-                                      first[method]):
+    while rate := recording.next_rate(tried(record.made(), method, group, seed=seed, **size),
+                                      ladder, first[method]):
         yield about(group, method, rate, seed, None if group == "heart"
                     else head_rate(record)) | size
 
@@ -162,20 +162,20 @@ def about(group, method, lr, seed, head_lr):
 
 def chosen(record, group, method, seed):
     """Describe a run at the rate that was chosen for its method."""
-    found = tried(record, method)
+    found = tried(record.read(), method)
     assert recording.next_rate(found, LADDER, FIRST[method]) is None, f"first: rates of {method}"
     lr = max(found, key=found.get)
     return about(group, method, lr, seed, lr if method == "head" else head_rate(record))
 
 
 def rows(record, group):
-    """Return the rows of a group as they stand by now."""
-    return [row for row in record.read().get("runs", []) if row["group"] == group]
+    """Return the rows of a group."""
+    return [row for row in record.get("runs", []) if row["group"] == group]
 
 
 def head_rate(record):
     """Return the head's rate with the best mean over the methods that tried it."""
-    found = rows(record, "heads")
+    found = rows(record.read(), "heads")
     assert len(found) == 2 * len(HEAD_LADDER), "first: --groups heads"
     mean = {lr: sum(row["validation"] for row in found if row["head_lr"] == lr) / 2
             for lr in HEAD_LADDER}
@@ -191,7 +191,7 @@ def tried(record, method, group="rates", **wanted):
 
 def leading(record):
     """Return the methods that are best on validation sentences, at their rates."""
-    best = {method: max(tried(record, method).values()) for method in rungs.RUNGS}
+    best = {method: max(tried(record.read(), method).values()) for method in rungs.RUNGS}
     return sorted(best, key=best.get)[-LEADING:]
 
 
@@ -381,7 +381,7 @@ def travel(record, data):
 def price(record, data):
     """Measure each method's file, memory and time of a step."""
     for method in rungs.RUNGS:
-        if method in record.read().get("costs", {}):
+        if method in record.made().get("costs", {}):
             continue
         pt.seed(0)
         model, tokenizer = pt.models.load("minilm", labels=1)
@@ -416,7 +416,7 @@ def main():
     data = {domain: pt.data.ratings(domain) for domain in ("movies", *DOMAINS)}
     shared = recording.setting(pt.data.load("movies"), train_examples=EXAMPLES)
     record = recording.Record(__file__, {**shared, "rated_examples": len(data["movies"].test)},
-                              options.again)
+                              options.again, options.forget)
 
     def make(wish):
         if wish.get("control") == "random update":
@@ -427,10 +427,10 @@ def main():
 
     for wish in wanted(record, options.groups, options.share):
         record.make([wish], make)
-    if "ratings" not in record.read():    # so that a judge needs no data set
+    if "ratings" not in record.made():    # so that a judge needs no data set
         record.gain(ratings={"movies": measure.pack(torch.tensor(
             [rating for _, rating in data["movies"].test]))})
-    if "exact" in options.groups and "exact" not in record.read():
+    if "exact" in options.groups and "exact" not in record.made():
         record.gain(exact=exact(data["movies"]))
     if "forgetting" in options.groups:
         forget(record, data, options.share)

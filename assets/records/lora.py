@@ -193,7 +193,7 @@ def is_whole(record, name):
 
     Of a second seed only the overlap is ever asked.
     """
-    found = record["spectra"].get(name, {"": {}})
+    found = record.get("spectra", {}).get(name, {"": {}})
     needed = "overlap" if name.endswith(" again") else "known"
     return all(needed in row for row in found.values()) and (
         not name.isdigit() or name in record.get("cut", {}))
@@ -236,7 +236,7 @@ def main():
     options = parser.parse_args()
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
-                              options.again)
+                              options.again, options.forget)
     if not options.cost:
         before, firsts = weights(), {}
         first = {"full": {"method": "full", "seed": 0}, "8": lora(8)}
@@ -268,16 +268,15 @@ def main():
             record.make(wanted, make)
         for about in wanted:
             name = spectrum_name(**about)
-            if name and not is_whole(record.read(), name):
+            if name and not is_whole(record.made(), name):
                 row, gains = make(json.loads(json.dumps(about)))
-                record.gain(**{part: record.read().get(part, {}) | found
-                               for part, found in gains.items()})
+                record.gain(**gains)
                 print(name, "again:", row["accuracy"], flush=True)
-        if "weight" not in record.read()["spectra"]:
+        if "weight" not in record.made().get("spectra", {}):
             record.gain(spectra={"weight": {
                 n: {"sigma": [float(f"{s:.3g}") for s in pt.spectra.singular_values(w)]}
                 for n, w in before.items()}})
-    if options.cost or "cost" not in record.read():
+    if options.cost or "cost" not in record.made():
         record.gain(cost={name: measure(setting) for name, setting in (
             ("full", {"method": "full"}), ("head", {"method": "head"}), ("lora", lora(8)))})
 

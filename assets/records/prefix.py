@@ -258,7 +258,7 @@ def main():
     torch.set_num_threads(1)
     data = pt.data.load("movies")
     record = recording.Record(__file__, {**SIZES, "short": SHORT, "looked": LOOKED, "start": TEXT,
-                                         "torch": torch.__version__}, options.again)
+                                         "torch": torch.__version__}, options.again, options.forget)
 
     def make(about):
         group, setting = about["group"], about["setting"]

@@ -206,7 +206,8 @@ def main():
     data = pt.data.load("movies")
     record = recording.Record(__file__, {
         "length": LENGTH, "lr": LR, "steps": STEPS, "batch_size": BATCH, "tests": TESTS,
-        "start": START, "longest": reading.LONGEST, "torch": torch.__version__}, options.again)
+        "start": START, "longest": reading.LONGEST, "torch": torch.__version__},
+        options.again, options.forget)
     task = None
 
     def make(about):

@@ -27,7 +27,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.check.stand_ins import Output
+from peft_teach.course.checks.stand_ins import Output
 from peft_teach.course.desk import reviews as reading
 
 FULL, PROMPT = (runpy.run_path(str(Path(__file__).with_name(f"{name}.py")))
@@ -190,7 +190,7 @@ def main():
     record = recording.Record(__file__, {
         "minilm": MINILM, "smollm2": {"length": LENGTH, "steps": STEPS, "batch": BATCH,
                                       "tests": TESTS},
-        "start": START, "torch": torch.__version__}, options.again)
+        "start": START, "torch": torch.__version__}, options.again, options.forget)
     on = {"minilm": on_minilm, "smollm2": on_smollm2}
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
 

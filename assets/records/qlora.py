@@ -291,7 +291,7 @@ def main():
     options = parser.parse_args()
     course = Course()
     record = recording.Record(__file__, recording.setting(course.data, train_examples=EXAMPLES),
-                              options.again)
+                              options.again, options.forget)
 
     def make(about):
         wish = about["setting"]
@@ -303,7 +303,7 @@ def main():
 
     for group, wish in wanted(record, options.groups):
         record.make([{"group": group, "setting": wish}], make)
-    if "repair" not in record.read():
+    if "repair" not in record.made():
         record.gain(repair=repairs(course))
 
 

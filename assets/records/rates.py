@@ -97,10 +97,10 @@ def main():
     options = recording.arguments(__doc__).parse_args()
     data = pt.data.load("movies")
     record = recording.Record(__file__, {"batch_size": BATCH, "tests": TESTS,
-                                         "torch": torch.__version__}, options.again)
+                                         "torch": torch.__version__}, options.again, options.forget)
     record.make(({"group": group, "setting": setting} for group, setting in settings()),
                 lambda about: (run(about["setting"], data), {}))
-    if "without_training" not in record.read():
+    if "without_training" not in record.made():
         record.gain(without_training=without_training(data))
 
 

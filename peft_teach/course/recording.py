@@ -8,6 +8,10 @@ A record is a json object. Its lists, `runs` above all, hold one row a line: wha
 written after every row, so a script that was interrupted goes on where it stopped, and a script
 that finds nothing missing leaves the file as it is. `course.records` reads it.
 
+Nothing that was recorded goes without being asked: with `--again` a row stands until it is made
+anew, and only `--forget` leaves out the rest. What a row is about names all that its numbers depend
+on, and for measured times that is the `machine`, so rows of two machines stand beside each other.
+
 `records` makes a data frame of the rows with an `accuracy`. Such a row, or its `setting`, names the
 `method`; the row or the record's setting names the `model` and how many `tests` there were; and
 `spectrum`, where it has one, its entry in the part "spectra".
@@ -36,30 +40,40 @@ class Record:
 
     `setting` says what all runs share. It is written with the first row; a row that is made under
     another setting later, with a newer torch say, tells by a field `differs` in what.
+
+    `again` makes anew what is asked for; each row stands until its new one takes its place.
+    `forget` begins with an empty record.
     """
 
-    def __init__(self, script: str | Path, setting: dict | None = None, again: bool = False):
+    def __init__(self, script: str | Path, setting: dict | None = None, again: bool = False,
+                 forget: bool = False):
         self.file = Path(script).with_suffix(".json")
         self.setting = setting and _as_json(setting)    # as it is read again
-        if again:
+        self._made: dict | None = {} if again else None    # what this script made, as a record
+        if forget:
             self.file.unlink(missing_ok=True)
 
     def read(self) -> dict:
         """Return the record as it stands; another process may be adding to it."""
         return json.loads(self.file.read_text("utf-8")) if self.file.exists() else {}
 
-    def holds(self, about: dict, part: str = "runs") -> bool:
-        """Return whether there is a row about this."""
-        return _place(self.read().get(part, []), about) is not None
+    def made(self) -> dict:
+        """Return what need not be made: the record, or with `again` what was made anew by now."""
+        return self.read() if self._made is None else self._made
 
-    def make(self, wanted: Iterable[dict], run: Callable[[dict], tuple[dict, dict]]) -> None:
-        """Make the rows that are missing, in this order.
+    def holds(self, about: dict, part: str = "runs") -> bool:
+        """Return whether there is a row about this that need not be made."""
+        return _place(self.made().get(part, []), about) is not None
+
+    def make(self, wanted: Iterable[dict], run: Callable[[dict], tuple[dict, dict]],
+             again: bool = False) -> None:
+        """Make the rows that are missing, in this order; with `again`, those that stand, too.
 
         `run(about)` returns what was found, and by name the dicts that other parts of the record
         gain: `{"spectra": {"8": ...}}`. It gets `about` as json gives it back, lists for tuples.
         """
         for about in map(_as_json, wanted):
-            if not self.holds(about):
+            if again or not self.holds(about):
                 found, gains = run(about)
                 self.add(about, found, **gains)
                 print(*about.values(), found.get("accuracy", ""), flush=True)
@@ -75,32 +89,32 @@ class Record:
                 stands = record.setdefault("setting", self.setting)
                 differs = {k: v for k, v in self.setting.items() if stands.get(k) != v}
                 found = found | ({"differs": differs} if differs else {})
-            rows, row = record.setdefault(part, []), _as_json({**about, **found})
-            place = _place(rows, about)
-            if place is None:
-                rows.append(row)
-            else:
-                rows[place] = row
-            self.save(self._gain(record, gains))
+            for into in self._both(record):
+                rows, row = into.setdefault(part, []), _as_json({**about, **found})
+                place = _place(rows, about)
+                if place is None:
+                    rows.append(row)
+                else:
+                    rows[place] = row
+            self._gain(record, gains)
 
     def _lock(self) -> FileLock:
         return FileLock(Path(tempfile.gettempdir()) / f"{self.file.name}.lock")
 
-    def forget(self, **about) -> None:
-        """Leave out every row that says this; without a word of it, all rows."""
-        record = {name: [row for row in part if {k: row.get(k) for k in about} != about]
-                  if isinstance(part, list) else part for name, part in self.read().items()}
-        self.save(record)
-
     def gain(self, **gains: dict) -> None:
         """Write what parts gain that are not rows. Two processes may, as in `add`."""
         with self._lock():
-            self.save(self._gain(self.read(), gains))
+            self._gain(self.read(), gains)
 
-    def _gain(self, record: dict, gains: dict) -> dict:
-        for part, entries in gains.items():
-            record[part] = record.get(part, {}) | entries
-        return record
+    def _gain(self, record: dict, gains: dict) -> None:
+        for into in self._both(record):
+            for part, entries in gains.items():
+                into[part] = into.get(part, {}) | entries
+        self.save(record)
+
+    def _both(self, record: dict) -> list[dict]:
+        """Return what a new row goes into."""
+        return [record] if self._made is None else [record, self._made]
 
     def save(self, record: dict) -> None:
         """Write the whole record, one row a line, by way of a second file."""
@@ -118,16 +132,15 @@ def setting(data: Dataset, **sizes: int) -> dict:
 
 
 def machine(*modules, device: str = "cpu", **more) -> dict:
-    """Return what a measured time depends on: processor, cores, versions; and the date."""
+    """Return what a measured time depends on: processor, cores, threads, versions."""
     name = torch.cuda.get_device_name() if device == "cuda" else processor()
-    return {"device": name, "cores": os.cpu_count(), **more,
-            "date": datetime.date.today().isoformat(), "python": platform.python_version(),
+    return {"device": name, "cores": os.cpu_count(), **more, "python": platform.python_version(),
             **{m.__name__: m.__version__ for m in (torch, *modules)}}
 
 
-def same_machine(one: dict, other: dict) -> bool:
-    """Return whether times measured there and here can stand in one table."""
-    return one | {"date": None} == other | {"date": None}
+def today() -> dict:
+    """Return the date, for a row of measured times."""
+    return {"date": datetime.date.today().isoformat()}
 
 
 def processor() -> str:
@@ -140,10 +153,12 @@ def processor() -> str:
 
 
 def arguments(doc: str) -> argparse.ArgumentParser:
-    """Return a command line with what every script takes: `--again`."""
+    """Return a command line with what every script takes: `--again` and `--forget`."""
     parser = argparse.ArgumentParser(description=doc.splitlines()[0])
     parser.add_argument("--again", action="store_true",
                         help="make anew what stands; else only what is missing is made")
+    parser.add_argument("--forget", action="store_true",
+                        help="begin with an empty record: all that stands is forgotten")
     return parser
 
 

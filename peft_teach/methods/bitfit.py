@@ -32,6 +32,31 @@ LEARNING_RATE = 3e-3    # learns on both models: assets/records/rates.json
 KINDS = (nn.Linear, Linear4bit, nn.LayerNorm)
 
 
+class BiasAdapter(Adapter):
+    """A frozen linear layer, also in 4 bits, or LayerNorm with a trained addition to its bias."""
+
+    base: nn.Linear | nn.LayerNorm
+
+    def __init__(self, base: nn.Linear | nn.LayerNorm):
+        _check(base)
+        super().__init__(base)
+        norm = isinstance(base, nn.LayerNorm)
+        self.n_in = base.normalized_shape[-1] if norm else base.in_features
+        self.b = nn.Parameter(torch.zeros_like(base.bias, dtype=torch.float32))    # (n_out,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect(x, "... n_in", n_in=self.n_in)
+        y = self.base(x)                                              # (…, n_out)
+        return (y + self.b).to(y.dtype)                               # (…, n_out)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Module:
+        """Return the same kind of layer, the two biases summed in float32, then rounded."""
+        layer = copy.deepcopy(self.base)
+        layer.bias.copy_(self.base.bias + self.b)                     # (n_out,)
+        return layer
+
+
 @dataclass(frozen=True)
 class Config(Settings):
     """Whose biases are trained.
@@ -56,32 +81,6 @@ def count(layers: int, d_model: int, d_ffn: int, outside: int = 2) -> int:
     return layers * (7 * d_model + d_ffn) + outside * d_model
 
 
-class BiasAdapter(Adapter):
-    """A frozen linear layer or LayerNorm with a trained addition to its bias."""
-
-    base: nn.Linear | Linear4bit | nn.LayerNorm
-
-    def __init__(self, base: nn.Linear | Linear4bit | nn.LayerNorm):
-        bias = _bias_of(base)
-        super().__init__(base)
-        norm = isinstance(base, nn.LayerNorm)
-        self.n_in = base.normalized_shape[-1] if norm else base.in_features
-        self.b = nn.Parameter(torch.zeros_like(bias, dtype=torch.float32))    # (n_out,)
-
-    def forward(self, x: Tensor) -> Tensor:
-        expect(x, "... n_in", n_in=self.n_in)
-        y = self.base(x)                                              # (…, n_out)
-        return (y + self.b).to(y.dtype)                               # (…, n_out)
-
-    @torch.no_grad()
-    def merged(self) -> nn.Module:
-        """Return the same kind of layer, the two biases summed in float32, then rounded."""
-        layer = copy.deepcopy(self.base)
-        bias = _bias_of(layer)
-        bias.copy_(bias + self.b)                                     # (n_out,)
-        return layer
-
-
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put a trained b beside the biases, freeze the rest but the head; return the model to keep.
 
@@ -99,28 +98,21 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
 
 def _biased(model: nn.Module, layers: tuple[int, ...] | None) -> tuple[str, ...]:
-    """Return the names of the backbone's layers with a bias, or those inside some blocks."""
-    inside = set(getattr(model, "base_model", model).modules())
+    """Return the names of the layers with a bias in the backbone, or in these blocks of it."""
+    parts = [getattr(model, "base_model", model)]
     if layers is not None:
-        blocks = models.find(model, "block", layers)
-        inside = {m for name in blocks for m in model.get_submodule(name).modules()}
+        parts = [model.get_submodule(name) for name in models.find(model, "block", layers)]
+    inside = {m for part in parts for m in part.modules()}
     head = {name.rpartition(".")[0] for name in models.head(model)}
-    return tuple(name for name, m in model.named_modules()
-                 if m in inside and name not in head and _has_bias(m))
+    return tuple(name for name, m in model.named_modules() if m in inside and name not in head
+                 and (isinstance(m, KINDS) or models.is_conv1d(m)) and m.bias is not None)
 
 
-def _has_bias(module: nn.Module) -> bool:
-    kind = isinstance(module, KINDS) or models.is_conv1d(module)
-    return kind and module.bias is not None
-
-
-def _bias_of(base: nn.Module) -> Tensor:
+def _check(base: nn.Module) -> None:
+    hint = "targets=None takes every bias there is"
     if not isinstance(base, KINDS):
         raise NotSupported(f"BitFit changes biases, and this is a {type(base).__name__}.",
-                           expected="an nn.Linear or nn.LayerNorm",
-                           hint="targets=None takes every bias there is")
+                           expected="an nn.Linear or nn.LayerNorm", hint=hint)
     if base.bias is None:
         raise NoTargets(f"This {type(base).__name__} has no bias.",
-                        expected="targets that have one",
-                        hint="targets=None takes every bias there is")
-    return base.bias
+                        expected="targets that have one", hint=hint)

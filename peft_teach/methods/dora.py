@@ -1,6 +1,6 @@
 """DoRA: split each row of the weight into length and direction; LoRA turns the direction.
 
-    y = x W'ᵀ + b          W' = g ⊙ V,   V = W + s B A,   g = m / ‖V‖           s = alpha / rank
+    y = g ⊙ (V x) + b          V = W + s B A,   g = m / ‖V‖,   s = alpha / rank
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
@@ -16,8 +16,7 @@ nothing at inference once merged.
 
 Sources: Liu et al. 2024, arXiv 2402.09353, §4.1 (the equation), §4.3 (‖V‖ held constant).
 One deviation from the paper, which speaks of columns: as in the authors' code and in Hugging Face
-peft there is one magnitude per *output* feature. Dropout follows peft: it acts on x wherever m, A
-or B have changed something, and the base itself reads x as it is.
+peft there is one magnitude per *output* feature. Dropout follows peft (`with_dropout`).
 """
 
 from dataclasses import dataclass
@@ -36,22 +35,6 @@ from . import lora
 LEARNING_RATE = 3e-3    # as LoRA's; on MiniLM: assets/records/rates.json
 
 
-@dataclass(frozen=True)
-class Config(Settings):
-    """Where DoRA goes and how large it is; the fields mean what they mean in `lora.Config`."""
-
-    rank: int = 8
-    alpha: lora.Alpha = 16.0
-    dropout: Share = 0.0
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
-
-
-def count(n_in: int, n_out: int, rank: int) -> int:
-    """Return how many parameters DoRA trains for one (n_out, n_in) matrix."""
-    return lora.count(n_in, n_out, rank) + n_out
-
-
 class DoRALinear(lora.LoRALinear):
     """LoRA with a trained length for each row; `base` is an `nn.Linear` or its 4-bit form."""
 
@@ -68,19 +51,33 @@ class DoRALinear(lora.LoRALinear):
 
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.base.in_features)
-        y = self.base(x)                                              # (…, n_out)
-        dropped = self.dropout(x)                                     # (…, n_in)
-        drops = self.training and self.dropout.p > 0
-        Wx = self.without_bias(self.base(dropped) if drops else y)    # (…, n_out)
-        h = dropped.to(self.A.dtype) @ self.A.T                       # (…, rank), float32
-        Vx = Wx + self.scale * h @ self.B.T                           # (…, n_out)
-        g = self.m / self.norm()                                      # (n_out,)
-        return (y + (g * Vx - Wx)).to(y.dtype)                        # (…, n_out)
+        if self.training and self.dropout.p > 0:
+            return self.with_dropout(x)
+        y, b = self.base(x), self.b                                   # (…, n_out), (n_out,)
+        Vx = y.to(self.A.dtype) - b + self.update(x)                  # (…, n_out), float32
+        return (self.g * Vx + b).to(y.dtype)                          # (…, n_out)
 
-    def without_bias(self, y: Tensor) -> Tensor:
-        """Return W x from the base's output, (…, n_out) in float32."""
-        y, b = y.to(self.A.dtype), self.base.bias
-        return y if b is None else y - b
+    def update(self, x: Tensor) -> Tensor:
+        """Return s B A x, (…, n_out) in float32."""
+        h = x.to(self.A.dtype) @ self.A.T                             # (…, rank)
+        return self.scale * h @ self.B.T                              # (…, n_out)
+
+    def with_dropout(self, x: Tensor) -> Tensor:
+        """Return y = W x + b + (g ⊙ V − W) x̃, where x̃ = dropout(x): the base reads x as it is."""
+        y, x = self.base(x), self.dropout(x)                          # (…, n_out), (…, n_in)
+        Wx = self.base(x).to(self.A.dtype) - self.b                   # (…, n_out), float32
+        Vx = Wx + self.update(x)                                      # (…, n_out)
+        return (y + (self.g * Vx - Wx)).to(y.dtype)                   # (…, n_out)
+
+    @property
+    def b(self) -> Tensor | float:
+        """The base's bias, (n_out,), or 0 where it has none."""
+        return 0.0 if self.base.bias is None else self.base.bias
+
+    @property
+    def g(self) -> Tensor:
+        """How many times as long each row of V is made, (n_out,)."""
+        return self.m / self.norm()                                   # (n_out,)
 
     @torch.no_grad()
     def norm(self) -> Tensor:
@@ -92,8 +89,23 @@ class DoRALinear(lora.LoRALinear):
     def delta(self) -> Tensor:
         """Return ΔW = g ⊙ V − W, the correction as one (n_out, n_in) matrix. `merged` adds it."""
         W = self.base.weight.to(self.A.dtype)                         # (n_out, n_in)
-        g = self.m / self.norm()                                      # (n_out,)
-        return g[:, None] * (W + super().delta()) - W                 # (n_out, n_in)
+        return self.g[:, None] * (W + super().delta()) - W            # (n_out, n_in)
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """Where DoRA goes and how large it is; the fields mean what they mean in `lora.Config`."""
+
+    rank: int = 8
+    alpha: lora.Alpha = 16.0
+    dropout: Share = 0.0
+    targets: tuple[str, ...] | None = None
+    layers: tuple[int, ...] | None = None
+
+
+def count(n_in: int, n_out: int, rank: int) -> int:
+    """Return how many parameters DoRA trains for one (n_out, n_in) matrix."""
+    return lora.count(n_in, n_out, rank) + n_out
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:

@@ -1,29 +1,47 @@
 """Full fine-tuning: train every weight. The reference that all other methods are measured by.
 
-    θ ← θ − η · AdamW(∂L/∂θ)        for all θ            (train="all")
-                                    for the head alone   (train="head")
+    m ← β₁ m + (1 − β₁) g        m̂ = m / (1 − β₁ᵗ)
+    v ← β₂ v + (1 − β₂) g²       v̂ = v / (1 − β₂ᵗ)        θ ← θ − η m̂ / (√v̂ + ε)
 
-Cost, in float32 with AdamW: 4 bytes a parameter for the weight, 4 for its gradient, 8 for the
-optimizer's two moments; and one whole model a task on disk.
+    symbol  bytes  trained  what it is, one number for each weight
+    θ       4      yes      the weight: every one with train="all", the head's with train="head"
+    g       4      –        its gradient ∂L/∂θ in step t = 1, 2, …
+    m, v    8      –        running means of g and of g²; they start as zero
+    η       –      no       the learning rate; β₁ = 0.9, β₂ = 0.999 and ε = 1e-8 are as in torch
+
+Cost, in float32 with AdamW: these 16 bytes a parameter, and one whole model a task on disk.
 
 This is no adapter: nothing is wrapped, so nothing can be disabled, merged or removed. The head
 alone (a linear probe) is the other end: the pretrained features as they are. Of either,
 `save_pretrained`, and with it each checkpoint of transformers' Trainer, writes the whole model;
 `pt.save` writes what trains.
+
+Source: Loshchilov & Hutter 2019, arXiv 1711.05101, algorithm 2. One deviation: the weight decay
+that gives AdamW its name is left out, as `pt.train` does unless it is asked for.
 """
 
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from torch import nn
+from torch import Tensor, nn
 
 from .. import models, state
-from ..core import begin, describe
+from ..core import begin, describe, guard
 from ..errors import BadConfig, NotSupported
 from ..valid import Settings, one_of
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
 HEAD_LEARNING_RATE = 1e-1    # of the head alone, MiniLM's [CLS]: assets/records/lora.json
+
+
+def step(theta: Tensor, g: Tensor, m: Tensor, v: Tensor, t: int, lr: float
+         ) -> tuple[Tensor, Tensor, Tensor]:
+    """Return θ, m and v after step t, all of θ's shape: what `pt.train` lets torch's AdamW do."""
+    beta1, beta2, eps = 0.9, 0.999, 1e-8
+    m = beta1 * m + (1 - beta1) * g                                   # (…)
+    v = beta2 * v + (1 - beta2) * g**2                                # (…)
+    m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)             # (…)
+    return theta - lr * m_hat / (v_hat.sqrt() + eps), m, v            # (…)
 
 
 @dataclass(frozen=True)
@@ -62,4 +80,5 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         p.requires_grad_(name in weights or name in head)
     state.change(model, before=None, note=replace(begun, wraps=False, weights=weights,
                                                   method="full", config=config))
+    guard(model)
     return model

@@ -38,6 +38,67 @@ SIDES = {"key": "output", "value": "output", "qkv": "output",
          "attention_out": "input", "ffn_out": "input"}
 
 
+class IA3Linear(Adapter):
+    """A frozen `nn.Linear` whose output or input is scaled, with one trained number per feature."""
+
+    base: nn.Linear
+
+    def __init__(self, base: nn.Linear, side: str = "output"):
+        _check(base, side)
+        super().__init__(base)
+        self.side = side
+        n = base.out_features if side == "output" else base.in_features
+        self.l = nn.Parameter(torch.ones(n))                          # (n_out,) or (n_in,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect(x, "... n_in", n_in=self.base.in_features)
+        l = self.factors()                                            # (n_in,) or (n_out,), float32
+        if self.side == "input":
+            return self.base((l * x).to(x.dtype))                     # (…, n_out)
+        y = self.base(x)                                              # (…, n_out)
+        return (l * y).to(y.dtype)                                    # (…, n_out)
+
+    def factors(self) -> Tensor:
+        """Return one factor per feature of the side that is scaled: l."""
+        return self.l
+
+    def delta(self) -> Tensor:
+        """Return ΔW = (l − 1) ⊙ W, by rows for an output, by columns for an input."""
+        l = self.factors()                                            # (n_in,) or (n_out,)
+        l = l[:, None] if self.side == "output" else l                # (n_out, 1) or (n_in,)
+        return (l - 1) * self.base.weight                             # (n_out, n_in)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """Return one plain linear layer with W + ΔW, summed in float32, then rounded."""
+        linear = copy.deepcopy(self.base)
+        linear.weight.copy_(self.base.weight + self.delta())          # (n_out, n_in)
+        if self.side == "output" and linear.bias is not None:
+            linear.bias.copy_(self.factors() * self.base.bias)        # (n_out,)
+        return linear
+
+
+class FusedIA3Linear(IA3Linear):
+    """Keys and values scaled in a projection that makes the queries, too: these stay as they are.
+
+    What it puts out comes in equal `parts`, each of which begins with `first` features of queries.
+    """
+
+    def __init__(self, base: nn.Linear, first: int, parts: int = 1):
+        super().__init__(base)
+        n = base.out_features
+        if not is_whole(parts, 1, n) or n % parts or not is_whole(first, 0, n // parts - 1):
+            raise BadConfig(f"first is {first!r} in {parts!r} parts of {n} features.",
+                            expected="equal parts, and fewer features of queries than one has")
+        self.first, self.parts = first, parts
+        self.l = nn.Parameter(torch.ones(n - parts * first))          # (n_out - parts · first,)
+
+    def factors(self) -> Tensor:
+        """Return one factor per feature: in each part ones for the queries, and then l."""
+        l = self.l.unflatten(0, (self.parts, -1))                     # (parts, the rest of a part)
+        return F.pad(l, (self.first, 0), value=1.0).flatten()         # (n_out,)
+
+
 @dataclass(frozen=True)
 class Config(Settings):
     """Where (IA)³ goes.
@@ -54,49 +115,6 @@ class Config(Settings):
 def count(layers: int, d_key: int, d_value: int, d_ffn: int) -> int:
     """Return how many parameters the paper's three vectors have in a model of `layers` blocks."""
     return layers * (d_key + d_value + d_ffn)
-
-
-class IA3Linear(Adapter):
-    """A frozen `nn.Linear` whose output or input is scaled, with one trained number per feature.
-
-    `first` leaves the features before it as they are: the query's in a fused projection. Where
-    these come in `parts` equal parts with queries of their own, it holds in each of them.
-    """
-
-    base: nn.Linear
-
-    def __init__(self, base: nn.Linear, side: str = "output", first: int = 0, parts: int = 1):
-        _check(base, side, first, parts)
-        super().__init__(base)
-        self.side, self.first, self.parts = side, first, parts
-        n = base.out_features if side == "output" else base.in_features
-        self.l = nn.Parameter(torch.ones(n - parts * first))          # (n_out,) or (n_in,)
-
-    def forward(self, x: Tensor) -> Tensor:
-        expect(x, "... n_in", n_in=self.base.in_features)
-        if self.side == "input":
-            return self.base((self.factors() * x).to(x.dtype))        # (…, n_out)
-        y = self.base(x)                                              # (…, n_out)
-        return (self.factors() * y).to(y.dtype)                       # (…, n_out)
-
-    def factors(self) -> Tensor:
-        """Return one factor per feature, float32: in each part l, after ones up to `first`."""
-        l = self.l.unflatten(0, (self.parts, -1))                     # (parts, n / parts - first)
-        return F.pad(l, (self.first, 0), value=1.0).flatten()         # (n_out,) or (n_in,)
-
-    def delta(self) -> Tensor:
-        """Return ΔW = (l − 1) ⊙ W, by rows for an output, by columns for an input."""
-        by = self.factors()[:, None] if self.side == "output" else self.factors()
-        return (by - 1) * self.base.weight                            # (n_out, n_in)
-
-    @torch.no_grad()
-    def merged(self) -> nn.Linear:
-        """Return one plain linear layer with W + ΔW, summed in float32, then rounded."""
-        linear = copy.deepcopy(self.base)
-        linear.weight.copy_(self.base.weight + self.delta())          # (n_out, n_in)
-        if self.side == "output" and linear.bias is not None:
-            linear.bias.copy_(self.factors() * self.base.bias)        # (n_out,)
-        return linear
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
@@ -119,22 +137,18 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     def make(base: nn.Linear) -> IA3Linear:
         place = places[next(order)]
-        parts, first = models.fused_queries(model) if place == "qkv" else (1, 0)
-        return IA3Linear(base, SIDES[place], first, parts)
+        if place == "qkv":
+            parts, first = models.fused_queries(model)
+            return FusedIA3Linear(base, first, parts)
+        return IA3Linear(base, SIDES[place])
 
     return note(attach(model, names, make, None, config.also_train), "ia3", config)
 
 
-def _check(base: nn.Module, side: str, first: int, parts: int) -> None:
+def _check(base: nn.Module, side: str) -> None:
     if not isinstance(base, nn.Linear) or models.is_packed(base):
         raise NotSupported(f"(IA)³ scales a linear layer, and this is a {type(base).__name__}.",
                            expected="an nn.Linear, not quantized",
                            hint="choose targets such as 'key', 'value', 'ffn_out'")
     if side not in ("output", "input"):
         raise BadConfig(f"side is {side!r}.", expected="'output' or 'input'")
-    n = base.out_features if side == "output" else base.in_features
-    if not is_whole(parts, 1, n) or n % parts:
-        raise BadConfig(f"parts is {parts!r}.", expected=f"a number that divides the {n} features")
-    if not is_whole(first, 0, n // parts - 1):
-        raise BadConfig(f"first is {first!r}.",
-                        expected=f"a feature's number, 0 to {n // parts - 1}")

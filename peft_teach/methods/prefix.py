@@ -31,15 +31,77 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..backbone import BackboneAdapter, new_cache
+from ..backbone import BackboneAdapter, in_front
 from ..core import adapters, attach, begin, need_note, note
-from ..errors import BadConfig, NoAdapter, NotSupported, unknown
+from ..errors import BadConfig, NoAdapter, NotSupported
 from ..shapes import expect
 from ..valid import Length, Settings, is_whole
+from .starts import check_room, check_words, prefix_of_words
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 STARTS = ("random", "text")
 START_STD = 0.02    # of the random start, as in the embeddings of most models
+
+
+class Prefix(BackboneAdapter):
+    """A frozen backbone whose attention sees `length` trained keys and values in every layer."""
+
+    def __init__(self, base: nn.Module, length: int = 20, projection: int | None = None):
+        Config(length, projection=projection)
+        if not models.reads_cache(base):
+            raise NotSupported(f"{type(base).__name__} ignores keys and values from outside, and "
+                               "with them a prefix.", hint="pt.prompt, or another model")
+        check_room(base, length, "prefix")
+        super().__init__(base)
+        self.length, self.E, self.mlp = length, None, None
+        self.layers, self.heads, self.d_head = models.key_value_shape(base)
+        d_kv, d_model = self.heads * self.d_head, self.get_input_embeddings().embedding_dim
+        if projection is None:
+            shape = (self.layers, length, d_kv)
+            self.K = nn.Parameter(START_STD * torch.randn(shape))         # (layers, length, d_kv)
+            self.V = nn.Parameter(START_STD * torch.randn(shape))         # (layers, length, d_kv)
+        else:
+            self.E = nn.Parameter(torch.randn(length, d_model))           # (length, d_model)
+            self.mlp = nn.Sequential(nn.Linear(d_model, projection), nn.Tanh(),
+                                     nn.Linear(projection, 2 * self.layers * d_kv))
+
+    def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
+                **rest):
+        in_cache, padding = self.make_room(rest, self.length, needs_cache=True)
+        if in_cache:                                # while generating: K and V are in the cache
+            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
+        x = input_ids
+        if x is None:
+            x, rest["position_ids"] = self.placed(inputs_embeds, rest["position_ids"])
+        KV = [*zip(*map(self.per_head, self.keys_and_values()))]          # (K, V) of each layer
+        with in_front(rest["cache"], KV, len(x), x.shape[1], padding):
+            # Each layer itself appends what it makes of X: [K ; XWₖ], [V ; XWᵥ].
+            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
+
+    def keys_and_values(self) -> tuple[Tensor, Tensor]:
+        """Return K and V, each (layers, length, d_kv), which the MLP makes where there is one."""
+        if self.mlp is None:
+            return self.K, self.V
+        made = self.mlp(self.E).unflatten(1, (self.layers, 2, -1))    # (length, layers, 2, d_kv)
+        K, V = made.permute(2, 1, 0, 3)                                   # (layers, length, d_kv)
+        return K, V
+
+    def per_head(self, x: Tensor) -> Tensor:
+        """Turn (layers, length, d_kv) into (layers, 1, heads, length, d_head), a row for all."""
+        x = x.unflatten(2, (self.heads, self.d_head)).transpose(1, 2)
+        return x[:, None].to(self.base.dtype)                # (layers, 1, heads, length, d_head)
+
+    def placed(self, x: Tensor | None, positions: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Return embeddings and their positions, (1, seq): they have no words to count these by."""
+        x = expect(x, "batch seq d_model", called="inputs_embeds")
+        if positions is None:
+            positions = models.positions(self.base, None, x.shape[1]) + self.length
+        return x, positions
+
+    def stored(self) -> dict[str, Tensor]:
+        """Return K and V alone, as a file keeps them: without the MLP that makes them."""
+        K, V = self.keys_and_values()
+        return {"K": K, "V": V}
 
 
 @dataclass(frozen=True)
@@ -54,18 +116,13 @@ class Config(Settings):
     length: Length = 20
     start: Literal["random", "text"] = field(default="random", metadata={"stored": "random"})
     words: tuple[str, ...] = field(default=(), metadata={"stored": ()})
-    projection: Annotated[
-        int | None, lambda n: n is None or is_whole(n),
-        "the hidden size of the MLP, or None for no MLP",
-    ] = field(default=None, metadata={"stored": None})
+    projection: Annotated[int | None, lambda n: n is None or is_whole(n),
+                          "the hidden size of the MLP, or None for no MLP"] = field(
+        default=None, metadata={"stored": None})
 
     def __post_init__(self):
         super().__post_init__()
-        if self.start not in STARTS:
-            raise unknown("start", self.start, STARTS)
-        if bool(self.words) != (self.start == "text"):
-            raise BadConfig(f"start={self.start!r} with words={self.words!r}.",
-                            expected="words for 'text', and for no other start")
+        check_words(self.start, self.words, STARTS, reading=("text",))
         if self.start == "text" and self.projection is not None:
             raise BadConfig("start='text' with a projection.",
                             expected="K and V without an MLP in between")
@@ -80,51 +137,6 @@ def count(length: int, layers: int, d_kv: int, d_model: int = 0,
     return length * d_model + (d_model + 1) * projection + (projection + 1) * n_out
 
 
-class Prefix(BackboneAdapter):
-    """A frozen backbone whose attention sees `length` trained keys and values in every layer."""
-
-    def __init__(self, base: nn.Module, length: int = 20, projection: int | None = None):
-        Config(length, projection=projection)
-        _check(base, length)
-        super().__init__(base)
-        self.length = length
-        self.layers, self.heads, self.d_head = models.key_value_shape(base)
-        shape = (self.layers, length, self.heads * self.d_head)           # (layers, length, d_kv)
-        if projection is None:
-            self.K, self.V = (nn.Parameter(START_STD * torch.randn(shape)) for _ in "KV")
-        else:
-            d_model = self.get_input_embeddings().embedding_dim
-            self.E = nn.Parameter(torch.randn(length, d_model))           # (length, d_model)
-            self.mlp = nn.Sequential(nn.Linear(d_model, projection), nn.Tanh(),
-                                     nn.Linear(projection, 2 * shape[0] * shape[2]))
-
-    def stored(self) -> dict[str, Tensor]:
-        """Return K and V, each (layers, length, d_kv), with or without an MLP."""
-        if hasattr(self, "K"):
-            return {"K": self.K, "V": self.V}
-        made = self.mlp(self.E).unflatten(1, (self.layers, 2, -1))    # (length, layers, 2, d_kv)
-        K, V = made.permute(2, 1, 0, 3)                                   # (layers, length, d_kv)
-        return {"K": K, "V": V}
-
-    def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
-                **rest):
-        if not self.make_room(rest, self.length, needs_cache=True):    # or the cache has K and V
-            x = input_ids
-            if x is None:
-                x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
-                if rest["position_ids"] is None:     # there are no words to count positions from
-                    rest["position_ids"] = (models.positions(self.base, None, x.shape[1])
-                                            + self.length)
-            for layer, (K, V) in enumerate(zip(*self.stored().values())):
-                rest["cache"].update(self._per_head(K, len(x)), self._per_head(V, len(x)), layer)
-        return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
-
-    def _per_head(self, x: Tensor, batch: int) -> Tensor:
-        """Turn one layer's (length, d_kv) into (batch, heads, length, d_head)."""
-        x = x.unflatten(1, (self.heads, self.d_head)).transpose(0, 1)     # (heads, length, d_head)
-        return x.to(self.base.dtype).expand(batch, -1, -1, -1)
-
-
 def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn.Module:
     """Put a prefix into every layer, freeze the rest but the head; return the model to keep.
 
@@ -133,9 +145,13 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
     """
     config = begin(model, config, Config)
 
+    @torch.no_grad()
     def make(base: nn.Module) -> Prefix:
         prefix = Prefix(base, config.length, config.projection)
-        _start(prefix, config, tokenizer)
+        if config.start == "text":
+            K, V = prefix_of_words(prefix, config.words, config.length, tokenizer)
+            prefix.K.copy_(K)
+            prefix.V.copy_(V)
         return prefix
 
     return note(attach(model, "backbone", make, None, config.also_train), "prefix", config)
@@ -149,42 +165,9 @@ def flatten(model: nn.Module) -> nn.Module:
         raise NoAdapter("There is no prefix on this model.",
                         hint="model = pt.prefix.inject(model, pt.prefix.Config(projection=512))")
     for prefix in found:
-        for name, x in prefix.stored().items():
-            setattr(prefix, name, nn.Parameter(x.detach().clone()))
-        for name in ("E", "mlp"):
-            if hasattr(prefix, name):
-                delattr(prefix, name)
+        prefix.K, prefix.V = (nn.Parameter(x.clone()) for x in prefix.keys_and_values())
+        prefix.E = prefix.mlp = None
     noted = need_note(model)
     if noted.config is not None:
         note(model, noted.method, replace(noted.config, projection=None))
     return model
-
-
-@torch.no_grad()
-def _start(prefix: Prefix, config: Config, tokenizer) -> None:
-    """Let K and V be what the frozen model computes for a text; nothing to do for "random"."""
-    if config.start == "random":
-        return
-    if tokenizer is None:
-        raise BadConfig("start='text' reads words, and no tokenizer was given.",
-                        hint="pt.prefix.inject(model, config, tokenizer)")
-    base = prefix.base
-    vocabulary = prefix.get_input_embeddings().num_embeddings
-    ids = [i for text in config.words for i in models.token_ids(text, tokenizer, vocabulary)]
-    ids = torch.tensor([(ids * prefix.length)[:prefix.length]], device=base.device)
-    cache = new_cache()
-    with models.in_mode(base, training=False):
-        base(ids, **{models.cache_name(): cache})
-    for layer, made in enumerate(cache.layers):
-        for own, x in ((prefix.K, made.keys), (prefix.V, made.values)):
-            own[layer] = x[0].transpose(0, 1).flatten(1)                  # (length, d_kv)
-
-
-def _check(base: nn.Module, length: int) -> None:
-    if not models.reads_cache(base):
-        raise NotSupported(f"{type(base).__name__} ignores keys and values from outside, and with "
-                           "them a prefix.", hint="pt.prompt, or another model")
-    longest = models.longest_input(base)
-    if length >= longest:
-        raise BadConfig(f"length is {length}, and this model has {longest} positions.",
-                        expected="a prefix that leaves room for the text")

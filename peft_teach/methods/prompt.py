@@ -25,16 +25,59 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..backbone import BackboneAdapter, count_from_front
+from ..backbone import BackboneAdapter, behind_padding, count_from_front
 from ..core import attach, begin, note
-from ..errors import BadConfig, NotSupported, unknown
+from ..errors import NotSupported, unknown
 from ..shapes import expect
 from ..valid import Length, Settings
+from .starts import check_room, check_words, prompt_of_words
 
 LEARNING_RATE = 3e-2    # learns on both models: assets/records/rates.json
 STARTS = ("random", "vocabulary", "labels", "text")
 POOLS = ("cls", "first")
 COMMON = 5_000    # Lester et al. sample from that many of the most common tokens
+
+
+class SoftPrompt(BackboneAdapter):
+    """A frozen backbone that reads `length` trained vectors before its input."""
+
+    def __init__(self, base: nn.Module, length: int = 20,
+                 pool: Literal["cls", "first"] = "cls"):
+        Config(length, pool=pool)
+        check_room(base, length, "prompt")
+        if pool == "first" and not models.is_encoder(base):
+            raise NotSupported("pool='first' is for encoders: a decoder's head reads the last "
+                               "token.", hint="pool='cls', which leaves a decoder's head as it is")
+        super().__init__(base)
+        self.length, self.pool = length, pool
+        d_model = self.get_input_embeddings().embedding_dim
+        self.P = nn.Parameter(torch.empty(length, d_model))               # (length, d_model)
+        nn.init.uniform_(self.P, -0.5, 0.5)
+
+    def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
+                **rest):
+        in_cache, padding = self.make_room(rest, self.length)
+        if in_cache:                                # while generating: the prompt is in the cache
+            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
+        x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
+        x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
+        count_from_front(self.base, rest, input_ids, x.shape[1], self.length, padding)
+        rest["return_dict"] = True
+        Px = behind_padding(self.P.to(x.dtype)[None], x, padding)         # (batch, length + seq, d)
+        return self.of_text(self.call_base(inputs_embeds=Px, **rest))     # (batch, seq, d_model)
+
+    def of_text(self, out):
+        """Leave the text's tokens in a backbone's output, and pool again where it pools."""
+        h = out.last_hidden_state                                         # (batch, length + seq, d)
+        real = h[:, self.length:]                                         # (batch, seq, d_model)
+        if self.pool == "first":                     # the head reads at 0, where [CLS] would stand
+            real = torch.cat([h[:, :1], real[:, 1:]], dim=1)
+        out.last_hidden_state = real
+        if out.get("pooler_output") is not None:
+            out.pooler_output = self.base.get_submodule("pooler")(real)   # (batch, d_model)
+        if out.get("hidden_states") is not None:
+            out.hidden_states = tuple(h[:, self.length:] for h in out.hidden_states)
+        return out
 
 
 @dataclass(frozen=True)
@@ -58,57 +101,12 @@ class Config(Settings):
         super().__post_init__()
         if self.pool not in POOLS:
             raise unknown("pooling", self.pool, POOLS)
-        if self.start not in STARTS:
-            raise unknown("start", self.start, STARTS)
-        if bool(self.words) != (self.start in ("labels", "text")):
-            raise BadConfig(f"start={self.start!r} with words={self.words!r}.",
-                            expected="words for 'labels' and 'text', and for no other start")
+        check_words(self.start, self.words, STARTS, reading=("labels", "text"))
 
 
 def count(length: int, d_model: int) -> int:
     """Return how many parameters a prompt trains."""
     return length * d_model
-
-
-class SoftPrompt(BackboneAdapter):
-    """A frozen backbone that reads `length` trained vectors before its input."""
-
-    def __init__(self, base: nn.Module, length: int = 20,
-                 pool: Literal["cls", "first"] = "cls"):
-        Config(length, pool=pool)
-        _check(base, length, pool)
-        super().__init__(base)
-        self.pool = pool
-        d_model = self.get_input_embeddings().embedding_dim
-        self.P = nn.Parameter(torch.empty(length, d_model))               # (length, d_model)
-        nn.init.uniform_(self.P, -0.5, 0.5)
-
-    def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
-                **rest):
-        length = len(self.P)
-        if self.make_room(rest, length):            # while generating: the prompt is in the cache
-            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
-        x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
-        x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
-        batch, seq, _ = x.shape
-        count_from_front(self.base, rest, input_ids, seq, length)
-        P = self.P.to(x.dtype).expand(batch, -1, -1)                      # (batch, length, d_model)
-        rest["return_dict"] = True
-        return self._real(self.call_base(inputs_embeds=torch.cat([P, x], dim=1), **rest))
-
-    def _real(self, out):
-        """Leave the real tokens in a backbone's output, and pool again where it pools."""
-        length = len(self.P)
-        h = out.last_hidden_state                                         # (batch, length + seq, d)
-        real = h[:, length:]                                              # (batch, seq, d_model)
-        if self.pool == "first":                     # the head reads at 0, where [CLS] would stand
-            real = torch.cat([h[:, :1], real[:, 1:]], dim=1)
-        out.last_hidden_state = real
-        if out.get("pooler_output") is not None:
-            out.pooler_output = self.base.get_submodule("pooler")(real)   # (batch, d_model)
-        if out.get("hidden_states") is not None:
-            out.hidden_states = tuple(h[:, length:] for h in out.hidden_states)
-        return out
 
 
 def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn.Module:
@@ -118,48 +116,12 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
     """
     config = begin(model, config, Config)
 
+    @torch.no_grad()
     def make(base: nn.Module) -> SoftPrompt:
         prompt = SoftPrompt(base, config.length, config.pool)
-        with torch.no_grad():
-            prompt.P.copy_(_start(prompt, config, tokenizer))
+        if config.start != "random":
+            prompt.P.copy_(prompt_of_words(prompt, config.start, config.words, config.length,
+                                           tokenizer, COMMON))
         return prompt
 
     return note(attach(model, "backbone", make, None, config.also_train), "prompt", config)
-
-
-def _start(prompt: SoftPrompt, config: Config, tokenizer) -> Tensor:
-    """Return the (length, d_model) vectors that the prompt starts as; so far it is random."""
-    P = prompt.P
-    if config.start == "random":
-        return P
-    if tokenizer is None:
-        raise BadConfig(f"start={config.start!r} reads words, and no tokenizer was given.",
-                        hint="pt.prompt.inject(model, config, tokenizer)")
-    embed = prompt.get_input_embeddings()    # called, not read: Gemma's scales what it looks up
-
-    def vectors(ids: list[int]) -> Tensor:
-        return embed(torch.tensor(ids, device=prompt.device)).float()     # (len(ids), d_model)
-
-    texts = [models.token_ids(text, tokenizer, embed.num_embeddings) for text in config.words]
-    if config.start == "text":
-        ids = [i for text in texts for i in text]
-        return vectors((ids * len(P))[:len(P)])                       # (length, d_model)
-    labels = [vectors(ids).mean(0) for ids in texts]                  # each (d_model,)
-    common = models.common_tokens(tokenizer, COMMON, embed.num_embeddings)
-    rest = len(P) - len(labels)
-    if not 0 <= rest <= len(common):
-        raise BadConfig(f"A prompt of {len(P)} from {len(labels)} labels and {len(common)} common "
-                        "tokens.", expected="at least one vector for each label, and different "
-                                            "tokens for the others")
-    sampled = [common[i] for i in torch.randperm(len(common))[:rest]]
-    return torch.stack([*labels, *(vectors(sampled) if rest else ())])    # (length, d_model)
-
-
-def _check(base: nn.Module, length: int, pool: str) -> None:
-    longest = models.longest_input(base)
-    if length >= longest:
-        raise BadConfig(f"length is {length}, and this model has {longest} positions.",
-                        expected="a prompt that leaves room for the text")
-    if pool == "first" and not models.is_encoder(base):
-        raise NotSupported("pool='first' is for encoders: a decoder's head reads the last token.",
-                           hint="pool='cls', which leaves a decoder's head as it is")

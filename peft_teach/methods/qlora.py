@@ -8,10 +8,15 @@
     b       (n_out,)        no       the pretrained bias, as it was
     A, B    as in LoRA      yes      as in LoRA, float32
 
-Nothing new is computed: `inject` swaps linear layers for `nf4.Linear4bit`, and puts `LoRALinear`
-(or `DoRALinear`) around them. Gradients flow through Ŵ to the input and into A and B; Ŵ itself
-never changes. Cost: LoRA's parameters; a quarter of the weights' bytes in bfloat16, an eighth of
-those in float32; and Ŵ made twice a step, once forward and once backward.
+Nothing new is computed. `inject` swaps linear layers for `nf4.Linear4bit`, which holds W as
+`quantized`, and puts `LoRALinear` (or `DoRALinear`) around them. Together their forward is:
+
+    y = F.linear(x, dequantize(quantized), b)       # (…, n_out); Ŵ is made here, and not kept
+    return y + s * (x @ A.T) @ B.T                  # (…, n_out)
+
+Gradients flow through Ŵ to the input and into A and B; Ŵ itself never changes. Cost: LoRA's
+parameters; a quarter of the weights' bytes in bfloat16, an eighth of those in float32; and Ŵ made
+twice a step, once forward and once backward.
 
 At the start the model computes what its 4-bit base computes, which is near the pretrained model
 but not equal to it.
@@ -30,7 +35,7 @@ from torch import nn
 from .. import models, state
 from ..core import all_or_nothing, attach, begin, describe, note
 from ..errors import BadConfig, NotSupported
-from ..nf4 import Linear4bit, dequantize, quantize
+from ..nf4 import Linear4bit
 from ..valid import Settings, Share
 from .dora import DoRALinear
 from .lora import Alpha, LoRALinear
@@ -100,9 +105,9 @@ def requantization_error(adapter: LoRALinear) -> float:
                            expected="an adapter that qlora.inject made; see pt.adapters(model)")
     with torch.no_grad():
         before, merged = base.weight.float(), adapter.merged().weight.float()
-        again = dequantize(quantize(merged, base.block_size, base.double_quantized))
         update = (merged - before).norm()                             # ‖ΔW‖
-        return float((again - merged).norm() / update) if update > 0 else 0.0
+        lost = (base.rounded(merged) - merged).norm()                 # ‖Q(Ŵ + ΔW) − (Ŵ + ΔW)‖
+        return float(lost / update) if update > 0 else 0.0
 
 
 def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:
@@ -119,7 +124,7 @@ def _quantize(model: nn.Module, names: tuple[str, ...], config: Config,
     for name in names:
         layer = model.get_submodule(name)
         if isinstance(layer, Linear4bit):
-            _check_same(name, layer, config)
+            layer.check_settings(name, config.block_size, config.double)
             continue
         if f"{name}.weight" not in fingerprint and hasattr(layer, "weight"):
             raise BadConfig(f"The weight of {name} belongs to the task head, or is shared.",
@@ -127,15 +132,7 @@ def _quantize(model: nn.Module, names: tuple[str, ...], config: Config,
         if models.is_conv1d(layer):
             layer = models.to_linear(layer)
             converted.append(name)
-        models.replace(model, name, Linear4bit.from_linear(layer, config.block_size,
-                                                           config.double))
+        packed = Linear4bit.from_linear(layer, config.block_size, config.double)
+        models.replace(model, name, models.keep_hooks(packed, layer))
         quantized[f"{name}.weight"] = fingerprint[f"{name}.weight"]
     state.change(model, converted=tuple(converted), quantized=quantized)
-
-
-def _check_same(name: str, layer: Linear4bit, config: Config) -> None:
-    if (layer.block_size, layer.double_quantized) != (config.block_size, config.double):
-        raise BadConfig(f"{name} is in 4 bits already, with block_size={layer.block_size} and "
-                        f"double={layer.double_quantized}.",
-                        expected="the same settings: quantizing twice would round twice",
-                        hint="load a fresh model to quantize it in another way")

@@ -12,10 +12,11 @@ import torch
 from torch import nn
 
 import peft_teach as pt
-from peft_teach.course.check import adapter_judge
-from peft_teach.course.check.adapter_judge import MISTAKES, QUESTIONS, Method
-from peft_teach.course.check.exercise import Exercise, Verdict, examine
-from peft_teach.course.check.judge import rejected
+from peft_teach.course.checks import adapter_judge
+from peft_teach.course.checks.adapter_judge import MISTAKES, QUESTIONS, Method
+from peft_teach.course.checks.exercise import Exercise, Verdict, examine
+from peft_teach.course.checks.judge import rejected
+from peft_teach.course.checks.observe import observe, tried
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.lora.exercises import LORA
 
@@ -37,6 +38,31 @@ def found(task, adapter):
 
 def draw(*shape, seed=0):
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def test_it_is_called_as_in_training_until_it_is_evaluated():
+    modes = []
+
+    class Shift(pt.Adapter):
+        def __init__(self, base):
+            super().__init__(base)
+            self.b = nn.Parameter(torch.zeros(2))
+            self.eval()
+
+        def forward(self, x):
+            modes.append(self.training)
+            return self.base(x) + self.b
+
+    base = nn.Linear(3, 2).requires_grad_(False)
+    observe(Shift, base, {"x": draw(4, 3)}, {"b": draw(2)})
+    assert modes == [True, True, True, False]
+
+
+def test_an_input_that_was_written_over_is_told():
+    assert tried(lambda x: 2 * x, {"x": draw(2)})["intact"]
+    seen = tried(lambda x: x.mul_(2), {"x": draw(2)})
+    assert not seen["intact"]
+    assert not seen["slopes"]
 
 
 # ── a scale, as in IA3: it multiplies, and starts at one ─────────────────────────────────────

@@ -7,19 +7,22 @@ import csv
 import json
 import os
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from exact import assert_equal
 from grading_corpus import ROOT, solved, zipped
 from safetensors.torch import load, save
 
 import peft_teach as pt
-from peft_teach.course.check.exercise import examine
-from peft_teach.course.check.part import Measured
-from peft_teach.course.grade import board, grade, handed, report
+from peft_teach.course.checks.exercise import examine
+from peft_teach.course.checks.part import Measured
+from peft_teach.course.grade import Limits, board, grade, handed, report
 from peft_teach.course.grade.collect import LARGEST_ADAPTER, collect
+from peft_teach.course.grade.limits import LEAST_MEMORY
 from peft_teach.course.lessons.capstone import exercises, handed_in, pictures
 from peft_teach.course.reading.notebook import Notebook
 from peft_teach.errors import PeftTeachError
@@ -96,6 +99,11 @@ HOSTILE = {
         "method": None, "config": None}), "bare pt.attach"),
     "not for peft": (lambda file: changed(file, lambda told: told | {"method": "bitfit"}),
                      "does not know"),
+    "an empty axis": (lambda file: changed(file, lambda told: told | {
+        "method": "bottleneck", "config": {"size": 60_000}}, x=torch.empty(60_000, 0)),
+        "method bottleneck, which the brief does not know"),
+    "a thin axis": (lambda file: changed(file, lambda told: told | {
+        "config": told["config"] | {"rank": 300}}, x=torch.zeros(300, 1)), "rank 300"),
     "deep": (lambda file: save(load(file), {"adapter.json": "[" * 20_000}), "damaged"),
 }
 
@@ -109,6 +117,24 @@ def test_a_bad_folder_gets_a_reason_and_a_flag(file, kind):
     assert says in mark.message, mark
     assert f"capstone.file: {mark.message}" in mark.flags
     assert kind in ("overflow", "silent") or (further, made["capstone.gain"].points) == ({}, 0)
+
+
+@pytest.mark.parametrize(("limits", "says"), [
+    (Limits(seconds=1, file_bytes=10_000), "To look at the file "),
+    pytest.param(Limits(memory_bytes=LEAST_MEMORY), "memory", marks=pytest.mark.skipif(
+        sys.platform != "linux", reason="a limit of Linux"))], ids=["seconds", "memory"])
+def test_it_is_looked_at_in_a_confined_process(file, limits, says, monkeypatch):
+    """Nothing of the file is read in this one, and what ends that one ends nothing else."""
+    monkeypatch.setattr(pt.store, "_read", None)
+    assert marks(file)[1]["capstone.file"].points == 4
+    looking = handed.runner(handed._limits(SENTENCES), handed.FORKS, "", "13")
+    monkeypatch.setattr(looking, "limits", limits)
+    _, made = marks(file)
+    mark = made["capstone.file"]
+    assert mark.points == made["capstone.gain"].points == 0
+    assert says in mark.message
+    assert f"capstone.file: {mark.message}" in mark.flags
+    assert "capstone.page" in made
 
 
 def test_an_export_that_is_not_equal_is_found(folder, monkeypatch):
@@ -144,7 +170,7 @@ def test_what_is_shipped_is_what_was_trained(tmp_path):
         torch.nn.init.normal_(p, std=0.3)
     pictures.ship(model, config, tmp_path / "a")
     again = pt.load(handed_in.base(), tmp_path / "a")
-    assert torch.equal(handed_in.logits(again), handed_in.logits(model))
+    assert_equal(handed_in.logits(again), handed_in.logits(model))
     for other, says in ((replace(config, alpha=9.0), "differ"), (pt.prompt.Config(), "no setting"),
                         (replace(config, rank=2), "not what")):
         with pytest.raises(PeftTeachError, match=says):
@@ -270,4 +296,6 @@ def test_the_board_has_the_names_that_it_is_given(tmp_path):
     report.write_board([row], tmp_path)
     assert not (tmp_path / "board.html").exists()
     report.write_board([replace(row, known_as="<b>")], tmp_path)
-    assert "&lt;b&gt;" in (tmp_path / "board.html").read_text()
+    page = (tmp_path / "board.html").read_text()
+    assert "<td>&lt;b&gt;</td>" in page
+    assert "<b>" not in page    # nor in the words of the picture

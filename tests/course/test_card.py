@@ -9,7 +9,7 @@ import pytest
 from peft_teach.course.desk.card import Card, show
 
 CARD = Card("demo.double", "wrong", "0 of 3 points", ("The output <is> the input.", ""),
-            table=(("a", "b"), (1, "x & y")), code_label="Where it happened:",
+            table=(("a", "b"), (1, "x & y"), (100, "z")), code_label="Where it happened:",
             code="Traceback:\n  if a < b:\n", next="pt.hint('demo.double')")
 
 
@@ -17,8 +17,9 @@ def test_plain_text_says_everything():
     assert repr(CARD).split("\n") == [
         "✗ demo.double: wrong (0 of 3 points)",
         "  The output <is> the input.",
-        "  a  b",
-        "  1  x & y",
+        "  a    b",
+        "  1    x & y",
+        "  100  z",
         "  Where it happened:",
         "  Traceback:",
         "    if a < b:",

@@ -6,10 +6,11 @@ import answers
 import numpy as np
 import pytest
 import torch
+from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.check.exercise import WRONG, examine
+from peft_teach.course.checks.exercise import WRONG, examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.change import injecting, mutants
 from peft_teach.course.lessons.change.injecting import Scale, Tiny
@@ -83,12 +84,12 @@ def test_what_inject_put_on_is_counted_silenced_saved_and_taken_off(tiny, inputs
         expected, there = plain(**batch).logits, model(**batch).logits
         assert not torch.allclose(there, expected)
         with pt.disabled(model):
-            assert torch.equal(model(**batch).logits, expected)
+            assert_equal(model(**batch).logits, expected)
         saved = pt.save(model, tmp_path / "mine")
         loaded = pt.load(tiny("bert"), saved, make=pt.bitfit.BiasAdapter)
-        assert torch.equal(loaded(**batch).logits, there)
+        assert_equal(loaded(**batch).logits, there)
         assert torch.allclose(pt.merge(copy.deepcopy(model))(**batch).logits, there, atol=1e-4)
-        assert torch.equal(pt.remove(model)(**batch).logits, expected)
+        assert_equal(pt.remove(model)(**batch).logits, expected)
     assert all(p.requires_grad for p in model.parameters())
 
 

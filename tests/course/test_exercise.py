@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import torch
 from demo_course import demo, exercises  # noqa: F401
+from exact import assert_equal
 
-from peft_teach.course.check import exercise as module
-from peft_teach.course.check.exercise import Exercise, Result, Verdict, examine
+from peft_teach.course.checks import exercise as module
+from peft_teach.course.checks.exercise import Exercise, Result, Verdict, examine
 from peft_teach.errors import NotAttempted, UnknownName
 
 
@@ -199,6 +200,12 @@ def test_random_state_and_modes_are_untouched():
         raise ValueError
 
     before = torch.get_rng_state(), random.getstate(), np.random.get_state()[1].tolist()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        assert found(meddling).state == "wrong"
+        assert torch.is_deterministic_algorithms_warn_only_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
     with torch.no_grad():
         assert found(lambda x: torch.is_grad_enabled() and 2 * x).passed
         assert found(meddling).state == "wrong"
@@ -206,7 +213,7 @@ def test_random_state_and_modes_are_untouched():
     assert torch.is_grad_enabled()
     assert torch.get_default_dtype() == torch.float32
     assert not torch.are_deterministic_algorithms_enabled()
-    assert torch.equal(torch.get_rng_state(), before[0])
+    assert_equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]
     assert np.random.get_state()[1].tolist() == before[2]
 

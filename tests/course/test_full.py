@@ -9,8 +9,8 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.check.exercise import examine
-from peft_teach.course.check.stand_ins import Output, TinyClassifier
+from peft_teach.course.checks.exercise import examine
+from peft_teach.course.checks.stand_ins import Output, TinyClassifier
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.full import exercises, sick
 

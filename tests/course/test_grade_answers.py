@@ -8,10 +8,11 @@ from cheats import CHEATS, SIGNS
 from grading_corpus import marked
 from honest import CHECK, COUNT, HONEST, RIGHT, STUB, a_right
 
-from peft_teach.course.check.exercise import OF_THE_COURSE, WRONG, Result
+from peft_teach.course.checks.exercise import OF_THE_COURSE, WRONG, Result
 from peft_teach.course.grade import Limits, job, report, run
+from peft_teach.course.grade.plain import to_bytes
 from peft_teach.course.grade.run import ANOTHER, mark
-from peft_teach.course.lessons import find
+from peft_teach.course.lessons import find, of_lesson
 from peft_teach.course.lessons.lora import mutants
 from peft_teach.course.reading.cells import Code
 from peft_teach.course.reading.definitions import definitions
@@ -58,6 +59,38 @@ def test_no_other_reading_is_tried_after_one_that_took_all_its_time(monkeypatch)
     given = marked(RIGHT, CHECK, COUNT.format(2), CHECK)
     assert given.message == slow.message
     assert len(tried) == 1
+
+
+class Timed:
+    """A runner whose answers are wrong, each after so many seconds, or given too few."""
+
+    limits = Limits()
+
+    def __init__(self, seconds):
+        self.seconds, self.given = seconds, []
+
+    def run(self, exercise, plan, cases, clock):
+        self.given.append(clock)
+        took = min(clock, self.seconds)
+        if took == clock:
+            return b"", "time", took
+        return to_bytes({"outputs": 0}), "exit", took
+
+
+def test_all_answers_to_an_exercise_share_its_time_and_all_exercises_the_notebooks():
+    slow = Timed(30.0)
+    cells = [text for number in range(5) for text in (COUNT.format(number), CHECK)]
+    given = mark(slow, Code([Cell(n, text) for n, text in enumerate(cells, 1)]), find("lora.count"))
+    assert slow.given == [61.0, 31.0, 1.0]
+    assert run.SPENT in given.notes
+    code, asleep = Code([Cell(1, RIGHT)]), Timed(1e9)
+    marks = [mark(asleep, code, find("lora.count")) for _ in of_lesson("07")]
+    whole = 20 * len(marks) + 61
+    assert sum(asleep.given) <= whole + 5 * len(marks)
+    assert asleep.given[0] == 61.0
+    assert asleep.given[-1] == 5.0    # what is right needs less, so it keeps its points
+    assert run.CUT.format(5) in marks[-1].notes
+    assert run.CUT.format(5) not in marks[0].notes
 
 
 def test_what_decides_stands_on_both_pages_and_suspicion_on_one():
@@ -177,7 +210,7 @@ def test_an_answer_in_its_check_only_is_flagged():
 
 @pytest.mark.parametrize("line", [
     "import peft_teach.course.grade.child as c",
-    "from peft_teach.course.check import exercise as c",
+    "from peft_teach.course.checks import exercise as c",
     "from peft_teach import course as c", "c = pt.course.grade"])
 def test_who_reaches_for_the_course_is_looked_at(line):
     assert "look at its peft_teach.course" in plan(COUNT.format(f"1\n    {line}")).flags

@@ -119,6 +119,14 @@ def flags(place: Path) -> dict[str, str]:
     (("meierjo_1_7_x.ipynb", "meierjo_2_8_x.ipynb", "meierjo_2_9_y-1.ipynb", "bo_3_1_x.ipynb"),
      ["bo", "meierjo (1)", "meierjo (2)"]),
     (("Zoe\u0308/07_lora.ipynb", "李/07_lora.ipynb"), ["Zoë", "李"]),
+    (("anon_aB3dE_7_13_x.ipynb", "anon_aB3dE_8_13_x-1.ipynb", "LATE_anon_ab3De_9_07_y.ipynb",
+      "anon_1234_10_x.ipynb", "LATE_anon_zzzzz_text.html"),
+     ["anon_1234", "anon_aB3dE", "anon_ab3De", "anon_zzzzz"]),
+    (("team_a_LATE_1_7_x.ipynb", "team_a_1_8_y.ipynb", "o_brien_3_9_x.ipynb"),
+     ["o_brien", "team_a"]),
+    (("Participant_12_assignsubmission_file_/x.ipynb",
+      "Participant_13_assignsubmission_file_/adapter/adapter.safetensors"),
+     ["Participant (12)", "Participant (13)"]),
     # a number behind the lesson's own file name is a copy's; any other is a part of the name
     (("team-1.ipynb", "team-2.ipynb"), ["team-1", "team-2"]),
     (("team-1_07_lora-2.ipynb", "07_lora (3)_team-2.ipynb"), ["team-1", "team-2"]),
@@ -139,6 +147,67 @@ def flags(place: Path) -> dict[str, str]:
     (("an\u202enA/x.ipynb", "\u2066bo\u200f/x.ipynb"), ["annA", "bo"])])
 def test_who(tmp_path, paths, expected):
     assert students(tmp_path, *paths) == expected
+
+
+CAPSTONE = json.dumps({"cells": [{"cell_type": "code", "source": "1"}],
+                       "metadata": {"peft_teach": {"lesson": "13"}}}).encode()
+ADAPTERS = {    # files, and of each student whose adapter counts, and whether it is late
+    "anonymous": (("anon_aB3dE_7_13_capstone.ipynb", "anon_aB3dE_8_adapter.safetensors",
+                   "LATE_anon_Zz9yX_9_13_capstone-1.ipynb",
+                   "LATE_anon_Zz9yX_10_adapter-1.safetensors",
+                   "LATE_anon_Zz9yX_11_adapter.safetensors"),
+                  {"anon_aB3dE": ("anon_aB3dE_8_adapter.safetensors", False),
+                   "anon_Zz9yX": ("LATE_anon_Zz9yX_10_adapter-1.safetensors", True)}),
+    "one of a class": (("LATE_anon_aB3dE_7_13_capstone.ipynb",
+                        "LATE_anon_aB3dE_8_adapter.safetensors"),
+                       {"anon_aB3dE": ("LATE_anon_aB3dE_8_adapter.safetensors", True)}),
+    "names with _": (("o_brien_LATE_1_7_13_capstone.ipynb",
+                      "o_brien_LATE_1_8_Adapter (2).safetensors", "bo_2_9_13_capstone.ipynb"),
+                     {"o_brien": ("o_brien_LATE_1_8_Adapter (2).safetensors", True),
+                      "bo": ("", False)}),
+    "blind": (("Participant_7_assignsubmission_file_/13_capstone.ipynb",
+               "Participant_7_assignsubmission_file_/adapter.safetensors",
+               "Participant_8_assignsubmission_file_/13_capstone.ipynb"),
+              {"Participant (7)": (
+                  "Participant_7_assignsubmission_file_/adapter.safetensors", False),
+               "Participant (8)": ("", False)}),
+    "nbgrader": (("submitted/jo/x/13_capstone.ipynb", "submitted/bo/x/13_capstone.ipynb",
+                  "submitted/jo/x/work/adapter/adapter.safetensors"),
+                 {"jo": ("submitted/jo/x/work/adapter/adapter.safetensors", False),
+                  "bo": ("", False)}),
+    "loose": (("anna_13_capstone.ipynb", "anna_adapter.safetensors", "bo_13_capstone.ipynb",
+               "bo-adapter copy.safetensors", "cy_adapter.safetensors"),
+              {"anna": ("anna_adapter.safetensors", False),
+               "bo": ("bo-adapter copy.safetensors", False), "cy": ("", False)}),
+    "one folder": (("13_capstone.ipynb", "work/adapter/adapter.safetensors",
+                    "work/adapter/adapter.json"),
+                   {"13_capstone.ipynb": ("work/adapter/adapter.safetensors", False)}),
+    "zips": (("anon_aB3dE_9_x.zip", "anon_aB3dE_8_x-1.zip"),
+             {"anon_aB3dE": ("anon_aB3dE_8_x-1.zip", False)})}
+
+
+@pytest.mark.parametrize("kind", ADAPTERS)
+def test_whose_adapter_it_is(tmp_path, kind):
+    paths, expected = ADAPTERS[kind]
+    for path in paths:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        packed = {"13_capstone.ipynb": CAPSTONE, "adapter/adapter.safetensors": path.encode()}
+        data = {".ipynb": CAPSTONE, ".zip": zipped(packed)}
+        (tmp_path / path).write_bytes(data.get(Path(path).suffix, path.encode()))
+    nobodys: list[str] = []
+    found = _select(collect(tmp_path, nobodys), None)
+    assert {each.student: ((each.notebook.adapter if each.notebook else b"") or b"", each.late)
+            for each in found} == {who: (path.encode(), late)
+                                   for who, (path, late) in expected.items()}
+    assert nobodys == []
+
+
+def test_what_is_nobodys_is_named(tmp_path):
+    students(tmp_path, "anna_13_capstone.ipynb", "bo_13_capstone.ipynb", "adapter.safetensors",
+             "readme.txt", "model.pt")
+    nobodys: list[str] = []
+    assert {each.student for each in collect(tmp_path, nobodys)} == {"anna", "bo"}
+    assert sorted(nobodys) == ["adapter.safetensors", "model.pt", "readme.txt"]
 
 
 def test_one_file(tmp_path):

@@ -180,11 +180,16 @@ def test_late_costs_nothing_unless_it_is_said(evening):
     files = ["meierjo_LATE_101_1_x.ipynb", "leekim_102_2_x.ipynb"]
     assert evening(files)["meierjo"]["total"] == str(MOST)
     assert "loses nothing" in (evening.out / "report.html").read_text()
-    rows = evening([*files, "uno_LATE_106_3_x.txt"], late=50)
+    rows = evening([*files, "uno_LATE_106_3_x.txt", "adapter.safetensors"], late=50)
+    page = (evening.out / "report.html").read_text()
+    assert "Nobody&#x27;s, and not looked at: adapter.safetensors." in page
     assert (rows["meierjo"]["total"], rows["leekim"]["total"]) == (f"{MOST / 2:g}", str(MOST))
     assert [rows[name]["late"] for name in ("meierjo", "leekim", "uno")] == ["late", "", "late"]
     for page in ("feedback/meierjo.html", "report.html"):
         assert "50 % of the points are deducted" in (evening.out / page).read_text()
+    by_hand = "student,exercise,points\nmeierjo,07,3\nleekim,07,4\n"
+    rows = evening(files, late=50, overrides=by_hand)    # which has the last word
+    assert (rows["meierjo"]["total"], rows["leekim"]["total"]) == ("3", "4")
     with pytest.raises(PeftTeachError, match="120 % cannot be deducted"):
         evening(files, late=120)
 

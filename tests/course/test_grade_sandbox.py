@@ -14,10 +14,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from exact import assert_equal
 from grading_corpus import ROOT, marked, untouched
 from honest import COUNT
 
-from peft_teach.course.check.exercise import judged
+from peft_teach.course.checks.exercise import judged
 from peft_teach.course.grade import Limits, job
 from peft_teach.course.grade.plain import (
     DEEPEST,
@@ -52,7 +53,7 @@ def test_tensors_cross_as_plain_ones(tensor):
     found = from_bytes(to_bytes({"x": [tensor, tensor]}))["x"][1]
     assert type(found) is torch.Tensor
     assert found.dtype == tensor.dtype
-    assert torch.equal(found, tensor)
+    assert_equal(found, tensor)
     assert not found.requires_grad
 
 

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from peft_teach.course.check.exercise import OBJECTIONS, Exercise, Verdict, examine, judged
-from peft_teach.course.check.judge import (
+from peft_teach.course.checks.exercise import OBJECTIONS, Exercise, Verdict, examine, judged
+from peft_teach.course.checks.judge import (
     changed,
+    difference,
+    factor,
     judged_count,
     named,
     not_a_tensor,
@@ -87,7 +89,7 @@ def test_shapes_that_do_not_fit_are_told_in_any_exercise(slip):
     """The first failure gives torch's or NumPy's own words, the second says what to do."""
     exercise = Exercise(
         id="demo.slip", lesson="97", names=("slip",), points=1, minutes=1, difficulty=1,
-        reference="peft_teach.course.check.judge:plain", cases=lambda seed: [torch.zeros(2, 3)],
+        reference="peft_teach.course.checks.judge:plain", cases=lambda seed: [torch.zeros(2, 3)],
         run=lambda slip, x: slip(x), judge=lambda x, y: Verdict(True), mistakes={}, hints=())
     result = examine(exercise, slip)
     assert result.found.startswith("Your code raised ")
@@ -118,6 +120,25 @@ def test_what_was_given_in_place_of_a_tensor_is_named():
     assert not_a_tensor(None).mistake == "no_return"
     assert not_a_tensor([1]).message == "It gave a list; expected a tensor."
     assert not_a_tensor(torch.zeros(2)) is None
+
+
+def test_two_numbers_are_shown_where_tensors_are_furthest_apart():
+    right = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
+    for found, told in (
+            (right + torch.tensor([[0.5, 0.0], [2.0, 0.0]]), "y[1, 0] is 5; expected 3."),
+            (right.index_fill(1, torch.tensor([1]), math.nan), "y[0, 1] is nan; expected 2."),
+            (right[0], "y is (2,); expected (2, 2)."), ([1], "y is no tensor; expected (2, 2).")):
+        assert difference("y", found, right) == told
+    assert difference("y", torch.tensor(2.0), torch.tensor(1.0)) == "y is 2; expected 1."
+    assert difference("y", right[:0], right[:0]) == "y is empty."
+
+
+def test_a_factor_is_told_where_it_is_one_everywhere_and_not_one():
+    base, added = torch.ones(3), torch.tensor([1.0, -2.0, 3.0])
+    assert factor(base + 4 * added, base, base + added) == (
+        "What is added is 4 times the expected, everywhere.")
+    for found in (base + added, base + added.square(), base[:2], None):
+        assert factor(found, base, base + added) == ""
 
 
 def test_what_was_changed_is_named():

@@ -7,10 +7,11 @@ import pandas
 import pytest
 import safetensors.torch
 import torch
+from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.check.exercise import examine
+from peft_teach.course.checks.exercise import examine
 from peft_teach.course.lessons.dora.exercises import referee_interval
 from peft_teach.course.lessons.ladder import exercises, forgetting, measure, recorded, rungs
 from peft_teach.course.lessons.ladder import picture_of_costs as costs
@@ -161,7 +162,7 @@ def test_a_step_is_told_relative_to_fulls_own(record):
 def test_a_mask_trains_its_entries_and_leaves_all_others():
     base = torch.nn.Linear(6, 5).requires_grad_(False)
     layer, x = rungs.Masked(base, 7), torch.randn(3, 6)
-    assert torch.equal(layer(x), base(x))
+    assert_equal(layer(x), base(x))
     layer.M.data = torch.arange(1.0, 8)
     W = base.weight.flatten().tolist()
     for place, more in zip(layer.place.tolist(), layer.M.tolist()):

@@ -29,54 +29,56 @@ def test_notebooks_are_what_their_sources_give_and_no_solution_is_out():
     assert audit(ROOT) == []
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
-def test_a_lesson_follows_the_anatomy(source):
-    cells = read(source)
-    assert 2 <= len([c for c in cells if c.part == SOLUTION]) <= 8
-    text = "\n".join(c.source for c in cells if c.kind == "markdown")
-    for part in ("**Time**", "**Sources**", "arXiv"):
-        assert part in text
-    longest = max(len(c.source.splitlines()) for c in cells if c.kind == "code")
-    assert longest <= 30      # a screen
+def test_a_lesson_follows_the_anatomy():
+    for source in SOURCES:
+        cells = read(source)
+        assert 2 <= len([c for c in cells if c.part == SOLUTION]) <= 8, source
+        text = "\n".join(c.source for c in cells if c.kind == "markdown")
+        for part in ("**Time**", "**Sources**", "arXiv"):
+            assert part in text, source
+        longest = max(len(c.source.splitlines()) for c in cells if c.kind == "code")
+        assert longest <= 30, source    # a screen
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
-def test_a_line_that_is_not_folded_says_where_a_lesson_computes(source):
-    lines = [line for c in read(source) if c.kind == "code"
-             and not c.metadata.get("jupyter", {}).get("source_hidden")
-             for line in c.source.splitlines()]
-    assert [line for line in lines if re.search(r"^[^#]*(pt\.device\(\)|use_cpu=True)", line)]
+def test_a_line_that_is_not_folded_says_where_a_lesson_computes():
+    for source in SOURCES:
+        lines = [line for c in read(source) if c.kind == "code"
+                 and not c.metadata.get("jupyter", {}).get("source_hidden")
+                 for line in c.source.splitlines()]
+        assert [line for line in lines if re.search(r"^[^#]*(pt\.device\(\)|use_cpu=True)", line)
+                ], source
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
-def test_a_heading_says_what_the_exercise_says(source):
+def test_a_heading_says_what_the_exercise_says():
     """Its points, its minutes, and whether it is optional, as the card of progress shows them."""
-    cells = read(source)
-    headings = re.findall(r"^### (.* minutes\))$", "\n".join(
-        c.source for c in cells if c.kind == "markdown"), re.MULTILINE)
-    solved = [c.exercise for c in cells if c.part == SOLUTION]
-    for heading, exercise in zip(headings, solved, strict=True):
-        points, minutes = re.findall(r"(\d+) (?:point|minute)", heading)
-        more = "optional" in heading or "A stretch" in heading
-        assert (int(points), int(minutes), more) == (
-            exercise.points, exercise.minutes, exercise.optional), exercise.id
+    for source in SOURCES:
+        cells = read(source)
+        headings = re.findall(r"^### (.* minutes\))$", "\n".join(
+            c.source for c in cells if c.kind == "markdown"), re.MULTILINE)
+        solved = [c.exercise for c in cells if c.part == SOLUTION]
+        for heading, exercise in zip(headings, solved, strict=True):
+            points, minutes = re.findall(r"(\d+) (?:point|minute)", heading)
+            more = "optional" in heading or "A stretch" in heading
+            assert (int(points), int(minutes), more) == (
+                exercise.points, exercise.minutes, exercise.optional), exercise.id
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
-def test_outputs_that_nbval_compares_are_stored(source):
-    tagged = [c for c in solution(source).cells
-              if "nbval-check-output" in c.metadata.get("tags", ())]
-    assert tagged
-    assert all(c.outputs for c in tagged)
+def test_outputs_that_nbval_compares_are_stored():
+    for source in SOURCES:
+        tagged = [c for c in solution(source).cells
+                  if "nbval-check-output" in c.metadata.get("tags", ())]
+        assert tagged, source
+        assert all(c.outputs for c in tagged), source
 
 
-@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
-def test_a_solved_lesson_has_all_points_and_every_figure_a_text(source):
-    page = str([c.outputs for c in solution(source).cells if c.cell_type == "code"])
-    assert page.count(": passed (") >= len(of_lesson(source.parent.name[:2]))
-    assert ": not attempted (" not in page    # a card; a table of progress may say it on the way
-    assert page.count("<img ") == page.count('<img alt="') > 0
-    assert 'alt=""' not in page
+def test_a_solved_lesson_has_all_points_and_every_figure_a_text():
+    for source in SOURCES:
+        cells = solution(source).cells
+        page = str([c.outputs for c in cells if c.cell_type == "code"])
+        assert page.count(": passed (") >= len(of_lesson(source.parent.name[:2])), source
+        assert ": not attempted (" not in page, source    # a card; progress may, on the way
+        assert page.count("<img ") == page.count('<img alt="') > 0, source
+        assert 'alt=""' not in page, source
 
 
 DESKS = {source: re.findall(r"## At your desk.*?```python\n(.*?)```", "\n".join(

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 import torch
 from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noqa: F401
+from exact import assert_equal
 from grading_corpus import ROOT, lessons
+from together import run_together
 
 import peft_teach as pt
 from peft_teach.course.desk import learner, my_peft, work
@@ -131,10 +133,11 @@ def test_a_value_that_was_searched_for_in_the_lesson_is_kept_as_what_it_came_to(
 
 
 def test_the_last_cell_counts_however_often_it_ran(answer, notebook, folder):
-    for _ in range(60):
+    notebook("TWO = 2")
+    for _ in range(120):    # more than the grader reads, were each run a cell
         notebook("x = 1" + " " * 9000)
-    answer("demo.double", DOUBLE)
-    assert DOUBLE in text(folder)
+    answer("demo.double", DOUBLE.replace("2", "TWO"))
+    assert "TWO = 2\n" in text(folder)
     for number in range(60):
         notebook(f"x = {number}" + " " * 9000)
     answer("demo.double", "def double(x):\n    return x + x")
@@ -148,7 +151,7 @@ def test_no_number_of_the_lesson_depends_on_it(answer, folder):
     after = torch.get_rng_state()
     torch.set_rng_state(before)
     torch.randn(3)    # of the cell itself
-    assert torch.equal(after, torch.get_rng_state())
+    assert_equal(after, torch.get_rng_state())
     assert "noise" in text(folder)
 
 
@@ -255,6 +258,18 @@ def test_the_reference_is_not_kept_as_the_readers(answer, folder):
                                  "    return demo.reference_double(x)")
     assert said == "Passed, not kept: This calls the course's own solution. Write it yourself."
     assert not (folder / "my_peft.py").exists()
+
+
+def keep_one(meet, id, cell):
+    my_peft._try = lambda *_: meet()
+    my_peft.keep(learner.find(id), [cell])
+
+
+def test_two_kernels_at_once_keep_the_answers_of_both(folder):
+    cells = {"lora.layer": "class LoRALinear:\n    pass",
+             "change.inject": "def inject():\n    pass"}
+    run_together(keep_one, [*cells.items()])
+    assert all(cell in text(folder) for cell in cells.values())
 
 
 # ── when it cannot be written or read ────────────────────────────────────────────────────────

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from grading_corpus import ROOT, WRONG, solved
 
-from peft_teach.course.check.exercise import VALUE
+from peft_teach.course.checks.exercise import VALUE
 from peft_teach.course.lessons import of_lesson
 
 pytestmark = pytest.mark.long

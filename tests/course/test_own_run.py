@@ -1,6 +1,7 @@
 """A run of the reader's own: the recorded run again, and nobody's random numbers but its own."""
 
 import asyncio
+import inspect
 import random
 import re
 from dataclasses import replace
@@ -77,6 +78,11 @@ def test_random_numbers_are_its_own_and_the_readers_stay():
     pt.seed(9)
     assert own == [draw() for _ in range(3)]
     assert between == alone
+    stopped = steps()
+    apart = with_own_random(stopped, seed=9)
+    next(apart)
+    apart.close()
+    assert inspect.getgeneratorstate(stopped) == inspect.GEN_CLOSED
 
 
 # ── the buttons ──────────────────────────────────────────────────────────────────────────────
@@ -138,9 +144,15 @@ def test_the_line_says_how_much_time_is_left_by_the_pace_so_far(monkeypatch):
 
 def test_stop_ends_it_and_keeps_nothing():
     async def in_a_notebook():
-        long, ended = Long(1000), []
-        run = widgets.Run("Go", long, ended.append)
+        long, ended, begun = Long(1000), [], []
+
+        def start():
+            begun.append(long())    # held, so that it ends only where it is closed
+            return begun[-1]
+
+        run = widgets.Run("Go", start, ended.append)
         run.start_button.click()
+        run.start_button.click()                      # it runs already
         while long.done < 5:
             await asyncio.sleep(0)
         run.stop_button.click()
@@ -153,6 +165,7 @@ def test_stop_ends_it_and_keeps_nothing():
         run.stop_button.click()                       # or be stopped before it has
         await settle(run)
         assert not run.start_button.disabled
+        assert [inspect.getgeneratorstate(steps) for steps in begun] == [inspect.GEN_CLOSED] * 2
 
     asyncio.run(in_a_notebook())
 

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach import account, nf4, outlines
@@ -25,7 +26,7 @@ def test_tables_are_those_of_the_formats(tables):
     assert tables["FP4 e2m1"].tolist()[7:] == pytest.approx([value / 6 for value in e2m1])
     assert tables["int4"].tolist() == pytest.approx([k / 7 for k in range(-7, 8)])
     assert torch.allclose(tables["NF4"], nf4.LEVELS, atol=1e-6)
-    assert torch.equal(four_bits.quantize(W, nf4.LEVELS)[0], nf4.quantize(W).packed)
+    assert_equal(four_bits.quantize(W, nf4.LEVELS)[0], nf4.quantize(W).packed)
 
 
 def test_each_table_is_best_for_the_numbers_that_it_expects(tables, tiny, inputs):
@@ -37,7 +38,8 @@ def test_each_table_is_best_for_the_numbers_that_it_expects(tables, tiny, inputs
     assert found.loc["NF4", "the model's weights"] == pytest.approx(relative(kept), rel=1e-3)
     assert found["uniform numbers"].idxmin() == "even, 16"
     assert (found["last hidden states"] > found["the model's weights"]).all()
-    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    for name, value in model.state_dict().items():
+        assert_equal(value, before[name], name)
 
 
 def test_lloyds_marks_are_means_of_their_weights_and_beat_nf4(tables):

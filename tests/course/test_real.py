@@ -6,11 +6,12 @@ from pathlib import Path
 import answers
 import pytest
 import torch
+from exact import assert_equal
 from safetensors.torch import load_file
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.check.stand_ins import Output, TinyEncoder
+from peft_teach.course.checks.stand_ins import Output, TinyEncoder
 from peft_teach.course.desk import my_peft as library
 from peft_teach.course.desk import work
 from peft_teach.course.lessons import find
@@ -116,7 +117,7 @@ def test_a_knob_multiplies_the_update_and_is_put_back(ours, file):
     for layer in pt.adapters(louder).values():
         layer.B.data *= 3
     torch.testing.assert_close(ask(3), louder(x).detach())
-    assert torch.equal(ours(x), before)
+    assert_equal(ours(x), before)
 
 
 def test_tables_come_from_the_record_where_a_library_is_missing(monkeypatch):

@@ -103,6 +103,9 @@ def test_an_unknown_record_and_an_unknown_setting_are_told(record):
         records.load("lara")
     with pytest.raises(pt.errors.PeftTeachError, match="rank"):
         records.select(record, rank=7)
+    rows = records.select(record, targets=("query", "value"), rank=16)
+    assert rows
+    assert all(row["targets"] == ["query", "value"] for row in rows)
 
 
 @pytest.mark.parametrize("name", [name for name in TRAINED if "\ndef settings():" in (
@@ -428,6 +431,12 @@ def test_rows_without_an_accuracy_are_no_runs():
     (0.012, 0.004, "better"), (0.0, 0.0, "no difference seen")])
 def test_a_difference_counts_beyond_a_point_and_two_standard_errors(gap, error, called):
     assert records.called(gap, error) == called
+
+
+def test_runs_that_differ_in_their_seed_are_one_setting():
+    rows = [{"setting": {"rank": rank, "seed": seed}} for rank, seed in (
+        (4, 0), (2, 0), (4, 1), (2, 1))]
+    assert records.by_setting(rows) == [[rows[0], rows[2]], [rows[1], rows[3]]]
 
 
 def test_a_difference_has_the_error_of_two_means():

@@ -4,6 +4,7 @@ import weakref
 
 import pytest
 import torch
+from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach import account, models
@@ -59,6 +60,15 @@ def test_the_ledger_agrees_with_what_torch_holds(model):
     assert predicted.total_bytes == pytest.approx(sum(real.values()), rel=0.02)
 
 
+def test_the_bytes_of_weights_in_four_bits_are_counted(tiny):
+    plain = account.ledger(tiny("bert"), 1, 8).weights_bytes
+    model = pt.qlora.inject(tiny("bert"))
+    layers = models.quantized(model).values()
+    saved = sum(4 * q.shape.numel() - q.size_bytes for q in (m.quantized for m in layers))
+    own = sum(p.nbytes for p in pt.adapter_parameters(model).values())
+    assert account.ledger(model, 1, 8).weights_bytes == plain - saved + own
+
+
 def test_activations_are_extrapolated_to_a_size_never_run(model):
     assert account.predict_activations(model, 6, 100) == pytest.approx(
         account.activations(model, batch(6, 100)), rel=0.02)
@@ -67,7 +77,7 @@ def test_activations_are_extrapolated_to_a_size_never_run(model):
 def test_counting_activations_changes_nothing(model):
     before, mode = torch.get_rng_state(), model.training
     account.ledger(model, 2, 8)
-    assert torch.equal(torch.get_rng_state(), before)
+    assert_equal(torch.get_rng_state(), before)
     assert model.training == mode
     assert all(p.grad is None for p in model.parameters())
 
@@ -130,6 +140,9 @@ def test_optimizers_differ_by_their_states():
 
 def test_an_unknown_optimizer_is_told():
     model = pt.models.load("minilm", labels=2)[0]
+    for sizes in ((0,), (4, 1.5), (4, None)):
+        with pytest.raises(pt.errors.BadConfig, match=r"^(batch_size|tokens) is "):
+            account.ledger(model, *sizes)
     with pytest.raises(pt.errors.UnknownName, match="adamw"):
         account.ledger(model, optimizer="adamwx")
 

@@ -8,6 +8,8 @@ import weakref
 import pytest
 import torch
 from adapted import assert_same, everything_about, features, hidden, outputs, result
+from exact import assert_equal
+from pairs import pairwise
 from prompting import (
     DECODERS,
     FAMILIES,
@@ -66,17 +68,17 @@ def longer(batch: dict, sequences: torch.Tensor) -> dict:
 
 
 # An encoder's words read those in front of them, too; the keys and values of a prefix read nothing.
-@pytest.mark.parametrize(("method", "family", "kind"), [
-    (method, family, kind) for method in METHODS for family in (*FAMILIES, *LATER)
-    for kind in ("backbone", "classifier", "lm")
-    if family in (*DECODERS, *LATER_DECODERS) or (method is pt.prompt and kind != "lm")])
-@pytest.mark.parametrize("padding", ["right", "left"])
+@pytest.mark.parametrize(("method", "family", "kind", "padding"), pairwise(
+    METHODS, (*FAMILIES, *LATER), ("backbone", "classifier", "lm"), ("right", "left"),
+    possible=lambda method, family, kind, padding: family in (*DECODERS, *LATER_DECODERS) or (
+        method is pt.prompt and kind != "lm")))
 def test_what_starts_as_words_acts_as_these_words(method, family, kind, padding, tiny, inputs):
     model = tiny(family, kind)
     batch = inputs(model, padding)
     real = batch["attention_mask"].bool()
     plain = hidden(model, batch)
-    words = with_positions(model, words_before(batch), padding=False)
+    words = words_before(batch, next_to_text=not models.is_encoder(model))
+    words = with_positions(model, words, padding=False)
     expected = hidden(model, words)[:, LENGTH:]
     logits = outputs(model, words)
     model = worded(model, method)
@@ -106,10 +108,10 @@ def test_a_classifier_reads_a_padded_row_as_the_row_alone(family, method, projec
 # ── what a backbone may be called with ───────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize(("method", "family", "kind"), [
-    (method, family, kind) for method in METHODS for family in FAMILIES
-    for kind in ("backbone", "classifier", *(("lm",) if family in DECODERS else ()))
-    if (method, family) != (pt.prefix, "distilbert")])
+@pytest.mark.parametrize(("method", "family", "kind"), pairwise(
+    METHODS, FAMILIES, ("backbone", "classifier", "lm"),
+    possible=lambda method, family, kind: (kind != "lm" or family in DECODERS) and (
+        (method, family) != (pt.prefix, "distilbert"))))
 def test_every_way_to_call_it(method, family, kind, tiny, inputs):
     model = drawn(tiny(family, kind), method)
     batch = features(inputs(model, "right"))
@@ -159,15 +161,15 @@ def test_generate_continues_as_after_these_words(family, method, tiny, inputs):
     expected = []
     for way in ways:
         torch.manual_seed(3)
-        expected.append(model.generate(**words_before(batch), **way)[:, -6:])
+        expected.append(model.generate(**words_before(batch, True), **way)[:, -6:])
     model = worded(model, method)
     for way, wanted in zip(ways, expected):
         torch.manual_seed(3)
-        assert torch.equal(model.generate(**batch, **way)[:, -6:], wanted), way
+        assert_equal(model.generate(**batch, **way)[:, -6:], wanted, way)
     assert not torch.equal(expected[0], base[:, -6:])
     assert not torch.equal(expected[0], expected[2])
     with pt.disabled(model):
-        assert torch.equal(model.generate(**batch, **GREEDY), base)
+        assert_equal(model.generate(**batch, **GREEDY), base)
 
 
 @pytest.mark.parametrize("family", DECODERS)
@@ -181,37 +183,49 @@ def test_generate_gives_what_each_row_gives_alone(family, method, projection, ti
     assert not torch.equal(alone, before)
     for use_cache in (True, False):
         got = model.generate(**batch, **GREEDY, use_cache=use_cache)
-        assert torch.equal(got[:, -6:], alone), use_cache
+        assert_equal(got[:, -6:], alone, use_cache)
     one = model.generate(batch["input_ids"][:1], **GREEDY)    # a batch of one, without a mask
-    assert torch.equal(one[0, -6:], alone[0])
+    assert_equal(one[0, -6:], alone[0])
     embedded = model.generate(inputs_embeds=model.get_input_embeddings()(batch["input_ids"]),
                               attention_mask=batch["attention_mask"], **GREEDY)
-    assert torch.equal(embedded[:, -6:], alone)
+    assert_equal(embedded[:, -6:], alone)
 
 
+# Where a window counts what stands between two tokens, padding there would move them apart.
+@pytest.mark.parametrize("family", ["mistral", "gemma2", "gemma3_text", "qwen2"])
 @each_method
-def test_a_sliding_window_slides_over_it(method, tiny, inputs):
-    model = tiny("mistral", "lm")
+def test_a_sliding_window_slides_over_it_as_over_the_row_alone(family, method, tiny, inputs):
+    windows = {"sliding_window": 6}
+    if family == "qwen2":
+        windows |= {"use_sliding_window": True, "max_window_layers": 0}
+    model = drawn(tiny(family, "lm", **windows), method)
     batch = features(inputs(model, "left"))
-    real = batch["attention_mask"].bool()
-    words = with_positions(model, words_before(batch), padding=False)
-    wide = hidden(model, words)[:, LENGTH:]
-    model.config.sliding_window = 4
-    expected = hidden(model, words)[:, LENGTH:]
-    assert (wide - expected)[real].abs().max() > 0.1
-    continued = model.generate(**words_before(batch), **GREEDY)[:, -6:]
-    model = worded(model, method)
-    torch.testing.assert_close(hidden(model, batch)[real], expected[real], rtol=1e-5, atol=5e-6)
-    assert torch.equal(model.generate(**batch, **GREEDY)[:, -6:], continued)
+    ids, mask, real = batch["input_ids"], batch["attention_mask"], batch["attention_mask"].bool()
+    alone = torch.cat([outputs(model, {"input_ids": row[kept][None]})[0]
+                       for row, kept in zip(ids, real)])
+    torch.testing.assert_close(outputs(model, batch)[real], alone, rtol=1e-5, atol=3e-5)
+    assert_equal(model.generate(**batch, **GREEDY)[:, -6:], row_by_row(model, batch))
+    wide = drawn(tiny(family, "lm", **windows | {"sliding_window": 42}), method)
+    assert (outputs(wide, batch) - outputs(model, batch))[real].abs().max() > 0.1
+
+    def in_parts(*ends):
+        cache, begin = backbone.new_cache(), 0
+        for end in ends:
+            yield outputs(model, {"input_ids": ids[:, begin:end], "attention_mask": mask[:, :end],
+                                  models.cache_name(): cache})
+            begin = end
+
+    torch.testing.assert_close(torch.cat([*in_parts(6, 9, 11)], 1)[real], alone, rtol=1e-5,
+                               atol=3e-5)
+    with pytest.raises(NotSupported, match="filled with padding alone"):
+        list(in_parts(2, 11))
 
 
 # ── a cache of the caller's ──────────────────────────────────────────────────────────────────
 
 
-@pytest.mark.parametrize("family", DECODERS)
-@pytest.mark.parametrize("name", ["past_key_values", None])
-@pytest.mark.parametrize("positions", [False, True])
-@each_method
+@pytest.mark.parametrize(("family", "name", "positions", "method"), pairwise(
+    DECODERS, ("past_key_values", None), (False, True), METHODS))
 def test_a_cache_of_the_callers(family, name, positions, method, tiny, inputs):
     model = drawn(tiny(family, "lm"), method)
     ids = inputs(model)["input_ids"]
@@ -337,7 +351,7 @@ def test_a_file_that_does_not_fit_changes_nothing(kind, method, projection, tiny
         assert_same(everything_about(own, batch), at_work)
     save_file(tensors, file)
     own = pt.store.swap(own, tmp_path)    # other settings, or a projection: it is exchanged
-    assert torch.equal(outputs(own, batch), outputs(saved, batch))
+    assert_equal(outputs(own, batch), outputs(saved, batch))
     assert core.note_of(own).config == core.note_of(saved).config
 
 
@@ -374,7 +388,7 @@ def test_a_later_turn_from_the_cache_is_the_whole_text_in_one_go(family, method,
         first = model.generate(**batch, past_key_values=cache, **TURN)
         assert first.past_key_values is cache
         assert cache.get_seq_length() == first.sequences.shape[1] - 1, turn    # tokens alone
-        assert torch.equal(first.sequences, expected.sequences)
+        assert_equal(first.sequences, expected.sequences)
         torch.testing.assert_close(torch.stack(first.logits), torch.stack(expected.logits),
                                    rtol=1e-5, atol=1e-5)
     with pt.disabled(model):    # the turns were not those of the base
@@ -422,7 +436,7 @@ def test_other_ways_to_generate_a_later_turn(way, method, tiny, inputs):
     else:    # transformers' own are wrong from a filled cache, chunks up to 5.15, lookup to 5.23
         cache = None
         expected = model.generate(**batch, **GREEDY)
-    assert torch.equal(model.generate(**batch, past_key_values=cache, **GREEDY, **way), expected)
+    assert_equal(model.generate(**batch, past_key_values=cache, **GREEDY, **way), expected)
 
 
 @each_method
@@ -444,9 +458,9 @@ def test_a_cache_that_another_model_filled_is_refused(method, tiny, inputs):
         with pytest.raises(NotSupported, match=r"filled with 5 vectors .* puts 4 there"):
             model(ids[:, :1], past_key_values=own)
         empty = backbone.new_cache()    # an empty one serves anyone
-        assert torch.equal(model(ids, past_key_values=empty).logits, model(ids).logits)
+        assert_equal(model(ids, past_key_values=empty).logits, model(ids).logits)
         base = pt.remove(model)
-        assert torch.equal(base(ids[:, :1], past_key_values=plain).logits, again)
+        assert_equal(base(ids[:, :1], past_key_values=plain).logits, again)
 
 
 @each_form
@@ -465,14 +479,18 @@ def test_a_cache_of_other_vectors_is_refused_though_they_are_as_many(method, pro
     expected = turn(model, caches[0])
     with pytest.raises(NotSupported, match=r"with 5 other vectors .* than this model puts there"):
         turn(model, caches[1])
-    assert torch.equal(turn(copy.deepcopy(model), caches[0]), expected)    # equal vectors serve
+    assert_equal(turn(copy.deepcopy(model), caches[0]), expected)    # equal vectors serve
+    broken = drawn(tiny("llama", "lm"), method, projection=projection)
+    for p in pt.adapter_parameters(broken).values():
+        p.data.fill_(torch.nan)
+    with torch.no_grad():    # and so do nan, though nan is not itself
+        turn(broken, broken(ids, use_cache=True).past_key_values)
     pt.save(model, tmp_path / "one")
     pt.save(other, tmp_path / "other")
     if not projection:    # else the file keeps what the MLP makes, which is another parameter
-        assert torch.equal(turn(pt.load(tiny("llama", "lm"), tmp_path / "one"), caches[0]),
-                           expected)
+        assert_equal(turn(pt.load(tiny("llama", "lm"), tmp_path / "one"), caches[0]), expected)
         model = pt.swap(model, tmp_path / "other")
-        assert torch.equal(turn(model, caches[1]), turn(other, caches[1]))
+        assert_equal(turn(model, caches[1]), turn(other, caches[1]))
         with pytest.raises(NotSupported, match="other vectors"):
             turn(model, caches[0])
     batch = inputs(other)

@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from exact import assert_equal
 from torch import nn
 
 import peft_teach as pt
@@ -101,7 +102,7 @@ def test_the_equation_in_float64(base, leading):
     nn.init.normal_(made.base.weight)
     nn.init.normal_(made.base.bias)
     x = torch.randn(*leading, 7, dtype=torch.float64)
-    assert torch.equal(made(x), made.base(x))
+    assert_equal(made(x), made.base(x))
     with torch.no_grad():
         made.b.normal_()
     plain = copy.deepcopy(made.base)
@@ -114,7 +115,8 @@ def test_the_equation_in_float64(base, leading):
     torch.testing.assert_close(merged(x), plain(x), rtol=1e-12, atol=1e-12)
     for p in merged.parameters():
         p.data.zero_()
-    assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
+    for n, p in made.state_dict().items():
+        assert_equal(p, before[n], n)
 
 
 def test_a_half_precision_base_keeps_b_in_float32():
@@ -124,11 +126,11 @@ def test_a_half_precision_base_keeps_b_in_float32():
     with torch.no_grad():
         made.b.normal_()
     x = torch.randn(3, 7).bfloat16()
-    assert torch.equal(made(x), (made.base(x) + made.b).bfloat16())    # summed, then rounded
+    assert_equal(made(x), (made.base(x) + made.b).bfloat16())    # summed, then rounded
     merged = made.merged()
     assert merged.bias.dtype == merged.weight.dtype == torch.bfloat16
-    assert torch.equal(merged.bias, (made.base.bias.float() + made.b).bfloat16())
-    assert torch.equal(merged.weight, made.base.weight)
+    assert_equal(merged.bias, (made.base.bias.float() + made.b).bfloat16())
+    assert_equal(merged.weight, made.base.weight)
 
 
 def test_a_base_in_four_bits():
@@ -141,7 +143,7 @@ def test_a_base_in_four_bits():
     merged = made.merged()
     torch.testing.assert_close(merged(x), made(x))
     assert type(merged) is pt.nf4.Linear4bit
-    assert torch.equal(merged.packed, base.packed)
+    assert_equal(merged.packed, base.packed)
     assert not torch.equal(merged.bias, base.bias)
     model = nn.Sequential(nn.LayerNorm(64), base)
     assert list(pt.adapters(pt.bitfit.inject(model))) == ["0", "1"]

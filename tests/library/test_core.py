@@ -1,15 +1,21 @@
 """The contract of `Adapter` and `attach`, with adapters as a learner might write them."""
 
 import copy
+import io
+import threading
 
 import pytest
 import torch
+from adapted import outputs
+from exact import assert_equal
+from safetensors.torch import load_file
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 import peft_teach as pt
 from peft_teach import core, models
 from peft_teach.errors import (
+    AdapterFileError,
     AlreadyAdapted,
     BadConfig,
     NoAdapter,
@@ -172,7 +178,7 @@ def test_names_are_those_of_the_unadapted_model(model):
     assert state.keys() == found.keys()
     for n, p in found.items():
         assert p.requires_grad
-        assert torch.equal(state[n], p)
+        assert_equal(state[n], p)
         assert not state[n].requires_grad
         assert state[n].data_ptr() != p.data_ptr()
     adapter = model.get_submodule(QUERY(1))
@@ -200,10 +206,10 @@ def test_a_model_may_have_modules_named_base(tmp_path):
     assert not torch.equal(changed, before)
     for p in pt.adapter_parameters(model).values():
         p.data.zero_()
-    assert torch.equal(pt.store.swap(model, tmp_path)(x), changed)
+    assert_equal(pt.store.swap(model, tmp_path)(x), changed)
     model = pt.remove(model)
     assert [n for n, _ in model.named_modules()] == ["", "base", "inner", "inner.base", "inner.x"]
-    assert torch.equal(model(x), before)
+    assert_equal(model(x), before)
 
 
 class Block(pt.Adapter):
@@ -247,7 +253,7 @@ def test_own_parameters_may_be_shared_between_adapters(model, batch, tmp_path):
     with torch.no_grad():
         v.zero_()
     pt.store.swap(model, tmp_path)
-    assert torch.equal(v, torch.ones(32))
+    assert_equal(v, torch.ones(32))
 
 
 def test_mode_and_dtype_follow_the_base(tiny):
@@ -271,19 +277,53 @@ def test_disabled_restores_in_finally(model, batch):
         assert not torch.equal(changed, before)
         with pt.disabled(model) as same:
             assert same is model
-            assert torch.equal(model(**batch).logits, before)
+            assert_equal(model(**batch).logits, before)
             with pt.disabled(model):    # nested, the inner block must not enable on its way out
                 pass
-            assert torch.equal(model(**batch).logits, before)
-        assert torch.equal(model(**batch).logits, changed)
+            assert_equal(model(**batch).logits, before)
+        assert_equal(model(**batch).logits, changed)
         with pytest.raises(RuntimeError, match="inside"), pt.disabled(model):
             raise RuntimeError("inside")
-        assert torch.equal(model(**batch).logits, changed)
+        assert_equal(model(**batch).logits, changed)
         one = model.get_submodule("bert.encoder.layer.0.attention.self.value")
         one.enabled = False    # what was off before stays off
         with pt.disabled(model):
             pass
         assert not one.enabled
+
+
+@pytest.mark.parametrize("first", ["outer", "inner"])
+def test_blocks_of_disabled_may_overlap_in_any_order_and_in_threads(first, model, batch):
+    model = pt.attach(model, "value", Shift)
+    adapter = next(iter(pt.adapters(model).values()))
+    blocks = {"outer": pt.disabled(model), "inner": pt.disabled(model)}
+
+    def elsewhere(call):
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join()
+
+    blocks["outer"].__enter__()
+    elsewhere(blocks["inner"].__enter__)
+    blocks.pop(first).__exit__(None, None, None)
+    assert not adapter.enabled
+    last, = blocks.values()
+    elsewhere(lambda: last.__exit__(None, None, None))
+    assert adapter.enabled
+
+
+def test_a_copy_made_while_disabled_is_not_silent(model, batch):
+    model = pt.attach(model, "value", Shift)
+    with torch.no_grad():
+        changed, file = model(**batch).logits, io.BytesIO()
+        with pt.disabled(model):
+            twin = copy.deepcopy(model)
+            torch.save(model, file)
+            assert_equal(twin(**batch).logits, changed)
+            assert not torch.equal(model(**batch).logits, changed)
+        file.seek(0)
+        assert_equal(torch.load(file, weights_only=False)(**batch).logits, changed)
+        assert_equal(model(**batch).logits, changed)
 
 
 def test_a_disabled_adapter_passes_everything_on():
@@ -311,7 +351,7 @@ def test_a_deep_copy_is_independent(family, tiny, inputs):
     with torch.no_grad():
         before = model(**batch).logits
         twin = copy.deepcopy(model)
-        assert torch.equal(twin(**batch).logits, before)
+        assert_equal(twin(**batch).logits, before)
         assert list(pt.adapters(twin)) == list(pt.adapters(model))
         assert core.note_of(twin) is not core.note_of(model)
         assert core.note_of(twin) == core.note_of(model)
@@ -321,9 +361,9 @@ def test_a_deep_copy_is_independent(family, tiny, inputs):
             p.add_(1)
         assert not torch.equal(twin(**batch).logits, before)
         with pt.disabled(twin):
-            assert torch.equal(model(**batch).logits, before)
+            assert_equal(model(**batch).logits, before)
         twin = models.to_hf(pt.remove(twin))
-        assert torch.equal(model(**batch).logits, before)
+        assert_equal(model(**batch).logits, before)
         assert len(pt.adapters(model)) == 2
         assert twin.save_pretrained != model.save_pretrained
 
@@ -440,13 +480,13 @@ def test_a_backbone_is_wrapped_and_comes_back(family, kind, tiny, inputs):
     after = model.base_model(batch["input_ids"])[0]
     assert not torch.equal(after, before)
     with pt.disabled(model):
-        assert torch.equal(model.base_model(batch["input_ids"])[0], before)
+        assert_equal(model.base_model(batch["input_ids"])[0], before)
 
     with pytest.raises(NotMergeable, match="Tilt cannot be folded"):
         pt.merge(model)
     with pytest.raises(AlreadyAdapted):
         pt.attach(model, "backbone", Tilt)
-    assert torch.equal(model.base_model(batch["input_ids"])[0], after)
+    assert_equal(model.base_model(batch["input_ids"])[0], after)
 
     assert pt.remove(model) is plain
     assert plain.base_model is backbone
@@ -454,7 +494,7 @@ def test_a_backbone_is_wrapped_and_comes_back(family, kind, tiny, inputs):
     assert list(plain.state_dict()) == names
     assert {n: p.requires_grad for n, p in plain.named_parameters()} == flags
     assert "save_pretrained" not in vars(plain)
-    assert torch.equal(plain.base_model(batch["input_ids"])[0], before)
+    assert_equal(plain.base_model(batch["input_ids"])[0], before)
 
 
 @pytest.mark.parametrize(("family", "kind"), BACKBONES)
@@ -468,15 +508,15 @@ def test_an_adapter_of_the_backbone_is_kept_in_a_file(family, kind, tiny, inputs
         other = pt.attach(tiny(family, kind), "backbone", Tilt)
         assert not torch.equal(other(**batch)[0], expected)
         assert pt.store.swap(other, tmp_path) is other
-        assert torch.equal(other(**batch)[0], expected)
+        assert_equal(other(**batch)[0], expected)
         twin = copy.deepcopy(other)
         twin.base_model.z.zero_()
-        assert torch.equal(other(**batch)[0], expected)
+        assert_equal(other(**batch)[0], expected)
     with pytest.raises(pt.errors.AdapterFileError, match=r"a bare pt\.attach"):
         pt.load(tiny(family, kind), tmp_path)
     with torch.no_grad():
         loaded = pt.load(tiny(family, kind), tmp_path, make=Tilt)
-        assert torch.equal(loaded(**batch)[0], expected)
+        assert_equal(loaded(**batch)[0], expected)
         assert list(pt.adapters(loaded)) == list(pt.adapters(model))
 
 
@@ -525,7 +565,7 @@ def test_an_adapter_says_what_a_file_keeps(model, tmp_path):
     assert list(pt.adapter_parameters(model)) == [QUERY(0) + ".v", QUERY(0) + ".s"]
     state = pt.adapter_state(model)
     assert list(state) == [QUERY(0) + ".v"]
-    assert torch.equal(state[QUERY(0) + ".v"], torch.full((32,), 1.5))
+    assert_equal(state[QUERY(0) + ".v"], torch.full((32,), 1.5))
     assert not state[QUERY(0) + ".v"].requires_grad
     assert pt.store.list(pt.save(model, tmp_path / "it").parent)[0].parameters == 32 + 3 * 32 + 3
 
@@ -667,9 +707,224 @@ def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
         assert adapter.bias is adapter.base.bias
         assert {n.removeprefix(QUERY(0) + ".") for n in pt.adapter_state(model)
                 if n.startswith(QUERY(0))} == {"weight"}
-        assert torch.equal(model(**batch).logits, before)
+        assert_equal(model(**batch).logits, before)
         adapter.weight.mul_(3)
         assert not torch.equal(model(**batch).logits, before)
+
+
+# ── what torch does behind a module's back ───────────────────────────────────────────────────
+
+
+class Encoder(nn.Module):
+    """Torch's own encoder, whose fast path reads the weights of the layers in it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.words = nn.Embedding(9, 8)
+        self.encoder = nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(8, 2, 12, dropout=0.0, batch_first=True), 2)
+        self.classifier = nn.Linear(8, 2)
+
+    def forward(self, ids):
+        return self.classifier(self.encoder(self.words(ids), src_key_padding_mask=ids == 0)[:, 0])
+
+
+class Shifted(pt.Adapter):
+    """base(…) + v, of whatever module."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.v = nn.Parameter(torch.linspace(0, 1, 8))
+
+    def forward(self, *args, **kwargs):
+        out = self.base(*args, **kwargs)
+        return (out[0] + self.v, *out[1:]) if isinstance(out, tuple) else out + self.v
+
+    def merged(self):
+        merged = copy.deepcopy(self.base)
+        merged.bias.data += self.v.data
+        return merged
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")    # the base makes them
+@pytest.mark.parametrize("target", [
+    "*.linear2", "*.layers.1.linear2", "*.norm1", "*.layers.1.norm2", "*.layers.0.self_attn",
+    "encoder.layers.0", "encoder.layers.1", "encoder"])
+@torch.no_grad()
+def test_torch_s_fast_path_passes_no_adapter_by(target):
+    ids = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]])    # with padding it makes nested tensors
+    model = Encoder().eval()
+    before = model(ids)
+    model = pt.attach(model, target, Shifted)
+    adapted = model(ids)
+    assert not torch.allclose(adapted, before, atol=1e-3)
+    torch.testing.assert_close(model.train()(ids), adapted)    # there no fast path is tried
+    model.eval()
+    with pt.disabled(model):
+        assert_equal(model(ids), before)
+    if target.rpartition(".")[2] in ("linear2", "norm1", "norm2"):
+        torch.testing.assert_close(pt.merge(copy.deepcopy(model))(ids), adapted)
+    model = pt.remove(model)
+    assert_equal(model(ids), before)
+    assert not {"train", "forward"} & model.encoder.__dict__.keys()
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested tensors")
+@pytest.mark.parametrize("training", [True, False])
+def test_a_layer_whose_weight_is_read_cannot_be_adapted(training):
+    model = pt.attach(Encoder().eval(), "*.1.self_attn.out_proj", Shifted).train(training)
+    layer = pt.adapters(model)["encoder.layers.1.self_attn.out_proj"]
+    assert (layer.weight.dtype, layer.weight.shape) == (torch.float32, (8, 8))
+    with pytest.raises(NotSupported, match=r"of encoder\.layers\.1\.self_attn\.out_proj,"):
+        model(torch.tensor([[1, 2], [3, 0]]))
+    with pt.disabled(model):
+        model(torch.tensor([[1, 2], [3, 0]]))
+
+
+class Twice(nn.Module):
+    """One layer under two names, of which the second is called."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Linear(8, 8)
+        self.again = nn.ModuleList([self.first])
+        self.classifier = nn.Linear(8, 2)
+
+    def forward(self, x):
+        return self.classifier(self.again[0](x))
+
+
+@pytest.mark.parametrize("target", ["first", "again.0", "*0", ("first", "again.0")])
+@pytest.mark.parametrize("also", [False, True])
+def test_a_module_under_two_names_is_adapted_under_both(target, also):
+    model, x = Twice(), torch.ones(3, 8)
+    layer, before = model.first, model(x)
+    names = models.find(model, target)
+    assert names == ("first",)
+    model = core.wrap(model, (), Shifted, names) if also else pt.attach(model, target, Shifted)
+    assert model.first is model.again[0] is pt.adapters(model)["first"]
+    model(x).sum().backward()
+    assert all(p.grad is not None for p in pt.adapter_parameters(model).values())
+    adapted = model(x)
+    merged = pt.merge(copy.deepcopy(model))
+    assert merged.first is merged.again[0]
+    torch.testing.assert_close(merged(x), adapted)
+    assert pt.remove(model).first is model.again[0] is layer
+    assert_equal(model(x), before)
+
+
+class Counts(nn.Module):
+    """A module that counts means while it is in training mode, around a layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.dropout = nn.Linear(8, 8), nn.Dropout(0.5)
+        self.register_buffer("mean", torch.zeros(8))
+
+    def forward(self, x):
+        x = self.layer(x)
+        if self.training:
+            self.mean.lerp_(x.detach().mean(0), 0.5)
+        return self.dropout(x - self.mean)
+
+
+class Stateful(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.first = nn.Linear(8, 8)
+        self.middle = nn.Sequential(nn.BatchNorm1d(8), Counts(),
+                                    nn.utils.parametrizations.spectral_norm(nn.Linear(8, 8)),
+                                    nn.BatchNorm1d(8, affine=False))
+        self.classifier = nn.Sequential(nn.BatchNorm1d(8, affine=False), nn.BatchNorm1d(8),
+                                        nn.Linear(8, 2))
+
+    def hidden(self, x):
+        return self.middle(self.first(x))
+
+    def forward(self, x):
+        return self.classifier(self.hidden(x))
+
+
+def one_step(model, x):
+    model.train()
+    model(2 * x + 1).sum().backward()
+    model.eval()
+
+
+@torch.no_grad()
+def test_a_frozen_module_counts_nothing_and_a_head_s_is_kept(tmp_path):
+    x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    model = Stateful().eval()
+    before, buffers = model.hidden(x), {n: b.clone() for n, b in model.named_buffers()}
+    model = pt.attach(model, "first", Shifted)
+    with torch.enable_grad():
+        one_step(model, x)
+    model.train()
+    assert (model.training, model.middle[1].dropout.training) == (True, True)
+    model.eval()
+    moved = {n for n, b in model.named_buffers() if not torch.equal(b, buffers[n])}
+    assert {n.split(".")[0] for n in moved} == {"classifier"}
+    assert len(moved) == 6    # both its BatchNorms': one has no parameter
+    with pt.disabled(model):
+        assert_equal(model.hidden(x), before)
+    folder = pt.save(model, tmp_path)
+    fresh = pt.load(Stateful().eval(), folder, make=Shifted)
+    assert_equal(fresh(x), model(x))
+    twin = copy.deepcopy(model).train()
+    assert not twin.middle[0].training
+    assert not model.middle[0].training
+    assert_equal(pt.remove(model).hidden(x), before)
+    assert not any("train" in m.__dict__ for m in model.modules())
+    model = pt.attach(model.train(), "first", Shifted)
+    assert not model.middle[0].training
+    assert all(m.training for m in pt.remove(model).modules())
+
+
+@torch.no_grad()
+def test_a_trained_copy_keeps_what_it_counts(tmp_path):
+    x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    also = ("middle.0", "middle.1")
+    model = pt.attach(Stateful().eval(), "first", Shifted, also_train=also)
+    with torch.enable_grad():
+        one_step(model, x)
+    kept = pt.adapter_state(model)
+    assert (kept["middle.0.trained.running_mean"] != 0).all()
+    assert (kept["middle.1.trained.mean"] != 0).all()
+    folder, expected = pt.save(model, tmp_path), model(x)
+    fresh = pt.load(Stateful().eval(), folder, make=Shifted)
+    assert_equal(fresh(x), expected)
+    swapped = pt.swap(pt.attach(Stateful().eval(), "first", Shifted, also_train=also), folder)
+    assert_equal(swapped(x), expected)
+    torch.testing.assert_close(pt.merge(copy.deepcopy(model))(x), expected)
+    with pt.disabled(model):
+        assert_equal(model.hidden(x), Stateful().eval().hidden(x))
+        assert_equal(model.hidden(x), Stateful().eval().hidden(x))
+    pt.store.save_checkpoint(model, tmp_path)    # what Trainer resumes from
+    resumed = pt.attach(Stateful().eval(), "first", Shifted, also_train=also)
+    resumed.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=False)
+    assert_equal(resumed(x), expected)
+
+
+@pytest.mark.parametrize("train", ["all", "head"])
+@torch.no_grad()
+def test_full_keeps_what_it_counts_and_its_frozen_part_counts_nothing(train, tmp_path):
+    x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
+    model = pt.full.inject(Stateful().eval(), pt.full.Config(train))
+    with torch.enable_grad():
+        one_step(model, x)
+    assert torch.equal(model.middle[3].running_mean, torch.zeros(8)) == (train == "head")
+    folder = pt.save(model, tmp_path)
+    assert_equal(pt.load(Stateful().eval(), folder)(x), model(x))
+
+
+def test_an_attach_that_fails_leaves_the_modes(tmp_path):
+    model = pt.attach(Stateful().eval(), "first", Shifted)
+    folder, fresh = pt.save(model, tmp_path), Stateful().train()
+    with pytest.raises(AdapterFileError):    # after the wrappers were put in place
+        pt.load(fresh, folder, make=Deep)
+    assert all(m.training and "train" not in m.__dict__ for m in fresh.modules())
 
 
 VERBS = {    # what is done to a model, and to a folder
@@ -720,10 +975,17 @@ def test_a_thawed_parameter_is_not_lost(put, model, batch, tmp_path):
     norm.requires_grad_(False)
     for verb in ("train", "save"):
         VERBS[verb](model, batch, tmp_path / "a")
-    norm.bias.data[-1] += 0.1    # as a loop of one's own had trained it meanwhile
-    with pytest.raises(NotSupported, match=r"LayerNorm.bias changed since"):
-        pt.save(model, tmp_path / "b")
-    assert not (tmp_path / "b").exists()
+    state = copy.deepcopy(model.state_dict())
+    pt.save(copy.deepcopy(model), tmp_path / "a")
+    for half in (torch.bfloat16, torch.float16):    # rounded, and not trained
+        pt.save(copy.deepcopy(model).to(half), tmp_path / "a")
+        pt.save(copy.deepcopy(model).to(half).float(), tmp_path / "a")
+    for place, step in ((-1, 0.1), (5, 1e-6)):    # as a loop of one's own had trained it meanwhile
+        norm.bias.data[place] += step
+        with pytest.raises(NotSupported, match=r"LayerNorm.bias changed since"):
+            pt.save(model, tmp_path / "b")
+        assert not (tmp_path / "b").exists()
+        model.load_state_dict(state)
 
 
 class Moved(Shift):
@@ -740,7 +1002,7 @@ def test_what_a_readers_adapter_takes_from_its_base_is_no_change(model, batch, t
     adapted = pt.attach(model, "query", Moved)
     assert torch.allclose(adapted(**batch).logits, before)
     loaded = pt.load(tiny("bert"), pt.save(adapted, tmp_path), make=Moved)
-    assert torch.equal(loaded(**batch).logits, adapted(**batch).logits)
+    assert_equal(loaded(**batch).logits, adapted(**batch).logits)
 
 
 @pytest.mark.parametrize("put", [
@@ -757,7 +1019,7 @@ def test_what_trains_besides_is_kept(put, tiny, batch, tmp_path):
         expected = model(**batch).logits
         folder = pt.save(model, tmp_path)
         loaded = pt.load(tiny("bert"), folder, make=Shift if pt.adapters(model) else None)
-        assert torch.equal(loaded(**batch).logits, expected)
+        assert_equal(loaded(**batch).logits, expected)
 
 
 @pytest.mark.parametrize(("family", "also", "says"), [
@@ -786,3 +1048,43 @@ def test_a_table_that_an_adapter_is_around_is_not_resized(put, tied, tiny):
     assert model(torch.tensor([[3]])).logits.shape == (1, 1, 97)
     pt.remove(model).resize_token_embeddings(110, mean_resizing=False)
     assert model(torch.tensor([[3]])).logits.shape == (1, 1, 110)
+
+
+@pytest.mark.parametrize("family", ["llama", "gpt2", "t5"])
+def test_what_was_merged_into_a_tied_table_outlives_the_next_tie(family, tiny, tmp_path):
+    """transformers ties the table anew whenever the word embeddings change."""
+    from transformers import T5Config, T5ForConditionalGeneration
+
+    if family == "t5":
+        config = T5Config(vocab_size=97, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4,
+                          tie_word_embeddings=True, decoder_start_token_id=0)
+        torch.manual_seed(0)
+        base = T5ForConditionalGeneration(config).eval()
+    else:
+        base = tiny(family, "lm", tie_word_embeddings=True)
+    batch = {"input_ids": torch.tensor([[3, 4, 5]]), **(
+        {"decoder_input_ids": torch.tensor([[0, 7]])} if family == "t5" else {})}
+    model = pt.attach(copy.deepcopy(base), "lm_head", lambda b: pt.lora.LoRALinear(b, rank=2))
+    names = set(pt.adapter_state(model))
+    with torch.no_grad():
+        model.lm_head.B.normal_()
+    expected = outputs(model, batch)
+    assert (expected - outputs(base, batch)).abs().max() > 0.1
+    model.tie_weights()    # ties what is in the adapter, and gives it no parameter
+    assert set(pt.adapter_state(model)) == names
+    removed = pt.remove(copy.deepcopy(model))
+    removed.tie_weights()
+    assert removed.lm_head.weight is removed.get_input_embeddings().weight
+    assert removed._tied_weights_keys == base._tied_weights_keys
+    model = pt.merge(model)
+    model.tie_weights()
+    torch.testing.assert_close(outputs(model, batch), expected, rtol=1e-5, atol=1e-5)
+    again = pt.remove(pt.attach(copy.deepcopy(model), "lm_head", pt.lora.LoRALinear))
+    for m in (model, again):
+        m.resize_token_embeddings(99, mean_resizing=False)
+        torch.testing.assert_close(outputs(m, batch)[..., :97], expected, rtol=1e-5, atol=1e-5)
+    if family == "t5":
+        assert model.encoder.embed_tokens.weight is model.shared.weight    # tied as it was
+    model.save_pretrained(tmp_path)
+    again = type(model).from_pretrained(tmp_path)
+    torch.testing.assert_close(outputs(again, batch), outputs(model, batch), rtol=1e-5, atol=1e-5)

@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from exact import assert_equal
 
 from peft_teach import data, errors, fetch
 from peft_teach.data import Example
@@ -182,8 +183,8 @@ def test_batches_are_what_the_tokenizer_makes(tokenizer, monkeypatch, tasks, sid
         expected = tokenizer([text for text, _ in chosen], truncation=True, max_length=32,
                              padding=True, return_tensors="pt")
         assert set(batch) == {"input_ids", "attention_mask", "labels"}
-        assert torch.equal(batch["input_ids"], expected["input_ids"])
-        assert torch.equal(batch["attention_mask"], expected["attention_mask"])
+        assert_equal(batch["input_ids"], expected["input_ids"])
+        assert_equal(batch["attention_mask"], expected["attention_mask"])
         assert batch["attention_mask"].min() == 0  # there is padding to compare
         assert all(tensor.dtype == torch.int64 for tensor in batch.values())
 
@@ -222,7 +223,7 @@ def test_the_seed_decides_and_nothing_global_moves(tasks, tokenizer):
     examples = tasks["tweets"].train[:200]
     state = torch.get_rng_state()
     first = data.batches(examples, tokenizer, seed=1)
-    assert torch.equal(state, torch.get_rng_state())
+    assert_equal(state, torch.get_rng_state())
     torch.manual_seed(123)
     assert equal(first, data.batches(examples, tokenizer, seed=1))
     assert not equal(first, data.batches(examples, tokenizer, seed=2))
@@ -235,7 +236,12 @@ def test_batches_go_to_the_device(tokenizer):
 
 @pytest.mark.parametrize(("examples", "settings", "says"), [
     ([], {}, "no examples"),
+    (None, {}, "no examples"),
     ([("a", 1)], {"batch_size": 0}, "batch_size is 0"),
+    ([("a", 1)], {"batch_size": None}, "batch_size is None"),
+    ([("a", 1)], {"max_tokens": 2.5}, "max_tokens is 2.5"),
+    ([("a", 1)], {"seed": "x"}, "seed is 'x'"),
+    ([("a", 1)], {"tokenizer": None}, "The tokenizer is a NoneType"),
     ([("a", 1)], {"epochs": -1}, "epochs is -1"),
     ([("a", 1)], {"max_tokens": 2}, "max_tokens is 2.\nExpected: at least 3"),
     ([("a", 1), "b"], {}, "Example 1 is 'b'"),
@@ -243,7 +249,7 @@ def test_batches_go_to_the_device(tokenizer):
 ])
 def test_what_cannot_be_batched(tokenizer, examples, settings, says):
     with pytest.raises(errors.BadData) as caught:
-        data.batches(examples, tokenizer, **settings)
+        data.batches(examples, **{"tokenizer": tokenizer} | settings)
     assert says in str(caught.value)
 
 

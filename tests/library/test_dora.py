@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from exact import assert_equal
+from pairs import pairwise
 from torch import nn
 from torch.nn import functional as F
 
@@ -30,10 +32,8 @@ def equation(made, x, detached=True):
                     made.base.bias)
 
 
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("dropout", [0.0, 0.5])
-@pytest.mark.parametrize("alpha", [1.0, 12.0])
-@pytest.mark.parametrize("leading", [(), (2,), (2, 4)])
+@pytest.mark.parametrize(("bias", "dropout", "alpha", "leading"), pairwise(
+    (True, False), (0.0, 0.5), (1.0, 12.0), ((), (2,), (2, 4))))
 def test_the_equation_in_float64(bias, dropout, alpha, leading):
     made = layer(bias=bias, dropout=dropout, alpha=alpha).double().eval()
     x = torch.randn(*leading, 7, dtype=torch.float64)
@@ -163,7 +163,8 @@ def test_merged_is_new_and_has_the_same_output():
         torch.testing.assert_close(merged(x), made(x), rtol=1e-5, atol=1e-6)
         assert (merged.bias is None) is not bias
         merged.weight.data.zero_()
-        assert all(torch.equal(p, before[n]) for n, p in made.state_dict().items())
+        for n, p in made.state_dict().items():
+            assert_equal(p, before[n], n)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])

@@ -1,13 +1,13 @@
 """The laws that every method keeps.
 
-Method × family × head × padding side × dtype × gradient checkpointing are far too many, so `ROWS`
-are such that every two settings that can meet do meet. Of the twelve families that came last, `FEW`
-rows are run with all tests, and the others as `long` ones.
+Method × family × head × padding side × dtype × gradient checkpointing are far too many. In `ROWS`
+every two of these that can meet do meet, and of families and methods each method meets each form
+that a family has: post-LN, pre-LN, or with one projection for query, key and value. On every
+family each method is counted (law 7); the other laws of each method on each family are `long`.
 """
 
 import copy
 import itertools
-import random
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -16,6 +16,8 @@ import pytest
 import torch
 import vera
 from adapted import assert_same, checkpoint, copies, everything_about, hidden, outputs
+from exact import assert_equal
+from pairs import pairwise, two_by_two
 from safetensors.torch import load_file
 from tiny import DECODERS as SOME_DECODERS
 from tiny import EIGHT, MORE_DECODERS, MORE_ENCODERS, TWELVE
@@ -42,7 +44,7 @@ SIZES = {
                    "ffn_out": (48, 32)},
     "phi3": {"qkv": (32, 64), "attention_out": (32, 32), "ffn_in": (32, 96), "ffn_out": (48, 32)},
 }
-SIZES |= {"gpt_neox": SIZES["gpt2"], "gemma2": SIZES["llama"] | {
+SIZES |= {"gpt_neox": SIZES["gpt2"], "opt": SIZES["plain"], "gemma2": SIZES["llama"] | {
     "query": (32, 48), "key": (32, 24), "value": (32, 24), "attention_out": (48, 32)}}
 DENSE = 32 * 32 + 32
 HEAD = {"bert": 3 * 32 + 3, "modernbert": DENSE + 3 * 32 + 3} | dict.fromkeys(
@@ -52,8 +54,11 @@ RANK, ALPHA, SIZE, LENGTH, WIDE = 4, 12.0, 6, 5, 40
 
 
 def sizes(family: str) -> dict:
-    shape = "plain" if family in ENCODERS or family == "opt" else "llama"
-    return SIZES[family if family in SIZES else shape]
+    return SIZES[family if family in SIZES else "plain" if family in ENCODERS else "llama"]
+
+
+def form(family: str) -> str:
+    return "fused" if family in FUSED else "post-LN" if family in ENCODERS else "pre-LN"
 
 
 # ── the methods, and what the laws need to know of each ──────────────────────────────────────
@@ -178,7 +183,7 @@ METHODS = {
         **PREFIXES),
 }
 FACTORS = {
-    "family": EIGHT,
+    "family": FAMILIES,
     "kind": ("backbone", "classifier", "lm"),
     "padding": ("right", "left"),
     "dtype": (torch.float32, torch.bfloat16),
@@ -195,35 +200,21 @@ def possible(row: dict) -> bool:
             and not (row.get("kind") == "lm" and not set(method.families) & set(DECODERS)))
 
 
-def two_by_two(row: dict) -> set[tuple]:
-    return set(itertools.combinations(row.items(), 2))
+def meetings(row: tuple) -> set:
+    """Return the pairs of a row; with a method not its family meets, but the family's form."""
+    family, *others, method = row
+    return two_by_two((family, *others)) | two_by_two((form(family), *others, method))
 
 
-def covering(families: tuple[str, ...], goals: Callable[[dict], set] = two_by_two) -> list[dict]:
-    """Choose rows that meet all goals of all possible rows, greedily; the same in every run."""
-    rows = [dict(zip(FACTORS, values)) for values in itertools.product(families, *OTHERS)]
-    rows = [row for row in rows if possible(row)]
-    random.Random(0).shuffle(rows)    # or most of what is free to choose would be the first
-    goals_of = [goals(row) for row in rows]
-    bits = {goal: 1 << n for n, goal in enumerate(set().union(*goals_of))}
-    meets, left, chosen = [sum(map(bits.get, each)) for each in goals_of], sum(bits.values()), []
-    while left:
-        best = max(range(len(rows)), key=lambda i: (meets[i] & left).bit_count())
-        left &= ~meets[best]
-        chosen.append(rows[best])
-    return chosen
+def rows(goals: Callable[[tuple], set]) -> list[dict]:
+    return [dict(zip(FACTORS, row)) for row in pairwise(
+        *FACTORS.values(), possible=lambda *row: possible(dict(zip(FACTORS, row))), goals=goals)]
 
 
-def once(row: dict) -> set:
-    """Each family with each setting but the method, and each method somewhere."""
-    method, family = row["method"], row["family"]
-    return {(family, k, v) for k, v in row.items() if k != "method"} | {method}
-
-
-_, *OTHERS = FACTORS.values()
-ROWS, FEW = covering(EIGHT), covering(TWELVE, once)
-PAIRS = [*ROWS, *FEW, *(pytest.param(row, marks=pytest.mark.long)
-                        for row in covering(TWELVE) if row not in FEW)]
+ROWS = rows(meetings)
+MET = {(row["family"], row["method"]) for row in ROWS}
+REST = [row for row in rows(lambda row: {(row[0], row[-1])})
+        if (row["family"], row["method"]) not in MET]
 
 
 def name(row: dict) -> str:
@@ -236,10 +227,15 @@ def _vera_is_in_the_table(monkeypatch):
     monkeypatch.setitem(methods.METHODS, "vera", vera)
 
 
-every_pair = pytest.mark.parametrize("untouched", PAIRS, ids=name, indirect=True)
-# Laws of our own flags and files: each of the later families with each setting is enough.
-most_pairs = pytest.mark.parametrize("untouched", [*ROWS, *FEW], ids=name, indirect=True)
+each_row = pytest.mark.parametrize("untouched", [
+    *ROWS, *(pytest.param(row, marks=pytest.mark.long) for row in REST)], ids=name, indirect=True)
 every_method = pytest.mark.parametrize("method", METHODS)
+
+
+def in_turn(*families: str) -> list[tuple[str, str]]:
+    """Return every method with one of these families, which take turns."""
+    fitting = [[f for f in families if f in m.families] for m in METHODS.values()]
+    return [(f[i % len(f)], method) for i, (f, method) in enumerate(zip(fitting, METHODS))]
 
 
 def config(family: str, method: str = "lora"):
@@ -324,18 +320,17 @@ def distance(a: torch.Tensor, b: torch.Tensor) -> float:
     return ((a.double() - b.double()).norm() / b.double().norm()).item()
 
 
-@pytest.mark.parametrize("families", [EIGHT, TWELVE], ids=len)
-def test_the_rows_meet_in_every_pair(families):
-    rows = [getattr(row, "values", (row,))[0] if not isinstance(row, dict) else row
-            for row in PAIRS]
-    met = set().union(*(two_by_two(row) for row in rows))
-    for (a, left), (b, right) in itertools.combinations({**FACTORS, "family": families}.items(), 2):
+def test_the_rows_meet_in_every_pair():
+    met = {pair for row in ROWS for pair in itertools.combinations(row.items(), 2)}
+    for (a, left), (b, right) in itertools.combinations(FACTORS.items(), 2):
         for x, y in itertools.product(left, right):
-            assert ((a, x), (b, y)) in met or not possible({a: x, b: y})
-    assert len(ROWS) < 200
-    assert len(FEW) < 50
-    assert {row["method"] for row in FEW} == {
-        name for name, method in METHODS.items() if set(TWELVE) & set(method.families)}
+            assert ((a, x), (b, y)) in met or (a, b) == ("family", "method") or not possible(
+                {a: x, b: y})
+    every = {(family, method) for method, m in METHODS.items() for family in m.families}
+    assert {(form(family), method) for family, method in MET} == {
+        (form(family), method) for family, method in every}
+    assert MET | {(row["family"], row["method"]) for row in REST} == every
+    assert len(ROWS) < 100
 
 
 def test_every_method_of_the_library_is_here():
@@ -346,13 +341,13 @@ def test_every_method_of_the_library_is_here():
 # ── 1: at the start the adapted model is the base ────────────────────────────────────────────
 
 
-@every_pair
+@each_row
 def test_law_1_at_the_start_nothing_has_changed(case):
     model = case.inject()
     moved = distance(hidden(model, case.batch), case.hidden)
     if case.method.start == 0:
-        assert torch.equal(hidden(model, case.batch), case.hidden)
-        assert torch.equal(outputs(model, case.batch), case.outputs)
+        assert_equal(hidden(model, case.batch), case.hidden)
+        assert_equal(outputs(model, case.batch), case.outputs)
     elif case.method.start is not None:
         assert moved <= max(case.method.start, 0.02 * (case.dtype == torch.bfloat16))
     else:    # a prompt or a prefix takes a share of the attention, whatever it holds
@@ -365,7 +360,7 @@ def test_law_1_at_the_start_nothing_has_changed(case):
 # ── 2: what has a gradient ───────────────────────────────────────────────────────────────────
 
 
-@every_pair
+@each_row
 def test_law_2_only_adapter_and_head_have_a_gradient(case):
     model = case.inject()
     random_update(model)
@@ -391,8 +386,8 @@ def without_effect(name: str, case) -> bool:
 
 
 @pytest.mark.parametrize(("family", "method"), [
-    (family, method) for family in ("bert", "gpt2", "llama") for method in METHODS
-    if possible({"family": family, "method": method, "checkpointing": True})])
+    (family, method) for family, method in in_turn("bert", "gpt2", "llama")
+    if METHODS[method].checkpoints])
 def test_law_2_checkpointing_changes_no_gradient(family, method, tiny, inputs):
     gradients = []
     for checkpointing in (False, True):
@@ -435,18 +430,18 @@ def test_law_2_full(train, tiny, inputs):
 # ── 3: the base stays, bit for bit ───────────────────────────────────────────────────────────
 
 
-@most_pairs
+@each_row
 def test_law_3_training_leaves_the_base_alone(case):
     model = case.inject()
     train(model, case.batch)
     trained = hidden(model, case.batch)
     assert not torch.equal(trained, case.hidden)
     with pt.disabled(model):
-        assert torch.equal(hidden(model, case.batch), case.hidden)
-    assert torch.equal(hidden(model, case.batch), trained)
+        assert_equal(hidden(model, case.batch), case.hidden)
+    assert_equal(hidden(model, case.batch), trained)
 
     model = remove(model, case.method)
-    assert torch.equal(hidden(model, case.batch), case.hidden)
+    assert_equal(hidden(model, case.batch), case.hidden)
     four_bit = {f"{n}.weight" for n, m in model.named_modules()
                 if isinstance(m, pt.nf4.Linear4bit)}
     assert bool(four_bit) == ("4-bit" in case.method.traits)
@@ -454,8 +449,8 @@ def test_law_3_training_leaves_the_base_alone(case):
     after = model.state_dict()
     assert after.keys() == case.weights.keys()
     for n, before in case.weights.items():
-        if not HEADS.match(n):
-            assert torch.equal(after[n], before) or n in four_bit, n
+        if not HEADS.match(n) and n not in four_bit:
+            assert_equal(after[n], before, n)
 
 
 def remove(model, method):
@@ -488,7 +483,7 @@ def test_law_3_full_changes_every_weight(tiny, inputs):
 # ── 4: merged is the same function ───────────────────────────────────────────────────────────
 
 
-@every_pair
+@each_row
 def test_law_4_merged_equals_adapted_or_raises(case):
     model = case.inject()
     random_update(model)
@@ -522,7 +517,7 @@ def test_law_4_merged_equals_adapted_or_raises(case):
 # ── 5: saved and loaded ──────────────────────────────────────────────────────────────────────
 
 
-@most_pairs
+@each_row
 def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
     model = case.inject()
     random_update(model)
@@ -535,7 +530,7 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
     assert_that_little_is_kept(model, pt.save(model, tmp_path))
 
     loaded = pt.load(untouched.fresh().model, tmp_path)
-    assert torch.equal(outputs(loaded, case.batch), trained)
+    assert_equal(outputs(loaded, case.batch), trained)
     as_stored = (replace(case.config, projection=None) if case.row["method"] == "prefix projection"
                  else case.config)
     assert core.note_of(loaded).config == as_stored
@@ -545,7 +540,7 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
 
     random_update(loaded, seed=6)
     assert not torch.equal(outputs(loaded, case.batch), trained)
-    assert torch.equal(outputs(pt.store.swap(loaded, tmp_path), case.batch), trained)
+    assert_equal(outputs(pt.store.swap(loaded, tmp_path), case.batch), trained)
 
 
 def assert_that_little_is_kept(model, folder) -> None:
@@ -591,7 +586,7 @@ def test_law_5_swapping_from_each_method_to_the_next(family, tiny, inputs, tmp_p
     model = tiny(family)
     for method in (*order, *reversed(order)):
         model = pt.store.swap(model, tmp_path / method)
-        assert torch.equal(outputs(model, batch), expected[method]), method
+        assert_equal(outputs(model, batch), expected[method], method)
 
 
 # ── 6: a failed or repeated inject ───────────────────────────────────────────────────────────
@@ -634,10 +629,13 @@ WRONG = [
 ]
 
 
-@pytest.mark.parametrize("family", ["bert", "distilbert", "gpt2", "llama"])
-@pytest.mark.parametrize(("module", "wrong"), WRONG, ids=[
-    f"{module.__name__.rpartition('.')[2]} {wrong}" for module, wrong in WRONG])
-def test_law_6_a_failed_inject_leaves_no_trace(family, module, wrong, tiny, inputs):
+# Each of them once, and the wrong settings of each method on every family here.
+@pytest.mark.parametrize(("family", "wrong"), pairwise(
+    ("bert", "distilbert", "gpt2", "llama"), range(len(WRONG)),
+    goals=lambda row: {row[1], (row[0], WRONG[row[1]][0])}),
+    ids=lambda x: x if isinstance(x, str) else f"{WRONG[x][0].__name__} {WRONG[x][1]}")
+def test_law_6_a_failed_inject_leaves_no_trace(family, wrong, tiny, inputs):
+    module, wrong = WRONG[wrong]
     model, config = tiny(family).train(), module.Config(**wrong)    # seen by `inject` alone
     for p in itertools.islice(model.parameters(), 0, None, 3):
         p.requires_grad_(False)    # whatever the user had set
@@ -678,10 +676,10 @@ def test_law_6_a_failure_halfway_leaves_no_trace(tiny, inputs):
     assert_same(everything_about(model, batch), before)
 
 
-@every_method
-@pytest.mark.parametrize("kind", ["backbone", "classifier"])
-def test_law_6_a_second_inject_raises(kind, method, tiny, inputs):
-    family = "gpt2" if "gpt2" in METHODS[method].families else "bert"
+@pytest.mark.parametrize(("family", "method", "kind"), [
+    (*row, kind) for row, kind in zip(in_turn("gpt2", "bert", "llama"), itertools.cycle(
+        ("classifier", "backbone")))])
+def test_law_6_a_second_inject_raises(family, method, kind, tiny, inputs):
     model = METHODS[method].module.inject(tiny(family, kind), config(family, method))
     random_update(model)
     batch = inputs(model)
@@ -713,7 +711,7 @@ def test_law_6_full(wrong, tiny, inputs):
 # ── 7: the count ─────────────────────────────────────────────────────────────────────────────
 
 
-@every_pair
+@each_row
 def test_law_7_the_trainable_count_is_the_closed_form(case):
     model, family, kind = case.inject(), case.row["family"], case.row["kind"]
     adapter = case.method.count(family, kind)
@@ -723,6 +721,23 @@ def test_law_7_the_trainable_count_is_the_closed_form(case):
     counted = pt.account.parameters(model)
     assert (counted.adapter, counted.head) == (adapter, head)
     assert counted.total - adapter == case.total    # a 4-bit layer counts every weight
+
+
+@every_method
+def test_law_7_on_every_family(method, tiny, inputs):
+    """And there it does something: what is put on changes what the model computes."""
+    counts, expected, idle = {}, {}, []
+    for family in METHODS[method].families:
+        model = METHODS[method].module.inject(tiny(family), config(family, method))
+        counts[family] = sum(p.numel() for p in pt.adapter_parameters(model).values())
+        expected[family] = METHODS[method].count(family, "classifier")
+        batch = inputs(model)
+        before = hidden(model, batch)
+        random_update(model)
+        if distance(hidden(model, batch), before) < 0.01:
+            idle.append(family)
+    assert counts == expected
+    assert idle == []
 
 
 def test_law_7_full(tiny):
@@ -741,15 +756,16 @@ def test_law_7_full(tiny):
 
 
 @pytest.mark.parametrize(("family", "method", "leave"), [
-    (family, method, leave) for family in ("bert", "distilbert", "gpt2", "llama")
-    for method, m in METHODS.items() if family in m.families
-    for leave in (remove, *([lambda model, method: pt.merge(model)] if m.merges else []))])
+    *((family, method, "remove") for family, method in in_turn("bert", "gpt2", "llama")),
+    *((family, method, "merge") for family, method in in_turn("gpt2", "distilbert", "bert")
+      if METHODS[method].merges)])
 def test_requires_grad_comes_back(family, method, leave, tiny):
     model, method_ = tiny(family), METHODS[method]
     for p in itertools.islice(model.parameters(), 1, None, 3):
         p.requires_grad_(False)
     before = {n: p.requires_grad for n, p in model.named_parameters()}
-    model = leave(method_.module.inject(model, config(family, method)), method_)
+    model = method_.module.inject(model, config(family, method))
+    model = pt.merge(model) if leave == "merge" else remove(model, method_)
     after = {n: p.requires_grad for n, p in model.named_parameters()}
     assert after.items() <= before.items()
     four_bit = {f"{n}.weight" for n, m in model.named_modules()
@@ -758,9 +774,7 @@ def test_requires_grad_comes_back(family, method, leave, tiny):
     assert core.note_of(model) is None
 
 
-@pytest.mark.parametrize(("family", "method"), [
-    (family, method) for family in ("bert", "gpt2", "llama") for method, m in METHODS.items()
-    if family in m.families])
+@pytest.mark.parametrize(("family", "method"), in_turn("llama", "gpt2", "bert"))
 def test_save_pretrained_writes_an_adapter_or_a_model_or_refuses(family, method, tiny, inputs,
                                                                  tmp_path):
     method = METHODS[method]
@@ -801,6 +815,7 @@ def test_gpt2_is_converted_at_the_door_and_back(tiny, inputs, tmp_path):
     model = models.to_hf(pt.remove(model))
     for path in ("attn.c_attn", "attn.c_proj", "mlp.c_fc"):
         assert type(model.transformer.h[1].get_submodule(path)).__name__ == "Conv1D"
-    assert all(torch.equal(p, weights[n]) for n, p in model.state_dict().items())
+    for n, p in model.state_dict().items():
+        assert_equal(p, weights[n], n)
     model.save_pretrained(tmp_path)
-    assert torch.equal(outputs(type(model).from_pretrained(tmp_path).eval(), batch), before)
+    assert_equal(outputs(type(model).from_pretrained(tmp_path).eval(), batch), before)

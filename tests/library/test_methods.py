@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 import peft_teach as pt
 from peft_teach import export
@@ -30,9 +31,11 @@ def library_page() -> set[str]:
     return first_cells(table)
 
 
+# No methods, but second pages of some: LoRA+, where a bottleneck stands, how vectors start.
+SECOND_PAGES = {"lora_plus", "placements", "starts"}
 LISTS = {
     "the files of peft_teach/methods": lambda: {
-        f.stem for f in Path(pt.methods.__file__).parent.glob("[!_]*.py")},
+        f.stem for f in Path(pt.methods.__file__).parent.glob("[!_]*.py")} - SECOND_PAGES,
     "the public names, in peft_teach/__init__.py": lambda: {
         name for name in pt.__all__ if getattr(pt, name).__class__ is type(pt)
         and getattr(pt, name).__name__.startswith("peft_teach.methods.")},
@@ -65,3 +68,21 @@ def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
     assert 0 < method.LEARNING_RATE < 1
     note = pt.core.note_of(method.inject(tiny("bert")))
     assert (note.method, note.config) == (name, method.Config())
+
+
+def test_full_fine_tuning_shows_the_step_that_training_takes(tiny, inputs):
+    """Each weight's path under `pt.train` is what `full.step` says, from the same gradients."""
+    model = pt.full.inject(tiny("bert"))
+    batches, seen = [inputs(model)] * 4, []
+    start = {n: p.detach().clone() for n, p in model.named_parameters()}
+    for p in model.parameters():
+        p.register_post_accumulate_grad_hook(lambda p: seen.append((id(p), p.grad.clone())))
+    steps = list(pt.train(model, batches, lr=1e-3, warmup=0.0, clip=1e9))
+    assert len(seen) == 4 * len(start)
+    for name, p in model.named_parameters():
+        theta, m, v = start[name], torch.zeros_like(p), torch.zeros_like(p)
+        grads = [g for key, g in seen if key == id(p)]
+        for t, (g, step) in enumerate(zip(grads, steps, strict=True), 1):
+            theta, m, v = pt.full.step(theta, g, m, v, t, step.lr)
+        assert not torch.equal(theta, start[name])
+        torch.testing.assert_close(p.detach(), theta, rtol=1e-5, atol=1e-6)

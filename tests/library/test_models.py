@@ -10,6 +10,7 @@ import struct
 import numpy as np
 import pytest
 import torch
+from exact import assert_equal
 from tiny import EIGHT, TWELVE
 
 import peft_teach as pt
@@ -91,12 +92,11 @@ def test_each_place_is_what_its_name_says(family, kind, tiny, inputs):
     flow = Flow(model, inputs(model))
     into, out = flow.inputs, flow.outputs
     if family == "opt":    # no module holds the sum of words and positions
-        assert torch.equal(out["embeddings", 0],
-                           model.get_input_embeddings()(inputs(model)["input_ids"]))
+        assert_equal(out["embeddings", 0], model.get_input_embeddings()(inputs(model)["input_ids"]))
     else:
-        assert torch.equal(out["embeddings", 0], into["block", 0][0])
-    assert torch.equal(out["block", 0], into["block", 1][0])
-    assert torch.equal(out["last", 0], flow.hidden)
+        assert_equal(out["embeddings", 0], into["block", 0][0])
+    assert_equal(out["block", 0], into["block", 1][0])
+    assert_equal(out["last", 0], flow.hidden)
     act = {"opt": torch.relu}.get(family, torch.nn.functional.gelu)
     silu = torch.nn.functional.silu if family in LLAMAS[:4] or family in (
         "smollm3", "olmo2", "phi3") else None
@@ -104,19 +104,19 @@ def test_each_place_is_what_its_name_says(family, kind, tiny, inputs):
         act = functools.partial(act, approximate="tanh")
     for i in range(2):
         if "query" in table:
-            assert torch.equal(into["query", i][0], into["key", i][0])
-            assert torch.equal(into["query", i][0], into["value", i][0])
+            assert_equal(into["query", i][0], into["key", i][0])
+            assert_equal(into["query", i][0], into["value", i][0])
         if family in POST_LN:    # a norm closes each sub-layer
-            assert torch.equal(into["query", i][0], into["block", i][0])
-            assert torch.equal(out["attention_norm", i], into["ffn_in", i][0])
-            assert torch.equal(out["ffn_norm", i], out["block", i])
+            assert_equal(into["query", i][0], into["block", i][0])
+            assert_equal(out["attention_norm", i], into["ffn_in", i][0])
+            assert_equal(out["ffn_norm", i], out["block", i])
         elif family != "opt":
-            assert torch.equal(into["ffn", i][0], into["ffn_in", i][0])
-            assert torch.equal(out["ffn", i], out["ffn_out", i])
+            assert_equal(into["ffn", i][0], into["ffn_in", i][0])
+            assert_equal(out["ffn", i], out["ffn_out", i])
         if family in BERTS:
             assert len(into["ffn", i]) == 2
-            assert torch.equal(into["ffn", i][1], out["attention_norm", i])
-            assert torch.equal(out["ffn", i], out["ffn_norm", i])
+            assert_equal(into["ffn", i][1], out["attention_norm", i])
+            assert_equal(out["ffn", i], out["ffn_norm", i])
         if "ffn_gate" in table:
             gated = (silu or act)(out["ffn_gate", i]) * out["ffn_in", i]
             torch.testing.assert_close(into["ffn_out", i][0], gated)
@@ -172,8 +172,10 @@ class Times(pt.Adapter):
         return (first, *rest) if rest else first
 
 
-@pytest.mark.parametrize(("family", "kind"), KINDS)
-def test_every_place_can_be_wrapped(family, kind, tiny, inputs):
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_place_can_be_wrapped(family, tiny, inputs):
+    kinds = [kind for other, kind in KINDS if other == family]
+    kind = kinds[FAMILIES.index(family) % len(kinds)]    # they take turns
     plain = tiny(family, kind)
     batch = {k: v for k, v in inputs(plain).items() if k != "labels"}
     with torch.no_grad():
@@ -183,7 +185,7 @@ def test_every_place_can_be_wrapped(family, kind, tiny, inputs):
                 continue
             model = pt.attach(tiny(family, kind), place, Times)
             assert tuple(pt.adapters(model)) == names
-            assert torch.equal(model.base_model(**batch)[0], before), place
+            assert_equal(model.base_model(**batch)[0], before, place)
             for adapter in pt.adapters(model).values():
                 adapter.z.fill_(0.5)
             assert (model.base_model(**batch)[0] - before).abs().max() > 0.01, place
@@ -327,7 +329,7 @@ def test_a_pooler_outside_the_backbone_is_no_frozen_noise(tmp_path):
         expected = model(ids).logits
         pt.save(model, tmp_path)
         other = pt.load(deberta(), tmp_path)
-        assert torch.equal(other(ids).logits, expected)
+        assert_equal(other(ids).logits, expected)
 
 
 class Own(torch.nn.Module):
@@ -369,7 +371,7 @@ def test_what_stands_beside_a_backbone_is_the_head(tiny, tmp_path):
     ids = torch.arange(8).reshape(2, 4)
     model.train()(ids)    # moves the running mean, which is no parameter
     loaded = pt.load(Own(tiny("bert", "backbone")), pt.save(model, tmp_path))
-    assert torch.equal(loaded.eval()(ids), model.eval()(ids))
+    assert_equal(loaded.eval()(ids), model.eval()(ids))
     inside = Own(tiny("bert"))    # a model for a task in a module: its own head, too
     assert set(models.head(inside)) == head | {"body.bert.classifier.weight",
                                                "body.bert.classifier.bias"}
@@ -435,10 +437,49 @@ def test_conv1d_becomes_an_equal_linear_and_back(dtype, trains):
     back = models.to_conv1d(linear)
     assert type(back) is Conv1D
     assert (back.nf, back.weight.shape, back.training) == (7, (5, 7), False)
-    assert torch.equal(back.weight, conv.weight)
-    assert torch.equal(back.bias, conv.bias)
+    assert_equal(back.weight, conv.weight)
+    assert_equal(back.bias, conv.bias)
     assert back.weight.requires_grad == trains
     assert back.weight.is_contiguous()
+
+
+@pytest.mark.parametrize("method", [pt.lora, pt.qlora])
+def test_hooks_go_where_their_layer_goes(method, tiny):
+    """As adapted, merged and plain again, and none after its handle is removed."""
+    model, ids, calls = tiny("gpt2", "lm"), torch.tensor([[3, 4]]), []
+    layer = model.transformer.h[1].attn.c_attn
+    handles = [layer.register_forward_hook(lambda *_: calls.append("forward")),
+               layer.register_forward_pre_hook(lambda *_, **__: calls.append("before"),
+                                               with_kwargs=True),
+               layer.register_full_backward_hook(lambda *_: calls.append("backward"))]
+    every = ["before", "forward", "backward"]
+    for change in (lambda m: m, method.inject, pt.merge, models.to_hf, pt.lora.inject, pt.remove):
+        model = change(model)
+        calls.clear()
+        model(ids).logits.sum().backward()
+        assert calls == every, change
+    for handle in handles:
+        handle.remove()
+    model(ids).logits.sum().backward()
+    assert calls == every
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
+def test_a_weight_that_torch_makes_of_others(tiny):
+    from torch.nn.utils import weight_norm
+
+    linear = weight_norm(torch.nn.Linear(5, 7))
+    adapter, x = pt.lora.LoRALinear(linear, rank=2), torch.randn(2, 5)
+    adapter.B.data.normal_()
+    expected, model = adapter(x), torch.nn.Sequential(adapter)
+    merged = pt.merge(model)    # its weight is that of all together
+    torch.testing.assert_close(merged(x), expected)
+    model = tiny("gpt2")
+    weight_norm(model.transformer.h[0].attn.c_attn)
+    before = dict(model.named_modules())
+    with pytest.raises(NotSupported, match=r"This Conv1D .* weight_g, weight_v"):
+        pt.lora.inject(model)
+    assert dict(model.named_modules()) == before
 
 
 def test_replace_returns_the_model_to_keep(tiny):
@@ -529,6 +570,15 @@ def test_minilms_special_tokens_are_no_text(minilm):
     assert len(ids) == 3
 
 
+def test_the_last_token_of_a_vocabulary_is_one_and_the_next_is_none():
+    def tokenizer(text, add_special_tokens):
+        return {"input_ids": [4, 7]}
+
+    assert models.token_ids("so much", tokenizer, 8) == [4, 7]
+    with pytest.raises(BadConfig, match=r"\[4, 7\]"):
+        models.token_ids("so much", tokenizer, 7)
+
+
 def test_common_tokens_are_the_first_that_stand_for_text():
     class Few:
         all_special_ids = (0, 3)
@@ -581,8 +631,8 @@ def test_the_head_depends_on_the_seed_alone(minilm):
         pt.seed(seed)
         again, _ = models.load("minilm", labels=2, device="cpu")
         heads[seed] = again.classifier.weight
-        assert torch.equal(again.bert.pooler.dense.weight, model.bert.pooler.dense.weight)
-    assert torch.equal(heads[3], model.classifier.weight)
+        assert_equal(again.bert.pooler.dense.weight, model.bert.pooler.dense.weight)
+    assert_equal(heads[3], model.classifier.weight)
     assert not torch.equal(heads[3], heads[4])
 
 
@@ -604,9 +654,16 @@ def test_mean_pooling_is_the_mean_over_real_tokens():
         alone = model(**tokenizer("good", return_tensors="pt")).logits
         unmasked = model(tokenizer("good", return_tensors="pt").input_ids).logits
     torch.testing.assert_close(alone[0], out.logits[0], rtol=1e-4, atol=1e-5)
-    assert torch.equal(unmasked, alone)
+    assert_equal(unmasked, alone)
     assert models.head(model) == ("classifier.weight", "classifier.bias")
     assert len(models.places(model)["query"]) == 6
+
+
+@pytest.mark.parametrize("wrong", [{"dtype": torch.int8}, {"dtype": 5}, {"device": "nowhere"},
+                                   {"device": []}])
+def test_what_is_no_dtype_or_device_is_refused_before_anything_is_fetched(wrong):
+    with pytest.raises(BadConfig, match=f"^{next(iter(wrong))} is "):
+        models.load("hub:nobody/nothing", **wrong)
 
 
 def test_a_mean_pooled_model_is_not_saved_as_another(tmp_path):
@@ -638,8 +695,8 @@ def test_a_mean_pooled_model_can_be_pickled_and_copied():
                      torch.load(file, weights_only=False)):
             assert type(twin) is type(model)
             assert models.is_mean_pooled(twin)
-            assert torch.equal(twin(**batch).logits, expected)
-            assert torch.equal(pt.remove(twin)(**batch).logits, pt.remove(
+            assert_equal(twin(**batch).logits, expected)
+            assert_equal(pt.remove(twin)(**batch).logits, pt.remove(
                 copy.deepcopy(model))(**batch).logits)
             with pytest.raises(NotSupported, match="mean-pooled"):
                 twin.save_pretrained("never")
@@ -666,7 +723,7 @@ def test_without_pretraining_only_the_architecture_is_kept(minilm):
     shapes = {n: p.shape for n, p in model.named_parameters()}
     assert all({n: p.shape for n, p in m.named_parameters()} == shapes for m in drawn)
     weights = [m.bert.encoder.layer[3].output.dense.weight for m in (model, *drawn)]
-    assert torch.equal(weights[1], weights[2])
+    assert_equal(weights[1], weights[2])
     assert not torch.equal(weights[1], weights[3])
     assert not torch.equal(weights[0], weights[1])
     assert not drawn[0].training
@@ -713,7 +770,8 @@ def test_hub_loads_any_folder(family, bare, tiny, tmp_path):
     tokenizer_of_words().save_pretrained(tmp_path)
     model, tokenizer = models.load(f"hub:{tmp_path}", device="cpu")
     assert type(model).__name__ == bare
-    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), saved.parameters()))
+    for p, q in zip(model.parameters(), saved.parameters()):
+        assert_equal(p, q)
     assert tokenizer("good film").input_ids == [5, 6]
     assert tokenizer.pad_token_id == model.config.pad_token_id == 2    # what has no pad gets eos
 
@@ -735,7 +793,8 @@ def test_a_head_for_other_labels_is_drawn_anew_and_said(family, tiny, tmp_path, 
     capsys.readouterr()
     same, _ = models.load(f"hub:{tmp_path}", labels=3, device="cpu")
     assert capsys.readouterr().out == ""
-    assert all(torch.equal(p, q) for p, q in zip(same.parameters(), saved.parameters()))
+    for p, q in zip(same.parameters(), saved.parameters()):
+        assert_equal(p, q)
 
     drawn = []
     for seed in (0, 0, 1):
@@ -747,10 +806,10 @@ def test_a_head_for_other_labels_is_drawn_anew_and_said(family, tiny, tmp_path, 
     last = models.head(saved)[-1].rpartition(".")[0]
     for name, p in drawn[0].named_parameters():
         if not name.startswith(last):
-            assert torch.equal(p, saved.get_parameter(name))
+            assert_equal(p, saved.get_parameter(name))
     weights = [model.get_parameter(f"{last}.weight") for model in drawn]
     assert weights[0].shape == (2, 32)
-    assert torch.equal(weights[0], weights[1])
+    assert_equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])
     assert drawn[0].config.num_labels == 2
 
@@ -872,13 +931,24 @@ def test_bad_settings():
             models.load("minilm", labels=labels)
 
 
-def test_loading_is_quiet_and_leaves_transformers_as_it_was(capfd):
+@pytest.mark.parametrize("bars", [True, False])
+def test_loading_is_quiet_and_leaves_transformers_as_it_was(bars, capfd):
     from transformers.utils import logging
 
     before = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    models.load("minilm", labels=2, device="cpu")
-    assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == before
-    assert capfd.readouterr() == ("", "")
+    switch = {True: logging.enable_progress_bar, False: logging.disable_progress_bar}
+    try:
+        logging.set_verbosity_info()    # not what anybody else sets, so that it is this that stays
+        switch[bars]()
+        models.load("minilm", labels=2, device="cpu")
+        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.INFO, bars)
+        with pytest.raises(UnknownName):
+            models.load("hub:/nowhere/at/all")
+        assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (logging.INFO, bars)
+        assert capfd.readouterr() == ("", "")
+    finally:
+        logging.set_verbosity(before[0])
+        switch[before[1]]()
 
 
 @pytest.mark.parametrize("wrong", [{"targets": 5}, {"layers": 1.5}])

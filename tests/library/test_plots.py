@@ -73,6 +73,13 @@ def test_names_stand_at_the_ends_of_their_lines_and_none_on_another():
     assert (a + b, b - a) == pytest.approx((1.01, 0.25 / 3.4))
 
 
+def test_ticks_that_would_stand_on_one_another_are_left_out():
+    _, ax = plots.figure()
+    ax.set_xscale("log")
+    plots.plain_ticks(ax.xaxis, [4, 1, 1.2, 2])
+    assert list(ax.get_xticks()) == [1, 2, 4]
+
+
 def test_ledger_bars_add_up():
     ledger = pt.account.Ledger(4_000_000, 3_000_000, 2_000_000, 1_000_000)
     ax = plots.ledgers({"full": ledger}).axes[0]

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from adapted import features, hidden, outputs, result
+from exact import assert_equal
 from prompting import (
     DECODERS,
     FAMILIES,
@@ -12,6 +13,7 @@ from prompting import (
     LATER_DECODERS,
     LENGTH,
     TEXT,
+    WIDE,
     WORDS,
     Numbers,
     the,
@@ -65,7 +67,8 @@ def assert_equal_gradients(got, expected, ours, theirs):
     for out in (got, expected):
         (out * weights).sum().backward()
     assert theirs.grad.abs().sum() > 0
-    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
+    largest = theirs.grad.abs().max().clamp(min=1).item()    # rounding is that of the largest terms
+    torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5 * largest)
 
 
 @pytest.mark.parametrize(("family", "kind"), [
@@ -77,7 +80,7 @@ def assert_equal_gradients(got, expected, ours, theirs):
 def test_peft_gives_the_same_after_its_virtual_tokens(family, kind, padding, tiny, inputs):
     if padding == "left" and family in ("xlm-roberta", "camembert"):
         pytest.skip("as with RoBERTa, peft's positions count the padding, too: see below")
-    base = tiny(family, kind)
+    base = tiny(family, kind, **WIDE.get(family, {}) if padding == "left" else {})
     batch = features(inputs(base, padding))
     real = batch["attention_mask"].bool()
     before = outputs(base, batch)
@@ -122,7 +125,7 @@ def test_roberta_counts_positions_as_it_does_without_a_prompt(tiny, inputs):
 @pytest.mark.parametrize("family", [*DECODERS, *(pytest.param(family, marks=pytest.mark.long)
                                                  for family in LATER_DECODERS)])
 def test_a_decoders_head_reads_the_last_real_token(family, tiny, inputs):
-    base = tiny(family)
+    base = tiny(family, **WIDE.get(family, {}))
     model, reference, ours, theirs = both(base, "classifier")
     batch = inputs(base, "left")
     got, expected = model(**with_positions(base, batch, padding=True)), reference(**batch)
@@ -292,7 +295,7 @@ def test_a_half_precision_base_reads_a_float32_prompt(family, tiny, inputs):
     assert (out.dtype, the(model).P.dtype, model.dtype) == (
         torch.bfloat16, torch.float32, torch.bfloat16)
     real = batch["attention_mask"].bool()
-    assert torch.equal(out[real], expected[real])
+    assert_equal(out[real], expected[real])
     out.float().square().sum().backward()
     assert the(model).P.grad.dtype == torch.float32
 

@@ -5,6 +5,7 @@ They use public names only, and say with `assert` what their author would look f
 
 import pytest
 import torch
+from exact import assert_equal
 
 import peft_teach as pt
 
@@ -42,7 +43,9 @@ def test_two_tasks_on_one_base(tmp_path):
     for task in ("news", "movies", "news"):
         model = pt.swap(model, tmp_path / task)
         assert pt.evaluate(model, tests[task]) == results[task]
-    assert all(torch.equal(p, weights[n]) for n, p in model.named_parameters() if n in weights)
+    for n, p in model.named_parameters():
+        if n in weights:
+            assert_equal(p, weights[n], n)
 
     merged = pt.merge(model)
     assert not pt.adapters(merged)
@@ -121,7 +124,7 @@ def test_a_chat_model_that_learns_to_talk(tmp_path):
     more = question_ids("<|im_end|>\n" + conversation(tokenizer, "And a table?"))
     whole = torch.cat([first.sequences, more], 1)    # the second turn goes on from the first
     second = reply(whole, past_key_values=first.past_key_values)
-    assert torch.equal(second.sequences, reply(whole).sequences)
+    assert_equal(second.sequences, reply(whole).sequences)
     pt.save(model, tmp_path / "pirate")
     fresh, _ = pt.models.load("smollm2")
     assert pt.evaluate(pt.load(fresh, tmp_path / "pirate"), held_out) == after

@@ -3,11 +3,13 @@
 import copy
 import dataclasses
 import json
+import math
 import pickle
 
 import numpy as np
 import pytest
 import torch
+from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach.errors import BadConfig, NoTargets
@@ -31,9 +33,10 @@ def test_numbers_of_numpy_become_plain(tiny, tmp_path):
     assert json.loads((folder / "adapter.json").read_text())["config"]["rank"] == 4
     assert type(pt.prompt.Config(length=np.int32(3)).length) is int
     assert pt.lora.Config(use_bias=np.bool_(True)).use_bias is True
+    assert pt.lora.Config(layers=np.int64(0)).layers == (0,)
     numbers = torch.linspace(-1, 1, 100)
-    assert torch.equal(pt.nf4.quantize(numbers, block_size=np.int64(32)).packed,
-                       pt.nf4.quantize(numbers, block_size=32).packed)
+    assert_equal(pt.nf4.quantize(numbers, block_size=np.int64(32)).packed,
+                 pt.nf4.quantize(numbers, block_size=32).packed)
     assert pt.lora.Config(rank=True).rank is True    # no number: `inject` refuses it
     with pytest.raises(BadConfig, match="rank True"):
         pt.lora.inject(tiny("bert"), pt.lora.Config(rank=True))
@@ -48,6 +51,9 @@ def test_a_tensor_is_no_number(value):
 def test_blocks_in_a_tensor_are_told():
     with pytest.raises(BadConfig, match="tolist"):
         pt.lora.Config(layers=torch.tensor([0, 1]))
+    for name in ("layers", "targets", "also_train"):    # without axes nothing can be gone through
+        with pytest.raises(BadConfig, match=f"^{name} is tensor"):
+            pt.lora.Config(**{name: torch.tensor(3)})
 
 
 @pytest.mark.parametrize(("method", "theirs", "says"), [
@@ -108,7 +114,8 @@ def test_the_end_of_a_module_s_name_is_answered_with_its_place(tiny):
 
 
 @pytest.mark.parametrize(("method", "settings", "says"), [
-    (pt.lora, {"alpha": 0}, "alpha is 0"), (pt.dora, {"dropout": 1.0}, "dropout is 1.0"),
+    (pt.lora, {"alpha": 0}, "alpha is 0"), (pt.lora, {"alpha": math.inf}, "alpha is inf"),
+    (pt.dora, {"dropout": 1.0}, "dropout is 1.0"),
     (pt.dora, {"alpha": -1.0}, "alpha is -1.0"), (pt.lora, {"dropout": None}, "dropout is None"),
     (pt.qlora, {"double": 1}, "double is 1"), (pt.lora, {"use_bias": "no"}, "use_bias is 'no'"),
     (pt.qlora, {"dropout": 1.0}, "dropout is 1.0"), (pt.qlora, {"dora": "yes"}, "dora is 'yes'"),

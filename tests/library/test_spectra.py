@@ -67,7 +67,7 @@ def test_truncate_is_the_nearest_matrix(rank):
 
 
 def test_truncate_refuses_what_cannot_be():
-    for rank in (-1, 8):
+    for rank in (-1, 8, 1.5, None):
         with pytest.raises(BadConfig, match="0 to 7"):
             spectra.truncate(torch.ones(12, 7), rank)
     with pytest.raises(ShapeError):
@@ -124,9 +124,14 @@ def test_overlap_refuses_what_cannot_be():
     M = torch.randn(4, 3)
     with pytest.raises(BadConfig, match="side"):
         spectra.overlap(M, M, 1, "left")
-    for k in (0, 4):
+    for k in (0, 4, "1"):
         with pytest.raises(BadConfig, match="1 to 3"):
             spectra.overlap(M, M, k)
+        with pytest.raises(BadConfig, match="1 to 3"):
+            spectra.familiarity(M, M, k)
+    for one, other, says in ((None, M, "matrix is"), (M, M.T.clone(), "other: in should be 3")):
+        with pytest.raises(ShapeError, match=says):
+            spectra.overlap(one, other, 1)
 
 
 # ── updates of a model ───────────────────────────────────────────────────────────────────────

@@ -10,13 +10,20 @@ from contextlib import nullcontext
 import pytest
 import torch
 from adapted import outputs
+from exact import assert_equal
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 import peft_teach as pt
 from peft_teach import core, models
-from peft_teach.errors import AdapterFileError, AlreadyAdapted, NoAdapter, PeftTeachError
+from peft_teach.errors import (
+    AdapterFileError,
+    AlreadyAdapted,
+    NoAdapter,
+    NotSupported,
+    PeftTeachError,
+)
 
 CONFIG = pt.lora.Config(rank=4, alpha=6.0, targets=("query", "ffn_in"), layers=(1,))
 
@@ -103,7 +110,7 @@ def test_the_files(saved, tiny, tmp_path):
 def test_saving_over_an_old_one_replaces_it(saved, tiny, batch):
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=1)
     assert pt.save(model, saved) == saved
-    assert torch.equal(outputs(pt.load(tiny("bert"), saved), batch), outputs(model, batch))
+    assert_equal(outputs(pt.load(tiny("bert"), saved), batch), outputs(model, batch))
     assert len(list(saved.iterdir())) == 2
 
 
@@ -117,7 +124,7 @@ def test_a_failed_write_leaves_the_old_one(saved, tiny, batch, monkeypatch):
     with pytest.raises(AdapterFileError, match="No space left"):
         pt.save(randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=1), saved)
     assert len(list(saved.iterdir())) == 2
-    assert torch.equal(outputs(pt.load(tiny("bert"), saved), batch), old)
+    assert_equal(outputs(pt.load(tiny("bert"), saved), batch), old)
 
 
 @pytest.mark.parametrize("call", [1, 2])    # before the first move, and between the two
@@ -138,7 +145,7 @@ def test_what_comes_between_two_moves_leaves_a_whole_save(call, comes, saved, ti
             if comes == "interrupt":
                 raise KeyboardInterrupt
             pt.save(other, saved)
-            assert torch.equal(read(), outputs(other, batch))
+            assert_equal(read(), outputs(other, batch))
         moved(part, file)
 
     calls, moved, mine, other = [], os.replace, model(1, 12.0), model(2, 24.0)
@@ -148,7 +155,7 @@ def test_what_comes_between_two_moves_leaves_a_whole_save(call, comes, saved, ti
         pt.save(mine, saved)
     expected = outputs(other, batch) if (call, comes) == (2, "another save") else (
         whole[0] if (call, comes) == (1, "interrupt") else whole[1])
-    assert torch.equal(read(), expected)
+    assert_equal(read(), expected)
     assert len(list(saved.iterdir())) == 2
 
 
@@ -181,6 +188,25 @@ def json_is(data):
         if data is not None:
             (folder / "adapter.json").write_bytes(data)
     return damage
+
+
+def starts(data):
+    """Damage the file of tensors: it starts with these bytes."""
+    def damage(folder):
+        file = folder / "adapter.safetensors"
+        file.write_bytes(data + file.read_bytes()[len(data):])
+    return damage
+
+
+def only(dtype):
+    """Damage the file of tensors: it holds two bytes, which are of this dtype."""
+    header = json.dumps({"x": {"dtype": dtype, "shape": [2], "data_offsets": [0, 2]}}).encode()
+    return lambda folder: (folder / "adapter.safetensors").write_bytes(
+        len(header).to_bytes(8, "little") + header + bytes(2))
+
+
+def pipe(name):
+    return lambda folder: ((folder / name).unlink(), os.mkfifo(folder / name))
 
 
 def description(change):
@@ -236,6 +262,11 @@ WRONG = {    # what is done to the folder, and what the message says
                               "does not describe"),
     "json nested too deep": (json_is(b"[" * 100_000), "damaged"),
     "json is a folder": (lambda f: (json_is(None)(f), (f / "adapter.json").mkdir()), "damaged"),
+    "tensors are a pipe": (pipe("adapter.safetensors"), "adapter.safetensors is no file"),
+    "header behind the end": (starts((10**8).to_bytes(8, "little")), "damaged: its header ends"),
+    "header a list": (starts((2).to_bytes(8, "little") + b"[]"), "damaged"),
+    "dtype unknown": (only("F8_E8M0"), "damaged"),
+    "alpha of 400 digits": (description(lambda d: d["config"].update(alpha=10**400)), "alpha is 1"),
     "whole numbers": (tensors(lambda t: t.update({f"{Q}.A": torch.ones(4, 32).int()})),
                       r"query.A is torch.int32"),
     "a tensor of nan": (tensors(lambda t: t[f"{Q}.A"][1, 2].fill_(float("nan"))),
@@ -277,21 +308,27 @@ def test_swap_refuses_and_the_old_one_works_on(wrong, same, saved, tiny, batch):
     with pytest.raises(AdapterFileError, match=says):
         pt.store.swap(model, saved)
     assert structure(model) == before
-    assert torch.equal(outputs(model, batch), computed)
+    assert_equal(outputs(model, batch), computed)
     with pt.disabled(model):    # and nothing is left of the other one inside
-        assert torch.equal(model.base_model(batch["input_ids"])[0],
-                           tiny("bert").base_model(batch["input_ids"])[0])
+        assert_equal(model.base_model(batch["input_ids"])[0],
+                     tiny("bert").base_model(batch["input_ids"])[0])
     pt.remove(model)
     assert all(p.requires_grad for p in model.parameters())
 
 
+@pytest.mark.parametrize("more", [
+    {}, {"x": torch.empty(2_000_000, 0)}, {"x": torch.zeros(2_000_000, dtype=torch.int8)},
+    {"x": torch.zeros(60_000, 1)}], ids=["alone", "empty", "whole numbers", "thin"])
 @pytest.mark.parametrize(("method", "built", "claim"), [
     (pt.bottleneck, "Bottleneck", "size"), (pt.prefix, "Prefix", "projection")])
-def test_what_a_file_claims_is_not_built(method, built, claim, tiny, tmp_path, monkeypatch):
+def test_what_a_file_claims_is_not_built(method, built, claim, more, tiny, tmp_path, monkeypatch):
+    """Not even where a tensor has an axis of that length: it takes numbers to fill one."""
+    longest = max((t.shape[0] for t in more.values()), default=2_000_000)
     folder = pt.save(method.inject(tiny("bert")), tmp_path / "a")
-    edit_json(folder, lambda d: d["config"].update({claim: 2_000_000}))
+    edit_json(folder, lambda d: d["config"].update({claim: longest}))
+    edit_tensors(folder, lambda tensors: tensors.update(more))
     monkeypatch.setattr(method, built, None)
-    with pytest.raises(AdapterFileError, match=f"do not fit its tensors: {claim} 2000000"):
+    with pytest.raises(AdapterFileError, match=f"do not fit its tensors: {claim} {longest}"):
         pt.load(tiny("bert"), folder)
 
 
@@ -315,7 +352,7 @@ def test_gpt2_is_unconverted_after_a_failed_load(tiny, inputs, tmp_path):
     with pytest.raises(AdapterFileError, match="unexpected more"):
         pt.load(model, folder)
     assert type(model.transformer.h[0].attn.c_attn).__name__ == "Conv1D"
-    assert torch.equal(outputs(model, inputs(model)), before)
+    assert_equal(outputs(model, inputs(model)), before)
     model.save_pretrained(tmp_path / "plain")
 
 
@@ -336,7 +373,7 @@ def test_a_head_that_lies_across_memory_is_saved(tiny, batch, tmp_path):
     model = pt.lora.inject(tiny("bert"), CONFIG)
     model.classifier.weight.data = torch.randn(32, 3).T
     loaded = pt.load(tiny("bert"), pt.save(model, tmp_path / "a"))
-    assert torch.equal(loaded.classifier.weight, model.classifier.weight)
+    assert_equal(loaded.classifier.weight, model.classifier.weight)
 
 
 # ── another base ─────────────────────────────────────────────────────────────────────────────
@@ -373,7 +410,7 @@ def test_resized_word_embeddings_are_the_base_from_then_on(family, method, tiny,
     model = pt.swap(model, after)
     computed = outputs(model, batch)
     model = pt.load(pt.remove(model), after)
-    assert torch.equal(outputs(model, batch), computed)
+    assert_equal(outputs(model, batch), computed)
     with pytest.raises(AdapterFileError, match=r"is \[97, 32\] here, \[110, 32\] there"):
         pt.load(tiny(family), after)
 
@@ -416,7 +453,7 @@ def test_a_half_precision_twin_is_the_same_base(family, dtype, tiny, inputs, tmp
         assert next(twin.parameters()).dtype == other
         for n, p in pt.adapter_parameters(twin).items():
             assert p.dtype == torch.float32
-            assert torch.equal(p, pt.adapter_parameters(one)[n])
+            assert_equal(p, pt.adapter_parameters(one)[n])
         torch.testing.assert_close(outputs(twin, batch).float(), outputs(one, batch).float(),
                                    rtol=0.1, atol=0.3)
     with pytest.raises(AdapterFileError, match="other weights"):
@@ -431,7 +468,7 @@ def test_load_needs_an_unadapted_model(saved, tiny, batch):
     before = outputs(model, batch)
     with pytest.raises(AlreadyAdapted):
         pt.load(model, saved)
-    assert torch.equal(outputs(model, batch), before)
+    assert_equal(outputs(model, batch), before)
 
 
 def test_swap_copies_where_the_settings_agree(saved, tiny, batch):
@@ -441,7 +478,7 @@ def test_swap_copies_where_the_settings_agree(saved, tiny, batch):
     assert not torch.equal(outputs(model, batch), expected)
     assert pt.store.swap(model, saved) is model
     assert [id(p) for p in model.parameters()] == parameters
-    assert torch.equal(outputs(model, batch), expected)
+    assert_equal(outputs(model, batch), expected)
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
@@ -456,15 +493,15 @@ def test_swap_exchanges_where_they_differ(family, tiny, inputs, tmp_path):
     model = pt.load(tiny(family), folders[0])
     for i in (1, 0, 1):
         model = pt.store.swap(model, folders[i])
-        assert torch.equal(outputs(model, batch), expected[i])
+        assert_equal(outputs(model, batch), expected[i])
         assert core.note_of(model).config == (one, two)[i]
         again = pt.save(model, tmp_path / "again")    # what comes back can be saved and loaded
-        assert torch.equal(outputs(pt.load(tiny(family), again), batch), expected[i])
+        assert_equal(outputs(pt.load(tiny(family), again), batch), expected[i])
     model = pt.remove(model)
-    assert torch.equal(model.base_model(batch["input_ids"])[0],
-                       tiny(family).base_model(batch["input_ids"])[0])
+    assert_equal(model.base_model(batch["input_ids"])[0],
+                 tiny(family).base_model(batch["input_ids"])[0])
     assert all(p.requires_grad for p in model.parameters())
-    assert torch.equal(outputs(pt.load(model, folders[0]), batch), expected[0])
+    assert_equal(outputs(pt.load(model, folders[0]), batch), expected[0])
 
 
 @pytest.mark.parametrize("kind", ["classifier", "backbone"])
@@ -487,17 +524,23 @@ def test_what_is_swapped_in_while_disabled_is_silent_until_the_block_ends(kind, 
     with pt.disabled(model):
         with pt.disabled(model):
             model = pt.swap(model, folder)
-            assert torch.equal(hidden(model), plain)
-        assert torch.equal(hidden(model), plain)
+            assert_equal(hidden(model), plain)
+        assert_equal(hidden(model), plain)
         with pytest.raises(AdapterFileError):    # and a failure leaves the old one, silent as well
             pt.swap(model, tmp_path)
-        assert torch.equal(hidden(model), plain)
-    assert torch.equal(hidden(model), expected)
+        assert_equal(hidden(model), plain)
+    assert_equal(hidden(model), expected)
     assert not torch.equal(expected, old)
     model = pt.swap(model, folder)    # outside such a block it is at work at once
-    assert torch.equal(hidden(model), expected)
-    with pt.disabled(model):
-        assert torch.equal(hidden(model), plain)
+    assert_equal(hidden(model), expected)
+    for method in (pt.prompt, pt.prefix):    # and so are other settings, and another method
+        with pt.disabled(model):
+            assert_equal(hidden(model), plain)
+        other = randomize(method.inject(tiny("bert", kind), method.Config(2)), 2)
+        folder = pt.save(other, tmp_path / "next")
+        model = pt.swap(model, folder)
+        assert_equal(hidden(model), hidden(other))
+        assert not torch.equal(hidden(model), plain)
 
 
 class Shift(pt.Adapter):
@@ -521,7 +564,7 @@ def test_after_a_bare_attach_the_state_is_saved_and_swapped(tiny, batch, tmp_pat
         pt.load(tiny("bert"), folder)
     assert "pt.load(model, path, make=...)" in error.value.hint
     again = pt.attach(tiny("bert"), "query", Shift)
-    assert torch.equal(outputs(pt.store.swap(again, folder), batch), expected)
+    assert_equal(outputs(pt.store.swap(again, folder), batch), expected)
     elsewhere = pt.attach(tiny("bert"), "value", Shift)
     with pytest.raises(AdapterFileError, match=r"missing .*value\.v"):
         pt.store.swap(elsewhere, folder)
@@ -550,7 +593,7 @@ def test_a_method_of_ones_own_is_loaded_in_one_call_and_merged(family, tiny, inp
     loaded = pt.load(plain, folder, make=Foldable)
     assert loaded is plain
     assert list(pt.adapters(loaded)) == list(pt.adapters(model))
-    assert torch.equal(outputs(loaded, batch), expected)
+    assert_equal(outputs(loaded, batch), expected)
     assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
         n for n, p in model.named_parameters() if p.requires_grad}
     merged = pt.merge(loaded)
@@ -559,7 +602,7 @@ def test_a_method_of_ones_own_is_loaded_in_one_call_and_merged(family, tiny, inp
     other = pt.save(randomize(pt.attach(tiny(family), places, Foldable, layers), 1), tmp_path / "b")
     swapped = pt.swap(model, other)    # and two of them are exchanged
     assert not torch.equal(outputs(swapped, batch), expected)
-    assert torch.equal(outputs(pt.swap(swapped, folder), batch), expected)
+    assert_equal(outputs(pt.swap(swapped, folder), batch), expected)
 
 
 def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
@@ -591,9 +634,9 @@ def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
         with pytest.raises(PeftTeachError, match=says):
             pt.load(model, copy, make=make)
         assert structure(model) == before
-        assert torch.equal(outputs(model, batch), computed)
+        assert_equal(outputs(model, batch), computed)
     again = pt.attach(model, "query", Shift)    # what an older version wrote is swapped in
-    assert torch.equal(outputs(pt.swap(again, copy), batch), outputs(pt.load(
+    assert_equal(outputs(pt.swap(again, copy), batch), outputs(pt.load(
         tiny("bert"), mine, make=Shift), batch))
 
 
@@ -615,10 +658,10 @@ def test_full_fine_tuning_is_saved_and_loaded(train, family, tiny, inputs, tmp_p
     everything = {n for n, _ in model.named_parameters()}
     assert stored == (everything if train == "all" else set(models.head(model)))
     loaded = pt.load(tiny(family), folder)
-    assert torch.equal(outputs(loaded, batch), expected)
+    assert_equal(outputs(loaded, batch), expected)
     assert core.note_of(loaded).config == config
     randomize(loaded, seed=3)
-    assert torch.equal(outputs(pt.store.swap(loaded, folder), batch), expected)
+    assert_equal(outputs(pt.store.swap(loaded, folder), batch), expected)
 
 
 def test_what_full_fine_tuning_counts_is_kept(tmp_path):
@@ -631,7 +674,7 @@ def test_what_full_fine_tuning_counts_is_kept(tmp_path):
     with torch.no_grad():
         model.train()(x)
         loaded = pt.load(plain, pt.save(model, tmp_path))
-        assert torch.equal(loaded.eval()(x).logits, model.eval()(x).logits)
+        assert_equal(loaded.eval()(x).logits, model.eval()(x).logits)
 
 
 def test_a_failed_load_of_full_fine_tuning(tiny, tmp_path):
@@ -651,13 +694,13 @@ def test_full_fine_tuning_after_an_adapter_was_removed(tiny, inputs, tmp_path):
     model = randomize(pt.full.inject(model))
     loaded = pt.load(tiny("gpt2"), pt.save(model, tmp_path / "full"))
     batch = inputs(model)
-    assert torch.equal(outputs(loaded, batch), outputs(model, batch))
+    assert_equal(outputs(loaded, batch), outputs(model, batch))
 
 
 def test_full_fine_tuning_frozen_by_hand_is_saved_whole(tiny, batch, tmp_path):
     model = randomize(pt.full.inject(tiny("bert"))).requires_grad_(False)
     loaded = pt.load(tiny("bert"), pt.save(model, tmp_path / "full"))
-    assert torch.equal(outputs(loaded, batch), outputs(model, batch))
+    assert_equal(outputs(loaded, batch), outputs(model, batch))
 
 
 @pytest.mark.parametrize("train", ["all", "head"])
@@ -669,7 +712,7 @@ def test_what_trains_the_weights_says_how_to_go_on(train, tiny, batch):
     assert "fresh.load_state_dict(model.state_dict())" in error.value.hint
     fresh = tiny("bert")
     fresh.load_state_dict(model.state_dict())
-    assert torch.equal(outputs(pt.lora.inject(fresh), batch), outputs(model, batch))
+    assert_equal(outputs(pt.lora.inject(fresh), batch), outputs(model, batch))
 
 
 def test_a_trained_head_on_converted_layers_is_a_plain_checkpoint(tiny, inputs, tmp_path):
@@ -690,7 +733,7 @@ def test_swap_between_full_and_an_adapter_is_refused(saved, tiny, batch, tmp_pat
         with pytest.raises(AdapterFileError, match="full fine-tuning"):
             pt.store.swap(model, path)
         assert structure(model) == before
-        assert torch.equal(outputs(model, batch), computed)
+        assert_equal(outputs(model, batch), computed)
 
 
 # ── list ─────────────────────────────────────────────────────────────────────────────────────
@@ -783,6 +826,81 @@ def test_frozen_own_parameters_are_kept_but_not_trained(tiny, batch, tmp_path):
     assert {n.rpartition(".")[2] for n in load_file(folder / "adapter.safetensors")} >= {"fixed"}
     again = pt.attach(tiny("bert"), "query", Mixed)    # draws another `fixed`
     again = pt.store.swap(again, folder)
-    assert torch.equal(outputs(again, batch), expected)
+    assert_equal(outputs(again, batch), expected)
     assert not any(a.fixed.requires_grad for a in pt.adapters(again).values())
     assert pt.account.parameters(model).adapter == sum(p.numel() for p in trained.values())
+
+
+@pytest.mark.parametrize("method", [pt.lora, pt.full])
+def test_what_was_trained_in_shards_is_saved_whole(method, tiny, inputs, tmp_path):
+    """FSDP2 shards in place; what would change the modules then is refused."""
+    from torch import distributed
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard
+
+    model, plain = method.inject(tiny("bert")), tiny("bert")
+    batch, other = inputs(model), pt.save(model, tmp_path / "other")
+    distributed.init_process_group("gloo", f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        for layer in (*model.bert.encoder.layer, *plain.bert.encoder.layer):
+            fully_shard(layer, mesh=mesh)
+        with pytest.raises(NotSupported, match="Only a part of what trains"):
+            pt.train(model, [batch])    # torch clips no gradients of two kinds at once
+        fully_shard(model, mesh=mesh)
+        list(pt.train(model, [batch], lr=1e-2))
+        trained = outputs(model, batch)
+        pt.save(model, tmp_path / "own")
+        for change in (lambda: pt.swap(model, other), lambda: pt.merge(model),
+                       lambda: pt.load(plain, other), lambda: method.inject(plain)):
+            with pytest.raises(NotSupported, match="sharded over processes"):
+                change()
+    finally:
+        distributed.destroy_process_group()
+    assert (trained - outputs(pt.load(tiny("bert"), other), batch)).abs().max() > 1e-3
+    assert_equal(outputs(pt.load(tiny("bert"), tmp_path / "own"), batch), trained)
+
+
+def test_what_is_no_path_is_refused_everywhere(tiny, tmp_path):
+    model, plain = pt.lora.inject(tiny("bert")), tiny("bert")
+    (tmp_path / "file").touch()
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    (tmp_path / "taken" / pt.store.TENSORS).mkdir(parents=True)
+    (tmp_path / "taken" / "adapter_model.safetensors").mkdir()
+    before = structure(model), structure(plain)
+    none = (None, 5, b"bytes", ["list"], torch.tensor(3), "", "a\0b", "~nobody-here/a",
+            tmp_path / ("x" * 300))
+    nowhere = (tmp_path / "file", tmp_path / "file" / "a", tmp_path / "loop", tmp_path / "taken")
+    for path in (*none, *nowhere):
+        uses = [lambda p: pt.save(model, p), lambda p: pt.export.to_peft(model, p),
+                model.save_pretrained, lambda p: pt.load(plain, p), lambda p: pt.swap(model, p),
+                lambda p: pt.export.from_peft(plain, p)]
+        for use in (*uses, *([pt.saved] if path in none else ())):
+            with pytest.raises(AdapterFileError) as error:
+                use(path)
+            assert error.value.expected or error.value.hint
+    assert (structure(model), structure(plain)) == before
+
+
+def test_what_float16_cannot_hold_is_refused(tiny, tmp_path):
+    """It ends at 65504; a file of float32, or a merged sum, may be larger, and would be inf."""
+    model = pt.lora.inject(tiny("bert"))
+    model.classifier.weight.data[0, 0] = 1e5
+    pt.save(model, tmp_path / "own")
+    pt.export.to_peft(model, tmp_path / "theirs")
+    for read, name in ((pt.load, "own"), (pt.export.from_peft, "theirs")):
+        half = tiny("bert").half()
+        before = structure(half)
+        with pytest.raises(AdapterFileError, match=r"classifier\.weight holds 1e\+05, too much"):
+            read(half, tmp_path / name)
+        assert structure(half) == before
+        assert read(tiny("bert").bfloat16(), tmp_path / name).classifier.weight.isfinite().all()
+    half = pt.lora.inject(tiny("bert").half())
+    query = half.bert.encoder.layer[0].attention.self.query
+    query.A.data.fill_(300)
+    query.B.data.fill_(300)
+    before = structure(half)
+    with pytest.raises(pt.errors.NotMergeable, match=r"0\.attention\.self\.query\.weight would"):
+        pt.merge(half)
+    assert structure(half) == before
+    pt.merge(half.float())

@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 import torch
+from exact import assert_equal
 from safetensors.torch import load_file
 
 import peft_teach as pt
@@ -70,7 +71,7 @@ def test_a_run_goes_on_from_a_checkpoint(family, method, tiny, inputs, tmp_path)
     fresh = put(tiny(family))
     train(fresh, tmp_path / "on", resume=str(checkpoint))
     for name, tensor in state(fresh).items():
-        assert torch.equal(tensor, whole[name]), name
+        assert_equal(tensor, whole[name], name)
     once_more = put(tiny(family))    # and without the checkpoint it does not
     torch.manual_seed(5)
     train(once_more, tmp_path / "other")
@@ -79,7 +80,7 @@ def test_a_run_goes_on_from_a_checkpoint(family, method, tiny, inputs, tmp_path)
     loaded = pt.load(tiny(family), tmp_path / "checkpoint-4")    # it is an adapter's folder, too
     batch = inputs(model)
     with torch.no_grad():
-        assert torch.equal(loaded.eval()(**batch).logits, model.eval()(**batch).logits)
+        assert_equal(loaded.eval()(**batch).logits, model.eval()(**batch).logits)
     assert [s.name for s in pt.saved(tmp_path)] == ["checkpoint-2", "checkpoint-4"]
 
 
@@ -94,7 +95,8 @@ def test_the_best_checkpoint_comes_back(tiny, tmp_path):
     trainer = Trainer(model, settings, train_dataset=Sentences(), eval_dataset=Sentences())
     trainer.train()
     best = load_file(f"{trainer.state.best_model_checkpoint}/adapter.safetensors")
-    assert all(torch.equal(t, best[n]) for n, t in state(model).items())
+    for n, t in state(model).items():
+        assert_equal(t, best[n], n)
 
 
 def test_what_save_pretrained_writes(tiny, tmp_path):
@@ -112,7 +114,8 @@ def test_what_save_pretrained_writes(tiny, tmp_path):
     weights = load_file(tmp_path / "theirs" / "model.safetensors")
     trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
     assert weights.keys() == trained.keys()
-    assert all(torch.equal(t, trained[n]) for n, t in weights.items())
+    for n, t in weights.items():
+        assert_equal(t, trained[n], n)
     fresh = METHODS["lora"](tiny("bert", seed=3))
     found = fresh.load_state_dict(weights, strict=False)
     assert found.unexpected_keys == []
@@ -156,7 +159,7 @@ def test_copies_save_themselves(tiny, tmp_path):
         twin.save_pretrained(tmp_path)
         assert (load_file(tmp_path / "adapter.safetensors")["classifier.weight"] == 7).all()
     model.save_pretrained(tmp_path)
-    assert torch.equal(load_file(tmp_path / "adapter.safetensors")["classifier.weight"],
-                       model.classifier.weight)
+    assert_equal(load_file(tmp_path / "adapter.safetensors")["classifier.weight"],
+                 model.classifier.weight)
     pt.remove(model).save_pretrained(tmp_path / "plain")    # again transformers' own
     assert (tmp_path / "plain" / "config.json").is_file()

@@ -7,11 +7,12 @@ import random
 import numpy as np
 import pytest
 import torch
+from exact import assert_equal
 from torch import nn
 
 import peft_teach as pt
 from peft_teach import training
-from peft_teach.errors import BadConfig, BadData, NotSupported
+from peft_teach.errors import BadConfig, BadData, NotSupported, TrainingDiverged
 from peft_teach.methods import METHODS
 
 
@@ -71,7 +72,8 @@ def test_a_run_can_be_repeated(tiny, toy):
         losses = [s.loss for s in pt.train(model, toy[:8], lr=1e-2)]
         runs.append((losses, pt.adapter_state(model)))
     assert runs[0][0] == runs[1][0]
-    assert all(torch.equal(p, runs[1][1][n]) for n, p in runs[0][1].items())
+    for n, p in runs[0][1].items():
+        assert_equal(p, runs[1][1][n], n)
     assert runs[0][0] != runs[2][0]
 
 
@@ -147,7 +149,7 @@ def test_the_first_step_of_adamw():
     model = Line()
     list(pt.train(model, LINE, lr=0.1))
     torch.testing.assert_close(model.w.detach(), torch.tensor([-0.1, 0.1]))    # lr · sign(g)
-    assert torch.equal(model.frozen, torch.ones(2))
+    assert_equal(model.frozen, torch.ones(2))
     assert model.w.grad is None    # nothing is left for a later backward to add to
 
 
@@ -171,7 +173,7 @@ def test_gradients_are_clipped_over_all_that_trains(monkeypatch):
     torch.testing.assert_close(seen[0][0], torch.tensor([3.0, -4.0]) / math.sqrt(50),
                                rtol=1e-4, atol=1e-5)
     list(pt.train(Line(), LINE, clip=100.0))
-    assert torch.equal(seen[1][0], torch.tensor([3.0, -4.0]))
+    assert_equal(seen[1][0], torch.tensor([3.0, -4.0]))
 
 
 def test_groups_have_rates_of_their_own():
@@ -183,7 +185,7 @@ def test_groups_have_rates_of_their_own():
     assert step.lr == 0.1
     only = Line()
     list(pt.train(only, LINE, groups=[{"params": [only.b], "lr": 0.4}]))
-    assert torch.equal(only.w.detach(), torch.zeros(2))
+    assert_equal(only.w.detach(), torch.zeros(2))
 
 
 def test_groups_are_left_as_they_were():
@@ -250,6 +252,117 @@ def test_pictures_are_trained_on_as_they_are_evaluated():
     assert (step.loss, step.tokens) == (pytest.approx(expected, rel=1e-5), 0)
 
 
+# ── adapters that would learn nothing ────────────────────────────────────────────────────────
+
+
+class Body(nn.Module):
+    """Layers that are called always, never, by chance, or with the data; and a head that counts."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layers = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.experts = nn.ModuleList(nn.Sequential(nn.Linear(4, 4)) for _ in range(3))
+        self.by_chance = nn.ModuleList(nn.Linear(4, 4) for _ in range(3))
+        self.tower, self.cut, self.pooler = nn.Sequential(nn.Linear(4, 4)), *(
+            nn.Linear(4, 4) for _ in range(2))
+        self.classifier = nn.Sequential(nn.BatchNorm1d(4), nn.Linear(4, 2))
+
+    def forward(self, x, labels, images=None):
+        for i in (0, 2):
+            x = self.layers[i](x)
+        x = x + self.experts[1](x)
+        for i, layer in enumerate(self.by_chance):    # the first step leaves out all but one
+            if not (self.training and i):
+                x = layer(x)
+        if images is not None:
+            x = x + self.tower(images)
+        self.pooler(x)
+        with torch.no_grad():
+            y = self.cut(x)
+        loss = nn.functional.cross_entropy(self.classifier(x + y), labels)
+        return type("Out", (), {"loss": loss})
+
+
+class Shift(pt.Adapter):
+    """base(x) + v."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.v = nn.Parameter(torch.zeros(4))
+
+    def forward(self, x):
+        return self.base(x) + self.v
+
+
+@pytest.fixture
+def rows():
+    generator = torch.Generator().manual_seed(0)
+    return [{"x": torch.randn(6, 4, generator=generator), "labels": torch.tensor([0, 1] * 3)}
+            for _ in range(3)]
+
+
+@pytest.mark.parametrize("head", [True, False])
+@pytest.mark.parametrize(("targets", "names"), [
+    ("layers.*", r"layers\.1"),                                # in a list, beside two that learn
+    (("layers.0", "cut"), "cut"),
+    ("cut", "cut"),
+    ("pooler", "pooler"),
+    (("experts.0", "experts.1"), r"experts\.0"),
+])
+def test_an_adapter_without_a_gradient_is_refused_by_name(targets, names, head, rows):
+    model = pt.attach(Body().eval(), targets, Shift)
+    model.classifier.requires_grad_(head)    # without it, the loss may have no gradient at all
+    before = {n: t.clone() for n, t in model.state_dict().items()}
+    with pytest.raises(BadConfig, match=f"The adapter at {names} would learn nothing"):
+        next(pt.train(model, rows, accumulate=2))
+    assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+    assert not any(m.training or m._forward_pre_hooks for m in model.modules())
+
+
+@pytest.mark.parametrize("targets", [
+    "by_chance.*",                    # left out while training
+    "experts.*.0",                    # in one that gets no token
+    ("tower.0", "layers.0"), "tower.0",
+    ("pooler", "layers.0"),           # called, and read by no head
+])
+def test_an_adapter_that_some_batches_leave_out_is_no_error(targets, rows):
+    model = pt.attach(Body().eval(), targets, Shift)
+    assert len(list(pt.train(model, rows))) == 3
+
+
+def test_nothing_trains_while_disabled(model, toy):
+    steps = pt.train(model, toy)
+    before = pt.adapter_state(model)
+    with pt.disabled(model):
+        for call in (lambda: pt.train(model, toy), lambda: next(steps)):
+            with pytest.raises(BadConfig, match=r"layer\.0\..*query is silent") as error:
+                call()
+            assert "outside of pt.disabled" in error.value.expected
+    assert all(torch.equal(t, before[n]) for n, t in pt.adapter_state(model).items())
+    assert len(list(pt.train(model, toy[:2]))) == 2
+
+
+def test_a_loss_without_parameters_is_refused():
+    model = Line()
+    model.forward = lambda input_ids, labels: type("Out", (), {"loss": input_ids.sum()})
+    with pytest.raises(BadConfig, match="depends on no parameter that trains"):
+        next(pt.train(model, [{"input_ids": torch.ones(1, 2), "labels": torch.zeros(1)}]))
+
+
+def test_a_step_that_is_not_made_moves_no_means(rows):
+    model = pt.attach(Body().eval(), "layers.0", Shift)
+    rows[1]["x"] = torch.full((6, 4), torch.inf)
+    steps = pt.train(model, rows)
+    next(steps)
+    before = model.classifier[0].running_mean.clone()
+    assert (before != 0).all()
+    with pytest.raises(TrainingDiverged):
+        next(steps)
+    assert_equal(model.classifier[0].running_mean, before)
+
+
 # ── modes ────────────────────────────────────────────────────────────────────────────────────
 
 
@@ -281,17 +394,77 @@ def test_stopping_early_leaves_eval_mode(model, toy):
 
 
 def test_an_error_in_the_middle_leaves_eval_mode(model, toy):
-    bad = {**toy[0], "labels": torch.tensor([0, 1])}
-    with pytest.raises(ValueError, match="batch_size"):
-        list(pt.train(model, [toy[0], bad]))
+    steps = pt.train(model, toy[:2])
+    next(steps)
+    model.register_forward_pre_hook(lambda *_: {}["of a reader's own"])
+    with pytest.raises(KeyError, match="of a reader's own"):
+        next(steps)
     assert not model.training
+
+
+NAN, ROWS = math.nan, torch.arange(3, 31).reshape(4, 7)
+MASK, LABELS = torch.ones_like(ROWS), torch.tensor([0, 2, 1, 2])
+BATCHES = [    # what a batch holds instead, and what is said of it
+    ({"input_ids": None}, "dict"), ({3: LABELS}, "dict"), ({"labels": "x"}, "dict"),
+    ({"input_ids": ROWS.float()}, "input_ids is float32"),
+    ({"input_ids": ROWS + 90}, "goes from 93 to 120"), ({"input_ids": -ROWS}, "from -30"),
+    ({"input_ids": ROWS[0]}, r"shape \(7,\)"), ({"input_ids": ROWS[:0]}, r"shape \(0, 7\)"),
+    ({"input_ids": ROWS[None]}, r"\(1, 4, 7\)"), ({"input_ids": ROWS.to("meta")}, "input_ids"),
+    ({"input_ids": ROWS.repeat(1, 9), "attention_mask": MASK.repeat(1, 9)}, "63 tokens"),
+    ({"inputs_embeds": torch.ones(4, 7, 32)}, "input_ids, attention_mask, labels, inputs_embeds"),
+    ({"attention_mask": MASK[:, :3]}, r"attention_mask is int64 of shape \(4, 3\)"),
+    ({"attention_mask": MASK[0, 0]}, "attention_mask"), ({"attention_mask": MASK * NAN}, "than 0"),
+    ({"attention_mask": MASK * 2}, "other numbers than 0 and 1"),
+    ({"token_type_ids": MASK * 9}, "token_type_ids goes from 9"),
+    ({"token_type_ids": MASK[:, :2]}, "token_type_ids is int64"),
+    ({"position_ids": ROWS * 9}, "position_ids goes"), ({"position_ids": MASK * 1.0}, "is float32"),
+    ({"labels": LABELS[:2]}, r"labels is int64 of shape \(2,\)"), ({"labels": LABELS[0]}, "labels"),
+    ({"labels": LABELS.bool()}, "labels is bool"), ({"labels": LABELS * 1.0}, "labels is float32"),
+    ({"labels": LABELS.int()}, "labels is int32"), ({"labels": LABELS[None]}, r"\(1, 4\)"),
+    ({"labels": LABELS.to(torch.complex64)}, "labels is complex64"),
+    ({"past_key_values": LABELS}, "past_key_values is int64"),
+]
+
+
+def test_a_malformed_batch_is_refused_before_the_first_step(tiny):
+    """Or it would come up as an error of torch's, many calls later."""
+    model, good = tiny("bert"), {"input_ids": ROWS, "attention_mask": MASK, "labels": LABELS}
+    bare = {name: good[name] for name in ("attention_mask", "labels")}
+    narrow = bare | {"inputs_embeds": torch.ones(4, 7, 30)}
+    for batch, says in [(bare, "holds attention_mask, labels"), (narrow, "inputs_embeds is"),
+                        *((good | other, says) for other, says in BATCHES)]:
+        for use in (pt.train, pt.evaluate):
+            with pytest.raises(BadData, match=says) as error:
+                use(model, [good, batch])
+            assert error.value.expected or error.value.hint
+    with pytest.raises(BadData, match="nan or infinity"):
+        pt.train(tiny("bert"), [good | {"labels": torch.full((4, 3), NAN)}])
+    for batches in (None, 5, model, torch.tensor(3)):
+        for use in (pt.train, pt.evaluate):
+            with pytest.raises(BadData, match="batches is a"):
+                use(model, batches)
+    long = {name: MASK.repeat(1, 5) for name in ("input_ids", "attention_mask", "labels")}
+    prompted = pt.prompt.inject(tiny("gpt2", "lm"), pt.prompt.Config(6))
+    for batch, says in ((good, "labels is"), (long, "6 vectors before them, and this model")):
+        with pytest.raises(BadData, match=says):
+            pt.train(prompted, [batch])
+    for thing in (None, "model", nn.Linear, 5):
+        for use in (pt.train, pt.evaluate):
+            with pytest.raises(BadConfig, match="not a model"):
+                use(thing, [good])
+    assert not model.training
+    several = good | {"labels": torch.eye(4)[:, :3]}    # what can be trained on, is
+    for batch in (several, good | {"labels": LABELS[:, None]}, narrow | {
+            "inputs_embeds": torch.ones(4, 7, 32)}):
+        list(pt.train(tiny("bert"), [batch]))
 
 
 def test_nothing_happens_before_the_first_step(model, toy):
     before = pt.adapter_state(model)
     pt.train(model, toy)
     assert not model.training
-    assert all(torch.equal(p, before[n]) for n, p in pt.adapter_state(model).items())
+    for n, p in pt.adapter_state(model).items():
+        assert_equal(p, before[n], n)
 
 
 def test_what_cannot_be_trained_is_refused_at_the_call(model, toy, tiny):
@@ -304,15 +477,30 @@ def test_what_cannot_be_trained_is_refused_at_the_call(model, toy, tiny):
     with pytest.raises(BadData, match="A batch is a str: 'input_ids'") as error:
         pt.train(model, toy[0])
     assert "[batch]" in error.value.hint
-    for lr in (0, -1e-3, float("nan")):
-        with pytest.raises(BadConfig, match="lr"):
-            pt.train(model, toy, lr=lr)
+    nan, inf, own = math.nan, math.inf, next(p for p in model.parameters() if p.requires_grad)
+    some, frozen = [own], torch.nn.Parameter(own.detach(), requires_grad=False)
+    for name, values in {
+            "lr": (0, -1e-3, nan, inf, True, "1e-3", torch.tensor(0.1)),
+            "warmup": (-0.1, 2, nan, None), "clip": (0, -1, nan, None, True),
+            "weight_decay": (-0.1, nan, inf, "0"), "accumulate": (0, 1.5, True),
+            "groups": (5, model, own, {"params": some}, ["params"], [some])}.items():
+        for value in values:
+            with pytest.raises(BadConfig, match=f"^{name} is "):
+                pt.train(model, toy, **{name: value})
+    for group, says in [({}, "no 'params'"), ({"params": some, "momentum": 0.9}, "'momentum'"),
+                        ({"params": some, "lr": nan}, "lr is nan"), ({"params": None}, "NoneType"),
+                        ({"params": some, "betas": (0.9, 1)}, "betas is"),
+                        ({"params": some, "weight_decay": -1}, "weight_decay is -1"),
+                        ({"params": some * 2}, "in another place, too"),
+                        ({"params": frozen}, "does not train"), ({"params": ["w"]}, "a str that")]:
+        with pytest.raises(BadConfig, match=says):
+            pt.train(model, toy, groups=[group])
+    for name, value in {"warmup": 1, "clip": inf, "groups": [{"params": some, "eps": 0}]}.items():
+        pt.train(model, toy, **{name: value})    # these can work
     with pytest.raises(BadConfig, match="No parameter"):
         pt.train(tiny("bert").requires_grad_(False), toy)
     with pytest.raises(BadConfig, match="No parameter"):
         pt.train(model, toy, groups=[{"params": []}])
-    with pytest.raises(BadConfig, match="accumulate is 0"):
-        pt.train(model, toy, accumulate=0)
     assert not model.training
 
 
@@ -343,7 +531,8 @@ def test_evaluate_counts_examples(training_mode, tiny, toy):
     assert result.accuracy == pytest.approx(right / 11)
     assert result.loss == pytest.approx(sum(losses) / 11, rel=1e-5)
     assert model.training == training_mode
-    assert all(torch.equal(p, q) for p, q in zip(model.parameters(), weights))
+    for p, q in zip(model.parameters(), weights):
+        assert_equal(p, q)
     assert all(p.grad is None for p in model.parameters())
 
 

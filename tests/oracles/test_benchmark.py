@@ -26,6 +26,7 @@ ALONE = ("full", "bitfit", "bottleneck")    # what peft has no counterpart of
 FAMILIES = {"minilm": ("bert", "classifier"), "smollm2": ("llama", "lm")}
 ROWS = [(name, label) for name in FAMILIES for label in LABELS
         if (name, label) != ("smollm2", "lora, bfloat16")]    # too slow
+HERE = {"device": "cpu", "machine": {"threads": 1}}
 RECORDED = [row for row in ROWS if row != ("smollm2", "bitfit")]    # it has no biases
 
 
@@ -108,7 +109,7 @@ def test_a_4_bit_model_holds_as_many_bytes_on_both_sides(script, name):
 def test_a_model_without_biases_has_no_bitfit(script, monkeypatch):
     monkeypatch.setattr(script, "plain", lambda *name: tiny_model("qwen3", "lm"))
     monkeypatch.setattr(script, "in_fresh_processes", lambda function, calls: [{}])
-    assert list(script.measurements("cpu", ["smollm2"], ["bitfit"], fast=True)) == []
+    assert list(script.measurements(HERE, ["smollm2"], ["bitfit"], fast=True)) == []
 
 
 def test_rows_make_a_table_and_a_file(script, monkeypatch, tmp_path):
@@ -118,7 +119,8 @@ def test_rows_make_a_table_and_a_file(script, monkeypatch, tmp_path):
         {"model": 1, "peak": peaks["full" if call[1] == "full" else call[2]]} for call in calls])
     monkeypatch.setattr(script, "SHAPES", ((64, 64),))
     monkeypatch.setitem(script.MODELS, "minilm", {"batch": (3, 7), "labels": 3, "rounds": 2})
-    wanted = ("cpu", ["minilm"], ["full", "lora", "nf4"], False)
+    here = {"device": "cpu", "machine": recording.machine(script.peft, script.bnb, threads=1)}
+    wanted = (here, ["minilm"], ["full", "lora", "nf4"], False)
     found = list(script.measurements(*wanted))
     assert [(part, about.get("method")) for part, about, _ in found] == [
         ("runs", "full"), ("runs", "lora"), *[("nf4", None)] * 4]
@@ -131,19 +133,45 @@ def test_rows_make_a_table_and_a_file(script, monkeypatch, tmp_path):
         2 * [4.5, 8 * (2048 + 64 + 4 + 4) / 4096], abs=1e-4)
 
     stored = recording.Record(tmp_path / "benchmark.py")
-    machine = recording.machine(script.peft, script.bnb, threads=1)
     for part, about, row in found:
-        stored.add(about, row, part, machines={"cpu": machine})
+        stored.add(about, row | recording.today(), part)
     record = stored.read()
-    assert record == {"machines": {"cpu": machine},
-                      "runs": [{**about, **row} for _, about, row in found[:2]],
-                      "nf4": [{**about, **row} for _, about, row in found[2:]]}
-    assert list(script.measurements(*wanted, lambda part, about: stored.holds(about, part))) == []
+    assert record == {
+        "runs": [{**about, **row, **recording.today()} for _, about, row in found[:2]],
+        "nf4": [{**about, **row, **recording.today()} for _, about, row in found[2:]]}
+    assert list(script.measurements(*wanted, stored.holds)) == []
     lines = script.table(record).splitlines()
     cells = [c.strip() for c in next(x for x in lines if x.startswith("| lora")).split("|")]
     assert cells[2:4] == ["2,048"] * 2    # 2 blocks · 2 · 8 · (32 + 32)
     assert (cells[5], cells[8]) == ("0.50", "0.25")
     assert len({len(line) for line in lines if line.startswith(("| lora", "| full"))}) == 1
+
+
+@pytest.mark.parametrize("flags", ["", "--threads 2", "--again", "--memory", "--forget"])
+def test_a_run_drops_no_row_that_it_does_not_make(script, monkeypatch, tmp_path, flags):
+    """Rows of another machine, thread count, version and method stand, unless they are to go."""
+    monkeypatch.setattr(script, "__file__", str(tmp_path / "benchmark.py"))
+    monkeypatch.setattr(script, "remember", lambda row, *_: row["ours"].update(memory_bytes={}))
+    monkeypatch.setattr(script, "measure", lambda *_: {"ours": {"parameters": 5}, "step_to": {}})
+    monkeypatch.setattr(script, "import_seconds", lambda: 0.0)
+    monkeypatch.setattr(script.torch, "set_num_threads", lambda threads: None)
+    here = recording.machine(script.transformers, script.peft, script.bnb, threads=1)
+    about = {"device": "cpu", "model": "minilm"}
+    rows = [about | {"machine": here | other, "method": method, "date": "2020-01-01", "n": n,
+                     "ours": {"parameters": 4}, "step_to": {}}
+            for n, (other, method) in enumerate([
+                ({}, "full"), ({"threads": 4}, "lora"), ({"device": "B"}, "lora"),
+                ({"torch": "1.0"}, "lora"), ({"device": "B"}, "full")])]
+    recording.Record(tmp_path / "benchmark.py").save({"runs": rows})
+    common = "benchmark.py --threads 1 --device cpu --models minilm --methods lora"
+    monkeypatch.setattr("sys.argv", f"{common} {flags}".split())
+    script.main()
+    left = recording.Record(tmp_path / "benchmark.py").read()["runs"]
+    assert [row for row in left if "n" in row] == ([] if flags == "--forget" else rows)
+    made = [] if flags == "--memory" else [here | {"threads": 2 if "2" in flags else 1}]
+    assert [row["machine"] for row in left if "n" not in row] == made
+    script.main()    # what stands is not made again
+    assert len(recording.Record(tmp_path / "benchmark.py").read()["runs"]) == len(left)
 
 
 def test_the_sides_take_turns(script):

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import torch
 from adapted import features, hidden
+from exact import assert_equal
+from pairs import pairwise
 from safetensors.torch import load_file
 from torch import nn
 
@@ -230,9 +232,8 @@ def test_on_pre_ln_the_library_reads_the_residual_and_we_the_normed_input(family
     assert (hidden(model, batch) - kept["parallel.output"]).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("activation", ["relu", "gelu", "silu", "tanh"])
-@pytest.mark.parametrize("own_norm", [False, True])
-@pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
+@pytest.mark.parametrize(("activation", "own_norm", "leading"), pairwise(
+    ("relu", "gelu", "silu", "tanh"), (False, True), ((), (3,), (2, 3))))
 def test_the_network_itself(activation, own_norm, leading):
     torch.manual_seed(0)
     made = pt.bottleneck.Bottleneck(7, 3, activation, own_norm).double()
@@ -264,18 +265,19 @@ PLACES = {    # on post-LN, on pre-LN
 }
 
 
-@pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("value", VALUES)
-def test_each_value_finds_its_modules(value, family, tiny):
-    model = tiny(family)
-    table = pt.models.places(model)
-    expected = {n for place in PLACES[value][family not in ENCODERS] for n in table[place]}
-    model = pt.bottleneck.inject(model, small(value))
-    assert set(pt.adapters(model)) == expected
-    assert {a.scale for a in pt.adapters(model).values()} == {4.0 if value == "PARALLEL" else 1.0}
-    d_model = 32
-    own = pt.bottleneck.count(d_model, SIZE, own_norm=value == "BAPNA")
-    assert sum(p.numel() for p in pt.adapter_parameters(model).values()) == own * len(expected)
+def test_each_value_finds_its_modules(value, tiny):
+    for family in FAMILIES:
+        model = tiny(family)
+        table = pt.models.places(model)
+        expected = {n for place in PLACES[value][family not in ENCODERS] for n in table[place]}
+        model = pt.bottleneck.inject(model, small(value))
+        assert set(pt.adapters(model)) == expected, family
+        assert {a.scale for a in pt.adapters(model).values()} == {
+            4.0 if value == "PARALLEL" else 1.0}
+        own = pt.bottleneck.count(32, SIZE, own_norm=value == "BAPNA")
+        trained = sum(p.numel() for p in pt.adapter_parameters(model).values())
+        assert trained == own * len(expected), family
 
 
 def test_without_a_config_it_is_pfeiffer(tiny):
@@ -309,9 +311,9 @@ def test_normal_is_cut_at_two_sigma():
     for W in (made.W_down, made.W_up):
         assert 0.0195 < W.abs().max() <= 0.02
         assert W.std().item() == pytest.approx(0.0088, rel=0.02)    # of a Gaussian of 0.01, cut
-    assert torch.equal(made.b_down, torch.zeros(64))
-    assert torch.equal(made.b_up, torch.zeros(384))
-    assert torch.equal(made.norm.weight, torch.ones(384))
+    assert_equal(made.b_down, torch.zeros(64))
+    assert_equal(made.b_up, torch.zeros(384))
+    assert_equal(made.norm.weight, torch.ones(384))
 
 
 @pytest.mark.parametrize(("d_model", "size"), [(32, 5), (384, 64), (64, 512)])
@@ -337,7 +339,7 @@ def test_zero_is_exact_and_learns(tiny, inputs):
     batch = inputs(base)
     before = base(**batch).logits
     model = pt.bottleneck.inject(base, small("PARALLEL", size=400))
-    assert torch.equal(model(**batch).logits, before)
+    assert_equal(model(**batch).logits, before)
     model(**batch).loss.backward()
     for adapter in pt.adapters(model).values():
         W = adapter.A.W_down
@@ -362,7 +364,7 @@ def test_houlsby_stands_before_the_dropout(tiny, inputs):
     before = hidden(base, batch)
     model = pt.bottleneck.inject(base, small("HOULSBY"))
     draw(model)
-    assert torch.equal(hidden(model, batch), before)
+    assert_equal(hidden(model, batch), before)
     for block in model.encoder.layer:
         block.output.dropout.p = 0.0
     assert not torch.equal(hidden(model, batch), before)
@@ -406,7 +408,7 @@ def test_settings_that_cannot_work_change_nothing(family, changes, error, says, 
         pt.bottleneck.inject(model, small("PFEIFFER", **changes))
     assert [n for n, _ in model.named_modules()] == names
     assert [p.requires_grad for p in model.parameters()] == flags
-    assert torch.equal(model(**batch).logits, before)
+    assert_equal(model(**batch).logits, before)
     assert pt.core.note_of(model) is None
 
 
@@ -434,7 +436,7 @@ def test_a_half_precision_base_gets_a_float32_correction(kind):
                 "residual": lambda: base(x, (r + correction(r)).bfloat16())}[kind]()
     y = made(x, r) if kind == "residual" else made(x)
     assert y.dtype == torch.bfloat16
-    assert torch.equal(y, expected)
+    assert_equal(y, expected)
     assert {p.dtype for p in made.own_parameters().values()} == {torch.float32}
 
 
@@ -460,9 +462,9 @@ def test_generate_with_a_cache_is_the_forward_pass_repeated(family, value, tiny,
     draw(model)
     ids = model.generate(**batch, **options)
     assert not torch.equal(ids, plain)
-    assert torch.equal(ids, model.generate(**batch, **options, use_cache=False))
+    assert_equal(ids, model.generate(**batch, **options, use_cache=False))
     with pt.disabled(model):
-        assert torch.equal(model.generate(**batch, **options), plain)
+        assert_equal(model.generate(**batch, **options), plain)
 
 
 def test_tied_embeddings_stay_tied_and_only_the_input_is_adapted(tiny, inputs):
@@ -475,7 +477,7 @@ def test_tied_embeddings_stay_tied_and_only_the_input_is_adapted(tiny, inputs):
     adapted = model.model.embed_tokens(ids)
     assert model.lm_head.weight is model.model.embed_tokens.base.weight
     assert (model.lm_head(adapted) - plain).abs().max() > 0.1
-    assert torch.equal(model.lm_head(model.model.embed_tokens.base(ids)), plain)
+    assert_equal(model.lm_head(model.model.embed_tokens.base(ids)), plain)
 
 
 @pytest.mark.parametrize(("family", "misses"), [("bert", False), ("llama", True), ("gpt2", True)])

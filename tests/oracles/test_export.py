@@ -10,6 +10,7 @@ import shutil
 import pytest
 import torch
 from adapted import assert_same, everything_about
+from exact import assert_equal
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -143,7 +144,7 @@ def test_peft_computes_the_same_from_our_file(case, tiny, inputs, tmp_path):
     for name in pt.models.head(model):
         found = [t for key, t in written.items() if key.endswith(f".{name}")]
         assert len(found) == 1
-        assert torch.equal(found[0], model.get_parameter(name))
+        assert_equal(found[0], model.get_parameter(name))
         assert not torch.equal(found[0], base.get_parameter(name))
 
 
@@ -155,8 +156,9 @@ def test_there_and_back_changes_nothing(case, tiny, inputs, tmp_path):
     back = pt.export.from_peft(tiny(family, kind), pt.export.to_peft(model, tmp_path)).eval()
     ours, theirs = state(model), state(back)
     assert ours.keys() == theirs.keys()
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
-    assert torch.equal(outputs(back, batch), outputs(model, batch))
+    for name in ours:
+        assert_equal(ours[name], theirs[name], name)
+    assert_equal(outputs(back, batch), outputs(model, batch))
     if getattr(config, "projection", None):
         config = dataclasses.replace(config, projection=None)
     assert core_record(back) == (method.__name__.rpartition(".")[2], config)
@@ -175,11 +177,10 @@ def test_what_came_from_peft_is_as_if_injected(tiny, inputs, tmp_path):
     folder = pt.export.to_peft(model, tmp_path / "peft")
     back = pt.export.from_peft(tiny("gpt2"), folder).eval()
     pt.save(back, tmp_path / "ours")
-    assert torch.equal(outputs(pt.load(tiny("gpt2"), tmp_path / "ours").eval(), batch), wanted)
+    assert_equal(outputs(pt.load(tiny("gpt2"), tmp_path / "ours").eval(), batch), wanted)
     other = randomize(pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets=("qkv",))), seed=5)
     pt.save(other, tmp_path / "other")
-    assert torch.equal(outputs(pt.store.swap(back, tmp_path / "other"), batch),
-                       outputs(other, batch))
+    assert_equal(outputs(pt.store.swap(back, tmp_path / "other"), batch), outputs(other, batch))
     back = pt.store.swap(back, tmp_path / "ours")
     again = pt.export.to_peft(back, tmp_path / "again")
     for name in ("adapter_config.json", "adapter_model.safetensors"):
@@ -229,7 +230,7 @@ def test_other_heads(kind, task, tiny, inputs, tmp_path):
         theirs = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder).eval()
         back = pt.export.from_peft(base, folder).eval()
         assert_alike(theirs(**batch)[read], model(**batch)[read], before)
-        assert torch.equal(back(**batch)[read], model(**batch)[read])
+        assert_equal(back(**batch)[read], model(**batch)[read])
     with pytest.raises(NotExportable, match="sequence classifier, a language model"):
         pt.export.to_peft(pt.prefix.inject(pt.remove(model)), tmp_path)
 
@@ -260,7 +261,7 @@ def test_a_head_of_ones_own_goes_there_and_back_with_its_buffers(tiny, tmp_path)
     with torch.no_grad():
         before, ours, there, again = (m.eval()(ids) for m in (base, model, theirs, back))
     assert_alike(there, ours, before)
-    assert torch.equal(again, ours)
+    assert_equal(again, ours)
     model.body["bert"].pooler.requires_grad_(True)
     with pytest.raises(pt.errors.NotSupported, match="would train, and be lost"):
         pt.export.to_peft(model, tmp_path)
@@ -284,7 +285,7 @@ def test_t5_is_a_model_from_sequence_to_sequence(tmp_path):
         before, ours, there, again = (m(input_ids=ids, decoder_input_ids=ids).logits
                                       for m in (base, model, theirs, back))
     assert_alike(there, ours, before)
-    assert torch.equal(again, ours)
+    assert_equal(again, ours)
 
 
 def test_a_prefix_for_heads_that_are_wider_than_the_model(tiny, inputs, tmp_path):
@@ -302,7 +303,7 @@ def test_a_prefix_for_heads_that_are_wider_than_the_model(tiny, inputs, tmp_path
     assert_alike(outputs(theirs, batch), outputs(model, batch), before)
     theirs.save_pretrained(tmp_path / "theirs")
     back = pt.export.from_peft(base, tmp_path / "theirs").eval()
-    assert torch.equal(outputs(back, batch), outputs(model, batch))
+    assert_equal(outputs(back, batch), outputs(model, batch))
 
 
 def test_exactly_the_adapted_modules_are_named(tmp_path):
@@ -322,7 +323,7 @@ def test_exactly_the_adapted_modules_are_named(tmp_path):
     theirs = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder)
     x = torch.randn(5, 6)
     assert_alike(theirs(x), model(x), base(x))
-    assert torch.equal(pt.export.from_peft(base, folder)(x), model(x))
+    assert_equal(pt.export.from_peft(base, folder)(x), model(x))
     assert list(pt.adapters(base)) == ["lin"]
 
 
@@ -467,7 +468,7 @@ def test_we_compute_the_same_from_pefts_file(case, tiny, inputs, tmp_path):
     assert method == type(expected).__module__.rpartition(".")[2]
     assert in_order(config) == in_order(expected)
     again = pt.export.from_peft(base, pt.export.to_peft(model, tmp_path / "again")).eval()
-    assert torch.equal(outputs(again, batch), outputs(model, batch))
+    assert_equal(outputs(again, batch), outputs(model, batch))
 
 
 def test_a_file_in_half_precision_is_read_into_float32(tiny, inputs, tmp_path):
@@ -479,7 +480,7 @@ def test_a_file_in_half_precision_is_read_into_float32(tiny, inputs, tmp_path):
     for name, p in pt.adapter_parameters(model).items():
         module, _, letter = name.rpartition(".")
         assert p.dtype == torch.float32
-        assert torch.equal(p, half[f"base_model.model.{module}.lora_{letter}.weight"].float())
+        assert_equal(p, half[f"base_model.model.{module}.lora_{letter}.weight"].float())
 
 
 @pytest.mark.parametrize("text", ["all-linear", "All-Linear"])
@@ -831,3 +832,45 @@ def test_a_pickle_beside_the_tensors_is_not_opened(sound, tiny, tmp_path):
     folder = shutil.copytree(sound, tmp_path / "x")
     (folder / "adapter_model.bin").write_bytes(pickle.dumps(Bomb()))
     assert pt.adapters(pt.export.from_peft(tiny("gpt2"), folder))
+
+
+# ── modules that count: BatchNorm ────────────────────────────────────────────────────────────
+
+
+def conformer():
+    """Return a model that hears, without words, and with a BatchNorm in each block."""
+    from transformers import Wav2Vec2ConformerConfig, Wav2Vec2ConformerForSequenceClassification
+    torch.manual_seed(0)
+    return Wav2Vec2ConformerForSequenceClassification(Wav2Vec2ConformerConfig(
+        hidden_size=16, num_hidden_layers=2, num_attention_heads=2, intermediate_size=20,
+        conv_dim=(16, 16), conv_stride=(4, 4), conv_kernel=(8, 8), num_conv_pos_embeddings=16,
+        num_conv_pos_embedding_groups=2, classifier_proj_size=12, layerdrop=0.5,
+        conv_depthwise_kernel_size=7, feat_extract_norm="layer")).eval()
+
+
+@pytest.mark.parametrize("saved", ["batch_norm", "encoder.layers.1.conv_module"])
+def test_what_a_batch_norm_counts_goes_both_ways(saved, tmp_path):
+    generator = torch.Generator().manual_seed(0)
+    batch = {"input_values": torch.randn(4, 400, generator=generator) * 2 + 1,
+             "labels": torch.tensor([0, 1, 1, 0])}
+    theirs = peft.get_peft_model(conformer(), peft.LoraConfig(
+        r=2, target_modules=["linear_q"], modules_to_save=[saved, "classifier", "projector"]))
+    for _ in range(3):
+        theirs.train()(**batch).loss.backward()
+    randomize(theirs).save_pretrained(tmp_path / "theirs")
+    theirs = peft.PeftModel.from_pretrained(conformer(), tmp_path / "theirs").eval()
+    with torch.no_grad():
+        base, expected = conformer()(**batch).logits, theirs(**batch).logits
+        ours = pt.export.from_peft(conformer(), tmp_path / "theirs")
+        assert_alike(ours(**batch).logits, expected, base)
+        counted = {n: t for n, t in pt.adapter_state(ours).items() if n.endswith("running_mean")}
+        assert len(counted) == (2 if saved == "batch_norm" else 1)
+        assert all((t != 0).any() for t in counted.values())
+
+    list(pt.train(ours, [batch] * 3, lr=1e-2))
+    assert all(not torch.equal(t, counted[n]) for n, t in pt.adapter_state(ours).items()
+               if n in counted)
+    pt.export.to_peft(ours, tmp_path / "ours")
+    with torch.no_grad():
+        theirs = peft.PeftModel.from_pretrained(conformer(), tmp_path / "ours").eval()
+        assert_alike(theirs(**batch).logits, ours(**batch).logits, base)

@@ -2,12 +2,15 @@
 
 import copy
 import json
+import re
 import warnings
 
 import bitsandbytes as bnb
 import pytest
 import torch
 from adapted import assert_same, everything_about, hidden
+from exact import assert_equal
+from pairs import pairwise
 from safetensors.torch import load_file, save_file
 from tiny import TWELVE
 from torch import nn
@@ -120,7 +123,7 @@ def test_peft_on_bitsandbytes_gives_the_same(family, double, dora, tiny, inputs)
         assert type(other).__module__ == "peft.tuners.lora.bnb"
         state = other.base_layer.weight.quant_state
         own = adapter.base
-        assert torch.equal(own.packed, other.base_layer.weight.data.reshape(-1))
+        assert_equal(own.packed, other.base_layer.weight.data.reshape(-1))
         if double:    # a few of their codes are not the nearest; the test takes theirs
             assert (own.absmax != state.absmax).float().mean() < 0.02
             own.absmax.copy_(state.absmax)
@@ -152,10 +155,10 @@ def test_peft_on_bitsandbytes_gives_the_same(family, double, dora, tiny, inputs)
 # ── what inject does ─────────────────────────────────────────────────────────────────────────
 
 
-@every_family
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
-@pytest.mark.parametrize(("double", "block_size"), [(True, 64), (False, 128)])
-def test_law_1_at_the_start_it_is_the_rounded_base(family, dtype, double, block_size, tiny, inputs):
+@pytest.mark.parametrize(("family", "dtype", "form"), pairwise(
+    FAMILIES, (torch.float32, torch.bfloat16), ((True, 64), (False, 128))), ids=str)
+def test_law_1_at_the_start_it_is_the_rounded_base(family, dtype, form, tiny, inputs):
+    double, block_size = form
     model = tiny(family).to(dtype)
     batch = inputs(model)
     before = hidden(model, batch)
@@ -181,7 +184,7 @@ def test_law_4_merged_layers_have_the_dtype_of_the_base(tiny, inputs):
     adapted = hidden(model, inputs(model))
     model = pt.merge(model)
     for n, W in expected.items():
-        assert torch.equal(model.get_submodule(n).weight, W)
+        assert_equal(model.get_submodule(n).weight, W)
     assert (hidden(model, inputs(model)) - adapted).abs().max() < 0.1 * adapted.abs().max()
 
 
@@ -243,10 +246,11 @@ def test_gpt2_is_converted_and_comes_back(tiny, inputs, tmp_path):
         model = pt.remove(model)
     model = models.to_hf(model)
     assert type(model.transformer.h[0].attn.c_attn).__name__ == "Conv1D"
-    assert all(torch.equal(p, expected.state_dict()[n]) for n, p in model.state_dict().items())
+    for n, p in model.state_dict().items():
+        assert_equal(p, expected.state_dict()[n], n)
     model.save_pretrained(tmp_path)
-    assert torch.equal(hidden(type(model).from_pretrained(tmp_path).eval(), batch),
-                       hidden(expected, batch))
+    assert_equal(hidden(type(model).from_pretrained(tmp_path).eval(), batch),
+                 hidden(expected, batch))
 
 
 def test_what_was_converted_earlier_is_remembered(tiny):
@@ -263,7 +267,7 @@ def test_it_generates_as_its_plain_copy_does(tiny):
     options = {"max_new_tokens": 8, "do_sample": False, "attention_mask": torch.ones_like(ids)}
     tokens = model.generate(ids, **options)
     plain = models.to_hf(pt.merge(copy.deepcopy(model)))
-    assert torch.equal(plain.generate(ids, **options), tokens)
+    assert_equal(plain.generate(ids, **options), tokens)
 
 
 def test_a_rounded_base_and_an_exact_one_are_told_apart(tiny, inputs, tmp_path):
@@ -327,11 +331,11 @@ def test_a_base_of_bitsandbytes_is_known_when_its_bytes_are_rearranged(tmp_path)
     model = pt.lora.inject(make(), pt.lora.Config(rank=2, targets="a"))
     bytes_ = rearrange(model["a"].base)
     folder = pt.save(model, tmp_path)
-    assert torch.equal(model["a"].base.weight, bytes_)    # looking changed nothing
+    assert_equal(model["a"].base.weight, bytes_)    # looking changed nothing
     called = make()
     rearrange(called["a"])
     for base in (make(), called):
-        assert torch.equal(pt.load(base, folder)["a"].A, model["a"].A)
+        assert_equal(pt.load(base, folder)["a"].A, model["a"].A)
 
 
 # ── a base that is in 4 bits already ─────────────────────────────────────────────────────────
@@ -359,18 +363,18 @@ def test_a_removed_base_is_known_again(family, tiny, inputs, tmp_path):
     start = hidden(model, batch)
 
     model = pt.load(model, tmp_path / "qlora")
-    assert torch.equal(hidden(model, batch), trained)
+    assert_equal(hidden(model, batch), trained)
     with pytest.warns(UserWarning, match="The base stays in 4 bits"):
         model = pt.remove(model)
     model = pt.lora.inject(model, pt.lora.Config(rank=RANK, targets=some))
-    assert torch.equal(hidden(model, batch), start)
+    assert_equal(hidden(model, batch), start)
     random_update(model)
     with_lora = hidden(model, batch)
     pt.save(model, tmp_path / "lora")
     model = pt.store.swap(model, tmp_path / "qlora")
-    assert torch.equal(hidden(model, batch), trained)
+    assert_equal(hidden(model, batch), trained)
     model = pt.store.swap(model, tmp_path / "lora")
-    assert torch.equal(hidden(model, batch), with_lora)
+    assert_equal(hidden(model, batch), with_lora)
     with pytest.raises(AdapterFileError, match="other weights"):
         pt.load(tiny(family, seed=1), tmp_path / "qlora")
     with pytest.raises(AdapterFileError, match="other weights"):
@@ -485,6 +489,17 @@ def adapter(size, double=True) -> pt.lora.LoRALinear:
     return made
 
 
+def test_the_two_lines_of_the_page_are_the_forward():
+    made, x = adapter(0.5), torch.randn(3, 256)
+    lines = re.search(r"^    y = F.linear.*\n    return .*$", pt.qlora.__doc__, re.MULTILINE)[0]
+    found: dict = {}
+    exec(f"def forward(x, quantized, b, s, A, B):\n{lines}",
+         {"F": nn.functional, "dequantize": nf4.dequantize}, found)
+    y = found["forward"](x, made.base.quantized, made.base.bias, made.scale, made.A, made.B)
+    assert_equal(made(x), y)
+    assert (y - made.base(x)).abs().max() > 0.1
+
+
 @pytest.mark.parametrize("double", [True, False])
 def test_quantizing_a_merged_weight_again_loses_small_updates(double):
     small, large = adapter(5e-5, double), adapter(0.5, double)
@@ -507,14 +522,14 @@ def test_a_copy_and_a_cast_go_on_working(dora, tiny, inputs):
     random_update(model)
     batch = inputs(model)
     adapted, twin = hidden(model, batch), copy.deepcopy(model)
-    assert torch.equal(hidden(twin, batch), adapted)
+    assert_equal(hidden(twin, batch), adapted)
     scales = {n: layer.quantized.scales for n, layer in models.quantized(twin).items()}
     twin = twin.bfloat16()
     near = hidden(twin, batch)
     assert near.dtype == torch.bfloat16
     assert (near - adapted).abs().max() < 0.1 * adapted.abs().max()
     for n, layer in models.quantized(twin).items():
-        assert torch.equal(layer.quantized.scales, scales[n])
+        assert_equal(layer.quantized.scales, scales[n])
 
 
 def test_full_fine_tuning_of_a_4_bit_base_is_refused(tiny):

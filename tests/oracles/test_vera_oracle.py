@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import vera
+from exact import assert_equal
 from safetensors.torch import load_file
 
 import peft_teach as pt
@@ -82,7 +83,7 @@ def test_the_pair_stays_one_through_copies_moves_and_files(family, tiny, inputs,
     for other in (copy.deepcopy(model), loaded, pt.swap(loaded, tmp_path),
                   pt.swap(pt.lora.inject(tiny(family)), tmp_path)):
         assert len(pairs_of(other)) == shapes
-        assert torch.equal(outputs(other, batch), expected)
+        assert_equal(outputs(other, batch), expected)
     moved = copy.deepcopy(model).to("meta")
     assert len(pairs_of(moved)) == shapes
     assert {adapter.shared.A.device.type for adapter in pt.adapters(moved).values()} == {"meta"}
@@ -112,7 +113,7 @@ def test_a_file_whose_seed_gives_other_values_is_refused(tiny, inputs, tmp_path,
     before = outputs(fresh, batch)
     with pytest.raises(AdapterFileError, match=r"another .*query\.shared\.A"):
         pt.load(fresh, tmp_path)
-    assert torch.equal(outputs(fresh, batch), before)
+    assert_equal(outputs(fresh, batch), before)
     other = vera.inject(other, vera.Config(RANK, SEED))
     with pytest.raises(AdapterFileError, match=r"another .*query\.shared\.A"):
         pt.swap(other, tmp_path)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ...errors import NotAttempted, PeftTeachError
-from ..check.exercise import (
+from ..checks.exercise import (
     CODE,
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,

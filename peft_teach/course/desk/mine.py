@@ -10,8 +10,8 @@
 from typing import Any
 
 from ...errors import NotAttempted, unknown
-from ..check.exercise import is_examined
-from ..check.mutants import ACCEPTED, outcome
+from ..checks.exercise import is_examined
+from ..checks.mutants import ACCEPTED, outcome
 from ..lessons import all_exercises, find
 from .card import Card, show
 from .my_peft import FILE, Library, read

@@ -29,7 +29,7 @@ from filelock import FileLock
 
 from ...errors import NotAttempted, PeftTeachError
 from . import work
-from ..check.exercise import OF_THE_COURSE, VALUE, Exercise, examining, undisturbed
+from ..checks.exercise import OF_THE_COURSE, VALUE, Exercise, examining, undisturbed
 from ..reading.cells import MOST_CODE, Code
 from ..reading.definitions import definitions
 from ..reading.notebook import Cell

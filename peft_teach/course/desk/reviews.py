@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..check.stand_ins import Output
+from ..checks.stand_ins import Output
 
 WORDS = (" negative", " positive")    # by label; one token each, in SmolLM2
 LONGEST = 10                          # words of a review: short ones, so that a CPU is enough

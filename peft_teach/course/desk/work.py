@@ -24,7 +24,7 @@ from ...errors import BadConfig
 
 VARIABLE = "PEFT_TEACH_WORK"
 FILE = Path("work") / "course.json"
-LIBRARY = ("my_peft.py", "my_peft.bak.py")    # what the reader built, see `course.library`
+LIBRARY = ("my_peft.py", "my_peft.bak.py")    # what the reader built, see `my_peft`
 OWN = (FILE.parts[0], *LIBRARY)    # not for a notebook, a release or the repository
 SECTIONS = ("predictions", "sentences", "checks", "points")
 

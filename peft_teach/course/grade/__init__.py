@@ -35,16 +35,17 @@ from ..lessons import number
 from ..reading.notebook import lessons_in
 from . import board, engine, further, handed, overrides, report
 from .collect import Submission, collect, latest
-from .job import FAILED, Settings, key, mark_all, mark_references
+from .job import Settings, key, mark_all, mark_references
 from .limits import Limits, confine
 from .roster import Roster
-from .run import FORKS, clear
+from .run import FAILED, FORKS, clear
 
 __all__ = ["Limits", "Settings", "grade"]
 
 NO_LESSON = "no lesson of this course"
 NOTHING = "nothing handed in"
 LEAST_OF_A_LESSON = 0.5    # of its exercises, for a notebook of another one to count for it, too
+MOST_NAMED = 50          # files of nobody's, in the report
 MOST_UNREADABLE = 100    # in one folder or zip; more, and nothing of the course, is not a class
 
 
@@ -75,7 +76,8 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
                         held=handed.read(held) if held else (), warm=FORKS and not fresh,
                         run=secrets.token_hex(4))
     asked = None if lesson is None else number(lesson)
-    found = collect(submissions)
+    nobodys: list[str] = []
+    found = collect(submissions, nobodys)
     handed_in = _select(listed.named(found) if roster else found, asked)
     missing = _missing(listed, handed_in, asked)
     overrides.must_be_known(
@@ -99,6 +101,8 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     files, notes = listed.written(_totals(rows), column) if roster else ({}, [])
     notes += [f"What the platform calls late loses {late:g} % of its points." if late else
               "What the platform calls late loses nothing."] * any(row.late for row in rows)
+    if nobodys:
+        notes.append(f"Nobody's, and not looked at: {_listed(sorted(nobodys))}.")
     kept = report.write(rows, out, [*_notes(settings), *notes], files)
     report.write_board(rows, out)
     if kept:
@@ -107,6 +111,12 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     for note in notes:
         print(note, file=sys.stderr)
     return rows
+
+
+def _listed(names: Sequence[str]) -> str:
+    """The first names, and how many more there are."""
+    more = len(names) - MOST_NAMED
+    return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _known_as(rows: Sequence[report.Row], by: str, out: Path) -> list[report.Row]:

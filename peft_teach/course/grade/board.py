@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..check.part import Measured
+from ..checks.part import Measured
 
 NAMES, PSEUDONYMS = "names", "pseudonyms"
 APART, MOST_NAMED = 1.6, 20    # kB between two of equal size; adapters with names in the picture

@@ -1,8 +1,9 @@
-"""The process in which a learner's code runs on the cases of one exercise.
+"""The process in which a learner's code runs on the cases of one exercise, or a file is examined.
 
 It writes one frame for each case as soon as it has run, with the outputs or with how the learner's
 code ended, and one for each note of `watch`. The reader trusts none of them, since the learner's
-code can change everything in this process.
+code can change everything in this process. An adapter that was handed in brings no code, but a file
+that may claim anything, and is looked at under the same limits.
 """
 
 import ast
@@ -15,14 +16,16 @@ import tempfile
 import threading
 import types
 from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 from tqdm import tqdm
 
-from ...errors import NotAttempted
-from ..check.exercise import (
+from ...errors import NotAttempted, PeftTeachError
+from ...store import TENSORS
+from ..checks.exercise import (
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,
     WRONG,
@@ -33,7 +36,8 @@ from ..check.exercise import (
     raised,
     unfit,
 )
-from ..lessons import find
+from ..checks.part import Part
+from ..lessons import find, parts
 from ..reading.watch import NOTES, REFERENCE, is_the_courses, watch
 from .limits import Limits, confine
 from .plain import to_bytes
@@ -41,20 +45,65 @@ from .plain import to_bytes
 KEPT = {"PEFT_TEACH_BUDGET", "PEFT_TEACH_WORK", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM",
         "OMP_NUM_THREADS", "LC_ALL", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT"}    # of the environment
 FRAMES = {note: to_bytes({"note": note}) for note in NOTES}    # made before an answer runs
+LONGEST_REASON = 500    # characters, of a message that may quote a stranger's file
 SILENCE = {"display": lambda *objects, **named: None, "get_ipython": lambda: None}
 
 
 def answer(request: dict[str, Any], write: Callable[[bytes], Any],
            requests: BinaryIO | None = None) -> None:
-    """Confine this process, define what the learner wrote, run the cases; a frame for each.
+    """Confine this process and answer a request.
 
     When the grader's pipe of requests ends, so does this process.
     """
-    exercise, scratch = find(request["exercise"]), Path(request["scratch"])
+    prepare(request)
+    scratch = Path(request["scratch"])
     confine(Limits(*request["limits"]), scratch)
     if requests:    # a thread started earlier would not be confined
         threading.Thread(target=lambda: (requests.read(), os._exit(1)), daemon=True).start()
     _settle(scratch)
+    (_look if "parts" in request else _answer)(request, write)
+
+
+def prepare(request: dict[str, Any]) -> None:
+    """Import what a request needs late, while all files can be read."""
+    if "exercise" in request:
+        find(request["exercise"])
+    else:
+        for part in parts(request["lesson"]):
+            ready(part)
+
+
+@cache
+def ready(part: Part) -> None:
+    """Have a part examine a folder of the course's own, so that all is loaded that it needs."""
+    if part.sample:
+        with tempfile.TemporaryDirectory() as folder:
+            part.sample(Path(folder))
+            part.examine(Path(folder), ())
+
+
+def _look(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
+    """Examine an adapter that was handed in; a frame for each finding, or for the reason."""
+    folder = Path("adapter").absolute()
+    folder.mkdir()
+    (folder / TENSORS).write_bytes(request["adapter"].numpy().tobytes())
+    there = [part for part in parts(request["lesson"]) if part.id in request["parts"]]
+    asked = [(part.id, partial(part.examine, folder, request["sentences"])) for part in there]
+    asked += [(part.further[0], partial(part.further[1], folder)) for part in there
+              if part.further]
+    for id, examine in asked:
+        try:
+            frame = to_bytes({"id": id, "found": examine()})
+        except Exception as error:    # a stranger's file may raise any
+            why = error.found if isinstance(error, PeftTeachError) else type(error).__name__
+            why = " ".join(why.replace(str(folder), "the folder").split())[:LONGEST_REASON]
+            frame = to_bytes({"id": id, "why": why})
+        write(frame)
+
+
+def _answer(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
+    """Define what the learner wrote and run the cases; a frame for each."""
+    exercise = find(request["exercise"])
     watch(exercise, lambda note: write(FRAMES[note]))
     try:
         with examining(exercise.id):

@@ -2,7 +2,8 @@
 
     loose files       anna_07_lora.ipynb, or anna/07_lora.ipynb
     Canvas            meierjo_123_456_07_lora-1.ipynb, meierjo_LATE_123_456_07_lora.ipynb,
-                      meierjo_123_text.html
+                      meierjo_123_text.html; anonymous: anon_aB3dE_456_07_lora.ipynb,
+                      LATE_anon_aB3dE_456_07_lora.ipynb
     Moodle            Jo Meier_12345_assignsubmission_file_/07_lora.ipynb, or ..._file_07_lora.ipynb
     nbgrader          submitted/jo/lora/07_lora.ipynb
     zips              of any of these; one a student, or one for all; and zips in zips
@@ -31,6 +32,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from ...errors import PeftTeachError
+from ...store import DESCRIPTION
 from ..lessons import START, parts
 from ..lessons import names as lesson_names
 from ..reading.notebook import Notebook, Unreadable, lesson_of, parse
@@ -45,8 +47,9 @@ DOUBT = "two students, or one?"       # ends a flag that names others, so no stu
 STRAY = "lies beside the export, and has none of its names"
 FOREIGN = "of an export, but something else lies beside it"
 
-_CANVAS = re.compile(r"^(?P<who>[^_]+)_(?P<late>LATE_)?(?P<id>\d+)_"
-                     r"((?P<file>\d+)_(?P<name>.+)|(text|link)\.html)$")
+_UPLOAD = r"((?P<file>\d+)_(?P<name>.+)|(text|link)\.html)$"
+_CANVAS = re.compile(rf"^(?P<who>.+?)_(?P<late>LATE_)?(?P<id>\d+)_{_UPLOAD}")
+_ANONYMOUS = re.compile(rf"^(?P<late>LATE_)?(?P<who>(?P<id>anon_[^\W_]+))_{_UPLOAD}")
 _MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_(?P<name>.*)$")
 _LESSON = re.compile(    # "07_lora", "02_small_change", and after it the number of a copy
     rf"(?i)(?<!\d)\d\d[_ -](small[_ ])?({'|'.join(lesson_names())})(?![^\W\d_])"
@@ -55,7 +58,9 @@ _COPY = re.compile(r"(?i)^(copy of|kopie von|copie de|copia de)\s+|^copy_of_")
 _AGAIN = re.compile(r"(?:-|\s*\()(\d+)\)?$")           # "07_lora-2", "07_lora (2)"
 _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _TENSORS = re.compile(r"(?i)\.(safetensors|bin|ckpt|pth?|pkl|npz?)$")
-_ADAPTER = re.compile(r"(?i)(^|[_ ])adapter(-\d+| ?\(\d+\))?\.safetensors$")
+_ADAPTER = re.compile(    # and its copies, as browsers and systems name them
+    r"(?i)(^|[_\W])adapter([ _-]*(\d+|\(\d+\)|copy|kopie|copie|copia))*\.safetensors$")
+_ITS_PLACES = ((), ("adapter",), ("work", "adapter"))    # below a notebook, as lesson 13 writes it
 _HIDDEN = ("__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__")
 _NOBODYS = {".ds_store", "thumbs.db", "desktop.ini"}
 _WORK = re.compile(r"(?i)\.(ipynb\W.*|py|zip|rar|7z|tar|t?gz|html?|pdf|docx?|odt)$")    # perhaps
@@ -70,7 +75,7 @@ class Submission:
     notebook: Notebook | None = None   # None if there is a `problem`
     lesson: str | None = None          # to which it belongs, if that is known
     name: str = ""        # of the file, without the number in "07_lora-2.ipynb"
-    attempt: int = 0      # that number
+    attempt: tuple[int, int] = (0, 0)    # that number of a zip on the platform, and of the file
     seconds: float = 0.0  # when it was saved, if the folder says so
     problem: str = ""
     other: bool = False   # not a notebook: mentioned only if its student has none
@@ -80,21 +85,27 @@ class Submission:
     flags: tuple[str, ...] = ()    # about the student's name
 
 
-def collect(place: Path | str) -> list[Submission]:
+def collect(place: Path | str, nobodys: list[str] | None = None) -> list[Submission]:
     """All notebooks below a folder, or in a zip, or one file; ordered by their path.
 
     What cannot be read is an entry with a `problem`, and so are other files of a student without a
-    notebook, whatever they are. Raises `PeftTeachError` if there is nothing at all.
+    notebook, whatever they are. The paths of files that belong to nobody are added to `nobodys`.
+    Raises `PeftTeachError` if there is nothing at all.
     """
     place = Path(place)
     if not place.exists():
         raise PeftTeachError(f"There is no {place}.", expected="a folder of submissions, or a zip")
     entries = _in_folder(place) if place.is_dir() else [
         _on_disk(place.resolve(), PurePosixPath(place.name))]
-    found = _named(list(_submissions(entries, [])))
+    there = list(_submissions(entries, []))
+    found = _named(there)
     if not found:
         raise PeftTeachError(f"There is no notebook in {place}.",
                              expected="files that end in .ipynb, or zips of them")
+    if nobodys is not None:
+        known = {s.path for s in found}
+        nobodys += [path for path in (clean(s.path) for s in there if s.problem != _EMPTY)
+                    if path not in known]
     found = _with_adapters(found)
     with_work = {s.student for s in found if not s.other}
     return sorted((s for s in found if not s.other or s.student not in with_work),
@@ -289,19 +300,23 @@ def _named(submissions: list[Submission]) -> list[Submission]:
         level = min(level, _shared(list(filter(None, folders)) or [()]))
     one, exports = _of_one_zip(work, level), {} if platform else _exports(paths, level)
     named, ids = [], defaultdict(set)
-    for submission in submissions:
+    beside: dict[PurePosixPath, set[str]] = defaultdict(set)    # whose notebooks lie in a folder
+    for submission in sorted(submissions, key=lambda s: s.other):
         parts = PurePosixPath(submission.path).parts
         at, flags = min(level, len(parts) - 1), ()
         if parts[at] == "submitted" and len(parts) > at + 2:    # nbgrader's
             at += 1
         form = _MOODLE.match(parts[at]) or (platform and platform.match(parts[at]))
         loose = at == len(parts) - 1 and not form and submission.problem != _EMPTY
-        if submission.other and loose and not _may_be_work(parts[at]):
+        owner = "" if form or platform else _owner(submission, loose, beside)
+        if submission.other and loose and not owner and not _may_be_work(parts[at]):
             continue
         if form:
             student = form["who"]
         elif platform:
             student, flags = parts[at], (STRAY,)
+        elif owner:
+            student = owner
         elif (inside := exports.get(parts[:at + 1])) and (form := inside.match(parts[at + 1])):
             student = f"{parts[at]}: {form['who']}"
             flags = (FOREIGN,)
@@ -312,21 +327,46 @@ def _named(submissions: list[Submission]) -> list[Submission]:
             left = map(_without_lesson, (first, *parts[at + 1:], *reversed(parts[:at])))
             student = next(filter(None, left), parts[-1])
         student = " ".join(unicodedata.normalize("NFC", clean(student)).split()) or "_"
+        if loose and submission.notebook:
+            beside[PurePosixPath(submission.path).parent].add(student)
         id = form["id"] if form else ""
         ids[student, parts[:at]].add(id)
-        file = (form["name"] if form and at == len(parts) - 1 else "") or parts[-1]
-        stem = PurePosixPath(file).stem
-        again = _AGAIN.search(stem)
+        upload = (form.groupdict().get("name") if form else "") or parts[-1]
+        packed = at < len(parts) - 1
+        stem = PurePosixPath(parts[-1] if packed else upload).stem
         named.append(replace(
             submission, student=student, path=clean(submission.path), id=id, flags=flags,
             late=bool(form and form.groupdict().get("late")),
-            name=_AGAIN.sub("", stem), attempt=int(again[1]) if again else 0))
+            name=_AGAIN.sub("", stem),
+            attempt=(_copy(PurePosixPath(upload).stem) if form and packed else 0, _copy(stem))))
     several = {student for (student, _), found in ids.items() if len(found) > 1}
     named = [replace(s, student=f"{s.student} ({s.id})") if s.id and s.student in several else s
              for s in named]
     doubted = _perhaps_one({s.student for s in named if not s.id})
     return [replace(s, flags=(*s.flags, doubted[s.student])) if s.student in doubted else s
             for s in named]
+
+
+def _copy(stem: str) -> int:
+    """The number of a copy behind a name, 0 for none."""
+    again = _AGAIN.search(stem)
+    return int(again[1]) if again else 0
+
+
+def _owner(submission: Submission, loose: bool, beside: dict[PurePosixPath, set[str]]) -> str:
+    """Whose an adapter among loose files is: by its name, or of whom alone a notebook is there.
+
+    "" where that cannot be told, and for anything but an adapter.
+    """
+    path = PurePosixPath(submission.path)
+    if submission.adapter is None and path.name != DESCRIPTION:
+        return ""
+    if loose and (own := _without_lesson(_ADAPTER.sub("", path.name))) not in ("", path.name):
+        return own
+    for folder in path.parents:
+        if path.relative_to(folder).parent.parts in _ITS_PLACES and len(beside[folder]) == 1:
+            return next(iter(beside[folder]))
+    return ""
 
 
 def _level(paths: Sequence[tuple[str, ...]]) -> tuple[int, re.Pattern | None]:
@@ -371,7 +411,7 @@ def _platform(entries: Iterable[tuple[str, ...]], most: bool = False) -> re.Patt
     `lora_2025_11_20.ipynb` or `exercise_07_1_anna.ipynb`.
     """
     names = [entry[-1] for entry in set(entries)]
-    for platform in (_MOODLE, _CANVAS):
+    for platform in (_MOODLE, _ANONYMOUS, _CANVAS):
         forms = [form for form in map(platform.match, names) if form]
         if platform is _CANVAS:
             people = len({form["id"] for form in forms})

@@ -1,7 +1,7 @@
 """What a lesson marks beside its exercises: an adapter that was handed in, a page to be read.
 
-No code of the learner's runs for it. The file's bytes go into a folder of their own, and the lesson
-says what to look at.
+No code of the learner's runs for it, but the file may claim anything. So it is looked at in a
+process that is confined as those of answers are, and judged here, by the plain data that come back.
 """
 
 import tempfile
@@ -10,15 +10,19 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from ...errors import PeftTeachError
 from ...store import TENSORS
-from ..check.exercise import NOT_ATTEMPTED, PASSED, WRONG
-from ..check.part import Part
+from ..checks.exercise import NOT_ATTEMPTED, PASSED, WRONG
+from ..checks.part import Part
 from ..lessons import parts
 from ..reading.notebook import Notebook
 from . import sheet
 from .collect import clean
-from .run import Mark
+from .limits import MEGABYTE, Limits
+from .plain import from_bytes, split
+from .run import FAILED, FORKS, Mark, Runner, runner
 
 BY_HAND = "To be marked by hand, in overrides.csv."
 NOTHING = f"No {TENSORS} was handed in with the notebook."
@@ -26,11 +30,13 @@ ANOTHER = ("It passes the checks of the notebook, but with the numbers of the fi
            "in it gives other answers than the file: another method, rank or scale?")
 IN_THE_OPEN = "on sentences that students can read: --held names a folder with others"
 LONGEST_PAGE = 10_000    # characters; 400 words have a quarter of them
+SECONDS, A_SENTENCE = 30.0, 0.1    # of CPU time, to look at a file and to read with it; we use 3
+#                                    and 0.02
 FEWEST = 300    # sentences: with these, an adapter that is 4 points ahead seldom falls behind
 
 
-def examined(notebook: Notebook, lesson: str, held: Sequence[tuple[str, int]]
-             ) -> tuple[dict[str, tuple[Any, ...]], list[Mark]]:
+def examined(notebook: Notebook, lesson: str, held: Sequence[tuple[str, int]],
+             warm: bool = FORKS, run: str = "") -> tuple[dict[str, tuple[Any, ...]], list[Mark]]:
     """Further cases that an adapter makes, by their exercise, and the marks of the parts."""
     if not (there := parts(lesson)):
         return {}, []
@@ -38,19 +44,42 @@ def examined(notebook: Notebook, lesson: str, held: Sequence[tuple[str, int]]
         why = notebook.adapter or NOTHING
         return {}, [_mark(part, NOT_ATTEMPTED, why, flag=True) if part.examine else
                     _page(part, notebook.text) for part in there]
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, TENSORS).write_bytes(notebook.adapter)
-        return _cases(there, Path(folder)), [
-            _examined(part, Path(folder), held) if part.examine else _page(part, notebook.text)
-            for part in there]
+    looking = runner(_limits(held), warm, run, lesson)
+    asked = [part.id for part in there if part.examine]
+    found, why = _found(looking, lesson, asked, notebook.adapter, held)
+    further = [part.further[0] for part in there if part.further]
+    return {id: tuple(found[id]["found"]) for id in further if "found" in found.get(id, ())}, [
+        _examined(part, found.get(part.id, {"why": why}), held) if part.examine else
+        _page(part, notebook.text) for part in there]
 
 
-def _examined(part: Part, folder: Path, held: Sequence[tuple[str, int]]) -> Mark:
-    try:
-        holds, why, measured = part.examine(folder, held)
-    except Exception as error:    # a stranger's file may raise any
-        what = error.found if isinstance(error, PeftTeachError) else f"{type(error).__name__}."
-        return _mark(part, WRONG, what.replace(str(folder), "the folder"), flag=True)
+def _limits(held: Sequence[tuple[str, int]]) -> Limits:
+    """What looking at one file may take; without `held` the domain's sentences are read."""
+    return Limits(seconds=min(3600.0, SECONDS + A_SENTENCE * max(len(held), 1000)))
+
+
+def _found(looking: Runner, lesson: str, asked: Sequence[str], adapter: bytes,
+           held: Sequence[tuple[str, int]]) -> tuple[dict[str, dict[str, Any]], str]:
+    """What was found of a file, by part and by exercise, and why there is nothing of the others."""
+    data, end, _ = looking.ask({
+        "lesson": lesson, "parts": list(asked), "sentences": list(held),
+        "adapter": torch.frombuffer(bytearray(adapter), dtype=torch.uint8)})
+    frames = map(from_bytes, split(data))
+    limits = looking.limits
+    return {frame["id"]: frame for frame in frames}, {
+        "time": f"To look at the file took longer than {limits.seconds:g} seconds.",
+        "output": f"What was found of the file has more than {limits.output_bytes // MEGABYTE} MB.",
+        "files": f"To look at the file filled {limits.file_bytes // MEGABYTE} MB of the disk.",
+        "server": f"{FAILED}: look at it by hand.",
+        "SIGKILL": "To look at the file takes too much memory.",
+    }.get(end, f"Whoever looks at the file crashes ({end}).")
+
+
+def _examined(part: Part, seen: Mapping[str, Any], held: Sequence[tuple[str, int]]) -> Mark:
+    """The mark of one part, by what was seen of the file or why nothing was."""
+    if "found" not in seen:
+        return _mark(part, WRONG, seen["why"], flag=True)
+    holds, why, measured = part.judge(seen["found"], held)
     flags = () if held or not measured else (IN_THE_OPEN,)
     return _mark(part, PASSED if holds else WRONG, why, not holds, flags,
                  measured and measured.plain())
@@ -71,26 +100,18 @@ def _mark(part: Part, state: str, message: str, flag: bool = False, flags: Seque
                 flags=tuple(f"{part.id}: {each}" for each in (*said, *flags)), measured=measured)
 
 
-def _cases(there: Sequence[Part], folder: Path) -> dict[str, tuple[Any, ...]]:
-    found = {}
-    for id, case in filter(None, (part.further for part in there)):
-        try:
-            found[id] = tuple(case(folder))
-        except Exception:    # what is wrong with the folder its part says
-            continue
-    return found
-
-
-def problems(lesson: str) -> list[str]:
+def problems(lesson: str, warm: bool = FORKS, run: str = "") -> list[str]:
     """Why a folder of the course's own would get no points here; nothing if all is well."""
-    found = []
+    marks = []
     for part in parts(lesson):
         if part.sample:
             with tempfile.TemporaryDirectory() as folder:
                 part.sample(Path(folder))
-                holds, why, _ = part.examine(Path(folder), ())
-                found += [] if holds else [f"{part.id}: {why}"]
-    return found
+                adapter = Path(folder, TENSORS).read_bytes()
+            found, why = _found(runner(_limits(()), warm, run, lesson), lesson, [part.id], adapter,
+                                ())
+            marks.append(_examined(part, found.get(part.id, {"why": why}), ()))
+    return [f"{mark.exercise}: {mark.message}" for mark in marks if mark.state != PASSED]
 
 
 @cache

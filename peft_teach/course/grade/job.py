@@ -9,16 +9,14 @@ from typing import Any
 
 import torch
 
-from ..check.exercise import VISIBLE_SEED, WRONG, Exercise
+from ..checks.exercise import VISIBLE_SEED, WRONG, Exercise
 from ..lessons import of_lesson
 from ..reading.cells import Code
 from ..reading.definitions import Plan
 from ..reading.notebook import Notebook
 from . import further, handed
 from .limits import Limits
-from .run import FORKS, Mark, examine, mark, runner
-
-FAILED = "the grader failed at it"    # perhaps for a full disk, so such a mark is not kept
+from .run import FAILED, FORKS, Mark, examine, mark, runner
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +39,8 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm, settings.run)
     code, marks = Code(notebook.cells), []
-    of_file, parts = handed.examined(notebook, lesson, settings.held)
+    of_file, parts = handed.examined(notebook, lesson, settings.held, settings.warm,
+                                      settings.run)
     more = further.cases(settings.further) | of_file
     for exercise in of_lesson(lesson):
         try:
@@ -72,7 +71,7 @@ def mark_references(lesson: str, settings: Settings) -> list[str]:
         if not result.passed:
             problems.append(f"{exercise.id}, case {result.case}: {result.message} "
                             f"{result.traceback}".strip())
-    return problems + handed.problems(lesson)
+    return problems + handed.problems(lesson, settings.warm, settings.run)
 
 
 def key(notebook: Notebook, lesson: str, settings: Settings) -> str:

@@ -21,8 +21,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ...errors import PeftTeachError
-from ..check.exercise import PASSED, VALUE, WRONG, Exercise
-from ..check.part import Measured, Part
+from ..checks.exercise import PASSED, VALUE, WRONG, Exercise
+from ..checks.part import Measured, Part
 from ..desk.card import Card
 from ..lessons import marked
 from . import board

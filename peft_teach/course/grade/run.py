@@ -23,7 +23,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..check.exercise import (
+from ..checks.exercise import (
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,
     OF_THE_COURSE,
@@ -35,7 +35,7 @@ from ..check.exercise import (
     judged,
 )
 from ..desk import work
-from ..lessons import all_exercises, find
+from ..lessons import all_exercises, find, of_lesson
 from ..reading.cells import Code
 from ..reading.definitions import Plan, readings, without
 from ..reading.watch import REFERENCE
@@ -44,32 +44,46 @@ from .child import FRAMES
 from .collect import clean
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
-from .server import receive, remove, supervise
+from .server import READY, receive, remove, supervise
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
 IMPORT_SECONDS = 60                # of a fresh process, at most
 SCRATCH = "peft-teach-"            # how the names of scratch folders begin
 LONGEST_TEXT = 20_000              # characters of a message or a traceback
+FAILED = "the grader failed at it"    # perhaps for a full disk, so such a mark is not kept
 
 
 class Runner:
-    """Runs each request in a process of its own, forked from a warm server or started afresh."""
+    """Runs each request in a process of its own, forked from a warm server or started afresh.
 
-    def __init__(self, limits: Limits, warm: bool = FORKS, run: str = ""):
+    With a `lesson` its server is ready for what is handed in beside that lesson's notebook, and
+    otherwise for answers.
+    """
+
+    def __init__(self, limits: Limits, warm: bool = FORKS, run: str = "", lesson: str = ""):
         self.limits, self.warm, self.scratch = limits, warm, f"{SCRATCH}{run}"
+        self.lesson = lesson
         self._server: subprocess.Popen | None = None
         self._one_at_a_time = threading.Lock()    # engines may call from several threads
 
-    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]) -> tuple[bytes, str]:
-        """The frames that the learner's process sent, and how it ended."""
+    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any],
+            clock: float | None = None) -> tuple[bytes, str, float]:
+        """Have an answer tried on cases, as `ask` does."""
+        return self.ask({"exercise": exercise.id, "cells": plan.cells,
+                         "statements": plan.statements, "cases": list(cases)}, clock)
+
+    def ask(self, request: dict[str, Any], clock: float | None = None) -> tuple[bytes, str, float]:
+        """The frames that a process sent for a request, how it ended, its seconds by the clock.
+
+        It may take `clock` of them, or as many as the limits say.
+        """
         scratch = tempfile.mkdtemp(prefix=self.scratch)
+        clock = self.limits.clock if clock is None else clock
         try:
-            request = to_bytes({
-                "exercise": exercise.id, "cells": plan.cells, "statements": plan.statements,
-                "cases": list(cases), "scratch": scratch,
-                "limits": dataclasses.astuple(self.limits)})
+            data = to_bytes(request | {"scratch": scratch, "clock": clock,
+                                       "limits": dataclasses.astuple(self.limits)})
             with self._one_at_a_time:
-                return self._ask(request) if self.warm else self._fresh(request, scratch)
+                return self._ask(data) if self.warm else self._fresh(data, scratch, clock)
         finally:
             remove(scratch)
 
@@ -79,30 +93,61 @@ class Runner:
             _end(self._server)
             self._server = None
 
-    def _ask(self, request: bytes) -> tuple[bytes, str]:
+    def _ask(self, request: bytes) -> tuple[bytes, str, float]:
         if self._server is None or self._server.poll() is not None:
             self.close()
-            self._server = _start([exercise.id for exercise in all_exercises()])
+            self._server = _start([self.lesson] if self.lesson else
+                                  [exercise.id for exercise in all_exercises()])
+            self._server.stdout.read(len(READY))
+        started = time.monotonic()
         try:
             self._server.stdin.write(request)
             self._server.stdin.flush()
             head = receive(self._server.stdout)
-            return self._server.stdout.read(head["size"]), head["end"]
+            frames = self._server.stdout.read(head["size"])
+            return frames, head["end"], time.monotonic() - started
         except (OSError, Malformed):    # a child can kill the server only without seccomp
             self.close()
-            return b"", "server"
+            return b"", "server", time.monotonic() - started
 
-    def _fresh(self, request: bytes, scratch: str) -> tuple[bytes, str]:
+    def _fresh(self, request: bytes, scratch: str, clock: float) -> tuple[bytes, str, float]:
         """Without a fork, as on Windows: Python and torch are started anew."""
         process = _start(["--once"])
         with contextlib.suppress(OSError):
             process.stdin.write(request)
             process.stdin.flush()    # not closed, which would mean that the grader has ended
+        importing = threading.Timer(IMPORT_SECONDS, process.kill)
+        importing.start()
         try:
-            return supervise(process.pid, process.stdout, process.wait, self.limits, scratch,
-                             start_seconds=IMPORT_SECONDS)
+            process.stdout.read(len(READY))
+            importing.cancel()
+            started = time.monotonic()
+            found = supervise(process.pid, process.stdout, process.wait, self.limits, scratch,
+                              clock)
+            return *found, time.monotonic() - started
         finally:
+            importing.cancel()
             _end(process)
+
+
+@dataclasses.dataclass
+class _Shared:
+    """The runner of one exercise: all that is tried for it shares what is `left` by the clock."""
+
+    runner: Runner
+    left: float
+
+    @property
+    def limits(self) -> Limits:
+        return self.runner.limits
+
+    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]
+            ) -> tuple[bytes, str, float]:
+        if self.left <= 0:
+            return b"", "time", 0.0
+        frames, end, seconds = self.runner.run(exercise, plan, cases, self.left)
+        self.left -= seconds
+        return frames, end, seconds
 
 
 def _start(arguments: list[str]) -> subprocess.Popen:
@@ -128,16 +173,16 @@ def _end(process: subprocess.Popen) -> None:
     process.stdout.close()
 
 
-def runner(limits: Limits, warm: bool, run: str = "") -> Runner:
+def runner(limits: Limits, warm: bool, run: str = "", lesson: str = "") -> Runner:
     """The runner of this process, created once, for this run of the grader."""
-    made = _runner(limits, warm)
+    made = _runner(limits, warm, lesson)
     made.scratch = f"{SCRATCH}{run}"
     return made
 
 
 @cache
-def _runner(limits: Limits, warm: bool) -> Runner:
-    made = Runner(limits, warm)
+def _runner(limits: Limits, warm: bool, lesson: str) -> Runner:
+    made = Runner(limits, warm, lesson=lesson)
     atexit.register(made.close)
     return made
 
@@ -179,6 +224,9 @@ class Mark:
 
 
 COMPARED = "calls the reference, and is right without it"
+SPENT = "its answers share one limit of time, which was spent: what else stands there was not tried"
+CUT = "the notebook's other answers had spent its time, so this one had {:g} seconds"
+LEAST = 0.25    # of an answer's seconds, by the clock, for what comes when the notebook's are spent
 ANOTHER = "what its last check was given does not pass, another answer in the notebook counts"
 _NO_LIBRARY = re.compile(r"raised ModuleNotFoundError: No module named '(\w+)'")
 
@@ -197,19 +245,27 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     """Mark one exercise of a notebook on its visible cases, and then on the further ones.
 
     The first reading that passes counts, or else one that passes the visible cases, or the first.
-    What the notebook's other answers meet in its name is settled by it.
+    What the notebook's other answers meet in its name is settled by it. By the clock, all readings
+    of an exercise have the time of one, and all exercises of a notebook a second for each of CPU
+    time, and one's more.
     """
+    clock = _clock(runner.limits, code, exercise)
+    shared = _Shared(runner, clock)
     slow = _why("time", runner.limits)    # then no other is tried
     outcomes: list[_Outcome] = []
     for plan in readings(code, exercise):
-        outcomes.append(_outcome(runner, exercise, plan, further))
+        outcomes.append(_outcome(shared, exercise, plan, further))
         if outcomes[-1].result.passed or outcomes[-1].result.message == slow:
             break
+    code.seconds += clock - shared.left
+    spent = outcomes[-1].result.message == slow
     best = next((each for each in outcomes if each.result.passed), None) or next(
         (each for each in outcomes if each.further), outcomes[0])
     plan, result = best.plan, best.result
     code.settle(exercise, plan.statements if result.passed else ())
     notes = (*plan.notes, *([ANOTHER] if best is not outcomes[0] else []),
+             *([SPENT] if spent and len(outcomes) > 1 else []),
+             *([CUT.format(clock)] if spent and clock < runner.limits.clock else []),
              *(f"not installed here: {name}" for name in _NO_LIBRARY.findall(result.message)))
     return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
                 _shown(result.message), result.mistake, _shown(result.traceback), best.further,
@@ -218,7 +274,14 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
                 similarity.text(plan), similarity.shape(plan, exercise))
 
 
-def _outcome(runner: Runner, exercise: Exercise, plan: Plan, further: Sequence[Any]) -> _Outcome:
+def _clock(limits: Limits, code: Code, exercise: Exercise) -> float:
+    """The seconds by the clock that an exercise may take in this notebook."""
+    whole = len(of_lesson(exercise.lesson)) * limits.seconds + limits.clock
+    return min(limits.clock, max(whole - code.seconds, LEAST * limits.seconds))
+
+
+def _outcome(runner: Runner | _Shared, exercise: Exercise, plan: Plan, further: Sequence[Any]
+             ) -> _Outcome:
     """Run one plan. What `watch` noted matters only for an answer that gets points."""
     if plan.missing:
         return _Outcome(plan, Result(WRONG if plan.attempted else NOT_ATTEMPTED, plan.missing))
@@ -242,13 +305,13 @@ def _visible(id: str) -> tuple[Any, ...]:
     return tuple(find(id).cases(VISIBLE_SEED))
 
 
-def examine(runner: Runner, exercise: Exercise, plan: Plan, cases: Sequence[Any]
+def examine(runner: Runner | _Shared, exercise: Exercise, plan: Plan, cases: Sequence[Any]
             ) -> tuple[Result, set[str]]:
     """Run the cases in the other process and judge the outputs here; also what `watch` noted.
 
     The first case that fails decides; a case without a frame fails.
     """
-    data, end = runner.run(exercise, plan, cases)
+    data, end, _ = runner.run(exercise, plan, cases)
     frames = split(data)
     outputs = [frame for frame in frames if frame not in FRAMES.values()]
     result = Result(PASSED)

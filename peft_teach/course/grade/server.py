@@ -9,11 +9,12 @@ that a later child could inherit: a supervisor is forked before each request, re
 with it. The child has no end of the pipes to the grader. When the grader ends, by whatever signal,
 the pipes close, and all these processes end, too. The server sets one thread before its first
 tensor operation, since a fork after a multi-threaded one hangs. It runs each reference once, so
-that all late imports of the lessons come before the fork. None of them judges.
+that all late imports of the lessons come before the fork; one that is given a lesson instead of
+exercises looks once at an adapter of the course's own. None of them judges.
 
 Started with `--once` it does not fork: it answers one request in its own process, and the grader
-supervises it. So grade systems without a safe fork (Windows, macOS): slower, by the time of the
-imports.
+supervises it, from the byte on with which it says that its imports are done. So grade systems
+without a safe fork (Windows, macOS): slower, by the time of the imports.
 """
 
 import contextlib
@@ -30,10 +31,11 @@ from typing import Any, BinaryIO
 import torch
 
 from ..lessons import find
-from .child import answer
+from .child import answer, prepare
 from .limits import Limits
 from .plain import LENGTHS, from_bytes, to_bytes
 
+READY = b"\n"          # what a server writes first, when its imports are done
 _POLL_SECONDS = 0.2    # how often the scratch folder is measured
 _BLOCK_BYTES = 4096    # the size that an empty file counts as
 _KILL = getattr(signal, "SIGKILL", signal.SIGTERM)    # Windows has only the latter
@@ -45,10 +47,20 @@ def main() -> None:
     torch.set_num_interop_threads(1)
     requests, answers = _take_pipes()
     if "--once" in sys.argv:
-        answer(receive(requests), lambda frame: (answers.write(frame), answers.flush()), requests)
+        request = receive(requests)
+        prepare(request)
+        answers.write(READY)
+        answers.flush()
+        answer(request, lambda frame: (answers.write(frame), answers.flush()), requests)
         os._exit(0)
-    for exercise in map(find, sys.argv[1:]):
-        exercise.run(exercise.resolve(), exercise.cases(0)[0])
+    for name in sys.argv[1:]:
+        if name.isdigit():
+            prepare({"lesson": name})
+        else:
+            exercise = find(name)
+            exercise.run(exercise.resolve(), exercise.cases(0)[0])
+    answers.write(READY)
+    answers.flush()
     while _in_a_supervisor(requests, answers):
         pass
 
@@ -105,7 +117,8 @@ def _in_a_child(request: dict[str, Any], answers: BinaryIO) -> tuple[bytes, str]
     with os.fdopen(reading, "rb") as stream:
         frames, end = supervise(
             pid, stream, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]),
-            Limits(*request["limits"]), request["scratch"], is_orphan=lambda: grader.poll(0))
+            Limits(*request["limits"]), request["scratch"], request["clock"],
+            is_orphan=lambda: grader.poll(0))
     if end == "grader":    # which would have removed it
         remove(request["scratch"])
     return frames, end
@@ -116,13 +129,13 @@ def _write_all(descriptor: int, data: bytes) -> None:
         data = data[os.write(descriptor, data):]
 
 
-def supervise(pid: int, stream: BinaryIO, wait: Callable[[], int], limits: Limits, scratch: str, *,
-              is_orphan: Callable[[], object] = lambda: False,
-              start_seconds: float = 0.0) -> tuple[bytes, str]:
+def supervise(pid: int, stream: BinaryIO, wait: Callable[[], int], limits: Limits, scratch: str,
+              clock: float, *, is_orphan: Callable[[], object] = lambda: False
+              ) -> tuple[bytes, str]:
     """Read until the child ends or exceeds a limit, or the grader ends; then kill all of it.
 
-    `is_orphan` says whether the grader has ended; `start_seconds` are for imports. Returns what was
-    read, and how it ended: "exit", the name of a signal or of a limit, or "grader".
+    `clock` are the seconds by the clock; `is_orphan` says whether the grader has ended. Returns
+    what was read, and how it ended: "exit", the name of a signal or of a limit, or "grader".
     """
     data = bytearray()
 
@@ -131,13 +144,12 @@ def supervise(pid: int, stream: BinaryIO, wait: Callable[[], int], limits: Limit
             data.extend(chunk)
 
     reader, started, end = threading.Thread(target=read), time.monotonic(), ""
-    timeout = 3 * limits.seconds + 1 + start_seconds    # the machine may be busy
     reader.start()
     while not end and reader.is_alive():
         reader.join(_POLL_SECONDS)
         if is_orphan():
             end = "grader"
-        elif time.monotonic() - started > timeout:
+        elif time.monotonic() - started > clock:
             end = "time"
         elif _is_full(scratch, limits.file_bytes):
             end = "files"

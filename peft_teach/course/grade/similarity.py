@@ -20,7 +20,7 @@ from functools import cache
 from itertools import combinations
 from typing import Any
 
-from ..check.exercise import CODE, Exercise
+from ..checks.exercise import CODE, Exercise
 from ..lessons import find, stub_of
 from ..reading.definitions import Plan
 

@@ -20,8 +20,8 @@ from pathlib import Path
 from types import ModuleType
 
 from ...errors import unknown
-from ..check.exercise import Exercise
-from ..check.part import Part
+from ..checks.exercise import Exercise
+from ..checks.part import Part
 
 STUBS, ANSWERS = "stubs.json", "answers.py"    # written by the build
 START = "START"    # the notebook that leads to all lessons, by its file and in its metadata

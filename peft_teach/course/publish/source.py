@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PeftTeachError
-from ..check.exercise import VALUE, Exercise
+from ..checks.exercise import VALUE, Exercise
 from ..lessons import find
 
 SOURCE = "lesson.py"    # in the lesson's folder, solutions/07_lora/

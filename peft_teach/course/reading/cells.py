@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from ..check.exercise import Exercise
+from ..checks.exercise import Exercise
 from ..lessons import all_exercises
 from .notebook import Cell
 
@@ -61,6 +61,7 @@ class Code:
         self.sources: dict[str, str] = {"given": "\n".join(GIVEN.values())}
         self.unread: list[tuple[str, str, str]] = []    # a cell's source, why, and a flag
         self.statements: list[Statement] = []
+        self.seconds = 0.0    # by the clock, that its answers have taken until now
         self.binders: dict[str, list[Statement]] = defaultdict(list)
         self.changers: dict[str, list[Statement]] = defaultdict(list)
         self.left_out: set[str] = set()    # names that heavy statements bind

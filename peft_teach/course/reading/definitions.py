@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
-from ..check.exercise import VALUE, Exercise
+from ..checks.exercise import VALUE, Exercise
 from .cells import Code, Statement, chain
 from .suspicion import suspicious
 

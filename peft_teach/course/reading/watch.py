@@ -21,7 +21,7 @@ from types import CodeType, FrameType
 from typing import Any
 
 from .. import lessons
-from ..check.exercise import VALUE, Exercise, resolved
+from ..checks.exercise import VALUE, Exercise, resolved
 
 NOTES = REFERENCE, _PROFILER, _THREAD, _CODE, _PIPE, _CTYPES, _SOURCE = (
     "uses the reference", "reads or changes the profiler", "starts a thread",

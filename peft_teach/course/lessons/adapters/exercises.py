@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from ....methods import bottleneck
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import (
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import (
     NO_RETURN,
     close,
     difference,
@@ -24,8 +24,8 @@ from ...check.judge import (
     stages,
     whole,
 )
-from ...check.mutants import Law
-from ...check.observe import TRIED, detached, tried
+from ...checks.mutants import Law
+from ...checks.observe import TRIED, detached, tried
 from . import mutants
 from .placing import PLACEMENTS
 from .sealed import SEALED

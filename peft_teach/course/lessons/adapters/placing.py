@@ -7,9 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from ....core import Adapter
-from ...check.adapter_judge import MISTAKES, Method
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import rejected, report
+from ...checks.adapter_judge import MISTAKES, Method
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import rejected, report
 from .start import TENSORS, Bottleneck, narrow
 
 OWN = tuple(f"A.{name}" for name in TENSORS)

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import NO_RETURN, named, recognised, rejected, report
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import NO_RETURN, named, recognised, rejected, report
 from .start import narrow
 
 PLACES = ("houlsby", "post_attention", "pfeiffer", "bapna", "parallel", "ends")

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from ....core import Adapter
 from ....errors import NotMergeable
 from ....methods.lora import LoRALinear
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import changed, close, difference, named, rejected, report
-from ...check.mutants import Law
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import changed, close, difference, named, rejected, report
+from ...checks.mutants import Law
 from . import mutants
 
 # ── the laws, put to an adapter of any method, on two small layers ───────────────────────────────

@@ -3,8 +3,9 @@
     rows(folder)             is it small enough, of this base, what peft reads, and lawful?
     gain(folder, sentences)  how many more sentences than the head alone does it get right?
 
-A folder comes from a stranger. Its size is looked at before it is read, `pt.load` unpickles
-nothing and builds nothing that its tensors do not fill, and whatever fails is a reason, no crash.
+A folder comes from a stranger. Its size and its method are looked at before anything is built,
+`pt.load` unpickles nothing and builds nothing that its tensors do not fill, and whatever fails is a
+reason, no crash. The grader has it looked at in a process that is confined as those of answers are.
 """
 
 import copy
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from .... import core, data, export, models, store
 from ....errors import NotMergeable, PeftTeachError
 from ....methods import dora, ia3, lora
-from ...check.part import Measured, Part
+from ...checks.part import Measured, Part
 
 LESSON, DOMAIN, MAX_TOKENS = "13", "news", 48
 LIMIT = 64_000                         # bytes of adapter.safetensors
@@ -68,19 +69,26 @@ def rows(folder: Path | str) -> list[Row]:
     return found
 
 
+def adapted(folder: Path | str) -> nn.Module:
+    """Return a fresh base with the adapter of a folder, of a method that the brief allows."""
+    method = store.method_of(folder)
+    if method not in METHODS:
+        raise PeftTeachError(f"method {method}, which the brief does not know: expected one of "
+                             f"{', '.join(METHODS)}")
+    return store.load(base(), folder)
+
+
 def _method(folder: Path) -> Row:
     """loads on MiniLM"""
-    model = store.load(base(), folder)
-    method = core.need_note(model).method
-    return Row(_method.__doc__, method in METHODS, f"method {method}, expected one of "
-               f"{', '.join(METHODS)}" if method not in METHODS else
-               f"{method}, {sum(p.numel() for p in core.adapter_parameters(model).values()):,} "
-               "numbers and the head")
+    model = adapted(folder)
+    numbers = sum(p.numel() for p in core.adapter_parameters(model).values())
+    return Row(_method.__doc__, True,
+               f"{core.need_note(model).method}, {numbers:,} numbers and the head")
 
 
 def _alive(folder: Path) -> Row:
     """the base, with it and without"""
-    model = store.load(base(), folder)
+    model = adapted(folder)
     y, plain = _hidden(model), _hidden(base())
     with core.disabled(model):
         again = _hidden(model)
@@ -92,7 +100,7 @@ def _alive(folder: Path) -> Row:
 
 def _merges(folder: Path) -> Row:
     """merged"""
-    model = store.load(base(), folder)
+    model = adapted(folder)
     y = logits(model)
     try:
         return same("merged", logits(core.merge(model)), y)
@@ -102,7 +110,7 @@ def _merges(folder: Path) -> Row:
 
 def _in_peft(folder: Path) -> Row:
     """in peft"""
-    model = store.load(base(), folder)
+    model = adapted(folder)
     y = logits(model)
     with tempfile.TemporaryDirectory() as place:
         export.to_peft(model, place)
@@ -132,10 +140,23 @@ def gain(folder: Path | str, sentences: Sequence[tuple[str, int]] = ()) -> Measu
 
     By default on the domain's test sentences.
     """
-    sentences = tuple(sentences) or data.load(DOMAIN).test
-    right = answered(folder, sentences)
-    return Measured((Path(folder) / store.TENSORS).stat().st_size,
-                    *interval(right - _right_alone(sentences)), right.mean().item(), len(right))
+    return _gain(right_and_size(Path(folder), sentences), sentences)
+
+
+def right_and_size(folder: Path, sentences: Sequence[tuple[str, int]]) -> dict[str, Any]:
+    """Return which sentences the adapter gets right, (sentences,), and the bytes of its file."""
+    return {"right": answered(folder, _given(sentences)),
+            "size_bytes": (folder / store.TENSORS).stat().st_size}
+
+
+def _given(sentences: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
+    return tuple(sentences) or data.load(DOMAIN).test
+
+
+def _gain(found: dict[str, Any], sentences: Sequence[tuple[str, int]]) -> Measured:
+    right = found["right"]
+    return Measured(found["size_bytes"], *interval(right - _right_alone(_given(sentences))),
+                    right.mean().item(), len(right))
 
 
 def answered(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> Tensor:
@@ -148,7 +169,7 @@ def answered(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> Tensor
 
 @lru_cache(maxsize=8)
 def _answered(folder: Path, file: bytes, sentences: tuple) -> Tensor:
-    return _right(store.load(base(), folder), sentences)
+    return _right(adapted(folder), sentences)
 
 
 def interval(d: Tensor) -> tuple[float, float, float]:
@@ -210,24 +231,36 @@ def _hidden(model: nn.Module) -> Tensor:
 # ── for the grader ───────────────────────────────────────────────────────────────────────────
 
 
-def look(folder: Path, sentences: Any = ()) -> tuple[bool, str, None]:
-    """Return whether the folder is as the brief asks, or why not."""
+def look(folder: Path, sentences: Any = ()) -> list[Any]:
+    """Return whether the folder is as the brief asks, and why or why not."""
     last = rows(folder)[-1]
-    return last.holds, f"{last.property}: {last.found}.", None
+    return [last.holds, f"{last.property}: {last.found}."]
 
 
-def measure(folder: Path, sentences: Sequence[tuple[str, int]]) -> tuple[bool, str, Measured]:
+def told(found: list[Any], sentences: Any = ()) -> tuple[bool, str, None]:
+    """Return what `look` found, as a mark has it."""
+    holds, why = found
+    return holds is True, why, None
+
+
+def measured(found: dict[str, Any], sentences: Sequence[tuple[str, int]]
+             ) -> tuple[bool, str, Measured]:
     """Return whether it is ahead, in words, and the numbers.
 
     The interval does not decide: with 300 sentences, half of it is as large as a good gain.
     """
-    found = gain(folder, sentences)
-    return found.gain > 0, str(found), found
+    gained = _gain(found, sentences)
+    return gained.gain > 0, str(gained), gained
+
+
+def measure(folder: Path, sentences: Sequence[tuple[str, int]]) -> tuple[bool, str, Measured]:
+    """Measure a folder of one's own: what the grader will say of it."""
+    return measured(right_and_size(folder, sentences), sentences)
 
 
 def module_case(folder: Path) -> list[dict[str, Any]]:
     """Return a case for `capstone.adapter`: a layer of the base, and what the file makes of it."""
-    layer = next(iter(core.adapters(store.load(base(), folder)).values())).eval()
+    layer = next(iter(core.adapters(adapted(folder)).values())).eval()
     x = torch.randn(4, layer.base.in_features, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         return [core.copies({"W": layer.base.weight, "b": layer.base.bias, "x": x, "y": layer(x)})
@@ -244,7 +277,7 @@ def sample(folder: Path) -> None:
 
 
 HANDED_IN = (
-    Part("capstone.file", LESSON, 4, look, further=("capstone.adapter", module_case),
+    Part("capstone.file", LESSON, 4, look, told, further=("capstone.adapter", module_case),
          sample=sample),
-    Part("capstone.gain", LESSON, 3, measure),
-    Part("capstone.page", LESSON, 12, None, begins="**What I predicted**"))
+    Part("capstone.gain", LESSON, 3, right_and_size, measured),
+    Part("capstone.page", LESSON, 12, begins="**What I predicted**"))

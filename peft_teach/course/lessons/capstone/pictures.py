@@ -11,7 +11,7 @@ from torch import nn
 from .... import core, plots, store
 from ....errors import PeftTeachError
 from ....methods import lora
-from ...check.part import Measured
+from ...checks.part import Measured
 from . import handed_in
 from .handed_in import answered, gain
 

@@ -12,9 +12,9 @@ from torch import Tensor, nn
 
 from .... import spectra
 from ....subspace import hashes
-from ...check.adapter_judge import MISTAKES, Method
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import (
+from ...checks.adapter_judge import MISTAKES, Method
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import (
     HALF,
     NO_RETURN,
     close,
@@ -29,7 +29,7 @@ from ...check.judge import (
     stages,
     whole,
 )
-from ...check.operations import Operations
+from ...checks.operations import Operations
 from .injecting import HOLDS, INJECT
 
 # ── change.small ──────────────────────────────────────────────────────────────────────────────

@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from ....core import Adapter, adapters, plain_name
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import NO_RETURN, named, rejected, report
-from ...check.mutants import Law
-from ...check.stand_ins import Tiny
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import NO_RETURN, named, rejected, report
+from ...checks.mutants import Law
+from ...checks.stand_ins import Tiny
 from .mutants import BROKEN, RIGHT
 from .mutants import inject as inject  # the reference
 

@@ -14,7 +14,7 @@ from .... import plots, spectra
 from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Explorer
 from ... import records
-from ...check.stand_ins import Tiny as Tiny  # the lesson shows it, and has it from here
+from ...checks.stand_ins import Tiny as Tiny  # the lesson shows it, and has it from here
 from ...desk.guess import Guess
 
 CORNER = 64             # rows and columns of a matrix that are shown

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from .... import data
 from ... import records
-from ...check.exercise import VALUE, Exercise, Verdict
-from ...check.judge import NO_RETURN, named, number, recognised, rejected, report, scalar, whole
-from ...check.mutants import Law
+from ...checks.exercise import VALUE, Exercise, Verdict
+from ...checks.judge import NO_RETURN, named, number, recognised, rejected, report, scalar, whole
+from ...checks.mutants import Law
 from . import mutants
 from .templates import tokenizer_of, transformers_mask, turns
 

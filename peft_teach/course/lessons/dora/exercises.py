@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...check.adapter_judge import MISTAKES, Method, frozen_linear, learns
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import (
+from ...checks.adapter_judge import MISTAKES, Method, frozen_linear, learns
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import (
     NO_RETURN,
     changed,
     close,
@@ -26,8 +26,8 @@ from ...check.judge import (
     report,
     scalar,
 )
-from ...check.low_rank import drawn_at_start, linear_cases, random_beside_zero
-from ...check.mutants import Law
+from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
+from ...checks.mutants import Law
 from ...verdict import T95, verdict
 from . import mutants
 

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from .... import models
-from ...check.exercise import VALUE, Exercise, Verdict
-from ...check.judge import (
+from ...checks.exercise import VALUE, Exercise, Verdict
+from ...checks.judge import (
     NO_RETURN,
     changed,
     close,
@@ -23,9 +23,9 @@ from ...check.judge import (
     report,
     whole,
 )
-from ...check.mutants import MISTAKES, Outcome, outcomes, score, survivors
-from ...check.observe import detached, weights_of
-from ...check.stand_ins import TinyClassifier
+from ...checks.mutants import MISTAKES, Outcome, outcomes, score, survivors
+from ...checks.observe import detached, weights_of
+from ...checks.stand_ins import TinyClassifier
 from . import mutants, sick
 
 

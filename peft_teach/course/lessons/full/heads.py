@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .... import models
 from ....waiting import bar
-from ...check.stand_ins import Output
+from ...checks.stand_ins import Output
 
 RATES = (0.003, 0.01, 0.03, 0.1)    # of `run`: validation chooses
 

@@ -14,7 +14,7 @@ from .... import account, plots
 from ....plots import COLOURS, figure, running_mean
 from ....widgets import Explorer
 from ... import records
-from ...check.stand_ins import Output
+from ...checks.stand_ins import Output
 from .heads import Head as Head  # the lesson has these from here
 from .heads import Heads as Heads
 from .sick import patients as patients

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .... import training
-from ...check.observe import weights_of
+from ...checks.observe import weights_of
 
 CHANGES = {
     1: "the gradients are never cleared",

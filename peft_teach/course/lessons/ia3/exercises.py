@@ -8,12 +8,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ... import records
-from ...check import merge_judge
-from ...check.adapter_judge import MISTAKES, Method, frozen_linear
-from ...check.exercise import VALUE, Exercise, Verdict
-from ...check.judge import NO_RETURN, changed, close, named, number, recognised, rejected, report
-from ...check.merge_judge import Merge
-from ...check.mutants import Law
+from ...checks import merge_judge
+from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
+from ...checks.exercise import VALUE, Exercise, Verdict
+from ...checks.judge import NO_RETURN, changed, close, named, number, recognised, rejected, report
+from ...checks.merge_judge import Merge
+from ...checks.mutants import Law
 from . import block, mutants, words
 
 # ── ia3.folds ────────────────────────────────────────────────────────────────────────────────

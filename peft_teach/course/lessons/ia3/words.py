@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .... import core, models
 from ....data import Example
-from ...check.stand_ins import Output
+from ...checks.stand_ins import Output
 from ...desk import reviews as reading
 
 SHORT = 16                              # words of the longest review that is asked about

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ...check import judge
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import (
+from ...checks import judge
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import (
     NO_RETURN,
     close,
     difference,
@@ -23,7 +23,7 @@ from ...check.judge import (
     report,
     whole,
 )
-from ...check.observe import detached
+from ...checks.observe import detached
 
 PLACES = ("query", "key", "value", "attention_out")
 EPS = 1e-12    # of MiniLM's norms

@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from ....core import Adapter
 from ... import recording, records
-from ...check import adapter_judge
-from ...check.exercise import VALUE, Exercise, Verdict
-from ...check.judge import (
+from ...checks import adapter_judge
+from ...checks.exercise import VALUE, Exercise, Verdict
+from ...checks.judge import (
     NO_RETURN,
     close,
     difference,
@@ -25,7 +25,7 @@ from ...check.judge import (
     report,
     scalar,
 )
-from ...check.observe import detached
+from ...checks.observe import detached
 from ...verdict import T95
 from .forgetting import neighbours
 from .measure import interval

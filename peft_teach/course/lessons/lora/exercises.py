@@ -14,13 +14,13 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from .... import methods
 from ....core import Adapter
 from ... import records
-from ...check import merge_judge
-from ...check.adapter_judge import MISTAKES, Method, frozen_linear
-from ...check.exercise import VALUE, Exercise, Verdict
-from ...check.judge import NO_RETURN, judged_count, named, number, rejected, report
-from ...check.low_rank import drawn_at_start, linear_cases, random_beside_zero
-from ...check.merge_judge import Merge
-from ...check.mutants import Law
+from ...checks import merge_judge
+from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
+from ...checks.exercise import VALUE, Exercise, Verdict
+from ...checks.judge import NO_RETURN, judged_count, named, number, rejected, report
+from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
+from ...checks.merge_judge import Merge
+from ...checks.mutants import Law
 from . import mutants, recorded
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import (
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import (
     NO_RETURN,
     close,
     difference,
@@ -20,9 +20,9 @@ from ...check.judge import (
     report,
     whole,
 )
-from ...check.mutants import Law
-from ...check.observe import TRIED, as_leaves, loss, tried
-from ...check.stand_ins import Pairs, TinyDecoder, drawn_pairs, held_in
+from ...checks.mutants import Law
+from ...checks.observe import TRIED, as_leaves, loss, tried
+from ...checks.stand_ins import Pairs, TinyDecoder, drawn_pairs, held_in
 from .mutants import BROKEN, RIGHT, Read, put, read_with, text
 
 # ── prefix.count ─────────────────────────────────────────────────────────────────────────────

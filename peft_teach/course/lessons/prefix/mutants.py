@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ...check.stand_ins import Pairs, TinyDecoder, drawn_pairs, held_in
+from ...checks.stand_ins import Pairs, TinyDecoder, drawn_pairs, held_in
 
 LENGTH = 3
 DECODER = TinyDecoder()

@@ -9,10 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import NO_RETURN, close, difference, named, recognised, rejected, report
-from ...check.operations import Operations
-from ...check.stand_ins import Output, ScaledEmbedding
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import NO_RETURN, close, difference, named, recognised, rejected, report
+from ...checks.operations import Operations
+from ...checks.stand_ins import Output, ScaledEmbedding
 from .front import FRONT, HOLDS
 
 # ── prompt.start ─────────────────────────────────────────────────────────────────────────────────

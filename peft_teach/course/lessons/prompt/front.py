@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ....core import Adapter
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import NO_RETURN, close, difference, named, recognised, rejected, report
-from ...check.mutants import Law
-from ...check.stand_ins import TinyLanguageModel
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import NO_RETURN, close, difference, named, recognised, rejected, report
+from ...checks.mutants import Law
+from ...checks.stand_ins import TinyLanguageModel
 from . import mutants
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ...check.stand_ins import Output
+from ...checks.stand_ins import Output
 
 Ends = Callable[[Tensor, Tensor], Tensor]    # (P's part, the text's) -> both
 

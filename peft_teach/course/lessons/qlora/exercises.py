@@ -17,8 +17,8 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from ....nf4 import LEVELS
-from ...check.exercise import VALUE, Exercise, Verdict
-from ...check.judge import (
+from ...checks.exercise import VALUE, Exercise, Verdict
+from ...checks.judge import (
     changed,
     close,
     difference,
@@ -29,8 +29,8 @@ from ...check.judge import (
     report,
     stages,
 )
-from ...check.mutants import Law
-from ...check.observe import detached
+from ...checks.mutants import Law
+from ...checks.observe import detached
 from . import four_bits, mutants
 
 NF4 = "peft_teach.nf4"

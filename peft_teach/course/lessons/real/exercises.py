@@ -11,8 +11,8 @@ from ....core import adapters
 from ....errors import NotAttempted
 from ....methods.lora import LoRALinear
 from ....models import head as head_names
-from ...check.exercise import Exercise, Verdict
-from ...check.judge import (
+from ...checks.exercise import Exercise, Verdict
+from ...checks.judge import (
     NO_RETURN,
     close,
     difference,
@@ -23,9 +23,9 @@ from ...check.judge import (
     report,
     whole,
 )
-from ...check.mutants import Law
-from ...check.observe import detached
-from ...check.stand_ins import TinyEncoder
+from ...checks.mutants import Law
+from ...checks.observe import detached
+from ...checks.stand_ins import TinyEncoder
 from . import mutants
 from .files import (
     FRONT,

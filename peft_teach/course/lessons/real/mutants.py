@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ....core import adapters
 from ....methods.lora import LoRALinear
-from ...check.stand_ins import TinyEncoder
+from ...checks.stand_ins import TinyEncoder
 from .files import File, read, spoil, written
 
 PLACES = tuple(f"layer.{block}.{end}" for block in (0, 1)

@@ -2,7 +2,7 @@
 
 import torch
 
-from peft_teach.course.check.exercise import Exercise, Verdict
+from peft_teach.course.checks.exercise import Exercise, Verdict
 
 HERE = "peft_teach.course.lessons.demo.exercises"
 

@@ -3,9 +3,9 @@
 import torch
 
 import peft_teach as pt
-from peft_teach.course.check.exercise import Exercise, Verdict
-from peft_teach.course.check.judge import rejected, report, whole
-from peft_teach.course.check.mutants import Law
+from peft_teach.course.checks.exercise import Exercise, Verdict
+from peft_teach.course.checks.judge import rejected, report, whole
+from peft_teach.course.checks.mutants import Law
 
 from . import mutants
 

@@ -1,6 +1,6 @@
 """One exercise of a second demo lesson."""
 
-from peft_teach.course.check.exercise import Exercise, Verdict
+from peft_teach.course.checks.exercise import Exercise, Verdict
 
 
 def reference_later(x):

@@ -30,14 +30,17 @@ class Measured:
 class Part:
     """One thing that is marked. Without `examine` a person marks it, in overrides.csv.
 
-    `examine(folder, sentences)` gives whether it passes, why, and what was measured; it may raise
-    any error, whose text is the reason.
+    As with an exercise, what reads a stranger's file and what decides are apart. `examine(folder,
+    sentences)` gives plain data, in the confined process in which answers run; it may raise any
+    error, whose text is the reason. `judge(found, sentences)` makes of it, in the grader's own
+    process, whether it passes, why, and what was measured.
     """
 
     id: str
     lesson: str
     points: int
-    examine: Callable[[Path, Any], tuple[bool, str, Measured | None]] | None
+    examine: Callable[[Path, Any], Any] | None = None
+    judge: Callable[[Any, Any], tuple[bool, str, Measured | None]] | None = None
     # A further case for an exercise, made of the folder: its id and case(folder).
     further: tuple[str, Callable[[Path], list[Any]]] | None = None
     sample: Callable[[Path], Any] | None = None    # writes a folder that passes

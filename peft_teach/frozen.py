@@ -1,0 +1,120 @@
+"""What torch does behind a frozen module's back, and what keeps an adapter's promises all the same.
+
+A module can be used without being called: torch's `nn.TransformerEncoderLayer` and
+`nn.MultiheadAttention` read a layer's weight, and compute with it themselves. The adapter around
+that layer would be passed by. So there it answers with an `Asked`: a weight that says its dtype,
+shape and numbers, and that nobody computes with. Torch's fast paths keep off such a weight.
+
+And a module can learn without a gradient: BatchNorm counts means and variances while it is in
+training mode. A frozen one stays in evaluation mode, so that the base is what it was.
+"""
+
+import functools
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from torch import Tensor, nn
+
+from .errors import NotSupported
+
+# Modules of torch's that read weights of the modules in them.
+READERS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+
+
+class Asked(Tensor):
+    """The weight of a module that an adapter stands for: to be asked, not to be computed with.
+
+    With another tensor it raises `NotSupported`, in which `of` is the name of the module.
+    """
+
+    of = ""
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        given = [x for x in (*args, *(kwargs or {}).values()) if isinstance(x, Tensor)]
+        if any(not isinstance(x, cls) for x in given):
+            name = next((x.of for x in given if isinstance(x, cls)), "")
+            raise NotSupported(f"{func.__name__} computes with the weight of {name}, and would "
+                               "pass its adapter by.", expected="a module that the model calls",
+                               hint="adapt the module around it, or pt.disabled(model)")
+        return super().__torch_function__(func, types, args, kwargs or {})
+
+
+def asked(value: Any, of: str) -> Any:
+    """Return an `Asked` for a tensor; anything else as it is."""
+    if isinstance(value, Tensor):
+        value = value.as_subclass(Asked)
+        value.of = of
+    return value
+
+
+# ── modules that learn without a gradient ────────────────────────────────────────────────────
+
+
+def owners(model: nn.Module, parameters: Iterable[nn.Parameter]) -> dict[str, nn.Module]:
+    """Return by name the modules whose buffers go with these parameters.
+
+    They hold one of them, or stand in a module all of whose parameters are among them, as a
+    BatchNorm without parameters may stand in a head.
+    """
+    own = {id(p) for p in parameters}
+    found = {}
+    for name, module in model.named_modules():
+        flags = [id(p) in own for p in module.parameters()]
+        if flags and all(flags):
+            found |= dict(module.named_modules(prefix=name))
+        elif any(id(p) in own for p in module.parameters(recurse=False)):
+            found[name] = module
+    return found
+
+
+def buffers(module: nn.Module) -> dict[str, Tensor]:
+    """Return a module's own buffers that a state dict keeps, by name."""
+    return {name: b for name, b in module.named_buffers(recurse=False)
+            if name not in module._non_persistent_buffers_set}
+
+
+def hold_still(model: nn.Module) -> None:
+    """Let frozen modules with means, variances or the like stay in evaluation mode.
+
+    A frozen module is one in which nothing trains: no parameter, nor that to which its buffers
+    belong. `model.train()` goes on to its children, so that the dropout in one still acts. And
+    torch's encoder makes no nested tensors, which only its fast path reads, while an adapter acts.
+    """
+    train = [p for p in model.parameters() if p.requires_grad]
+    moving = {id(module) for module in owners(model, train).values()}
+    for module in model.modules():
+        if (any(b.is_floating_point() for b in buffers(module).values())
+                and id(module) not in moving
+                and not any(p.requires_grad for p in module.parameters())):
+            module.__dict__["train"] = functools.partial(_train_children, module)
+            module.training = False
+        if isinstance(module, nn.TransformerEncoder):
+            module.__dict__["forward"] = functools.partial(
+                _call_encoder, module, module.use_nested_tensor)
+
+
+def let_go(model: nn.Module) -> None:
+    """Undo `hold_still`."""
+    for module in model.modules():
+        if _is_ours(module, "train", _train_children):
+            del module.__dict__["train"]
+            module.training = model.training
+        if _is_ours(module, "forward", _call_encoder):
+            module.use_nested_tensor = module.__dict__.pop("forward").args[1]
+
+
+def _is_ours(module: nn.Module, name: str, function: Callable) -> bool:
+    return getattr(module.__dict__.get(name), "func", None) is function
+
+
+def _train_children(module: nn.Module, mode: bool = True) -> nn.Module:
+    for child in module.children():
+        child.train(mode)
+    return module
+
+
+def _call_encoder(encoder: nn.TransformerEncoder, nests: bool, *args, **kwargs) -> Tensor:
+    acts = any(getattr(module, "enabled", False) for module in encoder.modules())
+    encoder.use_nested_tensor = nests and not acts
+    return type(encoder).forward(encoder, *args, **kwargs)

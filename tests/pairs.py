@@ -1,0 +1,29 @@
+"""Which combinations of settings a test takes, where all of them would be too many."""
+
+import itertools
+import random
+from collections.abc import Callable, Iterable
+
+
+def two_by_two(row: tuple) -> set:
+    """Return the pairs of settings that meet in a row, each with its column."""
+    return set(itertools.combinations(enumerate(row), 2))
+
+
+def pairwise(*factors: Iterable, possible: Callable[..., bool] = lambda *row: True,
+             goals: Callable[[tuple], set] = two_by_two) -> list[tuple]:
+    """Choose rows, one setting of each factor, in which all meet that can meet, two by two.
+
+    `possible` says of a row's settings whether they go together; `goals` of a row what is to be met
+    at least once, if it is something else. Greedy, and the same in every run.
+    """
+    rows = [row for row in itertools.product(*factors) if possible(*row)]
+    random.Random(0).shuffle(rows)    # or most of what is free to choose would be the first
+    met_by = [goals(row) for row in rows]
+    bits = {goal: 1 << n for n, goal in enumerate(set().union(*met_by))}
+    meets, left, chosen = [sum(map(bits.get, each)) for each in met_by], sum(bits.values()), []
+    while left:
+        best = max(range(len(rows)), key=lambda i: (meets[i] & left).bit_count())
+        left &= ~meets[best]
+        chosen.append(rows[best])
+    return chosen
