@@ -66,7 +66,7 @@ def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
     assert getattr(pt, name) is method
     assert issubclass(method.Config, Settings)
     assert 0 < method.LEARNING_RATE < 1
-    note = pt.core.note_of(method.inject(tiny("bert")))
+    note = pt.notes.note_of(method.inject(tiny("bert")))
     assert (note.method, note.config) == (name, method.Config())
 
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import core, models
+from peft_teach import models, notes, state
 from peft_teach.errors import (
     AdapterFileError,
     AlreadyAdapted,
@@ -42,7 +42,7 @@ def structure(model):
     return ([(n, id(m)) for n, m in model.named_modules()],
             [(n, id(p), p.requires_grad, p.detach().clone().tolist())
              for n, p in model.named_parameters()],
-            core.note_of(model), "save_pretrained" in vars(model))
+            notes.note_of(model), "save_pretrained" in vars(model))
 
 
 @pytest.fixture
@@ -494,7 +494,7 @@ def test_swap_exchanges_where_they_differ(family, tiny, inputs, tmp_path):
     for i in (1, 0, 1):
         model = pt.store.swap(model, folders[i])
         assert_equal(outputs(model, batch), expected[i])
-        assert core.note_of(model).config == (one, two)[i]
+        assert notes.note_of(model).config == (one, two)[i]
         again = pt.save(model, tmp_path / "again")    # what comes back can be saved and loaded
         assert_equal(outputs(pt.load(tiny(family), again), batch), expected[i])
     model = pt.remove(model)
@@ -659,7 +659,7 @@ def test_full_fine_tuning_is_saved_and_loaded(train, family, tiny, inputs, tmp_p
     assert stored == (everything if train == "all" else set(models.head(model)))
     loaded = pt.load(tiny(family), folder)
     assert_equal(outputs(loaded, batch), expected)
-    assert core.note_of(loaded).config == config
+    assert notes.note_of(loaded).config == config
     randomize(loaded, seed=3)
     assert_equal(outputs(pt.store.swap(loaded, folder), batch), expected)
 
@@ -766,7 +766,7 @@ def test_what_cannot_be_described_is_not_saved_at_all(saved, tiny):
 
     before = {f.name: f.read_bytes() for f in saved.iterdir()}
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=9)
-    core.note(model, "lora", Odd())
+    state.change(model, note=dataclasses.replace(state.of(model).note, config=Odd()))
     with pytest.raises(TypeError):
         pt.save(model, saved)
     assert {f.name: f.read_bytes() for f in saved.iterdir()} == before
@@ -790,11 +790,11 @@ def test_a_half_precision_copy_is_the_same_base(dtype):
     generator = torch.Generator().manual_seed(0)
     sizes = 10 ** torch.linspace(-9, 4, 4000)
     numbers = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
-    here = core.fingerprint(numbers)
+    here = notes.begin(numbers)[0].fingerprint
     store_check = pt.store._check_base
-    store_check(here, core.fingerprint(copy.deepcopy(numbers).to(dtype)), "file")
+    store_check(here, notes.begin(copy.deepcopy(numbers).to(dtype))[0].fingerprint, "file")
     other = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
-    for name, entry in core.fingerprint(other).items():
+    for name, entry in notes.begin(other)[0].fingerprint.items():
         if sizes[int(name)] > 1e-6:    # below, float16 has no number but zero
             with pytest.raises(AdapterFileError, match="other weights"):
                 store_check({name: here[name]}, {name: entry}, "file")

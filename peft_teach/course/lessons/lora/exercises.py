@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from .... import methods
-from ....core import Adapter
+from ....adapter import Adapter
 from ... import records
 from ...checks import merge_judge
 from ...checks.adapter_judge import MISTAKES, Method, frozen_linear

@@ -10,7 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from .... import core, spectra
+from .... import spectra
+from ....adapter import adapters
 from ....plots import COLOURS, figure, logarithmic, plain_ticks
 from ....widgets import Explorer
 from .picture_of_rank import DEPTH, draw_ends
@@ -35,7 +36,7 @@ class Spectra:
 def own_updates(model: nn.Module) -> dict[str, list[float]]:
     """Return the singular values of what the reader trained, by the name of the matrix."""
     found = {}
-    for name, layer in core.adapters(model).items():
+    for name, layer in adapters(model).items():
         sigma = spectra.singular_values((layer.merged().weight - layer.base.weight).detach())
         found[name] = [s for s in sigma.tolist() if s > 1e-5 * sigma[0]]
     return found
