@@ -38,9 +38,8 @@ def write(model: nn.Module, path: str | Path) -> Path:
         "config": note.config and _as_stored(note.config),
         "base": base_of(model, note),
         "quantized": bool(models.quantized(model)),
+        "drawn": contents.drawn(model),
     }
-    if drawn := contents.drawn(model):
-        description["drawn"] = drawn
     if note.method is None:
         found = adapters(model)
         also = [name for name, a in found.items() if isinstance(a, TrainedCopy)]

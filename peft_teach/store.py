@@ -7,7 +7,7 @@
                                `attach`, which modules it wrapped
 
 All of the second stands in the metadata of the first, too, and is believed there: tensors are
-never read with the settings of another save. Of older folders the json is read.
+never read with the settings of another save.
 
 The base itself is never stored, unless all of it is trained. `load` checks the fingerprint, so
 that an adapter does not land on another base by mistake. Nothing here unpickles.
@@ -175,21 +175,20 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
 def _is_description(found) -> bool:
     """Return whether parsed json has the form that `save` writes, down to each number."""
     if not isinstance(found, dict) or found.get("format") != 1 or not isinstance(
-            found.get("base"), dict) or not isinstance(found.get("drawn", {}), dict):
+            found.get("quantized"), bool):
+        return False
+    prints = found.get("base"), found.get("drawn")
+    if not all(isinstance(each, dict) for each in prints):
         return False
     named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
-    bare = found.get("method", ...) is None and found.get("config", ...) is None
-    modules = [found.get("wrapped", []), found.get("also_train", [])]
-    if not isinstance(found.get("quantized", False), bool):
-        return False
-    if not all(isinstance(names, builtins.list) and all(isinstance(n, str) for n in names)
-               for names in modules):
-        return False
+    bare = found.get("method", ...) is None and found.get("config", ...) is None and all(
+        isinstance(names, builtins.list) and all(isinstance(n, str) for n in names)
+        for names in (found.get("wrapped"), found.get("also_train")))
     return (named or bare) and all(
         isinstance(entry, builtins.list) and len(entry) == 2
         and all(isinstance(part, builtins.list) for part in entry)
         and all(isinstance(v, int | float) and not abs(v) >= 1e39 for v in entry[1])    # or NaN
-        for entry in (*found["base"].values(), *found.get("drawn", {}).values()))
+        for each in prints for entry in each.values())
 
 
 def _method(description: dict, path):
@@ -210,12 +209,8 @@ def _wrapped(description: dict, model: nn.Module, path) -> tuple[tuple[str, ...]
         raise AdapterFileError(f"{path} holds the method {description['method']!r}.",
                                expected="make=... only for what a bare pt.attach put on",
                                hint="pt.load(model, path)")
-    if "wrapped" not in description:
-        raise AdapterFileError(f"{path} is of a version that did not write down which modules were "
-                               "wrapped.", hint="attach the same class to the same places, then "
-                                                "pt.swap(model, path)")
     modules = {name for name, _ in model.named_modules()}
-    found = tuple(description["wrapped"]), tuple(description.get("also_train", ()))
+    found = tuple(description["wrapped"]), tuple(description["also_train"])
     strange = [name for names in found for name in names if name not in modules]
     if strange:
         raise AdapterFileError(f"{path} says that {strange[0]!r} was wrapped, which this model has "
@@ -304,12 +299,8 @@ def _check_drawn(saved: dict, here: dict, path) -> None:
 
 
 def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
-    """Warn where one base is exact and the other rounded: their fingerprints are equal.
-
-    Files of earlier versions do not say which theirs was.
-    """
-    here = bool(models.quantized(model))
-    there = description.get("quantized", here)
+    """Warn where one base is exact and the other rounded: their fingerprints are equal."""
+    here, there = bool(models.quantized(model)), description["quantized"]
     if here != there:
         kinds = {True: "in 4 bits", False: "exact"}
         warnings.warn(f"{path} was saved on a base whose weights were {kinds[there]}, and here "
@@ -318,12 +309,8 @@ def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
 
 
 def _copy_into(model: nn.Module, description: dict, tensors: dict[str, Tensor], path) -> None:
-    """Copy all tensors into their parameters, or raise before the first is copied.
-
-    Files of earlier versions do not say what was drawn.
-    """
-    if "drawn" in description:
-        _check_drawn(description["drawn"], contents.drawn(model), path)
+    """Copy all tensors into their parameters, or raise before the first is copied."""
+    _check_drawn(description["drawn"], contents.drawn(model), path)
     here = contents.method_state(model) | contents.head_state(model)
     folder.check(tensors, here, path)
     with torch.no_grad():

@@ -315,8 +315,8 @@ def test_every_third_party_import_is_required():
     # peft and bitsandbytes by the lesson about them, where installed; transformers brings
     # tokenizers; the rest by the site
     elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil",
-                 "distributed", "traitlets", "peft", "bitsandbytes", "sphinx", "altair",
-                 "vl_convert", "jupyterlab", "tokenizers"}
+                 "distributed", "traitlets", "peft", "bitsandbytes", "sphinx", "jupyterlab",
+                 "tokenizers"}
     for module, source in SOURCES.items():
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             if isinstance(node, ast.Import):

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import unknown
-from ..desk.work import write_whole
+from ...folder import write_whole
 from ..lessons import ANSWERS, START, STUBS
 from . import answers, colab, execution, front
 from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, wrong
@@ -101,7 +101,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
         write(lesson.solution, path)
         for file, text in lesson.files.items():
             (root / file).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(root / file, text)
+            write_whole({root / file: text})
         report.append(f"{lesson.name}: {said}")
     write(start_page(root), root / "lessons" / f"{START}.ipynb")
     return report
@@ -147,7 +147,7 @@ def write(notebook: Any, path: Path) -> None:
     import nbformat
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, nbformat.writes(notebook) + "\n")
+    write_whole({path: nbformat.writes(notebook) + "\n"})
 
 
 def _notebook(cells: Sequence[Cell], lesson: str, release: str, *, solved: bool) -> Any:

@@ -68,12 +68,6 @@ def draw_updates(found: Spectra) -> Figure:
     return made
 
 
-def energy(sigma: Sequence[float]) -> list[float]:
-    """Return the share of the energy in the first k directions, for each k."""
-    energy = torch.tensor(sigma).square()
-    return (energy.cumsum(0) / energy.sum()).tolist()
-
-
 def label(run: str) -> str:
     """What stands beside a run."""
     return {FULL: "full fine-tuning", WEIGHT: "W itself", YOURS: "yours",
