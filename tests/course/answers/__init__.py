@@ -3,6 +3,8 @@
     RIGHT = {"inside.linear": {"two parts": text, …}}      by style; all of them pass
     WRONG = {"inside.linear": {"no_bias": text, …}}        by the mistake that each makes, or ""
                                                            where it has no name; several in a tuple
+    SAYS = {"inside.linear": {"no_bias": phrase, …}}       of the message to each mistake, and of no
+                                                           other's, if it is true of the answer
     BEYOND = {"inside.linear": text}                       what only the further cases find
 
 A text is what would stand in a cell of the notebook, so that the tests of the checks, of the grader
@@ -43,6 +45,14 @@ def wrong(id: str) -> dict[str, tuple[str, ...]]:
     texts = _of("WRONG", id) | (shared.WRONG if id == shared.TRIED else {})
     return {mistake: tuple(text.strip() for text in _tuple(each))
             for mistake, each in texts.items()}
+
+
+def says(id: str) -> dict[str, str]:
+    """What the message to each mistake says, where it is true: by the mistakes of an exercise."""
+    shared = file("adapter")
+    known = shared.SAYS | (shared.MERGING if id.endswith(".merge") else {}) | getattr(
+        _lesson(id), "SAYS", {}).get(id, {})
+    return {mistake: known[mistake] for mistake in find(id).mistakes}
 
 
 def usual(id: str) -> tuple[str, str]:

@@ -350,3 +350,17 @@ WRONG["chat.choose"] = {
               but(PICKS, '"stranger": 18', '"stranger": 36')),
     "": (but(PICKS, '"stage": 90', '"stage": 91'), but(PICKS, '"stage": 90, ', "")),
 }
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "chat.labels": {
+        "no_end": "never asked for it never writes it", "behind": "by then it has stopped",
+        "header": "does not write who speaks", "last_only": "not its last alone",
+        "all": "write the questions, too", "none": "in the template. This template has none",
+        "shifted": "compare a label with the logits one place before",
+        "prompt_behind": "no generation prompt at the end"},
+    "chat.style": {
+        "plain": "has none of the marks", "one_mark": "makes no commentator",
+        "loop": "The same again and again", "salad": "Nothing but marks"},
+    "chat.choose": {"worse": "Another checkpoint is better", "price": "at its price"},
+}

@@ -8,8 +8,8 @@
 
 What is drawn is read off the artists, and nothing is taken from the picture's own code. Each mark
 is claimed by what it ought to be, once: one that is missing, or stands elsewhere, or has another
-colour is claimed in vain, and one that nobody claims is left over. `box`, `wire` and `piece` are for
-drawings without numbers: what stands in what, and what leads where.
+colour is claimed in vain, and one that nobody claims is left over. `box`, `wire` and `piece` are
+for drawings without numbers: what stands in what, and what leads where.
 """
 
 import importlib
@@ -156,7 +156,7 @@ class Panel:
         self._claim(self.texts, right, f"text {text!r} {colour} near {at}")
 
     def ends(self, names: Mapping[str, tuple[float, Any]]) -> None:
-        """Names at the right of a panel, each beside its line's (end, colour) and in their order."""
+        """Names at the right of a panel, in the order of their lines' ends: (end, colour)."""
         found = {t.get_text(): self.place(t) for t in self.texts if t.get_text() in names}
         assert sorted(found, key=lambda name: found[name][1]) == sorted(
             names, key=lambda name: names[name][0])

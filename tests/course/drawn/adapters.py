@@ -1,5 +1,7 @@
 """Lesson 05: the block with HOULSBY's two adapters, and the race of the record."""
 
+import itertools
+
 from drawn import Shown, alike, strips
 from peft_teach.course import records
 
@@ -10,7 +12,7 @@ def block(shown: Shown) -> None:
     parts = [ax.box(*each) for each in (
         ("attention", "attention", "paper"), ("+", "paper"), ("LN", "paper"),
         ("FFN", "feed_forward", "paper"), ("+", "paper"), ("LN", "paper"))]
-    assert all(a[0] + a[2] < b[0] for a, b in zip(parts, parts[1:]))
+    assert all(a[0] + a[2] < b[0] for a, b in itertools.pairwise(parts))
     assert {(y, height) for _, y, _, height in parts} == {(-0.28, 0.56)}
     (attention, plus, norm, ffn, plus2, norm2) = ((x, x + width) for x, _, width, _ in parts)
     at = {"x": (-1.5, attention[0]), "o₁": (attention[1], plus[0]), "r": (norm[1], ffn[0]),

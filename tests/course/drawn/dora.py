@@ -71,7 +71,6 @@ def crossing(shown: Shown) -> None:
     ax.line("rest", "-", (0.005, 1), (0.005 ** 2 / 2, 0.5))
     ax.text("chance: slope 1", "ink", (1, chance), near=0.2)
     ax.text("Pythagoras: slope 2", "ink", (0.5, 0.12), near=0.15)
-    dots, = (line for line in ax.lines if hue(line.get_color()) == hue("random"))
     sizes = 10 ** np.linspace(-2.3, 0, 24)
     generator, rows = torch.Generator().manual_seed(0), []
     w, noise = torch.nn.functional.normalize(
@@ -209,8 +208,6 @@ def _block(ax: Panel, y: float, name: str, detail: str, count: int, added: str, 
         colour = hue(shape.get_facecolor())
         if colour == hue("lora"):
             trained[place] += 1
-            assert width <= 2.5 and 0.8 <= height <= 6
-            assert abs(low + height / 2 - y) <= 4.3
         else:
             assert colour == hue("paper" if place == "softmax" else "quiet")
         if colour != hue("lora") or name == "full":

@@ -16,9 +16,9 @@ def ways(shown: Shown) -> None:
             ("head", "head only", "pretrained", False)):
         ink = "ink" if way == "head" else "paper"
         told = f"starts {start}\n{'trained' if trained else 'frozen'}"
-        both = [ax.box(told, way if trained else "frozen", ink, way)]
-        both.append(ax.box("starts random\ntrained", way, ink, way))
-        backbone, head = sorted(both, key=lambda box: box[1])
+        backbone = ax.box(told, way if trained else "frozen", ink, way)
+        head = ax.box("starts random\ntrained", way, ink, way)
+        assert backbone[1] + backbone[3] < head[1]
         backbones.append(backbone)
         heads.append(head)
         middles.append(backbone[0] + backbone[2] / 2)

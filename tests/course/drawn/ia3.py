@@ -1,4 +1,4 @@
-"""Lesson 06: a block and its five places, a row that is stretched or turned, the desk, few shots."""
+"""Lesson 06: a block and its five places, a row that is moved, the desk, few shots."""
 
 import itertools
 
@@ -29,7 +29,7 @@ def block(shown: Shown) -> None:
     assert box["softmax\nmean"][3] > 3.5
     y = middle["key"]
     ax.text("x", "ink", (0.1, y), near=0.01)
-    plus = [(right["attention\nout"] + left["norm"]) / 2, right["ffn_out"] + 0.55]
+    plus = [right[text] + 0.55 for text in ("attention\nout", "ffn_out")]
     for x in plus:
         ax.text("+", "ink", (x, y), near=0.03)
     wires = [((0.3, y), (left[text], middle[text])) for text in first]
@@ -39,11 +39,10 @@ def block(shown: Shown) -> None:
                 *((left[text], right[text]) for text in row[3:]), (plus[1] - 0.2, plus[1] + 0.2),
                 (15.5, 15.5)]
     wires += [((a, y), (b, y)) for (_, a), (b, _) in itertools.pairwise(stations)]
-    for start, end in wires:
-        ax.wire("rest", "-", start, end, near=0.02)
-    ends = [end for _, end in wires]
-    for end in ends:    # an arrow's head: from the last corner
-        ax.wire("rest", "->", (end[0] - 0.5, end[1]), end, near=0.06)
+    for i, (start, end) in enumerate(wires):
+        ax.wire("rest", "-", start, end, near=0.015)
+        corner = (0.6, end[1]) if i < 3 else start    # from which the head of the arrow comes
+        ax.wire("rest", "->", corner, end, near=0.015)
     for start, end in zip(((0.6, middle["query"]), (8.8, y)), plus):    # what is added unchanged
         ax.wire("rest", "--", start, (end, y + 0.35), near=0.03)
     for name, at in {"key": (left["softmax\nmean"] - 0.65, y),

@@ -28,7 +28,8 @@ def training(shown: Shown) -> None:
     ax.text("always there", "ink", (0.95, 3.35), near=0.01)
     weights = ax.box("weights", "weights", "paper")
     moments = ax.box("moments", "optimizer")
-    assert weights[1] > moments[1] + moments[3] and tuple(weights[2:]) == tuple(moments[2:])
+    assert weights[1] > moments[1] + moments[3]
+    assert tuple(weights[2:]) == tuple(moments[2:])
     assert weights[0] == moments[0] < left - weights[2]
 
 

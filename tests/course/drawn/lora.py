@@ -57,14 +57,15 @@ def pushes(shown: Shown) -> None:
             ax.arrow("ink", (a, b + up), (c, d + up))
         ax.arrow("lora", points[0], points[-1])
         (x0, x1), (y0, y1) = ax.ax.get_xlim(), ax.ax.get_ylim()
-        assert math.isclose(x1 - x0, 1.2 * 8) and math.isclose(y1 - y0, 0.6 * 8)
+        assert math.isclose(x1 - x0, 1.2 * 8)
+        assert math.isclose(y1 - y0, 0.6 * 8)
 
 
 def first_step(shown: Shown) -> None:
     size, moved = shown.panels
     size.named("How large is ΔW?", "rank", "‖ΔW‖ after one step", log="xy")
-    moved.named("How far do the hidden states move?", "rank", "movement, as a share of their length",
-                log="xy")
+    moved.named("How far do the hidden states move?", "rank",
+                "movement, as a share of their length", log="xy")
     for i, (name, dW, share) in enumerate((("alpha 16", 0.07, 0.05), ("alpha 128", 0.5, 0.4))):
         size.line(f"series {i}", ("-o", "--s")[i], 8, dW)
         moved.line(f"series {i}", ("-o", "--s")[i], 8, share)
@@ -99,7 +100,7 @@ def explanations(shown: Shown) -> None:
 
 
 def _ends(ax: Panel) -> None:
-    """The two ends of the course's ruler: the head alone, trained to its end without a penalty, and all of it."""
+    """The ends of the course's ruler: the head alone, without a penalty, and full fine-tuning."""
     heads = [run for run in records.load("full")["runs"] if run["group"] == "converged" and (
         run.get("pool", "cls"), run["penalty"]) == ("cls", 0)]
     for method, name, level in (

@@ -25,8 +25,9 @@ def ledgers(shown: Shown) -> None:
         for part, size in zip(("weights", "gradients", "optimizer", "activations"), sizes):
             ax.shape(part, end, y - 0.4, size, 0.8)
             if size > 0.5:
-                ax.text(f"{size}", "paper" if part == "weights" else "ink", (end + size / 2, y))
+                ax.text(f"{size}", "paper" if part == "weights" else "ink", (end + size / 2, y),
+                        near=0.02)
             ax.legend({part: part})
             end += size
-        ax.text(f"  {end:.0f} MB", "ink", (end, y))
+        ax.text(f"  {end:.0f} MB", "ink", (end, y), near=0.02)
     assert ax.ax.yaxis_inverted()

@@ -30,7 +30,6 @@ def shares(shown: Shown) -> None:
     ax.ticks("x", [f"layer {n}" for n in range(6)])
     model, tokenizer = models.load("minilm", device="cpu", attention="eager")
     ids = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
-    K, _ = torch.randn(2, 6, 8, 384, generator=torch.Generator().manual_seed(1))
     before = 0.02 * torch.randn(2, 6, 8, 384, generator=torch.Generator().manual_seed(0))
     after = torch.randn(2, 6, 8, 384, generator=torch.Generator().manual_seed(1))
     for pair, style, colour, name, fill in (
@@ -41,8 +40,8 @@ def shares(shown: Shown) -> None:
                               for n in range(6)])
         with torch.no_grad():
             read = model(input_ids=ids, attention_mask=torch.ones(1, 8 + ids.shape[1]),
-                         position_ids=torch.arange(8, 8 + ids.shape[1])[None], output_attentions=True,
-                         **{models.cache_name(): cache}).attentions
+                         position_ids=torch.arange(8, 8 + ids.shape[1])[None],
+                         output_attentions=True, **{models.cache_name(): cache}).attentions
         ax.line(colour, style, range(6), [each[..., :8].sum(-1).mean().item() for each in read],
                 name, fill=fill)
 

@@ -32,8 +32,8 @@ def prompt(shown: Shown) -> None:
     row = [*own, *words]
     assert all(a[0] + a[2] < b[0] for a, b in pairwise(row))
     assert len({(box[1], box[3]) for box in row}) == len({box[2] for box in own}) == 1
-    assert model[0] == row[0][0] and math.isclose(model[0] + model[2], row[-1][0] + row[-1][2],
-                                                  abs_tol=0.1)
+    assert model[0] == row[0][0]
+    assert math.isclose(model[0] + model[2], row[-1][0] + row[-1][2], abs_tol=0.1)
     assert model[1] + model[3] < row[0][1]
     for x, y, width, _ in row:
         ax.arrow("ink", (x + width / 2, y - 0.03), (x + width / 2, model[1] + model[3] + 0.02))
