@@ -62,10 +62,10 @@ def block(shown: Shown) -> None:
         ax.wire("ink", "->", (0.1, middle), (ends[0][0], y[name]), near=0.02)
     ax.wire("ink", "->", (ends[0][1], y["query"]), (each - 0.25, middle + 0.5), near=0.02)
     ax.wire("ink", "->", (ends[0][1], y["value"]), (each - 0.25, middle - 0.5), near=0.02)
-    ax.wire("ink", "->", (ends[0][1], middle), (each - 0.45, middle), near=0.02)
-    ax.wire("ink", "->", (each + 0.45, middle), (ends[1][0], middle), near=0.02)
-    for (_, a), (b, _) in zip(ends[1:], [*ends[2:], (12.6, None)]):
-        ax.wire("ink", "->", (a, middle), (b, middle), near=0.03)
+    ax.wire("ink", "->", (ends[0][1], middle), (each - 0.45, middle), near=0.006)
+    ax.wire("ink", "->", (each + 0.45, middle), (ends[1][0], middle), near=0.01)
+    for (_, a), (b, _) in zip(ends[1:], [*ends[2:], (12.5, None)]):
+        ax.wire("ink", "->", (a, middle), (b, middle), near=0.006)
     for start, end in ((0.1, (ends[1][1] + ends[2][0]) / 2),
                        (ends[2][1] + 0.3, (ends[4][1] + ends[5][0]) / 2)):
         ax.wire("ink", "--", (start, middle), (end, 2.85), near=0.01)
