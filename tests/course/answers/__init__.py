@@ -6,6 +6,10 @@
     SAYS = {"inside.linear": {"no_bias": phrase, …}}       of the message to each mistake, and of no
                                                            other's, if it is true of the answer
     BEYOND = {"inside.linear": text}                       what only the further cases find
+    SLIPS = {"inside.linear": (expression, instead, {asked: condition, …})}
+                                                           what one further case alone finds: a
+                                                           right answer, with something else in place
+                                                           of the expression where that is asked
 
 A text is what would stand in a cell of the notebook, so that the tests of the checks, of the grader
 and of nbgrader read the same ones. A wrong answer is the smallest change of a right one (`but`).
@@ -70,6 +74,14 @@ def beyond(id: str) -> str | None:
     """An answer that passes the visible cases and not the further ones; None where none are."""
     text = getattr(_lesson(id), "BEYOND", {}).get(id)
     return text and text.strip()
+
+
+def slips(id: str) -> dict[str, str]:
+    """Answers that each one of the further cases alone finds, by what that asks."""
+    expression, instead, where = getattr(_lesson(id), "SLIPS", {}).get(id, ("", "", {}))
+    text = next(iter(right(id).values()))
+    return {asked: but(text, expression, f"({instead} if ({condition}) else ({expression}))")
+            for asked, condition in where.items()}
 
 
 def file(prefix: str) -> Any:

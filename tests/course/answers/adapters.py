@@ -329,3 +329,17 @@ SAYS = {
         "which_input": "the other what the feed-forward part was given",
         "unnormed": "Only one reads x", "mixed": "differ by up to about 1e-5"},
 }
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "adapters.size": ("max(0, left // each)", "7", {
+        "a narrow model": "d_model < 3", "no budget": "budget == 0",
+        "one module": "modules == 1 and d_model > 2"}),
+    "adapters.bottleneck": ("h @ self.W_up.T + self.b_up", "u", {
+        "one token": "u.dim() == 1", "very many": "len(u) == 2000", "four axes": "u.dim() == 4"}),
+    "adapters.placements": ("r + self.scale * self.A(r)", "r", {
+        "a scale below one": "self.scale < 1", "one token": "r.numel() == r.shape[-1]",
+        "a bottleneck of one": "len(self.A.W_down) == 1"}),
+    "adapters.sealed": ('"post_attention" if kept else "houlsby"', '"ends"', {
+        "narrow": "d < 8", "no power of two": "d == 24", "wide": "d > 32"}),
+}

@@ -460,3 +460,31 @@ SAYS = {
         "dense": "D × d entries", "loop": "weight by weight it takes minutes",
         "no_gradient": "comes back to z"},
 }
+
+# What one further case alone finds: see `answers.slips`.
+HALF, BRAIN = "torch.float16", "torch.bfloat16"
+SLIPS: dict = {
+    "change.small": ("torch.outer(p[:n], p[n:])", "p[0] * torch.eye(n)", {
+        "a size of two": "n == 2", "all equal": "n > 2 and p.unique().numel() == 1",
+        "opposite halves": "n > 2 and p.any() and not (p[:n] + p[n:]).any()"}),
+    "change.energy": ("int(below.sum()) + 1", "0", {
+        "all of the energy, and a zero": "share == 1 and sigma[-1] == 0",
+        "one value": "len(sigma) == 1",
+        "two values": "len(sigma) == 2"}),
+    "change.truncate": ("U[:, :k] @ torch.diag(sigma[:k]) @ Vt[:k]", "delta + 1", {
+        "one row": "len(delta) == 1", "one column": "delta.shape[1] == 1",
+        "a lower rank": "k > 2 and 0 < sigma[k - 1] < 1e-5", "zeros": "not delta.any()",
+        "a transposed one": "not delta.is_contiguous()"}),
+    "change.inject": ("make(modules[name])", "modules[name]", {
+        "another head": "'score' in modules",
+        "a name with a dot": "targets[0] == 'output.dense'",
+        "one module": "len([*model.children()]) == 1", "three deep": "'block' in targets"}),
+    "change.bitfit": ("y + self.b.to(y.dtype)", "y", {
+        "one axis": "x.dim() == 1", "four axes": "x.dim() == 4",
+        "a norm in half precision": f"x.dtype == {BRAIN} and len(self.base.weight.shape) == 1",
+        "float16": f"x.dtype == {HALF}"}),
+    "change.project": ("theta0 + scale * move", "theta0", {
+        "columns that none reads": "h.max() + 2 < len(z) < len(theta0)",
+        "one column": "len(z) == 1",
+        "more columns than weights": "len(z) > len(theta0)"}),
+}

@@ -356,3 +356,17 @@ SAYS = {
         "no_root": "the spread of single pairs", "zero_is_no_proof": "is wider than the margin",
         "too_small": "lies within the margin", "not_three": "Expected: low, high"},
 }
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "dora.layer": ("nn.functional.linear(x, W, self.base.bias)", "self.base(x)", {
+        "one axis": "x.dim() == 1", "one output": "len(self.m) == 1", "four axes": "x.dim() == 4"}),
+    "dora.convert": ("m / V.norm(dim=1)", "2 * m", {
+        "short rows": "V.norm(dim=1).max() < 0.05", "one output": "len(m) == 1",
+        "no change": "s == 0"}),
+    "dora.forge": ("(length + M) * (math.cos(angle) * w + math.sin(angle) * u)", "W", {
+        "down to nearly zero": "M < 0.009", "a slope that is an int": "isinstance(slope, int)",
+        "eight matrices": "len(weights) == 8"}),
+    "dora.referee": ("T95[len(d)] * d.std() / len(d) ** 0.5", "0 * d.std()", {
+        f"{n} pairs": f"len(d) == {n}" for n in (2, 7, 12)}),
+}

@@ -457,3 +457,26 @@ SAYS = {
         "no_table": "A dict is wanted", "not_A": "hardly better than a coin",
         "not_B": "very sure where it is wrong", "not_C": "in the right direction"},
 }
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "full.accuracy": ("right / count", "-1.0", {
+        "a small batch in the middle":
+            "len(batches) > 1 and len(batches[1]['labels']) < len(batches[0]['labels'])",
+        "one sentence": "count == 1",
+        "one sentence first": "len(batches[0]['labels']) == 1 < count",
+        "one label": "count > 1 and all(b['labels'].all() for b in batches)"}),
+    "full.step": ("loss.item()", "0.0", {
+        "a middling norm": "len(batch['labels']) == 16",
+        "one sentence": "len(batch['labels']) == 1",
+        "a large batch for the head": "len(batch['labels']) > 4 and not all("
+                                      "p.requires_grad for p in model.parameters())"}),
+    "full.frozen_stays": ("torch.equal(p, before[name])", "True", {
+        "the words train": "'bert.embeddings.weight' not in before",
+        "half of the head": "'classifier.bias' in before and 'classifier.weight' not in before",
+        "the places train": "'bert.positions.weight' not in before"}),
+    "full.head_only": ("sum(p.numel() for p in model.parameters() if p.requires_grad)", "0", {
+        "wider": "model.classifier.in_features > 6",
+        "without a bias": "model.classifier.in_features == 3",
+        "one feature": "model.classifier.in_features == 1"}),
+}

@@ -341,3 +341,23 @@ SAYS = {
         "no_setting": "one of 0.8, 1.0 and 1.25", "untouched": "the model as it comes",
         "worse": "worse than not to touch it", "hardly": "better, by less than 0.02"},
 }
+
+# What one further case alone finds: see `answers.slips`.
+HALF, BRAIN = "torch.float16", "torch.bfloat16"
+SLIPS: dict = {
+    "ia3.layer": ('self.side == "input"', 'self.side != "input"', {
+        "one axis": "x.dim() == 1", "four axes": "x.dim() == 4",
+        "bfloat16 on the input": f"x.dtype == {BRAIN} and self.side == 'input'",
+        "float16": f"x.dtype == {HALF}"}),
+    "ia3.merge": ("by * base.weight", "base.weight + 1", {
+        "an output of zero":
+            f"l[0] == 0 and layer.side == 'output' and base.weight.dtype != {HALF}",
+        "one output": "len(base.weight) == 1",
+        "bfloat16 on the input": f"base.weight.dtype == {BRAIN} and layer.side == 'input'",
+        "float16": f"base.weight.dtype == {HALF}",
+        "twice inside": "not isinstance(layer.base, nn.Linear) and not isinstance("
+                        "layer.base.base, nn.Linear)"}),
+    "ia3.nearest": ("1 + (W * delta).sum(1) / (W * W).sum(1).clamp(min=1e-20)", "0 * W[:, 0]", {
+        "small": "W.abs().max() < 0.1", "one row": "len(W) == 1", "one column": "W.shape[1] == 1",
+        "no change": "not delta.any()"}),
+}

@@ -367,3 +367,28 @@ SAYS = {
         "proportional": "They grow faster", "straight_line": "a straight line through the two",
         "no_batch": "are of one sentence", "not_divided": "b is the slope of the bytes"},
 }
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "inside.linear": ("n_in * n_out + n_out", "0", {
+        "one input, one output": "n_in == n_out == 1", "one input": "n_in == 1 < n_out",
+        "one output": "n_out == 1 < n_in", "more than float32 holds": "n_in * n_out > 2**24"}),
+    "inside.attention": ("torch.cat(read, dim=-1)", "0 * q", {
+        "one head": "heads == 1", "heads of one entry": "heads == q.shape[-1]",
+        "one query": "q.shape[1] == 1", "a wider model": "q.shape[-1] > 384"}),
+    "inside.transformer": ('norm("ffn_norm", x1 + ffn)', "x", {
+        "one head": "heads == 1",
+        "a narrow feed-forward part": "len(weights['ffn_in.bias']) < x.shape[-1] / 2",
+        "all is square": "len(weights['ffn_in.bias']) == x.shape[-1]"}),
+    "inside.block": ("query + key + value + attention_out + ffn_in + ffn_out + norms", "0", {
+        "BERT-base": "heads == kv_heads and d_model > 384", "one head": "heads == 1",
+        "all is square": "d_ff == d_model", "many heads": "heads > 12",
+        "heads of one entry": "heads == d_model"}),
+    "inside.ledger": ("total * bytes_each", "0", {
+        "nothing trains": "trained == 0", "everything trains": "trained == total",
+        "eight bytes": "bytes_each == 8", "one byte": "bytes_each == 1",
+        "three moments": "moments == 3"}),
+    "inside.activations": ("batch * (a * tokens + b * tokens**2)", "0", {
+        "no square": "b == 0", "one token": "tokens == 1",
+        "beyond 2 GB": "max(measured.values()) > 2**31"}),
+}

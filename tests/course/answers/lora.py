@@ -338,3 +338,22 @@ SAYS = {
         "other_scale": "twice the rank", "weaker": "was measured to do better",
         "not_worse": "within a point of the best"},
 }
+
+# What one further case alone finds: see `answers.slips`.
+HALF, BRAIN = "torch.float16", "torch.bfloat16"
+SLIPS: dict = {
+    "lora.count": ("rank * (n_in + n_out)", "0", {
+        "a rank above both sides together": "rank > n_in + n_out",
+        "sides of one": "n_in == n_out == 1", "one input": "n_in == 1 < n_out",
+        "more than float32 holds": "rank * (n_in + n_out) > 2**24"}),
+    "lora.layer": ("y + u.to(y.dtype)", "y", {
+        "one axis": "x.dim() == 1", "four axes": "x.dim() == 4",
+        "bfloat16 without a bias": f"x.dtype == {BRAIN} and self.base.bias is None",
+        "float16 without a bias": f"x.dtype == {HALF} and self.base.bias is None",
+        "float16 with one": f"x.dtype == {HALF} and self.base.bias is not None"}),
+    "lora.merge": ("base.weight.float() + layer.scale * layer.B @ layer.A", "base.weight", {
+        "rank 1": "len(layer.A) == 1", "full rank": "len(layer.A) == base.in_features",
+        "bfloat16 without a bias": f"base.weight.dtype == {BRAIN} and base.bias is None",
+        "float16 without a bias": f"base.weight.dtype == {HALF} and base.bias is None",
+        "float16 with one": f"base.weight.dtype == {HALF} and base.bias is not None"}),
+}

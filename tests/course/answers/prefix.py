@@ -376,3 +376,23 @@ SAYS = {
         "above_zero": "A gate may fall below 0", "heads_interleaved": "not the row of all heads",
         "not_silent": "not multiplied by the gate", "no_slope": "never opens"},
 }
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "prefix.count": ("E + first + second, length * wide", "(0, 0)", {
+        "one vector": "length == 1", "a wide hidden layer": "hidden > 10 * d_model",
+        "narrow keys": "10 * d_kv < d_model"}),
+    "prefix.front": ("pairs, wide, positions", "(pairs, wide, 0 * positions)", {
+        "one token": "mask.shape[1] == 1", "heads of one entry": "heads == K.shape[-1]",
+        "one head": "heads == 1"}),
+    "prefix.generate": ("torch.cat(words, 1)", "torch.cat(words, 1)[:, 1:]", {
+        "many words": "new > 10", "a prefix of one": "length == 1",
+        "three sentences": "len(ids) == 3"}),
+    "prefix.share": ("torch.sigmoid(a - b)", "0 * a", {
+        "one query": "q.shape[2] == 1", "one word": "k.shape[2] == 1",
+        "a long prefix": "K.shape[2] > 20", "a prefix of one": "K.shape[2] == 1"}),
+    "prefix.gate": ("(w + lam * (r - w)).flatten(-2)", "words + 1", {
+        "heads of one entry": "words.shape[-1] == heads",
+        "gates beyond 1": "len(words) == 1 and g.abs().max() > 1",
+        "many sentences": "len(words) > 2"}),
+}

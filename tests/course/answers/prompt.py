@@ -390,3 +390,25 @@ SAYS = {
         "angle": "the most similar direction", "product": "the largest scalar product",
         "other_way": "t = 0 leaves P as it is", "too_large": "|p − e|² = |p|² − 2 p·e + |e|²"},
 }
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "prompt.front": ("out.logits[:, length:]", "0 * out.logits[:, length:]", {
+        "scaled word vectors": "not torch.equal(self.model.get_input_embeddings()(input_ids), "
+                               "self.model.get_input_embeddings().weight[input_ids])",
+        "one text": "len(input_ids) == 1",
+        "a long prompt, and 0 is a word": "length > input_ids.shape[1] and ("
+                                          "attention_mask.bool() & (input_ids == 0)).any()"}),
+    "prompt.places": ("h[rows, length + first], h[rows, length + last]", "(h[:, 0], h[:, 0])", {
+        "one text": "len(h) == 1",
+        "one token, on the left": "attention_mask.sum(1).max() == 1 == attention_mask[0, 0]",
+        "one token, on the right": "attention_mask.sum(1).max() == 1 == attention_mask[0, -1]"}),
+    "prompt.start": ("torch.cat([means, embed(chosen)]).detach()", "embed(chosen)", {
+        "one vector beside the answers": "length == len(labels) + 1",
+        "word vectors made small":
+            "embed(torch.tensor([1])).norm() < 0.9 * embed.weight[1].norm()",
+        "a token twice": "any(len({*ids}) < len(ids) for ids in labels)"}),
+    "prompt.snap": ("ids, (1 - t) * P + t * E[ids]", "(ids, 0 * P)", {
+        "no way": "t == 0", "a vector that is a token": "torch.equal(P[0], E[ids[0]])",
+        "beyond the token": "t > 1"}),
+}

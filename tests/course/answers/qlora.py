@@ -355,3 +355,22 @@ SAYS = {
         "together": "for several weights", "generator": "do not seed it",
         "changed": "work on a copy"},
 }
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "qlora.levels": ("torch.tensor([*below, 0.0, *above]) / quantile(TOP)", "torch.zeros(16)", {
+        "tails as of logistic numbers": "3 < quantile(TOP) / quantile(0.75) < 3.5",
+        "heavy tails": "quantile(TOP) / quantile(0.75) > 5", "tiny": "quantile(TOP) < 1e-3"}),
+    "qlora.quantize": ("(levels[index].reshape(len(top), -1) * top[:, None]).reshape(shape)",
+                       "torch.zeros(shape)", {
+        "tiny": "top.max() < 1e-6", "a longer block": "2 * len(packed) > 64 * len(top)",
+        "one row": "shape[0] == 1"}),
+    "qlora.layer": ("nn.functional.linear(x, layer.weight, layer.bias)",
+                    "0 * nn.functional.linear(x, layer.weight, layer.bias)", {
+        "one axis": "x.dim() == 1", "four axes": "x.dim() == 4",
+        "another table and a bias":
+            "layer.bias is not None and not torch.equal(layer.levels, pt.nf4.LEVELS)"}),
+    "qlora.dice": ("(torch.where(up, above, below) * top[:, None]).reshape(W.shape)", "W", {
+        "a vector": "W.dim() == 1", "three axes": "W.dim() == 3",
+        "another table": "levels[-2] < 0.7"}),
+}
