@@ -8,8 +8,8 @@
     BEYOND = {"inside.linear": text}                       what only the further cases find
     SLIPS = {"inside.linear": (expression, instead, {asked: condition, …})}
                                                            what one further case alone finds: a
-                                                           right answer, with something else in place
-                                                           of the expression where that is asked
+                                                           right answer, with something else for the
+                                                           expression where the condition holds
 
 A text is what would stand in a cell of the notebook, so that the tests of the checks, of the grader
 and of nbgrader read the same ones. A wrong answer is the smallest change of a right one (`but`).

@@ -21,9 +21,8 @@ def prompt(shown: Shown) -> None:
     ax, = shown.panels
     ax.named()
     model = ax.box("the model, frozen", "frozen")
-    words = [ax.box(word, "frozen") for word in ("Review", ":", "A", "triumph", ".", "Sentiment")]
-    words.append(ax.box(":", "frozen"))
-    words[1:] = sorted(words[1:], key=lambda box: box[0])
+    words = [ax.box(word, "frozen") for word in (
+        "Review", ":", "A", "triumph", ".", "Sentiment", ":")]
     own = sorted((np.array([s.get_x(), s.get_y(), s.get_width(), s.get_height()])
                   for s in ax.shapes), key=lambda box: box[0])
     assert len(own) == 10
