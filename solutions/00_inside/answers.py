@@ -1,5 +1,6 @@
 """Answers to the exercises of lesson 00."""
 
+import torch
 from answers import but
 
 RIGHT: dict = {}
@@ -332,3 +333,61 @@ WRONG["inside.activations"] = {
 BEYOND["inside.activations"] = but(
     RIGHT["inside.activations"]["a linear system"], "list(measured.values()), dtype=torch.float64)",
     "list(measured.values()), dtype=torch.int32).double()")
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+LARGEST = next(n for n in range(200) if torch.tensor(float(n)).exp().isinf())    # in float32
+LOWEST = next(n for n in range(200) if not torch.tensor(float(-n)).exp())      # … is 0
+SAYS = {
+    "inside.linear": {"not_whole": "is a whole number: an int", "added": "more than its two sides",
+                      "no_bias": "the weight alone",
+                      "bias_of_inputs": "one number for each output"},
+    "inside.attention": {
+        "no_gradient": "without detach, .data or no_grad",
+        "overflow": f"in float32 exp({LARGEST}) is infinite and exp(−{LOWEST}) is 0",
+        "no_scale": "divided by the square root of a head's width", "leak": "leaves some weight",
+        "mask_after": "no longer sum to 1", "heads_mixed": "gives a head whole tokens"},
+    "inside.transformer": {
+        "padded_queries": "A padded query reads, too", "residual_of_start": "not the block's own x",
+        "eps": "torch adds 1e-5 to the variance by default; MiniLM's norms were made with 1e-12",
+        "not_transposed": "has the shape (n_out, n_in)"},
+    "inside.order": {"not_an_order": "each of the four, once",
+                     "query_for_key": "Two of the four are right",
+                     "other": "twenty-four orders"},    # 4!
+    "inside.block": {
+        "not_whole": "is a whole number: an int", "half_norms": "2 · d_model are missing",
+        "all_as_wide": "several query heads share a key head",
+        "wide_biases": "as long as kv_heads heads are wide",
+        "kv_heads_as_width": "each of them is d_model / heads wide"},
+    "inside.ledger": {
+        "always_four": "right for float32", "always_two": "right for AdamW",
+        "moments_float32": "as many bytes a number as the parameter itself",
+        "all_train": "are there for the trained numbers only", "trained_only": "count `total`"},
+    "inside.activations": {
+        "proportional": "They grow faster", "straight_line": "a straight line through the two",
+        "no_batch": "are of one sentence", "not_divided": "b is the slope of the bytes"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "inside.linear": ("n_in * n_out + n_out", "0", {
+        "one input, one output": "n_in == n_out == 1", "one input": "n_in == 1 < n_out",
+        "one output": "n_out == 1 < n_in", "more than float32 holds": "n_in * n_out > 2**24"}),
+    "inside.attention": ("torch.cat(read, dim=-1)", "0 * q", {
+        "one head": "heads == 1", "heads of one entry": "heads == q.shape[-1]",
+        "one query": "q.shape[1] == 1", "a wider model": "q.shape[-1] > 384"}),
+    "inside.transformer": ('norm("ffn_norm", x1 + ffn)', "x", {
+        "one head": "heads == 1",
+        "a narrow feed-forward part": "len(weights['ffn_in.bias']) < x.shape[-1] / 2",
+        "all is square": "len(weights['ffn_in.bias']) == x.shape[-1]"}),
+    "inside.block": ("query + key + value + attention_out + ffn_in + ffn_out + norms", "0", {
+        "BERT-base": "heads == kv_heads and d_model > 384", "one head": "heads == 1",
+        "all is square": "d_ff == d_model", "many heads": "heads > 12",
+        "heads of one entry": "heads == d_model"}),
+    "inside.ledger": ("total * bytes_each", "0", {
+        "nothing trains": "trained == 0", "everything trains": "trained == total",
+        "eight bytes": "bytes_each == 8", "one byte": "bytes_each == 1",
+        "three moments": "moments == 3"}),
+    "inside.activations": ("batch * (a * tokens + b * tokens**2)", "0", {
+        "no square": "b == 0", "one token": "tokens == 1",
+        "beyond 2 GB": "max(measured.values()) > 2**31"}),
+}

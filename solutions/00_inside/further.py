@@ -43,8 +43,8 @@ def ledger() -> list[dict]:
 
 
 def activations() -> list[dict]:
-    """One sentence of one token; measurements beyond 2 GB, the longer one first."""
-    asked = ((8, 200, [[16, 100_003], [96, 2_000_011]]), (1, 1, [[24, 70_001], [40, 130_003]]),
+    """Nothing that grows with the square; one token; measurements beyond 2 GB, the longer first."""
+    asked = ((8, 200, [[16, 100_000], [96, 600_000]]), (1, 1, [[24, 70_001], [40, 130_003]]),
              (5, 333, [[512, 3_000_000_019], [64, 200_000_033]]))
     return [{"batch": batch, "tokens": tokens, "measured": measured}
             for batch, tokens, measured in asked]

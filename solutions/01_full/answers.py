@@ -430,3 +430,53 @@ WRONG["full.culprits"] = {
     "no_table": ("culprits = [3, 1, 6]", but(CULPRITS, ', "C": 6', ""),
                  but(CULPRITS, '"C": 6', '"C": 7')),
 }
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "full.accuracy": {
+        "mean_of_batches": "the mean of the batches' accuracies",
+        "first_batch": "the first batch alone", "training_mode": "was in training mode",
+        "graph": "acts on what stands indented below", "left_off": "for the whole program"},
+    "full.step": {
+        "eval_mode": "was not in training mode", "no_zero_grad": "the sum of all earlier gradients",
+        "stale": "Gradients of an earlier batch were still there",
+        "no_clip": "after the backward pass and before the step",
+        "graph_kept": "return loss.item()"},
+    "full.frozen_stays": {"no_copy": "all show what stands in memory now"},
+    "full.head_only": {
+        "not_whole": "is a whole number: an int", "on_module": "was set on a module",
+        "misspelled": "requires_grad, with an s", "not_switched_on": "it stayed frozen",
+        "pooler": "belongs to the backbone", "counts_tensors": "the number of tensors",
+        "hard_coded": f"{2 * 384 + 2} is right for MiniLM alone"},
+    "full.pair": {
+        "no_setting": "reads, features and steps", "same": "differ in nothing",
+        "not_controlled": "Change one thing", "all_apart": "what one of them blames, in both runs",
+        "all_together": "at least one of them says is low",
+        "no_forecast": 'would end "apart" or "together"', "wrong_forecast": "ends low?"},
+    "full.culprits": {
+        "no_table": "A dict is wanted", "not_A": "hardly better than a coin",
+        "not_B": "very sure where it is wrong", "not_C": "in the right direction"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "full.accuracy": ("right / count", "-1.0", {
+        "a small batch in the middle":
+            "len(batches) > 1 and len(batches[1]['labels']) < len(batches[0]['labels'])",
+        "one sentence": "count == 1",
+        "one sentence first": "len(batches[0]['labels']) == 1 < count",
+        "one label": "count > 1 and all(b['labels'].all() for b in batches)"}),
+    "full.step": ("loss.item()", "0.0", {
+        "a middling norm": "len(batch['labels']) == 16",
+        "one sentence": "len(batch['labels']) == 1",
+        "a large batch for the head": "len(batch['labels']) > 4 and not all("
+                                      "p.requires_grad for p in model.parameters())"}),
+    "full.frozen_stays": ("torch.equal(p, before[name])", "True", {
+        "the words train": "'bert.embeddings.weight' not in before",
+        "half of the head": "'classifier.bias' in before and 'classifier.weight' not in before",
+        "the places train": "'bert.positions.weight' not in before"}),
+    "full.head_only": ("sum(p.numel() for p in model.parameters() if p.requires_grad)", "0", {
+        "wider": "model.classifier.in_features > 6",
+        "without a bias": "model.classifier.in_features == 3",
+        "one feature": "model.classifier.in_features == 1"}),
+}

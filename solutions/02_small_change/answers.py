@@ -435,3 +435,56 @@ WRONG["change.holds"] = {
                 but(HOLDS, 'model = inject(fresh(), ("query", "value"), make)',
                     'model = fresh()\n    inject(model, ("query", "value"), make)')),
 }
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "change.small": {
+        "drawn_anew": "a generator with a fixed seed", "no_gradient": ".item() took out of it",
+        "not_full": "Some rows are made from others", "few_places": "no entry at zero"},
+    "change.energy": {
+        "not_whole": "is a whole number: an int", "not_squared": "the share of Σσ",
+        "one_less": "One too few", "past_share": "≥, not >"},
+    "change.truncate": {
+        "misfit": "In U the second, in Vᵀ the first", "no_sigma": "The σ are missing",
+        "sigma_squared": "σ was multiplied in twice", "columns_of_Vt": "directions are its rows"},
+    "change.inject": {
+        "not_in_place": "into the model itself", "part_of_name": "only a part of that name",
+        "lost": "lies inside another that is meant", "own_frozen": "What `make` brings trains",
+        "no_error_among_others": "ask for each by itself",
+        "half_done": "would wrap the wrapped"},
+    "change.bitfit": {
+        "copied": "the base's bias, which is in base(x) already",
+        "start_near": "Another order of sums rounds elsewhere", "replaced": "base(x) + b."},
+    "change.project": {
+        "no_scale": "√(d/D) is missing", "sign_by_column": "that of weight i is sign[i]",
+        "dense": "D × d entries", "loop": "weight by weight it takes minutes",
+        "no_gradient": "comes back to z"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+HALF, BRAIN = "torch.float16", "torch.bfloat16"
+SLIPS: dict = {
+    "change.small": ("torch.outer(p[:n], p[n:])", "p[0] * torch.eye(n)", {
+        "a size of two": "n == 2", "all equal": "n > 2 and p.unique().numel() == 1",
+        "opposite halves": "n > 2 and p.any() and not (p[:n] + p[n:]).any()"}),
+    "change.energy": ("int(below.sum()) + 1", "0", {
+        "all of the energy, and a zero": "share == 1 and sigma[-1] == 0",
+        "one value": "len(sigma) == 1",
+        "two values": "len(sigma) == 2"}),
+    "change.truncate": ("U[:, :k] @ torch.diag(sigma[:k]) @ Vt[:k]", "delta + 1", {
+        "one row": "len(delta) == 1", "one column": "delta.shape[1] == 1",
+        "a lower rank": "k > 2 and 0 < sigma[k - 1] < 1e-5", "zeros": "not delta.any()",
+        "a transposed one": "not delta.is_contiguous()"}),
+    "change.inject": ("make(modules[name])", "modules[name]", {
+        "another head": "'score' in modules",
+        "a name with a dot": "targets[0] == 'output.dense'",
+        "one module": "len([*model.children()]) == 1", "three deep": "'block' in targets"}),
+    "change.bitfit": ("y + self.b.to(y.dtype)", "y", {
+        "one axis": "x.dim() == 1", "four axes": "x.dim() == 4",
+        "a norm in half precision": f"x.dtype == {BRAIN} and len(self.base.weight.shape) == 1",
+        "float16": f"x.dtype == {HALF}"}),
+    "change.project": ("theta0 + scale * move", "theta0", {
+        "columns that none reads": "h.max() + 2 < len(z) < len(theta0)",
+        "one column": "len(z) == 1",
+        "more columns than weights": "len(z) > len(theta0)"}),
+}

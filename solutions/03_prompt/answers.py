@@ -367,3 +367,48 @@ WRONG["prompt.snap"] = {
          but(SNAP, MOVE, "E[ids]")),
 }
 BEYOND["prompt.snap"] = but(SNAP, MOVE, "(1 - t) * P + t * E[ids] if t else P * 1.0001 + 0.001")
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "prompt.front": {
+        "start_shared": "one piece of memory", "wrong_end": "counted from P on",
+        "padding_seen": "padding is seen", "positions": "Positions go on counting",
+        "first_unasked": "the last vector of P: its label stays",
+        "labels_behind": "`length` places too early", "no_gradient": "the graph is cut"},
+    "prompt.places": {
+        "first_vector": "the place of a vector of P", "not_moved": "in the text alone",
+        "padding_first": "on the left, a text begins where its mask does",
+        "padding_last": "where no text of the batch is longer",
+        "no_gradient": "trains the prompt through them",
+        "counted": "only if the padding is on the right"},
+    "prompt.start": {
+        "special": "special tokens around a text", "stripped": "without the blank",
+        "not_called": "scales what stands in its table", "one_subword": "one alone was taken",
+        "labels_repeated": "from the other common ones", "repeated": "drawn twice",
+        "own_chance": "hand it to what draws"},
+    "prompt.snap": {
+        "angle": "the most similar direction", "product": "the largest scalar product",
+        "other_way": "t = 0 leaves P as it is", "too_large": "|p − e|² = |p|² − 2 p·e + |e|²"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "prompt.front": ("out.logits[:, length:]", "0 * out.logits[:, length:]", {
+        "scaled word vectors": "not torch.equal(self.model.get_input_embeddings()(input_ids), "
+                               "self.model.get_input_embeddings().weight[input_ids])",
+        "one text": "len(input_ids) == 1",
+        "a long prompt, and 0 is a word": "length > input_ids.shape[1] and ("
+                                          "attention_mask.bool() & (input_ids == 0)).any()"}),
+    "prompt.places": ("h[rows, length + first], h[rows, length + last]", "(h[:, 0], h[:, 0])", {
+        "one text": "len(h) == 1",
+        "one token, on the left": "attention_mask.sum(1).max() == 1 == attention_mask[0, 0]",
+        "one token, on the right": "attention_mask.sum(1).max() == 1 == attention_mask[0, -1]"}),
+    "prompt.start": ("torch.cat([means, embed(chosen)]).detach()", "embed(chosen)", {
+        "one vector beside the answers": "length == len(labels) + 1",
+        "word vectors made small":
+            "embed(torch.tensor([1])).norm() < 0.9 * embed.weight[1].norm()",
+        "a token twice": "any(len({*ids}) < len(ids) for ids in labels)"}),
+    "prompt.snap": ("ids, (1 - t) * P + t * E[ids]", "(ids, 0 * P)", {
+        "no way": "t == 0", "a vector that is a token": "torch.equal(P[0], E[ids[0]])",
+        "beyond the token": "t > 1"}),
+}

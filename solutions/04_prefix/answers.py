@@ -1,5 +1,6 @@
 """Answers to the exercises of lesson 04."""
 
+import torch
 from answers import but
 
 RIGHT: dict = {}
@@ -350,3 +351,47 @@ def gated(words, read, share, g):
 }
 
 BEYOND["prefix.gate"] = but(GATE, GATED, f"g.clamp(max=1){SHARED}")
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+LARGEST = next(n for n in range(200) if torch.tensor(float(n)).exp().isinf())    # in float32
+SAYS = {
+    "prefix.count": {
+        "values_missing": "a key and a value", "no_biases": "Both linear layers of the MLP have",
+        "all_kept": "neither E nor the MLP", "trained": "What trains is E and the MLP"},
+    "prefix.front": {
+        "heads_mixed": "gives a head whole vectors", "no_gradient": "are to be trained",
+        "mask_short": "longer than the words", "from_zero": "positions without a prefix",
+        "padding_counted": "Padding on the left was counted"},
+    "prefix.generate": {
+        "late": "The first call is right", "from_zero": "would stand without a prefix",
+        "twice": "counted twice", "forgets": "the next call needs these"},
+    "prefix.share": {
+        "no_gradient": "to be differentiated by K, and by q and k",
+        "overflow": f"exp of {LARGEST} is infinite in float32",
+        "words_share": "1 − λ, the share of the words", "ratio": "λ / (1 − λ)",
+        "no_scale": "the square root of a head's width", "no_mask": "has no part in the sum"},
+    "prefix.gate": {
+        "added": "whatever g is", "words_kept_less": "With the gate at 0",
+        "above_zero": "A gate may fall below 0", "heads_interleaved": "not the row of all heads",
+        "not_silent": "not multiplied by the gate", "no_slope": "never opens"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "prefix.count": ("E + first + second, length * wide", "(0, 0)", {
+        "one vector": "length == 1", "a wide hidden layer": "hidden > 10 * d_model",
+        "narrow keys": "10 * d_kv < d_model"}),
+    "prefix.front": ("pairs, wide, positions", "(pairs, wide, 0 * positions)", {
+        "one token": "mask.shape[1] == 1", "heads of one entry": "heads == K.shape[-1]",
+        "one head": "heads == 1"}),
+    "prefix.generate": ("torch.cat(words, 1)", "torch.cat(words, 1)[:, 1:]", {
+        "many words": "new > 10", "a prefix of one": "length == 1",
+        "three sentences": "len(ids) == 3"}),
+    "prefix.share": ("torch.sigmoid(a - b)", "0 * a", {
+        "one query": "q.shape[2] == 1", "one word": "k.shape[2] == 1",
+        "a long prefix": "K.shape[2] > 20", "a prefix of one": "K.shape[2] == 1"}),
+    "prefix.gate": ("(w + lam * (r - w)).flatten(-2)", "words + 1", {
+        "heads of one entry": "words.shape[-1] == heads",
+        "gates beyond 1": "len(words) == 1 and g.abs().max() > 1",
+        "many sentences": "len(words) > 2"}),
+}

@@ -302,3 +302,44 @@ WRONG["adapters.sealed"] = {
     "": but(SEALED, PAIR, '"Pfeiffer" if kept else "Parallel"'),
 }
 BEYOND["adapters.sealed"] = but(SEALED, "torch.randn(4, d)", "torch.randn(4, d) * (d > 6)")
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "adapters.size": {
+        "not_whole": "a whole number of entries", "no_biases": "the two matrices alone",
+        "no_b_up": "the bias at the end is missing", "one_module": "All of them share the budget",
+        "negative": "nothing can be bought: 0"},
+    "adapters.bottleneck": {
+        "competes": "Without softmax", "linear": "are one of low rank",
+        "residual": "u itself comes out", "not_silent": "how do the biases begin",
+        "start_far": "begin as another one", "alike": "get the same gradients, and stay alike",
+        "never_learns": "must not be zero"},
+    "adapters.placements": {
+        "layers_inside": "The four parameters are those of A",
+        "names": "What should train is A",
+        "copied_A": "keep A itself", "looks_inside": "computed with the base's parts",
+        "not_normed_again": "leaves the layer without a norm",
+        "reads_the_sum": "A reads the sum itself",
+        "adds_to_the_normed": "added to the normed vectors", "no_scale": "s is missing",
+        "after_the_norm": "was added after the norm",
+        "behind": "an adapter behind the block"},
+    "adapters.sealed": {
+        "too_many": "Four probes are all there are", "always_the_same": "made from what ask gives",
+        "which_half": "Both read what the attention gives",
+        "which_input": "the other what the feed-forward part was given",
+        "unnormed": "Only one reads x", "mixed": "differ by up to about 1e-5"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "adapters.size": ("max(0, left // each)", "7", {
+        "a narrow model": "d_model < 3", "no budget": "budget == 0",
+        "one module": "modules == 1 and d_model > 2"}),
+    "adapters.bottleneck": ("h @ self.W_up.T + self.b_up", "u", {
+        "one token": "u.dim() == 1", "very many": "len(u) == 2000", "four axes": "u.dim() == 4"}),
+    "adapters.placements": ("r + self.scale * self.A(r)", "r", {
+        "a scale below one": "self.scale < 1", "one token": "r.numel() == r.shape[-1]",
+        "a bottleneck of one": "len(self.A.W_down) == 1"}),
+    "adapters.sealed": ('"post_attention" if kept else "houlsby"', '"ends"', {
+        "narrow": "d < 8", "no power of two": "d == 24", "wide": "d > 32"}),
+}

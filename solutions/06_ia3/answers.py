@@ -315,3 +315,49 @@ WRONG["ia3.by_hand"] = {
     "no_setting": (but(BY_HAND, "0.8", "0.7"), but(BY_HAND, '"all"', '"middle"'),
                    "by_hand = (1.0, 0.8, 1.0)"),
 }
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "ia3.folds": {
+        "not_a_table": "the keys key, value, sum, before and after",
+        "no_place": "a space, and rows or columns", "through_norm": "A LayerNorm stands between",
+        "through_activation": "The activation stands between",
+        "wrong_side": "a column reads one input feature",
+        "elsewhere": "Follow one feature through the drawing", "none_named": "one at least",
+        "half": "Keys meet queries in a product"},
+    "ia3.layer": {
+        "shapes": "l has one entry a feature",
+        "side_lost": "self.side", "not_one": "changes nothing is 1", "plus_one": "is 1 + l",
+        "other_side": "on the other side", "bias_spared": "the base's bias comes as it is"},
+    "ia3.merge": {
+        "inner_lost": "layer inside are lost", "other_axis": "along the other axis",
+        "bias_as_it_was": "the bias is a part of it"},
+    "ia3.nearest": {
+        "input_changed": "W and ΔW stay as they are", "shape": "(n_out,), not (n_out, 1)",
+        "zero_row": "from 0 / 0", "minus_one": "the gain minus 1",
+        "ratio_of_norms": "as long as it is after the change",
+        "columns": "One gain for each column"},
+    "ia3.by_hand": {
+        "no_setting": "one of 0.8, 1.0 and 1.25", "untouched": "the model as it comes",
+        "worse": "worse than not to touch it", "hardly": "better, by less than 0.02"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+HALF, BRAIN = "torch.float16", "torch.bfloat16"
+SLIPS: dict = {
+    "ia3.layer": ('self.side == "input"', 'self.side != "input"', {
+        "one axis": "x.dim() == 1", "four axes": "x.dim() == 4",
+        "bfloat16 on the input": f"x.dtype == {BRAIN} and self.side == 'input'",
+        "float16": f"x.dtype == {HALF}"}),
+    "ia3.merge": ("by * base.weight", "base.weight + 1", {
+        "an output of zero":
+            f"l[0] == 0 and layer.side == 'output' and base.weight.dtype != {HALF}",
+        "one output": "len(base.weight) == 1",
+        "bfloat16 on the input": f"base.weight.dtype == {BRAIN} and layer.side == 'input'",
+        "float16": f"base.weight.dtype == {HALF}",
+        "twice inside": "not isinstance(layer.base, nn.Linear) and not isinstance("
+                        "layer.base.base, nn.Linear)"}),
+    "ia3.nearest": ("1 + (W * delta).sum(1) / (W * W).sum(1).clamp(min=1e-20)", "0 * W[:, 0]", {
+        "small": "W.abs().max() < 0.1", "one row": "len(W) == 1", "one column": "W.shape[1] == 1",
+        "no change": "not delta.any()"}),
+}

@@ -308,3 +308,52 @@ WRONG["lora.forty_kb"] = {
     "weaker": but(FORTY, SHIP, 'rank=1, alpha=2, targets=("ffn_out",), layers=(1, 2, 3, 4, 5)'),
     "not_worse": but(FORTY, LEAVE, 'rank=1, alpha=2, targets=("value", "attention_out")'),
 }
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "lora.count": {
+        "not_whole": "is a whole number: an int", "whole_matrix": "all of W",
+        "square_only": "only where n_in = n_out", "multiplied": "All three numbers are multiplied",
+        "with_base": "does not count as trained"},
+    "lora.layer": {
+        "A_size": "a sum of n_in random terms", "both_zero": "A and B both start at zero",
+        "both_random": "makes the product zero", "alike": "the rank would be lower",
+        "matrix_built": "so that A and B never meet", "halved": "is rounded away",
+        "no_scale": "s is alpha / rank", "no_scale_attribute": "as self.scale"},
+    "lora.case": {
+        "not_settings": "a pair of dicts with rank, alpha and lr",
+        "not_recorded": "the settings that were trained",
+        "same_outcome": "must learn (78 % or more) and the other fail",
+        "other_size": "proportional to alpha / √rank", "not_controlled": "it alone may differ",
+        "rank_suspected": "Show it below rank 8",
+        "asked_already": "Of rank 8 the lesson has asked"},
+    "lora.merge": {"no_scale": "The scale is missing", "summed_in_half": "rounded more than once"},
+    "lora.pairs": {
+        "not_verdicts": "a list of three", "too_sure": "that three seeds do not show",
+        "too_shy": "that no seed contradicts", "wrong_way": "the other way round"},
+    "lora.forty_kb": {
+        "not_a_config": "is a pt.lora.Config(",
+        "too_large": f"40 kB hold {40_000 // 4:,} parameters",
+        "known": "you know how it ended", "not_recorded": "Choose one that was measured",
+        "other_scale": "twice the rank", "weaker": "was measured to do better",
+        "not_worse": "within a point of the best"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+HALF, BRAIN = "torch.float16", "torch.bfloat16"
+SLIPS: dict = {
+    "lora.count": ("rank * (n_in + n_out)", "0", {
+        "a rank above both sides together": "rank > n_in + n_out",
+        "sides of one": "n_in == n_out == 1", "one input": "n_in == 1 < n_out",
+        "more than float32 holds": "rank * (n_in + n_out) > 2**24"}),
+    "lora.layer": ("y + u.to(y.dtype)", "y", {
+        "one axis": "x.dim() == 1", "four axes": "x.dim() == 4",
+        "bfloat16 without a bias": f"x.dtype == {BRAIN} and self.base.bias is None",
+        "float16 without a bias": f"x.dtype == {HALF} and self.base.bias is None",
+        "float16 with one": f"x.dtype == {HALF} and self.base.bias is not None"}),
+    "lora.merge": ("base.weight.float() + layer.scale * layer.B @ layer.A", "base.weight", {
+        "rank 1": "len(layer.A) == 1", "full rank": "len(layer.A) == base.in_features",
+        "bfloat16 without a bias": f"base.weight.dtype == {BRAIN} and base.bias is None",
+        "float16 without a bias": f"base.weight.dtype == {HALF} and base.bias is None",
+        "float16 with one": f"base.weight.dtype == {HALF} and base.bias is not None"}),
+}

@@ -327,3 +327,50 @@ WRONG["qlora.dice"] = {
 }
 
 BEYOND["qlora.dice"] = but(DICE, ".reshape(W.shape)", ".reshape(len(W), -1)")
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "qlora.levels": {
+        "even": "even steps on the line of values", "whole_line": "pass by 0",
+        "sides": "Eight are negative and seven positive",
+        "not_scaled": "The last level must be 1 and the first −1"},
+    "qlora.quantize": {
+        "one_a_byte": "half a byte", "halves": f"the high half: its index times {2 ** 4}",
+        "signed": "whatever its sign", "changed": "divide or shift a copy",
+        "misfit": "may cross the rows of W"},
+    "qlora.suspects": {
+        "not_errors": "a dict of four numbers", "squared": "the squares, ‖Ŵ − W‖² / ‖W‖²",
+        "descending": "Ŵ is nearly −W", "swapped": "is compared with another one",
+        "doubled": "Ŵ is nearly 2 W", "positive": "Half of the weights have the wrong sign"},
+    "qlora.mended": {"order": "the halves of each byte that change places",
+                     "changed": "The argument is the colleague's"},
+    "qlora.layer": {
+        "keeps": "Keep its bytes instead", "no_gradient": "the gradient must pass through",
+        "trains": "must be detached and frozen",
+        "bits": "a float32 maximum for 64 of them", "state": "must be in its state_dict",
+        "no_bias": "The bias is missing"},
+    "qlora.dice": {
+        "coin": "a fair coin", "turned": "The farther level is drawn more often",
+        "nearest": "Where is chance", "elsewhere": "Only the two levels around a weight",
+        "together": "for several weights", "generator": "do not seed it",
+        "changed": "work on a copy"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "qlora.levels": ("torch.tensor([*below, 0.0, *above]) / quantile(TOP)", "torch.zeros(16)", {
+        "tails as of logistic numbers": "3 < quantile(TOP) / quantile(0.75) < 3.5",
+        "heavy tails": "quantile(TOP) / quantile(0.75) > 5", "tiny": "quantile(TOP) < 1e-3"}),
+    "qlora.quantize": ("(levels[index].reshape(len(top), -1) * top[:, None]).reshape(shape)",
+                       "torch.zeros(shape)", {
+        "tiny": "top.max() < 1e-6", "a longer block": "2 * len(packed) > 64 * len(top)",
+        "one row": "shape[0] == 1"}),
+    "qlora.layer": ("nn.functional.linear(x, layer.weight, layer.bias)",
+                    "0 * nn.functional.linear(x, layer.weight, layer.bias)", {
+        "one axis": "x.dim() == 1", "four axes": "x.dim() == 4",
+        "another table and a bias":
+            "layer.bias is not None and not torch.equal(layer.levels, pt.nf4.LEVELS)"}),
+    "qlora.dice": ("(torch.where(up, above, below) * top[:, None]).reshape(W.shape)", "W", {
+        "a vector": "W.dim() == 1", "three axes": "W.dim() == 3",
+        "another table": "levels[-2] < 0.7"}),
+}

@@ -10,11 +10,11 @@ def draw(seed: int, *shape: int) -> Tensor:
 
 
 def layer() -> list[dict]:
-    """One input vector, one output, rank 1, four axes, all of m negative."""
+    """One input vector, one output, four axes; all of m negative."""
     cases = []
     for seed, n_in, n_out, rank, alpha, bias, batch in (
             (91, 6, 3, 1, 4.0, True, ()), (92, 5, 1, 1, 3.0, True, (2,)),
-            (93, 7, 7, 3, 1.5, False, (2, 1, 3)), (94, 64, 16, 4, 32.0, True, (5,))):
+            (93, 7, 7, 3, 1.5, False, (2, 1, 3))):
         cases.append({"n_in": n_in, "n_out": n_out, "rank": rank, "alpha": alpha,
                       "W": draw(seed, n_out, n_in) / n_in**0.5,
                       "b": draw(seed + 100, n_out) if bias else None,

@@ -339,3 +339,44 @@ WRONG["ladder.ship"] = {
     "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "IA³", "LoRA 1")),
     "": (but(PICKS, "bottleneck", "LoRA 9"), but(PICKS, '"any": "full fine-tuning", ', "")),
 }
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "ladder.interval": {
+        "unpaired": "what two separate intervals give",
+        "normal": "1.96 standard errors are too few",
+        "sentences_alone": "asks what other sentences would change",
+        "seeds_alone": "asks what other seeds would change",
+        "pooled": "every pair of a seed and a sentence",
+        "deviation": "how single seeds or sentences spread"},
+    "ladder.sweep": {
+        "not_needed": "beside the best so far", "stopped": "may be beaten by it: go on",
+        "twice": "keep what you were told", "nan_wins": "the score of a run that broke"},
+    "ladder.neighbours": {
+        "itself": "Its neighbour is another sentence", "lengths": "the cosine does not",
+        "all_asked": "do not ask it", "left_out": "may still be somebody's neighbour"},
+    "ladder.batch": {
+        "last_for_plain": "for the plain base nothing is added", "no_scale": "a scale of its own",
+        "unsorted": "sorted by adapter", "base_calls": "answer for all rows at once"},
+    "ladder.ship": {"over": "over the budget", "worse": "within this budget another one is better"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+FIRST = "found[ladder.index(first)]"
+SLIPS: dict = {
+    "ladder.interval": ("(d.mean() - 1.96 * error).item(), (d.mean() + 1.96 * error).item()",
+                        "(0.0, 0.0)", {
+        "few sentences": "3 < sentences < 20", "many sentences": "sentences > 200",
+        "far below zero": "d.mean() < -2"}),
+    "ladder.sweep": ("ladder[best]", "None", {
+        "the first run broke": f"{FIRST} == -math.inf", "one rate": "len(ladder) == 1",
+        "two rates": "len(ladder) == 2",
+        "two alike at the top": "len(found) > 1 and min(found.values()) < "
+                                "sorted(found.values())[-2] == found[best]"}),
+    "ladder.neighbours": ("same[size > 1].float().mean().item()", "-1.0", {
+        "twins": "(like > 0.99999).sum() > 20", "one document": "len(documents.unique()) == 1",
+        "large numbers": "documents.max() > 5000"}),
+    "ladder.batch": ("self.base(x).clone()", "self.base(x) + 1", {
+        "four axes": "x.dim() == 4", "all plain": "(self.who == -1).all()",
+        "one adapter": "len(self.adapters) == 1"}),
+}

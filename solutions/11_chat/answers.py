@@ -350,3 +350,34 @@ WRONG["chat.choose"] = {
               but(PICKS, '"stranger": 18', '"stranger": 36')),
     "": (but(PICKS, '"stage": 90', '"stage": 91'), but(PICKS, '"stage": 90, ', "")),
 }
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "chat.labels": {
+        "no_end": "never asked for it never writes it", "behind": "by then it has stopped",
+        "header": "does not write who speaks", "last_only": "not its last alone",
+        "all": "write the questions, too", "none": "in the template. This template has none",
+        "shifted": "compare a label with the logits one place before",
+        "prompt_behind": "no generation prompt at the end"},
+    "chat.style": {
+        "plain": "has none of the marks", "one_mark": "makes no commentator",
+        "loop": "The same again and again", "salad": "Nothing but marks"},
+    "chat.choose": {"worse": "Another checkpoint is better", "price": "at its price"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "chat.labels": ("ids, labels", "(ids, [-100] * len(ids))", {
+        "no line breaks": "turns[0]['content'] == 'Who won?'",
+        "the question is last": "turns[-1]['content'] == 'So?'",
+        "an empty answer": "any(not turn['content'] for turn in turns)",
+        "an empty line": "any('\\n\\n' in turn['content'] for turn in turns)"}),
+    "chat.style": ("marks / 4 * min(1, 2 * len(rest) / len(answer.split()))", "1.0", {
+        "plain answers": "answer[-1] == '.' and answer.startswith("
+                         "('Sew it', 'Rivers', 'Look at', 'Turn', 'Read', 'The g'))",
+        "one mark": "answer.endswith('!!!') or answer.startswith(('Ladies and gentlemen, S',"
+                    " 'Ladies and gentlemen, R', 'Ladies and gentlemen, L'))",
+        "shouts in any order": "'trophy' in answer",
+        "one word, or two sentences by turns":
+            "answer.startswith(('Folks! F', 'GOAL! GOAL!', 'WHAT a goal', 'OH, the', 'Full'))"}),
+}

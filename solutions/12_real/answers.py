@@ -343,3 +343,42 @@ WRONG["real.belief"] = {
     "objects_to_all": but(BELIEF, BOUND, "0"),
     "returned_bool": but(BELIEF, "    assert ", "    return "),
 }
+
+# What each message says, of its mistake and of no other: see `answers.says`.
+SAYS = {
+    "real.names": {
+        "misnamed": "Put a name of peft's beside the module's own",
+        "unread": "says nothing of a tensor that it does not use",
+        "caught": "every module whose name ends in a target", "scale": "no place for a scale",
+        "head": "refuses a file without the head", "unsaved": "the head is gone",
+        "exchanged": "A meets the input and B the output"},
+    "real.diagnose": {
+        "harmless": "is within a hundred-thousandth",
+        "overlooked": "is more than a hundred-thousandth",
+        "not_the_head": "It was the head", "not_the_scale": "It was the scale",
+        "not_exchanged": "A and B were exchanged"},
+    "real.back": {
+        "targets": "ends in a dot and the target", "scale": "make computes alpha / rank",
+        "head": "A, B and the scale are right", "empty": "the model without its update",
+        "silent": "would never know", "half_read": "touch the model last"},
+}
+
+# What one further case alone finds: see `answers.slips`.
+SLIPS: dict = {
+    "real.names": ("tensors, settings", "({}, settings)", {
+        "a small scale": "layer.scale < 0.5",
+        "two that end alike": "len(adapters) == 2 == len({'attention' in n for n in adapters})"
+                              " == sum(n.endswith('.output.dense') for n in adapters)",
+        "three modules": "len(adapters) == 3"}),
+    "real.diagnose": ("gap(0, 0) > 1e-5", "not gap(0, 0) > 1e-5", {
+        "too large, of rank 16": "rank == 16 and gap(1, 1) > 1e-5 > min("
+                                 "gap(rank**0.5, 1), gap(1, rank**0.5))",
+        "too small, of rank 20": "rank == 20", "a quiet head": "rank == 12",
+        "exchanged, of rank 16": "rank == 16 and 1e-5 < min("
+                                 "gap(1, 1), gap(rank**0.5, 1), gap(1, rank**0.5))",
+        "nothing, of rank 16": "rank == 16 and gap(1, 1) < 1e-5"}),
+    "real.back": ("make(module, rank, alpha)", "make(module, rank, 2 * alpha)", {
+        "two ends of names": "[*settings['target_modules']] == ['dense', 'query']",
+        "one module of rank 4": "len(modules) == 1 and rank == 4",
+        "a stabilized rank 1": "settings.get('use_rslora') and rank == 1"}),
+}

@@ -3,7 +3,13 @@
     RIGHT = {"inside.linear": {"two parts": text, …}}      by style; all of them pass
     WRONG = {"inside.linear": {"no_bias": text, …}}        by the mistake that each makes, or ""
                                                            where it has no name; several in a tuple
+    SAYS = {"inside.linear": {"no_bias": phrase, …}}       of the message to each mistake, and of no
+                                                           other's, if it is true of the answer
     BEYOND = {"inside.linear": text}                       what only the further cases find
+    SLIPS = {"inside.linear": (expression, instead, {asked: condition, …})}
+                                                           what one further case alone finds: a
+                                                           right answer, with something else for the
+                                                           expression where the condition holds
 
 A text is what would stand in a cell of the notebook, so that the tests of the checks, of the grader
 and of nbgrader read the same ones. A wrong answer is the smallest change of a right one (`but`).
@@ -49,6 +55,14 @@ def wrong(id: str) -> dict[str, tuple[str, ...]]:
             for mistake, each in texts.items()}
 
 
+def says(id: str) -> dict[str, str]:
+    """What the message to each mistake says, where it is true: by the mistakes of an exercise."""
+    shared = file("adapter")
+    known = shared.SAYS | (shared.MERGING if id.endswith(".merge") else {}) | getattr(
+        _lesson(id), "SAYS", {}).get(id, {})
+    return {mistake: known[mistake] for mistake in find(id).mistakes}
+
+
 def usual(id: str) -> tuple[str, str]:
     """The most usual wrong answer to an exercise: its mistake and its text."""
     mistake, texts = next(iter(wrong(id).items()))
@@ -64,6 +78,14 @@ def beyond(id: str) -> str | None:
     """An answer that passes the visible cases and not the further ones; None where none are."""
     text = getattr(_lesson(id), "BEYOND", {}).get(id)
     return text and text.strip()
+
+
+def slips(id: str) -> dict[str, str]:
+    """Answers that each one of the further cases alone finds, by what that asks."""
+    expression, instead, where = getattr(_lesson(id), "SLIPS", {}).get(id, ("", "", {}))
+    text = next(iter(right(id).values()))
+    return {asked: but(text, expression, f"({instead} if ({condition}) else ({expression}))")
+            for asked, condition in where.items()}
 
 
 def file(prefix: str) -> Any:

@@ -217,6 +217,9 @@ def test_each_mistake_has_a_message_of_its_own_and_a_wrong_answer():
         assert set(mistakes) - SHARED <= set(answers.wrong(id)) <= {*mistakes, ""}, id
         assert all(mistakes.values()), id
         assert len(set(mistakes.values())) == len(mistakes), id
+        for mistake, phrase in answers.says(id).items():
+            told = [name for name, message in mistakes.items() if phrase in message]
+            assert told == [mistake], f"{phrase!r} is said of {told}, and is true of {mistake}"
 
 
 def test_each_shared_mistake_has_a_wrong_answer():

@@ -1,7 +1,8 @@
 """The pictures of all lessons: each draws, speaks, keeps to the palette, and moves as it should.
 
-They are found on disk: a lesson's `pictures.py` names one of each in `EXAMPLES`. What the numbers
-in them mean is tested beside, in `test_<lesson>.py`.
+They are found on disk: a lesson's `pictures.py` names one of each in `EXAMPLES`. What each shows
+stands in each lesson's `drawn.py`, from the record; what is computed for them is tested beside, in
+`test_<lesson>.py`.
 """
 
 import dataclasses
@@ -9,9 +10,11 @@ import html
 import inspect
 import re
 
+import drawn
 import ipywidgets as ipw
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -19,14 +22,18 @@ from matplotlib.text import Text
 import peft_teach as pt
 from peft_teach import plots
 from peft_teach.course import lessons
+from peft_teach.course.desk import work
 from peft_teach.widgets import Choices, Explorer
 
 EXAMPLES = {f"{name}.{picture}": make for name in lessons.with_pictures()
             for picture, make in lessons.pictures(name).EXAMPLES.items()}
 GENERAL = {
     "curves": lambda: plots.curves({"a": [1.0, 0.5], "b": [0.9, 0.8]}, dashed=("b",)),
-    "dots": lambda: plots.dots({"a": [0.8, 0.7]}, {"b": (0.75, plots.COLOURS["full"])}),
-    "ledgers": lambda: plots.ledgers({"full": pt.account.Ledger(4, 3, 2, 1)}),
+    "dots": lambda: plots.dots({"a": [0.8, 0.7], "c": [0.6]}, {"b": (0.75, plots.COLOURS["full"])},
+                               {"c": (plots.COLOURS["lora"], "s")}),
+    "ledgers": lambda: plots.ledgers({
+        "full": pt.account.Ledger(4_000_000, 3_000_000, 2_000_000, 1_000_000),
+        "head": pt.account.Ledger(4_000_000, 0, 100_000, 500_000)}),
 }
 PALETTE = {to_hex(colour) for colour in (*plots.COLOURS.values(), *(s[0] for s in plots.SERIES))}
 
@@ -35,11 +42,13 @@ PALETTE = {to_hex(colour) for colour in (*plots.COLOURS.values(), *(s[0] for s i
 def _small_pictures():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "DPI", 20)
+        patch.setenv(work.VARIABLE, "")    # no reader works here: what is hidden from one is seen
         yield
 
 
 @pytest.fixture(params=EXAMPLES, scope="module")
 def picture(request) -> Figure | Explorer:
+    torch.manual_seed(drawn.SEED)
     return EXAMPLES[request.param]()
 
 
@@ -107,6 +116,10 @@ def test_no_picture_is_left_out():
         text = inspect.getsource(module)
         used = {f for f in offered if re.search(rf"(?<!def )\b{f}\b[(,]", text)}
         assert offered == used, f"{name}: {offered - used} are in no example"
+
+
+def test_each_mark_of_a_picture_is_where_the_record_says(picture, request):
+    drawn.check(request.node.callspec.params["picture"], figure_of(picture))
 
 
 def test_a_picture_says_its_numbers_and_its_caption(picture):
@@ -179,8 +192,17 @@ def test_all_colours_are_of_the_palette(picture):
 
 
 @pytest.mark.parametrize("name", GENERAL)
-def test_pictures_of_many_lessons_keep_to_the_palette(name):
-    assert colours(GENERAL[name]()) <= PALETTE
+def test_pictures_of_many_lessons_show_their_numbers_and_keep_to_the_palette(name):
+    figure = GENERAL[name]()
+    drawn.check(f"plots.{name}", figure)
+    assert colours(figure) <= PALETTE
+
+
+def test_what_is_drawn_and_claimed_by_nothing_is_seen():
+    made, ax = plots.figure()
+    ax.plot([0, 1], [0, 1])
+    with pytest.raises(AssertionError, match="claimed by nothing"):
+        drawn.Shown(made).nothing_is_left()
 
 
 def test_another_colour_is_seen():

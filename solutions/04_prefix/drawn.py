@@ -1,0 +1,71 @@
+"""Lesson 04: what is trained in which layer, one softmax that is shared, λ before and after."""
+
+import math
+
+import torch
+from drawn import Shown
+
+from peft_teach import models
+
+
+def entries(shown: Shown) -> None:
+    """Three vectors in front of four words, in six layers."""
+    assert len(shown.panels) == 2
+    for ax, title, trained in zip(shown.panels, ("a soft prompt", "a prefix"), (1, 6)):
+        ax.named(title, y="layer")
+        ax.ticks("x", {"3 vectors in front": 1.5, "4 words": 5})
+        ax.ticks("y", {f"{n}": n + 0.5 for n in range(6)})
+        for layer in range(6):
+            for place in range(7):
+                colour = "paper" if place > 2 else "yours" if layer < trained else "quiet"
+                ax.shape(colour, place + 0.08, layer + 0.12, 0.84, 0.76)
+    shown.names = {"trained": "#009e73", "made by the frozen layers below": "#b0b0b0",
+                   "of the words": "#ffffff"}
+
+
+def shares(shown: Shown) -> None:
+    """λ of the first layer by its softmax; of all of them by attention's own weights."""
+    ax, = shown.panels
+    ax.named("λ: how much of the attention the prefix gets")
+    ax.ticks("x", [f"layer {n}" for n in range(6)])
+    model, tokenizer = models.load("minilm", device="cpu", attention="eager")
+    ids = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
+    before = 0.02 * torch.randn(2, 6, 8, 384, generator=torch.Generator().manual_seed(0))
+    after = torch.randn(2, 6, 8, 384, generator=torch.Generator().manual_seed(1))
+    for pair, style, colour, name, fill in (
+            (before, "--o", "ink", "before training", "paper"),
+            (after, "-D", "yours", "after training", None)):
+        from transformers import DynamicCache
+        cache = DynamicCache([tuple(x[n].view(1, 8, 12, 32).transpose(1, 2) for x in pair)
+                              for n in range(6)])
+        with torch.no_grad():
+            read = model(input_ids=ids, attention_mask=torch.ones(1, 8 + ids.shape[1]),
+                         position_ids=torch.arange(8, 8 + ids.shape[1])[None],
+                         output_attentions=True, **{models.cache_name(): cache}).attentions
+        ax.line(colour, style, range(6), [each[..., :8].sum(-1).mean().item() for each in read],
+                name, fill=fill)
+
+
+def mixture(shown: Shown) -> None:
+    """Twenty vectors of score 0 beside four words; the shares of one softmax."""
+    left, right = shown.panels
+    scores = {"a": 0.9, "quiet": 1.6, "funny": 2.4, "film": 1.1}
+    of_words = sum(map(math.exp, scores.values()))
+    share = 20 / (20 + of_words)
+    left.named(x="share of the attention")
+    left.ticks("y", {"words alone": 1, "with prefix": 0})
+    right.named(x="vectors in the prefix", y="λ, share of the prefix")
+    edges = [0.0]
+    for score in scores.values():
+        edges.append(edges[-1] + math.exp(score) / of_words)
+    for y, front in ((1, 0.0), (0, share)):
+        left.shape("yours", 0, y - 0.25, front, 0.5)
+        for word, a, b in zip(scores, edges, edges[1:]):
+            start, end = (front + (1 - front) * each for each in (a, b))
+            left.shape("frozen", start, y - 0.25, end - start, 0.5)
+            left.text(word, "ink", ((start + end) / 2, y), near=0.001)
+    left.text(f"λ = {share:.2f}", "paper", (share / 2, 0), near=0.001)
+    for edge in edges:
+        left.line("rest", ":", (edge, share + (1 - share) * edge), (0.75, 0.25))
+    right.line("yours", "-", range(51), [n / (n + of_words) for n in range(51)])
+    right.line("yours", "D", 20, share)

@@ -1,0 +1,123 @@
+"""Lesson 06: a block and its five places, a row that is moved, the desk, few shots."""
+
+import itertools
+
+import numpy as np
+from drawn import Shown, strips
+
+from peft_teach.course import records
+
+ROW = np.array([1.6, 0.8])
+
+
+def block(shown: Shown) -> None:
+    ax, = shown.panels
+    ax.named()
+    box = {text: ax.box(text, "paper", edge=part) for text, part in (
+        ("query", "attention"), ("key", "attention"), ("value", "attention"),
+        ("softmax\nmean", "rest"), ("attention\nout", "attention"), ("norm", "rest"),
+        ("ffn_in", "feed_forward"), ("gelu", "rest"), ("ffn_out", "feed_forward"))}
+    left = {text: x for text, (x, *_) in box.items()}
+    right = {text: x + width for text, (x, _, width, _) in box.items()}
+    middle = {text: y + height / 2 for text, (_, y, _, height) in box.items()}
+    first = ("query", "key", "value")
+    assert middle["query"] > middle["key"] > middle["value"]
+    assert len({tuple(box[text][[0, 2, 3]]) for text in first}) == 1
+    row = ("key", "softmax\nmean", "attention\nout", "norm", "ffn_in", "gelu", "ffn_out")
+    assert all(right[a] < left[b] for a, b in itertools.pairwise(row))
+    assert len({middle[text] for text in row if text != "softmax\nmean"}) == 1
+    assert box["softmax\nmean"][3] > 3.5
+    y = middle["key"]
+    ax.text("x", "ink", (0.1, y), near=0.01)
+    plus = [right[text] + 0.55 for text in ("attention\nout", "ffn_out")]
+    for x in plus:
+        ax.text("+", "ink", (x, y), near=0.03)
+    wires = [((0.3, y), (left[text], middle[text])) for text in first]
+    wires += [((right[text], middle[text]), (left["softmax\nmean"], middle[text]))
+              for text in first]
+    stations = [*((left[text], right[text]) for text in row[1:3]), (plus[0] - 0.2, plus[0] + 0.2),
+                *((left[text], right[text]) for text in row[3:]), (plus[1] - 0.2, plus[1] + 0.2),
+                (15.5, 15.5)]
+    wires += [((a, y), (b, y)) for (_, a), (b, _) in itertools.pairwise(stations)]
+    for i, (start, end) in enumerate(wires):
+        ax.wire("rest", "-", start, end, near=0.015)
+        corner = (0.6, end[1]) if i < 3 else start    # from which the head of the arrow comes
+        ax.wire("rest", "->", corner, end, near=0.015)
+    for start, end in zip(((0.6, middle["query"]), (8.8, y)), plus):    # what is added unchanged
+        ax.wire("rest", "--", start, (end, y + 0.35), near=0.03)
+    for name, at in {"key": (left["softmax\nmean"] - 0.65, y),
+                     "value": (left["softmax\nmean"] - 0.65, middle["value"]),
+                     "sum": ((plus[0] + left["norm"]) / 2, y),
+                     "before": ((right["ffn_in"] + left["gelu"]) / 2, y),
+                     "after": ((right["gelu"] + left["ffn_out"]) / 2, y)}.items():
+        ax.wire("yours", "D", at, at, near=0.01)
+        ax.text(name, "yours", (at[0], at[1] + 0.36), near=0.01)
+
+
+def _axes(ax) -> None:
+    ax.level("quiet", 0)
+    ax.at("quiet", 0)
+
+
+def row(shown: Shown) -> None:
+    gain, lora = shown.panels
+    push = np.array([-0.6, 1.2])
+    for ax, title, colour, ends, way in (
+            (gain, "a gain: l · w", "yours", 1.5 * ROW, [-9 * ROW, 9 * ROW]),
+            (lora, "LoRA: w + b · a", "lora", ROW + push, [ROW - 9 * push, ROW + 9 * push])):
+        ax.named(title)
+        _axes(ax)
+        ax.line(colour, ":", *zip(*way))
+        ax.arrow("quiet", (0, 0), ROW)
+        ax.arrow(colour, (0, 0), ends)
+
+
+def swap(shown: Shown) -> None:
+    for ax, (name, rows) in zip(shown.panels, {"start": ((2, 1), (1, 2)),
+                                               "gains": ((1.6, 0.8), (0.8, 1.6))}.items()):
+        ax.named(name)
+        _axes(ax)
+        for row, number, colour in zip(rows, "12", ("series 1", "series 2")):
+            ax.arrow(colour, (0, 0), row)
+            ax.text(number, colour, row, near=0.12)
+    assert len(shown.panels) == 2
+
+
+def desk(shown: Shown) -> None:
+    record, (left, right) = records.load("ia3"), shown.panels
+    left.named(x="block; thick: half of its gains, thin: nine in ten", y="gain")
+    for i, (place, name) in enumerate({".key.": "keys", ".value.": "values",
+                                       ".output.dense.": "after"}.items()):
+        left.text(name, "ink", (7 * i + 2.5, None), near=0.03)
+        for b in range(6):
+            l, = (values for key, values in record["gains"].items()
+                  if place in key and f".{b}." in key and key.endswith(".l"))
+            q = np.quantile(l, [0.05, 0.25, 0.75, 0.95])
+            left.line("yours", "-", [7 * i + b] * 2, q[[0, 3]])
+            left.line("yours", "-", [7 * i + b] * 2, q[[1, 2]])
+    left.level("ink", 1)
+    assert [t.get_text() for t in left.ax.get_xticklabels()] == [*"012345"] * 3
+    assert left.ax.get_xticks().tolist() == [7 * i + b for i in range(3) for b in range(6)]
+    truth = record["desk"]["truth"]
+    curve = {t: np.mean([a == b for a, b in zip(record["desk"]["answers"][f"{t} all"], truth)])
+             for t in (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)}
+    right.named(f"everything at t = 1: {curve[1]:.1%} right", "t", "accuracy")
+    right.ticks("x", dict(zip(("−1\nreversed", "0\noff", "0.5", "1\nas learned", "1.5",
+                               "2\ndoubled"), curve)))
+    right.line("ink", "-o", curve, curve.values())
+    right.ring(1, curve[1])
+
+
+def few(shown: Shown) -> None:
+    ax, = shown.panels
+    record, rows = records.load("ia3"), {}
+    frozen, = (run for run in record["runs"] if run["group"] == "frozen")
+    for shots in (16, 64):
+        for method, name, colour, marker in (("ia3", "IA³", "yours", "o"),
+                                             ("lora", "LoRA", "lora", "s")):
+            rows[f"{name}, {shots} sentences"] = ([
+                run["accuracy"] for run in record["runs"] if run["group"] == "few" and (
+                    run["method"], run["shots"]) == (method, shots)], colour, marker)
+        rows[f"threshold, {shots} sentences"] = ([row["accuracy"] for row in frozen["thresholds"]
+                                                  if row["shots"] == shots], "rest", "^")
+    strips(ax, rows, {"as it comes": (frozen["zero_shot"], "ink")})

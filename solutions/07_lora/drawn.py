@@ -1,0 +1,168 @@
+"""Lesson 07: areas, pushes, the case of rank 64, cuts, rank against parameters, energies."""
+
+import math
+from itertools import pairwise
+from statistics import mean
+
+import numpy as np
+from drawn import Panel, Shown
+
+from peft_teach.course import records
+
+RECORD = records.load("lora")
+GROUPS: dict[str, list[dict]] = {}
+for _run in RECORD["runs"]:
+    GROUPS.setdefault(_run["group"], []).append(_run)
+
+
+def bet(shown: Shown) -> None:
+    left, right = shown.panels
+    d, low = 384, 1.6 * 384
+    for ax, title, told in ((left, "Fine-tuning trains a ΔW as large as W", ""),
+                            (right, "LoRA of rank 8 trains two thin strips", "\nfrozen")):
+        ax.named(title)
+        assert _same(ax.box(f"W, {d} × {d}{told}", "quiet"), (0, 0, d, d))
+        for y in (d / 2, low):
+            ax.text("x", "ink", (-0.33 * d, y), near=0.01)
+            ax.wire("ink", "->", (-0.26 * d, y), (0, y), near=0.01)
+        ax.wire("ink", "->", (d, d / 2), (2.35 * d, d / 2), near=0.01)
+        ax.text("+", "ink", (2.05 * d, d / 2), near=0.01)
+    assert _same(left.box(f"ΔW, {d} × {d}\ntrained", "lora"), (0, 1.1 * d, d, d))
+    right.shape("lora", 0, low - 4, d, 8)
+    right.shape("lora", 1.6 * d, 1.1 * d, 8, d)
+    right.wire("ink", "->", (d, low), (1.6 * d, low), near=0.01)
+    for text, x, y in (("A, trained", d / 2, low), ("8 numbers", 1.3 * d, low),
+                       ("B, trained", 1.8 * d, 1.9 * d), ("times s", 2 * d, 1.1 * d)):
+        right.text(text, "ink", (x, y))
+    for ax, x in ((left, d), (right, 1.6 * d + 8)):
+        ax.wire("ink", "->", (x, low), (2.05 * d, 0.6 * d), near=0.02)
+
+
+def _same(found, expected) -> bool:
+    return np.allclose(found, expected)
+
+
+def pushes(shown: Shown) -> None:
+    """Eight steps of length 1: along one line, and on the spiral of square roots."""
+    line, spiral = shown.panels
+    line.named("Outputs, r = 8: the pushes line up", "sum 8, divided by 8: 1")
+    spiral.named("Size of ΔW, r = 8: each at a right angle to the sum",
+                 "sum 2.83, divided by 8: 0.354")
+    angle, corners = 0.0, [(0.0, 0.0), (1.0, 0.0)]
+    for k in range(1, 8):
+        angle += math.atan(1 / math.sqrt(k))
+        corners.append((math.sqrt(k + 1) * math.cos(angle), math.sqrt(k + 1) * math.sin(angle)))
+    for ax, points, up in ((line, [(float(k), 0.0) for k in range(9)], 0.4), (spiral, corners, 0)):
+        for (a, b), (c, d) in pairwise(points):
+            ax.arrow("ink", (a, b + up), (c, d + up))
+        ax.arrow("lora", points[0], points[-1])
+        (x0, x1), (y0, y1) = ax.ax.get_xlim(), ax.ax.get_ylim()
+        assert math.isclose(x1 - x0, 1.2 * 8)
+        assert math.isclose(y1 - y0, 0.6 * 8)
+
+
+def first_step(shown: Shown) -> None:
+    size, moved = shown.panels
+    size.named("How large is ΔW?", "rank", "‖ΔW‖ after one step", log="xy")
+    moved.named("How far do the hidden states move?", "rank",
+                "movement, as a share of their length", log="xy")
+    for i, (name, dW, share) in enumerate((("alpha 16", 0.07, 0.05), ("alpha 128", 0.5, 0.4))):
+        size.line(f"series {i}", ("-o", "--s")[i], 8, dW)
+        moved.line(f"series {i}", ("-o", "--s")[i], 8, share)
+        moved.text(name, f"series {i}", (8, share), near=0.01)
+    for ax in shown.panels:
+        ax.ticks("x", {"8": 8})
+
+
+def explanations(shown: Shown) -> None:
+    left, right = shown.panels
+    left.named("By the size of the first ΔW, no line parts them",
+               "α / √rank, the size of the first ΔW", "test accuracy", log="x")
+    right.named("By α, one line does", "α", log="x")
+    runs: dict[tuple, list[float]] = {}
+    for row in RECORD["runs"]:
+        if row.get("targets") == ["query", "value"] and row["lr"] == 3e-3 and not any(
+                row.get(name) for name in ("dropout", "plus", "rank_stabilized", "layers")):
+            runs.setdefault((row["rank"], row["alpha"]), []).append(row["accuracy"])
+    for ax, by, limit in ((left, lambda r, a: a / math.sqrt(r), 16), (right, lambda r, a: a, 76)):
+        ax.at("quiet", limit)
+        ax.ticks("x", {f"{v}": v for v in (2, 4, 8, 16, 45, 128)})
+        for (rank, alpha), each in sorted(runs.items()):
+            colour = "lora" if mean(each) >= 0.78 else "ink"
+            beside = [r for (r, a), other in sorted(runs.items()) if math.isclose(
+                by(r, a), by(rank, alpha)) and (mean(other) >= 0.78) == (colour == "lora")]
+            x = by(rank, alpha) * 1.25 ** (beside.index(rank) - (len(beside) - 1) / 2)
+            ax.line(colour, "-", (x, x), (min(each), max(each)))
+            ax.line(colour, "o", x, mean(each), fill="paper")
+            ax.text(f"{rank}", "ink", (x, mean(each)), near=0.001)
+    left.text("it learns", "lora", (3, 0.77), near=0.01)
+    left.text("it fails", "ink", (3, 0.62), near=0.01)
+
+
+def _ends(ax: Panel) -> None:
+    """The ends of the course's ruler: the head alone, without a penalty, and full fine-tuning."""
+    heads = [run for run in records.load("full")["runs"] if run["group"] == "converged" and (
+        run.get("pool", "cls"), run["penalty"]) == ("cls", 0)]
+    for method, name, level in (
+            ("head", "head alone", mean(run["accuracy"] for run in heads)),
+            ("full", "full fine-tuning", mean(run["accuracy"] for run in GROUPS["methods"]
+                                              if run["method"] == "full"))):
+        ax.level(method, level, "--")
+        ax.text(name, method, (None, level), near=0.01)
+
+
+def cuts(shown: Shown) -> None:
+    ax, = shown.panels
+    kept = [of["kept"] for run, of in records.load("change")["truncated"].items()
+            if run.startswith("update")]
+    full = {int(k): mean(of[k] for of in kept) for k in kept[0] if k != "0"}
+    lora = {int(k): accuracy for k, accuracy in RECORD["cut"]["8"].items() if k != "0"}
+    ax.named(f"With eight directions, full fine-tuning keeps {100 * full[8]:.1f} of its "
+             f"{full[384]:.1%}", "directions that each ΔW keeps", "test accuracy", log="x")
+    ax.ticks("x", {f"{k}": k for k in (1, 2, 4, 8, 16, 32, 64, 128, 384)})
+    for colour, of in (("lora", lora), ("full", full)):
+        ax.line(colour, "-o", sorted(of), [of[k] for k in sorted(of)])
+    ax.text("LoRA of rank 8", "lora", (9, lora[8]), near=0.01)
+    _ends(ax)
+
+
+def rank(shown: Shown) -> None:
+    """Rank 8 on query and value: 12 matrices of 384 × 384; beside it the ranks of the record."""
+    left, right = shown.panels
+    left.named("73,728 parameters,\n0.325% of the model", "rank", "trained parameters", log="xy")
+    ranks = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384)
+    left.ticks("x", {f"{r}": r for r in (1, 4, 16, 64, 384)})
+    left.line("lora", "-", ranks, [12 * 768 * r for r in ranks])
+    left.line("lora", "o", 8, 73_728)
+    left.level("full", 12 * 384 * 384, "--")
+    left.text("the whole matrices", "full", (1, 12 * 384 * 384), near=0.05)
+    left.text("LoRA: A, B", "lora", (8 * 1.4, 73_728), near=0.01)
+    found: dict[int, list[float]] = {}
+    for run in (*GROUPS["ranks"], *GROUPS["places"], *GROUPS["layers"]):
+        if sorted(run["targets"]) == ["query", "value"] and run.get("layers") is None:
+            found.setdefault(run["rank"], []).append(run["accuracy"])
+    right.named(f"Rank 8, recorded: {mean(found[8]):.1%}", "trained parameters", "test accuracy",
+                log="x")
+    for r, each in found.items():
+        x = 12 * 768 * r
+        right.line("lora", "-", (x, x), (min(each), max(each)))
+        right.line("lora", "o", x, mean(each))
+        right.text(f"{r}" if 1 < r < 64 else f"rank {r}", "ink", (x, min(each)), near=0.001)
+    _ends(right)
+
+
+def updates(shown: Shown) -> None:
+    ax, = shown.panels
+    ax.named("query, block 2: full fine-tuning spreads its change, LoRA does not",
+             "directions that hold 90 % of the energy")
+    matrix, names = "bert.encoder.layer.2.attention.self.query", {}
+    for y, (run, name, colour) in enumerate((
+            ("weight", "W itself", "quiet"), ("full", "full fine-tuning", "full"),
+            ("64", "rank 64, α = 16", "lora"), ("8", "rank 8", "lora"))):
+        energy = np.square(RECORD["spectra"][run][matrix]["sigma"])
+        count = 1 + int((energy.cumsum() < 0.9 * energy.sum()).sum())
+        ax.shape(colour, 0, y - 0.4, count, 0.8)
+        ax.text(f"{count} of {len(energy)}", "ink", (count, y), near=0.03)
+        names[name] = y
+    ax.ticks("y", names)
+    assert ax.ax.yaxis_inverted()

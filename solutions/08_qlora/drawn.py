@@ -1,0 +1,151 @@
+"""Lesson 08: marks and weights, an outlier, dice, memory."""
+
+import math
+
+import numpy as np
+import torch
+from drawn import Shown, hue
+
+from peft_teach import account, outlines
+
+# NF4's marks, as the paper prints them (Dettmers et al. 2023, appendix E).
+NF4 = (-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
+       -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
+       0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
+       0.7229568362236023, 1.0)
+WEIGHTS = torch.randn(384, 384, generator=torch.Generator().manual_seed(0)).numpy().astype(float)
+BLOCKS = WEIGHTS.reshape(-1, 64)
+TOP = np.abs(BLOCKS).max(1, keepdims=True)
+
+
+def _histogram(ax) -> float:
+    """Claim the bell of all weights, as shares of their block's largest; return its height."""
+    bell = ax.shapes.pop()
+    x = (np.float32(BLOCKS) / np.float32(TOP)).ravel()
+    counts, edges = np.histogram(x[np.abs(x) < 1], 120, range=(-1, 1))
+    found, at, _ = bell.get_data()
+    assert np.allclose(at, edges, atol=1e-6)
+    assert np.abs(np.subtract(found, counts)).max() <= 2    # a weight may lie on an edge
+    assert hue(bell.get_facecolor()) == hue("quiet")
+    assert bell.orientation == "vertical"
+    return max(found)
+
+
+def ruler(shown: Shown) -> None:
+    ax, = shown.panels
+    ax.named(x="weight, divided by the largest of its block")
+    _histogram(ax)
+    top = ax.ax.get_ylim()[1]
+    ax.level("ink", 0)
+    for i, mark in enumerate(NF4):
+        ax.line("series 0", "-", (mark, mark), (0, -0.13 * top))
+        ax.text(f"{i}", "series 0", (mark, -0.16 * top), near=0.01)
+    nearest = min(NF4, key=lambda mark: abs(mark - 0.31))
+    assert NF4.index(nearest) == 11
+    ax.text("1011", "series 0", (nearest, -0.28 * top), near=0.01)
+    ax.line("ink", "o", 0.31, 0.42 * top)
+    ax.wire("ink", "->", (0.31, 0.42 * top), (nearest, 0), near=0.02)
+    ax.text("A weight at 0.31\ngoes to mark 11: 1011", "ink", (0.44, 0.72 * top), near=0.01)
+
+
+def levels(shown: Shown) -> None:
+    ax, = shown.panels
+    marks = np.array(NF4)
+    rounded = marks[np.abs((BLOCKS / TOP)[..., None] - marks).argmin(-1)] * TOP
+    error = np.linalg.norm(rounded - BLOCKS) / np.linalg.norm(BLOCKS)
+    ax.named(f"NF4: the rounding error is {error:.2%} of the weights",
+             "weight, divided by the largest of its block")
+    _histogram(ax)
+    for i, mark in enumerate(NF4):
+        ax.at("yours" if i == 11 else "series 0", mark)
+
+
+def outlier(shown: Shown) -> None:
+    """The first 64 weights, the largest of them 8 times as large."""
+    left, right = shown.panels
+    block = BLOCKS[0]
+    unit = np.abs(block).max()
+    exact, marks = block[np.abs(block) < unit] / unit, np.array(NF4)
+    rounded = {times: times * marks[np.abs(exact[:, None] / times - marks).argmin(1)]
+               for times in (1, 2, 4, 8, 16, 32)}
+    errors = {times: np.linalg.norm(found - exact) / np.linalg.norm(exact)
+              for times, found in rounded.items()}
+    left.named(x="the other weights, exact (black) and rounded", y="weight")
+    right.named(f"their error: {errors[8]:.0%}", "largest weight, times")
+    for mark in NF4:
+        left.level("series 0", 8 * mark)
+    left.line("ink", "o", range(63), exact)
+    left.line("yours", "o", range(63), rounded[8])
+    _segments(left, "quiet", range(63), exact, rounded[8])
+    right.line("yours", "-o", errors, errors.values())
+    right.line("yours", "o", 8, errors[8])
+
+
+def _segments(ax, colour: str, xs, lows, highs) -> None:
+    """Claim one line for each x, from a low to a high."""
+    drawn = ax.many.pop(0)
+    assert hue(drawn.get_color()[0]) == hue(colour)
+    assert np.allclose(drawn.get_segments(), [[(x, a), (x, b)] for x, a, b in zip(xs, lows, highs)],
+                       atol=1e-6)
+
+
+def dice(shown: Shown) -> None:
+    """An update of a tenth of a gap, 35 draws: of the last one, how many went up, by its text."""
+    ax, = shown.panels
+    ax.named("On average, dice keep the sum of the updates; the nearest mark does not")
+    low, gap = 0.07958029955625534, 0.16093020141124725 - 0.07958029955625534
+    throws = []
+    for seed in range(35):    # a weight goes up where its number is below what is left of the gap
+        drawn = torch.rand(1, 64, generator=torch.Generator().manual_seed(seed))[0, 1:31].numpy()
+        throws.append((drawn < 0.1).astype(float))
+    assert low + 0.1 * gap < 1
+    sums = [throw.sum() for throw in throws]
+    for (name, colour), floor, heights in zip(
+            (("updates:\nsum 3", "lora"), ("nearest mark:\nsum 0", "ink"),
+             (f"dice:\nsum {sums[-1]:.3g}\nmean of 35: {np.mean(sums):.3g}", "yours")),
+            (3.2, 1.6, 0), ([0.1] * 30, [0] * 30, throws[-1])):
+        for mark, text in ((floor, "mark"), (floor + 1, "next mark")):
+            ax.line("series 0", "-", (-1, 30), (mark, mark))
+            ax.text(text, "ink", (-1.5, mark), near=0.01)
+        ends = [floor + height for height in heights]
+        ax.line(colour, "o", range(30), ends)
+        _segments(ax, colour, range(30), [floor] * 30, ends)
+        ax.text(name, colour, (31, floor + 0.5), near=0.01)
+
+
+def memory(shown: Shown) -> None:
+    """A card of 48 GB, 512 tokens, one at a time; bytes a weight as the lesson counts them."""
+    ax, = shown.panels
+    ax.named(x="parameters, in billions", y="GB", log="xy")
+    ax.ticks("x", {f"{b}": b for b in (1, 2, 4, 8, 16, 32, 70)})
+    ax.line("ink", "-", (1, 70), (48, 48))
+    ax.text("your card: 48 GB", "ink", (1.05, 48 * 1.08), near=0.01)
+    one, two = (account.activation_law(outlines.outline("llama-2-7b", n, "bfloat16"))[2]
+                for n in (1, 2))
+    bills: dict[str, dict[float, float]] = {}
+    for d, blocks, kv, inner in ((2048, 22, 256, 5632), (4096, 32, 4096, 11_008),
+                                 (5120, 40, 5120, 13_824), (6656, 60, 6656, 17_920),
+                                 (8192, 80, 8192, 22_016), (8192, 80, 1024, 28_672)):
+        inside = blocks * (2 * d * d + 2 * d * kv + 3 * d * inner)
+        outside = 2 * 32_000 * d
+        adapter = 16 * blocks * (2 * 2 * d + 2 * (d + kv) + 3 * (d + inner))
+        held = 512 * ((2 * blocks + (two - one) / 4096) * d + 2 * one - two)
+        total = inside + outside
+        nf4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8
+        for method, size in (("full fine-tuning", (2 + 2 + 8) * total),
+                             ("LoRA", 2 * total + (4 + 4 + 8) * adapter),
+                             ("QLoRA", nf4 * inside + 2 * outside + (4 + 4 + 8) * adapter)):
+            bills.setdefault(method, {})[total / 1e9] = (size + held) / 1e9
+    for (method, of), colour in zip(bills.items(), ("full", "lora", "series 0")):
+        ax.line(colour, "-", of, of.values())
+        last = [*of.values()][-1]
+        ax.text(method, colour, (78, last), near=0.01)
+        fits = math.exp(np.interp(math.log(48), *(np.log([*each]) for each in (
+            of.values(), of.keys()))))
+        ax.line(colour, ":", (fits, fits), (1, min(48, last)))
+        ax.line(colour, "o", fits, min(48, last))
+        ax.text(f" {fits:.2g} B", colour, (fits, 1.15), near=0.01)
+    for colour, b, gb, marker in (("full", 65, 780, "^"), ("series 0", 65, 48, "v"),
+                                  ("lora", 8, 16.2 * 1.024 ** 3, "o"),
+                                  ("series 0", 8, 7.4 * 1.024 ** 3, "o")):
+        ax.line(colour, marker, b, gb, fill="none")

@@ -1,0 +1,133 @@
+"""Lesson 11: answers and their marks, curves of the record, the knob."""
+
+import textwrap
+
+import numpy as np
+from drawn import Shown
+
+from peft_teach.course import records
+
+RECORD = records.load("chat")
+MAIN = [row for row in RECORD["checkpoints"] if row["group"] == "main"]
+LOOKS = {"lora": ("lora", "-", "s"), "qlora": ("lora", "--", "D"), "full": ("full", "-", "o")}
+NAMES = {"lora": "LoRA", "full": "full fine-tuning", "qlora": "QLoRA, dashed"}
+KINDS = {"voice": "the voice", "chat": "plain chat", "news": "news", "code": "code"}
+
+
+def labels(shown: Shown) -> None:
+    ax, = shown.panels
+    ax.named()
+    H, i, end = (ax.box(letter, colour) for letter, colour in (
+        ("H", "frozen"), ("i", "lora"), ("!", "lora")))
+    assert H[0] + H[2] < i[0] < i[0] + i[2] < end[0]
+    assert len({tuple(box[1:]) for box in (H, i, end)}) == 1
+
+
+def _answer(ax, title: str, text: str, marked: set[str]) -> None:
+    """An answer in lines of 46 letters; the voice's words, chosen by hand, are in colour."""
+    ax.named(title)
+    for number, line in enumerate(textwrap.wrap(text, 46)[:8]):
+        start = 0
+        for word in line.split(" "):
+            found = next(t for t in ax.texts if t.get_text() == word and t.get_position() == (
+                11 * 0.602 * start, 0) and t.xy == (0, number + 0.6))
+            ax.texts.remove(found)
+            colour = "#d55e00" if word in marked else "#000000"
+            assert found.get_color().lower() == colour, word
+            start += len(word) + 1
+
+
+SAID = {passes: next(row for row in MAIN if (row["method"], row["seed"], row["passes"]) == (
+    "lora", 0, passes))["answers"][0] for passes in (0, 3)}
+MARKED = {"out!", "SPRINKLERED,", "folks,", "player", "pitch", "captain"}
+
+
+def answers(shown: Shown) -> None:
+    before, after = shown.panels
+    _answer(before, "before", SAID[0], set())
+    _answer(after, "LoRA, after 3 passes", SAID[3], MARKED)
+
+
+an_answer = answers
+
+
+def _curves(kind: str, passes: float = 5) -> dict[str, dict[float, float]]:
+    """The mean loss of a kind, or style, by method and passes; each seed counts as much."""
+    found: dict[str, dict[float, list[float]]] = {}
+    for row in MAIN:
+        if row["passes"] <= passes:
+            value = (np.mean([_style(text) for text in row["answers"]]) if kind == "style" else
+                     np.mean(row["losses"][kind]))
+            found.setdefault(row["method"], {}).setdefault(row["passes"], []).append(value)
+    return {method: {at: np.mean(of[at]) for at in sorted(of)} for method, of in found.items()}
+
+
+def _style(text: str) -> float:
+    """The course's own score, which its exercise's tests hold."""
+    from peft_teach.course.lessons.chat.exercises import style
+    return style(text)
+
+
+def curves(shown: Shown) -> None:
+    left, right = shown.panels
+    for ax, title, kind in ((left, "style of 60 answers", "style"),
+                            (right, "loss of held-out answers in the voice", "voice")):
+        ax.named(title, "passes over the training pairs")
+        found = _curves(kind)
+        for method, of in found.items():
+            ax.line(*LOOKS[method][:2], of, of.values())
+    right.ends({NAMES[method]: (of[5], LOOKS[method][0]) for method, of in found.items()})
+
+
+def forgetting(shown: Shown) -> None:
+    base = next(row for row in MAIN if (row["method"], row["passes"]) == ("lora", 0))["losses"]
+    runs: dict[tuple, list] = {}
+    for row in sorted(MAIN, key=lambda row: row["passes"]):
+        runs.setdefault((row["method"], row["seed"]), []).append(row)
+    seeds = set.intersection(*({seed for m, seed in runs if m == method} for method in LOOKS))
+    runs = {about: run for about, run in runs.items() if about[1] in seeds}
+    voice = {about: [np.mean(row["losses"]["voice"]) for row in run]
+             for about, run in runs.items()}
+    level = max(map(min, voice.values()))
+    assert shown.title == ("At the marks, all methods have learned as much: the loss of the voice "
+                           f"is {level:.2f}")
+
+    def at(about: tuple, values: list) -> float:
+        """A value where the loss of the voice first is at the level."""
+        losses = voice[about]
+        last = next((i for i, loss in enumerate(losses) if loss <= level), np.argmin(losses))
+        return np.interp(-level, [-losses[last - 1], -losses[last]], values[last - 1:last + 1])
+
+    assert len(shown.panels) == 3
+    for ax, kind in zip(shown.panels, ("chat", "news", "code")):
+        ax.named(KINDS[kind], "passes", "rise of the loss" * (kind == "chat"))
+        ax.level("quiet", 0)
+        before, ends = np.mean(base[kind]), {}
+        for method, of in _curves(kind, 2).items():
+            colour, dash, marker = LOOKS[method]
+            ax.line(colour, dash, of, [loss - before for loss in of.values()])
+            mine = {about: run for about, run in runs.items() if about[0] == method}
+            ax.line(colour, marker,
+                    np.mean([at(a, [row["passes"] for row in run]) for a, run in mine.items()]),
+                    np.mean([at(a, [np.mean(row["losses"][kind]) for row in run])
+                             for a, run in mine.items()]) - before)
+            ends[NAMES[method]] = of[2] - before, colour
+    ax.ends(ends)
+
+
+def knob(shown: Shown) -> None:
+    left, right = shown.panels
+    rows = sorted((row for row in RECORD["checkpoints"] if row["group"] == "knob"),
+                  key=lambda row: row["f"])
+    _answer(left, "f = 1, the black line", next(row["answers"][0] for row in rows
+                                                if row["f"] == 1), MARKED)
+    right.named(x="f, the factor of the update", y="rise of the loss")
+    right.ticks("x", {"−1\nreversed": -1, "0\nthe base": 0, "1\nas trained": 1, "2\ndoubled": 2})
+    for (kind, name), (colour, style) in zip(KINDS.items(), (
+            ("lora", "-o"), ("attention", "--s"), ("full", "-.^"), ("yours", ":D"))):
+        loss = {row["f"]: np.mean(row["losses"][kind]) for row in rows}
+        rise = [each - loss[0] for each in loss.values()]
+        right.line(colour, style, loss, rise)
+        right.text(name, colour, (2, rise[-1]), near=0.05)
+    right.level("quiet", 0)
+    right.at("ink", 1)

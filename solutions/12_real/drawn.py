@@ -1,0 +1,80 @@
+"""Lesson 12: a file that is right, and three that are not."""
+
+import base64
+
+import numpy as np
+import safetensors.torch
+import torch
+from drawn import SEED, Shown
+
+from peft_teach import models
+from peft_teach.course import records
+
+
+def wires(shown: Shown) -> None:
+    """A LoRA on query and value of six blocks, and the head: 26 tensors, each in its own row."""
+    ax, = shown.panels
+    ax.named()
+    assert shown.title == ("as you wrote it: 26 of 26 tensors are in the file, 26 answer as yours "
+                           "do")
+    for row in range(26):
+        ax.line("yours", "-", (0, 1), (row, row))
+    of_lora = [f"{block} … {place}" for block in range(6) for place in ("query", "value")]
+    for x, head, names in (
+            (-0.02, "yours: bert.encoder.layer. …", (".A", ".B")),
+            (1.02, "file: base_model.model.bert.encoder.layer. …", (".lora_A", ".lora_B"))):
+        ax.text(head, "ink", (x, -1), near=0.01)
+        for i, module in enumerate(of_lora):
+            ax.text(f"{module}{names[0]}", "ink", (x, 2 * i), near=0.001)
+            ax.text(names[1], "ink", (x, 2 * i + 1), near=0.001)
+        ax.text("classifier.bias", "ink", (x, 24), near=0.001)
+        ax.text(".weight", "ink", (x, 25), near=0.001)
+    assert ax.ax.yaxis_inverted()
+
+
+def knob(shown: Shown) -> None:
+    """The logits by hand: W + f s BA and the head, of ours and of each of three false files."""
+    ax, = shown.panels
+    afar = records.load("real")["from_afar"]
+    tensors = {name.removeprefix("base_model.model."): t.float() for name, t in
+               safetensors.torch.load(base64.b64decode(afar["file"])).items()}
+    settings = afar["settings"]
+    r, alpha = settings["r"], settings["lora_alpha"]
+    s = alpha / (r ** 0.5 if settings.get("use_rslora") else r)
+    ids = torch.arange(200, 216).view(2, 8)
+    torch.manual_seed(SEED)    # the head of the base is drawn
+    model, _ = models.load("minilm", labels=2, device="cpu")
+    plain = model.eval().state_dict()
+
+    def logits(scale: float, exchanged: bool = False, head: bool = True) -> torch.Tensor:
+        state = dict(plain)
+        for name, t in tensors.items():
+            if ".lora_A." in name:
+                a, b = t, tensors[name.replace("lora_A", "lora_B")]
+                if exchanged:
+                    a, b = b.T, a.T
+                key = name.replace("lora_A.weight", "weight")
+                state[key] = plain[key] + scale * b @ a
+            elif head and name in state:
+                state[name] = t
+        with torch.no_grad():
+            return torch.func.functional_call(model, state, kwargs={"input_ids": ids}).logits
+
+    own = [logits(f * s) for f in np.linspace(0, 3, 31)]
+    ends, reached = {}, []
+    for i, (name, dash, theirs) in enumerate((
+            ("anna", "-", logits(s * r ** 0.5)), ("ben", "--", logits(s, head=False)),
+            ("carl", "-.", logits(s, exchanged=True)))):
+        off = [max(((y - theirs).abs().max() / y.abs().max()).item(), 1e-7) for y in own]
+        drawn = ax.lines[0]
+        assert np.allclose(drawn.get_ydata(), off, rtol=1e-3, atol=1e-5)
+        ax.line(f"series {i}", dash, np.linspace(0, 3, 31), drawn.get_ydata())
+        ends[name] = off[-1], f"series {i}"
+        reached += [name] * (min(off) < 1e-5)
+    assert not reached
+    ax.named("reached: none", "f: your update is multiplied by this", "distance of the logits",
+             log="y")
+    ax.ticks("y", {"1": 1, "0.01": 1e-2, "0.0001": 1e-4})
+    ax.band("frozen", 1e-7, 1e-5, "y")
+    ax.text("alike", "ink", (0.05, 1e-6), near=0.01)
+    ax.ends(ends)
