@@ -3,7 +3,7 @@
 Method × family × head × padding side × dtype × gradient checkpointing are far too many. In `ROWS`
 every two of these that can meet do meet, and of families and methods each method meets each form
 that a family has: post-LN, pre-LN, or with one projection for query, key and value. On every
-family each method is counted (law 7); the other laws of each method on each family are `long`.
+family each method is counted and merged; all laws of each method on each family are `long`.
 """
 
 import copy
@@ -722,23 +722,6 @@ def test_law_7_the_trainable_count_is_the_closed_form(case):
     assert counted.total - adapter == case.total    # a 4-bit layer counts every weight
 
 
-@every_method
-def test_law_7_on_every_family(method, tiny, inputs):
-    """And there it does something: what is put on changes what the model computes."""
-    counts, expected, idle = {}, {}, []
-    for family in METHODS[method].families:
-        model = METHODS[method].module.inject(tiny(family), config(family, method))
-        counts[family] = sum(p.numel() for p in pt.adapter_parameters(model).values())
-        expected[family] = METHODS[method].count(family, "classifier")
-        batch = inputs(model)
-        before = hidden(model, batch)
-        random_update(model)
-        if distance(hidden(model, batch), before) < 0.01:
-            idle.append(family)
-    assert counts == expected
-    assert idle == []
-
-
 def test_law_7_full(tiny):
     counts = {}
     for train in ("all", "head"):
@@ -749,6 +732,29 @@ def test_law_7_full(tiny):
     embeddings = 97 * d + 42 * d + 2 * d + 2 * d
     pooler = d * d + d
     assert counts == {"all": embeddings + 2 * block + pooler + HEAD["bert"], "head": HEAD["bert"]}
+
+
+# ── on every family ──────────────────────────────────────────────────────────────────────────
+
+
+@every_method
+def test_on_every_family_it_is_counted_does_something_and_merges(method, tiny, inputs):
+    counts, expected, idle, unmerged = {}, {}, [], []
+    for family in METHODS[method].families:
+        model = METHODS[method].module.inject(tiny(family), config(family, method))
+        counts[family] = sum(p.numel() for p in pt.adapter_parameters(model).values())
+        expected[family] = METHODS[method].count(family, "classifier")
+        batch = inputs(model)
+        before = hidden(model, batch)
+        random_update(model)
+        adapted = hidden(model, batch)
+        if distance(adapted, before) < 0.01:
+            idle.append(family)
+        if METHODS[method].merges and distance(hidden(pt.merge(model), batch), adapted) > 1e-5:
+            unmerged.append(family)
+    assert counts == expected
+    assert idle == []
+    assert unmerged == []
 
 
 # ── around the laws: flags, names and checkpoints come back ──────────────────────────────────
