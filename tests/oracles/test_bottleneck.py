@@ -17,6 +17,7 @@ from adapted import features, hidden
 from exact import assert_equal
 from pairs import pairwise
 from safetensors.torch import load_file
+from tiny import EIGHT, TWELVE
 from torch import nn
 
 import peft_teach as pt
@@ -26,8 +27,7 @@ from peft_teach.errors import (
     ShapeError,
 )
 
-FAMILIES = ("bert", "roberta", "distilbert", "gpt2", "llama", "mistral", "qwen2", "qwen3")
-ENCODERS = ("bert", "roberta", "distilbert")
+POST_LN = ("bert", "roberta", "distilbert", "electra", "xlm-roberta", "camembert")
 VALUES = {name: getattr(pt.bottleneck, name) for name in
           ("HOULSBY", "PFEIFFER", "BAPNA", "POST_ATTENTION", "PARALLEL", "ENDS")}
 GOLDEN = Path(__file__).parent / "golden"
@@ -191,7 +191,7 @@ def test_the_formula_gives_the_same_outputs_and_gradients(family, config, formul
     names = list(dict.fromkeys(n.format(i) for i in range(2) for n in names))
     assert set(pt.adapters(model)) == set(names)
     # Llama's norms compute in float32 whatever comes in
-    close = {"rtol": 1e-9, "atol": 1e-9} if family in (*ENCODERS, "gpt2") else {
+    close = {"rtol": 1e-9, "atol": 1e-9} if family in (*POST_LN, "gpt2") else {
         "rtol": 1e-4, "atol": 1e-4}
 
     before = plain(**batch)[0].detach()
@@ -267,12 +267,19 @@ PLACES = {    # on post-LN, on pre-LN
 
 @pytest.mark.parametrize("value", VALUES)
 def test_each_value_finds_its_modules(value, tiny):
-    for family in FAMILIES:
+    kinds = {"PARALLEL": pt.bottleneck.InputAdapter, "PFEIFFER": pt.bottleneck.NormedAdapter}
+    for family in (*EIGHT, *TWELVE):
+        if (value, family) == ("PARALLEL", "opt"):    # there it has no place
+            continue
         model = tiny(family)
         table = pt.models.places(model)
-        expected = {n for place in PLACES[value][family not in ENCODERS] for n in table[place]}
+        pre_ln = family not in POST_LN
+        expected = {n for place in PLACES[value][pre_ln] for n in table[place]}
+        kind = pt.bottleneck.OutputAdapter if value == "PFEIFFER" and pre_ln else kinds.get(
+            value, pt.bottleneck.OutputAdapter)
         model = pt.bottleneck.inject(model, small(value))
         assert set(pt.adapters(model)) == expected, family
+        assert {type(a) for a in pt.adapters(model).values()} == {kind}, family
         assert {a.scale for a in pt.adapters(model).values()} == {
             4.0 if value == "PARALLEL" else 1.0}
         own = pt.bottleneck.count(32, SIZE, own_norm=value == "BAPNA")

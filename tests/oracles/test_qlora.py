@@ -200,6 +200,14 @@ def test_weights_in_4_bits_are_counted_as_before(family, tiny):
 # ── what is quantized, and what is corrected ─────────────────────────────────────────────────
 
 
+def test_on_every_family_all_linear_layers_of_the_blocks_are_quantized(tiny):
+    for family in (*FAMILIES, *TWELVE):
+        model = tiny(family)
+        names = linear_names(model)
+        quantized = models.quantized(pt.qlora.inject(model, config()))
+        assert {name.removesuffix(".base") for name in quantized} == {*names}, family
+
+
 def test_places_can_be_chosen_apart(tiny, inputs):
     model = tiny("llama")
     model = pt.qlora.inject(model, config(quantize=("ffn_in", "ffn_out"), layers=[1],
