@@ -46,7 +46,7 @@ def test_it_is_called_as_in_training_until_it_is_evaluated():
     class Shift(pt.Adapter):
         def __init__(self, base):
             super().__init__(base)
-            self.b = nn.Parameter(torch.zeros(2))
+            self.b, self.scale = nn.Parameter(torch.zeros(2)), torch.tensor(2.0)
             self.eval()
 
         def forward(self, x):
@@ -54,8 +54,9 @@ def test_it_is_called_as_in_training_until_it_is_evaluated():
             return self.base(x) + self.b
 
     base = nn.Linear(3, 2).requires_grad_(False)
-    observe(Shift, base, {"x": draw(4, 3)}, {"b": draw(2)})
+    seen = observe(Shift, base, {"x": draw(4, 3)}, {"b": draw(2)}, ("scale",))
     assert modes == [True, True, True, False]
+    assert type(seen["attributes"]["scale"]) is float
 
 
 def test_an_input_that_was_written_over_is_told():

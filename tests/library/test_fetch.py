@@ -125,8 +125,11 @@ def test_real_pip_fetches_and_only_the_listed_files_are_kept(real_pip, capsys, m
     assert manifest["sha256"] == fetch.ARTEFACTS["toy"].sha256
 
 
-def test_no_progress_is_silent(real_pip, capsys):
-    fetch.path("toy", progress=False)
+def test_no_progress_is_silent_and_a_file_of_the_readers_is_not_pip(
+        real_pip, capsys, tmp_path, monkeypatch):
+    (tmp_path / "pip.py").write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    assert_whole(fetch.path("toy", progress=False))
     assert capsys.readouterr() == ("", "")
 
 

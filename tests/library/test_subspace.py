@@ -69,7 +69,7 @@ def test_it_starts_as_the_model_and_trains_z_and_the_head_alone(classifier):
         moved = subspace(**batch).logits
         assert not torch.allclose(moved, expected)
         assert torch.allclose(subspace.plain()(**batch).logits, moved, atol=1e-6)
-    assert not any(module.training for module in subspace.plain().modules())
+    assert not any(module.training for module in subspace.train().plain().modules())
     assert all(p.requires_grad == (n in heads) for n, p in model.named_parameters())
 
 

@@ -423,6 +423,8 @@ def test_into_four_bits_and_back_to_a_plain_layer(double, bias):
     assert_equal(back(x), layer(x))
     if bias:
         assert_equal(back.bias, linear.bias)
+        assert not back.bias.requires_grad    # as that of the layer in four bits
+        assert layer.requires_grad_().to_linear().bias.requires_grad
         back.bias.data.zero_()
         assert_equal(layer.bias, linear.bias)
         layer.bias.data.zero_()
