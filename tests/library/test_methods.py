@@ -1,6 +1,5 @@
 """One table of methods, `peft_teach.methods.METHODS`: what else lists them lists exactly these."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -8,27 +7,11 @@ import torch
 
 import peft_teach as pt
 from peft_teach import export
+from peft_teach.course.publish.methods import CARDS, HEAD
 from peft_teach.methods import METHODS
 from peft_teach.valid import Settings
 
 ROOT = Path(__file__).parents[2]
-
-
-def first_cells(table: str) -> set[str]:
-    """Return the first cell of each row, without its marks."""
-    return {line.split("|")[1].strip(" `") for line in table.strip().splitlines()}
-
-
-def changelog() -> set[str]:
-    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    names = re.search(r"The library: \w+ methods,(.*?),\s+on ", text, re.DOTALL)[1]
-    return set(re.findall(r"`(\w+)`", names))
-
-
-def library_page() -> set[str]:
-    text = (ROOT / "assets/site/library.md").read_text("utf-8")
-    table = re.search(r"^\| \| what it computes .*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE)[1]
-    return first_cells(table)
 
 
 # No methods, but second pages of some: LoRA+, where a bottleneck stands, how vectors start.
@@ -39,8 +22,8 @@ LISTS = {
     "the public names, in peft_teach/__init__.py": lambda: {
         name for name in pt.__all__ if getattr(pt, name).__class__ is type(pt)
         and getattr(pt, name).__name__.startswith("peft_teach.methods.")},
-    "the table in assets/site/library.md": library_page,
-    "CHANGELOG.md": changelog,
+    "assets/site/methods, what the pages say of it": lambda: {
+        f.stem for f in (ROOT / CARDS).glob("*.py")} - {HEAD},
     "peft_teach/export.py, WRITTEN or NOT_WRITTEN": lambda: (
         {*export.WRITTEN, *export.NOT_WRITTEN} - {None}),
     "assets/records/rates.json, made by rates.py": lambda: {

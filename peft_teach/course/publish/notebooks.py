@@ -18,7 +18,7 @@ from typing import Any
 from ...errors import unknown
 from ..desk.work import write_whole
 from ..lessons import ANSWERS, START, STUBS
-from . import answers, colab, execution, front
+from . import answers, colab, execution, front, tables
 from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
@@ -83,7 +83,7 @@ class Lesson:
 def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = False) -> list[str]:
     """Write the notebooks of the named lessons ("07" or "07_lora"; all by default).
 
-    Returns what was done, one line for each lesson.
+    Also writes what the pages compute. Returns what was done, a line for each lesson and page.
     """
     root = Path(root).resolve()
     report = []
@@ -104,7 +104,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
             write_whole(root / file, text)
         report.append(f"{lesson.name}: {said}")
     write(start_page(root), root / "lessons" / f"{START}.ipynb")
-    return report
+    return report + tables.write(root)
 
 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
