@@ -4,6 +4,7 @@
     python assets/records/benchmark.py --again   all anew; --forget: and nothing else stays
     python assets/records/benchmark.py --memory  the rows that stand keep their times, memory anew
     python assets/records/benchmark.py --quick   MiniLM, few rounds, no memory; nothing is stored
+    python assets/records/benchmark.py --methods full NAME    a new method; two minutes
 
 Needs the `test` extra. Both sides get equal models, places, ranks, lengths, batches and AdamW, in
 float32; where a row says bfloat16 the base is that, and the adapters are not. The sides differ in
@@ -50,6 +51,7 @@ import peft  # noqa: E402
 import peft_teach as pt  # noqa: E402
 from peft_teach.course import recording, records  # noqa: E402
 from peft_teach.course.publish.speed import BATCHES, table  # noqa: E402
+from peft_teach.methods import METHODS  # noqa: E402
 
 MODELS = {"minilm": {"batch": BATCHES["minilm"], "labels": 2, "rounds": 24},
           "smollm2": {"batch": BATCHES["smollm2"], "labels": None, "rounds": 6}}
@@ -63,7 +65,10 @@ DTYPES = ("float32", "bfloat16")
 
 
 def methods(model):
-    """Return {label: (our module, our config, peft's config or None)} for a plain model."""
+    """Return {label: (our module, our config, peft's config or None)} for a plain model.
+
+    A method without a row here races alone, with the settings that it starts from.
+    """
     places = pt.models.places(model)
     linear = tuple(p for p in pt.models.LINEAR if p in places)
     task = "SEQ_CLS" if pt.models.head(model) else "CAUSAL_LM"
@@ -96,7 +101,14 @@ def methods(model):
     }
     if task == "CAUSAL_LM":    # too slow on a CPU that has no instructions for it
         del found["lora, bfloat16"]
-    return found
+    here = set(map(method_of, found))
+    return found | {name: (method, method.Config(), None)
+                    for name, method in METHODS.items() if name not in here}
+
+
+def method_of(label):
+    """Return the method of a row: "lora" of "lora, bfloat16"."""
+    return label.partition(",")[0]
 
 
 def build(model, label, side):
@@ -329,10 +341,14 @@ def main():
                         help="two minutes of one core; nothing is stored")
     parser.add_argument("--memory", action="store_true", help="only memory, of rows that stand")
     parser.add_argument("--models", nargs="+", choices=MODELS, help="only these; quick: minilm")
-    parser.add_argument("--methods", nargs="+", help="only these; nf4 is one of them")
+    parser.add_argument("--methods", nargs="+", metavar="NAME",
+                        help="only these rows, 'lora, all linear' for one; nf4 is one of them")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="only this; else all there are")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
+    unknown = [name for name in options.methods or () if method_of(name) not in {*METHODS, "nf4"}]
+    if unknown:
+        parser.error(f"--methods: no {', '.join(unknown)}; there are {', '.join(METHODS)}, nf4")
     torch.set_num_threads(options.threads)
     quiet()
     devices = [options.device] if options.device else (

@@ -47,7 +47,8 @@ def audit(root: Path | str = ".") -> list[str]:
     problems += [f"{file.as_posix()}: is not what {lesson.source} gives, build again"
                  for lesson in lessons for file, text in lesson.files.items()
                  if not (root / file).is_file() or (root / file).read_text("utf-8") != text]
-    return problems + tables.problems(root) + _leaks(root, [cell for lesson in lessons for cell in lesson.cells])
+    problems += tables.problems(root)
+    return problems + _leaks(root, [cell for lesson in lessons for cell in lesson.cells])
 
 
 def _differences(built: Any, root: Path, name: str, *, compare_outputs: bool) -> list[str]:

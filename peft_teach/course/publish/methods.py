@@ -1,11 +1,18 @@
 """What the site's pages say of each method, from `assets/site/methods/NAME.py`; its drawing.
 
-    TITLE     as the map names it            EQUALS    what a test finds it equal to; left out: nothing
-    LESSON    its lesson's folder, or None   MERGES    into what, where that is not the same layers
-    EQUATION  in the map's words             IN_PEFT   what peft writes, and the same here; left out:
-    COMPUTES  in the library's table                   peft has no such method
-    SETTINGS  of which the count is          DRAWING   its parts: kind, left, bottom, width, height,
-    WHEN      to take it                               what is written on it
+    TITLE     as the map names it
+    LESSON    its lesson's folder in `solutions`, or None
+    EQUATION  in the map's words, with TeX
+    COMPUTES  the same, for the library's table
+    SETTINGS  of which the count is: "rank {rank}", with the fields of its Config
+    WHEN      to take it
+    DRAWING   its parts: kind, left, bottom, width, height, what is written on it
+
+and, where there is such a thing,
+
+    EQUALS    what a test finds it equal to
+    MERGES    into what, if not into the same layers
+    IN_PEFT   what peft writes, and the same here
 
 The pages' tables are made of these and of what is counted and recorded (`tables`). A drawing shows
 what a method freezes, grey, and what it trains, in color.
