@@ -24,7 +24,7 @@ RIGHT = {
     "NAME.largest": {
         "a number": LARGEST,
         "a formula": "largest = (384 * 1536 - 1) // (384 + 1536)",
-        "a search": "largest = 1\nwhile (largest + 1) * (384 + 1536) < 384 * 1536:\n    largest += 1",
+        "a search": "largest = 1\nwhile (largest + 1) * 1920 < 384 * 1536:\n    largest += 1",
     },
 }
 

@@ -11,7 +11,7 @@ from ...checks.judge import NO_RETURN, judged_count, rejected, whole
 def saved_cases(seed: int) -> list[dict]:
     generator = torch.Generator().manual_seed(seed)
     sizes = [(6, 10, 2), (384, 1536, 8)]
-    sizes += [tuple(torch.randint(20, 200, (2,), generator=generator).tolist()) + (4,)]
+    sizes += [(*torch.randint(20, 200, (2,), generator=generator).tolist(), 4)]
     return [{"n_in": n_in, "n_out": n_out, "rank": rank} for n_in, n_out, rank in sizes]
 
 
@@ -61,6 +61,6 @@ EXERCISES = (
         run=lambda largest, case: largest, judge=judge_largest,
         mistakes={"no_number": "A rank is a whole number.", "too_large": "Nothing is saved.",
                   "too_small": "There is room for more."},
-        hints=("`saved` of exercise 1 tells of each rank.", "At which rank does it change its sign?",
+        hints=("`saved` of exercise 1 tells of each rank.", "Where does it change its sign?",
                "rank · (n_in + n_out) < n_in · n_out.")),
 )

@@ -11,8 +11,6 @@
 # What is asked here, as an example: two thin matrices stand in for the change of one large one. How thin must they be?
 
 # %% jupyter={"source_hidden": true}
-import torch
-
 import peft_teach as pt
 
 pictures = pt.course.pictures("NAME")

@@ -44,13 +44,14 @@ def method(root: Path | str, name: str) -> str:
     edited[export] = _entry(edited[export], "NOT_WRITTEN",
                             f'"{name}": "peft\'s form of {name} is not written here."')
     edited[laws] = _entry(edited[laws], "METHODS", LAW.replace("NAME", name))
-    files = {"method.py": f"peft_teach/methods/{name}.py", "card.py": f"{CARDS.as_posix()}/{name}.py",
+    files = {"method.py": f"peft_teach/methods/{name}.py",
+             "card.py": f"{CARDS.as_posix()}/{name}.py",
              "oracle.py": f"tests/oracles/test_{name}.py"}
     _write(root, "method", files, {"NAME": name, "Name": name.title().replace("_", "")}, edited)
     return _told(files.values(), edited, f"""
-        1. {files["method.py"]}: its key page, then the code. In {laws} its row of METHODS says
-           once more, without the file, how many numbers train, how near the base it starts
-           (`start`) and whether it merges.
+        1. {files["method.py"]}: its key page, then the code. Its row of METHODS in
+           {laws} says once more, independently, how many numbers train,
+           how near the base it starts (`start`), and whether it merges.
         2. {files["oracle.py"]}: `reference`, the same by code that is not ours.
         3. {files["card.py"]}: what the pages say of it.
         4. Its learning rate, and its race:
