@@ -72,7 +72,7 @@ def count(n_out: int) -> int:
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
-    """Put Name on the model's targets, freeze the rest but the head; return the model to keep."""
+    """Put Name on its targets, freeze all else but the head; return the model to keep."""
     config = begin(model, config, Config)
     targets = config.targets
     if targets is None:
