@@ -58,7 +58,8 @@ pt.require("NAME.saved")
 # %%
 ranks = [1, 8, 64, 128, 256, 384]
 pt.plots.show(pictures.draw_saved(ranks, [saved(n_in, n_out, rank) for rank in ranks]),
-              "What two factors save of one feed-forward matrix of MiniLM, by their rank. Below zero they cost more than they replace.")
+              "What two factors save of one feed-forward matrix of MiniLM, by their rank. Below "
+              "zero they cost more than they replace.")
 
 # %% [markdown]
 # ### Exercise 2 · The largest rank (1 point, about 5 minutes)
