@@ -5,6 +5,7 @@ a method its oracle, wherever it stands, and each row of any test that is named 
 """
 
 import re
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,8 @@ def is_kept(item, options) -> bool:
     """Whether a test is a guard of what was asked for."""
     name, wanted = item.path.relative_to(ROOT).as_posix(), options.lesson or options.method
     row = item.name.partition("[")[2]
+    if options.lesson:
+        row = re.sub(r"\d\d_\w+", lambda stem: _lesson_of(stem[0][:2]), row)
     about = {each for each in names(options) if re.search(rf"(?<![a-z]){each}(?![a-z])", row)}
     if wanted in about or _is_its_own(name, options):
         return True
@@ -72,8 +75,14 @@ def _is_its_own(file: str, options) -> bool:
     if options.method:
         return file in (f"tests/{folder}/test_{options.method}{more}.py"
                         for folder in ("library", "oracles") for more in ("", "_oracle"))
+    number = re.match(r"lessons/(\d\d)_", file)
+    return file == f"tests/course/test_{options.lesson}.py" or bool(
+        number and _lesson_of(number[1]) == options.lesson)
+
+
+@cache
+def _lesson_of(number: str) -> str:
+    """The lesson with this number, which its notebook bears: "change" of 02_small_change."""
     from peft_teach.course import lessons
 
-    exercise = next(e for e in lessons.all_exercises() if e.id.startswith(f"{options.lesson}."))
-    return file == f"tests/course/test_{options.lesson}.py" or (
-        file.startswith(f"lessons/{exercise.lesson}_"))
+    return next((e.id.partition(".")[0] for e in lessons.of_lesson(number)), number)

@@ -89,6 +89,9 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
     report = []
     for lesson in make(root, names):
         path = root / lesson.solved
+        for file, text in lesson.files.items():    # the checks that are executed ask them
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(root / file, text)
         if execute:
             execution.execute(lesson.solution, path)
             said = "built and executed"
@@ -99,9 +102,6 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
         execution.clean(lesson.solution, path, root)
         write(lesson.student, root / "lessons" / path.name)
         write(lesson.solution, path)
-        for file, text in lesson.files.items():
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(root / file, text)
         report.append(f"{lesson.name}: {said}")
     write(start_page(root), root / "lessons" / f"{START}.ipynb")
     return report + tables.write(root)
