@@ -30,17 +30,10 @@ from . import (
     store,
     training,
 )
+from .adapter import Adapter, adapters
 from .backbone import BackboneAdapter
-from .core import (
-    Adapter,
-    adapter_parameters,
-    adapter_state,
-    adapters,
-    attach,
-    disabled,
-    merge,
-    remove,
-)
+from .contents import adapter_parameters, adapter_state
+from .core import attach, disabled, merge, remove
 from .errors import NotAttempted
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 from .models import best_device as device

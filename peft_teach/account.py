@@ -18,7 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from . import core, models
+from . import contents, models, notes
+from .adapter import plain_name
 from .batch import check
 from .errors import BadConfig, NotSupported, unknown
 from .valid import is_whole
@@ -66,8 +67,8 @@ def parameters(model: nn.Module) -> Parameters:
     sizes = _sizes(model)
     in_head = sum(size for name, size in sizes.items() if name in head)
     adapter = 0
-    if core.note_of(model) is not None:
-        adapter = sum(p.numel() for p in core.adapter_parameters(model).values())
+    if notes.is_adapted(model):
+        adapter = sum(p.numel() for p in contents.adapter_parameters(model).values())
     total = sum(sizes.values())
     return Parameters(total, total - adapter - in_head, adapter, in_head)
 
@@ -200,8 +201,8 @@ def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
 
 def _sizes(model: nn.Module) -> dict[str, int]:
     """Return how many numbers each parameter holds; a 4-bit weight, which is none, counts too."""
-    sizes = {core.plain_name(model, name): p.numel() for name, p in model.named_parameters()}
-    return sizes | {core.plain_name(model, name) + ".weight": layer.in_features * layer.out_features
+    sizes = {plain_name(model, name): p.numel() for name, p in model.named_parameters()}
+    return sizes | {plain_name(model, name) + ".weight": layer.in_features * layer.out_features
                     for name, layer in models.quantized(model).items()}
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .core import Adapter
+from .adapter import Adapter
 from .errors import NotSupported
 from .families import cache_name, is_encoder, positions
 

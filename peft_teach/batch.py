@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import core, models
+from . import models
+from .adapter import adapters
 from .errors import BadData, NotSupported
 from .valid import is_several
 
@@ -82,7 +83,7 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
         raise BadData("attention_mask holds other numbers than 0 and 1.",
                       expected="1 for a token, and 0 for padding")
     config = models.config_of(model)
-    front = max((getattr(a, "length", 0) for a in core.adapters(model).values()), default=0)
+    front = max((getattr(a, "length", 0) for a in adapters(model).values()), default=0)
     longest = _positions(model)
     if longest and seq + front > longest:
         before = f", {front} vectors before them," if front else ""

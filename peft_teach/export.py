@@ -39,10 +39,12 @@ import regex
 import torch
 from torch import Tensor, nn
 
-from . import core, folder, models, state, store
+from . import contents, core, folder, models, notes, state, store
+from .adapter import Adapter, adapters, plain_name
 from .errors import AdapterFileError, NoAdapter, NotExportable, NotSupported, PeftTeachError
 from .methods import dora, ia3, lora, prefix, prompt
 from .nf4 import Linear4bit
+from .trained_copy import TrainedCopy
 
 TENSORS, SETTINGS, PICKLED = "adapter_model.safetensors", "adapter_config.json", "adapter_model.bin"
 PEFT_VERSION = "0.21.2"    # the format that is written here
@@ -98,15 +100,15 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
     heads than a sequence classifier's or a language model's; `AdapterFileError` if the folder
     cannot be written.
     """
-    note = core.note_of(model)
+    note = notes.note_of(model)
     if note is None:
         raise NoAdapter("No method was put on this model, or it was merged or removed.",
                         hint="export first, then pt.merge(model)")
-    core.refuse_lost(model)
+    contents.refuse_lost(model)
     settings = _settings(model, note)
-    tensors = _tensors(model) | _head_tensors(model, core.head_state(model))
+    tensors = _tensors(model) | _head_tensors(model, contents.head_state(model))
     return folder.write(path, {
-        TENSORS: folder.pack(core.copies(tensors), {"format": "pt"}),
+        TENSORS: folder.pack(contents.copies(tensors), {"format": "pt"}),
         SETTINGS: json.dumps(settings, indent=2, sort_keys=True).encode(),
     })
 
@@ -134,11 +136,11 @@ def _saved(model: nn.Module, note: state.Note) -> list[str]:
 
     peft takes every module whose name ends in one of these. `NotExportable` if it would take more.
     """
-    copied = [n for n, a in core.adapters(model).items() if isinstance(a, core.TrainedCopy)]
+    copied = [n for n, a in adapters(model).items() if isinstance(a, TrainedCopy)]
     head = set(models.head(model))
     others = [name for name, _ in model.named_parameters() if name not in head]
     saved = [*dict.fromkeys(_module_of(n, others) for n in models.head(model)), *copied]
-    plain = {core.plain_name(model, name) for name, _ in model.named_modules()} - {*saved}
+    plain = {plain_name(model, name) for name, _ in model.named_modules()} - {*saved}
     wrong = [name for name in saved if any(other.endswith(name) for other in plain)]
     wrong += [name for name in copied if name in state.of(model).converted]
     if note.method in ("prompt", "prefix"):
@@ -175,7 +177,7 @@ def _ia3_settings(model: nn.Module, config: ia3.Config) -> dict:
 
 
 def _prompt_settings(model: nn.Module, config: prompt.Config) -> dict:
-    (P,) = core.method_parameters(model).values()
+    (P,) = contents.method_parameters(model).values()
     task = _input_task(model)
     pool = "first" if task == "SEQ_CLS" else "cls"
     if models.is_encoder(model) and config.pool != pool:
@@ -216,7 +218,7 @@ def _target_modules(model: nn.Module, config) -> list[str] | str:
         targets = lora.where(model, targets)
     if targets:
         names = models.find(model, targets, config.layers)
-    plain = {core.plain_name(model, name) for name, _ in model.named_modules()}
+    plain = {plain_name(model, name) for name, _ in model.named_modules()}
     if any(_ends_in(other, name) for name in names for other in plain - {*names}):
         return "|".join(map(re.escape, names))
     return [*names]
@@ -229,13 +231,13 @@ def _converted(model: nn.Module) -> bool:
 
 def _adapted(model: nn.Module) -> dict[str, Any]:
     """Return the method's own adapters, by the modules that they wrap."""
-    return {name: adapter for name, adapter in core.adapters(model).items()
-            if not isinstance(adapter, core.TrainedCopy)}
+    return {name: adapter for name, adapter in adapters(model).items()
+            if not isinstance(adapter, TrainedCopy)}
 
 
 def _task(model: nn.Module) -> str | None:
     """Return peft's name of this model's task; None if it has no name for it."""
-    name = type(model.base if isinstance(model, core.Adapter) else model).__name__
+    name = type(model.base if isinstance(model, Adapter) else model).__name__
     if (models.writes(model) and models.config_of(model).is_encoder_decoder
             and getattr(model, "main_input_name", None) == "input_ids"):
         return "SEQ_2_SEQ_LM"
@@ -265,7 +267,7 @@ def _public_name(model: nn.Module) -> str | None:
 
 def _tensors(model: nn.Module) -> dict[str, Tensor]:
     """Return what a peft file holds of this model's adapters, by peft's names."""
-    return {_peft_name(name, own): p for name, adapter in core.adapters(model).items()
+    return {_peft_name(name, own): p for name, adapter in adapters(model).items()
             for own, p in _to_theirs(adapter).items()}
 
 
@@ -275,12 +277,12 @@ def _peft_name(module: str, own: str) -> str:
 
 def _head_tensors(model: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
     """Return these tensors of the head by peft's names."""
-    before_input = core.need_note(model).method in ("prompt", "prefix")
+    before_input = notes.need_note(model).method in ("prompt", "prefix")
     front = "base_model." if before_input else "base_model.model."
-    return {front + name: t for name, t in core.head_state(model).items() if name in names}
+    return {front + name: t for name, t in contents.head_state(model).items() if name in names}
 
 
-def _to_theirs(adapter: core.Adapter) -> dict[str, Tensor]:
+def _to_theirs(adapter: Adapter) -> dict[str, Tensor]:
     """Return one adapter's tensors in peft's shapes, by the end of peft's names."""
     if isinstance(adapter, ia3.IA3Linear):
         l = adapter.factors()                                         # (n_out,) or (n_in,)
@@ -291,12 +293,12 @@ def _to_theirs(adapter: core.Adapter) -> dict[str, Tensor]:
         K, V = adapter.stored().values()                              # (layers, length, d_kv)
         flat = torch.stack([K, V]).permute(2, 1, 0, 3).flatten(1)     # (length, layers · 2 · d_kv)
         return {"prompt_embeddings": flat}
-    if isinstance(adapter, core.TrainedCopy):
+    if isinstance(adapter, TrainedCopy):
         return {own.removeprefix("trained."): t for own, t in adapter.own_tensors().items()}
     return {LORA_NAMES[own]: p for own, p in adapter.own_parameters().items()}
 
 
-def _to_ours(adapter: core.Adapter, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+def _to_ours(adapter: Adapter, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     """Undo `_to_theirs`: return the tensors by the names of the adapter's own."""
     if isinstance(adapter, ia3.IA3Linear):
         l = theirs["ia3_l"].flatten()                                 # (n_out,) or (n_in,)
@@ -313,7 +315,7 @@ def _to_ours(adapter: core.Adapter, theirs: dict[str, Tensor]) -> dict[str, Tens
         flat = theirs["prompt_embeddings"]                            # (length, layers · 2 · d_kv)
         K, V = flat.unflatten(1, (adapter.layers, 2, -1)).permute(2, 1, 0, 3)
         return {"K": K, "V": V}                                       # (layers, length, d_kv) each
-    if isinstance(adapter, core.TrainedCopy):
+    if isinstance(adapter, TrainedCopy):
         return {f"trained.{name}": tensor for name, tensor in theirs.items()}
     return {own: theirs[LORA_NAMES[own]] for own in adapter.own_parameters()}
 
@@ -332,7 +334,7 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
     `NotExportable` for what no method here does. Then the model is as it was.
     """
     settings, tensors = _read(path)
-    core.refuse_adapted(model)
+    notes.refuse_adapted(model)
     try:
         kept, also = _saved_modules(model, settings, path)
         tensors = _without_copies(model, tensors, also)
@@ -550,7 +552,7 @@ def _saved_modules(model: nn.Module, settings: dict,
             *(_names(settings, "modules_to_save", path) or ()))
     modules = [name for name, _ in model.named_modules() if ends and name.endswith(ends)]
     head = models.head(model)
-    kept = tuple(n for n in core.head_state(model)
+    kept = tuple(n for n in contents.head_state(model)
                  if any(n.startswith(f"{module}.") for module in modules))
     others = [name for name in modules if not any(n.startswith(f"{name}.") for n in head)
               and not any(name.startswith(f"{outer}.") for outer in modules)]
@@ -584,7 +586,7 @@ def _copy_into(model: nn.Module, tensors: dict[str, Tensor], kept: tuple[str, ..
     head = _head_tensors(model, kept)
     folder.check(tensors, _tensors(model) | head, path)
     pairs = [(p, tensors[name]) for name, p in head.items()]
-    for name, adapter in core.adapters(model).items():
+    for name, adapter in adapters(model).items():
         ours = _to_ours(adapter, {own: tensors[_peft_name(name, own)]
                                   for own in _to_theirs(adapter)})
         pairs += [(t, ours[own]) for own, t in adapter.own_tensors().items()]

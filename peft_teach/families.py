@@ -33,6 +33,7 @@ from torch import Tensor, nn
 
 from .errors import BadConfig, NoTargets, NotSupported
 from .valid import as_layers, as_targets, is_whole
+from .whole import refuse_wrapped
 
 # ── where the places are ─────────────────────────────────────────────────────────────────────
 
@@ -183,12 +184,6 @@ SINGLE = ("embeddings", "last", "backbone")
 # these is a model for a task.
 HEADS = ("pre_classifier", "classifier", "score", "qa_outputs", "classification_head",
          "logits_proj", "sequence_summary", "multiple_choice_head")
-
-# Wrappers that give parameters other names: what torch.compile, FSDP and checkpoint_wrapper call
-# the module inside, and classes that call it "module".
-WRAPPED = ("_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
-
 
 def config_of(model: nn.Module) -> Any:
     """Return a model's configuration: an object of transformers', which differs by family."""
@@ -366,29 +361,6 @@ def _beside(model: nn.Module) -> Iterator[nn.Parameter]:
             yield from _beside(child)
         else:
             yield from (p for p in child.parameters() if id(p) not in shared)
-
-
-def need_model(model: object) -> None:
-    """Raise `BadConfig` for what is no model at all."""
-    if not isinstance(model, nn.Module):
-        kind = model.__name__ if isinstance(model, type) else type(model).__name__
-        raise BadConfig(f"This is a {kind}, not a model.", expected="a torch.nn.Module",
-                        hint="model, tokenizer = pt.models.load('minilm', labels=2)")
-
-
-def refuse_wrapped(model: nn.Module) -> None:
-    """Raise `NotSupported` for a model in which a wrapper of torch's gives modules other names."""
-    need_model(model)
-    for name, module in model.named_modules():
-        inside = next((child for child, _ in module.named_children() if child in WRAPPED
-                       or (child == "module" and isinstance(module, PARALLEL))), None)
-        if inside is not None:
-            raise NotSupported(f"{name or 'The model'} is wrapped in {type(module).__name__}, "
-                               "which gives its parameters names that no file keeps.",
-                               expected="the model itself",
-                               hint=f"model.{name + '.' if name else ''}{inside} is what is in it: "
-                                    "what is done to that, the wrapper does, too. model.compile() "
-                                    "compiles without a wrapper")
 
 
 # ── what a backbone is called with ──────────────────────────────────────────────────────────

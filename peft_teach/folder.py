@@ -1,4 +1,4 @@
-"""The files of an adapter's folder: moved into place together, read without trust.
+"""Files that are moved into place together, and an adapter's folder of them, read without trust.
 
 One holds tensors (safetensors), another says in json what they are. No two files can be replaced
 in one move, so a file of tensors may hold that json, too, in its metadata: then it is believed
@@ -51,11 +51,9 @@ def pack(tensors: dict[str, Tensor], metadata: dict[str, str]) -> bytes:
 
 
 def write(path: str | Path, contents: dict[str, bytes]) -> Path:
-    """Write files, by name, into the folder `path`, which may be new; return it.
+    """Write files whole, by name, into the folder `path`, which may be new; return it.
 
-    All are written beside their places first, under names of their own, and then moved there in
-    this order: a full disk leaves the old ones, and of two that write at once the last to move a
-    file wins. Raises `AdapterFileError`.
+    Raises `AdapterFileError`.
     """
     folder = as_path(path)
     try:
@@ -66,21 +64,32 @@ def write(path: str | Path, contents: dict[str, bytes]) -> Path:
     taken = [name for name in contents if (folder / name).is_dir()]
     if taken:
         raise AdapterFileError(f"{folder / taken[0]} is a folder.", expected="a file, or nothing")
-    mine = uuid.uuid4().hex    # another process may be writing here
-    beside = {folder / name: folder / f"{name}.{mine}.part" for name in contents}
     try:
-        for part, content in zip(beside.values(), contents.values()):
-            part.write_bytes(content)
-        for file, part in beside.items():
-            os.replace(part, file)
+        write_whole({folder / name: content for name, content in contents.items()})
     except OSError as error:
         raise AdapterFileError(f"{' and '.join(contents)} could not be written into {folder}: "
                                f"{error.strerror}.",
                                hint="make room on the disk, or save elsewhere") from error
+    return folder
+
+
+def write_whole(contents: Mapping[Path, bytes | str]) -> None:
+    """Write files, text in UTF-8, so that each stays as it was or is the new one, whole.
+
+    All are written beside their places first, under names of their own, and then moved there in
+    this order: a full disk leaves the old ones, and of two that write at once the last to move a
+    file wins. Raises `OSError`.
+    """
+    mine = uuid.uuid4().hex    # another process may be writing here
+    beside = {file: file.with_name(f"{file.name}.{mine}.part") for file in contents}
+    try:
+        for part, content in zip(beside.values(), contents.values()):
+            part.write_bytes(content.encode() if isinstance(content, str) else content)
+        for file, part in beside.items():
+            os.replace(part, file)
     finally:
         for part in beside.values():
             part.unlink(missing_ok=True)
-    return folder
 
 
 def read(path: str | Path, description: str, tensors: str, writer: str,

@@ -74,33 +74,33 @@ def buffers(module: nn.Module) -> dict[str, Tensor]:
             if name not in module._non_persistent_buffers_set}
 
 
-def hold_still(model: nn.Module) -> None:
+def hold_still(model: nn.Module, adapted: bool = True) -> None:
     """Let frozen modules with means, variances or the like stay in evaluation mode.
 
     A frozen module is one in which nothing trains: no parameter, nor that to which its buffers
     belong. `model.train()` goes on to its children, so that the dropout in one still acts. And
     torch's encoder makes no nested tensors, which only its fast path reads, while an adapter acts.
+    What is not `adapted`, or not frozen any more, is let go.
     """
     train = [p for p in model.parameters() if p.requires_grad]
     moving = {id(module) for module in owners(model, train).values()}
     for module in model.modules():
-        if (any(b.is_floating_point() for b in buffers(module).values())
-                and id(module) not in moving
-                and not any(p.requires_grad for p in module.parameters())):
+        still = (adapted and any(b.is_floating_point() for b in buffers(module).values())
+                 and id(module) not in moving
+                 and not any(p.requires_grad for p in module.parameters()))
+        held = _is_ours(module, "train", _train_children)
+        if still and not held:
             module.__dict__["train"] = functools.partial(_train_children, module)
+        if still:
             module.training = False
-        if isinstance(module, nn.TransformerEncoder):
-            module.__dict__["forward"] = functools.partial(
-                _call_encoder, module, module.use_nested_tensor)
-
-
-def let_go(model: nn.Module) -> None:
-    """Undo `hold_still`."""
-    for module in model.modules():
-        if _is_ours(module, "train", _train_children):
+        elif held:
             del module.__dict__["train"]
             module.training = model.training
-        if _is_ours(module, "forward", _call_encoder):
+        called = _is_ours(module, "forward", _call_encoder)
+        if adapted and not called and isinstance(module, nn.TransformerEncoder):
+            module.__dict__["forward"] = functools.partial(
+                _call_encoder, module, module.use_nested_tensor)
+        elif called and not adapted:
             module.use_nested_tensor = module.__dict__.pop("forward").args[1]
 
 

@@ -7,9 +7,8 @@ each family stands in `families.py`, whose functions are available here, too:
 """
 
 import copy
-import functools
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
@@ -18,6 +17,7 @@ import torch
 from torch import nn
 
 from . import fetch, nf4, state
+from .adapter import plain_name, plain_parameters
 from .errors import BadConfig, NotSupported, UnknownName, unknown
 from .families import (
     FAMILIES,
@@ -35,15 +35,14 @@ from .families import (
     key_value_shape,
     linear_places,
     longest_input,
-    need_model,
     place_of,
     places,
     positions,
     reads_cache,
-    refuse_wrapped,
     writes,
 )
 from .valid import is_whole
+from .whole import need_model, refuse_wrapped
 
 if TYPE_CHECKING:
     from transformers.pytorch_utils import Conv1D
@@ -53,9 +52,9 @@ __all__ = [
     "common_tokens", "config_of", "cut_ties", "find", "first_position", "fused_queries",
     "guard_save", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
     "is_mean_pooled", "is_packed", "keep_hooks", "key_value_shape", "layer_of", "linear_places",
-    "load", "longest_input", "move_ties", "need_model", "packed_weight", "place_of", "places",
+    "load", "longest_input", "move_ties", "need_model", "place_of", "places",
     "positions", "quantized", "quiet_transformers", "reads_cache", "refuse_wrapped", "replace",
-    "save_adapted_with", "to_conv1d", "to_hf", "to_linear", "token_ids", "writes",
+    "to_conv1d", "to_hf", "to_linear", "token_ids", "writes",
 ]
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -82,15 +81,22 @@ def is_packed(module: nn.Module) -> TypeGuard[nn.Linear]:
     return isinstance(module, nn.Linear) and not module.weight.is_floating_point()
 
 
-def packed_weight(layer: nn.Linear) -> torch.Tensor:
-    """Return a packed layer's weight, its bytes in the order that they came in.
+def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, torch.Tensor]:
+    """Return a model's weights by plain name, each in the order of numbers that it came in.
 
-    On some processors a layer of bitsandbytes rearranges them when it is first called, and its
-    state dict, which puts them back in the layer itself, is asked of a copy.
+    The weight of a converted layer is as the `Conv1D` had it, that of a packed layer its bytes. On
+    some processors a layer of bitsandbytes rearranges these when it is first called, and its state
+    dict, which puts them back in the layer itself, is asked of a copy. Parameters whose `id` is in
+    `but` are left out.
     """
-    if getattr(getattr(layer.weight, "quant_state", None), "packing_format_for_cpu", False):
-        return copy.deepcopy(layer).state_dict()["weight"]
-    return layer.weight
+    turned = {f"{name}.weight" for name in state.of(model).converted}
+    packed = {f"{name}.weight": copy.deepcopy(layer).state_dict()["weight"] if getattr(
+                  getattr(layer.weight, "quant_state", None), "packing_format_for_cpu", False)
+              else layer.weight
+              for name, layer in model.named_modules() if is_packed(layer)}
+    found: dict[str, torch.Tensor] = {**plain_parameters(model)}
+    found |= {plain_name(model, name): weight for name, weight in packed.items()}
+    return {name: p.T if name in turned else p for name, p in found.items() if id(p) not in but}
 
 
 HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks",
@@ -130,6 +136,11 @@ def to_linear(conv: "Conv1D") -> nn.Linear:
     linear.weight = nn.Parameter(conv.weight.detach().T.contiguous(), conv.weight.requires_grad)
     linear.bias = nn.Parameter(conv.bias.detach().clone(), conv.bias.requires_grad)
     return keep_hooks(linear.train(conv.training), conv)
+
+
+def as_linear(module: nn.Module) -> nn.Module:
+    """Return a module as methods know it: a `Conv1D` as the `nn.Linear` that it equals."""
+    return to_linear(module) if is_conv1d(module) else module
 
 
 def to_conv1d(linear: nn.Linear) -> "Conv1D":
@@ -173,6 +184,28 @@ def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
             if here is old:
                 setattr(parent, child, module)
     return model
+
+
+def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module:
+    """Put each wrapper where its `base` stands in the model; return the model to keep."""
+    for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
+        model = replace(model, name, wrappers[name])
+        if name:
+            move_ties(model, name, f"{name}.base")
+    return model
+
+
+def put_back(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
+    """Put each module where a wrapper stands in the model; return the model to keep."""
+    for name, module in modules.items():    # outer ones come first, and uncover the inner names
+        model = replace(model, name, module)
+        if name:
+            move_ties(model, f"{name}.base", name)
+    return model
+
+
+def _depth(name: str) -> int:
+    return len(name.split(".")) if name else 0
 
 
 def move_ties(model: nn.Module, old: str, new: str) -> None:
@@ -220,7 +253,8 @@ def to_hf(model: nn.Module) -> nn.Module:
     while an adapter is on the model: merge or remove it first.
     """
     need_model(model)
-    if _is_wrapped(model):
+    note = state.of(model).note
+    if note is not None and note.wraps:
         raise NotSupported("This model carries an adapter, which a plain model cannot hold.",
                            hint="model = pt.merge(model) or pt.remove(model), then to_hf(model)")
     for name, layer in quantized(model).items():
@@ -233,15 +267,12 @@ def to_hf(model: nn.Module) -> nn.Module:
 
 
 def guard_save(model: nn.Module) -> None:
-    """Make `save_pretrained` save an adapted model's adapter, and refuse where it would lie.
+    """Make `save_pretrained` refuse where it would lie.
 
     With converted or 4-bit layers it would write a checkpoint with transposed weights or bytes,
-    without a warning; and a mean-pooled model would come back pooling [CLS]. With adapters there
-    would be foreign names: what `save_adapted_with` was told takes its place on such a model.
+    without a warning; and a mean-pooled model would come back pooling [CLS].
     """
-    if _is_wrapped(model):
-        model.__dict__["save_pretrained"] = functools.partial(_save_adapted, model)
-    elif state.of(model).converted or quantized(model) or is_mean_pooled(model):
+    if state.of(model).converted or quantized(model) or is_mean_pooled(model):
         model.__dict__["save_pretrained"] = _refuse_save
     else:
         model.__dict__.pop("save_pretrained", None)
@@ -252,28 +283,11 @@ def quantized(model: nn.Module) -> dict[str, nf4.Linear4bit]:
     return {n: m for n, m in model.named_modules() if isinstance(m, nf4.Linear4bit)}
 
 
-def _is_wrapped(model: nn.Module) -> bool:
-    note = state.of(model).note
-    return note is not None and note.wraps
-
-
 def _refuse_save(*args, **kwargs):
     raise NotSupported("save_pretrained would write a checkpoint that no library reads as this "
                        "model: it holds converted or 4-bit layers, or a mean-pooled head.",
                        hint="pt.models.to_hf(model).save_pretrained(path), but for the mean-pooled "
                             "head, which transformers has no class for")
-
-
-_save_adapted: Callable[..., None] = _refuse_save
-
-
-def save_adapted_with(save: Callable[..., None]) -> None:
-    """Let `save(model, folder, ...)` stand for `save_pretrained` on adapted models.
-
-    `store` does so, which stands above: nothing here knows how an adapter is written.
-    """
-    global _save_adapted
-    _save_adapted = save
 
 
 # ── loading ──────────────────────────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .core import adapters
+from .adapter import adapters
 from .errors import BadConfig
 from .models import layer_of
 from .shapes import expect

@@ -36,14 +36,12 @@ class Note:
 class State:
     """All notes on one model.
 
-    `note` is there while a method is. `before` is a note that was begun, of the base before any
-    change, on its way to the method that keeps it. `converted` are the layers that were
-    `Conv1D`s, and `quantized` the fingerprints of weights that are held in 4 bits: both outlive
-    the method. `inside` marks a backbone that an adapter wraps, so that it is not adapted again.
+    `note` is there while a method is. `converted` are the layers that were `Conv1D`s, and
+    `quantized` the fingerprints of weights that are held in 4 bits: both outlive the method.
+    `inside` marks a backbone that an adapter wraps, so that it is not adapted again.
     """
 
     note: Note | None = None
-    before: Note | None = None
     converted: tuple[str, ...] = ()
     quantized: dict[str, list] = field(default_factory=dict)
     inside: bool = False

@@ -7,36 +7,36 @@
                                `attach`, which modules it wrapped
 
 All of the second stands in the metadata of the first, too, and is believed there: tensors are
-never read with the settings of another save. Of older folders the json is read.
+never read with the settings of another save.
 
 The base itself is never stored, unless all of it is trained. `load` checks the fingerprint, so
 that an adapter does not land on another base by mistake. Nothing here unpickles.
 """
 
 import builtins
-import json
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import core, folder, models, state
-from .errors import AdapterFileError, NotSupported, PeftTeachError
+from . import contents, core, fingerprints, folder, guards, models, notes, saving, whole
+from .adapter import Adapter, adapters
+from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
 from .methods import METHODS, full
 from .nf4 import Linear4bit
+from .saving import DESCRIPTION, TENSORS
+from .state import Note
 from .valid import is_whole
 
 __all__ = ["Saved", "list", "load", "save", "swap"]
 
-TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"    # what `save` writes
 AXES = ("rank", "size", "length", "projection")    # settings that are an axis of a tensor
 SHORT = 64    # steps along such an axis that are soon built, whatever else a file lacks
-CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
 
 
 @dataclass(frozen=True)
@@ -58,57 +58,12 @@ def save(model: nn.Module, path: str | Path) -> Path:
     a model without a method, `NotSupported` if more trains or changed than the file would keep, and
     `AdapterFileError` for a folder that cannot be written, or for numbers that are not finite.
     """
-    core.adopt(model)
-    note = core.need_note(model)
-    core.refuse_lost(model)
-    _refuse_changed(model, note)
-    tensors = core.adapter_state(model) | core.copies(core.head_state(model))
-    description = {
-        "format": 1,
-        "method": note.method,
-        "config": note.config and _as_stored(note.config),
-        "base": core.base_of(model),
-        "quantized": bool(models.quantized(model)),
-    }
-    if drawn := core.drawn(model):
-        description["drawn"] = drawn
-    if note.method is None:
-        found = core.adapters(model)
-        also = [name for name, a in found.items() if isinstance(a, core.TrainedCopy)]
-        description |= {"wrapped": [name for name in found if name not in also], "also_train": also}
-    told = json.dumps(description)    # before any file is written, because it may fail
-    return folder.write(path, {
-        TENSORS: folder.pack(tensors, {DESCRIPTION: told}),    # two have no fixed order
-        DESCRIPTION: told.encode()})
-
-
-def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = True,
-                    state_dict: dict | None = None, push_to_hub: bool = False, **others) -> None:
-    """Stand for `save_pretrained` on an adapted model: `save`, and a file for `Trainer` to resume.
-
-    That is `model.safetensors`: what a save keeps of the adapters, and whatever else trains, by
-    the names that they have now. The frozen weights are not in it, which Trainer remarks when it
-    resumes. There is no config.json, from which transformers would draw a base at random. `others`
-    are options of its own format. Raises `NotSupported` for tensors from elsewhere, as they come
-    from sharded training, and for a push to the Hub.
-    """
-    if state_dict is not None or push_to_hub:
-        raise NotSupported("An adapted model is saved from its own parameters, into a folder.",
-                           hint="save_pretrained(folder), or pt.save(model, folder)")
-    if not is_main_process:
-        return
-    own = {id(t) for t in (core.method_state(model) | core.head_state(model)).values()}
-    kept = core.copies({n: t for n, t in (*model.named_parameters(), *model.named_buffers())
-                        if t.requires_grad or id(t) in own})
-    save(model, path)
-    folder.write(path, {CHECKPOINT: folder.pack(kept, {"format": "pt"})})
-
-
-models.save_adapted_with(save_checkpoint)
+    guards.adopt(model)
+    return saving.write(model, path)
 
 
 def load(model: nn.Module, path: str | Path,
-         make: Callable[[Any], core.Adapter] | None = None) -> nn.Module:
+         make: Callable[[Any], Adapter] | None = None) -> nn.Module:
     """Put the adapter in the folder `path` on an unadapted model; return the model to keep.
 
     After a bare `attach` no method is named: give as `make` what `attach` had, `make(base)`, and
@@ -118,22 +73,20 @@ def load(model: nn.Module, path: str | Path,
     bits and this one is not, or the reverse.
     """
     description, tensors = _read(path)
-    core.refuse_adapted(model)
-    base = core.describe(model)
-    _check_base(description["base"], base.fingerprint, path)
+    note, _ = notes.begin(model)
+    _check_base(description["base"], note.fingerprint, path)
     if make is not None:
         names, also = _wrapped(description, model, path)
         with core.all_or_nothing(model):
-            state.change(model, before=base)
-            model = core.wrap(model, names, make, also)
+            model = core.wrap(model, note, names, make, also)
             _copy_into(model, description, tensors, path)
         _tell_of_rounding(description, model, path)
         return model
     method = _method(description, path)
     config = _config(method, description["config"], path)
     with core.all_or_nothing(model):
-        state.change(model, before=base)
-        model = _inject(method, model, config, tensors, path)
+        model = _inject(method, model, replace(note, method=description["method"], config=config),
+                        tensors, path)
         _copy_into(model, description, tensors, path)
     _tell_of_rounding(description, model, path)
     return model
@@ -148,13 +101,13 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     Inside `pt.disabled(model)` the new adapter is silent, too, until that block ends.
     Warns, as `load` does, where one of file and model is of a base in 4 bits, and one is not.
     """
-    note = core.adopt(model)
+    note = guards.adopt(model)
     if note is None:
         return load(model, path)
-    core.refuse_sharded(model)
+    whole.refuse_sharded(model)
     description, tensors = _read(path)
     try:
-        _check_base(description["base"], core.base_of(model), path)
+        _check_base(description["base"], saving.base_of(model, note), path)
     except AdapterFileError:    # it may be of before the word embeddings were resized
         _check_base(description["base"], note.fingerprint, path)
     if description["method"] == note.method and (
@@ -169,12 +122,13 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
         raise AdapterFileError(f"{path} holds {description['method']!r}, the model "
                                f"{note.method!r}: full fine-tuning changed or changes the base.",
                                hint="load a fresh model, then pt.load(model, path)")
-    old = core.adapters(model).values()
+    old = adapters(model).values()
     with core.all_or_nothing(model):
         model = core.undo(model)
-        model = _inject(method, model, config, tensors, path)
+        begun, _ = notes.begin(model, config, method.Config)
+        model = _inject(method, model, begun, tensors, path)
         _copy_into(model, description, tensors, path)
-    core.stay_silent(core.adapters(model).values(), old)
+    core.stay_silent(adapters(model).values(), old)
     _tell_of_rounding(description, model, path)
     return model
 
@@ -206,15 +160,6 @@ def method_of(path: str | Path) -> str:
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
 
 
-def _as_stored(config: Any) -> dict:
-    """Return a config's fields as a file keeps them.
-
-    A field that only matters before or while training, such as how a prompt starts, says with
-    `metadata={"stored": value}` what stands in the file instead.
-    """
-    return {f.name: f.metadata.get("stored", getattr(config, f.name)) for f in fields(config)}
-
-
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
     theirs = (as_path(path) / "adapter_config.json").is_file()
     description, tensors = folder.read(path, DESCRIPTION, TENSORS, "pt.save",
@@ -230,21 +175,20 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
 def _is_description(found) -> bool:
     """Return whether parsed json has the form that `save` writes, down to each number."""
     if not isinstance(found, dict) or found.get("format") != 1 or not isinstance(
-            found.get("base"), dict) or not isinstance(found.get("drawn", {}), dict):
+            found.get("quantized"), bool):
+        return False
+    prints = found.get("base"), found.get("drawn")
+    if not all(isinstance(each, dict) for each in prints):
         return False
     named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
-    bare = found.get("method", ...) is None and found.get("config", ...) is None
-    modules = [found.get("wrapped", []), found.get("also_train", [])]
-    if not isinstance(found.get("quantized", False), bool):
-        return False
-    if not all(isinstance(names, builtins.list) and all(isinstance(n, str) for n in names)
-               for names in modules):
-        return False
+    bare = found.get("method", ...) is None and found.get("config", ...) is None and all(
+        isinstance(names, builtins.list) and all(isinstance(n, str) for n in names)
+        for names in (found.get("wrapped"), found.get("also_train")))
     return (named or bare) and all(
         isinstance(entry, builtins.list) and len(entry) == 2
         and all(isinstance(part, builtins.list) for part in entry)
         and all(isinstance(v, int | float) and not abs(v) >= 1e39 for v in entry[1])    # or NaN
-        for entry in (*found["base"].values(), *found.get("drawn", {}).values()))
+        for each in prints for entry in each.values())
 
 
 def _method(description: dict, path):
@@ -265,12 +209,8 @@ def _wrapped(description: dict, model: nn.Module, path) -> tuple[tuple[str, ...]
         raise AdapterFileError(f"{path} holds the method {description['method']!r}.",
                                expected="make=... only for what a bare pt.attach put on",
                                hint="pt.load(model, path)")
-    if "wrapped" not in description:
-        raise AdapterFileError(f"{path} is of a version that did not write down which modules were "
-                               "wrapped.", hint="attach the same class to the same places, then "
-                                                "pt.swap(model, path)")
     modules = {name for name, _ in model.named_modules()}
-    found = tuple(description["wrapped"]), tuple(description.get("also_train", ()))
+    found = tuple(description["wrapped"]), tuple(description["also_train"])
     strange = [name for names in found for name in names if name not in modules]
     if strange:
         raise AdapterFileError(f"{path} says that {strange[0]!r} was wrapped, which this model has "
@@ -287,10 +227,11 @@ def _config(method, fields: dict, path):
                                f"{getattr(error, 'found', error)}") from error
 
 
-def _inject(method, model: nn.Module, config, tensors: dict[str, Tensor], path) -> nn.Module:
-    _check_axes(config, tensors, model, path)
+def _inject(method, model: nn.Module, note: Note, tensors: dict[str, Tensor], path) -> nn.Module:
+    """Put a method on a model as this note says, which was begun before any change."""
+    _check_axes(note.config, tensors, model, path)
     try:
-        return method.inject(model, config)
+        return method.inject(model, note)
     except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise AdapterFileError(f"{path} has settings that do not fit this model: "
                                f"{getattr(error, 'found', error)}",
@@ -339,7 +280,7 @@ def _check_base(saved: dict, here: dict, path) -> None:
             raise AdapterFileError(f"{path} was made for another model: {name} is {here[name][0]} "
                                    f"here, {shape} there.",
                                    expected="the base that the adapter was trained on")
-        if not _close(values, here[name][1]):
+        if not fingerprints.close(values, here[name][1]):
             raise AdapterFileError(f"{path} was made for a model with other weights: {name} "
                                    "differs.",
                                    expected="the base that the adapter was trained on",
@@ -347,64 +288,19 @@ def _check_base(saved: dict, here: dict, path) -> None:
                                         "fine-tuned model is another base")
 
 
-def _refuse_changed(model: nn.Module, note: state.Note) -> None:
-    """Raise `NotSupported` where the base is not what it was: what it learned would be lost."""
-    changed = [name for name, p in core.frozen_of(model).items()
-               if not _is_as_noted(p, note.fingerprint[name][1], note.bits.get(name))]
-    if changed:
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        raise NotSupported(f"{changed[0]}{more} changed since the method was put on, and would be "
-                           "lost: a file keeps the adapter and the head.", expected="a frozen base",
-                           hint="put the method on a fresh model, with "
-                                f"also_train=({changed[0].rpartition('.')[0]!r},) to train that")
-
-
-def _is_as_noted(p: Tensor, values: builtins.list[float], bits: tuple | None) -> bool:
-    """Return whether a weight is the one that was noted, or a copy of it in half precision."""
-    now = core.checksum(p)
-    if bits is None or now[0] != bits[0] or (now != bits and _is_rounded(p.detach())):
-        return _close(values, core.sample(p))
-    return now == bits
-
-
-def _is_rounded(p: Tensor) -> bool:
-    """Return whether these numbers came through half precision, and are in another dtype again."""
-    return p.dtype in (torch.float32, torch.float64) and any(
-        torch.equal(p, p.to(half).to(p.dtype)) for half in (torch.float16, torch.bfloat16))
-
-
-def _close(values: builtins.list[float], others: builtins.list[float]) -> bool:
-    """Return whether two samples are of one tensor, perhaps of its copy in half precision.
-
-    Rounded to float16 before, a value may end one step of bfloat16 away, 2⁻⁷ of it, and each of
-    the two was rounded to four digits, which is 0.0005 of it at most. Below 2⁻¹⁴ float16 has an
-    absolute step, 2⁻²⁴.
-    """
-    if values == others:
-        return True
-    a, b = torch.tensor(values), torch.tensor(others)
-    relative = 2**-7 + 2 * 0.0005
-    return a.shape == b.shape and bool(
-        ((a - b).abs() <= 2**-24 + relative * torch.maximum(a.abs(), b.abs())).all())
-
-
 def _check_drawn(saved: dict, here: dict, path) -> None:
     """Compare what was drawn from a seed when the file was saved with what is drawn here."""
     for name in sorted(saved.keys() | here.keys()):
         there, found = (table.get(name, [None, []]) for table in (saved, here))
-        if there[0] != found[0] or not _close(there[1], found[1]):
+        if there[0] != found[0] or not fingerprints.close(there[1], found[1]):
             raise AdapterFileError(f"{path} was saved with another {name}: its seed draws other "
                                    "values here.", expected="those that it was trained with",
                                    hint="the version of torch that the adapter was trained with")
 
 
 def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
-    """Warn where one base is exact and the other rounded: their fingerprints are equal.
-
-    Files of earlier versions do not say which theirs was.
-    """
-    here = bool(models.quantized(model))
-    there = description.get("quantized", here)
+    """Warn where one base is exact and the other rounded: their fingerprints are equal."""
+    here, there = bool(models.quantized(model)), description["quantized"]
     if here != there:
         kinds = {True: "in 4 bits", False: "exact"}
         warnings.warn(f"{path} was saved on a base whose weights were {kinds[there]}, and here "
@@ -413,13 +309,9 @@ def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
 
 
 def _copy_into(model: nn.Module, description: dict, tensors: dict[str, Tensor], path) -> None:
-    """Copy all tensors into their parameters, or raise before the first is copied.
-
-    Files of earlier versions do not say what was drawn.
-    """
-    if "drawn" in description:
-        _check_drawn(description["drawn"], core.drawn(model), path)
-    here = core.method_state(model) | core.head_state(model)
+    """Copy all tensors into their parameters, or raise before the first is copied."""
+    _check_drawn(description["drawn"], contents.drawn(model), path)
+    here = contents.method_state(model) | contents.head_state(model)
     folder.check(tensors, here, path)
     with torch.no_grad():
         for name, p in here.items():

@@ -25,13 +25,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import core, frozen, models
+from . import contents, frozen, guards, models, notes
+from .adapter import Adapter, adapters
 from .backbone import places_in_text
 from .batch import as_list, check
 from .errors import BadConfig, BadData, NotSupported, TrainingDiverged, TrainingStopped
 from .methods import METHODS, full, qlora
 from .valid import is_number, is_positive, is_several, is_share, is_whole
 from .waiting import bar
+from .whole import is_sharded
 
 Batch = dict[str, Tensor]
 
@@ -113,9 +115,9 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
                       hint="batches = pt.data.batches(examples, tokenizer)")
     for batch in batches:
         check(model, batch)
-    core.adopt(model)
+    guards.adopt(model)
     _refuse_silent(model)
-    core.refuse_lost(model)
+    contents.refuse_lost(model)
     lr = learning_rate(model) if lr is None else lr
     for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup": warmup, "clip": clip,
                         "accumulate": accumulate}.items():
@@ -129,10 +131,10 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     return _steps(model, parts, groups, lr, warmup, clip, weight_decay)
 
 
-def _training(model: nn.Module) -> dict[str, tuple[core.Adapter, list[nn.Parameter]]]:
+def _training(model: nn.Module) -> dict[str, tuple[Adapter, list[nn.Parameter]]]:
     """Return the adapters that train, by name, each with those of its own parameters that do."""
     found = {name: (adapter, [p for p in adapter.own_parameters().values() if p.requires_grad])
-             for name, adapter in core.adapters(model).items()}
+             for name, adapter in adapters(model).items()}
     return {name: (adapter, own) for name, (adapter, own) in found.items() if own}
 
 
@@ -189,7 +191,7 @@ def _around(model: nn.Module) -> dict[nn.Module, nn.Module]:
     """Map each adapter to the module that calls it: a list of modules, say, calls none."""
     around = {}
     for name, module in model.named_modules():
-        if isinstance(module, core.Adapter):
+        if isinstance(module, Adapter):
             caller = model
             while name:
                 name = name.rpartition(".")[0]
@@ -254,7 +256,7 @@ def _groups(model: nn.Module, groups: Iterable[Mapping[str, Any]] | None) -> lis
                                 hint="pt.adapter_parameters(model).values()")
             seen.add(id(p))
         made.append({**group, "params": params})
-    if len({core.is_sharded(p) for group in made for p in group["params"]}) > 1:
+    if len({is_sharded(p) for group in made for p in group["params"]}) > 1:
         raise NotSupported("Only a part of what trains is sharded over processes (FSDP2).",
                            expected="all or nothing sharded",
                            hint="fully_shard(model), after its blocks")
@@ -273,7 +275,7 @@ def learning_rate(model: nn.Module) -> float:
     and prefixes had not begun by then at any rate tried: give them 120 at least, BitFit 250. It is
     `full`'s for a model without a method, and `OWN` for a class of your own.
     """
-    note = core.note_of(model)
+    note = notes.note_of(model)
     if note is None:
         return full.LEARNING_RATE
     if note.method is None:

@@ -3,7 +3,7 @@
 import torch
 from exact import assert_equal
 
-from peft_teach import core
+from peft_teach import notes
 
 
 def features(batch: dict) -> dict:
@@ -37,7 +37,7 @@ def checkpoint(model) -> None:
 def everything_about(model, batch) -> tuple:
     return ({n: (id(m), type(m), m.training) for n, m in model.named_modules()},
             {n: (id(p), p.requires_grad) for n, p in model.named_parameters()},
-            copies(model), outputs(model, batch), core.note_of(model), model.save_pretrained,
+            copies(model), outputs(model, batch), notes.note_of(model), model.save_pretrained,
             {k: v for k, v in vars(model).items() if k.startswith("peft_teach")})
 
 

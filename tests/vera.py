@@ -25,8 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from peft_teach import models
-from peft_teach.core import Adapter, attach, begin, note
+from peft_teach.adapter import Adapter
+from peft_teach.core import put_on
 from peft_teach.errors import BadConfig, NotSupported
+from peft_teach.notes import begin
 from peft_teach.shapes import expect
 from peft_teach.valid import Settings, is_whole
 
@@ -95,7 +97,7 @@ class VeRALinear(Adapter):
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put VeRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    config = begin(model, config, Config)
+    note, config = begin(model, config, Config)
     pairs: dict[tuple[int, int], Projections] = {}
 
     def make(base: nn.Linear) -> VeRALinear:
@@ -108,8 +110,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     targets = config.targets
     if targets is None:
         targets = ("qkv",) if "qkv" in models.places(model) else ("query", "value")
-    model = attach(model, targets, make, config.layers, config.also_train)
-    return note(model, "vera", config)
+    return put_on(model, note, targets, make, config.layers, config.also_train)
 
 
 def _check(base: nn.Module, config: Config) -> None:

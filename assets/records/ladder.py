@@ -272,7 +272,7 @@ def by_heart(wish, data):
     model.requires_grad_(False)
     if "rank" in wish:
         model = pt.lora.inject(model, pt.lora.Config(wish["rank"], wish["alpha"]))
-        for p in pt.core.head_parameters(model).values():
+        for p in pt.contents.head_parameters(model).values():
             p.requires_grad_(False)
     else:
         for name, p in model.named_parameters():

@@ -19,5 +19,5 @@ __all__ = ["Budget", "audit", "budget", "check", "commit", "compare", "hint", "l
 
 def __getattr__(name: str):
     if name == "live":    # it brings pandas: only when first used
-        return import_module(".live", __name__)
+        return import_module(".desk.live", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -32,7 +32,7 @@ import torch
 from filelock import FileLock
 
 from ..data import Dataset
-from .desk import work
+from ..folder import write_whole
 
 
 class Record:
@@ -121,7 +121,7 @@ class Record:
         parts = [f"{json.dumps(name)}: " + (
             "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if isinstance(value, list)
             else json.dumps(value)) for name, value in record.items()]
-        work.write_whole(self.file, "{\n" + ",\n".join(parts) + "\n}\n")
+        write_whole({self.file: "{\n" + ",\n".join(parts) + "\n}\n"})
 
 
 def setting(data: Dataset, **sizes: int) -> dict:

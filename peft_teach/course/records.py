@@ -12,7 +12,7 @@ The last two take columns, too.
 
 A frame has those of the columns below that its record knows. A setting that a run does not name has
 its method's default. A question mark marks what some runs lack: the rank of full fine-tuning, the
-seed where nothing is random. There it is <NA>, and the column's dtype is Int64 or Float64. Further
+seed where nothing is random. There it is <NA>, in the dtypes that pandas has for that. Further
 numbers and names of one record are columns behind these, and its script explains them; all may be
 lacking. Whatever is more than a number or a name (`answers`, `curve`) stays in the run's row,
 `record["runs"][id]`.
@@ -42,17 +42,17 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
     pooler             what stands before the head: its own, none, or the seed of a random one
     penalty, standardized    of a head: L2 on its weights; whether its features are standardized
     pretrained         whether the model starts from pretrained weights
-    shots?, examples?  training sentences: a few, seen several times; many
+    shots?, examples   training sentences: a few, seen several times; many
     epochs?            passes over them
-    lr?, head_lr?, seed?, steps?    of the training; the head's rate where it has its own
+    lr?, head_lr, seed?, steps?    of the training; the head's rate where it has its own
     tests?             sentences on which the accuracy was measured, where it ran on the films
     parameters?        trained, without the head
-    modules?           adapters in the model
+    modules            adapters in the model
     accuracy           on the test sentences (in group `search` of ia3: of validation), from 0 to 1
-    r2?                share of the ratings' variance that is predicted; then accuracy is the sign's
+    r2                 share of the ratings' variance that is predicted; then accuracy is the sign's
     validation?, training?   accuracy on the validation and training sentences
     before?, plain?    accuracy before training; with the threshold at 0
-    ranked?            share of pairs in which the positive sentence has the larger margin
+    ranked             share of pairs in which the positive sentence has the larger margin
     bound?             the threshold between the two answers that is best on training sentences
     loss?              on the training sentences, at the end
     last_loss?         mean of the last 20 steps
@@ -88,21 +88,15 @@ SURE = 2         # standard errors of a difference, beyond which it is called on
 POINT = 0.01     # and at least this much, about one standard error of a test
 NAME = 80        # characters of the longest text that is a name
 
-# The columns that records share, in the order of a frame. What some runs lack has a nullable dtype.
-DTYPES = {
-    "group": "str", "model": "str", "method": "str", "control": "str", "domain": "str",
-    "place": "str", "targets": "str", "layers": "str", "rank": "Int64", "alpha": "Float64",
-    "dropout": "float64", "rank_stabilized": "bool", "plus": "int64", "size": "Int64",
-    "sigma": "Float64", "d": "Int64", "step": "Float64", "length": "Int64", "start": "str",
-    "text": "str", "head": "str", "read": "str", "pool": "str", "pooler": "str",
-    "penalty": "float64", "standardized": "bool", "pretrained": "bool", "shots": "Int64",
-    "examples": "Int64", "epochs": "Int64", "lr": "Float64", "head_lr": "Float64", "seed": "Int64",
-    "steps": "Int64", "tests": "Int64", "parameters": "Int64", "modules": "Int64",
-    "accuracy": "float64", "r2": "Float64", "validation": "Float64", "training": "Float64",
-    "before": "Float64", "plain": "Float64", "ranked": "Float64", "bound": "Float64",
-    "loss": "Float64", "last_loss": "Float64", "validation_loss": "Float64", "gradient": "Float64",
-    "spread": "Float64", "moved": "Float64", "distance": "Float64", "hidden_error": "Float64",
-    "opened": "Int64", "largest": "Float64", "spectrum": "str"}
+# The columns that records share, in the order of a frame.
+COLUMNS = [
+    "group", "model", "method", "control", "domain", "place", "targets", "layers", "rank",
+    "alpha", "dropout", "rank_stabilized", "plus", "size", "sigma", "d", "step", "length",
+    "start", "text", "head", "read", "pool", "pooler", "penalty", "standardized", "pretrained",
+    "shots", "examples", "epochs", "lr", "head_lr", "seed", "steps", "tests", "parameters",
+    "modules", "accuracy", "r2", "validation", "training", "before", "plain", "ranked",
+    "bound", "loss", "last_loss", "validation_loss", "gradient", "spread", "moved", "distance",
+    "hidden_error", "opened", "largest", "spectrum"]
 
 # The settings of a run that does not name them, and where a method's are others.
 DEFAULTS = {"targets": "all", "layers": "all", "dropout": 0.0, "rank_stabilized": False, "plus": 1,
@@ -128,12 +122,11 @@ class Record(dict):
             raise PeftTeachError("No row of this record has an accuracy.",
                                  hint="pandas.json_normalize(record['runs']) is a frame of them")
         known = dict.fromkeys(name for run in runs.values() for name in run)
-        dtypes = {name: dtype for name, dtype in DTYPES.items() if name in known} | {
-            name: _dtype([run[name] for run in runs.values() if name in run])
-            for name in known if name not in DTYPES}
+        columns = [*(name for name in COLUMNS if name in known),
+                   *(name for name in known if name not in COLUMNS)]
         rows = [DEFAULTS | METHOD_DEFAULTS.get(run["method"], {}) | run for run in runs.values()]
-        return pandas.DataFrame(rows, columns=list(dtypes),
-                                index=pandas.Index(runs, name="id")).astype(dtypes)
+        found = pandas.DataFrame(rows, pandas.Index(runs, name="id"), columns, dtype=object)
+        return found.convert_dtypes().astype({"accuracy": float})    # which all of them have
 
     @property
     def losses(self) -> dict[int, list[float]]:
@@ -164,19 +157,14 @@ def _tidy(row: dict, shared: dict) -> dict:
     run |= row.get("setting", {}) | row
     if run["method"] == "subspace":    # elsewhere `length` counts vectors
         run["distance"] = run.pop("length")
+    if "pooler" in run:    # a seed, or a name
+        run["pooler"] = str(run["pooler"])
     for name, everything in (("targets", LINEAR), ("layers", None)):
         if name in run:
             chosen = run[name]
             run[name] = "all" if chosen == everything else "+".join(map(str, chosen))
     return {name: value for name, value in run.items()
             if isinstance(value, int | float) or (isinstance(value, str) and len(value) <= NAME)}
-
-
-def _dtype(values: Sequence[float | str]) -> str:
-    """Return the dtype of a record's own column, which some of its runs may lack."""
-    kinds = {type(value) for value in values}
-    return {(bool,): "boolean", (int,): "Int64"}.get((*kinds,), "string" if str in kinds
-                                                     else "Float64")
 
 
 def table(runs: "pandas.DataFrame", by: str | list[str], *shares: str) -> "pandas.DataFrame":

@@ -22,9 +22,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import Adapter, attach, begin, note
+from ..adapter import Adapter
+from ..core import put_on
 from ..errors import NoTargets, NotSupported
 from ..nf4 import Linear4bit
+from ..notes import begin
 from ..shapes import expect
 from ..valid import Settings
 
@@ -86,7 +88,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Raises `NoTargets` for a model or a target without biases.
     """
-    config = begin(model, config, Config)
+    note, config = begin(model, config, Config)
     targets, layers = config.targets, config.layers
     if targets is None:
         targets, layers = _biased(model, layers), None
@@ -94,7 +96,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
             raise NoTargets("This model has no biases, so BitFit finds nothing to train.",
                             expected="linear layers or LayerNorms with a bias, as in BERT or GPT-2",
                             hint="pt.lora, or another method that works beside the weights")
-    return note(attach(model, targets, BiasAdapter, layers, config.also_train), "bitfit", config)
+    return put_on(model, note, targets, BiasAdapter, layers, config.also_train)
 
 
 def _biased(model: nn.Module, layers: tuple[int, ...] | None) -> tuple[str, ...]:

@@ -36,8 +36,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import attach, begin, note
+from ..core import put_on
 from ..errors import BadConfig
+from ..notes import begin
 from ..shapes import expect
 from ..valid import Settings, is_positive, is_whole, one_of
 from .placements import FORMS, InputAdapter, NormedAdapter, OutputAdapter, form  # noqa: F401
@@ -134,9 +135,8 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     around a block: read them by a hook there. Raises `BadConfig`, `NoTargets`, `AlreadyAdapted`,
     or `NotSupported` for an unknown family; then the model is as it was.
     """
-    config = begin(model, PFEIFFER if config is None else config, Config)
+    note, config = begin(model, PFEIFFER if config is None else config, Config)
     targets, make = form(model, config.reads, config.targets)
-    model = attach(model, targets, lambda base: make(base, Bottleneck(
+    return put_on(model, note, targets, lambda base: make(base, Bottleneck(
         models.config_of(model).hidden_size, config.size, config.activation, config.own_norm,
         config.init), config.scale), config.layers, config.also_train)
-    return note(model, "bottleneck", config)

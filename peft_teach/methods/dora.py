@@ -25,9 +25,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import attach, begin, note
+from ..core import put_on
 from ..errors import NotSupported
 from ..nf4 import Linear4bit
+from ..notes import begin
 from ..shapes import expect
 from ..valid import Settings, Share
 from . import lora
@@ -110,7 +111,6 @@ def count(n_in: int, n_out: int, rank: int) -> int:
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    config = begin(model, config, Config)
-    model = attach(model, lora.where(model, config.targets), lambda base: DoRALinear(
+    note, config = begin(model, config, Config)
+    return put_on(model, note, lora.where(model, config.targets), lambda base: DoRALinear(
         base, config.rank, config.alpha, config.dropout), config.layers, config.also_train)
-    return note(model, "dora", config)

@@ -25,9 +25,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from .. import models, state
-from ..core import begin, describe, guard
+from .. import models
 from ..errors import BadConfig, NotSupported
+from ..guards import guard
+from ..notes import begin
 from ..valid import Settings, one_of
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
@@ -60,8 +61,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Layers that an earlier method converted are turned back, so that a file holds them as they are.
     """
-    config = begin(model, config, Config)
-    begun = describe(model)
+    note, config = begin(model, config, Config)
     head = set(models.head(model))
     if config.train == "head" and not head:
         raise BadConfig("This model has no task head to train.",
@@ -78,7 +78,5 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
                         or any(name.startswith(f"{module}.") for module in chosen))
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
-    state.change(model, before=None, note=replace(begun, wraps=False, weights=weights,
-                                                  method="full", config=config))
-    guard(model)
+    guard(model, replace(note, wraps=False, weights=weights))
     return model

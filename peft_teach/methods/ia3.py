@@ -27,8 +27,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from .. import models
-from ..core import Adapter, attach, begin, note
+from ..adapter import Adapter
+from ..core import put_on
 from ..errors import BadConfig, NotSupported
+from ..notes import begin
 from ..shapes import expect
 from ..valid import Settings, is_whole
 
@@ -122,7 +124,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Raises `NotSupported` for a target that none of the vectors is for.
     """
-    config = begin(model, config, Config)
+    note, config = begin(model, config, Config)
     places, targets = models.place_of(model), config.targets
     if targets is None:
         targets = ("qkv", "ffn_out") if "qkv" in places.values() else ("key", "value", "ffn_out")
@@ -142,7 +144,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
             return FusedIA3Linear(base, first, parts)
         return IA3Linear(base, SIDES[place])
 
-    return note(attach(model, names, make, None, config.also_train), "ia3", config)
+    return put_on(model, note, names, make, None, config.also_train)
 
 
 def _check(base: nn.Module, side: str) -> None:

@@ -25,9 +25,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import Adapter, attach, begin, note
+from ..adapter import Adapter
+from ..core import put_on
 from ..errors import BadConfig, NotMergeable, NotSupported
 from ..nf4 import Linear4bit
+from ..notes import begin
 from ..shapes import expect
 from ..valid import Settings, Share, is_positive, is_whole
 from .lora_plus import plus_groups as plus_groups
@@ -110,12 +112,11 @@ def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    config = begin(model, config, Config)
+    note, config = begin(model, config, Config)
     layer = BiasedLoRALinear if config.use_bias else LoRALinear
-    model = attach(model, where(model, config.targets), lambda base: layer(
+    return put_on(model, note, where(model, config.targets), lambda base: layer(
         base, config.rank, config.alpha, config.dropout, config.rank_stabilized),
         config.layers, config.also_train)
-    return note(model, "lora", config)
 
 
 def where(model: nn.Module, targets: tuple[str, ...] | None) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ Source: Hayou et al. 2024, arXiv 2402.12354, §4.
 
 from torch import nn
 
-from ..core import Adapter
+from ..adapter import Adapter
 from ..errors import NoAdapter
 
 

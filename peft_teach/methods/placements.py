@@ -23,7 +23,7 @@ library reads r before its norm.
 from torch import Tensor, nn
 
 from .. import models
-from ..core import Adapter
+from ..adapter import Adapter
 from ..errors import BadConfig
 from ..valid import is_positive
 

@@ -30,10 +30,12 @@ from typing import Annotated, Literal
 import torch
 from torch import Tensor, nn
 
-from .. import models
+from .. import models, state
+from ..adapter import adapters
 from ..backbone import BackboneAdapter, in_front
-from ..core import adapters, attach, begin, need_note, note
+from ..core import put_on
 from ..errors import BadConfig, NoAdapter, NotSupported
+from ..notes import begin
 from ..shapes import expect
 from ..valid import Length, Settings, is_whole
 from .starts import check_room, check_words, prefix_of_words
@@ -143,7 +145,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
     `tokenizer` is needed for start="text". Raises `NotSupported` for a family whose attention
     ignores a cache.
     """
-    config = begin(model, config, Config)
+    note, config = begin(model, config, Config)
 
     @torch.no_grad()
     def make(base: nn.Module) -> Prefix:
@@ -154,7 +156,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
             prefix.V.copy_(V)
         return prefix
 
-    return note(attach(model, "backbone", make, None, config.also_train), "prefix", config)
+    return put_on(model, note, "backbone", make, None, config.also_train)
 
 
 @torch.no_grad()
@@ -167,7 +169,7 @@ def flatten(model: nn.Module) -> nn.Module:
     for prefix in found:
         prefix.K, prefix.V = (nn.Parameter(x.clone()) for x in prefix.keys_and_values())
         prefix.E = prefix.mlp = None
-    noted = need_note(model)
-    if noted.config is not None:
-        note(model, noted.method, replace(noted.config, projection=None))
+    note = state.of(model).note
+    if note is not None and note.config is not None:
+        state.change(model, note=replace(note, config=replace(note.config, projection=None)))
     return model

@@ -26,8 +26,9 @@ from torch import Tensor, nn
 
 from .. import models
 from ..backbone import BackboneAdapter, behind_padding, count_from_front
-from ..core import attach, begin, note
+from ..core import put_on
 from ..errors import NotSupported, unknown
+from ..notes import begin
 from ..shapes import expect
 from ..valid import Length, Settings
 from .starts import check_room, check_words, prompt_of_words
@@ -114,7 +115,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
 
     `tokenizer` is needed for every start but "random".
     """
-    config = begin(model, config, Config)
+    note, config = begin(model, config, Config)
 
     @torch.no_grad()
     def make(base: nn.Module) -> SoftPrompt:
@@ -124,4 +125,4 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
                                            tokenizer, COMMON))
         return prompt
 
-    return note(attach(model, "backbone", make, None, config.also_train), "prompt", config)
+    return put_on(model, note, "backbone", make, None, config.also_train)

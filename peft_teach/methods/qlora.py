@@ -33,9 +33,10 @@ import torch
 from torch import nn
 
 from .. import models, state
-from ..core import all_or_nothing, attach, begin, describe, note
+from ..core import all_or_nothing, put_on
 from ..errors import BadConfig, NotSupported
 from ..nf4 import Linear4bit
+from ..notes import begin
 from ..valid import Settings, Share
 from .dora import DoRALinear
 from .lora import Alpha, LoRALinear
@@ -78,18 +79,15 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     quantized; other settings than theirs raise `BadConfig`. After any error the model is as it
     was; the exact weights are gone only when this returns.
     """
-    config = begin(model, config, Config)
-    begun = describe(model)
+    note, config = begin(model, config, Config)    # the weights' fingerprints are of exact ones
     places = config.quantize
     if places is None:
         places = models.linear_places(model)
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
-        state.change(model, before=begun)
-        _quantize(model, models.find(model, places), config, begun.fingerprint)
-        model = attach(model, targets, lambda base: _correction(base, config), config.layers,
-                       config.also_train)
-    return note(model, "qlora", config)
+        _quantize(model, models.find(model, places), config, note.fingerprint)
+        return put_on(model, note, targets, lambda base: _correction(base, config), config.layers,
+                      config.also_train)
 
 
 def requantization_error(adapter: LoRALinear) -> float:
@@ -130,8 +128,8 @@ def _quantize(model: nn.Module, names: tuple[str, ...], config: Config,
             raise BadConfig(f"The weight of {name} belongs to the task head, or is shared.",
                             expected="layers of the backbone with a weight of their own")
         if models.is_conv1d(layer):
-            layer = models.to_linear(layer)
             converted.append(name)
+        layer = models.as_linear(layer)
         packed = Linear4bit.from_linear(layer, config.block_size, config.double)
         models.replace(model, name, models.keep_hooks(packed, layer))
         quantized[f"{name}.weight"] = fingerprint[f"{name}.weight"]

@@ -11,8 +11,6 @@ pytestmark = pytest.mark.browser
 pytest.importorskip("sphinx")
 from playwright.sync_api import sync_playwright  # noqa: E402
 
-from peft_teach.course import records  # noqa: E402
-from peft_teach.course.publish import charts  # noqa: E402
 from peft_teach.course.publish.site import site  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -41,7 +39,7 @@ def pages(tmp_path_factory):
 def test_every_link_within_the_site_leads_somewhere(pages):
     out, _ = pages
     for page in out.rglob("*.html"):
-        if page.parent.name == "_static":    # a chart, bundled
+        if page.parent.name == "_static":    # a chart
             continue
         for link in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text("utf-8")):
             if not re.match(r"\w+:", link):
@@ -67,27 +65,14 @@ def test_no_page_complains_asks_elsewhere_or_scrolls_sideways(pages, width):
         browser.close()
 
 
-def test_the_charts_show_the_records_numbers():
-    runs = records.load("lora").runs.query("group == 'ranks' and rank == 8")
-    shown = [row for data in charts.rank().to_dict()["datasets"].values() for row in data
-             if row.get("rank") == 8 and row.get("where") == "query, value"]
-    assert shown[0]["accuracy"] == pytest.approx(runs.accuracy.mean())
-    full = [row for data in charts.updates().to_dict()["datasets"].values() for row in data
-            if row.get("update") == "full fine-tuning" and row["matrix"] == "query, block 2"]
-    assert full[-1]["k"] == 384
-    assert full[-1]["share"] == pytest.approx(1)
-    ladder = [row for data in charts.ladder().to_dict()["datasets"].values() for row in data]
-    assert {row["method"] for row in ladder} >= {"full fine-tuning", "LoRA 8", "the head alone"}
-
-
 def test_a_menu_of_a_chart_works_without_a_kernel(pages):
     _, address = pages
     with sync_playwright() as play:
         browser = play.chromium.launch(executable_path="/usr/bin/chromium")
         page = browser.new_page()
         page.goto(address + "_static/updates.html", wait_until="networkidle")
-        before = page.locator("#vega-chart canvas, #vega-chart svg").screenshot()
-        page.locator("select").select_option("value, block 0")
-        page.wait_for_timeout(300)
-        assert page.locator("#vega-chart canvas, #vega-chart svg").screenshot() != before
+        shown = page.locator("figure:visible img")
+        assert "query, block 0" in shown.get_attribute("alt")
+        page.locator("select").select_option("value, block 3")
+        assert "value, block 3" in shown.get_attribute("alt")
         browser.close()

@@ -58,9 +58,9 @@ def test_fetch(monkeypatch, capsys):
 
 
 def test_a_full_disk_is_a_message_and_leaves_the_notebooks(tree, capsys, monkeypatch):
-    def full(path, text, *_):
-        with open(path, "w") as file:
-            file.write(text[:20])
+    def full(path, data):
+        with open(path, "wb") as file:
+            file.write(data[:20])
         raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
     main(["build", "--root", str(tree)])
@@ -69,7 +69,7 @@ def test_a_full_disk_is_a_message_and_leaves_the_notebooks(tree, capsys, monkeyp
     source.write_text(source.read_text().replace("# ", "# More: ", 1))
     before[source] = source.read_bytes()
     capsys.readouterr()
-    monkeypatch.setattr(type(tree), "write_text", full)
+    monkeypatch.setattr(type(tree), "write_bytes", full)
     assert main(["build", "--root", str(tree)]) == 1
     assert capsys.readouterr().err.count("\n") == 1
     assert {path: path.read_bytes() for path in tree.rglob("*.*")} == before

@@ -279,12 +279,12 @@ def test_a_file_is_written_whole_or_not_at_all(answer, folder, monkeypatch):
     answer("demo.double", DOUBLE)
     before, files = text(folder), set(folder.rglob("*"))
 
-    def full(path, text, *_):
-        with open(path, "w") as file:
-            file.write(text[:20])
+    def full(path, data):
+        with open(path, "wb") as file:
+            file.write(data[:20])
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(Path, "write_text", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     assert answer("later.add", LATER) == "Passed, not kept: my_peft.py: No space left on device."
     assert (text(folder), set(folder.rglob("*"))) == (before, files)    # nothing half-written
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from peft_teach.course.publish import site, tables
+from peft_teach.course import records
+from peft_teach.course.publish import charts, site, tables
 from peft_teach.course.publish.notebooks import make
 from peft_teach.errors import PeftTeachError
 
@@ -125,6 +126,19 @@ def test_a_mark_that_nothing_computes_is_told(pages):
     (pages / "README.md").write_text("<!-- computed: lines -->5<!-- end -->", "utf-8")
     with pytest.raises(PeftTeachError, match=r"README\.md: nothing computes 'lines'"):
         tables.write(pages)
+
+
+def test_the_charts_are_the_lessons_pictures_of_the_records(tmp_path):
+    charts.draw(tmp_path)
+    rank, updates, ladder = (re.findall('alt="(.+?)"', (tmp_path / f"{name}.html").read_text(
+        "utf-8")) for name in charts.CHARTS)
+    runs = records.load("lora").runs.query("group == 'ranks' and rank == 64")
+    assert "rank 64, query, value: 589,824" in rank[0]
+    assert f"recorded: {runs.accuracy.mean():.1%}" in rank[0]
+    assert len(updates) == 12
+    assert "full fine-tuning: " in updates[0]
+    assert len(ladder) == 4
+    assert all(f"{method}: " in each for each in ladder for method in ("LoRA 8", "the head alone"))
 
 
 def test_no_checkout_is_an_error_that_says_so(tmp_path):

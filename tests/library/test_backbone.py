@@ -27,7 +27,7 @@ from prompting import (
 from safetensors.torch import load_file, save_file
 
 import peft_teach as pt
-from peft_teach import backbone, core, models
+from peft_teach import backbone, models, notes
 from peft_teach.errors import AdapterFileError, BadConfig, NotSupported, UnknownName
 
 METHODS = (pt.prompt, pt.prefix)
@@ -352,7 +352,7 @@ def test_a_file_that_does_not_fit_changes_nothing(kind, method, projection, tiny
     save_file(tensors, file)
     own = pt.store.swap(own, tmp_path)    # other settings, or a projection: it is exchanged
     assert_equal(outputs(own, batch), outputs(saved, batch))
-    assert core.note_of(own).config == core.note_of(saved).config
+    assert notes.note_of(own).config == notes.note_of(saved).config
 
 
 @pytest.mark.parametrize("kind", ["backbone", "classifier"])

@@ -13,7 +13,8 @@ from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 import peft_teach as pt
-from peft_teach import core, models
+from peft_teach import core, models, notes, saving, trained_copy
+from peft_teach.adapter import plain_name
 from peft_teach.errors import (
     AdapterFileError,
     AlreadyAdapted,
@@ -55,7 +56,7 @@ def snapshot(model, batch) -> tuple:
         out = model(**batch).logits
     return ([(n, id(m)) for n, m in model.named_modules()],
             [(n, id(p), p.requires_grad) for n, p in model.named_parameters()],
-            out.tolist(), core.note_of(model), "save_pretrained" in vars(model))
+            out.tolist(), notes.note_of(model), "save_pretrained" in vars(model))
 
 
 @pytest.fixture
@@ -163,7 +164,7 @@ def test_attach_wraps_freezes_and_returns_the_model(model, batch):
     assert type(model.get_submodule(QUERY(1))) is nn.Linear
     trains = {n for n, p in model.named_parameters() if p.requires_grad}
     assert trains == {QUERY(0) + ".v", "classifier.weight", "classifier.bias"}
-    record = core.note_of(model)
+    record = notes.note_of(model)
     assert (record.method, record.config, record.wraps) == (None, None, True)
 
 
@@ -353,8 +354,8 @@ def test_a_deep_copy_is_independent(family, tiny, inputs):
         twin = copy.deepcopy(model)
         assert_equal(twin(**batch).logits, before)
         assert list(pt.adapters(twin)) == list(pt.adapters(model))
-        assert core.note_of(twin) is not core.note_of(model)
-        assert core.note_of(twin) == core.note_of(model)
+        assert notes.note_of(twin) is not notes.note_of(model)
+        assert notes.note_of(twin) == notes.note_of(model)
         with pytest.raises(AlreadyAdapted):
             pt.attach(twin, "ffn_out", Shift)
         for p in pt.adapter_parameters(twin).values():
@@ -475,7 +476,7 @@ def test_a_backbone_is_wrapped_and_comes_back(family, kind, tiny, inputs):
     assert models.places(model) == table
     assert models.head(model) == head
     own = next(iter(pt.adapter_parameters(model)))
-    assert {core.plain_name(model, n) for n, p in model.named_parameters() if p.requires_grad} == {
+    assert {plain_name(model, n) for n, p in model.named_parameters() if p.requires_grad} == {
         own, *head}
     after = model.base_model(batch["input_ids"])[0]
     assert not torch.equal(after, before)
@@ -490,7 +491,7 @@ def test_a_backbone_is_wrapped_and_comes_back(family, kind, tiny, inputs):
 
     assert pt.remove(model) is plain
     assert plain.base_model is backbone
-    assert core.note_of(plain) is None
+    assert notes.note_of(plain) is None
     assert list(plain.state_dict()) == names
     assert {n: p.requires_grad for n, p in plain.named_parameters()} == flags
     assert "save_pretrained" not in vars(plain)
@@ -544,7 +545,7 @@ def test_a_failure_around_a_bare_backbone_leaves_it(tiny, inputs):
     for make, error in ((lambda base: base, BadConfig), (lambda base: 1 / 0, ZeroDivisionError)):
         with pytest.raises(error):
             pt.attach(plain, "backbone", make)
-        assert core.note_of(plain) is None
+        assert notes.note_of(plain) is None
         assert [p.requires_grad for p in plain.parameters()] == flags
     with pytest.raises(BadConfig, match="belongs to the task head"):
         pt.attach(tiny("bert"), ("backbone", "classifier"), Tilt)
@@ -574,15 +575,15 @@ def test_an_adapter_says_what_a_file_keeps(model, tmp_path):
 
 
 def test_the_fingerprint_knows_a_base_again(tiny):
-    one = core.fingerprint(tiny("gpt2"))
-    assert core.fingerprint(tiny("gpt2")) == one
-    assert core.fingerprint(tiny("gpt2", seed=1)) != one
-    assert core.fingerprint(tiny("gpt2").bfloat16()) == one
+    one = notes.begin(tiny("gpt2"))[0].fingerprint
+    assert notes.begin(tiny("gpt2"))[0].fingerprint == one
+    assert notes.begin(tiny("gpt2", seed=1))[0].fingerprint != one
+    assert notes.begin(tiny("gpt2").bfloat16())[0].fingerprint == one
     assert not set(models.head(tiny("gpt2"))) & set(one)
     assert all(len(values) <= 16 for _, values in one.values())
     converted = pt.remove(pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets=("qkv", "ffn_in"))))
-    assert core.fingerprint(converted) == one
-    assert core.fingerprint(models.to_hf(converted)) == one
+    assert notes.begin(converted)[0].fingerprint == one
+    assert notes.begin(models.to_hf(converted))[0].fingerprint == one
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -650,8 +651,8 @@ def test_a_model_without_numbers_can_be_adapted(tiny):
     model = tiny("llama").to("meta")
     model = pt.lora.inject(model, pt.lora.Config(rank=2))
     assert {p.device.type for p in pt.adapter_parameters(model).values()} == {"meta"}
-    assert {n: s for n, (s, _) in core.fingerprint(pt.remove(model)).items()} == {
-        n: s for n, (s, _) in core.fingerprint(tiny("llama")).items()}
+    assert {n: s for n, (s, _) in notes.begin(pt.remove(model))[0].fingerprint.items()} == {
+        n: s for n, (s, _) in notes.begin(tiny("llama"))[0].fingerprint.items()}
 
 
 def test_an_adapter_goes_to_the_models_device_where_its_base_has_none(tiny):
@@ -802,7 +803,8 @@ def test_a_module_under_two_names_is_adapted_under_both(target, also):
     layer, before = model.first, model(x)
     names = models.find(model, target)
     assert names == ("first",)
-    model = core.wrap(model, (), Shifted, names) if also else pt.attach(model, target, Shifted)
+    model = (core.wrap(model, notes.begin(model)[0], (), Shifted, names) if also
+             else pt.attach(model, target, Shifted))
     assert model.first is model.again[0] is pt.adapters(model)["first"]
     model(x).sum().backward()
     assert all(p.grad is not None for p in pt.adapter_parameters(model).values())
@@ -901,7 +903,7 @@ def test_a_trained_copy_keeps_what_it_counts(tmp_path):
     with pt.disabled(model):
         assert_equal(model.hidden(x), Stateful().eval().hidden(x))
         assert_equal(model.hidden(x), Stateful().eval().hidden(x))
-    pt.store.save_checkpoint(model, tmp_path)    # what Trainer resumes from
+    saving.save_checkpoint(model, tmp_path)    # what Trainer resumes from
     resumed = pt.attach(Stateful().eval(), "first", Shifted, also_train=also)
     resumed.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=False)
     assert_equal(resumed(x), expected)
@@ -1029,7 +1031,7 @@ def test_what_trains_besides_is_kept(put, tiny, batch, tmp_path):
 def test_what_no_copy_could_train_is_refused(family, also, says, tiny):
     """Tied, without weights, in 4 bits, or a list, which nobody calls."""
     with pytest.raises(NotSupported, match="copy of this ModuleList"):
-        core.TrainedCopy(nn.ModuleList([nn.Linear(2, 2)]))
+        trained_copy.TrainedCopy(nn.ModuleList([nn.Linear(2, 2)]))
     model = tiny(family, "lm", tie_word_embeddings=True)
     with pytest.raises(NotSupported, match=says):
         pt.qlora.inject(model, pt.qlora.Config(targets="attention_out", also_train=also))

@@ -24,7 +24,7 @@ from tiny import EIGHT, MORE_DECODERS, MORE_ENCODERS, TWELVE
 from tiny import ENCODERS as SOME_ENCODERS
 
 import peft_teach as pt
-from peft_teach import core, methods, models, state
+from peft_teach import methods, models, notes, state
 
 ENCODERS, DECODERS = (*SOME_ENCODERS, *MORE_ENCODERS), (*SOME_DECODERS, *MORE_DECODERS)
 FAMILIES = (*EIGHT, *TWELVE)
@@ -540,7 +540,7 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
     assert_equal(outputs(loaded, case.batch), trained)
     as_stored = (replace(case.config, projection=None) if case.row["method"] == "prefix projection"
                  else case.config)
-    assert core.note_of(loaded).config == as_stored
+    assert notes.note_of(loaded).config == as_stored
     if case.config == as_stored:
         assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
             n for n, p in model.named_parameters() if p.requires_grad}
@@ -778,7 +778,7 @@ def test_requires_grad_comes_back(family, method, leave, tiny):
     four_bit = {f"{n}.weight" for n, m in model.named_modules()
                 if isinstance(m, pt.nf4.Linear4bit)}
     assert set(after) == set(before) - four_bit
-    assert core.note_of(model) is None
+    assert notes.note_of(model) is None
 
 
 @pytest.mark.parametrize(("family", "method"), in_turn("llama", "gpt2", "bert"))

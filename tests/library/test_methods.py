@@ -58,7 +58,7 @@ def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
     assert name in COUNTED_ELSEWHERE or ("Cost: " in method.__doc__ and callable(method.count)), (
         f"{file}: its docstring says the cost, and `count` is the closed form")
     assert 0 < method.LEARNING_RATE < 1, f"LEARNING_RATE of {file}"
-    note = pt.core.note_of(method.inject(tiny("bert")))
+    note = pt.notes.note_of(method.inject(tiny("bert")))
     assert (note.method, note.config) == (name, method.Config())
 
 

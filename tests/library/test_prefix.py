@@ -22,7 +22,7 @@ from prompting import (
 )
 
 import peft_teach as pt
-from peft_teach import backbone, core, models
+from peft_teach import backbone, models, notes
 from peft_teach.errors import (
     NoAdapter,
     NotSupported,
@@ -380,7 +380,7 @@ def test_flatten_keeps_the_output_and_drops_the_mlp(family, kind, tiny, inputs):
     assert {n.split(".")[-1] for n in own} == {"K", "V"}
     assert_equal(own, made)
     assert all(p.requires_grad for p in own.values())
-    assert core.note_of(model).config == pt.prefix.Config(LENGTH)
+    assert notes.note_of(model).config == pt.prefix.Config(LENGTH)
     result(model(**batch)).sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in own.values())
     assert_equal(outputs(pt.prefix.flatten(model), batch), expected)    # again: no change
@@ -398,4 +398,4 @@ def test_a_text_start_is_not_in_the_file(tiny, inputs, tmp_path):
     pt.save(model, tmp_path)
     loaded = pt.load(tiny("llama", "lm"), tmp_path)    # without a tokenizer
     assert_equal(outputs(loaded, batch), outputs(model, batch))
-    assert core.note_of(loaded).config == pt.prefix.Config(LENGTH)
+    assert notes.note_of(loaded).config == pt.prefix.Config(LENGTH)

@@ -7,43 +7,42 @@ import pytest
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import core, models, state
+from peft_teach import core, fingerprints, models, notes, state
 from peft_teach.errors import AdapterFileError, AlreadyAdapted
 from peft_teach.methods import METHODS
 
 
 @pytest.fixture
-def fingerprints(monkeypatch):
-    """Count how often a base is fingerprinted: it reads every tensor."""
-    calls, take = [], core.fingerprint
+def taken(monkeypatch):
+    """Count how often a base is noted: it reads every tensor."""
+    calls, take = [], fingerprints.checksums
 
-    def counted(model):
-        calls.append(model)
-        return take(model)
+    def counted(tensors):
+        calls.append(tensors)
+        return take(tensors)
 
-    monkeypatch.setattr(core, "fingerprint", counted)
+    monkeypatch.setattr(fingerprints, "checksums", counted)
     return calls
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_inject_and_load_take_one_fingerprint(method, tiny, tmp_path, fingerprints):
+def test_inject_and_load_take_one_fingerprint(method, tiny, tmp_path, taken):
     model = METHODS[method].inject(tiny("bert"))
-    assert len(fingerprints) == 1
+    assert len(taken) == 1
     pt.save(model, tmp_path)
-    assert len(fingerprints) == 1
+    assert len(taken) == 1
     model = pt.load(tiny("bert"), tmp_path)
-    assert len(fingerprints) == 2
-    assert state.of(model).before is None    # the note that was begun is the one that is kept
-    assert core.note_of(model).fingerprint == core.fingerprint(tiny("bert"))
+    assert len(taken) == 2
+    assert notes.note_of(model).fingerprint == notes.begin(tiny("bert"))[0].fingerprint
 
 
-def test_a_second_inject_is_refused_before_any_fingerprint(tiny, fingerprints):
+def test_a_second_inject_is_refused_before_any_fingerprint(tiny, taken):
     model = pt.lora.inject(tiny("bert"))
-    fingerprints.clear()
+    taken.clear()
     for method in METHODS:
         with pytest.raises(AlreadyAdapted):
             METHODS[method].inject(model)
-    assert not fingerprints
+    assert not taken
 
 
 def test_notes_are_replaced_and_never_changed(tiny):
@@ -53,7 +52,7 @@ def test_notes_are_replaced_and_never_changed(tiny):
         first.converted = ()
     with pytest.raises(dataclasses.FrozenInstanceError):
         first.note.method = "dora"
-    core.note(model, "dora", None)
+    state.change(model, note=dataclasses.replace(first.note, method="dora"))
     assert first.note.method == "lora"
     assert state.of(model).note.method == "dora"
     assert isinstance(first.converted, tuple)
@@ -124,7 +123,7 @@ def test_who_only_reads_writes_no_note(tiny):
         f"bert.encoder.layer.0.attention.self.query.{own}" for own in "AB"}
     with pt.disabled(model):
         assert pt.training.learning_rate(model) == pt.training.OWN
-    assert core.note_of(model).fingerprint == core.fingerprint(tiny("bert"))
+    assert notes.note_of(model).fingerprint == notes.begin(tiny("bert"))[0].fingerprint
     assert not vars(model).keys() & {state.KEY, "save_pretrained"}
     with pytest.raises(AlreadyAdapted):
         pt.lora.inject(model)
@@ -137,7 +136,7 @@ def test_a_converted_or_4_bit_base_is_the_one_that_it_was(method, tiny):
     model = pt.remove(method.inject(tiny("gpt2", "lm")))
     attention = model.transformer.h[0].attn
     attention.c_attn = pt.lora.LoRALinear(attention.c_attn, rank=2)
-    assert core.note_of(model).fingerprint == core.fingerprint(tiny("gpt2", "lm"))
+    assert notes.note_of(model).fingerprint == notes.begin(tiny("gpt2", "lm"))[0].fingerprint
 
 
 @pytest.mark.parametrize("use", ["save", "swap", "train"])
@@ -146,7 +145,7 @@ def test_adapters_put_in_by_hand_are_adopted(use, tiny, inputs, tmp_path):
     model = put_in_by_hand(tiny("bert"))
     {"save": lambda: pt.save(model, tmp_path / "second"), "swap": lambda: pt.swap(model, folder),
      "train": lambda: next(pt.train(model, [inputs(model)]))}[use]()
-    assert state.of(model).note == core.note_of(put_in_by_hand(tiny("bert")))
+    assert state.of(model).note == notes.note_of(put_in_by_hand(tiny("bert")))
     model.save_pretrained(tmp_path / "third")
     assert (tmp_path / "third" / pt.store.TENSORS).is_file()
     for off in (pt.merge, pt.remove):

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import core, models
+from peft_teach import models, notes, state
 from peft_teach.errors import (
     AdapterFileError,
     AlreadyAdapted,
@@ -42,7 +42,7 @@ def structure(model):
     return ([(n, id(m)) for n, m in model.named_modules()],
             [(n, id(p), p.requires_grad, p.detach().clone().tolist())
              for n, p in model.named_parameters()],
-            core.note_of(model), "save_pretrained" in vars(model))
+            notes.note_of(model), "save_pretrained" in vars(model))
 
 
 @pytest.fixture
@@ -75,11 +75,6 @@ def edit_json(folder, change):
 
 def edit_tensors(folder, change):
     edit(folder, change)
-
-
-def make_old(folder):
-    """Leave the description in the json alone, as earlier versions wrote it."""
-    edit(folder, keep=False)
 
 
 # ── what is written ──────────────────────────────────────────────────────────────────────────
@@ -181,9 +176,9 @@ def cut(name, keep):
 
 
 def json_is(data):
-    """Damage the json of an older folder; None takes it away."""
+    """Damage the json where the tensors come without theirs; None takes it away."""
     def damage(folder):
-        make_old(folder)
+        edit(folder, keep=False)
         (folder / "adapter.json").unlink()
         if data is not None:
             (folder / "adapter.json").write_bytes(data)
@@ -242,7 +237,8 @@ WRONG = {    # what is done to the folder, and what the message says
     "block unknown": (description(lambda d: d["config"].update(layers=[7])), "block"),
     "method unknown": (description(lambda d: d.update(method="magic")), "'magic'"),
     "method a dict": (description(lambda d: d.update(method={})), "does not describe"),
-    "method none": (description(lambda d: d.update(method=None, config=None)), "bare pt.attach"),
+    "method none": (description(lambda d: d.update(method=None, config=None, wrapped=[],
+                                                   also_train=[])), "bare pt.attach"),
     "tensors cut": (cut("adapter.safetensors", 0.9), "damaged"),
     "tensors are a pickle": (lambda f: torch.save({}, f / "adapter.safetensors"), "damaged"),
     "key missing": (tensors(lambda t: t.pop(f"{Q}.A")), f"missing {Q}.A"),
@@ -274,6 +270,8 @@ WRONG = {    # what is done to the folder, and what the message says
     "rank true": (description(lambda d: d["config"].update(rank=True)), "rank True"),
     "alpha without end": (description(lambda d: d["config"].update(alpha=float("inf"))),
                           "alpha is inf"),
+    "not said whether in 4 bits": (description(lambda d: d.pop("quantized") and None),
+                                   "does not describe"),
     "drawn is a list": (description(lambda d: d.update(drawn=[1])), "does not describe"),
     "drawn and not here": (description(lambda d: d.update(drawn={f"{Q}.R": [[1], [0.5]]})),
                            "saved with another .*query.R"),
@@ -494,7 +492,7 @@ def test_swap_exchanges_where_they_differ(family, tiny, inputs, tmp_path):
     for i in (1, 0, 1):
         model = pt.store.swap(model, folders[i])
         assert_equal(outputs(model, batch), expected[i])
-        assert core.note_of(model).config == (one, two)[i]
+        assert notes.note_of(model).config == (one, two)[i]
         again = pt.save(model, tmp_path / "again")    # what comes back can be saved and loaded
         assert_equal(outputs(pt.load(tiny(family), again), batch), expected[i])
     model = pt.remove(model)
@@ -627,7 +625,7 @@ def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
             (saved, None, Shift, "holds the method 'lora'"), (mine, None, Wide, r"missing .*\.w"),
             (mine, None, nn.Identity, "gave a Identity"), (mine, stranger, Shift, "layer.7"),
             (mine, mistaken, Shift, "does not describe an adapter"),
-            (mine, forget, Shift, "did not write down which modules")):
+            (mine, forget, Shift, "does not describe an adapter")):
         copy = shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True)
         if change:
             edit_json(copy, change)
@@ -635,9 +633,6 @@ def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
             pt.load(model, copy, make=make)
         assert structure(model) == before
         assert_equal(outputs(model, batch), computed)
-    again = pt.attach(model, "query", Shift)    # what an older version wrote is swapped in
-    assert_equal(outputs(pt.swap(again, copy), batch), outputs(pt.load(
-        tiny("bert"), mine, make=Shift), batch))
 
 
 # ── full fine-tuning ─────────────────────────────────────────────────────────────────────────
@@ -659,7 +654,7 @@ def test_full_fine_tuning_is_saved_and_loaded(train, family, tiny, inputs, tmp_p
     assert stored == (everything if train == "all" else set(models.head(model)))
     loaded = pt.load(tiny(family), folder)
     assert_equal(outputs(loaded, batch), expected)
-    assert core.note_of(loaded).config == config
+    assert notes.note_of(loaded).config == config
     randomize(loaded, seed=3)
     assert_equal(outputs(pt.store.swap(loaded, folder), batch), expected)
 
@@ -766,7 +761,7 @@ def test_what_cannot_be_described_is_not_saved_at_all(saved, tiny):
 
     before = {f.name: f.read_bytes() for f in saved.iterdir()}
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=9)
-    core.note(model, "lora", Odd())
+    state.change(model, note=dataclasses.replace(state.of(model).note, config=Odd()))
     with pytest.raises(TypeError):
         pt.save(model, saved)
     assert {f.name: f.read_bytes() for f in saved.iterdir()} == before
@@ -790,11 +785,11 @@ def test_a_half_precision_copy_is_the_same_base(dtype):
     generator = torch.Generator().manual_seed(0)
     sizes = 10 ** torch.linspace(-9, 4, 4000)
     numbers = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
-    here = core.fingerprint(numbers)
+    here = notes.begin(numbers)[0].fingerprint
     store_check = pt.store._check_base
-    store_check(here, core.fingerprint(copy.deepcopy(numbers).to(dtype)), "file")
+    store_check(here, notes.begin(copy.deepcopy(numbers).to(dtype))[0].fingerprint, "file")
     other = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
-    for name, entry in core.fingerprint(other).items():
+    for name, entry in notes.begin(other)[0].fingerprint.items():
         if sizes[int(name)] > 1e-6:    # below, float16 has no number but zero
             with pytest.raises(AdapterFileError, match="other weights"):
                 store_check({name: here[name]}, {name: entry}, "file")

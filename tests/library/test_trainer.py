@@ -10,7 +10,7 @@ from exact import assert_equal
 from safetensors.torch import load_file
 
 import peft_teach as pt
-from peft_teach import core
+from peft_teach import contents
 from peft_teach.errors import NotSupported
 
 FILES = {"adapter.safetensors", "adapter.json", "model.safetensors"}
@@ -40,7 +40,7 @@ def train(model, folder, **options):
 
 
 def state(model) -> dict:
-    return pt.adapter_state(model) | core.copies(core.head_state(model))
+    return pt.adapter_state(model) | contents.copies(contents.head_state(model))
 
 
 METHODS = {

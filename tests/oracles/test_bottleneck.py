@@ -283,7 +283,7 @@ def test_each_value_finds_its_modules(value, tiny):
 
 def test_without_a_config_it_is_pfeiffer(tiny):
     model = pt.bottleneck.inject(tiny("bert"))
-    record = pt.core.note_of(model)
+    record = pt.notes.note_of(model)
     assert (record.method, record.config) == ("bottleneck", pt.bottleneck.PFEIFFER)
     assert pt.bottleneck.Config() == pt.bottleneck.PFEIFFER
 
@@ -410,7 +410,7 @@ def test_settings_that_cannot_work_change_nothing(family, changes, error, says, 
     assert [n for n, _ in model.named_modules()] == names
     assert [p.requires_grad for p in model.parameters()] == flags
     assert_equal(model(**batch).logits, before)
-    assert pt.core.note_of(model) is None
+    assert pt.notes.note_of(model) is None
 
 
 # ── on the model ─────────────────────────────────────────────────────────────────────────────

@@ -167,7 +167,7 @@ def test_there_and_back_changes_nothing(case, tiny, inputs, tmp_path):
 
 
 def core_record(model):
-    record = pt.core.note_of(model)
+    record = pt.notes.note_of(model)
     return record.method, record.config
 
 

@@ -1,7 +1,6 @@
 """QLoRA against Hugging Face peft on bitsandbytes, and what it does with a base in 4 bits."""
 
 import copy
-import json
 import re
 import warnings
 
@@ -16,7 +15,7 @@ from tiny import TWELVE
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import core, models, nf4, state
+from peft_teach import models, nf4, notes, state
 from peft_teach.errors import (
     AdapterFileError,
     BadConfig,
@@ -290,13 +289,6 @@ def test_a_rounded_base_and_an_exact_one_are_told_apart(tiny, inputs, tmp_path):
     again = pt.save(model, tmp_path / "again")    # a LoRA that was saved on four bits
     with pytest.warns(UserWarning, match="were in 4 bits, and here they are exact"):
         pt.load(tiny("llama"), again)
-    old = json.loads((again / "adapter.json").read_text())    # earlier files did not say it
-    del old["quantized"]
-    (again / "adapter.json").write_text(json.dumps(old))
-    save_file(load_file(again / "adapter.safetensors"), again / "adapter.safetensors")
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        pt.load(tiny("llama"), again)
 
 
 def test_layers_of_bitsandbytes_are_called_but_not_computed_with():
@@ -350,16 +342,16 @@ def four_bit(model, **settings):
 @every_family
 def test_a_removed_base_is_known_again(family, tiny, inputs, tmp_path):
     some = "qkv" if family == "gpt2" else "query"
-    fresh = core.fingerprint(tiny(family))
+    fresh = notes.begin(tiny(family))[0].fingerprint
     model = pt.qlora.inject(tiny(family), config())
-    assert core.note_of(model).fingerprint == fresh
+    assert notes.note_of(model).fingerprint == fresh
     random_update(model)
     batch = inputs(model)
     trained = hidden(model, batch)
     pt.save(model, tmp_path / "qlora")
     with pytest.warns(UserWarning, match="The base stays in 4 bits"):
         model = pt.remove(model)
-    assert core.fingerprint(model) == fresh
+    assert notes.begin(model)[0].fingerprint == fresh
     assert len(models.quantized(model)) == LAYERS.get(family, 14)
     start = hidden(model, batch)
 
@@ -399,7 +391,7 @@ def test_only_what_is_not_yet_in_4_bits_is_quantized(tiny, inputs):
     assert len(models.quantized(model)) == 14
     for name, layer in held.items():
         assert pt.adapters(model)[name].base is layer
-    assert core.note_of(model).fingerprint == core.fingerprint(tiny("llama"))
+    assert notes.note_of(model).fingerprint == notes.begin(tiny("llama"))[0].fingerprint
     torch.testing.assert_close(hidden(model, inputs(model)),
                                hidden(rounded(tiny("llama"), double=True), inputs(model)),
                                rtol=1e-4, atol=1e-5)

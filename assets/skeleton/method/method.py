@@ -20,8 +20,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import Adapter, attach, begin, note
+from ..adapter import Adapter
+from ..core import put_on
 from ..errors import NotSupported
+from ..notes import begin
 from ..shapes import expect
 from ..valid import Settings
 
@@ -73,12 +75,11 @@ def count(n_out: int) -> int:
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put Name on its targets, freeze all else but the head; return the model to keep."""
-    config = begin(model, config, Config)
+    note, config = begin(model, config, Config)
     targets = config.targets
     if targets is None:
         targets = ("qkv",) if "qkv" in models.places(model) else ("query", "value")
-    model = attach(model, targets, NameLinear, config.layers, config.also_train)
-    return note(model, "NAME", config)
+    return put_on(model, note, targets, NameLinear, config.layers, config.also_train)
 
 
 def _check(base: nn.Module) -> None:

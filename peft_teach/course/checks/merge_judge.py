@@ -13,10 +13,10 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from .exercise import Verdict
 from .judge import NO_RETURN, close, difference, named, recognised, rejected, stages
+from .operations import Spy
 
 Case = Mapping[str, Any]
 
@@ -129,26 +129,22 @@ def _same(one: Any, other: Any) -> bool:
     return torch.equal(one, other) if isinstance(one, Tensor) else one == other
 
 
-class _Elsewhere(TorchDispatchMode):
-    """Lets "meta", a device without numbers, be read from the CPU, as a GPU can be: it holds zeros.
+def _elsewhere(function: Callable, args: tuple, kwargs: dict) -> Any:
+    """Let "meta", a device without numbers, be read from the CPU, as a GPU can be: it holds zeros.
 
     So a base can lie on another device where there is no GPU.
     """
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        kwargs = kwargs or {}
-        if function is torch.ops.aten.copy_.default and args[1].is_meta:
-            return args[0].zero_()
-        if function is torch.ops.aten._to_copy.default and (device := kwargs.get("device")):
-            return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype,
-                               device=device)
-        return function(*args, **kwargs)
+    if function is torch.ops.aten.copy_.default and args[1].is_meta:
+        return args[0].zero_()
+    if function is torch.ops.aten._to_copy.default and (device := kwargs.get("device")):
+        return torch.zeros(args[0].shape, dtype=kwargs.get("dtype") or args[0].dtype, device=device)
+    return function(*args, **kwargs)
 
 
 def _at_home(merge: Callable, layer: nn.Module) -> bool:
     """Whether what is merged lies where the base does, which is not where torch makes tensors."""
     try:
-        with torch.device("cpu"), _Elsewhere():
+        with torch.device("cpu"), Spy(run=_elsewhere):
             return all(p.is_meta for p in merge(layer.to("meta")).parameters())
     except RuntimeError as error:    # two devices meet, but in `p.data = …`, which a GPU allows
         return "incompatible tensor type" in str(error)

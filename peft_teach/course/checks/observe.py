@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ...core import Adapter
+from ...adapter import Adapter
 from ...errors import NotAttempted
 from .judge import named, report
 

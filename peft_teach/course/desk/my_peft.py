@@ -28,6 +28,7 @@ from typing import Any
 from filelock import FileLock
 
 from ...errors import NotAttempted, PeftTeachError
+from ...folder import write_whole
 from . import work
 from ..checks.exercise import OF_THE_COURSE, VALUE, Exercise, examining, undisturbed
 from ..reading.cells import MOST_CODE, Code
@@ -158,9 +159,8 @@ def _put(exercise: Exercise, piece: Piece, folder: Path | None, objects: Sequenc
             return f"It stands in {FILE}."
         _try(exercise, piece, new, str(path), objects)
         replaced = UNTIL not in _sections(old)[1].get(exercise.id, UNTIL)
-        if replaced:
-            work.write_whole(path.with_name(BACKUP), old)
-        work.write_whole(path, new)
+        before = {path.with_name(BACKUP): old} if replaced else {}
+        write_whole(before | {path: new})
     return f"It is kept in {FILE}" + (
         f", in place of another; the file as it was is {BACKUP}." if replaced else ".")
 

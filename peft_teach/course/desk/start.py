@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 from ...errors import PeftTeachError
+from ...folder import write_whole
 from ..lessons import START
-from .work import write_whole
 
 # In an installed package the notebooks lie inside it; in a checkout, beside it.
 INSTALLED = Path(__file__).parents[1] / "_lessons"
@@ -67,16 +67,16 @@ def _copy(source: Path, folder: Path) -> str:
         name, text, there = notebook.name, notebook.read_text("utf-8"), folder / notebook.name
         hash, found = _hash(text), _hash(_read(there)) if there.exists() else None
         if found != hash and found in (None, given.get(name)):
-            write_whole(there, text)
+            write_whole({there: text})
             written += 1
         elif hash in (found, given.get(name)):    # nothing new
             kept += 1
         else:
             there = _free(there)
-            write_whole(there, text)
+            write_whole({there: text})
             beside.append(there.name)
         given[name] = hash
-    write_whole(folder / GIVEN_OUT, json.dumps(given, indent=1) + "\n")
+    write_whole({folder / GIVEN_OUT: json.dumps(given, indent=1) + "\n"})
     newer = f", newer ones beside yours: {', '.join(beside)}" if beside else ""
     return f"{written} notebooks written, {kept} there already{newer}."
 

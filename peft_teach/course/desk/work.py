@@ -21,6 +21,7 @@ from typing import Any
 from filelock import FileLock
 
 from ...errors import BadConfig
+from ...folder import write_whole
 
 VARIABLE = "PEFT_TEACH_WORK"
 FILE = Path("work") / "course.json"
@@ -140,21 +141,11 @@ def _update(change: Callable[[dict], Any]) -> Any:
         with FileLock(file.with_suffix(".lock"), timeout=10):
             kept = _sections(_read_file(file))
             result = change(kept)
-            write_whole(file, json.dumps(kept, indent=1, ensure_ascii=False) + "\n")
+            write_whole({file: json.dumps(kept, indent=1, ensure_ascii=False) + "\n"})
             return result
     except OSError as error:
         _tell(f"What you do here is not kept: {file}: {error.strerror or error}.")
         return change(_sections(_here))
-
-
-def write_whole(file: Path, text: str) -> None:
-    """Write a file atomically, through a temporary one: if that fails, it stays as it is."""
-    part = file.with_name(f"{file.name}.part{os.getpid()}")
-    try:
-        part.write_text(text, "utf-8")
-        part.replace(file)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _read() -> dict[str, dict]:

@@ -12,6 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...folder import write_whole
 from ..checks.part import Measured
 
 NAMES, PSEUDONYMS = "names", "pseudonyms"
@@ -78,7 +79,7 @@ def pseudonyms(students: Sequence[str], out: Path) -> dict[str, str]:
     """A pseudonym for each student, the same in each run into this folder, told by nobody else."""
     path = out / KEY
     if not path.exists():
-        path.write_text(secrets.token_hex(16))
+        write_whole({path: secrets.token_hex(16)})
     key, given = path.read_bytes(), {}
     for student in sorted(set(students)):
         digest = hmac.new(key, student.encode(), hashlib.sha256).hexdigest()

@@ -21,6 +21,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ...errors import PeftTeachError
+from ...folder import write_whole
 from ..checks.exercise import PASSED, VALUE, WRONG, Exercise
 from ..checks.part import Measured, Part
 from ..desk.card import Card
@@ -320,16 +321,11 @@ def escape(text: str) -> str:
 
 
 def store(path: Path, content: str | bytes) -> None:
-    """Write a file atomically."""
-    part = path.with_name(f"{path.name}.part")
+    """Write a file whole, and "?" for what is no text."""
     with _writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content if isinstance(content, bytes) else
-                             content.encode("utf-8", "replace"))
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole({path: content if isinstance(content, bytes) else
+                     content.encode("utf-8", "replace")})
 
 
 def must_be_writable(out: Path) -> None:

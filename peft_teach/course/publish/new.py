@@ -15,9 +15,9 @@ from pathlib import Path
 
 import peft_teach
 
+from ...folder import write_whole
 from ...methods import METHODS
 from .. import lessons
-from ..desk.work import write_whole
 from .methods import CARDS
 from .notebooks import LESSONS
 from .source import wrong
@@ -183,9 +183,9 @@ def _write(root: Path, kind: str, files: dict[str, str], words: dict[str, str],
         for old, new in words.items():
             text = re.sub(rf"(?<![A-Za-z]){old}(?![a-z])", new, text)
         made[target] = text
-    for path, text in {**made, **edited}.items():
+    for path in made:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
-        write_whole(root / path, text)
+    write_whole({root / path: text for path, text in {**made, **edited}.items()})
 
 
 def _told(files, edited, left: str) -> str:

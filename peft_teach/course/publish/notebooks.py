@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import unknown
-from ..desk.work import write_whole
+from ...folder import write_whole
 from ..lessons import ANSWERS, START, STUBS
 from . import answers, colab, execution, front, tables
 from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, wrong
@@ -91,7 +91,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
         path = root / lesson.solved
         for file, text in lesson.files.items():    # the checks that are executed ask them
             (root / file).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(root / file, text)
+            write_whole({root / file: text})
         if execute:
             execution.execute(lesson.solution, path)
             said = "built and executed"
@@ -147,7 +147,7 @@ def write(notebook: Any, path: Path) -> None:
     import nbformat
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(path, nbformat.writes(notebook) + "\n")
+    write_whole({path: nbformat.writes(notebook) + "\n"})
 
 
 def _notebook(cells: Sequence[Cell], lesson: str, release: str, *, solved: bool) -> Any:

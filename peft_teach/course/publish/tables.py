@@ -14,11 +14,12 @@ from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 
-from ... import core, export
+from ... import contents, export
+from ...adapter import Adapter, adapters
 from ...families import FAMILIES
+from ...folder import write_whole
 from ...methods import METHODS
 from .. import records
-from ..desk.work import write_whole
 from . import speed
 from .methods import HEAD, cards
 from .source import wrong
@@ -39,7 +40,7 @@ def write(root: Path) -> list[str]:
         new = MARKED.sub(lambda found, page=page: (
             found[1] + computed(root, found[2], page) + found[4]), old)
         if new != old:
-            write_whole(root / page, new)
+            write_whole({root / page: new})
             changed.append(f"{page}: its computed parts written")
     return changed
 
@@ -86,11 +87,10 @@ def count(name: str) -> SimpleNamespace:
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.zero_()    # QLoRA reads its numbers
     model = method.inject(model, config)
-    adapters = core.adapters(model).values()
+    on = adapters(model).values()
     return SimpleNamespace(
-        trained=sum(p.numel() for p in core.adapter_parameters(model).values()), config=config,
-        merges=all(type(a).merged is not core.Adapter.merged for a in adapters) if adapters
-        else None)
+        trained=sum(p.numel() for p in contents.adapter_parameters(model).values()), config=config,
+        merges=all(type(a).merged is not Adapter.merged for a in on) if on else None)
 
 
 def _number(count: int, what: str) -> str:

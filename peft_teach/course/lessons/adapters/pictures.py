@@ -17,6 +17,7 @@ from matplotlib.patches import FancyArrowPatch, Polygon
 from torch import Tensor, nn
 
 from .... import bottleneck, core, models, outlines, plots
+from ....adapter import adapters
 from ....plots import COLOURS, dots, figure
 from ....widgets import Explorer
 from ... import records
@@ -85,7 +86,7 @@ def block(place: str) -> Block:
     places = {name: "ffn_norm" if at == "last" else at    # the last hidden state is a block's, too
               for name, at in models.place_of(model).items()}
     model = bottleneck.inject(model, config_of(place))
-    found = core.adapters(model)
+    found = adapters(model)
     kinds = [Stand(*WIRES[type(adapter), places[name]],
                    "LN" if isinstance(adapter, bottleneck.NormedAdapter) else
                    "LN′" if config_of(place).own_norm else "") for name, adapter in found.items()]
@@ -195,7 +196,7 @@ def deviation(place: str, size: int, sigma: float) -> float:
         torch.manual_seed(0)
         model = bottleneck.inject(model, replace(alike(place), size=size))
         try:
-            for adapter in core.adapters(model).values():
+            for adapter in adapters(model).values():
                 for W in (adapter.A.W_down, adapter.A.W_up):
                     W.data.normal_(0, sigma)
             moved = _hidden(model, batch)
@@ -242,18 +243,18 @@ def merge_parallel(merged: Callable) -> pandas.DataFrame:
     base, batch, before = _probe()
     model = bottleneck.inject(copy.deepcopy(base), bottleneck.Config(
         reads="input", activation="gelu", scale=4.0)).eval()
-    for adapter in core.adapters(model).values():
+    for adapter in adapters(model).values():
         for p in adapter.A.parameters():
             p.normal_(0, 0.05)
     adapted = _hidden(model, batch)
-    for layer, adapter in zip(model.bert.encoder.layer, list(core.adapters(model).values())):
+    for layer, adapter in zip(model.bert.encoder.layer, list(adapters(model).values())):
         layer.intermediate.dense, adapter.base.dense = merged(
             layer.intermediate.dense, adapter.base.dense, adapter.A, adapter.scale)
         layer.output = adapter.base
     told = {"base against adapters": adapted - before,
             "adapters against merged": _hidden(model, batch) - adapted}
     rows = {name: f"{off.abs().max():.2g}" for name, off in told.items()}
-    return pandas.Series(rows | {"adapters left": len(core.adapters(model))}).to_frame(
+    return pandas.Series(rows | {"adapters left": len(adapters(model))}).to_frame(
         "largest difference in the last hidden states")
 
 
@@ -280,7 +281,7 @@ def seal(place: str, seed: int = 0) -> Sealed:
             module.register_forward_hook(
                 lambda module, inputs, output, name=name: given[name].view(1, 1, -1))
         model = bottleneck.inject(model, config_of(place))
-        for adapter in core.adapters(model).values():
+        for adapter in adapters(model).values():
             for parameter in adapter.own_parameters().values():
                 parameter.data.normal_(1 if parameter.dim() == 1 else 0, 0.1)
 

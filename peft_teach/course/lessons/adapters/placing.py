@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....core import Adapter
+from ....adapter import Adapter
 from ...checks.adapter_judge import MISTAKES, Method
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import rejected, report

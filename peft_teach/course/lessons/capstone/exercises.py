@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....core import Adapter
+from ....adapter import Adapter
 from ....errors import NotMergeable
 from ....methods.lora import LoRALinear
 from ...checks.exercise import Exercise, Verdict

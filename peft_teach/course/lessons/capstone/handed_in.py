@@ -23,7 +23,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .... import core, data, export, models, store
+from .... import contents, core, data, export, models, notes, store
+from ....adapter import adapters
 from ....errors import NotMergeable, PeftTeachError
 from ....methods import dora, ia3, lora
 from ...checks.part import Measured, Part
@@ -81,9 +82,9 @@ def adapted(folder: Path | str) -> nn.Module:
 def _method(folder: Path) -> Row:
     """loads on MiniLM"""
     model = adapted(folder)
-    numbers = sum(p.numel() for p in core.adapter_parameters(model).values())
+    numbers = sum(p.numel() for p in contents.adapter_parameters(model).values())
     return Row(_method.__doc__, True,
-               f"{core.need_note(model).method}, {numbers:,} numbers and the head")
+               f"{notes.need_note(model).method}, {numbers:,} numbers and the head")
 
 
 def _alive(folder: Path) -> Row:
@@ -260,18 +261,19 @@ def measure(folder: Path, sentences: Sequence[tuple[str, int]]) -> tuple[bool, s
 
 def module_case(folder: Path) -> list[dict[str, Any]]:
     """Return a case for `capstone.adapter`: a layer of the base, and what the file makes of it."""
-    layer = next(iter(core.adapters(adapted(folder)).values())).eval()
+    layer = next(iter(adapters(adapted(folder)).values())).eval()
     x = torch.randn(4, layer.base.in_features, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        return [core.copies({"W": layer.base.weight, "b": layer.base.bias, "x": x, "y": layer(x)})
-                | {"tensors": core.copies(layer.own_parameters())}]
+        return [contents.copies({"W": layer.base.weight, "b": layer.base.bias, "x": x,
+                                 "y": layer(x)})
+                | {"tensors": contents.copies(layer.own_parameters())}]
 
 
 def sample(folder: Path) -> None:
     """Write a folder that passes and has learned nothing."""
     model = lora.inject(base(), lora.Config(rank=1, alpha=8.0, targets=("value",)))
     with torch.no_grad():
-        for p in core.adapter_parameters(model).values():
+        for p in contents.adapter_parameters(model).values():
             p.normal_(std=0.02, generator=torch.Generator().manual_seed(0))
     store.save(model, folder)
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ....core import Adapter
+from ....adapter import Adapter
 from ....errors import NotMergeable
 
 

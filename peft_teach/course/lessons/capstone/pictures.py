@@ -8,7 +8,8 @@ import pandas
 from matplotlib.figure import Figure
 from torch import nn
 
-from .... import core, plots, store
+from .... import contents, core, plots, store
+from ....adapter import adapters
 from ....errors import PeftTeachError
 from ....methods import lora
 from ...checks.part import Measured
@@ -33,9 +34,9 @@ def places(config: Any, make: Callable[[nn.Linear], nn.Module]) -> tuple[str, ..
 
     Raises as `ship` does: random numbers show before training what zeros would hide.
     """
-    names = tuple(core.adapters(_method(config).inject(handed_in.base(), config)))
+    names = tuple(adapters(_method(config).inject(handed_in.base(), config)))
     mine = core.attach(handed_in.base(), names, make)
-    for p in core.adapter_parameters(mine).values():
+    for p in contents.adapter_parameters(mine).values():
         p.data.normal_(std=0.1)
     _known(mine.eval(), config)
     return names

@@ -29,7 +29,7 @@ from ...checks.judge import (
     stages,
     whole,
 )
-from ...checks.operations import Operations
+from ...checks.operations import Spy
 from .injecting import HOLDS, INJECT
 
 # ── change.small ──────────────────────────────────────────────────────────────────────────────
@@ -287,13 +287,13 @@ def run_project(project, case: dict) -> dict[str, Any]:
     """Project, and go back to z as training does."""
     z, given = case["z"].clone().requires_grad_(), ("theta0", "h", "sign")
     before = [case[name].clone() for name in given]
-    with Operations() as operations:
+    with Spy() as spy:
         theta = project(case["theta0"], z, case["h"], case["sign"])
     changed = [name for name, value in zip(given, before) if not torch.equal(case[name], value)]
     if isinstance(theta, Tensor) and theta.requires_grad and theta.shape == case["g"].shape:
         (theta * case["g"]).sum().backward()
-    return {"theta": theta, "grad": z.grad, "changed": changed, "largest": operations.largest,
-            "operations": operations.count}
+    return {"theta": theta, "grad": z.grad, "changed": changed, "largest": spy.largest,
+            "operations": spy.count}
 
 
 def judge_project(case: dict, seen: dict) -> Verdict:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....core import Adapter, adapters, plain_name
+from ....adapter import Adapter, adapters, plain_name
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import NO_RETURN, named, rejected, report
 from ...checks.mutants import Law

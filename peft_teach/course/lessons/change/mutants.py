@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from torch import nn
 
 from .... import models
-from ....core import Adapter, adapters
+from ....adapter import Adapter, adapters
 
 Make = Callable[[nn.Module], Adapter]
 

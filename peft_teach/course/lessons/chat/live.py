@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from .... import models
-from ....core import adapters
+from ....adapter import adapters
 from .measure import DECODING, NEW_TOKENS, Batch, answers, placed, prompts
 
 

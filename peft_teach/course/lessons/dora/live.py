@@ -7,7 +7,8 @@ import pandas
 import torch
 from torch import Tensor, nn
 
-from .... import core, models
+from .... import contents, models
+from ....adapter import adapters
 from ...desk.live import logits, placed
 from . import mutants
 from .gain import GainLinear
@@ -21,7 +22,7 @@ def gradient_gap(layer_class: type, model: nn.Module, batch: Mapping[str, Tensor
     gradient of A. Dropout is off. The model stays as it is.
     """
     model, batch = copy.deepcopy(model), placed(batch)
-    layers = {name: layer for name, layer in core.adapters(model).items()
+    layers = {name: layer for name, layer in adapters(model).items()
               if isinstance(layer, layer_class)}
 
     def gradients() -> dict[str, Tensor]:
@@ -51,7 +52,7 @@ def converted(model: nn.Module, batch: Mapping[str, Tensor], to_gain: Callable[.
     is.
     """
     exact, other, rows = logits(model, [batch]), copy.deepcopy(model), {}
-    layers = core.adapters(other)
+    layers = adapters(other)
     gains = {name: _with_gain(layer, to_gain) for name, layer in layers.items()}
     for name, layer in layers.items():
         W, s = layer.base.weight, layer.scale
@@ -61,7 +62,7 @@ def converted(model: nn.Module, batch: Mapping[str, Tensor], to_gain: Callable[.
             models.replace(other, name, layer)
         rows[told] = {
             "logits off by at most": (logits(other, [batch]) - exact).abs().max().item(),
-            "trained numbers": sum(p.numel() for p in core.adapter_parameters(other).values())}
+            "trained numbers": sum(p.numel() for p in contents.adapter_parameters(other).values())}
     return pandas.DataFrame(rows).T.astype({"trained numbers": int})
 
 

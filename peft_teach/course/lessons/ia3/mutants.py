@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from ....core import Adapter
+from ....adapter import Adapter
 
 
 class Gains(Adapter):

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
-from .... import core, models
+from .... import models
+from ....adapter import adapters
 from ....data import Example
 from ...checks.stand_ins import Output
 from ...desk import reviews as reading
@@ -76,7 +77,7 @@ def turn(model: nn.Module, by_hand: Mapping) -> None:
     """Set every gain of these blocks to one number a place, and all others to one."""
     chosen = {name: by_hand[place] for place in PLACES
               for name in models.find(model, place, tuple(BLOCKS[by_hand["blocks"]]))}
-    for name, adapter in core.adapters(model).items():
+    for name, adapter in adapters(model).items():
         adapter.l.fill_(chosen.get(name, 1.0))
 
 

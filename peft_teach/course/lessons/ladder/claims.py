@@ -6,7 +6,8 @@ import pandas
 import torch
 from torch import nn
 
-from .... import account, core, outlines
+from .... import account, outlines
+from ....adapter import adapters
 from ....methods import bottleneck, ia3, lora
 from ... import records
 from . import measure, recorded
@@ -24,7 +25,7 @@ def settle(record: Mapping) -> pandas.DataFrame:
     pfeiffer = _count(lambda model: bottleneck.inject(model, bottleneck.PFEIFFER))
     full, some = (outlines.ledger("minilm", trains) for trains in outlines.TRAINS[::2])
     states = [each.gradients_bytes + each.optimizer_bytes for each in (some, full)]
-    after = sum("attention" in name for name in core.adapters(bapna))
+    after = sum("attention" in name for name in adapters(bapna))
     count, every = "trained numbers, share of MiniLM", account.parameters(bapna).frozen
     of = records.load("lora")
     plus, plain = ([row["accuracy"] for row in records.select(of, group="traded", **wanted)]
@@ -42,7 +43,7 @@ def settle(record: Mapping) -> pandas.DataFrame:
          "yes; activations in part"),
         ("IA³ is a Pfeiffer adapter", "trained numbers; does it merge?",
          f"{gains:,}, yes; {pfeiffer:,}, no", "no"),
-        ("A Bapna adapter stands after attention", f"of {len(core.adapters(bapna))} adapters, "
+        ("A Bapna adapter stands after attention", f"of {len(adapters(bapna))} adapters, "
          "after attention", f"{after}", "no: at the end of a block"),
         ("LoRA++ improves LoRA", "LoRA+ less LoRA at 8 α, lesson 07, points",
          f"{100 * better:+.1f} ± {100 * error:.1f}",

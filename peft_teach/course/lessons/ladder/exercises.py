@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ....core import Adapter
+from ....adapter import Adapter
 from ... import recording, records
 from ...checks import adapter_judge
 from ...checks.exercise import VALUE, Exercise, Verdict

@@ -13,9 +13,9 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from .... import attach, bitfit, bottleneck, core, dora, full, ia3, lora, prefix, prompt, qlora
+from .... import attach, bitfit, bottleneck, contents, dora, full, ia3, lora, prefix, prompt, qlora
 from .... import train as train_all
-from ....core import Adapter
+from ....adapter import Adapter
 from ....shapes import expect
 from ....training import Step
 
@@ -87,7 +87,7 @@ def put_on(rung: str, model: nn.Module, tokenizer) -> nn.Module:
 
 def train(model: nn.Module, batches: list[dict], lr: float, head_lr: float) -> Iterator[Step]:
     """Train the method at `lr` and the head at `head_lr`; yield a `Step` after each one."""
-    head = [*core.head_parameters(model).values()]
-    rest = [*core.adapter_parameters(model).values()]
+    head = [*contents.head_parameters(model).values()]
+    rest = [*contents.adapter_parameters(model).values()]
     groups = [{"params": rest, "lr": lr}] * bool(rest) + [{"params": head, "lr": head_lr}]
     return train_all(model, batches, groups=groups)

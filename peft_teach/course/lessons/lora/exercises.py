@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from .... import methods
-from ....core import Adapter
+from ....adapter import Adapter
 from ... import records
 from ...checks import merge_judge
 from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
@@ -21,6 +20,7 @@ from ...checks.judge import NO_RETURN, judged_count, named, number, rejected, re
 from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law
+from ...checks.operations import Spy
 from . import mutants, recorded
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
@@ -84,33 +84,6 @@ def corrected(base: nn.Linear, case: dict) -> Tensor:
 
 
 WATCHED = 1000    # entries of a matrix from which on it is told from what the products make
-PRODUCTS = ("mm", "addmm", "bmm", "baddbmm", "mv", "addmv")    # what matrix products come down to
-
-
-class _Watch(TorchDispatchMode):
-    """Notices when a tensor of at least `size` entries is made that is none of the base's.
-
-    And a product of matrices in half precision that the base has no part in.
-    """
-
-    def __init__(self, size: int, base: nn.Module):
-        super().__init__()
-        self.size, self.built, self.halved = size, False, False
-        self.known = {p.untyped_storage().data_ptr() for p in base.parameters()}
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        for each in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(each, Tensor) and each.numel() >= self.size:
-                self.built |= self._is_new(each)
-        if function.overloadpacket.__name__ in PRODUCTS:
-            factors = [each for each in args if isinstance(each, Tensor)]
-            self.halved |= all(map(self._is_new, factors)) and any(
-                each.dtype in (torch.float16, torch.bfloat16) for each in factors)
-        return out
-
-    def _is_new(self, tensor: Tensor) -> bool:
-        return tensor.untyped_storage().data_ptr() not in self.known
 
 
 def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
@@ -122,13 +95,13 @@ def run_layer(LoRALinear: Any, case: dict) -> dict[str, Any]:
     layer = LoRALinear(base, case["rank"], case["alpha"])
     seen["to_the_bit"] = torch.equal(layer(x), base(x))
     entries, tokens = case["n_in"] * case["n_out"], x.numel() // case["n_in"]
-    with torch.no_grad(), _Watch(entries, base) as watch:
+    with torch.no_grad(), Spy(*base.parameters()) as spy:
         for mode in (True, False):
             layer.train(mode)(x)
     return seen | {"drawn": drawn_at_start(LoRALinear),
-                   "built": (watch.built and entries >= WATCHED
+                   "built": (spy.largest >= entries >= WATCHED
                              and tokens < min(case["n_in"], case["n_out"])),
-                   "halved": watch.halved}
+                   "halved": spy.halved}
 
 
 def judge_layer(case: dict, seen: Mapping) -> Verdict:

@@ -9,7 +9,8 @@ import pandas
 import torch
 from torch import Tensor, nn
 
-from .... import core, outlines
+from .... import outlines
+from ....adapter import adapters
 
 RANK, SCALE = 8, 2.0
 
@@ -72,5 +73,5 @@ def moving(model: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[SimpleName
     real = batch["attention_mask"].bool()
     gap, length = (hidden() - before).norm(dim=-1), before.norm(dim=-1)
     found.moved = (gap / length)[real].mean().item()
-    deltas = [layer.merged().weight - layer.base.weight for layer in core.adapters(model).values()]
+    deltas = [layer.merged().weight - layer.base.weight for layer in adapters(model).values()]
     found.size = sum(delta.norm().item() for delta in deltas) / len(deltas)

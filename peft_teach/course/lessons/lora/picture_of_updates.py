@@ -10,7 +10,8 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
-from .... import core, spectra
+from .... import spectra
+from ....adapter import adapters
 from ....plots import COLOURS, figure, logarithmic, plain_ticks
 from ....widgets import Explorer
 from .picture_of_rank import DEPTH, draw_ends
@@ -35,7 +36,7 @@ class Spectra:
 def own_updates(model: nn.Module) -> dict[str, list[float]]:
     """Return the singular values of what the reader trained, by the name of the matrix."""
     found = {}
-    for name, layer in core.adapters(model).items():
+    for name, layer in adapters(model).items():
         sigma = spectra.singular_values((layer.merged().weight - layer.base.weight).detach())
         found[name] = [s for s in sigma.tolist() if s > 1e-5 * sigma[0]]
     return found
@@ -65,12 +66,6 @@ def draw_updates(found: Spectra) -> Figure:
     made.set_label(f"Updates of {found.matrix}. 90 % of the energy lies in: " + "; ".join(
         f"{name}: {count} directions of {n}" for name, (count, n, _) in rows.items()) + ".")
     return made
-
-
-def energy(sigma: Sequence[float]) -> list[float]:
-    """Return the share of the energy in the first k directions, for each k."""
-    energy = torch.tensor(sigma).square()
-    return (energy.cumsum(0) / energy.sum()).tolist()
 
 
 def label(run: str) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import NO_RETURN, close, difference, named, recognised, rejected, report
-from ...checks.operations import Operations
+from ...checks.operations import Spy
 from ...checks.stand_ins import Output, ScaledEmbedding
 from .front import FRONT, HOLDS
 
@@ -360,9 +360,9 @@ def snap_cases(seed: int) -> list[dict]:
 
 def run_snap(snap, case: dict) -> dict[str, Any]:
     P, E = case["P"].clone(), case["E"].clone()
-    with Operations() as operations:
+    with Spy() as spy:
         found = snap(P, E, case["t"])
-    return {"found": found, "largest": operations.largest,
+    return {"found": found, "largest": spy.largest,
             "intact": torch.equal(P, case["P"]) and torch.equal(E, case["E"])}
 
 

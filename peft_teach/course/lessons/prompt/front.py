@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....core import Adapter
+from ....adapter import Adapter
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import NO_RETURN, close, difference, named, recognised, rejected, report
 from ...checks.mutants import Law

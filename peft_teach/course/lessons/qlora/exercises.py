@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from ....nf4 import LEVELS
 from ...checks.exercise import VALUE, Exercise, Verdict
@@ -31,6 +30,7 @@ from ...checks.judge import (
 )
 from ...checks.mutants import Law
 from ...checks.observe import detached
+from ...checks.operations import Spy
 from . import four_bits, mutants
 
 NF4 = "peft_teach.nf4"
@@ -301,28 +301,6 @@ def _linear(W: Tensor, b: Tensor | None) -> nn.Linear:
     return linear
 
 
-class _Storages(TorchDispatchMode):
-    """Knows the memory that operations make, and what of it is still held, by whomever."""
-
-    def __init__(self):
-        super().__init__()
-        self.made: dict[int, tuple[StorageWeakRef, int]] = {}
-
-    def __torch_dispatch__(self, function, types, args=(), kwargs=None):
-        out = function(*args, **(kwargs or {}))
-        for each in out if isinstance(out, tuple | list) else (out,):
-            if isinstance(each, Tensor):
-                storage = each.untyped_storage()
-                self.made[storage._cdata] = (StorageWeakRef(storage), storage.nbytes())
-        return out
-
-    def held(self, *known: Tensor | None) -> int:
-        """The bytes that are held, without those of tensors that may be."""
-        out = {each.untyped_storage()._cdata for each in known if each is not None}
-        return sum(size for key, (made, size) in self.made.items()
-                   if key not in out and not made.expired())
-
-
 def _outside(held: Any) -> int:
     """Count the bytes of arrays, numbers and the like in it; tensors are counted elsewhere."""
     if isinstance(held, Mapping):
@@ -337,8 +315,8 @@ def run_layer(Linear4bit: Any, case: dict) -> dict[str, Any]:
     given = () if case["levels"] is None else (case["levels"],)
     linear, x = _linear(case["W"], case["b"]), case["x"].clone().requires_grad_()
     exact = StorageWeakRef(linear.weight.untyped_storage())
-    storages, shape = _Storages(), case["dy"].shape
-    with storages:
+    spy, shape = Spy(), case["dy"].shape
+    with spy:
         layer = Linear4bit(linear, *given)
         y = layer(x) if isinstance(layer, nn.Module) else None
         if isinstance(y, Tensor):
@@ -348,14 +326,14 @@ def run_layer(Linear4bit: Any, case: dict) -> dict[str, Any]:
         return seen
     own = {**dict(layer.named_parameters()), **dict(layer.named_buffers())}
     known = (x, y, *linear.parameters(), *own.values())
-    held = storages.held(*known)
+    held = spy.held(*known)
     if y.requires_grad:
-        with storages:
+        with spy:
             (y * case["dy"]).sum().backward()
     seen |= {"dx": detached(x.grad), "trains": [n for n, t in own.items() if t.requires_grad]}
     if x.grad is None or seen["trains"]:
         return seen
-    held = max(held, storages.held(*known, x.grad))
+    held = max(held, spy.held(*known, x.grad))
     held += sum(_outside(vars(module)) for module in layer.modules())
     del linear, y, known
     if not exact.expired():

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....core import adapters
+from ....adapter import adapters
 from ....errors import NotAttempted
 from ....methods.lora import LoRALinear
 from ....models import head as head_names

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....core import adapters
+from ....adapter import adapters
 from ....methods.lora import LoRALinear
 
 FRONT = "base_model.model."

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from ....core import adapters
+from ....adapter import adapters
 from ....methods.lora import LoRALinear
 from ...checks.stand_ins import TinyEncoder
 from .files import File, read, spoil, written

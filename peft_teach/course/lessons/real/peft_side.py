@@ -18,7 +18,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ....core import adapters, head_state
+from ....adapter import adapters
+from ....contents import head_state
 from ....models import cache_name
 from ...desk import live
 from .files import FRONT, File, spoil

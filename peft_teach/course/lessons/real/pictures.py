@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from .... import outlines
-from ....core import adapters, head_state
+from ....adapter import adapters
+from ....contents import head_state
 from ....models import load as load_model
 from ....plots import COLOURS, SERIES, figure, logarithmic, name_ends
 from ....widgets import Explorer

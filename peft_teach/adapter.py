@@ -1,0 +1,128 @@
+"""The idea that carries the library: an adapter holds one frozen module, its base.
+
+Every parameter that an `Adapter` registers *outside* `base` is its own. From this single rule
+follow freezing, counting, saving, disabling, merging and removing, the same for every method:
+
+    class LoRALinear(Adapter):
+        def __init__(self, base, rank):
+            super().__init__(base)
+            self.A = nn.Parameter(...)      # its own
+            ...
+
+How adapters come onto a model, and off it again, is in `core.py`.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from . import frozen
+from .errors import NotMergeable
+from .whole import refuse_wrapped
+
+ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
+
+
+class Adapter(nn.Module):
+    """A module around one frozen module, `base`; a method is a subclass with its own `forward`.
+
+    Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
+    computes its correction u with them, adds it to the base's output y, and then rounds the sum:
+    `(y + u).to(y.dtype)`. If u were rounded first, half precision would lose small corrections. No
+    subclass asks whether it is enabled: while it is not, a call goes straight to the base.
+    """
+
+    read_as = ""    # its name inside of torch's own modules that read weights, for `frozen.Asked`
+
+    def __init__(self, base: nn.Module):
+        super().__init__()
+        self.base = base
+        self._on = True
+        self._blocks: list[Any] = []    # those of `core.disabled` that it is in
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it acts: it was not set to False, and no block of `disabled` is open."""
+        return self._on and not any(block.open for block in self._blocks)
+
+    @enabled.setter
+    def enabled(self, on: bool) -> None:
+        self._on = on
+
+    def __getstate__(self) -> dict:
+        """Leave the blocks of `disabled` out: a copy is in none, nor is what a file brings back."""
+        return {**self.__dict__, "_blocks": []}
+
+    def __call__(self, *args, **kwargs):
+        if not self.enabled:
+            return self.base(*args, **kwargs)
+        return super().__call__(*args, **kwargs)
+
+    def __getattr__(self, name: str):
+        """Fall back on the base for a name such as `weight` that a subclass does not define.
+
+        A model may look at one from outside: T5 asks for `wo.weight.dtype`, and ModernBERT asks
+        a block for its `attention_type`. Those of torch's modules that compute with what they
+        read, and would pass the adapter by, are told all, but get a `frozen.Asked` for a weight.
+        """
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name not in ANSWERED and not self.read_as:
+                raise
+        found = getattr(self.base, name)
+        return frozen.asked(found, self.read_as) if self.read_as and self.enabled else found
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register an own parameter, even one that shares its name with one of the base."""
+        if name in ANSWERED:
+            self._parameters.setdefault(name, None)    # torch would take the base's for it
+        super().register_parameter(name, param)
+
+    def own_parameters(self) -> dict[str, nn.Parameter]:
+        """Return the parameters that are not the base's, by name."""
+        return {n: p for n, p in self.named_parameters() if not n.startswith("base.")}
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Return what a file fills: the own parameters, of a trained copy its buffers, too."""
+        return {**self.own_parameters()}
+
+    def stored(self) -> Mapping[str, Tensor]:
+        """Return what a file keeps of this adapter: its own tensors, unless it says less."""
+        return self.own_tensors()
+
+    def merged(self) -> nn.Module:
+        """Return a new plain module with the same output; change nothing."""
+        raise NotMergeable(f"{type(self).__name__} cannot be folded into a "
+                           f"{type(self.base).__name__}.",
+                           hint="keep the adapter on the model, or pt.remove it")
+
+
+# ── adapters on a model, by name ─────────────────────────────────────────────────────────────
+
+
+def adapters(model: nn.Module) -> dict[str, Adapter]:
+    """Return the adapters on a model by the name of the module that each one wraps."""
+    refuse_wrapped(model)
+    return {plain_name(model, n): m for n, m in model.named_modules() if isinstance(m, Adapter)}
+
+
+def plain_name(model: nn.Module, name: str) -> str:
+    """Return a module or parameter name as it is in the unadapted model."""
+    here, kept = model, []
+    for part in name.split("."):
+        if not (isinstance(here, Adapter) and part == "base"):
+            kept.append(part)
+        here = getattr(here, part, None)
+    return ".".join(kept)
+
+
+def plain_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return a model's parameters by the names that they have on the unadapted model."""
+    return {plain_name(model, name): p for name, p in model.named_parameters()}
+
+
+def full_name(name: str, own: str) -> str:
+    """Return the full name of what an adapter calls `own`: a bare backbone's own name is ""."""
+    return f"{name}.{own}" if name else own

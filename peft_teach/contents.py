@@ -1,0 +1,116 @@
+"""What a method added to a model, by name: what trains, and what a file keeps of it.
+
+Names are those of the unadapted model, and behind them the adapter's own: "…query.A".
+"""
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from . import fingerprints, frozen, models, state
+from .adapter import adapters, full_name, plain_name, plain_parameters
+from .errors import NotSupported
+from .notes import is_adapted, no_method
+from .whole import is_sharded
+
+
+def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return what a method trains, head excluded: `{"…query.A": parameter}`.
+
+    These are the adapters' own parameters with `requires_grad`. For full fine-tuning, which has no
+    adapter, they are the trained backbone weights. Raises `NoAdapter` on a model that no method
+    was put on.
+    """
+    return {name: p for name, p in method_parameters(model).items() if p.requires_grad}
+
+
+def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return all that a method added or trains, by full name, frozen parameters included."""
+    if not is_adapted(model):
+        raise no_method()
+    found, note = adapters(model), state.of(model).note
+    if found or note is None:
+        return {full_name(name, own): p for name, adapter in found.items()
+                for own, p in adapter.own_parameters().items()}
+    return {n: p for n, p in model.named_parameters() if n in note.weights}
+
+
+def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the task head's parameters by the names that they have on the unadapted model."""
+    head = set(models.head(model))
+    return {n: p for n, p in plain_parameters(model).items() if n in head}
+
+
+# ── what a file keeps, and fills ─────────────────────────────────────────────────────────────
+
+
+def adapter_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return copies of what a file keeps of a method, detached and on the CPU.
+
+    These are the adapters' own parameters, frozen ones included. A prefix with projection keeps
+    the keys and values that it makes.
+    """
+    found = adapters(model)
+    kept = {full_name(name, own): p for name, adapter in found.items()
+            for own, p in adapter.stored().items()} if found else method_state(model)
+    return copies(kept)
+
+
+def method_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return what a file fills of a method, buffers of what trains included."""
+    found = adapters(model)
+    if not found:
+        return _with_buffers(model, method_parameters(model))
+    return {full_name(name, own): t for name, adapter in found.items()
+            for own, t in adapter.own_tensors().items()}
+
+
+def drawn(model: nn.Module) -> dict[str, list]:
+    """Return the fingerprint of the adapters' own buffers, which no file keeps.
+
+    What is random and frozen is drawn from a seed whenever a method is put on, and by these values
+    a file knows it again: a seed alone gives other numbers in another version of torch.
+    """
+    return fingerprints.take({
+        full_name(name, own): buffer for name, adapter in adapters(model).items()
+        for own, buffer in adapter.named_buffers()
+        if not own.startswith("base.") and own not in adapter.own_tensors()})
+
+
+def head_state(model: nn.Module) -> dict[str, Tensor]:
+    """Return what a file keeps of the head: its parameters, and the buffers beside them."""
+    return _with_buffers(model, head_parameters(model))
+
+
+def _with_buffers(model: nn.Module, parameters: dict[str, nn.Parameter]) -> dict[str, Tensor]:
+    """Add the buffers of modules that train: a BatchNorm counts means and variances there."""
+    return {**parameters} | {
+        plain_name(model, full_name(name, own)): b
+        for name, module in frozen.owners(model, parameters.values()).items()
+        for own, b in frozen.buffers(module).items()}
+
+
+def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return copies on the CPU, detached and contiguous, as a file wants them.
+
+    Of a tensor that FSDP2 shards over processes, the whole: each process has to ask for it.
+    """
+    whole = {name: t.full_tensor() if is_sharded(t) else t for name, t in tensors.items()}
+    return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, t in whole.items()}
+
+
+def refuse_lost(model: nn.Module) -> None:
+    """Raise `NotSupported` if a parameter of an adapted model trains that no file would keep."""
+    if not is_adapted(model):
+        return
+    kept = {id(p) for p in (*method_parameters(model).values(), *head_parameters(model).values())}
+    lost = [plain_name(model, name) for name, p in model.named_parameters()
+            if p.requires_grad and id(p) not in kept]
+    if lost:
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        raise NotSupported(f"{lost[0]}{more} would train, and be lost: a file keeps the adapter "
+                           "and the head.", expected="a frozen base",
+                           hint="requires_grad_(False) before it trains; or put the method on a "
+                                f"fresh model with also_train=({lost[0].rpartition('.')[0]!r},)")

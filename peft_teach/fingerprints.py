@@ -1,0 +1,77 @@
+"""By what a tensor is known again: a few of its values for a file, a checksum for ourselves.
+
+A file holds the fingerprint of a model, `{name: [shape, 16 values]}`, and tells by it whether
+another model is the base that its adapter was trained on. Which tensors these are, `notes` says.
+"""
+
+import zlib
+from collections.abc import Container, Mapping
+
+import torch
+from torch import Tensor, nn
+
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+
+
+def take(tensors: Mapping[str, Tensor], but: Container[str] = ()) -> dict[str, list]:
+    """Return `{name: [shape, 16 values]}` of these tensors, but for some names.
+
+    The values are evenly spaced and rounded to bfloat16, then to four digits, so that a model and
+    its half-precision copy differ by one step of bfloat16 at most, and by the digits.
+    """
+    return {name: [list(p.shape), _sample(p)] for name, p in tensors.items() if name not in but}
+
+
+def checksums(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, int]]:
+    """Return `{name: checksum}` of all bits of those tensors that hold numbers here."""
+    return {name: _checksum(p) for name, p in tensors.items() if is_readable(p)}
+
+
+def is_as_noted(p: Tensor, values: list[float], bits: tuple | None) -> bool:
+    """Return whether a weight is the one that was noted, or a copy of it in half precision."""
+    now = _checksum(p)
+    if bits is None or now[0] != bits[0] or (now != bits and _is_rounded(p.detach())):
+        return close(values, _sample(p))
+    return now == bits
+
+
+def close(values: list[float], others: list[float]) -> bool:
+    """Return whether two samples are of one tensor, perhaps of its copy in half precision.
+
+    Rounded to float16 before, a value may end one step of bfloat16 away, 2⁻⁷ of it, and each of
+    the two was rounded to four digits, which is 0.0005 of it at most. Below 2⁻¹⁴ float16 has an
+    absolute step, 2⁻²⁴.
+    """
+    if values == others:
+        return True
+    a, b = torch.tensor(values), torch.tensor(others)
+    relative = 2**-7 + 2 * 0.0005
+    return a.shape == b.shape and bool(
+        ((a - b).abs() <= 2**-24 + relative * torch.maximum(a.abs(), b.abs())).all())
+
+
+def is_readable(p: Tensor) -> bool:
+    """Return whether these are numbers here: no bytes of another library's, no shape alone."""
+    return type(p) in (Tensor, nn.Parameter) and p.dtype in FLOATS and not p.is_meta
+
+
+def _sample(p: Tensor) -> list[float]:
+    """Return 16 values of a tensor, as a fingerprint holds them."""
+    if p.is_meta:    # a shape without numbers
+        return []
+    flat = p.detach().reshape(-1)
+    steps = min(16, flat.numel())
+    where = [i * (flat.numel() - 1) // max(1, steps - 1) for i in range(steps)]
+    return [float(f"{v:.4g}") for v in flat[where].cpu().to(torch.bfloat16).tolist()]
+
+
+def _checksum(p: Tensor) -> tuple[str, int]:
+    """Return a tensor's dtype, and a sum that is another if one bit of it is."""
+    flat = p.detach().cpu().reshape(-1).view(torch.uint8).clone()    # NumPy pins what it is given
+    return str(p.dtype), zlib.crc32(flat.numpy().data)
+
+
+def _is_rounded(p: Tensor) -> bool:
+    """Return whether these numbers came through half precision, and are in another dtype again."""
+    return p.dtype in (torch.float32, torch.float64) and any(
+        torch.equal(p, p.to(half).to(p.dtype)) for half in (torch.float16, torch.bfloat16))

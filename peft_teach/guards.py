@@ -1,0 +1,80 @@
+"""What is shadowed on an adapted model, so that torch and transformers do it no harm.
+
+    save_pretrained             saves the adapter, by `saving.save_checkpoint`
+    resize_token_embeddings     refuses where an adapter has the table's size
+    train, forward              of frozen modules: they stay as they are, see `frozen`
+
+`core` calls `guard` once, when all adapters stand in their places, or are off again.
+"""
+
+import functools
+from typing import Any
+
+from torch import nn
+
+from . import frozen, models, state
+from .adapter import Adapter, plain_name
+from .errors import NotSupported
+from .notes import note_of
+from .saving import save_checkpoint
+from .state import Note
+
+# In a module's `__dict__`, where they come and go with a method.
+SHADOWS = ("save_pretrained", "resize_token_embeddings", "train", "forward")
+
+
+def guard(model: nn.Module, note: Note, converted: tuple[str, ...] = ()) -> None:
+    """Guard an adapted model against what torch and transformers do to it by themselves.
+
+    Its adapters are not passed by, its frozen modules stay as they are, and what transformers saves
+    or resizes goes through this library. At last this note is written on it, and which layers were
+    `converted` for the method. What is guarded already stays as it is.
+    """
+    inside = {id(m) for reader in model.modules() if isinstance(reader, frozen.READERS)
+              for m in reader.modules()}
+    for name, module in model.named_modules():
+        if isinstance(module, Adapter):
+            module.read_as = plain_name(model, name) if id(module) in inside else ""
+    if note.wraps:
+        shadows = {"save_pretrained": save_checkpoint, "resize_token_embeddings": _resize}
+        for name, ours in shadows.items():
+            here: Any = model.__dict__.get(name)
+            if getattr(here, "func", None) is not ours or here.args != (model,):
+                model.__dict__[name] = functools.partial(ours, model)
+    frozen.hold_still(model)
+    base = model.base if isinstance(model, Adapter) else model    # of a bare backbone
+    noted = state.of(base)
+    converted = (*noted.converted, *converted)
+    if base is not model:
+        state.change(base, inside=True, converted=converted)
+    state.change(model, note=note, converted=converted, quantized=noted.quantized)
+
+
+def let_go(model: nn.Module) -> None:
+    """Undo `guard` on a model whose adapters were taken off. Converted layers stay noted."""
+    state.change(model, note=None, inside=False)
+    models.guard_save(model)
+    model.__dict__.pop("resize_token_embeddings", None)
+    frozen.hold_still(model, adapted=False)
+
+
+def adopt(model: nn.Module) -> Note | None:
+    """Write the note on a model into which adapters were put by hand; return that of any model.
+
+    What was frozen by hand since then is held still, too.
+    """
+    note = note_of(model)
+    if note is not None:
+        guard(model, note)
+    return note
+
+
+def _resize(model: Any, *args, **options):
+    """Stand for `resize_token_embeddings`: refuse where an adapter has the table's size."""
+    for what in ("input", "output"):
+        table = getattr(model, f"get_{what}_embeddings", lambda: None)()
+        if isinstance(table, Adapter):
+            raise NotSupported(f"The model's {what} embeddings carry an adapter that has their "
+                               "size.", expected="a table without an adapter",
+                               hint="resize before the method is put on; or pt.merge, pt.remove")
+    return type(model).resize_token_embeddings(model, *args, **options)

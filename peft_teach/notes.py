@@ -1,0 +1,107 @@
+"""Who is on this model: the note that begins before a method comes, and is found while it stays.
+
+A note is one frozen value (`state.Note`). `begin` opens it, before anything of the model is
+changed; `core.attach` writes it down, when all adapters stand in their places.
+"""
+
+from typing import TypeVar
+
+import torch
+from torch import nn
+
+from . import fingerprints, models, state
+from .adapter import Adapter, adapters
+from .errors import AlreadyAdapted, BadConfig, NoAdapter
+from .state import Note
+from .whole import refuse_sharded, refuse_wrapped
+
+S = TypeVar("S")    # a method's settings
+
+
+def begin(model: nn.Module, config: S | Note | None = None, kind: type[S] | None = None
+          ) -> tuple[Note, S]:
+    """Begin the note on an unadapted model: what it is, and with which settings a method comes.
+
+    `kind` is the method's class of settings; None in `config` means its defaults. A note that was
+    begun already, as `store.load` compares it first, is kept. Of the fingerprint, by which a file
+    recognizes its base, the head is left out: it is new for every task. A converted layer counts as
+    the `Conv1D` that it was, and a 4-bit weight as what it was before, so that a model is the same
+    before and after. Returns the note and the settings. Raises `BadConfig` for another method's
+    settings, or what `refuse_adapted` raises.
+    """
+    if isinstance(config, Note):
+        return config, config.config
+    method, found = None, config
+    if kind is not None:
+        method, found = kind.__module__.rpartition(".")[2], kind() if config is None else config
+        if not isinstance(found, kind):
+            raise BadConfig(f"The settings are a {type(found).__module__.rpartition('.')[2]}."
+                            f"{type(found).__name__}.", expected=f"a pt.{method}.Config, or None")
+    refuse_adapted(model)
+    tensors = models.as_they_came(model)
+    known = state.of(model).quantized | fingerprints.take(tensors, but=models.head(model))
+    flags = {name: p.requires_grad for name, p in model.named_parameters()}
+    note = Note(known, flags, fingerprints.checksums(tensors), method=method, config=found)
+    return note, note.config
+
+
+def refuse_adapted(model: nn.Module) -> None:
+    """Raise `AlreadyAdapted` for a model that has a method, `BadConfig` for no model at all."""
+    refuse_wrapped(model)
+    refuse_sharded(model)
+    noted = state.of(model)
+    if torch.is_inference_mode_enabled():
+        raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
+                        hint="leave that block first, or use torch.no_grad()")
+    theirs = [type(m).__name__ for m in model.modules() if type(m).__module__.startswith("peft.")]
+    if theirs:
+        raise AlreadyAdapted(f"Hugging Face peft put its own modules on this model: {theirs[0]}.",
+                             expected="the model that peft was given, before or afterwards",
+                             hint="its merge_and_unload() or unload() returns it; what it saved, "
+                                  "pt.export.from_peft reads")
+    if noted.note is not None and not noted.note.wraps:
+        raise AlreadyAdapted("This model is fully fine-tuned, or its head is: its own weights "
+                             "train, and there is nothing to take off.",
+                             expected="a model that no method was put on",
+                             hint="load a fresh one; fresh.load_state_dict(model.state_dict()) "
+                                  "gives it what was trained")
+    found = any(isinstance(module, Adapter) for module in model.modules())
+    if noted.note is not None or noted.inside or found:
+        raise AlreadyAdapted("A method was already put on this model.",
+                             expected="a model without one; keep what inject returned",
+                             hint="pt.remove or pt.merge it first, or load a fresh model")
+
+
+def note_of(model: nn.Module) -> Note | None:
+    """Return the note on an adapted model, or None; nothing is written.
+
+    Where adapters were put in by hand, as lesson 02 does, nobody wrote one: it is what
+    `guards.adopt` would write. The base is frozen, so its fingerprint is the one that it had.
+    """
+    noted, found = state.of(model), adapters(model)
+    if noted.note is not None or noted.inside or not found:
+        return noted.note
+    own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
+    base = models.as_they_came(model, own)
+    return Note(noted.quantized | fingerprints.take(base, but=models.head(model)),
+                dict.fromkeys(base, True), fingerprints.checksums(base))
+
+
+def need_note(model: nn.Module) -> Note:
+    """Return the note on an adapted model; raise `NoAdapter` for another."""
+    note = note_of(model)
+    if note is None:
+        raise no_method()
+    return note
+
+
+def no_method() -> NoAdapter:
+    """Return the error that no method is on a model."""
+    return NoAdapter("No method was put on this model.",
+                     hint="model = pt.lora.inject(model, pt.lora.Config()), or pt.attach(...)")
+
+
+def is_adapted(model: nn.Module) -> bool:
+    """Return whether a method is on this model, noted or put in by hand."""
+    noted, found = state.of(model), adapters(model)
+    return noted.note is not None or (not noted.inside and bool(found))

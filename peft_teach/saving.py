@@ -1,0 +1,111 @@
+"""An adapter written: the two files of its folder, and what transformers' `save_pretrained` makes.
+
+This stands below `core`, because an adapted model's `save_pretrained` is this: see `guards`.
+`store.save` is what one calls; which file holds what is said there.
+"""
+
+import json
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from . import contents, fingerprints, folder, models, state
+from .adapter import adapters
+from .errors import NotSupported
+from .notes import need_note
+from .state import Note
+from .trained_copy import TrainedCopy
+
+TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
+CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
+
+
+def write(model: nn.Module, path: str | Path) -> Path:
+    """Write the adapter and the head of a model into the folder `path`; return it.
+
+    Raises `NoAdapter` without a method, `NotSupported` if more trains or changed than the file
+    would keep, and `AdapterFileError` as `store.save` does.
+    """
+    note = need_note(model)
+    contents.refuse_lost(model)
+    _refuse_changed(model, note)
+    tensors = contents.adapter_state(model) | contents.copies(contents.head_state(model))
+    description = {
+        "format": 1,
+        "method": note.method,
+        "config": note.config and _as_stored(note.config),
+        "base": base_of(model, note),
+        "quantized": bool(models.quantized(model)),
+        "drawn": contents.drawn(model),
+    }
+    if note.method is None:
+        found = adapters(model)
+        also = [name for name, a in found.items() if isinstance(a, TrainedCopy)]
+        description |= {"wrapped": [name for name in found if name not in also], "also_train": also}
+    told = json.dumps(description)    # before any file is written, because it may fail
+    return folder.write(path, {
+        TENSORS: folder.pack(tensors, {DESCRIPTION: told}),    # two have no fixed order
+        DESCRIPTION: told.encode()})
+
+
+def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = True,
+                    state_dict: dict | None = None, push_to_hub: bool = False, **others) -> None:
+    """Stand for `save_pretrained` on an adapted model: `write`, and a file for `Trainer` to resume.
+
+    That is `model.safetensors`: what a save keeps of the adapters, and whatever else trains, by
+    the names that they have now. The frozen weights are not in it, which Trainer remarks when it
+    resumes. There is no config.json, from which transformers would draw a base at random. `others`
+    are options of its own format. Raises `NotSupported` for tensors from elsewhere, as they come
+    from sharded training, and for a push to the Hub.
+    """
+    if state_dict is not None or push_to_hub:
+        raise NotSupported("An adapted model is saved from its own parameters, into a folder.",
+                           hint="save_pretrained(folder), or pt.save(model, folder)")
+    if not is_main_process:
+        return
+    own = {id(t) for t in (contents.method_state(model) | contents.head_state(model)).values()}
+    kept = contents.copies({n: t for n, t in (*model.named_parameters(), *model.named_buffers())
+                            if t.requires_grad or id(t) in own})
+    write(model, path)
+    folder.write(path, {CHECKPOINT: folder.pack(kept, {"format": "pt"})})
+
+
+def _as_stored(config: Any) -> dict:
+    """Return a config's fields as a file keeps them.
+
+    A field that only matters before or while training, such as how a prompt starts, says with
+    `metadata={"stored": value}` what stands in the file instead.
+    """
+    return {f.name: f.metadata.get("stored", getattr(config, f.name)) for f in fields(config)}
+
+
+def base_of(model: nn.Module, note: Note) -> dict[str, list]:
+    """Return the fingerprint of an adapted model's base; a table that was resized as it is now."""
+    kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
+    return note.fingerprint | fingerprints.take({
+        name: p for name, p in models.as_they_came(model).items()
+        if name in note.fingerprint and name not in kept
+        and list(p.shape) != note.fingerprint[name][0]})
+
+
+def _refuse_changed(model: nn.Module, note: Note) -> None:
+    """Raise `NotSupported` where the base is not what it was: what it learned would be lost.
+
+    Left out is what may have become another without training: a table that was resized, a weight
+    in bytes or of another library's kind, and what a `make` of one's own was given and may change,
+    as PiSSA takes from the base what it puts into the adapter.
+    """
+    given = {id(p) for adapter in adapters(model).values()
+             for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}
+    changed = [name for name, p in models.as_they_came(model, given).items()
+               if name not in note.weights and fingerprints.is_readable(p)
+               and note.fingerprint.get(name, [[], []])[0] == list(p.shape)
+               and not fingerprints.is_as_noted(p, note.fingerprint[name][1], note.bits.get(name))]
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise NotSupported(f"{changed[0]}{more} changed since the method was put on, and would be "
+                           "lost: a file keeps the adapter and the head.", expected="a frozen base",
+                           hint="put the method on a fresh model, with "
+                                f"also_train=({changed[0].rpartition('.')[0]!r},) to train that")

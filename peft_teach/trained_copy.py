@@ -1,0 +1,51 @@
+"""A copy of a frozen module, trained in its place: what `also_train` puts on."""
+
+import copy
+
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from . import frozen, models
+from .adapter import Adapter
+from .errors import NotSupported
+
+
+class TrainedCopy(Adapter):
+    """A copy of a frozen module, trained in its place: what `also_train` puts on.
+
+    Its weights are float32 and rounded to the base's dtype where they are used, so that small
+    steps add up. Its buffers are its own, such as the means that a BatchNorm counts. A module in 4
+    bits, without parameters or a `forward` raises `NotSupported`.
+    """
+
+    def __init__(self, base: nn.Module):
+        super().__init__(base)
+        self.trained = copy.deepcopy(base)
+        own = [*self.trained.parameters()]
+        called = type(base).forward is not nn.Module.forward    # a list of layers is not
+        if (not own or not called or not all(p.is_floating_point() for p in own)
+                or models.quantized(base)):
+            raise NotSupported(f"No copy of this {type(base).__name__} could be trained.",
+                               expected="a module that is called and has parameters, not in 4 bits",
+                               hint="choose another for also_train")
+        self.trained.requires_grad_(True)
+
+    def forward(self, *args, **kwargs):
+        return functional_call(self.trained, self.weights(), args, kwargs)
+
+    def weights(self) -> dict[str, Tensor]:
+        """Return the trained weights by name, in the dtype of the base."""
+        return {name: p.to(self.base.get_parameter(name).dtype)
+                for name, p in self.trained.named_parameters()}
+
+    def own_tensors(self) -> dict[str, Tensor]:
+        """Return the trained weights, and beside them the buffers that a state dict keeps."""
+        return {**self.own_parameters()} | {
+            f"{name}.{own}": b for name, module in self.trained.named_modules(prefix="trained")
+            for own, b in frozen.buffers(module).items()}
+
+    def merged(self) -> nn.Module:
+        """Return the trained copy, in the dtype of the base."""
+        module = copy.deepcopy(self.base)
+        module.load_state_dict(self.weights() | dict(self.trained.named_buffers()), strict=False)
+        return module
