@@ -4,6 +4,7 @@
     python assets/records/benchmark.py --again   all anew; --forget: and nothing else stays
     python assets/records/benchmark.py --memory  the rows that stand keep their times, memory anew
     python assets/records/benchmark.py --quick   MiniLM, few rounds, no memory; nothing is stored
+    python assets/records/benchmark.py --methods full NAME    a new method; two minutes
 
 Needs the `test` extra. Both sides get equal models, places, ranks, lengths, batches and AdamW, in
 float32; where a row says bfloat16 the base is that, and the adapters are not. The sides differ in
@@ -49,9 +50,11 @@ import peft  # noqa: E402
 
 import peft_teach as pt  # noqa: E402
 from peft_teach.course import recording, records  # noqa: E402
+from peft_teach.course.publish.speed import BATCHES, table  # noqa: E402
+from peft_teach.methods import METHODS  # noqa: E402
 
-MODELS = {"minilm": {"batch": (16, 32), "labels": 2, "rounds": 24},
-          "smollm2": {"batch": (2, 64), "labels": None, "rounds": 6}}
+MODELS = {"minilm": {"batch": BATCHES["minilm"], "labels": 2, "rounds": 24},
+          "smollm2": {"batch": BATCHES["smollm2"], "labels": None, "rounds": 6}}
 RANK, ALPHA, LENGTH, PROJECTION = 8, 16, 20, 512
 PEAK = Path("/proc/self/clear_refs")    # Linux only: elsewhere memory is not measured
 SHAPES = ((384, 1536), (576, 1536), (2048, 2048))
@@ -62,7 +65,10 @@ DTYPES = ("float32", "bfloat16")
 
 
 def methods(model):
-    """Return {label: (our module, our config, peft's config or None)} for a plain model."""
+    """Return {label: (our module, our config, peft's config or None)} for a plain model.
+
+    A method without a row here races alone, with the settings that it starts from.
+    """
     places = pt.models.places(model)
     linear = tuple(p for p in pt.models.LINEAR if p in places)
     task = "SEQ_CLS" if pt.models.head(model) else "CAUSAL_LM"
@@ -95,7 +101,14 @@ def methods(model):
     }
     if task == "CAUSAL_LM":    # too slow on a CPU that has no instructions for it
         del found["lora, bfloat16"]
-    return found
+    here = set(map(method_of, found))
+    return found | {name: (method, method.Config(), None)
+                    for name, method in METHODS.items() if name not in here}
+
+
+def method_of(label):
+    """Return the method of a row: "lora" of "lora, bfloat16"."""
+    return label.partition(",")[0]
 
 
 def build(model, label, side):
@@ -321,77 +334,6 @@ def quiet():
     warnings.filterwarnings("ignore", "`is_gradient_checkpointing`", FutureWarning)
 
 
-# ── the table ────────────────────────────────────────────────────────────────────────────────
-
-
-def table(record):
-    """Return the record in Markdown: for each machine a table a model, and one for NF4."""
-    text, machines = [], []
-    for row in (*record.get("runs", []), *record.get("nf4", [])):
-        if (row["device"], row["machine"]) not in machines:
-            machines.append((row["device"], row["machine"]))
-    for device, machine in machines:
-        runs, nf4s = ([r for r in record.get(part, [])
-                       if (r["device"], r["machine"]) == (device, machine)]
-                      for part in ("runs", "nf4"))
-        threads = f"{machine['threads']} thread" + "s" * (machine["threads"] > 1)
-        text += ["", f"{machine['device']}, {threads} of {machine['cores']} cores; "
-                     f"torch {machine['torch']}, peft {machine['peft']}, bitsandbytes "
-                     f"{machine['bitsandbytes']}; {max(row['date'] for row in (*runs, *nf4s))}"]
-        for name, model in MODELS.items():
-            rows = [r for r in runs if r["model"] == name]
-            if rows:
-                rows_, tokens = model["batch"]
-                head = (f"{name}, {rows_} × {tokens}", "trained", "peft's", "time / peft",
-                        "memory / peft", "file / peft", "time / full", "memory / full")
-                text += ["", *markdown(head, [cells(row, rows) for row in rows])]
-        if nf4s:
-            head = ("NF4", "bits a weight", "quantize, M/s", "bitsandbytes", "time, ratio",
-                    "dequantize, M/s", "bitsandbytes", "time, ratio")
-            text += ["", *markdown(head, [nf4_cells(row) for row in nf4s])]
-    return "\n".join(text[1:])
-
-
-def cells(row, rows):
-    """Return one method's line; a dash where there is nothing to compare."""
-    ours, theirs = row["ours"], row.get("peft", {})
-    full = next((r for r in rows if r["method"] == "full"), row)["ours"]
-
-    def over(other, *keys):
-        mine = ours
-        for key in keys:
-            mine, other = mine.get(key, {}), other.get(key, {})
-        return f"{mine / other:.2f}" if mine and other else "–"
-
-    return (row["method"], f"{ours['parameters']:,}",
-            f"{theirs['parameters']:,}" if theirs else "–",
-            spread(row["step_to"].get("peft")), over(theirs, "memory_bytes", "peak"),
-            over(theirs, "file_bytes", "weights"), spread(row["step_to"].get("full")),
-            over(full, "memory_bytes", "peak"))
-
-
-def nf4_cells(row):
-    """Return one matrix's line."""
-    line = [f"{row['shape'][0]} × {row['shape'][1]}, {row['dtype']}"
-            + (", double" if row["double"] else ""), f"{row['bits']:.3f}"]
-    for work in ("quantize", "dequantize"):
-        line += [f"{row[work]['ours']:,}", f"{row[work]['theirs']:,}", spread(row[work]["time"])]
-    return line
-
-
-def spread(found):
-    """Write a ratio and its quartiles."""
-    return f"{found['median']:.2f} ({found['low']:.2f}–{found['high']:.2f})" if found else "–"
-
-
-def markdown(head, lines):
-    """Return a Markdown table whose columns stand under each other in a terminal, too."""
-    widths = [max(map(len, column)) for column in zip(head, *lines)]
-    rule = ["-" * width for width in widths]
-    return ["| " + " | ".join(c.ljust(w) for c, w in zip(line, widths)) + " |"
-            for line in (head, rule, *lines)]
-
-
 def main():
     """Measure what is missing, storing after each row; print the table."""
     parser = recording.arguments(__doc__)
@@ -399,10 +341,14 @@ def main():
                         help="two minutes of one core; nothing is stored")
     parser.add_argument("--memory", action="store_true", help="only memory, of rows that stand")
     parser.add_argument("--models", nargs="+", choices=MODELS, help="only these; quick: minilm")
-    parser.add_argument("--methods", nargs="+", help="only these; nf4 is one of them")
+    parser.add_argument("--methods", nargs="+", metavar="NAME",
+                        help="only these rows, 'lora, all linear' for one; nf4 is one of them")
     parser.add_argument("--device", choices=("cpu", "cuda"), help="only this; else all there are")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     options = parser.parse_args()
+    unknown = [name for name in options.methods or () if method_of(name) not in {*METHODS, "nf4"}]
+    if unknown:
+        parser.error(f"--methods: no {', '.join(unknown)}; there are {', '.join(METHODS)}, nf4")
     torch.set_num_threads(options.threads)
     quiet()
     devices = [options.device] if options.device else (

@@ -2,6 +2,7 @@
 
     python assets/records/rates.py            all that is missing; about 45 minutes on one core
     python assets/records/rates.py --again    all anew
+    python assets/records/rates.py --methods NAME    a new method; five minutes
 
 Writes `rates.json`: one row a run. Each method is put on a model with its default settings, and
 trained at the rate that stands in its file, or that stood there (`THEN`), with three seeds. The
@@ -34,15 +35,15 @@ SEARCH = {"prompt": (1e-2,), "prefix": (3e-3,), "lora": (3e-3,), "qlora": (3e-3,
           "dora": (3e-3,), "bottleneck": (2e-3,)}
 
 
-def settings():
-    """Yield (group, setting) of every run, the most needed first."""
+def settings(methods=METHODS):
+    """Yield (group, setting) of every run of these methods, the most needed first."""
     for seed in (0, 1, 2):
         for model in STEPS:
-            for method in METHODS:
+            for method in methods:
                 if (model, method) != ("smollm2", "bitfit"):    # it has no biases
                     yield "defaults", {"model": model, "method": method, "seed": seed}
-    for method, rates in SEARCH.items():
-        for lr in rates:
+    for method in methods:
+        for lr in SEARCH.get(method, ()):
             yield "search", {"model": "minilm", "method": method, "lr": lr, "seed": 0}
 
 
@@ -94,11 +95,15 @@ def without_training(data):
 
 def main():
     """Make what is missing, one run after the other, saving after each."""
-    options = recording.arguments(__doc__).parse_args()
+    parser = recording.arguments(__doc__)
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME",
+                        help="only these")
+    options = parser.parse_args()
     data = pt.data.load("movies")
     record = recording.Record(__file__, {"batch_size": BATCH, "tests": TESTS,
                                          "torch": torch.__version__}, options.again, options.forget)
-    record.make(({"group": group, "setting": setting} for group, setting in settings()),
+    record.make(({"group": group, "setting": setting}
+                 for group, setting in settings(options.methods)),
                 lambda about: (run(about["setting"], data), {}))
     if "without_training" not in record.made():
         record.gain(without_training=without_training(data))

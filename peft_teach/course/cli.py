@@ -1,4 +1,4 @@
-"""The command line: `peft-teach start`, `fetch`, `build`, `grade`, `release`, `site`."""
+"""The command line: `peft-teach start`, `fetch`, `new`, `build`, `grade`, `release`, `site`."""
 
 import argparse
 import signal
@@ -30,6 +30,16 @@ def _parser() -> argparse.ArgumentParser:
 
     fetch = commands.add_parser("fetch", help="fetch the models and data, to work offline after")
     fetch.set_defaults(command=_fetch)
+
+    new = commands.add_parser("new", help="write the skeleton of a method or a lesson")
+    kinds = new.add_subparsers(required=True, metavar="method|lesson")
+    method = kinds.add_parser("method", help="its file, its oracle, its rows in the tables")
+    lesson = kinds.add_parser("lesson", help="its source, exercises, answers, guide and picture")
+    lesson.add_argument("number", metavar="NN", help="two digits")
+    for kind in (method, lesson):
+        kind.add_argument("name", metavar="NAME", help="small letters: a module is called so")
+        kind.add_argument("--root", default=".", help="the top of the checkout; default: here")
+    new.set_defaults(command=_new)
 
     build = commands.add_parser("build", help="make the notebooks from their sources")
     build.add_argument("lessons", nargs="*", metavar="lesson", help="07 or 07_lora; default: all")
@@ -102,6 +112,15 @@ def _fetch(arguments: argparse.Namespace) -> int:
     from ..fetch import fetch_all
 
     fetch_all()
+    return 0
+
+
+def _new(arguments: argparse.Namespace) -> int:
+    from .publish import new
+
+    number = getattr(arguments, "number", None)
+    print(new.lesson(arguments.root, number, arguments.name) if number
+          else new.method(arguments.root, arguments.name))
     return 0
 
 

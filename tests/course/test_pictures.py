@@ -113,9 +113,36 @@ def test_no_picture_is_left_out():
         offered = {f.__name__ for _, f in inspect.getmembers(module, inspect.isfunction)
                    if f.__module__.startswith(folder) and not f.__name__.startswith("_")
                    and inspect.signature(f).return_annotation in (Figure, Explorer)}
-        text = inspect.getsource(module)
-        used = {f for f in offered if re.search(rf"(?<!def )\b{f}\b[(,]", text)}
-        assert offered == used, f"{name}: {offered - used} are in no example"
+        left_out = offered - reached(module.EXAMPLES.values(), folder)
+        assert not left_out, f"EXAMPLES in {module.__file__} has none of {sorted(left_out)}"
+
+
+def reached(makers, folder: str) -> set[str]:
+    """The names of the lesson's functions that these call, and that those call."""
+    found, todo = set(), [*makers]
+    while todo:
+        function = getattr(todo[-1], "func", todo.pop())    # of a partial
+        if function in found or not inspect.isfunction(function):
+            continue
+        found.add(function)
+        codes = [function.__code__]
+        for code in codes:
+            codes += filter(inspect.iscode, code.co_consts)
+            names = {*code.co_names, *code.co_freevars}
+            own = [function.__globals__, *(vars(each) for each in map(
+                function.__globals__.get, names) if inspect.ismodule(each))]
+            todo += [scope[name] for scope in own for name in names if name in scope
+                     and getattr(scope[name], "__module__", "").startswith(folder)]
+    return {function.__name__ for function in found}
+
+
+def test_a_picture_that_an_example_only_mentions_is_not_made_by_it():
+    def mentions():
+        """Tells of figure_of(picture)."""
+        return "figure_of(picture)"
+
+    assert reached([mentions], __name__) == {"mentions"}
+    assert reached([lambda: figure_of(mentions())], __name__) == {"<lambda>", "figure_of"}
 
 
 def test_each_mark_of_a_picture_is_where_the_record_says(picture, request):

@@ -4,15 +4,15 @@ The whole site, with its charts, is built and looked at in a browser by tests/br
 """
 
 import re
+import shutil
 from pathlib import Path
 
 import pytest
 
 from peft_teach.course import records
-from peft_teach.course.publish import charts, methods, site
+from peft_teach.course.publish import charts, site, tables
 from peft_teach.course.publish.notebooks import make
 from peft_teach.errors import PeftTeachError
-from peft_teach.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
 LESSON, = make(ROOT, ["07"])
@@ -40,17 +40,92 @@ def test_a_page_has_what_is_read_and_nothing_for_graders(solutions):
         assert [cell.metadata["tags"] for cell in solved] == [["hide-input"]]
 
 
-def test_the_lists_name_every_lesson_and_every_method():
+def test_the_table_names_every_lesson():
     start = (ROOT / "assets/site/start.md").read_text("utf-8")
     included = re.search(r"{include} README.md\n:start-after: (.+)\n:end-before: \"(.+)\"", start)
     readme = (ROOT / "README.md").read_text("utf-8")
     table = readme.partition(included[1])[2].partition(included[2])[0]
     for lesson in make(ROOT):
         assert f"(lessons/{lesson.name}.ipynb)" in table
-    drawn = set(methods.DRAWINGS)
-    assert drawn == {*METHODS, "head"}
-    assert set(re.findall(r"method-(\w+)\.svg", (ROOT / "assets/site/map.md").read_text(
-        "utf-8"))) == drawn
+
+
+# ── what is computed ─────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def pages(tmp_path):
+    """A copy of the pages as a build leaves them, and of what they say of the methods."""
+    for path in (*tables.PAGES, "assets/site/methods"):
+        copy = tmp_path / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        (shutil.copytree if (ROOT / path).is_dir() else shutil.copy)(ROOT / path, copy)
+    tables.write(tmp_path)
+    return tmp_path
+
+
+def test_the_pages_are_as_a_build_leaves_them():
+    assert tables.problems(ROOT) == []
+
+
+@pytest.mark.parametrize(("page", "old", "new"), [
+    ("assets/site/library.md", "| 73,728 (rank 8,", "| 199,999 (rank 8,"),
+    ("assets/site/library.md", "(length 20) | | yes |", "(length 21) | | yes |"),
+    ("assets/site/library.md", "| `ia3` |", "| `lora` |"),
+    ("assets/site/map.md", "| 73,728; merges |", "| 199,999; merges |"),
+    ("assets/site/map.md", "| 7,680; stays beside the base |", "| 7,680; merges |"),
+    ("assets/site/map.md", "method-lora.svg", "method-dora.svg"),
+    ("assets/site/fast.md", "| 0.62 (0.60–0.65) | 0.19 ", "| 0.61 (0.60–0.65) | 0.19 "),
+    ("assets/site/fast.md", "| lora               | 460,800 ", "| dora               | 460,800 "),
+    ("assets/site/peft.md", "pt.prompt.Config(length=20)", "pt.prompt.Config(length=21)"),
+    ("CHANGELOG.md", "methods, `full`", "methods, `fool`"),
+    ("README.md", " families<", " familiars<"),
+])
+def test_what_a_page_counts_is_computed(pages, page, old, new):
+    """A wrong cell is named with its page, and a build mends it and nothing else."""
+    path = pages / page
+    right = path.read_text("utf-8")
+    assert old in right
+    assert (tables.problems(pages), tables.write(pages)) == ([], [])
+    path.write_text(right.replace(old, new, 1), "utf-8")
+    problem, = tables.problems(pages)
+    assert problem.startswith(f"{page}, computed '")
+    assert new.strip("| <").split(" |")[0] in problem
+    assert tables.write(pages) == [f"{page}: its computed parts written"]
+    assert path.read_text("utf-8") == right
+
+
+def test_rows_in_another_order_are_a_problem(pages):
+    path = pages / "assets/site/map.md"
+    lines = path.read_text("utf-8").splitlines(keepends=True)
+    lines[-2], lines[-3] = lines[-3], lines[-2]
+    path.write_text("".join(lines), "utf-8")
+    assert len(tables.problems(pages)) == 1
+
+
+def test_each_page_has_its_computed_parts():
+    marks = {name for page in tables.PAGES for _, name, *_ in tables.MARKED.findall(
+        (ROOT / page).read_text("utf-8"))}
+    assert marks == set(tables.COMPUTED)
+
+
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("WHEN =", "WEN =", r"assets/site/methods/lora\.py has no WHEN"),
+    ("IN_PEFT =", "PEFT =", r"assets/site/methods/lora\.py: IN_PEFT and WRITTEN .* do not agree"),
+    ("", "", r"assets/site/methods/lora\.py is missing")])
+def test_a_methods_card_that_lacks_something_is_named(pages, old, new, says):
+    card = pages / "assets/site/methods/lora.py"
+    if old:
+        card.write_text(card.read_text("utf-8").replace(old, new), "utf-8")
+    else:
+        card.unlink()
+    with pytest.raises(PeftTeachError, match=says):
+        tables.problems(pages)
+
+
+def test_a_mark_that_nothing_computes_is_told(pages):
+    (pages / "README.md").write_text("<!-- computed: lines -->5<!-- end -->", "utf-8")
+    with pytest.raises(PeftTeachError, match=r"README\.md: nothing computes 'lines'"):
+        tables.write(pages)
 
 
 def test_the_charts_are_the_lessons_pictures_of_the_records(tmp_path):

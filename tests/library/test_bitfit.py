@@ -45,6 +45,7 @@ def steps(model, batch, optimizer, n):
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.oracle("bitfit")
 def test_gradients_and_steps_are_those_of_the_biases(family, tiny, inputs):
     base = tiny(family)
     batch = inputs(base)

@@ -72,6 +72,7 @@ def outputs(model, batch):
     return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
 
 
+@pytest.mark.oracle("ia3")
 def test_peft_gives_the_same_outputs_gradients_and_merge(both):
     model, reference, pairs, _, batch = both
     got = outputs(model, batch)

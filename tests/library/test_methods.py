@@ -1,6 +1,6 @@
 """One table of methods, `peft_teach.methods.METHODS`: what else lists them lists exactly these."""
 
-import re
+import ast
 from pathlib import Path
 
 import pytest
@@ -8,27 +8,11 @@ import torch
 
 import peft_teach as pt
 from peft_teach import export
+from peft_teach.course.publish.methods import CARDS, HEAD
 from peft_teach.methods import METHODS
 from peft_teach.valid import Settings
 
 ROOT = Path(__file__).parents[2]
-
-
-def first_cells(table: str) -> set[str]:
-    """Return the first cell of each row, without its marks."""
-    return {line.split("|")[1].strip(" `") for line in table.strip().splitlines()}
-
-
-def changelog() -> set[str]:
-    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
-    names = re.search(r"The library: \w+ methods,(.*?),\s+on ", text, re.DOTALL)[1]
-    return set(re.findall(r"`(\w+)`", names))
-
-
-def library_page() -> set[str]:
-    text = (ROOT / "assets/site/library.md").read_text("utf-8")
-    table = re.search(r"^\| \| what it computes .*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE)[1]
-    return first_cells(table)
 
 
 # No methods, but second pages of some: LoRA+, where a bottleneck stands, how vectors start.
@@ -39,8 +23,8 @@ LISTS = {
     "the public names, in peft_teach/__init__.py": lambda: {
         name for name in pt.__all__ if getattr(pt, name).__class__ is type(pt)
         and getattr(pt, name).__name__.startswith("peft_teach.methods.")},
-    "the table in assets/site/library.md": library_page,
-    "CHANGELOG.md": changelog,
+    "assets/site/methods, what the pages say of it": lambda: {
+        f.stem for f in (ROOT / CARDS).glob("*.py")} - {HEAD},
     "peft_teach/export.py, WRITTEN or NOT_WRITTEN": lambda: (
         {*export.WRITTEN, *export.NOT_WRITTEN} - {None}),
     "assets/records/rates.json, made by rates.py": lambda: {
@@ -55,6 +39,9 @@ def test_every_list_has_the_methods_of_the_table(where):
                                     f"{sorted(listed - set(METHODS))} that METHODS has not.")
 
 
+COUNTED_ELSEWHERE = {"full", "qlora"}    # all weights of a model; with LoRA's count
+
+
 def test_no_method_is_written_for_peft_and_not():
     assert not export.WRITTEN.keys() & export.NOT_WRITTEN.keys()
 
@@ -62,14 +49,37 @@ def test_no_method_is_written_for_peft_and_not():
 @pytest.mark.parametrize("name", METHODS)
 def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
     method = METHODS[name]
+    file = f"peft_teach/methods/{name}.py"
     assert method.__name__ == f"peft_teach.methods.{name}"
     assert getattr(pt, name) is method
-    assert issubclass(method.Config, Settings)
-    assert 0 < method.LEARNING_RATE < 1
+    assert all(word in method.__doc__ for word in (" trained ", "Source", "arXiv")), (
+        f"{file}: its docstring has a table of symbols and the sources, with arXiv")
+    assert issubclass(method.Config, Settings), f"Config of {file} is a valid.Settings"
+    assert name in COUNTED_ELSEWHERE or ("Cost: " in method.__doc__ and callable(method.count)), (
+        f"{file}: its docstring says the cost, and `count` is the closed form")
+    assert 0 < method.LEARNING_RATE < 1, f"LEARNING_RATE of {file}"
     note = pt.notes.note_of(method.inject(tiny("bert")))
     assert (note.method, note.config) == (name, method.Config())
 
 
+def oracles() -> set[str]:
+    """Return the methods that a test names by `@pytest.mark.oracle("lora")`."""
+    calls = (node for file in (ROOT / "tests").rglob("test_*.py")
+             for node in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(node, ast.Call))
+    return {argument.value for call in calls if ast.unparse(call.func) == "pytest.mark.oracle"
+            for argument in call.args}
+
+
+def test_every_method_has_an_oracle():
+    """The laws let pass what is no method of its paper: x (I − 2Q) for an orthogonal matrix."""
+    lacking = set(METHODS) - oracles()
+    assert not lacking, (
+        f"No oracle of {sorted(lacking)}: in tests/oracles/test_NAME.py compare outputs and "
+        'gradients with an implementation that is not ours, under @pytest.mark.oracle("NAME")')
+    assert oracles() == {*METHODS, "vera"}
+
+
+@pytest.mark.oracle("full")
 def test_full_fine_tuning_shows_the_step_that_training_takes(tiny, inputs):
     """Each weight's path under `pt.train` is what `full.step` says, from the same gradients."""
     model = pt.full.inject(tiny("bert"))

@@ -105,6 +105,7 @@ def two_by_two(kinds):
 @pytest.mark.parametrize(("family", "kind", "padding", "projection"), [
     *two_by_two(KINDS),
     *(pytest.param(*row, marks=pytest.mark.long) for row in two_by_two(LATER_KINDS))])
+@pytest.mark.oracle("prefix")
 def test_peft_gives_the_same_outputs_and_gradients(family, kind, padding, projection, tiny,
                                                    inputs):
     if kind == "classifier" and models.cache_name() == "cache":

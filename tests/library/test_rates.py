@@ -17,5 +17,9 @@ def test_the_recorded_runs_at_the_defaults_learned(model, method):
            and row["lr"] == METHODS[method].LEARNING_RATE]
     for kind, found in ((model, rows), ("minilm", now)):
         tests, free = RATES["setting"]["tests"][kind], RATES["without_training"]["majority"][kind]
+        assert found, (f"{method} has no run at LEARNING_RATE of peft_teach/methods/{method}.py: "
+                       f"python assets/records/rates.py --again --methods {method}")
         mean, _ = pt.course.records.accuracy(found)
-        assert mean - free > 3 * (free * (1 - free) / tests / len(found)) ** 0.5
+        assert mean - free > 3 * (free * (1 - free) / tests / len(found)) ** 0.5, (
+            f"{method} on {kind}: {mean:.3f} is no more than {free:.3f}, which no training gives: "
+            f"try another LEARNING_RATE in peft_teach/methods/{method}.py")

@@ -14,8 +14,8 @@ import peft_teach as pt
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 PAGES = Path(__file__).parents[2] / "assets/site"
 ROWS = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in
-        (PAGES / "peft.md").read_text("utf-8").partition("| in peft | here |\n|---|---|\n")[2]
-        .partition("\n\n")[0].splitlines()]
+        (PAGES / "peft.md").read_text("utf-8").splitlines()
+        if line.startswith("| `")]
 
 
 def code(cell: str) -> list[str]:

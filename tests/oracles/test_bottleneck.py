@@ -72,6 +72,7 @@ def golden(family: str, tiny):
 
 @pytest.mark.parametrize(("name", "family"), [(name, family) for name, (_, families)
                                               in PARITY.items() for family in families])
+@pytest.mark.oracle("bottleneck")
 def test_the_adapters_library_gives_the_same_outputs(name, family, tiny):
     kept, model, batch = golden(family, tiny)
     torch.testing.assert_close(hidden(model, batch), kept["output"], rtol=1e-5, atol=1e-5)

@@ -103,6 +103,7 @@ ROWS = [
 
 @pytest.mark.parametrize(("method", "more", "family", "ours", "theirs", "padding"), [
     (*row, padding) for row, padding in zip(ROWS, itertools.cycle(("right", "left")))])
+@pytest.mark.oracle("lora", "dora")
 def test_peft_gives_the_same(method, more, family, ours, theirs, padding, tiny, inputs):
     base = tiny(family)
     batch = inputs(base, padding)

@@ -105,6 +105,7 @@ HEADS = {family: {"head_dim": 16} for family in ("gemma", "gemma2", "gemma3_text
 @pytest.mark.parametrize("double", [False, True])
 @pytest.mark.parametrize("family", ["llama", "bert", *(
     pytest.param(family, marks=pytest.mark.long) for family in TWELVE)])
+@pytest.mark.oracle("qlora")
 def test_peft_on_bitsandbytes_gives_the_same(family, double, dora, tiny, inputs):
     base = (tiny(family, **OTHER.get(family, WIDE) | HEADS.get(family, {})) if family in TWELVE
             else wide(family))

@@ -37,6 +37,7 @@ def fill(model, seed=0):
     return model
 
 
+@pytest.mark.oracle("vera")
 @each_family
 def test_peft_gives_the_same_outputs_and_gradients_from_the_same_seed(family, tiny, inputs):
     """peft draws one pair for the largest shape and cuts it; the cut is our pair of that shape."""

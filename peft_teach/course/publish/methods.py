@@ -1,48 +1,70 @@
-"""The drawings on the map of methods: what each freezes, grey, and what it trains, in color."""
+"""What the site's pages say of each method, from `assets/site/methods/NAME.py`; its drawing.
 
+    TITLE     as the map names it
+    LESSON    its lesson's folder in `solutions`, or None
+    EQUATION  in the map's words, with TeX
+    COMPUTES  the same, for the library's table
+    SETTINGS  of which the count is: "rank {rank}", with the fields of its Config
+    WHEN      to take it
+    DRAWING   its parts: kind, left, bottom, width, height, what is written on it
+
+and, where there is such a thing,
+
+    EQUALS    what a test finds it equal to
+    MERGES    into what, if not into the same layers
+    IN_PEFT   what peft writes, and the same here
+
+The pages' tables are made of these and of what is counted and recorded (`tables`). A drawing shows
+what a method freezes, grey, and what it trains, in color.
+"""
+
+import runpy
 from pathlib import Path
+from types import SimpleNamespace
 
-from matplotlib.figure import Figure
+from ...methods import METHODS
+from .source import wrong
 
-from ...plots import COLOURS, box, figure
-
+CARDS = Path("assets/site/methods")
 FROZEN, TRAINED, QUANTIZED = "frozen", "trained", "quantized"
-
-# Of each method its parts: kind, left, bottom, width, height, what is written on it.
-DRAWINGS = {
-    "full": [(TRAINED, 0, 0, 3, 3, "W"), (TRAINED, 4, 0, 1.6, 3, "head")],
-    "head": [(FROZEN, 0, 0, 3, 3, "W"), (TRAINED, 4, 0, 1.6, 3, "head")],
-    "bitfit": [(FROZEN, 0, 0, 3, 3, "W"), (TRAINED, 3.4, 0, 0.5, 3, "b")],
-    "prompt": [(TRAINED, i * 0.9, 0, 0.7, 1, "p") for i in range(3)]
-              + [(FROZEN, 2.7 + i * 0.9, 0, 0.7, 1, "x") for i in range(3)]
-              + [(FROZEN, 0, 1.5, 5.2, 1.5, "every block")],
-    "prefix": [(TRAINED, 0.7 + i * 0.9, y, 0.7, 1, name) for y, name in ((0, "v"), (1.5, "k"))
-               for i in range(2)]
-              + [(FROZEN, 2.5 + i * 0.9, y, 0.7, 1, name) for y, name in ((0, "V"), (1.5, "K"))
-                 for i in range(3)],
-    "bottleneck": [(FROZEN, 0, 0, 2, 3, "sub-layer"), (TRAINED, 2.6, 0, 0.8, 3, "down"),
-                   (TRAINED, 3.7, 1, 0.4, 1, ""), (TRAINED, 4.4, 0, 0.8, 3, "up")],
-    "ia3": [(TRAINED, 0, 0, 0.5, 3, "l"), (FROZEN, 1.2, 0, 3, 3, "W")],
-    "lora": [(FROZEN, 0, 0, 3, 3, "W"), (TRAINED, 3.5, 0, 0.5, 3, "B"),
-             (TRAINED, 4.2, 2.5, 3, 0.5, "A")],
-    "dora": [(TRAINED, 0, 0, 0.5, 3, "m"), (FROZEN, 1, 0, 3, 3, "W"),
-             (TRAINED, 4.5, 0, 0.5, 3, "B"), (TRAINED, 5.2, 2.5, 3, 0.5, "A")],
-    "qlora": [(QUANTIZED, 0, 0, 3, 3, "W, 4 bits"), (TRAINED, 3.5, 0, 0.5, 3, "B"),
-              (TRAINED, 4.2, 2.5, 3, 0.5, "A")],
-}
+HEAD = "head"    # a row of the map: full fine-tuning of the head alone
+NEEDED = ("TITLE", "LESSON", "EQUATION", "WHEN", "DRAWING")
 
 
-def draw(folder: Path) -> None:
+def cards(root: Path) -> dict[str, SimpleNamespace]:
+    """Return what the pages say of each method, and of the head alone, in the map's order.
+
+    Raises `PeftTeachError` naming the file, and the variable, that is not there.
+    """
+    names = [name for method in METHODS for name in (method, *([HEAD] * (method == "full")))]
+    return {name: _card(root / CARDS / f"{name}.py", needed=NEEDED + ("COMPUTES",) * (name != HEAD))
+            for name in names}
+
+
+def _card(file: Path, needed: tuple[str, ...]) -> SimpleNamespace:
+    if not file.is_file():
+        raise wrong(f"{CARDS / file.name} is missing, and {file.stem!r} stands in METHODS.",
+                    f"write it as {CARDS}/lora.py, for the tables of the pages")
+    said = {name: value for name, value in runpy.run_path(str(file)).items() if name.isupper()}
+    for name in needed:
+        if name not in said:
+            raise wrong(f"{CARDS / file.name} has no {name}.", f"write it as in {CARDS}/lora.py")
+    return SimpleNamespace(**{"SETTINGS": "", "EQUALS": "", "IN_PEFT": (), "MERGES": ""} | said)
+
+
+def draw(root: Path, folder: Path) -> None:
     """Write every drawing into a folder, as `method-NAME.svg`."""
     folder.mkdir(parents=True, exist_ok=True)
-    for name in DRAWINGS:
-        drawing(name).savefig(folder / f"method-{name}.svg", metadata={"Date": None})
+    for name, card in cards(root).items():
+        drawing(card.DRAWING).savefig(folder / f"method-{name}.svg", metadata={"Date": None})
 
 
-def drawing(name: str) -> Figure:
-    """Draw one method."""
+def drawing(parts):
+    """Draw one method; returns a matplotlib `Figure`."""
+    from ...plots import COLOURS, box, figure
+
     made, ax = figure(2.2, 0.9)
-    for kind, x, y, width, height, text in DRAWINGS[name]:
+    for kind, x, y, width, height, text in parts:
         box(ax, x, y, width, height, text, size=9,
             fc=COLOURS["lora"] if kind == TRAINED else COLOURS["frozen"],
             ink=COLOURS["paper"] if kind == TRAINED else COLOURS["ink"],

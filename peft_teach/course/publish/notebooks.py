@@ -18,7 +18,7 @@ from typing import Any
 from ...errors import unknown
 from ...folder import write_whole
 from ..lessons import ANSWERS, START, STUBS
-from . import answers, colab, execution, front
+from . import answers, colab, execution, front, tables
 from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
@@ -83,12 +83,15 @@ class Lesson:
 def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = False) -> list[str]:
     """Write the notebooks of the named lessons ("07" or "07_lora"; all by default).
 
-    Returns what was done, one line for each lesson.
+    Also writes what the pages compute. Returns what was done, a line for each lesson and page.
     """
     root = Path(root).resolve()
     report = []
     for lesson in make(root, names):
         path = root / lesson.solved
+        for file, text in lesson.files.items():    # the checks that are executed ask them
+            (root / file).parent.mkdir(parents=True, exist_ok=True)
+            write_whole({root / file: text})
         if execute:
             execution.execute(lesson.solution, path)
             said = "built and executed"
@@ -99,12 +102,9 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
         execution.clean(lesson.solution, path, root)
         write(lesson.student, root / "lessons" / path.name)
         write(lesson.solution, path)
-        for file, text in lesson.files.items():
-            (root / file).parent.mkdir(parents=True, exist_ok=True)
-            write_whole({root / file: text})
         report.append(f"{lesson.name}: {said}")
     write(start_page(root), root / "lessons" / f"{START}.ipynb")
-    return report
+    return report + tables.write(root)
 
 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:

@@ -50,7 +50,7 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED) -> int:
     for name in ("pyproject.toml", "README.md"):    # the settings and a page read them
         shutil.copyfile(root / name, folder / name)
     charts.draw(folder / "_static")
-    methods.draw(folder / "_static")
+    methods.draw(root, folder / "_static")
     lessons = make(root)
     for lesson in lessons:
         write(page(lesson, root, solutions), folder / "lessons" / f"{lesson.name}.ipynb")

@@ -1,0 +1,1 @@
+"""Lesson NN: what its kernel needs."""

@@ -1,0 +1,3 @@
+"""Lesson NN: what its prose says and no output of it shows."""
+
+FIGURES: dict = {}

@@ -1,0 +1,89 @@
+"""Name: what it learns, in one line.
+
+    y = base(x) + g ⊙ base(x)
+
+    symbol  shape           trained  starts as
+    x       (…, n_in)       –        the layer's input
+    base    (n_out, n_in)   no       a pretrained linear layer
+    g       (n_out,)        yes      zero, so that the first output is the base's, exactly
+
+Cost: n_out parameters per matrix (`count`), nothing at inference once merged.
+
+Source: Author et al. 20YY, arXiv 0000.00000, §1 (the equation).
+No deviation from the paper.
+"""
+
+import copy
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .. import models
+from ..adapter import Adapter
+from ..core import put_on
+from ..errors import NotSupported
+from ..notes import begin
+from ..shapes import expect
+from ..valid import Settings
+
+LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
+
+
+class NameLinear(Adapter):
+    """A frozen `nn.Linear` with a trained gain on each of its outputs."""
+
+    base: nn.Linear
+
+    def __init__(self, base: nn.Linear):
+        _check(base)
+        super().__init__(base)
+        self.g = nn.Parameter(torch.zeros(base.out_features))         # (n_out,)
+
+    def forward(self, x: Tensor) -> Tensor:
+        expect(x, "... n_in", n_in=self.base.in_features)
+        y = self.base(x)                                              # (…, n_out)
+        u = self.g * y                                                # (…, n_out), float32
+        return (y + u).to(y.dtype)                                    # (…, n_out)
+
+    @torch.no_grad()
+    def merged(self) -> nn.Linear:
+        """Return one plain linear layer, its gains computed in float32, then rounded."""
+        linear = copy.deepcopy(self.base)
+        linear.weight.copy_((1 + self.g)[:, None] * self.base.weight)  # (n_out, n_in)
+        if linear.bias is not None:
+            linear.bias.copy_((1 + self.g) * self.base.bias)          # (n_out,)
+        return linear
+
+
+@dataclass(frozen=True)
+class Config(Settings):
+    """Where Name goes.
+
+    `targets` are places or module names, None is query and value, or the projection that holds
+    both; `layers` are block numbers, None for all.
+    """
+
+    targets: tuple[str, ...] | None = None
+    layers: tuple[int, ...] | None = None
+
+
+def count(n_out: int) -> int:
+    """Return how many parameters Name trains for one (n_out, n_in) matrix."""
+    return n_out
+
+
+def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
+    """Put Name on its targets, freeze all else but the head; return the model to keep."""
+    note, config = begin(model, config, Config)
+    targets = config.targets
+    if targets is None:
+        targets = ("qkv",) if "qkv" in models.places(model) else ("query", "value")
+    return put_on(model, note, targets, NameLinear, config.layers, config.also_train)
+
+
+def _check(base: nn.Module) -> None:
+    if not isinstance(base, nn.Linear) or models.is_packed(base):
+        raise NotSupported(f"Name changes a linear layer, and this is a {type(base).__name__}.",
+                           expected="an nn.Linear, not quantized",
+                           hint="choose targets such as 'query', 'value', 'ffn_in'")

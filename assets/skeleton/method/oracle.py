@@ -1,0 +1,42 @@
+"""Name against an implementation that is not ours."""
+
+import copy
+
+import pytest
+import torch
+from adapted import outputs
+
+import peft_teach as pt
+
+
+def reference(base, adapters):
+    """Put Name on a plain model by code that is not ours, with the numbers of our adapters.
+
+    `adapters` are ours by the name of their module. Return the model, and pairs of parameters: one
+    of ours, and the one that is the same there. Hugging Face peft has many methods; else write the
+    paper's formula down once more in plain torch, from the paper and not from our file.
+    """
+    pytest.fail("write the oracle: `reference` in tests/oracles/test_NAME.py")
+
+
+@pytest.mark.oracle("NAME")
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")    # peft's
+@pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
+def test_another_implementation_gives_the_same(family, tiny, inputs):
+    base = tiny(family)
+    batch, plain = inputs(base), copy.deepcopy(base)
+    model = pt.NAME.inject(base)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for p in pt.adapter_parameters(model).values():    # as training might have left them
+            p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
+    theirs, pairs = reference(plain, pt.adapters(model))
+    assert (outputs(model, batch) - outputs(tiny(family), batch)).abs().max() > 0.1
+    torch.testing.assert_close(outputs(model, batch), outputs(theirs.eval(), batch),
+                               rtol=1e-5, atol=1e-5)
+    model(**batch).loss.backward()
+    theirs(**batch).loss.backward()
+    assert len(pairs) == len(pt.adapter_parameters(model))
+    for own, other in pairs:
+        assert other.grad.abs().sum() > 0
+        torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,159 @@
+"""What the pages count, computed: no number about the methods is kept by hand.
+
+    <!-- computed: library -->
+    | `lora` | … | 73,728 (rank 8, query and value) | yes | …
+    <!-- end -->
+
+Between such marks `peft-teach build` writes what `METHODS`, the methods' cards (`methods`), models
+as shapes, and the benchmark's record give; `--check` says where a page differs.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+
+from ... import contents, export
+from ...adapter import Adapter, adapters
+from ...families import FAMILIES
+from ...folder import write_whole
+from ...methods import METHODS
+from .. import records
+from . import speed
+from .methods import HEAD, cards
+from .source import wrong
+
+PAGES = ("CHANGELOG.md", "README.md", *(f"assets/site/{name}.md" for name in (
+    "fast", "library", "map", "peft")))
+MARKED = re.compile(r"(<!-- computed: (\w+) -->)(.*?)(<!-- end -->)", re.DOTALL)
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
+         "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
+         "nineteen", "twenty")
+
+
+def write(root: Path) -> list[str]:
+    """Write what is computed into the pages; returns the pages that changed."""
+    changed = []
+    for page in _pages(root):
+        old = (root / page).read_text("utf-8")
+        new = MARKED.sub(lambda found, page=page: (
+            found[1] + computed(root, found[2], page) + found[4]), old)
+        if new != old:
+            write_whole({root / page: new})
+            changed.append(f"{page}: its computed parts written")
+    return changed
+
+
+def problems(root: Path) -> list[str]:
+    """Where a page says what is not so, a line each: the page, the mark, what to do."""
+    found = []
+    for page in _pages(root):
+        for _, name, stands, _ in MARKED.findall((root / page).read_text("utf-8")):
+            lines = computed(root, name, page).splitlines()
+            wrong = [line for line in stands.splitlines() if line not in lines]
+            if stands.splitlines() != lines:
+                found.append(f"{page}, computed {name!r}: is not what METHODS, assets/site/methods "
+                             f"and the records give{f', {wrong[0]!r}' if wrong else ''}; "
+                             "`peft-teach build` writes it")
+    return found
+
+
+def computed(root: Path, name: str, page: str = "a page") -> str:
+    """What stands between the marks of this name. Raises `PeftTeachError` for another one."""
+    if name not in COMPUTED:
+        raise wrong(f"{page}: nothing computes {name!r}.", f"one of {', '.join(COMPUTED)}")
+    return COMPUTED[name](root)
+
+
+def _pages(root: Path) -> Iterator[str]:
+    return (page for page in PAGES if (root / page).is_file())
+
+
+# ── what is counted ──────────────────────────────────────────────────────────────────────────
+
+
+@cache
+def count(name: str) -> SimpleNamespace:
+    """What a method trains on MiniLM with its default settings, and whether it merges.
+
+    `trained` leaves out the task's head; `merges` is None where there is no adapter to merge.
+    """
+    from ...outlines import outline
+
+    method = METHODS["full" if name == HEAD else name]
+    config = method.Config("head") if name == HEAD else method.Config()
+    model = outline("minilm").to_empty(device="cpu").requires_grad_(False)
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.zero_()    # QLoRA reads its numbers
+    model = method.inject(model, config)
+    on = adapters(model).values()
+    return SimpleNamespace(
+        trained=sum(p.numel() for p in contents.adapter_parameters(model).values()), config=config,
+        merges=all(type(a).merged is not Adapter.merged for a in on) if on else None)
+
+
+def _number(count: int, what: str) -> str:
+    return f"{WORDS[count] if count < len(WORDS) else f'{count:,}'} {what}"
+
+
+def _methods(root: Path) -> str:
+    *names, last = (f"`{name}`" for name in METHODS)
+    return f"{_number(len(METHODS), 'methods')}, {', '.join(names)} and {last}"
+
+
+def _families(root: Path) -> str:
+    return _number(len(FAMILIES), "families")
+
+
+def _library(root: Path) -> str:
+    rows = ["| | what it computes | trained on MiniLM | merges | in peft | equal to |",
+            "|---|---|---|---|---|---|"]
+    for name, card in cards(root).items():
+        if name != HEAD:
+            counted = count(name)
+            settings = card.SETTINGS.format_map(vars(counted.config))
+            rows.append(_row(f"`{name}`", card.COMPUTES, f"{counted.trained:,}" + (
+                f" ({settings})" if settings else ""), counted.merges and (card.MERGES or "yes"),
+                "yes" if name in export.WRITTEN else "", card.EQUALS))
+    return _block(rows)
+
+
+def _map(root: Path) -> str:
+    rows = ["|  | trains | equation | parameters | when |", "|---|---|---|---|---|"]
+    for name, card in cards(root).items():
+        counted, title = count(name), card.TITLE
+        what = {None: "", True: f"; merges {card.MERGES}".rstrip(),
+                False: "; stays beside the base"}[counted.merges]
+        rows.append(_row(f"[{title}](lessons/{card.LESSON}.ipynb)" if card.LESSON else title,
+                         f"![](_static/method-{name}.svg)", card.EQUATION,
+                         f"{counted.trained:,}{what}", card.WHEN))
+    return _block(rows)
+
+
+def _peft(root: Path) -> str:
+    rows = ["| in peft | here |", "|---|---|"]
+    for name, card in cards(root).items():
+        if bool(card.IN_PEFT) != (name in export.WRITTEN):
+            raise wrong(f"assets/site/methods/{name}.py: IN_PEFT and WRITTEN of "
+                        "peft_teach/export.py do not agree.",
+                        "give it IN_PEFT if the method is written for peft, and else none")
+        if card.IN_PEFT:
+            rows.append(_row(*card.IN_PEFT))
+    return _block(rows)
+
+
+def _benchmark(root: Path) -> str:
+    return _block([speed.table(records.load("benchmark") | {"nf4": []})])
+
+
+def _row(*cells: str | None) -> str:
+    return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
+
+
+def _block(lines: list[str]) -> str:
+    return "\n" + "\n".join(lines) + "\n"
+
+
+COMPUTED = {"methods": _methods, "families": _families, "library": _library, "map": _map,
+            "peft": _peft, "benchmark": _benchmark}
