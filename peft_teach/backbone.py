@@ -2,7 +2,7 @@
 
     class SoftPrompt(BackboneAdapter):
         def forward(self, input_ids=None, *, inputs_embeds=None, **rest):
-            in_cache, padding = self.make_room(rest, length)    # in mask, positions and cache
+            in_cache, padding, rest = self.make_room(rest, length)    # mask, positions, cache
             ...
             return self.call_base(..., **rest)
 
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
+CACHES = ("past_key_values", "cache")    # what transformers' versions call the cache
+
+
 class Front(NamedTuple):
     """What a cache was filled with before the text: how many vectors, and their values, flat.
 
@@ -44,6 +47,18 @@ class Front(NamedTuple):
             self.values.to(other.values), other.values, rtol=0, atol=0, equal_nan=True)
 
 
+class Room(NamedTuple):
+    """What `BackboneAdapter.make_room` gives: a backbone's arguments with room before the text.
+
+    `in_cache` says whether the cache holds the vectors already, as it does while generating;
+    `padding`, (batch, 1) or None, what they stand behind (`behind_padding`).
+    """
+
+    in_cache: bool
+    padding: Tensor | None
+    arguments: dict[str, Any]
+
+
 class BackboneAdapter(Adapter):
     """An adapter around the whole backbone: what a head asks of a backbone, it answers.
 
@@ -56,22 +71,19 @@ class BackboneAdapter(Adapter):
 
     def __call__(self, *args, **kwargs):
         if not self.enabled:    # the base reads a cache as it is
-            for name in ("past_key_values", "cache"):
+            for name in CACHES:
                 _check_front(kwargs.get(name), Front())
         return super().__call__(*args, **kwargs)
 
-    def make_room(self, arguments: dict, length: int, needs_cache: bool = False
-                  ) -> tuple[bool, Tensor | None]:
+    def make_room(self, arguments: dict, length: int, needs_cache: bool = False) -> Room:
         """Make room for `length` vectors before the text in a backbone's keyword arguments.
 
-        The mask and the positions that were given become those of a text that starts `length`
-        later, and "cache" and "front" are what `call_base` wants. A decoder's text begins where
-        the mask does, if no positions say otherwise: padding before it would move it away from the
-        vectors. With `needs_cache` there is always a cache. Returns whether it holds the vectors
-        already, as it does while generating, and the padding that the vectors stand behind
-        (`behind_padding`). Raises `NotSupported` for a mask of pairs, a static cache, one that was
-        filled behind other vectors or with padding alone, or, where a cache is needed, gradient
-        checkpointing, which drops it.
+        Returns new arguments: the mask and the positions that were given become those of a text
+        that starts `length` later, and "cache" and "front" are what `call_base` wants. A decoder's
+        text begins where the mask does, if no positions say otherwise: padding before it would move
+        it away from the vectors. With `needs_cache` there is always a cache. Raises `NotSupported`
+        for a mask of pairs, a static cache, one that was filled behind other vectors or with
+        padding alone, or, where a cache is needed, gradient checkpointing, which drops it.
         """
         if needs_cache and self.training and is_recomputing(self.base):
             raise NotSupported("Gradient checkpointing drops cached keys and values, and with them "
@@ -79,7 +91,7 @@ class BackboneAdapter(Adapter):
                                                    "keeps few activations of its own")
         own = [p.detach().flatten() for p in self.parameters(recurse=False)]
         front = Front(length, torch.cat(own))    # of an MLP that only makes vectors, nothing
-        cache, in_cache = pop_cache(arguments, front)
+        cache, in_cache = find_cache(arguments, front)
         mask, place, padding = arguments.get("attention_mask"), arguments.get("position_ids"), None
         if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
             raise NotSupported("The attention mask is not one of two axes, so it says of each pair "
@@ -95,13 +107,13 @@ class BackboneAdapter(Adapter):
                                    hint="the whole text at once, or a larger prefill_chunk_size")
         if mask is not None:
             mask = behind_padding(mask.new_ones(len(mask), length), mask, padding)
-        arguments |= {
+        rest = {name: x for name, x in arguments.items() if name not in CACHES}
+        return Room(in_cache, padding, rest | {
             "attention_mask": mask,                                       # (batch, length + seen)
             "position_ids": None if place is None else place + length,
             "cache": new_cache() if cache is None and needs_cache else cache,
             "front": front,
-        }
-        return in_cache, padding
+        })
 
     def call_base(self, *args, cache, front: Front, **kwargs):
         """Call the backbone with a cache that holds, or is to hold, vectors before the text.
@@ -158,21 +170,22 @@ class BackboneAdapter(Adapter):
 # ── positions and masks ──────────────────────────────────────────────────────────────────────
 
 
-def count_from_front(backbone: nn.Module, arguments: dict, input_ids: Tensor | None, seq: int,
-                     length: int, padding: Tensor | None) -> None:
-    """Give the `length` vectors before the text positions of their own, and token types.
+def count_from_front(backbone: nn.Module, arguments: dict[str, Any], input_ids: Tensor | None,
+                     seq: int, length: int, padding: Tensor | None) -> dict[str, Any]:
+    """Return arguments in which the `length` vectors before the text have positions and types, too.
 
     For a backbone that reads them as it reads words: theirs are the first positions, and the
-    text's come after. `arguments` and `padding` are as `make_room` left them, for a text of `seq`
+    text's come after. `arguments` and `padding` are as `make_room` gave them, for a text of `seq`
     tokens.
     """
     place = arguments["position_ids"]
     if place is None:
         place = positions(backbone, input_ids, seq) + length              # (1 or batch, seq)
     first = positions(backbone, None, length)                             # (1, length)
-    arguments["position_ids"] = behind_padding(first, place, padding)
+    new = {"position_ids": behind_padding(first, place, padding)}
     if arguments.get("token_type_ids") is not None:
-        arguments["token_type_ids"] = nn.functional.pad(arguments["token_type_ids"], (length, 0))
+        new["token_type_ids"] = nn.functional.pad(arguments["token_type_ids"], (length, 0))
+    return arguments | new
 
 
 def places_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
@@ -254,14 +267,14 @@ def in_front(cache, vectors: list[tuple[Tensor, ...]], batch: int, seq: int,
         vars(cache).pop("update", None)
 
 
-def pop_cache(arguments: dict, front: Front) -> tuple[Any, bool]:
-    """Take the cache out of a backbone's keyword arguments, by either name.
+def find_cache(arguments: dict, front: Front) -> tuple[Any, bool]:
+    """Find the cache among a backbone's keyword arguments, by either name.
 
     Returns `(cache, in_cache)`: the object that the model appends to or None, and whether the
     vectors before the text are in it already. Raises `NotSupported` for a static cache, and for
     one that was filled with other vectors before the text, or with none.
     """
-    found = [arguments.pop(name, None) for name in ("past_key_values", "cache")]
+    found = (arguments.get(name) for name in CACHES)
     cache = next((c for c in found if c is not None), None)
     if getattr(cache, "is_compileable", False):
         raise NotSupported("This cache is static: made for a fixed number of tokens, with no room "

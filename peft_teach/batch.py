@@ -17,8 +17,11 @@ from torch import Tensor, nn
 
 from . import models
 from .adapter import adapters
+from .backbone import places_in_text
 from .errors import BadData, NotSupported
 from .valid import is_several
+
+Batch = dict[str, Tensor]
 
 BESIDE = ("token_type_ids", "position_ids")    # integers beside the ids, of their shape
 
@@ -131,6 +134,42 @@ def _check_labels(model: nn.Module, labels: Tensor, shape: tuple[int, int] | Non
                       hint="use the tokenizer that belongs to this model" if words else
                            "count the classes from 0, or load the model with labels=N for N of "
                            "them")
+
+
+def ready(model: nn.Module, batch: Batch) -> Batch:
+    """Return the batch on the model's device; a language model's with positions."""
+    place = next(model.parameters()).device
+    batch = {name: x.to(place) for name, x in batch.items()}
+    return _with_positions(model, batch) if models.is_language_model(model) else batch
+
+
+def _with_positions(model: nn.Module, batch: Batch) -> Batch:
+    """Let positions count from each row's first token where padding precedes it.
+
+    So `generate` counts. Models themselves count padding, and move the text away from where it
+    would stand alone: a GPT-2's from its learned positions, any from a prompt or prefix.
+    """
+    place = places_in_text(batch.get("attention_mask"))  # (batch, seq)
+    if place is None or "position_ids" in batch:
+        return batch
+    if "position_ids" not in inspect.signature(model.forward).parameters:
+        models.refuse_wrapped(model)    # a wrapper does not say what it takes
+        return batch
+    return batch | {"position_ids": place}
+
+
+def asked_of(model: nn.Module, batch: Batch) -> int:
+    """Return how many labels a batch's loss is the mean over."""
+    labels = batch["labels"]
+    if labels.is_floating_point():
+        return len(labels)
+    return int((labels[:, 1:] if models.is_language_model(model) else labels).ne(-100).sum())
+
+
+def tokens_in(batch: Batch) -> int:
+    """Return how many real tokens a batch holds; 0 for images."""
+    mask, ids = batch.get("attention_mask"), batch.get("input_ids")
+    return int(mask.sum()) if mask is not None else 0 if ids is None else ids.numel()
 
 
 def number_of_classes(model: nn.Module) -> int | None:

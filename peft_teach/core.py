@@ -138,12 +138,12 @@ _NOTES = (state.KEY, *guards.SHADOWS, "_tied_weights_keys", "training", "use_nes
 def all_or_nothing(model: nn.Module) -> Iterator[None]:
     """If this block raises, the model's modules, modes, `requires_grad` and notes are as before."""
     modules = list(model.named_modules(remove_duplicate=False))
-    notes = [{key: m.__dict__[key] for key in _NOTES if key in m.__dict__} for _, m in modules]
+    before = [{key: m.__dict__[key] for key in _NOTES if key in m.__dict__} for _, m in modules]
     flags = [(p, p.requires_grad) for p in model.parameters()]
     try:
         yield
     except BaseException:
-        for (name, module), noted in zip(modules, notes):    # parents first
+        for (name, module), noted in zip(modules, before):    # parents first
             parent, _, child = name.rpartition(".")
             if name:
                 setattr(model.get_submodule(parent), child, module)

@@ -35,12 +35,12 @@ def guard(model: nn.Module, note: Note, converted: tuple[str, ...] = ()) -> None
     for name, module in model.named_modules():
         if isinstance(module, Adapter):
             module.read_as = plain_name(model, name) if id(module) in inside else ""
-    if note.wraps:
-        shadows = {"save_pretrained": save_checkpoint, "resize_token_embeddings": _resize}
-        for name, ours in shadows.items():
-            here: Any = model.__dict__.get(name)
-            if getattr(here, "func", None) is not ours or here.args != (model,):
-                model.__dict__[name] = functools.partial(ours, model)
+    shadows = {"save_pretrained": save_checkpoint, "resize_token_embeddings": _resize}
+    for name, ours in shadows.items() if note.wraps else ():
+        here: Any = model.__dict__.get(name)
+        stands = getattr(here, "func", None) is ours and here.args == (model,)
+        if not stands and (name == "save_pretrained" or hasattr(type(model), name)):
+            model.__dict__[name] = functools.partial(ours, model)
     frozen.hold_still(model)
     base = model.base if isinstance(model, Adapter) else model    # of a bare backbone
     noted = state.of(base)

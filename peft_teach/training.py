@@ -13,32 +13,26 @@ To evaluate now and then, do it in the loop's body; each module's mode is kept:
             print(step.index, pt.evaluate(model, validation).accuracy)
 """
 
-import inspect
 import math
 import random
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from . import contents, frozen, guards, models, notes
-from .adapter import Adapter, adapters
-from .backbone import places_in_text
-from .batch import as_list, check
-from .errors import BadConfig, BadData, NotSupported, TrainingDiverged, TrainingStopped
+from .batch import Batch, as_list, asked_of, check, ready, tokens_in
+from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
+from .groups import check_setting, groups_of
+from .idle import refuse_idle, refuse_silent
 from .methods import METHODS, full, qlora
-from .valid import is_number, is_positive, is_several, is_share, is_whole
+from .valid import is_whole
 from .waiting import bar
-from .whole import is_sharded
-
-Batch = dict[str, Tensor]
 
 OWN = 1e-3    # the learning rate of adapters that no method here made
-TRIED = 8     # batches, until an adapter without a gradient is refused
 
 
 @dataclass(frozen=True)
@@ -54,6 +48,132 @@ class Step:
     tokens: int
     seconds: float
     lr: float
+
+
+def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *,
+          groups: list[dict] | None = None, warmup: float = 0.1, clip: float = 1.0,
+          weight_decay: float = 0.0, accumulate: int = 1) -> Iterator[Step]:
+    """Train once over `batches`, dicts of tensors with `labels`; yield a `Step` after each one.
+
+    `lr` None takes the rate of the model's method (`learning_rate`). `groups` are optimizer groups
+    with rates of their own (LoRA+); without them all that trains learns at `lr`. `warmup` is the
+    share of steps in which the rate rises to its full value, `clip` the largest norm of the
+    gradients (`math.inf` for any). A step is made of `accumulate`
+    batches, the last one perhaps of fewer, and is that of one batch with all their examples.
+    Stopping early is safe: the model is back in eval mode when the generator ends or is dropped.
+    Raises `BadData` for no batches, for batches without labels or with a class that the model has
+    not, and `BadConfig` for a setting that cannot work, if nothing trains, or if `pt.disabled` is
+    open. In the first step, before the update, it is a `BadConfig`, too, if an adapter gets no
+    gradient because the model never calls it, or not for the loss. (The first 8 batches are tried
+    in eval mode, which leaves out no block by chance. What stands in a module that these do not
+    call is let be, such as an expert without tokens, and so is a pooler that no head reads.) While
+    it runs, `TrainingStopped` when it is interrupted and `TrainingDiverged`, before the update,
+    for a loss or gradient that is not finite: both hold the steps that were done.
+    """
+    models.refuse_wrapped(model)
+    batches = as_list(batches)
+    if not batches:
+        raise BadData("There are no batches to train on.",
+                      hint="batches = pt.data.batches(examples, tokenizer)")
+    for batch in batches:
+        check(model, batch)
+    guards.adopt(model)
+    refuse_silent(model)
+    contents.refuse_lost(model)
+    lr = learning_rate(model) if lr is None else lr
+    for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup": warmup, "clip": clip,
+                        "accumulate": accumulate}.items():
+        check_setting(name, value)
+    groups = groups_of(model, groups)
+    parts = [batches[i:i + accumulate] for i in range(0, len(batches), accumulate)]
+    return _steps(model, parts, groups, lr, warmup, clip, weight_decay)
+
+
+def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Step]:
+    """Make one step of each part, a list of batches."""
+    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
+    schedule = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda i: rate(i, len(parts), warmup))
+    trained = [p for group in optimizer.param_groups for p in group["params"]]
+    done: list[Step] = []
+    moving = [b for m in frozen.owners(model, trained).values() for b in frozen.buffers(m).values()]
+    before: list[Tensor] = []
+    model.train()
+    try:
+        optimizer.zero_grad(set_to_none=True)    # somebody may have left some
+        for index, part in enumerate(parts):
+            refuse_silent(model)
+            before = [b.clone() for b in moving]
+            start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
+            asked = [asked_of(model, batch) for batch in part]
+            value = 0.0
+            for batch, count in zip(part, asked):
+                loss = model(**ready(model, batch)).loss
+                if len(part) > 1:    # a mean over this batch: weighed as in the mean over all
+                    loss = loss * (count / max(1, sum(asked)))
+                if loss.requires_grad:    # by chance it may depend on nothing that trains
+                    loss.backward()
+                value += loss.item()
+            if index == 0:
+                refuse_idle(model, trained, parts)
+            norm = nn.utils.clip_grad_norm_(trained, clip)
+            if not math.isfinite(value) or not norm.isfinite():
+                raise TrainingDiverged(done, "gradient" if math.isfinite(value) else "loss")
+            optimizer.step()
+            before = []
+            optimizer.zero_grad(set_to_none=True)
+            schedule.step()
+            tokens = sum(map(tokens_in, part))
+            done.append(Step(index, value, tokens, time.perf_counter() - start, now))
+            yield done[-1]
+    except KeyboardInterrupt:
+        raise TrainingStopped(done, len(parts)) from None
+    finally:
+        optimizer.zero_grad(set_to_none=True)    # an interrupt leaves half a step's gradients
+        for b, was in zip(moving, before):       # and means of a step that was not made
+            b.copy_(was)
+        model.eval()
+
+
+def rate(index: int, steps: int, warmup: float) -> float:
+    """Return the learning rate's factor at step `index` of `steps`: up to 1, then down to 0."""
+    rising = max(1, round(warmup * steps))
+    if index < rising:
+        return (index + 1) / rising
+    return (steps - index) / max(1, steps - rising + 1)
+
+
+def learning_rate(model: nn.Module) -> float:
+    """Return the rate that stands in the file of the model's method, for AdamW.
+
+    It was found on one small encoder and one small language model, with the method's defaults: a
+    place to begin. What acts more strongly learns at less: a bottleneck by its scale, LoRA on
+    "linear", all layers, at QLoRA's. With batches of 16, most learn in 60 steps; BitFit, prompts
+    and prefixes had not begun by then at any rate tried: give them 120 at least, BitFit 250. It is
+    `full`'s for a model without a method, and `OWN` for a class of your own.
+    """
+    note = notes.note_of(model)
+    if note is None:
+        return full.LEARNING_RATE
+    if note.method is None:
+        return OWN
+    if isinstance(note.config, full.Config) and note.config.train == "head":
+        return full.HEAD_LEARNING_RATE
+    if "linear" in (getattr(note.config, "targets", None) or ()):
+        return qlora.LEARNING_RATE
+    return METHODS[note.method].LEARNING_RATE / getattr(note.config, "scale", 1)
+
+
+def seed(n: int) -> None:
+    """Seed Python, NumPy and torch, so that a run can be repeated on the same machine."""
+    if not is_whole(n, 0, 2**32 - 1):
+        raise BadConfig(f"The seed is {n!r}.", expected="a whole number from 0 to 2**32 - 1")
+    random.seed(n)
+    np.random.seed(n)
+    torch.manual_seed(n)
+
+
+# ── how well it does now ─────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -79,276 +199,6 @@ class LanguageEvaluation:
     tokens: int
 
 
-def seed(n: int) -> None:
-    """Seed Python, NumPy and torch, so that a run can be repeated on the same machine."""
-    if not is_whole(n, 0, 2**32 - 1):
-        raise BadConfig(f"The seed is {n!r}.", expected="a whole number from 0 to 2**32 - 1")
-    random.seed(n)
-    np.random.seed(n)
-    torch.manual_seed(n)
-
-
-def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *,
-          groups: list[dict] | None = None, warmup: float = 0.1, clip: float = 1.0,
-          weight_decay: float = 0.0, accumulate: int = 1) -> Iterator[Step]:
-    """Train once over `batches`, dicts of tensors with `labels`; yield a `Step` after each one.
-
-    `lr` None takes the rate of the model's method (`learning_rate`). `groups` are optimizer groups
-    with rates of their own (LoRA+); without them all that trains learns at `lr`. `warmup` is the
-    share of steps in which the rate rises to its full value, `clip` the largest norm of the
-    gradients (`math.inf` for any). A step is made of `accumulate`
-    batches, the last one perhaps of fewer, and is that of one batch with all their examples.
-    Stopping early is safe: the model is back in eval mode when the generator ends or is dropped.
-    Raises `BadData` for no batches, for batches without labels or with a class that the model has
-    not, and `BadConfig` for a setting that cannot work, if nothing trains, or if `pt.disabled` is
-    open. In the first step, before the update, it is a `BadConfig`, too, if an adapter gets no
-    gradient because the model never calls it, or not for the loss. (The first 8 batches are tried
-    in eval mode, which leaves out no block by chance. What stands in a module that these do not
-    call is let be, such as an expert without tokens, and so is a pooler that no head reads.) While
-    it runs, `TrainingStopped` when it is interrupted and `TrainingDiverged`, before the update,
-    for a loss or gradient that is not finite: both hold the steps that were done.
-    """
-    models.need_model(model)
-    batches = as_list(batches)
-    if not batches:
-        raise BadData("There are no batches to train on.",
-                      hint="batches = pt.data.batches(examples, tokenizer)")
-    for batch in batches:
-        check(model, batch)
-    guards.adopt(model)
-    _refuse_silent(model)
-    contents.refuse_lost(model)
-    lr = learning_rate(model) if lr is None else lr
-    for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup": warmup, "clip": clip,
-                        "accumulate": accumulate}.items():
-        _check_setting(name, value)
-    groups = _groups(model, groups)
-    if any(p.dtype == torch.float16 for group in groups for p in group["params"]):
-        raise BadConfig("Parameters in float16 would train: Adam's small numbers are zero there, "
-                        "and the loss becomes nan.", expected="float32 or bfloat16",
-                        hint="pt.models.load(name, dtype=torch.bfloat16)")
-    parts = [batches[i:i + accumulate] for i in range(0, len(batches), accumulate)]
-    return _steps(model, parts, groups, lr, warmup, clip, weight_decay)
-
-
-def _training(model: nn.Module) -> dict[str, tuple[Adapter, list[nn.Parameter]]]:
-    """Return the adapters that train, by name, each with those of its own parameters that do."""
-    found = {name: (adapter, [p for p in adapter.own_parameters().values() if p.requires_grad])
-             for name, adapter in adapters(model).items()}
-    return {name: (adapter, own) for name, (adapter, own) in found.items() if own}
-
-
-def _refuse_silent(model: nn.Module) -> None:
-    silent = [name for name, (adapter, _) in _training(model).items() if not adapter.enabled]
-    if silent:
-        raise BadConfig(f"The adapter at {silent[0] or 'the model'} is silent: it would learn "
-                        "nothing.", expected="training outside of pt.disabled(model)")
-
-
-def _refuse_idle(model: nn.Module, trained: list[nn.Parameter], batches: list[Batch]) -> None:
-    """Raise `BadConfig` for adapters that got no gradient, and get none from `batches` either.
-
-    These are tried in eval mode, where no block is left out by chance. An adapter is refused if it
-    was not called, at least not where gradients are taken, and what should call it was; one whose
-    output is unused, as a pooler's may be, only if no other learns.
-    """
-    training = _training(model)
-    if not training and all(p.grad is None for p in trained):
-        raise BadConfig("The loss depends on no parameter that trains.")
-    idle = {name: found for name, found in training.items()
-            if all(p.grad is None for p in found[1])}
-    around, came, called = _around(model), set(), set()
-    hooks = [hook for adapter, _ in idle.values() for hook in (
-        around[adapter].register_forward_pre_hook(lambda module, _: came.add(module)),
-        adapter.register_forward_pre_hook(
-            lambda module, _: called.add(module) if torch.is_grad_enabled() else None))]
-    try:
-        for batch in batches:
-            if not idle:
-                break
-            with models.in_mode(model, training=False):
-                loss = model(**_ready(model, batch)).loss
-            own = [p for _, parameters in idle.values() for p in parameters]
-            reached = set()
-            if loss.requires_grad:
-                gradients = torch.autograd.grad(loss, own, allow_unused=True)
-                reached = {p for p, gradient in zip(own, gradients) if gradient is not None}
-            idle = {n: found for n, found in idle.items() if reached.isdisjoint(found[1])}
-    finally:
-        for hook in hooks:
-            hook.remove()
-    wrong = [name or "the model" for name, (adapter, _) in idle.items() if around[adapter] in came
-             and (adapter not in called or len(idle) == len(training))]
-    if wrong:
-        more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
-        raise BadConfig(f"The adapter at {', '.join(wrong[:3])}{more} would learn nothing: the "
-                        f"loss does not depend on it, with any of {len(batches)} batches.",
-                        expected="adapters around modules that the model calls, for its loss",
-                        hint="targets without them")
-
-
-def _around(model: nn.Module) -> dict[nn.Module, nn.Module]:
-    """Map each adapter to the module that calls it: a list of modules, say, calls none."""
-    around = {}
-    for name, module in model.named_modules():
-        if isinstance(module, Adapter):
-            caller = model
-            while name:
-                name = name.rpartition(".")[0]
-                caller = model.get_submodule(name)
-                if type(caller).forward is not nn.Module.forward:
-                    break
-            around[module] = caller
-    return around
-
-
-# What a setting may be, and what to say where it is not; betas to weight_decay are AdamW's.
-_SETTINGS = {
-    "lr": (is_positive, "a positive, finite learning rate"),
-    "betas": (lambda b: isinstance(b, tuple | list) and len(b) == 2 and all(map(is_share, b)),
-              "two shares of what is remembered, from 0 to below 1"),
-    "eps": (lambda x: is_number(x, 0) and x < math.inf, "a finite number from 0"),
-    "weight_decay": (lambda x: is_number(x, 0) and x < math.inf, "a finite number from 0"),
-    "warmup": (lambda x: is_number(x, 0, 1), "the share of steps in which the rate rises, 0 to 1"),
-    "clip": (lambda x: is_number(x, 0) and x > 0,
-             "the largest norm of the gradients, above 0; math.inf clips nothing"),
-    "accumulate": (is_whole, "the number of batches in a step, from 1"),
-}
-_OF_A_GROUP = ("params", "lr", "betas", "eps", "weight_decay")
-
-
-def _check_setting(name: str, value) -> None:
-    holds, expected = _SETTINGS[name]
-    if not holds(value):
-        raise BadConfig(f"{name} is {value!r}.", expected=expected)
-
-
-def _groups(model: nn.Module, groups: Iterable[Mapping[str, Any]] | None) -> list[dict]:
-    """Return optimizer groups as AdamW takes them, in copies: it writes in them.
-
-    Without any, all that trains is one. Raises `BadConfig` if nothing trains, for another setting
-    than AdamW's, and for what is no parameter of the model that trains, or stands there twice.
-    """
-    given: list[Any] = [*groups] if is_several(groups) else [] if groups is None else [groups]
-    if not all(isinstance(group, Mapping) for group in given):
-        raise BadConfig(f"groups is {groups!r:.60}.", expected="a list of dicts with 'params'")
-    given = given or [{"params": [p for p in model.parameters() if p.requires_grad]}]
-    trained = {id(p) for p in model.parameters() if p.requires_grad}
-    seen, made = set(), []
-    for group in given:
-        strange = [name for name in group if name not in _OF_A_GROUP]
-        if strange or "params" not in group:
-            raise BadConfig("A group has " + (f"{strange[0]!r}." if strange else "no 'params'."),
-                            expected="of each group " + ", ".join(_OF_A_GROUP))
-        for name, value in group.items():
-            if name != "params":
-                _check_setting(name, value)
-        params = group["params"]
-        single = isinstance(params, Tensor) or not is_several(params)
-        params = [params] if single else [*params]
-        for p in params:
-            if id(p) not in trained or id(p) in seen:
-                shape = f", {tuple(p.shape)}," if isinstance(p, Tensor) else ""
-                raise BadConfig(f"A group holds a {type(p).__name__}{shape} that "
-                                + ("stands in another place, too." if id(p) in seen else
-                                   "is no parameter of this model, or does not train."),
-                                expected="parameters with requires_grad, each once",
-                                hint="pt.adapter_parameters(model).values()")
-            seen.add(id(p))
-        made.append({**group, "params": params})
-    if len({is_sharded(p) for group in made for p in group["params"]}) > 1:
-        raise NotSupported("Only a part of what trains is sharded over processes (FSDP2).",
-                           expected="all or nothing sharded",
-                           hint="fully_shard(model), after its blocks")
-    if not seen:
-        raise BadConfig("No parameter of this model trains.",
-                        hint="put a method on it: model = pt.lora.inject(model)")
-    return made
-
-
-def learning_rate(model: nn.Module) -> float:
-    """Return the rate that stands in the file of the model's method, for AdamW.
-
-    It was found on one small encoder and one small language model, with the method's defaults: a
-    place to begin. What acts more strongly learns at less: a bottleneck by its scale, LoRA on
-    "linear", all layers, at QLoRA's. With batches of 16, most learn in 60 steps; BitFit, prompts
-    and prefixes had not begun by then at any rate tried: give them 120 at least, BitFit 250. It is
-    `full`'s for a model without a method, and `OWN` for a class of your own.
-    """
-    note = notes.note_of(model)
-    if note is None:
-        return full.LEARNING_RATE
-    if note.method is None:
-        return OWN
-    if isinstance(note.config, full.Config) and note.config.train == "head":
-        return full.HEAD_LEARNING_RATE
-    if "linear" in (getattr(note.config, "targets", None) or ()):
-        return qlora.LEARNING_RATE
-    return METHODS[note.method].LEARNING_RATE / getattr(note.config, "scale", 1)
-
-
-def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Step]:
-    """Make one step of each part, a list of batches."""
-    optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda i: rate(i, len(parts), warmup))
-    trained = [p for group in optimizer.param_groups for p in group["params"]]
-    done: list[Step] = []
-    moving = [b for m in frozen.owners(model, trained).values() for b in frozen.buffers(m).values()]
-    before: list[Tensor] = []
-    model.train()
-    try:
-        optimizer.zero_grad(set_to_none=True)    # somebody may have left some
-        for index, part in enumerate(parts):
-            _refuse_silent(model)
-            before = [b.clone() for b in moving]
-            start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
-            asked = [_asked(model, batch) for batch in part]
-            value = 0.0
-            for batch, count in zip(part, asked):
-                loss = model(**_ready(model, batch)).loss
-                if len(part) > 1:    # a mean over this batch: weighed as in the mean over all
-                    loss = loss * (count / max(1, sum(asked)))
-                if loss.requires_grad:    # by chance it may depend on nothing that trains
-                    loss.backward()
-                value += loss.item()
-            if index == 0:
-                _refuse_idle(model, trained, [batch for part in parts for batch in part][:TRIED])
-            norm = nn.utils.clip_grad_norm_(trained, clip)
-            if not math.isfinite(value) or not norm.isfinite():
-                raise TrainingDiverged(done, "gradient" if math.isfinite(value) else "loss")
-            optimizer.step()
-            before = []
-            optimizer.zero_grad(set_to_none=True)
-            schedule.step()
-            tokens = sum(map(_tokens, part))
-            done.append(Step(index, value, tokens, time.perf_counter() - start, now))
-            yield done[-1]
-    except KeyboardInterrupt:
-        raise TrainingStopped(done, len(parts)) from None
-    finally:
-        optimizer.zero_grad(set_to_none=True)    # an interrupt leaves half a step's gradients
-        for b, was in zip(moving, before):       # and means of a step that was not made
-            b.copy_(was)
-        model.eval()
-
-
-def _asked(model: nn.Module, batch: Batch) -> int:
-    """Return how many labels a batch's loss is the mean over."""
-    labels = batch["labels"]
-    if labels.is_floating_point():
-        return len(labels)
-    return int((labels[:, 1:] if models.is_language_model(model) else labels).ne(-100).sum())
-
-
-def rate(index: int, steps: int, warmup: float) -> float:
-    """Return the learning rate's factor at step `index` of `steps`: up to 1, then down to 0."""
-    rising = max(1, round(warmup * steps))
-    if index < rising:
-        return (index + 1) / rising
-    return (steps - index) / max(1, steps - rising + 1)
-
-
 @torch.no_grad()
 def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | LanguageEvaluation:
     """Return loss and accuracy of a classifier, or loss and perplexity of a language model.
@@ -368,7 +218,7 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
     with models.in_mode(model, training=False):
         for batch in bar(as_list(batches), "evaluating"):
             check(model, batch)
-            batch = _ready(model, batch)
+            batch = ready(model, batch)
             sums = measure(model(**batch), batch)
             loss, right, count = loss + sums[0], right + sums[1], count + sums[2]
     if not count:
@@ -394,28 +244,6 @@ def _classes(out, batch: Batch) -> tuple[float, int, int]:
     return out.loss.item() * count if count else 0.0, right, count
 
 
-def _ready(model: nn.Module, batch: Batch) -> Batch:
-    """Return the batch on the model's device; a language model's with positions."""
-    place = next(model.parameters()).device
-    batch = {name: x.to(place) for name, x in batch.items()}
-    return _with_positions(model, batch) if models.is_language_model(model) else batch
-
-
-def _with_positions(model: nn.Module, batch: Batch) -> Batch:
-    """Let positions count from each row's first token where padding precedes it.
-
-    So `generate` counts. Models themselves count padding, and move the text away from where it
-    would stand alone: a GPT-2's from its learned positions, any from a prompt or prefix.
-    """
-    place = places_in_text(batch.get("attention_mask"))  # (batch, seq)
-    if place is None or "position_ids" in batch:
-        return batch
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        models.refuse_wrapped(model)    # a wrapper does not say what it takes
-        return batch
-    return batch | {"position_ids": place}
-
-
 def _next_tokens(out, batch: Batch) -> tuple[float, int, int]:
     """Return a language model's summed loss, the right guesses, and the number of tokens."""
     asked = batch["labels"][:, 1:]                       # (batch, seq - 1)
@@ -427,8 +255,3 @@ def _next_tokens(out, batch: Batch) -> tuple[float, int, int]:
     logits, asked = logits[kept].float(), asked[kept]    # (tokens, vocabulary), (tokens,)
     loss = nn.functional.cross_entropy(logits, asked, reduction="sum").item()
     return loss, (logits.argmax(-1) == asked).sum().item(), len(asked)
-
-
-def _tokens(batch: Batch) -> int:
-    mask, ids = batch.get("attention_mask"), batch.get("input_ids")
-    return int(mask.sum()) if mask is not None else 0 if ids is None else ids.numel()

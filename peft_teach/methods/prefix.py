@@ -25,7 +25,7 @@ large.
 """
 
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -69,12 +69,12 @@ class Prefix(BackboneAdapter):
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
-        in_cache, padding = self.make_room(rest, self.length, needs_cache=True)
+        in_cache, padding, rest = self.make_room(rest, self.length, needs_cache=True)
         if in_cache:                                # while generating: K and V are in the cache
             return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
         x = input_ids
         if x is None:
-            x, rest["position_ids"] = self.placed(inputs_embeds, rest["position_ids"])
+            x, rest = self.placed(inputs_embeds, rest)
         KV = [*zip(*map(self.per_head, self.keys_and_values()))]          # (K, V) of each layer
         with in_front(rest["cache"], KV, len(x), x.shape[1], padding):
             # Each layer itself appends what it makes of X: [K ; XWₖ], [V ; XWᵥ].
@@ -93,12 +93,13 @@ class Prefix(BackboneAdapter):
         x = x.unflatten(2, (self.heads, self.d_head)).transpose(1, 2)
         return x[:, None].to(self.base.dtype)                # (layers, 1, heads, length, d_head)
 
-    def placed(self, x: Tensor | None, positions: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return embeddings and their positions, (1, seq): they have no words to count these by."""
+    def placed(self, x: Tensor | None, arguments: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
+        """Return embeddings, and arguments with positions: no words are there to count them by."""
         x = expect(x, "batch seq d_model", called="inputs_embeds")
-        if positions is None:
-            positions = models.positions(self.base, None, x.shape[1]) + self.length
-        return x, positions
+        place = arguments["position_ids"]
+        if place is None:
+            place = models.positions(self.base, None, x.shape[1]) + self.length    # (1, seq)
+        return x, arguments | {"position_ids": place}
 
     def stored(self) -> dict[str, Tensor]:
         """Return K and V alone, as a file keeps them: without the MLP that makes them."""

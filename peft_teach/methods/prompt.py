@@ -57,15 +57,15 @@ class SoftPrompt(BackboneAdapter):
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
-        in_cache, padding = self.make_room(rest, self.length)
+        in_cache, padding, rest = self.make_room(rest, self.length)
         if in_cache:                                # while generating: the prompt is in the cache
             return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
         x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
-        count_from_front(self.base, rest, input_ids, x.shape[1], self.length, padding)
-        rest["return_dict"] = True
+        rest = count_from_front(self.base, rest, input_ids, x.shape[1], self.length, padding)
         Px = behind_padding(self.P.to(x.dtype)[None], x, padding)         # (batch, length + seq, d)
-        return self.of_text(self.call_base(inputs_embeds=Px, **rest))     # (batch, seq, d_model)
+        out = self.call_base(inputs_embeds=Px, **dict(rest, return_dict=True))
+        return self.of_text(out)                                          # (batch, seq, d_model)
 
     def of_text(self, out):
         """Leave the text's tokens in a backbone's output, and pool again where it pools."""

@@ -242,12 +242,23 @@ def test_a_cache_of_the_callers(family, name, positions, method, tiny, inputs):
             assert cache.layers[0].keys.shape[2] == LENGTH + part.stop
 
 
-def test_a_cache_is_taken_by_either_name_whatever_the_other_holds():
-    cache = backbone.new_cache()
-    for given in ({"past_key_values": None, "cache": cache},
-                  {"past_key_values": cache, "cache": None}):
-        assert backbone.pop_cache(given, backbone.Front())[0] is cache
-        assert given == {}
+@pytest.mark.parametrize("names", [("past_key_values", "cache"), ("cache", "past_key_values")])
+def test_a_cache_is_taken_by_either_name_and_nothing_given_is_changed(names, tiny):
+    cache, base = backbone.new_cache(), tiny("bert", "backbone")
+    mask, types = torch.ones(2, 5).long(), torch.zeros(2, 5).long()
+    given = {names[0]: None, names[1]: cache, "attention_mask": mask, "token_type_ids": types}
+    before = {**given}
+    in_cache, padding, rest = pt.prompt.SoftPrompt(base, LENGTH).make_room(given, LENGTH)
+    assert (in_cache, padding) == (False, None)
+    assert rest["cache"] is cache
+    assert "past_key_values" not in rest
+    assert rest["attention_mask"].shape == (2, LENGTH + 5)
+    counted = backbone.count_from_front(base, rest, mask, 5, LENGTH, padding)
+    assert counted["token_type_ids"].shape == (2, LENGTH + 5)
+    assert rest["position_ids"] is None
+    assert rest["token_type_ids"] is types
+    assert given.keys() == before.keys()
+    assert all(given[name] is before[name] for name in given)
 
 
 @each_method

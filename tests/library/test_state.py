@@ -81,6 +81,15 @@ def test_a_wrapped_backbone_keeps_its_mark_while_it_is_wrapped(tiny):
     assert state.KEY not in vars(backbone)
 
 
+def test_what_was_converted_in_a_bare_backbone_is_known_through_what_wraps_it(tiny, tmp_path):
+    """Or a prompt on a GPT-2 that had carried LoRA was saved as if for another base."""
+    backbone = pt.remove(pt.lora.inject(tiny("gpt2", "backbone")))
+    model = pt.prompt.inject(backbone, pt.prompt.Config(3))
+    pt.load(tiny("gpt2", "backbone"), pt.save(model, tmp_path))
+    pt.swap(model, tmp_path)
+    assert state.of(pt.remove(model)).converted == tuple(f"h.{i}.attn.c_attn" for i in range(2))
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
 def test_a_failed_injection_puts_notes_and_save_pretrained_back(family, tiny, tmp_path):
     model = tiny(family)
