@@ -51,7 +51,7 @@ def changed(file: bytes, settings=lambda told: told, **tensors) -> bytes:
 
 
 def marks(adapter, held=SENTENCES):
-    further, made = handed.examined(Notebook((), "", "13", None, adapter), "13", held)
+    further, made = handed.examined(Notebook((), "", "14", None, adapter), "14", held)
     return further, {mark.exercise: mark for mark in made}
 
 
@@ -64,13 +64,13 @@ def test_a_folder_as_the_brief_asks_has_its_points(file):
     assert "capstone.page" in made["capstone.page"].flags[0]
     assert made["capstone.gain"].measured["size_bytes"] == len(file) < handed_in.LIMIT
     assert [len(cases) for cases in further.values()] == [1]
-    assert handed.problems("13") == []
+    assert handed.problems("14") == []
 
 
 def test_the_page_stands_beside_its_mark(file):
     text = "| **What I predicted** |\nReplace the dots.\n**What I predicted**: +6\n**Sources**"
     for adapter in (file, ""):
-        made = handed.examined(Notebook((), text, "13", None, adapter), "13", SENTENCES)[1][-1]
+        made = handed.examined(Notebook((), text, "14", None, adapter), "14", SENTENCES)[1][-1]
         assert made.message == f"{handed.BY_HAND}\n**What I predicted**: +6"
         assert made.flags == (f"capstone.page: {handed.BY_HAND}",)
 
@@ -127,7 +127,7 @@ def test_it_is_looked_at_in_a_confined_process(file, limits, says, monkeypatch):
     """Nothing of the file is read in this one, and what ends that one ends nothing else."""
     monkeypatch.setattr(pt.store, "_read", None)
     assert marks(file)[1]["capstone.file"].points == 4
-    looking = handed.runner(handed._limits(SENTENCES), handed.FORKS, "", "13")
+    looking = handed.runner(handed._limits(SENTENCES), handed.FORKS, "", "14")
     monkeypatch.setattr(looking, "limits", limits)
     _, made = marks(file)
     mark = made["capstone.file"]
@@ -239,7 +239,7 @@ def test_sentences_that_are_held_must_be_enough_and_labelled(tmp_path):
 
 def test_who_handed_in_which_adapter(tmp_path, file):
     work = json.dumps({"cells": [{"cell_type": "code", "source": "1"}],
-                       "metadata": {"peft_teach": {"lesson": "13"}}}).encode()
+                       "metadata": {"peft_teach": {"lesson": "14"}}}).encode()
     for student, name, data in (
             ("anna", "work/adapter/adapter.safetensors", file), ("anna", "work/x/" + NAME, b"x"),
             ("bo", "adapter.pt", b"x"), ("cy", "adapter/" + NAME, bytes(LARGEST_ADAPTER + 1)),
@@ -247,9 +247,9 @@ def test_who_handed_in_which_adapter(tmp_path, file):
         path = tmp_path / student / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        (tmp_path / student / "13_capstone.ipynb").write_bytes(work)
+        (tmp_path / student / "14_capstone.ipynb").write_bytes(work)
     os.symlink("/etc/passwd", tmp_path / "ed/adapter" / NAME)
-    packed = zipped({"13_capstone.ipynb": work, f"../adapter/{NAME}": file})
+    packed = zipped({"14_capstone.ipynb": work, f"../adapter/{NAME}": file})
     (tmp_path / "fi.zip").write_bytes(packed)
     found = {each.student: each for each in collect(tmp_path) if each.notebook}
     adapters = {student: each.notebook.adapter for student, each in found.items()}
@@ -266,13 +266,13 @@ def test_a_class_from_its_zips_to_the_board(tmp_path, file):
     held.mkdir()
     out.mkdir()
     (held / "a.csv").write_text("text,label\n" + "A fine plan.,1\nHe lied.,0\n" * 150)
-    notebook = json.dumps(solved("13", capstone_adapter="""
+    notebook = json.dumps(solved("14", capstone_adapter="""
 def my_adapter(base):
     return pt.lora.LoRALinear(base, 1, 9.0)"""))
-    for student, text in (("anna", json.dumps(solved("13"))), ("bo", notebook)):
+    for student, text in (("anna", json.dumps(solved("14"))), ("bo", notebook)):
         shutil.copytree(ROOT / "solutions", tmp_path / "s", dirs_exist_ok=True)
         (tmp_path / "in" / student / "work/adapter").mkdir(parents=True)
-        (tmp_path / "in" / student / "13_capstone.ipynb").write_text(text)
+        (tmp_path / "in" / student / "14_capstone.ipynb").write_text(text)
         (tmp_path / "in" / student / "work/adapter" / NAME).write_bytes(file)
     (out / "overrides.csv").write_text("student,exercise,points\nanna,capstone.page,9\n")
     grade(tmp_path / "in", out, solutions=tmp_path / "s", held=held, jobs=1)
@@ -292,7 +292,7 @@ def my_adapter(base):
 
 def test_the_board_has_the_names_that_it_is_given(tmp_path):
     measured = entry("", 0.1, 0.2).found.plain()
-    row = report.Row("anna", "13", "", ({"exercise": "capstone.gain", "measured": measured},), ())
+    row = report.Row("anna", "14", "", ({"exercise": "capstone.gain", "measured": measured},), ())
     report.write_board([row], tmp_path)
     assert not (tmp_path / "board.html").exists()
     report.write_board([replace(row, known_as="<b>")], tmp_path)

@@ -150,38 +150,38 @@ def test_who(tmp_path, paths, expected):
 
 
 CAPSTONE = json.dumps({"cells": [{"cell_type": "code", "source": "1"}],
-                       "metadata": {"peft_teach": {"lesson": "13"}}}).encode()
+                       "metadata": {"peft_teach": {"lesson": "14"}}}).encode()
 ADAPTERS = {    # files, and of each student whose adapter counts, and whether it is late
-    "anonymous": (("anon_aB3dE_7_13_capstone.ipynb", "anon_aB3dE_8_adapter.safetensors",
-                   "LATE_anon_Zz9yX_9_13_capstone-1.ipynb",
+    "anonymous": (("anon_aB3dE_7_14_capstone.ipynb", "anon_aB3dE_8_adapter.safetensors",
+                   "LATE_anon_Zz9yX_9_14_capstone-1.ipynb",
                    "LATE_anon_Zz9yX_10_adapter-1.safetensors",
                    "LATE_anon_Zz9yX_11_adapter.safetensors"),
                   {"anon_aB3dE": ("anon_aB3dE_8_adapter.safetensors", False),
                    "anon_Zz9yX": ("LATE_anon_Zz9yX_10_adapter-1.safetensors", True)}),
-    "one of a class": (("LATE_anon_aB3dE_7_13_capstone.ipynb",
+    "one of a class": (("LATE_anon_aB3dE_7_14_capstone.ipynb",
                         "LATE_anon_aB3dE_8_adapter.safetensors"),
                        {"anon_aB3dE": ("LATE_anon_aB3dE_8_adapter.safetensors", True)}),
-    "names with _": (("o_brien_LATE_1_7_13_capstone.ipynb",
-                      "o_brien_LATE_1_8_Adapter (2).safetensors", "bo_2_9_13_capstone.ipynb"),
+    "names with _": (("o_brien_LATE_1_7_14_capstone.ipynb",
+                      "o_brien_LATE_1_8_Adapter (2).safetensors", "bo_2_9_14_capstone.ipynb"),
                      {"o_brien": ("o_brien_LATE_1_8_Adapter (2).safetensors", True),
                       "bo": ("", False)}),
-    "blind": (("Participant_7_assignsubmission_file_/13_capstone.ipynb",
+    "blind": (("Participant_7_assignsubmission_file_/14_capstone.ipynb",
                "Participant_7_assignsubmission_file_/adapter.safetensors",
-               "Participant_8_assignsubmission_file_/13_capstone.ipynb"),
+               "Participant_8_assignsubmission_file_/14_capstone.ipynb"),
               {"Participant (7)": (
                   "Participant_7_assignsubmission_file_/adapter.safetensors", False),
                "Participant (8)": ("", False)}),
-    "nbgrader": (("submitted/jo/x/13_capstone.ipynb", "submitted/bo/x/13_capstone.ipynb",
+    "nbgrader": (("submitted/jo/x/14_capstone.ipynb", "submitted/bo/x/14_capstone.ipynb",
                   "submitted/jo/x/work/adapter/adapter.safetensors"),
                  {"jo": ("submitted/jo/x/work/adapter/adapter.safetensors", False),
                   "bo": ("", False)}),
-    "loose": (("anna_13_capstone.ipynb", "anna_adapter.safetensors", "bo_13_capstone.ipynb",
+    "loose": (("anna_14_capstone.ipynb", "anna_adapter.safetensors", "bo_14_capstone.ipynb",
                "bo-adapter copy.safetensors", "cy_adapter.safetensors"),
               {"anna": ("anna_adapter.safetensors", False),
                "bo": ("bo-adapter copy.safetensors", False), "cy": ("", False)}),
-    "one folder": (("13_capstone.ipynb", "work/adapter/adapter.safetensors",
+    "one folder": (("14_capstone.ipynb", "work/adapter/adapter.safetensors",
                     "work/adapter/adapter.json"),
-                   {"13_capstone.ipynb": ("work/adapter/adapter.safetensors", False)}),
+                   {"14_capstone.ipynb": ("work/adapter/adapter.safetensors", False)}),
     "zips": (("anon_aB3dE_9_x.zip", "anon_aB3dE_8_x-1.zip"),
              {"anon_aB3dE": ("anon_aB3dE_8_x-1.zip", False)})}
 
@@ -191,7 +191,7 @@ def test_whose_adapter_it_is(tmp_path, kind):
     paths, expected = ADAPTERS[kind]
     for path in paths:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        packed = {"13_capstone.ipynb": CAPSTONE, "adapter/adapter.safetensors": path.encode()}
+        packed = {"14_capstone.ipynb": CAPSTONE, "adapter/adapter.safetensors": path.encode()}
         data = {".ipynb": CAPSTONE, ".zip": zipped(packed)}
         (tmp_path / path).write_bytes(data.get(Path(path).suffix, path.encode()))
     nobodys: list[str] = []
@@ -203,7 +203,7 @@ def test_whose_adapter_it_is(tmp_path, kind):
 
 
 def test_what_is_nobodys_is_named(tmp_path):
-    students(tmp_path, "anna_13_capstone.ipynb", "bo_13_capstone.ipynb", "adapter.safetensors",
+    students(tmp_path, "anna_14_capstone.ipynb", "bo_14_capstone.ipynb", "adapter.safetensors",
              "readme.txt", "model.pt")
     nobodys: list[str] = []
     assert {each.student for each in collect(tmp_path, nobodys)} == {"anna", "bo"}

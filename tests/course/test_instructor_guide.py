@@ -37,8 +37,8 @@ def test_the_mistakes_are_named_as_their_checks_name_them():
 
 
 def test_students_see_the_table_by_which_their_page_is_marked():
-    table, = re.findall(r"^\| part \|.*?\n(?!\|)", PAGES["13_capstone"], re.DOTALL | re.MULTILINE)
-    source = (ROOT / "solutions/13_capstone/lesson.py").read_text(encoding="utf-8")
+    table, = re.findall(r"^\| part \|.*?\n(?!\|)", PAGES["14_capstone"], re.DOTALL | re.MULTILINE)
+    source = (ROOT / "solutions/14_capstone/lesson.py").read_text(encoding="utf-8")
     assert table in re.sub("^# ", "", source, flags=re.MULTILINE)
 
 

@@ -60,7 +60,7 @@ _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\
 _TENSORS = re.compile(r"(?i)\.(safetensors|bin|ckpt|pth?|pkl|npz?)$")
 _ADAPTER = re.compile(    # and its copies, as browsers and systems name them
     r"(?i)(^|[_\W])adapter([ _-]*(\d+|\(\d+\)|copy|kopie|copie|copia))*\.safetensors$")
-_ITS_PLACES = ((), ("adapter",), ("work", "adapter"))    # below a notebook, as lesson 13 writes it
+_ITS_PLACES = ((), ("adapter",), ("work", "adapter"))    # below a notebook, as lesson 14 writes it
 _HIDDEN = ("__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__")
 _NOBODYS = {".ds_store", "thumbs.db", "desktop.ini"}
 _WORK = re.compile(r"(?i)\.(ipynb\W.*|py|zip|rar|7z|tar|t?gz|html?|pdf|docx?|odt)$")    # perhaps

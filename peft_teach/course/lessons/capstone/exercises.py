@@ -1,4 +1,4 @@
-"""The exercises of lesson 13: the laws of an adapter as a test, and an adapter that keeps them."""
+"""The exercises of lesson 14: the laws of an adapter as a test, and an adapter that keeps them."""
 
 import copy
 from collections.abc import Callable, Iterator
@@ -85,7 +85,7 @@ def copied(make: Callable, base: nn.Module, tensors: dict[str, Tensor]) -> Adapt
 
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 LAWS = Exercise(
-    id="capstone.laws", lesson="13", names=("keeps_the_laws",), points=3, minutes=20, difficulty=3,
+    id="capstone.laws", lesson="14", names=("keeps_the_laws",), points=3, minutes=20, difficulty=3,
     cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     arguments=lambda pieces: (pieces["my_adapter"],),
@@ -149,7 +149,7 @@ MISTAKES = {
     "merged_in_place": "merged() makes a new layer; the adapter and its base stay as they are.",
 }
 ADAPTER = Exercise(
-    id="capstone.adapter", lesson="13", names=("my_adapter",), points=2, minutes=10, difficulty=2,
+    id="capstone.adapter", lesson="14", names=("my_adapter",), points=2, minutes=10, difficulty=2,
     cases=lambda seed: [{"seed": seed}],
     run=run_adapter, judge=judge_adapter, mistakes=MISTAKES,
     returns=report(law=str, found=str) | report(shapes=dict[str, Any], y=Any),

@@ -29,7 +29,7 @@ from ....errors import NotMergeable, PeftTeachError
 from ....methods import dora, ia3, lora
 from ...checks.part import Measured, Part
 
-LESSON, DOMAIN, MAX_TOKENS = "13", "news", 48
+LESSON, DOMAIN, MAX_TOKENS = "14", "news", 48
 LIMIT = 64_000                         # bytes of adapter.safetensors
 HEAD = Path(__file__).with_name("head.safetensors")    # over the mean of the base's tokens
 METHODS = {"lora": lora, "dora": dora, "ia3": ia3}     # around layers, and known to peft

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 13 · The capstone: would you put your name to it?
+# # 14 · The capstone: would you put your name to it?
 #
 # A newspaper wants to know whether its readers will find a sentence of an editorial positive or negative. The model runs in the newspaper's
 # app, which has the base already. Your adapter is downloaded, so its file must be small: **at most 64 kB, the head included.**
@@ -219,7 +219,7 @@ pictures.hand_in(first, validation)
 # **When not to use it**: …
 
 # %%
-pt.progress("13")
+pt.progress("14")
 
 # %% [markdown]
 # **Sources**
