@@ -177,7 +177,7 @@ def as_targets(targets, name: str = "targets") -> tuple[str, ...]:
 
 def as_layers(layers) -> tuple[int, ...] | None:
     """Return one or several block numbers as a tuple, and None as None; `BadConfig` otherwise."""
-    layers = (layers,) if is_whole(layers) else layers
+    layers = (layers,) if is_whole(layers, 0) else layers
     if layers is not None and (isinstance(layers, str) or not isinstance(layers, Iterable)
                                or not all(is_whole(i, -math.inf) for i in layers)):
         raise BadConfig(f"layers is {layers!r}.", expected="block numbers, or None for all",

@@ -151,7 +151,7 @@ def _put(exercise: Exercise, piece: Piece, folder: Path | None, objects: Sequenc
         return ""
     path, lock = folder / FILE, folder / LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
-    with contextlib.nullcontext():
+    with FileLock(lock, timeout=10):
         old = path.read_text("utf-8") if path.is_file() else ""
         new = _with(exercise, piece, old)
         if new == old:
