@@ -373,9 +373,12 @@ def test_a_student_notebook_is_exactly_what_a_build_writes(tree, edit, message):
 def test_missing_and_left_over_files_are_found(tree):
     build(tree)
     (tree / "lessons/98_later.ipynb").rename(tree / "lessons/99_old.ipynb")
+    (tree / "solutions/98_later/98_later.ipynb").rename(tree / "solutions/96_old.ipynb")
     (tree / LESSONS / "demo/stubs.json").write_text("{}")
-    assert len(problems(tree, r"98_later\.ipynb: is missing", r"99_old\.ipynb: has no source",
-                        r"stubs\.json: is not what solutions/.* gives")) == 3
+    assert len(problems(
+        tree, r"lessons/98_later\.ipynb: is missing", r"99_old\.ipynb: has no source",
+        r"solutions/98_later/98_later\.ipynb: is missing", r"96_old\.ipynb: has no source",
+        r"stubs\.json: is not what solutions/.* gives")) == 5
 
 
 def test_an_exercise_without_cells_is_found(tree):

@@ -13,7 +13,7 @@ from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noq
 
 from peft_teach.course import require
 from peft_teach.course.checks.exercise import Verdict, examine
-from peft_teach.course.checks.mutants import MISTAKES, outcomes, score
+from peft_teach.course.checks.mutants import MISTAKES, Law, outcomes, score
 from peft_teach.course.desk import learner
 from peft_teach.course.publish.notebooks import build, make
 from peft_teach.course.publish.source import stub_of
@@ -318,6 +318,14 @@ def test_the_order_is_drawn_from_the_seed_and_nothing_tells_versions_apart():
         assert len({drawn for _, drawn in met}) == 1    # the same random numbers for each
         orders.add(tuple(x for x, _ in again))
     assert len(orders) > 2
+
+
+def test_classes_among_the_versions_have_one_name_and_so_have_what_they_make():
+    right, broken = (type(name, (), {"__module__": __name__}) for name in ("Right", "Broken"))
+    child = type("Child", (broken,), {"__module__": __name__})
+    Law({"is right": right}, {"is broken": child})
+    assert {kind.__name__ for kind in (right, broken, child)} == {"Version"}
+    assert repr(right()).startswith(f"<{__name__}.Version ")
 
 
 def test_a_test_that_looks_behind_the_wrapper_is_flagged():
