@@ -27,6 +27,7 @@ _OF_A_GROUP = ("params", "lr", "betas", "eps", "weight_decay")
 
 
 def check_setting(name: str, value) -> None:
+    """Raise `BadConfig` for a setting of training that cannot work."""
     holds, expected = _SETTINGS[name]
     if not holds(value):
         raise BadConfig(f"{name} is {value!r}.", expected=expected)

@@ -24,6 +24,7 @@ def _training(model: nn.Module) -> dict[str, tuple[Adapter, list[nn.Parameter]]]
 
 
 def refuse_silent(model: nn.Module) -> None:
+    """Raise `BadConfig` for an adapter that trains and is silent, as inside of `pt.disabled`."""
     silent = [name for name, (adapter, _) in _training(model).items() if not adapter.enabled]
     if silent:
         raise BadConfig(f"The adapter at {silent[0] or 'the model'} is silent: it would learn "
