@@ -231,8 +231,8 @@ def _is_description(found) -> bool:
     if not isinstance(found, dict) or found.get("format") != 1 or not isinstance(
             found.get("quantized"), bool):
         return False
-    prints = found.get("base"), found.get("drawn")
-    if not all(isinstance(each, dict) for each in prints):
+    base, drawn = found.get("base"), found.get("drawn")
+    if not (isinstance(base, dict) and isinstance(drawn, dict)):
         return False
     named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
     bare = found.get("method", ...) is None and found.get("config", ...) is None and all(
@@ -242,7 +242,7 @@ def _is_description(found) -> bool:
         isinstance(entry, builtins.list) and len(entry) == 2
         and all(isinstance(part, builtins.list) for part in entry)
         and all(isinstance(v, int | float) and not abs(v) >= 1e39 for v in entry[1])    # or NaN
-        for each in prints for entry in each.values())
+        for entry in (*base.values(), *drawn.values()))
 
 
 def _method(description: dict, path):
