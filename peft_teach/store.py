@@ -126,7 +126,6 @@ def load(model: nn.Module, path: str | Path,
             state.change(model, before=base)
             model = core.wrap(model, names, make, also)
             _copy_into(model, description, tensors, path)
-        _tell_of_rounding(description, model, path)
         return model
     method = _method(description, path)
     config = _config(method, description["config"], path)
@@ -134,7 +133,6 @@ def load(model: nn.Module, path: str | Path,
         state.change(model, before=base)
         model = _inject(method, model, config, tensors, path)
         _copy_into(model, description, tensors, path)
-    _tell_of_rounding(description, model, path)
     return model
 
 
@@ -160,7 +158,6 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
             note.method is None
             or _config(_method(description, path), description["config"], path) == note.config):
         _copy_into(model, description, tensors, path)
-        _tell_of_rounding(description, model, path)
         return model
     method = _method(description, path)
     config = _config(method, description["config"], path)
@@ -174,7 +171,6 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
         model = _inject(method, model, config, tensors, path)
         _copy_into(model, description, tensors, path)
     core.stay_silent(core.adapters(model).values(), old)
-    _tell_of_rounding(description, model, path)
     return model
 
 
@@ -393,20 +389,24 @@ def _check_drawn(saved: dict, here: dict, path) -> None:
 
 
 def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
-    """Warn where one base is exact and the other rounded: their fingerprints are equal."""
+    """Warn if the file is of a base in 4 bits and the model's is not, or the reverse."""
     here, there = bool(models.quantized(model)), description["quantized"]
     if here != there:
         kinds = {True: "in 4 bits", False: "exact"}
         warnings.warn(f"{path} was saved on a base whose weights were {kinds[there]}, and here "
                       f"they are {kinds[here]}: the outputs differ by the rounding. A fresh model "
-                      "has exact ones; pt.qlora.inject makes 4 bits.", stacklevel=3)
+                      "has exact ones; pt.qlora.inject makes 4 bits.", stacklevel=4)
 
 
 def _copy_into(model: nn.Module, description: dict, tensors: dict[str, Tensor], path) -> None:
-    """Copy all tensors into their parameters, or raise before the first is copied."""
+    """Copy all tensors into their parameters, or raise before the first is copied.
+
+    Then warn where one base is exact and the other rounded: their fingerprints are equal.
+    """
     _check_drawn(description["drawn"], core.drawn(model), path)
     here = core.method_state(model) | core.head_state(model)
     folder.check(tensors, here, path)
     with torch.no_grad():
         for name, p in here.items():
             p.copy_(tensors[name])
+    _tell_of_rounding(description, model, path)
