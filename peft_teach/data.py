@@ -34,11 +34,12 @@ from torch import Tensor
 
 from . import fetch
 from .errors import BadData, NotSupported, unknown
-from .valid import is_number, is_several, is_whole
+from .valid import is_several, is_whole
 
 DOMAINS = ("movies", "products", "tweets", "news")
 BY_DOCUMENT = ("products", "news")  # their ids are document_sentence
 TEST, VALIDATION = 0.25, 0.15
+NEUTRAL = 0.5           # of a rating: the farthest from 0 at which it is neither yes nor no
 IGNORED = -100          # the label of a token that is given, not asked for
 VOICE = Path(__file__).parent / "voice"    # the texts of `voice`
 
@@ -130,19 +131,15 @@ def _pairs(rows: list[dict]) -> tuple[Pair, ...]:
     return tuple(Pair(row["question"], row["answer"]) for row in rows)
 
 
-def load(domain: str, min_rating: float = 0.5) -> Dataset:
+def load(domain: str) -> Dataset:
     """The task `domain`: "movies", "products", "tweets" or "news".
 
-    Sentences whose mean rating lies within `min_rating` of zero are left out. The others stay in
-    their split at every `min_rating`. Raises `UnknownName`, `BadData`, and `FetchError` where the
-    sentences are not in the cache yet and cannot be fetched.
+    Sentences that the raters found neutral, with a mean within 0.5 of zero, are left out. Raises
+    `UnknownName`, and `FetchError` where the sentences are not in the cache yet and cannot be
+    fetched.
     """
-    if not is_number(min_rating, 0, 2):
-        raise BadData(f"min_rating is {min_rating!r}.", expected="a number from 0 to 2",
-                      hint="0.5 leaves out what the raters found neutral; above 2 little is left")
-
     return _split_up(domain, [(name, Example(text, int(rating > 0)))
-                              for name, rating, text in _rows(domain) if abs(rating) > min_rating])
+                              for name, rating, text in _rows(domain) if abs(rating) > NEUTRAL])
 
 
 def ratings(domain: str) -> Dataset:

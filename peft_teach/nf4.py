@@ -298,10 +298,6 @@ class Linear4bit(nn.Module):
         """Ŵ, (n_out, n_in), dequantized at each use, in the layer's dtype."""
         return dequantize(self.quantized)
 
-    def rounded(self, W: Tensor) -> Tensor:
-        """Return another weight as this layer would hold it: quantized alike, and dequantized."""
-        return dequantize(quantize(W, self.block_size, self.double_quantized))
-
     def check_settings(self, name: str, block_size: int, double: bool) -> None:
         """Raise `BadConfig` if this layer, `name` in its model, is held with other settings."""
         if (self.block_size, self.double_quantized) != (block_size, double):

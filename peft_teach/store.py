@@ -80,7 +80,6 @@ def load(model: nn.Module, path: str | Path,
         with core.all_or_nothing(model):
             model = core.wrap(model, note, names, make, also)
             _copy_into(model, description, tensors, path)
-        _tell_of_rounding(description, model, path)
         return model
     method = _method(description, path)
     config = _config(method, description["config"], path)
@@ -88,7 +87,6 @@ def load(model: nn.Module, path: str | Path,
         model = _inject(method, model, replace(note, method=description["method"], config=config),
                         tensors, path)
         _copy_into(model, description, tensors, path)
-    _tell_of_rounding(description, model, path)
     return model
 
 
@@ -114,7 +112,6 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
             note.method is None
             or _config(_method(description, path), description["config"], path) == note.config):
         _copy_into(model, description, tensors, path)
-        _tell_of_rounding(description, model, path)
         return model
     method = _method(description, path)
     config = _config(method, description["config"], path)
@@ -129,7 +126,6 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
         model = _inject(method, model, begun, tensors, path)
         _copy_into(model, description, tensors, path)
     core.stay_silent(adapters(model).values(), old)
-    _tell_of_rounding(description, model, path)
     return model
 
 
@@ -177,8 +173,8 @@ def _is_description(found) -> bool:
     if not isinstance(found, dict) or found.get("format") != 1 or not isinstance(
             found.get("quantized"), bool):
         return False
-    prints = found.get("base"), found.get("drawn")
-    if not all(isinstance(each, dict) for each in prints):
+    base, drawn = found.get("base"), found.get("drawn")
+    if not (isinstance(base, dict) and isinstance(drawn, dict)):
         return False
     named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
     bare = found.get("method", ...) is None and found.get("config", ...) is None and all(
@@ -188,7 +184,7 @@ def _is_description(found) -> bool:
         isinstance(entry, builtins.list) and len(entry) == 2
         and all(isinstance(part, builtins.list) for part in entry)
         and all(isinstance(v, int | float) and not abs(v) >= 1e39 for v in entry[1])    # or NaN
-        for each in prints for entry in each.values())
+        for entry in (*base.values(), *drawn.values()))
 
 
 def _method(description: dict, path):
@@ -299,20 +295,24 @@ def _check_drawn(saved: dict, here: dict, path) -> None:
 
 
 def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
-    """Warn where one base is exact and the other rounded: their fingerprints are equal."""
+    """Warn if the file is of a base in 4 bits and the model's is not, or the reverse."""
     here, there = bool(models.quantized(model)), description["quantized"]
     if here != there:
         kinds = {True: "in 4 bits", False: "exact"}
         warnings.warn(f"{path} was saved on a base whose weights were {kinds[there]}, and here "
                       f"they are {kinds[here]}: the outputs differ by the rounding. A fresh model "
-                      "has exact ones; pt.qlora.inject makes 4 bits.", stacklevel=3)
+                      "has exact ones; pt.qlora.inject makes 4 bits.", stacklevel=4)
 
 
 def _copy_into(model: nn.Module, description: dict, tensors: dict[str, Tensor], path) -> None:
-    """Copy all tensors into their parameters, or raise before the first is copied."""
+    """Copy all tensors into their parameters, or raise before the first is copied.
+
+    Then warn where one base is exact and the other rounded: their fingerprints are equal.
+    """
     _check_drawn(description["drawn"], contents.drawn(model), path)
     here = contents.method_state(model) | contents.head_state(model)
     folder.check(tensors, here, path)
     with torch.no_grad():
         for name, p in here.items():
             p.copy_(tensors[name])
+    _tell_of_rounding(description, model, path)

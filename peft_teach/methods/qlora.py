@@ -29,12 +29,11 @@ in bfloat16.
 
 from dataclasses import dataclass
 
-import torch
 from torch import nn
 
 from .. import models, state
 from ..core import all_or_nothing, put_on
-from ..errors import BadConfig, NotSupported
+from ..errors import BadConfig
 from ..nf4 import Linear4bit
 from ..notes import begin
 from ..valid import Settings, Share
@@ -88,24 +87,6 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         _quantize(model, models.find(model, places), config, note.fingerprint)
         return put_on(model, note, targets, lambda base: _correction(base, config), config.layers,
                       config.also_train)
-
-
-def requantization_error(adapter: LoRALinear) -> float:
-    """Return how much of an update is lost if the merged weight is quantized again.
-
-    This is ‖Q(Ŵ + ΔW) − (Ŵ + ΔW)‖ / ‖ΔW‖: an update that is small beside the gaps between levels
-    is rounded away, and the error is about as large as the update itself (a value near 1). Hence
-    `pt.merge` gives layers in 16 or 32 bits. Zero before the first update.
-    """
-    base = adapter.base
-    if not isinstance(base, Linear4bit):
-        raise NotSupported("This adapter's base is not in 4 bits.",
-                           expected="an adapter that qlora.inject made; see pt.adapters(model)")
-    with torch.no_grad():
-        before, merged = base.weight.float(), adapter.merged().weight.float()
-        update = (merged - before).norm()                             # ‖ΔW‖
-        lost = (base.rounded(merged) - merged).norm()                 # ‖Q(Ŵ + ΔW) − (Ŵ + ΔW)‖
-        return float(lost / update) if update > 0 else 0.0
 
 
 def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:

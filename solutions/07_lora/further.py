@@ -1,7 +1,8 @@
 """Further cases of lesson 07, for the grader alone: other dtypes, ranks and inputs."""
 
 import torch
-from torch import Tensor
+
+from peft_teach.course.checks.low_rank import linear_cases
 
 
 def count() -> list[dict]:
@@ -12,24 +13,12 @@ def count() -> list[dict]:
 
 def linear() -> list[dict]:
     """Half precision of both kinds without a bias, one input vector, rank 1, a wide layer."""
-    generator = torch.Generator().manual_seed(7007)
-
-    def draw(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.randn(shape, generator=generator).to(dtype)
-
-    cases = []
-    for n_in, n_out, rank, alpha, bias, dtype, batch in (
-            (5, 3, 1, 3.0, True, torch.float32, ()),
-            (9, 7, 3, 4.5, False, torch.float16, (4, 2)),
-            (6, 6, 2, 1.0, False, torch.bfloat16, (5,)),
-            (3, 11, 3, 12.0, True, torch.float32, (2, 1, 4)),
-            (96, 24, 4, 32.0, True, torch.float16, (3,))):
-        cases.append({"n_in": n_in, "n_out": n_out, "rank": rank, "alpha": alpha,
-                      "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
-                      "b": draw(n_out, dtype=dtype) if bias else None,
-                      "x": draw(*batch, n_in, dtype=dtype),
-                      "A": draw(rank, n_in) / n_in**0.5, "B": draw(n_out, rank)})
-    return cases
+    return linear_cases(6007, (
+        (5, 3, 1, 3.0, True, torch.float32, ()),
+        (9, 7, 3, 4.5, False, torch.float16, (4, 2)),
+        (6, 6, 2, 1.0, False, torch.bfloat16, (5,)),
+        (3, 11, 3, 12.0, True, torch.float32, (2, 1, 4)),
+        (96, 24, 4, 32.0, True, torch.float16, (3,))))
 
 
 def law() -> list[dict]:

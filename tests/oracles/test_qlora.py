@@ -501,22 +501,6 @@ def test_the_two_lines_of_the_page_are_the_forward():
     assert (y - made.base(x)).abs().max() > 0.1
 
 
-@pytest.mark.parametrize("double", [True, False])
-def test_quantizing_a_merged_weight_again_loses_small_updates(double):
-    small, large = adapter(5e-5, double), adapter(0.5, double)
-    assert 0.8 < pt.qlora.requantization_error(small) < 1.6    # all of it
-    assert 0.05 < pt.qlora.requantization_error(large) < 0.15    # what NF4 always rounds
-    assert pt.qlora.requantization_error(adapter(0.0, double)) == 0.0
-    again = nf4.dequantize(nf4.quantize(small.merged().weight, 64, double))
-    lost = (again - small.merged().weight).norm() / small.delta().norm()
-    assert pt.qlora.requantization_error(small) == pytest.approx(lost.item(), rel=1e-3)
-
-
-def test_requantization_is_measured_on_a_4_bit_base_only():
-    with pytest.raises(NotSupported, match="not in 4 bits"):
-        pt.qlora.requantization_error(pt.lora.LoRALinear(nn.Linear(8, 8)))
-
-
 @pytest.mark.parametrize("dora", [False, True])
 def test_a_copy_and_a_cast_go_on_working(dora, tiny, inputs):
     model = pt.qlora.inject(tiny("llama"), config(dora=dora))

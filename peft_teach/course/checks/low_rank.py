@@ -1,5 +1,6 @@
 """Layers with two narrow matrices, A (rank, n_in) and B (n_out, rank): cases, and their start."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -18,20 +19,22 @@ SIZE = (0.45, 1.8)
 DRAWN = ((1024, 256, 3), (64, 64, 64))    # n_in, n_out, rank
 
 
-def linear_cases(seed: int) -> list[dict]:
-    """Return layers that differ in shape, bias and dtype, with inputs, A and B; the smallest first.
-    """
+LAYERS = (    # n_in, n_out, rank, alpha, bias, dtype, and the axes of x before the last
+    (4, 3, 2, 6.0, True, torch.float32, (2,)),
+    (5, 9, 4, 10.0, False, torch.float32, (3, 2)),
+    (384, 96, 8, 16.0, True, torch.float32, (2, 3)),
+    (8, 8, 4, 8.0, True, torch.bfloat16, (3, 2)))
+
+
+def linear_cases(seed: int, layers: Iterable[tuple] = LAYERS) -> list[dict]:
+    """Return layers with inputs, A and B, in this order: the first that fails is shown."""
     generator = torch.Generator().manual_seed(1000 + seed)
 
     def draw(*shape: int, dtype=torch.float32) -> Tensor:
         return torch.randn(shape, generator=generator).to(dtype)
 
     cases = []
-    for n_in, n_out, rank, alpha, bias, dtype, batch in (
-            (4, 3, 2, 6.0, True, torch.float32, (2,)),
-            (5, 9, 4, 10.0, False, torch.float32, (3, 2)),
-            (384, 96, 8, 16.0, True, torch.float32, (2, 3)),
-            (8, 8, 4, 8.0, True, torch.bfloat16, (3, 2))):
+    for n_in, n_out, rank, alpha, bias, dtype, batch in layers:
         cases.append({"n_in": n_in, "n_out": n_out, "rank": rank, "alpha": alpha,
                       "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
                       "b": draw(n_out, dtype=dtype) if bias else None,
