@@ -57,7 +57,8 @@ def wrong(id: str) -> dict[str, tuple[str, ...]]:
 
 def says(id: str) -> dict[str, str]:
     """What the message to each mistake says, where it is true: by the mistakes of an exercise."""
-    shared = file("adapter")
+    import adapter_answers as shared
+
     known = shared.SAYS | (shared.MERGING if id.endswith(".merge") else {}) | getattr(
         _lesson(id), "SAYS", {}).get(id, {})
     return {mistake: known[mistake] for mistake in find(id).mistakes}
