@@ -79,12 +79,11 @@ def show(figure: Figure, caption: str) -> None:
 # ── what a lesson's own pictures begin with ──────────────────────────────────────────────────
 
 
-def figure(width: float = 8, height: float = 3.4, columns: int = 1, rows: int = 1,
-           **more) -> tuple:
+def figure(width: float = 8, height: float = 3.4, columns: int = 1, **more) -> tuple:
     """Return a new figure, sizes in inches, and its axes: `figure, left, right = figure(…)`."""
     made = Figure(figsize=(width, height),
                   layout=ConstrainedLayoutEngine(w_pad=EDGE, h_pad=EDGE))
-    axes = list(made.subplots(rows, columns, squeeze=False, **more).flat)
+    axes = list(made.subplots(1, columns, squeeze=False, **more).flat)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     return made, *axes
@@ -111,12 +110,13 @@ def ring(ax, x: float, y: float) -> None:
     ax.plot(x, y, "o", ms=14, mfc="none", color=COLOURS["ink"], mew=1.8)
 
 
-def stack(bar: Callable, begins: str, ledgers: Sequence[Ledger], unit: float = 1e6,
+def stack(bar: Callable, begins: str, ledgers: Sequence[Ledger],
           parts: Sequence[str] = HELD) -> None:
-    """Draw a bar a ledger; `bar` is `ax.bar`, which `begins` at the "bottom", or `ax.barh`."""
+    """Draw a bar a ledger, in MB; `bar` is `ax.bar`, which `begins` at the "bottom", or `ax.barh`.
+    """
     ends = np.zeros(len(ledgers))
     for part in parts:
-        sizes = np.array([getattr(ledger, f"{part}_bytes") for ledger in ledgers]) / unit
+        sizes = np.array([getattr(ledger, f"{part}_bytes") for ledger in ledgers]) / 1e6
         bar(range(len(ends)), sizes, 0.8, color=COLOURS[part], label=part, **{begins: ends})
         ends = ends + sizes
 

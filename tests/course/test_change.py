@@ -117,3 +117,11 @@ def test_the_law_of_a_reader_finds_a_bug_of_a_reader():
         broken = answers.define("change.inject", answers.wrong("change.inject")[mistake][0])
         with pytest.raises(Exception):  # noqa: B017, PT011 (a test may reject by any)
             law(broken, Tiny, Scale)
+
+
+def test_a_list_of_all_weights_is_a_loop_in_a_single_operation():
+    def project(theta0, z, h, sign):
+        pieces, scale = z.unbind(), (len(z) / len(theta0)) ** 0.5
+        return theta0 + scale * sign * torch.stack([pieces[j] for j in h.tolist()])
+
+    assert examine(find("change.project"), project).mistake == "loop"

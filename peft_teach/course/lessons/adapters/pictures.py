@@ -6,7 +6,7 @@ each adapter wraps, by its place, and of which class it is.
 
 import copy
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import ipywidgets as ipw
@@ -293,10 +293,10 @@ def seal(place: str, seed: int = 0) -> Sealed:
     return Sealed(call, 384)
 
 
-def probed(name_placement, places: Sequence[str] = PLACES) -> list[tuple[str, str, int]]:
+def probed(name_placement) -> list[tuple[str, str, int]]:
     """Hand over sealed layers: what is inside, what it was called, and after how many probes."""
     found = []
-    for i, place in enumerate(places):
+    for i, place in enumerate(PLACES):
         sealed = seal(place, seed=i)
         found.append((place, str(name_placement(sealed, norm, 384)), sealed.asked))
     return found

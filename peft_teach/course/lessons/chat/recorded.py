@@ -49,13 +49,12 @@ def curves(record: Mapping, score: Score = style) -> pandas.DataFrame:
                             ).sort_values(["method", "seed", "passes"], ignore_index=True)
 
 
-def curve(record: Mapping, method: str = "lora", seed: int = 0,
-          score: Score = style) -> pandas.DataFrame:
-    """Return one run by its step: passes, style, ended, losses, and what is forgotten.
+def curve(record: Mapping, score: Score = style) -> pandas.DataFrame:
+    """Return the run of LoRA by its step: passes, style, ended, losses, and what is forgotten.
 
     That is by how much the losses of plain chat, news and code rose above the base's, their mean.
     """
-    found = curves(record, score).query("method == @method and seed == @seed").set_index("step")
+    found = curves(record, score).query("method == 'lora' and seed == 0").set_index("step")
     rise = found[list(OTHERS)].mean(axis=1) - _mean_of_others(base(record))
     return found.drop(columns=["method", "seed"]).assign(forgotten=rise)
 

@@ -14,11 +14,11 @@ from ....waiting import bar
 EDITORIALS = 100
 
 
-def editorials(count: int = EDITORIALS) -> tuple[list[str], Tensor]:
+def editorials() -> tuple[list[str], Tensor]:
     """Return the sentences of the first editorials, and each one's editorial as a number."""
     rows = data.documents("news")
     numbers = {name: i for i, name in enumerate(dict.fromkeys(name for _, name in rows))}
-    kept = [(text, numbers[name]) for text, name in rows if numbers[name] < count]
+    kept = [(text, numbers[name]) for text, name in rows if numbers[name] < EDITORIALS]
     return [text for text, _ in kept], torch.tensor([number for _, number in kept])
 
 

@@ -188,9 +188,9 @@ def in_layers(method: str, layer: Callable, four_bits: Callable = copy.deepcopy,
 
 
 @torch.no_grad()
-def fill(model: nn.Module, seed: int = 0) -> None:
+def fill(model: nn.Module) -> None:
     """Add numbers to everything that trains."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(0)
     for p in model.parameters():
         if p.requires_grad:
             p.add_(torch.randn(p.shape, generator=generator).to(p.device) * 0.05)

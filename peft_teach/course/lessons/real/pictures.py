@@ -246,12 +246,11 @@ def losses(record: Mapping, live: bool) -> pandas.DataFrame:
     return table if live else table.add_suffix(" (recorded)")
 
 
-def on_a_card(name: str = "tinyllama-1.1b", batch_size: int = 8,
-              tokens: int = 256) -> pandas.DataFrame:
+def on_a_card() -> pandas.DataFrame:
     """What training of a larger model holds, in GB: computed from its shapes, not measured."""
     rows = {}
     for trains in ("everything", outlines.TRAINS[2]):
-        ledger = outlines.ledger(name, trains, batch_size=batch_size, tokens=tokens,
+        ledger = outlines.ledger("tinyllama-1.1b", trains, batch_size=8, tokens=256,
                                  dtype="bfloat16", fused=True)
         rows[trains] = {part: getattr(ledger, f"{part}_bytes") / 1e9 for part in (
             "weights", "gradients", "optimizer", "activations", "total")}
