@@ -24,8 +24,9 @@ from .source import wrong
 
 SKELETON = Path("assets/skeleton")
 WIDTH = 100
-LAW = '''"NAME": Method(pt.NAME, lambda family: pt.NAME.Config(some(family)),
-               lambda family, kind: 2 * sum(sizes(family)[t][1] for t in some(family)))'''
+LAW = '''"NAME": Method(
+    pt.NAME, lambda family: pt.NAME.Config(targets=some(family)),
+    lambda family, kind: 2 * sum(sizes(family)[t][1] for t in some(family)))'''
 
 
 def method(root: Path | str, name: str) -> str:
