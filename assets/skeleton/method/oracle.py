@@ -20,7 +20,7 @@ def reference(base, adapters):
 
     Else write the paper's formula down once more in plain torch, from the paper, not from our file.
     """
-    pytest.fail("write the oracle: `reference` in tests/oracles/test_NAME.py")
+    pytest.fail("write the oracle: `reference` in tests/oracles/test_NAME_oracle.py")
 
 
 @pytest.mark.oracle("NAME")
