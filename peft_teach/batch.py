@@ -72,7 +72,7 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
         raise BadData(f"A batch holds {', '.join(batch)}.",
                       expected="either 'input_ids' or 'inputs_embeds'")
     x = batch[given[0]]
-    words, d_model = getattr(model.get_input_embeddings(), "weight", torch.empty(0, 0)).shape
+    words, d_model = _word_table(model)
     if given == ["input_ids"]:
         _check_whole("input_ids", x, "(batch, seq)", x.ndim == 2 and x.numel() > 0, words,
                      "use the tokenizer that belongs to this model")
@@ -97,6 +97,15 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
             fits = batch[name].shape in (shape, (1, seq))
             _check_whole(name, batch[name], str(tuple(shape)), fits, max(0, size))
     return batch_size, seq
+
+
+def _word_table(model: Any) -> tuple[int, int]:
+    """Return a model's number of words and their width; zeros where it does not say."""
+    try:
+        table = model.get_input_embeddings()
+    except (AttributeError, NotImplementedError):    # behind a backbone's adapter of one's own
+        return 0, 0
+    return getattr(table, "weight", torch.empty(0, 0)).shape
 
 
 def _check_labels(model: nn.Module, labels: Tensor, shape: tuple[int, int] | None) -> None:

@@ -79,14 +79,14 @@ def test_the_changelog_begins_with_what_is_unreleased():
 def test_every_path_that_the_guide_names_is_there():
     paths = {word.rstrip(",;") for span in SPANS for word in span.split() if re.fullmatch(
         r"[\w.-]+(/[\w.-]*)+|\w+\.md", word) and not word.startswith((".venv", "/"))}
-    assert len(paths) > 30
+    assert len(paths) > 25
     assert [path for path in sorted(paths) if not any(
         (folder / path).exists() for folder in (ROOT, ROOT / "solutions/07_lora"))] == []
 
 
 def test_the_commands_of_the_guide_are_commands():
     commands = [span for span in SPANS if span.startswith("peft-teach ")]
-    assert len(commands) == 4
+    assert len(commands) == 6
     for command in commands:
         _parser().parse_args(shlex.split(command)[1:])
     for name in re.findall(r"-m (\w+)`", GUIDE):
@@ -111,5 +111,5 @@ def test_vera_s_file_has_the_size_that_the_guide_says(tmp_path, monkeypatch):
     trained = sum(p.numel() for p in pt.adapter_parameters(model).values())
     kept_kb = (pt.save(model, tmp_path) / "adapter.safetensors").stat().st_size / 1e3
     pairs_mb = sum(b.nbytes for a in pt.adapters(model).values() for b in a.shared.buffers()) / 1e6
-    assert f"{pairs_mb + kept_kb / 1e3:.1f} MB for {trained:,} trained" in GUIDE
-    assert f"where\nthe file now has {kept_kb:.0f} kB" in GUIDE
+    assert f"{pairs_mb + kept_kb / 1e3:.1f} MB for {trained:,} trained" in " ".join(GUIDE.split())
+    assert f"where the file now has {kept_kb:.0f} kB" in " ".join(GUIDE.split())

@@ -31,7 +31,7 @@ def size_for(budget, d_model, modules):
 """,
     "a library's": """
 def size_for(budget, d_model, modules):
-    return max((s for s in range(1, 200)
+    return max((s for s in range(1, 2000)
                 if modules * pt.bottleneck.count(d_model, s) <= budget), default=0)
 """,
     "two cases": but(SIZE, ANSWER, "left // each if left > 0 else 0"),

@@ -96,7 +96,7 @@ HOSTILE = {
     "a huge rank": (lambda file: changed(file, lambda told: told | {
         "config": told["config"] | {"rank": 10**9}}), "rank 1000000000"),
     "no method": (lambda file: changed(file, lambda told: told | {
-        "method": None, "config": None}), "bare pt.attach"),
+        "method": None, "config": None, "wrapped": [], "also_train": []}), "bare pt.attach"),
     "not for peft": (lambda file: changed(file, lambda told: told | {"method": "bitfit"}),
                      "does not know"),
     "an empty axis": (lambda file: changed(file, lambda told: told | {

@@ -29,24 +29,30 @@ def test_notebooks_are_what_their_sources_give_and_no_solution_is_out():
     assert audit(ROOT) == []
 
 
-def test_a_lesson_follows_the_anatomy():
-    for source in SOURCES:
-        cells = read(source)
-        assert 2 <= len([c for c in cells if c.part == SOLUTION]) <= 8, source
-        text = "\n".join(c.source for c in cells if c.kind == "markdown")
-        for part in ("**Time**", "**Sources**", "arXiv"):
-            assert part in text, source
-        longest = max(len(c.source.splitlines()) for c in cells if c.kind == "code")
-        assert longest <= 30, source    # a screen
+# What each lesson has, and how its source shows it. `peft-teach new lesson` writes all of it.
+ANATOMY = {
+    "how long it takes, **Time**": r"\*\*Time\*\*",
+    "its **Sources**": r"\*\*Sources\*\*",
+    "a source on arXiv": "arXiv",
+    "a bet before a result, by pt.commit or Guess": r"\b(commit|Guess)\(",
+    "an output that is compared, by the tag nbval-check-output": "nbval-check-output",
+    "a picture": r"\bpictures\.|plots\.show",
+    "a line, not folded, that says where it computes, by pt.device()":
+        r"^[^#\n]*(pt\.device\(\)|use_cpu=True)",
+}
 
 
-def test_a_line_that_is_not_folded_says_where_a_lesson_computes():
-    for source in SOURCES:
-        lines = [line for c in read(source) if c.kind == "code"
-                 and not c.metadata.get("jupyter", {}).get("source_hidden")
-                 for line in c.source.splitlines()]
-        assert [line for line in lines if re.search(r"^[^#]*(pt\.device\(\)|use_cpu=True)", line)
-                ], source
+@pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
+def test_a_lesson_follows_the_anatomy(source):
+    cells = read(source)
+    assert 2 <= len([c for c in cells if c.part == SOLUTION]) <= 8, f"{source}: 2 to 8 exercises"
+    shown = "\n".join(f"{c.source}\n{c.metadata}" for c in cells
+                      if not c.metadata.get("jupyter", {}).get("source_hidden"))
+    lacking = [what for what, sign in ANATOMY.items() if not re.search(sign, shown, re.MULTILINE)]
+    assert not lacking, f"{source} lacks {'; '.join(lacking)}"
+    for cell in cells:
+        lines = len(cell.source.splitlines()) if cell.kind == "code" else 0
+        assert lines <= 30, f"{cell.where}: {lines} lines are more than a screen"
 
 
 def test_a_heading_says_what_the_exercise_says():
@@ -60,7 +66,8 @@ def test_a_heading_says_what_the_exercise_says():
             points, minutes = re.findall(r"(\d+) (?:point|minute)", heading)
             more = "optional" in heading or "A stretch" in heading
             assert (int(points), int(minutes), more) == (
-                exercise.points, exercise.minutes, exercise.optional), exercise.id
+                exercise.points, exercise.minutes, exercise.optional), (
+                    f"{source}: {heading!r} is not what {exercise.id} says in its exercises.py")
 
 
 def test_outputs_that_nbval_compares_are_stored():

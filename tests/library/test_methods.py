@@ -74,7 +74,7 @@ def test_every_method_has_an_oracle():
     """The laws let pass what is no method of its paper: x (I − 2Q) for an orthogonal matrix."""
     lacking = set(METHODS) - oracles()
     assert not lacking, (
-        f"No oracle of {sorted(lacking)}: in tests/oracles/test_NAME.py compare outputs and "
+        f"No oracle of {sorted(lacking)}: in tests/oracles/test_NAME_oracle.py compare outputs and "
         'gradients with an implementation that is not ours, under @pytest.mark.oracle("NAME")')
     assert oracles() == {*METHODS, "vera"}
 

@@ -761,3 +761,25 @@ def test_a_left_padded_language_model_trains_where_it_is_evaluated(tiny, inputs)
     expected = pt.evaluate(model, [batch]).loss
     (step,) = pt.train(model, [batch])
     assert step.loss == pytest.approx(expected, abs=1e-5)
+
+
+def test_an_adapter_of_ones_own_around_the_backbone_trains(tiny, inputs):
+    """Transformers does not find the word embeddings through it; nothing here needs them."""
+    class Shifted(pt.Adapter):
+        def __init__(self, base):
+            super().__init__(base)
+            self.b = torch.nn.Parameter(torch.zeros(32))
+
+        def forward(self, *args, **kwargs):
+            out = self.base(*args, **kwargs)
+            out.pooler_output = out.pooler_output + self.b
+            return out
+
+    model = pt.attach(tiny("bert"), "bert", Shifted)
+    with pytest.raises(NotImplementedError):
+        model.get_input_embeddings()
+    batch = inputs(model)
+    assert len([*pt.train(model, [batch] * 3)]) == 3
+    assert model.bert.b.any()
+    with pytest.raises(BadData, match="attention_mask"):
+        pt.train(model, [batch | {"attention_mask": batch["attention_mask"][:, 1:]}])

@@ -24,8 +24,9 @@ from .source import wrong
 
 SKELETON = Path("assets/skeleton")
 WIDTH = 100
-LAW = '''"NAME": Method(pt.NAME, lambda family: pt.NAME.Config(some(family)),
-               lambda family, kind: 2 * sum(sizes(family)[t][1] for t in some(family)))'''
+LAW = '''"NAME": Method(
+    pt.NAME, lambda family: pt.NAME.Config(targets=some(family)),
+    lambda family, kind: 2 * sum(sizes(family)[t][1] for t in some(family)))'''
 
 
 def method(root: Path | str, name: str) -> str:
@@ -46,7 +47,7 @@ def method(root: Path | str, name: str) -> str:
     edited[laws] = _entry(edited[laws], "METHODS", LAW.replace("NAME", name))
     files = {"method.py": f"peft_teach/methods/{name}.py",
              "card.py": f"{CARDS.as_posix()}/{name}.py",
-             "oracle.py": f"tests/oracles/test_{name}.py"}
+             "oracle.py": f"tests/oracles/test_{name}_oracle.py"}
     _write(root, "method", files, {"NAME": name, "Name": name.title().replace("_", "")}, edited)
     return _told(files.values(), edited, f"""
         1. {files["method.py"]}: its key page, then the code. Its row of METHODS in
@@ -69,8 +70,7 @@ def lesson(root: Path | str, number: str, name: str) -> str:
     """
     root = Path(root).resolve()
     _check_name(name, {*lessons.names(), *(
-        file.stem.removeprefix("test_") for file in (root / "tests").rglob("test_*.py"))} - {
-            *METHODS})
+        file.stem.removeprefix("test_") for file in (root / "tests/course").glob("test_*.py"))})
     if not re.fullmatch(r"\d\d", number):
         raise wrong(f"{number!r} is no number of a lesson.", "two digits, such as 14")
     for taken in (root / "solutions").glob(f"{number}_*"):
