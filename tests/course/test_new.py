@@ -170,5 +170,5 @@ def test_a_new_lesson_passes_as_it_is(checkout, tmp_path):
     graded = run(checkout, cli, "grade", "solutions/90_small/90_small.ipynb", "--out", tmp_path,
                  "--solutions", "solutions")
     assert graded.returncode == 0, graded.stderr[-3000:]
-    row, = csv.DictReader((tmp_path / "grades.csv").open(encoding="utf-8-sig"))
+    row, = csv.DictReader((tmp_path / "grades.csv").read_text("utf-8-sig").splitlines())
     assert [float(row[id]) for id in ("small.saved", "small.largest")] == [2, 1]

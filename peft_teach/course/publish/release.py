@@ -16,7 +16,8 @@ from .source import squeeze, wrong
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff")
 FOLDERS = ("lessons", "peft_teach", "assets")
 _NUMBER = re.compile(r"(?<![\w.])\d[\w.]*")
-_LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".pytest_cache", "skeleton", *work.OWN)
+_LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".pytest_cache", "skeleton",    # for authors
+             *work.OWN)
 
 
 def release(root: Path | str, out: Path | str) -> str:
