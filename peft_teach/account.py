@@ -101,7 +101,7 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
     `activation_law` returned before for this model. Raises `UnknownName` for an optimizer that is
     not known.
     """
-    models.need_model(model)
+    models.refuse_wrapped(model)
     for name, size in {"batch_size": batch_size, "tokens": tokens}.items():
         if not is_whole(size):
             raise BadConfig(f"{name} is {size!r}.", expected="a whole number from 1")

@@ -68,7 +68,7 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
         raise BadData(f"A batch holds {', '.join(batch)}.",
                       expected="either 'input_ids' or 'inputs_embeds'")
     x = batch[given[0]]
-    words, d_model = getattr(model.get_input_embeddings(), "weight", torch.empty(0, 0)).shape
+    words, d_model = _table(model)
     if given == ["input_ids"]:
         _check_whole("input_ids", x, "(batch, seq)", x.ndim == 2 and x.numel() > 0, words,
                      "use the tokenizer that belongs to this model")
@@ -82,7 +82,8 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
         raise BadData("attention_mask holds other numbers than 0 and 1.",
                       expected="1 for a token, and 0 for padding")
     config = models.config_of(model)
-    front = max((getattr(a, "length", 0) for a in core.adapters(model).values()), default=0)
+    front = max((getattr(m, "length", 0) for m in model.modules() if isinstance(m, core.Adapter)),
+                default=0)
     longest = _positions(model)
     if longest and seq + front > longest:
         before = f", {front} vectors before them," if front else ""
@@ -139,6 +140,17 @@ def number_of_classes(model: nn.Module) -> int | None:
     kind = getattr(getattr(model, "config", None), "problem_type", None)
     classes = getattr(model, "num_labels", 1)
     return classes if classes > 1 and kind in (None, "single_label_classification") else None
+
+
+def _table(model: Any) -> tuple[int, int]:
+    """Return the size of the vocabulary and of an embedding; zeros where transformers finds none.
+
+    So it is where a wrapper stands around the backbone.
+    """
+    try:
+        return model.get_input_embeddings().weight.shape
+    except (NotImplementedError, AttributeError):
+        return 0, 0
 
 
 def _positions(model: nn.Module) -> int:

@@ -101,7 +101,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     `TrainingStopped` when it is interrupted and `TrainingDiverged`, before the update, for a loss
     or gradient that is not finite: both hold the steps that were done.
     """
-    models.need_model(model)
+    models.refuse_wrapped(model)
     batches = as_list(batches)
     if not batches:
         raise BadData("There are no batches to train on.",
