@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from . import models
-from .adapter import adapters
+from .adapter import Adapter
 from .backbone import places_in_text
 from .errors import BadData, NotSupported
 from .valid import is_several
@@ -72,7 +72,7 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
         raise BadData(f"A batch holds {', '.join(batch)}.",
                       expected="either 'input_ids' or 'inputs_embeds'")
     x = batch[given[0]]
-    words, d_model = _word_table(model)
+    words, d_model = _table(model)
     if given == ["input_ids"]:
         _check_whole("input_ids", x, "(batch, seq)", x.ndim == 2 and x.numel() > 0, words,
                      "use the tokenizer that belongs to this model")
@@ -86,7 +86,8 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
         raise BadData("attention_mask holds other numbers than 0 and 1.",
                       expected="1 for a token, and 0 for padding")
     config = models.config_of(model)
-    front = max((getattr(a, "length", 0) for a in adapters(model).values()), default=0)
+    front = max((getattr(m, "length", 0) for m in model.modules() if isinstance(m, Adapter)),
+                default=0)
     longest = _positions(model)
     if longest and seq + front > longest:
         before = f", {front} vectors before them," if front else ""
@@ -97,15 +98,6 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
             fits = batch[name].shape in (shape, (1, seq))
             _check_whole(name, batch[name], str(tuple(shape)), fits, max(0, size))
     return batch_size, seq
-
-
-def _word_table(model: Any) -> tuple[int, int]:
-    """Return a model's number of words and their width; zeros where it does not say."""
-    try:
-        table = model.get_input_embeddings()
-    except (AttributeError, NotImplementedError):    # behind a backbone's adapter of one's own
-        return 0, 0
-    return getattr(table, "weight", torch.empty(0, 0)).shape
 
 
 def _check_labels(model: nn.Module, labels: Tensor, shape: tuple[int, int] | None) -> None:
@@ -188,6 +180,18 @@ def number_of_classes(model: nn.Module) -> int | None:
     kind = getattr(getattr(model, "config", None), "problem_type", None)
     classes = getattr(model, "num_labels", 1)
     return classes if classes > 1 and kind in (None, "single_label_classification") else None
+
+
+def _table(model: Any) -> tuple[int, int]:
+    """Return the size of the vocabulary and of an embedding; zeros where transformers finds none.
+
+    So it is where a wrapper stands around the backbone.
+    """
+    try:
+        words, d_model = model.get_input_embeddings().weight.shape
+    except (NotImplementedError, AttributeError):
+        return 0, 0
+    return words, d_model
 
 
 def _positions(model: nn.Module) -> int:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from exact import assert_equal
 from torch import nn
+from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 import peft_teach as pt
 from peft_teach import training
@@ -453,6 +454,8 @@ def test_a_malformed_batch_is_refused_before_the_first_step(tiny):
             with pytest.raises(BadConfig, match="not a model"):
                 use(thing, [good])
     assert not model.training
+    model.bert = checkpoint_wrapper(model.bert)    # of what a wrapper reads, less is known
+    assert pt.evaluate(model, [good]).examples == 4
     several = good | {"labels": torch.eye(4)[:, :3]}    # what can be trained on, is
     for batch in (several, good | {"labels": LABELS[:, None]}, narrow | {
             "inputs_embeds": torch.ones(4, 7, 32)}):
