@@ -148,7 +148,8 @@ def test_there_are_right_answers_of_several_styles():
 
 @pytest.mark.filterwarnings("ignore")    # a learner's code may warn: torch calls CSR a beta
 @pytest.mark.parametrize(("id", "style"), [
-    (id, style) for id in EXERCISES for style in answers.right(id)])
+    pytest.param(id, style, marks=[pytest.mark.long] if number > 3 else [])
+    for id in EXERCISES for number, style in enumerate(answers.right(id), 1)])
 @each_seed
 def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style, seeds):
     """Judged as in the notebook, and by what crosses to the grader's own process.

@@ -92,6 +92,7 @@ DESKS = {source: re.findall(r"## At your desk.*?```python\n(.*?)```", "\n".join(
     c.source for c in read(source) if c.kind == "markdown"), re.DOTALL) for source in SOURCES}
 
 
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore::FutureWarning")    # peft asks transformers by an old name
 @pytest.mark.parametrize("source", [s for s in DESKS if DESKS[s]], ids=lambda s: s.parent.name)
 def test_the_code_for_the_desk_runs(source, monkeypatch, tmp_path, capsys):

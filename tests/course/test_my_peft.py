@@ -265,6 +265,7 @@ def keep_one(meet, id, cell):
     my_peft.keep(learner.find(id), [cell])
 
 
+@pytest.mark.long
 def test_two_kernels_at_once_keep_the_answers_of_both(folder):
     cells = {"lora.layer": "class LoRALinear:\n    pass",
              "change.inject": "def inject():\n    pass"}

@@ -182,6 +182,7 @@ def test_what_is_drawn_is_a_typed_record(picture):
             setattr(record, name, None)
 
 
+@pytest.mark.long
 def test_every_control_changes_its_picture_or_says_why_not(picture):
     """Options of each control show another picture than the start, or another caption.
 

@@ -102,6 +102,7 @@ def add_one(meet, name):
     work.add_point("lora", {"of": name})
 
 
+@pytest.mark.long
 def test_two_kernels_at_once_lose_nothing(folder):
     run_together(add_one, [("a",), ("b",)])
     assert sorted(point["of"] for point in work.points("lora")) == ["a", "b"]

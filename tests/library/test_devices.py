@@ -48,6 +48,7 @@ CASES = [(name, "llama" if name in ("prompt", "prefix") else "bert", METHODS[nam
          for name in METHODS] + OTHERS
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("name", "family", "config"), CASES)
 def test_a_method_does_the_same_on_another_device(name, family, config, tiny, inputs, tmp_path):
     """It has a mask, padding and a head; with a cache, where it is the family with one."""
