@@ -3,7 +3,8 @@
 Method × family × head × padding side × dtype × gradient checkpointing are far too many. In `ROWS`
 every two of these that can meet do meet, and of families and methods each method meets each form
 that a family has: post-LN, pre-LN, or with one projection for query, key and value. On every
-family each method is seen in short; all laws of each method on each family are `long`.
+family each method is seen in short; what that does not ask, gradients, what stays frozen and what
+a file brings back, is `long` there.
 """
 
 import copy
@@ -228,7 +229,9 @@ def _vera_is_in_the_table(monkeypatch):
     monkeypatch.setitem(methods.METHODS, "vera", vera)
 
 
-each_row = pytest.mark.parametrize("untouched", [
+each_row = pytest.mark.parametrize("untouched", ROWS, ids=name, indirect=True)
+# What the test on every family in short does not ask.
+each_row_and_the_rest = pytest.mark.parametrize("untouched", [
     *ROWS, *(pytest.param(row, marks=pytest.mark.long) for row in REST)], ids=name, indirect=True)
 every_method = pytest.mark.parametrize("method", METHODS)
 
@@ -367,7 +370,7 @@ def test_law_1_at_the_start_nothing_has_changed(case):
 # ── 2: what has a gradient ───────────────────────────────────────────────────────────────────
 
 
-@each_row
+@each_row_and_the_rest
 def test_law_2_only_adapter_and_head_have_a_gradient(case):
     model = case.inject()
     random_update(model)
@@ -437,7 +440,7 @@ def test_law_2_full(train, tiny, inputs):
 # ── 3: the base stays, bit for bit ───────────────────────────────────────────────────────────
 
 
-@each_row
+@each_row_and_the_rest
 def test_law_3_training_leaves_the_base_alone(case):
     model = case.inject()
     train(model, case.batch)
@@ -524,7 +527,7 @@ def test_law_4_merged_equals_adapted_or_raises(case):
 # ── 5: saved and loaded ──────────────────────────────────────────────────────────────────────
 
 
-@each_row
+@each_row_and_the_rest
 def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
     model = case.inject()
     random_update(model)
