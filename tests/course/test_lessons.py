@@ -12,7 +12,7 @@ from grading_corpus import solved
 from safetensors.torch import load_file
 
 import peft_teach as pt
-from peft_teach.course.desk import my_peft, work
+from peft_teach.course.desk import my_peft_file, work
 from peft_teach.course.lessons import all_exercises, find, of_lesson
 from peft_teach.course.publish.check import audit
 from peft_teach.course.publish.source import SOLUTION, read
@@ -124,7 +124,7 @@ def reader(tmp_path_factory):
         for exercise in all_exercises():
             for text in reversed(answers.right(exercise.id).values()):
                 cells[exercise.id] = answers.cell(text)
-                said = my_peft.keep(exercise, [cells[exercise.id]])
+                said = my_peft_file.keep(exercise, [cells[exercise.id]])
                 if said == "It is kept in my_peft.py.":
                     break
                 assert "is already there for" in said, (exercise.id, said)
@@ -144,7 +144,7 @@ def test_a_reader_runs_each_cell_twice(source, reader, tmp_path):
     from nbclient import NotebookClient
 
     folder, cells = reader
-    before = (folder / my_peft.FILE).read_text("utf-8")
+    before = (folder / my_peft_file.FILE).read_text("utf-8")
     lesson, exercises = source.parent.name[:2], of_lesson(source.parent.name[:2])
     notebook = nbformat.reads(json.dumps(solved(lesson, **{
         e.id.replace(".", "_"): cells[e.id] for e in exercises})), as_version=4)
@@ -155,7 +155,7 @@ def test_a_reader_runs_each_cell_twice(source, reader, tmp_path):
         env={**os.environ, "PEFT_TEACH_BUDGET": "smoke", work.VARIABLE: str(folder)})
     page = str([cell.outputs for cell in notebook.cells])
     assert all(page.count(f"{e.id}: passed (") >= 2 for e in exercises)
-    assert (folder / my_peft.FILE).read_text("utf-8") == before
+    assert (folder / my_peft_file.FILE).read_text("utf-8") == before
     assert "the course's: " not in page    # what `mine` says of a piece that is not the reader's
     for asked in re.findall(r"pt\.mine\((.*?)\)", "\n".join(c.source for c in notebook.cells)):
         names = [name for id in re.findall(r"\w+\.\w+", asked) for name in find(id).names]

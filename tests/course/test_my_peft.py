@@ -17,7 +17,7 @@ from grading_corpus import ROOT, lessons
 from together import run_together
 
 import peft_teach as pt
-from peft_teach.course.desk import learner, my_peft, work
+from peft_teach.course.desk import learner, my_peft_file, work
 from peft_teach.course.publish.check import audit as audit_build
 from peft_teach.course.publish.notebooks import build
 from peft_teach.errors import UnknownName
@@ -65,7 +65,7 @@ def text(folder):
 
 
 def loaded(folder):
-    return my_peft.read().module
+    return my_peft_file.read().module
 
 
 # ── what comes into it ───────────────────────────────────────────────────────────────────────
@@ -207,9 +207,9 @@ def test_another_exercise_is_the_courses_until_it_passes(answer, folder, capsys)
 
 
 def test_the_course_reaches_a_method_as_well():
-    assert my_peft._the_courses(learner.find("demo.double")).startswith("from peft_teach")
+    assert my_peft_file._the_courses(learner.find("demo.double")).startswith("from peft_teach")
     dotted = type("E", (), {"names": ("merged",), "references": ("pathlib:Path.home",)})
-    assert my_peft._the_courses(dotted).split("\n") == [
+    assert my_peft_file._the_courses(dotted).split("\n") == [
         "from pathlib import Path as _Path    # the course's, until yours passes",
         "merged = _Path.home"]
 
@@ -261,8 +261,8 @@ def test_the_reference_is_not_kept_as_the_readers(answer, folder):
 
 
 def keep_one(meet, id, cell):
-    my_peft._try = lambda *_: meet()
-    my_peft.keep(learner.find(id), [cell])
+    my_peft_file._try = lambda *_: meet()
+    my_peft_file.keep(learner.find(id), [cell])
 
 
 @pytest.mark.long
@@ -482,8 +482,8 @@ def test_every_exercise_of_the_course_is_kept_from_its_lessons_cells(monkeypatch
     course = importlib.import_module("peft_teach.course.lessons").all_exercises()
     for exercise in reversed(course):
         cells = [cell.source for cell in lessons()[exercise.lesson].cells if cell.kind == "code"]
-        assert my_peft.keep(exercise, cells) == "It is kept in my_peft.py.", exercise.id
-    found = my_peft.read()
+        assert my_peft_file.keep(exercise, cells) == "It is kept in my_peft.py.", exercise.id
+    found = my_peft_file.read()
     assert list(found.sections) == [exercise.id for exercise in course]
     assert all(found.own(exercise) for exercise in course)
     assert len(text(tmp_path).splitlines()) < 25 * len(course)

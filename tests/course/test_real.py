@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 import peft_teach as pt
 from peft_teach.course import records
 from peft_teach.course.checks.stand_ins import Output, TinyEncoder
-from peft_teach.course.desk import my_peft as library
+from peft_teach.course.desk import my_peft_file as library
 from peft_teach.course.desk import work
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.real import exercises, mutants, peft_side

@@ -29,7 +29,7 @@ from ..lessons import all_exercises, find, number, of_lesson, stub_of, title_of
 from ..reading.cells import Code
 from ..reading.notebook import Cell
 from ..reading.watch import REFERENCE, is_the_courses, seeing
-from . import my_peft, work
+from . import my_peft_file, work
 from .card import Card, cells, shell, show
 
 
@@ -82,7 +82,7 @@ def check(id: str, *objects: Any) -> Any:
     history.result, uses_reference = _examine(exercise, exercise.pack(objects))
     if history.result.passed and cells():
         try:
-            kept = my_peft.keep(exercise, cells(), objects, uses_reference)
+            kept = my_peft_file.keep(exercise, cells(), objects, uses_reference)
         except NotAttempted:
             history.result = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
     work.checked(id, history.result.state)
@@ -252,7 +252,7 @@ def _is_reference(exercise: Exercise, objects: tuple[Any, ...], history: _Histor
 
 def _assigned(ran: list[str]) -> set[str]:
     """The names to which cells assign a value, other than by a check."""
-    code = Code([Cell(number, source) for number, source in enumerate(my_peft.latest(ran), 1)])
+    code = Code([Cell(number, source) for number, source in enumerate(my_peft_file.latest(ran), 1)])
     return {name for statement in code.statements if not statement.checks
             for name in statement.binds}
 

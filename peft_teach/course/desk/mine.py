@@ -14,7 +14,7 @@ from ..checks.exercise import is_examined
 from ..checks.mutants import ACCEPTED, outcome
 from ..lessons import all_exercises, find
 from .card import Card, show
-from .my_peft import FILE, Library, read
+from .my_peft_file import FILE, Library, read
 
 
 def mine(*ids: str) -> Any:

@@ -25,7 +25,7 @@ from ...folder import write_whole
 
 VARIABLE = "PEFT_TEACH_WORK"
 FILE = Path("work") / "course.json"
-LIBRARY = ("my_peft.py", "my_peft.bak.py")    # what the reader built, see `my_peft`
+LIBRARY = ("my_peft.py", "my_peft.bak.py")    # what the reader built, see `my_peft_file`
 OWN = (FILE.parts[0], *LIBRARY)    # not for a notebook, a release or the repository
 SECTIONS = ("predictions", "sentences", "checks", "points")
 

@@ -6,7 +6,7 @@ no reference in the library, this module holds it. No judge imports it.
 
 from collections.abc import Sequence
 
-from ..desk import my_peft
+from ..desk import my_peft_file
 from .source import BEGIN, END, SOLUTION, Cell, wrong
 
 TITLE = '"""What the solution notebook answers; written by `peft-teach build`."""\n'
@@ -21,8 +21,8 @@ def cut(cells: Sequence[Cell]) -> str:
                                    if BEGIN not in line and END not in line))
         if cell.part == SOLUTION and not cell.exercise.reference:
             try:
-                text = my_peft.added(cell.exercise, above, text or TITLE)
-            except my_peft.Refused as error:
+                text = my_peft_file.added(cell.exercise, above, text or TITLE)
+            except my_peft_file.Refused as error:
                 raise wrong(f"{cell.where}: {error}", "let the cell define all that it uses, or "
                             "name a reference in the library") from None
-    return text.replace(f"    {my_peft.UNTIL}", "")
+    return text.replace(f"    {my_peft_file.UNTIL}", "")

@@ -25,7 +25,7 @@ from ....models import load as load_model
 from ....plots import COLOURS, SERIES, figure, logarithmic, name_ends
 from ....widgets import Explorer
 from ... import records
-from ...desk import my_peft, work
+from ...desk import my_peft_file, work
 from .. import find
 from . import peft_side, processes
 from .files import FRONT, File, read
@@ -200,7 +200,7 @@ def built() -> dict[str, list | None]:
 
     Where no reader works, as in builds and tests, they are the course's.
     """
-    own, found = my_peft.read().own, {}
+    own, found = my_peft_file.read().own, {}
     for method, ids in peft_side.PARTS.items():
         parts = [own(e) if work.folder() else e.unpack(e.resolve()) for e in map(find, ids)]
         found[method] = None if None in parts else [part for part, in parts]

@@ -29,12 +29,12 @@ from filelock import FileLock
 
 from ...errors import NotAttempted, PeftTeachError
 from ...folder import write_whole
-from . import work
 from ..checks.exercise import OF_THE_COURSE, VALUE, Exercise, examining, undisturbed
+from ..lessons import all_exercises
 from ..reading.cells import MOST_CODE, Code
 from ..reading.definitions import definitions
 from ..reading.notebook import Cell
-from ..lessons import all_exercises
+from . import work
 
 FILE, BACKUP = work.LIBRARY
 LOCK = work.FILE.with_name("my_peft.lock")
