@@ -4,7 +4,6 @@
 calls, or not for its loss; then training would end well, and a file would hold what it began as.
 """
 
-
 import torch
 from torch import nn
 
@@ -25,6 +24,8 @@ def _training(model: nn.Module) -> dict[str, tuple[Adapter, list[nn.Parameter]]]
 
 def refuse_silent(model: nn.Module) -> None:
     """Raise `BadConfig` for an adapter that trains and is silent, as inside of `pt.disabled`."""
+    if all(module.enabled for module in model.modules() if isinstance(module, Adapter)):
+        return    # asked in every step: names are looked up only where there is something to say
     silent = [name for name, (adapter, _) in _training(model).items() if not adapter.enabled]
     if silent:
         raise BadConfig(f"The adapter at {silent[0] or 'the model'} is silent: it would learn "
