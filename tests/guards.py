@@ -1,7 +1,7 @@
 """Which tests guard one method, or one lesson: `pytest --method lora`, `pytest --lesson lora`.
 
-Those of files that every method or lesson must pass, but for the other ones' rows; its own file; of
-a method its oracle, wherever it stands, and each row of any test that is named as the method.
+The tests that every method or lesson must pass, without the rows of the others; its own file; for a
+method its oracle, wherever it stands, and each row of any test that is named after the method.
 """
 
 import re

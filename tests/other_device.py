@@ -4,9 +4,9 @@
         model.to(THERE)
 
 Tensors there say that their device is "meta", and hold their numbers in a tensor of the CPU. As on
-a GPU, an operation takes tensors of one device. Exceptions are a number, which has no axis, and the
-CPU's indices of a tensor that is there. Only `to`, `cpu` and `copy_` move. What Python cannot see
-being made, as the tensor of a list that is an index, has no numbers here, and is refused.
+a GPU, an operation takes tensors of one device. Exceptions are a number, which has no axis, and
+indices on the CPU into a tensor that is there. Only `to`, `cpu` and `copy_` move. What Python
+cannot see being made, like the tensor of a list of indices, has no numbers here, and is refused.
 """
 
 import torch

@@ -12,10 +12,10 @@ def two_by_two(row: tuple) -> set:
 
 def pairwise(*factors: Iterable, possible: Callable[..., bool] = lambda *row: True,
              goals: Callable[[tuple], set] = two_by_two) -> list[tuple]:
-    """Choose rows, one setting of each factor, in which all meet that can meet, two by two.
+    """Choose rows, one setting of each factor, so that any two settings that can meet do.
 
-    `possible` says of a row's settings whether they go together; `goals` of a row what is to be met
-    at least once, if it is something else. Greedy, and the same in every run.
+    `possible` says whether a row's settings go together; `goals` says what of a row is to be met at
+    least once, if that is not its pairs. Greedy, and the same in every run.
     """
     rows = [row for row in itertools.product(*factors) if possible(*row)]
     random.Random(0).shuffle(rows)    # or most of what is free to choose would be the first

@@ -10,9 +10,9 @@ LENGTH, WORDS = 5, (7, 8, 9, 10, 11)
 TEXT = " ".join(map(str, WORDS))
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
 FAMILIES = ("bert", "roberta", "distilbert", *DECODERS)
-# The families that came later and take a prompt; OPT's language model passes its backbone by, and
+# The families that came later and take a prompt; OPT's language model bypasses its backbone, and
 # ModernBERT ignores the keys and values of a prefix. What both libraries can do, peft does alike,
-# but for what it reads off padding: the positions of decoders, RoBERTa and its kin where padding
+# except for what it reads off padding: the positions of decoders, RoBERTa and its kin where padding
 # comes first, and a decoder's head where it comes last.
 LATER_DECODERS = tuple(family for family in MORE_DECODERS if family != "opt")
 LATER = (*MORE_ENCODERS, *LATER_DECODERS)

@@ -9,8 +9,8 @@ from collections.abc import Callable, Sequence
 def run_together(action: Callable, arguments: Sequence[tuple]) -> None:
     """Run `action(meet, *arguments)` in a process for each; `action` calls `meet` before it writes.
 
-    Without a lock each waits there until all have read, so that one write is lost. With one, who is
-    inside waits for the others in vain, and goes on.
+    Without a lock each waits there until all have read, so that one write is lost. With one,
+    whoever holds it waits for the others in vain, and goes on.
     """
     spawn = multiprocessing.get_context("spawn")
     begin, inside = (spawn.Barrier(len(arguments)) for _ in range(2))

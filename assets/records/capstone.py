@@ -3,8 +3,8 @@
     python assets/records/capstone.py              about a minute
 
 Writes `peft_teach/course/lessons/capstone/head.safetensors`, the head's weight and bias. It reads
-the mean of each training sentence's tokens once and solves the logistic regression exactly; of the
-penalties on the weight, validation sentences choose one. The test sentences choose nothing: their
+the mean of each training sentence's tokens once and solves the logistic regression exactly;
+validation sentences choose the penalty on the weight. The test sentences choose nothing: their
 accuracy stands in the file's metadata, beside that of validation.
 """
 

@@ -6,13 +6,13 @@
 Writes `change.json`: one row a run (settings, accuracy, losses), the singular values of full
 fine-tuning's updates, and the accuracy after truncating them. Interrupted, it goes on where it
 stopped. MiniLM, movie reviews with |rating| > 0.5, batches of 16, at most 32 tokens, once through
-4,000 training sentences; 2,000 in the subspace runs and in what they are compared with, the head
-that was trained to its end (group `converged`, see `full.py`) among it.
+4,000 training sentences; 2,000 in the subspace runs and in what they are compared with, including
+the head that was trained to its end (group `converged`, see `full.py`).
 
 The plan of "parts", written before its first run. How much of a finished update is needed, and
 which part of it? Full fine-tuning on 2,000 sentences at three rates, for updates of three sizes
-(two seeds, a third for the smallest). Of each of the 36 ΔW is kept: single entries, drawn at random
-or the largest, or the strongest directions. Eight directions cost 1/32 of the numbers, so k
+(two seeds, a third for the smallest). A part of each of the 36 ΔW is kept: single entries, random
+ones or the largest, or the strongest directions. Eight directions cost 1/32 of the numbers, so k
 directions stand beside a share of k/256. What is kept is scaled so that its projection onto ΔW is
 ΔW: a random share p by nearly 1/p, as DARE does (Yu et al. 2023, arXiv 2311.03099). `scaled` says
 whether it was. `rest` says what became of everything else but the head: trained as it was, undone,

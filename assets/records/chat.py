@@ -19,7 +19,7 @@ QLoRA's base is laid out once instead of at each use: the same numbers, sooner.
 Looked at: the answers to 60 questions, the most likely word each time, but no four tokens twice,
 for a small model circles else; which of them end by themselves; the loss on 70 held-out answers in
 the voice (no topic of either was trained); and what may be forgotten: the loss on plain answers,
-news and code, 40 texts each, and how many of 240 film reviews are judged rightly without an
+news and code, 40 texts each, and how many of 240 film reviews are judged correctly without an
 example. A loss is the mean over texts of each text's mean loss a token. Two models are compared
 text by text, in pairs.
 
@@ -107,7 +107,7 @@ class Looker:
         return {"answers": said, "ended": recording.bits(ended)}
 
     def films(self, model):
-        """Return which film reviews a model judges rightly."""
+        """Return which film reviews a model judges correctly."""
         found = measure.films(model, self.tokenizer, self.reviews)
         return {name: recording.bits(right) for name, right in found.items()}
 

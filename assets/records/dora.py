@@ -95,7 +95,7 @@ def inject(model, wish):
 
 
 def accuracy(model, examples, tokenizer):
-    """Return the share of right answers."""
+    """Return the share of correct answers."""
     return round(pt.evaluate(model, pt.data.batches(examples, tokenizer, 64)).accuracy, 4)
 
 

@@ -147,8 +147,8 @@ def spectrum(model, before, other, stands):
     """Return singular values, and the overlap with another update, by matrix.
 
     And what becomes of W: the singular values of W + ΔW, and how far W knows their directions.
-    `other()` returns the other update; it is not asked for overlaps that `stands`, what is
-    recorded, has of the same singular values.
+    `other()` returns the other update; it is not called for overlaps that `stands`, the record,
+    has already for the same singular values.
     """
     table = {}
     for name, delta in pt.spectra.updates(model, before).items():

@@ -80,7 +80,7 @@ class Course:
         self.test = pt.data.batches(self.data.test, self.tokenizer, 64)    # of like length
 
     def answers(self, model):
-        """Return which test sentences are answered rightly, (sentences,) bool, in batch order."""
+        """Return which test sentences are answered correctly, (sentences,) bool, in batch order."""
         with torch.no_grad():
             return torch.cat([model(**batch).logits.argmax(1) == batch["labels"]
                               for batch in self.test])
@@ -122,7 +122,7 @@ def run(course, wish):
 
 
 def share(right):
-    """Return the share of right answers."""
+    """Return the share of correct answers."""
     return round(right.double().mean().item(), 4)
 
 

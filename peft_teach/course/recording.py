@@ -1,16 +1,16 @@
 """Making a record: what takes too long for a lesson runs once, and stands in a json file.
 
     record = Record(__file__, setting=setting(data, train_examples=4000))
-    record.make(wanted, run)               what stands already is not made again
+    record.make(wanted, run)               what is there already is not made again
 
 A record is a json object. Its lists, `runs` above all, hold one row a line: what the row is about
 (a group and its settings, or a device, a model and a method), then what was found. The file is
 written after every row, so a script that was interrupted goes on where it stopped, and a script
 that finds nothing missing leaves the file as it is. `course.records` reads it.
 
-Nothing that was recorded goes without being asked: with `--again` a row stands until it is made
-anew, and only `--forget` leaves out the rest. What a row is about names all that its numbers depend
-on, and for measured times that is the `machine`, so rows of two machines stand beside each other.
+Nothing that was recorded is dropped unasked: with `--again` a row stands until it is made anew, and
+only `--forget` drops the rest. What a row is about names everything that its numbers depend on; for
+measured times that includes the `machine`, so rows of two machines stand beside each other.
 
 `records` makes a data frame of the rows with an `accuracy`. Such a row, or its `setting`, names the
 `method`; the row or the record's setting names the `model` and how many `tests` there were; and
@@ -38,8 +38,8 @@ from ..folder import write_whole
 class Record:
     """The record beside a script.
 
-    `setting` says what all runs share. It is written with the first row; a row that is made under
-    another setting later, with a newer torch say, tells by a field `differs` in what.
+    `setting` says what all runs share. It is written with the first row; a row that is made later
+    under another setting, with a newer torch say, has a field `differs` that says in what.
 
     `again` makes anew what is asked for; each row stands until its new one takes its place.
     `forget` begins with an empty record.
@@ -58,12 +58,12 @@ class Record:
         return json.loads(self.file.read_text("utf-8")) if self.file.exists() else {}
 
     def made(self) -> dict:
-        """Return what need not be made: the record, or with `again` what was made anew by now."""
+        """Return what need not be made: the record, or with `again` what has been made anew."""
         return self.read() if self._made is None else self._made
 
     def holds(self, about: dict, part: str = "runs") -> bool:
         """Return whether there is a row about this that need not be made."""
-        return _place(self.made().get(part, []), about) is not None
+        return _index(self.made().get(part, []), about) is not None
 
     def make(self, wanted: Iterable[dict], run: Callable[[dict], tuple[dict, dict]],
              again: bool = False) -> None:
@@ -79,9 +79,9 @@ class Record:
                 print(*about.values(), found.get("accuracy", ""), flush=True)
 
     def add(self, about: dict, found: dict, part: str = "runs", **gains: dict) -> None:
-        """Write one row, in the place of one about the same, and what other parts gain.
+        """Write one row, instead of one about the same, and what other parts gain.
 
-        Two processes may add at a time.
+        Two processes may add at once.
         """
         with self._lock():
             record = self.read()
@@ -91,18 +91,18 @@ class Record:
                 found = found | ({"differs": differs} if differs else {})
             for into in self._both(record):
                 rows, row = into.setdefault(part, []), _as_json({**about, **found})
-                place = _place(rows, about)
-                if place is None:
+                index = _index(rows, about)
+                if index is None:
                     rows.append(row)
                 else:
-                    rows[place] = row
+                    rows[index] = row
             self._gain(record, gains)
 
     def _lock(self) -> FileLock:
         return FileLock(Path(tempfile.gettempdir()) / f"{self.file.name}.lock")
 
     def gain(self, **gains: dict) -> None:
-        """Write what parts gain that are not rows. Two processes may, as in `add`."""
+        """Write what parts gain that are not rows. Two processes may do so at once."""
         with self._lock():
             self._gain(self.read(), gains)
 
@@ -117,7 +117,7 @@ class Record:
         return [record] if self._made is None else [record, self._made]
 
     def save(self, record: dict) -> None:
-        """Write the whole record, one row a line, by way of a second file."""
+        """Write the whole record, one row a line."""
         parts = [f"{json.dumps(name)}: " + (
             "[\n" + ",\n".join(map(json.dumps, value)) + "\n]" if isinstance(value, list)
             else json.dumps(value)) for name, value in record.items()]
@@ -165,8 +165,8 @@ def arguments(doc: str) -> argparse.ArgumentParser:
 def next_rate(found: dict, ladder: Sequence[float], first: float) -> float | None:
     """Return the rate of a ladder to try next; None once the best's two neighbours were tried.
 
-    `found` says by rate how good what was tried is: more is better. So no search ends at its edge,
-    but where the ladder does.
+    `found` says by rate how good what was tried is: more is better. So a search ends at the edge of
+    what it tried only where the ladder does.
     """
     if not found:
         return first
@@ -186,8 +186,8 @@ def _as_json(value: dict) -> dict:
     return json.loads(json.dumps(value))
 
 
-def _place(rows: list[dict], about: dict) -> int | None:
-    """Return the place of the row that says the same as `about`, in its first fields."""
+def _index(rows: list[dict], about: dict) -> int | None:
+    """Return the index of the row that agrees with `about` in all of its fields, or None."""
     about = _as_json(about)
     return next((i for i, row in enumerate(rows)
                  if {name: row.get(name) for name in about} == about), None)

@@ -13,8 +13,8 @@ The last two take columns, too.
 A frame has those of the columns below that its record knows. A setting that a run does not name has
 its method's default. A question mark marks what some runs lack: the rank of full fine-tuning, the
 seed where nothing is random. There it is <NA>, in the dtypes that pandas has for that. Further
-numbers and names of one record are columns behind these, and its script explains them; all may be
-lacking. Whatever is more than a number or a name (`answers`, `curve`) stays in the run's row,
+numbers and names of one record are columns after these, which its script explains; any may be
+missing. Whatever is more than a number or a name (`answers`, `curve`) stays in the run's row,
 `record["runs"][id]`.
 Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of that name.
 
@@ -98,7 +98,7 @@ COLUMNS = [
     "bound", "loss", "last_loss", "validation_loss", "gradient", "spread", "moved", "distance",
     "hidden_error", "opened", "largest", "spectrum"]
 
-# The settings of a run that does not name them, and where a method's are others.
+# The settings of a run that does not name them, and the methods whose defaults differ.
 DEFAULTS = {"targets": "all", "layers": "all", "dropout": 0.0, "rank_stabilized": False, "plus": 1,
             "start": "none", "text": "", "pool": "cls", "pooler": "its own", "penalty": 0.0,
             "standardized": False, "pretrained": True, "spectrum": "none", "control": "none",

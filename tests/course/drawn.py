@@ -39,7 +39,7 @@ def hue(colour: Any) -> str:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Whether two rows of numbers are one, of whatever kinds."""
+    """Whether two rows of numbers are equal, whatever their types."""
     a, b = (np.asarray([*x] if isinstance(x, Iterable) else [x], dtype=float) for x in (a, b))
     return a.shape == b.shape and np.allclose(a, b, rtol=1e-4, atol=1e-9)
 

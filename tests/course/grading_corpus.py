@@ -183,7 +183,7 @@ attack("socket", "import socket\nsocket.create_connection(('127.0.0.1', PORT), t
                  "return rank * (n_in + n_out)", "PermissionError")
 attack("deletes", "import shutil\nshutil.rmtree('CANARY')\nreturn rank * (n_in + n_out)",
        "PermissionError")
-attack("reads hidden tests", "raise ValueError(open('HIDDEN/07_lora/further.py').read())",
+attack("reads further cases", "raise ValueError(open('SOLUTIONS/07_lora/further.py').read())",
        "PermissionError")
 attack("patches torch", "import torch, math, builtins\n"
        "torch.allclose = torch.equal = math.isclose = lambda *a, **k: True\n"
@@ -207,7 +207,7 @@ add("trains", cells_of(solved("07"), lambda cells: [
 
 
 def write(folder: Path, **words: str) -> None:
-    """Write the whole corpus; PORT, CANARY and HIDDEN become what they are here."""
+    """Write the whole corpus; PORT, CANARY and SOLUTIONS become what they are here."""
     for number, (student, case) in enumerate(CORPUS.items()):
         data = case.data
         for word, meant in words.items():

@@ -120,7 +120,7 @@ def test_a_bad_folder_gets_a_reason_and_a_flag(file, kind):
 
 
 @pytest.mark.parametrize(("limits", "says"), [
-    (Limits(seconds=1, file_bytes=10_000), "To look at the file "),
+    (Limits(seconds=1, file_bytes=10_000), "Looking at the file "),
     pytest.param(Limits(memory_bytes=LEAST_MEMORY), "memory", marks=pytest.mark.skipif(
         sys.platform != "linux", reason="a limit of Linux"))], ids=["seconds", "memory"])
 def test_it_is_looked_at_in_a_confined_process(file, limits, says, monkeypatch):

@@ -30,7 +30,7 @@ class Graded:
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(0.2)
             write(submissions, PORT=str(server.getsockname()[1]), CANARY=str(self.canary),
-                  HIDDEN=str(ROOT / "solutions"))
+                  SOLUTIONS=str(ROOT / "solutions"))
             grade(submissions, self.out, solutions=ROOT / "solutions", limits=LIMITS, jobs=2)
             try:
                 server.accept()

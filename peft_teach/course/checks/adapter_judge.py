@@ -1,13 +1,13 @@
 """What every adapter is asked, whatever its method.
 
-A method says what is its own: the base, the equation, what the usual mistakes would give. The
+A method supplies what is its own: the base, the equation, what the usual mistakes would give. The
 questions are the same for all, each a function that returns a Verdict, or None where there is
 nothing to object to; the first Verdict decides.
 
     LORA = Method(name="LoRALinear", base=linear, arguments=("rank", "alpha"), own=("A", "B"), …)
     Exercise(…, run=LORA.run, judge=LORA.judge, returns=LORA.returns(), mistakes=MISTAKES | {…})
 
-A case holds, each by its name, the arguments, the inputs and values for the parameters.
+A case holds the arguments, the inputs and values for the parameters, each under its name.
 """
 
 import math
@@ -123,14 +123,14 @@ def is_adapter(method: Method, case: Case, seen: Mapping) -> Verdict | None:
 
 
 def holds_base(method: Method, case: Case, seen: Mapping) -> Verdict | None:
-    """Is what it holds as its base the module that it was given?"""
+    """Is its base the module that it was given?"""
     if not seen["holds_base"]:
         return rejected("base_lost", "Its base is not the module that it was given.")
     return None
 
 
 def leaves_base_frozen(method: Method, case: Case, seen: Mapping) -> Verdict | None:
-    """Does nothing of the base train?"""
+    """Is every parameter of the base still frozen?"""
     names = [name for name, _ in method.base(case).named_parameters()]
     thawed = [name for name in names if seen["trains"].get(name) is not False]
     if thawed:
@@ -167,7 +167,7 @@ def registers_no_buffer(method: Method, case: Case, seen: Mapping) -> Verdict | 
 
 
 def has_a_forward(method: Method, case: Case, seen: Mapping) -> Verdict | None:
-    """Is forward written, where the rest is?"""
+    """Is forward written, as the rest of the class is?"""
     if "forward_left" in seen:
         return rejected("forward_left", f"{method.name} is made, but {method.call()} raises "
                                         "NotAttempted.")
@@ -175,7 +175,7 @@ def has_a_forward(method: Method, case: Case, seen: Mapping) -> Verdict | None:
 
 
 def leaves_its_inputs(method: Method, case: Case, seen: Mapping) -> Verdict | None:
-    """Are the inputs afterwards what they were?"""
+    """Are the inputs unchanged afterwards?"""
     if altered := changed(seen["inputs_after"], {name: case[name] for name in method.inputs}):
         return rejected("input_changed", f"After {method.call()}, {altered} is not what it was "
                                          "before.")
@@ -193,7 +193,7 @@ def gives_a_tensor(method: Method, case: Case, seen: Mapping) -> Verdict | None:
 
 
 def leaves_its_base(method: Method, case: Case, seen: Mapping) -> Verdict | None:
-    """Is the base afterwards what it was?"""
+    """Is the base unchanged afterwards?"""
     if altered := changed(seen["base_after"], method.base(case).state_dict()):
         return rejected("base_changed", f"After {method.call()}, base.{altered} is not what it was "
                                         "before.")
@@ -254,7 +254,7 @@ def gives_the_same_twice(method: Method, case: Case, seen: Mapping) -> Verdict |
 
 
 def evaluates_as_it_trains(method: Method, case: Case, seen: Mapping) -> Verdict | None:
-    """Is the output in eval mode the one of training?"""
+    """Is the output in eval mode the same as in training?"""
     if not method.close(seen["eval"], seen["y"]):
         return rejected("training_only", "In eval mode: "
                                          + difference(method.call(), seen["eval"], seen["y"]))

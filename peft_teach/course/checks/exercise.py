@@ -31,8 +31,10 @@ CODE, VALUE = ANSWERS = ("code", "value")
 OF_THE_COURSE = "This calls the course's own solution. Write it yourself."
 NOT_OF_ITSELF = "It is made of what `pt.mine` gives for this exercise. Write it anew."
 VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
-OBJECTIONS = {          # mistakes that torch and NumPy name by an error: words of that error, and
-    "misfit": (         # what is said where the exercise has no words of its own
+# Mistakes that torch and NumPy report by an error: words of that error, and the explanation where
+# the exercise has none of its own.
+OBJECTIONS = {
+    "misfit": (
         "must match|cannot be multiplied|incompatible|size mismatch|[Ee]xpected size|not aligned|"
         "[Bb]roadcast|mismatch in its core|invalid for input of size|do not match|equal size|"
         "same number of dimensions|cannot reshape",
@@ -50,8 +52,8 @@ LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it re
 class Verdict:
     """What `judge` says of one case.
 
-    `message` is what was found: the property that does not hold, on this case. What it looks like
-    is said by the exercise's text for the mistake, which `message` does not repeat.
+    `message` is what was found: the property that does not hold, on this case. What usually causes
+    it is said by the exercise's text for the mistake, which `message` does not repeat.
     """
 
     passed: bool
@@ -84,9 +86,9 @@ class Exercise:
     # such as a number, a table, a setting, or two of them.
     answer: str = CODE
     optional: bool = False                  # for those who want more: no lesson counts on it
-    # Of a test that the learner writes: what `audit` calls it with, from pieces by their names.
+    # For a test that the learner writes: what `audit` calls it with, from pieces by their names.
     arguments: Callable[[Mapping[str, Any]], Sequence[Any]] | None = None
-    # What else in the library answers it, as `reference` names it: whoever runs it gets no points.
+    # What else in the library answers it, named as in `reference`: running it earns no points.
     equivalents: tuple[str, ...] = ()
 
     def __post_init__(self):
@@ -126,8 +128,8 @@ class Exercise:
 class Result:
     """What an examination found. `case` is the index of the case that decided.
 
-    `message` says all that is known. `found` is its first part, without the usual mistake behind
-    it, where the two are told apart: a learner who fails for the first time reads no more.
+    `message` says everything. `found` is its first part, without the usual mistake behind it, where
+    the two can be told apart: after a first failure a learner reads no more.
     """
 
     state: str
@@ -161,7 +163,7 @@ def examine(exercise: Exercise, obj: Any, cases: Sequence[Any] | None = None) ->
 def unfit(exercise: Exercise, obj: Any) -> Result | None:
     """The result of an answer that is not of the exercise's kind, or None for one that is.
 
-    Code that can be called, or values that are there: None is what a value's stub is.
+    Code must be callable, and values must be there: None is the stub of a value.
     """
     given = dict(zip(exercise.names, exercise.unpack(obj)))
     if exercise.answer == CODE:
@@ -226,7 +228,7 @@ def raised(error: BaseException, index: int | None = None, told: str = "",
            mistakes: Mapping[str, str] = MappingProxyType({})) -> Result:
     """The result of a learner's code that raised, with its traceback.
 
-    What torch objects to most often is explained, by the exercise if it knows the mistake's name.
+    Torch's most common objections are explained, by the exercise if it knows the mistake's name.
     """
     text = _text(error).strip().partition("\n")[0][:LONGEST_LINE].rstrip(".")
     found = f"Your code raised {type(error).__name__}{text and f': {text}'}.{told}"
@@ -237,12 +239,12 @@ def raised(error: BaseException, index: int | None = None, told: str = "",
     return Result(WRONG, message, name if name in mistakes else None, _format(error), index, found)
 
 
-_examined: list[str] = []    # the exercises to which an answer is running
+_examined: list[str] = []    # the exercises whose answers are running
 
 
 @contextmanager
 def examining(*ids: str) -> Iterator[None]:
-    """While an answer to these exercises runs: `mine` must not give out what is asked for."""
+    """Say that answers to these exercises run: `mine` must not give out what is asked for."""
     before = list(_examined)
     _examined.extend(ids)
     try:

@@ -21,7 +21,7 @@ HALF = 3e-2    # the tolerance of 16-bit floats
 def report(**kinds: Any) -> Any:
     """What `run` gives, declared: a dict with an entry for each name, each of its kind.
 
-    For what the learner's own code gave the kind is `Any`: a judge names it by `named`.
+    What the learner's own code gave is of kind `Any`: a judge describes it by `named`.
     """
     return TypedDict("report", kinds)
 
@@ -33,7 +33,7 @@ def stages(*parts: Mapping[str, Any]) -> Any:
 
 
 def close(a: Any, b: Tensor, tolerance: float = 1e-5, beyond: float = 0.0) -> bool:
-    """Whether a tensor equals `b` with rtol and atol of `tolerance`, and `beyond` more of atol.
+    """Whether a tensor equals `b` within rtol `tolerance` and atol `tolerance + beyond`.
 
     Where `b` has 16 bits, `HALF` takes the place of `tolerance`.
     """
@@ -80,18 +80,18 @@ def recognised(candidates: Mapping[str, Any], is_it: Callable[[Any], bool]) -> s
 
 
 def factor(found: Any, base: Tensor, right: Tensor) -> str:
-    """Say by which factor what is added to `base` is off, if it is one factor everywhere."""
+    """Say by which factor the change to `base` is off, if it is the same factor everywhere."""
     if not isinstance(found, Tensor) or not found.shape == base.shape == right.shape:
         return ""
     ratio = ((found.float() - base.float()) / (right.float() - base.float())).flatten()
     alike = ratio.isfinite().all() and ratio.std() < 0.02 * ratio.abs().mean() + 1e-6
-    if alike and abs(ratio.mean() - 1) > 0.005:    # of 1 there is nothing to tell
+    if alike and abs(ratio.mean() - 1) > 0.005:    # a factor of 1 is no news
         return f"What is added is {ratio.mean():.3g} times the expected, everywhere."
     return ""
 
 
 def rejected(mistake: str, told: str = "") -> Verdict:
-    """Reject by a named mistake, whose text the exercise has. `told` says what was found."""
+    """Reject for a named mistake, which the exercise explains. `told` says what was found."""
     return Verdict(False, told, mistake)
 
 
@@ -113,7 +113,7 @@ def not_whole(value: Any) -> str:
 
 
 def plain(value: Any) -> Any:
-    """Return what a learner gave, a number of NumPy's as Python's: `run` may report no other."""
+    """Return what a learner gave, NumPy's numbers as Python's: `run` may report no others."""
     return value.item() if isinstance(value, np.generic) else value
 
 

@@ -14,8 +14,8 @@ from .judge import rejected
 # was. The root mean square of what comes out, for random inputs of size 1, may lie between these:
 # PyTorch's usual uniform start of a layer gives 0.58.
 SIZE = (0.45, 1.8)
-# Layers that are made to see how the random matrix is drawn: a deviation that no width or rank
-# changes is too small in one of them or too large in the other, and 1/√n_out is not 1/√n_in.
+# Layers made to see how the random matrix is drawn: a deviation that depends on no width or rank
+# is too small in one of them or too large in the other, and 1/√n_out is not 1/√n_in.
 DRAWN = ((1024, 256, 3), (64, 64, 64))    # n_in, n_out, rank
 
 
@@ -27,7 +27,7 @@ LAYERS = (    # n_in, n_out, rank, alpha, bias, dtype, and the axes of x before 
 
 
 def linear_cases(seed: int, layers: Iterable[tuple] = LAYERS) -> list[dict]:
-    """Return layers with inputs, A and B, in this order: the first that fails is shown."""
+    """Return layers with inputs, A and B, in the order given: the first that fails is shown."""
     generator = torch.Generator().manual_seed(1000 + seed)
 
     def draw(*shape: int, dtype=torch.float32) -> Tensor:
@@ -52,7 +52,7 @@ def drawn_at_start(kind: Any) -> list[dict[str, Tensor]]:
 
 
 def random_beside_zero(method: Method, case: dict, seen: dict) -> Verdict | None:
-    """Is one of A and B zero, and the other random and of a size that keeps what passes?"""
+    """Is one of A and B zero, and the other random and sized to keep its inputs' size?"""
     A, B = seen["start_own"]["A"], seen["start_own"]["B"]
     if not A.any() and not B.any():
         return rejected("both_zero", "A and B both start at zero.")

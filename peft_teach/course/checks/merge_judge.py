@@ -1,10 +1,10 @@
-"""What every merge is asked, whatever the method: a plain layer, and the finished one as it was.
+"""What every merge is asked, whatever the method: is it a plain layer, and the old one untouched?
 
     MERGE = Merge(name="merged", layer=…, right=…, formula="W + s B A", praise=…)
     Exercise(…, run=MERGE.run, judge=MERGE.judge, returns=MERGE.returns, mistakes=MISTAKES | {…})
 
-The learner's function takes a finished layer, which has what the task names and no method that
-would do the work.
+The learner's function takes a finished layer, which has the attributes that the task names and no
+method that would do the work.
 """
 
 from collections.abc import Callable, Mapping
@@ -142,7 +142,7 @@ def _elsewhere(function: Callable, args: tuple, kwargs: dict) -> Any:
 
 
 def _at_home(merge: Callable, layer: nn.Module) -> bool:
-    """Whether what is merged lies where the base does, which is not where torch makes tensors."""
+    """Whether the merged layer lies on the base's device, which is not torch's default here."""
     try:
         with torch.device("cpu"), Spy(run=_elsewhere):
             return all(p.is_meta for p in merge(layer.to("meta")).parameters())

@@ -6,8 +6,8 @@
 `right` and `broken` stand in the lesson's own `mutants.py`. Each maps a description to a version;
 the description completes "one that", as "unfreezes everything and trains" does. The smallest
 mistake stands first, since the first survivor is named. A test meets the versions in an order drawn
-from the seed and behind one wrapper, and classes among them have one name, so neither a place nor a
-name gives one away. A test that looks into them can still tell them apart.
+from the seed and behind one wrapper, and classes among them share a name, so neither their order
+nor a name gives one away. A test that looks into them can still tell them apart.
 """
 
 import random

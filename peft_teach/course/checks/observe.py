@@ -89,7 +89,7 @@ TRIED = report(found=Any, intact=bool, slopes=dict[str, Tensor])
 
 
 def tried(function: Callable, given: Mapping[str, Tensor]) -> dict[str, Any]:
-    """Call a function of tensors; what it gave, and the gradients that came back, by input."""
+    """Call a function of tensors; return what it gave, and the gradient of each input."""
     leaves = as_leaves(given)
     handed = {name: leaf.clone() for name, leaf in leaves.items()}
     found = function(*handed.values())
@@ -117,7 +117,7 @@ def weights_of(model: nn.Module) -> Tensor:
 
 
 def detached(value: Any) -> Any:
-    """Return a copy of a tensor; all else as it is, for the judge to name."""
+    """Return a copy of a tensor; anything else as it is, for the judge to name."""
     return value.detach().clone() if isinstance(value, Tensor) else value
 
 

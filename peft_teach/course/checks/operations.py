@@ -16,9 +16,9 @@ def _run(function: Callable, args: tuple, kwargs: dict) -> Any:
 
 
 class Spy(TorchDispatchMode):
-    """Sees each of torch's operations, and what it makes; views of `known` tensors are not made.
+    """Sees torch's operations and the tensors they make; views of `known` ones do not count.
 
-    `run(function, args, kwargs)` may do something else in the place of an operation.
+    `run(function, args, kwargs)` may do something else instead of an operation.
 
         count      operations; one on a list of tensors counts for each of them
         largest    numbers in the largest tensor that was made
@@ -49,7 +49,7 @@ class Spy(TorchDispatchMode):
         return out
 
     def held(self, *known: Tensor | None) -> int:
-        """The bytes made that are still in memory, held by whomever, without those of `known`."""
+        """The bytes made that are still in memory, whoever holds them, without those of `known`."""
         out = {_storage(each) for each in known if each is not None}
         return sum(size for key, (made, size) in self._made.items()
                    if key not in out and not made.expired())

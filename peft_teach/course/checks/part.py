@@ -1,4 +1,4 @@
-"""What a lesson marks beside its exercises: a folder that is handed in, a page to be read."""
+"""What a lesson marks besides its exercises: a folder that is handed in, a page to be read."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -32,8 +32,8 @@ class Part:
 
     As with an exercise, what reads a stranger's file and what decides are apart. `examine(folder,
     sentences)` gives plain data, in the confined process in which answers run; it may raise any
-    error, whose text is the reason. `judge(found, sentences)` makes of it, in the grader's own
-    process, whether it passes, why, and what was measured.
+    error, whose text is the reason. `judge(found, sentences)` decides, in the grader's own process,
+    whether it passes, says why, and gives what was measured.
     """
 
     id: str
@@ -41,7 +41,7 @@ class Part:
     points: int
     examine: Callable[[Path, Any], Any] | None = None
     judge: Callable[[Any, Any], tuple[bool, str, Measured | None]] | None = None
-    # A further case for an exercise, made of the folder: its id and case(folder).
+    # Further cases for an exercise, made from the folder: the exercise's id, and cases(folder).
     further: tuple[str, Callable[[Path], list[Any]]] | None = None
     sample: Callable[[Path], Any] | None = None    # writes a folder that passes
     begins: str = ""                               # the words with which a page begins

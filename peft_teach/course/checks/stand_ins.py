@@ -69,7 +69,7 @@ class TinyBackbone(nn.Module):
 
 
 class TinyClassifier(nn.Module):
-    """Model with a head, which writes down in `events` how it is used."""
+    """A model with a head that writes down in `events` how it is used."""
 
     def __init__(self, words: int = 12, width: int = 6, seed: int = 0, head_bias: bool = True):
         super().__init__()
@@ -165,7 +165,7 @@ Pairs = list[tuple[Tensor, Tensor]]    # a layer each: keys and values, (batch, 
 
 
 class TinyDecoder:
-    """A frozen random decoder of rotary positions; every token and position makes a difference."""
+    """A frozen random decoder with rotary positions; every token and position matters."""
 
     def __init__(self, seed: int = 0, layers: int = 2, heads: int = 2, width: int = 6,
                  vocabulary: int = 41):
@@ -178,7 +178,7 @@ class TinyDecoder:
 
     def __call__(self, ids: Tensor, positions: Tensor, pairs: Pairs | None,
                  reaches: Callable[[int, int], Tensor] | None = None) -> tuple[Tensor, Pairs]:
-        """Read ids (batch, tokens) after what the pairs hold; logits, and the pairs grown.
+        """Read ids (batch, tokens) after what the pairs hold; return logits and the longer pairs.
 
         `positions` are (tokens,) or (batch, tokens). `reaches(held, tokens)` is the mask, (tokens,
         held + tokens): by default a token reads all that is held, and the piece up to itself.
@@ -213,7 +213,7 @@ class TinyDecoder:
 
 
 def backward(held: int, tokens: int) -> Tensor:
-    """Return the mask of a piece of so many tokens, of which none reads a later one."""
+    """Return the mask of a piece of so many tokens, none of which reads a later one."""
     return torch.ones(tokens, held + tokens, dtype=torch.bool).tril(held)
 
 
@@ -226,7 +226,7 @@ def drawn_pairs(decoder: TinyDecoder, length: int, seed: int, batch: int = 1) ->
 
 
 def held_in(pairs: Pairs | None) -> int:
-    """Return how many tokens the pairs hold, those of the prefix among them."""
+    """Return how many tokens the pairs hold, including those of the prefix."""
     return 0 if pairs is None else pairs[0][0].shape[2]
 
 
@@ -298,7 +298,7 @@ class TinyLanguageModel(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of what its parameters are."""
+        """The dtype of its parameters."""
         return self.lm_head.weight.dtype
 
 
@@ -317,7 +317,7 @@ class ScaledEmbedding(nn.Embedding):
 
 
 class EncoderBlock(nn.Module):
-    """An attention without attention: its names are a BERT's, and one ends like another."""
+    """An attention without attention: its names are a BERT's, one of which ends like another."""
 
     def __init__(self, width: int):
         super().__init__()

@@ -1,6 +1,6 @@
 """How much a lesson may compute: a few steps in tests, minutes on a CPU, more on a GPU.
 
-And by how many threads: on cores that others use, torch's wait for each other.
+And on how many threads: where others use the cores, torch's threads wait for each other.
 """
 
 import os
@@ -70,7 +70,7 @@ def _load() -> float:
 
 
 def _cores() -> float:
-    """How many cores this process may use, which in a container may be part of one."""
+    """How many cores this process may use, which in a container may be less than one."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota, _, period = CGROUP.read_text().partition(" ") if CGROUP.is_file() else ("max", "", "")
     return cores or 1 if quota == "max" else min(cores or 1, int(quota) / int(period))

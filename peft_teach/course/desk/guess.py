@@ -15,8 +15,8 @@ _CHOSEN = ("<style>.peft-teach-live .mod-active { opacity: 1; font-weight: bold;
 class Guess(Lasting):
     """A question with a few answers; what is chosen is kept in `value`, None until then.
 
-    With a `name` the choice is a prediction, committed with the first click as `pt.commit` does:
-    it stands, in a later kernel too, and `pt.compare(name, measured)` shows it beside the result.
+    With a `name` the choice is a prediction, committed by the first click as by `pt.commit`: it
+    stands, in a later kernel too, and `pt.compare(name, measured)` shows it beside the result.
     """
 
     def __init__(self, question: str, options: Sequence, name: str | None = None):

@@ -182,8 +182,8 @@ def reset(id: str | None = None) -> None:
 def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
     """Show the state of all exercises, or of one lesson's; with `reset`, begin anew first.
 
-    Checks of earlier kernels count, too: `work` keeps them. To begin anew also sets predictions,
-    sentences and points aside.
+    Checks of earlier kernels count, too: `work` keeps them. Beginning anew also sets aside
+    predictions, sentences and points.
     """
     if reset:
         _kernel.exercises.clear()

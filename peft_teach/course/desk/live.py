@@ -10,7 +10,7 @@ from ... import models
 
 
 def placed(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a batch where the lesson computes."""
+    """Return a batch on the device on which the lesson computes."""
     return {name: t.to(models.best_device()) for name, t in batch.items()}
 
 
@@ -39,7 +39,7 @@ def likelihoods(negative: Tensor, positive: Tensor,
 
 def compare_outputs(model: nn.Module, batches: list[dict[str, Tensor]],
                     others: Mapping[str, nn.Module]) -> pandas.DataFrame:
-    """Return how far the logits of other models are from the first one's, and what it changes."""
+    """Return how far other models' logits are from the first one's, and the answers that differ."""
     exact, rows = logits(model, batches), {}
     for name, other in others.items():
         found = logits(other, batches)

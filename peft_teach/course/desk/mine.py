@@ -4,7 +4,7 @@
     pt.audit()                 their tests, on their pieces
     pt.audit(inject=theirs)    their tests, on another's
 
-`library` says how an answer comes into `my_peft.py`.
+`my_peft_file` says how an answer gets into `my_peft.py`.
 """
 
 from typing import Any
@@ -39,7 +39,7 @@ def mine(*ids: str) -> Any:
 def audit(**theirs: Any) -> None:
     """Run the tests that you wrote on your own answers; `audit(inject=theirs)` on another's.
 
-    For an answer that `my_peft.py` does not have the course's own is used.
+    Where `my_peft.py` has no answer, the course's own is used.
     """
     known = [name for exercise in all_exercises() for name in exercise.names]
     for name in theirs:

@@ -2,7 +2,7 @@
 
 The file is the only store: a docstring, the imports of all answers, and a section for each
 exercise, in the order of the course. Whatever the reader edits in it is used as it is. `work` says
-in which folder it is, and that builds, tests and graders have none.
+which folder it is in; builds, tests and graders have none.
 
     # ── lora.layer ────────
 
@@ -122,9 +122,9 @@ def keep(exercise: Exercise, cells: Sequence[str], objects: Sequence[Any] = (),
     """Put an answer that passed into the file, from the cells that ran; return the card's line.
 
     The answer is not examined again, but it must run on its own, in the file. A value that does
-    not, or that is another there, since the lesson's model was searched for it, is written as the
-    literal that it is, `objects`. Raises `NotAttempted` for an answer made with `mine` of its own
-    exercise; to find that, it runs on its own even where nothing is kept.
+    not, or that comes out different there because the lesson's model was searched for it, is
+    written as the literal in `objects`. Raises `NotAttempted` for an answer made with `mine` of its
+    own exercise; to find that out, the answer runs on its own even where nothing is kept.
     """
     folder = work.folder()
     target = None if uses_reference else folder
@@ -248,7 +248,7 @@ def _as_values(exercise: Exercise, objects: Sequence[Any]) -> Piece:
 
 
 def latest(cells: Sequence[str]) -> list[str]:
-    """The newest cells, as many as the grader would read; each once, in the order of last runs."""
+    """The newest cells, as many as the grader would read, each once, in the order they last ran."""
     last, room = {}, MOST_CODE
     for cell in reversed(cells):
         room -= 0 if cell in last else len(cell)
@@ -270,7 +270,7 @@ def _as_written(source: str, node: ast.stmt) -> str:
 
 
 def _spaced(statements: Sequence[str]) -> str:
-    """One statement a line, with two empty lines around those of several lines."""
+    """One statement a line, with two empty lines around those that span several."""
     text = statements[0]
     for before, each in pairwise(statements):
         text += ("\n\n\n" if "\n" in before + each else "\n") + each
@@ -278,7 +278,7 @@ def _spaced(statements: Sequence[str]) -> str:
 
 
 def _imports(node: ast.stmt) -> dict[str, str]:
-    """The names that a statement imports, and the line for each alone."""
+    """The names that a statement imports, each with a line that imports it alone."""
     start = f"from {'.' * node.level}{node.module or ''} " if isinstance(
         node, ast.ImportFrom) else ""
     return {alias.asname or alias.name.split(".")[0]:

@@ -4,8 +4,8 @@
     Sentiment: positive
 
 The answer is the word after the colon. Whatever precedes the review, an instruction in words or
-vectors that are no words, the model is asked at the same position, and its answer is the one of two
-words that has the larger logit.
+vectors that are no words, the model is asked at the same position, and its answer is the word with
+the larger logit of two.
 """
 
 from collections.abc import Iterable, Sequence

@@ -43,7 +43,7 @@ def copy(folder: Path | str) -> str:
 
 
 def open_lab(folder: Path | str, *, browser: bool = True) -> None:
-    """Run JupyterLab in the folder until it is stopped. Raises `PeftTeachError` without one."""
+    """Run JupyterLab in the folder until it is stopped; `PeftTeachError` if it is not installed."""
     try:
         from jupyterlab.labapp import main
     except ModuleNotFoundError:

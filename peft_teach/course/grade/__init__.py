@@ -1,12 +1,8 @@
 """`peft-teach grade`: from a folder of notebooks to marks, reasons and feedback.
 
     collect    who handed in what; roster: the platform's own list, and marks in its form
-    notebook   the cells, and which lesson they belong to
-    cells      what each statement binds, changes and reads; extract: the learner's definitions, as
-               a plan; suspicion: what an instructor should look at
-    run        has a server run the plan, and judges the outputs
+    run        has a server run an answer's plan, and judges the outputs
     server     forks a child for each answer; child: the learner's code, in a sandbox (limits)
-    watch      which code ran there: the reference's own, or what could hide it
     plain      the serialization between the two
     further    further cases from the instructor's folder
     job        one notebook, on any engine
@@ -15,7 +11,8 @@
     similarity whose answers agree, for the instructor
     report     grades.csv, feedback, the report of the class; picture
 
-solutions/README.md says what is defended and what is not.
+The learner's code is read, and watched as it runs, in the room `reading`. solutions/README.md says
+what is defended and what is not.
 """
 
 import json
@@ -44,8 +41,8 @@ __all__ = ["Limits", "Settings", "grade"]
 
 NO_LESSON = "no lesson of this course"
 NOTHING = "nothing handed in"
-LEAST_OF_A_LESSON = 0.5    # of its exercises, for a notebook of another one to count for it, too
-MOST_NAMED = 50          # files of nobody's, in the report
+LEAST_OF_A_LESSON = 0.5  # of its exercises, with which another lesson's notebook counts for it, too
+MOST_NAMED = 50          # files that belong to nobody, in the report
 MOST_UNREADABLE = 100    # in one folder or zip; more, and nothing of the course, is not a class
 
 
@@ -59,12 +56,12 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
     `solutions` is the folder with the lessons' further cases; without it the visible ones decide.
     `lesson` is the assignment; by default each notebook counts for its own lesson. Results are kept
     in `out`/results, from which an interrupted run continues; `out`/overrides.csv has the last
-    word. `roster` names the course's lists, as the platform exports them: who is missing has a row,
-    too, and marks go into the platform's own form, into `column` where its name does not say the
-    lesson. `late` is the percentage that what the platform calls late loses. `held` is a folder of
-    sentences on which adapters that are handed in are measured, and `board_by` says how `out`/
-    board.html names them. Raises `PeftTeachError` if there is nothing to grade, or if a reference
-    gets no points.
+    word. `roster` names the course's lists, as the platform exports them: whoever is missing has a
+    row, too, and marks go into the platform's own form, into `column` where its name does not say
+    the lesson. `late` is the percentage deducted from what the platform calls late. `held` is a
+    folder of sentences on which handed-in adapters are measured, and `board_by` says how
+    `out`/board.html names them. Raises `PeftTeachError` if there is nothing to grade, or if a
+    reference gets no points.
     """
     out = Path(out)
     if not 0 <= late <= 100:
@@ -129,7 +126,7 @@ def _known_as(rows: Sequence[report.Row], by: str, out: Path) -> list[report.Row
 
 def _missing(listed: Roster, handed_in: Sequence[Submission], asked: str | None
              ) -> list[report.Row]:
-    """A row for each lesson of which somebody in the list handed in nothing."""
+    """A row for everybody in the list who handed in nothing, for each lesson."""
     lessons = {asked} if asked else {each.lesson for each in handed_in if each.lesson} or {""}
     rows = []
     for lesson in sorted(lessons):
@@ -141,12 +138,12 @@ def _missing(listed: Roster, handed_in: Sequence[Submission], asked: str | None
 
 def _by_hand(rows: Sequence[report.Row], by_hand: Sequence[overrides.Override]
              ) -> list[report.Row]:
-    """The rows with what the instructor says of each; a row more for a lesson without one."""
+    """The rows with what the instructor says of each; another row for a lesson without one."""
     rows = list(rows)
     for student, lesson in dict.fromkeys((each.student, each.lesson) for each in by_hand):
         hand = tuple(each for each in by_hand if (each.student, each.lesson) == (student, lesson))
-        places = {row.lesson: index for index, row in enumerate(rows) if row.student == student}
-        index = places.get(lesson, places.get("", len(rows)))
+        indices = {row.lesson: index for index, row in enumerate(rows) if row.student == student}
+        index = indices.get(lesson, indices.get("", len(rows)))
         row = rows[index] if index < len(rows) else report.Row(student, lesson, "", (), ())
         rows[index:index + 1] = [replace(row, lesson=lesson, hand=hand)]
     return rows
@@ -167,10 +164,10 @@ def _select(submissions: Sequence[Submission], asked: str | None) -> list[Submis
             groups[each.student, lesson].append(each)
         else:
             ungraded[each.student].append(each)
-    places = {PurePosixPath(each.path).parts[0] for each in submissions}
-    if (not groups and len(places) == 1 and len(submissions) > MOST_UNREADABLE
+    tops = {PurePosixPath(each.path).parts[0] for each in submissions}
+    if (not groups and len(tops) == 1 and len(submissions) > MOST_UNREADABLE
             and not any(each.id for each in submissions)):
-        student = places.pop().removesuffix(".zip")
+        student = tops.pop().removesuffix(".zip")
         ungraded = {student: [replace(each, student=student) for each in submissions]}
     # Ungraded files are one flag of their student's first row, or a row of their own.
     counted = [_counted(group, lesson, beside=ungraded.pop(student, []))
@@ -278,7 +275,7 @@ def _notes(settings: Settings) -> list[str]:
     """How the class was graded, for the report."""
     limits = settings.limits
     with ProcessPoolExecutor(1, mp_context=get_context("fork" if FORKS else "spawn")) as pool:
-        layers = pool.submit(confine, Limits(), Path(os.devnull)).result()    # which ends
+        layers = pool.submit(confine, Limits(), Path(os.devnull)).result()    # it stays confined
     decided = ("The visible cases and further ones decided." if settings.further else
                "The visible cases alone decided: no folder with further ones was named.")
     way = ("Answers ran in processes forked from a warm server." if settings.warm else

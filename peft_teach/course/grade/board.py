@@ -1,7 +1,7 @@
 """The class as a board: gain against bytes, in groups that overlap, so that luck ranks nobody.
 
 Two adapters are in different groups only if the intervals of all in the one lie above those of all
-in the other. Within a group the order is that of size.
+in the other. Within a group the smallest comes first.
 """
 
 import hashlib
@@ -76,7 +76,7 @@ def table(entries: Sequence[Entry]) -> str:
 
 
 def pseudonyms(students: Sequence[str], out: Path) -> dict[str, str]:
-    """A pseudonym for each student, the same in each run into this folder, told by nobody else."""
+    """A pseudonym for each student, the same in every run into this folder, whose key gives it."""
     path = out / KEY
     if not path.exists():
         write_whole({path: secrets.token_hex(16)})

@@ -75,7 +75,7 @@ def prepare(request: dict[str, Any]) -> None:
 
 @cache
 def ready(part: Part) -> None:
-    """Have a part examine a folder of the course's own, so that all is loaded that it needs."""
+    """Have a part examine a folder of the course's own, so that all it needs is loaded."""
     if part.sample:
         with tempfile.TemporaryDirectory() as folder:
             part.sample(Path(folder))
@@ -83,7 +83,7 @@ def ready(part: Part) -> None:
 
 
 def _look(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
-    """Examine an adapter that was handed in; a frame for each finding, or for the reason."""
+    """Examine an adapter that was handed in; write a frame for each finding, or the reason."""
     folder = Path("adapter").absolute()
     folder.mkdir()
     (folder / TENSORS).write_bytes(request["adapter"].numpy().tobytes())
@@ -102,7 +102,7 @@ def _look(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
 
 
 def _answer(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
-    """Define what the learner wrote and run the cases; a frame for each."""
+    """Define what the learner wrote and run the cases; write a frame for each."""
     exercise = find(request["exercise"])
     watch(exercise, lambda note: write(FRAMES[note]))
     try:

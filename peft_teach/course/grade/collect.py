@@ -13,7 +13,7 @@ names have a platform's form, or else the one below the common folder. What a st
 below that level and names nobody. A number after a lesson's own file name, as in `07_lora-1`,
 counts copies; every other number is a part of the name.
 
-Zips are read in memory and never unpacked, so that no name in them can become a path. Links are not
+Zips are read in memory, never extracted, so that no name in them can become a path. Links are not
 followed. Only code and text of a notebook are kept, so that large ones take little memory.
 """
 
@@ -60,7 +60,7 @@ _UNSEEN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\
 _TENSORS = re.compile(r"(?i)\.(safetensors|bin|ckpt|pth?|pkl|npz?)$")
 _ADAPTER = re.compile(    # and its copies, as browsers and systems name them
     r"(?i)(^|[_\W])adapter([ _-]*(\d+|\(\d+\)|copy|kopie|copie|copia))*\.safetensors$")
-_ITS_PLACES = ((), ("adapter",), ("work", "adapter"))    # below a notebook, as lesson 14 writes it
+_ITS_FOLDERS = ((), ("adapter",), ("work", "adapter"))    # below a notebook, as lesson 14 writes it
 _HIDDEN = ("__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__")
 _NOBODYS = {".ds_store", "thumbs.db", "desktop.ini"}
 _WORK = re.compile(r"(?i)\.(ipynb\W.*|py|zip|rar|7z|tar|t?gz|html?|pdf|docx?|odt)$")    # perhaps
@@ -85,22 +85,22 @@ class Submission:
     flags: tuple[str, ...] = ()    # about the student's name
 
 
-def collect(place: Path | str, nobodys: list[str] | None = None) -> list[Submission]:
+def collect(source: Path | str, nobodys: list[str] | None = None) -> list[Submission]:
     """All notebooks below a folder, or in a zip, or one file; ordered by their path.
 
     What cannot be read is an entry with a `problem`, and so are other files of a student without a
     notebook, whatever they are. The paths of files that belong to nobody are added to `nobodys`.
     Raises `PeftTeachError` if there is nothing at all.
     """
-    place = Path(place)
-    if not place.exists():
-        raise PeftTeachError(f"There is no {place}.", expected="a folder of submissions, or a zip")
-    entries = _in_folder(place) if place.is_dir() else [
-        _on_disk(place.resolve(), PurePosixPath(place.name))]
+    source = Path(source)
+    if not source.exists():
+        raise PeftTeachError(f"There is no {source}.", expected="a folder of submissions, or a zip")
+    entries = _in_folder(source) if source.is_dir() else [
+        _on_disk(source.resolve(), PurePosixPath(source.name))]
     there = list(_submissions(entries, []))
     found = _named(there)
     if not found:
-        raise PeftTeachError(f"There is no notebook in {place}.",
+        raise PeftTeachError(f"There is no notebook in {source}.",
                              expected="files that end in .ipynb, or zips of them")
     if nobodys is not None:
         known = {s.path for s in found}
@@ -120,7 +120,7 @@ def latest(submissions: list[Submission]) -> Submission:
 
 
 def clean(text: str) -> str:
-    """Without control characters and those that change the direction of text."""
+    """The text without control characters and those that change its direction."""
     return _UNSEEN.sub("", text.encode("utf-8", "replace").decode())
 
 
@@ -175,25 +175,25 @@ def _in_zip(file: BinaryIO, shown: PurePosixPath) -> Iterator[_Entry]:
         path = shown.joinpath(*(part for part in inside if part not in ("/", "..")))
         kind = stat.S_IFDIR if entry.is_dir() else stat.S_IFMT(entry.external_attr >> 16)
         yield _Entry(path, _NO_FILE.get(kind, ""), entry.file_size,
-                     time.mktime((*entry.date_time, 0, 0, -1)), partial(_unpacked, archive, entry))
+                     time.mktime((*entry.date_time, 0, 0, -1)), partial(_opened, archive, entry))
 
 
-def _unpacked(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
+def _opened(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> BinaryIO:
     with archive.open(entry) as stream:
         return io.BytesIO(stream.read(entry.file_size + 1))    # even if the zip claims less
 
 
-# How many bytes of a zip may be unpacked, and how many kept; the same of a zip in a zip. Each zip
-# has a quota of its own, so that none can use up what others need.
+# How many bytes of a zip may be read, and how many kept; the same of a zip in a zip. Each zip has a
+# quota of its own, so that none can use up what others need.
 _QUOTAS = ((8192 * MEGABYTE, 256 * MEGABYTE), (256 * MEGABYTE, 16 * MEGABYTE))
 
 
-def _charge(quotas: list[list[int]], unpacked: int, kept: int) -> None:
+def _charge(quotas: list[list[int]], read: int, kept: int) -> None:
     """Charge the quotas of a zip and of those around it. Raises `Unreadable` if one is exceeded."""
     for quota in quotas:
-        if unpacked > quota[0] or kept > quota[1]:
+        if read > quota[0] or kept > quota[1]:
             raise Unreadable("the zip holds too much")
-        quota[:] = quota[0] - unpacked, quota[1] - kept
+        quota[:] = quota[0] - read, quota[1] - kept
 
 
 def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator[Submission]:
@@ -258,7 +258,7 @@ def _adapter(entry: _Entry, quotas: list[list[int]]) -> bytes | str | None:
 
 
 def _with_adapters(submissions: list[Submission]) -> list[Submission]:
-    """The notebooks of lessons to which an adapter belongs, with that of the same student."""
+    """The submissions; where a lesson asks for an adapter, the notebook with that of its author."""
     theirs = defaultdict(list)
     for s in submissions:
         if s.adapter is not None:
@@ -268,7 +268,7 @@ def _with_adapters(submissions: list[Submission]) -> list[Submission]:
 
 
 def _with_adapter(s: Submission, there: list[Submission]) -> Submission:
-    """A notebook with the adapter below its folder, or else of its student: the latest."""
+    """A notebook with the latest adapter below its folder, or else of its student."""
     below = PurePosixPath(s.path).parent
     there = [each for each in there if below in PurePosixPath(each.path).parents] or there
     best = max(there, key=lambda each: (
@@ -295,7 +295,7 @@ def _named(submissions: list[Submission]) -> list[Submission]:
     work = [s for s in submissions if not s.other] or submissions
     paths = [PurePosixPath(s.path).parts for s in work]
     level, platform = _level(paths)
-    if len(paths) == 1 and not platform:    # a guess; what the others handed in knows better
+    if len(paths) == 1 and not platform:    # a guess, which other files of the class correct
         folders = [PurePosixPath(s.path).parts[:-1] for s in submissions]
         level = min(level, _shared(list(filter(None, folders)) or [()]))
     one, exports = _of_one_zip(work, level), {} if platform else _exports(paths, level)
@@ -332,13 +332,14 @@ def _named(submissions: list[Submission]) -> list[Submission]:
         id = form["id"] if form else ""
         ids[student, parts[:at]].add(id)
         upload = (form.groupdict().get("name") if form else "") or parts[-1]
-        packed = at < len(parts) - 1
-        stem = PurePosixPath(parts[-1] if packed else upload).stem
+        in_upload = at < len(parts) - 1
+        stem = PurePosixPath(parts[-1] if in_upload else upload).stem
         named.append(replace(
             submission, student=student, path=clean(submission.path), id=id, flags=flags,
             late=bool(form and form.groupdict().get("late")),
             name=_AGAIN.sub("", stem),
-            attempt=(_copy(PurePosixPath(upload).stem) if form and packed else 0, _copy(stem))))
+            attempt=(_copy(PurePosixPath(upload).stem) if form and in_upload else 0,
+                     _copy(stem))))
     several = {student for (student, _), found in ids.items() if len(found) > 1}
     named = [replace(s, student=f"{s.student} ({s.id})") if s.id and s.student in several else s
              for s in named]
@@ -354,7 +355,7 @@ def _copy(stem: str) -> int:
 
 
 def _owner(submission: Submission, loose: bool, beside: dict[PurePosixPath, set[str]]) -> str:
-    """Whose an adapter among loose files is: by its name, or of whom alone a notebook is there.
+    """The owner of an adapter among loose files: by its name, or the only one with a notebook.
 
     "" where that cannot be told, and for anything but an adapter.
     """
@@ -364,7 +365,7 @@ def _owner(submission: Submission, loose: bool, beside: dict[PurePosixPath, set[
     if loose and (own := _without_lesson(_ADAPTER.sub("", path.name))) not in ("", path.name):
         return own
     for folder in path.parents:
-        if path.relative_to(folder).parent.parts in _ITS_PLACES and len(beside[folder]) == 1:
+        if path.relative_to(folder).parent.parts in _ITS_FOLDERS and len(beside[folder]) == 1:
             return next(iter(beside[folder]))
     return ""
 
@@ -400,7 +401,7 @@ def _exports(paths: Sequence[tuple[str, ...]], level: int) -> dict[tuple, re.Pat
     inside = defaultdict(set)
     for path in paths:
         inside[path[:level + 1]].add(path[:level + 2])
-    return {place: platform for place, entries in inside.items()
+    return {folder: platform for folder, entries in inside.items()
             if len(entries) > 1 and (platform := _platform(entries))}
 
 
@@ -428,16 +429,16 @@ def _platform(entries: Iterable[tuple[str, ...]], most: bool = False) -> re.Patt
 def _of_one_zip(work: Sequence[Submission], level: int) -> str:
     """The only student, if it is one zip with notebooks of different lessons at its top.
 
-    "" otherwise, or if the names of the files contain those of students, or of nothing else.
+    "" otherwise, or if the files are named after students and lessons, or after lessons alone.
     """
     paths, lessons = [PurePosixPath(s.path) for s in work], [s.lesson for s in work]
-    place, *others = {path.parent for path in paths} or {PurePosixPath()}
-    if others or place.suffix.lower() != ".zip" or len(place.parts) != level:
+    folder, *others = {path.parent for path in paths} or {PurePosixPath()}
+    if others or folder.suffix.lower() != ".zip" or len(folder.parts) != level:
         return ""
     names = [(_without_lesson(path.name), _LESSON.search(path.name)) for path in paths]
     by_name = all(name and file for name, file in names) or not any(name for name, _ in names)
     apart = None not in lessons and len(set(lessons)) == len(lessons)
-    return _without_lesson(place.name) if apart and not by_name else ""
+    return _without_lesson(folder.name) if apart and not by_name else ""
 
 
 def _perhaps_one(students: set[str]) -> dict[str, str]:
@@ -451,6 +452,6 @@ def _perhaps_one(students: set[str]) -> dict[str, str]:
 
 
 def _without_lesson(part: str) -> str:
-    """The name of a folder or a file without those of the lesson and of a copy."""
+    """The name of a folder or a file without the lesson's name and a copy's number."""
     stem = re.sub(r"(?i)\.(ipynb|zip)$", "", part)
     return _LESSON.sub("", _COPY.sub("", stem)).strip(" _-.")

@@ -1,4 +1,4 @@
-"""What a lesson marks beside its exercises: an adapter that was handed in, a page to be read.
+"""What a lesson marks besides its exercises: an adapter that was handed in, a page to be read.
 
 No code of the learner's runs for it, but the file may claim anything. So it is looked at in a
 process that is confined as those of answers are, and judged here, by the plain data that come back.
@@ -30,8 +30,8 @@ ANOTHER = ("It passes the checks of the notebook, but with the numbers of the fi
            "in it gives other answers than the file: another method, rank or scale?")
 IN_THE_OPEN = "on sentences that students can read: --held names a folder with others"
 LONGEST_PAGE = 10_000    # characters; 400 words have a quarter of them
-SECONDS, A_SENTENCE = 30.0, 0.1    # of CPU time, to look at a file and to read with it; we use 3
-#                                    and 0.02
+SECONDS, A_SENTENCE = 30.0, 0.1    # of CPU time, to look at a file and to read a sentence with it;
+#                                    we use 3 and 0.02
 FEWEST = 300    # sentences: with these, an adapter that is 4 points ahead seldom falls behind
 
 
@@ -67,12 +67,12 @@ def _found(looking: Runner, lesson: str, asked: Sequence[str], adapter: bytes,
     frames = map(from_bytes, split(data))
     limits = looking.limits
     return {frame["id"]: frame for frame in frames}, {
-        "time": f"To look at the file took longer than {limits.seconds:g} seconds.",
+        "time": f"Looking at the file took longer than {limits.seconds:g} seconds.",
         "output": f"What was found of the file has more than {limits.output_bytes // MEGABYTE} MB.",
-        "files": f"To look at the file filled {limits.file_bytes // MEGABYTE} MB of the disk.",
+        "files": f"Looking at the file filled {limits.file_bytes // MEGABYTE} MB of the disk.",
         "server": f"{FAILED}: look at it by hand.",
-        "SIGKILL": "To look at the file takes too much memory.",
-    }.get(end, f"Whoever looks at the file crashes ({end}).")
+        "SIGKILL": "Looking at the file takes too much memory.",
+    }.get(end, f"Looking at the file crashes the process that does ({end}).")
 
 
 def _examined(part: Part, seen: Mapping[str, Any], held: Sequence[tuple[str, int]]) -> Mark:

@@ -59,8 +59,8 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
 def mark_references(lesson: str, settings: Settings) -> list[str]:
     """Grade the course's own references as if they were answers; return the problems.
 
-    So a broken grader, or a system on which nothing can run, is found before anybody is given no
-    points for it.
+    So a broken grader, or a system on which nothing can run, is found before anybody loses points
+    by it.
     """
     torch.set_num_threads(1)
     running, problems = runner(settings.limits, settings.warm, settings.run), []

@@ -36,7 +36,7 @@ LEAST_MEMORY = 128 * MEGABYTE
 
 @dataclass(frozen=True)
 class Limits:
-    """What one answer may use, for its visible and for its further cases each."""
+    """What one answer may use for its visible cases, and again for its further ones."""
 
     seconds: float = 20.0                 # of CPU time; see `clock`
     memory_bytes: int = 1024 * MEGABYTE   # beyond what Python and torch use already
@@ -122,8 +122,8 @@ def _readable() -> list[Path]:
     package = Path(__file__).parents[2]
     folders = [sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), "/usr/lib", "/usr/lib64",
                "/lib", "/lib64", "/usr/share/zoneinfo", package, package.parent / "assets/records",
-               fetch.cache(), *(place for place in sys.path
-                                if Path(place).name in ("site-packages", "dist-packages"))]
+               fetch.cache(), *(folder for folder in sys.path
+                                if Path(folder).name in ("site-packages", "dist-packages"))]
     return [Path(folder) for folder in folders if Path(folder).is_dir()]
 
 
@@ -137,14 +137,14 @@ def _landlock(readable: list[Path], scratch: Path) -> None:
     handled = struct.pack("=QQQ", every, 3 if abi >= 4 else 0, 3 if abi >= 6 else 0)
     size = 24 if abi >= 6 else 16 if abi >= 4 else 8
     ruleset = _call("syscall", create, handled[:size], size, 0)
-    places = [(folder, read | listing | execute) for folder in readable]
-    places += [(scratch, every & ~execute), (Path("/dev/null"), read | write),
-               (Path("/dev/urandom"), read)]
-    for place, allowed in places:
-        if not place.exists():
+    rules = [(folder, read | listing | execute) for folder in readable]
+    rules += [(scratch, every & ~execute), (Path("/dev/null"), read | write),
+              (Path("/dev/urandom"), read)]
+    for path, allowed in rules:
+        if not path.exists():
             continue
-        opened = os.open(place, os.O_PATH | os.O_CLOEXEC)
-        if not place.is_dir():
+        opened = os.open(path, os.O_PATH | os.O_CLOEXEC)
+        if not path.is_dir():
             allowed &= execute | write | read
         _call("syscall", add, ruleset, 1, struct.pack("=Qi", allowed & every, opened), 0)
         os.close(opened)

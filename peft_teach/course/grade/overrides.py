@@ -51,12 +51,12 @@ def read(folder: Path) -> list[Override]:
             if any(row.get(name, "").strip() for name in COLUMNS)]
 
 
-def _read(row: dict[str, str], place: str) -> Override:
+def _read(row: dict[str, str], where: str) -> Override:
     student, exercise, points, comment = (row.get(name, "").strip() for name in COLUMNS)
     lessons = {each.id: each.lesson for each in marked()}
     lesson = lessons.get(exercise, exercise.zfill(2))
     if lesson not in lessons.values():
-        raise PeftTeachError(f"{place}: there is no exercise or lesson {exercise!r}.",
+        raise PeftTeachError(f"{where}: there is no exercise or lesson {exercise!r}.",
                              expected=f"one of {', '.join(dict.fromkeys(lessons.values()))}, or an "
                              "id such as lora.layer")
     try:
@@ -64,14 +64,14 @@ def _read(row: dict[str, str], place: str) -> Override:
     except ValueError:
         number = math.nan
     if number is not None and not 0 <= number < math.inf:
-        raise PeftTeachError(f"{place}: {points!r} are no points.",
+        raise PeftTeachError(f"{where}: {points!r} are no points.",
                              expected="a number from 0 on, or nothing for a comment alone")
     student = student.removeprefix("'")    # which keeps spreadsheets from formulas
     return Override(student, lesson, exercise if exercise in lessons else lesson, number, comment)
 
 
 def must_be_known(overrides: Iterable[Override], students: Iterable[str], folder: Path) -> None:
-    """Raise `PeftTeachError` for a line about nobody of these: its points would be lost."""
+    """Raise `PeftTeachError` for a line about none of these students: its points would be lost."""
     there = set(students)
     strangers = sorted({each.student for each in overrides} - there)
     if strangers:

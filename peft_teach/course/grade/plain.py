@@ -50,7 +50,7 @@ class Foreign:
 def to_bytes(value: Any) -> bytes:
     """One frame that holds a value; what is not plain data becomes a `Foreign`."""
     tensors: dict[str, Tensor] = {}
-    tree = json.dumps(_pack(value, tensors, 0), allow_nan=False).encode()
+    tree = json.dumps(_encode(value, tensors, 0), allow_nan=False).encode()
     data = save(tensors)
     return LENGTHS.pack(len(tree), len(data)) + tree + data
 
@@ -79,12 +79,12 @@ def from_bytes(frame: bytes) -> Any:
                                               for t in tensors.values()):
             raise ValueError("tensors of other kinds, or too many")
         tree = json.loads(frame[start:start + n_tree], parse_constant=_refuse)
-        return _unpack(tree, tensors, 0, count(1))
+        return _decode(tree, tensors, 0, count(1))
     except Exception as error:    # from struct, json or safetensors, of many types
         raise Malformed(f"{type(error).__name__}: {str(error)[:200]}") from None
 
 
-def _pack(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
+def _encode(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
     """The JSON of a value: scalars and lists as they are, all else as {kind: content}.
 
     It goes by the type, since a class can make `isinstance` lie.
@@ -93,7 +93,7 @@ def _pack(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
     if value is None or kind is bool or kind is str:
         return value
     if kind in NUMPY_NUMBERS:
-        return _pack(value.item(), tensors, depth)
+        return _encode(value.item(), tensors, depth)
     if issubclass(kind, int) and int.bit_length(value) <= LARGEST_INT:
         return int.__add__(value, 0)
     if issubclass(kind, float):
@@ -110,22 +110,22 @@ def _pack(value: Any, tensors: dict[str, Tensor], depth: int) -> Any:
         return {"tensor": key}
     if depth < DEEPEST:
         if issubclass(kind, list):
-            return [_pack(each, tensors, depth + 1) for each in list.__iter__(value)]
+            return [_encode(each, tensors, depth + 1) for each in list.__iter__(value)]
         if issubclass(kind, tuple):
-            return {"tuple": [_pack(each, tensors, depth + 1) for each in tuple.__iter__(value)]}
+            return {"tuple": [_encode(each, tensors, depth + 1) for each in tuple.__iter__(value)]}
         if issubclass(kind, dict):
-            return {"dict": [[_pack(k, tensors, depth + 1), _pack(v, tensors, depth + 1)]
+            return {"dict": [[_encode(k, tensors, depth + 1), _encode(v, tensors, depth + 1)]
                              for k, v in dict.items(value)]}
     return {"foreign": str(kind.__name__)}
 
 
-def _unpack(tree: Any, tensors: dict[str, Tensor], depth: int, nodes: Iterator[int]) -> Any:
-    """The value of a JSON that `_pack` wrote. `nodes` counts the values read."""
+def _decode(tree: Any, tensors: dict[str, Tensor], depth: int, nodes: Iterator[int]) -> Any:
+    """The value of a JSON that `_encode` wrote. `nodes` counts the values read."""
     if next(nodes) > MOST_NODES or depth > 2 * DEEPEST:
         raise ValueError("it is too large or too deep")
 
     def inner(each: Any) -> Any:
-        return _unpack(each, tensors, depth + 1, nodes)
+        return _decode(each, tensors, depth + 1, nodes)
 
     if isinstance(tree, list):
         return [inner(each) for each in tree]

@@ -5,8 +5,8 @@
     Moodle    the assignment's grading worksheet: Identifier, Full name, Grade, Feedback comments
               Participants or Grades, as CSV: First name, Last name, Email address, Groups
 
-Marks go back in the rows that came from there, so ids and dates are the platform's own. Only who
-has a mark is written: what stands there of others stays.
+Marks go back in the rows that came from there, so ids and dates are the platform's own. Only those
+who have a mark are written: what the platform has of others stays.
 """
 
 import csv
@@ -55,16 +55,16 @@ class Roster:
         people: dict[str, Person] = {}
         for table in self.tables:
             for number, person in enumerate(table.people()):
-                place = person.id or f"{table.path}, {number}"
-                known = people.get(place)
+                label = person.id or f"{table.path}, {number}"
+                known = people.get(label)
                 if table is not self.tables[0]:
                     person = replace(person, row=())
-                people[place] = person if known is None else replace(
+                people[label] = person if known is None else replace(
                     known, keys=known.keys | person.keys, groups=known.groups | person.groups)
         names = [person.name for person in people.values()]
-        self.people = [replace(person, name=f"{person.name} ({person.id or place})")
+        self.people = [replace(person, name=f"{person.name} ({label})")
                        if names.count(person.name) > 1 else person
-                       for place, person in people.items()]
+                       for label, person in people.items()]
         self._by_id = {person.id: person for person in self.people if person.id}
         self._by_key, self._by_group = defaultdict(list), defaultdict(list)
         for person in self.people:

@@ -132,7 +132,7 @@ class Runner:
 
 @dataclasses.dataclass
 class _Shared:
-    """The runner of one exercise: all that is tried for it shares what is `left` by the clock."""
+    """The runner of one exercise: all that is tried for it shares the seconds `left` to it."""
 
     runner: Runner
     left: float
@@ -204,8 +204,8 @@ def clear(run: str) -> None:
 class Mark:
     """The points of one answer, and its feedback. `further`: it failed a further case.
 
-    What decided besides the message is in `notes`, for both; `flags` has it, too, and what is for
-    the instructor alone.
+    What decided besides the message is in `notes`, for student and instructor; `flags` has it, too,
+    and what is for the instructor alone.
     """
 
     exercise: str
@@ -226,7 +226,7 @@ class Mark:
 COMPARED = "calls the reference, and is right without it"
 SPENT = "its answers share one limit of time, which was spent: what else stands there was not tried"
 CUT = "the notebook's other answers had spent its time, so this one had {:g} seconds"
-LEAST = 0.25    # of an answer's seconds, by the clock, for what comes when the notebook's are spent
+LEAST = 0.25    # of an answer's seconds, by the clock, for one that comes when all are spent
 ANOTHER = "what its last check was given does not pass, another answer in the notebook counts"
 _NO_LIBRARY = re.compile(r"raised ModuleNotFoundError: No module named '(\w+)'")
 
@@ -245,9 +245,9 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     """Mark one exercise of a notebook on its visible cases, and then on the further ones.
 
     The first reading that passes counts, or else one that passes the visible cases, or the first.
-    What the notebook's other answers meet in its name is settled by it. By the clock, all readings
-    of an exercise have the time of one, and all exercises of a notebook a second for each of CPU
-    time, and one's more.
+    It settles what the notebook's other answers find under its names. By the clock, all readings of
+    an exercise share the time of one, and all exercises of a notebook share their seconds of CPU
+    time, plus the time of one.
     """
     clock = _clock(runner.limits, code, exercise)
     shared = _Shared(runner, clock)
@@ -364,7 +364,7 @@ def _why(end: str, limits: Limits) -> str:
 def _without_the_case(exercise: Exercise, result: Result, limits: Limits) -> Result:
     """What the feedback may say of a further case: that it failed, the mistake, a limit it reached.
 
-    No numbers, tracebacks or words of the learner's: each could carry the case.
+    No numbers, tracebacks or words of the learner's: each could give the case away.
     """
     more = ""
     if result.state == NOT_ATTEMPTED:

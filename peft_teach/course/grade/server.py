@@ -12,9 +12,9 @@ tensor operation, since a fork after a multi-threaded one hangs. It runs each re
 that all late imports of the lessons come before the fork; one that is given a lesson instead of
 exercises looks once at an adapter of the course's own. None of them judges.
 
-Started with `--once` it does not fork: it answers one request in its own process, and the grader
-supervises it, from the byte on with which it says that its imports are done. So grade systems
-without a safe fork (Windows, macOS): slower, by the time of the imports.
+Started with `--once` it does not fork: it answers one request in its own process, which the grader
+supervises from the byte that says that its imports are done. Systems without a safe fork (Windows,
+macOS) grade like this: slower, by the time of the imports.
 """
 
 import contextlib
@@ -113,7 +113,7 @@ def _in_a_child(request: dict[str, Any], answers: BinaryIO) -> tuple[bytes, str]
             os._exit(0)
     os.close(writing)
     grader = select.poll()
-    grader.register(answers, 0)    # for the error that nobody reads it, which is always reported
+    grader.register(answers, 0)    # for the error when nobody reads it, which is always reported
     with os.fdopen(reading, "rb") as stream:
         frames, end = supervise(
             pid, stream, lambda: os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]),
@@ -134,8 +134,9 @@ def supervise(pid: int, stream: BinaryIO, wait: Callable[[], int], limits: Limit
               ) -> tuple[bytes, str]:
     """Read until the child ends or exceeds a limit, or the grader ends; then kill all of it.
 
-    `clock` are the seconds by the clock; `is_orphan` says whether the grader has ended. Returns
-    what was read, and how it ended: "exit", the name of a signal or of a limit, or "grader".
+    `clock` is its limit of seconds by the clock; `is_orphan` says whether the grader has ended.
+    Returns what was read, and how it ended: "exit", the name of a signal or of a limit, or
+    "grader".
     """
     data = bytearray()
 
@@ -203,17 +204,17 @@ def remove(folder: str | Path) -> None:
     waiting, number = [folder], 0
     with contextlib.suppress(OSError):    # the system removes the rest
         while waiting:
-            place = waiting[-1]
-            os.chmod(place, 0o700)
+            current = waiting[-1]
+            os.chmod(current, 0o700)
             inner = []
-            for entry in os.scandir(place):
+            for entry in os.scandir(current):
                 if entry.is_dir(follow_symlinks=False):
                     number += 1
                     inner.append(f"{folder}.{number}")
                     os.rename(entry.path, inner[-1])    # so that no path becomes too long
                 else:
                     os.unlink(entry.path)
-            os.rmdir(place)
+            os.rmdir(current)
             waiting.pop()
             waiting += inner
 

@@ -25,7 +25,7 @@ from ..lessons import find, stub_of
 from ..reading.definitions import Plan
 
 WINDOW = 3         # lines of a piece
-MANY, FEW = 0.1, 5    # what this part of a class has, and more than so many, is nobody's own
+MANY, FEW = 0.1, 5    # what more than this share of a class, and more than so many, have, is common
 SHARE = 0.9        # of the pieces of the shorter answer: so many are the same in a copy
 LEAST = 13         # pieces in all copies of a pair, those of equal bytes counted twice; of the
 #                    course's right answers, in styles of one author, 2,000 pairs have 12 at most
@@ -111,8 +111,8 @@ def _dictated(id: str) -> frozenset[str]:
 def _pieces(statements: Sequence[ast.stmt]) -> dict[str, None]:
     """The hashes of all `WINDOW` lines in a row of each statement.
 
-    A name is its place among the names of these lines, so lines that were put in between change the
-    pieces around them only.
+    A name counts by its order among the names of these lines, so inserted lines change only the
+    pieces around them.
     """
     parts = [part for node in statements for part in ast.walk(node)]
     bound = {name for part in parts for name in _bound(part)}
@@ -150,7 +150,7 @@ class _Marked(ast.NodeTransformer):
 
 
 def _lines(statements: Sequence[ast.AST]) -> Iterator[str]:
-    """The first line of each statement, those in others too; without imports and texts."""
+    """The first line of each statement, nested ones too; without imports and docstrings."""
     for node in statements:
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass) or (
                 isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):

@@ -4,13 +4,13 @@
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
         mutants.py      right and broken versions, where a learner writes a test of them
         stubs.json      what a student starts from, and under which heading; written by the build
-        answers.py      what the solution notebook answers, where the library has no such thing; too
+        answers.py      the solution notebook's answers that the library does not have; likewise
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
         recorded.py     what its record says, as data frames, where more than pictures ask for it
         handed_in.py    what else is marked, where something is handed in beside the notebook
 
-A file more is for an idea of its own, and has its name. No lesson imports another: what two need
-stands in `check`, or beside the rooms of the course.
+A further file is for an idea of its own, and bears its name. No lesson imports another: what two
+need stands in `checks`, or beside the rooms of the course.
 """
 
 import importlib
@@ -49,7 +49,7 @@ def of_lesson(lesson: str) -> tuple[Exercise, ...]:
 
 
 def parts(lesson: str | None = None) -> tuple[Part, ...]:
-    """What is marked beside the exercises, of a lesson or of all."""
+    """What is marked besides the exercises, of a lesson or of all."""
     files = (name for name in names() if _has(name, "handed_in.py"))
     found = (part for name in files
              for part in importlib.import_module(f"{__name__}.{name}.handed_in").HANDED_IN)

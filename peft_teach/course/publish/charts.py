@@ -1,6 +1,6 @@
 """Three of the lessons' pictures on pages without a kernel: a menu shows one of each choice.
 
-They are those that the lessons draw, of the same numbers, and each is one file: `rank.html`,
+They are the lessons' own, drawn from the same numbers, each in one file: `rank.html`,
 `updates.html`, `ladder.html`. Without scripts its pictures stand one below the other.
 """
 
@@ -65,7 +65,7 @@ CHARTS: Mapping[str, tuple[str, Callable[[], dict[str, str]]]] = {
 
 
 def _each(picture: Explorer, named: Callable[..., str]) -> dict[str, str]:
-    """Return the picture for each way in which its controls can stand, by a name."""
+    """Return the picture for each setting of its controls, by name."""
     found = {}
     for values in product(*(control.options for control in picture.controls.values())):
         data = picture.compute(**dict(zip(picture.controls, values)))

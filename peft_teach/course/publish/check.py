@@ -58,7 +58,7 @@ def _differences(built: Any, root: Path, name: str, *, compare_outputs: bool) ->
     stored = execution.stored(root / name)
     problems = []
     if not compare_outputs:
-        problems += [f"{name}: {place}" for place in execution.local_paths(stored)]
+        problems += [f"{name}: {found}" for found in execution.local_paths(stored)]
         for cell in execution.code_cells(stored):
             cell.outputs, cell.execution_count = [], None
     if stored.metadata != built.metadata:

@@ -1,4 +1,4 @@
-"""What a build adds to each lesson for where the course is not installed, on Colab above all.
+"""What a build adds to each lesson for places where the course is not installed, Colab above all.
 
 A badge that opens the lesson there, once `address` in pyproject.toml names the git repository, and
 a cell that installs the course.
@@ -9,7 +9,7 @@ from typing import Any
 
 from .source import Cell, wrong
 
-ADDED = "added"    # the part of these cells, in the place of solution, check or grade
+ADDED = "added"    # the part of these cells, instead of solution, check or grade
 
 COLAB = "https://colab.research.google.com/github/"
 _GITHUB = "https://github.com/"    # Colab opens the notebooks of no other host by address
@@ -39,7 +39,7 @@ if importlib.util.find_spec("peft_teach") is None:
 def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
     """Return a lesson's cells with the badge on top and the install cell before the first code.
 
-    `address` is that of the git repository, or empty. Raises `PeftTeachError` if it is no https.
+    `address` is that of the git repository, or empty. Raises `PeftTeachError` if it is not https.
     """
     if address and not address.startswith("https://"):
         raise wrong(f"pyproject.toml: the address of the course is {address!r}",

@@ -63,8 +63,8 @@ def clean(notebook: Any, path: Path, root: Path) -> None:
             for holder, key in _texts(output):
                 holder[key] = _shorten(holder[key], root)
         cell.outputs = [output for output in cell.outputs if output.get("data", "no data")]
-    for place in local_paths(notebook, root, sys.prefix):
-        raise wrong(f"{path.name}: {place}", "print the names of files, not their paths")
+    for found in local_paths(notebook, root, sys.prefix):
+        raise wrong(f"{path.name}: {found}", "print the names of files, not their paths")
 
 
 def local_paths(notebook: Any, *folders: Path | str) -> list[str]:

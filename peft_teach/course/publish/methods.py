@@ -4,7 +4,7 @@
     LESSON    its lesson's folder in `solutions`, or None
     EQUATION  in the map's words, with TeX
     COMPUTES  the same, for the library's table
-    SETTINGS  of which the count is: "rank {rank}", with the fields of its Config
+    SETTINGS  the settings that are counted: "rank {rank}", with the fields of its Config
     WHEN      to take it
     DRAWING   its parts: kind, left, bottom, width, height, what is written on it
 
@@ -34,7 +34,7 @@ NEEDED = ("TITLE", "LESSON", "EQUATION", "WHEN", "DRAWING")
 def cards(root: Path) -> dict[str, SimpleNamespace]:
     """Return what the pages say of each method, and of the head alone, in the map's order.
 
-    Raises `PeftTeachError` naming the file, and the variable, that is not there.
+    Raises `PeftTeachError` naming the file or the variable that is missing.
     """
     names = [name for method in METHODS for name in (method, *([HEAD] * (method == "full")))]
     return {name: _card(root / CARDS / f"{name}.py", needed=NEEDED + ("COMPUTES",) * (name != HEAD))

@@ -3,8 +3,8 @@
     assets/skeleton/method/    method.py, card.py, oracle.py, and a row in each table of methods
     assets/skeleton/lesson/    the files of a lesson, which builds and passes as it is
 
-In these files NAME, Name and NN stand for what is asked for. All is read and checked before the
-first file is written.
+In these files NAME, Name and NN stand for what is asked for. Everything is read and checked before
+the first file is written.
 """
 
 import ast
@@ -32,7 +32,7 @@ LAW = '''"NAME": Method(
 def method(root: Path | str, name: str) -> str:
     """Write a method's skeleton and its rows; return what is left to do.
 
-    Raises `PeftTeachError` for a name that is taken or is none, and then writes nothing.
+    Raises `PeftTeachError` for a name that is taken or malformed, and then writes nothing.
     """
     root = Path(root).resolve()
     _check_name(name, {*METHODS, *peft_teach.__all__, *(
@@ -66,7 +66,7 @@ def method(root: Path | str, name: str) -> str:
 def lesson(root: Path | str, number: str, name: str) -> str:
     """Write a lesson's skeleton; return what is left to do.
 
-    Raises `PeftTeachError` for a number or a name that is taken or is none, and writes nothing.
+    Raises `PeftTeachError` for a number or a name that is taken or malformed, and writes nothing.
     """
     root = Path(root).resolve()
     _check_name(name, {*lessons.names(), *(
@@ -174,7 +174,7 @@ def _text(path: Path) -> str:
 
 def _write(root: Path, kind: str, files: dict[str, str], words: dict[str, str],
            edited: dict[str, str]) -> None:
-    """Write the skeleton's files in place of which none stands, and the edited ones."""
+    """Write the skeleton's files, none of which may be there yet, and the edited ones."""
     made = {}
     for source, target in files.items():
         if (root / target).exists():

@@ -4,7 +4,7 @@
     solved notebooks ─────────┼─> a folder for Sphinx ──> HTML that asks no other host for anything
     charts.py, methods.py ────┘
 
-A solution is folded, or the stub stands in its place. What is for Colab or graders goes.
+A solution is folded, or replaced by its stub. What is for Colab or graders is left out.
 """
 
 import shutil

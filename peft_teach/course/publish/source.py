@@ -205,7 +205,7 @@ def _check_width(stub: str, where: str) -> None:
 
 
 def _check_regions(source: str, exercise: Exercise, where: str) -> None:
-    """The regions of code are inside of functions, those of values at the left margin."""
+    """Regions of code are inside functions, those of values at the left margin."""
     indented = [bool(_indentation(line)) for line in source.split("\n") if BEGIN in line]
     if exercise.answer == VALUE and any(indented):
         raise wrong(f"{where}: a region inside of a function, and the answer is a value",

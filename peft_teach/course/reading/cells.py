@@ -1,7 +1,7 @@
 """The code of a notebook, statement by statement: what each binds, changes and reads.
 
-Code is only parsed here, never run; `extract` decides which statements are an answer. A cell that
-does not parse affects no other.
+Code is only parsed here, never run; `definitions` decides which statements are an answer. A cell
+that does not parse affects no other.
 """
 
 import ast
@@ -61,11 +61,11 @@ class Code:
         self.sources: dict[str, str] = {"given": "\n".join(GIVEN.values())}
         self.unread: list[tuple[str, str, str]] = []    # a cell's source, why, and a flag
         self.statements: list[Statement] = []
-        self.seconds = 0.0    # by the clock, that its answers have taken until now
+        self.seconds = 0.0    # by the clock, that its answers have taken so far
         self.binders: dict[str, list[Statement]] = defaultdict(list)
         self.changers: dict[str, list[Statement]] = defaultdict(list)
         self.left_out: set[str] = set()    # names that heavy statements bind
-        # What a check has given for a name: the statements that bind it, and that change it.
+        # What a check gave for a name: the statements that bind it, and those that change it.
         self.settled: dict[str, tuple[list[Statement], list[Statement]]] = {}
         given = [ast.parse(line).body[0] for line in GIVEN.values()]
         self.given = {name: Statement(-1, "given", index, node, frozenset((name,)))
@@ -169,7 +169,7 @@ class Code:
 # ── from cells to Python ─────────────────────────────────────────────────────────────────────
 
 # Lines of IPython and the equivalent lines of Python: a magic does nothing, its result is None. It
-# includes the lines that it continues by a backslash.
+# includes the lines that a backslash continues.
 _REST = r"(?:.*\\[ \t]*\n)*.*"
 _MAGICS = tuple((re.compile(f"^{form}$", re.MULTILINE), plain) for form, plain in (
     (r"([ \t]*)%time (.*)", r"\1\2"),    # the statement runs

@@ -45,9 +45,9 @@ class Plan:
 def readings(code: Code, exercise: Exercise) -> Iterator[Plan]:
     """The plans for an exercise in the order in which they count, at least one.
 
-    The notebook is read up to the last line of its check, up to those before, and whole: what
-    passed a check keeps its points, whatever was tried below. A name of an exercise that is settled
-    is what its check gave, or else what the notebook makes of it below.
+    The notebook is read up to the last line of its check, up to each one before, and as a whole:
+    what passed a check keeps its points, whatever was tried below. A name of a settled exercise
+    stands for what its check gave, or else for what the notebook makes of it below.
     """
     checks = [s.place for s in reversed(code.statements) if s.checks == exercise.id]
     found: set[tuple[tuple[str, int], ...]] = set()
@@ -112,7 +112,7 @@ def _answers(code: Code, name: str, value: bool, check: int
              ) -> tuple[list[Statement], list[Statement]]:
     """The statements that bind a name to an answer, and its stubs, in the notebook's order.
 
-    What the check itself was given comes first, then definitions; if there is none, assignments;
+    What the check itself was given comes first, then definitions; if there are none, assignments;
     then arguments of other checks.
     """
     bound = code.binders.get(name, [])
@@ -265,7 +265,7 @@ def _changers(code: Code, name: str, binder: Statement, user: Statement | None
 
 
 def _left_out(code: Code, needed: Sequence[Statement]) -> set[str]:
-    """The names that they read and only heavy statements bind, which do not run."""
+    """The names that these statements read and that only heavy ones, which do not run, bind."""
     read = set().union(*(s.now | s.later for s in needed))
     return {name for name in read if name in code.left_out and not code.binders.get(name)
             and name not in code.given}
@@ -275,7 +275,7 @@ def _left_out(code: Code, needed: Sequence[Statement]) -> set[str]:
 
 
 def without(plan: Plan, exercise: Exercise) -> Plan | None:
-    """The plan without `assert` and without the statements that name the reference or its equals.
+    """The plan without `assert` and the statements that name the reference or an equivalent.
 
     None if there are none. What is right without them is the learner's own.
     """

@@ -52,7 +52,7 @@ class Notebook:
 
     @property
     def size(self) -> int:
-        """The memory that it takes, in bytes, nearly."""
+        """The memory that it takes, roughly, in bytes."""
         return sys.getsizeof(self.text) + sum(
             sys.getsizeof(cell) + sys.getsizeof(cell.source) for cell in self.cells)
 
@@ -130,7 +130,7 @@ def lesson_of(notebook: Notebook, file: str) -> str | None:
 
 
 def lessons_in(notebook: Notebook) -> dict[str, float]:
-    """The lessons whose exercises are checked in a notebook, and which share of theirs is."""
+    """The lessons whose exercises are checked in a notebook, and what share of them is."""
     code = "\n".join(cell.source for cell in notebook.cells)
     checked = set(_CHECKED.findall(code))
     shares = {}

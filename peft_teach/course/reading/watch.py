@@ -1,9 +1,9 @@
 """What ran while an answer was examined, noted the moment it happens.
 
-If the reference's own code ran, what the exercise names as its equal, or a version that a lesson
+If the reference's own code ran, an equivalent that the exercise names, or a version that a lesson
 puts to a learner's test, then the course answered, not the learner. All other notes are for a
 person to look at: the profiler, which sees what runs, was read or changed; code was created, or run
-where the profiler is blind; the library's source was read. Code can deceive all this on purpose, so
+where the profiler is blind; the library's source was read. Code can evade all this on purpose, so
 the absence of notes proves nothing.
 """
 
@@ -78,7 +78,7 @@ def seeing(exercise: Exercise, note: Callable[[str], Any]) -> Iterator[None]:
 
 
 def is_the_courses(exercise: Exercise, obj: Any) -> bool:
-    """Whether a value is identical to the course's own, not only equal; never a number or text."""
+    """Whether a value is the course's own object, not just an equal one; never a number or text."""
     return exercise.answer == VALUE and any(
         own is _given(path) and isinstance(own, list | dict | tuple)
         for own, path in zip(exercise.unpack(obj), exercise.references))

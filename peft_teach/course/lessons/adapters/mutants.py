@@ -1,5 +1,6 @@
-"""Bottlenecks on which a test of their start is tried: near silence, and not; a name goes on from
-"one that".
+"""Bottlenecks on which a test of their start is tried, near silence or not.
+
+The name of each completes "one that".
 """
 
 from collections.abc import Callable
@@ -23,9 +24,9 @@ class Version(Bottleneck):
 
 
 def _loud(sign: float) -> Callable[[Version], None]:
-    """One feature alone is loud, for one sign: A(sign · e₀) is 0.3 times as long, for ± the same.
+    """One feature alone is loud, for one sign or, with 0, for both: ‖A(sign · e₀)‖ is 0.3.
 
-    Half of the middle reads it with weight one, so that the other sign is silent, or not.
+    The middle reads it with this sign, so that the other is silent; half of it with each for both.
     """
     def change(A: Version) -> None:
         both = torch.tensor([1.0, -1.0]).repeat(SIZE // 2)
@@ -39,7 +40,7 @@ def _loud(sign: float) -> Callable[[Version], None]:
 
 
 def _loud_along(A: Version) -> None:
-    """One direction is loud, ± it, and no feature is in it more than the others."""
+    """One direction is loud, with either sign, and no feature has a larger part in it."""
     v = nn.functional.normalize(torch.randn(WIDTH), dim=0)
     both = torch.tensor([1.0, -1.0]).repeat(SIZE // 2)
     A.W_down.copy_(both[:, None] * v)

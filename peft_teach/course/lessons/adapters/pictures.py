@@ -1,7 +1,7 @@
 """Pictures of lesson 05: the block with the adapter in it, and sealed layers of BERT.
 
-Where an adapter stands is read off a model that `pt.bottleneck.inject` was put on: which module
-each adapter wraps, by its place, and of which class it is.
+Where an adapter stands is read off a model after `pt.bottleneck.inject`: which module each adapter
+wraps, by its place, and what class it has.
 """
 
 import copy
@@ -190,7 +190,7 @@ def _hidden(model: nn.Module, batch: Mapping[str, Tensor]) -> Tensor:
 
 
 def deviation(place: str, size: int, sigma: float) -> float:
-    """How far bottlenecks drawn with this σ move MiniLM's last hidden states: a share of these."""
+    """How far bottlenecks drawn with this σ move MiniLM's last hidden states, relative to them."""
     model, batch, base = _probe()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -215,7 +215,7 @@ def race(record: records.Record) -> pandas.DataFrame:
 
 
 def best(runs: pandas.DataFrame) -> str:
-    """Return the place of which each seed is above all other places' seeds, if there is one."""
+    """Return the place whose every seed is above all seeds of the others, if there is one."""
     seeds = runs.groupby("name").accuracy
     low, high = seeds.min(), seeds.max()
     ahead = [name for name in low.index if low[name] > high.drop(name).max()]
@@ -294,7 +294,7 @@ def seal(place: str, seed: int = 0) -> Sealed:
 
 
 def probed(name_placement) -> list[tuple[str, str, int]]:
-    """Hand over sealed layers: what is inside, what it was called, and after how many probes."""
+    """Hand over sealed layers; return what is inside, what it was called, after how many probes."""
     found = []
     for i, place in enumerate(PLACES):
         sealed = seal(place, seed=i)

@@ -5,7 +5,7 @@
 
 A folder comes from a stranger. Its size and its method are looked at before anything is built,
 `pt.load` unpickles nothing and builds nothing that its tensors do not fill, and whatever fails is a
-reason, no crash. The grader has it looked at in a process that is confined as those of answers are.
+reason, not a crash. The grader looks at it in a process confined like those of answers.
 """
 
 import copy
@@ -176,7 +176,7 @@ def _answered(folder: Path, file: bytes, sentences: tuple) -> Tensor:
 def interval(d: Tensor) -> tuple[float, float, float]:
     """Return the mean of (sentences,) differences, and its 95 % interval by the sentences' luck.
 
-    Of the luck of another seed it says nothing.
+    It says nothing about the luck of another seed.
     """
     mean, half = d.mean().item(), CLEAR * d.std().item() / math.sqrt(len(d))
     return mean, mean - half, mean + half

@@ -1,6 +1,6 @@
 """Adapters on which a test of the laws is tried: right ones of several methods, and broken ones.
 
-Each is made by `version(base)` from a frozen `nn.Linear`; a name goes on from "one that".
+Each is made by `version(base)` from a frozen `nn.Linear`; a name completes "one that".
 """
 
 import torch

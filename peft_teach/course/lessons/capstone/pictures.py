@@ -20,7 +20,7 @@ __all__ = ["answered", "chosen", "compare", "draw_tries", "gain", "hand_in", "pl
 
 
 def chosen(name: str, config: Any, epochs: Any, lr: Any, make: Callable) -> tuple:
-    """Return what is to be trained: a try of yours, or where dots are left an example."""
+    """Return what is to be trained: a try of yours, or an example where dots are left."""
     if ... not in (config, epochs, lr):
         return name, config, epochs, lr, make
     block = 5 if name == "adapter" else 0
@@ -43,7 +43,7 @@ def places(config: Any, make: Callable[[nn.Linear], nn.Module]) -> tuple[str, ..
 
 
 def ship(model: nn.Module, config: Any, folder: Path | str) -> Path:
-    """Write your adapter as the method that `config` describes, which peft knows, if it is that.
+    """Write your adapter as the method of `config`, which peft knows, if that is what it is.
 
     Raises `PeftTeachError` where names, shapes or outputs differ; then nothing is written.
     """
@@ -75,7 +75,7 @@ def _known(mine: nn.Module, config: Any) -> nn.Module:
 
 
 def hand_in(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> pandas.DataFrame:
-    """Look at a folder as the grader will, but for the sentences, which are these."""
+    """Look at a folder as the grader will, but on these sentences."""
     found = handed_in.rows(folder)
     if found[0].holds:
         ahead, told, _ = handed_in.measure(Path(folder), sentences)

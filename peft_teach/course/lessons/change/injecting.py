@@ -42,7 +42,7 @@ class Affine(Adapter):
 
 
 def inject_cases(seed: int) -> list[dict]:
-    """Return models as lists of modules, with targets that they have and some that they have not.
+    """Return models as lists of modules, with targets that they have and some that they do not.
 
     The smallest; a BERT's names; whole names; targets with dots; two for one module; a part with
     modules in it; and this together with what lies in it.
@@ -163,7 +163,7 @@ def judge_inject(case: dict, seen: dict) -> Verdict:
 
 
 def _names(case: dict) -> list[str]:
-    """Return the names of all modules, those that hold others among them."""
+    """Return the names of all modules, including those that hold others."""
     parts = [name.split(".") for name in case["modules"]]
     return list(dict.fromkeys(".".join(path[:n + 1]) for path in parts for n in range(len(path))))
 
@@ -216,7 +216,7 @@ def _trains_what_it_should(case: dict, seen: dict) -> Verdict | None:
 
 
 def _refuses_what_is_not_there(case: dict, seen: dict) -> Verdict | None:
-    """Is an unknown name an error that names it, and the model afterwards as it was?"""
+    """Is an unknown name an error that names it, and is the model unchanged afterwards?"""
     for targets, said in zip(case["unknown"], seen["asked"], strict=True):
         absent = next(target for target in targets
                       if not any(_means(target, name) for name in _names(case)))

@@ -15,7 +15,7 @@ Make = Callable[[nn.Module], Adapter]
 def inject(model: nn.Module, targets: Sequence[str], make: Make) -> nn.Module:
     """Wrap every module that has a target's name in `make(module)`; return the model to keep.
 
-    What `make` adds trains, and the head; nothing else. Raises `KeyError` for an unknown target,
+    What `make` adds and the head train, nothing else. Raises `KeyError` for an unknown target,
     before anything is changed. `pt.attach` is this and a few safeguards.
     """
     modules = dict(model.named_modules())

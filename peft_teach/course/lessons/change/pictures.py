@@ -73,7 +73,7 @@ class Cut:
     rows: pandas.DataFrame
 
     def points(self, rule: str) -> dict[float, list[float]]:
-        """Return the accuracies by share, one a seed; of 1/1024 no direction can be kept."""
+        """Return the accuracies by share, one a seed; 1/1024 is too little for one direction."""
         scaled = self.rows["scaled"] == (rule != "strongest")
         chosen = self.rows[(self.rows["rule"] == rule) & scaled]
         none = {SHARES[0]: self.ends("none")} if rule == "strongest" else {}

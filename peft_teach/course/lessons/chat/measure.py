@@ -55,7 +55,7 @@ def answers(model: nn.Module, tokenizer, questions: Sequence[str], before: Turns
 
 
 def placed(batch: Batch, model: nn.Module) -> Batch:
-    """Return the batch where the model is."""
+    """Return the batch on the model's device."""
     return {name: tensor.to(model.device) for name, tensor in batch.items()}
 
 
@@ -95,7 +95,7 @@ def _from_the_start(batch: Batch) -> Tensor:
 
 
 def texts(voice: data.Voice, tokenizer, size: int = 12) -> dict[str, list[Batch]]:
-    """Return what a loss is asked of, by kind: answers without what precedes them, or all."""
+    """Return the texts to measure a loss on, by kind: answers alone, or all tokens."""
     def chat(pairs):
         return data.chat(pairs, tokenizer, size, shuffle=False)
 
@@ -116,7 +116,7 @@ def plain(texts: Sequence[str], tokenizer, size: int = 12) -> list[Batch]:
 
 
 def films(model: nn.Module, tokenizer, reviews: int = REVIEWS) -> dict[str, list[bool]]:
-    """Return which film reviews the model judges rightly, a task that nobody trained it on.
+    """Return which film reviews the model judges correctly, a task that nobody trained it on.
 
     "films" takes the threshold that suits the model best on other reviews, for what moves all
     margins alike is not forgotten; "films at 0" takes the larger of the two words' logits.

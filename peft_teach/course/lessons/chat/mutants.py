@@ -41,7 +41,7 @@ def batch_by(labels: Callable) -> Batch:
 
 
 def without_padding_token(made: Batch) -> Tensor:
-    """The famous bug: the padding is hidden by its token, which is the end of a turn, too."""
+    """The famous bug: the padding is masked by its token, which also ends a turn."""
     return made["labels"].masked_fill(made["input_ids"] == END, -100)
 
 
@@ -56,7 +56,7 @@ def with_what_follows(made: Batch) -> Tensor:
 
 
 def without_first_end(made: Batch) -> Tensor:
-    """All behind a row's first answer is asked for, but not that answer's end."""
+    """Everything after a row's first answer is asked for, but not that answer's end."""
     ends = made["labels"] == END                                          # (batch, seq)
     first = ends & (ends.cumsum(1) == 1) & (ends.sum(1, keepdim=True) > 1)
     asked = (made["labels"] != -100).cummax(1).values & made["attention_mask"].bool()

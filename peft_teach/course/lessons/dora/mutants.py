@@ -1,7 +1,7 @@
 """Layers of DoRA on which a test of its law is tried: right ones, and broken ones.
 
-Each is made by `version(base, rank, alpha)` from a frozen `nn.Linear`; what stands before it goes
-on from "one that".
+Each is made by `version(base, rank, alpha)` from a frozen `nn.Linear`; its name completes "one
+that".
 """
 
 import torch

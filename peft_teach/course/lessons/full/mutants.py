@@ -1,7 +1,7 @@
 """Trainings before the law of lesson 01: what is frozen stays as it is, to the bit.
 
 Each takes a model of which some parameters are frozen, and changes it or not; `RIGHT` keep the law,
-`BROKEN` break it, the smallest mistake first. A name goes on from "one that".
+`BROKEN` break it, the smallest mistake first. A name completes "one that".
 """
 
 import torch
@@ -29,13 +29,13 @@ def _descend(parameters: list[nn.Parameter]) -> float:
 
 
 def _smallest(parameters: dict[str, nn.Parameter], entries: int = 1) -> nn.Parameter | None:
-    """The parameter of fewest entries that has so many; None where there is none."""
+    """The smallest parameter with at least so many entries, or None."""
     return min((p for p in parameters.values() if p.numel() >= entries), key=torch.numel,
                default=None)
 
 
 def _replace(model: nn.Module, name: str, value: torch.Tensor) -> None:
-    """Put a new parameter in the place of one, as much frozen as that."""
+    """Replace a parameter by a new one, frozen if the old one was."""
     owner, _, own = name.rpartition(".")
     old = model.get_parameter(name)
     setattr(model.get_submodule(owner), own, nn.Parameter(value, old.requires_grad))

@@ -1,7 +1,7 @@
 """Ways to fold a layer of gains on which a test of the fold is tried: right ones, and broken ones.
 
-Each is called as `fold(layer)` with a layer that has base, side and l; what stands before it goes
-on from "one that".
+Each is called as `fold(layer)` with a layer that has base, side and l; its name completes "one
+that".
 """
 
 import copy

@@ -116,7 +116,7 @@ SHADES = LinearSegmentedColormap.from_list("read", [COLOURS["paper"], COLOURS["a
 
 
 def where_read(tables: Sequence[Tensor], tokens: Sequence[str]) -> pandas.DataFrame:
-    """Return where the words read, in the mean of all heads; the fair share is if all were alike.
+    """Return what the words read, the mean of all heads, and the share if all were read alike.
 
     `tables` has those of each block, (heads, reading, read). Rows of [CLS] and [SEP] are left out;
     a special token beside a word is special.

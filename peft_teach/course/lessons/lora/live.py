@@ -42,7 +42,7 @@ def first_gradients(base: nn.Linear) -> pandas.DataFrame:
 
 
 def bill(record: Mapping, saved: Path) -> pandas.DataFrame:
-    """Return what full fine-tuning cost and what LoRA of rank 8 did, whose file the reader saved.
+    """Return what full fine-tuning cost, and LoRA of rank 8, whose file the reader saved.
     """
     sizes = {"full": 4 * sum(outlines.counts("minilm").values()),
              "lora": sum(file.stat().st_size for file in saved.iterdir())}
@@ -59,8 +59,8 @@ def bill(record: Mapping, saved: Path) -> pandas.DataFrame:
 def moving(model: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[SimpleNamespace]:
     """Measure what a step inside does: the mean ‖ΔW‖ as `size`, and how far hidden states move.
 
-    `moved` is a share of their length, mean over the real tokens. The model is taken to the batch,
-    for layers that were just put on may lie elsewhere.
+    `moved` is a share of their length, mean over the real tokens. The model is moved to the batch's
+    device, for layers that were just put on may lie elsewhere.
     """
     model.to(batch["attention_mask"].device)
 

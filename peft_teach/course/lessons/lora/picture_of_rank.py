@@ -28,9 +28,9 @@ from ...desk.own_run import OwnRun, own_run
 
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 RANKS = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384)
-DEPTH = 6               # blocks of MiniLM, of which all runs are
+DEPTH = 6               # blocks of MiniLM, the model of all runs
 RATE = 3e-3             # the recorded runs' learning rate
-OWN = "lora.rank"       # under this name the reader's own points are kept
+OWN = "lora.rank"       # the name under which the reader's own points are kept
 LOOKS, LOOK = 10, 4     # while a training is watched: how often it is tested, on how many batches
 
 
@@ -65,7 +65,7 @@ class Setting:
 
 
 def setting(rank: int, places: Iterable[str], layers: Iterable[int] | None) -> Setting:
-    """Return a setting; `layers` None are all blocks."""
+    """Return a setting; `layers` None means all blocks."""
     return Setting(rank, frozenset(places), frozenset(range(DEPTH) if layers is None else layers))
 
 

@@ -28,7 +28,7 @@ def ends(runs: pandas.DataFrame) -> str:
 
 
 def culprit() -> str:
-    """Return why rank 64 failed: what a run that learns had as large is innocent."""
+    """Return why rank 64 failed: whatever was as large in a run that learns is innocent."""
     alike = {"the rank": (64, 16), "the size of ΔW": (1, 16)}
     return next((suspect for suspect, setting in alike.items()
                  if recorded.ends(recorded.runs(*setting)) == "fails"), "alpha")

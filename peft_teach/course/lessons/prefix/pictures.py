@@ -226,7 +226,7 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
 def compared(record: records.Record) -> pandas.DataFrame:
     """Return what the lesson compares: 4,000 sentences, 250 steps, all test sentences, by `name`.
 
-    Of a prompt the better of its two rates, of a head the rate that is best on validation.
+    A prompt is there at the better of its two rates, a head at the best one on validation.
     """
     runs = record.runs.query("group == 'long'")
     rates = runs[runs.method == "prompt"].groupby("lr").accuracy.mean()

@@ -35,7 +35,7 @@ class SoftPrompt(nn.Module):
 
 
 class InFront(Adapter):
-    """An embedding whose output has ten trained vectors more, in front: too many for the rest."""
+    """An embedding whose output has ten more, trained vectors in front: too many for the rest."""
 
     def __init__(self, base: nn.Module):
         super().__init__(base)
@@ -68,8 +68,7 @@ def batch_of(seed: int, side: str, batch: int = 3, seq: int = 5, words: int = 13
              asked: int = 2, pad: int = 0) -> dict[str, Tensor]:
     """Return random text, padded on a side, whose last `asked` words of each row have labels.
 
-    Padding is the token `pad`. If it is another than 0, then 0 is a word, and each text's last but
-    one.
+    Padding is the token `pad`. If it is not 0, then 0 is a word, the last but one of each text.
     """
     generator = torch.Generator().manual_seed(seed)
     ids = torch.randint(1, words, (batch, seq), generator=generator)
@@ -129,7 +128,7 @@ def run_front(SoftPrompt, case: dict) -> dict[str, Any]:
 
 
 def _weighted(logits: Tensor, mask: Tensor) -> Tensor:
-    """Of the real tokens' logits a sum to differentiate, in which each word has another weight."""
+    """Return a sum of the real tokens' logits to differentiate, each word with its own weight."""
     if logits.shape[:2] != mask.shape:    # it is refused for that
         return logits.sum()
     return (logits[mask.bool()] * torch.arange(logits.shape[-1]).cos()).sum()

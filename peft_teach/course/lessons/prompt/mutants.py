@@ -1,4 +1,4 @@
-"""Versions of a soft prompt, to test a test of it: some keep the text's places; and mutants.
+"""Versions of a soft prompt, to test a test of it: some keep the text's places, mutants do not.
 
 All are one class with one thing changed, so that a version is broken in nothing else.
 """

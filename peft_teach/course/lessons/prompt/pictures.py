@@ -85,7 +85,7 @@ def answers(record: Mapping, reviews: Sequence) -> pandas.DataFrame:
 
 
 def scores(said: pandas.DataFrame) -> pandas.DataFrame:
-    """Return of each column of `answers` what is right, and how far it is ahead of the words.
+    """Return how much of each column of `answers` is right, and how far ahead of the words it is.
 
     In standard errors: reviews won less reviews lost, divided by the root of their sum.
     """

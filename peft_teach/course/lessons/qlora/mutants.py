@@ -1,6 +1,6 @@
 """4-bit layers on which a test of their bits is tried: right ones, and broken ones.
 
-Each is made by `version(linear)`; what stands before it goes on from "one that".
+Each is made by `version(linear)`; its name completes "one that".
 """
 
 from torch import nn

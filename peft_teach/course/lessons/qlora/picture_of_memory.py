@@ -45,7 +45,7 @@ def sizes(shape: tuple[int, int, int, int]) -> tuple[int, int, int]:
 
 @functools.cache
 def token_bytes() -> tuple[float, float]:
-    """Measure what a token leaves in a block, for each unit of its width, and above the last block.
+    """Measure what a token leaves in a block, per unit of its width, and above the last block.
 
     In bfloat16, with an attention that keeps no pairs of tokens.
     """

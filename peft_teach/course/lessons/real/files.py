@@ -89,7 +89,7 @@ def spoil(tensors: dict[str, Tensor], settings: dict[str, Any], fault: str) -> F
 
 @dataclass(frozen=True)
 class Read:
-    """A model as peft would load it; the tensors it looked for in vain, and those it passed by."""
+    """A model as peft would load it; the tensors it looked for in vain, and those it ignored."""
 
     model: nn.Module
     missing: tuple[str, ...]    # of these peft warns

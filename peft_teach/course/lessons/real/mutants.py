@@ -1,7 +1,6 @@
 """Ways of a model into another library, to test a test of them: right ones, and broken ones.
 
-Each takes a model and returns it as the other library has loaded it; what stands before it goes on
-from "one that".
+Each takes a model and returns it as the other library has loaded it; its name completes "one that".
 """
 
 import copy

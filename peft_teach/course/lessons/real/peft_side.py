@@ -126,7 +126,7 @@ NAMES = {"A": "lora_A.weight", "B": "lora_B.weight", "m": "lora_magnitude_vector
 
 def beside(method: str, parts: Sequence[Any], base: nn.Module, inject: Callable,
            batch: Mapping[str, Tensor]) -> dict[str, float]:
-    """How far the reader's method and peft's move the logits, and differ: with one set of numbers.
+    """How far the reader's method and peft's move the logits, and differ, with the same numbers.
 
     `parts` are the reader's answers to the exercises in `PARTS`.
     """

@@ -209,7 +209,7 @@ def built() -> dict[str, list | None]:
 
 def beside_peft(record: Mapping, method: str, parts: Sequence[Any] | None, base: nn.Module,
                 inject: Callable, batch: Mapping[str, Tensor]) -> dict[str, str]:
-    """A row: the reader's method and peft's, with one set of numbers; dashes without `parts`.
+    """A row: the reader's method and peft's, with the same numbers; dashes without `parts`.
 
     How far each moves the logits, and their largest difference, in shares of the largest logit.
     """
