@@ -14,7 +14,8 @@ from torch import nn
 import peft_teach as pt
 from peft_teach.course.checks import adapter_judge
 from peft_teach.course.checks.adapter_judge import MISTAKES, QUESTIONS, Method
-from peft_teach.course.checks.exercise import Exercise, Verdict, examine
+from peft_teach.course.checks.examination import examine
+from peft_teach.course.checks.exercise import Exercise, Verdict
 from peft_teach.course.checks.judge import rejected
 from peft_teach.course.checks.observe import observe, tried
 from peft_teach.course.lessons import find

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import peft_teach as pt
-from peft_teach.course.checks.exercise import WRONG, examine
+from peft_teach.course.checks.examination import WRONG, examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.adapters import mutants, sealed, start
 from peft_teach.course.reading.suspicion import suspicious

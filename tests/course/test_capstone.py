@@ -18,7 +18,7 @@ from grading_corpus import ROOT, solved, zipped
 from safetensors.torch import load, save
 
 import peft_teach as pt
-from peft_teach.course.checks.exercise import examine
+from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.part import Measured
 from peft_teach.course.grade import Limits, board, grade, handed, report
 from peft_teach.course.grade.collect import LARGEST_ADAPTER, collect

@@ -10,7 +10,7 @@ from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.checks.exercise import WRONG, examine
+from peft_teach.course.checks.examination import WRONG, examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.change import injecting, mutants
 from peft_teach.course.lessons.change.injecting import Scale, Tiny

@@ -9,7 +9,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.checks.exercise import examine
+from peft_teach.course.checks.examination import examine
 from peft_teach.course.lessons.chat import exercises, measure, picture_of_answers, recorded
 
 chat = pt.course.pictures("chat")

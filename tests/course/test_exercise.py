@@ -13,8 +13,10 @@ import torch
 from demo_course import demo, exercises  # noqa: F401
 from exact import assert_equal
 
-from peft_teach.course.checks import exercise as module
-from peft_teach.course.checks.exercise import Exercise, Result, Verdict, examine
+from peft_teach.course import lessons
+from peft_teach.course.checks import examination as module
+from peft_teach.course.checks.examination import Result, examine
+from peft_teach.course.checks.exercise import Exercise, Verdict
 from peft_teach.errors import NotAttempted, UnknownName
 
 
@@ -115,7 +117,7 @@ def test_keyboard_interrupt_passes_through():
 
 
 def test_only_our_own_frames_are_trimmed():
-    ours = Path(module.__file__).parent / "lessons" / "any.py"
+    ours = Path(lessons.__file__).parent / "any" / "exercises.py"
     scope = {}
     exec(compile("def run(f, case):\n    return f(case['x'])", str(ours), "exec"), scope)
 

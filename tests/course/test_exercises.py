@@ -22,17 +22,15 @@ from grading_corpus import ROOT, lessons
 import peft_teach as pt
 from peft_teach.course import lessons as course_lessons
 from peft_teach.course.checks import adapter_judge, merge_judge, mutants
-from peft_teach.course.checks.exercise import (
-    CODE,
+from peft_teach.course.checks.examination import (
     NOT_ATTEMPTED,
     PASSED,
-    VALUE,
     WRONG,
     attempt,
     examine,
     judged,
-    resolved,
 )
+from peft_teach.course.checks.exercise import CODE, VALUE, resolved
 from peft_teach.course.checks.judge import NO_RETURN
 from peft_teach.course.grade import further as further_cases
 from peft_teach.course.grade.plain import from_bytes, to_bytes

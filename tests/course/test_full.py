@@ -9,7 +9,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.checks.exercise import examine
+from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.stand_ins import Output, TinyClassifier
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.full import exercises, sick

@@ -8,7 +8,7 @@ import answers
 import pytest
 from grading_corpus import ROOT
 
-from peft_teach.course.checks.exercise import PASSED, examine
+from peft_teach.course.checks.examination import PASSED, examine
 from peft_teach.course.grade import further
 from peft_teach.course.lessons import find
 from peft_teach.errors import PeftTeachError

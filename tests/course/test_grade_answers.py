@@ -8,7 +8,7 @@ from cheats import CHEATS, SIGNS
 from grading_corpus import marked
 from honest import CHECK, COUNT, HONEST, RIGHT, STUB, a_right
 
-from peft_teach.course.checks.exercise import OF_THE_COURSE, WRONG, Result
+from peft_teach.course.checks.examination import OF_THE_COURSE, WRONG, Result
 from peft_teach.course.grade import Limits, job, report, run
 from peft_teach.course.grade.plain import to_bytes
 from peft_teach.course.grade.run import ANOTHER, mark

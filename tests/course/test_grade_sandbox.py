@@ -18,7 +18,7 @@ from exact import assert_equal
 from grading_corpus import ROOT, marked, untouched
 from honest import COUNT
 
-from peft_teach.course.checks.exercise import judged
+from peft_teach.course.checks.examination import judged
 from peft_teach.course.grade import Limits, job
 from peft_teach.course.grade.plain import (
     DEEPEST,

@@ -9,7 +9,7 @@ from matplotlib.colors import to_rgba
 
 import peft_teach as pt
 from peft_teach import outlines
-from peft_teach.course.checks.exercise import examine
+from peft_teach.course.checks.examination import examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.inside.exercises import PLACES
 from peft_teach.plots import COLOURS

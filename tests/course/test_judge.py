@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from peft_teach.course.checks.exercise import OBJECTIONS, Exercise, Verdict, examine, judged
+from peft_teach.course.checks.examination import OBJECTIONS, examine, judged
+from peft_teach.course.checks.exercise import Exercise, Verdict
 from peft_teach.course.checks.judge import (
     changed,
     difference,

@@ -12,7 +12,8 @@ import torch
 from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noqa: F401
 
 from peft_teach.course import require
-from peft_teach.course.checks.exercise import Verdict, examine
+from peft_teach.course.checks.examination import examine
+from peft_teach.course.checks.exercise import Verdict
 from peft_teach.course.checks.mutants import MISTAKES, Law, outcomes, score
 from peft_teach.course.desk import learner
 from peft_teach.course.publish.notebooks import build, make

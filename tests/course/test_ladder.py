@@ -11,7 +11,7 @@ from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.checks.exercise import examine
+from peft_teach.course.checks.examination import examine
 from peft_teach.course.lessons.dora.exercises import referee_interval
 from peft_teach.course.lessons.ladder import exercises, forgetting, measure, recorded, rungs
 from peft_teach.course.lessons.ladder import picture_of_costs as costs

@@ -10,7 +10,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.checks.exercise import examine
+from peft_teach.course.checks.examination import examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.lora import exercises, recorded
 from peft_teach.course.lessons.lora import picture_of_rank as rank

@@ -12,19 +12,12 @@ import io
 import os
 import sys
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from ...errors import NotAttempted, PeftTeachError
-from ..checks.exercise import (
-    CODE,
-    NOT_ATTEMPTED,
-    NOT_OF_ITSELF,
-    PASSED,
-    WRONG,
-    Exercise,
-    Result,
-    examine,
-)
+from ..checks.examination import NOT_ATTEMPTED, NOT_OF_ITSELF, PASSED, WRONG, Result, examine
+from ..checks.exercise import CODE, Exercise
 from ..lessons import all_exercises, find, number, of_lesson, stub_of, title_of
 from ..reading.cells import Code
 from ..reading.notebook import Cell
@@ -103,12 +96,7 @@ def check(id: str, *objects: Any) -> Any:
 def _examine(exercise: Exercise, obj: Any) -> tuple[Result, bool]:
     """The result on the visible cases, and whether the course's own solution gave the answer."""
     noted: set[str] = set()
-
-    def run(obj: Any, case: Any) -> Any:
-        with seeing(exercise, noted.add):
-            return exercise.run(obj, case)
-
-    result = examine(replace(exercise, run=run), obj)
+    result = examine(exercise, obj, around=partial(seeing, exercise, noted.add))
     return result, REFERENCE in noted or is_the_courses(exercise, obj)
 
 

@@ -10,7 +10,7 @@
 from typing import Any
 
 from ...errors import NotAttempted, unknown
-from ..checks.exercise import is_examined
+from ..checks.examination import is_examined
 from ..checks.mutants import ACCEPTED, outcome
 from ..lessons import all_exercises, find
 from .card import Card, show

@@ -29,7 +29,8 @@ from filelock import FileLock
 
 from ...errors import NotAttempted, PeftTeachError
 from ...folder import write_whole
-from ..checks.exercise import OF_THE_COURSE, VALUE, Exercise, examining, undisturbed
+from ..checks.examination import OF_THE_COURSE, examining, undisturbed
+from ..checks.exercise import VALUE, Exercise
 from ..lessons import all_exercises
 from ..reading.cells import MOST_CODE, Code
 from ..reading.definitions import definitions

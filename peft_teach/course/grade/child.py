@@ -25,17 +25,17 @@ from tqdm import tqdm
 
 from ...errors import NotAttempted, PeftTeachError
 from ...store import TENSORS
-from ..checks.exercise import (
+from ..checks.examination import (
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,
     WRONG,
-    Exercise,
     Result,
     attempt,
     examining,
     raised,
     unfit,
 )
+from ..checks.exercise import Exercise
 from ..checks.part import Part
 from ..lessons import find, parts
 from ..reading.watch import NOTES, REFERENCE, is_the_courses, watch

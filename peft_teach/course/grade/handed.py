@@ -14,7 +14,7 @@ import torch
 
 from ...errors import PeftTeachError
 from ...store import TENSORS
-from ..checks.exercise import NOT_ATTEMPTED, PASSED, WRONG
+from ..checks.examination import NOT_ATTEMPTED, PASSED, WRONG
 from ..checks.part import Part
 from ..lessons import parts
 from ..reading.notebook import Notebook

@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from ..checks.exercise import VISIBLE_SEED, WRONG, Exercise
+from ..checks.examination import VISIBLE_SEED, WRONG
+from ..checks.exercise import Exercise
 from ..lessons import of_lesson
 from ..reading.cells import Code
 from ..reading.definitions import Plan

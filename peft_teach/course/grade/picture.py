@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ...plots import COLOURS
-from ..checks.exercise import NOT_ATTEMPTED, PASSED, WRONG
+from ..checks.examination import NOT_ATTEMPTED, PASSED, WRONG
 
 ERROR, TIME_OUT, MISSING = "error", "out of time", "nothing handed in"
 KINDS = {PASSED: COLOURS["yours"], WRONG: COLOURS["lora"], ERROR: COLOURS["subspace"],

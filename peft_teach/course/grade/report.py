@@ -22,7 +22,8 @@ from urllib.parse import quote
 
 from ...errors import PeftTeachError
 from ...folder import write_whole
-from ..checks.exercise import PASSED, VALUE, WRONG, Exercise
+from ..checks.examination import PASSED, WRONG
+from ..checks.exercise import VALUE, Exercise
 from ..checks.part import Measured, Part
 from ..desk.card import Card
 from ..lessons import marked

@@ -23,17 +23,17 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from ..checks.exercise import (
+from ..checks.examination import (
     NOT_ATTEMPTED,
     NOT_OF_ITSELF,
     OF_THE_COURSE,
     PASSED,
     VISIBLE_SEED,
     WRONG,
-    Exercise,
     Result,
     judged,
 )
+from ..checks.exercise import Exercise
 from ..desk import work
 from ..lessons import all_exercises, find, of_lesson
 from ..reading.cells import Code

@@ -1,0 +1,240 @@
+"""How a learner's answer to an exercise is examined.
+
+    cases ──> run(obj, case) ──> outputs ──> judge(case, outputs) ──> Verdict ──> Result
+
+`run` is the only place where the learner's code runs; `judge` sees only what came out of it. They
+are kept apart so that the same exercise can be examined here, in the notebook's own kernel, and by
+the grader, where `run` happens in another process.
+"""
+
+import copy
+import random
+import re
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
+
+from ...errors import NotAttempted, TrainingStopped
+from .exercise import CODE, Exercise
+
+PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
+
+OF_THE_COURSE = "This calls the course's own solution. Write it yourself."
+NOT_OF_ITSELF = "It is made of what `pt.mine` gives for this exercise. Write it anew."
+VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
+# Mistakes that torch and NumPy report by an error: words of that error, and the explanation where
+# the exercise has none of its own.
+OBJECTIONS = {
+    "misfit": (
+        "must match|cannot be multiplied|incompatible|size mismatch|[Ee]xpected size|not aligned|"
+        "[Bb]roadcast|mismatch in its core|invalid for input of size|do not match|equal size|"
+        "same number of dimensions|cannot reshape",
+        "Two shapes do not fit each other: print the .shape of each on the line before."),
+    "dtype": (
+        "same dtype|expected scalar type",
+        "Two dtypes meet that torch does not mix: print the .dtype of each on the line before."),
+}
+EVERY_ITEM = CollectionCheckStrategy.ALL_ITEMS
+LONGEST_LINE = 200       # characters of an error's text
+LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it repeats itself
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an examination found. `case` is the index of the case that decided.
+
+    `message` says everything. `found` is its first part, without the usual mistake behind it, where
+    the two can be told apart: after a first failure a learner reads no more.
+    """
+
+    state: str
+    message: str = ""
+    mistake: str | None = None
+    traceback: str = ""
+    case: int | None = None
+    found: str = ""
+
+    @property
+    def passed(self) -> bool:
+        return self.state == PASSED
+
+
+def examine(exercise: Exercise, obj: Any, cases: Sequence[Any] | None = None,
+            around: Callable[[], AbstractContextManager] = nullcontext) -> Result:
+    """Try `obj` on every case; the first one that fails decides. By default the visible cases.
+
+    The learner's code runs within `around()`.
+    """
+    if refused := unfit(exercise, obj):
+        return refused
+    with undisturbed():
+        cases = exercise.cases(VISIBLE_SEED) if cases is None else cases
+        if not cases:
+            raise ValueError(f"{exercise.id}: without a case everything would pass")
+        for index, case in enumerate(cases):
+            outputs, ended = attempt(exercise, obj, case, index, around)
+            result = ended or judged(exercise, case, outputs, index)
+            if not result.passed:
+                return result
+    return Result(PASSED)
+
+
+def unfit(exercise: Exercise, obj: Any) -> Result | None:
+    """The result of an answer that is not of the exercise's kind, or None for one that is.
+
+    Code must be callable, and values must be there: None is the stub of a value.
+    """
+    given = dict(zip(exercise.names, exercise.unpack(obj)))
+    if exercise.answer == CODE:
+        for name, each in given.items():
+            if not callable(each):
+                return Result(WRONG, f"{name} is of type {type(each).__name__}, not the function "
+                                     f"or class itself: pass {name}, without brackets behind it.")
+        return None
+    missing = [name for name, each in given.items() if each is None]
+    if missing:
+        told = f"{' and '.join(missing)} is None still." if len(missing) < len(given) else ""
+        return Result(NOT_ATTEMPTED, told)
+    for name, each in given.items():
+        if callable(each):
+            return Result(WRONG, f"{name} is of type {type(each).__name__}; expected a value, such "
+                                 "as a number or a table.")
+    return None
+
+
+def attempt(exercise: Exercise, obj: Any, case: Any, index: int,
+            around: Callable[[], AbstractContextManager] = nullcontext
+            ) -> tuple[Any, Result | None]:
+    """Run the learner's code on one case: its outputs and None, or None and how it ended."""
+    # A layer with random weights behaves the same in every check. Only the CPU is seeded:
+    # seeding a GPU that is not in use yet could not be undone.
+    torch.default_generator.manual_seed(index)
+    try:
+        # A copy, because code that changes its inputs must not change what it is compared with.
+        given = copy.deepcopy(case)
+        with examining(exercise.id), around():
+            return exercise.run(obj, given), None
+    except (KeyboardInterrupt, TrainingStopped):
+        raise
+    except NotAttempted as error:
+        other = error.exercise if error.exercise not in (None, exercise.id) else None
+        message = f"It uses {other}, which is not attempted yet." if other else ""
+        return None, Result(NOT_ATTEMPTED, message, case=index)
+    except BaseException as error:  # SystemExit too: a learner's exit() is a wrong answer
+        return None, raised(error, index, _input(case), exercise.mistakes)
+
+
+def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
+    """What the exercise's judge says of the outputs of one case, whatever they are."""
+    try:
+        check_type(outputs, exercise.returns, collection_check_strategy=EVERY_ITEM)
+    except TypeCheckError as error:
+        return Result(WRONG, f"What came back is not the check's report: {_text(error)}.",
+                      case=index)
+    try:
+        with torch.no_grad():
+            verdict = exercise.judge(case, outputs)
+        if verdict.passed:
+            return Result(PASSED, verdict.message, case=index)
+        known = exercise.mistakes[verdict.mistake] if verdict.mistake else ""
+        return Result(WRONG, f"{verdict.message} {known}".strip(), verdict.mistake, case=index,
+                      found=verdict.message)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        return Result(WRONG, f"Your code ran, but what it gave ({type(outputs).__name__}) could not"
+                             f" be judged: {type(error).__name__}: {_text(error)}", case=index)
+
+
+def raised(error: BaseException, index: int | None = None, told: str = "",
+           mistakes: Mapping[str, str] = MappingProxyType({})) -> Result:
+    """The result of a learner's code that raised, with its traceback.
+
+    Torch's most common objections are explained, by the exercise if it knows the mistake's name.
+    """
+    text = _text(error).strip().partition("\n")[0][:LONGEST_LINE].rstrip(".")
+    found = f"Your code raised {type(error).__name__}{text and f': {text}'}.{told}"
+    name, usual = next(((name, usual) for name, (pattern, usual) in OBJECTIONS.items()
+                        if isinstance(error, RuntimeError | ValueError)
+                        and re.search(pattern, _text(error))), (None, ""))
+    message = f"{found} {mistakes.get(name, usual)}".strip()
+    return Result(WRONG, message, name if name in mistakes else None, _format(error), index, found)
+
+
+_examined: list[str] = []    # the exercises whose answers are running
+
+
+@contextmanager
+def examining(*ids: str) -> Iterator[None]:
+    """Say that answers to these exercises run: `mine` must not give out what is asked for."""
+    before = list(_examined)
+    _examined.extend(ids)
+    try:
+        yield
+    finally:
+        _examined[:] = before
+
+
+def is_examined(id: str | None = None) -> bool:
+    """Whether an answer to this exercise is running; without an id, whether any is."""
+    return bool(_examined) if id is None else id in _examined
+
+
+@contextmanager
+def undisturbed() -> Iterator[None]:
+    """Leave the random state and torch's global modes as they were.
+
+    Without this, the numbers of a lesson would depend on how often an exercise was checked.
+    """
+    python, numpy = random.getstate(), np.random.get_state()
+    dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
+    try:
+        with torch.random.fork_rng(devices=gpus):
+            torch.set_grad_enabled(True)
+            yield
+    finally:
+        torch.set_grad_enabled(grad)
+        torch.set_default_dtype(dtype)
+        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        random.setstate(python)
+        np.random.set_state(numpy)
+
+
+def _format(error: BaseException) -> str:
+    """The learner's traceback, without our own frames above it.
+
+    If the error arose in one of our frames (a wrong signature does), that call is what they need.
+    """
+    frames, ours = error.__traceback__, Path(__file__).parents[1]
+    while frames.tb_next and ours in Path(frames.tb_frame.f_code.co_filename).parents:
+        frames = frames.tb_next
+    lines = "".join(traceback.format_exception(type(error), error, frames)).splitlines()
+    if len(lines) > LONGEST_TRACEBACK:
+        half = LONGEST_TRACEBACK // 2
+        lines[half:-half] = [f"  … {len(lines) - 2 * half} lines more of the same …"]
+    return "\n".join(lines)
+
+
+def _input(case: Any) -> str:
+    """Say what a case was made of, as far as it fits into a line: numbers and words."""
+    known = {k: repr(v) for k, v in case.items()} if isinstance(case, Mapping) else {}
+    short = [f"{k}={v}" for k, v in known.items() if len(v) <= 60 and "tensor(" not in v]
+    return f" The input: {', '.join(short)}." if short else ""
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:  # an error of the learner's own class may not print
+        return "no message"
