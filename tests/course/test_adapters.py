@@ -10,9 +10,9 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach.course.checks.examination import WRONG, examine
+from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.adapters import mutants, sealed, start
-from peft_teach.course.reading.suspicion import suspicious
 
 adapters = pt.course.pictures("adapters")
 

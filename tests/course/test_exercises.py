@@ -34,6 +34,7 @@ from peft_teach.course.checks.exercise import CODE, VALUE, resolved
 from peft_teach.course.checks.judge import NO_RETURN
 from peft_teach.course.grade import further as further_cases
 from peft_teach.course.grade.plain import from_bytes, to_bytes
+from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.lessons import all_exercises, names, stub_of
 from peft_teach.course.reading.cells import Code
 from peft_teach.course.reading.definitions import definitions
@@ -86,7 +87,7 @@ def same(a: Any, b: Any) -> bool:
 def defined(code: Code, id: str) -> Any:
     """The answer that the grader finds in a notebook's code, with what it needs."""
     plan = definitions(code, EXERCISES[id])
-    assert (plan.missing, plan.flags) == ("", ())
+    assert (plan.missing, plan.flags, suspicious(plan.nodes)) == ("", (), set())
     namespace: dict[str, Any] = {"__name__": "answers"}
     for label, index in plan.statements:
         node = ast.parse(plan.cells[label]).body[index]

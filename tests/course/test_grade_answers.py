@@ -12,6 +12,7 @@ from peft_teach.course.checks.examination import OF_THE_COURSE, WRONG, Result
 from peft_teach.course.grade import Limits, job, report, run
 from peft_teach.course.grade.plain import to_bytes
 from peft_teach.course.grade.run import ANOTHER, mark
+from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.lessons import find, of_lesson
 from peft_teach.course.lessons.lora import mutants
 from peft_teach.course.reading.cells import Code
@@ -213,7 +214,7 @@ def test_an_answer_in_its_check_only_is_flagged():
     "from peft_teach.course.checks import exercise as c",
     "from peft_teach import course as c", "c = pt.course.grade"])
 def test_who_reaches_for_the_course_is_looked_at(line):
-    assert "look at its peft_teach.course" in plan(COUNT.format(f"1\n    {line}")).flags
+    assert suspicious(plan(COUNT.format(f"1\n    {line}")).nodes) == {"peft_teach.course"}
 
 
 # ── honest answers in many styles, and others ────────────────────────────────────────────────

@@ -16,6 +16,7 @@ from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.exercise import Verdict
 from peft_teach.course.checks.mutants import MISTAKES, Law, outcomes, score
 from peft_teach.course.desk import learner
+from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.publish.notebooks import build, make
 from peft_teach.course.publish.source import stub_of
 from peft_teach.course.reading.cells import Code
@@ -332,4 +333,4 @@ def test_classes_among_the_versions_have_one_name_and_so_have_what_they_make():
 def test_a_test_that_looks_behind_the_wrapper_is_flagged():
     code = "def doubles(double):\n    assert double.__closure__[0].cell_contents(3) == 6"
     plan = definitions(Code([Cell(1, code)]), exercises.find("kinds.law"))
-    assert plan.flags == ("look at its __closure__",)
+    assert suspicious(plan.nodes) == {"__closure__"}

@@ -8,7 +8,7 @@
     job        one notebook, on any engine
     handed     what is handed in beside the notebook; board: the class, gain against bytes
     overrides  marks and comments by hand
-    similarity whose answers agree, for the instructor
+    similarity whose answers agree; suspicion: what else the instructor should look at
     report     grades.csv, feedback, the report of the class; picture
 
 The learner's code is read, and watched as it runs, in the room `reading`. solutions/README.md says

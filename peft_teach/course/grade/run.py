@@ -45,6 +45,7 @@ from .collect import clean
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split, to_bytes
 from .server import READY, receive, remove, supervise
+from .suspicion import suspicious
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
 IMPORT_SECONDS = 60                # of a fresh process, at most
@@ -254,6 +255,8 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     slow = _why("time", runner.limits)    # then no other is tried
     outcomes: list[_Outcome] = []
     for plan in readings(code, exercise):
+        if names := sorted(suspicious(plan.nodes)):
+            plan = dataclasses.replace(plan, flags=(*plan.flags, f"look at its {', '.join(names)}"))
         outcomes.append(_outcome(shared, exercise, plan, further))
         if outcomes[-1].result.passed or outcomes[-1].result.message == slow:
             break

@@ -95,9 +95,7 @@ def shape(plan: Plan, exercise: Exercise) -> tuple[str, ...]:
     """The pieces of an answer that the lesson does not dictate, each once."""
     if exercise.answer != CODE:
         return ()
-    trees = {label: ast.parse(source).body for label, source in plan.cells.items()}
-    pieces = _pieces([trees[label][index] for label, index in plan.statements])
-    return tuple(piece for piece in pieces if piece not in _dictated(exercise.id))
+    return tuple(piece for piece in _pieces(plan.nodes) if piece not in _dictated(exercise.id))
 
 
 @cache

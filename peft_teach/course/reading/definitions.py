@@ -22,7 +22,6 @@ from operator import attrgetter
 
 from ..checks.exercise import VALUE, Exercise
 from .cells import Code, Statement, chain
-from .suspicion import suspicious
 
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
 MOST_READINGS = 6          # of a notebook, each run until one passes
@@ -40,6 +39,12 @@ class Plan:
     attempted: bool = True                     # False if there is no definition but a stub
     notes: tuple[str, ...] = ()                # what else decided, for the learner
     flags: tuple[str, ...] = ()                # for the instructor alone
+
+    @property
+    def nodes(self) -> list[ast.stmt]:
+        """The statements, parsed anew."""
+        trees = {label: ast.parse(source).body for label, source in self.cells.items()}
+        return [trees[label][index] for label, index in self.statements]
 
 
 def readings(code: Code, exercise: Exercise) -> Iterator[Plan]:
@@ -97,12 +102,8 @@ def _plan(code: Code, exercise: Exercise, check: int) -> Plan:
     if names := sorted(_left_out(code, needed)):
         notes.append(f"needs {', '.join(names)}, whose line trains, loads or shows something, "
                      "which does not run here")
-    flags = []
-    if names := sorted(suspicious([s.node for s in needed])):
-        flags.append(f"look at its {', '.join(names)}")
     return Plan({s.cell: code.sources[s.cell] for s in needed},
-                tuple((s.cell, s.index) for s in needed), attempted=attempted,
-                notes=tuple(notes), flags=tuple(flags))
+                tuple((s.cell, s.index) for s in needed), attempted=attempted, notes=tuple(notes))
 
 
 # ── which statements are an answer ───────────────────────────────────────────────────────────

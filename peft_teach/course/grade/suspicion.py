@@ -7,7 +7,7 @@ the sandbox, not this file, keeps the machine safe, and `watch` sees what ran.
 import ast
 from collections.abc import Sequence
 
-from .cells import chain
+from ..reading.cells import chain
 
 # No exercise needs these. Attributes are a set of their own: `model.eval()` is not suspicious.
 _NAMES = {"socket", "subprocess", "ctypes", "multiprocessing", "threading", "signal", "importlib",
