@@ -100,7 +100,7 @@ def define(id: str, text: str) -> Any:
     exercise, namespace = find(id), {"__name__": "answers"}
     exec(compile(PRELUDE, "prelude", "exec"), namespace)
     exec(compile(text, id, "exec"), namespace)
-    return exercise.pack([namespace[name] for name in exercise.names])
+    return exercise.as_one([namespace[name] for name in exercise.names])
 
 
 def _lesson(id: str) -> Any:

@@ -92,7 +92,7 @@ def defined(code: Code, id: str) -> Any:
     for label, index in plan.statements:
         node = ast.parse(plan.cells[label]).body[index]
         exec(compile(ast.Module([node], []), label, "exec"), namespace)
-    return EXERCISES[id].pack([namespace[name] for name in EXERCISES[id].names])
+    return EXERCISES[id].as_one([namespace[name] for name in EXERCISES[id].names])
 
 
 @cache
@@ -252,7 +252,7 @@ ODD = {"text": "12", "none": None, "true": True, "tensor": torch.tensor(32), "te
 @each
 def test_odd_answers_are_judged(id):
     exercise, case = EXERCISES[id], visible(id, 0)[0]
-    reference = exercise.unpack(exercise.resolve())
+    reference = exercise.one_by_one(exercise.resolve())
     # Of what a test returns, a bool alone is read: four tell that of a test of the learner's own.
     law = isinstance(getattr(exercise.run, "__self__", None), mutants.Law)
     for name, odd in [*ODD.items()][:4 if law else None]:
@@ -261,7 +261,7 @@ def test_odd_answers_are_judged(id):
         else:
             given = [[odd_in_place_of(each, odd) for each in reference],
                      [lambda *args, odd=odd, **kwargs: odd] * len(reference)]
-        for obj in map(exercise.pack, given):
+        for obj in map(exercise.as_one, given):
             result = examine(exercise, obj)
             assert "could not be judged" not in result.message, name
             assert odd is None or NO_RETURN not in result.message, name
@@ -324,10 +324,10 @@ def test_the_further_cases_find_what_the_visible_ones_let_through(id):
 @each_code
 def test_after_a_failure_the_check_line_run_twice_is_still_not_passed(id, capsys):
     exercise, wrong = EXERCISES[id], answers.define(id, answers.usual(id)[1])
-    given = exercise.unpack(pt.check(id, *exercise.unpack(wrong)))
-    assert given == exercise.unpack(exercise.resolve())
+    given = exercise.one_by_one(pt.check(id, *exercise.one_by_one(wrong)))
+    assert given == exercise.one_by_one(exercise.resolve())
     capsys.readouterr()
-    assert exercise.unpack(pt.check(id, *given)) == given
+    assert exercise.one_by_one(pt.check(id, *given)) == given
     assert "reference" in (said := capsys.readouterr().out)
     assert "passed" not in said
     pt.progress(exercise.lesson)
@@ -337,7 +337,7 @@ def test_after_a_failure_the_check_line_run_twice_is_still_not_passed(id, capsys
 
 @each_code
 def test_a_call_in_place_of_the_function_is_told(id):
-    result = examine(EXERCISES[id], EXERCISES[id].pack([6144] * len(EXERCISES[id].names)))
+    result = examine(EXERCISES[id], EXERCISES[id].as_one([6144] * len(EXERCISES[id].names)))
     assert f"pass {EXERCISES[id].names[0]}, without brackets" in result.message
 
 

@@ -22,7 +22,7 @@ CODED = [exercise for exercise in of_lesson("00") if exercise.answer == CODE]
 def test_what_a_version_is_made_of_keeps_its_source():
     """A law takes the names off its versions; a reference among them could not be read again."""
     for exercise in all_exercises():
-        for each in exercise.unpack(exercise.resolve()) if exercise.answer == CODE else ():
+        for each in exercise.one_by_one(exercise.resolve()) if exercise.answer == CODE else ():
             assert inspect.getsource(each), exercise.id
 
 

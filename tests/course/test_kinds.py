@@ -27,7 +27,7 @@ from peft_teach.errors import NotAttempted, PeftTeachError, TrainingStopped
 
 def found(id, *objects):
     exercise = exercises.find(id)
-    return examine(exercise, exercise.pack(objects))
+    return examine(exercise, exercise.as_one(objects))
 
 
 # ── values ───────────────────────────────────────────────────────────────────────────────────
@@ -179,7 +179,7 @@ def value_of(*cells, id="kinds.rank"):
     for cell, index in plan.statements:
         node = ast.parse(plan.cells[cell]).body[index]
         exec(compile(ast.Module([node], []), cell, "exec"), namespace)
-    return exercise.pack([namespace[name] for name in exercise.names])
+    return exercise.as_one([namespace[name] for name in exercise.names])
 
 
 @pytest.mark.parametrize("cells", [

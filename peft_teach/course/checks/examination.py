@@ -92,7 +92,7 @@ def unfit(exercise: Exercise, obj: Any) -> Result | None:
 
     Code must be callable, and values must be there: None is the stub of a value.
     """
-    given = dict(zip(exercise.names, exercise.unpack(obj)))
+    given = dict(zip(exercise.names, exercise.one_by_one(obj)))
     if exercise.answer == CODE:
         for name, each in given.items():
             if not callable(each):

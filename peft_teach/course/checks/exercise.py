@@ -74,13 +74,13 @@ class Exercise:
         A value is a copy, so that what a lesson does to it stays in the lesson.
         """
         found = [resolved(path) for path in self.references]
-        return self.pack(copy.deepcopy(found) if self.answer == VALUE else found)
+        return self.as_one(copy.deepcopy(found) if self.answer == VALUE else found)
 
-    def pack(self, objects: Sequence[Any]) -> Any:
+    def as_one(self, objects: Sequence[Any]) -> Any:
         """The form in which `run` and the learner meet the objects: alone, or as a tuple."""
         return objects[0] if len(self.names) == 1 else tuple(objects)
 
-    def unpack(self, obj: Any) -> tuple[Any, ...]:
+    def one_by_one(self, obj: Any) -> tuple[Any, ...]:
         """The objects one by one, in the order of `names`."""
         return (obj,) if len(self.names) == 1 else tuple(obj)
 

@@ -51,9 +51,9 @@ def difference(what: str, found: Any, right: Tensor) -> str:
     gap = (found.float() - right.float()).abs().nan_to_num(math.inf)
     if not gap.numel():
         return f"{what} is empty."
-    place = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
-    where = f"{what}[{', '.join(map(str, place))}]" if place else what
-    return f"{where} is {found[place].item():.4g}; expected {right[place].item():.4g}."
+    index = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape))
+    where = f"{what}[{', '.join(map(str, index))}]" if index else what
+    return f"{where} is {found[index].item():.4g}; expected {right[index].item():.4g}."
 
 
 def changed(after: Mapping[str, Any], before: Mapping[str, Tensor]) -> str:

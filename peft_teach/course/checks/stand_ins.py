@@ -239,7 +239,7 @@ class TinyLanguageModel(nn.Module):
     """Words and positions, one head of causal attention, and logits of the next word.
 
     As a model of transformers it takes token ids or embedded words, counts positions from 0 unless
-    they are given, and computes its own loss: the label at a place is for the logits before it.
+    they are given, and computes its own loss: the label at a position is for the logits before it.
     """
 
     def __init__(self, words: int = 13, width: int = 6, seed: int = 0, scale: float = 1.0):

@@ -70,9 +70,9 @@ def check(id: str, *objects: Any) -> Any:
         # The check line ran twice: it bound the reference to the learner's name the first time.
         # The result of their own code stays.
         show(_reference_card(exercise, history))
-        return exercise.pack(objects)
+        return exercise.as_one(objects)
     before, kept = history.result, ""
-    history.result, uses_reference = _examine(exercise, exercise.pack(objects))
+    history.result, uses_reference = _examine(exercise, exercise.as_one(objects))
     if history.result.passed and cells():
         try:
             kept = my_peft_file.keep(exercise, cells(), objects, uses_reference)
@@ -86,10 +86,10 @@ def check(id: str, *objects: Any) -> Any:
     lost = before.passed and not history.result.passed
     show(_result_card(exercise, history, lost, kept))
     if history.result.passed:
-        return exercise.pack(objects)
+        return exercise.as_one(objects)
     _offer_hint(id)
     reference = exercise.resolve()
-    history.reference, history.cells_before = exercise.unpack(reference), len(cells())
+    history.reference, history.cells_before = exercise.one_by_one(reference), len(cells())
     return reference
 
 
@@ -113,7 +113,7 @@ def require(id: str) -> None:
         raise NotAttempted(id)
     # nbgrader gives no points to a cell that writes to stderr, whatever was written.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        result = examine(exercise, exercise.pack(objects))
+        result = examine(exercise, exercise.as_one(objects))
     if result.state == NOT_ATTEMPTED:
         raise NotAttempted(id)
     if not result.passed:
@@ -230,7 +230,7 @@ def _is_reference(exercise: Exercise, objects: tuple[Any, ...], history: _Histor
     """
     if exercise.answer == CODE:
         return any(own is given
-                   for own, given in zip(exercise.unpack(exercise.resolve()), objects))
+                   for own, given in zip(exercise.one_by_one(exercise.resolve()), objects))
     if history.reference is None:
         return False
     assigned = _assigned(cells()[history.cells_before:])

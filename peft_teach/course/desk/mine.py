@@ -29,7 +29,7 @@ def mine(*ids: str) -> Any:
     library, found, names = read(), [], {"yours": [], "the course's": []}
     for exercise in exercises:
         own = library.own(exercise)
-        found.append(exercise.pack(own) if own else exercise.resolve())
+        found.append(exercise.as_one(own) if own else exercise.resolve())
         names["yours" if own else "the course's"] += exercise.names
     if not is_examined():    # a check may call this many times
         print(" · ".join(f"{whose}: {', '.join(each)}" for whose, each in names.items() if each))
@@ -73,5 +73,5 @@ class _Pieces:
         exercise = next(e for e in all_exercises() if name in e.names)
         own = self.library.own(exercise)
         self.told.append(f"your {name}" if own else f"the course's {name}")
-        objects = own or exercise.unpack(exercise.resolve())
+        objects = own or exercise.one_by_one(exercise.resolve())
         return objects[exercise.names.index(name)]

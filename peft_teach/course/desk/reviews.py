@@ -75,9 +75,9 @@ def margins(model: nn.Module, batches: Iterable[Batch], words: Sequence[int]) ->
     found, device = [], next(model.parameters()).device
     for batch in batches:
         batch = {name: tensor.to(device) for name, tensor in batch.items()}
-        place = batch["labels"].ne(-100).int().argmax(1)                  # (batch,)
+        position = batch["labels"].ne(-100).int().argmax(1)               # (batch,)
         logits = model(batch["input_ids"], attention_mask=batch["attention_mask"]).logits
-        at = logits[torch.arange(len(place)), place - 1]                  # (batch, vocabulary)
+        at = logits[torch.arange(len(position)), position - 1]            # (batch, vocabulary)
         found.append((at[:, words[1]] - at[:, words[0]]).float().cpu())
     return torch.cat(found)
 
@@ -94,7 +94,7 @@ class AtTheAnswer(nn.Module):
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Output:
         h = self.model.base_model(input_ids, attention_mask=attention_mask).last_hidden_state
-        row, place = torch.arange(len(labels)), labels.ne(-100).int().argmax(1)
-        logits = self.model.lm_head(h[row, place - 1])                    # (batch, vocabulary)
-        loss = nn.functional.cross_entropy(logits, labels[row, place])
+        row, position = torch.arange(len(labels)), labels.ne(-100).int().argmax(1)
+        logits = self.model.lm_head(h[row, position - 1])                 # (batch, vocabulary)
+        loss = nn.functional.cross_entropy(logits, labels[row, position])
         return Output(loss=loss, logits=logits)

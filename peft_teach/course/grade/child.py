@@ -178,7 +178,7 @@ def _define(request: dict[str, Any], exercise: Exercise) -> Any:
     for name in exercise.names:
         if not hasattr(module, name):
             raise next((e for part, e in passed_over if name in _named(part)), passed_over[0][1])
-    return exercise.pack([getattr(module, name) for name in exercise.names])
+    return exercise.as_one([getattr(module, name) for name in exercise.names])
 
 
 def _one_by_one(node: ast.stmt) -> list[ast.stmt]:

@@ -101,7 +101,7 @@ def shape(plan: Plan, exercise: Exercise) -> tuple[str, ...]:
 @cache
 def _dictated(id: str) -> frozenset[str]:
     exercise = find(id)
-    sources = [stub_of(id) or "", *map(inspect.getsource, exercise.unpack(exercise.resolve()))]
+    sources = [stub_of(id) or "", *map(inspect.getsource, exercise.one_by_one(exercise.resolve()))]
     return frozenset(piece for source in sources
                      for piece in _pieces(ast.parse(textwrap.dedent(source)).body))
 

@@ -37,9 +37,9 @@ _PERHAPS = ast.If | ast.For | ast.While | ast.Try | ast.Match | ast.Expr
 
 @dataclass(frozen=True, eq=False)
 class Statement:
-    """A top-level statement: its place, and the global names that it binds, changes and reads."""
+    """A top-level statement, and the global names that it binds, changes and reads."""
 
-    place: int                # in the notebook, counted over all cells
+    position: int             # in the notebook, counted over all cells
     cell: str
     index: int                # in its cell
     node: ast.stmt
@@ -109,13 +109,13 @@ class Code:
         part.changers = self.changers | {name: found for name, (_, found) in self.settled.items()}
         return part
 
-    def until(self, place: int) -> "Code":
-        """The same code up to the check at a place, whose arguments count.
+    def until(self, position: int) -> "Code":
+        """The same code up to the check at a position, whose arguments count.
 
-        Of a name that is bound only below, since cells were moved, it is all.
+        A name that is bound only below, since cells were moved, keeps all its statements.
         """
         def above(found: Iterable[Statement]) -> list[Statement]:
-            return [s for s in found if s.place <= place + s.stands_in]
+            return [s for s in found if s.position <= position + s.stands_in]
 
         part = copy.copy(self)
         part.binders = self.binders | {name: above(found) or found

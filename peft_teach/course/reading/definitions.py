@@ -26,7 +26,7 @@ from .cells import Code, Statement, chain
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
 MOST_READINGS = 6          # of a notebook, each run until one passes
 
-_place = attrgetter("place", "index")
+_position = attrgetter("position", "index")
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def readings(code: Code, exercise: Exercise) -> Iterator[Plan]:
     what passed a check keeps its points, whatever was tried below. A name of a settled exercise
     stands for what its check gave, or else for what the notebook makes of it below.
     """
-    checks = [s.place for s in reversed(code.statements) if s.checks == exercise.id]
+    checks = [s.position for s in reversed(code.statements) if s.checks == exercise.id]
     found: set[tuple[tuple[str, int], ...]] = set()
     for view in (code.after_checks(), code):
         for check in (*checks[:MOST_READINGS - 1], None):    # None for the whole
@@ -74,7 +74,7 @@ def definitions(code: Code, exercise: Exercise) -> Plan:
 
 
 def _plan(code: Code, exercise: Exercise, check: int) -> Plan:
-    """The plan for an exercise by a check at this place, -1 for none."""
+    """The plan for an exercise by a check at this position, -1 for none."""
     value = exercise.answer == VALUE
     roots: list[Statement] = []
     notes: list[str] = []
@@ -88,7 +88,7 @@ def _plan(code: Code, exercise: Exercise, check: int) -> Plan:
         anew = [s for s in written if not value or name not in s.now]
         if len(anew) > 1:
             notes.append(f"{len(anew)} definitions of {name}, the last counts")
-        if written and stubs and stubs[-1].place > written[-1].place:
+        if written and stubs and stubs[-1].position > written[-1].position:
             notes.append(f"an empty {name} after the answer passed over")
         if written and all(s.stands_in or s in stubs for s in code.binders[name]):
             notes.append(f"{name} stands in the line of its check only")
@@ -126,7 +126,7 @@ def _answers(code: Code, name: str, value: bool, check: int
     is_stub = _is_none if value else _is_stub
     stubs = [s for s in kinds[0] if is_stub(s.node)]
     checked = [s for s in bound if s.stands_in]
-    for kind in ([s for s in checked if s.place == check + 1], *kinds, checked):
+    for kind in ([s for s in checked if s.position == check + 1], *kinds, checked):
         if written := [s for s in kind if not is_stub(s.node)]:
             return written, stubs
     return [], stubs
@@ -205,15 +205,15 @@ def _with_dependencies(code: Code, roots: Sequence[Statement], check: int) -> li
         waiting += [(s, check) for name in sorted(root.binds)
                     for s in _changers(code, name, root, None)]
     while waiting:
-        s, called = waiting.popleft()    # the place at which its functions are called
+        s, called = waiting.popleft()    # the position at which its functions are called
         if s in now:
             continue
         if len(now) >= MOST_NEEDED:
             raise OverflowError
         later[s] = [each for name in s.later for each in _givers(code, name, s, called)]
-        now[s] = [each for name in s.now for each in _givers(code, name, s, s.place)]
+        now[s] = [each for name in s.now for each in _givers(code, name, s, s.position)]
         waiting.extendleft((each, called) for each in later[s])
-        waiting.extend((each, s.place) for each in now[s])
+        waiting.extend((each, s.position) for each in now[s])
     ordered = dict.fromkeys(s for s in code.statements if isinstance(s.node, ast.ImportFrom)
                             and (s.node.module == "__future__" or "*" in s.binds))
 
@@ -223,31 +223,31 @@ def _with_dependencies(code: Code, roots: Sequence[Statement], check: int) -> li
             if (each := before.pop()) not in found:
                 found.add(each)
                 before += later[each]
-        for each in sorted(found - above - ordered.keys(), key=_place):
+        for each in sorted(found - above - ordered.keys(), key=_position):
             put(each, above | {statement})
         ordered[statement] = None
 
-    for statement in sorted(now, key=_place):
+    for statement in sorted(now, key=_position):
         if statement not in ordered:
             put(statement)
     return list(ordered)
 
 
-def _givers(code: Code, name: str, user: Statement, place: int) -> list[Statement]:
+def _givers(code: Code, name: str, user: Statement, position: int) -> list[Statement]:
     """The statement that binds `name` to the value that `user` reads, and those that change it."""
-    binder = _binder(code, name, user, place)
+    binder = _binder(code, name, user, position)
     return [binder, *_changers(code, name, binder, user)] if binder else []
 
 
-def _binder(code: Code, name: str, user: Statement, place: int) -> Statement | None:
-    """The statement that binds `name` to the value that `user` reads at a place, or at its own.
+def _binder(code: Code, name: str, user: Statement, position: int) -> Statement | None:
+    """The statement that binds `name` to the value that `user` reads at a position, or at its own.
 
     The last one before it counts, or if there is none, since cells were moved, the next one after.
     """
     if name in user.binds and name not in user.now:
         return None    # it is recursive
     found = code.binders.get(name, [])
-    before = [s for s in found if s.place < max(place, user.place)]
+    before = [s for s in found if s.position < max(position, user.position)]
     if before:
         return before[-1]
     return found[0] if found and name not in user.binds else code.given.get(name)
@@ -256,13 +256,13 @@ def _binder(code: Code, name: str, user: Statement, place: int) -> Statement | N
 def _changers(code: Code, name: str, binder: Statement, user: Statement | None
               ) -> list[Statement]:
     """The statements that change the value of `name` until it is rebound, or read by `user`."""
-    end = min((s.place for s in code.binders.get(name, []) if s.place > binder.place),
+    end = min((s.position for s in code.binders.get(name, []) if s.position > binder.position),
               default=len(code.statements))
     if user is not None and (name in user.changes or (
-            name in user.now and binder.place < user.place)):
-        end = min(end, user.place)
+            name in user.now and binder.position < user.position)):
+        end = min(end, user.position)
     return [s for s in code.changers.get(name, [])
-            if binder.place < s.place < end and s is not user]
+            if binder.position < s.position < end and s is not user]
 
 
 def _left_out(code: Code, needed: Sequence[Statement]) -> set[str]:
@@ -290,7 +290,7 @@ def without(plan: Plan, exercise: Exercise) -> Plan | None:
 
 
 class _Cut(ast.NodeTransformer):
-    """Puts `pass` in the place of what compares, so that no statement changes its place."""
+    """Replaces what compares by `pass`, so that no statement changes its position."""
 
     def __init__(self, names: set[str], parts: Sequence[ast.AST]):
         self.names, self.found = names, False

@@ -81,7 +81,7 @@ def is_the_courses(exercise: Exercise, obj: Any) -> bool:
     """Whether a value is the course's own object, not just an equal one; never a number or text."""
     return exercise.answer == VALUE and any(
         own is _given(path) and isinstance(own, list | dict | tuple)
-        for own, path in zip(exercise.unpack(obj), exercise.references))
+        for own, path in zip(exercise.one_by_one(obj), exercise.references))
 
 
 def _profile(exercise: Exercise, note: Callable[[str], Any]) -> Callable:

@@ -202,7 +202,7 @@ def built() -> dict[str, list | None]:
     """
     own, found = my_peft_file.read().own, {}
     for method, ids in peft_side.PARTS.items():
-        parts = [own(e) if work.folder() else e.unpack(e.resolve()) for e in map(find, ids)]
+        parts = [own(e) if work.folder() else e.one_by_one(e.resolve()) for e in map(find, ids)]
         found[method] = None if None in parts else [part for part, in parts]
     return found
 
