@@ -24,7 +24,6 @@ def _parser() -> argparse.ArgumentParser:
 
     start = commands.add_parser("start", help="copy the lessons into a folder, open JupyterLab")
     start.add_argument("folder", nargs="?", default="peft-teach", help="default: %(default)s")
-    start.add_argument("--copy-only", action="store_true", help="copy, and end")
     start.add_argument("--no-browser", action="store_true", help="start JupyterLab, open no page")
     start.set_defaults(command=_start)
 
@@ -37,7 +36,7 @@ def _parser() -> argparse.ArgumentParser:
     lesson = kinds.add_parser("lesson", help="its source, exercises, answers, guide and picture")
     lesson.add_argument("number", metavar="NN", help="two digits")
     for kind in (method, lesson):
-        kind.add_argument("name", metavar="NAME", help="small letters: a module is called so")
+        kind.add_argument("name", metavar="NAME", help="lowercase: it names a module")
         kind.add_argument("--root", default=".", help="the top of the checkout; default: here")
     new.set_defaults(command=_new)
 
@@ -64,8 +63,8 @@ def _parser() -> argparse.ArgumentParser:
                        "worksheet; default: who is missing has no row")
     grade.add_argument("--column", metavar="NAME", help="the assignment in Canvas' export; "
                        "default: the only one, or the one with 07 or lesson 7 in its name")
-    grade.add_argument("--late", type=float, default=0.0, metavar="PERCENT", help="what the "
-                       "platform calls late loses so much; default: nothing")
+    grade.add_argument("--late", type=float, default=0.0, metavar="PERCENT", help="how much of its "
+                       "points what the platform calls late loses; default: nothing")
     grade.add_argument("--held", metavar="DIR", help="sentences on which adapters that were handed "
                        "in are measured: *.csv with text,label; default: the domain's test split, "
                        "which students can read")
@@ -103,8 +102,7 @@ def _start(arguments: argparse.Namespace) -> int:
     from .desk.start import copy, open_lab
 
     print(copy(arguments.folder))
-    if not arguments.copy_only:
-        open_lab(arguments.folder, browser=not arguments.no_browser)
+    open_lab(arguments.folder, browser=not arguments.no_browser)
     return 0
 
 

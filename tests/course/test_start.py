@@ -54,7 +54,6 @@ def test_it_opens_the_page_that_leads_to_the_lessons(shipped, tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     opened = []
     monkeypatch.setitem(sys.modules, "jupyterlab.labapp", SimpleNamespace(main=opened.append))
-    assert main(["start", "--copy-only"]) == 0
     assert main(["start", "--no-browser"]) == 0
     assert opened == [[str(tmp_path / "peft-teach/START.ipynb"), "--no-browser"]]
 
