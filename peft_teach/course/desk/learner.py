@@ -78,13 +78,13 @@ def check(id: str, *objects: Any) -> Any:
             kept = my_peft_file.keep(exercise, cells(), objects, uses_reference)
         except NotAttempted:
             history.result = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
-    work.checked(id, history.result.state)
     if history.result.state == WRONG:
         history.failures += 1
     elif history.result.passed:
         history.failures = 0
     lost = before.passed and not history.result.passed
     show(_result_card(exercise, history, lost, kept))
+    work.checked(id, history.result.state)
     if history.result.passed:
         return exercise.as_one(objects)
     _offer_hint(id)
