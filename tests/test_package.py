@@ -211,6 +211,8 @@ def test_imports_go_down_within_the_course(module):
         below, its = room(other)
         assert below <= floor, f"{module} imports {other}"
         assert its in ("", lesson) or floor > ROOMS["lessons.*"], f"{module} imports {other}"
+        # An examination calls lessons, and `watch`: a file that imports it is not called by it.
+        assert other != "course.checks.examination" or (floor > ROOMS["reading"] and not lesson)
 
 
 def test_the_floors_are_not_empty():
