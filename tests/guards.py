@@ -71,7 +71,7 @@ def is_kept(item, options) -> bool:
 
 
 def _is_its_own(file: str, options) -> bool:
-    """Whether a file bears the name; of a lesson the notebook, too, which has a number besides."""
+    """Whether a file bears the name; a lesson's notebook does, too, behind its number."""
     if options.method:
         return file in (f"tests/{folder}/test_{options.method}{more}.py"
                         for folder in ("library", "oracles") for more in ("", "_oracle"))

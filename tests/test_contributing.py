@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 README = (ROOT / "README.md").read_text("utf-8")
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
-# What stands in its backquotes and blocks, with lesson 07 and LoRA as the example.
+# What its backquotes and blocks hold, with lesson 07 and LoRA as the example.
 SPANS = [span.replace("NN", "07").replace("NAME", "lora") for span in (
     *re.findall(r"`([^`\n]+)`", GUIDE),
     *"".join(re.findall(r"^```\n(.*?)^```", GUIDE, re.MULTILINE | re.DOTALL)).splitlines())]

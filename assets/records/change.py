@@ -48,7 +48,7 @@ LARGEST, DRAWN = (1e-3, 1e-2, 1 / 32, 1e-1), (1 / 32,)
 BITFIT = 3e-3                                     # highest on validation of the group "rates"
 STEP, HEAD = 10.0, 1e-1                           # likewise at d = 1024, see the group "steps"
 LORA = pt.lora.Config(rank=1, alpha=2, targets=("query", "value"))
-PENALTIES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)         # of the head, of which validation chooses
+PENALTIES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)         # of the head; validation chooses one
 
 SHARES = (1 / 16, 1 / 32, 1 / 64, 1 / 256, 1 / 1024)
 UPDATES = ((1e-4, 0), (3e-4, 0), (1e-4, 1), (3e-4, 1), (6e-4, 0), (6e-4, 1), (1e-4, 2))

@@ -189,7 +189,7 @@ def cut(model, before, data):
 
 
 def is_whole(record, name):
-    """Return whether all that a spectrum holds now stands in the record.
+    """Return whether the record has all that a spectrum holds now.
 
     Of a second seed only the overlap is ever asked.
     """

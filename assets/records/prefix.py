@@ -10,7 +10,7 @@ Groups, each with MiniLM's 20 vectors that start as small random numbers where n
     rate     at 0.03; once at 0.1
     start    the keys and values of an instruction; on SmolLM2, too, where they do what its words do
     lengths  fewer vectors, and more
-    gate     a gate that starts at 0, g λ in the place of λ; g is trained with keys and values
+    gate     a gate that starts at 0, g λ instead of λ; g is trained with keys and values
     head     the head alone, as many steps; `frozen`: behind a prefix that stays as it starts;
              `head_rates`: alone at 0.1, the library's rate for a head, and at 0.01
     still    without dropout: the head alone, at 0.1, and behind a prefix, at 0.03

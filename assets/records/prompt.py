@@ -16,8 +16,8 @@ in it. Groups:
     soft       ten vectors in front that start as words, as labels and common words, or at random
     lengths    more or fewer vectors, the instruction cut or said again
     rates      each start once at a lower and once at a higher learning rate
-    all        what decides the lesson's question, on all 470 test reviews, of which half are liked
-               (of the hundred 39 are): instructions, with `bound` too, and vectors from words
+    all        what decides the lesson's question, on all 470 test reviews, half of which are liked
+               (39 of the hundred are): instructions, with `bound` too, and vectors from words
     back       (1 − t) P + t W on all of these reviews: P are `vectors`, W the tokens nearest to
                them; with `margins`, the logit of " positive" less that of " negative"
 

@@ -102,7 +102,7 @@ def put_head(classifier, data):
 
 
 class NewHead(nn.Module):
-    """SmolLM2 asked at the place of the answer, by a new head in the place of its words."""
+    """SmolLM2 asked at the position of the answer, by a new head instead of its words."""
 
     def __init__(self, model, word):
         super().__init__()

@@ -67,10 +67,10 @@ class Record:
 
     def make(self, wanted: Iterable[dict], run: Callable[[dict], tuple[dict, dict]],
              again: bool = False) -> None:
-        """Make the rows that are missing, in this order; with `again`, those that stand, too.
+        """Make the rows that are missing, in this order; with `again`, those that are there, too.
 
-        `run(about)` returns what was found, and by name the dicts that other parts of the record
-        gain: `{"spectra": {"8": ...}}`. It gets `about` as json gives it back, lists for tuples.
+        `run(about)` returns what was found, and the dicts that other parts of the record gain, by
+        name: `{"spectra": {"8": ...}}`. It gets `about` as json gives it back, lists for tuples.
         """
         for about in map(_as_json, wanted):
             if again or not self.holds(about):

@@ -213,7 +213,7 @@ def tree(tmp_path):
 
 @pytest.fixture(scope="session")
 def checkout(tmp_path_factory):
-    """A whole checkout, package and all, of which the demo lessons are the only ones.
+    """A whole checkout, package and all, with the demo lessons alone.
 
     Other processes, the grader's and those of kernels, find it by PYTHONPATH.
     """

@@ -36,7 +36,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
     """Make an adapter around a frozen base, use it as training does, and report what was seen.
 
     It is called with `inputs` in their order; `own` holds the values that its parameters get after
-    the first call, by name; of `attributes` the numbers are reported.
+    the first call, by name; `attributes` are reported as numbers.
     """
     before, layer = _state(base), make(base)
     seen = {"type": named(layer), "is_adapter": isinstance(layer, Adapter)}

@@ -19,9 +19,9 @@ from torch import Tensor, nn
 
 
 class Output(dict):
-    """An output that is read by attribute, key, index or slice, as transformers' outputs are, and
-    set by attribute or key, each of which the other sees.
+    """An output read by attribute, key, index or slice, and set by attribute or key.
 
+    As with transformers' outputs, what is set in one way is read in the other, too.
     An entry that is None is an attribute, but has no key and no index: without labels, `out[0]` is
     the logits. Source: `ModelOutput` in transformers/utils/generic.py.
     """

@@ -118,7 +118,7 @@ def problems(lesson: str, warm: bool = FORKS, run: str = "") -> list[str]:
 def read(folder: Path | str) -> tuple[tuple[str, int], ...]:
     """The sentences of a folder's CSV files, with columns text and label, 0 or 1.
 
-    Raises `PeftTeachError` where there are none, too few, or a label is another.
+    Raises `PeftTeachError` if there are none or too few, and for any other label.
     """
     found = []
     for file in sorted(Path(folder).glob("*.csv")):

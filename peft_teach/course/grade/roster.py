@@ -238,7 +238,7 @@ def _title(name: str) -> str:
 
 
 def _number(text: str) -> float:
-    """A number as a platform writes it, "10.00" or "10,00"; 0 if it is none."""
+    """A number as a platform writes it, "10.00" or "10,00"; 0 for anything else."""
     try:
         return float(text.strip().replace(",", "."))
     except ValueError:

@@ -68,7 +68,7 @@ def launch(lesson: str, address: str) -> str:
 
 
 def installs(cell: Any) -> bool:
-    """Whether a notebook's cell installs the course, be it of this build or of an earlier one."""
+    """Whether a notebook's cell installs the course, in this build or an earlier one."""
     return cell.source.startswith(_FIRST)
 
 

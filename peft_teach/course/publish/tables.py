@@ -46,7 +46,7 @@ def write(root: Path) -> list[str]:
 
 
 def problems(root: Path) -> list[str]:
-    """Where a page says what is not so, a line each: the page, the mark, what to do."""
+    """Where a page is out of date, a line each: the page, the mark, what to do."""
     found = []
     for page in _pages(root):
         for _, name, stands, _ in MARKED.findall((root / page).read_text("utf-8")):
@@ -60,7 +60,7 @@ def problems(root: Path) -> list[str]:
 
 
 def computed(root: Path, name: str, page: str = "a page") -> str:
-    """What stands between the marks of this name. Raises `PeftTeachError` for another one."""
+    """What belongs between the marks of this name. Raises `PeftTeachError` for an unknown one."""
     if name not in COMPUTED:
         raise wrong(f"{page}: nothing computes {name!r}.", f"one of {', '.join(COMPUTED)}")
     return COMPUTED[name](root)

@@ -113,15 +113,15 @@ def _in_peft(folder: Path) -> Row:
     """in peft"""
     model = adapted(folder)
     y = logits(model)
-    with tempfile.TemporaryDirectory() as place:
-        export.to_peft(model, place)
+    with tempfile.TemporaryDirectory() as written:
+        export.to_peft(model, written)
         if not importlib.util.find_spec("peft"):    # then its own reader says whether it is whole
             return same("exported, read back (peft is not installed)",
-                         logits(export.from_peft(base(), place)), y)
+                         logits(export.from_peft(base(), written)), y)
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)    # it misses kernels, aloud
         import peft
 
-        return same("in peft", logits(peft.PeftModel.from_pretrained(base(), place).eval()), y)
+        return same("in peft", logits(peft.PeftModel.from_pretrained(base(), written).eval()), y)
 
 
 QUESTIONS = (_method, _alive, _merges, _in_peft)    # each with its name as docstring

@@ -139,6 +139,6 @@ def best_threshold(margins: Tensor, labels: Tensor) -> float:
     sorted_margins, right = margins[order], labels[order].bool()
     below = torch.cat([torch.zeros(1), (~right).cumsum(0).float()])       # negatives below each gap
     above = right.sum() - torch.cat([torch.zeros(1), right.cumsum(0).float()])
-    place = int((below + above).argmax())
+    index = int((below + above).argmax())
     ends = torch.cat([sorted_margins[:1] - 1, sorted_margins, sorted_margins[-1:] + 1])
-    return float((ends[place] + ends[place + 1]) / 2)
+    return float((ends[index] + ends[index + 1]) / 2)

@@ -31,7 +31,7 @@ TITLES = {SIZES["dots"]: "Random numbers draw LoRA's line",
 
 @dataclass(frozen=True)
 class Clouds:
-    """Four updates, by number, or by name once that may be seen: the dots of each, by place."""
+    """Four updates, by number until their names may be seen: the dots of each, by place."""
 
     shown: str
     named: bool

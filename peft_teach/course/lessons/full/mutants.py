@@ -137,7 +137,7 @@ RIGHT = {
     "freezes everything once it has trained": freezes_at_its_end,
     "thaws everything once it has trained, and moves nothing more": thaws_at_its_end,
 }
-# The same, put to a model of which nothing is frozen.
+# The same, on a model with nothing frozen.
 FREE = {"trains a model of which nothing is frozen": trains}
 BROKEN = {
     "adds a millionth to one frozen entry": moves_one_entry,

@@ -122,8 +122,8 @@ def where_read(tables: Sequence[Tensor], tokens: Sequence[str]) -> pandas.DataFr
     a special token beside a word is special.
     """
     special = torch.tensor([token in ("[CLS]", "[SEP]") for token in tokens])
-    place = torch.arange(len(tokens))
-    apart = (place[:, None] - place).abs()
+    position = torch.arange(len(tokens))
+    apart = (position[:, None] - position).abs()
     kinds = {"itself": apart == 0, "special": (apart > 0) & special,
              "neighbour": (apart == 1) & ~special, "another": (apart > 1) & ~special}
     weights = torch.stack([*tables]).mean((0, 1))

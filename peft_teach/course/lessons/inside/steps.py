@@ -71,9 +71,9 @@ class _Held:
         return kept.tensor if isinstance(kept, _Kept) else kept
 
     def count(self, tensor: Tensor, by: int) -> None:
-        place = _storage(tensor)
-        self.keepers[place] += by
-        if self.keepers[place] == max(by, 0):    # the first that comes, the last that goes
+        storage = _storage(tensor)
+        self.keepers[storage] += by
+        if self.keepers[storage] == max(by, 0):    # the first that comes, the last that goes
             self.activations += by * tensor.untyped_storage().nbytes()
         self.peak = max(self.peak, self.activations + self.gradients)
 

@@ -69,7 +69,7 @@ def draw_updates(found: Spectra) -> Figure:
 
 
 def label(run: str) -> str:
-    """What stands beside a run."""
+    """The label beside a run."""
     return {FULL: "full fine-tuning", WEIGHT: "W itself", YOURS: "yours",
             "64": "rank 64, α = 16"}.get(run, f"rank {run}")
 

@@ -25,7 +25,7 @@ def reading(ids: Tensor, cache: Pairs | None, *,
             kept: Callable[[Pairs], Pairs] = lambda pairs: pairs,
             said: Callable[[Tensor, bool], Tensor] = lambda logits, later: logits,
             reaches: Callable[[int, int], Tensor] | None = None) -> tuple[Tensor, Pairs]:
-    """Read as it should be, but for one decision.
+    """Read as it should be, except for one decision.
 
     `start(held)`: the position of a piece's first token; `before(cache)`: what a later piece reads
     before itself; `kept(pairs)`: what of it the cache keeps; `said(logits, later)`: its logits, of

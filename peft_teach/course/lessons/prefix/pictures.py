@@ -34,10 +34,10 @@ def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
     for ax, name, trained in ((left, "a soft prompt", lambda layer: layer == 0),
                               (right, "a prefix", lambda layer: True)):
         for layer in range(layers):
-            for place in range(length + words):
-                part = "of the words" if place >= length else (
+            for position in range(length + words):
+                part = "of the words" if position >= length else (
                     "trained" if trained(layer) else "made by the frozen layers below")
-                ax.add_patch(Rectangle((place + 0.08, layer + 0.12), 0.84, 0.76, lw=1,
+                ax.add_patch(Rectangle((position + 0.08, layer + 0.12), 0.84, 0.76, lw=1,
                                        ec=COLOURS["ink"], fc=parts[part]))
         ax.set(xlim=(0, length + words), ylim=(0, layers), title=name, ylabel="layer",
                xticks=[length / 2, length + words / 2],

@@ -85,10 +85,10 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
 
 def hidden(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
     """Return the last hidden states of all real tokens, (tokens, d_model), on the CPU."""
-    found, place = [], next(model.parameters()).device
+    found, device = [], next(model.parameters()).device
     with models.in_mode(model, training=False):
         for batch in batches:
-            ids, mask = batch["input_ids"].to(place), batch["attention_mask"].to(place)
+            ids, mask = batch["input_ids"].to(device), batch["attention_mask"].to(device)
             found.append(model.base_model(ids, mask).last_hidden_state[mask.bool()].cpu())
     return torch.cat(found)
 

@@ -64,7 +64,7 @@ def draw_ruler(matrices: Mapping[str, Tensor]) -> Figure:
 
 @dataclass(frozen=True)
 class Marks:
-    """A table of marks, of which the chosen one was moved."""
+    """A table of marks, with the chosen one moved."""
 
     table: str
     marks: Tensor

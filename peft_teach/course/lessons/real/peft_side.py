@@ -95,7 +95,7 @@ def complaints(base: nn.Module, ours: nn.Module, file: File, batch: Mapping) -> 
 def knob(model: nn.Module, batch: Mapping[str, Tensor]) -> Callable[[float], Tensor]:
     """A function of f: the logits of a model of peft's, or of ours, with its update times f.
 
-    Of ours B is turned: a reader's scale may be a property.
+    For ours, B is multiplied: a reader's scale may be a property.
     """
     ours = [layer.B for layer in adapters(model).values()]
     theirs = [m for m in model.modules() if isinstance(getattr(m, "scaling", None), dict)]

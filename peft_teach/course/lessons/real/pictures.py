@@ -123,7 +123,7 @@ def draw_wires(found: Wires) -> Figure:
 
 
 def _column(names: Sequence[str]) -> list[str]:
-    """Names without what all have in front, in the middle and behind, and no module twice."""
+    """Names without their common beginning, middle and end, and no module twice."""
     shown, before = [], None
     for name in names:
         name = re.sub(r"(lora\w+)\.weight$", r"\1", name.removeprefix(FRONT))

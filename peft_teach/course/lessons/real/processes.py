@@ -1,4 +1,4 @@
-"""Train the reader's LoRA in as many processes as are there, and write down the losses.
+"""Train the reader's LoRA in as many processes as there are, and write down the losses.
 
     torchrun --nproc_per_node 2 processes.py losses.json
 
