@@ -202,8 +202,8 @@ def _hash(text: str) -> float:
 
 def _split(unit: str) -> str:
     """The split of a document or a text. All its sentences go together."""
-    place = _hash(unit)
-    return "test" if place < TEST else "validation" if place < TEST + VALIDATION else "train"
+    share = _hash(unit)
+    return "test" if share < TEST else "validation" if share < TEST + VALIDATION else "train"
 
 
 def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_tokens: int = 32,

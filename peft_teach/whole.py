@@ -1,4 +1,4 @@
-"""A model must be whole: one, not wrapped in another, and with all of its weights here."""
+"""A model must be whole: not wrapped in another module, and with all of its weights here."""
 
 from typing import Any, TypeGuard
 
