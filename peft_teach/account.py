@@ -200,7 +200,7 @@ def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
 
 
 def _sizes(model: nn.Module) -> dict[str, int]:
-    """Return how many numbers each parameter holds; a 4-bit weight, which is none, counts too."""
+    """Return how many numbers each parameter holds; a 4-bit weight, which is none, is counted."""
     sizes = {plain_name(model, name): p.numel() for name, p in model.named_parameters()}
     return sizes | {plain_name(model, name) + ".weight": layer.in_features * layer.out_features
                     for name, layer in models.quantized(model).items()}

@@ -33,7 +33,7 @@ class Adapter(nn.Module):
     subclass asks whether it is enabled: while it is not, a call goes straight to the base.
     """
 
-    read_as = ""    # its name inside of torch's own modules that read weights, for `frozen.Asked`
+    read_as = ""    # its name, inside torch's modules that read weights: for `frozen.Asked`
 
     def __init__(self, base: nn.Module):
         super().__init__()

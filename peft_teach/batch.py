@@ -5,7 +5,7 @@
     attention_mask  (batch, seq)  0 or 1
     labels          (batch,), of a language model (batch, seq)
 
-What is wrong in a batch would come up as an error of torch's, many calls later, or not at all.
+Otherwise a mistake would show as an error of torch's, many calls later, or not at all.
 """
 
 import inspect

@@ -166,7 +166,7 @@ def documents(domain: str) -> list[tuple[str, str]]:
 
 
 def _split_up(domain: str, rows: list[tuple[str, Example]]) -> Dataset:
-    """Return a task of (id, example), each text once."""
+    """Return a task made of these (id, example), each text once."""
     splits = {"train": [], "validation": [], "test": []}
     seen = set()
     for name, example in rows:

@@ -319,7 +319,7 @@ def _is_known(model: nn.Module) -> bool:
 def head(model: nn.Module) -> tuple[str, ...]:
     """Return the names of the task head's parameters: trained by every method.
 
-    In a model for a task, transformers' own or a module around its models, these are all that are
+    In a model for a task, transformers' own or a module around its models, these are all those
     outside the backbone, so that nothing drawn at random for the task stays that way: DeBERTa-v2's
     pooler, say, ModernBERT's `head`, or the `fc` beside a BERT. A pooler inside the backbone, as
     BERT's, and what a language model speaks with are pretrained, and not included. In any other

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .errors import NotSupported
 
-# Modules of torch's that read weights of the modules in them.
+# Torch's modules that read the weights of modules inside them.
 READERS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 

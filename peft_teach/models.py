@@ -82,10 +82,10 @@ def is_packed(module: nn.Module) -> TypeGuard[nn.Linear]:
 
 
 def need_linear(module: nn.Module, does: str, targets: str, plain: bool = False) -> None:
-    """Raise `NotSupported` for what is no linear layer, of which a method `does` something.
+    """Raise `NotSupported` unless this is a linear layer: in 4 bits or a class of one's own, too.
 
-    A linear layer of one's own will do, as a 4-bit one; `plain` asks for an `nn.Linear` with a
-    matrix. `targets` are places that are such layers, for the hint.
+    `plain` asks for an `nn.Linear` that holds a matrix. What the method `does` begins the message,
+    and its hint names `targets` that are such layers.
     """
     fits = (isinstance(module, nn.Linear) and not is_packed(module) if plain
             else hasattr(module, "in_features"))

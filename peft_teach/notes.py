@@ -4,6 +4,7 @@ A note is one frozen value (`state.Note`). `prepare` makes it, before anything o
 changed; `guards.guard` writes it on the model, when all adapters are in their places.
 """
 
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -99,6 +100,13 @@ def no_method() -> NoAdapter:
     """Return the error that no method is on a model."""
     return NoAdapter("No method was put on this model.",
                      hint="model = pt.lora.inject(model, pt.lora.Config()), or pt.attach(...)")
+
+
+def change_settings(model: nn.Module, **settings) -> None:
+    """Change a method's settings on the note, if there is one with settings on this model."""
+    note = state.of(model).note
+    if note is not None and note.config is not None:
+        state.change(model, note=replace(note, config=replace(note.config, **settings)))
 
 
 def is_adapted(model: nn.Module) -> bool:

@@ -82,7 +82,7 @@ def _as_stored(config: Any) -> dict:
 
 
 def base_of(model: nn.Module, note: Note) -> dict[str, list]:
-    """Return the fingerprint of an adapted model's base, of a resized table as it is now."""
+    """Return the fingerprint of an adapted model's base, with resized tables as they are now."""
     kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
     return note.fingerprint | fingerprints.take({
         name: p for name, p in models.as_they_came(model).items()

@@ -24,18 +24,18 @@ unstable; P-tuning v2 and Hugging Face peft do so by default, and peft starts th
 large.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from .. import models, state
+from .. import models
 from ..adapter import adapters
 from ..backbone import BackboneAdapter
 from ..core import put_on
 from ..errors import BadConfig, NoAdapter, NotSupported
-from ..notes import prepare
+from ..notes import change_settings, prepare
 from ..valid import Length, Settings, is_whole, unsaved
 from .starts import check_room, check_words, prefix_of_words
 
@@ -151,7 +151,5 @@ def flatten(model: nn.Module) -> nn.Module:
     for prefix in found:
         prefix.K, prefix.V = (nn.Parameter(x.clone()) for x in prefix.keys_and_values())
         prefix.E = prefix.mlp = None
-    note = state.of(model).note
-    if note is not None and note.config is not None:
-        state.change(model, note=replace(note, config=replace(note.config, projection=None)))
+    change_settings(model, projection=None)
     return model
