@@ -214,8 +214,8 @@ def _target_modules(model: nn.Module, config) -> list[str] | str:
     """
     names = tuple(_adapted(model))
     targets = config.targets
-    if isinstance(config, lora.Config | dora.Config):
-        targets = lora.where(model, targets)
+    if targets is None and isinstance(config, lora.Config | dora.Config):
+        targets = models.query_and_value(model)
     if targets:
         names = models.find(model, targets, config.layers)
     plain = {plain_name(model, name) for name, _ in model.named_modules()}

@@ -277,6 +277,11 @@ def _called_elsewhere(absent: list[str], table: dict[str, tuple[str, ...]]) -> s
     return "; ".join(f"{t!r} is {' or '.join(p)} here" for t, p in found.items() if p) or None
 
 
+def query_and_value(model: nn.Module) -> tuple[str, ...]:
+    """Return the places of queries and values, or of the fused projection that makes both."""
+    return ("qkv",) if "qkv" in places(model) else ("query", "value")
+
+
 def linear_places(model: nn.Module) -> tuple[str, ...]:
     """Return the places of this model that are one linear layer each."""
     return tuple(place for place in places(model) if place in LINEAR)

@@ -38,6 +38,7 @@ from .families import (
     place_of,
     places,
     positions,
+    query_and_value,
     reads_cache,
     writes,
 )
@@ -52,9 +53,9 @@ __all__ = [
     "common_tokens", "config_of", "cut_ties", "find", "first_position", "fused_queries",
     "guard_save", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
     "is_mean_pooled", "is_packed", "keep_hooks", "key_value_shape", "layer_of", "linear_places",
-    "load", "longest_input", "move_ties", "need_model", "place_of", "places",
-    "positions", "quantized", "quiet_transformers", "reads_cache", "refuse_wrapped", "replace",
-    "to_conv1d", "to_hf", "to_linear", "token_ids", "writes",
+    "load", "longest_input", "move_ties", "need_model", "place_of", "places", "positions",
+    "quantized", "query_and_value", "quiet_transformers", "reads_cache", "refuse_wrapped",
+    "replace", "to_conv1d", "to_hf", "to_linear", "token_ids", "writes",
 ]
 
 _Module = TypeVar("_Module", bound=nn.Module)

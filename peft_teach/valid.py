@@ -171,7 +171,7 @@ def need_rank(rank, n_in: int, n_out: int) -> None:
 
 
 def unsaved(default: Any) -> Any:
-    """Return the field of a setting that a file keeps as its default: it matters at the start."""
+    """Return a field for a setting that matters at the start only: a file keeps its default."""
     return dataclasses.field(default=default, metadata={"stored": default})
 
 

@@ -107,9 +107,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
             pairs[shape] = Projections(*shape, config.rank, config.seed)
         return VeRALinear(base, pairs[shape])
 
-    targets = config.targets
-    if targets is None:
-        targets = ("qkv",) if "qkv" in models.places(model) else ("query", "value")
+    targets = models.query_and_value(model) if config.targets is None else config.targets
     return put_on(model, note, targets, make, config.layers, config.also_train)
 
 

@@ -107,5 +107,6 @@ def count(n_in: int, n_out: int, rank: int) -> int:
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
-    return put_on(model, note, lora.where(model, config.targets), lambda base: DoRALinear(
+    targets = models.query_and_value(model) if config.targets is None else config.targets
+    return put_on(model, note, targets, lambda base: DoRALinear(
         base, config.rank, config.alpha, config.dropout), config.layers, config.also_train)

@@ -111,16 +111,10 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
     layer = BiasedLoRALinear if config.use_bias else LoRALinear
-    return put_on(model, note, where(model, config.targets), lambda base: layer(
+    targets = models.query_and_value(model) if config.targets is None else config.targets
+    return put_on(model, note, targets, lambda base: layer(
         base, config.rank, config.alpha, config.dropout, config.rank_stabilized),
         config.layers, config.also_train)
-
-
-def where(model: nn.Module, targets: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return these targets; for None, query and value as in the paper, or `qkv` if fused."""
-    if targets is not None:
-        return targets
-    return ("qkv",) if "qkv" in models.places(model) else ("query", "value")
 
 
 class BiasedLoRALinear(LoRALinear):
