@@ -37,7 +37,10 @@ LEARNING_RATE = 3e-3    # as LoRA's; on MiniLM: assets/records/rates.json
 
 
 class DoRALinear(lora.LoRALinear):
-    """LoRA with a trained length for each row; `base` is an `nn.Linear` or its 4-bit form."""
+    """LoRA with a trained length for each row; `update(x)` is LoRA's s B A x.
+
+    `base` is an `nn.Linear` or its 4-bit form.
+    """
 
     def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
                  dropout: float = 0.0):
