@@ -186,21 +186,21 @@ def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
         raise NotSupported(f"What a {type(model).__name__} reads is not known.",
                            expected="a model of transformers'",
                            hint="account.activations(model, batch) with a batch of your own")
-    classifies, place = models.head(model), next(model.parameters()).device
-    ids = torch.arange(batch_size * tokens, device=place).reshape(batch_size, tokens)
+    classifies, device = models.head(model), next(model.parameters()).device
+    ids = torch.arange(batch_size * tokens, device=device).reshape(batch_size, tokens)
     ids = ids % (models.config_of(model).vocab_size - 1) + 1          # 0 may be the padding
     batch = {"input_ids": ids}
-    if place.type != "meta":    # there, transformers could not look into a mask
+    if device.type != "meta":    # there, transformers could not look into a mask
         batch["attention_mask"] = torch.ones_like(ids)
     if classifies:
-        batch["labels"] = torch.zeros(batch_size, dtype=torch.long, device=place)
+        batch["labels"] = torch.zeros(batch_size, dtype=torch.long, device=device)
     elif hasattr(model, "lm_head"):         # a language model learns its own text
         batch["labels"] = ids
     return batch
 
 
 def _sizes(model: nn.Module) -> dict[str, int]:
-    """Return how many numbers each parameter holds; a 4-bit weight, which is none, counts too."""
+    """Return how many numbers each parameter holds; a 4-bit weight, which is none, is counted."""
     sizes = {plain_name(model, name): p.numel() for name, p in model.named_parameters()}
     return sizes | {plain_name(model, name) + ".weight": layer.in_features * layer.out_features
                     for name, layer in models.quantized(model).items()}

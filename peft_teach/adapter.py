@@ -9,7 +9,7 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
             self.A = nn.Parameter(...)      # its own
             ...
 
-How adapters come onto a model, and off it again, is in `core.py`.
+How adapters get onto a model, and off it again, is in `core.py`.
 """
 
 from collections.abc import Mapping
@@ -33,7 +33,7 @@ class Adapter(nn.Module):
     subclass asks whether it is enabled: while it is not, a call goes straight to the base.
     """
 
-    read_as = ""    # its name inside of torch's own modules that read weights, for `frozen.Asked`
+    read_as = ""    # its name, inside torch's modules that read weights: for `frozen.Asked`
 
     def __init__(self, base: nn.Module):
         super().__init__()
@@ -63,8 +63,8 @@ class Adapter(nn.Module):
         """Fall back on the base for a name such as `weight` that a subclass does not define.
 
         A model may look at one from outside: T5 asks for `wo.weight.dtype`, and ModernBERT asks
-        a block for its `attention_type`. Those of torch's modules that compute with what they
-        read, and would pass the adapter by, are told all, but get a `frozen.Asked` for a weight.
+        a block for its `attention_type`. Torch's modules that compute with what they read, and so
+        would bypass the adapter, may read everything, but get a `frozen.Asked` for a weight.
         """
         try:
             return super().__getattr__(name)
@@ -75,7 +75,7 @@ class Adapter(nn.Module):
         return frozen.asked(found, self.read_as) if self.read_as and self.enabled else found
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register an own parameter, even one that shares its name with one of the base."""
+        """Register a parameter of its own, even under a name that the base has, too."""
         if name in ANSWERED:
             self._parameters.setdefault(name, None)    # torch would take the base's for it
         super().register_parameter(name, param)
@@ -85,11 +85,11 @@ class Adapter(nn.Module):
         return {n: p for n, p in self.named_parameters() if not n.startswith("base.")}
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """Return what a file fills: the own parameters, of a trained copy its buffers, too."""
+        """Return what a file fills: its own parameters, and a trained copy's buffers, too."""
         return {**self.own_parameters()}
 
     def stored(self) -> Mapping[str, Tensor]:
-        """Return what a file keeps of this adapter: its own tensors, unless it says less."""
+        """Return what a file keeps of this adapter: all `own_tensors`, or what a subclass says."""
         return self.own_tensors()
 
     def merged(self) -> nn.Module:

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from .adapter import Adapter
 from .errors import NotSupported
-from .families import cache_name, is_encoder, positions
+from .families import cache_name, is_encoder, key_value_shape, positions
+from .shapes import expect
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,7 +41,7 @@ class Front(NamedTuple):
     values: Tensor | None = None
 
     def is_same(self, other: "Front") -> bool:
-        """Return whether the vectors are as many, and each of their values is the same."""
+        """Return whether there are as many vectors, with the same values."""
         if self.length != other.length or self.values is None or other.values is None:
             return self.length == other.length
         return self.values.shape == other.values.shape and torch.allclose(
@@ -51,7 +52,7 @@ class Room(NamedTuple):
     """What `BackboneAdapter.make_room` gives: a backbone's arguments with room before the text.
 
     `in_cache` says whether the cache holds the vectors already, as it does while generating;
-    `padding`, (batch, 1) or None, what they stand behind (`behind_padding`).
+    `padding`, (batch, 1) or None, how much padding they stand behind (`behind_padding`).
     """
 
     in_cache: bool
@@ -60,7 +61,7 @@ class Room(NamedTuple):
 
 
 class BackboneAdapter(Adapter):
-    """An adapter around the whole backbone: what a head asks of a backbone, it answers.
+    """An adapter around the whole backbone, which answers what a head asks of a backbone.
 
     A subclass returns the hidden states of the real tokens only, so that labels, pooling and
     `generate` stay transformers' own; where the backbone pools by itself, as BERT's does, it pools
@@ -79,27 +80,29 @@ class BackboneAdapter(Adapter):
         """Make room for `length` vectors before the text in a backbone's keyword arguments.
 
         Returns new arguments: the mask and the positions that were given become those of a text
-        that starts `length` later, and "cache" and "front" are what `call_base` wants. A decoder's
-        text begins where the mask does, if no positions say otherwise: padding before it would move
-        it away from the vectors. With `needs_cache` there is always a cache. Raises `NotSupported`
-        for a mask of pairs, a static cache, one that was filled behind other vectors or with
-        padding alone, or, where a cache is needed, gradient checkpointing, which drops it.
+        that starts `length` later, and "cache" and "front" are what `call_base` wants. Unless
+        positions say otherwise, a decoder's text begins where the mask does: padding before it
+        would move it away from the vectors. With `needs_cache` there is always a cache. Raises
+        `NotSupported` for a mask of pairs; for a cache that is static, or was filled behind other
+        vectors or with padding alone; and, if a cache is needed, for gradient checkpointing, which
+        drops it.
         """
         if needs_cache and self.training and is_recomputing(self.base):
             raise NotSupported("Gradient checkpointing drops cached keys and values, and with them "
                                "the prefix.", hint="train the prefix without checkpointing: it "
                                                    "keeps few activations of its own")
         own = [p.detach().flatten() for p in self.parameters(recurse=False)]
-        front = Front(length, torch.cat(own))    # of an MLP that only makes vectors, nothing
+        front = Front(length, torch.cat(own))    # not those of an MLP
         cache, in_cache = find_cache(arguments, front)
-        mask, place, padding = arguments.get("attention_mask"), arguments.get("position_ids"), None
+        mask, padding = arguments.get("attention_mask"), None
+        position = arguments.get("position_ids")
         if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
             raise NotSupported("The attention mask is not one of two axes, so it says of each pair "
                                "of tokens what is seen.", hint="pass a mask of (batch, seq)")
         if not is_encoder(self.base):
             seen = _tokens_seen(cache)
             padding = padding_in_front(mask)
-            place = places_in_text(mask, seen) if place is None else place
+            position = positions_in_text(mask, seen) if position is None else position
             if in_cache and padding is not None and padding.max() > seen:
                 raise NotSupported("A row of this cache was filled with padding alone, before "
                                    f"which its {length} vectors now stand.",
@@ -110,7 +113,7 @@ class BackboneAdapter(Adapter):
         rest = {name: x for name, x in arguments.items() if name not in CACHES}
         return Room(in_cache, padding, rest | {
             "attention_mask": mask,                                       # (batch, length + seen)
-            "position_ids": None if place is None else place + length,
+            "position_ids": None if position is None else position + length,
             "cache": new_cache() if cache is None and needs_cache else cache,
             "front": front,
         })
@@ -123,7 +126,7 @@ class BackboneAdapter(Adapter):
         """
         if cache is not None:
             kwargs[cache_name()] = cache
-            vars(cache).pop("get_seq_length", None)    # of the class: it counts all
+            vars(cache).pop("get_seq_length", None)    # the class's own counts all
         try:
             out = self.base(*args, **kwargs)
         finally:
@@ -133,6 +136,24 @@ class BackboneAdapter(Adapter):
         elif kwargs.get("use_cache") is False and cache_name() in out:
             out[cache_name()] = None    # or `generate` would go on with it, unasked
         return out
+
+    def call_behind(self, K: Tensor, V: Tensor, padding: Tensor | None, input_ids: Tensor | None,
+                    inputs_embeds: Tensor | None, arguments: dict[str, Any]):
+        """Call the backbone with a text whose tokens find K and V before them, in every layer.
+
+        K and V are (layers, length, d_kv); `padding` and `arguments` come from `make_room`.
+        """
+        _, heads, d_head = key_value_shape(self.base)
+        K, V = (x.unflatten(2, (heads, d_head)).transpose(1, 2)[:, None].to(self.base.dtype)
+                for x in (K, V))                             # (layers, 1, heads, length, d_head)
+        x = input_ids
+        if x is None:    # no words are there to count positions by
+            x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
+            if arguments["position_ids"] is None:
+                position = positions(self.base, None, x.shape[1]) + K.shape[3]    # (1, seq)
+                arguments = arguments | {"position_ids": position}
+        with in_front(arguments["cache"], [*zip(K, V)], len(x), x.shape[1], padding):
+            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **arguments)
 
     @property
     def config(self):
@@ -178,21 +199,20 @@ def count_from_front(backbone: nn.Module, arguments: dict[str, Any], input_ids: 
     text's come after. `arguments` and `padding` are as `make_room` gave them, for a text of `seq`
     tokens.
     """
-    place = arguments["position_ids"]
-    if place is None:
-        place = positions(backbone, input_ids, seq) + length              # (1 or batch, seq)
+    position = arguments["position_ids"]
+    if position is None:
+        position = positions(backbone, input_ids, seq) + length           # (1 or batch, seq)
     first = positions(backbone, None, length)                             # (1, length)
-    new = {"position_ids": behind_padding(first, place, padding)}
+    new = {"position_ids": behind_padding(first, position, padding)}
     if arguments.get("token_type_ids") is not None:
         new["token_type_ids"] = nn.functional.pad(arguments["token_type_ids"], (length, 0))
     return arguments | new
 
 
-def places_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
-    """Return how many real tokens precede each but the first `seen`: (batch, seq).
+def positions_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
+    """Return how many real tokens precede each token, (batch, seq), the first `seen` left out.
 
-    `mask` is (batch, seen + seq). None where a model's own count is the same, without padding in
-    front.
+    `mask` is (batch, seen + seq). None if there is no padding in front: then a model counts alike.
     """
     if mask is None or mask.ndim != 2 or mask[:, 0].all():
         return None
@@ -200,9 +220,9 @@ def places_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
 
 
 def padding_in_front(mask: Tensor | None) -> Tensor | None:
-    """Return how many tokens of padding each row of a mask begins with: (batch, 1).
+    """Return how many tokens of padding each row of a mask begins with, (batch, 1).
 
-    None where no row does.
+    None if no row begins with any.
     """
     if mask is None or mask[:, 0].all():
         return None
@@ -212,20 +232,19 @@ def padding_in_front(mask: Tensor | None) -> Tensor | None:
 def behind_padding(vectors: Tensor, text: Tensor, padding: Tensor | None, dim: int = 1) -> Tensor:
     """Put `vectors` before a text, in each row behind the padding that it begins with.
 
-    `vectors` are (batch or 1, …) and `text` is (batch or 1, …); along `dim`, one becomes the other
-    beside it. A window slides over what stands there, so nothing may stand between the two. The
-    text itself, on the right, is where it would be if all padding were behind the vectors.
+    Both are (batch or 1, …), and are joined along `dim`. A sliding window counts padding, too, so
+    none may stand between the two. The text keeps its place at the right end.
     """
     rows = max(len(vectors), len(text), 1 if padding is None else len(padding))
     both = torch.cat([x.expand(rows, *x.shape[1:]) for x in (vectors, text)], dim)
     if padding is None:
         return both
-    length, place = vectors.shape[dim], torch.arange(both.shape[dim], device=both.device)
-    place = torch.where(place < padding, place + length,                  # (batch, length + seq)
-                        torch.where(place < padding + length, place - padding, place))
+    length, i = vectors.shape[dim], torch.arange(both.shape[dim], device=both.device)
+    source = torch.where(i < padding, i + length,                         # (batch, length + seq)
+                         torch.where(i < padding + length, i - padding, i))
     shape = [rows, *[1] * (both.ndim - 1)]
     shape[dim] = -1
-    return both.take_along_dim(place.view(shape), dim)
+    return both.take_along_dim(source.view(shape), dim)
 
 
 # ── caches ───────────────────────────────────────────────────────────────────────────────────
@@ -244,8 +263,8 @@ def in_front(cache, vectors: list[tuple[Tensor, ...]], batch: int, seq: int,
     """Within this block a backbone that reads a text into an empty cache finds vectors before it.
 
     `vectors` are keys and values of each layer, (1, heads, length, d_head). The cache is filled
-    with them before the backbone makes its masks. Behind `padding` there are too few places: then
-    the text's own keys and values come after, and those of the padding next to it make room.
+    with them before the backbone makes its masks. Behind `padding` not all of them fit there: the
+    others come with the text's own keys and values, instead of those of the padding.
     """
     def both(x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         x = behind_padding(x.to(text), text, padding, dim=2)    # (batch, heads, length + seq, d)
@@ -300,7 +319,7 @@ def _check_front(cache, front: Front) -> None:
 def count_tokens(cache, front: Front) -> None:
     """Let a filled cache count its tokens alone, without the vectors before them.
 
-    `generate` takes as many tokens of its input for known as the cache counts.
+    `generate` skips as many tokens of its input as the cache counts.
     """
     if _is_filled(cache):
         cache.peft_teach_front = front

@@ -5,7 +5,7 @@
     attention_mask  (batch, seq)  0 or 1
     labels          (batch,), of a language model (batch, seq)
 
-What is wrong in a batch would come up as an error of torch's, many calls later, or not at all.
+Otherwise a mistake would show as an error of torch's, many calls later, or not at all.
 """
 
 import inspect
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import models
 from .adapter import Adapter
-from .backbone import places_in_text
+from .backbone import positions_in_text
 from .errors import BadData, NotSupported
 from .valid import is_several
 
@@ -35,9 +35,9 @@ def as_list(batches: Iterable) -> list:
 
 
 def check(model: nn.Module, batch: Mapping[str, Tensor], labelled: bool = True) -> None:
-    """Raise `BadData` for a batch that this model cannot read, or lacks labels if it needs them.
+    """Raise `BadData` for a batch that this model cannot read, or without labels if it needs them.
 
-    Of a model that is not transformers' little is known: only that it wants tensors with names.
+    Of a model that is not transformers' own little is known: only that it takes named tensors.
     """
     if not isinstance(batch, Mapping) or not all(
             isinstance(x, Tensor) and isinstance(name, str) for name, x in batch.items()):
@@ -138,33 +138,25 @@ def _check_labels(model: nn.Module, labels: Tensor, shape: tuple[int, int] | Non
 
 
 def ready(model: nn.Module, batch: Batch) -> Batch:
-    """Return the batch on the model's device; a language model's with positions."""
-    place = next(model.parameters()).device
-    batch = {name: x.to(place) for name, x in batch.items()}
+    """Return the batch on the model's device; for a language model, with positions."""
+    device = next(model.parameters()).device
+    batch = {name: x.to(device) for name, x in batch.items()}
     return _with_positions(model, batch) if models.is_language_model(model) else batch
 
 
 def _with_positions(model: nn.Module, batch: Batch) -> Batch:
     """Let positions count from each row's first token where padding precedes it.
 
-    So `generate` counts. Models themselves count padding, and move the text away from where it
-    would stand alone: a GPT-2's from its learned positions, any from a prompt or prefix.
+    So `generate` counts. Models themselves count the padding, too, which moves the text from where
+    it would stand alone: away from GPT-2's learned positions, and from any prompt or prefix.
     """
-    place = places_in_text(batch.get("attention_mask"))  # (batch, seq)
-    if place is None or "position_ids" in batch:
+    position = positions_in_text(batch.get("attention_mask"))  # (batch, seq)
+    if position is None or "position_ids" in batch:
         return batch
     if "position_ids" not in inspect.signature(model.forward).parameters:
         models.refuse_wrapped(model)    # a wrapper does not say what it takes
         return batch
-    return batch | {"position_ids": place}
-
-
-def asked_of(model: nn.Module, batch: Batch) -> int:
-    """Return how many labels a batch's loss is the mean over."""
-    labels = batch["labels"]
-    if labels.is_floating_point():
-        return len(labels)
-    return int((labels[:, 1:] if models.is_language_model(model) else labels).ne(-100).sum())
+    return batch | {"position_ids": position}
 
 
 def tokens_in(batch: Batch) -> int:
@@ -174,7 +166,7 @@ def tokens_in(batch: Batch) -> int:
 
 
 def number_of_classes(model: nn.Module) -> int | None:
-    """Return how many classes a classifier has, tokens what writes; None for any other model."""
+    """Return how many classes a classifier has, or tokens a model that writes; None for others."""
     if models.writes(model):
         return models.config_of(model).get_text_config().vocab_size
     kind = getattr(getattr(model, "config", None), "problem_type", None)
@@ -185,7 +177,7 @@ def number_of_classes(model: nn.Module) -> int | None:
 def _table(model: Any) -> tuple[int, int]:
     """Return the size of the vocabulary and of an embedding; zeros where transformers finds none.
 
-    So it is where a wrapper stands around the backbone.
+    It finds none through a wrapper around the backbone.
     """
     try:
         words, d_model = model.get_input_embeddings().weight.shape

@@ -1,6 +1,6 @@
 """What a method added to a model, by name: what trains, and what a file keeps of it.
 
-Names are those of the unadapted model, and behind them the adapter's own: "…query.A".
+Names are those of the unadapted model, followed by the adapter's own: "…query.A".
 """
 
 from collections.abc import Mapping
@@ -58,7 +58,7 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
 
 
 def method_state(model: nn.Module) -> dict[str, Tensor]:
-    """Return what a file fills of a method, buffers of what trains included."""
+    """Return the tensors of a method that a file fills, with the buffers of what trains."""
     found = adapters(model)
     if not found:
         return _with_buffers(model, method_parameters(model))
@@ -69,8 +69,8 @@ def method_state(model: nn.Module) -> dict[str, Tensor]:
 def drawn(model: nn.Module) -> dict[str, list]:
     """Return the fingerprint of the adapters' own buffers, which no file keeps.
 
-    What is random and frozen is drawn from a seed whenever a method is put on, and by these values
-    a file knows it again: a seed alone gives other numbers in another version of torch.
+    What is random and frozen is drawn from a seed whenever a method is put on, and a file
+    recognizes it by these values: the same seed gives other numbers in another version of torch.
     """
     return fingerprints.take({
         full_name(name, own): buffer for name, adapter in adapters(model).items()
@@ -94,7 +94,7 @@ def _with_buffers(model: nn.Module, parameters: dict[str, nn.Parameter]) -> dict
 def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return copies on the CPU, detached and contiguous, as a file wants them.
 
-    Of a tensor that FSDP2 shards over processes, the whole: each process has to ask for it.
+    A tensor that FSDP2 shards over processes is copied whole: each process has to ask for it.
     """
     whole = {name: t.full_tensor() if is_sharded(t) else t for name, t in tensors.items()}
     return {name: t.detach().cpu().clone(memory_format=torch.contiguous_format)

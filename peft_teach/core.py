@@ -1,11 +1,11 @@
-"""How adapters come onto a model, and off it again: attach, freeze, disable, merge, remove.
+"""How adapters get onto a model, and off it again: attach, freeze, disable, merge, remove.
 
     model = attach(model, ("query", "value"), lambda base: LoRALinear(base, rank=8))
 
 What an `Adapter` is stands in `adapter.py`: a module around one frozen module, its base. Here each
 one is put where its base stood, and the base is put back, or the two become one. Whatever fails,
-the model is as it was. Before anything changes, `notes` writes down what the model is; when all is
-in place, `guards` sees that torch and transformers leave it so.
+the model is as it was. Before anything changes, `notes` takes down what the model is; when all is
+in place, `guards` makes sure that torch and transformers leave it so.
 """
 
 import itertools
@@ -34,26 +34,26 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
     """Wrap every target in `make(base)`, freeze the backbone, leave the head trainable.
 
     `targets` are places (`pt.models.places(model)`), full module names or patterns of them, as in
-    "*.0.*.query"; `layers` keeps only these block numbers of places. Of what `also_train` names in
-    the same way, a `TrainedCopy` trains. Returns the model to keep. Raises `AlreadyAdapted`,
+    "*.0.*.query"; `layers` keeps only these block numbers of places. What `also_train` names in
+    the same way is trained as a `TrainedCopy`. Returns the model to keep. Raises `AlreadyAdapted`,
     `NoTargets`, `NotSupported` for a place in an unknown family, or `BadConfig` for a target in the
     head, one that is named twice, or if `make` breaks the contract; then the model is as it was.
     """
-    note, _ = notes.begin(model)
+    note, _ = notes.prepare(model)
     return put_on(model, note, targets, make, layers, as_targets(also_train, "also_train"))
 
 
 def put_on(model: nn.Module, note: Note, targets: str | tuple[str, ...],
            make: Callable[[Any], Adapter], layers: tuple[int, ...] | None = None,
            also_train: tuple[str, ...] | None = None) -> nn.Module:
-    """Do what `attach` does, for a method that began the note itself."""
+    """Do what `attach` does, for a method that called `notes.prepare` itself."""
     also = models.find(model, also_train) if also_train else ()
     return wrap(model, note, models.find(model, targets, layers), make, also)
 
 
 def wrap(model: nn.Module, note: Note, names: tuple[str, ...], make: Callable[[Any], Adapter],
          also: tuple[str, ...] = ()) -> nn.Module:
-    """Do what `attach` does, at modules that are named in full; a bare backbone is "" itself."""
+    """Do what `attach` does, to modules by their full names; "" is a bare backbone itself."""
     if not callable(make):
         raise BadConfig(f"make is a {type(make).__name__}.", expected="a class or a function of "
                                                                       "the module to wrap",
@@ -113,7 +113,7 @@ def _build(model: nn.Module, makers: dict[str, Callable[[Any], Adapter]]) -> dic
 
 
 def _check_copied(model: nn.Module, names: tuple[str, ...], also: tuple[str, ...]) -> None:
-    """Raise where a copy would leave out an adapter in it, or come apart from what it shares."""
+    """Raise if a copy would leave out an adapter in it, or drift from a weight that it shares."""
     for name in also:
         twice = next((n for n in (*names, *also) if n.startswith(f"{name}.")), None)
         if twice or name in names:
@@ -131,25 +131,25 @@ def _check_copied(model: nn.Module, names: tuple[str, ...], also: tuple[str, ...
 
 
 # What comes and goes with a method, in a module's `__dict__`.
-_NOTES = (state.KEY, *guards.SHADOWS, "_tied_weights_keys", "training", "use_nested_tensor")
+_MARKS = (state.KEY, *guards.SHADOWS, "_tied_weights_keys", "training", "use_nested_tensor")
 
 
 @contextmanager
 def all_or_nothing(model: nn.Module) -> Iterator[None]:
     """If this block raises, the model's modules, modes, `requires_grad` and notes are as before."""
     modules = list(model.named_modules(remove_duplicate=False))
-    before = [{key: m.__dict__[key] for key in _NOTES if key in m.__dict__} for _, m in modules]
+    before = [{key: m.__dict__[key] for key in _MARKS if key in m.__dict__} for _, m in modules]
     flags = [(p, p.requires_grad) for p in model.parameters()]
     try:
         yield
     except BaseException:
-        for (name, module), noted in zip(modules, before):    # parents first
+        for (name, module), marks in zip(modules, before):    # parents first
             parent, _, child = name.rpartition(".")
             if name:
                 setattr(model.get_submodule(parent), child, module)
-            for key in _NOTES:
+            for key in _MARKS:
                 module.__dict__.pop(key, None)
-            module.__dict__.update(noted)
+            module.__dict__.update(marks)
         for p, flag in flags:
             p.requires_grad_(flag)
         raise
@@ -168,9 +168,9 @@ class _Block:
 def disabled(model: nn.Module) -> Iterator[nn.Module]:
     """Within this block every adapter is silent: the backbone computes as before, bit for bit.
 
-    (But for a GPT-2 in float16, whose `Conv1D`s became linear layers: these round otherwise.)
-    It is so in every thread. Blocks may overlap: the adapters act again when the last has ended. An
-    adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
+    (Except in a float16 GPT-2, whose `Conv1D`s became linear layers, which round differently.)
+    This holds in every thread. Blocks may overlap: the adapters act again when the last has ended.
+    An adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
     `inject` or `load`, after the old ones were removed, is not, nor is a copy of the model.
     """
     block, found = _Block(), [*_need_adapters(model, "disable").values()]
@@ -198,7 +198,7 @@ def merge(model: nn.Module) -> nn.Module:
     """Fold every adapter into the module that it wraps. Returns the model to keep.
 
     All merged modules are made before any is put in place: if one raises `NotMergeable`, the
-    model is as it was. Of a 4-bit base, layers without an adapter stay in 4 bits until
+    model is as it was. In a 4-bit base, layers without an adapter stay in 4 bits until
     `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is to the word
     embeddings, is one of its own from then on (`tie_word_embeddings` becomes False).
     """

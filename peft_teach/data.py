@@ -166,7 +166,7 @@ def documents(domain: str) -> list[tuple[str, str]]:
 
 
 def _split_up(domain: str, rows: list[tuple[str, Example]]) -> Dataset:
-    """Return a task of (id, example), each text once."""
+    """Return a task made of these (id, example), each text once."""
     splits = {"train": [], "validation": [], "test": []}
     seen = set()
     for name, example in rows:
@@ -202,8 +202,8 @@ def _hash(text: str) -> float:
 
 def _split(unit: str) -> str:
     """The split of a document or a text. All its sentences go together."""
-    place = _hash(unit)
-    return "test" if place < TEST else "validation" if place < TEST + VALIDATION else "train"
+    share = _hash(unit)
+    return "test" if share < TEST else "validation" if share < TEST + VALIDATION else "train"
 
 
 def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_tokens: int = 32,

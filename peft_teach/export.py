@@ -22,7 +22,7 @@ the same, except that with a soft prompt peft
 - lets a decoder's classifier read the last position, which in a row padded on the right is
   padding: classify one text at a time;
 - counts positions through padding on the left, which moves a decoder's text, and RoBERTa's, away
-  from the prompt: a padded row is read otherwise than the row alone, in `generate`, too. (Before a
+  from the prompt: a padded row is not read as the row alone, in `generate` neither. (Before a
   decoder's prefix it does so in `forward` alone.) Ours reads the row as if it stood alone.
 """
 
@@ -51,7 +51,7 @@ PEFT_VERSION = "0.21.2"    # the format that is written here
 LORA_NAMES = {"A": "lora_A.weight", "B": "lora_B.weight", "c": "lora_B.bias",
               "m": "lora_magnitude_vector"}
 
-# peft's name of a task by how the model's class is called, and the heads that it then keeps.
+# peft's name of a task by the ending of the model's class, and the heads that it then keeps.
 TASKS = {"ForSequenceClassification": "SEQ_CLS", "ForTokenClassification": "TOKEN_CLS",
          "ForQuestionAnswering": "QUESTION_ANS", "ForCausalLM": "CAUSAL_LM",
          "LMHeadModel": "CAUSAL_LM"}
@@ -201,7 +201,7 @@ def _prefix_settings(model: nn.Module, config: prefix.Config) -> dict:
             "prefix_projection": False}
 
 
-# Which methods are written, and what makes peft's settings of ours.
+# The methods that are written, and what turns our settings into peft's.
 WRITTEN = {"lora": _lora_settings, "dora": _lora_settings, "qlora": _lora_settings,
            "ia3": _ia3_settings, "prompt": _prompt_settings, "prefix": _prefix_settings}
 
@@ -214,8 +214,8 @@ def _target_modules(model: nn.Module, config) -> list[str] | str:
     """
     names = tuple(_adapted(model))
     targets = config.targets
-    if isinstance(config, lora.Config | dora.Config):
-        targets = lora.where(model, targets)
+    if targets is None and isinstance(config, lora.Config | dora.Config):
+        targets = models.query_and_value(model)
     if targets:
         names = models.find(model, targets, config.layers)
     plain = {plain_name(model, name) for name, _ in model.named_modules()}
@@ -356,27 +356,27 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
-    place = folder.as_path(path)
-    if (place / PICKLED).is_file() and not (place / TENSORS).is_file():
-        raise AdapterFileError(f"{place} holds its tensors as {PICKLED}, a pickle, which can run "
+    path = folder.as_path(path)
+    if (path / PICKLED).is_file() and not (path / TENSORS).is_file():
+        raise AdapterFileError(f"{path} holds its tensors as {PICKLED}, a pickle, which can run "
                                "any program when it is opened.", expected=TENSORS,
                                hint="if you trust it, load it with peft and save_pretrained again")
-    ours = (place / store.DESCRIPTION).is_file()
+    ours = (path / store.DESCRIPTION).is_file()
     settings, tensors = folder.read(path, SETTINGS, TENSORS, "peft's save_pretrained",
                                    "pt.load(model, path) reads this folder, which pt.save wrote"
                                    if ours else "look for a folder with both files")
     if not isinstance(settings, dict) or not isinstance(settings.get("peft_type"), str):
-        raise AdapterFileError(f"{place / SETTINGS} names no peft_type.",
+        raise AdapterFileError(f"{path / SETTINGS} names no peft_type.",
                                expected="the settings as peft's save_pretrained wrote them")
     kind = settings["peft_type"]
     if kind not in UNDERSTOOD:
-        raise NotExportable(f"{place} holds {kind!r}, which no method here is.",
+        raise NotExportable(f"{path} holds {kind!r}, which no method here is.",
                             expected="one of " + ", ".join(UNDERSTOOD))
-    _refuse(settings, tensors, place)
+    _refuse(settings, tensors, path)
     return settings, tensors
 
 
-def _refuse(settings: dict, tensors: dict[str, Tensor], place: Path) -> None:
+def _refuse(settings: dict, tensors: dict[str, Tensor], path: Path) -> None:
     """Raise `NotExportable` for a form of these methods that is not here."""
     more = [k for k, v in settings.items() if v and k not in UNDERSTOOD[settings["peft_type"]]]
     reasons = [f"it sets {k}, which is not known here" for k in more]
@@ -390,7 +390,7 @@ def _refuse(settings: dict, tensors: dict[str, Tensor], place: Path) -> None:
     if start not in STARTS_THAT_LEAVE_THE_BASE:
         reasons.append(f"init_lora_weights={start!r} changes the base before training")
     if reasons:
-        raise NotExportable(f"{place} cannot be said by a method here: {'; '.join(reasons)}.",
+        raise NotExportable(f"{path} cannot be said by a method here: {'; '.join(reasons)}.",
                             expected="LoRA, rsLoRA, DoRA, (IA)³, a soft prompt or a prefix on a "
                                      "base that stays as it is",
                             hint=None if start in STARTS_THAT_LEAVE_THE_BASE else
@@ -531,11 +531,12 @@ def _names(settings: dict, key: str, path: str | Path) -> str | list[str] | None
 
 
 def _as_places(model: nn.Module, names: tuple[str, ...]) -> tuple[tuple[str, ...], tuple | None]:
-    """Say module names as places and blocks where that is the same, otherwise as they are."""
-    place = models.place_of(model)
-    table = models.places(model) if place else {}
-    targets = tuple(dict.fromkeys(place.get(name, name) for name in names))
-    blocks = {table[place[n]].index(n) for n in names if place.get(n, "last") not in models.SINGLE}
+    """Return places and blocks that mean just these modules; or else their names, and None."""
+    place_of = models.place_of(model)
+    table = models.places(model) if place_of else {}
+    targets = tuple(dict.fromkeys(place_of.get(name, name) for name in names))
+    blocks = {table[place_of[n]].index(n) for n in names
+              if place_of.get(n, "last") not in models.SINGLE}
     for layers in (None, tuple(sorted(blocks)) or None):
         if {*models.find(model, targets, layers)} == {*names}:
             return targets, layers
@@ -561,7 +562,7 @@ def _saved_modules(model: nn.Module, settings: dict,
 
 def _without_copies(model: nn.Module, tensors: dict[str, Tensor],
                     kept: tuple[str, ...]) -> dict[str, Tensor]:
-    """Leave out copies of the base's word tables, but for those in modules that are kept.
+    """Leave out copies of the base's word tables, except in modules that are kept.
 
     peft adds them, frozen as they are, where one of them is adapted or was resized.
     """

@@ -230,12 +230,12 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
          layers: tuple[int, ...] | None = None) -> tuple[str, ...]:
     """Turn targets into module names, without repeats.
 
-    A target is a place, a full module name, or a pattern of such names as for files, in which a
-    star stands for dots, too: "*.0.*.query". A module with several names is returned by its first.
-    A name that is also a place, as "embeddings" is on
-    a bare BERT, means the place. "linear" is every linear layer of the blocks. `layers` keeps
-    only these blocks of the places that every block has. Raises `NoTargets` for a target that
-    the model lacks, and `BadConfig` for a block that does not exist.
+    A target is a place, a full module name, or a pattern of such names, as for files, in which a
+    star matches dots, too: "*.0.*.query". A module with several names is returned by its first. A
+    name that is also a place, as "embeddings" is on a bare BERT, means the place. "linear" is every
+    linear layer of the blocks. `layers` keeps only these blocks of the places that every block has.
+    Raises `NoTargets` for a target that the model lacks, and `BadConfig` for a block that does not
+    exist.
     """
     targets, layers = as_targets(targets), as_layers(layers)
     first: dict[int, str] = {}
@@ -271,10 +271,15 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
 
 
 def _called_elsewhere(absent: list[str], table: dict[str, tuple[str, ...]]) -> str | None:
-    """Say which places end in these words, as peft's targets do: "q_proj" is the query."""
+    """Say which places have names with these endings, as peft's targets: "q_proj" is the query."""
     found = {t: [repr(place) for place, names in table.items() if names[0].endswith(f".{t}")]
              for t in absent}
     return "; ".join(f"{t!r} is {' or '.join(p)} here" for t, p in found.items() if p) or None
+
+
+def query_and_value(model: nn.Module) -> tuple[str, ...]:
+    """Return the places of queries and values, or of the fused projection that makes both."""
+    return ("qkv",) if "qkv" in places(model) else ("query", "value")
 
 
 def linear_places(model: nn.Module) -> tuple[str, ...]:
@@ -301,14 +306,14 @@ def place_of(model: nn.Module) -> dict[str, str]:
 
 
 def fused_queries(model: nn.Module) -> tuple[int, int]:
-    """Return `(parts, first)`: how the queries lie in what a fused `qkv` projection puts out.
+    """Return `(first, parts)`: where the queries are in the output of a fused `qkv` projection.
 
-    The outputs come in `parts` equal parts, each of which begins with `first` features of queries:
-    all in one (GPT-2, Phi-3, ModernBERT), or one part a head (GPT-NeoX). Keys and values follow.
+    The output comes in `parts` equal parts, each of which begins with `first` features of queries:
+    one part for all (GPT-2, Phi-3, ModernBERT), or one a head (GPT-NeoX). Keys and values follow.
     """
     _, _, d_head = key_value_shape(model)
     heads = config_of(model).num_attention_heads
-    return (heads, d_head) if _family(model).fuses_by_head else (1, heads * d_head)
+    return (d_head, heads) if _family(model).fuses_by_head else (heads * d_head, 1)
 
 
 def _is_known(model: nn.Module) -> bool:
@@ -319,11 +324,11 @@ def _is_known(model: nn.Module) -> bool:
 def head(model: nn.Module) -> tuple[str, ...]:
     """Return the names of the task head's parameters: trained by every method.
 
-    Of a model for a task, transformers' or a module around its models, these are all outside of
-    the backbone, so that no part that was drawn for the task stays as it was drawn: DeBERTa-v2's
+    In a model for a task, transformers' own or a module around its models, these are all those
+    outside the backbone, so that nothing drawn at random for the task stays that way: DeBERTa-v2's
     pooler, say, ModernBERT's `head`, or the `fc` beside a BERT. A pooler inside the backbone, as
-    BERT's, or what a language model speaks with is pretrained, and is not here. Of any other
-    model, these are the modules with one of the names in `HEADS`.
+    BERT's, and what a language model speaks with are pretrained, and not included. In any other
+    model, these are the parameters of modules named in `HEADS`.
     """
     refuse_wrapped(model)
     names = {id(p): name for name, p in model.named_parameters()}
@@ -350,7 +355,7 @@ def _is_transformers(module: nn.Module) -> bool:
 
 
 def _beside(model: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield what a module has beside the transformers models in it, and their own heads."""
+    """Yield a module's parameters outside the transformers models in it, and those' own heads."""
     inner = [m for m in model.modules() if m is not model and _is_transformers(m)]
     shared = {id(p) for m in inner for p in m.parameters()}    # T5's table of words
     yield from (p for p in model.parameters(recurse=False) if id(p) not in shared)
@@ -401,8 +406,8 @@ def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor
     """
     first = first_position(backbone)
     if first == 0 or input_ids is None:
-        place = next(backbone.parameters()).device
-        return torch.arange(first, first + seq, device=place)[None]           # (1, seq)
+        device = next(backbone.parameters()).device
+        return torch.arange(first, first + seq, device=device)[None]          # (1, seq)
     real = (input_ids != first - 1).long()                                    # (batch, seq)
     return real.cumsum(1) * real + first - 1                                  # (batch, seq)
 

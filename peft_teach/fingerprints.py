@@ -1,7 +1,7 @@
-"""By what a tensor is known again: a few of its values for a file, a checksum for ourselves.
+"""How a tensor is recognized: by a few of its values in a file, by a checksum in memory.
 
-A file holds the fingerprint of a model, `{name: [shape, 16 values]}`, and tells by it whether
-another model is the base that its adapter was trained on. Which tensors these are, `notes` says.
+A file holds the fingerprint of a model, `{name: [shape, 16 values]}`. It shows whether another
+model is the base that the adapter was trained on. `notes` says which tensors are in it.
 """
 
 import zlib
@@ -14,7 +14,7 @@ FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
 def take(tensors: Mapping[str, Tensor], but: Container[str] = ()) -> dict[str, list]:
-    """Return `{name: [shape, 16 values]}` of these tensors, but for some names.
+    """Return `{name: [shape, 16 values]}` of these tensors, except the names in `but`.
 
     The values are evenly spaced and rounded to bfloat16, then to four digits, so that a model and
     its half-precision copy differ by one step of bfloat16 at most, and by the digits.
@@ -51,7 +51,7 @@ def close(values: list[float], others: list[float]) -> bool:
 
 
 def is_readable(p: Tensor) -> bool:
-    """Return whether these are numbers here: no bytes of another library's, no shape alone."""
+    """Return whether a tensor holds numbers: not another library's bytes, nor a shape alone."""
     return type(p) in (Tensor, nn.Parameter) and p.dtype in FLOATS and not p.is_meta
 
 
@@ -66,7 +66,7 @@ def _sample(p: Tensor) -> list[float]:
 
 
 def _checksum(p: Tensor) -> tuple[str, int]:
-    """Return a tensor's dtype, and a sum that is another if one bit of it is."""
+    """Return a tensor's dtype, and a checksum of its bits."""
     flat = p.detach().cpu().reshape(-1).view(torch.uint8).clone()    # NumPy pins what it is given
     return str(p.dtype), zlib.crc32(flat.numpy().data)
 

@@ -1,8 +1,8 @@
 """Files that are moved into place together, and an adapter's folder of them, read without trust.
 
 One holds tensors (safetensors), another says in json what they are. No two files can be replaced
-in one move, so a file of tensors may hold that json, too, in its metadata: then it is believed
-there, and a reader has a whole save, whatever came between. Nothing here unpickles.
+in one move, so a file of tensors may hold that json, too, in its metadata: then this one counts,
+and a reader gets one whole save, whatever came between. Nothing here unpickles.
 """
 
 import json
@@ -27,12 +27,12 @@ LARGEST_JSON = 32 * 2**20    # bytes; what describes a model of 100,000 tensors 
 
 
 def as_path(path: str | Path) -> Path:
-    """Return a path with "~" as the home that it means; `AdapterFileError` for what is no path."""
+    """Return a path with "~" expanded; raise `AdapterFileError` for what is no path."""
     try:
-        place = Path(path).expanduser()
-        place.is_file()    # a name that no file can have: too long, or with a nul in it
+        found = Path(path).expanduser()
+        found.is_file()    # a name that no file can have: too long, or with a nul in it
         if str(path) and "\0" not in str(path):
-            return place
+            return found
         reason = "it is empty, or holds a nul"
     except (TypeError, ValueError, RuntimeError, OSError) as error:
         reason = str(error)
@@ -74,11 +74,11 @@ def write(path: str | Path, contents: dict[str, bytes]) -> Path:
 
 
 def write_whole(contents: Mapping[Path, bytes | str]) -> None:
-    """Write files, text in UTF-8, so that each stays as it was or is the new one, whole.
+    """Write files, text in UTF-8, so that each is the old one or the new one, and whole.
 
     All are written beside their places first, under names of their own, and then moved there in
-    this order: a full disk leaves the old ones, and of two that write at once the last to move a
-    file wins. Raises `OSError`.
+    this order: a full disk leaves the old ones, and of two processes that write at once the last
+    one to move a file wins. Raises `OSError`.
     """
     mine = uuid.uuid4().hex    # another process may be writing here
     beside = {file: file.with_name(f"{file.name}.{mine}.part") for file in contents}
@@ -119,7 +119,7 @@ def read(path: str | Path, description: str, tensors: str, writer: str,
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[BinaryIO, int]]:
-    """Open a regular file, and tell its bytes; a pipe would never end. Raises `ValueError`."""
+    """Open a regular file, and count its bytes; a pipe would never end. Raises `ValueError`."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ValueError(f"{path.name} is no file")
@@ -144,9 +144,9 @@ def _metadata(path: Path) -> dict[str, str]:
 
 
 def check(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], path: str | Path) -> None:
-    """Raise `AdapterFileError` unless there are exactly these names, in their shapes, finite.
+    """Raise `AdapterFileError` unless names and shapes are these, and all numbers finite.
 
-    Finite in the dtype that they are to have, too: float16 ends at 65504.
+    They must be finite in the dtype that they are to have, too: float16 ends at 65504.
     """
     problems = [f"missing {n}" for n in expected if n not in tensors]
     problems += [f"unexpected {n}" for n in tensors if n not in expected]

@@ -2,8 +2,8 @@
 
 A module can be used without being called: torch's `nn.TransformerEncoderLayer` and
 `nn.MultiheadAttention` read a layer's weight, and compute with it themselves. The adapter around
-that layer would be passed by. So there it answers with an `Asked`: a weight that says its dtype,
-shape and numbers, and that nobody computes with. Torch's fast paths keep off such a weight.
+that layer would be bypassed. So there it answers with an `Asked`: a weight that tells its dtype,
+shape and numbers, and cannot be computed with. Torch's fast paths keep off such a weight.
 
 And a module can learn without a gradient: BatchNorm counts means and variances while it is in
 training mode. A frozen one stays in evaluation mode, so that the base is what it was.
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 from .errors import NotSupported
 
-# Modules of torch's that read weights of the modules in them.
+# Torch's modules that read the weights of modules inside them.
 READERS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
 class Asked(Tensor):
     """The weight of a module that an adapter stands for: to be asked, not to be computed with.
 
-    With another tensor it raises `NotSupported`, in which `of` is the name of the module.
+    Together with another tensor it raises `NotSupported`, which names the module, `of`.
     """
 
     of = ""
@@ -52,10 +52,10 @@ def asked(value: Any, of: str) -> Any:
 
 
 def owners(model: nn.Module, parameters: Iterable[nn.Parameter]) -> dict[str, nn.Module]:
-    """Return by name the modules whose buffers go with these parameters.
+    """Return the modules whose buffers go with these parameters, by name.
 
-    They hold one of them, or stand in a module all of whose parameters are among them, as a
-    BatchNorm without parameters may stand in a head.
+    They hold one of the parameters, or are inside a module that holds no others: a BatchNorm
+    without parameters in a head, say.
     """
     own = {id(p) for p in parameters}
     found = {}
@@ -75,12 +75,12 @@ def buffers(module: nn.Module) -> dict[str, Tensor]:
 
 
 def hold_still(model: nn.Module, adapted: bool = True) -> None:
-    """Let frozen modules with means, variances or the like stay in evaluation mode.
+    """Keep frozen modules that have means, variances or the like in evaluation mode.
 
-    A frozen module is one in which nothing trains: no parameter, nor that to which its buffers
-    belong. `model.train()` goes on to its children, so that the dropout in one still acts. And
-    torch's encoder makes no nested tensors, which only its fast path reads, while an adapter acts.
-    What is not `adapted`, or not frozen any more, is let go.
+    In a frozen module no parameter trains, nor one to which its buffers belong. `model.train()`
+    still reaches its children, so that a dropout in it acts. And while an adapter acts, torch's
+    encoder makes no nested tensors, which only its fast path reads. If the model is not `adapted`,
+    or a module no longer frozen, it is let go.
     """
     train = [p for p in model.parameters() if p.requires_grad]
     moving = {id(module) for module in owners(model, train).values()}

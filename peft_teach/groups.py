@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import BadConfig, NotSupported
-from .valid import is_number, is_positive, is_several, is_share, is_whole
+from .valid import is_number, is_positive, is_several, is_share
 from .whole import is_sharded
 
 # What a setting may be, and what to say where it is not; betas to weight_decay are AdamW's.
@@ -21,7 +21,6 @@ _SETTINGS = {
     "warmup": (lambda x: is_number(x, 0, 1), "the share of steps in which the rate rises, 0 to 1"),
     "clip": (lambda x: is_number(x, 0) and x > 0,
              "the largest norm of the gradients, above 0; math.inf clips nothing"),
-    "accumulate": (is_whole, "the number of batches in a step, from 1"),
 }
 _OF_A_GROUP = ("params", "lr", "betas", "eps", "weight_decay")
 
@@ -34,11 +33,11 @@ def check_setting(name: str, value) -> None:
 
 
 def groups_of(model: nn.Module, groups: Iterable[Mapping[str, Any]] | None) -> list[dict]:
-    """Return optimizer groups as AdamW takes them, in copies: it writes in them.
+    """Return optimizer groups as AdamW takes them, in copies: it writes into them.
 
-    Without any, all that trains is one. Raises `BadConfig` if nothing trains, for another setting
-    than AdamW's, for what is no parameter of the model that trains, or stands there twice, and for
-    one in float16.
+    Without any, all that trains is one group. Raises `BadConfig` if nothing trains, for a setting
+    that AdamW does not have, for anything but a parameter of the model that trains, for one that is
+    given twice, and for one in float16.
     """
     given: list[Any] = [*groups] if is_several(groups) else [] if groups is None else [groups]
     if not all(isinstance(group, Mapping) for group in given):

@@ -4,7 +4,7 @@
     resize_token_embeddings     refuses where an adapter has the table's size
     train, forward              of frozen modules: they stay as they are, see `frozen`
 
-`core` calls `guard` once, when all adapters stand in their places, or are off again.
+`core` calls `guard` when all adapters are in their places, and `let_go` when they are off again.
 """
 
 import functools
@@ -26,9 +26,9 @@ SHADOWS = ("save_pretrained", "resize_token_embeddings", "train", "forward")
 def guard(model: nn.Module, note: Note, converted: tuple[str, ...] = ()) -> None:
     """Guard an adapted model against what torch and transformers do to it by themselves.
 
-    Its adapters are not passed by, its frozen modules stay as they are, and what transformers saves
-    or resizes goes through this library. At last this note is written on it, and which layers were
-    `converted` for the method. What is guarded already stays as it is.
+    Its adapters are not bypassed, its frozen modules stay as they are, and what transformers saves
+    or resizes goes through this library. Finally the note is written on it, with the layers that
+    were `converted` for the method. What is guarded already stays as it is.
     """
     inside = {id(m) for reader in model.modules() if isinstance(reader, frozen.READERS)
               for m in reader.modules()}
@@ -43,11 +43,11 @@ def guard(model: nn.Module, note: Note, converted: tuple[str, ...] = ()) -> None
             model.__dict__[name] = functools.partial(ours, model)
     frozen.hold_still(model)
     base = model.base if isinstance(model, Adapter) else model    # of a bare backbone
-    noted = state.of(base)
-    converted = (*noted.converted, *converted)
+    before = state.of(base)
+    converted = (*before.converted, *converted)
     if base is not model:
         state.change(base, inside=True, converted=converted)
-    state.change(model, note=note, converted=converted, quantized=noted.quantized)
+    state.change(model, note=note, converted=converted, quantized=before.quantized)
 
 
 def let_go(model: nn.Module) -> None:
@@ -59,7 +59,7 @@ def let_go(model: nn.Module) -> None:
 
 
 def adopt(model: nn.Module) -> Note | None:
-    """Write the note on a model into which adapters were put by hand; return that of any model.
+    """Return the note on a model; if its adapters were put in by hand, write it first.
 
     What was frozen by hand since then is held still, too.
     """

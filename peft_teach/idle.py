@@ -1,7 +1,7 @@
 """Adapters that would learn nothing: silent ones, and those that the loss does not depend on.
 
 `train` asks before its first update. An adapter may be put around a module that the model never
-calls, or not for its loss; then training would end well, and a file would hold what it began as.
+calls, or not for its loss; then training would end well, and a file would hold the adapter's start.
 """
 
 import torch
@@ -32,17 +32,17 @@ def refuse_silent(model: nn.Module) -> None:
                         "nothing.", expected="training outside of pt.disabled(model)")
 
 
-def refuse_idle(model: nn.Module, trained: list[nn.Parameter], parts: list[list[Batch]]) -> None:
-    """Raise `BadConfig` for adapters that got no gradient, and get none from batches either.
+def refuse_idle(model: nn.Module, trained: list[nn.Parameter], batches: list[Batch]) -> None:
+    """Raise `BadConfig` for adapters that got no gradient, and get none from these batches.
 
-    The first of all `parts` are tried, in eval mode, where no block is left out by chance. An
-    adapter is refused if it was not called, at least not where gradients are taken, and what should
-    call it was; one whose output is unused, as a pooler's may be, only if no other learns.
+    The first ones are tried, in eval mode, where no block is left out by chance. An adapter is
+    refused if what should call it was called and it was not, or only without gradients; one whose
+    output is unused, as a pooler's may be, only if no other learns.
     """
     training = _training(model)
     if not training and all(p.grad is None for p in trained):
         raise BadConfig("The loss depends on no parameter that trains.")
-    batches = [batch for part in parts for batch in part][:TRIED]
+    batches = batches[:TRIED]
     idle = {name: found for name, found in training.items()
             if all(p.grad is None for p in found[1])}
     around, came, called = _around(model), set(), set()

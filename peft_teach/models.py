@@ -2,7 +2,7 @@
 
 `load` gives a model and its tokenizer. Differences between families that would get in a method's
 way, such as GPT-2's transposed `Conv1D`, are removed here; `to_hf` undoes it. Where things are in
-each family stands in `families.py`, whose functions are available here, too:
+each family is written in `families.py`, whose functions are available here, too:
 `pt.models.places(model)`.
 """
 
@@ -18,7 +18,7 @@ from torch import nn
 
 from . import fetch, nf4, state
 from .adapter import plain_name, plain_parameters
-from .errors import BadConfig, NotSupported, UnknownName, unknown
+from .errors import BadConfig, NotMergeable, NotSupported, UnknownName, unknown
 from .families import (
     FAMILIES,
     LINEAR,
@@ -38,6 +38,7 @@ from .families import (
     place_of,
     places,
     positions,
+    query_and_value,
     reads_cache,
     writes,
 )
@@ -52,9 +53,9 @@ __all__ = [
     "common_tokens", "config_of", "cut_ties", "find", "first_position", "fused_queries",
     "guard_save", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
     "is_mean_pooled", "is_packed", "keep_hooks", "key_value_shape", "layer_of", "linear_places",
-    "load", "longest_input", "move_ties", "need_model", "place_of", "places",
-    "positions", "quantized", "quiet_transformers", "reads_cache", "refuse_wrapped", "replace",
-    "to_conv1d", "to_hf", "to_linear", "token_ids", "writes",
+    "load", "longest_input", "move_ties", "need_model", "place_of", "places", "positions",
+    "quantized", "query_and_value", "quiet_transformers", "reads_cache", "refuse_wrapped",
+    "replace", "to_conv1d", "to_hf", "to_linear", "token_ids", "writes",
 ]
 
 _Module = TypeVar("_Module", bound=nn.Module)
@@ -81,12 +82,46 @@ def is_packed(module: nn.Module) -> TypeGuard[nn.Linear]:
     return isinstance(module, nn.Linear) and not module.weight.is_floating_point()
 
 
+def need_linear(module: nn.Module, does: str, targets: str, plain: bool = False) -> None:
+    """Raise `NotSupported` unless this is a linear layer: in 4 bits or a class of one's own, too.
+
+    `plain` asks for an `nn.Linear` that holds a matrix. What the method `does` begins the message,
+    and its hint names `targets` that are such layers.
+    """
+    fits = (isinstance(module, nn.Linear) and not is_packed(module) if plain
+            else hasattr(module, "in_features"))
+    if not fits:
+        raise NotSupported(f"{does} a linear layer, and this is a {type(module).__name__}.",
+                           expected="an nn.Linear, not quantized" if plain else None,
+                           hint=f"choose targets such as {targets}")
+
+
+def weight_of(layer: Any) -> torch.Tensor:
+    """Return a linear layer's weight, (n_out, n_in); `NotMergeable` where that is bytes."""
+    if is_packed(layer):
+        raise NotMergeable(f"This {type(layer).__name__} holds its weight in bytes, of another "
+                           "library's form.",
+                           expected="a plain nn.Linear, or a layer that pt.qlora put into 4 bits",
+                           hint="keep the adapter on the model")
+    return layer.weight
+
+
+def linear_like(layer: Any, weight: torch.Tensor) -> nn.Linear:
+    """Return a plain linear layer with this weight, and with the bias and the mode of `layer`."""
+    b, (n_out, n_in) = layer.bias, weight.shape
+    linear = nn.Linear(n_in, n_out, b is not None, device="meta")
+    linear.weight = nn.Parameter(weight.detach())
+    if b is not None:
+        linear.bias = nn.Parameter(b.detach().clone())
+    return linear.train(layer.training)
+
+
 def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, torch.Tensor]:
-    """Return a model's weights by plain name, each in the order of numbers that it came in.
+    """Return a model's weights by plain name, each with its numbers in the order they came in.
 
     The weight of a converted layer is as the `Conv1D` had it, that of a packed layer its bytes. On
-    some processors a layer of bitsandbytes rearranges these when it is first called, and its state
-    dict, which puts them back in the layer itself, is asked of a copy. Parameters whose `id` is in
+    some processors a bitsandbytes layer rearranges these when it is first called. Its state dict
+    puts them back, in the layer itself, and so is taken of a copy. Parameters whose `id` is in
     `but` are left out.
     """
     turned = {f"{name}.weight" for name in state.of(model).converted}
@@ -105,10 +140,10 @@ HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks
 
 
 def keep_hooks(new: _Module, old: nn.Module) -> _Module:
-    """Let a module that takes another's place call that one's hooks; return it.
+    """Give a module the hooks of the one whose place it takes; return it.
 
-    They are the same tables, so that a handle still removes its hook. Left out are those with
-    which torch makes a weight of others, `weight_norm` and `prune`: the new one has it as it is.
+    They are the same tables, so that a handle still removes its hook. Those by which torch makes a
+    weight out of others, `weight_norm` and `prune`, are left out: the new module has the result.
     """
     for name in HOOKS:
         setattr(new, name, getattr(old, name))
@@ -123,8 +158,8 @@ def keep_hooks(new: _Module, old: nn.Module) -> _Module:
 def to_linear(conv: "Conv1D") -> nn.Linear:
     """Return an `nn.Linear` equal to a `Conv1D`: its weight is the transpose, (n_out, n_in).
 
-    Raises `NotSupported` for one that computes otherwise: with another `forward`, or with a weight
-    that is made of others, as by `weight_norm`.
+    Raises `NotSupported` for one that computes something else: with another `forward`, or with a
+    weight that is made out of others, as by `weight_norm`.
     """
     if {*conv.state_dict()} != {"weight", "bias"} or "forward" in vars(conv):
         raise NotSupported("This Conv1D was changed: it holds "
@@ -139,7 +174,7 @@ def to_linear(conv: "Conv1D") -> nn.Linear:
 
 
 def as_linear(module: nn.Module) -> nn.Module:
-    """Return a module as methods know it: a `Conv1D` as the `nn.Linear` that it equals."""
+    """Return a module as methods know it: in place of a `Conv1D`, an equal `nn.Linear`."""
     return to_linear(module) if is_conv1d(module) else module
 
 
@@ -166,7 +201,7 @@ def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
 
 
 def layer_of(model: nn.Module, name: str) -> Any:
-    """Return the module of this name; of which kind it is, its caller knows."""
+    """Return the module of this name; what kind it is, the caller knows."""
     return model.get_submodule(name)
 
 
@@ -211,7 +246,7 @@ def _depth(name: str) -> int:
 def move_ties(model: nn.Module, old: str, new: str) -> None:
     """Tell transformers that the weights it ties in the module `old` are now in `new`.
 
-    It looks for them by the names of its class whenever the word embeddings change.
+    It looks for them by the names that its class lists whenever the word embeddings change.
     """
     def moved(name: str) -> str:
         return new + name[len(old):] if name.startswith(old + ".") else name
@@ -307,10 +342,10 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
     135 M) or "hub:NAME" for any model of the Hugging Face Hub. With `labels` the model gets a new
     classification head of that many classes, drawn from torch's global generator; a checkpoint's
     own head stays if it is for as many, otherwise a line says that it is new. Without, it is the
-    bare encoder or the language model. Another line says what else the checkpoint lacks, and is
-    drawn at random: the pooler of many a BERT. `pool` says what the head of a BERT encoder reads:
-    "cls", the first token through the pooler, or "mean", the mean over the real tokens, as minilm
-    was pretrained. (Its pooler never was: the biases are all 0, the weights as a random draw.)
+    bare encoder or the language model. Another line says what else the checkpoint lacks and is
+    drawn at random, such as the pooler of many BERTs. `pool` says what the head of a BERT encoder
+    reads: "cls", the first token through the pooler, or "mean", the mean over the real tokens, as
+    minilm was pretrained. (Its pooler never was: its biases are 0, its weights a random draw.)
     `pretrained=False` keeps the architecture and draws all weights anew. `device` None takes the
     GPU if there is one. Raises `UnknownName`, `BadConfig`, `FetchError` or `NotSupported`.
     """
@@ -326,7 +361,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
         raise BadConfig(f"dtype is {dtype!r}.", expected="torch.float32, torch.bfloat16 or another "
                                                          "of floating-point numbers")
     try:
-        place = best_device() if device is None else torch.device(device)
+        chosen = best_device() if device is None else torch.device(device)
     except (RuntimeError, TypeError) as error:
         raise BadConfig(f"device is {device!r:.80}.", expected="None, 'cpu' or 'cuda'") from error
     source = _source(name)
@@ -353,7 +388,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
             draw = getattr(make, "from_config", None) or make._from_config
             model = _or_explain(lambda _: draw(config, **options), source, name, FOUND)
     guard_save(model)
-    return model.to(place).eval(), tokenizer
+    return model.to(chosen).eval(), tokenizer
 
 
 def _source(name: str) -> str:
@@ -448,7 +483,7 @@ def _convert_smollm2(folder: Path) -> None:
 
 
 def _or_explain(load, source: str, name: str, hint: str = NOT_FOUND, **options):
-    """Call a `from_pretrained`; what is unknown, unreachable or no model becomes our error.
+    """Call a `from_pretrained`; if the name cannot be loaded as a model, raise our own error.
 
     `hint` says what to try: once the configuration was read, the name is not the cause.
     """

@@ -82,7 +82,7 @@ def dynamic_map() -> Tensor:
 
 
 def _between(values: Tensor) -> Tensor:
-    """Return the middle of each two neighbours: where the nearest level changes."""
+    """Return the midpoints of neighbours: where the nearest level changes."""
     return (values[1:] + values[:-1]) / 2
 
 

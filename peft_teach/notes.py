@@ -1,9 +1,10 @@
-"""Who is on this model: the note that begins before a method comes, and is found while it stays.
+"""The note on an adapted model: taken before a method changes anything, there while it is on.
 
-A note is one frozen value (`state.Note`). `begin` opens it, before anything of the model is
-changed; `core.attach` writes it down, when all adapters stand in their places.
+A note is one frozen value (`state.Note`). `prepare` makes it, before anything of the model is
+changed; `guards.guard` writes it on the model, when all adapters are in their places.
 """
 
+from dataclasses import replace
 from typing import TypeVar
 
 import torch
@@ -18,16 +19,16 @@ from .whole import refuse_sharded, refuse_wrapped
 S = TypeVar("S")    # a method's settings
 
 
-def begin(model: nn.Module, config: S | Note | None = None, kind: type[S] | None = None
-          ) -> tuple[Note, S]:
-    """Begin the note on an unadapted model: what it is, and with which settings a method comes.
+def prepare(model: nn.Module, config: S | Note | None = None, kind: type[S] | None = None
+            ) -> tuple[Note, S]:
+    """Check that a model can take a method; return the note on the model, and the settings.
 
-    `kind` is the method's class of settings; None in `config` means its defaults. A note that was
-    begun already, as `store.load` compares it first, is kept. Of the fingerprint, by which a file
-    recognizes its base, the head is left out: it is new for every task. A converted layer counts as
-    the `Conv1D` that it was, and a 4-bit weight as what it was before, so that a model is the same
-    before and after. Returns the note and the settings. Raises `BadConfig` for another method's
-    settings, or what `refuse_adapted` raises.
+    `kind` is the method's class of settings, and None in `config` means its defaults. A note in
+    `config` was made before, by `store.load`, and is returned as it is. The fingerprint, by which a
+    file recognizes its base, leaves out the head, which is new for every task. A converted layer
+    counts as the `Conv1D` that it was, and a 4-bit weight as what it was before, so that a model is
+    the same before and after. Raises `BadConfig` for another method's settings, or what
+    `refuse_adapted` raises.
     """
     if isinstance(config, Note):
         return config, config.config
@@ -49,7 +50,7 @@ def refuse_adapted(model: nn.Module) -> None:
     """Raise `AlreadyAdapted` for a model that has a method, `BadConfig` for no model at all."""
     refuse_wrapped(model)
     refuse_sharded(model)
-    noted = state.of(model)
+    here = state.of(model)
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
@@ -59,14 +60,14 @@ def refuse_adapted(model: nn.Module) -> None:
                              expected="the model that peft was given, before or afterwards",
                              hint="its merge_and_unload() or unload() returns it; what it saved, "
                                   "pt.export.from_peft reads")
-    if noted.note is not None and not noted.note.wraps:
+    if here.note is not None and not here.note.wraps:
         raise AlreadyAdapted("This model is fully fine-tuned, or its head is: its own weights "
                              "train, and there is nothing to take off.",
                              expected="a model that no method was put on",
                              hint="load a fresh one; fresh.load_state_dict(model.state_dict()) "
                                   "gives it what was trained")
     found = any(isinstance(module, Adapter) for module in model.modules())
-    if noted.note is not None or noted.inside or found:
+    if here.note is not None or here.inside or found:
         raise AlreadyAdapted("A method was already put on this model.",
                              expected="a model without one; keep what inject returned",
                              hint="pt.remove or pt.merge it first, or load a fresh model")
@@ -75,15 +76,15 @@ def refuse_adapted(model: nn.Module) -> None:
 def note_of(model: nn.Module) -> Note | None:
     """Return the note on an adapted model, or None; nothing is written.
 
-    Where adapters were put in by hand, as lesson 02 does, nobody wrote one: it is what
-    `guards.adopt` would write. The base is frozen, so its fingerprint is the one that it had.
+    If adapters were put in by hand, as in lesson 02, nobody wrote one: then it is the one that
+    `guards.adopt` would write. The base is frozen, so its fingerprint is what it was.
     """
-    noted, found = state.of(model), adapters(model)
-    if noted.note is not None or noted.inside or not found:
-        return noted.note
+    here, found = state.of(model), adapters(model)
+    if here.note is not None or here.inside or not found:
+        return here.note
     own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
     base = models.as_they_came(model, own)
-    return Note(noted.quantized | fingerprints.take(base, but=models.head(model)),
+    return Note(here.quantized | fingerprints.take(base, but=models.head(model)),
                 dict.fromkeys(base, True), fingerprints.checksums(base))
 
 
@@ -101,7 +102,14 @@ def no_method() -> NoAdapter:
                      hint="model = pt.lora.inject(model, pt.lora.Config()), or pt.attach(...)")
 
 
+def change_settings(model: nn.Module, **settings) -> None:
+    """Change a method's settings on the note, if there is one with settings on this model."""
+    note = state.of(model).note
+    if note is not None and note.config is not None:
+        state.change(model, note=replace(note, config=replace(note.config, **settings)))
+
+
 def is_adapted(model: nn.Module) -> bool:
     """Return whether a method is on this model, noted or put in by hand."""
-    noted, found = state.of(model), adapters(model)
-    return noted.note is not None or (not noted.inside and bool(found))
+    here, found = state.of(model), adapters(model)
+    return here.note is not None or (not here.inside and bool(found))

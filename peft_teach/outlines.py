@@ -34,7 +34,7 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def outline(name: str, blocks: int | None = None, dtype: str = "float32") -> nn.Module:
-    """Return a model of this architecture on the meta device; with so many blocks, if given.
+    """Return a model of this architecture on the meta device, with this many blocks if given.
 
     Attention is computed in the plain way, which keeps a number for every pair of tokens. Raises
     `UnknownName` for a name or a dtype that is not in `SIZES` or `DTYPES`.

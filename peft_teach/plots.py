@@ -112,7 +112,9 @@ def ring(ax, x: float, y: float) -> None:
 
 def stack(bar: Callable, begins: str, ledgers: Sequence[Ledger],
           parts: Sequence[str] = HELD) -> None:
-    """Draw a bar a ledger, in MB; `bar` is `ax.bar`, which `begins` at the "bottom", or `ax.barh`.
+    """Draw one bar for each ledger, in MB.
+
+    `bar` is `ax.bar` with `begins="bottom"`, or `ax.barh` with "left".
     """
     ends = np.zeros(len(ledgers))
     for part in parts:

@@ -1,7 +1,7 @@
-"""An adapter written: the two files of its folder, and what transformers' `save_pretrained` makes.
+"""Writing an adapter: the two files of its folder, and what `save_pretrained` writes for it.
 
-This stands below `core`, because an adapted model's `save_pretrained` is this: see `guards`.
-`store.save` is what one calls; which file holds what is said there.
+This stands below `core`, because it takes the place of an adapted model's `save_pretrained`: see
+`guards`. `store.save` is what one calls; `store` says which file holds what.
 """
 
 import json
@@ -55,7 +55,7 @@ def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = 
     """Stand for `save_pretrained` on an adapted model: `write`, and a file for `Trainer` to resume.
 
     That is `model.safetensors`: what a save keeps of the adapters, and whatever else trains, by
-    the names that they have now. The frozen weights are not in it, which Trainer remarks when it
+    the names that they have now. The frozen weights are not in it, as Trainer remarks when it
     resumes. There is no config.json, from which transformers would draw a base at random. `others`
     are options of its own format. Raises `NotSupported` for tensors from elsewhere, as they come
     from sharded training, and for a push to the Hub.
@@ -82,7 +82,7 @@ def _as_stored(config: Any) -> dict:
 
 
 def base_of(model: nn.Module, note: Note) -> dict[str, list]:
-    """Return the fingerprint of an adapted model's base; a table that was resized as it is now."""
+    """Return the fingerprint of an adapted model's base, with resized tables as they are now."""
     kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
     return note.fingerprint | fingerprints.take({
         name: p for name, p in models.as_they_came(model).items()
@@ -93,9 +93,9 @@ def base_of(model: nn.Module, note: Note) -> dict[str, list]:
 def _refuse_changed(model: nn.Module, note: Note) -> None:
     """Raise `NotSupported` where the base is not what it was: what it learned would be lost.
 
-    Left out is what may have become another without training: a table that was resized, a weight
-    in bytes or of another library's kind, and what a `make` of one's own was given and may change,
-    as PiSSA takes from the base what it puts into the adapter.
+    Left out is what may change without training: a table that was resized, a weight in bytes or of
+    another library's kind, and what a `make` of one's own was given and may change, as PiSSA takes
+    from the base what it puts into the adapter.
     """
     given = {id(p) for adapter in adapters(model).values()
              for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}

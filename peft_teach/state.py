@@ -17,7 +17,7 @@ class Note:
     """What stands on an adapted model.
 
     `fingerprint` describes the base before any change, and `bits` holds a checksum of each of its
-    tensors, which is in no file: half precision has others. `requires_grad` is what `remove` and
+    tensors, which no file keeps, as half precision has others. `requires_grad` is what `remove` and
     `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning wraps none, and
     names the backbone's `weights` that it trains. `method` and `config` are None after a bare
     `attach`.

@@ -6,8 +6,8 @@
                                4 bits; a fingerprint of what is drawn from a seed; after a bare
                                `attach`, which modules it wrapped
 
-All of the second stands in the metadata of the first, too, and is believed there: tensors are
-never read with the settings of another save.
+The metadata of the first repeats all of the second, and is the one that counts: tensors are never
+read with the settings of another save.
 
 The base itself is never stored, unless all of it is trained. `load` checks the fingerprint, so
 that an adapter does not land on another base by mistake. Nothing here unpickles.
@@ -73,7 +73,7 @@ def load(model: nn.Module, path: str | Path,
     bits and this one is not, or the reverse.
     """
     description, tensors = _read(path)
-    note, _ = notes.begin(model)
+    note, _ = notes.prepare(model)
     _check_base(description["base"], note.fingerprint, path)
     if make is not None:
         names, also = _wrapped(description, model, path)
@@ -97,7 +97,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     the old adapter is removed and the new one loaded. A failure leaves the old one in place. After
     a bare `attach` no settings are known: what is no tensor, such as a scale, stays as attached.
     Inside `pt.disabled(model)` the new adapter is silent, too, until that block ends.
-    Warns, as `load` does, where one of file and model is of a base in 4 bits, and one is not.
+    Warns, as `load` does, if only one of file and model has a base in 4 bits.
     """
     note = guards.adopt(model)
     if note is None:
@@ -106,7 +106,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     description, tensors = _read(path)
     try:
         _check_base(description["base"], saving.base_of(model, note), path)
-    except AdapterFileError:    # it may be of before the word embeddings were resized
+    except AdapterFileError:    # perhaps saved before the word embeddings were resized
         _check_base(description["base"], note.fingerprint, path)
     if description["method"] == note.method and (
             note.method is None
@@ -122,8 +122,8 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     old = adapters(model).values()
     with core.all_or_nothing(model):
         model = core.undo(model)
-        begun, _ = notes.begin(model, config, method.Config)
-        model = _inject(method, model, begun, tensors, path)
+        note, _ = notes.prepare(model, config, method.Config)
+        model = _inject(method, model, note, tensors, path)
         _copy_into(model, description, tensors, path)
     core.stay_silent(adapters(model).values(), old)
     return model
@@ -224,7 +224,7 @@ def _config(method, fields: dict, path):
 
 
 def _inject(method, model: nn.Module, note: Note, tensors: dict[str, Tensor], path) -> nn.Module:
-    """Put a method on a model as this note says, which was begun before any change."""
+    """Put a method on a model with this note, which was made before any change."""
     _check_axes(note.config, tensors, model, path)
     try:
         return method.inject(model, note)
@@ -240,7 +240,7 @@ def _check_axes(config, tensors: dict[str, Tensor], model: nn.Module, path) -> N
     """Refuse an axis that the file has too few numbers for, before anything of it is built.
 
     For each step along its axis, every method has at least as many numbers as the narrowest linear
-    layer of the backbone has features. A short one is built, and then says what is missing.
+    layer of the backbone has features. A short axis is built, to say then what is missing.
     """
     longest = max((n for t in tensors.values() for n in t.shape), default=0)
     fills = sum(t.numel() for t in tensors.values()) // _narrowest(model)
@@ -295,7 +295,7 @@ def _check_drawn(saved: dict, here: dict, path) -> None:
 
 
 def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
-    """Warn if the file is of a base in 4 bits and the model's is not, or the reverse."""
+    """Warn if the file was saved on a base in 4 bits and the model's is not, or the reverse."""
     here, there = bool(models.quantized(model)), description["quantized"]
     if here != there:
         kinds = {True: "in 4 bits", False: "exact"}

@@ -11,7 +11,7 @@ A row of P is kept as two small numbers, its column h(i) and its sign s(i), so m
 a dense P would take D × d. Each column has about D/d entries, hence length about one.
 
 Sources: Li et al. 2018, arXiv 1804.08838, §2 and appendix S7; Aghajanyan et al. 2020, arXiv
-2012.13255, §3. One deviation: signed hashing in the place of their Fastfood transform.
+2012.13255, §3. One deviation: signed hashing in place of their Fastfood transform.
 """
 
 import copy
@@ -60,14 +60,14 @@ class Subspace(nn.Module):
         self.D = sum(map(len, weights))
         if not 1 <= d <= self.D:
             raise BadConfig(f"d is {d}.", expected=f"1 to {self.D}, the backbone's parameters")
-        place = weights[0].device
+        device = weights[0].device
         for name, p in model.named_parameters():
             p.requires_grad_(name in head)
         h, sign = hashes(self.D, d, seed)
         self.register_buffer("theta0", torch.cat(weights), persistent=False)          # (D,)
-        self.register_buffer("h", h.to(place), persistent=False)                      # (D,)
-        self.register_buffer("sign", sign.to(place), persistent=False)                # (D,)
-        self.z = nn.Parameter(torch.zeros(d, device=place))                           # (d,)
+        self.register_buffer("h", h.to(device), persistent=False)                     # (D,)
+        self.register_buffer("sign", sign.to(device), persistent=False)               # (D,)
+        self.z = nn.Parameter(torch.zeros(d, device=device))                          # (d,)
 
     def theta(self) -> Tensor:
         """Return θ₀ + P z, all weights of the backbone in one row, (D,)."""
@@ -83,7 +83,7 @@ class Subspace(nn.Module):
 
     @torch.no_grad()
     def plain(self) -> nn.Module:
-        """Return the classifier itself, its weights those of now; for testing, this is faster."""
+        """Return the classifier itself, with the weights of now: it is faster to test."""
         model = copy.deepcopy(self.model)
         for name, weight in self.weights().items():
             model.get_parameter(name).copy_(weight)

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from . import contents, frozen, guards, models, notes
-from .batch import Batch, as_list, asked_of, check, ready, tokens_in
+from .batch import Batch, as_list, check, ready, tokens_in
 from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
 from .groups import check_setting, groups_of
 from .idle import refuse_idle, refuse_silent
@@ -39,8 +39,8 @@ OWN = 1e-3    # the learning rate of adapters that no method here made
 class Step:
     """What one step of training did.
 
-    `loss` is the mean over its batches before the update, `tokens` the real tokens in them (0 for
-    images), `seconds` the time from batch to updated weights, `lr` the rate of the first group.
+    `loss` is the batch's before the update, `tokens` how many real tokens are in it (0 for images),
+    `seconds` the time from batch to updated weights, `lr` the rate of the first group.
     """
 
     index: int
@@ -52,23 +52,23 @@ class Step:
 
 def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *,
           groups: list[dict] | None = None, warmup: float = 0.1, clip: float = 1.0,
-          weight_decay: float = 0.0, accumulate: int = 1) -> Iterator[Step]:
+          weight_decay: float = 0.0) -> Iterator[Step]:
     """Train once over `batches`, dicts of tensors with `labels`; yield a `Step` after each one.
 
     `lr` None takes the rate of the model's method (`learning_rate`). `groups` are optimizer groups
     with rates of their own (LoRA+); without them all that trains learns at `lr`. `warmup` is the
     share of steps in which the rate rises to its full value, `clip` the largest norm of the
-    gradients (`math.inf` for any). A step is made of `accumulate`
-    batches, the last one perhaps of fewer, and is that of one batch with all their examples.
-    Stopping early is safe: the model is back in eval mode when the generator ends or is dropped.
-    Raises `BadData` for no batches, for batches without labels or with a class that the model has
-    not, and `BadConfig` for a setting that cannot work, if nothing trains, or if `pt.disabled` is
-    open. In the first step, before the update, it is a `BadConfig`, too, if an adapter gets no
-    gradient because the model never calls it, or not for the loss. (The first 8 batches are tried
-    in eval mode, which leaves out no block by chance. What stands in a module that these do not
-    call is let be, such as an expert without tokens, and so is a pooler that no head reads.) While
-    it runs, `TrainingStopped` when it is interrupted and `TrainingDiverged`, before the update,
-    for a loss or gradient that is not finite: both hold the steps that were done.
+    gradients (`math.inf` for any). Stopping early is safe: the model is back in eval mode when the
+    generator ends or is dropped.
+
+    Raises `BadData` for no batches, for batches without labels or with a class that the model does
+    not have, and `BadConfig` for a setting that cannot work, if nothing trains, or if `pt.disabled`
+    is open. The first step, before its update, raises `BadConfig` if an adapter gets no gradient
+    because the model never calls it, or not for the loss. (The first 8 batches are tried in eval
+    mode, which leaves out no block by chance. An adapter in a module that they do not call, such as
+    an expert without tokens, is let be, and so is one on a pooler that no head reads.) An interrupt
+    raises `TrainingStopped`; a loss or gradient that is not finite raises `TrainingDiverged`,
+    before the update. Both hold the steps that were done.
     """
     models.refuse_wrapped(model)
     batches = as_list(batches)
@@ -81,19 +81,17 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     refuse_silent(model)
     contents.refuse_lost(model)
     lr = learning_rate(model) if lr is None else lr
-    for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup": warmup, "clip": clip,
-                        "accumulate": accumulate}.items():
+    for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup": warmup,
+                        "clip": clip}.items():
         check_setting(name, value)
-    groups = groups_of(model, groups)
-    parts = [batches[i:i + accumulate] for i in range(0, len(batches), accumulate)]
-    return _steps(model, parts, groups, lr, warmup, clip, weight_decay)
+    return _steps(model, batches, groups_of(model, groups), lr, warmup, clip, weight_decay)
 
 
-def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Step]:
-    """Make one step of each part, a list of batches."""
+def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[Step]:
+    """Make one step of each batch."""
     optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimizer, lambda i: rate(i, len(parts), warmup))
+        optimizer, lambda i: rate(i, len(batches), warmup))
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     done: list[Step] = []
     moving = [b for m in frozen.owners(model, trained).values() for b in frozen.buffers(m).values()]
@@ -101,21 +99,16 @@ def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Ste
     model.train()
     try:
         optimizer.zero_grad(set_to_none=True)    # somebody may have left some
-        for index, part in enumerate(parts):
+        for index, batch in enumerate(batches):
             refuse_silent(model)
             before = [b.clone() for b in moving]
             start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
-            asked = [asked_of(model, batch) for batch in part]
-            value = 0.0
-            for batch, count in zip(part, asked):
-                loss = model(**ready(model, batch)).loss
-                if len(part) > 1:    # a mean over this batch: weighed as in the mean over all
-                    loss = loss * (count / max(1, sum(asked)))
-                if loss.requires_grad:    # by chance it may depend on nothing that trains
-                    loss.backward()
-                value += loss.item()
+            loss = model(**ready(model, batch)).loss
+            if loss.requires_grad:    # by chance it may depend on nothing that trains
+                loss.backward()
+            value = loss.item()
             if index == 0:
-                refuse_idle(model, trained, parts)
+                refuse_idle(model, trained, batches)
             norm = nn.utils.clip_grad_norm_(trained, clip)
             if not math.isfinite(value) or not norm.isfinite():
                 raise TrainingDiverged(done, "gradient" if math.isfinite(value) else "loss")
@@ -123,11 +116,11 @@ def _steps(model, parts, groups, lr, warmup, clip, weight_decay) -> Iterator[Ste
             before = []
             optimizer.zero_grad(set_to_none=True)
             schedule.step()
-            tokens = sum(map(tokens_in, part))
-            done.append(Step(index, value, tokens, time.perf_counter() - start, now))
+            seconds = time.perf_counter() - start
+            done.append(Step(index, value, tokens_in(batch), seconds, now))
             yield done[-1]
     except KeyboardInterrupt:
-        raise TrainingStopped(done, len(parts)) from None
+        raise TrainingStopped(done, len(batches)) from None
     finally:
         optimizer.zero_grad(set_to_none=True)    # an interrupt leaves half a step's gradients
         for b, was in zip(moving, before):       # and means of a step that was not made
@@ -147,10 +140,11 @@ def learning_rate(model: nn.Module) -> float:
     """Return the rate that stands in the file of the model's method, for AdamW.
 
     It was found on one small encoder and one small language model, with the method's defaults: a
-    place to begin. What acts more strongly learns at less: a bottleneck by its scale, LoRA on
-    "linear", all layers, at QLoRA's. With batches of 16, most learn in 60 steps; BitFit, prompts
-    and prefixes had not begun by then at any rate tried: give them 120 at least, BitFit 250. It is
-    `full`'s for a model without a method, and `OWN` for a class of your own.
+    place to begin. What acts more strongly takes a smaller one: a bottleneck's is divided by its
+    scale, and LoRA on "linear", all layers, takes QLoRA's. With batches of 16, most methods learn
+    in 60 steps; BitFit, prompts and prefixes had not begun by then at any rate tried: give them 120
+    at least, BitFit 250. It is `full`'s for a model without a method, and `OWN` for adapters of
+    your own.
     """
     note = notes.note_of(model)
     if note is None:

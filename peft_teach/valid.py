@@ -18,7 +18,7 @@ import numpy as np
 
 from .errors import BadConfig
 
-# What Hugging Face peft, bitsandbytes and `adapters` call a setting: its name here.
+# The names of settings in Hugging Face peft, bitsandbytes and `adapters`, and here.
 NAMES_HERE = {
     "r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "use_rslora": "rank_stabilized",
     "lora_bias": "use_bias", "target_modules": "targets", "feedforward_modules": "targets",
@@ -28,7 +28,7 @@ NAMES_HERE = {
     "bnb_4bit_use_double_quant": "double", "use_dora": "dora",
     "reduction_factor": "size", "bn_size": "size", "non_linearity": "activation",
 }
-# What is no setting here, and what does the same.
+# Settings that do not exist here, and what does the same.
 INSTEAD = {
     "use_dora": "pt.dora, a method of its own",
     "prefix_projection": "projection=512, say: the hidden size of the MLP",
@@ -54,9 +54,9 @@ class Settings:
     numbers become Python's. An unknown setting raises `BadConfig`, which says the name here, if it
     is another library's; so does a tensor where a number is meant.
 
-    `also_train` names modules, as places or in full, of which a copy trains besides: norms, say.
+    `also_train` names modules, as places or in full, of which a copy trains, too: norms, say.
 
-    A field says with `Annotated` what its value must be, and what to say where it is not; what
+    A field's `Annotated` says what its value must be, and what the error says if it is not; what
     several settings must be together, a method checks in its own `__post_init__`. What depends on
     the model, such as the largest rank, is checked where a layer is wrapped.
     """
@@ -127,12 +127,12 @@ def is_whole(value: Any, low: float = 1, high: float = math.inf) -> bool:
 
 
 def is_several(value: Any) -> TypeGuard[Iterable]:
-    """Return whether this can be gone through; a tensor without axes cannot."""
+    """Return whether this can be iterated over; a tensor without axes cannot."""
     return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
 
 
 def is_flag(value) -> bool:
-    """Return whether this is True or False, and no number that Python takes for one."""
+    """Return whether this is True or False, and not a number that equals one of them."""
     return isinstance(value, bool)
 
 
@@ -159,6 +159,20 @@ def one_of(name: str, value, known: Iterable) -> None:
     """Raise `BadConfig` for a setting that is none of the known ones."""
     if value not in list(known):
         raise BadConfig(f"{name} is {value!r}.", expected="one of " + ", ".join(map(str, known)))
+
+
+def need_rank(rank, n_in: int, n_out: int) -> None:
+    """Raise `BadConfig` for a rank that no matrix of this shape can have."""
+    largest = min(n_in, n_out)
+    if not is_whole(rank, 1, largest):
+        raise BadConfig(f"rank {rank!r} for a matrix of {n_out} × {n_in}.",
+                        expected=f"a whole number from 1 to {largest}: no matrix of this shape has "
+                                 "a larger rank")
+
+
+def unsaved(default: Any) -> Any:
+    """Return a field for a setting that matters at the start only: a file keeps its default."""
+    return dataclasses.field(default=default, metadata={"stored": default})
 
 
 Length = Annotated[int, is_whole, "a whole number of vectors, at least 1"]

@@ -1,4 +1,4 @@
-"""Where one waits: how far it has come, and how much time is left.
+"""A bar for whatever takes long: how far it has come, and how much time is left.
 
     for rate in pt.bar(rates, "rates"):
         ...
@@ -57,15 +57,15 @@ class bar(tqdm):
     def _show(self, html: str) -> None:
         from IPython.display import display
 
-        shown, place = {"text/html": html}, (self._shell.execution_count, abs(self.pos))
-        if place in self._lines:
-            self._lines[place].update(shown, raw=True)
+        shown, key = {"text/html": html}, (self._shell.execution_count, abs(self.pos))
+        if key in self._lines:
+            self._lines[key].update(shown, raw=True)
         else:
-            self._lines[place] = display(shown, raw=True, display_id=True)
+            self._lines[key] = display(shown, raw=True, display_id=True)
 
 
 def line(done: float, total: float | None, text: str, spent: float) -> str:
-    """Return a bar as HTML, with what is left if all goes on as so far; `spent` is in seconds."""
+    """Return a bar as HTML, with the time left at the pace so far; `spent` is in seconds."""
     rest = total - done if total and done else 0
     left = f", about {spent / done * rest:.0f} s left" if rest else ""
     value = f'value="{done}" max="{total}" ' if total is not None else ""

@@ -1,4 +1,4 @@
-"""A model must be whole: one, not wrapped in another, and with all of its weights here."""
+"""A model must be whole: not wrapped in another module, and with all of its weights here."""
 
 from typing import Any, TypeGuard
 
@@ -21,7 +21,7 @@ def need_model(model: object) -> None:
 
 
 def refuse_wrapped(model: nn.Module) -> None:
-    """Raise `NotSupported` for a model in which a wrapper of torch's gives modules other names."""
+    """Raise `NotSupported` for a model in which one of torch's wrappers renames modules."""
     need_model(model)
     for name, module in model.named_modules():
         inside = next((child for child, _ in module.named_children() if child in WRAPPED

@@ -102,10 +102,10 @@ class Lasting:
 class Explorer(Lasting):
     """Controls above a picture. `controls` are widgets with a value, by the name of their setting.
 
-    `compute(**settings)` returns what is shown; `draw` makes a figure of it, and
-    `caption` the sentences below. Other widgets may stand `above` and `below` the controls.
-    In a notebook the picture is drawn when the controls rest; `data` and `figure` are always those
-    of the controls as they stand.
+    `compute(**settings)` returns what is shown; `draw` makes a figure of it, and `caption` the
+    sentences below. Other widgets may stand `above` and `below` the controls. In a notebook the
+    picture is drawn when the controls rest; `data` and `figure` always fit the controls as they
+    are now.
     """
 
     def __init__(self, controls: Mapping[str, Any], compute: Callable[..., Any],
@@ -253,7 +253,7 @@ class Run:
     """A button that starts something long, and one that stops it; meanwhile the page lives.
 
     `start()` returns a generator that yields a `Progress` after each step and returns a result;
-    `ended(result)` is told it. A task of the kernel's loop takes the steps, one at a time, so that
+    `ended(result)` receives it. A task of the kernel's loop takes the steps, one at a time, so that
     controls move between them; without a loop they are taken at once. How long it takes depends on
     the machine, so a line says how much time is left at the pace so far; below it falls the loss.
     """

@@ -27,8 +27,8 @@ from torch import Tensor, nn
 from peft_teach import models
 from peft_teach.adapter import Adapter
 from peft_teach.core import put_on
-from peft_teach.errors import BadConfig, NotSupported
-from peft_teach.notes import begin
+from peft_teach.errors import BadConfig
+from peft_teach.notes import prepare
 from peft_teach.shapes import expect
 from peft_teach.valid import Settings, is_whole
 
@@ -97,7 +97,7 @@ class VeRALinear(Adapter):
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put VeRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    note, config = begin(model, config, Config)
+    note, config = prepare(model, config, Config)
     pairs: dict[tuple[int, int], Projections] = {}
 
     def make(base: nn.Linear) -> VeRALinear:
@@ -107,17 +107,12 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
             pairs[shape] = Projections(*shape, config.rank, config.seed)
         return VeRALinear(base, pairs[shape])
 
-    targets = config.targets
-    if targets is None:
-        targets = ("qkv",) if "qkv" in models.places(model) else ("query", "value")
+    targets = models.query_and_value(model) if config.targets is None else config.targets
     return put_on(model, note, targets, make, config.layers, config.also_train)
 
 
 def _check(base: nn.Module, config: Config) -> None:
-    if not isinstance(base, nn.Linear) or models.is_packed(base):
-        raise NotSupported(f"VeRA corrects a linear layer, and this is a {type(base).__name__}.",
-                           expected="an nn.Linear, not quantized",
-                           hint="choose targets such as 'query', 'value', 'ffn_in'")
+    models.need_linear(base, "VeRA corrects", "'query', 'value', 'ffn_in'", plain=True)
     if not is_whole(config.rank):
         raise BadConfig(f"rank is {config.rank!r}.", expected="a whole number, 1 or more")
     if not is_whole(config.seed, 0, 2**63 - 1):

@@ -26,7 +26,7 @@ from ..adapter import Adapter
 from ..core import put_on
 from ..errors import NoTargets, NotSupported
 from ..nf4 import Linear4bit
-from ..notes import begin
+from ..notes import prepare
 from ..shapes import expect
 from ..valid import Settings
 
@@ -35,7 +35,7 @@ KINDS = (nn.Linear, Linear4bit, nn.LayerNorm)
 
 
 class BiasAdapter(Adapter):
-    """A frozen linear layer, also in 4 bits, or LayerNorm with a trained addition to its bias."""
+    """A frozen linear layer, also in 4 bits, or LayerNorm, with a trained addition to its bias."""
 
     base: nn.Linear | nn.LayerNorm
 
@@ -88,7 +88,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Raises `NoTargets` for a model or a target without biases.
     """
-    note, config = begin(model, config, Config)
+    note, config = prepare(model, config, Config)
     targets, layers = config.targets, config.layers
     if targets is None:
         targets, layers = _biased(model, layers), None

@@ -14,8 +14,8 @@ What is added to a frozen layer is s A(u). What A reads and where it stands diff
 paper: `placements.py` has the three positions, and the table of what a layer becomes with each.
 
 Cost: 2 · d_model · size + size + d_model parameters each (`count`). No linear layer can absorb A,
-as act stands between the two matrices. A parallel A with the act of a block without a gate can be
-merged by hand, into a wider block.
+as act stands between the two matrices. A parallel A can be merged by hand into a wider block, if
+that block has no gate and the same act.
 
 At the start, "zero" gives exactly the base's output. "normal" stays near it:
 ‖A(u)‖ ≤ σ² (√size + √d_model)² ‖u‖ with σ = 0.01, which is 8 % of what A reads for d_model 384 and
@@ -25,7 +25,7 @@ Sources: Houlsby et al. 2019, arXiv 1902.00751, §2.1; Pfeiffer et al. 2021, arX
 2020, arXiv 2005.00052; Bapna & Firat 2019, arXiv 1909.08478; He et al. 2022, arXiv 2110.04366, §3
 and §4.
 Two deviations from Houlsby et al.: they also train the model's LayerNorms, which belong to the
-base and stay frozen here; and their code starts at σ = 0.001, their paper at 0.01, which is taken.
+base and stay frozen here; and their code starts at σ = 0.001, their paper, as here, at 0.01.
 """
 
 import math
@@ -38,7 +38,7 @@ from torch import Tensor, nn
 from .. import models
 from ..core import put_on
 from ..errors import BadConfig
-from ..notes import begin
+from ..notes import prepare
 from ..shapes import expect
 from ..valid import Settings, is_positive, is_whole, one_of
 from .placements import FORMS, InputAdapter, NormedAdapter, OutputAdapter, form  # noqa: F401
@@ -135,7 +135,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     around a block: read them by a hook there. Raises `BadConfig`, `NoTargets`, `AlreadyAdapted`,
     or `NotSupported` for an unknown family; then the model is as it was.
     """
-    note, config = begin(model, PFEIFFER if config is None else config, Config)
+    note, config = prepare(model, PFEIFFER if config is None else config, Config)
     targets, make = form(model, config.reads, config.targets)
     return put_on(model, note, targets, lambda base: make(base, Bottleneck(
         models.config_of(model).hidden_size, config.size, config.activation, config.own_norm,

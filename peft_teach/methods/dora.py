@@ -28,7 +28,7 @@ from .. import models
 from ..core import put_on
 from ..errors import NotSupported
 from ..nf4 import Linear4bit
-from ..notes import begin
+from ..notes import prepare
 from ..shapes import expect
 from ..valid import Settings, Share
 from . import lora
@@ -37,7 +37,10 @@ LEARNING_RATE = 3e-3    # as LoRA's; on MiniLM: assets/records/rates.json
 
 
 class DoRALinear(lora.LoRALinear):
-    """LoRA with a trained length for each row; `base` is an `nn.Linear` or its 4-bit form."""
+    """LoRA with a trained length for each row; `update(x)` is LoRA's s B A x.
+
+    `base` is an `nn.Linear` or its 4-bit form.
+    """
 
     def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
                  dropout: float = 0.0):
@@ -57,11 +60,6 @@ class DoRALinear(lora.LoRALinear):
         y, b = self.base(x), self.b                                   # (…, n_out), (n_out,)
         Vx = y.to(self.A.dtype) - b + self.update(x)                  # (…, n_out), float32
         return (self.g * Vx + b).to(y.dtype)                          # (…, n_out)
-
-    def update(self, x: Tensor) -> Tensor:
-        """Return s B A x, (…, n_out) in float32."""
-        h = x.to(self.A.dtype) @ self.A.T                             # (…, rank)
-        return self.scale * h @ self.B.T                              # (…, n_out)
 
     def with_dropout(self, x: Tensor) -> Tensor:
         """Return y = W x + b + (g ⊙ V − W) x̃, where x̃ = dropout(x): the base reads x as it is."""
@@ -111,6 +109,7 @@ def count(n_in: int, n_out: int, rank: int) -> int:
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    note, config = begin(model, config, Config)
-    return put_on(model, note, lora.where(model, config.targets), lambda base: DoRALinear(
+    note, config = prepare(model, config, Config)
+    targets = models.query_and_value(model) if config.targets is None else config.targets
+    return put_on(model, note, targets, lambda base: DoRALinear(
         base, config.rank, config.alpha, config.dropout), config.layers, config.also_train)

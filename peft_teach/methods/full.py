@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from .. import models
 from ..errors import BadConfig, NotSupported
 from ..guards import guard
-from ..notes import begin
+from ..notes import prepare
 from ..valid import Settings, one_of
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
@@ -61,7 +61,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Layers that an earlier method converted are turned back, so that a file holds them as they are.
     """
-    note, config = begin(model, config, Config)
+    note, config = prepare(model, config, Config)
     head = set(models.head(model))
     if config.train == "head" and not head:
         raise BadConfig("This model has no task head to train.",

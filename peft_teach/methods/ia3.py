@@ -30,7 +30,7 @@ from .. import models
 from ..adapter import Adapter
 from ..core import put_on
 from ..errors import BadConfig, NotSupported
-from ..notes import begin
+from ..notes import prepare
 from ..shapes import expect
 from ..valid import Settings, is_whole
 
@@ -46,7 +46,9 @@ class IA3Linear(Adapter):
     base: nn.Linear
 
     def __init__(self, base: nn.Linear, side: str = "output"):
-        _check(base, side)
+        models.need_linear(base, "(IA)³ scales", "'key', 'value', 'ffn_out'", plain=True)
+        if side not in ("output", "input"):
+            raise BadConfig(f"side is {side!r}.", expected="'output' or 'input'")
         super().__init__(base)
         self.side = side
         n = base.out_features if side == "output" else base.in_features
@@ -80,27 +82,6 @@ class IA3Linear(Adapter):
         return linear
 
 
-class FusedIA3Linear(IA3Linear):
-    """Keys and values scaled in a projection that makes the queries, too: these stay as they are.
-
-    What it puts out comes in equal `parts`, each of which begins with `first` features of queries.
-    """
-
-    def __init__(self, base: nn.Linear, first: int, parts: int = 1):
-        super().__init__(base)
-        n = base.out_features
-        if not is_whole(parts, 1, n) or n % parts or not is_whole(first, 0, n // parts - 1):
-            raise BadConfig(f"first is {first!r} in {parts!r} parts of {n} features.",
-                            expected="equal parts, and fewer features of queries than one has")
-        self.first, self.parts = first, parts
-        self.l = nn.Parameter(torch.ones(n - parts * first))          # (n_out - parts · first,)
-
-    def factors(self) -> Tensor:
-        """Return one factor per feature: in each part ones for the queries, and then l."""
-        l = self.l.unflatten(0, (self.parts, -1))                     # (parts, the rest of a part)
-        return F.pad(l, (self.first, 0), value=1.0).flatten()         # (n_out,)
-
-
 @dataclass(frozen=True)
 class Config(Settings):
     """Where (IA)³ goes.
@@ -122,9 +103,9 @@ def count(layers: int, d_key: int, d_value: int, d_ffn: int) -> int:
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put the vectors on the model's targets, freeze the rest but the head; return the model.
 
-    Raises `NotSupported` for a target that none of the vectors is for.
+    Raises `NotSupported` for a target that has no vector.
     """
-    note, config = begin(model, config, Config)
+    note, config = prepare(model, config, Config)
     places, targets = models.place_of(model), config.targets
     if targets is None:
         targets = ("qkv", "ffn_out") if "qkv" in places.values() else ("key", "value", "ffn_out")
@@ -140,17 +121,28 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     def make(base: nn.Linear) -> IA3Linear:
         place = places[next(order)]
         if place == "qkv":
-            parts, first = models.fused_queries(model)
-            return FusedIA3Linear(base, first, parts)
+            return FusedIA3Linear(base, *models.fused_queries(model))
         return IA3Linear(base, SIDES[place])
 
     return put_on(model, note, names, make, None, config.also_train)
 
 
-def _check(base: nn.Module, side: str) -> None:
-    if not isinstance(base, nn.Linear) or models.is_packed(base):
-        raise NotSupported(f"(IA)³ scales a linear layer, and this is a {type(base).__name__}.",
-                           expected="an nn.Linear, not quantized",
-                           hint="choose targets such as 'key', 'value', 'ffn_out'")
-    if side not in ("output", "input"):
-        raise BadConfig(f"side is {side!r}.", expected="'output' or 'input'")
+class FusedIA3Linear(IA3Linear):
+    """A fused projection whose keys and values are scaled, and whose queries stay as they are.
+
+    Its output comes in equal `parts`, each of which begins with `first` features of queries.
+    """
+
+    def __init__(self, base: nn.Linear, first: int, parts: int = 1):
+        super().__init__(base)
+        n = base.out_features
+        if not is_whole(parts, 1, n) or n % parts or not is_whole(first, 0, n // parts - 1):
+            raise BadConfig(f"first is {first!r} in {parts!r} parts of {n} features.",
+                            expected="equal parts, and fewer features of queries than one has")
+        self.first, self.parts = first, parts
+        self.l = nn.Parameter(torch.ones(n - parts * first))          # (n_out - parts · first,)
+
+    def factors(self) -> Tensor:
+        """Return one factor per feature: in each part ones for the queries, and then l."""
+        l = self.l.unflatten(0, (self.parts, -1))                     # (parts, the rest of a part)
+        return F.pad(l, (self.first, 0), value=1.0).flatten()         # (n_out,)

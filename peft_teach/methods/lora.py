@@ -27,11 +27,11 @@ from torch import Tensor, nn
 from .. import models
 from ..adapter import Adapter
 from ..core import put_on
-from ..errors import BadConfig, NotMergeable, NotSupported
+from ..errors import NotMergeable
 from ..nf4 import Linear4bit
-from ..notes import begin
+from ..notes import prepare
 from ..shapes import expect
-from ..valid import Settings, Share, is_positive, is_whole
+from ..valid import Settings, Share, is_positive, need_rank
 from .lora_plus import plus_groups as plus_groups
 
 LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json; SmolLM2's in ia3.json
@@ -46,11 +46,12 @@ class LoRALinear(Adapter):
     def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
                  dropout: float = 0.0, rank_stabilized: bool = False):
         Config(alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized)
-        _check(base, rank)
+        models.need_linear(base, "LoRA corrects", "'query', 'value', 'ffn_in'")
+        n_in, n_out = base.in_features, base.out_features
+        need_rank(rank, n_in, n_out)
         super().__init__(base)
         self.scale = scale(rank, alpha, rank_stabilized)
         self.dropout = nn.Dropout(dropout)
-        n_in, n_out = base.in_features, base.out_features
         self.A = nn.Parameter(torch.empty(rank, n_in))                # (rank, n_in)
         self.B = nn.Parameter(torch.zeros(n_out, rank))               # (n_out, rank)
         nn.init.uniform_(self.A, -1 / math.sqrt(n_in), 1 / math.sqrt(n_in))
@@ -58,9 +59,13 @@ class LoRALinear(Adapter):
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.base.in_features)
         y = self.base(x)                                              # (…, n_out)
-        h = self.dropout(x).to(self.A.dtype) @ self.A.T               # (…, rank), float32
-        u = self.scale * h @ self.B.T                                 # (…, n_out), float32
+        u = self.update(self.dropout(x))                              # (…, n_out), float32
         return (y + u).to(y.dtype)                                    # (…, n_out)
+
+    def update(self, x: Tensor) -> Tensor:
+        """Return u = s (x Aᵀ) Bᵀ, which is added to the base's output."""
+        h = x.to(self.A.dtype) @ self.A.T                             # (…, rank), float32
+        return self.scale * h @ self.B.T                              # (…, n_out)
 
     def delta(self) -> Tensor:
         """Return ΔW = s B A, the correction as one (n_out, n_in) matrix, in A's and B's dtype."""
@@ -68,27 +73,19 @@ class LoRALinear(Adapter):
 
     def merged(self) -> nn.Linear:
         """Return one plain linear layer with weight W + ΔW, summed in float32, then rounded."""
-        if models.is_packed(self.base):
-            raise NotMergeable(f"This {type(self.base).__name__} holds its weight in bytes, of "
-                               "another library's form.",
-                               expected="a plain nn.Linear, or a layer that pt.qlora put into 4 "
-                                        "bits", hint="keep the adapter on the model")
-        W, b = self.base.weight, self.base.bias
-        linear = nn.Linear(W.shape[1], W.shape[0], b is not None, device="meta")
-        linear.weight = nn.Parameter((W.float() + self.delta()).detach().to(W.dtype))
-        if b is not None:
-            linear.bias = nn.Parameter(b.detach().clone())
-        return linear.train(self.base.training)
+        W = models.weight_of(self.base)                               # (n_out, n_in)
+        merged = (W.float() + self.delta()).to(W.dtype)               # (n_out, n_in)
+        return models.linear_like(self.base, merged)
 
 
 @dataclass(frozen=True)
 class Config(Settings):
     """Where LoRA goes and how large it is.
 
-    `targets` are places, module names or patterns of them, "linear" every linear layer of the
-    blocks; None is query and value, or the projection that holds both. `layers` are block numbers
-    (None for all), `dropout` a probability on the input of A, `rank_stabilized` takes
-    s = alpha / √rank, `use_bias` gives B a bias.
+    `targets` are places, module names or patterns of them; "linear" is every linear layer of the
+    blocks, None is query and value, or the projection that holds both. `layers` are block numbers
+    (None for all), `dropout` is a probability on the input of A, `rank_stabilized` takes
+    s = alpha / √rank, and `use_bias` gives B a bias.
     """
 
     rank: int = 8
@@ -112,29 +109,12 @@ def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    note, config = begin(model, config, Config)
+    note, config = prepare(model, config, Config)
     layer = BiasedLoRALinear if config.use_bias else LoRALinear
-    return put_on(model, note, where(model, config.targets), lambda base: layer(
+    targets = models.query_and_value(model) if config.targets is None else config.targets
+    return put_on(model, note, targets, lambda base: layer(
         base, config.rank, config.alpha, config.dropout, config.rank_stabilized),
         config.layers, config.also_train)
-
-
-def where(model: nn.Module, targets: tuple[str, ...] | None) -> tuple[str, ...]:
-    """Return these targets; for None query and value, as in the paper, or `qkv` where it is one."""
-    if targets is not None:
-        return targets
-    return ("qkv",) if "qkv" in models.places(model) else ("query", "value")
-
-
-def _check(base: nn.Linear | Linear4bit, rank: int) -> None:
-    if not hasattr(base, "in_features"):    # a linear layer of one's own will do
-        raise NotSupported(f"LoRA corrects a linear layer, and this is a {type(base).__name__}.",
-                           hint="choose targets such as 'query', 'value', 'ffn_in'")
-    largest = min(base.in_features, base.out_features)
-    if not is_whole(rank, 1, largest):
-        raise BadConfig(f"rank {rank!r} for a matrix of {base.out_features} × {base.in_features}.",
-                        expected=f"a whole number from 1 to {largest}: no matrix of this shape has "
-                                 "a larger rank")
 
 
 class BiasedLoRALinear(LoRALinear):
@@ -144,12 +124,9 @@ class BiasedLoRALinear(LoRALinear):
         super().__init__(base, *args, **settings)
         self.c = nn.Parameter(torch.zeros(base.out_features))         # (n_out,)
 
-    def forward(self, x: Tensor) -> Tensor:
-        expect(x, "... n_in", n_in=self.base.in_features)
-        y = self.base(x)                                              # (…, n_out)
-        h = self.dropout(x).to(self.A.dtype) @ self.A.T               # (…, rank), float32
-        u = self.scale * h @ self.B.T + self.scale * self.c           # (…, n_out), float32
-        return (y + u).to(y.dtype)                                    # (…, n_out)
+    def update(self, x: Tensor) -> Tensor:
+        """Return u = s ((x Aᵀ) Bᵀ + c)."""
+        return super().update(x) + self.scale * self.c                # (…, n_out)
 
     def merged(self) -> nn.Linear:
         """Return one plain linear layer with W + ΔW, whose bias is b + s c."""

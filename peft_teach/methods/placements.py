@@ -15,9 +15,9 @@ With r the residual stream before a sub-layer and o what the sub-layer adds, a l
     BAPNA           ffn              y + A(LN_new(y))              y + A(LN_new(y)), y = r + o
     PARALLEL        ffn              LN(r + o + s A(r))            r + o + s A(LN(r))
 
-Deviations. Houlsby et al. adapt what the dropout left of o, on BERT; A stands before the dropout
-here. On pre-LN models PARALLEL reads the block's own input, as He et al. draw it; the `adapters`
-library reads r before its norm.
+Deviations. On BERT, Houlsby et al. adapt o after its dropout; here A stands before the dropout.
+On pre-LN models PARALLEL reads the block's own input, as He et al. draw it; the `adapters` library
+reads r before its norm.
 """
 
 from torch import Tensor, nn
@@ -86,7 +86,7 @@ def form(model: nn.Module, reads: str, targets: tuple[str, ...] | None
          ) -> tuple[tuple[str, ...], type[BottleneckAdapter]]:
     """Return the targets in this model and the class that wraps them.
 
-    Raises `BadConfig` for a target at which what A is to read cannot be had.
+    Raises `BadConfig` for a target where A cannot read that.
     """
     table = models.places(model)
     if targets is None and reads == "input":

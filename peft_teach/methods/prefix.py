@@ -10,8 +10,8 @@
             → layers · 2 · d_kv               layers, whose output is all K and V of a vector of E
 
 Cost: length · layers · 2 · d_kv parameters (`count`); d_kv = key-value heads · d_head, d_model
-where queries are not grouped. The MLP is larger by far, and is for training only: `flatten` or a
-file keeps its output. Nothing can be merged: the prefix is an input, not a weight.
+where queries are not grouped. The MLP is larger by far, and is for training only: `flatten` and
+files keep its output. Nothing can be merged: the prefix is an input, not a weight.
 
 The real tokens take the positions after the prefix. Keys and values are used as they are: no
 position is added to them. A key of zero is not "no prefix": it has logit 0, and a share of the
@@ -24,20 +24,19 @@ unstable; P-tuning v2 and Hugging Face peft do so by default, and peft starts th
 large.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
-from .. import models, state
+from .. import models
 from ..adapter import adapters
-from ..backbone import BackboneAdapter, in_front
+from ..backbone import BackboneAdapter
 from ..core import put_on
 from ..errors import BadConfig, NoAdapter, NotSupported
-from ..notes import begin
-from ..shapes import expect
-from ..valid import Length, Settings, is_whole
+from ..notes import change_settings, prepare
+from ..valid import Length, Settings, is_whole, unsaved
 from .starts import check_room, check_words, prefix_of_words
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
@@ -56,8 +55,8 @@ class Prefix(BackboneAdapter):
         check_room(base, length, "prefix")
         super().__init__(base)
         self.length, self.E, self.mlp = length, None, None
-        self.layers, self.heads, self.d_head = models.key_value_shape(base)
-        d_kv, d_model = self.heads * self.d_head, self.get_input_embeddings().embedding_dim
+        self.layers, heads, d_head = models.key_value_shape(base)
+        d_kv, d_model = heads * d_head, self.get_input_embeddings().embedding_dim
         if projection is None:
             shape = (self.layers, length, d_kv)
             self.K = nn.Parameter(START_STD * torch.randn(shape))         # (layers, length, d_kv)
@@ -72,13 +71,9 @@ class Prefix(BackboneAdapter):
         in_cache, padding, rest = self.make_room(rest, self.length, needs_cache=True)
         if in_cache:                                # while generating: K and V are in the cache
             return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
-        x = input_ids
-        if x is None:
-            x, rest = self.placed(inputs_embeds, rest)
-        KV = [*zip(*map(self.per_head, self.keys_and_values()))]          # (K, V) of each layer
-        with in_front(rest["cache"], KV, len(x), x.shape[1], padding):
-            # Each layer itself appends what it makes of X: [K ; XWₖ], [V ; XWᵥ].
-            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
+        K, V = self.keys_and_values()                                     # (layers, length, d_kv)
+        # Attention over [K ; XWₖ] and [V ; XWᵥ]: each layer itself appends what it makes of X.
+        return self.call_behind(K, V, padding, input_ids, inputs_embeds, rest)
 
     def keys_and_values(self) -> tuple[Tensor, Tensor]:
         """Return K and V, each (layers, length, d_kv), which the MLP makes where there is one."""
@@ -88,21 +83,8 @@ class Prefix(BackboneAdapter):
         K, V = made.permute(2, 1, 0, 3)                                   # (layers, length, d_kv)
         return K, V
 
-    def per_head(self, x: Tensor) -> Tensor:
-        """Turn (layers, length, d_kv) into (layers, 1, heads, length, d_head), a row for all."""
-        x = x.unflatten(2, (self.heads, self.d_head)).transpose(1, 2)
-        return x[:, None].to(self.base.dtype)                # (layers, 1, heads, length, d_head)
-
-    def placed(self, x: Tensor | None, arguments: dict[str, Any]) -> tuple[Tensor, dict[str, Any]]:
-        """Return embeddings, and arguments with positions: no words are there to count them by."""
-        x = expect(x, "batch seq d_model", called="inputs_embeds")
-        place = arguments["position_ids"]
-        if place is None:
-            place = models.positions(self.base, None, x.shape[1]) + self.length    # (1, seq)
-        return x, arguments | {"position_ids": place}
-
     def stored(self) -> dict[str, Tensor]:
-        """Return K and V alone, as a file keeps them: without the MLP that makes them."""
+        """Return what a file keeps, K and V; an MLP makes them once more, and is left out."""
         K, V = self.keys_and_values()
         return {"K": K, "V": V}
 
@@ -117,11 +99,10 @@ class Config(Settings):
     """
 
     length: Length = 20
-    start: Literal["random", "text"] = field(default="random", metadata={"stored": "random"})
-    words: tuple[str, ...] = field(default=(), metadata={"stored": ()})
+    start: Literal["random", "text"] = unsaved("random")
+    words: tuple[str, ...] = unsaved(())
     projection: Annotated[int | None, lambda n: n is None or is_whole(n),
-                          "the hidden size of the MLP, or None for no MLP"] = field(
-        default=None, metadata={"stored": None})
+                          "the hidden size of the MLP, or None for no MLP"] = unsaved(None)
 
     def __post_init__(self):
         super().__post_init__()
@@ -146,7 +127,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
     `tokenizer` is needed for start="text". Raises `NotSupported` for a family whose attention
     ignores a cache.
     """
-    note, config = begin(model, config, Config)
+    note, config = prepare(model, config, Config)
 
     @torch.no_grad()
     def make(base: nn.Module) -> Prefix:
@@ -170,7 +151,5 @@ def flatten(model: nn.Module) -> nn.Module:
     for prefix in found:
         prefix.K, prefix.V = (nn.Parameter(x.clone()) for x in prefix.keys_and_values())
         prefix.E = prefix.mlp = None
-    note = state.of(model).note
-    if note is not None and note.config is not None:
-        state.change(model, note=replace(note, config=replace(note.config, projection=None)))
+    change_settings(model, projection=None)
     return model

@@ -18,7 +18,7 @@ Sources: Lester et al. 2021, arXiv 2104.08691, §2 (the method) and §3.2 (the s
 One deviation from the paper: T5 reads the prompt in its encoder alone; here there is one stack.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -28,9 +28,9 @@ from .. import models
 from ..backbone import BackboneAdapter, behind_padding, count_from_front
 from ..core import put_on
 from ..errors import NotSupported, unknown
-from ..notes import begin
+from ..notes import prepare
 from ..shapes import expect
-from ..valid import Length, Settings
+from ..valid import Length, Settings, unsaved
 from .starts import check_room, check_words, prompt_of_words
 
 LEARNING_RATE = 3e-2    # learns on both models: assets/records/rates.json
@@ -68,7 +68,7 @@ class SoftPrompt(BackboneAdapter):
         return self.of_text(out)                                          # (batch, seq, d_model)
 
     def of_text(self, out):
-        """Leave the text's tokens in a backbone's output, and pool again where it pools."""
+        """Keep only the text's tokens in a backbone's output, and pool again if it pools."""
         h = out.last_hidden_state                                         # (batch, length + seq, d)
         real = h[:, self.length:]                                         # (batch, seq, d_model)
         if self.pool == "first":                     # the head reads at 0, where [CLS] would stand
@@ -93,9 +93,8 @@ class Config(Settings):
     """
 
     length: Length = 20
-    start: Literal["random", "vocabulary", "labels", "text"] = field(
-        default="random", metadata={"stored": "random"})
-    words: tuple[str, ...] = field(default=(), metadata={"stored": ()})
+    start: Literal["random", "vocabulary", "labels", "text"] = unsaved("random")
+    words: tuple[str, ...] = unsaved(())
     pool: Literal["cls", "first"] = "cls"
 
     def __post_init__(self):
@@ -115,7 +114,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
 
     `tokenizer` is needed for every start but "random".
     """
-    note, config = begin(model, config, Config)
+    note, config = prepare(model, config, Config)
 
     @torch.no_grad()
     def make(base: nn.Module) -> SoftPrompt:

@@ -35,7 +35,7 @@ from .. import models, state
 from ..core import all_or_nothing, put_on
 from ..errors import BadConfig
 from ..nf4 import Linear4bit
-from ..notes import begin
+from ..notes import prepare
 from ..valid import Settings, Share
 from .dora import DoRALinear
 from .lora import Alpha, LoRALinear
@@ -74,11 +74,11 @@ class Config(Settings):
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Quantize the base, put LoRA on the targets, freeze the rest but the head.
 
-    Returns the model to keep. On a base that is in 4 bits already, only layers that are not are
-    quantized; other settings than theirs raise `BadConfig`. After any error the model is as it
-    was; the exact weights are gone only when this returns.
+    Returns the model to keep. On a base that has layers in 4 bits already, only the others are
+    quantized; settings that differ from theirs raise `BadConfig`. After any error the model is as
+    it was; the exact weights are gone only when this returns.
     """
-    note, config = begin(model, config, Config)    # the weights' fingerprints are of exact ones
+    note, config = prepare(model, config, Config)    # takes fingerprints of the exact weights
     places = config.quantize
     if places is None:
         places = models.linear_places(model)
@@ -97,9 +97,9 @@ def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:
 
 def _quantize(model: nn.Module, names: tuple[str, ...], config: Config,
               fingerprint: dict[str, list]) -> None:
-    """Put a 4-bit layer in each place, and note what the weight was, to know the base again."""
-    noted = state.of(model)
-    converted, quantized = [*noted.converted], {**noted.quantized}
+    """Put in the 4-bit layers, and note the weights' fingerprints, to recognize the base."""
+    before = state.of(model)
+    converted, quantized = [*before.converted], {**before.quantized}
     for name in names:
         layer = model.get_submodule(name)
         if isinstance(layer, Linear4bit):

@@ -1,12 +1,12 @@
-"""What a prompt or a prefix starts as, where it does not start at random: what words are made into.
+"""What a prompt or a prefix starts as, if not at random: what the frozen model makes of words.
 
     start         prompt: rows of P                             prefix: K and V
     "text"        the embeddings of the words                   what each layer computes for them
     "labels"      one mean embedding a label, the rest sampled  –
     "vocabulary"  sampled from the most common tokens           –
 
-A text is repeated or cut to the length. The words go through the frozen model, so that whatever it
-does with them by itself, as Gemma scales its embeddings, is in the start.
+A text is repeated or cut to the length. The words go through the model itself, so that the start
+includes whatever it does with them, as Gemma scales its embeddings.
 
 Sources: Lester et al. 2021, arXiv 2104.08691, §3.2; Li & Liang 2021, arXiv 2101.00190, §7.4.
 """
@@ -60,7 +60,7 @@ def prefix_of_words(adapter: BackboneAdapter, words: Sequence[str], length: int,
 
 def check_words(start: str, words: Sequence[str], known: Sequence[str], reading: Sequence[str]
                 ) -> None:
-    """Raise `UnknownName` for a start that is none, `BadConfig` for words that it does not read."""
+    """Raise `UnknownName` for an unknown start, `BadConfig` for words it lacks or does not read."""
     if start not in known:
         raise unknown("start", start, known)
     if bool(words) != (start in reading):

@@ -199,28 +199,6 @@ def test_groups_are_left_as_they_were():
     assert groups[1]["lr"] == 0.4
 
 
-@pytest.mark.parametrize("kind", ["classifier", "lm"])
-def test_accumulated_batches_make_the_step_of_one_big_batch(kind, tiny, inputs):
-    """Batches of three and one, and with fewer labels in one than in the other."""
-    runs = {}
-    for name, cuts in (("big", [(0, 4)]), ("accumulated", [(0, 3), (3, 4)]),
-                       ("last", [(0, 3), (3, 4), (0, 4)])):
-        torch.manual_seed(0)
-        model = pt.lora.inject(tiny("llama", kind))
-        batch = inputs(model)
-        batch["labels"].flatten()[1] = -100
-        batches = [{k: v[a:b] for k, v in batch.items()} for a, b in cuts]
-        steps = list(pt.train(model, batches, lr=1e-2, warmup=0, accumulate=len(batches[:2])))
-        runs[name] = steps, pt.adapter_state(model)
-    (big, weights), (small, others) = runs["big"], runs["accumulated"]
-    assert [s.index for s in small] == [0]
-    assert [s.index for s in runs["last"][0]] == [0, 1]
-    assert small[0].loss == pytest.approx(big[0].loss, rel=1e-5)
-    assert small[0].tokens == big[0].tokens
-    for name, p in weights.items():
-        torch.testing.assert_close(others[name], p, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize("what", ["loss", "gradient"])
 def test_it_stops_before_an_update_that_is_not_finite(what):
     model, batches = Line(), LINE * 2
@@ -316,7 +294,7 @@ def test_an_adapter_without_a_gradient_is_refused_by_name(targets, names, head, 
     model.classifier.requires_grad_(head)    # without it, the loss may have no gradient at all
     before = {n: t.clone() for n, t in model.state_dict().items()}
     with pytest.raises(BadConfig, match=f"The adapter at {names} would learn nothing"):
-        next(pt.train(model, rows, accumulate=2))
+        next(pt.train(model, rows))
     assert all(torch.equal(t, before[n]) for n, t in model.state_dict().items())
     assert all(p.grad is None for p in model.parameters())
     assert not any(m.training or m._forward_pre_hooks for m in model.modules())
@@ -485,7 +463,7 @@ def test_what_cannot_be_trained_is_refused_at_the_call(model, toy, tiny):
     for name, values in {
             "lr": (0, -1e-3, nan, inf, True, "1e-3", torch.tensor(0.1)),
             "warmup": (-0.1, 2, nan, None), "clip": (0, -1, nan, None, True),
-            "weight_decay": (-0.1, nan, inf, "0"), "accumulate": (0, 1.5, True),
+            "weight_decay": (-0.1, nan, inf, "0"),
             "groups": (5, model, own, {"params": some}, ["params"], [some])}.items():
         for value in values:
             with pytest.raises(BadConfig, match=f"^{name} is "):

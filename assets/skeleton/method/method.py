@@ -22,8 +22,7 @@ from torch import Tensor, nn
 from .. import models
 from ..adapter import Adapter
 from ..core import put_on
-from ..errors import NotSupported
-from ..notes import begin
+from ..notes import prepare
 from ..shapes import expect
 from ..valid import Settings
 
@@ -36,7 +35,7 @@ class NameLinear(Adapter):
     base: nn.Linear
 
     def __init__(self, base: nn.Linear):
-        _check(base)
+        models.need_linear(base, "Name changes", "'query', 'value', 'ffn_in'", plain=True)
         super().__init__(base)
         self.g = nn.Parameter(torch.zeros(base.out_features))         # (n_out,)
 
@@ -75,15 +74,6 @@ def count(n_out: int) -> int:
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put Name on its targets, freeze all else but the head; return the model to keep."""
-    note, config = begin(model, config, Config)
-    targets = config.targets
-    if targets is None:
-        targets = ("qkv",) if "qkv" in models.places(model) else ("query", "value")
+    note, config = prepare(model, config, Config)
+    targets = models.query_and_value(model) if config.targets is None else config.targets
     return put_on(model, note, targets, NameLinear, config.layers, config.also_train)
-
-
-def _check(base: nn.Module) -> None:
-    if not isinstance(base, nn.Linear) or models.is_packed(base):
-        raise NotSupported(f"Name changes a linear layer, and this is a {type(base).__name__}.",
-                           expected="an nn.Linear, not quantized",
-                           hint="choose targets such as 'query', 'value', 'ffn_in'")

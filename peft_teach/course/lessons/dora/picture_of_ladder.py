@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Polygon, Rectangle
 from torch import nn
 
-from .... import account, outlines
+from .... import account, models, outlines
 from ....methods import bottleneck, dora, full, ia3, lora, prefix, prompt
 from ....plots import COLOURS, figure
 
@@ -31,7 +31,7 @@ class Rung:
 
 
 def _lora(model: nn.Module) -> nn.Module:
-    return lora.inject(model, lora.Config(rank=RANK, targets=lora.where(model, None)))
+    return lora.inject(model, lora.Config(rank=RANK, targets=models.query_and_value(model)))
 
 
 RUNGS = (
