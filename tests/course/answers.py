@@ -1,7 +1,9 @@
 """Answers to every exercise, right and wrong, as learners write them, from each lesson's folder.
 
     RIGHT = {"inside.linear": {"two parts": text, …}}      by style, besides the solution cell,
-                                                           which `solution` reads; all of them pass
+                                                           which `solution` reads; all of them pass.
+                                                           "the solution" stands there only where
+                                                           it needs a line from above its cell
     WRONG = {"inside.linear": {"no_bias": text, …}}        by the mistake that each makes, or ""
                                                            where it has no name; several in a tuple
     SAYS = {"inside.linear": {"no_bias": phrase, …}}       of the message to each mistake, and of no

@@ -356,8 +356,7 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
     W, b, x, n = case["W"], case["b"], case["x"], case["W"].numel()
     levels = LEVELS if case["levels"] is None else case["levels"]
     W_hat = rounding.nearest(W, rounding.maxima(W), levels)
-    added = 0 if b is None else b
-    y, told = x @ W_hat.T + added, f"W is {tuple(W.shape)}."
+    y, told = nn.functional.linear(x, W_hat, b), f"W is {tuple(W.shape)}."
     if not seen["is_module"]:
         return Verdict(False, f"Linear4bit(linear) gave {seen['type']}; expected an nn.Module.")
     if not close(seen["y"], y):
