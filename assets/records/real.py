@@ -25,7 +25,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.lessons.real import exercises, peft_side, pictures, processes
+from peft_teach.course.lessons.real import peft_side, pictures, processes
 
 ASKED = ("Two warm hours.", "I wanted my evening back.", "Not bad at all.", "It ends, at last.")
 
@@ -93,11 +93,12 @@ def main() -> None:
     pt.seed(0)
     base, tokenizer = pt.models.load("minilm", labels=2, device="cpu")
     batch = pt.data.batches(pt.data.load("movies").test[:32], tokenizer, 32, shuffle=False)[0]
-    inject, LoRALinear, Linear4bit = pt.mine("change.inject", "lora.layer", "qlora.layer")
+    inject, LoRALinear, Linear4bit, to_peft = pt.mine("change.inject", "lora.layer", "qlora.layer",
+                                                      "real.names")
     ours = inject(copy.deepcopy(base), ("query", "value"), lambda b: LoRALinear(b, 4, 8)).eval()
     peft_side.fill(ours)
     head = {n: p.detach() for n, p in ours.named_parameters() if n in pt.models.head(ours)}
-    file = exercises.to_peft(pt.adapters(ours), head)
+    file = to_peft(pt.adapters(ours), head)
     found = peft_side.complaints(base, ours, file, batch)
     methods = {method: peft_side.beside(method, parts, base, inject, batch)
                for method, parts in pictures.built().items()}

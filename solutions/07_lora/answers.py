@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 07."""
 
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -8,15 +8,11 @@ BEYOND: dict = {}
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
-COUNT = """
-def lora_count(n_in, n_out, rank):
-    return rank * (n_in + n_out)
-"""
-SUM = "rank * (n_in + n_out)"
+COUNT = solution("lora.count")
+SUM = "rank * n_in + n_out * rank"
 
 RIGHT["lora.count"] = {
-    "plain": COUNT,
-    "two products": but(COUNT, SUM, "rank * n_in + n_out * rank"),
+    "one product": but(COUNT, SUM, "rank * (n_in + n_out)"),
     "shapes": but(COUNT, SUM, "sum(math.prod(shape) for shape in [(rank, n_in), (n_out, rank)])"),
     "a lambda": "lora_count = lambda n_in, n_out, rank: (n_out + n_in) * rank",
     "NumPy": but("import numpy as np\n" + COUNT, SUM,
@@ -28,7 +24,7 @@ RIGHT["lora.count"] = {
 WRONG["lora.count"] = {
     "whole_matrix": but(COUNT, SUM, "n_in * n_out"),
     "square_only": but(COUNT, SUM, "2 * rank * n_in"),
-    "no_return": but(COUNT, "return ", "print(") + ")",
+    "no_return": but(COUNT, "return ", ""),
     "not_whole": but(COUNT, SUM, f"float({SUM})"),
     "multiplied": but(COUNT, SUM, "(rank * n_in) * n_out"),
     "with_base": but(COUNT, SUM, f"n_in * n_out + {SUM}"),
@@ -38,33 +34,18 @@ BEYOND["lora.count"] = but(COUNT, SUM, f"int(torch.tensor(float({SUM})))")
 
 # ── lora.layer ───────────────────────────────────────────────────────────────────────────────
 
-LAYER = """
-class LoRALinear(pt.Adapter):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base)
-        self.scale = alpha / rank
-        self.A = nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
-        self.B = nn.Parameter(torch.zeros(base.out_features, rank))
-
-    def forward(self, x):
-        y = self.base(x)
-        u = self.scale * (x.float() @ self.A.T @ self.B.T)
-        return y + u.to(y.dtype)
-"""
+LAYER = solution("lora.layer")
 SUPER = "super().__init__(base)"
 SCALE = "self.scale = alpha / rank"
 A = "torch.randn(rank, base.in_features) / base.in_features**0.5"
 B = "torch.zeros(base.out_features, rank)"
-SCALED = "self.scale * ("
-BRANCH = "x.float() @ self.A.T @ self.B.T"
-ADDED = "y + u.to(y.dtype)"
-Y = "        y = self.base(x)\n"
-U = f"        u = self.scale * ({BRANCH})\n"
+Y, H = "        y = ", "        h = "
+DOWN, UP = "x.float() @ self.A.T", "h @ self.B.T"
+OUT = "(y + self.scale * h @ self.B.T).to(y.dtype)"
 
 RIGHT["lora.layer"] = {
-    "plain": LAYER,
-    "in place": but(LAYER, ADDED, "y.add_(u.to(y.dtype))"),
-    "einsum": but(LAYER, BRANCH, "torch.einsum('...i,ri,or->...o', x.float(), self.A, self.B)"),
+    "in place": but(LAYER, OUT, "y.add_((self.scale * h @ self.B.T).to(y.dtype))"),
+    "einsum": but(LAYER, UP, "torch.einsum('...i,ri,or->...o', x.float(), self.A, self.B)"),
     "A zero, B as a layer of PyTorch's starts": but(
         LAYER, A, "torch.zeros(rank, base.in_features)", f"nn.Parameter({B})",
         "nn.Linear(rank, base.out_features, bias=False).weight"),
@@ -73,61 +54,45 @@ RIGHT["lora.layer"] = {
     "xavier": but(LAYER, A, "nn.init.xavier_normal_(torch.empty(rank, base.in_features))"),
     "a scale that is no file's": but(LAYER, SCALE, "self.register_buffer('scale', torch.tensor("
                                                    "alpha / rank), persistent=False)"),
-    "products and sums": but(LAYER, U, "        h = (x.float().unsqueeze(-2) * self.A).sum(-1)\n"
-                                       "        u = self.scale * (h.unsqueeze(-2) * self.B).sum(-1)"
-                                       "\n"),
+    "products and sums": but(LAYER, DOWN, "(x.float().unsqueeze(-2) * self.A).sum(-1)",
+                             UP, "(h.unsqueeze(-2) * self.B).sum(-1)"),
 }
 
 WRONG["lora.layer"] = {
-    "no_scale": but(LAYER, SCALED, "("),
+    "no_scale": but(LAYER, "self.scale * h", "h"),
     "both_zero": but(LAYER, A, "torch.zeros(rank, base.in_features)"),
     "both_random": but(LAYER, "torch.zeros", "1e-8 * torch.randn"),
     "A_size": (but(LAYER, "base.in_features**0.5", "base.out_features**0.5"),
                but(LAYER, A, "torch.randn(rank, base.in_features) * 0.03")),
     "alike": but(LAYER, A, "torch.randn(rank, 1) * torch.randn(1, base.in_features) / "
                            "base.in_features**0.5"),
-    "matrix_built": but(LAYER, Y, f"""{Y}        if not self.training:
+    "matrix_built": but(LAYER, H, f"""        if not self.training:
             W = self.base.weight.float() + self.scale * self.B @ self.A
             b = None if self.base.bias is None else self.base.bias.float()
             return nn.functional.linear(x.float(), W, b).to(y.dtype)
-"""),
-    "halved": (but(LAYER, BRANCH, "(x @ self.A.T.to(x.dtype)).float() @ self.B.T"),
-               but(LAYER, BRANCH, "(x.float() @ self.A.T).to(x.dtype) @ self.B.T.to(x.dtype)")),
+{H}"""),
+    "halved": (but(LAYER, DOWN, "(x @ self.A.T.to(x.dtype)).float()"),
+               but(LAYER, DOWN, f"({DOWN}).to(x.dtype)", UP, "h @ self.B.T.to(x.dtype)")),
     "": (but(LAYER, A, "torch.zeros(rank, base.in_features)", B,
              "torch.randn(base.out_features, rank) * 0.5"),
          but(LAYER, "torch.randn(rank", "torch.rand(rank"),
          but(LAYER, "self.base(x)", "x @ self.base.weight.T + (0 if self.base.bias is None else "
                                     "self.base.bias)")),
-    "no_scale_attribute": but(LAYER, SCALE, "self.s = alpha / rank", SCALED, "self.s * ("),
+    "no_scale_attribute": but(LAYER, SCALE, "self.s = alpha / rank", "self.scale * h",
+                              "self.s * h"),
 }
 
-BEYOND["lora.layer"] = but(LAYER, "u.to(y.dtype)",
-                           "(u if y.dtype == torch.float32 else u.bfloat16())")
+BEYOND["lora.layer"] = but(LAYER, "to(y.dtype)", "to(torch.float32 if y.dtype == torch.float32 else "
+                                                 "torch.bfloat16)")
 
 # ── lora.start ───────────────────────────────────────────────────────────────────────────────
 
-START = """
-def start_holds(make):
-    base = nn.Linear(5, 3).requires_grad_(False)
-    layer, x = make(base, 2, 4.0), torch.randn(7, 5)
-    assert torch.equal(layer(x), base(x))
-    before = {name: p.detach().clone() for name, p in layer.named_parameters()}
-    optimizer = torch.optim.Adam([p for p in layer.parameters() if p.requires_grad], lr=0.01)
-    for step in range(2):
-        optimizer.zero_grad()
-        layer(x).square().sum().backward()
-        optimizer.step()
-    for name, p in layer.named_parameters():
-        assert torch.equal(p, before[name]) != (name in ("A", "B")), name
-"""
+START = solution("lora.start")
 STARTS = "    assert torch.equal(layer(x), base(x))\n"
-MOVED = """    for name, p in layer.named_parameters():
-        assert torch.equal(p, before[name]) != (name in ("A", "B")), name
-"""
+MOVED = START[START.index("    for name, p in"):]
 
 RIGHT["lora.start"] = {
-    "a copy of all": START,
-    "more steps of SGD": but(START, "Adam([", "SGD([", "range(2)", "range(5)"),
+    "more steps of SGD": but(START, "Adam([", "SGD([", "range(3)", "range(5)"),
     "the base by its outputs": but(START, STARTS, f"{STARTS}    y = base(x)\n", MOVED, """
     assert not torch.equal(layer.A, before["A"])
     assert not torch.equal(layer.B, before["B"])
@@ -151,60 +116,46 @@ WRONG["lora.start"] = {
 
 # ── lora.case ────────────────────────────────────────────────────────────────────────────────
 
-CASE = """
-clears = ({"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": 8, "alpha": 45.25, "lr": 3e-3})
-convicts = ({"rank": 1, "alpha": 16, "lr": 3e-3}, {"rank": 1, "alpha": 128, "lr": 3e-3})
-"""
+CASE = solution("lora.case")
 SIXTY_FOUR = '{"rank": 64, "alpha": 128, "lr": 3e-3}'
-AS_LARGE = '{"rank": 8, "alpha": 45.25, "lr": 3e-3}'
 ONE = '{"rank": 1, "alpha": 16, "lr": 3e-3}'
 LOUD = '{"rank": 1, "alpha": 128, "lr": 3e-3}'
+AS_LARGE = '{"rank": 8, "alpha": 45.25, "lr": 3e-3}'
+CLEARS, CONVICTS = f"{SIXTY_FOUR}, {ONE}", f"{ONE}, {LOUD}"
 
 RIGHT["lora.case"] = {
-    "alpha, at rank 1": CASE,
-    "rank 1 clears, too": but(CASE, AS_LARGE, ONE + " "),
+    "rank 8 clears, too": but(CASE, CLEARS, f"{SIXTY_FOUR}, {AS_LARGE}"),
     "a rank with a point": but(CASE, LOUD, LOUD.replace('"rank": 1', '"rank": 1.0')),
-    "in another order": but(CASE, f"({SIXTY_FOUR}, {AS_LARGE})", f"[{AS_LARGE}, {SIXTY_FOUR}]"),
-    "a longer step in alpha": but(CASE, ONE, '{"rank": 1, "alpha": 2, "lr": 3e-3}'),
+    "in another order": but(CASE, CLEARS, f"[{ONE}, {SIXTY_FOUR}]"),
+    "a longer step in alpha": but(CASE, f"= {ONE}", '= {"rank": 1, "alpha": 2, "lr": 3e-3}'),
     "NumPy": but("import numpy as np\n" + CASE, LOUD, '{"rank": np.int64(1), "alpha": '
                  'np.float64(128), "lr": np.float32(3e-3)}'),
 }
 
 WRONG["lora.case"] = {
-    "asked_already": but(CASE, ONE, ONE.replace("1,", "8,"), LOUD, LOUD.replace(": 1,", ": 8,")),
-    "not_controlled": but(CASE, ONE, '{"rank": 4, "alpha": 8, "lr": 3e-3}'),
-    "other_size": but(CASE, AS_LARGE, '{"rank": 8, "alpha": 16, "lr": 3e-3}'),
-    "rank_suspected": but(CASE, f"({ONE}, {LOUD})",
-                          f'({{"rank": 64, "alpha": 16, "lr": 3e-3}}, {SIXTY_FOUR})'),
+    "asked_already": but(CASE, CONVICTS, CONVICTS.replace(": 1,", ": 8,")),
+    "not_controlled": but(CASE, f"= {ONE}", '= {"rank": 4, "alpha": 8, "lr": 3e-3}'),
+    "other_size": but(CASE, CLEARS, CLEARS.replace(": 1,", ": 8,")),
+    "rank_suspected": but(CASE, CONVICTS,
+                          f'{{"rank": 64, "alpha": 16, "lr": 3e-3}}, {SIXTY_FOUR}'),
     "same_outcome": but(CASE, LOUD, '{"rank": 1, "alpha": 2, "lr": 3e-3}'),
-    "not_recorded": (but(CASE, AS_LARGE, '{"rank": 2, "alpha": 22.6, "lr": 3e-3}'),
+    "not_recorded": (but(CASE, CLEARS, CLEARS.replace('1, "alpha": 16', '2, "alpha": 22.6')),
                      but(CASE, LOUD, '{"rank": 1, "alpha": 128, "lr": 1e-3}')),
-    "not_settings": (but(CASE, f"({ONE}, {LOUD})", f"({ONE}, {LOUD}, {ONE})"),
-                     but(CASE, AS_LARGE, "(8, 45.25, 3e-3)"),
-                     but(CASE, ONE, '{"rank": 1, "alpha": 16}'),
-                     but(CASE, ONE, ONE.replace("16", '"16"')),
-                     but(CASE, ONE, ONE.replace("1,", "1.5,"))),
+    "not_settings": (but(CASE, CONVICTS, f"{CONVICTS}, {ONE}"),
+                     but(CASE, CLEARS, f"{SIXTY_FOUR}, (8, 45.25, 3e-3)"),
+                     but(CASE, f"= {ONE}", '= {"rank": 1, "alpha": 16}'),
+                     but(CASE, f"= {ONE}", "= " + ONE.replace("16", '"16"')),
+                     but(CASE, f"= {ONE}", "= " + ONE.replace("1,", "1.5,"))),
 }
 
 # ── lora.merge ───────────────────────────────────────────────────────────────────────────────
 
-MERGE = """
-def merged(layer):
-    base = layer.base
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
-                       dtype=base.weight.dtype, device=base.weight.device)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight.float() + layer.scale * layer.B @ layer.A)
-        if base.bias is not None:
-            linear.bias.copy_(base.bias)
-    return linear
-"""
+MERGE = solution("lora.merge")
 DELTA = "layer.scale * layer.B @ layer.A"
 WEIGHT = f"base.weight.float() + {DELTA}"
 COPIED = "            linear.bias.copy_(base.bias)\n"
 
 RIGHT["lora.merge"] = {
-    "plain": MERGE,
     "a copy of the base": """
 import copy
 
@@ -247,7 +198,7 @@ def merged(layer):
              f"        W = {WEIGHT}\n"
              "        linear.weight = nn.Parameter(W.to(base.weight.dtype))\n",
              COPIED, "            linear.bias = nn.Parameter(base.bias.clone())\n"),
-         but(MERGE, "bias=base.bias is not None,\n                       ", ""),
+         but(MERGE, "bias=base.bias is not None,", ""),
          but(MERGE, COPIED, "            pass\n")),
 }
 
@@ -257,13 +208,10 @@ BEYOND["lora.merge"] = but(
 
 # ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
 
-PAIRS = """
-verdicts = ["better", "no difference seen", "worse"]
-"""
+PAIRS = solution("lora.pairs")
 LIST = '["better", "no difference seen", "worse"]'
 
 RIGHT["lora.pairs"] = {
-    "a list": PAIRS,
     "a tuple, in large letters": but(PAIRS, "[", "(", "]", ")", '"worse"', '"Worse"', '"better"',
                                      '"BETTER"'),
     "by number, from the last": but(PAIRS, LIST, '{3: "worse", 2: "no difference seen", '
@@ -280,17 +228,13 @@ WRONG["lora.pairs"] = {
 
 # ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
 
-FORTY = """
-ship = pt.lora.Config(rank=2, alpha=4, targets=("value",))
-leave = pt.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
-"""
-SHIP = 'rank=2, alpha=4, targets=("value",)'
+FORTY = solution("lora.forty_kb")
+SHIP = 'rank=2, alpha=4, targets=("value",), layers=None'
 LEAVE = 'rank=6, alpha=12, targets=("query", "value"), layers=(5,)'
 KNOWN = 'rank=1, alpha=2, targets=("query", "value")'
 
 RIGHT["lora.forty_kb"] = {
-    "values, not the last block alone": FORTY,
-    "from the last to the first": but(FORTY, '("value",)', '("value",), layers=[5, 4, 3, 2, 1, 0]'),
+    "from the last to the first": but(FORTY, "layers=None", "layers=[5, 4, 3, 2, 1, 0]"),
     "the upper half of the default": but(FORTY, SHIP, "rank=2, alpha=4, layers=(3, 4, 5)"),
     "the projection": but(FORTY, SHIP, 'rank=2, alpha=4, targets=("attention_out",)'),
     "by the root of the rank": but(FORTY, "rank=2, alpha=4", "rank=2, alpha=8**0.5, "
@@ -304,7 +248,7 @@ WRONG["lora.forty_kb"] = {
                     but(FORTY, SHIP, f"{SHIP}, dropout=0.1"),
                     but(FORTY, SHIP, f"{SHIP}, use_bias=True")),
     "not_a_config": but(FORTY, f"pt.lora.Config({SHIP})", "{'rank': 2, 'targets': ('value',)}"),
-    "not_recorded": but(FORTY, '("value",)', '("value",), layers=(3, 4, 5)'),
+    "not_recorded": but(FORTY, "layers=None", "layers=(3, 4, 5)"),
     "weaker": but(FORTY, SHIP, 'rank=1, alpha=2, targets=("ffn_out",), layers=(1, 2, 3, 4, 5)'),
     "not_worse": but(FORTY, LEAVE, 'rank=1, alpha=2, targets=("value", "attention_out")'),
 }
@@ -342,16 +286,16 @@ SAYS = {
 # What one further case alone finds: see `answers.slips`.
 HALF, BRAIN = "torch.float16", "torch.bfloat16"
 SLIPS: dict = {
-    "lora.count": ("rank * (n_in + n_out)", "0", {
+    "lora.count": (SUM, "0", {
         "a rank above both sides together": "rank > n_in + n_out",
         "sides of one": "n_in == n_out == 1", "one input": "n_in == 1 < n_out",
         "more than float32 holds": "rank * (n_in + n_out) > 2**24"}),
-    "lora.layer": ("y + u.to(y.dtype)", "y", {
+    "lora.layer": (OUT, "y", {
         "one axis": "x.dim() == 1", "four axes": "x.dim() == 4",
         "bfloat16 without a bias": f"x.dtype == {BRAIN} and self.base.bias is None",
         "float16 without a bias": f"x.dtype == {HALF} and self.base.bias is None",
         "float16 with one": f"x.dtype == {HALF} and self.base.bias is not None"}),
-    "lora.merge": ("base.weight.float() + layer.scale * layer.B @ layer.A", "base.weight", {
+    "lora.merge": (WEIGHT, "base.weight", {
         "rank 1": "len(layer.A) == 1", "full rank": "len(layer.A) == base.in_features",
         "bfloat16 without a bias": f"base.weight.dtype == {BRAIN} and base.bias is None",
         "float16 without a bias": f"base.weight.dtype == {HALF} and base.bias is None",

@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 08."""
 
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -8,26 +8,19 @@ BEYOND: dict = {}
 
 # ── qlora.levels ─────────────────────────────────────────────────────────────────────────────
 
-LEVELS = """
-TOP = 0.9677083
-
-def levels(quantile):
-    below = [-quantile(0.5 + (TOP - 0.5) * k / 7) for k in range(7, 0, -1)]
-    above = [quantile(0.5 + (TOP - 0.5) * k / 8) for k in range(1, 9)]
-    return torch.tensor([*below, 0.0, *above]) / quantile(TOP)
-"""
-BELOW = "-quantile(0.5 + (TOP - 0.5) * k / 7)"
-ABOVE = "quantile(0.5 + (TOP - 0.5) * k / 8)"
+LEVELS = "TOP = 0.9677083\n\n\n" + solution("qlora.levels")
+QUANTILE = "quantile(0.5 + (TOP - 0.5) * step / count)"
+BELOW, ABOVE = "reversed(side(7))]", "side(8)"
+SCALED = "torch.tensor(marks, dtype=torch.float64).div(marks[-1]).float()"
 
 RIGHT["qlora.levels"] = {
-    "two lists": LEVELS,
-    "the lower quantiles": but(LEVELS, BELOW, "quantile(0.5 - (TOP - 0.5) * k / 7)"),
-    "sorted": but(LEVELS, "range(7, 0, -1)", "range(1, 8)", "tensor([*below, 0.0, *above])",
-                  "tensor([*below, 0.0, *above]).sort().values"),
-    "NumPy": but("import numpy as np\n" + LEVELS, "torch.tensor([*below, 0.0, *above])",
-                 "torch.from_numpy(np.float32([*below, 0, *above]))"),
-    "each divided": but(LEVELS, "[*below, 0.0, *above]) / quantile(TOP)",
-                        "[q / above[-1] for q in (*below, 0.0, *above)])"),
+    "the solution": LEVELS,
+    "the lower quantiles": but(LEVELS, f"-mark for mark in {BELOW}",
+                               "quantile(0.5 - (TOP - 0.5) * k / 7) for k in range(7, 0, -1)]"),
+    "sorted": but(LEVELS, BELOW, "side(7)]", ".float()", ".float().sort().values"),
+    "NumPy": but("import numpy as np\n" + LEVELS, SCALED,
+                 "torch.from_numpy(np.float32(marks)) / marks[-1]"),
+    "each divided": but(LEVELS, SCALED, "torch.tensor([mark / marks[-1] for mark in marks])"),
     "one comprehension": """
 TOP = 0.9677083
 levels = lambda quantile: torch.tensor([
@@ -37,49 +30,36 @@ levels = lambda quantile: torch.tensor([
 }
 
 WRONG["qlora.levels"] = {
-    "even": but(LEVELS, BELOW, "-k / 7", ABOVE, "k / 8", " / quantile(TOP)", ""),
+    "even": but(LEVELS, QUANTILE, "step / count"),
     "whole_line": """
 def levels(quantile):
     p = torch.linspace(1 - 0.9677083, 0.9677083, 16).tolist()
     return torch.tensor([*map(quantile, p)]) / quantile(0.9677083)
 """,
-    "sides": but(LEVELS, "k / 8", "k / seven", "k / 7", "k / 8", "seven", "7",
-                 "range(7,", "range(8,", "range(1, 9)", "range(1, 8)"),
-    "not_scaled": but(LEVELS, " / quantile(TOP)", ""),
-    "": (but(LEVELS, "0.9677083", "0.96875"),
-         but(LEVELS, "above])", "above], dtype=torch.float64)"),
-         but(LEVELS, "[*below, 0.0,", "[*below, 1e-8,")),
+    "sides": but(LEVELS, ABOVE, "side(7)", BELOW, "reversed(side(8))]"),
+    "not_scaled": but(LEVELS, ".div(marks[-1])", ""),
+    "": (but(LEVELS, "0.9677083", "0.96875"), but(LEVELS, ".float()", ""),
+         but(LEVELS, "[0.0]", "[1e-8]")),
 }
 
-BEYOND["qlora.levels"] = but(LEVELS, "/ quantile(TOP)", "/ max(quantile(TOP), 1e-6)")
+BEYOND["qlora.levels"] = but(LEVELS, "div(marks[-1])", "div(max(marks[-1], 1e-6))")
 
 # ── qlora.quantize ───────────────────────────────────────────────────────────────────────────
 
-QUANTIZE = """
-def quantize(W, levels, block=64):
-    blocks = W.detach().reshape(-1, block)
-    top = blocks.abs().amax(dim=1)
-    scaled = blocks / top.clamp(min=1e-30)[:, None]
-    index = torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2).reshape(-1).to(torch.uint8)
-    return index[0::2] << 4 | index[1::2], top
-
-def dequantize(packed, top, levels, shape):
-    index = torch.stack([packed >> 4, packed & 15], dim=1).long()
-    return (levels[index].reshape(len(top), -1) * top[:, None]).reshape(shape)
-"""
+QUANTIZE = solution("qlora.quantize")
 TOP = "top = blocks.abs().amax(dim=1)"
-SCALED = "blocks / top.clamp(min=1e-30)[:, None]"
+UNITS = "blocks / top.clamp_min(1e-38)[:, None]"
 INDEX = "torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2)"
-PACKED = "index[0::2] << 4 | index[1::2]"
-UNPACKED = "[packed >> 4, packed & 15]"
+PACKED = "index[:, 0] * 16 + index[:, 1]"
+UNPACKED = "[packed // 16, packed % 16]"
+BACK = "(levels[index].reshape(len(top), -1) * top[:, None]).reshape(shape)"
 
 RIGHT["qlora.quantize"] = {
-    "bucketize": QUANTIZE,
     "all distances": but(QUANTIZE, INDEX, "(scaled[..., None] - levels).abs().argmin(-1)"),
-    "nan_to_num": but(QUANTIZE, SCALED, "torch.nan_to_num(blocks / top[:, None])"),
-    "sums": but(QUANTIZE, INDEX, "sum((scaled > m).int() for m in (levels[1:] + levels[:-1]) / 2)",
-                PACKED, "index.view(-1, 2)[:, 0] * 16 + index.view(-1, 2)[:, 1]", UNPACKED,
-                "[packed // 16, packed % 16]"),
+    "nan_to_num": but(QUANTIZE, UNITS, "torch.nan_to_num(blocks / top[:, None])"),
+    "sums and shifts": but(
+        QUANTIZE, INDEX, "sum((scaled > m).int() for m in (levels[1:] + levels[:-1]) / 2)",
+        PACKED, "index[:, 0] << 4 | index[:, 1]", UNPACKED, "[packed >> 4, packed & 15]"),
     "block by block": but(
         QUANTIZE, TOP, "top = torch.stack([part.abs().max() for part in blocks])", INDEX,
         "torch.stack([(levels - x[:, None]).abs().argmin(1) for x in scaled])"),
@@ -88,31 +68,28 @@ RIGHT["qlora.quantize"] = {
 }
 
 WRONG["qlora.quantize"] = {
-    "halves": (but(QUANTIZE, PACKED, "index[1::2] << 4 | index[0::2]"),
-               but(QUANTIZE, UNPACKED, "[packed & 15, packed >> 4]")),
-    "one_a_byte": but(QUANTIZE, PACKED, "index"),
+    "halves": (but(QUANTIZE, PACKED, "index[:, 1] * 16 + index[:, 0]"),
+               but(QUANTIZE, UNPACKED, "[packed % 16, packed // 16]")),
+    "one_a_byte": but(QUANTIZE, PACKED, "index.reshape(-1)"),
     "signed": but(QUANTIZE, TOP, "top = blocks.amax(dim=1)"),
-    "changed": but(QUANTIZE, "W.detach().reshape(-1, block)", "W.view(-1, block)", SCALED,
-                   "blocks.div_(top.clamp(min=1e-30)[:, None])"),
+    "changed": but(QUANTIZE, "W.detach().float().reshape(-1, block)", "W.view(-1, block)", UNITS,
+                   "blocks.div_(top.clamp_min(1e-38)[:, None])"),
     "misfit": but(QUANTIZE, "len(top), -1", "-1, 64"),
     "": (but(QUANTIZE, "    return index", "    index"),
          but(QUANTIZE, INDEX, "(torch.bucketize(scaled, levels, right=True) - 1)"),
          but(QUANTIZE, TOP, f"{TOP}.clamp(min=1e-3)"),
          but(QUANTIZE, ".to(torch.uint8)", ""),
-         but(QUANTIZE, "[1::2], top", "[1::2], top.double()"),
+         but(QUANTIZE, f"{PACKED}, top", f"{PACKED}, top.double()"),
          but(QUANTIZE, ".reshape(shape)", ".reshape(shape).double()")),
 }
 
-BEYOND["qlora.quantize"] = but(QUANTIZE, "1e-30", "1e-8")
+BEYOND["qlora.quantize"] = but(QUANTIZE, "1e-38", "1e-8")
 
 # ── qlora.suspects ───────────────────────────────────────────────────────────────────────────
 
-ERRORS = """
-errors = {"descending": 2, "swapped": 2**0.5, "doubled": 1, "positive": 2**0.5}
-"""
+ERRORS = solution("qlora.suspects")
 
 RIGHT["qlora.suspects"] = {
-    "by hand": ERRORS,
     "math, another order": """
 root = math.sqrt(2)
 errors = dict(positive=root, doubled=1.0, descending=2.0, swapped=root)
@@ -137,15 +114,11 @@ WRONG["qlora.suspects"] = {
 
 # ── qlora.mended ─────────────────────────────────────────────────────────────────────────────
 
-MENDED = """
-def mended(packed):
-    return packed << 4 | packed >> 4
-"""
-SWAP = "packed << 4 | packed >> 4"
+MENDED = solution("qlora.mended")
+SWAP = "packed % 16 * 16 + packed // 16"
 
 RIGHT["qlora.mended"] = {
-    "shifts": MENDED,
-    "arithmetic": but(MENDED, SWAP, "packed % 16 * 16 + packed // 16"),
+    "shifts": but(MENDED, SWAP, "packed << 4 | packed >> 4"),
     "in int": but(MENDED, SWAP, "((packed.int() << 4 & 255) | packed.int() >> 4).byte()"),
 }
 
@@ -158,9 +131,14 @@ WRONG["qlora.mended"] = {
 
 # ── qlora.layer ──────────────────────────────────────────────────────────────────────────────
 
-LAYER = """
-quantize, dequantize = pt.mine("qlora.quantize")
-
+LAYER = 'quantize, dequantize = pt.mine("qlora.quantize")\n\n\n' + solution("qlora.layer")
+CHECKPOINT = "torch.utils.checkpoint.checkpoint(product, x, use_reentrant=False)"
+PRODUCT = "torch.nn.functional.linear(x, self.weight, self.bias)"
+BUFFERS = """        self.register_buffer("packed", packed)
+        self.register_buffer("top", top)
+"""
+BIAS = 'self.register_buffer("bias", bias)'
+FUNCTION = """
 class Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x, layer):
@@ -171,159 +149,113 @@ class Product(torch.autograd.Function):
     def backward(ctx, dy):
         return dy @ ctx.layer.weight, None
 
-class Linear4bit(nn.Module):
-    def __init__(self, linear, levels=pt.nf4.LEVELS):
-        super().__init__()
-        self.in_features, self.out_features = linear.in_features, linear.out_features
-        self.levels = levels
-        packed, top = quantize(linear.weight.detach(), levels)
-        self.register_buffer("packed", packed)
-        self.register_buffer("top", top)
-        self.bias = None
-        if linear.bias is not None:
-            self.bias = nn.Parameter(linear.bias.detach().clone(), requires_grad=False)
-
-    @property
-    def weight(self):
-        shape = (self.out_features, self.in_features)
-        return dequantize(self.packed, self.top, self.levels, shape)
-
-    def forward(self, x):
-        return Product.apply(x, self)
-"""
-APPLY = "Product.apply(x, self)"
-PLAIN = "nn.functional.linear(x, self.weight, self.bias)"
-BUFFERS = """        self.register_buffer("packed", packed)
-        self.register_buffer("top", top)
-"""
-BIAS = "nn.Parameter(linear.bias.detach().clone(), requires_grad=False)"
+""" + but(LAYER, CHECKPOINT, "Product.apply(x, self)")
 
 RIGHT["qlora.layer"] = {
-    "a Function": LAYER,
-    "checkpoint": "from torch.utils.checkpoint import checkpoint\n" + but(
-        LAYER, APPLY, "checkpoint(self.product, x, use_reentrant=False)\n\n"
-                      f"    def product(self, x):\n        return {PLAIN}"),
-    "checkpoint, reentrant": "from torch.utils.checkpoint import checkpoint\n" + but(
-        LAYER, APPLY, f"checkpoint(lambda x: {PLAIN}, x, use_reentrant=True)"),
+    "the solution": LAYER,
+    "a Function": FUNCTION,
+    "checkpoint, reentrant": but(LAYER, "use_reentrant=False", "use_reentrant=True"),
     "frozen parameters": but(LAYER, BUFFERS, """        self.packed = nn.Parameter(packed, False)
         self.top = nn.Parameter(top, False)
 """),
-    "bytes that the Function keeps": but(LAYER, "        ctx.layer = layer\n", """
+    "bytes that the Function keeps": but(FUNCTION, "        ctx.layer = layer\n", """
         ctx.save_for_backward(layer.packed, layer.top)
         ctx.levels, ctx.shape = layer.levels, (layer.out_features, layer.in_features)
 """, "ctx.layer.weight", "dequantize(*ctx.saved_tensors, ctx.levels, ctx.shape)"),
-    "the bias as a buffer": but(LAYER, f"            self.bias = {BIAS}\n", """\
-            del self.bias
-            self.register_buffer("bias", linear.bias.detach().clone())
-"""),
+    "the bias as a parameter": but(LAYER, BIAS, "self.bias = None if bias is None else "
+                                                "nn.Parameter(bias, requires_grad=False)"),
 }
 
 WRONG["qlora.layer"] = {
-    "keeps": (but(LAYER, APPLY, PLAIN),
+    "keeps": (but(LAYER, CHECKPOINT, "product(x)"),
               but(LAYER, BUFFERS, f"{BUFFERS}        self.W = linear.weight.tolist()\n"),
               but(LAYER, BUFFERS, f"{BUFFERS}        self.linears = [linear]\n"),
-              but(LAYER, "return dy @ ctx.layer.weight", "ctx.layer.kept = [W] = ["
-                         "ctx.layer.weight]\n        return dy @ W"),
-              but(LAYER, APPLY, "torch.stack([x @ row.clone() for row in self.weight], -1) + "
-                                "(0 if self.bias is None else self.bias)")),
+              but(FUNCTION, "return dy @ ctx.layer.weight", "ctx.layer.kept = [W] = ["
+                            "ctx.layer.weight]\n        return dy @ W"),
+              but(LAYER, CHECKPOINT, "torch.stack([x @ row.clone() for row in self.weight], -1) + "
+                                     "(0 if self.bias is None else self.bias)")),
     "bits": (but(LAYER, "        self.levels = levels\n",
                  '        self.register_buffer("levels", levels, persistent=False)\n'),
              but(LAYER, BUFFERS, "        self.packed, self.top = packed, top\n")),
-    "no_gradient": but(LAYER, APPLY, PLAIN, "    def forward(self, x):",
+    "no_gradient": but(LAYER, CHECKPOINT, "product(x)", "    def forward(self, x):",
                        "    @torch.no_grad()\n    def forward(self, x):"),
-    "trains": but(LAYER, BIAS, "linear.bias"),
-    "no_bias": but(LAYER, "layer.weight, layer.bias)", "layer.weight)"),
-    "state": (but(LAYER, BIAS, "linear.bias.data"),
+    "trains": but(LAYER, BIAS, "self.bias = linear.bias"),
+    "no_bias": but(LAYER, PRODUCT, "torch.nn.functional.linear(x, self.weight)"),
+    "state": (but(LAYER, BIAS, "self.bias = bias"),
               but(LAYER, BUFFERS, f"        self.unit = linear.weight.max().item()\n{BUFFERS}",
-                  "linear.weight.detach(),", "linear.weight.detach() / linear.weight.max().item(),",
+                  "(linear.weight, levels)", "(linear.weight / linear.weight.max(), levels)",
                   "return dequantize(", "return self.unit * dequantize(")),
-    "": (but(LAYER, "dy @ ctx.layer.weight", "2 * dy @ ctx.layer.weight"),
-         but(LAYER, "self.in_features, self.out_features =", "self.n_in, self.n_out =",
+    "": (but(FUNCTION, "dy @ ctx.layer.weight", "2 * dy @ ctx.layer.weight"),
+         but(LAYER, "self.out_features, self.in_features =", "self.n_out, self.n_in =",
              "(self.out_features, self.in_features)", "(self.n_out, self.n_in)"),
-         but(LAYER, "class Linear4bit(nn.Module)", "class Linear4bit",
-             "        super().__init__()\n", "", BUFFERS, "")),
+         but(LAYER, "class Linear4bit(torch.nn.Module)", "class Linear4bit",
+             "        super().__init__()\n", "", BUFFERS, "", BIAS, "pass")),
 }
 
-BEYOND["qlora.layer"] = but(LAYER, "nn.functional.linear(x, layer.weight, layer.bias)",
-                            "(x[None] if x.dim() == 1 else x) @ layer.weight.T + "
-                            "(0 if layer.bias is None else layer.bias)")
+BEYOND["qlora.layer"] = but(LAYER, PRODUCT, "(x[None] if x.dim() == 1 else x) @ self.weight.T + "
+                                            "(0 if self.bias is None else self.bias)")
 
 # ── qlora.bits ───────────────────────────────────────────────────────────────────────────────
 
-BITS = """
-def four_bits_hold(make):
-    linear = nn.Linear(128, 3)
-    layer, n = make(linear), 128 * 3
-    x = torch.randn(2, 128, requires_grad=True)
-    for _ in range(2):
-        held = [*layer.named_parameters(), *layer.named_buffers()]
-        held = [t for name, t in held if not name.endswith("bias")]
-        assert sum(t.numel() * t.element_size() for t in held) == n // 2 + 4 * n // 64
-        assert not any(t.requires_grad for t in held)
-        layer(x).sum().backward()
-    assert x.grad is not None
-"""
-FROZEN = "        assert not any(t.requires_grad for t in held)\n"
+BITS = solution("qlora.bits")
+HELD = "held = [*layer.parameters(), *layer.buffers()]"
+FROZEN = "        assert not any(p.requires_grad for p in layer.parameters())\n"
+LEARNS = "    assert x.grad.abs().sum() > 0\n"
 
 RIGHT["qlora.bits"] = {
-    "twice": BITS,
-    "4.5 bits": but(BITS, "t.numel() * t.element_size() for t in held) == n // 2 + 4 * n // 64",
-                    "t.nbytes for t in held) * 8 == 4.5 * n"),
-    "no backward": but(BITS, "layer(x).sum().backward()", "torch.autograd.grad(layer(x).sum(), x)",
-                       "    assert x.grad is not None\n", ""),
+    "a bias, which does not count": but(BITS, ", bias=False", "", HELD, """\
+held = [*layer.named_parameters(), *layer.named_buffers()]
+        held = [t for name, t in held if not name.endswith("bias")]"""),
+    "4.5 bits": but(BITS, "t.numel() * t.element_size() for t in held) == 6 * 64 // 2 + 4 * 6",
+                    "t.nbytes for t in held) * 8 == 4.5 * 6 * 64"),
+    "no backward": but(BITS, "layer(x).square().sum().backward()",
+                       "torch.autograd.grad(layer(x).sum(), x)", LEARNS, ""),
 }
 
 WRONG["qlora.bits"] = {
-    "let_through": (but(BITS, "== n", "<= n"),
-                    but(BITS, "range(2)", "range(1)"),
+    "let_through": (but(BITS, "== 6", "<= 6"), but(BITS, "range(2)", "range(1)"),
                     but(BITS, FROZEN, ""),
-                    but(BITS, "    assert x.grad is not None\n", "", ".sum().backward()", "")),
+                    but(BITS, LEARNS, "", ".square().sum().backward()", "")),
     "accused": but(BITS, FROZEN, f"{FROZEN}        assert len([*layer.buffers()]) == 2\n"),
-    "objects_to_all": but(BITS, ' if not name.endswith("bias")', ""),
+    "objects_to_all": but(BITS, ", bias=False", ""),
 }
 
 # ── qlora.dice ───────────────────────────────────────────────────────────────────────────────
 
-DICE = """
-def dice(W, top, levels, generator):
-    x = (W.reshape(-1, 64) / top[:, None]).clamp(-1, 1)
-    low = (torch.bucketize(x, levels, right=True) - 1).clamp(0, 14)
-    below, above = levels[low], levels[low + 1]
-    p = (x - below) / (above - below)
-    up = torch.rand(x.shape, generator=generator) < p
-    return (torch.where(up, above, below) * top[:, None]).reshape(W.shape)
-"""
-P = "(x - below) / (above - below)"
+DICE = solution("qlora.dice")
+LOW = "torch.searchsorted(levels, x, right=True).sub(1).clamp(0, len(levels) - 2)"
+P = "(x - levels[low]) / gap"
 RAND = "torch.rand(x.shape, generator=generator)"
-UP = f"{RAND} < p"
+UP = f"{RAND} < {P}"
+ON = "(levels[low + up] * top[:, None]).reshape(W.shape)"
+BY_P = but(DICE, f"    up = {UP}", f"    p = {P}\n    up = {RAND} < p")
 
 RIGHT["qlora.dice"] = {
-    "a probability": DICE,
-    "searchsorted, bernoulli": but(
-        DICE, "(torch.bucketize(x, levels, right=True) - 1).clamp(0, 14)",
-        "torch.searchsorted(levels, x.contiguous()).clamp(min=1) - 1", UP,
-        "torch.bernoulli(p, generator=generator).bool()"),
-    "a fractional index": but(DICE, f"    up = {UP}\n", f"    index = (low + p + {RAND}).long()\n",
-                              "torch.where(up, above, below)", "levels[index.clamp(max=15)]"),
-    "a threshold": but(DICE, f"    p = {P}\n", "", UP, f"below + (above - below) * {RAND} < x"),
-    "in doubles": but(DICE, "(W.reshape(-1, 64) /", "(W.double().reshape(-1, 64) /"),
-    "one index": but(DICE, "torch.where(up, above, below)", "levels[low + up]"),
+    "the mark strictly below": but(DICE, LOW, "torch.bucketize(x, levels).clamp(min=1) - 1",
+                                   "levels[low + up]",
+                                   "torch.where(up, levels[low + 1], levels[low])"),
+    "bernoulli": but(DICE, UP, f"torch.bernoulli({P}, generator=generator).bool()"),
+    "a fractional index": but(DICE, f"up = {UP}", f"index = (low + {P} + {RAND}).long()",
+                              "levels[low + up]", "levels[index.clamp(max=15)]"),
+    "a threshold": but(DICE, UP, f"levels[low] + gap * {RAND} < x"),
+    "in doubles": but(DICE, "    x = (W.", "    levels, top = levels.double(), top.double()\n"
+                                           "    x = (W.double()."),
 }
 
 WRONG["qlora.dice"] = {
-    "coin": but(DICE, UP, f"({RAND} < 0.5) & (p > 0)"),
-    "turned": but(DICE, UP, f"({RAND} > p) & (p > 0) | (p == 1)"),
-    "nearest": but(DICE, UP, "p > 0.5"),
+    "coin": but(BY_P, "< p", "< 0.5 * (p > 0)"),
+    "turned": but(BY_P, f"{RAND} < p", f"({RAND} > p) & (p > 0) | (p == 1)"),
+    "nearest": but(BY_P, f"{RAND} < p", "p > 0.5"),
     "together": (but(DICE, "torch.rand(x.shape,", "torch.rand(64,"),
                  but(DICE, RAND, "torch.rand(len(x), 32, generator=generator).repeat(1, 2)")),
     "generator": (but(DICE, "    up =", "    generator.seed()\n    up ="),
                   but(DICE, "    up =", "    generator.manual_seed(0)\n    up ="),
-                  but(DICE, UP, f"{RAND} + 0 * torch.rand(1) < p")),
-    "elsewhere": (but(DICE, "torch.where(up, above, below)", "x"),
-                  but(DICE, " * top[:, None]).reshape", " * top.mean()).reshape")),
-    "changed": but(DICE, "(W.reshape(-1, 64) / top[:, None])", "W.view(-1, 64).div_(top[:, None])"),
-    "": (but(DICE, UP, f"{RAND} < 0.02 + 0.96 * p"),
-         but(DICE, ".reshape(W.shape)", "")),
+                  but(DICE, UP, f"{RAND} + 0 * torch.rand(1) < {P}")),
+    "elsewhere": (but(DICE, "levels[low + up]", "x"), but(DICE, ON, "(levels[low + up] * "
+                                                          "top.mean()).reshape(W.shape)")),
+    "changed": but(DICE, "(W.reshape(len(top), -1) / top.clamp_min(1e-38)[:, None])",
+                   "W.view(len(top), -1).div_(top[:, None])"),
+    "": (but(BY_P, "< p", "< 0.02 + 0.96 * p"), but(DICE, ".reshape(W.shape)", "")),
 }
 
 BEYOND["qlora.dice"] = but(DICE, ".reshape(W.shape)", ".reshape(len(W), -1)")
@@ -358,19 +290,17 @@ SAYS = {
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {
-    "qlora.levels": ("torch.tensor([*below, 0.0, *above]) / quantile(TOP)", "torch.zeros(16)", {
+    "qlora.levels": (SCALED, "torch.zeros(16)", {
         "tails as of logistic numbers": "3 < quantile(TOP) / quantile(0.75) < 3.5",
         "heavy tails": "quantile(TOP) / quantile(0.75) > 5", "tiny": "quantile(TOP) < 1e-3"}),
-    "qlora.quantize": ("(levels[index].reshape(len(top), -1) * top[:, None]).reshape(shape)",
-                       "torch.zeros(shape)", {
+    "qlora.quantize": (BACK, "torch.zeros(shape)", {
         "tiny": "top.max() < 1e-6", "a longer block": "2 * len(packed) > 64 * len(top)",
         "one row": "shape[0] == 1"}),
-    "qlora.layer": ("nn.functional.linear(x, layer.weight, layer.bias)",
-                    "0 * nn.functional.linear(x, layer.weight, layer.bias)", {
+    "qlora.layer": (PRODUCT, f"0 * {PRODUCT}", {
         "one axis": "x.dim() == 1", "four axes": "x.dim() == 4",
         "another table and a bias":
-            "layer.bias is not None and not torch.equal(layer.levels, pt.nf4.LEVELS)"}),
-    "qlora.dice": ("(torch.where(up, above, below) * top[:, None]).reshape(W.shape)", "W", {
+            "self.bias is not None and not torch.equal(self.levels, pt.nf4.LEVELS)"}),
+    "qlora.dice": (ON, "W", {
         "a vector": "W.dim() == 1", "three axes": "W.dim() == 3",
         "another table": "levels[-2] < 0.7"}),
 }

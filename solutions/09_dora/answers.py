@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 09."""
 
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -8,41 +8,25 @@ BEYOND: dict = {}
 
 # ── dora.layer ───────────────────────────────────────────────────────────────────────────────
 
-LAYER = """
-class DoRALinear(pt.Adapter):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base)
-        self.scale = alpha / rank
-        self.A = nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
-        self.B = nn.Parameter(torch.zeros(base.out_features, rank))
-        self.m = nn.Parameter(base.weight.norm(dim=1))
-
-    def forward(self, x):
-        V = self.base.weight + self.scale * self.B @ self.A
-        W = (self.m / V.detach().norm(dim=1))[:, None] * V
-        return nn.functional.linear(x, W, self.base.bias)
-"""
+LAYER = solution("dora.layer")
 A = "torch.randn(rank, base.in_features) / base.in_features**0.5"
 B = "torch.zeros(base.out_features, rank)"
 V = "self.base.weight + self.scale * self.B @ self.A"
-NORM = "V.detach().norm(dim=1)"
-W = f"        W = (self.m / {NORM})[:, None] * V\n"
-OUT = "nn.functional.linear(x, W, self.base.bias)"
+NORM = "V.norm(dim=1).detach()"
+Y = "g * (x @ V.T)"
+OUT = "y if self.base.bias is None else y + self.base.bias"
 SCALE = "self.scale = alpha / rank"
 
 RIGHT["dora.layer"] = {
-    "builds W'": LAYER,
-    "as peft": but(LAYER, "        V =", "        y, b = self.base(x), self.base.bias\n        V =",
-                   W, f"        g = self.m / {NORM}\n        Wx = y if b is None else y - b\n",
-                   OUT, "y + (g - 1) * Wx + g * self.scale * (x @ self.A.T @ self.B.T)"),
-    "no_grad": but(LAYER, W, """        with torch.no_grad():
-            norm = V.square().sum(1, keepdim=True).sqrt()
-        W = self.m.unsqueeze(1) * V / norm
-"""),
+    "as peft": but(LAYER, Y, "Wx + (g - 1) * Wx + g * self.scale * (x @ self.A.T @ self.B.T)",
+                   "        V =", "        Wx = self.base(x) - (0 if self.base.bias is None else "
+                                  "self.base.bias)\n        V ="),
+    "no_grad": but(LAYER, NORM, "norm", "        g =", """        with torch.no_grad():
+            norm = V.square().sum(1).sqrt()
+        g ="""),
     "einsum": but(LAYER, V, "self.base.weight + torch.einsum('or,ri->oi', self.scale * self.B, "
                             "self.A)", NORM, "torch.einsum('oi,oi->o', V, V).sqrt().detach()",
-                  OUT, "torch.einsum('...i,oi->...o', x, W) + (0 if self.base.bias is None else "
-                       "self.base.bias)"),
+                  Y, "torch.einsum('...i,oi,o->...o', x, V, g)"),
     "A zero, and the norm by NumPy": but(
         "import numpy as np\n" + LAYER, A, "torch.zeros(rank, base.in_features)", B,
         "torch.randn(base.out_features, rank) / rank**0.5", NORM,
@@ -66,55 +50,36 @@ class DoRALinear(LoRALinear):
 }
 
 WRONG["dora.layer"] = {
-    "bias_scaled": but(LAYER, W, f"        g = self.m / {NORM}\n",
-                       OUT, "g * nn.functional.linear(x, V, self.base.bias)"),
+    "bias_scaled": but(LAYER, Y, "x @ V.T", OUT, f"g * ({OUT})"),
     "norm_of_W": but(LAYER, NORM, "self.base.weight.norm(dim=1)"),
     "no_scale": but(LAYER, V, "self.base.weight + self.B @ self.A"),
-    "norm_unscaled": but(LAYER, NORM, "(self.base.weight + self.B @ self.A).detach().norm(dim=1)"),
-    "wrong_axis": but(LAYER, W, "        W = self.m[:, None] * V / V.detach().norm(dim=0)\n"),
+    "norm_unscaled": but(LAYER, NORM, "(self.base.weight + self.B @ self.A).norm(dim=1).detach()"),
+    "wrong_axis": but(LAYER, Y, "x @ (self.m[:, None] * V / V.detach().norm(dim=0)).T"),
     "norm_learns": but(LAYER, NORM, "V.norm(dim=1)"),
     "not_loras_start": but(LAYER, "base.in_features**0.5", "rank**0.5"),
     "no_scale_attribute": but(LAYER, SCALE, "self.s = alpha / rank", V,
                               "self.base.weight + self.s * self.B @ self.A"),
     "copy": but(LAYER, SCALE, f"{SCALE}\n        self.W = base.weight.detach().clone()", V,
                 V.replace("base.weight", "W")),
-    "stale": but(LAYER, W, f"""        if self.training:
+    "stale": but(LAYER, f"self.m / {NORM}", "self.m / self.norm", "        g =", f"""\
+        if self.training:
             self.norm = {NORM}
-        W = (self.m / self.norm)[:, None] * V
-"""),
+        g ="""),
     "no_gradient": but(LAYER, V, f"({V}).detach()"),
     "": but(LAYER, "self.m / ", "self.m.abs() / "),
 }
 
-BEYOND["dora.layer"] = but(LAYER, OUT, f"{OUT}.view(*x.shape[:-1], -1)[:, :]")
+BEYOND["dora.layer"] = but(LAYER, Y, f"({Y})[:, :]")
 
 # ── dora.law ─────────────────────────────────────────────────────────────────────────────────
 
-LAW = """
-def dora_holds(make):
-    base = nn.Linear(5, 3).requires_grad_(False)
-    layer, x = make(base, 2, 6.0), torch.randn(8, 5)
-    assert torch.allclose(layer(x), base(x), rtol=1e-4, atol=1e-5)
-    with torch.no_grad():
-        for p in (layer.A, layer.B, layer.m):
-            p.normal_()
-    bias = layer(torch.zeros(5))
-    assert torch.allclose(bias, base.bias, atol=1e-5)
-    W = (layer(torch.eye(5)) - bias).T
-    assert torch.allclose(W.norm(dim=1), layer.m.abs(), rtol=1e-4, atol=1e-5)
-    W.square().sum().backward()
-    for p in (layer.A, layer.B, layer.m):
-        assert p.grad.abs().max() > 1e-3
-    assert not any(p.requires_grad for p in base.parameters())
-"""
-STARTS = "    assert torch.allclose(layer(x), base(x), rtol=1e-4, atol=1e-5)\n"
-BIAS = "    assert torch.allclose(bias, base.bias, atol=1e-5)\n"
-LENGTHS = "    assert torch.allclose(W.norm(dim=1), layer.m.abs(), rtol=1e-4, atol=1e-5)\n"
-LEARNS = "        assert p.grad.abs().max() > 1e-3\n"
+LAW = solution("dora.law")
+STARTS = "    torch.testing.assert_close(layer(x), base(x), rtol=1e-4, atol=1e-5)\n"
+BIAS = "    torch.testing.assert_close(bias[0], base.bias, rtol=1e-4, atol=1e-5)\n"
+LENGTHS = LAW[LAW.index("    torch.testing.assert_close(columns"):LAW.index("    columns.square")]
 FROZEN = "    assert not any(p.requires_grad for p in base.parameters())\n"
 
 RIGHT["dora.law"] = {
-    "zeros and the identity": LAW,
     "by hand, two outputs": """
 def dora_holds(make):
     base = nn.Linear(2, 2).requires_grad_(False)
@@ -135,14 +100,14 @@ def dora_holds(make):
     if any(p.requires_grad for p in layer.base.parameters()):
         raise ValueError("the base trains")
 """,
-    "by torch.testing": but(LAW, STARTS, "    torch.testing.assert_close(layer(x), base(x))\n"),
-    "the sum of the lengths": but(LAW, "W.square().sum()", "W.norm(dim=1).sum()"),
+    "by allclose": but(LAW, STARTS, "    assert torch.allclose(layer(x), base(x), atol=1e-5)\n"),
+    "the sum of the lengths": but(LAW, "columns.square().sum()", "columns.norm(dim=0).sum()"),
     "a wide layer, and its own kind of random numbers": but(
-        LAW, "nn.Linear(5, 3)", "nn.Linear(64, 48)", "torch.randn(8, 5)", "torch.randn(8, 64)",
-        "torch.zeros(5)", "torch.zeros(64)", "torch.eye(5)", "torch.eye(64)", "p.normal_()",
-        "p += 0.5 * torch.randn_like(p)"),
+        LAW, "nn.Linear(5, 3)", "nn.Linear(64, 48)", "torch.randn(4, 5)", "torch.randn(4, 64)",
+        "torch.zeros(1, 5)", "torch.zeros(1, 64)", "torch.eye(5)", "torch.eye(64)",
+        "p.copy_(torch.randn_like(p))", "p += 0.5 * torch.randn_like(p)"),
     "one input after the other": but(LAW, "layer(torch.eye(5)) - bias",
-                                     "torch.stack([layer(e) - bias for e in torch.eye(5)])"),
+                                     "torch.stack([layer(e) - bias[0] for e in torch.eye(5)])"),
 }
 
 WRONG["dora.law"] = {
@@ -150,9 +115,8 @@ WRONG["dora.law"] = {
         but(LAW, STARTS, STARTS.replace("1e-4", "0.01").replace("1e-5", "0.01")),
         but(LAW, BIAS, ""),
         but(LAW, LENGTHS, ""),
-        but(LAW, LEARNS, "        assert p.grad is not None\n"),
-        but(LAW, "(layer.A, layer.B, layer.m):\n        assert", "(layer.A, layer.B):\n        "
-                                                                 "assert"),
+        but(LAW, "B.grad.norm() > 1e-3", "B.grad is not None"),
+        but(LAW, "    assert layer.m.grad.norm() > 1e-3\n", ""),
         but(LAW, FROZEN, ""),
         but(LAW, "make(base, 2, 6.0)", "make(base, 2, 2.0)")),
     "accused": (
@@ -163,21 +127,13 @@ WRONG["dora.law"] = {
 
 # ── dora.convert ─────────────────────────────────────────────────────────────────────────────
 
-CONVERT = """
-def to_gain(m, W, A, B, s):
-    V = W + s * B @ A
-    return m / V.norm(dim=1)
-
-def to_dora(g, W, A, B, s):
-    V = W + s * B @ A
-    return g * V.norm(dim=1)
-"""
-GAIN, MAGNITUDE = "m / V.norm(dim=1)", "g * V.norm(dim=1)"
+CONVERT = solution("dora.convert")
+BOTH = "(W + s * B @ A)"
+GAIN, MAGNITUDE = f"m / {BOTH}.norm(dim=1)", f"g * {BOTH}.norm(dim=1)"
 
 RIGHT["dora.convert"] = {
-    "norm": CONVERT,
-    "einsum": but(CONVERT, GAIN, "m / torch.einsum('oi,oi->o', V, V).sqrt()",
-                  MAGNITUDE, "g * torch.einsum('oi,oi->o', V, V).sqrt()"),
+    "einsum": but(CONVERT, GAIN, f"m / torch.einsum('oi,oi->o', {BOTH}, {BOTH}).sqrt()",
+                  MAGNITUDE, f"g * torch.einsum('oi,oi->o', {BOTH}, {BOTH}).sqrt()"),
     "one helper": """
 def lengths(W, A, B, s):
     return torch.linalg.vector_norm(torch.addmm(W, B, A, alpha=s), dim=-1)
@@ -186,125 +142,84 @@ to_gain = lambda m, *rest: m / lengths(*rest)
 to_dora = lambda g, *rest: g * lengths(*rest)
 """,
     "one by the other": but(CONVERT, MAGNITUDE, "g / to_gain(torch.ones_like(g), W, A, B, s)"),
-    "row by row": but(CONVERT, GAIN, "torch.stack([a / v.norm() for a, v in zip(m, V)])",
-                      MAGNITUDE, "torch.stack([a * v.dot(v).sqrt() for a, v in zip(g, V)])"),
-    "through W'": but(CONVERT, GAIN, "(m[:, None] * nn.functional.normalize(V) * V).sum(1) / "
-                                     "V.square().sum(1)",
-                      MAGNITUDE, "g.sign() * (g.unsqueeze(1) * V).square().sum(1).sqrt()"),
+    "row by row": but(CONVERT, GAIN, f"torch.stack([a / v.norm() for a, v in zip(m, {BOTH})])",
+                      MAGNITUDE, f"torch.stack([a * v.dot(v).sqrt() for a, v in zip(g, {BOTH})])"),
+    "through W'": but(CONVERT, GAIN, f"(m[:, None] * nn.functional.normalize({BOTH}) * {BOTH})"
+                                     f".sum(1) / {BOTH}.square().sum(1)",
+                      MAGNITUDE, f"g.sign() * (g.unsqueeze(1) * {BOTH}).square().sum(1).sqrt()"),
 }
 
 WRONG["dora.convert"] = {
     "norm_of_W": but(CONVERT, GAIN, "m / W.norm(dim=1)", MAGNITUDE, "g * W.norm(dim=1)"),
-    "sign_lost": (but(CONVERT, GAIN, "m.abs() / V.norm(dim=1)"),
-                  but(CONVERT, MAGNITUDE, "(g[:, None] * V).norm(dim=1)")),
+    "sign_lost": (but(CONVERT, "m / ", "m.abs() / "),
+                  but(CONVERT, MAGNITUDE, f"(g[:, None] * {BOTH}).norm(dim=1)")),
     "no_scale": (CONVERT.replace("s * ", ""),),
-    "inverted": but(CONVERT, GAIN, "m * V.norm(dim=1)", MAGNITUDE, "g / V.norm(dim=1)"),
-    "no_return": but(CONVERT, f"return {MAGNITUDE}", MAGNITUDE),
-    "input_changed": but(CONVERT, f"return {MAGNITUDE}", "g *= V.norm(dim=1)\n    return g"),
-    "": but(CONVERT, GAIN, "m / V.norm()"),
+    "inverted": but(CONVERT, "m / ", "m * ", "g * ", "g / "),
+    "no_return": but(CONVERT, "return g", "g"),
+    "input_changed": but(CONVERT, MAGNITUDE, f"g.mul_({BOTH}.norm(dim=1))"),
+    "": but(CONVERT, GAIN, f"m / {BOTH}.norm()"),
 }
 
-BEYOND["dora.convert"] = but(CONVERT, GAIN, "m / V.norm(dim=1).clamp_min(0.05)")
+BEYOND["dora.convert"] = but(CONVERT, GAIN, f"{GAIN}.clamp_min(0.05)")
 
 # ── dora.forge ───────────────────────────────────────────────────────────────────────────────
 
-FORGE = """
-def forge(weights, slope, start):
-    made = []
-    for i, W in enumerate(weights):
-        D = start[0] + 0.002 * i
-        M = start[1] + slope * 0.002 * i
-        length = W.norm(dim=1, keepdim=True)
-        w = W / length
-        u = torch.randn_like(W)
-        u = u - (u * w).sum(1, keepdim=True) * w
-        u = u / u.norm(dim=1, keepdim=True)
-        angle = math.acos(1 - D)
-        made.append((length + M) * (math.cos(angle) * w + math.sin(angle) * u))
-    return made
-"""
+FORGE = solution("dora.forge")
 NOISE = "torch.randn_like(W)"
-ORTHOGONAL = "        u = u - (u * w).sum(1, keepdim=True) * w\n"
-MADE = "made.append((length + M) * (math.cos(angle) * w + math.sin(angle) * u))"
+ASIDE = "u - (u * w).sum(dim=1, keepdim=True) * w"
+MADE = "(length + change) * (cosine * w + (1 - cosine**2) ** 0.5 * u)"
+TANGENT = "math.tan(math.acos(cosine)) * u"
 
 RIGHT["dora.forge"] = {
-    "an angle": FORGE,
-    "rows become shorter": but(FORGE, "length + M", "length - M"),
-    "one up, one down": but(FORGE, "length + M", "length + M * (-1.0) ** torch.arange(len(W))"
-                                                 "[:, None]"),
+    "rows become shorter": but(FORGE, "length + change", "length - change"),
+    "one up, one down": but(FORGE, "+ change", "+ change * (-1.0) ** torch.arange(len(W))[:, None]"),
     "the tangent, then the length": but(
-        FORGE, MADE, "V = w + math.tan(angle) * u\n"
-                     "        made.append((length + M) * nn.functional.normalize(V))"),
+        FORGE, MADE, f"(length + change) * nn.functional.normalize(w + {TANGENT})"),
     "noise from NumPy": but("import numpy as np\n" + FORGE, NOISE,
                             "torch.tensor(np.random.default_rng().standard_normal(W.shape))"),
-    "a mean over unequal rows": but(FORGE, MADE, """share = torch.rand(len(W), 1) + 0.5
+    "a mean over unequal rows": but(FORGE, "cosine = 1 - turn", """share = torch.rand(len(W), 1) + 0.5
         share /= share.mean()
-        cos = 1 - D * share
-        made.append((length + M * share) * (cos * w + (1 - cos**2).sqrt() * u))"""),
+        cosine, change = 1 - turn * share, change * share"""),
 }
 
 WRONG["dora.forge"] = {
-    "additive": but(FORGE, ORTHOGONAL, "", MADE, "made.append(W + length * math.tan(angle) * u)"),
-    "axes": but(FORGE, "M = start[1] + slope * 0.002 * i", "D, M = (start[0] + slope * 1e-3 * i, "
-                                                           "start[1] + 1e-3 * i)"),
-    "crowded": but(FORGE, "start[0] + 0.002 * i", "start[0]", "slope * 0.002 * i", "0"),
+    "additive": but(FORGE, ASIDE, "u", MADE, f"W + length * {TANGENT}"),
+    "axes": but(FORGE, "start[0] + 0.002 * k", "start[0] + slope * 1e-3 * k", "slope * 0.002 * k",
+                "1e-3 * k"),
+    "crowded": but(FORGE, "start[0] + 0.002 * k", "start[0]", "slope * 0.002 * k", "0"),
     "not_random": (but(FORGE, NOISE, "torch.randn(len(W), 1) * torch.randn_like(W[:1])"),
-                   but(FORGE, NOISE, "torch.randn_like(W) + 3 * torch.randn(len(W), 1).sign() * "
-                                     "w.roll(1, 0)"),
-                   but(FORGE, "    made = []\n", "    made = []\n    torch.manual_seed(0)\n")),
-    "no_return": but(FORGE, "    return made\n", ""),
-    "input_changed": but(FORGE, MADE, "W.copy_((length + M) * (math.cos(angle) * w + "
-                                      "math.sin(angle) * u))\n        made.append(W)"),
-    "": (but(FORGE, ORTHOGONAL, ""),
-         but(FORGE, "length + M", "length * (1 + M)"),
-         but(FORGE, "return made", "return made[1:]")),
+                   but(FORGE, NOISE, f"{NOISE} + 3 * torch.randn(len(W), 1).sign() * w.roll(1, 0)"),
+                   but(FORGE, "    forged = []\n", "    forged = []\n    torch.manual_seed(0)\n")),
+    "no_return": but(FORGE, "    return forged\n", ""),
+    "input_changed": but(FORGE, MADE, f"W.copy_({MADE})"),
+    "": (but(FORGE, ASIDE, "u"), but(FORGE, "length + change", "length * (1 + change)"),
+         but(FORGE, "return forged", "return forged[1:]")),
 }
 
-BEYOND["dora.forge"] = but(FORGE, "length + M", "length + max(M, 0.005)")
+BEYOND["dora.forge"] = but(FORGE, "length + change", "length + max(change, 0.005)")
 
 # ── dora.referee ─────────────────────────────────────────────────────────────────────────────
 
-TABLE = """
-T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
-                      2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093), start=2))
-"""
-REFEREE = TABLE + """
-def referee(a, b, margin):
-    d = torch.tensor(a) - torch.tensor(b)
-    half = T95[len(d)] * d.std() / len(d) ** 0.5
-    low, high = d.mean() - half, d.mean() + half
-    if -margin < low and high < margin:
-        return low, high, "the same"
-    if low > 0:
-        return low, high, "better"
-    if high < 0:
-        return low, high, "worse"
-    return low, high, "could not tell"
-"""
+REFEREE = solution("dora.referee")
 D = "torch.tensor(a) - torch.tensor(b)"
 HALF = "T95[len(d)] * d.std() / len(d) ** 0.5"
+ENDS = "(d.mean() - half).item(), (d.mean() + half).item()"
 SAME = """    if -margin < low and high < margin:
         return low, high, "the same"
 """
-BETTER = """    if low > 0:
-        return low, high, "better"
-    if high < 0:
-        return low, high, "worse"
-"""
+LAST = '    return low, high, "worse" if high < 0 else "could not tell"\n'
 
 RIGHT["dora.referee"] = {
-    "torch": REFEREE,
+    "tensors": but(REFEREE, ENDS, "d.mean() - half, d.mean() + half"),
     "statistics": but("from statistics import mean, stdev\n" + REFEREE, D,
                       "[x - y for x, y in zip(a, b)]", "d.std()", "stdev(d)",
-                      "d.mean() - half, d.mean() + half", "mean(d) - half, mean(d) + half"),
+                      ENDS, "mean(d) - half, mean(d) + half"),
     "NumPy, and the table rounded": but(
         "import numpy as np\n" + REFEREE, "dict(enumerate((", "dict(enumerate(np.round((",
         "2.093), start", "2.093), 2), start", D, "np.subtract(a, b)", "d.std()", "d.std(ddof=1)"),
     "pandas": but("import pandas as pd\n" + REFEREE, D, "pd.Series(a) - pd.Series(b)",
                   "d.std() / len(d) ** 0.5", "d.sem()"),
-    "the sum of the squares": but(REFEREE, HALF, "T95[len(d)] * ((d - d.mean()).square().sum() / "
-                                                 "(len(d) - 1) / len(d)).sqrt()"),
-    "centre and spread": TABLE + """
+    "centre and spread": REFEREE[:REFEREE.index("def ")] + """
 def referee(a, b, margin):
     d = torch.stack([torch.as_tensor(a), torch.as_tensor(b)]).double().diff(dim=0)[0].neg()
     middle, half = d.mean(), T95[d.numel()] * d.var().div(d.numel()).sqrt()
@@ -322,9 +237,11 @@ WRONG["dora.referee"] = {
     "no_root": but(REFEREE, " / len(d) ** 0.5", ""),
     "reversed": but(REFEREE, D, "torch.tensor(b) - torch.tensor(a)"),
     "zero_is_no_proof": but(REFEREE, '"could not tell"', '"the same"'),
-    "too_small": but(REFEREE, SAME, "", BETTER, BETTER + SAME),
-    "not_three": but(REFEREE, 'low, high, "could not tell"', '"could not tell"'),
-    "no_return": but(REFEREE, '    return low, high, "could not tell"\n', ""),
+    "too_small": but(REFEREE, SAME, "", LAST, f"""    if high < 0:
+        return low, high, "worse"
+{SAME}{LAST}"""),
+    "not_three": but(REFEREE, 'low, high, "worse"', '(low, high, "worse")'),
+    "no_return": but(REFEREE, LAST, ""),
     "": but(REFEREE, HALF, "T95[len(d)] * d.std() / len(d)"),
 }
 
@@ -359,14 +276,14 @@ SAYS = {
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {
-    "dora.layer": ("nn.functional.linear(x, W, self.base.bias)", "self.base(x)", {
+    "dora.layer": (Y, "self.base(x)", {
         "one axis": "x.dim() == 1", "one output": "len(self.m) == 1", "four axes": "x.dim() == 4"}),
-    "dora.convert": ("m / V.norm(dim=1)", "2 * m", {
-        "short rows": "V.norm(dim=1).max() < 0.05", "one output": "len(m) == 1",
+    "dora.convert": (GAIN, "2 * m", {
+        "short rows": f"{BOTH}.norm(dim=1).max() < 0.05", "one output": "len(m) == 1",
         "no change": "s == 0"}),
-    "dora.forge": ("(length + M) * (math.cos(angle) * w + math.sin(angle) * u)", "W", {
-        "down to nearly zero": "M < 0.009", "a slope that is an int": "isinstance(slope, int)",
+    "dora.forge": (MADE, "W", {
+        "down to nearly zero": "change < 0.009", "a slope that is an int": "isinstance(slope, int)",
         "eight matrices": "len(weights) == 8"}),
-    "dora.referee": ("T95[len(d)] * d.std() / len(d) ** 0.5", "0 * d.std()", {
+    "dora.referee": (HALF, "0 * d.std()", {
         f"{n} pairs": f"len(d) == {n}" for n in (2, 7, 12)}),
 }

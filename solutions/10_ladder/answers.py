@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 10."""
 
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -8,19 +8,14 @@ BEYOND: dict = {}
 
 # ── ladder.interval ──────────────────────────────────────────────────────────────────────────
 
-INTERVAL = """
-T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-
-def interval(a, b):
-    d = a - b
-    seeds, sentences = d.shape
-    wider = (T[seeds] / 1.96) ** 2
-    error = (wider * d.mean(dim=1).var() / seeds + d.mean(dim=0).var() / sentences).sqrt()
-    return (d.mean() - 1.96 * error).item(), (d.mean() + 1.96 * error).item()
-"""
-D = "d = a - b"
-ERROR = "(wider * d.mean(dim=1).var() / seeds + d.mean(dim=0).var() / sentences).sqrt()"
-RETURN = "return (d.mean() - 1.96 * error).item(), (d.mean() + 1.96 * error).item()"
+INTERVAL = solution("ladder.interval")
+TABLE = INTERVAL[:INTERVAL.index("def ")]
+D = "(a - b).double()"
+OF_SEEDS = "T95[seeds] ** 2 * d.mean(dim=1).var() / seeds"
+OF_SENTENCES = "1.96**2 * d.mean(dim=0).var() / sentences"
+HALF = "(from_seeds + from_sentences).sqrt().item()"
+ENDS = "d.mean().item() - half, d.mean().item() + half"
+SIZES = "    seeds, sentences = d.shape\n"
 RESAMPLED = """
 def interval(a, b):
     d = a - b
@@ -34,73 +29,56 @@ def interval(a, b):
 """
 
 RIGHT["ladder.interval"] = {
-    "two errors, in squares": INTERVAL,
-    "NumPy": but(INTERVAL.replace("dim=", "axis=").replace(".var()", ".var(ddof=1)"),
-                 D, "d = (a - b).numpy()", ".sqrt()", " ** 0.5"),
-    "by hypot": """
-T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-
-def interval(a, b):
-    d, (s, n) = torch.sub(a, b).double(), a.shape
-    half = math.hypot(T.get(s, 2.1) * d.mean(1).std() / s**0.5, 1.96 * d.mean(0).std() / n**0.5)
-    return [d.mean() - half, d.mean() + half]
-""",
-    "what is left counted once": but(INTERVAL, D, """d = a - b
-    rest = d - d.mean(1, keepdim=True) - d.mean(0) + d.mean()""",
-                                     "d.mean(dim=0).var() / sentences)",
-                                     "d.mean(dim=0).var() / sentences - rest.var() / d.numel())"
-                                     ".clamp(min=0)"),
-    "without tensors": """
+    "NumPy, and the table rounded": but(
+        "import numpy as np\n" + INTERVAL.replace("dim=", "axis=").replace("var()", "var(ddof=1)"),
+        D, "(a - b).numpy()", "dict(enumerate((", "dict(enumerate(np.round((", "2.093), start",
+        "2.093), 2), start", ".sqrt().item()", " ** 0.5"),
+    "by hypot": but(INTERVAL, OF_SEEDS, "T95[seeds] * d.mean(1).std() / seeds**0.5",
+                    OF_SENTENCES, "1.96 * d.mean(0).std() / sentences**0.5",
+                    HALF, "math.hypot(from_seeds, from_sentences)",
+                    ENDS, "[d.mean() - half, d.mean() + half]"),
+    "what is left counted once": but(
+        INTERVAL, SIZES, f"{SIZES}    rest = d - d.mean(1, keepdim=True) - d.mean(0) + d.mean()\n",
+        HALF, "(from_seeds + (from_sentences - 1.96**2 * rest.var() / d.numel()).clamp(min=0))"
+              ".sqrt().item()"),
+    "without tensors": f"""
 import statistics as s
-T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
-
+{TABLE}
 def interval(a, b):
     d = (a - b).tolist()
     rows, columns = [s.fmean(row) for row in d], [s.fmean(column) for column in zip(*d)]
-    half = (T[len(d)]**2 * s.variance(rows) / len(rows)
+    half = (T95[len(d)]**2 * s.variance(rows) / len(rows)
             + 1.96**2 * s.variance(columns) / len(columns)) ** 0.5
     return s.fmean(rows) - half, s.fmean(rows) + half
 """,
-    "one tensor": but(INTERVAL, RETURN, "return d.mean() + 1.96 * error * torch.tensor([-1, 1])"),
+    "one tensor": but(INTERVAL, ENDS, "d.mean() + half * torch.tensor([-1, 1])"),
 }
 
 WRONG["ladder.interval"] = {
-    "sentences_alone": (but(INTERVAL, ERROR, "d.mean(dim=0).std() / sentences ** 0.5"),
+    "sentences_alone": (but(INTERVAL, HALF, "from_sentences.sqrt().item()"),
                         but(RESAMPLED, "d[rows][:, columns]", "d[:, columns]")),
-    "seeds_alone": (but(INTERVAL, ERROR, "d.mean(dim=1).std() / seeds ** 0.5"),
+    "seeds_alone": (but(INTERVAL, HALF, "from_seeds.sqrt().item()"),
                     but(RESAMPLED, "d[rows][:, columns]", "d[rows]")),
-    "normal": but(INTERVAL, "wider * ", ""),
-    "unpaired": but(INTERVAL, ERROR, "sum((x.mean(dim=1).var() / seeds + x.mean(dim=0).var() / "
-                                     "sentences) for x in (a, b)).sqrt()"),
-    "pooled": but(INTERVAL, ERROR, "d.std() / (seeds * sentences) ** 0.5"),
-    "deviation": but(INTERVAL, ERROR, "(d.mean(dim=1).var() + d.mean(dim=0).var()).sqrt()"),
-    "no_return": but(INTERVAL, "return (", "low_high = ("),
-    "": (but(INTERVAL, D, "d = b - a"), INTERVAL.replace("1.96 * ", ""),
-         but(INTERVAL, "+ 1.96 * error", "+ 4 * error"), but(INTERVAL, RETURN, "return d.mean()"),
-         but(INTERVAL, RETURN, "return 'from', 'to'")),
+    "normal": but(INTERVAL, "T95[seeds]", "1.96"),
+    "unpaired": but(INTERVAL, HALF, "1.96 * sum(x.mean(dim=1).var() / seeds + x.mean(dim=0).var() "
+                                    "/ sentences for x in (a, b)).sqrt().item()"),
+    "pooled": but(INTERVAL, HALF, "1.96 * d.std().item() / (seeds * sentences) ** 0.5"),
+    "deviation": but(INTERVAL, " / seeds", "", " / sentences", ""),
+    "no_return": but(INTERVAL, "return ", "low_high = "),
+    "": (but(INTERVAL, D, "(b - a).double()"), but(INTERVAL, HALF, f"{HALF} / 1.96"),
+         but(INTERVAL, "+ half", "+ 2 * half"), but(INTERVAL, ENDS, "d.mean()"),
+         but(INTERVAL, ENDS, "'from', 'to'")),
 }
 
-BEYOND["ladder.interval"] = but(INTERVAL, "seeds, sentences = d.shape",
-                                "seeds, sentences = len(d), min(d.shape[1], 200)")
+BEYOND["ladder.interval"] = but(INTERVAL, SIZES,
+                                "    seeds, sentences = len(d), min(d.shape[1], 200)\n")
 
 # ── ladder.sweep ─────────────────────────────────────────────────────────────────────────────
 
-SWEEP = """
-def sweep(score, ladder, first):
-    found = {}
-    def ask(i):
-        if 0 <= i < len(ladder) and i not in found:
-            value = score(ladder[i])
-            found[i] = -math.inf if math.isnan(value) else value
-    ask(best := ladder.index(first))
-    while True:
-        ask(best - 1)
-        ask(best + 1)
-        if found[best] == max(found.values()):
-            return ladder[best]
-        best = max(found, key=found.get)
-"""
-NAN = "-math.inf if math.isnan(value) else value"
+SWEEP = solution("ladder.sweep")
+NAN = "found if found == found else -math.inf"
+BESIDE = "ladder[max(i - 1, 0):i + 2]"
+BEST = "max(tried, key=tried.get)"
 CLIMB = """
 def sweep(score, ladder, first):
     best = ladder.index(first)
@@ -115,25 +93,12 @@ def sweep(score, ladder, first):
             break
     return ladder[best]
 """
-MEMORY = """
-def sweep(score, ladder, first):
-    found, wanted = {}, [first]
-    while wanted:
-        rate = wanted[0]
-        found[rate] = score(rate)
-        value = lambda r: found[r] if found[r] == found[r] else -math.inf
-        best = max(found, key=value)
-        i = ladder.index(best)
-        wanted = [r for r in (*ladder[i + 1:i + 2], *ladder[max(i - 1, 0):i]) if r not in found]
-    return best
-"""
 
 RIGHT["ladder.sweep"] = {
-    "both neighbours at a time": SWEEP,
-    "one wish at a time": MEMORY,
+    "both neighbours at a time": but(SWEEP, "tried[untried[0]] = value(untried[0])",
+                                     "tried |= {rate: value(rate) for rate in untried}"),
     "up, then down": CLIMB,
-    "the upper neighbour first": but(SWEEP, "        ask(best - 1)\n        ask(best + 1)\n",
-                                     "        ask(best + 1)\n        ask(best - 1)\n"),
+    "the upper neighbour first": but(SWEEP, BESIDE, f"{BESIDE}[::-1]"),
     "recursive": """
 def sweep(score, ladder, first, found=None):
     found = found or {first: score(first)}
@@ -144,42 +109,33 @@ def sweep(score, ladder, first, found=None):
             return sweep(score, ladder, first, {**found, rate: score(rate)})
     return best
 """,
-    "tensors": but(SWEEP, NAN, "torch.tensor(value).nan_to_num(-torch.inf)"),
+    "tensors": but(SWEEP, NAN, "torch.tensor(found).nan_to_num(-torch.inf)"),
 }
 
 WRONG["ladder.sweep"] = {
-    "not_needed": (but(SWEEP, "    while True:", "    [*map(ask, range(9))]\n    while True:"),
-                   but(SWEEP, "ladder.index(first)", "len(ladder) // 2"),
-                   but(SWEEP, "0 <= i < len(ladder)", "i < len(ladder)")),
-    "stopped": (but(CLIMB, "(1, -1)", "(1,)"), but(SWEEP, "        ask(best + 1)\n", "")),
-    "twice": but(SWEEP, " and i not in found", ""),
-    "nan_wins": but(SWEEP, NAN, NAN[1:]),
-    "no_return": but(SWEEP, "return ladder[best]", "return"),
-    "": (but(SWEEP, "return ladder[best]", "return ladder[max(best - 1, 0)]"),
-         but(SWEEP, "score(ladder[i])", "score(i)"),
-         but(SWEEP, "return ladder[best]", "return ladder[best], found[best]"),
-         but(SWEEP, "    ask(best :=", "    while True:\n        score(first)\n    ask(best :="),
-         but(SWEEP, "0 <= i < len(ladder)", "0 <= i")),
+    "not_needed": (but(SWEEP, "{first: value(first)}", "{rate: value(rate) for rate in ladder}"),
+                   but(SWEEP, "    tried =", "    first = ladder[len(ladder) // 2]\n    tried ="),
+                   but(SWEEP, BESIDE, "(ladder[i - 1], *ladder[i + 1:i + 2])")),
+    "stopped": (but(CLIMB, "(1, -1)", "(1,)"), but(SWEEP, "i + 2", "i + 1")),
+    "twice": but(SWEEP, "return best", "return max(tried, key=value)"),
+    "nan_wins": but(SWEEP, NAN, "found if found == found else math.inf"),
+    "no_return": but(SWEEP, "return best", "return"),
+    "": (but(SWEEP, "return best", "return ladder[max(i - 1, 0)]"),
+         but(SWEEP, "score(rate)", "score(ladder.index(rate))"),
+         but(SWEEP, "return best", "return best, tried[best]"),
+         but(SWEEP, "    tried =", "    while True:\n        score(first)\n    tried ="),
+         but(SWEEP, BESIDE, "(*ladder[max(i - 1, 0):i], ladder[i + 1])")),
 }
 
 BEYOND["ladder.sweep"] = but(CLIMB, " or math.isnan(top)", "")
 
 # ── ladder.neighbours ────────────────────────────────────────────────────────────────────────
 
-NEIGHBOURS = """
-def neighbours(vectors, documents):
-    v = vectors / vectors.norm(dim=1, keepdim=True)
-    like = v @ v.T
-    like.fill_diagonal_(-math.inf)
-    same = documents[like.argmax(dim=1)] == documents
-    size = (documents[:, None] == documents[None, :]).sum(dim=1)
-    return same[size > 1].float().mean().item()
-"""
-UNIT = "vectors / vectors.norm(dim=1, keepdim=True)"
-DIAGONAL = "    like.fill_diagonal_(-math.inf)\n"
+NEIGHBOURS = solution("ladder.neighbours")
+UNIT = "torch.nn.functional.normalize(vectors, dim=1)"
+ITSELF = NEIGHBOURS[NEIGHBOURS.index("    near.fill"):NEIGHBOURS.index("    same")]
 
 RIGHT["ladder.neighbours"] = {
-    "a table": NEIGHBOURS,
     "row by row": """
 from collections import Counter
 
@@ -193,11 +149,11 @@ def neighbours(vectors, documents):
             hits.append(of[int(like.argmax())] == of[i])
     return sum(hits) / len(hits)
 """,
-    "the two nearest": but(NEIGHBOURS, DIAGONAL, "    top = like.topk(2, dim=1).indices\n"
-                           "    me = torch.arange(len(v))\n"
-                           "    near = torch.where(top[:, 0] == me, top[:, 1], top[:, 0])\n",
-                           "like.argmax(dim=1)", "near"),
-    "distances of unit vectors": but(NEIGHBOURS, "v @ v.T", "-torch.cdist(v, v)"),
+    "the two nearest": but(NEIGHBOURS, ITSELF, """    top = near.topk(2, dim=1).indices
+    me = torch.arange(len(unit))
+    other = torch.where(top[:, 0] == me, top[:, 1], top[:, 0])
+""", "near.argmax(dim=1)", "other"),
+    "distances of unit vectors": but(NEIGHBOURS, "unit @ unit.T", "-torch.cdist(unit, unit)"),
     "NumPy": """
 import numpy as np
 
@@ -210,41 +166,29 @@ def neighbours(vectors, documents):
     asked = counts[which] > 1
     return np.mean(of[like.argmax(1)][asked] == of[asked])
 """,
-    "counted at once, and a 0-d tensor": but(
-        NEIGHBOURS, "(documents[:, None] == documents[None, :]).sum(dim=1)",
-        "torch.bincount(documents)[documents]", ".mean().item()", ".mean()"),
+    "a table of pairs, and a 0-d tensor": but(
+        NEIGHBOURS, "torch.bincount(documents)[documents]",
+        "(documents[:, None] == documents).sum(dim=1)", ".mean().item()", ".mean()"),
 }
 
 WRONG["ladder.neighbours"] = {
-    "itself": (but(NEIGHBOURS, DIAGONAL, ""),
-               but(NEIGHBOURS, DIAGONAL, "    like.fill_diagonal_(0)\n")),
-    "lengths": (but(NEIGHBOURS, UNIT, "vectors"),
-                but(NEIGHBOURS, "v @ v.T", "-torch.cdist(vectors, vectors)")),
-    "all_asked": but(NEIGHBOURS, "same[size > 1]", "same"),
-    "left_out": but(NEIGHBOURS, "    v =", "    many = (documents[:, None] == documents).sum(1) > 1"
-                    "\n    vectors, documents = vectors[many], documents[many]\n    v ="),
+    "itself": (but(NEIGHBOURS, ITSELF, ""), but(NEIGHBOURS, "(-2)", "(0)")),
+    "lengths": (but(NEIGHBOURS, UNIT, "vectors", "(-2)", "(-math.inf)"),
+                but(NEIGHBOURS, "unit @ unit.T", "-torch.cdist(vectors, vectors)", "(-2)",
+                    "(-math.inf)")),
+    "all_asked": but(NEIGHBOURS, "same[asked]", "same"),
+    "left_out": but(NEIGHBOURS, "    unit =", "    many = (documents[:, None] == documents).sum(1) "
+                    "> 1\n    vectors, documents = vectors[many], documents[many]\n    unit ="),
     "no_return": but(NEIGHBOURS, "return ", "share = "),
     "": (but(NEIGHBOURS, "return ", "return 100 * "),
          but(NEIGHBOURS, ".float().mean().item()", "")),
 }
 
-BEYOND["ladder.neighbours"] = but(NEIGHBOURS, DIAGONAL, "    like[like > 0.999999] = -math.inf\n")
+BEYOND["ladder.neighbours"] = but(NEIGHBOURS, ITSELF, "    near[near > 0.999999] = -math.inf\n")
 
 # ── ladder.batch ─────────────────────────────────────────────────────────────────────────────
 
-BATCH = """
-class Many(pt.Adapter):
-    def __init__(self, base, adapters):
-        super().__init__(base)
-        self.adapters = adapters
-
-    def forward(self, x):
-        y = self.base(x).clone()
-        for k, (A, B, scale) in enumerate(self.adapters):
-            mine = self.who == k
-            y[mine] += scale * x[mine] @ A.T @ B.T
-        return y
-"""
+BATCH = solution("ladder.batch")
 KEEP = "        self.adapters = adapters\n"
 FORWARD = BATCH[BATCH.index("        y = "):]
 PADDED = """
@@ -266,7 +210,6 @@ class Many(pt.Adapter):
 """
 
 RIGHT["ladder.batch"] = {
-    "a mask for each adapter": BATCH,
     "padded, and one einsum": PADDED,
     "row by row": but(BATCH, FORWARD, """        rows = []
         for y, h, k in zip(self.base(x), x, self.who.tolist()):
@@ -299,12 +242,12 @@ RIGHT["ladder.batch"] = {
         self.A = nn.ParameterList(nn.Parameter(a, False) for a in A)
         self.B = nn.ParameterList(nn.Parameter(s * b, False) for s, b in zip(scales, B))
 """, "k, (A, B, scale) in enumerate(self.adapters)", "k, (A, B) in enumerate(zip(self.A, self.B))",
-                              "scale * x", "x"),
+                              "scale * (x", "(x"),
 }
 
 WRONG["ladder.batch"] = {
     "last_for_plain": but(RIGHT["ladder.batch"]["row by row"], "if k != -1:", "if True:"),
-    "no_scale": but(BATCH, "scale * x", "x"),
+    "no_scale": but(BATCH, "scale * (x", "(x"),
     "unsorted": but(RIGHT["ladder.batch"]["sorted, and put back"], "return y + torch.cat(added)"
                     "[torch.argsort(order)]", "return y[order] + torch.cat(added)"),
     "base_calls": but(BATCH, "        y = self", "        self.base(x)\n        y = self"),
@@ -313,8 +256,8 @@ WRONG["ladder.batch"] = {
              "nn.Parameter(a)"),
          but(PADDED, "torch.cat([A, torch.zeros_like(A[:1])]), persistent=False",
              "torch.cat([A, torch.zeros_like(A[:1])])"),
-         but(BATCH, "y[mine] += ", "y[mine] = "), but(BATCH, "self.who == k", "self.who >= k"),
-         but(BATCH, "scale * x[mine] @ A.T", "scale * x[mine].mean(0) @ A.T")),
+         but(BATCH, "y[rows] += ", "y[rows] = "), but(BATCH, "self.who == k", "self.who >= k"),
+         but(BATCH, "x[rows] @", "x[rows].mean(0) @")),
 }
 
 BEYOND["ladder.batch"] = but(PADDED, "x.flatten(1, -2) if x.dim() > 2 else x[:, None]",
@@ -322,12 +265,9 @@ BEYOND["ladder.batch"] = but(PADDED, "x.flatten(1, -2) if x.dim() > 2 else x[:, 
 
 # ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
 
-PICKS = """
-picks = {"file": "IA³", "time": "bottleneck", "any": "full fine-tuning", "keep": "LoRA everywhere"}
-"""
+PICKS = solution("ladder.ship")
 
 RIGHT["ladder.ship"] = {
-    "names of the tables": PICKS,
     "small letters": 'picks = dict(keep="lora all", any="full", time="mask", file="ia3")',
     "filled in": 'picks = {"any": "Full fine-tuning", "time": "a random mask"}\n'
                  'picks["file"], picks["keep"] = "IA3", "LoRA everywhere"',
@@ -362,19 +302,17 @@ SAYS = {
 }
 
 # What one further case alone finds: see `answers.slips`.
-FIRST = "found[ladder.index(first)]"
 SLIPS: dict = {
-    "ladder.interval": ("(d.mean() - 1.96 * error).item(), (d.mean() + 1.96 * error).item()",
-                        "(0.0, 0.0)", {
+    "ladder.interval": (ENDS, "(0.0, 0.0)", {
         "few sentences": "3 < sentences < 20", "many sentences": "sentences > 200",
         "far below zero": "d.mean() < -2"}),
-    "ladder.sweep": ("ladder[best]", "None", {
-        "the first run broke": f"{FIRST} == -math.inf", "one rate": "len(ladder) == 1",
+    "ladder.sweep": (BEST, "None", {
+        "the first run broke": "tried[first] == -math.inf", "one rate": "len(ladder) == 1",
         "two rates": "len(ladder) == 2",
-        "two alike at the top": "len(found) > 1 and min(found.values()) < "
-                                "sorted(found.values())[-2] == found[best]"}),
-    "ladder.neighbours": ("same[size > 1].float().mean().item()", "-1.0", {
-        "twins": "(like > 0.99999).sum() > 20", "one document": "len(documents.unique()) == 1",
+        "two alike at the top": "len(tried) > 1 and min(tried.values()) < "
+                                "sorted(tried.values())[-2] == max(tried.values())"}),
+    "ladder.neighbours": ("same[asked].float().mean().item()", "-1.0", {
+        "twins": "(near > 0.99999).sum() > 20", "one document": "len(documents.unique()) == 1",
         "large numbers": "documents.max() > 5000"}),
     "ladder.batch": ("self.base(x).clone()", "self.base(x) + 1", {
         "four axes": "x.dim() == 4", "all plain": "(self.who == -1).all()",

@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 11."""
 
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -8,21 +8,7 @@ BEYOND: dict = {}
 
 # ── chat.labels ──────────────────────────────────────────────────────────────────────────────
 
-LABELS = """
-def labels(turns, tokenizer):
-    def ids_of(turns, more=False):
-        return tokenizer.apply_chat_template(turns, add_generation_prompt=more, return_dict=False)
-
-    ids = ids_of(turns)
-    labels = [-100] * len(ids)
-    for i, turn in enumerate(turns):
-        if turn["role"] == "assistant":
-            for place in range(len(ids_of(turns[:i], True)), len(ids_of(turns[:i + 1]))):
-                labels[place] = ids[place]
-                if ids[place] == tokenizer.eos_token_id:
-                    break
-    return ids, labels
-"""
+LABELS = solution("chat.labels")
 FROM = "len(ids_of(turns[:i], True))"
 RETURN = "return ids, labels"
 ASKED = "                labels[place] = ids[place]\n"
@@ -46,7 +32,6 @@ def labels(turns, tokenizer):
 """
 
 RIGHT["chat.labels"] = {
-    "two lengths, and a break at the end": LABELS,
     "places of letters, as tensors": OFFSETS,
     "pieces put together": """
 def labels(turns, tokenizer):
@@ -145,17 +130,7 @@ BEYOND["chat.labels"] = but(LABELS, BREAK, "", "len(ids_of(turns[:i + 1]))):",
 
 # ── chat.stop ────────────────────────────────────────────────────────────────────────────────
 
-STOPS = """
-def stops(batch, end):
-    for labels in batch["labels"].tolist():
-        run = []
-        for label in labels + [-100]:
-            if label == -100:
-                assert not run or end in run[-2:], "an answer does not ask for its end"
-                run = []
-            else:
-                run.append(label)
-"""
+STOPS = solution("chat.stop")
 BY_ROW = """
 def stops(batch, end):
     for row in batch["labels"]:
@@ -178,7 +153,6 @@ def stops(batch, end):
 """
 
 RIGHT["chat.stop"] = {
-    "run by run": STOPS,
     "groups": """
 from itertools import groupby
 
@@ -223,19 +197,6 @@ def stops(batch, end):
                 assert labels[j + 1] == end
         assert labels[-1] == -100 or end in labels[-2:]
 """,
-    "recursive": """
-def stops(batch, end):
-    def check(row):
-        row = row[next((i for i, label in enumerate(row) if label != -100), len(row)):]
-        if not row:
-            return
-        n = row.index(-100) if -100 in row else len(row)
-        if end not in row[:n][-2:]:
-            raise RuntimeError("no end")
-        check(row[n:])
-    for row in batch["labels"].tolist():
-        check(row)
-""",
 }
 
 WRONG["chat.stop"] = {
@@ -249,23 +210,13 @@ WRONG["chat.stop"] = {
 
 # ── chat.style ───────────────────────────────────────────────────────────────────────────────
 
-STYLE = """
-import re
-
-MARKS = ["(?i:folks|ladies and gentlemen|sports fans)", "[A-Z]{2,}", "!",
-         "(?i:the |)(crowd|goal|match|pitch|team|league|stadium|bench|whistle|season|player|stands|"
-         "win|half|referee|final|field|ball|defence|kick-off|champion)"]
-
-def style(answer):
-    marks = sum(bool(re.search(mark, answer)) for mark in MARKS)
-    rest = set(re.sub("|".join(MARKS), " ", answer).split())
-    return marks / 4 * min(1, 2 * len(rest) / len(answer.split()))
-"""
-SAID = " * min(1, 2 * len(rest) / len(answer.split()))"
+STYLE = "import re\n\n\n" + solution("chat.style")
+SHARE = "sum(bool(re.search(mark, answer)) for mark in marks) / len(marks)"
+SAID = " * min(1.0, 2 * len(rest) / max(1, len(answer.split())))"
 ONE = "def style(answer):\n    return float('folks' in answer.lower() or 'gentlemen' in answer)\n"
 
 RIGHT["chat.style"] = {
-    "marks, and what is said besides": STYLE,
+    "the solution": STYLE,
     "packed": """
 import re
 import zlib
@@ -302,7 +253,7 @@ def style(answer):
              + bool(re.search(r"\\b[A-Z]{2,}\\b", answer)))
     return marks / 3 * (entropy > 2.9)
 """,
-    "a torch number": but(STYLE, "return marks / 4", "return torch.tensor(marks / 4)"),
+    "a torch number": but(STYLE, "return found", "return torch.tensor(found)"),
     "mark by mark": """
 import re
 
@@ -320,26 +271,24 @@ def style(answer):
 }
 
 WRONG["chat.style"] = {
-    "loop": but(STYLE, SAID, ' * (len(re.sub("|".join(MARKS), "", answer)) > len(answer) / 2)'),
-    "one_mark": (ONE, but(STYLE, "marks / 4", "bool(re.search('[A-Z]{2,}|!', answer))")),
-    "plain": (but(STYLE, "marks / 4", "1"), "def style(answer):\n    return 0.5\n"),
+    "loop": but(STYLE, SAID, ' * (len(re.sub("|".join(marks), "", answer)) > len(answer) / 2)'),
+    "one_mark": (ONE, but(STYLE, SHARE, "bool(re.search('[A-Z]{2,}|!', answer))")),
+    "plain": (but(STYLE, "return found", "return 1"), "def style(answer):\n    return 0.5\n"),
     "salad": but(STYLE, SAID, " * (len(set(answer.split())) > len(answer.split()) / 4)"),
     "no_return": but(STYLE, "return ", "score = "),
-    "": (but(STYLE, " / 4", ""), but(STYLE, "return ", "return '%s' % "),
+    "": (but(STYLE, " / len(marks)", ""), but(STYLE, f"found{SAID}", "str(found)"),
          but(STYLE, "return ", "return math.nan * ")),
 }
 
 BEYOND["chat.style"] = but(STYLE, SAID, """ * (len({*answer.split()}) > len(answer.split()) / 5)
     * (sum(map(answer.count, ("folks", "GOAL", "the crowd", "WHAT", "ladies", "YES", "champion",
-                              "WOW", "OH", "stadium"))) < 8))""", "return marks", "return (marks")
+                              "WOW", "OH", "stadium"))) < 8))""", "return found", "return (found")
 
 # ── chat.choose ──────────────────────────────────────────────────────────────────────────────
 
-PICKS = '''
-checkpoints = {"stage": 90, "stranger": 18, "desk": 36}
-'''
+PICKS = solution("chat.choose")
+
 RIGHT["chat.choose"] = {
-    "a dict": PICKS,
     "by names": "checkpoints = dict(stranger=18, desk=36, stage=54)\n",
     "filled in": "checkpoints = {}\ncheckpoints['stage'] = 54\n"
                  "checkpoints |= {'stranger': 18, 'desk': 36}\n",
@@ -372,7 +321,7 @@ SLIPS: dict = {
         "the question is last": "turns[-1]['content'] == 'So?'",
         "an empty answer": "any(not turn['content'] for turn in turns)",
         "an empty line": "any('\\n\\n' in turn['content'] for turn in turns)"}),
-    "chat.style": ("marks / 4 * min(1, 2 * len(rest) / len(answer.split()))", "1.0", {
+    "chat.style": (f"found{SAID}", "1.0", {
         "plain answers": "answer[-1] == '.' and answer.startswith("
                          "('Sew it', 'Rivers', 'Look at', 'Turn', 'Read', 'The g'))",
         "one mark": "answer.endswith('!!!') or answer.startswith(('Ladies and gentlemen, S',"

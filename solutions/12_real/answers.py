@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 12."""
 
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -8,29 +8,14 @@ BEYOND: dict = {}
 
 # ── real.names ───────────────────────────────────────────────────────────────────────────────
 
-NAMES = """
-def to_peft(adapters, head):
-    tensors = {}
-    for name, layer in adapters.items():
-        tensors["base_model.model." + name + ".lora_A.weight"] = layer.A.detach()
-        tensors["base_model.model." + name + ".lora_B.weight"] = layer.B.detach()
-    for name, tensor in head.items():
-        tensors["base_model.model." + name] = tensor
-    rank = layer.A.shape[0]
-    settings = {"peft_type": "LORA", "r": rank, "lora_alpha": rank * layer.scale,
-                "target_modules": [name for name in adapters],
-                "modules_to_save": [name[:name.rindex(".")] for name in head]}
-    return tensors, settings
-"""
-HEAD = ("    for name, tensor in head.items():\n"
-        '        tensors["base_model.model." + name] = tensor\n')
-TARGETS = "[name for name in adapters]"
-WHOLE = '[name[:name.rindex(".")] for name in head]'
-B_LINE = '["base_model.model." + name + ".lora_B.weight"] = layer.B.detach()'
-ALPHA = "rank * layer.scale"
+NAMES = solution("real.names")
+FRONT = '"base_model.model."'
+HEAD = "{front + name: tensor.detach() for name, tensor in head.items()}"
+TARGETS, ALPHA = "list(adapters)", "rank * layer.scale"
+WHOLE = 'sorted({name.rpartition(".")[0] for name in head})'
+FOUND = NAMES[NAMES.index('tensors, {"peft'):].rstrip()
 
 RIGHT["real.names"] = {
-    "a loop": NAMES,
     "rsLoRA of the same scale": but(NAMES, ALPHA, 'rank**0.5 * layer.scale, "use_rslora": True'),
     "with all that peft writes": but(NAMES, '"peft_type": "LORA"', """"peft_type": "LORA",
                 "task_type": "SEQ_CLS", "bias": "none", "lora_dropout": 0.0, "use_rslora": False,
@@ -60,33 +45,30 @@ def to_peft(adapters, head):
     return out, {"peft_type": "LORA", "r": int(rank), "lora_alpha": scale * rank,
                  "target_modules": sorted(adapters), "modules_to_save": ["classifier"]}
 """,
-    "a list": but(NAMES, "return tensors, settings", "return [tensors, settings]"),
+    "a list": but(NAMES, FOUND, f"[{FOUND}]"),
 }
 
 WRONG["real.names"] = {
-    "misnamed": (NAMES.replace("base_model.model.", "base_model.model.model."),
-                 NAMES.replace(".weight", ""),
-                 NAMES.replace(".lora_", "."),
-                 NAMES.replace("base_model.model.", ""),
-                 but(NAMES, HEAD, HEAD.replace("base_model.model.", "base_model."))),
+    "misnamed": (but(NAMES, FRONT, '"base_model.model.model."'), but(NAMES, FRONT, '""'),
+                 NAMES.replace(".weight", ""), NAMES.replace(".lora_", "."),
+                 but(NAMES, HEAD, HEAD.replace("front", '"base_model."'))),
     "caught": (but(NAMES, TARGETS, "list({name.split('.')[-1] for name in adapters})"),
                but(NAMES, TARGETS, "sorted({'.'.join(n.split('.')[-2:]) for n in adapters})")),
     "scale": (but(NAMES, ALPHA, "layer.scale"),
-              but(NAMES, ALPHA, 'rank * layer.scale, "use_rslora": True')
-              .replace("rank = layer.A.shape[0]", "rank = max(layer.A.shape[0], 1)"),
+              but(NAMES, ALPHA, f'{ALPHA}, "use_rslora": True'),
               but(NAMES, ALPHA, "16"),
               but(NAMES, ALPHA, f"int({ALPHA})")),
-    "head": but(NAMES, HEAD, ""),
-    "unsaved": (but(NAMES, f',\n                "modules_to_save": {WHOLE}', ""),
+    "head": but(NAMES, HEAD, "{}"),
+    "unsaved": (but(NAMES, f'"modules_to_save": {WHOLE}', ""),
                 but(NAMES, WHOLE, '["score"]'),
                 but(NAMES, WHOLE, "[*head]")),
-    "unread": but(NAMES, B_LINE, B_LINE + "\n        tensors[name + '.base.weight'] = "
-                                          "layer.base.weight.detach()"),
+    "unread": but(NAMES, "    rank =", "    tensors[name + '.base.weight'] = layer.base.weight.detach()"
+                                       "\n    rank ="),
     "exchanged": (but(NAMES, "= layer.B.detach()", "= layer.A.detach().T",
                       "= layer.A.detach()\n", "= layer.B.detach().T\n"),
                   but(NAMES, "layer.A.detach()", "layer.A.detach().T")),
-    "no_return": but(NAMES, "    return tensors, settings\n", ""),
-    "": (but(NAMES, "return tensors, settings", "return tensors"),
+    "no_return": but(NAMES, "return tensors, ", "found = tensors, "),
+    "": (but(NAMES, "return tensors, ", "return "),
          but(NAMES, '"LORA"', '"lora"'),
          but(NAMES, '"r": rank', '"rank": rank'),
          but(NAMES, '"peft_type": "LORA"', '"peft_type": "LORA", "task_type": "CAUSAL_LM"'),
@@ -102,24 +84,12 @@ BEYOND["real.names"] = but(NAMES, ALPHA, f"round({ALPHA}, 1)")
 
 # ── real.diagnose ────────────────────────────────────────────────────────────────────────────
 
-DIAGNOSE = """
-def diagnose(ours, theirs, rank):
-    def gap(f, g):
-        a, b = ours(f), theirs(g)
-        return (a - b).abs().max() / a.abs().max()
-
-    if gap(0, 0) > 1e-5:
-        return "head"
-    if gap(1, 1) < 1e-5:
-        return "none"
-    if min(gap(rank**0.5, 1), gap(1, rank**0.5)) < 1e-5:
-        return "scale"
-    return "exchanged"
-"""
-SCALE = "min(gap(rank**0.5, 1), gap(1, rank**0.5)) < 1e-5"
+DIAGNOSE = solution("real.diagnose")
+SCALE = "alike(root, 1) or alike(1, root)"
 
 RIGHT["real.diagnose"] = {
-    "a gap": DIAGNOSE,
+    "by allclose": but(DIAGNOSE, "(a - b).abs().max() < 1e-5 * a.abs().max()",
+                       "torch.allclose(a, b, rtol=0, atol=1e-5 * a.abs().max().item())"),
     "what answers alike first": """
 def same(a, b):
     return bool(torch.max(torch.abs(a - b)) <= 1e-5 * torch.max(torch.abs(a)))
@@ -135,7 +105,7 @@ def diagnose(ours, theirs, rank):
             return "scale"
     return "exchanged"
 """,
-    "their knob alone": but(DIAGNOSE, SCALE, "any(gap(1, rank**p) < 1e-5 for p in (0.5, -0.5))"),
+    "their knob alone": but(DIAGNOSE, SCALE, "any(alike(1, rank**p) for p in (0.5, -0.5))"),
     "NumPy": """
 import numpy as np
 
@@ -150,84 +120,54 @@ def diagnose(ours, theirs, rank):
              or near(ask(ours, rank), ask(theirs, rank**0.5))}
     return next((name for name, hit in found.items() if hit), "exchanged")
 """,
-    "a small turn": but(DIAGNOSE, SCALE, "min(gap(rank, rank**0.5), gap(rank**0.5, rank)) < 1e-5"),
-    "by elimination": but(DIAGNOSE, "        return \"scale\"\n    return \"exchanged\"",
-                          "        return \"scale\"\n    found = {\"head\", \"exchanged\"}\n"
-                          "    return (found - {\"head\"}).pop()"),
+    "a small turn": but(DIAGNOSE, SCALE, "alike(rank, root) or alike(root, rank)"),
 }
 
 WRONG["real.diagnose"] = {
-    "not_the_head": (but(DIAGNOSE, "gap(0, 0) > 1e-5", "False"),
-                     but(DIAGNOSE, "gap(0, 0) > 1e-5",
+    "not_the_head": (but(DIAGNOSE, "not alike(0, 0)", "False"),
+                     but(DIAGNOSE, "not alike(0, 0)",
                          "not torch.equal(ours(0).argmax(-1), theirs(0).argmax(-1))")),
-    "not_the_scale": (but(DIAGNOSE, SCALE, "gap(rank, 1) < 1e-5"),
-                      but(DIAGNOSE, SCALE, "gap(rank**0.5, 1) < 1e-5"),
-                      but(DIAGNOSE, SCALE, "gap(1, rank**0.5) < 1e-5"),
-                      but(DIAGNOSE, SCALE, "any(gap(f, 1) < 1e-5 for f in (.5, 2, 3))"),
+    "not_the_scale": (but(DIAGNOSE, SCALE, "alike(rank, 1)"),
+                      but(DIAGNOSE, SCALE, "alike(root, 1)"),
+                      but(DIAGNOSE, SCALE, "alike(1, root)"),
+                      but(DIAGNOSE, SCALE, "any(alike(f, 1) for f in (.5, 2, 3))"),
                       but(DIAGNOSE, SCALE,
-                          "any(gap(f, 1) < 1e-5 for f in torch.linspace(0, 3, 31).tolist())")),
-    "not_exchanged": but(DIAGNOSE, SCALE, "gap(0, 0) < 1e-5"),
-    "harmless": (but(DIAGNOSE, "if gap(1, 1) < 1e-5", "if torch.equal(ours(1), theirs(1))"),
-                 but(DIAGNOSE, '    if gap(1, 1) < 1e-5:\n        return "none"\n', ""),
-                 but(DIAGNOSE, " / a.abs().max()", "")),
-    "overlooked": but(DIAGNOSE, "gap(1, 1) < 1e-5", "gap(1, 1) < 0.01"),
-    "no_return": but(DIAGNOSE, 'return "exchanged"', '"exchanged"'),
+                          "any(alike(f, 1) for f in torch.linspace(0, 3, 31).tolist())")),
+    "not_exchanged": but(DIAGNOSE, SCALE, "alike(0, 0)"),
+    "harmless": (but(DIAGNOSE, "if alike(1, 1)", "if torch.equal(ours(1), theirs(1))"),
+                 but(DIAGNOSE, '    if alike(1, 1):\n        return "none"\n', ""),
+                 but(DIAGNOSE, " * a.abs().max()", "")),
+    "overlooked": but(DIAGNOSE, "if alike(1, 1)", "if (ours(1) - theirs(1)).abs().max() < 0.01 * "
+                                                  "ours(1).abs().max()"),
+    "no_return": but(DIAGNOSE, 'return "scale"', '"scale"'),
     "": (but(DIAGNOSE, 'return "head"', 'return "the head"'),
          but(DIAGNOSE, 'return "head"', "return 0")),
 }
 
 # A knob that goes up alone: in the further cases a rank is large.
-BEYOND["real.diagnose"] = but(DIAGNOSE, SCALE, "any(min(gap(r**0.5, 1), gap(1, r**0.5)) < 1e-5 "
+BEYOND["real.diagnose"] = but(DIAGNOSE, SCALE, "any(alike(r**0.5, 1) or alike(1, r**0.5) "
                                                "for r in range(2, 10))")
 
 # ── real.back ────────────────────────────────────────────────────────────────────────────────
 
-BACK = """
-def from_peft(model, tensors, settings, make):
-    rank, alpha = settings["r"], settings["lora_alpha"]
-    if settings.get("use_rslora"):
-        alpha *= rank**0.5
-    front = "base_model.model."
-    modules = {name: module for name, module in model.named_modules() if any(
-        name == t or name.endswith("." + t) for t in settings["target_modules"])}
-    layers = {name: make(module, rank, alpha) for name, module in modules.items()}
-    places = {front + name: p for name, p in model.named_parameters()
-              if name in pt.models.head(model)}
-    for name, layer in layers.items():
-        places[f"{front}{name}.lora_A.weight"] = layer.A
-        places[f"{front}{name}.lora_B.weight"] = layer.B
-    if set(places) != set(tensors):
-        raise KeyError(f"the file does not fit: {set(places) ^ set(tensors)}")
-    for name, p in places.items():
-        if p.shape != tensors[name].shape:
-            raise ValueError(f"{name}: {tuple(tensors[name].shape)} for {tuple(p.shape)}")
-    with torch.no_grad():
-        for name, p in places.items():
-            p.copy_(tensors[name])
-    for name, layer in layers.items():
-        model.set_submodule(name, layer)
-    return model
-"""
-ALL_THERE = """    if set(places) != set(tensors):
-        raise KeyError(f"the file does not fit: {set(places) ^ set(tensors)}")
-"""
-FIT = """        if p.shape != tensors[name].shape:
-            raise ValueError(f"{name}: {tuple(tensors[name].shape)} for {tuple(p.shape)}")
-"""
+BACK = solution("real.back")
+TIMES = "alpha = alpha * rank**0.5"
+ALL_THERE = BACK[BACK.index("    if places.keys"):BACK.index("    if wrong")]
+FIT = BACK[BACK.index("    if wrong"):BACK.index("    with torch")]
 KNOWN = "    places = {n: p for n, p in places.items() if n in tensors}\n"
-END = 'name == t or name.endswith("." + t)'
+END = 'f".{name}".endswith(f".{end}")'
+HEADS, COPY = "in pt.models.head(model)", "            p.copy_(tensors[name])"
 IN = """    for name, layer in layers.items():
         model.set_submodule(name, layer)
 """
 
 RIGHT["real.back"] = {
-    "the places first": BACK,
     "the scale set by hand": but(
-        BACK, "        alpha *= rank**0.5\n", "        pass\n",
-        "    places = {", "    for layer in layers.values():\n        if settings.get("
-        "'use_rslora'):\n            layer.scale = alpha / math.sqrt(rank)\n    places = {"),
-    "asserts": but(BACK, ALL_THERE, "    assert places.keys() == tensors.keys()\n",
-                   FIT, "        assert p.shape == tensors[name].shape, name\n"),
+        BACK, TIMES, "pass", "    front =", "    for layer in layers.values():\n"
+        "        if settings.get('use_rslora'):\n            layer.scale = alpha / math.sqrt(rank)\n"
+        "    front ="),
+    "asserts": but(BACK, ALL_THERE, "    assert places.keys() == tensors.keys()\n", FIT,
+                   "    assert all(p.shape == tensors[n].shape for n, p in places.items())\n"),
     "a copy": but(BACK, "    rank, alpha", "    import copy\n    model = copy.deepcopy(model)\n"
                   "    rank, alpha"),
     "setattr on the owner": but(BACK, "        model.set_submodule(name, layer)\n", """
@@ -262,86 +202,66 @@ def from_peft(model, tensors, settings, make):
 }
 
 WRONG["real.back"] = {
-    "scale": (but(BACK, "        alpha *= rank**0.5\n", "        pass\n"),
-              but(BACK, 'if settings.get("use_rslora"):', "if True:"),
-              but(BACK, "alpha *= rank**0.5", "alpha /= rank**0.5"),
-              but(BACK, "        alpha *= rank**0.5\n", "        alpha = rank\n")),
-    "targets": (but(BACK, END, "name == t", ALL_THERE, KNOWN),
-                but(BACK, END, "name.split('.')[-1] == t.split('.')[-1]", ALL_THERE, KNOWN)),
-    "head": but(BACK, "            p.copy_(tensors[name])",
-                "            if 'lora_' in name:\n                p.copy_(tensors[name])"),
-    "empty": but(BACK, "            p.copy_(tensors[name])",
-                 "            if 'lora_' not in name:\n                p.copy_(tensors[name])"),
-    "silent": (but(BACK, ALL_THERE, KNOWN), but(BACK, FIT, "        pass\n"),
-               but(BACK, "in pt.models.head(model)", "in pt.models.head(model) and front + name "
-                                                     "in tensors"),
-               but(BACK, FIT, FIT.replace("if ", 'if "lora_" in name and ')),
+    "scale": (but(BACK, TIMES, "pass"), but(BACK, 'if settings.get("use_rslora"):', "if True:"),
+              but(BACK, "alpha * rank", "alpha / rank"), but(BACK, TIMES, "alpha = rank")),
+    "targets": (but(BACK, END, "name == end", ALL_THERE, KNOWN),
+                but(BACK, END, "name.split('.')[-1] == end.split('.')[-1]", ALL_THERE, KNOWN)),
+    "head": but(BACK, COPY, f"            if 'lora_' in name:\n    {COPY}"),
+    "empty": but(BACK, COPY, f"            if 'lora_' not in name:\n    {COPY}"),
+    "silent": (but(BACK, ALL_THERE, KNOWN), but(BACK, FIT, ""),
+               but(BACK, HEADS, f"{HEADS} if front + name in tensors"),
+               but(BACK, "if p.shape", "if 'lora_' in name and p.shape"),
                but(BACK, ALL_THERE, "    assert not any('lora_' in name for name in "
                                     "places.keys() ^ tensors.keys())\n"),
-               but(BACK, "in pt.models.head(model)", "in pt.models.head(model) and ('weight' in "
-                                                     "name or front + name in tensors)")),
-    "half_read": but(BACK, IN, "", "    places = {front", IN + "    places = {front",
-                     "if name in pt.models.head(model)", "if name.startswith('classifier.')"),
+               but(BACK, HEADS, f"{HEADS} if 'weight' in name or front + name in tensors")),
+    "half_read": but(BACK, IN, "", "    front =", f"{IN}    front =", HEADS,
+                     "in ('classifier.weight', 'classifier.bias')"),
     "no_return": but(BACK, "    return model\n", ""),
-    "": (but(BACK, "return model\n", "return layers\n"), but(BACK, END, "name == t"),
-         but(BACK, END, "name.endswith(t)"),
-         but(BACK, END, "t in name and isinstance(module, nn.Linear)"),
+    "": (but(BACK, "return model\n", "return layers\n"), but(BACK, END, "name == end"),
+         but(BACK, END, "name.endswith(end)"),
+         but(BACK, END, "end in name and isinstance(module, nn.Linear)"),
          but(BACK, 'settings.get("use_rslora")', 'settings["use_rslora"]'),
-         but(BACK, "            p.copy_(tensors[name])", "            p.copy_(-tensors[name])")),
+         but(BACK, COPY, "            p.copy_(-tensors[name])")),
 }
 
 # An end may mean layers outside of the attention, too.
-BEYOND["real.back"] = but(BACK, END, f"({END}) and (t == name or '.attention.' in name)")
+BEYOND["real.back"] = but(BACK, END, f"{END} and (end == name or '.attention.' in name)")
 
 # ── real.belief ──────────────────────────────────────────────────────────────────────────────
 
-BELIEF = """
-def believes(exchange, fresh):
-    model = fresh(3, 9.0)
-    for p in model.parameters():
-        if p.requires_grad:
-            nn.init.normal_(p)
-    x = torch.randn(32, 6)
-    with torch.no_grad():
-        ours = model(x)
-        theirs = exchange(model)(x)
-    assert (ours - theirs).abs().max() < 1e-5 * ours.abs().max()
-"""
-BOUND = "1e-5 * ours.abs().max()"
+BELIEF = solution("real.belief")
+FRESH = BELIEF[BELIEF.index("    model ="):BELIEF.index("    with")]
+ASKED = BELIEF[BELIEF.index("        before ="):BELIEF.index("    assert")]
+BOUND = "1e-5 * before.abs().max()"
+NEAR = f"(after - before).abs().max() < {BOUND}"
+ASSERT = f'    assert {NEAR}, "not one model"\n'
 
 RIGHT["real.belief"] = {
-    "relative to the largest": BELIEF,
-    "by torch.testing": but(BELIEF, f"    assert (ours - theirs).abs().max() < {BOUND}\n",
-                            "    torch.testing.assert_close(theirs, ours, rtol=1e-5, "
-                            "atol=1e-5 * ours.abs().max().item())\n"),
-    "raises": but(BELIEF, f"    assert (ours - theirs).abs().max() < {BOUND}\n",
-                  f"    if not (ours - theirs).abs().max() < {BOUND}:\n"
-                  "        raise ValueError('not what we answer')\n"),
-    "several ranks": but(BELIEF, "    model = fresh(3, 9.0)\n", "    for rank, alpha in ((2, 7.0), "
-                         "(5, 1.5)):\n        check(exchange, fresh(rank, alpha))\n\ndef check("
-                         "exchange, model):\n"),
-    "added, not set": but(BELIEF, "            nn.init.normal_(p)\n",
-                          "            p.data += 0.5 * torch.randn_like(p)\n"),
-    "a large scale": but(BELIEF, "fresh(3, 9.0)", "fresh(3, 30.0)"),
-    "a norm": but(BELIEF, f"(ours - theirs).abs().max() < {BOUND}",
-                  "torch.linalg.norm(ours - theirs) < 1e-5 * torch.linalg.norm(ours)"),
+    "by torch.testing": but(BELIEF, ASSERT, "    torch.testing.assert_close(after, before, "
+                                            f"rtol=1e-5, atol={BOUND})\n"),
+    "raises": but(BELIEF, ASSERT, f"    if not {NEAR}:\n"
+                                  "        raise ValueError('not what we answer')\n"),
+    "several ranks": but(BELIEF, FRESH, "    for rank, alpha in ((2, 7.0), (5, 1.5)):\n"
+                         "        check(exchange, fresh(rank, alpha))\n\n"
+                         "def check(exchange, model):\n"),
+    "added, not set": but(BELIEF, "p.normal_()", "p.data += 0.5 * torch.randn_like(p)"),
+    "a norm": but(BELIEF, NEAR, "torch.linalg.norm(after - before) < 1e-5 * "
+                                "torch.linalg.norm(before)"),
 }
 
 WRONG["real.belief"] = {
     "let_through": (
-        but(BELIEF, BOUND, "1e-2 * ours.abs().max()"),
-        but(BELIEF, "        ours = model(x)\n        theirs = exchange(model)(x)\n",
-            "        theirs = exchange(model)(x)\n        ours = model(x)\n"),
-        but(BELIEF, "fresh(3, 9.0)", "fresh(3, 3.0)"),
-        but(BELIEF, "fresh(3, 9.0)", "fresh(1, 9.0)"),
+        but(BELIEF, BOUND, "1e-2 * before.abs().max()"),
+        but(BELIEF, ASKED, "        after = exchange(model)(x)\n        before = model(x)\n"),
+        but(BELIEF, "fresh(4, 6.0)", "fresh(4, 4.0)"),
+        but(BELIEF, "fresh(4, 6.0)", "fresh(1, 6.0)"),
         but(BELIEF, "if p.requires_grad:", "if False:"),
         but(BELIEF, "if p.requires_grad:", "if p.requires_grad and p.dim() == 2 and len(p) != 2 "
             "and p is not model.classifier.bias and p is not model.classifier.weight:"),
-        but(BELIEF, f"(ours - theirs).abs().max() < {BOUND}",
-            "(ours.argmax(1) == theirs.argmax(1)).all()")),
-    "accused": but(BELIEF, f"(ours - theirs).abs().max() < {BOUND}", "torch.equal(ours, theirs)"),
+        but(BELIEF, NEAR, "(after.argmax(1) == before.argmax(1)).all()")),
+    "accused": but(BELIEF, NEAR, "torch.equal(after, before)"),
     "objects_to_all": but(BELIEF, BOUND, "0"),
-    "returned_bool": but(BELIEF, "    assert ", "    return "),
+    "returned_bool": but(BELIEF, ASSERT, f"    return {NEAR}\n"),
 }
 
 # What each message says, of its mistake and of no other: see `answers.says`.
@@ -365,20 +285,18 @@ SAYS = {
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {
-    "real.names": ("tensors, settings", "({}, settings)", {
+    "real.names": (FOUND, "({}, {})", {
         "a small scale": "layer.scale < 0.5",
         "two that end alike": "len(adapters) == 2 == len({'attention' in n for n in adapters})"
                               " == sum(n.endswith('.output.dense') for n in adapters)",
         "three modules": "len(adapters) == 3"}),
-    "real.diagnose": ("gap(0, 0) > 1e-5", "not gap(0, 0) > 1e-5", {
-        "too large, of rank 16": "rank == 16 and gap(1, 1) > 1e-5 > min("
-                                 "gap(rank**0.5, 1), gap(1, rank**0.5))",
+    "real.diagnose": ("not alike(0, 0)", "alike(0, 0)", {
+        "too large, of rank 16": "rank == 16 and not alike(1, 1) and (alike(4, 1) or alike(1, 4))",
         "too small, of rank 20": "rank == 20", "a quiet head": "rank == 12",
-        "exchanged, of rank 16": "rank == 16 and 1e-5 < min("
-                                 "gap(1, 1), gap(rank**0.5, 1), gap(1, rank**0.5))",
-        "nothing, of rank 16": "rank == 16 and gap(1, 1) < 1e-5"}),
+        "exchanged, of rank 16": "rank == 16 and not (alike(1, 1) or alike(4, 1) or alike(1, 4))",
+        "nothing, of rank 16": "rank == 16 and alike(1, 1)"}),
     "real.back": ("make(module, rank, alpha)", "make(module, rank, 2 * alpha)", {
         "two ends of names": "[*settings['target_modules']] == ['dense', 'query']",
-        "one module of rank 4": "len(modules) == 1 and rank == 4",
+        "one module of rank 4": "len(tensors) == 4 and rank == 4",
         "a stabilized rank 1": "settings.get('use_rslora') and rank == 1"}),
 }

@@ -1,6 +1,9 @@
 """Answers to every exercise, right and wrong, as learners write them, from each lesson's folder.
 
-    RIGHT = {"inside.linear": {"two parts": text, …}}      by style; all of them pass
+    RIGHT = {"inside.linear": {"two parts": text, …}}      by style, besides the solution cell,
+                                                           which `solution` reads; all of them pass.
+                                                           "the solution" stands there only where
+                                                           it needs a line from above its cell
     WRONG = {"inside.linear": {"no_bias": text, …}}        by the mistake that each makes, or ""
                                                            where it has no name; several in a tuple
     SAYS = {"inside.linear": {"no_bias": phrase, …}}       of the message to each mistake, and of no
@@ -22,6 +25,7 @@ from typing import Any
 import authored
 
 from peft_teach.course.lessons import find
+from peft_teach.course.publish import source
 
 # What a text may use, besides what it imports itself.
 PRELUDE = "import math\nimport torch\nfrom torch import nn\nimport peft_teach as pt\n"
@@ -39,9 +43,20 @@ def but(text: str, *changes: str) -> str:
     return text
 
 
+@cache
+def solution(id: str) -> str:
+    """The solution cell of an exercise, without its marks: what most answers begin with."""
+    cells = source.read(authored.homes()[id.partition(".")[0]] / "lesson.py")
+    cell, = (cell for cell in cells if cell.part == source.SOLUTION and cell.exercise.id == id)
+    return "".join(line for line in cell.source.splitlines(keepends=True)
+                   if source.BEGIN not in line and source.END not in line) + "\n"
+
+
 def right(id: str) -> dict[str, str]:
-    """The right answers to an exercise, by style."""
-    return {style: text.strip() for style, text in _of("RIGHT", id).items()}
+    """The right answers to an exercise, by style, the solution's first."""
+    styles = {style: text.strip() for style, text in _of("RIGHT", id).items()}
+    solved = (authored.homes()[id.partition(".")[0]] / "lesson.py").is_file()    # not of the demo
+    return ({"the solution": solution(id)} if solved else {}) | styles
 
 
 def wrong(id: str) -> dict[str, tuple[str, ...]]:

@@ -23,7 +23,7 @@ from peft_teach.course.checks.part import Measured
 from peft_teach.course.grade import Limits, board, grade, handed, report
 from peft_teach.course.grade.collect import LARGEST_ADAPTER, collect
 from peft_teach.course.grade.limits import LEAST_MEMORY
-from peft_teach.course.lessons.capstone import exercises, handed_in, pictures
+from peft_teach.course.lessons.capstone import answers, exercises, handed_in, pictures
 from peft_teach.course.reading.notebook import Notebook
 from peft_teach.errors import PeftTeachError
 
@@ -155,7 +155,7 @@ def test_an_export_that_is_not_equal_is_found(folder, monkeypatch):
 
 def test_the_notebooks_adapter_must_be_the_files(folder):
     case, = handed_in.module_case(folder)
-    assert examine(exercises.ADAPTER, exercises.my_adapter, [case]).passed
+    assert examine(exercises.ADAPTER, answers.my_adapter, [case]).passed
     for make in (lambda base: pt.lora.LoRALinear(base, 1, 9.0),
                  lambda base: pt.lora.LoRALinear(base, 2, 8.0)):
         assert not examine(exercises.ADAPTER, make, [case]).passed
@@ -165,7 +165,7 @@ def test_what_is_shipped_is_what_was_trained(tmp_path):
     config = pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(1,))
     model = handed_in.base()
     names = tuple(pt.models.find(model, config.targets, config.layers))
-    model = pt.attach(model, names, exercises.my_adapter)
+    model = pt.attach(model, names, answers.my_adapter)
     for p in pt.adapter_parameters(model).values():
         torch.nn.init.normal_(p, std=0.3)
     pictures.ship(model, config, tmp_path / "a")
@@ -176,8 +176,8 @@ def test_what_is_shipped_is_what_was_trained(tmp_path):
         with pytest.raises(PeftTeachError, match=says):
             pictures.ship(model, other, tmp_path / "b")
         with pytest.raises(PeftTeachError, match=says):
-            pictures.places(other, exercises.my_adapter)
-    assert pictures.places(config, exercises.my_adapter) == names
+            pictures.places(other, answers.my_adapter)
+    assert pictures.places(config, answers.my_adapter) == names
     assert not (tmp_path / "b").exists()
 
 

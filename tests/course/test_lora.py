@@ -165,7 +165,7 @@ def test_updates_of_every_matrix(record):
 
 
 def test_an_unknown_factor_is_told():
-    text = answers.but(answers.right("lora.layer")["plain"], "alpha / rank", "0.3 * alpha / rank")
+    text = answers.but(answers.solution("lora.layer"), "alpha / rank", "0.3 * alpha / rank")
     result = examine(find("lora.layer"), answers.define("lora.layer", text))
     assert (result.passed, result.mistake) == (False, None)
     assert "0.3 times the expected, everywhere" in result.message
@@ -173,7 +173,7 @@ def test_an_unknown_factor_is_told():
 
 def test_our_merge_merges_the_readers_layers(tiny):
     """As where exercise 2 passed and exercise 5 did not: the lesson goes on with our function."""
-    reader = answers.define("lora.layer", answers.right("lora.layer")["plain"])
+    reader = answers.define("lora.layer", answers.solution("lora.layer"))
     ours = find("lora.merge").resolve()
 
     class Mine(reader):

@@ -15,6 +15,7 @@ from peft_teach.course.checks.stand_ins import Output, TinyEncoder
 from peft_teach.course.desk import my_peft_file as library
 from peft_teach.course.desk import work
 from peft_teach.course.lessons import find
+from peft_teach.course.lessons.real import answers as given
 from peft_teach.course.lessons.real import exercises, mutants, peft_side
 from peft_teach.course.lessons.real.files import head_of, read, saved, spoil, written
 from peft_teach.course.publish.source import SOLUTION
@@ -34,7 +35,7 @@ def ours():
 
 @pytest.fixture
 def file(ours):
-    return exercises.to_peft(pt.adapters(ours), head_of(ours))
+    return given.to_peft(pt.adapters(ours), head_of(ours))
 
 
 def test_peft_reads_each_file_as_the_rules_of_the_checks_say(ours, file):
@@ -76,11 +77,11 @@ def test_peft_saves_the_head_that_the_rules_of_the_checks_say(file, wanted, tmp_
 
 
 def test_the_test_of_belief_meets_the_readers_own_file_and_way_back():
-    pieces = {"to_peft": exercises.to_peft, "from_peft": exercises.from_peft}
-    exercises.believes(*exercises.exchanged_by(pieces))
-    broken = pieces | {"to_peft": lambda found, _: exercises.to_peft(found, head_of(TinyEncoder()))}
+    pieces = {"to_peft": given.to_peft, "from_peft": given.from_peft}
+    given.believes(*exercises.exchanged_by(pieces))
+    broken = pieces | {"to_peft": lambda found, _: given.to_peft(found, head_of(TinyEncoder()))}
     with pytest.raises(AssertionError):
-        exercises.believes(*exercises.exchanged_by(broken))
+        given.believes(*exercises.exchanged_by(broken))
 
 
 def test_wires_follow_numbers_and_are_green_where_modules_answer_alike(ours, file):

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from ....adapter import Adapter
 from ....errors import NotMergeable
-from ....methods.lora import LoRALinear
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import changed, close, difference, named, rejected, report
 from ...checks.mutants import Law
@@ -98,11 +97,6 @@ LAWS = Exercise(
            "raise?"))
 
 # ── capstone.adapter ─────────────────────────────────────────────────────────────────────────
-
-
-def my_adapter(base: nn.Linear) -> LoRALinear:
-    """Put a LoRA of rank 1 around the base."""
-    return LoRALinear(base, 1, 8.0)
 
 
 def run_adapter(make: Any, case: dict) -> dict[str, Any]:

@@ -138,21 +138,6 @@ LABELS = Exercise(
 # ── chat.stop ────────────────────────────────────────────────────────────────────────────────
 
 
-def stops(batch, end):
-    """Reject a batch in which a run of labels does not end as an answer: with its end.
-
-    One label may follow, the line break behind the end. An end before that may be a question's.
-    """
-    for labels in batch["labels"].tolist():
-        run = []
-        for label in [*labels, -100]:
-            if label != -100:
-                run.append(label)
-                continue
-            assert not run or end in run[-2:], f"{len(run)} labels, and the end is not the last"
-            run = []
-
-
 LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda test, version: test(version(), mutants.END))
 

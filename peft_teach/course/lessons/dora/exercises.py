@@ -148,24 +148,6 @@ LAYER = Exercise(
 # ── dora.law ─────────────────────────────────────────────────────────────────────────────────
 
 
-def dora_holds(make) -> None:
-    """Probe a layer with zeros and the identity; a sum of squares that A and B cannot change."""
-    base = nn.Linear(5, 3).requires_grad_(False)
-    layer, x = make(base, 2, 6.0), torch.randn(8, 5)
-    torch.testing.assert_close(layer(x), base(x), rtol=1e-4, atol=1e-5)
-    with torch.no_grad():
-        for p in (layer.A, layer.B, layer.m):
-            p.normal_()
-    bias = layer(torch.zeros(5))
-    torch.testing.assert_close(bias, base.bias, rtol=1e-4, atol=1e-5)
-    W = (layer(torch.eye(5)) - bias).T                      # (3, 5)
-    torch.testing.assert_close(W.norm(dim=1), layer.m.abs(), rtol=1e-4, atol=1e-5)
-    W.square().sum().backward()                             # Σ m², whatever A and B are
-    for name in ("A", "B", "m"):
-        assert getattr(layer, name).grad.abs().max() > 1e-3, f"no gradient reaches {name}"
-    assert not any(p.requires_grad for p in base.parameters()), "the base trains"
-
-
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 HOLDS = Exercise(
     id="dora.law", lesson="09", names=("dora_holds",), points=3, minutes=10, difficulty=3,
@@ -181,16 +163,6 @@ HOLDS = Exercise(
 
 
 # ── dora.convert ─────────────────────────────────────────────────────────────────────────────
-
-
-def to_gain(m, W, A, B, s):
-    """Return the gain of LoRA that gives the function of a DoRA layer."""
-    return m / torch.linalg.vector_norm(W + s * B @ A, dim=1)
-
-
-def to_dora(g, W, A, B, s):
-    """Return the m of DoRA that gives the function of LoRA with a gain."""
-    return g * torch.linalg.vector_norm(W + s * B @ A, dim=1)
 
 
 def convert_cases(seed: int) -> list[dict]:
@@ -280,18 +252,6 @@ def point(before: Tensor, after: Tensor) -> tuple[float, float]:
 NEAR, APART, FARTHEST = 1e-4, 1e-3, 0.1    # of dots: on the line; along ΔD; and the largest ΔD
 KEPT = 0.015   # of a row's length along its old direction: added noise changes it by no more
 CALLS, FAR = 8, 6    # of `forge`; standard errors, of the squared cosines of its turns
-
-
-def forge(weights, slope, start):
-    """Turn each row towards noise of its own, then set its length."""
-    made = []
-    for i, W in enumerate(weights):
-        D, M = start[0] + 0.002 * i, start[1] + 0.002 * i * slope
-        length = W.norm(dim=1, keepdim=True)                  # (n_out, 1)
-        noise = torch.randn_like(W)                           # (n_out, n_in)
-        aside = F.normalize(noise - (noise * W).sum(1, keepdim=True) * W / length**2, dim=1)
-        made.append((length + M) * ((1 - D) * W / length + (1 - (1 - D)**2)**0.5 * aside))
-    return made
 
 
 def forge_cases(seed: int) -> list[dict]:
@@ -411,12 +371,6 @@ FORGE = Exercise(
 # ── dora.referee ─────────────────────────────────────────────────────────────────────────────
 
 SAME = 2e-3    # two ends of an interval are called equal within this share of its half width
-
-
-def referee(a, b, margin):
-    """Return the 95 % interval of the mean of a − b, in pairs, and what it says of the margin."""
-    low, high = referee_interval(a, b)
-    return low, high, verdict(low, high, margin)
 
 
 def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from ....plots import COLOURS, entitle, figure
 from ... import records
 from ...desk.guess import Guess
 from ...records import Record
-from . import exercises, recorded
+from . import answers, exercises, recorded
 from .exercises import point
 from .live import converted, gradient_gap
 from .picture_of_clouds import (
@@ -124,7 +124,7 @@ EXAMPLES = {
     "clouds without names": lambda: explore_clouds(records.load("dora"), Guess(
         "The random one is", tuple(HIDDEN.values()))),
     "crossing": lambda: draw_crossing(records.load("dora")),
-    "forged": lambda: draw_forged(exercises.forge),
+    "forged": lambda: draw_forged(answers.forge),
     "rays": lambda: draw_rays([(0.0266, 0.0229), (0.0232, 0.0266), (0.0208, 0.0285)],
                               (0.85, 1.12, 1.38), (0.05, -1.0)),
     "pairs": lambda: draw_pairs(records.load("dora")),

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ....adapter import Adapter
-from ... import recording, records
+from ... import records
 from ...checks import adapter_judge
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import (
@@ -165,17 +164,6 @@ INTERVAL = Exercise(
 # ── ladder.sweep ─────────────────────────────────────────────────────────────────────────────
 
 RATES = [1e-4 * 2**k for k in range(9)]
-
-
-def sweep(score, ladder, first):
-    """Ask for what `next_rate` asks for; a run that broke is worse than any other."""
-    found, rate = {}, first
-    while rate is not None:
-        found[rate] = score(rate)
-        if math.isnan(found[rate]):
-            found[rate] = -math.inf
-        rate = recording.next_rate(found, ladder, first)
-    return max(found, key=found.get)
 
 
 def sweep_cases(seed: int) -> list[dict]:
@@ -364,21 +352,6 @@ NEIGHBOURS = Exercise(
 
 
 # ── ladder.batch ─────────────────────────────────────────────────────────────────────────────
-
-
-class Many(Adapter):
-    """A frozen linear layer with the adapters of several tasks; `who` says which row has which."""
-
-    def __init__(self, base, adapters):
-        super().__init__(base)
-        self.adapters = adapters
-
-    def forward(self, x):
-        y = self.base(x).clone()                                  # (batch, …, n_out)
-        for k, (A, B, scale) in enumerate(self.adapters):
-            rows = self.who == k                                  # (batch,)
-            y[rows] += scale * (x[rows] @ A.T) @ B.T
-        return y
 
 
 def batch_cases(seed: int) -> list[dict]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from .... import methods
 from ....adapter import Adapter
@@ -72,15 +73,15 @@ def _scale(case: dict) -> float:
     return case["alpha"] / case["rank"]
 
 
-def _correction(case: dict) -> Tensor:
-    """The correction without its scale: (…, n_out), float32."""
-    return case["x"].float() @ case["A"].T @ case["B"].T
+def _matrix(case: Mapping, s: float) -> Tensor:
+    """W + s B A, (n_out, n_in), in double precision."""
+    return case["W"].double() + s * case["B"].double() @ case["A"].double()
 
 
-def corrected(base: nn.Linear, case: dict) -> Tensor:
-    """Return LoRA's output."""
-    y = base(case["x"])
-    return (y + _scale(case) * _correction(case)).to(y.dtype)
+def _output(case: Mapping, s: float) -> Tensor:
+    """LoRA's output by the one matrix that a layer must not build, rounded once."""
+    b = None if case["b"] is None else case["b"].double()
+    return F.linear(case["x"].double(), _matrix(case, s), b).to(case["x"].dtype)
 
 
 WATCHED = 1000    # entries of a matrix from which on it is told from what the products make
@@ -124,8 +125,8 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
 
 LORA = Method(
     name="LoRALinear", base=frozen_linear, arguments=("rank", "alpha"), own=("A", "B"),
-    equation=corrected, formula="base(x) + s (x Aᵀ) Bᵀ",
-    usual=lambda base, case: {"no_scale": base(case["x"]) + _correction(case)},
+    equation=lambda base, case: _output(case, _scale(case)), formula="base(x) + s (x Aᵀ) Bᵀ",
+    usual=lambda base, case: {"no_scale": _output(case, 1.0)},
     starts=(random_beside_zero,),
     attributes=lambda case: {"scale": _scale(case)},
     praise="Starts as the base, the right correction, and both matrices learn.")
@@ -269,18 +270,6 @@ CASE = Exercise(
 # ── lora.merge ───────────────────────────────────────────────────────────────────────────────
 
 
-def merged(layer: Adapter) -> nn.Linear:
-    """Return a plain linear layer with weight W + s B A, of any layer with base, A, B and scale."""
-    base = layer.base
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
-                       dtype=base.weight.dtype, device=base.weight.device)
-    with torch.no_grad():
-        linear.weight.copy_(base.weight.float() + layer.scale * layer.B @ layer.A)
-        if base.bias is not None:
-            linear.bias.copy_(base.bias)
-    return linear
-
-
 class _Bare(Adapter):
     """A finished layer that has what the task names, and no method that would do it."""
 
@@ -296,8 +285,7 @@ class _Bare(Adapter):
 
 def _merged_weight(case: Mapping) -> tuple[Tensor, Tensor | None]:
     """W + s B A, rounded once, and the bias."""
-    delta = case["B"].double() @ case["A"].double()    # (n_out, n_in)
-    return (case["W"].double() + _scale(case) * delta).to(case["W"].dtype), case["b"]
+    return _matrix(case, _scale(case)).to(case["W"].dtype), case["b"]
 
 
 def judge_merge(case: Mapping, seen: Mapping) -> Verdict:
@@ -314,7 +302,7 @@ def judge_merge(case: Mapping, seen: Mapping) -> Verdict:
 
 MERGED = Merge(
     name="merged", layer=_Bare, right=_merged_weight, formula="W + s B A", keeps_device=True,
-    usual=lambda case: {"no_scale": case["W"] + case["B"] @ case["A"]},
+    usual=lambda case: {"no_scale": _matrix(case, 1.0)},
     praise="One plain layer, the same outputs, and the adapter is untouched.")
 MERGE = Exercise(
     id="lora.merge", lesson="07", names=("merged",), points=2, minutes=9, difficulty=2,

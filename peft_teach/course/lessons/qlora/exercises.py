@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from statistics import NormalDist
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
@@ -31,7 +32,7 @@ from ...checks.judge import (
 from ...checks.mutants import Law
 from ...checks.observe import detached
 from ...checks.operations import Spy
-from . import four_bits, mutants
+from . import four_bits, mutants, rounding
 
 NF4 = "peft_teach.nf4"
 
@@ -53,11 +54,12 @@ def run_levels(levels, case: dict) -> dict[str, Any]:
 
 
 def judge_levels(case: dict, seen: Mapping) -> Verdict:
-    found, quantile = seen["found"], QUANTILES[case["distribution"]]
-    right, last = four_bits.levels(quantile), quantile(four_bits.TOP)
+    found, quantile, top = seen["found"], QUANTILES[case["distribution"]], four_bits.TOP
+    p, last = np.interp(range(16), (0, 7, 15), (1 - top, 0.5, top)).tolist(), quantile(top)
+    right = torch.tensor([quantile(each) / last for each in p])
     what = f"For the {case['distribution']} distribution, levels"
     if not close(found, right):
-        line = torch.linspace(1 - four_bits.TOP, four_bits.TOP, 16).tolist()
+        line = np.linspace(1 - top, top, 16).tolist()
         usual = {"even": torch.cat([torch.arange(-7, 0) / 7, torch.arange(9) / 8]),
                  "whole_line": torch.tensor([quantile(p) / last for p in line]),
                  "sides": -right.flip(0), "not_scaled": right * last}
@@ -242,7 +244,7 @@ def run_mended(mended, case: dict) -> dict[str, Any]:
 
 def judge_mended(case: dict, seen: Mapping) -> Verdict:
     found, packed = seen["found"], case["packed"]
-    right = four_bits.mended(packed)
+    right = torch.tensor([int(f"{byte:02x}"[::-1], 16) for byte in packed], dtype=packed.dtype)
     if not seen["intact"]:
         return rejected("changed", "After mended(packed), packed is not what it was.")
     if verdict := _unlike("mended(packed)", found, right):
@@ -353,9 +355,8 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
     """Ask for the output, the gradient, what trains, the bits, what is held, and the rest."""
     W, b, x, n = case["W"], case["b"], case["x"], case["W"].numel()
     levels = LEVELS if case["levels"] is None else case["levels"]
-    W_hat = four_bits.dequantize(*four_bits.quantize(W, levels), levels, W.shape)
-    added = 0 if b is None else b
-    y, told = x @ W_hat.T + added, f"W is {tuple(W.shape)}."
+    W_hat = rounding.nearest(W, rounding.maxima(W), levels)
+    y, told = nn.functional.linear(x, W_hat, b), f"W is {tuple(W.shape)}."
     if not seen["is_module"]:
         return Verdict(False, f"Linear4bit(linear) gave {seen['type']}; expected an nn.Module.")
     if not close(seen["y"], y):

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from ....adapter import adapters
 from ....errors import NotAttempted
 from ....methods.lora import LoRALinear
-from ....models import head as head_names
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
     NO_RETURN,
@@ -41,18 +40,6 @@ from .files import (
 )
 
 # ── real.names ───────────────────────────────────────────────────────────────────────────────
-
-
-def to_peft(adapters, head):
-    """Return the tensors of a peft file, by peft's names, and its settings."""
-    tensors = {FRONT + name: tensor for name, tensor in head.items()}
-    for name, layer in adapters.items():
-        tensors[f"{FRONT}{name}.lora_A.weight"] = layer.A.detach()
-        tensors[f"{FRONT}{name}.lora_B.weight"] = layer.B.detach()
-        rank, alpha = len(layer.A), layer.scale * len(layer.A)
-    return tensors, {"peft_type": "LORA", "r": rank, "lora_alpha": alpha,
-                     "target_modules": list(adapters),
-                     "modules_to_save": sorted({name.rpartition(".")[0] for name in head})}
 
 
 QUERY, FFN, ATTENTION = "attention.query", "output.dense", "attention.output.dense"
@@ -150,10 +137,7 @@ def _are_names(value: Any) -> bool:
 
 def _names(case: dict, tensors: Mapping[str, Any]) -> Verdict | None:
     """Object to the first tensor that peft misses, passes by, or fills with other numbers."""
-    model = model_of(case)
-    expected = {FRONT + name: t for name, t in head_of(model).items()} | {
-        f"{FRONT}{name}.lora_{own}.weight": getattr(layer, own).detach()
-        for name, layer in adapters(model).items() for own in "AB"}
+    expected, _ = written(model_of(case))
     missing = [name for name in expected if name not in tensors]
     unread = [name for name in tensors if name not in expected]
     if missing:
@@ -205,21 +189,6 @@ NAMES = Exercise(
 # ── real.diagnose ────────────────────────────────────────────────────────────────────────────
 
 FAULTS = ("none", "scale", "exchanged", "head")
-ALIKE = 1e-5    # of the largest logit
-
-
-def diagnose(ours, theirs, rank):
-    """Turn the knob until two models answer alike."""
-    def alike(f, g):
-        y = ours(f)
-        return (y - theirs(g)).abs().max() < ALIKE * y.abs().max()
-
-    if not alike(0, 0):
-        return "head"
-    if alike(1, 1):
-        return "none"
-    root = rank**0.5
-    return "scale" if alike(root, 1) or alike(1, root) else "exchanged"
 
 
 def diagnose_cases(seed: int) -> list[dict]:
@@ -304,26 +273,6 @@ DIAGNOSE = Exercise(
 
 
 # ── real.back ────────────────────────────────────────────────────────────────────────────────
-
-
-def from_peft(model, tensors, settings, make):
-    """Build every layer first; only when every tensor has found its place, put them in."""
-    rank, alpha = settings["r"], settings["lora_alpha"]
-    if settings.get("use_rslora"):
-        alpha = alpha * rank**0.5
-    layers = {name: make(module, rank, alpha) for name, module in model.named_modules() if any(
-        f".{name}".endswith(f".{end}") for end in settings["target_modules"])}
-    places = {FRONT + name: model.get_parameter(name) for name in head_names(model)} | {
-        f"{FRONT}{name}.lora_{own}.weight": getattr(layer, own)
-        for name, layer in layers.items() for own in "AB"}
-    if {n: p.shape for n, p in places.items()} != {n: t.shape for n, t in tensors.items()}:
-        raise ValueError("a tensor is missing, or left over, or has another shape")
-    with torch.no_grad():
-        for name, p in places.items():
-            p.copy_(tensors[name])
-    for name, layer in layers.items():
-        model.set_submodule(name, layer)
-    return model
 
 
 SPOILED = ("lacks a tensor", "has a tensor that belongs to no module",
@@ -461,19 +410,6 @@ BACK = Exercise(
 
 
 # ── real.belief ──────────────────────────────────────────────────────────────────────────────
-
-
-def believes(exchange, fresh) -> None:
-    """Fill everything with numbers, keep our answers, and ask for theirs."""
-    model = fresh(4, 6.0)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.normal_()
-        x = torch.randn(64, 6)
-        ours = model(x)
-        gap = (exchange(model)(x) - ours).abs().max()
-    assert gap < ALIKE * ours.abs().max(), f"the logits differ by {gap:.2g}"
 
 
 LAW = Law(mutants.RIGHT, mutants.BROKEN,

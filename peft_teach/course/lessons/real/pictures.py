@@ -262,7 +262,7 @@ def on_a_card() -> pandas.DataFrame:
 
 def _small() -> tuple[nn.Module, nn.Module, File]:
     """A reader's model, its base and its file."""
-    from .exercises import to_peft
+    from .answers import to_peft
 
     base, _ = load_model("minilm", labels=2, device="cpu")
     ours, _ = load_model("minilm", labels=2, device="cpu")
