@@ -411,8 +411,6 @@ def _model_class(config, labels: int | None, pool: str) -> Any:
         if config.model_type != "bert":
             raise NotSupported(f"pool='mean' is written for BERT, not for {config.model_type}.",
                                hint="pool='cls'")
-        if labels == 1:
-            raise NotSupported("pool='mean' is for two classes and more.", hint="pool='cls'")
         from .mean_pooled import MeanPooledBert
 
         return MeanPooledBert

@@ -37,8 +37,8 @@ FLOORS = {
     "course": 12,
 }
 # The rooms of the course, and what is a lesson's own. No lesson imports another.
-ROOMS = {"checks": 0, "records": 0, "verdict": 0, "lessons": 1, "reading": 2, "desk": 3,
-         "recording": 3, "lessons.*": 4, "publish": 5, "grade": 5, "cli": 6}
+ROOMS = {"checks": 0, "records": 0, "verdicts": 0, "protocol": 0, "lessons": 1, "reading": 2,
+         "desk": 3, "recording": 3, "lessons.*": 4, "publish": 5, "grade": 5, "cli": 6}
 # A method stands alone, but for these two: DoRA is a variation of LoRA, QLoRA takes either. The
 # others are second pages of the same methods.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"},

@@ -41,6 +41,9 @@ method, and nothing else. A difference of 0.02 in R² would matter.
     ratio      full fine-tuning, and LoRA everywhere of rank 1, 8 and 64 with alpha 32: each looks
                for its rate as in "rates", on seeds 0 and 1; full's seed 0 stands there. Does LoRA
                want ten times full's rate, and does its own depend on the rank?
+    mean rates, mean    later: the head reads the mean over the real tokens, not the first token
+               through the pooler; four methods, each at a rate found anew as in "rates", seeds 2 to
+               4; and the head alone, solved ("exact_mean")
     heart      where rank matters: 2,048 sentences of 8 tokens, each labelled by a coin, learned by
                heart behind a frozen random head by query and value of the last block: LoRA of rank
                1 (1,536 numbers), 4, 16 and 64 with alpha 32, and full fine-tuning of the two
@@ -57,8 +60,8 @@ from pathlib import Path
 import torch
 
 import peft_teach as pt
-from peft_teach.course import recording
-from peft_teach.course.lessons.ladder import forgetting, measure, rungs
+from peft_teach.course import protocol, recording
+from peft_teach.course.lessons.ladder import forgetting, rungs
 
 EXAMPLES, STEPS = 4000, 250
 HEAD_LADDER = (1e-3, 3e-3, 1e-2, 3e-2)
@@ -82,8 +85,9 @@ COINS, COIN_STEPS, COIN_BATCH, TOKENS = 2048, 1600, 64, 8
 COIN_RANKS = (None, 1, 4, 16, 64)
 COIN_LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 COIN_FIRST = {"full": 3e-4, "lora": 3e-3}
+READ = ("lora 8", "bitfit", "ia3", "full")               # by a head on the mean
 GROUPS = ("heads", "rates", "final", "exact", "domains", "forgetting", "tasks", "costs", "controls",
-          "more", "sizes", "half", "ratio", "heart")
+          "more", "sizes", "half", "ratio", "mean", "heart")
 
 
 def wanted(record, groups, share):
@@ -134,6 +138,13 @@ def wanted(record, groups, share):
                 method, size = of_rank(rank, "lora all")
                 if rank or seed:    # full's seed 0 stands in "rates"
                     yield from search(record, "ratio", method, seed, LADDER, FIRST, **size)
+    if "mean" in groups:
+        for method in READ[part::parts]:
+            yield from search(record, "mean rates", method, 0, LADDER, FIRST, pool="mean")
+            found = tried(record.read(), method, "mean rates")
+            for seed in SEEDS[:3]:
+                yield about("mean", method, max(found, key=found.get), seed,
+                            head_rate(record)) | {"pool": "mean"}
     if "heart" in groups:
         for rank in COIN_RANKS[part::parts]:
             method, size = of_rank(rank, "lora")
@@ -199,7 +210,8 @@ def run(wish, data):
     """Train and measure one setting; return what was found."""
     pt.seed(wish["seed"])
     control = wish.get("control")
-    model, tokenizer = pt.models.load("minilm", labels=1, pretrained=control != "scratch")
+    model, tokenizer = pt.models.load("minilm", labels=1, pool=wish.get("pool", "cls"),
+                                      pretrained=control != "scratch")
     if "rank" in wish:
         model = pt.lora.inject(model, pt.lora.Config(wish["rank"], wish["alpha"],
                                                      targets=rungs.ALL))
@@ -213,23 +225,25 @@ def run(wish, data):
     passes = -(-STEPS * 16 // len(sentences))
     batches = pt.data.batches(sentences, tokenizer, seed=wish["seed"], epochs=passes)[:STEPS]
     losses = [round(step.loss, 3) for step in
-              rungs.train(model, batches, wish["lr"], wish["head_lr"])]
+              protocol.train(model, batches, wish["lr"], wish["head_lr"])]
     found = {"parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
              "steps": len(losses), "last_loss": round(sum(losses[-20:]) / 20, 4)}
-    if wish["group"] in ("heads", "rates", "ratio"):
+    if wish["group"] in ("heads", "rates", "ratio", "mean rates"):
         return found | {"validation": scores(model, data.validation, tokenizer)["r2"]}
     if wish["group"] in ("final", "domains") and wish["seed"] in KEPT_SEEDS:
         pt.save(model, kept(wish["method"], wish["seed"], wish.get("domain", "movies")))
-    return found | scores(model, data.test, tokenizer, keep=wish["group"] == "final")
+    return found | scores(model, data.test, tokenizer, keep=wish["group"] in ("final", "mean"))
 
 
 def scores(model, examples, tokenizer, keep=False):
     """Return R² and the accuracy of the sign; with `keep`, each prediction too."""
     batches = pt.data.batches(examples, tokenizer, 64, shuffle=False)
-    guess, rating = measure.predictions(model, batches), measure.ratings(batches)
-    found = {"r2": round(measure.r2(guess, rating), 4),
-             "accuracy": round(measure.sign_accuracy(guess, rating), 4)}
-    return found | ({"answers": measure.pack(guess)} if keep else {})
+    return scored(protocol.predictions(model, batches), protocol.ratings(batches), keep)
+
+
+def scored(guess, rating, keep):
+    """Return how good predictions are, and with `keep` the predictions."""
+    return protocol.scored(guess, rating) | ({"answers": protocol.pack(guess)} if keep else {})
 
 
 def randomized(record, data, method, seed):
@@ -290,24 +304,23 @@ def by_heart(wish, data):
             "training": round(learned.accuracy, 4)}
 
 
-def exact(data):
+def exact(data, pool="cls"):
     """Return R² of the best head on frozen features: least squares, and what it trains on."""
     pt.seed(0)
-    model, tokenizer = pt.models.load("minilm", labels=1)
+    model, tokenizer = pt.models.load("minilm", labels=1, pool=pool)
 
     def features(examples):
-        batches = pt.data.batches(examples, tokenizer, 64, shuffle=False)
-        with torch.no_grad():
-            pooled = torch.cat([model.bert(batch["input_ids"], batch["attention_mask"])[1]
-                                for batch in batches])
-        return torch.cat([pooled, torch.ones(len(pooled), 1)], 1), measure.ratings(batches)
+        batches, read = pt.data.batches(examples, tokenizer, 64, shuffle=False), []
+        model.classifier.register_forward_pre_hook(lambda head, given: read.append(given[0]))
+        protocol.predictions(model, batches)
+        pooled = torch.cat(read)                                # (sentences, hidden)
+        return torch.cat([pooled, torch.ones(len(pooled), 1)], 1), protocol.ratings(batches)
 
     X, y = features(data.train[:EXAMPLES])
     head = torch.linalg.lstsq(X.double(), y.double()[:, None]).solution
     X, y = features(data.test)
     guess = (X.double() @ head)[:, 0].float()
-    return {"r2": round(measure.r2(guess, y), 4),
-            "accuracy": round(measure.sign_accuracy(guess, y), 4)}
+    return scored(guess, y, keep=True)
 
 
 def kept(method, seed, domain="movies"):
@@ -400,7 +413,7 @@ def price(record, data):
 
 def seconds(model, batch):
     """Return how long three steps take."""
-    return sum(step.seconds for step in rungs.train(model, [batch] * 3, 1e-5, 1e-5))
+    return sum(step.seconds for step in protocol.train(model, [batch] * 3, 1e-5, 1e-5))
 
 
 KEPT_SEEDS, REPEATS = (2, 3), 6
@@ -428,10 +441,11 @@ def main():
     for wish in wanted(record, options.groups, options.share):
         record.make([wish], make)
     if "ratings" not in record.made():    # so that a judge needs no data set
-        record.gain(ratings={"movies": measure.pack(torch.tensor(
+        record.gain(ratings={"movies": protocol.pack(torch.tensor(
             [rating for _, rating in data["movies"].test]))})
-    if "exact" in options.groups and "exact" not in record.made():
-        record.gain(exact=exact(data["movies"]))
+    for part, pool in (("exact", "cls"), ("exact_mean", "mean")):
+        if "exact" in options.groups and part not in record.made():
+            record.gain(**{part: exact(data["movies"], pool)})
     if "forgetting" in options.groups:
         forget(record, data, options.share)
     if "tasks" in options.groups:

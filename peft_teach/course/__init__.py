@@ -12,12 +12,14 @@ from .desk.learner import check, hint, progress, require, reset
 from .desk.mine import audit, mine
 from .desk.predict import commit, compare, sentence
 from .lessons import pictures
+from .verdicts import verdict
 
-__all__ = ["Budget", "audit", "budget", "check", "commit", "compare", "hint", "live", "mine",
-           "pictures", "progress", "records", "require", "reset", "sentence", "subspace"]
+__all__ = ["Budget", "audit", "board", "budget", "check", "commit", "compare", "hint", "live",
+           "mine", "pictures", "progress", "records", "require", "reset", "sentence", "subspace",
+           "verdict"]
 
 
 def __getattr__(name: str):
-    if name == "live":    # it brings pandas: only when first used
-        return import_module(".desk.live", __name__)
+    if name in ("board", "live"):    # they bring pandas: only when first used
+        return import_module(f".desk.{name}", __name__)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

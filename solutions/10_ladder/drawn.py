@@ -80,7 +80,7 @@ def verdicts(shown: Shown) -> None:
     ax.ticks("x", [NAMES[method] for method in order])
     ax.ticks("y", [NAMES[method] for method in order])
     signs = {"better": ("+", "series 2"), "the same": ("=", "quiet"),
-             "could not tell": ("?", "frozen"), "worse": ("−", "series 3")}
+             "cannot tell": ("?", "frozen"), "worse": ("−", "series 3")}
     for y, one in enumerate(order):
         for x, other in enumerate(order):
             if x == y:
@@ -90,7 +90,7 @@ def verdicts(shown: Shown) -> None:
                     for m in (other, one))
             low, high = (end / np.var(np.float64(TRUTH)) for end in _interval(b - a))
             told = ("the same" if low > -0.02 and high < 0.02 else "better" if low > 0 else
-                    "worse" if high < 0 else "could not tell")
+                    "worse" if high < 0 else "cannot tell")
             sign, colour = signs[told]
             ax.shape(colour, x - 0.47, y - 0.47, 0.94, 0.94)
             ax.text(sign, "ink", (x, y), near=0.001)

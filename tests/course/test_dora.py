@@ -14,7 +14,7 @@ from peft_teach.course.lessons.dora import picture_of_clouds as clouds
 from peft_teach.course.lessons.dora.gain import GainLinear
 from peft_teach.course.lessons.dora.picture_of_ladder import RUNGS
 from peft_teach.course.lessons.dora.picture_of_ladder import trained as trained_in_minilm
-from peft_teach.course.verdict import T95
+from peft_teach.course.verdicts import T95
 
 dora, record = pt.course.pictures("dora"), records.load("dora")
 BATCH = {"input_ids": torch.arange(5, 29).view(4, 6), "labels": torch.tensor([0, 1, 0, 1])}

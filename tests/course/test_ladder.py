@@ -10,13 +10,13 @@ import torch
 from exact import assert_equal
 
 import peft_teach as pt
-from peft_teach.course import records
+from peft_teach.course import protocol, records
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.lessons.dora.exercises import referee_interval
-from peft_teach.course.lessons.ladder import exercises, forgetting, measure, recorded, rungs
+from peft_teach.course.lessons.ladder import exercises, forgetting, recorded, rungs
 from peft_teach.course.lessons.ladder import picture_of_costs as costs
 from peft_teach.course.lessons.ladder import picture_of_places as places
-from peft_teach.course.verdict import verdict
+from peft_teach.course.verdicts import MARGIN, interval, word
 
 ladder = pt.course.pictures("ladder")
 NOISE = {"full": 0.4, "lora all": 0.4, "lora 1": 0.6, "head": 0.9}
@@ -34,14 +34,14 @@ def record():
     for method, seed in (*itertools.product(NOISE, range(2, 6)), ("full", 6)):
         guess = rating + NOISE[method] * (noise + 0.1 * torch.randn(400))
         runs.append({"group": "final", "method": method, "seed": seed, "answers":
-                     measure.pack(guess), "parameters": TRAINED[method],
-                     "r2": round(measure.r2(guess, rating), 4)})
+                     protocol.pack(guess), "parameters": TRAINED[method],
+                     "r2": round(protocol.r2(guess, rating), 4)})
     knob = [{"method": method, "seed": seed, "f": f, "r2": r2 * f, "neighbours": 0.8 - lost * f,
              "without_top": 0.7} for method, r2, lost in (("full", 0.6, 0.2), ("lora 1", 0.4, 0.4))
             for seed in (2, 3) for f in (0.0, 0.5, 1.0)]
     adapter = {"a.b.A": torch.ones(2, 3), "a.b.B": torch.ones(4, 2),
                "classifier.bias": torch.ones(1)}
-    return {"runs": runs, "forgetting": knob, "ratings": {"movies": measure.pack(rating)},
+    return {"runs": runs, "forgetting": knob, "ratings": {"movies": protocol.pack(rating)},
             "costs": {method: {"file_bytes": 4 * TRAINED[method] + 2000, "step": STEP[method],
                                "memory_bytes": 10**8 * STEP[method]} for method in NOISE},
             "adapters": {"movies": base64.b64encode(safetensors.torch.save(adapter)).decode()}}
@@ -50,14 +50,14 @@ def record():
 def test_an_interval_is_students_over_seeds_and_normal_over_sentences():
     zero, seeds, sentences = torch.zeros(5, 900), torch.randn(5, 1), torch.randn(1, 900)
     exact = referee_interval(seeds[:, 0].tolist(), [0.0] * 5)
-    assert measure.interval(seeds + zero, zero) == pytest.approx(exact, rel=1e-3)
-    low, high = measure.interval(sentences + zero, zero)
+    assert interval(seeds + zero, zero) == pytest.approx(exact, rel=1e-3)
+    low, high = interval(sentences + zero, zero)
     assert (high - low) / 2 == pytest.approx(1.96 * sentences.std().item() / 30, rel=1e-3)
 
 
 def test_quality_is_the_r2_of_the_rows_and_its_interval_holds_it(record):
     found = ladder.costs(record)
-    told = pandas.DataFrame(record["runs"]).groupby("method").r2.mean().rename(rungs.NAMES)
+    told = pandas.DataFrame(record["runs"]).groupby("method").r2.mean().rename(protocol.NAMES)
     assert found["R²"].to_dict() == pytest.approx(told.to_dict(), abs=5e-3)
     assert ((found.low < found["R²"]) & (found["R²"] < found.high)).all()
     assert found["trained parameters"]["the head alone"] == 385
@@ -67,7 +67,7 @@ def test_quality_is_the_r2_of_the_rows_and_its_interval_holds_it(record):
 
 def test_a_pair_is_judged_once_and_its_mirror_is_the_opposite(record):
     asked = []
-    found = ladder.verdicts(record, lambda a, b: asked.append(a.shape) or measure.interval(a, b))
+    found = ladder.verdicts(record, lambda a, b: asked.append(a.shape) or interval(a, b))
     assert asked == [(4, 400)] * 6
     for (one, other), row in found.iterrows():
         assert found.loc[(other, one)].low == -row.high
@@ -78,8 +78,8 @@ def test_a_pair_is_judged_once_and_its_mirror_is_the_opposite(record):
     assert found.verdict["full fine-tuning", "LoRA 1"] == "better"
     assert found.verdict["LoRA 1", "full fine-tuning"] == "worse"
     for ends, said in (((-0.01, 0.01), "the same"), ((0.01, 0.03), "better"),
-                       ((0.01, 0.015), "the same"), ((-0.01, 0.03), "could not tell")):
-        assert verdict(*ends, recorded.MARGIN) == said
+                       ((0.01, 0.015), "the same"), ((-0.01, 0.03), "cannot tell")):
+        assert word(*ends, MARGIN) == said
 
 
 @pytest.mark.parametrize("runs", [1, 5])

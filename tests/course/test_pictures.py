@@ -21,13 +21,14 @@ from matplotlib.text import Text
 
 import peft_teach as pt
 from peft_teach import plots
-from peft_teach.course import lessons
-from peft_teach.course.desk import work
+from peft_teach.course import lessons, protocol, records
+from peft_teach.course.desk import board, work
 from peft_teach.widgets import Choices, Explorer
 
 EXAMPLES = {f"{name}.{picture}": make for name in lessons.with_pictures()
             for picture, make in lessons.pictures(name).EXAMPLES.items()}
 GENERAL = {
+    "board": lambda: board.draw({row["method"]: row for row in board_rows()}),
     "curves": lambda: plots.curves({"a": [1.0, 0.5], "b": [0.9, 0.8]}, dashed=("b",)),
     "dots": lambda: plots.dots({"a": [0.8, 0.7], "c": [0.6]}, {"b": (0.75, plots.COLOURS["full"])},
                                {"c": (plots.COLOURS["lora"], "s")}),
@@ -35,6 +36,14 @@ GENERAL = {
         "full": pt.account.Ledger(4_000_000, 3_000_000, 2_000_000, 1_000_000),
         "head": pt.account.Ledger(4_000_000, 0, 100_000, 500_000)}),
 }
+
+
+def board_rows():
+    """A reader's rows of three rungs: recorded ones, of another seed than a colleague's."""
+    return [row for row in protocol.finals(records.load("ladder")) if row["seed"] == 6
+            and row["method"] in ("lora 8", "prompt", "full")]
+
+
 PALETTE = {to_hex(colour) for colour in (*plots.COLOURS.values(), *(s[0] for s in plots.SERIES))}
 
 

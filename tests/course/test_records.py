@@ -204,7 +204,8 @@ def test_what_lessons_08_and_09_claim_has_all_its_seeds_at_the_best_rate(name, g
 
 def test_lesson_10_compares_all_methods_at_the_best_rate_of_one_search():
     """And the predictions that it keeps are those of which R² and the right signs were counted."""
-    from peft_teach.course.lessons.ladder import measure, rungs
+    from peft_teach.course import protocol
+    from peft_teach.course.lessons.ladder import rungs
 
     record, script = records.load("ladder"), runpy.run_path(str(SCRIPTS / "ladder.py"))
     rating = torch.tensor([label for _, label in pt.data.ratings("movies").test])
@@ -216,10 +217,10 @@ def test_lesson_10_compares_all_methods_at_the_best_rate_of_one_search():
         assert {row["lr"] for row in final} == {max(tried, key=tried.get)}
         assert {*script["SEEDS"]} <= {row["seed"] for row in final}
         for row in final:
-            guess = measure.unpack(row["answers"])
-            assert measure.r2(guess, rating) == pytest.approx(row["r2"], abs=2e-3)
+            guess = protocol.unpack(row["answers"])
+            assert protocol.r2(guess, rating) == pytest.approx(row["r2"], abs=2e-3)
             if guess.std() > 0.5:    # near zero, rounding to 1/31 changes sides
-                assert measure.sign_accuracy(guess, rating) == pytest.approx(row["accuracy"],
+                assert protocol.sign_accuracy(guess, rating) == pytest.approx(row["accuracy"],
                                                                              abs=5e-3)
 
 

@@ -42,6 +42,8 @@ def test_sentences_checks_and_points_are_kept(folder):
     assert work.written("a") == "Better."
     assert work.states() == {"lora.layer": "passed", "lora.count": "wrong"}
     assert [p["rank"] for p in work.points("lora")] == [4, 8]
+    work.add_point("lora", {"rank": 8, "accuracy": 0.82}, replaces=("rank",))
+    assert [p["accuracy"] for p in work.points("lora")] == [0.8, 0.82]
     assert work.points("full") == []
     work.forget("lora.layer")
     assert work.states() == {"lora.count": "wrong"}

@@ -4,17 +4,22 @@
 
 A generator, so that a page stays responsive between its steps (`widgets.Run`). It has a model and
 random numbers of its own: whenever it pauses or ends, the reader's random state is as it was.
+
+This one learns labels, positive or negative, as the records do with which some lessons explore.
+What `pt.board` keeps learns ratings (`protocol`), and shares all but the task with it.
 """
 
 import random
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ... import data, models, training
+from ...training import Step
 from ...widgets import Progress
 
 
@@ -46,18 +51,41 @@ def _run(adapt, lr, dataset, seed, train_examples, name,
     model = adapt(model)
     batches = data.batches(dataset.train[:train_examples], tokenizer, seed=seed)
     tests = data.batches(dataset.test, tokenizer, 64, shuffle=False)
-    total, named = len(batches) + len(tests), f"{name}: " if name else ""
-    for step in training.train(model, batches, lr):
-        yield Progress(step.index + 1, total, f"{named}step {step.index + 1} of {len(batches)}, "
-                                              f"loss {step.loss:.2f}", step.loss)
-    right = 0
-    for i, batch in enumerate(tests):
-        found = training.evaluate(model, [batch])
-        right += round(found.accuracy * found.examples)
-        yield Progress(len(batches) + i + 1, total,
-                       f"{named}test batch {i + 1} of {len(tests)}")
+    _, found = yield from one_by_one(training.train(model, batches, lr), len(batches), tests,
+                                     lambda batch: training.evaluate(model, [batch]), name)
+    right = sum(round(each.accuracy * each.examples) for each in found)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return OwnRun(right / len(dataset.test), len(dataset.test), trained - in_head, len(batches))
+
+
+def one_by_one(steps: Iterable[Step], count: int, tests: Sequence[dict[str, Tensor]],
+               test: Callable[[dict[str, Tensor]], object], name: str = "",
+               ) -> Generator[Progress, None, tuple[list[Step], list]]:
+    """Take the steps of a training, `count` of them, then test each batch of `tests`.
+
+    Yields a `Progress` after each; returns the steps, and what `test` returned.
+    """
+    total, named, done, found = count + len(tests), f"{name}: " if name else "", [], []
+    for step in steps:
+        done.append(step)
+        yield Progress(len(done), total, f"{named}step {len(done)} of {count}, "
+                                         f"loss {step.loss:.2f}", step.loss)
+    for batch in tests:
+        found.append(test(batch))
+        yield Progress(count + len(found), total,
+                       f"{named}test batch {len(found)} of {len(tests)}")
+    return done, found
+
+
+@contextmanager
+def own_random(seed: int) -> Iterator[None]:
+    """Within this block random numbers start from `seed`; then the reader's are as they were."""
+    outside = _random_states()
+    training.seed(seed)
+    try:
+        yield
+    finally:
+        _set_random_states(outside)
 
 
 def with_own_random(steps: Generator, seed: int) -> Generator:

@@ -79,10 +79,19 @@ def states() -> dict[str, str]:
     return {name: entry["value"] for name, entry in _read()["checks"].items()}
 
 
-def add_point(picture: str, point: dict[str, Any]) -> None:
-    """Keep a result of the reader's own run, which a picture draws beside the recorded results."""
+def add_point(picture: str, point: dict[str, Any], replaces: tuple[str, ...] = ()) -> None:
+    """Keep a result of the reader's own run, which a picture draws beside the recorded results.
+
+    It takes the place of an older one that agrees with it in the fields `replaces`, if there are
+    any.
+    """
+    def change(kept: dict) -> None:
+        others = [p for p in kept["points"].get(picture, ()) if not replaces or any(
+            p.get(field) != point.get(field) for field in replaces)]
+        kept["points"][picture] = [*others, point]
+
     _must_be_plain(picture, point)
-    _update(lambda kept: kept["points"].setdefault(picture, []).append(point))
+    _update(change)
 
 
 def points(picture: str) -> list[dict[str, Any]]:

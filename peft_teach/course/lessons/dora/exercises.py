@@ -28,7 +28,7 @@ from ...checks.judge import (
 )
 from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...checks.mutants import Law
-from ...verdict import T95, verdict
+from ...verdicts import T95, UNSURE, word
 from . import mutants
 
 # ── dora.layer ───────────────────────────────────────────────────────────────────────────────
@@ -373,6 +373,11 @@ FORGE = Exercise(
 SAME = 2e-3    # two ends of an interval are called equal within this share of its half width
 
 
+def _said(low: float, high: float, margin: float) -> str:
+    """Return the verdict in this lesson's words."""
+    return word(low, high, margin).replace(UNSURE, "could not tell")
+
+
 def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
     """The 95 % interval of the mean difference, of pairs."""
     pairs = [one - other for one, other in zip(a, b, strict=True)]
@@ -430,8 +435,8 @@ def judge_referee(case: dict, seen: Mapping) -> Verdict:
         return Verdict(False, f"{told}: it gave {low:.3f} to {high:.3f}; expected {right[0]:.3f} "
                               f"to {right[1]:.3f}.", recognised(
             usual, lambda value: value is not None and abs(ratio - value) < 5 * SAME))
-    word = " ".join(said.lower().split())
-    if word != (expected := verdict(*right, margin)):
+    given = " ".join(said.lower().split())
+    if given != (expected := _said(*right, margin)):
         held = right[0] < 0 < right[1]
         mistake = ("zero_is_no_proof" if held and word == "the same" else
                    "too_small" if expected == "the same" else None)

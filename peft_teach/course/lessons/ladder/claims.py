@@ -10,14 +10,16 @@ from .... import account, outlines
 from ....adapter import adapters
 from ....methods import bottleneck, ia3, lora
 from ... import records
-from . import measure, recorded
-from .rungs import COSTS, NAMES
+from ...protocol import NAMES
+from ...verdicts import interval
+from . import recorded
+from .rungs import COSTS
 
 
 def settle(record: Mapping) -> pandas.DataFrame:
     """Return the claims that people repeat, what was found, and what that says of them."""
     pair = NAMES["lora all"], NAMES["full"]
-    gap = recorded.verdicts(record, measure.interval).loc[pair]
+    gap = recorded.verdicts(record, interval).loc[pair]
     trained = recorded.prices(record)[COSTS["trained"]]
     bapna = _on(lambda model: bottleneck.inject(model, bottleneck.BAPNA))
     gains = _count(ia3.inject)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ... import records
+from ... import protocol, records
 from ...checks import adapter_judge
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import (
@@ -25,9 +25,8 @@ from ...checks.judge import (
     scalar,
 )
 from ...checks.observe import detached
-from ...verdict import T95
+from ...verdicts import T95, interval
 from .forgetting import neighbours
-from .measure import interval
 
 
 def drawing(seed: int) -> Callable[..., Tensor]:
@@ -459,7 +458,7 @@ def judge_ship(case: dict, seen: Mapping) -> Verdict:
     """Look each pick up in the record: is it allowed, and is it clearly worse than the best?"""
     from . import recorded  # pandas comes with them, when a choice is judged
 
-    said = {budget: recorded.rung(method) for budget, method in seen["said"].items()}
+    said = {budget: protocol.rung(method) for budget, method in seen["said"].items()}
     if said.keys() != recorded.BUDGETS.keys():
         return Verdict(False, f"It is {seen['type']} with {[*said]}; expected a dict with a "
                               f"method for each of {', '.join(recorded.BUDGETS)}.")

@@ -10,8 +10,9 @@ from matplotlib.ticker import LogLocator
 
 from ....plots import COLOURS, entitle, figure, in_percent, logarithmic, ring
 from ....widgets import Explorer
+from ...verdicts import MARGIN
 from .picture_of_places import STYLES
-from .recorded import KEPT, MARGIN, costs, curves, forgetting
+from .recorded import KEPT, costs, curves, forgetting
 from .rungs import COSTS
 
 LOWEST = 0.38                    # R² is drawn from here; a lower one is a number

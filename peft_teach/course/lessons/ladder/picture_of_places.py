@@ -11,9 +11,8 @@ from matplotlib.patches import Patch, Rectangle
 
 from ....plots import COLOURS, SERIES, entitle, figure
 from ....widgets import Explorer
-from ...verdict import BETTER, SAME, UNSURE, WORSE
-from .recorded import errors, shared
-from .rungs import NAMES
+from ...protocol import NAMES, errors, shared
+from ...verdicts import BETTER, SAME, UNSURE, WORSE
 
 SHOWN = 8                # experiments beside each other
 # Colour, dash and marker of each method, by its name.

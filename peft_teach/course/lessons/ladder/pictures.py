@@ -1,13 +1,14 @@
 """Pictures of lesson 10: places, all pairs, costs, what is forgotten, a chooser."""
 
 from ... import records
+from ...protocol import NAMES, predictions, quality, r2, ratings, train
+from ...verdicts import interval
 from .claims import settle
 from .forgetting import editorials, vectors
-from .measure import interval, predictions, r2, ratings
 from .picture_of_costs import chooser, draw_forgetting, explore_costs
 from .picture_of_places import draw_verdicts, explore_places
-from .recorded import adapters, costs, forgetting, leaderboard, quality, tasks, verdicts
-from .rungs import NAMES, put_on, train
+from .recorded import adapters, costs, forgetting, leaderboard, tasks, verdicts
+from .rungs import put_on
 
 __all__ = ["NAMES", "adapters", "chooser", "costs", "draw_forgetting", "draw_verdicts",
            "editorials", "explore_costs", "explore_places", "forgetting", "leaderboard",

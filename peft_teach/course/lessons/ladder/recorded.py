@@ -13,40 +13,13 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ...verdict import verdict
-from . import measure
-from .rungs import ALPHA, COSTS, LEFT, NAMES, RUNGS
+from ...protocol import NAMES, errors, finals, quality, rated, shared
+from ...verdicts import MARGIN, interval, word
+from .rungs import ALPHA, COSTS, LEFT
 
-MARGIN = 0.02                       # in R², declared before the first run
 FIRST_SEED = 2                      # that of the leaderboard
 HEAD = 385                          # trained by every method: the head's 384 weights and bias
 KEPT = ("neighbours kept", "without the top direction")
-
-Errors = dict[str, dict[int, Tensor]]    # (sentences,) by method and seed
-
-
-def ratings(record: Mapping) -> Tensor:
-    """Return the mean ratings of the test sentences, (sentences,); so a judge needs no data set."""
-    return measure.unpack(record["ratings"]["movies"])
-
-
-def errors(record: Mapping) -> Errors:
-    """Return the squared error on each test sentence, for each seed of each method."""
-    rating, found = ratings(record), {}
-    for row in _finals(record):
-        error = (measure.unpack(row["answers"]) - rating).square()
-        found.setdefault(row["method"], {})[row["seed"]] = error
-    return found
-
-
-def shared(found: Errors, *methods: str) -> list[Tensor]:
-    """Return these methods' errors, (seeds, sentences) each, at the seeds that all of them have."""
-    seeds = sorted(set.intersection(*(set(found[method]) for method in methods)))
-    return [torch.stack([found[method][seed] for seed in seeds]) for method in methods]
-
-
-def _finals(record: Mapping) -> list[dict]:
-    return [row for row in record["runs"] if row["group"] == "final"]
 
 
 # ── how good ─────────────────────────────────────────────────────────────────────────────────
@@ -54,28 +27,10 @@ def _finals(record: Mapping) -> list[dict]:
 
 def leaderboard(record: Mapping) -> pandas.DataFrame:
     """Return the colleague's table: one run each, sorted, three decimals."""
-    rows = [(NAMES[row["method"]], row["r2"]) for row in _finals(record)
+    rows = [(NAMES[row["method"]], row["r2"]) for row in finals(record)
             if row["seed"] == FIRST_SEED]
     table = pandas.DataFrame(rows, columns=["method", "R²"]).sort_values("R²", ascending=False)
     return table.round(3).set_index(pandas.RangeIndex(1, len(table) + 1, name="place"))
-
-
-def quality(record: Mapping) -> pandas.DataFrame:
-    """Return R² of each method over its seeds, with its own 95 % interval, the best first.
-
-    R² is 1 − a / b, of the errors a and those b of a constant guess; so an interval of the mean of
-    a − (1 − R²) b, divided by the mean of b, is one around it.
-    """
-    rating = ratings(record)
-    constant = (rating - rating.mean()).square()                      # (sentences,)
-    rows = {}
-    for method, seeds in errors(record).items():
-        a = torch.stack([*seeds.values()])                            # (seeds, sentences)
-        left = a.mean() / constant.mean()
-        low, high = measure.interval(left * constant.expand_as(a), a)
-        rows[NAMES[method]] = [float(1 - left + end / constant.mean()) for end in (0, low, high)]
-    table = pandas.DataFrame.from_dict(rows, orient="index", columns=["R²", "low", "high"])
-    return table.sort_values("R²", ascending=False)
 
 
 def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
@@ -84,14 +39,14 @@ def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
     Rows (one, other), the best first: by how much the one's R² is higher, the ends, a verdict.
     """
     found, rows, keys = errors(record), {}, {name: key for key, name in NAMES.items()}
-    variance, order = float(ratings(record).var(correction=0)), [*quality(record).index]
+    variance, order = float(rated(record).var(correction=0)), [*quality(record).index]
     for i, one in enumerate(order):
         for other in order[i + 1:]:
             a, b = shared(found, keys[one], keys[other])
             low, high = (float(end) / variance for end in interval(b, a))
             gap = float((b - a).mean()) / variance
-            rows[one, other] = gap, low, high, verdict(low, high, MARGIN)
-            rows[other, one] = -gap, -high, -low, verdict(-high, -low, MARGIN)
+            rows[one, other] = gap, low, high, word(low, high, MARGIN)
+            rows[other, one] = -gap, -high, -low, word(-high, -low, MARGIN)
     pairs = [(one, other) for one in order for other in order if one != other]
     index = pandas.MultiIndex.from_tuples(pairs, names=["one", "other"])
     return pandas.DataFrame([rows[pair] for pair in pairs], index,
@@ -115,7 +70,7 @@ def prices(record: Mapping) -> pandas.DataFrame:
     """
     table = pandas.DataFrame.from_dict({NAMES[row["method"]]: {
         "trained": row["parameters"] + HEAD, **record["costs"].get(row["method"], {})}
-        for row in _finals(record)}, orient="index").reindex(columns=[*COSTS]).div(UNITS)
+        for row in finals(record)}, orient="index").reindex(columns=[*COSTS]).div(UNITS)
     table["step"] /= table["step"][NAMES["full"]]
     left = curves(record).pivot_table(KEPT[0], "method", "f")
     kept = (left[1.0] / left[0.0]).reindex(table.index).where(table.index != NAMES["head"], 1.0)
@@ -172,12 +127,6 @@ BUDGETS = {"file": (COSTS["file_bytes"], 100), "time": (COSTS["step"], 0.65), "a
            "keep": (LEFT, 0.55)}
 
 
-def rung(name: str) -> str | None:
-    """Return the rung of this name, a reader's or its own; None for what is none."""
-    plain = " ".join(name.lower().split())
-    return next((each for each in RUNGS if plain in (each, NAMES[each].lower())), None)
-
-
 def over(prices: pandas.DataFrame, budget: str, method: str) -> str:
     """Say by how much a method is over a budget; nothing if it is within: see `prices`."""
     column, limit = BUDGETS[budget]
@@ -194,10 +143,10 @@ def over(prices: pandas.DataFrame, budget: str, method: str) -> str:
 
 def clearly_worse(record: Mapping, prices: pandas.DataFrame, budget: str, method: str) -> str:
     """Say by how much the best of those within a budget is better, where the interval has no 0."""
-    found, variance = errors(record), ratings(record).var(correction=0)
+    found, variance = errors(record), rated(record).var(correction=0)
     allowed = [each for each in found if not over(prices, budget, each)]
     best = min(allowed, key=lambda each: torch.stack([*found[each].values()]).mean())
     one, other = (errors / variance for errors in shared(found, method, best))
-    low, high = measure.interval(one, other)
+    low, high = interval(one, other)
     return "" if low <= 0 else (f"{NAMES[method]} has an R² of {1 - one.mean():.3f}. Another one "
                                 f"is better by {low:.3f} to {high:.3f}.")

@@ -1,23 +1,19 @@
 """The rungs of the ladder: thirteen ways to adapt MiniLM, each put on by one function.
 
     model = put_on("lora 8", model, tokenizer)
-    for step in train(model, batches, lr, head_lr): ...
 
-Next to what a method trains, every one trains the task's head, which has a learning rate of its
-own: the same for all of them, so that they differ in nothing but the method.
+All are trained by one protocol (`course.protocol`), so that they differ in nothing but the method.
 """
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 
-from .... import attach, bitfit, bottleneck, contents, dora, full, ia3, lora, prefix, prompt, qlora
-from .... import train as train_all
+from .... import attach, bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 from ....adapter import Adapter
 from ....shapes import expect
-from ....training import Step
 
 ALPHA = 16.0
 MASKED = lora.count(384, 384, 8)    # entries a matrix: as many as LoRA of rank 8 trains there
@@ -69,11 +65,6 @@ RUNGS: dict[str, Callable] = {
     "head": lambda model, tokenizer: full.inject(model, full.Config(train="head")),
 }
 
-NAMES = {"full": "full fine-tuning", "lora all": "LoRA everywhere", "qlora all": "QLoRA everywhere",
-         "bottleneck": "bottleneck", "lora 8": "LoRA 8", "dora 8": "DoRA 8", "lora 1": "LoRA 1",
-         "mask": "a random mask", "bitfit": "BitFit", "ia3": "IA³", "prefix": "prefix",
-         "prompt": "prompt", "head": "the head alone"}    # as a reader knows them
-
 # What is counted of each, and the names of the columns.
 COSTS = {"trained": "trained parameters", "file_bytes": "file, kB",
          "memory_bytes": "memory while training, MB", "step": "time of a step, full = 1"}
@@ -83,11 +74,3 @@ LEFT = "of the base's neighbours"
 def put_on(rung: str, model: nn.Module, tokenizer) -> nn.Module:
     """Put a rung's method on a fresh model; return the model to keep."""
     return RUNGS[rung](model, tokenizer)
-
-
-def train(model: nn.Module, batches: list[dict], lr: float, head_lr: float) -> Iterator[Step]:
-    """Train the method at `lr` and the head at `head_lr`; yield a `Step` after each one."""
-    head = [*contents.head_parameters(model).values()]
-    rest = [*contents.adapter_parameters(model).values()]
-    groups = [{"params": rest, "lr": lr}] * bool(rest) + [{"params": head, "lr": head_lr}]
-    return train_all(model, batches, groups=groups)

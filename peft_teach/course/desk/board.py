@@ -1,0 +1,324 @@
+"""My ladder: the reader's own runs on one protocol, kept and drawn beside the recorded ones.
+
+    run = pt.board.train("lora 8", wrap)     wrap(model) puts the reader's layers on, and returns it
+    pt.board.offer("full", wrap)             the same at a button, for what takes minutes
+    pt.board.show()                          the picture and the table, as they end each run
+
+    a, b = pt.board.own("lora 8", "ia3")     scores by seed and sentence, for `pt.verdict`
+    c, d = pt.board.scores("lora 8", "ia3")  those of the recorded runs
+    pt.board.monday(record)                  lesson 10's table, with the reader's rows
+
+A row is a recorded run's (`protocol.Run.row`). It stands in `work/course.json`, and a newer one of
+the same rung and seed takes its place. What is recorded of a rung is seen once the reader has a row
+of it, or has committed a prediction with the name `bet(rung)`: a picture gives no bet away.
+"""
+
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import dataclass, field
+from html import escape
+
+import ipywidgets as ipw
+import pandas
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from ... import plots
+from ...errors import BadConfig
+from ...plots import COLOURS, HALO, box, bytes_text, figure
+from ...training import Step
+from ...widgets import Lasting, Progress, watch
+from ...widgets import Run as Button
+from .. import protocol, records
+from ..protocol import NAMES, Run
+from . import work
+from .budget import budget
+from .own_run import one_by_one, own_random, with_own_random
+
+POINTS = "ladder"          # under this name rows are kept
+SEED = 1                   # of a reader: none of those that are recorded, or chose a rate
+COLLEAGUE = 2              # the recorded seed of Monday's table
+# The rungs of the picture, and in which lesson each is built. Its name there is a short one.
+LESSONS = {"full": "01", "bitfit": "02", "prompt": "03", "prefix": "04", "bottleneck": "05",
+           "ia3": "06", "lora 8": "07", "qlora all": "08", "dora 8": "09"}
+SHORT = NAMES | {"full": "full", "qlora all": "QLoRA"}
+LOW, HIGH = 0.29, 0.62     # R² is drawn from here to there; a lower one is a number
+CAPTION = ("Rows are in the order of their files. Diamonds are your runs, rings a colleague's, "
+           "bars the 95 % intervals of recorded ones; ◂ is off the scale. The dotted lines are the "
+           "head alone, solved: reading the pooler, as the methods' heads do here, and reading "
+           "the mean of all tokens.")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training leaves: the model, what it was tested on, and the row that is kept."""
+
+    model: nn.Module = field(repr=False)
+    tokenizer: object = field(repr=False)
+    steps: list[Step] = field(repr=False)
+    predictions: Tensor = field(repr=False)    # (tests,), in the order of the test sentences
+    row: dict = field(repr=False)
+
+    def __repr__(self) -> str:
+        row = self.row
+        return (f"{NAMES[row['method']]}, seed {row['seed']}: R² {row['r2']:.3f}, right signs "
+                f"{row['accuracy']:.1%}, on {row['tests']:,} sentences")
+
+
+# ── a run ────────────────────────────────────────────────────────────────────────────────────
+
+
+def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -> Trained:
+    """Train and test the reader's layers by the protocol; keep the row, and show the ladder.
+
+    `wrap(model)` puts them on a fresh MiniLM with one output, and returns the model. Random numbers
+    start from `seed` and leave the reader's own as they are. With PEFT_TEACH_BUDGET=smoke, a few
+    steps that no row is kept of. Raises what `protocol.begin` does, before anything trains, and
+    `TrainingStopped` when it is interrupted: then no row is kept.
+    """
+    with own_random(seed):
+        run = _begin(rung, wrap, seed)
+        steps = watch(run.steps(), len(run.batches), name=NAMES[run.rung])
+        guess = run.predictions()
+    found = _kept(run, steps, guess)
+    show()
+    return found
+
+
+def _begin(rung: str, wrap: Callable, seed: int) -> Run:
+    few = budget()
+    sizes = () if few.claims else (few.train_examples, few.test_examples)
+    return protocol.begin(rung, wrap, seed, *sizes)
+
+
+def _kept(run: Run, steps: list[Step], guess: Tensor) -> Trained:
+    """Keep a row, if it is one of a whole run."""
+    row = run.row(steps, guess)
+    if _is_whole(row):
+        work.add_point(POINTS, row, replaces=("protocol", "method", "seed"))
+    return Trained(run.model, run.tokenizer, steps, guess, row)
+
+
+def _is_whole(row: Mapping) -> bool:
+    wanted = {"protocol": protocol.NAME, "steps": protocol.STEPS, "tests": protocol.TESTS}
+    return wanted.items() <= row.items() and row.get("method") in NAMES
+
+
+class Offer(Lasting):
+    """A button that trains a rung; below it the ladder, once it has ended. `trained` is then set.
+    """
+
+    def __init__(self, rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED):
+        self.key, self.wrap, self.seed = protocol.key_of(rung), wrap, seed
+        self.trained: Trained | None = None
+        self.run = Button(f"Train {NAMES[self.key]} now", self._steps, self._ended)
+        self.picture = ipw.HTML()
+        super().__init__(ipw.VBox([self.run.box, self.picture]))
+
+    def still(self) -> tuple[str, str]:
+        """Return the picture, or that nothing was trained yet."""
+        told = repr(self.trained) if self.trained else f"{NAMES[self.key]}: not trained here yet"
+        return f"<div>{escape(told)}</div>{self.picture.value}", told
+
+    def _steps(self) -> Generator[Progress, None, Trained]:
+        return with_own_random(self._trained(), self.seed)
+
+    def _trained(self) -> Generator[Progress, None, Trained]:
+        run = _begin(self.key, self.wrap, self.seed)
+        steps, parts = yield from one_by_one(
+            run.steps(), len(run.batches), run.test_batches(),
+            lambda batch: protocol.predictions(run.model, [batch]), NAMES[run.rung])
+        return _kept(run, steps, run.in_their_order(torch.cat(parts)))
+
+    def _ended(self, found: Trained) -> None:
+        self.trained = found
+        self.run.line.value = escape(repr(found))
+        self.picture.value = plots.html(draw(), CAPTION) + table().to_html()
+        self._renew()
+
+
+def offer(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -> Offer:
+    """Return a button that trains by the protocol: full fine-tuning takes two minutes and more."""
+    return Offer(rung, wrap, seed)
+
+
+# ── the reader's rows ────────────────────────────────────────────────────────────────────────
+
+
+def runs() -> list[dict]:
+    """Return the reader's rows of this protocol, oldest first: one a rung and seed."""
+    return [row for row in work.points(POINTS) if _is_whole(row)]
+
+
+def rows() -> dict[str, dict]:
+    """Return the reader's newest row of each rung."""
+    return {row["method"]: row for row in runs()}
+
+
+def own(*rungs: str, of: str = "r2") -> list[Tensor]:
+    """Return the scores of the reader's runs, (seeds, sentences) each, at the seeds all have.
+
+    `of` is "r2" or "accuracy": their mean is that. Raises `BadConfig` where there is no such run.
+    """
+    return _scores(runs(), rungs, of, "of yours")
+
+
+def scores(*rungs: str, of: str = "r2") -> list[Tensor]:
+    """Return the scores of the recorded runs, as `own` does of the reader's."""
+    return _scores(protocol.finals(records.load("ladder")), rungs, of, "recorded")
+
+
+def _scores(rows: list[dict], rungs: tuple[str, ...], of: str, whose: str) -> list[Tensor]:
+    keys = [*map(protocol.key_of, rungs)]
+    rows = [row for row in rows if row["method"] in keys]
+    seeds = {key: {row["seed"] for row in rows if row["method"] == key} for key in keys}
+    if not keys or not set.intersection(*seeds.values()):
+        told = ", ".join(f"{NAMES[key]}: seeds {sorted(seeds[key]) or 'none'}" for key in keys)
+        raise BadConfig(f"No seed {whose} has a run of each: {told or 'no rung is asked for'}.",
+                        hint="pt.board.train(rung, wrap, seed=…) of those that are missing")
+    return protocol.shared(protocol.scores(rows, protocol.rated(records.load("ladder")), of), *keys)
+
+
+def bet(rung: str) -> str:
+    """Return the name of the prediction after which a rung's recorded runs are seen."""
+    return f"board.{protocol.key_of(rung)}"
+
+
+def monday(record: Mapping, own: Mapping[str, Mapping] | None = None,
+           means: bool = False) -> pandas.DataFrame:
+    """Return lesson 10's table: one run each, sorted; a colleague's where the reader has none.
+
+    `own` are the reader's rows by rung, `rows()` unless given. With `means`, the recorded mean of
+    each and its place by that, too: who was first by luck stands lower there.
+    """
+    own = rows() if own is None else own
+    theirs = {row["method"]: row for row in protocol.finals(record) if row["seed"] == COLLEAGUE}
+    chosen = {key: own.get(key, row) for key, row in theirs.items()}
+    table = pandas.DataFrame({
+        "method": [NAMES[key] for key in chosen], "R²": [row["r2"] for row in chosen.values()],
+        "sign": [f"{row['accuracy']:.1%}" for row in chosen.values()],
+        "whose": ["you" if key in own else "a colleague" for key in chosen]})
+    if means:
+        mean = protocol.quality(record)["R²"]
+        table["recorded mean"] = table["method"].map(mean).round(3)
+        table["place by it"] = table["method"].map(mean.rank(ascending=False)).astype(int)
+    table = table.sort_values("R²", ascending=False, ignore_index=True).round({"R²": 3})
+    return table.set_index(pandas.RangeIndex(1, len(table) + 1, name="place"))
+
+
+# ── the picture and the table ────────────────────────────────────────────────────────────────
+
+
+def show() -> None:
+    """Show the ladder: a picture of it, and a table."""
+    from IPython.display import display
+
+    plots.show(draw(), CAPTION)
+    display(table())
+
+
+def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
+    """Return what the picture shows, a row a rung, the smallest file first.
+
+    `own` are the reader's rows by rung, `rows()` unless given. Columns: lesson, file_bytes, r2 (of
+    the row, or of a colleague's run), whose ("you", "a colleague", or "" where nothing is to be
+    seen), low and high (of the recorded runs).
+    """
+    own, record = rows() if own is None else own, records.load("ladder")
+    quality = protocol.quality(record)
+    theirs = {row["method"]: row["r2"] for row in protocol.finals(record)
+              if row["seed"] == COLLEAGUE}
+    found = {}
+    for key, lesson in LESSONS.items():
+        is_open = key in own or work.committed(bet(key)) is not None
+        recorded = quality.loc[NAMES[key]] if is_open else {}
+        found[key] = {
+            "lesson": lesson, "file_bytes": record["costs"][key]["file_bytes"],
+            "r2": own[key]["r2"] if key in own else theirs[key] if is_open else None,
+            "whose": "you" if key in own else "a colleague" if is_open else "",
+            "low": recorded.get("low"), "high": recorded.get("high")}
+    return pandas.DataFrame.from_dict(found, orient="index").sort_values("file_bytes").astype(
+        {"r2": float, "low": float, "high": float})
+
+
+def draw(own: Mapping[str, Mapping] | None = None) -> Figure:
+    """Draw the ladder: R² of the reader's rows, the recorded intervals pale, slots for the rest."""
+    found, zero, mean = frame(own), *_zeros()
+    made, ax = figure(6.4, 4.8)
+    colours = {"you": COLOURS["yours"], "a colleague": COLOURS["ink"], "": COLOURS["rest"]}
+    grey, high = COLOURS["head"], max(HIGH, found.r2.max() + 0.02 if found.r2.any() else 0)
+    ax.hlines(range(len(found)), LOW, high, color=COLOURS["frozen"], lw=1, zorder=0)
+    for level, name, across in ((zero, "the head alone", "center"), (mean, "on the mean", "left")):
+        ax.axvline(level, color=grey, ls=":", lw=1.5, zorder=1)
+        ax.annotate(name, (level, 1), (0, 2), ha=across, va="bottom", fontsize=11, color=grey,
+                    xycoords=ax.get_xaxis_transform(), textcoords="offset points")
+    for y, row in enumerate(found.itertuples()):
+        colour = colours[row.whose]
+        ax.annotate(bytes_text(row.file_bytes), (0, y), (-6, 0), ha="right", va="center",
+                    fontsize=11, color=colour, xycoords=ax.get_yaxis_transform(),
+                    textcoords="offset points")
+        if not row.whose:
+            box(ax, zero + 0.012, y - 0.33, HIGH - zero - 0.03, 0.66, f"lesson {row.lesson}", 11,
+                ink=colour, fc=COLOURS["paper"], ec=COLOURS["quiet"], ls="--", zorder=3)
+            continue
+        low = max(row.low, LOW)
+        if row.high > low:
+            ax.barh(y, row.high - low, 0.4, left=low, color=COLOURS["quiet"], alpha=0.45)
+        if row.r2 < LOW:
+            told = f"◂ {round(row.r2, 2) + 0:.2f}".replace("-", "−")
+            ax.text(zero + 0.008, y, told, va="center", fontsize=12, color=colour,
+                    path_effects=HALO)
+        elif row.whose == "you":
+            ax.plot(row.r2, y, "D", ms=11, color=colour, zorder=4)
+        else:
+            ax.plot(row.r2, y, "o", ms=11, mew=1.5, color=colour, mfc=COLOURS["paper"], zorder=4)
+    ax.set(xlim=(LOW, high), ylim=(-0.6, len(found) - 0.4), yticks=range(len(found)),
+           yticklabels=[SHORT[key] for key in found.index])
+    for label, whose in zip(ax.get_yticklabels(), found.whose):
+        label.set(color=colours[whose], weight="bold" if whose == "you" else "normal")
+    ax.tick_params(axis="y", length=0, pad=62, labelsize=12)
+    ax.tick_params(axis="x", labelsize=11)
+    ax.spines["left"].set_visible(False)
+    ax.set_xlabel(f"R², all {protocol.TESTS:,} test sentences", fontsize=12)
+    made.set_label(
+        f"Your ladder, {(found.whose == 'you').sum()} of {len(found)} built. " + "; ".join(
+            f"{SHORT[key]}, {bytes_text(row.file_bytes)}: {_in_words(row)}"
+            for key, row in found.iterrows())
+        + f"; the head alone {zero:.3f}, on the mean {mean:.3f}.")
+    return made
+
+
+def _in_words(row: pandas.Series) -> str:
+    if not row.whose:
+        return f"lesson {row.lesson}"
+    return (f"{'yours' if row.whose == 'you' else row.whose} {row.r2:.3f}, recorded "
+            f"{row.low:.3f} to {row.high:.3f}")
+
+
+def _zeros() -> tuple[float, float]:
+    """Return R² of the head alone, solved: on the pooler's output, on the mean of all tokens."""
+    record = records.load("ladder")
+    return record["exact"]["r2"], record["exact_mean"]["r2"]
+
+
+def table(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
+    """Return the ladder in numbers, the largest file first; empty where nothing is to be seen."""
+    own = rows() if own is None else own
+    lines = {}
+    for key, row in frame(own)[::-1].iterrows():
+        line = {"file": bytes_text(row.file_bytes)}
+        if run := own.get(key):
+            line |= {"trained": f"{run['parameters']:,}", "step": f"{run['step_ms']:,} ms",
+                     "memory": bytes_text(run["memory_bytes"]), "rate": f"{run['lr']:g}",
+                     "seed": str(run["seed"]), "sign": f"{run['accuracy']:.1%}"}
+        if row.whose:
+            line |= {"R²": f"{row.r2:.3f}" if run else f"({row.r2:.3f})",
+                     "recorded": f"{row.low:.3f} to {row.high:.3f}"}
+        else:
+            line["R²"] = f"lesson {row.lesson}"
+        lines[SHORT[key]] = line
+    zero, mean = _zeros()
+    lines["the head alone"] = {"R²": f"{zero:.3f}"}
+    lines["the head on the mean"] = {"R²": f"{mean:.3f}"}
+    columns = ["file", "trained", "memory", "step", "rate", "seed", "R²", "recorded", "sign"]
+    return pandas.DataFrame.from_dict(lines, orient="index").reindex(columns=columns).fillna("")

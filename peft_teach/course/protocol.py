@@ -1,0 +1,289 @@
+"""The protocol: what all runs that count have in common, the recorded ones and a reader's own.
+
+Ratings of film reviews, from -4 to 4, by MiniLM with one output and the squared error: 4,000
+sentences once, in batches of 16, which makes 250 steps. The head learns at one rate, whatever the
+method, and each method at the rate that its search on validation sentences found
+(`assets/records/ladder.py`). Tested on all 2,716 test sentences: R², and the accuracy of the sign.
+
+    run = begin("lora 8", wrap, seed=2)       MiniLM with its layers; what cannot count raises
+    steps = list(run.steps())
+    run.row(steps, run.predictions())         as a recorded run, and what it cost
+
+What is measured, and how predictions are kept:
+
+    guess = predictions(model, batches)       (sentences,)
+    r2(guess, ratings)                        share of the ratings' variance that is predicted
+    sign_accuracy(guess, ratings)             right signs, where people were not neutral
+    pack(guess), unpack(text)                 a byte a sentence, as text
+"""
+
+import base64
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .. import account, contents, data, models, store, training
+from ..batch import ready
+from ..errors import BadConfig, unknown
+from ..training import Step
+from ..waiting import bar
+from . import records
+from .verdicts import interval
+
+if TYPE_CHECKING:
+    import pandas
+
+NAME = "ratings-1"    # of this protocol: rows of another one are not comparable
+EXAMPLES, STEPS, TESTS = 4000, 250, 2716
+BATCH, TEST_BATCH, TOKENS = 16, 64, 32
+NEUTRAL = 0.5         # a mean rating within this of zero has no sign, as in `data.load`
+PARTS = 31            # predictions are kept in steps of 1/31, so ±4.1 fits a byte
+
+# The rungs of the ladder, by their key in the record, as a reader knows them.
+NAMES = {"full": "full fine-tuning", "lora all": "LoRA everywhere", "qlora all": "QLoRA everywhere",
+         "bottleneck": "bottleneck", "lora 8": "LoRA 8", "dora 8": "DoRA 8", "lora 1": "LoRA 1",
+         "mask": "a random mask", "bitfit": "BitFit", "ia3": "IA³", "prefix": "prefix",
+         "prompt": "prompt", "head": "the head alone"}
+
+Errors = dict[str, dict[int, Tensor]]    # (sentences,) by method and seed
+
+
+def rung(name: str) -> str | None:
+    """Return the key of the rung of this name, a reader's or its own; None for what is none."""
+    plain = " ".join(name.lower().split())
+    return next((key for key in NAMES if plain in (key, NAMES[key].lower())), None)
+
+
+def key_of(name: object) -> str:
+    """Return the key of a rung. Raises `UnknownName`."""
+    found = rung(name) if isinstance(name, str) else None
+    if found is None:
+        raise unknown("rung", name, NAMES)
+    return found
+
+
+# ── a run ────────────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True)
+class Run:
+    """A model that is ready to be trained by the protocol, on its sentences."""
+
+    rung: str
+    seed: int
+    lr: float
+    head_lr: float
+    model: nn.Module = field(repr=False)
+    tokenizer: object = field(repr=False)
+    batches: list[dict[str, Tensor]] = field(repr=False)
+    tests: Sequence[data.Example] = field(repr=False)
+    costs: dict[str, int] = field(repr=False)
+
+    def steps(self) -> Iterator[Step]:
+        """Train; yield a `Step` after each one."""
+        return train(self.model, self.batches, self.lr, self.head_lr)
+
+    def test_batches(self) -> list[dict[str, Tensor]]:
+        """Return the test sentences sorted by length, which saves a third of the padding."""
+        chosen = [self.tests[i] for i in self._order()]
+        return data.batches(chosen, self.tokenizer, TEST_BATCH, TOKENS, shuffle=False)
+
+    def in_their_order(self, guess: Tensor) -> Tensor:
+        """Return predictions for `test_batches` in the order of the test sentences."""
+        return guess[torch.tensor(self._order()).argsort()]
+
+    def predictions(self) -> Tensor:
+        """Return a prediction for each test sentence, in their order."""
+        return self.in_their_order(predictions(self.model, self.test_batches()))
+
+    def row(self, steps: Sequence[Step], guess: Tensor) -> dict:
+        """Return what is kept of the run, plain data: a recorded run's columns, and its costs."""
+        rating = torch.tensor([example.label for example in self.tests])
+        return {"protocol": NAME, "method": self.rung, "seed": self.seed, "lr": self.lr,
+                "head_lr": self.head_lr, **self.costs, "steps": len(steps),
+                "tests": len(self.tests),
+                "step_ms": round(1e3 * median(step.seconds for step in steps)),
+                **scored(guess, rating), "answers": pack(guess),
+                "when": time.strftime("%Y-%m-%d %H:%M")}
+
+    def _order(self) -> list[int]:
+        return sorted(range(len(self.tests)), key=lambda i: len(self.tests[i].text))
+
+
+def begin(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int,
+          examples: int = EXAMPLES, tests: int = TESTS) -> Run:
+    """Load MiniLM, let `wrap(model)` put a method's layers on, and get all ready.
+
+    Random numbers come from where torch's generator stands. Raises `UnknownName` for an unknown
+    rung, and `BadConfig` where `wrap` gives no model, or one that trains other parameters, in
+    number, than the rung has; so before a minute is spent.
+    """
+    key = key_of(rung)
+    if not callable(wrap):
+        raise BadConfig(f"wrap is {wrap!r:.80}.", expected="a function: wrap(model) returns the "
+                                                           "model with its layers on")
+    recorded = records.select(records.load("ladder"), group="final", method=key)[0]
+    model, tokenizer = models.load("minilm", labels=1)
+    model = wrap(model)
+    if not isinstance(model, nn.Module):
+        raise BadConfig(f"wrap returned {type(model).__name__}.", expected="the model to train",
+                        hint="end it with `return model`")
+    model = model.to(models.best_device())
+    _must_be_the_rung(model, key, recorded["parameters"])
+    movies = data.ratings("movies")
+    batches = data.batches(movies.train[:examples], tokenizer, BATCH, TOKENS, seed=seed)
+    return Run(key, seed, recorded["lr"], recorded["head_lr"], model, tokenizer, batches,
+               movies.test[:tests], _costs(model))
+
+
+def _must_be_the_rung(model: nn.Module, key: str, wanted: int) -> None:
+    """Raise `BadConfig` unless as many parameters train as the rung has, and the head with them."""
+    head = contents.head_parameters(model).values()
+    beside = trained(model)
+    if not all(p.requires_grad for p in head):
+        raise BadConfig("The head does not train.", expected="a head that trains with every method",
+                        hint="leave requires_grad of the classifier as it is")
+    if beside == wanted:
+        return
+    hint = ("does wrap return the model with its layers on, and have these trainable parameters?"
+            if not beside else "is the base frozen?" if beside > 5 * wanted else
+            "are the layers in the same places, and of the same size?")
+    raise BadConfig(f"Next to the head, {beside:,} parameters of this model train.",
+                    expected=f"{wanted:,}: {NAMES[key]} has as many", hint=hint)
+
+
+def trained(model: nn.Module) -> int:
+    """Return how many parameters train next to the head."""
+    head = {id(p) for p in contents.head_parameters(model).values()}
+    return sum(p.numel() for p in model.parameters() if p.requires_grad and id(p) not in head)
+
+
+def _costs(model: nn.Module) -> dict[str, int]:
+    """Return what is counted of a method as the record does, and nothing random is drawn."""
+    with torch.random.fork_rng(), tempfile.TemporaryDirectory() as folder:
+        file = store.save(model, folder) / "adapter.safetensors"
+        return {"parameters": trained(model), "file_bytes": file.stat().st_size,
+                "memory_bytes": account.ledger(model, BATCH, TOKENS).total_bytes}
+
+
+def train(model: nn.Module, batches: list[dict], lr: float, head_lr: float) -> Iterator[Step]:
+    """Train the method at `lr` and the head at `head_lr`; yield a `Step` after each one."""
+    head = [*contents.head_parameters(model).values()]
+    rest = [*contents.adapter_parameters(model).values()]
+    groups = [{"params": rest, "lr": lr}] * bool(rest) + [{"params": head, "lr": head_lr}]
+    return training.train(model, batches, groups=groups)
+
+
+# ── what is measured ─────────────────────────────────────────────────────────────────────────
+
+
+@torch.no_grad()
+def predictions(model: nn.Module, batches: list[dict]) -> Tensor:
+    """Return a model's prediction for each sentence, in the order of the batches, on the CPU."""
+    with models.in_mode(model, training=False):
+        return torch.cat([model(**ready(model, {name: x for name, x in batch.items()
+                                                if name != "labels"})).logits[:, 0].float().cpu()
+                          for batch in bar(batches, "evaluating")])
+
+
+def ratings(batches: list[dict]) -> Tensor:
+    """Return the ratings of batches, (sentences,)."""
+    return torch.cat([batch["labels"] for batch in batches])
+
+
+def r2(guess: Tensor, rating: Tensor) -> float:
+    """Return the share of variance that is predicted: 1 for all, 0 for the mean of these."""
+    return float(1 - (guess - rating).square().mean() / rating.var(correction=0))
+
+
+def sign_accuracy(guess: Tensor, rating: Tensor) -> float:
+    """Return the share of right signs among the sentences that were not rated neutral."""
+    told = rating.abs() > NEUTRAL
+    return float(((guess > 0) == (rating > 0))[told].float().mean())
+
+
+def scored(guess: Tensor, rating: Tensor) -> dict[str, float]:
+    """Return R² and the accuracy of the sign as they are recorded."""
+    return {"r2": round(r2(guess, rating), 4), "accuracy": round(sign_accuracy(guess, rating), 4)}
+
+
+def pack(guess: Tensor) -> str:
+    """Return predictions as text, each rounded to 1/31."""
+    steps = (guess * PARTS).round().clamp(-127, 127)
+    return base64.b64encode(steps.numpy().astype(np.int8).tobytes()).decode()
+
+
+def unpack(text: str) -> Tensor:
+    """Return the predictions that `pack` wrote."""
+    return torch.from_numpy(np.frombuffer(base64.b64decode(text), np.int8) / PARTS).float()
+
+
+# ── what is recorded: `record` is `records.load("ladder")` ───────────────────────────────────
+
+
+def finals(record: Mapping) -> list[dict]:
+    """Return the runs in which the rungs are compared."""
+    return [row for row in record["runs"] if row["group"] == "final"]
+
+
+def rated(record: Mapping) -> Tensor:
+    """Return the mean ratings of the test sentences, (sentences,); so nobody needs a data set."""
+    return unpack(record["ratings"]["movies"])
+
+
+def errors(record: Mapping) -> Errors:
+    """Return the squared error on each test sentence, for each seed of each method."""
+    rating, found = rated(record), {}
+    for row in finals(record):
+        error = (unpack(row["answers"]) - rating).square()
+        found.setdefault(row["method"], {})[row["seed"]] = error
+    return found
+
+
+def shared(found: Errors, *methods: str) -> list[Tensor]:
+    """Return these methods' values, (seeds, sentences) each, at the seeds that all of them have."""
+    seeds = sorted(set.intersection(*(set(found[method]) for method in methods)))
+    return [torch.stack([found[method][seed] for seed in seeds]) for method in methods]
+
+
+def scores(rows: Iterable[Mapping], rating: Tensor, of: str = "r2") -> Errors:
+    """Return a score of each test sentence, by method and seed: their mean is R² or the accuracy.
+
+    `of` is "r2", or "accuracy": then only sentences count that were not rated neutral.
+    """
+    if of not in ("r2", "accuracy"):
+        raise unknown("score", of, ("r2", "accuracy"))
+    told, found = rating.abs() > NEUTRAL, {}
+    for row in rows:
+        guess = unpack(row["answers"])
+        found.setdefault(row["method"], {})[row["seed"]] = (
+            1 - (guess - rating).square() / rating.var(correction=0) if of == "r2"
+            else ((guess > 0) == (rating > 0))[told].float())
+    return found
+
+
+def quality(record: Mapping) -> "pandas.DataFrame":
+    """Return R² of each method over its seeds, with its own 95 % interval, the best first.
+
+    R² is 1 − a / b, of the errors a and those b of a constant guess; so an interval of the mean of
+    a − (1 − R²) b, divided by the mean of b, is one around it.
+    """
+    import pandas
+
+    rating = rated(record)
+    constant = (rating - rating.mean()).square()                      # (sentences,)
+    rows = {}
+    for method, seeds in errors(record).items():
+        a = torch.stack([*seeds.values()])                            # (seeds, sentences)
+        left = a.mean() / constant.mean()
+        low, high = interval(left * constant.expand_as(a), a)
+        rows[NAMES[method]] = [float(1 - left + end / constant.mean()) for end in (0, low, high)]
+    table = pandas.DataFrame.from_dict(rows, orient="index", columns=["R²", "low", "high"])
+    return table.sort_values("R²", ascending=False)
