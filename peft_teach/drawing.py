@@ -533,20 +533,29 @@ def methods(pixels: int = WIDE, theme: str = "light") -> Figure:
     top = 0.12 + page.head("One block, all methods: what each of them trains", [
         ("trained", "trained"), ("frozen", "frozen"), ("four bits", "in 4 bits"),
         ("passing", "only passes through")])
-    told = []
     for i, method in enumerate(cells):
         on = dressed(method)
         left = 0.1 + i % columns * (width + gap)
         y = top + i // columns * high + names * (i >= columns)    # the first row's parts are named
-        name = NAMES.get(method, method) or "A block of MiniLM"
-        share = on.trained / (on.trained + on.frozen)
-        count = f"{on.frozen:,} in all" if not method else (
-            f"{on.trained:,}" + f" · {100 * share:.2f} %" * (share < 1))
+        name, count = _counted(method)
         page.text(left, y, name, "left", "top", weight="bold")
         page.text(left + width, y, count, "right", "top")
         Large(page, on, u, left, y + title + names * (i < columns) + TOP * u).draw(
             named=not method)
-        told.append(f"{name}: {count}")
-    page.figure.set_label("One block, all methods: how many numbers of MiniLM each of them "
-                          f"trains, and where. {'; '.join(told)}.")
+    page.figure.set_label(counts_in_words())
     return page.figure
+
+
+def counts_in_words() -> str:
+    """Say what the page of all methods shows, for those who do not see it."""
+    told = "; ".join(": ".join(_counted(method)) for method in ("", *METHODS))
+    return f"One block, all methods: how many numbers each of them trains, and where. {told}."
+
+
+def _counted(method: str) -> tuple[str, str]:
+    """Return a method's name, and how many numbers train, of how many."""
+    on = dressed(method)
+    if not method:
+        return "A block of MiniLM", f"{on.frozen:,} in all"
+    share = on.trained / (on.trained + on.frozen)
+    return NAMES.get(method, method), f"{on.trained:,}" + f" · {100 * share:.2f} %" * (share < 1)

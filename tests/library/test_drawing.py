@@ -67,7 +67,7 @@ def boxes(figure, kind: str) -> list[tuple[float, float, float, float]]:
             (x, y), (right, bottom) = shape.get_path().get_extents(shape.get_patch_transform()
                                                                    ).get_points()
             found.append((x, y, right, bottom))
-    return [box for box in found if box[3] > 0.75]
+    return [box for box in found if box[3] > 0.8]
 
 
 def near(box, units: float, left: float, line: float) -> str:
