@@ -8,7 +8,8 @@
 
 A matrix is a rectangle, its outputs high and its inputs wide; a vector is a strip, and enlarged a
 comb, an entry a tooth; a map through a narrow middle is two trapezoids. Between themes only ink
-changes. `COLOURS` holds the colours of records, too: one colour means one thing in every lesson.
+changes. `COLOURS` holds those of records, too: one colour means one thing in every lesson, and the
+ways to train can be told apart without red and green. Most are Okabe's and Ito's, or Tol's.
 """
 
 import functools
@@ -22,21 +23,24 @@ from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle
 from matplotlib.textpath import TextPath
 
 COLOURS = {
+    # in drawings: what training writes. In pictures of results: the reader's own
+    "trained": "#D55E00", "yours": "#009E73",
     # the ways to train
-    "scratch": "#000000", "full": "#0072B2", "lora": "#D55E00", "head": "#7f7f7f",
-    "yours": "#009E73", "subspace": "#CC79A7", "random": "#E69F00",
+    "scratch": "#6B3F1D", "full": "#0072B2", "lora": "#8E1A5E", "head": "#707070",
+    "subspace": "#8A8A2B", "random": "#E69F00",
     # what training holds in memory
-    "weights": "#0072B2", "gradients": "#E69F00", "optimizer": "#CC79A7", "activations": "#56B4E9",
+    "weights": "#44546A", "gradients": "#DDCC77", "optimizer": "#CC79A7", "activations": "#56B4E9",
     # the parts of a model
-    "embeddings": "#117733", "attention": "#332288", "feed_forward": "#AA4499", "rest": "#777777",
-    # text and levels, what stands back, what does not train, the ground
-    "ink": "#000000", "quiet": "#b0b0b0", "frozen": "#eeeeee", "paper": "#ffffff",
+    "embeddings": "#117733", "attention": "#12355B", "feed_forward": "#AA4499",
+    # text and levels, lines, what stands back, what does not train, the ground
+    "ink": "#000000", "rest": "#808080", "quiet": "#b0b0b0", "frozen": "#c6c6c6",
+    "paper": "#ffffff",
 }
-SERIES = (("#332288", "-", "o"), ("#882255", "--", "s"), ("#44AA99", "-.", "^"),
-          ("#999933", ":", "D"))    # colour, dash, marker
+SERIES = (("#332288", "-", "o"), ("#B5773A", "--", "s"), ("#1396A3", "-.", "^"),
+          ("#9AB973", ":", "D"))    # colour, dash, marker
 
-TRAINED, LINE = "#D55E00", "#808080"
-FROZEN = (0.5, 0.5, 0.5, 0.45)    # half-transparent: it recedes on white and on black alike
+TRAINED, LINE = COLOURS["trained"], COLOURS["rest"]
+FROZEN = (0.5, 0.5, 0.5, 0.45)    # COLOURS' on white; half-transparent, it recedes on black, too
 INK = {"light": COLOURS["ink"], "dark": "#EEEEEE"}
 FONT, TYPE, HEAD = "DejaVu Sans", 11, 12          # points; nothing is smaller
 THIN, THICK = 1.2, 1.4                            # points

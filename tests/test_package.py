@@ -313,10 +313,10 @@ def test_every_third_party_import_is_required():
     base = {canonical(r.name).replace("-", "_") for r in BASE}
     # used by the command line and by notebooks only, which bring them; ipywidgets brings traitlets
     # peft and bitsandbytes by the lesson about them, where installed; transformers brings
-    # tokenizers; the rest by the site
+    # tokenizers, matplotlib brings Pillow; the rest by the site
     elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil",
                  "distributed", "traitlets", "peft", "bitsandbytes", "sphinx", "jupyterlab",
-                 "tokenizers"}
+                 "tokenizers", "PIL"}
     for module, source in SOURCES.items():
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             if isinstance(node, ast.Import):

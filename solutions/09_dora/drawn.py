@@ -164,7 +164,7 @@ def ladder(shown: Shown) -> None:
     ax, = shown.panels
     ax.named()
     top = 10.4 * 8
-    for x, text, colour in ((14, "frozen", "quiet"), (30, "trained", "lora"),
+    for x, text, colour in ((14, "frozen", "quiet"), (30, "trained", "trained"),
                             (47, "frozen, in four bits", "quiet")):
         ax.text(text, "ink", (x + 2.6, top + 5.2), near=0.01)
         ax.shape(colour, x, top + 4.4, 1.8, 1.8)
@@ -193,7 +193,7 @@ def _block(ax: Panel, y: float, name: str, detail: str, count: int, added: str, 
     ax.level("frozen", y + 5.2)
     never = merges.startswith("cannot")
     for x, up, text, colour in ((0, 2.5, name, "ink"), (0, -0.4, detail, "ink"),
-                                (0, -3.2, f"{count:,}", "lora"), (64, 1.5, added, "ink"),
+                                (0, -3.2, f"{count:,}", "trained"), (64, 1.5, added, "ink"),
                                 (64, -1.9, merges, "rest" if never else "ink")):
         ax.text(text, colour, (x, y + up), near=0.005)
     for letter, up in zip("qkv", (2.6, 0, -2.6)):
@@ -206,11 +206,11 @@ def _block(ax: Panel, y: float, name: str, detail: str, count: int, added: str, 
         place, = (p for p, (a, b) in PLACES.items() if a < x + width / 2 < b)
         box = tuple(round(float(v), 3) for v in (x, low - y, width, height))
         colour = hue(shape.get_facecolor())
-        if colour == hue("lora"):
+        if colour == hue("trained"):
             trained[place] += 1
         else:
             assert colour == hue("paper" if place == "softmax" else "quiet")
-        if colour != hue("lora") or name == "full":
+        if colour != hue("trained") or name == "full":
             every.append(box)
             assert (shape.get_hatch() is not None) == (
                 name == "QLoRA" and place in ("q, k, v", "out", "feed-forward"))

@@ -4,9 +4,10 @@ scale, every text has its room on both widths, and a theme changes nothing but i
 from functools import cache
 from itertools import combinations
 
+import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_hex
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
 
 import peft_teach as pt
@@ -210,3 +211,45 @@ def test_shown_in_a_notebook_it_says_what_it_shows():
     page = pt.plots.html(drawn("lora"), "Six such blocks.")
     assert 'width="700"' in page
     assert 'alt="LoRA: two trained strips beside a frozen matrix. Trained: 73,728' in page
+
+
+# ── one colour, one meaning ──────────────────────────────────────────────────────────────────
+
+NEUTRAL = ("ink", "rest", "quiet", "frozen", "paper", "head")    # the head is on a frozen net
+WAYS = ("trained", "yours", "scratch", "full", "lora", "head", "subspace", "random")
+# Machado et al. 2009, table 1: how those without green cones see linear sRGB.
+DEUTERANOPIA = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
+                         [-0.011820, 0.042940, 0.968881]])
+XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750],
+                [0.0193339, 0.1191920, 0.9503041]])
+
+
+def lab(colour: str, seen: np.ndarray) -> np.ndarray:
+    """CIELAB of a colour as it is seen: distances in it are about as large as they look."""
+    rgb = np.array(to_rgb(colour))
+    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+    x, y, z = np.cbrt(XYZ @ np.clip(seen @ linear, 0, 1) / (0.95047, 1, 1.08883))
+    return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
+
+
+def closest(colours: dict[str, str], seen: np.ndarray) -> tuple[float, str, str]:
+    return min((float(np.linalg.norm(lab(a, seen) - lab(b, seen))), one, other)
+               for (one, a), (other, b) in combinations(colours.items(), 2))
+
+
+def test_one_colour_has_one_meaning():
+    """No two names share a colour, or one that looks alike; the ways to train can be told apart
+    by those without green cones, too."""
+    every = ink.COLOURS | {f"series {i}": colour for i, (colour, *_) in enumerate(ink.SERIES)}
+    assert len({to_hex(colour) for colour in every.values()}) == len(every)
+    hues = {name: colour for name, colour in every.items() if name not in NEUTRAL}
+    assert closest(hues, np.eye(3))[0] > 15
+    assert closest({name: every[name] for name in WAYS}, DEUTERANOPIA)[0] > 12
+    assert all(np.linalg.norm(lab(every[name], np.eye(3))[1:]) < 1 for name in NEUTRAL)
+
+
+def test_the_grey_of_what_is_frozen_is_the_same_in_all_pictures():
+    *rgb, alpha = ink.FROZEN
+    assert to_hex([alpha * part + 1 - alpha for part in rgb]) == ink.COLOURS["frozen"]
+    assert ink.COLOURS is pt.plots.COLOURS
+    assert {ink.TRAINED, ink.LINE, ink.INK["light"]} <= {*ink.COLOURS.values()}

@@ -60,7 +60,7 @@ def trained() -> list[int]:
 
 # ── drawn ────────────────────────────────────────────────────────────────────────────────────
 
-TRAINED, FROZEN = COLOURS["lora"], COLOURS["quiet"]
+TRAINED, FROZEN = COLOURS["trained"], COLOURS["quiet"]
 TALL, WIDE, TOLD = 10.4, 100, 64    # of a row, of all, where its words begin: units of the drawing
 ABOVE = {"embeddings": 16.8, "q, k, v": 27, "softmax": 37, "out": 44, "feed-forward": 54}
 LINES = {"q": 2.6, "k": 0.0, "v": -2.6}
