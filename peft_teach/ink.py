@@ -32,9 +32,9 @@ COLOURS = {
     "weights": "#44546A", "gradients": "#DDCC77", "optimizer": "#CC79A7", "activations": "#56B4E9",
     # the parts of a model
     "embeddings": "#117733", "attention": "#12355B", "feed_forward": "#AA4499",
-    # text and levels, lines, what stands back, what does not train, the ground
+    # text and levels, lines, what stands back, what does not train, a margin or range, the ground
     "ink": "#000000", "rest": "#808080", "quiet": "#b0b0b0", "frozen": "#c6c6c6",
-    "paper": "#ffffff",
+    "band": "#eeeeee", "paper": "#ffffff",
 }
 SERIES = (("#332288", "-", "o"), ("#B5773A", "--", "s"), ("#1396A3", "-.", "^"),
           ("#9AB973", ":", "D"))    # colour, dash, marker

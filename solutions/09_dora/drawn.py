@@ -119,7 +119,7 @@ def pairs(shown: Shown) -> None:
             if r["group"] == "pairs"}
     ax.named("4 of 4 intervals lie inside the margin, ±1",
              "points of test accuracy: left of 0 DoRA is worse, right of it better")
-    ax.band("frozen", -1, 1, "x")
+    ax.band("band", -1, 1, "x")
     ax.at("ink", 0)
     names = {}
     for y, (other, told, rank) in enumerate((
@@ -190,7 +190,7 @@ def ladder(shown: Shown) -> None:
 def _block(ax: Panel, y: float, name: str, detail: str, count: int, added: str, merges: str,
            own: dict) -> tuple[list, list]:
     """Claim a row; return its boxes that every method has, and its lines, seen from its middle."""
-    ax.level("frozen", y + 5.2)
+    ax.level("band", y + 5.2)
     never = merges.startswith("cannot")
     for x, up, text, colour in ((0, 2.5, name, "ink"), (0, -0.4, detail, "ink"),
                                 (0, -3.2, f"{count:,}", "trained"), (64, 1.5, added, "ink"),

@@ -215,7 +215,7 @@ def test_shown_in_a_notebook_it_says_what_it_shows():
 
 # ── one colour, one meaning ──────────────────────────────────────────────────────────────────
 
-NEUTRAL = ("ink", "rest", "quiet", "frozen", "paper", "head")    # the head is on a frozen net
+NEUTRAL = ("ink", "rest", "quiet", "frozen", "band", "paper", "head")    # on a frozen network
 WAYS = ("trained", "yours", "scratch", "full", "lora", "head", "subspace", "random")
 # Machado et al. 2009, table 1: how those without green cones see linear sRGB.
 DEUTERANOPIA = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],

@@ -81,7 +81,7 @@ def draw_ladder() -> Figure:
     ax.text(TOLD, top + 1.5, "h ← h + …", fontsize=13.5, va="center", weight="bold")
     for i, (rung, count) in enumerate(zip(RUNGS, counts)):
         y = top - TALL * (i + 0.5)
-        ax.axhline(y + TALL / 2, color=COLOURS["frozen"], lw=1)
+        ax.axhline(y + TALL / 2, color=COLOURS["band"], lw=1)
         _block(ax, y, rung.name)
         never = rung.merges.startswith(STAYS)
         for x, up, text, style in (
