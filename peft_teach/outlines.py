@@ -19,7 +19,9 @@ from torch import nn
 from . import account, models
 from .account import Ledger
 from .errors import unknown
+from .methods import METHODS
 from .methods.lora import LoRALinear
+from .valid import Settings
 
 # d_model, blocks, heads, heads of keys and values, feed-forward, vocabulary, positions, tied?
 SIZES = {
@@ -59,6 +61,22 @@ def outline(name: str, blocks: int | None = None, dtype: str = "float32") -> nn.
             model = transformers.AutoModelForCausalLM.from_config(
                 transformers.LlamaConfig(**sizes, num_key_value_heads=kv_heads))
     return model.to(DTYPES[dtype])
+
+
+def adapted(name: str, method: str, config: Settings | None = None) -> nn.Module:
+    """Return an outline with a method of `METHODS` on it, by the method's own `inject`.
+
+    QLoRA's, which looks at its numbers, is on the CPU and full of zeros.
+    """
+    if method not in METHODS:
+        raise unknown("method", method, METHODS)
+    model = outline(name)
+    if method == "qlora":
+        model = model.to_empty(device="cpu").requires_grad_(False)
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.zero_()
+    with torch.device("meta" if method != "qlora" else "cpu"):
+        return METHODS[method].inject(model, config)
 
 
 def depth(name: str) -> int:

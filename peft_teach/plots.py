@@ -4,9 +4,8 @@ Each figure carries a text for those who cannot see it, made from the same numbe
 `show` puts both on the page, with a caption. What only one lesson draws stands with that lesson,
 in `course/lessons/<name>/pictures.py`, and begins with `figure`.
 
-One colour means one thing in every lesson: `COLOURS` (most of them from the palette of Okabe and
-Ito, which people with colour blindness can tell apart). Lines that stand for no method take
-`SERIES`, in which dash and marker differ too.
+One colour means one thing in every lesson: `COLOURS`, from `ink`. Lines that stand for no method
+take `SERIES`, in which dash and marker differ too.
 """
 
 import base64
@@ -25,20 +24,8 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
 from .account import Ledger
+from .ink import COLOURS, SERIES
 
-COLOURS = {
-    # the ways to train
-    "scratch": "#000000", "full": "#0072B2", "lora": "#D55E00", "head": "#7f7f7f",
-    "yours": "#009E73", "subspace": "#CC79A7", "random": "#E69F00",
-    # what training holds in memory
-    "weights": "#0072B2", "gradients": "#E69F00", "optimizer": "#CC79A7", "activations": "#56B4E9",
-    # the parts of a model
-    "embeddings": "#117733", "attention": "#332288", "feed_forward": "#AA4499", "rest": "#777777",
-    # text and levels, what stands back, what does not train, the ground
-    "ink": "#000000", "quiet": "#b0b0b0", "frozen": "#eeeeee", "paper": "#ffffff",
-}
-SERIES = (("#332288", "-", "o"), ("#882255", "--", "s"), ("#44AA99", "-.", "^"),
-          ("#999933", ":", "D"))    # colour, dash, marker
 HELD = ("weights", "gradients", "optimizer", "activations")    # by training, in a `Ledger`
 HALO = [withStroke(linewidth=3, foreground=COLOURS["paper"])]    # of a text that lies on lines
 DPI = 110

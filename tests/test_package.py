@@ -23,7 +23,7 @@ SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix("
            for f in sorted(PACKAGE.rglob("*.py"))}
 
 FLOORS = {
-    "errors": 0, "valid": 0, "shapes": 0, "state": 0, "waiting": 0, "fingerprints": 0,
+    "errors": 0, "ink": 0, "valid": 0, "shapes": 0, "state": 0, "waiting": 0, "fingerprints": 0,
     "fetch": 1, "folder": 1, "frozen": 1, "mean_pooled": 1, "nf4": 1, "whole": 1,
     "adapter": 2, "families": 2,
     "models": 3, "data": 3, "backbone": 3,
@@ -33,7 +33,7 @@ FLOORS = {
     "methods": 9,
     "training": 10, "subspace": 10, "account": 10, "outlines": 10, "spectra": 10, "store": 10,
     "export": 10,
-    "plots": 11, "widgets": 11,
+    "drawing": 11, "plots": 11, "widgets": 11,
     "course": 12,
 }
 # The rooms of the course, and what is a lesson's own. No lesson imports another.
@@ -254,7 +254,7 @@ def test_what_is_heavy_comes_when_it_is_first_used():
         "record.runs", "pt.plots", "pt.widgets")
     assert "torch" in package
     assert {name.split(".")[1] for name in package if name.startswith("peft_teach.")} == (
-        set(FLOORS) - {"course", "mean_pooled", "plots", "subspace", "widgets"})
+        set(FLOORS) - {"course", "drawing", "ink", "mean_pooled", "plots", "subspace", "widgets"})
     assert not any(loaded & HEAVY for loaded in (package, *light))
     assert not grader & {"pandas", *SHOWN}
     assert not any(name.endswith(".pictures") for name in grader)
@@ -315,10 +315,10 @@ def test_every_third_party_import_is_required():
     base = {canonical(r.name).replace("-", "_") for r in BASE}
     # used by the command line and by notebooks only, which bring them; ipywidgets brings traitlets
     # peft and bitsandbytes by the lesson about them, where installed; transformers brings
-    # tokenizers; the rest by the site
+    # tokenizers, matplotlib brings Pillow; the rest by the site
     elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil",
                  "distributed", "traitlets", "peft", "bitsandbytes", "sphinx", "jupyterlab",
-                 "tokenizers"}
+                 "tokenizers", "PIL"}
     for module, source in SOURCES.items():
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             if isinstance(node, ast.Import):

@@ -24,6 +24,6 @@ html_theme = "furo"
 html_title = "peft-teach"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
-html_favicon = "_static/method-lora.svg"
+html_favicon = "_static/lora.svg"
 html_copy_source = False
 html_show_sourcelink = False

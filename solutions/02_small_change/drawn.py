@@ -45,7 +45,7 @@ def subspaces(shown: Shown) -> None:
         ax.line("subspace", "o", [d] * len(points[d]), points[d])
     ax.ring(reached, means[reached])
     ax.level("ink", goal)
-    ax.band("frozen", head, full, "y")
+    ax.band("band", head, full, "y")
     ax.text("what there is to gain", "ink", (None, full))
     for name, level in (("full\nfine-tuning", full), ("the head\nalone", head),
                         (f"goal\n{goal:.1%}", goal)):

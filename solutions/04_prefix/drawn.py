@@ -62,7 +62,7 @@ def mixture(shown: Shown) -> None:
         left.shape("yours", 0, y - 0.25, front, 0.5)
         for word, a, b in zip(scores, edges, edges[1:]):
             start, end = (front + (1 - front) * each for each in (a, b))
-            left.shape("frozen", start, y - 0.25, end - start, 0.5)
+            left.shape("band", start, y - 0.25, end - start, 0.5)
             left.text(word, "ink", ((start + end) / 2, y), near=0.001)
     left.text(f"λ = {share:.2f}", "paper", (share / 2, 0), near=0.001)
     for edge in edges:

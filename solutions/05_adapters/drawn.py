@@ -29,12 +29,12 @@ def block(shown: Shown) -> None:
     for name, wire in (("A", "o₁"), ("B", "o₂")):    # down from the wire, through, and up again
         x = at[wire]
         ax.text(name, "ink", (x, -1.7), near=0.03)
-        ax.wire("lora", "o", (x - 0.2, 0), (x - 0.2, 0), near=0.02)
-        ax.wire("lora", "--", (x - 0.2, 0), (x - 0.5, -1.25), near=0.02)
-        ax.wire("lora", "-", (x + 0.5, -1.25), (x + 0.2, -0.6), near=0.02)
-        ax.wire("lora", "->", (x + 0.2, -0.6), (x + 0.2, 0), near=0.02)
+        ax.wire("trained", "o", (x - 0.2, 0), (x - 0.2, 0), near=0.02)
+        ax.wire("trained", "--", (x - 0.2, 0), (x - 0.5, -1.25), near=0.02)
+        ax.wire("trained", "-", (x + 0.5, -1.25), (x + 0.2, -0.6), near=0.02)
+        ax.wire("trained", "->", (x + 0.2, -0.6), (x + 0.2, 0), near=0.02)
         for side in (-1, 1):
-            piece = ax.piece("lora", (x + 0.27 * side, -1.25), near=0.01)
+            piece = ax.piece("trained", (x + 0.27 * side, -1.25), near=0.01)
             assert alike(piece[2:], (0.46, 0.76))
 
 

@@ -27,9 +27,9 @@ def bet(shown: Shown) -> None:
             ax.wire("ink", "->", (-0.26 * d, y), (0, y), near=0.01)
         ax.wire("ink", "->", (d, d / 2), (2.35 * d, d / 2), near=0.01)
         ax.text("+", "ink", (2.05 * d, d / 2), near=0.01)
-    assert _same(left.box(f"ΔW, {d} × {d}\ntrained", "lora"), (0, 1.1 * d, d, d))
-    right.shape("lora", 0, low - 4, d, 8)
-    right.shape("lora", 1.6 * d, 1.1 * d, 8, d)
+    assert _same(left.box(f"ΔW, {d} × {d}\ntrained", "trained"), (0, 1.1 * d, d, d))
+    right.shape("trained", 0, low - 4, d, 8)
+    right.shape("trained", 1.6 * d, 1.1 * d, 8, d)
     right.wire("ink", "->", (d, low), (1.6 * d, low), near=0.01)
     for text, x, y in (("A, trained", d / 2, low), ("8 numbers", 1.3 * d, low),
                        ("B, trained", 1.8 * d, 1.9 * d), ("times s", 2 * d, 1.1 * d)):
@@ -55,7 +55,7 @@ def pushes(shown: Shown) -> None:
     for ax, points, up in ((line, [(float(k), 0.0) for k in range(9)], 0.4), (spiral, corners, 0)):
         for (a, b), (c, d) in pairwise(points):
             ax.arrow("ink", (a, b + up), (c, d + up))
-        ax.arrow("lora", points[0], points[-1])
+        ax.arrow("trained", points[0], points[-1])
         (x0, x1), (y0, y1) = ax.ax.get_xlim(), ax.ax.get_ylim()
         assert math.isclose(x1 - x0, 1.2 * 8)
         assert math.isclose(y1 - y0, 0.6 * 8)

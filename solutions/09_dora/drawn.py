@@ -119,7 +119,7 @@ def pairs(shown: Shown) -> None:
             if r["group"] == "pairs"}
     ax.named("4 of 4 intervals lie inside the margin, ±1",
              "points of test accuracy: left of 0 DoRA is worse, right of it better")
-    ax.band("frozen", -1, 1, "x")
+    ax.band("band", -1, 1, "x")
     ax.at("ink", 0)
     names = {}
     for y, (other, told, rank) in enumerate((
@@ -164,7 +164,7 @@ def ladder(shown: Shown) -> None:
     ax, = shown.panels
     ax.named()
     top = 10.4 * 8
-    for x, text, colour in ((14, "frozen", "quiet"), (30, "trained", "lora"),
+    for x, text, colour in ((14, "frozen", "quiet"), (30, "trained", "trained"),
                             (47, "frozen, in four bits", "quiet")):
         ax.text(text, "ink", (x + 2.6, top + 5.2), near=0.01)
         ax.shape(colour, x, top + 4.4, 1.8, 1.8)
@@ -190,10 +190,10 @@ def ladder(shown: Shown) -> None:
 def _block(ax: Panel, y: float, name: str, detail: str, count: int, added: str, merges: str,
            own: dict) -> tuple[list, list]:
     """Claim a row; return its boxes that every method has, and its lines, seen from its middle."""
-    ax.level("frozen", y + 5.2)
+    ax.level("band", y + 5.2)
     never = merges.startswith("cannot")
     for x, up, text, colour in ((0, 2.5, name, "ink"), (0, -0.4, detail, "ink"),
-                                (0, -3.2, f"{count:,}", "lora"), (64, 1.5, added, "ink"),
+                                (0, -3.2, f"{count:,}", "trained"), (64, 1.5, added, "ink"),
                                 (64, -1.9, merges, "rest" if never else "ink")):
         ax.text(text, colour, (x, y + up), near=0.005)
     for letter, up in zip("qkv", (2.6, 0, -2.6)):
@@ -206,11 +206,11 @@ def _block(ax: Panel, y: float, name: str, detail: str, count: int, added: str, 
         place, = (p for p, (a, b) in PLACES.items() if a < x + width / 2 < b)
         box = tuple(round(float(v), 3) for v in (x, low - y, width, height))
         colour = hue(shape.get_facecolor())
-        if colour == hue("lora"):
+        if colour == hue("trained"):
             trained[place] += 1
         else:
             assert colour == hue("paper" if place == "softmax" else "quiet")
-        if colour != hue("lora") or name == "full":
+        if colour != hue("trained") or name == "full":
             every.append(box)
             assert (shape.get_hatch() is not None) == (
                 name == "QLoRA" and place in ("q, k, v", "out", "feed-forward"))

@@ -80,7 +80,7 @@ def verdicts(shown: Shown) -> None:
     ax.ticks("x", [NAMES[method] for method in order])
     ax.ticks("y", [NAMES[method] for method in order])
     signs = {"better": ("+", "series 2"), "the same": ("=", "quiet"),
-             "cannot tell": ("?", "frozen"), "worse": ("−", "series 3")}
+             "cannot tell": ("?", "band"), "worse": ("−", "series 3")}
     for y, one in enumerate(order):
         for x, other in enumerate(order):
             if x == y:
@@ -131,7 +131,7 @@ def chooser(shown: Shown) -> None:
     assert near == ["full"]
     assert shown.title == ("Take full fine-tuning: the fewest parameters within 0.02 R² of the "
                            "best allowed")
-    shown.panels[0].band("frozen", best - 0.02, best, "x")
+    shown.panels[0].band("band", best - 0.02, best, "x")
     _costs(shown, {*rows}, "full")
 
 

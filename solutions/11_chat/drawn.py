@@ -18,7 +18,7 @@ def labels(shown: Shown) -> None:
     ax, = shown.panels
     ax.named()
     H, i, end = (ax.box(letter, colour) for letter, colour in (
-        ("H", "frozen"), ("i", "lora"), ("!", "lora")))
+        ("H", "frozen"), ("i", "trained"), ("!", "trained")))
     assert H[0] + H[2] < i[0] < i[0] + i[2] < end[0]
     assert len({tuple(box[1:]) for box in (H, i, end)}) == 1
 
@@ -124,7 +124,7 @@ def knob(shown: Shown) -> None:
     right.named(x="f, the factor of the update", y="rise of the loss")
     right.ticks("x", {"−1\nreversed": -1, "0\nthe base": 0, "1\nas trained": 1, "2\ndoubled": 2})
     for (kind, name), (colour, style) in zip(KINDS.items(), (
-            ("lora", "-o"), ("attention", "--s"), ("full", "-.^"), ("yours", ":D"))):
+            ("trained", "-o"), ("attention", "--s"), ("full", "-.^"), ("yours", ":D"))):
         loss = {row["f"]: np.mean(row["losses"][kind]) for row in rows}
         rise = [each - loss[0] for each in loss.values()]
         right.line(colour, style, loss, rise)

@@ -75,6 +75,6 @@ def knob(shown: Shown) -> None:
     ax.named("reached: none", "f: your update is multiplied by this", "distance of the logits",
              log="y")
     ax.ticks("y", {"1": 1, "0.01": 1e-2, "0.0001": 1e-4})
-    ax.band("frozen", 1e-7, 1e-5, "y")
+    ax.band("band", 1e-7, 1e-5, "y")
     ax.text("alike", "ink", (0.05, 1e-6), near=0.01)
     ax.ends(ends)

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from peft_teach.course import records
-from peft_teach.course.publish import charts, site, tables
+from peft_teach.course.publish import blocks, charts, site, tables
 from peft_teach.course.publish.notebooks import make
 from peft_teach.errors import PeftTeachError
 
@@ -73,7 +73,8 @@ def test_the_pages_are_as_a_build_leaves_them():
     ("assets/site/library.md", "| `ia3` |", "| `lora` |"),
     ("assets/site/map.md", "| 73,728; merges |", "| 199,999; merges |"),
     ("assets/site/map.md", "| 7,680; stays beside the base |", "| 7,680; merges |"),
-    ("assets/site/map.md", "method-lora.svg", "method-dora.svg"),
+    ("assets/site/map.md", "LoRA: 73,728 ·", "LoRA: 199,999 ·"),
+    ("README.md", "methods-wide-dark.png", "methods-dark.png"),
     ("assets/site/fast.md", "| 0.62 (0.60–0.65) | 0.19 ", "| 0.61 (0.60–0.65) | 0.19 "),
     ("assets/site/fast.md", "| lora               | 460,800 ", "| dora               | 460,800 "),
     ("assets/site/peft.md", "pt.prompt.Config(length=20)", "pt.prompt.Config(length=21)"),
@@ -120,6 +121,29 @@ def test_a_methods_card_that_lacks_something_is_named(pages, old, new, says):
         card.unlink()
     with pytest.raises(PeftTeachError, match=says):
         tables.problems(pages)
+
+
+def test_the_pictures_of_all_methods_are_as_a_build_draws_them(tmp_path):
+    assert blocks.problems(ROOT) == []
+    assert blocks.problems(tmp_path) == []    # no site, no pictures
+    shutil.copytree(ROOT / blocks.FOLDER, tmp_path / blocks.FOLDER)
+    wide, phone = ((blocks.FOLDER / f"methods-{name}.png") for name in ("wide-dark", "phone-light"))
+    (tmp_path / phone).unlink()
+    shutil.copyfile(ROOT / blocks.FOLDER / "methods-wide-light.png", tmp_path / wide)
+    assert [line.partition(":")[0] for line in blocks.problems(tmp_path)] == [
+        wide.as_posix(), phone.as_posix()]
+    assert blocks.write(tmp_path) == [f"{wide.as_posix()}: drawn", f"{phone.as_posix()}: drawn"]
+    assert blocks.problems(tmp_path) == []
+
+
+def test_a_page_names_files_that_are_there_and_both_themes():
+    for page, folder in (("README.md", ROOT), ("assets/site/map.md", ROOT / "assets/site")):
+        named = re.findall(r'(?:src|srcset)="([^" ]+methods-[^" ]+)',
+                           (ROOT / page).read_text("utf-8"))
+        assert all((folder / name).is_file() for name in named)
+        assert {name.rpartition("/")[2] for name in named} == {
+            path.name for path in (ROOT / blocks.FOLDER).glob("methods-*.png")}
+        assert sum((folder / name).stat().st_size for name in {*named}) < 250_000
 
 
 def test_a_mark_that_nothing_computes_is_told(pages):

@@ -13,7 +13,7 @@ from ..checks.examination import NOT_ATTEMPTED, PASSED, WRONG
 
 ERROR, TIME_OUT, MISSING = "error", "out of time", "nothing handed in"
 KINDS = {PASSED: COLOURS["yours"], WRONG: COLOURS["lora"], ERROR: COLOURS["subspace"],
-         TIME_OUT: COLOURS["random"], NOT_ATTEMPTED: COLOURS["quiet"], MISSING: COLOURS["frozen"]}
+         TIME_OUT: COLOURS["random"], NOT_ATTEMPTED: COLOURS["quiet"], MISSING: COLOURS["band"]}
 _MOST = 15    # mistakes that are drawn
 _ENDS = {"longer than": TIME_OUT, "not Python": "syntax", "own solution": "the reference"}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..desk import work
 from ..lessons import START, of_lesson
-from . import execution, tables
+from . import blocks, execution, tables
 from .notebooks import make, start_page
 from .source import BEGIN, END, SOLUTION, Cell, first_line, squeeze
 
@@ -47,7 +47,7 @@ def audit(root: Path | str = ".") -> list[str]:
     problems += [f"{file.as_posix()}: is not what {lesson.source} gives, build again"
                  for lesson in lessons for file, text in lesson.files.items()
                  if not (root / file).is_file() or (root / file).read_text("utf-8") != text]
-    problems += tables.problems(root)
+    problems += tables.problems(root) + blocks.problems(root)
     return problems + _leaks(root, [cell for lesson in lessons for cell in lesson.cells])
 
 

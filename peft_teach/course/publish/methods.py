@@ -1,4 +1,4 @@
-"""What the site's pages say of each method, from `assets/site/methods/NAME.py`; its drawing.
+"""What the site's pages say of each method, from `assets/site/methods/NAME.py`.
 
     TITLE     as the map names it
     LESSON    its lesson's folder in `solutions`, or None
@@ -6,7 +6,6 @@
     COMPUTES  the same, for the library's table
     SETTINGS  the settings that are counted: "rank {rank}", with the fields of its Config
     WHEN      to take it
-    DRAWING   its parts: kind, left, bottom, width, height, what is written on it
 
 and, where there is such a thing,
 
@@ -14,8 +13,8 @@ and, where there is such a thing,
     MERGES    into what, if not into the same layers
     IN_PEFT   what peft writes, and the same here
 
-The pages' tables are made of these and of what is counted and recorded (`tables`). A drawing shows
-what a method freezes, grey, and what it trains, in color.
+The pages' tables are made of these and of what is counted and recorded (`tables`). A drawing needs
+none of them: `drawing` reads off a model what a method trains.
 """
 
 import runpy
@@ -26,9 +25,8 @@ from ...methods import METHODS
 from .source import wrong
 
 CARDS = Path("assets/site/methods")
-FROZEN, TRAINED, QUANTIZED = "frozen", "trained", "quantized"
 HEAD = "head"    # a row of the map: full fine-tuning of the head alone
-NEEDED = ("TITLE", "LESSON", "EQUATION", "WHEN", "DRAWING")
+NEEDED = ("TITLE", "LESSON", "EQUATION", "WHEN")
 
 
 def cards(root: Path) -> dict[str, SimpleNamespace]:
@@ -50,25 +48,3 @@ def _card(file: Path, needed: tuple[str, ...]) -> SimpleNamespace:
         if name not in said:
             raise wrong(f"{CARDS / file.name} has no {name}.", f"write it as in {CARDS}/lora.py")
     return SimpleNamespace(**{"SETTINGS": "", "EQUALS": "", "IN_PEFT": (), "MERGES": ""} | said)
-
-
-def draw(root: Path, folder: Path) -> None:
-    """Write every drawing into a folder, as `method-NAME.svg`."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, card in cards(root).items():
-        drawing(card.DRAWING).savefig(folder / f"method-{name}.svg", metadata={"Date": None})
-
-
-def drawing(parts):
-    """Draw one method; returns a matplotlib `Figure`."""
-    from ...plots import COLOURS, box, figure
-
-    made, ax = figure(2.2, 0.9)
-    for kind, x, y, width, height, text in parts:
-        box(ax, x, y, width, height, text, size=9,
-            fc=COLOURS["lora"] if kind == TRAINED else COLOURS["frozen"],
-            ink=COLOURS["paper"] if kind == TRAINED else COLOURS["ink"],
-            hatch="...." if kind == QUANTIZED else None)
-    ax.set(xlim=(-0.2, 8.4), ylim=(-0.2, 3.2), aspect="equal")
-    ax.axis("off")
-    return made

@@ -18,7 +18,7 @@ from typing import Any
 from ...errors import unknown
 from ...folder import write_whole
 from ..lessons import ANSWERS, START, STUBS
-from . import answers, colab, execution, front, tables
+from . import answers, blocks, colab, execution, front, tables
 from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
@@ -104,7 +104,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
         write(lesson.solution, path)
         report.append(f"{lesson.name}: {said}")
     write(start_page(root), root / "lessons" / f"{START}.ipynb")
-    return report + tables.write(root)
+    return report + tables.write(root) + blocks.write(root)
 
 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:

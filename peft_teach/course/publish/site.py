@@ -2,7 +2,7 @@
 
     assets/site/*.md ─────────┐
     solved notebooks ─────────┼─> a folder for Sphinx ──> HTML that asks no other host for anything
-    charts.py, methods.py ────┘
+    charts.py ────────────────┘
 
 A solution is folded, or replaced by its stub. What is for Colab or graders is left out.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PeftTeachError
-from . import charts, methods
+from . import charts
 from .colab import ADDED
 from .execution import stored
 from .notebooks import Lesson, make, write
@@ -50,7 +50,6 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED) -> int:
     for name in ("pyproject.toml", "README.md"):    # the settings and a page read them
         shutil.copyfile(root / name, folder / name)
     charts.draw(folder / "_static")
-    methods.draw(root, folder / "_static")
     lessons = make(root)
     for lesson in lessons:
         write(page(lesson, root, solutions), folder / "lessons" / f"{lesson.name}.ipynb")

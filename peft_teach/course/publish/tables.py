@@ -20,7 +20,7 @@ from ...families import FAMILIES
 from ...folder import write_whole
 from ...methods import METHODS
 from .. import records
-from . import speed
+from . import blocks, speed
 from .methods import HEAD, cards
 from .source import wrong
 
@@ -79,14 +79,11 @@ def count(name: str) -> SimpleNamespace:
 
     `trained` leaves out the task's head; `merges` is None where there is no adapter to merge.
     """
-    from ...outlines import outline
+    from ...outlines import adapted
 
-    method = METHODS["full" if name == HEAD else name]
-    config = method.Config("head") if name == HEAD else method.Config()
-    model = outline("minilm").to_empty(device="cpu").requires_grad_(False)
-    for tensor in (*model.parameters(), *model.buffers()):
-        tensor.zero_()    # QLoRA reads its numbers
-    model = method.inject(model, config)
+    method = "full" if name == HEAD else name
+    config = METHODS[method].Config(*["head"] * (name == HEAD))
+    model = adapted("minilm", method, config)
     on = adapters(model).values()
     return SimpleNamespace(
         trained=sum(p.numel() for p in contents.adapter_parameters(model).values()), config=config,
@@ -120,14 +117,13 @@ def _library(root: Path) -> str:
 
 
 def _map(root: Path) -> str:
-    rows = ["|  | trains | equation | parameters | when |", "|---|---|---|---|---|"]
+    rows = ["|  | equation | parameters | when |", "|---|---|---|---|"]
     for name, card in cards(root).items():
         counted, title = count(name), card.TITLE
         what = {None: "", True: f"; merges {card.MERGES}".rstrip(),
                 False: "; stays beside the base"}[counted.merges]
         rows.append(_row(f"[{title}](lessons/{card.LESSON}.ipynb)" if card.LESSON else title,
-                         f"![](_static/method-{name}.svg)", card.EQUATION,
-                         f"{counted.trained:,}{what}", card.WHEN))
+                         card.EQUATION, f"{counted.trained:,}{what}", card.WHEN))
     return _block(rows)
 
 
@@ -156,4 +152,5 @@ def _block(lines: list[str]) -> str:
 
 
 COMPUTED = {"methods": _methods, "families": _families, "library": _library, "map": _map,
-            "peft": _peft, "benchmark": _benchmark}
+            "peft": _peft, "benchmark": _benchmark, "blocks": lambda root: blocks.for_readme(),
+            "blocks_of_the_site": lambda root: blocks.for_site()}

@@ -129,7 +129,7 @@ def draw_block(found: Block) -> Figure:
 
 def _draw_stand(ax, name: str, stand: Stand) -> None:
     """Draw one bottleneck below the signal, with an arrow from what it reads to where it adds."""
-    colour, low = COLOURS["lora"], -1.25
+    colour, low = COLOURS["trained"], -1.25
     read, add = AT[stand.reads], BOXES["+ "] if stand.adds == "sum" else AT[stand.adds]
     middle, end = (read + add) / 2, -0.28 if stand.adds == "sum" else -0.02
     if stand.reads == stand.adds == "sum":      # first through the norm, then back

@@ -196,7 +196,7 @@ def subspaces(record: records.Record, share: int, measure: str,
 def draw_subspaces(found: Subspaces) -> Figure:
     """Draw accuracy against d, over a band that is what there is to gain."""
     made, ax = figure(8.5, 3.9)
-    ax.axhspan(found.head, found.full, color=COLOURS["frozen"], zorder=0)
+    ax.axhspan(found.head, found.full, color=COLOURS["band"], zorder=0)
     levels = {"full\nfine-tuning": found.full, "the head\nalone": found.head}
     if min(abs(found.goal - level) for level in levels.values()) > 0.02:
         levels[f"goal\n{found.goal:.1%}"] = found.goal

@@ -20,7 +20,7 @@ LETTER = 11 * 0.602                # points that a letter takes, of 11 points
 SHOWN = 18                         # questions to choose among
 IN_A_ROW = 9                       # tokens of a conversation
 NAMED = {"voice": "the voice", "chat": "plain chat", "news": "news", "code": "code"}
-LINES = {"voice": (COLOURS["lora"], "-", "o"), "chat": (COLOURS["attention"], "--", "s"),
+LINES = {"voice": (COLOURS["trained"], "-", "o"), "chat": (COLOURS["attention"], "--", "s"),
          "news": (COLOURS["full"], "-.", "^"), "code": (COLOURS["yours"], ":", "D")}
 
 
@@ -34,7 +34,7 @@ def draw_labels(ids: Sequence[int], labels: Sequence[int], tokenizer) -> Figure:
     made, ax = figure(9.2, 0.2 + 0.32 * lines)
     for place, (word, label) in enumerate(zip(words, labels)):
         box(ax, place % IN_A_ROW, -(place // IN_A_ROW), 0.95, 0.82, word, size=10, lw=0,
-            fc=(COLOURS["lora"], 0.45) if int(label) != -100 else COLOURS["frozen"])
+            fc=(COLOURS["trained"], 0.45) if int(label) != -100 else COLOURS["frozen"])
     ax.set(xlim=(-0.05, IN_A_ROW), ylim=(-lines + 0.9, 0.95))
     ax.axis("off")
     asked = [word for word, label in zip(words, labels) if int(label) != -100]
@@ -130,7 +130,8 @@ def write(ax, title: str, text: str) -> None:
             hit = any(place in marked for place in range(at, at + len(word[0])))
             ax.annotate(word[0], (0, number + 0.6), (LETTER * word.start(), 0),
                         textcoords="offset points", fontsize=11, family="monospace",
-                        weight="bold" if hit else "normal", color=COLOURS["lora" if hit else "ink"])
+                        weight="bold" if hit else "normal",
+                        color=COLOURS["trained" if hit else "ink"])
         start += len(line)
 
 

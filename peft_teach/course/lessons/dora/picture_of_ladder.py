@@ -60,7 +60,7 @@ def trained() -> list[int]:
 
 # ── drawn ────────────────────────────────────────────────────────────────────────────────────
 
-TRAINED, FROZEN = COLOURS["lora"], COLOURS["quiet"]
+TRAINED, FROZEN = COLOURS["trained"], COLOURS["quiet"]
 TALL, WIDE, TOLD = 10.4, 100, 64    # of a row, of all, where its words begin: units of the drawing
 ABOVE = {"embeddings": 16.8, "q, k, v": 27, "softmax": 37, "out": 44, "feed-forward": 54}
 LINES = {"q": 2.6, "k": 0.0, "v": -2.6}
@@ -81,7 +81,7 @@ def draw_ladder() -> Figure:
     ax.text(TOLD, top + 1.5, "h ← h + …", fontsize=13.5, va="center", weight="bold")
     for i, (rung, count) in enumerate(zip(RUNGS, counts)):
         y = top - TALL * (i + 0.5)
-        ax.axhline(y + TALL / 2, color=COLOURS["frozen"], lw=1)
+        ax.axhline(y + TALL / 2, color=COLOURS["band"], lw=1)
         _block(ax, y, rung.name)
         never = rung.merges.startswith(STAYS)
         for x, up, text, style in (

@@ -83,7 +83,7 @@ def draw_pairs(record: Record, margin: float | None = None) -> Figure:
     margin = recorded.MARGIN if margin is None else margin
     found = recorded.differences(record)
     made, ax = figure(9.2, 1.6 + 0.75 * len(found))
-    ax.axvspan(-margin, margin, color=COLOURS["frozen"], lw=0)
+    ax.axvspan(-margin, margin, color=COLOURS["band"], lw=0)
     ax.axvline(0, color=COLOURS["ink"], lw=1)
     told, inside = [], 0
     for y, ((rank, a, b), (one, other)) in enumerate(found.items()):

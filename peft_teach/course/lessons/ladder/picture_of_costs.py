@@ -59,7 +59,7 @@ def draw_cost(found: Cost) -> Figure:
     made.suptitle(found.title, fontsize=13)
     if found.pick:    # the band of the title
         best = found.table["R²"][found.filled].max()
-        left.axvspan(best - MARGIN, best, color=COLOURS["frozen"], lw=0)
+        left.axvspan(best - MARGIN, best, color=COLOURS["band"], lw=0)
     for y, (name, row) in enumerate(found.table.iterrows()):
         colour = COLOURS["ink" if name in found.filled else "quiet"]
         left.plot([row.low, row.high], [y, y], color=colour, lw=2)
@@ -78,7 +78,7 @@ def draw_cost(found: Cost) -> Figure:
              yticks=range(len(found.table)), yticklabels=found.table.index)
     for ax, text in ((left, "R² on test sentences"), (right, found.axis)):
         entitle(ax, "", text)
-        ax.grid(axis="y", color=COLOURS["frozen"])
+        ax.grid(axis="y", color=COLOURS["band"])
     made.set_label(f"R² beside {found.axis}. " + "; ".join(
         f"{name}: {row.cost:,.4g}, {row['R²']:.3f} ({row.low:.3f} to {row.high:.3f})"
         for name, row in found.table.iterrows()) + ".")

@@ -97,7 +97,7 @@ def explore_places(record: Mapping) -> Explorer:
 # ── all pairs ────────────────────────────────────────────────────────────────────────────────
 
 SIGNS = {BETTER: ("+", SERIES[2][0]), SAME: ("=", COLOURS["quiet"]),
-         UNSURE: ("?", COLOURS["frozen"]), WORSE: ("−", SERIES[3][0])}
+         UNSURE: ("?", COLOURS["band"]), WORSE: ("−", SERIES[3][0])}
 
 
 def draw_verdicts(verdicts: pandas.DataFrame) -> Figure:

@@ -35,7 +35,7 @@ __all__ = ["ask", "bill", "culprit", "cuts", "draw_bet", "draw_cuts", "draw_expl
 def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
     """Draw W above ΔW, and W above A and B, all areas to one scale; x enters from the left."""
     made, left, right = figure(9.2, 4.3, columns=2)
-    lora, low = COLOURS["lora"], 1.6 * n_out
+    trained, low = COLOURS["trained"], 1.6 * n_out
     for ax, title, told in ((left, "Fine-tuning trains a ΔW as large as W", ""),
                             (right, f"LoRA of rank {rank} trains two thin strips", "\nfrozen")):
         ax.set_title(title, fontsize=12)
@@ -50,9 +50,9 @@ def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
         ax.text(2.05 * n_in, n_out / 2, "+", ha="center", va="center", fontsize=18,
                 bbox={"facecolor": COLOURS["paper"], "edgecolor": COLOURS["ink"],
                       "boxstyle": "circle", "pad": 0.15})
-    _box(left, 0, 1.1 * n_out, n_in, n_out, lora, f"ΔW, {n_out} × {n_in}\ntrained")
-    _box(right, 0, low - rank / 2, n_in, rank, lora)
-    _box(right, 1.6 * n_in, 1.1 * n_out, rank, n_out, lora)
+    _box(left, 0, 1.1 * n_out, n_in, n_out, trained, f"ΔW, {n_out} × {n_in}\ntrained")
+    _box(right, 0, low - rank / 2, n_in, rank, trained)
+    _box(right, 1.6 * n_in, 1.1 * n_out, rank, n_out, trained)
     _arrow(right, (n_in, low), (1.6 * n_in, low))
     for x, y, text in ((0.5, 1.75, "A, trained"), (1.3, 1.75, f"{rank} numbers"),
                        (1.95, 1.9, "B, trained"), (2.1, 1.15, "times s")):
@@ -107,7 +107,8 @@ def pushes(r: int) -> Pushes:
 def draw_pushes(found: Pushes) -> Figure:
     """Draw r pushes that line up and r that scatter, and what is left of each sum after 1 / r."""
     made, *axes = figure(9.2, 3.2, columns=2)
-    r, lengths, lora, ends = found.r, found.lengths, COLOURS["lora"], {"shrinkA": 0, "shrinkB": 0}
+    r, lengths, ends = found.r, found.lengths, {"shrinkA": 0, "shrinkB": 0}
+    trained = COLOURS["trained"]
     titles = (f"Outputs, r = {r}: the pushes line up",
               f"Size of ΔW, r = {r}: each at a right angle to the sum")
     for (name, points), ax, title in zip(found.chains.items(), axes, titles):
@@ -116,10 +117,10 @@ def draw_pushes(found: Pushes) -> Figure:
             ax.annotate("", (to_x, to_y + beside), (x, y + beside), arrowprops={
                 **ends, "arrowstyle": "->" if r < 32 else "-"})
         ax.annotate("", points[-1], points[0], arrowprops={
-            **ends, "arrowstyle": "-|>", "color": lora, "lw": 3})
+            **ends, "arrowstyle": "-|>", "color": trained, "lw": 3})
         ax.set_title(title, fontsize=12)
         ax.set_xlabel(f"sum {lengths[name]:.3g}, divided by {r}: {lengths[name] / r:.3g}",
-                      fontsize=12, color=lora)
+                      fontsize=12, color=trained)
         middle = [(max(each) + min(each)) / 2 for each in zip(*points)]
         (x0, x1), (y0, y1) = ((m - half * r, m + half * r) for m, half in zip(middle, (0.6, 0.3)))
         ax.set(aspect="equal", xticks=[], yticks=[], xlim=(x0, x1), ylim=(y0, y1))

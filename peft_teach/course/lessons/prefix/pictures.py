@@ -89,7 +89,7 @@ def draw_mixture(found: Mixture) -> Figure:
         at = share
         for word, weight in zip(WORDS, found.words):
             width = (1 - share) * weight
-            left.barh(y, width, 0.5, left=at, color=COLOURS["frozen"], ec=COLOURS["ink"], lw=0.8)
+            left.barh(y, width, 0.5, left=at, color=COLOURS["band"], ec=COLOURS["ink"], lw=0.8)
             if width > max(0.03, 0.016 * len(word)):
                 left.text(at + width / 2, y, word, ha="center", va="center", fontsize=10)
             at += width

@@ -185,7 +185,7 @@ def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
         reached += [f"{name} at f = {best:.1f}"] * (least < AGREE)
         ends[name.partition(".")[0]] = off[-1], colour
     logarithmic(ax, "y")
-    ax.axhspan(1e-7, AGREE, color=COLOURS["frozen"], lw=0, zorder=0)
+    ax.axhspan(1e-7, AGREE, color=COLOURS["band"], lw=0, zorder=0)
     ax.text(0.05, 1e-6, "alike", va="center", fontsize=11)
     ax.set(xlabel="f: your update is multiplied by this", ylabel="distance of the logits",
            xlim=(0, 3), ylim=(1e-7, None), yticks=(1, 1e-2, 1e-4),

@@ -1,0 +1,130 @@
+"""The picture of all methods on one page, for the README and the site: four files, for two widths
+and two themes, and the HTML with which a page takes the one that fits.
+
+`peft-teach build` draws them anew where what is drawn has changed: each file keeps a checksum of
+its lines, shapes and texts, which does not depend on what turns these into pixels.
+"""
+
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ...folder import write_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FOLDER = Path("assets/site/_static")
+DRAWN = "Comment"    # under which a file keeps its checksum
+THEMES = ("light", "dark")
+
+
+def write(root: Path) -> list[str]:
+    """Draw those files that are not as they would be drawn now; returns a line for each."""
+    stale = _stale(root)
+    for path, figure in stale:
+        write_whole({root / path: png(figure)})
+    return [f"{path.as_posix()}: drawn" for path, _ in stale]
+
+
+def problems(root: Path) -> list[str]:
+    """Which files are not as they would be drawn now, a line each."""
+    return [f"{path.as_posix()}: is not what peft_teach/drawing.py draws; `peft-teach build` draws "
+            "it" for path, _ in _stale(root)]
+
+
+def for_readme() -> str:
+    """Return HTML for a page that follows the reader's system, as GitHub's does."""
+    folder = FOLDER.as_posix()
+    sources = [f'<source media="{media}(prefers-color-scheme: {theme})" '
+               f'srcset="{folder}/{_name(phone, theme)} 2x">'
+               for phone, media in ((True, "(max-width: 480px) and "), (False, ""))
+               for theme in THEMES]
+    return _lines("<picture>", *sources, _image(f"{folder}/{_name(False, 'light')}"), "</picture>")
+
+
+def for_site() -> str:
+    """Return HTML for the site, whose reader may choose a theme: `site.css` hides the other."""
+    return _lines("```{raw} html", *(line for theme in THEMES for line in (
+        f'<picture class="in-{theme}">',
+        f'<source media="(max-width: 480px)" srcset="_static/{_name(True, theme)} 2x">',
+        _image(f"_static/{_name(False, theme)}"), "</picture>")), "```")
+
+
+def png(figure: "Figure") -> bytes:
+    """Return a figure as a file without a ground, in 64 colours, with its checksum."""
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+    from PIL.PngImagePlugin import PngInfo
+
+    from ...ink import DPI
+
+    figure.set(dpi=DPI, facecolor="none")
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    made, kept = io.BytesIO(), PngInfo()
+    kept.add_text(DRAWN, checksum(figure))
+    Image.fromarray(np.asarray(canvas.buffer_rgba())).quantize(64, Image.Quantize.FASTOCTREE).save(
+        made, "png", optimize=True, pnginfo=kept)
+    return made.getvalue()
+
+
+def checksum(figure: "Figure") -> str:
+    """Return a checksum of what is drawn: lines, shapes and texts with their places and colours."""
+    from matplotlib.colors import to_hex
+
+    ax, told = figure.axes[0], [*figure.get_size_inches().round(3)]
+    for shape in ax.patches:
+        ends = shape.get_path().get_extents(shape.get_patch_transform()).get_points()
+        told += [ends.round(3).tolist(), *(to_hex(c, keep_alpha=True) for c in (
+            shape.get_facecolor(), shape.get_edgecolor())), shape.get_hatch(),
+            shape.get_linewidth()]
+    for line in ax.lines:
+        told += [line.get_xydata().round(3).tolist(), line.get_color(), line.get_linewidth()]
+    for text in ax.texts:
+        told += [text.get_text(), *(round(float(v), 3) for v in text.get_position()),
+                 text.get_color(), text.get_fontsize(), text.get_fontweight()]
+    return hashlib.sha256(repr(told).encode()).hexdigest()
+
+
+def _name(phone: bool, theme: str) -> str:
+    return f"methods-{'phone' if phone else 'wide'}-{theme}.png"
+
+
+def _image(source: str) -> str:
+    from ...drawing import counts_in_words
+    from ...ink import WIDE
+
+    return f'<img alt="{counts_in_words()}" width="{WIDE}" src="{source}">'
+
+
+def _stale(root: Path) -> list[tuple[Path, "Figure"]]:
+    return [(path, figure) for path, figure in _drawn(root) if _kept(root / path) != checksum(
+        figure)]
+
+
+def _drawn(root: Path) -> Iterator[tuple[Path, "Figure"]]:
+    """The files with what is drawn in them now; none where there is no site."""
+    if (root / FOLDER).is_dir():
+        from ...drawing import methods
+        from ...ink import PHONE, WIDE
+
+        for phone in (False, True):
+            for theme in THEMES:
+                yield FOLDER / _name(phone, theme), methods(PHONE if phone else WIDE, theme)
+
+
+def _kept(file: Path) -> str | None:
+    from PIL import Image
+
+    if not file.is_file():
+        return None
+    with Image.open(file) as image:
+        return image.info.get(DRAWN)
+
+
+def _lines(*lines: str) -> str:
+    return "\n" + "\n".join(lines) + "\n"
