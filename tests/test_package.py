@@ -316,7 +316,7 @@ def test_every_third_party_import_is_required():
     # tokenizers; the rest by the site
     elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil",
                  "distributed", "traitlets", "peft", "bitsandbytes", "sphinx", "jupyterlab",
-                 "tokenizers"}
+                 "tokenizers", "pygments"}    # the last by IPython
     for module, source in SOURCES.items():
         for node in ast.walk(ast.parse(source.read_text("utf-8"))):
             if isinstance(node, ast.Import):
