@@ -3,18 +3,20 @@
 Measured is a figure with a unit of `UNITS` ("79.4 %", "12 of 20 MB") or written with a comma
 ("147,456"), outside of code, formulas, links and headings. Each is to be found, as it is rounded
 there, in the outputs of the lesson's own solution notebook, or in its table in `figures`, which
-says how to add a row.
+says how to add a row. What a lesson claims and judges stands in its `claims.py`, see `claims`.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import authored
+import claims
 import nbformat
 import pytest
+from figures import record
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from peft_teach.course.lessons import of_lesson
@@ -121,6 +123,80 @@ def test_every_lesson_has_a_table_and_no_value_in_it_is_typed():
         typed = re.findall(r'": [-(]*\d[\d.e, )]*$', rows, re.MULTILINE)
         assert not typed, f"figures/{lesson}.py: say what gives the value: {typed}"
 
+
+# ── what a lesson claims ─────────────────────────────────────────────────────────────────────
+
+CLAIMING = [lesson for lesson in sorted(LESSONS)
+            if (authored.homes()[lesson] / "claims.py").is_file()]
+COLUMNS = ("claim", "seen", "tried")
+
+
+def table_problems(notebook: Any, pinned: Sequence[claims.Claim]) -> Iterator[str]:
+    """In what a lesson's table of claims is not what its record says, row by row."""
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for cell in notebook.cells if "What this lesson claims" in cell.source
+            for line in cell.source.partition("What this lesson claims")[2].splitlines()
+            if line.startswith("|")][2:]
+    if len(rows) != len(pinned):
+        yield f"The table has {len(rows)} rows, and claims.py {len(pinned)}."
+    for row, claim in zip(rows, pinned):
+        for name, told in zip(COLUMNS, row):
+            if told != getattr(claim, name):
+                yield (f"{claim.claim!r}, {name}:\n  the lesson says {told!r}\n"
+                       f"  the record says {getattr(claim, name)!r}")
+        for words in claim.holds:
+            if words not in " | ".join(row):
+                yield f"{claim.claim!r}: {words!r} does not stand in its row."
+        yield from (f"{claim.claim!r}: {each}" for each in untrue(claim.holds))
+        if not claim.holds:
+            yield f"{claim.claim!r} is asked nothing: it needs a function in `holds`."
+
+
+def untrue(said: Mapping[str, Any]) -> Iterator[str]:
+    """What of these words is not true of the record, or compares what was not searched alike."""
+    for words, holds in said.items():
+        if not isinstance(holds, str):
+            with claims.asked() as pairs:
+                if not holds():
+                    yield f"{words!r} is not true of the record."
+                yield from (f"{words!r} compares methods, and {each}."
+                            for each in claims.unfair(pairs))
+
+
+def judging_problems(notebook: Any, judged: Mapping[str, Any]) -> Iterator[str]:
+    """The sentences that judge and have no row, and the rows that are wrong or for nothing."""
+    unused = set(judged)
+    for number, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type != "markdown":
+            continue
+        text = re.sub(r"^\|.*$", "", cell.source, flags=re.MULTILINE)    # tables
+        text = " ".join(LEFT_OUT.sub(" ", text).split())
+        covered = [(place.start(), place.end()) for words in judged
+                   for place in re.finditer(re.escape(words), text) if not unused.discard(words)]
+        for hit in claims.WORDS.finditer(text):
+            if not any(start <= hit.start() < end for start, end in covered):
+                around = text[max(0, hit.start() - 70):hit.end() + 50]
+                yield (f"cell {number} ({first_line(cell.source)!r}): {hit[0]!r} judges: a row in "
+                       f"JUDGED for …{around}…")
+    yield from (f"{words!r} stands in no cell: delete the row." for words in sorted(unused))
+    yield from untrue(judged)
+
+
+@pytest.mark.parametrize("lesson", CLAIMING)
+def test_what_a_lesson_claims_and_judges_is_true_of_its_record(lesson):
+    pinned = authored.module(lesson, "claims")
+    notebook = nbformat.read(LESSONS[lesson], as_version=4)
+    found = [*table_problems(notebook, pinned.CLAIMS), *judging_problems(notebook, pinned.JUDGED)]
+    assert not found, "\n".join(["", *found, f"(rows: {pinned.__file__})"])
+
+
+@pytest.mark.parametrize("name", sorted(
+    file.stem for file in claims.RECORDS.glob("*.py") if claims.rates(file.stem)))
+def test_each_methods_rate_was_found_as_the_records_script_says(name):
+    assert [*claims.rate_problems(name, record(name)["runs"], claims.rates(name))] == []
+
+
+# ── the tests themselves ─────────────────────────────────────────────────────────────────────
 
 TEXT = """## Ten points: 9 %
 **Rank 1** ends at 79.4 %, from `3 %` and $4\\%$; of 770 or 22.7 million
