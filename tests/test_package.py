@@ -305,7 +305,7 @@ def test_notebook_tools_are_in_no_base_requirement():
                        "ipykernel", "ipython", "jupytext", "nbclient", "bitsandbytes", "datasets"}
     extras = {extra: {canonical(Requirement(line).name) for line in lines}
               for extra, lines in PROJECT["optional-dependencies"].items()}
-    assert "jupyterlab" in extras["lab"]
+    assert {"jupyterlab", "peft", "transformers"} <= extras["lab"]    # what peft 0.21 knows
     assert "nbval" in extras["test"]
 
 

@@ -66,14 +66,13 @@ def opened(tiny, inputs):
 
 def test_a_readers_layer_on_a_fresh_minilm():
     before = torch.get_rng_state()
-    found = pt.doors("lora", wrap, LORA)
+    found = pt.doors("lora", lambda model: trained(wrap(model)), LORA)    # its head is another, too
     assert torch.equal(torch.get_rng_state(), before)
     assert [*found.table.index] == [YOURS, LIBRARY, PEFT]
     assert math.isnan(found.table.loc[YOURS, OUTPUTS])
-    assert (found.table.loc[[LIBRARY, PEFT], [OUTPUTS, GRADIENTS]] < 1e-6).all(axis=None)
+    assert (found.table.loc[[LIBRARY, PEFT], [OUTPUTS, GRADIENTS]] < 1e-4).all(axis=None)
     assert (found.table[[MS, FILE]] > 0).all(axis=None)
     assert found.table.loc[YOURS, TIMES] == 1
-    assert "moves the logits by up to 0.0" in found.remarks[0]    # more than the distance
     assert "up to 0;" not in found.remarks[0]
     shown = found._repr_html_()
     assert shown.index("<table") < shown.index("<details><summary>The library")

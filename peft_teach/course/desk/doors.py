@@ -69,7 +69,8 @@ class Doors:
     def shown(self) -> "pandas.DataFrame":
         """Return the table as text."""
         return self.table.apply(lambda column: column.map(
-            lambda value: OFF if math.isnan(value) else COLUMNS[column.name].format(value)))
+            lambda value: OFF if math.isnan(value) else COLUMNS[column.name].format(value)
+            if value else "0"))
 
     def _title(self) -> str:
         lines = len(self.file.read_text("utf-8").splitlines())
