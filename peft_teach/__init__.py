@@ -44,7 +44,18 @@ from .waiting import bar
 
 if TYPE_CHECKING:
     from . import course, drawing, plots, widgets
-    from .course import audit, check, commit, compare, hint, progress, require, reset, verdict
+    from .course import (
+        audit,
+        check,
+        commit,
+        compare,
+        doors,
+        hint,
+        progress,
+        require,
+        reset,
+        verdict,
+    )
     from .course import sentence as sentence
     from .course.desk import board, mine
 
@@ -52,17 +63,17 @@ __version__ = "0.1.0"
 
 # Only when first used: matplotlib, ipywidgets, and the course with its grader.
 _MODULES = ("course", "drawing", "plots", "widgets")
-_OF_THE_COURSE = ("audit", "board", "check", "commit", "compare", "hint", "mine", "progress",
-                  "require", "reset", "sentence", "verdict")
+_OF_THE_COURSE = ("audit", "board", "check", "commit", "compare", "doors", "hint", "mine",
+                  "progress", "require", "reset", "sentence", "verdict")
 
 __all__ = [
     "Adapter", "BackboneAdapter", "Evaluation", "LanguageEvaluation", "NotAttempted", "Step",
     "account", "adapter_parameters", "adapter_state", "adapters", "attach", "audit", "bar",
     "bitfit", "board", "bottleneck", "check", "commit", "compare", "course", "data", "device",
-    "disabled", "dora", "drawing", "errors", "evaluate", "export", "full", "hint", "ia3", "load",
-    "lora", "merge", "mine", "models", "nf4", "outlines", "plots", "prefix", "progress", "prompt",
-    "qlora", "remove", "require", "reset", "save", "saved", "seed", "sentence", "shapes", "spectra",
-    "store", "swap", "train", "training", "verdict", "widgets",
+    "disabled", "doors", "dora", "drawing", "errors", "evaluate", "export", "full", "hint", "ia3",
+    "load", "lora", "merge", "mine", "models", "nf4", "outlines", "plots", "prefix", "progress",
+    "prompt", "qlora", "remove", "require", "reset", "save", "saved", "seed", "sentence", "shapes",
+    "spectra", "store", "swap", "train", "training", "verdict", "widgets",
 ]
 
 

@@ -40,7 +40,7 @@ import torch
 from torch import Tensor, nn
 
 from . import contents, core, folder, models, notes, state, store
-from .adapter import Adapter, adapters, plain_name
+from .adapter import Adapter, adapters, full_name, plain_name
 from .errors import AdapterFileError, NoAdapter, NotExportable, NotSupported, PeftTeachError
 from .methods import dora, ia3, lora, prefix, prompt
 from .nf4 import Linear4bit
@@ -320,6 +320,16 @@ def _to_ours(adapter: Adapter, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
     return {own: theirs[LORA_NAMES[own]] for own in adapter.own_parameters()}
 
 
+def by_our_names(model: nn.Module, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return a peft file's tensors by the names and in the shapes of the adapters on `model`.
+
+    Of gradients, too, since no number changes. `KeyError` for a tensor that is not there.
+    """
+    return {full_name(name, own): tensor for name, adapter in adapters(model).items()
+            for own, tensor in _to_ours(adapter, {own: theirs[_peft_name(name, own)]
+                                                  for own in _to_theirs(adapter)}).items()}
+
+
 # ── from peft ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -587,10 +597,9 @@ def _copy_into(model: nn.Module, tensors: dict[str, Tensor], kept: tuple[str, ..
     head = _head_tensors(model, kept)
     folder.check(tensors, _tensors(model) | head, path)
     pairs = [(p, tensors[name]) for name, p in head.items()]
-    for name, adapter in adapters(model).items():
-        ours = _to_ours(adapter, {own: tensors[_peft_name(name, own)]
-                                  for own in _to_theirs(adapter)})
-        pairs += [(t, ours[own]) for own, t in adapter.own_tensors().items()]
+    ours = by_our_names(model, tensors)
+    pairs += [(t, ours[full_name(name, own)]) for name, adapter in adapters(model).items()
+              for own, t in adapter.own_tensors().items()]
     with torch.no_grad():
         for p, value in pairs:
             p.copy_(value)

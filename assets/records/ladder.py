@@ -69,6 +69,14 @@ LADDER = tuple(1e-4 * 2**k for k in range(-3, 12))       # 1.25e-5 to 0.2
 FIRST = {"full": 1e-4, "lora all": 8e-4, "qlora all": 8e-4, "bottleneck": 1.6e-3, "lora 8": 3.2e-3,
          "dora 8": 3.2e-3, "lora 1": 3.2e-3, "mask": 1.6e-3, "bitfit": 3.2e-3, "ia3": 1.28e-2,
          "prefix": 1.28e-2, "prompt": 2.56e-2, "head": 1.28e-2}
+# How each rate was found: tests/course/claims.py asks the record.
+SEARCHED = {
+    "*": {"by": "lr", "groups": ("rates",), "where": {"seed": 0},
+          "used": ("final", "domains", "controls")},
+    "lora": {"by": "lr", "groups": ("heart",), "where": {"seed": 0}, "each": "rank",
+             "score": "training", "used": ()},
+    "head": "solved",    # group "exact"; its search ends at the ladder's edge
+}
 SEEDS, MORE, LEADING = range(2, 7), range(7, 12), 6
 CONTROLS = {"shuffled": ("full", "lora 8"), "scratch": ("full", "lora 8"),
             "random update": ("lora 8",)}

@@ -22,6 +22,15 @@ from peft_teach.course import recording
 
 EXAMPLES = 4000
 LR = {"full": 1e-4, "head": 1e-1, "lora": 3e-3}     # the best on validation, see the group "rates"
+# How each rate was found: tests/course/claims.py asks the record.
+SEARCHED = {
+    "full": {"by": "lr", "groups": ("rates", "methods"), "where": {"seed": 0},
+             "used": ("methods",)},
+    "head": {"by": "lr", "groups": ("rates", "methods"), "where": {"seed": 0},
+             "used": ("methods",)},
+    "lora": {"by": "lr", "groups": ("rates", "ranks"), "where": {"rank": 8, "seed": 0},
+             "used": ("ranks", "places", "layers", "forty_kb")},
+}
 ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 DIRECTIONS = 32                        # of W + ΔW, the strongest, that are recorded
 SAME_UPDATE = 16 * 8**0.5    # at rank 8, ‖ΔW‖ after one step is that of rank 64 with alpha 128

@@ -5,26 +5,19 @@ from figures import record
 from peft_teach import outlines
 from peft_teach.course.lessons.lora.recorded import LEARNS
 
-LORA = record("lora")
-RUNS = LORA.runs
+RUNS = record("lora").runs
 TOTAL = sum(outlines.counts("minilm").values())
-ADDED = {name: (cost["peak_mb"] - cost["loaded_mb"]) * 1e6 for name, cost in LORA["cost"].items()}
-LADDER = record("ladder")
-COINS = next(row["examples"] for row in LADDER["runs"] if row["group"] == "heart")
-FINAL = LADDER.runs.query("group == 'final'").groupby("method").accuracy.mean()
+COINS = next(row["examples"] for row in record("ladder")["runs"] if row["group"] == "heart")
 LIMIT = 40e3    # bytes
 
 FIGURES = {
     "2,563 of them": RUNS.tests.max(),
-    "8 times the": 128 / 16,
     "78 % or more": LEARNS,
     "4,000 sentences": "a setting of the runs",
-    "163 against 500 MB": (ADDED["lora"], ADDED["full"]),
     "1 to 70 billion": "the sources of the recipe",
     "13 billion": "Dettmers et al. 2023: 2e-4 for 7 and 13 billion, 1e-4 above",
     "four models of 91 MB": 4 * TOTAL,
     "40 kB of numbers": LIMIT,
     "10,000 parameters": LIMIT / 4,
     "2,048 sentences": COINS,
-    "3.4 points": FINAL["full"] - FINAL["lora 1"],
 }

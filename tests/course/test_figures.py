@@ -3,18 +3,20 @@
 Measured is a figure with a unit of `UNITS` ("79.4 %", "12 of 20 MB") or written with a comma
 ("147,456"), outside of code, formulas, links and headings. Each is to be found, as it is rounded
 there, in the outputs of the lesson's own solution notebook, or in its table in `figures`, which
-says how to add a row.
+says how to add a row. What a lesson claims and judges stands in its `claims.py`, see `claims`.
 """
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import authored
+import claims
 import nbformat
 import pytest
+from figures import record
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from peft_teach.course.lessons import of_lesson
@@ -23,6 +25,9 @@ from peft_teach.course.publish.source import first_line
 ROOT = Path(__file__).parents[2]
 LESSONS = {of_lesson(path.name[:2])[0].id.partition(".")[0]: path
            for path in sorted((ROOT / "solutions").glob("*/[0-9][0-9]_*.ipynb"))}
+CLAIMING = [lesson for lesson in sorted(LESSONS)
+            if (authored.homes()[lesson] / "claims.py").is_file()]
+COLUMNS = ("claim", "seen", "tried")    # of its table, those that are made of the record
 
 UNITS = {
     "%": ("share", 1e-2), "percent": ("share", 1e-2), "points": ("points", 1e-2),
@@ -107,10 +112,20 @@ def table_of(lesson: str) -> Path:
     return authored.homes()[lesson] / "figures.py"
 
 
+def leave_out(notebook: Any, pinned: Sequence[claims.Claim]) -> None:
+    """Take out what is made of the record as a whole: the cells of claims."""
+    for cell in notebook.cells:
+        for claim in pinned:
+            for name in COLUMNS:
+                cell.source = cell.source.replace(f"| {getattr(claim, name)} |", "| |")
+
+
 @pytest.mark.parametrize("lesson", sorted(LESSONS))
 def test_every_figure_in_the_prose_is_measured(lesson):
     table = authored.module(lesson, "figures").FIGURES
     notebook = nbformat.read(LESSONS[lesson], as_version=4)
+    if lesson in CLAIMING:
+        leave_out(notebook, authored.module(lesson, "claims").CLAIMS)
     found = list(problems(notebook, table))
     assert not found, "\n".join(["", *found, f"(rows: {table_of(lesson).relative_to(ROOT)})"])
 
@@ -121,6 +136,75 @@ def test_every_lesson_has_a_table_and_no_value_in_it_is_typed():
         typed = re.findall(r'": [-(]*\d[\d.e, )]*$', rows, re.MULTILINE)
         assert not typed, f"figures/{lesson}.py: say what gives the value: {typed}"
 
+
+# ── what a lesson claims ─────────────────────────────────────────────────────────────────────
+
+def table_problems(notebook: Any, pinned: Sequence[claims.Claim]) -> Iterator[str]:
+    """In what a lesson's table of claims is not what its record says, row by row."""
+    rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+            for cell in notebook.cells if "What this lesson claims" in cell.source
+            for line in cell.source.partition("What this lesson claims")[2].splitlines()
+            if line.startswith("|")][2:]
+    if len(rows) != len(pinned):
+        yield f"The table has {len(rows)} rows, and claims.py {len(pinned)}."
+    for row, claim in zip(rows, pinned):
+        for name, told in zip(COLUMNS, row):
+            if told != getattr(claim, name):
+                yield (f"{claim.claim!r}, {name}:\n  the lesson says {told!r}\n"
+                       f"  the record says {getattr(claim, name)!r}")
+        for words in claim.holds:
+            if words not in " | ".join(row):
+                yield f"{claim.claim!r}: {words!r} does not stand in its row."
+        yield from (f"{claim.claim!r}: {each}" for each in untrue(claim.holds))
+        if not claim.holds:
+            yield f"{claim.claim!r} is asked nothing: it needs a function in `holds`."
+
+
+def untrue(said: Mapping[str, Any]) -> Iterator[str]:
+    """What of these words is not true of the record, or compares what was not searched alike."""
+    for words, holds in said.items():
+        if not isinstance(holds, str):
+            with claims.asked() as pairs:
+                if not holds():
+                    yield f"{words!r} is not true of the record."
+                yield from (f"{words!r} compares methods, and {each}."
+                            for each in claims.unfair(pairs))
+
+
+def judging_problems(notebook: Any, judged: Mapping[str, Any]) -> Iterator[str]:
+    """The sentences that judge and have no row, and the rows that are wrong or for nothing."""
+    unused = set(judged)
+    for number, cell in enumerate(notebook.cells, 1):
+        if cell.cell_type != "markdown":
+            continue
+        text = re.sub(r"^\|.*$", "", cell.source, flags=re.MULTILINE)    # tables
+        text = " ".join(LEFT_OUT.sub(" ", text).split())
+        covered = [(place.start(), place.end()) for words in judged
+                   for place in re.finditer(re.escape(words), text) if not unused.discard(words)]
+        for hit in claims.WORDS.finditer(text):
+            if not any(start <= hit.start() < end for start, end in covered):
+                around = text[max(0, hit.start() - 70):hit.end() + 50]
+                yield (f"cell {number} ({first_line(cell.source)!r}): {hit[0]!r} judges: a row in "
+                       f"JUDGED for …{around}…")
+    yield from (f"{words!r} stands in no cell: delete the row." for words in sorted(unused))
+    yield from untrue(judged)
+
+
+@pytest.mark.parametrize("lesson", CLAIMING)
+def test_what_a_lesson_claims_and_judges_is_true_of_its_record(lesson):
+    pinned = authored.module(lesson, "claims")
+    notebook = nbformat.read(LESSONS[lesson], as_version=4)
+    found = [*table_problems(notebook, pinned.CLAIMS), *judging_problems(notebook, pinned.JUDGED)]
+    assert not found, "\n".join(["", *found, f"(rows: {pinned.__file__})"])
+
+
+@pytest.mark.parametrize("name", sorted(
+    file.stem for file in claims.RECORDS.glob("*.py") if claims.rates(file.stem)))
+def test_each_methods_rate_was_found_as_the_records_script_says(name):
+    assert [*claims.rate_problems(name, record(name)["runs"], claims.rates(name))] == []
+
+
+# ── the tests themselves ─────────────────────────────────────────────────────────────────────
 
 TEXT = """## Ten points: 9 %
 **Rank 1** ends at 79.4 %, from `3 %` and $4\\%$; of 770 or 22.7 million
@@ -159,3 +243,82 @@ def test_a_figure_that_changed_is_a_problem(old, new, says):
 ])
 def test_a_row_that_says_something_else_is_a_problem(words, values, says):
     assert any(says in each for each in problems(lesson_of(TEXT), {**TABLE, words: values}))
+
+
+TABLE_OF_CLAIMS = """**What this lesson claims**
+
+| claim | seen here | what was tried | at larger scale |
+|---|---|---|---|
+| Rank 1 is enough. | 80.1 % | At rank 0: 71.3 % | larger (A et al.) |
+
+It is clearly ahead, and the best of all."""
+CLAIM = claims.Claim("Rank 1 is enough.", "80.1 %", "At rank 0: 71.3 %",
+                     {"is enough": lambda: True, "At rank 0": lambda: True})
+JUDGED = {"It is clearly ahead": lambda: True, "the best of all": "a way of speaking"}
+
+
+def problems_of(text=TABLE_OF_CLAIMS, claim=CLAIM, judged=JUDGED):
+    notebook = new_notebook(cells=[new_markdown_cell(text)])
+    return [*table_problems(notebook, (claim,)), *judging_problems(notebook, judged)]
+
+
+def test_a_lesson_that_claims_what_its_record_says_has_no_problems():
+    assert problems_of() == []
+
+
+@pytest.mark.parametrize(("old", "new", "says"), [
+    ("Rank 1 is", "Rank 2 is", "'Rank 1 is enough.', claim:\n  the lesson says 'Rank 2 is"),
+    ("80.1 %", "80.2 %", "'Rank 1 is enough.', seen:\n  the lesson says '80.2 %'"),
+    ("At rank 0", "At rank 9", "'Rank 1 is enough.': 'At rank 0' does not stand in its row"),
+    ("| Rank 1", "| Another. | 1 | 2 | 3 |\n| Rank 1", "The table has 2 rows, and claims.py 1"),
+    ("all.", "all. Rank 2 leads.", "'leads' judges: a row in JUDGED for …"),
+    ("clearly ahead", "behind", "'It is clearly ahead' stands in no cell"),
+])
+def test_a_claim_that_says_something_else_is_a_problem(old, new, says):
+    assert TABLE_OF_CLAIMS.count(old) == 1
+    assert any(says in each for each in problems_of(TABLE_OF_CLAIMS.replace(old, new)))
+
+
+def test_a_claim_that_is_no_longer_true_is_a_problem():
+    false = replace(CLAIM, holds={**CLAIM.holds, "is enough": lambda: False})
+    assert problems_of(claim=false) == [
+        "'Rank 1 is enough.': 'is enough' is not true of the record."]
+    assert problems_of(judged={**JUDGED, "It is clearly ahead": lambda: 0}) == [
+        "'It is clearly ahead' is not true of the record."]
+    assert problems_of(claim=replace(CLAIM, holds={})) == [
+        "'Rank 1 is enough.' is asked nothing: it needs a function in `holds`."]
+
+
+def test_methods_are_compared_at_rates_that_were_searched(monkeypatch):
+    compares = {"is enough": lambda: claims.of("change", group="fewer", method="lora")
+                > claims.of("change", group="fewer", method="bitfit")}
+    assert [*untrue(compares)] == []
+    for declared in ({**claims.rates("change"), "lora": "not searched"}, None):
+        monkeypatch.setattr(claims, "rates", lambda name, found=declared: found)
+        says = "compares methods, and the rate of 'lora' in change.json was not searched"
+        assert any(says in each for each in untrue(compares))
+
+
+SEARCH = {"by": "lr", "groups": ("rates",), "where": {"seed": 0}, "used": ("final",)}
+
+
+def searched(*found, used):
+    rows = [{"group": "rates", "method": "a", "seed": 0, "lr": lr, "validation": value}
+            for lr, value in found]
+    return [*rows, {"group": "final", "method": "a", "seed": 1, "lr": used}]
+
+
+@pytest.mark.parametrize(("runs", "declared", "says"), [
+    (searched((1, 0.1), (2, 0.3), (4, 0.2), used=2), {"a": SEARCH}, None),
+    (searched((1, 0.1), (2, 0.3), used=2), {"a": SEARCH}, "'a' ends at its edge: lr 2 of [1, 2]"),
+    (searched((1, 0.1), (2, 0.3), (4, 0.2), used=4), {"a": SEARCH},
+     "'a' was run at lr [4], and validation chose 2"),
+    (searched((1, 0.1), used=1), {}, "SEARCHED does not say how the rate of 'a' was found"),
+    (searched((1, 0.1), used=1), {"a": "guessed"}, "the rate of 'a' is 'guessed'"),
+    (searched(used=2), {"a": SEARCH}, "the search of 'a' ends at its edge"),
+    (searched(used=3e-3), {"a": {"record": "dora", "used": ("final",)}},
+     "dora.py does not search a rate of 'a'"),
+])
+def test_a_rate_that_was_not_found_as_declared_is_a_problem(runs, declared, says):
+    found = [*claims.rate_problems("x", runs, declared)]
+    assert not found if says is None else any(says in each for each in found)

@@ -1,0 +1,438 @@
+"""Three doors into one method: the reader's layer, the library's, and Hugging Face peft's.
+
+    pt.doors("lora", lambda model: inject(model, ("query", "value"), MyLoRA),
+             pt.lora.Config(rank=8, alpha=16))
+
+All three stand on the same base and hold the same numbers, the reader's. They read the same
+sentences, and take turns at real training steps. Beneath stands the library's own file, folded.
+"""
+
+import contextlib
+import copy
+import html
+import importlib
+import importlib.util
+import logging
+import math
+import statistics
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from ... import data, export, models, store
+from ...adapter import Adapter, adapters, full_name
+from ...batch import check, ready
+from ...contents import head_parameters
+from ...core import undo
+from ...errors import BadConfig, BadData, NoAdapter, NotExportable, unknown
+from ...methods import METHODS
+from ...notes import is_adapted, refuse_adapted
+from .budget import budget
+
+if TYPE_CHECKING:
+    import pandas
+
+YOURS, LIBRARY, PEFT = "yours", "the library's", "peft's"
+SENTENCES, ROUNDS, SECONDS = 8, 12, 8    # of a batch; of a race: at least 3, while there is time
+SMOKE = 2                                # sentences, and rounds
+NOISE = 0.05    # added to each number of a fresh layer: most start at a base's own outputs
+LR = 1e-4       # of the steps that are timed: nobody keeps what they learn
+COLUMNS = {"outputs differ by": "{:.1e}", "gradients differ by": "{:.1e}", "ms a step": "{:.0f}",
+           "times yours": "{:.2f}", "file, kB": "{:,.0f}"}
+OFF = "–"
+TRAINED = ("lora_", "ia3_l", "prompt_encoder", "modules_to_save")    # in the names of peft's
+_PAGE = ("max-height: 40em; overflow: auto; padding: 8px 14px; line-height: 1.35; "
+         "border: 1px solid #7c7c7c; color: #1f2328; background: #ffffff")    # in a dark theme, too
+
+
+@dataclass(frozen=True)
+class Doors:
+    """What stands behind the doors. A notebook shows it: a table, remarks, a page.
+
+    `table` has a row for each door. Its numbers are the largest distances from the reader's
+    logits and gradients, the milliseconds of a step, these as a multiple of the reader's, and the
+    kB of a saved adapter with its head; nan where there is none, and `remarks` say why. `file` is
+    the library's page of the method.
+    """
+
+    table: "pandas.DataFrame"
+    remarks: tuple[str, ...]
+    file: Path
+
+    def shown(self) -> "pandas.DataFrame":
+        """Return the table as text."""
+        return self.table.apply(lambda column: column.map(
+            lambda value: OFF if math.isnan(value) else COLUMNS[column.name].format(value)
+            if value else "0"))
+
+    def _title(self) -> str:
+        lines = len(self.file.read_text("utf-8").splitlines())
+        return f"The library's page: peft_teach/methods/{self.file.name}, {lines} lines"
+
+    def _repr_html_(self) -> str:
+        remarks = "".join(f"<p>{html.escape(each)}</p>" for each in self.remarks)
+        return (f"{self.shown().to_html()}{remarks}<details><summary>{html.escape(self._title())}"
+                f'</summary><div style="{_PAGE}">{_coloured(self.file)}</div></details>')
+
+    def __repr__(self) -> str:
+        return "\n".join([self.shown().to_string(), *self.remarks, self._title()])
+
+
+def doors(method: str, yours: Callable[[nn.Module], nn.Module] | nn.Module, config: Any = None, *,
+          names: dict[str, str] | None = None, batch: dict[str, Tensor] | None = None) -> Doors:
+    """Compare your layer of a method with the library's and with Hugging Face peft's.
+
+    `yours` puts your layer on a fresh MiniLM with two labels and returns that; its numbers are
+    then drawn near where they start. Or it is a model that you trained: then it is copied, and its
+    numbers are taken. `config` are the library's settings of the same layer, None its defaults.
+    Where your parameters have other names than the library's, `names` says so, as in
+    `{"down": "A", "up": "B"}`. `batch` is what the model reads, with labels; without it, reviews
+    as MiniLM reads them. Nothing of what is given changes, nor do the random generators.
+
+    Raises `UnknownName` for a method that there is not, `BadConfig` for what puts no layer on a
+    model, for settings of another method, or for full fine-tuning, which has no layer; `NoAdapter`
+    for a model without one; `BadData` for a model that does not read MiniLM's tokens, without a
+    `batch`. Where the doors differ in something else, the row stays empty there and a remark says
+    why.
+    """
+    module = _method(method)
+    _check(method, yours, config, names)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        plain, mine, tokenizer = _yours(yours)
+        batch = _sentences(mine, tokenizer) if batch is None else batch
+        check(mine, batch)
+        library = module.inject(copy.deepcopy(plain), config)
+        found = _Found(plain.eval(), mine.eval(), library.eval(), names or {}, batch)
+        return Doors(found.table(), tuple(found.remarks), Path(module.__file__))
+
+
+# ── what was given ───────────────────────────────────────────────────────────────────────────
+
+
+def _method(name: str):
+    """Return the module of a method that puts layers on a model."""
+    if name == "full":
+        raise BadConfig("Full fine-tuning puts no layer on a model: there is no door to open.",
+                        expected="one of " + ", ".join(n for n in METHODS if n != "full"))
+    if name not in METHODS:
+        raise unknown("method", name, METHODS)
+    return METHODS[name]
+
+
+def _check(method: str, yours, config, names) -> None:
+    if isinstance(yours, type) or not callable(yours):
+        kind = f"the class {yours.__name__}" if isinstance(yours, type) else (
+            f"a {type(yours).__name__}")
+        raise BadConfig(f"What puts your layer on a model is {kind}.",
+                        expected="a function of a fresh model that returns it with your layer on "
+                                 "it, or a model that has your layer",
+                        hint='lambda model: pt.attach(model, ("query", "value"), Mine)')
+    kind = METHODS[method].Config
+    if config is not None and not isinstance(config, kind):
+        raise BadConfig(f"The settings are {config!r:.80}.",
+                        expected=f"a pt.{method}.Config, or None")
+    if names is not None and not (isinstance(names, dict)
+                                  and all(isinstance(n, str) for n in (*names, *names.values()))):
+        raise BadConfig(f"names is {names!r:.80}.",
+                        expected="your names to the library's, as in {'down': 'A'}")
+
+
+def _yours(yours) -> tuple[nn.Module, nn.Module, Any]:
+    """Return a plain model, and one with the reader's layer, which may be changed; a tokenizer."""
+    if isinstance(yours, nn.Module):
+        _need_adapters(yours)
+        return undo(copy.deepcopy(yours)), copy.deepcopy(yours), None
+    plain, tokenizer = models.load("minilm", labels=2, device=models.best_device())
+    mine = yours(copy.deepcopy(plain))
+    if not isinstance(mine, nn.Module):
+        raise BadConfig(f"Your function returned a {type(mine).__name__}.",
+                        expected="the model with your layer on it", hint="return the model")
+    mine = mine.to(models.best_device())
+    with torch.no_grad():
+        for adapter in _need_adapters(mine).values():
+            for p in adapter.own_parameters().values():
+                p.add_(NOISE * torch.randn_like(p))
+    return plain, mine, tokenizer
+
+
+def _need_adapters(model: nn.Module) -> dict[str, Adapter]:
+    found = adapters(model) if is_adapted(model) else {}
+    if not found:
+        refuse_adapted(model)    # peft's own, or what is no whole model
+        raise NoAdapter("There is no pt.Adapter on your model.",
+                        expected="a layer that inherits from pt.Adapter",
+                        hint='pt.attach(model, ("query", "value"), Mine) puts it on')
+    return found
+
+
+def _sentences(model: nn.Module, tokenizer) -> dict[str, Tensor]:
+    """Return film reviews as MiniLM reads them."""
+    tokenizer = tokenizer or models.load("minilm")[1]
+    words = models.config_of(model).vocab_size
+    if words != len(tokenizer) or not models.head(model):
+        raise BadData("This model does not classify MiniLM's tokens.",
+                      expected="batch=, a dict of tensors that it reads, with labels")
+    size = SENTENCES if budget().claims else SMOKE
+    batch = data.batches(data.load("movies").train[:size], tokenizer, size)[0]
+    if models.config_of(model).num_labels == 1:    # ratings
+        batch["labels"] = batch["labels"].float()
+    return batch
+
+
+# ── what is found ────────────────────────────────────────────────────────────────────────────
+
+
+class _Found:
+    """The three models, what they compute, and remarks on what could not be compared."""
+
+    def __init__(self, plain, mine, library, names, batch):
+        self.plain, self.mine, self.library, self.batch = plain, mine, library, batch
+        self.names, self.remarks = names, []
+
+    def table(self) -> "pandas.DataFrame":
+        """Fill the rows; what is missing stays nan. The steps come last: they change numbers."""
+        import pandas
+
+        logits, gradients = outputs(self.mine, self.batch), self._own(slopes(self.mine, self.batch))
+        moved = distance(logits, outputs(self.plain, self.batch))
+        largest = max((g.abs().max().item() for g in gradients.values()), default=0.0)
+        self.remarks.append(
+            f"{len(self.batch['labels'])} texts. Your layer moves the logits by up to {moved:.2g}; "
+            f"the largest entry of its gradients is {largest:.2g}."
+            + ("" if moved else " While it moves nothing, equal outputs say little."))
+        why = copied(self.mine, self.library, self.names)
+        if why:
+            self.remarks.append(f"Only time and bytes are compared: {why}")
+        rows = {YOURS: {}, LIBRARY: {}, PEFT: {}}
+        runners = {YOURS: self.mine, LIBRARY: self.library}
+        theirs = self._peft()
+        if not why:
+            rows[LIBRARY] = differences(logits, gradients, outputs(self.library, self.batch),
+                                        slopes(self.library, self.batch))
+        if theirs is not None:
+            runners[PEFT] = theirs
+            if not why:
+                rows[PEFT] = differences(logits, gradients, outputs(theirs, self.batch),
+                                         self._by_our_names(slopes(theirs, self.batch)))
+        for name, model in runners.items():
+            rows[name]["file, kB"] = file_bytes(model) / 1000
+        seconds = race({name: stepper(model, self.batch) for name, model in runners.items()})
+        for name, times in seconds.items():
+            rows[name] |= {"ms a step": 1000 * statistics.median(times),
+                           "times yours": statistics.median(
+                               t / own for t, own in zip(times, seconds[YOURS]))}
+        self.remarks.append(f"Median of {len(seconds[YOURS])} training steps, taking turns; "
+                            "times yours: of the steps in the same turn.")
+        return pandas.DataFrame.from_dict(rows, "index", dtype=float).reindex(columns=[*COLUMNS])
+
+    def _own(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the reader's gradients by the library's names."""
+        return {renamed: gradients[name] for name, renamed in own_names(self.mine, self.names)
+                if name in gradients}
+
+    # ── peft's ──
+
+    def _peft(self) -> nn.Module | None:
+        """Return peft's model with the library's numbers; None, with a remark, without one."""
+        if importlib.util.find_spec("peft") is None:
+            self.remarks.append("peft is not installed, so its row is empty. "
+                                "pip install 'peft-teach[lab]' brings it.")
+            return None
+        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)    # which peft imports
+        try:
+            with quiet(), tempfile.TemporaryDirectory() as folder:
+                peft = importlib.import_module("peft")
+                export.to_peft(self.library, folder)
+                theirs = peft.PeftModel.from_pretrained(self._base(), folder).eval()
+                for name, p in theirs.named_parameters():
+                    p.requires_grad_(any(part in name for part in TRAINED))
+                outputs(theirs, self.batch)
+        except NotExportable as error:
+            self.remarks.append(f"peft's row is empty. {error.found}")
+        except Exception as error:    # another version, of peft or transformers, may raise anything
+            self.remarks.append(f"peft's row is empty: it raised {type(error).__name__}: "
+                                f"{str(error).splitlines()[0]:.200}" if str(error) else
+                                f"peft's row is empty: it raised {type(error).__name__}.")
+        else:
+            self.remarks.append(f"peft {peft.__version__}, with the library's numbers.")
+            return theirs
+        return None
+
+    def _base(self) -> nn.Module:
+        """Return what peft's adapter is put on: the same weights, rounded where ours are."""
+        base = copy.deepcopy(self.plain)
+        if models.quantized(self.library):
+            base = models.to_hf(undo(copy.deepcopy(self.library)))
+            self.remarks.append("peft's base holds the library's 4-bit weights as plain numbers, "
+                                "so its steps unpack nothing.")
+        return base
+
+    def _by_our_names(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return peft's gradients by the library's names and in its shapes."""
+        theirs = {name.replace(".default", "").replace(
+            "lora_magnitude_vector.weight", "lora_magnitude_vector").replace(
+            "prompt_encoder.embedding.weight", "prompt_embeddings"): gradient
+            for name, gradient in gradients.items()}
+        found = {}
+        with contextlib.suppress(KeyError, NotExportable):
+            found = export.by_our_names(self.library, theirs)
+        if {*found} != {*numbers(self.library)}:    # a prefix with projection: peft trains K and V
+            self.remarks.append("peft trains other numbers here than yours, so their gradients "
+                                "are not compared.")
+        return found
+
+
+def own_names(model: nn.Module, names: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield the full name of each of the adapters' own parameters, and what another calls it."""
+    for module, adapter in adapters(model).items():
+        for own in adapter.own_parameters():
+            yield full_name(module, own), full_name(module, names.get(own, own))
+
+
+def copied(mine: nn.Module, library: nn.Module, names: dict[str, str]) -> str | None:
+    """Copy the numbers of one model's adapters and head into another's; or say why that fails."""
+    ours = dict(own_names(mine, names))
+    sources = {ours[name]: p for name, p in numbers(mine).items()}
+    targets = numbers(library)
+    if {*sources} != {*targets}:
+        return _other_names(mine, library, {*sources} ^ {*targets})
+    wrong = next((n for n, p in sources.items() if p.shape != targets[n].shape), None)
+    if wrong:
+        return (f"your {wrong} has the shape {tuple(sources[wrong].shape)}, the library's "
+                f"{tuple(targets[wrong].shape)}. Give it your settings.")
+    head = head_parameters(mine)
+    with torch.no_grad():
+        for name, p in (targets | head_parameters(library)).items():
+            p.copy_((sources | head)[name])
+    return None
+
+
+def _other_names(mine: nn.Module, library: nn.Module, lone: set[str]) -> str:
+    """Say in what the names of two models' adapters differ."""
+    here, there = ({own for a in adapters(model).values() for own in a.own_parameters()}
+                   for model in (mine, library))
+    places, others = {*adapters(mine)}, {*adapters(library)}
+    if places != others:
+        return (f"yours stands on {len(places)} modules and the library's on {len(others)}; "
+                f"{min(places ^ others)} has one of them only. Give it your settings.")
+    return (f"your numbers are called {', '.join(sorted(here))}, and the library's "
+            f"{', '.join(sorted(there))} ({len(lone)} without a partner). "
+            "names={yours: the library's} pairs them.")
+
+
+def numbers(model: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the own parameters of a model's adapters, by full name."""
+    return {full_name(module, own): p for module, adapter in adapters(model).items()
+            for own, p in adapter.own_parameters().items()}
+
+
+def differences(logits, gradients, other, slopes) -> dict[str, float]:
+    """Return the largest distances of logits and of gradients; nan where a gradient is missing."""
+    shared = {*gradients} == {*slopes} and bool(gradients)
+    return {"outputs differ by": distance(logits, other),
+            "gradients differ by": max(distance(gradients[n], slopes[n]) for n in gradients)
+            if shared else math.nan}
+
+
+def distance(one: Tensor, other: Tensor) -> float:
+    """Return the largest distance of two entries; nan where the shapes differ."""
+    return (one - other).abs().max().item() if one.shape == other.shape else math.nan
+
+
+@torch.no_grad()
+def outputs(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """Return the logits of a batch; of a text, those of its own tokens."""
+    logits = model(**{k: v for k, v in ready(model, batch).items() if k != "labels"}).logits
+    if logits.ndim == 3:    # peft returns those of a prompt, too
+        mask = batch["attention_mask"].bool().to(logits.device)
+        logits = logits[:, -mask.shape[1]:][mask]
+    return logits.float().cpu()
+
+
+def slopes(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the gradient of each parameter that trains, by its plain name; without dropout."""
+    model.eval().zero_grad(set_to_none=True)
+    model(**ready(model, batch)).loss.backward()
+    named = dict(model.named_parameters())
+    if is_adapted(model):
+        named = numbers(model)
+    found = {n: p.grad.detach().float().cpu() for n, p in named.items() if p.grad is not None}
+    model.zero_grad(set_to_none=True)
+    return found
+
+
+def file_bytes(model: nn.Module) -> int:
+    """Save an adapter as its library does; return the bytes of the tensors, its head's included."""
+    with quiet(), tempfile.TemporaryDirectory() as folder:
+        if is_adapted(model):
+            store.save(model, folder)
+        else:
+            model.save_pretrained(folder, save_embedding_layers=False)
+        return sum(file.stat().st_size for file in Path(folder).rglob("*.safetensors"))
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Let peft's remarks about transformers pass."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+# ── the time of a step ───────────────────────────────────────────────────────────────────────
+
+
+def stepper(model: nn.Module, batch: dict[str, Tensor]) -> Callable[[], None]:
+    """Return a function that makes one training step."""
+    optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=LR)
+    inputs = ready(model, batch)
+
+    def step() -> None:
+        model.train()
+        loss = model(**inputs).loss
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()    # on a GPU this waits
+
+    return step
+
+
+def race(steps: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
+    """Let steps take turns, in reverse order every second round; return their seconds by name."""
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    rounds, least = (ROUNDS, 3) if budget().claims else (SMOKE, SMOKE)
+    begun = time.perf_counter()
+    for turn in range(-1, rounds):    # the first warms up
+        if turn >= least and time.perf_counter() - begun > SECONDS:
+            break
+        for name in list(steps) if turn % 2 else reversed(steps):
+            start = time.perf_counter()
+            with quiet():
+                steps[name]()
+            if turn >= 0:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+# ── the page ─────────────────────────────────────────────────────────────────────────────────
+
+
+def _coloured(file: Path) -> str:
+    """Return a file of Python as html, with its colours in it: a notebook may drop style sheets."""
+    text = file.read_text("utf-8")
+    try:
+        from pygments import highlight
+        from pygments.formatters import HtmlFormatter
+        from pygments.lexers import PythonLexer
+    except ImportError:    # it comes with IPython
+        return f"<pre>{html.escape(text)}</pre>"
+    return highlight(text, PythonLexer(), HtmlFormatter(noclasses=True, nobackground=True))
