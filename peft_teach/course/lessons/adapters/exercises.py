@@ -3,6 +3,7 @@
 `start` has the law of the start, `placing` the two placements, `sealed` the sealed layers.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -39,7 +40,8 @@ def size_for(budget: int, d_model: int, modules: int) -> int:
 
     0 where not even the narrowest fits.
     """
-    return max(0, (budget // modules - d_model) // (2 * d_model + 1))
+    return bisect_right(range(1, budget + 1), budget,
+                        key=lambda size: modules * bottleneck.count(d_model, size))
 
 
 def size_cases(seed: int) -> list[dict]:
