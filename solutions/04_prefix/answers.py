@@ -223,8 +223,8 @@ WRONG["prefix.share"] = {
     "no_return": but(SHARE, "    return torch", "    share = torch"),
     "no_gradient": (but(SHARE, "in (q, k, K)", "in (q.detach(), k, K)"),
                     but(SHARE, "in (q, k, K)", "in (q, k, K.detach() + 0 * K)")),
-    "overflow": but(SHARE, SIGMOID, "1 / (1 + words.exp().sum(-1) / (q @ K.mT / scale).exp().sum("
-                                    "-1))"),
+    "overflow": but(SHARE, SIGMOID, "a / (a + words.exp().sum(-1))", "    return",
+                    "    a = (q @ K.mT / scale).exp().sum(-1)\n    return"),
     "no_scale": but(SHARE, "q.shape[-1] ** 0.5", "1"),
     "no_mask": but(SHARE, ".masked_fill(~mask[:, None], -torch.inf)", ""),
     "ratio": but(SHARE, "torch.sigmoid(", "torch.exp("),
