@@ -270,16 +270,6 @@ def frozen_stays(train, model):
     after = model.state_dict()
     assert all((before[name] == after[name]).all() for name in frozen)
 """,
-    "NumPy": """
-import numpy as np
-
-def frozen_stays(train, model):
-    before = {name: p.detach().numpy().copy()
-              for name, p in model.named_parameters() if not p.requires_grad}
-    train(model)
-    for name, old in before.items():
-        np.testing.assert_array_equal(model.get_parameter(name).detach().numpy(), old)
-""",
     "in the order": """
 def frozen_stays(train, model):
     frozen = [not p.requires_grad for p in model.parameters()]
@@ -289,6 +279,16 @@ def frozen_stays(train, model):
     for is_frozen, a, b in zip(frozen, before, after):
         if is_frozen:
             assert a == b
+""",
+    "NumPy": """
+import numpy as np
+
+def frozen_stays(train, model):
+    before = {name: p.detach().numpy().copy()
+              for name, p in model.named_parameters() if not p.requires_grad}
+    train(model)
+    for name, old in before.items():
+        np.testing.assert_array_equal(model.get_parameter(name).detach().numpy(), old)
 """,
 }
 

@@ -36,10 +36,7 @@ from .start import BOUND, TENSORS, furthest, learns, narrow
 
 
 def size_for(budget: int, d_model: int, modules: int) -> int:
-    """Return the largest size at which so many bottlenecks have at most `budget` parameters.
-
-    0 where not even the narrowest fits.
-    """
+    """Return the largest size of which so many bottlenecks fit into the budget; 0 for none."""
     return bisect_right(range(1, budget + 1), budget,
                         key=lambda size: modules * bottleneck.count(d_model, size))
 
