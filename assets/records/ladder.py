@@ -88,7 +88,7 @@ COIN_RANKS = (None, 1, 4, 16, 64)
 COIN_LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 COIN_FIRST = {"full": 3e-4, "lora": 3e-3}
 READ = ("lora 8", "bitfit", "ia3", "full")               # by a head on the mean
-PENALTIES = (0.0, *(10.0**k for k in range(-3, 4)))
+PENALTIES = (0.0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 SOLVED = {"exact": ("cls",), "exact_penalty": ("cls", PENALTIES), "exact_mean": ("mean", PENALTIES)}
 GROUPS = ("heads", "rates", "final", "exact", "domains", "forgetting", "tasks", "costs", "controls",
           "more", "sizes", "half", "ratio", "mean", "heart")
