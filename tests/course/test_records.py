@@ -231,7 +231,11 @@ def test_what_lesson_10_records_without_training_comes_out_again():
 
     record, script = records.load("ladder"), runpy.run_path(str(SCRIPTS / "ladder.py"))
     movies = pt.data.ratings("movies")
-    assert script["exact"](movies) == pytest.approx(record["exact"], abs=2e-3)
+    for part, how in script["SOLVED"].items():
+        found = script["exact"](movies, *how)
+        assert {name: found[name] for name in ("r2", "accuracy", "validation", "penalty")} == (
+            pytest.approx({name: record[part][name] for name in (
+                "r2", "accuracy", "validation", "penalty")}, abs=2e-3)), part
     row, = (row for row in record["tasks"] if row["adapter"] == row["task"] == "movies"
             and row["seed"] == script["KEPT_SEEDS"][0])
     model, tokenizer = pt.models.load("minilm", labels=1)
@@ -452,3 +456,28 @@ def test_a_difference_has_the_error_of_two_means():
     gap, error = records.difference(one, other)
     assert (gap, error) == pytest.approx((0.10, (2 * 0.01**2 / 3) ** 0.5))
     assert records.compared(other, one) == "worse"
+
+
+def test_rungs_that_read_the_mean_are_compared_at_the_best_rate_of_a_search_of_their_own():
+    """The head alone, solved, is the best of a grid whose ends are worse; answers are its own."""
+    from peft_teach.course import protocol
+
+    record, script = records.load("ladder"), runpy.run_path(str(SCRIPTS / "ladder.py"))
+    rating = protocol.rated(record)
+    for part, (_, *grid) in script["SOLVED"].items():
+        for penalties in grid:
+            assert min(penalties) < record[part]["penalty"] < max(penalties)
+        assert protocol.r2(protocol.unpack(record[part]["answers"]), rating) == pytest.approx(
+            record[part]["r2"], abs=2e-3)
+    assert record["exact_penalty"]["validation"] >= record["exact"]["validation"]
+    for method in {row["method"] for row in record["runs"] if row["group"] == "mean"}:
+        tried = {row["lr"]: row["validation"]
+                 for row in records.select(record, group="mean rates", method=method)}
+        rows = records.select(record, group="mean", method=method)
+        assert recording.next_rate(tried, script["LADDER"], script["FIRST"][method]) is None
+        assert {row["lr"] for row in rows} == {max(tried, key=tried.get)}
+        assert sorted(row["seed"] for row in rows) == [*script["SEEDS"][:3]]
+        for row in rows:
+            assert row["pool"] == "mean"
+            assert protocol.r2(protocol.unpack(row["answers"]), rating) == pytest.approx(
+                row["r2"], abs=2e-3)
