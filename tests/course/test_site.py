@@ -152,6 +152,7 @@ def test_a_mark_that_nothing_computes_is_told(pages):
         tables.write(pages)
 
 
+@pytest.mark.long
 def test_the_charts_are_the_lessons_pictures_of_the_records(tmp_path):
     charts.draw(tmp_path)
     rank, updates, ladder = (re.findall('alt="(.+?)"', (tmp_path / f"{name}.html").read_text(

@@ -391,6 +391,7 @@ def processes(count: int, wheel: Path, crash: bool = False) -> list[tuple[bool, 
     return given
 
 
+@pytest.mark.long
 def test_two_processes_fetch_once_and_the_waiter_says_so(toy):
     whole, said = zip(*processes(2, toy))
     assert whole == (True, True)

@@ -52,9 +52,9 @@ METHODS = {
 }
 
 
-@pytest.mark.parametrize(("family", "method"), [
-    ("bert", "lora"), ("bert", "prefix"), ("gpt2", "lora"), ("llama", "prompt"),
-    ("llama", "qlora")])
+@pytest.mark.parametrize(("family", "method"), [("bert", "prefix"), *(
+    pytest.param(*each, marks=pytest.mark.long) for each in (
+        ("bert", "lora"), ("gpt2", "lora"), ("llama", "prompt"), ("llama", "qlora")))])
 def test_a_run_goes_on_from_a_checkpoint(family, method, tiny, inputs, tmp_path):
     """Interrupted in the middle and resumed on a fresh model, it ends where it ends in one go."""
     put = METHODS[method]
