@@ -46,7 +46,7 @@ def subspaces(shown: Shown) -> None:
     ax.ring(reached, means[reached])
     ax.level("ink", goal)
     ax.level("head", mean, ":")
-    ax.text("a head that reads the mean of all tokens", "head", (None, mean), near=0.01)
+    ax.text("a head that reads the mean of all tokens", "head", (None, mean), near=0.05)
     ax.band("band", head, full, "y")
     ax.text("what there is to gain", "ink", (None, full))
     for name, level in (("full\nfine-tuning", full), ("the head\nalone", head),

@@ -4,7 +4,7 @@
 #
 # Full fine-tuning may move 22.7 million numbers, and each sentence teaches it one bit: good or bad. Surely most of that movement is waste. Take the finished change, throw 97 % of it away *by lot*, and see what the model still knows.
 #
-# In the first half of this lesson you take such a change apart. In the second half you write `inject`, which puts a small change into a model, and train one: BitFit.
+# First you take such a change apart. Then you write `inject`, which puts a small change into a model, and train one: BitFit.
 #
 # | | |
 # |---|---|
@@ -40,7 +40,7 @@ pt.seed(0)
 
 # %% [markdown]
 # ## First half: throw it away by lot
-# Train everything, on 2,000 sentences and their labels. Then subtract what was there before: what is left is the *update* of each tensor.
+# Train everything, on 2,000 sentences and their labels. Subtract what was there before, and you have the *update* of each tensor.
 
 # %%
 pt.seed(0)
@@ -71,7 +71,7 @@ nothing = accuracy_with({name: 0 * update for name, update in updates.items()})
 pd.Series({"the whole update": whole, "none of it": nothing}).to_frame("accuracy")
 
 # %% [markdown]
-# Now take a die with 32 sides, and throw it for each number outside the head. Keep its change if the die shows 1; else undo it.
+# Take a die with 32 sides, and throw it for each number outside the head. Keep its change if the die shows 1; else undo it.
 #
 # **How much accuracy is left? And how much if you multiply the kept changes by 32?** Commit a list of two numbers.
 
@@ -92,13 +92,13 @@ pt.compare("change.lot", [plain, scaled], "a random 32nd: as it is, and times 32
 # %% [markdown]
 # <details><summary>What the two numbers say</summary>
 #
-# Times 32, hardly anything is lost. We threw away 31 of 32 changes without looking, and the model still knows nearly all that it learned. Without the factor, the same changes are worth little: they are only too small.
+# Times 32, hardly anything is lost: we threw 31 of 32 changes away without looking. Without the factor, the same changes are worth little. They were only too small.
 # </details>
 #
-# Le Yu and colleagues (2023) found this in language models, and called it DARE, for *drop and rescale*. Why does it work? The output $i$ changes by $\sum_j \Delta W_{ij}\,x_j$. Keep each term with probability $s$ and multiply it by $1/s$. On average the sum stays as it was, exactly. What the die adds is noise, and beside $W$ that noise is small.
+# Le Yu and colleagues (2023) found this in language models, and called it DARE, for *drop and rescale*. Why does it work? The output $i$ changes by $\sum_j \Delta W_{ij}\,x_j$. Keep each term with probability $s$ and multiply it by $1/s$. On average the sum stays as it was, exactly. What the die adds is noise, and beside $W$ this noise is small.
 #
 # ## Small in what?
-# You kept few *entries*. A change of a matrix can be small in two other ways: few *parameters*, or a low *rank*. A matrix of **rank** 1 is one column times one row. The rank of a matrix is the smallest number of such matrices that add up to it.
+# You kept few *entries*. A change can be small in two other ways: few *parameters*, or a low *rank*. A matrix of **rank** 1 is one column times one row. The rank of a matrix is the smallest number of such matrices that add up to it.
 #
 # Do few parameters make a low rank? Build a counterexample.
 #
@@ -187,9 +187,9 @@ counts["random numbers"] = [directions(torch.linalg.svdvals(torch.randn(384, 384
 pd.DataFrame(counts).T    # directions with 90 % of the energy, block by block; of 384
 
 # %% [markdown]
-# In the last block the update nearly is of low rank. In the early blocks it is not. Are all these directions needed?
+# In the last block the update is nearly of low rank. In the early blocks it is not. Are all these directions needed?
 #
-# Cut the sum after its $k$ strongest terms. No matrix of rank $k$ is nearer to $\Delta W$ (Eckart and Young 1936): a matrix of rank $k$ reads only $k$ dimensions of the input, and $v_1$ to $v_k$ are the $k$ that hold the most energy.
+# Cut the sum after its $k$ strongest terms. No matrix of rank $k$ is nearer to $\Delta W$ (Eckart and Young 1936): it reads only $k$ dimensions of the input, and $v_1$ to $v_k$ are those with the most energy.
 #
 # <details><summary>The proof</summary>
 #
@@ -240,13 +240,13 @@ cuts.round(3)
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# One direction holds a small part of the energy, and restores most of what the matrices had learned. Eight restore nearly all of it. So the update is <i>not</i> of low rank in the early blocks, and yet a low rank is enough.
+# One direction restores most of what the matrices had learned, and eight nearly all of it. So the update is <i>not</i> of low rank in the early blocks, and yet a low rank is enough.
 # </details>
 #
-# Remember that one direction: a column and a row, 768 numbers for a matrix of 147,456. If it is worth so much after training, why not train it alone, from the start? That is the bet behind LoRA (Hu et al. 2021), and the end of this lesson.
+# One direction is a column and a row: 768 numbers, in place of 147,456. Why not train only these, from the start? That is the bet behind LoRA (Hu et al. 2021), and this lesson ends with it.
 #
 # ## Where it breaks
-# You can keep entries at random, the largest entries, or the strongest directions. Entries are multiplied up again: by 32 for a random 32nd, by less for the largest, because these are more of the update. Ask the picture:
+# Keep random entries, the largest entries, or the strongest directions. Entries are multiplied up again: by 32 for a random 32nd, by less for the largest. Ask the picture:
 #
 # 1. Which rule is ahead at 1/32? Does it matter?
 # 2. How small may the share get, by each rule?
@@ -258,7 +258,7 @@ pictures.explore_cut(record, updates[found["value"][5]])
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# At 1/32 of a small update, all three are as accurate as the whole update, or nearly. At 1/256, where one direction is left, they lose a fifth or a quarter of what it brings. Make the update larger, and few random entries are worse than no update: the noise grows with it, and is no longer small beside $W$.
+# At 1/32 of a small update, all three are as accurate as the whole update, or nearly. At 1/256, where one direction is left, they lose a fifth or a quarter of what it brings. Make the update larger, and few random entries are worse than no update: beside $W$, the noise is no longer small.
 # </details>
 #
 # ## Small from the start
@@ -268,7 +268,7 @@ pictures.explore_cut(record, updates[found["value"][5]])
 #
 # $$ \theta = \theta_0 + P z $$
 #
-# The pretrained $\theta_0$ is frozen. $P$, of shape (D, d), is drawn once and never changes. Only $z$ is trained, from zero. So every weight moves, but along $d$ directions that nobody chose. The smallest $d$ that works is the task's **intrinsic dimension**; Aghajanyan et al. (2020) measured it for pretrained models.
+# The pretrained $\theta_0$ is frozen. $P$, of shape (D, d), is drawn once and never changes. Only $z$ is trained, from zero. So every weight may move, but only within a random subspace of $d$ dimensions. The smallest $d$ that works is the task's **intrinsic dimension**; Aghajanyan et al. (2020) measured it for pretrained models.
 
 # %%
 guess = pt.widgets.Guess("The smallest d that brings half of the gain:",
@@ -285,17 +285,15 @@ pt.compare("change.half", reached, "the smallest of these d, by the mean of its 
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# A few thousand random directions bring half of the gain. With three seeds each, we cannot tell 4,096 from 1,024.
+# A few thousand random dimensions bring half of the gain. With three seeds each, we cannot tell 4,096 from 1,024.
 #
-# Mind the dotted line. A head that reads the mean of all tokens is ahead of that, and leaves the backbone as it was. And mind the goal. Both papers ask for 90 % of full training's <i>accuracy</i>. Set that goal in the picture, and 1,024 directions reach it; the head alone already has 86 %. Always compare with the head alone.
+# Mind the dotted line. A head that reads the mean of all tokens is ahead of that, and the backbone stays as it was. And mind the goal. Both papers ask for 90 % of full training's <i>accuracy</i>: 1,024 dimensions reach it, and the head alone already has 86 %. Always compare with the head alone.
 # </details>
 #
-# Random directions measure a task. They hardly make training cheaper: each step still computes a gradient for every weight.
-#
-# **Half-time.** An update survives with few entries, and with few directions; and a model learns something with few parameters that nobody chose. This is a good place to stop. The second half needs only the set-up cell above.
+# **Half-time.** Few entries of an update are enough, or few directions of it. Few parameters in a random subspace learn something, too. This is a good place to stop: the second half needs only the set-up cell above.
 #
 # ## Second half: `inject`
-# Better methods choose *where* to train. Somebody must find the modules, wrap them, and freeze the rest. You write that here, once, and later lessons use yours.
+# Better methods choose *where* to train. Somebody must find the modules, wrap them, and freeze the rest. You write that once, and later lessons use yours.
 #
 # An **adapter** is a class that inherits from `pt.Adapter` and holds the wrapped module as `self.base`. Every other parameter is its own. Here is one, and a tiny model:
 
@@ -445,7 +443,7 @@ pt.require("change.bitfit")
 
 # %% [markdown]
 # ### Your row on the ladder
-# Put it around every linear layer and every LayerNorm of the backbone. From here on all lessons train by one protocol, so their runs can be compared: the *ratings* of 4,000 sentences, once through, with the rate that a search found for the method. What counts is R² on all 2,716 test sentences: 1 if each rating is predicted, 0 if each guess is the mean.
+# Put it around every linear layer and every LayerNorm of the backbone. All your methods train by one protocol, so that they can be compared: the *ratings* of 4,000 sentences, once through, with the rate that a search found. What counts is R² on all 2,716 test sentences: 1 if each rating is predicted, 0 if each guess is their mean.
 
 # %%
 def wrap(model):
@@ -458,10 +456,10 @@ run
 # %% [markdown]
 # No matrix of the backbone changed, and the model learned.
 #
-# Where does the scale begin? Every method here has a head that reads what the pooler gives. That head alone, solved, is the zero: R² .318. The second line is a mark to keep in view: the same head on the mean of all tokens, .413.
+# The dotted lines are heads alone, solved. The one that reads the pooler, as the methods' own heads do, is our zero: R² .318. Keep the other in view. It reads the mean of all tokens, and gets .413.
 #
 # ## One direction, trained
-# Go back to the one direction of each matrix. Train it from the start, beside query and value of each block: a column and a row, 9,216 numbers in all. This is LoRA of rank 1; lesson 07 builds it. BitFit trains nearly three times as many numbers.
+# Back to the one direction of each matrix. Train a column and a row from the start, beside query and value in each block: 9,216 numbers in all. This is LoRA of rank 1; you build it in lesson 07. BitFit trains nearly three times as many.
 
 # %%
 pt.widgets.Guess("Beside BitFit, LoRA of rank 1 is", ("worse", "the same", "better"), "change.most")
@@ -478,24 +476,24 @@ verdict
 # <i>Better</i> or <i>worse</i>: the interval leaves out zero. <i>The same</i>: it lies inside the margin, a difference that would not matter. Else: <i>cannot tell</i>. These are the words of all lessons.
 # </details>
 #
-# A third of the parameters, and better. So the number of parameters does not order small changes. BitFit adds the same vector to every token; a direction looks at the token first. Whether that is the reason we did not test.
+# A third of the parameters, and better. So counting parameters is not enough. BitFit adds the same vector to every token; a direction reads the token first. Whether that is the reason, we did not test.
 
 # %%
 pt.sentence("change.kinds", ...)    # of yours: which kind of small is "the" small change?
 
 # %% [markdown]
 # ## Three doors
-# Behind each stands BitFit: yours, the library's, and Hugging Face peft's, with the same numbers on the same base.
+# Your BitFit, the library's, and Hugging Face peft's, with the same numbers on the same base.
 
 # %%
 pt.doors("bitfit", wrap, pt.bitfit.Config())
 
 # %% [markdown]
-# Open the library's page under the table. **A question that only this page answers:** the paper trains the bias itself, you train what is added to it. The gradients are the same. With which setting of the optimizer do the two still end in different places, and what does each of them move towards?
+# Open the library's page under the table. **A question that only this page answers:** the paper trains the bias itself, and you train what is added to it. The gradients are the same. Which setting of the optimizer still tells the two apart?
 #
 # <details><summary>The answer</summary>
 #
-# Weight decay. It draws the paper's bias to zero, and your $b$ to zero, too: so your layer is drawn back to the pretrained bias. The page says so under its source.
+# Weight decay. It draws the paper's bias to zero. It draws your $b$ to zero, too, and so your layer back to its pretrained bias.
 # </details>
 
 # %% [markdown]
@@ -505,7 +503,7 @@ pt.doors("bitfit", wrap, pt.bitfit.Config())
 # |---|---|---|---|
 # | Of a small update, a random 32nd is enough, if it is rescaled. | 80.5 % with a 32nd of the 36 matrices, 80.8 % with all: mean of three seeds; 1,000 sentences, standard error of a run 1.3 points | Not rescaled: 64.4 %. With no change of these matrices: 62.8 %. At 1/1,024, and at 1/256 of larger updates, the largest entries beat random ones. | 90 to 99 % can go, more in larger models (Yu et al. 2023). It fails for large updates, where important entries do better (Deng et al. 2024). |
 # | In the early blocks the update is not of low rank. Yet one direction of each matrix restores most of what the matrices learned, and eight nearly all of it. | One restores 73 to 83 %, two 90 to 93 %, eight 96 to 98 %: three runs, one with 2,000 sentences and two with 4,000; 2,563 for testing. The rank: the table of directions. | Without the eight: 66.0 %, rescaled 68.3 %, of 80.8 %. With eight and no other change at all: 79.9 %. | The rank is high at 7 billion, too (Biderman et al. 2024). On mathematics, few directions cost accuracy (Ping et al. 2024). |
-# | A few thousand random directions bring half of the gain. A head that reads the mean of all tokens brings as much without them. | 4,096 bring 53 %: mean of three seeds, from 38 to 67 %. The gain begins at the head alone, solved. | 4,096 reach 75.1 %; the head on the mean, solved, 76.4 %, from the same 2,000 sentences. The step was chosen at 1,024 alone: with shorter ones, 16,384 reach 78.0 % for 75.4 % (one seed). | The larger the pretrained model, the fewer are needed (Aghajanyan et al. 2020). |
+# | A few thousand random dimensions bring half of the gain. A head that reads the mean of all tokens brings as much without them. | 4,096 bring 53 %: mean of three seeds, from 38 to 67 %. The gain begins at the head alone, solved. | 4,096 reach 75.1 %; the head on the mean, solved, 76.4 %, from the same 2,000 sentences. The step was chosen at 1,024 alone: with shorter ones, 16,384 reach 78.0 % for 75.4 % (one seed). | The larger the pretrained model, the fewer are needed (Aghajanyan et al. 2020). |
 # | LoRA of rank 1 is better than BitFit, with about a third of its parameters. | R² better by 0.036 (0.010 to 0.062): five seeds each, all 2,716 test sentences; 9,216 and 26,112 parameters | By the accuracy of the sign: better by 1.6 points (0.3 to 2.9). Each at its own searched rate. | On GPT-3 the same: a third of the parameters, and ahead on three tasks of three (Hu et al. 2021, Table 4). BitFit comes close to full fine-tuning on small data (Ben Zaken et al. 2021). |
 
 # %%

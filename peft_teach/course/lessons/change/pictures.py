@@ -114,9 +114,9 @@ def draw_cut(found: Cut) -> Figure:
         right.text(1.02, level, text, transform=right.get_yaxis_transform(), fontsize=10,
                    va="center")
     logarithmic(right, "x")
-    right.set(xlabel="share of the numbers, and as many directions", ylabel="test accuracy", ylim=(0.45, 0.85),
-              xticks=SHARES, xticklabels=[
-                  f"1/{1 / x:,.0f}\n{int(256 * x) or 'none'}" for x in SHARES],
+    right.set(xlabel="share of the numbers, and as many directions", ylabel="test accuracy",
+              ylim=(0.45, 0.85), xticks=SHARES,
+              xticklabels=[f"1/{1 / x:,.0f}\n{int(256 * x) or 'none'}" for x in SHARES],
               title=f"{RULES[found.rule][0]}, {name}: {here:.1%}")
     in_percent(right.yaxis)
     made.legend(frameon=False, fontsize=10, loc="outside lower center", ncols=3)
@@ -183,7 +183,7 @@ def converged(record: Mapping, pool: str = "cls") -> dict:
 
 def subspaces(record: records.Record, share: int, measure: str,
               guess: int | None = None) -> Subspaces:
-    """Read the recorded runs along random directions.
+    """Read the recorded runs in random subspaces.
 
     `share` is in percent: of full fine-tuning's accuracy, or (`measure` "gain") of what it gains
     over the head alone.
@@ -243,9 +243,9 @@ def explore_subspaces(record: records.Record, guess: Guess) -> Explorer:
     }
     explorer = Explorer(
         controls, lambda **s: subspaces(record, **s, guess=guess.value), draw_subspaces,
-        lambda found: "How accurate is a model that may move along d random directions only? The "
-                      "ring: the smallest of these d that reaches the goal. Recorded (2,000 "
-                      "sentences, labels); a dot is a seed, the line joins the means.")
+        lambda found: "How accurate is a model that may move in a random subspace of d dimensions "
+                      "only? The ring: the smallest of these d that reaches the goal. Recorded "
+                      "(2,000 sentences, labels); a dot is a seed, the line joins the means.")
     guess.buttons.observe(lambda change: explorer.refresh(), names="value")
     return explorer
 
