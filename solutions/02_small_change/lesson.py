@@ -362,7 +362,7 @@ pt.require("change.inject")
 #
 # - `fresh()` gives a new `Tiny`, `make(base)` a `Scale`.
 # - Your test must reject nine broken versions, each with one slip.
-# - It must accept four right ones. They raise other errors, wrap in another order, or return a copy.
+# - It must accept four right ones. These raise another error, wrap in another order, or return a copy.
 
 # %% exercise="change.holds" part="solution"
 def inject_holds(inject, fresh, make):
@@ -407,14 +407,6 @@ pt.audit()    # runs every test in your my_peft.py on your own pieces
 pt.plots.show(pt.drawing.block("bitfit"), "One of MiniLM's six blocks; its value layer, enlarged.")
 
 # %% [markdown]
-# ## BitFit
-# Where to train? Elad Ben Zaken and colleagues (2021) chose the biases. Every linear layer and every LayerNorm adds a vector $b_0$ to its output.
-# Leave each matrix alone, and train only what is added:
-#
-# $$ y = \mathrm{base}(x) + b $$
-#
-# The paper trains $b_0$ itself. A separate $b$, zero at the start, leaves the base as it was.
-#
 # ### Exercise 6 · BitFit (1 point, about 5 minutes)
 # Write the adapter. `self.b` is trained, in float32; the output is the equation's, in the dtype of the base's output. Untrained, it gives the base's
 # output, to the bit. `base` is a linear layer or a LayerNorm with a bias.
@@ -537,7 +529,7 @@ pt.progress("02")
 # | dropping 99 %, or from a large update | a smaller factor, or the important entries in place of random ones | Deng et al. 2024 |
 # | storing many full fine-tunings | few directions of each update, and test: on mathematics this cost accuracy. At the same size it was better to keep more directions, the weak ones in fewer bits | Ping et al. 2024 |
 #
-# **What misleads at 7 billion:** "eight directions are enough", which is about film reviews, and our learning rates. BitFit has nothing to train in
+# **What misleads at 7 billion:** "a low rank is enough", which is about film reviews, and our learning rates. BitFit has nothing to train in
 # Llama and its kin: they have no biases.
 
 # %% [markdown]
