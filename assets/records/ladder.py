@@ -25,7 +25,9 @@ method, and nothing else. A difference of 0.02 in R² would matter.
     controls   ought to fail: the ratings shuffled among the training sentences; all weights random;
                full fine-tuning and LoRA, two seeds. Of LoRA's final runs, each update replaced by a
                random one of the same rank and norm, under the trained head; nothing is trained
-    exact      the head alone, solved: least squares on the features of the training sentences
+    exact      the head alone, solved: least squares on the features of the training sentences;
+               later also with the penalty that is best on validation sentences, and so on the mean
+               over the real tokens ("exact_penalty", "exact_mean")
     domains    the same settings on three other tasks, six methods, two seeds
     forgetting of final runs: how often a sentence's nearest neighbour is from its own editorial,
                and R² on the first 1,000 test sentences, with `f` of the update in the backbone and
@@ -42,8 +44,8 @@ method, and nothing else. A difference of 0.02 in R² would matter.
                for its rate as in "rates", on seeds 0 and 1; full's seed 0 stands there. Does LoRA
                want ten times full's rate, and does its own depend on the rank?
     mean rates, mean    later: the head reads the mean over the real tokens, not the first token
-               through the pooler; four methods, each at a rate found anew as in "rates", seeds 2 to
-               4; and the head alone, solved ("exact_mean")
+               through the pooler; four methods, each at a rate found anew as in "rates", three
+               seeds
     heart      where rank matters: 2,048 sentences of 8 tokens, each labelled by a coin, learned by
                heart behind a frozen random head by query and value of the last block: LoRA of rank
                1 (1,536 numbers), 4, 16 and 64 with alpha 32, and full fine-tuning of the two
@@ -94,6 +96,8 @@ COIN_RANKS = (None, 1, 4, 16, 64)
 COIN_LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 COIN_FIRST = {"full": 3e-4, "lora": 3e-3}
 READ = ("lora 8", "bitfit", "ia3", "full")               # by a head on the mean
+PENALTIES = (0.0, *(10.0**k for k in range(-3, 4)))
+SOLVED = {"exact": ("cls",), "exact_penalty": ("cls", PENALTIES), "exact_mean": ("mean", PENALTIES)}
 GROUPS = ("heads", "rates", "final", "exact", "domains", "forgetting", "tasks", "costs", "controls",
           "more", "sizes", "half", "ratio", "mean", "heart")
 
@@ -312,23 +316,34 @@ def by_heart(wish, data):
             "training": round(learned.accuracy, 4)}
 
 
-def exact(data, pool="cls"):
-    """Return R² of the best head on frozen features: least squares, and what it trains on."""
+def exact(data, pool="cls", penalties=(0.0,)):
+    """Return the best head on frozen features: least squares, on what it trains on.
+
+    Of some penalties on the squared weights, the one that is best on validation sentences.
+    """
     pt.seed(0)
     model, tokenizer = pt.models.load("minilm", labels=1, pool=pool)
+    read = []
+    model.classifier.register_forward_pre_hook(lambda head, given: read.append(given[0]))
 
     def features(examples):
-        batches, read = pt.data.batches(examples, tokenizer, 64, shuffle=False), []
-        model.classifier.register_forward_pre_hook(lambda head, given: read.append(given[0]))
+        batches = pt.data.batches(examples, tokenizer, 64, shuffle=False)
+        read.clear()
         protocol.predictions(model, batches)
-        pooled = torch.cat(read)                                # (sentences, hidden)
+        pooled = torch.cat(read).double()                       # (sentences, hidden)
         return torch.cat([pooled, torch.ones(len(pooled), 1)], 1), protocol.ratings(batches)
 
     X, y = features(data.train[:EXAMPLES])
-    head = torch.linalg.lstsq(X.double(), y.double()[:, None]).solution
+    rows, found = torch.eye(X.shape[1], dtype=X.dtype)[:-1], []    # of the weights, not the bias
+    V, v = features(data.validation)
+    for penalty in penalties:
+        head = torch.linalg.lstsq(torch.cat([X, penalty**0.5 * rows]), torch.cat(
+            [y.double(), torch.zeros(len(rows))])[:, None]).solution
+        found.append((round(protocol.r2((V @ head)[:, 0].float(), v), 4), penalty, head))
+    validation, penalty, head = max(found, key=lambda each: each[0])
     X, y = features(data.test)
-    guess = (X.double() @ head)[:, 0].float()
-    return scored(guess, y, keep=True)
+    return {**scored((X @ head)[:, 0].float(), y, keep=True), "penalty": penalty,
+            "validation": validation}
 
 
 def kept(method, seed, domain="movies"):
@@ -451,9 +466,9 @@ def main():
     if "ratings" not in record.made():    # so that a judge needs no data set
         record.gain(ratings={"movies": protocol.pack(torch.tensor(
             [rating for _, rating in data["movies"].test]))})
-    for part, pool in (("exact", "cls"), ("exact_mean", "mean")):
+    for part, how in SOLVED.items():
         if "exact" in options.groups and part not in record.made():
-            record.gain(**{part: exact(data["movies"], pool)})
+            record.gain(**{part: exact(data["movies"], *how)})
     if "forgetting" in options.groups:
         forget(record, data, options.share)
     if "tasks" in options.groups:

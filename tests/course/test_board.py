@@ -196,8 +196,8 @@ def test_a_run_is_the_recorded_one_and_its_row_replaces_an_older_one(here, short
     assert first.row["r2"] == pytest.approx(r2.item(), abs=1e-4)
     assert protocol.unpack(first.row["answers"]).tolist() == pytest.approx(guess.tolist(), abs=0.02)
     recorded = records.load("ladder")["costs"]["lora 8"]
-    assert {name: first.row[name] for name in ("file_bytes", "memory_bytes")}.items() <= (
-        recorded.items())
+    assert first.row["memory_bytes"] == recorded["memory_bytes"]
+    assert first.row["file_bytes"] == pytest.approx(recorded["file_bytes"], abs=50)
     assert first.row.items() >= {"parameters": 73_728, "lr": 0.0032, "head_lr": 0.01}.items()
     assert repr(first) == (f"LoRA 8, seed 2: R² {first.row['r2']:.3f}, right signs "
                            f"{first.row['accuracy']:.1%}, on 16 sentences")
