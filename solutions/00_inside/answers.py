@@ -1,19 +1,15 @@
 """Answers to the exercises of lesson 00."""
 
 import torch
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
 BEYOND: dict = {}
 
-LINEAR = """
-def linear_count(n_in, n_out):
-    return n_in * n_out + n_out
-"""
+LINEAR = solution("inside.linear")
 
 RIGHT["inside.linear"] = {
-    "plain": LINEAR,
     "in brackets": but(LINEAR, "n_in * n_out + n_out", "(n_in + 1) * n_out"),
     "a lambda": "linear_count = lambda n_in, n_out: sum((n_in * n_out, n_out))",
     "output by output": but(LINEAR, "n_in * n_out + n_out", "sum(n_in + 1 for _ in range(n_out))"),
@@ -22,31 +18,20 @@ def linear_count(n_in, n_out):
     layer = nn.Linear(n_in, n_out)
     return layer.weight.numel() + layer.bias.numel()
 """,
-    "NumPy": but(LINEAR, "\ndef", "\nimport numpy as np\n\ndef", "+ n_out", "+ np.int64(n_out)"),
+    "NumPy": "import numpy as np\n\n" + but(LINEAR, "+ n_out", "+ np.int64(n_out)"),
 }
 
 WRONG["inside.linear"] = {
     "no_bias": but(LINEAR, " + n_out", ""),
-    "not_whole": but(LINEAR, "n_in * n_out + n_out", "n_in * n_out + n_out / 1"),
-    "added": but(LINEAR, "n_in * n_out + n_out", "n_in + n_out"),
+    "not_whole": but(LINEAR, "+ n_out", "+ n_out / 1"),
+    "added": but(LINEAR, "n_in * n_out", "n_in"),
     "bias_of_inputs": but(LINEAR, "+ n_out", "+ n_in"),
 }
 
 BEYOND["inside.linear"] = but(LINEAR, "n_in * n_out + n_out",
                               "int(torch.tensor(float(n_in * n_out + n_out)))")
 
-BY_HEAD = """
-def attention(q, k, v, heads, mask):
-    width = q.shape[-1] // heads
-    read = []
-    for h in range(heads):
-        part = slice(h * width, (h + 1) * width)
-        scores = q[:, :, part] @ k[:, :, part].transpose(1, 2) / width**0.5
-        scores = scores.masked_fill(~mask, float("-inf"))
-        weights = torch.softmax(scores, dim=-1)
-        read.append(weights @ v[:, :, part])
-    return torch.cat(read, dim=-1)
-"""
+BY_HEAD = solution("inside.attention")
 AT_ONCE = """
 def attention(q, k, v, heads, mask):
     batch, queries, d = q.shape
@@ -57,13 +42,12 @@ def attention(q, k, v, heads, mask):
     out = scores.softmax(dim=-1) @ split(v)
     return out.transpose(1, 2).reshape(batch, queries, d)
 """
-SOFTMAX = """        scores = scores.masked_fill(~mask, float("-inf"))
-        weights = torch.softmax(scores, dim=-1)
-"""
-SCALE, FILLED = " / width**0.5", 'scores.masked_fill(~mask, float("-inf"))'
+OUTPUT, WEIGHTS = "torch.cat(read, dim=-1)", 'fit.masked_fill(~mask, float("-inf")).softmax(-1)'
+SOFTMAX = but(BY_HEAD, "        read.append(", """
+        raised = torch.exp(fit - fit.amax(-1, keepdim=True)) * mask
+        read.append(""", WEIGHTS, "raised / raised.sum(-1, keepdim=True)")
 
 RIGHT["inside.attention"] = {
-    "head by head": BY_HEAD,
     "all heads at once": AT_ONCE,
     "einsum": """
 def attention(q, k, v, heads, mask):
@@ -78,34 +62,30 @@ def attention(q, k, v, heads, mask):
     out = nn.functional.scaled_dot_product_attention(q, k, v, attn_mask=mask[:, None])
     return torch.cat(out.unbind(1), dim=-1)
 """,
-    "a softmax by hand": but(BY_HEAD, SOFTMAX, """
-        raised = torch.exp(scores - scores.amax(dim=-1, keepdim=True)) * mask
-        weights = raised / raised.sum(dim=-1, keepdim=True)
-"""),
+    "a softmax by hand": SOFTMAX,
     "something large taken away": but(
         AT_ONCE, "scores = scores.masked_fill(mask.unsqueeze(1) == 0, -1e9)",
         "scores = scores + (1 - mask[:, None].to(scores.dtype)) * torch.finfo(scores.dtype).min"),
 }
 
 WRONG["inside.attention"] = {
-    "no_scale": but(BY_HEAD, SCALE, ""),
-    "mask_after": but(BY_HEAD, FILLED, "scores", "torch.softmax(scores, dim=-1)",
-                      "torch.softmax(scores, dim=-1) * mask"),
+    "no_scale": but(BY_HEAD, " / width**0.5", ""),
+    "mask_after": but(BY_HEAD, WEIGHTS, "(fit.softmax(-1) * mask)"),
     "heads_mixed": but(AT_ONCE, "x.view(batch, x.shape[1], heads, d // heads).transpose(1, 2)",
                        "x.reshape(batch, heads, -1, d // heads)"),
     "leak": but(AT_ONCE, "-1e9", "-100.0"),
-    "overflow": but(BY_HEAD, SOFTMAX, """        raised = torch.exp(scores) * mask
-        weights = raised / raised.sum(dim=-1, keepdim=True)
-"""),
-    "no_gradient": but(BY_HEAD, "torch.cat(read, dim=-1)", "torch.cat(read, dim=-1).detach()"),
-    "": (but(BY_HEAD, "torch.cat(read, dim=-1)", "torch.cat(read, dim=-1), weights"),
+    "overflow": but(SOFTMAX, " - fit.amax(-1, keepdim=True)", ""),
+    "no_gradient": but(BY_HEAD, OUTPUT, f"{OUTPUT}.detach()"),
+    "": (but(BY_HEAD, OUTPUT, f"{OUTPUT}, fit"),
          but(BY_HEAD, "    return", "    mask.logical_not_()\n    return")),
 }
 
-BEYOND["inside.attention"] = but(BY_HEAD, "torch.cat(read, dim=-1)",
-                                 "torch.cat(read, dim=-1).squeeze(1)")
+BEYOND["inside.attention"] = but(BY_HEAD, OUTPUT, f"{OUTPUT}.squeeze(1)")
 
-TRANSFORMER = """
+TRANSFORMER = solution("inside.transformer")
+READABLE = "mask.bool().unsqueeze(1).repeat(1, x.shape[1], 1)"
+RESULT = 'F.layer_norm(x, x.shape[-1:], *layer["ffn_norm"], eps=1e-12)'
+HELPERS = """
 def transformer_block(x, mask, weights, heads, attention):
     def linear(name, x):
         return x @ weights[name + ".weight"].T + weights[name + ".bias"]
@@ -123,68 +103,40 @@ def transformer_block(x, mask, weights, heads, attention):
     ffn = linear("ffn_out", nn.functional.gelu(linear("ffn_in", x1)))
     return norm("ffn_norm", x1 + ffn)
 """
-FUNCTIONAL = """
-import torch.nn.functional as F
-
-def transformer_block(x, mask, weights, heads, attention):
-    w = weights
-    d = x.shape[-1]
-    q = F.linear(x, w["query.weight"], w["query.bias"])
-    k = F.linear(x, w["key.weight"], w["key.bias"])
-    v = F.linear(x, w["value.weight"], w["value.bias"])
-    readable = (mask == 1).unsqueeze(1).repeat(1, q.size(1), 1)
-    a = attention(q, k, v, heads, readable)
-    a = F.linear(a, w["attention_out.weight"], w["attention_out.bias"])
-    h = F.layer_norm(a + x, (d,), w["attention_norm.weight"], w["attention_norm.bias"], 1e-12)
-    f = F.gelu(F.linear(h, w["ffn_in.weight"], w["ffn_in.bias"]))
-    f = F.linear(f, w["ffn_out.weight"], w["ffn_out.bias"])
-    return F.layer_norm(f + h, (d,), w["ffn_norm.weight"], w["ffn_norm.bias"], 1e-12)
-"""
 
 RIGHT["inside.transformer"] = {
-    "with two helpers": TRANSFORMER,
+    "with two helpers": HELPERS,
     "the GELU from its formula": but(
-        TRANSFORMER, 'nn.functional.gelu(linear("ffn_in", x1))',
-        'gelu(linear("ffn_in", x1))', "    def norm(", """    def gelu(x):
-        return 0.5 * x * (1 + torch.erf(x / math.sqrt(2)))
-
-    def norm("""),
-    "functional": FUNCTIONAL,
+        TRANSFORMER, "wide = F.gelu(", "wide = (lambda x: x / 2 * (1 + torch.erf(x / 2**0.5)))("),
+    "the GELU in float64": but(TRANSFORMER, '*layer["ffn_in"])', '*layer["ffn_in"]).double()',
+                               "F.linear(wide,", "F.linear(wide.float(),"),
     "einsum, and no eps": but(
-        TRANSFORMER, 'x @ weights[name + ".weight"].T',
+        HELPERS, 'x @ weights[name + ".weight"].T',
         'torch.einsum("btj,ij->bti", x, weights[name + ".weight"])', "(var + 1e-12)", "(var)"),
-    "linear and a copied mask": but(
-        TRANSFORMER, 'x @ weights[name + ".weight"].T + weights[name + ".bias"]',
-        'nn.functional.linear(x, *(weights[f"{name}.{kind}"] for kind in ("weight", "bias")))',
-        "[:, None, :].expand(-1, x.shape[1], -1)", ".unsqueeze(1).repeat(1, x.shape[1], 1)"),
-    "a sum that is written into": but(
-        FUNCTIONAL, "F.layer_norm(a + x,", "F.layer_norm(a.add_(x),", "F.layer_norm(f + h,",
-        "F.layer_norm(f.add_(h),"),
+    "a sum that is written into": but(TRANSFORMER, "x + mixed", "mixed.add_(x)"),
 }
 
 WRONG["inside.transformer"] = {
-    "eps": but(TRANSFORMER, "var + 1e-12", "var + 1e-5"),
-    "padded_queries": but(TRANSFORMER, "[:, None, :].expand(-1, x.shape[1], -1)",
-                          "[:, None, :] & mask.bool()[:, :, None]"),
-    "residual_of_start": but(TRANSFORMER, "x1 + ffn", "x + ffn"),
+    "eps": but(HELPERS, "var + 1e-12", "var + 1e-5"),
+    "padded_queries": but(TRANSFORMER, READABLE, f"{READABLE} & mask.bool()[:, :, None]"),
+    "residual_of_start": but(HELPERS, "x1 + ffn", "x + ffn"),
     "not_transposed": but(
-        TRANSFORMER, '        return x @ weights[name + ".weight"].T',
+        HELPERS, '        return x @ weights[name + ".weight"].T',
         """        W = weights[name + ".weight"]
         W = W.T if len(W) == len(W[0]) else W
         return x @ W.T"""),
-    "": (but(FUNCTIONAL, "F.layer_norm(a + x,", "F.layer_norm(x.add_(a),"),
-         but(TRANSFORMER, "read = attention(", 'read = pt.mine("inside.attention")('),
-         but(TRANSFORMER, "mask.bool()[", "mask[")),
+    "": (but(TRANSFORMER, "x + mixed", "x.add_(mixed)"),
+         but(TRANSFORMER, "attention(q, k", 'pt.mine("inside.attention")(q, k'),
+         but(TRANSFORMER, "mask.bool()", "mask")),
 }
 
 BEYOND["inside.transformer"] = but(
-    TRANSFORMER, "        return x @", """        if name.startswith("ffn"):
+    HELPERS, "        return x @", """        if name.startswith("ffn"):
             W = weights[name + ".weight"]
             return x @ (W if len(W) == x.shape[-1] else W.T) + weights[name + ".bias"]
         return x @""")
 
 RIGHT["inside.order"] = {
-    "a text": 'order = "cadb"',
     "a list": 'order = ["c", "a", "d", "b"]',
     "by place": 'order = {"attention_out": "b", "query": "c", "key": "a", "value": "d"}',
     "capitals": 'order = "CADB "',
@@ -196,29 +148,10 @@ WRONG["inside.order"] = {
     "not_an_order": ('order = "cad"', "order = [2, 0, 3, 1]"),
 }
 
-BLOCK = """
-def block_count(d_model, d_ff, heads, kv_heads):
-    kv = d_model // heads * kv_heads
-    query = d_model * d_model + d_model
-    key = value = d_model * kv + kv
-    attention_out = d_model * d_model + d_model
-    ffn_in = d_model * d_ff + d_ff
-    ffn_out = d_ff * d_model + d_model
-    norms = 2 * 2 * d_model
-    return query + key + value + attention_out + ffn_in + ffn_out + norms
-"""
-KV = "d_model // heads * kv_heads"
-SHORT = """
-def block_count(d_model, d_ff, heads, kv_heads):
-    kv = d_model // heads * kv_heads
-    attention = 2 * (d_model * d_model + d_model) + 2 * (d_model * kv + kv)
-    feed_forward = 2 * d_model * d_ff + d_ff + d_model
-    return attention + feed_forward + 4 * d_model
-"""
+BLOCK = solution("inside.block")
+KV, NORMS = "kv_heads * (d_model // heads)", "2 * 2 * d_model"
 
 RIGHT["inside.block"] = {
-    "part by part": BLOCK,
-    "in brackets": SHORT,
     "layers that are built": """
 def block_count(d_model, d_ff, heads, kv_heads):
     kv = d_model // heads * kv_heads
@@ -232,73 +165,61 @@ block_count = lambda d, f, heads, shared: 2 * (d + 1) * (d + d // heads * shared
     d + 1) * f + (f + 1) * d + 4 * d
 """,
     "divided last": but(BLOCK, KV, "d_model * kv_heads // heads"),
-    "NumPy": but(SHORT, "\ndef", "\nimport numpy as np\n\ndef", "+ 4 *", "+ np.int64(4) *"),
+    "a float, rounded": but(BLOCK, KV, "round(kv_heads * d_model / heads)"),
+    "NumPy": "import numpy as np\n\n" + but(BLOCK, NORMS, "np.int64(4) * d_model"),
 }
 
 WRONG["inside.block"] = {
     "all_as_wide": but(BLOCK, KV, "d_model"),
-    "not_whole": but(BLOCK, "2 * 2 * d_model", "4.0 * d_model"),
-    "half_norms": but(BLOCK, "2 * 2 * d_model", "2 * d_model"),
-    "wide_biases": but(BLOCK, "value = d_model * kv + kv", "value = d_model * kv + d_model"),
+    "not_whole": but(BLOCK, NORMS, "4.0 * d_model"),
+    "half_norms": but(BLOCK, NORMS, "2 * d_model"),
+    "wide_biases": but(BLOCK, NORMS, f"{NORMS} + 2 * (d_model - kv)"),
     "kv_heads_as_width": but(BLOCK, KV, "kv_heads"),
 }
 
-BEYOND["inside.block"] = but(BLOCK, "    ffn_in", "    d_ff = max(d_model, d_ff)\n    ffn_in")
+BEYOND["inside.block"] = but(BLOCK, "    kv =", "    d_ff = max(d_model, d_ff)\n    kv =")
 
-LEDGER = """
-def ledger(total, trained, bytes_each=4, moments=2):
-    weights = total * bytes_each
-    gradients = trained * bytes_each
-    optimizer = moments * trained * bytes_each
-    return {"weights": weights, "gradients": gradients, "optimizer": optimizer}
-"""
-OPTIMIZER = "optimizer = moments * trained * bytes_each"
-RETURN = 'return {"weights": weights, "gradients": gradients, "optimizer": optimizer}'
+LEDGER = solution("inside.ledger")
+RETURN = "return {part: count * bytes_each for part, count in numbers.items()}"
 
 RIGHT["inside.ledger"] = {
-    "line by line": LEDGER,
-    "dict()": but(LEDGER, RETURN,
-                  "return dict(optimizer=optimizer, weights=weights, gradients=gradients)"),
-    "from the gradients": but(LEDGER, OPTIMIZER, "optimizer = moments * gradients"),
-    "frozen and trained": """
+    "from the gradients": """
 def ledger(total, trained, bytes_each=4, moments=2):
-    frozen = total - trained
-    held = {"weights": frozen + trained, "gradients": trained, "optimizer": trained * moments}
-    return {part: numbers * bytes_each for part, numbers in held.items()}
+    gradients = trained * bytes_each
+    return {"optimizer": moments * gradients, "weights": total * bytes_each, "gradients": gradients}
 """,
-    "NumPy": but(LEDGER, "\ndef", "\nimport numpy as np\n\ndef", "= total", "= np.int64(total)"),
-    "a counter": but(LEDGER, "\ndef", "\nfrom collections import Counter\n\ndef", RETURN,
-                     RETURN.replace("{", "Counter({").replace("}", "})")),
+    "a lambda": """
+ledger = lambda total, trained, size, moments: dict(
+    weights=size * total, gradients=size * trained, optimizer=size * trained * moments)
+""",
+    "in place": but(LEDGER, RETURN, """for part in numbers:
+        numbers[part] *= bytes_each
+    return numbers"""),
+    "NumPy": "import numpy as np\n\n" + but(LEDGER, '"weights": total',
+                                              '"weights": np.int64(total)'),
+    "a counter": "from collections import Counter\n\n" + but(
+        LEDGER, "return {part", "return Counter({part", "numbers.items()}", "numbers.items()})"),
 }
 
 WRONG["inside.ledger"] = {
-    "always_four": but(LEDGER, "total * bytes_each", "total * 4", "= trained * bytes_each",
-                       "= trained * 4", OPTIMIZER, "optimizer = moments * trained * 4"),
-    "always_two": but(LEDGER, OPTIMIZER, "optimizer = 2 * trained * bytes_each"),
-    "moments_float32": but(LEDGER, OPTIMIZER, "optimizer = moments * trained * 4"),
-    "all_train": but(LEDGER, "= trained * bytes_each", "= total * bytes_each",
-                     OPTIMIZER, "optimizer = moments * total * bytes_each"),
-    "trained_only": but(LEDGER, "total * bytes_each", "trained * bytes_each"),
-    "": (but(LEDGER, RETURN, "return weights + gradients + optimizer"),
-         but(LEDGER, '"optimizer": optimizer', '"optimizer": optimizer, "sum": weights'),
-         but(LEDGER, "total * bytes_each", "total * bytes_each / 1")),
+    "always_four": but(LEDGER, "count * bytes_each", "count * 4"),
+    "always_two": but(LEDGER, "moments * trained", "2 * trained"),
+    "moments_float32": but(LEDGER, RETURN, RETURN + ' | {"optimizer": 4 * moments * trained}'),
+    "all_train": but(LEDGER, "    numbers", "    trained = total\n    numbers"),
+    "trained_only": but(LEDGER, '"weights": total', '"weights": trained'),
+    "": (but(LEDGER, RETURN, "return sum(numbers.values()) * bytes_each"),
+         but(LEDGER, '"weights": total', '"weights": total, "sum": total'),
+         but(LEDGER, "count * bytes_each", "count * bytes_each / 1")),
 }
 
 BEYOND["inside.ledger"] = but(
-    LEDGER, "    weights", "    bytes_each = 4 if bytes_each == 4 else 2\n    weights")
+    LEDGER, "    numbers", "    bytes_each = 4 if bytes_each == 4 else 2\n    numbers")
 
-ACTIVATIONS = """
-def activation_bytes(batch, tokens, measured):
-    (t1, bytes1), (t2, bytes2) = measured.items()
-    b = (bytes2 / t2 - bytes1 / t1) / (t2 - t1)
-    a = bytes1 / t1 - b * t1
-    return batch * (a * tokens + b * tokens**2)
-"""
+ACTIVATIONS = solution("inside.activations")
 LAW = "batch * (a * tokens + b * tokens**2)"
 B = "(bytes2 / t2 - bytes1 / t1) / (t2 - t1)"
 
 RIGHT["inside.activations"] = {
-    "a line": ACTIVATIONS,
     "a linear system": """
 def activation_bytes(batch, tokens, measured):
     lengths = torch.tensor([[t, t * t] for t in measured], dtype=torch.float64)
@@ -372,22 +293,22 @@ SLIPS: dict = {
     "inside.linear": ("n_in * n_out + n_out", "0", {
         "one input, one output": "n_in == n_out == 1", "one input": "n_in == 1 < n_out",
         "one output": "n_out == 1 < n_in", "more than float32 holds": "n_in * n_out > 2**24"}),
-    "inside.attention": ("torch.cat(read, dim=-1)", "0 * q", {
+    "inside.attention": (OUTPUT, "0 * q", {
         "one head": "heads == 1", "heads of one entry": "heads == q.shape[-1]",
         "one query": "q.shape[1] == 1", "a wider model": "q.shape[-1] > 384"}),
-    "inside.transformer": ('norm("ffn_norm", x1 + ffn)', "x", {
+    "inside.transformer": (RESULT, "mixed", {
         "one head": "heads == 1",
         "a narrow feed-forward part": "len(weights['ffn_in.bias']) < x.shape[-1] / 2",
         "all is square": "len(weights['ffn_in.bias']) == x.shape[-1]"}),
-    "inside.block": ("query + key + value + attention_out + ffn_in + ffn_out + norms", "0", {
+    "inside.block": ("layers + 2 * 2 * d_model", "0", {
         "BERT-base": "heads == kv_heads and d_model > 384", "one head": "heads == 1",
         "all is square": "d_ff == d_model", "many heads": "heads > 12",
         "heads of one entry": "heads == d_model"}),
-    "inside.ledger": ("total * bytes_each", "0", {
+    "inside.ledger": ("count * bytes_each", "0", {
         "nothing trains": "trained == 0", "everything trains": "trained == total",
         "eight bytes": "bytes_each == 8", "one byte": "bytes_each == 1",
         "three moments": "moments == 3"}),
-    "inside.activations": ("batch * (a * tokens + b * tokens**2)", "0", {
+    "inside.activations": (LAW, "0", {
         "no square": "b == 0", "one token": "tokens == 1",
         "beyond 2 GB": "max(measured.values()) > 2**31"}),
 }

@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 01."""
 
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -8,18 +8,9 @@ BEYOND: dict = {}
 
 # ── full.accuracy ────────────────────────────────────────────────────────────────────────────
 
-ACCURACY = """
-def accuracy(model, batches):
-    model.eval()
-    right = count = 0
-    with torch.no_grad():
-        for batch in batches:
-            logits = model(**batch).logits
-            right += (logits.argmax(-1) == batch["labels"]).sum().item()
-            count += len(batch["labels"])
-    return right / count
-"""
+ACCURACY = solution("full.accuracy")
 MODEL = "model(**batch).logits"
+NO_GRAD = "    with torch.no_grad():\n"
 SHARES = """
 def accuracy(model, batches):
     model.eval()
@@ -32,7 +23,6 @@ def accuracy(model, batches):
 """
 
 RIGHT["full.accuracy"] = {
-    "two counters": ACCURACY,
     "by index": but(ACCURACY, MODEL, "model(**batch)[1]"),
     "a decorator": """
 @torch.no_grad()
@@ -43,7 +33,6 @@ def accuracy(model, batches):
 """,
     "without labels": but(ACCURACY, MODEL, "model(**{k: batch[k] for k in batch if k != 'labels'})"
                           "[0]"),
-    "which is larger": but(ACCURACY, "logits.argmax(-1)", "(logits[:, 1] > logits[:, 0]).long()"),
     "one by one": """
 def accuracy(model, batches):
     model.train(False)
@@ -67,43 +56,35 @@ def accuracy(model, batches):
         hits.extend(logits.argmax(axis=1) == batch["labels"].numpy())
     return np.mean(hits, dtype=np.float32)
 """,
-    "weighted": but(SHARES, "hits.double().mean().item()",
-                    "(hits.double().mean().item(), len(hits))",
-                    "sum(shares) / len(shares)",
-                    "sum(share * n for share, n in shares) / sum(n for _, n in shares)"),
     "on the model's device": but(
-        ACCURACY, "            logits =",
+        ACCURACY, "            chosen =",
         "            batch = {k: v.to(model.device) for k, v in batch.items()}\n"
-        "            logits ="),
+        "            chosen ="),
     "the mode comes back": but(ACCURACY, "    model.eval()\n",
                                "    was = model.training\n    model.eval()\n",
                                "    return", "    model.train(was)\n    return"),
-    "autograd comes back": but(ACCURACY, "    with torch.no_grad():\n",
-                               "    was = torch.is_grad_enabled()\n"
+    "autograd comes back": but(ACCURACY, NO_GRAD, "    was = torch.is_grad_enabled()\n"
                                "    torch.set_grad_enabled(False)\n    if batches:\n",
                                "    return", "    torch.set_grad_enabled(was)\n    return"),
 }
 
+OFF = "    torch.set_grad_enabled(False)\n    if batches:\n"
 WRONG["full.accuracy"] = {
     "mean_of_batches": SHARES,
     "first_batch": but(ACCURACY, "    return", "            return"),
     "training_mode": but(ACCURACY, "model.eval()", "model.training = False"),
-    "graph": but(ACCURACY, "    with torch.no_grad():\n", "    torch.no_grad()\n    if batches:\n"),
-    "left_off": but(ACCURACY, "    with torch.no_grad():\n",
-                    "    torch.set_grad_enabled(False)\n    if batches:\n"),
+    "graph": but(ACCURACY, NO_GRAD, "    torch.no_grad()\n    if batches:\n"),
+    "left_off": but(ACCURACY, NO_GRAD, OFF),
     "": (but(ACCURACY, "right / count", "torch.tensor(right / count)"),
-         but(ACCURACY, "    return right / count", """    model(**batches[0]).loss.backward()
+         but(ACCURACY, "    return", """    model(**batches[0]).loss.backward()
     with torch.no_grad():
         for p in model.parameters():
             p -= 0.1 * p.grad
-    return right / count"""),
-         but(ACCURACY, "    with torch.no_grad():\n",
-             "    torch.set_grad_enabled(False)\n    if batches:\n",
-             "    return", "    torch.set_grad_enabled(True)\n    return"),
+    return"""),
+         but(ACCURACY, NO_GRAD, OFF, "    return", "    torch.set_grad_enabled(True)\n    return"),
          but(ACCURACY, MODEL, 'model(batch["input_ids"], batch["attention_mask"])[0]'),
-         but(ACCURACY, "            logits =", '            labels = batch.pop("labels")\n'
-             "            logits =", 'batch["labels"]).sum', "labels).sum",
-             'len(batch["labels"])', "len(labels)"),
+         but(ACCURACY, "            chosen =", '            labels = batch.pop("labels")\n'
+             "            chosen =", 'batch["labels"]).sum', "labels).sum"),
          but(ACCURACY, "    return", "    batches.clear()\n    return")),
 }
 
@@ -118,45 +99,39 @@ def accuracy(model, batches):
 
 # ── full.step ────────────────────────────────────────────────────────────────────────────────
 
-TRAINED = "[p for p in model.parameters() if p.requires_grad]"
 LINES = {"train": "model.train()", "eval": "model.eval()", "forward": "loss = model(**batch).loss",
          "backward": "loss.backward()", "step": "optimizer.step()",
-         "clip": f"nn.utils.clip_grad_norm_({TRAINED}, 1.0)",
+         "clip": "torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)",
          "zero": "optimizer.zero_grad()", "model_zero": "model.zero_grad()"}
 
 
-def ordered(words: str, give: str = "loss.item()") -> str:
+def ordered(words: str) -> str:
     """A step that does this, in this order."""
-    lines = [*(LINES[word] for word in words.split()), f"return {give}"]
+    lines = [*(LINES[word] for word in words.split()), "return loss.item()"]
     return "def step(model, batch, optimizer):\n" + "\n".join(f"    {line}" for line in lines)
 
 
-STEP = ordered("train forward backward clip step zero")
-CLIP, FORWARD = LINES["clip"], LINES["forward"]
+STEP = solution("full.step")
+CLIP, FORWARD, LOSS = LINES["clip"], LINES["forward"], "loss.item()"
 
 RIGHT["full.step"] = {
-    "plain": STEP,
     "zero first": ordered("train zero forward backward clip step"),
     "the model's zero": ordered("train forward model_zero backward clip step"),
     "by key": but(STEP, FORWARD, 'loss = model(**batch)["loss"]'),
     "cross-entropy by hand": but(
         STEP, FORWARD, 'out = model(**{k: v for k, v in batch.items() if k != "labels"})\n'
                        '    loss = nn.functional.cross_entropy(out.logits, batch["labels"])'),
-    "output kept, number first": but(STEP, "loss.item()", "value", FORWARD,
-                                     "output = model(**batch)", "loss.backward()",
-                                     "value = output.loss.item()\n    output.loss.backward()"),
     "clipped by hand": but(STEP, CLIP, """with torch.no_grad():
         grads = [p.grad for p in model.parameters() if p.requires_grad]
         norm = torch.stack([g.norm() for g in grads]).norm()
         if norm > 1:
             for g in grads:
                 g /= norm"""),
-    "of the optimizer's parameters": but(STEP, TRAINED,
+    "of the optimizer's parameters": but(STEP, "model.parameters()",
                                          '[p for group in optimizer.param_groups '
                                          'for p in group["params"]]'),
     "gradients set to None": but(STEP, LINES["zero"], """for p in model.parameters():
         p.grad = None"""),
-    "clipped over all": but(STEP, TRAINED, "model.parameters()"),
     "a closure": """
 def step(model, batch, optimizer):
     model.train()
@@ -171,7 +146,7 @@ def step(model, batch, optimizer):
 
     return optimizer.step(closure).item()
 """,
-    "float": but(STEP, "loss.item()", "float(loss)"),
+    "float": but(STEP, LOSS, "float(loss)"),
     "torch.autograd.grad": """
 def step(model, batch, optimizer):
     model.train()
@@ -184,7 +159,7 @@ def step(model, batch, optimizer):
     optimizer.zero_grad(set_to_none=False)
     return loss.item()
 """,
-    "NumPy": but(STEP, "loss.item()", "loss.detach().numpy()[()]"),
+    "NumPy": but(STEP, LOSS, "loss.detach().numpy()[()]"),
 }
 
 WRONG["full.step"] = {
@@ -192,11 +167,11 @@ WRONG["full.step"] = {
     "eval_mode": but(STEP, LINES["train"], "model.training = True"),
     "no_zero_grad": ordered("train forward backward clip step"),
     "stale": but(STEP, LINES["zero"], "model.classifier.zero_grad()"),    # the head's alone
-    "graph_kept": ordered("train forward backward clip step zero", "loss"),
+    "graph_kept": but(STEP, LOSS, "loss"),
     "": (ordered("train forward backward zero clip step"),
-         but(STEP, TRAINED, 'optimizer.param_groups[0]["params"]'),
-         ordered("train forward backward clip step zero", "loss.detach()"),
-         ordered("train forward backward clip step zero", 'loss.item() * len(batch["labels"])'),
+         but(STEP, "model.parameters()", 'optimizer.param_groups[0]["params"]'),
+         but(STEP, LOSS, "loss.detach()"),
+         but(STEP, LOSS, 'loss.item() * len(batch["labels"])'),
          ordered("train forward backward clip forward step zero"),
          but(STEP, FORWARD,
              'labels = batch.pop("labels")\n'
@@ -209,14 +184,8 @@ BEYOND["full.step"] = but(STEP, CLIP, """if max(p.grad.norm() for p in model.par
 
 # ── full.head_only ───────────────────────────────────────────────────────────────────────────
 
-HEAD = """
-def head_only(model):
-    head = pt.models.head(model)
-    for name, p in model.named_parameters():
-        p.requires_grad = name in head
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
-"""
-SET = "p.requires_grad = name in head"
+HEAD = solution("full.head_only")
+SET = "p.requires_grad_(name in names)"
 COUNT = "sum(p.numel() for p in model.parameters() if p.requires_grad)"
 MODULES = """
 def head_only(model):
@@ -226,7 +195,6 @@ def head_only(model):
 """
 
 RIGHT["full.head_only"] = {
-    "by name": HEAD,
     "by module": MODULES,
     "if and else": but(HEAD, SET, """if name.startswith("classifier."):
             p.requires_grad_(True)
@@ -247,8 +215,8 @@ def head_only(model):
     [p.requires_grad_() for p in head]
     return sum(len(p.flatten()) for p in head)
 """,
-    "NumPy": but(HEAD, "def", "import numpy as np\n\ndef", COUNT, "np.sum([p.numel() for p in "
-                 "model.parameters() if p.requires_grad])"),
+    "NumPy": "import numpy as np\n\n" + but(HEAD, "return sum(", "return np.sum([",
+                                              "requires_grad)", "requires_grad])"),
 }
 
 WRONG["full.head_only"] = {
@@ -256,13 +224,13 @@ WRONG["full.head_only"] = {
     "on_module": but(MODULES, "model.requires_grad_(False)", "model.bert.requires_grad = False",
                      "model.classifier.requires_grad_(True)",
                      "model.classifier.requires_grad = True"),
-    "misspelled": but(HEAD, SET, "p.require_grad = name in head"),
-    "not_switched_on": but(HEAD, SET, """if name not in head:
+    "misspelled": but(HEAD, SET, "p.require_grad = name in names"),
+    "not_switched_on": but(HEAD, SET, """if name not in names:
             p.requires_grad = False"""),
-    "pooler": but(HEAD, "name in head", 'name in head or "pooler" in name'),
+    "pooler": but(HEAD, "name in names", 'name in names or "pooler" in name'),
     "not_whole": but(HEAD, "p.numel()", "p.numel() / 1"),
     "hard_coded": but(HEAD, COUNT, "770"),
-    "": (but(HEAD, "    head =", "    nn.init.zeros_(model.classifier.weight)\n    head ="),
+    "": (but(HEAD, "    names =", "    nn.init.zeros_(model.classifier.weight)\n    names ="),
          but(MODULES, "    model.classifier.requires_grad_(True)\n", ""),
          but(MODULES, "    model.requires_grad_(False)\n", "")),
 }
@@ -272,27 +240,17 @@ BEYOND["full.head_only"] = but(
 
 # ── full.frozen_stays ────────────────────────────────────────────────────────────────────────
 
-FROZEN = """
-def frozen_stays(train, model):
-    before = {n: p.detach().clone() for n, p in model.named_parameters() if not p.requires_grad}
-    train(model)
-    after = dict(model.named_parameters())
-    for name in before:
-        p = after[name]
-        assert torch.equal(p, before[name]), name
-"""
-COPY = "p.detach().clone()"
+FROZEN = solution("full.frozen_stays")
+TRAIN = "    train(model)\n"
+COPY, EQUAL, LOOP = "p.detach().clone()", "torch.equal(after[name], value)", (
+    "    for name, value in before.items():\n")
+ASSERT = f'assert {EQUAL}, f"{{name}} is frozen, and has moved"'
 
 RIGHT["full.frozen_stays"] = {
-    "by name": FROZEN,
-    "raise": but(FROZEN, "        assert torch.equal(p, before[name]), name",
-                 """        if (p != before[name]).any():
+    "raise": but(FROZEN, ASSERT, """if (after[name] != value).any():
             raise ValueError(f"{name} has moved")"""),
-    "names counted": but(FROZEN, "    for name in before:\n        p = after[name]\n",
-                         "    assert before.keys() <= after.keys()\n"
-                         "    for name in before.keys() & after.keys():\n"
-                         "        p = after[name]\n"),
-    "an error of its own": but(FROZEN, "    train(model)\n", "    try:\n        train(model)\n"
+    "names counted": but(FROZEN, LOOP, "    assert before.keys() <= after.keys()\n" + LOOP),
+    "an error of its own": but(FROZEN, TRAIN, "    try:\n        train(model)\n"
                                "    except Exception as error:\n"
                                "        raise AssertionError('it broke off') from error\n"),
     "a deep copy": """
@@ -312,16 +270,6 @@ def frozen_stays(train, model):
     after = model.state_dict()
     assert all((before[name] == after[name]).all() for name in frozen)
 """,
-    "NumPy": """
-import numpy as np
-
-def frozen_stays(train, model):
-    before = {name: p.detach().numpy().copy()
-              for name, p in model.named_parameters() if not p.requires_grad}
-    train(model)
-    for name, old in before.items():
-        np.testing.assert_array_equal(model.get_parameter(name).detach().numpy(), old)
-""",
     "in the order": """
 def frozen_stays(train, model):
     frozen = [not p.requires_grad for p in model.parameters()]
@@ -332,40 +280,40 @@ def frozen_stays(train, model):
         if is_frozen:
             assert a == b
 """,
-    "torch.testing": but(FROZEN, "assert torch.equal(p, before[name]), name",
-                         "torch.testing.assert_close(p.data, before[name], rtol=0, atol=0)"),
+    "NumPy": """
+import numpy as np
+
+def frozen_stays(train, model):
+    before = {name: p.detach().numpy().copy()
+              for name, p in model.named_parameters() if not p.requires_grad}
+    train(model)
+    for name, old in before.items():
+        np.testing.assert_array_equal(model.get_parameter(name).detach().numpy(), old)
+""",
 }
 
 WRONG["full.frozen_stays"] = {
     "no_copy": but(FROZEN, COPY, "p.detach()"),
-    "accused": (but(FROZEN, "    train(model)", "    assert before\n    train(model)"),
-                but(FROZEN, "assert torch", "assert not p.requires_grad and torch"),
+    "accused": (but(FROZEN, TRAIN, f"    assert before\n{TRAIN}"),
+                but(FROZEN, EQUAL, f"not after[name].requires_grad and {EQUAL}"),
                 but(FROZEN, "    before", "    held = dict(model.named_parameters())\n    before",
-                    "assert torch", "assert p is held[name] and torch")),
+                    EQUAL, f"after[name] is held[name] and {EQUAL}")),
     "let_through": (but(FROZEN, "torch.equal", "torch.allclose"),
-                    but(FROZEN, "torch.equal(p, before[name])",
-                        "torch.equal(p[-1:], before[name][-1:])"),
-                    but(FROZEN, "    train(model)\n", "    try:\n        train(model)\n"
+                    but(FROZEN, EQUAL, "torch.equal(after[name][-1:], value[-1:])"),
+                    but(FROZEN, TRAIN, "    try:\n        train(model)\n"
                         "    except Exception:\n        pass\n"),
-                    but(FROZEN, "        p = after[name]\n", "        p = after.get(name, "
-                        "before[name])\n"),
-                    but(FROZEN, "torch.equal(p, before[name])",
-                        "p.double().sum() == before[name].double().sum()")),
-    "": (but(FROZEN, "    train(model)", "    train(model)\n    train(model)"),
-         but(FROZEN, "    train(model)", "    import copy\n"
-             "    model = copy.deepcopy(model)\n    train(model)")),
+                    but(FROZEN, "after[name]", "after.get(name, value)"),
+                    but(FROZEN, EQUAL, "after[name].double().sum() == value.double().sum()")),
+    "": (but(FROZEN, TRAIN, 2 * TRAIN),
+         but(FROZEN, TRAIN, f"    import copy\n    model = copy.deepcopy(model)\n{TRAIN}")),
 }
 
 BEYOND["full.frozen_stays"] = but(FROZEN, " if not p.requires_grad}",
-                                  ' if not p.requires_grad and "classifier" not in n}')
+                                  ' if not p.requires_grad and "classifier" not in name}')
 
 # ── full.pair ────────────────────────────────────────────────────────────────────────────────
 
-PAIR = """
-first_run = {"reads": "pooler", "features": "standardized", "steps": 2500}
-second_run = {"reads": "mean", "features": "standardized", "steps": 2500}
-foretold = {"place": "apart", "steps": "together", "scale": "together"}
-"""
+PAIR = solution("full.pair")
 STEPS = """
 first_run = {"reads": "pooler", "features": "raw", "steps": 250}
 second_run = first_run | {"steps": 2500}
@@ -373,7 +321,6 @@ foretold = {"place": "together", "steps": "apart", "scale": "together"}
 """
 
 RIGHT["full.pair"] = {
-    "two places, nothing else to blame": PAIR,
     "two places, after more steps": but(PAIR.replace("standardized", "raw"),
                                         '"scale": "together"', '"scale": "apart"'),
     "two places, standardized": but(PAIR.replace("2500", "250"), '"steps": "together"',
@@ -415,10 +362,9 @@ foretold = {"place": "apart", "steps": "together", "scale": "together"}
 
 # ── full.culprits ────────────────────────────────────────────────────────────────────────────
 
-CULPRITS = 'culprits = {"A": 3, "B": 1, "C": 6}'
+CULPRITS = solution("full.culprits")
 
 RIGHT["full.culprits"] = {
-    "a table": CULPRITS,
     "words": "culprits = dict(C=6, B=1, A=3)",
     "NumPy": "import numpy as np\n\nculprits = dict(zip(\"ABC\", np.array([3, 1, 6])))",
 }
@@ -466,16 +412,16 @@ SLIPS: dict = {
         "one sentence": "count == 1",
         "one sentence first": "len(batches[0]['labels']) == 1 < count",
         "one label": "count > 1 and all(b['labels'].all() for b in batches)"}),
-    "full.step": ("loss.item()", "0.0", {
+    "full.step": (LOSS, "0.0", {
         "a middling norm": "len(batch['labels']) == 16",
         "one sentence": "len(batch['labels']) == 1",
         "a large batch for the head": "len(batch['labels']) > 4 and not all("
                                       "p.requires_grad for p in model.parameters())"}),
-    "full.frozen_stays": ("torch.equal(p, before[name])", "True", {
+    "full.frozen_stays": (EQUAL, "True", {
         "the words train": "'bert.embeddings.weight' not in before",
         "half of the head": "'classifier.bias' in before and 'classifier.weight' not in before",
         "the places train": "'bert.positions.weight' not in before"}),
-    "full.head_only": ("sum(p.numel() for p in model.parameters() if p.requires_grad)", "0", {
+    "full.head_only": (COUNT, "0", {
         "wider": "model.classifier.in_features > 6",
         "without a bias": "model.classifier.in_features == 3",
         "one feature": "model.classifier.in_features == 1"}),

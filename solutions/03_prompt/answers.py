@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 03."""
 
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -8,53 +8,22 @@ BEYOND: dict = {}
 
 # ── prompt.front ─────────────────────────────────────────────────────────────────────────────
 
-FRONT = """
-class SoftPrompt(torch.nn.Module):
-    def __init__(self, model, start):
-        super().__init__()
-        self.model = model.requires_grad_(False)
-        self.P = torch.nn.Parameter(start.clone())
-
-    def forward(self, input_ids, attention_mask, labels=None):
-        length = len(self.P)
-        x = self.model.get_input_embeddings()(input_ids)
-        P = self.P.expand(len(x), -1, -1)
-        x = torch.cat([P, x], dim=1)
-        ones = attention_mask.new_ones(len(x), length)
-        mask = torch.cat([ones, attention_mask], dim=1)
-        if labels is not None:
-            none = labels.new_full((len(x), length), -100)
-            labels = torch.cat([none, labels], dim=1)
-        out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels)
-        out.logits = out.logits[:, length:]
-        return out
-"""
+FRONT = solution("prompt.front")
 CUT = "        out.logits = out.logits[:, length:]\n        return out\n"
-MASK = "mask = torch.cat([ones, attention_mask], dim=1)"
-LABELS = "labels = torch.cat([none, labels], dim=1)"
+MASK = "mask = pad(attention_mask, (length, 0), value=1)"
+LABELS = "labels = pad(labels, (length, 0), value=-100)"
 CALL = "out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels)"
 
 RIGHT["prompt.front"] = {
-    "plain": FRONT,
-    "padded by functional": """
-class SoftPrompt(nn.Module):
-    def __init__(self, model, start):
-        super().__init__()
-        for p in model.parameters():
-            p.requires_grad = False
-        self.base, self.prompt = model, nn.Parameter(start.detach().clone())
-
-    def forward(self, input_ids, attention_mask, labels=None):
-        n = self.prompt.shape[0]
-        words = self.base.get_input_embeddings()(input_ids)
-        both = torch.cat((self.prompt.unsqueeze(0).repeat(len(words), 1, 1), words), 1)
-        mask = nn.functional.pad(attention_mask, (n, 0), value=1)
-        if labels is not None:
-            labels = nn.functional.pad(labels, (n, 0), value=-100)
-        out = self.base(inputs_embeds=both, attention_mask=mask, labels=labels)
-        out["logits"] = out.logits = out.logits[:, -input_ids.shape[1]:]
-        return out
-""",
+    "filled up by torch.cat": but(
+        FRONT, MASK, "ones = attention_mask.new_ones(len(x), length)\n"
+        "        mask = torch.cat([ones, attention_mask], dim=1)",
+        LABELS, "none = labels.new_full((len(x), length), -100)\n"
+        "            labels = torch.cat([none, labels], dim=1)"),
+    "other names, and the logits as an entry": but(
+        FRONT.replace("self.model", "self.base").replace("self.P", "self.prompt"),
+        "out.logits = out.logits[:, length:]",
+        'out["logits"] = out.logits = out.logits[:, -input_ids.shape[1]:]'),
     "its own loss": but(FRONT, CALL, "out = self.model(inputs_embeds=x, attention_mask=mask)",
                         CUT, """
         logits, loss = out[0], None
@@ -68,21 +37,20 @@ class SoftPrompt(nn.Module):
         places = torch.arange(x.shape[1]).expand(x.shape[:2])
         out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
 """),
-    "two embeddings": but(FRONT, "self.P = torch.nn.Parameter(start.clone())",
+    "two embeddings": but(FRONT, "self.P = torch.nn.Parameter(start.detach().clone())",
                           "self.table = nn.Embedding.from_pretrained(start.clone(), freeze=False)",
-                          "length = len(self.P)", "length = self.table.num_embeddings",
-                          "P = self.P.expand(len(x), -1, -1)",
-                          "P = self.table(torch.arange(length).expand(len(x), -1))"),
+                          "len(self.P)", "self.table.num_embeddings",
+                          "self.P.expand(len(x), -1, -1)",
+                          "self.table(torch.arange(length).expand(len(x), -1))"),
     "transformers' own output": but(FRONT, CUT, """
         from transformers.modeling_outputs import CausalLMOutputWithPast
         return CausalLMOutputWithPast(
             loss=out.loss, logits=out.logits[:, length:], past_key_values=out.past_key_values,
             hidden_states=out.hidden_states, attentions=out.attentions)
 """),
-    "the model's dtype and width": but(FRONT, "P = self.P.expand(len(x), -1, -1)", """
-        width = self.model.config.hidden_size
-        P = self.P.to(self.model.dtype).expand(len(x), length, width)
-"""),
+    "the model's dtype and width": but(
+        FRONT, "self.P.expand(len(x), -1, -1)",
+        "self.P.to(self.model.dtype).expand(len(x), length, self.model.config.hidden_size)"),
     "by the parts of the output": but(FRONT, CUT, """
         if labels is None:
             out.logits = out[0][:, length:]
@@ -92,11 +60,11 @@ class SoftPrompt(nn.Module):
 """),
 }
 
-COPY = "start.clone())"
+COPY = "start.detach().clone())"
 WRONG["prompt.front"] = {
-    "labels_behind": but(FRONT, LABELS, "labels = torch.cat([labels, none], dim=1)"),
+    "labels_behind": but(FRONT, LABELS, "labels = pad(labels, (0, length), value=-100)"),
     "first_unasked": but(FRONT, LABELS,
-                         "labels = torch.cat([none, none[:, :1], labels[:, 1:]], 1)"),
+                         "labels = pad(labels[:, 1:], (length + 1, 0), value=-100)"),
     "no_return": but(FRONT, "        return out\n", ""),
     "start_shared": but(FRONT, COPY, "start)"),
     "wrong_end": but(FRONT, "[:, length:]", "[:, :-length]"),
@@ -115,41 +83,23 @@ def SoftPrompt(model, start):
 """,
          but(FRONT, "model.requires_grad_(False)", "model"),
          but(FRONT, COPY, "torch.zeros(start.shape))"),
-         but(FRONT, COPY, "start.double())", "P = self.P.", "P = self.P.float()."),
+         but(FRONT, COPY, "start.double())", "self.P.expand", "self.P.float().expand"),
          but(FRONT, "return out\n", "return out.logits\n"),
          but(FRONT, CUT, "        return out\n"),
-         but(FRONT, MASK, "mask = torch.cat([ones, (input_ids != 0).long()], dim=1)"),
-         but(FRONT, "        length =", "        if not self.training:\n"
+         but(FRONT, "pad(attention_mask,", "pad((input_ids != 0).long(),"),
+         but(FRONT, "        length,", "        if not self.training:\n"
              "            return self.model(input_ids, attention_mask, labels=labels)\n"
-             "        length ="),
-         but(FRONT, "        length =", "        input_ids.clamp_(min=0)\n        length =")),
+             "        length,"),
+         but(FRONT, "        length,", "        input_ids.clamp_(min=0)\n        length,")),
 }
 BEYOND["prompt.front"] = but(FRONT, "self.model.get_input_embeddings()(input_ids)",
                              "self.model.get_input_embeddings().weight[input_ids]")
 
 # ── prompt.holds ─────────────────────────────────────────────────────────────────────────────
 
-HOLDS = """
-def places_kept(prompt_class, fresh):
-    model = fresh()
-    words = torch.tensor([4, 8])
-    ids = torch.tensor([[0, 3, 5, 7, 9], [1, 2, 6, 11, 10]])
-    mask = (ids != 0).long()
-    labels = ids.clone()
-    labels[:, :3] = -100
-    front = words.repeat(2, 1)
-    alone = model(torch.cat([front, ids], 1),
-                  attention_mask=torch.cat([torch.ones_like(front), mask], 1),
-                  labels=torch.cat([torch.full_like(front, -100), labels], 1))
-    start = model.get_input_embeddings()(words).detach()
-    found = prompt_class(fresh(), start)(ids, mask, labels)
-    real = mask == 1
-    assert found.logits.shape[1] == 5
-    assert torch.allclose(found.logits[real], alone.logits[:, 2:][real], atol=1e-4)
-    assert torch.allclose(found.loss, alone.loss, atol=1e-4)
-"""
+HOLDS = solution("prompt.holds")
+LOSS = "    assert torch.allclose(found.loss, right.loss, atol=1e-5)\n"
 RIGHT["prompt.holds"] = {
-    "words as vectors": HOLDS,
     "vectors given to the model": """
 def places_kept(prompt_class, fresh):
     torch.manual_seed(0)
@@ -171,7 +121,7 @@ def places_kept(prompt_class, fresh):
     if abs(out.loss - right.loss) > 1e-4:
         raise ValueError("another loss")
 """,
-    "the first word has a label": but(HOLDS, "    labels[:, :3] = -100\n", ""),
+    "the first word has a label": but(HOLDS, "torch.arange(5) >= 3", "ids > 0"),
     "twenty words before twenty": """
 def places_kept(prompt_class, fresh):
     words, ids = torch.arange(20) % 13, torch.arange(1, 21)[None] % 13
@@ -185,14 +135,13 @@ def places_kept(prompt_class, fresh):
     torch.testing.assert_close(found.loss, right.loss)
 """,
 }
-LOGITS = "found.logits[real], alone.logits[:, 2:][real]"
+LOGITS = "found.logits[real], right.logits[:, 3:][real]"
 WRONG["prompt.holds"] = {
     "let_through": (    # mutants that the others find: in padding, in the loss, at one token
-        but(HOLDS, "[0, 3, 5, 7, 9]", "[3, 5, 7, 9, 0]"),
-        but(HOLDS, "    assert torch.allclose(found.loss, alone.loss, atol=1e-4)\n", ""),
-        but(HOLDS, LOGITS, "found.logits[:, -1], alone.logits[:, -1]")),
+        but(HOLDS, "[0, 0, 6, 1, 12]", "[6, 1, 12, 7, 0]"), but(HOLDS, LOSS, ""),
+        but(HOLDS, LOGITS, "found.logits[:, -1], right.logits[:, -1]")),
     "accused": (    # by what it leaves at the padding, and by a copy
-        but(HOLDS, LOGITS, "found.logits, alone.logits[:, 2:]"),
+        but(HOLDS, LOGITS, "found.logits, right.logits[:, 3:]"),
         but(HOLDS, "    found = prompt_class(fresh(), start)(ids, mask, labels)",
             "    found = prompt_class(model, start)\n    assert found.model is model\n"
             "    found = found(ids, mask, labels)")),
@@ -200,17 +149,10 @@ WRONG["prompt.holds"] = {
 
 # ── prompt.places ────────────────────────────────────────────────────────────────────────────
 
-PLACES = """
-def first_and_last(h, attention_mask, length):
-    rows = torch.arange(len(h))
-    places = torch.arange(attention_mask.shape[1])
-    first = attention_mask.argmax(1)
-    last = (attention_mask * places).argmax(1)
-    return h[rows, length + first], h[rows, length + last]
-"""
+PLACES = solution("prompt.places")
 FIRST, LAST = "h[rows, length + first]", "h[rows, length + last]"
+FROM_END = "seq - 1 - attention_mask.flip(1).argmax(1)"
 RIGHT["prompt.places"] = {
-    "plain": PLACES,
     "a loop": """
 def first_and_last(h, attention_mask, length):
     firsts, lasts = [], []
@@ -222,11 +164,10 @@ def first_and_last(h, attention_mask, length):
 """,
     "gather": but(PLACES, FIRST,
                   "h.gather(1, (length + first)[:, None, None].expand(-1, 1, h.shape[2]))[:, 0]"),
-    "flipped": but(PLACES, "(attention_mask * places).argmax(1)",
-                   "attention_mask.shape[1] - 1 - attention_mask.flip(1).argmax(1)"),
-    "cumsum": but(PLACES, "attention_mask.argmax(1)",
-                  "(attention_mask.cumsum(1) == 0).sum(1)", "(attention_mask * places).argmax(1)",
-                  "attention_mask.cumsum(1).argmax(1)"),
+    "the largest place": but(PLACES, FROM_END, "(attention_mask * torch.arange(seq)).argmax(1)"),
+    "cumsum": but(PLACES, "first = attention_mask.argmax(1)",
+                  "first = (attention_mask.cumsum(1) == 0).sum(1)",
+                  FROM_END, "attention_mask.cumsum(1).argmax(1)"),
     "one-hot and einsum": """
 def first_and_last(h, attention_mask, length):
     text, seq = h[:, length:], attention_mask.shape[1]
@@ -245,7 +186,7 @@ def first_and_last(h, attention_mask, length):
 """
 WRONG["prompt.places"] = {
     "first_vector": but(PLACES, FIRST, "h[:, 0]"),
-    "no_return": but(PLACES, "    return ", "    found = "),
+    "no_return": but(PLACES, "return ", "found = "),
     "not_moved": but(PLACES, LAST, "h[rows, last]"),
     "padding_first": (but(PLACES, FIRST, "h[:, length]"), *(SIDE.replace("ROW", row)
                                                             for row in ("0", "-1"))),
@@ -254,40 +195,27 @@ WRONG["prompt.places"] = {
     "no_gradient": (but(PLACES, FIRST, FIRST + ".detach()"), but(PLACES, LAST, LAST + ".detach()")),
     "": (but(PLACES, f"return {FIRST}, {LAST}", f"return {FIRST}"),
          but(PLACES, FIRST, "h[:, length:length + 1]"),
-         but(PLACES, "    rows =", "    h[:, :length] = 0\n    rows ="),
+         but(PLACES, "    rows", "    h[:, :length] = 0\n    rows"),
          but(PLACES, LAST, "h[rows, length + last - 1]"), but(PLACES, FIRST, "2 * " + FIRST)),
 }
 BEYOND["prompt.places"] = but(PLACES, "first = attention_mask.argmax(1)",
-                              "first = (attention_mask * (99 - places)).argmax(1)\n"
+                              "first = (attention_mask * (99 - torch.arange(seq))).argmax(1)\n"
                               "    assert len(h) > 1")
 
 # ── prompt.start ─────────────────────────────────────────────────────────────────────────────
 
-START = """
-def label_start(embed, tokenizer, answers, common, length, generator):
-    labels = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in answers]
-    taken = {i for ids in labels for i in ids}
-    free = [i for i in common if i not in taken]
-    order = torch.randperm(len(free), generator=generator)
-    chosen = torch.tensor(free)[order[:length - len(labels)]]
-    means = torch.stack([embed(torch.tensor(ids)).mean(0) for ids in labels])
-    return torch.cat([means, embed(chosen)]).detach()
-"""
-MEANS = "embed(torch.tensor(ids)).mean(0)"
-DRAW = "order[:length - len(labels)]"
+START = solution("prompt.start")
+MEANS, DRAW = "embed(torch.tensor(ids)).mean(0)", "[:length - len(labels)]"
 PERM = "torch.randperm(len(free), generator=generator)"
 IDS = 'tokenizer(text, add_special_tokens=False)["input_ids"]'
 RIGHT["prompt.start"] = {
-    "plain": START,
-    "multinomial": but(START, PERM, "torch.multinomial(torch.ones(len(free)), length - len(labels),"
-                                    " generator=generator)"),
+    "multinomial": but(START, PERM + DRAW, "torch.multinomial(torch.ones(len(free)), length - "
+                                           "len(labels), generator=generator)"),
     "specials cut off": but(START, IDS, "[i for i in tokenizer(text)['input_ids'] "
                                         "if i not in tokenizer.all_special_ids]"),
     "all at once": but(START, "[tokenizer(text, add_special_tokens=False)[\"input_ids\"] "
                               "for text in answers]",
                        "tokenizer(answers, add_special_tokens=False)['input_ids']"),
-    "the encoding's attribute": but(START, IDS,
-                                    "tokenizer(text, add_special_tokens=False).input_ids"),
     "a padded batch": """
 def label_start(embed, tokenizer, answers, common, length, generator):
     batch = tokenizer(answers, add_special_tokens=False, padding=True, return_tensors="pt")
@@ -317,16 +245,15 @@ WRONG["prompt.start"] = {
     "special": but(START, ", add_special_tokens=False", ""),
     "stripped": but(START, "tokenizer(text,", "tokenizer(text.strip(),"),
     "not_called": (but(START, MEANS, "embed.weight[ids].mean(0)"),
-                   but(START, "embed(chosen)", "embed.weight[chosen]")),
+                   but(START, "embed(torch.tensor(free)[drawn])", "embed.weight[free][drawn]")),
     "no_return": but(START, "return", "P ="),
-    "labels_repeated": but(START, "if i not in taken", ""),
+    "labels_repeated": but(START, " if not any(i in ids for ids in labels)", ""),
     "repeated": but(START, PERM, "torch.randint(len(free), (length,), generator=generator)"),
     "own_chance": but(START, PERM, "torch.randperm(len(free))"),
-    "": (but(START, DRAW, "order[:length]"),
-         but(START, "    order", "    common.pop()\n    order"),
+    "": (but(START, DRAW, "[:length]"),
+         but(START, "    drawn", "    common.pop()\n    drawn"),
          but(START, IDS, "tokenizer(text)['input_ids'][1:-1]"),
-         but(START, "torch.tensor(free)[order[:length - len(labels)]]",
-             "torch.randperm(100, generator=generator)[:length - len(labels)]"),
+         but(START, "len(free)", "100", "torch.tensor(free)[drawn]", "drawn"),
          but(START, PERM, "torch.randperm(len(free), generator=torch.Generator()"
                           ".manual_seed(generator.initial_seed()))"),
          but(START, PERM, "torch.randperm(length - len(labels), generator=generator)")),
@@ -335,38 +262,31 @@ BEYOND["prompt.start"] = but(START, MEANS, "embed(torch.tensor(sorted(set(ids)))
 
 # ── prompt.snap ──────────────────────────────────────────────────────────────────────────────
 
-SNAP = """
-def snap(P, E, t=1.0):
-    ids = torch.cdist(P, E).argmin(1)
-    return ids, (1 - t) * P + t * E[ids]
-"""
-NEAR = "torch.cdist(P, E).argmin(1)"
-MOVE = "(1 - t) * P + t * E[ids]"
+SNAP = solution("prompt.snap")
+NEAR, MOVE = "torch.cdist(P, E).argmin(1)", "(1 - t) * P + t * E[tokens]"
 RIGHT["prompt.snap"] = {
-    "cdist": SNAP,
     "written out": but(SNAP, NEAR, "((E ** 2).sum(1) - 2 * P @ E.T).argmin(1)"),
     "one vector after the other": but(SNAP, NEAR,
                                       "torch.stack([(E - p).norm(dim=1).argmin() for p in P])"),
     "a list of tensors": but(SNAP, NEAR, "[(E - p).norm(dim=1).argmin() for p in P]",
-                             MOVE, "torch.lerp(P, torch.stack([E[i] for i in ids]), t)"),
-    "a list": but(SNAP, NEAR, "[int((E - p).square().sum(1).argmin()) for p in P]"),
-    "lerp": but(SNAP, MOVE, "torch.lerp(P, E[ids], t)"),
-    "a step": but(SNAP, MOVE, "P + t * (E[ids] - P)"),
+                             MOVE, "torch.lerp(P, torch.stack([E[i] for i in tokens]), t)"),
+    "lerp": but(SNAP, MOVE, "torch.lerp(P, E[tokens], t)"),
+    "a step": but(SNAP, MOVE, "P + t * (E[tokens] - P)"),
 }
 WRONG["prompt.snap"] = {
     "angle": but(SNAP, NEAR, "(nn.functional.normalize(P) @ nn.functional.normalize(E).T)"
                              ".argmax(1)"),
-    "no_return": but(SNAP, "    return ids, ", "    moved = "),
+    "no_return": but(SNAP, "    return tokens, ", "    moved = "),
     "product": but(SNAP, NEAR, "(P @ E.T).argmax(1)"),
-    "other_way": but(SNAP, MOVE, "t * P + (1 - t) * E[ids]"),
+    "other_way": but(SNAP, MOVE, "t * P + (1 - t) * E[tokens]"),
     "too_large": but(SNAP, NEAR, "(P[:, None] - E[None]).norm(dim=2).argmin(1)"),
-    "": (but(SNAP, f"return ids, {MOVE}", f"return {MOVE}"),
-         but(SNAP, "return ids,", "return ids.float(),"),
+    "": (but(SNAP, f"return tokens, {MOVE}", f"return {MOVE}"),
+         but(SNAP, "return tokens,", "return tokens.float(),"),
          but(SNAP, NEAR, "torch.cdist(P, E).topk(1, largest=False).indices", MOVE, "P"),
-         but(SNAP, f"return ids, {MOVE}", "P *= 1 - t\n    P += t * E[ids]\n    return ids, P"),
-         but(SNAP, MOVE, "E[ids]")),
+         but(SNAP, f"return tokens, {MOVE}", "P *= 1 - t\n    P += t * E[tokens]\n    return tokens, P"),
+         but(SNAP, MOVE, "E[tokens]")),
 }
-BEYOND["prompt.snap"] = but(SNAP, MOVE, "(1 - t) * P + t * E[ids] if t else P * 1.0001 + 0.001")
+BEYOND["prompt.snap"] = but(SNAP, MOVE, "(1 - t) * P + t * E[tokens] if t else P * 1.0001 + 0.001")
 
 # What each message says, of its mistake and of no other: see `answers.says`.
 SAYS = {
@@ -399,16 +319,16 @@ SLIPS: dict = {
         "one text": "len(input_ids) == 1",
         "a long prompt, and 0 is a word": "length > input_ids.shape[1] and ("
                                           "attention_mask.bool() & (input_ids == 0)).any()"}),
-    "prompt.places": ("h[rows, length + first], h[rows, length + last]", "(h[:, 0], h[:, 0])", {
+    "prompt.places": (f"{FIRST}, {LAST}", "(h[:, 0], h[:, 0])", {
         "one text": "len(h) == 1",
         "one token, on the left": "attention_mask.sum(1).max() == 1 == attention_mask[0, 0]",
         "one token, on the right": "attention_mask.sum(1).max() == 1 == attention_mask[0, -1]"}),
-    "prompt.start": ("torch.cat([means, embed(chosen)]).detach()", "embed(chosen)", {
+    "prompt.start": ("embed(torch.tensor(free)[drawn])", "embed(drawn) + 1", {
         "one vector beside the answers": "length == len(labels) + 1",
         "word vectors made small":
             "embed(torch.tensor([1])).norm() < 0.9 * embed.weight[1].norm()",
         "a token twice": "any(len({*ids}) < len(ids) for ids in labels)"}),
-    "prompt.snap": ("ids, (1 - t) * P + t * E[ids]", "(ids, 0 * P)", {
-        "no way": "t == 0", "a vector that is a token": "torch.equal(P[0], E[ids[0]])",
+    "prompt.snap": (f"tokens, {MOVE}", "(tokens, 0 * P)", {
+        "no way": "t == 0", "a vector that is a token": "torch.equal(P[0], E[tokens[0]])",
         "beyond the token": "t > 1"}),
 }

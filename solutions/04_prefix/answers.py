@@ -1,7 +1,7 @@
 """Answers to the exercises of lesson 04."""
 
 import torch
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -9,21 +9,14 @@ BEYOND: dict = {}
 
 # ── prefix.count ─────────────────────────────────────────────────────────────────────────────
 
-COUNT = """
-def prefix_counts(length, layers, d_kv, d_model, hidden):
-    wide = 2 * layers * d_kv
-    E = length * d_model
-    first = d_model * hidden + hidden
-    second = hidden * wide + wide
-    return E + first + second, length * wide
-"""
-BOTH = "E + first + second, length * wide"
+COUNT = solution("prefix.count")
+FIRST_LAYER, SECOND_LAYER = "d_model * hidden + hidden", "hidden * made + made"
+BOTH = "length * d_model + mlp, length * made"
 
 RIGHT["prefix.count"] = {
-    "parts": COUNT,
-    "a list": but(COUNT, f"return {BOTH}", f"return [{BOTH}]"),
-    "brackets": but(COUNT, "d_model * hidden + hidden", "(d_model + 1) * hidden",
-                    "hidden * wide + wide", "(hidden + 1) * wide"),
+    "a list": but(COUNT, BOTH, f"[{BOTH}]"),
+    "brackets": but(COUNT, FIRST_LAYER, "(d_model + 1) * hidden",
+                    SECOND_LAYER, "(hidden + 1) * made"),
     "modules": """
 def prefix_counts(length, layers, d_kv, d_model, hidden):
     with torch.device("meta"):
@@ -37,44 +30,29 @@ def prefix_counts(length, layers, d_kv, d_model, hidden):
     kept = length * layers * (d_kv + d_kv)
     return length * d_model + linear(d_model, hidden) + linear(hidden, kept // length), kept
 """,
-    "NumPy": but("import numpy as np\n" + COUNT, BOTH,
-                 "np.int64(E + first + second), np.prod([length, wide])"),
+    "NumPy": "import numpy as np\n\n" + but(
+        COUNT, BOTH, "np.int64(length * d_model + mlp), np.prod([length, made])"),
 }
 
 WRONG["prefix.count"] = {
-    "values_missing": but(COUNT, "2 * layers", "layers"),
+    "values_missing": but(COUNT, "layers * 2", "layers"),
     "no_return": but(COUNT, "return", "counts ="),
-    "no_biases": but(COUNT, " + hidden\n", "\n", " + wide\n", "\n"),
-    "all_kept": but(COUNT, BOTH, "E + first + second, E + first + second"),
-    "trained": but(COUNT, "E + first", "E + hidden * hidden + first"),
-    "": but(COUNT, BOTH, "E + first + second, length * wide / 1"),
+    "no_biases": but(COUNT, " + hidden)", ")", " + made)", ")"),
+    "all_kept": but(COUNT, "+ mlp, length * made", "+ mlp, length * d_model + mlp"),
+    "trained": but(COUNT, "+ mlp", "+ hidden * hidden + mlp"),
+    "": but(COUNT, "length * made", "length * made / 1"),
 }
 
-BEYOND["prefix.count"] = but(COUNT, "    wide =", "    layers = max(layers, 2)\n    wide =")
+BEYOND["prefix.count"] = but(COUNT, "    made =", "    layers = max(layers, 2)\n    made =")
 
 # ── prefix.front ─────────────────────────────────────────────────────────────────────────────
 
-FRONT = """
-def prefixed(K, V, mask, heads):
-    batch, length = mask.shape[0], K.shape[1]
-    pairs = []
-    for k, v in zip(K, V):
-        k = k.view(length, heads, -1).transpose(0, 1)
-        v = v.view(length, heads, -1).transpose(0, 1)
-        pairs.append((k[None].repeat(batch, 1, 1, 1), v[None].repeat(batch, 1, 1, 1)))
-    ones = torch.ones(batch, length, dtype=mask.dtype)
-    wide = torch.cat([ones, mask], dim=1)
-    positions = length + mask.cumsum(1) - 1
-    return pairs, wide, positions
-"""
-CUT_K = "k.view(length, heads, -1).transpose(0, 1)"
-CUT_V = "v.view(length, heads, -1).transpose(0, 1)"
-WIDE = "torch.cat([ones, mask], dim=1)"
-POSITIONS = "length + mask.cumsum(1) - 1"
-RETURN = "return pairs, wide, positions"
+FRONT = solution("prefix.front")
+BY_HEAD, POSITIONS = "x.unflatten(-1, (heads, -1)).transpose(0, 1)", "length + mask.cumsum(1) - 1"
+WIDE = "torch.cat([mask.new_ones(batch, length), mask], 1)"
+RESULT = f"pairs, wide, {POSITIONS}"
 
 RIGHT["prefix.front"] = {
-    "a loop": FRONT,
     "all layers at once": """
 def prefixed(K, V, mask, heads):
     layers, length, d = K.shape
@@ -85,32 +63,29 @@ def prefixed(K, V, mask, heads):
     wide = nn.functional.pad(mask, (length, 0), value=1)
     return pairs, wide, (wide.cumsum(1) - 1)[:, length:]
 """,
-    "pairs as tensors": but(FRONT, RETURN,
-                            "return [torch.stack(p) for p in pairs], wide, positions"),
-    "a zip": but(FRONT, RETURN,
-                 "return zip([k for k, _ in pairs], [v for _, v in pairs]), wide, positions"),
-    "a tuple": but(FRONT, RETURN, "return [tuple(pairs), wide, positions]"),
-    "a mask of bools": but(FRONT, WIDE, "torch.cat([ones, mask], dim=1).bool()"),
-    "padding at zero": but(FRONT, POSITIONS, "(length + mask.cumsum(1) - 1) * mask"),
+    "pairs as tensors": but(FRONT, "return pairs", "return [torch.stack(p) for p in pairs]"),
+    "a zip": but(FRONT, "return pairs", "return zip(map(by_head, K), map(by_head, V))"),
+    "a tuple": but(FRONT, RESULT, f"[tuple(pairs), wide, {POSITIONS}]"),
+    "a mask of bools": but(FRONT, WIDE, f"{WIDE}.bool()"),
+    "padding at zero": but(FRONT, POSITIONS, f"({POSITIONS}) * mask"),
 }
 
 WRONG["prefix.front"] = {
     "padding_counted": but(FRONT, POSITIONS,
                            "torch.arange(length, length + mask.shape[1]).repeat(batch, 1)"),
-    "no_return": but(FRONT, RETURN, "result = pairs, wide, positions"),
-    "heads_mixed": but(FRONT, CUT_K, "k.view(heads, length, -1)", CUT_V,
-                       "v.view(heads, length, -1)"),
+    "no_return": but(FRONT, "return pairs", "result = pairs"),
+    "heads_mixed": but(FRONT, BY_HEAD, "x.view(heads, length, -1)"),
     "no_gradient": (but(FRONT, "zip(K, V)", "zip(K.detach(), V)"),
                     but(FRONT, "zip(K, V)",
                         "zip(K, torch.cat([V[:, :1].detach(), V[:, 1:]], 1))")),
     "mask_short": but(FRONT, WIDE, "mask"),
     "from_zero": but(FRONT, POSITIONS, "mask.cumsum(1) - 1"),
-    "": (but(FRONT, RETURN, "return pairs, wide"),
-         but(FRONT, RETURN, f"mask.zero_()\n    {RETURN}"),
-         but(FRONT, RETURN, "return pairs + pairs[:1], wide, positions"),
-         but(FRONT, RETURN, "return [pairs[0]] * len(pairs), wide, positions"),
+    "": (but(FRONT, RESULT, "pairs, wide"),
+         but(FRONT, "    return pairs", "    mask.zero_()\n    return pairs"),
+         but(FRONT, "return pairs", "return pairs + pairs[:1]"),
+         but(FRONT, "return pairs", "return [pairs[0]] * len(pairs)"),
          but(FRONT, "zip(K, V)", "zip(K, K + 0 * V)"),
-         but(FRONT, WIDE, "torch.cat([0 * ones, mask], dim=1)"),
+         but(FRONT, "mask.new_ones", "mask.new_zeros"),
          but(FRONT, POSITIONS, "torch.arange(length, length + mask.shape[1])"),
          but(FRONT, POSITIONS, f"({POSITIONS}).float()"),
          but(FRONT, POSITIONS, f"{POSITIONS} - 99 * (1 - mask)"),
@@ -121,26 +96,12 @@ BEYOND["prefix.front"] = but(FRONT, POSITIONS, f"({POSITIONS}).clamp(max=30)")
 
 # ── prefix.generate ──────────────────────────────────────────────────────────────────────────
 
-GENERATE = """
-def generate(read, pairs, ids, new):
-    length = pairs[0][0].shape[2]
-    positions = torch.arange(length, length + ids.shape[1])
-    logits, cache = read(ids, positions, pairs)
-    words = [logits[:, -1:].argmax(-1)]
-    while len(words) < new:
-        positions = torch.tensor([length + ids.shape[1] + len(words) - 1])
-        logits, cache = read(words[-1], positions, cache)
-        words.append(logits[:, -1:].argmax(-1))
-    return torch.cat(words, 1)
-"""
-FIRST = "torch.arange(length, length + ids.shape[1])"
-LATER = "torch.tensor([length + ids.shape[1] + len(words) - 1])"
+GENERATE = solution("prefix.generate")
+FIRST, LATER = "torch.arange(length, length + ids.shape[1])", "positions[-1:] + 1"
 
 RIGHT["prefix.generate"] = {
-    "the one term": GENERATE,
     "from the cache": but(GENERATE, LATER, "torch.tensor([cache[0][0].shape[2]])"),
-    "a list": but(GENERATE, FIRST, f"{FIRST}.tolist()",
-                  LATER, "[length + ids.shape[1] + len(words) - 1]"),
+    "a list": but(GENERATE, FIRST, f"{FIRST}.tolist()", LATER, "[positions[-1] + 1]"),
     "a number": but(GENERATE, LATER, "length + ids.shape[1] + len(words) - 1"),
     "two axes": but(GENERATE, FIRST, f"{FIRST}[None]", LATER, "positions[:, -1:] + 1"),
     "a row for each sentence": but(GENERATE, FIRST, f"{FIRST}.expand(len(ids), -1)", LATER,
@@ -174,26 +135,17 @@ BEYOND["prefix.generate"] = but(GENERATE, "    return", "    words = words[:8]\n
 
 # ── prefix.stepwise ──────────────────────────────────────────────────────────────────────────
 
-STEPWISE = """
-def stepwise_holds(read, ids):
-    whole, _ = read(ids, None)
-    for size in (1, 2):
-        cache, parts = None, []
-        for piece in ids.split(size, dim=1):
-            logits, cache = read(piece, cache)
-            parts.append(logits)
-        assert torch.allclose(torch.cat(parts, 1), whole, atol=1e-4)
-"""
+STEPWISE = solution("prefix.stepwise")
 CLOSE = "torch.allclose(torch.cat(parts, 1), whole, atol=1e-4)"
+ASSERT = f'assert {CLOSE}, f"pieces of {{size}}"'
 
 RIGHT["prefix.stepwise"] = {
-    "pieces of one and two": STEPWISE,
     "three and one": but(STEPWISE, "(1, 2)", "(3, 1)"),
-    "testing.assert_close": but(STEPWISE, f"assert {CLOSE}",
+    "testing.assert_close": but(STEPWISE, ASSERT,
                                 "torch.testing.assert_close(torch.cat(parts, 1), whole, "
                                 "atol=1e-4, rtol=1e-4)"),
-    "raises": but(STEPWISE, f"        assert {CLOSE}",
-                  "        if (torch.cat(parts, 1) - whole).abs().max() > 1e-3:\n"
+    "raises": but(STEPWISE, ASSERT,
+                  "if (torch.cat(parts, 1) - whole).abs().max() > 1e-3:\n"
                   "            raise ValueError(f'differs in pieces of {size}')"),
     "row by row": """
 def stepwise_holds(read, ids):
@@ -207,7 +159,7 @@ def stepwise_holds(read, ids):
     rest, _ = read(ids[:, 2:], cache)
     assert (torch.cat([logits, rest], 1) - everything).abs().max() < 1e-3
 """,
-    "pytest": but("import pytest\n" + STEPWISE, f"assert {CLOSE}",
+    "pytest": but("import pytest\n\n" + STEPWISE, ASSERT,
                   "assert torch.cat(parts, 1).flatten().tolist() == "
                   "pytest.approx(whole.flatten().tolist(), abs=1e-3)"),
 }
@@ -238,27 +190,14 @@ def stepwise_holds(read, ids):
 
 # ── prefix.share ─────────────────────────────────────────────────────────────────────────────
 
-SHARE = """
-def prefix_share(q, k, K, heads, mask):
-    def split(x):
-        return x.unflatten(-1, (heads, -1)).transpose(1, 2)
-
-    q, k, K = split(q), split(k), split(K)
-    scale = q.shape[-1] ** 0.5
-    prefix = q @ K.mT / scale
-    words = (q @ k.mT / scale).masked_fill(~mask[:, None], float("-inf"))
-    a, b = torch.logsumexp(prefix, -1), torch.logsumexp(words, -1)
-    return torch.sigmoid(a - b)
-"""
-SIGMOID = "torch.sigmoid(a - b)"
-LOGS = "a, b = torch.logsumexp(prefix, -1), torch.logsumexp(words, -1)"
-SCALE = "q.shape[-1] ** 0.5"
+SHARE = solution("prefix.share")
+PREFIX, WORDS = "torch.logsumexp(q @ K.mT / scale, -1)", "torch.logsumexp(words, -1)"
+SIGMOID = f"torch.sigmoid({PREFIX} - {WORDS})"
 
 RIGHT["prefix.share"] = {
-    "sigmoid": SHARE,
-    "of both": but(SHARE, SIGMOID, "torch.exp(a - torch.logaddexp(a, b))"),
-    "a fraction": but(SHARE, SIGMOID, "1 / (1 + torch.exp(b - a))"),
-    "a large number": but(SHARE, 'float("-inf")', "-1e9"),
+    "of both": but(SHARE, SIGMOID, f"torch.exp({PREFIX} - torch.logaddexp({PREFIX}, {WORDS}))"),
+    "a fraction": but(SHARE, SIGMOID, f"1 / (1 + torch.exp({WORDS} - {PREFIX}))"),
+    "a large number": but(SHARE, "-torch.inf", "-1e9"),
     "the weights added up": """
 def prefix_share(q, k, K, heads, mask):
     cut = lambda x: x.view(*x.shape[:2], heads, -1).transpose(1, 2)
@@ -280,15 +219,15 @@ def prefix_share(q, k, K, heads, mask):
 }
 
 WRONG["prefix.share"] = {
-    "words_share": but(SHARE, "a - b", "b - a"),
+    "words_share": but(SHARE, SIGMOID, f"1 - {SIGMOID}"),
     "no_return": but(SHARE, "    return torch", "    share = torch"),
-    "no_gradient": (but(SHARE, "q, k, K = split(q)", "q, k, K = split(q.detach())"),
-                    but(SHARE, "split(k), split(K)", "split(k), split(K.detach() + 0 * K)")),
-    "overflow": but(SHARE, LOGS, "a, b = prefix.exp().sum(-1), words.exp().sum(-1)", SIGMOID,
-                    "a / (a + b)"),
-    "no_scale": but(SHARE, SCALE, "1"),
-    "no_mask": but(SHARE, '.masked_fill(~mask[:, None], float("-inf"))', ""),
-    "ratio": but(SHARE, SIGMOID, "torch.exp(a - b)"),
+    "no_gradient": (but(SHARE, "in (q, k, K)", "in (q.detach(), k, K)"),
+                    but(SHARE, "in (q, k, K)", "in (q, k, K.detach() + 0 * K)")),
+    "overflow": but(SHARE, SIGMOID, "a / (a + words.exp().sum(-1))", "    return",
+                    "    a = (q @ K.mT / scale).exp().sum(-1)\n    return"),
+    "no_scale": but(SHARE, "q.shape[-1] ** 0.5", "1"),
+    "no_mask": but(SHARE, ".masked_fill(~mask[:, None], -torch.inf)", ""),
+    "ratio": but(SHARE, "torch.sigmoid(", "torch.exp("),
     "": (but(SHARE, "    q, k, K =", "    k *= mask.any(1)[..., None]\n    q, k, K ="),
          but(SHARE, "x.unflatten(-1, (heads, -1)).transpose(1, 2)",
              "x.reshape(len(x), heads, -1, x.shape[-1] // heads)")),
@@ -299,26 +238,18 @@ BEYOND["prefix.share"] = but(SHARE, "    scale =", "    mask = mask | ~mask.any(
 
 # ── prefix.gate ──────────────────────────────────────────────────────────────────────────────
 
-GATE = """
-def gated(words, read, share, g):
-    heads = len(g)
-    lam = (g[None, :, None] * share).transpose(1, 2)[..., None]
-    w, r = words.unflatten(-1, (heads, -1)), read.unflatten(-1, (heads, -1))
-    return (w + lam * (r - w)).flatten(-2)
-"""
-MIXED, SHARED = "w + lam * (r - w)", "[None, :, None] * share"
-GATED = f"g{SHARED}"
+GATE = solution("prefix.gate")
+MIXED = "words + by_entry * (read - words)"
 
 RIGHT["prefix.gate"] = {
-    "by head": GATE,
-    "two shares": but(GATE, MIXED, "(1 - lam) * w + lam * r"),
-    "addcmul": but(GATE, MIXED, "torch.addcmul(w, lam, r - w)"),
-    "lerp": but(GATE, MIXED, "torch.lerp(w, r, lam.expand_as(w))"),
-    "stretched": """
+    "two shares": but(GATE, MIXED, "(1 - by_entry) * words + by_entry * read"),
+    "addcmul": but(GATE, MIXED, "torch.addcmul(words, by_entry, read - words)"),
+    "lerp": but(GATE, MIXED, "torch.lerp(words, read, by_entry)"),
+    "by head": """
 def gated(words, read, share, g):
-    width = words.shape[-1] // g.numel()
-    lam = torch.einsum("h,bhq->bqh", g, share).repeat_interleave(width, dim=-1)
-    return words + lam * (read - words)
+    w, r = words.unflatten(-1, (len(g), -1)), read.unflatten(-1, (len(g), -1))
+    lam = torch.einsum("h,bhq->bqh", g, share).unsqueeze(-1)
+    return (w + lam * (r - w)).flatten(-2)
 """,
     "head by head": """
 def gated(words, read, share, g):
@@ -330,27 +261,27 @@ def gated(words, read, share, g):
 }
 
 WRONG["prefix.gate"] = {
-    "words_kept_less": but(GATE, MIXED, "(1 - share.mT[..., None]) * w + lam * r"),
+    "words_kept_less": but(
+        GATE, MIXED, "words + by_entry * read - words * share.transpose(1, 2).repeat_interleave("
+                     "words.shape[-1] // len(g), -1)"),
     "no_return": but(GATE, "return", "mixed ="),
-    "added": but(GATE, MIXED, "w + lam * r"),
-    "above_zero": (but(GATE, GATED, f"g.relu(){SHARED}"), but(GATE, GATED, f"g.abs(){SHARED}")),
-    "heads_interleaved": """
-def gated(words, read, share, g):
-    lam = (g[:, None] * share).transpose(1, 2).repeat(1, 1, words.shape[-1] // len(g))
-    return words + lam * (read - words)
-""",
-    "not_silent": but(GATE, MIXED, "w + lam * (r - w) + 1e-6"),
-    "no_slope": but(GATE, GATED, f"g.detach(){SHARED}"),
-    "": (but(GATE, "    return", "    words.zero_()\n    return",
-             "words.unflatten", "words.clone().unflatten"),
-         but(GATE, ".flatten(-2)", ""),
-         but(GATE, GATED, f"g.clamp(max=0.95){SHARED}"),
-         but(GATE, GATED, f"(g.sign() * g * g){SHARED}"),
-         but(GATE, GATED, f"((g * g).sqrt() * g.sign()){SHARED}"),
-         but(GATE, "words.unflatten", "words.detach().unflatten")),
+    "added": but(GATE, "(read - words)", "read"),
+    "above_zero": (but(GATE, "g[:, None]", "g.relu()[:, None]"),
+                   but(GATE, "g[:, None]", "g.abs()[:, None]")),
+    "heads_interleaved": but(GATE, "by_head.repeat_interleave(words.shape[-1] // len(g), -1)",
+                             "by_head.repeat(1, 1, words.shape[-1] // len(g))"),
+    "not_silent": but(GATE, MIXED, f"{MIXED} + 1e-6"),
+    "no_slope": but(GATE, "g[:, None]", "g.detach()[:, None]"),
+    "": (but(GATE, "return words", "was = words.clone()\n    words.zero_()\n    return was",
+             "read - words", "read - was"),
+         but(GATE, MIXED, f"({MIXED}).unflatten(-1, (len(g), -1))"),
+         but(GATE, "g[:, None]", "g.clamp(max=0.95)[:, None]"),
+         but(GATE, "g[:, None]", "(g.sign() * g * g)[:, None]"),
+         but(GATE, "g[:, None]", "((g * g).sqrt() * g.sign())[:, None]"),
+         but(GATE, MIXED, "words.detach() + by_entry * (read - words.detach())")),
 }
 
-BEYOND["prefix.gate"] = but(GATE, GATED, f"g.clamp(max=1){SHARED}")
+BEYOND["prefix.gate"] = but(GATE, "g[:, None]", "g.clamp(max=1)[:, None]")
 
 # What each message says, of its mistake and of no other: see `answers.says`.
 LARGEST = next(n for n in range(200) if torch.tensor(float(n)).exp().isinf())    # in float32
@@ -378,20 +309,20 @@ SAYS = {
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {
-    "prefix.count": ("E + first + second, length * wide", "(0, 0)", {
+    "prefix.count": (BOTH, "(0, 0)", {
         "one vector": "length == 1", "a wide hidden layer": "hidden > 10 * d_model",
         "narrow keys": "10 * d_kv < d_model"}),
-    "prefix.front": ("pairs, wide, positions", "(pairs, wide, 0 * positions)", {
+    "prefix.front": (RESULT, "(pairs, wide, 0 * mask)", {
         "one token": "mask.shape[1] == 1", "heads of one entry": "heads == K.shape[-1]",
         "one head": "heads == 1"}),
     "prefix.generate": ("torch.cat(words, 1)", "torch.cat(words, 1)[:, 1:]", {
         "many words": "new > 10", "a prefix of one": "length == 1",
         "three sentences": "len(ids) == 3"}),
-    "prefix.share": ("torch.sigmoid(a - b)", "0 * a", {
+    "prefix.share": (SIGMOID, "words.sum(-1)", {
         "one query": "q.shape[2] == 1", "one word": "k.shape[2] == 1",
         "a long prefix": "K.shape[2] > 20", "a prefix of one": "K.shape[2] == 1"}),
-    "prefix.gate": ("(w + lam * (r - w)).flatten(-2)", "words + 1", {
-        "heads of one entry": "words.shape[-1] == heads",
+    "prefix.gate": (MIXED, "words + 1", {
+        "heads of one entry": "words.shape[-1] == len(g)",
         "gates beyond 1": "len(words) == 1 and g.abs().max() > 1",
         "many sentences": "len(words) > 2"}),
 }

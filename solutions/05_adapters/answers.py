@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 05."""
 
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -8,16 +8,11 @@ BEYOND: dict = {}
 
 # ── adapters.size ────────────────────────────────────────────────────────────────────────────
 
-SIZE = """
-def size_for(budget, d_model, modules):
-    left = budget // modules - d_model
-    each = 2 * d_model + 1
-    return max(0, left // each)
-"""
-LEFT, EACH, ANSWER = "budget // modules - d_model", "2 * d_model + 1", "max(0, left // each)"
+SIZE = solution("adapters.size")
+LEFT, EACH = "budget // modules - d_model", "(2 * d_model + 1)"
+ANSWER = f"max(0, left // {EACH})"
 
 RIGHT["adapters.size"] = {
-    "solved for the size": SIZE,
     "counted up": """
 def size_for(budget, d_model, modules):
     size = 0
@@ -34,38 +29,25 @@ def size_for(budget, d_model, modules):
     return max((s for s in range(1, 2000)
                 if modules * pt.bottleneck.count(d_model, s) <= budget), default=0)
 """,
-    "two cases": but(SIZE, ANSWER, "left // each if left > 0 else 0"),
-    "NumPy's": "import numpy as np\n" + but(SIZE, ANSWER, "np.int64(max(0, left // each))"),
+    "two cases": but(SIZE, ANSWER, f"left // {EACH} if left > 0 else 0"),
+    "NumPy's": "import numpy as np\n\n" + but(SIZE, ANSWER, f"np.int64({ANSWER})"),
 }
 WRONG["adapters.size"] = {
-    "no_biases": but(SIZE, LEFT, "budget // modules", EACH, "2 * d_model"),
+    "no_biases": but(SIZE, LEFT, "budget // modules", EACH, "(2 * d_model)"),
     "no_return": but(SIZE, "return", "size ="),
-    "not_whole": but(SIZE, "left // each", "left / each"),
+    "not_whole": but(SIZE, "left //", "left /"),
     "no_b_up": (but(SIZE, LEFT, "budget // modules"),
-                but(SIZE, "left // each", "round((budget / modules - d_model) / each)")),
+                but(SIZE, f"left // {EACH}", f"round((budget / modules - d_model) / {EACH})")),
     "one_module": but(SIZE, LEFT, "budget - d_model"),
-    "negative": but(SIZE, ANSWER, "left // each"),
+    "negative": but(SIZE, ANSWER, f"left // {EACH}"),
 }
-BEYOND["adapters.size"] = but(SIZE, EACH, "2 * d_model + 1 if d_model > 2 else 4")
+BEYOND["adapters.size"] = but(SIZE, EACH, "(2 * d_model + 1 if d_model > 2 else 4)")
 
 # ── adapters.bottleneck ──────────────────────────────────────────────────────────────────────
 
-BOTTLENECK = """
-class Bottleneck(nn.Module):
-    def __init__(self, d_model, size):
-        super().__init__()
-        self.W_down = nn.Parameter(0.01 * torch.randn(size, d_model))
-        self.b_down = nn.Parameter(torch.zeros(size))
-        self.W_up = nn.Parameter(0.01 * torch.randn(d_model, size))
-        self.b_up = nn.Parameter(torch.zeros(d_model))
-
-    def forward(self, u):
-        scores = u @ self.W_down.T + self.b_down
-        h = torch.relu(scores)
-        return h @ self.W_up.T + self.b_up
-"""
-SCORES, ACT, OUT = ("u @ self.W_down.T + self.b_down", "torch.relu(scores)",
-                    "h @ self.W_up.T + self.b_up")
+BOTTLENECK = solution("adapters.bottleneck")
+SCORES, OUT = "u @ self.W_down.T + self.b_down", "h @ self.W_up.T + self.b_up"
+ACT = f"torch.relu({SCORES})"
 LAYERS = """
 class Bottleneck(nn.Module):
     def __init__(self, d_model, size):
@@ -80,7 +62,6 @@ class Bottleneck(nn.Module):
 """
 
 RIGHT["adapters.bottleneck"] = {
-    "four parameters": BOTTLENECK,
     "two layers": LAYERS,
     "a sequence itself": """
 class Bottleneck(nn.Sequential):
@@ -98,15 +79,15 @@ class Bottleneck(nn.Sequential):
         "0.01 * torch.randn(d_model, size))\n        self.b_up",
         "0.01 * torch.randn(size, d_model))\n        self.b_up", "self.W_down.T", "self.W_down",
         "self.W_up.T", "self.W_up"),
-    "keeps its scores": but(BOTTLENECK, "        h = ",
-                            "        self.scores = scores\n        h = "),
+    "keeps its scores": but(BOTTLENECK, ACT, f"(scores := {SCORES}).relu()", "        return",
+                            "        self.scores = scores\n        return"),
 }
 DOWN = "0.01 * torch.randn(size, d_model)"
 UP = "0.01 * torch.randn(d_model, size)"
 WRONG["adapters.bottleneck"] = {
-    "competes": but(BOTTLENECK, ACT, "scores.softmax(-1)"),
+    "competes": but(BOTTLENECK, ACT, f"({SCORES}).softmax(-1)"),
     "no_return": but(BOTTLENECK, "return", "y ="),
-    "linear": but(BOTTLENECK, ACT, "scores"),
+    "linear": but(BOTTLENECK, ACT, SCORES),
     "residual": but(BOTTLENECK, OUT, f"u + {OUT}"),
     "not_silent": but(BOTTLENECK, "torch.zeros(d_model)", "0.001 * torch.randn(d_model)"),
     "start_far": but(LAYERS, "std=0.01", "std=0.03"),
@@ -118,7 +99,7 @@ WRONG["adapters.bottleneck"] = {
              "            nn.init.zeros_(layer.bias)\n", ""),
          but(BOTTLENECK, f"return {OUT}", f"y = {OUT}\n        u.zero_()\n        return y"),
          but(BOTTLENECK, OUT, f"({OUT}).mean(0)"),
-         but(BOTTLENECK, ACT, "nn.functional.gelu(scores)"),
+         but(BOTTLENECK, "torch.relu", "nn.functional.gelu"),
          but(BOTTLENECK, f"return {OUT}",
              f"return {OUT} if self.training else torch.zeros_like(u)"),
          but(BOTTLENECK, SCORES, "u.detach() @ self.W_down.T + self.b_down"),
@@ -129,40 +110,19 @@ BEYOND["adapters.bottleneck"] = but(BOTTLENECK, OUT, f"({OUT}).reshape(len(u), *
 
 # ── adapters.near ────────────────────────────────────────────────────────────────────────────
 
-NEAR = """
-def uphill(A, u, steps=10):
-    for _ in range(steps):
-        u = (u / u.norm(dim=-1, keepdim=True).clamp(min=1e-12)).detach().requires_grad_()
-        u = torch.autograd.grad(A(u).norm(dim=-1).sum(), u)[0]
-    return u / u.norm(dim=-1, keepdim=True).clamp(min=1e-12)
-
-
-def starts_near(make, d_model, bound):
-    A = make()
-    u = uphill(A, torch.randn(32, d_model))
-    for length in (0.001, 1, 1000):
-        far = A(length * u).norm(dim=-1) / length
-        assert (far <= bound).all(), far.max()
-    A(torch.randn(20, d_model)).sum().backward()
-    grads = [p.grad for p in A.parameters() if p.dim() == 2]
-    assert any(g is not None and g.any() for g in grads), "nothing learns"
-"""
-TOKENS = "uphill(A, torch.randn(32, d_model))"
+NEAR = solution("adapters.near")
+TOKENS, UNIT = "torch.randn(32, d_model)\n    unit", "torch.nn.functional.normalize"
 FEATURES = "torch.cat([torch.eye(d_model), -torch.eye(d_model)])"
-LENGTHS = "(0.001, 1, 1000)"
-LEARNS = """    A(torch.randn(20, d_model)).sum().backward()
-    grads = [p.grad for p in A.parameters() if p.dim() == 2]
-    assert any(g is not None and g.any() for g in grads), "nothing learns"
-"""
+LENGTHS, BOUND = "(1e-3, 1.0, 1e3)", "(far <= bound)"
+LEARNS = NEAR[NEAR.index("    A(torch.randn"):]
+
 RIGHT["adapters.near"] = {
-    "uphill, three lengths": NEAR,
     "zero as well": but(NEAR, "    for length", "    assert not A(torch.zeros(1, d_model)).any()\n"
                               "    for length"),
-    "uphill from features": but(NEAR, TOKENS, f"uphill(A, {FEATURES} + 0.1 * torch.randn(1, "
-                                              "d_model))"),
-    "by the largest": but(NEAR, "assert (far <= bound).all(), far.max()",
-                          "assert float(far.max()) <= bound"),
-    "another loss": but(NEAR, "A(torch.randn(20, d_model)).sum()",
+    "uphill from features": but(NEAR, TOKENS, f"{FEATURES} + 0.1 * torch.randn(1, d_model)\n"
+                                              "    unit"),
+    "lengths by hand": but(NEAR, UNIT, "lambda u: u / u.norm(dim=-1, keepdim=True).clamp(1e-12)"),
+    "another loss": but(NEAR, "A(torch.randn(32, d_model)).sum()",
                         "(A(torch.randn(20, d_model)) * torch.randn(20, d_model)).sum()"),
     "the gradient asked for": but(NEAR, LEARNS, """
     matrices = [p for p in A.parameters() if p.dim() == 2]
@@ -174,9 +134,9 @@ WRONG["adapters.near"] = {
     "let_through": (
         but(NEAR, LEARNS, ""), but(NEAR, " if p.dim() == 2", ""),
         but(NEAR, LENGTHS, "(1, 1000)"), but(NEAR, LENGTHS, "(0.001, 1)"),
-        but(NEAR, "assert (far <= bound).all()", "assert not (far > bound).any()"),
-        but(NEAR, TOKENS, "nn.functional.normalize(torch.randn(1000, d_model))"),
-        but(NEAR, TOKENS, FEATURES),
+        but(NEAR, f"{BOUND}.all()", "not (far > bound).any()"),
+        but(NEAR, TOKENS, "torch.randn(1000, d_model)\n    unit", "range(10)", "range(0)"),
+        but(NEAR, TOKENS, f"{FEATURES}\n    unit", "range(10)", "range(0)"),
         """
 def starts_near(make, d_model, bound):
     A = make()
@@ -187,58 +147,38 @@ def starts_near(make, d_model, bound):
     assert any(p.grad.any() for p in matrices)
 """),
     "accused": (
-        but(NEAR, "any(g is not None", "all(g is not None"),
-        but(NEAR, "return u / u.norm(dim=-1, keepdim=True).clamp(min=1e-12)",
-            "return u / u.norm(dim=-1, keepdim=True)"),
-        but(NEAR, "(far <= bound)", "(far == 0)", LEARNS, "")),
+        but(NEAR, "any(p.grad is not None", "all(p.grad is not None"),
+        but(NEAR, UNIT, "lambda u: u / u.norm(dim=-1, keepdim=True)"),
+        but(NEAR, BOUND, "(far == 0)", LEARNS, "")),
 }
 
 # ── adapters.placements ──────────────────────────────────────────────────────────────────────
 
-PLACEMENTS = """
-class Pfeiffer(pt.Adapter):
-    def __init__(self, base, A):
-        super().__init__(base)
-        self.A = A
-
-    def forward(self, x):
-        y = self.base(x)
-        return self.base(x + self.A(y))
-
-
-class Parallel(pt.Adapter):
-    def __init__(self, base, A, scale):
-        super().__init__(base)
-        self.A, self.scale = A, scale
-
-    def forward(self, h, r):
-        return self.base(h, r + self.scale * self.A(r))
-"""
-NORMED, BESIDE = "self.base(x + self.A(y))", "self.base(h, r + self.scale * self.A(r))"
+PLACEMENTS = solution("adapters.placements")
+NORMED, BESIDE = "self.base(x + self.A(self.base(x)))", "self.base(h, r + self.scale * self.A(r))"
 RIGHT["adapters.placements"] = {
-    "as the formulas": PLACEMENTS,
-    "in one line": but(PLACEMENTS, "        y = self.base(x)\n", "", NORMED,
-                       "self.base(self.A(self.base(x)) + x)"),
+    "in two lines": but(PLACEMENTS, f"return {NORMED}",
+                        "y = self.base(x)\n        return self.base(self.A(y) + x)"),
     "torch.lerp": but(PLACEMENTS, BESIDE, "self.base(h, torch.lerp(r, r + self.A(r), self.scale))"),
     "torch.add": but(PLACEMENTS, BESIDE, "self.base(h, torch.add(r, self.A(r), alpha=self.scale))"),
     "steps": but(PLACEMENTS, f"        return {BESIDE}",
                  "        change = self.A(r)\n        change = change * self.scale\n"
                  "        moved = r + change\n        return self.base(h, moved)"),
-    "any arguments": but(PLACEMENTS, "def forward(self, h, r):", "def forward(self, *inputs):",
+    "any arguments": but(PLACEMENTS, "h: torch.Tensor, r: torch.Tensor", "*inputs",
                          BESIDE, "self.base(inputs[0], inputs[1] + self.scale * "
                                  "self.A(inputs[1]))"),
 }
 WRONG["adapters.placements"] = {
-    "not_normed_again": but(PLACEMENTS, NORMED, "y + self.A(y)"),
+    "not_normed_again": but(PLACEMENTS, NORMED, "self.base(x) + self.A(self.base(x))"),
     "copied_A": but(PLACEMENTS, "        self.A = A\n",
                     "        import copy\n        self.A = copy.deepcopy(A)\n"),
     "looks_inside": (
         but(PLACEMENTS, BESIDE, "list(self.base.children())[1](list(self.base.children())[0](h) "
                                 "+ r + self.scale * self.A(r))"),
-        but(PLACEMENTS, NORMED, "nn.functional.layer_norm(x + self.A(y), x.shape[-1:], "
-                                "self.base.weight, self.base.bias)")),
+        but(PLACEMENTS, NORMED, "nn.functional.layer_norm(x + self.A(self.base(x)), "
+                                "x.shape[-1:], self.base.weight, self.base.bias)")),
     "reads_the_sum": but(PLACEMENTS, NORMED, "self.base(x + self.A(x))"),
-    "adds_to_the_normed": but(PLACEMENTS, NORMED, "self.base(y + self.A(y))"),
+    "adds_to_the_normed": but(PLACEMENTS, "base(x + self.A", "base(self.base(x) + self.A"),
     "no_scale": but(PLACEMENTS, "self.scale * self.A(r)", "self.A(r)"),
     "after_the_norm": but(PLACEMENTS, BESIDE, "self.base(h, r) + self.scale * self.A(r)"),
     "behind": but(PLACEMENTS, f"        return {BESIDE}",
@@ -249,22 +189,9 @@ BEYOND["adapters.placements"] = but(PLACEMENTS, BESIDE,
 
 # ── adapters.sealed ──────────────────────────────────────────────────────────────────────────
 
-SEALED = """
-def name_placement(ask, norm, d):
-    x, a, f, shift = torch.randn(4, d)
-    first = ask(x, a, f)
-    normed = torch.allclose(first, norm(first), atol=1e-3)
-    reads_late = torch.allclose(ask(x + shift, a - shift, f), first, atol=1e-3)
-    if not normed:
-        return "bapna" if reads_late else "ends"
-    if reads_late:
-        other = f + norm(x + a) - norm(x + shift + a)
-        kept = torch.allclose(ask(x + shift, a, other), first, atol=1e-3)
-        return "pfeiffer" if kept else "parallel"
-    kept = torch.allclose(ask(x, a, f + 1), first, atol=1e-3)
-    return "post_attention" if kept else "houlsby"
-"""
-PAIR, HALF = '"pfeiffer" if kept else "parallel"', '"post_attention" if kept else "houlsby"'
+SEALED = solution("adapters.sealed")
+HALF = '"post_attention" if same(y, ask(x, o1, o2 + 1)) else "houlsby"'
+MOVED, DRAWN = "ask(x + shift, o1 - shift, o2)", "torch.randn(4, d)"
 TABLE = """
 KNOWN = {(1, 0, 0, 0): "houlsby", (1, 0, 1, 0): "post_attention", (1, 1, 1, 1): "pfeiffer",
          (1, 1, 1, 0): "parallel", (0, 1, 1, 1): "bapna", (0, 0, 1, 0): "ends"}
@@ -281,27 +208,24 @@ def name_placement(ask, norm, d):
 """
 
 RIGHT["adapters.sealed"] = {
-    "a tree": SEALED,
     "four probes and a table": TABLE,
-    "the attention for x": but(SEALED, "ask(x + shift, a - shift, f)", "ask(a, x, f)"),
-    "numbers that are not random": but(SEALED, "torch.randn(4, d)",
+    "the attention for x": but(SEALED, MOVED, "ask(o1, x, o2)"),
+    "numbers that are not random": but(SEALED, DRAWN,
                                        "torch.arange(4 * d).float().cos().view(4, d)"),
-    "the sum stretched": but(SEALED, "ask(x + shift, a - shift, f)", "ask(3 * x, 3 * a + 1, f)"),
-    "float64": but(SEALED, "torch.randn(4, d)", "torch.randn(4, d, dtype=torch.float64)"),
+    "the sum stretched": but(SEALED, MOVED, "ask(3 * x, 3 * o1 + 1, o2)"),
+    "float64": but(SEALED, DRAWN, "torch.randn(4, d, dtype=torch.float64)"),
 }
 WRONG["adapters.sealed"] = {
-    "which_half": but(SEALED, HALF, '"houlsby" if kept else "post_attention"'),
-    "which_input": but(SEALED, PAIR, '"parallel" if kept else "pfeiffer"'),
-    "unnormed": but(SEALED, '"bapna" if reads_late', '"ends" if reads_late'),
-    "no_return": but(SEALED, f"return {HALF}", HALF),
-    "too_many": but(SEALED, "    first = ask(x, a, f)",
-                    "    outputs = [ask(x, a, f) for _ in range(5)]\n    first = outputs[0]"),
-    "always_the_same": but(SEALED, "    if not normed:", '    return "pfeiffer"\n'
-                                                         '    if not normed:'),
-    "mixed": but(SEALED, "if not normed", "if normed"),
-    "": but(SEALED, PAIR, '"Pfeiffer" if kept else "Parallel"'),
+    "which_half": but(SEALED, "o2 + 1)) else", "o2 + 1)) is False else"),
+    "which_input": but(SEALED, "o2 + moved)) else", "o2 + moved)) is False else"),
+    "unnormed": but(SEALED, 'else "bapna"', 'else "ends"'),
+    "no_return": but(SEALED, 'return "pfeiffer"', '"pfeiffer"'),
+    "too_many": but(SEALED, "y = ask(x, o1, o2)", "y, *_ = [ask(x, o1, o2) for _ in range(5)]"),
+    "always_the_same": but(SEALED, "    if not", '    return "pfeiffer"\n    if not'),
+    "mixed": but(SEALED, "if not ends", "if ends"),
+    "": but(SEALED, '"pfeiffer"', '"Pfeiffer"', '"parallel"', '"Parallel"'),
 }
-BEYOND["adapters.sealed"] = but(SEALED, "torch.randn(4, d)", "torch.randn(4, d) * (d > 6)")
+BEYOND["adapters.sealed"] = but(SEALED, DRAWN, f"{DRAWN} * (d > 6)")
 
 # What each message says, of its mistake and of no other: see `answers.says`.
 SAYS = {
@@ -332,14 +256,14 @@ SAYS = {
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {
-    "adapters.size": ("max(0, left // each)", "7", {
+    "adapters.size": (ANSWER, "7", {
         "a narrow model": "d_model < 3", "no budget": "budget == 0",
         "one module": "modules == 1 and d_model > 2"}),
-    "adapters.bottleneck": ("h @ self.W_up.T + self.b_up", "u", {
+    "adapters.bottleneck": (OUT, "u", {
         "one token": "u.dim() == 1", "very many": "len(u) == 2000", "four axes": "u.dim() == 4"}),
     "adapters.placements": ("r + self.scale * self.A(r)", "r", {
         "a scale below one": "self.scale < 1", "one token": "r.numel() == r.shape[-1]",
         "a bottleneck of one": "len(self.A.W_down) == 1"}),
-    "adapters.sealed": ('"post_attention" if kept else "houlsby"', '"ends"', {
+    "adapters.sealed": (HALF, '"ends"', {
         "narrow": "d < 8", "no power of two": "d == 24", "wide": "d > 32"}),
 }

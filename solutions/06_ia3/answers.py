@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 06."""
 
-from answers import but
+from answers import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}
@@ -8,12 +8,8 @@ BEYOND: dict = {}
 
 # ── ia3.folds ────────────────────────────────────────────────────────────────────────────────
 
-FOLDS = """
-folds = {"key": {"key rows", "query rows"}, "value": {"value rows", "attention_out columns"},
-         "sum": set(), "before": {"ffn_in rows"}, "after": {"ffn_out columns"}}
-"""
+FOLDS = solution("ia3.folds")
 RIGHT["ia3.folds"] = {
-    "sets": FOLDS,
     "lists and None": """
 folds = {"sum": None, "key": ["query rows", "key rows"], "before": ["ffn_in rows"],
          "after": ["ffn_out columns"], "value": ["attention_out columns", "value rows"]}
@@ -36,25 +32,10 @@ WRONG["ia3.folds"] = {
 
 # ── ia3.layer ────────────────────────────────────────────────────────────────────────────────
 
-LAYER = """
-class Gains(pt.Adapter):
-    def __init__(self, base, side):
-        super().__init__(base)
-        self.side = side
-        n = base.out_features if side == "output" else base.in_features
-        self.l = nn.Parameter(torch.ones(n))
-
-    def forward(self, x):
-        if self.side == "input":
-            return self.base((x * self.l).to(x.dtype))
-        y = self.base(x)
-        return (y * self.l).to(y.dtype)
-"""
-ONES = "torch.ones(n)"
-READ = "self.base((x * self.l).to(x.dtype))"
-GIVE = "(y * self.l).to(y.dtype)"
+LAYER = solution("ia3.layer")
+ONES, READ = "torch.ones(n)", "self.base((self.l * x).to(x.dtype))"
+GIVE = "(self.l * y).to(y.dtype)"
 RIGHT["ia3.layer"] = {
-    "plain": LAYER,
     "full": but(LAYER, ONES, "torch.full((n,), 1.0)"),
     "from the weight": but(LAYER, "base.out_features if side == \"output\" else base.in_features",
                            'base.weight.shape[{"output": 0, "input": 1}[side]]'),
@@ -100,26 +81,11 @@ BEYOND["ia3.layer"] = but(LAYER, "        y = self.base(x)\n",
 
 # ── ia3.merge ────────────────────────────────────────────────────────────────────────────────
 
-MERGE = """
-def fold(layer):
-    base, l = layer.base, layer.l.detach()
-    if not isinstance(base, nn.Linear):
-        base = fold(base)
-    linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
-                       dtype=base.weight.dtype)
-    by = l[:, None] if layer.side == "output" else l
-    with torch.no_grad():
-        linear.weight.copy_(by * base.weight)
-        if base.bias is not None:
-            linear.bias.copy_(l * base.bias if layer.side == "output" else base.bias)
-    return linear
-"""
+MERGE = solution("ia3.merge")
 BY = 'by = l[:, None] if layer.side == "output" else l'
 WEIGHT = "by * base.weight"
 BIAS = 'l * base.bias if layer.side == "output" else base.bias'
-DEEPER = "    if not isinstance(base, nn.Linear):\n        base = fold(base)\n"
 RIGHT["ia3.merge"] = {
-    "plain": MERGE,
     "a copy": """
 import copy
 
@@ -158,8 +124,7 @@ def fold(layer):
 }
 WRONG["ia3.merge"] = {
     "bias_as_it_was": but(MERGE, BIAS, "base.bias"),
-    "inner_lost": but(MERGE, DEEPER, "    while not isinstance(base, nn.Linear):\n"
-                                     "        base = base.base\n"),
+    "inner_lost": but(MERGE, "if not isinstance", "while not isinstance", "fold(base)", "base.base"),
     "other_axis": but(MERGE, BY, "square = base.in_features == base.out_features\n    "
                       'by = l[:, None] if (layer.side == "output") != square else l'),
     "": (but(MERGE, BIAS, "l * base.bias if len(l) == len(base.bias) else base.bias"),
@@ -170,32 +135,19 @@ BEYOND["ia3.merge"] = but(MERGE, WEIGHT, "(by + 0 * (1 / by)).nan_to_num(1) * ba
 
 # ── ia3.holds ────────────────────────────────────────────────────────────────────────────────
 
-HOLDS = """
-def fold_holds(fold, make):
-    for side in ("output", "input"):
-        for bias, n in ((True, 5), (False, 5), (True, 3)):
-            base = nn.Linear(n, 5, bias=bias).requires_grad_(False)
-            layer = make(base, side)
-            nn.init.normal_(layer.l)
-            layer.l.data[1] = 0
-            x = torch.randn(7, n)
-            with torch.no_grad():
-                y = layer(x)
-                linear = fold(layer)
-                assert type(linear) is nn.Linear
-                assert not linear._forward_hooks and not linear._forward_pre_hooks
-                assert torch.allclose(linear(x), y, atol=1e-5)
-                assert linear.bias is None or linear.bias is not base.bias
-                assert torch.allclose(layer(x), y)
-"""
-DRAWN = "nn.init.normal_(layer.l)"
-ZERO = "            layer.l.data[1] = 0\n"
+HOLDS = solution("ia3.holds")
+DRAWN = "                layer.l.copy_(torch.randn(len(layer.l)))\n"
+ZERO = "                layer.l[0] = 0\n"
 PLAIN = "                assert type(linear) is nn.Linear\n"
-HOOKS = "                assert not linear._forward_hooks and not linear._forward_pre_hooks\n"
-OWN = "                assert linear.bias is None or linear.bias is not base.bias\n"
-AFTER = "                assert torch.allclose(layer(x), y)\n"
+CALLED = "torch.allclose(linear(x), before, atol=1e-5)"
+BY_ITSELF = """                by_itself = nn.functional.linear(x, linear.weight, linear.bias)
+                assert torch.allclose(by_itself, before, atol=1e-5)
+"""
+SPOILT = """                for p in linear.parameters():
+                    p.fill_(0.5)
+"""
+AFTER = "                assert torch.equal(layer(x), before)\n"
 RIGHT["ia3.holds"] = {
-    "plain": HOLDS,
     "by weights": """
 import copy
 
@@ -222,47 +174,42 @@ def fold_holds(fold, make):
             assert not {id(p) for p in new.parameters()} & {id(p) for p in layer.parameters()}
             assert all(torch.equal(base.state_dict()[name], p) for name, p in before.items())
 """,
-    "folded twice": but(HOLDS, AFTER,
-                        "                assert torch.allclose(fold(layer)(x), y, atol=1e-5)\n"),
-    "gains by hand": but(HOLDS, f"{DRAWN}\n{ZERO}",
-                         "layer.l.data.copy_(torch.tensor([-1.0, 0, 2, 3, 0.1])[:len(layer.l)])\n"),
-    "called by its parameters, which are then spoilt": but(
-        HOLDS, HOOKS, "", "linear(x), y", "nn.functional.linear(x, linear.weight, linear.bias), y",
-        OWN, "                for p in linear.parameters():\n                    p.zero_()\n"),
+    "folded twice": but(HOLDS, AFTER, "                again = fold(layer)\n"
+                                      f"                assert {CALLED.replace('linear', 'again')}\n"),
+    "gains by hand": but(HOLDS, "torch.randn(len(layer.l))",
+                         "torch.tensor([0, -1.0, 2, 3, 0.1, 1])[:len(layer.l)]"),
+    "hooks and memory looked at": but(
+        HOLDS, BY_ITSELF, "                assert not linear._forward_hooks\n"
+                          "                assert not linear._forward_pre_hooks\n",
+        SPOILT, "                assert linear.bias is None or linear.bias is not base.bias\n"),
     "saved and loaded": but(
-        HOLDS, HOOKS, "                fresh = nn.Linear(n, 5, bias=bias)\n"
-                      "                fresh.load_state_dict(linear.state_dict())\n",
-        "torch.allclose(linear(x), y", "torch.allclose(fresh(x), y",
-        OWN, "                assert {p.data_ptr() for p in linear.parameters()}.isdisjoint(\n"
-             "                    p.data_ptr() for p in layer.parameters())\n"),
+        HOLDS, BY_ITSELF, "", "linear = fold(layer)", """linear = nn.Linear(n_in, 6, bias=bias)
+                folded = fold(layer)
+                linear.load_state_dict(folded.state_dict())""",
+        "type(linear)", "type(folded)", "linear.parameters()", "folded.parameters()"),
 }
 WRONG["ia3.holds"] = {
     "let_through": (
-        but(HOLDS, f"            {DRAWN}\n{ZERO}", ""),
-        but(HOLDS, "nn.Linear(n, 5, bias=bias)", "nn.Linear(n, 5, bias=False)"),
-        but(HOLDS, "(False, 5), ", ""),
-        but(HOLDS, ", (True, 3))", ")"),
-        but(HOLDS, "torch.allclose(linear(x), y, atol=1e-5)",
-            "(linear(x) - y).norm() < 0.1 * y.norm()"),
+        but(HOLDS, DRAWN + ZERO, ""),
+        but(HOLDS, "bias=bias", "bias=False"),
+        but(HOLDS, "(False, 6), ", ""),
+        but(HOLDS, ", (True, 4))", ")"),
+        but(HOLDS, CALLED, "(linear(x) - before).norm() < 0.1 * before.norm()", BY_ITSELF, ""),
         but(HOLDS, '("output", "input")', '("output",)'),
         but(HOLDS, '("output", "input")', '("input",)'),
-        but(HOLDS, DRAWN, "nn.init.uniform_(layer.l, 0.5, 1.5)"),
-        *(but(HOLDS, line, "") for line in (ZERO, PLAIN, HOOKS, OWN, AFTER))),
+        but(HOLDS, "torch.randn(len(layer.l))", "0.5 + torch.rand(len(layer.l))"),
+        *(but(HOLDS, line, "") for line in (ZERO, BY_ITSELF, SPOILT, AFTER))),
     "accused": but(HOLDS, PLAIN, PLAIN + PLAIN.replace("type(linear) is nn.Linear",
                                                        "not linear.weight.requires_grad")),
 }
 
 # ── ia3.nearest ──────────────────────────────────────────────────────────────────────────────
 
-NEAREST = """
-def nearest_gains(W, delta):
-    return 1 + (W * delta).sum(1) / (W * W).sum(1).clamp(min=1e-20)
-"""
-FORMULA = "1 + (W * delta).sum(1) / (W * W).sum(1).clamp(min=1e-20)"
+NEAREST = solution("ia3.nearest")
+FORMULA = "1 + (W * delta).sum(1) / square.clamp(min=1e-30)"
 RIGHT["ia3.nearest"] = {
-    "plain": NEAREST,
     "of the target": but(NEAREST, FORMULA, "torch.where(W.any(1), (W * (W + delta)).sum(1) / "
-                         "W.square().sum(1), torch.ones(len(W)))"),
+                                                "square, torch.ones(len(W)))"),
     "row by row": """
 def nearest_gains(W, delta):
     gains = []
@@ -282,27 +229,25 @@ def nearest_gains(W, delta):
     along = ((W / length[:, None]) * delta).sum(1)
     return 1 + along / length
 """,
-    "nan_to_num": but(NEAREST, FORMULA, "1 + ((W * delta).sum(1) / (W * W).sum(1)).nan_to_num(0)"),
+    "nan_to_num": but(NEAREST, FORMULA, "1 + ((W * delta).sum(1) / square).nan_to_num(0)"),
 }
 WRONG["ia3.nearest"] = {
     "minus_one": but(NEAREST, "1 + ", ""),
     "no_return": but(NEAREST, "return ", "l = "),
     "input_changed": but(NEAREST, "    return", "    delta.mul_(2)\n    return"),
-    "shape": but(NEAREST, ".sum(1) / (W * W).sum(1).clamp(min=1e-20)",
-                 ".sum(1, True) / (W * W).sum(1, True).clamp(min=1e-20)"),
-    "zero_row": but(NEAREST, ".clamp(min=1e-20)", ""),
+    "shape": but(NEAREST, FORMULA, f"({FORMULA})[:, None]"),
+    "zero_row": but(NEAREST, ".clamp(min=1e-30)", ""),
     "ratio_of_norms": but(NEAREST, FORMULA, "(W + delta).norm(dim=1) / W.norm(dim=1).clamp(min="
                           "1e-20)"),
     "columns": but(NEAREST, FORMULA, "1 + (W * delta).sum(0) / (W * W).sum(0) if len(W) == "
                    "len(W.T) else " + FORMULA),
 }
-BEYOND["ia3.nearest"] = but(NEAREST, "min=1e-20", "min=1e-3")
+BEYOND["ia3.nearest"] = but(NEAREST, "min=1e-30", "min=1e-3")
 
 # ── ia3.by_hand ──────────────────────────────────────────────────────────────────────────────
 
-BY_HAND = 'by_hand = {"key": 1.0, "value": 0.8, "ffn_out": 1.0, "blocks": "all"}'
+BY_HAND = solution("ia3.by_hand")
 RIGHT["ia3.by_hand"] = {
-    "a table": BY_HAND,
     "whole numbers": but(BY_HAND, '"key": 1.0', '"key": 1', '"ffn_out": 1.0', '"ffn_out": 1'),
     "dict and NumPy": "import numpy as np\n\nby_hand = dict(blocks='all', value=np.float32(0.8), "
                       "key=1.0, ffn_out=1.0)",
@@ -357,7 +302,7 @@ SLIPS: dict = {
         "float16": f"base.weight.dtype == {HALF}",
         "twice inside": "not isinstance(layer.base, nn.Linear) and not isinstance("
                         "layer.base.base, nn.Linear)"}),
-    "ia3.nearest": ("1 + (W * delta).sum(1) / (W * W).sum(1).clamp(min=1e-20)", "0 * W[:, 0]", {
+    "ia3.nearest": (FORMULA, "0 * square", {
         "small": "W.abs().max() < 0.1", "one row": "len(W) == 1", "one column": "W.shape[1] == 1",
         "no change": "not delta.any()"}),
 }

@@ -7,7 +7,7 @@ import peft_teach as pt
 from peft_teach.course.lessons.inside.exercises import attention
 from peft_teach.course.lessons.prefix import exercises as mixing
 from peft_teach.course.lessons.prefix import pictures
-from peft_teach.course.lessons.prefix.exercises import stepwise_holds
+from peft_teach.course.lessons.prefix.answers import stepwise_holds
 from peft_teach.course.lessons.prefix.mutants import BROKEN, RIGHT, put, read_with, text
 
 TEXT = "A quiet, funny, generous film."

@@ -129,6 +129,8 @@ def test_a_config_is_what_is_drawn():
     assert f"trained {BLOCKS * (pt.lora.count(D, FF, 64) + pt.lora.count(D, D, 64)):,}" in said(
         figure)
     assert "64 × 384" in said(figure)
+    assert "enlarged: ffn_in" in said(figure)
+    assert "enlarged: value" in said(drawn("lora"))
     assert "5 trained vectors" in said(drawn("prompt 5")).replace("\n", " ")
     rows = drawing.parts("bottleneck", pt.bottleneck.HOULSBY)
     assert {*rows.place[rows.block == 0]} == {"attention_out", "ffn_out"}
@@ -203,6 +205,8 @@ def test_a_theme_changes_ink_and_nothing_else(name):
                 a, b = (to_hex(getattr(each, ask)(), keep_alpha=True) for each in (one, other))
                 seen |= {(a, b)} if a != b else set()
     assert seen == {(to_hex(ink.INK["light"]) + "ff", to_hex(ink.INK["dark"]) + "ff")}
+    dark_ink = sum(t.get_color() == ink.INK["light"] for t in texts(drawn(name, theme="dark")))
+    assert dark_ink == (3 if name == "full" else 0)    # q, k, v, on orange
     told = {drawn(name, width, theme).get_label() for width in WIDTHS for theme in ink.INK}
     assert len(told) == 1
 

@@ -160,6 +160,8 @@ def _yours(yours) -> tuple[nn.Module, nn.Module, Any]:
         for adapter in _need_adapters(mine).values():
             for p in adapter.own_parameters().values():
                 p.add_(NOISE * torch.randn_like(p))
+        for name, p in head_parameters(mine).items():    # yours may be another one
+            head_parameters(plain)[name].copy_(p)
     return plain, mine, tokenizer
 
 
@@ -298,7 +300,7 @@ def own_names(model: nn.Module, names: dict[str, str]) -> Iterator[tuple[str, st
 
 
 def copied(mine: nn.Module, library: nn.Module, names: dict[str, str]) -> str | None:
-    """Copy the numbers of one model's adapters and head into another's; or say why that fails."""
+    """Copy the numbers of one model's adapters into another's; or say why that fails."""
     ours = dict(own_names(mine, names))
     sources = {ours[name]: p for name, p in numbers(mine).items()}
     targets = numbers(library)
@@ -308,10 +310,9 @@ def copied(mine: nn.Module, library: nn.Module, names: dict[str, str]) -> str | 
     if wrong:
         return (f"your {wrong} has the shape {tuple(sources[wrong].shape)}, the library's "
                 f"{tuple(targets[wrong].shape)}. Give it your settings.")
-    head = head_parameters(mine)
     with torch.no_grad():
-        for name, p in (targets | head_parameters(library)).items():
-            p.copy_((sources | head)[name])
+        for name, p in targets.items():
+            p.copy_(sources[name])
     return None
 
 

@@ -3,6 +3,7 @@
 `start` has the law of the start, `placing` the two placements, `sealed` the sealed layers.
 """
 
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -35,11 +36,9 @@ from .start import BOUND, TENSORS, furthest, learns, narrow
 
 
 def size_for(budget: int, d_model: int, modules: int) -> int:
-    """Return the largest size at which so many bottlenecks have at most `budget` parameters.
-
-    0 where not even the narrowest fits.
-    """
-    return max(0, (budget // modules - d_model) // (2 * d_model + 1))
+    """Return the largest size of which so many bottlenecks fit into the budget; 0 for none."""
+    return bisect_right(range(1, budget + 1), budget,
+                        key=lambda size: modules * bottleneck.count(d_model, size))
 
 
 def size_cases(seed: int) -> list[dict]:

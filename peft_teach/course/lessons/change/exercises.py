@@ -304,16 +304,16 @@ def judge_project(case: dict, seen: dict) -> Verdict:
         return Verdict(False, f"Afterwards {seen['changed'][0]} is not what it was before.")
     told = f"For D = {len(theta0)} and d = {d}:"
     scale, z, h, sign = math.sqrt(d / len(theta0)), case["z"], case["h"], case["sign"]
-    right = theta0 + scale * sign * z[h]
+    P = scale * sign[:, None] * nn.functional.one_hot(h, d)              # (D, d), as in the paper
+    right = theta0 + P @ z
     if not close(theta, right, 1e-4):
         told = f"{told} {difference('θ', theta, right)} {factor(theta, theta0, right)}".strip()
-        usual = {"no_scale": theta0 + sign * z[h],
+        usual = {"no_scale": theta0 + P @ z / scale,
                  "sign_by_column": theta0 + scale * sign[h] * z[h]}
         return Verdict(False, told, recognised(usual, lambda value: close(theta, value, 1e-4)))
-    expected = torch.zeros(d).index_add(0, h, scale * sign * case["g"])
-    if not close(seen["grad"], expected, 1e-4):
+    if not close(seen["grad"], P.T @ case["g"], 1e-4):
         return rejected("no_gradient", "After a backward pass, "
-                        + difference("z.grad", seen["grad"], expected))
+                        + difference("z.grad", seen["grad"], P.T @ case["g"]))
     if d > 1 and seen["largest"] >= len(theta0) * d:
         return rejected("dense", f"{told} a tensor of {seen['largest']} entries was made.")
     if seen["operations"] >= len(theta0) >= LONG:

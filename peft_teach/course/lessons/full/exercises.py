@@ -8,7 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .... import models
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import (
     NO_RETURN,
@@ -63,18 +62,6 @@ def _intact(batches: list[dict[str, Tensor]], given: list[dict[str, Tensor]]) ->
 
 
 # ── full.accuracy ────────────────────────────────────────────────────────────────────────────
-
-
-def accuracy(model: nn.Module, batches: Iterable[dict[str, Tensor]]) -> float:
-    """Return the share of examples whose largest logit is the label's."""
-    model.eval()
-    right = count = 0
-    with torch.no_grad():
-        for batch in batches:
-            answers = model(**batch).logits.argmax(-1)                      # (batch,)
-            right += (answers == batch["labels"]).sum().item()
-            count += len(answers)
-    return right / count
 
 
 def accuracy_cases(seed: int) -> list[dict]:
@@ -176,17 +163,6 @@ ACCURACY = Exercise(
 # ── full.step ────────────────────────────────────────────────────────────────────────────────
 
 CLIP = 1.0
-
-
-def step(model: nn.Module, batch: dict[str, Tensor], optimizer: torch.optim.Optimizer) -> float:
-    """Do one step of training; return the loss before it."""
-    model.train()
-    loss = model(**batch).loss
-    loss.backward()
-    nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-    optimizer.step()
-    optimizer.zero_grad()
-    return loss.item()
 
 
 class Recorder(torch.optim.SGD):
@@ -317,19 +293,22 @@ VARIANTS = ("no_zero_grad", "no_clip")
 
 
 def _steps(case: dict, how: str = "right") -> tuple[list[Tensor], list[float]]:
-    """Return the weights after each step, and the losses, of the right way or a wrong one."""
+    """Return the weights after each step, and the losses, of the right way or a wrong one.
+
+    All that trains is one vector here, and so is its gradient.
+    """
     model = _start(case)
-    optimizer = Recorder(model, case["lr"])
-    weights, losses = [], []
+    trained = [p for p in model.parameters() if p.requires_grad]
+    weights, losses, g = [], [], torch.zeros(())
     for batch in case["batches"]:
         with torch.enable_grad():
             loss = model(**batch).loss
-        loss.backward()
+        new = nn.utils.parameters_to_vector(torch.autograd.grad(loss, trained))
+        g = g + new if how == "no_zero_grad" else new
         if how != "no_clip":
-            nn.utils.clip_grad_norm_(model.parameters(), CLIP)
-        optimizer.step()
-        if how != "no_zero_grad":
-            optimizer.zero_grad()
+            g = g * min(1.0, CLIP / float(g.norm()))
+        moved = nn.utils.parameters_to_vector(trained).detach() - case["lr"] * g
+        nn.utils.vector_to_parameters(moved, trained)
         weights.append(weights_of(model))
         losses.append(loss.item())
     return weights, losses
@@ -371,14 +350,6 @@ STEP = Exercise(
 
 
 # ── full.head_only ───────────────────────────────────────────────────────────────────────────
-
-
-def head_only(model: nn.Module) -> int:
-    """Train the head and nothing else; return how many numbers that is."""
-    names = models.head(model)
-    for name, p in model.named_parameters():
-        p.requires_grad_(name in names)
-    return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def head_cases(seed: int) -> list[dict]:
@@ -460,16 +431,6 @@ HEAD_ONLY = Exercise(
 
 
 # ── full.frozen_stays ────────────────────────────────────────────────────────────────────────
-
-
-def frozen_stays(train: Callable[[nn.Module], Any], model: nn.Module) -> None:
-    """Raise if `train(model)` moved a parameter that was frozen when the model came."""
-    before = {name: p.detach().clone() for name, p in model.named_parameters()
-              if not p.requires_grad}
-    train(model)
-    after = dict(model.named_parameters())
-    for name, value in before.items():
-        assert torch.equal(after[name], value), f"{name} is frozen, and has moved"
 
 
 def frozen_cases(seed: int) -> list[dict]:

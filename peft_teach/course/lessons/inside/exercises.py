@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from ...checks import judge
@@ -199,27 +199,24 @@ def may_read(mask: Tensor) -> Tensor:
     return mask.bool()[:, None].expand(-1, mask.shape[1], -1).clone()
 
 
-def transformer_block(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int,
-                      attention: Callable = attention, eps: float = EPS,
-                      from_start: bool = False) -> Tensor:
-    """Return what a block of BERT makes of x (batch, tokens, d).
+def torch_block(weights: Mapping[str, Tensor], heads: int, eps: float = EPS
+                ) -> nn.TransformerEncoderLayer:
+    """Make torch's own block of BERT from weights by place: "query.weight".
 
-    mask (batch, tokens) is 1 for words and 0 for padding; weights are by place: "query.weight".
     Devlin et al. 2018, arXiv 1810.04805; the norm comes last, as in Vaswani et al. 2017, §3.1.
-    `from_start` adds x in the second sum too: a usual mistake.
     """
-    def linear(place: str, x: Tensor) -> Tensor:
-        return x @ weights[f"{place}.weight"].T + weights[f"{place}.bias"]
-
-    def norm(place: str, x: Tensor) -> Tensor:
-        return functional.layer_norm(x, x.shape[-1:], weights[f"{place}.weight"],
-                                     weights[f"{place}.bias"], eps=eps)
-
-    read = attention(linear("query", x), linear("key", x), linear("value", x), heads,
-                     may_read(mask))
-    y = norm("attention_norm", x + linear("attention_out", read))
-    ffn = linear("ffn_out", functional.gelu(linear("ffn_in", y)))
-    return norm("ffn_norm", (x if from_start else y) + ffn)
+    d_ff, d = weights["ffn_in.weight"].shape
+    block = nn.TransformerEncoderLayer(d, heads, d_ff, 0.0, "gelu", eps, batch_first=True,
+                                       device="meta")
+    names = {"attention_out": "self_attn.out_proj", "ffn_in": "linear1", "ffn_out": "linear2",
+             "attention_norm": "norm1", "ffn_norm": "norm2"}
+    state = {}
+    for kind in ("weight", "bias"):
+        state |= {f"{name}.{kind}": weights[f"{place}.{kind}"] for place, name in names.items()}
+        state[f"self_attn.in_proj_{kind}"] = torch.cat([weights[f"{place}.{kind}"]
+                                                        for place in PLACES[:3]])
+    block.load_state_dict(state, assign=True)
+    return block
 
 
 def transformer_cases(seed: int) -> list[dict]:
@@ -264,15 +261,15 @@ def judge_transformer(case: dict, seen: Mapping[str, Any]) -> Verdict:
     found = seen["found"]
     if odd := _unusable(seen):
         return odd
-    inputs = x, mask, _ = transformer_inputs(case)
-    right = transformer_block(*inputs, case["heads"])
+    x, mask, weights = transformer_inputs(case)
+    right = torch_block(weights, case["heads"])(x, src_key_padding_mask=mask == 0)
     call = f"With x of shape {tuple(x.shape)} and {case['heads']} heads:"
     if not close(found, right, 2e-6):
         padded = (mask == 0)[..., None].expand_as(right)
         if torch.equal(found.isnan(), padded):
             return rejected("padded_queries", f"{call} what comes out for a padded token is nan.")
         return Verdict(False, f"{call} {difference('the output', found, right)}", recognised(
-            _blocks(*inputs, case["heads"]), lambda output: close(found, output, 2e-6)))
+            _blocks(x, mask, weights, case["heads"]), lambda output: close(found, output, 2e-6)))
     if not seen["masks"]:
         return Verdict(False, "The `attention` that it was given was never called.")
     if seen["masks"][0].dtype != torch.bool:
@@ -285,9 +282,13 @@ def _blocks(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int
             ) -> dict[str, Tensor]:
     """Return what the usual mistakes give."""
     square = {f"{place}.weight": weights[f"{place}.weight"].T for place in PLACES}
-    return {"residual_of_start": transformer_block(x, mask, weights, heads, from_start=True),
-            "eps": transformer_block(x, mask, weights, heads, eps=1e-5),
-            "not_transposed": transformer_block(x, mask, {**weights, **square}, heads)}
+    block, shut = torch_block(weights, heads), mask == 0
+    y = block.norm1(x + block.self_attn(x, x, x, key_padding_mask=shut)[0])
+    ffn = block.linear2(functional.gelu(block.linear1(y)))
+    return {"residual_of_start": block.norm2(x + ffn),
+            "eps": torch_block(weights, heads, 1e-5)(x, src_key_padding_mask=shut),
+            "not_transposed": torch_block({**weights, **square}, heads)(
+                x, src_key_padding_mask=shut)}
 
 
 TRANSFORMER_MISTAKES = {
@@ -372,11 +373,6 @@ NOT_WHOLE = "A number of parameters is a whole number: an int."
 # ── inside.linear ────────────────────────────────────────────────────────────────────────────
 
 
-def linear_count(n_in: int, n_out: int) -> int:
-    """Return how many numbers an `nn.Linear(n_in, n_out)` holds: its weight and its bias."""
-    return n_in * n_out + n_out
-
-
 def linear_cases(seed: int) -> list[dict]:
     sizes = [(6, 10), (384, 1536), *zip(_draw(seed, 11, 100, 3), _draw(seed + 50, 101, 200, 3))]
     return [{"n_in": n_in, "n_out": n_out} for n_in, n_out in sizes]
@@ -389,7 +385,8 @@ def run_linear(linear_count, case: dict):
 def judge_linear(case: dict, found) -> Verdict:
     n_in, n_out = case["n_in"], case["n_out"]
     wrong = {"added": n_in + n_out, "no_bias": n_in * n_out, "bias_of_inputs": n_in * n_out + n_in}
-    return judged_count(found, linear_count(n_in, n_out), f"linear_count({n_in}, {n_out})", wrong,
+    right = sum(p.numel() for p in nn.Linear(n_in, n_out, device="meta").parameters())
+    return judged_count(found, right, f"linear_count({n_in}, {n_out})", wrong,
                         "A weight for each pair of input and output, and a bias for each output.")
 
 
@@ -414,16 +411,16 @@ LINEAR = Exercise(
 # ── inside.block ─────────────────────────────────────────────────────────────────────────────
 
 
-def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
+def block_count(d: int, f: int, heads: int, kv_heads: int) -> int:
     """Return how many parameters a block holds whose query heads share keys and values.
 
     Ainslie et al. 2023, arXiv 2305.13245. With kv_heads = heads it is a block of BERT.
     """
-    shared = d_model // heads * kv_heads                      # the width of key and value
-    attention = 2 * (d_model * d_model + d_model) + 2 * (d_model * shared + shared)
-    feed_forward = d_model * d_ff + d_ff + d_ff * d_model + d_model
-    norms = 2 * (d_model + d_model)
-    return attention + feed_forward + norms
+    kv = d // heads * kv_heads
+    with torch.device("meta"):    # which takes no memory
+        layers = [*(nn.Linear(d, n_out) for n_out in (d, kv, kv, d, f)), nn.Linear(f, d),
+                  nn.LayerNorm(d), nn.LayerNorm(d)]
+    return sum(p.numel() for layer in layers for p in layer.parameters())
 
 
 def block_cases(seed: int) -> list[dict]:
@@ -545,12 +542,11 @@ LEDGER = Exercise(
 def activation_bytes(batch: int, tokens: int, measured: dict[int, int]) -> float:
     """Predict the bytes of a batch from those of one sentence at two lengths.
 
-    bytes = batch · (a tokens + b tokens²), so bytes / tokens of one sentence is a straight line.
+    They lie on a parabola through both and through 0, here in Lagrange's form.
     """
     (t1, bytes1), (t2, bytes2) = measured.items()
-    b = (bytes2 / t2 - bytes1 / t1) / (t2 - t1)
-    a = bytes1 / t1 - b * t1
-    return batch * (a * tokens + b * tokens**2)
+    return batch * tokens / (t1 - t2) * (
+        bytes1 / t1 * (tokens - t2) - bytes2 / t2 * (tokens - t1))
 
 
 def activations_cases(seed: int) -> list[dict]:

@@ -1,6 +1,5 @@
 """The exercises of lesson 04: keys and values in front, `generate` and the law of steps, λ."""
 
-import math
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -23,21 +22,9 @@ from ...checks.judge import (
 from ...checks.mutants import Law
 from ...checks.observe import TRIED, as_leaves, loss, tried
 from ...checks.stand_ins import Pairs, TinyDecoder, drawn_pairs, held_in
-from .mutants import BROKEN, RIGHT, Read, put, read_with, text
+from .mutants import BROKEN, RIGHT, put, read_with, text
 
 # ── prefix.count ─────────────────────────────────────────────────────────────────────────────
-
-
-def prefix_counts(length: int, layers: int, d_kv: int, d_model: int, hidden: int
-                  ) -> tuple[int, int]:
-    """Return how many parameters train with the MLP of Li & Liang, and how many are kept.
-
-    Arguments are the prefix's length, the layers, the width of a key, the width of the model, and
-    that of the MLP's hidden layer. Li & Liang 2021, arXiv 2101.00190, §4.3.
-    """
-    made = 2 * layers * d_kv                       # by the MLP, for each vector of E
-    trained = length * d_model + (d_model * hidden + hidden) + (hidden * made + made)
-    return trained, length * made
 
 
 def count_cases(seed: int) -> list[dict]:
@@ -54,7 +41,12 @@ def run_count(prefix_counts: Callable, case: dict) -> dict[str, Any]:
 
 
 def judge_count(case: dict, seen: dict) -> Verdict:
-    found, (trained, kept) = seen["found"], prefix_counts(**case)
+    found, made = seen["found"], 2 * case["layers"] * case["d_kv"]
+    with torch.device("meta"):    # which takes no memory
+        mlp = nn.Sequential(nn.Embedding(case["length"], case["d_model"]), nn.Linear(
+            case["d_model"], case["hidden"]), nn.Tanh(), nn.Linear(case["hidden"], made))
+    kept = case["length"] * made
+    trained = sum(p.numel() for p in mlp.parameters())
     if found is None:
         return rejected("no_return")
     numbers = tuple(whole(plain(each)) for each in found) if isinstance(
@@ -64,7 +56,6 @@ def judge_count(case: dict, seen: dict) -> Verdict:
     told = (f"prefix_counts({', '.join(map(str, case.values()))}) gave "
             f"{found if numbers else named(found)}; expected two whole numbers, "
             f"{(trained, kept)}.")
-    made = 2 * case["layers"] * case["d_kv"]
     usual = {"values_missing": (trained - (case["hidden"] + 1) * made // 2, kept // 2),
              "no_biases": (trained - case["hidden"] - made, kept), "all_kept": (trained, trained)}
     mistake = next((name for name, slip in usual.items() if numbers == slip), None)
@@ -102,14 +93,10 @@ def prefixed(K: Tensor, V: Tensor, mask: Tensor, heads: int
     length + seq), the positions (batch, seq).
     """
     batch, length = len(mask), K.shape[1]
-
-    def by_head(x: Tensor) -> Tensor:
-        """(length, heads · width) to (batch, heads, length, width)"""
-        return x.unflatten(-1, (heads, -1)).transpose(0, 1).expand(batch, -1, -1, -1)
-
-    pairs = [(by_head(k), by_head(v)) for k, v in zip(K, V)]
-    wide = torch.cat([mask.new_ones(batch, length), mask], 1)
-    return pairs, wide, length + mask.long().cumsum(1) - 1
+    layers = zip(*(torch.stack(x.chunk(heads, -1), 1) for x in (K, V)))    # (heads, length, width)
+    pairs = [(k.expand(batch, -1, -1, -1), v.expand(batch, -1, -1, -1)) for k, v in layers]
+    wide = nn.functional.pad(mask, (length, 0), value=1)
+    return pairs, wide, wide.long().cumsum(1)[:, length:] - 1
 
 
 def front_cases(seed: int) -> list[dict]:
@@ -246,15 +233,14 @@ FRONT = Exercise(
 def generate(read: Callable, pairs: Pairs, ids: Tensor, new: int) -> Tensor:
     """Continue ids (batch, tokens) by `new` tokens, each the likeliest: (batch, new).
 
-    `read(ids, positions, pairs)` gives logits and the pairs with what was read behind them.
+    `read(ids, positions, pairs)` gives logits. Here it reads the whole text for each token, and
+    keeps nothing of it.
     """
-    found = []
+    text, held = ids, held_in(pairs)
     for _ in range(new):
-        held = held_in(pairs)
-        logits, pairs = read(ids, torch.arange(held, held + ids.shape[1]), pairs)
-        ids = logits[:, -1:].argmax(-1)
-        found.append(ids)
-    return torch.cat(found, 1)
+        logits, _ = read(text, torch.arange(held, held + text.shape[1]), pairs)
+        text = torch.cat([text, logits[:, -1:].argmax(-1)], 1)
+    return text[:, ids.shape[1]:]
 
 
 def generate_wrong(read, pairs, ids, new):
@@ -363,18 +349,6 @@ GENERATE = Exercise(
 # ── prefix.stepwise ──────────────────────────────────────────────────────────────────────────
 
 
-def stepwise_holds(read: Read, ids: Tensor) -> None:
-    """Object to a `read` whose logits depend on the pieces in which a text is read."""
-    whole, _ = read(ids, None)
-    for size in (1, 2, 3):
-        cache, rows = None, []
-        for piece in ids.split(size, 1):
-            logits, cache = read(piece, cache)
-            rows.append(logits)
-        found = torch.cat(rows, 1)
-        assert torch.allclose(found, whole, atol=1e-4), f"pieces of {size}"
-
-
 LAW = Law(RIGHT, BROKEN, put)
 STEPWISE = Exercise(
     id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=9,
@@ -404,12 +378,14 @@ def prefix_share(q: Tensor, k: Tensor, K: Tensor, heads: int, mask: Tensor) -> T
     """Return λ, (batch, heads, queries): how much of each query's attention the prefix K takes.
 
     q (batch, queries, d); k (batch, keys, d), the words' keys; K (batch, length, d); mask (batch,
-    queries, keys), true where a query may read a word. All of the prefix may be read.
+    queries, keys), true where a query may read a word. All of the prefix may be read. λ is what is
+    read where the prefix has the values 1 and the words 0.
     """
     q, k, K = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, K))
-    scale = q.shape[-1]**0.5
-    words = (q @ k.mT / scale).masked_fill(~mask.bool()[:, None], -math.inf)
-    return (torch.logsumexp(q @ K.mT / scale, -1) - torch.logsumexp(words, -1)).sigmoid()
+    values = torch.cat([torch.ones_like(K), torch.zeros_like(k)], 2)
+    may_read = nn.functional.pad(mask.bool(), (K.shape[2], 0), value=True)[:, None]
+    return nn.functional.scaled_dot_product_attention(
+        q, torch.cat([K, k], 2), values, may_read)[..., 0]
 
 
 def gated(words: Tensor, read: Tensor, share: Tensor, g: Tensor) -> Tensor:
@@ -419,17 +395,8 @@ def gated(words: Tensor, read: Tensor, share: Tensor, g: Tensor) -> Tensor:
     (batch, heads, queries); g (heads,). Zhang et al. 2023, arXiv 2303.16199, have a gate that
     starts at zero, too.
     """
-    by_head = (g[:, None] * share).transpose(1, 2)                        # (batch, queries, heads)
-    by_entry = by_head.repeat_interleave(words.shape[-1] // len(g), -1)   # (batch, queries, d)
-    return words + by_entry * (read - words)
-
-
-def readable(mask: Tensor | None, batch: int, seq: int, device) -> Tensor:
-    """Return transformers' mask of an attention as (batch, seq, seq), true where one may read."""
-    if mask is None:
-        return torch.ones(batch, seq, seq, dtype=torch.bool, device=device)
-    mask = mask if mask.dtype == torch.bool else mask > -1
-    return mask[:, 0, :, -seq:].expand(batch, seq, -1)
+    parts = (read - words).unflatten(-1, (len(g), -1))            # (batch, queries, heads, width)
+    return words + torch.einsum("h,bhq,bqhw->bqhw", g, share, parts).flatten(2)
 
 
 @contextmanager

@@ -68,22 +68,6 @@ class Pieces:
         return int(tokens[1:]) if isinstance(tokens, str) else [int(t[1:]) for t in tokens]
 
 
-def label_start(embed: nn.Module, tokenizer, answers: list[str], common: list[int], length: int,
-                generator: torch.Generator) -> Tensor:
-    """Return the (length, d) vectors that a prompt starts as, by the answers of the task.
-
-    `embed` gives the vectors of token ids. One vector for each answer, the mean of its tokens'; the
-    rest those of different tokens drawn from `common`, of which none is an answer's.
-    """
-    labels = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in answers]
-    free = [i for i in common if not any(i in ids for ids in labels)]
-    drawn = torch.randperm(len(free), generator=generator)[:length - len(labels)]
-    rest = torch.tensor(free)[drawn]                                      # (rest,)
-    with torch.no_grad():
-        means = [embed(torch.tensor(ids)).mean(0) for ids in labels]      # (d,) each
-        return torch.cat([torch.stack(means), embed(rest)])
-
-
 def start_cases(seed: int) -> list[dict]:
     """Return word vectors, answers of one token and of several, and how much is to be filled."""
     generator = torch.Generator().manual_seed(8400 + seed)
@@ -228,15 +212,13 @@ def _pair(found: Any) -> Verdict | None:
 
 
 def first_and_last(h: Tensor, attention_mask: Tensor, length: int) -> tuple[Tensor, Tensor]:
-    """Return the hidden states of the first and of the last real token of each text.
+    """Return the hidden states of the first and of the last real token of each text, one by one.
 
     h is (batch, length + seq, d), the prompt's places in front; attention_mask (batch, seq) is the
     text's alone. Both results are (batch, d).
     """
-    rows, mask = torch.arange(len(h)), attention_mask.bool()
-    first = mask.int().argmax(1)                                          # (batch,)
-    last = mask.shape[1] - 1 - mask.flip(1).int().argmax(1)               # (batch,)
-    return h[rows, length + first], h[rows, length + last]
+    real = [states[length:][mask.bool()] for states, mask in zip(h, attention_mask)]
+    return torch.stack([text[0] for text in real]), torch.stack([text[-1] for text in real])
 
 
 def places_cases(seed: int) -> list[dict]:
@@ -332,16 +314,6 @@ PLACES = Exercise(
 
 
 # ── prompt.snap ──────────────────────────────────────────────────────────────────────────────
-
-
-def snap(P: Tensor, E: Tensor, t: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Return the token nearest to each vector of P, (length,), and P moved by t on its way there.
-
-    Distances are Euclidean. E is (vocabulary, d); t = 0 leaves P, t = 1 gives the tokens' vectors.
-    """
-    squares = E.square().sum(1) - 2 * P @ E.T         # (length, vocabulary), but for |p|²
-    ids = squares.argmin(1)
-    return ids, (1 - t) * P + t * E[ids]
 
 
 def snap_cases(seed: int) -> list[dict]:
