@@ -146,6 +146,5 @@ JUDGED = {
     "its size is the same number": "of a matrix",
     "A third of the parameters, and better": lambda: rank_one().word == BETTER,
     "Better or worse": "the words of a verdict",
-    "cannot tell. These are the words": "the words of a verdict",
-    "lies inside the margin": "the words of a verdict",
+    "Else: cannot tell": "the words of a verdict",
 }

@@ -193,7 +193,7 @@ pd.DataFrame(counts).T    # directions with 90 % of the energy, block by block; 
 #
 # <details><summary>The proof</summary>
 #
-# A matrix $M$ of rank $k$ ignores all but $k$ dimensions of the input. Let $Q$ project onto these $k$. Of $\Delta W$, $M$ can match $\Delta W Q$ at best, so $\|\Delta W - M\|^2$ is at least
+# A matrix $M$ of rank $k$ ignores all but $k$ dimensions of the input. Let $Q$ project onto these $k$. $M$ can match only the part $\Delta W Q$ of $\Delta W$, so $\|\Delta W - M\|^2$ is at least
 #
 # $$ \|\Delta W\|^2 - \|\Delta W Q\|^2, \qquad \|\Delta W Q\|^2 = \sum_i \sigma_i^2\,\|Q v_i\|^2 . $$
 #
@@ -448,7 +448,7 @@ run
 # %% [markdown]
 # No matrix of the backbone changed, and the model learned.
 #
-# The dotted lines are heads alone, solved. The one that reads the pooler, as the methods' own heads do, is our zero: R² .318. Keep the other in view. It reads the mean of all tokens, and gets .413.
+# The dotted lines are heads alone, solved. The one that reads the pooler, as the methods' own heads do, is our zero: R² 0.318. Keep the other in view. It reads the mean of all tokens, and gets 0.413.
 #
 # ## One direction, trained
 # Back to the one direction of each matrix. Train a column and a row from the start, beside query and value in each block: 9,216 numbers in all. This is LoRA of rank 1; you build it in lesson 07. BitFit trains nearly three times as many.
@@ -481,7 +481,7 @@ pt.sentence("change.kinds", ...)    # of yours: which kind of small is "the" sma
 pt.doors("bitfit", wrap, pt.bitfit.Config())
 
 # %% [markdown]
-# Open the library's page under the table. **A question that only this page answers:** the paper trains the bias itself, and you train what is added to it. The gradients are the same. Which setting of the optimizer still tells the two apart?
+# Open the library's page under the table. **A question that only this page answers:** the paper trains the bias itself, and you train what is added to it. Both get the same gradients. Which setting of the optimizer still tells the two apart?
 #
 # <details><summary>The answer</summary>
 #
