@@ -142,6 +142,8 @@ JUDGED = {
     "we cannot tell 4,096 from 1,024": lambda: unclear(4096, 1024),
     "is ahead of that, and the backbone stays": lambda: head("mean") > max(
         mean(subspace(d)) for d in (1024, 4096)),
+    "our zero: R² 0.318": lambda: f"{LADDER['exact']['r2']:.3f}" == "0.318",
+    "all tokens, and gets 0.413": lambda: f"{LADDER['exact_mean']['r2']:.3f}" == "0.413",
     "Better methods choose": "what the next lessons are about",
     "its size is the same number": "of a matrix",
     "A third of the parameters, and better": lambda: rank_one().word == BETTER,

@@ -15,8 +15,6 @@ FIGURES = {
     "1,024 dimensions reach it": "the picture beside it",
     "already has 86 %": HEAD / FULL,
     "in place of 147,456": 384 * 384,
-    "our zero: R² 0.318": LADDER["exact"]["r2"],
-    "all tokens, and gets 0.413": LADDER["exact_mean"]["r2"],
     "9,216 numbers in all": 6 * 2 * 768,
     "4,000 sentences, once": "a setting",
     "2,716 test sentences": LADDER["setting"]["rated_examples"],
