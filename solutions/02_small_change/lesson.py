@@ -297,7 +297,7 @@ pt.compare("change.half", reached, "the smallest of these d, by the mean of its 
 #
 # An **adapter** is a class that inherits from `pt.Adapter` and holds the wrapped module as `self.base`. Every other parameter is its own. Here is one, and a tiny model:
 
-# %%
+# %% tags=["nbval-check-output"]
 class Scale(pt.Adapter):
     """One trained number, 1 at the start."""
 
