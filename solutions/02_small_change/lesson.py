@@ -8,7 +8,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | two sittings of about 40 minutes (an estimate), 46 minutes of them for 6 exercises; Run All takes about four minutes |
+# | **Time** | about 80 minutes (an estimate) in two sittings, 46 of them for 6 exercises; Run All takes about four minutes |
 # | **You need** | lessons 00 and 01; matrix products |
 # | **Data** | sentences from film reviews, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #
