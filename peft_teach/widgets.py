@@ -331,20 +331,20 @@ _PROGRESS_SECONDS, _CURVE_SECONDS, _CURVE_SHARE = 1.0, 3.0, 20
 
 def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float]] | None = None,
           colours: Mapping[str, str] | None = None, window: int = 20,
-          name: str = "this run") -> list[Step]:
+          name: str = "this run", curve: bool = True) -> list[Step]:
     """Run a training to its end and show it: progress, loss, time left, the curve as it falls.
 
     The line of progress moves each second, or with each step where one takes longer; the curve
     every three seconds, or every twenty times as long as drawing it takes. `beside` are recorded
     losses to compare with, by name: dashed, on top. Each point is a mean of `window` steps; `name`
-    is in the title. Returns the steps. Raises `TrainingStopped`, with the steps that were done,
-    when it is interrupted.
+    is in the title. Without `curve` the line stands alone. Returns the steps. Raises
+    `TrainingStopped`, with the steps that were done, when it is interrupted.
     """
     from IPython.display import HTML, display
 
     done, start = [], time.perf_counter()
     line = display(HTML(_progress([], total, start)), display_id=True)
-    curve = display(HTML(""), display_id=True)
+    drawing = display(HTML(""), display_id=True) if curve else None
     moved, next_curve = start, start + _CURVE_SECONDS
     try:
         for step in steps:
@@ -353,9 +353,9 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
             if line is not None and (ended or now - moved >= _PROGRESS_SECONDS):
                 line.update(HTML(_progress(done, total, start)))
                 moved = now
-            if curve is not None and (ended or now >= next_curve):
+            if drawing is not None and (ended or now >= next_curve):
                 losses = [s.loss for s in done]
-                curve.update(HTML(_curve(losses, beside or {}, colours or {}, window, name)))
+                drawing.update(HTML(_curve(losses, beside or {}, colours or {}, window, name)))
                 drawn = time.perf_counter()
                 next_curve = drawn + max(_CURVE_SECONDS, _CURVE_SHARE * (drawn - now))
     except KeyboardInterrupt:    # between two steps: within one, a training of ours says so itself

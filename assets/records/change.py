@@ -7,7 +7,7 @@ Writes `change.json`: one row a run (settings, accuracy, losses), the singular v
 fine-tuning's updates, and the accuracy after truncating them. Interrupted, it goes on where it
 stopped. MiniLM, movie reviews with |rating| > 0.5, batches of 16, at most 32 tokens, once through
 4,000 training sentences; 2,000 in the subspace runs and in what they are compared with, including
-the head that was trained to its end (group `converged`, see `full.py`).
+the head alone, solved (group `converged`, see `full.py`), on the pooler's output and on the mean.
 
 The plan of "parts", written before its first run. How much of a finished update is needed, and
 which part of it? Full fine-tuning on 2,000 sentences at three rates, for updates of three sizes
@@ -98,9 +98,10 @@ def settings():
         yield "bitfit", "fewer", {"method": "bitfit", "seed": seed, "examples": FEWER}
         yield "bitfit", "fewer", {"method": "lora", "rank": 1, "alpha": 2, "lr": 3e-3, "seed": seed,
                                   "targets": ["query", "value"], "examples": FEWER}
-    for penalty in PENALTIES:
-        yield "head", "converged", {"method": "head", "pool": "cls", "penalty": penalty,
-                                    "examples": FEWER}
+    for pool in ("cls", "mean"):
+        for penalty in PENALTIES:
+            yield "head", "converged", {"method": "head", "pool": pool, "penalty": penalty,
+                                        "examples": FEWER}
 
 
 def subspace(d, seed=0, **more):

@@ -32,11 +32,11 @@ def subspaces(shown: Shown) -> None:
             points.setdefault(run["d"], []).append(run["accuracy"])
     full = np.mean([run["accuracy"] for run in runs if run.get("pretrained", True)
                     and (run["group"], run["method"]) == ("short", "full")])
-    head = max((r for r in runs if r["group"] == "converged"), key=lambda r: r["validation"])[
-        "accuracy"]
+    head, mean = (max((r for r in runs if r["group"] == "converged" and r["pool"] == pool),
+                      key=lambda r: r["validation"])["accuracy"] for pool in ("cls", "mean"))
     goal = (head + full) / 2
     means = {d: np.mean(points[d]) for d in sorted(points)}
-    reached = min(d for d, mean in means.items() if mean >= goal)
+    reached = min(d for d, found in means.items() if found >= goal)
     ax.named(f"50 % of the gain: d = {reached:,}", "numbers trained outside the head, d",
              "test accuracy", log="x")
     ax.ticks("x", {f"{d:,}": d for d in means})
@@ -45,6 +45,8 @@ def subspaces(shown: Shown) -> None:
         ax.line("subspace", "o", [d] * len(points[d]), points[d])
     ax.ring(reached, means[reached])
     ax.level("ink", goal)
+    ax.level("head", mean, ":")
+    ax.text("a head that reads the mean of all tokens", "head", (None, mean), near=0.05)
     ax.band("band", head, full, "y")
     ax.text("what there is to gain", "ink", (None, full))
     for name, level in (("full\nfine-tuning", full), ("the head\nalone", head),
@@ -57,7 +59,7 @@ def cut(shown: Shown) -> None:
     rows = [row for row in record["parts"] if row["lr"] == 1e-4 and row["rest"] == "trained"]
     ends = {rule: [r["accuracy"] for r in rows if r["rule"] == rule] for rule in ("all", "none")}
     shares = [1 / 1024, 1 / 256, 1 / 64, 1 / 32, 1 / 16]
-    words = ["1/1,024", "1/256", "1/64", "1/32", "1/16"]
+    words = ["1/1,024\nnone", "1/256\n1", "1/64\n4", "1/32\n8", "1/16\n16"]
     points = {rule: {share: [r["accuracy"] for r in rows if (r["rule"], r["share"], r["scaled"]) ==
                              (rule, share, rule != "strongest")] for share in shares}
               for rule in ("random", "largest", "strongest")}
@@ -69,7 +71,7 @@ def cut(shown: Shown) -> None:
     kept = delta * (chance <= chance.flatten().sort().values[384 * 384 // 32 - 1])
     _matrix(left, kept[:64, :64], "1/32 of your ΔW (a corner)")
     right.named(f"random entries, rescaled, 1/32: {means['random'][3]:.1%}",
-                "share of the numbers that is kept", "test accuracy", log="x")
+                "share of the numbers, and as many directions", "test accuracy", log="x")
     right.ticks("x", dict(zip(words, shares)))
     right.line("random", "-", shares, means["random"], "random entries, rescaled")
     for share, each in points["random"].items():

@@ -1,22 +1,22 @@
 # %% [markdown]
-# # 02 · Why a small change can be enough
+# # 02 · BitFit, and why a small change can be enough
+# [← 01 · Full fine-tuning](01_full.ipynb) · [START](START.ipynb) · [03 · Soft prompts →](03_prompt.ipynb)
+#
 # Full fine-tuning may move 22.7 million numbers, and each sentence teaches it one bit: good or bad. Surely most of that movement is waste. Take the finished change, throw 97 % of it away *by lot*, and see what the model still knows.
 #
-# In 2018 Chunyuan Li and colleagues wanted to measure how hard a task is. The size of a network does not tell. So they asked how few numbers must train.
-#
-# Here you take a real change apart, and write `inject`, which puts an adapter into a model.
+# First you take such a change apart. Then you write `inject`, which puts a small change into a model, and train one: BitFit.
 #
 # | | |
 # |---|---|
-# | **Time** | about 90 minutes (an estimate), 46 of them for 6 exercises; Run All takes about three minutes |
+# | **Time** | about 80 minutes (an estimate) in two sittings, 46 of them for 6 exercises; Run All takes about four minutes |
 # | **You need** | lessons 00 and 01; matrix products |
-# | **Data** | 2,000 sentences from film reviews, the same throughout, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+# | **Data** | sentences from film reviews, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #
 # <details><summary>Three questions from earlier lessons</summary>
 #
 # **01: What is different about a frozen parameter after training?** Nothing, to the bit. It got no gradient and has no state in the optimizer.
 #
-# **01: What are the two ends of the *share of the gain*?** The head alone, trained to its end, is 0. Full fine-tuning is 1.
+# **01: What are the two ends of the *share of the gain*?** The head alone, solved, is 0. Full fine-tuning is 1.
 #
 # **00: Where are most of MiniLM's parameters?** In the table of word vectors: about half of the model.
 # </details>
@@ -29,7 +29,7 @@ import torch
 
 import peft_teach as pt
 
-records, live = pt.course.records, pt.course.live
+records = pt.course.records
 budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 record = records.load("change")       # runs too long for a lesson (assets/records/change.py)
 pictures = pt.course.pictures("change")
@@ -39,9 +39,66 @@ test = movies.test[:min(1000, budget.test_examples)]
 pt.seed(0)
 
 # %% [markdown]
+# ## First half: throw it away by lot
+# Train everything, on 2,000 sentences and their labels. Subtract what was there before, and you have the *update* of each tensor.
+
+# %%
+pt.seed(0)
+tuned, tokenizer = pt.models.load("minilm", labels=2)
+before = {name: p.detach().clone() for name, p in tuned.named_parameters()}
+tuned = pt.full.inject(tuned, pt.full.Config("all"))    # all of it trains, as in lesson 01
+batches = pt.data.batches(few, tokenizer, 16, seed=0)
+pt.widgets.watch(pt.train(tuned, batches, lr=1e-4), len(batches), curve=False)
+
+head = pt.models.head(tuned)
+updates = {name: (p.detach() - before[name]).cpu()      # of each tensor but the head's
+           for name, p in tuned.named_parameters() if name not in head}
+
+# %%
+tests = pt.data.batches(test, tokenizer, 64)
+
+
+def accuracy_with(others):
+    """Test with other updates of the tensors named here; all else stays as trained."""
+    changed = copy.deepcopy(tuned)
+    for name, update in others.items():
+        changed.get_parameter(name).data.copy_(before[name] + update.to(pt.device()))
+    return round(pt.evaluate(changed, tests).accuracy, 3)
+
+
+whole = accuracy_with(updates)
+nothing = accuracy_with({name: 0 * update for name, update in updates.items()})
+pd.Series({"the whole update": whole, "none of it": nothing}).to_frame("accuracy")
+
+# %% [markdown]
+# Take a die with 32 sides, and throw it for each number outside the head. Keep its change if the die shows 1; else undo it.
+#
+# **How much accuracy is left? And how much if you multiply the kept changes by 32?** Commit a list of two numbers.
+
+# %%
+pt.commit("change.lot", ...)    # shares of right answers, from 0 to 1
+
+# %%
+def drawn(update, share):
+    """Draw for each number: it stays with this probability, else it becomes zero."""
+    return update * (torch.rand(update.shape) < share)
+
+
+sample = {name: drawn(update, 1 / 32) for name, update in updates.items()}
+plain = accuracy_with(sample)
+scaled = accuracy_with({name: 32 * kept for name, kept in sample.items()})
+pt.compare("change.lot", [plain, scaled], "a random 32nd: as it is, and times 32")
+
+# %% [markdown]
+# <details><summary>What the two numbers say</summary>
+#
+# Times 32, hardly anything is lost: we threw 31 of 32 changes away without looking. Without the factor, the same changes are worth little. They were only too small.
+# </details>
+#
+# Le Yu and colleagues (2023) found this in language models, and called it DARE, for *drop and rescale*. Why does it work? The output $i$ changes by $\sum_j \Delta W_{ij}\,x_j$. Keep each term with probability $s$ and multiply it by $1/s$. On average the sum stays as it was, exactly. What the die adds is noise, and beside $W$ this noise is small.
+#
 # ## Small in what?
-# A change of a matrix can be small in three ways: few parameters, a low rank, few entries that are not zero. A matrix of **rank** 1 is one column
-# times one row. The rank of a matrix is the smallest number of such matrices that add up to it.
+# You kept few *entries*. A change can be small in two other ways: few *parameters*, or a low *rank*. A matrix of **rank** 1 is one column times one row. The rank of a matrix is the smallest number of such matrices that add up to it.
 #
 # Do few parameters make a low rank? Build a counterexample.
 #
@@ -54,12 +111,9 @@ pt.seed(0)
 # | `change_b(p, n)` | 2n parameters | 1 | all |
 # | `change_c(p, n)` | n parameters | n | n |
 #
-# Each result has shape (n, n), and is zero when `p` is zero. If any parameter moves, so does the matrix, and every parameter gets a gradient. The
-# same `p` gives the same matrix.
+# Each result has shape (n, n), and is zero when `p` is zero. If any parameter moves, so does the matrix, and every parameter gets a gradient. The same `p` gives the same matrix.
 #
-# Replace the lines `raise …`, run the cell, then the one below it. `pt.hint("change.small")` helps, `pt.reset("change.small")` gives the original
-# text back. Until yours passes, the lesson goes on with ours.
-
+# Replace the lines `raise …`, run the cell, then the one below it. `pt.hint("change.small")` helps, `pt.reset("change.small")` gives the original text back. Until yours passes, the lesson goes on with ours.
 
 # %% exercise="change.small" part="solution"
 def change_a(p: torch.Tensor, n: int) -> torch.Tensor:
@@ -94,101 +148,20 @@ shown = {"1 parameter": change_a(torch.rand(1, generator=generator) + 1, 12),
 pt.plots.show(pictures.draw_changes(shown), "Your three changes, 12 × 12. Zero is as the page.")
 
 # %% [markdown]
-# Few parameters do not mean low rank: you built a change of full rank from one number. Is a real change small in any of the three ways?
-#
-# ## Throw it away by lot
-# Train everything, then subtract what was there before. The model reads a review of your own, before and after.
-
-# %%
-review = "A warm, funny film, and I would gladly see it again."
-pt.seed(0)
-tuned, tokenizer = pt.models.load("minilm", labels=2)
-before = {name: p.detach().clone() for name, p in tuned.named_parameters()}
-unread = live.read(tuned, tokenizer, review)
-tuned = pt.full.inject(tuned, pt.full.Config("all"))    # all of it trains, as in lesson 01
-batches = pt.data.batches(few, tokenizer, 16, seed=0)
-steps = pt.widgets.watch(pt.train(tuned, batches, lr=1e-4), len(batches), name="full fine-tuning")
-live.read(tuned.eval(), tokenizer, review, before=unread)
-
-# %%
-head = pt.models.head(tuned)
-updates = {name: (p.detach() - before[name]).cpu()      # of each tensor but the head's
-           for name, p in tuned.named_parameters() if name not in head}
-tests = pt.data.batches(test, tokenizer, 64)
-
-
-def accuracy_with(others):
-    """Test with other updates of the tensors named here; all else stays as trained."""
-    changed = copy.deepcopy(tuned)
-    for name, update in others.items():
-        changed.get_parameter(name).data.copy_(before[name] + update.to(pt.device()))
-    return round(pt.evaluate(changed, tests).accuracy, 3)
-
-
-# %%
-whole = accuracy_with(updates)
-nothing = accuracy_with({name: 0 * update for name, update in updates.items()})
-pd.Series({"the whole change": whole, "none of it": nothing}).to_frame("accuracy")
-
-# %% [markdown]
-# Not all numbers moved: 9 million belong to words that no training sentence contains.
-#
-# Now take a die with 32 sides, and throw it for each number outside the head. Keep its change if the die shows 1; else undo it.
-#
-# **How much accuracy is left? And how much if you multiply the kept changes by 32?** Commit a list of two numbers.
-
-# %%
-pt.commit("change.lot", ...)    # shares of right answers, from 0 to 1
-
-# %%
-def drawn(update, share):
-    """Draw for each number: it stays with this probability, else it becomes zero."""
-    return update * (torch.rand(update.shape) < share)
-
-
-sample = {name: drawn(update, 1 / 32) for name, update in updates.items()}
-plain = accuracy_with(sample)
-scaled = accuracy_with({name: 32 * kept for name, kept in sample.items()})
-pt.compare("change.lot", [plain, scaled], "a random 32nd: as it is, and times 32")
-
-# %% [markdown]
-# <details><summary>What the two numbers say</summary>
-#
-# Times 32, hardly anything is lost. We threw away 31 of 32 changes without looking, and the model still knows nearly all that it learned. Without the factor, the same changes are worth little: they are only too small.
-# </details>
-#
-# Le Yu and colleagues (2023) found this in language models, and called it DARE, for *drop and rescale*. Why does it work? The output $i$ changes by
-# $\sum_j \Delta W_{ij}\,x_j$. Keep each term with probability $s$ and multiply it by $1/s$. On average the sum stays as it was, exactly. Its error
-# has the variance
-#
-# $$ \Big(\frac1s-1\Big)\sum_j \Delta W_{ij}^2\,x_j^2 . $$
-#
-# For a 32nd, this variance is 31 times the sum of the squared terms. Beside $W$ the noise is still small here. With tiny shares or large updates it
-# is not, so there must be a limit.
+# Few parameters do not mean low rank: you built a change of full rank from one number.
 #
 # ## How many directions?
-# Does a change that survives such treatment have a low rank? The **singular value decomposition** writes any matrix as a sum of matrices of rank 1,
-# the strongest first:
+# What is the rank of a real update? The **singular value decomposition** writes any matrix as a sum of matrices of rank 1, the strongest first:
 #
 # $$ \Delta W = \sum_i \sigma_i\,u_i v_i^\top, \qquad \sigma_1 \ge \sigma_2 \ge \dots \ge 0 $$
 #
-# All $u_i$ have length 1 and are perpendicular to each other; so are all $v_i$. Each term is one **direction** of the matrix: it reads how much of
-# $v_i$ is in the input, and writes $u_i$ into the output. $\sigma_i$ is its strength. The **energy** of a matrix is the sum of all $\sigma_i^2$,
-# which is also the sum of all squared entries.
+# All $u_i$ have length 1 and are perpendicular to each other; so are all $v_i$. Each term is one **direction** of the matrix: it reads how much of $v_i$ is in the input, and writes $u_i$ into the output. $\sigma_i$ is its strength. The **energy** of a matrix is the sum of all $\sigma_i^2$, which is also the sum of all squared entries.
 #
-# A matrix of random numbers needs 196 of its 384 directions for 90 % of its energy. **How many does the value matrix's $\Delta W$ need in block 5,
-# the last, and how many in block 0?** Commit a list of two numbers.
-
-# %%
-pt.commit("change.spectrum", ...)
-
-# %% [markdown]
 # ### Exercise 2 · Count directions (1 point, about 4 minutes)
 # Write `directions(sigma, share)`: the smallest number of directions, strongest first, that hold at least this share of the energy.
 #
 # - `sigma` is a tensor of singular values, the largest first, and stays unchanged; `share` is a number such as 0.9.
 # - The answer is a whole number, 1 if the first direction is enough.
-
 
 # %% exercise="change.energy" part="solution"
 def directions(sigma: torch.Tensor, share: float = 0.9) -> int:
@@ -210,46 +183,28 @@ found = {place: [f"{n}.weight" for n in pt.models.find(tuned, place)] for place 
 matrices = [n for names in found.values() for n in names]    # 36, in the six blocks
 sigmas = {n: torch.linalg.svdvals(updates[n]) for n in matrices}
 counts = {place: [directions(sigmas[n]) for n in names] for place, names in found.items()}
-pt.compare("change.spectrum", [counts["value"][5], counts["value"][0]], "block 5, block 0")
-pd.DataFrame(counts).T    # directions with 90 % of the energy, block by block
+counts["random numbers"] = [directions(torch.linalg.svdvals(torch.randn(384, 384)))] * 6
+pd.DataFrame(counts).T    # directions with 90 % of the energy, block by block; of 384
 
 # %% [markdown]
-# In the early blocks the change is not of low rank: in block 0 a matrix needs about 130 directions on average. In block 5 it needs 24, and the rank
-# is nearly low.
+# In the last block the update is nearly of low rank. In the early blocks it is not. Are all these directions needed?
 #
-# What spreads the change so widely? Look at the gradient of a single batch. Adam's first step follows only the *sign* of each entry.
-
-# %%
-pt.seed(0)
-fresh, _ = pt.models.load("minilm", labels=2)
-fresh.train()    # with dropout, as in training
-fresh(**live.placed(batches[0])).loss.backward()
-rows = {}
-for place, block in [(place, block) for block in (5, 0) for place in ("query", "value", "ffn_in")]:
-    gradient = fresh.get_parameter(found[place][block]).grad.cpu()
-    signs = gradient.sign(), torch.randn(gradient.shape).sign()
-    rows[f"{place}, block {block}"] = [directions(torch.linalg.svdvals(m))
-                                       for m in (gradient, *signs)]
-pd.DataFrame(rows, index=["the gradient", "its sign", "random signs"]).T    # with 90 %
-
-# %% [markdown]
-# In the last block the gradient needs few directions, but the optimizer's first step needs about 50 to 160.
+# Cut the sum after its $k$ strongest terms. No matrix of rank $k$ is nearer to $\Delta W$ (Eckart and Young 1936): it reads only $k$ dimensions of the input, and $v_1$ to $v_k$ are those with the most energy.
 #
-# ## Are the weak directions needed?
-# Which matrix of rank $k$ is nearest to $\Delta W$? Let $M$ be of rank $k$, and let $Q$ project onto the $k$ dimensions that the rows of $M$ span. $M$
-# ignores all other dimensions, so $\|\Delta W - M\|^2$ is at least
+# <details><summary>The proof</summary>
+#
+# A matrix $M$ of rank $k$ ignores all but $k$ dimensions of the input. Let $Q$ project onto these $k$. $M$ can match only the part $\Delta W Q$ of $\Delta W$, so $\|\Delta W - M\|^2$ is at least
 #
 # $$ \|\Delta W\|^2 - \|\Delta W Q\|^2, \qquad \|\Delta W Q\|^2 = \sum_i \sigma_i^2\,\|Q v_i\|^2 . $$
 #
-# The factors $\|Q v_i\|^2$ lie between 0 and 1 and add up to at most $k$. The last sum is largest if this factor is 1 for the $k$ strongest
-# directions and 0 for the others. So no matrix of rank $k$ is nearer than the decomposition's first $k$ terms (Eckart and Young 1936).
+# The factors $\|Q v_i\|^2$ lie between 0 and 1 and add up to at most $k$. So the last sum is largest if the factor is 1 for the $k$ strongest directions and 0 for the others.
+# </details>
 #
 # ### Exercise 3 · The truncation (2 points, about 8 minutes)
 # Write `truncate(delta, k)`, the matrix of rank at most $k$ that is nearest to `delta`.
 #
 # - `delta` need not be square and stays unchanged; the result has its shape; $k$ goes from 0 to all.
 # - `torch.linalg.svd(delta, full_matrices=False)` gives three parts. Check first that they multiply back to `delta`.
-
 
 # %% exercise="change.truncate" part="solution"
 def truncate(delta: torch.Tensor, k: int) -> torch.Tensor:
@@ -266,78 +221,54 @@ truncate = pt.check("change.truncate", truncate)
 pt.require("change.truncate")
 
 # %% [markdown]
-# Keep eight directions of each of the 36 matrices. Together they take as many numbers as a 32nd of all entries, and hold a good half of the energy.
-# **What accuracy do they leave?**
+# Keep only *one* direction of each of the 36 matrices: one column times one row. Everything that is no matrix of a block stays as trained. **What accuracy is left?**
 
 # %%
-pt.commit("change.eight", ...)    # a share of right answers, from 0 to 1
+pt.commit("change.one", ...)    # a share of right answers, from 0 to 1
 
 # %%
-eight = accuracy_with({name: truncate(updates[name], 8) for name in matrices})
-held = sum((s[:8].square().sum() / s.square().sum()).item() for s in sigmas.values()) / len(sigmas)
-pt.compare("change.eight", eight, f"eight directions, with {held:.0%} of the energy")
+rows = {}
+for k in (0, 1, 2, 8, 384):
+    held = [(s[:k].square().sum() / s.square().sum()).item() for s in sigmas.values()]
+    cut = {name: truncate(updates[name], k) for name in matrices}
+    rows[k] = {"energy": sum(held) / len(held), "accuracy": accuracy_with(cut)}
+cuts = pd.DataFrame(rows).T.rename_axis("directions")
+cuts["restored"] = (cuts.accuracy - cuts.accuracy[0]) / (cuts.accuracy[384] - cuts.accuracy[0])
+pt.compare("change.one", cuts.accuracy[1], "one direction of each matrix")
+cuts.round(3)
 
 # %% [markdown]
-# <details><summary>What it says</summary>
+# <details><summary>What the table says</summary>
 #
-# Eight directions are enough. The rest holds nearly half of the energy, and adds hardly any accuracy. So the
-# change is <i>not</i> of low rank in the early blocks, and yet a low rank suffices. That was the bet behind LoRA, which Hu et al. (2021) test in their §7.2.
+# One direction restores most of what the matrices had learned, and eight nearly all of it. So the update is <i>not</i> of low rank in the early blocks, and yet a low rank is enough.
 # </details>
 #
+# One direction is a column and a row: 768 numbers, in place of 147,456. Why not train only these, from the start? That is the bet behind LoRA (Hu et al. 2021), and this lesson ends with it.
+#
 # ## Where it breaks
-# Keep entries at random, the largest entries, or the strongest directions. Kept entries are multiplied by a ratio, the energy of $\Delta W$ to that of the kept entries: about 32 for a random 32nd, less for the largest. Ask the picture:
+# Keep random entries, the largest entries, or the strongest directions. Entries are multiplied up again: by 32 for a random 32nd, by less for the largest. Ask the picture:
 #
 # 1. Which rule is ahead at 1/32? Does it matter?
 # 2. How small may the share get, by each rule?
 # 3. Make $\Delta W$ larger. Which rule falls far below *nothing*?
 
 # %%
-last = updates[found["value"][5]]
-pictures.explore_cut(record, last)
+pictures.explore_cut(record, updates[found["value"][5]])
 
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# At 1/32 of a small change, all three are as accurate as the whole change, or nearly. At 1/256 they lose about a fifth of what the change brings. At
-# 1/1,024 no direction is left, random entries are worth nothing, and the largest still help. Make the change larger, and random entries are worse than no change.
+# At 1/32 of a small update, all three are as accurate as the whole update, or nearly. At 1/256, where one direction is left, they lose a fifth or a quarter of what it brings. Make the update larger, and few random entries are worse than no update: beside $W$, the noise is no longer small.
 # </details>
 #
-# Is size all that matters? Rescale the strongest directions, too. Then rescale what is left without them:
-
-# %%
-rows = pictures.parts(record).query("lr == 1e-4 and share == 1 / 32 and rest == 'trained'")
-records.table(rows, ["rule", "scaled"])    # recorded
-
-# %% [markdown]
-# A *sample* must be rescaled, because each sum has lost most of its terms. A kept direction already has its full strength. Without the eight
-# strongest, rescaling helps little: from 66.0 to 68.3 %.
-#
-# A random sample still contains the eight: multiplied by 32, it is $\Delta W$ plus noise, and the noise is zero on average.
-
-# %%
-rows = {"ΔW": last, "a random 32nd, times 32": 32 * drawn(last, 1 / 32),
-        "W": before[found["value"][5]].cpu()}
-pd.DataFrame({name: {"length": f"{m.norm():.2f}", "strongest direction": f"{svd[0]:.2f}",
-                     "directions with 90 %": directions(svd)}
-              for name, m in rows.items() for svd in [torch.linalg.svdvals(m)]}).T
-
-# %% [markdown]
-# Most of the sample is noise. But beside $W$ the noise is short, and points nowhere in particular.
-
-# %%
-pt.sentence("change.rank", ...)    # one sentence of yours: has fine-tuning's update a low rank?
-
-# %% [markdown]
 # ## Small from the start
-# All this was surgery after the fact. Can one *train* few numbers? Write all $D$ weights of the backbone in one column $\theta$, and train only a short
-# column $z$ of $d$ numbers:
+# All this was surgery after the fact. Can one *train* few numbers? In 2018 Chunyuan Li and colleagues wanted to measure how hard a task is. The size of a network does not tell. So they asked how few numbers must train.
+#
+# Write all $D$ weights of the backbone in one column $\theta$, and train only a short column $z$ of $d$ numbers:
 #
 # $$ \theta = \theta_0 + P z $$
 #
-# The pretrained $\theta_0$ is frozen. $P$, of shape (D, d), is drawn once and never changes. Only $z$ is trained, from zero. So every weight moves,
-# but along $d$ directions that nobody chose. The smallest $d$ that works is the task's **intrinsic dimension**. Li et al. (2018) measured it for
-# networks without pretraining, Aghajanyan et al. (2020) for pretrained ones. A dense $P$ would not fit into memory, so each weight follows one entry
-# of $z$, with a random sign.
+# The pretrained $\theta_0$ is frozen. $P$, of shape (D, d), is drawn once and never changes. Only $z$ is trained, from zero. So every weight may move, but only within a random subspace of $d$ dimensions. The smallest $d$ that works is the task's **intrinsic dimension**; Aghajanyan et al. (2020) measured it for pretrained models.
 
 # %%
 guess = pt.widgets.Guess("The smallest d that brings half of the gain:",
@@ -354,22 +285,19 @@ pt.compare("change.half", reached, "the smallest of these d, by the mean of its 
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# A few thousand random directions bring half of the gain. But mind the goal. Both papers ask for 90 % of full training's
-# <i>accuracy</i>. Set that goal in the picture, and 1,024 directions reach it. Yet the head alone already has 86 % of that accuracy, without any
-# direction. Always compare with the head alone.
+# A few thousand random dimensions bring half of the gain. With three seeds each, we cannot tell 4,096 from 1,024.
+#
+# Mind the dotted line. A head that reads the mean of all tokens is ahead of that, and the backbone stays as it was. And mind the goal. Both papers ask for 90 % of full training's <i>accuracy</i>: 1,024 dimensions reach it, and the head alone already has 86 %. Always compare with the head alone.
 # </details>
 #
-# Random directions measure a task. They hardly make training cheaper: each step still computes a gradient for every weight, and only the
-# optimizer's two running means shrink, to $d$ numbers each.
+# **Half-time.** Few entries of an update are enough, or few directions of it. Few parameters in a random subspace learn something, too. This is a good place to stop: the second half needs only the set-up cell above.
 #
-# ## Put it in: `inject`
-# Better methods choose *where* to train. Somebody must find the modules, wrap them, and freeze the rest. You write that here, once, and later lessons
-# use yours.
+# ## Second half: `inject`
+# Better methods choose *where* to train. Somebody must find the modules, wrap them, and freeze the rest. You write that once, and later lessons use yours.
 #
-# An **adapter** is a class that inherits from `pt.Adapter` and holds the wrapped module as `self.base`. Every other parameter is its own. Here is
-# one, and a tiny model:
+# An **adapter** is a class that inherits from `pt.Adapter` and holds the wrapped module as `self.base`. Every other parameter is its own. Here is one, and a tiny model:
 
-# %%
+# %% tags=["nbval-check-output"]
 class Scale(pt.Adapter):
     """One trained number, 1 at the start."""
 
@@ -430,10 +358,11 @@ pt.require("change.inject")
 
 # %% [markdown]
 # ### Exercise 5 · Its law (3 points, about 10 minutes)
-# An `inject` that forgets something does not crash; the loss falls all the same. So write the test that finds it: `inject_holds(inject, fresh, make)`
-# raises an error if an `inject` breaks one of these properties. `fresh()` gives a new `Tiny`, `make(base)` a `Scale`. Your test must reject nine
-# broken versions, each with one slip, and accept four right ones, which differ in what the properties leave open.
-
+# An `inject` that forgets something does not crash; the loss falls all the same. So write the test that finds it: `inject_holds(inject, fresh, make)` raises an error if an `inject` breaks one of these properties.
+#
+# - `fresh()` gives a new `Tiny`, `make(base)` a `Scale`.
+# - Your test must reject nine broken versions, each with one slip.
+# - It must accept four right ones. These raise another error, wrap in another order, or return a copy.
 
 # %% exercise="change.holds" part="solution"
 def inject_holds(inject, fresh, make):
@@ -468,13 +397,16 @@ pt.audit()    # runs every test in your my_peft.py on your own pieces
 
 # %% [markdown]
 # ## BitFit
-# Where to train? Elad Ben Zaken and colleagues (2021) chose the biases. Every linear layer and every LayerNorm adds a vector $b_0$ to its output.
-# Leave each matrix alone, and train only what is added:
+# Where to train? Elad Ben Zaken and colleagues (2021) chose the biases. Every linear layer and every LayerNorm adds a vector $b_0$ to its output. Leave each matrix alone, and train only what is added:
 #
 # $$ y = \mathrm{base}(x) + b $$
 #
 # The paper trains $b_0$ itself. A separate $b$, zero at the start, leaves the base as it was.
-#
+
+# %%
+pt.plots.show(pt.drawing.block("bitfit"), "One of MiniLM's six blocks; its value layer, enlarged.")
+
+# %% [markdown]
 # ### Exercise 6 · BitFit (1 point, about 5 minutes)
 # Write the adapter. `self.b` is trained, in float32; the output is the equation's, in the dtype of the base's output. Untrained, it gives the base's
 # output, to the bit. `base` is a linear layer or a LayerNorm with a bias.
@@ -502,56 +434,59 @@ BiasAdapter = pt.check("change.bitfit", BiasAdapter)
 pt.require("change.bitfit")
 
 # %% [markdown]
-# Put it around `query`, `key`, `value`, every `dense` and every `LayerNorm` of the six blocks. Outside the blocks, these names find one `dense`
-# (the pooler) and one norm. **How many parameters train, the head's 770 included?** Each bias has 384 entries, except one of 1,536 in each block.
+# ### Your row on the ladder
+# Put it around every linear layer and every LayerNorm of the backbone. All your methods train by one protocol, so that they can be compared: the *ratings* of 4,000 sentences, once through, with the rate that a search found. What counts is R² on all 2,716 test sentences: 1 if each rating is predicted, 0 if each guess is their mean.
 
 # %%
-pt.commit("change.count", ...)    # a whole number
+def wrap(model):
+    return inject(model, ("query", "key", "value", "dense", "LayerNorm"), BiasAdapter)
 
-# %% tags=["nbval-check-output"]
-pt.seed(0)
-model, _ = pt.models.load("minilm", labels=2)
-unread = live.read(model, tokenizer, review)
-targets = ("query", "key", "value", "dense", "LayerNorm")
-model = inject(model, targets, BiasAdapter).to(pt.device())
-counted = pt.account.parameters(model)
-pt.compare("change.count", counted.adapter + counted.head, "parameters that train")
 
-# %%
-steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches), name="BitFit")
-live.read(model.eval(), tokenizer, review, before=unread)
-
-# %%
-fitted = round(pt.evaluate(model, tests).accuracy, 3)
-pd.Series({"full fine-tuning": whole, "BitFit": fitted}).to_frame("accuracy")
+run = pt.board.train("bitfit", wrap)    # a minute or two
+run
 
 # %% [markdown]
 # No matrix of the backbone changed, and the model learned.
 #
-# ## The kinds of small, side by side
-# One contestant is missing: LoRA of rank 1, from lesson 07, on query and value. It trains 9,216 parameters; BitFit nearly three times as many.
+# The dotted lines are heads alone, solved. The one that reads the pooler, as the methods' own heads do, is our zero: R² 0.318. Keep the other in view. It reads the mean of all tokens, and gets 0.413.
+#
+# ## One direction, trained
+# Back to the one direction of each matrix. Train a column and a row from the start, beside query and value in each block: 9,216 numbers in all. This is LoRA of rank 1; you build it in lesson 07. BitFit trains nearly three times as many.
 
 # %%
-pt.widgets.Guess("Of the gain, LoRA of rank 1 brings",
-                 ("less than BitFit", "about as much", "more"), "change.most")
+pt.widgets.Guess("Beside BitFit, LoRA of rank 1 is", ("worse", "the same", "better"), "change.most")
 
 # %%
-runs = record.runs.query("group in ['fewer', 'short', 'subspace'] and pretrained")
-one, fit = (runs.query("method == @method").accuracy for method in ("lora", "bitfit"))
-verdict = {"better": "more", "worse": "less than BitFit"}.get(records.compared(one, fit))
-pt.compare("change.most", verdict or "about as much", "LoRA of rank 1, three seeds each")
-runs = runs.assign(gain=records.gain(runs.accuracy, pictures.ends(record)),
-                   method=runs.method.replace("head", "head, 125 steps"))
-runs = runs.query("parameters != 16")    # the head's 770 not counted; without the single run
-records.table(runs, ["parameters", "method"], "accuracy", "gain")
+one, fit = pt.board.scores("lora 1", "bitfit")    # recorded: R² by seed and test sentence
+verdict = pt.verdict(one, fit)
+pt.compare("change.most", verdict.word, "LoRA of rank 1 beside BitFit")
+verdict
 
 # %% [markdown]
-# LoRA changes a matrix by rank 1, BitFit by rank 0, and random directions by full rank. So the rank does not order the gains. Nor does the number
-# of parameters, in this table: BitFit needs more training. Full fine-tuning's change of the matrices has neither few parameters nor few entries.
-# Yet small changes do much of its work, and the rest of this course is a choice among them.
+# <details><summary>How to read it</summary>
+#
+# <i>Better</i> or <i>worse</i>: the interval leaves out zero. <i>The same</i>: it lies inside the margin, a difference that would not matter. Else: <i>cannot tell</i>. These are the words of all lessons.
+# </details>
+#
+# A third of the parameters, and better. So counting parameters is not enough. BitFit adds the same vector to every token; a direction reads the token first. Whether that is the reason, we did not test.
 
 # %%
 pt.sentence("change.kinds", ...)    # of yours: which kind of small is "the" small change?
+
+# %% [markdown]
+# ## Three doors
+# Your BitFit, the library's, and Hugging Face peft's, with the same numbers on the same base.
+
+# %%
+pt.doors("bitfit", wrap, pt.bitfit.Config())
+
+# %% [markdown]
+# Open the library's page under the table. **A question that only this page answers:** the paper trains the bias itself, and you train what is added to it. Both get the same gradients. Which setting of the optimizer still tells the two apart?
+#
+# <details><summary>The answer</summary>
+#
+# Weight decay. It draws the paper's bias to zero. It draws your $b$ to zero, too, and so your layer back to its pretrained bias.
+# </details>
 
 # %% [markdown]
 # **What this lesson claims**
@@ -559,9 +494,9 @@ pt.sentence("change.kinds", ...)    # of yours: which kind of small is "the" sma
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Of a small update, a random 32nd is enough, if it is rescaled. | 80.5 % with a 32nd of the 36 matrices, 80.8 % with all: mean of three seeds; 1,000 sentences, standard error of a run 1.3 points | Not rescaled: 64.4 %. With no change of these matrices: 62.8 %. At 1/1,024, and at 1/256 of larger updates, the largest entries beat random ones. | 90 to 99 % can go, more in larger models (Yu et al. 2023). It fails for large updates, where important entries do better (Deng et al. 2024). |
-# | In the early blocks the update is not of low rank; in the last it nearly is. Eight directions of each matrix are enough. | The rank: the table of directions. The accuracy: 80.2 % with eight, 80.8 % with all; the same runs. | With eight and no other change at all: 79.9 %. Without the eight: 66.0 %, rescaled 68.3 %. | The rank is high at 7 billion, too (Biderman et al. 2024). On mathematics, few directions cost accuracy (Ping et al. 2024). |
-# | A few thousand random directions bring half of the gain. | 4,096 bring 53 %: mean of three seeds, from 38 to 67 % | The gain is measured from the head alone, trained to its end. | The larger the pretrained model, the fewer are needed (Aghajanyan et al. 2020). |
-# | The rank does not order the ways to train little. | the table above: one pass of 2,000 sentences, two or three seeds each | BitFit reaches 78.3 % with 4,000 sentences. With shorter steps, 16,384 directions reach 78.0 % (one seed). The ranks stay out of order; then the number of parameters may order the gains. | BitFit comes close to full fine-tuning on small data (Ben Zaken et al. 2021). |
+# | In the early blocks the update is not of low rank. Yet one direction of each matrix restores most of what the matrices learned, and eight nearly all of it. | One restores 73 to 83 %, two 90 to 93 %, eight 96 to 98 %: three runs, one with 2,000 sentences and two with 4,000; 2,563 for testing. The rank: the table of directions. | Without the eight: 66.0 %, rescaled 68.3 %, of 80.8 %. With eight and no other change at all: 79.9 %. | The rank is high at 7 billion, too (Biderman et al. 2024). On mathematics, few directions cost accuracy (Ping et al. 2024). |
+# | A few thousand random dimensions bring half of the gain. A head that reads the mean of all tokens brings as much without them. | 4,096 bring 53 %: mean of three seeds, from 38 to 67 %. The gain begins at the head alone, solved. | 4,096 reach 75.1 %; the head on the mean, solved, 76.4 %, from the same 2,000 sentences. The step was chosen at 1,024 alone: with shorter ones, 16,384 reach 78.0 % for 75.4 % (one seed). | The larger the pretrained model, the fewer are needed (Aghajanyan et al. 2020). |
+# | LoRA of rank 1 is better than BitFit, with about a third of its parameters. | R² better by 0.036 (0.010 to 0.062): five seeds each, all 2,716 test sentences; 9,216 and 26,112 parameters | By the accuracy of the sign: better by 1.6 points (0.3 to 2.9). Each at its own searched rate. | On GPT-3 the same: a third of the parameters, and ahead on three tasks of three (Hu et al. 2021, Table 4). BitFit comes close to full fine-tuning on small data (Ben Zaken et al. 2021). |
 
 # %%
 pt.progress("02")
@@ -594,7 +529,7 @@ pt.progress("02")
 # | dropping 99 %, or from a large update | a smaller factor, or the important entries in place of random ones | Deng et al. 2024 |
 # | storing many full fine-tunings | few directions of each update, and test: on mathematics this cost accuracy. At the same size it was better to keep more directions, the weak ones in fewer bits | Ping et al. 2024 |
 #
-# **What misleads at 7 billion:** "eight directions are enough", which is about film reviews, and our learning rates. BitFit has nothing to train in
+# **What misleads at 7 billion:** "a low rank is enough", which is about film reviews, and our learning rates. BitFit has nothing to train in
 # Llama and its kin: they have no biases.
 
 # %% [markdown]
@@ -622,21 +557,6 @@ project = pt.check("change.project", project)
 pt.require("change.project")
 
 # %% [markdown]
-# ## Break it on purpose
-# To make a model small, somebody cuts $W + \Delta W$ in place of $\Delta W$. Both are matrices of the same shape, and nothing complains. At $k = 64$,
-# eight times as many directions as above:
-
-# %%
-weights = {name: before[name].cpu() for name in matrices}
-sum_cut = {name: truncate(W + updates[name], 64) - W for name, W in weights.items()}
-change_cut = {name: truncate(updates[name], 64) for name in matrices}
-pd.Series({"W + ΔW cut": accuracy_with(sum_cut),
-           "ΔW cut": accuracy_with(change_cut)}).to_frame("accuracy")
-
-# %% [markdown]
-# Much of what the model knew is gone: the energy of $W$ is spread over many directions, and the part that is cut off is far longer than the whole
-# update. Cut the change, never the sum.
-#
 # **Sources**
 #
 # - Dimensions: Li et al. 2018, *Measuring the Intrinsic Dimension of Objective Landscapes*, arXiv 1804.08838, §2; Aghajanyan et al. 2020, arXiv
@@ -647,3 +567,5 @@ pd.Series({"W + ΔW cut": accuracy_with(sum_cut),
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
 # The library's own injection, with its safeguards, is `pt.attach`; its BitFit, `pt.bitfit.BiasAdapter`.
+#
+# [← 01 · Full fine-tuning](01_full.ipynb) · [START](START.ipynb) · [03 · Soft prompts →](03_prompt.ipynb)

@@ -218,6 +218,8 @@ def test_the_line_moves_each_second_and_the_curve_each_three(monkeypatch):
     widgets.watch(page.training(80, 0.125), 80)
     assert page.lines == [float(i) for i in range(1, 11)]
     assert page.curves == [3.0, 6.0, 9.0, 10.0]      # and at the end
+    widgets.watch(page.training(80, 0.125), 80, curve=False)
+    assert (len(page.lines), len(page.curves)) == (20, 4)
 
 
 def test_the_line_moves_with_each_step_where_steps_are_slow(monkeypatch):

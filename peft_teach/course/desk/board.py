@@ -78,7 +78,7 @@ def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -
     """
     with own_random(seed):
         run = _begin(rung, wrap, seed)
-        steps = watch(run.steps(), len(run.batches), name=NAMES[run.rung])
+        steps = watch(run.steps(), len(run.batches), curve=False)
         guess = run.predictions()
     found = _kept(run, steps, guess)
     show()

@@ -102,7 +102,7 @@ def draw_cut(found: Cut) -> Figure:
             plots.seeds(right, points, colour, style, lw=2.5, label=label, zorder=3)
         else:
             right.plot([*points], [np.mean(values) for values in points.values()], style[:-1],
-                       color=colour, lw=1.8, alpha=0.45, label=label)
+                       color=colour, lw=1.5, label=label)
         told.append(f"{label}: " + ", ".join(f"1/{1 / x:,.0f} {np.mean(v):.1%}"
                                              for x, v in points.items()))
     here = np.mean(found.points(found.rule)[found.share])
@@ -114,8 +114,9 @@ def draw_cut(found: Cut) -> Figure:
         right.text(1.02, level, text, transform=right.get_yaxis_transform(), fontsize=10,
                    va="center")
     logarithmic(right, "x")
-    right.set(xlabel="share of the numbers that is kept", ylabel="test accuracy", ylim=(0.45, 0.85),
-              xticks=SHARES, xticklabels=[f"1/{1 / x:,.0f}" for x in SHARES],
+    right.set(xlabel="share of the numbers, and as many directions", ylabel="test accuracy",
+              ylim=(0.45, 0.85), xticks=SHARES,
+              xticklabels=[f"1/{1 / x:,.0f}\n{int(256 * x) or 'none'}" for x in SHARES],
               title=f"{RULES[found.rule][0]}, {name}: {here:.1%}")
     in_percent(right.yaxis)
     made.legend(frameon=False, fontsize=10, loc="outside lower center", ncols=3)
@@ -140,8 +141,9 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
     return Explorer(
         controls, lambda **s: cut(record, delta, **s), draw_cut,
         lambda found: "Left: what is kept of one matrix. Right: how well the model does when all "
-                      "36 keep as much, recorded; a mark is a seed, a line joins the means. At "
-                      "1/1,024 no direction is left.")
+                      "36 keep as much, recorded (2,000 sentences, labels); a mark is a seed, a "
+                      "line joins the means. Below each share: how many directions of each "
+                      "matrix take as many numbers, all 36 together.")
 
 
 # ── accuracy against the dimension of a random subspace ──────────────────────────────────────
@@ -152,7 +154,8 @@ class Subspaces:
     """Accuracies by d, and the smallest recorded d that reaches a goal."""
 
     points: Mapping[int, Sequence[float]]        # by d: one accuracy a seed
-    head: float                                  # the head alone, to its end
+    head: float                                  # the head alone, solved; and one that
+    mean: float                                  # reads the mean of all tokens
     full: float
     goal: float
     reached: int | None
@@ -169,14 +172,18 @@ def ends(record: records.Record) -> tuple[float, float]:
     return converged(record)["accuracy"], full.mean()
 
 
-def converged(record: Mapping) -> dict:
-    """Return the head that was trained to its end, with the penalty that validation chooses."""
-    return max(records.select(record, group="converged"), key=lambda row: row["validation"])
+def converged(record: Mapping, pool: str = "cls") -> dict:
+    """Return the head alone, solved, with the penalty that validation chooses.
+
+    It reads the pooler's output, or with `pool` "mean" the mean of all tokens.
+    """
+    return max(records.select(record, group="converged", pool=pool),
+               key=lambda row: row["validation"])
 
 
 def subspaces(record: records.Record, share: int, measure: str,
               guess: int | None = None) -> Subspaces:
-    """Read the recorded runs along random directions.
+    """Read the recorded runs in random subspaces.
 
     `share` is in percent: of full fine-tuning's accuracy, or (`measure` "gain") of what it gains
     over the head alone.
@@ -190,7 +197,8 @@ def subspaces(record: records.Record, share: int, measure: str,
     if head >= goal:
         reached, told = None, "the head alone, d = 0"
     what = {"accuracy": "full fine-tuning's accuracy", "gain": "the gain"}[measure]
-    return Subspaces(points, head, full, goal, reached, f"{share} % of {what}: {told}", guess)
+    return Subspaces(points, head, converged(record, "mean")["accuracy"], full, goal, reached,
+                     f"{share} % of {what}: {told}", guess)
 
 
 def draw_subspaces(found: Subspaces) -> Figure:
@@ -205,6 +213,9 @@ def draw_subspaces(found: Subspaces) -> Figure:
     ax.text(0.02, found.full - 0.004, "what there is to gain", va="top", fontsize=10,
             transform=ax.get_yaxis_transform())
     ax.axhline(found.goal, color=COLOURS["ink"], lw=1.2)
+    ax.axhline(found.mean, color=COLOURS["head"], ls=":", lw=1.8)
+    ax.text(0.02, found.mean + 0.004, "a head that reads the mean of all tokens", fontsize=10,
+            color=COLOURS["head"], transform=ax.get_yaxis_transform())
     plots.seeds(ax, found.points, COLOURS["subspace"], lw=2)
     if found.reached:
         plots.ring(ax, found.reached, np.mean(found.points[found.reached]))
@@ -217,7 +228,8 @@ def draw_subspaces(found: Subspaces) -> Figure:
     in_percent(ax.yaxis)
     made.set_label(f"{found.told}. " + ", ".join(
         f"d = {d} {np.mean(v):.1%}" for d, v in found.points.items())
-        + f"; full fine-tuning {found.full:.1%}, the head alone {found.head:.1%}.")
+        + f"; full fine-tuning {found.full:.1%}, the head alone {found.head:.1%}, on "
+        f"the mean of all tokens {found.mean:.1%}.")
     return made
 
 
@@ -231,9 +243,9 @@ def explore_subspaces(record: records.Record, guess: Guess) -> Explorer:
     }
     explorer = Explorer(
         controls, lambda **s: subspaces(record, **s, guess=guess.value), draw_subspaces,
-        lambda found: "How accurate is a model that may move along d random directions only? The "
-                      "ring: the smallest of these d that reaches the goal. Recorded; a dot is a "
-                      "seed, the line joins the means.")
+        lambda found: "How accurate is a model that may move in a random subspace of d dimensions "
+                      "only? The ring: the smallest of these d that reaches the goal. Recorded "
+                      "(2,000 sentences, labels); a dot is a seed, the line joins the means.")
     guess.buttons.observe(lambda change: explorer.refresh(), names="value")
     return explorer
 
