@@ -13,6 +13,7 @@ from ... import records
 from ...desk.card import Card, show
 from . import recorded
 
+ONE_SPOT = 0.02    # of accuracy: points nearer than this cannot be told apart
 ENDS = {"learns": ("it learns", COLOURS["lora"]), "fails": ("it fails", COLOURS["ink"])}
 
 
@@ -48,7 +49,8 @@ def ask(rank: int, alpha: float) -> None:
 def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
     """Draw the size of ΔW and the movement of the hidden states against the rank.
 
-    `found` maps what a line stands for to {rank: what `moving` found}.
+    `found` maps what a line stands for to {rank: what `moving` found}. Equal factors are equally
+    long in both panels.
     """
     made, *axes = figure(9, 3.4, columns=2)
     for ax, name, title, label in zip(
@@ -65,7 +67,11 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
         rank = [*points][len(points) // 2]
         ax.annotate(line, (rank, points[rank].moved), (8, 8), fontsize=11, color=colour,
                     textcoords="offset points")
-    ax.margins(y=0.15)
+    ends = [(ax.dataLim.minposy, ax.dataLim.y1) for ax in axes]
+    room = 1.2 * math.sqrt(max(high / low for low, high in ends))
+    for ax, (low, high) in zip(axes, ends):
+        middle = math.sqrt(low * high)
+        ax.set_ylim(middle / room, middle * room)
     made.set_label("‖ΔW‖ and the movement of the hidden states after one step. " + "; ".join(
         f"{name}: " + ", ".join(f"rank {r}: {p.size:.2g} and {p.moved:.2g}"
                                 for r, p in points.items())
@@ -75,20 +81,28 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
 
 def draw_explanations() -> Figure:
     """Draw every setting of the case by what each explanation goes by: what learned, what failed.
+
+    Ranks that lie on one spot share a label.
     """
     made, left, right = figure(9.2, 4.4, columns=2, sharey=True)
     points = [(rank, {"‖ΔW‖": recorded.first_size(rank, alpha), "α": alpha},
                recorded.runs(rank, alpha)) for rank, alpha in recorded.settings()]
     for ax, name, title in ((left, "‖ΔW‖", "By the size of the first ΔW, no line parts them"),
                             (right, "α", "By α, one line does")):
+        spots: list[tuple[float, float, list[int]]] = []    # x, accuracy of the first, ranks
         for rank, by, rows in points:
             values, colour = [row["accuracy"] for row in rows], ENDS[recorded.ends(rows)][1]
-            alike = [r for r, other, found in points if math.isclose(other[name], by[name])
-                     and recorded.ends(found) == recorded.ends(rows)]
-            x = by[name] * 1.25 ** (alike.index(rank) - (len(alike) - 1) / 2)    # side by side
+            x, y = by[name], mean(values)
             ax.plot([x] * 2, [min(values), max(values)], color=colour, lw=1.5)
-            ax.plot(x, mean(values), "o", color=colour, ms=14, mfc=COLOURS["paper"], mew=1.8)
-            ax.text(x, mean(values), rank, ha="center", va="center_baseline", fontsize=9)
+            ax.plot(x, y, "o", color=colour, ms=7)
+            near = next((ranks for left, up, ranks in spots
+                         if math.isclose(left, x) and abs(up - y) < ONE_SPOT), None)
+            if near is None:
+                spots.append((x, y, near := []))
+            near.append(rank)
+        for x, y, ranks in spots:
+            ax.annotate(", ".join(map(str, ranks)), (x, y), (7, 0), va="center", fontsize=11,
+                        textcoords="offset points")
         logarithmic(ax, "x")
         plain_ticks(ax.xaxis, (2, 4, 8, 16, 45, 128))
         ax.set_title(title, fontsize=12)
@@ -107,7 +121,12 @@ def draw_explanations() -> Figure:
 
 
 def pairs() -> pandas.DataFrame:
-    """Return what the record says of the three pairs."""
-    rows = [(records.compared(*pair), *(f"{mean(runs):.1%} ± {stdev(runs):.1%}" for runs in pair))
-            for pair in recorded.pairs()]
-    return pandas.DataFrame(rows, columns=["the left one is", "left", "right"], index=(1, 2, 3))
+    """Return what the record says of the three pairs, differences in points."""
+    rows = []
+    for pair in recorded.pairs():
+        found = recorded.verdict(*pair)
+        gap, low, high = (100 * each for each in (found.difference, found.low, found.high))
+        rows.append((found.word, f"{gap:+.1f} ({low:+.1f} to {high:+.1f})",
+                     *(f"{mean(runs):.1%} ± {stdev(runs):.1%}" for runs in pair)))
+    return pandas.DataFrame(rows, columns=["the verdict", "difference, 95 % interval", "left",
+                                           "right"], index=(1, 2, 3))
