@@ -150,17 +150,18 @@ CLAIMS = (
 JUDGED = {
     "goes nearly half of the way without LoRA": lambda: 0.4 < gain(on_the_mean()) < 0.5,
     "went most of the way": lambda: way("exact") > 0.5,
-    "otherwise better or worse, if it leaves zero out; and else cannot tell": "the rule",
-    "Is LoRA as good as full fine-tuning, then": "the question",
-    "It is worse, and clearly so": lambda: PAIRED.word == WORSE and PAIRED.high < -MARGIN,
+    "the verdict is the same ; else better or worse , if it leaves zero out; else cannot tell":
+        "the rule",
+    "Is that as good as full fine-tuning": "the question",
+    "Worse, and clearly so": lambda: PAIRED.word == WORSE and PAIRED.high < -MARGIN,
     "The large one falls first, while the rate still rises. Then it climbs back nearly to where it "
     "began": lambda: loss(64, 30) < loss(8, 30) - 0.02 and loss(64, 150) > max(
         loss(64, 40) + 0.04, loss(64, 20) - 0.02),
-    "activations are most of the bill": "peft#1514, beside it",
+    "they are most of the bill": "peft#1514, beside it",
     "grows like , and": "one line of algebra, above it",
     "times the rate of B is the same": "arithmetic of the three settings",
     "most of the energy lies in fewer": lambda: directions("8") < 8 < 24 < directions("full"),
-    "better, worse, the same or cannot tell": "the question",
+    "better , worse , the same or cannot tell": "the question",
     "1, better. Rank 64 with α = 128 at 0.001 has the highest mean of all our runs": lambda:
         verdict(*pairs()[0]).word == BETTER and mean(pairs()[0][0]) == max(
             mean(runs) for runs in by_setting("query+value")),

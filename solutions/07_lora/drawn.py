@@ -67,7 +67,7 @@ def explanations(shown: Shown) -> None:
             x = by(rank, alpha)
             ax.line(colour, "-", (x, x), (min(each), max(each)))
             ax.line(colour, "o", x, mean(each))
-    # Ranks on one spot share a label, which stands beside the first of them.
+    # Ranks on one spot share a label: below the lowest run where they learn, else at the mean.
     alone = (("1", 1, 128), ("2", 2, 4), ("4", 4, 8), ("8", 8, 16), ("16", 16, 32))
     for ax, by, spots in (
             (left, lambda r, a: a / math.sqrt(r), (
@@ -76,8 +76,10 @@ def explanations(shown: Shown) -> None:
                 *alone[:3], alone[4], ("1", 1, 2), ("1, 8, 64", 1, 16), ("8", 8, 2**5.5),
                 ("8, 64", 8, 128)))):
         for ranks, rank, alpha in spots:
-            ax.text(ranks, "ink", (by(rank, alpha), mean(runs[rank, alpha])), near=0.001)
-    left.text("it learns", "lora", (3, 0.77), near=0.01)
+            found = runs[rank, alpha]
+            y = min(found) if mean(found) >= 0.78 else mean(found)
+            ax.text(ranks, "ink", (by(rank, alpha), y), near=0.001)
+    left.text("it learns", "lora", (3, 0.745), near=0.01)
     left.text("it fails", "ink", (3, 0.62), near=0.01)
 
 

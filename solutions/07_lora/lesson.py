@@ -3,8 +3,8 @@
 #
 # [← 06 · IA³](06_ia3.ipynb) · [START](START.ipynb) · [08 · QLoRA →](08_qlora.ipynb)
 #
-# You have one model and four tasks. Full fine-tuning gives you four models of 91 MB each, and while you train, it keeps three
-# more numbers for every weight: a gradient and two running means.
+# You have one model and four tasks. Full fine-tuning gives you four models of 91 MB each, and a training that keeps three more numbers for
+# every weight.
 #
 # Edward Hu and his colleagues at Microsoft had the same problem in 2021, with GPT-3: a full copy for every task was too
 # expensive. They made a bet: the *change* that fine-tuning makes to a matrix needs far fewer numbers than the matrix.
@@ -74,8 +74,8 @@ pt.plots.show(pt.drawing.block("lora"), "One of six blocks of our model. Each W 
 # How many parameters does LoRA train for one matrix of shape (n_out, n_in), square or not? Read the shapes of $A$ and $B$ off the
 # equation.
 #
-# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("lora.count")` helps, `pt.reset("lora.count")` gives the
-# original text back. Until yours passes, the lesson goes on with ours.
+# Replace the line `raise …`, and run the cell and the next. `pt.hint("lora.count")` helps, `pt.reset("lora.count")` starts again. Until
+# yours passes, the lesson goes on with ours.
 
 
 # %% exercise="lora.count" part="solution"
@@ -94,9 +94,8 @@ pt.require("lora.count")
 # %% [markdown]
 # ## How much rank is enough?
 #
-# We trained six ranks on the same 4,000 sentences, on the query and value matrices of every block, three seeds each. The model
-# learned labels here: positive or negative. **Which is the lowest rank that comes within four points of full fine-tuning?** The right half of
-# the picture stays covered until you choose.
+# We trained six ranks on query and value in every block, three seeds each, on 4,000 sentences with labels, positive or negative.
+# **Which is the lowest rank that comes within four points of full fine-tuning?**
 
 # %%
 guess = pt.widgets.Guess("The lowest rank within four points:", (1, 2, 4, 8, 16, 64), "lora.rank")
@@ -115,19 +114,18 @@ pt.course.records.table(ladder, ["rank", "alpha", "parameters"])
 # <details><summary>What the picture says</summary>
 #
 # Rank 1 comes within four points. At rank 192, A and B have as many entries as the matrix itself: nothing is saved any more. And a
-# head that reads the mean of all tokens goes nearly half of the way without LoRA (lesson 01).
+# head that reads the mean of all tokens goes nearly half of the way without LoRA.
 # </details>
 #
 # Now look at the last dot. The largest LoRA ends *below the head alone*. Yet rank 64 can do whatever rank 8 can: it need only leave 56
-# rows of $A$ unused. Keep this case in mind.
+# rows of $A$ unused.
 #
 # ## Where to begin
 #
-# $A$ and $B$ can each start at zero or at random. That makes four possible starts. For each of them we take one query matrix,
-# random inputs and a random target, and compute the gradients of $A$ and $B$.
+# $A$ and $B$ can each start at zero or at random: four starts. For each we take one query matrix, random inputs and a random target.
 #
-# **Whose gradient is exactly zero?** For each start answer `"A"`, `"B"`, `"AB"` for both or `""` for neither. Write the four
-# answers as a list, for these starts: both zero; only $B$ zero; only $A$ zero; both random.
+# **Whose gradient is exactly zero?** Answer with a list of four, each `"A"`, `"B"`, `"AB"` for both or `""` for neither, for these
+# starts: both zero; only $B$ zero; only $A$ zero; both random.
 
 # %%
 pt.commit("lora.zero_gradients", ...)
@@ -149,7 +147,7 @@ starts.round(4)
 # zero, that moment never comes. If neither is, training starts from a damaged model.
 # </details>
 #
-# Hu et al. start with $A$ random and $B$ zero. So do we.
+# Hu et al. start with $A$ random and $B$ zero.
 #
 # ### Exercise 2 · The layer (3 points, about 14 minutes)
 #
@@ -243,7 +241,7 @@ pt.audit()    # runs every test in your my_peft.py on your own pieces
 # %% [markdown]
 # ## Onto your ladder
 #
-# Put your layer around query and value in all six blocks, with your `inject` from lesson 02, or ours. Does the model still answer as
+# Put your layer around query and value in all six blocks, with your `inject` from lesson 02. Does the model still answer as
 # before? Are as many parameters trained as you counted?
 
 # %%
@@ -271,11 +269,11 @@ pd.Series({
     "share of the model": f"{counted.share:.2%}"}).to_frame("your LoRA")
 
 # %% [markdown]
-# Now train it as every method of this course is trained. The model learns *ratings*, from 4,000 sentences in 250 steps, and is tested on
-# all 2,716. The learning rate rises over the first 25 steps, the **warm-up**, and falls to zero over the rest. What counts is $R^2$, the
-# share of the ratings' variance that the model predicts.
+# Train it as every method of this course is trained: on *ratings*, 4,000 sentences in 250 steps, tested on all 2,716. The learning rate
+# rises over the first 25 steps, the **warm-up**, and then falls to zero. What counts is $R^2$, the share of the ratings' variance that the
+# model predicts.
 #
-# Write a review of your own, too. The model rates it now, with a head that knows nothing, and again after training.
+# First, write a review of your own. The model rates it before, with a head that knows nothing, and after.
 
 # %%
 review = "The jokes are old, and I laughed at every one of them."
@@ -287,31 +285,29 @@ model = trained.model
 live.read(model, tokenizer, review, before=unread)
 
 # %% [markdown]
-# How far did it come? The way begins at the head alone, solved exactly. It reads the first token of the frozen model, as LoRA's head does. The
-# way ends at full fine-tuning.
+# How far did it come? The way begins at the head alone, which reads the first token of the frozen model, and ends at full fine-tuning.
 
 # %%
 pictures.way(trained.row)
 
 # %% [markdown]
-# A third of a percent of the weights went most of the way. Is LoRA as good as full fine-tuning, then? Compare the recorded runs in pairs, by seed
-# and by sentence. The difference has a 95 % interval, and we declared beforehand that 0.02 does not matter. So the verdict is one of four:
-# *the same*, if the interval lies within ±0.02; otherwise *better* or *worse*, if it leaves zero out; and else *cannot tell*.
+# A third of a percent of the weights went most of the way. Is that as good as full fine-tuning? Compare the recorded runs in pairs, by seed
+# and sentence. If the 95 % interval of the difference lies within ±0.02, which we call too little to matter, the verdict is *the same*; else
+# *better* or *worse*, if it leaves zero out; else *cannot tell*.
 
 # %%
 pt.verdict(*pt.board.scores("lora 8", "full"))
 
 # %% [markdown]
-# It is worse, and clearly so. And what does it save?
+# Worse, and clearly so. What does it save?
 
 # %%
 saved = pt.save(model, Path("work") / "movie-lora")    # adapter, head and a description
 pictures.bill(record, saved)
 
 # %% [markdown]
-# Gradients and optimizer states all but vanish. **Activations**, the outputs that the backward pass needs, **do not**: it still
-# travels down to the first block. With long texts and large batches the activations are most of the bill, and LoRA saves you
-# less ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
+# Gradients and optimizer states all but vanish. **Activations do not**: the backward pass still travels down to the first block, and needs
+# them. With long texts and large batches they are most of the bill ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
 #
 # ## The case of rank 64
 #
@@ -352,13 +348,13 @@ pictures.ask(rank=..., alpha=...)    # two or three questions of your own, each 
 # Rank 8 with α = 128 fails: 63.5 %. Rank 64 with α = 16 learns: 80.8 %. The rank is innocent.
 # </details>
 #
-# Two suspects remain. Follow one step of Adam at the full rate. (No run takes this step, since each warms up. But it shows what $r$ and $\alpha$
-# do.) Adam divides each gradient by its own size, so every entry of $B$ moves by the learning rate, up or down. $A$ stays, for its gradient
-# is zero.
+# Two suspects remain. Follow one step of Adam at the full rate. (No run takes this step: each warms up. But it shows what $r$ and $\alpha$ do.)
+# Adam divides each gradient by its own size, so every entry of $B$ moves by the learning rate, up or down. $A$ has no gradient yet, and
+# stays.
 #
-# So a row of $\Delta W$ adds up all $r$ rows of $A$, some with a plus and some with a minus, times a constant. The rows of $A$ are nearly
-# at right angles, and their sum is $\sqrt r$ times as long as one of them. With $s = \alpha / r$, the size $\lVert\Delta W\rVert$ is
-# proportional to $\alpha / \sqrt r$. At a fixed $\alpha$, a higher rank starts with a *smaller* change.
+# So each row of $\Delta W$ adds up the $r$ rows of $A$, some with a plus and some with a minus, times a constant. They are nearly at right
+# angles, and their sum is $\sqrt r$ times as long as one of them. With $s = \alpha / r$, the size $\lVert\Delta W\rVert$ is proportional to
+# $\alpha / \sqrt r$: at a fixed $\alpha$, a higher rank starts with a *smaller* change.
 #
 # **How far do the hidden states (the last block's outputs) move?**
 
@@ -481,8 +477,7 @@ pt.course.records.table(traded, ["alpha", "lr", "plus"])    # plus: B learns at 
 #
 # ## Merge it away
 #
-# While the adapter stands beside $W$, every call computes two paths. After training, you can add $\Delta W$ to $W$, and the second path
-# is gone.
+# While the adapter stands beside $W$, every call computes two paths. After training, add $\Delta W$ to $W$, and the second path is gone.
 #
 # ### Exercise 5 · The merge (2 points, about 9 minutes)
 #
@@ -529,15 +524,15 @@ live.compare_outputs(model, reviews, {
 #
 # ## Three doors
 #
-# Your LoRA is done. The library has one, too, and so has Hugging Face peft. Do all three compute the same? Here they get the same base and
-# the same numbers, and take turns at training steps.
+# The library has a LoRA, too, and so has Hugging Face peft. Here all three get the same base and the same numbers, and take turns at
+# training steps. Do they compute the same?
 
 # %%
 pt.doors("lora", wrap, pt.lora.Config(rank=8, alpha=16))
 
 # %% [markdown]
-# Now open the library's page, below the table. You know almost every line of it. Look at how `A` starts: **inputs of standard deviation 1 come
-# out of the library's $A$ with which standard deviation?** Work it out to two digits.
+# Open the library's page, below the table. You know almost every line of it. See how `A` starts: **if its inputs have a standard
+# deviation of 1, which one do its outputs have?** Work it out to two digits.
 
 # %%
 pt.commit("lora.library_start", ...)
@@ -554,36 +549,11 @@ pt.compare("lora.library_start", round((torch.randn(4096, 384) @ fresh.A.T).std(
 # whom it follows in that, and against whom.
 # </details>
 #
-# ## Look inside the change
-#
-# The singular values of $\Delta W$ say along how many directions it acts, and how strongly along each. The sum of their squares is the
-# energy of the change. **Full fine-tuning is free to use every direction. Does it?**
-
-# %%
-pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (3, 20, 70, 300),
-                 "lora.spread")
-
-# %%
-layer = next(iter(pt.adapters(model).values()))     # one of your twelve
-torch.linalg.svdvals(layer.scale * layer.B @ layer.A)[:10].detach().round(decimals=2)    # rank 8
-
-# %%
-pictures.explore_updates(record, pictures.own_updates(model))
-
-# %%
-sigmas = [torch.tensor(row["sigma"]) for row in record["spectra"]["full"].values()]
-directions = sum(map(pt.spectra.energy_rank, sigmas)) / len(sigmas)
-pt.compare("lora.spread", round(directions), "full fine-tuning, mean of twelve matrices")
-
-# %% [markdown]
-# Full fine-tuning spreads its change over dozens of directions. LoRA has eight, and most of the energy lies in fewer.
-#
 # ## When does rank matter?
 #
-# Why, then, does anyone train with rank 64? Give an adapter more to store than it can hold, and the small ranks fall behind.
-# Schulman and Thinking Machines (2025) see this on large instruction sets. Biderman et al. (2024) see it on code and mathematics: at
-# usual ranks LoRA learns less there than full fine-tuning, and forgets less. In reinforcement learning it is disputed: rank 1 is enough
-# for Schulman, and Khan et al. (2026) saw rank 8 fail where 256 worked.
+# Why, then, does anyone train with rank 64? Give an adapter more to store than it can hold, and the small ranks fall behind: on large
+# instruction sets (Schulman and Thinking Machines 2025), on code and mathematics (Biderman et al. 2024). In reinforcement learning it is
+# disputed: rank 1 is enough for Schulman, and Khan et al. (2026) saw rank 8 fail where 256 worked.
 #
 # **What this lesson claims**
 #
@@ -627,6 +597,30 @@ pt.progress("07")
 
 # %% [markdown]
 # # Further
+#
+# ## Look inside the change
+#
+# The singular values of $\Delta W$ say along how many directions it acts, and how strongly along each. The sum of their squares is the
+# energy of the change. **Full fine-tuning is free to use every direction. Does it?**
+
+# %%
+pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (3, 20, 70, 300),
+                 "lora.spread")
+
+# %%
+layer = next(iter(pt.adapters(model).values()))     # one of your twelve
+torch.linalg.svdvals(layer.scale * layer.B @ layer.A)[:10].detach().round(decimals=2)    # rank 8
+
+# %%
+pictures.explore_updates(record, pictures.own_updates(model))
+
+# %%
+sigmas = [torch.tensor(row["sigma"]) for row in record["spectra"]["full"].values()]
+directions = sum(map(pt.spectra.energy_rank, sigmas)) / len(sigmas)
+pt.compare("lora.spread", round(directions), "full fine-tuning, mean of twelve matrices")
+
+# %% [markdown]
+# Full fine-tuning spreads its change over dozens of directions. LoRA has eight, and most of the energy lies in fewer.
 #
 # ## Where rank matters
 #
@@ -687,7 +681,7 @@ pictures.pairs()
 # <details><summary>What the pairs say</summary>
 #
 # <b>1, better.</b> Rank 64 with α = 128 at 0.001 has the highest mean of all our runs on query and value. <b>2, cannot tell.</b>
-# α times the rate is the same in both, but the seeds differ by more than a point. <b>3, worse.</b> At rank 64, rsLoRA (Kalajdzievski 2023)
+# α times the rate is equal in both, but the seeds differ by more than a point. <b>3, worse.</b> At rank 64, rsLoRA (Kalajdzievski 2023)
 # with α = 16 <i>is</i> plain LoRA with α = 128: the run of the case. With α = 5.66 rsLoRA learns.
 # </details>
 #

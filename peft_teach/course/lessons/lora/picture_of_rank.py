@@ -129,13 +129,15 @@ def on_the_mean() -> float:
 def draw_ends(ax) -> None:
     """Draw the accuracies of heads alone and of full fine-tuning, and room for their names."""
     head, full = records.ends()
-    for name, level, method, dash in (("head alone", head, "head", "--"),
-                                      ("head alone, on the mean", on_the_mean(), "head", ":"),
-                                      ("full fine-tuning", full, "full", "--")):
+    for name, level, method, dash, up in (
+            ("head alone", head, "head", "--", "bottom"),
+            ("head alone, on the mean", on_the_mean(), "head", ":", "top"),
+            ("full fine-tuning", full, "full", "--", "bottom")):
         colour = COLOURS[method]
         ax.axhline(level, color=colour, ls=dash, lw=1.5)
-        ax.annotate(name, (0.99, level), (0, 3), ha="right", va="bottom", fontsize=11,
-                    color=colour, xycoords=ax.get_yaxis_transform(), textcoords="offset points")
+        ax.annotate(name, (0.99, level), (0, 3 if up == "bottom" else -3), ha="right", va=up,
+                    fontsize=11, color=colour, xycoords=ax.get_yaxis_transform(),
+                    textcoords="offset points")
     ax.margins(0.1)
     ax.yaxis.set_major_locator(MultipleLocator(0.05))
     in_percent(ax.yaxis)

@@ -8,7 +8,7 @@ from typing import Any
 import pandas
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
+from ....plots import COLOURS, HALO, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ... import records
 from ...desk.card import Card, show
 from . import recorded
@@ -68,7 +68,7 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
         ax.annotate(line, (rank, points[rank].moved), (8, 8), fontsize=11, color=colour,
                     textcoords="offset points")
     ends = [(ax.dataLim.minposy, ax.dataLim.y1) for ax in axes]
-    room = 1.2 * math.sqrt(max(high / low for low, high in ends))
+    room = 1.6 * math.sqrt(max(high / low for low, high in ends))
     for ax, (low, high) in zip(axes, ends):
         middle = math.sqrt(low * high)
         ax.set_ylim(middle / room, middle * room)
@@ -89,29 +89,34 @@ def draw_explanations() -> Figure:
                recorded.runs(rank, alpha)) for rank, alpha in recorded.settings()]
     for ax, name, title in ((left, "‖ΔW‖", "By the size of the first ΔW, no line parts them"),
                             (right, "α", "By α, one line does")):
-        spots: list[tuple[float, float, list[int]]] = []    # x, accuracy of the first, ranks
+        spots: list[tuple[float, float, list]] = []    # x, accuracy of the first, (low, rank) each
         for rank, by, rows in points:
             values, colour = [row["accuracy"] for row in rows], ENDS[recorded.ends(rows)][1]
             x, y = by[name], mean(values)
             ax.plot([x] * 2, [min(values), max(values)], color=colour, lw=1.5)
             ax.plot(x, y, "o", color=colour, ms=7)
-            near = next((ranks for left, up, ranks in spots
+            near = next((each for left, up, each in spots
                          if math.isclose(left, x) and abs(up - y) < ONE_SPOT), None)
             if near is None:
                 spots.append((x, y, near := []))
-            near.append(rank)
-        for x, y, ranks in spots:
-            ax.annotate(", ".join(map(str, ranks)), (x, y), (7, 0), va="center", fontsize=11,
+            near.append((min(values), rank))
+        for x, y, each in spots:
+            low, told = min(each)[0], ", ".join(f"{rank}" for _, rank in each)
+            at, offset, across, up = (((x, low), (0, -3), "center", "top")
+                                      if y >= recorded.LEARNS else
+                                      ((x, y), (7, 0), "left", "center"))
+            ax.annotate(told, at, offset, ha=across, va=up, fontsize=11, path_effects=HALO,
                         textcoords="offset points")
         logarithmic(ax, "x")
         plain_ticks(ax.xaxis, (2, 4, 8, 16, 45, 128))
+        ax.set_xlim(1.4, 180)
         ax.set_title(title, fontsize=12)
         in_percent(ax.yaxis)
     left.set(xlabel="α / √rank, the size of the first ΔW", ylabel="test accuracy")
     left.axvline(16, color=COLOURS["quiet"], lw=1.5, zorder=0)
     right.axvline(76, color=COLOURS["quiet"], lw=1.5, zorder=0)
     right.set_xlabel("α")
-    for (told, colour), y in zip(ENDS.values(), (0.77, 0.62)):
+    for (told, colour), y in zip(ENDS.values(), (0.745, 0.62)):
         left.text(3, y, told, color=colour, fontsize=12, ha="center")
     made.set_label("Accuracy by setting, against the size of the first update and against alpha. "
                    + "; ".join(f"rank {rank}: {by['‖ΔW‖']:.3g} and {by['α']:.3g}, "
