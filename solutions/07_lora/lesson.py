@@ -241,8 +241,7 @@ pt.audit()    # runs every test in your my_peft.py on your own pieces
 # %% [markdown]
 # ## Onto your ladder
 #
-# Put your layer around query and value in all six blocks, with your `inject` from lesson 02. Does the model still answer as
-# before? Are as many parameters trained as you counted?
+# Put your layer around query and value in all six blocks, with your `inject` from lesson 02.
 
 # %%
 class MyLoRA(LoRALinear):
@@ -269,7 +268,7 @@ pd.Series({
     "share of the model": f"{counted.share:.2%}"}).to_frame("your LoRA")
 
 # %% [markdown]
-# Train it as every method of this course is trained: on *ratings*, 4,000 sentences in 250 steps, tested on all 2,716. The learning rate
+# Train it as every method on the ladder is trained: on *ratings*, 4,000 sentences in 250 steps, tested on all 2,716. The learning rate
 # rises over the first 25 steps, the **warm-up**, and then falls to zero. What counts is $R^2$, the share of the ratings' variance that the
 # model predicts.
 #
@@ -285,7 +284,8 @@ model = trained.model
 live.read(model, tokenizer, review, before=unread)
 
 # %% [markdown]
-# How far did it come? The way begins at the head alone, which reads the first token of the frozen model, and ends at full fine-tuning.
+# How far did it come? The way begins at the head alone, solved exactly, which reads the first token of the frozen model. It ends at
+# full fine-tuning.
 
 # %%
 pictures.way(trained.row)
@@ -524,15 +524,14 @@ live.compare_outputs(model, reviews, {
 #
 # ## Three doors
 #
-# The library has a LoRA, too, and so has Hugging Face peft. Here all three get the same base and the same numbers, and take turns at
-# training steps. Do they compute the same?
+# The library has a LoRA, too, and so has Hugging Face peft. All three get the same base and the same numbers here. Do they compute the same?
 
 # %%
 pt.doors("lora", wrap, pt.lora.Config(rank=8, alpha=16))
 
 # %% [markdown]
-# Open the library's page, below the table. You know almost every line of it. See how `A` starts: **if its inputs have a standard
-# deviation of 1, which one do its outputs have?** Work it out to two digits.
+# Open the library's page, below the table. You know almost every line of it. See how `A` starts. **Its inputs have a standard deviation
+# of 1. Which one do its outputs have?** Work it out to two digits.
 
 # %%
 pt.commit("lora.library_start", ...)
