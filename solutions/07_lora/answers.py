@@ -185,7 +185,7 @@ def merged(layer):
        for line in ("layer.requires_grad_(False)", "layer.base.eval()"))),
     "no_scale": but(MERGE, DELTA, "layer.B @ layer.A"),
     "summed_in_half": but(MERGE, WEIGHT, f"base.weight + ({DELTA}).to(base.weight.dtype)"),
-    "no_return": but(MERGE, "    return linear\n", ""),
+    "no_return": but(MERGE, "    return linear\n", "    linear\n"),
     "dtype": but(MERGE, "dtype=base.weight.dtype, ", ""),
     "device": (but(MERGE, ", device=base.weight.device", ""),
                but(MERGE, DELTA, f"torch.eye(len(layer.B)) @ ({DELTA})")),
