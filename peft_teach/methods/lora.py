@@ -35,7 +35,7 @@ from ..valid import Settings, Share, is_positive, need_rank
 from .lora_plus import plus_groups as plus_groups
 
 LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json; SmolLM2's in ia3.json
-Alpha = Annotated[float, is_positive, "a positive number; often twice the rank"]
+Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank changes"]
 
 
 class LoRALinear(Adapter):

@@ -185,7 +185,7 @@ def merged(layer):
        for line in ("layer.requires_grad_(False)", "layer.base.eval()"))),
     "no_scale": but(MERGE, DELTA, "layer.B @ layer.A"),
     "summed_in_half": but(MERGE, WEIGHT, f"base.weight + ({DELTA}).to(base.weight.dtype)"),
-    "no_return": but(MERGE, "    return linear\n", ""),
+    "no_return": but(MERGE, "    return linear\n", "    linear\n"),
     "dtype": but(MERGE, "dtype=base.weight.dtype, ", ""),
     "device": (but(MERGE, ", device=base.weight.device", ""),
                but(MERGE, DELTA, f"torch.eye(len(layer.B)) @ ({DELTA})")),
@@ -209,21 +209,21 @@ BEYOND["lora.merge"] = but(
 # ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
 
 PAIRS = solution("lora.pairs")
-LIST = '["better", "no difference seen", "worse"]'
+LIST = '["better", "cannot tell", "worse"]'
 
 RIGHT["lora.pairs"] = {
     "a tuple, in large letters": but(PAIRS, "[", "(", "]", ")", '"worse"', '"Worse"', '"better"',
                                      '"BETTER"'),
-    "by number, from the last": but(PAIRS, LIST, '{3: "worse", 2: "no difference seen", '
-                                                 '1: "better"}'),
+    "by number, from the last": but(PAIRS, LIST, '{3: "worse", 2: "cannot tell", 1: "better"}'),
     "NumPy": but("import numpy as np\n" + PAIRS, LIST, f"np.array({LIST})"),
 }
 
 WRONG["lora.pairs"] = {
-    "too_shy": but(PAIRS, '"worse"', '"no difference seen"'),
-    "too_sure": but(PAIRS, '"no difference seen"', '"better"'),
+    "too_shy": (but(PAIRS, '"worse"', '"cannot tell"'), but(PAIRS, '"better"', '"the same"')),
+    "too_sure": (but(PAIRS, '"cannot tell"', '"better"'),
+                 but(PAIRS, '"cannot tell"', '"the same"')),
     "wrong_way": but(PAIRS, '"worse"', '"better"'),
-    "not_verdicts": (but(PAIRS, '"better"', '"same"'), but(PAIRS, '"better", ', "")),
+    "not_verdicts": (but(PAIRS, '"better"', '"no difference seen"'), but(PAIRS, '"better", ', "")),
 }
 
 # ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
@@ -273,8 +273,8 @@ SAYS = {
         "asked_already": "Of rank 8 the lesson has asked"},
     "lora.merge": {"no_scale": "The scale is missing", "summed_in_half": "rounded more than once"},
     "lora.pairs": {
-        "not_verdicts": "a list of three", "too_sure": "that three seeds do not show",
-        "too_shy": "that no seed contradicts", "wrong_way": "the other way round"},
+        "not_verdicts": "a list of three", "too_sure": "more than three seeds do",
+        "too_shy": "leaves zero out", "wrong_way": "the other way round"},
     "lora.forty_kb": {
         "not_a_config": "is a pt.lora.Config(",
         "too_large": f"40 kB hold {40_000 // 4:,} parameters",

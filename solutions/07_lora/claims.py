@@ -4,13 +4,19 @@ import itertools
 import math
 from statistics import mean
 
+import torch
 from claims import Claim, of, percent, spread
 from figures import record, select
 
-from peft_teach.course.lessons.lora.recorded import LEARNS, first_size, pairs
-from peft_teach.course.records import BETTER, NONE, WORSE, compared, ends, gain
+from peft_teach.course import protocol
+from peft_teach.course.lessons.lora.picture_of_rank import on_the_mean
+from peft_teach.course.lessons.lora.recorded import LEARNS, first_size, pairs, verdict
+from peft_teach.course.records import ends, gain
+from peft_teach.course.verdicts import BETTER, MARGIN, UNSURE, WORSE
+from peft_teach.course.verdicts import verdict as by_sentence
+from peft_teach.spectra import energy_rank
 
-LORA, CHANGE = record("lora"), record("change")
+LORA, LADDER = record("lora"), record("ladder")
 COST = LORA["cost"]
 
 
@@ -32,6 +38,27 @@ def rated_gap():
         of("ladder", group="final", method="lora 1"))
 
 
+def r2(method):
+    return of("ladder", "r2", group="final", method=method)
+
+
+def way(zero):
+    """LoRA 8's share of the way from a head alone to full fine-tuning, in R² of ratings."""
+    head = LADDER[zero]["r2"]
+    return (mean(r2("lora 8")) - head) / (mean(r2("full")) - head)
+
+
+def in_pairs():
+    """The verdict on LoRA 8 beside full fine-tuning, by seed and sentence."""
+    scores = protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER))
+    return by_sentence(*protocol.shared(scores, "lora 8", "full"))
+
+
+def directions(run):
+    """How many directions hold 90 % of the energy, in the mean of a recorded run's matrices."""
+    return mean(energy_rank(torch.tensor(each["sigma"])) for each in LORA["spectra"][run].values())
+
+
 def traded(**setting):
     """The losses of the runs with eight times the rate of B, seed by seed."""
     return [row["losses"] for row in select(LORA, group="traded", **setting)]
@@ -40,6 +67,12 @@ def traded(**setting):
 def agree(one, other):
     """For how many steps the losses of two runs agree, as recorded: to three digits."""
     return len([*itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other))])
+
+
+def loss(rank, step):
+    """Mean loss of the twenty steps before this one, over the seeds of a rank."""
+    return mean(mean(row["losses"][step - 20:step]) for row in select(
+        LORA, group="ranks", rank=rank))
 
 
 def learned(rank):
@@ -56,24 +89,22 @@ def by_setting(targets):
     return [accuracies.tolist() for _, accuracies in runs.groupby(by).accuracy]
 
 
-def cut(what, k):
-    """Mean accuracy over two seeds when full fine-tuning's ΔW is cut."""
-    return mean(found[what][str(k)] for run, found in CHANGE["truncated"].items()
-                if run.startswith("update"))
-
-
-def parts(rule, scaled):
-    return mean(row["accuracy"] for row in CHANGE["parts"] if row["lr"] == 1e-4
-                and row["share"] in (1 / 32, 1) and row["rest"] == "trained"
-                and (row["rule"], row["scaled"]) == (rule, scaled))
-
-
 ALPHA, B_ALONE = traded(alpha=128), traded(plus=8)
 FAST = [row["losses"] for row in select(LORA, group="rates", method="lora", lr=1e-2)]
 STEPS = [agree(*each) for each in zip(ALPHA, B_ALONE)]
 ADDED = {name: cost["peak_mb"] - cost["loaded_mb"] for name, cost in COST.items()}
 
+PAIRED = in_pairs()
+
 CLAIMS = (
+    Claim("LoRA 8 goes most of the way from the head alone to full fine-tuning, and is worse.",
+          seen=f"R² {mean(r2('lora 8')):.3f} and {mean(r2('full')):.3f}, ten seeds each; the head "
+               f"alone {LADDER['exact']['r2']:.3f}: {100 * way('exact'):.0f} % of the way",
+          tried=f"In pairs {PAIRED.difference:.3f} ({PAIRED.low:.3f} to {PAIRED.high:.3f}), margin "
+                f"{MARGIN}. From the head on the mean of all tokens ("
+                f"{LADDER['exact_mean']['r2']:.3f}): {100 * way('exact_mean'):.0f} %".replace("-", "−"),
+          holds={"goes most of the way": lambda: way("exact") > way("exact_mean") > 0.5,
+                 "and is worse": lambda: PAIRED.word == WORSE}),
     Claim("On these reviews rank 1 comes within four points of full fine-tuning.",
           seen=f"{spread(ranks(1))} at a rate of 0.003 (mean and standard deviation of three seeds, "
                f"as below); full fine-tuning {percent(mean(full()), '')}, head alone "
@@ -110,16 +141,6 @@ CLAIMS = (
           tried="losses that part at once. With the large rate for A and the head, too, they part "
                 f"by step {max(agree(*each) for each in zip(ALPHA, FAST)) + 1}",
           holds={"8 times the α is 8 times the rate for B alone": lambda: min(STEPS) > 25}),
-    Claim("Full fine-tuning keeps nearly all its accuracy when each ΔW keeps its eight strongest "
-          "directions.",
-          seen=f"two seeds: {percent(cut('kept', 8), '')} of {percent(cut('kept', 384))}, all else "
-               "as trained",
-          tried="dropping these eight costs twenty points. Random entries, about as many and scaled "
-                "up, do as well (lesson 02)",
-          holds={"keeps nearly all its accuracy": lambda: cut("kept", 384) - cut("kept", 8) < 0.01,
-                 "costs twenty points": lambda: round(
-                     cut("kept", 384) - cut("dropped", 8), 2) == 0.20,
-                 "do as well": lambda: parts("all", False) - parts("random", True) < 0.01}),
     Claim("LoRA adds less memory while it trains.",
           seen=f"one process each: {ADDED['lora']} against {ADDED['full']} MB",
           tried="nothing yet: an observation",
@@ -127,18 +148,25 @@ CLAIMS = (
 )
 
 JUDGED = {
-    "The mean of all tokens serves better": lambda: max(
-        of("full", group="converged", pool="mean")) > max(of("full", group="converged", pool="cls")),
-    "bought most of what full fine-tuning buys": lambda: gain(mean(ranks(8))) > 0.5,
-    "activations are most of the bill": "peft#1514, beside it",
+    "goes nearly half of the way without LoRA": lambda: 0.4 < gain(on_the_mean()) < 0.5,
+    "went most of the way": lambda: way("exact") > 0.5,
+    "the verdict is the same ; else better or worse , if it leaves zero out; else cannot tell":
+        "the rule",
+    "Is that as good as full fine-tuning": "the question",
+    "Worse, and clearly so": lambda: PAIRED.word == WORSE and PAIRED.high < -MARGIN,
+    "The large one falls first, while the rate still rises. Then it climbs back nearly to where it "
+    "began": lambda: loss(64, 30) < loss(8, 30) - 0.02 and loss(64, 150) > max(
+        loss(64, 40) + 0.04, loss(64, 20) - 0.02),
+    "they are most of the bill": "peft#1514, beside it",
     "grows like , and": "one line of algebra, above it",
     "times the rate of B is the same": "arithmetic of the three settings",
-    "Is the left run better than the right one, worse, or is no difference seen": "the question",
+    "most of the energy lies in fewer": lambda: directions("8") < 8 < 24 < directions("full"),
+    "better , worse , the same or cannot tell": "the question",
     "1, better. Rank 64 with α = 128 at 0.001 has the highest mean of all our runs": lambda:
-        compared(*pairs()[0]) == BETTER and mean(pairs()[0][0]) == max(
+        verdict(*pairs()[0]).word == BETTER and mean(pairs()[0][0]) == max(
             mean(runs) for runs in by_setting("query+value")),
-    "2, no difference seen.": lambda: compared(*pairs()[1]) == NONE,
-    "3, worse.": lambda: compared(*pairs()[2]) == WORSE,
+    "2, cannot tell.": lambda: verdict(*pairs()[1]).word == UNSURE,
+    "3, worse.": lambda: verdict(*pairs()[2]).word == WORSE,
     "Each rank has its own best rate": "how the runs were made",
     "full fine-tuning of the two matrices most": lambda:
         learned(1) < learned(4) < learned(16) < learned(64) < learned(None),

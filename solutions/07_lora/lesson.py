@@ -1,20 +1,22 @@
 # %% [markdown]
 # # 07 · LoRA: a thin correction to a large matrix
 #
-# You have one model and four tasks. Full fine-tuning gives you four models of 91 MB each, and while you train, it keeps three
-# more numbers for every weight: a gradient and two running means.
+# [← 06 · IA³](06_ia3.ipynb) · [START](START.ipynb) · [08 · QLoRA →](08_qlora.ipynb)
+#
+# You have one model and four tasks. Full fine-tuning gives you four models of 91 MB each, and a training that keeps three more numbers for
+# every weight.
 #
 # Edward Hu and his colleagues at Microsoft had the same problem in 2021, with GPT-3: a full copy for every task was too
 # expensive. They made a bet: the *change* that fine-tuning makes to a matrix needs far fewer numbers than the matrix.
 #
-# In this lesson you write their method, LoRA, and train it. Then you solve a case: a larger LoRA failed where a smaller one
-# learned. Why?
+# In this lesson you write their method, LoRA, and put it on your ladder. Then you solve a case: a larger LoRA failed where a
+# smaller one learned. Why?
 #
 # | | |
 # |---|---|
-# | **Time** | about 90 minutes, 50 of them for 6 exercises; Run All takes about three minutes |
+# | **Time** | about 80 minutes, 45 of them for 5 exercises; Run All takes about three minutes |
 # | **You need** | a training loop in PyTorch, matrix products; lessons 00 to 02 help |
-# | **Data** | sentences from film reviews, 2,563 of them for testing, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+# | **Data** | sentences from film reviews, 2,716 of them for testing, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #
 # <details><summary>Three questions from earlier lessons</summary>
 #
@@ -55,8 +57,8 @@ pt.seed(0)
 # ## The bet
 
 # %%
-pt.plots.show(pictures.draw_bet(384, 384, 8), "Fine-tuning learns a full matrix of corrections. "
-              "LoRA learns two thin ones beside a frozen W. All areas are to one scale.")
+pt.plots.show(pt.drawing.block("lora"), "One of six blocks of our model. Each W stays frozen; "
+              "two strips, A and B, train beside the query and the value.")
 
 # %% [markdown]
 # Keep the matrix $W$ frozen, and let the input $x$ take a second path. $A$ squeezes it to $r$ numbers, $B$ expands these to the
@@ -72,8 +74,8 @@ pt.plots.show(pictures.draw_bet(384, 384, 8), "Fine-tuning learns a full matrix 
 # How many parameters does LoRA train for one matrix of shape (n_out, n_in), square or not? Read the shapes of $A$ and $B$ off the
 # equation.
 #
-# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("lora.count")` helps, `pt.reset("lora.count")` gives the
-# original text back. Until yours passes, the lesson goes on with ours.
+# Replace the line `raise …`, and run the cell and the next. `pt.hint("lora.count")` helps, `pt.reset("lora.count")` starts again. Until
+# yours passes, the lesson goes on with ours.
 
 
 # %% exercise="lora.count" part="solution"
@@ -92,9 +94,8 @@ pt.require("lora.count")
 # %% [markdown]
 # ## How much rank is enough?
 #
-# We trained six ranks on the same 4,000 sentences, on the query and value matrices of every block, three seeds each. **Which is
-# the lowest rank that comes within four points of full fine-tuning?** The right half of the picture stays covered until you choose.
-# (*Head alone*: the model stays frozen, and a new classifier reads what it makes of the first token. The mean of all tokens serves better: lesson 01.)
+# We trained six ranks on query and value in every block, three seeds each, on 4,000 sentences with labels, positive or negative.
+# **Which is the lowest rank that comes within four points of full fine-tuning?**
 
 # %%
 guess = pt.widgets.Guess("The lowest rank within four points:", (1, 2, 4, 8, 16, 64), "lora.rank")
@@ -104,7 +105,7 @@ rank_picture
 # %% tags=["nbval-check-output"]
 ladder = record.runs.query("group == 'ranks'")
 means = ladder.groupby("rank").accuracy.mean()
-head_alone, full = pt.course.records.ends()
+_, full = pt.course.records.ends()
 lowest = int(means[means > full - 0.04].index[0])
 pt.compare("lora.rank", lowest, "the lowest rank within four points")
 pt.course.records.table(ladder, ["rank", "alpha", "parameters"])
@@ -112,19 +113,19 @@ pt.course.records.table(ladder, ["rank", "alpha", "parameters"])
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# Rank 1 comes within four points. At rank 192, A and B have as many entries as the matrix itself: nothing is saved any more.
+# Rank 1 comes within four points. At rank 192, A and B have as many entries as the matrix itself: nothing is saved any more. And a
+# head that reads the mean of all tokens goes nearly half of the way without LoRA.
 # </details>
 #
 # Now look at the last dot. The largest LoRA ends *below the head alone*. Yet rank 64 can do whatever rank 8 can: it need only leave 56
-# rows of $A$ unused. Keep this case in mind.
+# rows of $A$ unused.
 #
 # ## Where to begin
 #
-# $A$ and $B$ can each start at zero or at random. That makes four possible starts. For each of them we take one query matrix,
-# random inputs and a random target, and compute the gradients of $A$ and $B$.
+# $A$ and $B$ can each start at zero or at random: four starts. For each we take one query matrix, random inputs and a random target.
 #
-# **Which of these eight gradients are exactly zero?** Write four strings, each `"A"`, `"B"`, `"AB"` or `""`, in this order: both
-# zero; only $B$ zero; only $A$ zero; both random.
+# **Whose gradient is exactly zero?** Answer with a list of four, each `"A"`, `"B"`, `"AB"` for both or `""` for neither, for these
+# starts: both zero; only $B$ zero; only $A$ zero; both random.
 
 # %%
 pt.commit("lora.zero_gradients", ...)
@@ -146,7 +147,7 @@ starts.round(4)
 # zero, that moment never comes. If neither is, training starts from a damaged model.
 # </details>
 #
-# Hu et al. start with $A$ random and $B$ zero. So do we.
+# Hu et al. start with $A$ random and $B$ zero.
 #
 # ### Exercise 2 · The layer (3 points, about 14 minutes)
 #
@@ -169,7 +170,7 @@ starts.round(4)
 # 1. Untrained, it gives the base's output, to the bit.
 # 2. It owns exactly the parameters that you counted. The base arrives frozen and stays frozen; it may have no bias.
 # 3. After two training steps, both `A` and `B` have moved.
-# 4. Inputs of standard deviation 1 come out of the random matrix, `A` or `B`, with about 1 (0.5 to 1.8), at any width.
+# 4. One of the two matrices is random. If its inputs have a standard deviation of 1, so do its outputs, roughly (0.5 to 1.8), at any width.
 # 5. It never builds a matrix of n_out × n_in.
 # 6. With a bfloat16 base, input and output are bfloat16. Keep `A`, `B` and the products with them in float32: in bfloat16
 #    a small step can be rounded away.
@@ -238,10 +239,9 @@ pt.require("lora.start")
 pt.audit()    # runs every test in your my_peft.py on your own pieces
 
 # %% [markdown]
-# ## Watch it learn
+# ## Onto your ladder
 #
-# Put your layer around query and value in all six blocks, with your `inject` from lesson 02, or ours. Does the model still answer as
-# before? Are as many parameters trained as you counted?
+# Put your layer around query and value in all six blocks, with your `inject` from lesson 02.
 
 # %%
 class MyLoRA(LoRALinear):
@@ -249,59 +249,80 @@ class MyLoRA(LoRALinear):
 
 
 inject = pt.mine("change.inject")
-sentences = movies.train[:min(4000, budget.train_examples)]
-batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
-test = pt.data.batches(movies.test[:budget.test_examples], tokenizer, 64, shuffle=False)
-pt.seed(0)
-model, tokenizer = pt.models.load("minilm", labels=2)
-before = live.logits(model, test[:1])
-model = inject(model, ("query", "value"), lambda base: MyLoRA(base, 8, 16)).to(pt.device())
+
+
+def wrap(model):
+    return inject(model, ("query", "value"), lambda base: MyLoRA(base, 8, 16))
+
 
 # %% tags=["nbval-check-output"]
+model, tokenizer = pt.models.load("minilm", labels=1)    # one output: a rating, from -4 to 4
+reviews = pt.data.batches(movies.test[:128], tokenizer, 64, shuffle=False)
+before = live.logits(model, reviews)
+model = wrap(model)
 counted = pt.account.parameters(model)
 pd.Series({
-    "answers unchanged, to the bit": torch.equal(before, live.logits(model, test[:1])),
+    "answers unchanged, to the bit": torch.equal(before, live.logits(model, reviews)),
     "parameters trained in adapters": counted.adapter,
     "as many as you counted": counted.adapter == 12 * lora_count(384, 384, 8),
     "share of the model": f"{counted.share:.2%}"}).to_frame("your LoRA")
 
 # %% [markdown]
-# Write a review of your own. The model reads it now, with a head that knows nothing, and again after training. Your training is the
-# green diamond in the rank picture. `pt.train` raises the rate over the first tenth of the steps, lowers it to zero over the
-# rest, and clips gradients to norm 1.
+# Train it as every method on the ladder is trained: on *ratings*, 4,000 sentences in 250 steps, tested on all 2,716. The learning rate
+# rises over the first 25 steps, the **warm-up**, and then falls to zero. What counts is $R^2$, the share of the ratings' variance that the
+# model predicts.
+#
+# First, write a review of your own. The model rates it before, with a head that knows nothing, and after.
 
 # %%
-review = "A warm, funny film, and I would gladly see it again."
+review = "The jokes are old, and I laughed at every one of them."
 unread = live.read(model, tokenizer, review)
-rank_picture.watch(pt.train(model, batches, lr=3e-3), len(batches), model, test)
+trained = pt.board.train("lora 8", wrap)
+model = trained.model
 
 # %%
 live.read(model, tokenizer, review, before=unread)
 
+# %% [markdown]
+# How far did it come? The way begins at the head alone, solved exactly, which reads the first token of the frozen model. It ends at
+# full fine-tuning.
+
 # %%
-reached = pd.Series({"head alone (recorded)": head_alone,
-                     "your LoRA of rank 8": pt.evaluate(model, test).accuracy,
-                     "the same, three seeds (recorded)": means[8],
-                     "full fine-tuning (recorded)": full})
-gains = pt.course.records.gain(reached)     # 0 is the head alone, 1 full fine-tuning
-pd.DataFrame({"accuracy": reached, "share of the gain": gains}).map("{:.1%}".format)
+pictures.way(trained.row)
 
 # %% [markdown]
-# It learned. A third of a percent of the weights bought most of what full fine-tuning buys. What did it cost?
+# A third of a percent of the weights went most of the way. Is that as good as full fine-tuning? Compare the recorded runs in pairs, by seed
+# and sentence. If the 95 % interval of the difference lies within ±0.02, which we call too little to matter, the verdict is *the same*; else
+# *better* or *worse*, if it leaves zero out; else *cannot tell*.
+
+# %%
+pt.verdict(*pt.board.scores("lora 8", "full"))
+
+# %% [markdown]
+# Worse, and clearly so. What does it save?
 
 # %%
 saved = pt.save(model, Path("work") / "movie-lora")    # adapter, head and a description
 pictures.bill(record, saved)
 
 # %% [markdown]
-# Gradients and optimizer states all but vanish. **Activations**, the outputs that the backward pass needs, **do not**: it still
-# travels down to the first block. With long texts and large batches the activations are most of the bill, and LoRA saves you
-# less ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
+# Gradients and optimizer states all but vanish. **Activations do not**: the backward pass still travels down to the first block, and needs
+# them. With long texts and large batches they are most of the bill ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
 #
 # ## The case of rank 64
 #
-# Back to the dot at the bottom. From rank 8 to rank 64 we changed $r$ and $\alpha$, and with them the size of the first $\Delta W$. The
-# factor $s$ stayed at 2. Three suspects:
+# Back to the dot at the bottom. Here is how it failed:
+
+# %%
+losses = pd.DataFrame([record.losses[id] for id in ladder.index], ladder["rank"])
+losses = losses.groupby("rank").mean()
+pt.plots.show(pt.plots.curves({f"rank {rank}, α = {2 * rank}": losses.loc[rank].tolist()
+                               for rank in (64, 8)}), "The rate is 0.003 in both, the loss a mean "
+              "of three seeds. Labels, not ratings.")
+
+# %% [markdown]
+# The large one falls first, while the rate still rises. Then it climbs back nearly to where it began. From rank 8 to rank 64 we changed $r$
+# and $\alpha$, and with them the size of the first $\Delta W$. The factor $s$ stayed at 2. Three suspects:
 #
 # | suspect | at rank 8 | at rank 64 |
 # |---|---:|---:|
@@ -327,12 +348,15 @@ pictures.ask(rank=..., alpha=...)    # two or three questions of your own, each 
 # Rank 8 with α = 128 fails: 63.5 %. Rank 64 with α = 16 learns: 80.8 %. The rank is innocent.
 # </details>
 #
-# Two suspects remain. Follow one step of Adam from the start, at the full rate. Adam divides each gradient by its own size, so
-# every entry of $B$ moves by the learning rate, up or down. $A$ stays: its gradient is zero. So each row of $\Delta W$ is, up to
-# a factor, the sum of all rows of $A$, each with plus or minus. These rows are nearly at right angles, so the sum is $\sqrt r$ times as
-# long as one of them. With $s = \alpha / r$, the size of $\Delta W$, written $\lVert\Delta W\rVert$, is proportional to $\alpha / \sqrt r$.
+# Two suspects remain. Follow one step of Adam at the full rate. (No run takes this step: each warms up. But it shows what $r$ and $\alpha$ do.)
+# Adam divides each gradient by its own size, so every entry of $B$ moves by the learning rate, up or down. $A$ has no gradient yet, and
+# stays.
 #
-# At a fixed $\alpha$, then, a higher rank starts with a *smaller* change. **How far do the hidden states (the last block's outputs) move?**
+# So each row of $\Delta W$ adds up the $r$ rows of $A$, some with a plus and some with a minus, times a constant. They are nearly at right
+# angles, and their sum is $\sqrt r$ times as long as one of them. With $s = \alpha / r$, the size $\lVert\Delta W\rVert$ is proportional to
+# $\alpha / \sqrt r$: at a fixed $\alpha$, a higher rank starts with a *smaller* change.
+#
+# **How far do the hidden states (the last block's outputs) move?**
 
 # %%
 felt = {1 / 8: "an eighth as far", 1: "about as far", 8: "eight times as far"}
@@ -375,7 +399,7 @@ pt.compare("lora.felt", felt[nearest], "how far the hidden states move")
 # the movement falls as the size does.
 # </details>
 #
-# Each row of $A$, with its column of $B$, pushes the hidden states once. The gradient chose the signs, so the $r$ pushes line up:
+# Think of $\Delta W$ as $r$ pushes: one from each row of $A$ with its column of $B$. The gradient chose the signs, so the pushes line up:
 
 # %%
 pictures.explore_pushes()
@@ -415,8 +439,8 @@ clears, convicts = pt.check("lora.case", clears, convicts)
 pt.require("lora.case")
 
 # %%
-pt.plots.show(pictures.draw_explanations(), "Each setting of the list, twice. In a "
-              "circle stands its rank; it is the mean of three seeds, its line spans them.")
+pt.plots.show(pictures.draw_explanations(), "Each setting of the list, twice, with its rank "
+              "beside it: the mean of three seeds, and a line that spans them.")
 pt.compare("lora.suspect", pictures.culprit(), "why rank 64 failed")
 
 # %%
@@ -430,7 +454,7 @@ pt.sentence("lora.twin", ...)    # yours: what does the right panel say that the
 # many pushes were added up.
 # </details>
 #
-# **At a tuned rate, do not raise $\alpha$ in proportion to the rank.**
+# **Raise $r$: keep $\alpha$ and rate. Raise $\alpha$: lower the rate.**
 #
 # Is $\alpha$ just another learning rate? At rank 8 and $\alpha = 16$, a rate of 0.01 fails. Now only $B$ gets that rate; $A$ and the head
 # get an eighth of it. **Does it learn?**
@@ -447,15 +471,13 @@ pt.course.records.table(traded, ["alpha", "lr", "plus"])    # plus: B learns at 
 # %% [markdown]
 # <details><summary>What the three rows say</summary>
 #
-# α is a rate for B alone: α times the rate of B is the same in all three rows. The row that fails gives the large rate to A and the head,
-# too. Under Adam, without clipping, the two rows that learn would be one and the same run. Their losses agree for
-# the first 28 steps.
+# α is a rate for B alone: in all three rows, α times the rate of B is the same. The row that fails gives the large rate to A and the head,
+# too. The two rows that learn make the same steps, but for the clipping of gradients: their losses agree for the first 28.
 # </details>
 #
 # ## Merge it away
 #
-# While the adapter stands beside $W$, every call computes two paths. After training, you can add $\Delta W$ to $W$, and the second path
-# is gone.
+# While the adapter stands beside $W$, every call computes two paths. After training, add $\Delta W$ to $W$, and the second path is gone.
 #
 # ### Exercise 5 · The merge (2 points, about 9 minutes)
 #
@@ -488,12 +510,11 @@ merged = pt.check("lora.merge", merged)
 pt.require("lora.merge")
 
 # %%
-MyLoRA.merged = merged                         # a method now: layer.merged()
-plain = pt.merge(copy.deepcopy(model))         # calls it on all twelve
-half, _ = pt.models.load("minilm", labels=2, dtype=torch.bfloat16)
-half = inject(half, ("query", "value"), lambda base: MyLoRA(base, 8, 16)).to(pt.device())
-half = pt.swap(half, saved)                    # what you trained, on a base in bfloat16
-live.compare_outputs(model, test[:2], {
+MyLoRA.merged = merged                               # a method now: layer.merged()
+plain = pt.merge(copy.deepcopy(model))               # calls it on all twelve
+half, _ = pt.models.load("minilm", labels=1, dtype=torch.bfloat16)
+half = pt.swap(wrap(half).to(pt.device()), saved)    # what you trained, on a base in bfloat16
+live.compare_outputs(model, reviews, {
     "float32, merged": plain, "bfloat16, adapter beside W": half,
     "bfloat16, merged": pt.merge(copy.deepcopy(half))})
 
@@ -501,102 +522,46 @@ live.compare_outputs(model, test[:2], {
 # In float32, merging changes no answer. In bfloat16, it adds no visible error here. Keep a copy of the base, though:
 # subtracting $\Delta W$ again does not restore $W$ to the bit.
 #
-# ## Look inside the change
+# ## Three doors
 #
-# The singular values of $\Delta W$ say along how many directions it acts, and how strongly along each. The sum of their squares is the
-# energy of the change. Two questions, each before its picture.
-#
-# **One. Full fine-tuning is free to use every direction. Does it?**
+# The library has a LoRA, too, and so has Hugging Face peft. All three get the same base and the same numbers here. Do they compute the same?
 
 # %%
-pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (3, 20, 70, 300),
-                 "lora.spread")
-
-# %%
-layer = next(iter(pt.adapters(model).values()))     # one of your twelve
-torch.linalg.svdvals(layer.scale * layer.B @ layer.A)[:10].detach().round(decimals=2)    # rank 8
-
-# %%
-pictures.explore_updates(record, pictures.own_updates(model))
-
-# %%
-sigmas = [torch.tensor(row["sigma"]) for row in record["spectra"]["full"].values()]
-directions = sum(map(pt.spectra.energy_rank, sigmas)) / len(sigmas)
-pt.compare("lora.spread", round(directions), "full fine-tuning, mean of twelve matrices")
+pt.doors("lora", wrap, pt.lora.Config(rank=8, alpha=16))
 
 # %% [markdown]
-# **Two. Full fine-tuning has 82.3 %. What is left if you keep only the eight strongest directions of each $\Delta W$?**
+# Open the library's page, below the table. You know almost every line of it. See how `A` starts. **Its inputs have a standard deviation
+# of 1. Which one do its outputs have?** Work it out to two digits.
 
 # %%
-pt.commit("lora.full_cut", ...)    # a share of right answers, from 0 to 1
+pt.commit("lora.library_start", ...)
 
 # %%
-cuts = pictures.cuts(record, pt.course.records.load("change"))
-pt.compare("lora.full_cut", round(cuts["full"][8], 3), "each matrix cut to eight directions")
-pt.plots.show(pictures.draw_cuts(cuts), "Accuracy with each ΔW cut to its k strongest directions. "
-              "LoRA: twelve matrices, one seed; full fine-tuning: all 36 matrices, two seeds.")
+fresh = pt.lora.LoRALinear(torch.nn.Linear(384, 384), rank=64)
+pt.compare("lora.library_start", round((torch.randn(4096, 384) @ fresh.A.T).std().item(), 2),
+           "4,096 random inputs")
 
 # %% [markdown]
-# <details><summary>What the two pictures say together</summary>
+# <details><summary>Where it comes from</summary>
 #
-# Full fine-tuning spreads its change over dozens of directions, but the eight strongest keep nearly all the accuracy, with all
-# else as trained. At rank 8, the strongest direction alone keeps 79.4 of 80.0 %.
-# </details>
-#
-# ## Decide
-#
-# ### Exercise 6 · Three pairs (2 points, about 5 minutes)
-#
-# Is the left run better than the right one, worse, or is no difference seen? (A difference counts if the means of three seeds
-# lie more than a point apart, and more than two standard errors of their difference.)
-#
-# | | left | right |
-# |---|---|---|
-# | 1 | rank 64, alpha 128, rate 0.001 | rank 64, alpha 128, rate 0.003 |
-# | 2 | rank 8, alpha 128, rate 0.000375 | rank 1, alpha 16, rate 0.003 |
-# | 3 | rank 64, alpha 16, rate 0.003, rsLoRA: $s = \alpha / \sqrt r$ | the same, $s = \alpha / r$ |
-#
-# What you found predicts 1 and 3; 2 is a bet. Write `verdicts`, a list of three, each `"better"`, `"worse"` or
-# `"no difference seen"`. The check compares them with the record.
-
-
-# %% exercise="lora.pairs" part="solution"
-### BEGIN SOLUTION
-verdicts = ["better", "no difference seen", "worse"]
-### END SOLUTION
-
-# %% exercise="lora.pairs" part="check"
-verdicts = pt.check("lora.pairs", verdicts)
-
-# %% exercise="lora.pairs" part="grade"
-pt.require("lora.pairs")
-
-# %%
-pictures.pairs()
-
-# %% [markdown]
-# <details><summary>What the pairs say</summary>
-#
-# <b>1, better.</b> Rank 64 with α = 128 at 0.001 has the highest mean of all our runs on query and value. <b>2, no difference
-# seen.</b> <b>3, worse.</b> At rank 64, rsLoRA (Kalajdzievski 2023) with α = 16
-# <i>is</i> plain LoRA with α = 128: the run of the case. With α = 5.66 rsLoRA learns.
+# A is uniform in ±1/√n_in, and such an entry has a variance of 1/(3 n_in). A sum of n_in of them has a variance of 1/3. The page says
+# whom it follows in that, and against whom.
 # </details>
 #
 # ## When does rank matter?
 #
-# Why, then, does anyone train with rank 64? Give an adapter more to store than it can hold, and the small ranks fall behind.
-# Schulman and Thinking Machines (2025) see this on large instruction sets, while rank 1 suffices in reinforcement learning.
-# Biderman et al. (2024) see it on code and mathematics: at usual ranks LoRA learns less there than full fine-tuning, and
-# forgets less.
+# Why, then, does anyone train with rank 64? Give an adapter more to store than it can hold, and the small ranks fall behind: on large
+# instruction sets (Schulman and Thinking Machines 2025), on code and mathematics (Biderman et al. 2024). In reinforcement learning it is
+# disputed: rank 1 is enough for Schulman, and Khan et al. (2026) saw rank 8 fail where 256 worked.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | On these reviews rank 1 comes within four points of full fine-tuning. | 79.9 ± 0.7 % at a rate of 0.003 (mean and standard deviation of three seeds, as below); full fine-tuning 82.3, head alone 71.3 | Trained on the ratings, each at its best rate: 3.4 points (lesson 10's record). Coins learned by heart want more rank (Further) | rank 1 matches full fine-tuning in reinforcement learning, not on large instruction sets (Schulman et al. 2025) |
+# | LoRA 8 goes most of the way from the head alone to full fine-tuning, and is worse. | R² 0.497 and 0.561, ten seeds each; the head alone 0.318: 74 % of the way | In pairs −0.064 (−0.076 to −0.052), margin 0.02. From the head on the mean of all tokens (0.380): 65 % | at usual ranks LoRA falls behind full fine-tuning on code and mathematics (Biderman et al. 2024), and keeps up on small instruction sets (Schulman et al. 2025) |
+# | On these reviews rank 1 comes within four points of full fine-tuning. | 79.9 ± 0.7 % at a rate of 0.003 (mean and standard deviation of three seeds, as below); full fine-tuning 82.3, head alone 71.3 | Trained on the ratings, each at its best rate: 3.4 points (lesson 10's record). Coins learned by heart want more rank (Further) | not enough for large instruction sets (Schulman et al. 2025). In reinforcement learning rank 1 keeps up (the same); or 8 fails and 256 works (Khan et al. 2026) |
 # | Rank 64 failed because of α at a rate of 0.003, not because of its rank or of the size of its first ΔW alone. | 62.6 ± 6.8 % | α = 16: 80.8 ± 0.2. A rate of 0.001: 81.3 ± 0.7. Rank 8 with that α: fails, 63.5 ± 12.2. Rank 1 with a first ΔW as large: learns, 79.7 ± 1.2 | the best rate hardly depends on the rank (Schulman et al. 2025), or, for another start or scaling, falls like 1/r (Chen et al. 2026); the best α grows like √r (Zhang et al. 2026) |
 # | Under Adam, 8 times the α is 8 times the rate for B alone, up to clipping. | rank 8: the losses agree, to three digits, for the first 28, 36 and 31 steps, 25 of them warm-up; the runs end at 80.9 ± 0.1 and 80.5 ± 1.0 % | losses that part at once. With the large rate for A and the head, too, they part by step 3 | α acts roughly like the rate, if the start is scaled, too (Hu et al. §4.1); Zhang et al. 2026 disagree. A larger rate for B is LoRA+ (Hayou et al. 2024) |
-# | Full fine-tuning keeps nearly all its accuracy when each ΔW keeps its eight strongest directions. | two seeds: 81.6 of 82.3 %, all else as trained | dropping these eight costs twenty points. Random entries, about as many and scaled up, do as well (lesson 02) | updates can be cut on several tasks (Ryu et al. 2023); by energy, the change on code and mathematics is of far higher rank (Biderman et al. 2024) |
 # | LoRA adds less memory while it trains. | one process each: 163 against 500 MB | nothing yet: an observation | the saving shrinks as activations grow (peft#1514) |
 
 # %%
@@ -621,9 +586,9 @@ pt.progress("07")
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
-# | where | every linear layer, the feed-forward ones above all | Schulman et al. 2025; Biderman et al. 2024 |
+# | where | every linear layer, the feed-forward ones above all; in a mixture of experts, count: of gpt-oss `"all-linear"` reaches no expert | Schulman et al. 2025; Biderman et al. 2024; tried with peft 0.21.2 |
 # | rank, α | 16 is our choice, 256 for a large instruction set; α = 32, and leave it when you change the rank | Schulman et al. 2025 |
-# | rate | ten times the best one of full fine-tuning; or 2e-4 up to 13 billion parameters, 1e-4 above | Schulman et al. 2025; Dettmers et al. 2023 (QLoRA) |
+# | rate | with this α, ten times the best one of full fine-tuning; or 2e-4 up to 13 billion parameters, 1e-4 above | Schulman et al. 2025; Dettmers et al. 2023 (QLoRA) |
 # | batch | below 32: in some scenarios LoRA tolerates large ones less well | TRL's guide to Schulman et al. 2025 |
 #
 # If it fails, try a third of the rate first, then three times. Take full fine-tuning when there is much to learn and memory for it. Our
@@ -631,6 +596,30 @@ pt.progress("07")
 
 # %% [markdown]
 # # Further
+#
+# ## Look inside the change
+#
+# The singular values of $\Delta W$ say along how many directions it acts, and how strongly along each. The sum of their squares is the
+# energy of the change. **Full fine-tuning is free to use every direction. Does it?**
+
+# %%
+pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (3, 20, 70, 300),
+                 "lora.spread")
+
+# %%
+layer = next(iter(pt.adapters(model).values()))     # one of your twelve
+torch.linalg.svdvals(layer.scale * layer.B @ layer.A)[:10].detach().round(decimals=2)    # rank 8
+
+# %%
+pictures.explore_updates(record, pictures.own_updates(model))
+
+# %%
+sigmas = [torch.tensor(row["sigma"]) for row in record["spectra"]["full"].values()]
+directions = sum(map(pt.spectra.energy_rank, sigmas)) / len(sigmas)
+pt.compare("lora.spread", round(directions), "full fine-tuning, mean of twelve matrices")
+
+# %% [markdown]
+# Full fine-tuning spreads its change over dozens of directions. LoRA has eight, and most of the energy lies in fewer.
 #
 # ## Where rank matters
 #
@@ -658,6 +647,42 @@ coins.merge(rates[["parameters", "lr"]]).pivot_table(
 #
 # **Hardly adapted.** On a hybrid model, peft's default targets reached 4 of 56 layers, and peft did not warn
 # ([peft#3554](https://github.com/huggingface/peft/issues/3554)).
+#
+# ### Exercise 6 · Three pairs (2 points, optional, about 5 minutes)
+#
+# What does the record say of the left run: *better*, *worse*, *the same* or *cannot tell*? The interval is that of three seeds in
+# pairs, 2.5 standard deviations of their differences to each side, and the margin is one point.
+#
+# | | left | right |
+# |---|---|---|
+# | 1 | rank 64, alpha 128, rate 0.001 | rank 64, alpha 128, rate 0.003 |
+# | 2 | rank 8, alpha 128, rate 0.000375 | rank 1, alpha 16, rate 0.003 |
+# | 3 | rank 64, alpha 16, rate 0.003, rsLoRA: $s = \alpha / \sqrt r$ | the same, $s = \alpha / r$ |
+#
+# Two of them follow from what you found; one is a bet. Write `verdicts`, a list of three such words.
+
+
+# %% exercise="lora.pairs" part="solution"
+### BEGIN SOLUTION
+verdicts = ["better", "cannot tell", "worse"]
+### END SOLUTION
+
+# %% exercise="lora.pairs" part="check"
+verdicts = pt.check("lora.pairs", verdicts)
+
+# %% exercise="lora.pairs" part="grade"
+pt.require("lora.pairs")
+
+# %%
+pictures.pairs()
+
+# %% [markdown]
+# <details><summary>What the pairs say</summary>
+#
+# <b>1, better.</b> Rank 64 with α = 128 at 0.001 has the highest mean of all our runs on query and value. <b>2, cannot tell.</b>
+# α times the rate is equal in both, but the seeds differ by more than a point. <b>3, worse.</b> At rank 64, rsLoRA (Kalajdzievski 2023)
+# with α = 16 <i>is</i> plain LoRA with α = 128: the run of the case. With α = 5.66 rsLoRA learns.
+# </details>
 #
 # ### Exercise 7 · Forty kilobytes (2 points, optional, about 10 minutes)
 #
@@ -699,11 +724,12 @@ pt.course.records.table(small, ["rank", "targets", "layers", "parameters"])
 #
 # - Hu et al. 2021, *LoRA*, arXiv 2106.09685: §4.1 the equation and α, §4.2 where to put it, §7 the rank.
 # - Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
-# - Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673. Ryu et al. 2023, arXiv 2305.18425: updates cut to low rank.
+# - Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673.
 # - Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314.
 # - Kalajdzievski 2023, *A rank stabilization scaling factor for fine-tuning with LoRA*, arXiv 2312.03732.
 # - Hayou et al. 2024, *LoRA+*, arXiv 2402.12354.
+# - Khan et al. 2026, *Plasticity vs. Rigidity*, arXiv 2601.06677: rank in reinforcement learning.
 # - On the rate: Zhang et al. 2026, with α, arXiv 2606.12883; Chen et al. 2026, with the rank, arXiv 2602.06204.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
-# The library's own version of what you wrote, with rsLoRA, dropout and checks of its input, is `pt.lora.LoRALinear`.
+# [← 06 · IA³](06_ia3.ipynb) · [START](START.ipynb) · [08 · QLoRA →](08_qlora.ipynb)

@@ -17,3 +17,20 @@ def test_a_model_reads_a_text_and_its_outputs_are_compared():
         "before training", "after training"]
     told = live.likelihoods(torch.tensor(0.2), torch.tensor(0.8))
     assert told.loc["before training"].to_dict() == {"negative": "20%", "positive": "80%"}
+
+
+def test_a_model_with_one_output_reads_a_rating_and_its_answer_is_the_sign():
+    model, tokenizer = pt.models.load("minilm", labels=1)
+    with torch.no_grad():
+        model.classifier.weight.zero_()
+        model.classifier.bias.fill_(-1.26)
+    before = live.read(model, tokenizer, "So good.")
+    assert before.loc["before training"].to_dict() == {"rating, −4 to 4": "-1.3"}
+    assert len(live.read(model, tokenizer, "So good.", before)) == 2
+    other, _ = pt.models.load("minilm", labels=1)
+    with torch.no_grad():
+        other.classifier.weight.zero_()
+        other.classifier.bias.fill_(0.5)
+    batch = tokenizer(["So good.", "So bad."], return_tensors="pt", padding=True)
+    found = live.compare_outputs(model, [batch], {"same": model, "other": other})
+    assert found["answers of 2 that differ"].tolist() == [0, 2]

@@ -26,14 +26,7 @@ def record():
     return records.load("lora")
 
 
-# ── the idea ─────────────────────────────────────────────────────────────────────────────────
-
-
-def test_areas_are_drawn_to_scale_and_whole():
-    left, right = lora.draw_bet(100, 200, 4).axes
-    for ax, areas in (left, [100 * 200, 100 * 200]), (right, [100 * 200, 200 * 4, 100 * 4]):
-        assert [p.get_width() * p.get_height() for p in ax.patches] == areas
-        assert max(p.get_y() + p.get_height() for p in ax.patches) <= ax.get_ylim()[0]
+# ── pushes ─────────────────────────────────────────────────────────────────────────────────
 
 
 def test_pushes_line_up_to_r_and_scatter_to_its_root():
@@ -72,35 +65,15 @@ def test_a_recorded_setting_is_found_by_its_matrices(record):
     assert other.name == "rank 7, query, value, blocks 3, 4, 5"
 
 
-def test_the_rank_explorer_shows_its_count_and_a_training_as_it_goes_on(tiny):
+def test_the_rank_explorer_shows_its_count():
     widget = lora.EXAMPLES["rank"]()
     for name, value in (("rank", 384), ("layers", (2, 4)), ("places", ())):
         widget.controls[name].value = value
         assert f"{widget.data.chosen.parameters:,} trained parameters" in widget.picture.value
     assert "nothing is adapted: the head alone" in widget.picture.value
-    model = pt.lora.inject(tiny("bert"), pt.lora.Config(rank=2))
-    batch = {"input_ids": torch.randint(5, 50, (4, 6)), "labels": torch.tensor([0, 1, 0, 1])}
-    seen = []
-    refresh = widget.refresh
-    widget.refresh = lambda: (refresh(), seen.append(widget.data.own["your training"][1]))
-    widget.watch(pt.train(model, [batch] * 6, lr=1e-2), 6, model, [batch])
-    assert len(seen) == 1 + 6 + 1
-    assert widget.data.own["your training"][0] == pt.account.parameters(model).adapter
-    assert seen[-1] == pt.evaluate(model, [batch]).accuracy
-    assert f"your training: {seen[-1]:.1%}" in widget.figure.get_label()
 
 
 # ── singular values ──────────────────────────────────────────────────────────────────────────
-
-
-def test_a_cut_at_the_rank_leaves_the_whole_accuracy(record):
-    found = lora.cuts(record, records.load("change"))
-    runs = record.runs.query("seed == 0 and spectrum != 'none'").set_index("spectrum").accuracy
-    for run, left in found.items():
-        left = left.dropna()
-        assert left.index[-1] == (384 if run == "full" else int(run))
-        assert left.iloc[-1] == pytest.approx(runs[run], abs=0.006)
-        assert left.iloc[0] <= left.iloc[-1]
 
 
 def test_ones_own_update_is_what_was_added(tiny):
@@ -225,7 +198,25 @@ def test_the_pairs_are_those_that_the_lesson_names():
 
 
 def test_the_verdicts_are_those_of_the_record():
-    assert [records.compared(*pair) for pair in recorded.pairs()] == exercises.VERDICTS
+    assert [recorded.verdict(*pair).word for pair in recorded.pairs()] == exercises.VERDICTS
+    assert [*lora.pairs()["the verdict"]] == exercises.VERDICTS
+
+
+def test_a_verdict_by_seed_is_that_of_a_paired_t_test():
+    one, other = [0.80, 0.83, 0.79], [0.79, 0.80, 0.80]
+    found = recorded.verdict(one, other)    # gaps of 0.01, 0.03, -0.01; t of two degrees: 4.3027
+    assert (found.low, found.high) == pytest.approx((0.01 - 0.04968, 0.01 + 0.04968), rel=1e-3)
+    assert (found.word, found.difference) == ("cannot tell", pytest.approx(0.01))
+    for one, word in (([0.892, 0.899, 0.901], "better"), ([0.7, 0.71, 0.705], "worse"),
+                      ([0.791, 0.801, 0.799], "the same")):
+        assert recorded.verdict(one, other).word == word
+
+
+def test_the_way_begins_at_the_solved_head_and_ends_at_full_fine_tuning():
+    found = lora.way({"r2": 0.4})["share of the way"]
+    assert [found["the head alone"], found["full fine-tuning, ten seeds"]] == ["0%", "100%"]
+    full, head = 0.5606, 0.3176
+    assert found["your LoRA 8"] == f"{(0.4 - head) / (full - head):.0%}"
 
 
 def test_a_question_to_the_record_is_answered_or_told_that_it_cannot_be(capsys):

@@ -31,6 +31,7 @@ def test_a_page_has_what_is_read_and_nothing_for_graders(solutions):
              if cell.cell_type == "markdown"]
     assert len(re.findall(r"^# ", "\n".join(prose), re.MULTILINE)) == 1
     assert any(cell.get("outputs") for cell in page.cells)
+    assert "[START](../start.md)" in texts(page)
     solved = [cell for cell in page.cells if "nn.Parameter(torch.zeros(" in cell.source
               and "class LoRALinear" in cell.source]
     if solutions == site.NONE:

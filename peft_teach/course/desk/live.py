@@ -24,22 +24,33 @@ def logits(model: nn.Module, batches: list[dict[str, Tensor]]) -> Tensor:
 
 def read(model: nn.Module, tokenizer, text: str,
          before: pandas.DataFrame | None = None) -> pandas.DataFrame:
-    """Return what the model makes of a text, below what it made of it `before`."""
-    return likelihoods(*logits(model, [tokenizer([text], return_tensors="pt")]).softmax(-1)[0],
-                       before)
+    """Return what the model makes of a text, below what it made of it `before`.
+
+    With one output that is a rating, otherwise how likely it finds each of two classes.
+    """
+    found, = logits(model, [tokenizer([text], return_tensors="pt")])
+    if len(found) == 1:
+        return _below(before, {"rating, −4 to 4": f"{found.item():+.1f}"})
+    return likelihoods(*found.softmax(-1), before)
 
 
 def likelihoods(negative: Tensor, positive: Tensor,
                 before: pandas.DataFrame | None = None) -> pandas.DataFrame:
     """Return the two as a row in percent, below what they were `before`."""
-    row = {"negative": f"{negative:.0%}", "positive": f"{positive:.0%}"}
+    return _below(before, {"negative": f"{negative:.0%}", "positive": f"{positive:.0%}"})
+
+
+def _below(before: pandas.DataFrame | None, row: Mapping[str, str]) -> pandas.DataFrame:
     when = "before training" if before is None else "after training"
     return pandas.concat([before, pandas.DataFrame(row, index=[when])])
 
 
 def compare_outputs(model: nn.Module, batches: list[dict[str, Tensor]],
                     others: Mapping[str, nn.Module]) -> pandas.DataFrame:
-    """Return how far other models' logits are from the first one's, and the answers that differ."""
+    """Return how far other models' logits are from the first one's, and the answers that differ.
+
+    Of a model with one output the answer is its sign.
+    """
     exact, rows = logits(model, batches), {}
     for name, other in others.items():
         found = logits(other, batches)
@@ -47,5 +58,10 @@ def compare_outputs(model: nn.Module, batches: list[dict[str, Tensor]],
         rows[name] = {"logits off by, on average": f"{off.mean():.1e}",
                       "at most": f"{off.max():.1e}",
                       f"answers of {len(exact)} that differ": int(
-                          (found.argmax(1) != exact.argmax(1)).sum())}
+                          (_answers(found) != _answers(exact)).sum())}
     return pandas.DataFrame(rows).T
+
+
+def _answers(found: Tensor) -> Tensor:
+    """Return the class of each sentence, (sentences,), or the sign of its one output."""
+    return found.argmax(1) if found.shape[1] > 1 else found[:, 0] > 0

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PeftTeachError
+from ..lessons import START
 from . import charts
 from .colab import ADDED
 from .execution import stored
@@ -75,6 +76,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED) -> Any:
             cell.outputs = []
         if shown and cell.cell_type == "markdown" and cell.source.startswith("# "):
             cell.source = f"#{cell.source}"    # a page has one title
+        cell.source = cell.source.replace(f"({START}.ipynb)", "(../start.md)")    # no page here
         shown.append(cell)
     if lesson.launch:
         title, _, rest = shown[0].source.partition("\n")

@@ -41,7 +41,7 @@ def merged(layer) -> torch.nn.Linear:
 
 # ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
 
-verdicts = ["better", "no difference seen", "worse"]
+verdicts = ["better", "cannot tell", "worse"]
 
 
 # ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────

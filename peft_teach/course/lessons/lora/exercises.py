@@ -22,6 +22,7 @@ from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law
 from ...checks.operations import Spy
+from ...verdicts import BETTER, SAME, UNSURE, WORSE
 from . import mutants, recorded
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
@@ -321,7 +322,7 @@ MERGE = Exercise(
 
 # ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
 
-VERDICTS = ["better", "no difference seen", "worse"]    # of the record
+VERDICTS = [BETTER, UNSURE, WORSE]    # of the record
 
 
 def run_pairs(verdicts: Any, case: Any) -> dict[str, Any]:
@@ -337,34 +338,37 @@ def run_pairs(verdicts: Any, case: Any) -> dict[str, Any]:
 
 
 def judge_pairs(_: Any, seen: Any) -> Verdict:
-    """Count what agrees with the record; name the mistake of the first that does not."""
-    if len(seen["said"]) != len(VERDICTS) or not set(seen["said"]) <= set(records.VERDICTS):
+    """Name the mistake of the first that the record contradicts, but not how many there are.
+
+    Who is told a number needs no reason: three words are soon tried through.
+    """
+    if len(seen["said"]) != len(VERDICTS) or not {*seen["said"]} <= {BETTER, WORSE, SAME, UNSURE}:
         return rejected("not_verdicts", f"It is {seen['type']} with {seen['said']}.")
     wrong = [(word, right) for word, right in zip(seen["said"], VERDICTS) if word != right]
-    told = f"{len(VERDICTS) - len(wrong)} of {len(VERDICTS)} agree with the record."
     if not wrong:
-        return Verdict(True, told)
+        return Verdict(True, "The record says the same of all three.")
     word, right = wrong[0]
-    mistake = ("too_shy" if word == records.NONE else "too_sure" if right == records.NONE
+    mistake = ("too_sure" if right == UNSURE else "too_shy" if word in (UNSURE, SAME)
                else "wrong_way")
-    return rejected(mistake, told)
+    return rejected(mistake, "The record does not say the same of all three.")
 
 
 PAIRS = Exercise(
     id="lora.pairs", lesson="07", names=("verdicts",), points=2, minutes=5, difficulty=2,
-    answer=VALUE, cases=lambda seed: [{"record": "lora"}], run=run_pairs, judge=judge_pairs,
-    returns=report(said=list[str], type=str),
+    answer=VALUE, optional=True, cases=lambda seed: [{"record": "lora"}], run=run_pairs,
+    judge=judge_pairs, returns=report(said=list[str], type=str),
     mistakes={
-        "not_verdicts": "Wanted is a list of three, each \"better\", \"worse\" or \"no difference "
-                        "seen\".",
-        "too_sure": "In one pair you see a difference that three seeds do not show.",
-        "too_shy": "In one pair there is a difference that no seed contradicts.",
+        "not_verdicts": "Wanted is a list of three, each \"better\", \"worse\", \"the same\" or "
+                        "\"cannot tell\".",
+        "too_sure": "Of one pair you say more than three seeds do.",
+        "too_shy": "In one pair there is a difference, and its interval leaves zero out.",
         "wrong_way": "In one pair it is the other way round.",
     },
     hints=("For each pair: which of rank, alpha, rate and scale differs, and what did the lesson "
            "find about that one?",
            "Of pair 3, first work out s: which alpha would have given it by alpha / rank?",
-           "How far apart must two means be, if the seeds of one setting lie a point apart?"))
+           "The interval of three seeds reaches 2.5 of their standard deviations to each side. How "
+           "wide is it, if their differences vary by a point?"))
 
 
 # ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────

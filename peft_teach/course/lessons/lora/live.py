@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import mean
 from types import SimpleNamespace
 
 import pandas
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from .... import outlines
 from ....adapter import adapters
+from ... import records
 
 RANK, SCALE = 8, 2.0
 
@@ -53,6 +55,25 @@ def bill(record: Mapping, saved: Path) -> pandas.DataFrame:
                       "one step, ms": cost["step_ms"],
                       "file of one more task, kB": sizes[name] / 1000}
     return pandas.DataFrame(rows).T.map("{:,.0f}".format)
+
+
+def way(row: Mapping) -> pandas.DataFrame:
+    """Return R² of a run of LoRA 8 by the protocol, and its share of the way.
+
+    The way goes from the head alone, solved on what the methods' own heads read, to full
+    fine-tuning. The other runs are recorded.
+    """
+    record = records.load("ladder")
+    zero = record["exact"]["r2"]
+    lora, full = (mean(each["r2"] for each in records.select(record, group="final", method=method))
+                  for method in ("lora 8", "full"))
+    found = pandas.Series({
+        "the head alone": zero,
+        "the head alone, on the mean of all tokens": record["exact_mean"]["r2"],
+        "your LoRA 8": row["r2"], "LoRA 8, ten seeds": lora, "full fine-tuning, ten seeds": full})
+    share = (found - zero) / (found.iloc[-1] - zero)
+    return pandas.DataFrame({"R²": found.map("{:.3f}".format),
+                             "share of the way": share.map("{:.0%}".format)})
 
 
 @contextmanager

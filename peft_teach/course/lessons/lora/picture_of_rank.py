@@ -10,16 +10,13 @@ from dataclasses import dataclass, replace
 from statistics import mean
 
 import ipywidgets as ipw
-from IPython.display import display
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
-from torch import Tensor, nn
 
-from .... import account, data, models, outlines, training
+from .... import data, models, outlines
 from ....errors import BadConfig
 from ....methods import lora
 from ....plots import COLOURS, HALO, bytes_text, figure, in_percent, logarithmic, plain_ticks
-from ....training import Step
 from ....widgets import Choices, Explorer, Progress, Run
 from ... import records
 from ...desk import work
@@ -31,7 +28,6 @@ RANKS = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384)
 DEPTH = 6               # blocks of MiniLM, the model of all runs
 RATE = 3e-3             # the recorded runs' learning rate
 OWN = "lora.rank"       # the name under which the reader's own points are kept
-LOOKS, LOOK = 10, 4     # while a training is watched: how often it is tested, on how many batches
 
 
 @dataclass(frozen=True)
@@ -120,13 +116,28 @@ def _per_rank(places: Iterable[str], layers: Sequence[int]) -> int:
     return len(layers) * sum(sum(_shapes()[p]) for p in places)
 
 
+@functools.cache
+def on_the_mean() -> float:
+    """Return the accuracy of the head alone on the mean of all tokens, solved.
+
+    Its penalty is the one that validation prefers.
+    """
+    heads = records.select(records.load("full"), group="converged", pool="mean")
+    return max(heads, key=lambda row: row["validation"])["accuracy"]
+
+
 def draw_ends(ax) -> None:
-    """Draw the accuracies of the head alone and of full fine-tuning, and room for their names."""
-    for name, level in zip(("head alone", "full fine-tuning"), records.ends()):
-        colour = COLOURS[name.split()[0]]
-        ax.axhline(level, color=colour, ls="--", lw=1.5)
-        ax.annotate(name, (0.99, level), (0, 3), ha="right", va="bottom", fontsize=11,
-                    color=colour, xycoords=ax.get_yaxis_transform(), textcoords="offset points")
+    """Draw the accuracies of heads alone and of full fine-tuning, and room for their names."""
+    head, full = records.ends()
+    for name, level, method, dash, up in (
+            ("head alone", head, "head", "--", "bottom"),
+            ("head alone, on the mean", on_the_mean(), "head", ":", "top"),
+            ("full fine-tuning", full, "full", "--", "bottom")):
+        colour = COLOURS[method]
+        ax.axhline(level, color=colour, ls=dash, lw=1.5)
+        ax.annotate(name, (0.99, level), (0, 3 if up == "bottom" else -3), ha="right", va=up,
+                    fontsize=11, color=colour, xycoords=ax.get_yaxis_transform(),
+                    textcoords="offset points")
     ax.margins(0.1)
     ax.yaxis.set_major_locator(MultipleLocator(0.05))
     in_percent(ax.yaxis)
@@ -191,8 +202,9 @@ def _draw_accuracies(ax, found: Budget) -> None:
 
 
 def _caption(found: Budget) -> str:
-    told = (" Right: a dot is a rank, its line spans three seeds. Diamonds are runs "
-            "of your own." if found.is_open else "")
+    told = (" Right: labels, not ratings. A dot is a rank, its line spans three seeds; diamonds "
+            "are runs of your own. The head alone reads the first token, as LoRA's head does "
+            "here, or the mean of all." if found.is_open else "")
     return (f"{found.chosen.parameters:,} trained parameters, "
             f"{bytes_text(4 * found.chosen.parameters)} of numbers. Left: A and B by their rank, "
             "and the matrices that they change." + told)
@@ -209,7 +221,6 @@ class RankExplorer(Explorer):
                  train_examples: int = 4000):
         found = measured(record)
         self.guess, self.movies, self.train_examples = guess, movies, train_examples
-        self.watched: dict[str, tuple[int, float]] = {}    # the lesson's training, as it goes on
         self.run = Run("Train this setting now", self._train, self._add)
         controls = {
             "rank": ipw.SelectionSlider(options=RANKS, value=8, description="rank"),
@@ -217,26 +228,10 @@ class RankExplorer(Explorer):
             "layers": Choices(range(DEPTH), tuple(range(DEPTH)), "blocks"),
         }
         super().__init__(controls, lambda **chosen: Budget(
-            setting(**chosen), found, own_points() | self.watched, guess.value,
+            setting(**chosen), found, own_points(), guess.value,
             is_open=guess.value is not None or work.folder() is None), draw_budget,
             _caption, above=[guess.box], below=[self.run.box])
         guess.buttons.observe(lambda change: self.refresh(), names="value")
-
-    def watch(self, steps: Iterable[Step], total: int, model: nn.Module,
-              tests: Sequence[Mapping[str, Tensor]]) -> None:
-        """Run a training to its end, with the model's accuracy drawn onto the picture meanwhile."""
-        display(self)
-        self._follow(model, tests[:LOOK])
-        for step in steps:
-            self.run.line.value = f"step {step.index + 1} of {total}, loss {step.loss:.2f}"
-            if (step.index + 1) % max(1, total // LOOKS) == 0:
-                self._follow(model, tests[:LOOK])
-        self._follow(model, tests)
-
-    def _follow(self, model: nn.Module, tests) -> None:
-        found = training.evaluate(model, tests)
-        self.watched = {"your training": (account.parameters(model).adapter, found.accuracy)}
-        self.refresh()
 
     def _train(self) -> Generator[Progress, None, tuple[dict, OwnRun]]:
         """Train what the controls say now; they may move on meanwhile."""

@@ -8,11 +8,12 @@ from typing import Any
 import pandas
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
+from ....plots import COLOURS, HALO, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ... import records
 from ...desk.card import Card, show
 from . import recorded
 
+ONE_SPOT = 0.02    # of accuracy: points nearer than this cannot be told apart
 ENDS = {"learns": ("it learns", COLOURS["lora"]), "fails": ("it fails", COLOURS["ink"])}
 
 
@@ -48,7 +49,8 @@ def ask(rank: int, alpha: float) -> None:
 def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
     """Draw the size of ΔW and the movement of the hidden states against the rank.
 
-    `found` maps what a line stands for to {rank: what `moving` found}.
+    `found` maps what a line stands for to {rank: what `moving` found}. Equal factors are equally
+    long in both panels.
     """
     made, *axes = figure(9, 3.4, columns=2)
     for ax, name, title, label in zip(
@@ -65,7 +67,11 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
         rank = [*points][len(points) // 2]
         ax.annotate(line, (rank, points[rank].moved), (8, 8), fontsize=11, color=colour,
                     textcoords="offset points")
-    ax.margins(y=0.15)
+    ends = [(ax.dataLim.minposy, ax.dataLim.y1) for ax in axes]
+    room = 1.6 * math.sqrt(max(high / low for low, high in ends))
+    for ax, (low, high) in zip(axes, ends):
+        middle = math.sqrt(low * high)
+        ax.set_ylim(middle / room, middle * room)
     made.set_label("‖ΔW‖ and the movement of the hidden states after one step. " + "; ".join(
         f"{name}: " + ", ".join(f"rank {r}: {p.size:.2g} and {p.moved:.2g}"
                                 for r, p in points.items())
@@ -75,29 +81,42 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
 
 def draw_explanations() -> Figure:
     """Draw every setting of the case by what each explanation goes by: what learned, what failed.
+
+    Ranks that lie on one spot share a label.
     """
     made, left, right = figure(9.2, 4.4, columns=2, sharey=True)
     points = [(rank, {"‖ΔW‖": recorded.first_size(rank, alpha), "α": alpha},
                recorded.runs(rank, alpha)) for rank, alpha in recorded.settings()]
     for ax, name, title in ((left, "‖ΔW‖", "By the size of the first ΔW, no line parts them"),
                             (right, "α", "By α, one line does")):
+        spots: list[tuple[float, float, list]] = []    # x, accuracy of the first, (low, rank) each
         for rank, by, rows in points:
             values, colour = [row["accuracy"] for row in rows], ENDS[recorded.ends(rows)][1]
-            alike = [r for r, other, found in points if math.isclose(other[name], by[name])
-                     and recorded.ends(found) == recorded.ends(rows)]
-            x = by[name] * 1.25 ** (alike.index(rank) - (len(alike) - 1) / 2)    # side by side
+            x, y = by[name], mean(values)
             ax.plot([x] * 2, [min(values), max(values)], color=colour, lw=1.5)
-            ax.plot(x, mean(values), "o", color=colour, ms=14, mfc=COLOURS["paper"], mew=1.8)
-            ax.text(x, mean(values), rank, ha="center", va="center_baseline", fontsize=9)
+            ax.plot(x, y, "o", color=colour, ms=7)
+            near = next((each for left, up, each in spots
+                         if math.isclose(left, x) and abs(up - y) < ONE_SPOT), None)
+            if near is None:
+                spots.append((x, y, near := []))
+            near.append((min(values), rank))
+        for x, y, each in spots:
+            low, told = min(each)[0], ", ".join(f"{rank}" for _, rank in each)
+            at, offset, across, up = (((x, low), (0, -3), "center", "top")
+                                      if y >= recorded.LEARNS else
+                                      ((x, y), (7, 0), "left", "center"))
+            ax.annotate(told, at, offset, ha=across, va=up, fontsize=11, path_effects=HALO,
+                        textcoords="offset points")
         logarithmic(ax, "x")
         plain_ticks(ax.xaxis, (2, 4, 8, 16, 45, 128))
+        ax.set_xlim(1.4, 180)
         ax.set_title(title, fontsize=12)
         in_percent(ax.yaxis)
     left.set(xlabel="α / √rank, the size of the first ΔW", ylabel="test accuracy")
     left.axvline(16, color=COLOURS["quiet"], lw=1.5, zorder=0)
     right.axvline(76, color=COLOURS["quiet"], lw=1.5, zorder=0)
     right.set_xlabel("α")
-    for (told, colour), y in zip(ENDS.values(), (0.77, 0.62)):
+    for (told, colour), y in zip(ENDS.values(), (0.745, 0.62)):
         left.text(3, y, told, color=colour, fontsize=12, ha="center")
     made.set_label("Accuracy by setting, against the size of the first update and against alpha. "
                    + "; ".join(f"rank {rank}: {by['‖ΔW‖']:.3g} and {by['α']:.3g}, "
@@ -107,7 +126,12 @@ def draw_explanations() -> Figure:
 
 
 def pairs() -> pandas.DataFrame:
-    """Return what the record says of the three pairs."""
-    rows = [(records.compared(*pair), *(f"{mean(runs):.1%} ± {stdev(runs):.1%}" for runs in pair))
-            for pair in recorded.pairs()]
-    return pandas.DataFrame(rows, columns=["the left one is", "left", "right"], index=(1, 2, 3))
+    """Return what the record says of the three pairs, differences in points."""
+    rows = []
+    for pair in recorded.pairs():
+        found = recorded.verdict(*pair)
+        gap, low, high = (100 * each for each in (found.difference, found.low, found.high))
+        rows.append((found.word, f"{gap:+.1f} ({low:+.1f} to {high:+.1f})",
+                     *(f"{mean(runs):.1%} ± {stdev(runs):.1%}" for runs in pair)))
+    return pandas.DataFrame(rows, columns=["the verdict", "difference, 95 % interval", "left",
+                                           "right"], index=(1, 2, 3))

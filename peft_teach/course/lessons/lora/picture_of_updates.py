@@ -1,20 +1,18 @@
-"""What an update is from inside: its singular values, and what a cut leaves."""
+"""What an update is from inside: its singular values."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from statistics import mean
 
 import ipywidgets as ipw
-import pandas
 import torch
 from matplotlib.figure import Figure
 from torch import nn
 
 from .... import spectra
 from ....adapter import adapters
-from ....plots import COLOURS, figure, logarithmic, plain_ticks
+from ....plots import COLOURS, figure
 from ....widgets import Explorer
-from .picture_of_rank import DEPTH, draw_ends
+from .picture_of_rank import DEPTH
 
 YOURS, FULL, WEIGHT = "yours", "full", "weight"
 DRAWN = ("1", "8", "64", FULL)
@@ -58,8 +56,9 @@ def draw_updates(found: Spectra) -> Figure:
             for run, colour in HUES.items() if run in of}
     for name, (count, n, colour) in rows.items():
         ax.barh(name, count, color=colour)
-        ax.text(count + 3, name, f"{count} of {n}", va="center", fontsize=11)
-    ax.set(xlabel="directions that hold 90 % of the energy", xlim=(0, 240))
+        ax.barh(name, n, fc="none", ec=COLOURS["quiet"], lw=1)    # all that it has
+        ax.text(n + 5, name, f"{count} of {n}", va="center", fontsize=11)
+    ax.set(xlabel="directions that hold 90 % of the energy", xlim=(0, 470))
     ax.set_title(f"{found.matrix}: full fine-tuning spreads its change, LoRA does not", fontsize=12)
     ax.invert_yaxis()
     ax.tick_params("y", labelsize=11, length=0)
@@ -83,39 +82,5 @@ def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
     }
     return Explorer(
         controls, lambda **s: updates(record, **s, own=own), draw_updates,
-        lambda found: "In how many directions the energy of the change lies. A LoRA of rank r has "
-                      "r directions and no more.")
-
-
-# ── of all matrices ──────────────────────────────────────────────────────────────────────────
-
-
-def cuts(record: Mapping, of_full: Mapping) -> pandas.DataFrame:
-    """Return the accuracy by k and run, when each ΔW is cut to its k strongest directions.
-
-    `record` is `records.load("lora")`; `of_full` is `records.load("change")`, where full
-    fine-tuning's updates of all 36 matrices were cut.
-    """
-    tables = [t["kept"] for run, t in of_full["truncated"].items() if run.startswith("update")]
-    full = {k: mean(t[k] for t in tables) for k in tables[0]}
-    frame = pandas.DataFrame({"8": record["cut"]["8"], "64": record["cut"]["64"], FULL: full})
-    return frame.set_axis(frame.index.astype(int)).sort_index().drop(0)    # at 0 the head is alone
-
-
-def draw_cuts(found: pandas.DataFrame) -> Figure:
-    """Draw the accuracy against the number of directions that are kept."""
-    made, ax = figure(8, 4)
-    for run in ("8", FULL):
-        left = found[run].dropna()
-        ax.plot(left.index, left, "o-", ms=5, color=HUES[run], lw=2)
-    ax.text(9, found["8"][8], "LoRA of rank 8", va="top", fontsize=11, color=HUES["8"])
-    draw_ends(ax)
-    logarithmic(ax, "x")
-    plain_ticks(ax.xaxis, (1, 2, 4, 8, 16, 32, 64, 128, 384))
-    ax.set(xlabel="directions that each ΔW keeps", ylabel="test accuracy")
-    ax.set_title(f"With eight directions, full fine-tuning keeps {100 * found[FULL][8]:.1f} of its "
-                 f"{found[FULL].iloc[-1]:.1%}", fontsize=12)
-    made.set_label("Accuracy with each ΔW cut to k directions. " + "; ".join(
-        f"{label(run)}: " + ", ".join(f"{k}: {a:.1%}" for k, a in left.dropna().items())
-        for run, left in found.items()) + ".")
-    return made
+        lambda found: "In how many directions the energy of a change lies; the frame holds all "
+                      "that it has. The recorded runs learned labels, yours learned ratings.")

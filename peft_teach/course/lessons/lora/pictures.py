@@ -1,4 +1,4 @@
-"""Pictures of lesson 07: the bet, pushes, the case of rank 64, rank and parameters, σ of ΔW."""
+"""Pictures of lesson 07: pushes, the case of rank 64, rank and parameters, σ of ΔW."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -8,13 +8,12 @@ from types import SimpleNamespace
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 
 from ....plots import COLOURS, figure
 from ....widgets import Explorer
 from ... import records
 from ...desk.guess import Guess
-from .live import bill, first_gradients, moving
+from .live import bill, first_gradients, moving, way
 from .picture_of_rank import explore_rank
 from .picture_of_scale import (
     ask,
@@ -25,53 +24,11 @@ from .picture_of_scale import (
     pairs,
     settings,
 )
-from .picture_of_updates import cuts, draw_cuts, explore_updates, own_updates
+from .picture_of_updates import explore_updates, own_updates
 
-__all__ = ["ask", "bill", "culprit", "cuts", "draw_bet", "draw_cuts", "draw_explanations",
-           "draw_first_step", "draw_pushes", "ends", "explore_pushes", "explore_rank",
-           "explore_updates", "first_gradients", "moving", "own_updates", "pairs", "settings"]
-
-
-def draw_bet(n_out: int, n_in: int, rank: int) -> Figure:
-    """Draw W above ΔW, and W above A and B, all areas to one scale; x enters from the left."""
-    made, left, right = figure(9.2, 4.3, columns=2)
-    trained, low = COLOURS["trained"], 1.6 * n_out
-    for ax, title, told in ((left, "Fine-tuning trains a ΔW as large as W", ""),
-                            (right, f"LoRA of rank {rank} trains two thin strips", "\nfrozen")):
-        ax.set_title(title, fontsize=12)
-        ax.set(xlim=(-0.4 * n_in, 2.4 * n_in), ylim=(2.15 * n_out, -0.05 * n_out),
-               aspect="equal")
-        ax.axis("off")
-        _box(ax, 0, 0, n_in, n_out, COLOURS["quiet"], f"W, {n_out} × {n_in}{told}")
-        for y in (n_out / 2, low):
-            ax.text(-0.33 * n_in, y, "x", ha="center", va="center", fontsize=12)
-            _arrow(ax, (-0.26 * n_in, y), (0, y))
-        _arrow(ax, (n_in, n_out / 2), (2.35 * n_in, n_out / 2))
-        ax.text(2.05 * n_in, n_out / 2, "+", ha="center", va="center", fontsize=18,
-                bbox={"facecolor": COLOURS["paper"], "edgecolor": COLOURS["ink"],
-                      "boxstyle": "circle", "pad": 0.15})
-    _box(left, 0, 1.1 * n_out, n_in, n_out, trained, f"ΔW, {n_out} × {n_in}\ntrained")
-    _box(right, 0, low - rank / 2, n_in, rank, trained)
-    _box(right, 1.6 * n_in, 1.1 * n_out, rank, n_out, trained)
-    _arrow(right, (n_in, low), (1.6 * n_in, low))
-    for x, y, text in ((0.5, 1.75, "A, trained"), (1.3, 1.75, f"{rank} numbers"),
-                       (1.95, 1.9, "B, trained"), (2.1, 1.15, "times s")):
-        right.text(x * n_in, y * n_out, text, ha="center", va="center", fontsize=11)
-    for ax, x in ((left, n_in), (right, 1.6 * n_in + rank)):
-        _arrow(ax, (x, low), (2.02 * n_in, 0.62 * n_out))
-    made.set_label(f"Left, fine-tuning: W, {n_out} × {n_in}, and a change ΔW as large. Right, "
-                   f"LoRA: W, frozen, and below it two thin strips, A and B, in which x becomes "
-                   f"{rank} numbers and then an output that is added.")
-    return made
-
-
-def _box(ax, x: float, y: float, width: float, height: float, colour: str, text: str = "") -> None:
-    ax.add_patch(Rectangle((x, y), width, height, facecolor=colour, edgecolor="none"))
-    ax.text(x + width / 2, y + height / 2, text, ha="center", va="center", fontsize=11)
-
-
-def _arrow(ax, start: tuple[float, float], end: tuple[float, float]) -> None:
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "->", "lw": 1.5, "shrinkA": 0})
+__all__ = ["ask", "bill", "culprit", "draw_explanations", "draw_first_step", "draw_pushes", "ends",
+           "explore_pushes", "explore_rank", "explore_updates", "first_gradients", "moving",
+           "own_updates", "pairs", "settings", "way"]
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────
@@ -143,13 +100,11 @@ def explore_pushes() -> Explorer:
 
 
 EXAMPLES = {
-    "bet": lambda: draw_bet(384, 384, 8),
     "pushes": explore_pushes,
     "first_step": lambda: draw_first_step({
         "alpha 16": {8: SimpleNamespace(size=0.07, moved=0.05)},
         "alpha 128": {8: SimpleNamespace(size=0.5, moved=0.4)}}),
     "explanations": draw_explanations,
-    "cuts": lambda: draw_cuts(cuts(records.load("lora"), records.load("change"))),
     "rank": lambda: explore_rank(records.load("lora"), Guess("Which rank?", (1, 8, 64))),
     "updates": lambda: explore_updates(records.load("lora")),
 }

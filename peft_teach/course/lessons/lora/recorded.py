@@ -6,8 +6,10 @@ case is held at one rate.
 
 import functools
 import math
+from statistics import mean, stdev
 
 from ... import records
+from ...verdicts import POINT, T95, Comparison, word
 
 LEARNS = 0.78    # the mean test accuracy from which on a setting learns
 TARGETS = ["query", "value"]
@@ -53,11 +55,22 @@ def first_size(rank: int, alpha: float, lr: float = RATE) -> float:
 
 @functools.cache
 def pairs() -> list[tuple[list[float], list[float]]]:
-    """Return the accuracies of each pair that the last exercise asks about, in its order."""
+    """Return the accuracies of each pair that an exercise asks about, in its order, by seed."""
     def of(group: str, **wanted) -> list[float]:
-        return [row["accuracy"] for row in records.select(records.load("lora"), group=group,
-                                                          **wanted)]
+        rows = records.select(records.load("lora"), group=group, **wanted)
+        return [row["accuracy"] for row in sorted(rows, key=lambda row: row["seed"])]
 
     return [(of("scale", rank=64, alpha=128, lr=1e-3), of("ranks", rank=64)),
             (of("scale", rank=8, alpha=128, lr=3.75e-4), of("scale", rank=1, alpha=16)),
             (of("ranks", rank=64), of("variants", rank=64, alpha=16))]    # s = 16 / √64 = 2
+
+
+def verdict(one: list[float], other: list[float]) -> Comparison:
+    """Return the verdict on two settings, given an accuracy a seed, of the same seeds.
+
+    The record keeps no answers, so the interval is for new seeds on these sentences.
+    """
+    gaps = [a - b for a, b in zip(one, other, strict=True)]
+    gap, half = mean(gaps), T95[len(gaps)] * stdev(gaps) / math.sqrt(len(gaps))
+    return Comparison(word(gap - half, gap + half, POINT), gap, gap - half, gap + half, POINT,
+                      f"for new seeds on these sentences, from {len(gaps)}")
