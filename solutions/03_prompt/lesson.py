@@ -352,7 +352,7 @@ pt.require("prompt.start")
 
 # %%
 pt.widgets.Guess("The lowest loss after 32 steps, from", ("words", "labels", "random numbers",
-                                                          "we could not tell"), "prompt.starts")
+                                                          "cannot tell"), "prompt.starts")
 
 # %%
 embed = torch.nn.Embedding.from_pretrained(model.get_input_embeddings().weight.detach().cpu())
@@ -366,8 +366,8 @@ yours = [step.loss for step in pt.bar(few, "steps", steps)]
 runs = pictures.losses(record).query("length == 10")
 ends = runs.losses.map(lambda losses: mean(losses[-8:])).groupby(runs.start).agg(list)
 first, second = sorted(ends.index, key=lambda name: mean(ends[name]))[:2]
-clear = records.called(*records.difference(ends[second], ends[first])) != records.NONE
-pt.compare("prompt.starts", pictures.STARTS[first] if clear else "we could not tell", "three seeds")
+clear = records.called(*records.difference(ends[second], ends[first])) != "cannot tell"
+pt.compare("prompt.starts", pictures.STARTS[first] if clear else "cannot tell", "three seeds")
 pt.plots.show(pictures.draw_losses(record, yours), "Training loss: lines are means of three seeds, "
               "a mark at the end is a seed. Yours has other common words behind the labels.")
 

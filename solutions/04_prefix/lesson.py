@@ -410,13 +410,13 @@ records.table(runs, ["name", "parameters"])
 # A prefix is keys and values. Keys decide λ: how much the prefix is read. Values decide what the prefix says. In trained prefixes we put the keys back to their random start, and tested. Then we put back the values instead. **Which half is better to keep?**
 
 # %%
-pt.widgets.Guess("Better to keep:", ("trained values", "trained keys", "no difference"),
+pt.widgets.Guess("Better to keep:", ("trained values", "trained keys", "cannot tell"),
                  "prefix.half")
 
 # %%
 parts = records.select(record, group="parts")
 halves = pd.DataFrame([row["put_back"] for row in parts])     # what was put back: keys, values
-said = {"better": "trained values", "worse": "trained keys", records.NONE: "no difference"}
+said = {"better": "trained values", "worse": "trained keys", "cannot tell": "cannot tell"}
 pt.compare("prefix.half", said[records.compared(halves["K"], halves["V"])], "three seeds")
 halves.insert(0, "all trained", [row["accuracy"] for row in parts])
 halves = halves.rename(columns={"K": "values trained, keys put back", "V": "keys trained, values "

@@ -224,7 +224,7 @@ def fold_holds(fold, make):
 """,
     "folded twice": but(HOLDS, AFTER,
                         "                assert torch.allclose(fold(layer)(x), y, atol=1e-5)\n"),
-    "gains by hand": but(HOLDS, f"{DRAWN}\n{ZERO}",
+    "factors by hand": but(HOLDS, f"{DRAWN}\n{ZERO}",
                          "layer.l.data.copy_(torch.tensor([-1.0, 0, 2, 3, 0.1])[:len(layer.l)])\n"),
     "called by its parameters, which are then spoilt": but(
         HOLDS, HOOKS, "", "linear(x), y", "nn.functional.linear(x, linear.weight, linear.bias), y",
@@ -334,9 +334,9 @@ SAYS = {
         "bias_as_it_was": "the bias is a part of it"},
     "ia3.nearest": {
         "input_changed": "W and ΔW stay as they are", "shape": "(n_out,), not (n_out, 1)",
-        "zero_row": "from 0 / 0", "minus_one": "the gain minus 1",
+        "zero_row": "from 0 / 0", "minus_one": "the factor minus 1",
         "ratio_of_norms": "as long as it is after the change",
-        "columns": "One gain for each column"},
+        "columns": "One factor for each column"},
     "ia3.by_hand": {
         "no_setting": "one of 0.8, 1.0 and 1.25", "untouched": "the model as it comes",
         "worse": "worse than not to touch it", "hardly": "better, by less than 0.02"},

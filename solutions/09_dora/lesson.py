@@ -438,7 +438,7 @@ margin = pt.commit("dora.margin", ...)    # in points of accuracy
 
 # %%
 pt.widgets.Guess("At rank 2, compared with LoRA with a gain, DoRA is",
-                 ("better", "worse", "the same", "could not tell"), "dora.verdict")
+                 ("better", "worse", "the same", "cannot tell"), "dora.verdict")
 
 # %% [markdown]
 # ### Exercise 5 · The referee (2 points, about 7 minutes)
@@ -449,7 +449,7 @@ pt.widgets.Guess("At rank 2, compared with LoRA with a gain, DoRA is",
 #
 # - `"the same"` if the whole interval lies between −margin and margin;
 # - if not, `"better"` or `"worse"` if the whole interval lies above or below zero;
-# - `"could not tell"` in all other cases.
+# - `"cannot tell"` in all other cases.
 
 # %% exercise="dora.referee" part="solution"
 T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
@@ -465,7 +465,7 @@ def referee(a, b, margin):
         return low, high, "the same"
     if low > 0:
         return low, high, "better"
-    return low, high, "worse" if high < 0 else "could not tell"
+    return low, high, "worse" if high < 0 else "cannot tell"
     ### END SOLUTION
 
 

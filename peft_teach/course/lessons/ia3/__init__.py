@@ -1,1 +1,1 @@
-"""Lesson 06: what can gains never do."""
+"""Lesson 06: what can scaling vectors never do."""
