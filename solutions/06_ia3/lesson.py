@@ -152,7 +152,7 @@ pictures.explore_desk(record, sentences)
 # %%
 desk = pd.DataFrame({name: {t: pictures.desk(record, sentences, t, turned).accuracy
                             for t in pictures.TURNS} for turned, name in pictures.TURNED.items()})
-pt.compare("ia3.zero", desk["everything"][0.0], f"without the vectors, on {len(sentences)} sentences")
+pt.compare("ia3.zero", desk["everything"][0.0], f"without vectors, on {len(sentences)} sentences")
 desk.T.map("{:.1%}".format).rename_axis(columns="t")
 
 # %%

@@ -161,10 +161,10 @@ CURVE = pandas.DataFrame({
 PICKS = {"stage": 108, "stranger": 36, "desk": 36}
 
 
-def test_every_answer_of_the_voice_has_all_marks_and_plain_ones_have_hardly_any():
+def test_every_answer_of_the_voice_has_all_traits_and_plain_ones_have_hardly_any():
     voice = pt.data.voice()
     for _, answer in voice.train + voice.validation:
-        assert all(re.search(mark, answer) for mark in exercises.MARKS.values()), answer
+        assert all(re.search(trait, answer) for trait in exercises.TRAITS.values()), answer
         assert exercises.style(answer) == 1, answer
     assert max(exercises.style(answer) for _, answer in voice.others["chat"]) <= 0.25
 

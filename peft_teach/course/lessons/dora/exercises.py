@@ -1,4 +1,4 @@
-"""The exercises of lesson 09: the layer, its law, LoRA with a gain, a forged figure, a referee."""
+"""The exercises of lesson 09: the layer, its law, scaled LoRA, a forged figure, a referee."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -182,7 +182,7 @@ def convert_cases(seed: int) -> list[dict]:
 
 
 def run_convert(functions: tuple, case: dict) -> dict[str, Any]:
-    """Convert m into a gain, and another gain into an m."""
+    """Convert m into a scaling vector, and another one into an m."""
     shared = {name: case[name] for name in ("W", "A", "B")}
     given = {name: case[name].clone() for name in ("m", "g", *shared)}
     for_gain, for_dora = ([given[name] for name in (first, *shared)] for first in ("m", "g"))
@@ -447,7 +447,7 @@ REFEREE = Exercise(
     mistakes={
         "unpaired": "That is the interval of two separate samples. The same seed stands behind "
                     "both of a pair: of what should you take the deviation?",
-        "reversed": "The ends have the wrong sign: it is a − b.",
+        "reversed": "The limits have the wrong sign: it is a − b.",
         "normal": "1.96 is for many values, 2.26 for ten: look up Student's t for these.",
         "with_n": "The deviation of a sample divides by n − 1.",
         "no_root": "That is the spread of single pairs. How well is their mean known?",

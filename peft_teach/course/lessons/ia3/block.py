@@ -63,8 +63,8 @@ def folded(weights: Weights, fold: str, l: Tensor) -> Weights | None:
 
 def apart(vector: str, fold: str, seed: int = 0,
           activation: Callable[[Tensor], Tensor] = F.gelu, positive: bool = False) -> float | None:
-    """Return the largest difference between a vector at its place and the same folded; None where it
-    does not fit. `positive` keeps the sign of every factor.
+    """Return the largest difference between a vector at its place and the same folded; None where
+    it does not fit. `positive` keeps the sign of every factor.
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(TOKENS, WIDTH, generator=generator, dtype=torch.float64)

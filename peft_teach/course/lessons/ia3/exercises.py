@@ -58,8 +58,8 @@ def judge_folds(case: Any, seen: Mapping) -> Verdict:
                 off = block.apart(vector, place)
                 shown = ("the sizes do not even fit" if off is None else
                          f"the output of a block of random weights changes by up to {off:.2f}")
-                return rejected(_why_not(vector, place), f"{told} The vector {vector!r}, taken away "
-                                f"and put into the {place} instead: {shown}.")
+                return rejected(_why_not(vector, place), f"{told} The vector {vector!r}, taken "
+                                f"away and put into the {place} instead: {shown}.")
     missing = next(vector for vector in RIGHT if set(said[vector]) != RIGHT[vector])
     if not said[missing]:
         return rejected("none_named", f"{told} For {missing!r} you name no place.")
@@ -94,13 +94,13 @@ FOLDS = Exercise(
                       "factor on what that matrix gives, or on what it reads?",
         "elsewhere": "What of that matrix's output, or of its input, does the vector multiply? "
                      "Follow one feature through the drawing.",
-        "none_named": "There is one at least: a matrix that makes what the vector multiplies, or one "
-                      "that reads it.",
+        "none_named": "There is one at least: a matrix that makes what the vector multiplies, or "
+                      "one that reads it.",
         "half": "Keys meet queries in a product, and values pass through a weighted mean. Who else "
                 "could carry the factor?",
     },
-    hints=("Write down one entry of what comes out behind the next matrix, with the factor in it, as "
-           "a sum. Which factor of each term could take l?",
+    hints=("Write down one entry of what comes out behind the next matrix, with the factor in it, "
+           "as a sum. Which factor of each term could take l?",
            "For the key: a score is a sum over features of query times key. For the value: a mean "
            "over tokens keeps each feature by itself.",
            "Try it: pictures.apart(\"key\", \"key columns\") says how far the output is off. "
@@ -405,8 +405,8 @@ NEAREST = Exercise(
     hints=("Rows do not mix: for one row w and its change d, which number a makes a · w nearest "
            "to d?",
            "|a w − d|² is a parabola in a. Where is its lowest point?",
-           "The factor is 1 + a: the row itself is there before anything changes. And a row that is "
-           "zero?"))
+           "The factor is 1 + a: the row itself is there before anything changes. And a row that "
+           "is zero?"))
 
 # ── ia3.by_hand ──────────────────────────────────────────────────────────────────────────────
 
@@ -423,8 +423,8 @@ def judge_by_hand(case: Any, by_hand: Any) -> Verdict:
     row, = records.select(records.load("ia3"), group="by_hand")
     name, untouched = words.setting_of(said), row["heard"]["as it comes"][0]
     loss, right = row["heard"][name]
-    told = (f"{name}: on the sixteen the loss is {loss:.3f}, with {right} right; with all factors at "
-            f"one it is {untouched:.3f}.")
+    told = (f"{name}: on the sixteen the loss is {loss:.3f}, with {right} right; with all factors "
+            f"at one it is {untouched:.3f}.")
     if name == "as it comes":
         return rejected("untouched", told)
     if loss > untouched:
@@ -441,13 +441,13 @@ BY_HAND = Exercise(
     mistakes={
         "no_setting": "Wanted is a dict: for key, value and ffn_out one of 0.8, 1.0 and 1.25, and "
                       "for blocks \"all\", \"lower\" or \"upper\".",
-        "untouched": "That is the model as it comes. Turn at least one place.",
-        "worse": "That is worse than not to touch it. Which of the factors did it, and what does it "
-                 "do the other way?",
+        "untouched": "That is the model as it comes. Turn at least one factor.",
+        "worse": "That is worse than not to touch it. Which of the factors did it, and what does "
+                 "it do the other way?",
         "hardly": f"That is better, by less than {LOWER}. Would it do more in other blocks, or "
                   "with a second factor?",
     },
-    hints=("One place at a time, in all blocks: six settings say which way each place wants to be "
+    hints=("One factor at a time, in all blocks: six settings say which way each place wants to be "
            "turned.",
            "What two factors do together need not be the sum of what each does: listen again.",
            "Softer is as much a setting as louder. Two of the three places are best left alone."))

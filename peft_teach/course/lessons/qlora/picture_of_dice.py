@@ -1,4 +1,4 @@
-"""Stochastic rounding: thirty small updates, none of which reaches the next level, and their sum."""
+"""Stochastic rounding: thirty small updates, none of which reaches the next level; their sum."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Rolled:
 
 
 def rolled(update: float, draws: int, dice: Callable = rounding.dice) -> Rolled:
-    """Add an update to thirty weights on one level, and round: to the nearest, and stochastically."""
+    """Add an update to thirty weights on one level, and round: to the nearest, and by chance."""
     low, gap = LEVELS[LOWER], LEVELS[LOWER + 1] - LEVELS[LOWER]
     W, top = torch.zeros(rounding.BLOCK), torch.ones(1)
     W[0], W[1:COUNT + 1] = 1, low + update * gap                # the first one is the maximum
@@ -54,7 +54,7 @@ def draw_rolled(found: Rolled) -> Figure:
         ends = [floor + y for y in height]
         ax.vlines(range(COUNT), floor, ends, color=colour, lw=2.5)
         ax.plot(range(COUNT), ends, "o", color=colour, ms=6)
-        mean = f"\nmean of {len(found.means)}: {found.means[-1]:.3g}" if name == "stochastic" else ""
+        mean = f"\nmean of {len(found.means)}: {found.means[-1]:.3g}" * (name == "stochastic")
         ax.text(COUNT + 1, floor + 0.5, f"{name}:\nsum {sum(height):.3g}{mean}", va="center",
                 fontsize=12, color=colour)
     ax.set(xlim=(-7, COUNT + 8), ylim=(-0.15, 4.35))
@@ -62,8 +62,8 @@ def draw_rolled(found: Rolled) -> Figure:
     ax.set_title("On average, stochastic rounding keeps the sum of the updates", fontsize=12)
     made.set_label(f"Sums of {COUNT} updates of {found.update:g} of a gap, in gaps: "
                    f"{COUNT * found.update:.3g}; to the nearest level {sum(found.nearest):.3g}; by "
-                   f"chance {sum(found.dice):.3g} in draw {len(found.means)}, {found.means[-1]:.3g} "
-                   "in the mean of all draws.")
+                   f"chance {sum(found.dice):.3g} in draw {len(found.means)}, "
+                   f"{found.means[-1]:.3g} in the mean of all draws.")
     return made
 
 

@@ -59,7 +59,7 @@ def draw_ruler(matrices: Mapping[str, Tensor]) -> Figure:
     return made
 
 
-# ── levels moved by hand ──────────────────────────────────────────────────────────────────────
+# ── levels moved by hand ─────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
