@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 01 · Full fine-tuning or a head alone: how good is almost nothing?
+# # 01 · Full fine-tuning: how good is almost nothing?
 #
 # You have 4,000 sentences from film reviews, each labelled as praise or complaint, and a laptop. Somebody else has a network that has read about a hundred million pairs of sentences. What do you do with it?
 #
