@@ -146,7 +146,7 @@ pt.require("prompt.front")
 
 # %%
 pt.widgets.Guess("Ten trained vectors, against the words they started as:",
-                 ("worse", "no difference", "better"), "prompt.beats")
+                 ("worse", "cannot tell", "better"), "prompt.beats")
 
 # %%
 pt.widgets.Guess("Answers that changed from positive to negative, of all that changed:",
@@ -178,7 +178,7 @@ pictures.read(prompt, tokenizer, review, before=unread)
 answers = pictures.answers(record, test)     # a row for each of the 470 test reviews
 scores = pictures.scores(answers)
 ahead = scores["ahead of the words"]["ten vectors, seed 0"]
-pt.compare("prompt.beats", "better" if ahead > 2 else "worse" if ahead < -2 else "no difference",
+pt.compare("prompt.beats", "better" if ahead > 2 else "worse" if ahead < -2 else "cannot tell",
            "seed 0, review by review")
 scores.drop("the words, another threshold")
 
