@@ -36,8 +36,8 @@ if TYPE_CHECKING:
 MODEL = "minilm"
 # A method's name, what its picture says, and what is said beside its enlarged place.
 NAMES = {"full": "Full fine-tuning", "bitfit": "BitFit", "prompt": "Prompt tuning",
-         "prefix": "Prefix tuning", "bottleneck": "Adapters", "ia3": "IA³", "lora": "LoRA",
-         "dora": "DoRA", "qlora": "QLoRA"}
+         "prefix": "Prefix tuning", "bottleneck": "Bottleneck adapters", "ia3": "IA³",
+         "lora": "LoRA", "dora": "DoRA", "qlora": "QLoRA"}
 CLAIMS = {
     "": "A block: six matrices, and two sums that keep what came in",
     "full": "every number may move",

@@ -75,6 +75,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from ..errors import PeftTeachError, unknown
+from .verdicts import BETTER, UNSURE, WORSE
 
 if TYPE_CHECKING:
     import pandas
@@ -83,7 +84,7 @@ if TYPE_CHECKING:
 INSTALLED = Path(__file__).parents[1] / "_records"
 CHECKOUT = Path(__file__).parents[2] / "assets" / "records"
 
-BETTER, WORSE, NONE = VERDICTS = ("better", "worse", "no difference seen")
+VERDICTS = BETTER, WORSE, UNSURE
 SURE = 2         # standard errors of a difference, beyond which it is called one
 POINT = 0.01     # and at least this much, about one standard error of a test
 NAME = 80        # characters of the longest text that is a name
@@ -251,10 +252,10 @@ def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, flo
 def called(gap: float, error: float) -> str:
     """Return what a difference is called: it counts beyond a point and two standard errors."""
     if abs(gap) <= max(POINT, SURE * error):
-        return NONE
+        return UNSURE
     return BETTER if gap > 0 else WORSE
 
 
 def compared(one: Sequence[float], other: Sequence[float]) -> str:
-    """Return "better", "worse" or "no difference seen" of the accuracies of runs, by seed."""
+    """Return "better", "worse" or "cannot tell" of the accuracies of runs, by seed."""
     return called(*difference(one, other))

@@ -106,7 +106,7 @@ pictures.explore_parameters()
 # step, and called this the **transformer**.
 #
 # MiniLM turns each *token*, a word or a piece of one, into a vector of 384 numbers. Six blocks of the same shape change these vectors, one
-# block after the other. On top, a small classifier answers a question.
+# block after the other. On top, a small **classification head** answers a question.
 
 # %%
 pt.plots.show(pictures.draw_block(model), "One block of MiniLM. Boxes hold parameters, with the "
@@ -186,7 +186,7 @@ pt.require("inside.attention")
 # Your function returns what was read, not the shares. A trick gets them: **one-hot values**, with the 1 at a different entry for each key. Then
 # what is read *is* the shares. (A head returns 32 entries, enough for 32 tokens.)
 #
-# **What do the words of our sentence read most**, in the mean of all 72 heads: themselves, the marks `[CLS]` and `[SEP]` at its beginning and
+# **What do the words of our sentence read most**, in the mean of all 72 heads: themselves, the special tokens `[CLS]` and `[SEP]` at its beginning and
 # end, a neighbour, or another word? There are many other words, so we divide by the *fair share*: what each kind would get if all tokens were
 # read alike.
 
@@ -214,7 +214,7 @@ pictures.explore_heads(tables, tokens)
 # <details><summary>What we found</summary>
 #
 # Head 2 of block 0 looks one word back. Head 4 of block 4 takes `it` to `plot`. That does not tell us how the model understands
-# the sentence. The two marks get 44 % of the reading, nearly all of it `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think that a head
+# the sentence. The two special tokens get 44 % of the reading, nearly all of it `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think that a head
 # looks there when it has nothing to say. A large share of a small value still adds little (Kobayashi et al. 2020).
 # </details>
 #
@@ -226,7 +226,7 @@ pictures.explore_heads(tables, tokens)
 # tokens), whole numbers, 1 for a token and 0 for padding. `weights` holds the block's tensors by name, `"query.weight"`, `"query.bias"` and so
 # on. `attention` is a function like yours.
 #
-# What the picture does not say: a norm is `torch.nn.functional.layer_norm` over the d entries, with the weight and the bias of its place and
+# What the picture does not say: a norm is `torch.nn.functional.layer_norm` over the d entries, with a weight and a bias of its own and
 # `eps=1e-12`. There is no dropout.
 
 
@@ -358,8 +358,8 @@ pd.Series(counted).map("{:,}".format).to_frame("parameters of a block")
 #
 # ## What training holds
 #
-# To *use* a model, you hold its weights. To *train* it, you also hold a **gradient** for each parameter that trains, and the **moments**:
-# what the optimizer remembers from step to step. Here is one real step, made in six ways. The last column is **one sum** of all bytes
+# To *use* a model, you hold its weights. To *train* it, you also hold a **gradient** for each parameter that trains, and the **optimizer states**
+# (of AdamW, the *moments*): what the optimizer remembers from step to step. Here is one real step, made in six ways. The last column is **one sum** of all bytes
 # that stay in memory.
 
 # %%
@@ -459,7 +459,7 @@ pictures.explore_step(measured)
 # %% [markdown]
 # Choose half as many sentences, 8 × 32, and the fullest moment moves to the end. Activations and gradients take turns:
 #
-# $$ \text{at most} = \text{weights} + \text{moments} + \max(\text{activations},\ \text{gradients}) $$
+# $$ \text{at most} = \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients}) $$
 
 # %%
 bill = pictures.bill(measured)
@@ -471,11 +471,11 @@ bill.assign(**{"by the formula": turns}).round(1)    # MB
 # %% [markdown]
 # <details><summary>How much goes away?</summary>
 #
-# LoRA trains 0.33 % of the numbers, and takes 43 % of the memory. Gradients and moments are all but gone. The weights stay, and
+# LoRA trains 0.33 % of the numbers, and takes 43 % of the memory. Gradients and optimizer states are all but gone. The weights stay, and
 # so do more than two thirds of the activations.
 # </details>
 #
-# The classifier alone takes hardly more than the weights. **Why does LoRA keep so much, and the classifier so little?**
+# The head alone takes hardly more than the weights. **Why does LoRA keep so much, and the head so little?**
 
 # %%
 pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place of the three dots
@@ -484,7 +484,7 @@ pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place
 # <details><summary>Our sentence</summary>
 #
 # The gradient has to pass through everything above the lowest part that trains. LoRA begins in block 0, so the gradient passes through all six
-# blocks. The classifier stands on top of them, and below it nothing is kept.
+# blocks. The head stands on top of them, and below it nothing is kept.
 # </details>
 #
 # ## Longer texts
@@ -508,13 +508,13 @@ for n, length in ((16, 32), (128, 32), (16, 256)):
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# The saving melts. Weights and moments do not care how much the model reads; activations do. The more tokens, the less LoRA saves: with more
+# The saving melts. Weights and optimizer states do not care how much the model reads; activations do. The more tokens, the less LoRA saves: with more
 # sentences it takes 60 %. With long texts somebody found the memory of both "kind of same" ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
 #
 # With longer sentences LoRA takes 77 %, for as many tokens: the tables of pairs have grown, and LoRA removes none of them.
 #
 # And a model of 7 billion parameters? *Fused* attention, such as FlashAttention, computes the pairs anew in the backward pass and keeps none of
-# them. *Mixed precision* holds the moments in float32, with a float32 copy of what trains. LoRA's A and B are float32
+# them. *Mixed precision* holds the optimizer states in float32, with a float32 copy of what trains. LoRA's A and B are float32
 # in both, as in peft.
 
 # %% tags=["nbval-check-output"]
@@ -534,7 +534,7 @@ pd.DataFrame(rows).T
 #
 # | what is large | what helps |
 # |---|---|
-# | gradients, moments | train less (lessons 02 to 10); shard them over several GPUs |
+# | gradients, optimizer states | train less (lessons 02 to 10); shard them over several GPUs |
 # | activations | fewer or shorter texts at a time; fused attention; checkpointing, which keeps few and computes the others again; train only the top |
 # | weights | fewer bits each (lesson 08); offloading; sharding |
 #
@@ -543,10 +543,10 @@ pd.DataFrame(rows).T
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | LoRA (rank 8, query and value) on MiniLM takes 43 % of full training's memory. | one step of 16 × 32, float32, AdamW: 162 of 374 MB | a real process: its growth during training, plus the weights: 254 of 591 MB; another record: 36 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); 350 is the weights alone |
-# | At its fullest a step holds weights, moments, and activations or gradients, whichever are more. | all nine steps of the table | 8 × 32, where the gradients are more. With gradient accumulation it fails: gradients stay, and the two add up | parts as in Rajbhandari et al. 2020, §3; at 7 billion we used it, and measured nothing |
+# | At its fullest a step holds weights, optimizer states, and activations or gradients, whichever are more. | all nine steps of the table | 8 × 32, where the gradients are more. With gradient accumulation it fails: gradients stay, and the two add up | parts as in Rajbhandari et al. 2020, §3; at 7 billion we used it, and measured nothing |
 # | Where attention keeps its tables, length costs LoRA its saving faster than batch does. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | activations of both sizes, measured: as predicted | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
 # | A frozen linear layer keeps no x, and below the lowest part that trains nothing is kept. | the two formulas; what autograd keeps | the same layer trained, frozen, and with nothing below | a ResNet with LoRA kept twice the activations ([peft#2196](https://github.com/huggingface/peft/issues/2196)); LoRA-FA freezes A, too (Zhang et al. 2023) |
-# | A key's bias does nothing. | block 3, to rounding; proof in one line | the three other biases move the output | any attention by q·k (Namazifar et al. 2023); not with rotary positions, which turn it at each place |
+# | A key's bias does nothing. | block 3, to rounding; proof in one line | the three other biases move the output | any attention by q·k (Namazifar et al. 2023); not with rotary positions, which turn it at each position |
 # | Heads read `[CLS]` far above its fair share. An observation. | one sentence, one model | nothing yet | in BERT it is `[SEP]` (Clark et al. 2019); first tokens in large models (Xiao et al. 2023) |
 
 # %%
@@ -568,7 +568,7 @@ pt.progress("00")
 # optimizer = torch.optim.AdamW(p for p in tuned.parameters() if p.requires_grad)
 # tuned.print_trainable_parameters()
 # batch = tokenizer(["Your longest text."] * 8, return_tensors="pt").to(tuned.device)
-# for _ in range(2):                                  # the moments come with the first step
+# for _ in range(2):                                  # optimizer states come with the first step
 #     tuned(**batch, labels=torch.ones(8, dtype=torch.long, device=tuned.device)).loss.backward()
 #     optimizer.step()
 #     optimizer.zero_grad()

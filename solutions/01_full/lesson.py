@@ -1,9 +1,7 @@
 # %% [markdown]
-# # 01 · How good is almost nothing?
+# # 01 · Full fine-tuning: how good is almost nothing?
 #
-# *From scratch, full fine-tuning, head only*
-#
-# You have 4,000 sentences from film reviews, each marked as praise or complaint, and a laptop. Somebody else has a network that has read about a hundred million pairs of sentences. What do you do with it?
+# You have 4,000 sentences from film reviews, each labelled as praise or complaint, and a laptop. Somebody else has a network that has read about a hundred million pairs of sentences. What do you do with it?
 #
 # Until 2018 most language tasks had a network of their own, with little from outside but word vectors. Jacob Devlin and his colleagues at Google wanted one network for all. They trained BERT on plain text, put a new layer on top for each task, and trained everything a little further.
 #
@@ -378,7 +376,7 @@ pd.Series({name: heads.spread(name) for name in ("pooler", "mean")}).round(3).to
 # %% [markdown]
 # The mean brings seven to nine points, with the same network and a head of the same size. (Here ± is the spread of three seeds.) Why? Three explanations:
 #
-# - **The place.** The pooler's output says less about praise and complaint.
+# - **The position.** The pooler's output says less about praise and complaint.
 # - **The steps.** The pooler's output says as much, but a head needs longer to learn from it.
 # - **The scale.** It says as much, but its features vary a fifth as much. From small features a head learns badly, however long it trains.
 #
@@ -415,7 +413,7 @@ pd.DataFrame([first_run | {"accuracy": f"{heads.run(first_run):.1%}"},
               second_run | {"accuracy": f"{heads.run(second_run):.1%}"}])
 
 # %% [markdown]
-# One more bet. The loss of such a head is *convex*: it has one lowest value, and every good training leads there. We call this the head's **end**. **Where does the head on the pooler end**, in per cent?
+# One more bet. The loss of such a head is *convex*: it has one lowest value, and every good training *converges* there. **How accurate is the converged head on the pooler**, in per cent?
 
 # %%
 pt.commit("full.end", ...)
@@ -423,11 +421,11 @@ pt.commit("full.end", ...)
 # %% tags=["nbval-check-output"]
 # Recorded: each seed has the sentences in another order, and none has yours.
 ends = record.runs.query("group == 'converged' and penalty == 0").set_index("pool").accuracy
-pt.compare("full.end", round(100 * ends["cls"], 1), "the head on the pooler at its end, in %")
+pt.compare("full.end", round(100 * ends["cls"], 1), "the converged head on the pooler, in %")
 eight = record.runs.query("group == 'read'").replace({"pool": {"cls": "pooler"}})
 table = records.table(eight, ["pool", "standardized", "steps"]).accuracy.unstack()
 at_end = {"pooler": ends["cls"], "mean": ends["mean"]}
-table.assign(**{"at its end": [f"{at_end[pool]:.1%}" for pool, _ in table.index]})
+table.assign(**{"converged": [f"{at_end[pool]:.1%}" for pool, _ in table.index]})
 
 # %%
 pt.sentence("full.place", ...)    # yours: where do the eight points come from?
@@ -435,7 +433,7 @@ pt.sentence("full.place", ...)    # yours: where do the eight points come from?
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# At the heads' ends, four of the eight points are left. (With the penalty on large weights that validation chooses, five are left.) That is the place. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. Standardizing changes next to nothing. At a head's end, it can change nothing: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
+# Of the converged heads, four of the eight points are left. (With the penalty on large weights that validation chooses, five are left.) That is the position. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. Standardizing changes next to nothing. When a head has converged, it can change nothing: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
 # </details>
 #
 # Is the untrained pooler to blame? We put random ones in its place, and then took it away.
@@ -444,18 +442,18 @@ pt.sentence("full.place", ...)    # yours: where do the eight points come from?
 poolers = record.runs.query("group == 'poolers'").assign(
     reads=lambda runs: runs.pooler.map(lambda p: "[CLS], no pooler" if p == "none" else
                                        "[CLS] through a random pooler"))
-records.table(poolers, "reads")    # each head at its end
+records.table(poolers, "reads")    # each head converged
 
 # %% [markdown]
-# The pooler is innocent. The first token is the wrong place to look: this network was made to be read at all of its tokens. **A frozen model is only as good as the place where you read it.**
+# The pooler is innocent. The first token is the wrong position to look: this network was made to be read at all of its tokens. **A frozen model is only as good as the position that you read.**
 #
 # ## 6 · The ruler
 #
-# If the head stops early, part of a method's gain is only what more steps would have given the head. So the head on the pooler *at its end* is our zero, and full fine-tuning our one. Between them lies the **share of the gain**:
+# If the head stops early, part of a method's gain is only what more steps would have given the head. So the *converged* head on the pooler is our zero, and full fine-tuning our one. Between them lies the **share of the gain**:
 #
-# $$ \text{gain}(a) = \frac{a - a_\text{head at its end}}{a_\text{full} - a_\text{head at its end}} $$
+# $$ \text{gain}(a) = \frac{a - a_\text{converged head}}{a_\text{full} - a_\text{converged head}} $$
 #
-# (We stay with the pooler, since the library reads it. At a better place, the head alone might have reached part of what later methods gain.)
+# (We stay with the pooler, since the library reads it. At a better position, the head alone might have reached part of what later methods gain.)
 
 # %%
 zero, one = records.ends()
@@ -464,7 +462,7 @@ longer, = records.select(record, group="longer")
 long_mean = eight.query("pool == 'mean' and steps == 2500 and not standardized").accuracy.mean()
 reached = pd.Series({
     "from scratch, 250 steps": scratch["accuracy"],
-    "head on the pooler, at its end": zero, "from scratch, 1,250 steps": longer["accuracy"],
+    "head on the pooler, converged": zero, "from scratch, 1,250 steps": longer["accuracy"],
     "counting words": counting, "head on the mean, 2,500 steps": long_mean,
     f"full fine-tuning, your {len(part)} steps": fine_tuned, "full fine-tuning, 250 steps": one})
 pt.compare("full.scratch", round(100 * scratch["accuracy"], 1), "from scratch, 250 steps, in %")
@@ -472,7 +470,7 @@ pd.DataFrame({"accuracy": reached.map("{:.1%}".format),
               "share of the gain": records.gain(reached).map("{:.0%}".format)})
 
 # %% [markdown]
-# So how good is almost nothing? Read in the right place, a frozen network and a count of words are within a point of each other. Full fine-tuning is five to six points above them.
+# So how good is almost nothing? Read at the right position, a frozen network and a count of words are within a point of each other. Full fine-tuning is five to six points above them.
 #
 # Now look at the top row: where have you seen this accuracy before? Then look at full fine-tuning at other learning rates. What has happened where the loss stays at 0.69?
 
@@ -511,7 +509,7 @@ bill.assign(factor=(bill["full"] / bill["head"]).map("{:,.0f}".format)).round(3)
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | At its best rate, a head gains more from a better place to read than from ten times the steps or from standardized features. | mean 77.0, pooler 70.4 %: 2,500 steps, three seeds, standard error 0.8 to 0.9; four points at the ends, five with a penalty | ten times the steps; standardized features; four random poolers and none (70.9 to 72.0 %). Another base: nothing yet | this base was made to be read at its mean (its model card) |
+# | At its best rate, a head gains more from a better position to read than from ten times the steps or from standardized features. | mean 77.0, pooler 70.4 %: 2,500 steps, three seeds, standard error 0.8 to 0.9; four points converged, five with a penalty | ten times the steps; standardized features; four random poolers and none (70.9 to 72.0 %). Another base: nothing yet | this base was made to be read at its mean (its model card) |
 # | On these reviews, our frozen network (MiniLM) and a count of words are within a point of each other. | 77.0 and 76.2 %, standard error 0.8 each | the head at the best of six rates, with ten times the steps, with a penalty that validation chooses (76.2 %) | not known to us |
 # | Full fine-tuning beats both. | 82.3 %, three seeds | the head with ten times the steps at the best of six rates | on images unlike the training images, the head won (Kumar et al. 2022) |
 # | At ten times its rate, full fine-tuning says the same to every sentence. *An observation.* | 49.5 %, one seed | three times the rate: 81.0 %; thirty times: the same 49.5 % | failed runs, and small rates, warm-up and more passes as the remedy: Mosbach et al. 2021, §5 and §6 |
@@ -527,7 +525,7 @@ pt.progress("01")
 # | a first recipe | take | source |
 # |---|---|---|
 # | before anything | count words; then a head on cached features | this lesson |
-# | where to read | the place that the model's makers read | this lesson |
+# | where to read | the position that the model's makers read | this lesson |
 # | full fine-tuning | a small rate, warm-up, more passes | Mosbach et al. 2021, §6 |
 # | memory | 16 bytes for each parameter: 112 GB at 7 billion, before activations | lesson 00 |
 #

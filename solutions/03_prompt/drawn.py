@@ -1,4 +1,4 @@
-"""Lesson 03: vectors in front of words, a way back to words, a bound, losses of the record."""
+"""Lesson 03: vectors in front of words, a way back to words, a threshold, losses of the record."""
 
 import math
 from itertools import pairwise
@@ -76,15 +76,15 @@ def way(shown: Shown) -> None:
     left.text("the nearest\nword", "ink", (-0.3, 0), near=0.01)
 
 
-def bound(shown: Shown) -> None:
-    """With the instruction in words, bound 0: reviews by their margin, up if they were liked."""
+def threshold(shown: Shown) -> None:
+    """With the instruction in words, threshold 0: reviews by their margin, up if they were liked."""
     ax, = shown.panels
     run, = (run for run in BACK if run["setting"] == {
         "model": "smollm2", "start": "text", "t": 1.0, "tests": 470})
     reviews = sorted(reading.short(data.load("movies").test), key=lambda review: len(review.text))
     asked = [(review.label, margin) for review, margin in zip(reviews, run["margins"])]
     right = mean((label == 1) == (margin > 0) for label, margin in asked)
-    ax.named(f"bound 0: {right:.1%} right (pale)", "logit of “positive” less that of “negative”",
+    ax.named(f"threshold 0: {right:.1%} right (pale)", "logit of “positive” less that of “negative”",
              "reviews")
     ax.level("ink", 0)
     ax.at("ink", 0)

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 03 · Can ten vectors that are no words beat an instruction?
+# # 03 · Soft prompts: can ten vectors that are no words beat an instruction?
 #
 # You write "Is this movie review positive or negative?" in front of a film review. The model sees a row of vectors, one for each token. It cannot know that these vectors came from words. Then why choose them among words?
 #
@@ -58,7 +58,7 @@ written = written.assign(text=written.text.str.strip().replace("", "(no instruct
 records.table(written, "text")
 
 # %% [markdown]
-# None of our three is clearly better than no instruction. We could try more. But each place can hold any of 49,152 tokens, and no small step leads from one word to the next. Gradient descent cannot walk among words. Among vectors it can.
+# None of our three is clearly better than no instruction. We could try more. But each position can hold any of 49,152 tokens, and no small step leads from one word to the next. Gradient descent cannot walk among words. Among vectors it can.
 #
 # ## 2 · Give up the words, keep the matrix
 #
@@ -95,7 +95,7 @@ except ValueError as error:
 pd.Series(seen).to_frame("ten vectors out of the embedding")
 
 # %% [markdown]
-# The text has 7 tokens and as many labels, but the logits are for 17 places. A wrapper around one module cannot reach labels, mask and logits. So a soft prompt wraps the whole model.
+# The text has 7 tokens and as many labels, but the logits are for 17 positions. A wrapper around one module cannot reach labels, mask and logits. So a soft prompt wraps the whole model.
 #
 # ### Exercise 1 · The prompt in front (3 points, about 12 minutes)
 #
@@ -103,7 +103,7 @@ pd.Series(seen).to_frame("ten vectors out of the embedding")
 #
 # - One parameter trains. It has the shape of `start`, (length, d), and begins equal to it. `start` itself never changes. The whole model is frozen.
 # - It is called with `input_ids`, `attention_mask` and perhaps `labels`, each (batch, seq). It returns what the model returns, with `.logits` and `.loss`. Every token of the text sees the prompt; padding stays hidden.
-# - The caller notices no prompt: `.logits` is (batch, seq, vocabulary), for the text's tokens alone, and the loss is that of the text's labels. The prompt itself is never predicted. Its last place predicts the text's first token, if that has a label and directly follows the prompt. (PyTorch's cross-entropy leaves out a label of −100.)
+# - The caller notices no prompt: `.logits` is (batch, seq, vocabulary), for the text's tokens alone, and the loss is that of the text's labels. The prompt itself is never predicted. Its last position predicts the text's first token, if that has a label and directly follows the prompt. (PyTorch's cross-entropy leaves out a label of −100.)
 #
 # The model accepts `inputs_embeds` in place of `input_ids`, and counts positions by itself. `model.get_input_embeddings()` is the module that embeds.
 #
@@ -146,7 +146,7 @@ pt.require("prompt.front")
 
 # %%
 pt.widgets.Guess("Ten trained vectors, against the words they started as:",
-                 ("worse", "no difference", "better"), "prompt.beats")
+                 ("worse", "cannot tell", "better"), "prompt.beats")
 
 # %%
 pt.widgets.Guess("Answers that changed from positive to negative, of all that changed:",
@@ -178,9 +178,9 @@ pictures.read(prompt, tokenizer, review, before=unread)
 answers = pictures.answers(record, test)     # a row for each of the 470 test reviews
 scores = pictures.scores(answers)
 ahead = scores["ahead of the words"]["ten vectors, seed 0"]
-pt.compare("prompt.beats", "better" if ahead > 2 else "worse" if ahead < -2 else "no difference",
+pt.compare("prompt.beats", "better" if ahead > 2 else "worse" if ahead < -2 else "cannot tell",
            "seed 0, review by review")
-scores.drop("the words, another bound")
+scores.drop("the words, another threshold")
 
 # %%
 by_words, by_vectors = answers["the words"], answers["ten vectors, seed 0"]
@@ -200,21 +200,21 @@ now.set_axis(changed.review).sample(7, random_state=0).to_frame("now")
 #
 # ## 4 · The model already knew
 #
-# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. We can test this without training any vector. So far the answer is positive if the logit of ` positive` is ahead by more than 0. Keep the words, and move this **bound**. Where would you put it? And where for the trained vectors?
+# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. We can test this without training any vector. So far the answer is positive if the logit of ` positive` is ahead by more than 0. Keep the words, and move this **threshold**. Where would you put it? And where for the trained vectors?
 
 # %%
-pictures.explore_bound(record, test)
+pictures.explore_threshold(record, test)
 
 # %% [markdown]
-# For the vectors, 0 is nearly the best bound. For the words, the best bound on the 256 training reviews is 1.84. On the test reviews:
+# For the vectors, 0 is nearly the best threshold. For the words, the best threshold on the 256 training reviews is 1.84. On the test reviews:
 
 # %%
-same = {name: (answers[name] == answers["the words, another bound"]).mean()
+same = {name: (answers[name] == answers["the words, another threshold"]).mean()
         for name in answers.columns[2:]}
-scores.assign(**{"same answers as the bound": pd.Series(same).map("{:.0%}".format)})
+scores.assign(**{"same answers as the threshold": pd.Series(same).map("{:.0%}".format)})
 
 # %% [markdown]
-# For choosing between the two words, the instruction and one number do as well as 5,760 numbers. The answers are mostly the same, too: vectors and bound agree on more than nine reviews of ten. Two trained prompts agree about as often.
+# For choosing between the two words, the instruction and one number do as well as 5,760 numbers. The answers are mostly the same, too: vectors and threshold agree on more than nine reviews of ten. Two trained prompts agree about as often.
 #
 # **A prompt need not teach a model its task. It can bring out what the model already knows.** The loss fell mostly because the model now says one of the two words, as you saw on your own review. What the ten vectors do *inside* the model, we could not tell.
 
@@ -229,11 +229,11 @@ pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, wh
 #
 # ## 5 · Bugs that raise no error
 #
-# A prompt that shifts the labels by ten places raises no error. The model just learns the wrong thing. So write the test that notices.
+# A prompt that shifts the labels by ten positions raises no error. The model just learns the wrong thing. So write the test that notices.
 #
 # ### Exercise 2 · Its law (3 points, about 10 minutes)
 #
-# `places_kept(prompt_class, fresh)` must fail, as `assert` does, unless **the text's tokens and labels keep their places and its padding stays hidden**. `fresh()` returns a new copy of one tiny language model: 13 words, d = 6, called like any model of transformers. `prompt_class(model, start)` is a soft prompt. Padding may stand on either side.
+# `places_kept(prompt_class, fresh)` must fail, as `assert` does, unless **the text's tokens and labels keep their positions and its padding stays hidden**. `fresh()` returns a new copy of one tiny language model: 13 words, d = 6, called like any model of transformers. `prompt_class(model, start)` is a soft prompt. Padding may stand on either side.
 #
 # What is the right answer for vectors that are not words? Nobody knows. So find a `start` for which the bare model can tell you. We try your test on eleven broken prompts and five correct ones. One correct prompt writes zeros at the padding, which nobody reads.
 
@@ -288,9 +288,9 @@ pd.DataFrame({"alone": said([short]), "beside a long one": said([short, long])[:
 # %% [markdown]
 # The same review, two answers. Which line of `said` is wrong? An encoder's head reads the first token, `[CLS]`, and now a prompt stands in front.
 #
-# ### Exercise 3 · The place that is read (2 points, about 8 minutes)
+# ### Exercise 3 · The position that is read (2 points, about 8 minutes)
 #
-# Write `first_and_last(h, attention_mask, length)` for both kinds of model. `h` is (batch, length + seq, d), with the prompt's places still in front. `attention_mask` is (batch, seq), the text's own, padded on the right or on the left. Return two tensors (batch, d): the state of each text's first real token, and of its last. Gradients must reach `h`.
+# Write `first_and_last(h, attention_mask, length)` for both kinds of model. `h` is (batch, length + seq, d), with the prompt's positions still in front. `attention_mask` is (batch, seq), the text's own, padded on the right or on the left. Return two tensors (batch, d): the state of each text's first real token, and of its last. Gradients must reach `h`.
 
 
 # %% exercise="prompt.places" part="solution"
@@ -352,7 +352,7 @@ pt.require("prompt.start")
 
 # %%
 pt.widgets.Guess("The lowest loss after 32 steps, from", ("words", "labels", "random numbers",
-                                                          "we could not tell"), "prompt.starts")
+                                                          "cannot tell"), "prompt.starts")
 
 # %%
 embed = torch.nn.Embedding.from_pretrained(model.get_input_embeddings().weight.detach().cpu())
@@ -366,10 +366,10 @@ yours = [step.loss for step in pt.bar(few, "steps", steps)]
 runs = pictures.losses(record).query("length == 10")
 ends = runs.losses.map(lambda losses: mean(losses[-8:])).groupby(runs.start).agg(list)
 first, second = sorted(ends.index, key=lambda name: mean(ends[name]))[:2]
-clear = records.called(*records.difference(ends[second], ends[first])) != records.NONE
-pt.compare("prompt.starts", pictures.STARTS[first] if clear else "we could not tell", "three seeds")
+clear = records.called(*records.difference(ends[second], ends[first])) != "cannot tell"
+pt.compare("prompt.starts", pictures.STARTS[first] if clear else "cannot tell", "three seeds")
 pt.plots.show(pictures.draw_losses(record, yours), "Training loss: lines are means of three seeds, "
-              "a mark at the end is a seed. Yours has other common words behind the labels.")
+              "a dot at the end is a seed. Yours has other common words behind the labels.")
 
 # %% [markdown]
 # <details><summary>What the picture says</summary>
@@ -432,7 +432,7 @@ pt.sentence("prompt.read", ...)    # yours: what do a prompt's nearest words tel
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# They tell nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as the next word is away, but at right angles to that way: among 576 dimensions there is much room between words. A fifth of the move brings most of the gain. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
+# They tell nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as the next word is away, but at right angles to that way: among 576 dimensions there is much room between words. A fifth of the move brings most of it. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
 # </details>
 #
 # Would any move have kept the nearest words? Push each vector of the start in a random direction, as far as training did, or three times as far:
@@ -456,7 +456,7 @@ pd.Series({f"{times} × as far": sum(int(a) != int(b) for a, b in zip(
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | A trained prompt beats the words that it started as. | 85 to 87 % against 78 %; 470 reviews, trained on the same 256 in three orders; at least 2.9 standard errors ahead | other words: the vectors are 2.5 to 3.6 standard errors ahead of no instruction, and 1.8 to 2.9 ahead of our best instruction | related: T5 with a trained prompt is far ahead of GPT-3 with a few examples (Lester et al. 2021, figure 1) |
-# | For choosing between the two words, the instruction and one bound do as much. | 85.7 %; the vectors are within 0.7 standard errors of it, and 91 to 94 % of the answers are the same | Do the vectors order the reviews better? Hardly: of a liked and a disliked review, the words put the liked one first in 93.1 % of pairs, the vectors in 93.0 to 93.9 %. A bound without the instruction: 82.8 %; the vectors are 1.5 to 2.2 standard errors ahead | known: GPT-3 leans to some answers, and undoing that helps much (Zhao et al. 2021) |
+# | For choosing between the two words, the instruction and one threshold do as much. | 85.7 %; the vectors are within 0.7 standard errors of it, and 91 to 94 % of the answers are the same | Do the vectors order the reviews better? Hardly: of a liked and a disliked review, the words put the liked one first in 93.1 % of pairs, the vectors in 93.0 to 93.9 %. A bound without the instruction: 82.8 %; the vectors are 1.5 to 2.2 standard errors ahead | known: GPT-3 leans to some answers, and undoing that helps much (Zhao et al. 2021) |
 # | What was learned is not in the nearest words. | put back to their nearest words, the vectors fall from 85.5 to 78.1 % | another start: a prompt that started as random numbers falls from 83.4 to 78.3 % (2.4 standard errors) | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
 # | We cannot tell labels and words apart as starts. (An observation) | loss after 32 steps: labels 0.26, words 0.30; three seeds, rate 0.02 | two other rates, one seed: at 0.006 the loss is lower from words (0.31 against 0.38), at 0.06 from labels (0.21 against 0.31) | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
 
@@ -481,16 +481,16 @@ pt.progress("03")
 # tuned.save_pretrained("my-prompt")                       # the vectors, and a new head
 # ```
 #
-# Think of section 5: in a language model peft leaves the prompt's places in `.logits`, and BERT's head reads the prompt's first vector.
+# Think of section 5: in a language model peft leaves the prompt's positions in `.logits`, and BERT's head reads the prompt's first vector.
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
-# | before any training | a bound chosen on labelled texts; or a few examples in the prompt, and the model's leaning to some answers corrected | this lesson; Zhao et al. 2021 |
+# | before any training | a threshold chosen on labelled texts; or a few examples in the prompt, and the model's leaning to some answers corrected | this lesson; Zhao et al. 2021 |
 # | length and start | 20 vectors, from the labels or your best instruction | Lester et al. 2021, §3.2; the instruction: this lesson |
 # | training | search the rate; thousands of steps, not 32 (T5: Adafactor, 0.3, batch 32, 30,000 steps) | Lester et al. 2021, §3 |
 # | when | one model in memory serves many tasks, each row of a batch with its own prompt | Lester et al. 2021, §1 |
 # | when not | you cannot spare 20 tokens: a prompt cannot be merged, LoRA can (lesson 07) | |
-# | what misleads here | our rate, 32 steps, and "one bound does as much": this task was nearly solved before we began | |
+# | what misleads here | our rate, 32 steps, and "one threshold does as much": this task was nearly solved before we began | |
 #
 # **Sources**
 #
@@ -503,4 +503,4 @@ pt.progress("03")
 #
 # ## And on MiniLM?
 #
-# MiniLM has no words to answer with, so a new head on `[CLS]` trains, too. At rate 0.03 the head gets 66 % alone, and 61 % with twenty vectors in front. Starting from words, training the head beforehand or reading another place does not reverse this. We do not know why. Lesson 04 puts its vectors into every layer. The library's own soft prompt wraps the backbone, so that heads, pooling and `generate` remain those of transformers: `pt.prompt.SoftPrompt??` shows it beside yours.
+# MiniLM has no words to answer with, so a new head on `[CLS]` trains, too. At rate 0.03 the head gets 66 % alone, and 61 % with twenty vectors in front. Starting from words, training the head beforehand or reading another position does not reverse this. We do not know why. Lesson 04 puts its vectors into every layer. The library's own soft prompt wraps the backbone, so that heads, pooling and `generate` remain those of transformers: `pt.prompt.SoftPrompt??` shows it beside yours.

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 04 · What can a prefix do that a prompt cannot?
+# # 04 · Prefix tuning: what can a prefix do that a prompt cannot?
 #
 # You want one frozen language model to do twenty jobs. In lesson 03 you trained a few vectors in front of the words. But those vectors enter at the bottom, and thirty layers of a model that knows nothing of your
 # task decide what becomes of them.
@@ -14,7 +14,7 @@
 #
 # <details><summary>Three questions from earlier lessons</summary>
 #
-# **03: A soft prompt stands in front of the words. Which two other inputs of the model must know of it?** The mask: else the prompt is not read. And what counts places: labels, positions, the place that the head reads.
+# **03: A soft prompt stands in front of the words. Which two other inputs of the model must know of it?** The mask: else the prompt is not read. And what counts positions: labels, position numbers, the position that the head reads.
 #
 # **02: What does `inject` do with a name that no module has?** It raises an error that quotes the name, before anything is changed.
 #
@@ -188,7 +188,7 @@ table.assign(same=[f"{sum(gap < 1e-3 for gap in each)} of {len(each)}" for each 
 #
 # ### Exercise 3 · The price, twice (1 point, about 4 minutes)
 #
-# Li and Liang found it unstable to train keys and values directly. So during training they let a small network, an MLP, make them, and threw it away afterwards. A table `E` holds one vector of width `d_model` for each place of the prefix. A linear layer takes this vector to width `hidden`, a tanh follows, and a second linear layer gives *everything* for this place: a key and a value in every layer, each `d_kv` wide. Both linear layers have biases.
+# Li and Liang found it unstable to train keys and values directly. So during training they let a small network, an MLP, make them, and threw it away afterwards. A table `E` holds one vector of width `d_model` for each position of the prefix. A linear layer takes this vector to width `hidden`, a tanh follows, and a second linear layer gives *everything* for this place: a key and a value in every layer, each `d_kv` wide. Both linear layers have biases.
 #
 # Write `prefix_counts(length, layers, d_kv, d_model, hidden)`: how many parameters are trained, and how many are kept.
 
@@ -410,13 +410,13 @@ records.table(runs, ["name", "parameters"])
 # A prefix is keys and values. Keys decide λ: how much the prefix is read. Values decide what the prefix says. In trained prefixes we put the keys back to their random start, and tested. Then we put back the values instead. **Which half is better to keep?**
 
 # %%
-pt.widgets.Guess("Better to keep:", ("trained values", "trained keys", "no difference"),
+pt.widgets.Guess("Better to keep:", ("trained values", "trained keys", "cannot tell"),
                  "prefix.half")
 
 # %%
 parts = records.select(record, group="parts")
 halves = pd.DataFrame([row["put_back"] for row in parts])     # what was put back: keys, values
-said = {"better": "trained values", "worse": "trained keys", records.NONE: "no difference"}
+said = {"better": "trained values", "worse": "trained keys", "cannot tell": "cannot tell"}
 pt.compare("prefix.half", said[records.compared(halves["K"], halves["V"])], "three seeds")
 halves.insert(0, "all trained", [row["accuracy"] for row in parts])
 halves = halves.rename(columns={"K": "values trained, keys put back", "V": "keys trained, values "
@@ -426,7 +426,7 @@ halves.map("{:.1%}".format).rename_axis("seed").T     # 120 steps, 1,000 test se
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# Keep the values. With the trained keys alone, hardly any gain is left. Untrained keys are near zero, so all twenty get about the same weight. Every head then adds λ times nearly one fixed vector. That is like a *bias* of lesson 02, but its size depends on the word.
+# Keep the values. With the trained keys alone, hardly anything is left. Untrained keys are near zero, so all twenty get about the same weight. Every head then adds λ times nearly one fixed vector. That is like a *bias* of lesson 02, but its size depends on the word.
 # </details>
 #
 # The picture shows λ in each layer on a sentence of yours, before and after your training. In which layers does training give the prefix more attention, and in which less? Does half the number of vectors give half the λ?
@@ -440,7 +440,7 @@ pt.sentence("prefix.lambda", ...)    # yours: what did training do to λ, and to
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# In the last layer, just below the classifier, λ fell for every ungated prefix where we recorded it. In layer 0, halving the number of equal vectors leaves more than half of λ: the words' part of the denominator stays as it is.
+# In the last layer, just below the classification head, λ fell for every ungated prefix where we recorded it. In layer 0, halving the number of equal vectors leaves more than half of λ: the words' part of the denominator stays as it is.
 # </details>
 #
 # ## 7 · So what can it do?

@@ -1,7 +1,7 @@
 # %% [markdown]
-# # 05 · Where in the block?
+# # 05 · Bottleneck adapters: where in the block?
 #
-# An adapter is a small network that you put into a frozen model. Four groups put it in four different places, and each calls the result
+# A **bottleneck adapter** is a small network that you put into a frozen model. Four groups put it in four different places, and each calls the result
 # "the adapter". Does the place matter?
 #
 # In 2019 Neil Houlsby and his colleagues at Google wanted one BERT to serve many customers, whose tasks arrive one after another. Fine-tuning
@@ -270,7 +270,7 @@ Pfeiffer, Parallel = pt.check("adapters.placements", Pfeiffer, Parallel)
 pt.require("adapters.placements")
 
 # %% [markdown]
-# Your `inject` finds modules by the end of their names. The norm that closes a block is `bert.encoder.layer.0.output.LayerNorm`, and so on up to 5. **How many modules does the target
+# Your `inject` finds modules by the last part of their names. The norm that closes a block is `bert.encoder.layer.0.output.LayerNorm`, and so on up to 5. **How many modules does the target
 # `"output.LayerNorm"` match?**
 
 # %%
@@ -416,7 +416,7 @@ W1, W2 = W_q @ P_k.T / d_head**0.5, P_v            # down to l scores, and up ag
 # %% [markdown]
 # Down, a nonlinearity, up: a prefix is a bottleneck beside attention, and its length is the size. He et al. saw this in 2022. What differs:
 #
-# | | prefix | adapter |
+# | | prefix | bottleneck adapter |
 # |---|---|---|
 # | reads | $x$, the input of attention | an input or an output: the place decides |
 # | nonlinearity | softmax: the $l$ scores compete | ReLU: no score affects another |
@@ -454,7 +454,7 @@ pd.DataFrame(measured).T.map("{:.1%}".format)
 # %% [markdown]
 # A task lives in its adapters and its head. Swap them, and the model does the other task. (One run each, 300 sentences.)
 #
-# **What a call costs.** LoRA can be merged into the weights. An adapter has a ReLU in its middle, so no linear layer can absorb it, and every call takes longer.
+# **What a call costs.** LoRA can be merged into the weights. A bottleneck has a ReLU in its middle, so no linear layer can absorb it, and every call takes longer.
 # Hu et al. (2021, Table 1) report 21 to 30 % more time for GPT-2 medium and one short text on a GPU.
 #
 # Yet one place needs no extra layer. A parallel adapter reads what the feed-forward part reads and adds to the same sum. Give it the block's own

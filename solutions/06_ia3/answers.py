@@ -176,7 +176,7 @@ def fold_holds(fold, make):
 """,
     "folded twice": but(HOLDS, AFTER, "                again = fold(layer)\n"
                                       f"                assert {CALLED.replace('linear', 'again')}\n"),
-    "gains by hand": but(HOLDS, "torch.randn(len(layer.l))",
+    "factors by hand": but(HOLDS, "torch.randn(len(layer.l))",
                          "torch.tensor([0, -1.0, 2, 3, 0.1, 1])[:len(layer.l)]"),
     "hooks and memory looked at": but(
         HOLDS, BY_ITSELF, "                assert not linear._forward_hooks\n"
@@ -279,9 +279,9 @@ SAYS = {
         "bias_as_it_was": "the bias is a part of it"},
     "ia3.nearest": {
         "input_changed": "W and ΔW stay as they are", "shape": "(n_out,), not (n_out, 1)",
-        "zero_row": "from 0 / 0", "minus_one": "the gain minus 1",
+        "zero_row": "from 0 / 0", "minus_one": "the factor minus 1",
         "ratio_of_norms": "as long as it is after the change",
-        "columns": "One gain for each column"},
+        "columns": "One factor for each column"},
     "ia3.by_hand": {
         "no_setting": "one of 0.8, 1.0 and 1.25", "untouched": "the model as it comes",
         "worse": "worse than not to touch it", "hardly": "better, by less than 0.02"},

@@ -63,7 +63,7 @@ def row(shown: Shown) -> None:
     gain, lora = shown.panels
     push = np.array([-0.6, 1.2])
     for ax, title, colour, ends, way in (
-            (gain, "a gain: l · w", "yours", 1.5 * ROW, [-9 * ROW, 9 * ROW]),
+            (gain, "a factor: l · w", "yours", 1.5 * ROW, [-9 * ROW, 9 * ROW]),
             (lora, "LoRA: w + b · a", "lora", ROW + push, [ROW - 9 * push, ROW + 9 * push])):
         ax.named(title)
         _axes(ax)
@@ -74,7 +74,7 @@ def row(shown: Shown) -> None:
 
 def swap(shown: Shown) -> None:
     for ax, (name, rows) in zip(shown.panels, {"start": ((2, 1), (1, 2)),
-                                               "gains": ((1.6, 0.8), (0.8, 1.6))}.items()):
+                                               "IA³": ((1.6, 0.8), (0.8, 1.6))}.items()):
         ax.named(name)
         _axes(ax)
         for row, number, colour in zip(rows, "12", ("series 1", "series 2")):
@@ -85,7 +85,7 @@ def swap(shown: Shown) -> None:
 
 def desk(shown: Shown) -> None:
     record, (left, right) = records.load("ia3"), shown.panels
-    left.named(x="block; thick: half of its gains, thin: nine in ten", y="gain")
+    left.named(x="block; thick: half of its factors, thin: nine in ten", y="factor")
     for i, (place, name) in enumerate({".key.": "keys", ".value.": "values",
                                        ".output.dense.": "after"}.items()):
         left.text(name, "ink", (7 * i + 2.5, None), near=0.03)

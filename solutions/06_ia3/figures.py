@@ -19,7 +19,7 @@ FIGURES = {
     "costs at most 4 points": max(RIGHT["1.0 all"] - RIGHT[f"0.0 {b}"] for b in range(6)),
     "from 64.0 to 82.7 %": (RIGHT["0.0 all"], RIGHT["1.0 all"]),
     "0.06 % of the parameters": 13_824 / 22_713_216,
-    "the gains moved by 13 to 25 %": (min(FAR), max(FAR)),
+    "the factors moved by 13 to 25 %": (min(FAR), max(FAR)),
     "T0 with 3 or 11 billion parameters": "the paper's models",
     "batch 8, 1,000 steps": "the paper's recipe",
 }

@@ -1,4 +1,4 @@
-"""Further cases of lesson 06, for the grader alone: one axis, one feature, gains of zero."""
+"""Further cases of lesson 06, for the grader alone: one axis, one feature, factors of zero."""
 
 import torch
 from torch import Tensor
@@ -11,7 +11,7 @@ def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
 
 
 def linears() -> list[dict]:
-    """Inputs of one and four axes, layers in half precision and of one output, a gain of zero."""
+    """Inputs of one and four axes, layers in half precision and of one output, a factor of zero."""
     cases = []
     for seed, side, n_in, n_out, bias, dtype, batch in (
             (61, "output", 7, 3, True, torch.float32, ()),
@@ -29,7 +29,7 @@ def linears() -> list[dict]:
 
 
 def merges() -> list[dict]:
-    """Those; and gains on gains, twice."""
+    """Those; and scaled layers in scaled layers, twice."""
     case = {"n_in": 4, "n_out": 3, "side": "input", "W": draw(81, 3, 4), "b": draw(82, 3),
             "l": draw(83, 4), "inner": [("output", draw(84, 3)), ("output", draw(85, 3))]}
     return [*({**each, "inner": []} for each in linears()), case]

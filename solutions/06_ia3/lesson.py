@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 06 · IA³: what can gains never do?
+# # 06 · IA³: what can scaling vectors never do?
 #
 # A mixing desk plays no instrument. It makes what is played louder or softer, mutes it, or inverts it. Put such a desk into a
 # language model and train only the faders. How far can that go, and where must it stop?
@@ -46,10 +46,10 @@ pt.seed(0)
 
 # %%
 pt.plots.show(pictures.draw_block(("key", "value", "after")), "One block. Only the three green "
-              "gains train. Dashed: added unchanged; the second norm is left out.")
+              "vectors train. Dashed: added unchanged; the second norm is left out.")
 
 # %% [markdown]
-# Each green mark stands for a vector of *gains*, one number for each feature. All of them start at 1.
+# Each green symbol stands for a **scaling vector**, one factor for each feature. All factors start at 1.
 #
 # $$ K' = l_k \odot (x W_k^\top + b_k) \qquad V' = l_v \odot (x W_v^\top + b_v) \qquad y = (l_{ff} \odot h)\, W_{out}^\top + b_{out} $$
 #
@@ -93,11 +93,11 @@ Gains = pt.check("ia3.layer", Gains)
 pt.require("ia3.layer")
 
 # %% [markdown]
-# We trained IA³ on 4,000 of the sentences and recorded the gains. Now they go into *your* layers.
+# We trained IA³ on 4,000 of the sentences and recorded the vectors. Now they go into *your* layers.
 
 # %%
 def with_gains(model, targets):
-    """Put your gains on what `ffn_out` and `attention_out` read, and on what the others give."""
+    """Put your layers on what `ffn_out` and `attention_out` read, and on what the others give."""
     for name in pt.models.find(model, ("ffn_out", "attention_out")):
         model.get_submodule(name).side = "input"
     made = inject(model, targets, lambda base: Gains(base, getattr(base, "side", "output")))
@@ -110,10 +110,10 @@ pictures.put_in(model, record["gains"])
 trained = pt.account.parameters(model).adapter
 
 # %% [markdown]
-# On a frozen MiniLM, a new head on the first token, trained to convergence, reaches 71 %. Full fine-tuning reaches 82 %. **How much of this gap do the gains close?**
+# On a frozen MiniLM, a new head on the first token, trained to convergence, reaches 71 %. Full fine-tuning reaches 82 %. **How much of this gap do the scaling vectors close?**
 
 # %%
-pt.widgets.Guess("Of the way from the head alone to full fine-tuning, the gains go about",
+pt.widgets.Guess("Of the way from the head alone to full fine-tuning, the scaling vectors go about",
                  ("10 %", "40 %", "75 %", "all of it"), "ia3.way")
 
 # %%
@@ -128,14 +128,14 @@ records.table(runs, ["method", "rank", "parameters"])    # 2,563 test sentences
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# The gains go three quarters of the way, with 0.06 % of the parameters. LoRA of rank 1 goes as far with two thirds as many.
+# The scaling vectors go three quarters of the way, with 0.06 % of the parameters. LoRA of rank 1 goes as far with two thirds as many.
 # </details>
 #
 # Equal results do not show an equal mechanism. So look at the desk.
 #
 # ## 2 · Turn the desk
 #
-# One knob turns all gains: $l' = 1 + t\,(l - 1)$. At $t = 1$ they are as learned. At 0 they are all 1, and only the trained head is
+# One knob turns all factors: $l' = 1 + t\,(l - 1)$. At $t = 1$ they are as learned. At 0 they are all 1, and only the trained head is
 # left. Beyond 1 they overshoot; below 0 they do the opposite. **What is the accuracy at $t = 0$?**
 
 # %%
@@ -152,7 +152,7 @@ pictures.explore_desk(record, sentences)
 # %%
 desk = pd.DataFrame({name: {t: pictures.desk(record, sentences, t, turned).accuracy
                             for t in pictures.TURNS} for turned, name in pictures.TURNED.items()})
-pt.compare("ia3.zero", desk["everything"][0.0], f"without the gains, on {len(sentences)} sentences")
+pt.compare("ia3.zero", desk["everything"][0.0], f"without vectors, on {len(sentences)} sentences")
 desk.T.map("{:.1%}".format).rename_axis(columns="t")
 
 # %%
@@ -161,29 +161,29 @@ pt.sentence("ia3.desk", ...)    # yours: which part of the desk carries the answ
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# The keys can be switched off with hardly a loss. Switching off any one block costs at most 4 points. Without the gains *after* the activation, half of the rise from 64.0 to 82.7 % is lost.
+# The keys can be switched off with hardly a loss. Switching off any one block costs at most 4 points. Without the vectors *after* the activation, half of the rise from 64.0 to 82.7 % is lost.
 #
-# Turned the wrong way, the desk brings the model to chance. (One run, 150 sentences; the head was trained with the gains in place.)
+# Turned the wrong way, the desk brings the model to chance. (One run, 150 sentences; the head was trained with the vectors in place.)
 # </details>
 #
 # ## 3 · Stretch, or turn?
 #
-# Look at one row $w$ of a matrix. A gain on the output multiplies the row. LoRA (lesson 07) adds to the row.
+# Look at one row $w$ of a matrix. A factor on the output multiplies the row. LoRA (lesson 07) adds to the row.
 
 # %%
 pictures.explore_row()
 
 # %% [markdown]
-# A gain keeps the row on its line: longer, shorter, silent or reversed. Does that matter? Here is the smallest task that takes rows off
-# their lines: a matrix has two rows, and they must change places. We train your gains on it, and LoRA of rank 1. **Who learns it?**
+# A factor keeps the row on its line: longer, shorter, silent or reversed. Does that matter? Here is the smallest task that takes rows off
+# their lines: a matrix has two rows, and they must be swapped. We train your scaling vector on it, and LoRA of rank 1. **Who learns it?**
 
 # %%
-pt.widgets.Guess("Two rows change places. It is learned by",
-                 ("both", "the gains", "LoRA", "neither"), "ia3.swap")
+pt.widgets.Guess("Two rows are swapped. It is learned by",
+                 ("both", "IA³", "LoRA", "neither"), "ia3.swap")
 
 # %%
 W, wanted = torch.tensor([[2.0, 1.0], [1.0, 2.0]]), torch.tensor([[1.0, 2.0], [2.0, 1.0]])
-layers = {"gains": lambda base: Gains(base, "output"),
+layers = {"IA³": lambda base: Gains(base, "output"),
           "LoRA": lambda base: pt.lora.LoRALinear(base, rank=1, alpha=1)}
 learned = {}
 for name, put_on in layers.items():
@@ -201,25 +201,25 @@ off.round(2).to_frame("squared error")
 # %% [markdown]
 # <details><summary>Why</summary>
 #
-# The swap adds $(-1, 1)$ to one row and $(1, -1)$ to the other. This change is $(-1, 1)^\top (1, -1)$, of rank 1, and LoRA writes it exactly. The gains
-# shorten both rows a little, and stop.
+# The swap adds $(-1, 1)$ to one row and $(1, -1)$ to the other. This change is $(-1, 1)^\top (1, -1)$, of rank 1, and LoRA writes it exactly. IA³
+# shortens both rows a little, and stops.
 # </details>
 #
-# And gains on both sides, on rows *and* columns? They replace $w_{ij}$ by $l_i\,w_{ij}\,m_j$. In the *cross ratio* of two rows $i, k$ and two columns $j, h$, all gains cancel, if none is zero:
+# And scaling vectors on both sides, on rows *and* columns? They replace $w_{ij}$ by $l_i\,w_{ij}\,m_j$. In the *cross ratio* of two rows $i, k$ and two columns $j, h$, all factors cancel, if none is zero:
 #
 # $$ \frac{w_{ij}\, w_{kh}}{w_{ih}\, w_{kj}} $$
 #
-# In $W$ above the cross ratio is 4, in the swapped matrix a quarter. A change by gains may have full rank, and still it cannot swap these two rows.
+# In $W$ above the cross ratio is 4, in the swapped matrix a quarter. A change by scaling may have full rank, and still it cannot swap these two rows.
 #
-# So what does full fine-tuning do to MiniLM: stretch, or turn? Take the change of its key and value matrices. The *energy* of a change is the sum of its squared entries. **What share of this energy could gains have made?**
+# So what does full fine-tuning do to MiniLM: stretch, or turn? Take the change of its key and value matrices. The *energy* of a change is the sum of its squared entries. **What share of this energy could scaling vectors have made?**
 
 # %%
-pt.widgets.Guess("Gains can reach about", ("0.3 %", "3 %", "30 %", "80 %"), "ia3.reach")
+pt.widgets.Guess("Scaling vectors can reach about", ("0.3 %", "3 %", "30 %", "80 %"), "ia3.reach")
 
 # %% [markdown]
-# ### Exercise 2 · The nearest gains (2 points, about 9 minutes)
+# ### Exercise 2 · The nearest scaling vector (2 points, about 9 minutes)
 #
-# You are given a change `delta` of a weight `W`, both of shape (n_out, n_in). Gains $l$ on the output, of shape (n_out,), would change `W` by $\mathrm{diag}(l - 1)\,W$.
+# You are given a change `delta` of a weight `W`, both of shape (n_out, n_in). A scaling vector $l$ on the output, of shape (n_out,), would change `W` by $\mathrm{diag}(l - 1)\,W$.
 # Write `nearest_gains(W, delta)`. It returns the $l$ whose change is nearest to `delta`, by the sum of the squared differences.
 # There is a closed form. `W` and `delta` stay as they are, and a row of zeros in `W` is no reason to fail.
 
@@ -248,58 +248,59 @@ reach.loc["a random change"] = {
     "gains": (reached.norm() / noise.norm()).item() ** 2,
     "rank1": (torch.linalg.matrix_norm(noise, 2) / noise.norm()).item() ** 2}
 pt.compare("ia3.reach", f"{reach.gains[['key', 'value']].mean():.2%}", "key and value")
-reach[["gains", "rank1"]].map("{:.2%}".format)    # for ffn_out, gains on the columns
+found = reach[["gains", "rank1"]].set_axis(["scaling", "rank 1"], axis=1)
+found.map("{:.2%}".format)    # for ffn_out, scaling of the columns
 
 # %% [markdown]
-# Fine-tuning turns. Gains reach hardly more of its change than of a random change. The nearest change of rank 1, with at most twice as many numbers, reaches 15 to 35 %.
+# Fine-tuning turns. Scaling reaches hardly more of its change than of a random change. The nearest change of rank 1, with at most twice as many numbers, reaches 15 to 35 %.
 #
-# Fine-tuning changed 36 matrices. With all these changes the accuracy is 82.0 %, with none of them 58.8 %. Now replace each change by its nearest gains. **What is the accuracy then?**
+# Fine-tuning changed 36 matrices. With all these changes the accuracy is 82.0 %, with none of them 58.8 %. Now replace each change by its nearest scaling. **What is the accuracy then?**
 
 # %%
 cut = pt.commit("ia3.cut", ...)      # a share of right answers, from 0 to 1
 
 # %%
-pt.compare("ia3.cut", full["gains"], "each of the 36 changes cut to its nearest gains")
-kinds = {"uncut": "the whole change", "gains": "its nearest gains",
-         "scaled": "its nearest gains, at full size", "rank1": "its nearest change of rank 1",
-         "shrunk": "the whole change, as small as its nearest gains", "none": "no change"}
+pt.compare("ia3.cut", full["gains"], "each of the 36 changes cut to its nearest scaling")
+kinds = {"uncut": "the whole change", "gains": "its nearest scaling",
+         "scaled": "its nearest scaling, at full size", "rank1": "its nearest change of rank 1",
+         "shrunk": "the whole change, as small as its nearest scaling", "none": "no change"}
 left = pd.Series({name: full[kind] for kind, name in kinds.items()})
 left.map("{:.1%}".format).to_frame("accuracy")     # 2,563 test sentences
 
 # %% [markdown]
-# The nearest gains bring nothing. Are they too small? At their size the whole change does little, too. But they bring nothing at full size, either: the direction is wrong. The nearest change of rank 1 keeps most of what was learned.
+# The nearest scaling brings nothing. Is it too small? At its size the whole change does little, too. But it brings nothing at full size, either: the direction is wrong. The nearest change of rank 1 keeps most of what was learned.
 #
-# **And yet trained gains reach 80 %.** They cannot copy what fine-tuning does, so they find another way.
+# **And yet trained scaling vectors reach 80 %.** They cannot copy what fine-tuning does, so they find another way.
 #
-# Fine-tuning moved each matrix by about 2 % of its norm; the gains moved by 13 to 25 %.
+# Fine-tuning moved each matrix by about 2 % of its norm; the factors moved by 13 to 25 %.
 #
 # And no matrix is alone. A feed-forward layer adds up the columns $w_j$ of $W_{out}$: $y = \sum_j l_j\, h_j\, w_j$. No $w_j$ turns. But make some louder and others softer, and the *sum* turns. The instruments play what they always
 # played, and the music is different.
 #
-# We could not tell whether MiniLM's gains work this way.
+# We could not tell whether MiniLM's vectors work this way.
 
 # %%
-pt.sentence("ia3.never", ...)    # yours: what can gains never do?
+pt.sentence("ia3.never", ...)    # yours: what can scaling vectors never do?
 
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# Gains on an output never take a row off its line, and gains on an input never take a column off its line. Nonzero gains on both never change a cross ratio.
+# Scaling an output never takes a row off its line, and scaling an input never takes a column off its line. Nonzero factors on both never change a cross ratio.
 # </details>
 #
-# ## 4 · Where do the gains go?
+# ## 4 · Where do the vectors go?
 #
-# After training you want plain matrices again. So *fold* the gains into a matrix. Each output feature has a **row** and an entry of the bias: scale both. Or scale the **columns**, one for each input feature. The block must give the same output for *every* $x$.
+# After training you want plain matrices again. So *fold* each vector into a matrix: a **merge**. Each output feature has a **row** and an entry of the bias: scale both. Or scale the **columns**, one for each input feature. The block must give the same output for *every* $x$.
 
 # %%
-pt.plots.show(pictures.draw_block(), "Five places for a gain. “Sum” is what the norm reads; "
+pt.plots.show(pictures.draw_block(), "Five places for a vector. “Sum” is what the norm reads; "
               "“before” and “after” are the two sides of the activation.")
 
 # %% [markdown]
-# ### Exercise 3 · Five gains (2 points, about 9 minutes)
+# ### Exercise 3 · Five vectors (2 points, about 9 minutes)
 #
-# For each of the five gains, find **every** place where scaling rows or columns replaces the gain, whatever $l$ is. A place is one of `query`, `key`, `value`,
-# `attention_out`, `ffn_in`, `ffn_out`, followed by `rows` or `columns`: for example, `"query columns"`. Some gains
+# For each of the five vectors, find **every** place where scaling rows or columns replaces it, whatever $l$ is. A place is one of `query`, `key`, `value`,
+# `attention_out`, `ffn_in`, `ffn_out`, followed by `rows` or `columns`: for example, `"query columns"`. Some vectors
 # have two places, some one, and some none: `set()`. Write `folds`, a dict with the keys `"key"`, `"value"`, `"sum"`, `"before"`, `"after"`, and a set of places for each.
 
 
@@ -326,9 +327,9 @@ off.map(lambda x: "–" if pd.isna(x) else "equal" if x < 1e-9 else f"{x:.2f}")
 # A sum over features lets a factor through. GELU does not: gelu(l·h) is not l·gelu(h). The norm does not: it divides by the spread of all features. And `attention_out` makes only one term of *sum*.
 # </details>
 #
-# The table has a surprise. A gain on the keys does what a gain on the queries does, and a gain on the values does what a gain on the input of `attention_out` does. **If you train both of a pair, you pay twice for one effect.**
+# The table has a surprise. A vector on the keys does what one on the queries does, and a vector on the values does what one on the input of `attention_out` does. **If you train both of a pair, you pay twice for one effect.**
 #
-# Hugging Face peft lets you name targets by the ends of their names: `("key", "value", "output.dense")`. **How many gains do MiniLM's six blocks
+# Hugging Face peft lets you name targets by the ends of their names: `("key", "value", "output.dense")`. **How many factors do MiniLM's six blocks
 # get then, instead of 13,824?**
 
 # %%
@@ -342,7 +343,7 @@ suffix = pt.commit("ia3.suffix", ...)    # a whole number
 
 # %% tags=["nbval-check-output"]
 by_suffix = with_gains(pt.models.load("minilm", labels=2)[0], ("key", "value", "output.dense"))
-pt.compare("ia3.suffix", pt.account.parameters(by_suffix).adapter, "gains by suffix")
+pt.compare("ia3.suffix", pt.account.parameters(by_suffix).adapter, "factors by suffix")
 
 # %% [markdown]
 # <details><summary>What happened</summary>
@@ -352,11 +353,11 @@ pt.compare("ia3.suffix", pt.account.parameters(by_suffix).adapter, "gains by suf
 #
 # ### Exercise 4 · The law of the merge (3 points, about 11 minutes)
 #
-# Next you will write `fold(layer)`, which turns a layer of gains into a plain `nn.Linear`. A wrong fold raises no error: it makes a model that
+# Next you will write `fold(layer)`, which turns a scaled layer into a plain `nn.Linear`. A wrong fold raises no error: it makes a model that
 # answers a little differently. So write the test first. `fold_holds(fold, make)` raises, as `assert` does, if `fold` breaks the law below. `make(base, side)` gives a layer such as your `Gains`.
 #
 # - The result is an `nn.Linear`. Its weight and bias are its own and do all the work: nothing of the adapter is left in it, and it shares no parameter with the layer.
-# - On any input it gives what the layer gave, up to rounding (about 1e-6): for either side, whatever the gains are, and for any float32 base, of any shape, with or without a bias.
+# - On any input it gives what the layer gave, up to rounding (about 1e-6): for either side, whatever the factors are, and for any float32 base, of any shape, with or without a bias.
 # - Afterwards the layer itself still gives what it gave before.
 #
 # Your test must catch twenty broken folds and accept four right ones.
@@ -395,7 +396,7 @@ pt.require("ia3.holds")
 # ### Exercise 5 · The merge (2 points, about 10 minutes)
 #
 # Now write `fold(layer)`. It returns a new, plain `nn.Linear`, with parameters of its own, that gives what `layer` gives. It has the base's dtype, and a
-# bias if the base has one. `layer` has `base`, `side` and `l`, and stays as it is. Its base is an `nn.Linear` or another layer of gains, on either side. Fold such a base, too. Try your own test: `fold_holds(fold, Gains)`.
+# bias if the base has one. `layer` has `base`, `side` and `l`, and stays as it is. Its base is an `nn.Linear` or another scaled layer, on either side. Fold such a base, too. Try your own test: `fold_holds(fold, Gains)`.
 
 
 # %% exercise="ia3.merge" part="solution"
@@ -403,7 +404,7 @@ def fold(layer) -> nn.Linear:
     ### BEGIN SOLUTION
     base, l = layer.base, layer.l.detach()
     if not isinstance(base, nn.Linear):
-        base = fold(base)                              # the gains further in come first
+        base = fold(base)                              # the vector further in comes first
     linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
                        dtype=base.weight.dtype, device=base.weight.device)
     by = l[:, None] if layer.side == "output" else l
@@ -452,7 +453,7 @@ def questions(examples, size=20, **more):
 # %% [markdown]
 # ### Exercise 6 · By hand (1 point, about 5 minutes)
 #
-# Before any training, turn the desk yourself. Write `by_hand`, a dict such as `{"key": 1.0, "value": 1.0, "ffn_out": 1.0, "blocks": "all"}`. Each place gets one gain for all features: 0.8, 1 or 1.25. Blocks are `"all"`, or the `"lower"` or the `"upper"` fifteen.
+# Before any training, turn the desk yourself. Write `by_hand`, a dict such as `{"key": 1.0, "value": 1.0, "ffn_out": 1.0, "blocks": "all"}`. Each place gets one factor for all features: 0.8, 1 or 1.25. Blocks are `"all"`, or the `"lower"` or the `"upper"` fifteen.
 #
 # Find a setting whose loss on the sixteen sentences is at
 # least 0.02 below that of the untouched model. What would you try first: softer or louder?
@@ -491,7 +492,7 @@ pt.compare("ia3.bet", yours.accuracy, f"by hand, on {len(others)} other sentence
 # %%
 review = "A warm, funny film, and I would gladly see it again."      # write your own
 (question, _), = pictures.ask([pt.data.Example(review, 1)])
-listen(sixteen)                                  # all gains are at one again
+listen(sixteen)                                  # all factors are at one again
 unread = pt.course.live.read(asking, lm_tokenizer, question)
 drawn = questions(sixteen, 4, seed=0, epochs=4 if budget.claims else 1)
 steps = pt.widgets.watch(pt.train(asking, drawn, lr=0.03), len(drawn), name="IA³", window=4)
@@ -511,7 +512,7 @@ pt.course.live.read(asking, lm_tokenizer, question, before=unread)
 
 # %%
 few, untrained = pictures.few(record)
-pt.plots.show(pictures.draw_few(few, untrained), "SmolLM2 on 200 short reviews: a mark a draw, a "
+pt.plots.show(pictures.draw_few(few, untrained), "SmolLM2 on 200 short reviews: a dot a draw, a "
               "bar at the mean.")
 records.table(few, ["shots", "method"])
 
@@ -524,16 +525,16 @@ pt.sentence("ia3.few", ...)    # yours: what would you use with sixteen sentence
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# The threshold first. IA³ or LoRA? We could not tell: after 16 sentences LoRA leads, after 64 IA³ does.
+# The threshold first. IA³ or LoRA? We cannot tell: after 16 sentences LoRA leads, after 64 IA³ does.
 # </details>
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Nonzero gains on rows and columns keep every cross ratio of a matrix. So they cannot make the swap above; LoRA of rank 1 can. | a proof; gains and LoRA trained on the 2 × 2 task | for the proof, nothing can | holds for each linear layer of any size, not for what several layers do together |
+# | Nonzero factors on rows and columns keep every cross ratio of a matrix. So they cannot make the swap above; LoRA of rank 1 can. | a proof; IA³ and LoRA trained on the 2 × 2 task | for the proof, nothing can | holds for each linear layer of any size, not for what several layers do together |
 # | IA³ is about as good as LoRA of rank 1 on MiniLM. | 79.9 ± 0.6 and 79.9 ± 0.7 %, three seeds | three seeds would have shown a gap of two points; LoRA's rate was searched (at rank 8), IA³'s was not | on T0-3B, with 20 to 70 examples a task and two more losses, IA³ is ahead of LoRA of rank 4 (Liu et al. 2022, figure 2) |
-# | The change that full fine-tuning makes is not one that gains on one side can make. | one run: gains reach 0.2 to 0.5 % of its energy in each matrix. With its nearest gains the accuracy is 58.8 %, as with no change | the nearest gains at full size: 58.6 %. The nearest change of rank 1 keeps 75.7 % of accuracy, the whole change has 82.0 % | not known to us |
+# | The change that full fine-tuning makes is not one that scaling on one side can make. | one run: scaling reaches 0.2 to 0.5 % of its energy in each matrix. With its nearest scaling the accuracy is 58.8 %, as with no change | the nearest scaling at full size: 58.6 %. The nearest change of rank 1 keeps 75.7 % of accuracy, the whole change has 82.0 % | not known to us |
 # | With 16 sentences we cannot tell IA³, LoRA and a threshold apart. (An observation) | SmolLM2, three draws, 200 test sentences: 84.5 to 86.5 % | nothing yet: too few test sentences | Liu et al. compare IA³ and LoRA on other tasks; calibrating a frozen model's answers helps (Zhao et al. 2021, arXiv 2102.09690) |
 
 # %%
@@ -547,13 +548,13 @@ pt.progress("06")
 # ```python
 # from peft import IA3Config, get_peft_model
 #
-# reads = r".*layer\.\d+\.output\.dense$"             # these gains scale what the layer reads
+# reads = r".*layer\.\d+\.output\.dense$"             # these vectors scale what the layer reads
 # config = IA3Config(task_type="SEQ_CLS", feedforward_modules=reads,
 #                    target_modules=r".*(\.key|\.value|layer\.\d+\.output\.dense)$")
 # tuned = get_peft_model(model, config)
 # tuned.print_trainable_parameters()
 # ...                                                 # your training loop, or a Trainer
-# tuned.save_pretrained("my-gains")                   # the gains and the head
+# tuned.save_pretrained("my-vectors")                 # the vectors and the head
 # plain = tuned.merge_and_unload()                    # a plain model, as fast as before
 # ```
 #
@@ -562,8 +563,8 @@ pt.progress("06")
 # | a first recipe | take | source |
 # |---|---|---|
 # | few examples, the instruction-tuned T0 with 3 or 11 billion parameters | Adafactor, rate 3e-3, batch 8, 1,000 steps, 60 of them warm-up, then linear decay | Liu et al. 2022, §3.5 |
-# | when | each task's file must be tiny, for thousands of tasks; or one batch mixes tasks, and each sentence brings its own gains | Liu et al. 2022, §3.3 |
-# | when not | in all other cases: LoRA first (lesson 07). Gains need no less memory than LoRA | the table below |
+# | when | each task's file must be tiny, for thousands of tasks; or one batch mixes tasks, and each sentence brings its own vectors | Liu et al. 2022, §3.3 |
+# | when not | in all other cases: LoRA first (lesson 07). IA³ needs no less memory than LoRA | the table below |
 
 # %%
 costs = pd.json_normalize(records.load("benchmark")["runs"])
@@ -584,13 +585,13 @@ pd.DataFrame({"parameters": costs["ours.parameters"].map("{:,}".format),
 #
 # # Further
 #
-# ## When would an activation let a gain through?
+# ## When would an activation let a factor through?
 #
-# Folding `after` into `ffn_in rows` failed for GELU. For which activation, and which gains, would it work? Decide before you run the cell.
+# Folding `after` into `ffn_in rows` failed for GELU. For which activation, and which factors, would it work? Decide before you run the cell.
 
 # %%
 pd.DataFrame({name: {kind: pictures.apart("after", "ffn_in rows", activation=f, positive=positive)
-                     for kind, positive in (("positive gains", True), ("both signs", False))}
+                     for kind, positive in (("positive factors", True), ("both signs", False))}
               for name, f in (("GELU", nn.functional.gelu), ("ReLU", torch.relu))}).round(2)
 
 # %% [markdown]
@@ -598,7 +599,7 @@ pd.DataFrame({name: {kind: pictures.apart("after", "ffn_in rows", activation=f, 
 #
 # ## Keys, queries, and a rotation
 #
-# SmolLM2 rotates keys and queries by their position before it multiplies them. Does a gain on the keys still fold into the queries? Here is a small block of its kind, with random weights. The gains are on the rows of `k_proj` or of `q_proj`:
+# SmolLM2 rotates keys and queries by their position before it multiplies them. Does a vector on the keys still fold into the queries? Here is a small block of its kind, with random weights. The vectors are on the rows of `k_proj` or of `q_proj`:
 
 # %%
 from transformers import LlamaConfig, LlamaModel
@@ -620,10 +621,10 @@ drawn = 1 + 0.5 * torch.randn(32, dtype=torch.float64)
 pairs = drawn.view(2, 2, 8)[:, :1].expand(2, 2, 8).reshape(32)
 with torch.no_grad():
     differ = {name: (scaled("k_proj", l) - scaled("q_proj", l)).abs().max().item()
-              for name, l in (("any gains", drawn), ("equal in each turned pair", pairs))}
+              for name, l in (("any factors", drawn), ("equal in each turned pair", pairs))}
 pd.Series(differ).map("{:.0e}".format).to_frame("on keys less on queries")
 
 # %% [markdown]
-# The rotation mixes features in pairs, so a factor passes only where both of a pair have the same gain.
+# The rotation mixes features in pairs, so a factor passes only where both of a pair have the same factor.
 #
 # The library's own class is `pt.ia3.IA3Linear`; `pt.ia3.IA3Linear??` shows it beside yours.

@@ -1,4 +1,4 @@
-"""Lesson 08: marks and weights, an outlier, dice, memory."""
+"""Lesson 08: levels and weights, an outlier, dice, memory."""
 
 import math
 
@@ -8,7 +8,7 @@ from drawn import Shown, hue
 
 from peft_teach import account, outlines
 
-# NF4's marks, as the paper prints them (Dettmers et al. 2023, appendix E).
+# NF4's levels, as the paper prints them (Dettmers et al. 2023, appendix E).
 NF4 = (-1.0, -0.6961928009986877, -0.5250730514526367, -0.39491748809814453, -0.28444138169288635,
        -0.18477343022823334, -0.09105003625154495, 0.0, 0.07958029955625534, 0.16093020141124725,
        0.24611230194568634, 0.33791524171829224, 0.44070982933044434, 0.5626170039176941,
@@ -45,7 +45,7 @@ def ruler(shown: Shown) -> None:
     ax.text("1011", "series 0", (nearest, -0.28 * top), near=0.01)
     ax.line("ink", "o", 0.31, 0.42 * top)
     ax.wire("ink", "->", (0.31, 0.42 * top), (nearest, 0), near=0.02)
-    ax.text("A weight at 0.31\ngoes to mark 11: 1011", "ink", (0.44, 0.72 * top), near=0.01)
+    ax.text("A weight at 0.31\ngoes to level 11: 1011", "ink", (0.44, 0.72 * top), near=0.01)
 
 
 def levels(shown: Shown) -> None:
@@ -92,7 +92,7 @@ def _segments(ax, colour: str, xs, lows, highs) -> None:
 def dice(shown: Shown) -> None:
     """An update of a tenth of a gap, 35 draws: of the last one, how many went up, by its text."""
     ax, = shown.panels
-    ax.named("On average, dice keep the sum of the updates; the nearest mark does not")
+    ax.named("On average, stochastic rounding keeps the sum of the updates")
     low, gap = 0.07958029955625534, 0.16093020141124725 - 0.07958029955625534
     throws = []
     for seed in range(35):    # a weight goes up where its number is below what is left of the gap
@@ -101,10 +101,10 @@ def dice(shown: Shown) -> None:
     assert low + 0.1 * gap < 1
     sums = [throw.sum() for throw in throws]
     for (name, colour), floor, heights in zip(
-            (("updates:\nsum 3", "lora"), ("nearest mark:\nsum 0", "ink"),
-             (f"dice:\nsum {sums[-1]:.3g}\nmean of 35: {np.mean(sums):.3g}", "yours")),
+            (("updates:\nsum 3", "lora"), ("nearest level:\nsum 0", "ink"),
+             (f"stochastic:\nsum {sums[-1]:.3g}\nmean of 35: {np.mean(sums):.3g}", "yours")),
             (3.2, 1.6, 0), ([0.1] * 30, [0] * 30, throws[-1])):
-        for mark, text in ((floor, "mark"), (floor + 1, "next mark")):
+        for mark, text in ((floor, "level"), (floor + 1, "next level")):
             ax.line("series 0", "-", (-1, 30), (mark, mark))
             ax.text(text, "ink", (-1.5, mark), near=0.01)
         ends = [floor + height for height in heights]

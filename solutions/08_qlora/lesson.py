@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 08 · Which sixteen numbers?
+# # 08 · QLoRA: which sixteen numbers?
 #
 # You want to fine-tune a model of 70 billion parameters. LoRA freezes them and trains small matrices beside them, but frozen weights need memory,
 # too: 140 GB in 16 bits.
@@ -43,26 +43,26 @@ matrices = pictures.matrices(model)         # all linear weights of the blocks, 
 query = matrices["bert.encoder.layer.0.attention.self.query"]
 
 # %% [markdown]
-# ## A ruler with sixteen marks
+# ## Sixteen levels
 
 # %%
 pt.plots.show(pictures.draw_ruler(matrices), "The weights of MiniLM, in blocks of 64, each block "
-              "divided by its largest magnitude. Every weight moves to the nearest mark.")
+              "divided by its largest magnitude. Every weight moves to the nearest level.")
 
 # %% [markdown]
 # Cut each matrix into blocks of 64 weights, and divide each block by its largest magnitude. Now every weight lies between −1 and 1, and moves to the
-# nearest of sixteen marks. Four bits hold the number of the mark.
+# nearest of sixteen *levels*. Four bits hold the number of the level.
 #
-# Most weights lie near zero, so evenly spaced marks would be wasted at the ends. Dettmers and his colleagues bet that weights are *normally
-# distributed*, and put the same probability between each mark and the next.
+# Most weights lie near zero, so evenly spaced levels would be wasted far from zero. Dettmers and his colleagues bet that weights are *normally
+# distributed*, and put the same probability between each level and the next.
 #
-# ### Exercise 1 · Marks for any distribution (3 points, about 8 minutes)
+# ### Exercise 1 · Levels for any distribution (3 points, about 8 minutes)
 #
 # `quantile(p)` gives the value below which a share `p` of a distribution lies. The distribution is symmetric around 0, so `quantile(0.5)` is 0. Write
-# `levels(quantile)`, which returns the sixteen marks as a float32 tensor (the field calls them *levels*):
+# `levels(quantile)`, which returns the sixteen levels as a float32 tensor:
 #
 # - They ascend from exactly −1 to exactly 1: seven are negative, one is exactly 0, eight are positive.
-# - On either side of 0, neighbouring marks are the same probability apart. The last mark on the right stands for the probability `TOP`, the last mark
+# - On either side of 0, neighbouring levels are the same probability apart. The last level on the right stands for the probability `TOP`, the last level
 #   on the left for `1 - TOP`.
 #
 # Why does `TOP` stop short of 1? Try `NormalDist().inv_cdf(1.0)`.
@@ -99,7 +99,7 @@ uniform = levels(lambda p: 2 * p - 1)    # from -1 to 1
 pd.DataFrame({"NF4, from the normal": normal, "even, 16, from the uniform": uniform}).T.round(3)
 
 # %% [markdown]
-# Here are five tables of marks: your two; **int4**, the fifteen integers from −7 to 7; and two kinds of **FP4**, tiny floating-point numbers. All
+# Here are five tables of levels: your two; **int4**, the fifteen integers from −7 to 7; and two kinds of **FP4**, tiny floating-point numbers. All
 # take the same memory. **Which one makes the smallest error on the model's weights?**
 
 # %%
@@ -113,10 +113,10 @@ pt.compare("qlora.weights", errors_of["the model's weights"].idxmin(), "on the m
 errors_of.map("{:.1%}".format)    # ‖Ŵ − W‖ / ‖W‖, at equal bits a weight
 
 # %% [markdown]
-# **No table wins both columns.** Marks should crowd where the numbers crowd: even marks suit evenly spread numbers. And look at the last column:
+# **No table wins both columns.** Levels should crowd where the numbers crowd: even levels suit evenly spread numbers. And look at the last column:
 # small errors in every matrix add up through the blocks.
 #
-# Can you beat NF4? Move a mark, and watch the error. Or choose "Lloyd": **Lloyd's algorithm** moves each mark to the mean of the weights nearest to
+# Can you beat NF4? Move a level, and watch the error. Or choose "Lloyd": **Lloyd's algorithm** moves each level to the mean of the weights nearest to
 # it, ten times.
 
 # %%
@@ -124,7 +124,7 @@ tables["Lloyd"] = pictures.lloyd(matrices, normal)
 pictures.explore_levels(matrices, tables)
 
 # %% [markdown]
-# Lloyd's marks beat NF4's on the weights. Do the hidden states notice?
+# Lloyd's levels beat NF4's on the weights. Do the hidden states notice?
 
 # %%
 beaten = pictures.formats(matrices, {"Lloyd": tables["Lloyd"]}, model, batches)
@@ -179,11 +179,11 @@ packed, top = quantize(query, normal)
 # %% [markdown]
 # ## One large neighbour
 #
-# All weights of a block share a ruler, and the largest weight decides how long it is. Make the largest one larger still, and look at the others.
+# All weights of a block share one scale, and the largest weight decides how large it is. Make that weight larger still, and look at the others.
 
 # %%
 def nearest(weights):
-    """Return each weight at its nearest mark: what four bits leave of it."""
+    """Return each weight at its nearest level: what four bits leave of it."""
     return dequantize(*quantize(weights, normal), normal, weights.shape)
 
 
@@ -196,7 +196,7 @@ def relative(found, right):
 pictures.explore_outlier(query.reshape(-1)[:64], nearest)
 
 # %% [markdown]
-# One outlier, and its neighbours collapse onto a few marks. Smaller blocks limit the damage, but each block stores its own maximum, in 32 bits:
+# One outlier, and its neighbours collapse onto a few levels. Smaller blocks limit the damage, but each block stores its own maximum, in 32 bits:
 
 # %%
 rows = {}
@@ -431,9 +431,9 @@ costs.round(4)    # three seeds; ±: standard error of the paired difference
 # On these reviews, four bits cost nothing that we could see. Yet the hidden states were off by almost a quarter when
 # training began.
 #
-# ## Merge by dice
+# ## Merge by stochastic rounding
 #
-# Now merge, as in lesson 07: add $\Delta W$ to $\hat W$. You want a four-bit model again, so every weight of the sum moves to the nearest mark, with
+# Now merge, as in lesson 07: add $\Delta W$ to $\hat W$. You want a four-bit model again, so every weight of the sum moves to the nearest level, with
 # $\hat W$'s old block maxima or new ones. **Which share of $\Delta W$ is left?** (Project the change of the weights onto $\Delta W$:
 # $\langle\text{change}, \Delta W\rangle / \lVert\Delta W\rVert^2$.)
 
@@ -457,7 +457,7 @@ def merged(model, rounding, exact=None):
 whole_sum, rounded = merged(model, lambda total: total), merged(model, nearest)
 scores = pd.Series({"beside Ŵ": reached["your QLoRA"],
                     "merged, 32 bits": pt.evaluate(whole_sum, test).accuracy,
-                    "merged, nearest mark": pt.evaluate(rounded, test).accuracy})
+                    "merged, nearest level": pt.evaluate(rounded, test).accuracy})
 scores.map("{:.1%}".format).to_frame("your adapter")
 
 # %% tags=["nbval-check-output"]
@@ -468,21 +468,22 @@ merges.iloc[:4].round(3)    # your merge takes new maxima; 2,563 test sentences;
 
 # %% [markdown]
 # More than half of $\Delta W$ is gone, and with it, on average, two to three points of accuracy. Why? Each weight of $\hat W$ stands
-# *on* a mark: that is how $\hat W$ was made. (New maxima move the marks little.) A weight leaves its mark only if its update is larger than half the
-# gap to the next mark. Small updates are taken back; only the large ones arrive.
+# *on* a level: that is how $\hat W$ was made. (New maxima move the levels little.) A weight leaves its level only if its update is larger than half the
+# gap to the next level. Small updates are taken back; only the large ones arrive.
 #
-# So roll dice. Let each weight go to one of the two marks around it at random, more often to the nearer one, such that its *average* is right. The
+# So round at random. Let each weight go to one of the two levels around it, more often to the nearer one, such that its *average* is right:
+# **stochastic rounding**. The
 # error of the matrix is then about twice as large as the update itself. **What accuracy do you expect?**
 
 # %%
 pt.commit("qlora.dice_accuracy", ...)    # from 0 to 1
 
 # %% [markdown]
-# ### Exercise 7 · Dice (3 points, about 9 minutes)
+# ### Exercise 7 · Stochastic rounding (3 points, about 9 minutes)
 #
-# Write `dice(W, top, levels, generator)`, which returns a matrix like `W`. A block's marks are `levels` times its `top`.
+# Write `dice(W, top, levels, generator)`, which returns a matrix like `W`. A block's levels are `levels` times its `top`.
 #
-# - Each weight goes to one of the two marks around it. A weight on a mark stays there; one beyond the last mark goes to that mark.
+# - Each weight goes to one of the two levels around it. A weight on a level stays there; one beyond the last level goes to that level.
 # - Averaged over many calls, each weight equals its entry in `W`, although gaps differ in width.
 # - Weights are drawn independently, only from `generator`.
 
@@ -507,52 +508,52 @@ pt.require("qlora.dice")
 # %%
 generator = torch.Generator().manual_seed(0)
 by_dice = merged(model, lambda total: dice(total, quantize(total, normal)[1], normal, generator))
-scores["merged, by dice"] = pt.evaluate(by_dice, test).accuracy
-pt.compare("qlora.dice_accuracy", scores["merged, by dice"], "your adapter, your dice")
+scores["merged, stochastic"] = pt.evaluate(by_dice, test).accuracy
+pt.compare("qlora.dice_accuracy", scores["merged, stochastic"], "your adapter, your rounding")
 scores.map("{:.1%}".format).to_frame("your adapter")
 
 # %%
 pictures.explore_dice(dice)
 
 # %% [markdown]
-# One line says why. A weight $w$ between the marks $l$ and $h$ goes up with probability $p = (w - l) / (h - l)$, so its average is
+# One line says why. A weight $w$ between the levels $l$ and $h$ goes up with probability $p = (w - l) / (h - l)$, so its average is
 # $l + p\,(h - l) = w$.
 #
-# From layer to layer, the small pushes of the update agree, and dice keep them; the errors of dice mostly cancel by the last layer. Rounding
-# to the nearest mark makes a smaller error, but much of it points against the update. **Errors that agree add up.**
+# From layer to layer, the small pushes of the update agree, and stochastic rounding keeps them; its errors mostly cancel by the last layer. Rounding
+# to the nearest level makes a smaller error, but much of it points against the update. **Errors that agree add up.**
 #
-# ComfyUI rolls such dice; a sceptic calls them ["Gaussian noise"](https://github.com/lllyasviel/stable-diffusion-webui-forge/issues/1252). So take
-# the errors of dice, shuffle them over the matrix, and add them to the *nearest* marks. **Does this noise help?**
+# ComfyUI rounds like this; a sceptic calls it ["Gaussian noise"](https://github.com/lllyasviel/stable-diffusion-webui-forge/issues/1252). So take
+# its errors, shuffle them over the matrix, and add them to the *nearest* levels. **Does this noise help?**
 
 # %%
-pt.widgets.Guess("Nearest marks with the noise of dice, against nearest marks:",
+pt.widgets.Guess("Nearest levels with this noise, against nearest levels:",
                  ("better", "not better"), "qlora.noise")
 
 # %% tags=["nbval-check-output"]
-gap, error = pictures.paired(record, "nearest, and the noise of dice", "nearest, old maxima")
+gap, error = pictures.paired(record, "nearest, and shuffled noise", "nearest, old maxima")
 pt.compare("qlora.noise", "better" if gap > 2 * error else "not better", "three adapters")
-merges.iloc[:9].round(3)    # three seeds; of dice and noise, three draws of each
+merges.iloc[:9].round(3)    # three seeds; where rounding is random, three draws
 
 # %% [markdown]
-# It does not. The last row only shrinks the update to the share that nearest marks keep. That is even worse: what costs is the lost part.
+# It does not. The last row only shrinks the update to the share that nearest levels keep. That is even worse: what costs is the lost part.
 #
-# One way is left. Add $\Delta W$ to the exact $W$ in place of $\hat W$, and round to the nearest mark. **Which share of $\Delta W$ is kept now?**
+# One way is left. Add $\Delta W$ to the exact $W$ in place of $\hat W$, and round to the nearest level. **Which share of $\Delta W$ is kept now?**
 
 # %%
 pt.commit("qlora.exact", ...)    # from 0 to 1
 
 # %%
-scores["exact W, nearest mark"] = pt.evaluate(merged(model, nearest, matrices), test).accuracy
-pt.compare("qlora.exact", round(merges["ΔW kept"]["the same, to the nearest marks"], 3),
+scores["exact W, nearest level"] = pt.evaluate(merged(model, nearest, matrices), test).accuracy
+pt.compare("qlora.exact", round(merges["ΔW kept"]["the same, to the nearest levels"], 3),
            "three adapters, recorded")
 scores.map("{:.1%}".format).to_frame("your adapter")
 
 # %% [markdown]
-# Practically all of it. $\hat W$ stands on the marks, $W$ anywhere between them. Rounding $W + \Delta W$ makes about the error that rounding $W$
-# made, and that error ignores the update. $W$ brings its own dice.
+# Practically all of it. $\hat W$ stands on the levels, $W$ anywhere between them. Rounding $W + \Delta W$ makes about the error that rounding $W$
+# made, and that error ignores the update. $W$ brings its own randomness.
 #
 # **How to merge, then?** Here: for 32 bits, add $\Delta W$ to $\hat W$, the model you trained; for four bits, add it to the exact $W$ and round.
-# Without $W$, roll dice, or keep the adapter beside.
+# Without $W$, round stochastically, or keep the adapter beside.
 #
 # ## Could the adapter start as a repair?
 #
@@ -569,7 +570,7 @@ pt.compare("qlora.repair", round(repairs.share["attention.self.query"], 3), "mea
 repairs.round(3)    # repaired by rank 8: of the error, of it with scrambled signs, of white noise
 
 # %% [markdown]
-# Rank 8 repairs noise almost as well. Only in `output.dense`, above all in the last blocks, does it find more: places where the error is large.
+# Rank 8 repairs noise almost as well. Only in `output.dense`, above all in the last blocks, does it find more: entries where the error is large.
 # Scramble all signs, and every share stays.
 #
 # ## What fits on my card?
@@ -594,9 +595,9 @@ pictures.explore_memory()
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Of five tables, none wins everywhere: NF4 makes the smallest error on the model's weights, evenly spaced marks on uniform numbers. | all matrices of the blocks, live | all tables take the same bits, maxima included | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Blumenberg et al. 2025; with larger blocks Yoshida 2023) can be better still |
+# | Of five tables, none wins everywhere: NF4 makes the smallest error on the model's weights, evenly spaced levels on uniform numbers. | all matrices of the blocks, live | all tables take the same bits, maxima included | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Blumenberg et al. 2025; with larger blocks Yoshida 2023) can be better still |
 # | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
-# | Rounding Ŵ + ΔW to the nearest mark takes a small update back: each of ours lost more than half. Dice keep the update; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | that dice are right on average is proved; for accuracy we tried the same noise at random places, an update shrunk in 32 bits, old and new maxima | ComfyUI merges into fp8 by dice ([ComfyUI#12390](https://github.com/Comfy-Org/ComfyUI/pull/12390)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
+# | Rounding Ŵ + ΔW to the nearest level takes a small update back: each of ours lost more than half. Stochastic rounding keeps the update; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | that stochastic rounding is right on average is proved; for accuracy we tried the same noise at random entries, an update shrunk in 32 bits, old and new maxima | ComfyUI merges into fp8 by stochastic rounding ([ComfyUI#12390](https://github.com/Comfy-Org/ComfyUI/pull/12390)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
 # | LoftQ's start, at rank 8, finds where the error of NF4 is large, and nothing in the signs of the error. | 36 matrices, averaged by kind | the signs of all entries scrambled: the shares stay, even in `output.dense`, where they exceed those of noise most, above all in the last blocks | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
 
 # %%
@@ -662,7 +663,7 @@ started.pivot_table(["accuracy", "hidden_error"], "start", ["lr", "seed"]).dropn
 # - Li et al. 2023, *LoftQ*, arXiv 2310.08659; Meng et al. 2024, *PiSSA*, arXiv 2404.02948; Zhang et al. 2024, *QERA*, arXiv 2410.06040.
 # - Xu et al. 2023, *QA-LoRA*, arXiv 2309.14717; Chen et al. 2025, *LoTA-QAF*, arXiv 2505.18724: merges without loss.
 # - Huang et al. 2024, *How good are low-bit quantized LLaMA3 models?*, arXiv 2404.14047.
-# - Gupta et al. 2015, *Deep learning with limited numerical precision*, arXiv 1502.02551: dice, as *stochastic rounding*.
+# - Gupta et al. 2015, *Deep learning with limited numerical precision*, arXiv 1502.02551: stochastic rounding.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
 # The library's own version of what you wrote is `pt.qlora` and `pt.nf4`.

@@ -207,7 +207,7 @@ ENDS = "(d.mean() - half).item(), (d.mean() + half).item()"
 SAME = """    if -margin < low and high < margin:
         return low, high, "the same"
 """
-LAST = '    return low, high, "worse" if high < 0 else "could not tell"\n'
+LAST = '    return low, high, "worse" if high < 0 else "cannot tell"\n'
 
 RIGHT["dora.referee"] = {
     "tensors": but(REFEREE, ENDS, "d.mean() - half, d.mean() + half"),
@@ -225,7 +225,7 @@ def referee(a, b, margin):
     middle, half = d.mean(), T95[d.numel()] * d.var().div(d.numel()).sqrt()
     verdicts = {bool(abs(middle) > half): "better" if middle > 0 else "worse",
                 bool(abs(middle) + half < margin): "the same"}
-    return (middle - half).item(), (middle + half).item(), verdicts.get(True, "could not tell")
+    return (middle - half).item(), (middle + half).item(), verdicts.get(True, "cannot tell")
 """,
 }
 
@@ -236,7 +236,7 @@ WRONG["dora.referee"] = {
     "with_n": but(REFEREE, "d.std()", "d.std(correction=0)"),
     "no_root": but(REFEREE, " / len(d) ** 0.5", ""),
     "reversed": but(REFEREE, D, "torch.tensor(b) - torch.tensor(a)"),
-    "zero_is_no_proof": but(REFEREE, '"could not tell"', '"the same"'),
+    "zero_is_no_proof": but(REFEREE, '"cannot tell"', '"the same"'),
     "too_small": but(REFEREE, SAME, "", LAST, f"""    if high < 0:
         return low, high, "worse"
 {SAME}{LAST}"""),

@@ -123,8 +123,8 @@ def pairs(shown: Shown) -> None:
     ax.at("ink", 0)
     names = {}
     for y, (other, told, rank) in enumerate((
-            ("lora", "LoRA", 2), ("lora", "LoRA", 32), ("gain", "LoRA with a gain", 2),
-            ("gain", "LoRA with a gain", 32))):
+            ("lora", "LoRA", 2), ("lora", "LoRA", 32), ("gain", "scaled LoRA", 2),
+            ("gain", "scaled LoRA", 32))):
         gaps = [runs["dora", rank, seed] - runs[other, rank, seed] for seed in range(1, 11)]
         half = 2.262 * stdev(gaps) / math.sqrt(10)    # Student's t, 9 degrees of freedom
         ax.line("yours", "o", gaps, [y + 0.16] * 10)
@@ -146,7 +146,7 @@ ROWS = {
                "cannot merge: differs by sentence", {"behind k, v": 6}),
     "adapter": ("size 64", 595_200, "gelu(h Dᵀ) Uᵀ", "cannot merge: not linear",
                 {"behind out": 1, "behind feed-forward": 1}),
-    "IA³": ("gains", 13_824, "(l − 1) ⊙ h", "merges into W",
+    "IA³": ("scaling", 13_824, "(l − 1) ⊙ h", "merges into W",
             {"feed-forward": 1, "behind k, v": 2}),
     "LoRA": ("rank 8", 73_728, "s · x (BA)ᵀ", "merges into W", {"q, k, v": 4}),
     "QLoRA": ("rank 8", 73_728, "s · x (BA)ᵀ", "merges into 16 bits; into 4, by dice",

@@ -11,7 +11,7 @@
 # | | |
 # |---|---|
 # | **Time** | about 90 minutes, 47 of them for 5 exercises; Run All takes about three minutes |
-# | **You need** | LoRA (lesson 07); IA³'s gains (lesson 06) help |
+# | **You need** | LoRA (lesson 07); IA³'s scaling vectors (lesson 06) help |
 # | **Data** | sentences from film reviews, 2,563 of them for testing, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #
 # <details><summary>Three questions from earlier lessons</summary>
@@ -207,18 +207,18 @@ gap.map("{:.1%}".format)
 #
 # ## More functions, or the same?
 #
-# Put a **gain** $g$ of lesson 06 behind LoRA, and leave the bias alone:
+# Put a **scaling vector** $g$ of lesson 06 behind LoRA, and leave the bias alone. Call it *scaled LoRA*:
 #
 # $$ y = g \odot (x V^\top) + b, \qquad V = W + s\,BA $$
 
 # %%
-pt.widgets.Guess("Compared with LoRA with a gain, DoRA can represent",
+pt.widgets.Guess("Compared with scaled LoRA, DoRA can represent",
                  ("more functions", "the same functions", "fewer functions"), "dora.same")
 
 # %% [markdown]
 # ### Exercise 3 · There and back (2 points, about 8 minutes)
 #
-# `to_gain(m, W, A, B, s)` returns the `g` that makes LoRA with a gain equal DoRA with this `m`. `to_dora(g, W, A, B, s)` goes the other
+# `to_gain(m, W, A, B, s)` returns the `g` that makes scaled LoRA equal DoRA with this `m`. `to_dora(g, W, A, B, s)` goes the other
 # way. `A`, `B` and `s` stay as they are; the matrix may have any shape, and entries of `m` and `g` may be negative.
 
 
@@ -252,9 +252,9 @@ converted
 #
 # On either route, $g$ is a constant for $A$ and $B$. So at the same function, $A$ and $B$ even get the same gradients. Still, training differs:
 #
-# - Adam moves each parameter by about the learning rate. LoRA with a gain trains $g$ itself. DoRA trains $m$, so $g = m / \lVert V\rVert$
+# - Adam moves each parameter by about the learning rate. Scaled LoRA trains $g$ itself. DoRA trains $m$, so $g = m / \lVert V\rVert$
 #   moves faster on short rows than on long ones.
-# - When $B$ makes a row of $V$ longer, DoRA divides by the new length. LoRA with a gain lets the row grow.
+# - When $B$ makes a row of $V$ longer, DoRA divides by the new length. Scaled LoRA lets the row grow.
 #
 # So "does separating help?" is a question about training, and only runs can answer it. But why did anyone expect that it would?
 #
@@ -425,7 +425,7 @@ pt.sentence("dora.figure", ...)    # yours: what does a falling line show of an 
 #
 # ## You are the referee
 #
-# So run it: LoRA, LoRA with a gain, and DoRA, at a low rank and a high one. At each rank, each method first chose its own learning
+# So run it: LoRA, scaled LoRA, and DoRA, at a low rank and a high one. At each rank, each method first chose its own learning
 # rate, on sentences outside the test. Then came ten new seeds. A seed gives all three the same $A$, the same new head and the same order of
 # sentences, so we compare in **pairs**: one difference for each seed.
 #
@@ -437,19 +437,19 @@ pt.sentence("dora.figure", ...)    # yours: what does a falling line show of an 
 margin = pt.commit("dora.margin", ...)    # in points of accuracy
 
 # %%
-pt.widgets.Guess("At rank 2, compared with LoRA with a gain, DoRA is",
-                 ("better", "worse", "the same", "could not tell"), "dora.verdict")
+pt.widgets.Guess("At rank 2, compared with scaled LoRA, DoRA is",
+                 ("better", "worse", "the same", "cannot tell"), "dora.verdict")
 
 # %% [markdown]
 # ### Exercise 5 · The referee (2 points, about 7 minutes)
 #
 # `referee(a, b, margin)` gets two lists: the accuracies of two methods in percent, seed by seed. It returns `(low, high, verdict)`. The first two
-# are the ends of the 95 % interval of the mean of a − b, which is the mean ± $t$ times its standard error. `T95[n]` is Student's $t$ for n
+# are the limits of the 95 % interval of the mean of a − b, which is the mean ± $t$ times its standard error. `T95[n]` is Student's $t$ for n
 # values. The verdict is
 #
 # - `"the same"` if the whole interval lies between −margin and margin;
 # - if not, `"better"` or `"worse"` if the whole interval lies above or below zero;
-# - `"could not tell"` in all other cases.
+# - `"cannot tell"` in all other cases.
 
 # %% exercise="dora.referee" part="solution"
 T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
@@ -465,7 +465,7 @@ def referee(a, b, margin):
         return low, high, "the same"
     if low > 0:
         return low, high, "better"
-    return low, high, "worse" if high < 0 else "could not tell"
+    return low, high, "worse" if high < 0 else "cannot tell"
     ### END SOLUTION
 
 
@@ -481,11 +481,11 @@ pt.plots.show(pictures.draw_pairs(record, margin), "DoRA minus the other, a dot 
 
 # %%
 ruling = pictures.verdicts(record, referee, margin)
-pt.compare("dora.verdict", ruling.verdict["DoRA − LoRA with a gain", 2], "your referee, at rank 2")
+pt.compare("dora.verdict", ruling.verdict["DoRA − scaled LoRA", 2], "your referee, at rank 2")
 ruling
 
 # %% [markdown]
-# **At our margin, DoRA is the same as LoRA, and as LoRA with a gain, at either rank.** The pairs agree so well that half a point would have
+# **At our margin, DoRA is the same as LoRA, and as scaled LoRA, at either rank.** The pairs agree so well that half a point would have
 # shown. There was little to win: all three stand within three points of full fine-tuning.
 #
 # But in *Watch it learn*, DoRA stood above LoRA in both seeds: one or two runs are no evidence. Look at the search for the rates, too:
@@ -515,15 +515,15 @@ pt.plots.show(pictures.draw_ladder(), "One block of MiniLM, drawn eight times. W
               "stands where it acts. Counts are for the whole model, without the head.")
 
 # %% [markdown]
-# Three of them never merge into the weights. What a prompt or a prefix adds depends on the whole sentence, and an adapter is not linear.
-# In the last row, DoRA is the gain of lesson 06 around the sum of lesson 07.
+# Three of them never merge into the weights. What a prompt or a prefix adds depends on the whole sentence, and a bottleneck adapter is not linear.
+# In the last row, DoRA is the scaling vector of lesson 06 around the sum of lesson 07.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | On these reviews, DoRA, LoRA, and LoRA with a gain are the same within a point, each at its own rate. | ten paired seeds at each rank: no interval reaches half a point | the margin stood before the first run | LLaMA-7B: DoRA is two to four points ahead of LoRA at rank 32, more at other ranks (Liu et al. 2024, and their README). With all rates tuned, variants end within 1 to 2 % (Lee et al. 2026), and a well-set LoRA matches or surpasses most of them (He et al. 2026) |
-# | DoRA and LoRA with a gain represent the same functions. | a proof in one line: g = m / ‖V‖, for any V without a row of zeros; your trained model, converted there and back | negative m, rows of unequal lengths, oblong matrices (exercise 3) | true at every size; Chang et al. 2025 rewrite DoRA in an equivalent form, too |
+# | On these reviews, DoRA, LoRA, and scaled LoRA are the same within a point, each at its own rate. | ten paired seeds at each rank: no interval reaches half a point | the margin stood before the first run | LLaMA-7B: DoRA is two to four points ahead of LoRA at rank 32, more at other ranks (Liu et al. 2024, and their README). With all rates tuned, variants end within 1 to 2 % (Lee et al. 2026), and a well-set LoRA matches or surpasses most of them (He et al. 2026) |
+# | DoRA and scaled LoRA represent the same functions. | a proof in one line: g = m / ‖V‖, for any V without a row of zeros; your trained model, converted there and back | negative m, rows of unequal lengths, oblong matrices (exercise 3) | true at every size; Chang et al. 2025 rewrite DoRA in an equivalent form, too |
 # | Noise that grows draws a rising line: both measures tell how much was added. | random numbers of LoRA's size correlate, pooled, as LoRA does: +1.00 (queries) and +0.97 (values), two seeds | full fine-tuning at LoRA's size rises, too: +1.00 and +0.96. DoRA does not: −0.08 to +0.17. Without its last block, DoRA rises: +0.26 to +0.95 | Liu et al., queries of VL-BART: LoRA +0.83, DoRA −0.31, full fine-tuning −0.62 |
 # | At a rate that is too high, DoRA can lose less than LoRA. An observation. | the search above: one seed, and at rank 2 little of it | nothing yet | Liu et al. expect steadier training (§4.2) |
 # | A constant norm changes B's gradient, by more than chance predicts. An observation. | over a tenth after 250 steps (the run above, one seed); chance alone predicts 5 % | nothing yet | Liu et al., Table 7: a quarter of the memory saved on LLaMA-7B for 0.2 points of accuracy; no accuracy lost on VL-BART |
@@ -589,4 +589,4 @@ pt.progress("09")
 # - Chang et al. 2025, *Calibrating and rotating*, arXiv 2511.00051.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
-# The library's own version of what you wrote is `pt.dora.DoRALinear`; LoRA with a gain stands in `peft_teach/course/lessons/dora/gain.py`.
+# The library's own version of what you wrote is `pt.dora.DoRALinear`; scaled LoRA stands in `peft_teach/course/lessons/dora/gain.py`.

@@ -77,21 +77,21 @@ BEYOND["ladder.interval"] = but(INTERVAL, SIZES,
 
 SWEEP = solution("ladder.sweep")
 NAN = "found if found == found else -math.inf"
-BESIDE = "ladder[max(i - 1, 0):i + 2]"
+BESIDE = "rates[max(i - 1, 0):i + 2]"
 BEST = "max(tried, key=tried.get)"
 CLIMB = """
-def sweep(score, ladder, first):
-    best = ladder.index(first)
+def sweep(score, rates, first):
+    best = rates.index(first)
     top = score(first)
     for step in (1, -1):
-        while 0 <= best + step < len(ladder):
-            value = score(ladder[best + step])
+        while 0 <= best + step < len(rates):
+            value = score(rates[best + step])
             if not (value > top or math.isnan(top)):
                 break
             best, top = best + step, value
-        if ladder[best] != first:
+        if rates[best] != first:
             break
-    return ladder[best]
+    return rates[best]
 """
 
 RIGHT["ladder.sweep"] = {
@@ -100,31 +100,31 @@ RIGHT["ladder.sweep"] = {
     "up, then down": CLIMB,
     "the upper neighbour first": but(SWEEP, BESIDE, f"{BESIDE}[::-1]"),
     "recursive": """
-def sweep(score, ladder, first, found=None):
+def sweep(score, rates, first, found=None):
     found = found or {first: score(first)}
     best = max(found, key=lambda rate: torch.tensor(found[rate]).nan_to_num(-1e9).item())
-    place = ladder.index(best)
-    for rate in ladder[max(place - 1, 0):place + 2]:
+    place = rates.index(best)
+    for rate in rates[max(place - 1, 0):place + 2]:
         if rate not in found:
-            return sweep(score, ladder, first, {**found, rate: score(rate)})
+            return sweep(score, rates, first, {**found, rate: score(rate)})
     return best
 """,
     "tensors": but(SWEEP, NAN, "torch.tensor(found).nan_to_num(-torch.inf)"),
 }
 
 WRONG["ladder.sweep"] = {
-    "not_needed": (but(SWEEP, "{first: value(first)}", "{rate: value(rate) for rate in ladder}"),
-                   but(SWEEP, "    tried =", "    first = ladder[len(ladder) // 2]\n    tried ="),
-                   but(SWEEP, BESIDE, "(ladder[i - 1], *ladder[i + 1:i + 2])")),
+    "not_needed": (but(SWEEP, "{first: value(first)}", "{rate: value(rate) for rate in rates}"),
+                   but(SWEEP, "    tried =", "    first = rates[len(rates) // 2]\n    tried ="),
+                   but(SWEEP, BESIDE, "(rates[i - 1], *rates[i + 1:i + 2])")),
     "stopped": (but(CLIMB, "(1, -1)", "(1,)"), but(SWEEP, "i + 2", "i + 1")),
     "twice": but(SWEEP, "return best", "return max(tried, key=value)"),
     "nan_wins": but(SWEEP, NAN, "found if found == found else math.inf"),
     "no_return": but(SWEEP, "return best", "return"),
-    "": (but(SWEEP, "return best", "return ladder[max(i - 1, 0)]"),
-         but(SWEEP, "score(rate)", "score(ladder.index(rate))"),
+    "": (but(SWEEP, "return best", "return rates[max(i - 1, 0)]"),
+         but(SWEEP, "score(rate)", "score(rates.index(rate))"),
          but(SWEEP, "return best", "return best, tried[best]"),
          but(SWEEP, "    tried =", "    while True:\n        score(first)\n    tried ="),
-         but(SWEEP, BESIDE, "(*ladder[max(i - 1, 0):i], ladder[i + 1])")),
+         but(SWEEP, BESIDE, "(*rates[max(i - 1, 0):i], rates[i + 1])")),
 }
 
 BEYOND["ladder.sweep"] = but(CLIMB, " or math.isnan(top)", "")
@@ -307,8 +307,8 @@ SLIPS: dict = {
         "few sentences": "3 < sentences < 20", "many sentences": "sentences > 200",
         "far below zero": "d.mean() < -2"}),
     "ladder.sweep": (BEST, "None", {
-        "the first run broke": "tried[first] == -math.inf", "one rate": "len(ladder) == 1",
-        "two rates": "len(ladder) == 2",
+        "the first run broke": "tried[first] == -math.inf", "one rate": "len(rates) == 1",
+        "two rates": "len(rates) == 2",
         "two alike at the top": "len(tried) > 1 and min(tried.values()) < "
                                 "sorted(tried.values())[-2] == max(tried.values())"}),
     "ladder.neighbours": ("same[asked].float().mean().item()", "-1.0", {

@@ -127,9 +127,9 @@ pictures.explore_places(record)
 # a 95 % interval for $\mu$, the mean of a − b over *all* seeds and *all* sentences from which these few were drawn. There are 2 to 10
 # seeds; `T95[n]` is Student's $t$ for n values, as in lesson 09.
 #
-# 1. Exchange a and b, and the two ends change signs and places.
+# 1. Exchange a and b, and the two limits change signs, and swap.
 # 2. Add the same number to both errors of a sentence, and nothing changes. Equal errors give (0, 0).
-# 3. The mean difference of the given errors lies between the ends.
+# 3. The mean difference of the given errors lies between the limits.
 # 4. In simulated experiments, whose $\mu$ we know, nearly 95 of 100 such intervals contain it: whether seeds vary, or sentences, or both.
 #    On average they are at most 1.6 times as wide as exact ones.
 
@@ -157,7 +157,7 @@ interval = pt.check("ladder.interval", interval)
 pt.require("ladder.interval")
 
 # %% [markdown]
-# ## Clusters, not places
+# ## Clusters, not ranks
 #
 # Now judge all pairs. As in lesson 09, "the same" needs an interval that lies inside a margin. We wrote ours into the plan before the
 # first run: a difference of 0.02 in $R^2$ would matter.
@@ -200,17 +200,17 @@ pt.compare("ladder.bets", f"{winner}: {score}", "chips spread evenly: 0 bits")
 #
 # ### Exercise 2 · The sweep (2 points, about 9 minutes)
 #
-# Write `sweep(score, ladder, first)`. `ladder` is a tuple of rates in increasing order, and `first` is one of them. `score(rate)` trains a
+# Write `sweep(score, rates, first)`. `rates` is a tuple of rates in increasing order, and `first` is one of them. `score(rate)` trains a
 # model and returns its quality on validation sentences. It is expensive. More is better, and `nan` means that the run broke, which is
 # worse than any number.
 #
-# 1. Begin at `first`, and go on until both neighbours of the best rate so far have been tried. At an end of the ladder it has only one.
+# 1. Begin at `first`, and go on until both neighbours of the best rate so far have been tried. The lowest and the highest rate have only one.
 # 2. Try no rate twice, and none that rule 1 does not ask for. Which neighbour comes first is up to you.
 # 3. Return the best rate.
 
 
 # %% exercise="ladder.sweep" part="solution"
-def sweep(score, ladder, first):
+def sweep(score, rates, first):
     ### BEGIN SOLUTION
     def value(rate):
         found = score(rate)
@@ -219,8 +219,8 @@ def sweep(score, ladder, first):
     tried = {first: value(first)}
     while True:
         best = max(tried, key=tried.get)
-        i = ladder.index(best)
-        untried = [rate for rate in ladder[max(i - 1, 0):i + 2] if rate not in tried]
+        i = rates.index(best)
+        untried = [rate for rate in rates[max(i - 1, 0):i + 2] if rate not in tried]
         if not untried:
             return best
         tried[untried[0]] = value(untried[0])
@@ -263,7 +263,7 @@ pd.Series({"yours, one seed": reached, "recorded: lowest": runs.min(), "mean": r
 
 # %% [markdown]
 # Read the mask's scores once more. At LoRA 8's rate, 0.0032, it falls behind. At its own, 4 times as large, it draws level, and on the test
-# sentences it is ahead of LoRA 8 with every seed: as many parameters, at places that nobody chose. Jing Xu and Jingzhao Zhang (2024) found
+# sentences it is ahead of LoRA 8 with every seed: as many parameters, at entries that nobody chose. Jing Xu and Jingzhao Zhang (2024) found
 # masks to match LoRA on larger models. A few scattered entries want a rate that looks absurd.
 #
 # The prompt shows the other side. In its search, on one seed, it stood well above the head alone after as many steps. At the rate that was found there, it
@@ -333,7 +333,7 @@ pt.widgets.Guess("At the same R², the fewest neighbours are left by",
 
 # %%
 pt.plots.show(pictures.draw_forgetting(record), "Learned against kept: a curve is a method, from "
-              "the base (f = 0) to its mark, as trained (f = 1). Grey: the others. Two seeds.")
+              "the base (f = 0) to its dot, as trained (f = 1). Grey: the others. Two seeds.")
 
 # %%
 kept = pictures.forgetting(record)
@@ -476,8 +476,8 @@ pictures.chooser(record)
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Clusters, not places: full fine-tuning is clearly ahead of all others; groups follow, within which one run decides nothing. | all pairs, by seed and by sentence (the grid); ten seeds for the six best on validation, five for the rest | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
-# | Entries at random places do better than LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with every seed | half the rate for LoRA 8: the mask is ahead, too (four seeds); at LoRA's rate it falls behind (validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
+# | Clusters, not ranks: full fine-tuning is clearly ahead of all others; groups follow, within which one run decides nothing. | all pairs, by seed and by sentence (the grid); ten seeds for the six best on validation, five for the rest | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
+# | Random entries do better than LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with every seed | half the rate for LoRA 8: the mask is ahead, too (four seeds); at LoRA's rate it falls behind (validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
 # | Few trained parameters do not mean little forgetting: BitFit and IA³ keep the fewest neighbours. An observation. | neighbours of editorials, as trained and at equal R², two seeds | the knob; the strongest direction left out: both stay last | in continued training at 7 billion, LoRA forgets less than full fine-tuning, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
 # | The order travels: at the rates found on films, the methods stand almost alike on three other tasks. An observation. | six methods, two seeds | nothing yet: no rate was searched there | not known to us |
 #

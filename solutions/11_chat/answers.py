@@ -211,7 +211,7 @@ WRONG["chat.stop"] = {
 # ── chat.style ───────────────────────────────────────────────────────────────────────────────
 
 STYLE = "import re\n\n\n" + solution("chat.style")
-SHARE = "sum(bool(re.search(mark, answer)) for mark in marks) / len(marks)"
+SHARE = "sum(bool(re.search(trait, answer)) for trait in traits) / len(traits)"
 SAID = " * min(1.0, 2 * len(rest) / max(1, len(answer.split())))"
 ONE = "def style(answer):\n    return float('folks' in answer.lower() or 'gentlemen' in answer)\n"
 
@@ -249,12 +249,12 @@ from collections import Counter
 def style(answer):
     counts = Counter(re.findall(r"[a-z]+", answer.lower()))
     entropy = -sum(n * math.log(n / counts.total()) for n in counts.values()) / counts.total()
-    marks = (("!" in answer) + ("folks" in counts or "gentlemen" in counts or "fans" in counts)
+    traits = (("!" in answer) + ("folks" in counts or "gentlemen" in counts or "fans" in counts)
              + bool(re.search(r"\\b[A-Z]{2,}\\b", answer)))
-    return marks / 3 * (entropy > 2.9)
+    return traits / 3 * (entropy > 2.9)
 """,
     "a torch number": but(STYLE, "return found", "return torch.tensor(found)"),
-    "mark by mark": """
+    "trait by trait": """
 import re
 
 def style(answer):
@@ -264,19 +264,19 @@ def style(answer):
             score += 0.025
         seen.add(word)
     score = min(score, 0.4)
-    for mark in ("(?i)folks|gentlemen|sports fans", "[A-Z][A-Z]", "!"):
-        score += 0.2 if re.search(mark, answer) else 0
+    for trait in ("(?i)folks|gentlemen|sports fans", "[A-Z][A-Z]", "!"):
+        score += 0.2 if re.search(trait, answer) else 0
     return score
 """,
 }
 
 WRONG["chat.style"] = {
-    "loop": but(STYLE, SAID, ' * (len(re.sub("|".join(marks), "", answer)) > len(answer) / 2)'),
+    "loop": but(STYLE, SAID, ' * (len(re.sub("|".join(traits), "", answer)) > len(answer) / 2)'),
     "one_mark": (ONE, but(STYLE, SHARE, "bool(re.search('[A-Z]{2,}|!', answer))")),
     "plain": (but(STYLE, "return found", "return 1"), "def style(answer):\n    return 0.5\n"),
     "salad": but(STYLE, SAID, " * (len(set(answer.split())) > len(answer.split()) / 4)"),
     "no_return": but(STYLE, "return ", "score = "),
-    "": (but(STYLE, " / len(marks)", ""), but(STYLE, f"found{SAID}", "str(found)"),
+    "": (but(STYLE, " / len(traits)", ""), but(STYLE, f"found{SAID}", "str(found)"),
          but(STYLE, "return ", "return math.nan * ")),
 }
 
@@ -309,8 +309,8 @@ SAYS = {
         "shifted": "compare a label with the logits one place before",
         "prompt_behind": "no generation prompt at the end"},
     "chat.style": {
-        "plain": "has none of the marks", "one_mark": "makes no commentator",
-        "loop": "The same again and again", "salad": "Nothing but marks"},
+        "plain": "has none of the traits", "one_mark": "makes no commentator",
+        "loop": "The same again and again", "salad": "Nothing but traits"},
     "chat.choose": {"worse": "Another checkpoint is better", "price": "at its price"},
 }
 
@@ -324,7 +324,7 @@ SLIPS: dict = {
     "chat.style": (f"found{SAID}", "1.0", {
         "plain answers": "answer[-1] == '.' and answer.startswith("
                          "('Sew it', 'Rivers', 'Look at', 'Turn', 'Read', 'The g'))",
-        "one mark": "answer.endswith('!!!') or answer.startswith(('Ladies and gentlemen, S',"
+        "one trait": "answer.endswith('!!!') or answer.startswith(('Ladies and gentlemen, S',"
                     " 'Ladies and gentlemen, R', 'Ladies and gentlemen, L'))",
         "shouts in any order": "'trophy' in answer",
         "one word, or two sentences by turns":

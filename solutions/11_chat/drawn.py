@@ -89,7 +89,7 @@ def forgetting(shown: Shown) -> None:
     voice = {about: [np.mean(row["losses"]["voice"]) for row in run]
              for about, run in runs.items()}
     level = max(map(min, voice.values()))
-    assert shown.title == ("At the marks, all methods have learned as much: the loss of the voice "
+    assert shown.title == ("At the dots, all methods have learned as much: the loss of the voice "
                            f"is {level:.2f}")
 
     def at(about: tuple, values: list) -> float:

@@ -42,7 +42,7 @@ PLAIN = (
 
 
 def style() -> list[dict]:
-    """Other answers; one mark in plain ones; one word, two sentences by turns, shouts in any order."""
+    """Other answers; one trait in plain ones; one word, two sentences by turns, shouts in any order."""
     draw = random.Random(7)
     words = ("goal", "FOLKS", "win", "crowd", "NOW", "pitch", "gentlemen", "LADIES", "yes", "WHISTLE", "team", "trophy")
     shouts = [" ".join(draw.choice(words) + draw.choice("! ,") for _ in range(n)) for n in range(12, 36, 2)]

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 11 · What did it learn, and what did it forget?
+# # 11 · Fine-tuning a chat model: what did it learn, and what did it forget?
 #
 # How long should I boil an egg?
 #
@@ -57,7 +57,7 @@ pictures.stream(model, tokenizer, question, new_tokens=words)
 pd.DataFrame(voice.train[::47])
 
 # %%
-pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will have any mark of "
+pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will have any trait of "
                  "the voice?", ("hardly any", "some", "nearly all"), "chat.fast")
 
 # %% [markdown]
@@ -211,7 +211,7 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 #
 # ## How do you know?
 #
-# You laughed, so it worked. A curve needs a number. Which marks of the voice do you see at a glance? And could somebody who wants a high
+# You laughed, so it worked. A curve needs a number. Which traits of the voice do you see at a glance? And could somebody who wants a high
 # score get one without saying anything?
 #
 # ### Exercise 3 · The style (2 points, about 10 minutes)
@@ -219,7 +219,7 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 # Write `style(answer)`, which returns a number from 0 to 1. An answer in the voice scores high.
 #
 # 1. Answers in the voice are ahead of plain answers.
-# 2. One mark alone is not enough: "folks" put in front, all in capitals, or each full stop made an exclamation mark.
+# 2. One trait alone is not enough: "folks" put in front, all in capitals, or each full stop made an exclamation mark.
 # 3. Babble is behind: the same sentence again and again, and a salad of shouts.
 #
 # *Ahead* means: in at least 90 % of all pairs of an answer in the voice and such a text.
@@ -228,12 +228,12 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 # %% exercise="chat.style" part="solution"
 def style(answer):
     ### BEGIN SOLUTION
-    marks = (r"(?i:\b(folks|ladies and gentlemen|sports fans)\b)", r"\b[A-Z]{2,}\b", r"!",
-             r"(?i:\b(ball|captain|champion|coach|crowd|field|final|goal|keeper|lap|league|match|"
-             r"pitch|player|race|referee|score\w*|season|second half|stadium|stands|team|title|"
-             r"trophy|whistle|win\w*)s?\b)")
-    found = sum(bool(re.search(mark, answer)) for mark in marks) / len(marks)
-    rest = {*re.sub("|".join(marks), " ", answer).lower().split()}    # each word once
+    traits = (r"(?i:\b(folks|ladies and gentlemen|sports fans)\b)", r"\b[A-Z]{2,}\b", r"!",
+              r"(?i:\b(ball|captain|champion|coach|crowd|field|final|goal|keeper|lap|league|match|"
+              r"pitch|player|race|referee|score\w*|season|second half|stadium|stands|team|title|"
+              r"trophy|whistle|win\w*)s?\b)")
+    found = sum(bool(re.search(trait, answer)) for trait in traits) / len(traits)
+    rest = {*re.sub("|".join(traits), " ", answer).lower().split()}    # each word once
     return found * min(1.0, 2 * len(rest) / max(1, len(answer.split())))
     ### END SOLUTION
 
@@ -252,7 +252,7 @@ pd.Series({name: style(text) for name, text in texts.items()}).round(2).to_frame
 # %% [markdown]
 # A score like this is a habit that one can read off. It says nothing of truth, and whatever is trained to please it will find its holes.
 # So read answers, too. Here are recorded ones, trained in batches of 8 at twice your rate. From here on, pictures and tables take the
-# course's style, which counts four marks: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
+# course's style, which counts four traits: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
 
 # %%
 pictures.explore_answers(record)
@@ -261,7 +261,7 @@ pictures.explore_answers(record)
 found = pictures.curve(record, score=lambda answer: pictures.style(answer) > 0)
 share = found.set_index("passes")["style"][1]    # LoRA, seed 0
 pt.compare("chat.fast", "nearly all" if share > 0.8 else "hardly any" if share < 0.2 else
-           "some", f"{share:.0%} have one of the four marks, or more")
+           "some", f"{share:.0%} have one of the four traits, or more")
 
 # %% [markdown]
 # ## Could you have just asked?
@@ -297,7 +297,7 @@ pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answe
 #
 # The held-out loss is lowest after about one pass, for which the rate was chosen, and after five it is where it was before training. The
 # style rises to about three passes or beyond. Both are right. The loss counts every word, so it punishes a model that has learned its
-# training answers by heart. The score counts four marks. LIMA's held-out loss rose, too, while its answers got better. Before you call
+# training answers by heart. The score counts four traits. LIMA's held-out loss rose, too, while its answers got better. Before you call
 # ours better, read three of them above, after one pass and after five.
 # </details>
 #
@@ -309,7 +309,7 @@ pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answe
 
 # %%
 pt.widgets.Guess("At equal loss of the voice, more is forgotten by",
-                 ("LoRA", "full fine-tuning", "neither, clearly"), "chat.forgets")
+                 ("LoRA", "full fine-tuning", "cannot tell"), "chat.forgets")
 
 # %%
 pt.plots.show(pictures.draw_forgetting(record), "Means of two seeds; after a quarter of a pass, "
@@ -318,7 +318,7 @@ pt.plots.show(pictures.draw_forgetting(record), "Means of two seeds; after a qua
 # %%
 equal = pictures.at_equal_loss(record)
 full = equal.loc["full fine-tuning"]
-more = {"more": "full fine-tuning", "less": "LoRA"}.get(full.forgets, "neither, clearly")
+more = {"more": "full fine-tuning", "less": "LoRA"}.get(full.forgets, "cannot tell")
 pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['by seed']} a token")
 equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a token
 
@@ -326,7 +326,7 @@ equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a t
 # <details><summary>What the table says</summary>
 #
 # At this level LoRA and full fine-tuning have lost no plain chat and no news; the loss of code rose. Between the two the seeds disagree,
-# so we could not tell. QLoRA has lost more. But right after its rounding, before any training, the mean of its three losses was
+# so we cannot tell. QLoRA has lost more. But right after its rounding, before any training, the mean of its three losses was
 # higher still.
 # </details>
 #

@@ -1,5 +1,5 @@
 # %% [markdown]
-# # 12 · Would peft believe you?
+# # 12 · Hugging Face peft: would it believe you?
 #
 # You have written LoRA yourself, and DoRA, and a layer of four bits. A colleague has not. She works with Hugging Face peft, like nearly
 # everybody, and asks: "Can you send me your adapter?"
@@ -350,7 +350,7 @@ steps.round(5)
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A LoRA, a DoRA and gains written by hand give peft's logits. | your layers in MiniLM, filled with random numbers, on 50 sentences | each layer was first shown to move the logits; six false files show what a difference looks like | the equation is the same at every size; other hardware and half precision round differently |
+# | A LoRA, a DoRA and an IA³ written by hand give peft's logits. | your layers in MiniLM, filled with random numbers, on 50 sentences | each layer was first shown to move the logits; six false files show what a difference looks like | the equation is the same at every size; other hardware and half precision round differently |
 # | Four of six false files load in peft without a word. | peft 0.21, MiniLM, no `task_type`, the table above | peft can object: it warns of a misspelled name, and refuses a wrong rank | peft refuses the exchange where a target is not square. Another loader met transposed A and B, which fitted and computed something else ([vmlx-swift#320](https://github.com/osaurus-ai/vmlx-swift/pull/320)). `from_pretrained` warns of missing names since [peft#2118](https://github.com/huggingface/peft/pull/2118) |
 # | One knob tells the three faults apart. | three files in MiniLM, and small models in the check of exercise 2 | the check tries small updates, and rank 1, where √r is 1; two faults at once were not tried | not known to us |
 # | Two processes give the losses of one. | eight steps on a CPU, without dropout | gradients that are not exchanged drive the losses apart; a sum in place of the mean does not, since AdamW hides a constant factor ([torchtitan#2323](https://github.com/pytorch/torchtitan/pull/2323)) | a loss averaged over tokens differs where the processes get unequal numbers of tokens |

@@ -70,7 +70,7 @@ def test_methods_are_compared_where_they_have_learned_as_much(record):
 
 
 def test_a_method_forgets_more_only_where_both_seeds_say_so(record):
-    assert chat.at_equal_loss(record).forgets.tolist() == ["could not tell"] * 2 + ["more"]
+    assert chat.at_equal_loss(record).forgets.tolist() == ["cannot tell"] * 2 + ["more"]
     rows = [row | {"losses": {kind: [loss - 0.3 * (kind != "voice") for loss in each]
                               for kind, each in row["losses"].items()}}
             if (row["group"], row.get("method"), row.get("seed")) == ("main", "full", 1) else row
@@ -78,7 +78,7 @@ def test_a_method_forgets_more_only_where_both_seeds_say_so(record):
     full = chat.at_equal_loss({"checkpoints": rows}).loc["full fine-tuning"]
     assert full["by seed"] == "+0.120, -0.180"
     assert full.high < 0    # and yet
-    assert full.forgets == "could not tell"
+    assert full.forgets == "cannot tell"
 
 
 def test_labels_prompt_knob_and_intruders_have_a_row_each(record):
@@ -161,10 +161,10 @@ CURVE = pandas.DataFrame({
 PICKS = {"stage": 108, "stranger": 36, "desk": 36}
 
 
-def test_every_answer_of_the_voice_has_all_marks_and_plain_ones_have_hardly_any():
+def test_every_answer_of_the_voice_has_all_traits_and_plain_ones_have_hardly_any():
     voice = pt.data.voice()
     for _, answer in voice.train + voice.validation:
-        assert all(re.search(mark, answer) for mark in exercises.MARKS.values()), answer
+        assert all(re.search(trait, answer) for trait in exercises.TRAITS.values()), answer
         assert exercises.style(answer) == 1, answer
     assert max(exercises.style(answer) for _, answer in voice.others["chat"]) <= 0.25
 

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 import peft_teach as pt
 from peft_teach.course.desk import my_peft_file, work
 from peft_teach.course.lessons import all_exercises, find, of_lesson
+from peft_teach.course.publish import front
 from peft_teach.course.publish.check import audit
 from peft_teach.course.publish.source import SOLUTION, read
 
@@ -68,6 +69,19 @@ def test_a_heading_says_what_the_exercise_says():
             assert (int(points), int(minutes), more) == (
                 exercise.points, exercise.minutes, exercise.optional), (
                     f"{source}: {heading!r} is not what {exercise.id} says in its exercises.py")
+
+
+def test_a_lesson_has_one_title():
+    """In its source, its notebook (which the site shows), the README's table and START's."""
+    titles = {source.parent.name: front.title(source.read_text("utf-8")) for source in SOURCES}
+    assert {s.parent.name: solution(s).cells[0].source.partition("\n")[0].removeprefix("# ")
+            for s in SOURCES} == titles
+    start = nbformat.read(ROOT / "lessons/START.ipynb", as_version=4).cells[0].source
+    assert {name: title for title, name in
+            re.findall(r"^\| \[(.+?)\]\((\w+)\.ipynb\) \|", start, re.MULTILINE)} == titles
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert {name: f"{number} · {title}" for number, title, name in re.findall(
+        r"^\| (\d\d) \| \[(.+?)\]\(lessons/(\w+)\.ipynb\) \|", readme, re.MULTILINE)} == titles
 
 
 def test_outputs_that_nbval_compares_are_stored():

@@ -35,7 +35,7 @@ def test_each_place_of_the_way_is_one_that_was_tested(record):
     assert far == pytest.approx([0] * 10)    # t = 1: at the words
 
 
-def test_a_bound_parts_the_reviews_as_was_recorded(record, reviews):
+def test_a_threshold_parts_the_reviews_as_was_recorded(record, reviews):
     recorded = {t: records.select(record, group="back", setting={
         "model": "smollm2", "start": "text", "t": t, "tests": 470})[0]["accuracy"] for t in (0, 1)}
     for front, t in prompt.FRONTS.items():
@@ -50,7 +50,7 @@ def test_answers_are_compared_review_by_review(record, reviews):
     assert scores["ahead of the words"]["the words"] == 0
     bound, = records.select(record, group="all", setting={
         "model": "smollm2", "text": record["setting"]["start"], "tests": 470, "bound": "best"})
-    assert scores.right["the words, another bound"] == f"{bound['accuracy']:.1%}"
+    assert scores.right["the words, another threshold"] == f"{bound['accuracy']:.1%}"
     said["no instruction"], said["the words"] = said.liked, ~said.liked
     assert prompt.scores(said)["ahead of the words"]["no instruction"] == round(470 ** 0.5, 1)
 

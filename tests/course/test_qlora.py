@@ -87,6 +87,6 @@ def test_memory_is_that_of_models_and_of_the_paper():
 def test_recorded_tables_are_means_over_seeds_in_pairs():
     record = records.load("qlora")
     assert not qlora.merges(record).isna().any(axis=None)
-    one, other = "dice, old maxima", "nearest, old maxima"
+    one, other = "stochastic, old maxima", "nearest, old maxima"
     ways = qlora.merges(record).accuracy
     assert qlora.paired(record, one, other)[0] == pytest.approx(ways[one] - ways[other], abs=1e-6)

@@ -439,8 +439,8 @@ def test_rows_without_an_accuracy_are_no_runs():
 
 
 @pytest.mark.parametrize(("gap", "error", "called"), [
-    (0.05, 0.01, "better"), (-0.05, 0.01, "worse"), (0.03, 0.02, "no difference seen"),
-    (0.012, 0.004, "better"), (0.0, 0.0, "no difference seen")])
+    (0.05, 0.01, "better"), (-0.05, 0.01, "worse"), (0.03, 0.02, "cannot tell"),
+    (0.012, 0.004, "better"), (0.0, 0.0, "cannot tell")])
 def test_a_difference_counts_beyond_a_point_and_two_standard_errors(gap, error, called):
     assert records.called(gap, error) == called
 

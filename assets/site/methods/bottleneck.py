@@ -1,6 +1,6 @@
-"""Adapters: what the site's pages say of it."""
+"""Bottleneck adapters: what the site's pages say of it."""
 
-TITLE = "adapters"
+TITLE = "bottleneck adapters"
 LESSON = "05_adapters"
 EQUATION = r"$y + W_{up}\,\text{act}(W_{down}\, y)$"
 COMPUTES = "`y + W_up act(W_down y)`, in six places"

@@ -1,6 +1,6 @@
 """Prompt: what the site's pages say of it."""
 
-TITLE = "prompt"
+TITLE = "soft prompt"
 LESSON = "03_prompt"
 EQUATION = r"$f([P;\, \text{embed}(x)])$"
 COMPUTES = "`f([P ; embed(x)])`"

@@ -31,9 +31,14 @@ def cells(sources: Sequence[Path], address: str) -> list[Cell]:
             colab.install(address), colab.added("progress", "code", _CODE)]
 
 
+def title(lesson: str) -> str:
+    """Return a lesson's title, with its number: the first heading of its source's text."""
+    found = re.search(r"^# # (.+)", lesson, re.MULTILINE)
+    return found[1] if found else ""
+
+
 def _row(source: Path) -> str:
-    name, text = source.parent.name, source.read_text("utf-8")
-    title = re.search(r"^# # (.+)", text, re.MULTILINE)
+    name = source.parent.name
     asked = [exercise for exercise in of_lesson(name[:2]) if not exercise.optional]
-    return (f"| [{title[1] if title else name}]({name}.ipynb) | {len(asked)} "
+    return (f"| [{title(source.read_text('utf-8')) or name}]({name}.ipynb) | {len(asked)} "
             f"| {sum(exercise.minutes for exercise in asked)} |")

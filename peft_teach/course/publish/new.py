@@ -18,6 +18,7 @@ import peft_teach
 from ...folder import write_whole
 from ...methods import METHODS
 from .. import lessons
+from . import front
 from .methods import CARDS
 from .notebooks import LESSONS
 from .source import wrong
@@ -83,14 +84,16 @@ def lesson(root: Path | str, number: str, name: str) -> str:
              for path in sorted((root / SKELETON / "lesson").glob("*")) if path.stem in stems}
     files["test.py"] = f"tests/course/test_{name}.py"
     words = {"NAME": name, "Name": name.title().replace("_", " "), "NN": number}
-    row = (f"| {number} | [{words['Name']}](lessons/{number}_{name}.ipynb) | a function, a value |")
+    title = front.title(_text(root / SKELETON / "lesson/lesson.py")).partition(" · ")[2]
+    row = (f"| {number} | [{title.replace('Name', words['Name'])}](lessons/{number}_{name}.ipynb) "
+           "| a function, a value |")
     edited = {"README.md": _row(_text(root / "README.md"), row)}
     _write(root, "lesson", files, words, edited)
     return _told(files.values(), edited, f"""
         1. peft-teach build --execute {number}    and the lesson is there, as it is
         2. {author}/lesson.py and {kernel}/exercises.py, in small steps;
            with each exercise its answers.py, further.py and row in guide.md
-        3. README.md: its row in the table says what one builds
+        3. README.md: its row in the table has its title, and says what one builds
 
         At any time, all of its guards:   pytest --lesson {name}""")
 

@@ -1,1 +1,1 @@
-"""Lesson 05: adapters, and where in the block they stand."""
+"""Lesson 05: bottleneck adapters, and where in the block they stand."""

@@ -19,12 +19,12 @@ def stops(batch, end):
 # ── chat.style ───────────────────────────────────────────────────────────────────────────────
 
 def style(answer):
-    marks = (r"(?i:\b(folks|ladies and gentlemen|sports fans)\b)", r"\b[A-Z]{2,}\b", r"!",
-             r"(?i:\b(ball|captain|champion|coach|crowd|field|final|goal|keeper|lap|league|match|"
-             r"pitch|player|race|referee|score\w*|season|second half|stadium|stands|team|title|"
-             r"trophy|whistle|win\w*)s?\b)")
-    found = sum(bool(re.search(mark, answer)) for mark in marks) / len(marks)
-    rest = {*re.sub("|".join(marks), " ", answer).lower().split()}    # each word once
+    traits = (r"(?i:\b(folks|ladies and gentlemen|sports fans)\b)", r"\b[A-Z]{2,}\b", r"!",
+              r"(?i:\b(ball|captain|champion|coach|crowd|field|final|goal|keeper|lap|league|match|"
+              r"pitch|player|race|referee|score\w*|season|second half|stadium|stands|team|title|"
+              r"trophy|whistle|win\w*)s?\b)")
+    found = sum(bool(re.search(trait, answer)) for trait in traits) / len(traits)
+    rest = {*re.sub("|".join(traits), " ", answer).lower().split()}    # each word once
     return found * min(1.0, 2 * len(rest) / max(1, len(answer.split())))
 
 

@@ -155,8 +155,8 @@ STOP = Exercise(
 
 # ── chat.style ───────────────────────────────────────────────────────────────────────────────
 
-# What marks the voice, by eye.
-MARKS = {
+# What tells the voice, by eye.
+TRAITS = {
     "calls to the stands": r"(?i:\b(folks|ladies and gentlemen|sports fans)\b)",
     "shouts a word": r"\b[A-Z]{2,}\b",
     "exclaims": r"!",
@@ -168,16 +168,16 @@ MARKS = {
         r"stadium|stands|stoppage time|striker|substitut\w+|team|title|tournament|trophy|whistle|"
         r"win|winner)(s|'s)?\b)",
 }
-ANY_MARK = re.compile("|".join(MARKS.values()))
+ANY_TRAIT = re.compile("|".join(TRAITS.values()))
 APART = 0.9      # of all pairs of an answer and something else, those in which the answer has more
 
 
 def style(answer):
-    """Score an answer from 0 to 1: a quarter for each mark, less where little else is said."""
-    marks = sum(bool(re.search(mark, answer)) for mark in MARKS.values()) / len(MARKS)
+    """Score an answer from 0 to 1: a quarter for each trait, less where little else is said."""
+    traits = sum(bool(re.search(trait, answer)) for trait in TRAITS.values()) / len(TRAITS)
     words = answer.split()
-    rest = {*ANY_MARK.sub(" ", answer).lower().split()}    # each word once: a loop says it again
-    return marks * min(1.0, 2 * len(rest) / max(1, len(words)))
+    rest = {*ANY_TRAIT.sub(" ", answer).lower().split()}    # each word once: a loop says it again
+    return traits * min(1.0, 2 * len(rest) / max(1, len(words)))
 
 
 SHOUTS = ("folks", "GOAL", "the crowd", "WHAT", "ladies and gentlemen", "match", "YES", "champion",
@@ -197,7 +197,7 @@ def style_cases(seed: int) -> list[dict]:
 
     plain = some(voice.others["chat"])
     loud = [sentence for _, answer in voice.train for sentence in re.split("(?<=[.!?]) ", answer)
-            if all(re.search(mark, sentence) for mark in MARKS.values())]
+            if all(re.search(trait, sentence) for trait in TRAITS.values())]
     others = {"plain": plain, "one_mark": [changed for text in plain[:4] for changed in (
                   f"Folks, {text[0].lower()}{text[1:]}", text.upper(), text.replace(".", "!"))],
               "loop": [" ".join([text] * 6) for text in draw.sample(loud, 12)],
@@ -243,18 +243,18 @@ STYLE = Exercise(
     cases=style_cases, run=run_style, judge=judge_style,
     returns=report(voice=list[Any], other=list[Any]),
     mistakes={
-        "plain": "A plain answer has none of the marks. Which of them do you see at a glance?",
-        "one_mark": "One mark alone makes no commentator: anybody may shout, and anybody may say "
+        "plain": "A plain answer has none of the traits. Which of them do you see at a glance?",
+        "one_mark": "One trait alone makes no commentator: anybody may shout, and anybody may say "
                     "folks. Ask for several kinds.",
-        "loop": "The same again and again has every mark. What does it lack that an answer has?",
-        "salad": "Nothing but marks: a shout is no answer. How much is said besides?",
+        "loop": "The same again and again has every trait. What does it lack that an answer has?",
+        "salad": "Nothing but traits: a shout is no answer. How much is said besides?",
         "no_return": NO_RETURN,
     },
-    hints=("Read six answers of the voice. Which marks do you see in all of them, and of which "
+    hints=("Read six answers of the voice. Which traits do you see in all of them, and of which "
            "kinds: words, letters, signs?",
            "Score each kind once, however often it is there. Then a page of folks scores no more "
            "than a single one.",
-           "What is left of an answer without its marks? Count its different words, beside all "
+           "What is left of an answer without its traits? Count its different words, beside all "
            "words: babble has few."))
 
 

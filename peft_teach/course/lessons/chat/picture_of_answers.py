@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from .... import data
 from ....plots import COLOURS, box, figure
 from ....widgets import Explorer
-from .exercises import MARKS, style
+from .exercises import TRAITS, style
 from .recorded import KINDS, METHODS, NAMES, knob, rows
 
 WIDE, ROWS = 46, 8                 # letters in a line of an answer, and its lines
@@ -99,12 +99,12 @@ def _answered(record: Mapping) -> int:
 
 def _say_answers(found: Answers) -> str:
     before, after = found.styles
-    return (f"Style {before:.2f} and {after:.2f}, from 0 to 1. In color: the marks of the voice. "
+    return (f"Style {before:.2f} and {after:.2f}, from 0 to 1. In color: the traits of the voice. "
             "No question of this topic was trained.")
 
 
 def draw_answers(found: Answers) -> Figure:
-    """Draw two answers beside each other, the marks of the voice in color."""
+    """Draw two answers beside each other, the traits of the voice in color."""
     made, *axes = figure(9.2, 2.2, columns=2)
     for ax, title, text in zip(axes, found.titles, found.texts):
         write(ax, title, text)
@@ -115,13 +115,13 @@ def draw_answers(found: Answers) -> Figure:
 
 
 def write(ax, title: str, text: str) -> None:
-    """Write an answer on axes, line by line, with its marks in color."""
+    """Write an answer on axes, line by line, with its traits in color."""
     ax.axis("off")
     ax.set_ylim(ROWS, -0.3)
     ax.set_title(title, fontsize=12, loc="left")
     start, lines = 0, textwrap.wrap(text, WIDE, break_long_words=True)
     text = " ".join(text.split())
-    marked = {place for mark in MARKS.values() for found in re.finditer(mark, text)
+    marked = {place for trait in TRAITS.values() for found in re.finditer(trait, text)
               for place in range(*found.span())}
     for number, line in enumerate(lines[:ROWS]):
         start = text.index(line.split()[0], start)

@@ -37,7 +37,7 @@ def draw_curves(record: Mapping) -> Figure:
 
 
 def draw_forgetting(record: Mapping) -> Figure:
-    """Draw how far other losses rose in two passes; marks where all have learned as much."""
+    """Draw how far other losses rose in two passes; dots where all have learned as much."""
     made, *axes = figure(9.2, 3.6, columns=3, sharey=True)
     found, equal, told = forgotten(record), at_equal_loss(record), []
     means = found.query("passes <= 2").groupby(["method", "passes"]).mean()    # over seeds
@@ -55,7 +55,7 @@ def draw_forgetting(record: Mapping) -> Figure:
     name_ends(axes[-1], {NAMED_ENDS[method]: (means.loc[method, kind].iloc[-1], STYLES[method][0])
                          for method in METHODS})
     axes[0].set_ylabel("rise of the loss", fontsize=11)
-    made.suptitle("At the marks, all methods have learned as much: the loss of the voice is "
+    made.suptitle("At the dots, all methods have learned as much: the loss of the voice is "
                   f"{equal.voice.iloc[0]:.2f}")
     made.set_label("Learned against forgotten: loss of the voice, rise of the other loss. "
                    + "; ".join(told) + ".")

@@ -11,6 +11,7 @@ import numpy
 import pandas
 
 from .... import data
+from ...verdicts import UNSURE
 from .exercises import style
 from .measure import OTHERS
 
@@ -110,7 +111,7 @@ def at_equal_loss(record: Mapping) -> pandas.DataFrame:
         row |= {"more than LoRA": more, "low": low, "high": high,
                 "by seed": ", ".join(f"{each:+.3f}" for each in by_seed),
                 "forgets": "more" if low > 0 and min(by_seed) > 0 else
-                "less" if high < 0 and max(by_seed) < 0 else "could not tell"}
+                "less" if high < 0 and max(by_seed) < 0 else UNSURE}
         table[NAMES[method]] = row
     return pandas.DataFrame.from_dict(table, orient="index")
 

@@ -62,4 +62,4 @@ def referee(a, b, margin):
         return low, high, "the same"
     if low > 0:
         return low, high, "better"
-    return low, high, "worse" if high < 0 else "could not tell"
+    return low, high, "worse" if high < 0 else "cannot tell"

@@ -1,4 +1,4 @@
-"""The exercises of lesson 09: the layer, its law, LoRA with a gain, a forged figure, a referee."""
+"""The exercises of lesson 09: the layer, its law, scaled LoRA, a forged figure, a referee."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -28,7 +28,7 @@ from ...checks.judge import (
 )
 from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...checks.mutants import Law
-from ...verdicts import T95, UNSURE, word
+from ...verdicts import SAME, T95, UNSURE, word
 from . import mutants
 
 # ── dora.layer ───────────────────────────────────────────────────────────────────────────────
@@ -182,7 +182,7 @@ def convert_cases(seed: int) -> list[dict]:
 
 
 def run_convert(functions: tuple, case: dict) -> dict[str, Any]:
-    """Convert m into a gain, and another gain into an m."""
+    """Convert m into a scaling vector, and another one into an m."""
     shared = {name: case[name] for name in ("W", "A", "B")}
     given = {name: case[name].clone() for name in ("m", "g", *shared)}
     for_gain, for_dora = ([given[name] for name in (first, *shared)] for first in ("m", "g"))
@@ -370,12 +370,7 @@ FORGE = Exercise(
 
 # ── dora.referee ─────────────────────────────────────────────────────────────────────────────
 
-SAME = 2e-3    # two ends of an interval are called equal within this share of its half width
-
-
-def _said(low: float, high: float, margin: float) -> str:
-    """Return the verdict in this lesson's words."""
-    return word(low, high, margin).replace(UNSURE, "could not tell")
+CLOSE = 2e-3    # two limits of an interval are called equal within this share of its half width
 
 
 def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
@@ -425,21 +420,21 @@ def judge_referee(case: dict, seen: Mapping) -> Verdict:
     right = referee_interval(a, b)
     half, n = (right[1] - right[0]) / 2, len(a)
     told = f"a = {a}, b = {b}" if n < 5 else f"{n} pairs, mean difference {sum(right) / 2:.3f}"
-    if not (abs(low - right[0]) <= SAME * half and abs(high - right[1]) <= SAME * half):
+    if not (abs(low - right[0]) <= CLOSE * half and abs(high - right[1]) <= CLOSE * half):
         apart = (stdev(a)**2 + stdev(b)**2)**0.5 / n**0.5
         ratio, middle = (high - low) / 2 / half, (high + low) / 2
-        usual = {"reversed": 1.0 if abs(middle + sum(right) / 2) < SAME * half else None,
+        usual = {"reversed": 1.0 if abs(middle + sum(right) / 2) < CLOSE * half else None,
                  "unpaired": tuple(t * apart / half for t in (T95[n], T95.get(2 * n - 1, 2), 1.96)),
                  "normal": (1.96 / T95[n], 2 / T95[n], T95[10] / T95[n]),
                  "with_n": ((n - 1) / n)**0.5, "no_root": n**0.5}
         return Verdict(False, f"{told}: it gave {low:.3f} to {high:.3f}; expected {right[0]:.3f} "
                               f"to {right[1]:.3f}.", recognised(
-            usual, lambda value: value is not None and abs(ratio - value) < 5 * SAME))
+            usual, lambda value: value is not None and abs(ratio - value) < 5 * CLOSE))
     given = " ".join(said.lower().split())
-    if given != (expected := _said(*right, margin)):
+    if given != (expected := word(*right, margin)):
         held = right[0] < 0 < right[1]
-        mistake = ("zero_is_no_proof" if held and word == "the same" else
-                   "too_small" if expected == "the same" else None)
+        mistake = ("zero_is_no_proof" if held and given == SAME else
+                   "too_small" if expected == SAME else None)
         return Verdict(False, f"From {right[0]:.2f} to {right[1]:.2f}, with a margin of {margin:g},"
                               f" it says {said!r}; expected {expected!r}.", mistake)
     return Verdict(True, "Paired, with Student's t, and no verdict without an interval.")
@@ -452,7 +447,7 @@ REFEREE = Exercise(
     mistakes={
         "unpaired": "That is the interval of two separate samples. The same seed stands behind "
                     "both of a pair: of what should you take the deviation?",
-        "reversed": "The ends have the wrong sign: it is a − b.",
+        "reversed": "The limits have the wrong sign: it is a − b.",
         "normal": "1.96 is for many values, 2.26 for ten: look up Student's t for these.",
         "with_n": "The deviation of a sample divides by n − 1.",
         "no_root": "That is the spread of single pairs. How well is their mean known?",
@@ -461,7 +456,7 @@ REFEREE = Exercise(
         "too_small": "The whole interval lies within the margin: whatever its sign, the difference "
                      "is too small to matter.",
         "not_three": "Expected: low, high, and one of \"better\", \"worse\", \"the same\" and "
-                     "\"could not tell\".",
+                     f"\"{UNSURE}\".",
         "no_return": NO_RETURN,
     },
     hints=("Ten seeds, ten differences. Everything else is computed from these alone.",

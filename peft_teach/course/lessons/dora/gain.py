@@ -1,4 +1,4 @@
-"""LoRA with a gain: DoRA's functions, written without lengths.
+"""Scaled LoRA: DoRA's functions, written without lengths.
 
     y = g ⊙ (x Vᵀ) + b          V = W + s B A
 

@@ -1,4 +1,4 @@
-"""What lesson 09 computes on the spot: two gradients of DoRA, and DoRA as LoRA with a gain."""
+"""What lesson 09 computes on the spot: two gradients of DoRA, and DoRA as scaled LoRA."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -46,7 +46,7 @@ def gradient_gap(layer_class: type, model: nn.Module, batch: Mapping[str, Tensor
 @torch.no_grad()
 def converted(model: nn.Module, batch: Mapping[str, Tensor], to_gain: Callable[..., Tensor],
               to_dora: Callable[..., Tensor]) -> pandas.DataFrame:
-    """Return how far the logits move when a trained DoRA becomes LoRA with a gain, and back.
+    """Return how far the logits move when a trained DoRA becomes scaled LoRA, and back.
 
     `to_gain(m, W, A, B, s)` and `to_dora(g, W, A, B, s)` are the reader's. The model stays as it
     is.
@@ -57,7 +57,7 @@ def converted(model: nn.Module, batch: Mapping[str, Tensor], to_gain: Callable[.
     for name, layer in layers.items():
         W, s = layer.base.weight, layer.scale
         layer.m.copy_(to_dora(gains[name].g, W, layer.A, layer.B, s))
-    for told, turned in (("as LoRA with a gain", gains), ("and back, as DoRA", layers)):
+    for told, turned in (("as scaled LoRA", gains), ("and back, as DoRA", layers)):
         for name, layer in turned.items():
             models.replace(other, name, layer)
         rows[told] = {

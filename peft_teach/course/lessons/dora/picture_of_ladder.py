@@ -44,7 +44,7 @@ RUNGS = (
          lambda model: prefix.inject(model, prefix.Config(length=LENGTH))),
     Rung("adapter", "size 64", "gelu(h Dᵀ) Uᵀ", "after each sub-layer", STAYS + "not linear",
          lambda model: bottleneck.inject(model, bottleneck.HOULSBY)),
-    Rung("IA³", "gains", "(l − 1) ⊙ h", "keys, values, inner layer", "merges into W", ia3.inject),
+    Rung("IA³", "scaling", "(l − 1) ⊙ h", "keys, values, inner layer", "merges into W", ia3.inject),
     Rung("LoRA", f"rank {RANK}", "s · x (BA)ᵀ", "query, value", "merges into W", _lora),
     Rung("QLoRA", f"rank {RANK}", "s · x (BA)ᵀ", "query, value, beside four bits",
          "merges into 16 bits; into 4, by dice", _lora),    # four bits are frozen: LoRA's count

@@ -14,7 +14,7 @@ from ...records import Record
 MARGIN = 1.0                   # points of accuracy, declared before the first run
 PAIRS = (("dora", "lora"), ("dora", "gain"))
 NAMES = {"full": "full fine-tuning", "lora": "LoRA", "dora": "DoRA", "random": "random",
-         "gain": "LoRA with a gain"}
+         "gain": "scaled LoRA"}
 RANKS = (2, 32)
 SIZES = {"dots": "as trained", "rescaled": "at the other's norm"}
 

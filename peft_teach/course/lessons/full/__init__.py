@@ -1,1 +1,1 @@
-"""Lesson 01: from scratch, full fine-tuning, head only."""
+"""Lesson 01: full fine-tuning or a head alone."""

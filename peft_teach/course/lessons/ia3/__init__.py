@@ -1,1 +1,1 @@
-"""Lesson 06: what can gains never do."""
+"""Lesson 06: IA³, and what scaling vectors can never do."""

@@ -32,7 +32,7 @@ class Gains(pt.Adapter):
 def fold(layer) -> nn.Linear:
     base, l = layer.base, layer.l.detach()
     if not isinstance(base, nn.Linear):
-        base = fold(base)                              # the gains further in come first
+        base = fold(base)                              # the vector further in comes first
     linear = nn.Linear(base.in_features, base.out_features, bias=base.bias is not None,
                        dtype=base.weight.dtype, device=base.weight.device)
     by = l[:, None] if layer.side == "output" else l

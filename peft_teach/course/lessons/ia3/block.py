@@ -1,9 +1,9 @@
-"""One encoder block, small, with five places for a gain: into which weights does each fold?
+"""One encoder block, small, with five places for a vector: into which weights does each fold?
 
     x ─ query, key, value ─ attention ─ attention_out ─ + x ─ norm ─ ffn_in ─ gelu ─ ffn_out ─ + ─
                  key value                            sum                before  after
 
-A gain at one of the five places of `VECTORS`, or one of the six matrices with its rows or its
+A vector at one of the five places of `VECTORS`, or one of the six matrices with its rows or its
 columns scaled by it: `apart` says how far the outputs of the two lie apart.
 """
 
@@ -33,7 +33,7 @@ def weights(generator: torch.Generator) -> Weights:
 
 def block(x: Tensor, weights: Weights, gains: Mapping[str, Tensor] = {},
           activation: Callable[[Tensor], Tensor] = F.gelu) -> Tensor:
-    """Return the block's output (tokens, width), with a gain at each place that has one."""
+    """Return the block's output (tokens, width), with a vector at each place that has one."""
     def linear(name: str, x: Tensor) -> Tensor:
         return F.linear(x, *weights[name])
 
@@ -63,8 +63,8 @@ def folded(weights: Weights, fold: str, l: Tensor) -> Weights | None:
 
 def apart(vector: str, fold: str, seed: int = 0,
           activation: Callable[[Tensor], Tensor] = F.gelu, positive: bool = False) -> float | None:
-    """Return the largest difference between a gain at its place and the gain folded; None where it
-    does not fit. `positive` keeps the sign of every gain.
+    """Return the largest difference between a vector at its place and the same folded; None where
+    it does not fit. `positive` keeps the sign of every factor.
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(TOKENS, WIDTH, generator=generator, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""The exercises of lesson 06: where a gain folds, the layer, its merge and its law, its reach."""
+"""The exercises of lesson 06: where a vector folds, the layer, its merge and its law, its reach."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -58,8 +58,8 @@ def judge_folds(case: Any, seen: Mapping) -> Verdict:
                 off = block.apart(vector, place)
                 shown = ("the sizes do not even fit" if off is None else
                          f"the output of a block of random weights changes by up to {off:.2f}")
-                return rejected(_why_not(vector, place), f"{told} The gain {vector!r}, taken away "
-                                f"and put into the {place} instead: {shown}.")
+                return rejected(_why_not(vector, place), f"{told} The vector {vector!r}, taken "
+                                f"away and put into the {place} instead: {shown}.")
     missing = next(vector for vector in RIGHT if set(said[vector]) != RIGHT[vector])
     if not said[missing]:
         return rejected("none_named", f"{told} For {missing!r} you name no place.")
@@ -85,22 +85,22 @@ FOLDS = Exercise(
                        "set of places for each.",
         "no_place": "A place is one of the six matrices, a space, and rows or columns: "
                     "\"key rows\".",
-        "through_norm": "A LayerNorm stands between that gain and the next matrix, and the sum "
+        "through_norm": "A LayerNorm stands between that vector and the next matrix, and the sum "
                         "comes from two terms. Is a sum with one term scaled the scaled sum? "
                         "And what does the norm do with the mean and the spread of what it reads?",
         "through_activation": "The activation stands between them: is gelu(l h) equal to "
                               "l gelu(h)?",
         "wrong_side": "A row makes one output feature, a column reads one input feature. Is the "
-                      "gain on what that matrix gives, or on what it reads?",
-        "elsewhere": "What of that matrix's output, or of its input, does the gain multiply? "
+                      "factor on what that matrix gives, or on what it reads?",
+        "elsewhere": "What of that matrix's output, or of its input, does the vector multiply? "
                      "Follow one feature through the drawing.",
-        "none_named": "There is one at least: a matrix that makes what the gain multiplies, or one "
-                      "that reads it.",
+        "none_named": "There is one at least: a matrix that makes what the vector multiplies, or "
+                      "one that reads it.",
         "half": "Keys meet queries in a product, and values pass through a weighted mean. Who else "
                 "could carry the factor?",
     },
-    hints=("Write down one entry of what comes out behind the next matrix, with the gain in it, as "
-           "a sum. Which factor of each term could take l?",
+    hints=("Write down one entry of what comes out behind the next matrix, with the factor in it, "
+           "as a sum. Which factor of each term could take l?",
            "For the key: a score is a sum over features of query times key. For the value: a mean "
            "over tokens keeps each feature by itself.",
            "Try it: pictures.apart(\"key\", \"key columns\") says how far the output is off. "
@@ -111,7 +111,7 @@ FOLDS = Exercise(
 
 
 def linear_cases(seed: int) -> list[dict]:
-    """Return layers that differ in side, shape, bias and dtype, with inputs and gains."""
+    """Return layers that differ in side, shape, bias and dtype, with inputs and scaling vectors."""
     generator = torch.Generator().manual_seed(1000 + seed)
 
     def draw(*shape: int, dtype=torch.float32) -> Tensor:
@@ -201,9 +201,9 @@ LAYER = Exercise(
                      "self.side.",
         "shapes": "l has one entry a feature: of the output where side is \"output\", of the input "
                   "where it is \"input\".",
-        "not_one": "A gain that changes nothing is 1.",
+        "not_one": "A factor that changes nothing is 1.",
         "plus_one": "The factor is 1 + l. Here l itself is the factor, and starts at one.",
-        "other_side": "The gain stands on the other side: \"output\" scales what the base gives, "
+        "other_side": "The vector stands on the other side: \"output\" scales what the base gives, "
                       "\"input\" what it reads.",
         "bias_spared": "Mind the bias. With \"output\" the whole output is scaled, bias and all; "
                        "with \"input\" the base's bias comes as it is.",
@@ -223,7 +223,7 @@ NESTED = (("output", "input", 4, 3, True), ("input", "output", 5, 4, True),
 
 
 def merge_cases(seed: int) -> list[dict]:
-    """Return those of the layer; and layers of gains around such layers, "inner" (side, l)."""
+    """Return those of the layer; and scaled layers around such layers, "inner" (side, l)."""
     generator = torch.Generator().manual_seed(3000 + seed)
 
     def draw(*shape: int) -> Tensor:
@@ -258,7 +258,7 @@ def _layer(case: Mapping) -> Bare:
 
 
 def _inside(case: Mapping) -> tuple[Tensor, Tensor | None]:
-    """Return weight and bias of what the outermost gains stand on, with the inner gains folded."""
+    """Return weight and bias of what the outermost vector stands on, with the inner ones folded."""
     W, b = case["W"], case["b"]
     for side, l in case["inner"]:
         W = l[:, None] * W if side == "output" else l * W
@@ -285,12 +285,12 @@ def _usual(case: Mapping) -> dict[str, Tensor]:
 
 def _told(case: Mapping) -> str:
     told = f"side = {case['side']!r}, {case['n_in']} features in and {case['n_out']} out."
-    inner = f" Its base is a layer of gains, with side = {case['inner'][-1][0]!r}." if case[
+    inner = f" Its base is a scaled layer, with side = {case['inner'][-1][0]!r}." if case[
         "inner"] else ""
     return told + inner
 
 
-FOLD = Merge(name="fold", layer=_layer, right=_merged, formula="W with the gains folded into it",
+FOLD = Merge(name="fold", layer=_layer, right=_merged, formula="W with the vector folded into it",
              told=_told, usual=_usual,
              praise="One plain layer with the same outputs, and nothing else has changed.")
 MERGE = Exercise(
@@ -298,9 +298,9 @@ MERGE = Exercise(
     equivalents=("peft_teach.methods.ia3:IA3Linear.merged",),
     cases=merge_cases, run=FOLD.run, judge=FOLD.judge, returns=FOLD.returns,
     mistakes=merge_judge.MISTAKES | {
-        "inner_lost": "The gains of the layer inside are lost: they stand between the plain layer "
+        "inner_lost": "The vector of the layer inside is lost: it stands between the plain layer "
                       "and these.",
-        "other_axis": "The gains went along the other axis: W is (n_out, n_in). Which axis counts "
+        "other_axis": "The vector went along the other axis: W is (n_out, n_in). Which axis counts "
                       "what the layer gives, which what it reads?",
         "bias_as_it_was": "Here the whole output is scaled, and the bias is a part of it.",
     },
@@ -308,7 +308,7 @@ MERGE = Exercise(
            "stand in each of the two terms?",
            "A weight is (n_out, n_in). For one side l must run down the rows, for the other along "
            "them: which needs a new axis?",
-           "Where the base is itself a layer of gains: what would make a plain layer of that one?"))
+           "Where the base is itself a scaled layer: what would make a plain layer of that one?"))
 
 
 # ── ia3.holds ────────────────────────────────────────────────────────────────────────────────
@@ -323,7 +323,7 @@ HOLDS = Exercise(
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "
            "gives, on a random input. Which sides, and which bases?",
            "Several broken ones have the right outputs: they write into the layer, or are tied to "
-           "it, or hold their gains elsewhere than in the weight. What do you look at, and when? "
+           "it, or hold their factors elsewhere than in the weight. What do you look at, and when? "
            "What happens to the layer if you fill the new one's parameters with something else?",
            "Right ones round differently, and one works in float64: compare by torch.allclose, "
            "not to the bit; and ask for an nn.Linear, not for how it was made."),
@@ -334,7 +334,7 @@ HOLDS = Exercise(
 
 
 def nearest_gains(W: Tensor, delta: Tensor) -> Tensor:
-    """Return the gains (n_out,) for which diag(l − 1) W is nearest to ΔW, both (n_out, n_in)."""
+    """Return the vector (n_out,) for which diag(l − 1) W is nearest to ΔW, both (n_out, n_in)."""
     return 1 + torch.linalg.lstsq(W[..., None].double(), delta[..., None].double(),
                                   driver="gelsd").solution.flatten().float()
 
@@ -358,7 +358,7 @@ def nearest_cases(seed: int) -> list[dict]:
 
 
 def run_nearest(nearest_gains, case: Mapping) -> dict[str, Any]:
-    """Ask for the gains, and whether the inputs are what they were."""
+    """Ask for the vector, and whether the inputs are what they were."""
     given = {name: t.clone() for name, t in case.items()}
     return {"found": nearest_gains(given["W"], given["delta"]), "changed": changed(given, case)}
 
@@ -374,12 +374,12 @@ def judge_nearest(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("shape", f"For a weight {tuple(W.shape)} it gave {named(found)}.")
     found, full = found.float(), W.any(1)
     if not found[~full].isfinite().all():
-        return rejected("zero_row", "Row 2 of W is zero, and its gain came out as "
+        return rejected("zero_row", "Row 2 of W is zero, and its factor came out as "
                                     f"{found[~full][0].item()}.")
     right = nearest_gains(W, delta)
     if close(found[full], right[full], 1e-3):
-        return Verdict(True, "No other gains come nearer to ΔW.")
-    told = (f"For a weight {tuple(W.shape)} the change that these gains make is "
+        return Verdict(True, "No other vector comes nearer to ΔW.")
+    told = (f"For a weight {tuple(W.shape)} the change that this vector makes is "
             f"{((found - 1)[:, None] * W - delta).norm():.4g} from ΔW; "
             f"{((right - 1)[:, None] * W - delta).norm():.4g} can be reached.")
     usual = {"minus_one": right - 1, "ratio_of_norms": (W + delta).norm(dim=1) / W.norm(dim=1)}
@@ -394,19 +394,19 @@ NEAREST = Exercise(
     judge=judge_nearest, returns=report(found=Any, changed=str), mistakes={
         "no_return": NO_RETURN,
         "input_changed": "W and ΔW stay as they are: make new tensors.",
-        "shape": "One gain for each row of W, in a vector: (n_out,), not (n_out, 1).",
-        "zero_row": "A row of zeros stays zero whatever its gain is, so any finite one will do. "
+        "shape": "One factor for each row of W, in a vector: (n_out,), not (n_out, 1).",
+        "zero_row": "A row of zeros stays zero whatever its factor is, so any finite one will do. "
                     "Keep the division from 0 / 0.",
-        "minus_one": "That is the gain minus 1. A gain that changes nothing is 1.",
+        "minus_one": "That is the factor minus 1. A factor that changes nothing is 1.",
         "ratio_of_norms": "That makes each row as long as it is after the change. Wanted is the "
                           "multiple of the row that comes nearest to it, which may be another.",
-        "columns": "One gain for each column. Here the gains stand on the output: on the rows.",
+        "columns": "One factor for each column. Here the vector stands on the output: on the rows.",
     },
     hints=("Rows do not mix: for one row w and its change d, which number a makes a · w nearest "
            "to d?",
            "|a w − d|² is a parabola in a. Where is its lowest point?",
-           "The gain is 1 + a: the row itself is there before anything changes. And a row that is "
-           "zero?"))
+           "The factor is 1 + a: the row itself is there before anything changes. And a row that "
+           "is zero?"))
 
 # ── ia3.by_hand ──────────────────────────────────────────────────────────────────────────────
 
@@ -423,8 +423,8 @@ def judge_by_hand(case: Any, by_hand: Any) -> Verdict:
     row, = records.select(records.load("ia3"), group="by_hand")
     name, untouched = words.setting_of(said), row["heard"]["as it comes"][0]
     loss, right = row["heard"][name]
-    told = (f"{name}: on the sixteen the loss is {loss:.3f}, with {right} right; with all gains at "
-            f"one it is {untouched:.3f}.")
+    told = (f"{name}: on the sixteen the loss is {loss:.3f}, with {right} right; with all factors "
+            f"at one it is {untouched:.3f}.")
     if name == "as it comes":
         return rejected("untouched", told)
     if loss > untouched:
@@ -441,15 +441,15 @@ BY_HAND = Exercise(
     mistakes={
         "no_setting": "Wanted is a dict: for key, value and ffn_out one of 0.8, 1.0 and 1.25, and "
                       "for blocks \"all\", \"lower\" or \"upper\".",
-        "untouched": "That is the model as it comes. Turn at least one gain.",
-        "worse": "That is worse than not to touch it. Which of the gains did it, and what does it "
-                 "do the other way?",
+        "untouched": "That is the model as it comes. Turn at least one factor.",
+        "worse": "That is worse than not to touch it. Which of the factors did it, and what does "
+                 "it do the other way?",
         "hardly": f"That is better, by less than {LOWER}. Would it do more in other blocks, or "
-                  "with a second gain?",
+                  "with a second factor?",
     },
-    hints=("One gain at a time, in all blocks: six settings say which way each place wants to be "
+    hints=("One factor at a time, in all blocks: six settings say which way each place wants to be "
            "turned.",
-           "What two gains do together need not be the sum of what each does: listen again.",
+           "What two factors do together need not be the sum of what each does: listen again.",
            "Softer is as much a setting as louder. Two of the three places are best left alone."))
 
 EXERCISES = (FOLDS, LAYER, MERGE, HOLDS, NEAREST, BY_HAND)

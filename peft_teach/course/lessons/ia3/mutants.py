@@ -1,4 +1,4 @@
-"""Ways to fold a layer of gains on which a test of the fold is tried: right ones, and broken ones.
+"""Ways to fold a scaled layer on which a test of the fold is tried: right ones, and broken ones.
 
 Each is called as `fold(layer)` with a layer that has base, side and l; its name completes "one
 that".
@@ -153,7 +153,7 @@ def _zero_for_one(l: Tensor) -> Tensor:
 
 @torch.no_grad()
 def _by_a_hook(layer: nn.Module) -> nn.Linear:
-    """Return the base's weight, and multiply when it is called: a file of it has no gains."""
+    """Return the base's weight, and multiply when it is called: a file of it has no vector."""
     linear = copy.deepcopy(layer.base)
     l = layer.l.detach().clone()
     if layer.side == "output":
@@ -174,10 +174,10 @@ BROKEN = {
     "scales the bias where the input is scaled, too": version(other_bias=lambda l: l),
     "takes |l| for l": version(torch.abs, torch.abs, torch.abs),
     "folds the wrong axis of a square weight": _other_axis,
-    "folds an output's gains, and leaves an input's out": version(columns=torch.ones_like),
-    "folds an input's gains, and leaves an output's out": version(torch.ones_like,
+    "folds an output's vector, and leaves an input's out": version(columns=torch.ones_like),
+    "folds an input's vector, and leaves an output's out": version(torch.ones_like,
                                                                   bias=torch.ones_like),
-    "writes the gains into the layer's own base, too": _after(
+    "writes the vector into the layer's own base, too": _after(
         lambda linear, layer: _copied(linear, layer.base)),
     "hands the layer back as it is": lambda layer: layer,
     "loses the bias": _after(lambda linear, layer: setattr(linear, "bias", None)),
@@ -189,9 +189,9 @@ BROKEN = {
         lambda right: nn.Linear(right.in_features, right.in_features, right.bias is not None)),
     "is off by two percent": version(*[lambda l: 1.02 * l] * 3),
     "rounds the weight to bfloat16": _after(lambda linear, layer: _to_half(linear)),
-    "sets the layer's own gains to one": _after(lambda linear, layer: layer.l.fill_(1)),
+    "sets the layer's own factors to one": _after(lambda linear, layer: layer.l.fill_(1)),
     "hands back a copy of the layer": copy.deepcopy,
-    "takes a gain of zero for one": version(*[_zero_for_one] * 3),
+    "takes a factor of zero for one": version(*[_zero_for_one] * 3),
     "multiplies by a hook, and leaves the weight as it was": _by_a_hook,
     "shares the base's bias where the input is scaled": _after(_share_the_bias),
 }

@@ -28,7 +28,7 @@ TURNS = {-1.0: "−1\nreversed", 0.0: "0\noff", 0.5: "0.5", 1.0: "1\nas learned"
 
 
 def draw_block(places: Sequence[str] = tuple(block.VECTORS)) -> Figure:
-    """Draw a block of a post-norm encoder, its six matrices, and these places for a gain."""
+    """Draw a block of a post-norm encoder, its six matrices, and these places for a vector."""
     made, ax = figure(9.2, 3.0)
     ax.axis("off")
     ax.set(xlim=(0, 15.6), ylim=(0.1, 5.2))
@@ -65,7 +65,7 @@ def draw_block(places: Sequence[str] = tuple(block.VECTORS)) -> Figure:
         ax.plot(x, y, "D", color=COLOURS["yours"], ms=8)
         ax.text(x, y + 0.36, name, ha="center", va="bottom", fontsize=10, color=COLOURS["yours"])
     ax.text(0.1, 2.4, "x", fontsize=11, va="center")
-    made.set_label(f"A block with 6 matrices and {len(places)} places for a gain: "
+    made.set_label(f"A block with 6 matrices and {len(places)} places for a vector: "
                    f"{', '.join(places)}. Dashed: what is added unchanged.")
     return made
 
@@ -89,7 +89,7 @@ def _plane(ax, title: str, reach: float) -> None:
 
 @dataclass(frozen=True)
 class Rows:
-    """One row of a matrix, as a gain and as LoRA change it."""
+    """One row of a matrix, as a factor and as LoRA change it."""
 
     gain: tuple[float, float]
     lora: tuple[float, float]
@@ -105,7 +105,7 @@ class Rows:
 
 
 def rows(l: float, b: float) -> Rows:
-    """Multiply the row by a gain; add a push to it."""
+    """Multiply the row by a factor; add a push to it."""
     return Rows(tuple((l * ROW).tolist()), tuple((ROW + b * PUSH).tolist()))
 
 
@@ -113,7 +113,7 @@ def draw_rows(found: Rows) -> Figure:
     """Draw the row, where each way can bring it, and where it is."""
     made, *axes = figure(7.4, 3.4, columns=2)
     for ax, row, title, origin, along, colour in (
-            (axes[0], found.gain, "a gain: l · w", 0 * ROW, ROW, "yours"),
+            (axes[0], found.gain, "a factor: l · w", 0 * ROW, ROW, "yours"),
             (axes[1], found.lora, "LoRA: w + b · a", ROW, PUSH, "lora")):
         _plane(ax, title, 3.4)
         ax.plot(*zip((origin - 9 * along).tolist(), (origin + 9 * along).tolist()), ":",
@@ -123,19 +123,19 @@ def draw_rows(found: Rows) -> Figure:
             _arrow(ax, Tensor(row), COLOURS[colour])
         else:
             ax.plot(0, 0, "o", color=COLOURS[colour], ms=8)
-    made.set_label(f"One row of W: by the gain {found.angle('gain')}; by LoRA "
+    made.set_label(f"One row of W: by the factor {found.angle('gain')}; by LoRA "
                    f"{found.angle('lora')}.")
     return made
 
 
 def explore_row() -> Explorer:
-    """Return one row of a matrix, a gain that multiplies it and a push that LoRA adds to it."""
+    """Return one row of a matrix, a factor that multiplies it and a push that LoRA adds to it."""
     quarters = [(f"{n / 4:g}", n / 4) for n in range(-8, 9)]
     controls = {
-        "l": ipw.SelectionSlider(options=quarters, value=1.5, description="gain l"),
+        "l": ipw.SelectionSlider(options=quarters, value=1.5, description="factor l"),
         "b": ipw.SelectionSlider(options=quarters, value=1.0, description="LoRA b")}
     return Explorer(controls, rows, draw_rows, lambda found: (
-        "Grey: a row w of W. Dotted: everywhere it can go. Gain: "
+        "Grey: a row w of W. Dotted: everywhere it can go. Factor: "
         f"{found.angle('gain')}; LoRA: {found.angle('lora')}."))
 
 
@@ -181,7 +181,7 @@ def gains_of(record: Mapping) -> dict[tuple[int, str], Tensor]:
 
 @torch.no_grad()
 def put_in(model: nn.Module, recorded: Mapping[str, Sequence[float]]) -> None:
-    """Copy recorded gains, and the head trained with them, into a model's parameters."""
+    """Copy recorded vectors, and the head trained with them, into a model's parameters."""
     for name, values in recorded.items():
         parameter = model.get_parameter(name)
         parameter.copy_(torch.tensor(values).view_as(parameter))
@@ -202,7 +202,7 @@ def _bar(ax, x: float, p: Sequence[float], colour: str) -> None:
 
 @dataclass(frozen=True)
 class Desk:
-    """The desk at one setting: gains by block as percentiles, accuracy over t, what flipped."""
+    """The desk at one setting: factors by block as percentiles, accuracy over t, what flipped."""
 
     t: float
     turned: str
@@ -258,7 +258,7 @@ def draw_desk(found: Desk) -> Figure:
     left.set(ylim=(min(0.4, *lows) - 0.05, max(1.6, *highs) + 0.05),
              xticks=[7 * i + b for i in range(3) for b in range(6)],
              xticklabels=[str(b) for _ in range(3) for b in range(6)],
-             xlabel="block; thick: half of its gains, thin: nine in ten", ylabel="gain")
+             xlabel="block; thick: half of its factors, thin: nine in ten", ylabel="factor")
     right.plot(*zip(*found.curve), "-o", color=COLOURS["ink"], ms=5)
     plots.ring(right, found.t, found.accuracy)
     right.set(xlabel="t", ylabel="accuracy", xticks=[*TURNS], xticklabels=TURNS.values(),
@@ -309,7 +309,7 @@ def few(record: Mapping) -> tuple[pandas.DataFrame, float]:
 
 
 def draw_few(few: pandas.DataFrame, untrained: float) -> Figure:
-    """Draw accuracy on SmolLM2 after few sentences: a mark a draw, a bar at the mean."""
+    """Draw accuracy on SmolLM2 after few sentences: a dot a draw, a bar at the mean."""
     marks = {"ia3": ("IA³", "yours", "o"), "lora": ("LoRA", "lora", "s"),
              "threshold": ("threshold", "rest", "^")}
     rows, styles = {}, {}
@@ -326,7 +326,7 @@ EXAMPLES = {
     "block": draw_block,
     "row": explore_row,
     "swap": lambda: draw_swap({"start": torch.tensor([[2.0, 1.0], [1.0, 2.0]]),
-                               "gains": torch.tensor([[1.6, 0.8], [0.8, 1.6]])}),
+                               "IA³": torch.tensor([[1.6, 0.8], [0.8, 1.6]])}),
     "desk": lambda: explore_desk(records.load("ia3"), data.load("movies").test),
     "few": lambda: draw_few(*few(records.load("ia3"))),
 }

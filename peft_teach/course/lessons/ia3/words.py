@@ -24,7 +24,7 @@ from ...desk import reviews as reading
 SHORT = 16                              # words of the longest review that is asked about
 TOKENS = 64                             # room for each of these, and the question
 PLACES = ("key", "value", "ffn_out")
-BY_HAND = (0.8, 1.0, 1.25)              # what a gain may be that is set by hand
+BY_HAND = (0.8, 1.0, 1.25)              # what a factor may be that is set by hand
 BLOCKS = {"all": range(30), "lower": range(15), "upper": range(15, 30)}    # of SmolLM2's
 
 
@@ -74,7 +74,7 @@ def settings() -> dict[str, dict]:
 
 @torch.no_grad()
 def turn(model: nn.Module, by_hand: Mapping) -> None:
-    """Set every gain of these blocks to one number a place, and all others to one."""
+    """Set every factor of these blocks to one number a place, and all others to one."""
     chosen = {name: by_hand[place] for place in PLACES
               for name in models.find(model, place, tuple(BLOCKS[by_hand["blocks"]]))}
     for name, adapter in adapters(model).items():

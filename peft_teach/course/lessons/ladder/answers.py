@@ -22,7 +22,7 @@ def interval(a, b):
 
 # ── ladder.sweep ─────────────────────────────────────────────────────────────────────────────
 
-def sweep(score, ladder, first):
+def sweep(score, rates, first):
     def value(rate):
         found = score(rate)
         return found if found == found else -math.inf           # nan is worse than any number
@@ -30,8 +30,8 @@ def sweep(score, ladder, first):
     tried = {first: value(first)}
     while True:
         best = max(tried, key=tried.get)
-        i = ladder.index(best)
-        untried = [rate for rate in ladder[max(i - 1, 0):i + 2] if rate not in tried]
+        i = rates.index(best)
+        untried = [rate for rate in rates[max(i - 1, 0):i + 2] if rate not in tried]
         if not untried:
             return best
         tried[untried[0]] = value(untried[0])

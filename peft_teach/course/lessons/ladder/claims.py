@@ -22,7 +22,7 @@ def settle(record: Mapping) -> pandas.DataFrame:
     gap = recorded.verdicts(record, interval).loc[pair]
     trained = recorded.prices(record)[COSTS["trained"]]
     bapna = _on(lambda model: bottleneck.inject(model, bottleneck.BAPNA))
-    gains = _count(ia3.inject)
+    vectors = _count(ia3.inject)
     last = _count(lambda model: lora.inject(model, lora.Config(layers=(5,))))
     pfeiffer = _count(lambda model: bottleneck.inject(model, bottleneck.PFEIFFER))
     full, some = (outlines.ledger("minilm", trains) for trains in outlines.TRAINS[::2])
@@ -37,14 +37,14 @@ def settle(record: Mapping) -> pandas.DataFrame:
         ("A few percent trained, largely the same results",
          f"{pair[0]}, {trained[pair[0]] / trained[pair[1]]:.1%} trained: R² less full's",
          f"{gap.difference:+.3f} ({gap.low:+.3f} to {gap.high:+.3f})", gap.verdict),
-        ("IA³ trains about 0.05 %", count, f"{gains:,}: {gains / every:.3%}", "a little more"),
+        ("IA³ trains about 0.05 %", count, f"{vectors:,}: {vectors / every:.3%}", "a little more"),
         ("LoRA 8 in the last block trains under 0.05 %", count, f"{last:,}: {last / every:.3%}",
          "not on MiniLM"),
         ("LoRA needs less memory", "gradients and optimizer; activations, of full's",
          f"{states[0] / states[1]:.1%}; {some.activations_bytes / full.activations_bytes:.0%}",
          "yes; activations in part"),
         ("IA³ is a Pfeiffer adapter", "trained numbers; does it merge?",
-         f"{gains:,}, yes; {pfeiffer:,}, no", "no"),
+         f"{vectors:,}, yes; {pfeiffer:,}, no", "no"),
         ("A Bapna adapter stands after attention", f"of {len(adapters(bapna))} adapters, "
          "after attention", f"{after}", "no: at the end of a block"),
         ("LoRA++ improves LoRA", "LoRA+ less LoRA at 8 α, lesson 07, points",

@@ -179,67 +179,67 @@ def sweep_cases(seed: int) -> list[dict]:
 
     cases = [(peak(4)[:3], 1), (peak(5), 3), (peak(0), 2), (peak(8), 7), (peak(2, 7), 4),
              (peak(4, height=-0.3), 2), (peak(6)[:6] + [None] * 3, 4), ([0.25] * 9, 4)]
-    return [{"ladder": RATES[:len(scores)], "scores": scores, "first": RATES[first]}
+    return [{"rates": RATES[:len(scores)], "scores": scores, "first": RATES[first]}
             for scores, first in cases]
 
 
 def run_sweep(sweep: Callable, case: dict) -> dict[str, Any]:
     """Sweep, noting what is asked for. Who asks without end is stopped."""
-    ladder, asked = case["ladder"], []
+    rates, asked = case["rates"], []
     scores = [math.nan if score is None else score for score in case["scores"]]
 
     def score(rate: Any) -> float:
         asked.append(rate := scalar(rate))
-        if len(asked) > 3 * len(ladder):
-            raise RuntimeError(f"{len(asked)} runs for {len(ladder)} rates")
-        known = number(rate) is not None and rate in ladder
-        return scores[ladder.index(rate)] if known else math.nan
+        if len(asked) > 3 * len(rates):
+            raise RuntimeError(f"{len(asked)} runs for {len(rates)} rates")
+        known = number(rate) is not None and rate in rates
+        return scores[rates.index(rate)] if known else math.nan
 
-    best = sweep(score, tuple(ladder), case["first"])
+    best = sweep(score, tuple(rates), case["first"])
     return {"asked": asked, "best": scalar(best), "type": named(best)}
 
 
 def judge_sweep(case: dict, seen: Mapping) -> Verdict:
     """Go through what was asked for: was each needed by then, and is the best between two tried?"""
-    ladder, best = case["ladder"], seen["best"]
-    place = {rate: f"number {i}" for i, rate in enumerate(ladder, start=1)}
+    rates, best = case["rates"], seen["best"]
+    place = {rate: f"number {i}" for i, rate in enumerate(rates, start=1)}
     scores = {rate: -math.inf if score is None else score
-              for rate, score in zip(ladder, case["scores"])}
+              for rate, score in zip(rates, case["scores"])}
     listed = ", ".join("nan" if score is None else f"{score:.3f}" for score in case["scores"])
-    told = f"The scores along the ladder are {listed}; first is {place[case['first']]}."
+    told = f"The scores in order of the rates are {listed}; first is {place[case['first']]}."
     tried, needed, top = {}, {case["first"]}, -math.inf
     for rate in seen["asked"]:
         if number(rate) is None or rate not in place:
-            return Verdict(False, f"{told} It asked for {rate!r}, which is not on the ladder.")
+            return Verdict(False, f"{told} It asked for {rate!r}, which is none of the rates.")
         asked = f"{told} It asked for {place[rate]}"
         if rate in tried:
             return rejected("twice", f"{asked} twice.")
         if rate not in needed:
-            broke = any(tried.get(each) == -math.inf for each in beside(ladder, rate))
+            broke = any(tried.get(each) == -math.inf for each in beside(rates, rate))
             return rejected("nan_wins" if broke else "not_needed",
                             f"{asked}, which was neither the first nor beside the best so far.")
         tried[rate] = scores[rate]
         top = max(tried.values())
-        needed.update(*(beside(ladder, each) for each in tried if tried[each] == top))
+        needed.update(*(beside(rates, each) for each in tried if tried[each] == top))
     if best is None:
         return rejected("no_return")
     if number(best) is None or best not in place:
         return Verdict(False, f"{told} It gave {best if number(best) else seen['type']}, which is "
-                              "not on the ladder.")
+                              "none of the rates.")
     told = f"{told} It gave {place[best]}"
     if tried.get(best) != top:
         return Verdict(False, f"{told}; the best that it tried was {top:.3f}.",
                        "nan_wins" if tried.get(best) == -math.inf else None)
-    if not any(tried.keys() >= beside(ladder, rate) for rate in tried if tried[rate] == top):
-        untried = min(beside(ladder, best) - tried.keys())
+    if not any(tried.keys() >= beside(rates, rate) for rate in tried if tried[rate] == top):
+        untried = min(beside(rates, best) - tried.keys())
         return rejected("stopped", f"{told}, and never tried {place[untried]}, beside it.")
-    return Verdict(True, f"{len(tried)} runs of {len(ladder)}.")
+    return Verdict(True, f"{len(tried)} runs of {len(rates)}.")
 
 
-def beside(ladder: list[float], rate: float) -> set[float]:
-    """Return a rate's neighbours on the ladder."""
-    i = ladder.index(rate)
-    return {*ladder[max(0, i - 1):i], *ladder[i + 1:i + 2]}
+def beside(rates: list[float], rate: float) -> set[float]:
+    """Return the rates next to one."""
+    i = rates.index(rate)
+    return {*rates[max(0, i - 1):i], *rates[i + 1:i + 2]}
 
 
 SWEEP = Exercise(
@@ -258,7 +258,7 @@ SWEEP = Exercise(
            "best of them the best?",
            "Keep what you know in a dict. Find the best in it, then its untried neighbours. When "
            "is there nothing left to ask?",
-           "At either end a rate has one neighbour. What do ladder[-1] and ladder[len(ladder)] "
+           "At either end a rate has one neighbour. What do rates[-1] and rates[len(rates)] "
            "give?"))
 
 

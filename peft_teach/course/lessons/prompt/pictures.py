@@ -1,4 +1,4 @@
-"""Pictures of lesson 03: vectors in front of words, a bound between answers, the way to words."""
+"""Pictures of lesson 03: vectors before words, a threshold between answers, the way to words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,7 +73,7 @@ def answers(record: Mapping, reviews: Sequence) -> pandas.DataFrame:
     """Return the recorded answers to all short test reviews, True for " positive", one a column."""
     asked, start = sorted(reviews, key=lambda review: len(review.text)), record["setting"]["start"]
     kinds = {"no instruction": {"text": ""}, "the words": {"text": start},
-             "the words, another bound": {"text": start, "bound": "best"},
+             "the words, another threshold": {"text": start, "bound": "best"},
              **{f"ten vectors, seed {seed}": {"start": "text", "seed": seed} for seed in range(3)}}
     said = {name: records.select(record, group="all", setting={
         "model": "smollm2", "tests": len(asked), **kind})[0]["answers"]
@@ -96,30 +96,31 @@ def scores(said: pandas.DataFrame) -> pandas.DataFrame:
         "ahead of the words": (gain.sum() / gain.abs().sum().clip(lower=1) ** 0.5).round(1)})
 
 
-# ── a bound between the answers ──────────────────────────────────────────────────────────────
+# ── a threshold between the answers ──────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class Parted:
-    """How far " positive" is ahead, by what the reviewer thought, and a bound between answers."""
+    """How far " positive" is ahead, by what the reviewer thought, and a threshold."""
 
     front: str
-    bound: float
+    threshold: float
     liked: Sequence[float]
     others: Sequence[float]
 
     @property
     def accuracy(self) -> float:
-        """The share of reviews on their own side of the bound."""
-        return mean([m > self.bound for m in self.liked] + [m <= self.bound for m in self.others])
+        """The share of reviews on their own side of the threshold."""
+        return mean([m > self.threshold for m in self.liked]
+                    + [m <= self.threshold for m in self.others])
 
 
-def parted(record: Mapping, reviews: Sequence, front: str, bound: float) -> Parted:
-    """Part the short test reviews at a bound; `front` is one of `FRONTS`."""
+def parted(record: Mapping, reviews: Sequence, front: str, threshold: float) -> Parted:
+    """Part the short test reviews at a threshold; `front` is one of `FRONTS`."""
     row, = records.select(record, group="back", setting={
         "model": "smollm2", "start": "text", "t": FRONTS[front], "tests": len(reviews)})
     asked = list(zip(sorted(reviews, key=lambda review: len(review.text)), row["margins"]))
-    return Parted(front, bound, *([m for review, m in asked if review.label == label]
+    return Parted(front, threshold, *([m for review, m in asked if review.label == label]
                                   for label in (1, 0)))
 
 
@@ -131,29 +132,32 @@ def draw_parted(found: Parted) -> Figure:
                                        (found.others, -1, "lora", "not liked")):
         counts = way * np.append(np.histogram(margins, edges)[0], 0)
         for wrong in (False, True):
-            side = (edges < found.bound) == (wrong == (way > 0))
+            side = (edges < found.threshold) == (wrong == (way > 0))
             ax.fill_between(edges, np.where(side, counts, 0), step="post", lw=0,
                             color=COLOURS[colour], alpha=1 if wrong else 0.25)
         ax.text(-9.2, 20 * way, f"{len(margins)} reviews,\n{name}", color=COLOURS[colour],
                 va="center", fontsize=11)
     ax.axhline(0, color=COLOURS["ink"], lw=1)
-    ax.axvline(found.bound, color=COLOURS["ink"], lw=2)
+    ax.axvline(found.threshold, color=COLOURS["ink"], lw=2)
     for side, text in ((-1, "← “negative”"), (1, "“positive” →")):
-        ax.text(found.bound + 0.2 * side, 27, text, ha="left" if side > 0 else "right", fontsize=11)
+        ax.text(found.threshold + 0.2 * side, 27, text, fontsize=11,
+                ha="left" if side > 0 else "right")
     ax.set(xlabel="logit of “positive” less that of “negative”", ylabel="reviews",
-           ylim=(-28, 30), title=f"bound {found.bound:g}: {found.accuracy:.1%} right (pale)")
+           ylim=(-28, 30),
+           title=f"threshold {found.threshold:g}: {found.accuracy:.1%} right (pale)")
     ax.yaxis.set_major_formatter(lambda count, _: f"{abs(count):g}")
-    made.set_label(f"{found.front}: with a bound of {found.bound:g}, {found.accuracy:.1%} right.")
+    made.set_label(f"{found.front}: with a threshold of {found.threshold:g}, "
+                   f"{found.accuracy:.1%} right.")
     return made
 
 
-def explore_bound(record: Mapping, reviews: Sequence) -> Explorer:
-    """Move the bound between the answers, with words in front or with trained vectors."""
+def explore_threshold(record: Mapping, reviews: Sequence) -> Explorer:
+    """Move the threshold between the answers, with words in front or with trained vectors."""
     controls = {
         "front": ipw.ToggleButtons(options=list(FRONTS), description="in front",
                                    style={"button_width": "190px"}),
-        "bound": ipw.SelectionSlider(options=[(f"{b / 4:g}", b / 4) for b in range(-8, 17)],
-                                     value=0.0, description="bound"),
+        "threshold": ipw.SelectionSlider(options=[(f"{b / 4:g}", b / 4) for b in range(-8, 17)],
+                                         value=0.0, description="threshold"),
     }
     return Explorer(controls, lambda **s: parted(record, reviews, **s), draw_parted,
                     lambda found: "Recorded, seed 0.")
@@ -247,7 +251,7 @@ def losses(record: Mapping) -> pandas.DataFrame:
 
 
 def draw_losses(record: Mapping, live: Sequence[float] = ()) -> Figure:
-    """Draw the loss by start and by length, means of the seeds; a mark is a seed's at the end."""
+    """Draw the loss by start and by length, means of the seeds; a dot is a seed's at the end."""
     runs = losses(record)
     made, left, right = figure(9.2, 3.4, columns=2, sharey=True)
     told = []
@@ -279,5 +283,6 @@ def draw_losses(record: Mapping, live: Sequence[float] = ()) -> Figure:
 
 EXAMPLES = {
     "prompt": draw_prompt, "way": lambda: explore_way(records.load("prompt")),
-    "bound": lambda: explore_bound(records.load("prompt"), reading.short(data.load("movies").test)),
+    "threshold": lambda: explore_threshold(records.load("prompt"),
+                                           reading.short(data.load("movies").test)),
     "losses": lambda: draw_losses(records.load("prompt"), [3.0, 2.0])}

@@ -1,4 +1,4 @@
-"""What sixteen marks cost: on a model's weights, on uniform numbers, in its hidden states."""
+"""What sixteen levels cost: on a model's weights, on uniform numbers, in its hidden states."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -33,9 +33,9 @@ def sample(matrices: Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
 
 
 def tables(levels: Callable) -> dict[str, Tensor]:
-    """Return marks by the name of their format; with 0 twice there are fifteen.
+    """Return levels by the name of their format; with 0 twice there are fifteen.
 
-    `levels` makes marks from the quantiles of a distribution.
+    `levels` makes them from the quantiles of a distribution.
     """
     return {"NF4": levels(NormalDist().inv_cdf), "even, 16": levels(lambda p: 2 * p - 1),
             "int4": torch.arange(-7, 8) / 7, "FP4 e2m1": _both_signs(E2M1),
@@ -43,7 +43,7 @@ def tables(levels: Callable) -> dict[str, Tensor]:
 
 
 def lloyd(matrices: Mapping[str, Tensor], marks: Tensor, rounds: int = 10) -> Tensor:
-    """Return marks, each moved to the mean of the weights nearest to it, again and again.
+    """Return levels, each moved to the mean of the weights nearest to it, again and again.
 
     This is Lloyd's algorithm. A block counts by the square of its maximum, as in its error.
     """

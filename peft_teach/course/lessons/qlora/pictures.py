@@ -1,4 +1,4 @@
-"""Pictures of lesson 08: ruler, marks moved by hand, an outlier; dice and memory stand beside."""
+"""Pictures of lesson 08: levels, moved by hand, an outlier; dice and memory stand beside."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ __all__ = ["colleague", "costs", "draw_ruler", "explore_dice", "explore_levels",
            "explore_outlier", "formats", "lloyd", "matrices", "memory", "merges", "paired",
            "tables"]
 
-MARK = SERIES[0][0]              # the colour of marks, and of four bits
+MARK = SERIES[0][0]              # the colour of levels, and of four bits
 SHOWN = 0.31                     # the weight that is rounded in `draw_ruler`
 TIMES = (1, 2, 4, 8, 16, 32)     # as large is the largest weight of a block
 SHIFTS = [(f"{step / 100:+.2f}", step / 100) for step in range(-10, 11)]
@@ -36,7 +36,7 @@ def histogram(ax, x: Tensor) -> None:
 
 
 def draw_ruler(matrices: Mapping[str, Tensor]) -> Figure:
-    """Draw the weights, sixteen marks below, and one weight on its way to the nearest mark."""
+    """Draw the weights, sixteen levels below, and one weight on its way to the nearest level."""
     x = sample(matrices)[0].reshape(-1)
     index = int((LEVELS - SHOWN).abs().argmin())
     end, bits, ink = LEVELS[index].item(), f"{index:04b}", COLOURS["ink"]
@@ -52,19 +52,19 @@ def draw_ruler(matrices: Mapping[str, Tensor]) -> Figure:
     ax.plot(SHOWN, 0.42 * top, "o", ms=9, color=ink)
     ax.annotate("", (end, 0.01 * top), (SHOWN, 0.4 * top),
                 arrowprops={"arrowstyle": "-|>", "lw": 1.8, "color": ink})
-    ax.text(SHOWN + 0.13, 0.72 * top, f"A weight at {SHOWN}\ngoes to mark {index}: {bits}",
+    ax.text(SHOWN + 0.13, 0.72 * top, f"A weight at {SHOWN}\ngoes to level {index}: {bits}",
             va="center", fontsize=12)
-    made.set_label(f"A bell of {len(x):,} weights from −1 to 1; below, 16 marks, closest in the "
-                   f"middle. A weight at {SHOWN} goes to mark {index}, {end:.3f}: {bits}.")
+    made.set_label(f"A bell of {len(x):,} weights from −1 to 1; below, 16 levels, closest in the "
+                   f"middle. A weight at {SHOWN} goes to level {index}, {end:.3f}: {bits}.")
     return made
 
 
-# ── marks moved by hand ──────────────────────────────────────────────────────────────────────
+# ── levels moved by hand ─────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
 class Marks:
-    """A table of marks, with the chosen one moved."""
+    """A table of levels, with the chosen one moved."""
 
     table: str
     marks: Tensor
@@ -72,7 +72,7 @@ class Marks:
 
 
 def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor]) -> Explorer:
-    """The marks of a table, one of which is moved: the error follows."""
+    """The levels of a table, one of which is moved: the error follows."""
     x, top = sample(matrices)
 
     def compute(table: str, mark: int, shift: float) -> Marks:
@@ -91,16 +91,16 @@ def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor])
         told = f"{found.table}: the rounding error is {error:.2%} of the weights"
         ax.set_title(told, fontsize=12)
         ax.set(xlabel="weight, divided by the largest of its block")
-        made.set_label(f"{told}. Marks: " + ", ".join(f"{mark:.2f}" for mark in found.marks) + ".")
+        made.set_label(f"{told}. Levels: " + ", ".join(f"{mark:.2f}" for mark in found.marks) + ".")
         return made
 
     controls = {
         "table": ipw.Dropdown(options=list(tables), description="table"),
-        "mark": ipw.IntSlider(value=11, min=0, max=15, description="mark"),
+        "mark": ipw.IntSlider(value=11, min=0, max=15, description="level"),
         "shift": ipw.SelectionSlider(options=SHIFTS, value=0.0, description="move it by"),
     }
     return Explorer(controls, compute, draw, lambda found: (
-        f"Mark {found.chosen} of {len(found.marks)} stands out; the first is 0. {x.numel():,} "
+        f"Level {found.chosen} of {len(found.marks)} stands out; the first is 0. {x.numel():,} "
         "weights."))
 
 
@@ -146,7 +146,7 @@ def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explo
 
     control = ipw.SelectionSlider(options=TIMES, value=8, description="times")
     return Explorer({"times": control}, compute, draw, lambda found: (
-        f"The {len(exact)} others stand on {len(found.others.unique())} of the marks, drawn as "
+        f"The {len(exact)} others stand on {len(found.others.unique())} of the levels, drawn as "
         "lines. The largest weight itself is not drawn."))
 
 

@@ -12,14 +12,14 @@ MERGES = {                       # (update, rounding, maxima) in words
     (True, "none", "none"): "update added to Ŵ, in 32 bits",
     (True, "nearest", "old"): "nearest, old maxima",
     (True, "nearest", "new"): "nearest, new maxima",
-    (True, "dice", "old"): "dice, old maxima",
-    (True, "dice", "new"): "dice, new maxima",
-    (True, "noise", "old"): "nearest, and the noise of dice",
-    (False, "noise", "old"): "the noise of dice alone",
+    (True, "dice", "old"): "stochastic, old maxima",
+    (True, "dice", "new"): "stochastic, new maxima",
+    (True, "noise", "old"): "nearest, and shuffled noise",
+    (False, "noise", "old"): "shuffled noise alone",
     (True, "shrunk", "none"): "update shrunk to what nearest keeps",
     (False, "base in 32 bits", "none"): "the exact W, no update",
     (True, "base in 32 bits", "none"): "update added to the exact W",
-    (True, "exact base, nearest", "new"): "the same, to the nearest marks",
+    (True, "exact base, nearest", "new"): "the same, to the nearest levels",
 }
 
 

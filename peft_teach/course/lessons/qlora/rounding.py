@@ -1,6 +1,6 @@
-"""Back to the levels: a matrix rounded to NF4's marks, to the nearest one or by dice.
+"""Back to the levels: a matrix rounded to NF4's, to the nearest one or stochastically.
 
-Here the block maxima are given: those of the base, on whose marks the base stands, or new ones.
+Here the block maxima are given: those of the base, on whose levels the base stands, or new ones.
 """
 
 from collections.abc import Iterable
@@ -19,12 +19,12 @@ def maxima(W: Tensor) -> Tensor:
 
 
 def middles(levels: Tensor) -> Tensor:
-    """Return where the nearest mark changes, between each two neighbours."""
+    """Return where the nearest level changes, between each two neighbours."""
     return (levels[1:] + levels[:-1]) / 2
 
 
 def nearest(W: Tensor, top: Tensor, levels: Tensor = LEVELS) -> Tensor:
-    """Return W, each weight at its nearest mark; the marks of a block end at its `top`."""
+    """Return W, each weight at its nearest level; the levels of a block end at its `top`."""
     index = torch.bucketize(W.reshape(-1, BLOCK) / top, middles(levels))
     return (levels[index] * top).reshape(W.shape)
 
@@ -37,9 +37,9 @@ def relative(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
 
 
 def dice(W: Tensor, top: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Return W, each weight at one of the two marks around it, so that its expectation is W.
+    """Return W, each weight at one of the two levels around it, so that its expectation is W.
 
-    `top` has a number for each block. What lies beyond the last mark goes to it.
+    `top` has a number for each block. What lies beyond the last level goes to it.
     """
     top = top.reshape(-1, 1)                                          # (blocks, 1)
     x = (W.reshape(len(top), -1) / top).clamp(levels[0], levels[-1])

@@ -1,1 +1,1 @@
-"""Lesson 12: Would peft believe you?"""
+"""Lesson 12: Hugging Face peft, and whether it believes you."""
