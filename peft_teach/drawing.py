@@ -209,7 +209,12 @@ def _claim(method: str, config: Settings | None) -> str:
     if method in NAMES:
         told = CLAIMS[method].format_map(vars(config or METHODS[method].Config()))
         return f"{NAMES[method]}: {told}"
-    return str(METHODS[method].__doc__).partition("\n")[0].rstrip(".") if method else CLAIMS[""]
+    return _first_line(method) if method else CLAIMS[""]
+
+
+def _first_line(method: str) -> str:
+    """Return the first line of a method's file: its name, a colon, and what it learns."""
+    return str(METHODS[method].__doc__).partition("\n")[0].rstrip(".")
 
 
 def _legend(on: Dressed, narrow: bool) -> list[tuple[str, str]]:
@@ -556,4 +561,5 @@ def _counted(method: str) -> tuple[str, str]:
     if not method:
         return "A block of MiniLM", f"{on.frozen:,} in all"
     share = on.trained / (on.trained + on.frozen)
-    return NAMES.get(method, method), f"{on.trained:,}" + f" · {100 * share:.2f} %" * (share < 1)
+    name = NAMES.get(method, _first_line(method).partition(":")[0])
+    return name, f"{on.trained:,}" + f" · {100 * share:.2f} %" * (share < 1)

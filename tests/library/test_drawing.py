@@ -155,11 +155,13 @@ def test_the_enlarged_place_is_to_scale(width, rank):
 
 
 def test_a_method_that_is_not_known_here_is_drawn_by_what_it_registers(monkeypatch):
-    monkeypatch.delitem(drawing.NAMES, "lora")
+    for name in ("lora", "dora"):
+        monkeypatch.delitem(drawing.NAMES, name)
     monkeypatch.delitem(drawing.NOTES, "lora")
     figure = drawing.block("lora")
     assert said(figure).startswith("LoRA: learn a low-rank correction of a frozen weight")
     assert "trained 73,728" in said(figure)
+    assert "; DoRA: 78,336" in drawing.counts_in_words()    # its name, too, as its file has it
 
 
 @pytest.mark.parametrize(("ask", "error", "says"), [
