@@ -15,7 +15,8 @@ def reference(base, adapters):
     `adapters` are ours by the name of their module. Return the model, and pairs of parameters: one
     of ours, and the one that is the same there. Hugging Face peft has many methods:
 
-        theirs = peft.get_peft_model(base, peft.NAMEConfig(target_modules=list(adapters)))
+        peft = pytest.importorskip("peft")
+        theirs = peft.get_peft_model(base, peft.…Config(target_modules=list(adapters)))
         state = dict(theirs.named_parameters())    # "base_model.model.….default"
 
     Else write the paper's formula down once more in plain torch, from the paper, not from our file.
