@@ -8,6 +8,9 @@ def saved(n_in, n_out, rank):
 """
 DIFFERENCE = "n_in * n_out - rank * (n_in + n_out)"
 LARGEST = "largest = 307"
+SOLVED = SAVED + """
+largest = max(rank for rank in range(1, 385) if saved(384, 1536, rank) > 0)
+"""
 
 RIGHT = {
     "NAME.saved": {
@@ -22,6 +25,7 @@ RIGHT = {
                                           "n_in).numel() - torch.empty(n_out, rank).numel()"),
     },
     "NAME.largest": {
+        "the solution": SOLVED,    # the cell alone would lack `saved`, which stands above it
         "a number": LARGEST,
         "a formula": "largest = (384 * 1536 - 1) // (384 + 1536)",
         "a search": "largest = 1\nwhile (largest + 1) * 1920 < 384 * 1536:\n    largest += 1",
