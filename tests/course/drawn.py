@@ -65,7 +65,8 @@ class Panel:
         ax = self.ax
         found = ax.get_title() or ax.get_title("left"), ax.get_xlabel(), ax.get_ylabel()
         assert found == (title, x, y), f"{found}, and not {(title, x, y)}"
-        assert "".join(n for n in "xy" if getattr(ax, f"get_{n}scale")() == "log") == log
+        scaled = "".join(n for n in "xy" if getattr(ax, f"get_{n}scale")() == "log")
+        assert scaled == log, f"logarithmic are {scaled!r}, and not {log!r}: `named(…, log=…)`"
 
     def ticks(self, axis: str, names: Mapping[str, float] | Sequence[str]) -> None:
         """Which names stand where along an axis; of a sequence, at 0, 1, 2 …"""
