@@ -150,12 +150,11 @@ CLAIMS = (
 JUDGED = {
     "goes nearly half of the way without LoRA": lambda: 0.4 < gain(on_the_mean()) < 0.5,
     "went most of the way": lambda: way("exact") > 0.5,
-    "the verdict is the same ; else better or worse , if it leaves zero out; else cannot tell":
-        "the rule",
+    "better or worse if it leaves out zero; otherwise cannot tell": "the rule",
+    "The verdict is the same if": "the rule",
     "Is that as good as full fine-tuning": "the question",
     "Worse, and clearly so": lambda: PAIRED.word == WORSE and PAIRED.high < -MARGIN,
-    "The large one falls first, while the rate still rises. Then it climbs back nearly to where it "
-    "began": lambda: loss(64, 30) < loss(8, 30) - 0.02 and loss(64, 150) > max(
+    "The large one falls first. Then it climbs back nearly to where it began": lambda: loss(64, 30) < loss(8, 30) - 0.02 and loss(64, 150) > max(
         loss(64, 40) + 0.04, loss(64, 20) - 0.02),
     "they are most of the bill": "peft#1514, beside it",
     "grows like , and": "one line of algebra, above it",
