@@ -10,10 +10,12 @@ TOTAL = sum(outlines.counts("minilm").values())
 COINS = next(row["examples"] for row in record("ladder")["runs"] if row["group"] == "heart")
 CUT = {k: mean(record("change")["truncated"][run]["kept"][k] for run in ("update 0", "update 1"))
        for k in ("8", "384")}    # full fine-tuning, two seeds: each ΔW cut to k directions
+TESTED = record("lora").runs.tests.max()
 LIMIT = 40e3    # bytes
 
 FIGURES = {
     "the 95 % interval": "of `pt.verdict`, by its definition",
+    "(2,563 where": TESTED,
     "2,716 of them": protocol.TESTS, "tested on all 2,716": protocol.TESTS,
     "78 % or more": LEARNS,
     "4,000 sentences": "a setting of the runs",
