@@ -176,17 +176,18 @@ def dressed(method: str = "", config: Settings | None = None) -> Dressed:
 
 
 def block(method: str = "", config: Settings | None = None, *, zoom: str = "",
-          pixels: int = WIDE, theme: str = "light") -> Figure:
+          pixels: int = WIDE, theme: str = "light", counts: bool = True) -> Figure:
     """Draw MiniLM's block with a method on it, and one place of it enlarged.
 
     Without a method it is the block as it came. `zoom` names a place as targets do; by default the
     value, or the first place at which something trains. `pixels` is how wide the picture is on the
-    page, `theme` is "light" or "dark". Raises `UnknownName` for a method or a place that is not
-    there, `NotSupported` for a bottleneck at a place that lies outside of a block.
+    page, `theme` is "light" or "dark". Without `counts`, the sizes of what is enlarged are left
+    out. Raises `UnknownName` for a method or a place that is not there, `NotSupported` for a
+    bottleneck at a place that lies outside of a block.
     """
     on = dressed(method, config)
     place = _zoomed(on, zoom)
-    page = Page(pixels, (5.8, 4.72), theme)
+    page = Page(pixels, (5.8, 4.72), theme, sized=counts)
     top = page.head(_claim(method, config), _legend(on, page.narrow))
     page.figure.set_label(f"{_claim(method, config)}. {_told(on)}")
     u = (page.width - 0.2) / LENGTH
@@ -200,7 +201,8 @@ def block(method: str = "", config: Settings | None = None, *, zoom: str = "",
     draw = (_in_front if place in ("words", "keys and values") else
             _bottleneck if place in on.loops else _matrix)
     x, y = draw(page, on, method, place, panel, side, panel[3] - 0.5 - side / 2)
-    page.note(x, y, _note(on, method, place), panel[2] - 0.1)
+    if counts:
+        page.note(x, y, _note(on, method, place), panel[2] - 0.1)
     return page.figure
 
 
@@ -426,11 +428,13 @@ def _matrix(page: Page, on: Dressed, method: str, place: str, panel, side: float
         x += strip + 0.07 + w / 2
         page.part(x, top - 0.07 - strip / 2, w, strip, "trained", lw=0)
         page.text(x - 0.3, top - 0.12 - strip, "A", "right", "bottom", weight="bold")
-        page.text(x - 0.24, top - 0.12 - strip, "{} × {}".format(*here["A"]), "left", "bottom")
+        page.size(x - 0.24, top - 0.12 - strip, "{} × {}".format(*here["A"]), "left", "bottom")
         page.part(x, y, w, h, "product")
         page.text(x, y - 0.1 * (w > 0.9), "B A", weight="bold")
-        if w > 0.9:
-            page.text(x, y + 0.1, f"{rows} × {columns}" if page.narrow else "as large as W")
+        if w > 0.9 and page.narrow:
+            page.size(x, y + 0.1, f"{rows} × {columns}", va="center")
+        elif w > 0.9:
+            page.text(x, y + 0.1, "as large as W")
         x += max(w / 2, 0.5) + 0.3
         if "m" in here:
             page.bracket(start - 0.13, y, 1.06 * h, -1)
@@ -493,7 +497,7 @@ def _bottleneck(page: Page, on: Dressed, method: str, place: str, panel, side: f
     for x_, name, shape in ((x, "u", f"{d}"), (near + width / 2, "W_down", f"{size} × {d}"),
                             (far - width / 2, "W_up", f"{d} × {size}")):
         page.named(x_, y + side / 2, name, shape)
-    page.text(middle, y + small / 2 + 0.12, f"{size}", va="top")
+    page.size(middle, y + small / 2 + 0.12, f"{size}")
     page.text(middle, y - small / 2 - 0.08, "act", va="bottom")
     return end + 0.75, y
 

@@ -53,11 +53,12 @@ class Page:
     """A transparent page, measured in inches from its upper left corner.
 
     An inch is 96 pixels of the screen, so that type is as large there as it says. `heights` are
-    those of a wide page and of a phone's.
+    those of a wide page and of a phone's. Sizes are written where it is `sized`.
     """
 
-    def __init__(self, pixels: int, heights: tuple[float, float], theme: str = "light"):
-        self.narrow, self.ink = pixels < 500, INK[theme]
+    def __init__(self, pixels: int, heights: tuple[float, float], theme: str = "light",
+                 sized: bool = True):
+        self.narrow, self.ink, self.sized = pixels < 500, INK[theme], sized
         self.width, self.height = pixels / PIXELS, heights[self.narrow]
         self.figure = Figure(figsize=(self.width, self.height), facecolor="none")
         self.ax = self.figure.add_axes((0, 0, 1, 1), xlim=(0, self.width), ylim=(self.height, 0))
@@ -82,7 +83,12 @@ class Page:
     def named(self, x: float, y: float, name: str, shape: str = "", **more) -> None:
         """Write the name of what ends at y, in bold, and below it how large it is."""
         self.text(x, y + 0.06, name, va="top", weight="bold", **more)
-        self.text(x, y + 0.25, shape, va="top")
+        self.size(x, y + 0.25, shape)
+
+    def size(self, x: float, y: float, text: str, ha: str = "center", va: str = "top") -> None:
+        """Write how large something is."""
+        if self.sized:
+            self.text(x, y, text, ha, va)
 
     def note(self, x: float, y: float, text: str, right: float) -> None:
         """Write a sentence between x and `right`; where it has no room, the caption says it."""

@@ -42,7 +42,7 @@ def board(shown: Shown) -> None:
         else:
             ax.shape("quiet", low, y - 0.2, high - low, 0.4)
             ax.line("yours", "D", mine[rung], y)
-    for part, name in (("exact", "the head alone"), ("exact_mean", "on the mean")):
+    for part, name in (("exact", "head on the pooler"), ("exact_mean", "head on the mean")):
         ax.at("head", record[part]["r2"], ":")
         ax.text(name, "head", (record[part]["r2"], 8.4), near=0.05)
 

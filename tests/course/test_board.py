@@ -249,7 +249,8 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
                                      "bottleneck", "qlora all", "full"]
     assert (closed.whose == "").all()
     assert closed[["r2", "low", "high"]].isna().all(axis=None)
-    assert board.table()["R²"].tolist()[:2] == ["lesson 01", "lesson 08"]
+    assert board.table().empty
+    assert "diamonds" not in board.caption()
     work.commit(board.bet("ia3"), 0.5)
     work.add_point(board.POINTS, mine["lora 8"] | {
         "protocol": protocol.NAME, "tests": protocol.TESTS})
@@ -257,8 +258,13 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
     assert found.whose[found.whose != ""].to_dict() == {"ia3": "a colleague", "lora 8": "you"}
     assert found.r2["lora 8"] == mine["lora 8"]["r2"]
     assert (found.low < found.r2)["ia3"]
-    assert board.table()["R²"]["IA³"] == f"({found.r2['ia3']:.3f})"
-    assert board.table()["seed"]["LoRA 8"] == "6"
+    assert board.table().index.tolist() == ["LoRA 8", "IA³"]
+    assert board.table().loc["IA³"].tolist() == [
+        "a colleague", f"{found.r2['ia3']:.3f}", "81.3", "13,824", "81"]
+    assert board.table()["whose"]["LoRA 8"] == "you"
+    assert "diamonds are your runs, rings a colleague's, bars" in board.caption()
+    assert "◂" not in board.caption()
+    assert "◂" in board.caption(mine)
     assert board.draw().get_label().startswith("Your ladder, 1 of 9 built. prompt, 54.7 kB: "
                                                "lesson 03; IA³, 81 kB: a colleague 0.519")
 

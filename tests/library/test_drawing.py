@@ -137,6 +137,16 @@ def test_a_config_is_what_is_drawn():
     assert rows.columns.tolist() == ["block", "place", "wrapper", "name", "shape", "numbers"]
 
 
+@pytest.mark.parametrize("method", ["lora", "bottleneck"])
+def test_without_counts_nothing_enlarged_tells_its_size(method):
+    for pixels in WIDTHS.values():
+        bare = drawing.block(method, pixels=pixels, counts=False)
+        trained = f"trained {TRAINS[method][1]:,}"
+        left = said(bare).replace(trained, "").replace(f"frozen {ALL:,}", "")
+        assert trained in said(bare)
+        assert not any(letter.isdigit() for letter in left)
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize("rank", [8, 64])
 def test_the_enlarged_place_is_to_scale(width, rank):

@@ -43,10 +43,6 @@ LESSONS = {"full": "01", "bitfit": "02", "prompt": "03", "prefix": "04", "bottle
            "ia3": "06", "lora 8": "07", "qlora all": "08", "dora 8": "09"}
 SHORT = NAMES | {"full": "full", "qlora all": "QLoRA"}
 LOW, HIGH = 0.29, 0.62     # R² is drawn from here to there; a lower one is a number
-CAPTION = ("Rows are in the order of their files. Diamonds are your runs, rings a colleague's, "
-           "bars the 95 % intervals of recorded ones; ◂ is off the scale. The dotted lines are the "
-           "head alone, solved: reading the pooler, as the methods' heads do here, and reading "
-           "the mean of all tokens.")
 
 
 @dataclass(frozen=True)
@@ -133,7 +129,7 @@ class Offer(Lasting):
     def _ended(self, found: Trained) -> None:
         self.trained = found
         self.run.line.value = escape(repr(found))
-        self.picture.value = plots.html(draw(), CAPTION) + table().to_html()
+        self.picture.value = plots.html(draw(), caption()) + table().to_html()
         self._renew()
 
 
@@ -213,7 +209,7 @@ def show() -> None:
     """Show the ladder: a picture of it, and a table."""
     from IPython.display import display
 
-    plots.show(draw(), CAPTION)
+    plots.show(draw(), caption())
     display(table())
 
 
@@ -241,6 +237,18 @@ def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
         {"r2": float, "low": float, "high": float})
 
 
+def caption(own: Mapping[str, Mapping] | None = None) -> str:
+    """Say what the marks are that `draw` makes: those that are to be seen."""
+    found = frame(own)
+    marks = {"diamonds are your runs": "you" in [*found.whose],
+             "rings a colleague's": "a colleague" in [*found.whose],
+             "bars the 95 % intervals of recorded ones": found.high.gt(LOW).any(),
+             "◂ is off the scale": found.r2.lt(LOW).any()}
+    told = ", ".join(mark for mark, seen in marks.items() if seen)
+    return ("Rows are in the order of their files" + (f"; {told}" if told else "") + ". The dotted "
+            "lines are heads alone, solved, on the frozen pooler and on the mean of all tokens.")
+
+
 def draw(own: Mapping[str, Mapping] | None = None) -> Figure:
     """Draw the ladder: R² of the reader's rows, the recorded intervals pale, slots for the rest."""
     found, zero, mean = frame(own), *_zeros()
@@ -248,7 +256,8 @@ def draw(own: Mapping[str, Mapping] | None = None) -> Figure:
     colours = {"you": COLOURS["yours"], "a colleague": COLOURS["ink"], "": COLOURS["rest"]}
     grey, high = COLOURS["head"], max(HIGH, found.r2.max() + 0.02 if found.r2.any() else 0)
     ax.hlines(range(len(found)), LOW, high, color=COLOURS["frozen"], lw=1, zorder=0)
-    for level, name, across in ((zero, "the head alone", "center"), (mean, "on the mean", "left")):
+    for level, name, across in ((zero, "head on the pooler", "center"),
+                                (mean, "head on the mean", "left")):
         ax.axvline(level, color=grey, ls=":", lw=1.5, zorder=1)
         ax.annotate(name, (level, 1), (0, 2), ha=across, va="bottom", fontsize=11, color=grey,
                     xycoords=ax.get_xaxis_transform(), textcoords="offset points")
@@ -284,7 +293,7 @@ def draw(own: Mapping[str, Mapping] | None = None) -> Figure:
         f"Your ladder, {(found.whose == 'you').sum()} of {len(found)} built. " + "; ".join(
             f"{SHORT[key]}, {bytes_text(row.file_bytes)}: {_in_words(row)}"
             for key, row in found.iterrows())
-        + f"; the head alone {zero:.3f}, on the mean {mean:.3f}.")
+        + f"; the head on the pooler {zero:.3f}, on the mean {mean:.3f}.")
     return made
 
 
@@ -302,23 +311,17 @@ def _zeros() -> tuple[float, float]:
 
 
 def table(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
-    """Return the ladder in numbers, the largest file first; empty where nothing is to be seen."""
+    """Return the runs that the picture shows in numbers, the largest file first."""
     own = rows() if own is None else own
+    theirs = {row["method"]: row for row in protocol.finals(records.load("ladder"))
+              if row["seed"] == COLLEAGUE}
     lines = {}
     for key, row in frame(own)[::-1].iterrows():
-        line = {"file": bytes_text(row.file_bytes)}
-        if run := own.get(key):
-            line |= {"trained": f"{run['parameters']:,}", "step": f"{run['step_ms']:,} ms",
-                     "memory": bytes_text(run["memory_bytes"]), "rate": f"{run['lr']:g}",
-                     "seed": str(run["seed"]), "sign": f"{run['accuracy']:.1%}"}
         if row.whose:
-            line |= {"R²": f"{row.r2:.3f}" if run else f"({row.r2:.3f})",
-                     "recorded": f"{row.low:.3f} to {row.high:.3f}"}
-        else:
-            line["R²"] = f"lesson {row.lesson}"
-        lines[SHORT[key]] = line
-    zero, mean = _zeros()
-    lines["the head alone"] = {"R²": f"{zero:.3f}"}
-    lines["the head on the mean"] = {"R²": f"{mean:.3f}"}
-    columns = ["file", "trained", "memory", "step", "rate", "seed", "R²", "recorded", "sign"]
-    return pandas.DataFrame.from_dict(lines, orient="index").reindex(columns=columns).fillna("")
+            run = own.get(key, theirs[key])
+            lines[SHORT[key]] = {
+                "whose": row.whose, "R²": f"{row.r2:.3f}",
+                "sign right, %": f"{100 * run['accuracy']:.1f}",
+                "trained numbers": f"{run['parameters']:,}",
+                "file, kB": f"{row.file_bytes / 1000:,.0f}"}
+    return pandas.DataFrame.from_dict(lines, orient="index")

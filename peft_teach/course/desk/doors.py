@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ... import data, export, models, store
+from ... import data, export, models
 from ...adapter import Adapter, adapters, full_name
 from ...batch import check, ready
 from ...contents import head_parameters
@@ -44,8 +44,8 @@ SENTENCES, ROUNDS, SECONDS = 8, 12, 8    # of a batch; of a race: at least 3, wh
 SMOKE = 2                                # sentences, and rounds
 NOISE = 0.05    # added to each number of a fresh layer: most start at a base's own outputs
 LR = 1e-4       # of the steps that are timed: nobody keeps what they learn
-COLUMNS = {"outputs differ by": "{:.1e}", "gradients differ by": "{:.1e}", "ms a step": "{:.0f}",
-           "times yours": "{:.2f}", "file, kB": "{:,.0f}"}
+COLUMNS = {"outputs differ by": "{:.1e}", "gradients differ by": "{:.1e}",
+           "step, times yours": "{:.2f}"}
 OFF = "–"
 TRAINED = ("lora_", "ia3_l", "prompt_encoder", "modules_to_save")    # in the names of peft's
 _PAGE = ("max-height: 40em; overflow: auto; padding: 8px 14px; line-height: 1.35; "
@@ -57,9 +57,8 @@ class Doors:
     """What stands behind the doors. A notebook shows it: a table, remarks, a page.
 
     `table` has a row for each door. Its numbers are the largest distances from the reader's
-    logits and gradients, the milliseconds of a step, these as a multiple of the reader's, and the
-    kB of a saved adapter with its head; nan where there is none, and `remarks` say why. `file` is
-    the library's page of the method.
+    logits and gradients, and the time of a training step as a multiple of the reader's; nan where
+    there is none, and `remarks` say why. `file` is the library's page of the method.
     """
 
     table: "pandas.DataFrame"
@@ -212,7 +211,7 @@ class _Found:
             + ("" if moved else " While it moves nothing, equal outputs say little."))
         why = copied(self.mine, self.library, self.names)
         if why:
-            self.remarks.append(f"Only time and bytes are compared: {why}")
+            self.remarks.append(f"Only time is compared: {why}")
         rows = {YOURS: {}, LIBRARY: {}, PEFT: {}}
         runners = {YOURS: self.mine, LIBRARY: self.library}
         theirs = self._peft()
@@ -224,15 +223,12 @@ class _Found:
             if not why:
                 rows[PEFT] = differences(logits, gradients, outputs(theirs, self.batch),
                                          self._by_our_names(slopes(theirs, self.batch)))
-        for name, model in runners.items():
-            rows[name]["file, kB"] = file_bytes(model) / 1000
         seconds = race({name: stepper(model, self.batch) for name, model in runners.items()})
         for name, times in seconds.items():
-            rows[name] |= {"ms a step": 1000 * statistics.median(times),
-                           "times yours": statistics.median(
-                               t / own for t, own in zip(times, seconds[YOURS]))}
-        self.remarks.append(f"Median of {len(seconds[YOURS])} training steps, taking turns; "
-                            "times yours: of the steps in the same turn.")
+            rows[name]["step, times yours"] = statistics.median(
+                t / own for t, own in zip(times, seconds[YOURS]))
+        self.remarks.append(f"Each makes a training step, in {len(seconds[YOURS])} turns; its time "
+                            "over yours is the median.")
         return pandas.DataFrame.from_dict(rows, "index", dtype=float).reindex(columns=[*COLUMNS])
 
     def _own(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -368,16 +364,6 @@ def slopes(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     found = {n: p.grad.detach().float().cpu() for n, p in named.items() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     return found
-
-
-def file_bytes(model: nn.Module) -> int:
-    """Save an adapter as its library does; return the bytes of the tensors, its head's included."""
-    with quiet(), tempfile.TemporaryDirectory() as folder:
-        if is_adapted(model):
-            store.save(model, folder)
-        else:
-            model.save_pretrained(folder, save_embedding_layers=False)
-        return sum(file.stat().st_size for file in Path(folder).rglob("*.safetensors"))
 
 
 @contextlib.contextmanager

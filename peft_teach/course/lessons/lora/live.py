@@ -44,10 +44,9 @@ def first_gradients(base: nn.Linear) -> pandas.DataFrame:
 
 
 def bill(record: Mapping, saved: Path) -> pandas.DataFrame:
-    """Return what full fine-tuning cost, and LoRA of rank 8, whose file the reader saved.
-    """
+    """Return what full fine-tuning cost, and LoRA of rank 8, whose file the reader saved."""
     sizes = {"full": 4 * sum(outlines.counts("minilm").values()),
-             "lora": sum(file.stat().st_size for file in saved.iterdir())}
+             "lora": (saved / "adapter.safetensors").stat().st_size}
     rows = {}
     for name, told in (("full", "full fine-tuning"), ("lora", "LoRA of rank 8")):
         cost = record["cost"][name]

@@ -82,14 +82,15 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
 def draw_explanations() -> Figure:
     """Draw every setting of the case by what each explanation goes by: what learned, what failed.
 
-    Ranks that lie on one spot share a label.
+    Ranks that lie on one spot share a label, in the order of their accuracies.
     """
     made, left, right = figure(9.2, 4.4, columns=2, sharey=True)
     points = [(rank, {"‖ΔW‖": recorded.first_size(rank, alpha), "α": alpha},
                recorded.runs(rank, alpha)) for rank, alpha in recorded.settings()]
-    for ax, name, title in ((left, "‖ΔW‖", "By the size of the first ΔW, no line parts them"),
-                            (right, "α", "By α, one line does")):
-        spots: list[tuple[float, float, list]] = []    # x, accuracy of the first, (low, rank) each
+    for ax, name, title in ((left, "‖ΔW‖", "By the size of the first ΔW"),
+                            (right, "α", "By α")):
+        # x, accuracy of the first, (mean, low, rank) of each
+        spots: list[tuple[float, float, list]] = []
         for rank, by, rows in points:
             values, colour = [row["accuracy"] for row in rows], ENDS[recorded.ends(rows)][1]
             x, y = by[name], mean(values)
@@ -99,9 +100,10 @@ def draw_explanations() -> Figure:
                          if math.isclose(left, x) and abs(up - y) < ONE_SPOT), None)
             if near is None:
                 spots.append((x, y, near := []))
-            near.append((min(values), rank))
+            near.append((y, min(values), rank))
         for x, y, each in spots:
-            low, told = min(each)[0], ", ".join(f"{rank}" for _, rank in each)
+            low = min(lowest for _, lowest, _ in each)
+            told = "\n".join(f"{rank}" for *_, rank in sorted(each, reverse=True))
             at, offset, across, up = (((x, low), (0, -3), "center", "top")
                                       if y >= recorded.LEARNS else
                                       ((x, y), (7, 0), "left", "center"))
@@ -117,7 +119,7 @@ def draw_explanations() -> Figure:
     right.axvline(76, color=COLOURS["quiet"], lw=1.5, zorder=0)
     right.set_xlabel("α")
     for (told, colour), y in zip(ENDS.values(), (0.745, 0.62)):
-        left.text(3, y, told, color=colour, fontsize=12, ha="center")
+        left.text(6, y, told, color=colour, fontsize=12, ha="center")
     made.set_label("Accuracy by setting, against the size of the first update and against alpha. "
                    + "; ".join(f"rank {rank}: {by['‖ΔW‖']:.3g} and {by['α']:.3g}, "
                                f"{records.accuracy(rows)[0]:.1%}" for rank, by, rows in points)

@@ -82,5 +82,5 @@ def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
     }
     return Explorer(
         controls, lambda **s: updates(record, **s, own=own), draw_updates,
-        lambda found: "In how many directions the energy of a change lies; the frame holds all "
-                      "that it has. The recorded runs learned labels, yours learned ratings.")
+        lambda found: "In how many of its directions the energy of a change lies. The recorded "
+                      "runs learned labels, yours learned ratings.")

@@ -92,8 +92,8 @@ def explore_pushes() -> Explorer:
     """The rank against what r pushes come to, where they line up and where they scatter."""
     rank = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32, 64), value=8, description="rank")
     return Explorer({"r": rank}, pushes, draw_pushes, lambda found: (
-        "Black: the pushes; orange: their sum. Both frames are as wide as the rank: move it, and "
-        "only the right arrow shrinks."))
+        "Black: the pushes; orange: their sum, drawn at a scale of 1 / rank. Move the rank: only "
+        "the right arrow shrinks."))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
