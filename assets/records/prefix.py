@@ -34,7 +34,7 @@ import peft_teach as pt
 from peft_teach.course import recording
 from peft_teach.course.desk import reviews as reading
 from peft_teach.course.lessons.inside.exercises import attention
-from peft_teach.course.lessons.prefix.exercises import gated, prefix_share, readable
+from peft_teach.course.lessons.prefix.exercises import gated, prefix_share
 from peft_teach.course.lessons.prefix.pictures import shares
 
 RATE = 3e-2
@@ -84,6 +84,14 @@ def settings():
         yield "long", minilm(seed, method="gated prefix")
         for lr in (1e-1, RATE):
             yield "long", minilm(seed, method="prompt", lr=lr)
+
+
+def readable(mask, batch, seq, device):
+    """Return transformers' mask of an attention as (batch, seq, seq), true where one may read."""
+    if mask is None:
+        return torch.ones(batch, seq, seq, dtype=torch.bool, device=device)
+    mask = mask if mask.dtype == torch.bool else mask > -1
+    return mask[:, 0, :, -seq:].expand(batch, seq, -1)
 
 
 class Gated(pt.Adapter):

@@ -275,7 +275,7 @@ SAYS = {
         "side_lost": "self.side", "not_one": "changes nothing is 1", "plus_one": "is 1 + l",
         "other_side": "on the other side", "bias_spared": "the base's bias comes as it is"},
     "ia3.merge": {
-        "inner_lost": "layer inside are lost", "other_axis": "along the other axis",
+        "inner_lost": "layer inside is lost", "other_axis": "along the other axis",
         "bias_as_it_was": "the bias is a part of it"},
     "ia3.nearest": {
         "input_changed": "W and ΔW stay as they are", "shape": "(n_out,), not (n_out, 1)",
