@@ -7,14 +7,19 @@ HEAD = max(select(CHANGE, group="converged", pool="cls"), key=lambda row: row["v
 FULL = mean(row["accuracy"] for row in select(CHANGE, group="short", method="full",
                                               pretrained=None))
 
+R2 = [mean(row["r2"] for row in select(LADDER, group="final", method=method))
+      for method in ("bitfit", "lora 1", "full")]
+
 FIGURES = {
+    "R² | 0.318 | 0.413 | 0.451 | 0.487 | 0.561": (
+        LADDER["exact"]["r2"], LADDER["exact_mean"]["r2"], *R2),
     "22.7 million numbers": "counted in lesson 00",
     "throw 97 % of it": 31 / 32,
     "2,000 sentences and their labels": "a setting",
     "ask for 90 % of full": "Li et al. 2018; Aghajanyan et al. 2020",
     "1,024 dimensions reach it": "the picture beside it",
     "already has 86 %": HEAD / FULL,
-    "in place of 147,456": 384 * 384,
+    "in place of the 147,456": 384 * 384,
     "9,216 numbers in all": 6 * 2 * 768,
     "4,000 sentences, once": "a setting",
     "2,716 test sentences": LADDER["setting"]["rated_examples"],

@@ -53,7 +53,8 @@ def inject_holds(inject, fresh, make):
     refused = fresh()
     try:
         inject(refused, ("query", "qeury"), make)
-    except Exception:
+    except Exception as error:
+        assert "qeury" in str(error)
         assert not pt.adapters(refused)
         assert all(p.requires_grad for p in refused.parameters())
         return
