@@ -7,15 +7,13 @@ HEAD = max(select(CHANGE, group="converged", pool="cls"), key=lambda row: row["v
 FULL = mean(row["accuracy"] for row in select(CHANGE, group="short", method="full",
                                               pretrained=None))
 
-R2 = [mean(row["r2"] for row in select(LADDER, group="final", method=method))
-      for method in ("bitfit", "lora 1", "full")]
-
 FIGURES = {
-    "R² | 0.318 | 0.413 | 0.451 | 0.487 | 0.561": (
-        LADDER["exact"]["r2"], LADDER["exact_mean"]["r2"], *R2),
     "22.7 million numbers": "counted in lesson 00",
     "throw 97 % of it": 31 / 32,
     "2,000 sentences and their labels": "a setting",
+    "At 1/1,024, random": "a share of the picture beside it",
+    "we cannot tell 4,096 from 1,024": "the picture beside it",
+    "ahead of 4,096 dimensions": "the picture beside it",
     "ask for 90 % of full": "Li et al. 2018; Aghajanyan et al. 2020",
     "1,024 dimensions reach it": "the picture beside it",
     "already has 86 %": HEAD / FULL,

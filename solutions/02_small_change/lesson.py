@@ -359,7 +359,7 @@ pt.require("change.inject")
 
 # %% [markdown]
 # ### Exercise 5 · Its law (3 points, about 10 minutes)
-# An `inject` that forgets something does not crash; the loss falls all the same. So write the test that finds it: `inject_holds(inject, fresh, make)` raises an error if an `inject` breaks one of these properties (leave nesting out).
+# An `inject` that forgets something does not crash; the loss falls all the same. So write the test that finds it: `inject_holds(inject, fresh, make)` raises an error if an `inject` breaks one of these properties (leave out nesting and the error's text).
 #
 # - `fresh()` gives a new `Tiny`, `make(base)` a `Scale`.
 # - Your test must reject nine broken versions, each with one slip.
@@ -379,8 +379,7 @@ def inject_holds(inject, fresh, make):
     refused = fresh()
     try:
         inject(refused, ("query", "qeury"), make)
-    except Exception as error:
-        assert "qeury" in str(error)
+    except Exception:
         assert not pt.adapters(refused)
         assert all(p.requires_grad for p in refused.parameters())
         return
@@ -470,9 +469,7 @@ verdict
 # <i>Better</i> or <i>worse</i>: the interval leaves out zero. <i>The same</i>: it lies inside the margin, a difference that would not matter. Else: <i>cannot tell</i>. These are the words of all lessons.
 # </details>
 #
-# | recorded | the head alone, solved | on the mean | BitFit | LoRA of rank 1 | full fine-tuning |
-# |---|---|---|---|---|---|
-# | R² | 0.318 | 0.413 | 0.451 | 0.487 | 0.561 |
+# R², mean of the recorded runs: the head alone 0.318, on the mean 0.413, BitFit 0.451, LoRA of rank 1 0.487, full fine-tuning 0.561.
 
 # %%
 pt.sentence("change.kinds", ...)    # yours: is it the number of parameters that counts?

@@ -53,8 +53,7 @@ def inject_holds(inject, fresh, make):
     refused = fresh()
     try:
         inject(refused, ("query", "qeury"), make)
-    except Exception as error:
-        assert "qeury" in str(error)
+    except Exception:
         assert not pt.adapters(refused)
         assert all(p.requires_grad for p in refused.parameters())
         return

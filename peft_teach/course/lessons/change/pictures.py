@@ -113,8 +113,8 @@ def draw_cut(found: Cut) -> Figure:
         right.text(1.02, level, text, transform=right.get_yaxis_transform(), fontsize=10,
                    va="center")
     logarithmic(right, "x")
-    right.set(xlabel="share of entries kept; below it, directions with as many numbers", ylabel="test accuracy",
-              ylim=(0.45, 0.85), xticks=SHARES,
+    right.set(xlabel="share of entries kept; below it, directions with as many numbers",
+              ylabel="test accuracy", ylim=(0.45, 0.85), xticks=SHARES,
               xticklabels=[f"1/{1 / x:,.0f}\n{int(256 * x) or 'none'}" for x in SHARES],
               title=f"{RULES[found.rule][0]}, {name}: {here:.1%}")
     in_percent(right.yaxis)
