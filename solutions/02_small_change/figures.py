@@ -13,7 +13,7 @@ FIGURES = {
     "2,000 sentences and their labels": "a setting",
     "At 1/1,024, random": "a share of the picture beside it",
     "we cannot tell 4,096 from 1,024": "the picture beside it",
-    "ahead of 4,096 dimensions": "the picture beside it",
+    "as much as 4,096 dimensions": "the picture beside it",
     "ask for 90 % of full": "Li et al. 2018; Aghajanyan et al. 2020",
     "1,024 dimensions reach it": "the picture beside it",
     "already has 86 %": HEAD / FULL,

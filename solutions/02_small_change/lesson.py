@@ -241,7 +241,7 @@ cuts.round(3)
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# One direction restores most of what the matrices had learned, and eight nearly all of it. So the update is <i>not</i> of low rank in the early blocks, and yet a low rank is enough.
+# One direction restores most of what undoing the matrices loses, and eight nearly all of it. So the update is <i>not</i> of low rank in the early blocks, and yet a low rank is enough.
 # </details>
 #
 # One direction is a column and a row: 768 numbers, in place of the 147,456 of a 384 × 384 matrix. Why not train only these, from the start? That is the bet behind LoRA (Hu et al. 2021), and this lesson ends with it.
@@ -259,7 +259,7 @@ pictures.explore_cut(record, updates[found["value"][5]])
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# At 1/32 of a small update, all three are as accurate as the whole update, or nearly. At 1/256, where one direction is left, they lose a fifth or a quarter of what it brings. At 1/1,024, random entries are worth nothing, and the largest still help. Make the update larger, and few random entries are worse than no update.
+# At 1/32 of a small update, all three are as accurate as the whole update, or nearly. At 1/256, where one direction is left, they lose a fifth or a quarter of what it brings. At 1/1,024, random entries are worth nothing, and the largest still help. At the largest size, few random entries are worse than no update.
 # </details>
 #
 # ## Small from the start
@@ -288,7 +288,7 @@ pt.compare("change.half", size, f"the smallest of these d is {reached:,}, by its
 #
 # A few thousand random dimensions bring half of the gain. With three seeds each, we cannot tell 4,096 from 1,024.
 #
-# Mind the dotted line: a head that reads the mean of all tokens is ahead of 4,096 dimensions, on a frozen backbone. And mind the goal. Both papers ask for 90 % of full training's <i>accuracy</i>: 1,024 dimensions reach it, and the head alone already has 86 %. Always compare with the head alone.
+# Mind the dotted line: a head that reads the mean of all tokens brings as much as 4,096 dimensions, on a frozen backbone. And mind the goal. Both papers ask for 90 % of full training's <i>accuracy</i>: 1,024 dimensions reach it on average, and the head alone already has 86 %. Always compare with the head alone.
 # </details>
 #
 # **Half-time.** Few entries of an update are enough, or few directions of it. Few parameters in a random subspace learn something, too. This is a good place to stop: the second half needs only the set-up cell above.
@@ -500,9 +500,9 @@ pt.doors("bitfit", wrap, pt.bitfit.Config())
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Of a small update, a random 32nd is enough, if it is rescaled. | 80.5 % with a 32nd of the 36 matrices, 80.8 % with all: mean of three seeds; 1,000 sentences, standard error of a run 1.3 points | Not rescaled: 64.4 %. With no change of these matrices: 62.8 %. At 1/1,024, and at 1/256 of larger updates, the largest entries beat random ones. | 90 to 99 % can go, more in larger models (Yu et al. 2023). It fails for large updates, where important entries do better (Deng et al. 2024). |
-# | In the early blocks the update is not of low rank. Yet one direction of each matrix restores most of what the matrices learned, and eight nearly all of it. | One restores 73 to 83 %, two 90 to 93 %, eight 96 to 98 %: three recorded runs, 2,563 sentences for testing. In the run above, with 1,000: 69, 86 and 93 %. The rank: the table of directions. | Without the eight: 66.0 %, rescaled 68.3 %, of 80.8 %. With eight and no other change at all: 79.9 %. | The rank is high at 7 billion, too (Biderman et al. 2024). On mathematics, few directions cost accuracy (Ping et al. 2024). |
+# | In the early blocks the update is not of low rank. Yet one direction of each matrix restores most of what the matrices learned, and eight nearly all of it. | One restores 73 to 83 %, two 90 to 93 %, eight 96 to 98 %: three recorded runs, 2,563 sentences for testing. In the run above, with 1,000: 69, 86 and 93 %. The rank: the table of directions. | Without its strongest direction the update still restores 53, 16 and 92 %. With eight and no other change at all: 79.9 %. | The rank is high at 7 billion, too (Biderman et al. 2024). On mathematics, few directions cost accuracy (Ping et al. 2024). |
 # | A few thousand random dimensions bring half of the gain. A head that reads the mean of all tokens brings as much without them. | 4,096 bring 53 %: mean of three seeds, from 38 to 67 %. The gain begins at the head alone, solved. | 4,096 reach 75.1 %; the head on the mean, solved, 76.4 %, from the same 2,000 sentences. The step was chosen at 1,024 alone: with shorter ones, 16,384 reach 78.0 % for 75.4 % (one seed). | The larger the pretrained model, the fewer are needed (Aghajanyan et al. 2020). |
-# | LoRA of rank 1 is better than BitFit, with about a third of its parameters. | R² better by 0.036 (0.010 to 0.062): five seeds each, all 2,716 test sentences; 9,216 and 26,112 parameters | By the accuracy of the sign: better by 1.6 points (0.3 to 2.9). Each at its own searched rate. | On GPT-3 the same: a third of the parameters, and ahead on three tasks of three (Hu et al. 2021, Table 4). BitFit comes close to full fine-tuning on small data (Ben Zaken et al. 2021). |
+# | LoRA of rank 1 is better than BitFit, with about a third of its parameters. | R² better by 0.036 (0.010 to 0.062): five seeds each, all 2,716 test sentences; 9,216 and 26,112 parameters | By the accuracy of the sign: better by 1.6 points (0.3 to 2.9). Each at its own searched rate; the head's is shared. | On GPT-3 the same: a third of the parameters, and ahead on three tasks of three (Hu et al. 2021, Table 4). BitFit comes close to full fine-tuning on small data (Ben Zaken et al. 2021). |
 
 # %%
 pt.progress("02")
