@@ -59,7 +59,7 @@ NOTES = {
     "lora": "{few:,} numbers in place of {all:,}",
     "qlora": "W: {bits:.3g} bits a number with its scales; A and B: 32 bits",
 }
-SIGNS = {"b": "+", "l": "×"}    # how a vector comes to W, where that is known; of A and B: "+ s"
+SIGNS = {"b": "x +", "l": "×"}    # how a vector comes to W, where that is known; of A and B: "+ s"
 
 # ── where everything stands ──────────────────────────────────────────────────────────────────
 # Middle, up from the line, width, height, in units of which five are as long as d_model.
@@ -444,7 +444,7 @@ def _matrix(page: Page, on: Dressed, method: str, place: str, panel, side: float
         return x, y
     for name, shape in here.items():
         if len(shape) == 1:
-            signed = SIGNS.get(name) == "+"
+            signed = name == "b"
             long = scale * shape[0]
             page.comb(x + 0.22 * signed, y, long, 0.36, signed)
             page.named(x + 0.2, y + long / 2, name, f"{shape[0]:,}", style="italic")

@@ -76,6 +76,8 @@ def parameters(method):
 
 
 WHOLE, NOTHING = parts("all", 1.0), parts("none", 0.0)
+WITHOUT = [100 * (run["dropped"]["1"] - run["kept"]["0"]) / (run["kept"]["384"] - run["kept"]["0"])
+           for run in CHANGE["truncated"].values()]
 R2, SIGN = rank_one(), rank_one("accuracy", margin=POINT)
 
 CLAIMS = (
@@ -95,10 +97,10 @@ CLAIMS = (
     Claim("In the early blocks the update is not of low rank. Yet one direction of each matrix "
           "restores most of what the matrices learned, and eight nearly all of it.",
           seen=f"One restores {between(restored(1))}, two {between(restored(2))}, eight "
-               f"{between(restored(8))}: three runs, one with 2,000 sentences and two with 4,000; "
-               "2,563 for testing. The rank: the table of directions.",
-          tried=f"Without the eight: {percent(parts('all but the strongest'))}, rescaled "
-                f"{percent(parts('all but the strongest', scaled=True))}, of {percent(WHOLE)}. "
+               f"{between(restored(8))}: three recorded runs, 2,563 sentences for testing. In the "
+               "run above, with 1,000: 69, 86 and 93 %. The rank: the table of directions.",
+          tried="Without its strongest direction the update still restores "
+                f"{WITHOUT[0]:.0f}, {WITHOUT[1]:.0f} and {WITHOUT[2]:.0f} %. "
                 f"With eight and no other change at all: "
                 f"{percent(parts('strongest', rest='undone'))}.",
           holds={"In the early blocks the update is not of low rank": lambda: min(
@@ -123,27 +125,33 @@ CLAIMS = (
                f"each, all 2,716 test sentences; {parameters('lora 1'):,} and "
                f"{parameters('bitfit'):,} parameters",
           tried=f"By the accuracy of the sign: better by {100 * SIGN.difference:.1f} points "
-                f"({100 * SIGN.low:.1f} to {100 * SIGN.high:.1f}). Each at its own searched rate.",
+                f"({100 * SIGN.low:.1f} to {100 * SIGN.high:.1f}). Each at its own searched rate; "
+                "the head's is shared.",
           holds={"LoRA of rank 1 is better than BitFit": lambda: rank_one().word == BETTER,
                  "better by": lambda: rank_one("accuracy", margin=POINT).word == BETTER,
                  "about a third of its parameters": lambda:
                      0.3 < parameters("lora 1") / parameters("bitfit") < 0.4}),
 )
 
+MEANS = ("the head alone {:.3f}, on the mean {:.3f}, BitFit {:.3f}, LoRA of rank 1 {:.3f}, full "
+         "fine-tuning {:.3f}").format(
+    LADDER["exact"]["r2"], LADDER["exact_mean"]["r2"],
+    *(mean(of("ladder", "r2", group="final", method=m)) for m in ("bitfit", "lora 1", "full")))
+
 JUDGED = {
     "Surely most of that movement is waste": "the guess that the lesson begins with",
     "Where are most of MiniLM's parameters": "counted in lesson 00",
-    "those with the most energy": "by their definition",
-    "restores most of what the matrices had learned": lambda: restored(1)[0] > 0.7,
+    "restores most of what undoing the matrices loses": lambda: restored(1)[0] > 0.7,
     "Which rule is ahead at 1/32": "a question",
+    "random entries are worth nothing, and the largest still help": lambda: (
+        parts("random", 1 / 1024, True) < NOTHING + POINT
+        < parts("largest", 1 / 1024, True) - 0.1),
     "few random entries are worse than no update": lambda: all(
         parts("random", share, True, lr=6e-4) < parts("none", 0.0, lr=6e-4)
         for share in (1 / 256, 1 / 1024)),
     "we cannot tell 4,096 from 1,024": lambda: unclear(4096, 1024),
-    "is ahead of that, and the backbone stays": lambda: head("mean") > max(
-        mean(subspace(d)) for d in (1024, 4096)),
-    "our zero: R² 0.318": lambda: f"{LADDER['exact']['r2']:.3f}" == "0.318",
-    "all tokens, and gets 0.413": lambda: f"{LADDER['exact_mean']['r2']:.3f}" == "0.413",
+    "brings as much as 4,096 dimensions": lambda: head("mean") > mean(subspace(4096)),
+    MEANS: "made of the record",
     "Better methods choose": "what the next lessons are about",
     "its size is the same number": "of a matrix",
     "A third of the parameters, and better": lambda: rank_one().word == BETTER,

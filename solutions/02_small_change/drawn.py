@@ -6,7 +6,7 @@ from drawn import SEED, Shown
 
 from peft_teach.course import records
 
-WHITE, ORANGE, BLUE = "#f6f6f7", "#7f3b08", "#2d004b"    # the middle and the ends of PuOr
+WHITE, PINK, GREEN = "#f7f7f6", "#8e0152", "#276419"    # the middle and the ends of PiYG
 
 
 def _matrix(ax, matrix, title: str) -> None:
@@ -14,7 +14,7 @@ def _matrix(ax, matrix, title: str) -> None:
     ax.named(title)
     matrix = np.asarray(matrix)
     ends = 2 * np.sqrt(np.mean(np.square(matrix[matrix != 0])))
-    ax.image(matrix, -ends, ends, {-ends: ORANGE, ends: BLUE, 0.0: WHITE})
+    ax.image(matrix, -ends, ends, {-ends: PINK, ends: GREEN, 0.0: WHITE})
 
 
 def changes(shown: Shown) -> None:
@@ -46,7 +46,7 @@ def subspaces(shown: Shown) -> None:
     ax.ring(reached, means[reached])
     ax.level("ink", goal)
     ax.level("head", mean, ":")
-    ax.text("a head that reads the mean of all tokens", "head", (None, mean), near=0.05)
+    ax.text("a head that reads the mean of all tokens", "ink", (None, mean), near=0.05)
     ax.band("band", head, full, "y")
     ax.text("what there is to gain", "ink", (None, full))
     for name, level in (("full\nfine-tuning", full), ("the head\nalone", head),
@@ -71,7 +71,7 @@ def cut(shown: Shown) -> None:
     kept = delta * (chance <= chance.flatten().sort().values[384 * 384 // 32 - 1])
     _matrix(left, kept[:64, :64], "1/32 of your ΔW (a corner)")
     right.named(f"random entries, rescaled, 1/32: {means['random'][3]:.1%}",
-                "share of the numbers, and as many directions", "test accuracy", log="x")
+                "share of entries kept; below it, directions with as many numbers", "test accuracy", log="x")
     right.ticks("x", dict(zip(words, shares)))
     right.line("random", "-", shares, means["random"], "random entries, rescaled")
     for share, each in points["random"].items():

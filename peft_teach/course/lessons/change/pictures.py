@@ -15,7 +15,6 @@ from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ti
 from ....widgets import Explorer
 from ... import records
 from ...checks.stand_ins import Tiny as Tiny  # the lesson shows it, and has it from here
-from ...desk.guess import Guess
 
 CORNER = 64             # rows and columns of a matrix that are shown
 
@@ -32,10 +31,10 @@ def draw_changes(changes: Mapping[str, Tensor]) -> Figure:
 
 
 def _matrix(ax, matrix: Tensor, title: str) -> None:
-    """Draw a matrix: white is zero, orange below it, blue above; the colours end at 2 RMS."""
+    """Draw a matrix: white is zero, pink below it, green above; the colours end at 2 RMS."""
     ax.spines[:].set_visible(True)
     ends = 2 * (matrix.square().sum() / max(1, int((matrix != 0).sum()))).sqrt().item() or 1.0
-    ax.imshow(matrix, cmap="PuOr", vmin=-ends, vmax=ends, interpolation="nearest")
+    ax.imshow(matrix, cmap="PiYG", vmin=-ends, vmax=ends, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=11)
 
@@ -114,8 +113,8 @@ def draw_cut(found: Cut) -> Figure:
         right.text(1.02, level, text, transform=right.get_yaxis_transform(), fontsize=10,
                    va="center")
     logarithmic(right, "x")
-    right.set(xlabel="share of the numbers, and as many directions", ylabel="test accuracy",
-              ylim=(0.45, 0.85), xticks=SHARES,
+    right.set(xlabel="share of entries kept; below it, directions with as many numbers",
+              ylabel="test accuracy", ylim=(0.45, 0.85), xticks=SHARES,
               xticklabels=[f"1/{1 / x:,.0f}\n{int(256 * x) or 'none'}" for x in SHARES],
               title=f"{RULES[found.rule][0]}, {name}: {here:.1%}")
     in_percent(right.yaxis)
@@ -140,10 +139,9 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
     }
     return Explorer(
         controls, lambda **s: cut(record, delta, **s), draw_cut,
-        lambda found: "Left: what is kept of one matrix. Right: how well the model does when all "
-                      "36 keep as much, recorded (2,000 sentences, labels); a mark is a seed, a "
-                      "line joins the means. Below each share: how many directions of each "
-                      "matrix take as many numbers, all 36 together.")
+        lambda found: "Left: of your matrix. Right: the accuracy if all 36 matrices are cut like "
+                      "this, recorded (2,000 sentences, labels); a mark is a seed, a line joins "
+                      "the means.")
 
 
 # ── accuracy against the dimension of a random subspace ──────────────────────────────────────
@@ -160,7 +158,6 @@ class Subspaces:
     goal: float
     reached: int | None
     told: str
-    guess: int | None
 
 
 def ends(record: records.Record) -> tuple[float, float]:
@@ -181,8 +178,7 @@ def converged(record: Mapping, pool: str = "cls") -> dict:
                key=lambda row: row["validation"])
 
 
-def subspaces(record: records.Record, share: int, measure: str,
-              guess: int | None = None) -> Subspaces:
+def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
     """Read the recorded runs in random subspaces.
 
     `share` is in percent: of full fine-tuning's accuracy, or (`measure` "gain") of what it gains
@@ -198,7 +194,7 @@ def subspaces(record: records.Record, share: int, measure: str,
         reached, told = None, "the head alone, d = 0"
     what = {"accuracy": "full fine-tuning's accuracy", "gain": "the gain"}[measure]
     return Subspaces(points, head, converged(record, "mean")["accuracy"], full, goal, reached,
-                     f"{share} % of {what}: {told}", guess)
+                     f"{share} % of {what}: {told}")
 
 
 def draw_subspaces(found: Subspaces) -> Figure:
@@ -215,13 +211,10 @@ def draw_subspaces(found: Subspaces) -> Figure:
     ax.axhline(found.goal, color=COLOURS["ink"], lw=1.2)
     ax.axhline(found.mean, color=COLOURS["head"], ls=":", lw=1.8)
     ax.text(0.02, found.mean + 0.004, "a head that reads the mean of all tokens", fontsize=10,
-            color=COLOURS["head"], transform=ax.get_yaxis_transform())
+            transform=ax.get_yaxis_transform())
     plots.seeds(ax, found.points, COLOURS["subspace"], lw=2)
     if found.reached:
         plots.ring(ax, found.reached, np.mean(found.points[found.reached]))
-    if found.guess:
-        ax.axvline(found.guess, color=COLOURS["yours"], ls=":", lw=2, label="your guess")
-        ax.legend(frameon=False, fontsize=10, loc="lower right")
     logarithmic(ax, "x")
     ax.set(xlabel="numbers trained outside the head, d", ylabel="test accuracy", title=found.told)
     plain_ticks(ax.xaxis, found.points)
@@ -233,27 +226,25 @@ def draw_subspaces(found: Subspaces) -> Figure:
     return made
 
 
-def explore_subspaces(record: records.Record, guess: Guess) -> Explorer:
-    """Accuracy against d, with a goal on a slider; `guess` is the reader's commitment, a d."""
+def explore_subspaces(record: records.Record) -> Explorer:
+    """Accuracy against d, with a goal on a slider."""
     controls = {
         "share": ipw.IntSlider(min=0, max=100, value=50, step=5, description="goal, %"),
         "measure": ipw.ToggleButtons(
             options=(("the gain", "gain"), ("full's accuracy", "accuracy")), description="of",
             style={"button_width": "150px"}),
     }
-    explorer = Explorer(
-        controls, lambda **s: subspaces(record, **s, guess=guess.value), draw_subspaces,
+    return Explorer(
+        controls, lambda **s: subspaces(record, **s), draw_subspaces,
         lambda found: "How accurate is a model that may move in a random subspace of d dimensions "
                       "only? The ring: the smallest of these d that reaches the goal. Recorded "
                       "(2,000 sentences, labels); a dot is a seed, the line joins the means.")
-    guess.buttons.observe(lambda change: explorer.refresh(), names="value")
-    return explorer
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 EXAMPLES = {
     "changes": lambda: draw_changes({"one": torch.eye(4), "all": torch.ones(4, 4)}),
-    "subspaces": lambda: explore_subspaces(records.load("change"), Guess("d?", (16, 256))),
+    "subspaces": lambda: explore_subspaces(records.load("change")),
     "cut": lambda: explore_cut(records.load("change"), torch.randn(384, 384)),
 }
