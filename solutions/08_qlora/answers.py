@@ -239,7 +239,7 @@ RIGHT["qlora.dice"] = {
                               "levels[low + up]", "levels[index.clamp(max=15)]"),
     "a threshold": but(DICE, UP, f"levels[low] + gap * {RAND} < x"),
     "in doubles": but(DICE, "    x = (W.", "    levels, top = levels.double(), top.double()\n"
-                                           "    x = (W.double()."),
+                                           "    x = (W.double().", ON, f"{ON}.float()"),
 }
 
 WRONG["qlora.dice"] = {

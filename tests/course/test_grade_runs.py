@@ -132,7 +132,7 @@ def test_where_the_grader_is_killed_nothing_stays(tmp_path, way, sent):
     scratch.mkdir()
     grader = subprocess.Popen(
         [sys.executable, "-m", "peft_teach.course.cli", "grade", str(tmp_path / "in"), "--out",
-         str(tmp_path / "out"), "--jobs", "2", *way], stderr=subprocess.DEVNULL,
+         str(tmp_path / "out"), "--jobs", "2", "--seconds", "120", *way], stderr=subprocess.DEVNULL,
         env=os.environ | {"TMPDIR": str(scratch)}, cwd=ROOT)
     try:
         deadline = time.monotonic() + 300
