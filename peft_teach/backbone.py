@@ -270,9 +270,9 @@ def in_front(cache, vectors: list[tuple[Tensor, ...]], batch: int, seq: int,
         x = behind_padding(x.to(text), text, padding, dim=2)    # (batch, heads, length + seq, d)
         return x[:, :, :length], x[:, :, length:]
 
-    def update(keys: Tensor, values: Tensor, layer: int, *rest):
+    def update(keys: Tensor, values: Tensor, layer: int, *rest, **more):    # transformers 5.24 on
         pair = (both(x, text)[1] for x, text in zip(vectors[layer], (keys, values)))
-        return type(cache).update(cache, *pair, layer, *rest)
+        return type(cache).update(cache, *pair, layer, *rest, **more)
 
     length = vectors[0][0].shape[2]
     for layer, pair in enumerate(vectors):
