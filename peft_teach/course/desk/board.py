@@ -188,7 +188,7 @@ def monday(record: Mapping, own: Mapping[str, Mapping] | None = None,
     each and its place by that, too: who was first by luck stands lower there.
     """
     own = rows() if own is None else own
-    theirs = {row["method"]: row for row in protocol.finals(record) if row["seed"] == COLLEAGUE}
+    theirs = _colleagues(record)
     chosen = {key: own.get(key, row) for key, row in theirs.items()}
     table = pandas.DataFrame({
         "method": [NAMES[key] for key in chosen], "R²": [row["r2"] for row in chosen.values()],
@@ -200,6 +200,11 @@ def monday(record: Mapping, own: Mapping[str, Mapping] | None = None,
         table["place by it"] = table["method"].map(mean.rank(ascending=False)).astype(int)
     table = table.sort_values("R²", ascending=False, ignore_index=True).round({"R²": 3})
     return table.set_index(pandas.RangeIndex(1, len(table) + 1, name="place"))
+
+
+def _colleagues(record: Mapping) -> dict[str, dict]:
+    """Return the recorded run of each rung that stands in for a reader's."""
+    return {row["method"]: row for row in protocol.finals(record) if row["seed"] == COLLEAGUE}
 
 
 # ── the picture and the table ────────────────────────────────────────────────────────────────
@@ -222,15 +227,14 @@ def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
     """
     own, record = rows() if own is None else own, records.load("ladder")
     quality = protocol.quality(record)
-    theirs = {row["method"]: row["r2"] for row in protocol.finals(record)
-              if row["seed"] == COLLEAGUE}
+    theirs = _colleagues(record)
     found = {}
     for key, lesson in LESSONS.items():
         is_open = key in own or work.committed(bet(key)) is not None
         recorded = quality.loc[NAMES[key]] if is_open else {}
         found[key] = {
             "lesson": lesson, "file_bytes": record["costs"][key]["file_bytes"],
-            "r2": own[key]["r2"] if key in own else theirs[key] if is_open else None,
+            "r2": own[key]["r2"] if key in own else theirs[key]["r2"] if is_open else None,
             "whose": "you" if key in own else "a colleague" if is_open else "",
             "low": recorded.get("low"), "high": recorded.get("high")}
     return pandas.DataFrame.from_dict(found, orient="index").sort_values("file_bytes").astype(
@@ -313,8 +317,7 @@ def _zeros() -> tuple[float, float]:
 def table(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
     """Return the runs that the picture shows in numbers, the largest file first."""
     own = rows() if own is None else own
-    theirs = {row["method"]: row for row in protocol.finals(records.load("ladder"))
-              if row["seed"] == COLLEAGUE}
+    theirs = _colleagues(records.load("ladder"))
     lines = {}
     for key, row in frame(own)[::-1].iterrows():
         if row.whose:

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from ... import data, export, models
 from ...adapter import Adapter, adapters, full_name
 from ...batch import check, ready
-from ...contents import head_parameters
+from ...contents import head_parameters, method_parameters
 from ...core import undo
 from ...errors import BadConfig, BadData, NoAdapter, NotExportable, unknown
 from ...methods import METHODS
@@ -282,7 +282,8 @@ class _Found:
         found = {}
         with contextlib.suppress(KeyError, NotExportable):
             found = export.by_our_names(self.library, theirs)
-        if {*found} != {*numbers(self.library)}:    # a prefix with projection: peft trains K and V
+        # of a prefix with projection, peft trains K and V
+        if {*found} != {*method_parameters(self.library)}:
             self.remarks.append("peft trains other numbers here than yours, so their gradients "
                                 "are not compared.")
         return found
@@ -298,8 +299,8 @@ def own_names(model: nn.Module, names: dict[str, str]) -> Iterator[tuple[str, st
 def copied(mine: nn.Module, library: nn.Module, names: dict[str, str]) -> str | None:
     """Copy the numbers of one model's adapters into another's; or say why that fails."""
     ours = dict(own_names(mine, names))
-    sources = {ours[name]: p for name, p in numbers(mine).items()}
-    targets = numbers(library)
+    sources = {ours[name]: p for name, p in method_parameters(mine).items()}
+    targets = method_parameters(library)
     if {*sources} != {*targets}:
         return _other_names(mine, library, {*sources} ^ {*targets})
     wrong = next((n for n, p in sources.items() if p.shape != targets[n].shape), None)
@@ -323,12 +324,6 @@ def _other_names(mine: nn.Module, library: nn.Module, lone: set[str]) -> str:
     return (f"your numbers are called {', '.join(sorted(here))}, and the library's "
             f"{', '.join(sorted(there))} ({len(lone)} without a partner). "
             "names={yours: the library's} pairs them.")
-
-
-def numbers(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the own parameters of a model's adapters, by full name."""
-    return {full_name(module, own): p for module, adapter in adapters(model).items()
-            for own, p in adapter.own_parameters().items()}
 
 
 def differences(logits, gradients, other, slopes) -> dict[str, float]:
@@ -360,7 +355,7 @@ def slopes(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     model(**ready(model, batch)).loss.backward()
     named = dict(model.named_parameters())
     if is_adapted(model):
-        named = numbers(model)
+        named = method_parameters(model)
     found = {n: p.grad.detach().float().cpu() for n, p in named.items() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     return found
