@@ -75,7 +75,7 @@ from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from ..errors import PeftTeachError, unknown
-from .verdicts import BETTER, UNSURE, WORSE
+from .verdicts import BETTER, POINT, UNSURE, WORSE
 
 if TYPE_CHECKING:
     import pandas
@@ -85,8 +85,7 @@ INSTALLED = Path(__file__).parents[1] / "_records"
 CHECKOUT = Path(__file__).parents[2] / "assets" / "records"
 
 VERDICTS = BETTER, WORSE, UNSURE
-SURE = 2         # standard errors of a difference, beyond which it is called one
-POINT = 0.01     # and at least this much, about one standard error of a test
+SURE = 2         # standard errors of a difference (and a POINT), beyond which it is called one
 NAME = 80        # characters of the longest text that is a name
 
 # The columns that records share, in the order of a frame.

@@ -7,7 +7,9 @@
 and row by row the same seeds. What may differ between them without mattering is the `margin`.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import mean, stdev
 
 import torch
 from torch import Tensor
@@ -63,6 +65,17 @@ def verdict(a, b, margin: float = MARGIN, borrowed: tuple | None = None) -> Comp
                  "elsewhere")
     low, high = interval(a, b, spread)
     return Comparison(word(low, high, margin), float((a - b).mean()), low, high, margin, holds)
+
+
+def of_runs(one: Sequence[float], other: Sequence[float], margin: float = POINT) -> Comparison:
+    """Return the verdict on two settings, given a score a seed, of the same seeds.
+
+    For records that keep no answers: the interval is for new seeds on these sentences.
+    """
+    gaps = [a - b for a, b in zip(one, other, strict=True)]
+    gap, half = mean(gaps), T95[len(gaps)] * stdev(gaps) / len(gaps)**0.5
+    return Comparison(word(gap - half, gap + half, margin), gap, gap - half, gap + half, margin,
+                      f"for new seeds on these sentences, from {len(gaps)}")
 
 
 def word(low: float, high: float, margin: float) -> str:

@@ -1,6 +1,6 @@
 """Lesson 02: what it claims and what its prose judges, by the record."""
 
-from statistics import mean, stdev
+from statistics import mean
 
 import torch
 from claims import Claim, of, percent
@@ -8,7 +8,7 @@ from figures import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.records import standard_error
-from peft_teach.course.verdicts import BETTER, POINT, T95, verdict
+from peft_teach.course.verdicts import BETTER, POINT, of_runs, verdict
 from peft_teach.spectra import energy_rank
 
 CHANGE, LADDER = record("change"), record("ladder")
@@ -53,8 +53,8 @@ def gains(d):
 
 def unclear(one, other):
     """Whether three seeds leave open which number of dimensions is ahead."""
-    gaps = [a - b for a, b in zip(subspace(one), subspace(other), strict=True)]
-    return abs(mean(gaps)) < T95[len(gaps)] * stdev(gaps) / len(gaps)**0.5
+    found = of_runs(subspace(one), subspace(other))
+    return found.low < 0 < found.high
 
 
 def directions(block):

@@ -10,10 +10,9 @@ from figures import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.lora.picture_of_rank import on_the_mean
-from peft_teach.course.lessons.lora.recorded import LEARNS, first_size, pairs, verdict
+from peft_teach.course.lessons.lora.recorded import LEARNS, first_size, pairs
 from peft_teach.course.records import ends, gain
-from peft_teach.course.verdicts import BETTER, MARGIN, UNSURE, WORSE
-from peft_teach.course.verdicts import verdict as by_sentence
+from peft_teach.course.verdicts import BETTER, MARGIN, UNSURE, WORSE, of_runs, verdict
 from peft_teach.spectra import energy_rank
 
 LORA, LADDER = record("lora"), record("ladder")
@@ -51,7 +50,7 @@ def way(zero):
 def in_pairs(one, other):
     """The verdict on two methods' runs, by seed and sentence."""
     scores = protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER))
-    return by_sentence(*protocol.shared(scores, one, other))
+    return verdict(*protocol.shared(scores, one, other))
 
 
 def directions(run):
@@ -165,10 +164,10 @@ JUDGED = {
     "most of the energy lies in fewer": lambda: directions("8") < 8 < 24 < directions("full"),
     "better , worse , the same or cannot tell": "the question",
     "1, better. Rank 64 with α = 128 at 0.001 has the highest mean of all our runs": lambda:
-        verdict(*pairs()[0]).word == BETTER and mean(pairs()[0][0]) == max(
+        of_runs(*pairs()[0]).word == BETTER and mean(pairs()[0][0]) == max(
             mean(runs) for runs in by_setting("query+value")),
-    "2, cannot tell.": lambda: verdict(*pairs()[1]).word == UNSURE,
-    "3, worse.": lambda: verdict(*pairs()[2]).word == WORSE,
+    "2, cannot tell.": lambda: of_runs(*pairs()[1]).word == UNSURE,
+    "3, worse.": lambda: of_runs(*pairs()[2]).word == WORSE,
     "Each rank has its own best rate": "how the runs were made",
     "full fine-tuning of the two matrices most": lambda:
         learned(1) < learned(4) < learned(16) < learned(64) < learned(None),

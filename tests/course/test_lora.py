@@ -16,6 +16,7 @@ from peft_teach.course.lessons.lora import exercises, recorded
 from peft_teach.course.lessons.lora import picture_of_rank as rank
 from peft_teach.course.lessons.lora import picture_of_updates as updates
 from peft_teach.course.lessons.lora import pictures as lora
+from peft_teach.course.verdicts import of_runs
 
 SUMS = dict(zip(rank.PLACES, (768, 768, 768, 768, 1920, 1920)))    # n_in + n_out in MiniLM
 TOTAL = 22_713_986
@@ -198,18 +199,18 @@ def test_the_pairs_are_those_that_the_lesson_names():
 
 
 def test_the_verdicts_are_those_of_the_record():
-    assert [recorded.verdict(*pair).word for pair in recorded.pairs()] == exercises.VERDICTS
+    assert [of_runs(*pair).word for pair in recorded.pairs()] == exercises.VERDICTS
     assert [*lora.pairs()["the verdict"]] == exercises.VERDICTS
 
 
 def test_a_verdict_by_seed_is_that_of_a_paired_t_test():
     one, other = [0.80, 0.83, 0.79], [0.79, 0.80, 0.80]
-    found = recorded.verdict(one, other)    # gaps of 0.01, 0.03, -0.01; t of two degrees: 4.3027
+    found = of_runs(one, other)    # gaps of 0.01, 0.03, -0.01; t of two degrees: 4.3027
     assert (found.low, found.high) == pytest.approx((0.01 - 0.04968, 0.01 + 0.04968), rel=1e-3)
     assert (found.word, found.difference) == ("cannot tell", pytest.approx(0.01))
     for one, word in (([0.892, 0.899, 0.901], "better"), ([0.7, 0.71, 0.705], "worse"),
                       ([0.791, 0.801, 0.799], "the same")):
-        assert recorded.verdict(one, other).word == word
+        assert of_runs(one, other).word == word
 
 
 def test_the_way_begins_at_the_solved_head_and_ends_at_full_fine_tuning():

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from ....plots import COLOURS, HALO, SERIES, figure, in_percent, logarithmic, plain_ticks
 from ... import records
 from ...desk.card import Card, show
+from ...verdicts import of_runs
 from . import recorded
 
 ONE_SPOT = 0.02    # of accuracy: points nearer than this cannot be told apart
@@ -131,7 +132,7 @@ def pairs() -> pandas.DataFrame:
     """Return what the record says of the three pairs, differences in points."""
     rows = []
     for pair in recorded.pairs():
-        found = recorded.verdict(*pair)
+        found = of_runs(*pair)
         gap, low, high = (100 * each for each in (found.difference, found.low, found.high))
         rows.append((found.word, f"{gap:+.1f} ({low:+.1f} to {high:+.1f})",
                      *(f"{mean(runs):.1%} ± {stdev(runs):.1%}" for runs in pair)))

@@ -6,10 +6,8 @@ case is held at one rate.
 
 import functools
 import math
-from statistics import mean, stdev
 
 from ... import records
-from ...verdicts import POINT, T95, Comparison, word
 
 LEARNS = 0.78    # the mean test accuracy from which on a setting learns
 TARGETS = ["query", "value"]
@@ -63,14 +61,3 @@ def pairs() -> list[tuple[list[float], list[float]]]:
     return [(of("scale", rank=64, alpha=128, lr=1e-3), of("ranks", rank=64)),
             (of("scale", rank=8, alpha=128, lr=3.75e-4), of("scale", rank=1, alpha=16)),
             (of("ranks", rank=64), of("variants", rank=64, alpha=16))]    # s = 16 / √64 = 2
-
-
-def verdict(one: list[float], other: list[float]) -> Comparison:
-    """Return the verdict on two settings, given an accuracy a seed, of the same seeds.
-
-    The record keeps no answers, so the interval is for new seeds on these sentences.
-    """
-    gaps = [a - b for a, b in zip(one, other, strict=True)]
-    gap, half = mean(gaps), T95[len(gaps)] * stdev(gaps) / math.sqrt(len(gaps))
-    return Comparison(word(gap - half, gap + half, POINT), gap, gap - half, gap + half, POINT,
-                      f"for new seeds on these sentences, from {len(gaps)}")
