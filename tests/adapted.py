@@ -24,6 +24,16 @@ def outputs(model, batch) -> torch.Tensor:
     return result(model(**features(batch)))
 
 
+def randomize(model, seed=0):
+    """Draw what trains: adapters around what they start as, the head anew."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in model.parameters():
+            if p.requires_grad:
+                p.add_(torch.randn(p.shape, generator=generator) * 0.3)
+    return model.eval()
+
+
 def copies(model) -> dict:
     return {n: p.detach().clone() for n, p in model.state_dict().items()}
 

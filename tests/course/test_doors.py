@@ -7,7 +7,7 @@ import types
 
 import pytest
 import torch
-from adapted import assert_same, everything_about
+from adapted import assert_same, everything_about, randomize
 from torch import nn
 
 import peft_teach as pt
@@ -45,21 +45,11 @@ def wrap(model, **more):
     return model
 
 
-def trained(model, seed=0):
-    """Draw what trains."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(torch.randn(p.shape, generator=generator) * 0.3)
-    return model.eval()
-
-
 @pytest.fixture
 def opened(tiny, inputs):
     """Give a function: a reader's tiny model, with these names and so on, through the doors."""
     def open_(of=(), config=LORA, names=None):
-        model = trained(wrap(tiny("bert"), **dict(of)))
+        model = randomize(wrap(tiny("bert"), **dict(of)))
         return pt.doors("lora", model, config, names=names, batch=inputs(model))
     return open_
 
@@ -98,7 +88,7 @@ CONFIGS = {"lora": LORA, "dora": pt.dora.Config(RANK), "ia3": pt.ia3.Config(),
 def test_one_layer_behind_all_doors_is_one(method, tiny, inputs):
     """Ours in the reader's place: what is compared is the copy of the numbers, and peft."""
     module, config = getattr(pt, method), CONFIGS[method]
-    model = trained(module.inject(tiny("bert"), config))
+    model = randomize(module.inject(tiny("bert"), config))
     found = pt.doors(method, model, config, batch=inputs(model))
     compared = [LIBRARY, PEFT] if method in pt.export.WRITTEN else [LIBRARY]
     assert (found.table.loc[compared, [OUTPUTS, GRADIENTS]] < 1e-5).all(axis=None), found
@@ -154,7 +144,7 @@ def test_where_peft_is_missing_its_row_says_so_and_nothing_else_fails(
 
 
 def test_nothing_of_the_readers_changes(tiny, inputs):
-    model = trained(wrap(tiny("bert"))).train()
+    model = randomize(wrap(tiny("bert"))).train()
     batch = inputs(model)
     guards = everything_about(model.eval(), batch)
     model.train()

@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 import torch
-from adapted import assert_same, everything_about
+from adapted import assert_same, everything_about, randomize
 from exact import assert_equal
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -27,16 +27,6 @@ pytestmark = [pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:Fut
               pytest.mark.filterwarnings("ignore:`past_key_values` is deprecated:FutureWarning")]
 
 P = 3    # the length of prompts and prefixes
-
-
-def randomize(model, seed=0):
-    """Draw what trains: adapters around what they start as, the head anew."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in model.parameters():
-            if p.requires_grad:
-                p.add_(torch.randn(p.shape, generator=generator) * 0.3)
-    return model.eval()
 
 
 @torch.no_grad()
