@@ -445,7 +445,7 @@ pictures.tasks(record)    # R², two seeds: rows are adapters, columns are tasks
 # - `"any"`: no limit;
 # - `"keep"`: as trained (f = 1), at least 55 % of the base's neighbours are left.
 #
-# A pick is right if it is within its limit, and no method within that limit is clearly better, by a 95 % interval.
+# A pick is right if it is within its limit, and no method within that limit is better, by the verdict on the two.
 
 # %%
 pictures.costs(record)
