@@ -95,4 +95,4 @@ def test_recorded_tables_are_means_over_seeds_in_pairs():
     assert qlora.compared(record, "nearest, and shuffled noise", other).word == "the same"
     costs = qlora.costs(record)
     assert costs.cost.tolist() == pytest.approx((costs.plain - costs["4 bits"]).tolist())
-    assert ((costs.low < 0) & (0 < costs.high)).all()    # as the lesson says
+    assert ((costs.low < 0) & (costs.high > 0)).all()    # as the lesson says
