@@ -233,15 +233,6 @@ def ends() -> tuple[float, float]:
     return accuracy(head)[0], accuracy(full)[0]
 
 
-def by_setting(rows: list[dict]) -> list[list[dict]]:
-    """Return the runs in groups that differ in nothing but the seed, in the order of the record."""
-    groups: dict[str, list[dict]] = {}
-    for row in rows:
-        setting = {k: v for k, v in row["setting"].items() if k != "seed"}
-        groups.setdefault(json.dumps(setting, sort_keys=True), []).append(row)
-    return list(groups.values())
-
-
 def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
     """Return by how much the mean of some runs is above that of others, and its standard error."""
     error = math.sqrt(sum(stdev(runs)**2 / len(runs) for runs in (one, other)))
