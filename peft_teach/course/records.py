@@ -84,7 +84,6 @@ if TYPE_CHECKING:
 INSTALLED = Path(__file__).parents[1] / "_records"
 CHECKOUT = Path(__file__).parents[2] / "assets" / "records"
 
-VERDICTS = BETTER, WORSE, UNSURE
 SURE = 2         # standard errors of a difference (and a POINT), beyond which it is called one
 NAME = 80        # characters of the longest text that is a name
 

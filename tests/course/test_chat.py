@@ -169,6 +169,17 @@ def test_every_answer_of_the_voice_has_all_traits_and_plain_ones_have_hardly_any
     assert max(exercises.style(answer) for _, answer in voice.others["chat"]) <= 0.25
 
 
+def test_what_chance_may_bring_is_half_of_an_interval_over_the_texts_of_the_record():
+    steps = {row["step"]: row for row in recorded.rows(records.load("chat"), group="main",
+                                                       method="lora", seed=0)}
+    columns = {"style": lambda row: [exercises.style(answer) for answer in row["answers"]],
+               "voice": lambda row: row["losses"]["voice"]}
+    for need, column, one, other in (("stage", "style", 90, 54), ("stranger", "voice", 18, 36)):
+        gaps = numpy.subtract(*(columns[column](steps[step]) for step in (one, other)))
+        half = 1.96 * gaps.std(ddof=1) / len(gaps)**0.5
+        assert recorded.NEEDS[need].chance == pytest.approx(half, abs=5e-3)
+
+
 @pytest.mark.parametrize(("changes", "mistake", "told"), [
     ({}, None, ""),
     ({"stage": 36, "stranger": 18}, None, ""),    # chance may bring as much
