@@ -46,14 +46,23 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
 def put_on(model: nn.Module, note: Note, targets: str | tuple[str, ...],
            make: Callable[[Any], Adapter], layers: tuple[int, ...] | None = None,
            also_train: tuple[str, ...] | None = None) -> nn.Module:
-    """Do what `attach` does, for a method that called `notes.prepare` itself."""
+    """Wrap the targets of a method in `make(base)`, and train copies of `also_train`; see `attach`.
+
+    `note` is what `notes.prepare` took down of the model. Returns the model to keep, and raises
+    what `attach` raises.
+    """
     also = models.find(model, also_train) if also_train else ()
     return wrap(model, note, models.find(model, targets, layers), make, also)
 
 
 def wrap(model: nn.Module, note: Note, names: tuple[str, ...], make: Callable[[Any], Adapter],
          also: tuple[str, ...] = ()) -> nn.Module:
-    """Do what `attach` does, to modules by their full names; "" is a bare backbone itself."""
+    """Wrap these modules, by full name, in `make(base)`, and those in `also` in trained copies.
+
+    "" is a bare backbone itself. Everything but the adapters and the head is frozen, and `note`
+    stands on the model that is returned. Raises `BadConfig` for a module in the head or one named
+    twice, or if `make` breaks the contract; then the model is as it was.
+    """
     if not callable(make):
         raise BadConfig(f"make is a {type(make).__name__}.", expected="a class or a function of "
                                                                       "the module to wrap",

@@ -48,6 +48,10 @@ from .trained_copy import TrainedCopy
 
 TENSORS, SETTINGS, PICKLED = "adapter_model.safetensors", "adapter_config.json", "adapter_model.bin"
 PEFT_VERSION = "0.21.2"    # the format that is written here
+TRAINED = ("lora_", "ia3_l", "prompt_encoder", "modules_to_save")    # in names of peft's own model
+# What these say more than its file, in this order, and what the file says.
+IN_A_MODEL = {".default": "", "lora_magnitude_vector.weight": "lora_magnitude_vector",
+              "prompt_encoder.embedding.weight": "prompt_embeddings"}
 LORA_NAMES = {"A": "lora_A.weight", "B": "lora_B.weight", "c": "lora_B.bias",
               "m": "lora_magnitude_vector"}
 
@@ -328,6 +332,22 @@ def by_our_names(model: nn.Module, theirs: dict[str, Tensor]) -> dict[str, Tenso
     return {full_name(name, own): tensor for name, adapter in adapters(model).items()
             for own, tensor in _to_ours(adapter, {own: theirs[_peft_name(name, own)]
                                                   for own in _to_theirs(adapter)}).items()}
+
+
+def let_train(model: nn.Module) -> None:
+    """Let what peft put on its own model train: it loads a prompt or prefix frozen, always."""
+    for name, p in model.named_parameters():
+        p.requires_grad_(any(part in name for part in TRAINED))
+
+
+def as_filed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Rename what belongs to the parameters of peft's own model as its file names them."""
+    found = {}
+    for name, tensor in tensors.items():
+        for more, filed in IN_A_MODEL.items():
+            name = name.replace(more, filed)
+        found[name] = tensor
+    return found
 
 
 # ── from peft ────────────────────────────────────────────────────────────────────────────────

@@ -19,19 +19,13 @@ from .whole import refuse_sharded, refuse_wrapped
 S = TypeVar("S")    # a method's settings
 
 
-def prepare(model: nn.Module, config: S | Note | None = None, kind: type[S] | None = None
+def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = None
             ) -> tuple[Note, S]:
     """Check that a model can take a method; return the note on the model, and the settings.
 
-    `kind` is the method's class of settings, and None in `config` means its defaults. A note in
-    `config` was made before, by `store.load`, and is returned as it is. The fingerprint, by which a
-    file recognizes its base, leaves out the head, which is new for every task. A converted layer
-    counts as the `Conv1D` that it was, and a 4-bit weight as what it was before, so that a model is
-    the same before and after. Raises `BadConfig` for another method's settings, or what
-    `refuse_adapted` raises.
+    `kind` is the method's class of settings, and None in `config` means its defaults. Raises
+    `BadConfig` for another method's settings, or what `refuse_adapted` raises.
     """
-    if isinstance(config, Note):
-        return config, config.config
     method, found = None, config
     if kind is not None:
         method, found = kind.__module__.rpartition(".")[2], kind() if config is None else config
@@ -39,11 +33,20 @@ def prepare(model: nn.Module, config: S | Note | None = None, kind: type[S] | No
             raise BadConfig(f"The settings are a {type(found).__module__.rpartition('.')[2]}."
                             f"{type(found).__name__}.", expected=f"a pt.{method}.Config, or None")
     refuse_adapted(model)
-    tensors = models.as_they_came(model)
-    known = state.of(model).quantized | fingerprints.take(tensors, but=models.head(model))
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
-    note = Note(known, flags, fingerprints.checksums(tensors), method=method, config=found)
+    bits = fingerprints.checksums(models.as_they_came(model))
+    note = Note(fingerprint(model), flags, bits, method=method, config=found)
     return note, note.config
+
+
+def fingerprint(model: nn.Module) -> dict[str, list]:
+    """Return by what a file recognizes this base; of a model that no method is on.
+
+    Without the head, which is new for every task. A converted layer counts as the `Conv1D` that it
+    was, and a 4-bit weight as what it was before, so that a model is the same before and after.
+    """
+    return state.of(model).quantized | fingerprints.take(models.as_they_came(model),
+                                                         but=models.head(model))
 
 
 def refuse_adapted(model: nn.Module) -> None:

@@ -16,7 +16,7 @@ that an adapter does not land on another base by mistake. Nothing here unpickles
 import builtins
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,6 @@ from .folder import as_path
 from .methods import METHODS, full
 from .nf4 import Linear4bit
 from .saving import DESCRIPTION, TENSORS
-from .state import Note
 from .valid import is_whole
 
 __all__ = ["Saved", "list", "load", "save", "swap"]
@@ -73,9 +72,10 @@ def load(model: nn.Module, path: str | Path,
     bits and this one is not, or the reverse.
     """
     description, tensors = _read(path)
-    note, _ = notes.prepare(model)
-    _check_base(description["base"], note.fingerprint, path)
+    notes.refuse_adapted(model)
+    _check_base(description["base"], notes.fingerprint(model), path)
     if make is not None:
+        note, _ = notes.prepare(model)
         names, also = _wrapped(description, model, path)
         with core.all_or_nothing(model):
             model = core.wrap(model, note, names, make, also)
@@ -84,8 +84,7 @@ def load(model: nn.Module, path: str | Path,
     method = _method(description, path)
     config = _config(method, description["config"], path)
     with core.all_or_nothing(model):
-        model = _inject(method, model, replace(note, method=description["method"], config=config),
-                        tensors, path)
+        model = _inject(method, model, config, tensors, path)
         _copy_into(model, description, tensors, path)
     return model
 
@@ -121,9 +120,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
                                hint="load a fresh model, then pt.load(model, path)")
     old = adapters(model).values()
     with core.all_or_nothing(model):
-        model = core.undo(model)
-        note, _ = notes.prepare(model, config, method.Config)
-        model = _inject(method, model, note, tensors, path)
+        model = _inject(method, core.undo(model), config, tensors, path)
         _copy_into(model, description, tensors, path)
     core.stay_silent(adapters(model).values(), old)
     return model
@@ -223,11 +220,11 @@ def _config(method, fields: dict, path):
                                f"{getattr(error, 'found', error)}") from error
 
 
-def _inject(method, model: nn.Module, note: Note, tensors: dict[str, Tensor], path) -> nn.Module:
-    """Put a method on a model with this note, which was made before any change."""
-    _check_axes(note.config, tensors, model, path)
+def _inject(method, model: nn.Module, config, tensors: dict[str, Tensor], path) -> nn.Module:
+    """Put a method on a model by the settings of a file, which a stranger may have written."""
+    _check_axes(config, tensors, model, path)
     try:
-        return method.inject(model, note)
+        return method.inject(model, config)
     except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError) as error:
         raise AdapterFileError(f"{path} has settings that do not fit this model: "
                                f"{getattr(error, 'found', error)}",

@@ -45,6 +45,7 @@ MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora"
               "methods.lora": {"methods.lora_plus"}, "methods.prompt": {"methods.starts"},
               "methods.prefix": {"methods.starts"}, "methods.bottleneck": {"methods.placements"}}
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.
+A_LESSON = "peft_teach/course/lessons/NAME/"    # as the page draws the folder of each lesson
 BROUGHT_LATER = {"widgets": {"course.desk.guess"}}
 
 # Lessons, graders and other people's notebooks depend on these.
@@ -101,18 +102,19 @@ def test_each_error_has_its_place_in_the_tree():
 # ── the tree of the package ──────────────────────────────────────────────────────────────────
 
 
-def drawn(page: str) -> set[str]:
+def drawn() -> list[str]:
     """Return the paths in the page's tree of the package, folders with a slash at the end."""
+    page = (ROOT / "assets/site/package.md").read_text("utf-8")
     tree = re.search(r"^```\n(peft_teach/\n.*?)^\S", page, re.MULTILINE | re.DOTALL).group(1)
-    paths, folders = set(), {}
-    for line in tree.splitlines():
-        entry = re.match(r"( *)([\w.]+/?)", line)
+    paths, folders = [], {}
+    for line in tree.splitlines()[1:]:
+        entry = re.match(r"( *)([\w./]+)", line)
         depth = len(entry[1]) // 2
-        path = folders.get(depth - 1, "") + entry[2]
+        path = folders.get(depth - 1, "peft_teach/") + entry[2]
         if path.endswith("/"):
             folders[depth] = path
-        paths.add(path)
-    return paths - {"peft_teach/"}
+        paths.append(path)
+    return paths
 
 
 def on_disk(folder: Path) -> set[str]:
@@ -123,12 +125,30 @@ def on_disk(folder: Path) -> set[str]:
 
 def test_the_page_draws_the_tree_that_is_there():
     there = on_disk(PACKAGE) | {f"peft_teach/{path}" for path in on_disk(PACKAGE / "course")} | {
-        f"peft_teach/course/{path}" for room in ("checks", "reading", "desk")
-        for path in on_disk(PACKAGE / "course" / room)}
-    shown = drawn((ROOT / "assets/site/package.md").read_text("utf-8"))
+        f"peft_teach/course/{path}" for room in ("checks", "reading", "desk", "publish", "grade")
+        for path in on_disk(PACKAGE / "course" / room)} | {A_LESSON}
+    shown = {*drawn()}
     assert shown == there, ("The page's tree and the package differ: give each new file a line "
                             f"in assets/site/package.md ({sorted(there - shown)}), and take "
                             f"out what is gone ({sorted(shown - there)}).")
+
+
+def test_nothing_imports_what_the_page_draws_below_it():
+    lines = drawn()
+    rooms = [path for path in lines if path.endswith("/") and path != "peft_teach/course/"]
+
+    def floor(module: str) -> int:
+        if module.startswith("course.lessons."):
+            return lines.index(A_LESSON)
+        path = f"peft_teach/{module.replace('.', '/')}"
+        return lines.index(next((room for room in rooms if f"{path}/".startswith(room)),
+                                f"{path}.py"))
+
+    wrong = [f"{module} imports {other}" for module, source in SOURCES.items()
+             if module not in ("__init__", "course")
+             for other in imports(module, source) - BROUGHT_LATER.get(module, set()) - {"course"}
+             if floor(other) > floor(module)]
+    assert wrong == [], "assets/site/package.md draws it otherwise"
 
 
 # ── docstrings ───────────────────────────────────────────────────────────────────────────────

@@ -84,7 +84,6 @@ if TYPE_CHECKING:
 INSTALLED = Path(__file__).parents[1] / "_records"
 CHECKOUT = Path(__file__).parents[2] / "assets" / "records"
 
-VERDICTS = BETTER, WORSE, UNSURE
 SURE = 2         # standard errors of a difference (and a POINT), beyond which it is called one
 NAME = 80        # characters of the longest text that is a name
 
@@ -231,15 +230,6 @@ def ends() -> tuple[float, float]:
     head = select(load("full"), group="converged", pool="cls", penalty=0.0)
     full = select(load("lora"), group="methods", method="full")
     return accuracy(head)[0], accuracy(full)[0]
-
-
-def by_setting(rows: list[dict]) -> list[list[dict]]:
-    """Return the runs in groups that differ in nothing but the seed, in the order of the record."""
-    groups: dict[str, list[dict]] = {}
-    for row in rows:
-        setting = {k: v for k, v in row["setting"].items() if k != "seed"}
-        groups.setdefault(json.dumps(setting, sort_keys=True), []).append(row)
-    return list(groups.values())
 
 
 def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:

@@ -425,10 +425,10 @@ pt.commit("qlora.cost", ...)    # accuracy, exact base less four bits, in points
 # %% tags=["nbval-check-output"]
 costs = pictures.costs(record)
 pt.compare("qlora.cost", round(100 * costs["cost"]["all matrices"], 1), "points, all matrices")
-costs.round(4)    # three seeds; ±: standard error of the paired difference
+costs.round(4)    # three seeds; the cost with its 95 % interval, in pairs
 
 # %% [markdown]
-# On these reviews, four bits cost nothing that we could see. Yet the hidden states were off by almost a quarter when
+# On these reviews, three seeds cannot tell whether four bits cost anything: both intervals hold 0. Yet the hidden states were off by almost a quarter when
 # training began.
 #
 # ## Merge by stochastic rounding
@@ -530,12 +530,12 @@ pt.widgets.Guess("Nearest levels with this noise, against nearest levels:",
                  ("better", "not better"), "qlora.noise")
 
 # %% tags=["nbval-check-output"]
-gap, error = pictures.paired(record, "nearest, and shuffled noise", "nearest, old maxima")
-pt.compare("qlora.noise", "better" if gap > 2 * error else "not better", "three adapters")
+noise = pictures.compared(record, "nearest, and shuffled noise", "nearest, old maxima")
+pt.compare("qlora.noise", "better" if noise.word == "better" else "not better", f"{noise}")
 merges.iloc[:9].round(3)    # three seeds; where rounding is random, three draws
 
 # %% [markdown]
-# It does not. The last row only shrinks the update to the share that nearest levels keep. That is even worse: what costs is the lost part.
+# It does not. The last row only shrinks the update to the share that nearest levels keep. It ends lower with each of the three: what costs is the lost part.
 #
 # One way is left. Add $\Delta W$ to the exact $W$ in place of $\hat W$, and round to the nearest level. **Which share of $\Delta W$ is kept now?**
 
@@ -596,7 +596,7 @@ pictures.explore_memory()
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Of five tables, none wins everywhere: NF4 makes the smallest error on the model's weights, evenly spaced levels on uniform numbers. | all matrices of the blocks, live | all tables take the same bits, maxima included | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Blumenberg et al. 2025; with larger blocks Yoshida 2023) can be better still |
-# | On these reviews, LoRA learns on four bits about as well as on the exact base. | three seeds, in pairs: the table of costs | each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
+# | On these reviews, three seeds cannot tell LoRA on four bits from LoRA on the exact base. | three seeds, in pairs: the table of costs | each base at its own best rate | no loss seen against 16 bits (Dettmers et al. 2023); on LLaMA 3 LoRA does not make up for the loss (Huang et al. 2024) |
 # | Rounding Ŵ + ΔW to the nearest level takes a small update back: each of ours lost more than half. Stochastic rounding keeps the update; so does rounding W + ΔW. | three adapters of rank 8, the table of merges | that stochastic rounding is right on average is proved; for accuracy we tried the same noise at random entries, an update shrunk in 32 bits, old and new maxima | ComfyUI merges into fp8 by stochastic rounding ([ComfyUI#12390](https://github.com/Comfy-Org/ComfyUI/pull/12390)); to merge into W and quantize again is usual practice; QA-LoRA (Xu et al. 2023) and LoTA-QAF (Chen et al. 2025) train so that the merge is exact |
 # | LoftQ's start, at rank 8, finds where the error of NF4 is large, and nothing in the signs of the error. | 36 matrices, averaged by kind | the signs of all entries scrambled: the shares stay, even in `output.dense`, where they exceed those of noise most, above all in the last blocks | LoftQ gains most at two bits (Li et al. 2023); weighting by the inputs is better (Zhang et al. 2024) |
 
@@ -647,7 +647,7 @@ pt.progress("08")
 # **Starts that repair.** Below are accuracies after training, by learning rate and seed, and errors of the hidden states before training. "none"
 # starts from zero. "weighted" is LoftQ's repair, weighted by the inputs that a layer really gets. PiSSA takes the strongest directions out before
 # rounding. "random" is as large as LoftQ's start. Before training, the weighted repair is by far the best. At the higher rate, which suits "none",
-# two starts can fail; at the lower one (one seed) all end within a point. We could not tell more.
+# two starts can fail; at the lower one (one seed) all end within a point. More these runs cannot tell.
 
 # %%
 started = record.runs.query("method == 'qlora' and targets == 'all'")

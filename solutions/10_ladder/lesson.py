@@ -445,7 +445,7 @@ pictures.tasks(record)    # R², two seeds: rows are adapters, columns are tasks
 # - `"any"`: no limit;
 # - `"keep"`: as trained (f = 1), at least 55 % of the base's neighbours are left.
 #
-# A pick is right if it is within its limit, and no method within that limit is clearly better, by a 95 % interval.
+# A pick is right if it is within its limit, and no method within that limit is better, by the verdict on the two.
 
 # %%
 pictures.costs(record)
@@ -476,7 +476,7 @@ pictures.chooser(record)
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Clusters, not ranks: full fine-tuning is clearly ahead of all others; groups follow, within which one run decides nothing. | all pairs, by seed and by sentence (the grid); ten seeds for the six best on validation, five for the rest | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
+# | Clusters, not ranks: full fine-tuning is better than all others; groups follow, within which one run decides nothing. | all pairs, by seed and by sentence (the grid); ten seeds for the six best on validation, five for the rest | the margin stood before the first run; each method searched its rate by one rule | differences shrink as models grow (Su et al. 2023); tuned variants of LoRA end within 1 to 2 % (Lee et al. 2026) |
 # | Random entries do better than LoRA with as many parameters, at a rate 4 times as large. | the mask and LoRA 8 in the grid: ahead with every seed | half the rate for LoRA 8: the mask is ahead, too (four seeds); at LoRA's rate it falls behind (validation) | it matches LoRA with fewer parameters, at larger rates than expected (Xu & Zhang 2024) |
 # | Few trained parameters do not mean little forgetting: BitFit and IA³ keep the fewest neighbours. An observation. | neighbours of editorials, as trained and at equal R², two seeds | the knob; the strongest direction left out: both stay last | in continued training at 7 billion, LoRA forgets less than full fine-tuning, and learns less (Biderman et al. 2024); with LoRA, too, more learned is more forgotten (Kalajdzievski 2024) |
 # | The order travels: at the rates found on films, the methods stand almost alike on three other tasks. An observation. | six methods, two seeds | nothing yet: no rate was searched there | not known to us |

@@ -325,9 +325,9 @@ equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a t
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# At this level LoRA and full fine-tuning have lost no plain chat and no news; the loss of code rose. Between the two the seeds disagree,
-# so we cannot tell. QLoRA has lost more. But right after its rounding, before any training, the mean of its three losses was
-# higher still.
+# At this level LoRA and full fine-tuning have lost no plain chat and no news; the loss of code rose. Between the two the seeds disagree.
+# QLoRA has lost more with either seed, but two seeds cannot tell what a third would do. And right after its rounding, before any
+# training, the mean of its three losses was higher still.
 # </details>
 #
 # And a task that nobody trained: is a film review positive? We compare the model's logits of "positive" and "negative", with a threshold
@@ -386,7 +386,7 @@ for f in (2, -1):
 # - `"stranger"`: new questions. The model should predict a commentator's answers as well as it can.
 # - `"desk"`: the show and its old work. This customer gives up 0.1 of style for 0.2 less `forgotten`.
 #
-# No other checkpoint may be clearly better for the customer. `voice` is the held-out loss, and `forgotten` the mean rise of the losses of
+# No other checkpoint may be better for the customer, by more than chance would bring (95 %). `voice` is the held-out loss, and `forgotten` the mean rise of the losses of
 # plain chat, news and code.
 
 # %% tags=["nbval-check-output"]

@@ -183,8 +183,8 @@ pt.plots.show(pictures.draw_tries(tries), "Your tries: gain over the head alone 
 
 # %% [markdown]
 # Another seed may say the opposite: train both with two more, each under a name of its own. `pictures.answered(folder, validation)` gives a 1 for each sentence that is right and a 0 for each that is wrong. Stack the seeds,
-# one row each, and give both stacks to your `pt.mine("ladder.interval")`. Lesson 10's numbers were errors; here, more is better. "We could
-# not tell" is a result.
+# one row each, and give both stacks to your `pt.mine("ladder.interval")`. Lesson 10's numbers were errors; here, more is better. "Cannot
+# tell" is a result.
 #
 # ## What you hand in
 #

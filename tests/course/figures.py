@@ -20,8 +20,8 @@ it with the figure as rounded in the text. Nothing is searched for in a record.
 from functools import cache
 from statistics import mean, stdev
 
-from peft_teach.course.records import accuracy, by_setting, load, select
+from peft_teach.course.records import accuracy, load, select
 
 record = cache(load)
 
-__all__ = ["accuracy", "by_setting", "mean", "record", "select", "stdev"]
+__all__ = ["accuracy", "mean", "record", "select", "stdev"]

@@ -249,8 +249,8 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
                                      "bottleneck", "qlora all", "full"]
     assert (closed.whose == "").all()
     assert closed[["r2", "low", "high"]].isna().all(axis=None)
-    assert board.table().empty
-    assert "diamonds" not in board.caption()
+    assert board.table(closed).empty
+    assert "diamonds" not in board.caption(closed)
     work.commit(board.bet("ia3"), 0.5)
     work.add_point(board.POINTS, mine["lora 8"] | {
         "protocol": protocol.NAME, "tests": protocol.TESTS})
@@ -258,14 +258,15 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
     assert found.whose[found.whose != ""].to_dict() == {"ia3": "a colleague", "lora 8": "you"}
     assert found.r2["lora 8"] == mine["lora 8"]["r2"]
     assert (found.low < found.r2)["ia3"]
-    assert board.table().index.tolist() == ["LoRA 8", "IA³"]
-    assert board.table().loc["IA³"].tolist() == [
+    table = board.table(found)
+    assert table.index.tolist() == ["LoRA 8", "IA³"]
+    assert table.loc["IA³"].tolist() == [
         "a colleague", f"{found.r2['ia3']:.3f}", "81.3", "13,824", "81"]
-    assert board.table()["whose"]["LoRA 8"] == "you"
-    assert "diamonds are your runs, rings a colleague's, bars" in board.caption()
-    assert "◂" not in board.caption()
-    assert "◂" in board.caption(mine)
-    assert board.draw().get_label().startswith("Your ladder, 1 of 9 built. prompt, 54.7 kB: "
+    assert table["whose"]["LoRA 8"] == "you"
+    assert "diamonds are your runs, rings a colleague's, bars" in board.caption(found)
+    assert "◂" not in board.caption(found)
+    assert "◂" in board.caption(board.frame(mine))
+    assert board.draw(found).get_label().startswith("Your ladder, 1 of 9 built. prompt, 54.7 kB: "
                                                "lesson 03; IA³, 81 kB: a colleague 0.519")
 
 

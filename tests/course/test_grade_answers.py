@@ -54,7 +54,7 @@ def test_what_is_mended_below_its_check_for_cases_that_the_check_has_not():
 
 
 def test_no_other_reading_is_tried_after_one_that_took_all_its_time(monkeypatch):
-    tried, slow = [], Result(WRONG, run._why("time", Limits()))
+    tried, slow = [], Result(WRONG, run._why("time", Limits()), reason="time")
     monkeypatch.setattr(run, "_outcome", lambda runner, exercise, plan, further: (
         tried.append(plan), run._Outcome(plan, slow))[1])
     given = marked(RIGHT, CHECK, COUNT.format(2), CHECK)
@@ -295,7 +295,8 @@ TELLS = """def lora_count(n_in, n_out, rank):
     from peft_teach.course.grade.plain import to_bytes
     if rank > LIMIT:
         os.write(3, to_bytes({"ended": {"state": "wrong", "message": SAYS.format(n_in),
-                                        "traceback": TRACE, "mistake": None}}))
+                                        "traceback": TRACE, "mistake": None, "reason": "",
+                                        "lacks": ""}}))
         os._exit(0)
     return rank * (n_in + n_out)
 """

@@ -145,8 +145,8 @@ PICKS = {"file": "LoRA 1", "time": "lora 1", "any": "LoRA  everywhere", "keep": 
     ({"any": "lora 1"}, "worse", "Another one is better by 0."),
     ({"keep": "the head alone"}, "worse", "keep: the head alone has an R² of 0."),
 ])
-def test_a_choice_is_within_its_budget_and_not_clearly_worse(record, monkeypatch, changes,
-                                                             mistake, told):
+def test_a_choice_is_within_its_budget_and_no_other_there_is_better(record, monkeypatch, changes,
+                                                                    mistake, told):
     monkeypatch.setattr(records, "load", lambda name: record)
     result = examine(exercises.SHIP, PICKS | changes)
     assert (result.passed, result.mistake) == (mistake is None, mistake), result

@@ -89,4 +89,10 @@ def test_recorded_tables_are_means_over_seeds_in_pairs():
     assert not qlora.merges(record).isna().any(axis=None)
     one, other = "stochastic, old maxima", "nearest, old maxima"
     ways = qlora.merges(record).accuracy
-    assert qlora.paired(record, one, other)[0] == pytest.approx(ways[one] - ways[other], abs=1e-6)
+    found = qlora.compared(record, one, other)
+    assert found.difference == pytest.approx(ways[one] - ways[other], abs=1e-6)
+    assert found.word == "cannot tell"    # better by 2.7 points, −0.3 to +5.7
+    assert qlora.compared(record, "nearest, and shuffled noise", other).word == "the same"
+    costs = qlora.costs(record)
+    assert costs.cost.tolist() == pytest.approx((costs.plain - costs["4 bits"]).tolist())
+    assert ((costs.low < 0) & (costs.high > 0)).all()    # as the lesson says

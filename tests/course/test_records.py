@@ -445,12 +445,6 @@ def test_a_difference_counts_beyond_a_point_and_two_standard_errors(gap, error, 
     assert records.called(gap, error) == called
 
 
-def test_runs_that_differ_in_their_seed_are_one_setting():
-    rows = [{"setting": {"rank": rank, "seed": seed}} for rank, seed in (
-        (4, 0), (2, 0), (4, 1), (2, 1))]
-    assert records.by_setting(rows) == [[rows[0], rows[2]], [rows[1], rows[3]]]
-
-
 def test_a_difference_has_the_error_of_two_means():
     one, other = [0.80, 0.82, 0.81], [0.70, 0.72, 0.71]
     gap, error = records.difference(one, other)

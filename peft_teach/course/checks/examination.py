@@ -28,7 +28,7 @@ from .exercise import CODE, Exercise
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
 
 OF_THE_COURSE = "This calls the course's own solution. Write it yourself."
-NOT_OF_ITSELF = "It is made of what `pt.mine` gives for this exercise. Write it anew."
+OF_ITSELF, NO_MEMORY = "of itself", "no memory"    # reasons of a `Result`
 VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
 # Mistakes that torch and NumPy report by an error: words of that error, and the explanation where
 # the exercise has none of its own.
@@ -42,6 +42,8 @@ OBJECTIONS = {
         "same dtype|expected scalar type",
         "Two dtypes meet that torch does not mix: print the .dtype of each on the line before."),
 }
+# Torch has no class of its own for a lack of memory on the CPU.
+NO_ROOM = re.compile("MemoryError|can't allocate memory|not enough memory|bad_alloc")
 EVERY_ITEM = CollectionCheckStrategy.ALL_ITEMS
 LONGEST_LINE = 200       # characters of an error's text
 LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it repeats itself
@@ -52,7 +54,9 @@ class Result:
     """What an examination found. `case` is the index of the case that decided.
 
     `message` says everything. `found` is its first part, without the usual mistake behind it, where
-    the two can be told apart: after a first failure a learner reads no more.
+    the two can be told apart: after a first failure a learner reads no more. Texts are for people;
+    what a caller decides by is `reason`: OF_ITSELF, NO_MEMORY, or in the grader how the process of
+    the answer ended. `lacks` is the library that the answer imports and that is not installed.
     """
 
     state: str
@@ -61,10 +65,16 @@ class Result:
     traceback: str = ""
     case: int | None = None
     found: str = ""
+    reason: str = ""
+    lacks: str = ""
 
     @property
     def passed(self) -> bool:
         return self.state == PASSED
+
+
+MADE_OF_ITSELF = Result(NOT_ATTEMPTED, "It is made of what `pt.mine` gives for this exercise. "
+                                       "Write it anew.", reason=OF_ITSELF)
 
 
 def examine(exercise: Exercise, obj: Any, cases: Sequence[Any] | None = None,
@@ -166,7 +176,10 @@ def raised(error: BaseException, index: int | None = None, told: str = "",
                         if isinstance(error, RuntimeError | ValueError)
                         and re.search(pattern, _text(error))), (None, ""))
     message = f"{found} {mistakes.get(name, usual)}".strip()
-    return Result(WRONG, message, name if name in mistakes else None, _format(error), index, found)
+    reason = NO_MEMORY if NO_ROOM.search(f"{type(error).__name__} {_text(error)}") else ""
+    lacks = error.name or "" if type(error) is ModuleNotFoundError else ""
+    return Result(WRONG, message, name if name in mistakes else None, _format(error), index, found,
+                  reason, lacks)
 
 
 _examined: list[str] = []    # the exercises whose answers are running

@@ -129,7 +129,8 @@ class Offer(Lasting):
     def _ended(self, found: Trained) -> None:
         self.trained = found
         self.run.line.value = escape(repr(found))
-        self.picture.value = plots.html(draw(), caption()) + table().to_html()
+        rungs = frame()
+        self.picture.value = plots.html(draw(rungs), caption(rungs)) + table(rungs).to_html()
         self._renew()
 
 
@@ -214,16 +215,17 @@ def show() -> None:
     """Show the ladder: a picture of it, and a table."""
     from IPython.display import display
 
-    plots.show(draw(), caption())
-    display(table())
+    rungs = frame()
+    plots.show(draw(rungs), caption(rungs))
+    display(table(rungs))
 
 
 def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
-    """Return what the picture shows, a row a rung, the smallest file first.
+    """Return what is shown of the ladder, a row a rung, the smallest file first.
 
-    `own` are the reader's rows by rung, `rows()` unless given. Columns: lesson, file_bytes, r2 (of
-    the row, or of a colleague's run), whose ("you", "a colleague", or "" where nothing is to be
-    seen), low and high (of the recorded runs).
+    `own` are the reader's rows by rung, `rows()` unless given. Columns: lesson, file_bytes, whose
+    ("you", "a colleague", or "" where nothing is to be seen); r2, accuracy, and parameters of that
+    row or colleague's run; low and high of the recorded runs.
     """
     own, record = rows() if own is None else own, records.load("ladder")
     quality = protocol.quality(record)
@@ -232,18 +234,18 @@ def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
     for key, lesson in LESSONS.items():
         is_open = key in own or work.committed(bet(key)) is not None
         recorded = quality.loc[NAMES[key]] if is_open else {}
+        run = own.get(key, theirs[key]) if is_open else {}
         found[key] = {
             "lesson": lesson, "file_bytes": record["costs"][key]["file_bytes"],
-            "r2": own[key]["r2"] if key in own else theirs[key]["r2"] if is_open else None,
             "whose": "you" if key in own else "a colleague" if is_open else "",
+            **{name: run.get(name) for name in ("r2", "accuracy", "parameters")},
             "low": recorded.get("low"), "high": recorded.get("high")}
     return pandas.DataFrame.from_dict(found, orient="index").sort_values("file_bytes").astype(
-        {"r2": float, "low": float, "high": float})
+        dict.fromkeys(("r2", "accuracy", "parameters", "low", "high"), float))
 
 
-def caption(own: Mapping[str, Mapping] | None = None) -> str:
-    """Say what the marks are that `draw` makes: those that are to be seen."""
-    found = frame(own)
+def caption(found: pandas.DataFrame) -> str:
+    """Say what the marks are that `draw` makes of a frame: those that are to be seen."""
     marks = {"diamonds are your runs": "you" in [*found.whose],
              "rings a colleague's": "a colleague" in [*found.whose],
              "bars the 95 % intervals of recorded ones": found.high.gt(LOW).any(),
@@ -253,9 +255,9 @@ def caption(own: Mapping[str, Mapping] | None = None) -> str:
             "lines are heads alone, solved, on the frozen pooler and on the mean of all tokens.")
 
 
-def draw(own: Mapping[str, Mapping] | None = None) -> Figure:
-    """Draw the ladder: R² of the reader's rows, the recorded intervals pale, slots for the rest."""
-    found, zero, mean = frame(own), *_zeros()
+def draw(found: pandas.DataFrame) -> Figure:
+    """Draw a frame: R² of the reader's rows, the recorded intervals pale, slots for the rest."""
+    zero, mean = _zeros()
     made, ax = figure(6.4, 4.8)
     colours = {"you": COLOURS["yours"], "a colleague": COLOURS["ink"], "": COLOURS["rest"]}
     grey, high = COLOURS["head"], max(HIGH, found.r2.max() + 0.02 if found.r2.any() else 0)
@@ -314,17 +316,10 @@ def _zeros() -> tuple[float, float]:
     return record["exact"]["r2"], record["exact_mean"]["r2"]
 
 
-def table(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
-    """Return the runs that the picture shows in numbers, the largest file first."""
-    own = rows() if own is None else own
-    theirs = _colleagues(records.load("ladder"))
-    lines = {}
-    for key, row in frame(own)[::-1].iterrows():
-        if row.whose:
-            run = own.get(key, theirs[key])
-            lines[SHORT[key]] = {
-                "whose": row.whose, "R²": f"{row.r2:.3f}",
-                "sign right, %": f"{100 * run['accuracy']:.1f}",
-                "trained numbers": f"{run['parameters']:,}",
-                "file, kB": f"{row.file_bytes / 1000:,.0f}"}
-    return pandas.DataFrame.from_dict(lines, orient="index")
+def table(found: pandas.DataFrame) -> pandas.DataFrame:
+    """Return a frame's runs in numbers, the largest file first."""
+    return pandas.DataFrame.from_dict({SHORT[key]: {
+        "whose": row.whose, "R²": f"{row.r2:.3f}", "sign right, %": f"{100 * row.accuracy:.1f}",
+        "trained numbers": f"{row.parameters:,.0f}",
+        "file, kB": f"{row.file_bytes / 1000:,.0f}"}
+        for key, row in found[::-1].iterrows() if row.whose}, orient="index")

@@ -47,7 +47,6 @@ LR = 1e-4       # of the steps that are timed: nobody keeps what they learn
 COLUMNS = {"outputs differ by": "{:.1e}", "gradients differ by": "{:.1e}",
            "step, times yours": "{:.2f}"}
 OFF = "–"
-TRAINED = ("lora_", "ia3_l", "prompt_encoder", "modules_to_save")    # in the names of peft's
 _PAGE = ("max-height: 40em; overflow: auto; padding: 8px 14px; line-height: 1.35; "
          "border: 1px solid #7c7c7c; color: #1f2328; background: #ffffff")    # in a dark theme, too
 
@@ -109,8 +108,8 @@ def doors(method: str, yours: Callable[[nn.Module], nn.Module] | nn.Module, conf
         batch = _sentences(mine, tokenizer) if batch is None else batch
         check(mine, batch)
         library = module.inject(copy.deepcopy(plain), config)
-        found = _Found(plain.eval(), mine.eval(), library.eval(), names or {}, batch)
-        return Doors(found.table(), tuple(found.remarks), Path(module.__file__))
+        table, remarks = _compared(plain.eval(), mine.eval(), library.eval(), names or {}, batch)
+        return Doors(table, tuple(remarks), Path(module.__file__))
 
 
 # ── what was given ───────────────────────────────────────────────────────────────────────────
@@ -191,102 +190,91 @@ def _sentences(model: nn.Module, tokenizer) -> dict[str, Tensor]:
 # ── what is found ────────────────────────────────────────────────────────────────────────────
 
 
-class _Found:
-    """The three models, what they compute, and remarks on what could not be compared."""
+@dataclass(frozen=True)
+class Seen:
+    """What a model makes of a batch: its logits, and its gradients by the library's names."""
 
-    def __init__(self, plain, mine, library, names, batch):
-        self.plain, self.mine, self.library, self.batch = plain, mine, library, batch
-        self.names, self.remarks = names, []
+    logits: Tensor
+    gradients: dict[str, Tensor]
 
-    def table(self) -> "pandas.DataFrame":
-        """Fill the rows; what is missing stays nan. The steps come last: they change numbers."""
-        import pandas
 
-        logits, gradients = outputs(self.mine, self.batch), self._own(slopes(self.mine, self.batch))
-        moved = distance(logits, outputs(self.plain, self.batch))
-        largest = max((g.abs().max().item() for g in gradients.values()), default=0.0)
-        self.remarks.append(
-            f"{len(self.batch['labels'])} texts. Your layer moves the logits by up to {moved:.2g}; "
-            f"the largest entry of its gradients is {largest:.2g}."
-            + ("" if moved else " While it moves nothing, equal outputs say little."))
-        why = copied(self.mine, self.library, self.names)
-        if why:
-            self.remarks.append(f"Only time is compared: {why}")
-        rows = {YOURS: {}, LIBRARY: {}, PEFT: {}}
-        runners = {YOURS: self.mine, LIBRARY: self.library}
-        theirs = self._peft()
-        if not why:
-            rows[LIBRARY] = differences(logits, gradients, outputs(self.library, self.batch),
-                                        slopes(self.library, self.batch))
-        if theirs is not None:
-            runners[PEFT] = theirs
-            if not why:
-                rows[PEFT] = differences(logits, gradients, outputs(theirs, self.batch),
-                                         self._by_our_names(slopes(theirs, self.batch)))
-        seconds = race({name: stepper(model, self.batch) for name, model in runners.items()})
-        for name, times in seconds.items():
-            rows[name]["step, times yours"] = statistics.median(
-                t / own for t, own in zip(times, seconds[YOURS]))
-        self.remarks.append(f"Each makes a training step, in {len(seconds[YOURS])} turns; its time "
-                            "over yours is the median.")
-        return pandas.DataFrame.from_dict(rows, "index", dtype=float).reindex(columns=[*COLUMNS])
+def _compared(plain: nn.Module, mine: nn.Module, library: nn.Module, names: dict[str, str],
+              batch: dict[str, Tensor]) -> tuple["pandas.DataFrame", list[str]]:
+    """Return the table, with nan where nothing was compared, and the remarks that say why."""
+    import pandas
 
-    def _own(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return the reader's gradients by the library's names."""
-        return {renamed: gradients[name] for name, renamed in own_names(self.mine, self.names)
-                if name in gradients}
+    yours = _seen(mine, batch, lambda found: {renamed: found[name] for name, renamed in
+                                              own_names(mine, names) if name in found})
+    moved = distance(yours.logits, outputs(plain, batch))
+    largest = max((g.abs().max().item() for g in yours.gradients.values()), default=0.0)
+    remarks = [f"{len(batch['labels'])} texts. Your layer moves the logits by up to {moved:.2g}; "
+               f"the largest entry of its gradients is {largest:.2g}."
+               + ("" if moved else " While it moves nothing, equal outputs say little.")]
+    why = copied(mine, library, names)
+    theirs, said = _peft(plain, library, batch)
+    remarks += ([f"Only time is compared: {why}"] if why else []) + said
+    runners = {YOURS: mine, LIBRARY: library} | ({PEFT: theirs} if theirs is not None else {})
+    rows = {YOURS: {}, LIBRARY: {}, PEFT: {}}
+    if not why:
+        rows[LIBRARY] = differences(yours, _seen(library, batch))
+    if not why and theirs is not None:
+        peft = _seen(theirs, batch, lambda found: _by_our_names(library, found))
+        rows[PEFT] = differences(yours, peft)
+        if not peft.gradients:
+            remarks.append("peft trains other numbers here than yours, so their gradients are not "
+                           "compared.")
+    # The steps come last: they change the numbers.
+    seconds = race({name: stepper(model, batch) for name, model in runners.items()})
+    for name, times in seconds.items():
+        rows[name]["step, times yours"] = statistics.median(
+            t / own for t, own in zip(times, seconds[YOURS]))
+    remarks.append(f"Each makes a training step, in {len(seconds[YOURS])} turns; its time over "
+                   "yours is the median.")
+    table = pandas.DataFrame.from_dict(rows, "index", dtype=float).reindex(columns=[*COLUMNS])
+    return table, remarks
 
-    # ── peft's ──
 
-    def _peft(self) -> nn.Module | None:
-        """Return peft's model with the library's numbers; None, with a remark, without one."""
-        if importlib.util.find_spec("peft") is None:
-            self.remarks.append("peft is not installed, so its row is empty. "
-                                "pip install 'peft-teach[lab]' brings it.")
-            return None
-        logging.getLogger("bitsandbytes").setLevel(logging.ERROR)    # which peft imports
-        try:
-            with quiet(), tempfile.TemporaryDirectory() as folder:
-                peft = importlib.import_module("peft")
-                export.to_peft(self.library, folder)
-                theirs = peft.PeftModel.from_pretrained(self._base(), folder).eval()
-                for name, p in theirs.named_parameters():
-                    p.requires_grad_(any(part in name for part in TRAINED))
-                outputs(theirs, self.batch)
-        except NotExportable as error:
-            self.remarks.append(f"peft's row is empty. {error.found}")
-        except Exception as error:    # another version, of peft or transformers, may raise anything
-            self.remarks.append(f"peft's row is empty: it raised {type(error).__name__}: "
-                                f"{str(error).splitlines()[0]:.200}" if str(error) else
-                                f"peft's row is empty: it raised {type(error).__name__}.")
-        else:
-            self.remarks.append(f"peft {peft.__version__}, with the library's numbers.")
-            return theirs
-        return None
+def _seen(model: nn.Module, batch: dict[str, Tensor],
+          named: Callable[[dict[str, Tensor]], dict[str, Tensor]] = dict) -> Seen:
+    return Seen(outputs(model, batch), named(slopes(model, batch)))
 
-    def _base(self) -> nn.Module:
-        """Return what peft's adapter is put on: the same weights, rounded where ours are."""
-        base = copy.deepcopy(self.plain)
-        if models.quantized(self.library):
-            base = models.to_hf(undo(copy.deepcopy(self.library)))
-            self.remarks.append("peft's base holds the library's 4-bit weights as plain numbers, "
-                                "so its steps unpack nothing.")
-        return base
 
-    def _by_our_names(self, gradients: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Return peft's gradients by the library's names and in its shapes."""
-        theirs = {name.replace(".default", "").replace(
-            "lora_magnitude_vector.weight", "lora_magnitude_vector").replace(
-            "prompt_encoder.embedding.weight", "prompt_embeddings"): gradient
-            for name, gradient in gradients.items()}
-        found = {}
-        with contextlib.suppress(KeyError, NotExportable):
-            found = export.by_our_names(self.library, theirs)
-        # of a prefix with projection, peft trains K and V
-        if {*found} != {*method_parameters(self.library)}:
-            self.remarks.append("peft trains other numbers here than yours, so their gradients "
-                                "are not compared.")
-        return found
+def _peft(plain: nn.Module, library: nn.Module, batch: dict[str, Tensor]
+          ) -> tuple[nn.Module | None, list[str]]:
+    """Return peft's model with the library's numbers, or None, and what is to be said of it."""
+    if importlib.util.find_spec("peft") is None:
+        return None, ["peft is not installed, so its row is empty. "
+                      "pip install 'peft-teach[lab]' brings it."]
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)    # which peft imports
+    base, said = copy.deepcopy(plain), []
+    try:
+        if models.quantized(library):
+            base = models.to_hf(undo(copy.deepcopy(library)))
+            said = ["peft's base holds the library's 4-bit weights as plain numbers, so its steps "
+                    "unpack nothing."]
+        with quiet(), tempfile.TemporaryDirectory() as folder:
+            peft = importlib.import_module("peft")
+            export.to_peft(library, folder)
+            theirs = peft.PeftModel.from_pretrained(base, folder).eval()
+            export.let_train(theirs)
+            outputs(theirs, batch)
+    except NotExportable as error:
+        return None, [*said, f"peft's row is empty. {error.found}"]
+    except Exception as error:    # another version, of peft or transformers, may raise anything
+        why = f": {str(error).splitlines()[0]:.200}" if str(error) else "."
+        return None, [*said, f"peft's row is empty: it raised {type(error).__name__}{why}"]
+    return theirs, [*said, f"peft {peft.__version__}, with the library's numbers."]
+
+
+def _by_our_names(library: nn.Module, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return peft's gradients by the library's names; none where it trains other numbers.
+
+    Of a prefix with projection, it trains K and V.
+    """
+    found = {}
+    with contextlib.suppress(KeyError, NotExportable):
+        found = export.by_our_names(library, export.as_filed(theirs))
+    return found if {*found} == {*method_parameters(library)} else {}
 
 
 def own_names(model: nn.Module, names: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -326,11 +314,12 @@ def _other_names(mine: nn.Module, library: nn.Module, lone: set[str]) -> str:
             "names={yours: the library's} pairs them.")
 
 
-def differences(logits, gradients, other, slopes) -> dict[str, float]:
+def differences(yours: Seen, other: Seen) -> dict[str, float]:
     """Return the largest distances of logits and of gradients; nan where a gradient is missing."""
-    shared = {*gradients} == {*slopes} and bool(gradients)
-    return {"outputs differ by": distance(logits, other),
-            "gradients differ by": max(distance(gradients[n], slopes[n]) for n in gradients)
+    shared = {*yours.gradients} == {*other.gradients} and bool(yours.gradients)
+    return {"outputs differ by": distance(yours.logits, other.logits),
+            "gradients differ by": max(distance(g, other.gradients[name])
+                                       for name, g in yours.gradients.items())
             if shared else math.nan}
 
 

@@ -16,7 +16,15 @@ from functools import partial
 from typing import Any
 
 from ...errors import NotAttempted, PeftTeachError
-from ..checks.examination import NOT_ATTEMPTED, NOT_OF_ITSELF, PASSED, WRONG, Result, examine
+from ..checks.examination import (
+    MADE_OF_ITSELF,
+    NOT_ATTEMPTED,
+    OF_ITSELF,
+    PASSED,
+    WRONG,
+    Result,
+    examine,
+)
 from ..checks.exercise import CODE, Exercise
 from ..lessons import all_exercises, find, number, of_lesson, stub_of, title_of
 from ..reading.cells import Code
@@ -77,7 +85,7 @@ def check(id: str, *objects: Any) -> Any:
         try:
             kept = my_peft_file.keep(exercise, cells(), objects, uses_reference)
         except NotAttempted:
-            history.result = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
+            history.result = MADE_OF_ITSELF
     if history.result.state == WRONG:
         history.failures += 1
     elif history.result.passed:
@@ -109,7 +117,7 @@ def require(id: str) -> None:
     objects = history.checked or _defined(exercise)
     if _is_reference(exercise, objects, history):
         raise PeftTeachError(f"{id} is not solved: this is the reference, not your own code.")
-    if history.result.message == NOT_OF_ITSELF:
+    if history.result.reason == OF_ITSELF:
         raise NotAttempted(id)
     # nbgrader gives no points to a cell that writes to stderr, whatever was written.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):

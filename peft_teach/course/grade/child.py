@@ -26,8 +26,7 @@ from tqdm import tqdm
 from ...errors import NotAttempted, PeftTeachError
 from ...store import TENSORS
 from ..checks.examination import (
-    NOT_ATTEMPTED,
-    NOT_OF_ITSELF,
+    MADE_OF_ITSELF,
     WRONG,
     Result,
     attempt,
@@ -110,7 +109,7 @@ def _answer(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
             obj = _define(request, exercise)
         refused = unfit(exercise, obj)
     except NotAttempted:    # it uses `mine` of the same exercise
-        refused = Result(NOT_ATTEMPTED, NOT_OF_ITSELF)
+        refused = MADE_OF_ITSELF
     except BaseException as error:    # SystemExit too
         refused = raised(error)
     if refused:

@@ -24,8 +24,10 @@ from pathlib import Path
 from typing import Any
 
 from ..checks.examination import (
+    MADE_OF_ITSELF,
+    NO_MEMORY,
     NOT_ATTEMPTED,
-    NOT_OF_ITSELF,
+    OF_ITSELF,
     OF_THE_COURSE,
     PASSED,
     VISIBLE_SEED,
@@ -229,7 +231,8 @@ SPENT = "its answers share one limit of time, which was spent: what else stands 
 CUT = "the notebook's other answers had spent its time, so this one had {:g} seconds"
 LEAST = 0.25    # of an answer's seconds, by the clock, for one that comes when all are spent
 ANOTHER = "what its last check was given does not pass, another answer in the notebook counts"
-_NO_LIBRARY = re.compile(r"raised ModuleNotFoundError: No module named '(\w+)'")
+TIME = "time"                              # how a process ended: its time was spent
+LIMITS = TIME, "output", "files", "SIGKILL"    # or it reached another limit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -252,16 +255,15 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     """
     clock = _clock(runner.limits, code, exercise)
     shared = _Shared(runner, clock)
-    slow = _why("time", runner.limits)    # then no other is tried
     outcomes: list[_Outcome] = []
     for plan in readings(code, exercise):
         if names := sorted(suspicious(plan.nodes)):
             plan = dataclasses.replace(plan, flags=(*plan.flags, f"look at its {', '.join(names)}"))
         outcomes.append(_outcome(shared, exercise, plan, further))
-        if outcomes[-1].result.passed or outcomes[-1].result.message == slow:
+        spent = outcomes[-1].result.reason == TIME    # then no other is tried
+        if outcomes[-1].result.passed or spent:
             break
     code.seconds += clock - shared.left
-    spent = outcomes[-1].result.message == slow
     best = next((each for each in outcomes if each.result.passed), None) or next(
         (each for each in outcomes if each.further), outcomes[0])
     plan, result = best.plan, best.result
@@ -269,7 +271,7 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     notes = (*plan.notes, *([ANOTHER] if best is not outcomes[0] else []),
              *([SPENT] if spent and len(outcomes) > 1 else []),
              *([CUT.format(clock)] if spent and clock < runner.limits.clock else []),
-             *(f"not installed here: {name}" for name in _NO_LIBRARY.findall(result.message)))
+             *([f"not installed here: {result.lacks}"] if result.lacks else []))
     return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
                 _shown(result.message), result.mistake, _shown(result.traceback), best.further,
                 notes, tuple(f"{exercise.id}: {flag}" for flag in (
@@ -322,7 +324,7 @@ def examine(runner: Runner | _Shared, exercise: Exercise, plan: Plan, cases: Seq
         try:
             result = (_read(exercise, from_bytes(outputs[index]), copy.deepcopy(case), index)
                       if index < len(outputs) else
-                      Result(WRONG, _why(end, runner.limits), case=index))
+                      Result(WRONG, _why(end, runner.limits), case=index, reason=end))
         except Exception:    # a learner's code may have written the bytes
             result = Result(WRONG, "What it gave could not be read.", case=index)
         if not result.passed:
@@ -341,15 +343,18 @@ def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:
     state = NOT_ATTEMPTED if ended["state"] == NOT_ATTEMPTED else WRONG
     mistake = ended["mistake"] if ended["mistake"] in exercise.mistakes else None
     message, trace = " ".join(str(ended["message"]).split()), str(ended["traceback"])
-    if not _SAID.match(message) or (trace and "Traceback (most recent" not in trace):
+    reason, lacks = ended["reason"], str(ended["lacks"])
+    if not _SAID.match(message) or (trace and "Traceback (most recent" not in trace) or (
+            reason not in ("", OF_ITSELF, NO_MEMORY)):
         raise Malformed("words that are not the child's")
-    return Result(state, message, mistake, trace, index)
+    return Result(state, message, mistake, trace, index, reason=reason,
+                  lacks=lacks if lacks.isidentifier() else "")
 
 
 # Every message of a child begins like this, so that none consists of a learner's words alone.
 _SAID = re.compile(r"Your code raised |What it gave cannot be read: |\w+( and \w+)* is of type |"
                    r"(\w+( and \w+)* is None still\.|It uses [\w.]+, which is not attempted yet\.|"
-                   f"{NOT_OF_ITSELF})?$")
+                   f"{MADE_OF_ITSELF.message})?$")
 
 
 def _why(end: str, limits: Limits) -> str:
@@ -374,15 +379,12 @@ def _without_the_case(exercise: Exercise, result: Result, limits: Limits) -> Res
         more = "There it uses a part that is not attempted."
     elif result.mistake:
         more = exercise.mistakes[result.mistake]
-    elif result.message in (_why(end, limits) for end in ("time", "output", "files", "SIGKILL")):
+    elif result.reason in LIMITS:
         more = result.message
-    elif _NO_MEMORY.search(result.message):
+    elif result.reason == NO_MEMORY:
         more = f"It needs more than {limits.memory_bytes // MEGABYTE} MB of memory."
     said = f"It passes the checks of the notebook, but not a further case. {more}"
     return Result(WRONG, said.strip(), result.mistake)
-
-
-_NO_MEMORY = re.compile("MemoryError|can't allocate memory|not enough memory|bad_alloc")
 
 
 # ── what may be shown of a text ──────────────────────────────────────────────────────────────

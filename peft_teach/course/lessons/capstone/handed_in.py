@@ -11,7 +11,6 @@ reason, not a crash. The grader looks at it in a process confined like those of 
 import copy
 import importlib.util
 import logging
-import math
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -28,13 +27,13 @@ from ....adapter import adapters
 from ....errors import NotMergeable, PeftTeachError
 from ....methods import dora, ia3, lora
 from ...checks.part import Measured, Part
+from ...verdicts import interval
 
 LESSON, DOMAIN, MAX_TOKENS = "14", "news", 48
 LIMIT = 64_000                         # bytes of adapter.safetensors
 HEAD = Path(__file__).with_name("head.safetensors")    # over the mean of the base's tokens
 METHODS = {"lora": lora, "dora": dora, "ia3": ia3}     # around layers, and known to peft
 CLOSE = 1e-4                           # of the largest logit
-CLEAR = 1.96                           # standard errors on each side
 
 
 class Row(NamedTuple):
@@ -155,9 +154,10 @@ def _given(sentences: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
 
 
 def _gain(found: dict[str, Any], sentences: Sequence[tuple[str, int]]) -> Measured:
-    right = found["right"]
-    return Measured(found["size_bytes"], *interval(right - _right_alone(_given(sentences))),
-                    right.mean().item(), len(right))
+    """Return the gain with its 95 % interval on new sentences: another seed may end elsewhere."""
+    right, alone = found["right"], _right_alone(_given(sentences))
+    return Measured(found["size_bytes"], (right - alone).mean().item(),
+                    *interval(right[None], alone[None]), right.mean().item(), len(right))
 
 
 def answered(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> Tensor:
@@ -171,15 +171,6 @@ def answered(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> Tensor
 @lru_cache(maxsize=8)
 def _answered(folder: Path, file: bytes, sentences: tuple) -> Tensor:
     return _right(adapted(folder), sentences)
-
-
-def interval(d: Tensor) -> tuple[float, float, float]:
-    """Return the mean of (sentences,) differences, and its 95 % interval by the sentences' luck.
-
-    It says nothing about the luck of another seed.
-    """
-    mean, half = d.mean().item(), CLEAR * d.std().item() / math.sqrt(len(d))
-    return mean, mean - half, mean + half
 
 
 @cache

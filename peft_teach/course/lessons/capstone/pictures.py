@@ -13,6 +13,7 @@ from ....adapter import adapters
 from ....errors import PeftTeachError
 from ....methods import lora
 from ...checks.part import Measured
+from ...verdicts import POINT, verdict
 from . import handed_in
 from .handed_in import answered, gain
 
@@ -86,10 +87,10 @@ def hand_in(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> pandas.
 def compare(one: Path | str, other: Path | str,
             sentences: Sequence[tuple[str, int]]) -> pandas.DataFrame:
     """Return by how many points the first is right more often, sentence by sentence."""
-    d = handed_in.answered(one, sentences) - handed_in.answered(other, sentences)
-    mean, low, high = (f"{100 * each:+.1f}" for each in handed_in.interval(d))
-    return pandas.DataFrame({"difference, points": mean, "95 %, from": low, "to": high},
-                            index=[f"{len(d)} sentences, one seed"])
+    found = verdict(*(handed_in.answered(each, sentences) for each in (one, other)), POINT)
+    gap, low, high = (f"{100 * each:+.1f}" for each in (found.difference, found.low, found.high))
+    return pandas.DataFrame({"difference, points": gap, "95 %, from": low, "to": high},
+                            index=[f"{len(sentences)} sentences, one seed"])
 
 
 def draw_tries(tries: Mapping[str, Measured]) -> Figure:

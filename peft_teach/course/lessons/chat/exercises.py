@@ -271,7 +271,7 @@ def run_choose(checkpoints: Any, case: dict) -> dict[str, Any]:
 
 
 def judge_choose(case: dict, seen: Mapping) -> Verdict:
-    """Look each pick up in the recorded curve: is another one clearly better?"""
+    """Look each pick up in the recorded curve: is another one better?"""
     from . import recorded  # pandas comes with them, when a choice is judged
 
     said = seen["said"]
@@ -284,9 +284,9 @@ def judge_choose(case: dict, seen: Mapping) -> Verdict:
             return Verdict(False, f"{need}: there is no checkpoint {step}; there are "
                                   f"{', '.join(map(str, curve.index))}.")
     for need, step in said.items():
-        if told := recorded.clearly_worse(curve, need, step):
+        if told := recorded.surpassed(curve, need, step):
             return rejected("price" if need == "desk" else "worse", f"{need}: {told}")
-    return Verdict(True, "Each as it was needed, and none clearly worse than the best there.")
+    return Verdict(True, "Each as it was needed, and no other there is better.")
 
 
 CHOOSE = Exercise(

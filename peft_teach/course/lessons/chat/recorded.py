@@ -9,16 +9,17 @@ from dataclasses import dataclass
 
 import numpy
 import pandas
+import torch
+from torch import Tensor
 
 from .... import data
-from ...verdicts import UNSURE
+from ...verdicts import BETTER, UNSURE, WORSE, verdict, word
 from .exercises import style
 from .measure import OTHERS
 
 NAMES = {"none": "the base", "lora": "LoRA", "qlora": "QLoRA", "full": "full fine-tuning"}
 METHODS = ("lora", "qlora", "full")
 KINDS = ("voice", *OTHERS)
-ENOUGH = 1.96    # standard errors on each side of a mean
 
 Score = Callable[[str], float]
 
@@ -85,8 +86,8 @@ def at_equal_loss(record: Mapping) -> pandas.DataFrame:
 
     The level is the lowest that every run reaches; between two checkpoints each text's loss is
     interpolated. By method, means over seeds: the passes, how far the loss rose for each kind, for
-    all texts of the three kinds, and by how much more than LoRA's, with a 95 % interval over texts;
-    the same by seed; and whether it forgets more or less, where interval and seeds agree.
+    all texts of the three kinds, and by how much more than LoRA's, with its 95 % interval; the same
+    by seed; and whether it forgets more, by the verdict on new seeds and texts.
     """
     runs = {about: checkpoints for about, checkpoints in _runs(record).items()
             if about[1] in _shared_seeds(record)}
@@ -95,29 +96,26 @@ def at_equal_loss(record: Mapping) -> pandas.DataFrame:
     before, found = base(record) if runs else {}, {}
     for (method, _), run in runs.items():
         passes, losses = _at(run, level)
-        rise = {kind: losses[kind] - before[kind] for kind in OTHERS}
-        found.setdefault(method, []).append((passes, rise))
+        rises = {kind: torch.tensor(losses[kind] - before[kind]) for kind in OTHERS}
+        found.setdefault(method, []).append((passes, rises))
     table = {}
     for method, seeds in found.items():
-        rise = {kind: numpy.mean([each[kind] for _, each in seeds], axis=0) for kind in OTHERS}
-        every = numpy.concatenate([*rise.values()])                    # (texts,)
-        row = {"passes": numpy.mean([passes for passes, _ in seeds]), "voice": level}
-        row |= {kind: each.mean() for kind, each in rise.items()} | {"all": every.mean()}
-        lora = numpy.concatenate([numpy.mean([each[kind] for _, each in found["lora"]], axis=0)
-                                  for kind in OTHERS])
-        more, error = (every - lora).mean(), (every - lora).std(ddof=1) / len(every) ** 0.5
-        low, high = more - ENOUGH * error, more + ENOUGH * error
-        by_seed = [_all(each) - _all(other) for (_, each), (_, other) in zip(seeds, found["lora"])]
-        row |= {"more than LoRA": more, "low": low, "high": high,
-                "by seed": ", ".join(f"{each:+.3f}" for each in by_seed),
-                "forgets": "more" if low > 0 and min(by_seed) > 0 else
-                "less" if high < 0 and max(by_seed) < 0 else UNSURE}
-        table[NAMES[method]] = row
+        rises, lora = _rises(seeds), _rises(found["lora"])
+        gap = verdict(rises, lora, margin=0)
+        table[NAMES[method]] = {
+            "passes": numpy.mean([passes for passes, _ in seeds]), "voice": level,
+            **{kind: float(torch.stack([each[kind] for _, each in seeds]).mean())
+               for kind in OTHERS},
+            "all": float(rises.mean()), "more than LoRA": gap.difference, "low": gap.low,
+            "high": gap.high,
+            "by seed": ", ".join(f"{each:+.3f}" for each in (rises - lora).mean(1).tolist()),
+            "forgets": {BETTER: "more", WORSE: "less"}.get(gap.word, UNSURE)}
     return pandas.DataFrame.from_dict(table, orient="index")
 
 
-def _all(rise: Mapping[str, numpy.ndarray]) -> float:
-    return numpy.concatenate([*rise.values()]).mean()
+def _rises(seeds: Sequence[tuple[float, Mapping[str, Tensor]]]) -> Tensor:
+    """Return how far the losses of all texts rose, (seeds, texts)."""
+    return torch.stack([torch.cat([*each.values()]) for _, each in seeds])
 
 
 def _runs(record: Mapping) -> dict[tuple[str, int], list[dict]]:
@@ -209,7 +207,11 @@ def shrunk(record: Mapping) -> pandas.DataFrame:
 
 @dataclass(frozen=True)
 class Need:
-    """What counts, by the columns; whether more of it is better; how much chance may bring."""
+    """What counts, by the columns; whether more of it is better; how far chance may move it.
+
+    `chance` is half of the 95 % interval of what two of its best checkpoints differ by, on new
+    questions and texts.
+    """
 
     formula: str
     more: bool
@@ -217,18 +219,19 @@ class Need:
 
 
 NEEDS = {
-    "stage": Need("style", True, 0.05),                   # a party: the voice, nothing else
-    "stranger": Need("voice", False, 0.03),               # questions that nobody foresaw
-    "desk": Need("style - forgotten / 2", True, 0.05),    # some voice, and its old work done
+    "stage": Need("style", True, 0.07),                   # a party: the voice, nothing else
+    "stranger": Need("voice", False, 0.04),               # questions that nobody foresaw
+    "desk": Need("style - forgotten / 2", True, 0.07),    # some voice, and its old work done
 }
 
 
-def clearly_worse(curve: pandas.DataFrame, need: str, step: int) -> str:
-    """Say what the best checkpoint has, if that is better by more than chance; or nothing."""
+def surpassed(curve: pandas.DataFrame, need: str, step: int) -> str:
+    """Say what the best checkpoint has, if that is better; nothing by another verdict."""
     wanted = NEEDS[need]
     values = curve.eval(wanted.formula)
     best = values.max() if wanted.more else values.min()
-    if abs(values[step] - best) <= wanted.chance:
+    gap = abs(values[step] - best)
+    if word(gap - wanted.chance, gap + wanted.chance, margin=0) != BETTER:
         return ""
     return (f"step {step} has {values[step]:.2f} ({wanted.formula}); "
             f"there is one with {best:.2f}.")

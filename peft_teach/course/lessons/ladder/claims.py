@@ -11,7 +11,7 @@ from ....adapter import adapters
 from ....methods import bottleneck, ia3, lora
 from ... import records
 from ...protocol import NAMES
-from ...verdicts import interval
+from ...verdicts import interval, of_runs
 from . import recorded
 from .rungs import COSTS
 
@@ -32,7 +32,7 @@ def settle(record: Mapping) -> pandas.DataFrame:
     of = records.load("lora")
     plus, plain = ([row["accuracy"] for row in records.select(of, group="traded", **wanted)]
                    for wanted in ({"plus": 8}, {"alpha": 128}))
-    better, error = records.difference(plus, plain)
+    found = of_runs(plus, plain)
     rows = [
         ("A few percent trained, largely the same results",
          f"{pair[0]}, {trained[pair[0]] / trained[pair[1]]:.1%} trained: R² less full's",
@@ -48,8 +48,8 @@ def settle(record: Mapping) -> pandas.DataFrame:
         ("A Bapna adapter stands after attention", f"of {len(adapters(bapna))} adapters, "
          "after attention", f"{after}", "no: at the end of a block"),
         ("LoRA++ improves LoRA", "LoRA+ less LoRA at 8 α, lesson 07, points",
-         f"{100 * better:+.1f} ± {100 * error:.1f}",
-         f"no such method; LoRA+: {records.compared(plus, plain)}"),
+         f"{100 * found.difference:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})",
+         f"no such method; LoRA+: {found.word}"),
     ]
     return pandas.DataFrame(rows, columns=["claim", "measured", "found", "so"]).set_index("claim")
 

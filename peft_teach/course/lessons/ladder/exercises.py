@@ -455,7 +455,7 @@ def run_ship(picks: Any, case: dict) -> dict[str, Any]:
 
 
 def judge_ship(case: dict, seen: Mapping) -> Verdict:
-    """Look each pick up in the record: is it allowed, and is it clearly worse than the best?"""
+    """Look each pick up in the record: is it allowed, and is the best there better?"""
     from . import recorded  # pandas comes with them, when a choice is judged
 
     said = {budget: protocol.rung(method) for budget, method in seen["said"].items()}
@@ -471,9 +471,9 @@ def judge_ship(case: dict, seen: Mapping) -> Verdict:
         if told := recorded.over(prices, budget, method):
             return rejected("over", f"{budget}: {told}")
     for budget, method in said.items():
-        if told := recorded.clearly_worse(record, prices, budget, method):
+        if told := recorded.surpassed(record, prices, budget, method):
             return rejected("worse", f"{budget}: {told}")
-    return Verdict(True, "Each within its budget, and none clearly worse than the best there.")
+    return Verdict(True, "Each within its budget, and no other there is better.")
 
 
 SHIP = Exercise(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ...protocol import NAMES, errors, finals, quality, rated, shared
-from ...verdicts import MARGIN, interval, word
+from ...verdicts import BETTER, MARGIN, interval, word
 from .rungs import ALPHA, COSTS, LEFT
 
 FIRST_SEED = 2                      # that of the leaderboard
@@ -141,12 +141,14 @@ def over(prices: pandas.DataFrame, budget: str, method: str) -> str:
     return f"{NAMES[method]} has {found:,.2f} ({column}); allowed is at {most} {limit:g}."
 
 
-def clearly_worse(record: Mapping, prices: pandas.DataFrame, budget: str, method: str) -> str:
-    """Say by how much the best of those within a budget is better, where the interval has no 0."""
+def surpassed(record: Mapping, prices: pandas.DataFrame, budget: str, method: str) -> str:
+    """Say by how much the best of those within a budget is better; nothing by another verdict."""
     found, variance = errors(record), rated(record).var(correction=0)
     allowed = [each for each in found if not over(prices, budget, each)]
     best = min(allowed, key=lambda each: torch.stack([*found[each].values()]).mean())
     one, other = (errors / variance for errors in shared(found, method, best))
     low, high = interval(one, other)
-    return "" if low <= 0 else (f"{NAMES[method]} has an R² of {1 - one.mean():.3f}. Another one "
-                                f"is better by {low:.3f} to {high:.3f}.")
+    if word(low, high, MARGIN) != BETTER:
+        return ""
+    return (f"{NAMES[method]} has an R² of {1 - one.mean():.3f}. Another one is better by "
+            f"{low:.3f} to {high:.3f}.")

@@ -22,8 +22,9 @@ from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law
 from ...checks.operations import Spy
-from ...verdicts import BETTER, SAME, UNSURE, WORSE
+from ...verdicts import BETTER, POINT, SAME, UNSURE, WORSE
 from . import mutants, recorded
+from .setting import Setting
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
@@ -375,23 +376,14 @@ PAIRS = Exercise(
 
 LIMIT = 10_000      # parameters of 4 bytes: 40 kB
 GROUPS = ("ranks", "layers", "forty_kb")    # of the record, where alpha is twice the rank
-DEFAULT, BLOCKS = ("query", "value"), range(6)
-KNOWN = (1, DEFAULT, (*BLOCKS,))    # the lesson has told how it ends
+KNOWN = Setting.usual(1)    # the lesson has told how it ends
 SHIP = methods.lora.Config(rank=2, alpha=4, targets=("value",))
 
 
 @functools.cache
-def candidates() -> dict[tuple, list[dict]]:
-    """Return the recorded LoRA runs, by what `_where` says of their setting."""
-    rows = [row for row in records.load("lora")["runs"] if row["group"] in GROUPS]
-    return {_where(runs[0]): runs for runs in records.by_setting(rows)}
-
-
-def _where(setting: Mapping) -> tuple:
-    """What of a setting decides where its parameters are: rank, places and blocks."""
-    targets = DEFAULT if setting["targets"] is None else setting["targets"]
-    layers = BLOCKS if setting["layers"] is None else setting["layers"]
-    return setting["rank"], (*sorted(targets),), (*sorted(set(layers)),)
+def candidates() -> dict[Setting, list[dict]]:
+    """Return the recorded LoRA runs, by their setting."""
+    return recorded.by_setting(records.load("lora"), *GROUPS)
 
 
 def run_forty_kb(choices: Any, case: dict) -> dict[str, dict | str]:
@@ -405,36 +397,38 @@ def judge_forty_kb(case: dict, seen: Any) -> Verdict:
     for name in ("ship", "leave"):
         if verdict := _is_candidate(name, seen[name]):
             return verdict
-    best = max(records.accuracy(runs)[0] for where, runs in candidates().items()
-               if runs[0]["parameters"] <= LIMIT and where != KNOWN)
-    ship, leave = (records.accuracy(candidates()[_where(seen[name])])[0]
+    best = max(records.accuracy(runs)[0] for about, runs in candidates().items()
+               if about.parameters <= LIMIT and about != KNOWN)
+    ship, leave = (records.accuracy(candidates()[Setting.of(seen[name])])[0]
                    for name in ("ship", "leave"))
     told = f"ship has {ship:.1%} on average over its seeds, the best of these {best:.1%}."
-    if ship < best - records.POINT:
+    if ship < best - POINT:
         return rejected("weaker", told)
     told = f"{told} leave has {leave:.1%}."
-    if leave >= best - records.POINT:
+    if leave >= best - POINT:
         return rejected("not_worse", told)
     return Verdict(True, told)
 
 
-def _is_candidate(name: str, setting: dict | str) -> Verdict | None:
+def _is_candidate(name: str, config: dict | str) -> Verdict | None:
     """Reject what is no setting, was not measured, does not fit, or is known."""
-    if isinstance(setting, str):
-        return rejected("not_a_config", f"{name} is {setting}.")
-    rank, targets, layers = where = _where(setting)
-    if not (runs := candidates().get(where, [])):
-        return rejected("not_recorded", f"{name}, rank {rank} on {', '.join(targets)} in blocks "
-                                        f"{', '.join(map(str, layers))}, is not in the record.")
-    if (size := runs[0]["parameters"]) > LIMIT:
+    if isinstance(config, str):
+        return rejected("not_a_config", f"{name} is {config}.")
+    about = Setting.of(config)
+    if not (runs := candidates().get(about, [])):
+        return rejected("not_recorded", f"{name}, rank {about.rank} on "
+                                        f"{', '.join(sorted(about.places))} in blocks "
+                                        f"{', '.join(map(str, sorted(about.layers)))}, is not in "
+                                        "the record.")
+    if (size := about.parameters) > LIMIT:
         return rejected("too_large", f"{name} has {size:,} parameters, {size * 4 / 1000:.0f} kB.")
-    if where == KNOWN:
+    if about == KNOWN:
         return rejected("known", f"{name} is rank 1 on query and value.")
-    right = methods.lora.scale(rank, runs[0]["alpha"])
-    scale = methods.lora.scale(rank, number(setting["alpha"]) or 0, setting["rank_stabilized"])
-    more = [key for key in ("dropout", "use_bias", "also_train") if setting[key]]
+    right = methods.lora.scale(about.rank, runs[0]["alpha"])
+    scale = methods.lora.scale(about.rank, number(config["alpha"]) or 0, config["rank_stabilized"])
+    more = [key for key in ("dropout", "use_bias", "also_train") if config[key]]
     if not math.isclose(scale, right) or more:
-        told = "".join(f", its {key} {setting[key]}" for key in more)
+        told = "".join(f", its {key} {config[key]}" for key in more)
         return rejected("other_scale", f"The scale of {name} is {scale:g}{told}; measured was "
                                        f"{right:g}, and nothing else.")
     return None

@@ -5,7 +5,7 @@ Accuracies are shown after a commitment; a button trains the setting that is cho
 
 import functools
 import math
-from collections.abc import Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from statistics import mean
 
@@ -13,7 +13,7 @@ import ipywidgets as ipw
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 
-from .... import data, models, outlines
+from .... import data, outlines
 from ....errors import BadConfig
 from ....methods import lora
 from ....plots import COLOURS, HALO, bytes_text, figure, in_percent, logarithmic, plain_ticks
@@ -22,47 +22,12 @@ from ... import records
 from ...desk import work
 from ...desk.guess import Guess
 from ...desk.own_run import OwnRun, own_run
+from .recorded import by_setting
+from .setting import DEPTH, PLACES, Setting, per_rank, setting, shapes
 
-PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 RANKS = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384)
-DEPTH = 6               # blocks of MiniLM, the model of all runs
 RATE = 3e-3             # the recorded runs' learning rate
 OWN = "lora.rank"       # the name under which the reader's own points are kept
-
-
-@dataclass(frozen=True)
-class Setting:
-    """Where LoRA is, and of which rank."""
-
-    rank: int
-    places: frozenset[str]
-    layers: frozenset[int]
-
-    @property
-    def parameters(self) -> int:
-        """How many numbers it trains."""
-        return self.rank * _per_rank(self.places, self.layers)
-
-    @property
-    def name(self) -> str:
-        """The setting in words."""
-        return f"rank {self.rank}, {self.where_in_words}"
-
-    @property
-    def where_in_words(self) -> str:
-        """The places, and the blocks unless it is all of them."""
-        groups = {frozenset(PLACES): "all places", frozenset(PLACES[:4]): "attention",
-                  frozenset(PLACES[4:]): "feed-forward"}
-        where = groups.get(self.places) or ", ".join(p for p in PLACES if p in self.places)
-        if len(self.layers) == DEPTH:
-            return where or "no place"
-        blocks = ", ".join(map(str, sorted(self.layers)))
-        return f"{where}, block{'s' if len(self.layers) > 1 else ''} {blocks}"
-
-
-def setting(rank: int, places: Iterable[str], layers: Iterable[int] | None) -> Setting:
-    """Return a setting; `layers` None means all blocks."""
-    return Setting(rank, frozenset(places), frozenset(range(DEPTH) if layers is None else layers))
 
 
 @dataclass(frozen=True)
@@ -90,30 +55,15 @@ class Budget:
 
 
 def measured(record: dict) -> dict[Setting, list[float]]:
-    """Read the recorded settings with alpha twice the rank; `record` is `records.load("lora")`."""
-    found: dict[Setting, list[float]] = {}
-    for row in record["runs"]:
-        if row["group"] in ("ranks", "places", "layers"):
-            about = setting(row["rank"], row["targets"], row["layers"])
-            found.setdefault(about, []).append(row["accuracy"])
-    return found
+    """Return the accuracies of the recorded settings, by seed; `record` is that of lesson 07."""
+    return {about: [row["accuracy"] for row in rows]
+            for about, rows in by_setting(record, "ranks", "places", "layers").items()}
 
 
 def own_points() -> dict[str, tuple[int, float]]:
     """Return the reader's own runs, those of earlier kernels too."""
     return {setting(p["rank"], p["places"], p["layers"]).name: (p["parameters"], p["accuracy"])
             for p in work.points(OWN)}
-
-
-@functools.cache
-def _shapes() -> dict[str, tuple[int, int]]:
-    """Return the (n_out, n_in) of a block's matrices, by place."""
-    model = outlines.outline("minilm")
-    return {p: tuple(model.get_submodule(models.places(model)[p][0]).weight.shape) for p in PLACES}
-
-
-def _per_rank(places: Iterable[str], layers: Sequence[int]) -> int:
-    return len(layers) * sum(sum(_shapes()[p]) for p in places)
 
 
 @functools.cache
@@ -152,7 +102,7 @@ def draw_budget(found: Budget) -> Figure:
         each, lora, full = chosen.parameters // chosen.rank, COLOURS["lora"], COLOURS["full"]
         left.plot(RANKS, [rank * each for rank in RANKS], color=lora, lw=2.5)
         left.plot(chosen.rank, chosen.parameters, "o", ms=11, color=lora)
-        whole = sum(math.prod(_shapes()[p]) for p in chosen.places) * len(chosen.layers)
+        whole = sum(math.prod(shapes()[p]) for p in chosen.places) * len(chosen.layers)
         left.axhline(whole, color=full, ls="--", lw=1.5)
         left.text(1, whole * 1.2, "the whole matrices", fontsize=11, color=full)
         left.text(chosen.rank * 1.4, chosen.parameters, "LoRA: A, B", fontsize=11, color=lora,
@@ -191,7 +141,7 @@ def _draw_accuracies(ax, found: Budget) -> None:
                 zorder=4)
     draw_ends(ax)
     if found.guess:
-        at = found.guess * _per_rank(("query", "value"), range(DEPTH))
+        at = found.guess * per_rank(("query", "value"), range(DEPTH))
         ax.annotate(f"your guess,\nrank {found.guess}", (at, 0), (0, 24), fontsize=11, ha="center",
                     xycoords=ax.get_xaxis_transform(), textcoords="offset points",
                     color=COLOURS["yours"], arrowprops={"arrowstyle": "->",

@@ -12,7 +12,7 @@ from .... import spectra
 from ....adapter import adapters
 from ....plots import COLOURS, figure
 from ....widgets import Explorer
-from .picture_of_rank import DEPTH
+from .setting import DEPTH
 
 YOURS, FULL, WEIGHT = "yours", "full", "weight"
 DRAWN = ("1", "8", "64", FULL)

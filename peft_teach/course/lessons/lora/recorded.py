@@ -6,12 +6,22 @@ case is held at one rate.
 
 import functools
 import math
+from collections.abc import Mapping
 
 from ... import records
+from .setting import Setting
 
 LEARNS = 0.78    # the mean test accuracy from which on a setting learns
-TARGETS = ["query", "value"]
 RATE = 3e-3
+
+
+def by_setting(record: Mapping, *groups: str) -> dict[Setting, list[dict]]:
+    """Return the runs of these groups, in which alpha is twice the rank, by where LoRA is."""
+    found: dict[Setting, list[dict]] = {}
+    for row in record["runs"]:
+        if row["group"] in groups:
+            found.setdefault(Setting.of(row), []).append(row)
+    return found
 
 
 @functools.cache
@@ -19,8 +29,9 @@ def _all() -> dict[tuple[int, float], list[dict]]:
     """The runs by setting, sorted; without variants of the method."""
     found: dict[tuple[int, float], list[dict]] = {}
     for row in records.load("lora")["runs"]:
-        variant = any(map(row.get, ("dropout", "plus", "rank_stabilized", "layers")))
-        if row.get("targets") == TARGETS and row["lr"] == RATE and not variant:
+        variant = any(map(row.get, ("dropout", "plus", "rank_stabilized")))
+        usual = "rank" in row and Setting.of(row) == Setting.usual(row["rank"])
+        if usual and row["lr"] == RATE and not variant:
             found.setdefault((row["rank"], row["alpha"]), []).append(row)
     return dict(sorted(found.items()))
 

@@ -14,11 +14,11 @@ from ....widgets import Explorer
 from .formats import colleague, formats, lloyd, matrices, sample, tables
 from .picture_of_dice import explore_dice
 from .picture_of_memory import explore_memory, memory
-from .recorded import costs, merges, paired
+from .recorded import compared, costs, merges
 from .rounding import maxima, nearest, relative
 
-__all__ = ["colleague", "costs", "draw_ruler", "explore_dice", "explore_levels", "explore_memory",
-           "explore_outlier", "formats", "lloyd", "matrices", "memory", "merges", "paired",
+__all__ = ["colleague", "compared", "costs", "draw_ruler", "explore_dice", "explore_levels",
+           "explore_memory", "explore_outlier", "formats", "lloyd", "matrices", "memory", "merges",
            "tables"]
 
 MARK = SERIES[0][0]              # the colour of levels, and of four bits

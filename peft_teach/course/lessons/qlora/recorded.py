@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import pandas
 
 from ... import records
+from ...verdicts import Comparison, of_runs
 
 WHERE = {"all": "all matrices", "query+value": "query and value"}
 MERGES = {                       # (update, rounding, maxima) in words
@@ -24,9 +25,10 @@ MERGES = {                       # (update, rounding, maxima) in words
 
 
 def costs(record: Mapping) -> pandas.DataFrame:
-    """Return mean accuracies over the seeds, by base, and what four bits cost: paired by seed.
+    """Return mean accuracies over the seeds, by base, and what four bits cost.
 
-    Each at the rate that was best on validation sentences; ± is the standard error of the cost.
+    Each at the rate that was best on validation sentences; low and high are the 95 % interval of
+    the cost, for new seeds.
     On query and value of a plain base, the runs are those of lesson 07.
     """
     runs = pandas.concat([record.runs.query("group == 'runs'"),
@@ -34,9 +36,9 @@ def costs(record: Mapping) -> pandas.DataFrame:
     rows = {}
     for where, part in runs.groupby("targets"):
         by_seed = part.pivot(index="seed", columns="method", values="accuracy")
-        cost, rates = by_seed.lora - by_seed.qlora, part.groupby("method").lr.first()
+        cost, rates = of_runs(by_seed.lora, by_seed.qlora), part.groupby("method").lr.first()
         rows[WHERE[where]] = {"plain": by_seed.lora.mean(), "4 bits": by_seed.qlora.mean(),
-                              "cost": cost.mean(), "±": cost.sem(),
+                              "cost": cost.difference, "low": cost.low, "high": cost.high,
                               "rate, plain": rates.lora, "rate, 4 bits": rates.qlora}
     return pandas.DataFrame(rows).T.astype(float)
 
@@ -59,8 +61,7 @@ def merges(record: Mapping) -> pandas.DataFrame:
         "runs": groups.size()}).loc[list(MERGES.values())].rename_axis(None)
 
 
-def paired(record: Mapping, one: str, other: str) -> tuple[float, float]:
-    """Return how much more accurate one way is than another, and the standard error over seeds."""
+def compared(record: Mapping, one: str, other: str) -> Comparison:
+    """Return the verdict on two ways to merge, from their accuracies by seed."""
     by_seed = _merged(record).pivot_table("accuracy", "seed", "way")
-    gap = by_seed[one] - by_seed[other]
-    return float(gap.mean()), float(gap.sem())
+    return of_runs(by_seed[one], by_seed[other])
