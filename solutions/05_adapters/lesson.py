@@ -1,23 +1,25 @@
 # %% [markdown]
 # # 05 · Bottleneck adapters: where in the block?
 #
+# [← 04 · Prefix tuning](04_prefix.ipynb) · [START](START.ipynb) · [06 · IA³ →](06_ia3.ipynb)
+#
 # A **bottleneck adapter** is a small network that you put into a frozen model. Four groups put it in four different places, and each calls the result
-# "the adapter". Does the place matter?
+# "the adapter". Does the place matter? If not, what does?
 #
 # In 2019 Neil Houlsby and his colleagues at Google wanted one BERT to serve many customers, whose tasks arrive one after another. Fine-tuning
 # stood in their way: each new task cost a full copy of the model. So they froze BERT and added small trained detours to each block.
 #
 # | | |
 # |---|---|
-# | **Time** | about 65 minutes (estimated), 39 of them for 4 exercises, and one more if you like; Run All takes three to six minutes |
-# | **You need** | the block of lesson 00, your `inject` of lesson 02; lesson 04 for section 6 |
+# | **Time** | about 75 minutes (an estimate), 45 of them for 4 exercises, and one more if you like; Run All takes about three minutes |
+# | **You need** | the block of lesson 00, your `inject` of lesson 02; lesson 04 for one paragraph |
 # | **Data** | film reviews and tweets, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #
 # <details><summary>Three questions from earlier lessons</summary>
 #
 # **04: Into which two parts does a prefix split attention?** (1 − λ) · attention(x) + λ · attention(prefix).
 #
-# **02: What does your `inject` do with a name that no module has?** It raises an error that gives the name, before anything changes.
+# **02: Write the line with which your `inject` wraps the query of block 3 alone.** `inject(model, ("3.attention.self.query",), make)`
 #
 # **00: Where do the two norms of a BERT block stand?** Each behind a sum: what went into the sub-layer plus what came out (*post-LN*).
 # </details>
@@ -28,18 +30,14 @@ import torch
 
 import peft_teach as pt
 
-records, live = pt.course.records, pt.course.live
-budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = records.load("adapters")     # six placements, three seeds; assets/records/adapters.py
+record = pt.course.records.load("adapters")    # six placements; assets/records/adapters.py
 pictures = pt.course.pictures("adapters")
-inject = pt.mine("change.inject")     # yours, where it passed in lesson 02
-movies, tweets = pt.data.load("movies"), pt.data.load("tweets")
-tokenizer = pt.models.load("minilm", labels=2)[1]
-d_model, generator = 384, torch.Generator().manual_seed(0)
+inject = pt.mine("change.inject")              # yours, where it passed in lesson 02
+d_model = 384
 pt.seed(0)
 
 # %% [markdown]
-# ## 1 · One block, six places
+# ## 1 · One block, five places
 #
 # Move the adapter, and answer two questions from the picture. Which place leaves the block without a norm at its end? Pfeiffer's adapter and the parallel one add to the same
 # sum: what does each *read*?
@@ -50,7 +48,7 @@ pictures.explore_block()
 # %% [markdown]
 # <details><summary>The answers, and who proposed what</summary>
 #
-# Bapna's does, and in the last block the ends do, too. Pfeiffer's adapter reads the sum after its norm. The parallel one reads r, as the feed-forward part does.
+# Bapna's leaves the block without a norm at its end. Pfeiffer's adapter reads the sum after its norm; the parallel one reads r, the input of the feed-forward part.
 #
 # | place | source | take care |
 # |---|---|---|
@@ -59,8 +57,8 @@ pictures.explore_block()
 # | Pfeiffer | Pfeiffer et al. 2020 and 2021 | one per block |
 # | Bapna | Bapna & Firat 2019, §3 | at the block's end, with a norm of its own |
 # | parallel | He et al. 2022, §3 and §4; tried by Houlsby et al. (§3.6) | adds s · A(u), s = 4 |
-# | the two ends | ours | on the embeddings and on the last hidden states |
 #
+# We add a sixth, which is nobody's: *the two ends*, one adapter on the embeddings and one on the last hidden states.
 # </details>
 #
 # The adapter squeezes each token's vector $u$ to $m$ numbers, applies ReLU, and expands the result again:
@@ -72,8 +70,8 @@ pictures.explore_block()
 # | $W_{down}$, $b_{down}$ | $(m, d)$, $(m)$ |
 # | $W_{up}$, $b_{up}$ | $(d, m)$, $(d)$ |
 #
-# The narrow middle is the **bottleneck**, and $m$ is its **size**. A fair race needs one budget. In six blocks, Houlsby's place takes twelve adapters, and Pfeiffer's takes six. The ends take two. So how wide
-# may each adapter be?
+# The narrow middle is the **bottleneck**, and $m$ is its **size**. A fair race needs one budget. In six blocks, Houlsby's place takes twelve adapters, Pfeiffer's six, and the ends two. So how wide
+# may each be?
 #
 # ### Exercise 1 · What a budget buys (1 point, about 5 minutes)
 #
@@ -99,16 +97,16 @@ size_for = pt.check("adapters.size", size_for)
 pt.require("adapters.size")
 
 # %%
-entrants = {name: pictures.block(place).modules for place, name in pictures.NAMES.items()}
+entrants = {name: pictures.modules(place) for place, name in pictures.NAMES.items()}
 pd.DataFrame({"adapters": entrants, "size": {
     name: size_for(300_000, d_model, modules) for name, modules in entrants.items()}})
 
 # %% [markdown]
-# These are the entrants. (Bapna's gets 63, because its norm costs parameters, too.) Place your bet.
+# These are the entrants. (Bapna's gets 63, because its norm costs parameters, too.) Activation, start, strength and learning rate are equal for all. Place your bet: one of them, only if it is *better* than each other one by the verdict of lesson 02.
 
 # %%
-pt.widgets.Guess("Best on film reviews, beyond what the seed can move:",
-                 (*pictures.NAMES.values(), "none: the seeds cannot tell"), "adapters.better")
+pt.widgets.Guess("Better than each other place:", (*pictures.NAMES.values(), pictures.NONE),
+                 "adapters.better")
 
 # %% [markdown]
 # ## 2 · Build one
@@ -170,7 +168,7 @@ away.T.map("{:.2%}".format).rename_axis(columns="σ")    # untrained; size 64, R
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# Two matrices make $A(u)$, and both grow with σ. While $A(u)$ is small, ten times σ makes it about a hundred times as long. At σ = 0.1 Pfeiffer's model is no longer the pretrained one. At the one rate tried, training did not repair this: from σ = 0.1 or 0.3, none of six runs learned.
+# Two matrices make $A(u)$, and each is ten times as large. While $A(u)$ is small, ten times σ makes it about a hundred times as long. At σ = 0.1 Pfeiffer's model is no longer the pretrained one.
 # </details>
 #
 # ### If you like · The law of the start (optional, 2 points, about 9 minutes)
@@ -270,84 +268,85 @@ Pfeiffer, Parallel = pt.check("adapters.placements", Pfeiffer, Parallel)
 pt.require("adapters.placements")
 
 # %% [markdown]
-# Your `inject` finds modules by the last part of their names. The norm that closes a block is `bert.encoder.layer.0.output.LayerNorm`, and so on up to 5. **How many modules does the target
-# `"output.LayerNorm"` match?**
-
-# %%
-hits = pt.commit("adapters.hits", ...)    # a whole number
-
-# %% tags=["nbval-check-output"]
-meant = [name for name, _ in pt.models.load("minilm", labels=2)[0].named_modules()
-         if name.endswith(".output.LayerNorm")]
-pt.compare("adapters.hits", len(meant), "modules that output.LayerNorm means")
-pd.Series(meant[:4]).to_frame("the first four")
-
-# %% [markdown]
-# <details><summary>What happened</summary>
+# ## 4 · Onto your ladder
 #
-# Attention has an `output` of its own. No error warns you. You would train twice the paper's adapters, and report them under its name.
-# </details>
-#
-# So our targets include the number of the block.
+# The norm that closes a block is called `output.LayerNorm`. So is one in attention (`attention.output.LayerNorm`), and a target of that name would silently give you
+# twice the paper's adapters. Hence the number of the block.
 
 # %% tags=["nbval-check-output"]
 closing_norms = tuple(f"{block}.output.LayerNorm" for block in range(6))
 width = size_for(300_000, d_model, 6)
 
 
-def with_adapters():
-    """A fresh MiniLM with your bottlenecks in Pfeiffer's place."""
-    pt.seed(0)
-    return inject(pt.models.load("minilm", labels=2)[0], closing_norms,
-                  lambda base: Pfeiffer(base, Bottleneck(d_model, width))).to(pt.device()).eval()
+def wrap(model):
+    """Your bottlenecks in Pfeiffer's place."""
+    return inject(model, closing_norms, lambda base: Pfeiffer(base, Bottleneck(d_model, width)))
 
 
-model = with_adapters()
-len(pt.adapters(model))
+model = wrap(pt.models.load("minilm", labels=1, device=pt.device())[0])
+len(pt.adapters(model)), pt.account.parameters(model).adapter
+
+# %%
+trained = pt.board.train("bottleneck", wrap)    # ratings, by the protocol of all your rows
 
 # %% [markdown]
-# ## 4 · The race
+# Recorded runs of the same adapter, against full fine-tuning and against LoRA of rank 8 (lesson 07), which trains a quarter of the numbers:
+
+# %%
+pd.Series({other: pt.verdict(*pt.board.scores("bottleneck", other))
+           for other in ("full", "lora 8")}).map(repr).to_frame("bottleneck adapters are")
+
+# %% [markdown]
+# ## 5 · What decides?
 #
-# Write a review of your own. The model reads it now, and again after training.
+# Now the race. These runs are short and learn labels, not ratings. A mark is a seed, the bar their mean.
 
 # %%
-review = "A warm, funny film, and I would gladly see it again."
-unread = live.read(model, tokenizer, review)
-sentences = movies.train[:min(1920, budget.train_examples)]
-batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
-steps = pt.widgets.watch(pt.train(model, batches, lr=0.001), len(batches), name="film adapters")
-film = pt.save(model, "work/film-adapter")    # what trains, and nothing else
-live.read(model.eval(), tokenizer, review, before=unread)
+pt.plots.show(pictures.draw_runs(pictures.race(record)), "Six places, one budget: 120 steps, 1,920 "
+              "sentences with labels, 1,000 test sentences. The head alone is solved.")
+
+# %%
+verdicts = pictures.against_first(record)
+pt.compare("adapters.better", pictures.best(verdicts), "better than each other place")
+pd.DataFrame([*verdicts.values()], [*verdicts]).round(3)[["word", "difference", "low", "high"]]
 
 # %% [markdown]
-# Here are all six. Only place and size differ: activation, start, strength $s$ and learning rate are the same. (Bapna's keeps its norm.) Where is your bet?
+# With three seeds, nobody can tell which place inside the blocks is ahead. Does nothing matter, then?
+#
+# The race was made equal: every adapter had strength 1, a near start and a rate of 0.001. Take the parallel adapter as published: $s = 4$, $W_{up} = 0$, and the rate that won a search on validation sentences with one seed, 0.003. **In how many of three seeds does it fail, giving almost every review the same answer? And how sure are you?**
 
 # %%
-tests = pt.data.batches(movies.test[:min(1000, budget.test_examples)], tokenizer, 64)
-yours = pt.evaluate(model, tests).accuracy if budget.claims else None
-race = pictures.race(record)
-head = pt.course.pictures("change").converged(records.load("change"))["accuracy"]
-pt.plots.show(pictures.draw_race(race, {"head alone": head}, yours), "Six places, one budget. "
-              "1,920 sentences, 120 steps, 1,000 test sentences. A mark is a seed, the bar their "
-              "mean.")
-pt.compare("adapters.better", pictures.best(race), "best beyond what the seed can move")
+pt.commit("adapters.fails", ...)    # [runs of three, how sure], such as [0, 0.5]
 
 # %%
-pt.sentence("adapters.better", ...)    # yours: does the place matter here?
+changed = pictures.changed(record)
+failed = sum(map(pictures.fails, changed["at a rate of 0.003"]))
+pt.compare("adapters.fails", [failed, 1.0], "failing runs of three; and how sure one is now")
+pd.DataFrame(changed, ["seed 0", "seed 1", "seed 2"]).T.map("{:.1%}".format)
+
+# %% [markdown]
+# Within a group, each line changes one thing of the line above. The place moved the mean by a point and a half. The rate, or the start, moved single runs by up to 28 points.
+
+# %%
+pt.sentence("adapters.better", ...)    # yours: what decides, and what hardly?
 
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# The accuracy cannot tell. All five places inside the blocks lie between 77.6 and 79.1 %, and the seeds of one place differ as much. Single answers show the place a little: of 1,000 answers, a new seed changes 100, and a new seed with a new place 116.
+# The rate, then the start; the place hardly. And with more than one seed: the rate of 0.003 won its search, and stood next to a cliff.
+#
+# "Hardly" is not "not at all". Two runs of one place, with different seeds, differ in 100 of 1,000 answers; two runs of different places, in 116. Shuffle the places within each seed, in all 14,400 ways: only 9 agree as much. So places do learn slightly different things.
 # </details>
 #
-# The two ends are another matter. With as many parameters, they lie below the five other places in every seed. Six frozen blocks stand between the ends, without an adapter: that may be the reason.
+# The two ends lie lower with each seed, though even that gap is not settled by three. Six frozen blocks stand between them: that may be the reason.
 #
-# ## 5 · The sealed layer
+# One more thing that the start decides: for the first 40 of its 120 steps such a run seems to learn nothing. At the start $A(u)$ is about 1 % as long as $u$, for each of two small matrices is multiplied by the other. It doubles about every ten steps, and the loss falls once it has passed a tenth.
 #
-# The accuracy cannot tell where an adapter stands. Can you?
+# ## 6 · The sealed layer
 #
-# ### Exercise 4 · Name the placement (3 points, about 14 minutes)
+# No accuracy gave the place away. Can you find it out?
+#
+# ### Exercise 4 · Name the placement (3 points, about 20 minutes)
 #
 # Somebody hands you a sealed layer with trained adapters inside. You cannot open it, but you may **probe** it. For one token, choose the layer's input $x$ and the outputs of its two sub-layers, $o_1$
 # (attention) and $o_2$ (feed-forward); you get the layer's output $y$. **Name the placement with at most four probes.** (Three are enough.)
@@ -391,29 +390,14 @@ name_placement = pt.check("adapters.sealed", name_placement)
 pt.require("adapters.sealed")
 
 # %% [markdown]
-# Those layers were small. Here are layers of BERT, as wide as MiniLM's, with the library's adapters in them.
-
-# %% tags=["nbval-check-output"]
-pd.DataFrame(pictures.probed(name_placement), columns=["inside", "said", "probes"])
-
-# %% [markdown]
-# You never saw a weight. Change $x$ and $o_1$, and keep their sum: if the output moves, an adapter reads one of them. And if norming the output changes nothing, then nothing was added behind the last norm.
+# You never saw a weight. Change $x$ and $o_1$, and keep their sum: if the output moves, an adapter reads one of them. If norming the output changes nothing, nothing was added behind the last norm.
 #
-# ## 6 · You have met this network before
+# ## 7 · You have met this network before
 #
 # In lesson 04 a prefix added a second part to attention. In one head, with keys $P_k$ and values $P_v$, that part is
 #
 # $$ \mathrm{softmax}(x\,W_1)\,W_2, \qquad W_1 = W_q P_k^\top / \sqrt{d_{head}}, \qquad W_2 = P_v. $$
-
-# %%
-d, d_head, l = 12, 4, 3
-W_q, P_k, P_v, x = (torch.randn(*shape, generator=generator)
-                    for shape in ((d, d_head), (l, d_head), (l, d_head), (d,)))
-attended = ((x @ W_q) @ P_k.T / d_head**0.5).softmax(0) @ P_v
-W1, W2 = W_q @ P_k.T / d_head**0.5, P_v            # down to l scores, and up again
-((x @ W1).softmax(0) @ W2 - attended).abs().max()
-
-# %% [markdown]
+#
 # Down, a nonlinearity, up: a prefix is a bottleneck beside attention, and its length is the size. He et al. saw this in 2022. What differs:
 #
 # | | prefix | bottleneck adapter |
@@ -423,43 +407,26 @@ W1, W2 = W_q @ P_k.T / d_head**0.5, P_v            # down to l scores, and up ag
 # | matrices | built from queries, keys and values | free, and as wide as the model |
 # | the model's own part | scaled by 1 − λ | unchanged |
 #
-# ## 7 · One base, two tasks
+# ## 8 · One base, two tasks
 #
-# Your six bottlenecks and the head, trained on film reviews, are saved as `film`. Now train new ones on tweets, then swap. **How well do the film adapters, with their head, do on tweets?**
+# Back to Houlsby's customers. One frozen MiniLM, and two files: adapters and head, trained on film reviews or on tweets. Swap the file, and ask for the other task:
 
 # %%
-across = pt.commit("adapters.across", ...)    # a share of right answers, from 0 to 1
-
-# %%
-model = with_adapters()
-sentences = tweets.train[:min(1120, budget.train_examples)]
-tweet_batches = pt.data.batches(sentences, tokenizer, budget.batch_size)
-steps = pt.widgets.watch(pt.train(model, tweet_batches, lr=0.003), len(tweet_batches),
-                         name="tweet adapters")
-tweet = pt.save(model, "work/tweet-adapter")
-
-# %%
-tests = {name: data.test[:300 if budget.claims else budget.test_examples]
-         for name, data in (("film reviews", movies), ("tweets", tweets))}
-measured = {"always the more common answer": {
-    task: pd.Series([e.label for e in some]).value_counts(normalize=True).max()
-    for task, some in tests.items()}}
-for name, kept in (("film adapters", film), ("tweet adapters", tweet)):
-    model = pt.swap(model, kept)
-    measured[name] = {task: pt.evaluate(model, pt.data.batches(some, tokenizer, 64)).accuracy
-                      for task, some in tests.items()}
-pt.compare("adapters.across", measured["film adapters"]["tweets"], "the film adapters on tweets")
-pd.DataFrame(measured).T.map("{:.1%}".format)
+pictures.swapped(record)    # accuracy on 300 sentences of each, mean of two seeds
 
 # %% [markdown]
-# A task lives in its adapters and its head. Swap them, and the model does the other task. (One run each, 300 sentences.)
+# A task lives in its adapters and its head: a file of 1.2 MB, in place of 91.
 #
-# **What a call costs.** LoRA can be merged into the weights. A bottleneck has a ReLU in its middle, so no linear layer can absorb it, and every call takes longer.
+# **What a call costs.** A bottleneck has a ReLU in its middle, so no linear layer can absorb it, and every call takes longer.
 # Hu et al. (2021, Table 1) report 21 to 30 % more time for GPT-2 medium and one short text on a GPU.
 #
-# Yet one place needs no extra layer. A parallel adapter reads what the feed-forward part reads and adds to the same sum. Give it the block's own
+# One place needs no extra layer. A parallel adapter reads what the feed-forward part reads and adds to the same sum. Give it the block's own
 # activation $g$, and both are one wider feed-forward part:
-#
+
+# %%
+pt.plots.show(pictures.draw_merge(), "To scale: 1,536 inner features, and 64 more.")
+
+# %% [markdown]
 # $$ W_2\,g(W_1 r) + s\,W_{up}\,g(W_{down}\, r) = \begin{bmatrix} W_2 & s\,W_{up} \end{bmatrix}\, g\!\left( \begin{bmatrix} W_1 \\ W_{down} \end{bmatrix} r \right) $$
 
 # %%
@@ -476,14 +443,33 @@ def merged(up, down, A, s):
 pictures.merge_parallel(merged)    # in all six blocks, the adapters drawn large
 
 # %% [markdown]
-# No adapter is left, and the model computes the same. (With ReLU in the adapter and GELU in the block, the wide part needs two activations.) So the place does matter: for what you can do with the adapter afterwards.
+# No adapter is left, and the model computes the same. So the place does matter: for what you can do with the adapter afterwards.
 #
+# ## Three doors
+#
+# Your layer beside the library's; peft has no bottleneck adapters. (If your four tensors have other names, `names={"A.yours": "A.W_down", …}` pairs them.)
+
+# %%
+pt.doors("bottleneck", wrap, pt.bottleneck.Config(size=width))
+
+# %% [markdown]
+# Open the library's page, below the table. It draws the start with σ = 0.01, as you may have. **What is the largest entry that its $W_{down}$ can have?**
+
+# %%
+pt.commit("adapters.largest", ...)
+
+# %%
+fresh = pt.bottleneck.Bottleneck(d_model, width)
+pt.compare("adapters.largest", round(fresh.W_down.abs().max().item(), 2), "of 24,576 entries")
+
+# %% [markdown]
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Inside the block, the accuracy on these reviews cannot tell the places apart. | five places, three seeds: means 77.6 to 79.1 %; the standard error of one run is 1.3 | the two ends have as many parameters, and reach 71.7 %, less in each seed: the race could see a difference of six points | agrees for classification: the variants are alike (Houlsby et al. 2019, §3.6), and one adapter per layer suffices (Pfeiffer et al. 2021). For generation the parallel place is ahead (He et al. 2022, §4.3 and 4.4) |
-# | From a far start, training at rate 0.003 failed. *An observation.* | Pfeiffer's place, σ = 0.1 and 0.3: none of six runs learned | nothing yet: no smaller rate was tried | agrees: σ above 0.01 hurts (Houlsby et al. 2019, §3.6) |
+# | Inside the block, the accuracy on these reviews cannot tell the places apart. | five places, three seeds, all else alike: means 77.6 to 79.1 %. The widest gap, Bapna's to Pfeiffer's: +1.5 points (−3.0 to +6.0) | Pfeiffer's at its searched rate: +0.3 points (−2.8 to +3.4), cannot tell. The two ends, with as many parameters: 71.7 %, lower with each seed. Single answers do show the place: 116 of 1,000 differ against 100, p = 0.0006 | agrees for classification: the variants are alike (Houlsby et al. 2019, §3.6), and one adapter per layer suffices (Pfeiffer et al. 2021). For generation the parallel place is ahead (He et al. 2022, §4.3 and 4.4) |
+# | The rate and the start decide whether such a run learns. | at three times the rate, 2 of three runs of the published parallel adapter fail, and 1 of post-attention; from σ = 0.1, 3 of three of Pfeiffer's | With equal starts, at a rate of 0.001, none of 15 runs fails. The far start has not been tried at a smaller rate; and Pfeiffer's place bears 0.003, so places may differ in the rate that they bear | agrees: σ above 0.01 hurts (Houlsby et al. 2019, §3.6) |
+# | Of sizes from 15 to 256, these runs cannot tell which is ahead. | Pfeiffer's place, three seeds: 79.1, 78.8 and 78.2 % with 15, 64 and 256. 64 against 15: −0.4 points (−6.8 to +6.1); against 256: +0.5 points (−9.6 to +10.6) | Size 1: 72.2 %. LoRA 8, with a quarter of the numbers of size 64: cannot tell, R² +0.011 (−0.005 to +0.028), five seeds | agrees: sizes from 8 to 256 differ little (Houlsby et al. 2019, §3.6) |
 # | A parallel adapter with the block's activation can be merged. | a proof; once merged, the last hidden states are the same up to rounding | the adapters were drawn large and move the states by up to 3.9, so a mistake would show | holds at any size; a gated block (Llama) needs a gated adapter |
 
 # %%
@@ -498,7 +484,7 @@ pt.progress("05")
 # %%
 from IPython.display import Markdown
 
-library = records.load("adapters_library")
+library = pt.course.records.load("adapters_library")
 Markdown(f"```python\n{library['workflow']}\n```\n\n```text\n{library['printed']}\n```")
 
 # %% [markdown]
@@ -509,6 +495,7 @@ Markdown(f"```python\n{library['workflow']}\n```\n\n```text\n{library['printed']
 # |---|---|---|
 # | where | Pfeiffer's place, one per layer | Pfeiffer et al. 2021: on classification as good as two |
 # | size, start | 8 to 256: it hardly matters; σ at most 0.01 | Houlsby et al. 2019, §3.6 |
+# | rate | search it, with two seeds at least; if runs fail, a third of it | above |
 # | generation | the parallel place | He et al. 2022, §4.3 and 4.4 |
 # | when not | where the time of a call counts: take LoRA, and merge it (lesson 07) | Hu et al. 2021, Table 1 |
 #

@@ -126,7 +126,8 @@ def _named(name_placement, place: str, d: int, generator: torch.Generator) -> di
 def judge_sealed(case: dict, seen: dict) -> Verdict:
     for place, each in seen.items():
         if each["asked"] > MOST:
-            return rejected("too_many", f"Inside was {place}, and it asked {each['asked']} times.")
+            return rejected("too_many", f"A layer may be asked {MOST} times, and name_placement "
+                                        f"asked a fifth time where {place} was inside.")
         if each["said"] is None:
             return rejected("no_return")
     said = {place: each["said"] if isinstance(each["said"], str) else named(each["said"])
@@ -164,7 +165,7 @@ SEALED_MISTAKES = {
 }
 
 SEALED = Exercise(
-    id="adapters.sealed", lesson="05", names=("name_placement",), points=3, minutes=14,
+    id="adapters.sealed", lesson="05", names=("name_placement",), points=3, minutes=20,
     difficulty=3, cases=sealed_cases, run=run_sealed, judge=judge_sealed,
     returns=report(**dict.fromkeys(PLACES, report(said=Any, asked=int))), mistakes=SEALED_MISTAKES,
     hints=("One output alone parts the six into two and four: which formulas end with a norm?",
