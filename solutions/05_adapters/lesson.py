@@ -338,9 +338,9 @@ pt.sentence("adapters.better", ...)    # yours: what decides, and what hardly?
 # "Hardly" is not "not at all". Two runs of one place, with different seeds, differ in 100 of 1,000 answers; two runs of different places, in 116. Shuffle the places within each seed, in all 14,400 ways: only 9 agree as much. So places do learn slightly different things.
 # </details>
 #
-# The two ends lie lower with each seed, though even that gap is not settled by three. Six frozen blocks stand between them: that may be the reason.
+# The two ends lie lower with each seed, though three seeds do not settle even that gap. Six frozen blocks stand between them: that may be the reason.
 #
-# One more thing that the start decides: for the first 40 of its 120 steps such a run seems to learn nothing. At the start $A(u)$ is about 1 % as long as $u$, for each of two small matrices is multiplied by the other. It doubles about every ten steps, and the loss falls once it has passed a tenth.
+# In passing: for the first 40 of 120 steps these losses stand still. $A(u)$ begins at 1 % of the length of $u$, and the loss falls once it has grown to about a fifth. At three times the rate that comes after half as long; a head that learns ten times as fast changes nothing.
 #
 # ## 6 · The sealed layer
 #
@@ -412,7 +412,7 @@ pt.require("adapters.sealed")
 # Back to Houlsby's customers. One frozen MiniLM, and two files: adapters and head, trained on film reviews or on tweets. Swap the file, and ask for the other task:
 
 # %%
-pictures.swapped(record)    # accuracy on 300 sentences of each, mean of two seeds
+pictures.swapped(record)    # accuracy on 300 sentences of each; one run each
 
 # %% [markdown]
 # A task lives in its adapters and its head: a file of 1.2 MB, in place of 91.

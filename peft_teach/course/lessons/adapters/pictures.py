@@ -106,7 +106,7 @@ CHANGED = {
     "Pfeiffer, 0.003, σ = 0.01": ("placements", "pfeiffer", 3e-3, {}),
     "from σ = 0.1": ("starts", "pfeiffer", 3e-3, {"sigma": 0.1}),
 }
-TASKS = {"movies": "film reviews", "tweets": "tweets"}
+TASKS = {"movies": "film", "tweets": "tweet"}
 
 
 def runs(record: Mapping, group: str, place: str, lr: float, **more) -> list[dict]:
@@ -166,11 +166,10 @@ def changed(record: Mapping) -> dict[str, list[float]]:
 
 def swapped(record: Mapping) -> pandas.DataFrame:
     """Return the accuracy of adapters that were trained on one task, on each: text, in percent."""
-    rows = records.select(record, group="swap")
-    means = {f"{task} adapters": {
-        told: mean(row["right"][name] for row in rows if row["setting"]["task"] == trained)
-        for name, told in TASKS.items()} for trained, task in TASKS.items()}
-    return pandas.DataFrame(means).T.map("{:.1%}".format)
+    return pandas.DataFrame({
+        f"{TASKS[row['setting']['task']]} adapters": {
+            f"on {task}": f"{right:.1%}" for task, right in row["right"].items()}
+        for row in records.select(record, group="swap")}).T
 
 
 def fails(accuracy: float, tests: int = 1000) -> bool:
