@@ -239,7 +239,7 @@ def merge_parallel(merged: Callable) -> pandas.DataFrame:
 def draw_merge() -> Figure:
     """Draw the feed-forward part with a parallel adapter beside it, and merged; to scale."""
     page = Page(WIDE, (3.4, 3.4))
-    top = page.head("A parallel adapter merges: the feed-forward part becomes wider", [
+    top = page.head("A parallel adapter merges: 1,536 inner features become 1,600", [
         ("trained", "adapter"), ("frozen", "frozen"), ("passing", "only passes through")])
     d, wide, size, y = 0.4, 1.6, 0.0667, top + 1.15
     for left, merged in ((0.1, False), (3.75, True)):
