@@ -113,7 +113,7 @@ CLAIMS = (
 )
 
 JUDGED = {
-    "only if it is better than each other one": "the bet's words",
-    "nobody can tell which place inside the blocks is ahead": lambda: all(
+    "Bet on one if it is better than each other one": "the bet's words",
+    "Three seeds cannot tell the places apart": lambda: all(
         each.word == UNSURE for each in FIRST.values()),
 }

@@ -39,8 +39,7 @@ pt.seed(0)
 # %% [markdown]
 # ## 1 · One block, five places
 #
-# Move the adapter, and answer two questions from the picture. Which place leaves the block without a norm at its end? Pfeiffer's adapter and the parallel one add to the same
-# sum: what does each *read*?
+# Move the adapter. Which place leaves the block without a norm at its end? Pfeiffer's adapter and the parallel one add to the same sum: what does each *read*?
 
 # %%
 pictures.explore_block()
@@ -102,7 +101,7 @@ pd.DataFrame({"adapters": entrants, "size": {
     name: size_for(300_000, d_model, modules) for name, modules in entrants.items()}})
 
 # %% [markdown]
-# These are the entrants. (Bapna's gets 63, because its norm costs parameters, too.) Activation, start, strength and learning rate are equal for all. Place your bet: one of them, only if it is *better* than each other one by the verdict of lesson 02.
+# These are the entrants, equal in activation, start, strength and rate. (Bapna's gets 63: its norm costs parameters, too.) Bet on one if it is *better* than each other one, by the verdict of lesson 02.
 
 # %%
 pt.widgets.Guess("Better than each other place:", (*pictures.NAMES.values(), pictures.NONE),
@@ -146,13 +145,13 @@ Bottleneck = pt.check("adapters.bottleneck", Bottleneck)
 pt.require("adapters.bottleneck")
 
 # %% [markdown]
-# How small must a start be? Houlsby et al. draw both matrices with a standard deviation of σ = 0.01. A random $m \times d$ matrix stretches a vector by at most about $\sigma(\sqrt m + \sqrt d)$. ReLU makes no vector longer, and $u$ passes through two such matrices. So, with zero biases,
+# How small must a start be? Houlsby et al. draw both matrices with a standard deviation of σ = 0.01. A random $m \times d$ matrix stretches a vector by at most about $\sigma(\sqrt m + \sqrt d)$, and ReLU makes none longer. So, with zero biases,
 #
 # $$ \lVert A(u) \rVert \;\lesssim\; \sigma^2\,(\sqrt m + \sqrt d)^2\,\lVert u \rVert. $$
 #
-# At σ = 0.01 and size 64, that is 8 %. Why not start both matrices at zero? The gradient of each has the other as a factor, so neither would ever move.
+# At size 64, that is 8 %. Why not start both at zero? The gradient of each has the other as a factor, so neither would ever move.
 #
-# Now make σ ten times as large, 0.1, with Pfeiffer's adapters in all six blocks. **Before training, how many times as far from the base's are the last hidden states?**
+# Make σ ten times as large, with Pfeiffer's adapters in all six blocks. **Before training, how many times as far from the base's are the last hidden states?**
 
 # %%
 tenfold = pt.commit("adapters.tenfold", ...)    # a number, such as 10
@@ -170,47 +169,6 @@ away.T.map("{:.2%}".format).rename_axis(columns="σ")    # untrained; size 64, R
 #
 # Two matrices make $A(u)$, and each is ten times as large. While $A(u)$ is small, ten times σ makes it about a hundred times as long. At σ = 0.1 Pfeiffer's model is no longer the pretrained one.
 # </details>
-#
-# ### If you like · The law of the start (optional, 2 points, about 9 minutes)
-#
-# Write `starts_near(make, d_model, bound)`, where `make()` gives a new bottleneck. It raises an error, as `assert` does, unless
-#
-# - for **every** $u$, $\lVert A(u)\rVert$ is at most `bound` times $\lVert u\rVert$, and
-# - at least one matrix (a parameter of two axes) gets a nonzero gradient in a first backward pass, on tokens whose entries are about 1.
-#
-# Random $u$ are easy cases. Make a few of them hard, in ten steps: each step replaces $u$ by the gradient of $\lVert A(u)\rVert$ at $u$, scaled to length 1. Where the gradient is zero, stop. Test each $u$, and shorter and longer copies of it.
-#
-# Your test must reject eleven broken starts and accept four right ones. In some broken starts, $A(u)$ is long in a single direction. In one, it is long only for short $u$; in another, only for long $u$. In two, no matrix would ever learn.
-
-
-# %% exercise="adapters.near" part="solution"
-def starts_near(make, d_model: int, bound: float) -> None:
-    ### BEGIN SOLUTION
-    A = make()
-    u = torch.randn(32, d_model)
-    unit = torch.nn.functional.normalize                     # which leaves zeros as they are
-    for _ in range(10):                                      # uphill, to where A(u) is longest
-        v = unit(u).detach().requires_grad_()
-        u, = torch.autograd.grad(A(v).norm(dim=-1).sum(), v)
-    u = unit(u)
-    for length in (1e-3, 1.0, 1e3):
-        far = A(length * u).norm(dim=-1) / length
-        assert (far <= bound).all(), f"A(u) is {far.max():.2g} times as long as u"
-
-    A(torch.randn(32, d_model)).sum().backward()
-    matrices = [p for p in A.parameters() if p.dim() == 2]
-    assert any(p.grad is not None and p.grad.any() for p in matrices), "no matrix can learn"
-    ### END SOLUTION
-
-
-# %% exercise="adapters.near" part="check"
-starts_near = pt.check("adapters.near", starts_near)
-
-# %% exercise="adapters.near" part="grade"
-pt.require("adapters.near")
-
-# %%
-starts_near(lambda: Bottleneck(d_model, 64), d_model, 0.1)    # your test, put to your bottleneck
 
 # %% [markdown]
 # ## 3 · Put it in
@@ -270,8 +228,7 @@ pt.require("adapters.placements")
 # %% [markdown]
 # ## 4 · Onto your ladder
 #
-# The norm that closes a block is called `output.LayerNorm`. So is one in attention (`attention.output.LayerNorm`), and a target of that name would silently give you
-# twice the paper's adapters. Hence the number of the block.
+# The norm that closes a block is called `output.LayerNorm`. So is one in attention, and a target of that name would silently give you twice the paper's adapters. Hence the number of the block.
 
 # %% tags=["nbval-check-output"]
 closing_norms = tuple(f"{block}.output.LayerNorm" for block in range(6))
@@ -290,7 +247,7 @@ len(pt.adapters(model)), pt.account.parameters(model).adapter
 trained = pt.board.train("bottleneck", wrap)    # ratings, by the protocol of all your rows
 
 # %% [markdown]
-# Recorded runs of the same adapter, against full fine-tuning and against LoRA of rank 8 (lesson 07), which trains a quarter of the numbers:
+# Recorded runs, against full fine-tuning and against LoRA of rank 8 (lesson 07), which trains a quarter of the numbers:
 
 # %%
 pd.Series({other: pt.verdict(*pt.board.scores("bottleneck", other))
@@ -299,7 +256,7 @@ pd.Series({other: pt.verdict(*pt.board.scores("bottleneck", other))
 # %% [markdown]
 # ## 5 · What decides?
 #
-# Now the race. These runs are short and learn labels, not ratings. A mark is a seed, the bar their mean.
+# The race's runs are short and learn labels, not ratings. A mark is a seed, the bar their mean.
 
 # %%
 pt.plots.show(pictures.draw_runs(pictures.race(record)), "Six places, one budget: 120 steps, 1,920 "
@@ -311,9 +268,9 @@ pt.compare("adapters.better", pictures.best(verdicts), "better than each other p
 pd.DataFrame([*verdicts.values()], [*verdicts]).round(3)[["word", "difference", "low", "high"]]
 
 # %% [markdown]
-# With three seeds, nobody can tell which place inside the blocks is ahead. Does nothing matter, then?
+# Three seeds cannot tell the places apart. Does nothing matter, then?
 #
-# The race was made equal: every adapter had strength 1, a near start and a rate of 0.001. Take the parallel adapter as published: $s = 4$, $W_{up} = 0$, and the rate that won a search on validation sentences with one seed, 0.003. **In how many of three seeds does it fail, giving almost every review the same answer? And how sure are you?**
+# The race was made equal: strength 1, a near start, a rate of 0.001. Take the parallel adapter as published, $s = 4$ and $W_{up} = 0$, at the rate that won a search with one seed, 0.003. **With how many of three seeds does it fail, and answer nearly always the same? How sure are you?**
 
 # %%
 pt.commit("adapters.fails", ...)    # [runs of three, how sure], such as [0, 0.5]
@@ -325,7 +282,7 @@ pt.compare("adapters.fails", [failed, 1.0], "failing runs of three; and how sure
 pd.DataFrame(changed, ["seed 0", "seed 1", "seed 2"]).T.map("{:.1%}".format)
 
 # %% [markdown]
-# Within a group, each line changes one thing of the line above. The place moved the mean by a point and a half. The rate, or the start, moved single runs by up to 28 points.
+# Within a group, each line changes one thing of the line above. The place moved the mean by a point and a half; the rate, or the start, moved single runs by up to 28 points.
 
 # %%
 pt.sentence("adapters.better", ...)    # yours: what decides, and what hardly?
@@ -335,12 +292,10 @@ pt.sentence("adapters.better", ...)    # yours: what decides, and what hardly?
 #
 # The rate, then the start; the place hardly. And with more than one seed: the rate of 0.003 won its search, and stood next to a cliff.
 #
-# "Hardly" is not "not at all". Two runs of one place, with different seeds, differ in 100 of 1,000 answers; two runs of different places, in 116. Shuffle the places within each seed, in all 14,400 ways: only 9 agree as much. So places do learn slightly different things.
+# "Hardly" is not "not at all". The two ends lie lower with each seed, though three seeds do not settle even that gap. And two runs of one place, with different seeds, differ in 100 of 1,000 answers; two runs of different places, in 116. Shuffle the places within each seed, in all 14,400 ways: only 9 agree as much. So places do learn slightly different things.
 # </details>
 #
-# The two ends lie lower with each seed, though three seeds do not settle even that gap. Six frozen blocks stand between them: that may be the reason.
-#
-# In passing: for the first 40 of 120 steps these losses stand still. $A(u)$ begins at 1 % of the length of $u$, and the loss falls once it has grown to about a fifth. At three times the rate that comes after half as long; a head that learns ten times as fast changes nothing.
+# In passing: for some 40 steps the loss of such a run stands still. $A(u)$ begins at 1 % of the length of $u$, and the loss falls once it has grown to about a fifth; at three times the rate, after half as long.
 #
 # ## 6 · The sealed layer
 #
@@ -390,15 +345,15 @@ name_placement = pt.check("adapters.sealed", name_placement)
 pt.require("adapters.sealed")
 
 # %% [markdown]
-# You never saw a weight. Change $x$ and $o_1$, and keep their sum: if the output moves, an adapter reads one of them. If norming the output changes nothing, nothing was added behind the last norm.
+# You never saw a weight.
 #
 # ## 7 · You have met this network before
 #
-# In lesson 04 a prefix added a second part to attention. In one head, with keys $P_k$ and values $P_v$, that part is
+# In one head, the second part that a prefix adds to attention (lesson 04) is
 #
 # $$ \mathrm{softmax}(x\,W_1)\,W_2, \qquad W_1 = W_q P_k^\top / \sqrt{d_{head}}, \qquad W_2 = P_v. $$
 #
-# Down, a nonlinearity, up: a prefix is a bottleneck beside attention, and its length is the size. He et al. saw this in 2022. What differs:
+# Down, a nonlinearity, up: a prefix is a bottleneck beside attention, and its length is the size (He et al. 2022). What differs:
 #
 # | | prefix | bottleneck adapter |
 # |---|---|---|
@@ -409,19 +364,18 @@ pt.require("adapters.sealed")
 #
 # ## 8 · One base, two tasks
 #
-# Back to Houlsby's customers. One frozen MiniLM, and two files: adapters and head, trained on film reviews or on tweets. Swap the file, and ask for the other task:
+# Back to Houlsby's customers. Two files hold adapters and head, trained on film reviews or on tweets. Swap them on one frozen MiniLM:
 
 # %%
 pictures.swapped(record)    # accuracy on 300 sentences of each; one run each
 
 # %% [markdown]
-# A task lives in its adapters and its head: a file of 1.2 MB, in place of 91.
+# A task lives in a file of 1.2 MB, in place of 91.
 #
-# **What a call costs.** A bottleneck has a ReLU in its middle, so no linear layer can absorb it, and every call takes longer.
-# Hu et al. (2021, Table 1) report 21 to 30 % more time for GPT-2 medium and one short text on a GPU.
+# **What a call costs.** With a ReLU in the middle, no linear layer can absorb a bottleneck, and every call takes longer:
+# 21 to 30 % for GPT-2 medium and one short text on a GPU (Hu et al. 2021, Table 1).
 #
-# One place needs no extra layer. A parallel adapter reads what the feed-forward part reads and adds to the same sum. Give it the block's own
-# activation $g$, and both are one wider feed-forward part:
+# One place needs no extra layer. Give a parallel adapter the block's own activation $g$, and both are one wider feed-forward part:
 
 # %%
 pt.plots.show(pictures.draw_merge(), "To scale: 1,536 inner features, and 64 more.")
@@ -443,17 +397,17 @@ def merged(up, down, A, s):
 pictures.merge_parallel(merged)    # in all six blocks, the adapters drawn large
 
 # %% [markdown]
-# No adapter is left, and the model computes the same. So the place does matter: for what you can do with the adapter afterwards.
+# The model computes the same without adapters. So the place does matter: for what you can do with them afterwards.
 #
 # ## Three doors
 #
-# Your layer beside the library's; peft has no bottleneck adapters. (If your four tensors have other names, `names={"A.yours": "A.W_down", …}` pairs them.)
+# Your layer beside the library's; peft has none. (If your tensors have other names, `names={"A.yours": "A.W_down", …}` pairs them.)
 
 # %%
 pt.doors("bottleneck", wrap, pt.bottleneck.Config(size=width))
 
 # %% [markdown]
-# Open the library's page, below the table. It draws the start with σ = 0.01, as you may have. **What is the largest entry that its $W_{down}$ can have?**
+# Open the library's page, below the table. **At the start, what is the largest entry that its $W_{down}$ can have?**
 
 # %%
 pt.commit("adapters.largest", ...)
@@ -478,8 +432,8 @@ pt.progress("05")
 # %% [markdown]
 # ## At your desk
 #
-# peft has no bottleneck adapters. The library `adapters` has, on top of transformers: `double_seq_bn` is Houlsby's, `seq_bn` Pfeiffer's, and `par_bn` the parallel one. Version 1.3.0 needs another version of transformers
-# than this course, so **this is a recording**, made in an environment of its own by `assets/records/adapters_library.py`, on a small random BERT:
+# The library `adapters` builds on transformers: `double_seq_bn` is Houlsby's, `seq_bn` Pfeiffer's, `par_bn` the parallel one. Version 1.3.0 needs another transformers
+# than this course, so **this is a recording**, on a small random BERT (`assets/records/adapters_library.py`):
 
 # %%
 from IPython.display import Markdown
@@ -488,7 +442,7 @@ library = pt.course.records.load("adapters_library")
 Markdown(f"```python\n{library['workflow']}\n```\n\n```text\n{library['printed']}\n```")
 
 # %% [markdown]
-# Two things are easily forgotten. `train_adapter` freezes the rest *and* activates the adapter. An adapter that was only added or loaded stays unused until `set_active_adapters`
+# `train_adapter` freezes the rest *and* activates the adapter. One that was only added or loaded stays unused until `set_active_adapters`
 # ([adapters#318](https://github.com/adapter-hub/adapters/issues/318)).
 #
 # | a first recipe | take | source |
@@ -501,6 +455,50 @@ Markdown(f"```python\n{library['workflow']}\n```\n\n```text\n{library['printed']
 #
 # When you report an adapter, give its place, its size, its rate, and whether the norms were trained.
 #
+# # Further
+#
+# ### Exercise 5 · The law of the start (optional, 2 points, about 9 minutes)
+#
+# Write `starts_near(make, d_model, bound)`, where `make()` gives a new bottleneck. It raises an error, as `assert` does, unless
+#
+# - for **every** $u$, $\lVert A(u)\rVert$ is at most `bound` times $\lVert u\rVert$, and
+# - at least one matrix (a parameter of two axes) gets a nonzero gradient in a first backward pass, on tokens whose entries are about 1.
+#
+# Random $u$ are easy cases. Make a few of them hard, in ten steps: each replaces $u$ by the gradient of $\lVert A(u)\rVert$ at $u$, scaled to length 1. Where the gradient is zero, stop. Test each $u$, and shorter and longer copies of it.
+#
+# Your test must reject eleven broken starts and accept four right ones. Some broken ones are long in a single direction, or only for short or for long $u$; in two, no matrix would ever learn.
+
+
+# %% exercise="adapters.near" part="solution"
+def starts_near(make, d_model: int, bound: float) -> None:
+    ### BEGIN SOLUTION
+    A = make()
+    u = torch.randn(32, d_model)
+    unit = torch.nn.functional.normalize                     # which leaves zeros as they are
+    for _ in range(10):                                      # uphill, to where A(u) is longest
+        v = unit(u).detach().requires_grad_()
+        u, = torch.autograd.grad(A(v).norm(dim=-1).sum(), v)
+    u = unit(u)
+    for length in (1e-3, 1.0, 1e3):
+        far = A(length * u).norm(dim=-1) / length
+        assert (far <= bound).all(), f"A(u) is {far.max():.2g} times as long as u"
+
+    A(torch.randn(32, d_model)).sum().backward()
+    matrices = [p for p in A.parameters() if p.dim() == 2]
+    assert any(p.grad is not None and p.grad.any() for p in matrices), "no matrix can learn"
+    ### END SOLUTION
+
+
+# %% exercise="adapters.near" part="check"
+starts_near = pt.check("adapters.near", starts_near)
+
+# %% exercise="adapters.near" part="grade"
+pt.require("adapters.near")
+
+# %%
+starts_near(lambda: Bottleneck(d_model, 64), d_model, 0.1)    # your test, put to your bottleneck
+
+# %% [markdown]
 # **Sources**
 #
 # - Houlsby et al. 2019, *Parameter-Efficient Transfer Learning for NLP*, arXiv 1902.00751.

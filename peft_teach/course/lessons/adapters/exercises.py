@@ -280,4 +280,4 @@ NEAR = Exercise(
            "needs a gradient other than zero."),
     arguments=lambda pieces: (lambda: pieces["Bottleneck"](384, 64), 384, BOUND))
 
-EXERCISES = (SIZE, BOTTLENECK, NEAR, PLACEMENTS, SEALED)
+EXERCISES = (SIZE, BOTTLENECK, PLACEMENTS, SEALED, NEAR)
