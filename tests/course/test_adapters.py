@@ -72,9 +72,12 @@ def test_best_is_only_who_is_better_than_each_other_by_the_verdict():
 def test_a_score_is_that_of_the_recorded_run():
     """Its mean is the accuracy; of "one_rate", seed 0 stands among the runs of the search."""
     record = pt.course.records.load("adapters")
-    for setting in (("alike", "bapna", 1e-3), ("one_rate", "parallel", 1e-3)):
+    for group, place, first in (("alike", "bapna", "alike"),
+                                ("one_rate", "parallel", "placements")):
+        setting = group, place, 1e-3
         rows = adapters.runs(record, *setting)
-        assert [row["setting"]["seed"] for row in rows] == [0, 1, 2]
+        assert [(row["group"], row["setting"]["seed"]) for row in rows] == [
+            (first, 0), (group, 1), (group, 2)]
         assert adapters.scores(rows).mean(1).tolist() == pytest.approx(
             adapters.accuracies(record, *setting), abs=1e-6)
 
