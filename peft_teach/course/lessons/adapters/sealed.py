@@ -78,27 +78,6 @@ def drawn(d: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
     return lambda u: narrow(u, *tensors)
 
 
-def name_placement(ask: Ask, norm: Callable[[Tensor], Tensor], d: int) -> str:
-    """Name what is in a sealed layer, from three probes.
-
-    A first output that is normed or not; the same sum after the attention, made of other parts; and
-    then what tells the last two apart.
-    """
-    def same(y: Tensor) -> bool:
-        return torch.allclose(y, first, atol=1e-3)
-
-    x, attention, ffn, shift = torch.randn(4, d)
-    first = ask(x, attention, ffn)
-    normed = torch.allclose(first, norm(first), atol=1e-3)
-    late = same(ask(x + shift, attention - shift, ffn))
-    if not normed:
-        return "bapna" if late else "ends"
-    if not late:    # it reads a sub-layer's output; a constant is nothing to a norm
-        return "post_attention" if same(ask(x, attention, ffn + 1)) else "houlsby"
-    moved = norm(x + attention) - norm(x + shift + attention)
-    return "pfeiffer" if same(ask(x + shift, attention, ffn + moved)) else "parallel"
-
-
 # ── adapters.sealed ──────────────────────────────────────────────────────────────────────────
 
 
