@@ -19,5 +19,5 @@ FIGURES = {
                                                    CHANGED["from σ = 0.1"])),
     "of 1,000 answers": ADAPTERS["setting"]["tests"], "in all 14,400 ways": ORDERS,
     "a file of 1.2 MB, in place of 91": "ladder.json, costs",
-    "report 21 to 30 %": "Hu et al. 2021, Table 1",
+    "21 to 30 %": "Hu et al. 2021, Table 1",
 }
