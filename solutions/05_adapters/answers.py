@@ -89,6 +89,9 @@ WRONG["adapters.bottleneck"] = {
     "no_return": but(BOTTLENECK, "return", "y ="),
     "linear": but(BOTTLENECK, ACT, SCORES),
     "residual": but(BOTTLENECK, OUT, f"u + {OUT}"),
+    "scaled": (but(BOTTLENECK, OUT, f"0.01 * ({OUT})"),
+               but(BOTTLENECK, f"return {OUT}", f"y = {OUT}\n        return 0.1 * "
+                   "nn.functional.normalize(y, dim=-1) * u.norm(dim=-1, keepdim=True)")),
     "not_silent": but(BOTTLENECK, "torch.zeros(d_model)", "0.001 * torch.randn(d_model)"),
     "start_far": but(LAYERS, "std=0.01", "std=0.03"),
     "alike": but(LAYERS, "nn.init.normal_(layer.weight, std=0.01)",
@@ -235,7 +238,7 @@ SAYS = {
         "negative": "nothing can be bought: 0"},
     "adapters.bottleneck": {
         "competes": "Without softmax", "linear": "are one of low rank",
-        "residual": "u itself comes out", "not_silent": "how do the biases begin",
+        "residual": "u itself comes out", "scaled": "is multiplied by a factor", "not_silent": "how do the biases begin",
         "start_far": "begin as another one", "alike": "get the same gradients, and stay alike",
         "never_learns": "must not be zero"},
     "adapters.placements": {
@@ -248,7 +251,7 @@ SAYS = {
         "after_the_norm": "was added after the norm",
         "behind": "an adapter behind the block"},
     "adapters.sealed": {
-        "too_many": "Four probes are all there are", "always_the_same": "made from what ask gives",
+        "too_many": "asked a fifth time", "always_the_same": "made from what ask gives",
         "which_half": "Both read what the attention gives",
         "which_input": "the other what the feed-forward part was given",
         "unnormed": "Only one reads x", "mixed": "differ by up to about 1e-5"},

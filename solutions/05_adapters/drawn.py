@@ -1,41 +1,22 @@
-"""Lesson 05: the block with HOULSBY's two adapters, and the race of the record."""
+"""Lesson 05: where HOULSBY's two adapters hang, the race of the record, a merge to scale."""
 
-import itertools
-
-from drawn import Shown, alike, strips
+from drawn import Shown, alike, bounds, hue, strips
 
 from peft_teach.course import records
 
 
 def block(shown: Shown) -> None:
+    """The drawing as a whole is tested in tests/library/test_drawing.py: here, its orange parts."""
     ax, = shown.panels
-    ax.named("Houlsby: 12 adapters in the model")
-    parts = [ax.box(*each) for each in (
-        ("attention", "attention", "paper"), ("+", "paper"), ("LN", "paper"),
-        ("FFN", "feed_forward", "paper"), ("+", "paper"), ("LN", "paper"))]
-    assert all(a[0] + a[2] < b[0] for a, b in itertools.pairwise(parts))
-    assert {(y, height) for _, y, _, height in parts} == {(-0.28, 0.56)}
-    (attention, plus, norm, ffn, plus2, norm2) = ((x, x + width) for x, _, width, _ in parts)
-    at = {"x": (-1.5, attention[0]), "o₁": (attention[1], plus[0]), "r": (norm[1], ffn[0]),
-          "o₂": (ffn[1], plus2[0]), "y": (norm2[1], 11)}
-    for name, (left, right) in at.items():
-        at[name] = (left + right) / 2
-        ax.text(name, "ink", (at[name], 0.14), near=0.04)
-    ax.wire("ink", "-", (-1.5, 0), (-1.5, 0))
-    ax.wire("ink", "->", (-1.5, 0), (11, 0))
-    for start, (left, right) in ((0.3, plus), (at["r"] - 0.3, plus2)):    # round the sub-layer
-        ax.wire("ink", "-", (start, 0), ((left + right) / 2, 0.95))
-        ax.wire("ink", "->", ((left + right) / 2, 0.95), ((left + right) / 2, 0.28))
-    for name, wire in (("A", "o₁"), ("B", "o₂")):    # down from the wire, through, and up again
-        x = at[wire]
-        ax.text(name, "ink", (x, -1.7), near=0.03)
-        ax.wire("trained", "o", (x - 0.2, 0), (x - 0.2, 0), near=0.02)
-        ax.wire("trained", "--", (x - 0.2, 0), (x - 0.5, -1.25), near=0.02)
-        ax.wire("trained", "-", (x + 0.5, -1.25), (x + 0.2, -0.6), near=0.02)
-        ax.wire("trained", "->", (x + 0.2, -0.6), (x + 0.2, 0), near=0.02)
-        for side in (-1, 1):
-            piece = ax.piece("trained", (x + 0.27 * side, -1.25), near=0.01)
-            assert alike(piece[2:], (0.46, 0.76))
+    orange = [bounds(shape) for shape in ax.shapes if hue(shape.get_facecolor()) == hue("trained")]
+    small = [box for box in orange if 0.2 > box[2] > 0.08 and box[1] > 1]
+    attention, ffn = (min(t.get_unitless_position()[0] for t in ax.texts if t.get_text() == name)
+                      for name in ("attention", "feed-forward"))
+    assert sorted(sum(box[0] > end for box in small) for end in (attention, ffn)) == [2, 4]
+    assert len(orange) == len(small) + 2 + 1    # one of them enlarged, and the legend
+    assert "Trained: 595,200 numbers, at attention_out, ffn_out." in shown.figure.get_label()
+    for left in (ax.lines, ax.shapes, ax.heads, ax.texts, ax.arrows, ax.many):
+        left.clear()
 
 
 def race(shown: Shown) -> None:
@@ -43,6 +24,29 @@ def race(shown: Shown) -> None:
     names = {"houlsby": "Houlsby", "post_attention": "post-attention", "pfeiffer": "Pfeiffer",
              "bapna": "Bapna", "parallel": "parallel", "ends": "the two ends"}
     runs = [run for run in records.load("adapters")["runs"] if run["group"] == "alike"]
-    rows = {name: ([run["accuracy"] for run in runs if run["setting"]["place"] == place], "lora",
-                   "o") for place, name in names.items()}
-    strips(ax, rows | {"yours": ([0.8], "yours", "D")}, {"one": (0.6, "head")})
+    rows = {name: ([run["accuracy"] for run in runs if run["setting"]["place"] == place],
+                   "series 0", "o") for place, name in names.items()}
+    head = max((run for run in records.load("change")["runs"] if run["group"] == "converged"
+                and run["pool"] == "cls"), key=lambda run: run["validation"])
+    strips(ax, rows, {"head alone": (head["accuracy"], "head")})
+
+
+def merge(shown: Shown) -> None:
+    """Beside: four matrices; merged: the same four, in two touching pairs. 384 : 1,536 : 64."""
+    ax, = shown.panels
+    shapes = {kind: [bounds(s) for s in ax.shapes if s.get_gid() == kind]
+              for kind in ("trained", "frozen")}
+    trained = sorted(shapes["trained"])[1:]     # without the legend's
+    frozen = sorted(shapes["frozen"])
+    frozen = [box for box in frozen if box[2] > 0.2]
+    (down, up, merged_down, merged_up), (w1, w2, merged_w1, merged_w2) = trained, frozen
+    for box, (wide, high) in zip((w1, w2, down, up), ((384, 1536), (1536, 384), (384, 64),
+                                                     (64, 384))):
+        assert all(abs(side / w1[2] * 384 - n) < 1 for side, n in zip(box[2:], (wide, high)))
+    for one, other in ((down, merged_down), (up, merged_up), (w1, merged_w1), (w2, merged_w2)):
+        assert alike(one[2:], other[2:])
+    assert down[1] > w1[1] + w1[3] + 0.1        # apart, and below
+    assert alike(merged_down[:2], (merged_w1[0], merged_w1[1] + merged_w1[3]))
+    assert alike(merged_up[:2], (merged_w2[0] + merged_w2[2], merged_w2[1]))
+    for left in (ax.lines, ax.shapes, ax.heads, ax.texts, ax.arrows, ax.many):
+        left.clear()

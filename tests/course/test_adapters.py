@@ -3,7 +3,6 @@
 import ast
 
 import answers
-import pandas
 import pytest
 import torch
 from torch import nn
@@ -13,18 +12,14 @@ from peft_teach.course.checks.examination import WRONG, examine
 from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.adapters import mutants, sealed, start
+from peft_teach.course.verdicts import Comparison
 
 adapters = pt.course.pictures("adapters")
 
 
-@pytest.mark.parametrize(("place", "modules", "wires"), [
-    ("houlsby", 12, [("o₁", "o₁"), ("o₂", "o₂")]), ("post_attention", 6, [("o₁", "o₁")]),
-    ("pfeiffer", 6, [("sum", "sum")]), ("bapna", 6, [("y", "y")]), ("parallel", 6, [("r", "sum")]),
-    ("ends", 2, [("x", "x"), ("y", "y")])])
-def test_the_wires_are_those_of_the_librarys_modules(place, modules, wires):
-    found = adapters.block(place)
-    assert [(kind.reads, kind.adds) for kind in found.stands] == wires
-    assert found.modules == modules
+def test_each_place_has_so_many_adapters():
+    assert {place: adapters.modules(place) for place in adapters.PLACES} == {
+        "houlsby": 12, "post_attention": 6, "pfeiffer": 6, "bapna": 6, "parallel": 6, "ends": 2}
 
 
 def test_a_larger_start_is_further_away_and_the_model_stays_as_it_was():
@@ -33,25 +28,6 @@ def test_a_larger_start_is_further_away_and_the_model_stays_as_it_was():
         assert found == sorted({*found})
     assert 0 < adapters.deviation("parallel", 64, 0.01) < 0.05    # with s = 1, as in the race
     assert not pt.adapters(adapters._probe()[0])
-
-
-@pytest.mark.parametrize("place", adapters.PLACES)
-def test_a_sealed_layer_is_what_its_formula_says(place):
-    """Of BERT's modules with the library's adapters, and of the exercise: the same is the same."""
-    d, generator = 384, torch.Generator().manual_seed(0)
-    x, o1, o2, shift = torch.randn(4, d, generator=generator)
-
-    def told(ask):
-        """What stays the same, and whether the end is normed."""
-        y = ask(x, o1, o2)
-        moved = sealed.norm(x + o1) - sealed.norm(x + shift + o1)
-        others = (ask(x + shift, o1 - shift, o2), ask(x, o1, o2 + 1),
-                  ask(x + shift, o1, o2 + moved))
-        return [torch.allclose(y, sealed.norm(y), atol=1e-3),
-                *(torch.allclose(y, other, atol=1e-3) for other in others)]
-
-    A, B = sealed.drawn(d, generator), sealed.drawn(d, generator)
-    assert told(adapters.seal(place)) == told(sealed.Sealed(sealed.layer(place, A, B), d))
 
 
 @pytest.mark.parametrize("place", ["pfeiffer", "parallel"])
@@ -84,13 +60,46 @@ def test_the_readers_placements_are_the_librarys(place):
     assert (a - plain).abs().max() > 0.1
 
 
-def test_best_is_only_who_is_ahead_with_each_seed():
-    def race(*high):
-        return pandas.DataFrame({"name": ["a"] * 2 + ["b"] * 2,
-                                 "accuracy": [0.70, 0.72, *high]})
+def test_best_is_only_who_is_better_than_each_other_by_the_verdict():
+    def told(*words):
+        return {f"a against {other}": Comparison(word, 0.1, 0, 0.2, 0.01, "")
+                for other, word in zip("bc", words)}
 
-    assert adapters.best(race(0.73, 0.75)) == "b"
-    assert adapters.best(race(0.71, 0.75)) == "none: the seeds cannot tell"
+    assert adapters.best(told("better", "better")) == "a"
+    assert adapters.best(told("better", "cannot tell")) == adapters.NONE
+
+
+def test_a_score_is_that_of_the_recorded_run():
+    """Its mean is the accuracy; of "one_rate", seed 0 stands among the runs of the search."""
+    record = pt.course.records.load("adapters")
+    for group, place, first in (("alike", "bapna", "alike"),
+                                ("one_rate", "parallel", "placements")):
+        setting = group, place, 1e-3
+        rows = adapters.runs(record, *setting)
+        assert [(row["group"], row["setting"]["seed"]) for row in rows] == [
+            (first, 0), (group, 1), (group, 2)]
+        assert adapters.scores(rows).mean(1).tolist() == pytest.approx(
+            adapters.accuracies(record, *setting), abs=1e-6)
+
+
+def test_a_run_that_gives_one_answer_fails():
+    said = adapters.changed(pt.course.records.load("adapters"))
+    assert {round(each, 2) for runs in said.values() for each in runs if adapters.fails(each)
+            } == {0.52}
+    assert not adapters.fails(0.569)
+
+
+def test_places_that_leave_no_trace_are_shuffled_without_effect():
+    """Each place has an answer of its own; then none has, and each way to shuffle is as good."""
+    def record(answers):
+        return {"runs": [{"group": "alike", "answers": answers[place] + "0" * 5, "setting": {
+            "place": place, "lr": 1e-3, "seed": seed}} for place in adapters.PLACES
+            for seed in range(3)]}
+
+    own = {place: f"{1 << i:05b}" for i, place in enumerate(adapters.PLACES[:5])} | {"ends": "0"}
+    assert adapters.answers_that_differ(record(own)) == (0, 2, 1 / 14_400)
+    alike = dict.fromkeys(adapters.PLACES, "00001")
+    assert adapters.answers_that_differ(record(alike)) == (0, 0, 1)
 
 
 def test_a_wider_feed_forward_part_takes_a_parallel_adapter_up():

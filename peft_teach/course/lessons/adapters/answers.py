@@ -26,25 +26,6 @@ class Bottleneck(torch.nn.Module):
         return h @ self.W_up.T + self.b_up                 # (…, d_model)
 
 
-# ── adapters.near ────────────────────────────────────────────────────────────────────────────
-
-def starts_near(make, d_model: int, bound: float) -> None:
-    A = make()
-    u = torch.randn(32, d_model)
-    unit = torch.nn.functional.normalize                     # which leaves zeros as they are
-    for _ in range(10):                                      # uphill, to where A(u) is longest
-        v = unit(u).detach().requires_grad_()
-        u, = torch.autograd.grad(A(v).norm(dim=-1).sum(), v)
-    u = unit(u)
-    for length in (1e-3, 1.0, 1e3):
-        far = A(length * u).norm(dim=-1) / length
-        assert (far <= bound).all(), f"A(u) is {far.max():.2g} times as long as u"
-
-    A(torch.randn(32, d_model)).sum().backward()
-    matrices = [p for p in A.parameters() if p.dim() == 2]
-    assert any(p.grad is not None and p.grad.any() for p in matrices), "no matrix can learn"
-
-
 # ── adapters.placements ──────────────────────────────────────────────────────────────────────
 
 class Pfeiffer(pt.Adapter):
@@ -81,3 +62,22 @@ def name_placement(ask, norm, d: int) -> str:
         return "post_attention" if same(y, ask(x, o1, o2 + 1)) else "houlsby"
     moved = norm(x + o1) - norm(x + shift + o1)                  # another r, the same r + o₂
     return "pfeiffer" if same(y, ask(x + shift, o1, o2 + moved)) else "parallel"
+
+
+# ── adapters.near ────────────────────────────────────────────────────────────────────────────
+
+def starts_near(make, d_model: int, bound: float) -> None:
+    A = make()
+    u = torch.randn(32, d_model)
+    unit = torch.nn.functional.normalize                     # which leaves zeros as they are
+    for _ in range(10):                                      # uphill, to where A(u) is longest
+        v = unit(u).detach().requires_grad_()
+        u, = torch.autograd.grad(A(v).norm(dim=-1).sum(), v)
+    u = unit(u)
+    for length in (1e-3, 1.0, 1e3):
+        far = A(length * u).norm(dim=-1) / length
+        assert (far <= bound).all(), f"A(u) is {far.max():.2g} times as long as u"
+
+    A(torch.randn(32, d_model)).sum().backward()
+    matrices = [p for p in A.parameters() if p.dim() == 2]
+    assert any(p.grad is not None and p.grad.any() for p in matrices), "no matrix can learn"

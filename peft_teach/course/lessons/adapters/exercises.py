@@ -190,6 +190,10 @@ def judge_bottleneck(case: dict, seen: dict) -> Verdict:
         return Verdict(False, difference("A(u)", first["found"], case["u"]))
     y, filled = narrow(case["u"], *(case[name] for name in TENSORS)), seen["filled"]
     fits = next((each for each in filled if close(each["found"], y)), None)
+    if fits is None and (times := next(filter(None, (_times(each["found"], y) for each in filled)),
+                                       None)):
+        return rejected("scaled", f"With values in its parameters, A(u) is {times:.3g} times "
+                                  "W_up relu(W_down u + b_down) + b_up.")
     if fits is None:
         return Verdict(
             False, f"With values in its parameters, {difference('A(u)', filled[0]['found'], y)}",
@@ -208,8 +212,17 @@ def judge_bottleneck(case: dict, seen: dict) -> Verdict:
     if not seen["learns"]:
         return rejected("never_learns", f"As {made} is made, neither matrix gets a gradient.")
     if seen["alike"]:
-        return rejected("alike", f"In {made} all {m} slots start with the same weights.")
+        return rejected("alike", f"In {made} all {m} numbers of the middle start with the same "
+                                 "weights.")
     return Verdict(True)
+
+
+def _times(found: Any, y: Tensor) -> float | None:
+    """By which factor each token's output is too long, that of the first; None if not by one."""
+    if not isinstance(found, Tensor) or found.shape != y.shape:
+        return None
+    factor = (found * y).sum(-1, keepdim=True) / y.square().sum(-1, keepdim=True)
+    return float(factor.flatten()[0]) if (factor > 0).all() and close(found, factor * y) else None
 
 
 def _usual(case: Mapping) -> dict[str, Tensor]:
@@ -221,17 +234,19 @@ def _usual(case: Mapping) -> dict[str, Tensor]:
 
 BOTTLENECK_MISTAKES = {
     "no_return": NO_RETURN,
-    "competes": "The slots still compete. Without softmax, a slot's strength is its own score, "
-                "where that is positive.",
+    "competes": "The m numbers still compete. Without softmax, each is its own score, where that "
+                "is positive.",
     "linear": "Without anything between them, the two matrices are one of low rank. What becomes "
               "of a negative score?",
     "residual": "u itself comes out as well. Whoever uses A adds what it gives to something: that "
                 "is the placement's affair.",
+    "scaled": "Every output is multiplied by a factor, and stays so while A trains. Only the start "
+              "should be small: which entries decide that?",
     "not_silent": "With u = 0 a start within the bound gives 0: how do the biases begin?",
     "start_far": "The model would begin as another one. How large are the entries of the two "
                  "matrices?",
-    "alike": "Slots that start alike get the same gradients, and stay alike: so many slots do what "
-             "one could. What does a random draw give that a constant does not?",
+    "alike": "Numbers of the middle that start alike get the same gradients, and stay alike: "
+             "all do what one could. What does a random draw give that a constant does not?",
     "never_learns": "It is near, and stays there. What must not be zero, so that a gradient "
                     "arrives at one matrix at least?",
 }
@@ -241,9 +256,8 @@ BOTTLENECK = Exercise(
     difficulty=2, equivalents=("peft_teach.methods.bottleneck:Bottleneck",),
     cases=bottleneck_cases, run=run_bottleneck, judge=judge_bottleneck,
     returns=stages(*REPORT), mistakes=BOTTLENECK_MISTAKES,
-    hints=("Go through the three changes one by one, and ask of each: which line of the prefix's "
-           "code does it replace?",
-           "torch keeps a matrix as (n_out, n_in): which of the four shapes is which of W₁ and W₂?",
+    hints=("Follow one token through the equation: how many numbers are there after each step?",
+           "W_down is (m, d), so u @ W_down.T has m numbers. What is W_up?",
            "For the start: what would A(u) be if every entry were a hundred times smaller? And if "
            "all were zero, what would reach either matrix in a backward pass?"))
 
@@ -266,4 +280,4 @@ NEAR = Exercise(
            "needs a gradient other than zero."),
     arguments=lambda pieces: (lambda: pieces["Bottleneck"](384, 64), 384, BOUND))
 
-EXERCISES = (SIZE, BOTTLENECK, NEAR, PLACEMENTS, SEALED)
+EXERCISES = (SIZE, BOTTLENECK, PLACEMENTS, SEALED, NEAR)

@@ -1,28 +1,26 @@
-"""Pictures of lesson 05: the block with the adapter in it, and sealed layers of BERT.
-
-Where an adapter stands is read off a model after `pt.bottleneck.inject`: which module each adapter
-wraps, by its place, and what class it has.
-"""
+"""Pictures of lesson 05: the places, what rate and start change, and a merge."""
 
 import copy
 import functools
+import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from statistics import mean
 
 import ipywidgets as ipw
 import pandas
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import FancyArrowPatch, Polygon
 from torch import Tensor, nn
 
-from .... import bottleneck, core, models, outlines, plots
+from .... import bottleneck, core, data, drawing, models
 from ....adapter import adapters
-from ....plots import COLOURS, dots, figure
+from ....ink import WIDE, Page
+from ....plots import COLOURS, dots
 from ....widgets import Explorer
 from ... import records
-from .sealed import PLACES, Sealed
-from .sealed import norm as norm  # the lesson shows it, and has it from here
+from ...verdicts import BETTER, POINT, Comparison, verdict
+from .sealed import PLACES
 
 NAMES = {"houlsby": "Houlsby", "post_attention": "post-attention", "pfeiffer": "Pfeiffer",
          "bapna": "Bapna", "parallel": "parallel", "ends": "the two ends"}
@@ -43,133 +41,23 @@ def alike(place: str) -> bottleneck.Config:
 # ── where they stand ─────────────────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Stand:
-    """One adapter: what it reads and what it is added to, by the wires of a block."""
-
-    reads: str
-    adds: str
-    norm: str = ""      # what A reads is normed: by the block's own norm, LN, or by a new one, LN′
-
-    @property
-    def told(self) -> str:
-        """What it does, in words."""
-        read = "r + o₂" if self.reads == "sum" else self.reads
-        return f"reads {f'{self.norm}({read})' if self.norm else read} and is added to {self.adds}"
-
-
-OWN_NORM = " LN′ is a norm of its own."
-# By the class of the adapter and the place of what it wraps: the wires that are read, and added to.
-WIRES = {
-    (bottleneck.OutputAdapter, "attention_out"): ("o₁", "o₁"),
-    (bottleneck.OutputAdapter, "ffn_out"): ("o₂", "o₂"),
-    (bottleneck.OutputAdapter, "ffn_norm"): ("y", "y"),
-    (bottleneck.OutputAdapter, "embeddings"): ("x", "x"),
-    (bottleneck.NormedAdapter, "ffn_norm"): ("sum", "sum"),
-    (bottleneck.InputAdapter, "ffn"): ("r", "sum"),
-}
-
-
-@dataclass(frozen=True)
-class Block:
-    """The adapters of a placement, each kind once, and how many a MiniLM gets."""
-
-    place: str
-    stands: tuple[Stand, ...]
-    modules: int
-
-
-@functools.cache
-def block(place: str) -> Block:
-    """Put the library's adapters into a MiniLM, and see where they stand."""
-    model = outlines.outline("minilm")
-    places = {name: "ffn_norm" if at == "last" else at    # the last hidden state is a block's, too
-              for name, at in models.place_of(model).items()}
-    model = bottleneck.inject(model, config_of(place))
-    found = adapters(model)
-    kinds = [Stand(*WIRES[type(adapter), places[name]],
-                   "LN" if isinstance(adapter, bottleneck.NormedAdapter) else
-                   "LN′" if config_of(place).own_norm else "") for name, adapter in found.items()]
-    return Block(place, tuple(dict.fromkeys(kinds)), len(found))
-
-
-# ── the block, with the adapter in it ────────────────────────────────────────────────────────
-
-# Where the wires run in the drawing; the line of the signal is y = 0, the residual streams above.
-AT = {"x": -0.5, "o₁": 2.75, "r": 5.15, "o₂": 7.35, "sum": 8.46, "y": 9.85}
-BOXES = {"attention": 1.65, "+": 3.45, "LN": 4.3, "FFN": 6.25, "+ ": 8.05, "LN ": 9.0}
-
-
-def draw_block(found: Block) -> Figure:
-    """Draw a post-LN block, its signal from left to right, and the adapters below it."""
-    made, ax = figure(9.2, 3.2)
-    ax.axis("off")
-    ends = ", before the first block and behind the last" if found.place == "ends" else ""
-    ax.set(xlim=(-1.5, 11), ylim=(-2.1, 1.1),
-           title=f"{NAMES[found.place]}: {found.modules} adapters in the model{ends}")
-    _arrow(ax, COLOURS["ink"], (-1.4, 0), (10.9, 0))
-    for start, plus in ((0.25, "+"), (4.8, "+ ")):           # what goes round the sub-layer
-        _arrow(ax, COLOURS["ink"], (start, 0), (start, 0.95), (BOXES[plus], 0.95),
-               (BOXES[plus], 0.25))
-    for name, x in BOXES.items():
-        width = {"attention": 0.75, "FFN": 0.55}.get(name, 0.32 if "LN" in name else 0.18)
-        part = {"attention": "attention", "FFN": "feed_forward"}.get(name, "paper")
-        plots.box(ax, x - width, -0.28, 2 * width, 0.56, name.strip(), size=12, zorder=3, lw=1.8,
-                  boxstyle="round,pad=0.02", fc=COLOURS[part], ec=COLOURS["ink"],
-                  ink=COLOURS["ink" if part == "paper" else "paper"])
-    for name in ("x", "o₁", "r", "o₂", "y"):
-        ax.text(AT[name], 0.14, name, ha="center", va="bottom", fontsize=12)
-    named = [*zip("AB", found.stands)]
-    for name, stand in named:
-        _draw_stand(ax, name, stand)
-    made.set_label(f"{ax.get_title()}. "
-                   f"{'; '.join(f'{name} {stand.told}' for name, stand in named)}.")
-    return made
-
-
-def _draw_stand(ax, name: str, stand: Stand) -> None:
-    """Draw one bottleneck below the signal, with an arrow from what it reads to where it adds."""
-    colour, low = COLOURS["trained"], -1.25
-    read, add = AT[stand.reads], BOXES["+ "] if stand.adds == "sum" else AT[stand.adds]
-    middle, end = (read + add) / 2, -0.28 if stand.adds == "sum" else -0.02
-    if stand.reads == stand.adds == "sum":      # first through the norm, then back
-        middle = 8.75
-        into = [(read, 0), (read, -0.6), (9.95, -0.6), (9.95, low), (middle + 0.5, low)]
-        out = [(middle - 0.5, low), (add, low), (add, end)]
-        ax.text(9.95, low, stand.norm, ha="center", va="center", fontsize=12, zorder=4, bbox={
-            "boxstyle": "round", "facecolor": COLOURS["paper"], "edgecolor": COLOURS["ink"]})
-    else:
-        if stand.reads == stand.adds:
-            read, add = read - 0.17, add + 0.17
-        left, right = min(read, middle - 0.8), max(add, middle + 0.8)
-        into = [(read, 0), (read, -0.6), (left, -0.6), (left, low), (middle - 0.5, low)]
-        out = [(middle + 0.5, low), (right, low), (right, -0.6), (add, -0.6), (add, end)]
-    for side in (-1, 1):                        # two trapezia, narrow in the middle
-        ax.add_patch(Polygon([(middle + side * 0.5, low - 0.38), (middle + side * 0.5, low + 0.38),
-                              (middle + side * 0.04, low + 0.1), (middle + side * 0.04, low - 0.1)],
-                             closed=True, facecolor=colour, edgecolor=COLOURS["ink"], zorder=3))
-    ax.text(middle, low - 0.44, f"LN′, {name}" if stand.norm == "LN′" else name, ha="center",
-            va="top", fontsize=13)
-    ax.plot(*zip(*into), color=colour, lw=2.5, ls="--", zorder=2)
-    _arrow(ax, colour, *out, width=2.5)
-    ax.plot(read, 0, "o", color=colour, ms=8, zorder=5)
-
-
-def _arrow(ax, colour: str, *points: tuple[float, float], width: float = 1.8) -> None:
-    ax.plot(*zip(*points[:-1]), color=colour, lw=width, zorder=2)
-    ax.add_patch(FancyArrowPatch(*points[-2:], arrowstyle="-|>", mutation_scale=16, lw=width,
-                                 color=colour, shrinkA=0, shrinkB=0, zorder=2))
+def modules(place: str) -> int:
+    """Return how many adapters a MiniLM gets at a place."""
+    return int((drawing.parts("bottleneck", config_of(place)).name == "A.W_up").sum())
 
 
 def explore_block() -> Explorer:
     """The block, and the adapter that is moved through it."""
-    place = ipw.ToggleButtons(options=[(NAMES[p], p) for p in PLACES], value="houlsby",
-                              description="place", style={"button_width": "auto"})
+    place = ipw.ToggleButtons(options=[(NAMES[p], p) for p in PLACES if p != "ends"],
+                              value="houlsby", description="place",
+                              style={"button_width": "auto"})
     return Explorer(
-        {"place": place}, block, draw_block,
-        lambda found: "One block of MiniLM. An adapter reads where the dashed line begins, and "
-                      "adds its output where the arrow ends."
-                      f"{OWN_NORM if any(s.norm == 'LN′' for s in found.stands) else ''}")
+        {"place": place}, config_of,
+        lambda config: drawing.block("bottleneck", config, counts=False),
+        lambda config: "One of MiniLM's six blocks, and one adapter of it, enlarged. An adapter "
+                       "reads where its line begins, and adds where its line ends." + (
+                           " This one norms what it reads, by a norm of its own."
+                           if config.own_norm else ""))
 
 
 # ── before any training ──────────────────────────────────────────────────────────────────────
@@ -207,28 +95,118 @@ def deviation(place: str, size: int, sigma: float) -> float:
 
 # ── what they learned ────────────────────────────────────────────────────────────────────────
 
+NONE = "none: cannot tell"
+# Settings of recorded runs, in groups; each changes one thing of the one before it in its group.
+CHANGED = {
+    "post-attention, rate 0.001": ("one_rate", "post_attention", 1e-3, {}),
+    "at 0.003": ("placements", "post_attention", 3e-3, {}),
+    "parallel, rate 0.001, s = 1, σ = 0.01": ("alike", "parallel", 1e-3, {}),
+    "s = 4, W_up = 0": ("one_rate", "parallel", 1e-3, {}),
+    "at a rate of 0.003": ("placements", "parallel", 3e-3, {}),
+    "Pfeiffer, 0.003, σ = 0.01": ("placements", "pfeiffer", 3e-3, {}),
+    "from σ = 0.1": ("starts", "pfeiffer", 3e-3, {"sigma": 0.1}),
+}
+TASKS = {"movies": "film", "tweets": "tweet"}
 
-def race(record: records.Record) -> pandas.DataFrame:
-    """Return the recorded runs in which only place and size differ, each with its `name`."""
-    runs = record.runs[record.runs.group == "alike"]
-    return runs.assign(name=runs.place.map(NAMES))
+
+def runs(record: Mapping, group: str, place: str, lr: float, **more) -> list[dict]:
+    """Return the recorded runs of one setting, a row a seed.
+
+    Of "one_rate", seed 0 is the search's run at that rate, in "placements".
+    """
+    def wanted(row: Mapping) -> bool:
+        seed = row["setting"]["seed"]
+        told = {"place": place, "lr": lr, "seed": seed} | more
+        return row["setting"] == told and (row["group"] == group or (
+            group, row["group"], seed) == ("one_rate", "placements", 0))
+
+    return sorted(filter(wanted, record["runs"]), key=lambda row: row["setting"]["seed"])
 
 
-def best(runs: pandas.DataFrame) -> str:
-    """Return the place whose every seed is above all seeds of the others, if there is one."""
-    seeds = runs.groupby("name").accuracy
-    low, high = seeds.min(), seeds.max()
-    ahead = [name for name in low.index if low[name] > high.drop(name).max()]
-    return ahead[0] if ahead else "none: the seeds cannot tell"
+def accuracies(record: Mapping, *setting, **more) -> list[float]:
+    """Return the accuracy of each run of a setting."""
+    return [row["accuracy"] for row in runs(record, *setting, **more)]
 
 
-def draw_race(runs: pandas.DataFrame, references: Mapping[str, float],
-              yours: float | None = None) -> Figure:
-    """Draw the accuracy of each place, a mark a seed; `yours` is that of the reader's own run."""
-    rows = {name: [*each] for name, each in runs.groupby("name", sort=False).accuracy}
-    styles = dict.fromkeys(rows, (COLOURS["lora"], "o")) | {"yours": (COLOURS["yours"], "D")}
-    return dots(rows | ({"yours": [yours]} if yours else {}),
-                {name: (at, COLOURS["head"]) for name, at in references.items()}, styles)
+@functools.cache
+def _labels(tests: int) -> Tensor:
+    return torch.tensor([example.label for example in data.load("movies").test[:tests]])
+
+
+def scores(rows: list[dict]) -> Tensor:
+    """Return which sentences each run answered right, (seeds, sentences), for `pt.verdict`."""
+    said = torch.tensor([[int(bit) for bit in row["answers"]] for row in rows])
+    return (said == _labels(said.shape[1])).double()
+
+
+def race(record: Mapping) -> dict[str, list[float]]:
+    """Return the accuracies of each place in the race: all else alike."""
+    return {name: accuracies(record, "alike", place, 1e-3) for place, name in NAMES.items()}
+
+
+def against_first(record: Mapping) -> dict[str, Comparison]:
+    """Return the verdict on the place with the highest mean against each other place."""
+    found = {name: scores(runs(record, "alike", place, 1e-3)) for place, name in NAMES.items()}
+    first = max(found, key=lambda name: found[name].mean())
+    return {f"{first} against {name}": verdict(found[first], other, POINT)
+            for name, other in found.items() if name != first}
+
+
+def best(verdicts: Mapping[str, Comparison]) -> str:
+    """Return the place that is better than each other one, if there is one."""
+    ahead = all(each.word == BETTER for each in verdicts.values())
+    return next(iter(verdicts)).partition(" against ")[0] if ahead else NONE
+
+
+def changed(record: Mapping) -> dict[str, list[float]]:
+    """Return the accuracies of settings, each of which changes one thing of the one before."""
+    return {name: accuracies(record, group, place, lr, **more)
+            for name, (group, place, lr, more) in CHANGED.items()}
+
+
+def swapped(record: Mapping) -> pandas.DataFrame:
+    """Return the accuracy of adapters that were trained on one task, on each: text, in percent."""
+    return pandas.DataFrame({
+        f"{TASKS[row['setting']['task']]} adapters": {
+            f"on {task}": f"{right:.1%}" for task, right in row["right"].items()}
+        for row in records.select(record, group="swap")}).T
+
+
+def fails(accuracy: float, tests: int = 1000) -> bool:
+    """Is a run no better than to give always the more common answer, up to a point?"""
+    ones = float(_labels(tests).double().mean())
+    return accuracy < max(ones, 1 - ones) + POINT
+
+
+def answers_that_differ(record: Mapping) -> tuple[float, float, float]:
+    """Return how many answers differ between seeds: at one place, at two, and how rare that is.
+
+    Inside the blocks, all else alike. The last is the share of all ways to shuffle the places
+    within each seed in which runs of one place agree at least as much.
+    """
+    places = [place for place in PLACES if place != "ends"]
+    said = torch.stack([torch.tensor([[int(bit) for bit in row["answers"]] for row in runs(
+        record, "alike", place, 1e-3)]) for place in places], 1)    # (seeds, places, sentences)
+    pairs = [*itertools.combinations(range(len(said)), 2)]
+    apart = {pair: (said[pair[0]][:, None] != said[pair[1]][None]).sum(-1).tolist()
+             for pair in pairs}                                     # (places, places) each
+    n = len(places)
+    orders = [*itertools.permutations(range(n))]
+
+    def same(*order) -> int:
+        return sum(apart[a, b][order[a][i]][order[b][i]] for a, b in pairs for i in range(n))
+
+    here = same(*[orders[0]] * 3)
+    every = sum(sum(map(sum, table)) for table in apart.values())
+    rare = mean(same(orders[0], *rest) <= here for rest in itertools.product(orders, repeat=2))
+    return here / (3 * n), (every - here) / (3 * n * (n - 1)), rare
+
+
+def draw_runs(rows: Mapping[str, list[float]]) -> Figure:
+    """Draw accuracies, a mark a seed, beside the head alone."""
+    head = max(records.select(records.load("change"), group="converged", pool="cls"),
+               key=lambda row: row["validation"])["accuracy"]
+    return dots(rows, {"head alone": (head, COLOURS["head"])})
 
 
 # ── the one that merges ──────────────────────────────────────────────────────────────────────
@@ -258,53 +236,52 @@ def merge_parallel(merged: Callable) -> pandas.DataFrame:
         "largest difference in the last hidden states")
 
 
-# ── sealed layers ────────────────────────────────────────────────────────────────────────────
-
-
-def seal(place: str, seed: int = 0) -> Sealed:
-    """Return a BERT layer of MiniLM's width with the library's adapters at this place, sealed.
-
-    Its two norms are plain (weight 1, bias 0); what its attention and its feed-forward part give
-    is the prober's to say, by hooks on the two `dense` that end them. `norm` is its norm.
-    """
-    import transformers
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = transformers.BertModel(transformers.BertConfig(
-            hidden_size=384, num_hidden_layers=1, num_attention_heads=12, intermediate_size=1536,
-            vocab_size=10), add_pooling_layer=False).eval()
-        layer, given = model.encoder.layer[0], {}
-        for name, module in (("x", model.embeddings.dropout),
-                             ("attention", layer.attention.output.dense),
-                             ("ffn", layer.output.dense)):
-            module.register_forward_hook(
-                lambda module, inputs, output, name=name: given[name].view(1, 1, -1))
-        model = bottleneck.inject(model, config_of(place))
-        for adapter in adapters(model).values():
-            for parameter in adapter.own_parameters().values():
-                parameter.data.normal_(1 if parameter.dim() == 1 else 0, 0.1)
-
-    def call(x: Tensor, attention: Tensor, ffn: Tensor) -> Tensor:
-        given.update(x=x.float(), attention=attention.float(), ffn=ffn.float())
-        with torch.no_grad():
-            return model(torch.zeros(1, 1, dtype=torch.long)).last_hidden_state[0, 0]
-
-    return Sealed(call, 384)
-
-
-def probed(name_placement) -> list[tuple[str, str, int]]:
-    """Hand over sealed layers; return what is inside, what it was called, after how many probes."""
-    found = []
-    for i, place in enumerate(PLACES):
-        sealed = seal(place, seed=i)
-        found.append((place, str(name_placement(sealed, norm, 384)), sealed.asked))
-    return found
+def draw_merge() -> Figure:
+    """Draw the feed-forward part with a parallel adapter beside it, and merged; to scale."""
+    page = Page(WIDE, (3.4, 3.4))
+    top = page.head("A parallel adapter merges: 1,536 inner features become 1,600", [
+        ("trained", "adapter"), ("frozen", "frozen"), ("passing", "only passes through")])
+    d, wide, size, y = 0.4, 1.6, 0.0667, top + 1.15
+    for left, merged in ((0.1, False), (3.75, True)):
+        page.text(left, top + 0.06, "merged" if merged else "beside", "left", "top", weight="bold")
+        down, inner, up = left + 0.62, left + 1.06, left + 1.32
+        page.part(left + 0.12, y, 0.1, d, "passing")
+        page.named(left + 0.12, y + d / 2, "r")
+        page.flow((left + 0.2, y), (down - d / 2, y))
+        page.part(down, y, d, wide, "frozen")
+        page.text(down, y, "W₁")
+        page.flow((down + d / 2, y), (inner - 0.05, y), arrow=False)
+        page.part(inner, y, 0.1, wide, "passing")
+        page.text(inner, y - wide / 2 - 0.05, "g", va="bottom")
+        page.flow((inner + 0.05, y), (up, y))
+        page.part(up + wide / 2, y, wide, d, "frozen")
+        page.text(up + wide / 2, y, "W₂")
+        end = up + wide + 0.3 + size * merged
+        low = y + wide / 2 + size / 2 + (0 if merged else 0.25)
+        page.part(down, low, d, size, "trained")
+        page.text(down, low + 0.08, "W_down", va="top")
+        page.part(inner, low, 0.1, size, "passing", lw=0.8)
+        if merged:
+            page.part(up + wide + size / 2, y, size, d, "trained")
+            page.text(up + wide, y + d / 2 + 0.06, "s W_up", va="top")
+            page.flow((up + wide + size, y), (end + 0.15, y))
+            continue
+        page.flow((left + 0.2, y), (left + 0.3, y), (left + 0.3, low), (down - d / 2, low))
+        page.flow((down + d / 2, low), (inner - 0.05, low), arrow=False)
+        page.flow((inner + 0.05, low), (up, low))
+        page.part(up + size / 2, low, size, d, "trained")
+        page.text(up + size + 0.08, low - 0.1, "s W_up", "left")
+        page.flow((up + size, low), (end, low), (end, y + 0.1))
+        page.flow((up + wide, y), (end - 0.1, y))
+        page.plus(end, y, 0.1)
+        page.flow((end + 0.1, y), (end + 0.35, y))
+    return page.figure
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 EXAMPLES = {
     "block": explore_block,
-    "race": lambda: draw_race(race(records.load("adapters")), {"one": 0.6}, 0.8),
+    "race": lambda: draw_runs(race(records.load("adapters"))),
+    "merge": draw_merge,
 }

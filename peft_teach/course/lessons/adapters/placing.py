@@ -6,36 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ....adapter import Adapter
 from ...checks.adapter_judge import MISTAKES, Method
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import rejected, report
 from .start import TENSORS, Bottleneck, narrow
 
 OWN = tuple(f"A.{name}" for name in TENSORS)
-
-
-class Pfeiffer(Adapter):
-    """LN(x + A(LN(x))), around the norm that closes a layer: x is the sum r + o."""
-
-    def __init__(self, base: nn.Module, A: nn.Module):
-        super().__init__(base)
-        self.A = A
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base(x + self.A(self.base(x)))                      # (…, d_model)
-
-
-class Parallel(Adapter):
-    """base(h, r + s A(r)), around the second half of a feed-forward block."""
-
-    def __init__(self, base: nn.Module, A: nn.Module, scale: float):
-        super().__init__(base)
-        self.A, self.scale = A, scale
-
-    def forward(self, h: Tensor, r: Tensor) -> Tensor:
-        return self.base(h, r + self.scale * self.A(r))                 # (…, d_model)
-
 
 # ── what they are tried on ───────────────────────────────────────────────────────────────────
 
