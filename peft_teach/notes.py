@@ -13,6 +13,7 @@ from torch import nn
 from . import fingerprints, models, state
 from .adapter import Adapter, adapters
 from .errors import AlreadyAdapted, BadConfig, NoAdapter
+from .layers import as_they_came
 from .state import Note
 from .whole import refuse_sharded, refuse_wrapped
 
@@ -39,7 +40,7 @@ def prepare(model: nn.Module, config: S | Note | None = None, kind: type[S] | No
             raise BadConfig(f"The settings are a {type(found).__module__.rpartition('.')[2]}."
                             f"{type(found).__name__}.", expected=f"a pt.{method}.Config, or None")
     refuse_adapted(model)
-    tensors = models.as_they_came(model)
+    tensors = as_they_came(model)
     known = state.of(model).quantized | fingerprints.take(tensors, but=models.head(model))
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     note = Note(known, flags, fingerprints.checksums(tensors), method=method, config=found)
@@ -83,7 +84,7 @@ def note_of(model: nn.Module) -> Note | None:
     if here.note is not None or here.inside or not found:
         return here.note
     own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
-    base = models.as_they_came(model, own)
+    base = as_they_came(model, own)
     return Note(here.quantized | fingerprints.take(base, but=models.head(model)),
                 dict.fromkeys(base, True), fingerprints.checksums(base))
 
