@@ -30,9 +30,9 @@ class Forked(LocalProvisioner):
     async def launch_kernel(self, cmd, **kwargs):
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(IMPORTED)
-        file = cmd[cmd.index("-f") + 1]
-        self.process = Kernel(context.Process(
-            target=run, args=(file, kwargs.get("cwd"), kwargs["env"], os.getpid()), daemon=True))
+        options = cmd[cmd.index("-f"):]    # after python -m ipykernel_launcher
+        self.process = Kernel(context.Process(target=run, daemon=True, args=(
+            options, kwargs.get("cwd"), kwargs["env"], os.getpid())))
         self.pid = self.process.pid
         return self.connection_info
 
@@ -58,8 +58,8 @@ class Kernel:
         os.kill(self.pid, number)
 
 
-def run(file: str, folder: str | None, environment: dict[str, str], parent: int) -> None:
-    """Be a kernel that reads its ports from this file, until it is told to end."""
+def run(options: list[str], folder: str | None, environment: dict[str, str], parent: int) -> None:
+    """Be a kernel with these options, until it is told to end."""
     from ipykernel.kernelapp import IPKernelApp
 
     nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -67,4 +67,4 @@ def run(file: str, folder: str | None, environment: dict[str, str], parent: int)
     os.dup2(nowhere, 2)
     os.environ |= {**environment, "JPY_PARENT_PID": str(parent)}    # it ends with the tests
     os.chdir(folder or ".")
-    IPKernelApp.launch_instance(argv=["-f", file])
+    IPKernelApp.launch_instance(argv=options)
