@@ -4,6 +4,7 @@ import gc
 import os
 
 import guards
+import warm_kernels
 
 # One thread a process, before torch counts the cores: tests run in two processes, and grader and
 # kernels are others beside them.
@@ -21,7 +22,9 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    """Know the method or the lesson whose guards run."""
+    """Know the method or the lesson whose guards run; fork the kernels of the short runs."""
+    if os.environ["PEFT_TEACH_BUDGET"] == "smoke" and hasattr(os, "fork"):
+        warm_kernels.use()
     if config.option.method or config.option.lesson:
         guards.configure(config.option)
 

@@ -23,6 +23,7 @@ from .adapter import plain_name
 from .batch import check
 from .errors import BadConfig, NotSupported, unknown
 from .valid import is_whole
+from .whole import refuse_wrapped
 
 # State tensors a trained parameter, as large as the parameter; bytes of counters a tensor.
 OPTIMIZERS = {"adamw": (2, 4), "adam": (2, 4), "sgd": (0, 0), "momentum": (1, 0)}
@@ -102,7 +103,7 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
     `activation_law` returned before for this model. Raises `UnknownName` for an optimizer that is
     not known.
     """
-    models.refuse_wrapped(model)
+    refuse_wrapped(model)
     for name, size in {"batch_size": batch_size, "tokens": tokens}.items():
         if not is_whole(size):
             raise BadConfig(f"{name} is {size!r}.", expected="a whole number from 1")

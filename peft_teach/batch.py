@@ -20,6 +20,7 @@ from .adapter import Adapter
 from .backbone import positions_in_text
 from .errors import BadData, NotSupported
 from .valid import is_several
+from .whole import refuse_wrapped
 
 Batch = dict[str, Tensor]
 
@@ -154,7 +155,7 @@ def _with_positions(model: nn.Module, batch: Batch) -> Batch:
     if position is None or "position_ids" in batch:
         return batch
     if "position_ids" not in inspect.signature(model.forward).parameters:
-        models.refuse_wrapped(model)    # a wrapper does not say what it takes
+        refuse_wrapped(model)    # a wrapper does not say what it takes
         return batch
     return batch | {"position_ids": position}
 

@@ -10,16 +10,17 @@ in place, `guards` makes sure that torch and transformers leave it so.
 
 import itertools
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import nn
 
-from . import guards, models, notes, state, whole
+from . import guards, models, notes, replacing, state, whole
 from .adapter import Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
+from .layers import as_linear, is_conv1d, quantized
 from .state import Note
 from .trained_copy import TrainedCopy
 from .valid import as_targets
@@ -52,46 +53,49 @@ def put_on(model: nn.Module, note: Note, targets: str | tuple[str, ...],
     what `attach` raises.
     """
     also = models.find(model, also_train) if also_train else ()
-    return wrap(model, note, models.find(model, targets, layers), make, also)
+    return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make), also)
 
 
-def wrap(model: nn.Module, note: Note, names: tuple[str, ...], make: Callable[[Any], Adapter],
+def wrap(model: nn.Module, note: Note, makers: Mapping[str, Callable[[Any], Adapter]],
          also: tuple[str, ...] = ()) -> nn.Module:
-    """Wrap these modules, by full name, in `make(base)`, and those in `also` in trained copies.
+    """Wrap each module in what its `make(base)` returns, and those in `also` in trained copies.
 
-    "" is a bare backbone itself. Everything but the adapters and the head is frozen, and `note`
-    stands on the model that is returned. Raises `BadConfig` for a module in the head or one named
-    twice, or if `make` breaks the contract; then the model is as it was.
+    `makers` and `also` name modules in full; "" is a bare backbone itself. Everything but the
+    adapters and the head is frozen, and `note` stands on the model that is returned. Raises
+    `BadConfig` for a module in the head or one named twice, or if `make` breaks the contract; then
+    the model is as it was.
     """
-    if not callable(make):
-        raise BadConfig(f"make is a {type(make).__name__}.", expected="a class or a function of "
-                                                                      "the module to wrap",
-                        hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
+    for make in makers.values():
+        if not callable(make):
+            raise BadConfig(f"make is a {type(make).__name__}.",
+                            expected="a class or a function of the module to wrap",
+                            hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
     head = {*models.head(model)}
-    makers = dict.fromkeys(names, make) | dict.fromkeys(also, TrainedCopy)
-    for name in makers:
+    for name in (*makers, *also):
         if any(own.startswith(name + ".") for own in head):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
-    _check_copied(model, names, also)
+    _check_copied(model, makers, also)
+    makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers = _build(model, makers)
-        converted = tuple(n for n in makers if models.is_conv1d(model.get_submodule(n)))
+        converted = tuple(n for n in makers if is_conv1d(model.get_submodule(n)))
         for name, p in model.named_parameters():
             p.requires_grad_(name in head)
         for wrapper in wrappers.values():
             wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen yet
-        model = models.put_around(model, wrappers)
+        model = replacing.put_around(model, wrappers)
         guards.guard(model, note, converted)
         return model
 
 
-def _build(model: nn.Module, makers: dict[str, Callable[[Any], Adapter]]) -> dict[str, Adapter]:
+def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
+           ) -> dict[str, Adapter]:
     """Make all wrappers before any is put in place, and check each against the contract."""
     known = {id(p) for p in model.parameters()}
     wrappers = {}
     for name, make in makers.items():
-        base = models.as_linear(model.get_submodule(name))
+        base = as_linear(model.get_submodule(name))
         wrapper = make(base)
         if not isinstance(wrapper, Adapter) or wrapper.base is not base:
             raise BadConfig(f"make(base) gave a {type(wrapper).__name__} for {name}.",
@@ -121,7 +125,7 @@ def _build(model: nn.Module, makers: dict[str, Callable[[Any], Adapter]]) -> dic
     return wrappers
 
 
-def _check_copied(model: nn.Module, names: tuple[str, ...], also: tuple[str, ...]) -> None:
+def _check_copied(model: nn.Module, names: Iterable[str], also: tuple[str, ...]) -> None:
     """Raise if a copy would leave out an adapter in it, or drift from a weight that it shares."""
     for name in also:
         twice = next((n for n in (*names, *also) if n.startswith(f"{name}.")), None)
@@ -215,7 +219,7 @@ def merge(model: nn.Module) -> nn.Module:
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
     whole.refuse_sharded(model)
-    merged = {n: models.keep_hooks(a.merged(), a.base)
+    merged = {n: replacing.keep_hooks(a.merged(), a.base)
               for n, a in _need_adapters(model, "merge").items()}
     for name, own, p in ((n, *named) for n, m in merged.items() for named in m.named_parameters()):
         if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
@@ -223,7 +227,7 @@ def merge(model: nn.Module) -> nn.Module:
                                expected=f"numbers that {p.dtype} can hold",
                                hint="model.float() first, if the adapter's own are finite")
     model = _put_back(model, merged)
-    models.cut_ties(model, merged)
+    replacing.cut_ties(model, merged)
     return model
 
 
@@ -234,7 +238,7 @@ def remove(model: nn.Module) -> nn.Module:
     """
     _need_adapters(model, "remove")
     model = undo(model)
-    if models.quantized(model):
+    if quantized(model):
         warnings.warn("The base stays in 4 bits. pt.models.to_hf(model) makes plain layers of it, "
                       "with the rounded weights; for the exact ones load a fresh model.",
                       stacklevel=2)
@@ -249,7 +253,7 @@ def undo(model: nn.Module) -> nn.Module:
 def _put_back(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     """Put each module where an adapter stood, and give every parameter its old `requires_grad`."""
     note = state.of(model).note
-    model = models.put_back(model, modules)
+    model = replacing.put_back(model, modules)
     for name, p in model.named_parameters():    # one that came later keeps its own
         p.requires_grad_(True if note is None else note.requires_grad.get(name, p.requires_grad))
     guards.let_go(model)

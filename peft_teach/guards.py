@@ -12,10 +12,11 @@ from typing import Any
 
 from torch import nn
 
-from . import frozen, models, state
-from .adapter import Adapter, plain_name
+from . import frozen, state
+from .adapter import Adapter
 from .errors import NotSupported
 from .notes import note_of
+from .plain import guard_save
 from .saving import save_checkpoint
 from .state import Note
 
@@ -34,7 +35,7 @@ def guard(model: nn.Module, note: Note, converted: tuple[str, ...] = ()) -> None
               for m in reader.modules()}
     for name, module in model.named_modules():
         if isinstance(module, Adapter):
-            module.read_as = plain_name(model, name) if id(module) in inside else ""
+            module.read_as = name if id(module) in inside else ""
     shadows = {"save_pretrained": save_checkpoint, "resize_token_embeddings": _resize}
     for name, ours in shadows.items() if note.wraps else ():
         here: Any = model.__dict__.get(name)
@@ -53,7 +54,7 @@ def guard(model: nn.Module, note: Note, converted: tuple[str, ...] = ()) -> None
 def let_go(model: nn.Module) -> None:
     """Undo `guard` on a model whose adapters were taken off. Converted layers stay noted."""
     state.change(model, note=None, inside=False)
-    models.guard_save(model)
+    guard_save(model)
     model.__dict__.pop("resize_token_embeddings", None)
     frozen.hold_still(model, adapted=False)
 

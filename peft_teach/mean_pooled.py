@@ -1,7 +1,7 @@
 """BERT with a head over the mean of the real tokens, which transformers has no class for.
 
 Its file is apart so that the class has a name that pickle finds, and so that transformers arrives
-only with the first model: `models` imports it when one is asked for.
+only with the first model: `loading` imports it when one is asked for.
 """
 
 from torch import Tensor, nn

@@ -13,6 +13,7 @@ from torch import nn
 from . import fingerprints, models, state
 from .adapter import Adapter, adapters
 from .errors import AlreadyAdapted, BadConfig, NoAdapter
+from .layers import as_they_came
 from .state import Note
 from .whole import refuse_sharded, refuse_wrapped
 
@@ -34,7 +35,7 @@ def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = No
                             f"{type(found).__name__}.", expected=f"a pt.{method}.Config, or None")
     refuse_adapted(model)
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
-    bits = fingerprints.checksums(models.as_they_came(model))
+    bits = fingerprints.checksums(as_they_came(model))
     note = Note(fingerprint(model), flags, bits, method=method, config=found)
     return note, note.config
 
@@ -45,7 +46,7 @@ def fingerprint(model: nn.Module) -> dict[str, list]:
     Without the head, which is new for every task. A converted layer counts as the `Conv1D` that it
     was, and a 4-bit weight as what it was before, so that a model is the same before and after.
     """
-    return state.of(model).quantized | fingerprints.take(models.as_they_came(model),
+    return state.of(model).quantized | fingerprints.take(as_they_came(model),
                                                          but=models.head(model))
 
 
@@ -86,7 +87,7 @@ def note_of(model: nn.Module) -> Note | None:
     if here.note is not None or here.inside or not found:
         return here.note
     own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
-    base = models.as_they_came(model, own)
+    base = as_they_came(model, own)
     return Note(here.quantized | fingerprints.take(base, but=models.head(model)),
                 dict.fromkeys(base, True), fingerprints.checksums(base))
 

@@ -99,7 +99,8 @@ def mark(model: nn.Module, trains: str) -> nn.Module:
     if trains == TRAINS[2]:
         with torch.device("meta"):
             for name in models.find(model, ("query", "value")):
-                models.replace(model, name, LoRALinear(models.layer_of(model, name)))
+                layer: Any = model.get_submodule(name)
+                models.replace(model, name, LoRALinear(layer))
     for name in models.head(model):
         model.get_parameter(name).requires_grad_(True)
     return model

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 
 from .adapter import adapters
 from .errors import BadConfig
-from .models import layer_of
 from .shapes import expect
 from .valid import is_number, is_whole
 
@@ -97,11 +96,11 @@ def updates(model: nn.Module, before: dict[str, Tensor]) -> dict[str, Tensor]:
     Reads an adapter's `delta()` where there is one, and the changed weight otherwise.
     """
     wrapped: dict[str, Any] = {**adapters(model)}
-    modules = dict(model.named_modules())
+    modules: dict[str, Any] = dict(model.named_modules())
     if not isinstance(before, Mapping) or not all(name in wrapped or name in modules
                                                   for name in before):
         raise BadConfig(f"before is {before!r:.60}.",
                         expected="a dict of weights by the names of this model's modules")
     return {name: wrapped[name].delta().detach() if name in wrapped
-            else update(weight, layer_of(model, name).weight)
+            else update(weight, modules[name].weight)
             for name, weight in before.items()}

@@ -78,7 +78,7 @@ def load(model: nn.Module, path: str | Path,
         note, _ = notes.prepare(model)
         names, also = _wrapped(description, model, path)
         with core.all_or_nothing(model):
-            model = core.wrap(model, note, names, make, also)
+            model = core.wrap(model, note, dict.fromkeys(names, make), also)
             _copy_into(model, description, tensors, path)
         return model
     method = _method(description, path)

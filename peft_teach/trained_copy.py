@@ -5,9 +5,10 @@ import copy
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from . import frozen, models
+from . import frozen
 from .adapter import Adapter
 from .errors import NotSupported
+from .layers import quantized
 
 
 class TrainedCopy(Adapter):
@@ -24,7 +25,7 @@ class TrainedCopy(Adapter):
         own = [*self.trained.parameters()]
         called = type(base).forward is not nn.Module.forward    # a list of layers is not
         if (not own or not called or not all(p.is_floating_point() for p in own)
-                or models.quantized(base)):
+                or quantized(base)):
             raise NotSupported(f"No copy of this {type(base).__name__} could be trained.",
                                expected="a module that is called and has parameters, not in 4 bits",
                                hint="choose another for also_train")

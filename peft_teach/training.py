@@ -23,12 +23,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import contents, frozen, guards, models, notes
+from . import contents, frozen, guards, models, notes, whole
 from .batch import Batch, as_list, check, ready, tokens_in
 from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
 from .groups import check_setting, groups_of
 from .idle import refuse_idle, refuse_silent
-from .methods import METHODS, full, qlora
+from .methods import METHODS, full
 from .valid import is_whole
 from .waiting import bar
 
@@ -70,7 +70,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     raises `TrainingStopped`; a loss or gradient that is not finite raises `TrainingDiverged`,
     before the update. Both hold the steps that were done.
     """
-    models.refuse_wrapped(model)
+    whole.refuse_wrapped(model)
     batches = as_list(batches)
     if not batches:
         raise BadData("There are no batches to train on.",
@@ -140,22 +140,18 @@ def learning_rate(model: nn.Module) -> float:
     """Return the rate that stands in the file of the model's method, for AdamW.
 
     It was found on one small encoder and one small language model, with the method's defaults: a
-    place to begin. What acts more strongly takes a smaller one: a bottleneck's is divided by its
-    scale, and LoRA on "linear", all layers, takes QLoRA's. With batches of 16, most methods learn
-    in 60 steps; BitFit, prompts and prefixes had not begun by then at any rate tried: give them 120
-    at least, BitFit 250. It is `full`'s for a model without a method, and `OWN` for adapters of
-    your own.
+    place to begin. Settings that act more strongly take a smaller one, as the method's `Config`
+    says: a bottleneck's is divided by its scale, and LoRA on "linear" takes QLoRA's. With batches
+    of 16, most methods learn in 60 steps; BitFit, prompts and prefixes had not begun by then at any
+    rate tried: give them 120 at least, BitFit 250. It is `full`'s for a model without a method, and
+    `OWN` for adapters of your own.
     """
     note = notes.note_of(model)
     if note is None:
         return full.LEARNING_RATE
     if note.method is None:
         return OWN
-    if isinstance(note.config, full.Config) and note.config.train == "head":
-        return full.HEAD_LEARNING_RATE
-    if "linear" in (getattr(note.config, "targets", None) or ()):
-        return qlora.LEARNING_RATE
-    return METHODS[note.method].LEARNING_RATE / getattr(note.config, "scale", 1)
+    return note.config.learning_rate(METHODS[note.method].LEARNING_RATE)
 
 
 def seed(n: int) -> None:
@@ -204,9 +200,9 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
     module's mode is kept. Raises `BadData` for no examples, no labels, or labels that are no
     classes, and `NotSupported` for a wrapper that hides which model is in it.
     """
-    models.need_model(model)
+    whole.need_model(model)
     if not hasattr(model, "config"):
-        models.refuse_wrapped(model)    # DataParallel does not say whether it writes, nor how many
+        whole.refuse_wrapped(model)    # DataParallel does not say whether it writes, nor how many
     measure = _next_tokens if models.is_language_model(model) else _classes
     loss = right = count = 0
     with models.in_mode(model, training=False):

@@ -84,6 +84,10 @@ class Settings:
             if holds is not None and not holds(value):
                 raise BadConfig(f"{field.name} is {value!r}.", expected=expected)
 
+    def learning_rate(self, usual: float) -> float:
+        """Return the rate to train with these settings, where `usual` is that of the defaults."""
+        return usual
+
 
 def _name_here(name: str, value, known: list[str]) -> str | None:
     if name == "bias" and value == "none":

@@ -106,6 +106,9 @@ class Config(Settings):
                             "already.",
                             hint="own_norm=False; or reads='output', as in pt.bottleneck.BAPNA")
 
+    def learning_rate(self, usual: float) -> float:
+        return usual / self.scale
+
 
 # All have one size, so that the variants can be compared; 64 is that of Houlsby's code.
 

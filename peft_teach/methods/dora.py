@@ -101,6 +101,9 @@ class Config(Settings):
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
+    def learning_rate(self, usual: float) -> float:
+        return lora.LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else usual
+
 
 def count(n_in: int, n_out: int, rank: int) -> int:
     """Return how many parameters DoRA trains for one (n_out, n_in) matrix."""

@@ -55,6 +55,9 @@ class Config(Settings):
         super().__post_init__()
         one_of("train", self.train, ("all", "head"))
 
+    def learning_rate(self, usual: float) -> float:
+        return HEAD_LEARNING_RATE if self.train == "head" else usual
+
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Mark what trains, and nothing else: the structure stays. Returns the model to keep.

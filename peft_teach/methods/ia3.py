@@ -20,6 +20,7 @@ the paper: on BERT the input of `attention_out` too, on GPT-2 the queries.
 """
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -28,7 +29,7 @@ from torch.nn import functional as F
 
 from .. import models
 from ..adapter import Adapter
-from ..core import put_on
+from ..core import wrap
 from ..errors import BadConfig, NotSupported
 from ..notes import prepare
 from ..shapes import expect
@@ -116,15 +117,15 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
                                expected="targets among " + ", ".join(SIDES),
                                hint="pt.attach(model, names, lambda base: "
                                     "pt.ia3.IA3Linear(base, 'output'))")
-    order = iter(names)    # attach makes the adapters in this order
 
-    def make(base: nn.Linear) -> IA3Linear:
-        place = places[next(order)]
+    def maker(place: str) -> Callable[[nn.Linear], IA3Linear]:
+        """Return what wraps a layer at this place."""
         if place == "qkv":
-            return FusedIA3Linear(base, *models.fused_queries(model))
-        return IA3Linear(base, SIDES[place])
+            return lambda base: FusedIA3Linear(base, *models.fused_queries(model))
+        return lambda base: IA3Linear(base, SIDES[place])
 
-    return put_on(model, note, names, make, None, config.also_train)
+    also = models.find(model, config.also_train) if config.also_train else ()
+    return wrap(model, note, {name: maker(places[name]) for name in names}, also)
 
 
 class FusedIA3Linear(IA3Linear):

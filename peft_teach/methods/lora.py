@@ -35,6 +35,7 @@ from ..valid import Settings, Share, is_positive, need_rank
 from .lora_plus import plus_groups as plus_groups
 
 LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json; SmolLM2's in ia3.json
+LINEAR_LEARNING_RATE = 1e-3    # on "linear", where it acts more strongly: QLoRA's
 Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank changes"]
 
 
@@ -95,6 +96,9 @@ class Config(Settings):
     use_bias: bool = False
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
+
+    def learning_rate(self, usual: float) -> float:
+        return LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else usual
 
 
 def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:

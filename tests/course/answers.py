@@ -43,10 +43,13 @@ def but(text: str, *changes: str) -> str:
     return text
 
 
+read = cache(source.read)    # once a lesson, and not once an exercise
+
+
 @cache
 def solution(id: str) -> str:
     """The solution cell of an exercise, without its marks: what most answers begin with."""
-    cells = source.read(authored.homes()[id.partition(".")[0]] / "lesson.py")
+    cells = read(authored.homes()[id.partition(".")[0]] / "lesson.py")
     cell, = (cell for cell in cells if cell.part == source.SOLUTION and cell.exercise.id == id)
     return "".join(line for line in cell.source.splitlines(keepends=True)
                    if source.BEGIN not in line and source.END not in line) + "\n"

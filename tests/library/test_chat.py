@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 
-from peft_teach import data, errors, models
+from peft_teach import data, errors, loading
 
 USER, SAYS = ({"role": role, "content": "Hi there?"} for role in ("user", "assistant"))
 
@@ -15,7 +15,7 @@ def tokenizer():
     """SmolLM2's."""
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(models._source("smollm2"))
+    return AutoTokenizer.from_pretrained(loading._source("smollm2"))
 
 
 # The pairs.

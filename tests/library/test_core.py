@@ -803,7 +803,7 @@ def test_a_module_under_two_names_is_adapted_under_both(target, also):
     layer, before = model.first, model(x)
     names = models.find(model, target)
     assert names == ("first",)
-    model = (core.wrap(model, notes.prepare(model)[0], (), Shifted, names) if also
+    model = (core.wrap(model, notes.prepare(model)[0], {}, names) if also
              else pt.attach(model, target, Shifted))
     assert model.first is model.again[0] is pt.adapters(model)["first"]
     model(x).sum().backward()

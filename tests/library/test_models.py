@@ -6,6 +6,7 @@ import io
 import json
 import pickle
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -745,7 +746,7 @@ def test_smollm2_continues_a_sentence():
     assert not model.training
     assert sum(p.numel() for p in model.parameters()) == 134_515_008
     assert {p.dtype for p in model.parameters()} == {torch.bfloat16}
-    (file,) = models.Path(model.name_or_path).glob("*.safetensors")
+    (file,) = Path(model.name_or_path).glob("*.safetensors")
     with file.open("rb") as stream:    # a safetensors file starts with its table's length
         table = json.loads(stream.read(struct.unpack("<Q", stream.read(8))[0]))
     assert {entry["dtype"] for name, entry in table.items() if name != "__metadata__"} == {"BF16"}

@@ -713,7 +713,9 @@ def test_a_method_trains_at_its_own_rate_unless_told_otherwise(tiny, inputs, met
 
 @pytest.mark.parametrize(("method", "config", "rate"), [
     (pt.bottleneck, pt.bottleneck.PARALLEL, pt.bottleneck.LEARNING_RATE / 4),
-    (pt.lora, pt.lora.Config(targets="linear"), pt.qlora.LEARNING_RATE)])
+    (pt.lora, pt.lora.Config(targets="linear"), pt.qlora.LEARNING_RATE),
+    (pt.dora, pt.dora.Config(targets=("linear",)), pt.qlora.LEARNING_RATE),
+    (pt.bitfit, pt.bitfit.Config(targets="linear"), pt.bitfit.LEARNING_RATE)])
 def test_what_acts_more_strongly_learns_at_less(method, config, rate, tiny):
     assert pt.training.learning_rate(method.inject(tiny("bert"), config)) == rate
 

@@ -20,7 +20,7 @@ BITSANDBYTES = (0, 0.0625, 2, 3, 4, 6, 8, 12)
 
 def matrices(model: nn.Module) -> dict[str, Tensor]:
     """Return the weights of all linear layers of the blocks, by name."""
-    return {name: models.layer_of(model, name).weight.detach().float().cpu()
+    return {name: model.get_submodule(name).weight.detach().float().cpu()
             for name in models.find(model, PLACES)}
 
 
@@ -75,7 +75,7 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
     for name, levels in waiting.bar(tables.items(), "tables"):
         made = {matrix: nearest(W, maxima(W), levels) for matrix, W in matrices.items()}
         for matrix, found in made.items():
-            models.layer_of(rounded, matrix).weight.copy_(found)
+            rounded.get_submodule(matrix).weight.copy_(found)
         rows[name] = {"the model's weights": relative(zip(made.values(), matrices.values())),
                       "uniform numbers": relative([(nearest(uniform, maxima(uniform), levels),
                                                     uniform)]),

@@ -1,0 +1,129 @@
+"""What a linear layer is, in each form in which a model may hold it.
+
+    nn.Linear             weight (n_out, n_in), which all methods compute with
+    Conv1D                GPT-2's, weight (n_in, n_out): made an equal `nn.Linear` for a method
+    nf4.Linear4bit        this library's, in 4 bits: called like an `nn.Linear`
+    bitsandbytes' and     "packed": they can be called, but their weight is bytes, and no matrix
+    other libraries'
+"""
+
+import copy
+from collections.abc import Container
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import torch
+from torch import nn
+
+from . import nf4, state
+from .adapter import plain_name, plain_parameters
+from .errors import NotMergeable, NotSupported
+from .replacing import keep_hooks
+
+if TYPE_CHECKING:
+    from transformers.pytorch_utils import Conv1D
+
+
+def is_conv1d(module: nn.Module) -> TypeGuard["Conv1D"]:
+    """Return whether this is GPT-2's linear layer, which stores its weight as (n_in, n_out)."""
+    return type(module).__name__ == "Conv1D" and hasattr(module, "nf")
+
+
+def is_packed(module: nn.Module) -> TypeGuard[nn.Linear]:
+    """Return whether another library, such as bitsandbytes, holds this layer's weight as bytes.
+
+    Such a layer can be called, but its weight is no (n_out, n_in) matrix to compute with.
+    """
+    return isinstance(module, nn.Linear) and not module.weight.is_floating_point()
+
+
+def quantized(model: nn.Module) -> dict[str, nf4.Linear4bit]:
+    """Return the layers that are held in 4 bits, by the names that they have now."""
+    return {n: m for n, m in model.named_modules() if isinstance(m, nf4.Linear4bit)}
+
+
+def need_linear(module: nn.Module, does: str, targets: str, plain: bool = False) -> None:
+    """Raise `NotSupported` unless this is a linear layer: in 4 bits or a class of one's own, too.
+
+    `plain` asks for an `nn.Linear` that holds a matrix. What the method `does` begins the message,
+    and its hint names `targets` that are such layers.
+    """
+    fits = (isinstance(module, nn.Linear) and not is_packed(module) if plain
+            else hasattr(module, "in_features"))
+    if not fits:
+        raise NotSupported(f"{does} a linear layer, and this is a {type(module).__name__}.",
+                           expected="an nn.Linear, not quantized" if plain else None,
+                           hint=f"choose targets such as {targets}")
+
+
+def weight_of(layer: Any) -> torch.Tensor:
+    """Return a linear layer's weight, (n_out, n_in); `NotMergeable` where that is bytes."""
+    if is_packed(layer):
+        raise NotMergeable(f"This {type(layer).__name__} holds its weight in bytes, of another "
+                           "library's form.",
+                           expected="a plain nn.Linear, or a layer that pt.qlora put into 4 bits",
+                           hint="keep the adapter on the model")
+    return layer.weight
+
+
+def linear_like(layer: Any, weight: torch.Tensor) -> nn.Linear:
+    """Return a plain linear layer with this weight, and with the bias and the mode of `layer`."""
+    b, (n_out, n_in) = layer.bias, weight.shape
+    linear = nn.Linear(n_in, n_out, b is not None, device="meta")
+    linear.weight = nn.Parameter(weight.detach())
+    if b is not None:
+        linear.bias = nn.Parameter(b.detach().clone())
+    return linear.train(layer.training)
+
+
+# ── from one form to another ─────────────────────────────────────────────────────────────────
+
+
+def as_linear(module: nn.Module) -> nn.Module:
+    """Return a module as methods know it: in place of a `Conv1D`, an equal `nn.Linear`."""
+    return to_linear(module) if is_conv1d(module) else module
+
+
+def to_linear(conv: "Conv1D") -> nn.Linear:
+    """Return an `nn.Linear` equal to a `Conv1D`: its weight is the transpose, (n_out, n_in).
+
+    Raises `NotSupported` for one that computes something else: with another `forward`, or with a
+    weight that is made out of others, as by `weight_norm`.
+    """
+    if {*conv.state_dict()} != {"weight", "bias"} or "forward" in vars(conv):
+        raise NotSupported("This Conv1D was changed: it holds "
+                           f"{', '.join([*conv.state_dict(), *({'forward'} & {*vars(conv)})])}.",
+                           expected="a weight and a bias, and transformers' forward",
+                           hint="remove what was put on it, or choose other targets")
+    n_in, n_out = conv.weight.shape
+    linear = nn.Linear(n_in, n_out, device="meta", dtype=conv.weight.dtype)
+    linear.weight = nn.Parameter(conv.weight.detach().T.contiguous(), conv.weight.requires_grad)
+    linear.bias = nn.Parameter(conv.bias.detach().clone(), conv.bias.requires_grad)
+    return keep_hooks(linear.train(conv.training), conv)
+
+
+def to_conv1d(linear: nn.Linear) -> "Conv1D":
+    """Undo `to_linear`."""
+    from transformers.pytorch_utils import Conv1D
+
+    conv = Conv1D(linear.out_features, linear.in_features)
+    conv.weight = nn.Parameter(linear.weight.detach().T.contiguous(), linear.weight.requires_grad)
+    conv.bias = nn.Parameter(linear.bias.detach().clone(), linear.bias.requires_grad)
+    return keep_hooks(conv.train(linear.training), linear)
+
+
+def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, torch.Tensor]:
+    """Return a model's weights by plain name, each with its numbers in the order they came in.
+
+    The weight of a converted layer is as the `Conv1D` had it, that of a packed layer its bytes. On
+    some processors a bitsandbytes layer rearranges these when it is first called. Its state dict
+    puts them back, in the layer itself, and so is taken of a copy. Parameters whose `id` is in
+    `but` are left out.
+    """
+    turned = {f"{name}.weight" for name in state.of(model).converted}
+    packed = {f"{name}.weight": copy.deepcopy(layer).state_dict()["weight"] if getattr(
+                  getattr(layer.weight, "quant_state", None), "packing_format_for_cpu", False)
+              else layer.weight
+              for name, layer in model.named_modules() if is_packed(layer)}
+    found: dict[str, torch.Tensor] = {**plain_parameters(model)}
+    found |= {plain_name(model, name): weight for name, weight in packed.items()}
+    return {name: p.T if name in turned else p for name, p in found.items() if id(p) not in but}

@@ -1,0 +1,56 @@
+"""A plain transformers model again, and no checkpoint of one before that."""
+
+from typing import Any
+
+from torch import nn
+
+from . import state
+from .errors import NotSupported
+from .layers import quantized, to_conv1d
+from .replacing import keep_hooks, replace
+from .whole import need_model
+
+
+def to_hf(model: nn.Module) -> nn.Module:
+    """Return the plain transformers model again: converted layers become what they were.
+
+    A 4-bit layer becomes a plain one, too, whose weight keeps the rounding. Raises `NotSupported`
+    while an adapter is on the model: merge or remove it first.
+    """
+    need_model(model)
+    note = state.of(model).note
+    if note is not None and note.wraps:
+        raise NotSupported("This model carries an adapter, which a plain model cannot hold.",
+                           hint="model = pt.merge(model) or pt.remove(model), then to_hf(model)")
+    for name, layer in quantized(model).items():
+        replace(model, name, keep_hooks(layer.to_linear(), layer))
+    for name in state.of(model).converted:
+        layer: Any = model.get_submodule(name)
+        replace(model, name, to_conv1d(layer))
+    state.change(model, converted=(), quantized={})
+    guard_save(model)
+    return model
+
+
+def guard_save(model: nn.Module) -> None:
+    """Make `save_pretrained` refuse where it would lie.
+
+    With converted or 4-bit layers it would write a checkpoint with transposed weights or bytes,
+    without a warning; and a mean-pooled model would come back pooling [CLS].
+    """
+    if state.of(model).converted or quantized(model) or is_mean_pooled(model):
+        model.__dict__["save_pretrained"] = _refuse_save
+    else:
+        model.__dict__.pop("save_pretrained", None)
+
+
+def _refuse_save(*args, **kwargs):
+    raise NotSupported("save_pretrained would write a checkpoint that no library reads as this "
+                       "model: it holds converted or 4-bit layers, or a mean-pooled head.",
+                       hint="pt.models.to_hf(model).save_pretrained(path), but for the mean-pooled "
+                            "head, which transformers has no class for")
+
+
+def is_mean_pooled(model: nn.Module) -> bool:
+    """Return whether this model's head reads a mean: a class that transformers does not have."""
+    return type(model).__module__ == f"{__package__}.mean_pooled"

@@ -1,0 +1,116 @@
+"""How one module takes another's place in a model: under each name, with its hooks and ties.
+
+    put_around    a wrapper where its `base` stands
+    put_back      a module where a wrapper stands
+    replace       any module by another
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+from torch import nn
+
+from .families import config_of
+
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module:
+    """Put each wrapper where its `base` stands in the model; return the model to keep."""
+    for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
+        model = replace(model, name, wrappers[name])
+        if name:
+            move_ties(model, name, f"{name}.base")
+    return model
+
+
+def put_back(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
+    """Put each module where a wrapper stands in the model; return the model to keep."""
+    for name, module in modules.items():    # outer ones come first, and uncover the inner names
+        model = replace(model, name, module)
+        if name:
+            move_ties(model, f"{name}.base", name)
+    return model
+
+
+def _depth(name: str) -> int:
+    return len(name.split(".")) if name else 0
+
+
+def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
+    """Put `module` where `name` stands in `model`; return the model to keep.
+
+    A module that the model has under several names is replaced under each. The empty name is the
+    model itself: then that is `module`.
+    """
+    if not name:
+        return module
+    old = model.get_submodule(name)
+    for parent in [*model.modules()]:
+        for child, here in parent._modules.items():
+            if here is old:
+                setattr(parent, child, module)
+    return model
+
+
+HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks",
+         "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_backward_pre_hooks",
+         "_backward_hooks", "_is_full_backward_hook")
+
+
+def keep_hooks(new: _Module, old: nn.Module) -> _Module:
+    """Give a module the hooks of the one whose place it takes; return it.
+
+    They are the same tables, so that a handle still removes its hook. Those by which torch makes a
+    weight out of others, `weight_norm` and `prune`, are left out: the new module has the result.
+    """
+    for name in HOOKS:
+        setattr(new, name, getattr(old, name))
+    made = [key for key, hook in old._forward_pre_hooks.items()
+            if type(hook).__module__.startswith("torch.nn.utils.")]
+    if made:
+        new._forward_pre_hooks = OrderedDict(
+            (key, hook) for key, hook in old._forward_pre_hooks.items() if key not in made)
+    return new
+
+
+# ── weights that transformers ties ────────────────────────────────────────────────────────────
+
+
+def move_ties(model: nn.Module, old: str, new: str) -> None:
+    """Tell transformers that the weights it ties in the module `old` are now in `new`.
+
+    It looks for them by the names that its class lists whenever the word embeddings change.
+    """
+    def moved(name: str) -> str:
+        return new + name[len(old):] if name.startswith(old + ".") else name
+
+    ties = getattr(model, "_tied_weights_keys", None)
+    if isinstance(ties, dict):
+        _tie_by(model, {moved(a): moved(b) for a, b in ties.items()})
+
+
+def cut_ties(model: nn.Module, names: Iterable[str]) -> None:
+    """Let the weights of these modules be their own, where transformers ties them to others.
+
+    An adapter was merged into them. What it learned would be lost as soon as the word embeddings
+    change: transformers ties them anew.
+    """
+    ties = getattr(model, "_tied_weights_keys", None)
+    if not isinstance(ties, dict) or not getattr(config_of(model), "tie_word_embeddings", False):
+        return
+    named = dict(model.named_parameters(remove_duplicate=False))
+    kept = {a: b for a, b in ties.items() if named.get(a) is named.get(b)    # a pattern is no name
+            or not any(tied.startswith(f"{n}.") for n in names for tied in (a, b))}
+    if kept != ties:
+        for name in ties.keys() - kept.keys():
+            getattr(model, "all_tied_weights_keys", {}).pop(name, None)
+        _tie_by(model, kept)
+        config_of(model).tie_word_embeddings = bool(kept)
+
+
+def _tie_by(model: nn.Module, ties: dict[str, str]) -> None:
+    model.__dict__.pop("_tied_weights_keys", None)    # what the class says, where that is the same
+    if getattr(model, "_tied_weights_keys", None) != ties:
+        model.__dict__["_tied_weights_keys"] = ties

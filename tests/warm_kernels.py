@@ -1,0 +1,70 @@
+"""Kernels of the students' notebooks, forked from one process that has imported what is heavy.
+
+torch and transformers take some five seconds of a processor to import, and each of the notebooks
+would do it again. What is imported ahead is other people's alone: the course itself is imported in
+each kernel, as a reader's is. (`.ci/run` runs the solution notebooks in kernels of their own, and
+`tests/test_package.py` asks fresh processes what an import loads.)
+"""
+
+import multiprocessing
+import os
+from importlib.metadata import EntryPoint
+
+from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
+
+IMPORTED = ["torch", "transformers.models.bert.modeling_bert", "matplotlib.pyplot", "pandas",
+            "transformers.models.llama.modeling_llama", "ipywidgets", "ipykernel.kernelapp"]
+
+
+def use() -> None:
+    """Let jupyter_client fork each kernel that this process starts from now on."""
+    factory = KernelProvisionerFactory.instance()
+    factory.provisioners["forked"] = EntryPoint(
+        "forked", "warm_kernels:Forked", factory.GROUP_NAME)
+    factory.default_provisioner_name = "forked"
+
+
+class Forked(LocalProvisioner):
+    """Starts a kernel as a child of Python's own fork server."""
+
+    async def launch_kernel(self, cmd, **kwargs):
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(IMPORTED)
+        options = cmd[cmd.index("-f"):]    # after python -m ipykernel_launcher
+        self.process = Kernel(context.Process(target=run, daemon=True, args=(
+            options, kwargs.get("cwd"), kwargs["env"], os.getpid())))
+        self.pid = self.process.pid
+        return self.connection_info
+
+
+class Kernel:
+    """A kernel's process, as jupyter_client asks one of `subprocess`."""
+
+    stdin = stdout = stderr = None
+
+    def __init__(self, process):
+        process.start()
+        self.process, self.pid = process, process.pid
+        self.kill, self.terminate = process.kill, process.terminate
+
+    def poll(self):
+        return self.process.exitcode
+
+    def wait(self):
+        self.process.join()
+        return self.process.exitcode
+
+    def send_signal(self, number):
+        os.kill(self.pid, number)
+
+
+def run(options: list[str], folder: str | None, environment: dict[str, str], parent: int) -> None:
+    """Be a kernel with these options, until it is told to end."""
+    from ipykernel.kernelapp import IPKernelApp
+
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 1)
+    os.dup2(nowhere, 2)
+    os.environ |= {**environment, "JPY_PARENT_PID": str(parent)}    # it ends with the tests
+    os.chdir(folder or ".")
+    IPKernelApp.launch_instance(argv=options)
