@@ -179,9 +179,6 @@ JUDGED = {
     "Better, mean of four orders": lambda: ITS_WORDS.word == BETTER,
     "ahead by more than 0": "of a logit",
     "the best threshold on the 256 training reviews": "how a threshold was chosen",
-    "0 is nearly the best threshold": lambda: max(
-        ((margins(0.0) > bound) == liked(470)).mean() for bound in np.arange(-2, 4.25, 0.25)
-        ) - ((margins(0.0) > 0) == liked(470)).mean() < POINT,
     "do about as much as 5,760 numbers": lambda: abs(MOVED.difference) < POINT,
     "The loss fell mostly because": "the two tables of one review",
     "we could not tell": "what no run asked",
