@@ -36,7 +36,7 @@ train, test = reading.short(movies.train), reading.short(movies.test)
 # %% [markdown]
 # ## 1 · Three instructions
 #
-# SmolLM2 has 134.5 million parameters. It reads `Review: A triumph.` and then `Sentiment:`. We compare the logits of two words, ` positive` and ` negative`: the larger logit gives the answer. An instruction may stand in front. Here are three:
+# SmolLM2, of 134.5 million parameters, reads `Review: A triumph.` and then `Sentiment:`. Of ` positive` and ` negative`, the word with the larger logit is its answer. An instruction may stand in front. Here are three:
 
 # %%
 pd.set_option("display.max_colwidth", None)    # whole sentences
@@ -44,7 +44,7 @@ answers = pictures.answers(record, test)       # recorded: a row for each of the
 pictures.scores(answers.iloc[:, :6], record)   # in brackets: 95 % intervals, in points
 
 # %% [markdown]
-# None of the three is better than no instruction. We could write more. But each position can hold any of 49,152 tokens, and no small step leads from one word to the next. Gradient descent cannot walk among words. Among vectors it can.
+# None of the three is better than no instruction. We could write more. But no small step leads from one of 49,152 tokens to the next: gradient descent cannot walk among words. Among vectors it can.
 #
 # ## 2 · Give up the words, keep the matrix
 #
@@ -140,7 +140,7 @@ pt.widgets.Guess("Answers that changed from positive to negative, of all that ch
                  ("a quarter", "half", "three quarters", "nearly all"), "prompt.way")
 
 # %% [markdown]
-# Write a review of your own. The model reads it now, and again after training.
+# Write a review of your own. The model reads it now, and after training.
 
 # %%
 review = "It is slow, cold and odd, and I was never bored."
@@ -155,7 +155,7 @@ pt.widgets.watch(pt.train(prompt, batches, lr=rate), len(batches), curve=False) 
 pictures.read(prompt, tokenizer, review, before=unread)
 
 # %% [markdown]
-# Now your prompt takes the test. Beside it stand recorded runs: *ten vectors* are four prompts from these words, which saw the 256 reviews in four orders. (The fourth is yours.)
+# Now your prompt takes the test. Beside it, *ten vectors* are four recorded prompts from these words, which saw the 256 reviews in four orders (the fourth is yours).
 
 # %%
 asked = pictures.by_length(test)[:None if budget.claims else 20]
@@ -178,10 +178,10 @@ changed[["review"]].assign(now=is_right).tail(7)
 # %% [markdown]
 # <details><summary>What the tables say</summary>
 #
-# Better, mean of four orders: 85 % against 78 %. Beside the best of ours we cannot tell: the interval goes from nothing to eight points. And of the answers that changed, nearly all went from positive to negative.
+# Better, mean of four orders: 85 % against 78 %. Beside the best of ours we cannot tell: the interval goes from nothing to eight points.
 # </details>
 #
-# So 5,760 trained numbers beat the instruction that they started as, and no weight of the model moved. Did they teach the model something about films? Nearly all changed answers went one way: the model had said "positive" too often.
+# So 5,760 trained numbers beat the instruction that they started as. Did they teach the model something about films? Nearly all changed answers went one way, from positive to negative.
 #
 # ## 4 · The model already knew
 #
@@ -199,7 +199,7 @@ scores[moved]
 # %% [markdown]
 # For choosing between the two words, the instruction and one number do about as much as 5,760 numbers.
 #
-# But that every change goes one way proves nothing. Imagine a prompt that does teach the model to know a bad review: it lowers the margin, by which ` positive` is ahead, for the disliked reviews alone. Its changes go one way, too. What tells the two apart is the **ranking**, in which no threshold has a part: of a liked and a disliked review, how often has the liked one the larger margin?
+# But changes that go one way prove nothing. Imagine a prompt that does teach the model to know a bad review: it lowers the margin, by which ` positive` is ahead, for disliked reviews alone. Its changes go one way, too. What tells the two apart is the **ranking**, in which no threshold has a part: of a liked and a disliked review, how often has the liked one the larger margin?
 
 # %%
 words, vectors = (margins[:len(answers)] for margins in pictures.margins(record))
@@ -212,9 +212,9 @@ pd.DataFrame({name: {"answers changed": ((margin > 0) != (words > 0)).sum(),
               for name, margin in fronts.items()}).T.round(3)
 
 # %% [markdown]
-# The prompt that taught would rank nearly every pair right. Yours ranks as the words did. It moved all margins, and not the order.
+# The imagined prompt ranks nearly every pair right. Yours ranks about as the words did.
 #
-# **A prompt need not teach a model its task. It can bring out what the model already knows.** The loss fell mostly because the model now says one of the two words, as you saw on your own review.
+# **A prompt need not teach a model its task. It can bring out what the model already knows.** The loss fell mostly because the model now says one of the two words, as you saw.
 
 # %%
 pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, what not?
@@ -227,7 +227,7 @@ pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, wh
 #
 # ## 5 · Bugs that raise no error
 #
-# A prompt that shifts the labels by ten positions raises no error. The model just learns the wrong thing. So write the test that notices.
+# A prompt that shifts the labels by ten positions raises no error. So write the test that notices.
 #
 # ### Exercise 2 · Its law (3 points, about 10 minutes)
 #
@@ -326,15 +326,15 @@ pt.plots.show(pictures.draw_starts(record), "Left: raw loss, mean of three seeds
               "triangle as labels, a square as random numbers.")
 
 # %% [markdown]
-# The loss starts lowest from labels, and cannot tell the two apart in the end. On the right, words are ahead of labels in five pairs of five. Yet the pairs share their 100 reviews, and the verdict on them is *cannot tell*.
+# From labels the loss begins lower, and in the end it does not decide. On the right, words are ahead of labels in five pairs of five. Yet all share 100 reviews, and the verdict is *cannot tell*.
 #
-# At scale this matters less. In small models, Lester et al. found the starts far apart, and labels best. At 11 billion parameters the difference was gone, and even a single vector did well. Size also decides how a prompt compares with fine-tuning: in a small model it stays well behind, at 11 billion the two meet.
+# In small models, Lester et al. found the starts far apart, and labels best. At 11 billion parameters the difference was gone, and even a single vector did well. There a prompt also meets fine-tuning; in a small model it stays well behind.
 #
 # ## 7 · Can a prompt be read?
 #
 # The ten vectors have left their words. Each still has a nearest word in the vocabulary, and papers print these words. Perhaps they make a better instruction.
 #
-# ### Exercise 5 · Snap (2 points, about 7 minutes)
+# ### Exercise 4 · Snap (2 points, about 7 minutes)
 #
 # Write `snap(P, E, t)`. For each vector of `P` it returns the nearest token, (length,), by Euclidean distance to the rows of `E`, (vocabulary, d). It also returns `P`, moved in straight lines towards these rows: not at all at `t` = 0, the whole way at `t` = 1.
 #
@@ -371,7 +371,7 @@ pd.DataFrame({"started as": [repr(tokenizer.decode([i])) for i in ids],
               "nearest now": [repr(tokenizer.decode([i])) for i in tokens]}).T
 
 # %% [markdown]
-# Now walk from the trained vectors back to their words. Do the vectors point to another word? How far can one go before accuracy falls? And where are the vectors that started as random numbers?
+# Now walk from the trained vectors back to their words. How far can one go before accuracy falls?
 
 # %%
 pictures.explore_way(record)
@@ -385,7 +385,7 @@ pt.sentence("prompt.read", ...)    # yours: what do a prompt's nearest words tel
 # They tell nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as the next word is away, but not towards it: in 576 dimensions there is much room between words. A fifth of the move brings most of the gain. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
 # </details>
 #
-# Would any move have kept the nearest words? Push each vector of the start in a random direction, as far as training did, or three times as far:
+# Would any move have kept the nearest words? Push each vector of the start in a random direction:
 
 # %% tags=["nbval-check-output"]
 first = E[ids.cpu()]
@@ -397,13 +397,13 @@ pd.Series({f"{times} × as far": sum(int(a) != int(b) for a, b in zip(
         "nearest words that change")
 
 # %% [markdown]
-# None changes here, either. So only the accuracy on the way back is evidence.
+# None changes here, either. So the accuracy on the way back is the evidence.
 #
 # **What training put into a prompt is not in its nearest words.** Khashabi et al. even trained good prompts whose nearest words are any chosen text, such as another task's instruction.
 #
 # ## 8 · Onto your ladder
 #
-# MiniLM says no words: a new head reads its first token. Your class goes in front of its blocks, with twenty vectors from random numbers, and trains on ratings as every rung does. The head alone, solved without a prompt, has an $R^2$ of 0.318. Five seeds with the prompt are recorded. **How many come within 0.1 of the head alone, or above?**
+# MiniLM says no words: a new head reads its first token. Your class goes in front of its blocks, with twenty random vectors, and trains on ratings as every rung does. The head alone, solved, has an $R^2$ of 0.318. **Of five recorded seeds with the prompt, how many come within 0.1 of it, or above?**
 
 # %%
 pt.commit("board.prompt", ...)    # 0 to 5
@@ -425,7 +425,7 @@ pd.Series(runs, range(2, 7), name="R²").rename_axis("seed").to_frame().T.round(
 pt.board.offer("prompt", wrap)    # yours: two minutes and more
 
 # %% [markdown]
-# Four of five seeds learned next to nothing, and one came as far as the head alone. In a small encoder a prompt is a fragile thing.
+# Four of five seeds learned next to nothing, and one came as far as the head alone.
 #
 # ## Three doors
 

@@ -211,8 +211,8 @@ def draw_way(found: Way) -> Figure:
                   color=colour, va="center", fontsize=11)
         curve = found.curves[start]
         # a line where there are places between the ends
-        right.plot(*zip(*sorted(curve.items())), dash if len(curve) > 2 else "none", marker=marker,
-                   color=colour, ms=6, lw=2)
+        right.plot(*zip(*sorted(curve.items())), ls=dash if len(curve) > 2 else "none",
+                   marker=marker, color=colour, ms=6, lw=2)
         right.annotate(f"from {STARTS[start]}", (0, curve[0.0]), (8, 8), color=colour,
                        fontsize=11, textcoords="offset points")
         if found.t in curve:
