@@ -171,13 +171,17 @@ CLAIMS = (
 )
 
 JUDGED = {
+    "instructions in words did much worse": "Lester et al. 2021, figure 1",
     "None of the three is better than no instruction": lambda: all(
         verdict(right(instruction(text)), right(instruction("")), POINT).word != BETTER
         for text in WRITTEN if text),
+    "no small step leads": "of tokens",
     "Will the vectors do better": "the question",
     "Beside the best of ours we cannot tell": lambda: ITS_BEST.word == UNSURE,
     "Better, mean of four orders": lambda: ITS_WORDS.word == BETTER,
     "ahead by more than 0": "of a logit",
+    "is ahead, for disliked reviews": "of a logit",
+    "Perhaps they make a better instruction": "the question",
     "the best threshold on the 256 training reviews": "how a threshold was chosen",
     "do about as much as 5,760 numbers": lambda: abs(MOVED.difference) < POINT,
     "The loss fell mostly because": "the two tables of one review",
@@ -190,5 +194,9 @@ JUDGED = {
     "and labels best": "Lester et al. 2021, figure 3",
     "A fifth of the move brings most of the gain": lambda: back("text", 0.8) - back(
         "text", 1.0) > 0.5 * (back("text", 0.0) - back("text", 1.0)),
+    "no prompt reached the head alone": lambda: max(
+        row["accuracy"] for row in select(record("prompt_heads"), group="minilm")
+        if row["setting"]["length"]) < min(
+        row["accuracy"] for row in select(record("prefix"), group="head")),
     "Four of five seeds learned next to nothing": lambda: sum(r2 < 0.05 for r2 in ladder()) == 4,
 }

@@ -36,7 +36,7 @@ train, test = reading.short(movies.train), reading.short(movies.test)
 # %% [markdown]
 # ## 1 · Three instructions
 #
-# SmolLM2, of 134.5 million parameters, reads `Review: A triumph.` and then `Sentiment:`. Of ` positive` and ` negative`, the word with the larger logit is its answer. An instruction may stand in front. Here are three:
+# SmolLM2, a small language model, reads `Review: A triumph.` and then `Sentiment:`. Of ` positive` and ` negative`, the word with the larger logit is its answer. An instruction may stand in front. Here are three:
 
 # %%
 pd.set_option("display.max_colwidth", None)    # whole sentences
@@ -425,7 +425,7 @@ pd.Series(runs, range(2, 7), name="R²").rename_axis("seed").to_frame().T.round(
 pt.board.offer("prompt", wrap)    # yours: two minutes and more
 
 # %% [markdown]
-# Four of five seeds learned next to nothing, and one came as far as the head alone.
+# Four of five seeds learned next to nothing, and one came as far as the head alone. On labels we tried a start from words, a trained head, another position: no prompt reached the head alone. We do not know why.
 #
 # ## Three doors
 
