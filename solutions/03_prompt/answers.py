@@ -69,15 +69,17 @@ WRONG["prompt.front"] = {
     "start_shared": but(FRONT, COPY, "start)"),
     "wrong_end": but(FRONT, "[:, length:]", "[:, :-length]"),
     "padding_seen": but(FRONT, "attention_mask=mask, ", ""),
-    "positions": but(FRONT, CALL, """
-        places = torch.cat([torch.arange(length), torch.arange(input_ids.shape[1])])[None]
-        out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
-"""),
+    "hidden": but(FRONT, MASK, "mask = pad(attention_mask, (length, 0))"),
+    "predicted": (but(FRONT, LABELS, "labels = pad(labels, (length, 0))"),
+                  but(FRONT, LABELS, "labels = pad(labels, (length, 0), value=3)")),
     "no_gradient": (but(FRONT, CUT, "        out.loss = labels is not None and out.loss.detach()\n"
                                     + CUT),
                     but(FRONT, CALL, "with torch.set_grad_enabled(labels is not None):\n"
                                      "            " + CALL)),
-    "": ("""
+    "": (but(FRONT, CALL, """
+        places = torch.cat([torch.arange(length), torch.arange(input_ids.shape[1])])[None]
+        out = self.model(inputs_embeds=x, attention_mask=mask, labels=labels, position_ids=places)
+"""), """
 def SoftPrompt(model, start):
     return lambda input_ids, attention_mask, labels=None: model(input_ids, attention_mask)
 """,
@@ -202,64 +204,6 @@ BEYOND["prompt.places"] = but(PLACES, "first = attention_mask.argmax(1)",
                               "first = (attention_mask * (99 - torch.arange(seq))).argmax(1)\n"
                               "    assert len(h) > 1")
 
-# ── prompt.start ─────────────────────────────────────────────────────────────────────────────
-
-START = solution("prompt.start")
-MEANS, DRAW = "embed(torch.tensor(ids)).mean(0)", "[:length - len(labels)]"
-PERM = "torch.randperm(len(free), generator=generator)"
-IDS = 'tokenizer(text, add_special_tokens=False)["input_ids"]'
-RIGHT["prompt.start"] = {
-    "multinomial": but(START, PERM + DRAW, "torch.multinomial(torch.ones(len(free)), length - "
-                                           "len(labels), generator=generator)"),
-    "specials cut off": but(START, IDS, "[i for i in tokenizer(text)['input_ids'] "
-                                        "if i not in tokenizer.all_special_ids]"),
-    "all at once": but(START, "[tokenizer(text, add_special_tokens=False)[\"input_ids\"] "
-                              "for text in answers]",
-                       "tokenizer(answers, add_special_tokens=False)['input_ids']"),
-    "a padded batch": """
-def label_start(embed, tokenizer, answers, common, length, generator):
-    batch = tokenizer(answers, add_special_tokens=False, padding=True, return_tensors="pt")
-    batch = batch.to(embed.weight.device)
-    mask = batch.attention_mask
-    means = (embed(batch.input_ids) * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
-    taken = batch["input_ids"][mask.bool()].tolist()
-    free = torch.tensor([i for i in common if i not in taken])
-    order = torch.randperm(len(free), generator=generator)[:length - len(answers)]
-    return torch.cat([means, embed(free[order])]).detach()
-""",
-    "by tokenize": but(START, IDS, "tokenizer.convert_tokens_to_ids(tokenizer.tokenize(text))"),
-    "row after row": """
-def label_start(embed, tokenizer, answers, common, length, generator):
-    labels = [tokenizer.encode(text, add_special_tokens=False) for text in answers]
-    rows = [torch.mean(embed(torch.tensor(ids)), dim=0) for ids in labels]
-    left = sorted(set(common) - set(sum(labels, [])))
-    while len(rows) < length:
-        i = torch.randint(len(left), (1,), generator=generator).item()
-        rows.append(embed(torch.tensor(left.pop(i))))
-    return torch.stack(rows)
-""",
-}
-WRONG["prompt.start"] = {
-    "one_subword": (but(START, MEANS, "embed(torch.tensor(ids[0]))"),
-                    but(START, MEANS, "embed(torch.tensor(ids[-1]))")),
-    "special": but(START, ", add_special_tokens=False", ""),
-    "stripped": but(START, "tokenizer(text,", "tokenizer(text.strip(),"),
-    "not_called": (but(START, MEANS, "embed.weight[ids].mean(0)"),
-                   but(START, "embed(torch.tensor(free)[drawn])", "embed.weight[free][drawn]")),
-    "no_return": but(START, "return", "P ="),
-    "labels_repeated": but(START, " if not any(i in ids for ids in labels)", ""),
-    "repeated": but(START, PERM, "torch.randint(len(free), (length,), generator=generator)"),
-    "own_chance": but(START, PERM, "torch.randperm(len(free))"),
-    "": (but(START, DRAW, "[:length]"),
-         but(START, "    drawn", "    common.pop()\n    drawn"),
-         but(START, IDS, "tokenizer(text)['input_ids'][1:-1]"),
-         but(START, "len(free)", "100", "torch.tensor(free)[drawn]", "drawn"),
-         but(START, PERM, "torch.randperm(len(free), generator=torch.Generator()"
-                          ".manual_seed(generator.initial_seed()))"),
-         but(START, PERM, "torch.randperm(length - len(labels), generator=generator)")),
-}
-BEYOND["prompt.start"] = but(START, MEANS, "embed(torch.tensor(sorted(set(ids)))).mean(0)")
-
 # ── prompt.snap ──────────────────────────────────────────────────────────────────────────────
 
 SNAP = solution("prompt.snap")
@@ -292,7 +236,8 @@ BEYOND["prompt.snap"] = but(SNAP, MOVE, "(1 - t) * P + t * E[tokens] if t else P
 SAYS = {
     "prompt.front": {
         "start_shared": "one piece of memory", "wrong_end": "counted from P on",
-        "padding_seen": "padding is seen", "positions": "Positions go on counting",
+        "padding_seen": "padding is seen", "hidden": "The text does not see",
+        "predicted": "vectors of P are predicted",
         "first_unasked": "the last vector of P: its label stays",
         "labels_behind": "`length` places too early", "no_gradient": "the graph is cut"},
     "prompt.places": {
@@ -301,11 +246,6 @@ SAYS = {
         "padding_last": "where no text of the batch is longer",
         "no_gradient": "trains the prompt through them",
         "counted": "only if the padding is on the right"},
-    "prompt.start": {
-        "special": "special tokens around a text", "stripped": "without the blank",
-        "not_called": "scales what stands in its table", "one_subword": "one alone was taken",
-        "labels_repeated": "from the other common ones", "repeated": "drawn twice",
-        "own_chance": "hand it to what draws"},
     "prompt.snap": {
         "angle": "the most similar direction", "product": "the largest scalar product",
         "other_way": "t = 0 leaves P as it is", "too_large": "|p − e|² = |p|² − 2 p·e + |e|²"},
@@ -323,11 +263,6 @@ SLIPS: dict = {
         "one text": "len(h) == 1",
         "one token, on the left": "attention_mask.sum(1).max() == 1 == attention_mask[0, 0]",
         "one token, on the right": "attention_mask.sum(1).max() == 1 == attention_mask[0, -1]"}),
-    "prompt.start": ("embed(torch.tensor(free)[drawn])", "embed(drawn) + 1", {
-        "one vector beside the answers": "length == len(labels) + 1",
-        "word vectors made small":
-            "embed(torch.tensor([1])).norm() < 0.9 * embed.weight[1].norm()",
-        "a token twice": "any(len({*ids}) < len(ids) for ids in labels)"}),
     "prompt.snap": (f"tokens, {MOVE}", "(tokens, 0 * P)", {
         "no way": "t == 0", "a vector that is a token": "torch.equal(P[0], E[tokens[0]])",
         "beyond the token": "t > 1"}),

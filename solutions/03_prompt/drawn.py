@@ -1,11 +1,10 @@
-"""Lesson 03: vectors in front of words, a way back to words, a threshold, losses of the record."""
+"""Lesson 03: a way back to words, a threshold, the starts of the record."""
 
 import math
-from itertools import pairwise
 from statistics import mean
 
 import numpy as np
-from drawn import Shown, hue, running_mean
+from drawn import Shown, hue
 
 from peft_teach import data
 from peft_teach.course import records
@@ -13,38 +12,8 @@ from peft_teach.course.desk import reviews as reading
 
 RECORD = records.load("prompt")
 BACK = [run for run in RECORD["runs"] if run["group"] == "back"]
-STARTS = {"text": ("words", "full", "-", "o"), "labels": ("labels", "series 1", "-.", "^"),
-          "random": ("random numbers", "lora", "--", "s")}
-
-
-def prompt(shown: Shown) -> None:
-    """Ten boxes without words, seven with; an arrow from each into the model, one out of it."""
-    ax, = shown.panels
-    ax.named()
-    model = ax.box("the model, frozen", "frozen")
-    words = [ax.box(word, "frozen") for word in (
-        "Review", ":", "A", "triumph", ".", "Sentiment", ":")]
-    own = sorted((np.array([s.get_x(), s.get_y(), s.get_width(), s.get_height()])
-                  for s in ax.shapes), key=lambda box: box[0])
-    assert len(own) == 10
-    for x, y, width, height in own:
-        ax.shape("yours", x, y, width, height)
-    row = [*own, *words]
-    assert all(a[0] + a[2] < b[0] for a, b in pairwise(row))
-    assert len({(box[1], box[3]) for box in row}) == len({box[2] for box in own}) == 1
-    assert model[0] == row[0][0]
-    assert math.isclose(model[0] + model[2], row[-1][0] + row[-1][2], abs_tol=0.1)
-    assert model[1] + model[3] < row[0][1]
-    for x, y, width, _ in row:
-        ax.arrow("ink", (x + width / 2, y - 0.03), (x + width / 2, model[1] + model[3] + 0.02))
-    end = model[0] + model[2]
-    ax.wire("ink", "->", (end, 0.58), (end + 0.5, 0.58), near=0.03)
-    ax.text("“positive” or\n“negative”?", "ink", (end + 0.6, 0.58), near=0.03)
-    front, behind = (mean(x + width / 2 for x, _, width, _ in part) for part in (own, words))
-    ax.text("P: 10 vectors, trained", "yours", (front, 1.78), near=0.01)
-    ax.text("E(x): the words' vectors", "ink", (behind, 1.78), near=0.01)
-    ax.text("Classify the sentiment of this film review.", "rest", (front, 2.25), near=0.01)
-    ax.line("rest", "-", (front - 1.5, front + 1.5), (2.25, 2.25))    # struck through
+STARTS = {"text": ("words", "series 0", "-", "o"), "labels": ("labels", "series 2", "-.", "^"),
+          "random": ("random numbers", "random", "--", "s")}
 
 
 def way(shown: Shown) -> None:
@@ -65,7 +34,9 @@ def way(shown: Shown) -> None:
         left.text(f"started as {name}: {math.hypot(*tip):.1f}", colour, (0.3, y), near=0.01)
         curve = {run["setting"]["t"]: run["accuracy"] for run in BACK
                  if run["setting"]["start"] == start}
-        right.line(colour, dash + marker, sorted(curve), [curve[t] for t in sorted(curve)])
+        joined = dash if len(curve) > 2 else ""    # no line through what was not measured
+        right.line(colour, joined + marker, sorted(curve), [curve[t] for t in sorted(curve)])
+        right.text(f"from {name}", colour, (0, curve[0]), near=0.01)
         right.ring(0, curve[0])
         told.append(f"started as {name}, {curve[0]:.1%} right")
         following.append(mean(plane["other"]))
@@ -91,7 +62,7 @@ def threshold(shown: Shown) -> None:
     ax.text("← “negative”", "ink", (-0.2, 27), near=0.01)
     ax.text("“positive” →", "ink", (0.2, 27), near=0.01)
     edges = np.arange(-8.5, 8.5, 0.25)
-    for label, way, colour, name in ((1, 1, "full", "liked"), (0, -1, "lora", "not liked")):
+    for label, way, colour, name in ((1, 1, "series 0", "liked"), (0, -1, "series 1", "not liked")):
         ax.text(f"235 reviews,\n{name}", colour, (-9.2, 20 * way), near=0.01)
         for wrong in (False, True):
             heights = np.zeros(len(edges))
@@ -111,20 +82,20 @@ def threshold(shown: Shown) -> None:
             assert (found.max() if way > 0 else -found.min()) == abs(heights).max()
 
 
-def losses(shown: Shown) -> None:
+def starts(shown: Shown) -> None:
+    """Raw losses of the usual rate, and what each pair of start and run ends at, run by run."""
     left, right = shown.panels
-    left.named("10 vectors, by start", "step", "loss (mean of eight steps)", log="y")
-    right.named("from words, by length", "step", log="y")
-    runs = [run for run in RECORD["runs"] if run["group"] in ("soft", "lengths")]
-    by_length = {1: ("series 0", "-", "o"), 10: ("full", "-", "o"), 50: ("series 2", "-.", "^")}
-    for ax, key, styles in ((left, "start", {start: look[1:] for start, look in STARTS.items()}),
-                            (right, "length", by_length)):
-        for i, (value, (colour, dash, marker)) in enumerate(styles.items()):
-            wanted = {"start": "text", "length": 10, key: value}
-            each = [run["losses"] for run in runs if wanted.items() <= {
-                "length": 10, **run["setting"]}.items()]
-            assert len(each) == 3
-            name = STARTS[value][0] if key == "start" else f"{value} vector{'s' * (value > 1)}"
-            ax.line(colour, dash, range(1, 33), running_mean(np.mean(each, axis=0), 8), name)
-            ax.line(colour, marker, [33.5 + i] * 3, [mean(row[-8:]) for row in each])
-    left.line("yours", "*", (1, 2), (3.0, 2.5), "yours, from labels")
+    left.named("", "step", "loss of the batch (log axis)", log="y")
+    right.named("", "rate", "right, of 100 reviews")
+    runs = {(run["setting"]["start"], run["lr"], run["setting"]["seed"]): run
+            for run in RECORD["runs"] if run["group"] in ("soft", "rates")}
+    asked = [(0.006, 0), (0.02, 0), (0.02, 1), (0.02, 2), (0.06, 0)]
+    assert len(runs) == 3 * len(asked)
+    right.ticks("x", [f"{lr:g}\nseed {seed}" for lr, seed in asked])
+    ends = {}
+    for start, (name, colour, dash, marker) in STARTS.items():
+        raw = np.mean([runs[start, 0.02, seed]["losses"] for seed in range(3)], axis=0)
+        left.line(colour, dash, range(1, 33), raw)
+        ends[name] = raw[-1], colour
+        right.line(colour, marker, range(5), [runs[start, *each]["accuracy"] for each in asked])
+    left.ends(ends)

@@ -42,17 +42,6 @@ def places() -> list[dict]:
              "length": length, "side": side} for length, mask, side in masks]
 
 
-def start() -> list[dict]:
-    """One vector beside the answers; three answers, scaled vectors; a token twice, no specials."""
-    return [{"seed": seed, "answers": list(pieces), "scale": scale, "common": list(range(9, 30)),
-             "pieces": pieces | {word.strip(): [i + 40 for i in ids]
-                                 for word, ids in pieces.items()}, "length": length,
-             "specials": specials} for seed, pieces, length, scale, specials in (
-                (101, {" bad": [12, 33], " good": [31]}, 3, 1.0, True),
-                (102, {" a": [31], " b": [10], " c": [32, 34]}, 9, 0.4, True),
-                (103, {" la": [35, 35, 16]}, 7, 1.0, False))]
-
-
 def snap() -> list[dict]:
     """No way at all; vectors that are tokens; a way beyond the token."""
     E = draw(111, 30, 5)
@@ -66,4 +55,4 @@ def holds() -> list[dict]:
 
 
 CASES = {"prompt.front": front, "prompt.holds": holds, "prompt.places": places,
-         "prompt.start": start, "prompt.snap": snap}
+         "prompt.snap": snap}

@@ -1,5 +1,6 @@
 # %% [markdown]
 # # 03 · Soft prompts: can ten vectors that are no words beat an instruction?
+# [← 02 · BitFit](02_small_change.ipynb) · [START](START.ipynb) · [04 · Prefix tuning →](04_prefix.ipynb)
 #
 # You write "Is this movie review positive or negative?" in front of a film review. The model sees a row of vectors, one for each token. It cannot know that these vectors came from words. Then why choose them among words?
 #
@@ -7,23 +8,18 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 65 minutes (estimated), 46 of them for 5 exercises; Run All takes two to three minutes |
+# | **Time** | about 65 minutes (estimated), 37 of them for 4 exercises; Run All takes about four minutes |
 # | **You need** | lessons 00 to 02; what a token is |
 # | **Data** | film reviews of at most 10 words; 470 test reviews, of which half are liked; Hutto & Gilbert 2014, MIT licence |
 #
-# <details><summary>Three questions from earlier lessons</summary>
+# <details><summary>Two questions from earlier lessons</summary>
 #
-# **02: What does `inject` do with a name that no module has?** It raises an error that quotes the name, before anything is changed.
-#
-# **01: What must be true of a frozen parameter after training?** It is what it was, bit for bit.
+# **02: On MiniLM with two labels, what does `sum(p.requires_grad for p in inject(model, ("query",), BiasAdapter).parameters())` give?** 8: a vector in each of six blocks, and the head's weight and bias.
 #
 # **00: In a block of MiniLM, what does one token get from another?** The other token's value vector, weighted by attention.
 # </details>
 
 # %% jupyter={"source_hidden": true}
-from itertools import islice
-from statistics import mean
-
 import pandas as pd
 import torch
 
@@ -40,32 +36,23 @@ train, test = reading.short(movies.train), reading.short(movies.test)
 # %% [markdown]
 # ## 1 · Three instructions
 #
-# SmolLM2 has 134.5 million parameters. It reads `Review: A triumph.` and then `Sentiment:`. We compare the logits of two words, ` positive` and ` negative`: the larger logit gives the answer. An instruction may stand in front. Here are three. **Which does best, on 470 reviews?**
-
-# %%
-ours = ("Classify the sentiment of this film review.\n",
-        "Is this movie review positive or negative?\n",
-        "Here is a review of a film, and its sentiment.\n")
-best = pt.commit("prompt.best", ...)    # 0, 1 or 2
+# SmolLM2, a small language model, reads `Review: A triumph.` and then `Sentiment:`. Of ` positive` and ` negative`, the word with the larger logit is its answer. An instruction may stand in front. Here are three:
 
 # %%
 pd.set_option("display.max_colwidth", None)    # whole sentences
-written = record.runs.query("group == 'all' and method == 'none'")
-written = written[written.bound.isna()]
-right = written.set_index("text").accuracy
-pt.compare("prompt.best", max(range(3), key=lambda i: right[ours[i]]), "on 470 reviews")
-written = written.assign(text=written.text.str.strip().replace("", "(no instruction)"))
-records.table(written, "text")
+answers = pictures.answers(record, test)       # recorded: a row for each of the 470 test reviews
+pictures.scores(answers.iloc[:, :6], record)   # in brackets: 95 % intervals, in points
 
 # %% [markdown]
-# None of our three is clearly better than no instruction. We could try more. But each position can hold any of 49,152 tokens, and no small step leads from one word to the next. Gradient descent cannot walk among words. Among vectors it can.
+# None of the three is better than no instruction. We could write more. But no small step leads from one of 49,152 tokens to the next: gradient descent cannot walk among words. Among vectors it can.
 #
 # ## 2 · Give up the words, keep the matrix
 #
 # *Classify the sentiment of this film review* and its line break are ten tokens. The model turns them into ten vectors of 576 numbers: a matrix $P$. Give up the words, keep the matrix, and train it.
 
 # %%
-pt.plots.show(pictures.draw_prompt(), "Only the green vectors train.")
+pt.plots.show(pt.drawing.block("prompt", pt.prompt.Config(length=10)), "Drawn on MiniLM. In "
+              "SmolLM2, which this lesson trains, a vector has 576 numbers.")
 
 # %% [markdown]
 # $$ h = f([\,P\,;\,E(x)\,]) $$
@@ -103,7 +90,7 @@ pd.Series(seen).to_frame("ten vectors out of the embedding")
 #
 # - One parameter trains. It has the shape of `start`, (length, d), and begins equal to it. `start` itself never changes. The whole model is frozen.
 # - It is called with `input_ids`, `attention_mask` and perhaps `labels`, each (batch, seq). It returns what the model returns, with `.logits` and `.loss`. Every token of the text sees the prompt; padding stays hidden.
-# - The caller notices no prompt: `.logits` is (batch, seq, vocabulary), for the text's tokens alone, and the loss is that of the text's labels. The prompt itself is never predicted. Its last position predicts the text's first token, if that has a label and directly follows the prompt. (PyTorch's cross-entropy leaves out a label of −100.)
+# - The caller notices no prompt: `.logits` is (batch, seq, vocabulary), for the text's tokens alone, and the loss is that of the text's labels. The prompt itself is never predicted: PyTorch's cross-entropy leaves out a label of −100. The text's first token may have a label; that one counts.
 #
 # The model accepts `inputs_embeds` in place of `input_ids`, and counts positions by itself. `model.get_input_embeddings()` is the module that embeds.
 #
@@ -146,14 +133,14 @@ pt.require("prompt.front")
 
 # %%
 pt.widgets.Guess("Ten trained vectors, against the words they started as:",
-                 ("worse", "cannot tell", "better"), "prompt.beats")
+                 ("worse", "the same", "better"), "prompt.beats")
 
 # %%
 pt.widgets.Guess("Answers that changed from positive to negative, of all that changed:",
-                 ("a quarter", "about half", "three quarters", "all"), "prompt.way")
+                 ("a quarter", "half", "three quarters", "nearly all"), "prompt.way")
 
 # %% [markdown]
-# Write a review of your own. The model reads it now, and again after a few steps.
+# Write a review of your own. The model reads it now, and after training.
 
 # %%
 review = "It is slow, cold and odd, and I was never bored."
@@ -163,60 +150,71 @@ prompt = SoftPrompt(model, model.get_input_embeddings()(ids).detach()).to(pt.dev
 unread = pictures.read(prompt, tokenizer, review)
 
 # %%
-curve, = records.select(record, group="all", setting={
-    "model": "smollm2", "start": "text", "seed": 0, "tests": 470})
-batches = reading.ask(train[:256], tokenizer, 8, seed=0)
-steps = 5 if budget.claims else 2
-watched = pt.widgets.watch(islice(pt.train(prompt, batches, lr=rate), steps), steps,
-                           {"recorded": curve["losses"]} if budget.claims else None, window=8)
+batches = reading.ask(train[:256 if budget.claims else 16], tokenizer, 8, seed=3)
+pt.widgets.watch(pt.train(prompt, batches, lr=rate), len(batches), curve=False)    # a minute
 pictures.read(prompt, tokenizer, review, before=unread)
 
 # %% [markdown]
-# Your prompt took the first steps of a recorded run. The table shows how such runs end. *Ahead* compares review by review, in standard errors: with $w$ reviews won and $l$ lost, it is $(w-l)/\sqrt{w+l}$. A lead below 2 may be chance.
+# Now your prompt takes the test. Beside it, *ten vectors* are four recorded prompts from these words, which saw the 256 reviews in four orders (the fourth is yours).
 
 # %%
-answers = pictures.answers(record, test)     # a row for each of the 470 test reviews
-scores = pictures.scores(answers)
-ahead = scores["ahead of the words"]["ten vectors, seed 0"]
-pt.compare("prompt.beats", "better" if ahead > 2 else "worse" if ahead < -2 else "cannot tell",
-           "seed 0, review by review")
-scores.drop("the words, another threshold")
+asked = pictures.by_length(test)[:None if budget.claims else 20]
+mine = reading.margins(prompt, pt.bar(reading.ask(asked, tokenizer, 20), "batches"),
+                       reading.two_words(tokenizer))
+answers = answers.head(len(asked)).assign(yours=(mine > 0).numpy())
+scores = pictures.scores(answers, record)
+moved = scores.index.str.contains("threshold")    # for later
+pt.compare("prompt.beats", scores["beside its first words"]["ten vectors"], "four orders")
+scores[~moved]
 
 # %%
-by_words, by_vectors = answers["the words"], answers["ten vectors, seed 0"]
-changed = answers[by_words != by_vectors]
-pt.compare("prompt.way", f"{(by_words & ~by_vectors).sum()} of {len(changed)}",
-           "seed 0: from positive to negative")
-now = changed.liked.eq(by_vectors[changed.index]).map({True: "right", False: "wrong"})
-now.set_axis(changed.review).sample(7, random_state=0).to_frame("now")
+before, now = answers[START.strip()], answers["yours"]
+changed = answers[before != now]
+pt.compare("prompt.way", f"{(before & ~now).sum()} of {len(changed)}",
+           "yours: from positive to negative")
+is_right = changed.liked.eq(now).map({True: "right", False: "wrong"})
+changed[["review"]].assign(now=is_right).tail(7)
 
 # %% [markdown]
 # <details><summary>What the tables say</summary>
 #
-# Better, with every seed: 85 to 87 % against 78 %. Of the answers that changed, all went from positive to negative. The model had said "positive" too often, and now says it less. (With the other seeds, one or two answers went the other way.)
+# Better, mean of four orders: 85 % against 78 %. Beside the best of ours we cannot tell: the interval goes from nothing to eight points.
 # </details>
 #
-# So 5,760 trained numbers beat an instruction, and no weight of the model moved. But one thing is odd. If the prompt had taught the model something about films, some answers would have gone the other way.
+# So 5,760 trained numbers beat the instruction that they started as. Did they teach the model something about films? Nearly all changed answers went one way, from positive to negative.
 #
 # ## 4 · The model already knew
 #
-# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. We can test this without training any vector. So far the answer is positive if the logit of ` positive` is ahead by more than 0. Keep the words, and move this **threshold**. Where would you put it? And where for the trained vectors?
+# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. So far the answer is positive if the logit of ` positive` is ahead by more than 0. Keep the words, train nothing, and move this **threshold**. Where would you put it?
 
 # %%
 pictures.explore_threshold(record, test)
 
 # %% [markdown]
-# For the vectors, 0 is nearly the best threshold. For the words, the best threshold on the 256 training reviews is 1.84. On the test reviews:
+# For the words, the best threshold on the 256 training reviews is 1.84. On the test reviews:
 
 # %%
-same = {name: (answers[name] == answers["the words, another threshold"]).mean()
-        for name in answers.columns[2:]}
-scores.assign(**{"same answers as the threshold": pd.Series(same).map("{:.0%}".format)})
+scores[moved]
 
 # %% [markdown]
-# For choosing between the two words, the instruction and one number do as well as 5,760 numbers. The answers are mostly the same, too: vectors and threshold agree on more than nine reviews of ten. Two trained prompts agree about as often.
+# For choosing between the two words, the instruction and one number do about as much as 5,760 numbers.
 #
-# **A prompt need not teach a model its task. It can bring out what the model already knows.** The loss fell mostly because the model now says one of the two words, as you saw on your own review. What the ten vectors do *inside* the model, we could not tell.
+# But changes that go one way prove nothing. Imagine a prompt that does teach the model to know a bad review: it lowers the margin, by which ` positive` is ahead, for disliked reviews alone. Its changes go one way, too. What tells the two apart is the **ranking**, in which no threshold has a part: of a liked and a disliked review, how often has the liked one the larger margin?
+
+# %%
+words, vectors = (margins[:len(answers)] for margins in pictures.margins(record))
+liked = answers.liked.to_numpy()
+fronts = {"the words": words, "all margins less 1.84": words - 1.84, "ten vectors, seed 0": vectors,
+          "yours": mine.numpy(), "imagined: less 4 where disliked": words - 4 * ~liked}
+pd.DataFrame({name: {"answers changed": ((margin > 0) != (words > 0)).sum(),
+                     "to negative": ((margin <= 0) & (words > 0)).sum(),
+                     "ranked right": (margin[liked][:, None] > margin[~liked]).mean()}
+              for name, margin in fronts.items()}).T.round(3)
+
+# %% [markdown]
+# The imagined prompt ranks nearly every pair right. Yours ranks about as the words did.
+#
+# **A prompt need not teach a model its task. It can bring out what the model already knows.** The loss fell mostly because the model now says one of the two words, as you saw.
 
 # %%
 pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, what not?
@@ -224,12 +222,12 @@ pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, wh
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# They made the model say one of the two words, and "positive" less easily. The order of the reviews, from the most to the least positive, stayed about as good as it was.
+# They made the model say one of the two words, and "positive" less easily. They did not make it rank the reviews better. What they do *inside* the model, we could not tell.
 # </details>
 #
 # ## 5 · Bugs that raise no error
 #
-# A prompt that shifts the labels by ten positions raises no error. The model just learns the wrong thing. So write the test that notices.
+# A prompt that shifts the labels by ten positions raises no error. So write the test that notices.
 #
 # ### Exercise 2 · Its law (3 points, about 10 minutes)
 #
@@ -268,7 +266,7 @@ pt.require("prompt.holds")
 
 # %%
 trained = SoftPrompt(model, torch.tensor(record["vectors"]["text"], device=model.device))
-words = reading.two_words(tokenizer)
+two = reading.two_words(tokenizer)
 
 
 def said(reviews, read=lambda logits, mask: logits[:, -1]):
@@ -278,7 +276,7 @@ def said(reviews, read=lambda logits, mask: logits[:, -1]):
     with torch.no_grad():
         logits = trained(rows["input_ids"], rows["attention_mask"]).logits
     at = read(logits, rows["attention_mask"])
-    return ["positive" if row[words[1]] > row[words[0]] else "negative" for row in at]
+    return ["positive" if row[two[1]] > row[two[0]] else "negative" for row in at]
 
 # %%
 short, long = "A triumph.", ("It is hard to think of anything that this film, which goes on for "
@@ -320,70 +318,23 @@ pd.DataFrame({"alone": said([short], last_real),
 # %% [markdown]
 # ## 6 · Where should it start?
 #
-# We started from an instruction. Lester et al. tried random numbers, common words, and **class labels**: the vectors of the words that the model may answer with, and common words behind them.
-#
-# ### Exercise 4 · The start by labels (2 points, about 9 minutes)
-#
-# Write `label_start(embed, tokenizer, answers, common, length, generator)`. `answers` are texts as they follow `Sentiment:`, such as `" positive"`. `common` lists the ids of the most common tokens. `embed` is a model's embedding module.
-#
-# - First comes one vector for each answer, in the given order: the mean over the vectors of this answer's own tokens, as the model would read them in a text.
-# - Then come different tokens of `common`, until there are `length` vectors. None is a token of an answer. Only `generator`, a `torch.Generator`, draws them.
+# We started from an instruction. Lester et al. also tried random numbers and **class labels**: the vectors of ` positive` and ` negative`, and common words behind them.
 
-
-# %% exercise="prompt.start" part="solution"
-def label_start(embed, tokenizer, answers, common, length, generator) -> torch.Tensor:
-    ### BEGIN SOLUTION
-    labels = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in answers]
-    free = [i for i in common if not any(i in ids for ids in labels)]
-    drawn = torch.randperm(len(free), generator=generator)[:length - len(labels)]
-    means = [embed(torch.tensor(ids)).mean(0) for ids in labels]
-    return torch.cat([torch.stack(means), embed(torch.tensor(free)[drawn])]).detach()
-    ### END SOLUTION
-
-
-# %% exercise="prompt.start" part="check"
-label_start = pt.check("prompt.start", label_start)
-
-# %% exercise="prompt.start" part="grade"
-pt.require("prompt.start")
+# %%
+pt.plots.show(pictures.draw_starts(record), "Left: raw loss, mean of three seeds at rate 0.02. "
+              "Right: after 32 steps, on the same 100 reviews; a circle starts as words, a "
+              "triangle as labels, a square as random numbers.")
 
 # %% [markdown]
-# We train your start for a few steps; recorded runs took 32. **After 32 steps, from which start is the loss over the whole vocabulary lowest?**
-
-# %%
-pt.widgets.Guess("The lowest loss after 32 steps, from", ("words", "labels", "random numbers",
-                                                          "cannot tell"), "prompt.starts")
-
-# %%
-embed = torch.nn.Embedding.from_pretrained(model.get_input_embeddings().weight.detach().cpu())
-common = pt.models.common_tokens(tokenizer, 5000, embed.num_embeddings)
-start = label_start(embed, tokenizer, reading.WORDS, common, 10, torch.Generator().manual_seed(0))
-labelled = SoftPrompt(model, start.to(model.device))
-few = islice(pt.train(labelled, batches, lr=rate), steps)
-yours = [step.loss for step in pt.bar(few, "steps", steps)]
-
-# %%
-runs = pictures.losses(record).query("length == 10")
-ends = runs.losses.map(lambda losses: mean(losses[-8:])).groupby(runs.start).agg(list)
-first, second = sorted(ends.index, key=lambda name: mean(ends[name]))[:2]
-clear = records.called(*records.difference(ends[second], ends[first])) != "cannot tell"
-pt.compare("prompt.starts", pictures.STARTS[first] if clear else "cannot tell", "three seeds")
-pt.plots.show(pictures.draw_losses(record, yours), "Training loss: lines are means of three seeds, "
-              "a dot at the end is a seed. Yours has other common words behind the labels.")
-
-# %% [markdown]
-# <details><summary>What the picture says</summary>
+# From labels the loss begins lower, and in the end it does not decide. On the right, words are ahead of labels in five pairs of five. Yet all share 100 reviews, and the verdict is *cannot tell*.
 #
-# Labels begin lowest. In the end we could not tell them from the words; random numbers come last on average, but not with every seed. A single vector is far behind after 32 steps, and fifty are a little ahead of ten.
-# </details>
-#
-# At scale this matters less. In small models, Lester et al. found the starts far apart, and labels best. At 11 billion parameters the difference was gone, and even a single vector did well. Size also decides how a prompt compares with fine-tuning: in a small model it stays well behind, at 11 billion the two meet.
+# In small models, Lester et al. found the starts far apart, and labels best. At 11 billion parameters the difference was gone, and even a single vector did well. There a prompt also meets fine-tuning; in a small model it stays well behind.
 #
 # ## 7 · Can a prompt be read?
 #
 # The ten vectors have left their words. Each still has a nearest word in the vocabulary, and papers print these words. Perhaps they make a better instruction.
 #
-# ### Exercise 5 · Snap (2 points, about 7 minutes)
+# ### Exercise 4 · Snap (2 points, about 7 minutes)
 #
 # Write `snap(P, E, t)`. For each vector of `P` it returns the nearest token, (length,), by Euclidean distance to the rows of `E`, (vocabulary, d). It also returns `P`, moved in straight lines towards these rows: not at all at `t` = 0, the whole way at `t` = 1.
 #
@@ -405,23 +356,22 @@ snap = pt.check("prompt.snap", snap)
 pt.require("prompt.snap")
 
 # %% [markdown]
-# Take the recorded prompt of seed 0. **How many of its ten nearest words are no longer those of the start? And how many answers are right once each vector is replaced by its nearest word?**
+# Take the recorded prompt of seed 0. **How many answers are right once each vector is replaced by its nearest word? And how sure are you that you are within 0.03?**
 
 # %%
-changed = pt.commit("prompt.changed", ...)    # 0 to 10
-left = pt.commit("prompt.left", ...)          # a share of right answers, from 0 to 1
+pt.commit("prompt.left", ...)    # [share of right answers, how sure], such as [0.5, 0.6]
 
 # %%
-tokens, _ = snap(torch.tensor(record["vectors"]["text"]), embed.weight, 1.0)
-pt.compare("prompt.changed", sum(int(a) != int(b) for a, b in zip(tokens, ids)), "of ten words")
+E, trained_P = model.get_input_embeddings().weight.detach().cpu(), trained.P.detach().cpu()
+tokens, _ = snap(trained_P, E, 1.0)
 snapped = pictures.way(record, 1.0)
-pt.compare("prompt.left", snapped.curves["text"][1.0],
-           f"its nearest words, on {snapped.tested} reviews")
+pt.compare("prompt.left", [snapped.curves["text"][1.0], 1.0],
+           f"its nearest words, on {snapped.tested} reviews; and how sure one is now")
 pd.DataFrame({"started as": [repr(tokenizer.decode([i])) for i in ids],
               "nearest now": [repr(tokenizer.decode([i])) for i in tokens]}).T
 
 # %% [markdown]
-# Now walk from the trained vectors back to their words. Do the vectors point to another word? How far can one go before accuracy falls? And where are the vectors that started as random numbers?
+# Now walk from the trained vectors back to their words. How far can one go before accuracy falls?
 
 # %%
 pictures.explore_way(record)
@@ -432,33 +382,72 @@ pt.sentence("prompt.read", ...)    # yours: what do a prompt's nearest words tel
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# They tell nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as the next word is away, but at right angles to that way: among 576 dimensions there is much room between words. A fifth of the move brings most of it. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
+# They tell nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as the next word is away, but not towards it: in 576 dimensions there is much room between words. A fifth of the move brings most of the gain. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
 # </details>
 #
-# Would any move have kept the nearest words? Push each vector of the start in a random direction, as far as training did, or three times as far:
+# Would any move have kept the nearest words? Push each vector of the start in a random direction:
 
 # %% tags=["nbval-check-output"]
-first, after = embed.weight[ids.cpu()], torch.tensor(record["vectors"]["text"])
-moved = (after - first).norm(dim=1, keepdim=True)
+first = E[ids.cpu()]
+far = (trained_P - first).norm(dim=1, keepdim=True)
 way = torch.nn.functional.normalize(
     torch.randn(first.shape, generator=torch.Generator().manual_seed(0)), dim=1)
 pd.Series({f"{times} × as far": sum(int(a) != int(b) for a, b in zip(
-    snap(first + times * moved * way, embed.weight, 1.0)[0], ids)) for times in (1, 3)}).to_frame(
+    snap(first + times * far * way, E, 1.0)[0], ids)) for times in (1, 3)}).to_frame(
         "nearest words that change")
 
 # %% [markdown]
-# None changes here, either. So only the accuracy on the way back is evidence.
+# None changes here, either. So the accuracy on the way back is the evidence.
 #
 # **What training put into a prompt is not in its nearest words.** Khashabi et al. even trained good prompts whose nearest words are any chosen text, such as another task's instruction.
+#
+# ## 8 · Onto your ladder
+#
+# MiniLM says no words: a new head reads its first token. Your class goes in front of its blocks, with twenty random vectors, and trains on ratings as every rung does. The head alone, solved, has an $R^2$ of 0.318. **Of five recorded seeds with the prompt, how many come within 0.1 of it, or above?**
+
+# %%
+pt.commit("board.prompt", ...)    # 0 to 5
+
+# %%
+inject = pt.mine("change.inject")
+
+
+def wrap(model):
+    return inject(model, ("bert",), lambda base: pictures.OnBackbone(base, SoftPrompt, 20))
+
+
+runs = pt.board.scores("prompt")[0].mean(1)
+near = runs > records.load("ladder")["exact"]["r2"] - 0.1
+pt.compare("board.prompt", int(near.sum()), "of five recorded seeds")
+pd.Series(runs, range(2, 7), name="R²").rename_axis("seed").to_frame().T.round(3)
+
+# %%
+pt.board.offer("prompt", wrap)    # yours: two minutes and more
+
+# %% [markdown]
+# Four of five seeds learned next to nothing, and one came as far as the head alone. On labels we tried a start from words, a trained head, another position: no prompt reached the head alone. We do not know why.
+#
+# ## Three doors
+
+# %%
+pt.doors("prompt", wrap, pt.prompt.Config(length=20))
+
+# %% [markdown]
+# Open the library's page under the table. **A question that only this page answers:** your prompt stands at the very front of a row. When a text is padded on the left, where does the library put its prompt?
+#
+# <details><summary>The answer</summary>
+#
+# Behind the padding, directly in front of the text (`behind_padding`): a sliding window of attention counts padding, too, and might not reach a prompt on its other side.
+# </details>
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A trained prompt beats the words that it started as. | 85 to 87 % against 78 %; 470 reviews, trained on the same 256 in three orders; at least 2.9 standard errors ahead | other words: the vectors are 2.5 to 3.6 standard errors ahead of no instruction, and 1.8 to 2.9 ahead of our best instruction | related: T5 with a trained prompt is far ahead of GPT-3 with a few examples (Lester et al. 2021, figure 1) |
-# | For choosing between the two words, the instruction and one threshold do as much. | 85.7 %; the vectors are within 0.7 standard errors of it, and 91 to 94 % of the answers are the same | Do the vectors order the reviews better? Hardly: of a liked and a disliked review, the words put the liked one first in 93.1 % of pairs, the vectors in 93.0 to 93.9 %. A bound without the instruction: 82.8 %; the vectors are 1.5 to 2.2 standard errors ahead | known: GPT-3 leans to some answers, and undoing that helps much (Zhao et al. 2021) |
-# | What was learned is not in the nearest words. | put back to their nearest words, the vectors fall from 85.5 to 78.1 % | another start: a prompt that started as random numbers falls from 83.4 to 78.3 % (2.4 standard errors) | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
-# | We cannot tell labels and words apart as starts. (An observation) | loss after 32 steps: labels 0.26, words 0.30; three seeds, rate 0.02 | two other rates, one seed: at 0.006 the loss is lower from words (0.31 against 0.38), at 0.06 from labels (0.21 against 0.31) | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
+# | A trained prompt is better than the words that it started as. Beside our best instruction we cannot tell. | 85.3 %, four orders of the same 256 reviews, from 83.6 to 86.6 %; 470 test reviews. Beside its words better by 2.7 to 11.6 points, beside our best −0.0 to 8.4 | No words at all: better by 1.3 to 9.6 points. A prompt from random numbers, 83.4 %: cannot tell it from no instruction (one seed). The rate was chosen of three on 100 of these reviews. | related: T5 with a trained prompt is far ahead of GPT-3 with a few examples (Lester et al. 2021, figure 1) |
+# | For choosing between the two words, the instruction and one threshold do about as much: the prompt did not teach the model to rank reviews. | The words with a threshold: 85.7 %; the vectors beside it −3.3 to 2.3 points, cannot tell. 89 to 94 % of the answers are the same. | Ranking: the words have 93.1 % of pairs right, the vectors 93.0 to 93.9 %; one that taught would have 99.9 %. A threshold without the instruction: the vectors are −1.1 to 6.1 points from it, cannot tell. | GPT-3 leans to some answers, and undoing that helps much (Zhao et al. 2021) |
+# | What was learned is not in the nearest words. | put back to their nearest words, the vectors fall from 85.5 to 78.1 % (seed 0) | another start: a prompt that started as random numbers falls from 83.4 to 78.3 % | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
+# | We cannot tell labels and words apart as starts. (An observation) | By accuracy words are ahead in five pairs of five, 89.3 % and 85.7 % with three seeds: −1.5 to 8.9 points, on the same 100 reviews | By loss after 32 steps labels are lower on average, 0.26 and 0.30: cannot tell, either | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
 
 # %%
 pt.progress("03")
@@ -485,7 +474,7 @@ pt.progress("03")
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
-# | before any training | a threshold chosen on labelled texts; or a few examples in the prompt, and the model's leaning to some answers corrected | this lesson; Zhao et al. 2021 |
+# | before any training | several instructions, and a threshold chosen on labelled texts; or a few examples in the prompt, and the model's leaning to some answers corrected | this lesson; Zhao et al. 2021 |
 # | length and start | 20 vectors, from the labels or your best instruction | Lester et al. 2021, §3.2; the instruction: this lesson |
 # | training | search the rate; thousands of steps, not 32 (T5: Adafactor, 0.3, batch 32, 30,000 steps) | Lester et al. 2021, §3 |
 # | when | one model in memory serves many tasks, each row of a batch with its own prompt | Lester et al. 2021, §1 |
@@ -498,9 +487,3 @@ pt.progress("03")
 # - Zhao et al. 2021, *Calibrate Before Use*, arXiv 2102.09690.
 # - Khashabi et al. 2022, *Prompt Waywardness*, arXiv 2112.08348.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
-#
-# # Further
-#
-# ## And on MiniLM?
-#
-# MiniLM has no words to answer with, so a new head on `[CLS]` trains, too. At rate 0.03 the head gets 66 % alone, and 61 % with twenty vectors in front. Starting from words, training the head beforehand or reading another position does not reverse this. We do not know why. Lesson 04 puts its vectors into every layer. The library's own soft prompt wraps the backbone, so that heads, pooling and `generate` remain those of transformers: `pt.prompt.SoftPrompt??` shows it beside yours.

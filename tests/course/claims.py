@@ -136,7 +136,8 @@ def _searches(method: str, runs: list[dict], how: Mapping[str, Any]
     """Yield the rate that each search chose, and those that it tried."""
     score = how.get("score", "validation")
     rows = [row for row in runs if row["group"] in how["groups"] and row["method"] == method
-            and row.get(score) is not None and how["where"].items() <= row.items()]
+            and row.get(score) is not None
+            and how["where"].items() <= (row | row.get("setting", {})).items()]
     for size in {row.get(how.get("each")) for row in rows} or {None}:
         tried = {row[how["by"]]: row[score] for row in rows if row.get(how.get("each")) == size}
         yield max(tried, key=tried.get, default=math.nan), [*tried] or [math.nan]

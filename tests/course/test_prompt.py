@@ -4,6 +4,7 @@ import math
 from types import SimpleNamespace
 
 import pytest
+import tiny
 import torch
 from exact import assert_equal
 
@@ -45,14 +46,37 @@ def test_a_threshold_parts_the_reviews_as_was_recorded(record, reviews):
 
 
 def test_answers_are_compared_review_by_review(record, reviews):
-    said = prompt.answers(record, reviews)
-    scores = prompt.scores(said)
-    assert scores["ahead of the words"]["the words"] == 0
+    said, start = prompt.answers(record, reviews), record["setting"]["start"].strip()
+    scores = prompt.scores(said, record)
+    assert scores["beside its first words"][start] == ""
     bound, = records.select(record, group="all", setting={
-        "model": "smollm2", "text": record["setting"]["start"], "tests": 470, "bound": "best"})
-    assert scores.right["the words, another threshold"] == f"{bound['accuracy']:.1%}"
-    said["no instruction"], said["the words"] = said.liked, ~said.liked
-    assert prompt.scores(said)["ahead of the words"]["no instruction"] == round(470 ** 0.5, 1)
+        "model": "smollm2", "text": start + "\n", "tests": 470, "bound": "best"})
+    assert scores.right[f"{start} (threshold moved)"] == f"{bound['accuracy']:.1%}"
+    own = [row["accuracy"] for row in records.select(record, group="all", method="prompt")]
+    assert scores.right["ten vectors"] == f"{sum(own) / len(own):.1%}"
+    back, = records.select(record, group="back", setting={
+        "model": "smollm2", "start": "random", "t": 0.0, "tests": 470})
+    assert scores.right["ten vectors from random numbers"] == f"{back['accuracy']:.1%}"
+    said["no instruction"], said[start] = said.liked, ~said.liked
+    told = prompt.scores(said, record)["beside its first words"]["no instruction"]
+    assert told == "better (100.0 to 100.0)"
+
+
+def test_a_learners_prompt_on_a_backbone_is_the_librarys():
+    """Logits, and P's gradient, with padding."""
+    ours, theirs = tiny.build("bert"), tiny.build("bert")
+    ours = pt.attach(ours, "bert", lambda base: prompt.OnBackbone(base, SoftPrompt, 3))
+    theirs = pt.prompt.inject(theirs, pt.prompt.Config(3))
+    with torch.no_grad():
+        theirs.bert.P.copy_(ours.bert.P)
+    ids = torch.randint(1, 20, (2, 6), generator=torch.Generator().manual_seed(1))
+    mask = torch.tensor([[1] * 6, [1] * 4 + [0] * 2])
+    found = [model.eval()(input_ids=ids, attention_mask=mask).logits for model in (ours, theirs)]
+    assert torch.allclose(*found, atol=1e-6)
+    for logits in found:
+        logits.square().sum().backward()
+    assert torch.allclose(ours.bert.P.grad, theirs.bert.P.grad, atol=1e-6)
+    assert ours.bert.P.grad.abs().max() > 1e-4
 
 
 def test_what_the_two_words_leave_is_all_other_words():

@@ -50,16 +50,6 @@ def first_and_last(h: torch.Tensor, attention_mask: torch.Tensor, length: int):
     return h[rows, length + first], h[rows, length + last]
 
 
-# ── prompt.start ─────────────────────────────────────────────────────────────────────────────
-
-def label_start(embed, tokenizer, answers, common, length, generator) -> torch.Tensor:
-    labels = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in answers]
-    free = [i for i in common if not any(i in ids for ids in labels)]
-    drawn = torch.randperm(len(free), generator=generator)[:length - len(labels)]
-    means = [embed(torch.tensor(ids)).mean(0) for ids in labels]
-    return torch.cat([torch.stack(means), embed(torch.tensor(free)[drawn])]).detach()
-
-
 # ── prompt.snap ──────────────────────────────────────────────────────────────────────────────
 
 def snap(P: torch.Tensor, E: torch.Tensor, t: float = 1.0):

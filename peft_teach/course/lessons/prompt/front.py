@@ -12,6 +12,8 @@ from ...checks.mutants import Law
 from ...checks.stand_ins import TinyLanguageModel
 from . import mutants
 
+WORDS = 13    # that the tiny language model knows
+
 
 class SoftPrompt(nn.Module):
     """A frozen language model that reads trained vectors P, (length, d), in front of its text."""
@@ -46,6 +48,46 @@ class InFront(Adapter):
         return torch.cat([self.P.expand(len(x), -1, -1), x], 1)
 
 
+class Reads(nn.Module):
+    """A backbone, called as a language model is whose logits are its last hidden states."""
+
+    def __init__(self, backbone: nn.Module):
+        super().__init__()
+        self.backbone = backbone
+
+    @property
+    def config(self):
+        return self.backbone.config
+
+    def get_input_embeddings(self) -> nn.Module:
+        return self.backbone.get_input_embeddings()
+
+    def forward(self, labels: None = None, **rest):
+        from transformers.modeling_outputs import CausalLMOutputWithPast
+
+        return CausalLMOutputWithPast(logits=self.backbone(**rest).last_hidden_state)
+
+
+class OnBackbone(Adapter):
+    """A learner's soft prompt, random at first, around an encoder: its head reads the text alone.
+
+    `kind` is the learner's class. Its parameter is this adapter's own; all else is the base's.
+    """
+
+    def __init__(self, base: nn.Module, kind: type[nn.Module], length: int):
+        super().__init__(base)
+        width = base.get_input_embeddings().embedding_dim
+        prompt = kind(Reads(base), torch.empty(length, width).uniform_(-0.5, 0.5))
+        self.P, = (p for p in prompt.parameters() if p.requires_grad)     # (length, d)
+        vars(self)["_prompt"] = prompt    # not registered: the base is in it again
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor, **rest):
+        from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+        h = vars(self)["_prompt"](input_ids, attention_mask).logits       # (batch, seq, d)
+        return BaseModelOutputWithPooling(last_hidden_state=h, pooler_output=self.base.pooler(h))
+
+
 # ── prompt.front ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -64,7 +106,7 @@ def front_cases(seed: int) -> list[dict]:
     return cases
 
 
-def batch_of(seed: int, side: str, batch: int = 3, seq: int = 5, words: int = 13,
+def batch_of(seed: int, side: str, batch: int = 3, seq: int = 5, words: int = WORDS,
              asked: int = 2, pad: int = 0) -> dict[str, Tensor]:
     """Return random text, padded on a side, whose last `asked` words of each row have labels.
 
@@ -203,22 +245,24 @@ def _parts(case: dict) -> tuple[nn.Module, Tensor, Tensor]:
 def _usual(case: dict) -> dict[str, Tensor]:
     """Return the logits that the usual mistakes give, by name."""
     (model, both, mask), (length, seq) = _parts(case), (case["length"], case["labels"].shape[1])
-    places = torch.cat([torch.arange(length), torch.arange(seq)])[None]
+    zeros = nn.functional.pad(case["attention_mask"], (length, 0))
     return {
+        "hidden": model(inputs_embeds=both, attention_mask=zeros).logits[:, length:],
         "wrong_end": model(inputs_embeds=both, attention_mask=mask).logits[:, :seq],
-        "padding_seen": model(inputs_embeds=both).logits[:, length:],
-        "positions": model(inputs_embeds=both, attention_mask=mask,
-                           position_ids=places).logits[:, length:]}
+        "padding_seen": model(inputs_embeds=both).logits[:, length:]}
 
 
-def _usual_losses(case: dict) -> dict[str, Tensor]:
+def _usual_losses(case: dict) -> dict[str, Tensor | tuple[Tensor, ...]]:
     """Return the losses that the usual mistakes give, by name."""
     (model, both, mask), labels, length = _parts(case), case["labels"], case["length"]
     pad, later = nn.functional.pad, labels.index_fill(1, torch.tensor([0]), -100)
     wrong = {"labels_behind": pad(labels, (0, length), value=-100),
              "first_unasked": pad(later, (length, 0), value=-100)}
-    return {name: model(inputs_embeds=both, attention_mask=mask, labels=each).loss
-            for name, each in wrong.items()}
+    found = {name: model(inputs_embeds=both, attention_mask=mask, labels=each).loss
+             for name, each in wrong.items()}
+    return found | {"predicted": tuple(
+        model(inputs_embeds=both, attention_mask=mask, labels=pad(labels, (length, 0), value=word)
+              ).loss for word in range(WORDS))}
 
 
 FRONT_MISTAKES = {
@@ -228,7 +272,10 @@ FRONT_MISTAKES = {
     "wrong_end": "The logits of as many places were kept, counted from P on: those of the text "
                  "stand behind it.",
     "padding_seen": "The text's padding is seen. What became of attention_mask?",
-    "positions": "The text begins at position 0 again, where P begins. Positions go on counting.",
+    "hidden": "The text does not see the prompt: a 0 in the mask hides a position, and P's entries "
+              "are 0.",
+    "predicted": "The vectors of P are predicted as if they were text: their labels are a word. "
+                 "Which label does the loss leave out?",
     "first_unasked": "The first word of a text has a label here. What predicts it is the last "
                      "vector of P: its label stays.",
     "labels_behind": "The labels were filled up at their end: each is now `length` places too "

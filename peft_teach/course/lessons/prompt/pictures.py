@@ -1,4 +1,4 @@
-"""Pictures of lesson 03: vectors before words, a threshold between answers, the way to words."""
+"""Pictures of lesson 03: a threshold between answers, the starts, the way to words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,7 @@ from statistics import mean
 import ipywidgets as ipw
 import numpy as np
 import pandas
+import torch
 from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from torch import nn
@@ -18,41 +19,16 @@ from ....widgets import Explorer
 from ... import records
 from ...desk import live
 from ...desk import reviews as reading  # the lesson has it from here
+from ...verdicts import POINT, Comparison, verdict
 from .front import InFront as InFront
+from .front import OnBackbone as OnBackbone
 
 FRONTS = {"the instruction, in words": 1.0, "ten trained vectors": 0.0}    # t in the record
-STYLES = {"text": (COLOURS["full"], "-", "o"), "labels": (SERIES[1][0], "-.", "^"),
-          "random": (COLOURS["lora"], "--", "s")}
+STYLES = {"text": SERIES[0], "labels": SERIES[2], "random": (COLOURS["random"], "--", "s")}
+NOTHING, THRESHOLD = "no instruction", "(threshold moved)"
+VECTORS, RANDOM = "ten vectors", "ten vectors from random numbers"
+ALL = 470                                                              # reviews in the record
 STARTS = {"text": "words", "labels": "labels", "random": "random numbers"}
-TOKENS = ("Review", ":", "A", "triumph", ".", "Sentiment", ":")
-
-
-def draw_prompt(length: int = 10) -> Figure:
-    """Draw vectors in front of a review, the frozen model that reads them, and its two answers."""
-    made, ax = figure(9.2, 2.5)
-    ax.axis("off")
-    ax.set(xlim=(0, 9.2), ylim=(0, 2.5))
-    x, tops = 0.1, []
-    for i, text in enumerate(("",) * length + TOKENS):
-        own, width = i < length, 0.3 if i < length else 0.2 + 0.085 * len(text)
-        plots.box(ax, x, 1.25, width, 0.4, text, fc=COLOURS["yours" if own else "frozen"], lw=0.8)
-        tops.append(x + width / 2)
-        ax.annotate("", (tops[-1], 0.88), (tops[-1], 1.22), arrowprops={"arrowstyle": "->"})
-        x += width + 0.06 + 0.12 * (i == length - 1)
-    plots.box(ax, 0.1, 0.3, x - 0.16, 0.56, "the model, frozen", 11, fc=COLOURS["frozen"], lw=1.2)
-    ax.annotate("", (x + 0.45, 0.58), (x - 0.04, 0.58), arrowprops={"arrowstyle": "->"})
-    ax.text(x + 0.5, 0.58, "“positive” or\n“negative”?", va="center", fontsize=10)
-    middle, end = mean(tops[:length]), mean(tops[length:])
-    ax.text(middle, 1.78, f"P: {length} vectors, trained", ha="center", fontsize=10,
-            color=COLOURS["yours"], weight="bold")
-    ax.text(end, 1.78, "E(x): the words' vectors", ha="center", fontsize=10)
-    ax.text(middle, 2.25, "Classify the sentiment of this film review.", ha="center", va="center",
-            fontsize=10, color=COLOURS["rest"])
-    ax.plot([middle - 1.5, middle + 1.5], [2.25, 2.25], color=COLOURS["rest"], lw=1)
-    made.set_label(f"{length} trained vectors stand where an instruction stood, in front of the "
-                   f"vectors of {len(TOKENS)} words; a frozen model reads all of them and says "
-                   "“positive” or “negative”.")
-    return made
 
 
 # ── what the model says ──────────────────────────────────────────────────────────────────────
@@ -71,29 +47,58 @@ def read(model: nn.Module, tokenizer, review: str,
 
 def answers(record: Mapping, reviews: Sequence) -> pandas.DataFrame:
     """Return the recorded answers to all short test reviews, True for " positive", one a column."""
-    asked, start = sorted(reviews, key=lambda review: len(review.text)), record["setting"]["start"]
-    kinds = {"no instruction": {"text": ""}, "the words": {"text": start},
-             "the words, another threshold": {"text": start, "bound": "best"},
-             **{f"ten vectors, seed {seed}": {"start": "text", "seed": seed} for seed in range(3)}}
-    said = {name: records.select(record, group="all", setting={
-        "model": "smollm2", "tests": len(asked), **kind})[0]["answers"]
-        for name, kind in kinds.items()}
-    return pandas.DataFrame({"review": [review.text for review in asked],
-                             "liked": [review.label == 1 for review in asked],
-                             **{name: [digit == "1" for digit in row]
-                                for name, row in said.items()}})
+    asked = by_length(reviews)
+    found = {"review": [review.text for review in asked],
+             "liked": [review.label == 1 for review in asked]}
+    for row in (*records.select(record, group="all"), *records.select(record, group="back")):
+        about = row["setting"]
+        if row["method"] == "none":
+            name = about["text"].strip() or NOTHING
+            name = f"{name} {THRESHOLD}" if "bound" in about else name
+        elif row["group"] == "all":
+            name = f"{VECTORS}, seed {about['seed']}"
+        elif (about["start"], about["t"]) == ("random", 0.0):
+            name = RANDOM
+        else:
+            continue
+        found[name] = [digit == "1" for digit in row["answers"]]
+    return pandas.DataFrame(found)
 
 
-def scores(said: pandas.DataFrame) -> pandas.DataFrame:
-    """Return how much of each column of `answers` is right, and how far ahead of the words it is.
+def by_length(reviews: Sequence) -> list:
+    """Return reviews in the order in which the record has them."""
+    return sorted(reviews, key=lambda review: len(review.text))
 
-    In standard errors: reviews won less reviews lost, divided by the root of their sum.
+
+def scores(said: pandas.DataFrame, record: Mapping) -> pandas.DataFrame:
+    """Return how much of each column of `answers` is right, and a verdict beside three rivals.
+
+    The seeds of a prompt make one row. The best instruction is the best of those here, on these
+    reviews. Intervals are in points.
     """
-    said, right = said.iloc[:, 2:], said.iloc[:, 2:].eq(said.liked, axis=0)
-    gain = right.sub(right["the words"].astype(int), axis=0)    # 1 is a review won, -1 one lost
-    return pandas.DataFrame({
-        "right": right.mean().map("{:.1%}".format), "says positive": said.sum(),
-        "ahead of the words": (gain.sum() / gain.abs().sum().clip(lower=1) ** 0.5).round(1)})
+    right = said.iloc[:, 2:].eq(said.liked, axis=0)
+    every = {name: torch.tensor(part.to_numpy(), dtype=torch.float64)    # (seeds, reviews)
+             for name, part in right.T.groupby(lambda name: name.split(", seed")[0], sort=False)}
+    written = {row["setting"]["text"].strip() for row in records.select(record, group="written")}
+    best = max(written & {*every}, key=lambda name: every[name].mean())
+    rivals = {"no instruction": NOTHING, "its first words": record["setting"]["start"].strip(),
+              "our best instruction": best}
+    return pandas.DataFrame({name: {"right": f"{own.mean():.1%}", **{
+        f"beside {column}": "" if name == rival else in_points(verdict(
+            own, every[rival].expand_as(own), POINT)) for column, rival in rivals.items()}}
+        for name, own in every.items()}).T
+
+
+def in_points(found: Comparison) -> str:
+    """Return a verdict on accuracies as a table writes it: better (1.8 to 10.3)."""
+    return f"{found.word} ({100 * found.low:.1f} to {100 * found.high:.1f})".replace("-", "−")
+
+
+def margins(record: Mapping) -> list[np.ndarray]:
+    """Return the logit of " positive" less that of " negative": of the words, of the vectors."""
+    return [np.array(records.select(record, group="back", setting={
+        "model": "smollm2", "start": "text", "t": t, "tests": ALL})[0]["margins"])
+        for t in FRONTS.values()]
 
 
 # ── a threshold between the answers ──────────────────────────────────────────────────────────
@@ -119,7 +124,7 @@ def parted(record: Mapping, reviews: Sequence, front: str, threshold: float) -> 
     """Part the short test reviews at a threshold; `front` is one of `FRONTS`."""
     row, = records.select(record, group="back", setting={
         "model": "smollm2", "start": "text", "t": FRONTS[front], "tests": len(reviews)})
-    asked = list(zip(sorted(reviews, key=lambda review: len(review.text)), row["margins"]))
+    asked = list(zip(by_length(reviews), row["margins"]))
     return Parted(front, threshold, *([m for review, m in asked if review.label == label]
                                   for label in (1, 0)))
 
@@ -128,14 +133,14 @@ def draw_parted(found: Parted) -> Figure:
     """Draw liked reviews above the line and the others below; those answered wrongly are solid."""
     made, ax = figure(9.2, 3.6)
     edges = np.arange(-8.5, 8.5, 0.25)
-    for margins, way, colour, name in ((found.liked, 1, "full", "liked"),
-                                       (found.others, -1, "lora", "not liked")):
+    for margins, way, colour, name in ((found.liked, 1, SERIES[0][0], "liked"),
+                                       (found.others, -1, SERIES[1][0], "not liked")):
         counts = way * np.append(np.histogram(margins, edges)[0], 0)
         for wrong in (False, True):
             side = (edges < found.threshold) == (wrong == (way > 0))
             ax.fill_between(edges, np.where(side, counts, 0), step="post", lw=0,
-                            color=COLOURS[colour], alpha=1 if wrong else 0.25)
-        ax.text(-9.2, 20 * way, f"{len(margins)} reviews,\n{name}", color=COLOURS[colour],
+                            color=colour, alpha=1 if wrong else 0.25)
+        ax.text(-9.2, 20 * way, f"{len(margins)} reviews,\n{name}", color=colour,
                 va="center", fontsize=11)
     ax.axhline(0, color=COLOURS["ink"], lw=1)
     ax.axvline(found.threshold, color=COLOURS["ink"], lw=2)
@@ -205,7 +210,11 @@ def draw_way(found: Way) -> Figure:
         left.text(0.3, 0.5 if long else -0.5, f"started as {STARTS[start]}: {np.hypot(x, y):.1f}",
                   color=colour, va="center", fontsize=11)
         curve = found.curves[start]
-        right.plot(*zip(*curve.items()), dash, marker=marker, color=colour, ms=6, lw=2)
+        # a line where there are places between the ends
+        right.plot(*zip(*sorted(curve.items())), ls=dash if len(curve) > 2 else "none",
+                   marker=marker, color=colour, ms=6, lw=2)
+        right.annotate(f"from {STARTS[start]}", (0, curve[0.0]), (8, 8), color=colour,
+                       fontsize=11, textcoords="offset points")
         if found.t in curve:
             plots.ring(right, found.t, curve[found.t])
             told.append(f"started as {STARTS[start]}, {curve[found.t]:.1%} right")
@@ -241,48 +250,46 @@ def explore_way(record: Mapping) -> Explorer:
         f"{', '.join(map(ascii, found.words['random']))}.")
 
 
-# ── the loss ─────────────────────────────────────────────────────────────────────────────────
+# ── the starts ───────────────────────────────────────────────────────────────────────────────
 
 
-def losses(record: Mapping) -> pandas.DataFrame:
-    """Return a row for each recorded run on the way to 32 steps: its start, length and losses."""
-    runs = record.runs[record.runs.group.isin(["soft", "lengths"])]
-    return runs[["start", "length", "seed"]].assign(losses=[record.losses[id] for id in runs.index])
+def starts(record: Mapping) -> pandas.DataFrame:
+    """Return a row for each recorded run of ten vectors and 32 steps, tested on 100 reviews."""
+    runs = record.runs[record.runs.group.isin(["soft", "rates"])]
+    return runs[["start", "seed", "lr", "accuracy"]].assign(
+        losses=[record.losses[id] for id in runs.index],
+        end=[mean(record.losses[id][-8:]) for id in runs.index])
 
 
-def draw_losses(record: Mapping, live: Sequence[float] = ()) -> Figure:
-    """Draw the loss by start and by length, means of the seeds; a dot is a seed's at the end."""
-    runs = losses(record)
-    made, left, right = figure(9.2, 3.4, columns=2, sharey=True)
-    told = []
-    for ax, by, every, styles in (
-            (left, "start", runs[runs.length == 10], STYLES),
-            (right, "length", runs[runs.start == "text"],
-             {1: SERIES[0], 10: STYLES["text"], 50: SERIES[2]})):
-        for i, (value, (colour, dash, marker)) in enumerate(styles.items()):
-            part = every[every[by] == value]
-            name = STARTS.get(value) or f"{value} vector{'' if value == 1 else 's'}"
-            curve = plots.running_mean(np.mean(part.losses.tolist(), axis=0), 8)
-            ends = [mean(row[-8:]) for row in part.losses]
-            ax.plot(range(1, len(curve) + 1), curve, dash, color=colour, lw=2, label=name)
-            ax.plot([len(curve) + 1.5 + i] * len(ends), ends, marker, color=colour, ms=6, mew=0)
-            told.append(f"{name} {mean(ends):.2f}")
-        ax.set(xlabel="step", yscale="log")
-    left.plot(range(1, len(live) + 1), plots.running_mean(live, 8), "*", color=COLOURS["yours"],
-              ms=10, label="yours, from labels")
-    left.set(ylabel="loss (mean of eight steps)", title="10 vectors, by start")
-    right.set_title("from words, by length")
-    plots.plain_ticks(left.yaxis, (0.2, 0.5, 1, 2, 5))
-    for ax in (left, right):
-        ax.legend(frameon=False)
-    made.set_label(f"Mean loss of the last 8 of 32 steps: {', '.join(told)}.")
+def draw_starts(record: Mapping) -> Figure:
+    """Draw the loss by start, a mean of the seeds, and what each pair of runs ends at."""
+    found = starts(record)
+    made, left, right = figure(9.2, 3.6, columns=2, width_ratios=(1.25, 1))
+    told, ends = [], {}
+    for start, (colour, dash, marker) in STYLES.items():
+        runs = found[found.start == start].sort_values(["lr", "seed"])
+        few = runs[runs.lr == record["setting"]["lr"]]
+        losses = np.mean(few.losses.tolist(), axis=0)
+        left.plot(range(1, len(losses) + 1), losses, dash, color=colour, lw=2)
+        right.plot(range(len(runs)), runs.accuracy, marker, color=colour, ms=8, mew=0)
+        ends[STARTS[start]] = losses[-1], colour
+        told.append(f"{STARTS[start]} {mean(few.end):.2f}, "
+                    f"{mean(few.accuracy):.0%} right")
+    left.set(xlabel="step", ylabel="loss of the batch (log axis)", yscale="log")
+    plots.name_ends(left, ends)
+    plots.plain_ticks(left.yaxis, (0.1, 0.2, 0.5, 1, 2, 4))
+    right.set(xticks=range(len(runs)), xticklabels=[
+        f"{lr:g}\nseed {seed}" for lr, seed in zip(runs.lr, runs.seed)], xlabel="rate",
+        ylabel="right, of 100 reviews", ylim=(0.78, 0.92), xlim=(-0.5, len(runs) - 0.5))
+    in_percent(right.yaxis)
+    made.set_label(f"After 32 steps at the usual rate: {'; '.join(told)}.")
     return made
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 EXAMPLES = {
-    "prompt": draw_prompt, "way": lambda: explore_way(records.load("prompt")),
+    "way": lambda: explore_way(records.load("prompt")),
     "threshold": lambda: explore_threshold(records.load("prompt"),
                                            reading.short(data.load("movies").test)),
-    "losses": lambda: draw_losses(records.load("prompt"), [3.0, 2.0])}
+    "starts": lambda: draw_starts(records.load("prompt"))}
