@@ -40,7 +40,7 @@ EXAMPLES = 4000
 HELD_OUT = 1000                                          # validation sentences, for the curves
 LR = {"head": 1e-1, "full": 1e-4, "scratch": 1e-4}
 PENALTIES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
-RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1)             # of heads on features
+RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)    # of heads on features
 LOOKS = (0, 5, 10, 20, 30, 45, 60, 80, 100, 130, 160, 200, 250)    # steps before a look
 
 
