@@ -64,4 +64,12 @@ CLAIMS = (
               read("mean"), solved("mean"), counting()) > 0.04}),
 )
 
-JUDGED = {}
+JUDGED = {
+    "Until 2018 most language tasks": "history",
+    "You double the batch. What grows": "counted in lesson 00",
+    "does no better than your head": "two runs that stand on the screen",
+    "the one that counts is the best on validation sentences": "how the rate is chosen",
+    "only as good as the position that you read": lambda: read("mean") - read("cls") > 0.06,
+    "the better one, which reads the mean": lambda: solved("mean") > solved("cls"),
+    "the head cheap and worse": lambda: everything() - max(read("mean"), solved("mean")) > 0.04,
+}

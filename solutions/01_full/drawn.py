@@ -71,8 +71,8 @@ def patients(shown: Shown) -> None:
 def learning(shown: Shown) -> None:
     ax, = shown.panels
     runs = {}
-    for record in ("lora", "full"):    # the second one's, where both have a run
-        for run in reversed(records.load(record)["runs"]):
+    for name in ("lora", "full"):    # the second one's, where both have a run
+        for run in reversed(records.load(name)["runs"]):
             if run.get("seed") == 0 and run.get("epochs", 1) == 1 and "pool" not in run:
                 runs[run["method"], run["lr"]] = run
     for way, name, rate, dash in (("scratch", "from scratch", 1e-4, ":"),

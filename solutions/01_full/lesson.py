@@ -453,10 +453,9 @@ records.table(poolers, "reads")    # each head converged
 # Its zero is a head alone, *converged*: had it stopped early, a method would be praised for what more steps would have given the head. But which head? One that reads the pooler, as the methods' own heads do, or the better one, which reads the mean? We keep the first, like for like, and draw the second beside it.
 
 # %%
-zero, one = records.ends()
-ladder, (scratch,) = records.load("ladder"), records.select(record, group="curves", method="scratch")
-ruler = pictures.ruler(record, ladder, {"counting words": counting,
-                                        f"full, your {len(part)} steps": fine_tuned})
+scratch, = records.select(record, group="curves", method="scratch")
+ruler = pictures.ruler(record, records.load("ladder"), {
+    "counting words": counting, f"full, your {len(part)} steps": fine_tuned})
 pt.compare("full.scratch", round(100 * scratch["accuracy"], 1), "from scratch, 250 steps, in %")
 pt.plots.show(pictures.draw_ruler(ruler), "Each scale begins at the head on the pooler and ends at "
               "full fine-tuning, 250 steps; heads are converged.")

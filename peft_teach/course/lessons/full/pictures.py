@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import ipywidgets as ipw
 import numpy as np
@@ -15,7 +16,6 @@ from ....plots import COLOURS, figure, running_mean
 from ....widgets import Explorer
 from ... import protocol, records
 from ...checks.stand_ins import Output
-from ...protocol import NAMES
 from .heads import Head as Head  # the lesson has these from here
 from .heads import Heads as Heads
 from .sick import patients as patients
@@ -64,9 +64,10 @@ def ruler(record: Mapping, ladder: Mapping, seen: Mapping[str, float]) -> dict[s
     zero, one = records.ends()
     mean = max(records.select(record, group="converged", pool="mean"),
                key=lambda run: run["validation"])
+    rated = [run["r2"] for run in protocol.finals(ladder) if run["method"] == "full"]
     return {"labels, right": {POOLER: zero, MEAN: mean["accuracy"], FULL: one, **seen},
             "ratings, R²": {POOLER: ladder["exact"]["r2"], MEAN: ladder["exact_mean"]["r2"],
-                            FULL: protocol.quality(ladder).loc[NAMES["full"], "R²"]}}
+                            FULL: fmean(rated)}}
 
 
 def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
