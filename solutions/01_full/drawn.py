@@ -1,8 +1,9 @@
-"""Lesson 01: what trains in three ways; three made-up runs; losses of the records."""
+"""Lesson 01: what trains in three ways; the ruler's ends; made-up runs; losses of the records."""
 
 import math
 
 from drawn import Shown, running_mean
+from figures import mean, record, select
 
 from peft_teach.course import records
 
@@ -10,25 +11,53 @@ from peft_teach.course import records
 def ways(shown: Shown) -> None:
     ax, = shown.panels
     ax.named()
-    backbones, heads, middles = [], [], []
-    for way, name, start, trained in (
-            ("scratch", "from scratch", "random", True),
-            ("full", "full fine-tuning", "pretrained", True),
-            ("head", "head only", "pretrained", False)):
-        ink = "ink" if way == "head" else "paper"
-        told = f"starts {start}\n{'trained' if trained else 'frozen'}"
-        backbone = ax.box(told, way if trained else "frozen", ink, way)
-        head = ax.box("starts random\ntrained", way, ink, way)
-        assert backbone[1] + backbone[3] < head[1]
-        backbones.append(backbone)
-        heads.append(head)
-        middles.append(backbone[0] + backbone[2] / 2)
-        ax.text(name, "ink", (middles[-1], head[1] + head[3] + 0.15), near=0.05)
+    middles = []
+    for name, start, trained in (("from scratch", "random", True),
+                                 ("full fine-tuning", "pretrained", True),
+                                 ("head only", "pretrained", False)):
+        x, y, width, height = ax.box(f"starts {start}\n{'trained' if trained else 'frozen'}",
+                                     "trained" if trained else "frozen")
+        middles.append(x + width / 2)
+        ax.text(name, "ink", (middles[-1], 2), near=0.05)
+        dot = ax.piece("trained", (middles[-1], 1.65), near=0.01)
+        assert dot[1] > y + height
+        assert math.isclose(dot[2] * dot[3], width * height * 770 / 22_713_216, rel_tol=1e-6)
     assert middles == sorted(middles)
-    for of, name, size in ((backbones, "backbone", "22,713,216"), (heads, "head", "770")):
-        assert len({tuple(box[1:]) for box in of}) == 1    # as high and as wide
-        ax.text(f"{name}\n{size}\nparameters", "ink", (-0.1, of[0][1] + of[0][3] / 2), near=0.01)
-    assert all(b[3] > 2 * h[3] and _same_x(b, h) for b, h in zip(backbones, heads))
+    for told, at in (("backbone\n22,713,216", y + height / 2),
+                     ("head: 770\nstarts random, trained", dot[1])):
+        ax.text(told, "ink", (-0.1, at), near=0.01)
+
+
+def ruler(shown: Shown) -> None:
+    ax, = shown.panels
+    ax.named()
+    finals = [run["r2"] for run in records.load("ladder")["runs"]
+              if (run["group"], run["method"]) == ("final", "full")]
+    ladder, heads = records.load("ladder"), select(record("full"), group="converged")
+    pooler = next(run for run in heads if run["pool"] == "cls" and run["penalty"] == 0)
+    best = max((run for run in heads if run["pool"] == "mean"), key=lambda r: r["validation"])
+    full = mean(run["accuracy"] for run in select(record("lora"), group="methods", method="full"))
+    for y, name, ends, others, write in (
+            (1.3, "labels, right", (pooler["accuracy"], best["accuracy"], full),
+             {"counting words": 0.762, "full, your 45 steps": 0.78}, "{:.1%}"),
+            (0, "ratings, R²", (ladder["exact"]["r2"], ladder["exact_mean"]["r2"], mean(finals)),
+             {}, "{:.3f}")):
+        ax.text(name, "ink", (-0.1, y), near=0.01)
+        ax.line("ink", "-", (0, 1), (y, y))
+        marks = dict(zip(("head on the pooler", "head on the mean", "full fine-tuning"), ends))
+        for mark, value in {**marks, **others}.items():
+            x = (value - ends[0]) / (ends[2] - ends[0])
+            colour = ("yours" if "your" in mark else "ink" if mark in others
+                      else "full" if mark[0] == "f" else "head")
+            if mark in others:
+                ax.line(colour, "D", x, y)
+            else:
+                ax.line(colour, "-", (x, x), (y - 0.1, y + 0.1))
+            ax.text(f"{mark}\n{write.format(value)}", colour, (x, y), near=0.1)
+    begins = (ends[1] - ends[0]) / (ends[2] - ends[0])
+    for y, x, name in ((-0.25, 0, "pooler"), (-0.58, begins, "mean")):
+        ax.line("rest", "-", (x, x, 1, 1), (y + 0.06, y, y, y + 0.06))
+        ax.text(f"gain over the head on the {name}", "ink", ((x + 1) / 2, y), near=0.02)
 
 
 def patients(shown: Shown) -> None:
@@ -42,8 +71,8 @@ def patients(shown: Shown) -> None:
 def learning(shown: Shown) -> None:
     ax, = shown.panels
     runs = {}
-    for record in ("lora", "full"):    # the second one's, where both have a run
-        for run in reversed(records.load(record)["runs"]):
+    for name in ("lora", "full"):    # the second one's, where both have a run
+        for run in reversed(records.load(name)["runs"]):
             if run.get("seed") == 0 and run.get("epochs", 1) == 1 and "pool" not in run:
                 runs[run["method"], run["lr"]] = run
     for way, name, rate, dash in (("scratch", "from scratch", 1e-4, ":"),

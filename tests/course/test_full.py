@@ -24,16 +24,6 @@ def runs():
     return full.ways_recorded(records.load("full"), records.load("lora"))
 
 
-def test_the_ways_are_solid_where_they_train():
-    figure = full.draw_ways(22_713_216, 770)
-    boxes = figure.axes[0].patches
-    assert [box.get_linestyle() for box in boxes] == ["-", "-", "-", "-", "--", "-"]
-    assert "stays frozen" in figure.get_label()
-    said = [text.get_text() for text in figure.axes[0].texts]
-    assert sum(text.endswith("\ntrained") for text in said) == 5
-    assert sum(text.endswith("\nfrozen") for text in said) == 1
-
-
 def test_learning_draws_every_step_and_says_the_accuracy(runs):
     shown = full.learning(runs, OWN, **BEST)
     ax, = full.draw_learning(shown).axes

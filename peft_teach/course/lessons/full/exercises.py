@@ -476,7 +476,9 @@ def judge_frozen(case: dict, answers: Mapping[str, Any]) -> Verdict:
         return Verdict(False, "The training was given another model than the one that you were "
                               "handed: copy what is frozen, and train the model itself.")
     if survivors(answers, mutants.BROKEN) == list(mutants.IN_PLACE):
-        return Verdict(False, verdict.message, "no_copy")
+        return Verdict(False, "What was kept before the training moved with the parameter: it saw "
+                              "new tensors, and no change within one. " + verdict.message,
+                       "no_copy")
     return verdict
 
 

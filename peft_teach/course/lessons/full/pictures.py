@@ -1,7 +1,8 @@
-"""Pictures of lesson 01: three ways to learn, a colleague's complaints, the loss at each rate."""
+"""Pictures of lesson 01: three ways to learn, complaints, the ruler, the loss at each rate."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 import ipywidgets as ipw
 import numpy as np
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from .... import account, plots
 from ....plots import COLOURS, figure, running_mean
 from ....widgets import Explorer
-from ... import records
+from ... import protocol, records
 from ...checks.stand_ins import Output
 from .heads import Head as Head  # the lesson has these from here
 from .heads import Heads as Heads
@@ -24,25 +25,83 @@ DASHES = {"scratch": ":", "head": "--", "full": "-"}
 
 
 def draw_ways(backbone: int, head: int) -> Figure:
-    """Draw what starts how, and what trains; `backbone` and `head` are counts of numbers."""
-    made, ax = figure(8, 2.9)
+    """Draw what starts how, and what trains, areas to scale; `backbone` and `head` are counts."""
+    made, ax = figure(8, 2.7)
+    width, height = 2.1, 1.5
+    side = (width * height * head / backbone)**0.5
     ways = (("scratch", "random", True), ("full", "pretrained", True),
             ("head", "pretrained", False))
     for i, (way, start, trained) in enumerate(ways):
-        x, colour = 2.3 * i, COLOURS[way]
-        for y, height, starts, on in ((0, 1.5, start, trained), (1.6, 0.5, "random", True)):
-            plots.box(ax, x, y, 2.1, height, f"starts {starts}\n{'trained' if on else 'frozen'}",
-                      11, COLOURS["ink" if way == "head" else "paper"], edgecolor=colour, lw=1.5,
-                      facecolor=colour if on else COLOURS["frozen"], ls="-" if on else "--")
-        ax.text(x + 1.05, 2.25, WAYS[way], ha="center", fontsize=12)
-    for y, name, size in ((0.75, "backbone", backbone), (1.85, "head", head)):
-        ax.text(-0.1, y, f"{name}\n{size:,}\nparameters", ha="right", va="center", fontsize=11)
-    ax.set(xlim=(-1.3, 6.8), ylim=(-0.1, 2.5))
+        x = 2.3 * i
+        plots.box(ax, x, 0, width, height,
+                  f"starts {start}\n{'trained' if trained else 'frozen'}", 11,
+                  fc=COLOURS["trained" if trained else "frozen"], lw=0)
+        plots.box(ax, x + width / 2, 1.65, side, side, "", fc=COLOURS["trained"], lw=0)
+        ax.text(x + width / 2, 2, WAYS[way], ha="center", fontsize=12)
+    for y, told in ((height / 2, f"backbone\n{backbone:,}"),
+                    (1.65, f"head: {head:,}\nstarts random, trained")):
+        ax.text(-0.1, y, told, ha="right", va="center", fontsize=11)
+    ax.set(xlim=(-2, 6.8), ylim=(-0.1, 2.3))
     ax.axis("off")
     made.set_label("; ".join(
         f"{WAYS[way]}: the backbone, {backbone:,} numbers, starts {start} and "
         f"{'is trained' if trained else 'stays frozen'}, the head, {head:,}, is trained"
-        for way, start, trained in ways))
+        for way, start, trained in ways) + ". Areas are to scale; the head is a dot.")
+    return made
+
+
+# ── the ruler ────────────────────────────────────────────────────────────────────────────────
+
+POOLER, MEAN, FULL = "head on the pooler", "head on the mean", "full fine-tuning"
+
+
+def ruler(record: Mapping, ladder: Mapping, seen: Mapping[str, float]) -> dict[str, dict]:
+    """Return what stands where on both scales: accuracy on labels, R² on ratings.
+
+    Heads are converged; that on the mean has the penalty that validation sentences choose. `seen`
+    are accuracies of the reader's own.
+    """
+    zero, one = records.ends()
+    mean = max(records.select(record, group="converged", pool="mean"),
+               key=lambda run: run["validation"])
+    rated = [run["r2"] for run in protocol.finals(ladder) if run["method"] == "full"]
+    return {"labels, right": {POOLER: zero, MEAN: mean["accuracy"], FULL: one, **seen},
+            "ratings, R²": {POOLER: ladder["exact"]["r2"], MEAN: ladder["exact_mean"]["r2"],
+                            FULL: fmean(rated)}}
+
+
+def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
+    """Draw two scales from the head on the pooler to full fine-tuning, with what stands between.
+
+    Below the second, two brackets: what a method may gain over either head.
+    """
+    made, ax = figure(9.2, 3.9)
+    told = []
+    for y, (name, marks) in zip((1.3, 0), scales.items()):
+        zero, one = marks[POOLER], marks[FULL]
+        write = "{:.1%}".format if y else "{:.3f}".format
+        ax.plot((0, 1), (y, y), color=COLOURS["ink"], lw=2)
+        ax.text(-0.1, y, name, ha="right", va="center", fontsize=12)
+        for mark, value in marks.items():
+            x = (value - zero) / (one - zero)
+            told.append(f"{name}, {mark}: {write(value)}, {x:.0%} of the way")
+            if mark in (POOLER, MEAN, FULL):
+                colour, up, ha = COLOURS["full" if mark == FULL else "head"], 1, "center"
+                ax.plot((x, x), (y - 0.1, y + 0.1), color=colour, lw=2)
+            else:
+                colour, up = COLOURS["yours" if "your" in mark else "ink"], -1
+                ha = "left" if "your" in mark else "right"
+                ax.plot(x, y, "D", ms=7, color=colour)
+            ax.text(x, y + 0.16 * up, f"{mark}\n{write(value)}", ha=ha, fontsize=11, color=colour,
+                    va="bottom" if up > 0 else "top")
+    start = (marks[MEAN] - zero) / (one - zero)
+    for y, begins, mark in ((-0.25, 0, POOLER), (-0.58, start, MEAN)):
+        ax.plot((begins, begins, 1, 1), (y + 0.06, y, y, y + 0.06), color=COLOURS["rest"], lw=1)
+        ax.text((begins + 1) / 2, y - 0.03, f"gain over the {mark}", ha="center", va="top",
+                fontsize=11)
+    ax.set(xlim=(-0.35, 1.15), ylim=(-0.85, 1.85))
+    ax.axis("off")
+    made.set_label("; ".join(told))
     return made
 
 
@@ -187,6 +246,8 @@ def explore_learning(runs: Sequence[Mapping], best: Mapping[str, float],
 
 EXAMPLES = {
     "ways": lambda: draw_ways(22_713_216, 770),
+    "ruler": lambda: draw_ruler(ruler(records.load("full"), records.load("ladder"),
+                                      {"counting words": 0.762, "full, your 45 steps": 0.78})),
     "patients": lambda: draw_patients({"healthy": [0.7, 0.5], "A": [0.7, 0.8], "B": [0.7, 0.7]}),
     "learning": lambda: explore_learning(
         ways_recorded(records.load("full"), records.load("lora")),
