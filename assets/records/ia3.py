@@ -41,8 +41,12 @@ LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 SEEDS, ASIDE = (0, 1, 2), 3                 # draws that are tested; the draw of the search
 TESTS, VALIDATION = 200, 100                # questions to SmolLM2
 SHORT, TOKENS = 16, 64                      # words of the longest review; room for the question
-SEARCHED = {method: {"by": "lr", "groups": ("search",), "where": {"seed": 3}, "each": "shots",
-                     "score": "accuracy", "used": ()} for method in ("ia3", "lora")}
+SEARCHED = {
+    "ia3": {"by": "lr", "groups": ("search",), "where": {"seed": 3}, "each": "shots",
+            "score": "accuracy", "used": ()},
+    "lora": {"by": "lr", "groups": ("search",), "where": {"seed": 3}, "each": "shots",
+             "score": "accuracy", "used": ()},
+}
 PLACES = ("key", "value", "ffn_out")
 MATRICES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 TURNS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
