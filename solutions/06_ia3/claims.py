@@ -96,8 +96,8 @@ CLAIMS = (
                f"{100 * min(GAINS):.0f} to {100 * max(GAINS):.0f} %, three seeds at a rate of "
                f"0.01; matrices by {100 * min(ENTRIES):.1f} to {100 * max(ENTRIES):.1f} % of their "
                "norm, one run of full fine-tuning",
-          tried="IA³ at half and at twice its best rate: R² on validation {:.3f} and {:.3f}, for "
-                "{:.3f} (one seed)".format(NEXT[0], NEXT[2], NEXT[1]),
+          tried=f"IA³ at half and at twice its best rate: R² on validation {NEXT[0]:.3f} and "
+                f"{NEXT[2]:.3f}, for {NEXT[1]:.3f} (one seed)",
           holds={"a far larger rate": lambda: BEST["ia3"] > 200 * BEST["full"]
                  and max(NEXT) == NEXT[1],
                  "about ten times as far": lambda: 8 < mean(GAINS) / mean(ENTRIES) < 12}),

@@ -6,9 +6,8 @@
 # A mixing desk plays no instrument. It makes what is played louder or softer, mutes it, or inverts it. Put such a desk into a
 # language model and train only the faders. How far can that go, and where must it stop?
 #
-# In 2022 Haokun Liu and his colleagues wanted to teach a model a new task with a few dozen examples, and to answer many tasks in one
-# batch. Soft prompts allow such a batch, but learned too little; what learned more did not allow it. So they trained one factor for each
-# feature at three places: **IA³**, *infused adapter by inhibiting and amplifying inner activations*.
+# In 2022 Haokun Liu and his colleagues wanted to teach a new task with a few dozen examples, and to answer many tasks in one
+# batch. Soft prompts allow such batches, but learned too little. So they trained one factor for each feature at three places: **IA³**, *infused adapter by inhibiting and amplifying inner activations*.
 #
 # | | |
 # |---|---|
@@ -60,8 +59,7 @@ pt.plots.show(pt.drawing.block("ia3"), "One of six blocks of our model. Each W s
 # - `"output"` scales all that the base gives. `"input"` scales what the base reads.
 # - Before training, the output equals the base's. The output always has the base's dtype, which may be half precision.
 #
-# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("ia3.layer")` helps, `pt.reset("ia3.layer")` gives the
-# original text back. Until yours passes, the lesson goes on with ours.
+# `pt.hint("ia3.layer")` helps. Until yours passes, the lesson goes on with ours.
 
 
 # %% exercise="ia3.layer" part="solution"
@@ -90,10 +88,10 @@ Gains = pt.check("ia3.layer", Gains)
 pt.require("ia3.layer")
 
 # %% [markdown]
-# Put your layers on the three places of every block. Of the three layers, `ffn_out` alone reads more than it gives.
+# Put your layers into every block:
 
 # %%
-def wrap(model):
+def wrap(model):    # of the three layers, ffn_out alone reads more than it gives
     places = tuple(pt.models.find(model, ("key", "value", "ffn_out")))
     return inject(model, places, lambda base: Gains(
         base, "input" if base.in_features > base.out_features else "output"))
@@ -139,8 +137,7 @@ table[["word", "difference", "low", "high"]].round(4).rename_axis("IA³ against"
 # One knob turns all factors of a recorded run: $l' = 1 + t\,(l - 1)$. At $t = 1$ they are as learned. At 0 they are all 1, and only
 # the trained head is left. Beyond 1 they overshoot; below 0 they do the opposite. (The run learned labels, positive or negative, not ratings.)
 #
-# Turn the knob, for everything or for one place or block. Which part of the desk can be switched off without a loss? Below the picture
-# stand reviews whose answers flip.
+# Turn the knob, for everything or for one place or block. Which part of the desk can be switched off without a loss?
 
 # %%
 sentences = movies.test[:record["setting"]["desk"]]
@@ -206,8 +203,7 @@ off.round(2).to_frame("squared error")
 # two rows. RoAd (Liao and Monz 2024) rotates pairs of features instead: it turns what scaling can only stretch.
 #
 # So what does full fine-tuning do to MiniLM: stretch, or turn? To tell, find the scaling that comes nearest to the change of each matrix.
-
-# %% [markdown]
+#
 # ### Exercise 2 · The nearest scaling vector (2 points, about 9 minutes)
 #
 # You are given a change `delta` of a weight `W`, both of shape (n_out, n_in). A scaling vector $l$ on the output, of shape (n_out,), would change `W` by $\mathrm{diag}(l - 1)\,W$.
@@ -246,7 +242,7 @@ shares.map("{:.2%}".format)    # mean of six blocks; for ffn_out, scaling of the
 # change of rank 1. Scaling reaches hardly more than of a random change: fine-tuning turns. (Rank 1 varies more: 5.7 to 70.3 % in single matrices.)
 #
 # Fine-tuning changed 36 matrices. With all these changes the accuracy is 82.0 %, with none of them 58.8 %. Now replace each change by its
-# nearest scaling. **What is the accuracy then? And how sure are you, in percent, that you are right within five points?** Commit a list of two numbers.
+# nearest scaling. **What is the accuracy then, and how sure are you, in percent, that you are right within five points?**
 
 # %%
 pt.commit("ia3.cut", ...)      # [a share of right answers from 0 to 1, percent]
@@ -262,7 +258,7 @@ left.map("{:.1%}".format).to_frame("accuracy")     # 2,563 test sentences
 # %% [markdown]
 # The nearest scaling brings nothing, and enlarging it does not help: its direction is wrong. The nearest change of rank 1 keeps most of what was learned.
 #
-# (All this is said of weights, as if each direction of the inputs counted alike. What scaling can do to the outputs, we did not measure.)
+# (All this is said of weights. What scaling can do to the outputs, we did not measure.)
 #
 # **And yet trained scaling vectors reach 80 % on the same labels.** How? No matrix is alone. A feed-forward layer adds up the columns $w_j$ of $W_{out}$: $y = \sum_j l_j\, h_j\, w_j$. No $w_j$ turns. But make some louder and others softer, and the *sum* turns. The instruments play what they always
 # played, and the music is different. We could not tell whether MiniLM's vectors work this way.
@@ -401,7 +397,7 @@ pt.course.live.compare_outputs(model, reviews, {"folded": plain})
 #
 # ## Three doors
 #
-# The library and Hugging Face peft have an IA³, too. All three get the same base and the same numbers here. Do they compute the same?
+# The library has an IA³, too, and so has Hugging Face peft. With the same numbers, do all three compute the same?
 
 # %%
 pt.doors("ia3", wrap)
@@ -423,8 +419,7 @@ pt.compare("ia3.fused", fused.l.numel(), "factors on GPT-2's fused matrix")
 # **one number**: a threshold between its two words.
 
 # %%
-few, untrained = pictures.few(record)
-records.table(few, ["shots", "method"])     # three draws; 200 questions to test; frozen: 79.5 %
+records.table(pictures.few(record), ["shots", "method"])     # 200 questions; untrained: 79.5 %
 
 # %% [markdown]
 # With sixteen sentences we cannot tell which of the three leads. So begin with the threshold: it costs one number.
@@ -459,7 +454,7 @@ pt.progress("06")
 # plain = tuned.merge_and_unload()                    # a plain model, as fast as before
 # ```
 #
-# On BERT the pattern leaves out `attention.output.dense`, which peft's default scales as well. On Llama and its like, take `["k_proj", "v_proj", "down_proj"]`, with `["down_proj"]` as `feedforward_modules`.
+# On BERT the pattern leaves out `attention.output.dense`. On Llama and its like, take `["k_proj", "v_proj", "down_proj"]`, with `["down_proj"]` as `feedforward_modules`.
 #
 # | a first recipe | take | source |
 # |---|---|---|
