@@ -58,8 +58,6 @@ pt.plots.show(pt.drawing.block("ia3"), "One of six blocks of our model. Each W s
 # - `side` is `"output"` or `"input"`, and is kept as `self.side`. The one parameter is `self.l`: float32, one entry for each feature on this side.
 # - `"output"` scales all that the base gives. `"input"` scales what the base reads.
 # - Before training, the output equals the base's. The output always has the base's dtype, which may be half precision.
-#
-# `pt.hint("ia3.layer")` helps. Until yours passes, the lesson goes on with ours.
 
 
 # %% exercise="ia3.layer" part="solution"
@@ -97,7 +95,7 @@ def wrap(model):    # of the three layers, ffn_out alone reads more than it give
         base, "input" if base.in_features > base.out_features else "output"))
 
 # %% [markdown]
-# They train as every method on your ladder does: on *ratings*, 4,000 sentences in 250 steps. Only the learning rate is their own. Full
+# They train as every method on your ladder does, on *ratings*; only the learning rate is their own. Full
 # fine-tuning learns best at 0.0001, LoRA of rank 8 (lesson 07) at 0.0032. **And scaling vectors?**
 
 # %%
@@ -135,7 +133,7 @@ table[["word", "difference", "low", "high"]].round(4).rename_axis("IA³ against"
 # ## 2 · Turn the desk
 #
 # One knob turns all factors of a recorded run: $l' = 1 + t\,(l - 1)$. At $t = 1$ they are as learned. At 0 they are all 1, and only
-# the trained head is left. Beyond 1 they overshoot; below 0 they do the opposite. (The run learned labels, positive or negative, not ratings.)
+# the trained head is left. Beyond 1 they overshoot; below 0 they do the opposite. (The run learned labels, not ratings.)
 #
 # Turn the knob, for everything or for one place or block. Which part of the desk can be switched off without a loss?
 
@@ -164,8 +162,8 @@ desk.T.map("{:.1%}".format).rename_axis(columns="t")
 pictures.explore_row()
 
 # %% [markdown]
-# A factor keeps the row on its line: longer, shorter, silent or reversed. Does that matter? Here is the smallest task that takes rows off
-# their lines: a matrix has two rows, and they must be swapped. We train your scaling vector on it, and LoRA of rank 1. **Who learns it?**
+# A factor keeps the row on its line: longer, shorter, silent or reversed. Does that matter? In the smallest task that takes rows off
+# their lines, two rows must be swapped. We train your scaling vector on it, and LoRA of rank 1. **Who learns it?**
 
 # %%
 pt.widgets.Guess("Two rows are swapped. It is learned by",
@@ -416,7 +414,7 @@ pt.compare("ia3.fused", fused.l.numel(), "factors on GPT-2's fused matrix")
 # %% [markdown]
 # ## 5 · Sixteen sentences
 #
-# IA³ was made for few examples, and for a model that can almost do the task. So ask SmolLM2 in words. After “Review: … Sentiment:”, which is more likely, “ positive” or “ negative”? We trained IA³ and LoRA on 16 or 64 such questions. The cheap rival keeps the model frozen, and fits
+# IA³ was made for few examples. So ask SmolLM2: after “Review: … Sentiment:”, which is more likely, “ positive” or “ negative”? We trained IA³ and LoRA on 16 or 64 such questions. The cheap rival keeps the model frozen, and fits
 # **one number**: a threshold between its two words.
 
 # %%
@@ -467,8 +465,8 @@ pt.progress("06")
 # %% [markdown]
 # **Sources**
 #
-# - Liu et al. 2022, *Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning*, arXiv 2205.05638. Their recipe T-Few is IA³, two more
-#   losses, and vectors that were pretrained: not compared here.
+# - Liu et al. 2022, *Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning*, arXiv 2205.05638. Their recipe T-Few adds two
+#   losses and pretrained vectors: not compared here.
 # - Liao and Monz 2024, *3-in-1: 2D Rotary Adaptation* (RoAd), arXiv 2409.00119; in Hugging Face peft.
 # - Hugging Face peft's comparison of methods, MetaMathQA with a Llama of 3 billion parameters, July 2026.
 # - Vaswani et al. 2017, arXiv 1706.03762: the block with the norm behind the sum.
