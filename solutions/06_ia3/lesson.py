@@ -91,8 +91,9 @@ pt.require("ia3.layer")
 # %%
 def wrap(model):    # of the three layers, ffn_out alone reads more than it gives
     places = tuple(pt.models.find(model, ("key", "value", "ffn_out")))
-    return inject(model, places, lambda base: Gains(
+    made = inject(model, places, lambda base: Gains(
         base, "input" if base.in_features > base.out_features else "output"))
+    return made.to(pt.device())
 
 # %% [markdown]
 # They train as every method on your ladder does, on *ratings*; only the learning rate is their own. Full
