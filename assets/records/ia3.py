@@ -1,7 +1,7 @@
 """Make the record of lesson 06: (IA)³ on few and on many sentences, its vectors, the mixing desk.
 
     python assets/records/ia3.py                  all that is missing, about 20 minutes, one core
-    python assets/records/ia3.py --only smollm2   one part: smollm2, by_hand, minilm or desk
+    python assets/records/ia3.py --only smollm2   one part: smollm2, minilm or desk
 
 Writes `ia3.json`: one row a run; the vectors of one run on MiniLM (`gains`, with its head), and
 what MiniLM answers when they are turned (`desk`). Interrupted, it goes on where it stopped.
@@ -11,35 +11,47 @@ what MiniLM answers when they are turned (`desk`). Interrupted, it goes on where
               after 16 sentences seen four times and 64 seen twice, half of each label. Each of
               the four at its own rate: the best of `LADDER` on 100 questions of validation, after
               a draw that is tested nowhere.
-    by_hand   one gain a place, the same in all, the lower or the upper blocks: loss and right
-              answers on the sixteen sentences of draw 0, for each of the 79 settings.
     minilm    (IA)³ after 4,000 sentences, as in the other lessons.
     desk      l = 1 + t (l - 1) for a place, a block, or all: the answers on 150 sentences.
     full      after full fine-tuning on 4,000 sentences: the share of each matrix's change that its
-              nearest gains reach, and its nearest change of rank 1; the accuracy when all 36
-              changes are cut to either ("gains", "rank1"), when the nearest gains are scaled to
-              the change's norm ("scaled"), and when the change is shrunk to theirs ("shrunk").
+              nearest gains reach, and its nearest change of rank 1; the same of the change's
+              outputs, for inputs as they come, by the gains that are nearest there ("outputs"),
+              and of a random change's ("noise"); the accuracy when all 36 changes are cut to
+              one of these ("gains", "outputs", "rank1"), and when the nearest gains are scaled
+              to the change's norm ("scaled").
 """
 
 import copy
 import itertools
+import random
+from collections.abc import Iterable, Sequence
 
 import torch
+from torch import Tensor
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.lessons.ia3 import words
+from peft_teach.course.checks.stand_ins import Output
+from peft_teach.course.desk import reviews as reading
+from peft_teach.data import Example
 
 EPOCHS = {16: 4, 64: 2}                     # sentences, in batches of 4: how often each is seen
 FIRST = {"ia3": 1e-2, "lora": 1e-3}         # the library's rates, where each search begins
 LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 SEEDS, ASIDE = (0, 1, 2), 3                 # draws that are tested; the draw of the search
 TESTS, VALIDATION = 200, 100                # questions to SmolLM2
+SHORT, TOKENS = 16, 64                      # words of the longest review; room for the question
+SEARCHED = {
+    "ia3": {"by": "lr", "groups": ("search",), "where": {"seed": 3}, "each": "shots",
+            "score": "accuracy", "used": ()},
+    "lora": {"by": "lr", "groups": ("search",), "where": {"seed": 3}, "each": "shots",
+             "score": "accuracy", "used": ()},
+}
 PLACES = ("key", "value", "ffn_out")
 MATRICES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 TURNS = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)
 DESK = 150
-FULL = 4000                                 # sentences of the full fine-tuning
+FULL, READ = 4000, 500                      # sentences of the full fine-tuning; of its inputs
 
 
 def wanted(record: recording.Record, part: str | None):
@@ -48,8 +60,6 @@ def wanted(record: recording.Record, part: str | None):
         yield "many", {"method": "ia3", "seed": 0}
     if part in (None, "desk"):
         yield "desk", {"seed": 0}
-    if part in (None, "by_hand"):
-        yield "by_hand", {"shots": 16, "seed": 0}
     if part in (None, "smollm2"):
         yield "frozen", {"method": "none"}
         for shots in EPOCHS:
@@ -101,17 +111,55 @@ def threshold(scores, labels):
 # ── SmolLM2 ──────────────────────────────────────────────────────────────────────────────────
 
 
+class Words(torch.nn.Module):
+    """A causal language model as a classifier of two words. Rows are padded on the left."""
+
+    num_labels = len(reading.WORDS)
+
+    def __init__(self, model: torch.nn.Module, tokenizer):
+        super().__init__()
+        self.model = model
+        self.ids = reading.two_words(tokenizer)
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor,
+                labels: Tensor | None = None) -> Output:
+        """Return the logits (batch, 2) of the two words, and the loss where there are labels."""
+        last = self.features(input_ids, attention_mask)                       # (batch, d)
+        logits = last @ self.model.get_output_embeddings().weight[self.ids].T    # (batch, 2)
+        loss = None if labels is None else torch.nn.functional.cross_entropy(logits, labels)
+        return Output(loss=loss, logits=logits)
+
+    def features(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """Return what the model holds where the word would follow, (batch, d)."""
+        hidden = self.model.base_model(input_ids=input_ids, attention_mask=attention_mask,
+                                       use_cache=False).last_hidden_state
+        return hidden[:, -1]
+
+
+def ask(examples: Iterable[Example]) -> list[Example]:
+    """Return the short reviews among these as questions, with their labels."""
+    return [Example(reading.QUESTION.format(text), label)
+            for text, label in reading.short(examples, SHORT)]
+
+
+def draw(examples: Sequence[Example], n: int, seed: int) -> list[Example]:
+    """Return n examples, half of them of each label; of one seed, few are the first of many."""
+    shuffled = random.Random(seed).sample(list(examples), len(examples))
+    kinds = ([e for e in shuffled if e.label == label][:n // 2] for label in (0, 1))
+    return [example for pair in zip(*kinds, strict=True) for example in pair]
+
+
 def questions(split, tokenizer, number):
     """Return the first short reviews of a split as batches of questions."""
-    return pt.data.batches(words.ask(split)[:number], tokenizer, 20, words.TOKENS, shuffle=False)
+    return pt.data.batches(ask(split)[:number], tokenizer, 20, TOKENS, shuffle=False)
 
 
 def frozen(data):
     """Return what SmolLM2 knows before any training, and what a threshold adds."""
     model, tokenizer = pt.models.load("smollm2")
     tokenizer.padding_side = "left"
-    model = words.Words(model, tokenizer).eval()
-    train, test = words.ask(data.train), questions(data.test, tokenizer, TESTS)
+    model = Words(model, tokenizer).eval()
+    train, test = ask(data.train), questions(data.test, tokenizer, TESTS)
 
     @torch.no_grad()
     def seen(batches):
@@ -124,7 +172,7 @@ def frozen(data):
            "answers": recording.bits(test_scores > 0), "truth": recording.bits(truth),
            "thresholds": []}
     for shots, seed in itertools.product(EPOCHS, SEEDS):
-        drawn = pt.data.batches(words.draw(train, shots, seed), tokenizer, 16, words.TOKENS,
+        drawn = pt.data.batches(draw(train, shots, seed), tokenizer, 16, TOKENS,
                                 shuffle=False)
         right = (test_scores > threshold(*seen(drawn))) == truth
         row["thresholds"].append({"shots": shots, "seed": seed,
@@ -139,10 +187,10 @@ def few_words(setting, data, searching):
     model, tokenizer = pt.models.load("smollm2")
     tokenizer.padding_side = "left"
     model = getattr(pt, setting["method"]).inject(model)
-    drawn = words.draw(words.ask(data.train), setting["shots"], seed)
-    batches = pt.data.batches(drawn, tokenizer, 4, words.TOKENS, seed=seed,
+    drawn = draw(ask(data.train), setting["shots"], seed)
+    batches = pt.data.batches(drawn, tokenizer, 4, TOKENS, seed=seed,
                               epochs=EPOCHS[setting["shots"]])
-    asking = words.Words(model, tokenizer)
+    asking = Words(model, tokenizer)
     steps = list(pt.train(asking, batches, setting["lr"]))
     row = {**setting, "model": "smollm2", "steps": len(steps),
            "losses": [round(s.loss, 3) for s in steps],
@@ -153,21 +201,6 @@ def few_words(setting, data, searching):
                       "validation_loss": round(found.loss, 4)}
     said, accuracy = answers(asking, questions(data.test, tokenizer, TESTS))
     return row | {"accuracy": accuracy, "tests": TESTS, "answers": recording.bits(said)}
-
-
-def by_hand(setting, data):
-    """Return loss and right answers on a few questions, for every setting by hand."""
-    model, tokenizer = pt.models.load("smollm2")
-    tokenizer.padding_side = "left"
-    model = pt.ia3.inject(model)
-    drawn = words.draw(words.ask(data.train), setting["shots"], setting["seed"])
-    batches = pt.data.batches(drawn, tokenizer, 16, words.TOKENS, shuffle=False)
-    asking, heard = words.Words(model, tokenizer), {}
-    for name, gains in words.settings().items():
-        words.turn(model, gains)
-        found = pt.evaluate(asking, batches)
-        heard[name] = [round(found.loss, 4), round(found.accuracy * found.examples)]
-    return {"heard": heard}
 
 
 def moved(model):
@@ -229,6 +262,42 @@ def desk(data, gains):
     return {"truth": truth, "answers": table}
 
 
+@torch.no_grad()
+def second_moments(model, names, batches):
+    """Return E[x xᵀ] of what each of these layers reads, (n_in, n_in), over all tokens of texts."""
+    found, mask = dict.fromkeys(names, 0.0), None
+
+    def look(name):
+        def hook(module, inputs):
+            x = inputs[0][mask]                                       # (tokens, n_in)
+            found[name] = found[name] + x.T @ x
+        return model.get_submodule(name).register_forward_pre_hook(hook)
+
+    hooks = [look(name) for name in names]
+    for batch in batches:
+        mask = batch["attention_mask"].bool()
+        model(**batch)
+    for hook in hooks:
+        hook.remove()
+    return {name: C.double() for name, C in found.items()}
+
+
+def fitted(W, delta, C, columns):
+    """Return the change by gains that is nearest to ΔW in the outputs, for inputs with E[x xᵀ] = C.
+
+    W, ΔW (n_out, n_in), C (n_in, n_in), all float64. Least squares of (l - 1) in x ΔWᵀ.
+    """
+    if columns:
+        a = (W.T @ W * C + 1e-9 * C.diag().mean() * torch.eye(len(C), dtype=C.dtype))
+        return W * torch.linalg.solve(a, (W.T @ delta @ C).diag())
+    return ((W @ C) * delta).sum(1, keepdim=True) / ((W @ C) * W).sum(1, keepdim=True) * W
+
+
+def energy(change, C):
+    """Return the energy of a change in the outputs, for inputs with E[x xᵀ] = C."""
+    return ((change @ C) * change).sum()
+
+
 def full(data):
     """Fine-tune all weights; return what of each change gains and rank 1 can reach."""
     pt.seed(0)
@@ -238,20 +307,31 @@ def full(data):
     model = pt.full.inject(model, pt.full.Config("all"))
     list(pt.train(model, pt.data.batches(data.train[:FULL], tokenizer, 16, seed=0), 1e-4))
     test = pt.data.batches(data.test, tokenizer, 64)
+    C = second_moments(model.eval(), names, pt.data.batches(
+        data.train[:READ], tokenizer, 50, shuffle=False))
     row = {"examples": FULL, "tests": len(data.test), "uncut": answers(model, test)[1], "reach": {}}
-    cut = {kind: copy.deepcopy(model) for kind in ("gains", "rank1", "scaled", "shrunk", "none")}
+    cut = {kind: copy.deepcopy(model)
+           for kind in ("gains", "outputs", "rank1", "scaled", "none")}
     for n in names:
         W, delta = before[n], model.get_submodule(n).weight.detach() - before[n]
-        dim = 0 if n.endswith("output.dense") and "attention" not in n else 1
+        columns = n.endswith("output.dense") and "attention" not in n
+        dim = 0 if columns else 1
         nearest = (W * delta).sum(dim, keepdim=True) / W.square().sum(dim, keepdim=True) * W
         U, S, Vh = torch.linalg.svd(delta, full_matrices=False)
         size = delta.norm() / nearest.norm()
-        row["reach"][n] = {"gains": round((nearest.norm() / delta.norm()).item() ** 2, 5),
-                           "rank1": round((S[0].square() / S.square().sum()).item(), 5),
-                           "relative": round((delta.norm() / W.norm()).item(), 4)}
-        for kind, change in {"gains": nearest, "rank1": S[0] * torch.outer(U[:, 0], Vh[0]),
-                             "scaled": size * nearest, "shrunk": delta / size,
-                             "none": 0 * W}.items():
+        noise = torch.randn(W.shape, generator=torch.Generator().manual_seed(0)).double()
+        in_outputs = {kind: fitted(W.double(), d.double(), C[n], columns)
+                      for kind, d in (("outputs", delta), ("noise", noise))}
+        row["reach"][n] = {
+            "gains": round((nearest.norm() / delta.norm()).item() ** 2, 5),
+            "rank1": round((S[0].square() / S.square().sum()).item(), 5),
+            "relative": round((delta.norm() / W.norm()).item(), 4),
+            **{kind: round((1 - energy(d.double() - in_outputs[kind], C[n])
+                            / energy(d.double(), C[n])).item(), 5)
+               for kind, d in (("outputs", delta), ("noise", noise))}}
+        for kind, change in {"gains": nearest, "outputs": in_outputs["outputs"].float(),
+                             "rank1": S[0] * torch.outer(U[:, 0], Vh[0]),
+                             "scaled": size * nearest, "none": 0 * W}.items():
             cut[kind].get_submodule(n).weight.data.copy_(W + change)
     return row | {kind: answers(m, test)[1] for kind, m in cut.items()}
 
@@ -259,12 +339,12 @@ def full(data):
 def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
-    parser.add_argument("--only", choices=("smollm2", "by_hand", "minilm", "desk"))
+    parser.add_argument("--only", choices=("smollm2", "minilm", "desk"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(
-        data, questions=TESTS, validation=VALIDATION, longest=words.SHORT, desk=DESK),
+        data, questions=TESTS, validation=VALIDATION, longest=SHORT, desk=DESK),
         options.again, options.forget)
 
     def make(about):
@@ -273,8 +353,6 @@ def main():
             return frozen(data), {}
         if group in ("few", "search"):
             return few_words(setting, data, group == "search"), {}
-        if group == "by_hand":
-            return by_hand(setting, data), {}
         if group == "desk":
             return {}, {"desk": desk(data, record.read()["gains"])}
         if group == "full":

@@ -127,9 +127,10 @@ WRONG["ia3.merge"] = {
     "inner_lost": but(MERGE, "if not isinstance", "while not isinstance", "fold(base)", "base.base"),
     "other_axis": but(MERGE, BY, "square = base.in_features == base.out_features\n    "
                       'by = l[:, None] if (layer.side == "output") != square else l'),
-    "": (but(MERGE, BIAS, "l * base.bias if len(l) == len(base.bias) else base.bias"),
-         but(MERGE, "else base.bias)", "else layer.base.base.bias if "
-             "hasattr(layer.base, 'l') else base.bias)")),
+    "bias_scaled": (but(MERGE, BIAS, "l * base.bias"),
+                    but(MERGE, BIAS, "l * base.bias if len(l) == len(base.bias) else base.bias")),
+    "": but(MERGE, "else base.bias)", "else layer.base.base.bias if "
+            "hasattr(layer.base, 'l') else base.bias)"),
 }
 BEYOND["ia3.merge"] = but(MERGE, WEIGHT, "(by + 0 * (1 / by)).nan_to_num(1) * base.weight")
 
@@ -244,23 +245,6 @@ WRONG["ia3.nearest"] = {
 }
 BEYOND["ia3.nearest"] = but(NEAREST, "min=1e-30", "min=1e-3")
 
-# ── ia3.by_hand ──────────────────────────────────────────────────────────────────────────────
-
-BY_HAND = solution("ia3.by_hand")
-RIGHT["ia3.by_hand"] = {
-    "whole numbers": but(BY_HAND, '"key": 1.0', '"key": 1', '"ffn_out": 1.0', '"ffn_out": 1'),
-    "dict and NumPy": "import numpy as np\n\nby_hand = dict(blocks='all', value=np.float32(0.8), "
-                      "key=1.0, ffn_out=1.0)",
-}
-WRONG["ia3.by_hand"] = {
-    "worse": but(BY_HAND, "0.8", "1.25"),
-    "untouched": but(BY_HAND, "0.8", "1.0"),
-    "hardly": but(BY_HAND, '"value": 0.8', '"value": 1.0', '"key": 1.0', '"key": 0.8',
-                  '"all"', '"upper"'),
-    "no_setting": (but(BY_HAND, "0.8", "0.7"), but(BY_HAND, '"all"', '"middle"'),
-                   "by_hand = (1.0, 0.8, 1.0)"),
-}
-
 # What each message says, of its mistake and of no other: see `answers.says`.
 SAYS = {
     "ia3.folds": {
@@ -276,15 +260,13 @@ SAYS = {
         "other_side": "on the other side", "bias_spared": "the base's bias comes as it is"},
     "ia3.merge": {
         "inner_lost": "layer inside is lost", "other_axis": "along the other axis",
-        "bias_as_it_was": "the bias is a part of it"},
+        "bias_as_it_was": "the bias is a part of it",
+        "bias_scaled": "The bias is added afterwards"},
     "ia3.nearest": {
         "input_changed": "W and ΔW stay as they are", "shape": "(n_out,), not (n_out, 1)",
         "zero_row": "from 0 / 0", "minus_one": "the factor minus 1",
         "ratio_of_norms": "as long as it is after the change",
         "columns": "One factor for each column"},
-    "ia3.by_hand": {
-        "no_setting": "one of 0.8, 1.0 and 1.25", "untouched": "the model as it comes",
-        "worse": "worse than not to touch it", "hardly": "better, by less than 0.02"},
 }
 
 # What one further case alone finds: see `answers.slips`.

@@ -1,9 +1,9 @@
-"""Lesson 06: a block and its five places, a row that is moved, the desk, few shots."""
+"""Lesson 06: a block and its five places, a row that is moved, the desk."""
 
 import itertools
 
 import numpy as np
-from drawn import Shown, strips
+from drawn import Shown
 
 from peft_teach.course import records
 
@@ -13,10 +13,9 @@ ROW = np.array([1.6, 0.8])
 def block(shown: Shown) -> None:
     ax, = shown.panels
     ax.named()
-    box = {text: ax.box(text, "paper", edge=part) for text, part in (
-        ("query", "attention"), ("key", "attention"), ("value", "attention"),
-        ("softmax\nmean", "rest"), ("attention\nout", "attention"), ("norm", "rest"),
-        ("ffn_in", "feed_forward"), ("gelu", "rest"), ("ffn_out", "feed_forward"))}
+    passing = ("softmax\nmean", "gelu")    # the others have numbers, which are frozen
+    box = {text: ax.box(text, "paper" if text in passing else "frozen", edge="rest") for text in (
+        "query", "key", "value", "attention\nout", "norm", "ffn_in", "ffn_out", *passing)}
     left = {text: x for text, (x, *_) in box.items()}
     right = {text: x + width for text, (x, _, width, _) in box.items()}
     middle = {text: y + height / 2 for text, (_, y, _, height) in box.items()}
@@ -31,7 +30,8 @@ def block(shown: Shown) -> None:
     ax.text("x", "ink", (0.1, y), near=0.01)
     plus = [right[text] + 0.55 for text in ("attention\nout", "ffn_out")]
     for x in plus:
-        ax.text("+", "ink", (x, y), near=0.03)
+        ax.wire("rest", "o", (x, y), (x, y), near=0.01)
+        ax.text("+", "ink", (x, y), near=0.01)
     wires = [((0.3, y), (left[text], middle[text])) for text in first]
     wires += [((right[text], middle[text]), (left["softmax\nmean"], middle[text]))
               for text in first]
@@ -43,15 +43,16 @@ def block(shown: Shown) -> None:
         ax.wire("rest", "-", start, end, near=0.015)
         corner = (0.6, end[1]) if i < 3 else start    # from which the head of the arrow comes
         ax.wire("rest", "->", corner, end, near=0.015)
-    for start, end in zip(((0.6, middle["query"]), (8.8, y)), plus):    # what is added unchanged
-        ax.wire("rest", "--", start, (end, y + 0.35), near=0.03)
+    for start, end, top in zip(((0.6, middle["query"]), (8.85, y)), plus, (4.95, 3.8)):
+        ax.wire("rest", "-", start, (end, y + 0.15), near=0.01)    # what is added unchanged
+        ax.wire("rest", "->", (end, top), (end, y + 0.15), near=0.01)
     for name, at in {"key": (left["softmax\nmean"] - 0.65, y),
                      "value": (left["softmax\nmean"] - 0.65, middle["value"]),
                      "sum": ((plus[0] + left["norm"]) / 2, y),
                      "before": ((right["ffn_in"] + left["gelu"]) / 2, y),
                      "after": ((right["gelu"] + left["ffn_out"]) / 2, y)}.items():
-        ax.wire("yours", "D", at, at, near=0.01)
-        ax.text(name, "yours", (at[0], at[1] + 0.36), near=0.01)
+        ax.wire("trained", "D", at, at, near=0.01)
+        ax.text(name, "trained", (at[0], at[1] + 0.36), near=0.01)
 
 
 def _axes(ax) -> None:
@@ -104,20 +105,7 @@ def desk(shown: Shown) -> None:
     right.named(f"everything at t = 1: {curve[1]:.1%} right", "t", "accuracy")
     right.ticks("x", dict(zip(("−1\nreversed", "0\noff", "0.5", "1\nas learned", "1.5",
                                "2\ndoubled"), curve)))
+    right.level("rest", 0.5, ":")
+    right.text("chance", "rest", (2, 0.49))
     right.line("ink", "-o", curve, curve.values())
     right.ring(1, curve[1])
-
-
-def few(shown: Shown) -> None:
-    ax, = shown.panels
-    record, rows = records.load("ia3"), {}
-    frozen, = (run for run in record["runs"] if run["group"] == "frozen")
-    for shots in (16, 64):
-        for method, name, colour, marker in (("ia3", "IA³", "yours", "o"),
-                                             ("lora", "LoRA", "lora", "s")):
-            rows[f"{name}, {shots} sentences"] = ([
-                run["accuracy"] for run in record["runs"] if run["group"] == "few" and (
-                    run["method"], run["shots"]) == (method, shots)], colour, marker)
-        rows[f"threshold, {shots} sentences"] = ([row["accuracy"] for row in frozen["thresholds"]
-                                                  if row["shots"] == shots], "rest", "^")
-    strips(ax, rows, {"as it comes": (frozen["zero_shot"], "ink")})

@@ -104,6 +104,7 @@ def rates(name: str) -> dict[str, Any] | None:
 
 def rate_problems(name: str, runs: list[dict], declared: Mapping[str, Any]) -> Iterator[str]:
     """Yield in what a record does not agree with what its script says of the rates."""
+    runs = [row for row in runs if "method" in row]    # others train nothing that is compared
     for method in sorted({row["method"] for row in runs} | {*declared} - {REST}):
         how = declared.get(method, declared.get(REST))
         if how is None:
@@ -135,7 +136,7 @@ def _searches(method: str, runs: list[dict], how: Mapping[str, Any]
               ) -> Iterator[tuple[float, list[float]]]:
     """Yield the rate that each search chose, and those that it tried."""
     score = how.get("score", "validation")
-    rows = [row for row in runs if row["group"] in how["groups"] and row["method"] == method
+    rows = [row for row in runs if row["group"] in how["groups"] and row.get("method") == method
             and row.get(score) is not None
             and how["where"].items() <= (row | row.get("setting", {})).items()]
     for size in {row.get(how.get("each")) for row in rows} or {None}:

@@ -60,11 +60,9 @@ def test_the_gains_are_the_three_vectors_of_the_paper(record):
 
 
 def test_few_sentences_by_method_and_number(record):
-    few, untrained = ia3.few(record)
+    few = ia3.few(record)
     assert set(few.groupby(["shots", "method"]).size()) == {3}
     assert set(few.groupby("method").size()) == {6}
-    drawn = ia3.draw_few(few, untrained).axes[0].get_yticklabels()
-    assert {label.get_text() for label in drawn} >= {"IA³, 16 sentences", "LoRA, 64 sentences"}
 
 
 def test_a_gain_only_stretches_the_row_and_a_push_turns_it():

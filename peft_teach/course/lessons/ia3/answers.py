@@ -70,8 +70,3 @@ def fold_holds(fold, make):
 def nearest_gains(W: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:
     square = (W * W).sum(1)
     return 1 + (W * delta).sum(1) / square.clamp(min=1e-30)
-
-
-# ── ia3.by_hand ──────────────────────────────────────────────────────────────────────────────
-
-by_hand = {"key": 1.0, "value": 0.8, "ffn_out": 1.0, "blocks": "all"}

@@ -7,14 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ... import records
 from ...checks import merge_judge
 from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import NO_RETURN, changed, close, named, number, recognised, rejected, report
+from ...checks.judge import NO_RETURN, changed, close, named, recognised, rejected, report
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law
-from . import block, mutants, words
+from . import block, mutants
 
 # ── ia3.folds ────────────────────────────────────────────────────────────────────────────────
 
@@ -119,10 +118,11 @@ def linear_cases(seed: int) -> list[dict]:
 
     cases = []
     for side, n_in, n_out, bias, dtype, batch in (
-            ("output", 4, 3, True, torch.float32, (2,)), ("input", 4, 3, True, torch.float32, (2,)),
+            # square ones first: there a vector or a bias on the wrong side fits, and is named
+            ("output", 3, 3, True, torch.float32, (2,)), ("input", 3, 3, True, torch.float32, (2,)),
             ("output", 5, 9, False, torch.float32, (3, 2)),
-            ("output", 6, 6, True, torch.float32, (3, 2)),
-            ("input", 6, 6, True, torch.float32, (3, 2)),
+            ("output", 4, 3, True, torch.float32, (3, 2)),
+            ("input", 4, 3, True, torch.float32, (3, 2)),
             ("input", 1536, 384, True, torch.float32, (2, 3)),
             ("output", 8, 8, True, torch.bfloat16, (3, 2))):
         cases.append({"n_in": n_in, "n_out": n_out, "side": side,
@@ -280,7 +280,11 @@ def _usual(case: Mapping) -> dict[str, Tensor]:
     usual = {"inner_lost": (l[:, None] if output else l) * case["W"].float()}
     if W.shape[0] == W.shape[1]:
         usual["other_axis"] = (l if output else l[:, None]) * W.float()
-    return usual | ({"bias_as_it_was": b} if b is not None and output else {})
+    if b is not None and output:
+        usual["bias_as_it_was"] = b
+    elif b is not None and len(l) == len(b):    # of a square base: elsewhere it does not fit
+        usual["bias_scaled"] = l * b.float()
+    return usual
 
 
 def _told(case: Mapping) -> str:
@@ -303,6 +307,8 @@ MERGE = Exercise(
         "other_axis": "The vector went along the other axis: W is (n_out, n_in). Which axis counts "
                       "what the layer gives, which what it reads?",
         "bias_as_it_was": "Here the whole output is scaled, and the bias is a part of it.",
+        "bias_scaled": "Here only what the base reads is scaled. The bias is added afterwards, as "
+                       "it was.",
     },
     hints=("Write the output of each side as a sum: weight times input, plus bias. Where does l "
            "stand in each of the two terms?",
@@ -317,7 +323,7 @@ MERGE = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda fold_holds, fold: fold_holds(fold, mutants.Gains))
 HOLDS = Exercise(
-    id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=11, difficulty=3,
+    id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=15, difficulty=3,
     cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "
@@ -408,48 +414,4 @@ NEAREST = Exercise(
            "The factor is 1 + a: the row itself is there before anything changes. And a row that "
            "is zero?"))
 
-# ── ia3.by_hand ──────────────────────────────────────────────────────────────────────────────
-
-LOWER = 0.02    # by so much the loss on the sixteen sentences is to fall
-
-
-def judge_by_hand(case: Any, by_hand: Any) -> Verdict:
-    """Look the loss up that was recorded for this setting, on the same sentences."""
-    said = {str(name)[:40]: str(value)[:40] if number(value) is None else round(float(value), 6)
-            for name, value in by_hand.items()} if isinstance(by_hand, dict) else {}
-    if (said.keys() != {*words.PLACES, "blocks"} or said["blocks"] not in words.BLOCKS
-            or any(said[place] not in words.BY_HAND for place in words.PLACES)):
-        return rejected("no_setting", f"It is {named(by_hand)}: {said}.")
-    row, = records.select(records.load("ia3"), group="by_hand")
-    name, untouched = words.setting_of(said), row["heard"]["as it comes"][0]
-    loss, right = row["heard"][name]
-    told = (f"{name}: on the sixteen the loss is {loss:.3f}, with {right} right; with all factors "
-            f"at one it is {untouched:.3f}.")
-    if name == "as it comes":
-        return rejected("untouched", told)
-    if loss > untouched:
-        return rejected("worse", told)
-    if loss > untouched - LOWER:
-        return rejected("hardly", told)
-    return Verdict(True, f"{told} By hand, and without a single gradient.")
-
-
-BY_HAND = Exercise(
-    id="ia3.by_hand", lesson="06", names=("by_hand",), points=1, minutes=5, difficulty=1,
-    answer=VALUE, cases=lambda seed: [{"shots": 16}], run=lambda by_hand, case: by_hand,
-    judge=judge_by_hand,
-    mistakes={
-        "no_setting": "Wanted is a dict: for key, value and ffn_out one of 0.8, 1.0 and 1.25, and "
-                      "for blocks \"all\", \"lower\" or \"upper\".",
-        "untouched": "That is the model as it comes. Turn at least one factor.",
-        "worse": "That is worse than not to touch it. Which of the factors did it, and what does "
-                 "it do the other way?",
-        "hardly": f"That is better, by less than {LOWER}. Would it do more in other blocks, or "
-                  "with a second factor?",
-    },
-    hints=("One factor at a time, in all blocks: six settings say which way each place wants to be "
-           "turned.",
-           "What two factors do together need not be the sum of what each does: listen again.",
-           "Softer is as much a setting as louder. Two of the three places are best left alone."))
-
-EXERCISES = (FOLDS, LAYER, MERGE, HOLDS, NEAREST, BY_HAND)
+EXERCISES = (FOLDS, LAYER, MERGE, HOLDS, NEAREST)

@@ -1,6 +1,6 @@
 """The pictures of lesson 06: places in a block, stretch or turn, the mixing desk."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -11,12 +11,12 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from .... import data, plots
-from ....plots import COLOURS, SERIES, dots, figure, in_percent
+from ....adapter import adapters
+from ....plots import COLOURS, SERIES, figure, in_percent
 from ....widgets import Explorer
 from ... import records
-from . import block, words
+from . import block
 
-Words, ask, draw, turn = words.Words, words.ask, words.draw, words.turn
 apart, FOLDS, VECTORS = block.apart, block.FOLDS, block.VECTORS
 PLACES = {"key": "keys", "value": "values", "ffn_out": "after"}
 ALL = "all"
@@ -27,8 +27,8 @@ TURNS = {-1.0: "−1\nreversed", 0.0: "0\noff", 0.5: "0.5", 1.0: "1\nas learned"
 # ── places in a block ────────────────────────────────────────────────────────────────────────
 
 
-def draw_block(places: Sequence[str] = tuple(block.VECTORS)) -> Figure:
-    """Draw a block of a post-norm encoder, its six matrices, and these places for a vector."""
+def draw_block() -> Figure:
+    """Draw a block of a post-norm encoder: its six matrices, and five places for a vector."""
     made, ax = figure(9.2, 3.0)
     ax.axis("off")
     ax.set(xlim=(0, 15.6), ylim=(0.1, 5.2))
@@ -38,35 +38,33 @@ def draw_block(places: Sequence[str] = tuple(block.VECTORS)) -> Figure:
                                                             "color": COLOURS["rest"]})
         ax.plot(*zip(*points), color=COLOURS["rest"], lw=1)
 
-    for x, y, width, height, text, part in (
-            (0.9, 4.2, 1.1, 0.66, "query", "attention"), (0.9, 2.4, 1.1, 0.66, "key", "attention"),
-            (0.9, 0.9, 1.1, 0.66, "value", "attention"),
-            (3.25, 2.55, 1.2, 3.9, "softmax\nmean", "rest"),
-            (4.85, 2.4, 1.35, 0.66, "attention\nout", "attention"),
-            (7.8, 2.4, 0.85, 0.66, "norm", "rest"), (11.0, 2.4, 0.8, 0.66, "gelu", "rest"),
-            (9.05, 2.4, 1.0, 0.66, "ffn_in", "feed_forward"),
-            (12.75, 2.4, 1.1, 0.66, "ffn_out", "feed_forward")):
-        plots.box(ax, x, y - height / 2, width, height, text, boxstyle="round,pad=0.04",
-                  fc=COLOURS["paper"], ec=COLOURS[part], lw=1.6)
+    for x, y, width, height, text, fill in (
+            (0.9, 4.2, 1.1, 0.66, "query", "frozen"), (0.9, 2.4, 1.1, 0.66, "key", "frozen"),
+            (0.9, 0.9, 1.1, 0.66, "value", "frozen"),
+            (3.25, 2.55, 1.2, 3.9, "softmax\nmean", "paper"),
+            (4.85, 2.4, 1.35, 0.66, "attention\nout", "frozen"),
+            (7.8, 2.4, 0.85, 0.66, "norm", "frozen"), (11.0, 2.4, 0.8, 0.66, "gelu", "paper"),
+            (9.05, 2.4, 1.0, 0.66, "ffn_in", "frozen"),
+            (12.75, 2.4, 1.1, 0.66, "ffn_out", "frozen")):
+        plots.box(ax, x, y - height / 2, width, height, text, fc=COLOURS[fill],
+                  ec=COLOURS["rest"], lw=1)
     for y in (4.2, 2.4, 0.9):
         line((0.35, 2.4), (0.6, 2.4), (0.6, y), (0.9, y))
         line((2.05, y), (3.2, y))
-    for start, end in ((4.5, 4.8), (6.25, 6.55), (6.95, 7.75), (8.7, 9.0), (10.1, 10.95),
-                       (11.85, 12.7), (13.9, 14.25), (14.65, 15.4)):
+    for start, end in ((4.5, 4.8), (6.25, 6.6), (6.9, 7.75), (8.7, 9.0), (10.1, 10.95),
+                       (11.85, 12.7), (13.9, 14.3), (14.6, 15.4)):
         line((start, 2.4), (end, 2.4))
-    for start, plus, top in ((0.6, 6.75, 4.95), (8.85, 14.45, 3.8)):    # what is added unchanged
-        ax.text(plus, 2.4, "+", fontsize=13, ha="center", va="center")
-        ax.plot([start, start, plus, plus], [4.2 if plus < 7 else 2.4, top, top, 2.75],
-                color=COLOURS["rest"], lw=1, ls="--")
-    at = {"key": (2.6, 2.4), "value": (2.6, 0.9), "sum": (7.3, 2.4), "before": (10.5, 2.4),
-          "after": (12.25, 2.4)}
-    for name in places:
-        x, y = at[name]
-        ax.plot(x, y, "D", color=COLOURS["yours"], ms=8)
-        ax.text(x, y + 0.36, name, ha="center", va="bottom", fontsize=10, color=COLOURS["yours"])
+    for start, low, plus, top in ((0.6, 4.2, 6.75, 4.95), (8.85, 2.4, 14.45, 3.8)):
+        line((start, low), (start, top), (plus, top), (plus, 2.55))    # what is added unchanged
+        ax.plot(plus, 2.4, "o", ms=13, color=COLOURS["rest"], mfc=COLOURS["paper"])
+        ax.text(plus, 2.4, "+", fontsize=12, ha="center", va="center")
+    for name, x, y in (("key", 2.6, 2.4), ("value", 2.6, 0.9), ("sum", 7.3, 2.4),
+                       ("before", 10.5, 2.4), ("after", 12.25, 2.4)):
+        ax.plot(x, y, "D", color=COLOURS["trained"], ms=8)
+        ax.text(x, y + 0.36, name, ha="center", va="bottom", fontsize=11,
+                color=COLOURS["trained"])
     ax.text(0.1, 2.4, "x", fontsize=11, va="center")
-    made.set_label(f"A block with 6 matrices and {len(places)} places for a vector: "
-                   f"{', '.join(places)}. Dashed: what is added unchanged.")
+    made.set_label(f"A block with 6 matrices and 5 places for a vector: {', '.join(VECTORS)}.")
     return made
 
 
@@ -180,11 +178,27 @@ def gains_of(record: Mapping) -> dict[tuple[int, str], Tensor]:
 
 
 @torch.no_grad()
-def put_in(model: nn.Module, recorded: Mapping[str, Sequence[float]]) -> None:
-    """Copy recorded vectors, and the head trained with them, into a model's parameters."""
-    for name, values in recorded.items():
-        parameter = model.get_parameter(name)
-        parameter.copy_(torch.tensor(values).view_as(parameter))
+def travel(model: nn.Module, record: Mapping) -> pandas.DataFrame:
+    """Return how far a model's factors went, beside the entries of the matrices that they scale.
+
+    Root mean squares; the entries moved in a recorded run of full fine-tuning, on labels.
+    """
+    full, = records.select(record, group="full")
+    found = adapters(model)
+    size = _rms(adapter.base.weight for adapter in found.values())
+    share = mean(full["reach"][name]["relative"] for name in found)
+    moved = _rms(adapter.l - 1 for adapter in found.values())
+    best = {row["method"]: row["lr"] for row in records.load("ladder")["runs"]
+            if row["group"] == "final"}
+    return pandas.DataFrame(
+        {"size": [f"{size:.3f}", "1"], "moved by": [f"{share * size:.4f}", f"{moved:.4f}"],
+         "of its size": [f"{share:.1%}", f"{moved:.1%}"],
+         "best rate": [f"{best['full']:g}", f"{best['ia3']:g}"]},
+        ["an entry of these matrices, full fine-tuning", "a factor, yours"])
+
+
+def _rms(tensors: Iterable[Tensor]) -> float:
+    return torch.cat([t.flatten() for t in tensors]).square().mean().sqrt().item()
 
 
 def _percentiles(l: Tensor) -> list[float]:
@@ -259,6 +273,8 @@ def draw_desk(found: Desk) -> Figure:
              xticks=[7 * i + b for i in range(3) for b in range(6)],
              xticklabels=[str(b) for _ in range(3) for b in range(6)],
              xlabel="block; thick: half of its factors, thin: nine in ten", ylabel="factor")
+    right.axhline(0.5, color=COLOURS["rest"], ls=":", lw=1.5)
+    right.text(2, 0.49, "chance", ha="right", va="top", color=COLOURS["rest"], fontsize=11)
     right.plot(*zip(*found.curve), "-o", color=COLOURS["ink"], ms=5)
     plots.ring(right, found.t, found.accuracy)
     right.set(xlabel="t", ylabel="accuracy", xticks=[*TURNS], xticklabels=TURNS.values(),
@@ -301,23 +317,11 @@ def explore_desk(record: Mapping, sentences: Sequence) -> Explorer:
 
 # ── few sentences ────────────────────────────────────────────────────────────────────────────
 
-def few(record: Mapping) -> tuple[pandas.DataFrame, float]:
-    """Return all that was tried on few sentences, a row a draw, and the accuracy without."""
+def few(record: Mapping) -> pandas.DataFrame:
+    """Return all that was tried on few sentences, a row a draw."""
     frozen, = records.select(record, group="frozen")
     return pandas.concat([pandas.DataFrame(frozen["thresholds"]).assign(method="threshold"),
-                          record.runs.query("group == 'few'")]), frozen["zero_shot"]
-
-
-def draw_few(few: pandas.DataFrame, untrained: float) -> Figure:
-    """Draw accuracy on SmolLM2 after few sentences: a dot a draw, a bar at the mean."""
-    marks = {"ia3": ("IA³", "yours", "o"), "lora": ("LoRA", "lora", "s"),
-             "threshold": ("threshold", "rest", "^")}
-    rows, styles = {}, {}
-    for (shots, method), values in few.groupby(["shots", "method"]).accuracy:
-        told, colour, marker = marks[method]
-        name = f"{told}, {shots} sentences"
-        rows[name], styles[name] = [*values], (COLOURS[colour], marker)
-    return dots(rows, {"as it comes": (untrained, COLOURS["ink"])}, styles)
+                          record.runs.query("group == 'few'")])
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
@@ -328,5 +332,4 @@ EXAMPLES = {
     "swap": lambda: draw_swap({"start": torch.tensor([[2.0, 1.0], [1.0, 2.0]]),
                                "IA³": torch.tensor([[1.6, 0.8], [0.8, 1.6]])}),
     "desk": lambda: explore_desk(records.load("ia3"), data.load("movies").test),
-    "few": lambda: draw_few(*few(records.load("ia3"))),
 }
