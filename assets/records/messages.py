@@ -39,10 +39,8 @@ def wanted(record):
             yield {"group": "final", "method": method, "lr": best, "seed": seed}
 
 
-def run(wish, movies):
+def run(wish, movies, plain, tokenizer):
     """Train one; return its row."""
-    plain, tokenizer = pt.models.load("minilm", device="cpu")
-    plain.requires_grad_(False).eval()
     tests = movies.test[:TESTS] if wish["group"] == "final" else movies.validation[:TESTS]
     messages = Messages(plain, tokenizer, movies.train[:BATCH * STEPS], tests, wish["seed"])
     kind, length, _ = METHODS[wish["method"]]
@@ -63,10 +61,12 @@ def main():
     options = recording.arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     movies = pt.data.load("movies")
+    plain, tokenizer = pt.models.load("minilm", device="cpu")
+    plain.requires_grad_(False).eval()
     record = recording.Record(__file__, {"model": "minilm", "tests": TESTS, "batch": BATCH,
                                          "steps": STEPS, "tokens": TOKENS,
                                          "torch": torch.__version__}, options.again, options.forget)
-    record.make(wanted(record), lambda wish: (run(wish, movies), {}))
+    record.make(wanted(record), lambda wish: (run(wish, movies, plain, tokenizer), {}))
 
 
 if __name__ == "__main__":

@@ -31,8 +31,8 @@ smollm2, words_of = pt.models.load("smollm2", device="cpu")
 pd.set_option("display.max_colwidth", None)
 
 # %%
-pt.plots.show(pt.drawing.block("prefix"), "One of MiniLM's six blocks. Every head reads the trained "
-              "keys and values as if they were more words.")
+pt.plots.show(pt.drawing.block("prefix"), "One of MiniLM's six blocks. Every head reads the "
+              "trained keys and values as if they were more words.")
 
 # %% [markdown]
 # **From lesson 00:** below, all five values are equal. What does the query read?
@@ -189,8 +189,9 @@ pt.plots.show(pictures.draw_entries(), "Each box is a key and a value in one lay
               "those of layer 0 are made from the trained vectors.")
 
 # %% tags=["nbval-check-output"]
-sizes = {"MiniLM": (6, 384, 384), "SmolLM2": (30, 192, 576)}    # layers, width of a key, of a vector
-pd.DataFrame({name: {"a prompt of 20": 20 * d_model, "a prefix of 20": pt.prefix.count(20, *of_keys),
+sizes = {"MiniLM": (6, 384, 384), "SmolLM2": (30, 192, 576)}    # layers; widths: key, vector
+pd.DataFrame({name: {"a prompt of 20": 20 * d_model,
+                     "a prefix of 20": pt.prefix.count(20, *of_keys),
                      "the same, made by an MLP": pt.prefix.count(20, *of_keys, d_model, 512)}
               for name, (*of_keys, d_model) in sizes.items()}).T
 
@@ -255,11 +256,12 @@ at_zero = pt.commit("prefix.zero", ...)    # [a share, how sure], such as [0.0, 
 sentence = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
 by_layer = {}
 for name, start in pictures.STARTS.items():
-    front = pictures.start_of(minilm, tokenizer, start, 20)
+    front = pictures.start_of(minilm, start, 20)
     found = pictures.shares(minilm, *front, sentence, share=prefix_share)    # by your function
     by_layer[name] = torch.tensor(found).mean(1).tolist()
 means = pd.DataFrame(by_layer).rename_axis("layer").T
-pt.compare("prefix.zero", [round(means.loc["zeros"].mean(), 2), 1.0], "the share; and how sure one is now")
+pt.compare("prefix.zero", [round(means.loc["zeros"].mean(), 2), 1.0],
+           "the share; and how sure one is now")
 means.assign(mean=means.mean(axis=1)).round(2)    # λ, a mean over heads and tokens
 
 # %% [markdown]
@@ -296,22 +298,23 @@ pt.require("prefix.gate")
 # What does the gate do to training? Here is the last layer with random keys and values: who gets a gradient before the gate has moved, and who after it?
 
 # %%
-K, V = (x[5:].requires_grad_() for x in pictures.start_of(minilm, tokenizer, "random", 20))
-layer = pictures.with_prefix(minilm, *pictures.start_of(minilm, tokenizer, "random", 20), sentence)[5]
+front = pictures.start_of(minilm, 0.02, 20)
+K, V = (x[5:].clone().requires_grad_() for x in front)
+layer = pictures.with_prefix(minilm, *front, sentence)[5]
 q, k, v = (layer[name] for name in ("query", "key", "value"))
-every = torch.ones(1, q.shape[1], k.shape[1], dtype=torch.bool)
+of_words, of_prefix = (torch.ones(1, q.shape[1], n, dtype=torch.bool) for n in (k.shape[1], 20))
 
 
 def slopes(g):
     """The largest entry of each gradient, of a loss that asks for outputs of 1."""
     g = torch.full((12,), g, requires_grad=True)
-    out = gated(attention(q, k, v, 12, every), attention(q, K, V, 12, torch.ones(1, q.shape[1], 20)),
-                prefix_share(q, k, K, 12, every), g)
-    found = torch.autograd.grad((out - 1).square().mean(), (K, V, g))
-    return [f"{each.abs().max().item():.1e}" for each in found]
+    out = gated(attention(q, k, v, 12, of_words), attention(q, K, V, 12, of_prefix),
+                prefix_share(q, k, K, 12, of_words), g)
+    return [each.abs().max().item() for each in torch.autograd.grad((out - 1).square().mean(),
+                                                                    (K, V, g))]
 
-
-pd.DataFrame({"g = 0": slopes(0.0), "g = 0.01": slopes(0.01)}, index=["keys", "values", "gate"]).T
+# %%
+pd.DataFrame({f"g = {g}": slopes(g) for g in (0.0, 0.01)}, ["keys", "values", "gate"]).T
 
 # %% [markdown]
 # At first the gate alone can move. Where does it go? These are trained gates:
@@ -385,12 +388,12 @@ class Prefix(pt.Adapter):
 pt.widgets.Guess("The prompt brings", ("all", "half", "a tenth or less"), "prefix.message")
 
 # %%
-movies = pt.data.load("movies")
-steps = 100 if pt.course.budget().claims else 2
-messages = pictures.Messages(minilm.requires_grad_(False), tokenizer, movies.train[:4 * steps],
-                             movies.test[:64])
-carrier = Prefix(minilm, length=1)    # yours
-pt.widgets.watch(messages.train(carrier, lr=LR), steps, curve=False)
+movies, steps = pt.data.load("movies"), 100 if pt.course.budget().claims else 2
+plain = pt.models.load("minilm", device=pt.device())[0].requires_grad_(False)
+messages = pictures.Messages(plain, tokenizer, movies.train[:4 * steps], movies.test[:64])
+pt.seed(0)
+carrier = Prefix(plain, length=1).to(pt.device())    # yours
+losses = [*pt.bar(messages.train(carrier, lr=0.2), "steps", steps)]
 pd.Series(messages.arrived(carrier)).rename_axis("layer").to_frame("your prefix").T.round(2)
 
 # %%
@@ -401,7 +404,11 @@ pt.compare("prefix.message", "all" if share > 0.75 else "half" if share > 0.3 el
 told.groupby("in front").mean().round(2)    # five seeds, 64 test sentences
 
 # %% [markdown]
-# PROSE
+# By the prefix half of each message arrives, by the prompt next to nothing. A prefix puts its values into each layer as they are. A prompt's vectors must carry all six messages up through layers that were never trained for them.
+#
+# What no prefix can do, you know from section 3: within one layer, the words cannot be made to look at each other differently.
+#
+# But nobody needs random messages. Does it help with a real task?
 #
 # ## 6 · Onto your ladder
 #

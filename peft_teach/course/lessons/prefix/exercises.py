@@ -157,7 +157,7 @@ FRONT_MISTAKES = {
 }
 
 FRONT = Exercise(
-    id="prefix.front", lesson="04", names=("prefixed",), points=3, minutes=10, difficulty=3,
+    id="prefix.front", lesson="04", names=("prefixed",), points=3, minutes=12, difficulty=3,
     cases=front_cases, run=run_front, judge=judge_front,
     returns=report(found=Any, intact=bool, trains=bool), mistakes=FRONT_MISTAKES,
     hints=("One layer, one sentence first: a row of K is a vector for all heads, side by side. "
@@ -276,7 +276,7 @@ GENERATE_MISTAKES = {
 }
 
 GENERATE = Exercise(
-    id="prefix.generate", lesson="04", names=("generate",), points=2, minutes=6, difficulty=2,
+    id="prefix.generate", lesson="04", names=("generate",), points=2, minutes=8, difficulty=2,
     cases=generate_cases, run=run_generate, judge=judge_generate,
     returns=report(found=Any, intact=bool, calls=list[report(
         held=int, tokens=int, positions=list[int | float])]), mistakes=GENERATE_MISTAKES,
@@ -292,7 +292,7 @@ GENERATE = Exercise(
 
 LAW = Law(RIGHT, BROKEN, put)
 STEPWISE = Exercise(
-    id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=9,
+    id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=12,
     difficulty=2, cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("What should be equal to what? Read the text once as a whole, and keep the logits.",
@@ -440,7 +440,7 @@ SHARE_MISTAKES = {
 }
 
 SHARE = Exercise(
-    id="prefix.share", lesson="04", names=("prefix_share",), points=3, minutes=10, difficulty=3,
+    id="prefix.share", lesson="04", names=("prefix_share",), points=3, minutes=13, difficulty=3,
     cases=share_cases, run=run_share, judge=judge_share,
     returns=TRIED, mistakes=SHARE_MISTAKES,
     hints=("Write the softmax over prefix and words as fractions with one denominator. Which of "

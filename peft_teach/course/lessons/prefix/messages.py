@@ -4,7 +4,7 @@ The task: whatever the sentence, [CLS] is to leave each layer of MiniLM as it do
 in front, plus a vector of that layer, the message. It is half as long as [CLS] is there.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,11 +31,12 @@ class Messages:
     def __init__(self, plain: nn.Module, tokenizer, sentences: Sequence, tests: Sequence,
                  seed: int = 0):
         self.plain = plain
-        self.batches, self.tests = (data.batches(each, tokenizer, BATCH, TOKENS, shuffle=False)
+        self.batches, self.tests = (data.batches(each, tokenizer, BATCH, TOKENS, shuffle=False,
+                                                 device=plain.device)
                                     for each in (sentences, tests))
         before = torch.cat([self.before(batch) for batch in self.tests], 1)
         m = torch.randn(len(before), 1, before.shape[-1],
-                        generator=torch.Generator().manual_seed(seed))
+                        generator=torch.Generator().manual_seed(seed)).to(before)
         self.size = LOUD * before.norm(dim=-1).mean(1)[:, None, None]      # of each layer
         self.m = self.size * m / m.norm(dim=-1, keepdim=True)              # (layers, 1, d)
 
@@ -49,13 +50,14 @@ class Messages:
         gap = cls_by_layer(model, batch) - self.before(batch) - self.m
         return (gap / self.size).square().sum(-1)
 
-    def train(self, model: nn.Module, lr: float):
-        """Train what trains of a model: the steps, one after the other."""
+    def train(self, model: nn.Module, lr: float) -> Iterator[float]:
+        """Train what trains of a model, a step a batch; yield the loss of each."""
         optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr,
                                       weight_decay=0.0)
-        for step in range(STEPS):
-            optimizer.param_groups[0]["lr"] = lr * min((step + 1) / WARM, 1 - step / STEPS)
-            loss = self.missed(model, self.batches[step]).mean()
+        for step, batch in enumerate(self.batches):
+            left = 1 - step / len(self.batches)
+            optimizer.param_groups[0]["lr"] = lr * min((step + 1) / WARM, left)
+            loss = self.missed(model, batch).mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

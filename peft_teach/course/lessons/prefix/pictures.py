@@ -24,8 +24,7 @@ __all__ = ["Messages", "STARTS", "beside", "carried", "draw_entries", "explore_m
            "explore_shares", "generate_wrong", "results", "shares", "start_of", "with_prefix"]
 
 LAYERS, MOST_TOKENS = 6, 64
-STARTS = {"small random numbers": "random", "zeros": "zeros", "keys and values of words": "words"}
-OF_WORDS = "this is a review of a film, and it says if the writer liked it or not, in a few words."
+STARTS = {"small random numbers": 0.02, "zeros": 0.0}    # and their standard deviation
 
 
 def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
@@ -87,7 +86,7 @@ def draw_mixture(found: Mixture) -> Figure:
     """Draw the attention as a bar, without the prefix and with it, and λ against the length."""
     made, left, right = figure(9.2, 2.9, columns=2, width_ratios=(2, 1))
     for y, share in ((1, 0.0), (0, found.share)):
-        left.barh(y, share, 0.5, color=COLOURS["yours"])
+        left.barh(y, share, 0.5, color=COLOURS["trained"])
         at = share
         for word, weight in zip(WORDS, found.words):
             width = (1 - share) * weight
@@ -105,8 +104,8 @@ def draw_mixture(found: Mixture) -> Figure:
         at += weight
     left.set(yticks=[1, 0], yticklabels=["words alone", "with prefix"], xlim=(0, 1),
              ylim=(-0.5, 1.5), xlabel="share of the attention")
-    right.plot(found.by_length, color=COLOURS["yours"])
-    right.plot(found.length, found.share, "D", ms=10, mew=0, color=COLOURS["yours"])
+    right.plot(found.by_length, color=COLOURS["trained"])
+    right.plot(found.length, found.share, "D", ms=10, mew=0, color=COLOURS["trained"])
     right.set(xlabel="vectors in the prefix", ylabel="λ, share of the prefix", ylim=(-0.03, 1.03))
     made.set_label(f"{found.length} vectors of score {found.score:g} take {found.share:.2f} of the "
                    "attention; of the rest each word has the part that it had.")
@@ -157,19 +156,12 @@ def with_prefix(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor) -> list[
     return layers
 
 
-@torch.no_grad()
-def start_of(backbone: nn.Module, tokenizer, start: str, length: int) -> tuple[Tensor, Tensor]:
-    """Return K and V of a start, (layers, length, d) each: "random", "zeros" or "words"."""
-    from transformers import DynamicCache
-
-    shape = (backbone.config.num_hidden_layers, length, backbone.config.hidden_size)
-    if start != "words":
-        drawn = 0.02 * torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-        return tuple(drawn if start == "random" else torch.zeros_like(drawn))
-    ids, cache = tokenizer(OF_WORDS, add_special_tokens=False)["input_ids"], DynamicCache()
-    backbone(input_ids=torch.tensor([ids[:length]]), **{models.cache_name(): cache})
-    return tuple(torch.stack([getattr(layer, name)[0].transpose(0, 1).flatten(1)
-                              for layer in cache.layers]) for name in ("keys", "values"))
+def start_of(backbone: nn.Module, size: float, length: int) -> tuple[Tensor, Tensor]:
+    """Return random K and V of this standard deviation, (layers, length, d) each."""
+    config = backbone.config
+    K, V = size * torch.randn(2, config.num_hidden_layers, length, config.hidden_size,
+                              generator=torch.Generator().manual_seed(0))
+    return K, V
 
 
 @dataclass(frozen=True)
@@ -211,7 +203,7 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
     `backbone` is plain; K and V (layers, length, d) were trained.
     """
     trained = K.detach().cpu(), V.detach().cpu()
-    start = start_of(backbone, tokenizer, "random", K.shape[1])
+    start = start_of(backbone, STARTS["small random numbers"], K.shape[1])
 
     def compute(text: str, length: int) -> Shares:
         ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=MOST_TOKENS)

@@ -1,0 +1,106 @@
+"""Lesson 04: what it claims and what its prose judges, by the record."""
+
+from statistics import mean
+
+from claims import Claim, of, spread
+from figures import record, select
+
+from peft_teach.course.lessons.prefix.pictures import beside
+from peft_teach.course.verdicts import BETTER, POINT, UNSURE, of_runs
+
+PREFIX, LADDER = record("prefix"), record("ladder")
+SIGNS = beside("accuracy", POINT)
+PROMPT, CLS, ALL = beside().values()
+SIGN_PROMPT, SIGN_CLS, SIGN_ALL = SIGNS.values()
+
+
+def runs(group, **wanted):
+    return [row["accuracy"] for row in select(PREFIX, group=group)
+            if wanted.items() <= (row["setting"] | row).items()]
+
+
+def arrived(method):
+    """The share of six messages that arrives, seed by seed."""
+    return of("messages", "share", group="final", method=method)
+
+
+def tried(method):
+    """The shares at the learning rates that were searched, best first."""
+    return sorted(of("messages", "validation", group="rates", method=method), reverse=True)
+
+
+def last_layer(group):
+    """λ or g λ of the last layer, before and after training, run by run."""
+    return [(row["shares"]["before"][-1], row["shares"]["after"][-1])
+            for row in PREFIX["runs"] if "shares" in row and (row["group"] == "gate") == group]
+
+
+def halves(half):
+    return [row["put_back"][half] for row in select(PREFIX, group="parts")]
+
+
+def rated(method):
+    for each in ("prefix", method):    # both at searched rates
+        of("ladder", "r2", group="final", method=each)
+    return mean(of("ladder", "r2", group="final", method=method))
+
+
+def apart(found, digits=3):
+    return f"{found.difference:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})".replace(
+        "-", "−")
+
+
+GATED, PLAIN = runs("long", method="gated prefix"), runs("long", method="prefix")
+GATE = of_runs(GATED, PLAIN)
+STILL = of_runs(runs("still", length=20), runs("rate", lr=0.03))
+HALVES = of_runs(halves("K"), halves("V"))
+QUIETER = [after < before for before, after in last_layer(False)]
+
+CLAIMS = (
+    Claim("In a model that reads left to right every soft prompt is a prefix. In MiniLM that holds "
+          "only in layer 0.",
+          seen="a proof from the mask; the same keys in 30 of 30 layers of SmolLM2, in 1 of 6 of "
+               "MiniLM",
+          tried="nothing can refute the proof; MiniLM's keys were compared under two sentences",
+          holds={"is a prefix": lambda: True}),
+    Claim("Given a layer's inputs, a prefix cannot change how the words divide attention among "
+          "themselves.",
+          seen="a proof in one line: all weights are multiplied by 1 − λ",
+          tried="nothing can refute the proof; it is about one layer, and the layers above get "
+                "changed inputs",
+          holds={"cannot change": lambda: True}),
+    Claim("A prefix can say something of its own in every layer, and a prompt of its size cannot.",
+          seen=f"of six messages, {spread(arrived('prefix'))} by a prefix of one vector and "
+               f"{spread(arrived('prompt'))} by a prompt of twelve: five seeds",
+          tried=f"Each had the best of its rates: {len(tried('prefix'))} and "
+                f"{len(tried('prompt'))} were tried, by 100 steps each. More steps were not tried.",
+          holds={"a prompt of its size cannot": lambda: min(arrived("prefix")) > 0.3
+                 and max(arrived("prompt")) < 0.1,
+                 "Each had the best of its rates": lambda: max(tried("prompt")) < 0.1}),
+    Claim("On MiniLM a prefix of 20 is better than a prompt of 20, and than a head on the same "
+          "`[CLS]`. From a head on all tokens we cannot tell it.",
+          seen=f"R² {rated('prefix'):.3f}, {rated('prompt'):.3f}, {LADDER['exact']['r2']:.3f} and "
+               f"{LADDER['exact_mean']['r2']:.3f}; five seeds, both heads solved",
+          tried=f"In pairs, ahead by {apart(PROMPT)}, {apart(CLS)} and {apart(ALL)}. By signs the "
+                "same three verdicts",
+          holds={"is better than a prompt": lambda: rated("prompt") and PROMPT.word == BETTER,
+                 "than a head on the same `[CLS]`": lambda: CLS.word == BETTER,
+                 "we cannot tell": lambda: ALL.word == UNSURE,
+                 "the same three verdicts": lambda: [each.word for each in SIGNS.values()]
+                     == [BETTER, BETTER, UNSURE]}),
+    Claim("A gated prefix is a point ahead of a plain one. *An observation.*",
+          seen=f"{spread(GATED)} of labels, {spread(PLAIN, '')} without; three seeds",
+          tried=f"one rate only. Leaving out the model's dropout brings {100 * STILL.difference:.1f}"
+                " points (120 steps). The gate starts silent and shifts no position: which of these "
+                "helps is open",
+          holds={"a point ahead": lambda: GATE.word == BETTER,
+                 "brings": lambda: STILL.word == BETTER
+                     and STILL.difference > GATE.difference}),
+    Claim("In the last layer training makes the prefix quieter. *An observation.*",
+          seen=f"λ fell in {sum(QUIETER)} of {len(QUIETER)} runs without a gate, at four lengths",
+          tried="another start and another rate, one of each; one model only",
+          holds={"makes the prefix quieter": lambda: all(QUIETER)}),
+)
+
+JUDGED = {
+}
