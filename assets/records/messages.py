@@ -7,6 +7,7 @@ a prefix of one vector, and by a prompt of twelve: as many numbers. Groups:
 
     rates    how each learning rate was found: seed 0, `validation` on other sentences
     final    five other seeds, messages among them, at that rate
+    last     the same for three of them, where only the last layer gets a message
 
 `arrived` is the share of each layer's message that arrives on test sentences, `share` their mean.
 """
@@ -21,7 +22,8 @@ from peft_teach.course.lessons.prefix.messages import BATCH, STEPS, TOKENS, Mess
 
 LADDER = tuple(0.0125 * 2**k for k in range(-2, 9))      # 0.003 to 3.2
 METHODS = {"prefix": (pt.prefix.Prefix, 1, 0.2), "prompt": (pt.prompt.SoftPrompt, 12, 0.05)}
-SEARCHED = {"*": {"by": "lr", "groups": ("rates",), "where": {"seed": 0}, "used": ("final",)}}
+SEARCHED = {"*": {"by": "lr", "groups": ("rates",), "where": {"seed": 0},
+                  "used": ("final", "last")}}
 TESTS = 64
 
 
@@ -35,14 +37,16 @@ def wanted(record):
         while rate := recording.next_rate(found(), LADDER, first):
             yield {"group": "rates", "method": method, "lr": rate, "seed": 0}
         best = max(found(), key=found().get)
-        for seed in range(1, 6):
-            yield {"group": "final", "method": method, "lr": best, "seed": seed}
+        for group, seeds in (("final", 5), ("last", 3)):
+            for seed in range(1, seeds + 1):
+                yield {"group": group, "method": method, "lr": best, "seed": seed}
 
 
 def run(wish, movies, plain, tokenizer):
     """Train one; return its row."""
-    tests = movies.test[:TESTS] if wish["group"] == "final" else movies.validation[:TESTS]
-    messages = Messages(plain, tokenizer, movies.train[:BATCH * STEPS], tests, wish["seed"])
+    tests = (movies.validation if wish["group"] == "rates" else movies.test)[:TESTS]
+    messages = Messages(plain, tokenizer, movies.train[:BATCH * STEPS], tests, wish["seed"],
+                        5 if wish["group"] == "last" else 0)
     kind, length, _ = METHODS[wish["method"]]
     pt.seed(wish["seed"])
     model = kind(plain, length).eval()
@@ -50,7 +54,7 @@ def run(wish, movies, plain, tokenizer):
         torch.nn.init.normal_(p, 0, 0.02)
     losses = [*messages.train(model, wish["lr"])]
     arrived = messages.arrived(model)
-    name = "share" if wish["group"] == "final" else "validation"
+    name = "validation" if wish["group"] == "rates" else "share"
     return {name: round(mean(arrived), 4), "arrived": [round(x, 3) for x in arrived],
             "last_loss": round(losses[-1], 4),
             "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values())}

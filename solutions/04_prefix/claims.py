@@ -2,7 +2,7 @@
 
 from statistics import mean
 
-from claims import Claim, of, spread
+from claims import Claim, of, percent, spread
 from figures import record, select
 
 from peft_teach.course.lessons.prefix.pictures import beside
@@ -19,9 +19,9 @@ def runs(group, **wanted):
             if wanted.items() <= (row["setting"] | row).items()]
 
 
-def arrived(method):
-    """The share of six messages that arrives, seed by seed."""
-    return of("messages", "share", group="final", method=method)
+def arrived(method, group="final"):
+    """The share of six messages that arrives, or of the last alone, seed by seed."""
+    return of("messages", "share", group=group, method=method)
 
 
 def tried(method):
@@ -72,8 +72,9 @@ CLAIMS = (
     Claim("A prefix can say something of its own in every layer, and a prompt of its size cannot.",
           seen=f"of six messages, {spread(arrived('prefix'))} by a prefix of one vector and "
                f"{spread(arrived('prompt'))} by a prompt of twelve: five seeds",
-          tried=f"Each had the best of its rates: {len(tried('prefix'))} and "
-                f"{len(tried('prompt'))} were tried, by 100 steps each. More steps were not tried.",
+          tried=f"Each had the best of its rates, and 100 steps; more were not tried. Asked for the "
+                f"last layer's message alone, the prompt brings {percent(mean(arrived('prompt', 'last')))}"
+                f", the prefix {percent(mean(arrived('prefix', 'last')))} (three seeds)",
           holds={"a prompt of its size cannot": lambda: min(arrived("prefix")) > 0.3
                  and max(arrived("prompt")) < 0.1,
                  "Each had the best of its rates": lambda: max(tried("prompt")) < 0.1}),
@@ -103,4 +104,11 @@ CLAIMS = (
 )
 
 JUDGED = {
+    "If the vectors' keys are the same": "a condition",
+    "at the best of its learning rates": "how the runs were made",
+    "The prefix is better than the prompt, and than a head on the same": lambda:
+        PROMPT.word == CLS.word == BETTER,
+    "From a head on all tokens we cannot tell it": lambda: ALL.word == UNSURE,
+    "by the interval of lesson 02's verdict we cannot tell": lambda: HALVES.word == UNSURE
+        and all(kept > lost for kept, lost in zip(halves("K"), halves("V"))),
 }

@@ -324,7 +324,7 @@ pd.DataFrame([row["shares"]["after"] for row in records.select(record, group="ga
     index="seed", columns="layer")    # g λ, a mean over heads and words; 120 steps
 
 # %% [markdown]
-# The gates open to both sides. In the last layer the prefix's share is *negative* with each seed, so the words have more than 1. That is no mixture: what the prefix says is subtracted.
+# The gates open to both sides. In the last layer the mean share is *negative* with each seed: there the words have more than 1, and what the prefix says is subtracted. That is no mixture any more.
 #
 # ## 4 · In front of every layer
 #

@@ -25,12 +25,13 @@ def cls_by_layer(model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
 class Messages:
     """One message to each layer, drawn by a seed; `batches` to learn on, `tests` to be tested on.
 
-    `plain` is an encoder with nothing in front, frozen.
+    `plain` is an encoder with nothing in front, frozen. With `first`, no layer below gets one, and
+    there [CLS] may be anything.
     """
 
     def __init__(self, plain: nn.Module, tokenizer, sentences: Sequence, tests: Sequence,
-                 seed: int = 0):
-        self.plain = plain
+                 seed: int = 0, first: int = 0):
+        self.plain, self.first = plain, first
         self.batches, self.tests = (data.batches(each, tokenizer, BATCH, TOKENS, shuffle=False,
                                                  device=plain.device)
                                     for each in (sentences, tests))
@@ -43,11 +44,11 @@ class Messages:
     @torch.no_grad()
     def before(self, batch: dict[str, Tensor]) -> Tensor:
         """Return what [CLS] is without anything in front, (layers, batch, d)."""
-        return cls_by_layer(self.plain, batch)
+        return cls_by_layer(self.plain, batch)[self.first:]
 
     def missed(self, model: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         """Return the share of each message that does not arrive, (layers, batch)."""
-        gap = cls_by_layer(model, batch) - self.before(batch) - self.m
+        gap = cls_by_layer(model, batch)[self.first:] - self.before(batch) - self.m
         return (gap / self.size).square().sum(-1)
 
     def train(self, model: nn.Module, lr: float) -> Iterator[float]:
