@@ -116,6 +116,21 @@ def test_the_mean_over_tokens_is_of_the_tokens(minilm):
     assert not torch.allclose(each[0], each[1], atol=1e-2)
 
 
+def test_a_first_failure_names_the_property():
+    def averaged(words, read, share, g):
+        return mixing.gated(words, read, share, g.mean().expand_as(g))
+
+    def plain_exp(q, k, K, heads, mask):
+        q, k, K = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, K))
+        front, words = ((q @ x.mT / q.shape[-1]**0.5).exp() for x in (K, k))
+        return front.sum(-1) / (front.sum(-1) + words.masked_fill(~mask[:, None], 0).sum(-1))
+
+    for exercise, wrong, says in ((mixing.GATE, averaged, "act as -0.39, -0.39"),
+                                  (mixing.SHARE, plain_exp, "however large the scores are")):
+        told = [exercise.judge(case, exercise.run(wrong, case)) for case in exercise.cases(0)]
+        assert says in next(verdict.message for verdict in told if not verdict.passed)
+
+
 def test_all_of_a_message_arrives_by_what_adds_it_and_none_by_nothing(minilm):
     class Adds(torch.nn.Module):
         def forward(self, input_ids, **rest):
