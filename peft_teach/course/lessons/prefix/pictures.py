@@ -24,7 +24,7 @@ __all__ = ["Messages", "STARTS", "beside", "carried", "draw_entries", "explore_m
            "explore_shares", "generate_wrong", "results", "shares", "start_of", "with_prefix"]
 
 LAYERS, MOST_TOKENS = 6, 64
-STARTS = {"small random numbers": 0.02, "zeros": 0.0}    # and their standard deviation
+STARTS = {"zeros": 0.0, "small random numbers": 0.02}    # and their standard deviation
 
 
 def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
