@@ -3,7 +3,6 @@
 from figures import record, select
 
 import peft_teach as pt
-from peft_teach.course.lessons.prefix import messages
 
 METHODS = {row["method"]: row["parameters"] for row in record("messages")["runs"]}
 HALVES = [row["put_back"]["K"] - row["put_back"]["V"] for row in select(record("prefix"),
@@ -13,6 +12,5 @@ FIGURES = {
     "by 3 to 9 points": (min(HALVES), max(HALVES)),
     "11,520 numbers become 230,400": (pt.prompt.count(20, 576), pt.prefix.count(20, 30, 192)),
     "one vector has 4,608 numbers": METHODS["prefix"],
-    "for 100 steps": messages.STEPS,
     "LLaMA-Adapter, 7 billion": "the paper's model",
 }

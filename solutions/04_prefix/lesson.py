@@ -37,7 +37,7 @@ pt.plots.show(pt.drawing.block("prefix"), "One of MiniLM's six blocks. Every hea
 # %%
 attention = pt.mine("inside.attention")    # yours. All five values are equal here: what is read?
 attention(torch.randn(1, 1, 6), torch.randn(1, 5, 6), torch.full((1, 5, 6), 3.0), 2,
-          torch.ones(1, 1, 5))
+          torch.ones(1, 1, 5, dtype=torch.bool))
 
 # %% [markdown]
 # ## 1 · A prefix for nothing
