@@ -45,6 +45,7 @@ SIZES = {"minilm": {"steps": 120, "batch": 16, "tests": 1000},
 SHORT = 16                                # words of a review for SmolLM2
 AS_LARGE = 240                            # vectors of a prompt: 20 keys and values in six layers
 METHODS = {"gate": "gated prefix", "frozen": "head", "bound": "none", "prompt": "prompt"}
+SEARCHED = {"*": "not searched"}          # one rate, or two: no claim compares methods here
 LOOKED = 50                               # reviews whose λ is looked at
 
 

@@ -7,44 +7,6 @@ RIGHT: dict = {}
 WRONG: dict = {}
 BEYOND: dict = {}
 
-# ── prefix.count ─────────────────────────────────────────────────────────────────────────────
-
-COUNT = solution("prefix.count")
-FIRST_LAYER, SECOND_LAYER = "d_model * hidden + hidden", "hidden * made + made"
-BOTH = "length * d_model + mlp, length * made"
-
-RIGHT["prefix.count"] = {
-    "a list": but(COUNT, BOTH, f"[{BOTH}]"),
-    "brackets": but(COUNT, FIRST_LAYER, "(d_model + 1) * hidden",
-                    SECOND_LAYER, "(hidden + 1) * made"),
-    "modules": """
-def prefix_counts(length, layers, d_kv, d_model, hidden):
-    with torch.device("meta"):
-        mlp = nn.Sequential(nn.Embedding(length, d_model), nn.Linear(d_model, hidden), nn.Tanh(),
-                            nn.Linear(hidden, layers * 2 * d_kv))
-    return sum(p.numel() for p in mlp.parameters()), length * layers * 2 * d_kv
-""",
-    "an earlier piece": """
-def prefix_counts(length, layers, d_kv, d_model, hidden):
-    linear = lambda n_in, n_out: n_in * n_out + n_out
-    kept = length * layers * (d_kv + d_kv)
-    return length * d_model + linear(d_model, hidden) + linear(hidden, kept // length), kept
-""",
-    "NumPy": "import numpy as np\n\n" + but(
-        COUNT, BOTH, "np.int64(length * d_model + mlp), np.prod([length, made])"),
-}
-
-WRONG["prefix.count"] = {
-    "values_missing": but(COUNT, "layers * 2", "layers"),
-    "no_return": but(COUNT, "return", "counts ="),
-    "no_biases": but(COUNT, " + hidden)", ")", " + made)", ")"),
-    "all_kept": but(COUNT, "+ mlp, length * made", "+ mlp, length * d_model + mlp"),
-    "trained": but(COUNT, "+ mlp", "+ hidden * hidden + mlp"),
-    "": but(COUNT, "length * made", "length * made / 1"),
-}
-
-BEYOND["prefix.count"] = but(COUNT, "    made =", "    layers = max(layers, 2)\n    made =")
-
 # ── prefix.front ─────────────────────────────────────────────────────────────────────────────
 
 FRONT = solution("prefix.front")
@@ -268,6 +230,7 @@ WRONG["prefix.gate"] = {
     "added": but(GATE, "(read - words)", "read"),
     "above_zero": (but(GATE, "g[:, None]", "g.relu()[:, None]"),
                    but(GATE, "g[:, None]", "g.abs()[:, None]")),
+    "heads_averaged": but(GATE, "g[:, None]", "g.mean()"),
     "heads_interleaved": but(GATE, "by_head.repeat_interleave(words.shape[-1] // len(g), -1)",
                              "by_head.repeat(1, 1, words.shape[-1] // len(g))"),
     "not_silent": but(GATE, MIXED, f"{MIXED} + 1e-6"),
@@ -286,9 +249,6 @@ BEYOND["prefix.gate"] = but(GATE, "g[:, None]", "g.clamp(max=1)[:, None]")
 # What each message says, of its mistake and of no other: see `answers.says`.
 LARGEST = next(n for n in range(200) if torch.tensor(float(n)).exp().isinf())    # in float32
 SAYS = {
-    "prefix.count": {
-        "values_missing": "a key and a value", "no_biases": "Both linear layers of the MLP have",
-        "all_kept": "neither E nor the MLP", "trained": "What trains is E and the MLP"},
     "prefix.front": {
         "heads_mixed": "gives a head whole vectors", "no_gradient": "are to be trained",
         "mask_short": "longer than the words", "from_zero": "positions without a prefix",
@@ -303,15 +263,13 @@ SAYS = {
         "no_scale": "the square root of a head's width", "no_mask": "has no part in the sum"},
     "prefix.gate": {
         "added": "whatever g is", "words_kept_less": "With the gate at 0",
-        "above_zero": "A gate may fall below 0", "heads_interleaved": "not the row of all heads",
+        "above_zero": "A gate may fall below 0", "heads_averaged": "keeps its axis of heads",
+        "heads_interleaved": "not the row of all heads",
         "not_silent": "not multiplied by the gate", "no_slope": "never opens"},
 }
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {
-    "prefix.count": (BOTH, "(0, 0)", {
-        "one vector": "length == 1", "a wide hidden layer": "hidden > 10 * d_model",
-        "narrow keys": "10 * d_kv < d_model"}),
     "prefix.front": (RESULT, "(pairs, wide, 0 * mask)", {
         "one token": "mask.shape[1] == 1", "heads of one entry": "heads == K.shape[-1]",
         "one head": "heads == 1"}),

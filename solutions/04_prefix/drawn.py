@@ -17,21 +17,21 @@ def entries(shown: Shown) -> None:
         ax.ticks("y", {f"{n}": n + 0.5 for n in range(6)})
         for layer in range(6):
             for place in range(7):
-                colour = "paper" if place > 2 else "yours" if layer < trained else "quiet"
+                colour = "paper" if place > 2 else "trained" if layer < trained else "quiet"
                 ax.shape(colour, place + 0.08, layer + 0.12, 0.84, 0.76)
-    shown.names = {"trained": "#009e73", "made by the frozen layers below": "#b0b0b0",
+    shown.names = {"trained": "#d55e00", "made by the frozen layers below": "#b0b0b0",
                    "of the words": "#ffffff"}
 
 
 def shares(shown: Shown) -> None:
     """λ of the first layer by its softmax; of all of them by attention's own weights."""
     ax, = shown.panels
-    ax.named("λ: how much of the attention the prefix gets")
     ax.ticks("x", [f"layer {n}" for n in range(6)])
     model, tokenizer = models.load("minilm", device="cpu", attention="eager")
     ids = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
     before = 0.02 * torch.randn(2, 6, 8, 384, generator=torch.Generator().manual_seed(0))
     after = torch.randn(2, 6, 8, 384, generator=torch.Generator().manual_seed(1))
+    seen = []
     for pair, style, colour, name, fill in (
             (before, "--o", "ink", "before training", "paper"),
             (after, "-D", "yours", "after training", None)):
@@ -42,8 +42,10 @@ def shares(shown: Shown) -> None:
             read = model(input_ids=ids, attention_mask=torch.ones(1, 8 + ids.shape[1]),
                          position_ids=torch.arange(8, 8 + ids.shape[1])[None],
                          output_attentions=True, **{models.cache_name(): cache}).attentions
-        ax.line(colour, style, range(6), [each[..., :8].sum(-1).mean().item() for each in read],
-                name, fill=fill)
+        seen.append([each[..., :8].sum(-1).mean().item() for each in read])
+        ax.line(colour, style, range(6), seen[-1], name, fill=fill)
+    _, a, b, layer = max((abs(a - b), a, b, n) for n, (a, b) in enumerate(zip(*seen)))
+    ax.named(f"λ, the prefix's share: layer {layer}: {a:.0%} → {b:.0%}")
 
 
 def mixture(shown: Shown) -> None:
@@ -59,7 +61,7 @@ def mixture(shown: Shown) -> None:
     for score in scores.values():
         edges.append(edges[-1] + math.exp(score) / of_words)
     for y, front in ((1, 0.0), (0, share)):
-        left.shape("yours", 0, y - 0.25, front, 0.5)
+        left.shape("trained", 0, y - 0.25, front, 0.5)
         for word, a, b in zip(scores, edges, edges[1:]):
             start, end = (front + (1 - front) * each for each in (a, b))
             left.shape("band", start, y - 0.25, end - start, 0.5)
@@ -67,5 +69,5 @@ def mixture(shown: Shown) -> None:
     left.text(f"λ = {share:.2f}", "paper", (share / 2, 0), near=0.001)
     for edge in edges:
         left.line("rest", ":", (edge, share + (1 - share) * edge), (0.75, 0.25))
-    right.line("yours", "-", range(51), [n / (n + of_words) for n in range(51)])
-    right.line("yours", "D", 20, share)
+    right.line("trained", "-", range(51), [n / (n + of_words) for n in range(51)])
+    right.line("trained", "D", 20, share)

@@ -2,15 +2,15 @@
 
 from figures import record, select
 
-SMOLLM2 = [row["accuracy"] for row in record("prefix")["runs"]
-           if row["group"] == "start" and row["setting"]["model"] == "smollm2"]
+import peft_teach as pt
+
+METHODS = {row["method"]: row["parameters"] for row in record("messages")["runs"]}
 HALVES = [row["put_back"]["K"] - row["put_back"]["V"] for row in select(record("prefix"),
                                                                         group="parts")]
 
 FIGURES = {
     "by 3 to 9 points": (min(HALVES), max(HALVES)),
-    "11,520 numbers into 230,400": (20 * 576, 20 * 30 * 2 * 192),
-    "prefixes reached 87 to 89 %": (min(SMOLLM2), max(SMOLLM2)),
-    "model reaches 85 %": max(row["accuracy"] for row in select(record("prefix"), group="bound")),
+    "11,520 numbers become 230,400": (pt.prompt.count(20, 576), pt.prefix.count(20, 30, 192)),
+    "one vector has 4,608 numbers": METHODS["prefix"],
     "LLaMA-Adapter, 7 billion": "the paper's model",
 }

@@ -1,13 +1,6 @@
 """Further cases of lesson 04, for the grader alone: other sizes, padding, one token, one word."""
 
 
-def count() -> list[dict]:
-    """One vector; a wide hidden layer; keys that are narrower by far."""
-    names = ("length", "layers", "d_kv", "d_model", "hidden")
-    return [dict(zip(names, sizes)) for sizes in (
-        (1, 1, 4, 6, 3), (7, 1, 9, 13, 200), (5, 2, 2, 90, 17))]
-
-
 def front() -> list[dict]:
     """One token; heads of one entry; one head."""
     sizes = ((1, 1, 2, 2, 4, 3, 0), (2, 9, 1, 4, 1, 30, 5), (3, 5, 2, 1, 7, 6, 1))
@@ -44,5 +37,5 @@ def gate() -> list[dict]:
                  ((2, 3, 7, 1, False, 0.5), (1, 4, 2, 9, True, 12.0), (5, 2, 6, 3, False, 4.0)))]
 
 
-CASES = {"prefix.count": count, "prefix.front": front, "prefix.generate": generate,
+CASES = {"prefix.front": front, "prefix.generate": generate,
          "prefix.stepwise": stepwise, "prefix.share": share, "prefix.gate": gate}

@@ -22,10 +22,10 @@ def sentence(tokenizer):
     return tokenizer(TEXT, return_tensors="pt")["input_ids"]
 
 
-@pytest.mark.parametrize("start", pictures.STARTS.values())
+@pytest.mark.parametrize("start", [*pictures.STARTS.values(), 1.0])
 def test_attention_with_a_prefix_is_the_mixture(minilm, start):
     model, tokenizer = minilm
-    K, V = pictures.start_of(model, tokenizer, start, 20)
+    K, V = pictures.start_of(model, start, 20)
     ids = sentence(tokenizer)
     seq = ids.shape[1]
     for n, layer in enumerate(pictures.with_prefix(model, K, V, ids)):
@@ -72,7 +72,7 @@ def test_peft_gives_the_same_hidden_states(minilm):
 
 def test_more_vectors_get_more_of_the_attention(minilm):
     model, tokenizer = minilm
-    start = pictures.start_of(model, tokenizer, "zeros", 20)
+    start = pictures.start_of(model, 0.0, 20)
     found = [torch.tensor(pictures.shares(
         model, *(x[:, :length] for x in start), sentence(tokenizer))).mean()
         for length in (1, 10, 20)]
@@ -108,12 +108,42 @@ def test_audit_reads_with_the_readers_own_piece():
 
 def test_the_mean_over_tokens_is_of_the_tokens(minilm):
     model, tokenizer = minilm
-    K, V = pictures.start_of(model, tokenizer, "words", 20)
+    K, V = pictures.start_of(model, 1.0, 20)
     ids = sentence(tokenizer)
     each = [torch.tensor(pictures.shares(model, K, V, ids, place)) for place in range(ids.shape[1])]
     assert torch.allclose(torch.stack(each).mean(0), torch.tensor(
         pictures.shares(model, K, V, ids)), atol=1e-6)
     assert not torch.allclose(each[0], each[1], atol=1e-2)
+
+
+def test_a_first_failure_names_the_property():
+    def averaged(words, read, share, g):
+        return mixing.gated(words, read, share, g.mean().expand_as(g))
+
+    def plain_exp(q, k, K, heads, mask):
+        q, k, K = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, K))
+        front, words = ((q @ x.mT / q.shape[-1]**0.5).exp() for x in (K, k))
+        return front.sum(-1) / (front.sum(-1) + words.masked_fill(~mask[:, None], 0).sum(-1))
+
+    for exercise, wrong, says in ((mixing.GATE, averaged, "act as -0.39, -0.39"),
+                                  (mixing.SHARE, plain_exp, "however large the scores are")):
+        told = [exercise.judge(case, exercise.run(wrong, case)) for case in exercise.cases(0)]
+        assert says in next(verdict.message for verdict in told if not verdict.passed)
+
+
+def test_all_of_a_message_arrives_by_what_adds_it_and_none_by_nothing(minilm):
+    class Adds(torch.nn.Module):
+        def forward(self, input_ids, **rest):
+            out = model(input_ids, **rest)
+            out.hidden_states = (None, *(h + m for h, m in zip(out.hidden_states[1:], loud)))
+            return out
+
+    model, tokenizer = minilm
+    sentences = pt.data.load("movies").test[:6]
+    messages = pictures.Messages(model, tokenizer, sentences, sentences)
+    for factor, wanted in ((1.0, 1.0), (0.5, 0.75), (0.0, 0.0), (-1.0, -3.0)):
+        loud = factor * messages.m
+        assert messages.arrived(Adds()) == pytest.approx([wanted] * 6, abs=1e-4)
 
 
 def test_the_share_of_equal_vectors_is_that_of_one_softmax():

@@ -3,14 +3,6 @@
 import torch
 
 
-# ── prefix.count ─────────────────────────────────────────────────────────────────────────────
-
-def prefix_counts(length: int, layers: int, d_kv: int, d_model: int, hidden: int) -> tuple:
-    made = layers * 2 * d_kv
-    mlp = (d_model * hidden + hidden) + (hidden * made + made)
-    return length * d_model + mlp, length * made
-
-
 # ── prefix.front ─────────────────────────────────────────────────────────────────────────────
 
 def prefixed(K: torch.Tensor, V: torch.Tensor, mask: torch.Tensor, heads: int):

@@ -13,73 +13,14 @@ from ...checks.judge import (
     close,
     difference,
     named,
-    plain,
     recognised,
     rejected,
     report,
-    whole,
 )
 from ...checks.mutants import Law
 from ...checks.observe import TRIED, as_leaves, loss, tried
 from ...checks.stand_ins import Pairs, TinyDecoder, drawn_pairs, held_in
 from .mutants import BROKEN, RIGHT, put, read_with, text
-
-# ── prefix.count ─────────────────────────────────────────────────────────────────────────────
-
-
-def count_cases(seed: int) -> list[dict]:
-    """Sizes: small, MiniLM, BERT-base, SmolLM2, where keys are narrower, and a drawn one."""
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(3, 90, (5,), generator=generator).tolist()
-    sizes = [(2, 3, 5, 7, 11), (20, 6, 384, 384, 512), (20, 12, 768, 768, 768),
-             (10, 30, 192, 576, 512), drawn]
-    return [dict(zip(("length", "layers", "d_kv", "d_model", "hidden"), each)) for each in sizes]
-
-
-def run_count(prefix_counts: Callable, case: dict) -> dict[str, Any]:
-    return {"found": prefix_counts(*case.values())}
-
-
-def judge_count(case: dict, seen: dict) -> Verdict:
-    found, made = seen["found"], 2 * case["layers"] * case["d_kv"]
-    with torch.device("meta"):    # which takes no memory
-        mlp = nn.Sequential(nn.Embedding(case["length"], case["d_model"]), nn.Linear(
-            case["d_model"], case["hidden"]), nn.Tanh(), nn.Linear(case["hidden"], made))
-    kept = case["length"] * made
-    trained = sum(p.numel() for p in mlp.parameters())
-    if found is None:
-        return rejected("no_return")
-    numbers = tuple(whole(plain(each)) for each in found) if isinstance(
-        found, tuple | list) else ()
-    if numbers == (trained, kept):
-        return Verdict(True)
-    told = (f"prefix_counts({', '.join(map(str, case.values()))}) gave "
-            f"{found if numbers else named(found)}; expected two whole numbers, "
-            f"{(trained, kept)}.")
-    usual = {"values_missing": (trained - (case["hidden"] + 1) * made // 2, kept // 2),
-             "no_biases": (trained - case["hidden"] - made, kept), "all_kept": (trained, trained)}
-    mistake = next((name for name, slip in usual.items() if numbers == slip), None)
-    return Verdict(False, told, mistake or ("trained" if numbers[1:] == (kept,) else None))
-
-
-COUNT_MISTAKES = {
-    "no_return": NO_RETURN,
-    "values_missing": "Each vector makes a key and a value.",
-    "no_biases": "Both linear layers of the MLP have a bias, as wide as what they give.",
-    "all_kept": "After training, keys and values are all that is needed: neither E nor the MLP.",
-    "trained": "What is kept is right. What trains is E and the MLP: write down the shapes of its "
-               "two linear layers.",
-}
-
-COUNT = Exercise(
-    id="prefix.count", lesson="04", names=("prefix_counts",), points=1, minutes=4, difficulty=1,
-    cases=count_cases, run=run_count, judge=judge_count,
-    returns=report(found=Any), mistakes=COUNT_MISTAKES,
-    hints=("Begin with what is kept: one vector of the prefix, one layer. How many entries?",
-           "The MLP gives, for one vector of E, all that this vector is in all layers. So how wide "
-           "is its last layer?",
-           "A linear layer from n to m has n · m + m parameters, lesson 00's count. E is a table "
-           "besides."))
 
 # ── prefix.front ─────────────────────────────────────────────────────────────────────────────
 
@@ -216,7 +157,7 @@ FRONT_MISTAKES = {
 }
 
 FRONT = Exercise(
-    id="prefix.front", lesson="04", names=("prefixed",), points=3, minutes=10, difficulty=3,
+    id="prefix.front", lesson="04", names=("prefixed",), points=3, minutes=12, difficulty=3,
     cases=front_cases, run=run_front, judge=judge_front,
     returns=report(found=Any, intact=bool, trains=bool), mistakes=FRONT_MISTAKES,
     hints=("One layer, one sentence first: a row of K is a vector for all heads, side by side. "
@@ -335,7 +276,7 @@ GENERATE_MISTAKES = {
 }
 
 GENERATE = Exercise(
-    id="prefix.generate", lesson="04", names=("generate",), points=2, minutes=6, difficulty=2,
+    id="prefix.generate", lesson="04", names=("generate",), points=2, minutes=8, difficulty=2,
     cases=generate_cases, run=run_generate, judge=judge_generate,
     returns=report(found=Any, intact=bool, calls=list[report(
         held=int, tokens=int, positions=list[int | float])]), mistakes=GENERATE_MISTAKES,
@@ -351,7 +292,7 @@ GENERATE = Exercise(
 
 LAW = Law(RIGHT, BROKEN, put)
 STEPWISE = Exercise(
-    id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=9,
+    id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=12,
     difficulty=2, cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("What should be equal to what? Read the text once as a whole, and keep the logits.",
@@ -465,8 +406,8 @@ def judge_share(case: dict, seen: dict) -> Verdict:
     tolerance = 1e-4 * case["size"]
     if not close(found, right["found"], tolerance):
         if isinstance(found, Tensor) and found.isnan().any():
-            return rejected("overflow", f"{call} {int(found.isnan().sum())} of {found.numel()} are "
-                                        "nan.")
+            return rejected("overflow", f"{call} λ is a share, however large the scores are; "
+                                        f"{int(found.isnan().sum())} of {found.numel()} are nan.")
         return Verdict(False, f"{call} {difference('λ', found, right['found'])}", recognised(
             _share_slips(**inputs, heads=heads), lambda slip: close(found, slip, tolerance)))
     for name, slope in right["slopes"].items():
@@ -499,7 +440,7 @@ SHARE_MISTAKES = {
 }
 
 SHARE = Exercise(
-    id="prefix.share", lesson="04", names=("prefix_share",), points=3, minutes=10, difficulty=3,
+    id="prefix.share", lesson="04", names=("prefix_share",), points=3, minutes=13, difficulty=3,
     cases=share_cases, run=run_share, judge=judge_share,
     returns=TRIED, mistakes=SHARE_MISTAKES,
     hints=("Write the softmax over prefix and words as fractions with one denominator. Which of "
@@ -558,6 +499,9 @@ def judge_gate(case: dict, seen: dict) -> Verdict:
             not torch.equal(shut, inputs["words"])):
         return rejected("not_silent", f"{call} and all gates at 0, the output is not what was read "
                                       "of the words, to the bit.")
+    if wrong == ["drawn"] and (acts := _acting(found["drawn"], **inputs)):
+        return Verdict(False, f"{call}: each head has a gate of its own. The gates "
+                              f"{_listed(inputs['g'])} act as {acts}.", mistake)
     if wrong:
         gates = {"shut": "all gates at 0", "open": "all gates at 1"}.get(
             wrong[0], f"gates from {inputs['g'].min():.2f} to {inputs['g'].max():.2f}")
@@ -572,6 +516,21 @@ def judge_gate(case: dict, seen: dict) -> Verdict:
     return Verdict(True)
 
 
+def _acting(found: Tensor, words: Tensor, read: Tensor, share: Tensor, g: Tensor) -> str | None:
+    """Return the gates that would give this output, if some would."""
+    if not isinstance(found, Tensor) or found.shape != words.shape:
+        return None
+    whole, seen = ((x - words).unflatten(-1, (len(g), -1)).movedim(2, 0).flatten(1)
+                   for x in (gated(words, read, share, torch.ones_like(g)), found))
+    acts = (seen * whole).sum(1) / whole.square().sum(1)
+    return _listed(acts) if close(found, gated(words, read, share, acts)) else None
+
+
+def _listed(gates: Tensor) -> str:
+    told = [f"{gate:.2f}" for gate in gates[:4].tolist()]
+    return ", ".join(told + ["…"] * (len(gates) > 4))
+
+
 def _gate_slips(words: Tensor, read: Tensor, share: Tensor, g: Tensor
                 ) -> dict[str, Tensor | tuple[Tensor, ...]]:
     silent = torch.zeros_like(read)
@@ -580,6 +539,7 @@ def _gate_slips(words: Tensor, read: Tensor, share: Tensor, g: Tensor
     return {"added": words + taken, "words_kept_less": left + taken,
             "above_zero": tuple(gated(words, read, share, above)
                                 for above in (g.clamp(min=0), g.abs())),
+            "heads_averaged": gated(words, read, share, g.mean().expand_as(g)),
             "heads_interleaved": words + tiled * (read - words)}
 
 
@@ -590,6 +550,7 @@ GATE_MISTAKES = {
                        "is felt though nothing of it is read. The two shares sum to 1.",
     "above_zero": "A gate may fall below 0, and many do in training. Then g λ is a share below 0: "
                   "it is not cut off.",
+    "heads_averaged": "A mean over the gates opens all heads alike; g keeps its axis of heads.",
     "heads_interleaved": "A head has neighbouring entries: repeat each head's number, not the row "
                          "of all heads.",
     "not_silent": "Is there a term besides the words that is not multiplied by the gate?",
@@ -605,4 +566,4 @@ GATE = Exercise(
            "of what was read. Cut that axis into heads, or stretch λ to it.",
            "To the bit: is the first term exactly the words if the second is exactly zero?"))
 
-EXERCISES = (COUNT, FRONT, GENERATE, STEPWISE, SHARE, GATE)
+EXERCISES = (FRONT, GENERATE, STEPWISE, SHARE, GATE)

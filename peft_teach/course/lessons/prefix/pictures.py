@@ -1,4 +1,4 @@
-"""Pictures of lesson 04: where a prompt and a prefix enter, and λ by layer."""
+"""Pictures of lesson 04: where a prompt and a prefix enter, λ by layer, and what is recorded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,23 @@ from torch import Tensor, nn
 from .... import models
 from ....plots import COLOURS, figure, in_percent
 from ....widgets import Explorer
-from ... import records
+from ... import protocol, records
+from ...verdicts import MARGIN, UNSURE, Comparison, of_runs, verdict
 from .exercises import generate_wrong, prefix_share, prefixed, seen
+from .messages import Messages
 
 # The lesson has all of these from here.
-__all__ = ["STARTS", "compared", "draw_entries", "explore_mixture", "explore_shares",
-           "generate_wrong", "shares", "start_of", "with_prefix"]
+__all__ = ["Messages", "STARTS", "beside", "carried", "draw_entries", "explore_mixture",
+           "explore_shares", "generate_wrong", "results", "shares", "start_of", "with_prefix"]
 
 LAYERS, MOST_TOKENS = 6, 64
-STARTS = {"small random numbers": "random", "zeros": "zeros", "keys and values of words": "words"}
-OF_WORDS = "this is a review of a film, and it says if the writer liked it or not, in a few words."
+STARTS = {"zeros": 0.0, "small random numbers": 0.02}    # and their standard deviation
 
 
 def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
     """Draw what is trained, and what is computed, of a prompt and of a prefix, layer by layer."""
     made, left, right = figure(8.5, 3.2, columns=2)
-    parts = {"trained": COLOURS["yours"], "made by the frozen layers below": COLOURS["quiet"],
+    parts = {"trained": COLOURS["trained"], "made by the frozen layers below": COLOURS["quiet"],
              "of the words": COLOURS["paper"]}
     for ax, name, trained in ((left, "a soft prompt", lambda layer: layer == 0),
                               (right, "a prefix", lambda layer: True)):
@@ -85,7 +86,7 @@ def draw_mixture(found: Mixture) -> Figure:
     """Draw the attention as a bar, without the prefix and with it, and λ against the length."""
     made, left, right = figure(9.2, 2.9, columns=2, width_ratios=(2, 1))
     for y, share in ((1, 0.0), (0, found.share)):
-        left.barh(y, share, 0.5, color=COLOURS["yours"])
+        left.barh(y, share, 0.5, color=COLOURS["trained"])
         at = share
         for word, weight in zip(WORDS, found.words):
             width = (1 - share) * weight
@@ -103,8 +104,8 @@ def draw_mixture(found: Mixture) -> Figure:
         at += weight
     left.set(yticks=[1, 0], yticklabels=["words alone", "with prefix"], xlim=(0, 1),
              ylim=(-0.5, 1.5), xlabel="share of the attention")
-    right.plot(found.by_length, color=COLOURS["yours"])
-    right.plot(found.length, found.share, "D", ms=10, mew=0, color=COLOURS["yours"])
+    right.plot(found.by_length, color=COLOURS["trained"])
+    right.plot(found.length, found.share, "D", ms=10, mew=0, color=COLOURS["trained"])
     right.set(xlabel="vectors in the prefix", ylabel="λ, share of the prefix", ylim=(-0.03, 1.03))
     made.set_label(f"{found.length} vectors of score {found.score:g} take {found.share:.2f} of the "
                    "attention; of the rest each word has the part that it had.")
@@ -155,19 +156,12 @@ def with_prefix(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor) -> list[
     return layers
 
 
-@torch.no_grad()
-def start_of(backbone: nn.Module, tokenizer, start: str, length: int) -> tuple[Tensor, Tensor]:
-    """Return K and V of a start, (layers, length, d) each: "random", "zeros" or "words"."""
-    from transformers import DynamicCache
-
-    shape = (backbone.config.num_hidden_layers, length, backbone.config.hidden_size)
-    if start != "words":
-        drawn = 0.02 * torch.randn(2, *shape, generator=torch.Generator().manual_seed(0))
-        return tuple(drawn if start == "random" else torch.zeros_like(drawn))
-    ids, cache = tokenizer(OF_WORDS, add_special_tokens=False)["input_ids"], DynamicCache()
-    backbone(input_ids=torch.tensor([ids[:length]]), **{models.cache_name(): cache})
-    return tuple(torch.stack([getattr(layer, name)[0].transpose(0, 1).flatten(1)
-                              for layer in cache.layers]) for name in ("keys", "values"))
+def start_of(backbone: nn.Module, size: float, length: int) -> tuple[Tensor, Tensor]:
+    """Return random K and V of this standard deviation, (layers, length, d) each."""
+    config = backbone.config
+    K, V = size * torch.randn(2, config.num_hidden_layers, length, config.hidden_size,
+                              generator=torch.Generator().manual_seed(0))
+    return K, V
 
 
 @dataclass(frozen=True)
@@ -180,6 +174,11 @@ class Shares:
     text: str
 
 
+def _largest_change(found: Shares) -> str:
+    layer = max(range(LAYERS), key=lambda n: abs(found.after[n] - found.before[n]))
+    return f"layer {layer}: {found.before[layer]:.0%} → {found.after[layer]:.0%}"
+
+
 def draw_shares(found: Shares) -> Figure:
     """Draw λ of each layer: dashed before training, solid after."""
     made, ax = figure(8.5, 3.2)
@@ -187,7 +186,7 @@ def draw_shares(found: Shares) -> Figure:
             label="before training")
     ax.plot(found.after, "-D", ms=8, lw=2, color=COLOURS["yours"], label="after training")
     ax.set(ylim=(0, max(0.6, 1.05 * max(*found.before, *found.after))),
-           title="λ: how much of the attention the prefix gets",
+           title="λ, the prefix's share: " + _largest_change(found),
            xticks=range(LAYERS), xticklabels=[f"layer {n}" for n in range(LAYERS)])
     in_percent(ax.yaxis)
     ax.legend(frameon=False, ncols=2, loc="upper right")
@@ -204,7 +203,7 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
     `backbone` is plain; K and V (layers, length, d) were trained.
     """
     trained = K.detach().cpu(), V.detach().cpu()
-    start = start_of(backbone, tokenizer, "random", K.shape[1])
+    start = start_of(backbone, STARTS["small random numbers"], K.shape[1])
 
     def compute(text: str, length: int) -> Shares:
         ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=MOST_TOKENS)
@@ -223,18 +222,55 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
 # ── recorded ─────────────────────────────────────────────────────────────────────────────────
 
 
-def compared(record: records.Record) -> pandas.DataFrame:
-    """Return what the lesson compares: 4,000 sentences, 250 steps, all test sentences, by `name`.
+def carried(record: records.Record) -> pandas.DataFrame:
+    """Return the share of each layer's message that arrives: a row for each method and seed."""
+    rows = records.select(record, group="final")
+    index = pandas.MultiIndex.from_tuples([(row["method"], row["seed"]) for row in rows],
+                                          names=["in front", "seed"])
+    found = pandas.DataFrame([row["arrived"] for row in rows], index).rename_axis(columns="layer")
+    return found.assign(mean=[row["share"] for row in rows])
 
-    A prompt is there at the better of its two rates, a head at the best one on validation.
-    """
-    runs = record.runs.query("group == 'long'")
-    rates = runs[runs.method == "prompt"].groupby("lr").accuracy.mean()
-    runs = runs[(runs.method != "prompt") | (runs.lr == rates.idxmax())].assign(name=runs.method)
-    heads = records.load("full").runs.query("group == 'read' and steps == 250 and not standardized")
-    heads = heads.assign(name=heads.pool.map({"cls": "head alone, on [CLS]",
-                                              "mean": "head alone, on all tokens"}), parameters=0)
-    return pandas.concat([heads, runs])
+
+def beside(of: str = "r2", margin: float = MARGIN) -> dict[str, Comparison]:
+    """Return the verdict on the recorded prefixes of 20, by what stands beside them."""
+    ladder = records.load("ladder")
+    rating = protocol.rated(ladder)
+    found = protocol.scores(protocol.finals(ladder), rating, of)
+    heads = {"the head alone, on [CLS]": "exact", "the head alone, on all tokens": "exact_mean"}
+    rivals = {"a prompt of 20": protocol.shared(found, "prefix", "prompt")}
+    for name, key in heads.items():    # solved, so no seed changes it
+        (of_prefix,) = protocol.shared(found, "prefix")
+        head = protocol.scores([ladder[key] | {"method": key, "seed": 0}], rating, of)[key][0]
+        rivals[name] = of_prefix, head.expand_as(of_prefix)
+    return {name: verdict(*pair, margin) for name, pair in rivals.items()}
+
+
+def results(record: records.Record) -> pandas.DataFrame:
+    """Return what prefixes did beside what else was tried: by runs, the measure and a verdict."""
+    def runs(group, **wanted):
+        return [row["accuracy"] for row in records.select(record, group=group)
+                if wanted.items() <= (row["setting"] | row).items()]
+
+    plain, long = runs("rate", lr=0.03), runs("long", method="prefix")
+    told, bound = runs("start", model="smollm2"), max(runs("bound"))
+    rows = [("prefix of 20", name, "R² of ratings", each.difference, each.word)
+            for name, each in beside().items()]
+    for one, other, pair in (
+            ("prefix of 20, with a gate", "without", (runs("long", method="gated prefix"), long)),
+            ("prefix of 20, no dropout in the model", "with dropout",
+             (runs("still", length=20), plain)),
+            ("prefix of 20, keys put back", "values put back", [
+                [row["put_back"][half] for row in records.select(record, group="parts")]
+                for half in "KV"])):
+        found = of_runs(*pair)
+        rows.append((one, other, "accuracy", found.difference, found.word))
+    rows += [("prefix of 20", "a prompt of 240: as many numbers", "accuracy, one seed",
+              plain[0] - runs("prompt")[0], UNSURE),
+             ("prefix of 20 in SmolLM2, from an instruction", "a bound, nothing trained",
+              "accuracy, 100 reviews", mean(told) - bound,
+              records.called(mean(told) - bound, records.standard_error(bound, 100)))]
+    return pandas.DataFrame(rows, columns=["", "beside", "measure", "ahead by", "verdict"]
+                            ).set_index("").round(3)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
