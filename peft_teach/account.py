@@ -7,8 +7,8 @@
     working       what AdamW's step makes and drops, while activations are gone and gradients there
 
 A method that trains few parameters shrinks all but the first and the fourth to almost nothing, the
-fourth by some, and leaves the first as it is. All numbers are counted on the model that is given, not
-looked up; sources of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.02054, §3.
+fourth by some, and leaves the first as it is. All numbers are counted on the model that is given,
+not looked up; sources of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.02054, §3.
 """
 
 import itertools
