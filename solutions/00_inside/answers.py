@@ -291,7 +291,7 @@ SLIPS: dict = {
     "inside.linear": ("n_in * n_out + n_out", "0", {
         "one input, one output": "n_in == n_out == 1", "one input": "n_in == 1 < n_out",
         "one output": "n_out == 1 < n_in", "more than float32 holds": "n_in * n_out > 2**24"}),
-    "inside.head": ("@ v", "@ v * 0", {
+    "inside.head": (f"torch.softmax({SCORES}, dim=1) @ v", "0 * v", {
         "one token": "len(q) == 1", "one entry": "q.shape[1] == 1", "long": "len(q) > 64"}),
     "inside.attention": (OUTPUT, "0 * q", {
         "one head": "heads == 1", "heads of one entry": "heads == q.shape[-1]",

@@ -38,11 +38,11 @@ pt.seed(0)
 Guess = pt.widgets.Guess
 
 # %%
-display(Guess("LoRA (lesson 07) freezes MiniLM and trains 74,498 numbers, 0.33 % of its own. How many "
-              "percent of full training's memory does it take, with 16 sentences of 32 tokens?",
+display(Guess("LoRA (lesson 07) freezes MiniLM and trains 74,498 numbers, 0.33 % of its own. How "
+              "many percent of full training's memory does it take, on 16 sentences of 32 tokens?",
               (1, 10, 40, 75), "inside.memory"))
-pt.plots.show(pt.drawing.block(zoom="ffn_in"), "MiniLM, our model, is six such blocks behind a table "
-              "of words. Grey boxes hold parameters: q, k, v are query, key and value.")
+pt.plots.show(pt.drawing.block(zoom="ffn_in"), "MiniLM, our model, is six such blocks behind a "
+              "table of words. Grey boxes hold parameters: q, k, v are query, key and value.")
 
 # %% [markdown]
 # ## Where are the parameters?
@@ -121,7 +121,7 @@ it = len(tokens) - 3                                         # the last word
 shares = (k @ q[it] / 32**0.5).softmax(dim=0)                # one for each token; their sum is 1
 read = shares @ v                                            # 32 numbers, added up
 pt.plots.show(pictures.draw_reading(tokens, it, shares.cpu(), v.cpu()),
-              "An arc is as thick as the share. Below: each value times its share; right: their sum.")
+              "An arc is as thick as the share. Below: each value times its share, and the sum.")
 
 # %% [markdown]
 # This head reads mostly `actors`, though it is the *plot* that you forgive. But it is only one head of 72.
@@ -450,7 +450,8 @@ for n, length in ((16, 32), (128, 32), (16, 256)):
     full, lora = (pt.account.ledger(pictures.prepared(trains), n, length)
                   for trains in ("everything", "LoRA"))
     rows[f"{n} × {length}"] = {
-        "everything": f"{full.peak_bytes / 1e6:,.0f} MB", "LoRA": f"{lora.peak_bytes / 1e6:,.0f} MB",
+        "everything": f"{full.peak_bytes / 1e6:,.0f} MB",
+        "LoRA": f"{lora.peak_bytes / 1e6:,.0f} MB",
         "LoRA takes": f"{lora.peak_bytes / full.peak_bytes:.0%}",
         "of the activations": f"{lora.activations_bytes / full.activations_bytes:.0%}"}
 pd.DataFrame(rows).T
