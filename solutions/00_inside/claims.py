@@ -53,12 +53,6 @@ def mb(size):
     return f"{size / 1e6:.0f}"
 
 
-def kept(trains, below):
-    """What a linear layer keeps."""
-    layer = torch.nn.Linear(8, 6).requires_grad_(trains)
-    return steps.put_aside(layer, torch.randn(3, 8, requires_grad=below))
-
-
 def moved_by_the_bias():
     """How far attention moves, at most, where a vector is added to every key."""
     q, k, v, b = (torch.randn(2, n, 12, dtype=torch.float64) for n in (5, 5, 5, 1))
@@ -89,11 +83,6 @@ CLAIMS = (
           tried="activations of sizes that the prediction never saw, measured: as predicted",
           holds={"longer sentences cost LoRA more": lambda: predicted(16, 256) > predicted(
               128, 32) > predicted(16, 32)}),
-    Claim("A frozen linear layer keeps no x, and below the lowest part that trains nothing is kept.",
-          seen="the two formulas; what autograd keeps",
-          tried="the same layer trained, frozen, and with nothing below",
-          holds={"keeps no x": lambda: (kept(True, True), kept(False, True)) == ("x and W", "W"),
-                 "nothing is kept": lambda: kept(False, False) == "nothing"}),
     Claim("A key's bias does nothing.",
           seen="block 3, to rounding; proof in one line",
           tried="the three other biases move the output",

@@ -79,7 +79,7 @@ pictures.explore_parameters()
 # <details><summary>What the map says</summary>
 #
 # More than half of MiniLM is a dictionary: a vector for each of 30,522 words. The famous attention is less than a sixth. In larger models
-# the dictionary's share melts: it grows with the width of the vectors, a block with the square of that width.
+# the dictionary's share melts: the dictionary goes with the width of the vectors, a block with its square.
 # </details>
 #
 # So beware of "we train x % of the parameters". The percentage says as much about the model as about the method.
@@ -91,7 +91,7 @@ pictures.explore_parameters()
 #
 # MiniLM turns each *token*, a word or a piece of one, into a vector of 384 numbers. Six blocks change these vectors, one after the other. A
 # block has two halves. In **attention** tokens read from each other. In the **feed-forward** part each token is worked on alone: `ffn_in`
-# makes 1,536 numbers of its 384, a *GELU* bends them (else two linear layers were as good as one), and `ffn_out` brings them back to 384.
+# makes 1,536 numbers of its 384, a *GELU* bends them (else two linear layers would be one), and `ffn_out` brings them back to 384.
 # Each half only writes a correction: what came in goes around it and is added (the *residual*), so that a gradient can always pass. Then a
 # *norm* brings the sum to a common size. On top of the last block, a **classification head** answers a question.
 #
@@ -255,13 +255,13 @@ def gap(i, **changed):
 pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the model's own?")
 
 # %% [markdown]
-# You have written a transformer's block. Most methods of this course change something in your lines. Now look at the names on the left of your equals
+# You have written a transformer's block. The methods of this course change something in your lines. Now look at the names on the left of your equals
 # signs. Each is a tensor with an entry for every token. Who may need these tensors again, after the forward pass?
 #
 # ### A bias that does nothing
 #
 # Four of your tensors are biases of the attention. **One of them can be set to zero, and the output stays what it was.** Which? Think of what a
-# softmax does when every score of a row grows by the same number.
+# softmax does when one number is added to every score of a row.
 
 # %%
 Guess("The bias that does nothing is that of", ("query", "key", "value", "out"), "inside.idle")
@@ -276,7 +276,7 @@ pd.Series(moves).gt(1e-4).to_frame("block 3: without this bias, does the output 
 # %% [markdown]
 # <details><summary>Why?</summary>
 #
-# Add <i>b</i> to every key, and every score of query <i>q</i> grows by the same number, <i>q·b</i>/√<i>w</i>. The softmax ignores it. So the
+# Add <i>b</i> to every key, and each score of query <i>q</i> moves by the same number, <i>q·b</i>/√<i>w</i>. The softmax ignores it. So the
 # gradient of the key's bias is zero, up to rounding. (Adam divides a gradient by its own size, so under Adam even rounding can move this bias.)
 # Remember it in lesson 02, where nothing but biases trains.
 # </details>
@@ -312,7 +312,7 @@ counted = {f"heads: {heads} of queries, {kv} of keys and values": block_count(38
 pd.Series(counted).map("{:,}".format).to_frame("parameters of a block")
 
 # %% [markdown]
-# Twelve heads have as many parameters as one: they cut the same matrices into narrower pieces. What grows is the number of tables.
+# Twelve heads have as many parameters as one: they cut the same matrices into narrower pieces. Twelve are only the tables.
 #
 # ## What training holds
 #
@@ -407,21 +407,20 @@ for trains in pt.bar(("everything", "LoRA", "classifier"), "ways"):
         ids = torch.randint(1000, 30_000, (n, 32), device=pt.device())
         measured[trains, f"{n} × 32"] = pictures.through_a_step(
             trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
-bill = pictures.bill(measured)
-share = bill["at most"]["LoRA", "16 × 32"] / bill["at most"]["everything", "16 × 32"]
-pt.compare("inside.memory", round(100 * share), "percent of full training's memory, at most")
+full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))
+pt.compare("inside.memory", round(100 * lora / full), "percent of full training's memory, at most")
 pt.compare("inside.fullest", pictures.fullest(measured["everything", "16 × 32"]), "where")
 pictures.explore_step(measured)
 
 # %% [markdown]
 # Press play. **When everything trains, the step itself is the fullest moment**, on this batch. Torch's AdamW goes from tensor to tensor, and for
-# each one it makes two more of the same size; for the table of words that is much. Choose 32 × 32, and the two passes overtake the step.
+# each one it makes two more of the same size; for the table of words that is much. Choose 32 × 32, and the two passes overtake it.
 # Activations and gradients take turns:
 #
 # $$ \text{at most} \approx \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients} + \text{the step's working space}) $$
 
 # %%
-bill.round(1)    # MB, at the fullest moment
+pictures.bill(measured)    # MB, at the fullest moment
 
 # %% [markdown]
 # LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. Gradients and optimizer states are all but gone, and so is the step's working
@@ -478,7 +477,6 @@ pd.DataFrame(rows).T
 # | LoRA (rank 8, query and value) on MiniLM takes 37 % of full training's memory. | one step of 16 × 32, float32, AdamW, every tensor counted: 167 of 457 MB | A whole process, by the operating system: 207 of 575 MB, 36 %. Twice as many sentences: 50 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); 350 is the weights alone |
 # | When everything trains on 16 × 32, AdamW's step is the fullest moment. | the two passes 379 MB, the step 457 | torch's own allocator: as counted. On 32 × 32 it fails: the passes 483, the step 457. With gradient accumulation activations and gradients add up | torch's documentation: by `foreach`, its default on a GPU, about the size of the parameters more; parts as in Rajbhandari et al. 2020, §3 |
 # | Where attention keeps its tables, longer sentences cost LoRA more of its saving than more sentences do. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | activations of sizes that the prediction never saw, measured: as predicted | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
-# | A frozen linear layer keeps no x, and below the lowest part that trains nothing is kept. | the two formulas; what autograd keeps | the same layer trained, frozen, and with nothing below | a ResNet with LoRA kept twice the activations ([peft#2196](https://github.com/huggingface/peft/issues/2196)); LoRA-FA freezes A, too (Zhang et al. 2023) |
 # | A key's bias does nothing. | block 3, to rounding; proof in one line | the three other biases move the output | any attention by q·k (Namazifar et al. 2023); not with rotary positions, which turn it at each position |
 
 # %%
@@ -581,7 +579,7 @@ pd.DataFrame(rows).T
 # - Vaswani et al. 2017, *Attention is all you need*, arXiv 1706.03762: §3 the block. Wang et al. 2020, *MiniLM*, arXiv 2002.10957.
 # - Ainslie et al. 2023, *GQA*, arXiv 2305.13245: §2. Namazifar et al. 2023, on biases in attention, arXiv 2302.08626. Clark et al. 2019, *What
 #   does BERT look at?*, arXiv 1906.04341: §3.
-# - Hu et al. 2021, *LoRA*, arXiv 2106.09685. Zhang et al. 2023, *LoRA-FA*, arXiv 2308.03303. Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314.
+# - Hu et al. 2021, *LoRA*, arXiv 2106.09685. Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314.
 # - Rajbhandari et al. 2020, *ZeRO*, arXiv 1910.02054: §3. Korthikanti et al. 2022, *Reducing activation recomputation in large transformer
 #   models*, arXiv 2205.05198: §4.1. Chen et al. 2016, *Training deep nets with sublinear memory cost*, arXiv 1604.06174: checkpointing.
 # - Touvron et al. 2023, *Llama 2*, arXiv 2307.09288: one of the larger models; the others stand in `peft_teach/outlines.py`.

@@ -85,12 +85,14 @@ def explore_step(measured: Mapping[tuple[str, str], Step]) -> Explorer:
 def bill(measured: Mapping[tuple[str, str], Step]) -> pandas.DataFrame:
     """Return the MB of each part at the fullest moment, and their sum; a row a step."""
     rows = {}
-    for key, step in measured.items():
-        at = step.fullest
-        rows[key] = {"weights": step.weights, "moments": step.optimizer,
-                     "gradients": step.gradients[at], "activations": step.activations[at],
-                     "working": step.working[at], "at most": step.held[at]}
-    return pandas.DataFrame(rows).T / 1e6
+    for (trains, size), step in measured.items():
+        at, full = step.fullest, measured["everything", size]
+        parts = (step.weights, step.optimizer, step.gradients[at], step.activations[at],
+                 step.working[at], step.held[at])
+        rows[trains, size] = [*(f"{each / 1e6:,.1f}" for each in parts),
+                              f"{step.held[at] / max(full.held):.0%}"]
+    columns = [*PARTS.values(), "working space", "at most", "of everything's"]
+    return pandas.DataFrame(rows, columns).T
 
 
 def example() -> dict[tuple[str, str], Step]:
