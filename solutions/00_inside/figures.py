@@ -8,7 +8,7 @@ TRAINED = 12 * 8 * (384 + 384) + 770    # LoRA of rank 8 on query and value, and
 FIGURES = {
     "only 0.3 %": TRAINED / TOTAL,
     "trains 0.33 %": TRAINED / TOTAL,
-    "makes 1,536 numbers of its 384": (outlines.SIZES["minilm"][5], outlines.SIZES["minilm"][1]),
+    "makes 1,536 numbers of its 384": outlines.SIZES["minilm"][5],
     "30,522 words": outlines.SIZES["minilm"][6],
     "350 of 1,200 GB": "Hu et al. 2021, §4.2",
     "1 to 70 billion": "the sources of the table",

@@ -495,12 +495,14 @@ pt.progress("00")
 # tuned = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=8, lora_alpha=16))
 # tuned.train()                                       # as loaded, in eval mode, nothing is checkpointed
 # optimizer = torch.optim.AdamW((p for p in tuned.parameters() if p.requires_grad), fused=True)
+# tuned.print_trainable_parameters()
 # batch = tokenizer(["Your longest text."] * 8, return_tensors="pt").to(tuned.device)
 # for _ in range(2):                                  # optimizer states come with the first step
 #     tuned(**batch, labels=torch.ones(8, dtype=torch.long, device=tuned.device)).loss.backward()
 #     optimizer.step()
 #     optimizer.zero_grad()
 # print(torch.cuda.max_memory_allocated() / 1e9, "GB")
+# tuned.save_pretrained("my-adapter")                 # what trained, and no more
 # ```
 #
 # Mind `fused=True`. On a GPU torch's AdamW works on all tensors at once (`foreach`), and its step takes about the size of what trains once more; a

@@ -167,7 +167,7 @@ def run_attention(attention: Callable, case: dict) -> dict[str, Any]:
         unread = ~before["mask"].any(1)                       # keys that no query may read
         ones = attention(**before | {"v": torch.ones_like(before["v"])}, heads=case["heads"])
         other = attention_inputs(case)
-        other["k"][unread] *= 0.9
+        other["k"][unread] *= 1.1 if case["about"] else 0.9    # no score above those read
         other["v"][unread] = -500.0
         return seen | {"trains": found.requires_grad, "of_ones": detached(ones),
                        "of_others": detached(attention(**other, heads=case["heads"]))}
