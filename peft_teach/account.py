@@ -4,10 +4,11 @@
     gradients     the same again, for the trained parameters only
     optimizer     AdamW keeps two moments a trained parameter, and one step count a tensor
     activations   what the forward pass keeps for the backward pass; grows with batch and length
+    working       what AdamW's step makes and drops, while activations are gone and gradients there
 
-A method that trains few parameters shrinks the second and the third to almost nothing, the fourth
-by some, and leaves the first as it is. All numbers are counted on the model that is given, not
-looked up; sources of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.02054, §3.
+A method that trains few parameters shrinks all but the first and the fourth to almost nothing, the
+fourth by some, and leaves the first as it is. All numbers are counted on the model that is given,
+not looked up; sources of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.02054, §3.
 """
 
 import itertools
@@ -27,6 +28,9 @@ from .whole import refuse_wrapped
 
 # State tensors a trained parameter, as large as the parameter; bytes of counters a tensor.
 OPTIMIZERS = {"adamw": (2, 4), "adam": (2, 4), "sgd": (0, 0), "momentum": (1, 0)}
+# How torch's Adam takes its step: tensor by tensor, as on a CPU; all at once, as on a GPU; in one
+# kernel, which makes nothing on the way.
+STEPS = ("for-loop", "foreach", "fused")
 
 Law = tuple[float, float, float, float]    # of activations: see `activation_law`
 
@@ -48,18 +52,25 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Ledger:
-    """Bytes that training holds at its peak, by what they are for."""
+    """Bytes that a training step holds at some time, by what they are for."""
 
     weights_bytes: int
     gradients_bytes: int
     optimizer_bytes: int
     activations_bytes: int
+    working_bytes: int = 0    # of the optimizer's step, besides what stays
 
     @property
     def total_bytes(self) -> int:
-        """The sum of the four."""
+        """The sum of the first four: all that stays, where gradients are gathered over batches."""
         return (self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
                 + self.activations_bytes)
+
+    @property
+    def peak_bytes(self) -> int:
+        """The most at one time, a batch a step: activations, or gradients while AdamW works."""
+        return self.weights_bytes + self.optimizer_bytes + max(
+            self.activations_bytes, self.gradients_bytes + self.working_bytes)
 
 
 def parameters(model: nn.Module) -> Parameters:
@@ -96,12 +107,12 @@ def by_place(model: nn.Module) -> dict[str, int]:
 
 
 def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
-           optimizer: str = "adamw", law: Law | None = None) -> Ledger:
+           optimizer: str = "adamw", law: Law | None = None, step: str = "for-loop") -> Ledger:
     """Predict the bytes of training `model` as it is now, on batches of (batch_size, tokens).
 
     Activations are extrapolated from four very small forward passes, unless `law` is what
-    `activation_law` returned before for this model. Raises `UnknownName` for an optimizer that is
-    not known.
+    `activation_law` returned before for this model. `step` is how the optimizer takes its own, one
+    of `STEPS`. Raises `UnknownName` for an optimizer or a step that is not known.
     """
     refuse_wrapped(model)
     for name, size in {"batch_size": batch_size, "tokens": tokens}.items():
@@ -115,7 +126,23 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
     return Ledger(weights_bytes=sum(_bytes(t) for t in (*model.parameters(), *model.buffers())),
                   gradients_bytes=gradients,
                   optimizer_bytes=states * gradients + counter * len(trained),
-                  activations_bytes=predict_activations(model, batch_size, tokens, law))
+                  activations_bytes=predict_activations(model, batch_size, tokens, law),
+                  working_bytes=working(optimizer, step, gradients, max(map(_bytes, trained),
+                                                                        default=0)))
+
+
+def working(optimizer: str, step: str, trained_bytes: int, largest_bytes: int) -> int:
+    """Return the bytes that an optimizer makes and drops within its step.
+
+    torch's Adam divides by the root of the second moment. In a loop over the tensors it makes the
+    root and the quotient by its correction, for one tensor at a time; `foreach` makes the roots of
+    all tensors at once, and divides in place. SGD works in place.
+    """
+    if step not in STEPS:
+        raise unknown("step", step, STEPS)
+    if OPTIMIZERS[optimizer][0] < 2 or step == "fused":
+        return 0
+    return trained_bytes if step == "foreach" else 2 * largest_bytes
 
 
 def predict_activations(model: nn.Module, batch_size: int, tokens: int,

@@ -135,12 +135,13 @@ def measure(name: str, trains: str = "everything", dtype: str = "float32") -> di
     return {"total": sum(p.numel() for p in model.parameters()),
             "trained": sum(p.numel() for p in trained), "tensors": len(trained),
             "weights_bytes": sum(p.nbytes for p in model.parameters()),
-            "gradients_bytes": sum(p.nbytes for p in trained), "law": law}
+            "gradients_bytes": sum(p.nbytes for p in trained),
+            "largest_bytes": max(p.nbytes for p in trained), "law": law}
 
 
 def ledger(name: str, trains: str = "everything", optimizer: str = "adamw", batch_size: int = 16,
            tokens: int = 32, dtype: str = "float32", fused: bool = False,
-           measured: dict | None = None) -> Ledger:
+           measured: dict | None = None, step: str = "for-loop") -> Ledger:
     """Predict the bytes of training this outline, as `account.ledger` does of a loaded model.
 
     A fused attention computes its pairs of tokens piece by piece and keeps its output in their
@@ -157,4 +158,5 @@ def ledger(name: str, trains: str = "everything", optimizer: str = "adamw", batc
         per_example += DTYPES[dtype].itemsize * SIZES[name][1] * depth(name) * tokens
     return Ledger(measured["weights_bytes"], measured["gradients_bytes"],
                   states * measured["gradients_bytes"] + counter * measured["tensors"],
-                  round(c0 + batch_size * per_example))
+                  round(c0 + batch_size * per_example), account.working(
+                      optimizer, step, measured["gradients_bytes"], measured["largest_bytes"]))

@@ -31,6 +31,39 @@ WRONG["inside.linear"] = {
 BEYOND["inside.linear"] = but(LINEAR, "n_in * n_out + n_out",
                               "int(torch.tensor(float(n_in * n_out + n_out)))")
 
+ONE_HEAD = solution("inside.head")
+SCORES = "q @ k.T / q.shape[1]**0.5"
+
+RIGHT["inside.head"] = {
+    "einsum": """
+def one_head(q, k, v):
+    scores = torch.einsum("iw,jw->ij", q, k) / math.sqrt(q.shape[-1])
+    return torch.einsum("ij,jw->iw", scores.softmax(dim=-1), v)
+""",
+    "torch's own": """
+def one_head(q, k, v):
+    return nn.functional.scaled_dot_product_attention(q[None], k[None], v[None])[0]
+""",
+    "a softmax by hand": but(ONE_HEAD, "    return", f"    raised = torch.exp({SCORES})\n    return",
+                             f"torch.softmax({SCORES}, dim=1)",
+                             "raised / raised.sum(1, keepdim=True)"),
+    "a lambda": "one_head = lambda q, k, v: (q @ k.mT * q.shape[-1]**-0.5).softmax(-1) @ v",
+    "reader by reader": """
+def one_head(q, k, v):
+    return torch.stack([(k @ each / len(each)**0.5).softmax(0) @ v for each in q])
+""",
+}
+
+WRONG["inside.head"] = {
+    "no_scale": but(ONE_HEAD, SCORES, "q @ k.T"),
+    "other_axis": but(ONE_HEAD, "dim=1", "dim=0"),
+    "transposed": but(ONE_HEAD, "q @ k.T", "k @ q.T"),
+    "no_softmax": but(ONE_HEAD, f"torch.softmax({SCORES}, dim=1)", f"({SCORES})"),
+    "": but(ONE_HEAD, "q.shape[1]", "len(q)"),
+}
+
+BEYOND["inside.head"] = but(ONE_HEAD, "@ v", "@ v if len(q) > 1 else 0 * v")
+
 BY_HEAD = solution("inside.attention")
 AT_ONCE = """
 def attention(q, k, v, heads, mask):
@@ -68,12 +101,17 @@ def attention(q, k, v, heads, mask):
         "scores = scores + (1 - mask[:, None].to(scores.dtype)) * torch.finfo(scores.dtype).min"),
 }
 
+INTERLEAVED = "x.view(batch, x.shape[1], d // heads, heads).permute(0, 3, 1, 2)"
+SPLIT = "x.view(batch, x.shape[1], heads, d // heads).transpose(1, 2)"
+
 WRONG["inside.attention"] = {
-    "no_scale": but(BY_HEAD, " / width**0.5", ""),
+    "no_scale": (but(BY_HEAD, " / width**0.5", ""),
+                 but(BY_HEAD, "/ width**0.5", "/ q.shape[-1]**0.5")),
     "mask_after": but(BY_HEAD, WEIGHTS, "(fit.softmax(-1) * mask)"),
-    "heads_mixed": but(AT_ONCE, "x.view(batch, x.shape[1], heads, d // heads).transpose(1, 2)",
-                       "x.reshape(batch, heads, -1, d // heads)"),
-    "leak": but(AT_ONCE, "-1e9", "-100.0"),
+    "heads_mixed": but(AT_ONCE, SPLIT, "x.reshape(batch, heads, -1, d // heads)"),
+    "interleaved": (but(AT_ONCE, SPLIT, INTERLEAVED), but(
+        AT_ONCE, SPLIT, INTERLEAVED, "out.transpose(1, 2)", "out.permute(0, 2, 3, 1)")),
+    "leak": (but(AT_ONCE, "-1e9", "-1e4"), but(AT_ONCE, "-1e9", "-100.0")),
     "overflow": but(SOFTMAX, " - fit.amax(-1, keepdim=True)", ""),
     "no_gradient": but(BY_HEAD, OUTPUT, f"{OUTPUT}.detach()"),
     "": (but(BY_HEAD, OUTPUT, f"{OUTPUT}, fit"),
@@ -120,6 +158,9 @@ WRONG["inside.transformer"] = {
     "eps": but(HELPERS, "var + 1e-12", "var + 1e-5"),
     "padded_queries": but(TRANSFORMER, READABLE, f"{READABLE} & mask.bool()[:, :, None]"),
     "residual_of_start": but(HELPERS, "x1 + ffn", "x + ffn"),
+    "no_residual": (but(HELPERS, "x1 + ffn", "ffn"), but(TRANSFORMER, "x + mixed", "mixed")),
+    "other_gelu": (but(HELPERS, "x1))", 'x1), approximate="tanh")'),
+                   but(TRANSFORMER, "F.gelu", "F.relu")),
     "not_transposed": but(
         HELPERS, '        return x @ weights[name + ".weight"].T',
         """        W = weights[name + ".weight"]
@@ -215,46 +256,6 @@ WRONG["inside.ledger"] = {
 BEYOND["inside.ledger"] = but(
     LEDGER, "    numbers", "    bytes_each = 4 if bytes_each == 4 else 2\n    numbers")
 
-ACTIVATIONS = solution("inside.activations")
-LAW = "batch * (a * tokens + b * tokens**2)"
-B = "(bytes2 / t2 - bytes1 / t1) / (t2 - t1)"
-
-RIGHT["inside.activations"] = {
-    "a linear system": """
-def activation_bytes(batch, tokens, measured):
-    lengths = torch.tensor([[t, t * t] for t in measured], dtype=torch.float64)
-    sizes = torch.tensor(list(measured.values()), dtype=torch.float64)
-    a, b = torch.linalg.solve(lengths, sizes).tolist()
-    return batch * (a * tokens + b * tokens * tokens)
-""",
-    "rounded": but(ACTIVATIONS, LAW, f"round({LAW})"),
-    "by elimination": but(ACTIVATIONS, B, "(t1 * bytes2 - t2 * bytes1) / (t1 * t2 * (t2 - t1))"),
-    "polyfit": """
-import numpy as np
-
-def activation_bytes(batch, tokens, measured):
-    lengths = np.array(list(measured))
-    b, a = np.polyfit(lengths, np.array(list(measured.values())) / lengths, 1)
-    return batch * (a * tokens + b * tokens**2)
-""",
-    "sorted": but(ACTIVATIONS, "measured.items()", "sorted(measured.items())"),
-}
-
-WRONG["inside.activations"] = {
-    "proportional": but(ACTIVATIONS, LAW, "batch * bytes1 / t1 * tokens"),
-    "straight_line": but(ACTIVATIONS, B, "(bytes2 - bytes1) / (t2 - t1)", "bytes1 / t1 - b * t1",
-                         "bytes1 - b * t1", LAW, "batch * (a + b * tokens)"),
-    "no_batch": but(ACTIVATIONS, LAW, "a * tokens + b * tokens**2"),
-    "not_divided": but(ACTIVATIONS, B, "(bytes2 - bytes1) / (t2 - t1)"),
-    "": (but(ACTIVATIONS, "measured.items()", "measured.popitem(), measured.popitem()"),
-         but(ACTIVATIONS, LAW, f"[{LAW}]"),
-         but(ACTIVATIONS, "a = bytes1 / t1", "a = bytes1 // t1")),
-}
-
-BEYOND["inside.activations"] = but(
-    RIGHT["inside.activations"]["a linear system"], "list(measured.values()), dtype=torch.float64)",
-    "list(measured.values()), dtype=torch.int32).double()")
-
 # What each message says, of its mistake and of no other: see `answers.says`.
 LARGEST = next(n for n in range(200) if torch.tensor(float(n)).exp().isinf())    # in float32
 LOWEST = next(n for n in range(200) if not torch.tensor(float(-n)).exp())      # … is 0
@@ -262,12 +263,16 @@ SAYS = {
     "inside.linear": {"not_whole": "is a whole number: an int", "added": "more than its two sides",
                       "no_bias": "the weight alone",
                       "bias_of_inputs": "one number for each output"},
+    "inside.head": {"no_scale": "divided by the square root of a head's width",
+                    "other_axis": "Here each column does", "transposed": "the token that reads",
+                    "no_softmax": "not shares yet"},
     "inside.attention": {
-        "no_gradient": "without detach, .data or no_grad",
+        "interleaved": "not one of every `heads`", "no_gradient": "without detach, .data or no_grad",
         "overflow": f"in float32 exp({LARGEST}) is infinite and exp(−{LOWEST}) is 0",
         "no_scale": "divided by the square root of a head's width", "leak": "leaves some weight",
         "mask_after": "no longer sum to 1", "heads_mixed": "gives a head whole tokens"},
     "inside.transformer": {
+        "no_residual": "One of these two sums is missing", "other_gelu": "from erf",
         "padded_queries": "A padded query reads, too", "residual_of_start": "not the block's own x",
         "eps": "torch adds 1e-5 to the variance by default; MiniLM's norms were made with 1e-12",
         "not_transposed": "has the shape (n_out, n_in)"},
@@ -283,9 +288,6 @@ SAYS = {
         "always_four": "right for float32", "always_two": "right for AdamW",
         "moments_float32": "as many bytes a number as the parameter itself",
         "all_train": "are there for the trained numbers only", "trained_only": "count `total`"},
-    "inside.activations": {
-        "proportional": "They grow faster", "straight_line": "a straight line through the two",
-        "no_batch": "are of one sentence", "not_divided": "b is the slope of the bytes"},
 }
 
 # What one further case alone finds: see `answers.slips`.
@@ -293,6 +295,8 @@ SLIPS: dict = {
     "inside.linear": ("n_in * n_out + n_out", "0", {
         "one input, one output": "n_in == n_out == 1", "one input": "n_in == 1 < n_out",
         "one output": "n_out == 1 < n_in", "more than float32 holds": "n_in * n_out > 2**24"}),
+    "inside.head": (f"torch.softmax({SCORES}, dim=1) @ v", "0 * v", {
+        "one token": "len(q) == 1", "one entry": "q.shape[1] == 1", "long": "len(q) > 64"}),
     "inside.attention": (OUTPUT, "0 * q", {
         "one head": "heads == 1", "heads of one entry": "heads == q.shape[-1]",
         "one query": "q.shape[1] == 1", "a wider model": "q.shape[-1] > 384"}),
@@ -308,7 +312,4 @@ SLIPS: dict = {
         "nothing trains": "trained == 0", "everything trains": "trained == total",
         "eight bytes": "bytes_each == 8", "one byte": "bytes_each == 1",
         "three moments": "moments == 3"}),
-    "inside.activations": (LAW, "0", {
-        "no square": "b == 0", "one token": "tokens == 1",
-        "beyond 2 GB": "max(measured.values()) > 2**31"}),
 }

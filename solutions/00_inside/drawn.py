@@ -1,80 +1,35 @@
-"""Lesson 00: a step, a block, what a head reads, where the parameters are, what a step holds."""
-
-import itertools
+"""Lesson 00: what one token reads, and a head; where the parameters are; what a step holds."""
 
 import numpy as np
-from drawn import Shown, hue
+from drawn import Panel, Shown, hue
 
 from peft_teach import outlines
 
 
-def training(shown: Shown) -> None:
+def reading(shown: Shown) -> None:
+    """Shares of 25, 50 and 25 %; what is read is (0, 1, 0): the others cancel, or have a zero."""
     ax, = shown.panels
     ax.named()
-    blocks = [ax.box(f"block {i}", "frozen") for i in range(6)]
-    assert all(a[0] + a[2] < b[0] for a, b in itertools.pairwise(blocks))
-    assert len({tuple(box[1:]) for box in blocks}) == 1
-    for name, y, part, there in (("activations", 2.55, "activations", (0, 1, 2)),
-                                 ("gradient", 0.25, "gradients", (3, 4, 5))):
-        for i, (x, _, width, _) in enumerate(blocks):
-            ax.shape(part if i in there else "paper", x, y, width, 0.62, edge=part)
-            if i in there:
-                ax.text(name, "ink", (x + width / 2, y + 0.31), near=0.01)
-    left, right = blocks[0][0], blocks[-1][0] + blocks[-1][2]
-    ax.wire("ink", "->", (left, 2.3), (right, 2.3))
-    ax.wire("ink", "->", (right, 1.1), (blocks[3][0], 1.1), near=0.03)
-    ax.text("forward: each block leaves activations", "ink", (left, 3.35), near=0.01)
-    ax.text("backward: activations go, gradients come", "ink", (right, -0.1), near=0.01)
-    ax.text("always there", "ink", (0.95, 3.35), near=0.01)
-    weights = ax.box("weights", "weights", "paper")
-    moments = ax.box("moments", "optimizer")
-    assert weights[1] > moments[1] + moments[3]
-    assert tuple(weights[2:]) == tuple(moments[2:])
-    assert weights[0] == moments[0] < left - weights[2]
+    half = np.linspace(0, np.pi, 40)
+    for j, (word, share, parts) in enumerate((
+            ("[CLS]", 0.25, (1, 0, 0)), ("a", 0.5, (0, 1, -1)), ("film", 0.25, (-1, 0, 1)))):
+        middle, far = (j + 2) / 2, (2 - j) / 2 or 0.25
+        ax.line("attention", "-", middle + far * np.cos(half), 1.35 + far / 2 * np.sin(half))
+        ax.text(word, "ink", (j, 1.2), near=0.01)
+        ax.text(f"{share:.0%}", "ink", (j, 0.98), near=0.01)
+        _entries(ax, j, parts)
+    _entries(ax, 4, (0, 1, 0))
+    ax.text("=", "ink", (3, 0.33), near=0.01)
+    ax.text("read", "ink", (4, 1.2), near=0.01)
 
 
-def block(shown: Shown) -> None:
-    ax, = shown.panels
-    ax.named()
-    d, inner = 384, 1536
-    box = {name: ax.box(f"{told}\n{shape}", colour, edge=colour)
-           for name, told, shape, colour in (
-        ("query", "query", f"{d} × {d}", "attention"), ("key", "key", f"{d} × {d}", "attention"),
-        ("value", "value", f"{d} × {d}", "attention"),
-        ("out", "attention_\nout", f"{d} × {d}", "attention"),
-        ("norm", "attention_\nnorm", f"{d}", "rest"),
-        ("ffn_in", "ffn_in", f"{inner} × {d}", "feed_forward"),
-        ("ffn_out", "ffn_out", f"{d} × {inner}", "feed_forward"),
-        ("ffn_norm", "ffn_norm", f"{d}", "rest"))}
-    y = {name: low + height / 2 for name, (_, low, _, height) in box.items()}
-    row = ("key", "out", "norm", "ffn_in", "ffn_out", "ffn_norm")
-    assert y["query"] > y["key"] > y["value"]
-    assert len({y[name] for name in row}) == 1
-    assert len({tuple(np.round(each[2:], 6)) for each in box.values()}) == 1
-    assert len({box[name][0] for name in ("query", "key", "value")}) == 1
-    ends = [(box[name][0], box[name][0] + box[name][2]) for name in row]
-    assert all(a[1] < b[0] for a, b in itertools.pairwise(ends))
-    middle, each = y["key"], (ends[0][1] + ends[1][0]) / 2
-    ax.text("x", "ink", (0, middle), near=0.01)
-    ax.text("each token\nlooks at\nthe others", "ink", (each, middle), near=0.01)
-    ax.text("GELU", "ink", ((ends[3][1] + ends[4][0]) / 2, middle + 0.6), near=0.01)
-    for name in ("query", "key", "value"):
-        ax.wire("ink", "->", (0.1, middle), (ends[0][0], y[name]), near=0.02)
-    ax.wire("ink", "->", (ends[0][1], y["query"]), (each - 0.25, middle + 0.5), near=0.02)
-    ax.wire("ink", "->", (ends[0][1], y["value"]), (each - 0.25, middle - 0.5), near=0.02)
-    ax.wire("ink", "->", (ends[0][1], middle), (each - 0.45, middle), near=0.006)
-    ax.wire("ink", "->", (each + 0.45, middle), (ends[1][0], middle), near=0.01)
-    for (_, a), (b, _) in zip(ends[1:], [*ends[2:], (12.5, None)]):
-        ax.wire("ink", "->", (a, middle), (b, middle), near=0.006)
-    for start, end in ((0.1, (ends[1][1] + ends[2][0]) / 2),
-                       (ends[2][1] + 0.3, (ends[4][1] + ends[5][0]) / 2)):
-        ax.wire("ink", "--", (start, middle), (end, 2.85), near=0.01)
-        ax.wire("ink", "->", (end, 2.85), (end, middle), near=0.04)
-        ax.text("+", "ink", (end, middle), near=0.01)
-    for left, right, name in ((ends[0][0], ends[1][1], "attention"),
-                              (ends[3][0], ends[4][1], "feed-forward (ffn)")):
-        ax.wire("ink", "-", (left, -0.7), (right, -0.7), near=0.01)
-        ax.text(name, "ink", ((left + right) / 2, -0.95), near=0.01)
+def _entries(ax: Panel, x: float, entries: tuple[float, ...]) -> None:
+    """A thin line, and beside it how far each entry reaches; the largest reaches 0.9."""
+    ax.line("quiet", "-", (x, x), (-0.2, 0.85))
+    drawn = ax.many.pop(0)
+    assert hue(drawn.get_facecolor()[0]) == hue("attention")
+    tips = drawn.get_paths()[0].vertices[:, 0] - x
+    assert np.isclose(sum({*np.round(tips, 6)}), 0.9 * sum({*entries, 0}))
 
 
 def heads(shown: Shown) -> None:
@@ -84,6 +39,7 @@ def heads(shown: Shown) -> None:
     ax.ticks("x", words)
     ax.ticks("y", words)
     ax.image(0.1 + 0.5 * np.eye(5), 0, 0.5, {0.0: "paper", 0.5: "attention"})
+    ax.shape((0, 0, 0, 0), -0.5, 1.5, 5, 1, edge="ink")    # of the third from the end
 
 
 def parameters(shown: Shown) -> None:
@@ -121,16 +77,24 @@ def parameters(shown: Shown) -> None:
 
 
 def step(shown: Shown) -> None:
-    """324 bytes at most: 91 of weights, 182 of moments, and what comes and goes."""
-    ax, = shown.panels
-    ax.named("everything trains, 1 × 8: at most 324 bytes",
-             "forward, block by block    →    loss    →    backward", "MB")
-    ax.ticks("x", ["in", "0", "loss", "0", "in"])
-    bottom = np.zeros(5)
-    for part, sizes in (("weights", [91] * 5), ("optimizer", [182] * 5),
-                        ("gradients", [0, 0, 0, 45, 91]), ("activations", [0, 25, 50, 25, 0])):
-        for x, (low, size) in enumerate(zip(bottom, sizes)):
-            ax.shape(part, x - 0.4, 1e-6 * low, 0.8, 1e-6 * size)
-        bottom += sizes
-        ax.legend({"moments" if part == "optimizer" else part: part})
-    ax.ring(4, 1e-6 * bottom.max())
+    """All bytes: 91 of weights, moments, and what comes and goes; the step is the fullest."""
+    assert len(shown.panels) == 2
+    ends = ["in", "0", "loss", "0", "in", "step"]
+    for ax, name, unit, g, fullest, where in zip(
+            shown.panels, ("everything", "LoRA"), ("MB", ""), (91, 1), (5, 2),
+            ("AdamW's step", "the forward pass")):
+        bottom = np.zeros(6)
+        for part, sizes in (("weights", [91] * 6), ("optimizer", [2 * g] * 6),
+                            ("gradients", [0, 0, 0, g // 2, g, g]),
+                            ("activations", [0, 25, 50, 25, 0, 0]), ("working", [3, 3, 3, 4, 4, g])):
+            for x, (low, size) in enumerate(zip(bottom, sizes)):
+                ax.shape(part, x - 0.4, 1e-6 * low, 0.8, 1e-6 * size)
+            bottom += sizes
+        ax.named(f"{name} trains: {bottom.max():.0f} bytes\nin {where}",
+                 "forward   →   loss   →   backward   →   step", unit)
+        ax.ticks("x", ends)
+        ax.ring(fullest, 1e-6 * bottom[fullest])
+        assert bottom.argmax() == fullest
+    shown.names |= {name: hue(part) for name, part in (
+        ("weights", "weights"), ("moments", "optimizer"), ("gradients", "gradients"),
+        ("activations", "activations"), ("working space", "working"))}

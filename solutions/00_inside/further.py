@@ -13,6 +13,12 @@ def block() -> list[dict]:
     return [dict(zip(("d_model", "d_ff", "heads", "kv_heads"), each)) for each in sizes]
 
 
+def head() -> list[dict]:
+    """One token; a head of one entry; a sentence longer than any before."""
+    return [{"tokens": tokens, "width": width, "seed": 870 + i}
+            for i, (tokens, width) in enumerate(((1, 5), (4, 1), (90, 32)))]
+
+
 def attention() -> list[dict]:
     """One head; heads of one entry; one query for many keys, as a token at a time; BERT-base."""
     sizes = ((2, 4, 4, 16, 1, True), (1, 3, 5, 8, 8, False), (3, 1, 11, 384, 12, True),
@@ -42,14 +48,6 @@ def ledger() -> list[dict]:
             for total, trained, size, moments in settings]
 
 
-def activations() -> list[dict]:
-    """Nothing that grows with the square; one token; measurements beyond 2 GB, the longer first."""
-    asked = ((8, 200, [[16, 100_000], [96, 600_000]]), (1, 1, [[24, 70_001], [40, 130_003]]),
-             (5, 333, [[512, 3_000_000_019], [64, 200_000_033]]))
-    return [{"batch": batch, "tokens": tokens, "measured": measured}
-            for batch, tokens, measured in asked]
-
-
 CASES = {"inside.linear": linear, "inside.attention": attention, "inside.transformer": transformer,
          "inside.order": order, "inside.block": block, "inside.ledger": ledger,
-         "inside.activations": activations}
+         "inside.head": head}

@@ -9,7 +9,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | an estimate: about 60 minutes, 46 of them for 6 exercises; Run All takes half a minute |
+# | **Time** | an estimate: about 65 minutes, 47 of them for 6 exercises; Run All takes a minute |
 # | **You need** | to have trained a small network in PyTorch; nothing of transformers |
 # | **Data** | two sentences; the model, MiniLM, is fetched once and kept |
 #
@@ -38,21 +38,11 @@ pt.seed(0)
 Guess = pt.widgets.Guess
 
 # %%
-pt.plots.show(pictures.draw_training(), "What training holds in memory, half way back through a "
-              "model of six blocks. Dotted: already used up, or not yet there.")
-
-# %% [markdown]
-# Three bets before you look. (*ffn* is the feed-forward part of a block, *words* are the vectors that a model keeps for the words it
-# knows, *embeddings* on the map. *LoRA*, lesson 07, freezes the model and trains two thin matrices beside some of its own.)
-
-# %%
-display(Guess("Which part of MiniLM has the most parameters?", ("attention", "ffn", "words"),
-              "inside.largest"),
-        Guess("Twelve attention heads in place of one: how many times the parameters?", (1, 4, 12),
-              "inside.heads"),
-        Guess("LoRA trains 74,498 numbers, 0.33 % of MiniLM's. How many percent of full training's "
-              "memory will it take, with 16 sentences of 32 tokens?", (1, 10, 40, 75),
-              "inside.memory"))
+display(Guess("LoRA (lesson 07) freezes MiniLM and trains 74,498 numbers, 0.33 % of its own. How "
+              "many percent of full training's memory does it take, on 16 sentences of 32 tokens?",
+              (1, 10, 40, 75), "inside.memory"))
+pt.plots.show(pt.drawing.block(zoom="ffn_in"), "MiniLM, our model, is six such blocks behind a "
+              "table of words. Grey boxes hold parameters: q, k, v are query, key and value.")
 
 # %% [markdown]
 # ## Where are the parameters?
@@ -60,8 +50,7 @@ display(Guess("Which part of MiniLM has the most parameters?", ("attention", "ff
 # ### Exercise 1 · A linear layer (1 point, about 3 minutes)
 #
 # `nn.Linear(n_in, n_out)` makes n_out outputs from n_in inputs. Each output is a weighted sum of all inputs, with weights of its own, plus a
-# constant of its own. Write `linear_count(n_in, n_out)`, the number of parameters. Then make a mistake on purpose, twice, and read the
-# cards.
+# constant of its own. Write `linear_count(n_in, n_out)`, the number of parameters.
 
 
 # %% exercise="inside.linear" part="solution"
@@ -79,23 +68,18 @@ pt.require("inside.linear")
 
 # %% [markdown]
 # Nearly every parameter of a language model stands in such a layer, or in a table of words. Here is all of MiniLM, drawn so that area is
-# the number of parameters. Choose larger models, too. Which two parts of a block have the fewest parameters?
-# (The norms are there, too thin to see.)
+# the number of parameters. Choose larger models, too. (*ffn* is a block's feed-forward part; *embeddings* are the table of words. The norms
+# are there, too thin to see.)
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")    # step by step, as below
-sizes = pt.account.by_place(model)
-parts = {"attention": sum(sizes[p] for p in ("query", "key", "value", "attention_out")),
-         "ffn": sizes["ffn_in"] + sizes["ffn_out"], "words": tokenizer.vocab_size * 384}
-pt.compare("inside.largest", max(parts, key=parts.get), "the part with the most parameters")
 pictures.explore_parameters()
 
 # %% [markdown]
 # <details><summary>What the map says</summary>
 #
 # More than half of MiniLM is a dictionary: a vector for each of 30,522 words. The famous attention is less than a sixth. In larger models
-# the dictionary's share melts: it grows with the width of the vectors, a block with the square of that width. The smallest parts are
-# the norms, then key and value in models whose heads share them (exercise 5).
+# the dictionary's share melts: the dictionary goes with the width of the vectors, a block with its square.
 # </details>
 #
 # So beware of "we train x % of the parameters". The percentage says as much about the model as about the method.
@@ -105,26 +89,22 @@ pictures.explore_parameters()
 # Recurrent networks read a text word by word. In 2017 Ashish Vaswani and his colleagues let all words look at each other in a single
 # step, and called this the **transformer**.
 #
-# MiniLM turns each *token*, a word or a piece of one, into a vector of 384 numbers. Six blocks of the same shape change these vectors, one
-# block after the other. On top, a small **classification head** answers a question.
-
-# %%
-pt.plots.show(pictures.draw_block(model), "One block of MiniLM. Boxes hold parameters, with the "
-              "shape of their weight, (n_out, n_in). Dashed: the input goes around and is added.")
-
-# %% [markdown]
-# The names are the course's own; other libraries write `q_proj` or `fc1`. With these names every method says where it goes, as in
-# `targets=("query", "value")`.
+# MiniLM turns each *token*, a word or a piece of one, into a vector of 384 numbers. Six blocks change these vectors, one after the other. A
+# block has two halves. In **attention** tokens read from each other. In the **feed-forward** part each token is worked on alone: `ffn_in`
+# makes 1,536 numbers of its 384, a *GELU* bends them (else two linear layers would be one), and `ffn_out` brings them back to 384.
+# Each half only writes a correction: what came in goes around it and is added (the *residual*), so that a gradient can always pass. Then a
+# *norm* brings the sum to a common size. On top of the last block, a **classification head** answers a question.
 #
 # ### One token reads
 #
 # Each token makes three vectors: a **query**, what it looks for; a **key**, what it can be found by; a **value**, what others get from it.
-# The *score* of a token says how well its key fits the query. The softmax turns scores into *shares*, which sum to 1:
+# The *score* says how well key j fits query i. The softmax turns the scores of one reader into *shares*, which sum to 1. With the shares, the
+# values are added up:
 #
 # $$ \text{score}_{ij} = \frac{q_i \cdot k_j}{\sqrt{w}}, \qquad \text{read}_i = \sum_j \operatorname{softmax}_j(\text{score}_{ij})\; v_j $$
 #
-# Twelve **heads** do this side by side. Each has its own $w = 32$ neighbouring entries of the 384. Here one head reads for one token:
-# `it`, in a sentence that you may replace.
+# All this happens in a **head**, on $w = 32$ entries of the 384. Here one head reads for one token: `it`, in a sentence that you may
+# replace.
 
 # %%
 sentences = ["The plot is thin, but the actors are so good that you forgive it.", "A dull film."]
@@ -135,20 +115,44 @@ with torch.no_grad():    # what enters block 0, 1, …, and what leaves the last
     hidden = model.bert(**batch, output_hidden_states=True).hidden_states
 
 # %%
-q, k, v = pictures.queries_keys_values(model, hidden, 0)    # in block 0: (2, tokens, 384) each
-head, it = slice(1 * 32, 2 * 32), len(tokens) - 3           # head 1; the last word
-scores = k[0, :len(tokens), head] @ q[0, it, head] / 32**0.5
-shares = scores.softmax(dim=0)                              # one for each token; their sum is 1
-read = shares @ v[0, :len(tokens), head]                    # 32 numbers: what the token takes along
-pd.Series(shares.tolist(), tokens).nlargest(5).round(2).to_frame(f"{tokens[it]} reads")
+every = pictures.queries_keys_values(model, hidden, 0)       # of block 0: (2, tokens, 384) each
+q, k, v = (x[0, :len(tokens), 32:64] for x in every)         # one sentence, head 1: (tokens, 32)
+it = len(tokens) - 3                                         # the last word
+shares = (k @ q[it] / 32**0.5).softmax(dim=0)                # one for each token; their sum is 1
+read = shares @ v                                            # 32 numbers, added up
+pt.plots.show(pictures.draw_reading(tokens, it, shares.cpu(), v.cpu()),
+              "An arc is as thick as the share. Below: each value times its share, and the sum.")
 
 # %% [markdown]
 # This head reads mostly `actors`, though it is the *plot* that you forgive. But it is only one head of 72.
 #
-# ### Exercise 2 · Attention (3 points, about 12 minutes)
+# ### Exercise 2 · One head, one sentence (2 points, about 6 minutes)
 #
-# Now all tokens at once, in all heads and all sentences. The shorter sentence was filled up with *padding*, which nobody should read.
-# Write `attention(q, k, v, heads, mask)`:
+# Now all tokens read at once. Write `one_head(q, k, v)`: the three are (tokens, w), and so is what you return. Row i is what token i read.
+
+
+# %% exercise="inside.head" part="solution"
+def one_head(q, k, v):
+    ### BEGIN SOLUTION
+    return torch.softmax(q @ k.T / q.shape[1]**0.5, dim=1) @ v
+    ### END SOLUTION
+
+
+# %% exercise="inside.head" part="check"
+one_head = pt.check("inside.head", one_head)
+
+# %% exercise="inside.head" part="grade"
+pt.require("inside.head")
+
+# %% [markdown]
+# ### Exercise 3 · All heads, and a mask (3 points, about 14 minutes)
+#
+# **Heads.** A block has twelve heads, each with its own 32 *neighbouring* entries of the 384. What they read is put side by side again.
+#
+# **Mask.** Sentences of a batch have different lengths, and the shorter ones are filled up with *padding*, which nobody should read. A mask
+# says which keys a query may read.
+#
+# Write `attention(q, k, v, heads, mask)`, the heads first; the check tries them with a mask that allows everything.
 #
 # | | shape | |
 # |---|---|---|
@@ -159,7 +163,6 @@ pd.Series(shares.tolist(), tokens).nlargest(5).round(2).to_frame(f"{tokens[it]} 
 #
 # 1. If all values are 1, every query reads 1.
 # 2. A key that a query may not read does not change what this query reads, whatever finite numbers stand there.
-# 3. Each head uses its own entries only.
 
 
 # %% exercise="inside.attention" part="solution"
@@ -183,16 +186,8 @@ pt.require("inside.attention")
 # %% [markdown]
 # ### What do the heads read?
 #
-# Your function returns what was read, not the shares. A trick gets them: **one-hot values**, with the 1 at a different entry for each key. Then
-# what is read *is* the shares. (A head returns 32 entries, enough for 32 tokens.)
-#
-# **What do the words of our sentence read most**, in the mean of all 72 heads: themselves, the special tokens `[CLS]` and `[SEP]` at its beginning and
-# end, a neighbour, or another word? There are many other words, so we divide by the *fair share*: what each kind would get if all tokens were
-# read alike.
-
-# %%
-Guess("Which is read the most times its fair share?", ("itself", "special", "neighbour", "another"),
-      "inside.reads")
+# Your function returns what was read, not the shares. A trick gets them: **one-hot values**. Let the value of key j be 1 at entry j and 0 elsewhere.
+# Then entry j of what is read is the share of key j. (A head returns 32 entries, enough for 32 tokens.)
 
 # %%
 one_hot = torch.eye(mask.shape[1], 32, device=pt.device()).repeat(1, 12)[None]
@@ -201,11 +196,6 @@ for i in range(6):
     q, k, _ = pictures.queries_keys_values(model, hidden, i)
     found = attention(q[:1], k[:1], one_hot, 12, readable)[0].unflatten(-1, (12, 32))
     tables.append(found[:n, :, :n].transpose(0, 1).cpu())    # of each block: (heads, reading, read)
-where = pictures.where_read(tables, tokens)
-pt.compare("inside.reads", where.times.idxmax(), "what is read the most times its fair share")
-where[["share", "fair share"]].map("{:.0%}".format).assign(times=where.times.round(1))
-
-# %%
 pictures.explore_heads(tables, tokens)
 
 # %% [markdown]
@@ -214,20 +204,21 @@ pictures.explore_heads(tables, tokens)
 # <details><summary>What we found</summary>
 #
 # Head 2 of block 0 looks one word back. Head 4 of block 4 takes `it` to `plot`. That does not tell us how the model understands
-# the sentence. The two special tokens get 44 % of the reading, nearly all of it `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think that a head
-# looks there when it has nothing to say. A large share of a small value still adds little (Kobayashi et al. 2020).
+# the sentence. In many heads the first column is dark: they read `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think
+# that a head looks there when it has nothing to say.
 # </details>
 #
 # Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens.
 #
-# ### Exercise 3 · The whole block (3 points, about 10 minutes)
+# ### Exercise 4 · The whole block (3 points, about 10 minutes)
 #
 # Write `transformer_block(x, mask, weights, heads, attention)` from the picture of the block. `x` is (batch, tokens, d). `mask` is (batch,
 # tokens), whole numbers, 1 for a token and 0 for padding. `weights` holds the block's tensors by name, `"query.weight"`, `"query.bias"` and so
 # on. `attention` is a function like yours.
 #
-# What the picture does not say: a norm is `torch.nn.functional.layer_norm` over the d entries, with a weight and a bias of its own and
-# `eps=1e-12`. There is no dropout.
+# The names of the places are `query`, `key`, `value`, `attention_out`, `attention_norm`, `ffn_in`, `ffn_out` and `ffn_norm`; with them every
+# method of the course says where it goes. A norm is `torch.nn.functional.layer_norm` over the d entries, with a weight and a bias of its
+# own and `eps=1e-12`. There is no dropout.
 
 
 # %% exercise="inside.transformer" part="solution"
@@ -264,13 +255,13 @@ def gap(i, **changed):
 pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the model's own?")
 
 # %% [markdown]
-# You have written a transformer's block. Most methods of this course change something in your lines. Now look at the names on the left of your equals
+# You have written a transformer's block. The methods of this course change something in your lines. Now look at the names on the left of your equals
 # signs. Each is a tensor with an entry for every token. Who may need these tensors again, after the forward pass?
 #
 # ### A bias that does nothing
 #
 # Four of your tensors are biases of the attention. **One of them can be set to zero, and the output stays what it was.** Which? Think of what a
-# softmax does when every score of a row grows by the same number.
+# softmax does when one number is added to every score of a row.
 
 # %%
 Guess("The bias that does nothing is that of", ("query", "key", "value", "out"), "inside.idle")
@@ -285,47 +276,16 @@ pd.Series(moves).gt(1e-4).to_frame("block 3: without this bias, does the output 
 # %% [markdown]
 # <details><summary>Why?</summary>
 #
-# Add <i>b</i> to every key, and every score of query <i>q</i> grows by the same number, <i>q·b</i>/√<i>w</i>. The softmax ignores it. So the
+# Add <i>b</i> to every key, and each score of query <i>q</i> moves by the same number, <i>q·b</i>/√<i>w</i>. The softmax ignores it. So the
 # gradient of the key's bias is zero, up to rounding. (Adam divides a gradient by its own size, so under Adam even rounding can move this bias.)
 # Remember it in lesson 02, where nothing but biases trains.
 # </details>
-#
-# So a model can hold parameters that do nothing. Can you at least tell its four matrices apart by what they do?
-#
-# ### Exercise 4 · Which is which? (2 points, about 7 minutes)
-#
-# Somebody removed the labels from the attention of block 3. Here are its four matrices and their biases, under the letters a to d. They were
-# also rewritten: none equals a matrix of the model, and yet, in the right order, they give the output `target` from the input `x`. Search
-# for this order in a cell of your own. Then write the letters of query, key, value and attention_out as one text: `order = "abcd"`.
-
-# %%
-pieces = pictures.unlabelled(model)    # letter → (weight, bias)
-x, target = hidden[3], hidden[4]
-rest = {name: tensor for name, tensor in pictures.weights_of(model, 3).items()
-        if name.startswith(("ffn", "attention_norm"))}
-{letter: (tuple(weight.shape), tuple(bias.shape)) for letter, (weight, bias) in pieces.items()}
-
-# %% exercise="inside.order" part="solution"
-### BEGIN SOLUTION
-order = "cadb"
-### END SOLUTION
-
-# %% exercise="inside.order" part="check"
-order = pt.check("inside.order", order)
-
-# %% exercise="inside.order" part="grade"
-pt.require("inside.order")
-
-# %% [markdown]
-# One order fits to rounding, and no other comes near. Even query and key cannot be exchanged, although a score is just their product:
-# exchange them, and the table of scores is transposed, but the softmax still runs along its rows.
 #
 # ### Exercise 5 · Count a block (2 points, about 7 minutes)
 #
 # Newer models let several heads of queries *share* one head of keys and values (Ainslie et al. 2023). There are `heads` heads of queries,
 # but only `kv_heads` of keys and values, and each is d_model / heads wide. Write `block_count(d_model, d_ff, heads, kv_heads)`: all parameters
-# of a block, with biases and both norms. `d_ff` is the width between ffn_in and ffn_out. (Write it in full, without `linear_count`: every
-# exercise is graded on its own.)
+# of a block, with biases and both norms. `d_ff` is the width between ffn_in and ffn_out.
 
 
 # %% exercise="inside.block" part="solution"
@@ -349,12 +309,10 @@ pt.require("inside.block")
 # %% tags=["nbval-check-output"]
 counted = {f"heads: {heads} of queries, {kv} of keys and values": block_count(384, 1536, heads, kv)
            for heads, kv in ((1, 1), (12, 12), (12, 4), (12, 1))}
-twelve, one = (block_count(384, 1536, heads, heads) for heads in (12, 1))
-pt.compare("inside.heads", twelve / one, "twelve heads in place of one")
 pd.Series(counted).map("{:,}".format).to_frame("parameters of a block")
 
 # %% [markdown]
-# More heads are narrower heads: they cut the same matrices into more pieces. What grows is the number of tables, one for each head.
+# Twelve heads have as many parameters as one: they cut the same matrices into narrower pieces. Twelve are only the tables.
 #
 # ## What training holds
 #
@@ -389,19 +347,13 @@ ledger = pt.check("inside.ledger", ledger)
 pt.require("inside.ledger")
 
 # %% [markdown]
-# A law should predict what it has not seen. Ask your ledger about LoRA, and about 7 billion parameters.
+# A ledger should predict what it has not seen. Ask yours about LoRA.
 
 # %% tags=["nbval-check-output"]
 trainee = pictures.prepared("LoRA")
 total, trained = trainee.num_parameters(), trainee.num_parameters(only_trainable=True)
 pd.DataFrame({"your ledger": ledger(total, trained, bytes_each=4, moments=2),
               "torch holds": pictures.held_after_a_step(trainee, labelled, torch.optim.AdamW)})
-
-# %% tags=["nbval-check-output"]
-base, added = 6_738_415_616, 4_194_304    # Llama 2; rank 8 on query and value
-held = pd.DataFrame({"everything": ledger(base, base, bytes_each=2, moments=2),
-                     "LoRA": ledger(base + added, added, bytes_each=2, moments=2)}).T / 1e9
-held.assign(sum=held.sum(axis=1)).round(2)    # GB, all in bfloat16, AdamW
 
 # %% [markdown]
 # With AdamW, training everything holds four times the weights' bytes. LoRA holds hardly more than the weights. Three quarters are
@@ -439,41 +391,40 @@ pd.Series(kept).to_frame("a layer keeps")
 # LayerNorm needs its input for both gradients: they keep what they kept before.
 # </details>
 #
-# Now the whole model. On the way forward, activations pile up; on the way back they go, and gradients come. **When is the memory fullest?**
+# Now the whole model. On the way forward, activations pile up; on the way back they go, and gradients come. Last, AdamW takes its step: it
+# needs working space for what it computes on the way. **Where is the memory fullest?**
 
 # %%
-Guess("Everything trains, on 16 sentences of 32 tokens. The memory is fullest at the",
-      ("start", "loss", "half back", "end"), "inside.fullest")
+Guess("Everything trains, on 16 sentences of 32 tokens. The memory is fullest in",
+      ("the forward pass", "the backward pass", "AdamW's step"),
+      "inside.fullest")
 
 # %%
 measured = {}
 for trains in pt.bar(("everything", "LoRA", "classifier"), "ways"):
     trainee = pictures.prepared(trains)
-    for n, length in ((16, 32), (8, 32), (4, 128)):
-        ids = torch.randint(1000, 30_000, (n, length), device=pt.device())
-        measured[trains, f"{n} × {length}"] = pictures.through_a_step(
+    for n in (16, 32):
+        ids = torch.randint(1000, 30_000, (n, 32), device=pt.device())
+        measured[trains, f"{n} × 32"] = pictures.through_a_step(
             trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
-pt.compare("inside.fullest", measured["everything", "16 × 32"].fullest, "when most is held")
+full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))
+pt.compare("inside.memory", round(100 * lora / full), "percent of full training's memory, at most")
+pt.compare("inside.fullest", pictures.fullest(measured["everything", "16 × 32"]), "where")
 pictures.explore_step(measured)
 
 # %% [markdown]
-# Choose half as many sentences, 8 × 32, and the fullest moment moves to the end. Activations and gradients take turns:
+# Press play. **When everything trains, the step itself is the fullest moment**, on this batch. Torch's AdamW goes from tensor to tensor, and for
+# each one it makes two more of the same size; for the table of words that is much. Choose 32 × 32, and the two passes overtake it.
+# Activations and gradients take turns:
 #
-# $$ \text{at most} = \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients}) $$
+# $$ \text{at most} \approx \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients} + \text{the step's working space}) $$
 
 # %%
-bill = pictures.bill(measured)
-turns = bill.weights + bill.moments + bill[["activations", "gradients"]].max(axis=1)
-share = bill["at most"]["LoRA", "16 × 32"] / bill["at most"]["everything", "16 × 32"]
-pt.compare("inside.memory", round(100 * share), "percent of full training's memory, at most")
-bill.assign(**{"by the formula": turns}).round(1)    # MB
+pictures.bill(measured)    # MB, at the fullest moment
 
 # %% [markdown]
-# <details><summary>How much goes away?</summary>
-#
-# LoRA trains 0.33 % of the numbers, and takes 43 % of the memory. Gradients and optimizer states are all but gone. The weights stay, and
-# so do more than two thirds of the activations.
-# </details>
+# LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. Gradients and optimizer states are all but gone, and so is the step's working
+# space. The weights stay, and so do more than two thirds of the activations.
 #
 # The head alone takes hardly more than the weights. **Why does LoRA keep so much, and the head so little?**
 
@@ -489,52 +440,33 @@ pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place
 #
 # ## Longer texts
 #
-# Now eight times as many tokens: once as more sentences, once as longer ones. The library's ledger predicts both from tiny batches.
+# Now eight times as many tokens: once as more sentences, once as longer ones. The library's ledger predicts both from tiny batches, by the
+# formula above.
 
 # %%
-def at_most(bill):
-    return (bill.weights_bytes + bill.optimizer_bytes
-            + max(bill.activations_bytes, bill.gradients_bytes))
-
-
 rows = {}
 for n, length in ((16, 32), (128, 32), (16, 256)):
     full, lora = (pt.account.ledger(pictures.prepared(trains), n, length)
                   for trains in ("everything", "LoRA"))
     rows[f"{n} × {length}"] = {
-        "everything": f"{at_most(full) / 1e6:,.0f} MB", "LoRA": f"{at_most(lora) / 1e6:,.0f} MB",
-        "LoRA takes": f"{at_most(lora) / at_most(full):.0%}",
+        "everything": f"{full.peak_bytes / 1e6:,.0f} MB",
+        "LoRA": f"{lora.peak_bytes / 1e6:,.0f} MB",
+        "LoRA takes": f"{lora.peak_bytes / full.peak_bytes:.0%}",
         "of the activations": f"{lora.activations_bytes / full.activations_bytes:.0%}"}
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# The saving melts. Weights and optimizer states do not care how much the model reads; activations do. The more tokens, the less LoRA saves: with more
-# sentences it takes 60 %. With long texts somebody found the memory of both "kind of same" ([peft#1514](https://github.com/huggingface/peft/issues/1514)).
+# (The first row says 35 % where you measured 37: the formula leaves out what the passes make and drop within a block.)
 #
-# With longer sentences LoRA takes 77 %, for as many tokens: the tables of pairs have grown, and LoRA removes none of them.
+# The saving melts. Weights and optimizer states do not care how much the model reads; activations do. With long texts somebody found
+# the memory of both "kind of same" ([peft#1514](https://github.com/huggingface/peft/issues/1514)). And of two batches with as many tokens, LoRA
+# saves less on the longer sentences: the tables of pairs have grown, and LoRA removes none of them.
 #
-# And a model of 7 billion parameters? *Fused* attention, such as FlashAttention, computes the pairs anew in the backward pass and keeps none of
-# them. *Mixed precision* holds the optimizer states in float32, with a float32 copy of what trains. LoRA's A and B are float32
-# in both, as in peft.
-
-# %% tags=["nbval-check-output"]
-lora, rows = "LoRA, rank 8, query and value", {}
-for n, length in ((1, 512), (4, 512), (8, 512)):
-    full, thin = (at_most(pt.outlines.ledger("llama-2-7b", trains, "adamw", n, length, "bfloat16",
-                                             fused=True)) for trains in ("everything", lora))
-    rows[f"{n} × {length}"] = {
-        "everything": f"{full / 1e9:.1f} GB", "LoRA": f"{thin / 1e9:.1f} GB",
-        "LoRA takes": f"{thin / full:.0%}",    # and with 8 bytes more for each trained bfloat16:
-        "in mixed precision": f"{thin / (full + 8 * base):.0%}"}
-pd.DataFrame(rows).T
-
-# %% [markdown]
-# With four texts of 512 tokens LoRA takes 46 % in bfloat16, and 23 % in mixed precision. So your colleague's figure is true of what trains, and
-# says little about memory. **Ask first which part is large:**
+# So your colleague's figure is true of what trains, and says little about memory. **Ask first which part is large:**
 #
 # | what is large | what helps |
 # |---|---|
-# | gradients, optimizer states | train less (lessons 02 to 10); shard them over several GPUs |
+# | gradients, optimizer states, the step | train less (lessons 02 to 10); a fused AdamW; shard them over several GPUs |
 # | activations | fewer or shorter texts at a time; fused attention; checkpointing, which keeps few and computes the others again; train only the top |
 # | weights | fewer bits each (lesson 08); offloading; sharding |
 #
@@ -542,12 +474,10 @@ pd.DataFrame(rows).T
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | LoRA (rank 8, query and value) on MiniLM takes 43 % of full training's memory. | one step of 16 × 32, float32, AdamW: 162 of 374 MB | a real process: its growth during training, plus the weights: 254 of 591 MB; another record: 36 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); 350 is the weights alone |
-# | At its fullest a step holds weights, optimizer states, and activations or gradients, whichever are more. | all nine steps of the table | 8 × 32, where the gradients are more. With gradient accumulation it fails: gradients stay, and the two add up | parts as in Rajbhandari et al. 2020, §3; at 7 billion we used it, and measured nothing |
-# | Where attention keeps its tables, length costs LoRA its saving faster than batch does. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | activations of both sizes, measured: as predicted | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
-# | A frozen linear layer keeps no x, and below the lowest part that trains nothing is kept. | the two formulas; what autograd keeps | the same layer trained, frozen, and with nothing below | a ResNet with LoRA kept twice the activations ([peft#2196](https://github.com/huggingface/peft/issues/2196)); LoRA-FA freezes A, too (Zhang et al. 2023) |
+# | LoRA (rank 8, query and value) on MiniLM takes 37 % of full training's memory. | one step of 16 × 32, float32, AdamW, every tensor counted: 167 of 457 MB | A whole process, by the operating system: 207 of 575 MB, 36 %. Twice as many sentences: 50 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); 350 is the weights alone |
+# | When everything trains on 16 × 32, AdamW's step is the fullest moment. | the two passes 379 MB, the step 457 | torch's own allocator: as counted. On 32 × 32 it fails: the passes 483, the step 457. With gradient accumulation activations and gradients add up | torch's documentation: by `foreach`, its default on a GPU, about the size of the parameters more; parts as in Rajbhandari et al. 2020, §3 |
+# | Where attention keeps its tables, longer sentences cost LoRA more of its saving than more sentences do. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | activations of sizes that the prediction never saw, measured: as predicted | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
 # | A key's bias does nothing. | block 3, to rounding; proof in one line | the three other biases move the output | any attention by q·k (Namazifar et al. 2023); not with rotary positions, which turn it at each position |
-# | Heads read `[CLS]` far above its fair share. An observation. | one sentence, one model | nothing yet | in BERT it is `[SEP]` (Clark et al. 2019); first tokens in large models (Xiao et al. 2023) |
 
 # %%
 pt.progress("00")
@@ -562,21 +492,21 @@ pt.progress("00")
 # from peft import LoraConfig, get_peft_model
 #
 # model.gradient_checkpointing_enable()               # only if activations are what is large
-# config = LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=8, lora_alpha=16)
-# tuned = get_peft_model(model, config)               # this freezes
+# tuned = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=8, lora_alpha=16))
 # tuned.train()                                       # as loaded, in eval mode, nothing is checkpointed
-# optimizer = torch.optim.AdamW(p for p in tuned.parameters() if p.requires_grad)
+# optimizer = torch.optim.AdamW((p for p in tuned.parameters() if p.requires_grad), fused=True)
 # tuned.print_trainable_parameters()
 # batch = tokenizer(["Your longest text."] * 8, return_tensors="pt").to(tuned.device)
 # for _ in range(2):                                  # optimizer states come with the first step
 #     tuned(**batch, labels=torch.ones(8, dtype=torch.long, device=tuned.device)).loss.backward()
 #     optimizer.step()
 #     optimizer.zero_grad()
-# if torch.cuda.is_available():
-#     print(torch.cuda.max_memory_allocated() / 1e9, "GB")
+# print(torch.cuda.max_memory_allocated() / 1e9, "GB")
 # tuned.save_pretrained("my-adapter")                 # what trained, and no more
-# plain = tuned.merge_and_unload()
 # ```
+#
+# Mind `fused=True`. On a GPU torch's AdamW works on all tensors at once (`foreach`), and its step takes about the size of what trains once more; a
+# fused AdamW takes nothing. It is the default of transformers' Trainer (`adamw_torch_fused`), and not torch's.
 #
 # | a first count, 1 to 70 billion parameters | bytes | source |
 # |---|---|---|
@@ -586,55 +516,72 @@ pt.progress("00")
 # | activations of a block, in 16 bits | 34 · tokens · width, and 5 · heads · tokens² where attention is not fused | Korthikanti et al. 2022, §4.1 |
 #
 # If activations are large, we would try fused attention first, then checkpointing, then smaller batches with gradient accumulation. If the
-# weights alone do not fit, no choice of what to train helps: take fewer bits. What misleads here: half of MiniLM is its dictionary, we count
-# float32 and unfused attention, and a process needs working space besides.
+# weights alone do not fit, no choice of what to train helps: take fewer bits. What misleads here: half of MiniLM is its dictionary, and we
+# count float32 and unfused attention.
 
 # %% [markdown]
 # # Further
 #
-# ### Exercise 7 · The law of activations (optional, 2 points, about 12 minutes)
+# ### Exercise 7 · Which is which? (optional, 2 points, about 7 minutes)
 #
-# A part of the activations grows with the tokens, a part with their pairs, and both with the batch:
-#
-# $$ \text{bytes} = \text{batch} \cdot (a \cdot \text{tokens} + b \cdot \text{tokens}^2) $$
-#
-# Two measurements of **one** sentence are enough to find $a$ and $b$. Write `activation_bytes(batch, tokens, measured)`;
-# `measured` maps two lengths to the bytes of one sentence, such as `{32: 6349056, 128: 35999232}`.
-
-
-# %% exercise="inside.activations" part="solution"
-def activation_bytes(batch: int, tokens: int, measured: dict[int, int]) -> float:
-    ### BEGIN SOLUTION
-    (t1, bytes1), (t2, bytes2) = measured.items()
-    b = (bytes2 / t2 - bytes1 / t1) / (t2 - t1)     # bytes / tokens = a + b tokens: a straight line
-    a = bytes1 / t1 - b * t1
-    return batch * (a * tokens + b * tokens**2)
-    ### END SOLUTION
-
-
-# %% exercise="inside.activations" part="check"
-activation_bytes = pt.check("inside.activations", activation_bytes)
-
-# %% exercise="inside.activations" part="grade"
-pt.require("inside.activations")
+# Somebody removed the labels from the attention of block 3. Here are its four matrices and their biases, under the letters a to d. They were
+# also rewritten: none equals a matrix of the model, and yet, in the right order, they give the output `target` from the input `x`. Search
+# for this order in a cell of your own. Then write the letters of query, key, value and attention_out as one text: `order = "abcd"`.
 
 # %%
-trainee = pictures.prepared("everything")
-ids = torch.ones(8, 256, dtype=torch.long, device=pt.device())
-real = {(n, t): pt.account.activations(trainee, {"input_ids": ids[:n, :t].clone()})
-        for n, t in ((1, 32), (1, 128), (8, 64), (2, 256))}
-one = {tokens: real[1, tokens] for tokens in (32, 128)}
-pd.DataFrame({f"{n} × {t}": {"your law": activation_bytes(n, t, one), "measured": real[n, t]}
-              for n, t in ((8, 64), (2, 256))}).T
+pieces = pictures.unlabelled(model)    # letter → (weight, bias)
+x, target = hidden[3], hidden[4]
+rest = {name: tensor for name, tensor in pictures.weights_of(model, 3).items()
+        if name.startswith(("ffn", "attention_norm"))}
+{letter: (tuple(weight.shape), tuple(bias.shape)) for letter, (weight, bias) in pieces.items()}
+
+# %% exercise="inside.order" part="solution"
+### BEGIN SOLUTION
+order = "cadb"
+### END SOLUTION
+
+# %% exercise="inside.order" part="check"
+order = pt.check("inside.order", order)
+
+# %% exercise="inside.order" part="grade"
+pt.require("inside.order")
 
 # %% [markdown]
+# Even query and key cannot be exchanged, although a score is just their product: exchange them, and the table of scores is transposed, but
+# the softmax still runs along its rows.
+
+# %% [markdown]
+# ### Seven billion parameters
+#
+# Llama 2, predicted and not measured: all in bfloat16, with *fused* attention, such as FlashAttention, which keeps no tables of pairs. LoRA's A
+# and B are float32, as in peft.
+
+# %% tags=["nbval-check-output"]
+def at_most(trains, n, step):
+    return pt.outlines.ledger("llama-2-7b", trains, "adamw", n, 512, "bfloat16", fused=True,
+                              step=step).peak_bytes
+
+
+rows = {}
+for n in (1, 4, 8):
+    plain, full, thin = (at_most(*each) for each in (
+        ("everything", n, "fused"), ("everything", n, "foreach"),
+        ("LoRA, rank 8, query and value", n, "foreach")))
+    rows[f"{n} × 512"] = {
+        "everything, fused": f"{plain / 1e9:.1f} GB", "everything, foreach": f"{full / 1e9:.1f} GB",
+        "LoRA": f"{thin / 1e9:.1f} GB", "LoRA takes": f"{thin / full:.0%}"}
+pd.DataFrame(rows).T
+
+# %% [markdown]
+# Here a step by `foreach` takes as much as the weights, and is the fullest moment in each row. On a CPU torch's allocator gives exactly what the
+# ledger says of the three kinds of step; on a GPU we did not measure.
+#
 # **Sources**
 #
 # - Vaswani et al. 2017, *Attention is all you need*, arXiv 1706.03762: §3 the block. Wang et al. 2020, *MiniLM*, arXiv 2002.10957.
 # - Ainslie et al. 2023, *GQA*, arXiv 2305.13245: §2. Namazifar et al. 2023, on biases in attention, arXiv 2302.08626. Clark et al. 2019, *What
-#   does BERT look at?*, arXiv 1906.04341: §3. Kobayashi et al. 2020, *Attention is not only a weight*, arXiv 2004.10102. Xiao et al. 2023,
-#   on attention sinks, arXiv 2309.17453.
-# - Hu et al. 2021, *LoRA*, arXiv 2106.09685. Zhang et al. 2023, *LoRA-FA*, arXiv 2308.03303. Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314.
+#   does BERT look at?*, arXiv 1906.04341: §3.
+# - Hu et al. 2021, *LoRA*, arXiv 2106.09685. Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314.
 # - Rajbhandari et al. 2020, *ZeRO*, arXiv 1910.02054: §3. Korthikanti et al. 2022, *Reducing activation recomputation in large transformer
 #   models*, arXiv 2205.05198: §4.1. Chen et al. 2016, *Training deep nets with sublinear memory cost*, arXiv 1604.06174: checkpointing.
 # - Touvron et al. 2023, *Llama 2*, arXiv 2307.09288: one of the larger models; the others stand in `peft_teach/outlines.py`.

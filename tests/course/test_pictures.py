@@ -69,7 +69,7 @@ def controls(box: ipw.Widget) -> list[ipw.Widget]:
     """What a reader can set in a box, but for the buttons of a bet."""
     if isinstance(box, ipw.Box) and not isinstance(box, Choices):
         return [each for child in box.children for each in controls(child)]
-    still = (ipw.HTML, ipw.Label, ipw.Button)
+    still = (ipw.HTML, ipw.Label, ipw.Button, ipw.Play)
     bet = isinstance(box, ipw.ToggleButtons) and box.value is None
     return [] if isinstance(box, still) or bet or getattr(box, "disabled", False) else [box]
 

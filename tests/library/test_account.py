@@ -1,5 +1,6 @@
 """The ledger against what torch really holds, and the counts against closed forms."""
 
+import itertools
 import weakref
 
 import pytest
@@ -58,6 +59,26 @@ def test_the_ledger_agrees_with_what_torch_holds(model):
     for part in ("weights_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes"):
         assert getattr(predicted, part) == pytest.approx(real[part], rel=0.02), part
     assert predicted.total_bytes == pytest.approx(sum(real.values()), rel=0.02)
+
+
+@pytest.mark.parametrize(("step", "how"), [
+    ("for-loop", {}), ("foreach", {"foreach": True}), ("fused", {"fused": True})])
+def test_torchs_allocator_gives_adamw_the_working_space_of_the_ledger(step, how):
+    model = pt.full.inject(pt.models.load("minilm", labels=2)[0])
+    optimizer = torch.optim.AdamW(model.parameters(), **how)
+    for p in model.parameters():
+        p.grad = torch.zeros_like(p)
+    optimizer.step()    # the first makes the moments
+    with torch.profiler.profile(profile_memory=True) as profile:
+        optimizer.step()
+    given = sorted((event.start_ns(), event.nbytes()) for event in
+                   profile.profiler.kineto_results.events() if event.name() == "[memory]")
+    most = max(itertools.accumulate((size for _, size in given), initial=0))
+    found = account.ledger(model, 16, 32, step=step)
+    assert found.working_bytes == pytest.approx(most, rel=1e-3, abs=1e4)
+    assert found.peak_bytes == found.weights_bytes + found.optimizer_bytes + max(
+        found.activations_bytes, found.gradients_bytes + found.working_bytes)
+    assert account.ledger(model, 1, 8, "sgd").working_bytes == 0
 
 
 def test_the_bytes_of_weights_in_four_bits_are_counted(tiny):
@@ -145,6 +166,8 @@ def test_an_unknown_optimizer_is_told():
             account.ledger(model, *sizes)
     with pytest.raises(pt.errors.UnknownName, match="adamw"):
         account.ledger(model, optimizer="adamwx")
+    with pytest.raises(pt.errors.UnknownName, match="foreach"):
+        account.ledger(model, step="each")
 
 
 def test_the_ledger_does_not_depend_on_grad_mode():

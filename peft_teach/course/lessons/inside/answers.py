@@ -9,6 +9,12 @@ def linear_count(n_in: int, n_out: int) -> int:
     return n_in * n_out + n_out
 
 
+# ── inside.head ──────────────────────────────────────────────────────────────────────────────
+
+def one_head(q, k, v):
+    return torch.softmax(q @ k.T / q.shape[1]**0.5, dim=1) @ v
+
+
 # ── inside.attention ─────────────────────────────────────────────────────────────────────────
 
 def attention(q, k, v, heads, mask):
@@ -35,11 +41,6 @@ def transformer_block(x, mask, weights, heads, attention):
     return F.layer_norm(x, x.shape[-1:], *layer["ffn_norm"], eps=1e-12)
 
 
-# ── inside.order ─────────────────────────────────────────────────────────────────────────────
-
-order = "cadb"
-
-
 # ── inside.block ─────────────────────────────────────────────────────────────────────────────
 
 def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
@@ -58,10 +59,6 @@ def ledger(total: int, trained: int, bytes_each: int, moments: int) -> dict[str,
     return {part: count * bytes_each for part, count in numbers.items()}
 
 
-# ── inside.activations ───────────────────────────────────────────────────────────────────────
+# ── inside.order ─────────────────────────────────────────────────────────────────────────────
 
-def activation_bytes(batch: int, tokens: int, measured: dict[int, int]) -> float:
-    (t1, bytes1), (t2, bytes2) = measured.items()
-    b = (bytes2 / t2 - bytes1 / t1) / (t2 - t1)     # bytes / tokens = a + b tokens: a straight line
-    a = bytes1 / t1 - b * t1
-    return batch * (a * tokens + b * tokens**2)
+order = "cadb"

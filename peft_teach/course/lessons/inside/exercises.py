@@ -1,7 +1,8 @@
-"""The exercises of lesson 00: a layer, attention, a block, its matrices, counts, ledger and law."""
+"""The exercises of lesson 00: a layer, one head, all heads, a block, its counts, ledger, order."""
 
 import math
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,9 +16,7 @@ from ...checks.judge import (
     close,
     difference,
     judged_count,
-    named,
     not_a_tensor,
-    number,
     recognised,
     rejected,
     report,
@@ -28,12 +27,71 @@ from ...checks.observe import detached
 PLACES = ("query", "key", "value", "attention_out")
 EPS = 1e-12    # of MiniLM's norms
 LARGE = 6.5    # of queries and keys: their scores reach a hundred, and exp(89) is infinite
-LOW = -120.0   # of all scores: to fill in −15 or −100 would lift what is shut above what is read
+LOW = -2.0**17    # of all scores: to fill in −10,000 would lift what is shut above what is read
 
 
 def _randn(seed: int) -> Callable[..., Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return lambda *shape: torch.randn(*shape, generator=generator)
+
+
+# ── inside.head ──────────────────────────────────────────────────────────────────────────────
+
+
+def one_head(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """Return what each token of a sentence reads; all are (tokens, width)."""
+    return torch.softmax(q @ k.T / q.shape[1]**0.5, dim=1) @ v
+
+
+def head_cases(seed: int) -> list[dict]:
+    return [{"tokens": tokens, "width": width, "seed": 300 + 10 * seed + i}
+            for i, (tokens, width) in enumerate(((3, 4), (16, 32), (6, 6)))]
+
+
+def head_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
+    randn = _randn(case["seed"])
+    return {name: randn(case["tokens"], case["width"]) for name in "qkv"}
+
+
+def run_head(one_head: Callable, case: dict) -> dict[str, Any]:
+    given = head_inputs(case)
+    found = detached(one_head(**given))
+    return {"found": found, "changed": judge.changed(given, head_inputs(case))}
+
+
+def judge_head(case: dict, seen: Mapping[str, Any]) -> Verdict:
+    if odd := _unusable(seen):
+        return odd
+    inputs, found = head_inputs(case), seen["found"]
+    right = one_head(**inputs)
+    if close(found, right, 1e-4):
+        return Verdict(True, "Scores, shares that sum to 1, and a sum of values.")
+    q, k, v = inputs.values()
+    scores = q @ k.T / case["width"]**0.5
+    return Verdict(False, f"With q, k and v of shape {tuple(q.shape)}: "
+                          f"{difference('the output', found, right)}", recognised(
+        {"no_scale": (q @ k.T).softmax(1) @ v, "other_axis": scores.softmax(0) @ v,
+         "transposed": scores.T.softmax(1) @ v, "no_softmax": scores @ v},
+        lambda output: close(found, output, 1e-4)))
+
+
+NO_SCALE = ("The scores are divided by the square root of a head's width: not by that of d, and "
+            "before the softmax.")
+HEAD_MISTAKES = {
+    "no_return": NO_RETURN,
+    "no_scale": NO_SCALE,
+    "other_axis": "The shares of one reader, one row, sum to 1. Here each column does.",
+    "transposed": "Row i of the scores belongs to the token that reads: its query, and every key.",
+    "no_softmax": "The scores are not shares yet: they may be negative, and do not sum to 1.",
+}
+
+HEAD = Exercise(
+    id="inside.head", lesson="00", names=("one_head",), points=2, minutes=6, difficulty=1,
+    cases=head_cases, run=run_head, judge=judge_head, mistakes=HEAD_MISTAKES,
+    returns=report(found=Any, changed=str),
+    hints=("The cell above has a vector q for one reader. What changes if q has a row for each?",
+           "Two products of matrices: (tokens, width) times (width, tokens), and then?",
+           "Print the shares. Which axis must sum to 1: that of the readers, or of what is read?"))
 
 
 # ── inside.attention ─────────────────────────────────────────────────────────────────────────
@@ -65,16 +123,20 @@ def _joined(x: Tensor) -> Tensor:
 
 
 def attention_cases(seed: int) -> list[dict]:
-    """Sizes, and how the mask is made; the smallest first, then those of MiniLM."""
-    sizes = ((1, 2, 3, 6, 2, False, 1.0, 0.0), (2, 7, 7, 384, 12, True, 1.0, 0.0),
-             (2, 5, 9, 384, 12, False, 1.0, 0.0), (3, 4, 6, 40, 5, True, 1.0, 0.0),
-             (1, 4, 9, 384, 12, False, LARGE, 0.0), (2, 4, 7, 384, 12, True, 1.0, LOW))
+    """Sizes, and how the mask is made: heads alone first, then a mask, then MiniLM's sizes."""
+    sizes = ((1, 2, 3, 6, 2, None, 1.0, 0.0), (1, 2, 3, 6, 2, False, 1.0, 0.0),
+             (2, 7, 7, 384, 12, True, 1.0, 0.0), (2, 5, 9, 384, 12, False, 1.0, 0.0),
+             (3, 4, 6, 40, 5, True, 1.0, 0.0), (1, 4, 9, 384, 12, False, LARGE, 0.0),
+             (2, 4, 7, 32, 2, True, 1.0, LOW))    # a head 16 wide: its root is 4, and exact
     names = ("batch", "queries", "keys", "d", "heads", "causal", "size", "about")
     return [dict(zip(names, each)) | {"seed": 10 * seed + i} for i, each in enumerate(sizes)]
 
 
 def attention_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
-    """Make q, k, v and the mask of a case; every query may read one key at least."""
+    """Make q, k, v and the mask of a case, all true where `causal` is None.
+
+    Every query may read one key at least.
+    """
     randn = _randn(case["seed"])
     queries, keys = case["queries"], case["keys"]
     made = {name: randn(case["batch"], count, case["d"])
@@ -82,8 +144,10 @@ def attention_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
     made["q"], made["k"] = made["q"] * case["size"], made["k"] * case["size"]
     if case["about"]:      # the first entry of each head: a constant in all scores
         width = case["d"] // case["heads"]
-        each = (-case["about"] * width**0.5)**0.5
-        made["q"][..., ::width], made["k"][..., ::width] = each, -each
+        made["q"], made["k"] = (made[name].mul(2).round() / 2 for name in "qk")    # exact sums
+        made["q"][..., ::width], made["k"][..., ::width] = 1024, case["about"] * width**0.5 / 1024
+    if case["causal"] is None:
+        return made | {"mask": torch.ones(case["batch"], queries, keys, dtype=torch.bool)}
     real = torch.arange(keys) < keys - 1 - torch.arange(case["batch"])[:, None] % 2
     mask = real[:, None].expand(-1, queries, -1)
     if case["causal"]:     # a query stands at the place of its key, the last at the last
@@ -103,7 +167,7 @@ def run_attention(attention: Callable, case: dict) -> dict[str, Any]:
         unread = ~before["mask"].any(1)                       # keys that no query may read
         ones = attention(**before | {"v": torch.ones_like(before["v"])}, heads=case["heads"])
         other = attention_inputs(case)
-        other["k"][unread] *= 0.9
+        other["k"][unread] *= 1.1 if case["about"] else 0.9    # no score above those read
         other["v"][unread] = -500.0
         return seen | {"trains": found.requires_grad, "of_ones": detached(ones),
                        "of_others": detached(attention(**other, heads=case["heads"]))}
@@ -152,15 +216,19 @@ def _property(seen: Mapping[str, Any], right: Tensor) -> str:
 
 
 def _attentions(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int
-                ) -> dict[str, Tensor]:
+                ) -> dict[str, Any]:
     """Return what the usual mistakes give."""
     width, every = q.shape[-1] // heads, torch.ones_like(mask)
     Q, K, V = (_split(x, heads) for x in (q, k, v))
     mixed = [x.reshape(len(x), heads, -1, width) for x in (q, k, v)]
     together = _weights(*mixed[:2], mask, width) @ mixed[2]
-    return {"no_scale": _joined(_weights(Q, K, mask, 1) @ V),
+    every_nth = [x.unflatten(-1, (width, heads)).movedim(-1, 1) for x in (q, k, v)]
+    interleaved = _weights(*every_nth[:2], mask, width) @ every_nth[2]
+    return {"no_scale": tuple(_joined(_weights(Q, K, mask, square) @ V)
+                              for square in (1, q.shape[-1])),
             "mask_after": _joined(_weights(Q, K, every, width) * mask[:, None] @ V),
-            "heads_mixed": _joined(together)}
+            "heads_mixed": _joined(together),
+            "interleaved": (interleaved.movedim(1, -1).flatten(2), _joined(interleaved))}
 
 
 ATTENTION_MISTAKES = {
@@ -169,22 +237,24 @@ ATTENTION_MISTAKES = {
                    "no_grad.",
     "overflow": "Scores here reach a hundred and more, to either side, and in float32 exp(89) is "
                 "infinite and exp(−104) is 0. torch's softmax takes the largest score away first.",
-    "no_scale": "The scores are divided by the square root of a head's width, before the softmax.",
-    "leak": "A finite score leaves some weight: where the others lie near −120, −100 is the "
+    "no_scale": NO_SCALE,
+    "leak": "A finite score leaves some weight: where the others lie near −130,000, −10,000 is the "
             "largest of all. Which score has the weight 0, whatever the others are?",
     "mask_after": "After the softmax it is too late: the weights that are left no longer sum to 1.",
     "heads_mixed": "A view as (batch, heads, tokens, width) does not cut the vectors, it gives a "
                    "head whole tokens: cut the last dimension, then move the heads to the front.",
+    "interleaved": "Each head has neighbouring entries: head 0 the first d / heads of them, and "
+                   "not one of every `heads`.",
 }
 
 ATTENTION = Exercise(
-    id="inside.attention", lesson="00", names=("attention",), points=3, minutes=12, difficulty=3,
+    id="inside.attention", lesson="00", names=("attention",), points=3, minutes=14, difficulty=3,
     cases=attention_cases, run=run_attention,
     judge=judge_attention, mistakes=ATTENTION_MISTAKES,
     returns=judge.stages({"found": Any, "changed": str},
                          {"trains": bool, "of_ones": Any, "of_others": Any}),
-    hints=("Scores, what may be read, softmax, read. Write these for one head first, and for all "
-           "queries at once: which product of two matrices holds all scores?",
+    hints=("Your one head, once for each piece of the entries. The sentences are a dimension in "
+           "front: `.mT` exchanges the last two of a tensor.",
            "A loop over the heads is fine. What stands in `q[:, :, :width]`? What in the next one? "
            "torch.cat puts pieces side by side.",
            "What must a score be, so that exp(score) is 0? `masked_fill` writes it where a bool is "
@@ -279,13 +349,21 @@ def judge_transformer(case: dict, seen: Mapping[str, Any]) -> Verdict:
 
 
 def _blocks(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int
-            ) -> dict[str, Tensor]:
+            ) -> dict[str, Any]:
     """Return what the usual mistakes give."""
     square = {f"{place}.weight": weights[f"{place}.weight"].T for place in PLACES}
     block, shut = torch_block(weights, heads), mask == 0
-    y = block.norm1(x + block.self_attn(x, x, x, key_padding_mask=shut)[0])
-    ffn = block.linear2(functional.gelu(block.linear1(y)))
-    return {"residual_of_start": block.norm2(x + ffn),
+    mixed = block.self_attn(x, x, x, key_padding_mask=shut)[0]
+    y, bare = block.norm1(x + mixed), block.norm1(mixed)
+
+    def ffn(y: Tensor, bend: Callable = functional.gelu) -> Tensor:
+        return block.linear2(bend(block.linear1(y)))
+
+    tanh = partial(functional.gelu, approximate="tanh")
+    return {"residual_of_start": block.norm2(x + ffn(y)),
+            "no_residual": (block.norm2(ffn(y)), block.norm2(bare + ffn(bare)),
+                            block.norm2(ffn(bare))),
+            "other_gelu": tuple(block.norm2(y + ffn(y, bend)) for bend in (tanh, functional.relu)),
             "eps": torch_block(weights, heads, 1e-5)(x, src_key_padding_mask=shut),
             "not_transposed": torch_block({**weights, **square}, heads)(
                 x, src_key_padding_mask=shut)}
@@ -297,6 +375,10 @@ TRANSFORMER_MISTAKES = {
                       "says which tokens may be read, by every query of its sentence.",
     "residual_of_start": "The second sum adds what went into the feed-forward part, which is the "
                          "output of the first norm, not the block's own x.",
+    "no_residual": "A line goes around each half, and ends in a sum: what came into the half is "
+                   "added to what the half gives. One of these two sums is missing, or both.",
+    "other_gelu": "BERT's GELU is x times the normal distribution function, from erf: torch's "
+                  "default. `approximate=\"tanh\"` is another function, and so is a ReLU.",
     "eps": "torch adds 1e-5 to the variance by default; MiniLM's norms were made with 1e-12.",
     "not_transposed": "A weight has the shape (n_out, n_in). With a square one nothing complains, "
                       "but x @ W is not what a linear layer does.",
@@ -307,8 +389,8 @@ TRANSFORMER = Exercise(
     difficulty=2, cases=transformer_cases,
     run=run_transformer, judge=judge_transformer, mistakes=TRANSFORMER_MISTAKES,
     returns=judge.report(found=Any, masks=list[Tensor], changed=str),
-    hints=("Follow the picture of the block with a finger, from x to the right: eight boxes, two "
-           "dashed lines. Where do these arrive, before or after a norm?",
+    hints=("Follow the picture of the block with a finger, from the words to the right: eight grey "
+           "boxes, two lines around. Where do these arrive, before or after a norm?",
            "Two helpers make it short: one applies the linear layer of a place, one the norm.",
            "The mask has a row for each sentence, attention wants one for each query, and every "
            "query of a sentence may read the same keys. Print the shapes."))
@@ -353,7 +435,7 @@ ORDER_MISTAKES = {
 
 ORDER_OF_FOUR = Exercise(
     id="inside.order", lesson="00", names=("order",), points=2, minutes=7, difficulty=2,
-    answer="value", cases=lambda seed: [{"letters": LETTERS}],
+    optional=True, answer="value", cases=lambda seed: [{"letters": LETTERS}],
     run=lambda order, case: order, judge=judge_order, mistakes=ORDER_MISTAKES,
     hints=("You have a function that needs the four in the right places, and an output to compare "
            "with. How many orders are there?",
@@ -535,86 +617,4 @@ LEDGER = Exercise(
            "Plain SGD remembers nothing, so its row is weights and gradients. What does each "
            "other optimizer add to it, counted in copies of what trains?"))
 
-
-# ── inside.activations ───────────────────────────────────────────────────────────────────────
-
-
-def activation_bytes(batch: int, tokens: int, measured: dict[int, int]) -> float:
-    """Predict the bytes of a batch from those of one sentence at two lengths.
-
-    They lie on a parabola through both and through 0, here in Lagrange's form.
-    """
-    (t1, bytes1), (t2, bytes2) = measured.items()
-    return batch * tokens / (t1 - t2) * (
-        bytes1 / t1 * (tokens - t2) - bytes2 / t2 * (tokens - t1))
-
-
-def activations_cases(seed: int) -> list[dict]:
-    law = zip(_draw(seed, 1000, 9000, 4), _draw(seed + 50, 10, 90, 4))
-    asked = ((4, 300, (32, 128)), (16, 512, (20, 52)), (1, 64, (128, 16)), (3, 10, (16, 64)))
-    # Of a token a quarter of a byte more and of a pair a half, so that no `//` is without harm.
-    return [{"batch": batch, "tokens": tokens,
-             "measured": [[t, a * t + b * t * t + t // 4 + t * t // 2] for t in lengths]}
-            for (a, b), (batch, tokens, lengths) in zip(law, asked)]
-
-
-def run_activations(activation_bytes, case: dict) -> dict[str, Any]:
-    measured = dict(case["measured"])
-    found = activation_bytes(case["batch"], case["tokens"], measured)
-    return {"found": found, "intact": measured == dict(case["measured"])}
-
-
-def judge_activations(case: dict, seen: Mapping[str, Any]) -> Verdict:
-    measured = dict(case["measured"])
-    right = activation_bytes(case["batch"], case["tokens"], measured)
-    call, found = f"activation_bytes({case['batch']}, {case['tokens']}, {measured})", seen["found"]
-    if found is None:
-        return rejected("no_return")
-    if not seen["intact"]:
-        return Verdict(False, f"After {call}, measured is not what it was before.")
-    if (found := number(found)) is None:
-        return Verdict(False, f"{call} gave {named(seen['found'])}; expected a number of bytes.")
-
-    def is_right(value: float) -> bool:
-        return math.isclose(found, value, rel_tol=1e-6, abs_tol=1)
-
-    if is_right(right):
-        return Verdict(True, "A part that grows with the tokens, a part that grows with their "
-                             "pairs, and both times the batch.")
-    return Verdict(False, f"{call} gave {found}; expected {right:.0f}.", recognised(
-        _activations(case["batch"], case["tokens"], measured), is_right))
-
-
-def _activations(batch: int, tokens: int, measured: dict[int, int]) -> dict[str, float]:
-    """Return what the usual mistakes give."""
-    (t1, bytes1), (t2, bytes2) = measured.items()
-    slope = (bytes2 - bytes1) / (t2 - t1)
-    return {"proportional": batch * bytes1 / t1 * tokens,
-            "straight_line": batch * (bytes1 + slope * (tokens - t1)),
-            "no_batch": activation_bytes(1, tokens, measured),
-            "not_divided": batch * ((bytes1 / t1 - slope * t1) * tokens + slope * tokens**2)}
-
-
-ACTIVATIONS_MISTAKES = {
-    "no_return": NO_RETURN,
-    "proportional": "That takes the bytes to be proportional to the tokens. They grow faster: "
-                    "there is a part with tokens².",
-    "straight_line": "That is a straight line through the two measurements. What lies on a line "
-                     "is not the bytes, but the bytes divided by the tokens.",
-    "no_batch": "The measurements are of one sentence. A batch holds `batch` of them.",
-    "not_divided": "Your b is the slope of the bytes. They do not lie on a line: divide each by "
-                   "its tokens before you take the slope.",
-}
-
-ACTIVATIONS = Exercise(
-    id="inside.activations", lesson="00", names=("activation_bytes",), points=2, minutes=12,
-    difficulty=3, optional=True, cases=activations_cases, run=run_activations,
-    judge=judge_activations, mistakes=ACTIVATIONS_MISTAKES, returns=report(found=Any, intact=bool),
-    hints=("Divide the law for one sentence by its tokens: bytes / tokens = a + b · tokens. What "
-           "kind of curve is that?",
-           "A straight line through two points (t, bytes / t). Which of the two unknowns is its "
-           "slope, which its height at t = 0?",
-           "Try it by hand with a = 10, b = 3 and the lengths 2 and 4: 32 and 88 bytes. Does "
-           "your way give 10 and 3 back?"))
-
-EXERCISES = (LINEAR, ATTENTION, TRANSFORMER, ORDER_OF_FOUR, BLOCK, LEDGER, ACTIVATIONS)
+EXERCISES = (LINEAR, HEAD, ATTENTION, TRANSFORMER, BLOCK, LEDGER, ORDER_OF_FOUR)

@@ -1,7 +1,7 @@
-"""What a training step holds, moment by moment."""
+"""What a training step holds, stretch by stretch: everything trains, and LoRA."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
 
 import ipywidgets as ipw
 import pandas
@@ -11,55 +11,95 @@ from .... import plots
 from ....account import Ledger
 from ....plots import bytes_text, figure
 from ....widgets import Explorer
-from .steps import Step
+from .steps import BACKWARD, STEP, Step
+
+PARTS = {"weights": "weights", "optimizer": "moments", "gradients": "gradients",
+         "activations": "activations"}
+SHOWN = ("everything", "LoRA")
 
 
-def draw_step(step: Step, most: float) -> Figure:
-    """Draw what is held at each moment as bars of four parts, with a ring at the fullest.
+@dataclass(frozen=True)
+class Steps:
+    """The steps of some ways to train on one batch, up to a stretch."""
 
-    `most` is how many bytes the axis has room for.
+    of: Mapping[str, Step]
+    until: int
+
+
+def draw_steps(found: Steps, most: float) -> Figure:
+    """Draw what is held in each stretch as bars, with a ring at the fullest; a panel a way.
+
+    `most` is how many bytes the axes have room for.
     """
-    made, ax = figure(9.2, 4)
-    held = [Ledger(step.weights, gradients, step.optimizer, activations)
-            for gradients, activations in zip(step.gradients, step.activations)]
-    plots.stack(ax.bar, "bottom", held, parts=("weights", "optimizer", "gradients", "activations"))
-    ends = [each.total_bytes / 1e6 for each in held]
-    plots.ring(ax, ends.index(max(ends)), max(ends))
-    ax.set_xticks(range(len(ends)), [place or phase for phase, place in step.moments])
-    ax.set(ylabel="MB", xlabel="forward, block by block    →    loss    →    backward",
-           ylim=(0, 1.25e-6 * most), title=f"{step.told}: at most {bytes_text(step.alive)}")
-    ax.legend(ax.containers, ["weights", "moments", "gradients", "activations"], frameon=False,
-              ncols=4, loc="upper center")    # the bars, without the ring
-    made.set_label(f"{step.told}: at most {bytes_text(step.alive)}. " + "; ".join(
-        f"{phase} {place}: activations {bytes_text(a)}, gradients {bytes_text(g)}"
-        for (phase, place), a, g in zip(step.moments, step.activations, step.gradients)))
+    made, *panels = figure(9.2, 4.4, columns=len(found.of), sharey=True)
+    for ax, (trains, step) in zip(panels, found.of.items()):
+        held = [Ledger(step.weights, gradients, step.optimizer, activations, working)
+                for gradients, activations, working in zip(
+                    step.gradients, step.activations, step.working)][:found.until]
+        plots.stack(ax.bar, "bottom", held, parts=(*PARTS, "working"))
+        ends = step.held[:found.until]
+        top = ends.index(max(ends))
+        plots.ring(ax, top, ends[top] / 1e6)
+        ax.set_title(f"{trains} trains: {bytes_text(ends[top])}\nin {_where(step, top)}",
+                     fontsize=12)
+        ax.set_xticks(range(len(step.stretches)),
+                      [place or phase for phase, place in step.stretches], fontsize=9)
+        ax.set(xlabel="forward   →   loss   →   backward   →   step", ylim=(0, 1.2e-6 * most),
+               xlim=(-0.7, len(step.stretches) - 0.3))
+    panels[0].set_ylabel("MB")
+    made.legend(panels[0].containers, [*PARTS.values(), "working space"], frameon=False, ncols=5,
+                loc="outside lower center")
+    made.set_label("; ".join(f"{trains} trains, at most {bytes_text(max(step.held))}: " + ", ".join(
+        f"{phase} {place} {bytes_text(size)}" for (phase, place), size in zip(
+            step.stretches, step.held)) for trains, step in found.of.items()))
     return made
 
 
+def _where(step: Step, at: int) -> str:
+    """Say in which part of a step a stretch lies."""
+    return {BACKWARD: "the backward pass", STEP: "AdamW's step"}.get(
+        step.stretches[at][0], "the forward pass")
+
+
+def fullest(step: Step) -> str:
+    """Say where the most is held."""
+    return _where(step, step.fullest)
+
+
 def explore_step(measured: Mapping[tuple[str, str], Step]) -> Explorer:
-    """What is held, block by block; keys of `measured` are as ("LoRA", "16 × 32")."""
-    trains, sizes = (list(dict.fromkeys(names)) for names in zip(*measured))
-    most = max(step.alive for step in measured.values())
+    """What is held, stretch by stretch; keys of `measured` are as ("LoRA", "16 × 32")."""
+    last = len(next(iter(measured.values())).stretches)
+    until = ipw.IntSlider(last, 1, last, description="stretches")
+    play = ipw.Play(value=last, min=1, max=last, interval=600)
+    ipw.jslink((play, "value"), (until, "value"))
+    most = max(max(step.held) for step in measured.values())
     return Explorer(
-        {"trains": ipw.Dropdown(options=trains, description="trains"),
-         "size": ipw.Dropdown(options=sizes, description="batch")},
-        lambda trains, size: replace(measured[trains, size], told=f"{trains} trains, {size}"),
-        lambda step: draw_step(step, most), lambda step: "Measured after each block; “in” is "
-        "before block 0. The ring marks the fullest moment.")
+        {"size": ipw.Dropdown(options=list(dict.fromkeys(size for _, size in measured)),
+                              description="batch"), "until": until},
+        lambda size, until: Steps({t: measured[t, size] for t in SHOWN}, until),
+        lambda found: draw_steps(found, most),
+        lambda found: "Each bar: the fullest moment of a stretch, by every tensor that torch makes "
+        "and drops. “in” are the embeddings. The ring marks the fullest of all.", below=[play])
 
 
 def bill(measured: Mapping[tuple[str, str], Step]) -> pandas.DataFrame:
-    """Return the MB of each part at its largest, and what is held at most; a row a step."""
-    rows = {key: {"weights": step.weights, "moments": step.optimizer,
-                  "activations": max(step.activations), "gradients": max(step.gradients),
-                  "at most": step.alive} for key, step in measured.items()}
-    return pandas.DataFrame(rows).T / 1e6
+    """Return the MB of each part at the fullest moment, and their sum; a row a step."""
+    rows = {}
+    for (trains, size), step in measured.items():
+        at, full = step.fullest, measured["everything", size]
+        parts = (step.weights, step.optimizer, step.gradients[at], step.activations[at],
+                 step.working[at], step.held[at])
+        rows[trains, size] = [*(f"{each / 1e6:,.1f}" for each in parts),
+                              f"{step.held[at] / max(full.held):.0%}"]
+    columns = [*PARTS.values(), "working space", "at most", "of everything's"]
+    return pandas.DataFrame(rows, columns).T
 
 
 def example() -> dict[tuple[str, str], Step]:
-    """A few moments, made up."""
-    moments = (("forward", "in"), ("forward", "0"), ("loss", ""), ("backward", "0"),
-               ("backward", "in"))
-    return {(trains, f"{n} × 8"): Step(moments, (0, 25 * n, 50 * n, 25 * n, 0),
-                                       (0, 0, 0, g // 2, g), 50 * n + 1, 91, 2 * g)
-            for trains, g in (("everything", 91), ("LoRA", 1)) for n in (1, 2)}
+    """A few stretches, made up."""
+    stretches = (("forward", "in"), ("forward", "0"), ("loss", ""), (BACKWARD, "0"),
+                 (BACKWARD, "in"), (STEP, ""))
+    return {(trains, f"{n} × 8"): Step(
+        stretches, (0, 25 * n, 50 * n, 25 * n, 0, 0), (0, 0, 0, g // 2, g, g),
+        (3, 3, 3, 4, 4, g), 91, 2 * g) for trains, g in (("everything", 91), ("LoRA", 1))
+        for n in (1, 4)}

@@ -1,4 +1,4 @@
-"""Pictures of lesson 00: training, a block, what its heads read, where the parameters are."""
+"""Pictures of lesson 00: where the parameters are, what one token reads, what all heads read."""
 
 import base64
 import io
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ipywidgets as ipw
-import pandas
+import numpy as np
 import torch
 import traitlets
 from matplotlib import image
@@ -16,18 +16,17 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from .... import models, outlines, plots
+from .... import outlines
 from ....plots import COLOURS, figure
 from ....widgets import Explorer
 from .exercises import may_read
 from .look import prepared, queries_keys_values, unlabelled, weights_of
-from .picture_of_step import bill, example, explore_step
+from .picture_of_step import bill, example, explore_step, fullest
 from .steps import held_after_a_step, put_aside, six_steps, through_a_step
 
-__all__ = ["bill", "draw_block", "draw_training", "explore_heads", "explore_parameters",
-           "explore_step", "held_after_a_step", "may_read", "prepared",
-           "put_aside", "queries_keys_values", "six_steps", "through_a_step", "unlabelled",
-           "weights_of", "where_read"]
+__all__ = ["bill", "draw_reading", "explore_heads", "explore_parameters", "explore_step",
+           "fullest", "held_after_a_step", "may_read", "prepared", "put_aside",
+           "queries_keys_values", "six_steps", "through_a_step", "unlabelled", "weights_of"]
 
 PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
          "value": "attention", "attention_out": "attention", "attention_norm": "rest",
@@ -35,77 +34,37 @@ PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
          "ffn_norm": "rest", "other": "rest", "head": "head"}
 
 
-# ── training, and one block ──────────────────────────────────────────────────────────────────
+# ── what one token reads ─────────────────────────────────────────────────────────────────────
 
 
-def draw_training() -> Figure:
-    """Draw what a step holds half way back through six blocks."""
-    made, ax = figure(9.2, 3.7)
-    ink, line = COLOURS["ink"], {"arrowstyle": "-|>", "color": COLOURS["ink"], "lw": 1.8}
+def draw_reading(tokens: Sequence[str], reader: int, shares: Tensor, values: Tensor) -> Figure:
+    """Draw what one token reads in one head: an arc a token, and the values, added up.
 
-    def slab(x: float, y: float, part: str, name: str, there: bool = True) -> None:
-        plots.box(ax, x, y, 1.14, 0.62, name if there else "", edgecolor=COLOURS[part], lw=1.5,
-                  facecolor=COLOURS[part] if there else COLOURS["paper"],
-                  linestyle="-" if there else ":")
-
-    for i in range(6):
-        x, passed = 2.9 + 1.3 * i, i > 2
-        plots.box(ax, x, 1.35, 1.14, 0.7, f"block {i}", facecolor=COLOURS["frozen"], edgecolor=ink)
-        slab(x, 2.55, "activations", "activations", not passed)
-        slab(x, 0.25, "gradients", "gradient", passed)
-    ax.annotate("", (10.7, 2.3), (2.9, 2.3), arrowprops=line)
-    ax.annotate("", (6.6, 1.1), (10.7, 1.1), arrowprops=line)
-    ax.text(2.9, 3.35, "forward: each block leaves activations", va="bottom", fontsize=11)
-    ax.text(10.6, -0.1, "backward: activations go, gradients come", va="top", ha="right",
-            fontsize=11)
-    for y, part, name in ((1.85, "weights", "weights"), (0.65, "optimizer", "moments")):
-        plots.box(ax, 0.1, y, 1.7, 0.9, name, 11, COLOURS["paper" if y > 1 else "ink"],
-                  facecolor=COLOURS[part], edgecolor=ink)
-    ax.text(0.95, 3.35, "always there", ha="center", va="bottom", fontsize=11)
-    ax.set(xlim=(0, 10.8), ylim=(-0.5, 3.8))
+    shares (tokens,) and values (tokens, width). An arc is as thick as its share; below it the value
+    times the share, its entries from top to bottom, to the right and left of a thin line.
+    """
+    made, ax = figure(9.2, 4.4)
+    n, parts = len(tokens), (shares[:, None] * values).numpy()
+    read, depth = parts.sum(0), np.linspace(0, 1, parts.shape[1])
+    scale = 0.9 / abs(parts).max()
+    half = np.linspace(0, np.pi, 40)
+    for j, (token, share) in enumerate(zip(tokens, shares.tolist())):
+        middle, far = (j + reader) / 2, abs(j - reader) / 2 or 0.25
+        ax.plot(middle + far * np.cos(half), 1.35 + 1.5 * far / n * np.sin(half),
+                color=COLOURS["attention"], lw=max(12 * share, 0.3))
+        ax.text(j, 1.2, token, ha="center", va="center", rotation=45, fontsize=11,
+                weight="bold" if j == reader else "normal")
+        ax.text(j, 0.98, f"{share:.0%}", ha="center", va="center", fontsize=9)
+    for x, entries in (*enumerate(parts), (n + 1, read)):
+        ax.plot([x, x], [-0.2, 0.85], color=COLOURS["quiet"], lw=0.8)
+        ax.fill_betweenx(0.85 - 1.05 * depth, x, x + scale * entries, step="mid",
+                         color=COLOURS["attention"], lw=0)
+    ax.text(n, 0.33, "=", ha="center", va="center", fontsize=16)
+    ax.text(n + 1, 1.2, "read", ha="center", va="center", fontsize=11)
+    ax.set(xlim=(-0.8, n + 2), ylim=(-0.25, 2.2))
     ax.axis("off")
-    made.set_label("Always there: the weights and the moments. Of six blocks, half way back, 0 to "
-                   "2 still hold their activations, and 3 to 5 have gradients instead.")
-    return made
-
-
-def draw_block(model: nn.Module) -> Figure:
-    """Draw a block of a BERT by its places, with the shapes of their weights."""
-    made, ax = figure(9.2, 3.6)
-    boxes = {"query": (1.5, 2.1), "key": (1.5, 1.0), "value": (1.5, -0.1),
-             "attention_out": (4.2, 1.0), "attention_norm": (5.9, 1.0), "ffn_in": (7.9, 1.0),
-             "ffn_out": (9.6, 1.0), "ffn_norm": (11.3, 1.0)}
-    places = models.places(model)
-    shapes = {place: " × ".join(map(str, model.get_submodule(places[place][0]).weight.shape))
-              for place in boxes}
-    for place, (x, y) in boxes.items():
-        name, colour = place.replace("attention_", "attention_\n"), COLOURS[PARTS[place]]
-        plots.box(ax, x - 0.68, y - 0.4, 1.36, 0.8, f"{name}\n{shapes[place]}", facecolor=colour,
-                  alpha=0.3, edgecolor=colour)
-    ax.text(2.85, 1.0, "each token\nlooks at\nthe others", ha="center", va="center",
-            style="italic")
-    ax.text(8.75, 1.6, "GELU", ha="center", va="center", style="italic")
-    arrows = [((0.1, 1.0), (0.78, y)) for y in (2.1, 1.0, -0.1)]
-    arrows += [((2.2, 2.1), (2.6, 1.5)), ((2.2, -0.1), (2.6, 0.5))]
-    arrows += [((start, 1.0), (start + long, 1.0)) for start, long in (
-        (2.2, 0.2), (3.3, 0.2), (4.9, 0.3), (6.6, 0.6), (8.6, 0.3), (10.3, 0.3), (12.0, 0.5))]
-    line = {"arrowstyle": "->", "color": COLOURS["ink"]}
-    for start, end in arrows:
-        ax.annotate("", end, start, arrowprops=line)
-    for start, end in ((0.1, 5.05), (6.9, 10.45)):     # the residual: round the sub-layer, added
-        ax.plot([start, start, end], [1.0, 2.85, 2.85], color=COLOURS["ink"], lw=1, ls="--")
-        ax.annotate("", (end, 1.15), (end, 2.87), arrowprops={**line, "ls": "--"})
-        ax.text(end, 1.0, "+", ha="center", va="center", fontsize=11,
-                bbox={"boxstyle": "circle,pad=0.08", "facecolor": COLOURS["paper"],
-                      "edgecolor": COLOURS["ink"]})
-    for left, right, name in ((0.75, 4.9, "attention"), (7.2, 10.3, "feed-forward (ffn)")):
-        ax.plot([left, left, right, right], [-0.7, -0.85, -0.85, -0.7], color=COLOURS["ink"], lw=1)
-        ax.text((left + right) / 2, -0.95, name, ha="center", va="top")
-    ax.text(-0.05, 1.0, "x", ha="right", va="center", fontsize=11)
-    ax.set(xlim=(-0.2, 12.7), ylim=(-1.4, 3.2))
-    ax.axis("off")
-    made.set_label("One block, from left to right. " + "; ".join(
-        f"{place}: {shape}" for place, shape in shapes.items()))
+    made.set_label(f"{tokens[reader]} reads " + "; ".join(
+        f"{token} {share:.0%}" for token, share in zip(tokens, shares.tolist())))
     return made
 
 
@@ -113,24 +72,6 @@ def draw_block(model: nn.Module) -> Figure:
 
 DARKEST = 0.5    # a share of the reading; most are far below
 SHADES = LinearSegmentedColormap.from_list("read", [COLOURS["paper"], COLOURS["attention"]])
-
-
-def where_read(tables: Sequence[Tensor], tokens: Sequence[str]) -> pandas.DataFrame:
-    """Return what the words read, the mean of all heads, and the share if all were read alike.
-
-    `tables` has those of each block, (heads, reading, read). Rows of [CLS] and [SEP] are left out;
-    a special token beside a word is special.
-    """
-    special = torch.tensor([token in ("[CLS]", "[SEP]") for token in tokens])
-    position = torch.arange(len(tokens))
-    apart = (position[:, None] - position).abs()
-    kinds = {"itself": apart == 0, "special": (apart > 0) & special,
-             "neighbour": (apart == 1) & ~special, "another": (apart > 1) & ~special}
-    weights = torch.stack([*tables]).mean((0, 1))
-    table = pandas.DataFrame({name: {
-        "share": (weights * kind)[~special].sum(1).mean().item(),
-        "fair share": kind[~special].float().mean().item()} for name, kind in kinds.items()}).T
-    return table.assign(times=table["share"] / table["fair share"])
 
 
 @dataclass(frozen=True)
@@ -143,9 +84,11 @@ class Attention:
 
 
 def draw_attention(found: Attention) -> Figure:
-    """Draw the weights as a table of shades."""
+    """Draw the weights as a table of shades; the row of the last word, before ". [SEP]", framed."""
     made, ax = figure(5, 4.9)
     ax.imshow(found.weights.numpy(), cmap=SHADES, vmin=0, vmax=DARKEST)
+    n = len(found.tokens)
+    ax.add_patch(Rectangle((-0.5, n - 3.5), n, 1, fc="none", ec=COLOURS["ink"], lw=1.5))
     places = range(len(found.tokens))
     ax.set_xticks(places, found.tokens, rotation=90)
     ax.set_yticks(places, found.tokens)
@@ -167,13 +110,14 @@ class Heads(ipw.VBox):
     def __init__(self, tables: Sequence[Tensor]):
         every = nn.functional.pad(torch.stack([*tables]), (0, 1, 0, 1), value=DARKEST / 3)   # edges
         blocks, heads, n, _ = every.shape
+        self.shape = blocks, heads
         buffer = io.BytesIO()
         sheet = every.transpose(1, 2).reshape(blocks * n, -1).numpy()
         image.imsave(buffer, sheet, cmap=SHADES, vmin=0, vmax=DARKEST, format="png")
         self.sheet = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
         rules = [f".peft-teach-head {{background: url({self.sheet}) 0 0 / {heads * 100}% "
                  f"{blocks * 100}%; image-rendering: pixelated; outline: 1px solid #b0b0b0}}",
-                 ".peft-teach-head.mod-warning {outline: 3px solid black !important}"]
+                 ".peft-teach-head.mod-warning {outline: 3px solid black !important; z-index: 1}"]
         self.buttons, cells = {}, [ipw.Label(str(name)) for name in ("head", *range(heads))]
         for i in range(blocks):
             cells.append(ipw.Label(f"block {i}"))
@@ -209,10 +153,17 @@ class _ExplorerOfHeads(Explorer):
     def still(self) -> tuple[str, str]:
         """Let the still copy have all heads, too."""
         html, text = super().still()
+        heads = self.controls["head"]
+        (i, j), (rows, columns) = heads.value, heads.shape
         return ('<div style="display: flex; flex-wrap: wrap; gap: 16px"><figure style="margin: 8px '
-                '0"><img alt="All heads as small tables" width="360" class="peft-teach-figure" '
-                f'style="image-rendering: pixelated" src="{self.controls["head"].sheet}">'
-                "<figcaption>All heads, a row for each block: 0 on top.</figcaption></figure>"
+                '0"><div style="position: relative; width: 360px">'
+                '<img alt="All heads as small tables" width="360" class="peft-teach-figure" '
+                f'style="image-rendering: pixelated; display: block" src="{heads.sheet}">'
+                f'<div style="position: absolute; border: 2px solid; box-sizing: border-box; left: '
+                f"{100 * j / columns:.2f}%; top: {100 * i / rows:.2f}%; width: {100 / columns:.2f}%"
+                f'; height: {100 / rows:.2f}%"></div></div><figcaption>All heads: a row for each '
+                "block, 0 on top; a column for each head, 0 on the left. Framed: the one shown."
+                "</figcaption></figure>"
                 f'<div style="max-width: 500px">{html}</div></div>', text)
 
 
@@ -221,8 +172,8 @@ def explore_heads(tables: Sequence[Tensor], tokens: Sequence[str]) -> Explorer:
     return _ExplorerOfHeads(
         {"head": Heads(tables)},
         lambda head: Attention(head, tokens, tables[head[0]][head[1]]), draw_attention,
-        lambda found: "Click a head, and it is shown large. The stronger the colour, the more is "
-                      "read, up to a half.")
+        lambda found: "Click a head, and it is shown large. White: nothing is read; the darkest: a "
+                      "half or more. Framed: what the last word reads.")
 
 
 # ── where the parameters are ─────────────────────────────────────────────────────────────────
@@ -279,8 +230,9 @@ def explore_parameters() -> Explorer:
 
 
 EXAMPLES = {
-    "training": draw_training,
-    "block": lambda: draw_block(outlines.outline("minilm", 1)),
+    "reading": lambda: draw_reading(
+        ("[CLS]", "a", "film"), 2, torch.tensor([0.25, 0.5, 0.25]),
+        torch.tensor([[4.0, 0.0, 0.0], [0.0, 2.0, -2.0], [-4.0, 0.0, 4.0]])),
     "heads": lambda: explore_heads(
         [torch.eye(5).roll(i, 1).expand(2, 5, 5) * torch.tensor([[[1.0]], [[0.5]]]) + torch.tensor(
             [[[0.0]], [[0.1]]]) for i in range(2)], ("[CLS]", "a", "quiet", "film", "[SEP]")),

@@ -1,47 +1,49 @@
 """What torch holds in the course of one training step, measured while it runs."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 import pandas
 import torch
 from torch import Tensor, nn
+from torch.multiprocessing.reductions import StorageWeakRef
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from .... import models
 from .look import prepared
 
-FORWARD, LOSS, BACKWARD = "forward", "loss", "backward"
+FORWARD, LOSS, BACKWARD, STEP = "forward", "loss", "backward", "step"
 
 
 @dataclass(frozen=True)
 class Step:
-    """Bytes of activations and gradients at moments of one step, between blocks.
+    """Bytes that are held in the stretches of one training step, each at its fullest moment.
 
-    A moment is (phase, place): ("forward", "3") is when block 3 has been computed, ("backward",
-    "3") when the gradient has passed it, ("loss", "") when the forward pass has ended. `peak` is
-    the largest sum at any time, within blocks too. `optimizer` are AdamW's moments.
+    A stretch is (phase, place), and its place is where it ends: ("forward", "3") computes block 3,
+    ("backward", "3") brings the gradient past it, ("step", "") is AdamW's. `working` is what is
+    neither kept for the backward pass nor a gradient, and is dropped at once. `optimizer` are
+    AdamW's moments.
     """
 
-    moments: tuple[tuple[str, str], ...]
+    stretches: tuple[tuple[str, str], ...]
     activations: tuple[int, ...]
     gradients: tuple[int, ...]
-    peak: int
+    working: tuple[int, ...]
     weights: int
     optimizer: int
-    told: str = ""    # what trains, on what
 
     @property
-    def alive(self) -> int:
-        """What is held at most, of all four."""
-        return self.weights + self.optimizer + self.peak
+    def held(self) -> list[int]:
+        """All that is held in each stretch."""
+        come_and_go = zip(self.activations, self.gradients, self.working)
+        return [self.weights + self.optimizer + sum(each) for each in come_and_go]
 
     @property
-    def fullest(self) -> str:
-        """When the most is held: at the start, the loss, half back, or the end."""
-        held = [sum(both) for both in zip(self.activations, self.gradients)]
-        phase, place = self.moments[held.index(max(held))]
-        return {FORWARD: "start", LOSS: LOSS}.get(phase, "end" if place == "in" else "half back")
+    def fullest(self) -> int:
+        """The stretch in which the most is held."""
+        return self.held.index(max(self.held))
 
 
 class _Kept:
@@ -55,13 +57,42 @@ class _Kept:
         self.count(self.tensor, -1)
 
 
-class _Held:
-    """Counts the bytes that are kept for the backward pass, and those of gradients."""
+class _Watch(TorchDispatchMode):
+    """Counts the bytes of all tensors that are made while it is on, after each operation.
 
-    def __init__(self, model: nn.Module):
-        self.known = {_storage(p) for p in (*model.parameters(), *model.buffers())}
+    `known` tensors were there before. What a kernel takes and gives back within itself is not seen.
+    """
+
+    def __init__(self, known: Iterable[Tensor]):
+        super().__init__()
+        self.known = {_storage(tensor) for tensor in known}
+        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
         self.keepers: Counter[int] = Counter()    # of each piece of memory: views share one
-        self.activations = self.gradients = self.peak = 0
+        self.activations = self.gradients = 0
+        self.fullest: dict[tuple[str, str], tuple[int, int, int]] = {}    # by stretch
+        self.stretch = (FORWARD, "in")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        made = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(made):
+            if isinstance(tensor, Tensor) and _storage(tensor) not in self.known:
+                storage = tensor.untyped_storage()
+                self.alive.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
+        self.look()
+        return made
+
+    def look(self) -> None:
+        """Keep what is held now, if it is the most of this stretch."""
+        self.alive = {key: each for key, each in self.alive.items() if not each[0].expired()}
+        working = max(sum(size for _, size in self.alive.values())
+                      - self.activations - self.gradients, 0)
+        now = self.activations, self.gradients, working
+        self.fullest[self.stretch] = max(now, self.fullest.get(self.stretch, now), key=sum)
+
+    def begin(self, phase: str, place: object = "") -> None:
+        """Begin the stretch that ends there."""
+        self.look()
+        self.stretch = (phase, str(place))
 
     def pack(self, tensor: Tensor) -> Tensor | _Kept:
         own = _storage(tensor) in self.known
@@ -75,55 +106,56 @@ class _Held:
         self.keepers[storage] += by
         if self.keepers[storage] == max(by, 0):    # the first that comes, the last that goes
             self.activations += by * tensor.untyped_storage().nbytes()
-        self.peak = max(self.peak, self.activations + self.gradients)
 
     def accumulated(self, parameter: nn.Parameter) -> None:
         self.gradients += parameter.grad.nbytes
-        self.peak = max(self.peak, self.activations + self.gradients)
 
 
 def through_a_step(model: nn.Module, batch: Mapping[str, Tensor]) -> Step:
-    """Run a forward and a backward pass on a batch with labels; return what was held when.
+    """Run a forward pass, a backward pass and AdamW's step on a batch with labels; see `Step`.
 
     Weights are not counted, views of one tensor once. The model's gradients are gone afterwards,
     its mode is put back, and no parameter moves.
     """
-    held, seen = _Held(model), {}
     trained = [p for p in model.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=0.0)
+    for p in trained:      # a first step, which makes the moments
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    model.zero_grad(set_to_none=True)
+    moments = [state[name] for state in optimizer.state.values()
+               for name in ("exp_avg", "exp_avg_sq")]
+    watch = _Watch((*model.parameters(), *model.buffers(), *batch.values(), *moments, *(
+        state["step"] for state in optimizer.state.values())))
     blocks = [model.get_submodule(name) for name in models.find(model, "block")]
-    back = [(BACKWARD, str(i)) for i in reversed(range(len(blocks)))]
-    moments = [(FORWARD, "in"), *((FORWARD, place) for _, place in reversed(back)), (LOSS, ""),
-               *back, (BACKWARD, "in")]
-
-    def note(phase: str, place: object = "") -> None:
-        seen[phase, str(place)] = (held.activations, held.gradients)
+    ends = [str(i) for i in range(len(blocks))]
+    stretches = [(FORWARD, "in"), *((FORWARD, end) for end in ends), (LOSS, ""),
+                 *((BACKWARD, end) for end in reversed(ends)), (BACKWARD, "in"), (STEP, "")]
 
     def begins(i: int, hidden: Tensor) -> None:
-        if i == 0:
-            note(FORWARD, "in")
+        watch.begin(FORWARD, i)
         if hidden.requires_grad:
-            hidden.register_hook(lambda grad: note(BACKWARD, i))
+            hidden.register_hook(lambda grad: watch.begin(BACKWARD, i - 1 if i else "in"))
 
-    model.zero_grad(set_to_none=True)
-    handles = [p.register_post_accumulate_grad_hook(held.accumulated) for p in trained]
-    for i, block in enumerate(blocks):
-        handles += [block.register_forward_pre_hook(lambda _, given, i=i: begins(i, given[0])),
-                    block.register_forward_hook(lambda *_, i=i: note(FORWARD, i))]
-    with models.in_mode(model, training=True), torch.enable_grad():
-        with torch.autograd.graph.saved_tensors_hooks(held.pack, held.unpack):
+    handles = [p.register_post_accumulate_grad_hook(watch.accumulated) for p in trained]
+    handles += [block.register_forward_pre_hook(lambda _, given, i=i: begins(i, given[0]))
+                for i, block in enumerate(blocks)]
+    handles.append(blocks[-1].register_forward_hook(lambda *_: watch.begin(LOSS)))
+    with models.in_mode(model, training=True), torch.enable_grad(), watch:
+        with torch.autograd.graph.saved_tensors_hooks(watch.pack, watch.unpack):
             loss = model(**batch).loss
-        note(LOSS)
+        watch.begin(BACKWARD, ends[-1])
         loss.backward()
         del loss
-        note(BACKWARD, "in")
+        watch.begin(STEP)
+        optimizer.step()
     for handle in handles:
         handle.remove()
     model.zero_grad(set_to_none=True)
-    for moment in back:      # no gradient comes to a block below which nothing trains
-        seen.setdefault(moment, seen[BACKWARD, "in"])
-    activations, gradients = zip(*(seen[moment] for moment in moments))
-    return Step(tuple(moments), activations, gradients, held.peak,
-                sum(p.nbytes for p in model.parameters()), 2 * sum(p.nbytes for p in trained))
+    after = 0, watch.gradients, 0    # no gradient comes to a block below which nothing trains
+    parts = zip(*(watch.fullest.get(stretch, after) for stretch in stretches))
+    return Step(tuple(stretches), *parts, sum(p.nbytes for p in model.parameters()),
+                sum(each.nbytes for each in moments))
 
 
 def held_after_a_step(model: nn.Module, batch: Mapping[str, Tensor], make: Callable

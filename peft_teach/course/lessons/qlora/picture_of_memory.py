@@ -1,6 +1,8 @@
 """What fits on a card: full fine-tuning, LoRA and QLoRA of 1 to 70 billion parameters.
 
-Weights and gradients in 16 bits, Adam's moments in 32; adapters and all of theirs in 32. What a
+Weights and gradients in 16 bits, Adam's moments in 32; adapters and all of theirs in 32. Adam is
+fused, as transformers' Trainer has it: torch's default on a GPU takes working space besides, as
+much as the moments' dtype makes of what trains. What a
 token leaves in a block is measured on `outlines` and goes with the width; LoRA on all matrices
 keeps as much of it as full fine-tuning, for the gradient of A needs each layer's input, too.
 """

@@ -1,0 +1,92 @@
+"""Lesson 00: what it claims and what its prose judges, by the record or by a step made now."""
+
+from functools import cache
+
+import torch
+from claims import Claim
+from figures import record
+
+import peft_teach as pt
+from peft_teach.course.lessons.inside import look, steps
+from peft_teach.course.lessons.inside.exercises import attention
+
+EVERYTHING, LORA = "everything", "LoRA"
+PEAKS = {row["method"]: row["ours"]["memory_bytes"]["peak"] for row in record("benchmark")["runs"]
+         if (row["device"], row["model"]) == ("cpu", "minilm")}
+
+
+@cache
+def step(trains, n):
+    """A step on n sentences of 32 tokens: what it holds."""
+    ids = torch.arange(n * 32).reshape(n, 32) + 1000
+    return steps.through_a_step(look.prepared(trains), {"input_ids": ids, "labels": ids[:, 0] % 2})
+
+
+def most(trains, n, *phases):
+    """The most that is held, of these phases or of all, in bytes."""
+    found = step(trains, n)
+    return max(size for size, (phase, _) in zip(found.held, found.stretches)
+               if not phases or phase in phases)
+
+
+def passes(n):
+    return most(EVERYTHING, n, steps.FORWARD, steps.LOSS, steps.BACKWARD)
+
+
+def in_step(n):
+    return most(EVERYTHING, n, steps.STEP)
+
+
+def share(n):
+    return most(LORA, n) / most(EVERYTHING, n)
+
+
+@cache
+def predicted(n, tokens):
+    """LoRA's share by the library's ledger."""
+    lora, full = (pt.account.ledger(look.prepared(trains), n, tokens).peak_bytes
+                  for trains in (LORA, EVERYTHING))
+    return lora / full
+
+
+def mb(size):
+    return f"{size / 1e6:.0f}"
+
+
+def moved_by_the_bias():
+    """How far attention moves, at most, where a vector is added to every key."""
+    q, k, v, b = (torch.randn(2, n, 12, dtype=torch.float64) for n in (5, 5, 5, 1))
+    allowed = torch.ones(2, 5, 5, dtype=torch.bool)
+    return (attention(q, k + b, v, 3, allowed) - attention(q, k, v, 3, allowed)).abs().max().item()
+
+
+CLAIMS = (
+    Claim("LoRA (rank 8, query and value) on MiniLM takes 37 % of full training's memory.",
+          seen=f"one step of 16 × 32, float32, AdamW, every tensor counted: {mb(most(LORA, 16))} of "
+               f"{mb(most(EVERYTHING, 16))} MB",
+          tried=f"A whole process, by the operating system: {mb(PEAKS['lora'])} of "
+                f"{mb(PEAKS['full'])} MB, {100 * PEAKS['lora'] / PEAKS['full']:.0f} %. Twice as many "
+                f"sentences: {100 * share(32):.0f} %",
+          holds={"takes 37 %": lambda: round(100 * share(16)) == 37,
+                 "A whole process": lambda: abs(PEAKS["lora"] / PEAKS["full"] - share(16)) < 0.02}),
+    Claim("When everything trains on 16 × 32, AdamW's step is the fullest moment.",
+          seen=f"the two passes {mb(passes(16))} MB, the step {mb(in_step(16))}",
+          tried=f"torch's own allocator: as counted. On 32 × 32 it fails: the passes {mb(passes(32))}, "
+                f"the step {mb(in_step(32))}. With gradient accumulation activations and gradients "
+                "add up",
+          holds={"AdamW's step is the fullest": lambda: in_step(16) > passes(16),
+                 "On 32 × 32 it fails": lambda: in_step(32) < passes(32)}),
+    Claim("Where attention keeps its tables, longer sentences cost LoRA more of its saving than more "
+          "sentences do.",
+          seen=f"128 × 32: {100 * predicted(128, 32):.0f} %; 16 × 256: "
+               f"{100 * predicted(16, 256):.0f} %, predicted from small batches",
+          tried="activations of sizes that the prediction never saw, measured: as predicted",
+          holds={"longer sentences cost LoRA more": lambda: predicted(16, 256) > predicted(
+              128, 32) > predicted(16, 32)}),
+    Claim("A key's bias does nothing.",
+          seen="block 3, to rounding; proof in one line",
+          tried="the three other biases move the output",
+          holds={"does nothing": lambda: moved_by_the_bias() < 1e-12}),
+)
+
+JUDGED = {}
