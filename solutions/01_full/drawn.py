@@ -38,7 +38,7 @@ def ruler(shown: Shown) -> None:
     best = max((run for run in heads if run["pool"] == "mean"), key=lambda r: r["validation"])
     full = mean(run["accuracy"] for run in select(record("lora"), group="methods", method="full"))
     for y, name, ends, others, write in (
-            (1.3, "labels, right", (pooler["accuracy"], best["accuracy"], full),
+            (1.3, "labels, % right", (pooler["accuracy"], best["accuracy"], full),
              {"counting words": 0.762, "full, your 45 steps": 0.78}, "{:.1%}"),
             (0, "ratings, R²", (ladder["exact"]["r2"], ladder["exact_mean"]["r2"], mean(finals)),
              {}, "{:.3f}")):
@@ -53,7 +53,8 @@ def ruler(shown: Shown) -> None:
                 ax.line(colour, "D", x, y)
             else:
                 ax.line(colour, "-", (x, x), (y - 0.1, y + 0.1))
-            ax.text(f"{mark}\n{write.format(value)}", colour, (x, y), near=0.1)
+            way = f" = {x:.0%} of the way" if 0 < x < 1 else ""
+            ax.text(f"{mark}\n{write.format(value)}{way}", colour, (x, y), near=0.1)
     begins = (ends[1] - ends[0]) / (ends[2] - ends[0])
     for y, x, name in ((-0.25, 0, "pooler"), (-0.58, begins, "mean")):
         ax.line("rest", "-", (x, x, 1, 1), (y + 0.06, y, y, y + 0.06))

@@ -50,7 +50,7 @@ pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
               "Orange is trained, grey stays frozen. Areas are to scale: the head is the dot.")
 
 # %% [markdown]
-# The head has 770 of 22.7 million parameters. **How good is almost nothing?** Bet twice, on the head alone and on a network from scratch. Both see the 4,000 sentences once, in 250 steps of 16. A coin would get half of the test sentences right.
+# The head has 770 of 22.7 million parameters; all below it is the *backbone*. **How good is almost nothing?** Bet twice, on the head alone and on a network from scratch. Both see the 4,000 sentences once, in 250 steps of 16. A coin would get half of the test sentences right.
 
 # %%
 pt.widgets.Guess("Head only, accuracy in %:", (50, 60, 70, 80, 90), "full.head")
@@ -61,21 +61,14 @@ pt.widgets.Guess("From scratch, accuracy in %:", (50, 60, 70, 80, 90), "full.scr
 # %% [markdown]
 # ## 1 · Measure
 #
-# Here are six sentences. The raters took each for praise (1) or for complaint (0).
+# Six of the sentences, and what the raters took them for: praise (1) or complaint (0).
 
 # %%
 pd.set_option("display.max_colwidth", 110)
-pd.Series([text for text, _ in movies.train[4:10]]).to_frame("six sentences")
-
-# %%
-pt.commit("full.labels", ...)    # six digits, such as "110010"
-
-# %%
-labels = "".join(str(label) for _, label in movies.train[4:10])
-pt.compare("full.labels", labels, "the raters' labels")
+pd.DataFrame(movies.train[4:10], columns=["sentence", "label"]).set_index("label")
 
 # %% [markdown]
-# A colleague's function for the accuracy runs, and she is not happy.
+# A colleague wrote a function for the accuracy. It runs, and she complains:
 
 # %%
 def colleagues_accuracy(model, batches):
@@ -146,7 +139,7 @@ pictures.strongest_words(log_odds, counts, tokenizer)
 
 # %%
 error = records.standard_error(counting, len(tests))
-pd.Series({"always the same answer": f"{movies.majority:.1%}",
+pd.Series({"always the commoner label of training": f"{movies.majority:.1%}",
            "counting words": f"{counting:.1%} ± {error:.1%}"}).to_frame("test sentences")
 
 # %% [markdown]
@@ -164,11 +157,11 @@ pd.Series({"always the same answer": f"{movies.majority:.1%}",
 #
 # Write `step(model, batch, optimizer)`. A parameter is *trained* if its `requires_grad` is True. Find the calls that make the following true, and their order:
 #
-# - The model computes its loss once, in training mode, so that *dropout* is on. You return this loss as a plain number. (`model(**batch)` has it as `.loss`.)
+# - The model computes its loss once, in training mode, so that *dropout* is on (it sets a tenth of the features to zero, by lot). You return this loss as a plain number. (`model(**batch)` has it as `.loss`.)
 # - The optimizer changes the weights once. Take the gradients of all trained parameters as one long vector. Before the change, a vector longer than 1 is shortened to norm 1; a shorter one stays. (`torch.nn.utils` has a function for it.)
 # - At the change, each trained parameter's `.grad` comes from this batch alone. `backward` *adds* to a gradient that is there; a model that has never trained has none.
 #
-# Before you run it, imagine two of your lines swapped. Which swaps crash? Which train, but wrongly?
+# Before you run it, imagine two of your lines swapped. Which swaps crash?
 
 
 # %% exercise="full.step" part="solution"
@@ -191,7 +184,7 @@ step = pt.check("full.step", step)
 pt.require("full.step")
 
 # %% [markdown]
-# A swap crashes only if a line uses what does not exist yet. All other swaps run.
+# A swap crashes only if a line uses what does not exist yet. All others train, and wrongly: clear the gradients before the step, and no weight moves at all.
 #
 # Around **your** step we need an optimizer, and a rate that rises for a tenth of the steps and then falls to zero in a straight line.
 
@@ -229,7 +222,7 @@ f"{len(part)} steps of full fine-tuning: {fine_tuned:.1%}"
 #
 # ## 3 · Freeze it
 #
-# Now the other extreme: only the head moves. When freezing goes wrong, nothing crashes: the *backbone*, all below the head, learns, and you have measured another method. So write the test first.
+# Now the other extreme: only the head moves. When freezing goes wrong, nothing crashes: the backbone learns, and you have measured another method. So write the test first.
 #
 # ### Exercise 3 · What is frozen does not move (3 points, about 10 minutes)
 #
@@ -373,7 +366,7 @@ pd.Series({name: heads.spread(name) for name in ("pooler", "mean")}).round(3).to
 # %% [markdown]
 # The mean brings seven to nine points, with the same network and a head of the same size. (Here ± is the spread of three seeds.) Why? Three explanations:
 #
-# - **The position.** The pooler's output says less about praise and complaint.
+# - **The place.** What is read, one token through the pooler, says less about praise and complaint.
 # - **The steps.** The pooler's output says as much, but a head needs longer to learn from it.
 # - **The scale.** It says as much, but its features vary a fifth as much. From small features a head learns badly, however long it trains.
 #
@@ -410,6 +403,8 @@ pd.DataFrame([first_run | {"accuracy": f"{heads.run(first_run):.1%}"},
               second_run | {"accuracy": f"{heads.run(second_run):.1%}"}])
 
 # %% [markdown]
+# They ended *apart* if two points or more lie between them; less may be the luck of these test sentences. Which explanations has your pair refuted?
+#
 # One more bet. The loss of such a head is *convex*: it has one lowest value, and every good training *converges* there. **How accurate is the converged head on the pooler**, in per cent?
 
 # %%
@@ -430,7 +425,7 @@ pt.sentence("full.place", ...)    # yours: where do the eight points come from?
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# Of the converged heads, four of the eight points are left. (With the penalty on large weights that validation chooses, five are left.) That is the position. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. Standardizing changes next to nothing. When a head has converged, it can change nothing: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
+# After 250 steps, eight points lay between the two heads: 76.5 and 68.5 %. Of the converged heads, four are left. That is the place. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. Standardizing changes next to nothing, and for a converged head it must: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
 # </details>
 #
 # Is the untrained pooler to blame? We put random ones in its place, and then took it away.
@@ -442,7 +437,7 @@ poolers = record.runs.query("group == 'poolers'").assign(
 records.table(poolers, "reads")    # each head converged
 
 # %% [markdown]
-# The pooler is innocent. The first token is the wrong position to look: this network was made to be read at all of its tokens. **A frozen model is only as good as the position that you read.**
+# The pooler is innocent. One token says less than all of them, and this network was made to be read at all. **A frozen model is only as good as what you read of it.**
 #
 # ## 6 · The ruler
 #
@@ -450,22 +445,24 @@ records.table(poolers, "reads")    # each head converged
 #
 # $$ \text{share}(a) = \frac{a - a_\text{head}}{a_\text{full} - a_\text{head}} $$
 #
-# Its zero is a head alone, *converged*: had it stopped early, a method would be praised for what more steps would have given the head. But which head? One that reads the pooler, as the methods' own heads do, or the better one, which reads the mean? We keep the first, like for like, and draw the second beside it.
+# The zero of this scale is a head alone. It has to be *converged*: a head that stopped early would let a method gain what more steps give the head. But which head? One that reads the pooler, as the heads of all later methods do, or the better one, which reads the mean? We keep the first and draw the second beside it.
 
 # %%
 scratch, = records.select(record, group="curves", method="scratch")
 ruler = pictures.ruler(record, records.load("ladder"), {
     "counting words": counting, f"full, your {len(part)} steps": fine_tuned})
 pt.compare("full.scratch", round(100 * scratch["accuracy"], 1), "from scratch, 250 steps, in %")
-pt.plots.show(pictures.draw_ruler(ruler), "Each scale begins at the head on the pooler and ends at "
-              "full fine-tuning, 250 steps; heads are converged.")
+pt.plots.show(pictures.draw_ruler(ruler), "Both scales begin at the head on the pooler and end at "
+              "full fine-tuning, 250 steps. Heads are converged. Brackets: what there is to gain.")
 
 # %% [markdown]
-# The second scale has the same sentences with their mean *rating*, from −4 to 4, in place of a label. What counts there is $R^2$: 1 if each rating is predicted, 0 if each guess is their mean. On it you will keep a row for each method that you build.
+# The second scale has the same sentences with their mean *rating*, from −4 to 4, in place of a label. What counts there is $R^2$: 1 if each rating is predicted, 0 if each guess is their mean.
 #
-# On both scales, reading the mean goes about two fifths of the way without training anything in the network. That is no method's fault, and no method's merit: read at the mean, the methods rise, too. So each share in this course says its zero, and this one is the pooler's unless another is named.
+# Reading the mean goes about two fifths of the way and trains nothing in the network. But a method whose head reads the mean rises, too, so the fair zero is the head that reads what the method's head reads. Each share in this course names its zero; where it does not, that is the head on the pooler.
 #
-# So how good is almost nothing? Read at the right position, a frozen network and a count of words are within a point of each other. Full fine-tuning is six points above them. It is the first row of your ladder, if you like; it takes two minutes.
+# So how good is almost nothing? Read at all of its tokens, a frozen network and a count of words are within about a point of each other. Full fine-tuning is six points above them. From scratch, even five passes over the sentences bring only 74.4 %.
+#
+# Full fine-tuning is the first row of *your ladder*, a picture that fills from lesson to lesson: each of your methods, trained on the ratings, beside the recorded runs. This button takes two minutes.
 
 # %%
 def wrap(model):
@@ -488,7 +485,7 @@ pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.6
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# The model says the same to every sentence. The lowest loss comes from "half and half", and is log 2 = 0.69. Learn to see two signs together: the loss stays at log 2, and the accuracy is the share of one class ([transformers#735](https://github.com/huggingface/transformers/issues/735)). Full fine-tuning fell off a cliff at 0.001. A network from scratch needs more steps: after five passes, 74.4 % (one seed).
+# The model says the same to every sentence. The lowest loss comes from "half and half", and is log 2 = 0.69. Learn to see two signs together: the loss stays at log 2, and the accuracy is the share of one class ([transformers#735](https://github.com/huggingface/transformers/issues/735)). Full fine-tuning fell off a cliff at 0.001.
 # </details>
 #
 # ## 7 · The bill
@@ -506,7 +503,7 @@ bill = pd.DataFrame(bill)
 bill.assign(factor=(bill["full"] / bill["head"]).map("{:,.0f}".format)).round(3)
 
 # %% [markdown]
-# Full fine-tuning keeps four numbers in memory for each parameter, the head about one. On disk, a hundred tasks are a hundred models, or one model and a hundred tiny files. Full fine-tuning is good and expensive, the head cheap and worse. **What lies between?** That is the rest of this course.
+# On disk, a hundred tasks are a hundred models, or one model and a hundred tiny files. Full fine-tuning is good and expensive, the head cheap and worse. **What lies between?** That is the rest of this course.
 #
 # **What this lesson claims**
 #

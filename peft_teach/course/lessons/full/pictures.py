@@ -65,7 +65,7 @@ def ruler(record: Mapping, ladder: Mapping, seen: Mapping[str, float]) -> dict[s
     mean = max(records.select(record, group="converged", pool="mean"),
                key=lambda run: run["validation"])
     rated = [run["r2"] for run in protocol.finals(ladder) if run["method"] == "full"]
-    return {"labels, right": {POOLER: zero, MEAN: mean["accuracy"], FULL: one, **seen},
+    return {"labels, % right": {POOLER: zero, MEAN: mean["accuracy"], FULL: one, **seen},
             "ratings, R²": {POOLER: ladder["exact"]["r2"], MEAN: ladder["exact_mean"]["r2"],
                             FULL: fmean(rated)}}
 
@@ -92,7 +92,8 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
                 colour, up = COLOURS["yours" if "your" in mark else "ink"], -1
                 ha = "left" if "your" in mark else "right"
                 ax.plot(x, y, "D", ms=7, color=colour)
-            ax.text(x, y + 0.16 * up, f"{mark}\n{write(value)}", ha=ha, fontsize=11, color=colour,
+            way = f" = {x:.0%} of the way" if 0 < x < 1 else ""
+            ax.text(x, y + 0.16 * up, f"{mark}\n{write(value)}{way}", ha=ha, fontsize=11, color=colour,
                     va="bottom" if up > 0 else "top")
     start = (marks[MEAN] - zero) / (one - zero)
     for y, begins, mark in ((-0.25, 0, POOLER), (-0.58, start, MEAN)):
