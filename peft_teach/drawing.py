@@ -410,9 +410,9 @@ class Large:
         if "P" in here:
             yield from ((x, 0, 1.1, 5) for x in IN_FRONT)
         elif here.keys() >= {"K", "V"}:
-            for place in ("key", "value"):
-                _, up, _, height = self.layout.matrices[place]
-                yield from ((x, up, 1.1, height) for x in self.layout.keys)
+            matrices = [self.layout.matrices[place] for place in ("key", "value")]
+            yield from ((x, up, 1.1, height) for x in self.layout.keys
+                        for _, up, _, height in matrices)
 
     def _loop(self, read: float, add: float, deep: float) -> None:
         page, at, u = self.page, self.at, self.u

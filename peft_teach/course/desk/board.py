@@ -211,11 +211,12 @@ def _colleagues(record: Mapping) -> dict[str, dict]:
 
 
 def show() -> None:
-    """Show the ladder: a picture of it, and a table."""
+    """Show the ladder: a picture of it, and a table of what stands there."""
     from IPython.display import display
 
     plots.show(draw(), caption())
-    display(table())
+    if not (found := table()).empty:
+        display(found)
 
 
 def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:

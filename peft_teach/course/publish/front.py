@@ -1,4 +1,4 @@
-"""START.ipynb, on which JupyterLab opens: the lessons, how far the reader is, what is next."""
+"""START.ipynb, on which JupyterLab opens: the lessons, how far the reader is, their ladder."""
 
 import re
 from collections.abc import Sequence
@@ -12,9 +12,12 @@ _TEXT = """\
 # Start
 
 Each lesson asks one question. Open one, and run its cells from top to bottom with Shift+Enter. What
-passes its check is kept in `my_peft.py` beside this page, your predictions in the folder `work`.
+passes its check is kept in `my_peft.py` beside this page, your predictions and runs in the folder
+`work`.
 
-The cell below the table shows how far you are, and what is next.
+The first cell below the table shows how far you are, and what is next; the last one is your ladder:
+each method that you have trained, by the size of its file, and how good it is. Where nothing stands
+yet, it says which lesson trains it.
 
 | lesson | exercises | minutes for them |
 |---|---|---|
@@ -23,12 +26,14 @@ _CODE = """\
 import peft_teach as pt
 
 pt.progress()"""
+_BOARD = "pt.board.show()"
 
 
 def cells(sources: Sequence[Path], address: str) -> list[Cell]:
     """Return the cells of the page, from the sources of the lessons."""
     return [colab.added("lessons", "markdown", _TEXT + "\n".join(map(_row, sources))),
-            colab.install(address), colab.added("progress", "code", _CODE)]
+            colab.install(address), colab.added("progress", "code", _CODE),
+            colab.added("board", "code", _BOARD)]
 
 
 def title(lesson: str) -> str:
