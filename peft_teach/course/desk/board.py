@@ -256,7 +256,7 @@ def caption(own: Mapping[str, Mapping] | None = None) -> str:
 
 def draw(own: Mapping[str, Mapping] | None = None) -> Figure:
     """Draw the ladder: R² of the reader's rows, the recorded intervals pale, slots for the rest."""
-    found, zero, mean = frame(own), *_zeros()
+    found, (zero, mean) = frame(own), protocol.zeros(records.load("ladder")).values()
     made, ax = figure(6.4, 4.8)
     colours = {"you": COLOURS["yours"], "a colleague": COLOURS["ink"], "": COLOURS["rest"]}
     grey, high = COLOURS["head"], max(HIGH, found.r2.max() + 0.02 if found.r2.any() else 0)
@@ -307,12 +307,6 @@ def _in_words(row: pandas.Series) -> str:
         return f"lesson {row.lesson}"
     return (f"{'yours' if row.whose == 'you' else row.whose} {row.r2:.3f}, recorded "
             f"{row.low:.3f} to {row.high:.3f}")
-
-
-def _zeros() -> tuple[float, float]:
-    """Return R² of the head alone, solved: on the pooler's output, on the mean of all tokens."""
-    record = records.load("ladder")
-    return record["exact"]["r2"], record["exact_mean"]["r2"]
 
 
 def table(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
