@@ -15,25 +15,25 @@ Each lesson asks one question. Open one, and run its cells from top to bottom wi
 passes its check is kept in `my_peft.py` beside this page, your predictions and runs in the folder
 `work`.
 
-The first cell below the table shows how far you are, and what is next; the last one is your ladder:
-each method that you have trained, by the size of its file, and how good it is. Where nothing stands
-yet, it says which lesson trains it.
+Below the table stands your ladder: each method that you have trained, by the size of its file, and
+how good it is. Where nothing stands yet, it says which lesson trains it. The last cell shows how
+far you are, and what is next.
 
 | lesson | exercises | minutes for them |
 |---|---|---|
 """
-_CODE = """\
+_BOARD = """\
 import peft_teach as pt
 
-pt.progress()"""
-_BOARD = "pt.board.show()"
+pt.board.show()"""
+_PROGRESS = "pt.progress()"
 
 
 def cells(sources: Sequence[Path], address: str) -> list[Cell]:
     """Return the cells of the page, from the sources of the lessons."""
     return [colab.added("lessons", "markdown", _TEXT + "\n".join(map(_row, sources))),
-            colab.install(address), colab.added("progress", "code", _CODE),
-            colab.added("board", "code", _BOARD)]
+            colab.install(address), colab.added("board", "code", _BOARD),
+            colab.added("progress", "code", _PROGRESS)]
 
 
 def title(lesson: str) -> str:
