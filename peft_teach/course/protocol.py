@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from statistics import median
+from statistics import mean, median
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -51,6 +51,9 @@ NAMES = {"full": "full fine-tuning", "lora all": "LoRA everywhere", "qlora all":
          "bottleneck": "bottleneck", "lora 8": "LoRA 8", "dora 8": "DoRA 8", "lora 1": "LoRA 1",
          "mask": "a random mask", "bitfit": "BitFit", "ia3": "IA³", "prefix": "prefix",
          "prompt": "prompt", "head": "the head alone"}
+
+# What a head reads: the part of the record in which it is solved alone, and the group of the runs.
+READINGS = {"pooler": ("exact", "final"), "mean": ("exact_mean", "mean")}
 
 Errors = dict[str, dict[int, Tensor]]    # (sentences,) by method and seed
 
@@ -231,6 +234,36 @@ def unpack(text: str) -> Tensor:
 def finals(record: Mapping) -> list[dict]:
     """Return the runs in which the rungs are compared."""
     return [row for row in record["runs"] if row["group"] == "final"]
+
+
+def zeros(record: Mapping) -> dict[str, float]:
+    """Return R² of the head alone, solved, by what it reads: "pooler", or the "mean" of all tokens.
+
+    The first is the zero of methods whose heads read the pooler. The second brings half of the way
+    for nothing; but it lifts what is trained, too, so no method that reads the pooler counts from
+    it.
+    """
+    return {reading: record[part]["r2"] for reading, (part, _) in READINGS.items()}
+
+
+def shares(record: Mapping, reading: str = "pooler") -> dict[str, float]:
+    """Return each method's share of the way from the head alone to full fine-tuning.
+
+    Zero, top and methods have heads that read alike: the pooler, or the "mean" of all tokens, for
+    which few methods are recorded. Raises `UnknownName` for another reading, and `BadConfig` where
+    full fine-tuning is not recorded for it.
+    """
+    if reading not in READINGS:
+        raise unknown("reading", reading, READINGS)
+    zero, found = zeros(record)[reading], {}
+    for row in record["runs"]:
+        if row["group"] == READINGS[reading][1]:
+            found.setdefault(row["method"], []).append(row["r2"])
+    if "full" not in found:
+        raise BadConfig(f"Full fine-tuning is not recorded for a head that reads the {reading}.",
+                        hint="python assets/records/ladder.py --groups mean")
+    top = mean(found["full"])
+    return {method: (mean(r2) - zero) / (top - zero) for method, r2 in found.items()}
 
 
 def rated(record: Mapping) -> Tensor:

@@ -59,12 +59,13 @@ pt.commit("ladder.gain", ...)    # 0 is the head alone, 1 full fine-tuning
 pt.widgets.Guess("The random mask ends nearest to", ("LoRA 8", "prompt", "the head alone"),
                  "ladder.mask")
 
-# %% tags=["nbval-check-output"]
-pictures.leaderboard(record)    # Monday's table: one seed, 2,716 test sentences
+# %%
+pt.board.monday(record)    # Monday's table: one run each, 2,716 test sentences
 
 # %% [markdown]
-# She took care: every method got the same sentences, the same steps, and the same learning rate for its head (the head alone searched its
-# own). And each found its own rate by the same search, on sentences that are not in the test.
+# Where you have trained a rung yourself (`pt.board.train`, in the lessons before), your run stands in the table, and hers is left out: you
+# have kept to the same plan. She took care: every method got the same sentences, the same steps, and the same learning rate for its head
+# (the head alone searched its own). And each found its own rate by the same search, on sentences that are not in the test.
 #
 # **New seeds are on their way.** Full fine-tuning leads. Which method will come second, in the mean? Divide a hundred chips among those
 # that might. Your score is the logarithm of the share on the right one. So do not put everything on one name: if it loses, your score falls
@@ -76,7 +77,7 @@ bets = pt.commit("ladder.bets", ...)    # names as in the table: {"LoRA 8": 60, 
 # %% [markdown]
 # How far up do the methods get, over all seeds?
 
-# %%
+# %% tags=["nbval-check-output"]
 mean = pictures.quality(record)["R²"]
 share = (mean - mean["the head alone"]) / (mean["full fine-tuning"] - mean["the head alone"])
 pt.compare("ladder.gain", round(share["LoRA 8"], 2), "LoRA 8")
@@ -104,6 +105,13 @@ pt.compare("ladder.luck", round(mondays.amax(dim=1).mean().item(), 2), "the firs
 # this is the **winner's curse**. Jesse Dodge and his colleagues (2020) fine-tuned BERT hundreds of times and changed nothing but the
 # seed. The more runs they tried, the better was the best of them.
 #
+# Here is Monday's table again, and beside each run the mean of all recorded seeds of its method, and its place by that. Who stands higher in
+# the table than by the mean had luck, and some of that luck may have been yours.
+
+# %%
+pt.board.monday(record, means=True)
+
+# %% [markdown]
 # Draw other seeds, and watch the ranks.
 
 # %%

@@ -50,6 +50,26 @@ def mine(record):
 # ── the verdict ──────────────────────────────────────────────────────────────────────────────
 
 
+def test_a_share_of_the_way_counts_within_what_its_head_reads(record):
+    """By hand: LoRA 8's runs, full fine-tuning's, and the head alone, solved on the same."""
+    assert protocol.zeros(record) == {"pooler": pytest.approx(0.318, abs=5e-4),
+                                      "mean": pytest.approx(0.413, abs=5e-4)}
+    found = protocol.shares(record)
+    assert found["lora 8"] == pytest.approx(0.75, abs=0.02)
+    assert found["bitfit"] == pytest.approx(0.55, abs=0.01)
+    assert found["full"] == 1
+    few = [{"group": "mean", "method": method, "r2": r2} for method, r2 in (
+        ("full", 0.56), ("full", 0.58), ("lora 8", 0.5131))]
+    by_mean = {"exact": {"r2": 0.3}, "exact_mean": {"r2": 0.4131}, "runs": [
+        *few, {"group": "mean rates", "method": "lora 8"}, *protocol.finals(record)]}
+    assert protocol.shares(by_mean, "mean") == {
+        "full": 1, "lora 8": pytest.approx(0.1 / 0.1569, abs=1e-3)}
+    with pytest.raises(BadConfig, match="not recorded for a head that reads the mean"):
+        protocol.shares(by_mean | {"runs": few[2:]}, "mean")
+    with pytest.raises(UnknownName, match="pooler"):
+        protocol.shares(record, "poolr")
+
+
 @pytest.mark.parametrize(("low", "high", "said"), [
     (-0.01, 0.01, "the same"), (0.01, 0.03, "better"), (-0.03, -0.01, "worse"),
     (0.005, 0.015, "the same"), (-0.01, 0.03, "cannot tell"), (-0.03, 0.03, "cannot tell"),

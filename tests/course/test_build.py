@@ -136,11 +136,12 @@ def test_one_lesson_can_be_built(tree):
 
 def test_the_first_page_leads_to_the_lessons_and_shows_progress(tree):
     build(tree)
-    table, install, progress = notebook(tree, "lessons/START.ipynb").cells
+    table, install, ladder, progress = notebook(tree, "lessons/START.ipynb").cells
     assert table.source.endswith(
         "| [Doubling](97_demo.ipynb) | 2 | 10 |\n| [98_later](98_later.ipynb) | 0 | 0 |")
     assert install.id == "install"
-    assert "pt.progress()" in progress.source
+    assert ladder.source.endswith("pt.board.show()")
+    assert progress.source == "pt.progress()"
 
 
 def test_elsewhere_than_in_a_checkout(tmp_path):
@@ -324,6 +325,44 @@ def test_executing(tree):
     change(tree, "arange(3)", "arange(-1)")
     with pytest.raises(PeftTeachError, match=r"97_demo\.ipynb stopped with an error"):
         build(tree, ["97"], execute=True)
+
+
+# As if two steps were a whole run: each lesson trains one rung, and says what stands on the ladder.
+RUNG = """
+# %%
+import peft_teach as pt
+from peft_teach.course import protocol
+
+protocol.STEPS, protocol.TESTS = 2, 16
+{run}
+print(sorted(pt.board.rows()), pt.course.desk.work.folder())
+"""
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("kernel")
+def test_lessons_that_are_executed_together_share_one_ladder(tree, monkeypatch):
+    """And one that is executed alone does without."""
+    def seen(*names, **more):
+        build(tree, names, execute=True, **more)
+        return {name: next(o.text for o in cell.outputs if o.output_type == "stream")
+                for name, lesson in (("97", "97_demo"), ("98", "98_later"))
+                for cell in notebook(tree, f"solutions/{lesson}/{lesson}.ipynb").cells
+                if "protocol" in cell.source}
+
+    monkeypatch.setenv("PEFT_TEACH_BUDGET", "smoke")
+    for lesson, run in (("97_demo", 'pt.board.train("bitfit", pt.bitfit.inject);'),
+                        ("98_later", 'pt.board.train("lora 8", pt.lora.inject);')):
+        write(tree, lesson, REGISTER + RUNG.format(run=run)
+              + (LESSON_97 if lesson == "97_demo" else ""))
+    one, both, other = ("['bitfit'] None\n", "['bitfit', 'lora 8'] None\n", "['lora 8'] None\n")
+    assert seen("98", "97") == {"97": one, "98": both}    # in their order
+    assert seen("98") == {"97": one, "98": other}
+    kept = tree / "kept"
+    seen("97", ladder=kept)
+    assert seen("98", ladder=kept) == {"97": one, "98": both}
+    assert {path.name for path in (kept / "work").iterdir()} <= {"course.json", "course.lock"}
+    assert not (tree / "solutions/97_demo/work").exists()
 
 
 # ---- the audit ------------------------------------------------------------------------------

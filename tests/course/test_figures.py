@@ -6,6 +6,7 @@ there, in the outputs of the lesson's own solution notebook, or in its table in 
 says how to add a row. What a lesson claims and judges stands in its `claims.py`, see `claims`.
 """
 
+import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ import pytest
 from figures import record
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+import peft_teach as pt
 from peft_teach.course.lessons import of_lesson
 from peft_teach.course.publish.source import first_line
 
@@ -171,13 +173,21 @@ def untrue(said: Mapping[str, Any]) -> Iterator[str]:
                             for each in claims.unfair(pairs))
 
 
+def prose(cell: Any) -> str:
+    """What a reader reads of a cell, folds among it; of code, the captions of its pictures."""
+    if cell.cell_type == "markdown":
+        return cell.source
+    pages = " ".join(output.get("data", {}).get("text/html", "")
+                     for output in cell.get("outputs", ()))
+    captions = re.findall(r"<figcaption.*?>(.*?)</figcaption>", pages, re.DOTALL)
+    return html.unescape(" ".join(captions))
+
+
 def judging_problems(notebook: Any, judged: Mapping[str, Any]) -> Iterator[str]:
     """The sentences that judge and have no row, and the rows that are wrong or for nothing."""
     unused = set(judged)
     for number, cell in enumerate(notebook.cells, 1):
-        if cell.cell_type != "markdown":
-            continue
-        text = re.sub(r"^\|.*$", "", cell.source, flags=re.MULTILINE)    # tables
+        text = re.sub(r"^\|.*$", "", prose(cell), flags=re.MULTILINE)    # tables
         text = " ".join(LEFT_OUT.sub(" ", text).split())
         covered = [(place.start(), place.end()) for words in judged
                    for place in re.finditer(re.escape(words), text) if not unused.discard(words)]
@@ -202,6 +212,21 @@ def test_what_a_lesson_claims_and_judges_is_true_of_its_record(lesson):
     file.stem for file in claims.RECORDS.glob("*.py") if claims.rates(file.stem)))
 def test_each_methods_rate_was_found_as_the_records_script_says(name):
     assert [*claims.rate_problems(name, record(name)["runs"], claims.rates(name))] == []
+
+
+def comparing() -> Iterator[str]:
+    """The records whose runs are of several methods."""
+    for file in sorted(claims.RECORDS.glob("*.py")):
+        runs = record(file.stem).get("runs") if file.with_suffix(".json").is_file() else None
+        if isinstance(runs, list) and len({row.get("method") for row in runs}) > 1:
+            yield file.stem
+
+
+def test_a_record_of_several_methods_says_how_each_rate_was_found():
+    lacking = {name for name in comparing() if not claims.rates(name)}
+    assert lacking <= {*claims.NOT_DECLARED}, (
+        f"{sorted(lacking - {*claims.NOT_DECLARED})}: SEARCHED in assets/records/NAME.py")
+    assert {"ladder", "lora", "change"}.isdisjoint(lacking)
 
 
 # ── the tests themselves ─────────────────────────────────────────────────────────────────────
@@ -277,6 +302,19 @@ def test_a_lesson_that_claims_what_its_record_says_has_no_problems():
 def test_a_claim_that_says_something_else_is_a_problem(old, new, says):
     assert TABLE_OF_CLAIMS.count(old) == 1
     assert any(says in each for each in problems_of(TABLE_OF_CLAIMS.replace(old, new)))
+
+
+@pytest.mark.parametrize(("cell", "judges"), [
+    (new_markdown_cell("<details><summary>Why?</summary>\n\nRank 2 leads.\n</details>"), True),
+    (new_code_cell("…", outputs=[new_output("display_data", data={
+        "text/html": pt.plots.html(pt.plots.figure(1, 1)[0], "Rank 2 leads.")})]), True),
+    (new_code_cell("leads = 2", outputs=[new_output("stream", text="Rank 2 leads.")]), False),
+])
+def test_folds_and_captions_judge_and_code_does_not(cell, judges):
+    found = [*judging_problems(new_notebook(cells=[cell]), {})]
+    assert len(found) == judges
+    assert [*judging_problems(new_notebook(cells=[cell]), {"Rank 2 leads": lambda: True})] == (
+        [] if judges else ["'Rank 2 leads' stands in no cell: delete the row."])
 
 
 def test_a_claim_that_is_no_longer_true_is_a_problem():

@@ -62,7 +62,6 @@ def test_quality_is_the_r2_of_the_rows_and_its_interval_holds_it(record):
     assert ((found.low < found["R²"]) & (found["R²"] < found.high)).all()
     assert found["trained parameters"]["the head alone"] == 385
     assert found["of the base's neighbours"]["LoRA 1"] == pytest.approx(0.5)
-    assert ladder.leaderboard(record)["R²"].is_monotonic_decreasing
 
 
 def test_a_pair_is_judged_once_and_its_mirror_is_the_opposite(record):

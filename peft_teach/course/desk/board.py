@@ -212,12 +212,13 @@ def _colleagues(record: Mapping) -> dict[str, dict]:
 
 
 def show() -> None:
-    """Show the ladder: a picture of it, and a table."""
+    """Show the ladder: a picture of it, and a table of what stands there."""
     from IPython.display import display
 
     rungs = frame()
     plots.show(draw(rungs), caption(rungs))
-    display(table(rungs))
+    if rungs.whose.any():
+        display(table(rungs))
 
 
 def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
@@ -257,7 +258,7 @@ def caption(found: pandas.DataFrame) -> str:
 
 def draw(found: pandas.DataFrame) -> Figure:
     """Draw a frame: R² of the reader's rows, the recorded intervals pale, slots for the rest."""
-    zero, mean = _zeros()
+    zero, mean = protocol.zeros(records.load("ladder")).values()
     made, ax = figure(6.4, 4.8)
     colours = {"you": COLOURS["yours"], "a colleague": COLOURS["ink"], "": COLOURS["rest"]}
     grey, high = COLOURS["head"], max(HIGH, found.r2.max() + 0.02 if found.r2.any() else 0)
@@ -308,12 +309,6 @@ def _in_words(row: pandas.Series) -> str:
         return f"lesson {row.lesson}"
     return (f"{'yours' if row.whose == 'you' else row.whose} {row.r2:.3f}, recorded "
             f"{row.low:.3f} to {row.high:.3f}")
-
-
-def _zeros() -> tuple[float, float]:
-    """Return R² of the head alone, solved: on the pooler's output, on the mean of all tokens."""
-    record = records.load("ladder")
-    return record["exact"]["r2"], record["exact_mean"]["r2"]
 
 
 def table(found: pandas.DataFrame) -> pandas.DataFrame:

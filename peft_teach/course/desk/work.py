@@ -9,6 +9,9 @@ All of it is one small file, `work/course.json`, in the folder where the reader 
 variable is empty, as in builds and tests, or under nbgrader, nothing is read or written, and
 everything is forgotten when the kernel ends. No grade depends on this file, and a check only if it
 judges a prediction that the reader committed.
+
+A build that executes several lessons names one folder for them all in `PEFT_TEACH_POINTS`: there
+the points alone are kept, so that what one lesson trains is seen in the next.
 """
 
 import json
@@ -23,7 +26,7 @@ from filelock import FileLock
 from ...errors import BadConfig
 from ...folder import write_whole
 
-VARIABLE = "PEFT_TEACH_WORK"
+VARIABLE, BUILD = "PEFT_TEACH_WORK", "PEFT_TEACH_POINTS"
 FILE = Path("work") / "course.json"
 LIBRARY = ("my_peft.py", "my_peft.bak.py")    # what the reader built, see `my_peft_file`
 OWN = (FILE.parts[0], *LIBRARY)    # not for a notebook, a release or the repository
@@ -51,7 +54,7 @@ def commit(name: str, value: Any) -> Any:
     if value is ...:
         return committed(name)
     entry = _entry(name, value)
-    return _update(lambda kept: kept["predictions"].setdefault(name, entry))["value"]
+    return _update(lambda kept: kept["predictions"].setdefault(name, entry), _file())["value"]
 
 
 def committed(name: str) -> Any:
@@ -76,7 +79,7 @@ def checked(exercise: str, state: str) -> None:
 
 def states() -> dict[str, str]:
     """Return the state of each exercise that was checked, by its id."""
-    return {name: entry["value"] for name, entry in _read()["checks"].items()}
+    return {name: entry["value"] for name, entry in _read(_file())["checks"].items()}
 
 
 def add_point(picture: str, point: dict[str, Any], replaces: tuple[str, ...] = ()) -> None:
@@ -91,18 +94,18 @@ def add_point(picture: str, point: dict[str, Any], replaces: tuple[str, ...] = (
         kept["points"][picture] = [*others, point]
 
     _must_be_plain(picture, point)
-    _update(change)
+    _update(change, _file(of_build=True))
 
 
 def points(picture: str) -> list[dict[str, Any]]:
     """Return the reader's own points in a picture, oldest first."""
-    return list(_read()["points"].get(picture, ()))
+    return list(_read(_file(of_build=True))["points"].get(picture, ()))
 
 
 def forget(exercise: str | None = None) -> None:
     """Forget the check of one exercise, or everything; then the file is kept under another name."""
     if exercise is not None:
-        _update(lambda kept: kept["checks"].pop(exercise, None))
+        _update(lambda kept: kept["checks"].pop(exercise, None), _file())
         return
     _here.clear()
     if (file := _file()) is not None and file.is_file():
@@ -114,11 +117,11 @@ def forget(exercise: str | None = None) -> None:
 
 def _keep(section: str, name: str, value: Any) -> None:
     entry = _entry(name, value)
-    _update(lambda kept: kept[section].__setitem__(name, entry))
+    _update(lambda kept: kept[section].__setitem__(name, entry), _file())
 
 
 def _value(section: str, name: str) -> Any:
-    return _read()[section].get(name, {}).get("value")
+    return _read(_file())[section].get(name, {}).get("value")
 
 
 def _entry(name: str, value: Any) -> dict[str, Any]:
@@ -136,13 +139,15 @@ def _must_be_plain(name: str, value: Any) -> None:
                         expected="plain data: numbers, text, lists and dicts of them")
 
 
-def _file() -> Path | None:
-    return None if folder() is None else folder() / FILE
+def _file(of_build: bool = False) -> Path | None:
+    """Return the reader's file; where there is none, that of a build, if it is asked for."""
+    name = os.environ.get(BUILD) if of_build and not os.environ.get("NBGRADER_EXECUTION") else None
+    place = folder() or (Path(name) if name else None)
+    return None if place is None else place / FILE
 
 
-def _update(change: Callable[[dict], Any]) -> Any:
-    """Change what is kept, atomically for all kernels that work in this folder."""
-    file = _file()
+def _update(change: Callable[[dict], Any], file: Path | None) -> Any:
+    """Change what is kept, atomically for all kernels that work with this file."""
     if file is None:
         return change(_sections(_here))
     try:
@@ -157,8 +162,7 @@ def _update(change: Callable[[dict], Any]) -> Any:
         return change(_sections(_here))
 
 
-def _read() -> dict[str, dict]:
-    file = _file()
+def _read(file: Path | None) -> dict[str, dict]:
     kept = _sections({} if file is None else _read_file(file))
     return {section: kept[section] | _sections(_here)[section] for section in SECTIONS}
 

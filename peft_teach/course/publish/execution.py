@@ -18,8 +18,12 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 _LOCAL_PATH = r"/home/|/root/|/tmp/|/Users/|/var/folders/|[A-Z]:\\Users"
 
 
-def execute(notebook: Any, path: Path) -> None:
-    """Run the notebook in its own folder; its outputs are then in it."""
+def execute(notebook: Any, path: Path, points: Path) -> None:
+    """Run the notebook in its own folder; its outputs are then in it.
+
+    No reader works there; but in the folder `points` stand the runs that it adds to the ladder, and
+    those of earlier notebooks.
+    """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
 
@@ -28,7 +32,7 @@ def execute(notebook: Any, path: Path) -> None:
                             record_timing=False, store_widget_state=False, coalesce_streams=True,
                             resources={"metadata": {"path": str(path.parent)}})
     try:
-        client.execute(env={**os.environ, work.VARIABLE: ""})    # no reader works here
+        client.execute(env={**os.environ, work.VARIABLE: "", work.BUILD: str(points)})
     except CellExecutionError as error:
         raise wrong(f"{path.name} stopped with an error:\n{error}",
                     "correct that cell in the source and execute again") from None

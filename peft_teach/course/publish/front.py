@@ -1,4 +1,4 @@
-"""START.ipynb, on which JupyterLab opens: the lessons, how far the reader is, what is next."""
+"""START.ipynb, on which JupyterLab opens: the lessons, how far the reader is, their ladder."""
 
 import re
 from collections.abc import Sequence
@@ -12,23 +12,28 @@ _TEXT = """\
 # Start
 
 Each lesson asks one question. Open one, and run its cells from top to bottom with Shift+Enter. What
-passes its check is kept in `my_peft.py` beside this page, your predictions in the folder `work`.
+passes its check is kept in `my_peft.py` beside this page, your predictions and runs in the folder
+`work`.
 
-The cell below the table shows how far you are, and what is next.
+Below the table stands your ladder: each method that you have trained, by the size of its file, and
+how good it is. Where nothing stands yet, it says which lesson trains it. The last cell shows how
+far you are, and what is next.
 
 | lesson | exercises | minutes for them |
 |---|---|---|
 """
-_CODE = """\
+_BOARD = """\
 import peft_teach as pt
 
-pt.progress()"""
+pt.board.show()"""
+_PROGRESS = "pt.progress()"
 
 
 def cells(sources: Sequence[Path], address: str) -> list[Cell]:
     """Return the cells of the page, from the sources of the lessons."""
     return [colab.added("lessons", "markdown", _TEXT + "\n".join(map(_row, sources))),
-            colab.install(address), colab.added("progress", "code", _CODE)]
+            colab.install(address), colab.added("board", "code", _BOARD),
+            colab.added("progress", "code", _PROGRESS)]
 
 
 def title(lesson: str) -> str:

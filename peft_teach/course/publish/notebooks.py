@@ -9,6 +9,7 @@
 import copy
 import json
 import re
+import tempfile
 import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -80,12 +81,22 @@ class Lesson:
         return {path: text for path, text in found.items() if text}
 
 
-def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = False) -> list[str]:
+def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = False,
+          ladder: Path | str | None = None) -> list[str]:
     """Write the notebooks of the named lessons ("07" or "07_lora"; all by default).
 
-    Also writes what the pages compute. Returns what was done, a line for each lesson and page.
+    Also writes what the pages compute. Lessons that are executed run in their order, and each sees
+    on the ladder what those before it trained: it stands in the folder `ladder`, a new one if none
+    is given. Returns what was done, a line for each lesson and page.
     """
     root = Path(root).resolve()
+    with tempfile.TemporaryDirectory() as empty:
+        report = _write(root, names, execute, Path(ladder or empty).resolve())
+    write(start_page(root), root / "lessons" / f"{START}.ipynb")
+    return report + tables.write(root) + blocks.write(root)
+
+
+def _write(root: Path, names: Sequence[str], execute: bool, ladder: Path) -> list[str]:
     report = []
     for lesson in make(root, names):
         path = root / lesson.solved
@@ -93,7 +104,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             write_whole({root / file: text})
         if execute:
-            execution.execute(lesson.solution, path)
+            execution.execute(lesson.solution, path, ladder)
             said = "built and executed"
         elif execution.keep(lesson.solution, path):
             said = "built, outputs kept"
@@ -103,8 +114,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
         write(lesson.student, root / "lessons" / path.name)
         write(lesson.solution, path)
         report.append(f"{lesson.name}: {said}")
-    write(start_page(root), root / "lessons" / f"{START}.ipynb")
-    return report + tables.write(root) + blocks.write(root)
+    return report
 
 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:

@@ -7,11 +7,11 @@ from .claims import settle
 from .forgetting import editorials, vectors
 from .picture_of_costs import chooser, draw_forgetting, explore_costs
 from .picture_of_places import draw_verdicts, explore_places
-from .recorded import adapters, costs, forgetting, leaderboard, tasks, verdicts
+from .recorded import adapters, costs, forgetting, tasks, verdicts
 from .rungs import put_on
 
 __all__ = ["NAMES", "adapters", "chooser", "costs", "draw_forgetting", "draw_verdicts",
-           "editorials", "explore_costs", "explore_places", "forgetting", "leaderboard",
+           "editorials", "explore_costs", "explore_places", "forgetting",
            "predictions", "put_on", "quality", "r2", "ratings", "settle", "tasks",
            "train", "vectors", "verdicts"]
 

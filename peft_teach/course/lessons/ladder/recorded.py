@@ -17,20 +17,11 @@ from ...protocol import NAMES, errors, finals, quality, rated, shared
 from ...verdicts import BETTER, MARGIN, interval, word
 from .rungs import ALPHA, COSTS, LEFT
 
-FIRST_SEED = 2                      # that of the leaderboard
 HEAD = 385                          # trained by every method: the head's 384 weights and bias
 KEPT = ("neighbours kept", "without the top direction")
 
 
 # ── how good ─────────────────────────────────────────────────────────────────────────────────
-
-
-def leaderboard(record: Mapping) -> pandas.DataFrame:
-    """Return the colleague's table: one run each, sorted, three decimals."""
-    rows = [(NAMES[row["method"]], row["r2"]) for row in finals(record)
-            if row["seed"] == FIRST_SEED]
-    table = pandas.DataFrame(rows, columns=["method", "R²"]).sort_values("R²", ascending=False)
-    return table.round(3).set_index(pandas.RangeIndex(1, len(table) + 1, name="place"))
 
 
 def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .... import outlines
 from ....adapter import adapters
-from ... import records
+from ... import protocol, records
 
 RANK, SCALE = 8, 2.0
 
@@ -63,12 +63,12 @@ def way(row: Mapping) -> pandas.DataFrame:
     fine-tuning. The other runs are recorded.
     """
     record = records.load("ladder")
-    zero = record["exact"]["r2"]
+    zero, on_mean = protocol.zeros(record).values()
     lora, full = (mean(each["r2"] for each in records.select(record, group="final", method=method))
                   for method in ("lora 8", "full"))
     found = pandas.Series({
         "the head alone": zero,
-        "the head alone, on the mean of all tokens": record["exact_mean"]["r2"],
+        "the head alone, on the mean of all tokens": on_mean,
         "your LoRA 8": row["r2"], "LoRA 8, ten seeds": lora, "full fine-tuning, ten seeds": full})
     share = (found - zero) / (found.iloc[-1] - zero)
     return pandas.DataFrame({"R²": found.map("{:.3f}".format),
