@@ -29,7 +29,7 @@ class Layout:
     blocks: int
     d_model: int
     total: int                             # numbers of the whole model, the task's head left out
-    shapes: dict[str, tuple[int, int]]     # of the matrices, outputs × inputs, by place
+    shapes: dict[str, tuple[int, ...]]     # of the matrices, outputs × inputs, by place
     heads: dict[str, int]                  # of query, key and value
     middles: dict[str, Point]              # of the matrices
     norms: dict[str, Box]                  # by place; in a decoder, by its name in the block
@@ -68,7 +68,7 @@ def layout(model: str) -> Layout:
     config = models.config_of(bare)
     encoder = models.is_encoder(bare)
     where = _ENCODER if encoder else _DECODER
-    shapes: dict[str, tuple[int, ...]] = {
+    shapes = {
         place: tuple(models.weight_of(bare.get_submodule(names[place][0])).shape)
         for place in where["middles"]}
     keys = config.num_attention_heads if encoder else config.num_key_value_heads

@@ -24,6 +24,9 @@ test sentences; the rate that counts is the best on validation.
 Group `poolers`: the same as `converged`, with the model's pooler drawn anew from a seed, as a new
 model's is, or with "none": the first token's hidden state as it comes.
 
+Group `reads`: the same as `converged`, on other vectors of each sentence than a head is given.
+Before the first block no token has read another: that mean is one of word vectors alone.
+
 Group `counting`: no network. Naive Bayes on word pieces, each counted once more than it was seen.
 
 Group `answers`: what such a head answers to each test sentence, in the order of the data, as one
@@ -45,8 +48,15 @@ EXAMPLES = 4000
 HELD_OUT = 1000                                          # validation sentences, for the curves
 SEARCHED = {"head": "solved", "counting": "solved", "scratch": "not searched",
             "full": {"record": "lora", "used": ("curves",)}}
+READS = {    # of the hidden states: which layer's, (batch, seq, 384), which tokens of each sentence
+    "all tokens, last block": (-1, lambda mask: mask),
+    "all tokens, before the first block": (0, lambda mask: mask),
+    "[CLS], last block": (-1, lambda mask: first(mask, 0)),
+    "[CLS], one block earlier": (-2, lambda mask: first(mask, 0)),
+    "first word piece, last block": (-1, lambda mask: first(mask, 1)),
+}
 LR = {"head": 1e-1, "full": 1e-4, "scratch": 1e-4}
-PENALTIES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)
+PENALTIES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)    # of heads on features
 LOOKS = (0, 5, 10, 20, 30, 45, 60, 80, 100, 130, 160, 200, 250)    # steps before a look
 
@@ -64,6 +74,8 @@ def settings():
         yield "poolers", {"method": "head", "pool": "cls", "penalty": 0.0, "pooler": pooler}
     yield "answers", {"method": "head", "pool": "cls", "penalty": 0.0}
     yield "counting", {"method": "counting"}
+    for reads in READS:
+        yield "reads", {"method": "head", "pool": reads, "penalty": 0.0}
     for pool in ("cls", "mean"):
         for standardized in (False, True):
             for steps in (250, 2500):
@@ -202,9 +214,17 @@ def ended(setting, data):
                         "spread": round(spread.mean().item(), 4)}
 
 
+def first(mask, n):
+    """Return a mask of the n-th token alone, (batch, seq)."""
+    return torch.nn.functional.one_hot(torch.full((len(mask),), n), mask.shape[1])
+
+
 @cache
 def features(pool, data, pooler=None):
     """Return what the head reads of each sentence, and its label, by part of the data."""
+    if pool in READS:
+        x, y = states(data)
+        return {part: found[pool] for part, found in x.items()}, y
     model, tokenizer = pt.models.load("minilm", labels=2, pool=pool)
     if pooler == "none":
         model.bert.pooler.forward = lambda states: states[:, 0]
@@ -223,13 +243,35 @@ def features(pool, data, pooler=None):
     return x, y                                          # (sentences, 384), (sentences,)
 
 
+@cache
+def states(data):
+    """Return by part what `READS` names of each sentence, (sentences, 384), and the labels."""
+    model, tokenizer = pt.models.load("minilm", labels=2)
+    x, y = {}, {}
+    for part, examples in (("train", data.train[:EXAMPLES]), ("validation", data.validation),
+                           ("test", data.test)):
+        found, y[part] = {reads: [] for reads in READS}, []
+        for batch in pt.data.batches(examples, tokenizer, 64, shuffle=False):
+            mask = batch["attention_mask"]
+            with torch.no_grad():
+                hidden = model.bert(batch["input_ids"], mask, output_hidden_states=True
+                                    ).hidden_states
+            for reads, (layer, chosen) in READS.items():
+                weights = chosen(mask).unsqueeze(-1)                       # (batch, seq, 1)
+                found[reads].append(((hidden[layer] * weights).sum(1) / weights.sum(1)).double())
+            y[part].append(batch["labels"])
+        x[part] = {reads: torch.cat(each) for reads, each in found.items()}
+        y[part] = torch.cat(y[part])
+    return x, y
+
+
 def look(model, batches):
     """Return the accuracy on held-out sentences."""
     return round(pt.evaluate(model, batches).accuracy, 4)
 
 
-WAYS = {"converged": converged, "poolers": converged, "answers": answers, "read": read,
-        "counting": counting}
+WAYS = {"converged": converged, "poolers": converged, "reads": converged, "answers": answers,
+        "read": read, "counting": counting}
 
 
 def main():

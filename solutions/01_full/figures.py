@@ -6,10 +6,13 @@ from peft_teach import data
 
 MOVIES = data.load("movies")
 
+POOLERS = [run["accuracy"] for run in select(record("full"), group="poolers")]
+
 FIGURES = {
     "10,041 sentences": sum(map(len, (MOVIES.train, MOVIES.validation, MOVIES.test))),
     "4,000 sentences": record("full")["setting"]["train_examples"],
     "is 100 times as": "changes of the exercise's list",
+    "70.9 to 72.0 %": (min(POOLERS), max(POOLERS)),
     "after five passes, 74.4 %": select(record("full"), group="longer")[0]["accuracy"],
     "112 GB at 7 billion": (7e9 * 16, 7e9),
 }

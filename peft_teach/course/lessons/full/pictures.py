@@ -93,8 +93,8 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
                 ha = "left" if "your" in mark else "right"
                 ax.plot(x, y, "D", ms=7, color=colour)
             way = f" = {x:.0%} of the way" if 0 < x < 1 else ""
-            ax.text(x, y + 0.16 * up, f"{mark}\n{write(value)}{way}", ha=ha, fontsize=11, color=colour,
-                    va="bottom" if up > 0 else "top")
+            ax.text(x, y + 0.16 * up, f"{mark}\n{write(value)}{way}", ha=ha, fontsize=11,
+                    color=colour, va="bottom" if up > 0 else "top")
     start = (marks[MEAN] - zero) / (one - zero)
     for y, begins, mark in ((-0.25, 0, POOLER), (-0.58, start, MEAN)):
         ax.plot((begins, begins, 1, 1), (y + 0.06, y, y, y + 0.06), color=COLOURS["rest"], lw=1)
@@ -239,8 +239,8 @@ def explore_learning(runs: Sequence[Mapping], best: Mapping[str, float],
     rate = ipw.ToggleButtons(options=[(_plain(lr), lr) for lr in rates], value=best["full"],
                              description="rate", style={"button_width": "80px"})
     return Explorer({"full": rate}, lambda full: learning(runs, own, **{**best, "full": full}),
-                    draw_learning, lambda shown: "Recorded, one seed; from scratch and the head at "
-                    "their best rates. “Right” is of the test sentences. Thick: yours.")
+                    draw_learning, lambda shown: "Recorded, one seed; from scratch at rate 0.0001, the "
+                    "head at 0.1. “Right” is of the test sentences. Thick: yours.")
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
