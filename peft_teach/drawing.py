@@ -4,14 +4,15 @@
     block("lora", pt.lora.Config(rank=64))              another rank
     block("bottleneck", pt.bottleneck.HOULSBY)          another placement
     block("lora", zoom="query")                         enlarge another place
+    block("prefix", model="smollm2")                    in a decoder's block
     methods()                                           all methods on one page
     parts("lora")                                       what is drawn, as a data frame
 
-Above, MiniLM's block at large: every part stands at one place for every method, and frozen matrices
-are to scale, one to another; what a method adds is a sign. Below, one place enlarged, to scale.
-Nothing about a method is kept here but its words: it is put on MiniLM as shapes alone (`outlines`),
-and what it trains there, where, and how large, is read off. So a method that is not known here can
-be drawn, too: by what it registers.
+Above, a model's block at large: every part stands at one place for every method (`layouts`), and
+frozen matrices are to scale, one to another; what a method adds is a sign. Below, one place
+enlarged, to scale. Nothing about a method is kept here but its words: it is put on the model as
+shapes alone (`outlines`), and what it trains there, where, and how large, is read off. So a method
+that is not known here can be drawn, too: by what it registers.
 """
 
 import functools
@@ -27,6 +28,7 @@ from .adapter import adapters
 from .contents import adapter_parameters
 from .errors import NotSupported, unknown
 from .ink import INK, PIXELS, TRAINED, WIDE, Page
+from .layouts import IN_FRONT, LENGTH, OUTLINES, WORDS, Layout, layout
 from .methods import METHODS
 from .valid import Settings
 
@@ -34,12 +36,13 @@ if TYPE_CHECKING:
     import pandas
 
 MODEL = "minilm"
+COUNT = {6: "six", 7: "seven", 30: "thirty"}
 # A method's name, what its picture says, and what is said beside its enlarged place.
 NAMES = {"full": "Full fine-tuning", "bitfit": "BitFit", "prompt": "Prompt tuning",
          "prefix": "Prefix tuning", "bottleneck": "Bottleneck adapters", "ia3": "IA³",
          "lora": "LoRA", "dora": "DoRA", "qlora": "QLoRA"}
 CLAIMS = {
-    "": "A block: six matrices, and two sums that keep what came in",
+    "": "A block: {matrices} matrices, and two sums that keep what came in",
     "full": "every number may move",
     "bitfit": "only the vectors that are added train",
     "prompt": "{length} trained vectors in front of the words",
@@ -54,30 +57,12 @@ NOTES = {
     "full": "{all:,} numbers move: as many as W has",
     "bitfit": "one number a row, added to its output",
     "prompt": "{few:,} numbers, and every block reads them",
-    "bottleneck": "{few:,} numbers, biases among them; {times} in a block",
+    "bottleneck": "{few:,} numbers, biases among them; {times}",
     "ia3": "one number a row, multiplies its output",
     "lora": "{few:,} numbers in place of {all:,}",
     "qlora": "W: {bits:.3g} bits a number with its scales; A and B: 32 bits",
 }
 SIGNS = {"b": "x +", "l": "×"}    # how a vector comes to W, where that is known; of A and B: "+ s"
-
-# ── where everything stands ──────────────────────────────────────────────────────────────────
-# Middle, up from the line, width, height, in units of which five are as long as d_model.
-
-LENGTH = 121
-MATRICES = {"query": (19, 9, 5, 5), "key": (19, 0, 5, 5), "value": (19, -9, 5, 5),
-            "attention_out": (45, 0, 5, 5), "ffn_in": (70, 0, 5, 20), "ffn_out": (86.5, 0, 20, 5)}
-NORMS = {"attention_norm": (62, 0, 1.6, 5), "ffn_norm": (110, 0, 1.6, 5)}
-SHAPES = dict.fromkeys(MATRICES, (384, 384)) | {"ffn_in": (1536, 384), "ffn_out": (384, 1536)}
-SUMS, SKIPS, TOP = (58, 106), (13.5, 65), 15.5
-WORDS, IN_FRONT = (5.5, 7, 8.5, 10), (1, 2.5, 4)
-# Bottlenecks: by their class and what they wrap, where they read and where they add, and how deep
-# below the line they hang.
-LOOPS = {
-    ("OutputAdapter", "attention_out"): (49.1, 58, 9), ("OutputAdapter", "ffn_out"): (97.1, 106, 9),
-    ("OutputAdapter", "ffn_norm"): (112.3, 118.5, 9), ("NormedAdapter", "ffn_norm"): (114, 106, 9),
-    ("NormedAdapter", "attention_norm"): (66, 58, 9), ("InputAdapter", "ffn"): (65, 106, 13.5)}
-
 
 # ── what a method does to the model ──────────────────────────────────────────────────────────
 
@@ -98,8 +83,9 @@ class Part(NamedTuple):
 
 
 class Dressed(NamedTuple):
-    """A model as shapes, with a method on it."""
+    """A model as shapes, with a method on it, and where its block's parts stand."""
 
+    layout: Layout
     parts: tuple[Part, ...]
     frozen: int            # numbers of the base that do not train
     packed: int            # of these, in four bits, and how many bits that is with the scales
@@ -110,91 +96,110 @@ class Dressed(NamedTuple):
         """How many numbers train, the task's head left out."""
         return sum(part.numbers for part in self.parts)
 
+    @property
+    def low(self) -> float:
+        """How deep the block reaches, with what hangs below it."""
+        return max([self.layout.low, *(deep + 2.5 for *_, deep in self.loops.values())])
+
     def at(self, place: str) -> dict[str, tuple[int, ...]]:
-        """What trains at a place of the first block, or of all blocks at once: names and shapes."""
-        return {part.name: part.shape for part in self.parts
-                if part.block in (0, None) and part.place == place}
+        """What trains at a place of the block, or of all blocks at once: names and shapes."""
+        return {part.name: part.shape for part in self.drawn if part.place == place}
+
+    @property
+    def drawn(self) -> list[Part]:
+        """What trains in the block that is drawn, the first in which something does, or outside."""
+        first = min((part.block for part in self.parts if part.block is not None), default=None)
+        return [part for part in self.parts if part.block in (first, None)]
 
     @property
     def loops(self) -> dict[str, tuple[float, float, float]]:
         """By place, the wires of bottlenecks: where they read, where they add, how deep they hang.
 
-        Raises `NotSupported` for one that lies outside of a block.
+        Raises `NotSupported` for one that stands where none is drawn.
         """
         found = {}
-        for part in self.parts:
-            if part.block in (0, None) and part.name == "A.W_up":
-                if (part.wrapper, part.place) not in LOOPS:
+        for part in self.drawn:
+            if part.name == "A.W_up":
+                if (part.wrapper, part.place) not in self.layout.loops:
                     raise NotSupported(f"A bottleneck at {part.place!r} is not drawn.",
-                                       expected="one inside of a block, as in HOULSBY, PFEIFFER, "
-                                                "BAPNA or PARALLEL of pt.bottleneck")
-                found[part.place] = LOOPS[part.wrapper, part.place]
+                                       expected="one as in HOULSBY, PFEIFFER, BAPNA, PARALLEL or "
+                                                "ENDS of pt.bottleneck")
+                found[part.place] = self.layout.loops[part.wrapper, part.place]
         return found
 
 
-def parts(method: str = "", config: Settings | None = None) -> "pandas.DataFrame":
-    """Return what a method trains on MiniLM: block, place, wrapper, name, shape and numbers."""
+def parts(method: str = "", config: Settings | None = None,
+          model: str = MODEL) -> "pandas.DataFrame":
+    """Return what a method trains on a model: block, place, wrapper, name, shape and numbers."""
     import pandas
 
-    found = dressed(method, config).parts
+    found = dressed(method, config, model).parts
     return pandas.DataFrame(found, columns=Part._fields).assign(
         numbers=[part.numbers for part in found])
 
 
 @functools.cache
-def dressed(method: str = "", config: Settings | None = None) -> Dressed:
-    """Put a method on MiniLM as shapes alone, and read off what trains there.
+def dressed(method: str = "", config: Settings | None = None, model: str = MODEL) -> Dressed:
+    """Put a method on a model as shapes alone, and read off what trains there.
 
     Without a config it is the method's own.
     """
-    bare = outlines.outline(MODEL)
-    head = {*models.head(bare)}
-    total = sum(p.numel() for name, p in bare.named_parameters() if name not in head)
+    block = layout(model)
     if not method:
-        return Dressed((), total, 0, 32)
-    # of a module: its place and its block; the last state's module is a block's, too
-    stands = {name: (place, i if len(names) > 1 else None)
-              for place, names in sorted(models.places(bare).items(), key=lambda at: len(at[1]))
-              for i, name in enumerate(names)}
-    model = outlines.adapted(MODEL, method, config)
-    found = [(name, type(adapter).__name__, own, p) for name, adapter in adapters(model).items()
+        return Dressed(block, (), block.total, 0, 32)
+    stands = _stands(block, model)
+    on = outlines.adapted(OUTLINES[model], method, config)
+    found = [(name, type(adapter).__name__, own, p) for name, adapter in adapters(on).items()
              for own, p in adapter.own_parameters().items()]
     if not found:      # full fine-tuning: the model's own
         found = [(name.rpartition(".")[0], "", name.rpartition(".")[2], p)
-                 for name, p in adapter_parameters(model).items()]
+                 for name, p in adapter_parameters(on).items()]
     trained = tuple(
-        Part(block, place, wrapper, own, tuple(p.shape)) for name, wrapper, own, p in found
-        for place, block in [stands.get(name, (name, None))])
-    packed = [layer.quantized for layer in models.quantized(model).values()]
+        Part(of, place, wrapper, own, tuple(p.shape)) for name, wrapper, own, p in found
+        for place, of in [stands.get(name, (name, None))])
+    packed = [layer.quantized for layer in models.quantized(on).values()]
     numbers = sum(prod(q.shape) for q in packed)
     own = sum(part.numbers for part in trained if not part.wrapper)
-    return Dressed(trained, total - own, numbers,
+    return Dressed(block, trained, block.total - own, numbers,
                    8 * sum(q.size_bytes for q in packed) / numbers if packed else 32)
+
+
+def _stands(block: Layout, model: str) -> dict[str, tuple[str, int | None]]:
+    """Return of each module its place and its block; the last state's is a block's, too."""
+    names = models.places(outlines.outline(OUTLINES[model]))
+    names |= {norm: tuple(f"{of}.{norm}" for of in names["block"]) for norm in block.norms
+              if norm not in names}
+    return {name: (place, i if len(every) > 1 else None)
+            for place, every in sorted(names.items(), key=lambda at: len(at[1]))
+            for i, name in enumerate(every)}
 
 
 # ── the picture of one method ────────────────────────────────────────────────────────────────
 
 
-def block(method: str = "", config: Settings | None = None, *, zoom: str = "",
+def block(method: str = "", config: Settings | None = None, *, model: str = MODEL, zoom: str = "",
           pixels: int = WIDE, theme: str = "light", counts: bool = True) -> Figure:
-    """Draw MiniLM's block with a method on it, and one place of it enlarged.
+    """Draw a model's block with a method on it, and one place of it enlarged.
 
-    Without a method it is the block as it came. `zoom` names a place as targets do; by default the
+    Without a method it is the block as it came. `model` is "minilm", an encoder, or "smollm2", a
+    decoder. `zoom` names a place as targets do; by default the
     value, or the first place at which something trains. `pixels` is how wide the picture is on the
     page, `theme` is "light" or "dark". Without `counts`, the sizes of what is enlarged are left
-    out. Raises `UnknownName` for a method or a place that is not there, `NotSupported` for a
-    bottleneck at a place that lies outside of a block.
+    out. Raises `UnknownName` for a model, a method or a place that is not there, `NotSupported` for
+    a bottleneck that stands where none is drawn, and what the method does where the model lacks
+    what it trains.
     """
-    on = dressed(method, config)
-    place = _zoomed(on, zoom)
-    page = Page(pixels, (5.8, 4.72), theme, sized=counts)
-    top = page.head(_claim(method, config), _legend(on, page.narrow))
-    page.figure.set_label(f"{_claim(method, config)}. {_told(on)}")
-    u = (page.width - 0.2) / LENGTH
-    large = Large(page, on, u, 0.1, top + 0.36 + TOP * u)
+    on = dressed(method, config, model)
+    place, claim = _zoomed(on, zoom), _claim(method, config, on)
+    u = (pixels / PIXELS - 0.2) / LENGTH
+    more = u * (on.layout.top + on.low - 29.5)    # how much higher this block is than MiniLM's
+    page = Page(pixels, (5.8 + more, 4.72 + more), theme, sized=counts)
+    top = page.head(claim, _legend(on, page.narrow))
+    page.figure.set_label(f"{claim}. {_told(on)}")
+    large = Large(page, on, u, 0.1, top + 0.36 + on.layout.top * u)
     large.draw(named=True, zoomed=place)
     frame = large.frame(place)
-    panel = (0.1, large.line + u * 14 + 0.42, page.width - 0.1, page.height - 0.08)
+    panel = (0.1, large.line + u * on.low + 0.42, page.width - 0.1, page.height - 0.08)
     page.enlarge(frame, panel)
     page.text(panel[0] + 0.1, panel[1] + 0.07, f"enlarged: {place}", "left", "top")
     side = 1.02 if page.narrow else 1.42    # inches of d_model
@@ -206,12 +211,14 @@ def block(method: str = "", config: Settings | None = None, *, zoom: str = "",
     return page.figure
 
 
-def _claim(method: str, config: Settings | None) -> str:
+def _claim(method: str, config: Settings | None, on: Dressed) -> str:
     """Say what a picture shows: of a method without words here, the first line of its file."""
+    if not method:
+        return CLAIMS[""].format(matrices=COUNT[len(on.layout.shapes)])
     if method in NAMES:
         told = CLAIMS[method].format_map(vars(config or METHODS[method].Config()))
         return f"{NAMES[method]}: {told}"
-    return _first_line(method) if method else CLAIMS[""]
+    return _first_line(method)
 
 
 def _first_line(method: str) -> str:
@@ -231,13 +238,26 @@ def _legend(on: Dressed, narrow: bool) -> list[tuple[str, str]]:
 
 def _told(on: Dressed) -> str:
     """Say in words what a picture shows: how many numbers train, and at which places."""
+    block = on.layout
     if not on.parts:
-        return f"MiniLM's six such blocks, embeddings and pooler have {on.frozen:,} numbers."
-    places = dict.fromkeys(part.place for part in on.parts if part.block in (0, None)
-                           and part.place in {*MATRICES, *NORMS, "ffn", "backbone"})
-    where = ", ".join(places).replace("backbone", "front of the text")
+        rest = "embeddings and pooler" if "ffn_norm" in block.norms else "embeddings and last norm"
+        return (f"{block.name}'s {COUNT[block.blocks]} such blocks, {rest} have {on.frozen:,} "
+                "numbers.")
+    known = {*block.boxes, *on.loops, "backbone"}
+    places = dict.fromkeys(part.place for part in on.drawn if part.place in known)
+    where = ", ".join(place + _blocks(on, place) for place in places)
     bits = f", {on.packed:,} of them in {on.bits:.3g} bits" if on.packed else ""
-    return (f"Trained: {on.trained:,} numbers, at {where}. Frozen: {on.frozen:,} numbers{bits}.")
+    return (f"Trained: {on.trained:,} numbers, at {where.replace('backbone', 'front of the text')}."
+            f" Frozen: {on.frozen:,} numbers{bits}.")
+
+
+def _blocks(on: Dressed, place: str) -> str:
+    """Say in which blocks something trains at a place, unless it is in all, or in none."""
+    blocks = {part.block for part in on.parts if part.place == place} - {None}
+    if len(blocks) in (0, on.layout.blocks):
+        return ""
+    return " of the last block" if blocks == {on.layout.blocks - 1} else (
+        f" of {len(blocks)} of {on.layout.blocks} blocks")
 
 
 def _note(on: Dressed, method: str, place: str) -> str:
@@ -245,22 +265,25 @@ def _note(on: Dressed, method: str, place: str) -> str:
     every = sum(prod(shape) for shape in here.values())
     if place == "ffn_out" and method == "ia3":
         return "one number a column, multiplies what is read"
-    return NOTES.get(method, "").format(
-        few=every, all=prod(SHAPES.get(place, (0,))), bits=on.bits, times={1: "one", 2: "two"}.get(
-            len({p.place for p in on.parts if p.block == 0 and p.name == "A.W_up"})))
+    inside = len({p.place for p in on.drawn if p.block is not None and p.name == "A.W_up"})
+    times = (f"{('one', 'two')[inside > 1]} in a block" if "embeddings" not in on.loops else
+             "one before the first block, one behind the last")
+    return NOTES.get(method, "").format(few=every, all=prod(on.layout.shapes.get(place, (0,))),
+                                        bits=on.bits, times=times)
 
 
 def _zoomed(on: Dressed, zoom: str) -> str:
     """Return the place to enlarge."""
-    inside = {part.place for part in on.parts if part.block == 0}
+    inside, matrices = {part.place for part in on.drawn}, on.layout.shapes
     if zoom:
-        known = [*MATRICES, *(place for place in on.loops if place not in MATRICES)]
+        known = [*matrices, *(place for place in on.loops if place not in matrices)]
         if zoom not in known:
             raise unknown("place to enlarge", zoom, known)
         return zoom
     if front := on.at("backbone"):
         return "words" if "P" in front else "keys and values"
-    return next((place for place in ("value", *MATRICES, *on.loops) if place in inside), "value")
+    first = next(place for place in ("value", "query") if len({*matrices[place]}) == 1)    # as wide
+    return next((place for place in (first, *matrices, *on.loops) if place in inside), first)
 
 
 # ── the block at large ───────────────────────────────────────────────────────────────────────
@@ -271,6 +294,7 @@ class Large:
 
     def __init__(self, page: Page, on: Dressed, u: float, left: float, line: float):
         self.page, self.on, self.u, self.left, self.line = page, on, u, left, line
+        self.layout = on.layout
         self.narrow = u < 0.04
         self.own = {part.place for part in on.parts if part.name == "weight" and not part.wrapper}
 
@@ -284,9 +308,10 @@ class Large:
         if named:
             self._names(zoomed)
         held = "four bits" if self.on.packed else "frozen"
-        for places, kind in ((MATRICES, held), (NORMS, "frozen")):
-            for place, box in places.items():
-                self._part(box, "trained" if place in self.own else kind)
+        for place, box in self.layout.boxes.items():
+            kind = held if place in self.layout.shapes else "frozen"
+            self._part(box, "trained" if place in self.own else kind)
+        self._heads()
         for box in self.added():
             self._part(box, "trained")
         for loop in self.on.loops.values():
@@ -300,19 +325,29 @@ class Large:
 
     def _flows(self) -> None:
         """Draw what no method changes: the words' vectors, lines, sums and the softmax."""
-        page, at, u = self.page, self.at, self.u
+        page, at, u, stands = self.page, self.at, self.u, self.layout
         for x in WORDS:
             page.part(*at(x), 1.1 * u, 5 * u, "passing", lw=0.8)
-        for up in (9, 0, -9):
-            page.flow(at(13.5), at(13.5, up), at(16.4, up))
-            page.flow(at(21.6, up), at(32.8, up))
-        page.part(*at(36), 6 * u, 25 * u, "passing")
-        for a, b in ((11.2, 13.5), (39, 42.4), (47.6, 56.4), (59.6, 61), (63, 67.3), (72.6, 76.4),
-                     (96.6, 104.4), (107.6, 109), (111, LENGTH)):
-            page.flow(at(a), at(b), arrow=b - a > 3)
-        for start, end in zip(SKIPS, SUMS):
-            page.flow(at(start), at(start, TOP), at(end, TOP), at(end, 1.7))
+        page.part(*at(stands.softmax), 6 * u, 25 * u, "passing")
+        for line in stands.lines:
+            (a, b), (c, d) = line[-2:]
+            page.flow(*(at(*point) for point in line), arrow=abs(c - a) + abs(d - b) > 2.5)
+        for start, end in zip(stands.skips, stands.sums):
+            page.flow(at(start), at(start, stands.top), at(end, stands.top), at(end, 1.7))
             page.plus(*at(end), self.radius)
+        for x in stands.products:
+            page.times(*at(x), self.radius)
+
+    def _heads(self) -> None:
+        """Draw the borders of the heads, where several queries share a key and a value."""
+        if len({*self.layout.heads.values()}) == 1 or self.narrow:
+            return
+        for place, heads in self.layout.heads.items():
+            x, up, width, height = self.layout.matrices[place]
+            for i in range(1, heads):
+                edge = up - height / 2 + height * i / heads
+                self.page.flow(self.at(x - width / 2, edge), self.at(x + width / 2, edge),
+                               arrow=False, lw=0.5, zorder=4)
 
     @property
     def radius(self) -> float:
@@ -320,27 +355,44 @@ class Large:
         return max(1.6 * self.u, 0.05)
 
     def _names(self, zoomed: str) -> None:
-        page, at = self.page, self.at
-        for start, end, name in zip(SKIPS, SUMS, ("attention", "feed-forward")):
-            page.text(*at((start + end) / 2, TOP + 0.8), name, va="bottom")
-        page.text(*at(36), "softmax", rotation=90)
-        for name, place in zip("qkvo"[:3 + self.narrow], MATRICES):
-            page.text(*at(*MATRICES[place][:2]), name,
-                      color=INK["light"] if place in self.own else page.ink)
+        page, at, stands = self.page, self.at, self.layout
+        for start, end, name in zip(stands.skips, stands.sums, ("attention", "feed-forward")):
+            page.text(*at((start + end) / 2, stands.top + 0.8), name, va="bottom")
+        page.text(*at(stands.softmax), "softmax", rotation=90)
+        for name, place in zip("qkvo"[:3 + self.narrow], stands.shapes):
+            page.text(*at(*stands.middles[place]), name, color=self._ink(place))
         page.text(*at(7.7, 4.2), "x" if self.narrow else "words", va="bottom")
-        page.text(*at(86.5, -3.9), "ffn_out", va="top")
-        below = zoomed in ("ffn_in", "ffn_out") and zoomed not in self.on.loops
-        if not below and "ffn" not in self.on.loops:    # else other lines run there
+        gated = "ffn_gate" in stands.shapes
+        short = "" if gated and self.narrow else "ffn_"
+        page.text(*at(stands.middles["ffn_out"][0], -3.9), f"{short}out", va="top")
+        if gated:
+            for name in ("gate", "in"):
+                place = f"ffn_{name}"
+                page.text(*at(*stands.middles[place]), short + name, rotation=90,
+                          color=self._ink(place))
+        elif "ffn" not in self.on.loops and (    # else other lines run there
+                zoomed not in ("ffn_in", "ffn_out") or zoomed in self.on.loops):
             page.text(*at(70, -11.4), "ffn_in", va="top")
         if not self.narrow:
-            page.text(*at(45, -3.9), "out", va="top")
-            page.text(*at(63.9, -3.9), "norm", va="top")
-            page.text(*at(111.5, 3.9), "norm", va="bottom")
+            page.text(*at(stands.middles["attention_out"][0], -3.9), "out", va="top")
+            (first, *_), (second, *_) = stands.norms.values()
+            if gated:    # lines fork behind the norms
+                if "embeddings" not in self.on.loops:
+                    page.text(*at(first - 1.4, -3.9), "norm", va="top")
+                page.text(*at(second - 1, -3.9), "norm", va="top")
+            else:
+                page.text(*at(first + 1.9, -3.9), "norm", va="top")
+                page.text(*at(second + 1.5, 3.9), "norm", va="bottom")
+
+    def _ink(self, place: str) -> str:
+        """Return the colour of a name that stands on a matrix."""
+        return INK["light"] if place in self.own else self.page.ink
 
     def added(self) -> Iterator[tuple[float, float, float, float]]:
         """Return the boxes of what a method adds to matrices and norms, and in front of words."""
-        for place, (x, up, width, height) in (MATRICES | NORMS).items():
-            rows, columns = SHAPES.get(place, (384, 384))
+        d_model = self.layout.d_model
+        for place, (x, up, width, height) in self.layout.boxes.items():
+            rows, columns = self.layout.shapes.get(place, (d_model, d_model))
             right = x + width / 2 + 1
             for name, shape in self.on.at(place).items():
                 if name in ("weight", "bias") or place in self.on.loops:
@@ -353,17 +405,21 @@ class Large:
                     case (n,) if n == rows:                  # added beside; a scale in the flow
                         yield right + 3.5 * (name != "b"), up, 1.1, height
                     case (n,) if n == columns:
-                        yield x - width / 2 - 1.6, up, 1.1, 5 * columns / 384
+                        yield x - width / 2 - 1.6, up, 1.1, 5 * columns / d_model
         here = self.on.at("backbone")
-        for heights, names in (((0,), {"P"}), ((0, -9), {"K", "V"})):
-            if here.keys() >= names:
-                yield from ((x + 24.5 * (len(heights) - 1), up, 1.1, 5)
-                            for x in IN_FRONT for up in heights)
+        if "P" in here:
+            yield from ((x, 0, 1.1, 5) for x in IN_FRONT)
+        elif here.keys() >= {"K", "V"}:
+            for place in ("key", "value"):
+                _, up, _, height = self.layout.matrices[place]
+                yield from ((x, up, 1.1, height) for x in self.layout.keys)
 
     def _loop(self, read: float, add: float, deep: float) -> None:
         page, at, u = self.page, self.at, self.u
-        if add not in SUMS:
+        if add not in self.layout.sums:
             page.plus(*at(add), self.radius)
+        if read < WORDS[0]:
+            page.flow(at(read), at(WORDS[0] - 0.6), arrow=False)
         page.flow(at(read), at(read, -deep), at(add, -deep), at(add, -1.7))
         page.bow(*at((read + add) / 2, -deep), 4.4 * u, 5 * u, u, "trained", lw=0.8)
 
@@ -377,7 +433,7 @@ class Large:
             else:
                 top = 2.8
             return *self.at(left - 1.3, top), *self.at(right + 2.4, -deep - 3.5)
-        boxes = [(6.8, 0, 6, 5)] if place == "words" else [(MATRICES | NORMS)[p] for p in (
+        boxes = [(6.8, 0, 6, 5)] if place == "words" else [self.layout.boxes[p] for p in (
             ("key", "value") if place == "keys and values" else (place,))]
         boxes += [(x, up, w, h) for x, up, w, h in self.added() if any(
             -c / 2 - 3 < x - a < c / 2 + 8 and abs(up - b) < d / 2 + 2 for a, b, c, d in boxes)]
@@ -391,10 +447,11 @@ class Large:
 
 def _matrix(page: Page, on: Dressed, method: str, place: str, panel, side: float, y: float):
     """Draw W, and to its right what is trained there; return where a note may begin."""
-    rows, columns = SHAPES[place]
+    rows, columns = on.layout.shapes[place]
     here = on.at(place)
     inputs = (columns,) in here.values() and rows != columns    # scaled: they stand as high as that
-    scale = side / max(rows, columns) * (1.25 if rows < columns and not inputs else 1)
+    scale = side / max(on.layout.d_model, rows, columns)
+    scale *= 1.25 if columns > max(rows, on.layout.d_model) and not inputs else 1
     h, w, gap = rows * scale, columns * scale, 0.34 if page.narrow else 0.5
     cell, start = max(w, 1), panel[0] + (0.22 if page.narrow else 0.6)
     x, top = start + cell / 2, y - h / 2
@@ -439,7 +496,7 @@ def _matrix(page: Page, on: Dressed, method: str, place: str, panel, side: float
         if "m" in here:
             page.bracket(start - 0.13, y, 1.06 * h, -1)
             page.bracket(x - 0.17, y, 1.06 * h, 1)
-            _turn(page, x, y, h)
+            _turn(page, x, y, h, side, rows)
             x += 9
         return x, y
     for name, shape in here.items():
@@ -452,15 +509,15 @@ def _matrix(page: Page, on: Dressed, method: str, place: str, panel, side: float
     return x, y
 
 
-def _turn(page: Page, x: float, y: float, h: float) -> None:
+def _turn(page: Page, x: float, y: float, h: float, side: float, rows: int) -> None:
     """Draw DoRA's second half: each row, turned by B A, becomes as long as m says."""
     width = 0.24 if page.narrow else 0.36
     page.text(x - 0.05, y, "to length", rotation=90)
     page.comb(x + 0.1, y, h, width)
-    page.named(x + 0.1 + width / 2, y + h / 2, "m", "384", style="italic")
+    page.named(x + 0.1 + width / 2, y + h / 2, "m", f"{rows}", style="italic")
     if page.narrow:
         return
-    x, y, r = x + 0.74, y + 0.42 * h, 0.95 * h
+    x, y, r = x + 0.74, y + 0.42 * side, 0.95 * side
 
     def to(angle: float, far: float) -> tuple[float, float]:
         return x + far * r * np.cos(np.radians(angle)), y - far * r * np.sin(np.radians(angle))
@@ -507,6 +564,7 @@ def _in_front(page: Page, on: Dressed, method: str, place: str, panel, side: flo
     here, words = on.at("backbone"), 6
     kinds = {"P": ("P", "words")} if "P" in here else {"K": ("Pₖ", "K"), "V": ("Pᵥ", "V")}
     length, d = here[next(iter(kinds))][-2:]
+    side *= d / on.layout.d_model
     left = panel[0] + (0.22 if page.narrow else 0.6)
     room = (panel[2] - left - 0.2 - 2.1 * (len(kinds) == 1 and not page.narrow)) / len(kinds) - 0.3
     step = min(room / (length + words), 0.21)
@@ -520,7 +578,10 @@ def _in_front(page: Page, on: Dressed, method: str, place: str, panel, side: flo
         page.named(x + step * words / 2, y + side / 2, theirs, f"{words} × {d}")
         x += step * words + 0.3
     if len(kinds) == 2:
-        page.text(page.width / 2, y - side / 2 - 0.1, "every query looks at all of these",
+        queries, keys = on.layout.heads["query"], on.layout.heads["key"]
+        shared = (f": {queries} heads of queries share {keys} of keys and values"
+                  if keys < queries and not page.narrow else "")
+        page.text(page.width / 2, y - side / 2 - 0.1, f"every query looks at all of these{shared}",
                   va="bottom")
         return x + 9, y
     return x, y
@@ -534,7 +595,7 @@ def methods(pixels: int = WIDE, theme: str = "light") -> Figure:
     columns, gap, title, names = 1 if pixels < 500 else 2, 0.3, 0.36, 0.24
     width = (pixels / PIXELS - 0.2 - gap * (columns - 1)) / columns
     u, cells = width / LENGTH, ("", *METHODS)
-    high = title + (TOP + 16) * u + 0.12
+    high = title + (layout(MODEL).top + 16) * u + 0.12
     height = names + -(-len(cells) // columns) * high
     page = Page(pixels, (0.75 + height, 0.96 + height), theme)
     top = 0.12 + page.head("One block, all methods: what each of them trains", [
@@ -547,7 +608,7 @@ def methods(pixels: int = WIDE, theme: str = "light") -> Figure:
         name, count = _counted(method)
         page.text(left, y, name, "left", "top", weight="bold")
         page.text(left + width, y, count, "right", "top")
-        Large(page, on, u, left, y + title + names * (i < columns) + TOP * u).draw(
+        Large(page, on, u, left, y + title + names * (i < columns) + on.layout.top * u).draw(
             named=not method)
     page.figure.set_label(counts_in_words())
     return page.figure

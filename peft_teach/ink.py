@@ -152,8 +152,15 @@ class Page:
 
     def plus(self, x: float, y: float, radius: float) -> None:
         """Draw a sum: the lines that meet in the circle are added."""
+        self._circled(x, y, radius, ((0.6, 0), (0, 0.6)))
+
+    def times(self, x: float, y: float, radius: float) -> None:
+        """Draw a product: the lines that meet in the circle are multiplied, entry by entry."""
+        self._circled(x, y, radius, ((0.45, 0.45), (0.45, -0.45)))
+
+    def _circled(self, x: float, y: float, radius: float, strokes) -> None:
         self.ax.add_patch(Circle((x, y), radius, fc="none", ec=LINE, lw=THIN, zorder=3))
-        for dx, dy in ((0.6 * radius, 0), (0, 0.6 * radius)):
+        for dx, dy in ((a * radius, b * radius) for a, b in strokes):
             self.flow((x - dx, y - dy), (x + dx, y + dy), arrow=False, color=self.ink, zorder=4)
 
     def bracket(self, x: float, y: float, height: float, side: int) -> None:

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
 
 import peft_teach as pt
-from peft_teach import drawing, ink
+from peft_teach import drawing, ink, layouts
 from peft_teach.methods import METHODS
 
 D, FF, BLOCKS = 384, 1536, 6    # MiniLM's
@@ -30,6 +30,25 @@ TRAINS = {
     "dora": ({"query", "value"}, 2 * BLOCKS * pt.dora.count(D, D, 8)),
     "qlora": (SIX, BLOCKS * (4 * pt.lora.count(D, D, 8) + 2 * pt.lora.count(D, FF, 8))),
 }
+# The same in SmolLM2's block, as deep, and as wide in queries and in keys.
+SMALL, DEEP, WIDE, GROUPED, INNER = 134_515_008, 30, 576, 192, 1536
+SEVEN = {*SIX, "ffn_gate"}
+LORA_SIX = (2 * WIDE + 2 * (WIDE + GROUPED) + 2 * WIDE + 3 * (WIDE + INNER)) * 8
+IN_A_DECODER = {
+    "": (set(), 0),
+    "full": ({*SEVEN, "input_layernorm", "post_attention_layernorm"}, SMALL),
+    "prompt": ({"words"}, pt.prompt.count(20, WIDE)),
+    "prefix": ({"key", "value"}, pt.prefix.count(20, DEEP, GROUPED)),
+    "bottleneck": ({"the end"}, DEEP * pt.bottleneck.count(WIDE, 64)),
+    "ia3": ({"key", "value", "ffn_out"}, pt.ia3.count(DEEP, GROUPED, GROUPED, INNER)),
+    "lora": ({"query", "value"}, DEEP * (pt.lora.count(WIDE, WIDE, 8)
+                                         + pt.lora.count(WIDE, GROUPED, 8))),
+    "dora": ({"query", "value"}, DEEP * (pt.dora.count(WIDE, WIDE, 8)
+                                         + pt.dora.count(WIDE, GROUPED, 8))),
+    "qlora": (SEVEN, DEEP * LORA_SIX),
+}
+IN_MODEL = {"minilm": TRAINS, "smollm2": IN_A_DECODER}
+EVERY = [(model, method) for model, trains in IN_MODEL.items() for method in trains]
 # What a picture is asked for, by a name: all methods, placements and places.
 ASKED = {method: (method, None, "") for method in TRAINS} | {
     "houlsby": ("bottleneck", pt.bottleneck.HOULSBY, ""),
@@ -40,16 +59,21 @@ ASKED = {method: (method, None, "") for method in TRAINS} | {
     "a block": ("", None, "ffn_out"), "full in": ("full", None, "ffn_in"),
     "prompt 5": ("prompt", pt.prompt.Config(length=5), ""),
     "prefix 10": ("prefix", pt.prefix.Config(length=10), ""),
+    "ends": ("bottleneck", pt.bottleneck.ENDS, ""), "dora value": ("dora", None, "value"),
+    "late": ("lora", pt.lora.Config(layers=(4, 5)), ""),
 }
+NOT_IN = {"smollm2": {"bitfit"}}    # it has no biases
+DRAWN = [(model, name) for model in IN_MODEL for name in ASKED if name not in NOT_IN.get(model, ())]
 WIDTHS = {"wide": ink.WIDE, "phone": ink.PHONE}
 
 
 @cache
-def drawn(name: str, width: str = "wide", theme: str = "light"):
+def drawn(name: str, width: str = "wide", theme: str = "light", model: str = "minilm"):
     if name == "all methods":
         return drawing.methods(WIDTHS[width], theme)
     method, config, zoom = ASKED[name]
-    return drawing.block(method, config, zoom=zoom, pixels=WIDTHS[width], theme=theme)
+    return drawing.block(method, config, model=model, zoom=zoom, pixels=WIDTHS[width],
+                         theme=theme)
 
 
 def texts(figure) -> list[Text]:
@@ -71,9 +95,11 @@ def boxes(figure, kind: str) -> list[tuple[float, float, float, float]]:
     return [box for box in found if box[3] > 0.8]
 
 
-def near(box, units: float, left: float, line: float) -> str:
+def near(box, units: float, left: float, line: float, model: str = "minilm") -> str:
     """The part of the block beside which a box stands: the one that is least far away."""
-    places = drawing.MATRICES | drawing.NORMS | {"words": (6.8, 0, 6, 5)}
+    places = layouts.layout(model).boxes | {"words": (6.8, 0, 6, 5)}
+    if model == "smollm2":    # where no norm closes the block
+        places["the end"] = (117, 0, 2, 2)
 
     def far(place: str) -> float:
         x, up, width, height = places[place]
@@ -91,28 +117,28 @@ def test_every_method_is_drawn():
     assert TRAINS.keys() == {"", *METHODS}
 
 
-@pytest.mark.parametrize("method", TRAINS)
-def test_orange_stands_where_the_method_trains_and_nowhere_else(method):
-    figure = drawn(method)
-    units = (figure.get_figwidth() - 0.2) / drawing.LENGTH
+@pytest.mark.parametrize(("model", "method"), EVERY)
+def test_orange_stands_where_the_method_trains_and_nowhere_else(model, method):
+    figure = drawn(method, model=model)
+    units = (figure.get_figwidth() - 0.2) / layouts.LENGTH
     word = min(boxes(figure, "passing"), key=lambda box: box[0])
     line = (word[1] + word[3]) / 2
     large = [box for box in boxes(figure, "trained") if box[3] < line + 17 * units]
-    assert {near(box, units, 0.1, line) for box in large} == TRAINS[method][0]
+    assert {near(box, units, 0.1, line, model) for box in large} == IN_MODEL[model][method][0]
     assert {colour for shape in figure.axes[0].patches for colour in [to_hex(
         shape.get_facecolor(), keep_alpha=True)] if shape.get_gid() == "trained"} <= {
             ink.TRAINED.lower() + "ff"}
 
 
-@pytest.mark.parametrize("method", [name for name in TRAINS if name])
-def test_counts_are_those_of_the_methods_own_closed_forms(method):
-    count = TRAINS[method][1]
+@pytest.mark.parametrize(("model", "method"), [row for row in EVERY if row[1]])
+def test_counts_are_those_of_the_methods_own_closed_forms(model, method):
+    count = IN_MODEL[model][method][1]
     for width in WIDTHS:
-        figure = drawn(method, width)
+        figure = drawn(method, width, model=model)
         assert f"trained {count:,}" in said(figure)
         assert f"Trained: {count:,} numbers" in figure.get_label()
-        assert f"{count:,}" in said(drawn("all methods", width))
-    assert drawing.parts(method).numbers.sum() == count
+        assert model != "minilm" or f"{count:,}" in said(drawn("all methods", width))
+    assert drawing.parts(method, model=model).numbers.sum() == count
 
 
 def test_what_stands_still_is_counted():
@@ -136,6 +162,47 @@ def test_a_config_is_what_is_drawn():
     rows = drawing.parts("bottleneck", pt.bottleneck.HOULSBY)
     assert {*rows.place[rows.block == 0]} == {"attention_out", "ffn_out"}
     assert rows.columns.tolist() == ["block", "place", "wrapper", "name", "shape", "numbers"]
+
+
+def test_what_stands_at_both_ends_of_a_model_is_drawn_there():
+    """`ENDS`: beside the words, and behind the norm, or the sum, that ends the last block."""
+    for model, last in (("minilm", "ffn_norm of the last block"), ("smollm2", "last")):
+        figure = drawn("ends", model=model)
+        assert f"at embeddings, {last}." in figure.get_label()
+        units = (figure.get_figwidth() - 0.2) / layouts.LENGTH
+        block = [box for box in boxes(figure, "trained") if box[2] - box[0] < 4 * units]
+        ends = sorted((box[0] - 0.1) / units for box in block)
+        assert len(ends) == 4    # two bows, each of two halves
+        assert ends[1] < 13
+        assert ends[2] > 110
+
+
+def test_a_method_on_some_blocks_is_drawn_in_one_of_them():
+    assert drawn("late").get_label().count(" of 2 of 6 blocks") == 2
+    assert len(boxes(drawn("late"), "trained")) == len(boxes(drawn("lora"), "trained"))
+
+
+def test_a_decoders_block_is_drawn_to_scale_and_as_it_is():
+    """Seven matrices, keys and values a third as high; a norm before each half; a gate."""
+    figure = drawn("", model="smollm2")
+    unit = 5 * (figure.get_figwidth() - 0.2) / layouts.LENGTH / WIDE
+    large = [box for box in boxes(figure, "frozen") if box[3] < 3]
+    assert sorted((round((box[3] - box[1]) / unit), round((box[2] - box[0]) / unit))
+                  for box in large if box[2] - box[0] > 0.9 * WIDE * unit) == sorted([
+        (WIDE, WIDE), (GROUPED, WIDE), (GROUPED, WIDE), (WIDE, WIDE), (INNER, WIDE), (INNER, WIDE),
+        (WIDE, INNER)])
+    norms = [box[0] for box in large if box[2] - box[0] < 0.5 * WIDE * unit]
+    matrices = sorted(box[0] for box in large if box[2] - box[0] > 0.9 * WIDE * unit)
+    assert norms[0] < matrices[0]
+    assert matrices[3] < norms[1] < matrices[4]
+    assert {"ffn_gate", "ffn_in", "ffn_out", "q", "k", "v"} <= {*said(figure).split()}
+    assert "seven matrices" in said(figure)
+    assert "SmolLM2's thirty such blocks" in figure.get_label()
+    told = said(drawn("prefix", model="smollm2"))
+    assert "9 heads of queries share 3 of keys and values" in told
+    assert "20 × 192" in told
+    assert "20 × 576" in said(drawn("prompt", model="smollm2"))
+    assert "share" not in said(drawn("prefix"))
 
 
 @pytest.mark.parametrize("method", ["lora", "bottleneck"])
@@ -178,8 +245,10 @@ def test_a_method_that_is_not_known_here_is_drawn_by_what_it_registers(monkeypat
 @pytest.mark.parametrize(("ask", "error", "says"), [
     (lambda: drawing.block("lorra"), pt.errors.UnknownName, "lorra"),
     (lambda: drawing.block("lora", zoom="queries"), pt.errors.UnknownName, "did you mean 'query'"),
-    (lambda: drawing.block("bottleneck", pt.bottleneck.ENDS), pt.errors.NotSupported,
-     "'embeddings' is not drawn"),
+    (lambda: drawing.block("bottleneck", pt.bottleneck.Config(reads="output", targets=("ffn",))),
+     pt.errors.NotSupported, "'ffn' is not drawn"),
+    (lambda: drawing.block("lora", model="smollm"), pt.errors.UnknownName, "smollm2"),
+    (lambda: drawing.block("bitfit", model="smollm2"), pt.errors.NoTargets, "no biases"),
 ])
 def test_what_cannot_be_drawn_is_told(ask, error, says):
     with pytest.raises(error, match=says):
@@ -190,10 +259,10 @@ def test_what_cannot_be_drawn_is_told(ask, error, says):
 
 
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", [*ASKED, "all methods"])
-def test_every_text_has_its_room_and_can_be_read(name, width):
+@pytest.mark.parametrize(("model", "name"), [*DRAWN, ("minilm", "all methods")])
+def test_every_text_has_its_room_and_can_be_read(model, name, width):
     """Inside of the page, on no other text, and no smaller than 11 points of the screen."""
-    figure = drawn(name, width)
+    figure = drawn(name, width, model=model)
     figure.set_dpi(96)
     assert figure.get_figwidth() * 96 == WIDTHS[width]
     renderer = FigureCanvasAgg(figure).get_renderer()
