@@ -29,7 +29,7 @@ class Layout:
     blocks: int
     d_model: int
     total: int                             # numbers of the whole model, the task's head left out
-    shapes: dict[str, tuple[int, ...]]     # of the matrices, outputs × inputs, by place
+    shapes: dict[str, tuple[int, int]]     # of the matrices, outputs × inputs, by place
     heads: dict[str, int]                  # of query, key and value
     middles: dict[str, Point]              # of the matrices
     norms: dict[str, Box]                  # by place; in a decoder, by its name in the block
@@ -68,9 +68,9 @@ def layout(model: str) -> Layout:
     config = models.config_of(bare)
     encoder = models.is_encoder(bare)
     where = _ENCODER if encoder else _DECODER
-    shapes = {
-        place: tuple(models.weight_of(bare.get_submodule(names[place][0])).shape)
-        for place in where["middles"]}
+    weights = {place: models.weight_of(bare.get_submodule(names[place][0]))
+               for place in where["middles"]}
+    shapes = {place: (weight.shape[0], weight.shape[1]) for place, weight in weights.items()}
     keys = config.num_attention_heads if encoder else config.num_key_value_heads
     return Layout(
         "MiniLM" if encoder else "SmolLM2", config.num_hidden_layers, config.hidden_size,

@@ -1,6 +1,5 @@
 """Lesson 03: a way back to words, a threshold, the starts of the record."""
 
-import math
 from statistics import mean
 
 import numpy as np
@@ -17,34 +16,20 @@ STARTS = {"text": ("words", "series 0", "-", "o"), "labels": ("labels", "series 
 
 
 def way(shown: Shown) -> None:
-    """At t = 0: the mean of ten vectors in the plane of their two nearest words."""
-    left, right = shown.panels
-    left.named("distance from the nearest word")
-    right.named(x="share t of the way to the nearest words", y="accuracy on 470 reviews")
-    told, following = [], []
-    for start, y in (("text", -0.5), ("random", 0.5)):
+    """At t = 0: accuracy by share of the way, and a ring at the trained vectors."""
+    ax, = shown.panels
+    ax.named(x="share t of the way to the nearest words", y="accuracy on 470 reviews")
+    told = []
+    for start in ("text", "random"):
         name, colour, dash, marker = STARTS[start]
-        plane = RECORD["planes"][start]
-        tip = np.mean([(far * cosine, far * math.sqrt(1 - cosine ** 2))
-                       for far, cosine in zip(plane["far"], plane["towards"])], axis=0)[::-1]
-        arrow = left.many.pop(0)
-        assert np.allclose([arrow.U[0], arrow.V[0]], tip, rtol=1e-4)
-        assert np.allclose(arrow.get_offsets(), 0)
-        assert (hue(arrow.get_facecolor()[0]), arrow.angles, arrow.scale) == (hue(colour), "xy", 1)
-        left.text(f"started as {name}: {math.hypot(*tip):.1f}", colour, (0.3, y), near=0.01)
         curve = {run["setting"]["t"]: run["accuracy"] for run in BACK
                  if run["setting"]["start"] == start}
         joined = dash if len(curve) > 2 else ""    # no line through what was not measured
-        right.line(colour, joined + marker, sorted(curve), [curve[t] for t in sorted(curve)])
-        right.text(f"from {name}", colour, (0, curve[0]), near=0.01)
-        right.ring(0, curve[0])
+        ax.line(colour, joined + marker, sorted(curve), [curve[t] for t in sorted(curve)])
+        ax.text(f"from {name}", colour, (0, curve[0]), near=0.01)
+        ax.ring(0, curve[0])
         told.append(f"started as {name}, {curve[0]:.1%} right")
-        following.append(mean(plane["other"]))
     assert shown.title == f"t = 0: {'; '.join(told)}"
-    left.line("ink", "o", 0, 0)
-    left.line("ink", "s", 0, mean(following), fill="none")
-    left.text(f"the next word: {mean(following):.1f}", "ink", (0.3, mean(following)), near=0.01)
-    left.text("the nearest\nword", "ink", (-0.3, 0), near=0.01)
 
 
 def threshold(shown: Shown) -> None:
@@ -55,7 +40,8 @@ def threshold(shown: Shown) -> None:
     reviews = sorted(reading.short(data.load("movies").test), key=lambda review: len(review.text))
     asked = [(review.label, margin) for review, margin in zip(reviews, run["margins"])]
     right = mean((label == 1) == (margin > 0) for label, margin in asked)
-    ax.named(f"threshold 0: {right:.1%} right (pale)", "logit of “positive” less that of “negative”",
+    ax.named(f"threshold 0: {right:.1%} right (pale), the others wrong (solid)",
+             "logit of “positive” less that of “negative”",
              "reviews")
     ax.level("ink", 0)
     ax.at("ink", 0)
@@ -83,19 +69,18 @@ def threshold(shown: Shown) -> None:
 
 
 def starts(shown: Shown) -> None:
-    """Raw losses of the usual rate, and what each pair of start and run ends at, run by run."""
-    left, right = shown.panels
-    left.named("", "step", "loss of the batch (log axis)", log="y")
-    right.named("", "rate", "right, of 100 reviews")
+    """What each pair of start and run ends at, run by run: answers right, pairs ranked right."""
     runs = {(run["setting"]["start"], run["lr"], run["setting"]["seed"]): run
             for run in RECORD["runs"] if run["group"] in ("soft", "rates")}
     asked = [(0.006, 0), (0.02, 0), (0.02, 1), (0.02, 2), (0.06, 0)]
     assert len(runs) == 3 * len(asked)
-    right.ticks("x", [f"{lr:g}\nseed {seed}" for lr, seed in asked])
-    ends = {}
-    for start, (name, colour, dash, marker) in STARTS.items():
-        raw = np.mean([runs[start, 0.02, seed]["losses"] for seed in range(3)], axis=0)
-        left.line(colour, dash, range(1, 33), raw)
-        ends[name] = raw[-1], colour
-        right.line(colour, marker, range(5), [runs[start, *each]["accuracy"] for each in asked])
-    left.ends(ends)
+    for panel, field, title in zip(shown.panels, ("accuracy", "ranked"),
+                                   ("answers right", "pairs ranked right")):
+        panel.named(title, "rate", "")
+        panel.ticks("x", [f"{lr:g}\nseed {seed}" for lr, seed in asked])
+        ends = {}
+        for start, (name, colour, _, marker) in STARTS.items():
+            values = [runs[start, *each][field] for each in asked]
+            panel.line(colour, marker, range(5), values)
+            ends[name] = values[-1], colour
+    panel.ends(ends)

@@ -4,11 +4,11 @@
 #
 # You write "Is this movie review positive or negative?" in front of a film review. The model sees a row of vectors, one for each token. It cannot know that these vectors came from words. Then why choose them among words?
 #
-# In 2021 Brian Lester, Rami Al-Rfou and Noah Constant wanted one large frozen model to serve many tasks. Fine-tuning needed a copy of the model for each task, and instructions in words did much worse. So they kept the model, and trained the vectors in front of the text: a **soft prompt**.
+# In 2021 Brian Lester, Rami Al-Rfou and Noah Constant wanted one large frozen model to serve many tasks. Fine-tuning needed a copy of the model for each task, and prompts in words did much worse. So they kept the model, and trained the vectors in front of the text: a **soft prompt**.
 #
 # | | |
 # |---|---|
-# | **Time** | about 65 minutes (estimated), 37 of them for 4 exercises; Run All takes about four minutes |
+# | **Time** | about 65 minutes (estimated), 29 of them for 3 exercises, and one more if you like; Run All takes about four minutes |
 # | **You need** | lessons 00 to 02; what a token is |
 # | **Data** | film reviews of at most 10 words; 470 test reviews, of which half are liked; Hutto & Gilbert 2014, MIT licence |
 #
@@ -41,7 +41,8 @@ train, test = reading.short(movies.train), reading.short(movies.test)
 # %%
 pd.set_option("display.max_colwidth", None)    # whole sentences
 answers = pictures.answers(record, test)       # recorded: a row for each of the 470 test reviews
-pictures.scores(answers.iloc[:, :6], record)   # in brackets: 95 % intervals, in points
+scores = pictures.scores(answers.iloc[:, :6], record)
+scores[["right", "says positive", "beside no instruction"]]    # in brackets: 95 %, in points
 
 # %% [markdown]
 # None of the three is better than no instruction. We could write more. But no small step leads from one of 49,152 tokens to the next: gradient descent cannot walk among words. Among vectors it can.
@@ -51,8 +52,8 @@ pictures.scores(answers.iloc[:, :6], record)   # in brackets: 95 % intervals, in
 # *Classify the sentiment of this film review* and its line break are ten tokens. The model turns them into ten vectors of 576 numbers: a matrix $P$. Give up the words, keep the matrix, and train it.
 
 # %%
-pt.plots.show(pt.drawing.block("prompt", pt.prompt.Config(length=10)), "Drawn on MiniLM. In "
-              "SmolLM2, which this lesson trains, a vector has 576 numbers.")
+pt.plots.show(pt.drawing.block("prompt", pt.prompt.Config(length=10), model="smollm2"),
+              "The first of SmolLM2's 30 blocks. The ten vectors stand in front of the text's.")
 
 # %% [markdown]
 # $$ h = f([\,P\,;\,E(x)\,]) $$
@@ -64,25 +65,7 @@ pt.plots.show(pt.drawing.block("prompt", pt.prompt.Config(length=10)), "Drawn on
 # | $P$ | (10, 576) | **yes** | the soft prompt |
 # | $f$ | – | no | the whole model after its embedding |
 #
-# Where does the code go? Lesson 02 wrapped single modules. Let your `inject` wrap the embedding of a tiny Llama, so that ten more vectors come out.
-
-# %%
-from transformers import LlamaConfig, LlamaForCausalLM
-
-small = LlamaForCausalLM(LlamaConfig(hidden_size=32, intermediate_size=64, num_hidden_layers=1,
-                                     num_attention_heads=2, vocab_size=100))
-small = pt.mine("change.inject")(small, ("embed_tokens",), pictures.InFront)
-text = torch.randint(100, (2, 7))
-logits = small(text, attention_mask=torch.ones_like(text)).logits
-seen = {"shape of the text": tuple(text.shape), "shape of the logits": tuple(logits.shape)}
-try:
-    small(text, labels=text)
-except ValueError as error:
-    seen["with labels"] = str(error)
-pd.Series(seen).to_frame("ten vectors out of the embedding")
-
-# %% [markdown]
-# The text has 7 tokens and as many labels, but the logits are for 17 positions. A wrapper around one module cannot reach labels, mask and logits. So a soft prompt wraps the whole model.
+# Where does the code go? Lesson 02 wrapped single modules. But if the embedding put out ten more vectors, a text of 7 tokens and 7 labels would get logits for 17 positions: a wrapper around one module cannot reach labels, mask and logits. So a soft prompt wraps the whole model.
 #
 # ### Exercise 1 · The prompt in front (3 points, about 12 minutes)
 #
@@ -155,17 +138,17 @@ pt.widgets.watch(pt.train(prompt, batches, lr=rate), len(batches), curve=False) 
 pictures.read(prompt, tokenizer, review, before=unread)
 
 # %% [markdown]
-# Now your prompt takes the test. Beside it, *ten vectors* are four recorded prompts from these words, which saw the 256 reviews in four orders (the fourth is yours).
+# Now your prompt takes the test. Beside it, *ten vectors* are four recorded prompts from these words, which saw the 256 reviews in four orders (seeds 0 to 3; 3 is yours).
 
 # %%
 asked = pictures.by_length(test)[:None if budget.claims else 20]
 mine = reading.margins(prompt, pt.bar(reading.ask(asked, tokenizer, 20), "batches"),
                        reading.two_words(tokenizer))
 answers = answers.head(len(asked)).assign(yours=(mine > 0).numpy())
-scores = pictures.scores(answers, record)
+scores = pictures.scores(answers, record).drop(columns="beside no instruction")
 moved = scores.index.str.contains("threshold")    # for later
-pt.compare("prompt.beats", scores["beside its first words"]["ten vectors"], "four orders")
-scores[~moved]
+pt.compare("prompt.beats", scores["beside Classify …"]["ten vectors"], "four orders")
+scores[~moved].tail(3)
 
 # %%
 before, now = answers[START.strip()], answers["yours"]
@@ -178,14 +161,14 @@ changed[["review"]].assign(now=is_right).tail(7)
 # %% [markdown]
 # <details><summary>What the tables say</summary>
 #
-# Better, mean of four orders: 85 % against 78 %. Beside the best of ours we cannot tell: the interval goes from nothing to eight points.
+# Better, mean of four orders: 85 % against 78 %. Beside our best instruction we cannot tell.
 # </details>
 #
 # So 5,760 trained numbers beat the instruction that they started as. Did they teach the model something about films? Nearly all changed answers went one way, from positive to negative.
 #
 # ## 4 · The model already knew
 #
-# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. So far the answer is positive if the logit of ` positive` is ahead by more than 0. Keep the words, train nothing, and move this **threshold**. Where would you put it?
+# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. So far the answer is positive if the **margin**, the logit of ` positive` less that of ` negative`, is more than 0. Keep the words, train nothing, and move this **threshold**. Where would you put it?
 
 # %%
 pictures.explore_threshold(record, test)
@@ -197,24 +180,24 @@ pictures.explore_threshold(record, test)
 scores[moved]
 
 # %% [markdown]
-# For choosing between the two words, the instruction and one number do about as much as 5,760 numbers.
+# Between the instruction with this one number and 5,760 trained numbers we cannot tell.
 #
-# But changes that go one way prove nothing. Imagine a prompt that does teach the model to know a bad review: it lowers the margin, by which ` positive` is ahead, for disliked reviews alone. Its changes go one way, too. What tells the two apart is the **ranking**, in which no threshold has a part: of a liked and a disliked review, how often has the liked one the larger margin?
+# But changes that go one way prove nothing. Imagine a prompt that does teach the model to know a bad review: it lowers the margins of disliked reviews alone. Its changes go one way, too. What tells the two apart is the **ranking**, in which no threshold has a part: of a liked and a disliked review, how often has the liked one the larger margin?
 
 # %%
 words, vectors = (margins[:len(answers)] for margins in pictures.margins(record))
 liked = answers.liked.to_numpy()
 fronts = {"the words": words, "all margins less 1.84": words - 1.84, "ten vectors, seed 0": vectors,
-          "yours": mine.numpy(), "imagined: less 4 where disliked": words - 4 * ~liked}
+          "yours": mine.numpy(), "imagined: less 0.5 where disliked": words - 0.5 * ~liked}
 pd.DataFrame({name: {"answers changed": ((margin > 0) != (words > 0)).sum(),
                      "to negative": ((margin <= 0) & (words > 0)).sum(),
                      "ranked right": (margin[liked][:, None] > margin[~liked]).mean()}
               for name, margin in fronts.items()}).T.round(3)
 
 # %% [markdown]
-# The imagined prompt ranks nearly every pair right. Yours ranks about as the words did.
+# The imagined prompt ranks more pairs right. Yours ranks about as the words did.
 #
-# **A prompt need not teach a model its task. It can bring out what the model already knows.** The loss fell mostly because the model now says one of the two words, as you saw.
+# **A prompt need not teach a model its task. It can bring out what the model already knows.** On your review, the model now says one of the two words.
 
 # %%
 pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, what not?
@@ -222,7 +205,7 @@ pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, wh
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# They made the model say one of the two words, and "positive" less easily. They did not make it rank the reviews better. What they do *inside* the model, we could not tell.
+# They made the model say one of the two words, and "positive" less easily. We saw no better ranking. What they do *inside* the model, we cannot tell.
 # </details>
 #
 # ## 5 · Bugs that raise no error
@@ -284,9 +267,9 @@ short, long = "A triumph.", ("It is hard to think of anything that this film, wh
 pd.DataFrame({"alone": said([short]), "beside a long one": said([short, long])[:1]}, index=[short])
 
 # %% [markdown]
-# The same review, two answers. Which line of `said` is wrong? An encoder's head reads the first token, `[CLS]`, and now a prompt stands in front.
+# The same review, two answers: `logits[:, -1]` is padding where another text is longer. An encoder's head reads the first token, `[CLS]`, and now a prompt stands in front.
 #
-# ### Exercise 3 · The position that is read (2 points, about 8 minutes)
+# ### Exercise 3 · The position that is read (optional, 2 points, about 8 minutes)
 #
 # Write `first_and_last(h, attention_mask, length)` for both kinds of model. `h` is (batch, length + seq, d), with the prompt's positions still in front. `attention_mask` is (batch, seq), the text's own, padded on the right or on the left. Return two tensors (batch, d): the state of each text's first real token, and of its last. Gradients must reach `h`.
 
@@ -321,12 +304,10 @@ pd.DataFrame({"alone": said([short], last_real),
 # We started from an instruction. Lester et al. also tried random numbers and **class labels**: the vectors of ` positive` and ` negative`, and common words behind them.
 
 # %%
-pt.plots.show(pictures.draw_starts(record), "Left: raw loss, mean of three seeds at rate 0.02. "
-              "Right: after 32 steps, on the same 100 reviews; a circle starts as words, a "
-              "triangle as labels, a square as random numbers.")
+pt.plots.show(pictures.draw_starts(record), "After 32 steps, on the 100 shortest test reviews.")
 
 # %% [markdown]
-# From labels the loss begins lower, and in the end it does not decide. On the right, words are ahead of labels in five pairs of five. Yet all share 100 reviews, and the verdict is *cannot tell*.
+# Of these 100 reviews 39 are liked: a prompt that leans to "negative" gains. By ranking, neither words nor labels are ahead.
 #
 # In small models, Lester et al. found the starts far apart, and labels best. At 11 billion parameters the difference was gone, and even a single vector did well. There a prompt also meets fine-tuning; in a small model it stays well behind.
 #
@@ -356,7 +337,7 @@ snap = pt.check("prompt.snap", snap)
 pt.require("prompt.snap")
 
 # %% [markdown]
-# Take the recorded prompt of seed 0. **How many answers are right once each vector is replaced by its nearest word? And how sure are you that you are within 0.03?**
+# Take the recorded prompt of seed 0. **What share of the answers is right once each vector is replaced by its nearest word? And how sure are you that you are within 0.03?**
 
 # %%
 pt.commit("prompt.left", ...)    # [share of right answers, how sure], such as [0.5, 0.6]
@@ -365,8 +346,8 @@ pt.commit("prompt.left", ...)    # [share of right answers, how sure], such as [
 E, trained_P = model.get_input_embeddings().weight.detach().cpu(), trained.P.detach().cpu()
 tokens, _ = snap(trained_P, E, 1.0)
 snapped = pictures.way(record, 1.0)
-pt.compare("prompt.left", [snapped.curves["text"][1.0], 1.0],
-           f"its nearest words, on {snapped.tested} reviews; and how sure one is now")
+pt.compare("prompt.left", snapped.curves["text"][1.0],
+           f"its nearest words, on {snapped.tested} reviews")
 pd.DataFrame({"started as": [repr(tokenizer.decode([i])) for i in ids],
               "nearest now": [repr(tokenizer.decode([i])) for i in tokens]}).T
 
@@ -382,7 +363,7 @@ pt.sentence("prompt.read", ...)    # yours: what do a prompt's nearest words tel
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# They tell nothing of what was learned. All ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as the next word is away, but not towards it: in 576 dimensions there is much room between words. A fifth of the move brings most of the gain. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
+# They tell nothing of what was learned. By distance and by angle, all ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as its nearest other word is, but not towards it: in 576 dimensions there is much room between words. A fifth of the move brings most of the gain in accuracy. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
 # </details>
 #
 # Would any move have kept the nearest words? Push each vector of the start in a random direction:
@@ -425,7 +406,7 @@ pd.Series(runs, range(2, 7), name="R²").rename_axis("seed").to_frame().T.round(
 pt.board.offer("prompt", wrap)    # yours: two minutes and more
 
 # %% [markdown]
-# Four of five seeds learned next to nothing, and one came as far as the head alone. On labels we tried a start from words, a trained head, another position: no prompt reached the head alone. We do not know why.
+# Four of five seeds learned next to nothing, and one came as far as the head alone. The rate was searched with one seed, which learned; smaller rates were not tried with others. On labels, at one rate, each prompt ended below the head.
 #
 # ## Three doors
 
@@ -445,9 +426,9 @@ pt.doors("prompt", wrap, pt.prompt.Config(length=20))
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | A trained prompt is better than the words that it started as. Beside our best instruction we cannot tell. | 85.3 %, four orders of the same 256 reviews, from 83.6 to 86.6 %; 470 test reviews. Beside its words better by 2.7 to 11.6 points, beside our best −0.0 to 8.4 | No words at all: better by 1.3 to 9.6 points. A prompt from random numbers, 83.4 %: cannot tell it from no instruction (one seed). The rate was chosen of three on 100 of these reviews. | related: T5 with a trained prompt is far ahead of GPT-3 with a few examples (Lester et al. 2021, figure 1) |
-# | For choosing between the two words, the instruction and one threshold do about as much: the prompt did not teach the model to rank reviews. | The words with a threshold: 85.7 %; the vectors beside it −3.3 to 2.3 points, cannot tell. 89 to 94 % of the answers are the same. | Ranking: the words have 93.1 % of pairs right, the vectors 93.0 to 93.9 %; one that taught would have 99.9 %. A threshold without the instruction: the vectors are −1.1 to 6.1 points from it, cannot tell. | GPT-3 leans to some answers, and undoing that helps much (Zhao et al. 2021) |
-# | What was learned is not in the nearest words. | put back to their nearest words, the vectors fall from 85.5 to 78.1 % (seed 0) | another start: a prompt that started as random numbers falls from 83.4 to 78.3 % | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
-# | We cannot tell labels and words apart as starts. (An observation) | By accuracy words are ahead in five pairs of five, 89.3 % and 85.7 % with three seeds: −1.5 to 8.9 points, on the same 100 reviews | By loss after 32 steps labels are lower on average, 0.26 and 0.30: cannot tell, either | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
+# | We cannot tell the trained prompt from its words with one threshold, and see no better ranking. | The words with a threshold: 85.7 %; the vectors beside it −3.3 to 2.3 points, cannot tell. 89 to 94 % of the answers are the same. | Ranking: the words have 93.1 % of pairs right, the vectors 93.0 to 93.9 % (seed 0: −1.3 to 1.1 points). A threshold without the instruction: the vectors are −1.1 to 6.1 points from it, cannot tell. | prompts bring out what a model has, and may fail where a task needs new patterns of attention (Petrov et al. 2024) |
+# | What was learned is not in the nearest words, by distance. | put back to their nearest words, the vectors fall from 85.5 to 78.1 % (seed 0) | another start: a prompt that started as random numbers falls from 83.4 to 78.3 % | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
+# | We cannot tell labels and words apart as starts. (An observation) | 89.3 % and 85.7 % of 100 reviews right, three seeds: labels −8.9 to 1.5 points from words | A leaning helps there, 39 being liked; of pairs, labels rank 93.2 to 95.1 % right, words 93.3 to 94.4 %: cannot tell, either | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
 
 # %%
 pt.progress("03")
@@ -475,15 +456,16 @@ pt.progress("03")
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
 # | before any training | several instructions, and a threshold chosen on labelled texts; or a few examples in the prompt, and the model's leaning to some answers corrected | this lesson; Zhao et al. 2021 |
-# | length and start | 20 vectors, from the labels or your best instruction | Lester et al. 2021, §3.2; the instruction: this lesson |
+# | length and start | 20 vectors, from the labels | Lester et al. 2021, §3.2 |
 # | training | search the rate; thousands of steps, not 32 (T5: Adafactor, 0.3, batch 32, 30,000 steps) | Lester et al. 2021, §3 |
 # | when | one model in memory serves many tasks, each row of a batch with its own prompt | Lester et al. 2021, §1 |
 # | when not | you cannot spare 20 tokens: a prompt cannot be merged, LoRA can (lesson 07) | |
-# | what misleads here | our rate, 32 steps, and "one threshold does as much": this task was nearly solved before we began | |
+# | what misleads here | our rate, 32 steps, and what one threshold did: this task was nearly solved before we began | |
 #
 # **Sources**
 #
 # - Lester, Al-Rfou & Constant 2021, *The Power of Scale for Parameter-Efficient Prompt Tuning*, arXiv 2104.08691: §2 the method; §3.1 and figure 1, the curve over scale; §3.2 and figure 3, lengths and starts; §7 nearest words.
+# - Petrov, Torr & Bibi 2024, *When Do Prompting and Prefix-Tuning Work?*, arXiv 2310.19698.
 # - Zhao et al. 2021, *Calibrate Before Use*, arXiv 2102.09690.
 # - Khashabi et al. 2022, *Prompt Waywardness*, arXiv 2112.08348.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.

@@ -251,7 +251,7 @@ SAYS = {
         "after_the_norm": "was added after the norm",
         "behind": "an adapter behind the block"},
     "adapters.sealed": {
-        "too_many": "asked a fifth time", "always_the_same": "made from what ask gives",
+        "too_many": "Four probes are all there are", "always_the_same": "made from what ask gives",
         "which_half": "Both read what the attention gives",
         "which_input": "the other what the feed-forward part was given",
         "unnormed": "Only one reads x", "mixed": "differ by up to about 1e-5"},

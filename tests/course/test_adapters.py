@@ -87,6 +87,10 @@ def test_a_run_that_gives_one_answer_fails():
     assert {round(each, 2) for runs in said.values() for each in runs if adapters.fails(each)
             } == {0.52}
     assert not adapters.fails(0.569)
+    swapped = adapters.swapped(pt.course.records.load("adapters"))
+    assert swapped.loc["always the commoner label"].tolist() == [    # disliked films, liked tweets
+        f"{sum(example.label == label for example in pt.data.load(task).test[:300]) / 300:.1%}"
+        for task, label in (("movies", 0), ("tweets", 1))]
 
 
 def test_places_that_leave_no_trace_are_shuffled_without_effect():
@@ -103,12 +107,12 @@ def test_places_that_leave_no_trace_are_shuffled_without_effect():
 
 
 def test_a_wider_feed_forward_part_takes_a_parallel_adapter_up():
-    def merged(up, down, A, s, scale=1.0):
+    def merged(W1, W2, A, s, scale=1.0):
         first, second = torch.nn.Linear(384, 1600), torch.nn.Linear(1600, 384)
-        first.weight.copy_(torch.cat([up.weight, A.W_down]))
-        first.bias.copy_(torch.cat([up.bias, A.b_down]))
-        second.weight.copy_(torch.cat([down.weight, scale * s * A.W_up], 1))
-        second.bias.copy_(down.bias + scale * s * A.b_up)
+        first.weight.copy_(torch.cat([W1.weight, A.W_down]))
+        first.bias.copy_(torch.cat([W1.bias, A.b_down]))
+        second.weight.copy_(torch.cat([W2.weight, scale * s * A.W_up], 1))
+        second.bias.copy_(W2.bias + scale * s * A.b_up)
         return first, second
 
     def off(merge):

@@ -1,4 +1,4 @@
-"""Pictures of lesson 05: the places, what rate and start change, and a merge."""
+"""Pictures of lesson 05: the places, what was run at other settings, and a merge."""
 
 import copy
 import functools
@@ -96,15 +96,14 @@ def deviation(place: str, size: int, sigma: float) -> float:
 # ── what they learned ────────────────────────────────────────────────────────────────────────
 
 NONE = "none: cannot tell"
-# Settings of recorded runs, in groups; each changes one thing of the one before it in its group.
 CHANGED = {
-    "post-attention, rate 0.001": ("one_rate", "post_attention", 1e-3, {}),
-    "at 0.003": ("placements", "post_attention", 3e-3, {}),
+    "post-attention with GELU, rate 0.001": ("one_rate", "post_attention", 1e-3, {}),
+    "post-attention with GELU, rate 0.003": ("placements", "post_attention", 3e-3, {}),
     "parallel, rate 0.001, s = 1, σ = 0.01": ("alike", "parallel", 1e-3, {}),
-    "s = 4, W_up = 0": ("one_rate", "parallel", 1e-3, {}),
-    "at a rate of 0.003": ("placements", "parallel", 3e-3, {}),
-    "Pfeiffer, 0.003, σ = 0.01": ("placements", "pfeiffer", 3e-3, {}),
-    "from σ = 0.1": ("starts", "pfeiffer", 3e-3, {"sigma": 0.1}),
+    "parallel, rate 0.001, s = 4, W_up = 0": ("one_rate", "parallel", 1e-3, {}),
+    "parallel, rate 0.003, s = 4, W_up = 0": ("placements", "parallel", 3e-3, {}),
+    "Pfeiffer, rate 0.003, σ = 0.01": ("placements", "pfeiffer", 3e-3, {}),
+    "Pfeiffer, rate 0.003, σ = 0.1": ("starts", "pfeiffer", 3e-3, {"sigma": 0.1}),
 }
 TASKS = {"movies": "film", "tweets": "tweet"}
 
@@ -129,8 +128,14 @@ def accuracies(record: Mapping, *setting, **more) -> list[float]:
 
 
 @functools.cache
-def _labels(tests: int) -> Tensor:
-    return torch.tensor([example.label for example in data.load("movies").test[:tests]])
+def _labels(tests: int, task: str = "movies") -> Tensor:
+    return torch.tensor([example.label for example in data.load(task).test[:tests]])
+
+
+def _commoner(tests: int, task: str = "movies") -> float:
+    """Return the accuracy of giving always the more common answer."""
+    ones = float(_labels(tests, task).double().mean())
+    return max(ones, 1 - ones)
 
 
 def scores(rows: list[dict]) -> Tensor:
@@ -159,23 +164,23 @@ def best(verdicts: Mapping[str, Comparison]) -> str:
 
 
 def changed(record: Mapping) -> dict[str, list[float]]:
-    """Return the accuracies of settings, each of which changes one thing of the one before."""
+    """Return the accuracies of recorded settings beside the race's."""
     return {name: accuracies(record, group, place, lr, **more)
             for name, (group, place, lr, more) in CHANGED.items()}
 
 
 def swapped(record: Mapping) -> pandas.DataFrame:
     """Return the accuracy of adapters that were trained on one task, on each: text, in percent."""
-    return pandas.DataFrame({
-        f"{TASKS[row['setting']['task']]} adapters": {
-            f"on {task}": f"{right:.1%}" for task, right in row["right"].items()}
-        for row in records.select(record, group="swap")}).T
+    rows = records.select(record, group="swap")
+    found = {f"{TASKS[row['setting']['task']]} adapters": row["right"] for row in rows}
+    found["always the commoner label"] = {
+        task: _commoner(rows[0]["tests"], task) for task in TASKS}
+    return pandas.DataFrame(found).T.map("{:.1%}".format).add_prefix("on ")
 
 
 def fails(accuracy: float, tests: int = 1000) -> bool:
     """Is a run no better than to give always the more common answer, up to a point?"""
-    ones = float(_labels(tests).double().mean())
-    return accuracy < max(ones, 1 - ones) + POINT
+    return accuracy < _commoner(tests) + POINT
 
 
 def answers_that_differ(record: Mapping) -> tuple[float, float, float]:
@@ -216,7 +221,7 @@ def draw_runs(rows: Mapping[str, list[float]]) -> Figure:
 def merge_parallel(merged: Callable) -> pandas.DataFrame:
     """Draw parallel adapters with GELU large and merge them; say how far the states are moved.
 
-    `merged(up, down, A, s)` returns the two linear layers of the wider feed-forward part.
+    `merged(W1, W2, A, s)` returns the two linear layers of the wider feed-forward part.
     """
     base, batch, before = _probe()
     model = bottleneck.inject(copy.deepcopy(base), bottleneck.Config(

@@ -117,6 +117,7 @@ PLACES_MISTAKES = {
 
 PLACES = Exercise(
     id="prompt.places", lesson="03", names=("first_and_last",), points=2, minutes=8, difficulty=2,
+    optional=True,
     cases=places_cases, run=run_places, judge=judge_places, mistakes=PLACES_MISTAKES,
     returns=report(found=Any, grads=list[Tensor | None], intact=bool),
     hints=("Draw two rows of a batch, padded on the right and on the left, with two vectors in "

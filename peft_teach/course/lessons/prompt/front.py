@@ -36,18 +36,6 @@ class SoftPrompt(nn.Module):
         return out
 
 
-class InFront(Adapter):
-    """An embedding whose output has ten more, trained vectors in front: too many for the rest."""
-
-    def __init__(self, base: nn.Module):
-        super().__init__(base)
-        self.P = nn.Parameter(torch.zeros(10, base.embedding_dim))
-
-    def forward(self, ids: Tensor) -> Tensor:
-        x = self.base(ids)                                                # (batch, seq, d)
-        return torch.cat([self.P.expand(len(x), -1, -1), x], 1)
-
-
 class Reads(nn.Module):
     """A backbone, called as a language model is whose logits are its last hidden states."""
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import acos, sin
 from statistics import mean
 
 import ipywidgets as ipw
@@ -20,7 +19,6 @@ from ... import records
 from ...desk import live
 from ...desk import reviews as reading  # the lesson has it from here
 from ...verdicts import POINT, Comparison, verdict
-from .front import InFront as InFront
 from .front import OnBackbone as OnBackbone
 
 FRONTS = {"the instruction, in words": 1.0, "ten trained vectors": 0.0}    # t in the record
@@ -71,20 +69,22 @@ def by_length(reviews: Sequence) -> list:
 
 
 def scores(said: pandas.DataFrame, record: Mapping) -> pandas.DataFrame:
-    """Return how much of each column of `answers` is right, and a verdict beside three rivals.
+    """Return how much of each column is right and positive, and a verdict beside three rivals.
 
     The seeds of a prompt make one row. The best instruction is the best of those here, on these
     reviews. Intervals are in points.
     """
-    right = said.iloc[:, 2:].eq(said.liked, axis=0)
-    every = {name: torch.tensor(part.to_numpy(), dtype=torch.float64)    # (seeds, reviews)
-             for name, part in right.T.groupby(lambda name: name.split(", seed")[0], sort=False)}
+    told = {name: part.to_numpy(dtype=bool) for name, part in said.iloc[:, 2:].T.groupby(
+        lambda name: name.split(", seed")[0], sort=False)}                # (seeds, reviews)
+    every = {name: torch.tensor(part == said.liked.to_numpy(), dtype=torch.float64)
+             for name, part in told.items()}
     written = {row["setting"]["text"].strip() for row in records.select(record, group="written")}
     best = max(written & {*every}, key=lambda name: every[name].mean())
-    rivals = {"no instruction": NOTHING, "its first words": record["setting"]["start"].strip(),
+    rivals = {"no instruction": NOTHING, "Classify …": record["setting"]["start"].strip(),
               "our best instruction": best}
-    return pandas.DataFrame({name: {"right": f"{own.mean():.1%}", **{
-        f"beside {column}": "" if name == rival else in_points(verdict(
+    return pandas.DataFrame({name: {
+        "right": f"{own.mean():.1%}", "says positive": f"{told[name].mean():.0%}", **{
+                f"beside {column}": "" if name == rival else in_points(verdict(
             own, every[rival].expand_as(own), POINT)) for column, rival in rivals.items()}}
         for name, own in every.items()}).T
 
@@ -149,7 +149,8 @@ def draw_parted(found: Parted) -> Figure:
                 ha="left" if side > 0 else "right")
     ax.set(xlabel="logit of “positive” less that of “negative”", ylabel="reviews",
            ylim=(-28, 30),
-           title=f"threshold {found.threshold:g}: {found.accuracy:.1%} right (pale)")
+           title=f"threshold {found.threshold:g}: {found.accuracy:.1%} right (pale), "
+                 "the others wrong (solid)")
     ax.yaxis.set_major_formatter(lambda count, _: f"{abs(count):g}")
     made.set_label(f"{found.front}: with a threshold of {found.threshold:g}, "
                    f"{found.accuracy:.1%} right.")
@@ -177,112 +178,85 @@ class Way:
 
     t: float
     words: Mapping[str, Sequence[str]]                   # nearest to each vector
-    tips: Mapping[str, Sequence[tuple[float, float]]]    # in a plane with the two nearest words
-    others: Mapping[str, Sequence[float]]                # where the second of these stands
     curves: Mapping[str, Mapping[float, float]]          # accuracy by t, where tested
     tested: int
 
 
 def way(record: Mapping, t: float) -> Way:
     """Read one place of the way; `record` is `records.load("prompt")`."""
-    planes, curves = record["planes"], {}
+    curves: dict[str, dict[float, float]] = {}
     rows = sorted(records.select(record, group="back"), key=lambda row: row["setting"]["t"])
     for row in rows:
         curves.setdefault(row["setting"]["start"], {})[row["setting"]["t"]] = row["accuracy"]
     words = {start: [told["words"][str(i)] for i in told["looks"][-1]["nearest"]]
-             for start, told in record["way"].items() if start in planes}
-    tips = {start: [((1 - t) * far * cosine, (1 - t) * far * sin(acos(cosine)))
-                    for far, cosine in zip(plane["far"], plane["towards"])]
-            for start, plane in planes.items()}
-    return Way(t, words, tips, {start: plane["other"] for start, plane in planes.items()}, curves,
-               rows[0]["tests"])
+             for start, told in record["way"].items() if start in curves}
+    return Way(t, words, curves, rows[0]["tests"])
 
 
 def draw_way(found: Way) -> Figure:
-    """Draw the vectors beside their nearest words, and the accuracy on the way to these."""
-    made, left, right = figure(9.2, 3.6, columns=2, width_ratios=(1.3, 1))
+    """Draw the accuracy on the way from the trained vectors to their nearest words."""
+    made, ax = figure(6.4, 3.6)
     told = []
-    for start, tips in found.tips.items():
-        (colour, dash, marker), long = STYLES[start], start == "random"
-        y, x = np.mean(tips, axis=0)
-        left.quiver(0, 0, x, y, angles="xy", scale_units="xy", scale=1, color=colour, width=0.01,
-                    zorder=2 - long)
-        left.text(0.3, 0.5 if long else -0.5, f"started as {STARTS[start]}: {np.hypot(x, y):.1f}",
-                  color=colour, va="center", fontsize=11)
-        curve = found.curves[start]
+    for start, curve in found.curves.items():
+        colour, dash, marker = STYLES[start]
         # a line where there are places between the ends
-        right.plot(*zip(*sorted(curve.items())), ls=dash if len(curve) > 2 else "none",
-                   marker=marker, color=colour, ms=6, lw=2)
-        right.annotate(f"from {STARTS[start]}", (0, curve[0.0]), (8, 8), color=colour,
-                       fontsize=11, textcoords="offset points")
+        ax.plot(*zip(*sorted(curve.items())), ls=dash if len(curve) > 2 else "none",
+                marker=marker, color=colour, ms=6, lw=2)
+        ax.annotate(f"from {STARTS[start]}", (0, curve[0.0]), (8, 8), color=colour,
+                    fontsize=11, textcoords="offset points")
         if found.t in curve:
-            plots.ring(right, found.t, curve[found.t])
+            plots.ring(ax, found.t, curve[found.t])
             told.append(f"started as {STARTS[start]}, {curve[found.t]:.1%} right")
-    next_word = mean(mean(others) for others in found.others.values())
-    left.plot(0, 0, "o", color=COLOURS["ink"], ms=9)
-    left.plot(0, next_word, "s", color=COLOURS["ink"], ms=9, mfc="none", mew=1)
-    left.text(0.3, next_word, f"the next word: {next_word:.1f}", va="center", fontsize=11)
-    left.text(-0.3, 0, "the nearest\nword", ha="right", va="center", fontsize=11)
-    left.set(xlim=(-2.4, 7.8), ylim=(-1.3, 2.6), aspect="equal")
-    left.axis("off")
-    left.set_title("distance from the nearest word", fontsize=12)
     title = f"t = {found.t:g}: {'; '.join(told)}"
-    right.set(xlabel="share t of the way to the nearest words", ylim=(0.75, 0.9),
-              ylabel=f"accuracy on {found.tested} reviews")
-    right.yaxis.set_major_locator(MultipleLocator(0.05))
-    in_percent(right.yaxis)
+    ax.set(xlabel="share t of the way to the nearest words", ylim=(0.75, 0.9),
+           ylabel=f"accuracy on {found.tested} reviews")
+    ax.yaxis.set_major_locator(MultipleLocator(0.05))
+    in_percent(ax.yaxis)
     made.suptitle(title)
     made.set_label(f"{title}. " + " ".join(
-        f"Started as {STARTS[start]}, the nearest words, and how far: " + ", ".join(
-            f"{word!a} {np.hypot(*tip):.1f}" for word, tip in zip(found.words[start], tips)) + "."
-        for start, tips in found.tips.items()))
+        f"Started as {STARTS[start]}, the nearest words: {', '.join(map(ascii, words))}."
+        for start, words in found.words.items()))
     return made
 
 
 def explore_way(record: Mapping) -> Explorer:
     """Two trained prompts, from where training left them to their nearest words."""
     shares = sorted({row["setting"]["t"] for row in records.select(record, group="back")})
+    far = {start: mean(plane["far"]) for start, plane in record["planes"].items()}
+    other = mean(record["planes"]["text"]["other"])
     return Explorer(
         {"t": ipw.SelectionSlider(options=[(f"{t:g}", t) for t in shares], description="t")},
         lambda t: way(record, t), draw_way,
-        lambda found: "An arrow leads from a vector's nearest word to the vector: a mean of ten. "
-        "Recorded, seed 0. Nearest to the vectors from random numbers: "
-        f"{', '.join(map(ascii, found.words['random']))}.")
+        lambda found: "Recorded, seed 0. A vector from words ends "
+        f"{far['text']:.1f} from its nearest word, which is {other:.1f} from the nearest other "
+        f"word; one from random numbers ends {far['random']:.1f} from its nearest, such as "
+        f"{', '.join(map(ascii, found.words['random'][:4]))}.")
 
 
 # ── the starts ───────────────────────────────────────────────────────────────────────────────
 
 
-def starts(record: Mapping) -> pandas.DataFrame:
-    """Return a row for each recorded run of ten vectors and 32 steps, tested on 100 reviews."""
-    runs = record.runs[record.runs.group.isin(["soft", "rates"])]
-    return runs[["start", "seed", "lr", "accuracy"]].assign(
-        losses=[record.losses[id] for id in runs.index],
-        end=[mean(record.losses[id][-8:]) for id in runs.index])
-
-
 def draw_starts(record: Mapping) -> Figure:
-    """Draw the loss by start, a mean of the seeds, and what each pair of runs ends at."""
-    found = starts(record)
-    made, left, right = figure(9.2, 3.6, columns=2, width_ratios=(1.25, 1))
-    told, ends = [], {}
-    for start, (colour, dash, marker) in STYLES.items():
-        runs = found[found.start == start].sort_values(["lr", "seed"])
-        few = runs[runs.lr == record["setting"]["lr"]]
-        losses = np.mean(few.losses.tolist(), axis=0)
-        left.plot(range(1, len(losses) + 1), losses, dash, color=colour, lw=2)
-        right.plot(range(len(runs)), runs.accuracy, marker, color=colour, ms=8, mew=0)
-        ends[STARTS[start]] = losses[-1], colour
-        told.append(f"{STARTS[start]} {mean(few.end):.2f}, "
-                    f"{mean(few.accuracy):.0%} right")
-    left.set(xlabel="step", ylabel="loss of the batch (log axis)", yscale="log")
-    plots.name_ends(left, ends)
-    plots.plain_ticks(left.yaxis, (0.1, 0.2, 0.5, 1, 2, 4))
-    right.set(xticks=range(len(runs)), xticklabels=[
-        f"{lr:g}\nseed {seed}" for lr, seed in zip(runs.lr, runs.seed)], xlabel="rate",
-        ylabel="right, of 100 reviews", ylim=(0.78, 0.92), xlim=(-0.5, len(runs) - 0.5))
-    in_percent(right.yaxis)
-    made.set_label(f"After 32 steps at the usual rate: {'; '.join(told)}.")
+    """Draw what each pair of start and run ends at: answers right, and pairs ranked right."""
+    runs = record.runs[record.runs.group.isin(["soft", "rates"])].sort_values(["lr", "seed"])
+    made, *axes = figure(9.2, 3.6, columns=2)
+    told = []
+    for ax, field, title, limits in zip(axes, ("accuracy", "ranked"), (
+            "answers right", "pairs ranked right"), ((0.78, 0.92), (0.9, 0.96))):
+        ends = {}
+        for start, (colour, _, marker) in STYLES.items():
+            own = runs[runs.start == start]
+            ax.plot(range(len(own)), own[field], marker, color=colour, ms=8, mew=0)
+            ends[STARTS[start]] = own[field].iloc[-1], colour
+            told.append(f"{title}, {STARTS[start]}: "
+                        f"{own[field].min():.1%} to {own[field].max():.1%}")
+        ax.set(xticks=range(len(own)), xticklabels=[
+            f"{lr:g}\nseed {seed}" for lr, seed in zip(own.lr, own.seed)], xlabel="rate",
+            ylim=limits, xlim=(-0.5, len(own) - 0.5))
+        ax.set_title(title, fontsize=12)
+        in_percent(ax.yaxis)
+    plots.name_ends(ax, ends)
+    made.set_label(f"{'; '.join(told)}.".capitalize())
     return made
 
 
