@@ -431,7 +431,8 @@ pt.sentence("full.place", ...)    # yours: where do the eight points come from?
 # Is the untrained pooler to blame? We put four random ones in its place, and took it away: 70.9 to 72.0 %. The pooler is innocent. So we read other vectors. Before the first block, no token has read another; that mean is an average of word vectors. **What will a head reach on it?**
 
 # %%
-record.runs.query("group == 'reads'").set_index("pool")[["accuracy"]].style.format("{:.1%}")
+reads = record.runs.query("group == 'reads'").set_index("pool").accuracy    # converged
+reads.map("{:.1%}".format).to_frame()
 
 # %% [markdown]
 # As much as on the last block: what one layer can read off this frozen network is hardly more than off the bag of its words. No wonder that it ties with a count. And the first token says more one block earlier. **A frozen model is only as good as what you read of it.**
