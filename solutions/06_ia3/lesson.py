@@ -393,10 +393,10 @@ pt.compare("ia3.fused", fused.l.numel(), "factors on GPT-2's fused matrix")
 # **one number**: a threshold between its two words.
 
 # %%
-records.table(pictures.few(record), ["shots", "method"])     # ± over draws; untrained: 79.5 %
+records.table(pictures.few(record), ["shots", "method"])     # ± of three draws; untrained: 79.5 %
 
 # %% [markdown]
-# With 16 or 64 sentences we cannot tell which of the three leads. So begin with the threshold: it costs one number.
+# (± is a standard deviation.) With 16 or 64 sentences we cannot tell which of the three leads. So begin with the threshold: it costs one number.
 #
 # **What this lesson claims**
 #
