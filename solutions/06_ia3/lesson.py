@@ -126,8 +126,8 @@ table = pd.DataFrame([vars(verdict) for verdict in found.values()], found)
 table[["word", "difference", "low", "high"]].round(4).rename_axis("IA³ against")
 
 # %% [markdown]
-# Better than LoRA of rank 1, by our rule. But the difference is less than the 0.02 that matters to us, and its 95 % interval (low to
-# high, in $R^2$) begins just above zero. Against rank 8, with five times as many parameters, we cannot tell.
+# Better than LoRA of rank 1, by our rule. But by less than the 0.02 that matters to us, and the 95 % interval (low to high,
+# in $R^2$) begins just above zero. Against rank 8, with five times as many parameters, we cannot tell.
 #
 # ## 2 · Turn the desk
 #
@@ -148,7 +148,7 @@ off.map("{:.1%}".format).to_frame("accuracy at t = 0")
 # %% [markdown]
 # <details><summary>What we saw</summary>
 #
-# The vectors *after* the activation: without them, half of the rise from 64.0 to 82.7 % is lost. But they hold 9,216 of the 13,824 factors. What
+# The vectors *after* the activation: without them, half of the rise from 64.0 to 82.7 % is lost. But they hold two thirds of the factors. What
 # the values, the keys or one block cost, 150 sentences cannot tell from nothing.
 #
 # Turned the wrong way, the desk brings the model to chance. (One run; the head was trained with the vectors in place.)
@@ -229,8 +229,8 @@ reach.set_axis(["scaling", "rank 1"], axis=1).map("{:.2%}".format)    # means; f
 # The *energy* of a change is the sum of its squared entries. The table shows how much of it the nearest scaling reaches, and the nearest
 # change of rank 1 (5.7 to 70.3 % in single matrices).
 #
-# The whole model was fine-tuned, to an accuracy of 82.0 %. Undo the changes of the 36 matrices alone, under the head and embeddings as
-# trained, and 58.8 % is left. Now replace each of these changes by its nearest scaling. **What is the accuracy then? And how likely, in
+# The whole model was fine-tuned, to an accuracy of 82.0 %. Undo the changes of 36 matrices, not those of the head and the rest,
+# and 58.8 % is left. Now replace each of these changes by its nearest scaling. **What is the accuracy then? And how likely, in
 # percent, is it within five points of yours?**
 
 # %%
@@ -245,8 +245,8 @@ left = pd.Series({name: full[kind] for kind, name in kinds.items()})
 left.map("{:.1%}".format).to_frame("accuracy")     # 2,563 test sentences
 
 # %% [markdown]
-# The nearest scaling reaches hardly more than of a random change, and brings nothing. Fine-tuning turned the rows, if only by about a
-# degree. Enlarging does not help; fitted to the *outputs* for real sentences, scaling brings 3 points. The nearest change of rank 1 keeps most of what was learned, with 41,472 numbers for 27,648.
+# The nearest scaling reaches hardly more than of a random change, and brings nothing. Fine-tuning turned the rows, by about a
+# degree. Enlarging does not help. Fitted to the *outputs* for real sentences, scaling brings 3 points. The nearest change of rank 1 keeps most of what was learned, with 41,472 numbers for 27,648.
 #
 # **And yet trained scaling vectors reach 80 % on the same labels** (three runs). How? No matrix is alone. A feed-forward layer adds up the columns $w_j$ of $W_{out}$: $y = \sum_j l_j\, h_j\, w_j$. No $w_j$ turns. But make some louder and others softer, and the *sum* turns. The instruments play what they always
 # played, and the music is different. Whether MiniLM's vectors work this way, we have not tested.
@@ -403,7 +403,7 @@ records.table(pictures.few(record), ["shots", "method"])     # ± of three draws
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Nonzero factors on rows and columns keep every cross ratio of a matrix. So they cannot make the swap above; LoRA of rank 1 can. | a proof | IA³ and LoRA of rank 1, trained on the swap: LoRA learns it, IA³ does not | holds for each linear layer of any size, not for what several layers do together |
-# | IA³ is ahead of LoRA of rank 1 by less than the 0.02 that matters to us; against rank 8 we cannot tell. | R² better by 0.018 (0.0003 to 0.035); by 0.002 (−0.035 to 0.040): five seeds each, 2,716 test sentences | In pairs, each at its best rate of a search with one seed. With one seed left out, four times of five we cannot tell it from rank 1 | on T0-3B, with 20 to 70 examples a task and two more losses, IA³ is ahead of LoRA of rank 4 (Liu et al. 2022, figure 2); in peft's comparison at 3 billion parameters, LoRA of rank 32 is ahead of both runs of IA³ with three places, and beside its run with seven we cannot tell |
+# | IA³ is ahead of LoRA of rank 1 by less than the 0.02 that matters to us; against rank 8 we cannot tell. | R² better by 0.018 (0.0003 to 0.035); by 0.002 (−0.035 to 0.040): five seeds each, 2,716 test sentences | In pairs, each at its best rate of a search with one seed. With one seed left out, four times of five we cannot tell it from rank 1 | on T0-3B, with 20 to 70 examples a task and two more losses, IA³ is ahead of LoRA of rank 4 (Liu et al. 2022, figure 2); in peft's comparison at 3 billion parameters, LoRA of rank 32 is ahead of IA³ at three places; at seven we cannot tell |
 # | Factors want a far larger rate than the entries of a matrix. | best rates 0.0256, and 0.0001 for full fine-tuning | IA³ at half and at twice its best rate: R² on validation 0.505 and 0.502, for 0.532 (one seed) | in peft's comparison IA³ gets 31 % right at a rate of 1e-4 and 40 % at 1e-3 |
 # | The change that full fine-tuning makes to a weight is not one that scaling on one side can make. | One run: scaling reaches at most 0.5 % of the energy of any matrix's change. With its nearest scaling the accuracy is 58.8 %, with no change 58.8 % | The nearest scaling, enlarged to full size: 58.6 %; fitted to the outputs: 61.7 %. The nearest change of rank 1 keeps 75.7 % | not known to us |
 
