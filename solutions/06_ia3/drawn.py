@@ -85,27 +85,14 @@ def swap(shown: Shown) -> None:
 
 
 def desk(shown: Shown) -> None:
-    record, (left, right) = records.load("ia3"), shown.panels
-    left.named(x="block; thick: half of its factors, thin: nine in ten", y="factor")
-    for i, (place, name) in enumerate({".key.": "keys", ".value.": "values",
-                                       ".output.dense.": "after"}.items()):
-        left.text(name, "ink", (7 * i + 2.5, None), near=0.03)
-        for b in range(6):
-            l, = (values for key, values in record["gains"].items()
-                  if place in key and f".{b}." in key and key.endswith(".l"))
-            q = np.quantile(l, [0.05, 0.25, 0.75, 0.95])
-            left.line("yours", "-", [7 * i + b] * 2, q[[0, 3]])
-            left.line("yours", "-", [7 * i + b] * 2, q[[1, 2]])
-    left.level("ink", 1)
-    assert [t.get_text() for t in left.ax.get_xticklabels()] == [*"012345"] * 3
-    assert left.ax.get_xticks().tolist() == [7 * i + b for i in range(3) for b in range(6)]
+    record, (ax,) = records.load("ia3"), shown.panels
     truth = record["desk"]["truth"]
     curve = {t: np.mean([a == b for a, b in zip(record["desk"]["answers"][f"{t} all"], truth)])
              for t in (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)}
-    right.named(f"everything at t = 1: {curve[1]:.1%} right", "t", "accuracy")
-    right.ticks("x", dict(zip(("−1\nreversed", "0\noff", "0.5", "1\nas learned", "1.5",
+    ax.named(f"everything at t = 1: {curve[1]:.1%} right", "t", "accuracy")
+    ax.ticks("x", dict(zip(("−1\nreversed", "0\noff", "0.5", "1\nas learned", "1.5",
                                "2\ndoubled"), curve)))
-    right.level("rest", 0.5, ":")
-    right.text("chance", "rest", (2, 0.49))
-    right.line("ink", "-o", curve, curve.values())
-    right.ring(1, curve[1])
+    ax.level("rest", 0.5, ":")
+    ax.text("chance", "rest", (2, 0.49))
+    ax.line("ink", "-o", curve, curve.values())
+    ax.ring(1, curve[1])

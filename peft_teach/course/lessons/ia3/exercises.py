@@ -323,7 +323,7 @@ MERGE = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda fold_holds, fold: fold_holds(fold, mutants.Gains))
 HOLDS = Exercise(
-    id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=15, difficulty=3,
+    id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=20, difficulty=3,
     cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "

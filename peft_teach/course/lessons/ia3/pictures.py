@@ -1,6 +1,6 @@
 """The pictures of lesson 06: places in a block, stretch or turn, the mixing desk."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
@@ -17,7 +17,7 @@ from ....widgets import Explorer
 from ... import records
 from . import block
 
-apart, FOLDS, VECTORS = block.apart, block.FOLDS, block.VECTORS
+apart, VECTORS = block.apart, block.VECTORS
 PLACES = {"key": "keys", "value": "values", "ffn_out": "after"}
 ALL = "all"
 TURNS = {-1.0: "−1\nreversed", 0.0: "0\noff", 0.5: "0.5", 1.0: "1\nas learned", 1.5: "1.5",
@@ -167,48 +167,15 @@ def draw_swap(matrices: Mapping[str, Tensor]) -> Figure:
 # ── what they learned ────────────────────────────────────────────────────────────────────────
 
 
-def gains_of(record: Mapping) -> dict[tuple[int, str], Tensor]:
-    """Return the recorded vectors of MiniLM by (block, place)."""
-    found = {}
-    for name, values in record["gains"].items():
-        if name.endswith(".l"):
-            place = next((p for p in ("key", "value") if f".{p}." in name), "ffn_out")
-            found[int(name.split(".layer.")[1].split(".")[0]), place] = torch.tensor(values)
-    return found
-
-
-@torch.no_grad()
-def travel(model: nn.Module, record: Mapping) -> pandas.DataFrame:
-    """Return how far a model's factors went, beside the entries of the matrices that they scale.
-
-    Root mean squares; the entries moved in a recorded run of full fine-tuning, on labels.
-    """
-    full, = records.select(record, group="full")
-    found = adapters(model)
-    size = _rms(adapter.base.weight for adapter in found.values())
-    share = mean(full["reach"][name]["relative"] for name in found)
-    moved = _rms(adapter.l - 1 for adapter in found.values())
+def rates(model: nn.Module) -> pandas.DataFrame:
+    """Return the size of the factors and of the entries that they scale, and their best rates."""
+    weights = torch.cat([a.base.weight.flatten() for a in adapters(model).values()])
     best = {row["method"]: row["lr"] for row in records.load("ladder")["runs"]
             if row["group"] == "final"}
     return pandas.DataFrame(
-        {"size": [f"{size:.3f}", "1"], "moved by": [f"{share * size:.4f}", f"{moved:.4f}"],
-         "of its size": [f"{share:.1%}", f"{moved:.1%}"],
+        {"typical size": [f"{weights.square().mean().sqrt().item():.3f}", "1"],
          "best rate": [f"{best['full']:g}", f"{best['ia3']:g}"]},
-        ["an entry of these matrices, full fine-tuning", "a factor, yours"])
-
-
-def _rms(tensors: Iterable[Tensor]) -> float:
-    return torch.cat([t.flatten() for t in tensors]).square().mean().sqrt().item()
-
-
-def _percentiles(l: Tensor) -> list[float]:
-    return torch.quantile(l.float(), torch.tensor([0.05, 0.25, 0.5, 0.75, 0.95])).tolist()
-
-
-def _bar(ax, x: float, p: Sequence[float], colour: str) -> None:
-    """Draw the middle 90 % as a thin line, the middle half as a thick one."""
-    ax.plot([x, x], [p[0], p[4]], color=colour, lw=1.5)
-    ax.plot([x, x], [p[1], p[3]], color=colour, lw=6, solid_capstyle="butt")
+        ["an entry, full fine-tuning", "a factor"])
 
 
 # ── the mixing desk ──────────────────────────────────────────────────────────────────────────
@@ -216,11 +183,10 @@ def _bar(ax, x: float, p: Sequence[float], colour: str) -> None:
 
 @dataclass(frozen=True)
 class Desk:
-    """The desk at one setting: factors by block as percentiles, accuracy over t, what flipped."""
+    """The desk at one setting: accuracy over t, and what flipped."""
 
     t: float
     turned: str
-    bars: tuple[tuple[str, int, bool, tuple[float, ...]], ...]    # place, block, turned, 5 … 95 %
     curve: tuple[tuple[float, float], ...]                        # (t, accuracy)
     accuracy: float
     learned: float
@@ -242,45 +208,23 @@ def desk(record: Mapping, sentences: Sequence, t: float, turned: str = ALL) -> D
         return mean(a == b for a, b in zip(said, truth))
 
     said = answers_at(record, t, turned)
-    bars = []
-    for (b, place), l in gains_of(record).items():
-        meant = turned in (ALL, place, str(b))
-        bars.append((place, b, meant, tuple(_percentiles(1 + (t if meant else 1) * (l - 1)))))
     flips = tuple((sentences[i].text, sentences[i].label, said[i] == truth[i])
                   for i in range(len(truth)) if said[i] != learned[i])
-    return Desk(t, turned, tuple(bars),
-                tuple((u, accuracy(answers_at(record, u, turned))) for u in TURNS),
+    return Desk(t, turned, tuple((u, accuracy(answers_at(record, u, turned))) for u in TURNS),
                 accuracy(said), accuracy(learned), flips, len(truth))
 
 
 def draw_desk(found: Desk) -> Figure:
-    """Draw the faders on the left, accuracy against t on the right."""
-    made, left, right = figure(9.2, 3.5, columns=2)
-    lows, highs = [], []
-    for i, (place, name) in enumerate(PLACES.items()):
-        for p, b, turned, q in found.bars:
-            if p == place:
-                x, colour = 7 * i + b, COLOURS["yours" if turned else "quiet"]
-                _bar(left, x, q, colour)
-                if turned and q[0] == q[4]:
-                    left.plot(x, q[2], "D", color=colour, ms=5)
-                lows.append(min(q))
-                highs.append(max(q))
-        left.text(7 * i + 2.5, 1.0, name, ha="center", va="bottom", fontsize=11,
-                  transform=left.get_xaxis_transform())
-    left.axhline(1, color=COLOURS["ink"], lw=0.8)
-    left.set(ylim=(min(0.4, *lows) - 0.05, max(1.6, *highs) + 0.05),
-             xticks=[7 * i + b for i in range(3) for b in range(6)],
-             xticklabels=[str(b) for _ in range(3) for b in range(6)],
-             xlabel="block; thick: half of its factors, thin: nine in ten", ylabel="factor")
-    right.axhline(0.5, color=COLOURS["rest"], ls=":", lw=1.5)
-    right.text(2, 0.49, "chance", ha="right", va="top", color=COLOURS["rest"], fontsize=11)
-    right.plot(*zip(*found.curve), "-o", color=COLOURS["ink"], ms=5)
-    plots.ring(right, found.t, found.accuracy)
-    right.set(xlabel="t", ylabel="accuracy", xticks=[*TURNS], xticklabels=TURNS.values(),
+    """Draw accuracy against t."""
+    made, ax = figure(6, 3.5)
+    ax.axhline(0.5, color=COLOURS["rest"], ls=":", lw=1.5)
+    ax.text(2, 0.49, "chance", ha="right", va="top", color=COLOURS["rest"], fontsize=11)
+    ax.plot(*zip(*found.curve), "-o", color=COLOURS["ink"], ms=5)
+    plots.ring(ax, found.t, found.accuracy)
+    ax.set(xlabel="t", ylabel="accuracy", xticks=[*TURNS], xticklabels=TURNS.values(),
               ylim=(0.35, 0.95),
               title=f"{TURNED[found.turned]} at t = {found.t:g}: {found.accuracy:.1%} right")
-    in_percent(right.yaxis)
+    in_percent(ax.yaxis)
     made.set_label(f"Desk at t = {found.t:g}, {TURNED[found.turned]}: accuracy "
                    f"{found.accuracy:.1%} on {found.sentences} sentences. Over t: " + ", ".join(
                        f"{t:g}: {a:.1%}" for t, a in found.curve) + ".")
@@ -293,10 +237,10 @@ TURNED = {ALL: "everything", **PLACES, **{str(b): f"block {b}" for b in range(6)
 def caption_of(found: Desk) -> str:
     """Say what the setting does to the answers, with some of the sentences that flipped."""
     gained = sum(right for *_, right in found.flips)
-    error = records.standard_error(found.learned, found.sentences)
+    error = 1.96 * records.standard_error(found.learned, found.sentences)
     told = (f"Right: {found.accuracy:.1%} of {found.sentences} test sentences; as learned "
-            f"{found.learned:.1%} ± {error:.1%}. {len(found.flips)} answers flip: {gained} are now "
-            f"right, {len(found.flips) - gained} wrong.")
+            f"{found.learned:.1%} (95 %: ± {error:.1%}). {len(found.flips)} answers flip: "
+            f"{gained} are now right, {len(found.flips) - gained} wrong.")
     for text, label, right in sorted(found.flips, key=lambda flip: len(flip[0]))[:2]:
         told += (f" Now {'right' if right else 'wrong'}: “{text}” "
                  f"({'liked' if label else 'not liked'}).")
