@@ -35,6 +35,7 @@ FULL, PROMPT = (runpy.run_path(str(Path(__file__).with_name(f"{name}.py")))
 LENGTH, STEPS, BATCH, TESTS, START, LR = (PROMPT[name] for name in (
     "LENGTH", "STEPS", "BATCH", "TESTS", "START", "LR"))
 
+SEARCHED = {"head": "solved", "prompt": "not searched"}
 RATE = 3e-2                                  # on MiniLM: the library's, see rates.py
 MINILM = {"length": 20, "steps": 120, "batch": 16, "tests": 1000}
 HEAD_LR = 1e-3                               # of SmolLM2's new head, whose states are large
