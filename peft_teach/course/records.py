@@ -47,7 +47,7 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
     lr?, head_lr, seed?, steps?    of the training; the head's rate where it has its own
     tests?             sentences on which the accuracy was measured, where it ran on the films
     parameters?        trained, without the head
-    modules            adapters in the model
+    modules?           adapters in the model
     accuracy           on the test sentences (in group `search` of ia3: of validation), from 0 to 1
     r2                 share of the ratings' variance that is predicted; then accuracy is the sign's
     validation?, training?   accuracy on the validation and training sentences
