@@ -8,7 +8,6 @@ from figures import record
 
 import peft_teach as pt
 from peft_teach.course.lessons.inside import look, steps
-from peft_teach.course.lessons.inside.exercises import attention
 
 EVERYTHING, LORA = "everything", "LoRA"
 PEAKS = {row["method"]: row["ours"]["memory_bytes"]["peak"] for row in record("benchmark")["runs"]
@@ -53,13 +52,6 @@ def mb(size):
     return f"{size / 1e6:.0f}"
 
 
-def moved_by_the_bias():
-    """How far attention moves, at most, where a vector is added to every key."""
-    q, k, v, b = (torch.randn(2, n, 12, dtype=torch.float64) for n in (5, 5, 5, 1))
-    allowed = torch.ones(2, 5, 5, dtype=torch.bool)
-    return (attention(q, k + b, v, 3, allowed) - attention(q, k, v, 3, allowed)).abs().max().item()
-
-
 CLAIMS = (
     Claim("LoRA (rank 8, query and value) on MiniLM takes 37 % of full training's memory.",
           seen=f"one step of 16 × 32, float32, AdamW, every tensor counted: {mb(most(LORA, 16))} of "
@@ -83,10 +75,6 @@ CLAIMS = (
           tried="activations of sizes that the prediction never saw, measured: as predicted",
           holds={"longer sentences cost LoRA more": lambda: predicted(16, 256) > predicted(
               128, 32) > predicted(16, 32)}),
-    Claim("A key's bias does nothing.",
-          seen="block 3, to rounding; proof in one line",
-          tried="the three other biases move the output",
-          holds={"does nothing": lambda: moved_by_the_bias() < 1e-12}),
 )
 
 JUDGED = {}
