@@ -242,8 +242,8 @@ ATTENTION_MISTAKES = {
             "largest of all. Which score has the weight 0, whatever the others are?",
     "mask_after": "After the softmax it is too late: the weights that are left no longer sum to 1.",
     "heads_mixed": "A view as (batch, heads, tokens, width) does not cut the vectors, it gives a "
-                   "head whole tokens: cut the last dimension, then move the heads to the front, and "
-                   "back before you join them.",
+                   "head whole tokens: cut the last dimension, then move the heads to the front. "
+                   "Move them back before you join them.",
     "interleaved": "Each head has neighbouring entries: head 0 the first d / heads of them, and "
                    "not one of every `heads`.",
 }
