@@ -258,8 +258,8 @@ def gap(i):
 pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the model's own?")
 
 # %% [markdown]
-# You have written a transformer's block, and the methods of this course change single lines of it. Look at the names on the left of your
-# equals signs: each is a tensor with an entry for every token. Are these tensors needed again, after the forward pass? Keep the question.
+# You have written a transformer's block, and the methods of this course change single lines of it. Look at what it computes on its way: tensors
+# with a row for every token. Are they needed again, after the forward pass? Keep the question.
 #
 # ## What training holds
 #
@@ -371,8 +371,8 @@ pictures.explore_step(measured)
 pictures.bill(measured)    # MB, at the fullest moment
 
 # %% [markdown]
-# LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. Gradients and moments are all but gone. The weights stay, and at LoRA's
-# fullest moment so do 70 MB of activations.
+# LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. (If AdamW is *fused*, its step needs no working space, and LoRA takes 44 %.)
+# Gradients and moments are all but gone. The weights stay, and at LoRA's fullest moment so do 70 MB of activations.
 #
 # The classifier alone takes hardly more than the weights. **Why does LoRA keep so much, and the classifier so little?**
 
@@ -407,9 +407,8 @@ pd.DataFrame(rows).T
 # (The first row says 35 % where you measured 37: the formula leaves out what the passes make and drop within a block.)
 #
 # The saving melts. Weights and moments stay as they are, however much the model reads. Activations grow, and LoRA keeps more than two thirds
-# of them. A user with long texts found that full training and LoRA take about the same memory
-# ([peft#1514](https://github.com/huggingface/peft/issues/1514)). Of two batches with as many tokens, LoRA saves less on the longer sentences:
-# the tables of pairs have grown, and LoRA removes none of them.
+# of them. Of two batches with as many tokens, LoRA saves less on the longer sentences: the tables of pairs have grown, and LoRA removes none of
+# them.
 #
 # So your colleague's figure is true of what trains, and says little about memory. **Ask first which part is large:**
 #
@@ -423,9 +422,9 @@ pd.DataFrame(rows).T
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | LoRA (rank 8, query and value) on MiniLM takes 37 % of full training's memory. | one step of 16 × 32, float32, AdamW, every tensor counted: 167 of 457 MB | A whole process, by the operating system: 207 of 575 MB, 36 %. Twice as many sentences: 50 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); 350 is the weights alone |
-# | When everything trains on 16 × 32, AdamW's step is the fullest moment. | the two passes 379 MB, the step 457 | torch's own allocator: as counted. On 32 × 32 it fails: the passes 483, the step 457. With gradient accumulation activations and gradients add up | on a GPU torch's default, `foreach`, takes about the parameters' size more (torch's documentation) |
-# | Where attention keeps its tables, longer sentences cost LoRA more of its saving than more sentences do. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | activations of sizes that the prediction never saw, measured: as predicted | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
+# | LoRA (rank 8, query and value) on MiniLM takes 37 % of full training's memory. | one step of 16 × 32, float32, AdamW, every tensor counted: 167 of 457 MB | A whole process, by the operating system: 207 of 575 MB, both a quarter above our count, their ratio 36 %. Torch's AdamW as it is on a CPU goes tensor by tensor; a fused one needs no working space: 44 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); by our count, weights in 16 bits take 350 |
+# | When everything trains on 16 × 32, AdamW's step is the fullest moment. | the two passes 379 MB, the step 457 | torch's own allocator: as counted. On 32 × 32 it fails: the passes 483, the step 457. With gradient accumulation activations and gradients add up | here the largest tensor is half of the model, elsewhere a smaller part; on a GPU torch's default, `foreach`, takes about the parameters' size more (torch's documentation) |
+# | Where attention keeps its tables, longer sentences cost LoRA more of its saving than more sentences do. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | 128 × 32 measured: 63 % | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
 
 # %%
 pt.progress("00")
@@ -433,7 +432,7 @@ pt.progress("00")
 # %% [markdown]
 # ## At your desk
 #
-# Measure before you choose, with your longest batch.:
+# Measure before you choose, with your longest batch:
 #
 # ```python
 # import torch
@@ -539,10 +538,10 @@ rows = {}
 for n in (1, 4, 8):
     plain, full, thin = (at_most(*each) for each in (
         ("everything", n, "fused"), ("everything", n, "foreach"),
-        ("LoRA, rank 8, query and value", n, "foreach")))
+        ("LoRA, rank 8, query and value", n, "fused")))
     rows[f"{n} × 512"] = {
         "everything, fused": f"{plain / 1e9:.1f} GB", "everything, foreach": f"{full / 1e9:.1f} GB",
-        "LoRA": f"{thin / 1e9:.1f} GB", "LoRA takes": f"{thin / full:.0%}"}
+        "LoRA, fused": f"{thin / 1e9:.1f} GB", "LoRA takes": f"{thin / plain:.0%}"}
 pd.DataFrame(rows).T
 
 # %% [markdown]
