@@ -334,7 +334,7 @@ pd.Series(kept).to_frame("a layer keeps")
 # <details><summary>What the four rows say</summary>
 #
 # W is in memory anyway, so x is what costs, and a frozen layer drops it. Where nothing below trains, no gradient has to pass, and nothing is
-# kept. LoRA puts a small layer beside the frozen one: A makes 8 numbers of each token, and B makes 1,536 of them. Both train, so x is kept
+# kept. LoRA puts a small layer beside the frozen one: A makes 8 numbers of each token, and B as many of these as the layer gives. Both train, so x is kept
 # again, and A's output with it (512 × 8). Softmax, GELU and dropout have no weights that one could freeze, and
 # LayerNorm needs its input for both gradients: they keep what they kept before.
 # </details>
@@ -372,7 +372,7 @@ pictures.bill(measured)    # MB, at the fullest moment
 
 # %% [markdown]
 # LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. (If AdamW is *fused*, its step needs no working space, and LoRA takes 44 %.)
-# Gradients and moments are all but gone. The weights stay, and at LoRA's fullest moment so do 70 MB of activations.
+# Gradients and moments are all but gone. The weights stay, and activations are now the largest part after them.
 #
 # The classifier alone takes hardly more than the weights. **Why does LoRA keep so much, and the classifier so little?**
 
