@@ -108,7 +108,8 @@ WRONG["inside.attention"] = {
     "no_scale": (but(BY_HEAD, " / width**0.5", ""),
                  but(BY_HEAD, "/ width**0.5", "/ q.shape[-1]**0.5")),
     "mask_after": but(BY_HEAD, WEIGHTS, "(fit.softmax(-1) * mask)"),
-    "heads_mixed": but(AT_ONCE, SPLIT, "x.reshape(batch, heads, -1, d // heads)"),
+    "heads_mixed": (but(AT_ONCE, SPLIT, "x.reshape(batch, heads, -1, d // heads)"),
+                    but(AT_ONCE, "out.transpose(1, 2)", "out")),
     "interleaved": (but(AT_ONCE, SPLIT, INTERLEAVED), but(
         AT_ONCE, SPLIT, INTERLEAVED, "out.transpose(1, 2)", "out.permute(0, 2, 3, 1)")),
     "leak": (but(AT_ONCE, "-1e9", "-1e4"), but(AT_ONCE, "-1e9", "-100.0")),
@@ -159,6 +160,10 @@ WRONG["inside.transformer"] = {
     "padded_queries": but(TRANSFORMER, READABLE, f"{READABLE} & mask.bool()[:, :, None]"),
     "residual_of_start": but(HELPERS, "x1 + ffn", "x + ffn"),
     "no_residual": (but(HELPERS, "x1 + ffn", "ffn"), but(TRANSFORMER, "x + mixed", "mixed")),
+    "norm_first": but(
+        HELPERS, 'norm("attention_norm", x + mixed)', 'x + norm("attention_norm", mixed)',
+        'norm("ffn_norm", x1 + ffn)', 'x1 + norm("ffn_norm", ffn)'),
+    "no_gelu": but(HELPERS, 'nn.functional.gelu(linear("ffn_in", x1))', 'linear("ffn_in", x1)'),
     "other_gelu": (but(HELPERS, "x1))", 'x1), approximate="tanh")'),
                    but(TRANSFORMER, "F.gelu", "F.relu")),
     "not_transposed": but(
@@ -248,6 +253,7 @@ WRONG["inside.ledger"] = {
     "moments_float32": but(LEDGER, RETURN, RETURN + ' | {"optimizer": 4 * moments * trained}'),
     "all_train": but(LEDGER, "    numbers", "    trained = total\n    numbers"),
     "trained_only": but(LEDGER, '"weights": total', '"weights": trained'),
+    "trained_twice": but(LEDGER, '"weights": total', '"weights": total + trained'),
     "": (but(LEDGER, RETURN, "return sum(numbers.values()) * bytes_each"),
          but(LEDGER, '"weights": total', '"weights": total, "sum": total'),
          but(LEDGER, "count * bytes_each", "count * bytes_each / 1")),
@@ -273,6 +279,7 @@ SAYS = {
         "mask_after": "no longer sum to 1", "heads_mixed": "gives a head whole tokens"},
     "inside.transformer": {
         "no_residual": "One of these two sums is missing", "other_gelu": "from erf",
+        "norm_first": "each sum comes first", "no_gelu": "two linear layers are one",
         "padded_queries": "A padded query reads, too", "residual_of_start": "not the block's own x",
         "eps": "torch adds 1e-5 to the variance by default; MiniLM's norms were made with 1e-12",
         "not_transposed": "has the shape (n_out, n_in)"},
@@ -287,7 +294,8 @@ SAYS = {
     "inside.ledger": {
         "always_four": "right for float32", "always_two": "right for AdamW",
         "moments_float32": "as many bytes a number as the parameter itself",
-        "all_train": "are there for the trained numbers only", "trained_only": "count `total`"},
+        "all_train": "are there for the trained numbers only", "trained_only": "count `total`",
+        "trained_twice": "each weight is there once"},
 }
 
 # What one further case alone finds: see `answers.slips`.

@@ -9,7 +9,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | an estimate: about 65 minutes, 47 of them for 6 exercises; Run All takes a minute |
+# | **Time** | an estimate: about 65 minutes, 40 of them for 5 exercises; Run All takes a minute |
 # | **You need** | to have trained a small network in PyTorch; nothing of transformers |
 # | **Data** | two sentences; the model, MiniLM, is fetched once and kept |
 #
@@ -38,11 +38,13 @@ pt.seed(0)
 Guess = pt.widgets.Guess
 
 # %%
-display(Guess("LoRA (lesson 07) freezes MiniLM and trains 74,498 numbers, 0.33 % of its own. How "
-              "many percent of full training's memory does it take, on 16 sentences of 32 tokens?",
+display(Guess("LoRA (lesson 07) trains 0.33 % of the numbers that full training trains. What "
+              "share of the memory does it take, in percent, on 16 sentences of 32 tokens?",
               (1, 10, 40, 75), "inside.memory"))
-pt.plots.show(pt.drawing.block(zoom="ffn_in"), "MiniLM, our model, is six such blocks behind a "
-              "table of words. Grey boxes hold parameters: q, k, v are query, key and value.")
+pt.plots.show(pt.drawing.block(zoom="ffn_in"), "Grey boxes hold parameters: q, k, v are query, "
+              "key and value. The number counts all of MiniLM, six such blocks behind a table of "
+              "words, but not the classifier on top (770). Left out: biases, and a GELU between "
+              "ffn_in and ffn_out. The box “softmax” is all of attention.")
 
 # %% [markdown]
 # ## Where are the parameters?
@@ -79,7 +81,7 @@ pictures.explore_parameters()
 # <details><summary>What the map says</summary>
 #
 # More than half of MiniLM is a dictionary: a vector for each of 30,522 words. The famous attention is less than a sixth. In larger models
-# the dictionary's share melts: the dictionary goes with the width of the vectors, a block with its square.
+# the dictionary's share melts: make the vectors twice as wide, and a dictionary doubles, while a block has four times as many parameters.
 # </details>
 #
 # So beware of "we train x % of the parameters". The percentage says as much about the model as about the method.
@@ -92,8 +94,8 @@ pictures.explore_parameters()
 # MiniLM turns each *token*, a word or a piece of one, into a vector of 384 numbers. Six blocks change these vectors, one after the other. A
 # block has two halves. In **attention** tokens read from each other. In the **feed-forward** part each token is worked on alone: `ffn_in`
 # makes 1,536 numbers of its 384, a *GELU* bends them (else two linear layers would be one), and `ffn_out` brings them back to 384.
-# Each half only writes a correction: what came in goes around it and is added (the *residual*), so that a gradient can always pass. Then a
-# *norm* brings the sum to a common size. On top of the last block, a **classification head** answers a question.
+# What came into a half is added to what the half gives (the *residual*), so that a gradient can always pass. Then a *norm* brings the sum to
+# a common size. On top of the last block, a **classifier** answers a question.
 #
 # ### One token reads
 #
@@ -104,7 +106,7 @@ pictures.explore_parameters()
 # $$ \text{score}_{ij} = \frac{q_i \cdot k_j}{\sqrt{w}}, \qquad \text{read}_i = \sum_j \operatorname{softmax}_j(\text{score}_{ij})\; v_j $$
 #
 # All this happens in a **head**, on $w = 32$ entries of the 384. Here one head reads for one token: `it`, in a sentence that you may
-# replace.
+# replace. The tokenizer puts a token of its own before every text, `[CLS]`, and one after it, `[SEP]`.
 
 # %%
 sentences = ["The plot is thin, but the actors are so good that you forgive it.", "A dull film."]
@@ -121,7 +123,8 @@ it = len(tokens) - 3                                         # the last word
 shares = (k @ q[it] / 32**0.5).softmax(dim=0)                # one for each token; their sum is 1
 read = shares @ v                                            # 32 numbers, added up
 pt.plots.show(pictures.draw_reading(tokens, it, shares.cpu(), v.cpu()),
-              "An arc is as thick as the share. Below: each value times its share, and the sum.")
+              "An arc is as thick as the share. Below, entry by entry from top to bottom: each "
+              "value times its share, and their sum.")
 
 # %% [markdown]
 # This head reads mostly `actors`, though it is the *plot* that you forgive. But it is only one head of 72.
@@ -152,7 +155,7 @@ pt.require("inside.head")
 # **Mask.** Sentences of a batch have different lengths, and the shorter ones are filled up with *padding*, which nobody should read. A mask
 # says which keys a query may read.
 #
-# Write `attention(q, k, v, heads, mask)`, the heads first; the check tries them with a mask that allows everything.
+# Write `attention(q, k, v, heads, mask)`. Begin with the heads: the first inputs of the check have a mask that allows everything.
 #
 # | | shape | |
 # |---|---|---|
@@ -203,22 +206,23 @@ pictures.explore_heads(tables, tokens)
 #
 # <details><summary>What we found</summary>
 #
-# Head 2 of block 0 looks one word back. Head 4 of block 4 takes `it` to `plot`. That does not tell us how the model understands
+# Head 2 of block 0 looks one word back. Head 4 of block 4, for example, takes `it` to `plot`. That does not tell us how the model understands
 # the sentence. In many heads the first column is dark: they read `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think
 # that a head looks there when it has nothing to say.
 # </details>
 #
-# Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens.
+# Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens. Twelve heads have as many
+# parameters as one of 384 entries would, and twelve times the tables.
 #
 # ### Exercise 4 · The whole block (3 points, about 10 minutes)
 #
-# Write `transformer_block(x, mask, weights, heads, attention)` from the picture of the block. `x` is (batch, tokens, d). `mask` is (batch,
-# tokens), whole numbers, 1 for a token and 0 for padding. `weights` holds the block's tensors by name, `"query.weight"`, `"query.bias"` and so
-# on. `attention` is a function like yours.
+# Write `transformer_block(x, mask, weights, heads, attention)` from the picture at the top, with a GELU after `ffn_in`.
+# `x` is (batch, tokens, d). `mask` is (batch, tokens), whole numbers, 1 for a token and 0 for padding. `weights` holds the block's tensors by
+# name, `"query.weight"`, `"query.bias"` and so on. `attention` is a function like yours.
 #
-# The names of the places are `query`, `key`, `value`, `attention_out`, `attention_norm`, `ffn_in`, `ffn_out` and `ffn_norm`; with them every
-# method of the course says where it goes. A norm is `torch.nn.functional.layer_norm` over the d entries, with a weight and a bias of its
-# own and `eps=1e-12`. There is no dropout.
+# The places are `query`, `key`, `value`, `attention_out`, `attention_norm`, `ffn_in`, `ffn_out` and `ffn_norm`: the whole course uses these
+# names. A norm is `torch.nn.functional.layer_norm` over the d entries, with a weight and a bias of its own and `eps=1e-12`. There is no
+# dropout.
 
 
 # %% exercise="inside.transformer" part="solution"
@@ -245,74 +249,17 @@ pt.require("inside.transformer")
 
 
 # %% tags=["nbval-check-output"]
-def gap(i, **changed):
-    """How far your block i is from the model's own; `changed` tensors replace some of its."""
-    weights = pictures.weights_of(model, i) | changed
-    yours = transformer_block(hidden[i], mask, weights, 12, attention)
+def gap(i):
+    """How far your block i is from the model's own."""
+    yours = transformer_block(hidden[i], mask, pictures.weights_of(model, i), 12, attention)
     return (yours - hidden[i + 1]).abs().max().item()
 
 
 pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the model's own?")
 
 # %% [markdown]
-# You have written a transformer's block. The methods of this course change something in your lines. Now look at the names on the left of your equals
-# signs. Each is a tensor with an entry for every token. Who may need these tensors again, after the forward pass?
-#
-# ### A bias that does nothing
-#
-# Four of your tensors are biases of the attention. **One of them can be set to zero, and the output stays what it was.** Which? Think of what a
-# softmax does when one number is added to every score of a row.
-
-# %%
-Guess("The bias that does nothing is that of", ("query", "key", "value", "out"), "inside.idle")
-
-# %% tags=["nbval-check-output"]
-zero = torch.zeros(384, device=pt.device())
-moves = {name: gap(3, **{f"{place}.bias": zero}) for name, place in (
-    ("query", "query"), ("key", "key"), ("value", "value"), ("out", "attention_out"))}
-pt.compare("inside.idle", min(moves, key=moves.get), "whose bias does nothing")
-pd.Series(moves).gt(1e-4).to_frame("block 3: without this bias, does the output move?")
-
-# %% [markdown]
-# <details><summary>Why?</summary>
-#
-# Add <i>b</i> to every key, and each score of query <i>q</i> moves by the same number, <i>q·b</i>/√<i>w</i>. The softmax ignores it. So the
-# gradient of the key's bias is zero, up to rounding. (Adam divides a gradient by its own size, so under Adam even rounding can move this bias.)
-# Remember it in lesson 02, where nothing but biases trains.
-# </details>
-#
-# ### Exercise 5 · Count a block (2 points, about 7 minutes)
-#
-# Newer models let several heads of queries *share* one head of keys and values (Ainslie et al. 2023). There are `heads` heads of queries,
-# but only `kv_heads` of keys and values, and each is d_model / heads wide. Write `block_count(d_model, d_ff, heads, kv_heads)`: all parameters
-# of a block, with biases and both norms. `d_ff` is the width between ffn_in and ffn_out.
-
-
-# %% exercise="inside.block" part="solution"
-def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
-    ### BEGIN SOLUTION
-    kv = kv_heads * (d_model // heads)
-    outputs_of = {"query": (d_model, d_model), "key": (d_model, kv), "value": (d_model, kv),
-                  "attention_out": (d_model, d_model), "ffn_in": (d_model, d_ff),
-                  "ffn_out": (d_ff, d_model)}
-    layers = sum((n_in + 1) * n_out for n_in, n_out in outputs_of.values())
-    return layers + 2 * 2 * d_model
-    ### END SOLUTION
-
-
-# %% exercise="inside.block" part="check"
-block_count = pt.check("inside.block", block_count)
-
-# %% exercise="inside.block" part="grade"
-pt.require("inside.block")
-
-# %% tags=["nbval-check-output"]
-counted = {f"heads: {heads} of queries, {kv} of keys and values": block_count(384, 1536, heads, kv)
-           for heads, kv in ((1, 1), (12, 12), (12, 4), (12, 1))}
-pd.Series(counted).map("{:,}".format).to_frame("parameters of a block")
-
-# %% [markdown]
-# Twelve heads have as many parameters as one: they cut the same matrices into narrower pieces. Twelve are only the tables.
+# You have written a transformer's block, and the methods of this course change single lines of it. Look at what it computes on its way: tensors
+# with a row for every token. Are they needed again, after the forward pass? Keep the question.
 #
 # ## What training holds
 #
@@ -325,7 +272,7 @@ labelled = {**batch, "labels": torch.tensor([1, 0], device=pt.device())}
 pictures.six_steps(labelled)
 
 # %% [markdown]
-# ### Exercise 6 · The ledger (2 points, about 7 minutes)
+# ### Exercise 5 · The ledger (2 points, about 7 minutes)
 #
 # Take these sums apart. Write `ledger(total, trained, bytes_each, moments)`, a dict of three whole numbers of bytes,
 # `{"weights": …, "gradients": …, "optimizer": …}`, which add up to each row. `total` counts all parameters, the trained ones among them;
@@ -387,7 +334,8 @@ pd.Series(kept).to_frame("a layer keeps")
 # <details><summary>What the four rows say</summary>
 #
 # W is in memory anyway, so x is what costs, and a frozen layer drops it. Where nothing below trains, no gradient has to pass, and nothing is
-# kept. LoRA's own A is a layer that trains: it keeps x again. Softmax, GELU and dropout have no weights that one could freeze, and
+# kept. LoRA puts a small layer beside the frozen one: A makes 8 numbers of each token, and B as many of these as the layer gives. Both train, so x is kept
+# again, and A's output with it (512 × 8). Softmax, GELU and dropout have no weights that one could freeze, and
 # LayerNorm needs its input for both gradients: they keep what they kept before.
 # </details>
 #
@@ -415,7 +363,7 @@ pictures.explore_step(measured)
 # %% [markdown]
 # Press play. **When everything trains, the step itself is the fullest moment**, on this batch. Torch's AdamW goes from tensor to tensor, and for
 # each one it makes two more of the same size; for the table of words that is much. Choose 32 × 32, and the two passes overtake it.
-# Activations and gradients take turns:
+# Activations are gone when the gradients are all there, so the larger of the two counts:
 #
 # $$ \text{at most} \approx \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients} + \text{the step's working space}) $$
 
@@ -423,10 +371,10 @@ pictures.explore_step(measured)
 pictures.bill(measured)    # MB, at the fullest moment
 
 # %% [markdown]
-# LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. Gradients and optimizer states are all but gone, and so is the step's working
-# space. The weights stay, and so do more than two thirds of the activations.
+# LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. (If AdamW is *fused*, its step needs no working space, and LoRA takes 44 %.)
+# Gradients and moments are all but gone. The weights stay, and activations are now the largest part after them.
 #
-# The head alone takes hardly more than the weights. **Why does LoRA keep so much, and the head so little?**
+# The classifier alone takes hardly more than the weights. **Why does LoRA keep so much, and the classifier so little?**
 
 # %%
 pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place of the three dots
@@ -435,7 +383,7 @@ pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place
 # <details><summary>Our sentence</summary>
 #
 # The gradient has to pass through everything above the lowest part that trains. LoRA begins in block 0, so the gradient passes through all six
-# blocks. The head stands on top of them, and below it nothing is kept.
+# blocks. The classifier stands on top of them, and below it nothing is kept.
 # </details>
 #
 # ## Longer texts
@@ -458,26 +406,25 @@ pd.DataFrame(rows).T
 # %% [markdown]
 # (The first row says 35 % where you measured 37: the formula leaves out what the passes make and drop within a block.)
 #
-# The saving melts. Weights and optimizer states do not care how much the model reads; activations do. With long texts somebody found
-# the memory of both "kind of same" ([peft#1514](https://github.com/huggingface/peft/issues/1514)). And of two batches with as many tokens, LoRA
-# saves less on the longer sentences: the tables of pairs have grown, and LoRA removes none of them.
+# The saving melts. Weights and moments stay as they are, however much the model reads. Activations grow, and LoRA keeps more than two thirds
+# of them. Of two batches with as many tokens, LoRA saves less on the longer sentences: the tables of pairs have grown, and LoRA removes none of
+# them.
 #
 # So your colleague's figure is true of what trains, and says little about memory. **Ask first which part is large:**
 #
 # | what is large | what helps |
 # |---|---|
-# | gradients, optimizer states, the step | train less (lessons 02 to 10); a fused AdamW; shard them over several GPUs |
-# | activations | fewer or shorter texts at a time; fused attention; checkpointing, which keeps few and computes the others again; train only the top |
-# | weights | fewer bits each (lesson 08); offloading; sharding |
+# | gradients, optimizer states, the step | train less (lessons 02 to 10); a fused AdamW |
+# | activations | fewer or shorter texts at a time; fused attention, which keeps no tables of pairs; checkpointing, which keeps few and computes the others again; train only the top |
+# | weights | fewer bits each (lesson 08) |
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | LoRA (rank 8, query and value) on MiniLM takes 37 % of full training's memory. | one step of 16 × 32, float32, AdamW, every tensor counted: 167 of 457 MB | A whole process, by the operating system: 207 of 575 MB, 36 %. Twice as many sentences: 50 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); 350 is the weights alone |
-# | When everything trains on 16 × 32, AdamW's step is the fullest moment. | the two passes 379 MB, the step 457 | torch's own allocator: as counted. On 32 × 32 it fails: the passes 483, the step 457. With gradient accumulation activations and gradients add up | torch's documentation: by `foreach`, its default on a GPU, about the size of the parameters more; parts as in Rajbhandari et al. 2020, §3 |
-# | Where attention keeps its tables, longer sentences cost LoRA more of its saving than more sentences do. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | activations of sizes that the prediction never saw, measured: as predicted | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
-# | A key's bias does nothing. | block 3, to rounding; proof in one line | the three other biases move the output | any attention by q·k (Namazifar et al. 2023); not with rotary positions, which turn it at each position |
+# | LoRA (rank 8, query and value) on MiniLM takes 37 % of full training's memory. | one step of 16 × 32, float32, AdamW, every tensor counted: 167 of 457 MB | A whole process, by the operating system: 207 of 575 MB, both a quarter above our count, their ratio 36 %. Torch's AdamW as it is on a CPU goes tensor by tensor; a fused one needs no working space: 44 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); by our count, weights in 16 bits take 350 |
+# | When everything trains on 16 × 32, AdamW's step is the fullest moment. | the two passes 379 MB, the step 457 | torch's own allocator: as counted. On 32 × 32 it fails: the passes 483, the step 457. With gradient accumulation activations and gradients add up | here the largest tensor is half of the model, elsewhere a smaller part; on a GPU torch's default, `foreach`, takes about the parameters' size more (torch's documentation) |
+# | Where attention keeps its tables, longer sentences cost LoRA more of its saving than more sentences do. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | 128 × 32 measured: 63 % | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
 
 # %%
 pt.progress("00")
@@ -491,7 +438,7 @@ pt.progress("00")
 # import torch
 # from peft import LoraConfig, get_peft_model
 #
-# model.gradient_checkpointing_enable()               # only if activations are what is large
+# model.gradient_checkpointing_enable()               # for large activations; v6: activation_checkpointing_enable
 # tuned = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=8, lora_alpha=16))
 # tuned.train()                                       # as loaded, in eval mode, nothing is checkpointed
 # optimizer = torch.optim.AdamW((p for p in tuned.parameters() if p.requires_grad), fused=True)
@@ -515,13 +462,38 @@ pt.progress("00")
 # | LoRA on 4-bit weights | about half of one for each frozen parameter | Dettmers et al. 2023 |
 # | activations of a block, in 16 bits | 34 · tokens · width, and 5 · heads · tokens² where attention is not fused | Korthikanti et al. 2022, §4.1 |
 #
-# If activations are large, we would try fused attention first, then checkpointing, then smaller batches with gradient accumulation. If the
-# weights alone do not fit, no choice of what to train helps: take fewer bits. What misleads here: half of MiniLM is its dictionary, and we
-# count float32 and unfused attention.
+# If the weights alone do not fit, no choice of what to train helps: take fewer bits. What misleads here: half of MiniLM is its dictionary,
+# and we count float32 and unfused attention.
 
 # %% [markdown]
 # # Further
 #
+# ### Exercise 6 · Count a block (optional, 2 points, about 7 minutes)
+#
+# Newer models let several heads of queries *share* one head of keys and values (Ainslie et al. 2023). There are `heads` heads of queries,
+# but only `kv_heads` of keys and values, and each is d_model / heads wide. Write `block_count(d_model, d_ff, heads, kv_heads)`: all parameters
+# of a block, with biases and both norms. `d_ff` is the width between ffn_in and ffn_out.
+
+
+# %% exercise="inside.block" part="solution"
+def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
+    ### BEGIN SOLUTION
+    kv = kv_heads * (d_model // heads)
+    outputs_of = {"query": (d_model, d_model), "key": (d_model, kv), "value": (d_model, kv),
+                  "attention_out": (d_model, d_model), "ffn_in": (d_model, d_ff),
+                  "ffn_out": (d_ff, d_model)}
+    layers = sum((n_in + 1) * n_out for n_in, n_out in outputs_of.values())
+    return layers + 2 * 2 * d_model
+    ### END SOLUTION
+
+
+# %% exercise="inside.block" part="check"
+block_count = pt.check("inside.block", block_count)
+
+# %% exercise="inside.block" part="grade"
+pt.require("inside.block")
+
+# %% [markdown]
 # ### Exercise 7 · Which is which? (optional, 2 points, about 7 minutes)
 #
 # Somebody removed the labels from the attention of block 3. Here are its four matrices and their biases, under the letters a to d. They were
@@ -548,13 +520,13 @@ pt.require("inside.order")
 
 # %% [markdown]
 # Even query and key cannot be exchanged, although a score is just their product: exchange them, and the table of scores is transposed, but
-# the softmax still runs along its rows.
+# the softmax still runs along its rows. The key's bias was even replaced by random numbers: it moves
+# all scores of a query by the same amount, and the softmax ignores that (Namazifar et al. 2023).
 
 # %% [markdown]
 # ### Seven billion parameters
 #
-# Llama 2, predicted and not measured: all in bfloat16, with *fused* attention, such as FlashAttention, which keeps no tables of pairs. LoRA's A
-# and B are float32, as in peft.
+# Llama 2, predicted and not measured: all in bfloat16, with fused attention, such as FlashAttention. LoRA's A and B are float32, as in peft.
 
 # %% tags=["nbval-check-output"]
 def at_most(trains, n, step):
@@ -566,14 +538,14 @@ rows = {}
 for n in (1, 4, 8):
     plain, full, thin = (at_most(*each) for each in (
         ("everything", n, "fused"), ("everything", n, "foreach"),
-        ("LoRA, rank 8, query and value", n, "foreach")))
+        ("LoRA, rank 8, query and value", n, "fused")))
     rows[f"{n} × 512"] = {
         "everything, fused": f"{plain / 1e9:.1f} GB", "everything, foreach": f"{full / 1e9:.1f} GB",
-        "LoRA": f"{thin / 1e9:.1f} GB", "LoRA takes": f"{thin / full:.0%}"}
+        "LoRA, fused": f"{thin / 1e9:.1f} GB", "LoRA takes": f"{thin / plain:.0%}"}
 pd.DataFrame(rows).T
 
 # %% [markdown]
-# Here a step by `foreach` takes as much as the weights, and is the fullest moment in each row. On a CPU torch's allocator gives exactly what the
+# Here a step by `foreach` takes as much as the weights: with everything training, it is the fullest moment in each row. On a CPU torch's allocator gives exactly what the
 # ledger says of the three kinds of step; on a GPU we did not measure.
 #
 # **Sources**

@@ -70,7 +70,7 @@ def test_everybody_gets_the_mark_they_deserve(graded, student):
 
 
 def test_nobody_is_forgotten(graded):
-    others = {"escape": "13 of 13 points; optional: 2 of 2", "bomb": "70 MB are too large",
+    others = {"escape": "11 of 11 points; optional: 4 of 4", "bomb": "70 MB are too large",
               "broken": "cannot be read", "Kim Lee": "nothing that could be read, but essay.pdf"}
     assert set(graded.rows) == set(CORPUS) | set(others)
     for student, flag in others.items():

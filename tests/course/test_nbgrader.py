@@ -34,7 +34,7 @@ def linear_count(n_in, n_out):
 MISTAKEN = WRONG["inside.block"][0]
 # After a failed check the name is the reference: the line of the check then finds that.
 EARLY = "ledger = pt.check('inside.ledger', lambda *sizes: {})"
-FAILED = ("inside.block", "inside.ledger")
+FAILED = ("inside.ledger", "inside.block")
 
 
 @pytest.fixture(scope="module")

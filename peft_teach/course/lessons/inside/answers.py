@@ -41,6 +41,13 @@ def transformer_block(x, mask, weights, heads, attention):
     return F.layer_norm(x, x.shape[-1:], *layer["ffn_norm"], eps=1e-12)
 
 
+# ── inside.ledger ────────────────────────────────────────────────────────────────────────────
+
+def ledger(total: int, trained: int, bytes_each: int, moments: int) -> dict[str, int]:
+    numbers = {"weights": total, "gradients": trained, "optimizer": moments * trained}
+    return {part: count * bytes_each for part, count in numbers.items()}
+
+
 # ── inside.block ─────────────────────────────────────────────────────────────────────────────
 
 def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
@@ -50,13 +57,6 @@ def block_count(d_model: int, d_ff: int, heads: int, kv_heads: int) -> int:
                   "ffn_out": (d_ff, d_model)}
     layers = sum((n_in + 1) * n_out for n_in, n_out in outputs_of.values())
     return layers + 2 * 2 * d_model
-
-
-# ── inside.ledger ────────────────────────────────────────────────────────────────────────────
-
-def ledger(total: int, trained: int, bytes_each: int, moments: int) -> dict[str, int]:
-    numbers = {"weights": total, "gradients": trained, "optimizer": moments * trained}
-    return {part: count * bytes_each for part, count in numbers.items()}
 
 
 # ── inside.order ─────────────────────────────────────────────────────────────────────────────

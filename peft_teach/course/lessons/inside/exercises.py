@@ -1,4 +1,4 @@
-"""The exercises of lesson 00: a layer, one head, all heads, a block, its counts, ledger, order."""
+"""The exercises of lesson 00: a layer, one head, all heads, a block, the ledger, two more."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -227,7 +227,7 @@ def _attentions(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int
     return {"no_scale": tuple(_joined(_weights(Q, K, mask, square) @ V)
                               for square in (1, q.shape[-1])),
             "mask_after": _joined(_weights(Q, K, every, width) * mask[:, None] @ V),
-            "heads_mixed": _joined(together),
+            "heads_mixed": (_joined(together), (_weights(Q, K, mask, width) @ V).reshape(q.shape)),
             "interleaved": (interleaved.movedim(1, -1).flatten(2), _joined(interleaved))}
 
 
@@ -242,7 +242,8 @@ ATTENTION_MISTAKES = {
             "largest of all. Which score has the weight 0, whatever the others are?",
     "mask_after": "After the softmax it is too late: the weights that are left no longer sum to 1.",
     "heads_mixed": "A view as (batch, heads, tokens, width) does not cut the vectors, it gives a "
-                   "head whole tokens: cut the last dimension, then move the heads to the front.",
+                   "head whole tokens: cut the last dimension, then move the heads to the front. "
+                   "Move them back before you join them.",
     "interleaved": "Each head has neighbouring entries: head 0 the first d / heads of them, and "
                    "not one of every `heads`.",
 }
@@ -355,6 +356,7 @@ def _blocks(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int
     block, shut = torch_block(weights, heads), mask == 0
     mixed = block.self_attn(x, x, x, key_padding_mask=shut)[0]
     y, bare = block.norm1(x + mixed), block.norm1(mixed)
+    normed = x + bare
 
     def ffn(y: Tensor, bend: Callable = functional.gelu) -> Tensor:
         return block.linear2(bend(block.linear1(y)))
@@ -363,6 +365,8 @@ def _blocks(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int
     return {"residual_of_start": block.norm2(x + ffn(y)),
             "no_residual": (block.norm2(ffn(y)), block.norm2(bare + ffn(bare)),
                             block.norm2(ffn(bare))),
+            "norm_first": normed + block.norm2(ffn(normed)),
+            "no_gelu": block.norm2(y + ffn(y, nn.Identity())),
             "other_gelu": tuple(block.norm2(y + ffn(y, bend)) for bend in (tanh, functional.relu)),
             "eps": torch_block(weights, heads, 1e-5)(x, src_key_padding_mask=shut),
             "not_transposed": torch_block({**weights, **square}, heads)(
@@ -377,6 +381,9 @@ TRANSFORMER_MISTAKES = {
                          "output of the first norm, not the block's own x.",
     "no_residual": "A line goes around each half, and ends in a sum: what came into the half is "
                    "added to what the half gives. One of these two sums is missing, or both.",
+    "norm_first": "Here a norm comes before a sum. In this block each sum comes first, and a norm "
+                  "brings the sum to a common size.",
+    "no_gelu": "Between ffn_in and ffn_out stands a GELU: without it, two linear layers are one.",
     "other_gelu": "BERT's GELU is x times the normal distribution function, from erf: torch's "
                   "default. `approximate=\"tanh\"` is another function, and so is a ReLU.",
     "eps": "torch adds 1e-5 to the variance by default; MiniLM's norms were made with 1e-12.",
@@ -490,6 +497,70 @@ LINEAR = Exercise(
            "constant. Count lines and dots, then say it in n_in and n_out."))
 
 
+# ── inside.ledger ────────────────────────────────────────────────────────────────────────────
+
+
+def ledger(total: int, trained: int, bytes_each: int = 4, moments: int = 2) -> dict[str, int]:
+    """Return the bytes that training holds for a model of `total` numbers, `trained` of them."""
+    return {"weights": total * bytes_each, "gradients": trained * bytes_each,
+            "optimizer": moments * trained * bytes_each}
+
+
+def ledger_cases(seed: int) -> list[dict]:
+    trained = _draw(seed, 10, 90, 4)
+    return [{"total": 1000 + 7 * t, "trained": t, "bytes_each": size, "moments": moments}
+            for t, (size, moments) in zip(trained, ((4, 2), (2, 2), (4, 1), (2, 0)))]
+
+
+def run_ledger(ledger, case: dict):
+    return ledger(case["total"], case["trained"], case["bytes_each"], case["moments"])
+
+
+def judge_ledger(case: dict, found) -> Verdict:
+    if found is None:
+        return rejected("no_return")
+    right = ledger(**case)
+    fits = isinstance(found, dict) and found.keys() == right.keys()
+    sizes = {part: whole(found[part]) for part in right} if fits else {}
+    if sizes == right:
+        return Verdict(True, "Every number is held once; each trained one has a gradient and its "
+                             "moments besides.")
+    total, trained, size, moments = case.values()
+    slips = {"always_two": ledger(total, trained, size, 2),
+             "always_four": ledger(total, trained, 4, moments),
+             "moments_float32": right | {"optimizer": 4 * moments * trained},
+             "all_train": ledger(total, total, size, moments),
+             "trained_twice": ledger(total + trained, trained, size, moments),
+             "trained_only": ledger(trained, trained, size, moments)}
+    return Verdict(False, f"ledger({total}, {trained}, bytes_each={size}, moments={moments}) gave "
+                          f"{found!r:.200}; expected {right}.",
+                   recognised(slips, lambda slip: slip == sizes))
+
+
+LEDGER_MISTAKES = {
+    "no_return": NO_RETURN,
+    "always_four": "That is right for float32. bytes_each says how many bytes a number takes.",
+    "always_two": "Two moments is right for AdamW. Other optimizers keep one or none: use "
+                  "`moments`.",
+    "moments_float32": "The moments take as many bytes a number as the parameter itself: torch's "
+                       "AdamW keeps them in its dtype.",
+    "all_train": "Gradients and moments are there for the trained numbers only. That is the point!",
+    "trained_twice": "`total` counts the trained ones, too: each weight is there once.",
+    "trained_only": "The frozen weights are needed for the forward pass, so they are in memory: "
+                    "count `total`.",
+}
+
+LEDGER = Exercise(
+    id="inside.ledger", lesson="00", names=("ledger",), points=2, minutes=7, difficulty=1,
+    cases=ledger_cases, run=run_ledger, judge=judge_ledger, mistakes=LEDGER_MISTAKES,
+    hints=("Which parameters have a weight in memory? Which have a gradient? For which does the "
+           "optimizer remember something?",
+           "Take two rows that differ in one thing, and their difference. Of what is it a "
+           "multiple: of all parameters, or of the trained ones?",
+           "Plain SGD remembers nothing, so its row is weights and gradients. What does each "
+           "other optimizer add to it, counted in copies of what trains?"))
+
+
 # ── inside.block ─────────────────────────────────────────────────────────────────────────────
 
 
@@ -548,73 +619,11 @@ BLOCK_MISTAKES = {
 
 BLOCK = Exercise(
     id="inside.block", lesson="00", names=("block_count",), points=2, minutes=7, difficulty=2,
-    cases=block_cases, run=run_block, judge=judge_block, mistakes=BLOCK_MISTAKES,
+    optional=True, cases=block_cases, run=run_block, judge=judge_block, mistakes=BLOCK_MISTAKES,
     hints=("Go through your own block: which layers did it call, and how wide is what each gives?",
            "A head is d_model / heads wide, whether it is of a query or of a key. How wide are "
            "kv_heads of them, side by side?",
            "Compare with block 0, printed part by part: `for n, p in block.named_parameters()`. "
            "Which of its shapes would be smaller if four of its heads shared a key?"))
 
-
-# ── inside.ledger ────────────────────────────────────────────────────────────────────────────
-
-
-def ledger(total: int, trained: int, bytes_each: int = 4, moments: int = 2) -> dict[str, int]:
-    """Return the bytes that training holds for a model of `total` numbers, `trained` of them."""
-    return {"weights": total * bytes_each, "gradients": trained * bytes_each,
-            "optimizer": moments * trained * bytes_each}
-
-
-def ledger_cases(seed: int) -> list[dict]:
-    trained = _draw(seed, 10, 90, 4)
-    return [{"total": 1000 + 7 * t, "trained": t, "bytes_each": size, "moments": moments}
-            for t, (size, moments) in zip(trained, ((4, 2), (2, 2), (4, 1), (2, 0)))]
-
-
-def run_ledger(ledger, case: dict):
-    return ledger(case["total"], case["trained"], case["bytes_each"], case["moments"])
-
-
-def judge_ledger(case: dict, found) -> Verdict:
-    if found is None:
-        return rejected("no_return")
-    right = ledger(**case)
-    fits = isinstance(found, dict) and found.keys() == right.keys()
-    sizes = {part: whole(found[part]) for part in right} if fits else {}
-    if sizes == right:
-        return Verdict(True, "Every number is held once; each trained one has a gradient and its "
-                             "moments besides.")
-    total, trained, size, moments = case.values()
-    slips = {"always_two": ledger(total, trained, size, 2),
-             "always_four": ledger(total, trained, 4, moments),
-             "moments_float32": right | {"optimizer": 4 * moments * trained},
-             "all_train": ledger(total, total, size, moments),
-             "trained_only": ledger(trained, trained, size, moments)}
-    return Verdict(False, f"ledger({total}, {trained}, bytes_each={size}, moments={moments}) gave "
-                          f"{found!r:.200}; expected {right}.",
-                   recognised(slips, lambda slip: slip == sizes))
-
-
-LEDGER_MISTAKES = {
-    "no_return": NO_RETURN,
-    "always_four": "That is right for float32. bytes_each says how many bytes a number takes.",
-    "always_two": "Two moments is right for AdamW. Other optimizers keep one or none: use "
-                  "`moments`.",
-    "moments_float32": "The moments take as many bytes a number as the parameter itself: torch's "
-                       "AdamW keeps them in its dtype.",
-    "all_train": "Gradients and moments are there for the trained numbers only. That is the point!",
-    "trained_only": "The frozen weights are needed for the forward pass, so they are in memory: "
-                    "count `total`.",
-}
-
-LEDGER = Exercise(
-    id="inside.ledger", lesson="00", names=("ledger",), points=2, minutes=7, difficulty=1,
-    cases=ledger_cases, run=run_ledger, judge=judge_ledger, mistakes=LEDGER_MISTAKES,
-    hints=("Which parameters have a weight in memory? Which have a gradient? For which does the "
-           "optimizer remember something?",
-           "Take two rows that differ in one thing, and their difference. Of what is it a "
-           "multiple: of all parameters, or of the trained ones?",
-           "Plain SGD remembers nothing, so its row is weights and gradients. What does each "
-           "other optimizer add to it, counted in copies of what trains?"))
-
-EXERCISES = (LINEAR, HEAD, ATTENTION, TRANSFORMER, BLOCK, LEDGER, ORDER_OF_FOUR)
+EXERCISES = (LINEAR, HEAD, ATTENTION, TRANSFORMER, LEDGER, BLOCK, ORDER_OF_FOUR)

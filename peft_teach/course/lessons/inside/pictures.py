@@ -225,8 +225,9 @@ def explore_parameters() -> Explorer:
     model = ipw.Dropdown(options=tuple(outlines.SIZES), description="model")
     return Explorer({"model": model}, lambda model: Parameters(
         model, outlines.counts(model), outlines.depth(model)), draw_parameters, lambda found: (
-        "Area is the number of parameters. Grey, beside the embeddings: in a BERT the pooler and "
-        "the head, in the other models the norms and any separate output layer."))
+        "Area is the number of parameters. Grey, beside the embeddings: in a BERT the pooler, a "
+        "layer for the vector of [CLS], and the classifier; in the other models the norms and any "
+        "separate output layer."))
 
 
 EXAMPLES = {
