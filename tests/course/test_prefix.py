@@ -22,7 +22,7 @@ def sentence(tokenizer):
     return tokenizer(TEXT, return_tensors="pt")["input_ids"]
 
 
-@pytest.mark.parametrize("start", [*pictures.STARTS.values(), 1.0])
+@pytest.mark.parametrize("start", [0.0, pictures.START, 1.0])
 def test_attention_with_a_prefix_is_the_mixture(minilm, start):
     model, tokenizer = minilm
     K, V = pictures.start_of(model, start, 20)

@@ -276,7 +276,7 @@ GENERATE_MISTAKES = {
 }
 
 GENERATE = Exercise(
-    id="prefix.generate", lesson="04", names=("generate",), points=2, minutes=8, difficulty=2,
+    id="prefix.generate", lesson="04", names=("generate",), points=1, minutes=8, difficulty=2,
     cases=generate_cases, run=run_generate, judge=judge_generate,
     returns=report(found=Any, intact=bool, calls=list[report(
         held=int, tokens=int, positions=list[int | float])]), mistakes=GENERATE_MISTAKES,

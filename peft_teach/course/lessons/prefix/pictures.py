@@ -15,16 +15,16 @@ from .... import models
 from ....plots import COLOURS, figure, in_percent
 from ....widgets import Explorer
 from ... import protocol, records
-from ...verdicts import MARGIN, UNSURE, Comparison, of_runs, verdict
+from ...verdicts import MARGIN, Comparison, verdict
 from .exercises import generate_wrong, prefix_share, prefixed, seen
 from .messages import Messages
 
 # The lesson has all of these from here.
-__all__ = ["Messages", "STARTS", "beside", "carried", "draw_entries", "explore_mixture",
-           "explore_shares", "generate_wrong", "results", "shares", "start_of", "with_prefix"]
+__all__ = ["Messages", "beside", "carried", "draw_entries", "explore_mixture",
+           "explore_shares", "generate_wrong", "shares", "start_of", "with_prefix"]
 
 LAYERS, MOST_TOKENS = 6, 64
-STARTS = {"zeros": 0.0, "small random numbers": 0.02}    # and their standard deviation
+START = 0.02    # the standard deviation of a new prefix
 
 
 def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
@@ -203,7 +203,7 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
     `backbone` is plain; K and V (layers, length, d) were trained.
     """
     trained = K.detach().cpu(), V.detach().cpu()
-    start = start_of(backbone, STARTS["small random numbers"], K.shape[1])
+    start = start_of(backbone, START, K.shape[1])
 
     def compute(text: str, length: int) -> Shares:
         ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=MOST_TOKENS)
@@ -243,34 +243,6 @@ def beside(of: str = "r2", margin: float = MARGIN) -> dict[str, Comparison]:
         head = protocol.scores([ladder[key] | {"method": key, "seed": 0}], rating, of)[key][0]
         rivals[name] = of_prefix, head.expand_as(of_prefix)
     return {name: verdict(*pair, margin) for name, pair in rivals.items()}
-
-
-def results(record: records.Record) -> pandas.DataFrame:
-    """Return what prefixes did beside what else was tried: by runs, the measure and a verdict."""
-    def runs(group, **wanted):
-        return [row["accuracy"] for row in records.select(record, group=group)
-                if wanted.items() <= (row["setting"] | row).items()]
-
-    plain, long = runs("rate", lr=0.03), runs("long", method="prefix")
-    told, bound = runs("start", model="smollm2"), max(runs("bound"))
-    rows = [("prefix of 20", name, "R² of ratings", each.difference, each.word)
-            for name, each in beside().items()]
-    for one, other, pair in (
-            ("prefix of 20, with a gate", "without", (runs("long", method="gated prefix"), long)),
-            ("prefix of 20, no dropout in the model", "with dropout",
-             (runs("still", length=20), plain)),
-            ("prefix of 20, keys put back", "values put back", [
-                [row["put_back"][half] for row in records.select(record, group="parts")]
-                for half in "KV"])):
-        found = of_runs(*pair)
-        rows.append((one, other, "accuracy", found.difference, found.word))
-    rows += [("prefix of 20", "a prompt of 240: as many numbers", "accuracy, one seed",
-              plain[0] - runs("prompt")[0], UNSURE),
-             ("prefix of 20 in SmolLM2, from an instruction", "a bound, nothing trained",
-              "accuracy, 100 reviews", mean(told) - bound,
-              records.called(mean(told) - bound, records.standard_error(bound, 100)))]
-    return pandas.DataFrame(rows, columns=["", "beside", "measure", "ahead by", "verdict"]
-                            ).set_index("").round(3)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
