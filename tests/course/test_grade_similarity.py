@@ -16,7 +16,7 @@ from peft_teach.course.reading.cells import Code
 from peft_teach.course.reading.definitions import definitions
 from peft_teach.course.reading.notebook import Cell
 
-CODED = [exercise for exercise in of_lesson("00") if exercise.answer == CODE]
+CODED = [exercise for exercise in of_lesson("04") if exercise.answer == CODE]
 
 
 def test_what_a_version_is_made_of_keeps_its_source():
@@ -26,8 +26,8 @@ def test_what_a_version_is_made_of_keeps_its_source():
             assert inspect.getsource(each), exercise.id
 
 
-def row(student: str, lesson: str = "00", **cells: str) -> report.Row:
-    """A student's answers: inside_block="def …"."""
+def row(student: str, lesson: str = "04", **cells: str) -> report.Row:
+    """A student's answers: prefix_share="def …"."""
     marks = []
     for name, cell in cells.items():
         exercise = find(name.replace("_", ".", 1))
@@ -37,7 +37,7 @@ def row(student: str, lesson: str = "00", **cells: str) -> report.Row:
 
 
 def style(number: int) -> dict[str, str]:
-    """A right answer to each exercise of lesson 00, of one of the styles that they have.
+    """A right answer to each exercise of lesson 04, of one of the styles that they have.
 
     The first is the lesson's own solution, which is no copy of anyone's.
     """
@@ -65,16 +65,16 @@ def disguised(source: str) -> str:
 
 
 def test_a_copy_with_other_names_is_found_and_a_copy_of_the_bytes_is_told_from_it():
-    anna, bo = row("anna", **style(3)), row("bo", **style(1))
-    cy = row("cy", **{name: disguised(cell) for name, cell in style(3).items()})
-    di = row("di", **style(1))
+    anna, bo = row("anna", **style(1)), row("bo", **style(5))
+    cy = row("cy", **{name: disguised(cell) for name, cell in style(1).items()})
+    di = row("di", **style(5))
     found = {pair.students: pair for pair in similar([anna, bo, cy, di])}
     assert set(found) == {("anna", "cy"), ("bo", "di")}
-    assert all(pair.share == 1 and "inside.transformer" in pair.exercises
+    assert all(pair.share == 1 and "prefix.stepwise" in pair.exercises
                for pair in found.values())
     assert found["bo", "di"].equal == found["bo", "di"].exercises
     assert not found["anna", "cy"].equal
-    part = {name: style(1)[name] for name in ("inside_attention", "inside_activations")}
+    part = {name: style(1)[name] for name in ("prefix_front", "prefix_generate")}
     both = [row(who, **part) for who in ("ed", "flo")]
     assert similar(both)[0].equal
     assert not similar([both[0], row("flo", **{name: disguised(part[name]) for name in part})])
@@ -98,7 +98,7 @@ def test_what_the_lesson_dictates_or_many_wrote_is_no_copy():
     theirs = disguised(inspect.getsource(find("inside.transformer").resolve()))
     mark, = row("anna", inside_transformer=theirs).marks
     assert not mark["shape"]
-    group = [report.Row(each.student, "00", "together.ipynb", each.marks, ()) for each in same[:2]]
+    group = [report.Row(each.student, "04", "together.ipynb", each.marks, ()) for each in same[:2]]
     assert not similar(group)
 
 
