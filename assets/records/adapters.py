@@ -16,8 +16,8 @@ stopped.
     one_rate     the three placements whose own rate is larger, at the rate of the others
     alike        all six with one activation (ReLU), one start (N(0, 0.01²)), one strength (1) and
                  one rate: only place and size differ
-    swap         Pfeiffer's, at its rate, on film reviews and on 1,120 tweets, each once; then each
-                 tested on 300 sentences of either; one seed
+    swap         Pfeiffer's, at its rate, on a `task`: film reviews, or 1,120 tweets, each once;
+                 each tested on 300 sentences of either; one seed
 """
 
 from dataclasses import replace

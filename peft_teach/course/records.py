@@ -68,14 +68,11 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
 
 import functools
 import json
-import math
-from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import TYPE_CHECKING
 
 from ..errors import PeftTeachError, unknown
-from .verdicts import BETTER, POINT, UNSURE, WORSE
 
 if TYPE_CHECKING:
     import pandas
@@ -84,7 +81,6 @@ if TYPE_CHECKING:
 INSTALLED = Path(__file__).parents[1] / "_records"
 CHECKOUT = Path(__file__).parents[2] / "assets" / "records"
 
-SURE = 2         # standard errors of a difference (and a POINT), beyond which it is called one
 NAME = 80        # characters of the longest text that is a name
 
 # The columns that records share, in the order of a frame.
@@ -230,21 +226,3 @@ def ends() -> tuple[float, float]:
     head = select(load("full"), group="converged", pool="cls", penalty=0.0)
     full = select(load("lora"), group="methods", method="full")
     return accuracy(head)[0], accuracy(full)[0]
-
-
-def difference(one: Sequence[float], other: Sequence[float]) -> tuple[float, float]:
-    """Return by how much the mean of some runs is above that of others, and its standard error."""
-    error = math.sqrt(sum(stdev(runs)**2 / len(runs) for runs in (one, other)))
-    return mean(one) - mean(other), error
-
-
-def called(gap: float, error: float) -> str:
-    """Return what a difference is called: it counts beyond a point and two standard errors."""
-    if abs(gap) <= max(POINT, SURE * error):
-        return UNSURE
-    return BETTER if gap > 0 else WORSE
-
-
-def compared(one: Sequence[float], other: Sequence[float]) -> str:
-    """Return "better", "worse" or "cannot tell" of the accuracies of runs, by seed."""
-    return called(*difference(one, other))

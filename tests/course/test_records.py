@@ -438,20 +438,6 @@ def test_rows_without_an_accuracy_are_no_runs():
         assert len(pd.json_normalize(records.load(name)["runs"])) == len(records.load(name)["runs"])
 
 
-@pytest.mark.parametrize(("gap", "error", "called"), [
-    (0.05, 0.01, "better"), (-0.05, 0.01, "worse"), (0.03, 0.02, "cannot tell"),
-    (0.012, 0.004, "better"), (0.0, 0.0, "cannot tell")])
-def test_a_difference_counts_beyond_a_point_and_two_standard_errors(gap, error, called):
-    assert records.called(gap, error) == called
-
-
-def test_a_difference_has_the_error_of_two_means():
-    one, other = [0.80, 0.82, 0.81], [0.70, 0.72, 0.71]
-    gap, error = records.difference(one, other)
-    assert (gap, error) == pytest.approx((0.10, (2 * 0.01**2 / 3) ** 0.5))
-    assert records.compared(other, one) == "worse"
-
-
 def test_rungs_that_read_the_mean_are_compared_at_the_best_rate_of_a_search_of_their_own():
     """The head alone, solved, is the best of a grid whose ends are worse; answers are its own."""
     from peft_teach.course import protocol
