@@ -33,7 +33,7 @@ def board(shown: Shown) -> None:
         open_ = rung not in lessons
         ax.text(size, "yours" if open_ else "rest", (0.29, y), near=0.02)
         if not open_:
-            ax.box(f"lesson {lessons[rung]}", "paper", "rest", "quiet")
+            ax.text(f"lesson {lessons[rung]}", "rest", (record["exact"]["r2"], y), near=0.04)
             continue
         _, low, high = quality[rung]
         if rung == "prompt":

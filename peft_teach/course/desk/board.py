@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from ... import plots
 from ...errors import BadConfig
-from ...plots import COLOURS, HALO, box, bytes_text, figure
+from ...plots import COLOURS, HALO, bytes_text, figure
 from ...training import Step
 from ...widgets import Lasting, Progress, watch
 from ...widgets import Run as Button
@@ -274,8 +274,8 @@ def draw(found: pandas.DataFrame) -> Figure:
                     fontsize=11, color=colour, xycoords=ax.get_yaxis_transform(),
                     textcoords="offset points")
         if not row.whose:
-            box(ax, zero + 0.012, y - 0.33, HIGH - zero - 0.03, 0.66, f"lesson {row.lesson}", 11,
-                ink=colour, fc=COLOURS["paper"], ec=COLOURS["quiet"], ls="--", zorder=3)
+            ax.text(zero + 0.008, y, f"lesson {row.lesson}", va="center", fontsize=11,
+                    color=colour, bbox={"fc": COLOURS["paper"], "ec": "none", "pad": 2})
             continue
         low = max(row.low, LOW)
         if row.high > low:
