@@ -89,4 +89,7 @@ CLAIMS = (
               128, 32) > predicted(16, 32)}),
 )
 
-JUDGED = {}
+JUDGED = {
+    "Activations grow": lambda: max(step(EVERYTHING, 32).activations) > max(
+        step(EVERYTHING, 16).activations),
+}
