@@ -117,6 +117,14 @@ def test_the_page_draws_the_tree_that_is_there():
                             f"out what is gone ({sorted(shown - there)}).")
 
 
+def test_the_walks_on_the_page_lead_through_files_that_are_there():
+    walked = re.findall(r"^([a-z_/]+\.py) ", (ROOT / "assets/site/package.md").read_text("utf-8"),
+                        re.MULTILINE)
+    assert len(walked) == 30
+    assert [path for path in walked if not any(
+        (folder / path).is_file() for folder in (PACKAGE, PACKAGE / "course"))] == []
+
+
 def test_nothing_imports_what_the_page_draws_below_it():
     lines = drawn()
     rooms = [path for path in lines if path.endswith("/") and path != "peft_teach/course/"]
