@@ -1,4 +1,4 @@
-"""The house itself: public names, import floors, what an import loads, requirements."""
+"""The house itself: public names, imports down the page's tree, what one loads, requirements."""
 
 import ast
 import importlib
@@ -22,30 +22,12 @@ PACKAGE = Path(pt.__file__).parent
 SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): f
            for f in sorted(PACKAGE.rglob("*.py"))}
 
-FLOORS = {
-    "errors": 0, "ink": 0, "valid": 0, "shapes": 0, "state": 0, "waiting": 0, "fingerprints": 0,
-    "modes": 0,
-    "fetch": 1, "folder": 1, "frozen": 1, "mean_pooled": 1, "nf4": 1, "whole": 1, "words": 1,
-    "adapter": 2, "families": 2,
-    "replacing": 3, "layers": 4, "plain": 5, "loading": 6,
-    "models": 7, "data": 7, "backbone": 7,
-    "batch": 8, "groups": 8, "notes": 8, "trained_copy": 8,
-    "contents": 9, "idle": 9, "saving": 10, "guards": 11,
-    "core": 12,
-    "methods": 13,
-    "training": 14, "subspace": 14, "account": 14, "outlines": 14, "spectra": 14, "store": 14,
-    "export": 14,
-    "layouts": 15, "plots": 15, "widgets": 15, "drawing": 16,
-    "course": 17,
-}
-# The rooms of the course, and what is a lesson's own. No lesson imports another.
-ROOMS = {"checks": 0, "records": 0, "verdicts": 0, "protocol": 0, "lessons": 1, "reading": 2,
-         "desk": 3, "recording": 3, "lessons.*": 4, "publish": 5, "grade": 5, "cli": 6}
 # A method stands alone, but for these two: DoRA is a variation of LoRA, QLoRA takes either. The
 # others are second pages of the same methods.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"},
               "methods.lora": {"methods.lora_plus"}, "methods.prompt": {"methods.starts"},
               "methods.prefix": {"methods.starts"}, "methods.bottleneck": {"methods.placements"}}
+EXAMINE = {"desk", "recording", "publish", "grade", "cli"}    # rooms that may call an examination
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.
 A_LESSON = "peft_teach/course/lessons/NAME/"    # as the page draws the folder of each lesson
 BROUGHT_LATER = {"widgets": {"course.desk.guess"}}
@@ -135,6 +117,14 @@ def test_the_page_draws_the_tree_that_is_there():
                             f"out what is gone ({sorted(shown - there)}).")
 
 
+def test_the_walks_on_the_page_lead_through_files_that_are_there():
+    walked = re.findall(r"^([a-z_/]+\.py) ", (ROOT / "assets/site/package.md").read_text("utf-8"),
+                        re.MULTILINE)
+    assert len(walked) == 30
+    assert [path for path in walked if not any(
+        (folder / path).is_file() for folder in (PACKAGE, PACKAGE / "course"))] == []
+
+
 def test_nothing_imports_what_the_page_draws_below_it():
     lines = drawn()
     rooms = [path for path in lines if path.endswith("/") and path != "peft_teach/course/"]
@@ -173,7 +163,7 @@ def test_everything_public_has_a_docstring():
     assert [name for module in SOURCES for name in without_docstring(module)] == []
 
 
-# ── floors ───────────────────────────────────────────────────────────────────────────────────
+# ── imports ──────────────────────────────────────────────────────────────────────────────────
 
 
 def imports(module: str, source: Path) -> set[str]:
@@ -208,36 +198,27 @@ def test_the_reader_of_imports_reads(tmp_path):
     assert imports("methods.x", file) == {"core", "models"}
 
 
-def test_imports_go_down_only():
-    wrong = []
-    for module in SOURCES.keys() - {"__init__"}:
-        floor = FLOORS[module.split(".")[0]]
-        for other in imports(module, SOURCES[module]) - BROUGHT_LATER.get(module, set()):
-            of_a_method = module.startswith("methods.") and other.startswith("methods.")
-            if FLOORS[other.split(".")[0]] > floor or (
-                    of_a_method and other not in MAY_IMPORT.get(module, ())):
-                wrong.append(f"{module} imports {other}")
+def test_a_method_imports_no_other():
+    wrong = [f"{module} imports {other}" for module, source in SOURCES.items()
+             if module.startswith("methods.")
+             for other in imports(module, source) - MAY_IMPORT.get(module, set())
+             if other.startswith("methods.")]
     assert wrong == []
 
 
-def room(module: str) -> tuple[int, str]:
-    """Return the floor of a module of the course, and its lesson, if it is a lesson's own."""
-    _, name, *rest = module.split(".")
-    return (ROOMS["lessons.*"], rest[0]) if name == "lessons" and rest else (ROOMS[name], "")
-
-
 @pytest.mark.parametrize("module", [m for m in SOURCES if m.startswith("course.")])
-def test_imports_go_down_within_the_course(module):
-    floor, lesson = room(module)
-    for other in {o for o in imports(module, SOURCES[module]) if o.startswith("course.")}:
-        below, its = room(other)
-        assert below <= floor, f"{module} imports {other}"
-        assert its in ("", lesson) or floor > ROOMS["lessons.*"], f"{module} imports {other}"
-        # An examination calls lessons, and `watch`: a file that imports it is not called by it.
-        assert other != "course.checks.examination" or (floor > ROOMS["reading"] and not lesson)
+def test_no_lesson_imports_another_or_examines(module):
+    _, room, *rest = module.split(".")
+    others = imports(module, SOURCES[module])
+    if room == "lessons" and rest:
+        its = f"course.lessons.{rest[0]}"
+        assert not [other for other in others if other.startswith("course.lessons.")
+                    and not f"{other}.".startswith(f"{its}.")]
+    # An examination calls lessons, and `watch`: a file that imports it is not called by it.
+    assert "course.checks.examination" not in others or room in EXAMINE
 
 
-def test_the_floors_are_not_empty():
+def test_the_imports_are_not_empty():
     assert imports("core", SOURCES["core"]) == {
         "adapter", "errors", "guards", "layers", "models", "notes", "replacing", "state",
         "trained_copy", "valid", "whole"}
@@ -276,8 +257,9 @@ def test_what_is_heavy_comes_when_it_is_first_used():
         "record.runs", "pt.plots", "pt.widgets")
     assert "torch" in package
     assert {name.split(".")[1] for name in package if name.startswith("peft_teach.")} == (
-        set(FLOORS) - {"course", "drawing", "ink", "layouts", "mean_pooled", "plots", "subspace",
-                       "widgets"})
+        {name for name in SOURCES if "." not in name} - {
+            "__init__", "course", "drawing", "ink", "layouts", "mean_pooled", "plots", "subspace",
+            "widgets"})
     assert not any(loaded & HEAVY for loaded in (package, *light))
     assert not grader & {"pandas", *SHOWN}
     assert not any(name.endswith(".pictures") for name in grader)

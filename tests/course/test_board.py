@@ -10,7 +10,7 @@ from exact import assert_equal
 import peft_teach as pt
 from peft_teach import contents
 from peft_teach.course import protocol, records, verdicts
-from peft_teach.course.desk import board, work
+from peft_teach.course.desk import board, board_picture, work
 from peft_teach.errors import BadConfig, NoAdapter, UnknownName
 
 
@@ -269,8 +269,8 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
                                      "bottleneck", "qlora all", "full"]
     assert (closed.whose == "").all()
     assert closed[["r2", "low", "high"]].isna().all(axis=None)
-    assert board.table(closed).empty
-    assert "diamonds" not in board.caption(closed)
+    assert board_picture.table(closed).empty
+    assert "diamonds" not in board_picture.caption(closed)
     work.commit(board.bet("ia3"), 0.5)
     work.add_point(board.POINTS, mine["lora 8"] | {
         "protocol": protocol.NAME, "tests": protocol.TESTS})
@@ -278,16 +278,16 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
     assert found.whose[found.whose != ""].to_dict() == {"ia3": "a colleague", "lora 8": "you"}
     assert found.r2["lora 8"] == mine["lora 8"]["r2"]
     assert (found.low < found.r2)["ia3"]
-    table = board.table(found)
+    table = board_picture.table(found)
     assert table.index.tolist() == ["LoRA 8", "IA³"]
     assert table.loc["IA³"].tolist() == [
         "a colleague", f"{found.r2['ia3']:.3f}", "81.3", "13,824", "81"]
     assert table["whose"]["LoRA 8"] == "you"
-    assert "diamonds are your runs, rings a colleague's, bars" in board.caption(found)
-    assert "◂" not in board.caption(found)
-    assert "◂" in board.caption(board.frame(mine))
-    assert board.draw(found).get_label().startswith("Your ladder, 1 of 9 built. prompt, 54.7 kB: "
-                                               "lesson 03; IA³, 81 kB: a colleague 0.519")
+    assert "diamonds are your runs, rings a colleague's, bars" in board_picture.caption(found)
+    assert "◂" not in board_picture.caption(found)
+    assert "◂" in board_picture.caption(board.frame(mine))
+    assert board_picture.draw(found).get_label().startswith(
+        "Your ladder, 1 of 9 built. prompt, 54.7 kB: lesson 03; IA³, 81 kB: a colleague 0.519")
 
 
 def test_a_pair_of_the_readers_is_at_the_seeds_that_both_have(here, mine, record):

@@ -22,13 +22,13 @@ from matplotlib.text import Text
 import peft_teach as pt
 from peft_teach import plots
 from peft_teach.course import lessons, protocol, records
-from peft_teach.course.desk import board, work
+from peft_teach.course.desk import board, board_picture, work
 from peft_teach.widgets import Choices, Explorer
 
 EXAMPLES = {f"{name}.{picture}": make for name in lessons.with_pictures()
             for picture, make in lessons.pictures(name).EXAMPLES.items()}
 GENERAL = {
-    "board": lambda: board.draw(board.frame({row["method"]: row for row in board_rows()})),
+    "board": lambda: board_picture.draw(board.frame({row["method"]: row for row in board_rows()})),
     "curves": lambda: plots.curves({"a": [1.0, 0.5], "b": [0.9, 0.8]}, dashed=("b",)),
     "dots": lambda: plots.dots({"a": [0.8, 0.7], "c": [0.6]}, {"b": (0.75, plots.COLOURS["full"])},
                                {"c": (plots.COLOURS["lora"], "s")}),
