@@ -91,7 +91,7 @@ def step(shown: Shown) -> None:
                 ax.shape(part, x - 0.4, 1e-6 * low, 0.8, 1e-6 * size)
             bottom += sizes
         ax.named(f"{name} trains: {bottom.max():.0f} bytes\nin {where}",
-                 "forward   →   loss   →   backward   →   step", unit)
+                 "blocks forward, the loss, blocks backward, the step", unit)
         ax.ticks("x", ends)
         ax.ring(fullest, 1e-6 * bottom[fullest])
         assert bottom.argmax() == fullest

@@ -21,6 +21,7 @@ def ways(shown: Shown) -> None:
         ax.text(name, "ink", (middles[-1], 2), near=0.05)
         dot = ax.piece("trained", (middles[-1], 1.65), near=0.01)
         assert dot[1] > y + height
+        ax.ring(middles[-1], 1.65)
         assert math.isclose(dot[2] * dot[3], width * height * 770 / 22_713_216, rel_tol=1e-6)
     assert middles == sorted(middles)
     for told, at in (("backbone\n22,713,216", y + height / 2),
@@ -53,7 +54,7 @@ def ruler(shown: Shown) -> None:
                 ax.line(colour, "D", x, y)
             else:
                 ax.line(colour, "-", (x, x), (y - 0.1, y + 0.1))
-            way = f" = {x:.0%} of the way" if 0 < x < 1 else ""
+            way = f"\n{x:.0%} of the way" if 0 < x < 1 else ""
             ax.text(f"{mark}\n{write.format(value)}{way}", colour, (x, y), near=0.1)
     begins = (ends[1] - ends[0]) / (ends[2] - ends[0])
     for y, x, name in ((-0.25, 0, "pooler"), (-0.58, begins, "mean")):

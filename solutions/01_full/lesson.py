@@ -47,7 +47,7 @@ test = pt.data.batches(tests, tokenizer, 64, shuffle=False, device=pt.device())
 # %%
 counted = pt.account.parameters(model)
 pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
-              "Orange is trained, grey stays frozen. Areas are to scale: the head is the dot.")
+              "Orange is trained, grey is frozen; areas are to scale: the head is the ringed dot.")
 
 # %% [markdown]
 # The head has 770 of 22.7 million parameters; all below it is the *backbone*. **How good is almost nothing?** Bet twice, on the head alone and on a network from scratch. Both see the 4,000 sentences once, in 250 steps of 16. A coin would get half of the test sentences right.

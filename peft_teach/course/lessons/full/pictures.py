@@ -37,6 +37,7 @@ def draw_ways(backbone: int, head: int) -> Figure:
                   f"starts {start}\n{'trained' if trained else 'frozen'}", 11,
                   fc=COLOURS["trained" if trained else "frozen"], lw=0)
         plots.box(ax, x + width / 2, 1.65, side, side, "", fc=COLOURS["trained"], lw=0)
+        plots.ring(ax, x + width / 2, 1.65)
         ax.text(x + width / 2, 2, WAYS[way], ha="center", fontsize=12)
     for y, told in ((height / 2, f"backbone\n{backbone:,}"),
                     (1.65, f"head: {head:,}\nstarts random, trained")):
@@ -92,7 +93,7 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
                 colour, up = COLOURS["yours" if "your" in mark else "ink"], -1
                 ha = "left" if "your" in mark else "right"
                 ax.plot(x, y, "D", ms=7, color=colour)
-            way = f" = {x:.0%} of the way" if 0 < x < 1 else ""
+            way = f"\n{x:.0%} of the way" if 0 < x < 1 else ""
             ax.text(x, y + 0.16 * up, f"{mark}\n{write(value)}{way}", ha=ha, fontsize=11,
                     color=colour, va="bottom" if up > 0 else "top")
     start = (marks[MEAN] - zero) / (one - zero)
@@ -100,7 +101,7 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
         ax.plot((begins, begins, 1, 1), (y + 0.06, y, y, y + 0.06), color=COLOURS["rest"], lw=1)
         ax.text((begins + 1) / 2, y - 0.03, f"gain over the {mark}", ha="center", va="top",
                 fontsize=11)
-    ax.set(xlim=(-0.35, 1.15), ylim=(-0.85, 1.85))
+    ax.set(xlim=(-0.35, 1.15), ylim=(-0.85, 2))
     ax.axis("off")
     made.set_label("; ".join(told))
     return made

@@ -44,8 +44,8 @@ def draw_steps(found: Steps, most: float) -> Figure:
                      fontsize=12)
         ax.set_xticks(range(len(step.stretches)),
                       [place or phase for phase, place in step.stretches], fontsize=9)
-        ax.set(xlabel="forward   →   loss   →   backward   →   step", ylim=(0, 1.2e-6 * most),
-               xlim=(-0.7, len(step.stretches) - 0.3))
+        ax.set(xlabel="blocks forward, the loss, blocks backward, the step",
+               ylim=(0, 1.2e-6 * most), xlim=(-0.7, len(step.stretches) - 0.3))
     panels[0].set_ylabel("MB")
     made.legend(panels[0].containers, [*PARTS.values(), "working space"], frameon=False, ncols=5,
                 loc="outside lower center")
