@@ -80,8 +80,8 @@ CLAIMS = (
                 "add up",
           holds={"AdamW's step is the fullest": lambda: in_step(16) > passes(16),
                  "On 32 × 32 it fails": lambda: in_step(32) < passes(32)}),
-    Claim("Where attention keeps its tables, longer sentences cost LoRA more of its saving than more "
-          "sentences do.",
+    Claim("Where attention keeps its tables, we predict that longer sentences cost LoRA more of its "
+          "saving than more sentences do.",
           seen=f"128 × 32: {100 * predicted(128, 32):.0f} %; 16 × 256: "
                f"{100 * predicted(16, 256):.0f} %, predicted from small batches",
           tried=f"128 × 32 measured: {100 * share(128):.0f} %",

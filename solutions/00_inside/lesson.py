@@ -374,7 +374,7 @@ pictures.bill(measured)    # MB, at the fullest moment
 # LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. (If AdamW is *fused*, its step needs no working space, and LoRA takes 44 %.)
 # Gradients and moments are all but gone. The weights stay, and activations are now the largest part after them.
 #
-# The classifier alone takes hardly more than the weights. **Why does LoRA keep so much, and the classifier so little?**
+# The classifier alone keeps no activations. **Why does LoRA keep so much, and the classifier so little?**
 
 # %%
 pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place of the three dots
@@ -424,7 +424,7 @@ pd.DataFrame(rows).T
 # |---|---|---|---|
 # | LoRA (rank 8, query and value) on MiniLM takes 37 % of full training's memory. | one step of 16 × 32, float32, AdamW, every tensor counted: 167 of 457 MB | A whole process, by the operating system: 207 of 575 MB, both a quarter above our count, their ratio 36 %. Torch's AdamW as it is on a CPU goes tensor by tensor; a fused one needs no working space: 44 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); by our count, weights in 16 bits take 350 |
 # | When everything trains on 16 × 32, AdamW's step is the fullest moment. | the two passes 379 MB, the step 457 | torch's own allocator: as counted. On 32 × 32 it fails: the passes 483, the step 457. With gradient accumulation activations and gradients add up | here the largest tensor is half of the model, elsewhere a smaller part; on a GPU torch's default, `foreach`, takes about the parameters' size more (torch's documentation) |
-# | Where attention keeps its tables, longer sentences cost LoRA more of its saving than more sentences do. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | 128 × 32 measured: 63 % | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
+# | Where attention keeps its tables, we predict that longer sentences cost LoRA more of its saving than more sentences do. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | 128 × 32 measured: 63 % | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
 
 # %%
 pt.progress("00")
@@ -452,15 +452,15 @@ pt.progress("00")
 # tuned.save_pretrained("my-adapter")                 # what trained, and no more
 # ```
 #
-# Mind `fused=True`. On a GPU torch's AdamW works on all tensors at once (`foreach`), and its step takes about the size of what trains once more; a
-# fused AdamW takes nothing. It is the default of transformers' Trainer (`adamw_torch_fused`), and not torch's.
+# `fused=True` counts here. On a GPU torch's AdamW works on all tensors at once (`foreach`), and its step takes about the size of what trains once more; a
+# fused AdamW takes nothing, by our ledger. The Trainer of transformers has it as its default (`adamw_torch_fused`); torch has not.
 #
 # | a first count, 1 to 70 billion parameters | bytes | source |
 # |---|---|---|
 # | full training in mixed precision | 16 for each parameter, before activations | Rajbhandari et al. 2020, §3.1 |
 # | LoRA | 2 for each frozen parameter, 16 for each trained one | the same count |
 # | LoRA on 4-bit weights | about half of one for each frozen parameter | Dettmers et al. 2023 |
-# | activations of a block, in 16 bits | 34 · tokens · width, and 5 · heads · tokens² where attention is not fused | Korthikanti et al. 2022, §4.1 |
+# | activations of a block, in 16 bits | for each sentence 34 · tokens · width, and 5 · heads · tokens² where attention is not fused | Korthikanti et al. 2022, §4.1 |
 #
 # If the weights alone do not fit, no choice of what to train helps: take fewer bits. What misleads here: half of MiniLM is its dictionary,
 # and we count float32 and unfused attention.

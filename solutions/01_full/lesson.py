@@ -18,7 +18,7 @@
 #
 # **A parameter trains with AdamW in float32. How many bytes does it hold?** Sixteen: the weight, its gradient, and two running means, four each. A frozen one holds four.
 #
-# **You double the batch. What grows?** The activations alone.
+# **You double the batch. What grows?** The activations, and with them the working space of a step.
 # </details>
 #
 # <details><summary>Working on Colab?</summary>
@@ -184,7 +184,7 @@ step = pt.check("full.step", step)
 pt.require("full.step")
 
 # %% [markdown]
-# A swap crashes only if a line uses what does not exist yet. All others train, and wrongly: clear the gradients before the step, and no weight moves at all.
+# A swap crashes only if a line uses what does not exist yet. Others train, and wrongly: clear the gradients before the step, and no weight moves at all.
 #
 # Around **your** step we need an optimizer, and a rate that rises for a tenth of the steps and then falls to zero in a straight line.
 
@@ -425,7 +425,7 @@ pt.sentence("full.place", ...)    # yours: where do the eight points come from?
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# After 250 steps, eight points lie between the recorded heads, 76.5 and 68.5 %, which saw the sentences in other orders than yours. Of the converged heads, four are left. That is the place. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. Standardizing changes next to nothing, and for a converged head it must: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
+# After 250 steps, eight points lie between the recorded heads, 76.5 and 68.5 %, which saw the sentences in other orders than yours. Of the converged heads, four are left. That is the place. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. (With a penalty on large weights it has 76.2 %.) Standardizing changes next to nothing, and for a converged head it must: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
 # </details>
 #
 # Is the untrained pooler to blame? We put four random ones in its place, and took it away: 70.9 to 72.0 %. The pooler is innocent. So we read other vectors. Before the first block, no token has read another; that mean is an average of word vectors. **What will a head reach on it?**
@@ -435,7 +435,7 @@ reads = record.runs.query("group == 'reads'").set_index("pool").accuracy    # co
 reads.map("{:.1%}".format).to_frame()
 
 # %% [markdown]
-# As much as on the last block: what one layer can read off this frozen network is hardly more than off the bag of its words. No wonder that it ties with a count. And the first token says more one block earlier. **A frozen model is only as good as what you read of it.**
+# As much as on the last block: of the two means, a head reads as much off the word vectors. And the first token says more one block earlier. **A frozen model is only as good as what you read of it.**
 #
 # ## 6 · The ruler
 #
@@ -456,9 +456,9 @@ pt.plots.show(pictures.draw_ruler(ruler), "Both scales begin at the head on the 
 # %% [markdown]
 # The second scale has the same sentences with their mean *rating*, from −4 to 4, in place of a label. What counts there is $R^2$: 1 if each rating is predicted, 0 if each guess is their mean.
 #
-# Reading the mean goes nearly half of the way on labels and two fifths on ratings, and trains nothing in the network. But a method whose head reads the mean rises, too, so the fair zero is the head that reads what the method's head reads. Each share in this course names its zero; where it does not, that is the head on the pooler.
+# Reading the mean goes nearly half of the way on labels and two fifths on ratings, and trains nothing in the network. But a method whose head reads the mean rises, too, so the fair zero is the head that reads what the method's head reads. Where a share in this course names no zero, it is the head on the pooler.
 #
-# So how good is almost nothing? Read at all of its tokens, a frozen network and a count of words are within about a point of each other. Full fine-tuning is five to six points above them. From scratch, even five passes over the sentences bring only 74.4 %.
+# So how good is almost nothing? Read at all of its tokens, a frozen network and a count of words are within about a point of each other. Full fine-tuning is five to six points above them. From scratch, even five passes over the sentences bring only 74.4 % (one seed).
 #
 # Full fine-tuning is the first row of *your ladder*, a picture that fills from lesson to lesson: each of your methods, trained on the ratings, beside the recorded runs. This button takes two minutes.
 
@@ -507,7 +507,7 @@ bill.assign(factor=(bill["full"] / bill["head"]).map("{:,.0f}".format)).round(3)
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | At its best rate, a head gains more from reading all tokens than from ten times the steps or from standardized features. | After 2,500 steps: mean 77.0 %, pooler 70.4 %, three seeds. Converged: 75.5 % and 71.3 %; with the penalty that validation chooses 76.2 % and 71.3 % | 250 steps on the pooler: 68.5 %. Standardized, 2,500: 71.0 %. Four random poolers and none: 70.9 to 72.0 %. Another pretrained network: nothing yet. | on plain BERT, [CLS] and the mean come out alike: 78.7 % of film reviews each (Reimers & Gurevych 2019, Table 5) |
+# | At its best rate, a head gains more from another vector to read than from ten times the steps or from standardized features. | After 2,500 steps: mean 77.0 %, pooler 70.4 %, three seeds. Converged: 75.5 % and 71.3 %; with the penalty that validation chooses 76.2 % and 71.3 % | 250 steps on the pooler: 68.5 %. Standardized, 2,500: 71.0 %. Four random poolers and none: 70.9 to 72.0 %. Another pretrained network: nothing yet. | on plain BERT, [CLS] and the mean come out alike: 78.7 % of film reviews each (Reimers & Gurevych 2019, Table 5) |
 # | On these reviews, our frozen network (MiniLM) and this count of words are within about a point of each other. | 77.0 % and 76.2 %; standard error of each 0.8 points | The head at the best of nine rates, with ten times the steps; converged, with a penalty that validation chooses: 76.2 %. Nothing was searched for the count. | a frozen Sentence-BERT stands six points above averaged word vectors on film reviews (the same table) |
 # | Full fine-tuning, at the rate that validation chose, beats both. | 82.3 %, mean of three seeds | The head at the best of nine rates, with ten times the steps. A tenth of the rate brings full fine-tuning to 75.3 % (one seed). | which of the two is ahead depends on the task and on the pretraining (Peters et al. 2019); on images unlike the training images, the head won (Kumar et al. 2022) |
 

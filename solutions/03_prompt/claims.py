@@ -174,7 +174,7 @@ JUDGED = {
     "the best threshold on the 256 training reviews": "how a threshold was chosen",
     "5,760 trained numbers we cannot tell": lambda: MOVED.word == UNSURE,
     "we cannot tell.": "what no run asked",
-    "We saw no better ranking": lambda: ORDER.word != BETTER
+    "The ranking stayed within a point": lambda: ORDER.word != BETTER
         and RANKED[-1] < ranked(margins(1.0)) + POINT,
     "Of these 100 reviews 39 are liked": lambda: liked(100).sum() == 39,
     "neither words nor labels are ahead": lambda: of_runs(
@@ -184,10 +184,6 @@ JUDGED = {
     "and labels best": "Lester et al. 2021, figure 3",
     "A fifth of the move brings most of the gain in accuracy": lambda: back("text", 0.8) - back(
         "text", 1.0) > 0.5 * (back("text", 0.0) - back("text", 1.0)),
-    "each prompt ended below the head": lambda: max(
-        row["accuracy"] for row in select(record("prompt_heads"), group="minilm")
-        if row["setting"]["length"]) < min(
-        row["accuracy"] for row in select(record("prefix"), group="head")),
     "one seed, which learned": lambda: max(
         row["validation"] for row in select(LADDER, group="rates", method="prompt")) > 0.3,
     "Four of five seeds learned next to nothing": lambda: sum(r2 < 0.05 for r2 in ladder()) == 4,

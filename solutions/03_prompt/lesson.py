@@ -205,7 +205,7 @@ pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, wh
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# They made the model say one of the two words, and "positive" less easily. We saw no better ranking. What they do *inside* the model, we cannot tell.
+# They made the model say one of the two words, and "positive" less easily. The ranking stayed within a point. What they do *inside* the model, we cannot tell.
 # </details>
 #
 # ## 5 · Bugs that raise no error
@@ -363,7 +363,7 @@ pt.sentence("prompt.read", ...)    # yours: what do a prompt's nearest words tel
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# They tell nothing of what was learned. By distance and by angle, all ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as its nearest other word is, but not towards it: in 576 dimensions there is much room between words. A fifth of the move brings most of the gain in accuracy. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
+# They tell nothing of what was learned. By distance, all ten are still the words of the start, and as words they bring the old 78 % again. Each vector moved about as far as its nearest other word is, but not towards it: in 576 dimensions there is much room between words. A fifth of the move brings most of the gain in accuracy. Vectors from random numbers stay far from every word, and fall to 78 % at their nearest words.
 # </details>
 #
 # Would any move have kept the nearest words? Push each vector of the start in a random direction:
@@ -378,7 +378,7 @@ pd.Series({f"{times} × as far": sum(int(a) != int(b) for a, b in zip(
         "nearest words that change")
 
 # %% [markdown]
-# None changes here, either. So the accuracy on the way back is the evidence.
+# None changes here, either.
 #
 # **What training put into a prompt is not in its nearest words.** Khashabi et al. even trained good prompts whose nearest words are any chosen text, such as another task's instruction.
 #
@@ -406,7 +406,7 @@ pd.Series(runs, range(2, 7), name="R²").rename_axis("seed").to_frame().T.round(
 pt.board.offer("prompt", wrap)    # yours: two minutes and more
 
 # %% [markdown]
-# Four of five seeds learned next to nothing, and one came as far as the head alone. The rate was searched with one seed, which learned; smaller rates were not tried with others. On labels, at one rate, each prompt ended below the head.
+# Four of five seeds learned next to nothing, and one came as far as the head alone. The rate was searched with one seed, which learned; smaller rates were not tried with others.
 #
 # ## Three doors
 

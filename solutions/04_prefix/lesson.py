@@ -3,7 +3,7 @@
 #
 # [← 03 · Soft prompts](03_prompt.ipynb) · [START](START.ipynb) · [05 · Adapters →](05_adapters.ipynb)
 #
-# In lesson 03 you trained a few vectors in front of the words. They enter at the bottom, and thirty layers that know nothing of your task decide what becomes of them.
+# In lesson 03 you trained a few vectors in front of the words. They enter at the bottom, and thirty frozen layers decide what becomes of them.
 #
 # In 2021 Xiang Lisa Li and Percy Liang wanted GPT-2 to turn tables into sentences, without a copy of it for every kind of table. Vectors at the bottom did it badly. So they trained vectors in front of *every* layer: a **prefix**.
 #
@@ -412,7 +412,7 @@ pd.DataFrame([(each.difference, each.word) for each in verdicts.values()], [*ver
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# Four of five prompts hardly trained. The prefix is better than a head on the same <code>[CLS]</code>. From a head on all tokens we cannot tell it; to rate reviews, that head is cheaper.
+# Four of five prompts hardly trained. The prefix is better than a head on the same <code>[CLS]</code>. From a head on all tokens we cannot tell it; to rate reviews, that head and BitFit are cheaper.
 # </details>
 #
 # ## 7 · Your λ

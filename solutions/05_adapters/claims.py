@@ -41,7 +41,7 @@ PARALLEL_1, PARALLEL_3 = (f"parallel, rate {rate}, s = 4, W_up = 0" for rate in 
 FAR = "Pfeiffer, rate 0.003, σ = 0.1"
 
 CLAIMS = (
-    Claim("Inside the block, the accuracy on these reviews cannot tell the places apart.",
+    Claim("Inside the block, three seeds on these reviews cannot tell the places apart.",
           seen=f"five places, three seeds, all else alike: means {percent(min(INSIDE.values()), '')} "
                f"to {percent(max(INSIDE.values()))}. The widest gap, Bapna's to Pfeiffer's: "
                f"{points(WIDEST)}",

@@ -104,7 +104,7 @@ pd.DataFrame({"adapters": entrants, "size": {
     for name, modules in entrants.items()}})
 
 # %% [markdown]
-# These are the entrants, equal in activation, start, strength s and rate. Is one *better* than each of the others, by the verdict of lesson 02? With three seeds, even seven points may not settle it.
+# These are the entrants, equal in activation, start, strength s and rate. Is one *better* than each of the others, by the verdict of lesson 02?
 
 # %%
 pt.widgets.Guess("Better than each other place:", (*pictures.NAMES.values(), pictures.NONE),
@@ -117,7 +117,7 @@ pt.widgets.Guess("Better than each other place:", (*pictures.NAMES.values(), pic
 #
 # Write `Bottleneck(d_model, size)`, a `torch.nn.Module`. Called with tokens `u`, (…, d_model), it returns $A(u)$, of the same shape.
 #
-# - It trains the four tensors and nothing else. Called `W_down`, `b_down`, `W_up` and `b_up`, they fit the library's; `torch.nn.Linear` will do, too.
+# - It trains the four tensors and nothing else. Called `W_down`, `b_down`, `W_up` and `b_up`, they fit the library's; so do the layers of `torch.nn.Linear`, with your own start.
 # - It does not pass `u` itself on: if all four tensors are zero, $A(u)$ is zero.
 # - **Its start**: for *every* `u`, $A(u)$ is at most a tenth as long as `u`, at any width up to MiniLM's 384 and any size up to 64. But it must be able to learn: a first backward pass gives
 #   at least one of the two matrices a nonzero gradient, and the $m$ numbers differ at the start.
@@ -272,7 +272,7 @@ pd.DataFrame([*verdicts.values()], [*verdicts]).round(3)[["word", "difference", 
 # %% [markdown]
 # Three seeds cannot tell the five places inside the block apart. Does nothing matter, then?
 #
-# The race was made equal: $s = 1$, a near start, a rate of 0.001. Take the parallel adapter with $s = 4$, He et al.'s for summarization, and $W_{up} = 0$, at the rate that won a search with one seed, 0.003. **With how many of three seeds does it fail, and answer nearly always the same? How sure are you?**
+# The race was made equal: $s = 1$, a near start, a rate of 0.001. Take the parallel adapter with $s = 4$, He et al.'s for summarization, and $W_{up} = 0$, at the rate that won a search with one seed, 0.003. **With how many of three seeds does it fail, and stay at the commoner label's accuracy? How sure are you?**
 
 # %%
 pt.commit("adapters.fails", ...)    # [runs of three, how sure], such as [0, 0.5]
@@ -401,7 +401,7 @@ pt.doors("bottleneck", wrap, pt.bottleneck.Config(size=width))
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Inside the block, the accuracy on these reviews cannot tell the places apart. | five places, three seeds, all else alike: means 77.6 to 79.1 %. The widest gap, Bapna's to Pfeiffer's: +1.5 points (−3.0 to +6.0) | Bapna's to Pfeiffer's at its searched rate: +0.3 points (−2.8 to +3.4), cannot tell. The two ends: 71.7 %, lower with each seed. Single answers do show the place: runs of two places differ in 116 of 1,000, of one place in 100 (places shuffled: p = 0.0006) | mixed: alike for classification (Houlsby et al. 2019, §3.6); the best place depends on the task (Nowak et al. 2024); for generation the parallel one is ahead (He et al. 2022, §4.3 and 4.4) |
+# | Inside the block, three seeds on these reviews cannot tell the places apart. | five places, three seeds, all else alike: means 77.6 to 79.1 %. The widest gap, Bapna's to Pfeiffer's: +1.5 points (−3.0 to +6.0) | Bapna's to Pfeiffer's at its searched rate: +0.3 points (−2.8 to +3.4), cannot tell. The two ends: 71.7 %, lower with each seed. Single answers do show the place: runs of two places differ in 116 of 1,000, of one place in 100 (places shuffled: p = 0.0006) | mixed: alike for classification (Houlsby et al. 2019, §3.6); the best place depends on the task (Nowak et al. 2024); for generation the parallel one is ahead (He et al. 2022, §4.3 and 4.4) |
 # | At a rate of 0.003, some settings fail within 120 steps. | of three runs: parallel, s = 4, W_up = 0: 2; post-attention with GELU: 1; Pfeiffer's with σ = 0.1: 3 | At 0.001 none of the race's 15 runs fails, nor do the first two settings, but one parallel run ends at 56.9 %. With σ = 0.01, Pfeiffer's bears 0.003. Place, activation, s and start are not separated | agrees for the start: σ above 0.01 hurts (Houlsby et al. 2019, §3.6) |
 # | A parallel adapter with the block's activation can be merged. | a proof; once merged, the last hidden states are the same up to rounding | the adapters were drawn large and move the states by up to 3.5, so a mistake would show | holds at any size; a gated block (Llama) needs a gated adapter |
 
