@@ -303,53 +303,9 @@ pt.compare("full.head", round(100 * short, 1), "head only, 250 steps, in %")
 # %% [markdown]
 # The frozen network has read so much. Yet its head loses to a count of words by nine points. Is that what pretraining is worth?
 #
-# ## 4 · Is it a bug?
+# ## 4 · What does the head lack?
 #
-# Suspect your own code first. What does a broken training look like? Here are three, beside a healthy one. Nothing crashed in any of them.
-#
-# ### If you like · Three runs that went wrong (optional, 2 points, about 6 minutes)
-#
-# Each run trained a head on the pooler's output for 250 steps, with **one** change to a good training (the lesson's own, not yours). Which change?
-#
-# 1. the gradients are never cleared
-# 2. the gradients are cleared between the backward pass and the optimizer's step
-# 3. each batch has the labels of the batch before
-# 4. the loss has the wrong sign
-# 5. the rate is 100 times as large
-# 6. the rate is 100 times as small
-#
-# Write `culprits`, a dictionary that gives each of `"A"`, `"B"` and `"C"` the number of its change.
-
-# %%
-pt.seed(0)
-runs = pictures.patients(pictures.Head, heads.cached["train"]["pooler"], lr=0.1)
-pt.plots.show(pictures.draw_patients({name: seen.losses for name, (_, seen) in runs.items()}),
-              "Black: a run that went wrong.")
-pd.DataFrame({name: {"accuracy": heads.accuracy(head, "pooler"),
-                     "distance of the weights": seen.moved}
-              for name, (head, seen) in runs.items()}).T.round(3)
-
-
-# %% exercise="full.culprits" part="solution"
-### BEGIN SOLUTION
-culprits = {"A": 3, "B": 1, "C": 6}
-### END SOLUTION
-
-# %% exercise="full.culprits" part="check"
-culprits = pt.check("full.culprits", culprits)
-
-# %% exercise="full.culprits" part="grade"
-pt.require("full.culprits")
-
-# %% [markdown]
-# <details><summary>What gives them away</summary>
-#
-# A moves half as far as the healthy run and learns nothing: its labels are wrong. B moves too far, its loss swings, and it slows only when the rate falls: old gradients push on. C goes in the right direction and hardly moves. Change 2 would not have moved it at all.
-# </details>
-#
-# B and C lose four and seven points, and their accuracy does not say why. The loss and the distance do. The healthy run, which is not your code, does no better than your head. We find no bug.
-#
-# ## 5 · Then what does the head lack?
+# A bug would show in the loss and in how far the weights go; three broken runs in *Further* do. Here nothing speaks of one.
 #
 # Look at what the head reads. Nobody trained the pooler: print `head_model.bert.pooler.dense.bias`, and you see 384 zeros. The people who made this model read something else: the *mean* over all tokens. So let the head read the mean.
 
@@ -403,7 +359,7 @@ pd.DataFrame([first_run | {"accuracy": f"{heads.run(first_run):.1%}"},
               second_run | {"accuracy": f"{heads.run(second_run):.1%}"}])
 
 # %% [markdown]
-# They ended *apart* if two points or more lie between them; less may be the luck of these test sentences. Which explanations has your pair refuted?
+# Two points or more are *apart*; less may be luck. Which explanations has your pair refuted?
 #
 # One more bet. The loss of such a head is *convex*: it has one lowest value, and every good training *converges* there. **How accurate is the converged head on the pooler**, in per cent?
 
@@ -437,13 +393,13 @@ reads.map("{:.1%}".format).to_frame()
 # %% [markdown]
 # As much as on the last block: of the two means, a head reads as much off the word vectors. And the first token says more one block earlier. **A frozen model is only as good as what you read of it.**
 #
-# ## 6 · The ruler
+# ## 5 · The ruler
 #
 # Every later lesson trains little, and asks what **share of the gain** of full fine-tuning that brings:
 #
 # $$ \text{share}(a) = \frac{a - a_\text{head}}{a_\text{full} - a_\text{head}} $$
 #
-# The zero of this scale is a head alone. It has to be *converged*: a head that stopped early would let a method gain what more steps give the head. But which head? One that reads the pooler, as the heads of all later methods do, or the better one, which reads the mean? We keep the first and draw the second beside it.
+# The zero is a head alone, *converged*: otherwise a method would gain what more steps give the head. But which head? One that reads the pooler, as the heads of later methods do, or the better one, which reads the mean? We keep the first and draw the second beside it.
 
 # %%
 scratch, = records.select(record, group="curves", method="scratch")
@@ -454,13 +410,13 @@ pt.plots.show(pictures.draw_ruler(ruler), "Both scales begin at the head on the 
               "full fine-tuning, 250 steps. Heads are converged. Brackets: what there is to gain.")
 
 # %% [markdown]
-# The second scale has the same sentences with their mean *rating*, from −4 to 4, in place of a label. What counts there is $R^2$: 1 if each rating is predicted, 0 if each guess is their mean.
+# The second scale predicts the mean *rating* of a sentence, from −4 to 4. What counts is $R^2$: 1 if each rating is predicted, 0 if each guess is their mean.
 #
-# Reading the mean goes nearly half of the way on labels and two fifths on ratings, and trains nothing in the network. But a method whose head reads the mean rises, too, so the fair zero is the head that reads what the method's head reads. Where a share in this course names no zero, it is the head on the pooler.
+# Reading the mean goes two fifths of the way or more, and trains nothing in the network. But a method whose head reads the mean rises, too, so the fair zero is a head that reads what the method's head reads: the pooler, unless a lesson says otherwise.
 #
 # So how good is almost nothing? Read at all of its tokens, a frozen network and a count of words are within about a point of each other. Full fine-tuning is five to six points above them. From scratch, even five passes over the sentences bring only 74.4 % (one seed).
 #
-# Full fine-tuning is the first row of *your ladder*, a picture that fills from lesson to lesson: each of your methods, trained on the ratings, beside the recorded runs. This button takes two minutes.
+# *Your ladder* shows each method that you train on the ratings. Full fine-tuning is its first row; the button takes two minutes.
 
 # %%
 def wrap(model):
@@ -486,7 +442,7 @@ pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.6
 # The model says the same to every sentence. The lowest loss comes from "half and half", and is log 2 = 0.69. Learn to see two signs together: the loss stays at log 2, and the accuracy is the share of one class ([transformers#735](https://github.com/huggingface/transformers/issues/735)). Full fine-tuning fell off a cliff at 0.001.
 # </details>
 #
-# ## 7 · The bill
+# ## 6 · The bill
 #
 # By what factor does full fine-tuning cost more than the head, in memory, in time, on disk?
 
@@ -536,3 +492,45 @@ pt.progress("01")
 # - Peters, Ruder & Smith 2019, *To Tune or Not to Tune?*, arXiv 1903.05987.
 # - Kumar et al. 2022, *Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution*, arXiv 2202.10054.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of film reviews on Rotten Tomatoes.
+#
+# # Further
+#
+# ### If you like · Three runs that went wrong (optional, 2 points, about 6 minutes)
+#
+# Each run trained a head on the pooler's output for 250 steps, with **one** change to a good training (the lesson's own, not yours). Which change?
+#
+# 1. the gradients are never cleared
+# 2. the gradients are cleared between the backward pass and the optimizer's step
+# 3. each batch has the labels of the batch before
+# 4. the loss has the wrong sign
+# 5. the rate is 100 times as large
+# 6. the rate is 100 times as small
+#
+# Write `culprits`, a dictionary that gives each of `"A"`, `"B"` and `"C"` the number of its change.
+
+# %%
+pt.seed(0)
+runs = pictures.patients(pictures.Head, heads.cached["train"]["pooler"], lr=0.1)
+pt.plots.show(pictures.draw_patients({name: seen.losses for name, (_, seen) in runs.items()}),
+              "Black: a run that went wrong.")
+pd.DataFrame({name: {"accuracy": heads.accuracy(head, "pooler"),
+                     "distance of the weights": seen.moved}
+              for name, (head, seen) in runs.items()}).T.round(3)
+
+
+# %% exercise="full.culprits" part="solution"
+### BEGIN SOLUTION
+culprits = {"A": 3, "B": 1, "C": 6}
+### END SOLUTION
+
+# %% exercise="full.culprits" part="check"
+culprits = pt.check("full.culprits", culprits)
+
+# %% exercise="full.culprits" part="grade"
+pt.require("full.culprits")
+
+# %% [markdown]
+# <details><summary>What gives them away</summary>
+#
+# A moves half as far as the healthy run and learns nothing: its labels are wrong. B moves too far, its loss swings, and it slows only when the rate falls: old gradients push on. C goes in the right direction and hardly moves. Change 2 would not have moved it at all.
+# </details>
