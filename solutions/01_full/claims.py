@@ -77,7 +77,6 @@ CLAIMS = (
 JUDGED = {
     "Until 2018 most language tasks": "history",
     "You double the batch. What grows": "counted in lesson 00",
-    "does no better than your head": "two runs that stand on the screen",
     "the one that counts is the best on validation sentences": "how the rate is chosen",
     "only as good as what you read of it": lambda: read("mean") - read("cls") > 0.06,
     "As much as on the last block": lambda: abs(
