@@ -8,6 +8,7 @@ each kernel, as a reader's is. (`.ci/run` runs the solution notebooks in kernels
 
 import multiprocessing
 import os
+import sys
 from importlib.metadata import EntryPoint
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
@@ -66,5 +67,6 @@ def run(options: list[str], folder: str | None, environment: dict[str, str], par
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)
     os.environ |= {**environment, "JPY_PARENT_PID": str(parent)}    # it ends with the tests
+    sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     os.chdir(folder or ".")
     IPKernelApp.launch_instance(argv=options)
