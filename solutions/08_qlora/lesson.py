@@ -589,7 +589,7 @@ bill.round(1)    # GB; Llama 2 70B has 69 billion parameters
 pictures.explore_memory()
 
 # %% [markdown]
-# By this bill your 48 GB hold the model, and little else. What four bits cost is time: every product first makes $\hat W$ again.
+# By this bill, with a fused AdamW as transformers' Trainer has it, your 48 GB hold the model, and little else. What four bits cost is time: every product first makes $\hat W$ again.
 #
 # **What this lesson claims**
 #
