@@ -239,9 +239,9 @@ def finals(record: Mapping) -> list[dict]:
 def zeros(record: Mapping) -> dict[str, float]:
     """Return R² of the head alone, solved, by what it reads: "pooler", or the "mean" of all tokens.
 
-    The first is the zero of methods whose heads read the pooler. The second brings half of the way
-    for nothing; but it lifts what is trained, too, so no method that reads the pooler counts from
-    it.
+    The first is the zero of methods whose heads read the pooler. The second brings two fifths of
+    the way for nothing; but it lifts what is trained, too, so no method that reads the pooler
+    counts from it.
     """
     return {reading: record[part]["r2"] for reading, (part, _) in READINGS.items()}
 

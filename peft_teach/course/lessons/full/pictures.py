@@ -65,10 +65,10 @@ def ruler(record: Mapping, ladder: Mapping, seen: Mapping[str, float]) -> dict[s
     zero, one = records.ends()
     mean = max(records.select(record, group="converged", pool="mean"),
                key=lambda run: run["validation"])
+    zeros = protocol.zeros(ladder)
     rated = [run["r2"] for run in protocol.finals(ladder) if run["method"] == "full"]
     return {"labels, % right": {POOLER: zero, MEAN: mean["accuracy"], FULL: one, **seen},
-            "ratings, R²": {POOLER: ladder["exact"]["r2"], MEAN: ladder["exact_mean"]["r2"],
-                            FULL: fmean(rated)}}
+            "ratings, R²": {POOLER: zeros["pooler"], MEAN: zeros["mean"], FULL: fmean(rated)}}
 
 
 def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
