@@ -1,6 +1,8 @@
 """`peft-teach start`: what is copied, what stays as the reader left it, and what is opened."""
 
+
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -76,3 +78,11 @@ def test_a_checkouts_own_lessons_are_left_as_they_are(shipped):
     assert "git will see" in start.copy(shipped)
     assert texts(shipped) == before
     assert not (shipped / start.GIVEN_OUT).exists()
+
+
+def test_a_checkout_gives_out_its_own_lessons():
+    """Asked of the true folders: where they stand depends on how deep this file lies."""
+    root = Path(__file__).parents[2]
+    assert root / "lessons" == start.CHECKOUT
+    assert root / "peft_teach/_lessons" == start.INSTALLED    # as pyproject.toml has it
+    assert list(start.CHECKOUT.glob("[0-9][0-9]_*.ipynb"))

@@ -18,8 +18,8 @@ from ...folder import write_whole
 from ..lessons import START
 
 # In an installed package the notebooks lie inside it; in a checkout, beside it.
-INSTALLED = Path(__file__).parents[1] / "_lessons"
-CHECKOUT = Path(__file__).parents[2] / "lessons"
+INSTALLED = Path(__file__).parents[2] / "_lessons"
+CHECKOUT = Path(__file__).parents[3] / "lessons"
 GIVEN_OUT = ".peft-teach.json"
 
 
