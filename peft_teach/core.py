@@ -41,30 +41,32 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
     head, one that is named twice, or if `make` breaks the contract; then the model is as it was.
     """
     note, _ = notes.prepare(model)
-    return put_on(model, note, targets, make, layers, as_targets(also_train, "also_train"))
+    return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make),
+                as_targets(also_train, "also_train"))
 
 
 def put_on(model: nn.Module, note: Note, targets: str | tuple[str, ...],
-           make: Callable[[Any], Adapter], layers: tuple[int, ...] | None = None,
-           also_train: tuple[str, ...] | None = None) -> nn.Module:
-    """Wrap the targets of a method in `make(base)`, and train copies of `also_train`; see `attach`.
+           make: Callable[[Any], Adapter]) -> nn.Module:
+    """Wrap a method's targets in `make(base)`, as its settings say: what every `inject` ends with.
 
-    `note` is what `notes.prepare` took down of the model. Returns the model to keep, and raises
+    `note` is what `notes.prepare` took down of the model. The settings in it may name blocks, in
+    `layers`, and what trains as a copy, in `also_train`. Returns the model to keep, and raises
     what `attach` raises.
     """
-    also = models.find(model, also_train) if also_train else ()
-    return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make), also)
+    names = models.find(model, targets, getattr(note.config, "layers", None))
+    return wrap(model, note, dict.fromkeys(names, make), note.config.also_train)
 
 
 def wrap(model: nn.Module, note: Note, makers: Mapping[str, Callable[[Any], Adapter]],
-         also: tuple[str, ...] = ()) -> nn.Module:
-    """Wrap each module in what its `make(base)` returns, and those in `also` in trained copies.
+         also_train: tuple[str, ...] | None = None) -> nn.Module:
+    """Wrap each module in what its `make(base)` returns, and `also_train` in trained copies.
 
-    `makers` and `also` name modules in full; "" is a bare backbone itself. Everything but the
-    adapters and the head is frozen, and `note` stands on the model that is returned. Raises
-    `BadConfig` for a module in the head or one named twice, or if `make` breaks the contract; then
-    the model is as it was.
+    `makers` names modules in full; "" is a bare backbone itself. Everything but the adapters and
+    the head is frozen, and `note` stands on the model that is returned. Raises `BadConfig` for a
+    module in the head or one named twice, or if `make` breaks the contract; then the model is as
+    it was.
     """
+    also = models.find(model, also_train) if also_train else ()
     for make in makers.values():
         if not callable(make):
             raise BadConfig(f"make is a {type(make).__name__}.",

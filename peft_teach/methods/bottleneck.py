@@ -142,4 +142,4 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     targets, make = form(model, config.reads, config.targets)
     return put_on(model, note, targets, lambda base: make(base, Bottleneck(
         models.config_of(model).hidden_size, config.size, config.activation, config.own_norm,
-        config.init), config.scale), config.layers, config.also_train)
+        config.init), config.scale))

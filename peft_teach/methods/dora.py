@@ -115,4 +115,4 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
     return put_on(model, note, targets, lambda base: DoRALinear(
-        base, config.rank, config.alpha, config.dropout), config.layers, config.also_train)
+        base, config.rank, config.alpha, config.dropout))

@@ -117,8 +117,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     layer = BiasedLoRALinear if config.use_bias else LoRALinear
     targets = models.query_and_value(model) if config.targets is None else config.targets
     return put_on(model, note, targets, lambda base: layer(
-        base, config.rank, config.alpha, config.dropout, config.rank_stabilized),
-        config.layers, config.also_train)
+        base, config.rank, config.alpha, config.dropout, config.rank_stabilized))
 
 
 class BiasedLoRALinear(LoRALinear):

@@ -138,7 +138,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
             prefix.V.copy_(V)
         return prefix
 
-    return put_on(model, note, "backbone", make, None, config.also_train)
+    return put_on(model, note, "backbone", make)
 
 
 @torch.no_grad()

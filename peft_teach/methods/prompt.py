@@ -124,4 +124,4 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
                                            tokenizer, COMMON))
         return prompt
 
-    return put_on(model, note, "backbone", make, None, config.also_train)
+    return put_on(model, note, "backbone", make)

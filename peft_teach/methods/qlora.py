@@ -85,8 +85,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
         _quantize(model, models.find(model, places), config, note.fingerprint)
-        return put_on(model, note, targets, lambda base: _correction(base, config), config.layers,
-                      config.also_train)
+        return put_on(model, note, targets, lambda base: _correction(base, config))
 
 
 def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:
