@@ -86,8 +86,9 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Callable[[Any], Adap
             p.requires_grad_(name in head)
         for wrapper in wrappers.values():
             wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen yet
-        model = replacing.put_around(model, wrappers)
-        guards.guard(model, note, converted)
+        base, model = model, replacing.put_around(model, wrappers)
+        guards.guard(model)
+        state.write(model, note, base, converted)
         return model
 
 
@@ -104,20 +105,7 @@ def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
                             expected="an Adapter that holds exactly this module as its `base`",
                             hint="class Mine(pt.Adapter): ... super().__init__(base)")
         known |= {id(p) for p in base.parameters()}    # a converted layer's are new
-        buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
-                   and n not in wrapper.own_tensors()]
-        if buffers:
-            raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
-                            "and a file keeps parameters only.",
-                            expected="nn.Parameter(tensor, requires_grad=False), which is kept; or "
-                                     "register_buffer(..., persistent=False), if it is drawn from "
-                                     "a seed: a file keeps 16 values of it")
-        shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
-        if shared:
-            raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
-                            "model already has.",
-                            expected="own parameters only: all that is outside `base` is trained",
-                            hint="keep a second frozen module unregistered, in a tuple or list")
+        _check_contract(wrapper, known)
         beside = next(itertools.chain(base.parameters(), model.parameters()), None)
         if beside is not None:
             wrapper.to(beside.device)
@@ -125,6 +113,27 @@ def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
             p.data = p.data.float()    # whatever the default dtype, or the base's
         wrappers[name] = wrapper.train(base.training)
     return wrappers
+
+
+def _check_contract(wrapper: Adapter, known: set[int]) -> None:
+    """Raise `BadConfig` unless what is outside an adapter's base is parameters of its own.
+
+    `known` holds the `id` of each parameter that the model has already.
+    """
+    buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
+               and n not in wrapper.own_tensors()]
+    if buffers:
+        raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
+                        "and a file keeps parameters only.",
+                        expected="nn.Parameter(tensor, requires_grad=False), which is kept; or "
+                                 "register_buffer(..., persistent=False), if it is drawn from "
+                                 "a seed: a file keeps 16 values of it")
+    shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
+    if shared:
+        raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
+                        "model already has.",
+                        expected="own parameters only: all that is outside `base` is trained",
+                        hint="keep a second frozen module unregistered, in a tuple or list")
 
 
 def _check_copied(model: nn.Module, names: Iterable[str], also: tuple[str, ...]) -> None:

@@ -1,7 +1,7 @@
 """The note on an adapted model: taken before a method changes anything, there while it is on.
 
 A note is one frozen value (`state.Note`). `prepare` makes it, before anything of the model is
-changed; `guards.guard` writes it on the model, when all adapters are in their places.
+changed; `state.write` puts it on the model, when all adapters are in their places.
 """
 
 from dataclasses import replace

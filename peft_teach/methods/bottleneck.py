@@ -55,7 +55,8 @@ class Bottleneck(nn.Module):
 
     def __init__(self, d_model: int, size: int = 64, activation: Activation = "relu",
                  own_norm: bool = False, init: Init = "normal"):
-        Config(size, activation=activation, reads="output", own_norm=own_norm, init=init)
+        Config.check(size=size, activation=activation, reads="output", own_norm=own_norm,
+                     init=init)
         super().__init__()
         self.act = ACTIVATIONS[activation]
         self.norm = nn.LayerNorm(d_model) if own_norm else nn.Identity()

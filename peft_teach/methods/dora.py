@@ -101,8 +101,7 @@ class Config(Settings):
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
-    def learning_rate(self, usual: float) -> float:
-        return lora.LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else usual
+    learning_rate = lora.Config.learning_rate    # on "linear" a lower one
 
 
 def count(n_in: int, n_out: int, rank: int) -> int:

@@ -46,7 +46,7 @@ class LoRALinear(Adapter):
 
     def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
                  dropout: float = 0.0, rank_stabilized: bool = False):
-        Config(alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized)
+        Config.check(alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized)
         models.need_linear(base, "LoRA corrects", "'query', 'value', 'ffn_in'")
         n_in, n_out = base.in_features, base.out_features
         need_rank(rank, n_in, n_out)

@@ -38,9 +38,9 @@ from ..nf4 import Linear4bit
 from ..notes import prepare
 from ..valid import Settings, Share
 from .dora import DoRALinear
-from .lora import Alpha, LoRALinear
+from .lora import LINEAR_LEARNING_RATE, Alpha, LoRALinear
 
-LEARNING_RATE = 1e-3    # learns on both models: assets/records/rates.json
+LEARNING_RATE = LINEAR_LEARNING_RATE    # learns on both models: assets/records/rates.json
 
 
 @dataclass(frozen=True)

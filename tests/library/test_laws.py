@@ -88,19 +88,20 @@ def some(family: str) -> tuple[str, ...]:
     return ("qkv",) if family in FUSED else ("query", "value")
 
 
-def low_rank(module, extra=lambda n_in, n_out: 0, everywhere=False, **more) -> Method:
+def low_rank(module, extra=lambda n_in, n_out: 0, everywhere=False, start=0.0, traits=frozenset(),
+             **settings) -> Method:
     """LoRA and what is made of it: rank (n_in + n_out) for each matrix, and something extra."""
-    traits = {k: more.pop(k) for k in ("start", "traits") if k in more}
-    config = lambda family: module.Config(**{"rank": RANK, "alpha": ALPHA, "targets": tuple(  # noqa: E731
-        sizes(family)) if everywhere else some(family)} | more)
+    def config(family):
+        targets = tuple(sizes(family)) if everywhere else some(family)
+        return module.Config(rank=RANK, alpha=ALPHA, targets=targets, **settings)
 
     def count(family, kind):
-        blocks = len(more.get("layers", (0, 1)))
+        blocks = len(settings.get("layers", (0, 1)))
         chosen = sizes(family) if everywhere else {t: sizes(family)[t] for t in some(family)}
         return blocks * sum(RANK * (n_in + n_out) + extra(n_in, n_out)
                             for n_in, n_out in chosen.values())
 
-    return Method(module, config, count, **traits)
+    return Method(module, config, count, start, traits=traits)
 
 
 def bottleneck(config, start=0.1, own_norm=False, **traits) -> Method:
@@ -591,7 +592,7 @@ def test_law_5_swapping_from_each_method_to_the_next(family, tiny, inputs, tmp_p
         batch = inputs(model)
         expected[method] = outputs(model, batch)
         pt.save(model, tmp_path / method)
-    assert {saved.name for saved in pt.store.list(tmp_path)} == set(expected)
+    assert {saved.name for saved in pt.store.saved(tmp_path)} == set(expected)
     order = [m for m in expected if "4-bit" not in METHODS[m].traits]    # a base stays 4-bit
     model = tiny(family)
     for method in (*order, *reversed(order)):
