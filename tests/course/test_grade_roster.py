@@ -62,7 +62,7 @@ def evening(tmp_path, monkeypatch):
                 for e in of_lesson(arguments[1])]
 
     monkeypatch.setattr(engine, "run", all_points)
-    monkeypatch.setattr("peft_teach.course.grade._notes", lambda settings: [])
+    monkeypatch.setattr("peft_teach.course.grade._notes", lambda *_: [])
     monkeypatch.setattr(picture, "outcomes", lambda *_: Figure((1, 1)))
 
     def run(files, *lists, overrides=None, **named):

@@ -48,6 +48,17 @@ def small(tmp_path_factory):
     return folder
 
 
+def weaker(results: Path) -> None:
+    """Let the first answer that ran have run on a machine without Landlock and seccomp."""
+    for path in sorted(results.iterdir()):
+        marks = json.loads(path.read_text())
+        for mark in marks:
+            if mark["confined"]:
+                mark["confined"] = ["limits", "sockets"]
+                path.write_text(json.dumps(marks))
+                return
+
+
 def test_the_command(small, tmp_path, capsys):
     from peft_teach.course.cli import main
 
@@ -55,12 +66,17 @@ def test_the_command(small, tmp_path, capsys):
     assert "3 graded, 0 to look at" in capsys.readouterr().out
     if sys.platform == "linux":
         page = (small / "out/report.html").read_text(encoding="utf-8")
-        assert "The sandbox on this system: limits, landlock, capabilities, seccomp." in page
+        assert "The sandbox: limits, landlock, capabilities, seccomp." in page
     shutil.copytree(small / "in", tmp_path / "in")
     (tmp_path / "in/di.ipynb").write_text("")
     shutil.copytree(small / "out", tmp_path / "out")
+    weaker(tmp_path / "out/results")
     assert main(["grade", str(tmp_path / "in"), "--out", str(tmp_path / "out")]) == 0
     assert "3 graded, 1 could not be, 1 to look at" in capsys.readouterr().out
+    if sys.platform == "linux":
+        page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+        assert "not the same for all answers" in page
+        assert "; 1 in limits, sockets." in page
     assert main(["grade", str(tmp_path / "out/results"), "--out", str(tmp_path)]) == 1
     assert "There is no notebook" in capsys.readouterr().err
 

@@ -19,11 +19,9 @@ import json
 import os
 import secrets
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
-from multiprocessing import get_context
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,7 +31,7 @@ from ..reading.notebook import lessons_in
 from . import board, engine, further, handed, overrides, report
 from .collect import Submission, collect, latest
 from .job import Settings, key, mark_all, mark_references
-from .limits import Limits, confine
+from .limits import Limits
 from .roster import Roster
 from .run import FAILED, FORKS, clear
 
@@ -100,7 +98,7 @@ def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | N
               "What the platform calls late loses nothing."] * any(row.late for row in rows)
     if nobodys:
         notes.append(f"Nobody's, and not looked at: {_listed(sorted(nobodys))}.")
-    kept = report.write(rows, out, [*_notes(settings), *notes], files)
+    kept = report.write(rows, out, [*_notes(settings, rows), *notes], files)
     report.write_board(rows, out)
     if kept:
         notes.append(f"grades.csv had been edited: it is kept as {kept}. What stands in "
@@ -271,15 +269,22 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
         return None
 
 
-def _notes(settings: Settings) -> list[str]:
+def _notes(settings: Settings, rows: Sequence[report.Row]) -> list[str]:
     """How the class was graded, for the report."""
     limits = settings.limits
-    with ProcessPoolExecutor(1, mp_context=get_context("fork" if FORKS else "spawn")) as pool:
-        layers = pool.submit(confine, Limits(), Path(os.devnull)).result()    # it stays confined
     decided = ("The visible cases and further ones decided." if settings.further else
                "The visible cases alone decided: no folder with further ones was named.")
     way = ("Answers ran in processes forked from a warm server." if settings.warm else
            "Answers ran in fresh processes, each importing torch anew, which takes seconds.")
     return [decided, f"{way} Limits: {limits.seconds:g} s, "
-                     f"{limits.memory_bytes // 2**20} MB. The sandbox on this system: "
-                     f"{', '.join(layers)}."]
+                     f"{limits.memory_bytes // 2**20} MB. {_sandbox(rows)}"]
+
+
+def _sandbox(rows: Sequence[report.Row]) -> str:
+    """What confined the answers, each on the machine on which it ran."""
+    there = Counter(", ".join(mark["confined"]) for row in rows for mark in row.marks
+                    if mark["confined"])
+    if len(there) > 1:
+        each = (f"{count} in {layers}" for layers, count in there.most_common())
+        return f"The sandbox was not the same for all answers: {'; '.join(each)}."
+    return f"The sandbox: {next(iter(there))}." if there else "No answer ran."
