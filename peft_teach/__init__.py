@@ -37,8 +37,7 @@ from .core import attach, disabled, merge, remove
 from .errors import NotAttempted
 from .loading import best_device as device
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
-from .store import list as saved
-from .store import load, save, swap
+from .store import load, save, saved, swap
 from .training import Evaluation, LanguageEvaluation, Step, evaluate, seed, train
 from .waiting import bar
 

@@ -41,30 +41,32 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
     head, one that is named twice, or if `make` breaks the contract; then the model is as it was.
     """
     note, _ = notes.prepare(model)
-    return put_on(model, note, targets, make, layers, as_targets(also_train, "also_train"))
+    return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make),
+                as_targets(also_train, "also_train"))
 
 
 def put_on(model: nn.Module, note: Note, targets: str | tuple[str, ...],
-           make: Callable[[Any], Adapter], layers: tuple[int, ...] | None = None,
-           also_train: tuple[str, ...] | None = None) -> nn.Module:
-    """Wrap the targets of a method in `make(base)`, and train copies of `also_train`; see `attach`.
+           make: Callable[[Any], Adapter]) -> nn.Module:
+    """Wrap a method's targets in `make(base)`, as its settings say: what every `inject` ends with.
 
-    `note` is what `notes.prepare` took down of the model. Returns the model to keep, and raises
+    `note` is what `notes.prepare` took down of the model. The settings in it may name blocks, in
+    `layers`, and what trains as a copy, in `also_train`. Returns the model to keep, and raises
     what `attach` raises.
     """
-    also = models.find(model, also_train) if also_train else ()
-    return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make), also)
+    names = models.find(model, targets, getattr(note.config, "layers", None))
+    return wrap(model, note, dict.fromkeys(names, make), note.config.also_train)
 
 
 def wrap(model: nn.Module, note: Note, makers: Mapping[str, Callable[[Any], Adapter]],
-         also: tuple[str, ...] = ()) -> nn.Module:
-    """Wrap each module in what its `make(base)` returns, and those in `also` in trained copies.
+         also_train: tuple[str, ...] | None = None) -> nn.Module:
+    """Wrap each module in what its `make(base)` returns, and `also_train` in trained copies.
 
-    `makers` and `also` name modules in full; "" is a bare backbone itself. Everything but the
-    adapters and the head is frozen, and `note` stands on the model that is returned. Raises
-    `BadConfig` for a module in the head or one named twice, or if `make` breaks the contract; then
-    the model is as it was.
+    `makers` names modules in full; "" is a bare backbone itself. Everything but the adapters and
+    the head is frozen, and `note` stands on the model that is returned. Raises `BadConfig` for a
+    module in the head or one named twice, or if `make` breaks the contract; then the model is as
+    it was.
     """
+    also = models.find(model, also_train) if also_train else ()
     for make in makers.values():
         if not callable(make):
             raise BadConfig(f"make is a {type(make).__name__}.",
@@ -84,8 +86,9 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Callable[[Any], Adap
             p.requires_grad_(name in head)
         for wrapper in wrappers.values():
             wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen yet
-        model = replacing.put_around(model, wrappers)
-        guards.guard(model, note, converted)
+        base, model = model, replacing.put_around(model, wrappers)
+        guards.guard(model)
+        state.write(model, note, base, converted)
         return model
 
 
@@ -102,20 +105,7 @@ def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
                             expected="an Adapter that holds exactly this module as its `base`",
                             hint="class Mine(pt.Adapter): ... super().__init__(base)")
         known |= {id(p) for p in base.parameters()}    # a converted layer's are new
-        buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
-                   and n not in wrapper.own_tensors()]
-        if buffers:
-            raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
-                            "and a file keeps parameters only.",
-                            expected="nn.Parameter(tensor, requires_grad=False), which is kept; or "
-                                     "register_buffer(..., persistent=False), if it is drawn from "
-                                     "a seed: a file keeps 16 values of it")
-        shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
-        if shared:
-            raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
-                            "model already has.",
-                            expected="own parameters only: all that is outside `base` is trained",
-                            hint="keep a second frozen module unregistered, in a tuple or list")
+        _check_contract(wrapper, known)
         beside = next(itertools.chain(base.parameters(), model.parameters()), None)
         if beside is not None:
             wrapper.to(beside.device)
@@ -123,6 +113,27 @@ def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
             p.data = p.data.float()    # whatever the default dtype, or the base's
         wrappers[name] = wrapper.train(base.training)
     return wrappers
+
+
+def _check_contract(wrapper: Adapter, known: set[int]) -> None:
+    """Raise `BadConfig` unless what is outside an adapter's base is parameters of its own.
+
+    `known` holds the `id` of each parameter that the model has already.
+    """
+    buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
+               and n not in wrapper.own_tensors()]
+    if buffers:
+        raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
+                        "and a file keeps parameters only.",
+                        expected="nn.Parameter(tensor, requires_grad=False), which is kept; or "
+                                 "register_buffer(..., persistent=False), if it is drawn from "
+                                 "a seed: a file keeps 16 values of it")
+    shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
+    if shared:
+        raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
+                        "model already has.",
+                        expected="own parameters only: all that is outside `base` is trained",
+                        hint="keep a second frozen module unregistered, in a tuple or list")
 
 
 def _check_copied(model: nn.Module, names: Iterable[str], also: tuple[str, ...]) -> None:

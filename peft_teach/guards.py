@@ -5,6 +5,7 @@
     train, forward              of frozen modules: they stay as they are, see `frozen`
 
 `core` calls `guard` when all adapters are in their places, and `let_go` when they are off again.
+The note on the model is no guard: see `notes`.
 """
 
 import functools
@@ -24,31 +25,36 @@ from .state import Note
 SHADOWS = ("save_pretrained", "resize_token_embeddings", "train", "forward")
 
 
-def guard(model: nn.Module, note: Note, converted: tuple[str, ...] = ()) -> None:
+def guard(model: nn.Module) -> None:
     """Guard an adapted model against what torch and transformers do to it by themselves.
 
     Its adapters are not bypassed, its frozen modules stay as they are, and what transformers saves
-    or resizes goes through this library. Finally the note is written on it, with the layers that
-    were `converted` for the method. What is guarded already stays as it is.
+    or resizes goes through this library, unless it is fully fine-tuned: then no adapter is there to
+    be saved. What is guarded already stays as it is.
     """
-    inside = {id(m) for reader in model.modules() if isinstance(reader, frozen.READERS)
-              for m in reader.modules()}
-    for name, module in model.named_modules():
-        if isinstance(module, Adapter):
-            module.read_as = name if id(module) in inside else ""
-    shadows = {"save_pretrained": save_checkpoint, "resize_token_embeddings": _resize}
-    for name, ours in shadows.items() if note.wraps else ():
+    here = {name: m for name, m in model.named_modules() if isinstance(m, Adapter)}
+    if here:
+        _shadow(model)
+    _tell_where_read(model, here)
+    frozen.hold_still(model)
+
+
+def _shadow(model: nn.Module) -> None:
+    """Stand before transformers' methods that would save a base, or resize below an adapter."""
+    for name, ours in {"save_pretrained": save_checkpoint,
+                       "resize_token_embeddings": _resize}.items():
         here: Any = model.__dict__.get(name)
         stands = getattr(here, "func", None) is ours and here.args == (model,)
         if not stands and (name == "save_pretrained" or hasattr(type(model), name)):
             model.__dict__[name] = functools.partial(ours, model)
-    frozen.hold_still(model)
-    base = model.base if isinstance(model, Adapter) else model    # of a bare backbone
-    before = state.of(base)
-    converted = (*before.converted, *converted)
-    if base is not model:
-        state.change(base, inside=True, converted=converted)
-    state.change(model, note=note, converted=converted, quantized=before.quantized)
+
+
+def _tell_where_read(model: nn.Module, found: dict[str, Adapter]) -> None:
+    """Tell adapters inside torch's modules that read weights their names: see `frozen.Asked`."""
+    inside = {id(m) for reader in model.modules() if isinstance(reader, frozen.READERS)
+              for m in reader.modules()}
+    for name, adapter in found.items():
+        adapter.read_as = name if id(adapter) in inside else ""
 
 
 def let_go(model: nn.Module) -> None:
@@ -66,7 +72,8 @@ def adopt(model: nn.Module) -> Note | None:
     """
     note = note_of(model)
     if note is not None:
-        guard(model, note)
+        guard(model)
+        state.write(model, note, model.base if isinstance(model, Adapter) else model)
     return note
 
 

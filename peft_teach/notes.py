@@ -1,7 +1,7 @@
 """The note on an adapted model: taken before a method changes anything, there while it is on.
 
 A note is one frozen value (`state.Note`). `prepare` makes it, before anything of the model is
-changed; `guards.guard` writes it on the model, when all adapters are in their places.
+changed; `state.write` puts it on the model, when all adapters are in their places.
 """
 
 from dataclasses import replace
@@ -36,23 +36,20 @@ def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = No
     refuse_adapted(model)
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     tensors = as_they_came(model)
-    note = Note(_fingerprint(model, tensors), flags, fingerprints.checksums(tensors),
-                method=method, config=found)
+    base = state.of(model).quantized | fingerprints.take(tensors, but=models.head(model))
+    note = Note(base, flags, fingerprints.checksums(tensors), method=method, config=found)
     return note, note.config
 
 
 def fingerprint(model: nn.Module) -> dict[str, list]:
-    """Return by what a file recognizes this base; of a model that no method is on."""
-    return _fingerprint(model, as_they_came(model))
+    """Return by what a file recognizes this base; of a model that no method is on.
 
-
-def _fingerprint(model: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, list]:
-    """Return the fingerprint of a model's tensors without the head, which is new for every task.
-
-    A converted layer counts as the `Conv1D` that it was, and a 4-bit weight as what it was before,
-    so that a model is the same before and after.
+    The head is left out, which is new for every task. A converted layer counts as the `Conv1D`
+    that it was, and a 4-bit weight as what it was before, so that a model is the same before and
+    after.
     """
-    return state.of(model).quantized | fingerprints.take(tensors, but=models.head(model))
+    return state.of(model).quantized | fingerprints.take(as_they_came(model),
+                                                         but=models.head(model))
 
 
 def refuse_adapted(model: nn.Module) -> None:

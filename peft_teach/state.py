@@ -52,6 +52,19 @@ def of(model: nn.Module) -> State:
     return getattr(model, "__dict__", {}).get(KEY) or State()
 
 
+def write(model: nn.Module, note: Note, base: nn.Module, converted: tuple[str, ...] = ()) -> None:
+    """Write the note on a model that a method was put on, and that these layers were `converted`.
+
+    `base` is the model as it was: another one if an adapter wraps a bare backbone, which is then
+    marked as inside of it.
+    """
+    before = of(base)
+    converted = (*before.converted, *converted)
+    if base is not model:
+        change(base, inside=True, converted=converted)
+    change(model, note=note, converted=converted, quantized=before.quantized)
+
+
 def change(model: nn.Module, **fields) -> None:
     """Replace the notes on a model by a copy in which these fields are new.
 

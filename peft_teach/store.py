@@ -13,7 +13,6 @@ The base itself is never stored, unless all of it is trained. `load` checks the 
 that an adapter does not land on another base by mistake. Nothing here unpickles.
 """
 
-import builtins
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,7 +31,7 @@ from .nf4 import Linear4bit
 from .saving import DESCRIPTION, TENSORS
 from .valid import is_whole
 
-__all__ = ["Saved", "list", "load", "save", "swap"]
+__all__ = ["Saved", "load", "save", "saved", "swap"]
 
 AXES = ("rank", "size", "length", "projection")    # settings that are an axis of a tensor
 SHORT = 64    # steps along such an axis that are soon built, whatever else a file lacks
@@ -126,7 +125,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     return model
 
 
-def list(folder: str | Path) -> builtins.list[Saved]:
+def saved(folder: str | Path) -> list[Saved]:
     """Return the adapters saved directly under `folder`, by name; other folders are passed over."""
     found = []
     for path in sorted(as_path(folder).glob(f"*/{TENSORS}")):
@@ -138,6 +137,13 @@ def list(folder: str | Path) -> builtins.list[Saved]:
         found.append(Saved(path.parent.name, description["method"],
                            sum(t.numel() for t in tensors.values()), size, path.parent))
     return found
+
+
+def __getattr__(name: str):
+    """Let `store.list` be `saved`: defined under that name, it would hide Python's in this file."""
+    if name == "list":
+        return saved
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def method_of(path: str | Path) -> str:
@@ -175,11 +181,11 @@ def _is_description(found) -> bool:
         return False
     named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
     bare = found.get("method", ...) is None and found.get("config", ...) is None and all(
-        isinstance(names, builtins.list) and all(isinstance(n, str) for n in names)
+        isinstance(names, list) and all(isinstance(n, str) for n in names)
         for names in (found.get("wrapped"), found.get("also_train")))
     return (named or bare) and all(
-        isinstance(entry, builtins.list) and len(entry) == 2
-        and all(isinstance(part, builtins.list) for part in entry)
+        isinstance(entry, list) and len(entry) == 2
+        and all(isinstance(part, list) for part in entry)
         and all(isinstance(v, int | float) and not abs(v) >= 1e39 for v in entry[1])    # or NaN
         for entry in (*base.values(), *drawn.values()))
 
@@ -213,7 +219,7 @@ def _wrapped(description: dict, model: nn.Module, path) -> tuple[tuple[str, ...]
 
 def _config(method, fields: dict, path):
     try:
-        return method.Config(**{k: tuple(v) if isinstance(v, builtins.list) else v
+        return method.Config(**{k: tuple(v) if isinstance(v, list) else v
                                 for k, v in fields.items()})
     except (PeftTeachError, TypeError) as error:
         raise AdapterFileError(f"{path} has settings that this method does not know: "

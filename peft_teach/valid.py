@@ -84,6 +84,11 @@ class Settings:
             if holds is not None and not holds(value):
                 raise BadConfig(f"{field.name} is {value!r}.", expected=expected)
 
+    @classmethod
+    def check(cls, **settings) -> None:
+        """Raise as `cls(**settings)` does: for a layer, which is given some settings one by one."""
+        cls(**settings)
+
     def learning_rate(self, usual: float) -> float:
         """Return the rate to train with these settings, where `usual` is that of the defaults."""
         return usual

@@ -17,6 +17,24 @@ EIGHT = (*ENCODERS, *DECODERS)
 MORE_ENCODERS = ("electra", "xlm-roberta", "camembert", "modernbert")
 MORE_DECODERS = ("gemma", "gemma2", "gemma3_text", "smollm3", "olmo2", "phi3", "gpt_neox", "opt")
 TWELVE = (*MORE_ENCODERS, *MORE_DECODERS)
+FAMILIES = (*EIGHT, *TWELVE)
+ROBERTAS = ("roberta", "xlm-roberta", "camembert")
+FUSED = ("gpt2", "gpt_neox", "phi3", "modernbert")    # one projection for query, key and value
+
+# (n_in, n_out) of every place that is one linear layer, written down and not read from a model:
+# d_model 32, feed-forward 48, 2 of 4 heads for key and value; Gemma 2's heads have 12 features.
+SIZES = {
+    "plain": {"query": (32, 32), "key": (32, 32), "value": (32, 32), "attention_out": (32, 32),
+                "ffn_in": (32, 48), "ffn_out": (48, 32)},
+    "gpt2": {"qkv": (32, 96), "attention_out": (32, 32), "ffn_in": (32, 48), "ffn_out": (48, 32)},
+    "llama": {"query": (32, 32), "key": (32, 16), "value": (32, 16), "attention_out": (32, 32),
+              "ffn_in": (32, 48), "ffn_gate": (32, 48), "ffn_out": (48, 32)},
+    "modernbert": {"qkv": (32, 96), "attention_out": (32, 32), "ffn_in": (32, 96),
+                   "ffn_out": (48, 32)},
+    "phi3": {"qkv": (32, 64), "attention_out": (32, 32), "ffn_in": (32, 96), "ffn_out": (48, 32)},
+}
+SIZES |= {"gpt_neox": SIZES["gpt2"], "opt": SIZES["plain"], "gemma2": SIZES["llama"] | {
+    "query": (32, 48), "key": (32, 24), "value": (32, 24), "attention_out": (48, 32)}}
 
 # Like Llama, and shaped like BERT, by transformers' name of the configuration.
 LLAMAS = {"llama": "Llama", "mistral": "Mistral", "qwen2": "Qwen2", "qwen3": "Qwen3",
@@ -35,6 +53,12 @@ MORE = {
     "smollm3": {"no_rope_layer_interval": 2},
     "electra": {"embedding_size": 20},
 }
+
+
+def sizes(family: str) -> dict[str, tuple[int, int]]:
+    """Return (n_in, n_out) of every place of a tiny model that is one linear layer."""
+    return SIZES[family if family in SIZES else "llama" if family in DECODERS + MORE_DECODERS
+                 else "plain"]
 
 
 def config_of(family: str, **changes):

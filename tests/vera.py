@@ -108,7 +108,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         return VeRALinear(base, pairs[shape])
 
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, make, config.layers, config.also_train)
+    return put_on(model, note, targets, make)
 
 
 def _check(base: nn.Module, config: Config) -> None:

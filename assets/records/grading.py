@@ -26,7 +26,7 @@ import nbformat
 from nbclient import NotebookClient
 
 from peft_teach.course import recording
-from peft_teach.course.grade import grade
+from peft_teach.course.grade import Options, grade
 
 ROOT = Path(__file__).parents[2]
 LEAST = 20    # submissions a minute: what an instructor should be able to count on
@@ -61,8 +61,8 @@ def measure(lesson: str, count: int, jobs: int) -> dict:
     with tempfile.TemporaryDirectory() as folder:
         submissions(lesson, count, Path(folder) / "in")
         start = time.perf_counter()
-        rows = grade(Path(folder) / "in", Path(folder) / "out", solutions=ROOT / "solutions",
-                     jobs=jobs)
+        rows = grade(Path(folder) / "in", Path(folder) / "out",
+                     Options(solutions=ROOT / "solutions", jobs=jobs))
         seconds = time.perf_counter() - start
     given, maximum = rows[0].points()
     assert given == maximum    # number 0 has solved all

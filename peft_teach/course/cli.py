@@ -143,18 +143,17 @@ def _build(arguments: argparse.Namespace) -> int:
 
 
 def _grade(arguments: argparse.Namespace) -> int:
-    from .grade import Limits, grade
+    from .grade import Limits, Options, grade
 
     for name in ("SIGTERM", "SIGHUP"):    # a terminal that is closed stops it as Ctrl-C does
         which = getattr(signal, name, None)    # Windows has no SIGHUP
         if which and signal.getsignal(which) == signal.SIG_DFL:    # not under nohup
             signal.signal(which, signal.default_int_handler)
     try:
-        rows = grade(arguments.submissions, arguments.out, solutions=arguments.solutions,
-                     lesson=arguments.lesson, jobs=arguments.jobs, dask=arguments.dask,
-                     limits=Limits(arguments.seconds, arguments.memory * 2**20),
-                     fresh=arguments.fresh, roster=arguments.roster, column=arguments.column,
-                     late=arguments.late, held=arguments.held, board_by=arguments.board)
+        given = {name: value for name, value in vars(arguments).items()
+                 if name in Options.__dataclass_fields__}    # each has an option of its name
+        rows = grade(arguments.submissions, arguments.out, Options(
+            **given, limits=Limits(arguments.seconds, arguments.memory * 2**20)))
     except KeyboardInterrupt:
         print("\nStopped. The same command goes on from here.", file=sys.stderr)
         return 130

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import put_on
+from ..core import wrap
 from ..errors import NoTargets, NotSupported
 from ..nf4 import Linear4bit
 from ..notes import prepare
@@ -89,14 +89,13 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     Raises `NoTargets` for a model or a target without biases.
     """
     note, config = prepare(model, config, Config)
-    targets, layers = config.targets, config.layers
-    if targets is None:
-        targets, layers = _biased(model, layers), None
-        if not targets:
-            raise NoTargets("This model has no biases, so BitFit finds nothing to train.",
-                            expected="linear layers or LayerNorms with a bias, as in BERT or GPT-2",
-                            hint="pt.lora, or another method that works beside the weights")
-    return put_on(model, note, targets, BiasAdapter, layers, config.also_train)
+    names = (_biased(model, config.layers) if config.targets is None
+             else models.find(model, config.targets, config.layers))
+    if not names:
+        raise NoTargets("This model has no biases, so BitFit finds nothing to train.",
+                        expected="linear layers or LayerNorms with a bias, as in BERT or GPT-2",
+                        hint="pt.lora, or another method that works beside the weights")
+    return wrap(model, note, dict.fromkeys(names, BiasAdapter), config.also_train)
 
 
 def _biased(model: nn.Module, layers: tuple[int, ...] | None) -> tuple[str, ...]:

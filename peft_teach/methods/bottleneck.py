@@ -55,7 +55,8 @@ class Bottleneck(nn.Module):
 
     def __init__(self, d_model: int, size: int = 64, activation: Activation = "relu",
                  own_norm: bool = False, init: Init = "normal"):
-        Config(size, activation=activation, reads="output", own_norm=own_norm, init=init)
+        Config.check(size=size, activation=activation, reads="output", own_norm=own_norm,
+                     init=init)
         super().__init__()
         self.act = ACTIVATIONS[activation]
         self.norm = nn.LayerNorm(d_model) if own_norm else nn.Identity()
@@ -142,4 +143,4 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     targets, make = form(model, config.reads, config.targets)
     return put_on(model, note, targets, lambda base: make(base, Bottleneck(
         models.config_of(model).hidden_size, config.size, config.activation, config.own_norm,
-        config.init), config.scale), config.layers, config.also_train)
+        config.init), config.scale))

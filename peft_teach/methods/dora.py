@@ -101,8 +101,7 @@ class Config(Settings):
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
-    def learning_rate(self, usual: float) -> float:
-        return lora.LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else usual
+    learning_rate = lora.Config.learning_rate    # on "linear" a lower one
 
 
 def count(n_in: int, n_out: int, rank: int) -> int:
@@ -115,4 +114,4 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
     return put_on(model, note, targets, lambda base: DoRALinear(
-        base, config.rank, config.alpha, config.dropout), config.layers, config.also_train)
+        base, config.rank, config.alpha, config.dropout))

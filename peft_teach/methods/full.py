@@ -25,7 +25,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from .. import models
+from .. import models, state
 from ..errors import BadConfig, NotSupported
 from ..guards import guard
 from ..notes import prepare
@@ -81,5 +81,6 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
                         or any(name.startswith(f"{module}.") for module in chosen))
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
-    guard(model, replace(note, wraps=False, weights=weights))
+    guard(model)
+    state.write(model, replace(note, wraps=False, weights=weights), base=model)
     return model

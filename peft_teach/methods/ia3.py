@@ -124,8 +124,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
             return lambda base: FusedIA3Linear(base, *models.fused_queries(model))
         return lambda base: IA3Linear(base, SIDES[place])
 
-    also = models.find(model, config.also_train) if config.also_train else ()
-    return wrap(model, note, {name: maker(places[name]) for name in names}, also)
+    return wrap(model, note, {name: maker(places[name]) for name in names}, config.also_train)
 
 
 class FusedIA3Linear(IA3Linear):

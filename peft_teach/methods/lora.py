@@ -46,7 +46,7 @@ class LoRALinear(Adapter):
 
     def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
                  dropout: float = 0.0, rank_stabilized: bool = False):
-        Config(alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized)
+        Config.check(alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized)
         models.need_linear(base, "LoRA corrects", "'query', 'value', 'ffn_in'")
         n_in, n_out = base.in_features, base.out_features
         need_rank(rank, n_in, n_out)
@@ -117,8 +117,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     layer = BiasedLoRALinear if config.use_bias else LoRALinear
     targets = models.query_and_value(model) if config.targets is None else config.targets
     return put_on(model, note, targets, lambda base: layer(
-        base, config.rank, config.alpha, config.dropout, config.rank_stabilized),
-        config.layers, config.also_train)
+        base, config.rank, config.alpha, config.dropout, config.rank_stabilized))
 
 
 class BiasedLoRALinear(LoRALinear):

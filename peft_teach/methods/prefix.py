@@ -48,7 +48,7 @@ class Prefix(BackboneAdapter):
     """A frozen backbone whose attention sees `length` trained keys and values in every layer."""
 
     def __init__(self, base: nn.Module, length: int = 20, projection: int | None = None):
-        Config(length, projection=projection)
+        Config.check(length=length, projection=projection)
         if not models.reads_cache(base):
             raise NotSupported(f"{type(base).__name__} ignores keys and values from outside, and "
                                "with them a prefix.", hint="pt.prompt, or another model")
@@ -138,7 +138,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
             prefix.V.copy_(V)
         return prefix
 
-    return put_on(model, note, "backbone", make, None, config.also_train)
+    return put_on(model, note, "backbone", make)
 
 
 @torch.no_grad()

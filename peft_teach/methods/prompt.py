@@ -44,7 +44,7 @@ class SoftPrompt(BackboneAdapter):
 
     def __init__(self, base: nn.Module, length: int = 20,
                  pool: Literal["cls", "first"] = "cls"):
-        Config(length, pool=pool)
+        Config.check(length=length, pool=pool)
         check_room(base, length, "prompt")
         if pool == "first" and not models.is_encoder(base):
             raise NotSupported("pool='first' is for encoders: a decoder's head reads the last "
@@ -124,4 +124,4 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
                                            tokenizer, COMMON))
         return prompt
 
-    return put_on(model, note, "backbone", make, None, config.also_train)
+    return put_on(model, note, "backbone", make)

@@ -38,9 +38,9 @@ from ..nf4 import Linear4bit
 from ..notes import prepare
 from ..valid import Settings, Share
 from .dora import DoRALinear
-from .lora import Alpha, LoRALinear
+from .lora import LINEAR_LEARNING_RATE, Alpha, LoRALinear
 
-LEARNING_RATE = 1e-3    # learns on both models: assets/records/rates.json
+LEARNING_RATE = LINEAR_LEARNING_RATE    # learns on both models: assets/records/rates.json
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
         _quantize(model, models.find(model, places), config, note.fingerprint)
-        return put_on(model, note, targets, lambda base: _correction(base, config), config.layers,
-                      config.also_train)
+        return put_on(model, note, targets, lambda base: _correction(base, config))
 
 
 def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:

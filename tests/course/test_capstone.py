@@ -20,7 +20,7 @@ from safetensors.torch import load, save
 import peft_teach as pt
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.part import Measured
-from peft_teach.course.grade import Limits, board, grade, handed, report
+from peft_teach.course.grade import Limits, Options, board, grade, handed, report
 from peft_teach.course.grade.collect import LARGEST_ADAPTER, collect
 from peft_teach.course.grade.limits import LEAST_MEMORY
 from peft_teach.course.lessons.capstone import answers, exercises, handed_in, pictures
@@ -275,7 +275,7 @@ def my_adapter(base):
         (tmp_path / "in" / student / "14_capstone.ipynb").write_text(text)
         (tmp_path / "in" / student / "work/adapter" / NAME).write_bytes(file)
     (out / "overrides.csv").write_text("student,exercise,points\nanna,capstone.page,9\n")
-    grade(tmp_path / "in", out, solutions=tmp_path / "s", held=held, jobs=1)
+    grade(tmp_path / "in", out, Options(solutions=tmp_path / "s", held=held, jobs=1))
     text = (out / "grades.csv").read_text(encoding="utf-8-sig")
     anna, bo = csv.DictReader(text.splitlines())
     assert [anna[f"capstone.{part}"] for part in ("laws", "adapter", "file", "page")] == [

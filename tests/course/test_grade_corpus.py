@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from grading_corpus import CORPUS, ROOT, write
 
-from peft_teach.course.grade import Limits, further, grade
+from peft_teach.course.grade import Limits, Options, further, grade
 from peft_teach.course.grade.collect import safe_name
 from peft_teach.course.lessons import all_exercises, marked, parts
 
@@ -31,7 +31,8 @@ class Graded:
             server.settimeout(0.2)
             write(submissions, PORT=str(server.getsockname()[1]), CANARY=str(self.canary),
                   SOLUTIONS=str(ROOT / "solutions"))
-            grade(submissions, self.out, solutions=ROOT / "solutions", limits=LIMITS, jobs=2)
+            grade(submissions, self.out, Options(
+                solutions=ROOT / "solutions", limits=LIMITS, jobs=2))
             try:
                 server.accept()
                 self.reached = True

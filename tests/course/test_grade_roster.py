@@ -9,7 +9,7 @@ import pytest
 from grading_corpus import solved
 from matplotlib.figure import Figure
 
-from peft_teach.course.grade import engine, grade, job, picture, report
+from peft_teach.course.grade import Options, engine, grade, job, picture, report
 from peft_teach.course.grade.collect import Submission
 from peft_teach.course.grade.roster import Roster
 from peft_teach.course.lessons import of_lesson
@@ -62,7 +62,7 @@ def evening(tmp_path, monkeypatch):
                 for e in of_lesson(arguments[1])]
 
     monkeypatch.setattr(engine, "run", all_points)
-    monkeypatch.setattr("peft_teach.course.grade._notes", lambda settings: [])
+    monkeypatch.setattr("peft_teach.course.grade._notes", lambda *_: [])
     monkeypatch.setattr(picture, "outcomes", lambda *_: Figure((1, 1)))
 
     def run(files, *lists, overrides=None, **named):
@@ -76,7 +76,7 @@ def evening(tmp_path, monkeypatch):
         if overrides is not None:
             (tmp_path / "out").mkdir(exist_ok=True)
             (tmp_path / "out/overrides.csv").write_text(overrides, encoding="utf-8")
-        grade(tmp_path / "in", tmp_path / "out", roster=paths, **named)
+        grade(tmp_path / "in", tmp_path / "out", Options(roster=paths, **named))
         return {row["student"]: row for row in table(tmp_path / "out/grades.csv")}
 
     run.out = tmp_path / "out"
@@ -253,7 +253,7 @@ def test_what_is_no_list_is_refused(evening):
         with pytest.raises(PeftTeachError, match="is no list of a course"):
             evening(["anna.ipynb"], text)
     with pytest.raises(PeftTeachError, match="cannot be read"):
-        grade(evening.out.parent / "in", evening.out, roster=["nowhere.csv"])
+        grade(evening.out.parent / "in", evening.out, Options(roster=["nowhere.csv"]))
 
 
 def test_the_report_tells_how_each_exercise_went(tmp_path):

@@ -568,7 +568,7 @@ def test_an_adapter_says_what_a_file_keeps(model, tmp_path):
     assert list(state) == [QUERY(0) + ".v"]
     assert_equal(state[QUERY(0) + ".v"], torch.full((32,), 1.5))
     assert not state[QUERY(0) + ".v"].requires_grad
-    assert pt.store.list(pt.save(model, tmp_path / "it").parent)[0].parameters == 32 + 3 * 32 + 3
+    assert pt.store.saved(pt.save(model, tmp_path / "it").parent)[0].parameters == 32 + 3 * 32 + 3
 
 
 # ── the fingerprint ──────────────────────────────────────────────────────────────────────────

@@ -21,41 +21,20 @@ from exact import assert_equal
 from pairs import pairwise, two_by_two
 from safetensors.torch import load_file
 from tiny import DECODERS as SOME_DECODERS
-from tiny import EIGHT, MORE_DECODERS, MORE_ENCODERS, TWELVE
 from tiny import ENCODERS as SOME_ENCODERS
+from tiny import FAMILIES, FUSED, MORE_DECODERS, MORE_ENCODERS, ROBERTAS, sizes
 
 import peft_teach as pt
 from peft_teach import methods, models, notes, state
 
 ENCODERS, DECODERS = (*SOME_ENCODERS, *MORE_ENCODERS), (*SOME_DECODERS, *MORE_DECODERS)
-FAMILIES = (*EIGHT, *TWELVE)
-ROBERTAS = ("roberta", "xlm-roberta", "camembert")
 BIASED = (*SOME_ENCODERS, "electra", "xlm-roberta", "camembert", "gpt2", "gpt_neox", "opt", "llama",
           "qwen2")    # the others have no biases
-FUSED = ("gpt2", "gpt_neox", "phi3", "modernbert")
-# (n_in, n_out) of every linear place: d_model 32, feed-forward 48, 2 of 4 heads for key and value;
-# Gemma 2's heads have 12 features.
-SIZES = {
-    "plain": {"query": (32, 32), "key": (32, 32), "value": (32, 32), "attention_out": (32, 32),
-                "ffn_in": (32, 48), "ffn_out": (48, 32)},
-    "gpt2": {"qkv": (32, 96), "attention_out": (32, 32), "ffn_in": (32, 48), "ffn_out": (48, 32)},
-    "llama": {"query": (32, 32), "key": (32, 16), "value": (32, 16), "attention_out": (32, 32),
-              "ffn_in": (32, 48), "ffn_gate": (32, 48), "ffn_out": (48, 32)},
-    "modernbert": {"qkv": (32, 96), "attention_out": (32, 32), "ffn_in": (32, 96),
-                   "ffn_out": (48, 32)},
-    "phi3": {"qkv": (32, 64), "attention_out": (32, 32), "ffn_in": (32, 96), "ffn_out": (48, 32)},
-}
-SIZES |= {"gpt_neox": SIZES["gpt2"], "opt": SIZES["plain"], "gemma2": SIZES["llama"] | {
-    "query": (32, 48), "key": (32, 24), "value": (32, 24), "attention_out": (48, 32)}}
 DENSE = 32 * 32 + 32
 HEAD = {"bert": 3 * 32 + 3, "modernbert": DENSE + 3 * 32 + 3} | dict.fromkeys(
     ("distilbert", "electra", *ROBERTAS), DENSE + 3 * 32 + 3)    # a decoder's `score` has no bias
 HEADS = re.compile(r"(pre_)?classifier|score|head\.")    # ModernBERT has a head and a classifier
 RANK, ALPHA, SIZE, LENGTH, WIDE = 4, 12.0, 6, 5, 40
-
-
-def sizes(family: str) -> dict:
-    return SIZES[family if family in SIZES else "plain" if family in ENCODERS else "llama"]
 
 
 def form(family: str) -> str:
@@ -88,19 +67,20 @@ def some(family: str) -> tuple[str, ...]:
     return ("qkv",) if family in FUSED else ("query", "value")
 
 
-def low_rank(module, extra=lambda n_in, n_out: 0, everywhere=False, **more) -> Method:
+def low_rank(module, extra=lambda n_in, n_out: 0, everywhere=False, start=0.0, traits=frozenset(),
+             **settings) -> Method:
     """LoRA and what is made of it: rank (n_in + n_out) for each matrix, and something extra."""
-    traits = {k: more.pop(k) for k in ("start", "traits") if k in more}
-    config = lambda family: module.Config(**{"rank": RANK, "alpha": ALPHA, "targets": tuple(  # noqa: E731
-        sizes(family)) if everywhere else some(family)} | more)
+    def config(family):
+        targets = tuple(sizes(family)) if everywhere else some(family)
+        return module.Config(rank=RANK, alpha=ALPHA, targets=targets, **settings)
 
     def count(family, kind):
-        blocks = len(more.get("layers", (0, 1)))
+        blocks = len(settings.get("layers", (0, 1)))
         chosen = sizes(family) if everywhere else {t: sizes(family)[t] for t in some(family)}
         return blocks * sum(RANK * (n_in + n_out) + extra(n_in, n_out)
                             for n_in, n_out in chosen.values())
 
-    return Method(module, config, count, **traits)
+    return Method(module, config, count, start, traits=traits)
 
 
 def bottleneck(config, start=0.1, own_norm=False, **traits) -> Method:
@@ -591,7 +571,7 @@ def test_law_5_swapping_from_each_method_to_the_next(family, tiny, inputs, tmp_p
         batch = inputs(model)
         expected[method] = outputs(model, batch)
         pt.save(model, tmp_path / method)
-    assert {saved.name for saved in pt.store.list(tmp_path)} == set(expected)
+    assert {saved.name for saved in pt.store.saved(tmp_path)} == set(expected)
     order = [m for m in expected if "4-bit" not in METHODS[m].traits]    # a base stays 4-bit
     model = tiny(family)
     for method in (*order, *reversed(order)):

@@ -12,33 +12,17 @@ import numpy as np
 import pytest
 import torch
 from exact import assert_equal
-from tiny import EIGHT, TWELVE
+from tiny import BERTS, FAMILIES, FUSED, LLAMAS, ROBERTAS, sizes
 
 import peft_teach as pt
 from peft_teach import backbone, models
 from peft_teach.errors import BadConfig, NoTargets, NotSupported, UnknownName
 
-ROBERTAS = ("roberta", "xlm-roberta", "camembert")
-BERTS = ("bert", "electra", *ROBERTAS)
 POST_LN = (*BERTS, "distilbert")
 ENCODERS = (*POST_LN, "modernbert")
-LLAMAS = ("llama", "mistral", "qwen2", "qwen3", "gemma", "gemma2", "gemma3_text", "smollm3",
-          "olmo2")
-FUSED = ("gpt2", "gpt_neox", "phi3", "modernbert")
-FAMILIES = (*EIGHT, *TWELVE)
 KINDS = [*((f, k) for f in FAMILIES for k in ("backbone", "classifier")),
          *((f, "lm") for f in FAMILIES if f not in ENCODERS)]
 
-# Output features of each place that is one linear layer; the input is 32, but 48 for ffn_out.
-ENCODER = {"query": 32, "key": 32, "value": 32, "attention_out": 32, "ffn_in": 48, "ffn_out": 32}
-LLAMA = {"query": 32, "key": 16, "value": 16, "attention_out": 32, "ffn_in": 48, "ffn_gate": 48,
-         "ffn_out": 32}
-WIDE = {"query": 48, "key": 24, "value": 24}    # Gemma 2's heads have 12 features
-LINEAR = {**dict.fromkeys((*POST_LN, "opt"), ENCODER), **dict.fromkeys(LLAMAS, LLAMA),
-          "gemma2": LLAMA | WIDE,
-          **{family: {"qkv": 64 if family == "phi3" else 96, "attention_out": 32,
-                      "ffn_in": 96 if family in ("phi3", "modernbert") else 48, "ffn_out": 32}
-             for family in FUSED}}
 # Only a norm that closes its sub-layer has a place.
 NORMS = {family: {"attention_norm", "ffn_norm"} if family in POST_LN else set()
          for family in FAMILIES}
@@ -71,17 +55,15 @@ class Flow:
 def test_each_place_is_what_its_name_says(family, kind, tiny, inputs):
     model = tiny(family, kind)
     table = models.places(model)
-    linear = LINEAR[family]
+    linear = sizes(family)
     assert set(table) == {*linear, *NORMS[family], "ffn", "block", "embeddings", "last",
                           "backbone"} - NONE.get(family, set())
     for place, names in table.items():
         assert len(names) == (1 if place in models.SINGLE else 2)
         assert len(set(names)) == len(names)
-    for place, n_out in linear.items():
+    for place, (n_in, n_out) in linear.items():
         for name in table[place]:
             layer = model.get_submodule(name)
-            wide = place == "ffn_out" or (family, place) == ("gemma2", "attention_out")
-            n_in = 48 if wide else 32
             assert type(layer).__name__ == ("Conv1D" if family == "gpt2" else "Linear")
             assert layer.weight.shape == ((n_in, n_out) if family == "gpt2" else (n_out, n_in))
     for place in (*NORMS[family], *(("last",) if family != "gpt2" else ())):
@@ -99,8 +81,8 @@ def test_each_place_is_what_its_name_says(family, kind, tiny, inputs):
     assert_equal(out["block", 0], into["block", 1][0])
     assert_equal(out["last", 0], flow.hidden)
     act = {"opt": torch.relu}.get(family, torch.nn.functional.gelu)
-    silu = torch.nn.functional.silu if family in LLAMAS[:4] or family in (
-        "smollm3", "olmo2", "phi3") else None
+    silu = torch.nn.functional.silu if (
+        family in LLAMAS and not family.startswith("gemma")) else None
     if family.startswith("gemma"):
         act = functools.partial(act, approximate="tanh")
     for i in range(2):
@@ -137,7 +119,7 @@ def test_query_key_and_value_are_told_apart(family, tiny, inputs):
     hook = model.get_submodule(table["attention_out"][0]).register_forward_pre_hook(
         lambda module, args: into.update(x=args[0]))
     for place in (None, "query", "key", "value"):
-        shift = torch.linspace(-1, 1, LINEAR[family][place]) if place else None
+        shift = torch.linspace(-1, 1, sizes(family)[place][1]) if place else None
         at = place and model.get_submodule(table[place][0]).register_forward_hook(
             lambda module, args, y, shift=shift: y + shift)
         with torch.no_grad():
@@ -508,7 +490,7 @@ def test_what_is_said_of_a_cache_is_what_the_family_does(family, tiny, inputs):
     model = tiny(family, "backbone")
     ids = inputs(model)["input_ids"]
     layers, heads, d_head = models.key_value_shape(model)
-    assert (layers, heads, d_head) == (2, 2 if family in (*LLAMAS, "phi3") else 4,
+    assert (layers, heads, d_head) == (2, 2 if family in LLAMAS else 4,
                                        12 if family == "gemma2" else 8)
     with torch.no_grad():
         plain, cache = model(ids)[0], backbone.new_cache()

@@ -364,7 +364,7 @@ def test_where_a_file_should_go_stands_a_folder(tiny, tmp_path):
 def test_the_home_folder_may_be_abbreviated(saved, monkeypatch):
     monkeypatch.setenv("HOME", str(saved.parent))
     monkeypatch.setenv("USERPROFILE", str(saved.parent))
-    assert [one.name for one in pt.store.list("~")] == ["saved"]
+    assert [one.name for one in pt.store.saved("~")] == ["saved"]
 
 
 def test_a_head_that_lies_across_memory_is_saved(tiny, batch, tmp_path):
@@ -735,7 +735,7 @@ def test_swap_between_full_and_an_adapter_is_refused(saved, tiny, batch, tmp_pat
 
 
 def test_list(saved, tiny, tmp_path):
-    assert pt.store.list(tmp_path / "nowhere") == []
+    assert pt.store.saved(tmp_path / "nowhere") == []
     pt.save(pt.full.inject(tiny("bert"), pt.full.Config("head")), tmp_path / "a-head")
     pt.save(pt.attach(tiny("bert"), "query", Shift), tmp_path / "mine")
     (tmp_path / "empty").mkdir()

@@ -17,7 +17,7 @@ from adapted import features, hidden
 from exact import assert_equal
 from pairs import pairwise
 from safetensors.torch import load_file
-from tiny import EIGHT, TWELVE
+from tiny import FAMILIES
 from torch import nn
 
 import peft_teach as pt
@@ -269,7 +269,7 @@ PLACES = {    # on post-LN, on pre-LN
 @pytest.mark.parametrize("value", VALUES)
 def test_each_value_finds_its_modules(value, tiny):
     kinds = {"PARALLEL": pt.bottleneck.InputAdapter, "PFEIFFER": pt.bottleneck.NormedAdapter}
-    for family in (*EIGHT, *TWELVE):
+    for family in FAMILIES:
         if (value, family) == ("PARALLEL", "opt"):    # there it has no place
             continue
         model = tiny(family)

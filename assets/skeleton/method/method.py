@@ -76,4 +76,4 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put Name on its targets, freeze all else but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, NameLinear, config.layers, config.also_train)
+    return put_on(model, note, targets, NameLinear)

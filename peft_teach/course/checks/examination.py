@@ -9,7 +9,6 @@ the grader, where `run` happens in another process.
 
 import copy
 import random
-import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -24,26 +23,13 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from ...errors import NotAttempted, TrainingStopped
 from .exercise import CODE, Exercise
+from .objections import lacks_memory, objection
 
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
 
 OF_THE_COURSE = "This calls the course's own solution. Write it yourself."
 OF_ITSELF, NO_MEMORY = "of itself", "no memory"    # reasons of a `Result`
 VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
-# Mistakes that torch and NumPy report by an error: words of that error, and the explanation where
-# the exercise has none of its own.
-OBJECTIONS = {
-    "misfit": (
-        "must match|cannot be multiplied|incompatible|size mismatch|[Ee]xpected size|not aligned|"
-        "[Bb]roadcast|mismatch in its core|invalid for input of size|do not match|equal size|"
-        "same number of dimensions|cannot reshape",
-        "Two shapes do not fit each other: print the .shape of each on the line before."),
-    "dtype": (
-        "same dtype|expected scalar type",
-        "Two dtypes meet that torch does not mix: print the .dtype of each on the line before."),
-}
-# Torch has no class of its own for a lack of memory on the CPU.
-NO_ROOM = re.compile("MemoryError|can't allocate memory|not enough memory|bad_alloc")
 EVERY_ITEM = CollectionCheckStrategy.ALL_ITEMS
 LONGEST_LINE = 200       # characters of an error's text
 LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it repeats itself
@@ -172,11 +158,9 @@ def raised(error: BaseException, index: int | None = None, told: str = "",
     """
     text = _text(error).strip().partition("\n")[0][:LONGEST_LINE].rstrip(".")
     found = f"Your code raised {type(error).__name__}{text and f': {text}'}.{told}"
-    name, usual = next(((name, usual) for name, (pattern, usual) in OBJECTIONS.items()
-                        if isinstance(error, RuntimeError | ValueError)
-                        and re.search(pattern, _text(error))), (None, ""))
+    name, usual = objection(error, _text(error))
     message = f"{found} {mistakes.get(name, usual)}".strip()
-    reason = NO_MEMORY if NO_ROOM.search(f"{type(error).__name__} {_text(error)}") else ""
+    reason = NO_MEMORY if lacks_memory(error, _text(error)) else ""
     lacks = error.name or "" if type(error) is ModuleNotFoundError else ""
     return Result(WRONG, message, name if name in mistakes else None, _format(error), index, found,
                   reason, lacks)

@@ -19,11 +19,9 @@ import json
 import os
 import secrets
 import sys
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from multiprocessing import get_context
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -33,11 +31,11 @@ from ..reading.notebook import lessons_in
 from . import board, engine, further, handed, overrides, report
 from .collect import Submission, collect, latest
 from .job import Settings, key, mark_all, mark_references
-from .limits import Limits, confine
+from .limits import Limits
 from .roster import Roster
 from .run import FAILED, FORKS, clear
 
-__all__ = ["Limits", "Settings", "grade"]
+__all__ = ["Limits", "Options", "Settings", "grade"]
 
 NO_LESSON = "no lesson of this course"
 NOTHING = "nothing handed in"
@@ -46,61 +44,76 @@ MOST_NAMED = 50          # files that belong to nobody, in the report
 MOST_UNREADABLE = 100    # in one folder or zip; more, and nothing of the course, is not a class
 
 
-def grade(submissions: Path | str, out: Path | str, *, solutions: Path | str | None = None,
-          lesson: str | None = None, jobs: int | None = None, dask: str | None = None,
-          limits: Limits | None = None, fresh: bool = False, roster: Sequence[Path | str] = (),
-          column: str | None = None, late: float = 0.0, held: Path | str | None = None,
-          board_by: str = board.PSEUDONYMS) -> list[report.Row]:
+@dataclass(frozen=True)
+class Options:
+    """What an instructor may ask of a run. Raises `PeftTeachError` for no percentage."""
+
+    solutions: Path | str | None = None    # the folder with further cases; else the visible decide
+    held: Path | str | None = None         # of sentences on which handed-in adapters are measured
+    lesson: str | None = None              # the assignment; else each notebook's own lesson
+    roster: Sequence[Path | str] = ()      # the course's lists, as the platform exports them
+    column: str | None = None              # the assignment there, where no name says the lesson
+    late: float = 0.0                      # the percentage deducted from what is called late there
+    board: str = board.PSEUDONYMS          # how board.html names the adapters
+    limits: Limits = field(default_factory=Limits)    # of one answer
+    fresh: bool = False                    # Python anew for each answer, and no warm server
+    jobs: int | None = None                # processes; else one a core
+    dask: str | None = None                # a scheduler's address, or local:N, instead of these
+
+    def __post_init__(self):
+        if not 0 <= self.late <= 100:
+            raise PeftTeachError(f"{self.late:g} % cannot be deducted.",
+                                 expected="a number from 0 to 100")
+
+
+def grade(submissions: Path | str, out: Path | str, options: Options | None = None
+          ) -> list[report.Row]:
     """Grade all notebooks in a folder or a zip, and write marks and feedback into `out`.
 
-    `solutions` is the folder with the lessons' further cases; without it the visible ones decide.
-    `lesson` is the assignment; by default each notebook counts for its own lesson. Results are kept
-    in `out`/results, from which an interrupted run continues; `out`/overrides.csv has the last
-    word. `roster` names the course's lists, as the platform exports them: whoever is missing has a
-    row, too, and marks go into the platform's own form, into `column` where its name does not say
-    the lesson. `late` is the percentage deducted from what the platform calls late. `held` is a
-    folder of sentences on which handed-in adapters are measured, and `board_by` says how
-    `out`/board.html names them. Raises `PeftTeachError` if there is nothing to grade, or if a
-    reference gets no points.
+    Results are kept in `out`/results, from which an interrupted run continues; `out`/overrides.csv
+    has the last word. With a roster whoever is missing has a row, too, and marks go into the
+    platform's own form. Raises `PeftTeachError` if there is nothing to grade, or if a reference
+    gets no points.
     """
-    out = Path(out)
-    if not 0 <= late <= 100:
-        raise PeftTeachError(f"{late:g} % cannot be deducted.", expected="a number from 0 to 100")
-    listed = Roster(roster)
+    out, options = Path(out), options or Options()
+    listed = Roster(options.roster)
     report.must_be_writable(out)
     by_hand = overrides.read(out)
-    settings = Settings(limits or Limits(), further.read(solutions) if solutions else (),
-                        held=handed.read(held) if held else (), warm=FORKS and not fresh,
-                        run=secrets.token_hex(4))
-    asked = None if lesson is None else number(lesson)
+    settings = Settings(options.limits,
+                        further.read(options.solutions) if options.solutions else (),
+                        held=handed.read(options.held) if options.held else (),
+                        warm=FORKS and not options.fresh, run=secrets.token_hex(4))
+    asked = None if options.lesson is None else number(options.lesson)
     nobodys: list[str] = []
     found = collect(submissions, nobodys)
-    handed_in = _select(listed.named(found) if roster else found, asked)
+    handed_in = _select(listed.named(found) if options.roster else found, asked)
     missing = _missing(listed, handed_in, asked)
     overrides.must_be_known(
         by_hand, [*(each.student for each in handed_in), *(row.student for row in missing)], out)
     graded = [each for each in handed_in if each.lesson]
     try:
-        marks = _marks(graded, settings, out / "results", jobs or os.cpu_count() or 1, dask)
+        marks = _marks(graded, settings, out / "results",
+                       options.jobs or os.cpu_count() or 1, options.dask)
     finally:
         clear(settings.run)
     rows = [report.Row(each.student, asked or "", each.path, (), each.flags, late=each.late,
-                       deduction=late)
+                       deduction=options.late)
             for each in handed_in if not each.lesson]
     for each, result in zip(graded, marks):
         more = [flag for mark in result for flag in mark["flags"]]
         died = [] if result else ["the grader's process died of it: look at it by hand"]
         rows.append(report.Row(each.student, each.lesson, each.path, tuple(result),
-                               (*each.flags, *more, *died), late=each.late, deduction=late))
+                               (*each.flags, *more, *died), late=each.late, deduction=options.late))
     rows = _by_hand([*rows, *missing],
                     [each for each in by_hand if asked in (None, each.lesson)])
-    rows = _known_as(rows, board_by, out)
-    files, notes = listed.written(_totals(rows), column) if roster else ({}, [])
-    notes += [f"What the platform calls late loses {late:g} % of its points." if late else
-              "What the platform calls late loses nothing."] * any(row.late for row in rows)
+    rows = _known_as(rows, options.board, out)
+    files, notes = listed.written(_totals(rows), options.column) if options.roster else ({}, [])
+    if any(row.late for row in rows):
+        loses = f"{options.late:g} % of its points" if options.late else "nothing"
+        notes.append(f"What the platform calls late loses {loses}.")
     if nobodys:
         notes.append(f"Nobody's, and not looked at: {_listed(sorted(nobodys))}.")
-    kept = report.write(rows, out, [*_notes(settings), *notes], files)
+    kept = report.write(rows, out, [*_notes(settings, rows), *notes], files)
     report.write_board(rows, out)
     if kept:
         notes.append(f"grades.csv had been edited: it is kept as {kept}. What stands in "
@@ -271,15 +284,22 @@ def _kept(path: Path) -> list[dict[str, Any]] | None:
         return None
 
 
-def _notes(settings: Settings) -> list[str]:
+def _notes(settings: Settings, rows: Sequence[report.Row]) -> list[str]:
     """How the class was graded, for the report."""
     limits = settings.limits
-    with ProcessPoolExecutor(1, mp_context=get_context("fork" if FORKS else "spawn")) as pool:
-        layers = pool.submit(confine, Limits(), Path(os.devnull)).result()    # it stays confined
     decided = ("The visible cases and further ones decided." if settings.further else
                "The visible cases alone decided: no folder with further ones was named.")
     way = ("Answers ran in processes forked from a warm server." if settings.warm else
            "Answers ran in fresh processes, each importing torch anew, which takes seconds.")
     return [decided, f"{way} Limits: {limits.seconds:g} s, "
-                     f"{limits.memory_bytes // 2**20} MB. The sandbox on this system: "
-                     f"{', '.join(layers)}."]
+                     f"{limits.memory_bytes // 2**20} MB. {_sandbox(rows)}"]
+
+
+def _sandbox(rows: Sequence[report.Row]) -> str:
+    """What confined the answers, each on the machine on which it ran."""
+    there = Counter(", ".join(mark["confined"]) for row in rows for mark in row.marks
+                    if mark["confined"])
+    if len(there) > 1:
+        each = (f"{count} in {layers}" for layers, count in there.most_common())
+        return f"The sandbox was not the same for all answers: {'; '.join(each)}."
+    return f"The sandbox: {next(iter(there))}." if there else "No answer ran."

@@ -1,8 +1,9 @@
 """The process in which a learner's code runs on the cases of one exercise, or a file is examined.
 
-It writes one frame for each case as soon as it has run, with the outputs or with how the learner's
-code ended, and one for each note of `watch`. The reader trusts none of them, since the learner's
-code can change everything in this process. An adapter that was handed in brings no code, but a file
+Before any of it runs, it writes a frame with the layers of the sandbox. Then it writes one for each
+case as soon as it has run, with the outputs or with how the learner's code ended, and one for each
+note of `watch`. The reader trusts none but the first, since the learner's code can change
+everything in this process. An adapter that was handed in brings no code, but a file
 that may claim anything, and is looked at under the same limits.
 """
 
@@ -56,7 +57,7 @@ def answer(request: dict[str, Any], write: Callable[[bytes], Any],
     """
     prepare(request)
     scratch = Path(request["scratch"])
-    confine(Limits(*request["limits"]), scratch)
+    write(to_bytes({"confined": confine(Limits(*request["limits"]), scratch)}))
     if requests:    # a thread started earlier would not be confined
         threading.Thread(target=lambda: (requests.read(), os._exit(1)), daemon=True).start()
     _settle(scratch)

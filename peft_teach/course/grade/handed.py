@@ -6,6 +6,7 @@ process that is confined as those of answers are, and judged here, by the plain 
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -46,11 +47,11 @@ def examined(notebook: Notebook, lesson: str, held: Sequence[tuple[str, int]],
                     _page(part, notebook.text) for part in there]
     looking = runner(_limits(held), warm, run, lesson)
     asked = [part.id for part in there if part.examine]
-    found, why = _found(looking, lesson, asked, notebook.adapter, held)
+    found, why, confined = _found(looking, lesson, asked, notebook.adapter, held)
     further = [part.further[0] for part in there if part.further]
     return {id: tuple(found[id]["found"]) for id in further if "found" in found.get(id, ())}, [
-        _examined(part, found.get(part.id, {"why": why}), held) if part.examine else
-        _page(part, notebook.text) for part in there]
+        replace(_examined(part, found.get(part.id, {"why": why}), held), confined=confined)
+        if part.examine else _page(part, notebook.text) for part in there]
 
 
 def _limits(held: Sequence[tuple[str, int]]) -> Limits:
@@ -59,9 +60,11 @@ def _limits(held: Sequence[tuple[str, int]]) -> Limits:
 
 
 def _found(looking: Runner, lesson: str, asked: Sequence[str], adapter: bytes,
-           held: Sequence[tuple[str, int]]) -> tuple[dict[str, dict[str, Any]], str]:
-    """What was found of a file, by part and by exercise, and why there is nothing of the others."""
-    data, end, _ = looking.ask({
+           held: Sequence[tuple[str, int]]
+           ) -> tuple[dict[str, dict[str, Any]], str, tuple[str, ...]]:
+    """What was found of a file, by part and by exercise; why there is nothing of the others; and
+    the sandbox in which it was looked at."""
+    data, end, _, confined = looking.ask({
         "lesson": lesson, "parts": list(asked), "sentences": list(held),
         "adapter": torch.frombuffer(bytearray(adapter), dtype=torch.uint8)})
     frames = map(from_bytes, split(data))
@@ -72,7 +75,7 @@ def _found(looking: Runner, lesson: str, asked: Sequence[str], adapter: bytes,
         "files": f"Looking at the file filled {limits.file_bytes // MEGABYTE} MB of the disk.",
         "server": f"{FAILED}: look at it by hand.",
         "SIGKILL": "Looking at the file takes too much memory.",
-    }.get(end, f"Looking at the file crashes the process that does ({end}).")
+    }.get(end, f"Looking at the file crashes the process that does ({end})."), confined
 
 
 def _examined(part: Part, seen: Mapping[str, Any], held: Sequence[tuple[str, int]]) -> Mark:
@@ -108,8 +111,8 @@ def problems(lesson: str, warm: bool = FORKS, run: str = "") -> list[str]:
             with tempfile.TemporaryDirectory() as folder:
                 part.sample(Path(folder))
                 adapter = Path(folder, TENSORS).read_bytes()
-            found, why = _found(runner(_limits(()), warm, run, lesson), lesson, [part.id], adapter,
-                                ())
+            looking = runner(_limits(()), warm, run, lesson)
+            found, why, _ = _found(looking, lesson, [part.id], adapter, ())
             marks.append(_examined(part, found.get(part.id, {"why": why}), ()))
     return [f"{mark.exercise}: {mark.message}" for mark in marks if mark.state != PASSED]
 

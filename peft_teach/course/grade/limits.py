@@ -13,8 +13,9 @@ It sets up as many of these layers as the system has:
                             can be read, the scratch folder written, nothing else opened
     privileges              capabilities are dropped, which root needs, too
 
-It returns the names of the layers, for the report. Where seccomp is missing, sockets are blocked in
-Python only, which determined code undoes: use the container that the instructor guide describes.
+It returns the names of the layers, which go with each mark into the report. Where seccomp is
+missing, sockets are blocked in Python only, which determined code undoes: use the container that
+the instructor guide describes.
 """
 
 import ctypes

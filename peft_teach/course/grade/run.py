@@ -70,15 +70,16 @@ class Runner:
         self._one_at_a_time = threading.Lock()    # engines may call from several threads
 
     def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any],
-            clock: float | None = None) -> tuple[bytes, str, float]:
+            clock: float | None = None) -> tuple[bytes, str, float, tuple[str, ...]]:
         """Have an answer tried on cases, as `ask` does."""
         return self.ask({"exercise": exercise.id, "cells": plan.cells,
                          "statements": plan.statements, "cases": list(cases)}, clock)
 
-    def ask(self, request: dict[str, Any], clock: float | None = None) -> tuple[bytes, str, float]:
-        """The frames that a process sent for a request, how it ended, its seconds by the clock.
+    def ask(self, request: dict[str, Any], clock: float | None = None
+            ) -> tuple[bytes, str, float, tuple[str, ...]]:
+        """What a process sent for a request, how it ended, its seconds by the clock, its sandbox.
 
-        It may take `clock` of them, or as many as the limits say.
+        It may take `clock` seconds, or as many as the limits say.
         """
         scratch = tempfile.mkdtemp(prefix=self.scratch)
         clock = self.limits.clock if clock is None else clock
@@ -86,9 +87,13 @@ class Runner:
             data = to_bytes(request | {"scratch": scratch, "clock": clock,
                                        "limits": dataclasses.astuple(self.limits)})
             with self._one_at_a_time:
-                return self._ask(data) if self.warm else self._fresh(data, scratch, clock)
+                data, end, seconds = (self._ask(data) if self.warm else
+                                      self._fresh(data, scratch, clock))
         finally:
             remove(scratch)
+        first = next(iter(split(data)), b"")    # written before any code of the learner's ran
+        confined = from_bytes(first)["confined"] if first else ()
+        return data[len(first):], end, seconds, tuple(confined)
 
     def close(self) -> None:
         """End the server."""
@@ -135,22 +140,27 @@ class Runner:
 
 @dataclasses.dataclass
 class _Shared:
-    """The runner of one exercise: all that is tried for it shares the seconds `left` to it."""
+    """The runner of one exercise: all that is tried for it shares the seconds `left` to it.
+
+    `confined` are the layers of the sandbox in which it was tried.
+    """
 
     runner: Runner
     left: float
+    confined: tuple[str, ...] = ()
 
     @property
     def limits(self) -> Limits:
         return self.runner.limits
 
     def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]
-            ) -> tuple[bytes, str, float]:
+            ) -> tuple[bytes, str, float, tuple[str, ...]]:
         if self.left <= 0:
-            return b"", "time", 0.0
-        frames, end, seconds = self.runner.run(exercise, plan, cases, self.left)
+            return b"", "time", 0.0, ()
+        frames, end, seconds, confined = self.runner.run(exercise, plan, cases, self.left)
         self.left -= seconds
-        return frames, end, seconds
+        self.confined = confined or self.confined
+        return frames, end, seconds, confined
 
 
 def _start(arguments: list[str]) -> subprocess.Popen:
@@ -208,7 +218,8 @@ class Mark:
     """The points of one answer, and its feedback. `further`: it failed a further case.
 
     What decided besides the message is in `notes`, for student and instructor; `flags` has it, too,
-    and what is for the instructor alone.
+    and what is for the instructor alone. `confined` are the layers of the sandbox in which it ran,
+    on whatever machine; none if nothing did.
     """
 
     exercise: str
@@ -224,6 +235,7 @@ class Mark:
     text: str = ""                # of the answer, for `similarity`
     shape: tuple[str, ...] = ()
     measured: dict[str, float] | None = None    # of what was handed in, for the board
+    confined: tuple[str, ...] = ()
 
 
 COMPARED = "calls the reference, and is right without it"
@@ -276,7 +288,7 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
                 _shown(result.message), result.mistake, _shown(result.traceback), best.further,
                 notes, tuple(f"{exercise.id}: {flag}" for flag in (
                     *notes, *plan.flags, *sorted(best.noted))),
-                similarity.text(plan), similarity.shape(plan, exercise))
+                similarity.text(plan), similarity.shape(plan, exercise), confined=shared.confined)
 
 
 def _clock(limits: Limits, code: Code, exercise: Exercise) -> float:
@@ -316,7 +328,7 @@ def examine(runner: Runner | _Shared, exercise: Exercise, plan: Plan, cases: Seq
 
     The first case that fails decides; a case without a frame fails.
     """
-    data, end, _ = runner.run(exercise, plan, cases)
+    data, end, *_ = runner.run(exercise, plan, cases)
     frames = split(data)
     outputs = [frame for frame in frames if frame not in FRAMES.values()]
     result = Result(PASSED)
