@@ -9,16 +9,7 @@ from figures import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.ladder import recorded
-from peft_teach.course.verdicts import (
-    BETTER,
-    MARGIN,
-    POINT,
-    SAME,
-    UNSURE,
-    WORSE,
-    of_runs,
-    verdict,
-)
+from peft_teach.course.verdicts import BETTER, MARGIN, POINT, SAME, UNSURE, WORSE, of_runs, verdict
 
 LADDER = record("ladder")
 KEYS = {name: key for key, name in protocol.NAMES.items()}

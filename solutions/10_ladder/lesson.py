@@ -57,7 +57,7 @@ pt.widgets.Guess("The random mask ends nearest to", rivals, "ladder.mask")
 pt.board.monday(record)    # Monday's table: one run each, 2,716 test sentences
 
 # %% [markdown]
-# Your run stands where you have trained a rung (`pt.board.train`), and hers elsewhere. You all kept to one plan: the same sentences, the
+# Your run stands where you have trained a rung (`pt.board.train`), and hers elsewhere. Both of you kept to one plan: the same sentences, the
 # same steps, and the same learning rate for the head (the head alone searched its own). Each method found its own rate by the same
 # search, on sentences that are not in the test.
 #
