@@ -153,6 +153,7 @@ JUDGED = {
     "Is LoRA 8 as good as full fine-tuning": "the question",
     "So the first of a table is usually worse than the table says": "a rule, simulated above it",
     "The more runs they tried, the better was the best of them": "Dodge et al. 2020",
+    "Best on top": "how it is drawn",
     "Is the method of the row better than that of the column": "the question",
     "Full fine-tuning is better than all others": lambda: {BETTER} == {*words(
         ["full"], R2.keys() - {"full"})},

@@ -40,4 +40,6 @@ def draw_batch() -> Figure:
         page.bow(3.5, y, 0.8, 0.24, 0.05, "trained")
         page.text(4.0, y - 0.02, task, "left", "bottom")
         page.flow((3.9, y), (5.3, y), arrow=False)
+    page.figure.set_label("Six rows call the base once, and each calls its own adapter. "
+                          + ", ".join(f"row {i} {name}" for i, name in enumerate(ROWS, 1)) + ".")
     return page.figure
