@@ -139,8 +139,8 @@ def batch(shown: Shown) -> None:
         ax.wire("rest", "->", (1.9, at[task]), (3.1, at[task]), near=0.01)
         ax.text(task)
         ax.text(told)
-    for text in ("task", "x", "y", "W", "Six rows call the base once, and each calls its own "
-                 "adapter", "adapters, ready", "the base", "rows"):
+    for text in ("task", "x", "y", "W", "The base is called once, and the rows "
+                 "of each task go through its adapter", "adapters, ready", "the base", "rows"):
         ax.text(text)
     colours = [hue(shape.get_facecolor()) for shape in ax.shapes if shape.get_facecolor()[3]]
     assert colours.count(hue("trained")) == 1 + 2 * len(tasks)    # of the legend; of each, two halves

@@ -11,7 +11,8 @@ TASKS = ("films", "products", "tweets", "news")
 def draw_batch() -> Figure:
     """Draw a batch that goes through the base at once, and by rows through its tasks' adapters."""
     page = Page(WIDE, (3.5, 3.5))
-    top = page.head("Six rows call the base once, and each calls its own adapter", [
+    claim = "The base is called once, and the rows of each task go through its adapter"
+    top = page.head(claim, [
         ("trained", "adapters, ready"), ("frozen", "the base"), ("passing", "rows")])
     step, right = 0.2, 6.3
     upper, first = top + 0.75, top + 1.6     # the middle of the base; where the adapters begin
@@ -40,6 +41,6 @@ def draw_batch() -> Figure:
         page.bow(3.5, y, 0.8, 0.24, 0.05, "trained")
         page.text(4.0, y - 0.02, task, "left", "bottom")
         page.flow((3.9, y), (5.3, y), arrow=False)
-    page.figure.set_label("Six rows call the base once, and each calls its own adapter. "
-                          + ", ".join(f"row {i} {name}" for i, name in enumerate(ROWS, 1)) + ".")
+    page.figure.set_label(f"{claim}: " + ", ".join(
+        f"row {i} {name}" for i, name in enumerate(ROWS, 1)) + ".")
     return page.figure
