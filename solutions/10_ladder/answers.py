@@ -271,12 +271,13 @@ RIGHT["ladder.ship"] = {
     "small letters": 'picks = dict(keep="lora all", any="full", time="mask", file="ia3")',
     "filled in": 'picks = {"any": "Full fine-tuning", "time": "a random mask"}\n'
                  'picks["file"], picks["keep"] = "IA3", "LoRA everywhere"',
+    "within the margin": but(PICKS, "IA³", "LoRA 1"),
 }
 
 WRONG["ladder.ship"] = {
     "over": (but(PICKS, "IA³", "LoRA 8"), but(PICKS, "bottleneck", "full fine-tuning"),
              but(PICKS, "LoRA everywhere", "IA³")),
-    "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "IA³", "LoRA 1")),
+    "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "IA³", "prompt")),
     "": (but(PICKS, "bottleneck", "LoRA 9"), but(PICKS, '"any": "full fine-tuning", ', "")),
 }
 

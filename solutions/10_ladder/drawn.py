@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import torch
-from drawn import Shown
+from drawn import Shown, hue
 
 from peft_teach.course import records
 
@@ -72,67 +72,80 @@ def places(shown: Shown) -> None:
     assert ax.ax.yaxis_inverted()    # the best on top
 
 
+def _in_pairs(one: str, other: str) -> tuple[float, float, float]:
+    """By how much the R² of one method is higher than that of another, and its interval."""
+    seeds = sorted({*ERRORS[one]} & {*ERRORS[other]})
+    b, a = (np.stack([ERRORS[m][seed] for seed in seeds]).astype(float) for m in (other, one))
+    return tuple(each / np.var(np.float64(TRUTH)) for each in ((b - a).mean(), *_interval(b - a)))
+
+
 def verdicts(shown: Shown) -> None:
     """A pair is told apart where an interval lies beyond 0, alike where it lies inside ±0.02."""
     ax, = shown.panels
     ax.named()
     order = [*_quality()]
-    ax.ticks("x", [NAMES[method] for method in order])
-    ax.ticks("y", [NAMES[method] for method in order])
-    signs = {"better": ("+", "series 2"), "the same": ("=", "quiet"),
-             "cannot tell": ("?", "band"), "worse": ("−", "series 3")}
+    ax.ticks("x", {NAMES[method]: x for x, method in enumerate(order) if x})
+    ax.ticks("y", [NAMES[method] for method in order[:-1]])
+    signs = {"better": ("+", "series 0", "paper"), "the same": ("=", "quiet", "ink"),
+             "cannot tell": ("?", "band", "ink")}
     for y, one in enumerate(order):
-        for x, other in enumerate(order):
-            if x == y:
-                continue
-            seeds = sorted({*ERRORS[one]} & {*ERRORS[other]})
-            b, a = (np.stack([ERRORS[m][seed] for seed in seeds]).astype(float)
-                    for m in (other, one))
-            low, high = (end / np.var(np.float64(TRUTH)) for end in _interval(b - a))
-            told = ("the same" if low > -0.02 and high < 0.02 else "better" if low > 0 else
-                    "worse" if high < 0 else "cannot tell")
-            sign, colour = signs[told]
+        for x, other in enumerate(order[y + 1:], y + 1):
+            _, low, high = _in_pairs(one, other)
+            told = "the same" if low > -0.02 and high < 0.02 else "better" if low > 0 else (
+                "cannot tell")
+            assert high > 0
+            sign, colour, ink = signs[told]
             ax.shape(colour, x - 0.47, y - 0.47, 0.94, 0.94)
-            ax.text(sign, "ink", (x, y), near=0.001)
-    ax.legend({f"{sign}  {told}": colour for told, (sign, colour) in signs.items()})
-
-
-def _costs(shown: Shown, black: set[str], pick: str = "") -> None:
-    left, right = shown.panels
-    left.named(x="R² on test sentences")
-    right.named(x="trained parameters", log="x")
-    rows = _quality()
-    left.ticks("y", [NAMES[method] for method in rows])
-    trained = {run["method"]: run["parameters"] + 385 for run in FINAL}    # and the head
-    for y, (method, (r2, low, high)) in enumerate(rows.items()):
-        colour = "ink" if method in black else "quiet"
-        left.line(colour, "-", (low, high), (y, y))
-        for ax, x in ((left, r2), (right, trained[method])):
-            if method == pick:
-                ax.ring(x, y)
-            ax.line(colour, "o", x, y)
-        if r2 < 0.38:
-            left.text(f" ◂ {r2:.2f}", colour, (0.38, y), near=0.001)
-    assert left.ax.yaxis_inverted()
+            ax.text(sign, ink, (x, y), near=0.001)
+    ax.legend({f"{sign}  {told}": colour for told, (sign, colour, _) in signs.items()})
 
 
 def costs(shown: Shown) -> None:
+    """Differences from full fine-tuning in pairs; black where no method as cheap is better."""
     assert shown.title == "Black: no method as cheap has a higher R²"
-    trained = {run["method"]: run["parameters"] for run in FINAL}
-    rows = _quality()
-    _costs(shown, {method for method, (r2, *_) in rows.items() if not any(
-        trained[other] <= trained[method] and better > r2 for other, (better, *_) in rows.items())})
+    left, right = shown.panels
+    left.named(x="R² less that of full fine-tuning")
+    right.named(x="trained parameters", log="x")
+    rows = {method: _in_pairs(method, "full") for method in _quality()}
+    trained = {run["method"]: run["parameters"] + 385 for run in FINAL}    # and the head
+    left.ticks("y", [NAMES[method] for method in rows])
+    left.at("rest", 0, ":")
+    for y, (method, (gap, low, high)) in enumerate(rows.items()):
+        beaten = any(trained[other] <= trained[method] and more > gap
+                     for other, (more, *_) in rows.items())
+        colour = "quiet" if beaten else "ink"
+        right.line(colour, "o", trained[method], y)
+        if gap < -0.16:
+            left.text(f" ◂ −{-gap:.2f}", colour, (-0.16, y), near=0.001)
+        else:
+            left.line(colour, "-", (low, high), (y, y))
+            left.line(colour, "o", gap, y)
+    assert left.ax.yaxis_inverted()
 
 
-def chooser(shown: Shown) -> None:
-    rows = _quality()
-    best = rows["full"][0]
-    near = [method for method, (r2, *_) in rows.items() if r2 >= best - 0.02]
-    assert near == ["full"]
-    assert shown.title == ("Take full fine-tuning: the fewest parameters within 0.02 R² of the "
-                           "best allowed")
-    shown.panels[0].band("band", best - 0.02, best, "x")
-    _costs(shown, {*rows}, "full")
+def batch(shown: Shown) -> None:
+    """Each row is named at an adapter once, but for the one that asks for none."""
+    ax, = shown.panels
+    rows = ("films", "tweets", "films", "news", "products", "−1")
+    tasks = {"films": "rows 1 and 3", "products": "row 5", "tweets": "row 2", "news": "row 4"}
+    for i, task in enumerate(rows, 1):
+        ax.text(f"{task}  {i}")
+    at = {text.get_text(): text.get_position()[1] for text in ax.texts}
+    for begins, ends in ((1.6, 3.0), (4.0, 5.2), (5.4, 6.0)):
+        ax.wire("rest", "->", (begins, at["W"]), (ends, at["W"]), near=0.01)
+    ax.wire("rest", "->", (5.3, at["news"]), (5.3, at["W"]))
+    for task, told in tasks.items():
+        assert at[task] == at[told]
+        ax.wire("rest", "->", (1.9, at[task]), (3.1, at[task]), near=0.01)
+        ax.text(task)
+        ax.text(told)
+    for text in ("task", "x", "y", "W", "The base is called once, and the rows "
+                 "of each task go through its adapter", "adapters, ready", "the base", "rows"):
+        ax.text(text)
+    colours = [hue(shape.get_facecolor()) for shape in ax.shapes if shape.get_facecolor()[3]]
+    assert colours.count(hue("trained")) == 1 + 2 * len(tasks)    # of the legend; of each, two halves
+    assert sum(shape.get_gid() == "passing" for shape in ax.shapes) == 1 + 2 * len(rows)
+    ax.shapes, ax.lines = [], []
 
 
 def forgetting(shown: Shown) -> None:
@@ -153,7 +166,7 @@ def forgetting(shown: Shown) -> None:
     ax.text("the base", "ink", (0.57, 0.01), near=0.02)
     ax.text("the same R²", "ink", (0.62, level), near=0.03)
     loud = {"full": ("full", "-", "o"), "lora all": ("lora", "-", "s"),
-            "bitfit": ("series 3", "-.", "D"), "ia3": ("subspace", "-", "P")}
+            "bitfit": ("ink", "-.", "D"), "ia3": ("ink", "-", "P")}
     for method in {method for method, _ in runs}:
         rows = [run for (m, _), run in runs.items() if m == method]
         fs = [row["f"] for row in rows[0] if row["f"] <= 1]

@@ -286,6 +286,9 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
     assert "diamonds are your runs, rings a colleague's, bars" in board_picture.caption(found)
     assert "◂" not in board_picture.caption(found)
     assert "◂" in board_picture.caption(board.frame(mine))
+    beside = board.frame(mine | {"mask": mine["lora 8"] | {"method": "mask"}})
+    assert beside.whose["mask"] == "you"
+    assert [*beside.index].index("mask") == [*beside.index].index("lora 8") + 1    # by its file
     assert board_picture.draw(found).get_label().startswith(
         "Your ladder, 1 of 9 built. prompt, 54.7 kB: lesson 03; IA³, 81 kB: a colleague 0.519")
 

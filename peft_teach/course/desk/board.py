@@ -221,6 +221,7 @@ def show() -> None:
 def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
     """Return what is shown of the ladder, a row a rung, the smallest file first.
 
+    Rungs that no lesson builds stand there once the reader has trained them.
     `own` are the reader's rows by rung, `rows()` unless given. Columns: lesson, file_bytes, whose
     ("you", "a colleague", or "" where nothing is to be seen); r2, accuracy, and parameters of that
     row or colleague's run; low and high of the recorded runs.
@@ -229,7 +230,7 @@ def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
     quality = protocol.quality(record)
     theirs = _colleagues(record)
     found = {}
-    for key, lesson in LESSONS.items():
+    for key, lesson in (LESSONS | {key: "" for key in own if key not in LESSONS}).items():
         is_open = key in own or work.committed(bet(key)) is not None
         recorded = quality.loc[NAMES[key]] if is_open else {}
         run = own.get(key, theirs[key]) if is_open else {}

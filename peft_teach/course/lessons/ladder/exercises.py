@@ -25,7 +25,7 @@ from ...checks.judge import (
     scalar,
 )
 from ...checks.observe import detached
-from ...verdicts import T95, interval
+from ...verdicts import MARGIN, T95, interval
 from .forgetting import neighbours
 
 
@@ -455,7 +455,7 @@ def run_ship(picks: Any, case: dict) -> dict[str, Any]:
 
 
 def judge_ship(case: dict, seen: Mapping) -> Verdict:
-    """Look each pick up in the record: is it allowed, and is the best there better?"""
+    """Look each pick up in the record: is it allowed, and is the best there better, and matters?"""
     from . import recorded  # pandas comes with them, when a choice is judged
 
     said = {budget: protocol.rung(method) for budget, method in seen["said"].items()}
@@ -473,7 +473,8 @@ def judge_ship(case: dict, seen: Mapping) -> Verdict:
     for budget, method in said.items():
         if told := recorded.surpassed(record, prices, budget, method):
             return rejected("worse", f"{budget}: {told}")
-    return Verdict(True, "Each within its budget, and no other there is better.")
+    return Verdict(True, "Each within its budget, and no other there is better by more than "
+                         f"{MARGIN}.")
 
 
 SHIP = Exercise(
@@ -482,12 +483,12 @@ SHIP = Exercise(
     run=run_ship, judge=judge_ship, returns=report(type=str, said=dict[str, str]),
     mistakes={
         "over": "Look at the costs first: what is over the budget is not to be had.",
-        "worse": "Among those within this budget another one is better, beyond seeds and "
-                 "sentences.",
+        "worse": "Among those within this budget another one is better, beyond seeds, sentences "
+                 "and margin.",
     },
     hints=("For each budget cross out what is over it. What is left, and how good is it?",
-           "The first of those left need not win: everything that your interval cannot tell from "
-           "it will do.",
+           "The first of those left need not win: whatever your interval cannot tell from it will "
+           "do, and so does whatever is less than the margin below it.",
            "For keep, read how many neighbours are left where each method is used as trained, at "
            "f = 1."))
 

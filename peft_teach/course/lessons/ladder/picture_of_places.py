@@ -18,9 +18,9 @@ SHOWN = 8                # experiments beside each other
 # Colour, dash and marker of each method, by its name.
 STYLES = dict(zip(NAMES.values(), (
     (COLOURS["full"], "-", "o"), (COLOURS["lora"], "-", "s"), (COLOURS["lora"], "--", "D"),
-    (SERIES[2][0], "-", "^"), (COLOURS["lora"], "-.", "o"), (COLOURS["yours"], "-", "v"),
-    (COLOURS["lora"], ":", "^"), (COLOURS["random"], "--", "X"), (SERIES[3][0], "-.", "D"),
-    (COLOURS["subspace"], "-", "P"), (SERIES[0][0], "--", "s"), (SERIES[1][0], ":", "o"),
+    (SERIES[2][0], "-", "^"), (COLOURS["lora"], "-.", "o"), (COLOURS["lora"], "-.", "v"),
+    (COLOURS["lora"], ":", "^"), (COLOURS["random"], "--", "X"), (COLOURS["ink"], "-.", "D"),
+    (COLOURS["ink"], "-", "P"), (SERIES[0][0], "--", "s"), (SERIES[1][0], ":", "o"),
     (COLOURS["head"], "-", "D"))))
 
 
@@ -96,31 +96,36 @@ def explore_places(record: Mapping) -> Explorer:
 
 # ── all pairs ────────────────────────────────────────────────────────────────────────────────
 
-SIGNS = {BETTER: ("+", SERIES[2][0]), SAME: ("=", COLOURS["quiet"]),
-         UNSURE: ("?", COLOURS["band"]), WORSE: ("−", SERIES[3][0])}
+# Of each verdict the sign, its colour and that of its square: told apart by their lightness, too.
+SIGNS = {BETTER: ("+", COLOURS["paper"], SERIES[0][0]), SAME: ("=", COLOURS["ink"],
+         COLOURS["quiet"]), UNSURE: ("?", COLOURS["ink"], COLOURS["band"]),
+         WORSE: ("−", COLOURS["paper"], SERIES[1][0])}
 
 
 def draw_verdicts(verdicts: pandas.DataFrame) -> Figure:
-    """Draw the verdict on each pair, of the frame that `verdicts` returns."""
+    """Draw the verdict on each pair once, of the frame that `verdicts` returns: best first."""
     order = [*dict.fromkeys(verdicts.index.get_level_values("one"))]
+    once = {(one, other): told for (one, other), told in verdicts.verdict.items()
+            if order.index(one) < order.index(other)}
     made, ax = figure(8.6, 1.9 + 0.36 * len(order))
-    for (one, other), told in verdicts.verdict.items():
-        sign, colour = SIGNS[told]
+    for (one, other), told in once.items():
+        sign, ink, colour = SIGNS[told]
         x, y = order.index(other), order.index(one)
         ax.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fc=colour, lw=0))
-        ax.text(x, y, sign, ha="center", va="center", fontsize=13)
-    ax.set(xlim=(-0.6, len(order) - 0.4), ylim=(len(order) - 0.4, -0.6))
-    ax.set_yticks(range(len(order)), order, fontsize=11)
-    ax.set_xticks(range(len(order)), order, fontsize=11, rotation=40, ha="right")
+        ax.text(x, y, sign, ha="center", va="center", fontsize=13, color=ink)
+    last = len(order) - 1
+    ax.set(xlim=(0.4, last + 0.6), ylim=(last - 0.4, -0.6))
+    ax.set_yticks(range(last), order[:-1], fontsize=11)
+    ax.set_xticks(range(1, last + 1), order[1:], fontsize=11, rotation=40, ha="right")
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
-    ax.legend(handles=[Patch(fc=colour, label=f"{sign}  {told}")
-                       for told, (sign, colour) in SIGNS.items()],
-              frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
-    counts = verdicts.verdict.value_counts()
-    made.set_label("; ".join(f"{told}: {counts.get(told, 0)}" for told in SIGNS) + " of "
-                   f"{len(verdicts)}. " + ". ".join(
-                       f"{one} against " + ", ".join(f"{other}: {told}" for (_, other), told
-                                                     in part.verdict.items())
-                       for one, part in verdicts.groupby(level="one", sort=False)) + ".")
+    counts = {told: [*once.values()].count(told) for told in SIGNS}
+    ax.legend(handles=[Patch(fc=SIGNS[told][2], label=f"{SIGNS[told][0]}  {told}")
+                       for told, count in counts.items() if count],
+              frameon=False, loc="lower left", fontsize=12)
+    made.set_label("; ".join(f"{told}: {count}" for told, count in counts.items()) + f" of "
+                   f"{len(once)}. " + ". ".join(
+                       f"{one} against " + ", ".join(f"{other}: {told}" for (first, other), told
+                                                     in once.items() if first == one)
+                       for one in order[:-1]) + ".")
     return made

@@ -54,6 +54,25 @@ def costs(record: Mapping) -> pandas.DataFrame:
     return quality(record).join(prices(record))
 
 
+def bill(record: Mapping) -> pandas.DataFrame:
+    """Return R², costs and what is kept as a table to read: rounded, without the intervals."""
+    trained, file, memory, step = COSTS.values()
+    return costs(record).drop(columns=["low", "high"]).round(
+        {"R²": 3, file: 0, memory: 0, step: 2, LEFT: 2}).astype(
+        dict.fromkeys((trained, file, memory), int))
+
+
+def gaps(record: Mapping) -> pandas.DataFrame:
+    """Return how much higher each method's R² is than full fine-tuning's, in pairs, with its ends.
+
+    The best first; full fine-tuning itself is 0.
+    """
+    full = NAMES["full"]
+    found = verdicts(record, interval).xs(full, level="other")[["difference", "low", "high"]]
+    own = pandas.DataFrame([[0.0] * 3], index=[full], columns=found.columns)
+    return pandas.concat([own, found]).reindex(quality(record).index)
+
+
 def prices(record: Mapping) -> pandas.DataFrame:
     """Return what each method costs, the head counted, and what it keeps of the base's neighbours.
 
@@ -94,11 +113,19 @@ def forgetting(record: Mapping) -> pandas.DataFrame:
     return table.sort_values(KEPT[0], ascending=False).rename_axis(None)
 
 
+def elsewhere(record: Mapping) -> pandas.DataFrame:
+    """Return mean R² of the methods that were tried on other tasks, in their order on films."""
+    away = pandas.DataFrame([row for row in record["runs"] if row["group"] == "domains"])
+    table = away.pivot_table("r2", "method", "domain", sort=False).rename(NAMES)
+    films = quality(record)["R²"].rename("films")
+    return pandas.concat([films[films.index.isin(table.index)], table], axis=1).round(3)
+
+
 def tasks(record: Mapping) -> pandas.DataFrame:
     """Return R² of each adapter on each task, mean ± standard deviation over seeds."""
     return pandas.DataFrame(record["tasks"]).pivot_table(
         "r2", "adapter", "task", sort=False,
-        aggfunc=lambda r2: f"{r2.mean():.2f} ± {r2.std():.2f}")
+        aggfunc=lambda r2: f"{r2.mean():.2f} ± {r2.std():.2f}").fillna("")
 
 
 def adapters(record: Mapping) -> dict[str, dict[str, tuple[Tensor, Tensor, float]]]:
@@ -133,13 +160,16 @@ def over(prices: pandas.DataFrame, budget: str, method: str) -> str:
 
 
 def surpassed(record: Mapping, prices: pandas.DataFrame, budget: str, method: str) -> str:
-    """Say by how much the best of those within a budget is better; nothing by another verdict."""
+    """Say by how much the best of those within a budget is better than this method.
+
+    Nothing if the verdict is another one, or if the means lie within the margin.
+    """
     found, variance = errors(record), rated(record).var(correction=0)
     allowed = [each for each in found if not over(prices, budget, each)]
     best = min(allowed, key=lambda each: torch.stack([*found[each].values()]).mean())
     one, other = (errors / variance for errors in shared(found, method, best))
     low, high = interval(one, other)
-    if word(low, high, MARGIN) != BETTER:
+    if word(low, high, MARGIN) != BETTER or (one - other).mean() <= MARGIN:
         return ""
     return (f"{NAMES[method]} has an R² of {1 - one.mean():.3f}. Another one is better by "
             f"{low:.3f} to {high:.3f}.")
