@@ -12,8 +12,6 @@ from peft_teach.course import records
 from peft_teach.course.lessons.dora import answers, recorded
 from peft_teach.course.lessons.dora import picture_of_clouds as clouds
 from peft_teach.course.lessons.dora.gain import GainLinear
-from peft_teach.course.lessons.dora.picture_of_ladder import RUNGS
-from peft_teach.course.lessons.dora.picture_of_ladder import trained as trained_in_minilm
 from peft_teach.course.verdicts import T95
 
 dora, record = pt.course.pictures("dora"), records.load("dora")
@@ -71,19 +69,6 @@ def test_the_verdicts_are_the_referees_on_pairs_of_one_seed():
     assert asked[0] == (pytest.approx(one), pytest.approx(other), 1.0)
     assert table.difference.iloc[0] == pytest.approx((sum(one) - sum(other)) / 10, abs=0.006)
     assert table["pairs"].tolist() == [10] * 4
-
-
-def test_the_ladder_counts_and_merges_as_the_library_does(tiny):
-    counts = {rung.name: count for rung, count in zip(RUNGS, trained_in_minilm())}
-    assert counts["prompt"] == pt.prompt.count(10, 384)
-    assert counts["DoRA"] == 12 * pt.dora.count(384, 384, 8)
-    for rung in RUNGS[1:]:
-        model = rung.inject(tiny("bert"))
-        if "cannot" in rung.merges:
-            with pytest.raises(pt.errors.NotMergeable):
-                pt.merge(model)
-        else:
-            pt.merge(model)
 
 
 def test_dora_and_lora_with_the_converted_gain_are_one_function_with_one_gradient_of_a_and_b():

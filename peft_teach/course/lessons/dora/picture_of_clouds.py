@@ -1,7 +1,7 @@
-"""How far rows turn and stretch: four recorded clouds, Pythagoras, forged clouds, and noise."""
+"""How far rows turn and stretch: four recorded clouds, Pythagoras, and noise on its rays."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ipywidgets as ipw
@@ -9,16 +9,16 @@ import pandas
 import torch
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, SERIES, entitle, figure, logarithmic
+from ....plots import COLOURS, entitle, figure, logarithmic
 from ....widgets import Explorer
 from ...desk.guess import Guess
 from ...records import Record
-from .exercises import moves, point
+from .exercises import moves
 from .recorded import NAMES, SIZES, by_place, clouds_of
 
 WIDTH = 384                                        # inputs of a row in MiniLM
 HIDDEN = {"dora": "one", "full": "two", "random": "three", "lora": "four"}    # until it is guessed
-METHOD_COLOURS = {"full": "full", "lora": "lora", "dora": "yours", "random": "random"}
+METHOD_COLOURS = {"full": "full", "lora": "lora", "dora": "ink", "random": "random"}
 ROWS = "rows of one matrix"
 MARKS = "    ● queries   ○ values"
 TITLES = {SIZES["dots"]: "Random numbers draw LoRA's line",
@@ -150,45 +150,25 @@ def draw_crossing(record: Record) -> Figure:
 # ── forged clouds, and noise ─────────────────────────────────────────────────────────────────
 
 TURN, STRETCH = "ΔD: how far rows turn", "ΔM: how much they stretch"
-SLOPES, START = (-1.0, 0.0, 1.0), (0.01, 0.1)    # the lines asked for, and (ΔD, ΔM) of a start
-
-
-def draw_forged(forge: Callable) -> Figure:
-    """Draw the reader's forged clouds of six random matrices, and the lines that were asked for."""
-    made, ax = figure(8, 4)
-    generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(48, 64, generator=generator) / 8
-               * (0.5 + torch.rand(48, 1, generator=generator)) for _ in range(6)]
-    for slope, (colour, dash, marker) in zip(SLOPES, SERIES):
-        dots = [point(W, new) for W, new in zip(weights, forge([*weights], slope, START))]
-        end = max(turn for turn, _ in dots)
-        line = START, (end, START[1] + slope * (end - START[0]))
-        ax.plot(*zip(*line), dash, color=colour, lw=1.5)
-        ax.plot(*zip(*dots), marker, color=colour, ms=9)
-        ax.annotate(f"slope {slope:g}".replace("-", "−"), line[1], xytext=(12, -4), fontsize=12,
-                    color=colour, textcoords="offset points")
-    entitle(ax, "Noise draws a line of any slope", TURN, STRETCH)
-    made.set_label("Forged clouds, on lines of slope "
-                   + ", ".join(f"{slope:g}" for slope in SLOPES) + ".")
-    return made
 
 
 def draw_rays(dots: Sequence[tuple[float, float]], lengths: Sequence[float],
               line: tuple[float, float]) -> Figure:
-    """Draw a dot (ΔD, ΔM) for each matrix, its ray, and a line: (its ΔM at 0, its slope).
+    """Draw a dot (ΔD, ΔM) for each block's matrix, its ray, and a line: (its ΔM at 0, its slope).
 
     The slope of a ray is the mean length of the matrix's rows.
     """
     made, ax = figure(8, 4)
     turns, changes = zip(*dots)
     wide, tall = 1.15 * max(turns), 1.35 * max(changes)
-    for length in lengths:
+    for block, (length, dot) in enumerate(zip(lengths, dots)):
         ax.axline((0, 0), slope=length, color=COLOURS["rest"], lw=1.2)
+        ax.annotate(f"{block}", dot, xytext=(-4, -19), textcoords="offset points", fontsize=12)
     ax.axline((0, line[0]), slope=line[1], color=COLOURS["ink"], ls="--", lw=1.5)
     ax.plot(*zip(*dots), "o", color=COLOURS["random"], ms=9)
     ax.text(0.18 * wide, 0.8 * tall, f"the line asked for,\nof slope {line[1]:g}".replace("-", "−"),
             fontsize=12)
-    ax.text(0.6 * wide, 0.24 * tall, "each matrix has its own ray", fontsize=12)
+    ax.text(0.6 * wide, 0.24 * tall, "a ray for the matrix of each block", fontsize=12)
     ax.set(xlim=(0, wide), ylim=(0, tall))
     entitle(ax, "Noise of chosen sizes lies near a falling line", TURN, STRETCH)
     made.set_label(f"{len(dots)} matrices with noise added, each on a ray whose slope is the "

@@ -1,0 +1,28 @@
+"""A test of DoRA that lets broken layers pass, as the lesson shows it; and one such layer."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ....methods.dora import DoRALinear
+
+
+def looks_right(make):
+    base = torch.nn.Linear(6, 4).requires_grad_(False)
+    layer, x = make(base, 2, 2.0), torch.randn(8, 6)
+    torch.testing.assert_close(layer(x), base(x), rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        layer.A.copy_(torch.randn(2, 6))
+        layer.B.copy_(torch.randn(4, 2))
+    columns = layer(torch.eye(6)) - layer(torch.zeros(6))
+    torch.testing.assert_close(columns.norm(dim=0), layer.m, rtol=1e-4, atol=1e-5)
+    layer(x).square().sum().backward()
+    assert all(p.grad.any() for p in (layer.A, layer.B, layer.m))
+
+
+class BrokenDoRA(DoRALinear):
+    """Learns through the norm: its outputs are right, and its gradients are the true ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        V = self.base.weight + self.scale * self.B @ self.A           # (n_out, n_in)
+        return F.linear(x, (self.m / V.norm(dim=1))[:, None] * V, self.base.bias)
