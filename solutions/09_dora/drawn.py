@@ -1,4 +1,4 @@
-"""Lesson 09: a row that turns, the record's clouds, laws, noise, pairs."""
+"""Lesson 09: a row that turns, the record's clouds, two laws, pairs."""
 
 import math
 from statistics import mean, stdev
@@ -77,20 +77,6 @@ def crossing(shown: Shown) -> None:
         ax.text(name, method, (math.sqrt(min(added) * max(added)), None), near=0.01)
     ax.ring(2 * chance, 2 * chance ** 2)
     ax.text("equal at 0.08", "ink", (2 * chance, 2 * chance ** 2), near=0.01)
-
-
-def rays(shown: Shown) -> None:
-    ax, = shown.panels
-    ax.named("Noise of chosen sizes lies near a falling line", "ΔD: how far rows turn",
-             "ΔM: how much they stretch")
-    for length in (0.85, 1.12, 1.38):
-        ax.slope("rest", "-", (0, 0), length)
-    ax.slope("ink", "--", (0, 0.05), -1)
-    ax.line("random", "o", (0.0266, 0.0232, 0.0208), (0.0229, 0.0266, 0.0285))
-    ax.text("the line asked for,\nof slope −1", "ink", (0.006, 0.031), near=0.05)
-    ax.text("a ray for the matrix of each block", "ink", (0.018, 0.009), near=0.05)
-    for block, dot in enumerate(((0.0266, 0.0229), (0.0232, 0.0266), (0.0208, 0.0285))):
-        ax.text(f"{block}", "ink", dot, near=0.01)
 
 
 def pairs(shown: Shown) -> None:

@@ -578,31 +578,6 @@ forge = pt.check("dora.forge", forge)
 pt.require("dora.forge")
 
 # %% [markdown]
-# You set the lengths freely. Could noise alone draw a falling line? Add noise to MiniLM's six value matrices, and choose only how much
-# each gets:
-
-# %%
-start, slope = 0.05, -1.0                       # of the line to draw
-dots, lengths = [], []
-for block in range(6):
-    W = model.get_submodule(f"bert.encoder.layer.{block}.attention.self.value").base.weight.cpu()
-    sizes = W.norm(dim=1, keepdim=True)         # ‖w‖ of each row
-    turn = start / (sizes.mean() - slope)       # where the ray ΔM = ‖w‖ ΔD meets the line
-    noise = torch.nn.functional.normalize(torch.randn_like(W), dim=1)
-    amount = (2 * turn * (1 + turn)) ** 0.5     # of noise, which turns by this much
-    dots.append(pictures.point(W, W + amount * sizes * noise))
-    lengths.append(sizes.mean().item())
-r = torch.corrcoef(torch.tensor(dots).T)[0, 1].item()
-f"correlation {r:+.2f}"
-
-# %%
-pt.plots.show(pictures.draw_rays(dots, lengths, (start, slope)), "Noise in six matrices, a dot for "
-              "each. The amount of noise decides how far out on its ray a dot lies.")
-
-# %% [markdown]
-# A dot of noise lies near the ray $\Delta M \approx \lVert w\rVert\,\Delta D$. Each matrix has rows of its own length, so each has
-# its own ray, and one can pick a dot on each so that they fall: at one moment of training, noise can draw a falling line, too.
-#
 # ## What the papers measured
 #
 # Liu et al. report 78.4 % for DoRA on LLaMA-7B and 74.7 % for LoRA, as the mean of eight sets of common-sense questions (Table 1). They

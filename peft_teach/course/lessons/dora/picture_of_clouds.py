@@ -1,7 +1,7 @@
-"""How far rows turn and stretch: four recorded clouds, Pythagoras, and noise on its rays."""
+"""How far rows turn and stretch: four recorded clouds, and Pythagoras."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ipywidgets as ipw
@@ -144,34 +144,4 @@ def draw_crossing(record: Record) -> Figure:
     made.set_label(f"Rows of {WIDTH} inputs: what chance does to their length and what "
                    f"Pythagoras does are equal where {CROSSING:.3f} of it is added. "
                    + "; ".join(told) + ".")
-    return made
-
-
-# ── forged clouds, and noise ─────────────────────────────────────────────────────────────────
-
-TURN, STRETCH = "ΔD: how far rows turn", "ΔM: how much they stretch"
-
-
-def draw_rays(dots: Sequence[tuple[float, float]], lengths: Sequence[float],
-              line: tuple[float, float]) -> Figure:
-    """Draw a dot (ΔD, ΔM) for each block's matrix, its ray, and a line: (its ΔM at 0, its slope).
-
-    The slope of a ray is the mean length of the matrix's rows.
-    """
-    made, ax = figure(8, 4)
-    turns, changes = zip(*dots)
-    wide, tall = 1.15 * max(turns), 1.35 * max(changes)
-    for block, (length, dot) in enumerate(zip(lengths, dots)):
-        ax.axline((0, 0), slope=length, color=COLOURS["rest"], lw=1.2)
-        ax.annotate(f"{block}", dot, xytext=(-4, -19), textcoords="offset points", fontsize=12)
-    ax.axline((0, line[0]), slope=line[1], color=COLOURS["ink"], ls="--", lw=1.5)
-    ax.plot(*zip(*dots), "o", color=COLOURS["random"], ms=9)
-    ax.text(0.18 * wide, 0.8 * tall, f"the line asked for,\nof slope {line[1]:g}".replace("-", "−"),
-            fontsize=12)
-    ax.text(0.6 * wide, 0.24 * tall, "a ray for the matrix of each block", fontsize=12)
-    ax.set(xlim=(0, wide), ylim=(0, tall))
-    entitle(ax, "Noise of chosen sizes lies near a falling line", TURN, STRETCH)
-    made.set_label(f"{len(dots)} matrices with noise added, each on a ray whose slope is the "
-                   f"length of its rows, {min(lengths):.2f} to {max(lengths):.2f}; all are near a "
-                   f"line of slope {line[1]:g}.")
     return made

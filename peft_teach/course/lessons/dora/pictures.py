@@ -1,4 +1,4 @@
-"""Pictures of lesson 09: a row that turns, ten pairs; clouds and noise from `picture_of_clouds`."""
+"""Pictures of lesson 09: a row that turns, ten pairs; clouds from `picture_of_clouds`."""
 
 import math
 from dataclasses import dataclass
@@ -15,13 +15,12 @@ from ... import records
 from ...desk.guess import Guess
 from ...records import Record
 from . import exercises, recorded
-from .exercises import point
 from .live import converted, gradient_gap
-from .picture_of_clouds import HIDDEN, draw_crossing, draw_rays, explore_clouds
+from .picture_of_clouds import HIDDEN, draw_crossing, explore_clouds
 from .recorded import correlations, searched, verdicts
 
-__all__ = ["HIDDEN", "converted", "correlations", "draw_crossing", "draw_pairs", "draw_rays",
-           "explore_clouds", "explore_turn", "gradient_gap", "point", "searched", "verdicts"]
+__all__ = ["HIDDEN", "converted", "correlations", "draw_crossing", "draw_pairs",
+           "explore_clouds", "explore_turn", "gradient_gap", "searched", "verdicts"]
 
 # ── a row that turns, and is set to its length ───────────────────────────────────────────────
 
@@ -131,7 +130,5 @@ EXAMPLES = {
     "clouds without names": lambda: explore_clouds(records.load("dora"), Guess(
         "The random one is", tuple(HIDDEN.values()))),
     "crossing": lambda: draw_crossing(records.load("dora")),
-    "rays": lambda: draw_rays([(0.0266, 0.0229), (0.0232, 0.0266), (0.0208, 0.0285)],
-                              (0.85, 1.12, 1.38), (0.05, -1.0)),
     "pairs": lambda: draw_pairs(records.load("dora")),
 }
