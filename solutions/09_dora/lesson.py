@@ -159,9 +159,6 @@ dora_holds = pt.check("dora.law", dora_holds)
 # %% exercise="dora.law" part="grade"
 pt.require("dora.law")
 
-# %%
-pt.audit()    # every test in your my_peft.py, on your own pieces
-
 # %% [markdown]
 # <details><summary>Two facts that need no comparison</summary>
 #
@@ -211,6 +208,7 @@ BrokenDoRA = pt.check("dora.broken", BrokenDoRA)
 pt.require("dora.broken")
 
 # %%
+pt.audit()    # every test in your my_peft.py, on your own pieces
 said = {}
 for test in (looks_right, dora_holds):    # the second is yours
     try:
@@ -358,15 +356,13 @@ pt.require("dora.referee")
 # %%
 pt.plots.show(pictures.draw_pairs(record), "DoRA minus the other, a dot for each seed. The bar is "
               "the 95 % interval of the mean, the band the margin.")
-
-# %%
 ruling = pictures.verdicts(record, referee)
 pt.compare("dora.verdict", ruling.verdict["DoRA − scaled LoRA", 2], "your referee, at rank 2")
 ruling
 
 # %% [markdown]
-# **DoRA is the same as LoRA, and as scaled LoRA, at either rank.** No interval reaches half a point. In two earlier runs at rank 8, DoRA
-# was ahead of LoRA both times, by 0.9 and 0.6 points. Two runs are no evidence.
+# **DoRA is the same as LoRA, and as scaled LoRA, at either rank.** No interval reaches half a point. In two other pairs, at rank 8, DoRA
+# was ahead of LoRA both times, by 0.9 and 0.6 points. Two pairs are no evidence.
 #
 # Your referee speaks for new seeds on these sentences. The verdict of your ladder speaks for new sentences, too. It has ten
 # recorded seeds of rank 8 (five of rank 1), trained on ratings:
@@ -430,7 +426,7 @@ pd.DataFrame({name: layer(pruned, 1)(torch.ones(4)).tolist() for name, layer in 
 # \Delta M = \operatorname{mean}\,\bigl|\lVert w'\rVert - \lVert w\rVert\bigr| $$
 #
 # A dot is one matrix at one moment of training. In the paper, full fine-tuning's dots fall (a correlation of −0.62), LoRA's rise
-# (+0.83), and DoRA's fall a little (−0.31). LoRA, they concluded, cannot turn a row without stretching it.
+# (+0.83), and DoRA's fall a little (−0.31). LoRA, they concluded, finds it hard to do one without the other.
 #
 # **But what would noise draw?** We found nobody who had asked. So here are four updates of our model: full fine-tuning, LoRA, DoRA, and random matrices of rank 8, as large
 # as LoRA's. Which cloud is the random one?
@@ -438,8 +434,7 @@ pd.DataFrame({name: layer(pruned, 1)(torch.ones(4)).tolist() for name, layer in 
 # %%
 guess = pt.widgets.Guess("Random numbers drew cloud", ("one", "two", "three", "four"),
                          "dora.random")
-clouds_picture = pictures.explore_clouds(record, guess)
-clouds_picture
+pictures.explore_clouds(record, guess)
 
 # %% tags=["nbval-check-output"]
 pt.compare("dora.random", pictures.HIDDEN["random"], "the random cloud")
@@ -474,11 +469,7 @@ pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes t
 #
 # In the paper's figure even full fine-tuning is large enough for Pythagoras. So size does not explain why its dots fall, and we do not know
 # what does.
-
-# %%
-pt.sentence("dora.figure", ...)    # yours: what may a picture of updates say, and what not?
-
-# %% [markdown]
+#
 # ## The ladder so far
 #
 # Most methods of this course add something learned to what a layer gives (He et al. 2022). What differs is the sum, and whether a
@@ -486,11 +477,11 @@ pt.sentence("dora.figure", ...)    # yours: what may a picture of updates say, a
 #
 # | | what is added to $h$ | merges? |
 # |---|---|---|
-# | prompt, prefix | attention to trained vectors, less as much of $h$ | no: it depends on the sentence |
+# | prompt, prefix | $\lambda$ (attention to trained vectors $-\;h$), with $\lambda$ from lesson 04 | no: it depends on the sentence |
 # | bottleneck adapter | a small network of $h$ | only the parallel one with the block's activation (lesson 05) |
 # | IA³ | $(l - 1) \odot h$ | yes |
 # | LoRA, QLoRA | $s\,(xA^\top)B^\top$ | yes; into four bits with a loss (lesson 08) |
-# | DoRA | LoRA's, and the scaling of the whole | yes |
+# | DoRA | LoRA's piece, and then a factor for the whole row | yes |
 #
 # **What this lesson claims**
 #
@@ -595,7 +586,7 @@ pt.require("dora.forge")
 # - Liu et al. 2024, *DoRA: Weight-Decomposed Low-Rank Adaptation*, arXiv 2402.09353: §3.2 the picture (Figure 2), §4.1 the equation, §4.3
 #   the constant norm.
 # - Salimans & Kingma 2016, *Weight normalization*, arXiv 1602.07868: length and direction apart, without a frozen W.
-# - He et al. 2021, *Towards a unified view of parameter-efficient transfer learning*, arXiv 2110.04366.
+# - He et al. 2022, *Towards a unified view of parameter-efficient transfer learning*, arXiv 2110.04366.
 # - Lee et al. 2026, *Learning rate matters: vanilla LoRA may suffice for LLM fine-tuning*, arXiv 2602.04998.
 # - He et al. 2026, *A unified study of LoRA variants*, arXiv 2601.22708.
 # - Chang et al. 2025, *Calibrating and rotating*, arXiv 2511.00051.
