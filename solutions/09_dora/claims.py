@@ -11,7 +11,7 @@ from peft_teach.course.verdicts import MARGIN, POINT, SAME, UNSURE, WORSE, of_ru
 
 RECORD, LADDER = record("dora"), record("ladder")
 CORRELATED = recorded.correlations(RECORD)
-POOLED = [(f"pooled, {place}", seed) for place in ("query", "value") for seed in (0, 1)]
+POOLED = [(place, seed) for place in ("query", "value") for seed in (0, 1)]
 
 
 def ruled(other, rank):
@@ -121,7 +121,10 @@ CLAIMS = (
 )
 
 JUDGED = {
-    "is better , worse , the same , or do you expect cannot tell": "the question",
+    "One run cannot tell": "of runs in general",
+    "Scaled LoRA lets the row grow": "arithmetic: nothing divides by its length",
+    '"better" or "worse" than scaled LoRA, "the same", or will it be "cannot tell"': "the question",
+    "the best results lay": "Lee et al. 2026",
     "if the whole interval": "the rule",
     "DoRA is the same as LoRA, and as scaled LoRA, at either rank": lambda: {
         each.word for each in RULED} == {SAME},

@@ -312,8 +312,7 @@ converted
 #
 # Before the first run we fixed a margin: one point of accuracy. A smaller difference would not make us choose the more complicated layer.
 #
-# **At rank 2, compared with scaled LoRA, DoRA is "better", "worse", "the same", or do you expect "cannot tell"? How sure are you, in
-# percent?**
+# **At rank 2, is DoRA "better" or "worse" than scaled LoRA, "the same", or will it be "cannot tell"? How sure are you, in percent?**
 
 # %%
 pt.commit("dora.verdict", ...)    # such as ["better", 60]
@@ -438,8 +437,7 @@ pictures.explore_clouds(record, guess)
 
 # %% tags=["nbval-check-output"]
 pt.compare("dora.random", pictures.HIDDEN["random"], "the random cloud")
-correlated = pictures.correlations(record)          # two seeds
-correlated[["pooled, query", "pooled, value"]].xs("as trained", level="size")
+pictures.correlations(record).xs("as trained", level="size")    # two seeds
 
 # %% [markdown]
 # <details><summary>What the clouds say</summary>
@@ -472,7 +470,7 @@ pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes t
 #
 # ## The ladder so far
 #
-# Most methods of this course add something learned to what a layer gives (He et al. 2022). What differs is the sum, and whether a
+# The methods of this course add something learned to what a layer gives (He et al. 2022). What differs is the sum, and whether a
 # matrix can take it in:
 #
 # | | what is added to $h$ | merges? |

@@ -59,7 +59,7 @@ def test_clouds_are_the_records_and_have_no_name_before_a_guess():
             if dot["place"] == "query"]
     r = torch.corrcoef(torch.tensor(dots).T)[0, 1].item()
     table = dora.correlations(record)
-    assert table.loc[("LoRA", "as trained"), ("pooled, query", 0)] == round(r, 2)
+    assert table.loc[("LoRA", "as trained"), ("query", 0)] == round(r, 2)
     assert clouds.clouds(record, "as trained", True).correlations("LoRA")[0] == f"query {r:+.2f}"
 
 

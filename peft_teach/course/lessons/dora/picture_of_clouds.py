@@ -19,11 +19,9 @@ from .recorded import NAMES, SIZES, by_place, clouds_of
 WIDTH = 384                                        # inputs of a row in MiniLM
 HIDDEN = {"dora": "one", "full": "two", "random": "three", "lora": "four"}    # until it is guessed
 METHOD_COLOURS = {"full": "full", "lora": "lora", "dora": "ink", "random": "random"}
-ROWS = "rows of one matrix"
 MARKS = "    ● queries   ○ values"
 TITLES = {SIZES["dots"]: "Random numbers draw LoRA's line",
-          SIZES["rescaled"]: "Full fine-tuning at LoRA's size, the others at its own",
-          ROWS: "The rows of one value matrix, after training"}
+          SIZES["rescaled"]: "Full fine-tuning at LoRA's size, the others at its own"}
 
 
 # ── four clouds ──────────────────────────────────────────────────────────────────────────────
@@ -44,25 +42,22 @@ class Clouds:
 
 
 def clouds(record: Record, shown: str, named: bool) -> Clouds:
-    """Return four clouds of seed 0: all matrices as trained or rescaled, or the rows of one."""
-    found = {}
-    for method, number in HIDDEN.items():
-        recorded = clouds_of(record)[method, 0]
-        places = {told: by_place(recorded[key]) for key, told in SIZES.items()} | {
-            ROWS: {"rows": pandas.DataFrame(dict(zip(("dd", "dm"), recorded["rows"])))}}
-        found[NAMES[method] if named else number] = places[shown]
-    return Clouds(shown, named, found)
+    """Return four clouds of seed 0, as trained or at the norm of another."""
+    key = next(key for key, told in SIZES.items() if told == shown)
+    return Clouds(shown, named, {
+        NAMES[method] if named else number: by_place(clouds_of(record)[method, 0][key])
+        for method, number in HIDDEN.items()})
 
 
 def draw_clouds(found: Clouds) -> Figure:
     """Draw the four clouds, ΔM against ΔD, each in a frame of its own size."""
     made, *axes = figure(9.2, 3.4, columns=4)
     title = TITLES[found.shown] if found.named else "Which cloud did random numbers draw?"
-    made.suptitle(title + MARKS * (found.shown != ROWS), fontsize=13)
+    made.suptitle(title + MARKS, fontsize=13)
     for ax, (name, places), method in zip(axes, found.clouds.items(), HIDDEN):
         colour = COLOURS[METHOD_COLOURS[method] if found.named else "ink"]
         for place, dots in places.items():
-            ax.plot(dots.dd, dots.dm, "o", ms=3 if found.shown == ROWS else 5, color=colour,
+            ax.plot(dots.dd, dots.dm, "o", ms=5, color=colour,
                     mfc=colour if place == "query" else COLOURS["paper"])
         ax.margins(0.15)
         ax.set(xlim=(0, None), ylim=(0, None))
@@ -80,7 +75,7 @@ def draw_clouds(found: Clouds) -> Figure:
 
 def explore_clouds(record: Record, guess: Guess) -> Explorer:
     """Four clouds, without names until `guess` is made: which update is which?"""
-    controls = {"shown": ipw.ToggleButtons(options=[*SIZES.values(), ROWS], description="dots",
+    controls = {"shown": ipw.ToggleButtons(options=[*SIZES.values()], description="dots",
                                            style={"button_width": "170px"})}
     made = Explorer(controls, lambda shown: clouds(
         record, shown, guess.value is not None), draw_clouds, _caption)
@@ -89,12 +84,9 @@ def explore_clouds(record: Record, guess: Guess) -> Explorer:
 
 
 def _caption(found: Clouds) -> str:
-    if found.shown == ROWS:
-        dots = "A dot is a row: those of the value matrix of block 3, after training."
-    else:
-        dots = "A dot is a matrix after a quarter, half, three quarters and all of training."
     hint = "" if found.named else " The names come when you have guessed."
-    return f"{dots} Frames are of different sizes: compare shapes.{hint}"
+    return ("A dot is a matrix after a quarter, half, three quarters and all of training. Frames "
+            f"are of different sizes: compare shapes.{hint}")
 
 
 # ── Pythagoras ───────────────────────────────────────────────────────────────────────────────

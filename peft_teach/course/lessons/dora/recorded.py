@@ -65,19 +65,16 @@ def by_place(dots: list[dict]) -> dict[str, pandas.DataFrame]:
 
 
 def correlations(record: Record) -> pandas.DataFrame:
-    """Return the correlation of ΔD and ΔM, by update, norm and seed.
+    """Return the correlation of ΔD and ΔM over all matrices of a place at all looks.
 
-    Pooled: over the matrices of a place at all looks. Over rows: of each matrix at the last look,
-    their mean. Full fine-tuning's "other" is LoRA; that of all others is full fine-tuning.
+    By update, norm and seed. Full fine-tuning's "other" is LoRA; that of all others is full
+    fine-tuning.
     """
     rows = {}
     for (name, seed), cloud in clouds_of(record).items():
         for key, told in SIZES.items():
-            places = by_place(cloud[key]).items()
             rows[NAMES[name], told, seed] = {
-                f"pooled, {place}": dots.dd.corr(dots.dm) for place, dots in places} | {
-                f"over rows, {place}": dots[dots.step == dots.step.max()].over_rows.mean()
-                for place, dots in places}
+                place: dots.dd.corr(dots.dm) for place, dots in by_place(cloud[key]).items()}
     index = pandas.MultiIndex.from_tuples(rows, names=["update", "size", "seed"])
     frame = pandas.DataFrame(list(rows.values()), index=index)
     order = list(dict.fromkeys(row[:2] for row in rows))    # pandas 2.2 cannot unstack unsorted
