@@ -169,20 +169,20 @@ pt.require("dora.law")
 # gradient is zero. DoRA's is not: its B keeps trying to shrink rows whose length is fixed.
 # </details>
 #
-# A colleague wrote a test, too. Each line of it is sensible.
+# A colleague wrote a test, too. Each line of it is sensible:
 
 # %%
 def looks_right(make):
     frozen, x = torch.nn.Linear(6, 4).requires_grad_(False), torch.randn(8, 6)
     layer = make(frozen, 2, 2.0)
-    assert torch.allclose(layer(x), frozen(x), atol=1e-4)
+    assert torch.allclose(layer(x), frozen(x), atol=1e-4), "the start"
     with torch.no_grad():
         layer.A.copy_(torch.randn(2, 6))
         layer.B.copy_(torch.randn(4, 2))
     rows = (layer(torch.eye(6)) - layer(torch.zeros(6))).T
-    assert torch.allclose(rows.norm(dim=1), layer.m, atol=1e-4)
+    assert torch.allclose(rows.norm(dim=1), layer.m, atol=1e-4), "the lengths"
     layer(x).norm().backward()
-    assert all(p.grad.any() for p in (layer.A, layer.B, layer.m))
+    assert all(p.grad.any() for p in (layer.A, layer.B, layer.m)), "the gradients"
 
 # %% [markdown]
 # ### Exercise 3 · A broken one of your own (2 points, about 6 minutes)

@@ -11,7 +11,9 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach.course import records
+from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.mutants import outcomes
+from peft_teach.course.lessons import find
 from peft_teach.course.lessons.dora import answers, mutants, recorded, weak
 from peft_teach.course.lessons.dora import picture_of_clouds as clouds
 from peft_teach.course.lessons.dora.gain import GainLinear
@@ -96,6 +98,12 @@ def test_dora_and_lora_with_the_converted_gain_are_one_function_with_one_gradien
 def test_the_law_holds_of_the_librarys_layer():
     torch.manual_seed(0)
     answers.dora_holds(pt.dora.DoRALinear)
+
+
+def test_a_first_failure_says_that_the_layer_learns_through_the_norm():
+    result = examine(find("dora.layer"), weak.BrokenDoRA)
+    assert result.mistake == "norm_learns"
+    assert "learns through the norm" in result.found
 
 
 def test_the_weak_test_is_the_lessons_and_lets_four_of_nine_pass():
