@@ -1,6 +1,5 @@
 """Lesson 09: what it claims and what its prose judges, by the record."""
 
-
 import torch
 from claims import Claim, of, percent
 from figures import record, select

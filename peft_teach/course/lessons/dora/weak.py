@@ -8,6 +8,7 @@ from ....methods.dora import DoRALinear
 
 
 def looks_right(make):
+    """Raise unless the layer is right."""
     frozen, x = torch.nn.Linear(6, 4).requires_grad_(False), torch.randn(8, 6)
     layer = make(frozen, 2, 2.0)
     assert torch.allclose(layer(x), frozen(x), atol=1e-4), "the start"
