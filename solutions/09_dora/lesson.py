@@ -463,8 +463,8 @@ pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes t
 
 # %% [markdown]
 # Full fine-tuning lies left of the circle, where the two lines cross; LoRA mostly to the right. Give full fine-tuning's updates the size
-# of LoRA's, matrix by matrix ("at the other's norm", above), and its cloud becomes LoRA's. **Before you compare two clouds, make them
-# equally large. And draw what noise would.**
+# of LoRA's, matrix by matrix ("at the other's norm", above), and its dots rise in a line, as LoRA's do. **Before you compare two clouds, make
+# them equally large, and draw what noise would.**
 #
 # In the paper's figure even full fine-tuning is large enough for Pythagoras. So size does not explain why its dots fall, and we do not know
 # what does.
