@@ -125,6 +125,41 @@ WRONG["dora.law"] = {
         but(LAW, STARTS, f"{STARTS}    assert layer.scale == 3\n")),
 }
 
+# ── dora.broken ──────────────────────────────────────────────────────────────────────────────
+
+BROKEN = solution("dora.broken")
+RIGHT_V = "self.base.weight + self.scale * self.B @ self.A"
+LEAKY = "V.norm(dim=1)"
+
+RIGHT["dora.broken"] = {
+    "a scaled bias": but(BROKEN, LEAKY, "V.detach().norm(dim=1)", "(x, W, self.base.bias)",
+                         "(x, V, self.base.bias) * self.m / V.detach().norm(dim=1)"),
+    "a norm without s": but(BROKEN, LEAKY, "(self.base.weight + self.B @ self.A).detach()"
+                                           ".norm(dim=1)"),
+    "a base that trains": """
+class BrokenDoRA(pt.mine("dora.layer")):
+    def __init__(self, base, rank=8, alpha=16.0):
+        super().__init__(base, rank, alpha)
+        base.bias.requires_grad_()
+""",
+    "only half of the norm constant": but(BROKEN, LEAKY, "V.norm(dim=1).sqrt() / V.detach()"
+                                                         ".norm(dim=1).sqrt()"),
+    "without the first": """
+class BrokenDoRA(pt.mine("dora.layer")):
+    def forward(self, x):
+        b = 0 if self.base.bias is None else self.base.bias
+        return super().forward(x) * 2 - b if self.scale != 1 else super().forward(x)
+""",
+}
+
+WRONG["dora.broken"] = {
+    "caught": (but(BROKEN, f"{RIGHT_V}\n", "self.base.weight\n"),
+               but(BROKEN, "self.m / ", "self.m.detach() / "),
+               but(BROKEN, LEAKY, "self.base.weight.norm(dim=1)")),
+    "lawful": (but(BROKEN, LEAKY, "V.detach().norm(dim=1)"),
+               but(BROKEN, LEAKY, "V.detach().norm(dim=1)", "(x, W, ", "(1.0 * x, W, ")),
+}
+
 # ── dora.convert ─────────────────────────────────────────────────────────────────────────────
 
 CONVERT = solution("dora.convert")
@@ -255,10 +290,12 @@ SAYS = {
         "norm_of_W": "divides by the length of W's rows",
         "no_scale": "here s is missing",
         "norm_unscaled": "The direction has s in it, its norm does not",
-        "wrong_axis": "taken over the outputs", "norm_learns": "with ‖V‖ learned through",
+        "wrong_axis": "taken over the outputs", "norm_learns": "reach A and B a second time",
         "not_loras_start": "one at zero, the other random",
         "copy": "when the model moves to a GPU", "stale": "is of another A and B",
         "no_scale_attribute": "as self.scale"},
+    "dora.broken": {
+        "caught": "Break what looks_right does not look at", "lawful": "is no breach"},
     "dora.convert": {
         "norm_of_W": "only where B A is zero", "sign_lost": "A negative number turns its row round",
         "no_scale": "s is missing", "inverted": "here they are exchanged",

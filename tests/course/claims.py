@@ -53,7 +53,8 @@ NOT_DECLARED = {
     "benchmark": "times and bytes of a step, at the library's rates",
     "adapters": "compares places of one method, each at the rate of its own climb (`tried` there)",
     "rates": "asks of each method whether it learns at the library's rate, and compares none",
-} | dict.fromkeys(("dora", "qlora"), "a search for each rank and place; `test_records` holds them")
+    "qlora": "a search for each place; `test_records` holds them",
+}
 
 # Not "only" and "the same", which hardly ever judge runs in our prose: "the same sentences".
 WORDS = re.compile(r"\b(better|worse|worst|(?<!at )most|best|leads?|clearly|grows?|ahead|as good as"

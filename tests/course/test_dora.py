@@ -1,7 +1,9 @@
 """Lesson 09: answers and pictures beside closed forms, the library, Student's t, the record."""
 
+import inspect
 import math
 
+import authored
 import numpy as np
 import pytest
 import torch
@@ -9,11 +11,12 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.lessons.dora import answers, recorded
+from peft_teach.course.checks.examination import examine
+from peft_teach.course.checks.mutants import outcomes
+from peft_teach.course.lessons import find
+from peft_teach.course.lessons.dora import answers, mutants, recorded, weak
 from peft_teach.course.lessons.dora import picture_of_clouds as clouds
 from peft_teach.course.lessons.dora.gain import GainLinear
-from peft_teach.course.lessons.dora.picture_of_ladder import RUNGS
-from peft_teach.course.lessons.dora.picture_of_ladder import trained as trained_in_minilm
 from peft_teach.course.verdicts import T95
 
 dora, record = pt.course.pictures("dora"), records.load("dora")
@@ -58,7 +61,7 @@ def test_clouds_are_the_records_and_have_no_name_before_a_guess():
             if dot["place"] == "query"]
     r = torch.corrcoef(torch.tensor(dots).T)[0, 1].item()
     table = dora.correlations(record)
-    assert table.loc[("LoRA", "as trained"), ("pooled, query", 0)] == round(r, 2)
+    assert table.loc[("LoRA", "as trained"), ("query", 0)] == round(r, 2)
     assert clouds.clouds(record, "as trained", True).correlations("LoRA")[0] == f"query {r:+.2f}"
 
 
@@ -71,19 +74,6 @@ def test_the_verdicts_are_the_referees_on_pairs_of_one_seed():
     assert asked[0] == (pytest.approx(one), pytest.approx(other), 1.0)
     assert table.difference.iloc[0] == pytest.approx((sum(one) - sum(other)) / 10, abs=0.006)
     assert table["pairs"].tolist() == [10] * 4
-
-
-def test_the_ladder_counts_and_merges_as_the_library_does(tiny):
-    counts = {rung.name: count for rung, count in zip(RUNGS, trained_in_minilm())}
-    assert counts["prompt"] == pt.prompt.count(10, 384)
-    assert counts["DoRA"] == 12 * pt.dora.count(384, 384, 8)
-    for rung in RUNGS[1:]:
-        model = rung.inject(tiny("bert"))
-        if "cannot" in rung.merges:
-            with pytest.raises(pt.errors.NotMergeable):
-                pt.merge(model)
-        else:
-            pt.merge(model)
 
 
 def test_dora_and_lora_with_the_converted_gain_are_one_function_with_one_gradient_of_a_and_b():
@@ -108,6 +98,22 @@ def test_dora_and_lora_with_the_converted_gain_are_one_function_with_one_gradien
 def test_the_law_holds_of_the_librarys_layer():
     torch.manual_seed(0)
     answers.dora_holds(pt.dora.DoRALinear)
+
+
+def test_a_first_failure_says_that_the_layer_learns_through_the_norm():
+    result = examine(find("dora.layer"), weak.BrokenDoRA)
+    assert result.mistake == "norm_learns"
+    assert "learns through the norm" in result.found
+
+
+def test_the_weak_test_is_the_lessons_and_lets_four_of_nine_pass():
+    lesson = authored.homes()["dora"] / "lesson.py"
+    assert inspect.getsource(weak.looks_right) in lesson.read_text("utf-8")
+    said = outcomes(weak.looks_right, mutants.RIGHT | mutants.BROKEN, seed=0)
+    assert all(said[name] is None for name in mutants.RIGHT)
+    assert [name for name in mutants.BROKEN if said[name] is None] == [
+        "lets the gradient flow through the norm", "takes the norm of W + B A, without the scale",
+        "scales the bias along with the row", "leaves the bias of the base trainable"]
 
 
 def test_the_table_is_students():

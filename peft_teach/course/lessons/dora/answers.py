@@ -32,22 +32,6 @@ def to_dora(g, W, A, B, s):
     return g * (W + s * B @ A).norm(dim=1)
 
 
-# ── dora.forge ───────────────────────────────────────────────────────────────────────────────
-
-def forge(weights, slope, start):
-    forged = []
-    for k, W in enumerate(weights):
-        turn = start[0] + 0.002 * k
-        change = start[1] + slope * 0.002 * k
-        length = W.norm(dim=1, keepdim=True)
-        w = W / length
-        u = torch.randn_like(W)
-        u = torch.nn.functional.normalize(u - (u * w).sum(dim=1, keepdim=True) * w, dim=1)
-        cosine = 1 - turn
-        forged.append((length + change) * (cosine * w + (1 - cosine**2) ** 0.5 * u))
-    return forged
-
-
 # ── dora.referee ─────────────────────────────────────────────────────────────────────────────
 
 T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201,
@@ -63,3 +47,19 @@ def referee(a, b, margin):
     if low > 0:
         return low, high, "better"
     return low, high, "worse" if high < 0 else "cannot tell"
+
+
+# ── dora.forge ───────────────────────────────────────────────────────────────────────────────
+
+def forge(weights, slope, start):
+    forged = []
+    for k, W in enumerate(weights):
+        turn = start[0] + 0.002 * k
+        change = start[1] + slope * 0.002 * k
+        length = W.norm(dim=1, keepdim=True)
+        w = W / length
+        u = torch.randn_like(W)
+        u = torch.nn.functional.normalize(u - (u * w).sum(dim=1, keepdim=True) * w, dim=1)
+        cosine = 1 - turn
+        forged.append((length + change) * (cosine * w + (1 - cosine**2) ** 0.5 * u))
+    return forged

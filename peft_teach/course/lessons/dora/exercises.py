@@ -1,4 +1,4 @@
-"""The exercises of lesson 09: the layer, its law, scaled LoRA, a forged figure, a referee."""
+"""The exercises of lesson 09: layer, law, a broken layer, scaled LoRA, referee, forgery."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -27,9 +27,10 @@ from ...checks.judge import (
     scalar,
 )
 from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
-from ...checks.mutants import Law
+from ...checks.mutants import ACCEPTED, Law, Outcome, outcome
 from ...verdicts import SAME, T95, UNSURE, word
-from . import mutants
+from . import answers, mutants
+from .weak import looks_right
 
 # ── dora.layer ───────────────────────────────────────────────────────────────────────────────
 
@@ -107,7 +108,8 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
     """Ask what every adapter is asked; a gradient that flows through the norm has a name."""
     verdict = DORA.judge(case, seen)
     if verdict.mistake == "no_gradient" and learns(LEAKY, case, seen) is None:
-        return rejected("norm_learns", f"The outputs are right. {verdict.message}")
+        return rejected("norm_learns", "The outputs are right, but the layer learns through the "
+                                       f"norm. {verdict.message}")
     if verdict.passed and seen["kept"]:
         return rejected("copy", f"layer.{seen['kept'][0]} is a tensor as large as W, of its own.")
     if verdict.passed and not DORA.close(seen["moved"], right := DORA.right(case)[0]):
@@ -129,8 +131,8 @@ LAYER = Exercise(
         "no_scale": "V is W + s B A with s = alpha / rank; here s is missing.",
         "norm_unscaled": "The direction has s in it, its norm does not: of what is the norm taken?",
         "wrong_axis": "The norm is taken over the outputs. One output is one row of V.",
-        "norm_learns": "That is the gradient with ‖V‖ learned through; the paragraph holds it "
-                       "constant.",
+        "norm_learns": "The paragraph holds ‖V‖ constant. Through which tensor does yours let the "
+                       "gradient reach A and B a second time?",
         "not_loras_start": "A and B start as in lesson 07: one at zero, the other random, so that "
                            "inputs of size 1 leave it with about 1.",
         "copy": "It stays behind when the model moves to a GPU: read self.base.weight when you "
@@ -160,6 +162,43 @@ HOLDS = Exercise(
            "For the norm: find a number, computed from W′, that A and B cannot change. What is its "
            "true gradient with respect to B, and what is it if ‖V‖ counts as constant?"),
     arguments=lambda pieces: (pieces["DoRALinear"],))
+
+
+# ── dora.broken ──────────────────────────────────────────────────────────────────────────────
+
+TRIES = 4    # of the law, each with other random numbers: a broken layer is rejected once at least
+
+
+def run_broken(BrokenDoRA: Any, case: dict) -> dict[str, Any]:
+    """Put the layer to the weak test, and to the law."""
+    return {"weak": outcome(looks_right, BrokenDoRA, seed=case["seed"]),
+            "law": [outcome(answers.dora_holds, BrokenDoRA, seed=case["seed"] + n)
+                    for n in range(TRIES)]}
+
+
+def judge_broken(case: dict, seen: Mapping) -> Verdict:
+    """It must get past the weak test, and not past the law."""
+    if seen["weak"] is not ACCEPTED:
+        return rejected("caught", f"looks_right rejects it: {seen['weak']}.")
+    said = [each for each in seen["law"] if each is not ACCEPTED]
+    if not said:
+        return rejected("lawful", "looks_right accepts it, and so does a test of the whole law.")
+    return Verdict(True, f"looks_right accepts it. A test of the whole law does not: {said[0]}.")
+
+
+BROKEN = Exercise(
+    id="dora.broken", lesson="09", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
+    reference="peft_teach.course.lessons.dora.weak:BrokenDoRA",
+    cases=lambda seed: [{"seed": seed}], run=run_broken, judge=judge_broken,
+    returns=report(weak=Outcome, law=list[Outcome]),
+    mistakes={
+        "caught": "Break what looks_right does not look at.",
+        "lawful": "What it does is no breach. Which part of the law does looks_right never ask?",
+    },
+    hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
+           "Which values does looks_right never choose? Think of alpha / rank, and of the bias "
+           "once A and B have moved.",
+           "It asks whether gradients arrive. Does it ask which?"))
 
 
 # ── dora.convert ─────────────────────────────────────────────────────────────────────────────
@@ -230,6 +269,103 @@ CONVERT = Exercise(
            "On one output and one input: W = 2, B A = 0, m = 6. What is g?"))
 
 
+# ── dora.referee ─────────────────────────────────────────────────────────────────────────────
+
+CLOSE = 2e-3    # two limits of an interval are called equal within this share of its half width
+
+
+def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
+    """The 95 % interval of the mean difference, of pairs."""
+    pairs = [one - other for one, other in zip(a, b, strict=True)]
+    half = T95[len(pairs)] * stdev(pairs) / len(pairs)**0.5
+    return mean(pairs) - half, mean(pairs) + half
+
+
+def referee_cases(seed: int) -> list[dict]:
+    """Return accuracies whose interval lies on either side of each border; three small ones first.
+    """
+    cases = [{"a": [81.0, 86.0, 82.0], "b": [80.0, 84.0, 79.0], "margin": 1.0}]
+    cases += [pairs(*each, seed=seed) for each in (
+        (10, 0.2, 0.5, 1.0), (10, 0.6, 0.3, 1.0), (20, 1.5, 0.7, 1.0), (5, -2.0, 1.2, 1.0),
+        (10, 0.4, 0.9, 1.0), (10, -0.7, 0.5, 1.5), (20, -0.6, 0.8, 1.0), (5, 0.1, 2.0, 1.0))]
+    return cases
+
+
+def pairs(n: int, middle: float, half: float, margin: float, seed: int) -> dict:
+    """Return n pairs whose differences have this interval; the seeds differ more than the methods.
+    """
+    generator = torch.Generator().manual_seed(9900 + 100 * seed + n)
+    drawn = torch.randn(2, n, generator=generator, dtype=torch.float64)
+    spread = (drawn[0] - drawn[0].mean()) / drawn[0].std()
+    b = 80 + 3 * drawn[1]
+    a = b + middle + spread * half * n**0.5 / T95[n]
+    return {"a": a.tolist(), "b": b.tolist(), "margin": margin}
+
+
+def run_referee(referee: Callable, case: dict) -> dict[str, Any]:
+    """Hand on the three things that it gave; of anything else, what it is."""
+    given = referee([*case["a"]], [*case["b"]], case["margin"])
+    values = [*map(scalar, given)] if isinstance(given, list | tuple) else []
+    return {"type": named(given), "given": values}
+
+
+def judge_referee(case: dict, seen: Mapping) -> Verdict:
+    """Compare the interval, then the verdict that follows from it."""
+    if seen["type"] == "None":
+        return rejected("no_return")
+    low, high, said = (*map(number, seen["given"][:2]), seen["given"][-1]) if len(
+        seen["given"]) == 3 else (None, None, None)
+    if low is None or high is None or not isinstance(said, str):
+        return rejected("not_three", f"It gave {seen['type']} with {seen['given']}.")
+    a, b, margin = case["a"], case["b"], case["margin"]
+    right = referee_interval(a, b)
+    half, n = (right[1] - right[0]) / 2, len(a)
+    told = f"a = {a}, b = {b}" if n < 5 else f"{n} pairs, mean difference {sum(right) / 2:.3f}"
+    if not (abs(low - right[0]) <= CLOSE * half and abs(high - right[1]) <= CLOSE * half):
+        apart = (stdev(a)**2 + stdev(b)**2)**0.5 / n**0.5
+        ratio, middle = (high - low) / 2 / half, (high + low) / 2
+        usual = {"reversed": 1.0 if abs(middle + sum(right) / 2) < CLOSE * half else None,
+                 "unpaired": tuple(t * apart / half for t in (T95[n], T95.get(2 * n - 1, 2), 1.96)),
+                 "normal": (1.96 / T95[n], 2 / T95[n], T95[10] / T95[n]),
+                 "with_n": ((n - 1) / n)**0.5, "no_root": n**0.5}
+        return Verdict(False, f"{told}: it gave {low:.3f} to {high:.3f}; expected {right[0]:.3f} "
+                              f"to {right[1]:.3f}.", recognised(
+            usual, lambda value: value is not None and abs(ratio - value) < 5 * CLOSE))
+    given = " ".join(said.lower().split())
+    if given != (expected := word(*right, margin)):
+        held = right[0] < 0 < right[1]
+        mistake = ("zero_is_no_proof" if held and given == SAME else
+                   "too_small" if expected == SAME else None)
+        return Verdict(False, f"From {right[0]:.2f} to {right[1]:.2f}, with a margin of {margin:g},"
+                              f" it says {said!r}; expected {expected!r}.", mistake)
+    return Verdict(True, "Paired, with Student's t, and no verdict without an interval.")
+
+
+REFEREE = Exercise(
+    id="dora.referee", lesson="09", names=("referee",), points=2, minutes=7, difficulty=2,
+    cases=referee_cases, run=run_referee, judge=judge_referee,
+    returns=report(type=str, given=list[Any]),
+    mistakes={
+        "unpaired": "That is the interval of two separate samples. The same seed stands behind "
+                    "both of a pair: of what should you take the deviation?",
+        "reversed": "The limits have the wrong sign: it is a − b.",
+        "normal": "1.96 is for many values, 2.26 for ten: look up Student's t for these.",
+        "with_n": "The deviation of a sample divides by n − 1.",
+        "no_root": "That is the spread of single pairs. How well is their mean known?",
+        "zero_is_no_proof": "An interval that holds zero and is wider than the margin also holds "
+                            "differences that would matter.",
+        "too_small": "The whole interval lies within the margin: whatever its sign, the difference "
+                     "is too small to matter.",
+        "not_three": "Expected: low, high, and one of \"better\", \"worse\", \"the same\" and "
+                     f"\"{UNSURE}\".",
+        "no_return": NO_RETURN,
+    },
+    hints=("Ten seeds, ten differences. Everything else is computed from these alone.",
+           "A mean of n values varies less than one of them: by which factor?",
+           "Draw the interval and the margin on one axis. Which verdict needs both ends, and "
+           "which only one?"))
+
+
 # ── dora.forge ───────────────────────────────────────────────────────────────────────────────
 
 # What the paper's figure measures: Liu et al. 2024, arXiv 2402.09353, §3.2, eqs. (3) and (4), a row
@@ -248,6 +384,7 @@ def point(before: Tensor, after: Tensor) -> tuple[float, float]:
     """Return ΔD and ΔM of one matrix: the means of `moves` over its rows."""
     turn, change = moves(before, after)
     return turn.mean().item(), change.mean().item()
+
 
 NEAR, APART, FARTHEST = 1e-4, 1e-3, 0.1    # of dots: on the line; along ΔD; and the largest ΔD
 KEPT = 0.015   # of a row's length along its old direction: added noise changes it by no more
@@ -348,7 +485,7 @@ def _aside(W: Tensor, new: Tensor) -> Tensor:
 
 FORGE = Exercise(
     id="dora.forge", lesson="09", names=("forge",), points=3, minutes=10, difficulty=3,
-    cases=forge_cases, run=run_forge, judge=judge_forge,
+    optional=True, cases=forge_cases, run=run_forge, judge=judge_forge,
     returns=report(made=list[Any], intact=bool),
     mistakes={
         "additive": "Along its old direction, each row is as long as before: that is what added "
@@ -367,101 +504,4 @@ FORGE = Exercise(
            "Length and direction are now two separate factors of the new row. Which formula of "
            "this lesson has that form?"))
 
-
-# ── dora.referee ─────────────────────────────────────────────────────────────────────────────
-
-CLOSE = 2e-3    # two limits of an interval are called equal within this share of its half width
-
-
-def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean difference, of pairs."""
-    pairs = [one - other for one, other in zip(a, b, strict=True)]
-    half = T95[len(pairs)] * stdev(pairs) / len(pairs)**0.5
-    return mean(pairs) - half, mean(pairs) + half
-
-
-def referee_cases(seed: int) -> list[dict]:
-    """Return accuracies whose interval lies on either side of each border; three small ones first.
-    """
-    cases = [{"a": [81.0, 86.0, 82.0], "b": [80.0, 84.0, 79.0], "margin": 1.0}]
-    cases += [pairs(*each, seed=seed) for each in (
-        (10, 0.2, 0.5, 1.0), (10, 0.6, 0.3, 1.0), (20, 1.5, 0.7, 1.0), (5, -2.0, 1.2, 1.0),
-        (10, 0.4, 0.9, 1.0), (10, -0.7, 0.5, 1.5), (20, -0.6, 0.8, 1.0), (5, 0.1, 2.0, 1.0))]
-    return cases
-
-
-def pairs(n: int, middle: float, half: float, margin: float, seed: int) -> dict:
-    """Return n pairs whose differences have this interval; the seeds differ more than the methods.
-    """
-    generator = torch.Generator().manual_seed(9900 + 100 * seed + n)
-    drawn = torch.randn(2, n, generator=generator, dtype=torch.float64)
-    spread = (drawn[0] - drawn[0].mean()) / drawn[0].std()
-    b = 80 + 3 * drawn[1]
-    a = b + middle + spread * half * n**0.5 / T95[n]
-    return {"a": a.tolist(), "b": b.tolist(), "margin": margin}
-
-
-def run_referee(referee: Callable, case: dict) -> dict[str, Any]:
-    """Hand on the three things that it gave; of anything else, what it is."""
-    given = referee([*case["a"]], [*case["b"]], case["margin"])
-    values = [*map(scalar, given)] if isinstance(given, list | tuple) else []
-    return {"type": named(given), "given": values}
-
-
-def judge_referee(case: dict, seen: Mapping) -> Verdict:
-    """Compare the interval, then the verdict that follows from it."""
-    if seen["type"] == "None":
-        return rejected("no_return")
-    low, high, said = (*map(number, seen["given"][:2]), seen["given"][-1]) if len(
-        seen["given"]) == 3 else (None, None, None)
-    if low is None or high is None or not isinstance(said, str):
-        return rejected("not_three", f"It gave {seen['type']} with {seen['given']}.")
-    a, b, margin = case["a"], case["b"], case["margin"]
-    right = referee_interval(a, b)
-    half, n = (right[1] - right[0]) / 2, len(a)
-    told = f"a = {a}, b = {b}" if n < 5 else f"{n} pairs, mean difference {sum(right) / 2:.3f}"
-    if not (abs(low - right[0]) <= CLOSE * half and abs(high - right[1]) <= CLOSE * half):
-        apart = (stdev(a)**2 + stdev(b)**2)**0.5 / n**0.5
-        ratio, middle = (high - low) / 2 / half, (high + low) / 2
-        usual = {"reversed": 1.0 if abs(middle + sum(right) / 2) < CLOSE * half else None,
-                 "unpaired": tuple(t * apart / half for t in (T95[n], T95.get(2 * n - 1, 2), 1.96)),
-                 "normal": (1.96 / T95[n], 2 / T95[n], T95[10] / T95[n]),
-                 "with_n": ((n - 1) / n)**0.5, "no_root": n**0.5}
-        return Verdict(False, f"{told}: it gave {low:.3f} to {high:.3f}; expected {right[0]:.3f} "
-                              f"to {right[1]:.3f}.", recognised(
-            usual, lambda value: value is not None and abs(ratio - value) < 5 * CLOSE))
-    given = " ".join(said.lower().split())
-    if given != (expected := word(*right, margin)):
-        held = right[0] < 0 < right[1]
-        mistake = ("zero_is_no_proof" if held and given == SAME else
-                   "too_small" if expected == SAME else None)
-        return Verdict(False, f"From {right[0]:.2f} to {right[1]:.2f}, with a margin of {margin:g},"
-                              f" it says {said!r}; expected {expected!r}.", mistake)
-    return Verdict(True, "Paired, with Student's t, and no verdict without an interval.")
-
-
-REFEREE = Exercise(
-    id="dora.referee", lesson="09", names=("referee",), points=2, minutes=7, difficulty=2,
-    cases=referee_cases, run=run_referee, judge=judge_referee,
-    returns=report(type=str, given=list[Any]),
-    mistakes={
-        "unpaired": "That is the interval of two separate samples. The same seed stands behind "
-                    "both of a pair: of what should you take the deviation?",
-        "reversed": "The limits have the wrong sign: it is a − b.",
-        "normal": "1.96 is for many values, 2.26 for ten: look up Student's t for these.",
-        "with_n": "The deviation of a sample divides by n − 1.",
-        "no_root": "That is the spread of single pairs. How well is their mean known?",
-        "zero_is_no_proof": "An interval that holds zero and is wider than the margin also holds "
-                            "differences that would matter.",
-        "too_small": "The whole interval lies within the margin: whatever its sign, the difference "
-                     "is too small to matter.",
-        "not_three": "Expected: low, high, and one of \"better\", \"worse\", \"the same\" and "
-                     f"\"{UNSURE}\".",
-        "no_return": NO_RETURN,
-    },
-    hints=("Ten seeds, ten differences. Everything else is computed from these alone.",
-           "A mean of n values varies less than one of them: by which factor?",
-           "Draw the interval and the margin on one axis. Which verdict needs both ends, and "
-           "which only one?"))
-
-EXERCISES = (LAYER, HOLDS, CONVERT, FORGE, REFEREE)
+EXERCISES = (LAYER, HOLDS, BROKEN, CONVERT, REFEREE, FORGE)

@@ -1,7 +1,7 @@
-"""How far rows turn and stretch: four recorded clouds, Pythagoras, forged clouds, and noise."""
+"""How far rows turn and stretch: four recorded clouds, and Pythagoras."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ipywidgets as ipw
@@ -9,21 +9,19 @@ import pandas
 import torch
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, SERIES, entitle, figure, logarithmic
+from ....plots import COLOURS, entitle, figure, logarithmic
 from ....widgets import Explorer
 from ...desk.guess import Guess
 from ...records import Record
-from .exercises import moves, point
+from .exercises import moves
 from .recorded import NAMES, SIZES, by_place, clouds_of
 
 WIDTH = 384                                        # inputs of a row in MiniLM
 HIDDEN = {"dora": "one", "full": "two", "random": "three", "lora": "four"}    # until it is guessed
-METHOD_COLOURS = {"full": "full", "lora": "lora", "dora": "yours", "random": "random"}
-ROWS = "rows of one matrix"
+METHOD_COLOURS = {"full": "full", "lora": "lora", "dora": "ink", "random": "random"}
 MARKS = "    ● queries   ○ values"
 TITLES = {SIZES["dots"]: "Random numbers draw LoRA's line",
-          SIZES["rescaled"]: "Full fine-tuning at LoRA's size, the others at its own",
-          ROWS: "The rows of one value matrix, after training"}
+          SIZES["rescaled"]: "Full fine-tuning at LoRA's size, the others at its own"}
 
 
 # ── four clouds ──────────────────────────────────────────────────────────────────────────────
@@ -44,25 +42,22 @@ class Clouds:
 
 
 def clouds(record: Record, shown: str, named: bool) -> Clouds:
-    """Return four clouds of seed 0: all matrices as trained or rescaled, or the rows of one."""
-    found = {}
-    for method, number in HIDDEN.items():
-        recorded = clouds_of(record)[method, 0]
-        places = {told: by_place(recorded[key]) for key, told in SIZES.items()} | {
-            ROWS: {"rows": pandas.DataFrame(dict(zip(("dd", "dm"), recorded["rows"])))}}
-        found[NAMES[method] if named else number] = places[shown]
-    return Clouds(shown, named, found)
+    """Return four clouds of seed 0, as trained or at the norm of another."""
+    key = next(key for key, told in SIZES.items() if told == shown)
+    return Clouds(shown, named, {
+        NAMES[method] if named else number: by_place(clouds_of(record)[method, 0][key])
+        for method, number in HIDDEN.items()})
 
 
 def draw_clouds(found: Clouds) -> Figure:
     """Draw the four clouds, ΔM against ΔD, each in a frame of its own size."""
     made, *axes = figure(9.2, 3.4, columns=4)
     title = TITLES[found.shown] if found.named else "Which cloud did random numbers draw?"
-    made.suptitle(title + MARKS * (found.shown != ROWS), fontsize=13)
+    made.suptitle(title + MARKS, fontsize=13)
     for ax, (name, places), method in zip(axes, found.clouds.items(), HIDDEN):
         colour = COLOURS[METHOD_COLOURS[method] if found.named else "ink"]
         for place, dots in places.items():
-            ax.plot(dots.dd, dots.dm, "o", ms=3 if found.shown == ROWS else 5, color=colour,
+            ax.plot(dots.dd, dots.dm, "o", ms=5, color=colour,
                     mfc=colour if place == "query" else COLOURS["paper"])
         ax.margins(0.15)
         ax.set(xlim=(0, None), ylim=(0, None))
@@ -80,7 +75,7 @@ def draw_clouds(found: Clouds) -> Figure:
 
 def explore_clouds(record: Record, guess: Guess) -> Explorer:
     """Four clouds, without names until `guess` is made: which update is which?"""
-    controls = {"shown": ipw.ToggleButtons(options=[*SIZES.values(), ROWS], description="dots",
+    controls = {"shown": ipw.ToggleButtons(options=[*SIZES.values()], description="dots",
                                            style={"button_width": "170px"})}
     made = Explorer(controls, lambda shown: clouds(
         record, shown, guess.value is not None), draw_clouds, _caption)
@@ -89,12 +84,9 @@ def explore_clouds(record: Record, guess: Guess) -> Explorer:
 
 
 def _caption(found: Clouds) -> str:
-    if found.shown == ROWS:
-        dots = "A dot is a row: those of the value matrix of block 3, after training."
-    else:
-        dots = "A dot is a matrix after a quarter, half, three quarters and all of training."
     hint = "" if found.named else " The names come when you have guessed."
-    return f"{dots} Frames are of different sizes: compare shapes.{hint}"
+    return ("A dot is a matrix after a quarter, half, three quarters and all of training. Frames "
+            f"are of different sizes: compare shapes.{hint}")
 
 
 # ── Pythagoras ───────────────────────────────────────────────────────────────────────────────
@@ -144,54 +136,4 @@ def draw_crossing(record: Record) -> Figure:
     made.set_label(f"Rows of {WIDTH} inputs: what chance does to their length and what "
                    f"Pythagoras does are equal where {CROSSING:.3f} of it is added. "
                    + "; ".join(told) + ".")
-    return made
-
-
-# ── forged clouds, and noise ─────────────────────────────────────────────────────────────────
-
-TURN, STRETCH = "ΔD: how far rows turn", "ΔM: how much they stretch"
-SLOPES, START = (-1.0, 0.0, 1.0), (0.01, 0.1)    # the lines asked for, and (ΔD, ΔM) of a start
-
-
-def draw_forged(forge: Callable) -> Figure:
-    """Draw the reader's forged clouds of six random matrices, and the lines that were asked for."""
-    made, ax = figure(8, 4)
-    generator = torch.Generator().manual_seed(0)
-    weights = [torch.randn(48, 64, generator=generator) / 8
-               * (0.5 + torch.rand(48, 1, generator=generator)) for _ in range(6)]
-    for slope, (colour, dash, marker) in zip(SLOPES, SERIES):
-        dots = [point(W, new) for W, new in zip(weights, forge([*weights], slope, START))]
-        end = max(turn for turn, _ in dots)
-        line = START, (end, START[1] + slope * (end - START[0]))
-        ax.plot(*zip(*line), dash, color=colour, lw=1.5)
-        ax.plot(*zip(*dots), marker, color=colour, ms=9)
-        ax.annotate(f"slope {slope:g}".replace("-", "−"), line[1], xytext=(12, -4), fontsize=12,
-                    color=colour, textcoords="offset points")
-    entitle(ax, "Noise draws a line of any slope", TURN, STRETCH)
-    made.set_label("Forged clouds, on lines of slope "
-                   + ", ".join(f"{slope:g}" for slope in SLOPES) + ".")
-    return made
-
-
-def draw_rays(dots: Sequence[tuple[float, float]], lengths: Sequence[float],
-              line: tuple[float, float]) -> Figure:
-    """Draw a dot (ΔD, ΔM) for each matrix, its ray, and a line: (its ΔM at 0, its slope).
-
-    The slope of a ray is the mean length of the matrix's rows.
-    """
-    made, ax = figure(8, 4)
-    turns, changes = zip(*dots)
-    wide, tall = 1.15 * max(turns), 1.35 * max(changes)
-    for length in lengths:
-        ax.axline((0, 0), slope=length, color=COLOURS["rest"], lw=1.2)
-    ax.axline((0, line[0]), slope=line[1], color=COLOURS["ink"], ls="--", lw=1.5)
-    ax.plot(*zip(*dots), "o", color=COLOURS["random"], ms=9)
-    ax.text(0.18 * wide, 0.8 * tall, f"the line asked for,\nof slope {line[1]:g}".replace("-", "−"),
-            fontsize=12)
-    ax.text(0.6 * wide, 0.24 * tall, "each matrix has its own ray", fontsize=12)
-    ax.set(xlim=(0, wide), ylim=(0, tall))
-    entitle(ax, "Noise of chosen sizes lies near a falling line", TURN, STRETCH)
-    made.set_label(f"{len(dots)} matrices with noise added, each on a ray whose slope is the "
-                   f"length of its rows, {min(lengths):.2f} to {max(lengths):.2f}; all are near a "
-                   f"line of slope {line[1]:g}.")
     return made

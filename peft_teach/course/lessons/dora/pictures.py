@@ -1,87 +1,93 @@
-"""Pictures of lesson 09: the idea, clouds, forgery and noise, ten pairs, the ladder so far."""
+"""Pictures of lesson 09: a row that turns, ten pairs; clouds from `picture_of_clouds`."""
 
+import math
+from dataclasses import dataclass
 from statistics import mean
 
+import ipywidgets as ipw
 import torch
 from matplotlib.figure import Figure
-from matplotlib.patches import Arc
+from matplotlib.patches import Circle
 
 from ....plots import COLOURS, entitle, figure
+from ....widgets import Explorer
 from ... import records
 from ...desk.guess import Guess
 from ...records import Record
-from . import answers, exercises, recorded
-from .exercises import point
+from . import exercises, recorded
 from .live import converted, gradient_gap
-from .picture_of_clouds import (
-    HIDDEN,
-    draw_crossing,
-    draw_forged,
-    draw_rays,
-    explore_clouds,
-)
-from .picture_of_ladder import draw_ladder
-from .recorded import correlations, verdicts
+from .picture_of_clouds import HIDDEN, draw_crossing, explore_clouds
+from .recorded import correlations, searched, verdicts
 
-__all__ = ["HIDDEN", "converted", "correlations", "draw_crossing", "draw_forged", "draw_idea",
-           "draw_ladder", "draw_pairs", "draw_rays", "explore_clouds", "gradient_gap", "point",
-           "verdicts"]
+__all__ = ["HIDDEN", "converted", "correlations", "draw_crossing", "draw_pairs",
+           "explore_clouds", "explore_turn", "gradient_gap", "searched", "verdicts"]
 
-W, DELTA, M, GAIN = (2.4, 1.0), (-0.7, 1.68), 2.75, 1.4    # of the idea's one row of weights
+# ── a row that turns, and is set to its length ───────────────────────────────────────────────
+
+ROW, PUSH = torch.tensor([2.0, 0.6]), torch.tensor([-0.5, 1.6])    # a row w; a row of A
 
 
-def draw_idea() -> Figure:
-    """Draw one row of W as an arrow, and what IA³, LoRA and DoRA make of it."""
-    made, *axes = figure(9.2, 3.0, columns=3)
-    w, delta = torch.tensor(W), torch.tensor(DELTA)
-    V, length = w + delta, w.norm().item()
-    ends = GAIN * w, V, M * V / V.norm()
-    for ax, end, title, text in zip(axes, ends, (
-            "IA³ stretches", "LoRA adds", "DoRA turns, then sets length"),
-            ("l · w", "w + δ", "length m")):
-        ax.set_title(title, fontsize=13)
-        ax.set(xlim=(-0.2, 3.9), ylim=(-0.2, 3.1), aspect="equal")
-        ax.axis("off")
-        ax.add_patch(Arc((0, 0), 2 * length, 2 * length, theta1=5, theta2=85, lw=1.2,
-                         color=COLOURS["quiet"], ls=":"))
-        if ax is not axes[0]:
-            _arrow(ax, w, V, COLOURS["rest"], ls="--", lw=1.5)
-            _label(ax, w + 0.45 * delta, "δ", COLOURS["rest"])
-        if ax is axes[2]:
-            ax.plot(*zip((0, 0), V.tolist()), ls="--", color=COLOURS["rest"], lw=1.5)
-            _label(ax, V, "V = w + δ", COLOURS["rest"])
-        _arrow(ax, (0, 0), end, COLOURS["lora"])
-        _arrow(ax, (0, 0), w, COLOURS["rest"])
-        _label(ax, 0.55 * w, "w", COLOURS["rest"], below=True)
-        if ax is axes[2]:
-            ax.text(*(0.5 * end + torch.tensor([-0.12, 0.0])), text, fontsize=13, ha="right",
-                    color=COLOURS["lora"])
-        else:
-            _label(ax, end, text, COLOURS["lora"])
-    made.set_label(f"One row w of a weight, {length:.1f} long, as an arrow. IA³ makes it "
-                   f"{GAIN} times as long. LoRA adds δ, and it is {V.norm():.1f} long. DoRA turns "
-                   f"it towards V = w + δ and gives it a trained length m, {M} here.")
+@dataclass(frozen=True)
+class Turned:
+    """One row of W: with LoRA's piece added, and with the length that DoRA then sets."""
+
+    lora: tuple[float, float]
+    dora: tuple[float, float]
+
+    def told(self, name: str) -> str:
+        """Say how far a row has turned from w, and how long it is."""
+        row = torch.tensor(getattr(self, name))
+        cosine = (row @ ROW / row.norm() / ROW.norm()).clamp(-1, 1)
+        return (f"turned by {torch.rad2deg(cosine.arccos()):.0f}°, {row.norm() / ROW.norm():.2f} "
+                "times as long")
+
+
+def turned(b: float, m: float) -> Turned:
+    """Add b times a row of A to w; set the length to m times that of w."""
+    added = ROW + b * PUSH
+    return Turned(tuple(added.tolist()),
+                  tuple((m * ROW.norm() * added / added.norm()).tolist()))
+
+
+def draw_turned(found: Turned) -> Figure:
+    """Draw the row, LoRA's, and DoRA's on the circle of its length."""
+    made, ax = figure(6.4, 4.6)
+    ax.set_title("B A turns the row, m alone sets its length", fontsize=13)
+    ax.set(xlim=(-2.2, 4.4), ylim=(-1.9, 3.6), aspect="equal")
+    ax.axis("off")
+    ax.add_patch(Circle((0, 0), math.hypot(*found.dora), fill=False, lw=1.2, ls=":",
+                        ec=COLOURS["trained"]))
+    ax.plot(*zip(ROW.tolist(), found.lora), "--", color=COLOURS["lora"], lw=1.5)
+    for row, name, colour, width, aside in (
+            (ROW.tolist(), "w", "rest", 4, (8, -10)),
+            (found.dora, "DoRA", "trained", 5, (-50, 2)),
+            (found.lora, "LoRA", "lora", 2, (8, -2))):
+        ax.annotate("", row, (0, 0), arrowprops={
+            "arrowstyle": "-|>", "color": COLOURS[colour], "lw": width, "shrinkA": 0, "shrinkB": 0})
+        ax.annotate(name, row, xytext=aside, fontsize=13, textcoords="offset points",
+                    color=COLOURS[colour])
+    made.set_label(f"A row w of W. LoRA's row: {found.told('lora')}. DoRA's: "
+                   f"{found.told('dora')}.")
     return made
 
 
-def _arrow(ax, start, end, colour: str, ls: str = "-", lw: float = 3) -> None:
-    start, end = (tuple(float(v) for v in point) for point in (start, end))
-    ax.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": colour, "lw": lw,
-                                            "ls": ls, "shrinkA": 0, "shrinkB": 0})
+def explore_turn() -> Explorer:
+    """A row of W: how much of a piece is added, and how long DoRA makes what comes out."""
+    controls = {
+        "b": ipw.SelectionSlider(options=[(f"{n / 4:g}", n / 4) for n in range(-4, 9)], value=1.0,
+                                 description="b, of BA"),
+        "m": ipw.SelectionSlider(options=[(f"{n / 4:g}", n / 4) for n in range(1, 7)], value=1.0,
+                                 description="m / ‖w‖")}
+    return Explorer(controls, turned, draw_turned, lambda found: (
+        f"LoRA adds a piece to the row w: {found.told('lora')}. DoRA then sets the length: "
+        f"{found.told('dora')}."))
 
 
-def _label(ax, place, text: str, colour: str, below: bool = False) -> None:
-    ax.annotate(text, tuple(place.tolist()), xytext=(5, -18 if below else 4), fontsize=13,
-                textcoords="offset points", color=colour)
+# ── the verdict ──────────────────────────────────────────────────────────────────────────────
 
-
-def draw_pairs(record: Record, margin: float | None = None) -> Figure:
-    """Draw the differences of the paired runs, seed by seed, their mean, and its 95 % interval.
-
-    `margin` is the reader's, in points; without one, `recorded.MARGIN`.
-    """
-    margin = recorded.MARGIN if margin is None else margin
-    found = recorded.differences(record)
+def draw_pairs(record: Record) -> Figure:
+    """Draw the differences of the paired runs, seed by seed, their mean, and its 95 % interval."""
+    margin, found = recorded.MARGIN, recorded.differences(record)
     made, ax = figure(9.2, 1.6 + 0.75 * len(found))
     ax.axvspan(-margin, margin, color=COLOURS["band"], lw=0)
     ax.axvline(0, color=COLOURS["ink"], lw=1)
@@ -90,7 +96,7 @@ def draw_pairs(record: Record, margin: float | None = None) -> Figure:
         gaps = [x - z for x, z in zip(one, other)]
         low, high = exercises.referee_interval(one, other)
         inside += -margin < low and high < margin
-        ax.plot(gaps, [y + 0.16] * len(gaps), "o", color=COLOURS["yours"], ms=7, alpha=0.55, mew=0)
+        ax.plot(gaps, [y + 0.16] * len(gaps), "o", color=COLOURS["rest"], ms=7, alpha=0.55, mew=0)
         ax.plot([low, high], [y - 0.16] * 2, lw=5, color=COLOURS["ink"],
                 solid_capstyle="butt")
         ax.plot(mean(gaps), y - 0.16, "D", color=COLOURS["ink"], ms=9)
@@ -119,14 +125,10 @@ def _guessed() -> Guess:
 
 
 EXAMPLES = {
-    "idea": draw_idea,
+    "turn": explore_turn,
     "clouds": lambda: explore_clouds(records.load("dora"), _guessed()),
     "clouds without names": lambda: explore_clouds(records.load("dora"), Guess(
         "The random one is", tuple(HIDDEN.values()))),
     "crossing": lambda: draw_crossing(records.load("dora")),
-    "forged": lambda: draw_forged(answers.forge),
-    "rays": lambda: draw_rays([(0.0266, 0.0229), (0.0232, 0.0266), (0.0208, 0.0285)],
-                              (0.85, 1.12, 1.38), (0.05, -1.0)),
     "pairs": lambda: draw_pairs(records.load("dora")),
-    "ladder": draw_ladder,
 }

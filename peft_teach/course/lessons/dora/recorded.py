@@ -27,22 +27,27 @@ def differences(record: Record) -> dict[tuple[int, str, str], tuple[list[float],
             for a, b in PAIRS for rank in RANKS}
 
 
-def verdicts(record: Record, referee: Callable[..., tuple[Any, Any, str]],
-             margin: float | None = None) -> pandas.DataFrame:
+def verdicts(record: Record, referee: Callable[..., tuple[Any, Any, str]]) -> pandas.DataFrame:
     """Return what a referee says of the paired runs, in points of test accuracy.
 
-    `referee(a, b, margin)` returns the interval of a − b and a verdict. Without a margin of the
-    reader's own it is `MARGIN`.
+    `referee(a, b, margin)` returns the interval of a − b and a verdict.
     """
     rows = {}
     for (rank, a, b), (one, other) in differences(record).items():
-        low, high, verdict = referee(one, other, MARGIN if margin is None else margin)
+        low, high, verdict = referee(one, other, MARGIN)
         rows[f"{NAMES[a]} − {NAMES[b]}", rank] = {
             "pairs": len(one), "DoRA, %": mean(one), "the other, %": mean(other),
             "difference": mean(one) - mean(other), "low": float(low), "high": float(high),
             "verdict": verdict}
     index = pandas.MultiIndex.from_tuples(rows, names=["in pairs", "rank"])
     return pandas.DataFrame(list(rows.values()), index).round(2)
+
+
+def searched(record: Record) -> pandas.DataFrame:
+    """Return the accuracy on validation sentences at each rate that was tried, one seed."""
+    rates = record.runs.query("group == 'rates'")
+    found = rates.pivot(index=["rank", "lr"], columns="method", values="validation")
+    return found.rename(columns=NAMES)[[NAMES[name] for name in ("lora", "gain", "dora")]]
 
 
 # ── clouds ───────────────────────────────────────────────────────────────────────────────────
@@ -60,19 +65,16 @@ def by_place(dots: list[dict]) -> dict[str, pandas.DataFrame]:
 
 
 def correlations(record: Record) -> pandas.DataFrame:
-    """Return the correlation of ΔD and ΔM, by update, norm and seed.
+    """Return the correlation of ΔD and ΔM over all matrices of a place at all looks.
 
-    Pooled: over the matrices of a place at all looks. Over rows: of each matrix at the last look,
-    their mean. Full fine-tuning's "other" is LoRA; that of all others is full fine-tuning.
+    By update, norm and seed. Full fine-tuning's "other" is LoRA; that of all others is full
+    fine-tuning.
     """
     rows = {}
     for (name, seed), cloud in clouds_of(record).items():
         for key, told in SIZES.items():
-            places = by_place(cloud[key]).items()
             rows[NAMES[name], told, seed] = {
-                f"pooled, {place}": dots.dd.corr(dots.dm) for place, dots in places} | {
-                f"over rows, {place}": dots[dots.step == dots.step.max()].over_rows.mean()
-                for place, dots in places}
+                place: dots.dd.corr(dots.dm) for place, dots in by_place(cloud[key]).items()}
     index = pandas.MultiIndex.from_tuples(rows, names=["update", "size", "seed"])
     frame = pandas.DataFrame(list(rows.values()), index=index)
     order = list(dict.fromkeys(row[:2] for row in rows))    # pandas 2.2 cannot unstack unsorted

@@ -1,0 +1,29 @@
+"""A test of DoRA that lets broken layers pass, as the lesson shows it; and one such layer."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ....methods.dora import DoRALinear
+
+
+def looks_right(make):
+    """Raise unless the layer is right."""
+    frozen, x = torch.nn.Linear(6, 4).requires_grad_(False), torch.randn(8, 6)
+    layer = make(frozen, 2, 2.0)
+    assert torch.allclose(layer(x), frozen(x), atol=1e-4), "the start"
+    with torch.no_grad():
+        layer.A.copy_(torch.randn(2, 6))
+        layer.B.copy_(torch.randn(4, 2))
+    rows = (layer(torch.eye(6)) - layer(torch.zeros(6))).T
+    assert torch.allclose(rows.norm(dim=1), layer.m, atol=1e-4), "the lengths"
+    layer(x).norm().backward()
+    assert all(p.grad.any() for p in (layer.A, layer.B, layer.m)), "the gradients"
+
+
+class BrokenDoRA(DoRALinear):
+    """Learns through the norm: its outputs are right, and its gradients are the true ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        V = self.base.weight + self.scale * self.B @ self.A           # (n_out, n_in)
+        return F.linear(x, (self.m / V.norm(dim=1))[:, None] * V, self.base.bias)

@@ -1,0 +1,138 @@
+"""Lesson 09: what it claims and what its prose judges, by the record."""
+
+import torch
+from claims import Claim, of, percent
+from figures import record, select
+
+from peft_teach.course import protocol
+from peft_teach.course.lessons.dora import answers, recorded
+from peft_teach.course.verdicts import MARGIN, POINT, SAME, UNSURE, WORSE, of_runs, verdict
+
+RECORD, LADDER = record("dora"), record("ladder")
+CORRELATED = recorded.correlations(RECORD)
+POOLED = [(place, seed) for place in ("query", "value") for seed in (0, 1)]
+
+
+def ruled(other, rank):
+    """The verdict on DoRA and another method at one rank, ten seeds in pairs, on labels."""
+    return of_runs(*(of("dora", group="pairs", method=method, rank=rank)
+                     for method in ("dora", other)))
+
+
+def rated(other, score="r2"):
+    """The verdict on DoRA 8 and another rung, by seed and sentence, on ratings."""
+    for method in ("dora 8", other):
+        of("ladder", "r2", group="final", method=method)
+    scores = protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER), score)
+    return verdict(*protocol.shared(scores, "dora 8", other), MARGIN if score == "r2" else POINT)
+
+
+def validated(method, rank, lr):
+    row, = select(RECORD, group="rates", method=method, rank=rank, lr=lr)
+    return row["validation"]
+
+
+def too_high(method):
+    """R² on validation sentences of a rung at twice its best rate."""
+    row, = select(LADDER, group="rates", method=method, lr=0.0064)
+    return row["validation"]
+
+
+def best(rank):
+    """The rates at which the pairs of a rank ran: one, if all methods chose the same."""
+    return {row["lr"] for row in select(RECORD, group="pairs", rank=rank)}
+
+
+def pooled(name, size="as trained"):
+    """The correlations of an update's dots: of the queries, two seeds, and of the values."""
+    return [CORRELATED.loc[(name, size), column] for column in POOLED]
+
+
+def told(values):
+    return " to ".join(f"{value:+.2f}" for value in sorted({min(values), max(values)})).replace(
+        "-", "−")
+
+
+def interval(found, scale=1, digits=3):
+    return "{:.{d}f} ({:.{d}f} to {:.{d}f})".format(
+        *(scale * each for each in (found.difference, found.low, found.high)), d=digits).replace(
+        "-", "−")
+
+
+def two_routes():
+    """Whether a DoRA with rows of unequal lengths and the scaled LoRA it becomes are one matrix."""
+    draw = torch.Generator().manual_seed(0)
+    W, A, B, m = (torch.randn(size, generator=draw) for size in ((5, 7), (2, 7), (5, 2), (5,)))
+    V, g = W + 3 * B @ A, answers.to_gain(m, W, A, B, 3)
+    dora = m[:, None] * V / V.norm(dim=1, keepdim=True)
+    return bool(torch.allclose(dora, g[:, None] * V, atol=1e-5) and torch.allclose(
+        answers.to_dora(g, W, A, B, 3), m, atol=1e-5))
+
+
+RULED = [ruled(other, rank) for other in ("lora", "gain") for rank in (2, 32)]
+SIGN, R2, FULL = rated("lora 8", "accuracy"), rated("lora 8"), rated("full")
+AHEAD = [100 * (row["accuracy"] - other["accuracy"]) for row, other in (
+    [select(RECORD, group="clouds", method=method, seed=seed)[0] for method in ("dora", "lora")]
+    for seed in (0, 1))]
+RANDOM, LORA, DORA = map(pooled, ("random", "LoRA", "DoRA"))
+BLOWN = pooled("full fine-tuning", "at the other's norm")
+
+CLAIMS = (
+    Claim("On these reviews, DoRA, LoRA and scaled LoRA are the same within a point of accuracy.",
+          seen="Ranks 2 and 32, ten seeds in pairs: the intervals lie between "
+               f"{100 * min(each.low for each in RULED):.2f} and "
+               f"{100 * max(each.high for each in RULED):.2f} points. DoRA 8 and LoRA 8, new "
+               f"sentences counted in: {interval(SIGN, 100, 1)}; by R² {interval(R2)}, we cannot "
+               "tell".replace("-", "−"),
+          tried="The margin stood before the first run. Rates were searched with one seed: all "
+                f"three methods chose {best(2).pop():g} at rank 2 and {best(32).pop():g} at rank 32. "
+                f"There was something to win: full fine-tuning is better by {-FULL.difference:.3f} "
+                f"({-FULL.high:.3f} to {-FULL.low:.3f}) R²",
+          holds={"are the same": lambda: {each.word for each in (*RULED, SIGN)} == {SAME},
+                 "we cannot tell": lambda: R2.word == UNSURE,
+                 "all three methods chose": lambda: len(best(2)) == len(best(32)) == 1,
+                 "full fine-tuning is better": lambda: FULL.word == WORSE}),
+    Claim("DoRA and scaled LoRA represent the same functions.",
+          seen="a proof in one line: g = m / ‖V‖, for any V without a row of zeros; your trained "
+               "model, converted there and back",
+          tried="negative m, rows of unequal lengths, oblong matrices (exercise 4)",
+          holds={"represent the same functions": two_routes}),
+    Claim("Noise draws LoRA's rising line: both measures tell how much was added.",
+          seen="random numbers of LoRA's size correlate, pooled, as LoRA does: "
+               f"{told(RANDOM[:2])} (queries) and {told(RANDOM[2:])} (values), two seeds",
+          tried=f"full fine-tuning at LoRA's size rises, too: {told(BLOWN[:2])} and "
+                f"{told(BLOWN[2:])}. DoRA does not: {told(DORA)}",
+          holds={"Noise draws LoRA's rising line": lambda: all(
+                     abs(a - b) < 0.02 for a, b in zip(RANDOM, LORA)),
+                 "rises, too": lambda: min(BLOWN) > 0.9,
+                 "DoRA does not": lambda: max(DORA) < 0.2}),
+    Claim("At a rate that is too high, DoRA can lose less than LoRA. An observation.",
+          seen="on validation sentences, one seed: rank 32 at 0.006 "
+               f"{percent(validated('dora', 32, 6e-3), '')} against "
+               f"{percent(validated('lora', 32, 6e-3))}; rank 8 at 0.0064 (ratings) R² "
+               f"{too_high('dora 8'):.3f} against {too_high('lora 8'):.3f}",
+          tried="rank 2 at 0.006: "
+                f"{percent(validated('dora', 2, 6e-3), '')} against "
+                f"{percent(validated('lora', 2, 6e-3))}",
+          holds={"DoRA can lose less than LoRA": lambda: (
+              validated("dora", 32, 6e-3) - validated("lora", 32, 6e-3) > 0.02
+              and too_high("dora 8") - too_high("lora 8") > 0.05)}),
+)
+
+JUDGED = {
+    "One run cannot tell": "of runs in general",
+    "Scaled LoRA lets the row grow": "arithmetic: nothing divides by its length",
+    '"better" or "worse" than scaled LoRA, "the same", or will it be "cannot tell"': "the question",
+    "the best results lay": "Lee et al. 2026",
+    "if the whole interval": "the rule",
+    "DoRA is the same as LoRA, and as scaled LoRA, at either rank": lambda: {
+        each.word for each in RULED} == {SAME},
+    "No interval reaches half a point": lambda: max(
+        max(-each.low, each.high) for each in RULED) < 0.005,
+    "was ahead of LoRA both times": lambda: min(AHEAD) > 0.5,
+    "DoRA and LoRA are the same. By": lambda: SIGN.word == SAME,
+    "we cannot tell, but only just": lambda: R2.word == UNSURE and -0.022 < R2.low < -MARGIN,
+    "is ahead of DoRA, so there was something to win": lambda: FULL.word == WORSE,
+    "we cannot tell DoRA of rank 8 even from LoRA of rank 1": lambda: {
+        rated("lora 1").word, rated("lora 1", "accuracy").word} == {UNSURE},
+}
