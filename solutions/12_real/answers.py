@@ -270,7 +270,7 @@ SAYS = {
         "misnamed": "Put a name of peft's beside the module's own",
         "unread": "says nothing of a tensor that it does not use",
         "caught": "every module whose name ends in a target", "scale": "no place for a scale",
-        "head": "refuses a file without the head", "unsaved": "the head is gone",
+        "head": "Which tensors does a model need", "unsaved": "the head is gone",
         "exchanged": "A meets the input and B the output"},
     "real.diagnose": {
         "harmless": "is within a hundred-thousandth",
