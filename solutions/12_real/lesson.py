@@ -1,7 +1,7 @@
 # %% [markdown]
 # # 12 · Hugging Face peft: would it believe you?
 #
-# [← 11 · A language model](11_chat.ipynb) · [START](START.ipynb) · [Capstone →](14_capstone.ipynb)
+# [← 11 · A language model](11_chat.ipynb) · [START](START.ipynb) · [14 · Capstone →](14_capstone.ipynb)
 #
 # You have written LoRA yourself, and DoRA, and a layer of four bits. A colleague has not. She works with Hugging Face peft, like nearly
 # everybody, and asks: "Can you send me your adapter?"
@@ -80,9 +80,9 @@ record["their_file"]["settings"]
 # Here is your adapter in four files. Only the last one is right.
 
 # %%
-pt.plots.show(pictures.draw_files(ours, base), "Left: your tensors, one of six blocks and the head. Right: "
-              "the file's. Solid: fed with random numbers, the module gives what yours gives. Dashed: it "
-              "does not. Dotted: the tensor is nowhere in the file.")
+pt.plots.show(pictures.draw_files(ours, base), "Left: your tensors, of one of six blocks and of "
+              "the head. Right: the file's. Solid: fed with random numbers, the module gives what "
+              "yours gives. Dashed: it does not. Dotted: the tensor is nowhere in the file.")
 
 # %% [markdown]
 # In the first file, A and B are exchanged and transposed. Query and value are square, so everything fits. In the second file every tensor
@@ -229,7 +229,8 @@ pd.DataFrame(rows)
 
 # %% [markdown]
 # Each fault hides the next. Behind another head nothing of the update can be compared, and two different updates agree at no scale. So the
-# order is forced, and one mended fault proves little: ask until the answer is `"none"`.
+# order is forced. Read the last column, too: in our run the second mend changed *more* labels than it put right. One mended fault proves
+# little, and wrong labels do not count faults: ask until the answer is `"none"`.
 #
 # ## The way back
 #
@@ -441,3 +442,5 @@ pictures.losses(record, live=budget.claims).round(5)
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
 # How the library does it is in `peft_teach/export.py`; how peft reads a file, in small, in `peft_teach/course/lessons/real/files.py`.
+#
+# [← 11 · A language model](11_chat.ipynb) · [START](START.ipynb) · [14 · Capstone →](14_capstone.ipynb)

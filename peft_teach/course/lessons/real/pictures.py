@@ -229,8 +229,9 @@ def _files() -> Figure:
 def _knob() -> Figure:
     ours, base, file = _small()
     batch = {"input_ids": torch.arange(200, 216).view(2, 8)}
-    return draw_knob(knob(ours, batch), {name: loaded(base, file, faults, batch) for name, faults in (
-        ("anna", ["scale"]), ("ben", ["head"]), ("carl", ["exchanged"]))})
+    faults = {"anna": "scale", "ben": "head", "carl": "exchanged"}
+    return draw_knob(knob(ours, batch), {name: loaded(base, file, [fault], batch)
+                                         for name, fault in faults.items()})
 
 
 EXAMPLES = {"files": _files, "knob": _knob}
