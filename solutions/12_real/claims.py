@@ -58,4 +58,4 @@ CLAIMS = (
                      "rounds every tensor to half precision", "gives every answer a little louder"]}),
 )
 
-JUDGED: dict = {}
+JUDGED = {"where the two models are the same": "what exercise 2 asks"}
