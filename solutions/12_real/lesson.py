@@ -377,14 +377,14 @@ pt.progress("12")
 # | a head | name it in `modules_to_save`, and check that the file holds it | [peft#577](https://github.com/huggingface/peft/issues/577) |
 # | before you trust it | the logits of one batch, from the person who trained it; keep them beside the file | exercise 4 |
 #
-# And the one rule for a first LoRA, to which all lessons point:
+# And one rule for a first LoRA:
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
 # | where | every linear layer: `target_modules="all-linear"` | Schulman et al. 2025 |
-# | a mixture of experts | print what trains. In gpt-oss, `"all-linear"` reaches no expert, without a word; in Mixtral and Qwen3-MoE it reaches the experts and the router, too. Name the attention's modules, and the experts by `target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]` | tried with peft 0.21.2 on very small random models |
+# | a mixture of experts | print what trains. In gpt-oss, `"all-linear"` reaches no expert, without a word; in Mixtral and Qwen3-MoE it reaches the experts and the router, too. Name the attention's modules, and the experts by `target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]`. Each expert gets an A and a B of its own: divide its rank by the number of active experts | tried with peft 0.21.2 on very small random models; for the rank, Schulman et al. 2025 |
 # | rank, α | r = 16 is our choice; α = 32 at every rank, with s = α/r | Schulman et al. 2025 |
-# | rate | with this α, Adam and the usual start: ten times the best rate of full fine-tuning. If you know none: 2e-4 up to 13 billion parameters, 1e-4 above. With another start or scale, another factor | Schulman et al. 2025; Dettmers et al. 2023 (QLoRA); Chen et al. 2026 |
+# | rate | with this α, Adam, and A random as usual: ten times the best rate of full fine-tuning. If you know none: 2e-4 up to 13 billion parameters, 1e-4 above. With another start or scale, another factor | Schulman et al. 2025; Dettmers et al. 2023 (QLoRA); Chen et al. 2026 |
 # | DPO, GRPO | much lower rates: 5e-6 for DPO, 1e-5 for GRPO, each ten times that of full fine-tuning there. No PiSSA and no MiLoRA: both collapsed in reinforcement learning | TRL's `dpo.py` and its guide to Schulman et al.; Yin et al. 2025 |
 #
 # What misleads here: MiniLM computes in float32, where 1e-5 tells right from wrong. In bfloat16 neighbouring numbers are 0.4 % apart or more.
