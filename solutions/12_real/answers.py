@@ -293,6 +293,7 @@ SLIPS: dict = {
     "real.diagnose": ("not alike(0, 0)", "alike(0, 0)", {
         "too large, of rank 16": "rank == 16 and not alike(1, 1) and (alike(4, 1) or alike(1, 4))",
         "too small, of rank 20": "rank == 20", "a quiet head": "rank == 12",
+        "two faults": "rank == 9",
         "exchanged, of rank 16": "rank == 16 and not (alike(1, 1) or alike(4, 1) or alike(1, 4))",
         "nothing, of rank 16": "rank == 16 and alike(1, 1)"}),
     "real.back": ("make(module, rank, alpha)", "make(module, rank, 2 * alpha)", {
