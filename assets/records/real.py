@@ -1,4 +1,4 @@
-"""Make the record of lesson 12: what peft, bitsandbytes and two processes said here.
+"""Make the record of lesson 12: what peft and two processes said here.
 
     python assets/records/real.py        two minutes of one core; needs the test extra
 
@@ -6,9 +6,7 @@ Writes `real.json`, which the lesson shows where one of the libraries is not ins
 
     versions      of the libraries that were asked
     their_file    names, shapes and settings of a file that peft wrote: LoRA, trained on a Llama
-    complaints    what peft says of a right file and of six false ones, on MiniLM
-    methods       the course's own answers beside peft's, in MiniLM or before a small Llama
-    four_bits     a query matrix of MiniLM, in the course's four bits and in bitsandbytes'
+    complaints    what peft says of a right file and of false ones, on MiniLM
     from_afar     a LoRA that peft trained on 1,600 film reviews: its file and its own logits
     processes     losses of the same steps in one process and in two
 """
@@ -25,7 +23,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.lessons.real import peft_side, pictures, processes
+from peft_teach.course.lessons.real import peft_side, processes
 
 ASKED = ("Two warm hours.", "I wanted my evening back.", "Not bad at all.", "It ends, at last.")
 
@@ -93,23 +91,17 @@ def main() -> None:
     pt.seed(0)
     base, tokenizer = pt.models.load("minilm", labels=2, device="cpu")
     batch = pt.data.batches(pt.data.load("movies").test[:32], tokenizer, 32, shuffle=False)[0]
-    inject, LoRALinear, Linear4bit, to_peft = pt.mine("change.inject", "lora.layer", "qlora.layer",
-                                                      "real.names")
+    inject, LoRALinear, to_peft = pt.mine("change.inject", "lora.layer", "real.names")
     ours = inject(copy.deepcopy(base), ("query", "value"), lambda b: LoRALinear(b, 4, 8)).eval()
     peft_side.fill(ours)
     head = {n: p.detach() for n, p in ours.named_parameters() if n in pt.models.head(ours)}
     file = to_peft(pt.adapters(ours), head)
     found = peft_side.complaints(base, ours, file, batch)
-    methods = {method: peft_side.beside(method, parts, base, inject, batch)
-               for method, parts in pictures.built().items()}
-    query = base.bert.encoder.layer[0].attention.self.query
     recording.Record(__file__).save({
         "versions": {name: importlib.metadata.version(name) for name in (
-            "peft", "transformers", "accelerate", "bitsandbytes", "torch")},
+            "peft", "transformers", "accelerate", "torch")},
         "their_file": their_file(),
         "complaints": json.loads(found.reset_index().to_json(orient="records")),
-        "methods": methods,
-        "four_bits": peft_side.four_bits(query, Linear4bit).to_dict(),
         "from_afar": from_afar(tokenizer),
         "processes": {str(count): processes.launch(count) for count in (1, 2)}})
 

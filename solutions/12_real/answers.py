@@ -270,7 +270,7 @@ SAYS = {
         "misnamed": "Put a name of peft's beside the module's own",
         "unread": "says nothing of a tensor that it does not use",
         "caught": "every module whose name ends in a target", "scale": "no place for a scale",
-        "head": "refuses a file without the head", "unsaved": "the head is gone",
+        "head": "Which tensors does a model need", "unsaved": "the head is gone",
         "exchanged": "A meets the input and B the output"},
     "real.diagnose": {
         "harmless": "is within a hundred-thousandth",
@@ -293,6 +293,7 @@ SLIPS: dict = {
     "real.diagnose": ("not alike(0, 0)", "alike(0, 0)", {
         "too large, of rank 16": "rank == 16 and not alike(1, 1) and (alike(4, 1) or alike(1, 4))",
         "too small, of rank 20": "rank == 20", "a quiet head": "rank == 12",
+        "two faults": "rank == 9",
         "exchanged, of rank 16": "rank == 16 and not (alike(1, 1) or alike(4, 1) or alike(1, 4))",
         "nothing, of rank 16": "rank == 16 and alike(1, 1)"}),
     "real.back": ("make(module, rank, alpha)", "make(module, rank, 2 * alpha)", {

@@ -11,25 +11,29 @@ from peft_teach import models
 from peft_teach.course import records
 
 
-def wires(shown: Shown) -> None:
-    """A LoRA on query and value of six blocks, and the head: 26 tensors, each in its own row."""
-    ax, = shown.panels
-    ax.named()
-    assert shown.title == ("as you wrote it: 26 of 26 tensors are in the file, 26 answer as yours "
-                           "do")
-    for row in range(26):
-        ax.line("yours", "-", (0, 1), (row, row))
-    of_lora = [f"{block} … {place}" for block in range(6) for place in ("query", "value")]
-    for x, head, names in (
-            (-0.02, "yours: bert.encoder.layer. …", (".A", ".B")),
-            (1.02, "file: base_model.model.bert.encoder.layer. …", (".lora_A", ".lora_B"))):
-        ax.text(head, "ink", (x, -1), near=0.01)
-        for i, module in enumerate(of_lora):
-            ax.text(f"{module}{names[0]}", "ink", (x, 2 * i), near=0.001)
-            ax.text(names[1], "ink", (x, 2 * i + 1), near=0.001)
-        ax.text("classifier.bias", "ink", (x, 24), near=0.001)
-        ax.text(".weight", "ink", (x, 25), near=0.001)
-    assert ax.ax.yaxis_inverted()
+def files(shown: Shown) -> None:
+    """Four files of a LoRA on query and value of six blocks: the names, and what leads where."""
+    ours = ("query.A", "query.B", "value.A", "value.B", "classifier.bias", "classifier.weight")
+    rows = ("query.lora_A", "query.lora_B", "value.lora_A", "value.lora_B", *ours[4:])
+    straight, crossed = (0, 1, 2, 3), (1, 0, 3, 2)
+    for ax, title, lead, agree, head in zip(
+            shown.panels, ("A and B exchanged", "a false scale", "the head left out",
+                           "the right file"),
+            (crossed, straight, straight, straight), (False, False, True, True),
+            (True, True, False, True)):
+        ax.named(title)
+        ax.band("band", -0.5, 3.5, "y")
+        ax.text("6 ×", "ink", (-0.87, 1.5), near=0.001)
+        for y, name in enumerate(ours):
+            ax.text(name, "ink", (-0.03, y), near=0.001)
+        for y, name in enumerate(rows if head else rows[:4]):
+            ax.text(name, "ink", (1.03, y), near=0.001)
+        for y, place in enumerate(lead):
+            ax.line("yours" if agree else "ink", "-" if agree else "--", (0, 1), (y, place))
+        for y in (4, 5):
+            ax.line("yours" if head else "rest", "-" if head else ":", (0, 1 if head else 0.3),
+                    (y, y))
+        assert ax.ax.yaxis_inverted()
 
 
 def knob(shown: Shown) -> None:

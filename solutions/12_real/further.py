@@ -14,12 +14,12 @@ def names() -> list[dict]:
 
 
 def diagnose() -> list[dict]:
-    """Ranks that are large, both ways; a head that is quiet."""
+    """Ranks that are large, both ways; a head that is quiet; two faults at a large rank."""
     shared = {"blocks": 3, "width": 20, "names": ("layer.2.attention.query", "layer.0.output.dense")}
-    return [shared | {"seed": 511 + i, "fault": fault, "rank": rank, "scale": scale, "loud": loud}
-            for i, (fault, rank, scale, loud) in enumerate((
+    return [shared | {"seed": 511 + i, "faults": faults.split(), "rank": rank, "scale": scale,
+                      "loud": loud} for i, (faults, rank, scale, loud) in enumerate((
                 ("large", 16, 0.1, 1.0), ("small", 20, 0.5, 1.0), ("head", 12, 0.1, 0.01),
-                ("exchanged", 16, 0.002, 3.0), ("none", 16, 1.0, 0.01)))]
+                ("exchanged", 16, 0.002, 3.0), ("", 16, 1.0, 0.01), ("large head", 9, 0.1, 1.0)))]
 
 
 def back() -> list[dict]:

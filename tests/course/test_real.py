@@ -1,9 +1,7 @@
 """Lesson 12: peft reads files as the checks say; wires, knob and tables say what they should."""
 
 import copy
-from pathlib import Path
 
-import answers
 import pytest
 import torch
 from exact import assert_equal
@@ -12,18 +10,12 @@ from safetensors.torch import load_file
 import peft_teach as pt
 from peft_teach.course import records
 from peft_teach.course.checks.stand_ins import Output, TinyEncoder
-from peft_teach.course.desk import my_peft_file as library
-from peft_teach.course.desk import work
-from peft_teach.course.lessons import find
 from peft_teach.course.lessons.real import answers as given
 from peft_teach.course.lessons.real import exercises, mutants, peft_side
-from peft_teach.course.lessons.real.files import head_of, read, saved, spoil, written
-from peft_teach.course.publish.source import SOLUTION
-from peft_teach.course.publish.source import read as read_source
+from peft_teach.course.lessons.real.files import head_of, read, saved, written
 
 real = pt.course.pictures("real")
 PLACES = mutants.PLACES
-SOLUTIONS = Path(__file__).parents[2] / "solutions"
 
 
 @pytest.fixture
@@ -48,7 +40,6 @@ def test_peft_reads_each_file_as_the_rules_of_the_checks_say(ours, file):
     files = {"right": file, "stabilized": written(ours)} | peft_side.false_files(*file)
     files["ends"] = (file[0], file[1] | {"target_modules": ["query", "output.dense"]})
     files["more"] = (file[0] | {"base_model.model.nowhere.weight": x}, file[1])
-    files["no head, and one is named"] = (spoil(*file, "head")[0], file[1])
     seen = set()
     for name, (tensors, settings) in files.items():
         theirs, said = peft_side.load(TinyEncoder(), tensors, settings)
@@ -85,9 +76,9 @@ def test_the_test_of_belief_meets_the_readers_own_file_and_way_back():
 
 
 def test_wires_follow_numbers_and_are_green_where_modules_answer_alike(ours, file):
-    found = {name: real.wires(ours, TinyEncoder(), each, name) for name, each in (
-        {real.YOURS: file} | peft_side.false_files(*file)).items()}
-    right = found[real.YOURS]
+    found = {name: real.wires(ours, TinyEncoder(), each) for name, each in (
+        {"right": file} | peft_side.false_files(*file)).items()}
+    right = found["right"]
     assert all(right.agree)
     assert None not in right.places
     names = dict(zip(right.ours, right.places))
@@ -98,9 +89,12 @@ def test_wires_follow_numbers_and_are_green_where_modules_answer_alike(ours, fil
         "classifier.bias", "classifier.weight"]
     crossed = exchanged.places[exchanged.ours.index(f"{PLACES[0]}.A")]
     assert exchanged.theirs[crossed].endswith(f"{PLACES[0]}.lora_B.weight")
-    headless = found["the head left out"]
+    headless = found["the head left out, and not named"]
     assert dict(zip(headless.ours, headless.places))["classifier.bias"] is None
-    assert "0 answer" in found["r is not the rank"].told
+    assert not any(found["r is not the rank"].agree)
+    one = real.wires(ours, TinyEncoder(), file, ".1.")
+    assert len(one.ours) == len(one.theirs) == 6
+    assert all(one.agree)
 
 
 def test_a_knob_multiplies_the_update_and_is_put_back(ours, file):
@@ -121,86 +115,36 @@ def test_a_knob_multiplies_the_update_and_is_put_back(ours, file):
     assert_equal(ours(x), before)
 
 
-def test_tables_come_from_the_record_where_a_library_is_missing(monkeypatch):
-    monkeypatch.setattr(real, "installed", lambda *_: False)
+def test_tables_come_from_the_record_where_peft_is_missing(monkeypatch):
+    monkeypatch.setattr(real, "installed", lambda: False)
     record = records.load("real")
     said = real.complaints(record, None, None, None, None)
     assert (said["peft (recorded)"] == peft_side.SILENT).sum() == 5    # four, and the right one
-    rows = [real.beside_peft(record, method, parts, None, None, None)
-            for method, parts in real.built().items()]
-    assert all(float(row["largest difference (recorded)"]) < 1e-5 < 0.05 < float(
-        row["peft (recorded)"]) for row in rows)
-    assert real.four_bits(record, None, None).loc["entries that differ"].item() == "0"
     assert real.losses(record, live=False)["difference (recorded)"].max() < 1e-5
 
 
-# ── the reader's file, method by method, beside peft ─────────────────────────────────────────
+def test_a_comparison_of_fresh_models_notices_what_needs_no_numbers():
+    found = real.noticed(given.believes)
+    assert (found["your test"] == "notices it").all()
+    assert [*found.index[found["two fresh models"] == "notices it"]] == [
+        "rounds every tensor to half precision", "gives every answer a little louder"]
+    assert (real.noticed(lambda *_: None)["your test"] == "–").all()
 
 
-@pytest.fixture(scope="module")
-def solved(tmp_path_factory):
-    """The text of a `my_peft.py` with the answers of our solutions."""
-    folder, wanted = tmp_path_factory.mktemp("solved"), {*sum(peft_side.PARTS.values(), ())}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(work.VARIABLE, str(folder))
-        for source in sorted(SOLUTIONS.glob("0[3-9]_*/lesson.py")):
-            for cell in read_source(source):
-                if cell.part == SOLUTION and cell.exercise.id in wanted:
-                    said = library.keep(cell.exercise, [answers.cell(cell.source)])
-                    assert said == "It is kept in my_peft.py."
-    return (folder / library.FILE).read_text("utf-8")
-
-
-@pytest.fixture
-def my_peft(solved, tmp_path, monkeypatch):
-    """The reader's file, to be changed."""
-    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
-    (tmp_path / library.FILE).write_text(solved, "utf-8")
-    return tmp_path / library.FILE
-
-
-@pytest.fixture(scope="module")
-def minilm():
-    """MiniLM, eight reviews, and the `inject` of the course."""
-    pt.seed(0)
-    base, tokenizer = pt.models.load("minilm", labels=2, device="cpu")
-    batch, = pt.data.batches(pt.data.load("movies").test[:8], tokenizer, 8, shuffle=False)
-    return base, find("change.inject").resolve(), batch
-
-
-def test_each_method_of_the_readers_file_answers_as_peft_does(my_peft, minilm):
-    pytest.importorskip("peft")
-    for method, parts in real.built().items():
-        row = real.beside_peft({}, method, parts, *minilm)
-        assert list(row) == ["ours", "peft", "largest difference"]
-        assert row["ours"] == row["peft"] > "0.02", method
-        assert float(row["largest difference"]) < 1e-5, method
-
-
-@pytest.mark.parametrize(("method", "right", "broken"), [
-    ("prompt", "out.logits[:, length:]", "out.logits[:, :-length]"),
-    ("prefix", "return pairs, wide", "return [pair[::-1] for pair in pairs], wide"),
-    ("prefix", "length + mask.cumsum(1) - 1", "mask.cumsum(1) - 1"),
-    ("IA³", "(self.l * y).to", "(self.l * (y - self.base.bias) + self.base.bias).to"),
-    ("LoRA", "(y + self.scale * h", "(y + h"),
-    ("QLoRA", "self.weight, self.bias)", "self.weight)"),
-    ("DoRA", "y if self.base.bias is None else y + self.base.bias", "y + g * self.base.bias"),
-    ("DoRA", "self.m = ", "self.length = ")])
-def test_the_row_of_a_broken_method_says_so(method, right, broken, my_peft, minilm):
-    pytest.importorskip("peft")
-    text = my_peft.read_text("utf-8")
-    assert text.count(right) == 1
-    my_peft.write_text(text.replace(right, broken), "utf-8")
-    told = real.beside_peft({}, method, real.built()[method], *minilm)["largest difference"]
-    assert told.endswith(": not the same") or told == "KeyError: 'length'"
-
-
-def test_what_the_reader_has_not_built_is_a_dash(my_peft):
-    head, _, rest = my_peft.read_text("utf-8").partition("# ── qlora.layer")
-    my_peft.write_text(head + rest[rest.index("# ──"):], "utf-8")
-    missing = [method for method, parts in real.built().items() if parts is None]
-    assert missing == ["QLoRA"]
-    assert set(real.beside_peft({}, "QLoRA", None, None, None, None).values()) == {"–"}
+@pytest.mark.parametrize("here", [True, False])
+def test_a_file_with_faults_is_loaded_with_all_of_them(here, monkeypatch):
+    """With peft and by its rules: mended one after the other, the last one answers as ours."""
+    if here:
+        pytest.importorskip("peft")
+    monkeypatch.setattr(real, "installed", lambda: here)
+    ours, base, file = real._small()
+    batch = {"input_ids": torch.arange(200, 216).view(2, 8)}
+    mine, faults, found = real.knob(ours, batch), ["scale", "exchanged", "head"], []
+    for _ in range(4):
+        theirs = real.loaded(base, file, faults, batch)
+        found.append(given.diagnose(mine, theirs, 2))
+        faults = [fault for fault in faults if fault != found[-1]]
+    assert found == ["head", "exchanged", "scale", "none"]
 
 
 @pytest.mark.long

@@ -171,8 +171,7 @@ NAMES = Exercise(
         "caught": "peft takes every module whose name ends in a target. Which targets end like no "
                   "other module?",
         "scale": "The file has no place for a scale: peft computes it from two settings.",
-        "head": "The head was trained, too. peft refuses a file without the head that its settings "
-                "name.",
+        "head": "The head was trained, too. Which tensors does a model need to answer as yours?",
         "unsaved": "She trains your model on, and saves it: the head is gone. Which setting names "
                    "the modules that peft saves whole?",
         "exchanged": "A meets the input and B the output, there as here, and none is transposed.",
@@ -192,29 +191,31 @@ FAULTS = ("none", "scale", "exchanged", "head")
 
 
 def diagnose_cases(seed: int) -> list[dict]:
-    """Return a file of each fault; then small updates, large logits, and a fault that is none."""
+    """Return a file of each fault; small updates, large logits, a fault that is none; then two."""
     return [{"seed": 12_100 + 20 * seed + i, "blocks": 2, "width": 12, "rank": rank,
-             "scale": scale, "names": (f"layer.0.{QUERY}", f"layer.1.{FFN}"), "fault": fault,
-             "loud": loud} for i, (fault, rank, scale, loud) in enumerate((
-                 ("head", 4, 1.0, 1.0), ("small", 8, 1.0, 1.0), ("exchanged", 4, 1.0, 1.0),
-                 ("none", 4, 1.0, 1.0), ("large", 2, 0.005, 1.0), ("exchanged", 2, 0.001, 1.0),
-                 ("none", 2, 0.5, 100.0), ("louder", 2, 0.01, 100.0), ("small", 1, 1.0, 1.0)))]
+             "scale": scale, "names": (f"layer.0.{QUERY}", f"layer.1.{FFN}"),
+             "faults": faults.split(), "loud": loud}
+            for i, (faults, rank, scale, loud) in enumerate((
+                ("head", 4, 1.0, 1.0), ("small", 8, 1.0, 1.0), ("exchanged", 4, 1.0, 1.0),
+                ("", 4, 1.0, 1.0), ("large", 2, 0.005, 1.0), ("exchanged", 2, 0.001, 1.0),
+                ("", 2, 0.5, 100.0), ("louder", 2, 0.01, 100.0), ("small", 1, 1.0, 1.0),
+                ("small head", 4, 1.0, 1.0), ("large exchanged", 4, 1.0, 1.0)))]
 
 
-def fault_of(case: Mapping) -> str:
-    """What the right answer says: a scale that is false by √1 is no fault."""
-    if case["fault"] in ("small", "large"):
-        return "scale" if case["rank"] > 1 else "none"
-    return {"louder": "head"}.get(case["fault"], case["fault"])
+def faults_of(case: Mapping) -> set[str]:
+    """What a right answer may say: a scale that is false by √1 is no fault."""
+    means = {"small": "scale", "large": "scale", "louder": "head"}
+    found = {means.get(each, each) for each in case["faults"]}
+    return (found - {"scale"} if case["rank"] == 1 else found) or {"none"}
 
 
 def suspect(case: Mapping) -> tuple[nn.Module, nn.Module]:
-    """The model of a case, and the one that a file with its fault makes."""
+    """The model of a case, and the one that a file with its faults makes."""
     ours, base = model_of(case), base_of(case)
     for model in (ours, base):
         for p in model.classifier.parameters():
             p.data.mul_(case["loud"])
-    theirs = read(base, *spoil(*written(ours), case["fault"])).model
+    theirs = read(base, *spoil(*written(ours), *case["faults"])).model
     for layer in adapters(theirs).values():    # the same product, rounded otherwise
         layer.A.data, layer.B.data = layer.A.data * 3, layer.B.data / 3
     return ours, theirs
@@ -230,20 +231,23 @@ def run_diagnose(diagnose: Callable, case: dict) -> dict[str, Any]:
 
 
 def judge_diagnose(case: dict, seen: Mapping) -> Verdict:
-    """Compare what is said with the fault that the file has."""
-    said, fault = seen["said"], fault_of(case)
+    """Compare what is said with the faults that the file has."""
+    said, faults = seen["said"], faults_of(case)
     if said == "None":
         return rejected("no_return")
     if said not in FAULTS:
         return Verdict(False, f"It gave {said[:60]!r}; expected one of {', '.join(FAULTS)}.")
-    if said == fault:
-        return Verdict(True, f"The fault is {fault}.")
+    if said in faults:
+        return Verdict(True, f"The file has this fault: {said}.")
     ours, theirs = suspect(case)
     x, told = inputs_of(case), f"It said {said!r} of rank {case['rank']}."
     gap = [(turned(ours, f, x) - turned(theirs, f, x)).abs().max().item() for f in (0, 1)]
     told += f" With the update off, the logits differ by {gap[0]:.1g}; with it on, by {gap[1]:.1g}"
     size = turned(ours, 1, x).abs().max()
     told += f", of up to {size:.2g}."
+    if len(faults) > 1:
+        return Verdict(False, f"{told} The file has two faults: {' and '.join(sorted(faults))}.")
+    fault, = faults
     kinds = {"head": "not_the_head", "scale": "not_the_scale", "exchanged": "not_exchanged"}
     return rejected("harmless" if fault == "none" else "overlooked" if said == "none" else
                     kinds[fault], told)

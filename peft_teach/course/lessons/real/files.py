@@ -63,24 +63,39 @@ def written(model: nn.Module, stabilized: bool = True) -> File:
         "lora_alpha": scale * (rank**0.5 if stabilized else rank), "target_modules": [*found]}
 
 
-def spoil(tensors: dict[str, Tensor], settings: dict[str, Any], fault: str) -> File:
-    """A file of rsLoRA with a fault that peft does not notice.
+def spoil(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], *faults: str) -> File:
+    """A file with these faults.
 
-    "exchanged": A and B; "head": left out; "louder": the head, with the same labels; "small" and
-    "large": the scale, by √r.
+    "exchanged": A and B; "head": its tensors are left out; "louder": the head, with the same
+    labels; "small" and "large", of a file of rsLoRA: the scale, by √r.
     """
-    if fault == "exchanged":
+    tensors, settings = dict(tensors), dict(settings)
+    if "exchanged" in faults:
         other = {"lora_A": "lora_B", "lora_B": "lora_A"}
         tensors = {name: tensors[name.replace(own, other[own])].T.contiguous() if (
             own := name.split(".")[-2]) in other else t for name, t in tensors.items()}
-    if fault == "head":
+    if "head" in faults:
         tensors = {name: t for name, t in tensors.items() if "lora_" in name}
-    if fault == "louder":
+    if "louder" in faults:
         tensors = {name: t if "lora_" in name else 1.3 * t for name, t in tensors.items()}
-    if fault == "small":
-        settings = settings | {"use_rslora": False}
-    if fault == "large":
-        settings = settings | {"lora_alpha": settings["lora_alpha"] * settings["r"]**0.5}
+    if "small" in faults:
+        settings["use_rslora"] = False
+    if "large" in faults:
+        settings["lora_alpha"] *= settings["r"]**0.5
+    return tensors, settings
+
+
+def silent(tensors: Mapping[str, Tensor], settings: Mapping[str, Any], *faults: str) -> File:
+    """A file with these faults of "scale", "exchanged" and "head", none of which peft notices.
+
+    The other scale is that of rsLoRA, or that without it. A head that is left out is not named.
+    """
+    tensors, settings = spoil(tensors, settings, *faults)
+    if "scale" in faults:
+        settings["use_rslora"] = not settings.get("use_rslora")
+    if "head" in faults:
+        for name in ("modules_to_save", "task_type"):
+            settings.pop(name, None)
     return tensors, settings
 
 

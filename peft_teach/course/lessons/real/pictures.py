@@ -1,38 +1,31 @@
-"""Pictures of lesson 12: two files and their wires, a knob, and tables of what other libraries say.
+"""Pictures of lesson 12: files and their wires, a knob, and tables of what peft says.
 
-Where a library is not installed, a table comes from the record and says so in its caption.
+Where a library is not installed, a table comes from the record and says so in its columns.
 """
 
 import base64
 import copy
-import functools
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import ipywidgets as ipw
 import pandas
 import safetensors.torch
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from .... import outlines
 from ....adapter import adapters
 from ....contents import head_state
 from ....models import load as load_model
 from ....plots import COLOURS, SERIES, figure, logarithmic, name_ends
-from ....widgets import Explorer
 from ... import records
-from ...desk import my_peft_file, work
-from .. import find
-from . import peft_side, processes
-from .files import FRONT, File, read
+from . import mutants, peft_side, processes
+from .files import FRONT, File, read, silent, written
 from .peft_side import gap, installed, knob, logits
 
 AGREE = 1e-5      # of the largest output
-YOURS = "as you wrote it"
 
 # ── the files ────────────────────────────────────────────────────────────────────────────────
 
@@ -57,35 +50,35 @@ def compare_afar(record: Mapping, model: nn.Module, tokenizer: Any) -> pandas.Da
 # ── wires ────────────────────────────────────────────────────────────────────────────────────
 
 
+FOUR = {"A and B exchanged": ("exchanged",), "a false scale": ("scale",),
+        "the head left out": ("head",), "the right file": ()}
+
+
 @dataclass(frozen=True)
 class Wires:
-    """Where each of our tensors lies in a file, and whether its module answers as ours does."""
+    """Where our tensors lie in a file, and whether its modules answer as ours do."""
 
-    file: str
     ours: tuple[str, ...]              # our names
     theirs: tuple[str, ...]            # the names in the file
     places: tuple[int | None, ...]     # for each of ours, its row in the file
     agree: tuple[bool, ...]            # for each of ours
 
-    @property
-    def told(self) -> str:
-        """How many tensors are in the file, and how many of their modules answer alike."""
-        there = sum(place is not None for place in self.places)
-        return (f"{self.file}: {there} of {len(self.ours)} tensors are in the file, "
-                f"{sum(self.agree)} answer as yours do")
 
+def wires(ours: nn.Module, base: nn.Module, file: File, around: str = "") -> Wires:
+    """Follow each tensor into the file, and feed each module of both models the same numbers.
 
-def wires(ours: nn.Module, base: nn.Module, file: File, name: str = YOURS) -> Wires:
-    """Follow each tensor into the file, and feed each module of both models the same numbers."""
+    With `around`, a part of modules' names, only these modules and the head.
+    """
     tensors, settings = file
     try:
         theirs = read(copy.deepcopy(base), tensors, settings).model
     except ValueError:    # peft refuses it, too
         theirs = base
     own = {f"{module}.{key}": (p.detach(), module) for module, layer in adapters(ours).items()
-           for key, p in layer.own_parameters().items()}
+           for key, p in layer.own_parameters().items() if around in module}
     own |= {key: (p.detach(), key.rpartition(".")[0]) for key, p in head_state(ours).items()}
-    own, rows, places, agree = dict(sorted(own.items())), sorted(tensors), [], {}
+    rows = sorted(row for row in tensors if around in row or "lora" not in row)
+    own, places, agree = dict(sorted(own.items())), [], {}
     for p, module in own.values():
         places.append(next((i for i, row in enumerate(rows) if any(
             each.shape == p.shape and torch.equal(each, p)
@@ -96,54 +89,47 @@ def wires(ours: nn.Module, base: nn.Module, file: File, name: str = YOURS) -> Wi
                             generator=torch.Generator().manual_seed(0))
             with torch.no_grad():
                 agree[module] = gap(a(x), b(x)) < AGREE
-    return Wires(name, tuple(own), tuple(rows), tuple(places),
+    return Wires(tuple(own), tuple(rows), tuple(places),
                  tuple(agree[module] for _, module in own.values()))
 
 
-def draw_wires(found: Wires) -> Figure:
-    """Draw both files, a name a row, and a wire for each tensor that is in both."""
-    rows = max(len(found.ours), len(found.theirs))
-    made, ax = figure(9.2, 1.1 + 0.19 * rows)
-    front = re.match(r"\D*", found.ours[0])[0]
-    for head, names, x, side in ((f"yours: {front} …", found.ours, -0.02, "right"),
-                                 (f"file: {FRONT}{front} …", found.theirs, 1.02, "left")):
-        for y, name in enumerate((head, *_column(names)), -1):    # axes leave room for names
-            ax.text(x, y, name, ha=side, va="center", in_layout=False, fontsize=11)
+def draw_files(ours: nn.Module, base: nn.Module) -> Figure:
+    """Draw a model with LoRA in four files: one block of equal ones, the head, and their wires."""
+    ours, base = (copy.deepcopy(each).cpu().eval() for each in (ours, base))
+    blocks = len({re.search(r"\.\d+\.", name)[0] for name in adapters(ours)})
+    made = Figure(figsize=(9.2, 5), layout="constrained")
+    told = []
+    for ax, (name, faults) in zip(made.subplots(2, 2).flat, FOUR.items()):
+        file = silent(*written(ours, stabilized=False), *faults)
+        found = wires(ours, base, file, ".0.")
+        _draw(ax, found, blocks)
+        ax.set_title(name, fontsize=12)
+        there = sum(place is not None for place in found.places)
+        told.append(f"{name}: of the {len(found.ours)} tensors of a block and the head {there} are "
+                    f"in the file, {sum(found.agree)} answer as yours do")
+    made.set_label("; ".join(told) + ".")
+    return made
+
+
+def _draw(ax: Any, found: Wires, blocks: int) -> None:
+    """Draw the wires of one file; a band lies behind what each block has."""
+    own = [".".join(name.split(".")[-2:]) for name in found.ours]
+    rows = [".".join(row.removesuffix(".weight").split(".")[-2:]) if "lora" in row else
+            row.removeprefix(FRONT) for row in found.theirs]
+    last = sum(not name.startswith("classifier") for name in own) - 0.5
+    ax.axhspan(-0.5, last, color=COLOURS["band"], lw=0, zorder=0)
+    ax.text(-0.87, last / 2 - 0.25, f"{blocks} ×", ha="right", va="center", fontsize=11)
+    for names, x, side in ((own, -0.03, "right"), (rows, 1.03, "left")):
+        for y, name in enumerate(names):
+            ax.text(x, y, name, ha=side, va="center", fontsize=11)
     for y, (place, agrees) in enumerate(zip(found.places, found.agree)):
         if place is None:
             ax.plot([0, 0.3], [y, y], ":", color=COLOURS["rest"], lw=2)
         else:
-            colour, dash = ("yours", "-") if agrees else ("lora", "--")
+            colour, dash = ("yours", "-") if agrees else ("ink", "--")
             ax.plot([0, 1], [y, place], dash, lw=2, color=COLOURS[colour])
-    ax.set(xlim=(-1.05, 2.45), ylim=(rows - 0.3, -1.7))
+    ax.set(xlim=(-1.15, 2.15), ylim=(len(own) - 0.5, -0.5))
     ax.set_axis_off()
-    made.suptitle(found.told, fontsize=12)
-    made.set_label(f"{found.told}.")
-    return made
-
-
-def _column(names: Sequence[str]) -> list[str]:
-    """Names without their common beginning, middle and end, and no module twice."""
-    shown, before = [], None
-    for name in names:
-        name = re.sub(r"(lora\w+)\.weight$", r"\1", name.removeprefix(FRONT))
-        name = re.sub(r"^\D*(\d+)\..*\.(\w+\.\w+)$", r"\1 … \2", name)
-        module, _, last = name.rpartition(".")
-        shown.append(f".{last}" if module == before else f"{module}.{last}")
-        before = module
-    return shown
-
-
-def explore_wires(ours: nn.Module, base: nn.Module, file: File) -> Explorer:
-    """The reader's file and six false ones, each with its wires."""
-    ours, base = (copy.deepcopy(each).cpu().eval() for each in (ours, base))
-    files = {YOURS: file} | peft_side.false_files(*file)
-    choice = ipw.Dropdown(options=[*files], description="file")
-    return Explorer(
-        {"name": choice}, functools.cache(lambda name: wires(ours, base, files[name], name)),
-        draw_wires,
-        lambda seen: "Solid: the module gives what yours gives. Dashed: it does not. Dotted: the "
-                     "tensor is nowhere in the file.")
 
 
 # ── what peft says ───────────────────────────────────────────────────────────────────────────
@@ -151,7 +137,7 @@ def explore_wires(ours: nn.Module, base: nn.Module, file: File) -> Explorer:
 
 def complaints(record: Mapping, base: nn.Module, ours: nn.Module, file: File,
                batch: Mapping[str, Tensor]) -> pandas.DataFrame:
-    """What peft says of the reader's file and of six false ones; recorded, where it is missing."""
+    """What peft says of the reader's file and of false ones; recorded, where peft is missing."""
     found = peft_side.complaints(base, ours, file, batch) if installed() else pandas.DataFrame(
         record["complaints"]).set_index("file")
     return found.assign(off=found.off.map("{:.0e}".format, na_action="ignore")).rename(
@@ -159,16 +145,13 @@ def complaints(record: Mapping, base: nn.Module, ours: nn.Module, file: File,
                  "peft": "peft" if installed() else "peft (recorded)"}).fillna("–")
 
 
-def suspects(base: nn.Module, ours: nn.Module, file: File, batch: Mapping[str, Tensor]
-             ) -> dict[str, Callable[[float], Tensor]]:
-    """Three false files as peft loads them, each a function of f; without peft, by its rules."""
-    found, files = {}, peft_side.false_files(*file)
-    for name, fault in zip(("anna.safetensors", "ben.safetensors", "carl.safetensors"),
-                           ("a false scale", "the head left out", "A and B exchanged")):
-        model = peft_side.load(base, *files[fault])[0] if installed() else read(
-            copy.deepcopy(base), *files[fault]).model.eval()
-        found[name] = knob(model, batch)
-    return found
+def loaded(base: nn.Module, file: File, faults: Collection[str], batch: Mapping[str, Tensor]
+           ) -> Callable[[float], Tensor]:
+    """The file with these faults as peft loads it, a function of f; without peft, by its rules."""
+    false = silent(*file, *faults)
+    model = (peft_side.load(base, *false)[0] if installed() else
+             read(copy.deepcopy(base), *false).model.eval())
+    return knob(model, batch)
 
 
 def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
@@ -183,7 +166,7 @@ def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
         least, best = min(zip(off, turns))
         told.append(f"{name}: nearest at f = {best:.1f}, {least:.0e} apart")
         reached += [f"{name} at f = {best:.1f}"] * (least < AGREE)
-        ends[name.partition(".")[0]] = off[-1], colour
+        ends[name] = off[-1], colour
     logarithmic(ax, "y")
     ax.axhspan(1e-7, AGREE, color=COLOURS["band"], lw=0, zorder=0)
     ax.text(0.05, 1e-6, "alike", va="center", fontsize=11)
@@ -195,45 +178,23 @@ def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
     return made
 
 
-def built() -> dict[str, list | None]:
-    """The reader's answers for each method that peft has; None where one of them is missing.
-
-    Where no reader works, as in builds and tests, they are the course's.
-    """
-    own, found = my_peft_file.read().own, {}
-    for method, ids in peft_side.PARTS.items():
-        parts = [own(e) if work.folder() else e.one_by_one(e.resolve()) for e in map(find, ids)]
-        found[method] = None if None in parts else [part for part, in parts]
-    return found
-
-
-def beside_peft(record: Mapping, method: str, parts: Sequence[Any] | None, base: nn.Module,
-                inject: Callable, batch: Mapping[str, Tensor]) -> dict[str, str]:
-    """A row: the reader's method and peft's, with the same numbers; dashes without `parts`.
-
-    How far each moves the logits, and their largest difference, in shares of the largest logit.
-    """
-    here, told = installed(), ["–"] * 3
-    try:
-        if parts is not None:
-            found = (peft_side.beside(method, parts, base, inject, batch) if here else
-                     record["methods"][method])
-            told = [f"{found['ours']:.2f}", f"{found['peft']:.2f}", f"{found['off']:.1g}" + (
-                "" if found["off"] < AGREE else ": not the same")]
-    except Exception as error:    # whatever the reader has made of it
-        told[2] = f"{type(error).__name__}: {error}"
-    return {name + ("" if here else " (recorded)"): each for name, each in zip(
-        ("ours", "peft", "largest difference"), told)}
+def noticed(believes: Callable) -> pandas.DataFrame:
+    """Which false ways through a file two comparisons notice: of fresh models, and the reader's."""
+    rows = {}
+    for name, exchange in mutants.BROKEN.items():
+        model, x = mutants.fresh(4, 6.0), torch.randn(64, 6)
+        with torch.no_grad():
+            before = model(x)
+            rows[name] = {"two fresh models": gap(before, exchange(model)(x)) > AGREE}
+        try:
+            believes(exchange, mutants.fresh)
+            rows[name]["your test"] = False
+        except Exception:    # whatever it raises, it objects
+            rows[name]["your test"] = True
+    return pandas.DataFrame(rows).T.replace({True: "notices it", False: "–"})
 
 
-def four_bits(record: Mapping, linear: nn.Linear, Linear4bit: Any) -> pandas.DataFrame:
-    """The reader's four bits beside bitsandbytes'; recorded, where that is missing."""
-    here = installed("bitsandbytes")
-    found = peft_side.four_bits(linear, Linear4bit) if here else pandas.Series(record["four_bits"])
-    return found.map("{:,.0f}".format).to_frame("a query matrix" + ("" if here else " (recorded)"))
-
-
-# ── several processes, and larger models ─────────────────────────────────────────────────────
+# ── several processes ────────────────────────────────────────────────────────────────────────
 
 
 def losses(record: Mapping, live: bool) -> pandas.DataFrame:
@@ -244,17 +205,6 @@ def losses(record: Mapping, live: bool) -> pandas.DataFrame:
     table = pandas.DataFrame({"one process": one, "two processes": two}, range(1, 1 + len(one)))
     table = table.assign(difference=(table["one process"] - table["two processes"]).abs())
     return table if live else table.add_suffix(" (recorded)")
-
-
-def on_a_card() -> pandas.DataFrame:
-    """What training of a larger model holds, in GB: computed from its shapes, not measured."""
-    rows = {}
-    for trains in ("everything", outlines.TRAINS[2]):
-        ledger = outlines.ledger("tinyllama-1.1b", trains, batch_size=8, tokens=256,
-                                 dtype="bfloat16", fused=True)
-        rows[trains] = {part: getattr(ledger, f"{part}_bytes") / 1e9 for part in (
-            "weights", "gradients", "optimizer", "activations", "total")}
-    return pandas.DataFrame(rows).T.round(2)
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
@@ -271,14 +221,17 @@ def _small() -> tuple[nn.Module, nn.Module, File]:
     return ours, base, to_peft(adapters(ours), head_state(ours))
 
 
-def _wires() -> Explorer:
-    return explore_wires(*_small())
+def _files() -> Figure:
+    ours, base, _ = _small()
+    return draw_files(ours, base)
 
 
 def _knob() -> Figure:
     ours, base, file = _small()
     batch = {"input_ids": torch.arange(200, 216).view(2, 8)}
-    return draw_knob(knob(ours, batch), suspects(base, ours, file, batch))
+    faults = {"anna": "scale", "ben": "head", "carl": "exchanged"}
+    return draw_knob(knob(ours, batch), {name: loaded(base, file, [fault], batch)
+                                         for name, fault in faults.items()})
 
 
-EXAMPLES = {"wires": _wires, "knob": _knob}
+EXAMPLES = {"files": _files, "knob": _knob}

@@ -1,0 +1,61 @@
+"""Lesson 12: what it claims and what its prose judges, by the record and by its own checks."""
+
+from claims import Claim
+from figures import record
+
+from peft_teach.course.lessons.real import answers, exercises, pictures
+from peft_teach.course.lessons.real.peft_side import REFUSED, SILENT, WARNED
+
+REAL = record("real")
+SAID = {row["file"]: row for row in REAL["complaints"]}
+SIX = [*SAID][1:7]
+OFF = sorted(row["off"] for name, row in SAID.items() if name != "yours" and row["off"])
+FRESH = pictures.noticed(answers.believes)["two fresh models"]
+
+
+def says(answer, *files):
+    return all(SAID[name]["peft"] == answer for name in files)
+
+
+def silent():
+    return sum(SAID[name]["peft"] == SILENT for name in SIX)
+
+
+def names_each_fault():
+    """Whether the course's diagnosis passes every case of exercise 2."""
+    one = exercises.DIAGNOSE
+    return all(one.judge(case, one.run(answers.diagnose, case)).passed
+               for case in one.cases(0))
+
+
+CLAIMS = (
+    Claim("peft gives the logits of your LoRA.",
+          seen="MiniLM with random A, B and head, 32 sentences, peft "
+               f"{REAL['versions']['peft']}: the largest difference is below 1e-5 of the largest "
+               "logit",
+          tried=f"The false files that load differ by {OFF[0]:.2f} to {OFF[-1]:.2f} of it.",
+          holds={"gives the logits": lambda: SAID["yours"]["off"] < 1e-5 < 1e-2 < OFF[0]}),
+    Claim("Three of six false files load in peft without a word; a fourth does if no setting names "
+          "the head.",
+          seen=f"peft {REAL['versions']['peft']}, MiniLM: the table of *What is in a file?*",
+          tried="peft can object: it warns of a misspelled name, and refuses a wrong rank and a "
+                "missing head that is named.",
+          holds={"Three of six": lambda: silent() == 3,
+                 "a fourth does": lambda: says(SILENT, "the head left out, and not named"),
+                 "warns of a misspelled name": lambda: says(WARNED, "one name misspelled"),
+                 "refuses a wrong rank and a missing head": lambda: says(
+                     REFUSED, "r is not the rank", "the head left out")}),
+    Claim("With one knob, the three faults are named one after another.",
+          seen="files with one fault and with three, in MiniLM",
+          tried="The check of exercise 2: small updates, large logits, two faults at once, and "
+                "rank 1, where √r is 1.",
+          holds={"are named": names_each_fault}),
+    Claim("A comparison of two fresh models misses seven of nine false ways through a file.",
+          seen="small models of width 6, the table after exercise 4",
+          tried="It notices rounding to half precision, and answers that are 2 % louder.",
+          holds={"misses seven of nine": lambda: [*FRESH].count("–") == 7 == len(FRESH) - 2,
+                 "It notices rounding": lambda: [*FRESH.index[FRESH != "–"]] == [
+                     "rounds every tensor to half precision", "gives every answer a little louder"]}),
+)
+
+JUDGED = {"where the two models are the same": "what exercise 2 asks"}
