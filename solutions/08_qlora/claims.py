@@ -108,6 +108,7 @@ CLAIMS = (
 )
 
 JUDGED = {
+    "neighbouring levels are the same probability apart": "the task",
     "Most weights lie near zero": "a bell, in the picture above it",
     "if four bits cost anything here": lambda: R2.word == SAME and R2.low > -MARGIN,
     "The same:": lambda: R2.word == SAME,

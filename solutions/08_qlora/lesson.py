@@ -629,7 +629,7 @@ kinds.mean().round(3)    # repaired by rank 8: of the error, with scrambled sign
 # Below are accuracies after training, by learning rate and seed, and errors of the hidden states before training. "none" starts from zero.
 # "weighted" is LoftQ's repair, weighted by the inputs that a layer really gets. PiSSA takes the strongest directions out before rounding. "random"
 # is as large as LoftQ's start. Before training, the weighted repair is by far the best. At the higher rate, which suits "none", two starts can
-# fail; at the lower one (one seed) all end within a point. More these runs cannot tell.
+# fail; at the lower one (one seed) all end within a point.
 
 # %%
 started = record.runs.query("method == 'qlora' and targets == 'all'")
