@@ -84,7 +84,8 @@ CLAIMS = (
     Claim("Rounding Ŵ + ΔW to the nearest level takes more than half of these updates back. "
           "Stochastic rounding keeps them, and so does rounding W + ΔW.",
           seen=f"kept {span(KEPT['nearest'])}; stochastic {span(KEPT['dice'])}; W + ΔW "
-               f"{span(KEPT['exact base, nearest'], 1)}: three adapters of rank 8, trained on labels",
+               f"{span(KEPT['exact base, nearest'], 1)}: three adapters of rank 8, trained on labels. "
+               "The run above, on ratings, kept 17 %: R² 0.114 in place of 0.527",
           tried=f"With old maxima: {span(merged('kept', 'nearest', 'old'))}. As much noise on the "
                 f"nearest levels: the same accuracy, {100 * NOISE.difference:.1f} points "
                 f"({100 * NOISE.low:.1f} to {100 * NOISE.high:.1f})".replace("-", "−"),
@@ -112,6 +113,7 @@ JUDGED = {
     "Most weights lie near zero": "a bell, in the picture above it",
     "if four bits cost anything here": lambda: R2.word == SAME and R2.low > -MARGIN,
     "The same:": lambda: R2.word == SAME,
+    "Most of is gone, and most of with it": "the run above it: 17 % kept, R² 0.527 and 0.114",
     "how sure are you that it is better": "the question",
     "After the first block, stochastic rounding is further off. But its errors are independent, and "
     "they grow slowly.": lambda: min(errors(DICE, FIRST)) > max(errors(NEAREST, FIRST)) and max(

@@ -20,6 +20,5 @@ FIGURES = {
     "140 GB in 16 bits": 70e9 * 2,
     "48 GB": "a card",
     "it saves 3 GB": 70e9 * (BITS - DOUBLE) / 8,
-    "13 billion": "Dettmers et al. 2023: 2e-4 for 7 and 13 billion, 1e-4 above",
     "7 billion": "a size of the plan",
 }
