@@ -449,14 +449,14 @@ def _unfair(up: Tensor, share: Tensor) -> Verdict | None:
     off = (found - right).abs() - FAR * (mean(share * (1 - share)) / count).sqrt() - 1e-3
     if off.max() <= 0:
         return None
-    at = int(off.argmax())
-    if at in (0, len(TENTHS)):
+    mistake = recognised({"coin": 0.5, "turned": 1 - right}, lambda usual: (
+        (found - usual)[1:-1].abs() < 0.05).all())
+    if not mistake and (at := int(off.argmax())) in (0, len(TENTHS)):
         left = found[at] if at == 0 else 1 - found[at]
         return rejected("elsewhere", f"Of {count[at]:,} weights on a level, {left:.0%} left it.")
+    at = 1 + int(off[1:-1].argmax())
     return Verdict(False, f"Of {count[at]:,} weights about {right[at]:.0%} of the way to the next "
-                          f"level, {found[at]:.0%} went up; expected {right[at]:.0%}.",
-                   recognised({"coin": 0.5, "turned": 1 - right}, lambda usual: (
-                       (found - usual)[1:-1].abs() < 0.05).all()))
+                          f"level, {found[at]:.0%} went up; expected {right[at]:.0%}.", mistake)
 
 
 DICE = Exercise(
