@@ -8,7 +8,7 @@ from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach import account, nf4, outlines
-from peft_teach.course import records
+from peft_teach.course import protocol, records
 from peft_teach.course.lessons.qlora import four_bits, picture_of_memory
 from peft_teach.course.lessons.qlora.rounding import maxima, nearest, relative
 
@@ -92,6 +92,14 @@ def test_a_merged_model_keeps_what_its_weights_have_of_the_update(tiny, inputs):
         one, other = (each.eval().base_model(batch["input_ids"], batch["attention_mask"])
                       .last_hidden_state[mask] for each in (plain(torch.zeros_like), model))
     assert errors.loc["none"].iloc[-1] == pytest.approx(relative([(one, other)]), rel=1e-4)
+
+
+def test_the_mean_of_a_models_scores_is_its_r2(monkeypatch):
+    guess, rating = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(protocol, "predictions", lambda model, test: guess)
+    residual, total = ((rating - of).square().sum() for of in (guess, rating.mean()))
+    found = qlora.scores(torch.nn.Identity(), [{"labels": rating[:20]}, {"labels": rating[20:]}])
+    assert found.mean().item() == pytest.approx(1 - (residual / total).item(), rel=1e-4)
 
 
 def test_memory_is_that_of_models_and_of_the_paper():
