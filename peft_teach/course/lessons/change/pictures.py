@@ -132,7 +132,7 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
                                   description="keep", style={"button_width": "200px"}),
         "share": ipw.SelectionSlider(options=[(f"1/{1 / x:,.0f}", x) for x in SHARES],
                                      value=1 / 32, description="share"),
-        "lr": ipw.ToggleButtons(options=[(f"{size:.0%} of W", lr) for lr, size in sizes.items()],
+        "lr": ipw.ToggleButtons(options=[(f"{size:.1%} of W", lr) for lr, size in sizes.items()],
                                 description="size of ΔW", style={"button_width": "100px"}),
     }
     return Explorer(

@@ -37,12 +37,15 @@ PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
 # ── what one token reads ─────────────────────────────────────────────────────────────────────
 
 
-def draw_reading(tokens: Sequence[str], reader: int, shares: Tensor, values: Tensor) -> Figure:
+def draw_reading(tokens: Sequence[str], reader: int, query: Tensor, keys: Tensor,
+                 values: Tensor) -> Figure:
     """Draw what one token reads in one head: an arc a token, and the values, added up.
 
-    shares (tokens,) and values (tokens, width). An arc is as thick as its share; below it the value
-    times the share, its entries from top to bottom, to the right and left of a thin line.
+    query (width,), the reader's; keys and values (tokens, width). An arc is as thick as its share;
+    below it the value times the share, its entries from top to bottom, to the right and left of a
+    thin line.
     """
+    shares = (keys @ query / len(query)**0.5).softmax(0)
     made, ax = figure(9.2, 4.4)
     n, parts = len(tokens), (shares[:, None] * values).numpy()
     read, depth = parts.sum(0), np.linspace(0, 1, parts.shape[1])
@@ -251,7 +254,7 @@ def _example() -> list[Tensor]:
 
 EXAMPLES = {
     "reading": lambda: draw_reading(
-        ("[CLS]", "a", "film"), 2, torch.tensor([0.25, 0.5, 0.25]),
+        ("[CLS]", "a", "film"), 2, torch.tensor([1.0]), torch.tensor([[1.0], [2.0], [1.0]]).log(),
         torch.tensor([[4.0, 0.0, 0.0], [0.0, 2.0, -2.0], [-4.0, 0.0, 4.0]])),
     "heads": lambda: explore_heads(_example(), ("[CLS]", "a", "quiet", "film", "[SEP]")),
     "all_heads": lambda: draw_heads(torch.stack(_example()), (1, 0)),
