@@ -380,7 +380,7 @@ pt.sentence("full.place", ...)    # yours: where do the eight points come from?
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# After 250 steps, eight points lie between the recorded heads, 76.5 and 68.5 %, which saw the sentences in other orders than yours. Of the converged heads, four are left. That is the place. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. Standardizing changes next to nothing, and for a converged head it must: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
+# After 250 steps, eight points lie between the recorded heads, 76.5 and 68.5 %. (They saw the sentences in other orders than yours.) Between converged heads four are left. That is the place. The pooler gained three with patience. The mean lost one: it learned its training sentences too well. Standardizing changes next to nothing, and for a converged head it must: a head on x computes w·x + b, and for every such head there is one on (x − μ)/σ with the same answers.
 # </details>
 #
 # Is the untrained pooler to blame? We put four random ones in its place, and took it away: 70.9 to 72.0 %. The pooler is innocent. So we read other vectors. Before the first block, no token has read another; that mean is an average of word vectors. **What will a head reach on it?**
