@@ -413,7 +413,7 @@ pt.plots.show(pictures.draw_ruler(ruler), "Both scales begin at the head on the 
 #
 # Reading the mean goes two fifths of the way or more, and trains nothing in the network.
 #
-# So how good is almost nothing? Read at all of its tokens, a frozen network is as good as a count of words, within about a point. Full fine-tuning is five to six points above them. From scratch, even five passes over the sentences bring only 74.4 % (one seed).
+# So how good is almost nothing? Read at all of its tokens, a frozen network and a count of words are within about a point of each other. Full fine-tuning is five to six points above them. From scratch, even five passes over the sentences bring only 74.4 % (one seed).
 #
 # *Your ladder* shows each method that you train on the ratings. Full fine-tuning is its first row; the button takes two minutes.
 

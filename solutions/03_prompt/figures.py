@@ -15,6 +15,5 @@ FIGURES = {
     "At 11 billion parameters": "Lester et al. 2021, figures 1 and 3: T5 XXL",
     "at 11 billion": "Lester et al. 2021, figures 1 and 3: T5 XXL",
     "1 to 70 billion parameters": "a size, not a result",
-    "at a rate of 0.02": record("prompt")["setting"]["lr"],
     "30,000 steps": "Lester et al. 2021, §3",
 }

@@ -379,7 +379,7 @@ pd.Series({f"{times} × as far": sum(int(a) != int(b) for a, b in zip(
         "nearest words that change")
 
 # %% [markdown]
-# None changes here, either: **such a prompt's nearest words cannot tell what it learned.** Khashabi et al. even trained good prompts whose nearest words are any chosen text, such as another task's instruction.
+# None changes here, either: **such a prompt's nearest words say nothing of what it learned.** Khashabi et al. even trained good prompts whose nearest words are any chosen text, such as another task's instruction.
 #
 # ## 8 · Onto your ladder
 #
