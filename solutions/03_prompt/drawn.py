@@ -77,8 +77,9 @@ def starts(shown: Shown) -> None:
     for panel, field, title in zip(shown.panels, ("accuracy", "ranked"),
                                    ("answers right", "pairs ranked right")):
         panel.named(title)
-        panel.ticks("y", {f"{STARTS[start][0]}, rate {rate:g}": at
-                          for (start, rate), at in rows.items()})
+        if panel is shown.panels[0]:    # of both
+            panel.ticks("y", {f"{STARTS[start][0]}, rate {rate:g}": at
+                              for (start, rate), at in rows.items()})
         for (start, rate), at in rows.items():
             values = [run[field] for run in runs
                       if (run["setting"]["start"], run["lr"]) == (start, rate)]

@@ -122,7 +122,7 @@ def draw_heads(tables: Tensor, chosen: tuple[int, int]) -> Figure:
     ax.add_patch(Rectangle(((n + 1) * j - 1, (n + 1) * i - 1), n + 1, n + 1, fc="none",
                            ec=COLOURS["ink"], lw=2.5, clip_on=False))
     ax.set(xlabel="head", ylabel="block")
-    made.set_label("All heads as small tables")
+    made.set_label(f"All {blocks * heads} heads as small tables; framed: block {i}, head {j}")
     return made
 
 
