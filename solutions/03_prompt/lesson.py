@@ -8,7 +8,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 65 minutes (estimated), 29 of them for 3 exercises, and one more if you like; Run All takes about four minutes |
+# | **Time** | about 65 minutes (estimated), 29 of them for 3 exercises, and one more if you like; Run All takes about two minutes |
 # | **You need** | lessons 00 to 02; what a token is |
 # | **Data** | film reviews of at most 10 words; 470 test reviews, of which half are liked; Hutto & Gilbert 2014, MIT licence |
 #
