@@ -218,8 +218,7 @@ def answers_that_differ(record: Mapping) -> tuple[float, float, float]:
 
 def draw_runs(rows: Mapping[str, list[float]]) -> Figure:
     """Draw accuracies, a mark a seed, beside the head alone."""
-    head = max(records.select(records.load("change"), group="converged", pool="cls"),
-               key=lambda row: row["validation"])["accuracy"]
+    head = records.converged(records.load("change"))["accuracy"]
     return dots(rows, {"head alone": (head, COLOURS["head"])})
 
 

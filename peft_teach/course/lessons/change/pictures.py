@@ -164,16 +164,7 @@ def ends(record: records.Record) -> tuple[float, float]:
     `records.ends` has those of 4,000; `record` is `records.load("change")`.
     """
     full = record.runs.query("group == 'short' and method == 'full' and pretrained").accuracy
-    return converged(record)["accuracy"], full.mean()
-
-
-def converged(record: Mapping, pool: str = "cls") -> dict:
-    """Return the head alone, solved, with the penalty that validation chooses.
-
-    It reads the pooler's output, or with `pool` "mean" the mean of all tokens.
-    """
-    return max(records.select(record, group="converged", pool=pool),
-               key=lambda row: row["validation"])
+    return records.converged(record)["accuracy"], full.mean()
 
 
 def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
@@ -191,8 +182,8 @@ def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
     if head >= goal:
         reached, told = None, "the head alone, d = 0"
     what = {"accuracy": "full fine-tuning's accuracy", "gain": "the gain"}[measure]
-    return Subspaces(points, head, converged(record, "mean")["accuracy"], full, goal, reached,
-                     f"{share} % of {what}: {told}")
+    mean = records.converged(record, "mean")["accuracy"]
+    return Subspaces(points, head, mean, full, goal, reached, f"{share} % of {what}: {told}")
 
 
 def draw_subspaces(found: Subspaces) -> Figure:

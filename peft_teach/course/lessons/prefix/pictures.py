@@ -242,12 +242,12 @@ def beside(of: str = "r2", margin: float = MARGIN) -> dict[str, Comparison]:
     rating = protocol.rated(ladder)
     found = protocol.scores(protocol.finals(ladder), rating, of)
     heads = {"the head alone, on [CLS]": "exact", "the head alone, on all tokens": "exact_mean"}
-    rivals = {"a prompt of 20": protocol.shared(found, "prefix", "prompt")}
+    prefix, prompt = protocol.shared(found, "prefix", "prompt")
+    rivals = {"a prompt of 20": prompt}
     for name, key in heads.items():    # solved, so no seed changes it
-        (of_prefix,) = protocol.shared(found, "prefix")
         head = protocol.scores([ladder[key] | {"method": key, "seed": 0}], rating, of)[key][0]
-        rivals[name] = of_prefix, head.expand_as(of_prefix)
-    return {name: verdict(*pair, margin) for name, pair in rivals.items()}
+        rivals[name] = head.expand_as(prefix)
+    return {name: verdict(prefix, rival, margin) for name, rival in rivals.items()}
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
