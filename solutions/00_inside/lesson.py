@@ -4,7 +4,7 @@
 # Your graphics card is full. A colleague says: "Then train only 0.3 % of the parameters." How much memory will that free? Nearly all of
 # it, half of it, or hardly any?
 #
-# To answer, you have to know what fills the memory. So you take a small model apart, put one of its blocks together again in your own
+# To answer, you take a small model apart, put one of its blocks together again in your own
 # code, and watch a training step fill the memory and empty it.
 #
 # | | |
@@ -37,11 +37,12 @@ pt.seed(0)
 Guess = pt.widgets.Guess
 
 # %% [markdown]
-# LoRA (lesson 07) trains 0.33 % of the numbers that full training trains. **What share of the memory does it take, on 16 sentences of 32
-# tokens? And how sure are you that you are right within 0.1?**
+# LoRA (lesson 07) trains 0.33 % of the numbers that full training trains. **What share of the memory does it take? And how sure are you that
+# you are within 0.1?**
 
 # %%
-pt.commit("inside.memory", ...)    # [a share, how sure], such as [0.9, 0.5]
+# For 16 sentences of 32 tokens: [a share, how sure], such as [0.9, 0.5].
+pt.commit("inside.memory", ...)
 
 # %%
 pt.plots.show(pt.drawing.block(zoom="ffn_in"), "One of MiniLM's six blocks; q, k, v are query, key "
@@ -72,8 +73,7 @@ pt.require("inside.linear")
 
 # %% [markdown]
 # Nearly every parameter of a language model stands in such a layer, or in a table of words. Here is all of MiniLM, drawn so that area is
-# the number of parameters. Choose larger models, too. (*ffn* is a block's feed-forward part; *embeddings* are the table of words. The norms
-# are there, too thin to see.)
+# the number of parameters. Choose larger models, too. (*ffn* is a block's feed-forward part; *embeddings* are the table of words.)
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")    # step by step, as below
@@ -259,7 +259,7 @@ pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the mo
 
 # %% [markdown]
 # You have written a transformer's block, and the methods of this course change single lines of it. Look at what it computes on its way: tensors
-# with a row for every token. Are they needed again, after the forward pass? Keep the question.
+# with a row for every token. Are they needed again, after the forward pass?
 #
 # ## What training holds
 #
@@ -389,8 +389,7 @@ pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place
 #
 # ## Longer texts
 #
-# Now eight times as many tokens: once as more sentences, once as longer ones. The library's ledger predicts both from tiny batches, by the
-# formula above.
+# Now eight times as many tokens: once as more sentences, once as longer ones. The library's ledger predicts both from tiny batches.
 
 # %%
 rows = {}

@@ -138,7 +138,7 @@ pt.widgets.watch(pt.train(prompt, batches, lr=rate), len(batches), curve=False) 
 pictures.read(prompt, tokenizer, review, before=unread)
 
 # %% [markdown]
-# Now your prompt takes the test. Beside it, *ten vectors* are four recorded prompts from these words, which saw the 256 reviews in four orders (seeds 0 to 3; 3 is yours).
+# Beside your prompt, *ten vectors* are four recorded prompts from these words, which saw the 256 reviews in four orders (seeds 0 to 3; 3 is yours).
 
 # %%
 asked = pictures.by_length(test)[:None if budget.claims else 20]
