@@ -349,7 +349,7 @@ told = pictures.carried(records.load("messages"))
 share = told["mean"]["prompt"].mean()
 pt.compare("prefix.message", "all" if share > 0.75 else "half" if share > 0.3 else
            "a tenth or less", "five seeds")
-told.groupby("in front").mean().round(2).fillna("")    # five seeds, or three; 64 test sentences
+told.groupby("in front").mean().round(2).astype(object).fillna("")    # five seeds, alone three
 
 # %% [markdown]
 # By the prefix half arrives; by the prompt a little in layers 0 and 5, and almost nothing between. Asked for layer 5's message alone, it brings nearly half. Why, we did not test.
