@@ -1,13 +1,15 @@
-"""The capstone: the gains of two tries."""
+"""The capstone: the gains of one's tries, a ring a seed."""
 
 from drawn import Shown
 
 
 def tries(shown: Shown) -> None:
     ax, = shown.panels
-    ax.named("points against the head alone (grey)")
-    ax.ticks("y", ["first", "second"])
+    ax.named(x="points more right than the head alone")
+    ax.ticks("y", ["block 5 values, rank 1", "block 0 values, rank 1"])
     ax.at("head", 0)
-    for y, (low, gain, high) in enumerate(((6, 10, 14), (-2, 2, 5))):
-        ax.line("yours", "-o", (low, gain, high), [y] * 3)
-        ax.text(f"+{gain:.1f}", "ink", (gain, y - 0.2))
+    for y, (gains, mean, ends) in enumerate((((-2, 0, 2), 0, (-5, 5)), ((-18,), -18, (-24, -12)))):
+        ax.line("yours", "-", ends, [y] * 2)
+        ax.line("yours", "o", gains, [y] * len(gains), fill="none")
+        ax.line("yours", "o", mean, y, fill="yours")
+        ax.text(f"{mean:+.1f}".replace("-", "−"), "ink", (mean, y - 0.22))

@@ -16,7 +16,7 @@ from ...errors import PeftTeachError
 from ...folder import write_whole
 from ..lessons import all_exercises
 from . import work
-from .my_peft_file import FILE, loaded
+from .my_peft_file import BACKUP, FILE, loaded
 
 FOLDER = "my-peft"
 SIGNED = "capstone.name"    # under this name the capstone keeps the sentence that they sign
@@ -63,7 +63,12 @@ def pack(folder: Path | str = FOLDER) -> str:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PeftTeachError(f"{folder} is there already, and is left as it is.",
                              hint="name another folder: peft-teach pack FOLDER")
-    text = source.read_text("utf-8")
+    try:
+        text = source.read_text("utf-8")
+    except UnicodeDecodeError:
+        raise PeftTeachError(f"{source} is not text in UTF-8.",
+                             hint=f"the file as it was before may stand beside it, as {BACKUP}"
+                             ) from None
     library = loaded(text, source)
     rows = [(exercise.lesson, name, "mine" if library.own(exercise) else "the course's")
             for exercise in all_exercises() if exercise.id in library.sections
