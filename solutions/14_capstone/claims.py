@@ -31,7 +31,7 @@ JUDGED = {
         "far apart").low > 2 * POINT,
     "The second is of the usual kind: a few points at most, and the sentences cannot show them":
         lambda: of_pair("nearly alike").word == UNSURE and smallest(recorded("nearly alike")) < 6,
-    "ends in \"cannot tell\"": "the rule",
+    "\"Cannot tell\" is a result": "the rule",
     "The random ones are ahead by 0.028 (0.014 to 0.043), over ten seeds": lambda: [
         round(each, 3) for each in (MASK.difference, MASK.low, MASK.high)] == [.028, .014, .043],
     "An R² of 0.55 for LoRA 8, since LoRA is said to be level with full fine-tuning. It has 0.50":

@@ -109,9 +109,9 @@ pt.commit("capstone.sure", ...)    # that it is above zero, in percent
 # %% [markdown]
 # ## One test for every adapter
 #
-# You have written many tests, and each knew its method: `start_holds` asks for A and B, `fold_holds` for l. They go on testing these
-# methods (`pt.audit()`, at the end). One never asked what it was testing: `frozen_stays(train, model)` of lesson 01. It fits every adapter,
-# if the *training* makes the adapter. Here is such a training: all that can happen to a base.
+# Most of your tests know their method: `start_holds` asks for A and B, `fold_holds` for l. `pt.audit()` runs them, at the end. One fits
+# every method: `frozen_stays(train, model)` of lesson 01, if the *training* makes the adapter. Here is such a training. It holds all that
+# can happen to a base:
 
 
 # %%
@@ -119,14 +119,12 @@ frozen_stays = pt.mine("full.frozen_stays")
 
 
 def a_life(make, x):
-    """Return a training: an adapter comes around the base, takes two steps, and is merged."""
+    """Return a training: an adapter comes around the base, takes a step, and is merged."""
     def train(base):
         layer = make(base)
+        layer(x).square().mean().backward()
         trained = [p for p in layer.parameters() if p.requires_grad]
-        optimizer = torch.optim.SGD(trained, lr=0.1)
-        for _ in range(2):
-            layer(x).square().mean().backward()
-            optimizer.step()
+        torch.optim.SGD(trained, lr=0.1).step()
         with suppress(pt.errors.NotMergeable):
             layer.merged()
 
@@ -207,13 +205,6 @@ class Mirrors(pt.Adapter):
     def forward(self, x):
         return self.base(mirror(mirror(x, self.v), self.u))
 
-    def merged(self):
-        linear = torch.nn.Linear(self.base.in_features, self.base.out_features,
-                                 bias=self.base.bias is not None)
-        linear.load_state_dict(self.base.state_dict())
-        linear.weight.data = mirror(mirror(self.base.weight, self.u), self.v).detach()
-        return linear
-
 
 # %%
 pt.widgets.Guess("Which law does her layer break?", ("the start", "the frozen base", "learning",
@@ -228,9 +219,9 @@ pictures.put_to(keeps_the_laws, {"her mirrors": Mirrors})
 #
 # <details><summary>Our line</summary>
 #
-# `self.u = torch.nn.Parameter(torch.randn(base.in_features))`: then u is in the file, and it learns, too. Her training would have
-# looked fine, and so would her file. Only a colleague who loads it would have got a model that turns elsewhere. The method is real: Yuan and
-# colleagues (2024) chain such mirrors, and train all of them.
+# `self.u = torch.nn.Parameter(torch.randn(base.in_features))`: now u is in the file, and learns, too. Her training looked fine, and so
+# did her file. Whoever loads it gets a model that turns elsewhere. The method is real: Yuan and colleagues (2024) chain such mirrors, and
+# train them all.
 # </details>
 #
 # ## Your adapter
@@ -240,8 +231,8 @@ pictures.put_to(keeps_the_laws, {"her mirrors": Mirrors})
 # `my_adapter(base)` returns the adapter that you will hand in, around a frozen `nn.Linear`. `pt.mine` gives you your own
 # classes, `"lora.layer"`, `"dora.layer"` or `"ia3.layer"`. For IA³ on `ffn_out`, the `side` of your `Gains` is `"input"`.
 #
-# Mind the size. The 40,000 bytes hold the head, too. Lesson 10's smallest LoRA, rank 1 on every query and value, just fits. (The file itself
-# is larger by some 25 kB, which describe it and the base. That is the course's doing, and does not count.)
+# The 40,000 bytes hold the head, too. Lesson 10's smallest LoRA, rank 1 on every query and value, just fits. (The file is larger by some
+# 25 kB, which describe the adapter and its base, and do not count.)
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")
@@ -295,13 +286,13 @@ pt.compare("capstone.sure", 100 * (gained.gain > 0), "percent: 100 if it is ahea
 # ## The pair that decides
 #
 # Early blocks or late ones? Queries or values? Your page needs two settings: **the same bytes, spent in two ways**. But not every pair can
-# decide. We recorded two, three seeds each. The first spends rank 1 on the values of block 5 or of block 0. The second spends all that
-# fits: rank 1 on all queries and values, or rank 2 on all values.
+# decide. We recorded two. One has rank 1 on the values of block 5, or of block 0. The other fills the 40 kB: rank 1 on all queries
+# and values, or rank 2 on all values.
 #
-# Think of the second pair. **From how many points on would its 95 % interval leave zero out?**
+# Think of the second pair: 345 sentences, three seeds. **From how many points on would its 95 % interval leave zero out?**
 
 # %%
-pt.commit("capstone.smallest", ...)    # points; 345 sentences, three seeds
+pt.commit("capstone.smallest", ...)    # points
 
 # %%
 pt.compare("capstone.smallest", round(pictures.smallest(pictures.recorded("nearly alike")), 1),
@@ -314,9 +305,9 @@ pictures.differences(pictures.recorded())
 
 # %% [markdown]
 # The first pair decides. The second is of the usual kind: a few points at most, and the sentences cannot show them. Choose a pair of your own
-# whose answer you do not know. If it ends in "cannot tell", say so: that is a result, and earns its points.
+# whose answer you do not know. "Cannot tell" is a result, and earns its points.
 #
-# Fill in the other setting. Its `make` may be another function, for another rank or method. Then six runs: two settings, three seeds.
+# Fill in the other setting (its `make` may be of another rank or method). Then six runs: two settings, three seeds.
 
 # %%
 OTHER = {"make": my_adapter, "config": ..., "epochs": ..., "lr": ...}
@@ -353,8 +344,7 @@ pictures.hand_in(first, validation)
 # > *What I predicted.* An R² of 0.55 for LoRA 8, since LoRA is said to be level with full fine-tuning. It has 0.50.
 # >
 # > *The pair that decided.* Query and value get as many numbers in both: LoRA 8, or entries drawn at random. Entries can change a matrix in
-# > any direction, LoRA in eight. The random ones are ahead by 0.028 (0.014 to 0.043), over ten seeds and 2,716 sentences, and both runs
-# > stand above.
+# > any direction, LoRA in eight. The random ones are ahead by 0.028 (0.014 to 0.043), over ten seeds and all test sentences.
 # >
 # > *My claim.* LoRA 8 has an R² of 0.50 (0.46 to 0.53) on sentences of film reviews, ten seeds.
 # >
@@ -404,8 +394,8 @@ pt.compare("inside.memory", round(100 * peak[0] / peak[1]), "your first bet: per
 pt.compare("capstone.gain", round(100 * gained.gain, 1), "one of your last: points ahead")
 
 # %% [markdown]
-# In lesson 00 the block was a drawing with grey boxes, and somebody else's. Since then you have put something of yours into every one of them, and
-# written down how anybody could find out if it were wrong.
+# In lesson 00 the block was a drawing of grey boxes, and somebody else's. You have since put something of yours into each of them, and
+# written down how anybody could find out that it is wrong.
 #
 # **Would you put your name to your adapter?** Answer in a sentence: what it does, how sure you are, and where it stops.
 

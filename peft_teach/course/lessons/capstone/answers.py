@@ -3,6 +3,7 @@
 import hashlib
 import peft_teach as pt
 import torch
+from contextlib import suppress
 
 
 # ── full.frozen_stays ────────────────────────────────────────────────────────────────────────
@@ -32,18 +33,14 @@ def split(lines):
 # ── capstone.laws ────────────────────────────────────────────────────────────────────────────
 
 def a_life(make, x):
-    """Return a training: an adapter comes around the base, takes two steps, and is merged."""
+    """Return a training: an adapter comes around the base, takes a step, and is merged."""
     def train(base):
         layer = make(base)
+        layer(x).square().mean().backward()
         trained = [p for p in layer.parameters() if p.requires_grad]
-        optimizer = torch.optim.SGD(trained, lr=0.1)
-        for _ in range(2):
-            layer(x).square().mean().backward()
-            optimizer.step()
-        try:
+        torch.optim.SGD(trained, lr=0.1).step()
+        with suppress(pt.errors.NotMergeable):
             layer.merged()
-        except pt.errors.NotMergeable:
-            pass
 
     return train
 
