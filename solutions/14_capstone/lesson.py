@@ -304,7 +304,7 @@ pt.plots.show(pictures.draw_tries(pictures.recorded()), "Gain over the head alon
 pictures.differences(pictures.recorded())
 
 # %% [markdown]
-# The first pair decides. The second is of the usual kind: a few points at most, and the sentences cannot show them. Choose a pair of your own
+# The first pair decides. The second is of the usual kind: a few points, and an interval that reaches zero. Choose a pair of your own
 # whose answer you do not know. "Cannot tell" is a result, and earns its points.
 #
 # Fill in the other setting (its `make` may be of another rank or method). Then six runs: two settings, three seeds.
@@ -400,7 +400,7 @@ pt.compare("capstone.gain", round(100 * gained.gain, 1), "one of your last: poin
 # **Would you put your name to your adapter?** Answer in a sentence: what it does, how sure you are, and where it stops.
 
 # %%
-pt.sentence("capstone.name", ...)    # "I, …, put my name to …"
+pt.sentence("capstone.name", ..., ours=False)    # "I, …, put my name to …"
 
 # %% [markdown]
 # Now take it with you. In a terminal, in the folder of your notebooks:
