@@ -286,8 +286,8 @@ pt.compare("capstone.sure", 100 * (gained.gain > 0), "percent: 100 if it is ahea
 # ## The pair that decides
 #
 # Early blocks or late ones? Queries or values? Your page needs two settings: **the same bytes, spent in two ways**. But not every pair can
-# decide. We recorded two. One has rank 1 on the values of block 5, or of block 0. The other fills the 40 kB: rank 1 on all queries
-# and values, or rank 2 on all values.
+# decide. We recorded two. One trains the values of the last block, or of the first. The other fills the 40 kB: rank 1 on all
+# queries and values, or rank 2 on all values.
 #
 # Think of the second pair: 345 sentences, three seeds. **From how many points on would its 95 % interval leave zero out?**
 
