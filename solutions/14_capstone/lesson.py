@@ -109,7 +109,7 @@ pt.commit("capstone.sure", ...)    # that it is above zero, in percent
 # %% [markdown]
 # ## One test for every adapter
 #
-# Most of your tests know their method: `start_holds` asks for A and B, `fold_holds` for l. `pt.audit()` runs them, at the end. One fits
+# Your tests know their method: `start_holds` asks for A and B, `fold_holds` for l. `pt.audit()` runs them, at the end. But one fits
 # every method: `frozen_stays(train, model)` of lesson 01, if the *training* makes the adapter. Here is such a training. It holds all that
 # can happen to a base:
 
@@ -384,7 +384,7 @@ pt.audit()
 
 # %% [markdown]
 # And your first bet. Before you had written a line, lesson 00 asked: LoRA trains 0.33 % of the numbers; what share of the memory does it take?
-# Now the LoRA is yours.
+# Now the LoRA is yours, and lesson 00's ledger counts.
 
 # %%
 full, thin = (pt.models.load("minilm", labels=2)[0] for _ in range(2))
