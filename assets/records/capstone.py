@@ -79,8 +79,8 @@ def train(setting, domain):
     right = handed_in._right(model.eval(), domain.validation)
     parameters = sum(p.numel() for p in pt.adapter_parameters(model).values())
     return {"method": "lora", "domain": handed_in.DOMAIN, "steps": len(steps),
-            "parameters": parameters, "accuracy": round(right.mean().item(), 4),
-            "answers": recording.bits(right.bool())}
+            "tests": len(right), "parameters": parameters,
+            "accuracy": round(right.mean().item(), 4), "answers": recording.bits(right.bool())}
 
 
 def main():
@@ -93,8 +93,8 @@ def main():
     if options.head:
         make_head(domain)
     record = recording.Record(__file__, {
-        "model": "minilm", "train_examples": len(domain.train),
-        "tests": len(domain.validation), "torch": torch.__version__}, options.again, options.forget)
+        "model": "minilm", "train_examples": len(domain.train), "torch": torch.__version__},
+        options.again, options.forget)
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]
     record.make(wanted, lambda about: (train(about["setting"], domain), {}))
 

@@ -139,7 +139,7 @@ def a_life(make, x):
 # `assert` does, if a law is broken:
 #
 # 1. **The start**: before any training, the output is the base's, within 1e-4.
-# 2. **The frozen base**: nothing in it trains or changes. `frozen_stays(a_life(make, x), base)` tests that.
+# 2. **The frozen base**: nothing in it trains or changes. `frozen_stays` tests that; `a_life(make, x)` is its training.
 # 3. **Learning**: put random numbers into all of `own_parameters()`. Then each of them gets a gradient that is not zero.
 # 4. **All of it**: a file keeps `own_parameters()` and nothing else. Make a second adapter around the same base and copy these numbers into
 #    it: it gives the same outputs, in eval mode, too.
@@ -154,7 +154,7 @@ def keeps_the_laws(make):
         base = torch.nn.Linear(n_in, n_out, bias=bias).requires_grad_(False)
         x = torch.randn(7, n_in)
         frozen_stays(a_life(make, x), base)
-        layer = make(base)
+        layer, second = make(base), make(base)
         torch.testing.assert_close(layer(x), base(x), rtol=1e-4, atol=1e-4)
         for p in layer.own_parameters().values():
             p.data.normal_()
@@ -162,7 +162,6 @@ def keeps_the_laws(make):
         y.square().sum().backward()
         for name, p in layer.own_parameters().items():
             assert p.grad.abs().max() > 0, f"{name} gets no gradient"
-        second = make(base)
         for name, p in second.own_parameters().items():
             p.data.copy_(layer.own_parameters()[name])
         torch.testing.assert_close(second.eval()(x), y)

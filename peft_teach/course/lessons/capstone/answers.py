@@ -50,7 +50,7 @@ def keeps_the_laws(make):
         base = torch.nn.Linear(n_in, n_out, bias=bias).requires_grad_(False)
         x = torch.randn(7, n_in)
         frozen_stays(a_life(make, x), base)
-        layer = make(base)
+        layer, second = make(base), make(base)
         torch.testing.assert_close(layer(x), base(x), rtol=1e-4, atol=1e-4)
         for p in layer.own_parameters().values():
             p.data.normal_()
@@ -58,7 +58,6 @@ def keeps_the_laws(make):
         y.square().sum().backward()
         for name, p in layer.own_parameters().items():
             assert p.grad.abs().max() > 0, f"{name} gets no gradient"
-        second = make(base)
         for name, p in second.own_parameters().items():
             p.data.copy_(layer.own_parameters()[name])
         torch.testing.assert_close(second.eval()(x), y)
