@@ -175,12 +175,8 @@ def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figur
     `sentences` are those that were answered: by default the domain's validation sentences.
     """
     alone = handed_in._right_alone(tuple(sentences) or data.load(handed_in.DOMAIN).validation)
-    return _draw({name: (100 * (right - alone).mean(1), [100 * end for end in interval(
-        right, alone.expand_as(right))]) for name, right in tries.items()})
-
-
-def _draw(found: Mapping[str, tuple[Tensor, Sequence[float]]]) -> Figure:
-    """Draw (gains by seed, ends of the interval) of each name, in points."""
+    found = {name: (100 * (right - alone).mean(1), [100 * end for end in interval(
+        right, alone.expand_as(right))]) for name, right in tries.items()}
     made, ax = plots.figure(9, 1.2 + 0.55 * len(found))
     for y, (gains, (low, high)) in enumerate(found.values()):
         ax.plot([low, high], [y] * 2, lw=2, color=plots.COLOURS["yours"])
@@ -253,6 +249,4 @@ def hand_in(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> pandas.
     return pandas.DataFrame(found).set_index("property")
 
 
-EXAMPLES = {"tries": lambda: _draw({
-    "block 5 values, rank 1": (torch.tensor([-2.0, 0.0, 2.0]), (-5.0, 5.0)),
-    "block 0 values, rank 1": (torch.tensor([-18.0]), (-24.0, -12.0))})}
+EXAMPLES = {"tries": lambda: draw_tries(recorded())}
