@@ -77,6 +77,7 @@ LAW = solution("dora.law")
 STARTS = "    torch.testing.assert_close(layer(x), base(x), rtol=1e-4, atol=1e-5)\n"
 BIAS = "    torch.testing.assert_close(bias[0], base.bias, rtol=1e-4, atol=1e-5)\n"
 LENGTHS = LAW[LAW.index("    torch.testing.assert_close(columns"):LAW.index("    columns.square")]
+REACHED = "    assert min(p.grad.norm() for p in (layer.A, layer.B, layer.m)) > 1e-3\n"
 FROZEN = "    assert not any(p.requires_grad for p in base.parameters())\n"
 
 RIGHT["dora.law"] = {
@@ -115,8 +116,10 @@ WRONG["dora.law"] = {
         but(LAW, STARTS, STARTS.replace("1e-4", "0.01").replace("1e-5", "0.01")),
         but(LAW, BIAS, ""),
         but(LAW, LENGTHS, ""),
-        but(LAW, "B.grad.norm() > 1e-3", "B.grad is not None"),
-        but(LAW, "    assert layer.m.grad.norm() > 1e-3\n", ""),
+        but(LAW, REACHED, "    assert None not in (layer.A.grad, layer.B.grad, layer.m.grad)\n"),
+        but(LAW, "(layer.A, layer.B, layer.m)) >", "(layer.A, layer.B)) >"),
+        but(LAW, "(layer.A, layer.B, layer.m)) >", "(layer.A, layer.m)) >"),
+        but(LAW, "(layer.A, layer.B, layer.m)) >", "(layer.B, layer.m)) >"),
         but(LAW, FROZEN, ""),
         but(LAW, "make(base, 2, 6.0)", "make(base, 2, 2.0)")),
     "accused": (

@@ -56,7 +56,7 @@ def clouds_without_names(shown: Shown) -> None:
 def crossing(shown: Shown) -> None:
     ax, = shown.panels
     ax.named("A small piece changes the length by chance, a large one by Pythagoras",
-             "how much is added to a row: ‖δ‖ / ‖w‖", "how much its length changes", log="xy")
+             "how much is added to a row: ‖δ‖ / ‖w‖", "how much its length changes,\nrelative to ‖w‖", log="xy")
     chance = math.sqrt(2 / math.pi / 384)
     ax.line("rest", "--", (0.005, 1), (0.005 * chance, chance))
     ax.line("rest", "-", (0.005, 1), (0.005 ** 2 / 2, 0.5))

@@ -106,7 +106,7 @@ def test_a_first_failure_says_that_the_layer_learns_through_the_norm():
     assert "learns through the norm" in result.found
 
 
-def test_the_weak_test_is_the_lessons_and_lets_four_of_nine_pass():
+def test_the_weak_test_is_the_lessons_and_lets_four_of_ten_pass():
     lesson = authored.homes()["dora"] / "lesson.py"
     assert inspect.getsource(weak.looks_right) in lesson.read_text("utf-8")
     said = outcomes(weak.looks_right, mutants.RIGHT | mutants.BROKEN, seed=0)

@@ -198,7 +198,7 @@ BROKEN = Exercise(
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
            "Which values does looks_right never choose? Think of alpha / rank, and of the bias "
            "once A and B have moved.",
-           "It asks whether gradients arrive. Does it ask which?"))
+           "It asks whether gradients arrive. Does it ask whether they are right?"))
 
 
 # ── dora.convert ─────────────────────────────────────────────────────────────────────────────
@@ -253,7 +253,7 @@ def judge_convert(case: dict, seen: Mapping) -> Verdict:
 
 
 CONVERT = Exercise(
-    id="dora.convert", lesson="09", names=("to_gain", "to_dora"), points=2, minutes=8, difficulty=2,
+    id="dora.convert", lesson="09", names=("to_gain", "to_dora"), points=2, minutes=3, difficulty=2,
     cases=convert_cases, run=run_convert, judge=judge_convert,
     returns=report(gain=Any, dora=Any, changed=str),
     mistakes={

@@ -84,9 +84,14 @@ class _StuckM(_DoRA):
         return self.m.detach() / self.norm(self.V())
 
 
-class _StuckV(_DoRA):
+class _StuckA(_DoRA):
     def V(self):
-        return super().V().detach()
+        return self.base.weight + self.scale * self.B @ self.A.detach()
+
+
+class _StuckB(_DoRA):
+    def V(self):
+        return self.base.weight + self.scale * self.B.detach() @ self.A
 
 
 class _Rounded(_DoRA):
@@ -114,7 +119,8 @@ BROKEN = {
     "scales the bias along with the row": _ScaledBias,
     "leaves the bias of the base trainable": _Thawed,
     "never moves m": _StuckM,
-    "holds all of V constant, not its norm alone": _StuckV,
+    "never moves A": _StuckA,
+    "never moves B": _StuckB,
     "divides by the norm of W, not of V": _OldNorm,
     "divides every row by one norm, of the whole matrix": _OneNorm,
 }

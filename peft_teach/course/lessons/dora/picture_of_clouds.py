@@ -132,7 +132,8 @@ def draw_crossing(record: Record) -> Figure:
     logarithmic(ax)
     ax.set(ylim=(1.2e-5, 1))
     entitle(ax, "A small piece changes the length by chance, a large one by Pythagoras",
-            "how much is added to a row: ‖δ‖ / ‖w‖", "how much its length changes")
+            "how much is added to a row: ‖δ‖ / ‖w‖",
+            "how much its length changes,\nrelative to ‖w‖")
     made.set_label(f"Rows of {WIDTH} inputs: what chance does to their length and what "
                    f"Pythagoras does are equal where {CROSSING:.3f} of it is added. "
                    + "; ".join(told) + ".")

@@ -53,7 +53,7 @@ def draw_turned(found: Turned) -> Figure:
     """Draw the row, LoRA's, and DoRA's on the circle of its length."""
     made, ax = figure(6.4, 4.6)
     ax.set_title("B A turns the row, m alone sets its length", fontsize=13)
-    ax.set(xlim=(-2.2, 4.4), ylim=(-1.9, 3.6), aspect="equal")
+    ax.set(xlim=(-4.6, 4.8), ylim=(-3.3, 4.2), aspect="equal")
     ax.axis("off")
     ax.add_patch(Circle((0, 0), math.hypot(*found.dora), fill=False, lw=1.2, ls=":",
                         ec=COLOURS["trained"]))
