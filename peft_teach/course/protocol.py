@@ -250,20 +250,21 @@ def shares(record: Mapping, reading: str = "pooler") -> dict[str, float]:
     """Return each method's share of the way from the head alone to full fine-tuning.
 
     Zero, top and methods have heads that read alike: the pooler, or the "mean" of all tokens, for
-    which few methods are recorded. Raises `UnknownName` for another reading, and `BadConfig` where
-    full fine-tuning is not recorded for it.
+    which few methods are recorded. Means are over the seeds that all of these have. Raises
+    `UnknownName` for another reading, and `BadConfig` where full fine-tuning is not recorded.
     """
     if reading not in READINGS:
         raise unknown("reading", reading, READINGS)
     zero, found = zeros(record)[reading], {}
     for row in record["runs"]:
         if row["group"] == READINGS[reading][1]:
-            found.setdefault(row["method"], []).append(row["r2"])
+            found.setdefault(row["method"], {})[row["seed"]] = row["r2"]
     if "full" not in found:
         raise BadConfig(f"Full fine-tuning is not recorded for a head that reads the {reading}.",
                         hint="python assets/records/ladder.py --groups mean")
-    top = mean(found["full"])
-    return {method: (mean(r2) - zero) / (top - zero) for method, r2 in found.items()}
+    seeds = set.intersection(*map(set, found.values()))
+    means = {method: mean(r2[seed] for seed in seeds) for method, r2 in found.items()}
+    return {method: (r2 - zero) / (means["full"] - zero) for method, r2 in means.items()}
 
 
 def rated(record: Mapping) -> Tensor:
@@ -302,8 +303,17 @@ def scores(rows: Iterable[Mapping], rating: Tensor, of: str = "r2") -> Errors:
     return found
 
 
+def means(record: Mapping) -> "pandas.Series":
+    """Return R² of each method, a mean over the seeds that all of them have, the best first."""
+    import pandas
+
+    found, variance = errors(record), rated(record).var(correction=0)
+    return pandas.Series({NAMES[method]: float(1 - each.mean() / variance) for method, each in zip(
+        found, shared(found, *found))}, name="R²").sort_values(ascending=False)
+
+
 def quality(record: Mapping) -> "pandas.DataFrame":
-    """Return R² of each method over its seeds, with its own 95 % interval, the best first.
+    """Return R² of each method over all of its seeds, with its own 95 % interval, the best first.
 
     R² is 1 − a / b, of the errors a and those b of a constant guess; so an interval of the mean of
     a − (1 − R²) b, divided by the mean of b, is one around it.

@@ -118,7 +118,8 @@ WRONG["ladder.sweep"] = {
                    but(SWEEP, BESIDE, "(rates[i - 1], *rates[i + 1:i + 2])")),
     "stopped": (but(CLIMB, "(1, -1)", "(1,)"), but(SWEEP, "i + 2", "i + 1")),
     "twice": but(SWEEP, "return best", "return max(tried, key=value)"),
-    "nan_wins": but(SWEEP, NAN, "found if found == found else math.inf"),
+    "nan_wins": (but(SWEEP, NAN, "found if found == found else math.inf"),
+                 but(CLIMB, " or math.isnan(top)", "")),
     "no_return": but(SWEEP, "return best", "return"),
     "": (but(SWEEP, "return best", "return rates[max(i - 1, 0)]"),
          but(SWEEP, "score(rate)", "score(rates.index(rate))"),
@@ -127,7 +128,7 @@ WRONG["ladder.sweep"] = {
          but(SWEEP, BESIDE, "(*rates[max(i - 1, 0):i], rates[i + 1])")),
 }
 
-BEYOND["ladder.sweep"] = but(CLIMB, " or math.isnan(top)", "")
+BEYOND["ladder.sweep"] = but(SWEEP, NAN, "found if found == found else -1.0")
 
 # ── ladder.neighbours ────────────────────────────────────────────────────────────────────────
 
@@ -308,7 +309,7 @@ SLIPS: dict = {
         "few sentences": "3 < sentences < 20", "many sentences": "sentences > 200",
         "far below zero": "d.mean() < -2"}),
     "ladder.sweep": (BEST, "None", {
-        "the first run broke": "tried[first] == -math.inf", "one rate": "len(rates) == 1",
+        "far below zero": "any(-9 < each < -2 for each in tried.values())", "one rate": "len(rates) == 1",
         "two rates": "len(rates) == 2",
         "two alike at the top": "len(tried) > 1 and min(tried.values()) < "
                                 "sorted(tried.values())[-2] == max(tried.values())"}),

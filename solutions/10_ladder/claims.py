@@ -1,7 +1,6 @@
 """Lesson 10: what it claims and what its prose judges, by the record."""
 
 from itertools import combinations
-from statistics import mean
 
 import pandas
 from claims import Claim, of
@@ -16,8 +15,7 @@ KEYS = {name: key for key, name in protocol.NAMES.items()}
 R2, SIGN = (protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER), score)
             for score in ("r2", "accuracy"))
 TOP = ("lora all", "qlora all", "mask")                # the same
-MIDDLE = ("ia3", "lora 8", "dora 8", "lora 1")         # one pair of them can be told
-REST = ("bitfit", "prefix", "head", "prompt")
+LORAS = ("lora all", "qlora all", "dora 8", "lora 8", "lora 1")
 
 
 def told(one, other, scores=R2, margin=MARGIN):
@@ -73,8 +71,20 @@ def lost(f=0.75):
     return {name: rows[name][f] - rows[name][1.0] for name in ("R²", recorded.KEPT[0])}
 
 
-def order(row):
-    return [*row.sort_values(ascending=False).index]
+def leads():
+    """By how much full fine-tuning is ahead of the next best, by task and seed."""
+    found = pandas.DataFrame(select(LADDER, group="domains")).pivot_table(
+        "r2", ["domain", "seed"], "method")
+    assert len(found.columns) == 6
+    return dict(found.full - found.drop(columns="full").max(axis=1))
+
+
+def shipped(budget):
+    """The best method within a limit of exercise 5, and those within it that are wrong."""
+    prices, r2 = recorded.prices(LADDER), protocol.means(LADDER)
+    allowed = [KEYS[name] for name in r2.index if not recorded.over(prices, budget, KEYS[name])]
+    return allowed[0], [key for key in allowed
+                        if recorded.surpassed(LADDER, prices, budget, key)]
 
 
 def tasks():
@@ -95,7 +105,6 @@ def ratio():
     return [dict(zip(rows.lr, rows.validation)) for _, rows in found.groupby(["seed", "rank"])]
 
 
-TRAVELLED = recorded.elsewhere(LADDER)
 FULL, MASK, HALVED = told("full", "lora all"), told("mask", "lora 8"), halved()
 KEPT = left()
 
@@ -105,19 +114,19 @@ CLAIMS = (
           seen=f"R² of full fine-tuning less that of LoRA everywhere: {gap(FULL)}; the mask's less "
                f"that of LoRA everywhere: {gap(told('mask', 'lora all'))}; ten seeds each",
           tried=f"the margin, {MARGIN}, stood before the first run; each method searched its rate "
-                "by one rule. By the sign, we cannot tell the mask from QLoRA everywhere",
+                "by one rule. Judged by right signs, the mask against QLoRA everywhere: cannot tell",
           holds={"Full fine-tuning is better than the twelve others": lambda: {BETTER} == {*words(
                      ["full"], R2.keys() - {"full"})},
                  "are the same": lambda: {SAME} == {*words(TOP)},
-                 "we cannot tell the mask from QLoRA everywhere": lambda: told(
+                 "the mask against QLoRA everywhere: cannot tell": lambda: told(
                      "mask", "qlora all", SIGN, POINT).word == UNSURE
                      and told("lora all", "mask", SIGN, POINT).word == SAME
                      and told("lora all", "qlora all", SIGN, POINT).word == SAME}),
     Claim("A random mask is better than LoRA 8, with as many parameters and "
           f"{best('mask') / best('lora 8'):.0f} times the rate.",
           seen=f"{gap(MASK)}, ten seeds, ahead with every one",
-          tried=f"LoRA 8 at half of its rate: {gap(HALVED)}, four seeds. At LoRA's rate the mask "
-                f"falls behind: {searched('mask')[best('lora 8')]:.3f} to "
+          tried=f"LoRA 8 at half of its rate: {gap(HALVED)}, four seeds, on these sentences "
+                f"alone. At LoRA's rate the mask falls behind: {searched('mask')[best('lora 8')]:.3f} to "
                 f"{max(searched('lora 8').values()):.3f} on validation",
           holds={"A random mask is better than LoRA 8": lambda: MASK.word == BETTER,
                  "ahead with every one": lambda: all(
@@ -136,64 +145,70 @@ CLAIMS = (
                  "both alike": lambda: all({*left(seeds=(seed,)).index[:2]} == {"BitFit", "IA³"}
                                            for seed in (2, 3)),
                  "both stay last": lambda: {*left(recorded.KEPT[1]).index[:2]} == {"BitFit", "IA³"}}),
-    Claim("The order travels: at the rates found on films, six methods stand almost alike on three "
-          "other tasks. An observation.",
-          seen="full fine-tuning, then LoRA everywhere, on all; BitFit last on all; two seeds",
+    Claim("Full fine-tuning comes first on three other tasks, too, at the rates found on films. An "
+          "observation.",
+          seen="first of six methods with both seeds, on tweets and news by less than the margin",
           tried="nothing yet: no rate was searched there",
-          holds={"full fine-tuning, then LoRA everywhere, on all": lambda: all(
-                     order(TRAVELLED[task])[:2] == ["full fine-tuning", "LoRA everywhere"]
-                     for task in TRAVELLED),
-                 "BitFit last on all": lambda: all(
-                     order(TRAVELLED[task])[-1] == "BitFit" for task in TRAVELLED)}),
+          holds={"first of six methods with both seeds": lambda: len(leads()) == 6
+                     and min(leads().values()) > 0,
+                 "on tweets and news by less than the margin": lambda: all(
+                     (lead < MARGIN) == (task != "products") for (task, _), lead in leads().items())
+                 }),
 )
 
 JUDGED = {
     "Whatever is chosen on some sentences": "a rule",
     "On them it looks better than it is": "a rule",
     "Is LoRA 8 as good as full fine-tuning": "the question",
-    "So the first of a table is usually worse than the table says": "a rule, simulated above it",
+    "So where methods lie close, the first is usually worse than the table says": "a rule, simulated "
+        "above it",
     "The more runs they tried, the better was the best of them": "Dodge et al. 2020",
     "Best on top": "how it is drawn",
     "Is the method of the row better than that of the column": "the question",
     "Full fine-tuning is better than all others": lambda: {BETTER} == {*words(
         ["full"], R2.keys() - {"full"})},
     "LoRA everywhere, QLoRA everywhere and the mask are the same": lambda: {SAME} == {*words(TOP)},
-    "We cannot tell the bottleneck from those three, nor from IA³ and LoRA 8": lambda: {UNSURE} == {
-        *words(["bottleneck"], (*TOP, "ia3", "lora 8"))},
-    "Among IA³, LoRA 8, DoRA 8 and LoRA 1 one pair can be told: IA³ is better than LoRA 1": lambda:
-        sorted(words(MIDDLE)) == [BETTER, *[UNSURE] * 5] and told("ia3", "lora 1").word == BETTER,
-    "BitFit is worse than all four, and we cannot tell it from the prefix, nor the head alone from "
-    "the prompt": lambda: {WORSE} == {*words(["bitfit"], MIDDLE)} and {UNSURE} == {
+    "we cannot tell the bottleneck from those three, and it is the same as DoRA 8": lambda:
+        {UNSURE} == {*words(["bottleneck"], TOP)} and told("bottleneck", "dora 8").word == SAME,
+    "BitFit is worse than every LoRA, and we cannot tell it from the prefix, nor the head alone from "
+    "the prompt": lambda: {WORSE} == {*words(["bitfit"], LORAS)} and {UNSURE} == {
         told("bitfit", "prefix").word, told("head", "prompt").word},
-    "a mask and LoRA everywhere are the same": lambda: told("mask", "lora all").word == SAME and {
-        "mask", "lora all"} == {*sorted(R2.keys() - {"full"}, key=lambda method: mean(
-            value for seed, value in r2(method).items() if seed > 2))[-2:]},
+    "Your colleague was right about the first": lambda: protocol.means(LADDER).idxmax()
+        == protocol.NAMES["full"],
+    "Three of the twelve share the first place": lambda: {*TOP} == {
+        method for method in R2 if method == "lora all" or told(method, "lora all").word == SAME}
+        and protocol.means(LADDER).index[1] == protocol.NAMES["lora all"],
+    "even the head alone, without a backward pass through the blocks, takes a quarter": lambda:
+        0.225 < recorded.prices(LADDER)[recorded.COSTS["step"]][protocol.NAMES["head"]] < 0.275,
     "your best gets better": "a rule",
     "both neighbours of the best rate so far": "the task",
     "Return the best rate": "the task",
-    "neighbours of the best so far": "the task",
+    "a rate that is or was the best so far": "the task",
+    "a head does not become the best one": lambda: max(r2("head").values()) < protocol.zeros(
+        LADDER)["pooler"],
+    "the best head that the frozen model can have": "a definition",
     "More is better": "what a score means",
     "which is worse than any number": "the task",
     "At its own, 4 times as large, it draws level, and on the test sentences it is ahead of LoRA 8 "
     "with every seed": lambda: abs(max(searched("mask").values()) - max(searched(
         "lora 8").values())) < 0.005 and all(value > r2("lora 8")[seed]
                                              for seed, value in r2("mask").items()),
+    "LoRA 1 trains fewest of all, and keeps the second most": lambda: KEPT.index[-2] == "LoRA 1"
+        and recorded.prices(LADDER)["trained parameters"][[*KEPT.index]].idxmin() == "LoRA 1",
     "Full fine-tuning keeps fewer than each LoRA": lambda: KEPT["full fine-tuning"] < min(
         KEPT[name] for name in KEPT.index if "LoRA" in name or "DoRA" in name),
-    "in which the vectors differ most": "a definition",
     "Servers do the same with thousands": "Chen et al. 2023; Sheng et al. 2023",
     "rates news worse than a constant": lambda: tasks().loc["movies", "news"] < 0,
     "all eight lose many neighbours": lambda: lost()[recorded.KEPT[0]].min() > 0.07,
     "some gain hardly any": lambda: (lost()["R²"] > -0.02).sum() >= 3,
-    "in almost the same order": lambda: left().rank().corr(
-        left(recorded.KEPT[1]).rank()) > 0.9,
     "Away from home every adapter loses": lambda: all(
         tasks()[task].drop(task).max() < tasks().loc[task, task] for task in tasks()),
-    "Added, two updates do worse on each task than its own alone": lambda: max(added("added")) < 0.75,
+    "Added, two adapters do worse on both tasks than each does at home": lambda: max(added("added")) < 0.75,
     "they keep nearly all of products, and most of films": lambda: (
         added("averaged")[1] > 0.97 and 0.9 < added("averaged")[0] < 0.97),
     "Four users ask for the best": "the task",
-    "no other method within that limit is better by more than": "the task",
+    "no other method within that limit is better by more than the margin": lambda: all(
+        {BETTER} == {*words([first], wrong)} for first, wrong in map(shipped, recorded.BUDGETS)),
     "Does the best rate depend": "the question",
     "twice the best rate breaks four of the six": lambda: sum(
         found[2 * max(found, key=found.get)] < 0.1 for found in ratio()) == 4,

@@ -48,6 +48,14 @@ def _quality() -> dict[str, tuple[float, float, float]]:
     return dict(sorted(found.items(), key=lambda each: -each[1][0]))
 
 
+def _shared() -> dict[str, np.ndarray]:
+    """Each method's errors, (seeds, sentences), at the seeds that all have; the best first."""
+    seeds = sorted(set.intersection(*map(set, ERRORS.values())))
+    found = {method: np.stack([of[seed] for seed in seeds]).astype(float)
+             for method, of in ERRORS.items()}
+    return dict(sorted(found.items(), key=lambda each: each[1].mean()))
+
+
 def places(shown: Shown) -> None:
     """One run a method: an experiment draws a seed and the sentences, with replacement."""
     ax, = shown.panels
@@ -79,21 +87,25 @@ def _in_pairs(one: str, other: str) -> tuple[float, float, float]:
     return tuple(each / np.var(np.float64(TRUTH)) for each in ((b - a).mean(), *_interval(b - a)))
 
 
-def verdicts(shown: Shown) -> None:
+def _told(one: str, other: str) -> str:
     """A pair is told apart where an interval lies beyond 0, alike where it lies inside ±0.02."""
+    _, low, high = _in_pairs(one, other)
+    return "the same" if low > -0.02 and high < 0.02 else "better" if low > 0 else (
+        "worse" if high < 0 else "cannot tell")
+
+
+def verdicts(shown: Shown) -> None:
+    """A pair once, the one with the higher mean over shared seeds in the row."""
     ax, = shown.panels
     ax.named()
-    order = [*_quality()]
+    order = [*_shared()]
     ax.ticks("x", {NAMES[method]: x for x, method in enumerate(order) if x})
     ax.ticks("y", [NAMES[method] for method in order[:-1]])
     signs = {"better": ("+", "series 0", "paper"), "the same": ("=", "quiet", "ink"),
              "cannot tell": ("?", "band", "ink")}
     for y, one in enumerate(order):
         for x, other in enumerate(order[y + 1:], y + 1):
-            _, low, high = _in_pairs(one, other)
-            told = "the same" if low > -0.02 and high < 0.02 else "better" if low > 0 else (
-                "cannot tell")
-            assert high > 0
+            told = _told(one, other)
             sign, colour, ink = signs[told]
             ax.shape(colour, x - 0.47, y - 0.47, 0.94, 0.94)
             ax.text(sign, ink, (x, y), near=0.001)
@@ -101,18 +113,21 @@ def verdicts(shown: Shown) -> None:
 
 
 def costs(shown: Shown) -> None:
-    """Differences from full fine-tuning in pairs; black where no method as cheap is better."""
-    assert shown.title == "Black: no method as cheap has a higher R²"
+    """Differences from full fine-tuning in pairs; grey where a method as cheap is better."""
+    assert shown.title == "Grey: a method that costs no more is better, by the grid"
     left, right = shown.panels
     left.named(x="R² less that of full fine-tuning")
     right.named(x="trained parameters", log="x")
-    rows = {method: _in_pairs(method, "full") for method in _quality()}
+    found = _shared()
+    rows = {method: [each / np.var(np.float64(TRUTH)) for each in (
+        (found["full"] - error).mean(), *_interval(found["full"] - error))]
+        for method, error in found.items()}
     trained = {run["method"]: run["parameters"] + 385 for run in FINAL}    # and the head
     left.ticks("y", [NAMES[method] for method in rows])
     left.at("rest", 0, ":")
     for y, (method, (gap, low, high)) in enumerate(rows.items()):
-        beaten = any(trained[other] <= trained[method] and more > gap
-                     for other, (more, *_) in rows.items())
+        beaten = any(trained[other] <= trained[method] and _told(other, method) == "better"
+                     for other in rows)
         colour = "quiet" if beaten else "ink"
         right.line(colour, "o", trained[method], y)
         if gap < -0.16:

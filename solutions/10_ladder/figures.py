@@ -24,7 +24,6 @@ FIGURES = {
     "at most 100 kB": 1e3 * LIMIT["file"],
     "at most 65 %": LIMIT["time"],
     "at least 55 % of the base's": LIMIT["keep"],
-    "within 1 to 2 %": "Lee et al. 2026, abstract",
     "1 to 70 billion": "the sources of the recipe",
     "7 billion": "a size",
     "11 billion": "Lialin et al. 2023, abstract",

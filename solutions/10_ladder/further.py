@@ -24,9 +24,9 @@ def interval() -> list[dict]:
 
 
 def sweep() -> list[dict]:
-    """A first run that broke, one rate, two rates, two alike at the top."""
+    """Scores far below zero, one rate, two rates, two alike at the top."""
     rates = [0.003, 0.01, 0.03, 0.1, 0.3]
-    return [{"rates": rates, "scores": [0.2, 0.4, None, None, None], "first": 0.03},
+    return [{"rates": rates, "scores": [-5.0, -3.0, -4.0, None, None], "first": 0.1},
             {"rates": [0.5], "scores": [0.1], "first": 0.5},
             {"rates": [0.5, 1.0], "scores": [-0.2, -0.1], "first": 0.5},
             {"rates": rates, "scores": [None, 0.1, 0.6, 0.6, 0.4], "first": 0.01}]

@@ -58,14 +58,15 @@ def test_a_share_of_the_way_counts_within_what_its_head_reads(record):
     assert found["lora 8"] == pytest.approx(0.75, abs=0.02)
     assert found["bitfit"] == pytest.approx(0.55, abs=0.01)
     assert found["full"] == 1
-    few = [{"group": "mean", "method": method, "r2": r2} for method, r2 in (
-        ("full", 0.56), ("full", 0.58), ("lora 8", 0.5131))]
+    few = [{"group": "mean", "method": method, "seed": seed, "r2": r2} for method, seed, r2 in (
+        ("full", 2, 0.56), ("full", 3, 0.58), ("full", 4, 0.99), ("lora 8", 3, 0.5231),
+        ("lora 8", 2, 0.5031))]    # over the seeds that both have
     by_mean = {"exact": {"r2": 0.3}, "exact_mean": {"r2": 0.4131}, "runs": [
         *few, {"group": "mean rates", "method": "lora 8"}, *protocol.finals(record)]}
     assert protocol.shares(by_mean, "mean") == {
         "full": 1, "lora 8": pytest.approx(0.1 / 0.1569, abs=1e-3)}
     with pytest.raises(BadConfig, match="not recorded for a head that reads the mean"):
-        protocol.shares(by_mean | {"runs": few[2:]}, "mean")
+        protocol.shares(by_mean | {"runs": few[3:]}, "mean")
     with pytest.raises(UnknownName, match="pooler"):
         protocol.shares(record, "poolr")
 
@@ -320,8 +321,8 @@ def test_mondays_table_has_the_readers_rows_and_a_colleagues_for_the_rest(here, 
     assert by["R²"]["LoRA 8"] == round(mine["lora 8"]["r2"], 3)
     assert by["R²"]["IA³"] == 0.519
     assert by["recorded mean"]["LoRA 8"] == round(sum(
-        row["r2"] for row in protocol.finals(record) if row["method"] == "lora 8") / 10, 3)
+        row["r2"] for row in protocol.finals(record) if row["method"] == "lora 8"
+        and row["seed"] in range(2, 7)) / 5, 3)    # all methods have these, and six no others
     assert sorted(by["place by it"]) == [*range(1, 14)]
-    assert by["recorded mean"].sort_values(ascending=False).index.tolist() == (
-        by["place by it"].sort_values().index.tolist())
+    assert by.sort_values("place by it")["recorded mean"].is_monotonic_decreasing
     assert set(board.monday(record).whose) == {"a colleague"}

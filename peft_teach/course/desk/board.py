@@ -183,7 +183,7 @@ def monday(record: Mapping, own: Mapping[str, Mapping] | None = None,
     """Return lesson 10's table: one run each, sorted; a colleague's where the reader has none.
 
     `own` are the reader's rows by rung, `rows()` unless given. With `means`, the recorded mean of
-    each and its place by that, too: who was first by luck stands lower there.
+    each over the same seeds and its place by that, too: who was first by luck stands lower there.
     """
     own = rows() if own is None else own
     theirs = _colleagues(record)
@@ -193,7 +193,7 @@ def monday(record: Mapping, own: Mapping[str, Mapping] | None = None,
         "sign": [f"{row['accuracy']:.1%}" for row in chosen.values()],
         "whose": ["you" if key in own else "a colleague" for key in chosen]})
     if means:
-        mean = protocol.quality(record)["R²"]
+        mean = protocol.means(record)
         table["recorded mean"] = table["method"].map(mean).round(3)
         table["place by it"] = table["method"].map(mean.rank(ascending=False)).astype(int)
     table = table.sort_values("R²", ascending=False, ignore_index=True).round({"R²": 3})

@@ -135,7 +135,7 @@ def _usual_halves(case: dict) -> dict[str, tuple[Tensor, ...]]:
 
 
 INTERVAL = Exercise(
-    id="ladder.interval", lesson="10", names=("interval",), points=3, minutes=10, difficulty=3,
+    id="ladder.interval", lesson="10", names=("interval",), points=3, minutes=15, difficulty=3,
     cases=interval_cases, run=run_interval,
     judge=judge_interval, returns=report(found=list[Any]),
     mistakes={
@@ -166,7 +166,7 @@ RATES = [1e-4 * 2**k for k in range(9)]
 
 
 def sweep_cases(seed: int) -> list[dict]:
-    """Return scores with a peak, at an edge, with two peaks, broken at one side, and all the same.
+    """Return scores with a peak, at an edge, with two peaks, all the same, and with broken runs.
 
     `None` is the score of a run that broke.
     """
@@ -178,7 +178,8 @@ def sweep_cases(seed: int) -> list[dict]:
                 for i in range(len(RATES))]
 
     cases = [(peak(4)[:3], 1), (peak(5), 3), (peak(0), 2), (peak(8), 7), (peak(2, 7), 4),
-             (peak(4, height=-0.3), 2), (peak(6)[:6] + [None] * 3, 4), ([0.25] * 9, 4)]
+             (peak(4, height=-0.3), 2), (peak(6)[:6] + [None] * 3, 4), ([0.25] * 9, 4),
+             (peak(2)[:5] + [None] * 4, 5)]
     return [{"rates": RATES[:len(scores)], "scores": scores, "first": RATES[first]}
             for scores, first in cases]
 
@@ -455,7 +456,7 @@ def run_ship(picks: Any, case: dict) -> dict[str, Any]:
 
 
 def judge_ship(case: dict, seen: Mapping) -> Verdict:
-    """Look each pick up in the record: is it allowed, and is the best there better, and matters?"""
+    """Look each pick up in the record: is it allowed, and is none there better by the margin?"""
     from . import recorded  # pandas comes with them, when a choice is judged
 
     said = {budget: protocol.rung(method) for budget, method in seen["said"].items()}
@@ -478,17 +479,15 @@ def judge_ship(case: dict, seen: Mapping) -> Verdict:
 
 
 SHIP = Exercise(
-    id="ladder.ship", lesson="10", names=("picks",), points=3, minutes=9, difficulty=2,
+    id="ladder.ship", lesson="10", names=("picks",), points=2, minutes=4, difficulty=1,
     answer=VALUE, cases=lambda seed: [{"record": "ladder"}],
     run=run_ship, judge=judge_ship, returns=report(type=str, said=dict[str, str]),
     mistakes={
         "over": "Look at the costs first: what is over the budget is not to be had.",
-        "worse": "Among those within this budget another one is better, beyond seeds, sentences "
-                 "and margin.",
+        "worse": "Among those within this budget another one is better, by more than the margin.",
     },
     hints=("For each budget cross out what is over it. What is left, and how good is it?",
-           "The first of those left need not win: whatever your interval cannot tell from it will "
-           "do, and so does whatever is less than the margin below it.",
+           "The first of those left need not win: what lies less than the margin below it will do.",
            "For keep, read how many neighbours are left where each method is used as trained, at "
            "f = 1."))
 

@@ -10,8 +10,9 @@ from matplotlib.ticker import LogLocator, MultipleLocator
 
 from ....plots import COLOURS, entitle, figure, in_percent, logarithmic
 from ....widgets import Explorer
+from ...verdicts import BETTER, interval
 from .picture_of_places import STYLES
-from .recorded import BUDGETS, KEPT, curves, forgetting, gaps, prices
+from .recorded import BUDGETS, KEPT, curves, forgetting, gaps, prices, verdicts
 from .rungs import COSTS
 
 LOWEST = -0.16                   # a difference is drawn from here; a lower one is a number
@@ -29,32 +30,34 @@ class Cost:
     limit: float | None        # of exercise 5, on this cost
 
 
-def unbeaten(table: pandas.DataFrame) -> list[str]:
-    """Return the methods of which none costs as little and is better."""
-    return [name for name, row in table.iterrows()
-            if row.difference >= table.difference[table.cost <= row.cost].max()]
+def unbeaten(cost: pandas.Series, verdict: pandas.Series) -> list[str]:
+    """Return the methods of which none costs as little and is judged better, of all pairs."""
+    return [name for name in cost.index if BETTER not in {
+        verdict[other, name] for other in cost.index[cost <= cost[name]] if other != name}]
 
 
 def explore_costs(record: Mapping) -> Explorer:
     """R² beside one cost; a switch chooses which: does the order stay?"""
     table, beside, limits = gaps(record), prices(record), dict(BUDGETS.values())
+    verdict = verdicts(record, interval).verdict
     axis = ipw.ToggleButtons(options=[axis for axis in COSTS.values() if axis in beside],
                              description="cost", style={"button_width": "200px"})
 
     def compute(axis: str) -> Cost:
         rows = table.assign(cost=beside[axis]).dropna()
-        return Cost(axis, rows, unbeaten(rows), limits.get(axis))
+        return Cost(axis, rows, unbeaten(rows.cost, verdict), limits.get(axis))
 
     return Explorer(
         {"axis": axis}, compute, draw_cost, lambda found:
-        "Bars are 95 % intervals of the difference from full fine-tuning, in pairs, over seeds and "
-        "sentences. The head is counted." + " Dotted: a limit of exercise 5." * bool(found.limit))
+        "Bars are 95 % intervals of the difference from full fine-tuning, in pairs, over five "
+        "seeds and all sentences. The head is counted."
+        + " Dotted: a limit of exercise 5." * bool(found.limit))
 
 
 def draw_cost(found: Cost) -> Figure:
     """Draw a row a method, the best on top: its R² less full's, and beside it the cost."""
     made, left, right = figure(9.2, 4.9, columns=2, sharey=True)
-    made.suptitle("Black: no method as cheap has a higher R²", fontsize=13)
+    made.suptitle("Grey: a method that costs no more is better, by the grid", fontsize=13)
     left.axvline(0, color=COLOURS["rest"], lw=1, ls=":")
     for y, (name, row) in enumerate(found.table.iterrows()):
         colour = COLOURS["ink" if name in found.filled else "quiet"]

@@ -10,11 +10,10 @@ from typing import Any
 import numpy
 import pandas
 import safetensors.torch
-import torch
 from torch import Tensor
 
-from ...protocol import NAMES, errors, finals, quality, rated, shared
-from ...verdicts import BETTER, MARGIN, interval, word
+from ...protocol import NAMES, errors, finals, means, rated, shared
+from ...verdicts import MARGIN, interval, word
 from .rungs import ALPHA, COSTS, LEFT
 
 HEAD = 385                          # trained by every method: the head's 384 weights and bias
@@ -27,10 +26,11 @@ KEPT = ("neighbours kept", "without the top direction")
 def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
     """Return what the reader's `interval(a, b)` of squared errors says of all pairs of methods.
 
-    Rows (one, other), the best first: by how much the one's R² is higher, the ends, a verdict.
+    Rows (one, other), the best first: by how much the one's R² is higher, the ends, a verdict; of
+    all seeds that both have.
     """
     found, rows, keys = errors(record), {}, {name: key for key, name in NAMES.items()}
-    variance, order = float(rated(record).var(correction=0)), [*quality(record).index]
+    variance, order = float(rated(record).var(correction=0)), [*means(record).index]
     for i, one in enumerate(order):
         for other in order[i + 1:]:
             a, b = shared(found, keys[one], keys[other])
@@ -49,15 +49,10 @@ def verdicts(record: Mapping, interval: Callable[..., Any]) -> pandas.DataFrame:
 UNITS = [1, 1e3, 1e6, 1]
 
 
-def costs(record: Mapping) -> pandas.DataFrame:
-    """Return each method's R² with its interval, what it costs, and what it keeps of the base."""
-    return quality(record).join(prices(record))
-
-
 def bill(record: Mapping) -> pandas.DataFrame:
-    """Return R², costs and what is kept as a table to read: rounded, without the intervals."""
+    """Return each method's R², what it costs and what it keeps of the base, rounded, to read."""
     trained, file, memory, step = COSTS.values()
-    return costs(record).drop(columns=["low", "high"]).round(
+    return means(record).to_frame().join(prices(record)).round(
         {"R²": 3, file: 0, memory: 0, step: 2, LEFT: 2}).astype(
         dict.fromkeys((trained, file, memory), int))
 
@@ -65,12 +60,15 @@ def bill(record: Mapping) -> pandas.DataFrame:
 def gaps(record: Mapping) -> pandas.DataFrame:
     """Return how much higher each method's R² is than full fine-tuning's, in pairs, with its ends.
 
-    The best first; full fine-tuning itself is 0.
+    The best first; full fine-tuning itself is 0. Of the seeds that all methods have.
     """
-    full = NAMES["full"]
-    found = verdicts(record, interval).xs(full, level="other")[["difference", "low", "high"]]
-    own = pandas.DataFrame([[0.0] * 3], index=[full], columns=found.columns)
-    return pandas.concat([own, found]).reindex(quality(record).index)
+    found, variance = errors(record), float(rated(record).var(correction=0))
+    by = dict(zip(found, shared(found, *found)))
+    rows = {NAMES[method]: [float((by["full"] - each).mean()) / variance,
+                            *(end / variance for end in interval(by["full"], each))]
+            for method, each in by.items()}
+    table = pandas.DataFrame.from_dict(rows, orient="index", columns=["difference", "low", "high"])
+    return table.reindex(means(record).index)
 
 
 def prices(record: Mapping) -> pandas.DataFrame:
@@ -117,7 +115,7 @@ def elsewhere(record: Mapping) -> pandas.DataFrame:
     """Return mean R² of the methods that were tried on other tasks, in their order on films."""
     away = pandas.DataFrame([row for row in record["runs"] if row["group"] == "domains"])
     table = away.pivot_table("r2", "method", "domain", sort=False).rename(NAMES)
-    films = quality(record)["R²"].rename("films")
+    films = means(record).rename("films")
     return pandas.concat([films[films.index.isin(table.index)], table], axis=1).round(3)
 
 
@@ -162,14 +160,12 @@ def over(prices: pandas.DataFrame, budget: str, method: str) -> str:
 def surpassed(record: Mapping, prices: pandas.DataFrame, budget: str, method: str) -> str:
     """Say by how much the best of those within a budget is better than this method.
 
-    Nothing if the verdict is another one, or if the means lie within the margin.
+    Nothing if the means, those of `bill`, lie within the margin.
     """
-    found, variance = errors(record), rated(record).var(correction=0)
-    allowed = [each for each in found if not over(prices, budget, each)]
-    best = min(allowed, key=lambda each: torch.stack([*found[each].values()]).mean())
-    one, other = (errors / variance for errors in shared(found, method, best))
-    low, high = interval(one, other)
-    if word(low, high, MARGIN) != BETTER or (one - other).mean() <= MARGIN:
+    r2 = means(record)
+    best = max(r2[NAMES[each]] for each in NAMES
+               if NAMES[each] in r2 and not over(prices, budget, each))
+    own = r2[NAMES[method]]
+    if best - own <= MARGIN:
         return ""
-    return (f"{NAMES[method]} has an R² of {1 - one.mean():.3f}. Another one is better by "
-            f"{low:.3f} to {high:.3f}.")
+    return f"{NAMES[method]} has an R² of {own:.3f}. Another one is better by {best - own:.3f}."
