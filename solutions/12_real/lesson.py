@@ -229,8 +229,8 @@ pd.DataFrame(rows)
 
 # %% [markdown]
 # Each fault hides the next. Behind another head nothing of the update can be compared, and two different updates agree at no scale. So yours
-# names them in this order. Read the last column, too: in our run, the second mend made the wrong labels rise from 20 % to 42 %. Wrong labels
-# do not count faults: ask until the answer is `"none"`.
+# names them in this order. Read the last column, too: in our run, the second mend raised the share of wrong labels from 0.20 to
+# 0.42. Wrong labels do not count faults: ask until the answer is `"none"`.
 #
 # ## The way back
 #
@@ -398,7 +398,7 @@ pt.progress("12")
 # `Trainer` has never heard of your class. It needs a model that returns a loss, and parameters that require a gradient:
 #
 # ```python
-# settings = TrainingArguments("out", max_steps=40, per_device_train_batch_size=16, learning_rate=3e-3, report_to="none")
+# settings = TrainingArguments("out", max_steps=40, per_device_train_batch_size=16, learning_rate=3e-3, report_to="none", use_cpu=True)
 # Trainer(ours, settings, train_dataset=movies.train[:640], data_collator=collate).train()
 # ```
 #
