@@ -30,18 +30,18 @@ def names_each_fault():
 
 CLAIMS = (
     Claim("peft gives the logits of your LoRA.",
-          seen="MiniLM with random A, B and head, 32 sentences, peft "
+          seen="record: MiniLM with random A, B and head, α = 8, 32 sentences, peft "
                f"{REAL['versions']['peft']}: the largest difference is below 1e-5 of the largest "
                "logit",
           tried=f"The false files that load differ by {OFF[0]:.2f} to {OFF[-1]:.2f} of it.",
           holds={"gives the logits": lambda: SAID["yours"]["off"] < 1e-5 < 1e-2 < OFF[0]}),
-    Claim("Three of six false files load in peft without a word; a fourth does if no setting names "
-          "the head.",
+    Claim("`from_pretrained` loads three of six false files without a word, and a fourth if no "
+          "setting names the head.",
           seen=f"peft {REAL['versions']['peft']}, MiniLM: the table of *What is in a file?*",
-          tried="peft can object: it warns of a misspelled name, and refuses a wrong rank and a "
-                "missing head that is named.",
-          holds={"Three of six": lambda: silent() == 3,
-                 "a fourth does": lambda: says(SILENT, "the head left out, and not named"),
+          tried="peft can object: `from_pretrained` warns of a misspelled name, and refuses a "
+                "wrong rank and a missing head that is named.",
+          holds={"three of six": lambda: silent() == 3,
+                 "a fourth": lambda: says(SILENT, "the head left out, and not named"),
                  "warns of a misspelled name": lambda: says(WARNED, "one name misspelled"),
                  "refuses a wrong rank and a missing head": lambda: says(
                      REFUSED, "r is not the rank", "the head left out")}),

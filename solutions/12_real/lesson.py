@@ -74,23 +74,23 @@ record["their_file"]["settings"]
 
 # %% [markdown]
 # - `target_modules` is a list of names. peft adapts each linear layer whose full name is in the list, or *ends* in a dot and a listed name.
-# - peft multiplies the update by `lora_alpha / r`, and with `use_rslora` (rsLoRA) by `lora_alpha / √r`.
-# - `modules_to_save` names what is saved whole: the head. The `task_type` `"SEQ_CLS"`, a classifier, adds `classifier` and `score`.
+# - peft multiplies the update by `lora_alpha / r`, and with `use_rslora` (rank-stabilized LoRA, rsLoRA) by `lora_alpha / √r`.
+# - `modules_to_save` names what is saved whole: the head. With the `task_type` `"SEQ_CLS"` (a classifier), peft saves `classifier` and `score`, too.
 #
 # Here is your adapter in four files. Only the last one is right.
 
 # %%
-pt.plots.show(pictures.draw_files(ours, base), "Left: your tensors, of one of six blocks and of "
-              "the head. Right: the file's. Solid: fed with random numbers, the module gives what "
-              "yours gives. Dashed: it does not. Dotted: the tensor is nowhere in the file.")
+pt.plots.show(pictures.draw_files(ours, base), "Left: your tensors: one block of the six, and "
+              "the head. Right: the file's. Solid: fed random numbers, the module answers as yours "
+              "does. Dashed: it does not. Dotted: the file lacks the tensor.")
 
 # %% [markdown]
 # In the first file, A and B are exchanged and transposed. Query and value are square, so everything fits. In the second file every tensor
 # is in its place, to the last bit, and still no adapted module answers as yours does. **A model is not its tensors.**
 #
 # **Now six false files:** A and B are exchanged; the scale is false; the head's tensors are left out, though the settings name the head;
-# half of the targets are left out of the settings; one name is misspelled; r is not the rank. How many of the six will peft load without a
-# word?
+# half of the targets are left out of the settings; one name is misspelled; r is not the rank. How many of the six will peft's
+# `PeftModel.from_pretrained` load without a word?
 
 # %%
 pt.commit("real.silent", ...)    # a number from 0 to 6
@@ -141,10 +141,10 @@ said.iloc[:, 1:]
 # %% [markdown]
 # With the right file, peft gives your logits, up to rounding. It is built from other code, by other people, and knows nothing of yours.
 #
-# And three false files pass in silence. peft checks shapes, warns if a tensor of the adapter is missing, and refuses a file without the
-# head that its settings name. Now look at the last row: it is the refused file again, but no setting names the head. peft loads it, and
-# the head is whatever her model began with. **One setting turns silence into refusal: name the head.** For the other three there is no
-# such setting. "It loads" is no evidence.
+# And three false files pass in silence. `from_pretrained` checks shapes, warns if a tensor of the adapter is missing, and refuses a file
+# without the head that its settings name. (`load_adapter` warns of none of these. It returns the tensors that it did
+# not use: look at `unexpected_keys`.) In the last row, no setting names the head: peft loads the file, and the head is whatever her model began with. **One
+# setting turns silence into refusal: name the head.** For the other three there is none. "It loads" is no evidence.
 #
 # ## What is wrong with it?
 #
@@ -228,9 +228,9 @@ pt.compare("real.order", [row["diagnosis"] for row in rows[:3]], "dana, mended t
 pd.DataFrame(rows)
 
 # %% [markdown]
-# Each fault hides the next. Behind another head nothing of the update can be compared, and two different updates agree at no scale. So the
-# order is forced. Read the last column, too: in our run the second mend changed *more* labels than it put right. One mended fault proves
-# little, and wrong labels do not count faults: ask until the answer is `"none"`.
+# Each fault hides the next. Behind another head nothing of the update can be compared, and two different updates agree at no scale. So yours
+# names them in this order. Read the last column, too: in our run, the second mend raised the share of wrong labels from 0.20 to
+# 0.42. Wrong labels do not count faults: ask until the answer is `"none"`.
 #
 # ## The way back
 #
@@ -239,7 +239,7 @@ pd.DataFrame(rows)
 # ### Exercise 3 · Their file, your layers (3 points, about 12 minutes)
 #
 # Write `from_peft(model, tensors, settings, make)`. `make(linear, rank, alpha)` makes a layer as your `LoRALinear` does, with s = alpha / rank.
-# Return the model with such layers in it, filled from the file.
+# Return the model with such layers in it, filled from the file. `model.set_submodule(name, layer)` replaces a module; `model.get_parameter(name)` reads a tensor.
 #
 # 1. It adapts what peft would adapt, by the rule for `target_modules` above.
 # 2. It answers as peft would: settings hold `r` and `lora_alpha`; `use_rslora` may be missing, which means False.
@@ -323,21 +323,21 @@ pt.require("real.belief")
 pictures.noticed(believes)    # nine false ways, and who notices them
 
 # %% [markdown]
-# A comparison can be empty. A fresh LoRA does nothing, since B is zero, and a fresh head is the base's own. So seven of the nine false ways
-# give exactly its answers. **A test is worth no more than the model that it is given.**
+# A comparison can be empty. A fresh LoRA does nothing, since B is zero, and a fresh head is the base's own. Send them
+# through seven of the nine false ways, and the answers stay the same. **A test is worth no more than the model that it is given.**
 
 # %%
 pt.audit()    # your tests on your pieces; the last one sends a model through your file and back
 
 # %% [markdown]
-# You asked whether peft would believe you. It would believe nearly anything. Now you need not ask it.
+# You asked whether peft would believe you. It would believe nearly anything. Your test would not.
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | peft gives the logits of your LoRA. | MiniLM with random A, B and head, 32 sentences, peft 0.21.2: the largest difference is below 1e-5 of the largest logit | The false files that load differ by 0.01 to 0.99 of it. | the equation is the same at every size; in half precision, rounding adds differences of its own |
-# | Three of six false files load in peft without a word; a fourth does if no setting names the head. | peft 0.21.2, MiniLM: the table of *What is in a file?* | peft can object: it warns of a misspelled name, and refuses a wrong rank and a missing head that is named. | peft refuses the exchange where a target is not square. Another loader met transposed A and B, which fitted and computed something else ([vmlx-swift#320](https://github.com/osaurus-ai/vmlx-swift/pull/320)). `from_pretrained` warns of missing names since [peft#2118](https://github.com/huggingface/peft/pull/2118) |
+# | peft gives the logits of your LoRA. | record: MiniLM with random A, B and head, α = 8, 32 sentences, peft 0.21.2: the largest difference is below 1e-5 of the largest logit | The false files that load differ by 0.01 to 0.99 of it. | the equation is the same at every size; in half precision, rounding adds differences of its own |
+# | `from_pretrained` loads three of six false files without a word, and a fourth if no setting names the head. | peft 0.21.2, MiniLM: the table of *What is in a file?* | peft can object: `from_pretrained` warns of a misspelled name, and refuses a wrong rank and a missing head that is named. | peft refuses the exchange where a target is not square. Another loader's pull request warns of transposed A and B, which fit and compute something else ([vmlx-swift#320](https://github.com/osaurus-ai/vmlx-swift/pull/320)). `from_pretrained` warns of missing names since [peft#2118](https://github.com/huggingface/peft/pull/2118) |
 # | With one knob, the three faults are named one after another. | files with one fault and with three, in MiniLM | The check of exercise 2: small updates, large logits, two faults at once, and rank 1, where √r is 1. | not known to us |
 # | A comparison of two fresh models misses seven of nine false ways through a file. | small models of width 6, the table after exercise 4 | It notices rounding to half precision, and answers that are 2 % louder. | peft's LoRA starts with B at zero, too |
 
@@ -359,7 +359,7 @@ pt.progress("12")
 # config = LoraConfig(task_type="SEQ_CLS", target_modules=["query", "value"], r=16, lora_alpha=32)
 # tuned = get_peft_model(model, config).eval()
 # for p in filter(lambda p: p.requires_grad, tuned.parameters()):
-#     torch.nn.init.normal_(p)                          # A, B and the head: for a test, not for training
+#     torch.nn.init.normal_(p, std=0.05)                # A, B and the head: for a test, not for training
 # tuned.print_trainable_parameters()
 # batch = tokenizer(["A warm film.", "so tired of this"], padding=True, return_tensors="pt")
 # with torch.no_grad():
@@ -382,10 +382,10 @@ pt.progress("12")
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
 # | where | every linear layer: `target_modules="all-linear"` | Schulman et al. 2025 |
-# | a mixture of experts | print what trains. In gpt-oss, `"all-linear"` reaches no expert, without a word; in Mixtral and Qwen3-MoE it reaches the experts and the router, too. Name the attention's modules, and the experts by `target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]`. Each expert gets an A and a B of its own: divide its rank by the number of active experts | tried with peft 0.21.2 on very small random models; for the rank, Schulman et al. 2025 |
+# | a mixture of experts | print what trains: `"all-linear"` reaches no expert in gpt-oss, and even the router in Mixtral and Qwen3-MoE. Name the attention's modules, and the experts by `target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]`; divide an expert's rank by the number of active ones | peft 0.21.2, transformers 5.23, tiny random models; the rank: Schulman et al. 2025 |
 # | rank, α | r = 16 is our choice; α = 32 at every rank, with s = α/r | Schulman et al. 2025 |
-# | rate | with this α, Adam, and A random as usual: ten times the best rate of full fine-tuning. If you know none: 2e-4 up to 13 billion parameters, 1e-4 above. With another start or scale, another factor | Schulman et al. 2025; Dettmers et al. 2023 (QLoRA); Chen et al. 2026 |
-# | DPO, GRPO | much lower rates: 5e-6 for DPO, 1e-5 for GRPO, each ten times that of full fine-tuning there. No PiSSA and no MiLoRA: both collapsed in reinforcement learning | TRL's `dpo.py` and its guide to Schulman et al.; Yin et al. 2025 |
+# | rate | with this α, Adam, and A random as usual: ten times the best rate of full fine-tuning; find it by a sweep. With another start or scale, another factor | Schulman et al. 2025; Chen et al. 2026 |
+# | DPO, GRPO | much lower rates, again ten times full fine-tuning's. PiSSA and MiLoRA collapsed in GRPO-like training on reasoning | TRL's `dpo.py` and its guide to Schulman et al.; Yin et al. 2025 |
 #
 # What misleads here: MiniLM computes in float32, where 1e-5 tells right from wrong. In bfloat16 neighbouring numbers are 0.4 % apart or more.
 # Compare in float32, or compare tensors and settings.
@@ -398,7 +398,7 @@ pt.progress("12")
 # `Trainer` has never heard of your class. It needs a model that returns a loss, and parameters that require a gradient:
 #
 # ```python
-# settings = TrainingArguments("out", max_steps=40, per_device_train_batch_size=16, learning_rate=3e-3, report_to="none")
+# settings = TrainingArguments("out", max_steps=40, per_device_train_batch_size=16, learning_rate=3e-3, report_to="none", use_cpu=True)
 # Trainer(ours, settings, train_dataset=movies.train[:640], data_collator=collate).train()
 # ```
 #
@@ -419,14 +419,14 @@ Code(inspect.getsource(pictures.processes.main), language="python")
 pictures.losses(record, live=budget.claims).round(5)
 
 # %% [markdown]
-# The losses agree, up to rounding, because we asked for `split_batches`. By default each process would get 16 sentences of its own: another
-# run, with twice the batch and half the steps. Each process holds the whole frozen base. Once it no longer fits on one card, PyTorch's FSDP
+# The losses agree, up to rounding, because we asked for `split_batches`. By default each process would get 16 sentences of its own: batches
+# of 32, and half as many steps. Each process holds the whole frozen base. Once it no longer fits on one card, PyTorch's FSDP
 # spreads it over all of them (Zhao et al. 2023).
 #
 # ## Many adapters on one base
 #
 # A server does what your batch of lesson 10 did. peft's `adapter_names` loops over the adapters, like your `Many`. vLLM with `--enable-lora`
-# corrects all rows at once, with GPU code after Punica. It takes LoRA and rsLoRA, and refuses DoRA and `modules_to_save`. Unless you set
+# corrects all rows at once, with GPU code after the paper *Punica*. It takes LoRA and rsLoRA, and refuses DoRA and `modules_to_save`. Unless you set
 # `--max-lora-rank`, it takes ranks up to 16 ([vllm#22782](https://github.com/vllm-project/vllm/pull/22782)).
 #
 # Before peft there was the library `adapter-transformers`, and `adapters` succeeded it: [lesson 05](05_adapters.ipynb) shows its workflow.
@@ -434,8 +434,8 @@ pictures.losses(record, live=budget.claims).round(5)
 # **Sources**
 #
 # - Hu et al. 2021, *LoRA*, arXiv 2106.09685; Kalajdzievski 2023, on α/√r, arXiv 2312.03732.
-# - The recipe: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929; Dettmers et al. 2023, *QLoRA*,
-#   arXiv 2305.14314; Chen et al. 2026, on the rate, arXiv 2602.06204; Yin et al. 2025, on reinforcement learning, arXiv 2512.23165; TRL,
+# - The recipe: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929;
+#   Chen et al. 2026, on the rate, arXiv 2602.06204; Yin et al. 2025, on reinforcement learning, arXiv 2512.23165; TRL,
 #   `trl/scripts/dpo.py` and `docs/source/lora_without_regret.md`.
 # - Serving: Chen et al. 2023, *Punica*, arXiv 2310.18547; Sheng et al. 2023, *S-LoRA*, arXiv 2311.03285.
 # - Poth et al. 2023, *Adapters: a unified library*, arXiv 2311.11077; Zhao et al. 2023, *PyTorch FSDP*, arXiv 2304.11277.

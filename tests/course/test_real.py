@@ -120,6 +120,7 @@ def test_tables_come_from_the_record_where_peft_is_missing(monkeypatch):
     record = records.load("real")
     said = real.complaints(record, None, None, None, None)
     assert (said["peft (recorded)"] == peft_side.SILENT).sum() == 5    # four, and the right one
+    assert [*said.iloc[[1, 5, 7], 1]] == ["0.25", "0.012", "0.99"]    # as in the record, rounded
     assert real.losses(record, live=False)["difference (recorded)"].max() < 1e-5
 
 

@@ -140,7 +140,7 @@ def complaints(record: Mapping, base: nn.Module, ours: nn.Module, file: File,
     """What peft says of the reader's file and of false ones; recorded, where peft is missing."""
     found = peft_side.complaints(base, ours, file, batch) if installed() else pandas.DataFrame(
         record["complaints"]).set_index("file")
-    return found.assign(off=found.off.map("{:.0e}".format, na_action="ignore")).rename(
+    return found.assign(off=found.off.map("{:.2g}".format, na_action="ignore")).rename(
         columns={"off": "logits differ by, of the largest",
                  "peft": "peft" if installed() else "peft (recorded)"}).fillna("–")
 
