@@ -467,7 +467,7 @@ verdict
 # %% [markdown]
 # <details><summary>How to read it</summary>
 #
-# <i>Better</i> or <i>worse</i>: the interval leaves out zero. <i>The same</i>: it lies inside the margin, a difference that would not matter. Else: <i>cannot tell</i>. These are the words of all lessons.
+# <i>The same</i>: the interval lies inside the margin, a difference that would not matter. If not, <i>better</i> or <i>worse</i>: it leaves out zero. Else: <i>cannot tell</i>. These are the words of all lessons.
 # </details>
 #
 # R², mean of the recorded runs: the head alone 0.318, on the mean 0.413, BitFit 0.451, LoRA of rank 1 0.487, full fine-tuning 0.561.
@@ -516,7 +516,7 @@ pt.progress("02")
 # from peft import LoraConfig, get_peft_model
 #
 # config = LoraConfig(task_type="SEQ_CLS",            # "CAUSAL_LM" for a language model
-#                     target_modules=["query", "value"], r=8, lora_alpha=16)
+#                     target_modules=["query", "value"], r=8, lora_alpha=32)
 # tuned = get_peft_model(model, config)               # finds, wraps, freezes: your inject
 # tuned.print_trainable_parameters()                  # count before you train,
 # found = tuned.targeted_module_names                 # and look where it went

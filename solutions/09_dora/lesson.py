@@ -314,10 +314,10 @@ converted
 # Before the first run we fixed a margin: one point of accuracy. A smaller difference would not make us choose the more complicated layer.
 #
 # **What will be the verdict on DoRA beside scaled LoRA, at rank 2?** Commit to `"better"`, `"worse"`, `"the same"` or `"cannot tell"`,
-# and to how sure you are, in percent.
+# and to how sure you are, from 0 to 1.
 
 # %%
-pt.commit("dora.verdict", ...)    # such as ["better", 60]
+pt.commit("dora.verdict", ...)    # such as ["better", 0.6]
 
 # %% [markdown]
 # ### Exercise 5 · The referee (2 points, about 7 minutes)

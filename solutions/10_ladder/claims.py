@@ -184,9 +184,8 @@ JUDGED = {
     "both neighbours of the best rate so far": "the task",
     "Return the best rate": "the task",
     "a rate that is or was the best so far": "the task",
-    "a head does not become the best one": lambda: max(r2("head").values()) < protocol.zeros(
+    "a head is not solved": lambda: max(r2("head").values()) < protocol.zeros(
         LADDER)["pooler"],
-    "the best head that the frozen model can have": "a definition",
     "More is better": "what a score means",
     "which is worse than any number": "the task",
     "At its own, 4 times as large, it draws level, and on the test sentences it is ahead of LoRA 8 "

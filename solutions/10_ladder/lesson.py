@@ -70,16 +70,16 @@ bets = pt.commit("ladder.bets", ...)    # names as in the table: {"LoRA 8": 60, 
 
 # %% [markdown]
 # Six methods ran with five seeds, and seven with ten. All means in this lesson are over the five that they share. How far up do the
-# methods get? The way begins at the best head that the frozen model can have.
+# methods get? The way begins at the zero of your ladder: the head on what the pooler gives, solved.
 
 # %% tags=["nbval-check-output"]
 share = pd.Series(pictures.shares(record)).rename(pictures.NAMES).sort_values(ascending=False)
 off = (share[rivals] - share["a random mask"]).abs()
 pt.compare("ladder.mask", off.idxmin(), "nearest share")
-share.map("{:.0%}".format).to_frame("of the way from the best head to full")
+share.map("{:.0%}".format).to_frame("of the way from the solved head to full")
 
 # %% [markdown]
-# In 250 steps a head does not become the best one, so the head alone stands below zero. And the prompt? It comes back in *A fair search*.
+# In 250 steps a head is not solved, so the head alone stands below zero. And the prompt? It comes back in *A fair search*.
 #
 # ## Luck
 #
