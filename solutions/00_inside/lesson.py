@@ -37,7 +37,7 @@ pt.seed(0)
 Guess = pt.widgets.Guess
 
 # %% [markdown]
-# LoRA (lesson 07) trains 0.33 % of the numbers that full training trains. **What share of the memory does it take? And how sure are you that
+# LoRA (lesson 07), with its head, trains 0.33 % of the numbers that full training trains. **What share of the memory does it take? And how sure are you that
 # you are within 0.1?**
 
 # %%
