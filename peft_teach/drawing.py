@@ -62,7 +62,8 @@ NOTES = {
     "lora": "{few:,} numbers in place of {all:,}",
     "qlora": "W: {bits:.3g} bits a number with its scales; A and B: 32 bits",
 }
-SIGNS = {"b": "x +", "l": "×"}    # how a vector comes to W, where that is known; of A and B: "+ s"
+# How a vector comes to W, where that is known, and what stands behind it; of A and B: "+ s".
+SIGNS = {"b": ("x +", ""), "l": ("x ⊙", ""), "l, of inputs": ("(x ⊙", ")")}
 
 # ── what a method does to the model ──────────────────────────────────────────────────────────
 
@@ -232,7 +233,7 @@ def _legend(on: Dressed, narrow: bool) -> list[tuple[str, str]]:
     if on.packed:
         legend.append(("four bits", f"{'4 bits' if narrow else 'frozen in 4 bits'} {on.packed:,}"))
     elif on.frozen:
-        legend.append(("frozen", f"frozen {on.frozen:,}" if on.parts else f"numbers {on.frozen:,}"))
+        legend.append(("frozen", f"frozen {on.frozen:,}" if on.parts else "holds parameters"))
     return [*legend, ("passing", "only passes through")]
 
 
@@ -359,10 +360,14 @@ class Large:
         for start, end, name in zip(stands.skips, stands.sums, ("attention", "feed-forward")):
             page.text(*at((start + end) / 2, stands.top + 0.8), name, va="bottom")
         page.text(*at(stands.softmax), "softmax", rotation=90)
-        for name, place in zip("qkvo"[:3 + self.narrow], stands.shapes):
-            page.text(*at(*stands.middles[place]), name, color=self._ink(place))
-        page.text(*at(7.7, 4.2), "x" if self.narrow else "words", va="bottom")
         gated = "ffn_gate" in stands.shapes
+        for name, place in zip("qkvo"[:3 + self.narrow], stands.shapes):
+            x, up, _, height = stands.matrices[place]
+            if gated and name != "o":    # above a box that is flat, or ruled into heads
+                page.text(*at(x, up + height / 2 + 0.09 / self.u), name)
+            else:
+                page.text(*at(x, up), name, color=self._ink(place))
+        page.text(*at(7.7, 4.2), "x" if self.narrow else "words", va="bottom")
         short = "" if gated and self.narrow else "ffn_"
         page.text(*at(stands.middles["ffn_out"][0], -3.9), f"{short}out", va="top")
         if gated:
@@ -381,7 +386,7 @@ class Large:
                     page.text(*at(first - 1.4, -3.9), "norm", va="top")
                 page.text(*at(second - 1, -3.9), "norm", va="top")
             else:
-                page.text(*at(first + 1.9, -3.9), "norm", va="top")
+                page.text(*at(first + 1.9 * bool(self.on.loops), -3.9), "norm", va="top")
                 page.text(*at(second + 1.5, 3.9), "norm", va="bottom")
 
     def _ink(self, place: str) -> str:
@@ -453,7 +458,7 @@ def _matrix(page: Page, on: Dressed, method: str, place: str, panel, side: float
     scale = side / max(on.layout.d_model, rows, columns)
     scale *= 1.25 if columns > max(rows, on.layout.d_model) and not inputs else 1
     h, w, gap = rows * scale, columns * scale, 0.34 if page.narrow else 0.5
-    cell, start = max(w, 1), panel[0] + (0.22 if page.narrow else 0.6)
+    cell, start = max(w, 1), panel[0] + (0.22 if page.narrow else 0.6 if here else 2.2)
     x, top = start + cell / 2, y - h / 2
     moves = "weight" in here
     page.part(x, y, w, h, "not held" if moves else "four bits" if on.packed else "frozen")
@@ -467,12 +472,19 @@ def _matrix(page: Page, on: Dressed, method: str, place: str, panel, side: float
         page.text(start - 0.14, top - 0.1, f"{columns // 64} scales a row", "left", "bottom")
     x += cell / 2 + gap
     if not here:
-        row = y - 0.2 * h
-        page.part(start + cell / 2, row, w, 0.05, "passing", ec=page.ink, lw=1)
-        page.flow((start + cell / 2 + w / 2, row), (x - 0.08, row), color=page.ink)
-        page.text(x, row, f"each row makes\none output from\nall {columns} inputs", "left")
+        middle, row, out = start + cell / 2, y - 0.2 * h, start + cell / 2 + w / 2 + 0.5
+        page.part(middle, top - 0.13, w, 0.08, "passing")      # x, along the inputs
+        page.text(middle - w / 2 - 0.1, top - 0.13, "x", style="italic")
+        page.part(out, y, 0.08, h, "passing")                  # y, along the outputs
+        page.text(out, top - 0.13, "y", style="italic")
+        page.part(middle, row, w, 0.05, "passing", ec=page.ink, lw=1)
+        page.part(out, row, 0.08, 0.05, "passing", ec=page.ink, lw=1)
+        page.flow((middle + w / 2, row), (out - 0.04, row), color=page.ink)
+        page.text(out + 0.2, row, f"each row makes\none output from\nall {columns} inputs", "left")
         return x + 9, y
-    sign = "+" if moves else "+ s" if "A" in here else SIGNS.get(next(iter(here)), "")
+    first = next(iter(here))
+    sign, closed = ("+", "") if moves else ("+ s", "") if "A" in here else SIGNS.get(
+        f"{first}, of inputs" if inputs else first, ("", ""))
     page.text(x - gap / 2, y, sign, fontsize=12 if page.narrow else 14)
     if moves:
         page.part(x + w / 2, y, w, h, "trained")
@@ -505,6 +517,7 @@ def _matrix(page: Page, on: Dressed, method: str, place: str, panel, side: float
             long = scale * shape[0]
             page.comb(x + 0.22 * signed, y, long, 0.36, signed)
             page.named(x + 0.2, y + long / 2, name, f"{shape[0]:,}", style="italic")
+            page.text(x + 0.5, y, closed, fontsize=12 if page.narrow else 14)
             x += 0.7
     return x, y
 

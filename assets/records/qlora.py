@@ -3,8 +3,9 @@
     python assets/records/qlora.py                       all, about an hour on one core
     python assets/records/qlora.py --groups rates runs   only these groups of runs
 
-Writes `qlora.json`: one row a run, what merging leaves of an update (`merged`), and how much of the
-rounding error eight directions repair (`repair`). One setting: MiniLM, rank 8, alpha 16, movie
+Writes `qlora.json`: one row a run, what merging leaves of an update (`merged`, `blocks`), what
+tables of levels cost (`formats`), and how much of the rounding error eight directions repair
+(`repair`). One setting: MiniLM, rank 8, alpha 16, movie
 reviews with |rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
 Interrupted, it goes on where it stopped.
 
@@ -20,13 +21,16 @@ Interrupted, it goes on where it stopped.
     starts   the adapter starts as a repair of the base: LoftQ's, the same weighted by the inputs,
              PiSSA's, and at random, of LoftQ's size; two seeds at the rate of `runs`, and one at a
              quarter of it, since A and B that start larger bear less
+    blocks   the runs in 4 bits on all matrices once more; after each block, the error of the hidden
+             states that rounding the update makes: to the nearest level, by chance, and that of
+             the exact base and the update
 """
 
 import torch
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.lessons.qlora import formats, rounding
+from peft_teach.course.lessons.qlora import formats, four_bits, live, rounding
 
 EXAMPLES, RANK, ALPHA = 4000, 8, 16.0
 ALL = formats.PLACES
@@ -37,7 +41,7 @@ SEEDS, DRAWS = (0, 1, 2), 3
 STARTS = ("loftq", "weighted", "pissa", "random")
 STARTED = ((0, 1), (1, 1), (0, 0.25))    # seed; share of the best rate of a start at zero
 CALIBRATION = 512    # training sentences on which a layer's inputs are seen
-GROUPS = ("rates", "runs", "starts")
+GROUPS = ("rates", "runs", "starts", "blocks")
 
 
 def wanted(record, groups):
@@ -92,8 +96,8 @@ class Course:
                                                      self.tokenizer, 64))
 
 
-def run(course, wish):
-    """Train one setting; return its row and the model."""
+def begin(course, wish):
+    """Return a model that is ready to be trained as wished, and what was found of its start."""
     pt.seed(wish["seed"])
     model, _ = pt.models.load("minilm", labels=2)
     config = {name: wish[name] for name in ("rank", "alpha", "targets")}
@@ -110,15 +114,27 @@ def run(course, wish):
     if start:
         begin_at(model, first)
         found["hidden_error"] = round(hidden_error(course, model), 4)
-    batches = pt.data.batches(course.data.train[:EXAMPLES], course.tokenizer, seed=wish["seed"])
-    losses = [round(step.loss, 3) for step in pt.train(model, batches, wish["lr"])]
-    model.eval()
+    return model, found
+
+
+def run(course, wish):
+    """Train one setting; return its row, the model and its answers."""
+    model, found = begin(course, wish)
+    losses = learn(course, model, wish)
     right = course.answers(model)
     validation = pt.evaluate(model, pt.data.batches(course.data.validation, course.tokenizer, 64))
     row = {**wish, "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
            **found, "accuracy": share(right), "validation": round(validation.accuracy, 4),
            "losses": losses}
     return row, model, right
+
+
+def learn(course, model, wish):
+    """Train a model as wished; return its losses."""
+    batches = pt.data.batches(course.data.train[:EXAMPLES], course.tokenizer, seed=wish["seed"])
+    losses = [round(step.loss, 3) for step in pt.train(model, batches, wish["lr"])]
+    model.eval()
+    return losses
 
 
 def share(right):
@@ -129,26 +145,57 @@ def share(right):
 # ── merging ──────────────────────────────────────────────────────────────────────────────────
 
 
-def merges(course, model, beside, seed):
-    """Yield (about, found) of every way to merge a trained 4-bit model."""
+def weights(course, model):
+    """Return Ŵ, ΔW, Ŵ + ΔW and W + ΔW of a trained 4-bit model, by module name each."""
     layers = pt.adapters(model)
     base = {name: layer.base.weight for name, layer in layers.items()}
     delta = {name: layer.delta().detach() for name, layer in layers.items()}
-    total = {name: base[name] + delta[name] for name in layers}
-    tops = {"old": {name: layer.base.quantized.scales[:, None] for name, layer in layers.items()},
-            "new": {name: rounding.maxima(W) for name, W in total.items()}}
-    exact = {name: W + delta[name] for name, W in course.weights.items()}
-    nearest = {maxima: {name: rounding.nearest(total[name], top[name]) for name in total}
-               for maxima, top in tops.items()}
+    return (base, delta, {name: base[name] + delta[name] for name in layers},
+            {name: W + delta[name] for name, W in course.weights.items()})
+
+
+def plain_of(model):
+    """Return a plain model with the head of another one."""
     plain = pt.models.load("minilm", labels=2)[0]
     plain.load_state_dict({name: tensor for name, tensor in model.state_dict().items()
                            if name in pt.models.head(model)}, strict=False)
-    plain.eval()
+    return plain.eval()
+
+
+def put(plain, made):
+    """Give a plain model these matrices; return it."""
+    for name, W in made.items():
+        plain.get_submodule(name).weight.data.copy_(W)
+    return plain
+
+
+def blocks(course, model, seed):
+    """Yield (about, found): after each block, the relative error of the hidden states."""
+    _, _, total, exact = weights(course, model)
+    generator = torch.Generator().manual_seed(0)
+    made = {"nearest level": {n: rounding.nearest(W, rounding.maxima(W)) for n, W in total.items()},
+            "stochastic": {n: rounding.dice(W, rounding.maxima(W), pt.nf4.LEVELS, generator)
+                           for n, W in total.items()},
+            "exact W, nearest level": {n: rounding.nearest(W, rounding.maxima(W))
+                                       for n, W in exact.items()}}
+    merged = {way: put(plain_of(model), each) for way, each in made.items()}
+    batches = pt.data.batches(course.data.train[:CALIBRATION], course.tokenizer, 64)
+    for way, row in live.errors_by_block(merged, model, batches).iterrows():
+        yield {"seed": seed, "way": way}, {"errors": [round(error, 4) for error in row]}
+
+
+def merges(course, model, beside, seed):
+    """Yield (about, found) of every way to merge a trained 4-bit model."""
+    layers = pt.adapters(model)
+    base, delta, total, exact = weights(course, model)
+    tops = {"old": {name: layer.base.quantized.scales[:, None] for name, layer in layers.items()},
+            "new": {name: rounding.maxima(W) for name, W in total.items()}}
+    nearest = {maxima: {name: rounding.nearest(total[name], top[name]) for name in total}
+               for maxima, top in tops.items()}
+    plain = plain_of(model)
 
     def row(made, update, rounding, maxima="none", draw=0):
-        for name, W in made.items():
-            plain.get_submodule(name).weight.data.copy_(W)
-        right = course.answers(plain)
+        right = course.answers(put(plain, made))
         change = {name: made[name] - base[name] for name in made}
         about = {"seed": seed, "update": update, "rounding": rounding, "maxima": maxima,
                  "draw": draw}
@@ -268,6 +315,13 @@ def input_roots(course):
     return found
 
 
+def costs_of_tables(course):
+    """Return by table of levels: the relative error that it makes, of what `formats` says."""
+    batches = pt.data.batches(course.data.train[:CALIBRATION], course.tokenizer, 64)
+    found = formats.formats(course.weights, formats.tables(four_bits.levels), course.model, batches)
+    return found.round(4).to_dict("index")
+
+
 def repairs(course):
     """Return by matrix: the share of the error that rank 8 repairs, and that of random signs."""
     def repaired(E):
@@ -305,6 +359,16 @@ def main():
         record.make([{"group": group, "setting": wish}], make)
     if "repair" not in record.made():
         record.gain(repair=repairs(course))
+    if "formats" not in record.made():
+        record.gain(formats=costs_of_tables(course))
+    if "blocks" in options.groups:
+        for seed in SEEDS:
+            if not record.holds({"seed": seed}, "blocks"):
+                wish = setting("qlora", ALL, best_rate(record, "qlora", ALL), seed)
+                model, _ = begin(course, wish)
+                learn(course, model, wish)
+                for about, found in blocks(course, model, seed):
+                    record.add(about, found, part="blocks")
 
 
 if __name__ == "__main__":

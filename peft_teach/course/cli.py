@@ -1,4 +1,4 @@
-"""The command line: `peft-teach start`, `fetch`, `new`, `build`, `grade`, `release`, `site`."""
+"""The command line: `peft-teach start`, `pack`, `fetch`, `build`, `grade` and others."""
 
 import argparse
 import signal
@@ -26,6 +26,10 @@ def _parser() -> argparse.ArgumentParser:
     start.add_argument("folder", nargs="?", default="peft-teach", help="default: %(default)s")
     start.add_argument("--no-browser", action="store_true", help="start JupyterLab, open no page")
     start.set_defaults(command=_start)
+
+    pack = commands.add_parser("pack", help="make a package of your own of my_peft.py")
+    pack.add_argument("folder", nargs="?", default="my-peft", help="default: %(default)s")
+    pack.set_defaults(command=_pack)
 
     fetch = commands.add_parser("fetch", help="fetch the models and data, to work offline after")
     fetch.set_defaults(command=_fetch)
@@ -105,6 +109,13 @@ def _start(arguments: argparse.Namespace) -> int:
 
     print(copy(arguments.folder))
     open_lab(arguments.folder, browser=not arguments.no_browser)
+    return 0
+
+
+def _pack(arguments: argparse.Namespace) -> int:
+    from .desk.pack import pack
+
+    print(pack(arguments.folder))
     return 0
 
 

@@ -214,6 +214,14 @@ def gain(accuracy: float, ruler: tuple[float, float] | None = None) -> float:
     return (accuracy - head) / (full - head)
 
 
+def converged(record: dict, pool: str = "cls") -> dict:
+    """Return the head alone, solved, with the penalty that validation chooses.
+
+    It reads the pooler's output, or with `pool` "mean" the mean of all tokens.
+    """
+    return max(select(record, group="converged", pool=pool), key=lambda row: row["validation"])
+
+
 @functools.cache    # a picture asks at each redraw, and the two records stand
 def ends() -> tuple[float, float]:
     """Return the test accuracies between which `gain` measures.

@@ -42,6 +42,21 @@ def heads(shown: Shown) -> None:
     ax.shape((0, 0, 0, 0), -0.5, 1.5, 5, 1, edge="ink")    # of the third from the end
 
 
+def all_heads(shown: Shown) -> None:
+    """Two blocks of two heads with an edge to the right of each table and below; block 1, head 0."""
+    ax, = shown.panels
+    ax.named(x="head", y="block")
+    ax.ticks("x", {"0": 2, "1": 8})
+    ax.ticks("y", {"0": 2, "1": 8})
+    sheet = np.full((12, 12), 0.5 / 3)
+    for row, column in np.ndindex(2, 2):
+        table = np.roll(np.eye(5), row, 1)
+        sheet[6 * row:6 * row + 5, 6 * column:6 * column + 5] = (
+            0.1 + 0.5 * table if column else table)
+    ax.image(sheet, 0, 0.5, {0.0: "paper", 0.5: "attention"})
+    ax.shape((0, 0, 0, 0), -1, 5, 6, 6, edge="ink")
+
+
 def parameters(shown: Shown) -> None:
     """Areas one after the other: the embeddings, the pooler and the head, the blocks."""
     ax, = shown.panels

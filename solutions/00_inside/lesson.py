@@ -4,7 +4,7 @@
 # Your graphics card is full. A colleague says: "Then train only 0.3 % of the parameters." How much memory will that free? Nearly all of
 # it, half of it, or hardly any?
 #
-# To answer, you have to know what fills the memory. So you take a small model apart, put one of its blocks together again in your own
+# To answer, you take a small model apart, put one of its blocks together again in your own
 # code, and watch a training step fill the memory and empty it.
 #
 # | | |
@@ -18,7 +18,7 @@
 # Run the cells from top to bottom with Shift+Enter; any cell may be run again. Write your code in place of `raise pt.NotAttempted(…)`.
 # The next cell, `pt.check(…)`, tries it on many inputs and answers with a card; the one after it is for graders. `pt.hint("inside.linear")` gives a hint, three times;
 # `pt.reset("inside.linear")` the text that the exercise started with. Nothing is locked: until your code passes, the lesson goes on with
-# ours. What passes is kept in `my_peft.py`, a library of your own, and later lessons use it. A prediction counts once, at your first click;
+# ours. What passes is kept in `my_peft.py`, a library of your own, and later lessons use it. A prediction counts once;
 # there is no mark. Keep the folder `work` beside this notebook: your predictions and sentences are in it. Later lessons train for about a
 # minute; `PEFT_TEACH_BUDGET=smoke`, set before Jupyter starts, makes that a few steps.
 #
@@ -29,7 +29,6 @@
 # %% jupyter={"source_hidden": true}
 import pandas as pd
 import torch
-from IPython.display import display
 
 import peft_teach as pt
 
@@ -37,14 +36,18 @@ pictures = pt.course.pictures("inside")
 pt.seed(0)
 Guess = pt.widgets.Guess
 
+# %% [markdown]
+# LoRA (lesson 07) trains 0.33 % of the numbers that full training trains. **What share of the memory does it take? And how sure are you that
+# you are within 0.1?**
+
 # %%
-display(Guess("LoRA (lesson 07) trains 0.33 % of the numbers that full training trains. What "
-              "share of the memory does it take, in percent, on 16 sentences of 32 tokens?",
-              (1, 10, 40, 75), "inside.memory"))
-pt.plots.show(pt.drawing.block(zoom="ffn_in"), "Grey boxes hold parameters: q, k, v are query, "
-              "key and value. The number counts all of MiniLM, six such blocks behind a table of "
-              "words, but not the classifier on top (770). Left out: biases, and a GELU between "
-              "ffn_in and ffn_out. The box “softmax” is all of attention.")
+# For 16 sentences of 32 tokens: [a share, how sure], such as [0.9, 0.5].
+pt.commit("inside.memory", ...)
+
+# %%
+pt.plots.show(pt.drawing.block(zoom="ffn_in"), "One of MiniLM's six blocks; q, k, v are query, key "
+              "and value. Left out: biases, and a GELU between ffn_in and ffn_out. The box "
+              "“softmax” is all of attention.")
 
 # %% [markdown]
 # ## Where are the parameters?
@@ -70,8 +73,7 @@ pt.require("inside.linear")
 
 # %% [markdown]
 # Nearly every parameter of a language model stands in such a layer, or in a table of words. Here is all of MiniLM, drawn so that area is
-# the number of parameters. Choose larger models, too. (*ffn* is a block's feed-forward part; *embeddings* are the table of words. The norms
-# are there, too thin to see.)
+# the number of parameters. Choose larger models, too. (*ffn* is a block's feed-forward part; *embeddings* are the table of words.)
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")    # step by step, as below
@@ -120,9 +122,7 @@ with torch.no_grad():    # what enters block 0, 1, …, and what leaves the last
 every = pictures.queries_keys_values(model, hidden, 0)       # of block 0: (2, tokens, 384) each
 q, k, v = (x[0, :len(tokens), 32:64] for x in every)         # one sentence, head 1: (tokens, 32)
 it = len(tokens) - 3                                         # the last word
-shares = (k @ q[it] / 32**0.5).softmax(dim=0)                # one for each token; their sum is 1
-read = shares @ v                                            # 32 numbers, added up
-pt.plots.show(pictures.draw_reading(tokens, it, shares.cpu(), v.cpu()),
+pt.plots.show(pictures.draw_reading(tokens, it, q[it].cpu(), k.cpu(), v.cpu()),
               "An arc is as thick as the share. Below, entry by entry from top to bottom: each "
               "value times its share, and their sum.")
 
@@ -259,7 +259,7 @@ pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the mo
 
 # %% [markdown]
 # You have written a transformer's block, and the methods of this course change single lines of it. Look at what it computes on its way: tensors
-# with a row for every token. Are they needed again, after the forward pass? Keep the question.
+# with a row for every token. Are they needed again, after the forward pass?
 #
 # ## What training holds
 #
@@ -334,7 +334,7 @@ pd.Series(kept).to_frame("a layer keeps")
 # <details><summary>What the four rows say</summary>
 #
 # W is in memory anyway, so x is what costs, and a frozen layer drops it. Where nothing below trains, no gradient has to pass, and nothing is
-# kept. LoRA puts a small layer beside the frozen one: A makes 8 numbers of each token, and B as many of these as the layer gives. Both train, so x is kept
+# kept. LoRA puts a small layer beside the frozen one: A makes 8 numbers of each token, and B brings these to the layer's width. Both train, so x is kept
 # again, and A's output with it (512 × 8). Softmax, GELU and dropout have no weights that one could freeze, and
 # LayerNorm needs its input for both gradients: they keep what they kept before.
 # </details>
@@ -356,7 +356,8 @@ for trains in pt.bar(("everything", "LoRA", "classifier"), "ways"):
         measured[trains, f"{n} × 32"] = pictures.through_a_step(
             trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
 full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))
-pt.compare("inside.memory", round(100 * lora / full), "percent of full training's memory, at most")
+pt.compare("inside.memory", [round(lora / full, 2), 1.0],
+           "of full training's memory, at most; and how sure one is now")
 pt.compare("inside.fullest", pictures.fullest(measured["everything", "16 × 32"]), "where")
 pictures.explore_step(measured)
 
@@ -388,8 +389,7 @@ pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place
 #
 # ## Longer texts
 #
-# Now eight times as many tokens: once as more sentences, once as longer ones. The library's ledger predicts both from tiny batches, by the
-# formula above.
+# Now eight times as many tokens: once as more sentences, once as longer ones. The library's ledger predicts both from tiny batches.
 
 # %%
 rows = {}
@@ -407,8 +407,7 @@ pd.DataFrame(rows).T
 # (The first row says 35 % where you measured 37: the formula leaves out what the passes make and drop within a block.)
 #
 # The saving melts. Weights and moments stay as they are, however much the model reads. Activations grow, and LoRA keeps more than two thirds
-# of them. Of two batches with as many tokens, LoRA saves less on the longer sentences: the tables of pairs have grown, and LoRA removes none of
-# them.
+# of them. On longer sentences it saves least: the tables of pairs have grown, and LoRA removes none of them.
 #
 # So your colleague's figure is true of what trains, and says little about memory. **Ask first which part is large:**
 #
@@ -424,7 +423,7 @@ pd.DataFrame(rows).T
 # |---|---|---|---|
 # | LoRA (rank 8, query and value) on MiniLM takes 37 % of full training's memory. | one step of 16 × 32, float32, AdamW, every tensor counted: 167 of 457 MB | A whole process, by the operating system: 207 of 575 MB, both a quarter above our count, their ratio 36 %. Torch's AdamW as it is on a CPU goes tensor by tensor; a fused one needs no working space: 44 % | GPT-3: 350 of 1,200 GB (Hu et al. 2021, §4.2); by our count, weights in 16 bits take 350 |
 # | When everything trains on 16 × 32, AdamW's step is the fullest moment. | the two passes 379 MB, the step 457 | torch's own allocator: as counted. On 32 × 32 it fails: the passes 483, the step 457. With gradient accumulation activations and gradients add up | here the largest tensor is half of the model, elsewhere a smaller part; on a GPU torch's default, `foreach`, takes about the parameters' size more (torch's documentation) |
-# | Where attention keeps its tables, we predict that longer sentences cost LoRA more of its saving than more sentences do. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | 128 × 32 measured: 63 % | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
+# | Where attention keeps its tables, we predict that longer sentences cost LoRA more of its saving than more sentences do. | 128 × 32: 60 %; 16 × 256: 77 %, predicted from small batches | measured: 63 %, and 78 % | activations grow with tokens and pairs (Korthikanti et al. 2022, §4.1); with fused attention we predict no difference |
 
 # %%
 pt.progress("00")

@@ -88,7 +88,3 @@ def learning(shown: Shown) -> None:
     ax.line("yours", "-", (1, 2, 3), (0.7, 0.65, 0.6), "yours, full fine-tuning")
     ax.level("quiet", math.log(2))
     ax.text("log 2", "ink", (None, math.log(2)), near=0.01)
-
-
-def _same_x(a, b) -> bool:
-    return (a[0], a[2]) == (b[0], b[2])

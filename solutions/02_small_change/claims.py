@@ -21,6 +21,11 @@ def parts(rule, share=1 / 32, scaled=False, rest="trained", lr=1e-4):
         == (rule, share, scaled, rest, lr))
 
 
+def size(lr):
+    """How long the updates are beside W, in percent, on average."""
+    return f"{100 * mean(row['size'] for row in CHANGE['parts'] if row['lr'] == lr):.1f}"
+
+
 def restored(k):
     """Of what the matrices bring, the share that k directions of each restore, run by run."""
     return sorted((kept[str(k)] - kept["0"]) / (kept["384"] - kept["0"])
@@ -82,12 +87,12 @@ R2, SIGN = rank_one(), rank_one("accuracy", margin=POINT)
 
 CLAIMS = (
     Claim("Of a small update, a random 32nd is enough, if it is rescaled.",
-          seen=f"{percent(parts('random', scaled=True))} with a 32nd of the 36 matrices, "
-               f"{percent(WHOLE)} with all: mean of three seeds; 1,000 sentences, standard error "
-               f"of a run {100 * standard_error(0.8, 1000):.1f} points",
+          seen=f"{percent(parts('random', scaled=True))} with a 32nd of the 36 updates, each about "
+               f"{size(1e-4)} % as long as its W; {percent(WHOLE)} with all: mean of three seeds; "
+               f"1,000 sentences, standard error of a run {100 * standard_error(0.8, 1000):.1f} points",
           tried=f"Not rescaled: {percent(parts('random'))}. With no change of these matrices: "
-                f"{percent(NOTHING)}. At 1/1,024, and at 1/256 of larger updates, the largest "
-                "entries beat random ones.",
+                f"{percent(NOTHING)}. At 1/1,024, and at 1/256 of updates of {size(3e-4)} and "
+                f"{size(6e-4)} %, the largest entries beat random ones.",
           holds={"a random 32nd is enough": lambda: WHOLE - parts("random", scaled=True) < POINT,
                  "if it is rescaled": lambda: WHOLE - parts("random") > 0.1,
                  "the largest entries beat random ones": lambda: all(

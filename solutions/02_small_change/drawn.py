@@ -73,12 +73,14 @@ def cut(shown: Shown) -> None:
     right.named(f"random entries, rescaled, 1/32: {means['random'][3]:.1%}",
                 "share of entries kept; below it, directions with as many numbers", "test accuracy", log="x")
     right.ticks("x", dict(zip(words, shares)))
-    right.line("random", "-", shares, means["random"], "random entries, rescaled")
-    for share, each in points["random"].items():
-        right.line("random", "o", [share] * 3, each)
-    right.line("series 2", "--", shares, means["largest"], "largest entries, rescaled")
-    right.line("full", "-.", shares, means["strongest"], "strongest directions")
-    right.ring(1 / 32, means["random"][3])
+    for rule, colour, dash, marker, aside, name in (
+            ("random", "random", "-", "o", 0.88, "random entries, rescaled"),
+            ("largest", "series 2", "--", "s", 1, "largest entries, rescaled"),
+            ("strongest", "series 0", "-.", "^", 1 / 0.88, "strongest directions")):
+        right.line(colour, dash, np.multiply(shares, aside), means[rule], name)
+        for share, each in points[rule].items():
+            right.line(colour, marker, [share * aside] * 3, each)
+    right.ring(0.88 / 32, means["random"][3])
     for name, rule in (("all of it", "all"), ("nothing", "none")):
         right.level("quiet", np.mean(ends[rule]))
         right.text(name, "ink", (None, np.mean(ends[rule])), near=0.01)

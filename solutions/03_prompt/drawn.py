@@ -69,18 +69,18 @@ def threshold(shown: Shown) -> None:
 
 
 def starts(shown: Shown) -> None:
-    """What each pair of start and run ends at, run by run: answers right, pairs ranked right."""
-    runs = {(run["setting"]["start"], run["lr"], run["setting"]["seed"]): run
-            for run in RECORD["runs"] if run["group"] in ("soft", "rates")}
-    asked = [(0.006, 0), (0.02, 0), (0.02, 1), (0.02, 2), (0.06, 0)]
-    assert len(runs) == 3 * len(asked)
+    """What each start ends at, a row a rate, a mark a seed: answers right, pairs ranked right."""
+    runs = [run for run in RECORD["runs"] if run["group"] in ("soft", "rates")]
+    assert len(runs) == 15
+    rows = {(start, rate): 4 * i + j for i, start in enumerate(STARTS)
+            for j, rate in enumerate((0.006, 0.02, 0.06))}
     for panel, field, title in zip(shown.panels, ("accuracy", "ranked"),
                                    ("answers right", "pairs ranked right")):
-        panel.named(title, "rate", "")
-        panel.ticks("x", [f"{lr:g}\nseed {seed}" for lr, seed in asked])
-        ends = {}
-        for start, (name, colour, _, marker) in STARTS.items():
-            values = [runs[start, *each][field] for each in asked]
-            panel.line(colour, marker, range(5), values)
-            ends[name] = values[-1], colour
-    panel.ends(ends)
+        panel.named(title)
+        if panel is shown.panels[0]:    # of both
+            panel.ticks("y", {f"{STARTS[start][0]}, rate {rate:g}": at
+                              for (start, rate), at in rows.items()})
+        for (start, rate), at in rows.items():
+            values = [run[field] for run in runs
+                      if (run["setting"]["start"], run["lr"]) == (start, rate)]
+            panel.line(STARTS[start][1], STARTS[start][3], values, [at] * len(values))

@@ -8,7 +8,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 65 minutes (estimated), 29 of them for 3 exercises, and one more if you like; Run All takes about four minutes |
+# | **Time** | about 65 minutes (estimated), 29 of them for 3 exercises, and one more if you like; Run All takes about two minutes |
 # | **You need** | lessons 00 to 02; what a token is |
 # | **Data** | film reviews of at most 10 words; 470 test reviews, of which half are liked; Hutto & Gilbert 2014, MIT licence |
 #
@@ -45,7 +45,7 @@ scores = pictures.scores(answers.iloc[:, :6], record)
 scores[["right", "says positive", "beside no instruction"]]    # in brackets: 95 %, in points
 
 # %% [markdown]
-# None of the three is better than no instruction. We could write more. But no small step leads from one of 49,152 tokens to the next: gradient descent cannot walk among words. Among vectors it can.
+# None of the three is better than no instruction. And no small step leads from one of 49,152 tokens to the next: gradient descent cannot walk among words. Among vectors it can.
 #
 # ## 2 · Give up the words, keep the matrix
 #
@@ -53,7 +53,7 @@ scores[["right", "says positive", "beside no instruction"]]    # in brackets: 95
 
 # %%
 pt.plots.show(pt.drawing.block("prompt", pt.prompt.Config(length=10), model="smollm2"),
-              "The first of SmolLM2's 30 blocks. The ten vectors stand in front of the text's.")
+              "The first of SmolLM2's 30 blocks. Above, three vectors stand for the ten.")
 
 # %% [markdown]
 # $$ h = f([\,P\,;\,E(x)\,]) $$
@@ -112,7 +112,7 @@ pt.require("prompt.front")
 # %% [markdown]
 # ## 3 · The bet
 #
-# Your class goes around SmolLM2. At first its ten vectors *are* the words *Classify the sentiment of this film review*. We train for 32 steps of eight reviews, and the only label is the word after `Sentiment:`. **Will the vectors do better than the words that they started as? And how many of the changed answers go from positive to negative?**
+# Your class goes around SmolLM2. At first its ten vectors *are* the words *Classify the sentiment of this film review*. We train for 32 steps of eight reviews at a rate of 0.02, and the only label is the word after `Sentiment:`. **Will the vectors do better than the words that they started as? And how many of the changed answers go from positive to negative?**
 
 # %%
 pt.widgets.Guess("Ten trained vectors, against the words they started as:",
@@ -138,7 +138,7 @@ pt.widgets.watch(pt.train(prompt, batches, lr=rate), len(batches), curve=False) 
 pictures.read(prompt, tokenizer, review, before=unread)
 
 # %% [markdown]
-# Now your prompt takes the test. Beside it, *ten vectors* are four recorded prompts from these words, which saw the 256 reviews in four orders (seeds 0 to 3; 3 is yours).
+# Beside your prompt, *ten vectors* are four recorded prompts from these words, which saw the 256 reviews in four orders (seeds 0 to 3; 3 is yours).
 
 # %%
 asked = pictures.by_length(test)[:None if budget.claims else 20]
@@ -304,7 +304,8 @@ pd.DataFrame({"alone": said([short], last_real),
 # We started from an instruction. Lester et al. also tried random numbers and **class labels**: the vectors of ` positive` and ` negative`, and common words behind them.
 
 # %%
-pt.plots.show(pictures.draw_starts(record), "After 32 steps, on the 100 shortest test reviews.")
+pt.plots.show(pictures.draw_starts(record), "After 32 steps, on the 100 shortest "
+              "test reviews. A mark is a seed; a dark one, two.")
 
 # %% [markdown]
 # Of these 100 reviews 39 are liked: a prompt that leans to "negative" gains. By ranking, neither words nor labels are ahead.
@@ -378,9 +379,7 @@ pd.Series({f"{times} × as far": sum(int(a) != int(b) for a, b in zip(
         "nearest words that change")
 
 # %% [markdown]
-# None changes here, either.
-#
-# **What training put into a prompt is not in its nearest words.** Khashabi et al. even trained good prompts whose nearest words are any chosen text, such as another task's instruction.
+# None changes here, either: **such a prompt's nearest words say nothing of what it learned.** Khashabi et al. even trained good prompts whose nearest words are any chosen text, such as another task's instruction.
 #
 # ## 8 · Onto your ladder
 #
@@ -427,7 +426,7 @@ pt.doors("prompt", wrap, pt.prompt.Config(length=20))
 # |---|---|---|---|
 # | A trained prompt is better than the words that it started as. Beside our best instruction we cannot tell. | 85.3 %, four orders of the same 256 reviews, from 83.6 to 86.6 %; 470 test reviews. Beside its words better by 2.7 to 11.6 points, beside our best −0.0 to 8.4 | No words at all: better by 1.3 to 9.6 points. A prompt from random numbers, 83.4 %: cannot tell it from no instruction (one seed). The rate was chosen of three on 100 of these reviews. | related: T5 with a trained prompt is far ahead of GPT-3 with a few examples (Lester et al. 2021, figure 1) |
 # | We cannot tell the trained prompt from its words with one threshold, and see no better ranking. | The words with a threshold: 85.7 %; the vectors beside it −3.3 to 2.3 points, cannot tell. 89 to 94 % of the answers are the same. | Ranking: the words have 93.1 % of pairs right, the vectors 93.0 to 93.9 % (seed 0: −1.3 to 1.1 points). A threshold without the instruction: the vectors are −1.1 to 6.1 points from it, cannot tell. | prompts bring out what a model has, and may fail where a task needs new patterns of attention (Petrov et al. 2024) |
-# | What was learned is not in the nearest words, by distance. | put back to their nearest words, the vectors fall from 85.5 to 78.1 % (seed 0) | another start: a prompt that started as random numbers falls from 83.4 to 78.3 % | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
+# | What a prompt from random numbers learned is not in its nearest words, by distance. | put back to these, it falls from 83.4 to 78.3 % (one seed) | A prompt from words falls from 85.5 to 78.1 %, which proves nothing: a random move three times as long would leave its nearest words, too | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
 # | We cannot tell labels and words apart as starts. (An observation) | 89.3 % and 85.7 % of 100 reviews right, three seeds: labels −8.9 to 1.5 points from words | A leaning helps there, 39 being liked; of pairs, labels rank 93.2 to 95.1 % right, words 93.3 to 94.4 %: cannot tell, either | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
 
 # %%

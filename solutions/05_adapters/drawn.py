@@ -6,7 +6,10 @@ from peft_teach.course import records
 
 
 def block(shown: Shown) -> None:
-    """The drawing as a whole is tested in tests/library/test_drawing.py: here, its orange parts."""
+    """The drawing as a whole is tested in tests/library/test_drawing.py: here, its orange parts.
+
+    Twelve adapters of size 32, as in the race: 12 · (32 · (2 · 384 + 1) + 384) numbers.
+    """
     ax, = shown.panels
     orange = [bounds(shape) for shape in ax.shapes if hue(shape.get_facecolor()) == hue("trained")]
     small = [box for box in orange if 0.2 > box[2] > 0.08 and box[1] > 1]
@@ -14,7 +17,7 @@ def block(shown: Shown) -> None:
                       for name in ("attention", "feed-forward"))
     assert sorted(sum(box[0] > end for box in small) for end in (attention, ffn)) == [2, 4]
     assert len(orange) == len(small) + 2 + 1    # one of them enlarged, and the legend
-    assert "Trained: 595,200 numbers, at attention_out, ffn_out." in shown.figure.get_label()
+    assert "Trained: 299,904 numbers, at attention_out, ffn_out." in shown.figure.get_label()
     for left in (ax.lines, ax.shapes, ax.heads, ax.texts, ax.arrows, ax.many):
         left.clear()
 

@@ -8,7 +8,7 @@ from claims import Claim, of, percent
 from figures import record, select
 
 from peft_teach.course import protocol
-from peft_teach.course.verdicts import BETTER, MARGIN, POINT, UNSURE, of_runs, verdict
+from peft_teach.course.verdicts import BETTER, POINT, UNSURE, of_runs, verdict
 
 LADDER, (FULL,) = record("ladder"), select(record("ia3"), group="full")
 REACH = [*FULL["reach"].values()]
@@ -76,20 +76,19 @@ CLAIMS = (
           seen="a proof",
           tried="IA³ and LoRA of rank 1, trained on the swap: LoRA learns it, IA³ does not",
           holds={"keep every cross ratio": keeps_cross_ratios}),
-    Claim("IA³ is ahead of LoRA of rank 1 by less than the 0.02 that matters to us; against rank 8 "
-          "we cannot tell.",
+    Claim("IA³ is barely ahead of LoRA of rank 1; against rank 8 we cannot tell. *An observation.*",
           seen=f"R² better by {interval(ONE)}; by {interval(EIGHT)}: five seeds each, 2,716 test "
                "sentences",
           tried="In pairs, each at its best rate of a search with one seed. With one seed left "
                 "out, four times of five we cannot tell it from rank 1",
-          holds={"IA³ is ahead of LoRA of rank 1 by less than the 0.02": lambda: (
-                     ONE.word == BETTER and ONE.difference < MARGIN == 0.02),
+          holds={"barely ahead of LoRA of rank 1": lambda: (
+                     ONE.word == BETTER and 0 < ONE.low < 0.001),
                  "against rank 8 we cannot tell": lambda: EIGHT.word == UNSURE,
                  "each at its best rate of a search with one seed": lambda: all(
                      max(searched(method), key=searched(method).get) == BEST[method]
                      for method in ("ia3", "lora 1", "lora 8")),
                  "four times of five we cannot tell": lambda: one_left_out("lora 1") == 4}),
-    Claim("Factors want a far larger rate than the entries of a matrix.",
+    Claim("Factors want a far larger rate than full fine-tuning.",
           seen=f"best rates {BEST['ia3']:g}, and {BEST['full']:g} for full fine-tuning",
           tried=f"IA³ at half and at twice its best rate: R² on validation {NEXT[0]:.3f} and "
                 f"{NEXT[2]:.3f}, for {NEXT[1]:.3f} (one seed)",
@@ -101,12 +100,12 @@ CLAIMS = (
                "of the energy of any matrix's change. With its nearest scaling the accuracy is "
                f"{percent(FULL['gains'])}, with no change {percent(FULL['none'])}",
           tried=f"The nearest scaling, enlarged to full size: {percent(FULL['scaled'])}; fitted to "
-                f"the outputs: {percent(FULL['outputs'])}. The nearest change of rank 1 keeps "
+                f"what each matrix gives: {percent(FULL['outputs'])}. The nearest change of rank 1 keeps "
                 f"{percent(FULL['rank1'])}",
           holds={"is not one that scaling on one side can make": lambda:
                      FULL["gains"] - FULL["none"] < POINT,
                  "enlarged to full size": lambda: FULL["scaled"] - FULL["none"] < POINT,
-                 "fitted to the outputs": lambda: 0.01 < FULL["outputs"] - FULL["none"] < 0.05,
+                 "fitted to what each matrix gives": lambda: 0.01 < FULL["outputs"] - FULL["none"] < 0.05,
                  "keeps": lambda: FULL["rank1"] - FULL["none"] > 0.1}),
 )
 
@@ -117,13 +116,12 @@ JUDGED = {
     "Is it as good as LoRA": "the question",
     "each at its method's best rate": "how the runs were made",
     "is Better and Cheaper": "a title",
-    "Better than LoRA of rank 1, by our rule": lambda: ONE.word == BETTER,
-    "less than the 0.02 that matters to us": lambda: 0 < ONE.low < 0.001 < ONE.difference < MARGIN,
+    "Better than LoRA of rank 1, by our rule": lambda: ONE.word == BETTER and 0 < ONE.low < 0.001,
     "with five times as many parameters, we cannot tell": lambda: EIGHT.word == UNSURE,
     "keeps most of what was learned": lambda: (FULL["rank1"] - FULL["none"]) / (
         FULL["uncut"] - FULL["none"]) > 0.6,
     "cannot tell from nothing": lambda: all(unsure(part) for part in ("key", "value", *"012345")),
     "Which part costs most": "the question",
-    "With 16 or 64 sentences we cannot tell which of the three leads": lambda: all(
+    "With so few sentences we cannot tell which of the three leads": lambda: all(
         nobody_leads(shots) for shots in (16, 64)),
 }

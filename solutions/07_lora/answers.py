@@ -219,10 +219,9 @@ RIGHT["lora.pairs"] = {
 }
 
 WRONG["lora.pairs"] = {
-    "too_shy": (but(PAIRS, '"worse"', '"cannot tell"'), but(PAIRS, '"better"', '"the same"')),
-    "too_sure": (but(PAIRS, '"cannot tell"', '"better"'),
-                 but(PAIRS, '"cannot tell"', '"the same"')),
-    "wrong_way": but(PAIRS, '"worse"', '"better"'),
+    "unlike": (but(PAIRS, '"worse"', '"cannot tell"'), but(PAIRS, '"better"', '"the same"'),
+               but(PAIRS, '"cannot tell"', '"better"'), but(PAIRS, '"cannot tell"', '"the same"'),
+               but(PAIRS, '"worse"', '"better"')),
     "not_verdicts": (but(PAIRS, '"better"', '"no difference seen"'), but(PAIRS, '"better", ', "")),
 }
 
@@ -273,8 +272,7 @@ SAYS = {
         "asked_already": "Of rank 8 the lesson has asked"},
     "lora.merge": {"no_scale": "The scale is missing", "summed_in_half": "rounded more than once"},
     "lora.pairs": {
-        "not_verdicts": "a list of three", "too_sure": "more than three seeds do",
-        "too_shy": "leaves zero out", "wrong_way": "the other way round"},
+        "not_verdicts": "a list of three", "unlike": "is there a reason for a difference?"},
     "lora.forty_kb": {
         "not_a_config": "is a pt.lora.Config(",
         "too_large": f"40 kB hold {40_000 // 4:,} parameters",

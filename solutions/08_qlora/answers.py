@@ -251,11 +251,12 @@ WRONG["qlora.dice"] = {
     "generator": (but(DICE, "    up =", "    generator.seed()\n    up ="),
                   but(DICE, "    up =", "    generator.manual_seed(0)\n    up ="),
                   but(DICE, UP, f"{RAND} + 0 * torch.rand(1) < {P}")),
-    "elsewhere": (but(DICE, "levels[low + up]", "x"), but(DICE, ON, "(levels[low + up] * "
+    "elsewhere": (but(BY_P, "< p", "< 0.02 + 0.96 * p"),
+                  but(DICE, "levels[low + up]", "x"), but(DICE, ON, "(levels[low + up] * "
                                                           "top.mean()).reshape(W.shape)")),
     "changed": but(DICE, "(W.reshape(len(top), -1) / top.clamp_min(1e-38)[:, None])",
                    "W.view(len(top), -1).div_(top[:, None])"),
-    "": (but(BY_P, "< p", "< 0.02 + 0.96 * p"), but(DICE, ".reshape(W.shape)", "")),
+    "": (but(BY_P, "< p", "< torch.where((p > 0) & (p < 1), 0.02 + 0.96 * p, p)"), but(DICE, ".reshape(W.shape)", "")),
 }
 
 BEYOND["qlora.dice"] = but(DICE, ".reshape(W.shape)", ".reshape(len(W), -1)")

@@ -1,4 +1,4 @@
-"""Lesson 08: levels and weights, an outlier, dice, memory."""
+"""Lesson 08: levels and weights, an outlier, errors through the blocks, memory."""
 
 import math
 
@@ -53,7 +53,7 @@ def levels(shown: Shown) -> None:
     marks = np.array(NF4)
     rounded = marks[np.abs((BLOCKS / TOP)[..., None] - marks).argmin(-1)] * TOP
     error = np.linalg.norm(rounded - BLOCKS) / np.linalg.norm(BLOCKS)
-    ax.named(f"NF4: the rounding error is {error:.2%} of the weights",
+    ax.named(f"NF4: ‖error‖ / ‖W‖ = {error:.2%}",
              "weight, divided by the largest of its block")
     _histogram(ax)
     for i, mark in enumerate(NF4):
@@ -89,32 +89,20 @@ def _segments(ax, colour: str, xs, lows, highs) -> None:
                        atol=1e-6)
 
 
-def dice(shown: Shown) -> None:
-    """An update of a tenth of a gap, 35 draws: of the last one, how many went up, by its text."""
+def blocks(shown: Shown) -> None:
+    """Two rows that were given, of six blocks each."""
     ax, = shown.panels
-    ax.named("On average, stochastic rounding keeps the sum of the updates")
-    low, gap = 0.07958029955625534, 0.16093020141124725 - 0.07958029955625534
-    throws = []
-    for seed in range(35):    # a weight goes up where its number is below what is left of the gap
-        drawn = torch.rand(1, 64, generator=torch.Generator().manual_seed(seed))[0, 1:31].numpy()
-        throws.append((drawn < 0.1).astype(float))
-    assert low + 0.1 * gap < 1
-    sums = [throw.sum() for throw in throws]
-    for (name, colour), floor, heights in zip(
-            (("updates:\nsum 3", "lora"), ("nearest level:\nsum 0", "ink"),
-             (f"stochastic:\nsum {sums[-1]:.3g}\nmean of 35: {np.mean(sums):.3g}", "yours")),
-            (3.2, 1.6, 0), ([0.1] * 30, [0] * 30, throws[-1])):
-        for mark, text in ((floor, "level"), (floor + 1, "next level")):
-            ax.line("series 0", "-", (-1, 30), (mark, mark))
-            ax.text(text, "ink", (-1.5, mark), near=0.01)
-        ends = [floor + height for height in heights]
-        ax.line(colour, "o", range(30), ends)
-        _segments(ax, colour, range(30), [floor] * 30, ends)
-        ax.text(name, colour, (31, floor + 0.5), near=0.01)
+    ax.named(x="after block", y="error of the hidden states")
+    for way, colour, marker, errors in (
+            ("nearest level", "ink", "o", (0.06, 0.11, 0.18, 0.3, 0.39, 0.65)),
+            ("stochastic", "yours", "s", (0.08, 0.12, 0.15, 0.17, 0.19, 0.22))):
+        ax.line(colour, f"-{marker}", range(1, 7), errors)
+        ax.text(way, colour, (None, errors[-1]), near=0.05)
+    assert ax.ax.get_ylim()[0] == 0
 
 
 def memory(shown: Shown) -> None:
-    """A card of 48 GB, 512 tokens, one at a time; bytes a weight as the lesson counts them."""
+    """A card of 48 GB, 512 tokens, 128,256 words; bytes a weight as the lesson counts them."""
     ax, = shown.panels
     ax.named(x="parameters, in billions", y="GB", log="xy")
     ax.ticks("x", {f"{b}": b for b in (1, 2, 4, 8, 16, 32, 70)})
@@ -127,14 +115,15 @@ def memory(shown: Shown) -> None:
                                  (5120, 40, 5120, 13_824), (6656, 60, 6656, 17_920),
                                  (8192, 80, 8192, 22_016), (8192, 80, 1024, 28_672)):
         inside = blocks * (2 * d * d + 2 * d * kv + 3 * d * inner)
-        outside = 2 * 32_000 * d
+        outside = 2 * 128_256 * d
         adapter = 16 * blocks * (2 * 2 * d + 2 * (d + kv) + 3 * (d + inner))
-        held = 512 * ((2 * blocks + (two - one) / 4096) * d + 2 * one - two)
+        above = (2 * one - two) * 128_256 / 32_000    # the outline knows 32,000 words
+        held = 512 * ((2 * blocks + (two - one) / 4096) * d + above)
         total = inside + outside
         nf4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8
         for method, size in (("full fine-tuning", (2 + 2 + 8) * total),
                              ("LoRA", 2 * total + (4 + 4 + 8) * adapter),
-                             ("QLoRA", nf4 * inside + 2 * outside + (4 + 4 + 8) * adapter)):
+                             ("QLoRA", nf4 * inside + 4 * outside + (4 + 4 + 8) * adapter)):
             bills.setdefault(method, {})[total / 1e9] = (size + held) / 1e9
     for (method, of), colour in zip(bills.items(), ("full", "lora", "series 0")):
         ax.line(colour, "-", of, of.values())
@@ -144,8 +133,6 @@ def memory(shown: Shown) -> None:
             of.values(), of.keys()))))
         ax.line(colour, ":", (fits, fits), (1, min(48, last)))
         ax.line(colour, "o", fits, min(48, last))
-        ax.text(f" {fits:.2g} B", colour, (fits, 1.15), near=0.01)
-    for colour, b, gb, marker in (("full", 65, 780, "^"), ("series 0", 65, 48, "v"),
-                                  ("lora", 8, 16.2 * 1.024 ** 3, "o"),
-                                  ("series 0", 8, 7.4 * 1.024 ** 3, "o")):
+        ax.text(f" {fits:.3g} B", colour, (fits, 1.15), near=0.01)
+    for colour, b, gb, marker in (("full", 65, 780, "^"), ("series 0", 65, 48, "v")):
         ax.line(colour, marker, b, gb, fill="none")

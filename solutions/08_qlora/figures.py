@@ -3,6 +3,8 @@
 from figures import record
 
 from peft_teach import nf4
+from peft_teach.course import protocol
+from peft_teach.course.lessons.qlora.picture_of_memory import WORDS
 
 RUNS = record("qlora").runs
 BITS = 4 + 32 / 64
@@ -11,12 +13,12 @@ DOUBLE = 4 + 8 / 64 + 32 / (64 * nf4.SECOND_BLOCK)
 FIGURES = {
     "model of 70 billion": "a size of the plan",
     "70 billion parameters": "a size of the plan",
-    "65 billion": "Dettmers et al. 2023",
-    "2,563 of them": RUNS.tests.max(),
+    "2,716 of them": protocol.TESTS,
+    "(2,563 where": RUNS.tests.max(),
+    "128,256 words": WORDS["Llama 3"],
+    "32,000 words": WORDS["Llama 2"],
     "140 GB in 16 bits": 70e9 * 2,
     "48 GB": "a card",
     "it saves 3 GB": 70e9 * (BITS - DOUBLE) / 8,
-    "33 to 70 billion": "the columns of the recipe",
-    "13 billion": "Dettmers et al. 2023: 2e-4 for 7 and 13 billion, 1e-4 above",
     "7 billion": "a size of the plan",
 }

@@ -1,8 +1,10 @@
 # %% [markdown]
 # # 14 · The capstone: would you put your name to it?
 #
+# [← 12 · Hugging Face peft](12_real.ipynb) · [START](START.ipynb)
+#
 # A newspaper wants to know whether its readers will find a sentence of an editorial positive or negative. The model runs in the newspaper's
-# app, which has the base already. Your adapter is downloaded, so its file must be small: **at most 64 kB, the head included.**
+# app, which has the base already. Your adapter is downloaded, so it must be small: **at most 40 kB of numbers, the head included.**
 #
 # Nobody tells you which method to take, where to put it, or how long to train. You build the adapter with your own library. You write one
 # page that says what you predicted, what you saw and what you would not promise. Then your instructor measures your adapter on other
@@ -10,11 +12,14 @@
 #
 # | | |
 # |---|---|
-# | **Time** | an afternoon: 30 minutes for two exercises, up to three minutes for each training run; Run All takes a minute before you fill in your runs |
-# | **You need** | your `my_peft.py`, with `inject` (02), `interval` (10) and at least one of LoRA, DoRA and IA³ (07, 09, 06) |
+# | **Time** | an afternoon: 45 minutes for three exercises, six runs of up to three minutes, an hour for the page; Run All takes a minute before you fill in your runs |
+# | **You need** | your `my_peft.py`, with `frozen_stays` (01), `inject` (02) and at least one of LoRA, DoRA and IA³ (07, 09, 06) |
 # | **Data** | sentences from newspaper editorials, each rated by about 20 people: mean rating above 0.5 (label 1) or below −0.5 (0), from −4 to 4; Hutto & Gilbert 2014, MIT licence |
 
 # %% jupyter={"source_hidden": true}
+import hashlib
+from contextlib import suppress
+
 import pandas as pd
 import torch
 
@@ -23,6 +28,7 @@ import peft_teach as pt
 budget = pt.course.budget()                  # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
 pictures = pt.course.pictures("capstone")
 news = pt.data.load("news")
+validation = news.validation[:budget.test_examples]
 pd.options.display.max_colwidth = None       # whole sentences in tables
 pt.seed(0)
 
@@ -33,41 +39,110 @@ pt.seed(0)
 #
 # | what is marked | points | by whom |
 # |---|---|---|
+# | your split of the archive | 2 | the grader |
 # | your test of the laws, on right and broken adapters | 3 | the grader |
 # | your adapter keeps the laws, and is the one in the file | 2 | the grader |
-# | **the file**: `adapter.safetensors` has at most 64,000 bytes, loads on MiniLM, answers in Hugging Face peft as it does here, and merges | 4 | the grader |
+# | **the file**: `adapter.safetensors` holds at most 40,000 bytes of tensors, loads on MiniLM, answers in Hugging Face peft as it does here, and merges | 4 | the grader |
 # | **the gain**: more sentences right than the head alone, on sentences of your instructor's choice | 3 | the grader |
 # | **the page** | 12 | a person, by the table below |
 #
 # Two more rules. A training run takes at most three minutes on two cores. Choose by validation sentences only; after your last choice you
 # may measure once on the test sentences, and report what you find.
+#
+# ## The archive
+#
+# The newspaper sends all that it has, one line a sentence, with the editorial that the sentence is from.
 
 # %% tags=["nbval-check-output"]
-pd.DataFrame(news.train[:4])
+archive = pictures.lines()
+pd.DataFrame(archive[:3], columns=["editorial", "sentence"])
 
 # %% [markdown]
+# ### Exercise 1 · Split it (2 points, about 15 minutes)
+#
+# `split(lines)` gets such pairs, (document, text). It returns two lists of line numbers, train and test:
+#
+# 1. No document has lines in both.
+# 2. Each text stands there once, in train or in test. Capitals and runs of spaces make no other text.
+# 3. The test has about a fifth of what is left, a tenth to three tenths.
+# 4. Next month there are more editorials, in another order. No document of today changes sides.
+
+
+# %% exercise="capstone.split" part="solution"
+def split(lines):
+    ### BEGIN SOLUTION
+    seen, train, test = set(), [], []
+    for number, (document, text) in enumerate(lines):
+        plain = " ".join(text.lower().split())
+        if plain in seen:
+            continue
+        seen.add(plain)
+        drawn = hashlib.sha256(document.encode()).digest()[0]    # from 0 to 255
+        (test if drawn < 51 else train).append(number)
+    return train, test
+    ### END SOLUTION
+
+
+# %% exercise="capstone.split" part="check"
+split = pt.check("capstone.split", split)
+
+# %% exercise="capstone.split" part="grade"
+pt.require("capstone.split")
+
+# %% tags=["nbval-check-output"]
+pictures.siblings(archive, split)
+
+# %% [markdown]
+# Split line by line, and every test sentence has relatives in training; some stand there themselves. The course's own split, which you use
+# from here on, keeps your four rules.
+#
 # The yardstick is a **head alone**, over the mean of a sentence's tokens, right on 84.6 % of the validation sentences. Your model's head
 # reads `[CLS]`. Lesson 01 showed what that costs, and your adapter has to make up for it.
 #
-# **By how many points will your adapter be ahead?** Commit to a number before you train anything. It belongs on your page.
+# **By how many points will your adapter be ahead? And how sure are you that it is ahead at all?** Commit before you train anything. Both
+# belong on your page.
 
 # %%
 pt.commit("capstone.gain", ...)    # points, on validation
+pt.commit("capstone.sure", ...)    # that it is above zero, in percent
 
 # %% [markdown]
-# ## Before anything trains
+# ## One test for every adapter
 #
-# ### Exercise 1 · One test for every adapter (3 points, about 20 minutes)
+# Your tests know their method: `start_holds` asks for A and B, `fold_holds` for l. `pt.audit()` runs them, at the end. But one fits
+# every method: `frozen_stays(train, model)` of lesson 01, if the *training* makes the adapter. Here is such a training. It holds all that
+# can happen to a base:
+
+
+# %%
+frozen_stays = pt.mine("full.frozen_stays")
+
+
+def a_life(make, x):
+    """Return a training: an adapter comes around the base, takes a step, and is merged."""
+    def train(base):
+        layer = make(base)
+        layer(x).square().mean().backward()
+        trained = [p for p in layer.parameters() if p.requires_grad]
+        torch.optim.SGD(trained, lr=0.1).step()
+        with suppress(pt.errors.NotMergeable):
+            layer.merged()
+
+    return train
+
+
+# %% [markdown]
+# ### Exercise 2 · The laws (3 points, about 20 minutes)
 #
-# Put the laws that you have met into one test. `keeps_the_laws(make)` gets a function: `make(base)` returns an adapter around `base`, an
-# `nn.Linear` that you make and freeze inside your test. The method can be any, even one that you have never seen. The adapter's
-# `own_parameters()` is a dict from names to tensors. Raise, as `assert` does, if a law is broken:
+# `keeps_the_laws(make)` gets a function: `make(base)` returns an adapter around `base`, an `nn.Linear` that you make and freeze inside your
+# test. The method can be any, even one that you have never seen. The adapter's `own_parameters()` is a dict from names to tensors. Raise, as
+# `assert` does, if a law is broken:
 #
 # 1. **The start**: before any training, the output is the base's, within 1e-4.
-# 2. **The frozen base**: none of its parameters trains, and no call or merge changes its numbers.
-# 3. **Learning**: with random numbers in all of `own_parameters()`, each of them gets a gradient that is not zero.
-# 4. **All of it**: of an adapter's numbers, a file keeps `own_parameters()` alone. So a second adapter around the same base, given these,
-#    has the same outputs, and eval mode changes nothing.
+# 2. **The frozen base**: nothing in it trains or changes. `frozen_stays` tests that; `a_life(make, x)` is its training.
+# 3. **Learning**: put random numbers into all of `own_parameters()`. Then each of them gets a gradient that is not zero.
+# 4. **All of it**: a file keeps `own_parameters()` and nothing else. Make a second adapter around the same base and copy these numbers into
+#    it: it gives the same outputs, in eval mode, too.
 # 5. **The merge**: `merged()` gives a layer with the same outputs and leaves the adapter as it was, or it raises
 #    `pt.errors.NotMergeable`, and no other error.
 
@@ -77,16 +152,16 @@ def keeps_the_laws(make):
     ### BEGIN SOLUTION
     for n_in, n_out, bias in ((6, 4, True), (5, 5, False)):
         base = torch.nn.Linear(n_in, n_out, bias=bias).requires_grad_(False)
-        before = [p.clone() for p in base.parameters()]
-        x, layer = torch.randn(7, n_in), make(base)
+        x = torch.randn(7, n_in)
+        frozen_stays(a_life(make, x), base)
+        layer, second = make(base), make(base)
         torch.testing.assert_close(layer(x), base(x), rtol=1e-4, atol=1e-4)
         for p in layer.own_parameters().values():
             p.data.normal_()
         y = layer(x)
         y.square().sum().backward()
         for name, p in layer.own_parameters().items():
-            assert p.grad.abs().max() > 0, name
-        second = make(base)
+            assert p.grad.abs().max() > 0, f"{name} gets no gradient"
         for name, p in second.own_parameters().items():
             p.data.copy_(layer.own_parameters()[name])
         torch.testing.assert_close(second.eval()(x), y)
@@ -96,8 +171,6 @@ def keeps_the_laws(make):
             merged = layer
         torch.testing.assert_close(merged(x), y, rtol=1e-3, atol=1e-3)
         torch.testing.assert_close(layer(x), y)
-        assert all(torch.equal(a, b) for a, b in zip(before, base.parameters()))
-        assert not any(p.requires_grad for p in base.parameters())
     ### END SOLUTION
 
 
@@ -108,13 +181,57 @@ keeps_the_laws = pt.check("capstone.laws", keeps_the_laws)
 pt.require("capstone.laws")
 
 # %% [markdown]
-# ### Exercise 2 · Your adapter (2 points, about 10 minutes)
+# ## A method that you have never seen
+#
+# A mirror $H_u$ flips the part of $x$ along a vector $u$. Two mirrors after each other turn $x$, and two equal ones leave it alone:
+#
+# $$ y = \mathrm{base}\,(H_u H_v\, x), \qquad H_u\, x = x - 2\,\frac{u \cdot x}{u \cdot u}\,u $$
+#
+# A colleague draws $u$ at random and lets it stand. She starts $v$ at $u$, and trains it.
+
+
+# %%
+def mirror(x, u):
+    return x - 2 * (x @ u / (u @ u))[..., None] * u
+
+
+class Mirrors(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        self.register_buffer("u", torch.randn(base.in_features))
+        self.v = torch.nn.Parameter(self.u.clone())
+
+    def forward(self, x):
+        return self.base(mirror(mirror(x, self.v), self.u))
+
+
+# %%
+pt.widgets.Guess("Which law does her layer break?", ("the start", "the frozen base", "learning",
+                 "all of it", "the merge", "none"), "capstone.mirrors")
+
+# %% tags=["nbval-check-output"]
+pt.compare("capstone.mirrors", pictures.broken_law(Mirrors), "the first law that breaks")
+pictures.put_to(keeps_the_laws, {"her mirrors": Mirrors})
+
+# %% [markdown]
+# Mend it in one line, and run the three cells again.
+#
+# <details><summary>Our line</summary>
+#
+# `self.u = torch.nn.Parameter(torch.randn(base.in_features))`: now u is in the file, and learns, too. Her training looked fine, and so
+# did her file. Whoever loads it gets a model that turns elsewhere. The method is real: Yuan and colleagues (2024) chain such mirrors, and
+# train them all.
+# </details>
+#
+# ## Your adapter
+#
+# ### Exercise 3 · Make it (2 points, about 10 minutes)
 #
 # `my_adapter(base)` returns the adapter that you will hand in, around a frozen `nn.Linear`. `pt.mine` gives you your own
 # classes, `"lora.layer"`, `"dora.layer"` or `"ia3.layer"`. For IA³ on `ffn_out`, the `side` of your `Gains` is `"input"`.
 #
-# Mind the size of the file: it also holds the head, a description, and a fingerprint of the base. With a head for two labels, lesson 10's
-# adapter, rank 1 on every query and value, does not fit.
+# The 40,000 bytes hold the head, too. Lesson 10's smallest LoRA, rank 1 on every query and value, just fits. (The file is larger by some
+# 25 kB, which describe the adapter and its base, and do not count.)
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")
@@ -134,61 +251,75 @@ my_adapter = pt.check("capstone.adapter", my_adapter)
 pt.require("capstone.adapter")
 
 # %% [markdown]
-# ## A first try
-#
-# `config` tells the library what your adapter is, and on which modules it stands: a `Config` of `pt.lora`, `pt.dora` or `pt.ia3`, such as
-# `pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(5,))`. Its rank and alpha must be those of `my_adapter`, else `train`
-# refuses. `pictures.ship` copies your numbers into the library's own method, which peft can read.
+# ## A first run
+
 
 # %%
-def train(name, config, epochs, lr, seed=0):
-    """Train your adapter on the modules that config names; write it to work/name."""
-    name, config, epochs, lr, make = pictures.chosen(name, config, epochs, lr, my_adapter)
+def train(name, make, config, epochs, lr, seed=0):
+    """Put make(base) on the modules that config names, train, and write it to work/name."""
     names = pictures.places(config, make)
     pt.seed(seed)
     model, tokenizer = pt.models.load("minilm", labels=2)
     model = inject(model, names, make).to(pt.device())
     sentences = news.train[:budget.train_examples]
     batches = pt.data.batches(sentences, tokenizer, max_tokens=48, epochs=epochs, seed=seed)
-    pt.widgets.watch(pt.train(model, batches, lr=lr), len(batches), name=name)
+    pt.widgets.watch(pt.train(model, batches, lr=lr), len(batches), name=name, curve=False)
     return pictures.ship(model, config, f"work/{name}")
 
+
 # %% [markdown]
-# While the dots stand, a small example of the course's LoRA trains, in a folder of its own. Replace them by what you choose. Then each run
-# writes over `work/adapter`: keep a copy of what you want to hand in.
+# `config` tells the library, and peft, what `make` makes and where it stands, such as
+# `pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(5,))`, or a `Config` of `pt.dora` or `pt.ia3`. Where the two differ,
+# `train` refuses. While dots stand, an example trains: LoRA of rank 1 on the values of block 5.
 
 # %%
-validation = news.validation[:budget.test_examples]
-first = train("adapter", config=..., epochs=..., lr=...)
+ONE = {"make": my_adapter, "config": ..., "epochs": ..., "lr": ...}
+first = train(**pictures.filled("one-0", ONE))
 
 # %%
-tries = {"first": pictures.gain(first, validation)}
-pt.compare("capstone.gain", round(100 * tries["first"].gain, 1), "points, on validation")
+gained = pictures.gain(first, validation)
+pt.compare("capstone.gain", round(100 * gained.gain, 1), "points, on validation")
+pt.compare("capstone.sure", 100 * (gained.gain > 0), "percent: 100 if it is ahead, else 0")
 
 # %% [markdown]
 # ## The pair that decides
 #
-# Early blocks or late ones? Queries or values? Show two runs: **the same bytes, spent in two ways**.
+# Early blocks or late ones? Queries or values? Your page needs two settings: **the same bytes, spent in two ways**. But not every pair can
+# decide. We recorded two. One trains the values of the last block, or of the first. The other fills the 40 kB: rank 1 on all
+# queries and values, or rank 2 on all values.
+#
+# Think of the second pair: 345 sentences, three seeds. **From how many points on would its 95 % interval leave zero out?**
 
 # %%
-other = train("other", config=..., epochs=..., lr=...)
+pt.commit("capstone.smallest", ...)    # points
 
 # %%
-tries["second"] = pictures.gain(other, validation)
-pictures.compare(first, other, validation)
+pt.compare("capstone.smallest", round(pictures.smallest(pictures.recorded("nearly alike")), 1),
+           "points, half the width of the interval")
+pt.plots.show(pictures.draw_tries(pictures.recorded()), "Gain over the head alone on 345 "
+              "validation sentences: a ring a seed, their mean, and its 95 % interval.")
 
-# %%
-pt.plots.show(pictures.draw_tries(tries), "Your tries: gain over the head alone on validation, "
-              "with its 95 % interval.")
+# %% tags=["nbval-check-output"]
+pictures.differences(pictures.recorded())
 
 # %% [markdown]
-# Another seed may say the opposite: train both with two more, each under a name of its own. `pictures.answered(folder, validation)` gives a 1 for each sentence that is right and a 0 for each that is wrong. Stack the seeds,
-# one row each, and give both stacks to your `pt.mine("ladder.interval")`. Lesson 10's numbers were errors; here, more is better. "Cannot
-# tell" is a result.
+# The first pair decides. The second is of the usual kind: a few points, and an interval that reaches zero. Choose a pair of your own
+# whose answer you do not know. "Cannot tell" is a result, and earns its points.
 #
-# ## What you hand in
-#
-# The grader checks the same, with other sentences for the gain:
+# Fill in the other setting (its `make` may be of another rank or method). Then six runs: two settings, three seeds.
+
+# %%
+OTHER = {"make": my_adapter, "config": ..., "epochs": ..., "lr": ...}
+tries = pictures.pair(train, ONE, OTHER, validation, seeds=(0, 1, 2))
+
+# %%
+pt.plots.show(pictures.draw_tries(tries, validation), "Your pair: gain over the head alone on "
+              "validation, a ring a seed, their mean, and its 95 % interval.")
+pt.verdict(*tries.values(), margin=0.01)    # scores from 0 to 1: a point is 0.01
+
+# %% [markdown]
+# The runs stand in `work/one-0` to `work/other-2`. Copy the folder that you choose to `work/adapter`: that is what you hand in. The grader
+# checks the same as this table, with other sentences for the gain:
 
 # %%
 pictures.hand_in(first, validation)
@@ -206,6 +337,24 @@ pictures.hand_in(first, validation)
 # | **When not to use it** | a kind of text or a user for whom it should fail; a reason; how one would notice | what is true of every model |
 #
 # A large gain earns no point here, and a small one costs none.
+#
+# Here is a page on another task, film ratings, with lesson 10's numbers, and what it got:
+#
+# > *What I predicted.* An R² of 0.55 for LoRA 8, since LoRA is said to be level with full fine-tuning. It has 0.50.
+# >
+# > *The pair that decided.* Query and value get as many numbers in both: LoRA 8, or entries drawn at random. Entries can change a matrix in
+# > any direction, LoRA in eight. The random ones are ahead by 0.028 (0.014 to 0.043), over ten seeds and all test sentences.
+# >
+# > *My claim.* LoRA 8 has an R² of 0.50 (0.46 to 0.53) on sentences of film reviews, ten seeds.
+# >
+# > *When not to use it.* As any model, it may fail on texts of another kind.
+#
+# | part | points | why |
+# |---|---|---|
+# | What I predicted | 2 of 3 | A number, and a reason that could be wrong. It was wrong, and the page does not say what follows from that. |
+# | The pair that decided | 3 of 3 | Equal numbers, a reason, an interval over seeds and sentences. |
+# | My claim | 2 of 3 | Interval, seeds and sentences; nothing wider. But how many rates were tried? |
+# | When not to use it | 0 of 3 | True of every model. "Irony: it reads each sentence alone; look at reviews with quotation marks" would have three. |
 
 # %% [markdown]
 # Replace the dots.
@@ -218,6 +367,59 @@ pictures.hand_in(first, validation)
 #
 # **When not to use it**: …
 
+# %% [markdown]
+# ## Your name
+#
+# This is the end of the course. Look back once. Your ladder:
+
+# %%
+pt.board.show()
+
+# %% [markdown]
+# Your tests, on your pieces:
+
+# %%
+pt.audit()
+
+# %% [markdown]
+# And your first bet. Before you had written a line, lesson 00 asked: LoRA trains 0.33 % of the numbers; what share of the memory does it take?
+# Now the LoRA is yours, and lesson 00's ledger counts.
+
+# %%
+full, thin = (pt.models.load("minilm", labels=2)[0] for _ in range(2))
+thin = inject(thin, ("query", "value"), lambda base: LoRALinear(base, 8, 16))
+peak = [pt.account.ledger(model).peak_bytes for model in (thin, full)]
+pt.compare("inside.memory", round(100 * peak[0] / peak[1]), "your first bet: percent of the memory")
+pt.compare("capstone.gain", round(100 * gained.gain, 1), "one of your last: points ahead")
+
+# %% [markdown]
+# In lesson 00 the block was a drawing of grey boxes, and somebody else's. You have since put something of yours into each of them, and
+# written down how anybody could find out that it is wrong.
+#
+# **Would you put your name to your adapter?** Answer in a sentence: what it does, how sure you are, and where it stops.
+
+# %%
+pt.sentence("capstone.name", ..., ours=False)    # "I, …, put my name to …"
+
+# %% [markdown]
+# Now take it with you. In a terminal, in the folder of your notebooks:
+#
+# ```
+# peft-teach pack my-peft
+# python -m pip install ./my-peft
+# python -c "from my_peft import LoRALinear"
+# ```
+#
+# That is a Python package like any other. All that you have built stands in it, and your sentence opens its README.
+#
+# | next | |
+# |---|---|
+# | **read** | *LoRA Without Regret* (Schulman 2025), for the rates; *LoRA learns less and forgets less* (Biderman et al. 2024), for what it costs; then `peft/tuners/lora/layer.py`, which you can read now |
+# | **build** | a method of your own: an equation, a class, and `keeps_the_laws` before the first training |
+# | **ask** | one question on a model of a billion parameters, with a pair, three seeds, and a page like yours |
+#
+# The next table that somebody shows you will have three decimals and one seed. You know what to ask.
+
 # %%
 pt.progress("14")
 
@@ -225,5 +427,8 @@ pt.progress("14")
 # **Sources**
 #
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; split by editorial: all sentences of one are in the same split.
+# - Mirrors: Yuan, Liu & Xu 2024, *Householder reflection adaptation*, arXiv 2405.17484.
 # - What a small test can show: Card et al. 2020, *With little power comes great responsibility*, arXiv 2010.06595.
 # - What to report: Dodge et al. 2019, *Show your work*, arXiv 1909.03004; Mitchell et al. 2019, *Model cards*, arXiv 1810.03993.
+#
+# [← 12 · Hugging Face peft](12_real.ipynb) · [START](START.ipynb)

@@ -11,6 +11,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+import answers as written
 import pytest
 import torch
 from exact import assert_equal
@@ -18,6 +19,8 @@ from grading_corpus import ROOT, solved, zipped
 from safetensors.torch import load, save
 
 import peft_teach as pt
+from peft_teach.course import records
+from peft_teach.course.checks import examination
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.part import Measured
 from peft_teach.course.grade import Limits, Options, board, grade, handed, report
@@ -62,17 +65,41 @@ def test_a_folder_as_the_brief_asks_has_its_points(file):
     further, made = marks(file)
     assert made["capstone.file"].points == 4, made["capstone.file"]
     assert "capstone.page" in made["capstone.page"].flags[0]
-    assert made["capstone.gain"].measured["size_bytes"] == len(file) < handed_in.LIMIT
+    assert made["capstone.gain"].measured["size_bytes"] == len(file)
     assert [len(cases) for cases in further.values()] == [1]
     assert handed.problems("14") == []
 
 
-def test_the_page_stands_beside_its_mark(file):
-    text = "| **What I predicted** |\nReplace the dots.\n**What I predicted**: +6\n**Sources**"
+@pytest.mark.parametrize("after", ["## Your name\nThis is the end.\n", "**Sources**"])
+@pytest.mark.parametrize(("page", "state"), [
+    ("**What I predicted**: +6", handed.TO_MARK),
+    ("**What I predicted**: …\n\n**My claim**: …", examination.NOT_ATTEMPTED)])
+def test_the_page_stands_beside_its_mark(file, page, state, after):
+    text = f"| **What I predicted** |\nReplace the dots.\n{page}\n{after}"
     for adapter in (file, ""):
         made = handed.examined(Notebook((), text, "14", None, adapter), "14", SENTENCES)[1][-1]
-        assert made.message == f"{handed.BY_HAND}\n**What I predicted**: +6"
+        assert (made.message, made.state) == (f"{handed.BY_HAND}\n{page}", state)
         assert made.flags == (f"capstone.page: {handed.BY_HAND}",)
+
+
+@pytest.mark.parametrize(("config", "held"), [
+    (pt.lora.Config(rank=1, targets=("query", "value")), 39_944),
+    (pt.lora.Config(rank=2, targets=("query", "value"), layers=(0, 1, 2)), 39_944),
+    (pt.lora.Config(rank=1, targets=("query", "key", "value"), layers=(0, 1, 2, 3, 5)), 49_160)])
+def test_the_size_is_that_of_the_tensors(tmp_path, config, held):
+    """What describes them in the file is the course's own, and no student can make it smaller."""
+    model = pt.lora.inject(handed_in.base(), config)
+    for p in pt.adapter_parameters(model).values():
+        torch.nn.init.normal_(p, std=0.02)
+    whole = (pt.save(model, tmp_path) / NAME).stat().st_size
+    assert sum(t.nbytes for t in load((tmp_path / NAME).read_bytes()).values()) == held
+    size, *others = handed_in.rows(tmp_path)
+    assert size.found == (f"{held:,} bytes of tensors, of 40,000; with its description the file "
+                          f"has {whole:,}, of 100,000")
+    assert size.holds == (held < 40_000) == bool(others)
+    if not size.holds:
+        with pytest.raises(PeftTeachError, match="of 40,000"):
+            handed_in.answered(tmp_path, SENTENCES)
 
 
 def other_base(told):
@@ -90,7 +117,9 @@ HOSTILE = {
         (384, 1), 3e38)}), "hidden states by nan%"),
     "silent": (lambda file: changed(file, **{name: torch.zeros_like(t) for name, t in load(
         file).items() if name.endswith(".B")}), "moves hidden states by 0.0%"),
-    "too large": (lambda file: file + bytes(30_000), "of 64,000"),
+    "too large": (lambda file: file + bytes(20_000), "of 40,000"),
+    "described at length": (lambda file: changed(file, lambda told: told | {"x": "y" * 80_000}),
+                            "of 100,000"),
     "a pickle": (lambda file: b"\x80\x04cos\nsystem\n(S'true'\ntR.", "is damaged"),
     "cut off": (lambda file: file[:-100], "is damaged"),
     "a huge rank": (lambda file: changed(file, lambda told: told | {
@@ -116,7 +145,8 @@ def test_a_bad_folder_gets_a_reason_and_a_flag(file, kind):
     assert mark.points == 0
     assert says in mark.message, mark
     assert f"capstone.file: {mark.message}" in mark.flags
-    assert kind in ("overflow", "silent") or (further, made["capstone.gain"].points) == ({}, 0)
+    assert kind in ("overflow", "silent", "described at length") or (
+        further, made["capstone.gain"].points) == ({}, 0)
 
 
 @pytest.mark.parametrize(("limits", "says"), [
@@ -181,14 +211,117 @@ def test_what_is_shipped_is_what_was_trained(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
+def setting(**other):
+    return {"make": len, "config": pt.lora.Config(rank=2), "epochs": 1, "lr": 0.01} | other
+
+
 def test_where_dots_are_left_an_example_trains_in_another_folder(capsys):
-    config = pt.lora.Config(rank=2)
-    assert pictures.chosen("a", config, 1, 0.01, len) == ("a", config, 1, 0.01, len)
-    for dots in ((..., 1, 0.01), (config, ..., 0.01), (config, 1, ...)):
-        name, example, *_, make = pictures.chosen("adapter", *dots, len)
-        assert name == "example_adapter"
-        assert len(pictures.places(example, make)) == 1
+    assert pictures.filled("a", setting()) == {"name": "a", **setting()}
+    for left in ("config", "epochs", "lr"):
+        example = pictures.filled("a", setting(**{left: ...}))
+        assert example["name"] == "example"
+        assert pictures.places(example["config"], example["make"]) == (
+            "bert.encoder.layer.5.attention.self.value",)
     assert "Dots are left" in capsys.readouterr().out
+
+
+def test_a_pair_is_trained_with_three_seeds_and_named_by_what_differs(monkeypatch, capsys):
+    ran = []
+    monkeypatch.setattr(pictures, "answered", lambda folder, sentences: torch.tensor(folder))
+
+    def train(name, make, config, epochs, lr, seed):
+        ran.append((name, lr))
+        return [float(seed), lr]
+
+    on = pt.lora.Config(rank=1, targets=("value",), layers=(5,))
+    for other, names in (
+            (setting(config=on), ["all queries and values, rank 2", "block 5 values, rank 1"]),
+            (setting(lr=0.5), ["all queries and values, rank 2, epochs 1, rate 0.01",
+                               "all queries and values, rank 2, epochs 1, rate 0.5"])):
+        ran.clear()
+        found = pictures.pair(train, setting(), other, SENTENCES)
+        assert [*found] == names
+        assert ran == [(f"one-{seed}", 0.01) for seed in (0, 1, 2)] + [
+            (f"other-{seed}", other["lr"]) for seed in (0, 1, 2)]
+        assert_equal(found[names[1]].T[0], torch.tensor([0.0, 1, 2]))
+    ran.clear()
+    with pytest.raises(PeftTeachError, match="two settings that differ"):
+        pictures.pair(train, setting(), setting(), SENTENCES)
+    stands_in = pictures.pair(train, setting(), setting(lr=...), SENTENCES)
+    assert [each.shape for each in stands_in.values()] == [(3, len(SENTENCES))] * 2
+    assert ran == []
+    assert "Dots are left" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("config", "name"), [
+    (pt.dora.Config(rank=1, targets=("attention_out",), layers=(0, 3)),
+     "blocks 0, 3 attention_out, rank 1"), (pt.ia3.Config(), "all keys and values and ffn_out")])
+def test_a_setting_is_called_by_what_it_trains(config, name):
+    assert pictures.named(config) == name
+
+
+def test_of_the_recorded_pairs_one_decides_and_one_cannot():
+    rows = records.load("capstone")["runs"]
+    assert {row["accuracy"] for row in rows} == {
+        round(row["answers"].count("1") / len(row["answers"]), 4) for row in rows}
+    assert {row["parameters"] for row in rows} == {768, 12 * 768}
+    told = pictures.differences(pictures.recorded())
+    assert [*told["verdict"]] == ["better", "cannot tell"]
+    gaps = [torch.stack([*pictures.recorded(which).values()]).mean((1, 2)).diff().item()
+            for which in ("far apart", "nearly alike")]
+    assert [*told["difference, points"]] == [f"{-100 * gap:+.1f}".replace("-", "−")
+                                             for gap in gaps]
+
+
+# ── a split, and the laws ────────────────────────────────────────────────────────────────────
+
+@pytest.mark.parametrize("style", written.right("full.frozen_stays"))
+def test_any_right_frozen_stays_of_lesson_01_serves_in_the_test_of_the_laws(style):
+    """It is asked only what its own check asks."""
+    laws, text = written.right("capstone.laws")["the solution"], written.right("full.frozen_stays")
+    made = written.define("capstone.laws", written.but(
+        laws, 'frozen_stays = pt.mine("full.frozen_stays")\n', f"{text[style]}\n"))
+    result = examine(exercises.LAWS, made)
+    assert result.passed, result
+
+
+
+def test_a_split_by_document_leaves_no_relatives_in_the_test():
+    archive = [("a", "One."), ("a", "Two."), ("b", "Three."), ("b", "one. "), ("c", "Four.")]
+    told = pictures.siblings(archive, lambda lines: ([0, 1, 4], [2, 3])).loc["your split"]
+    assert [*told] == ["2", "0%", 1]
+    assert len(pictures.lines()) > len({text for _, text in pictures.lines()})
+
+
+class Mirrors(pt.Adapter):
+    """The lesson's, whose u is in no file; `mended` has it as a parameter."""
+
+    mended = False
+
+    def __init__(self, base):
+        super().__init__(base)
+        u = torch.randn(base.in_features)
+        self.v = torch.nn.Parameter(u.clone())
+        self.u = torch.nn.Parameter(u) if self.mended else u
+
+    def forward(self, x):
+        n = len(self.u)
+        H, K = (torch.eye(n) - 2 * v.outer(v) / v.dot(v) for v in (self.u, self.v))
+        return self.base(x @ K @ H)
+
+    def merged(self):
+        raise pt.errors.NotMergeable("Not here.")
+
+
+class Mended(Mirrors):
+    mended = True
+
+
+def test_the_readers_test_finds_what_a_file_lacks_in_a_method_that_no_lesson_has():
+    assert [pictures.broken_law(make) for make in (Mirrors, Mended)] == ["all of it", "none"]
+    told = pictures.put_to(answers.keeps_the_laws, {"a": Mirrors, "b": Mended})["your test"]
+    assert told["a"].startswith("rejects: AssertionError")
+    assert told["b"] == "accepts"
 
 
 # ── the gain and the board ───────────────────────────────────────────────────────────────────

@@ -62,7 +62,7 @@ def test_the_ruler_begins_at_the_head_that_validation_chooses(record):
     chosen, = records.select(record, group="converged", pool="cls", penalty=1e-3)
     assert chosen["validation"] == max(
         row["validation"] for row in records.select(record, group="converged", pool="cls"))
-    assert change.ends(record)[0] == change.converged(record)["accuracy"] == chosen["accuracy"]
+    assert change.ends(record)[0] == records.converged(record)["accuracy"] == chosen["accuracy"]
 
 
 def test_a_wrong_count_is_named_only_if_every_input_agrees():

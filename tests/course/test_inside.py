@@ -33,7 +33,8 @@ def test_a_click_shows_that_head_and_a_page_without_a_kernel_all_of_them():
     assert explorer.data.weights[0, 1] == 1
     assert "Block 1, head 0. Most of all: [CLS] reads a (1.00)" in explorer.figure.get_label()
     html, _ = explorer.still()
-    assert heads.sheet in html
+    assert html.count("data:image/png") == 2
+    assert "All 4 heads as small tables; framed: block 1, head 0" in html
     assert "block, head: (1, 0)." in html
 
 

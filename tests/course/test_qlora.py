@@ -1,13 +1,15 @@
 """Lesson 08: its tables are those of formats in use, its numbers those of closed forms."""
 
+import copy
+
 import pytest
 import torch
 from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach import account, nf4, outlines
-from peft_teach.course import records
-from peft_teach.course.lessons.qlora import four_bits, picture_of_dice, picture_of_memory
+from peft_teach.course import protocol, records
+from peft_teach.course.lessons.qlora import four_bits, picture_of_memory
 from peft_teach.course.lessons.qlora.rounding import maxima, nearest, relative
 
 qlora = pt.course.pictures("qlora")
@@ -59,18 +61,50 @@ def test_beside_a_weight_32_times_as_large_all_others_become_zero():
     assert "Error of the 63 others: 100%" in explorer.figure.get_label()
 
 
-def test_dice_keep_the_sum_that_rounding_to_the_nearest_loses():
-    for update, total in ((0.1, 0), (0.6, 30)):
-        found = picture_of_dice.rolled(update, 200)
-        assert sum(found.nearest) == total
-        error = (30 * update * (1 - update) / 200) ** 0.5
-        assert abs(found.means[-1] - 30 * update) < 4 * error
-        assert set(found.dice) == {0, 1}
+def test_a_merged_model_keeps_what_its_weights_have_of_the_update(tiny, inputs):
+    """All of ΔW without rounding, half of it where half is added, nothing of another direction."""
+    model = pt.qlora.inject(tiny("bert", "classifier"), pt.qlora.Config(rank=2, double=False))
+    layers = pt.adapters(model)
+    for layer in layers.values():
+        torch.nn.init.normal_(layer.B)
+
+    def plain(change):
+        merged = copy.deepcopy(model)
+        for name, layer in layers.items():
+            linear = torch.nn.Linear(layer.base.in_features, layer.base.out_features)
+            linear.weight.data = layer.base.weight + change(layer.delta().detach())
+            linear.bias.data = layer.base.bias.detach().clone()
+            pt.models.replace(merged, name, linear)
+        return merged
+
+    def across(delta):    # at a right angle to it
+        other = torch.randn_like(delta)
+        return other - (other * delta).sum() / delta.square().sum() * delta
+
+    for change, share in ((lambda delta: delta, 1), (lambda delta: delta / 2, 0.5), (across, 0)):
+        assert qlora.kept(plain(change), model) == pytest.approx(share, abs=1e-4)
+    batch = inputs(model)
+    errors = qlora.errors_by_block({"whole": plain(lambda delta: delta), "none": plain(
+        torch.zeros_like)}, model, [batch])
+    assert errors.loc["whole"].max() < 1e-4
+    mask = batch["attention_mask"].bool()
+    with torch.no_grad():
+        one, other = (each.eval().base_model(batch["input_ids"], batch["attention_mask"])
+                      .last_hidden_state[mask] for each in (plain(torch.zeros_like), model))
+    assert errors.loc["none"].iloc[-1] == pytest.approx(relative([(one, other)]), rel=1e-4)
+
+
+def test_the_mean_of_a_models_scores_is_its_r2(monkeypatch):
+    guess, rating = torch.randn(2, 50, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(protocol, "predictions", lambda model, test: guess)
+    residual, total = ((rating - of).square().sum() for of in (guess, rating.mean()))
+    found = qlora.scores(torch.nn.Identity(), [{"labels": rating[:20]}, {"labels": rating[20:]}])
+    assert found.mean().item() == pytest.approx(1 - (residual / total).item(), rel=1e-4)
 
 
 def test_memory_is_that_of_models_and_of_the_paper():
     for name, shape in zip(("tinyllama-1.1b", "llama-2-7b"), picture_of_memory.SHAPES):
-        inside, outside, adapters = picture_of_memory.sizes(shape)
+        inside, outside, adapters = picture_of_memory.sizes(shape, 32_000)
         counted = outlines.counts(name)
         assert inside + outside == pytest.approx(sum(counted.values()), rel=1e-4)
         assert outside == pytest.approx(counted["embeddings"] + counted["other"], rel=0.002)
@@ -78,10 +112,13 @@ def test_memory_is_that_of_models_and_of_the_paper():
     one, two = (account.activation_law(outlines.outline("tinyllama-1.1b", n, "bfloat16"))[2]
                 for n in (1, 2))
     assert picture_of_memory.token_bytes()[0] * 2048 == pytest.approx(two - one, rel=0.02)
-    full, lora, four = (of.total.iloc[-2] for of in picture_of_memory.bills(512, 1).values())
+    full, lora, four = (of.total.iloc[-2] for of in picture_of_memory.bills(512, 32_000).values())
     assert full == pytest.approx(780, rel=0.01)    # at 65 billion: Dettmers et al. 2023
     assert lora > 2 * 65.2
     assert four < 48
+    bill = qlora.memory(512).weights    # of Llama 3 70B: peft holds 2 × 128,256 words in 32 bits
+    assert bill["QLoRA"] - bill["QLoRA, Llama 2's words"] == pytest.approx(
+        2 * (128_256 - 32_000) * 8192 * 4 / 1e9)
 
 
 def test_recorded_tables_are_means_over_seeds_in_pairs():
@@ -93,6 +130,3 @@ def test_recorded_tables_are_means_over_seeds_in_pairs():
     assert found.difference == pytest.approx(ways[one] - ways[other], abs=1e-6)
     assert found.word == "cannot tell"    # better by 2.7 points, −0.3 to +5.7
     assert qlora.compared(record, "nearest, and shuffled noise", other).word == "the same"
-    costs = qlora.costs(record)
-    assert costs.cost.tolist() == pytest.approx((costs.plain - costs["4 bits"]).tolist())
-    assert ((costs.low < 0) & (costs.high > 0)).all()    # as the lesson says

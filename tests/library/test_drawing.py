@@ -159,6 +159,8 @@ def test_a_config_is_what_is_drawn():
     assert "enlarged: value" in said(drawn("lora"))
     assert "5 trained vectors" in said(drawn("prompt 5")).replace("\n", " ")
     assert "x +" in said(drawn("bitfit"))    # W x + b: a matrix and a vector have no sum
+    assert "x ⊙" in said(drawn("ia3"))       # W x ⊙ l, but of inputs W (x ⊙ l)
+    assert {"(x ⊙", ")"} <= {text.get_text() for text in texts(drawn("ia3 inside"))}
     rows = drawing.parts("bottleneck", pt.bottleneck.HOULSBY)
     assert {*rows.place[rows.block == 0]} == {"attention_out", "ffn_out"}
     assert rows.columns.tolist() == ["block", "place", "wrapper", "name", "shape", "numbers"]

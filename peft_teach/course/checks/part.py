@@ -45,5 +45,6 @@ class Part:
     further: tuple[str, Callable[[Path], list[Any]]] | None = None
     sample: Callable[[Path], Any] | None = None    # writes a folder that passes
     begins: str = ""                               # the words with which a page begins
+    ends: tuple[str, ...] = ()                     # what stands below it in the notebook
     optional: bool = False
     answer: str = CODE

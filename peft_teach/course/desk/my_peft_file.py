@@ -94,6 +94,17 @@ def read() -> Library:
         return empty
 
 
+def loaded(text: str, path: Path) -> Library:
+    """Return the text run as a library. Raises `PeftTeachError` if it fails."""
+    try:
+        return _loaded(text, str(path))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:    # whatever the file does when it runs
+        raise PeftTeachError(f"{path} does not run ({_one_line(error)}).",
+                             hint="open it, and mend that line; nothing was written") from None
+
+
 @lru_cache(maxsize=4)
 def _loaded(text: str, path: str) -> Library:
     """The text run as a module that is not in `sys.modules`, so it is never an outdated one."""

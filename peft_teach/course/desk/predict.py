@@ -40,13 +40,17 @@ def compare(name: str, measured: Any, what: str = "") -> None:
     show(Card(name, note=what, table=rows, paragraphs=(gap,)))
 
 
-def sentence(name: str, text: str) -> None:
-    """Keep the one sentence that the reader writes after a result; show the one that is kept."""
+def sentence(name: str, text: str, ours: bool = True) -> None:
+    """Keep the one sentence that the reader writes after a result; show the one that is kept.
+
+    `ours` says that the lesson has one, too, to be read after it.
+    """
     if text is not ... and str(text).strip():
         work.write(name, str(text).strip())
     kept = work.written(name)
     show(Card(name, note="your sentence" if kept else "no sentence yet", paragraphs=(
-        kept or "Write one of your own in place of the three dots, before you open ours.",)))
+        kept or "Write one of your own in place of the three dots"
+                f"{', before you open ours' if ours else ''}.",)))
 
 
 def _is_number(value: Any) -> bool:

@@ -39,7 +39,7 @@ from ..reading.notebook import Notebook, Unreadable, lesson_of, parse
 from .limits import MEGABYTE
 
 LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 5 MB
-LARGEST_ADAPTER = MEGABYTE            # that is read; the capstone's may have 64 kB
+LARGEST_ADAPTER = MEGABYTE            # that is read; the capstone's may have 100 kB
 MOST_ENTRIES = 50_000
 LONGEST_NAME = 1_000                  # characters of a path in a zip
 

@@ -4,6 +4,7 @@ No code of the learner's runs for it, but the file may claim anything. So it is 
 process that is confined as those of answers are, and judged here, by the plain data that come back.
 """
 
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -25,6 +26,7 @@ from .limits import MEGABYTE, Limits
 from .plain import from_bytes, split
 from .run import FAILED, FORKS, Mark, Runner, runner
 
+TO_MARK = "to be marked by a person"    # the state of a page that was written
 BY_HAND = "To be marked by hand, in overrides.csv."
 NOTHING = f"No {TENSORS} was handed in with the notebook."
 ANOTHER = ("It passes the checks of the notebook, but with the numbers of the file that was handed "
@@ -89,11 +91,15 @@ def _examined(part: Part, seen: Mapping[str, Any], held: Sequence[tuple[str, int
 
 
 def _page(part: Part, text: str) -> Mark:
-    """No points yet, and what the student wrote."""
+    """No points yet, and what the student wrote, if anything stands where the dots were."""
     _, begins, page = text.rpartition(part.begins)
-    page = f"{begins}{page.partition('**Sources**')[0]}".strip() if begins else "No page was found."
+    for each in part.ends:
+        page = page.partition(each)[0]
+    page = f"{begins}{page}".strip() if begins else "No page was found."
+    written = begins and re.sub(r"\*\*.*?\*\*|[\s:.…]", "", page)
     shown = "\n".join(map(clean, page[:LONGEST_PAGE].splitlines()))
-    return _mark(part, NOT_ATTEMPTED, f"{BY_HAND}\n{shown}", flags=(BY_HAND,))
+    return _mark(part, TO_MARK if written else NOT_ATTEMPTED, f"{BY_HAND}\n{shown}",
+                 flags=(BY_HAND,))
 
 
 def _mark(part: Part, state: str, message: str, flag: bool = False, flags: Sequence[str] = (),

@@ -10,10 +10,12 @@ from matplotlib.ticker import MaxNLocator
 
 from ...plots import COLOURS
 from ..checks.examination import NOT_ATTEMPTED, PASSED, WRONG
+from .handed import TO_MARK
 
 ERROR, TIME_OUT, MISSING = "error", "out of time", "nothing handed in"
 KINDS = {PASSED: COLOURS["yours"], WRONG: COLOURS["lora"], ERROR: COLOURS["subspace"],
-         TIME_OUT: COLOURS["random"], NOT_ATTEMPTED: COLOURS["quiet"], MISSING: COLOURS["band"]}
+         TIME_OUT: COLOURS["random"], TO_MARK: COLOURS["full"], NOT_ATTEMPTED: COLOURS["quiet"],
+         MISSING: COLOURS["band"]}
 _MOST = 15    # mistakes that are drawn
 _ENDS = {"longer than": TIME_OUT, "not Python": "syntax", "own solution": "the reference"}
 

@@ -10,7 +10,8 @@
         handed_in.py    what else is marked, where something is handed in beside the notebook
 
 A further file is for an idea of its own, and bears its name. No lesson imports another: what two
-need stands in `checks`, or beside the rooms of the course.
+need stands in `checks`, or beside the rooms of the course. Only an answer may be made of an earlier
+lesson's, as a reader's is by `pt.mine`: the build writes that import.
 """
 
 import importlib

@@ -20,10 +20,12 @@ from ....plots import COLOURS, dots
 from ....widgets import Explorer
 from ... import records
 from ...verdicts import BETTER, POINT, Comparison, verdict
+from .exercises import size_for
 from .sealed import PLACES
 
 NAMES = {"houlsby": "Houlsby", "post_attention": "post-attention", "pfeiffer": "Pfeiffer",
          "bapna": "Bapna", "parallel": "parallel", "ends": "the two ends"}
+BUDGET = 300_000    # numbers, in the race
 SENTENCES = ("A quiet, funny, generous film.", "Two hours that I want back.",
              "The jokes are stale and the plot is worse.", "It dazzles from the first shot.")
 
@@ -52,12 +54,19 @@ def explore_block() -> Explorer:
                               value="houlsby", description="place",
                               style={"button_width": "auto"})
     return Explorer(
-        {"place": place}, config_of,
+        {"place": place}, in_race,
         lambda config: drawing.block("bottleneck", config, counts=False),
         lambda config: "One of MiniLM's six blocks, and one adapter of it, enlarged. An adapter "
                        "reads where its line begins, and adds where its line ends." + (
                            " This one norms what it reads, by a norm of its own."
                            if config.own_norm else ""))
+
+
+def in_race(place: str) -> bottleneck.Config:
+    """Return a placement's config at the size that the race's budget buys."""
+    config = config_of(place)
+    norms = 6 * 2 * 384 if config.own_norm else 0    # these are trained, too
+    return replace(config, size=size_for(BUDGET - norms, 384, modules(place)))
 
 
 # ── before any training ──────────────────────────────────────────────────────────────────────
@@ -209,8 +218,7 @@ def answers_that_differ(record: Mapping) -> tuple[float, float, float]:
 
 def draw_runs(rows: Mapping[str, list[float]]) -> Figure:
     """Draw accuracies, a mark a seed, beside the head alone."""
-    head = max(records.select(records.load("change"), group="converged", pool="cls"),
-               key=lambda row: row["validation"])["accuracy"]
+    head = records.converged(records.load("change"))["accuracy"]
     return dots(rows, {"head alone": (head, COLOURS["head"])})
 
 

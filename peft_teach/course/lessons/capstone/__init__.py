@@ -1,1 +1,1 @@
-"""The capstone: a domain of its own, 64 kB for the adapter's file, and a page."""
+"""The capstone: a domain of its own, 40 kB for the numbers of an adapter, and a page."""

@@ -1,6 +1,8 @@
-"""The exercises of lesson 14: the laws of an adapter as a test, and an adapter that keeps them."""
+"""The exercises of lesson 14: a split, the laws of an adapter as a test, and an adapter."""
 
 import copy
+import random
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,13 +12,127 @@ from torch import Tensor, nn
 from ....adapter import Adapter
 from ....errors import NotMergeable
 from ...checks.exercise import Exercise, Verdict
-from ...checks.judge import changed, close, difference, named, rejected, report
+from ...checks.judge import NO_RETURN, changed, close, difference, named, rejected, report, whole
 from ...checks.mutants import Law
 from . import mutants
 
+# ── capstone.split ───────────────────────────────────────────────────────────────────────────
+
+DOCUMENTS, NEW = 400, 60    # enough that a fair draw of a fifth seldom leaves `SHARES`
+SHARES = (0.1, 0.3)
+SIDES = ("train", "test")
+Lines = list[tuple[str, str]]    # (document, text)
+
+
+def split_cases(seed: int) -> list[dict]:
+    """Return lines of an archive, and the same in another order among those of new documents."""
+    drawn = random.Random(14_000 + seed)
+    lines = _lines(drawn, range(DOCUMENTS))
+    later = lines + _lines(drawn, range(DOCUMENTS, DOCUMENTS + NEW))
+    drawn.shuffle(later)
+    return [{"lines": lines, "later": later}]
+
+
+def _lines(drawn: random.Random, documents: range) -> Lines:
+    """Draw 1 to 8 lines a document, none alike; then some that stand elsewhere, too."""
+    lines = [(f"{document:04d}", f"This is sentence {n} of editorial {document}.")
+             for document in documents for n in range(drawn.randint(1, 8))]
+    for _, text in drawn.sample(lines, len(lines) // 20):
+        written = drawn.choice((text, text.upper(), text.replace(" ", "  ", 1)))
+        lines.append((drawn.choice(lines)[0], written))
+    drawn.shuffle(lines)
+    return lines
+
+
+def plain(text: str) -> str:
+    """Return a text as it is compared: without its capitals and runs of spaces."""
+    return " ".join(text.lower().split())
+
+
+def run_split(split: Callable, case: dict) -> dict[str, Any]:
+    """Split the lines, and again when the archive has grown."""
+    return {name: _numbers(split([tuple(line) for line in case[name]]))
+            for name in ("lines", "later")}
+
+
+def _numbers(given: Any) -> Any:
+    """Return two lists of whole numbers; None for nothing, and the name of any other type."""
+    try:
+        train, test = ([whole(number) for number in part] for part in given)
+    except (TypeError, ValueError):
+        return None if given is None else named(given)
+    return [train, test] if None not in (*train, *test) else named(given)
+
+
+def judge_split(case: dict, seen: dict[str, Any]) -> Verdict:
+    """Ask for documents and texts in both, lines that are lost, the share, and what has moved."""
+    sides: dict[str, set[int]] = defaultdict(set)
+    for name, told in (("lines", ""), ("later", "With new documents, in another order: ")):
+        lines, found = case[name], seen[name]
+        if found is None:
+            return rejected("no_return")
+        if not _are_numbers(found, len(lines)):
+            what = found if isinstance(found, str) else "lists with other numbers"
+            return Verdict(False, f"{told}It gave {what}, not two lists of numbers of lines.")
+        of = [{lines[number][0] for number in part} for part in found]
+        if both := sorted(of[0] & of[1]):
+            return rejected("document", f"{told}{len(both)} documents have lines in both, "
+                                        f"{both[0]!r} is one.")
+        for kind, write in (("twice", str), ("spelled", plain)):
+            texts = Counter(write(lines[number][1]) for part in found for number in part)
+            if again := [text for text, times in texts.items() if times > 1]:
+                return rejected(kind, f"{told}{len(again)} texts stand there twice, {again[0]!r} "
+                                      "is one.")
+        if lost := {plain(text) for _, text in lines} - texts.keys():
+            return rejected("lost", f"{told}{len(lost)} texts are in neither, {min(lost)!r} is "
+                                    "one.")
+        share = len(found[1]) / len(texts)
+        if not SHARES[0] <= share <= SHARES[1]:
+            return rejected("share", f"{told}The test has {share:.0%} of the lines that are left.")
+        for side, documents in enumerate(of):
+            for document in documents:
+                sides[document].add(side)
+    if moved := sorted(document for document, found in sides.items() if len(found) > 1):
+        return rejected("moved", f"The archive grew, and {len(moved)} documents moved from "
+                                 f"{' to '.join(SIDES)} or back, {moved[0]!r} is one.")
+    return Verdict(True, "Nothing is in both, and nothing is lost.")
+
+
+def _are_numbers(found: Any, lines: int) -> bool:
+    """Return whether these are two lists of numbers of lines."""
+    return isinstance(found, list) and len(found) == 2 and all(
+        isinstance(part, list) and all(whole(number) is not None and 0 <= number < lines
+                                       for number in part) for part in found)
+
+
+SPLIT = Exercise(
+    id="capstone.split", lesson="14", names=("split",), points=2, minutes=15, difficulty=2,
+    cases=split_cases, run=run_split, judge=judge_split,
+    returns=report(lines=Any, later=Any),
+    mistakes={
+        "document": "Sentences of one editorial are about one thing: who trained on some of them "
+                    "has seen the others. Let the document decide, not the line.",
+        "twice": "A sentence that was trained on tests nothing. Keep one copy.",
+        "spelled": "Capitals and runs of spaces make no other sentence: compare without them.",
+        "lost": "Of a text that stands there more than once, one copy stays.",
+        "share": "A fifth of the documents is to be tested on; a tenth to three tenths of the "
+                 "lines will do.",
+        "moved": "What was trained on must never become a test. Decide by the document's own name "
+                 "alone: not by its place among the others, not by a seed.",
+        "no_return": NO_RETURN,
+    },
+    hints=("First drop what stands there before. Then which side a line goes to is decided by its "
+           "document.",
+           "A document's side must not depend on which others there are. What can be computed of "
+           "its name alone, and looks random?",
+           "A hash, such as hashlib.sha256(document.encode()).digest()[0], is a number below 256: "
+           "a fifth of all names lie below 51. Python's own hash() of a text is another one each "
+           "time that Python starts."))
+
+
 # ── the laws, put to an adapter of any method, on two small layers ───────────────────────────────
 
-SIZES = ((16, 13, True), (13, 13, False))    # n_in, n_out, with a bias; 64 kB take ranks to 12
+SIZES = ((16, 13, True), (13, 13, False))    # n_in, n_out, with a bias; 40 kB take ranks to 12
 
 
 def broken(make: Callable[[nn.Linear], Adapter]) -> tuple[str, str]:
@@ -150,8 +266,8 @@ ADAPTER = Exercise(
     hints=("It takes a frozen layer and returns one of your adapters around it: pt.mine gives you "
            "the classes that you wrote.",
            "How many numbers does it train on a 384 × 384 layer, and on how many layers will it "
-           "stand? What the file says of itself takes nearly 25 kB of the 64.",
+           "stand? The head is in the file, too.",
            "To write a folder for peft, merged() may be missing. If you write it, give a plain "
            "nn.Linear with the base's bias."))
 
-EXERCISES = (LAWS, ADAPTER)
+EXERCISES = (SPLIT, LAWS, ADAPTER)

@@ -1,33 +1,198 @@
-"""What the capstone shows: one's own tries, and the folder as it is marked."""
+"""What the capstone shows: the archive, tests of laws, one's own runs, and what is handed in."""
 
+import random
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas
+import torch
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
 
-from .... import contents, core, plots, store
+from .... import contents, core, data, plots, store
 from ....adapter import adapters
 from ....errors import PeftTeachError
-from ....methods import lora
-from ...checks.part import Measured
-from ...verdicts import POINT, verdict
-from . import handed_in
+from ....methods import ia3, lora
+from ... import records
+from ...checks.mutants import ACCEPTED, outcome
+from ...verdicts import POINT, Comparison, interval, verdict
+from . import exercises, handed_in
 from .handed_in import answered, gain
 
-__all__ = ["answered", "chosen", "compare", "draw_tries", "gain", "hand_in", "places", "ship"]
+__all__ = ["answered", "broken_law", "differences", "draw_tries", "filled", "gain", "hand_in",
+           "lines", "named", "pair", "places", "put_to", "recorded", "ship", "siblings", "smallest"]
+
+SEEDS = (0, 1, 2)
+Tries = Mapping[str, Tensor]    # (seeds, sentences) by name: 1 for a sentence that is right
+
+# ── the archive ──────────────────────────────────────────────────────────────────────────────
 
 
-def chosen(name: str, config: Any, epochs: Any, lr: Any, make: Callable) -> tuple:
-    """Return what is to be trained: a try of yours, or an example where dots are left."""
-    if ... not in (config, epochs, lr):
-        return name, config, epochs, lr, make
-    block = 5 if name == "adapter" else 0
-    print(f"Dots are left: an example trains instead, the values of block {block}.")
-    example = lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(block,))
-    return f"example_{name}", example, 1, 5e-3, lambda base: lora.LoRALinear(base, 1, 8.0)
+def lines() -> list[tuple[str, str]]:
+    """Return the newspaper's archive as it came, (document, text) a line."""
+    return [(name.split("_")[0], text) for name, _, text in data._rows(handed_in.DOMAIN)]
+
+
+def siblings(archive: Sequence[tuple[str, str]],
+             split: Callable[[list[tuple[str, str]]], tuple[list[int], list[int]]]
+             ) -> pandas.DataFrame:
+    """Compare a split of the archive with one that draws each line by itself.
+
+    A row a split: the lines it tests on, which share of these has a line of its document, and how
+    many have their very text, in training.
+    """
+    drawn = [*range(len(archive))]
+    random.Random(0).shuffle(drawn)
+    fifth = len(drawn) // 5
+    ways = {"each line by itself": (drawn[fifth:], drawn[:fifth]),
+            "your split": split([*archive])}
+    return pandas.DataFrame({way: _seen_before(archive, *parts) for way, parts in ways.items()}).T
+
+
+def _seen_before(archive: Sequence[tuple[str, str]], train: list[int], test: list[int]) -> dict:
+    documents = {archive[number][0] for number in train}
+    texts = {exercises.plain(archive[number][1]) for number in train}
+    known = sum(archive[number][0] in documents for number in test)
+    return {"test lines": f"{len(test):,}",
+            "of a document in training": f"{known / len(test):.0%}",
+            "in training themselves": sum(
+                exercises.plain(archive[number][1]) in texts for number in test)}
+
+
+# ── tests of the laws ────────────────────────────────────────────────────────────────────────
+
+LAWS = {"start": "the start", "base_trained": "the frozen base", "base_changed": "the frozen base",
+        "no_gradient": "learning", "not_all": "all of it", "merge": "the merge",
+        "merged_in_place": "the merge"}
+
+
+def put_to(test: Callable, makes: Mapping[str, Callable]) -> pandas.DataFrame:
+    """Return what a test says of adapters: that it accepts them, or how it rejects them."""
+    said = {name: outcome(test, make) for name, make in makes.items()}
+    return pandas.Series({name: "accepts" if each is ACCEPTED else f"rejects: {each}"
+                          for name, each in said.items()}).to_frame("your test")
+
+
+def broken_law(make: Callable[[nn.Linear], nn.Module]) -> str:
+    """Return the first law that an adapter breaks, by its name in the lesson, or "none"."""
+    return LAWS.get(exercises.broken(make)[0], "none")
+
+
+# ── one's own runs ───────────────────────────────────────────────────────────────────────────
+
+EXAMPLE = {"config": lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(5,)), "epochs": 1,
+           "lr": 5e-3}
+
+
+def filled(name: str, setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is to be trained, as arguments: yours, or an example where dots are left."""
+    if ... not in setting.values():
+        return {"name": name, **setting}
+    print("Dots are left: an example trains instead.")
+    return {"name": "example", "make": lambda base: lora.LoRALinear(base, 1, 8.0), **EXAMPLE}
+
+
+def pair(train: Callable[..., Path], one: Mapping[str, Any], other: Mapping[str, Any],
+         sentences: Sequence[tuple[str, int]], seeds: Sequence[int] = SEEDS) -> dict[str, Tensor]:
+    """Train two settings with each seed; return who is right, by what each setting is called.
+
+    `train(name, seed=…, **setting)` writes a folder and returns it. While dots are left in one,
+    nothing trains, and a recorded pair stands in. Raises `PeftTeachError` for equal settings.
+    """
+    if ... in (*one.values(), *other.values()):
+        print("Dots are left: a recorded pair stands in.")
+        return {name: right[:, :len(sentences)] for name, right in recorded("nearly alike").items()}
+    names = [named(each["config"]) for each in (one, other)]
+    if names[0] == names[1]:
+        names = [f"{name}, epochs {each['epochs']}, rate {each['lr']:g}"
+                 for name, each in zip(names, (one, other))]
+    if names[0] == names[1]:
+        raise PeftTeachError(f"Both are {names[0]}.", expected="two settings that differ")
+    return {name: torch.stack([answered(train(f"{folder}-{seed}", seed=seed, **setting), sentences)
+                               for seed in seeds])
+            for name, folder, setting in zip(names, ("one", "other"), (one, other))}
+
+
+def named(config: Any) -> str:
+    """Return what a `Config` trains, in words: "block 5 values, rank 1"."""
+    layers, targets = config.layers, config.targets
+    if targets is None:
+        targets = ("key", "value", "ffn_out") if _method(config) is ia3 else ("query", "value")
+    if layers is None:
+        where = "all"
+    elif len(layers) == 1:
+        where = f"block {layers[0]}"
+    else:
+        where = f"blocks {', '.join(map(str, layers))}"
+    plural = {"query": "queries", "key": "keys", "value": "values"}
+    targets = (targets,) if isinstance(targets, str) else targets
+    what = " and ".join(plural.get(each, each) for each in targets)
+    rank = getattr(config, "rank", None)
+    return f"{where} {what}" + (f", rank {rank}" if rank else "")
+
+
+def recorded(which: str | None = None) -> dict[str, Tensor]:
+    """Return recorded runs on validation, (3 seeds, sentences) by name: both pairs, or one."""
+    rows = records.load("capstone")["runs"]
+    found: dict[str, list[list[int]]] = defaultdict(list)
+    for row in rows:
+        of = row["setting"]
+        targets, layers = of["targets"], of["layers"]
+        config = lora.Config(rank=of["rank"], alpha=of["alpha"], targets=tuple(targets),
+                             layers=None if layers is None else tuple(layers))
+        found[named(config)].append([*map(int, row["answers"])])
+    runs = {name: torch.tensor(answers).double() for name, answers in found.items()}
+    names = [*runs]
+    wanted = {None: names, "far apart": names[:2], "nearly alike": names[2:]}[which]
+    return {name: runs[name] for name in wanted}
+
+
+def differences(tries: Tries) -> pandas.DataFrame:
+    """Return the verdict on each two that follow each other: the first against the second."""
+    names = [*tries]
+    rows = {f"{one}, against {other}": verdict(tries[one], tries[other], POINT)
+            for one, other in zip(names[::2], names[1::2])}
+    return pandas.DataFrame({name: _told(found) for name, found in rows.items()}).T
+
+
+def _told(found: Comparison) -> dict[str, str]:
+    points = (f"{100 * each:+.1f}".replace("-", "−")
+              for each in (found.difference, found.low, found.high))
+    return dict(zip(("difference, points", "95 %, from", "to"), points)) | {"verdict": found.word}
+
+
+def smallest(tries: Tries) -> float:
+    """Return the least difference of two that their interval would tell from zero, in points."""
+    found = verdict(*tries.values(), POINT)
+    return 100 * (found.high - found.low) / 2
+
+
+def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figure:
+    """Draw each try's gain over the head alone: a point a seed, and the mean's 95 % interval.
+
+    `sentences` are those that were answered: by default the domain's validation sentences.
+    """
+    alone = handed_in._right_alone(tuple(sentences) or data.load(handed_in.DOMAIN).validation)
+    found = {name: (100 * (right - alone).mean(1), [100 * end for end in interval(
+        right, alone.expand_as(right))]) for name, right in tries.items()}
+    made, ax = plots.figure(9, 1.2 + 0.55 * len(found))
+    for y, (gains, (low, high)) in enumerate(found.values()):
+        ax.plot([low, high], [y] * 2, lw=2, color=plots.COLOURS["yours"])
+        ax.plot(gains, [y] * len(gains), "o", ms=6, mfc="none", color=plots.COLOURS["yours"])
+        ax.plot(gains.mean(), y, "o", ms=9, color=plots.COLOURS["yours"])
+        ax.text(gains.mean(), y - 0.22, f"{gains.mean():+.1f}".replace("-", "−"), ha="center",
+                fontsize=11)
+    ax.axvline(0, color=plots.COLOURS["head"], lw=2)
+    ax.set(yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.7),
+           xlabel="points more right than the head alone")
+    made.set_label(" ".join(f"{name}: {gains.mean():+.1f} ({low:+.1f} to {high:+.1f})."
+                            for name, (gains, (low, high)) in found.items()))
+    return made
+
+
+# ── a run, and what is handed in ─────────────────────────────────────────────────────────────
 
 
 def places(config: Any, make: Callable[[nn.Linear], nn.Module]) -> tuple[str, ...]:
@@ -84,30 +249,4 @@ def hand_in(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> pandas.
     return pandas.DataFrame(found).set_index("property")
 
 
-def compare(one: Path | str, other: Path | str,
-            sentences: Sequence[tuple[str, int]]) -> pandas.DataFrame:
-    """Return by how many points the first is right more often, sentence by sentence."""
-    found = verdict(*(handed_in.answered(each, sentences) for each in (one, other)), POINT)
-    gap, low, high = (f"{100 * each:+.1f}" for each in (found.difference, found.low, found.high))
-    return pandas.DataFrame({"difference, points": gap, "95 %, from": low, "to": high},
-                            index=[f"{len(sentences)} sentences, one seed"])
-
-
-def draw_tries(tries: Mapping[str, Measured]) -> Figure:
-    """Draw the gain of each try with its 95 % interval."""
-    made, ax = plots.figure(8, 1 + 0.5 * len(tries))
-    for y, m in enumerate(tries.values()):
-        ax.plot([100 * m.low, 100 * m.gain, 100 * m.high], [y] * 3, "-o", markevery=[1], lw=2, ms=8,
-                color=plots.COLOURS["yours"])
-        ax.text(100 * m.gain, y - 0.2, f"{100 * m.gain:+.1f}".replace("-", "−"), ha="center",
-                fontsize=11)
-    ax.axvline(0, color=plots.COLOURS["head"], lw=2)
-    ax.set(yticks=range(len(tries)), yticklabels=tries, ylim=(len(tries) - 0.5, -0.6),
-           title="points against the head alone (grey)")
-    made.set_label(" ".join(f"{name}, {m}" for name, m in tries.items()))
-    return made
-
-
-EXAMPLES = {"tries": lambda: draw_tries({
-    "first": Measured(58_000, 0.10, 0.06, 0.14, 0.85, 345),
-    "second": Measured(40_000, 0.02, -0.02, 0.05, 0.77, 345)})}
+EXAMPLES = {"tries": lambda: draw_tries(recorded())}

@@ -43,7 +43,8 @@ def _matrix(ax, matrix: Tensor, title: str) -> None:
 
 RULES = {"random": ("random entries, rescaled", COLOURS["random"], "-o"),
          "largest": ("largest entries, rescaled", SERIES[2][0], "--s"),
-         "strongest": ("strongest directions", COLOURS["full"], "-.^")}
+         "strongest": ("strongest directions", SERIES[0][0], "-.^")}
+ASIDE = {"random": 0.88, "largest": 1, "strongest": 1 / 0.88}    # none lies on another
 SHARES = (1 / 1024, 1 / 256, 1 / 64, 1 / 32, 1 / 16)    # of eight directions in a matrix: 1/32
 
 
@@ -91,21 +92,18 @@ def cut(record: Mapping, delta: Tensor, rule: str, share: float, lr: float) -> C
 
 def draw_cut(found: Cut) -> Figure:
     """Draw what is kept of one matrix, and the accuracy with as much of all of them."""
-    made, left, right = figure(9, 3.8, columns=2, width_ratios=(1, 1.5))
+    made, left, right = figure(9, 4.4, columns=2, width_ratios=(1, 1.9))
     name = f"1/{round(1 / found.share):,}"
     _matrix(left, found.corner, f"{name} of your ΔW (a corner)")
     told = []
     for rule, (label, colour, style) in RULES.items():
         points = found.points(rule)
-        if rule == found.rule:
-            plots.seeds(right, points, colour, style, lw=2.5, label=label, zorder=3)
-        else:
-            right.plot([*points], [np.mean(values) for values in points.values()], style[:-1],
-                       color=colour, lw=1.5, label=label)
+        plots.seeds(right, {x * ASIDE[rule]: values for x, values in points.items()}, colour, style,
+                    lw=2.5 if rule == found.rule else 1.2, label=label)
         told.append(f"{label}: " + ", ".join(f"1/{1 / x:,.0f} {np.mean(v):.1%}"
                                              for x, v in points.items()))
     here = np.mean(found.points(found.rule)[found.share])
-    plots.ring(right, found.share, here)
+    plots.ring(right, found.share * ASIDE[found.rule], here)
     for text, rule in (("all of it", "all"), ("nothing", "none")):
         level = np.mean(found.ends(rule))
         told.append(f"{text}: {level:.1%}")
@@ -134,7 +132,7 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
                                   description="keep", style={"button_width": "200px"}),
         "share": ipw.SelectionSlider(options=[(f"1/{1 / x:,.0f}", x) for x in SHARES],
                                      value=1 / 32, description="share"),
-        "lr": ipw.ToggleButtons(options=[(f"{size:.0%} of W", lr) for lr, size in sizes.items()],
+        "lr": ipw.ToggleButtons(options=[(f"{size:.1%} of W", lr) for lr, size in sizes.items()],
                                 description="size of ΔW", style={"button_width": "100px"}),
     }
     return Explorer(
@@ -166,16 +164,7 @@ def ends(record: records.Record) -> tuple[float, float]:
     `records.ends` has those of 4,000; `record` is `records.load("change")`.
     """
     full = record.runs.query("group == 'short' and method == 'full' and pretrained").accuracy
-    return converged(record)["accuracy"], full.mean()
-
-
-def converged(record: Mapping, pool: str = "cls") -> dict:
-    """Return the head alone, solved, with the penalty that validation chooses.
-
-    It reads the pooler's output, or with `pool` "mean" the mean of all tokens.
-    """
-    return max(records.select(record, group="converged", pool=pool),
-               key=lambda row: row["validation"])
+    return records.converged(record)["accuracy"], full.mean()
 
 
 def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
@@ -193,8 +182,8 @@ def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
     if head >= goal:
         reached, told = None, "the head alone, d = 0"
     what = {"accuracy": "full fine-tuning's accuracy", "gain": "the gain"}[measure]
-    return Subspaces(points, head, converged(record, "mean")["accuracy"], full, goal, reached,
-                     f"{share} % of {what}: {told}")
+    mean = records.converged(record, "mean")["accuracy"]
+    return Subspaces(points, head, mean, full, goal, reached, f"{share} % of {what}: {told}")
 
 
 def draw_subspaces(found: Subspaces) -> Figure:

@@ -63,11 +63,10 @@ def ruler(record: Mapping, ladder: Mapping, seen: Mapping[str, float]) -> dict[s
     are accuracies of the reader's own.
     """
     zero, one = records.ends()
-    mean = max(records.select(record, group="converged", pool="mean"),
-               key=lambda run: run["validation"])
+    mean = records.converged(record, "mean")["accuracy"]
     zeros = protocol.zeros(ladder)
     rated = [run["r2"] for run in protocol.finals(ladder) if run["method"] == "full"]
-    return {"labels, % right": {POOLER: zero, MEAN: mean["accuracy"], FULL: one, **seen},
+    return {"labels, % right": {POOLER: zero, MEAN: mean, FULL: one, **seen},
             "ratings, R²": {POOLER: zeros["pooler"], MEAN: zeros["mean"], FULL: fmean(rated)}}
 
 

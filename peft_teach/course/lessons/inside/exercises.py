@@ -89,7 +89,7 @@ HEAD = Exercise(
     id="inside.head", lesson="00", names=("one_head",), points=2, minutes=6, difficulty=1,
     cases=head_cases, run=run_head, judge=judge_head, mistakes=HEAD_MISTAKES,
     returns=report(found=Any, changed=str),
-    hints=("The cell above has a vector q for one reader. What changes if q has a row for each?",
+    hints=("For one reader the scores are `k @ q[i]`. What changes if all readers score at once?",
            "Two products of matrices: (tokens, width) times (width, tokens), and then?",
            "Print the shares. Which axis must sum to 1: that of the readers, or of what is read?"))
 
@@ -457,6 +457,10 @@ def _draw(seed: int, low: int, high: int, count: int) -> list[int]:
     return torch.randint(low, high, (count,), generator=generator).tolist()
 
 
+def _called(function: Callable, case: dict) -> Any:
+    return function(*case.values())
+
+
 NOT_WHOLE = "A number of parameters is a whole number: an int."
 
 # ── inside.linear ────────────────────────────────────────────────────────────────────────────
@@ -512,10 +516,6 @@ def ledger_cases(seed: int) -> list[dict]:
             for t, (size, moments) in zip(trained, ((4, 2), (2, 2), (4, 1), (2, 0)))]
 
 
-def run_ledger(ledger, case: dict):
-    return ledger(case["total"], case["trained"], case["bytes_each"], case["moments"])
-
-
 def judge_ledger(case: dict, found) -> Verdict:
     if found is None:
         return rejected("no_return")
@@ -552,7 +552,7 @@ LEDGER_MISTAKES = {
 
 LEDGER = Exercise(
     id="inside.ledger", lesson="00", names=("ledger",), points=2, minutes=7, difficulty=1,
-    cases=ledger_cases, run=run_ledger, judge=judge_ledger, mistakes=LEDGER_MISTAKES,
+    cases=ledger_cases, run=_called, judge=judge_ledger, mistakes=LEDGER_MISTAKES,
     hints=("Which parameters have a weight in memory? Which have a gradient? For which does the "
            "optimizer remember something?",
            "Take two rows that differ in one thing, and their difference. Of what is it a "
@@ -586,12 +586,8 @@ def block_cases(seed: int) -> list[dict]:
     return [dict(zip(("d_model", "d_ff", "heads", "kv_heads"), each)) for each in sizes]
 
 
-def run_block(block_count, case: dict):
-    return block_count(case["d_model"], case["d_ff"], case["heads"], case["kv_heads"])
-
-
 def judge_block(case: dict, found) -> Verdict:
-    sizes = (case["d_model"], case["d_ff"], case["heads"], case["kv_heads"])
+    sizes = tuple(case.values())
     return judged_count(found, block_count(*sizes), f"block_count{sizes}", block_slips(*sizes),
                         "Two layers as wide as the model, two as wide as the shared heads, two of "
                         "the feed-forward part, and two norms.")
@@ -619,7 +615,7 @@ BLOCK_MISTAKES = {
 
 BLOCK = Exercise(
     id="inside.block", lesson="00", names=("block_count",), points=2, minutes=7, difficulty=2,
-    optional=True, cases=block_cases, run=run_block, judge=judge_block, mistakes=BLOCK_MISTAKES,
+    optional=True, cases=block_cases, run=_called, judge=judge_block, mistakes=BLOCK_MISTAKES,
     hints=("Go through your own block: which layers did it call, and how wide is what each gives?",
            "A head is d_model / heads wide, whether it is of a query or of a key. How wide are "
            "kv_heads of them, side by side?",

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from .... import outlines
+from .... import outlines, plots
 from ....plots import COLOURS, figure
 from ....widgets import Explorer
 from .exercises import may_read
@@ -37,12 +37,15 @@ PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
 # ── what one token reads ─────────────────────────────────────────────────────────────────────
 
 
-def draw_reading(tokens: Sequence[str], reader: int, shares: Tensor, values: Tensor) -> Figure:
+def draw_reading(tokens: Sequence[str], reader: int, query: Tensor, keys: Tensor,
+                 values: Tensor) -> Figure:
     """Draw what one token reads in one head: an arc a token, and the values, added up.
 
-    shares (tokens,) and values (tokens, width). An arc is as thick as its share; below it the value
-    times the share, its entries from top to bottom, to the right and left of a thin line.
+    query (width,), the reader's; keys and values (tokens, width). An arc is as thick as its share;
+    below it the value times the share, its entries from top to bottom, to the right and left of a
+    thin line.
     """
+    shares = (keys @ query / len(query)**0.5).softmax(0)
     made, ax = figure(9.2, 4.4)
     n, parts = len(tokens), (shares[:, None] * values).numpy()
     read, depth = parts.sum(0), np.linspace(0, 1, parts.shape[1])
@@ -101,6 +104,28 @@ def draw_attention(found: Attention) -> Figure:
     return made
 
 
+def sheet_of(tables: Tensor) -> Tensor:
+    """Put all heads' tables, (blocks, heads, n, n), side by side, with edges between."""
+    every = nn.functional.pad(tables, (0, 1, 0, 1), value=DARKEST / 3)
+    return every.transpose(1, 2).flatten(2).flatten(0, 1)
+
+
+def draw_heads(tables: Tensor, chosen: tuple[int, int]) -> Figure:
+    """Draw the tables of all heads, a row a block, the chosen one framed."""
+    made, ax = figure(9, 4.9)
+    blocks, heads, n, _ = tables.shape
+    ax.imshow(sheet_of(tables).numpy(), cmap=SHADES, vmin=0, vmax=DARKEST)
+    for name, count in (("x", heads), ("y", blocks)):
+        middles = [(n + 1) * i + n / 2 - 0.5 for i in range(count)]
+        ax.set(**{f"{name}ticks": middles, f"{name}ticklabels": range(count)})
+    i, j = chosen
+    ax.add_patch(Rectangle(((n + 1) * j - 1, (n + 1) * i - 1), n + 1, n + 1, fc="none",
+                           ec=COLOURS["ink"], lw=2.5, clip_on=False))
+    ax.set(xlabel="head", ylabel="block")
+    made.set_label(f"All {blocks * heads} heads as small tables; framed: block {i}, head {j}")
+    return made
+
+
 class Heads(ipw.VBox):
     """Thumbnails of all heads to click, parts of one `sheet`; `value` is (block, head)."""
 
@@ -108,14 +133,14 @@ class Heads(ipw.VBox):
     description = "block, head"
 
     def __init__(self, tables: Sequence[Tensor]):
-        every = nn.functional.pad(torch.stack([*tables]), (0, 1, 0, 1), value=DARKEST / 3)   # edges
-        blocks, heads, n, _ = every.shape
-        self.shape = blocks, heads
+        self.tables = torch.stack([*tables])
+        blocks, heads, n, _ = self.tables.shape
+        side = f"{max(1, 38 // (n + 1)) * (n + 1)}px"    # whole pixels an entry
         buffer = io.BytesIO()
-        sheet = every.transpose(1, 2).reshape(blocks * n, -1).numpy()
-        image.imsave(buffer, sheet, cmap=SHADES, vmin=0, vmax=DARKEST, format="png")
-        self.sheet = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-        rules = [f".peft-teach-head {{background: url({self.sheet}) 0 0 / {heads * 100}% "
+        image.imsave(buffer, sheet_of(self.tables).numpy(), cmap=SHADES, vmin=0, vmax=DARKEST,
+                     format="png")
+        sheet = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
+        rules = [f".peft-teach-head {{background: url({sheet}) 0 0 / {heads * 100}% "
                  f"{blocks * 100}%; image-rendering: pixelated; outline: 1px solid #b0b0b0}}",
                  ".peft-teach-head.mod-warning {outline: 3px solid black !important; z-index: 1}"]
         self.buttons, cells = {}, [ipw.Label(str(name)) for name in ("head", *range(heads))]
@@ -123,7 +148,7 @@ class Heads(ipw.VBox):
             cells.append(ipw.Label(f"block {i}"))
             for j in range(heads):
                 button = ipw.Button(tooltip=f"block {i}, head {j}", layout=ipw.Layout(
-                    width="25px", height="25px", padding="0", margin="1px"))
+                    width=side, height=side, padding="0", margin="1px"))
                 for name in ("head", f"head-{i}-{j}", "figure"):   # figures turn in a dark theme
                     button.add_class(f"peft-teach-{name}")
                 button.on_click(lambda _, chosen=(i, j): setattr(self, "value", chosen))
@@ -132,7 +157,7 @@ class Heads(ipw.VBox):
                 cells.append(button)
                 self.buttons[i, j] = button
         grid = ipw.GridBox(cells, layout=ipw.Layout(
-            grid_template_columns=f"50px repeat({heads}, 27px)"))
+            grid_template_columns=f"50px repeat({heads}, calc({side} + 2px))"))
         super().__init__([ipw.HTML(f"<style>{' '.join(rules)}</style>"), grid], value=(0, 1))
 
     @traitlets.observe("value")
@@ -154,17 +179,8 @@ class _ExplorerOfHeads(Explorer):
         """Let the still copy have all heads, too."""
         html, text = super().still()
         heads = self.controls["head"]
-        (i, j), (rows, columns) = heads.value, heads.shape
-        return ('<div style="display: flex; flex-wrap: wrap; gap: 16px"><figure style="margin: 8px '
-                '0"><div style="position: relative; width: 360px">'
-                '<img alt="All heads as small tables" width="360" class="peft-teach-figure" '
-                f'style="image-rendering: pixelated; display: block" src="{heads.sheet}">'
-                f'<div style="position: absolute; border: 2px solid; box-sizing: border-box; left: '
-                f"{100 * j / columns:.2f}%; top: {100 * i / rows:.2f}%; width: {100 / columns:.2f}%"
-                f'; height: {100 / rows:.2f}%"></div></div><figcaption>All heads: a row for each '
-                "block, 0 on top; a column for each head, 0 on the left. Framed: the one shown."
-                "</figcaption></figure>"
-                f'<div style="max-width: 500px">{html}</div></div>', text)
+        return plots.html(draw_heads(heads.tables, heads.value),
+                          "All heads. Framed: the one below.") + html, text
 
 
 def explore_heads(tables: Sequence[Tensor], tokens: Sequence[str]) -> Explorer:
@@ -230,13 +246,18 @@ def explore_parameters() -> Explorer:
         "separate output layer."))
 
 
+def _example() -> list[Tensor]:
+    """Two blocks of two heads: the second of each reads half as sharply."""
+    half = torch.tensor([[[1.0]], [[0.5]]]), torch.tensor([[[0.0]], [[0.1]]])
+    return [torch.eye(5).roll(i, 1).expand(2, 5, 5) * half[0] + half[1] for i in range(2)]
+
+
 EXAMPLES = {
     "reading": lambda: draw_reading(
-        ("[CLS]", "a", "film"), 2, torch.tensor([0.25, 0.5, 0.25]),
+        ("[CLS]", "a", "film"), 2, torch.tensor([1.0]), torch.tensor([[1.0], [2.0], [1.0]]).log(),
         torch.tensor([[4.0, 0.0, 0.0], [0.0, 2.0, -2.0], [-4.0, 0.0, 4.0]])),
-    "heads": lambda: explore_heads(
-        [torch.eye(5).roll(i, 1).expand(2, 5, 5) * torch.tensor([[[1.0]], [[0.5]]]) + torch.tensor(
-            [[[0.0]], [[0.1]]]) for i in range(2)], ("[CLS]", "a", "quiet", "film", "[SEP]")),
+    "heads": lambda: explore_heads(_example(), ("[CLS]", "a", "quiet", "film", "[SEP]")),
+    "all_heads": lambda: draw_heads(torch.stack(_example()), (1, 0)),
     "parameters": explore_parameters,
     "step": lambda: explore_step(example()),
 }

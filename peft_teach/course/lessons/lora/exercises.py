@@ -339,19 +339,15 @@ def run_pairs(verdicts: Any, case: Any) -> dict[str, Any]:
 
 
 def judge_pairs(_: Any, seen: Any) -> Verdict:
-    """Name the mistake of the first that the record contradicts, but not how many there are.
+    """Say whether the record says the same of all three, and nothing else.
 
-    Who is told a number needs no reason: three words are soon tried through.
+    Who is told which one is wrong, or how, needs no reason: three words are soon tried through.
     """
     if len(seen["said"]) != len(VERDICTS) or not {*seen["said"]} <= {BETTER, WORSE, SAME, UNSURE}:
         return rejected("not_verdicts", f"It is {seen['type']} with {seen['said']}.")
-    wrong = [(word, right) for word, right in zip(seen["said"], VERDICTS) if word != right]
-    if not wrong:
+    if seen["said"] == VERDICTS:
         return Verdict(True, "The record says the same of all three.")
-    word, right = wrong[0]
-    mistake = ("too_sure" if right == UNSURE else "too_shy" if word in (UNSURE, SAME)
-               else "wrong_way")
-    return rejected(mistake, "The record does not say the same of all three.")
+    return rejected("unlike", "The record does not say the same of all three.")
 
 
 PAIRS = Exercise(
@@ -361,9 +357,8 @@ PAIRS = Exercise(
     mistakes={
         "not_verdicts": "Wanted is a list of three, each \"better\", \"worse\", \"the same\" or "
                         "\"cannot tell\".",
-        "too_sure": "Of one pair you say more than three seeds do.",
-        "too_shy": "In one pair there is a difference, and its interval leaves zero out.",
-        "wrong_way": "In one pair it is the other way round.",
+        "unlike": "For each pair ask: is there a reason for a difference? Where there is none, do "
+                  "three seeds show that the two are the same?",
     },
     hints=("For each pair: which of rank, alpha, rate and scale differs, and what did the lesson "
            "find about that one?",

@@ -223,12 +223,17 @@ def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
 
 
 def carried(record: records.Record) -> pandas.DataFrame:
-    """Return the share of each layer's message that arrives: a row for each method and seed."""
-    rows = records.select(record, group="final")
-    index = pandas.MultiIndex.from_tuples([(row["method"], row["seed"]) for row in rows],
-                                          names=["in front", "seed"])
-    found = pandas.DataFrame([row["arrived"] for row in rows], index).rename_axis(columns="layer")
-    return found.assign(mean=[row["share"] for row in rows])
+    """Return the share of each layer's message that arrives: a row for each method and seed.
+
+    The last rows had the last layer's message alone to bring.
+    """
+    found = {(row["method"] + ", layer 5's alone" * alone, row["seed"]):
+             dict(zip(range(LAYERS - 1 if alone else 0, LAYERS), row["arrived"]))
+             | {"mean": row["share"]}
+             for alone in (False, True)
+             for row in records.select(record, group="last" if alone else "final")}
+    return pandas.DataFrame(found.values(), pandas.MultiIndex.from_tuples(
+        found, names=["in front", "seed"])).rename_axis(columns="layer")
 
 
 def beside(of: str = "r2", margin: float = MARGIN) -> dict[str, Comparison]:
@@ -237,12 +242,12 @@ def beside(of: str = "r2", margin: float = MARGIN) -> dict[str, Comparison]:
     rating = protocol.rated(ladder)
     found = protocol.scores(protocol.finals(ladder), rating, of)
     heads = {"the head alone, on [CLS]": "exact", "the head alone, on all tokens": "exact_mean"}
-    rivals = {"a prompt of 20": protocol.shared(found, "prefix", "prompt")}
+    prefix, prompt = protocol.shared(found, "prefix", "prompt")
+    rivals = {"a prompt of 20": prompt}
     for name, key in heads.items():    # solved, so no seed changes it
-        (of_prefix,) = protocol.shared(found, "prefix")
         head = protocol.scores([ladder[key] | {"method": key, "seed": 0}], rating, of)[key][0]
-        rivals[name] = of_prefix, head.expand_as(of_prefix)
-    return {name: verdict(*pair, margin) for name, pair in rivals.items()}
+        rivals[name] = head.expand_as(prefix)
+    return {name: verdict(prefix, rival, margin) for name, rival in rivals.items()}
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

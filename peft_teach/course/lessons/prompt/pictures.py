@@ -237,25 +237,26 @@ def explore_way(record: Mapping) -> Explorer:
 
 
 def draw_starts(record: Mapping) -> Figure:
-    """Draw what each pair of start and run ends at: answers right, and pairs ranked right."""
-    runs = record.runs[record.runs.group.isin(["soft", "rates"])].sort_values(["lr", "seed"])
-    made, *axes = figure(9.2, 3.6, columns=2)
+    """Draw what each start ends at, by rate: answers right, pairs ranked right; a mark a seed."""
+    runs = record.runs[record.runs.group.isin(["soft", "rates"])]
+    rates = sorted(runs.lr.unique())
+    made, *axes = figure(9.2, 3.8, columns=2, sharey=True)
     told = []
     for ax, field, title, limits in zip(axes, ("accuracy", "ranked"), (
             "answers right", "pairs ranked right"), ((0.78, 0.92), (0.9, 0.96))):
-        ends = {}
-        for start, (colour, _, marker) in STYLES.items():
-            own = runs[runs.start == start]
-            ax.plot(range(len(own)), own[field], marker, color=colour, ms=8, mew=0)
-            ends[STARTS[start]] = own[field].iloc[-1], colour
-            told.append(f"{title}, {STARTS[start]}: "
-                        f"{own[field].min():.1%} to {own[field].max():.1%}")
-        ax.set(xticks=range(len(own)), xticklabels=[
-            f"{lr:g}\nseed {seed}" for lr, seed in zip(own.lr, own.seed)], xlabel="rate",
-            ylim=limits, xlim=(-0.5, len(own) - 0.5))
+        rows = {}    # a name for each, and where it stands
+        for i, (start, (colour, _, marker)) in enumerate(STYLES.items()):
+            for j, rate in enumerate(rates):
+                own = runs[(runs.start == start) & (runs.lr == rate)][field]
+                rows[f"{STARTS[start]}, rate {rate:g}"] = at = 4 * i + j
+                ax.plot(own, [at] * len(own), marker, color=colour, ms=8, mew=0, alpha=0.8)
+            every = runs[runs.start == start][field]
+            told.append(f"{title}, {STARTS[start]}: {every.min():.1%} to {every.max():.1%}")
+        ax.set(yticks=[*rows.values()], yticklabels=[*rows], xlim=limits, ylim=(10.7, -0.7))
         ax.set_title(title, fontsize=12)
-        in_percent(ax.yaxis)
-    plots.name_ends(ax, ends)
+        ax.grid(axis="y", color=COLOURS["band"])
+        ax.set_axisbelow(True)
+        in_percent(ax.xaxis)
     made.set_label(f"{'; '.join(told)}.".capitalize())
     return made
 

@@ -1,4 +1,4 @@
-"""The exercises of lesson 08: levels, bytes, suspects, the layer and the law of its bits, dice.
+"""The exercises of lesson 08: levels, bytes, the layer and the law of its bits, dice; suspects.
 
 `four_bits` and `rounding` have the reference answers.
 """
@@ -188,88 +188,6 @@ QUANTIZE = Exercise(
            "The even places and the odd places of the indices make two tensors. One of them is "
            "shifted by four bits; >> and & undo that. A block of zeros is divided by zero, if "
            "nothing prevents it."))
-
-# ── qlora.suspects ───────────────────────────────────────────────────────────────────────────
-
-ERRORS = {"descending": 2.0, "swapped": math.sqrt(2), "doubled": 1.0, "positive": math.sqrt(2)}
-
-
-def judge_suspects(case: dict, seen: Mapping) -> Verdict:
-    given = seen["errors"] if isinstance(seen["errors"], Mapping) else {}
-    errors = {name: number(value.item() if isinstance(value, Tensor) and value.numel() == 1
-                           else value) for name, value in given.items()}
-    if errors.keys() != ERRORS.keys() or None in errors.values():
-        names = ", ".join(map(str, errors)) or "none of them"
-        return rejected("not_errors", f"It is {named(seen['errors'])} with {names}.")
-    wrong = [name for name in ERRORS if not _is_right(errors[name], ERRORS[name])]
-    if not wrong:
-        return Verdict(True, "All four follow from ‖a − b‖² alone. Two of them are the same.")
-    squared = all(_is_right(errors[name], right**2) for name, right in ERRORS.items())
-    return rejected("squared" if squared else wrong[0], (
-        f"{4 - len(wrong)} of 4 are right. errors[\"{wrong[0]}\"] is {errors[wrong[0]]:.3g}, and a "
-        "measurement of ‖Ŵ − W‖ / ‖W‖ gives something else."))
-
-
-def _is_right(found: float, right: float) -> bool:
-    return abs(found / right - 1) <= 0.02
-
-
-SUSPECTS = Exercise(
-    id="qlora.suspects", lesson="08", names=("errors",), points=1, minutes=5, difficulty=2,
-    answer=VALUE, cases=lambda seed: [{"weights": "independent, symmetric"}],
-    run=lambda errors, case: {"errors": errors}, judge=judge_suspects, returns=report(errors=Any),
-    mistakes={
-        "not_errors": "Wanted is a dict of four numbers, one for each suspect: "
-                      f"{', '.join(ERRORS)}.",
-        "squared": "These are the squares, ‖Ŵ − W‖² / ‖W‖².",
-        "descending": "Reversed, the levels nearly change their signs: Ŵ is nearly −W.",
-        "swapped": "Each weight is compared with another one, which is as large and knows nothing "
-                   "of it: what happens to the product of the two in ‖a − b‖²?",
-        "doubled": "Ŵ is nearly 2 W. How far is that from W?",
-        "positive": "Half of the weights have the wrong sign, and are off by twice their size.",
-    },
-    hints=("Write Ŵ with W for each suspect, as if rounding did nothing: −W, 2 W, and so on.",
-           "‖a − b‖² = ‖a‖² + ‖b‖² − 2 a·b. What is a·b where a and b are independent and as "
-           "often negative as positive?",
-           "Or measure it: draw 10,000 random numbers, and do to them what the suspect does."))
-
-# ── qlora.mended ─────────────────────────────────────────────────────────────────────────────
-
-
-def run_mended(mended, case: dict) -> dict[str, Any]:
-    packed = case["packed"].clone()
-    found = mended(packed)
-    return {"found": detached(found), "intact": torch.equal(packed, case["packed"])}
-
-
-def judge_mended(case: dict, seen: Mapping) -> Verdict:
-    found, packed = seen["found"], case["packed"]
-    right = torch.tensor([int(f"{byte:02x}"[::-1], 16) for byte in packed], dtype=packed.dtype)
-    if not seen["intact"]:
-        return rejected("changed", "After mended(packed), packed is not what it was.")
-    if verdict := _unlike("mended(packed)", found, right):
-        return verdict
-    if torch.equal(found, right):
-        return Verdict(True, "Each byte has its halves in the order in which your own reads them.")
-    place = int((found != right).nonzero()[0])
-    return Verdict(False, f"From the byte 0x{packed[place]:02X} it made 0x{found[place]:02X}; "
-                          f"expected 0x{right[place]:02X}.",
-                   "order" if torch.equal(found, packed.flip(0)) else None)
-
-
-MENDED = Exercise(
-    id="qlora.mended", lesson="08", names=("mended",), points=1, minutes=2, difficulty=1,
-    cases=lambda seed: [{"packed": torch.tensor(each, dtype=torch.uint8)}
-                        for each in ([0x1F, 0x20], [*range(256)])],
-    run=run_mended, judge=judge_mended, returns=report(found=Any, intact=bool),
-    mistakes={
-        "order": "The bytes are in another order now, and each is as it was. It is the halves of "
-                 "each byte that change places.",
-        "changed": "The argument is the colleague's: make a new tensor.",
-    },
-    hints=("One of the two halves must move up by four bits, the other one down.",
-           "<< and >> move bits, | puts two numbers together.",
-           "In uint8, what is moved beyond the eighth bit is lost. Is that good or bad here?"))
 
 # ── qlora.layer ──────────────────────────────────────────────────────────────────────────────
 
@@ -486,9 +404,10 @@ def judge_dice(case: dict, seen: Mapping) -> Verdict:
     up, down = ((y - mark).abs() < 1e-4 for mark in (above, below))
     if not (up | down).all():
         place = int((up | down).reshape(-1).int().argmin())
-        at, low, high, went = (t.reshape(-1)[place].item() for t in (x, below, above, y))
-        return rejected("elsewhere", f"A weight at {at:.2f}, between the levels {low:.3f} and "
-                                     f"{high:.3f}, went to {went:.3f}.")
+        at, low, high, went = (t.reshape(-1)[place].item() for t in (
+            W.reshape(x.shape) / top, below, above, y))
+        return rejected("elsewhere", f"A weight at {at:.3f}, {_stands(at, low, high)}, went to "
+                                     f"{went:.3f}.")
     if not seen["differs"] and torch.equal(up, share > 0.5):
         return rejected("nearest", "Two draws, one after the other from one generator, are equal: "
                                    "each weight is at its nearest level.")
@@ -501,6 +420,15 @@ def judge_dice(case: dict, seen: Mapping) -> Verdict:
         if not seen[name]:
             return rejected("generator", told)
     return Verdict(True, "On average each weight is where it was, and every draw is on the levels.")
+
+
+def _stands(at: float, low: float, high: float) -> str:
+    """Say where a weight stands: between two levels, on one of them, or beyond the last."""
+    if not low <= at <= high:
+        return f"beyond the level {low if at < low else high:.3f}"
+    if at in (low, high):
+        return "on a level"
+    return f"between the levels {low:.3f} and {high:.3f}"
 
 
 def _unfair(up: Tensor, share: Tensor) -> Verdict | None:
@@ -521,11 +449,14 @@ def _unfair(up: Tensor, share: Tensor) -> Verdict | None:
     off = (found - right).abs() - FAR * (mean(share * (1 - share)) / count).sqrt() - 1e-3
     if off.max() <= 0:
         return None
-    at = int(off.argmax())
+    mistake = recognised({"coin": 0.5, "turned": 1 - right}, lambda usual: (
+        (found - usual)[1:-1].abs() < 0.05).all())
+    if not mistake and (at := int(off.argmax())) in (0, len(TENTHS)):
+        left = found[at] if at == 0 else 1 - found[at]
+        return rejected("elsewhere", f"Of {count[at]:,} weights on a level, {left:.0%} left it.")
+    at = 1 + int(off[1:-1].argmax())
     return Verdict(False, f"Of {count[at]:,} weights about {right[at]:.0%} of the way to the next "
-                          f"level, {found[at]:.0%} went up; expected {right[at]:.0%}.",
-                   recognised({"coin": 0.5, "turned": 1 - right}, lambda usual: (
-                       (found - usual)[1:-1].abs() < 0.05).all()))
+                          f"level, {found[at]:.0%} went up; expected {right[at]:.0%}.", mistake)
 
 
 DICE = Exercise(
@@ -536,8 +467,8 @@ DICE = Exercise(
         "coin": "That is a fair coin. The nearer level must be drawn more often.",
         "turned": "The farther level is drawn more often: the probability is turned round.",
         "nearest": "That is the nearest level. Where is chance?",
-        "elsewhere": "Only the two levels around a weight may be drawn, and beyond the last one "
-                     "only that.",
+        "elsewhere": "Only the two levels around a weight may be drawn. A weight on a level stays "
+                     "there, and one beyond the last level goes to that.",
         "together": "One random number decided for several weights. Each needs its own.",
         "generator": "Draw all random numbers from the given generator, and do not seed it.",
         "changed": "Both are still needed: work on a copy.",
@@ -549,4 +480,87 @@ DICE = Exercise(
            "torch.rand(shape, generator=generator) < p is true with probability p, for each weight "
            "by itself. Everything is in units of the block's top."))
 
-EXERCISES = (LEVELS_OF, QUANTIZE, SUSPECTS, MENDED, LAYER, BITS, DICE)
+# ── qlora.suspects ───────────────────────────────────────────────────────────────────────────
+
+ERRORS = {"descending": 2.0, "swapped": math.sqrt(2), "doubled": 1.0, "positive": math.sqrt(2)}
+
+
+def judge_suspects(case: dict, seen: Mapping) -> Verdict:
+    given = seen["errors"] if isinstance(seen["errors"], Mapping) else {}
+    errors = {name: number(value.item() if isinstance(value, Tensor) and value.numel() == 1
+                           else value) for name, value in given.items()}
+    if errors.keys() != ERRORS.keys() or None in errors.values():
+        names = ", ".join(map(str, errors)) or "none of them"
+        return rejected("not_errors", f"It is {named(seen['errors'])} with {names}.")
+    wrong = [name for name in ERRORS if not _is_right(errors[name], ERRORS[name])]
+    if not wrong:
+        return Verdict(True, "All four follow from ‖a − b‖² alone. Two of them are the same.")
+    squared = all(_is_right(errors[name], right**2) for name, right in ERRORS.items())
+    return rejected("squared" if squared else wrong[0], (
+        f"{4 - len(wrong)} of 4 are right. errors[\"{wrong[0]}\"] is {errors[wrong[0]]:.3g}, and a "
+        "measurement of ‖Ŵ − W‖ / ‖W‖ gives something else."))
+
+
+def _is_right(found: float, right: float) -> bool:
+    return abs(found / right - 1) <= 0.02
+
+
+SUSPECTS = Exercise(
+    id="qlora.suspects", lesson="08", names=("errors",), points=1, minutes=5, difficulty=2,
+    optional=True, answer=VALUE, cases=lambda seed: [{"weights": "independent, symmetric"}],
+    run=lambda errors, case: {"errors": errors}, judge=judge_suspects, returns=report(errors=Any),
+    mistakes={
+        "not_errors": "Wanted is a dict of four numbers, one for each suspect: "
+                      f"{', '.join(ERRORS)}.",
+        "squared": "These are the squares, ‖Ŵ − W‖² / ‖W‖².",
+        "descending": "Reversed, the levels nearly change their signs: Ŵ is nearly −W.",
+        "swapped": "Each weight is compared with another one, which is as large and knows nothing "
+                   "of it: what happens to the product of the two in ‖a − b‖²?",
+        "doubled": "Ŵ is nearly 2 W. How far is that from W?",
+        "positive": "Half of the weights have the wrong sign, and are off by twice their size.",
+    },
+    hints=("Write Ŵ with W for each suspect, as if rounding did nothing: −W, 2 W, and so on.",
+           "‖a − b‖² = ‖a‖² + ‖b‖² − 2 a·b. What is a·b where a and b are independent and as "
+           "often negative as positive?",
+           "Or measure it: draw 10,000 random numbers, and do to them what the suspect does."))
+
+# ── qlora.mended ─────────────────────────────────────────────────────────────────────────────
+
+
+def run_mended(mended, case: dict) -> dict[str, Any]:
+    packed = case["packed"].clone()
+    found = mended(packed)
+    return {"found": detached(found), "intact": torch.equal(packed, case["packed"])}
+
+
+def judge_mended(case: dict, seen: Mapping) -> Verdict:
+    found, packed = seen["found"], case["packed"]
+    right = torch.tensor([int(f"{byte:02x}"[::-1], 16) for byte in packed], dtype=packed.dtype)
+    if not seen["intact"]:
+        return rejected("changed", "After mended(packed), packed is not what it was.")
+    if verdict := _unlike("mended(packed)", found, right):
+        return verdict
+    if torch.equal(found, right):
+        return Verdict(True, "Each byte has its halves in the order in which your own reads them.")
+    place = int((found != right).nonzero()[0])
+    return Verdict(False, f"From the byte 0x{packed[place]:02X} it made 0x{found[place]:02X}; "
+                          f"expected 0x{right[place]:02X}.",
+                   "order" if torch.equal(found, packed.flip(0)) else None)
+
+
+MENDED = Exercise(
+    id="qlora.mended", lesson="08", names=("mended",), points=1, minutes=2, difficulty=1,
+    optional=True,
+    cases=lambda seed: [{"packed": torch.tensor(each, dtype=torch.uint8)}
+                        for each in ([0x1F, 0x20], [*range(256)])],
+    run=run_mended, judge=judge_mended, returns=report(found=Any, intact=bool),
+    mistakes={
+        "order": "The bytes are in another order now, and each is as it was. It is the halves of "
+                 "each byte that change places.",
+        "changed": "The argument is the colleague's: make a new tensor.",
+    },
+    hints=("One of the two halves must move up by four bits, the other one down.",
+           "<< and >> move bits, | puts two numbers together.",
+           "In uint8, what is moved beyond the eighth bit is lost. Is that good or bad here?"))
+
+EXERCISES = (LEVELS_OF, QUANTIZE, LAYER, BITS, DICE, SUSPECTS, MENDED)

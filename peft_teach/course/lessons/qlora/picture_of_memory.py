@@ -1,10 +1,11 @@
 """What fits on a card: full fine-tuning, LoRA and QLoRA of 1 to 70 billion parameters.
 
-Weights and gradients in 16 bits, Adam's moments in 32; adapters and all of theirs in 32. Adam is
-fused, as transformers' Trainer has it: torch's default on a GPU takes working space besides, as
-much as the moments' dtype makes of what trains. What a
-token leaves in a block is measured on `outlines` and goes with the width; LoRA on all matrices
-keeps as much of it as full fine-tuning, for the gradient of A needs each layer's input, too.
+Weights and gradients in 16 bits, Adam's moments in 32; adapters and all of theirs in 32, and so
+with QLoRA the word vectors at both ends, as peft's `prepare_model_for_kbit_training` casts them.
+Adam is fused, as transformers' Trainer has it: torch's default on a GPU takes working space
+besides, as much as the moments' dtype makes of what trains. What a token leaves in a block is
+measured on `outlines` and goes with the width; LoRA on all matrices keeps as much of it as full
+fine-tuning, for the gradient of A needs each layer's input, too.
 """
 
 import functools
@@ -25,23 +26,22 @@ from ....widgets import Explorer
 # Touvron et al. 2023, 2302.13971, table 2, and 2307.09288 (the last).
 SHAPES = ((2048, 22, 256, 5632), (4096, 32, 4096, 11_008), (5120, 40, 5120, 13_824),
           (6656, 60, 6656, 17_920), (8192, 80, 8192, 22_016), (8192, 80, 1024, 28_672))
-WORDS, RANK = 32_000, 16
+WORDS, RANK = {"Llama 2": 32_000, "Llama 3": 128_256}, 16
+MEASURED = WORDS["Llama 2"]      # of the outline on which `token_bytes` measures
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8    # a weight, with double quantization
 FULL, LORA, QLORA = "full fine-tuning", "LoRA", "QLoRA"
 METHODS = {FULL: COLOURS["full"], LORA: COLOURS["lora"], QLORA: SERIES[0][0]}
-# Method, billions of parameters, GB, marker.
-PUBLISHED = ((FULL, 65, 780, "^"), (QLORA, 65, 48, "v"),
-             (LORA, 8, 16.2 * 1.024**3, "o"), (QLORA, 8, 7.4 * 1.024**3, "o"))
-SOURCES = ("Hollow: published. Triangles: 65 billion, from more than 780 GB to less than 48 "
-           "(Dettmers et al. 2023). Circles: Llama 3.1 8B, 2,048 tokens, batch 2 (README of "
-           "torchtune).")
+# Method, billions of parameters, GB, marker: Dettmers et al. 2023, words of Llama 1.
+PUBLISHED = ((FULL, 65, 780, "^"), (QLORA, 65, 48, "v"))
+SOURCES = ("Hollow: 65 billion parameters, 32,000 words; from more than 780 GB to less than 48 "
+           "(Dettmers et al. 2023).")
 
 
-def sizes(shape: tuple[int, int, int, int]) -> tuple[int, int, int]:
+def sizes(shape: tuple[int, int, int, int], words: int) -> tuple[int, int, int]:
     """Return the weights in the blocks' matrices, outside of them, and LoRA's on all of them."""
     d, blocks, kv, ff = shape
     matrices = ((d, d), (d, kv), (d, kv), (d, d), (d, ff), (d, ff), (ff, d))
-    return (blocks * sum(a * b for a, b in matrices), 2 * WORDS * d,
+    return (blocks * sum(a * b for a, b in matrices), 2 * words * d,
             blocks * RANK * sum(a + b for a, b in matrices))
 
 
@@ -56,29 +56,35 @@ def token_bytes() -> tuple[float, float]:
     return (two - one) / SHAPES[1][0], 2 * one - two
 
 
-def bills(length: int, batch: int) -> dict[str, pandas.DataFrame]:
+def bills(tokens: int, words: int) -> dict[str, pandas.DataFrame]:
     """Return GB by method: a row a model, by its billions of parameters, and a column a part.
 
-    A block keeps its input alone, and all else is computed once more.
+    `tokens` are those of a batch; a block keeps its input alone, and all else is computed once
+    more. What is kept above the last block goes with the number of words that the model knows.
     """
     rows: dict[str, dict] = {method: {} for method in METHODS}
     in_block, above = token_bytes()
     for shape in SHAPES:
-        (inside, outside, adapters), (d, blocks, *_) = sizes(shape), shape
+        (inside, outside, adapters), (d, blocks, *_) = sizes(shape, words), shape
         kept = (2 * blocks + in_block) * d
         for method, of in rows.items():
             n, held = (adapters, 4) if method != FULL else (inside + outside, 2)
             frozen = {FULL: 0, LORA: 2 * inside + 2 * outside,
-                      QLORA: NF4_BYTES * inside + 2 * outside}[method]
+                      QLORA: NF4_BYTES * inside + 4 * outside}[method]
             parts = {"weights": frozen + held * n, "gradients": held * n, "optimizer": 8 * n,
-                     "activations": batch * length * (kept + above)}
+                     "activations": tokens * (kept + above * words / MEASURED)}
             of[(inside + outside) / 1e9] = parts | {"total": sum(parts.values())}
     return {method: pandas.DataFrame(of).T / 1e9 for method, of in rows.items()}
 
 
-def memory(length: int = 512, batch: int = 1) -> pandas.DataFrame:
-    """Return GB by method and by what they are for, of the largest model."""
-    return pandas.DataFrame({method: of.iloc[-1] for method, of in bills(length, batch).items()}).T
+def memory(tokens: int = 512) -> pandas.DataFrame:
+    """Return GB by method and by what they are for, of the largest model: with Llama 3's words.
+
+    The last row is QLoRA with the fewer words of Llama 2.
+    """
+    rows = {method: of.iloc[-1] for method, of in bills(tokens, WORDS["Llama 3"]).items()}
+    rows["QLoRA, Llama 2's words"] = bills(tokens, WORDS["Llama 2"])[QLORA].iloc[-1]
+    return pandas.DataFrame(rows).T
 
 
 @dataclass(frozen=True)
@@ -98,7 +104,7 @@ class Memory:
     def told(self) -> str:
         """What fits, in words."""
         return f"On {self.card} GB fit: " + "; ".join(
-            f"{method}: {f'up to {b:.2g} billion' if b else 'not even 1.1 billion'}"
+            f"{method}: {f'up to {b:.3g} billion' if b else 'none of these models'}"
             for method, b in self.fits.items()) + ". "
 
 
@@ -117,14 +123,14 @@ def draw_memory(found: Memory) -> Figure:
             top = min(found.card, of.total.iloc[-1])
             ax.plot([b, b], [1, top], color=colour, lw=1.2, ls=":")
             ax.plot(b, top, "o", color=colour, ms=8)
-            ax.text(b, 1.15, f" {b:.2g} B", color=colour, fontsize=11, path_effects=HALO)
+            ax.text(b, 1.15, f" {b:.3g} B", color=colour, fontsize=11, path_effects=HALO)
     for method, b, gb, marker in PUBLISHED:
         ax.plot(b, gb, marker, ms=10, mfc="none", mew=1.8, color=METHODS[method])
     logarithmic(ax)
     plain_ticks(ax.xaxis, (1, 2, 4, 8, 16, 32, 70))
     ax.set(xlabel="parameters, in billions", ylabel="GB", xlim=(1, 240), ylim=(
         1, max(1500, *(2 * of.total.max() for of in found.bills.values()))))
-    made.set_label(found.told + "GB at 1.1, 6.7, 13, 33, 65 and 69 billion: " + "; ".join(
+    made.set_label(found.told + "GB from the smallest to the largest model: " + "; ".join(
         f"{method}: " + ", ".join(f"{gb:.3g}" for gb in of.total)
         for method, of in found.bills.items()) + ".")
     return made
@@ -135,11 +141,14 @@ def explore_memory() -> Explorer:
     controls = {
         "card": ipw.ToggleButtons(options=[(f"{gb} GB", gb) for gb in (24, 48, 80)], value=48,
                                   description="card"),
-        "length": ipw.SelectionSlider(options=(128, 256, 512, 1024, 2048, 4096), value=512,
+        "words": ipw.ToggleButtons(options=[(f"{of}: {words:,}", words)
+                                            for of, words in WORDS.items()],
+                                   value=WORDS["Llama 3"], description="words"),
+        "tokens": ipw.SelectionSlider(options=(128, 512, 2048, 8192, 32_768), value=512,
                                       description="tokens"),
-        "batch": ipw.SelectionSlider(options=(1, 2, 4, 8, 16), description="batch"),
     }
     return Explorer(controls, lambda card, **setting: Memory(card, bills(**setting)), draw_memory,
                     lambda found: (
-                        f"{found.told}Weights in 16 bits, or 4; Adam in 32; adapters of rank "
-                        f"{RANK} on all matrices; activations recomputed. {SOURCES}"))
+                        f"{found.told}Weights in 16 bits, or in 4 with the word vectors in 32; "
+                        f"Adam in 32; adapters of rank {RANK} on all matrices; activations "
+                        f"recomputed. {SOURCES}"))

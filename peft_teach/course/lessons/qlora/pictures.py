@@ -1,29 +1,32 @@
-"""Pictures of lesson 08: levels, moved by hand, an outlier; dice and memory stand beside."""
+"""Pictures of lesson 08: levels, moved by hand, an outlier; blocks and memory stand beside."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import ipywidgets as ipw
+import pandas
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
 from ....nf4 import LEVELS
-from ....plots import COLOURS, SERIES, figure, in_percent
+from ....plots import COLOURS, SERIES, figure, in_percent, name_ends
 from ....widgets import Explorer
 from .formats import colleague, formats, lloyd, matrices, sample, tables
-from .picture_of_dice import explore_dice
+from .live import errors_by_block, kept, scores
 from .picture_of_memory import explore_memory, memory
-from .recorded import compared, costs, merges
+from .recorded import compared, merges
 from .rounding import maxima, nearest, relative
 
-__all__ = ["colleague", "compared", "costs", "draw_ruler", "explore_dice", "explore_levels",
-           "explore_memory", "explore_outlier", "formats", "lloyd", "matrices", "memory", "merges",
-           "tables"]
+__all__ = ["colleague", "compared", "draw_errors", "draw_ruler", "errors_by_block",
+           "explore_levels", "explore_memory", "explore_outlier", "formats", "kept", "lloyd",
+           "matrices", "memory", "merges", "scores", "tables"]
 
 MARK = SERIES[0][0]              # the colour of levels, and of four bits
 SHOWN = 0.31                     # the weight that is rounded in `draw_ruler`
 TIMES = (1, 2, 4, 8, 16, 32)     # as large is the largest weight of a block
+WAYS = {"nearest level": (COLOURS["ink"], "o"), "stochastic": (COLOURS["yours"], "s")}
 SHIFTS = [(f"{step / 100:+.2f}", step / 100) for step in range(-10, 11)]
 
 
@@ -88,7 +91,7 @@ def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor])
             colour, width = (COLOURS["yours"], 2.5) if i == found.chosen else (MARK, 1.2)
             ax.axvline(mark, color=colour, lw=width)
         error = relative([(nearest(x * top, top, found.marks.sort().values), x * top)])
-        told = f"{found.table}: the rounding error is {error:.2%} of the weights"
+        told = f"{found.table}: ‖error‖ / ‖W‖ = {error:.2%}"
         ax.set_title(told, fontsize=12)
         ax.set(xlabel="weight, divided by the largest of its block")
         made.set_label(f"{told}. Levels: " + ", ".join(f"{mark:.2f}" for mark in found.marks) + ".")
@@ -150,6 +153,25 @@ def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explo
         "lines. The largest weight itself is not drawn."))
 
 
+# ── rounding errors on their way through the blocks ──────────────────────────────────────────
+
+
+def draw_errors(errors: pandas.DataFrame) -> Figure:
+    """Draw how the error of the hidden states goes on from block to block, a line a way."""
+    made, ax = figure(8.4, 3.8)
+    for way, row in errors.iterrows():
+        colour, marker = WAYS[way]
+        ax.plot(row.index, row, marker=marker, color=colour, lw=2.5, ms=7)
+    ax.set(xlabel="after block", ylabel="error of the hidden states", ylim=(0, None))
+    name_ends(ax, {way: (row.iloc[-1], WAYS[way][0]) for way, row in errors.iterrows()})
+    ax.xaxis.set_major_locator(MultipleLocator(1))
+    in_percent(ax.yaxis)
+    made.set_label("Error of the hidden states after each block: " + "; ".join(
+        f"{way}, " + ", ".join(f"{error:.0%}" for error in row)
+        for way, row in errors.iterrows()) + ".")
+    return made
+
+
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 _WEIGHTS = torch.randn(384, 384, generator=torch.Generator().manual_seed(0))
@@ -158,6 +180,8 @@ EXAMPLES = {
     "levels": lambda: explore_levels({"W": _WEIGHTS},
                                      {"NF4": LEVELS, "int4": torch.arange(-7, 8) / 7}),
     "outlier": lambda: explore_outlier(_WEIGHTS[0, :64], lambda W: nearest(W, maxima(W))),
-    "dice": explore_dice,
+    "blocks": lambda: draw_errors(pandas.DataFrame(
+        [[0.06, 0.11, 0.18, 0.3, 0.39, 0.65], [0.08, 0.12, 0.15, 0.17, 0.19, 0.22]],
+        ["nearest level", "stochastic"], range(1, 7))),
     "memory": explore_memory,
 }
