@@ -239,7 +239,7 @@ pd.DataFrame(rows)
 # ### Exercise 3 · Their file, your layers (3 points, about 12 minutes)
 #
 # Write `from_peft(model, tensors, settings, make)`. `make(linear, rank, alpha)` makes a layer as your `LoRALinear` does, with s = alpha / rank.
-# Return the model with such layers in it, filled from the file. `model.set_submodule(name, layer)` replaces a module; `model.get_parameter(name)` reads a tensor.
+# Return the model with such layers in it, filled from the file. torch replaces a module by its name (`set_submodule`) and reads a tensor (`get_parameter`).
 #
 # 1. It adapts what peft would adapt, by the rule for `target_modules` above.
 # 2. It answers as peft would: settings hold `r` and `lora_alpha`; `use_rslora` may be missing, which means False.
