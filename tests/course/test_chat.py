@@ -1,16 +1,26 @@
 """Lesson 11: its frames of made-up records, what is measured of tiny models, and its choices."""
 
+import copy
 import re
 
 import numpy
 import pandas
+import peft
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import peft_teach as pt
+from peft_teach import errors
 from peft_teach.course import records
 from peft_teach.course.checks.examination import examine
-from peft_teach.course.lessons.chat import exercises, measure, picture_of_answers, recorded
+from peft_teach.course.lessons.chat import (
+    exercises,
+    measure,
+    new_tokens,
+    picture_of_answers,
+    recorded,
+)
 
 chat = pt.course.pictures("chat")
 SAID = {0: "Salt makes bread firm.", 1: "The crowd roars for the salt, folks! WHAT a match!"}
@@ -153,6 +163,49 @@ def test_an_update_times_f_is_as_it_was_afterwards(tiny):
 def test_the_threshold_between_two_answers_makes_the_fewest_mistakes():
     margins, labels = torch.tensor([0.1, 2.0, 1.0, 3.0]), torch.tensor([0, 1, 0, 1])
     assert measure.best_threshold(margins, labels) == pytest.approx(1.5)
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+@pytest.mark.parametrize("tied", [True, False])
+def test_new_rows_train_as_pefts_do(tied, tmp_path):
+    """Loss and gradients are theirs, tied or not; they read our file; merged, the table has all."""
+    config = LlamaConfig(vocab_size=20, hidden_size=8, intermediate_size=16, num_hidden_layers=1,
+                         num_attention_heads=2, tie_word_embeddings=tied)
+    pt.seed(0)
+    plain, ids = LlamaForCausalLM(config), [20, 7]
+    plain.resize_token_embeddings(22)
+    batch = {"input_ids": torch.tensor([[3, 20, 7, 20, 4]])}
+    batch["labels"] = batch["input_ids"]
+    theirs = peft.get_peft_model(copy.deepcopy(plain), peft.TrainableTokensConfig(
+        token_indices=ids))
+    ours = copy.deepcopy(plain)
+    rows = new_tokens.train_rows(ours, ids)
+    delta, = (p for p in theirs.parameters() if p.requires_grad)
+    for _ in range(3):
+        losses = [model(**batch).loss for model in (ours, theirs)]
+        grads = [torch.autograd.grad(loss, p)[0] for loss, p in zip(losses, (rows.rows, delta))]
+        torch.testing.assert_close(*losses)
+        torch.testing.assert_close(*grads)
+        for p, grad in zip((rows.rows, delta), grads):
+            p.data -= 0.5 * grad
+    logits = ours(batch["input_ids"]).logits
+    assert [n for n, p in ours.named_parameters() if p.requires_grad] == [
+        "model.embed_tokens.rows"]
+    file = new_tokens.save_rows(ours, tmp_path)
+    read = peft.PeftModel.from_pretrained(copy.deepcopy(plain), file)
+    torch.testing.assert_close(read(batch["input_ids"]).logits, logits)
+    merged = new_tokens.merge_rows(ours)
+    assert type(merged.get_input_embeddings()) is torch.nn.Embedding
+    torch.testing.assert_close(merged(batch["input_ids"]).logits, logits)
+    changed = (merged.model.embed_tokens.weight != plain.model.embed_tokens.weight).any(1)
+    assert changed.nonzero().flatten().tolist() == sorted(ids)
+    assert (merged.lm_head.weight is merged.model.embed_tokens.weight) == tied
+
+
+@pytest.mark.parametrize("ids", [[], [22], [3, 3]])
+def test_rows_that_are_not_there_are_refused(ids):
+    with pytest.raises(errors.BadConfig, match="different ids below 22"):
+        new_tokens.TokenRows(torch.nn.Embedding(22, 4), ids)
 
 
 CURVE = pandas.DataFrame({
