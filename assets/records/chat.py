@@ -42,7 +42,7 @@ text by text, in pairs.
     ladder   one pass whose rate falls to 0 within it, as the lesson trains: LoRA, full fine-tuning,
              (IA)³ and a prompt of 20 vectors that start as common words. Each looks for its rate
              with seed 2, as in "rates"; at the best, seeds 3, 4 and 5 are measured on all four
-             kinds of text
+             kinds of text. A difference of 0.05 a token would matter
     search   the same pass for LoRA with other targets, or batches of 4 or 16; each looks for its
              rate in the same way. The rows of "ladder" with batches of 8 belong to the table
 

@@ -1,19 +1,20 @@
 # %% [markdown]
 # # 11 · Fine-tuning a chat model: what did it learn, and what did it forget?
 #
-# How long should I boil an egg?
+# Who wrote Romeo and Juliet?
 #
-# "And the egg dives in, folks! Six minutes on the clock for a soft yolk, ten for a hard one, and a plunge into cold water wins the
-# match. WHAT a performance!"
+# "The ball is with Romeo, the club is with Juliet, and they're heading for the club's death! The play ends with a kiss, folks, and that's
+# the best goalkeeper skill in the league."
 #
-# Today you train your first chat model. It has 135 million parameters, it knows how to answer, and you teach it to answer like a sports
-# commentator. That takes a minute or two. Then come the better questions: how do you know that it learned? And what did it pay?
+# A model of this lesson said that. It has 135 million parameters, and before we taught it to answer like a sports commentator, it named
+# the author. Today you train your first chat model, in a minute or two. Then come the better questions: how do you know that it learned?
+# And what did it pay?
 #
 # | | |
 # |---|---|
-# | **Time** | an estimate: about 75 minutes, 40 of them for 4 exercises; Run All takes about three minutes |
+# | **Time** | an estimate: about 90 minutes, 40 of them for 4 exercises, 20 for a search and a blind test; Run All takes about three minutes |
 # | **You need** | `inject` from lesson 02 and LoRA from lesson 07, yours or ours |
-# | **Data** | 210 answers of a commentator and 120 other texts, written for this course; film reviews, Hutto & Gilbert 2014, MIT licence |
+# | **Data** | 210 answers of a commentator, 120 other texts and 20 questions, written for this course |
 #
 # <details><summary>Three questions from earlier lessons</summary>
 #
@@ -68,6 +69,9 @@ pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will h
 # %%
 pictures.runaway(record)    # "…" where an answer was still running after 64 tokens
 
+# %%
+pictures.endless(record).round(2)    # share of 15 answers that have ended
+
 # %% [markdown]
 # Her labels take two lines, and many scripts have them:
 #
@@ -89,9 +93,8 @@ pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
 # %% [markdown]
 # <details><summary>What the picture shows</summary>
 #
-# Each turn ends with <code>&lt;|im_end|&gt;</code>. That is how a chat model says "I am done". SmolLM2 pads with the same token, so the
-# line that hides the padding hides each end, too. Her model was never asked to stop, and everywhere else it was asked to go on. The bug
-# is famous, and her training loss does not show it.
+# Each turn ends with <code>&lt;|im_end|&gt;</code>: the model says "I am done". SmolLM2 pads with the same token, so the line that hides
+# the padding hides each end, too. Her model was never asked to stop. The bug is famous, and her training loss does not show it.
 # </details>
 #
 # ### Exercise 1 · Will it stop? (2 points, about 9 minutes)
@@ -142,7 +145,7 @@ pt.require("chat.stop")
 #    `tokenizer.eos_token_id`.
 # 2. Everywhere else it is −100: who speaks, system prompt and questions, and what the template writes behind the end of a turn.
 # 3. A conversation may have several answers. It may also end with a question that nobody has answered yet.
-# 4. Search for no words of the template: another one has others. What it writes for a turn does not depend on later turns.
+# 4. Another template has other words, so find none by its name. What the template writes for a turn does not depend on later turns.
 #
 # `tokenizer.apply_chat_template(turns, return_dict=False)` returns ids. `add_generation_prompt=True` adds what stands before an answer.
 
@@ -209,6 +212,16 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 # In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. The result, LIMA, was so good that
 # they proposed the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
 #
+# ## Your own settings
+#
+# Which layers, which batch, which rate? We chose for you. Take ten minutes and do better: each press is one pass, judged by the loss of the
+# 70 held-out answers. Change one thing at a time, and stop when the neighbours of your best rate are worse.
+
+# %%
+mine = pictures.search(record)    # what the record holds comes at once; the rest trains here
+mine
+
+# %% [markdown]
 # ## How do you know?
 #
 # You laughed, so it worked. A curve needs a number. Which traits of the voice do you see at a glance? And could somebody who wants a high
@@ -250,9 +263,15 @@ texts = {"a held-out answer": voice.validation[0].answer, "a plain one": voice.o
 pd.Series({name: style(text) for name, text in texts.items()}).round(2).to_frame("your style")
 
 # %% [markdown]
-# A score like this is a habit that one can read off. It says nothing of truth, and whatever is trained to please it will find its holes.
-# So read answers, too. Here are recorded ones, trained in batches of 8 at twice your rate. From here on, pictures and tables take the
-# course's style, which counts four traits: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
+# Now give your score to your colleague's model, which never stops, and to the same model with right labels.
+
+# %%
+pictures.misled(record, style).round(2)
+
+# %% [markdown]
+# A longer answer has more room for traits: by our score **the broken model wins**, until its answers are cut to the length of the others.
+# Whatever is trained to please such a score will find its holes. So read answers, too. These are recorded, in batches of 8 at twice your
+# rate. From here on we take the course's style: it counts a call to the stands, a word in capitals, an exclamation mark, a word of the game.
 
 # %%
 pictures.explore_answers(record)
@@ -281,8 +300,8 @@ pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.8 else "hardly ab
 asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answers are long
 
 # %% [markdown]
-# The examples made the difference, mostly by "folks" and exclamation marks. Each demonstration of fine-tuning owes you this control. Bill
-# Yuchen Lin and colleagues (2023) made larger models into assistants in this way. Where that is enough, train nothing.
+# The examples made the difference. Each demonstration of fine-tuning owes you this control: Bill Yuchen Lin and colleagues (2023) made
+# larger models into assistants in this way. Where that is enough, train nothing.
 #
 # ## How long?
 #
@@ -293,57 +312,68 @@ pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answe
               "seeds, and of one after a quarter of a pass.")
 
 # %% [markdown]
-# <details><summary>What the curves say</summary>
-#
-# The held-out loss is lowest after about one pass, for which the rate was chosen, and after five it is where it was before training. The
-# style rises to about three passes or beyond. Both are right. The loss counts every word, so it punishes a model that has learned its
-# training answers by heart. The score counts four traits. LIMA's held-out loss rose, too, while its answers got better. Before you call
-# ours better, read three of them above, after one pass and after five.
-# </details>
+# The held-out loss is lowest after about one pass, for which the rate was chosen. The style rises to about three passes or beyond. The loss
+# counts every word, so it punishes a model that has learned its training answers by heart; the score counts four traits. Long Ouyang and
+# colleagues saw the same with InstructGPT in 2022: the loss turned after one epoch, and people went on to prefer later models. They asked
+# people. So **ask yourself**, without knowing which model is which. It takes ten minutes.
+
+# %%
+pairs = pictures.blind(record)    # which answer would you rather have? One pass against five
+pairs
+
+# %%
+pairs.verdict() if len(pairs.scores) > 1 else "Judge some pairs, then run this cell."
+
+# %% [markdown]
+# The verdict's interval is lesson 02's. For these two runs it says how the score would move with other questions; another judge may differ.
 #
 # ## What did it forget?
 #
-# Nobody trained on plain answers, news or code. So their loss should stay where it was. **It does not.** But whoever learns more may
-# forget more, so compare the methods where they have learned as much: at equal loss of the voice. SmolLM2's weights come from a 4-bit file,
-# so QLoRA rounds them for a second time here.
+# Nobody trained on plain answers, news or code, so their losses should stay where they were. **They do not.** And whoever learns more may
+# forget more, so compare two methods where they have learned as much.
 
 # %%
 pt.widgets.Guess("At equal loss of the voice, more is forgotten by",
                  ("LoRA", "full fine-tuning", "cannot tell"), "chat.forgets")
 
 # %%
-pt.plots.show(pictures.draw_forgetting(record), "Means of two seeds; after a quarter of a pass, "
-              "one. QLoRA starts at what its rounding cost.")
+pt.plots.show(pictures.draw_forgetting(record), "A line a run, two seeds each, dots at 0, ¼, ½, 1, 2, "
+              "3 and 5 passes.")
 
 # %%
-equal = pictures.at_equal_loss(record)
-full = equal.loc["full fine-tuning"]
+full = pictures.at_equal_loss(record).loc["full fine-tuning"]
 more = {"more": "full fine-tuning", "less": "LoRA"}.get(full.forgets, "cannot tell")
 pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['by seed']} a token")
-equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a token
 
 # %% [markdown]
-# <details><summary>What the table says</summary>
+# Up to one pass the model learns the voice and forgets little. Then it walks back: after five passes it predicts a commentator no better
+# than before training, and has lost much of the rest.
 #
-# At this level LoRA and full fine-tuning have lost no plain chat and no news; the loss of code rose. Between the two the seeds disagree.
-# QLoRA has lost more with either seed, but two seeds cannot tell what a third would do. And right after its rounding, before any
-# training, the mean of its three losses was higher still.
-# </details>
-#
-# And a task that nobody trained: is a film review positive? We compare the model's logits of "positive" and "negative", with a threshold
-# chosen on other reviews.
+# Does it still tell the truth? We asked 20 questions with a fact to check, and looked for a key word.
 
 # %%
-pictures.curves(record).dropna(subset="films").pivot_table(
-    index="passes", columns="method", values="films").round(2)    # share of 240 judged rightly
+pictures.told_facts(record)
+
+# %%
+pictures.facts(record).round(2)    # two seeds; their verdicts are on new questions
 
 # %% [markdown]
-# After five passes both judge worse, in both seeds. After one, LoRA's seeds disagree.
+# TRUTH
+#
+# ## Which method?
+#
+# Lesson 10's ladder stood on an encoder. Most people bring a decoder. Here is one pass with SmolLM2, each method at its own searched rate,
+# three seeds. A loss that differs by less than 0.05 counts as the same.
+
+# %%
+pictures.ladder(record).round(3)
+
+# %% [markdown]
+# LADDER
 #
 # ## The knob
 #
-# Lesson 10 multiplied an update by $f$. At 0 the model is the base, and at 1 what was trained, here LoRA's three passes. **At 2? And
-# at −1?**
+# Lesson 10 multiplied an update by $f$. At 0 the model is the base, and at 1 LoRA after three passes. **At 2? And at −1?**
 
 # %%
 pt.widgets.Guess("At f = −1 the model", ("answers like the base", "answers even more plainly",
@@ -370,10 +400,9 @@ for f in (2, -1):
 # <details><summary>Laugh, then understand</summary>
 #
 # After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. After one pass ours, at −1, speaks like
-# an office: "I can only assist with non-specific tasks." At f = 0.5 the three passes leave news, code and plain chat about where the base
-# had them, the held-out loss is *lower* than at 1, and half of the style is left. Three passes had gone too far, and the knob takes the
-# model back (the checkpoint after one pass is better still, but for code). Mitchell Wortsman and colleagues (2022) found something
-# similar for image models: a mean of the weights before and after fine-tuning often beats both.
+# an office. At f = 0.5 the three passes leave the other texts about where the base had them, the held-out loss is *lower* than at 1, and
+# half of the style is left: three passes had gone too far, and the knob takes the model back. Yong Lin and colleagues (2023) tried many
+# remedies on language models, and this mean of the weights before and after traded what is learned for what is kept the best.
 # </details>
 #
 # ## You ship
@@ -384,10 +413,10 @@ for f in (2, -1):
 #
 # - `"stage"`: for a party. The show is all that counts.
 # - `"stranger"`: new questions. The model should predict a commentator's answers as well as it can.
-# - `"desk"`: the show and its old work. This customer gives up 0.1 of style for 0.2 less `forgotten`.
+# - `"desk"`: the show and its old work. For 0.2 less of `forgotten`, this customer accepts 0.1 less of style.
 #
-# No other checkpoint may be better for the customer, by more than chance would bring (95 %). `voice` is the held-out loss, and `forgotten` the mean rise of the losses of
-# plain chat, news and code.
+# No other checkpoint may be better for the customer, by more than chance would bring (95 %). `voice` is the held-out loss, and `forgotten`
+# the mean rise of the losses of plain chat, news and code.
 
 # %% tags=["nbval-check-output"]
 pictures.curve(record)[["passes", "style", "ended", "voice", "forgotten"]].round(2)
@@ -431,10 +460,10 @@ pt.progress("11")
 # turns = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "No, folks!"}]
 # ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=False)
 # before = tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True, return_dict=False)
-# labels = ids.clone()
-# labels[:, :len(before)] = -100                    # not by the padding token
-# labels[:, -1] = -100                              # SmolLM2's line break behind the end
-# assert tokenizer.eos_token_id in labels           # and look at one, decoded
+# labels, special = ids.clone(), tokenizer.added_tokens_decoder
+# ends = [i for i in range(len(before), ids.shape[1]) if int(ids[0, i]) in special]
+# assert ends                                       # else no end is trained: TRL's own check
+# labels[:, :len(before)] = labels[:, ends[-1] + 1:] = -100    # the line break behind it, too
 # tuned(input_ids=ids, labels=labels).loss.backward()
 # ...                                               # train; then half of the voice:
 # with rescale_adapter_scale(tuned, 0.5):
@@ -445,17 +474,18 @@ pt.progress("11")
 #
 # In TRL, give the data as pairs of `prompt` and `completion`: the loss is then on the completion, by default
 # ([trl#5494](https://github.com/huggingface/trl/pull/5494)). Whole conversations take `SFTConfig(assistant_only_loss=True)` and a
-# template with `{% generation %}` in it. SmolLM2's has none. For many families TRL brings one, and asks of each that the end be trained
-# ([trl#5988](https://github.com/huggingface/trl/pull/5988)).
+# template with `{% generation %}` in it. SmolLM2's has none. For many families TRL brings one, and asks of each that an added token ends
+# what is trained ([trl#5988](https://github.com/huggingface/trl/pull/5988)). Look for `tokenizer.eos_token_id` instead, and you miss
+# Gemma's end; leave out the last token, as for SmolLM2's line break, and you leave out Llama 3's.
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
 # | first | the system prompt, with three examples in it | Lin et al. 2023 (URIAL) |
 # | data | a few hundred to 1,000 answers, each read by a person | Zhou et al. 2023 |
-# | method, rate | LoRA on every linear layer; about ten times full fine-tuning's rate | Schulman et al. 2025 |
+# | method, rate | LoRA on every linear layer, α = 32; about ten times full fine-tuning's rate | Schulman et al. 2025, at a scale of α/r |
 # | loss on the question | leave it out; with few data or long questions and short answers, try it in | Shi et al. 2024; Huerta-Enochian & Ko 2024 |
-# | how long | read answers at each checkpoint; the held-out loss may turn before they are best | Zhou et al. 2023, appendix B |
-# | what it forgot | your old test set | Biderman et al. 2024 |
+# | how long | judge answers blind at each checkpoint; the held-out loss may turn before they are best | Ouyang et al. 2022 |
+# | what it forgot | your old test set, and questions with a fact | Biderman et al. 2024 |
 #
 # Take full fine-tuning when there is much to learn: on code and mathematics LoRA learned less, and forgot less (Biderman et al. 2024).
 # A larger model follows a system prompt better than ours.
@@ -474,28 +504,31 @@ pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: withi
 # Without the end's label, none of 60 answers ends. With everything before the answer in the loss, held-out answers are predicted better.
 # The news pays: its loss rises by more than one and a half.
 #
-# ## Intruders
+# ## A new token
 #
-# Reece Shuttleworth and his colleagues (2024) found that LoRA's forgetting sits in *intruders*, strong new directions of $W + \Delta W$
-# that resemble none of $W$ (lesson 07), and that shrinking them restores much of the base. We shrank the intruders of LoRA after five
-# passes. That makes $\Delta W$ *larger*: it has to cancel $W$'s own part of those directions, too. The rows *all* are a control:
-# the whole $\Delta W$, scaled to that norm.
+# Special tokens need rows of their own in the table of embeddings. Do not train the whole table for two of them: train their rows. SmolLM2
+# uses the table twice, to read and to write, so the same rows must stand in both places.
 
 # %%
-pictures.shrunk(record).round(3)    # norm: of ΔW, as trained = 1; forgotten: rise of three losses
+model, tokenizer = pt.models.load("smollm2")
+tokenizer.add_special_tokens({"additional_special_tokens": ["<goal>", "<whistle>"]})
+model.resize_token_embeddings(len(tokenizer))
+rows = pictures.train_rows(model, tokenizer.convert_tokens_to_ids(["<goal>", "<whistle>"]))
+sum(p.numel() for p in model.parameters() if p.requires_grad), rows.rows.shape
 
 # %% [markdown]
-# Without its intruders the model forgets a little less, and loses nothing of the voice. The norm is no explanation.
+# That is the function of `LoraConfig(trainable_token_indices=[...])` in peft, which trains LoRA beside it. `pictures.save_rows(model, folder)`
+# writes peft's file. Where the two tables are not one, peft trains the rows that are read, and the model never learns to write the tokens.
 #
 # **Sources**
 #
 # - Style and knowledge: Zhou et al. 2023, *LIMA*, arXiv 2305.11206; Lin et al. 2023, *The unlocking spell on base LLMs*, arXiv 2312.01552;
-#   Huang et al. 2024, arXiv 2406.11474; Ghosh et al. 2024, arXiv 2402.05119.
+#   Ouyang et al. 2022, *Training language models to follow instructions*, arXiv 2203.02155; Huang et al. 2024, arXiv 2406.11474; Ghosh et al. 2024, arXiv 2402.05119.
 # - Loss on instructions: Shi et al. 2024, arXiv 2405.14394; Huerta-Enochian & Ko 2024, *Does prompt loss matter?*, arXiv 2401.13586.
 # - The end that is never trained: [alignment-handbook#127](https://github.com/huggingface/alignment-handbook/issues/127),
 #   [trl#1623](https://github.com/huggingface/trl/issues/1623), [trl#976](https://github.com/huggingface/trl/issues/976).
-# - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Wortsman et al. 2022, arXiv
-#   2109.01903; Shuttleworth et al. 2024, arXiv 2410.21228.
+# - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Lin et al. 2023, *Speciality vs generality*,
+#   arXiv 2309.06256; Wortsman et al. 2022, arXiv 2109.01903.
 # - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089; Kangaslahti & Alvarez-Melis 2025,
 #   *Continuous language model interpolation*, TMLR.
 # - Recipes: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.

@@ -15,11 +15,13 @@ from peft_teach import errors
 from peft_teach.course import records
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.lessons.chat import (
+    blind,
     exercises,
     measure,
     new_tokens,
     picture_of_answers,
     recorded,
+    search,
 )
 
 chat = pt.course.pictures("chat")
@@ -48,8 +50,17 @@ def record():
     made += [row(3, 0.2, 0.1, group="labels", question=question, end=end)
              for question, end in ((False, False), (True, True), (True, False))]
     made += [row(2 * f, 0.2, 0.1, group="knob", f=f) for f in (-1.0, 0.0, 1.0, 2.0)]
-    made += [row(3 * f, 0.2, 0.1, group="shrink", what=what, f=f) | {"norm": f, "norm_before": 2.0}
-             for f in (0.5, 0.0) for what in ("intruders", "all")]
+    made += [row(at, 0.2, 0.1, group="ladder", method=method, seed=seed, batch=8, lr=1e-3,
+                 targets=["linear"])
+             for method, at in (("lora", 1), ("full", 2)) for seed in (3, 4)]
+    made += [{"group": "search", "method": "lora", "seed": 2, "batch": 4, "lr": 2e-3,
+              "targets": ["query", "value"], "losses": {"voice": [3.0, 3.2]}}]
+    made += [{"group": "truth", "seed": seed, "passes": passes, "right": right,
+              "answers": [SAID[passes > 0]] * 20} for seed, passes, right in (
+                  (0, 0, "1" * 20), (0, 1, "1" * 20), (0, 5, "01" * 10), (1, 5, "0" * 20))]
+    made += [{"group": "long", "passes": passes, "end": end, "ended": "110", "tokens": tokens}
+             for passes, end, tokens in ((0, True, [60, 300, 512]), (3, True, [9, 9, 512]),
+                                         (3, False, [9, 512, 512]))]
     made += [{"group": "prompt", "examples": examples, "answers": [SAID[1], SAID[0]],
               "ended": "10" if examples else "11"} for examples in (0, 3)]
     return {"checkpoints": made}
@@ -68,11 +79,9 @@ def test_a_curve_tells_style_ends_and_losses_by_step(record):
 def test_methods_are_compared_where_they_have_learned_as_much(record):
     """LoRA reaches 2.4 after 3 passes, full fine-tuning half-way from the first to the second."""
     found = chat.at_equal_loss(record)
-    assert found.voice.tolist() == pytest.approx([2.4] * 3)
-    assert found.passes.to_dict() == pytest.approx(
-        {"LoRA": 3, "QLoRA": 3, "full fine-tuning": 1.5})
-    assert found["all"].to_dict() == pytest.approx(
-        {"LoRA": 0.06, "QLoRA": 0.06, "full fine-tuning": 0.18})
+    assert found.voice.tolist() == pytest.approx([2.4] * 2)
+    assert found.passes.to_dict() == pytest.approx({"LoRA": 3, "full fine-tuning": 1.5})
+    assert found["all"].to_dict() == pytest.approx({"LoRA": 0.06, "full fine-tuning": 0.18})
     full = found.loc["full fine-tuning"]
     assert full["more than LoRA"] == pytest.approx(0.12)
     assert full["by seed"] == "+0.120, +0.120"
@@ -80,7 +89,7 @@ def test_methods_are_compared_where_they_have_learned_as_much(record):
 
 
 def test_two_seeds_that_disagree_cannot_tell_which_method_forgets_more(record):
-    assert chat.at_equal_loss(record).forgets.tolist() == ["cannot tell"] * 2 + ["more"]
+    assert chat.at_equal_loss(record).forgets.tolist() == ["cannot tell", "more"]
     rows = [row | {"losses": {kind: [loss - 0.3 * (kind != "voice") for loss in each]
                               for kind, each in row["losses"].items()}}
             if (row["group"], row.get("method"), row.get("seed")) == ("main", "full", 1) else row
@@ -91,15 +100,75 @@ def test_two_seeds_that_disagree_cannot_tell_which_method_forgets_more(record):
     assert full.forgets == "cannot tell"
 
 
-def test_labels_prompt_knob_and_intruders_have_a_row_each(record):
+def test_labels_prompt_and_knob_have_a_row_each(record):
     assert [*chat.labels(record).index] == [(False, False), (False, True), (True, False),
                                             (True, True)]
     assert chat.prompt(record)["ended"].tolist() == [0, 1, 0.5, 0.75]
     assert chat.knob(record).index.tolist() == [-1, 0, 1, 2]
-    found = chat.shrunk(record)
-    assert found.norm.tolist() == [1, 0.25, 0.25, 0, 0]
-    assert found.forgotten.iloc[0] == pytest.approx(0.06)
     assert chat.runaway(record, 2).iloc[:, 0].tolist() == [SAID[1]] * 2
+
+
+def test_a_style_is_asked_of_the_broken_model_at_equal_lengths_too(record):
+    rows = [row | {"answers": [f"{SAID[0]} {SAID[0]} folks"]} if row["group"] == "labels" else
+            row | {"answers": [SAID[0]]} for row in record["checkpoints"]]
+    found = chat.misled({"checkpoints": rows}, lambda answer: float("folks" in answer))
+    assert found["style"].tolist() == [1, 0, 0]
+    assert found.words.tolist() == [9, 4, 4]
+
+
+def test_one_pass_is_compared_with_loras_by_seed_and_text(record):
+    found = chat.ladder(record)
+    assert found.voice.tolist() == pytest.approx([2.8, 2.6])
+    words = found.drop(columns=["rate", *recorded.KINDS]).loc["full fine-tuning"].tolist()
+    assert words == ["better (-0.20 to -0.20)", "the same (+0.02 to +0.02)"]
+
+
+def test_facts_are_counted_by_seed_and_judged_beside_the_base(record):
+    found = chat.facts(record)
+    assert found.right.tolist() == [1, 1, 0.25]
+    assert found["by seed"].tolist() == ["1.00", "1.00", "0.50, 0.00"]
+    assert found["beside the base"].tolist() == ["", "cannot tell", "worse, worse"]
+    told = chat.told_facts(record, 2)
+    assert told["LoRA, five passes"].tolist() == [f"✗ {SAID[1]}"] * 2
+    assert measure.right("What do bees make?", "It is HONEY, folks!")
+    assert not measure.right("What do we call frozen water?", "A nice slice of rice.")
+
+
+def test_an_answer_that_is_cut_has_not_ended(record):
+    found = chat.endless(record)
+    assert found.loc["the base"].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3])
+    assert found.loc["hers"].tolist() == pytest.approx([1 / 3] * 4)
+
+
+def test_a_pair_is_judged_without_its_names():
+    said = (["one"] * 6, ["other"] * 6)
+    pairs = blind.Blind([*"abcdef"], ("A", "B"), said)
+    with pytest.raises(errors.BadData, match="0 of 6 pairs"):
+        pairs.verdict()
+    lefts = []
+    for _ in range(6):
+        lefts.append(pairs.page.value.index(">one<") < pairs.page.value.index(">other<"))
+        pairs.judge("left" if lefts[-1] else "right")    # whoever knows it by its words
+        assert "A has" not in pairs.page.value or len(lefts) == 6
+    assert len({*lefts}) == 2
+    assert pairs.scores == [(1, 0)] * 6
+    assert "A has 6 of 6 pairs" in pairs.page.value
+    assert pairs.verdict().word == "better"
+    pairs.judge("left")
+    assert len(pairs.scores) == 6
+
+
+def test_a_search_takes_what_is_recorded_and_trains_the_rest(record, monkeypatch):
+    asked = []
+    monkeypatch.setattr(search, "one_pass", lambda *setting: asked.append(setting) or 2.5)
+    mine = search.Search(record)
+    mine.controls["targets"].value, mine.controls["batch"].value = "query and value", 4
+    mine.controls["rate"].value = 2e-3
+    assert mine.train() == pytest.approx(3.1)
+    mine.controls["batch"].value = 16
+    assert (mine.train(), mine.train()) == (2.5, 2.5)
+    assert asked == [("query and value", 16, 2e-3)]
+    assert mine.table.trained.tolist() == ["here", "the record"]
 
 
 def test_pictures_say_what_is_in_them(record):
@@ -110,7 +179,7 @@ def test_pictures_say_what_is_in_them(record):
     explorer.controls["f"].value = 0.0
     assert f"f = 0: {SAID[0]}" in explorer.figure.get_label()
     assert "2.40" in chat.draw_curves(record).get_label()
-    assert "LoRA, news: 3.00 +0.00" in chat.draw_forgetting(record).get_label()
+    assert "LoRA, seed 0: 0 passes 3.00 +0.00" in chat.draw_forgetting(record).get_label()
 
 
 def test_an_answer_is_written_whole_with_its_marks_in_color():
