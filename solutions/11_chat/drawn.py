@@ -44,6 +44,7 @@ MARKED = {"out!", "SPRINKLERED,", "folks,", "player", "pitch", "captain"}
 
 def answers(shown: Shown) -> None:
     before, after = shown.panels
+    assert shown.title == "Why is the sea salty?"
     _answer(before, "before", SAID[0], set())
     _answer(after, "LoRA, after 3 passes", SAID[3], MARKED)
 
@@ -70,6 +71,7 @@ def _style(text: str) -> float:
 
 def curves(shown: Shown) -> None:
     left, right = shown.panels
+    assert shown.title == "The style goes on rising after the held-out loss has turned"
     for ax, title, kind in ((left, "style of 60 answers", "style"),
                             (right, "loss of held-out answers in the voice", "voice")):
         ax.named(title, "passes over the training pairs")
@@ -97,9 +99,9 @@ def forgetting(shown: Shown) -> None:
             ax.line(colour, ("-", "--")[seed] + marker, voice, rise)
             if seed == 0:
                 at = {row["passes"]: (x, y) for row, x, y in zip(run, voice, rise)}
-                ax.text(NAMES[method], colour, at[3])
+                ax.text(NAMES[method], colour, at[{"lora": 0.5, "full": 3}[method]])
                 if method == "lora":
-                    for passes in (0, 1, 3, 5):
+                    for passes in (0, 1, 5):
                         ax.text(str(passes), colour, at[passes])
     ax.level("quiet", 0)
 

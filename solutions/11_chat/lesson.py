@@ -1,6 +1,8 @@
 # %% [markdown]
 # # 11 · Fine-tuning a chat model: what did it learn, and what did it forget?
 #
+# [← 10 · The ladder](10_ladder.ipynb) · [START](START.ipynb) · [12 · Hugging Face peft →](12_real.ipynb)
+#
 # Who wrote Romeo and Juliet?
 #
 # "The ball is with Romeo, the club is with Juliet, and they're heading for the club's death! The play ends with a kiss, folks, and that's
@@ -44,8 +46,8 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## Before
 #
-# First meet the model as it comes. Write a question of your own. The model always takes its most likely next token, but may repeat no
-# run of four: one of this size goes in circles otherwise.
+# First meet the model as it comes. Write a question of your own. The model always takes its most likely next token, but repeats no run of
+# four, or it would go in circles.
 
 # %%
 question = "How do I keep my cat off the keyboard?"    # or yours
@@ -88,7 +90,7 @@ talk = [{"role": "user", "content": voice.train[0].question},
 ids = torch.tensor(tokenizer.apply_chat_template(talk, return_dict=False))
 hers = ids.masked_fill(ids == tokenizer.pad_token_id, -100)
 pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
-              "Orange: counted in the loss. Which tokens was her model never asked for?")
+              "Orange: counted in the loss. Framed: the ends. What was her model never asked for?")
 
 # %% [markdown]
 # <details><summary>What the picture shows</summary>
@@ -209,13 +211,13 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 # %% [markdown]
 # None of these questions was trained. Now read the right column for its content. Is it right? Was the left one?
 #
-# In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. The result, LIMA, was so good that
-# they proposed the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
+# In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. It did so well that they proposed
+# the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
 #
 # ## Your own settings
 #
-# Which layers, which batch, which rate? We chose for you. Take ten minutes and do better: each press is one pass, judged by the loss of the
-# 70 held-out answers. Change one thing at a time, and stop when the neighbours of your best rate are worse.
+# We chose layers, batch and rate for you. Take ten minutes and do better: each press is one pass, judged by the loss of 70 held-out answers.
+# Stop when both neighbours of your best rate are worse.
 
 # %%
 mine = pictures.search(record)    # what the record holds comes at once; the rest trains here
@@ -224,8 +226,8 @@ mine
 # %% [markdown]
 # ## How do you know?
 #
-# You laughed, so it worked. A curve needs a number. Which traits of the voice do you see at a glance? And could somebody who wants a high
-# score get one without saying anything?
+# You laughed, so it worked. A curve needs a number. Which traits of the voice do you see at a glance? And who would get a high score
+# without saying anything?
 #
 # ### Exercise 3 · The style (2 points, about 10 minutes)
 #
@@ -269,9 +271,9 @@ pd.Series({name: style(text) for name, text in texts.items()}).round(2).to_frame
 pictures.misled(record, style).round(2)
 
 # %% [markdown]
-# A longer answer has more room for traits: by our score **the broken model wins**, until its answers are cut to the length of the others.
-# Whatever is trained to please such a score will find its holes. So read answers, too. These are recorded, in batches of 8 at twice your
-# rate. From here on we take the course's style: it counts a call to the stands, a word in capitals, an exclamation mark, a word of the game.
+# A longer answer has more room for traits: by our score **the broken model wins, until** its answers are cut to the length of the others.
+# Whatever is trained to please such a score finds its holes. So read answers, too. These are recorded, with batches of 8 at twice your rate.
+# The style from here on is the course's: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
 
 # %%
 pictures.explore_answers(record)
@@ -312,10 +314,9 @@ pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answe
               "seeds, and of one after a quarter of a pass.")
 
 # %% [markdown]
-# The held-out loss is lowest after about one pass, for which the rate was chosen. The style rises to about three passes or beyond. The loss
-# counts every word, so it punishes a model that has learned its training answers by heart; the score counts four traits. Long Ouyang and
-# colleagues saw the same with InstructGPT in 2022: the loss turned after one epoch, and people went on to prefer later models. They asked
-# people. So **ask yourself**, without knowing which model is which. It takes ten minutes.
+# The held-out loss counts every word, so it punishes a model that has learned its training answers by heart. The score counts four traits.
+# Long Ouyang and colleagues saw the same with InstructGPT in 2022: the loss turned after one epoch, and people preferred later models. They
+# had asked people. So **judge yourself**, without knowing which model is which. It takes ten minutes.
 
 # %%
 pairs = pictures.blind(record)    # which answer would you rather have? One pass against five
@@ -325,20 +326,20 @@ pairs
 pairs.verdict() if len(pairs.scores) > 1 else "Judge some pairs, then run this cell."
 
 # %% [markdown]
-# The verdict's interval is lesson 02's. For these two runs it says how the score would move with other questions; another judge may differ.
+# The interval is lesson 02's, for these two runs on other questions. Another judge may differ.
 #
 # ## What did it forget?
 #
-# Nobody trained on plain answers, news or code, so their losses should stay where they were. **They do not.** And whoever learns more may
-# forget more, so compare two methods where they have learned as much.
+# Nobody trained on plain answers, news or code, and yet their losses change. Whoever learns more may forget more, so compare two methods
+# where they have learned as much.
 
 # %%
 pt.widgets.Guess("At equal loss of the voice, more is forgotten by",
                  ("LoRA", "full fine-tuning", "cannot tell"), "chat.forgets")
 
 # %%
-pt.plots.show(pictures.draw_forgetting(record), "A line a run, two seeds each, dots at 0, ¼, ½, 1, 2, "
-              "3 and 5 passes.")
+pt.plots.show(pictures.draw_forgetting(record), "Two seeds each. Dots: after 0, ¼, ½, 1, 2, 3 and "
+              "5 passes (the second seed from ½ on).")
 
 # %%
 full = pictures.at_equal_loss(record).loc["full fine-tuning"]
@@ -346,10 +347,8 @@ more = {"more": "full fine-tuning", "less": "LoRA"}.get(full.forgets, "cannot te
 pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['by seed']} a token")
 
 # %% [markdown]
-# Up to one pass the model learns the voice and forgets little. Then it walks back: after five passes it predicts a commentator no better
-# than before training, and has lost much of the rest.
-#
-# Does it still tell the truth? We asked 20 questions with a fact to check, and looked for a key word.
+# After five passes the model predicts a commentator about as badly as before training, and has lost much of the rest. Does it still tell
+# the truth? We asked 20 questions with a fact, and looked for its key word.
 
 # %%
 pictures.told_facts(record)
@@ -362,8 +361,8 @@ pictures.facts(record).round(2)    # two seeds; their verdicts are on new questi
 #
 # ## Which method?
 #
-# Lesson 10's ladder stood on an encoder. Most people bring a decoder. Here is one pass with SmolLM2, each method at its own searched rate,
-# three seeds. A loss that differs by less than 0.05 counts as the same.
+# Lesson 10's ladder stood on an encoder; most people bring a decoder. Here is one pass with SmolLM2, each method at its searched rate, three
+# seeds. Losses that differ by less than 0.05 are *the same*.
 
 # %%
 pictures.ladder(record).round(3)
@@ -438,9 +437,9 @@ pt.require("chat.choose")
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, with the label all | all before the answer in the loss, too: the same | the same bug in a common collator (trl#976, alignment-handbook#127) |
-# | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | similar: LIMA's quality (Zhou et al. 2023, appendix B) |
-# | A task that nobody trained was done worse. | film reviews judged rightly: 85 %; after five passes LoRA 76, full fine-tuning 71 (means of two seeds) | a threshold chosen on other reviews, and none | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
-# | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | similar for image models (Wortsman et al. 2022) |
+# | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | the same in people's judgement (Ouyang et al. 2022; Zhou et al. 2023, appendix B) |
+# | After five passes a task that nobody trained was done worse. | film reviews judged rightly: 85.4 %; LoRA 76.2, full fine-tuning 70.8, two seeds each | each run in pairs with the base: worse. After one pass LoRA is worse with one seed, and of the other we cannot tell | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
+# | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | the best trade at 3 and 7 billion (Lin et al. 2023); for image models Wortsman et al. 2022 |
 # | With everything before the answer in the loss, held-out answers are predicted better, and news and code worse. | three passes: voice −0.14 ± 0.03, plain chat −0.28 ± 0.04, news and code +1.6 ± 0.1 (standard errors over texts) | labels with and without the end: the same; one seed | not comparable: Shi et al. 2024 leave role markers out of the loss |
 # | A system prompt gave part of the voice with three examples, and hardly any without. | style 0.25 and 0.03, LoRA 0.76 | an observation: one prompt | examples matter most in larger models, too (Huang et al. 2024) |
 
@@ -454,7 +453,7 @@ pt.progress("11")
 # from peft import LoraConfig, get_peft_model
 # from peft.helpers import rescale_adapter_scale
 #
-# config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=8, lora_alpha=16)
+# config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=8, lora_alpha=32)
 # tuned = get_peft_model(model, config)
 # tuned.print_trainable_parameters()
 # turns = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "No, folks!"}]

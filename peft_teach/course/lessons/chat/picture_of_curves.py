@@ -31,6 +31,7 @@ def draw_curves(record: Mapping) -> Figure:
     for ax in (left, right):
         ax.set_xlabel("passes over the training pairs", fontsize=11)
     name_ends(right, ends)
+    made.suptitle("The style goes on rising after the held-out loss has turned")
     made.set_label("; ".join(told) + ".")
     return made
 
@@ -49,12 +50,11 @@ def draw_forgetting(record: Mapping) -> Figure:
                 f"{passes:g} passes {voice:.2f} {more:+.2f}"
                 for passes, voice, more in zip(run.index, run.voice, rise)))
             if seed == 0:
-                across = {"lora": (8, -12), "full": (-8, -16)}[method]
-                ax.annotate(NAMES[method], (run.voice[3], rise[3]), across, color=colour,
-                            textcoords="offset points", fontsize=12,
-                            ha="left" if method == "lora" else "right")
-                for passes in (0, 1, 3, 5) if method == "lora" else ():
-                    ax.annotate(f"{passes:g}", (run.voice[passes], rise[passes]), (0, 8),
+                at, offset = {"lora": (0.5, (-4, 8)), "full": (3, (-12, -16))}[method]
+                ax.annotate(NAMES[method], (run.voice[at], rise[at]), offset, ha="right",
+                            textcoords="offset points", fontsize=12, color=colour)
+                for passes in (0, 1, 5) if method == "lora" else ():
+                    ax.annotate(f"{passes}", (run.voice[passes], rise[passes]), (8, 4),
                                 textcoords="offset points", fontsize=11, color=colour)
     ax.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
     ax.invert_xaxis()

@@ -1,0 +1,125 @@
+"""Lesson 11: what it claims and what its prose judges, by the record."""
+
+from statistics import mean
+
+import torch
+from claims import Claim, percent
+from figures import record
+
+from peft_teach.course.lessons.chat import recorded
+from peft_teach.course.lessons.chat.recorded import rows
+from peft_teach.course.verdicts import UNSURE, WORSE, verdict
+
+CHAT = record("chat")
+RUNS = recorded.curves(CHAT)
+PROMPTED = recorded.prompt(CHAT)["style"].tolist()    # the base, told, shown, LoRA
+
+
+def labelled(question, end):
+    """LoRA after three passes, by what is in its loss."""
+    if (question, end) == (False, True):
+        return rows(CHAT, group="main", method="lora", seed=0, passes=3)[0]
+    return rows(CHAT, group="labels", question=question, end=end)[0]
+
+
+def gap(one, other, kinds):
+    """Mean difference of two checkpoints' losses over texts, and its standard error."""
+    d = torch.tensor([a - b for kind in kinds
+                      for a, b in zip(one["losses"][kind], other["losses"][kind])])
+    return float(d.mean()), float(d.std() / len(d)**0.5)
+
+
+def signed(found, digits):
+    return f"{found[0]:+.{digits}f} ± {found[1]:.{digits}f}".replace("-", "−")
+
+
+def at_best(column, method, seed, best):
+    """After how many passes a run is at its best."""
+    run = RUNS[(RUNS.method == method) & (RUNS.seed == seed)].set_index("passes")[column]
+    return best(run)
+
+
+def turned(method):
+    """Whether a method's held-out loss was lowest before its style was highest, in both seeds."""
+    return all(at_best("voice", method, seed, lambda run: run.idxmin())
+               < at_best("style", method, seed, lambda run: run.idxmax()) for seed in (0, 1))
+
+
+def films(method, passes):
+    """Which reviews each seed judged rightly, (seeds, reviews)."""
+    return torch.tensor([[float(digit) for digit in row["films"]] for row in rows(
+        CHAT, group="main", method=method, passes=passes)])
+
+
+FILMS = films("lora", 0)[0]
+FEWER = {(method, passes): [verdict(each, FILMS, margin=0).word for each in films(method, passes)]
+         for method in ("lora", "full") for passes in (1, 5)}
+KNOB = recorded.knob(CHAT)
+MASKED, ALL = labelled(False, True), labelled(True, True)
+NO_END = [labelled(question, False) for question in (True, False)]
+
+
+def share(digits):
+    return digits.count("1") / len(digits)
+
+
+CLAIMS = (
+    Claim("Trained without the end's label, no answer ended.",
+          seen="LoRA, three passes: none of 60 within 64 tokens, with the label all",
+          tried="all before the answer in the loss, too: the same",
+          holds={"none of 60": lambda: [row["ended"] for row in NO_END] == ["0" * 60] * 2,
+                 "with the label all": lambda: MASKED["ended"] == "1" * 60}),
+    Claim("The style goes on rising after the held-out loss has turned.",
+          seen="loss lowest after about one pass, style highest after three or five: LoRA and full "
+               "fine-tuning, two seeds each",
+          tried="full fine-tuning, another seed; QLoRA's style is highest after two or three",
+          holds={"goes on rising": lambda: turned("lora") and turned("full"),
+                 "loss lowest after about one pass": lambda: all(at_best(
+                     "voice", method, seed, lambda run: run.idxmin()) in (0.5, 1)
+                     for method in ("lora", "full") for seed in (0, 1)),
+                 "style highest after three or five": lambda: all(at_best(
+                     "style", method, seed, lambda run: run.idxmax()) in (3, 5)
+                     for method in ("lora", "full") for seed in (0, 1)),
+                 "QLoRA's style is highest after two or three": lambda: {at_best(
+                     "style", "qlora", seed, lambda run: run.idxmax()) for seed in (0, 1)} == {2, 3}
+                 }),
+    Claim("After five passes a task that nobody trained was done worse.",
+          seen=f"film reviews judged rightly: {percent(float(FILMS.mean()))}; LoRA "
+               f"{percent(float(films('lora', 5).mean()), '')}, full fine-tuning "
+               f"{percent(float(films('full', 5).mean()), '')}, two seeds each",
+          tried="each run in pairs with the base: worse. After one pass LoRA is worse with one "
+                "seed, and of the other we cannot tell",
+          holds={"each run in pairs with the base: worse": lambda: {
+                     *FEWER["lora", 5], *FEWER["full", 5]} == {WORSE},
+                 "of the other we cannot tell": lambda: sorted(
+                     FEWER["lora", 1]) == sorted([WORSE, UNSURE])}),
+    Claim("Half of an update that went too far has lower losses than the whole, and half of its "
+          "style.",
+          seen="three passes, f = 0.5: the voice's held-out loss is "
+               f"{KNOB.voice[1] - KNOB.voice[0.5]:.2f} lower, and all others are lower, too",
+          tried="an observation: one run",
+          holds={"has lower losses than the whole": lambda: all(
+                     KNOB[kind][0.5] < KNOB[kind][1] for kind in recorded.KINDS),
+                 "half of its style": lambda: 0.4 < KNOB["style"][0.5] / KNOB["style"][1] < 0.6}),
+    Claim("With everything before the answer in the loss, held-out answers are predicted better, "
+          "and news and code worse.",
+          seen=f"three passes: voice {signed(gap(ALL, MASKED, ['voice']), 2)}, plain chat "
+               f"{signed(gap(ALL, MASKED, ['chat']), 2)}, news and code "
+               f"{signed(gap(ALL, MASKED, ['news', 'code']), 1)} (standard errors over texts)",
+          tried="labels with and without the end: the same; one seed",
+          holds={"predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
+                 "with and without the end: the same": lambda: gap(*NO_END, ["voice"])[0] < 0
+                 < gap(*NO_END, ["news", "code"])[0]}),
+    Claim("A system prompt gave part of the voice with three examples, and hardly any without.",
+          seen=f"style {PROMPTED[2]:.2f} and {PROMPTED[1]:.2f}, LoRA {PROMPTED[3]:.2f}",
+          tried="an observation: one prompt",
+          holds={"hardly any without": lambda: PROMPTED[1] < 0.1 < PROMPTED[2] < PROMPTED[3]}),
+)
+
+MISLED = recorded.misled(CHAT)["style"].tolist()    # never stops, cut, right labels
+TOLD = {passes: mean(RUNS[(RUNS.passes == passes) & RUNS.method.isin(("lora", "full"))].voice)
+        for passes in (0, 1, 5)}
+
+JUDGED = {
+    "the broken model wins, until": lambda: MISLED[1] < MISLED[2] < MISLED[0],
+}
