@@ -459,7 +459,8 @@ pt.progress("11")
 # turns = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "No, folks!"}]
 # ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=False)
 # before = tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True, return_dict=False)
-# labels, special = ids.clone(), tokenizer.added_tokens_decoder
+# labels = ids.clone()
+# special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
 # ends = [i for i in range(len(before), ids.shape[1]) if int(ids[0, i]) in special]
 # assert ends                                       # else no end is trained: TRL's own check
 # labels[:, :len(before)] = labels[:, ends[-1] + 1:] = -100    # the line break behind it, too
