@@ -59,7 +59,7 @@ def record():
               "answers": [SAID[passes > 0]] * 20} for seed, passes, right in (
                   (0, 0, "1" * 20), (0, 1, "1" * 20), (0, 5, "01" * 10), (1, 5, "0" * 20))]
     made += [{"group": "long", "passes": passes, "end": end, "ended": "110", "tokens": tokens}
-             for passes, end, tokens in ((0, True, [60, 300, 512]), (3, True, [9, 9, 512]),
+             for passes, end, tokens in ((0, True, [60, 300, 512]), (3, True, [9, 9, 500]),
                                          (3, False, [9, 512, 512]))]
     made += [{"group": "prompt", "examples": examples, "answers": [SAID[1], SAID[0]],
               "ended": "10" if examples else "11"} for examples in (0, 3)]
@@ -138,6 +138,7 @@ def test_an_answer_that_is_cut_has_not_ended(record):
     found = chat.endless(record)
     assert found.loc["the base"].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3])
     assert found.loc["hers"].tolist() == pytest.approx([1 / 3] * 4)
+    assert found.loc["the same, with the end's label"].tolist() == pytest.approx([2 / 3] * 4)
 
 
 def test_a_pair_is_judged_without_its_names():
