@@ -121,5 +121,23 @@ TOLD = {passes: mean(RUNS[(RUNS.passes == passes) & RUNS.method.isin(("lora", "f
         for passes in (0, 1, 5)}
 
 JUDGED = {
-    "the broken model wins, until": lambda: MISLED[1] < MISLED[2] < MISLED[0],
+    "that's the best goalkeeper skill in the league": lambda: any(
+        "that's the best goalkeeper skill in the league." in answer for answer in rows(
+            CHAT, group="main", method="lora", seed=0, passes=5)[0]["answers"]),
+    "come the better questions": "a way of speaking",
+    "takes its most likely next token": "a setting",
+    "do better: each press": "the task",
+    "both neighbours of your best rate are worse": "the task",
+    "are ahead of plain answers": "the task",
+    "Ahead means": "the task",
+    "the broken model wins, until its answers are cut": lambda:
+        MISLED[1] < MISLED[2] < MISLED[0],
+    "are five better": "the question",
+    "most people bring a decoder": "a way of speaking",
+    "by less than 0.05 are the same": "a setting",
+    "about as badly as before training": lambda: abs(TOLD[5] - TOLD[0]) < 0.2 < TOLD[0] - TOLD[1],
+    "traded what is learned for what is kept the best": "Lin et al. 2023",
+    "may be better for the customer": "the task",
+    "follows a system prompt better": "Lin et al. 2023 (URIAL)",
+    "held-out answers are predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
 }
