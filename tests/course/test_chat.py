@@ -306,9 +306,10 @@ def test_what_chance_may_bring_is_half_of_an_interval_over_the_texts_of_the_reco
 @pytest.mark.parametrize(("changes", "mistake", "told"), [
     ({}, None, ""),
     ({"stage": 36, "stranger": 18}, None, ""),    # chance may bring as much
-    ({"stage": 18}, "worse", "stage: step 18 has 0.75 (style); there is one with 0.99."),
-    ({"stranger": 108}, "worse", "stranger: step 108 has 2.90 (voice); there is one with 2.28."),
-    ({"desk": 108}, "price", "desk: step 108 has 0.69 (style - forgotten / 2); there is one with "),
+    ({"stage": 18}, "worse", "stage: by what this customer counts, another checkpoint is "
+     "ahead of step 18 by 0.24, where chance brings 0.07."),
+    ({"stranger": 108}, "worse", "ahead of step 108 by 0.62, where chance brings 0.04."),
+    ({"desk": 108}, "price", "desk: by what this customer counts, another checkpoint is ahead "),
     ({"desk": 10}, None, "there is no checkpoint 10; there are 0, 9, 18, 36, 108."),
     ({"desk": "the last"}, None, "there is no checkpoint None"),
 ])

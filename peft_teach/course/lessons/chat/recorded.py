@@ -317,12 +317,12 @@ NEEDS = {
 
 
 def surpassed(curve: pandas.DataFrame, need: str, step: int) -> str:
-    """Say what the best checkpoint has, if that is better; nothing by another verdict."""
+    """Say how far the best checkpoint is ahead, if it is better; nothing by another verdict."""
     wanted = NEEDS[need]
     values = curve.eval(wanted.formula)
     best = values.max() if wanted.more else values.min()
     gap = abs(values[step] - best)
     if word(gap - wanted.chance, gap + wanted.chance, margin=0) != BETTER:
         return ""
-    return (f"step {step} has {values[step]:.2f} ({wanted.formula}); "
-            f"there is one with {best:.2f}.")
+    return (f"by what this customer counts, another checkpoint is ahead of step {step} by "
+            f"{gap:.2f}, where chance brings {wanted.chance:.2f}.")
