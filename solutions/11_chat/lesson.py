@@ -16,7 +16,7 @@
 # |---|---|
 # | **Time** | an estimate: about 90 minutes, 40 of them for 4 exercises, 20 for a search and a blind test; Run All takes about three minutes |
 # | **You need** | `inject` from lesson 02 and LoRA from lesson 07, yours or ours |
-# | **Data** | 210 answers of a commentator, 120 other texts and 20 questions, written for this course |
+# | **Data** | 210 answers of a commentator, 120 other texts and 20 questions, written for this course; film reviews, Hutto & Gilbert 2014, MIT licence |
 #
 # <details><summary>Three questions from earlier lessons</summary>
 #
@@ -259,11 +259,6 @@ style = pt.check("chat.style", style)
 # %% exercise="chat.style" part="grade"
 pt.require("chat.style")
 
-# %%
-texts = {"a held-out answer": voice.validation[0].answer, "a plain one": voice.others["chat"][0][1],
-         "babble": "GOAL, folks! " * 12}
-pd.Series({name: style(text) for name, text in texts.items()}).round(2).to_frame("your style")
-
 # %% [markdown]
 # Now give your score to your colleague's model, which never stops, and to the same model with right labels.
 
@@ -316,7 +311,7 @@ pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answe
 # %% [markdown]
 # The held-out loss counts every word, so it punishes a model that has learned its training answers by heart. The score counts four traits.
 # Long Ouyang and colleagues saw the same with InstructGPT in 2022: the loss turned after one epoch, and people preferred later models. They
-# had asked people. So **judge yourself**, without knowing which model is which. It takes ten minutes.
+# had asked people. So **judge for yourself**, without knowing which model is which. It takes ten minutes.
 
 # %%
 pairs = pictures.blind(record)    # which answer would you rather have? One pass against five
