@@ -366,8 +366,9 @@ JOBS = (("lora", lambda look: main_run(look, "lora", 0)), ("none", prompt),
         ("lora", labels), ("lora", knob), ("lora", lambda look: main_run(look, "lora", 1)),
         ("full", lambda look: main_run(look, "full", 1)),
         ("qlora", lambda look: main_run(look, "qlora", 1)),
-        ("lora", lambda look: truth(look, 0)), ("lora", long), ("lora", lambda look: truth(look, 1)),
-        ("lora", lambda look: ladder(look, "lora")), ("full", lambda look: ladder(look, "full")),
+        ("lora", lambda look: truth(look, 0)), ("lora", long),
+        ("lora", lambda look: truth(look, 1)), ("lora", lambda look: ladder(look, "lora")),
+        ("full", lambda look: ladder(look, "full")),
         ("lora", search), ("ia3", lambda look: ladder(look, "ia3")),
         ("prompt", lambda look: ladder(look, "prompt")))
 
