@@ -39,16 +39,16 @@ text by text, in pairs.
              answer in the loss, a run of "labels"
     truth    what the style costs: 20 questions with a fact that a key word checks, up to 60 tokens
              an answer: the base, and LoRA, seeds 0 and 1, after one and after five passes
-    ladder   one pass whose rate falls to 0 within it, as the lesson trains: LoRA, full fine-tuning,
-             (IA)³ and a prompt of 20 vectors that start as common words. Each looks for its rate
-             with seed 2, as in "rates"; at the best, seeds 3, 4 and 5 are measured on all four
-             kinds of text. A difference of 0.05 a token would matter
-    search   the same pass for LoRA on query and value alone, or with batches of 4; each looks for
-             its rate in the same way. The rows of "ladder" with batches of 8 belong to the table
+    ladder   the first of the five passes, as in "rates" and "main", by more methods and seeds:
+             seed 3 of LoRA and full fine-tuning; then (IA)³ and a prompt of 20 vectors that start
+             as common words, which look for their rate with seed 2 and run with seeds 0, 1 and 3.
+             A difference of 0.05 a token would matter
+    search   that pass of LoRA on query and value alone, or with batches of 4; each looks for its
+             rate with seed 2
 
-The last four were added later. Estimated before the first: some 40 runs of one pass, a minute of
-one core each, and ten for the adapters of "truth", 50 minutes in all; if it lasts longer, the
-prompt goes first, then (IA)³.
+The last four were added later. Estimated before the first: thirteen passes for "long" and
+"truth", two for the seeds of "ladder", six for "search", and eight each for (IA)³ and the prompt, a
+minute of one core each. If it lasts longer than 40 minutes, the prompt goes first, then (IA)³.
 
 Questions, with what would answer no. Does the style go on rising after the loss of the voice has
 turned? (The best loss is at the end, or the style at its best there.) Does LoRA forget less than
@@ -61,6 +61,7 @@ passes (a paired difference beyond 0 with both seeds)?
 """
 
 import hashlib
+import itertools
 import json
 import time
 from pathlib import Path
@@ -82,13 +83,11 @@ KEPT_AT = (1, 3, 5)
 KNOB = (-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 LONG, LONG_TOKENS, FACT_TOKENS = 15, 512, 60
 LENGTH = 20                                  # vectors of the prompt
-ONE_PASS = {"lora": (2.5e-4, 5e-4, *LADDER["lora"]), "full": LADDER["full"],
-            "ia3": (5e-3, 1e-2, 2e-2, 4e-2, 8e-2, 1.6e-1),
-            "prompt": (7.5e-3, 1.5e-2, 3e-2, 6e-2, 1.2e-1, 2.4e-1)}
-ONE_FIRST = {"lora": 4e-3, "full": 4e-4, "ia3": 4e-2, "prompt": 3e-2}
-LADDER_SEEDS = (3, 4, 5)
+FURTHER = {"ia3": (5e-3, 1e-2, 2e-2, 4e-2, 8e-2, 1.6e-1),
+           "prompt": (7.5e-3, 1.5e-2, 3e-2, 6e-2, 1.2e-1, 2.4e-1)}
+FURTHER_FIRST = {"ia3": 4e-2, "prompt": 3e-2}
 NARROW = ("query", "value")
-SEARCHED_WITH = ((BATCH, NARROW, 8e-3), (4, TARGETS, 2e-3))
+SEARCHED_WITH = ((BATCH, NARROW, 8e-3), (4, TARGETS, 2e-3))    # and the first rate
 METHODS = ("lora", "none", "full", "qlora", "ia3", "prompt")
 KEPT = Path(__file__).parents[2] / "work" / "chat"
 
@@ -304,48 +303,49 @@ def asked(look, group, seed, passes, endless=False):
 
 
 def one_pass(look, group, method, seed, lr, batch=BATCH, targets=TARGETS):
-    """Train one pass whose rate falls to 0 within it, and write its row."""
-    row = {"group": group, "method": method, "seed": seed, "lr": lr, "batch": batch,
-           "targets": targets}
+    """Train the first of five passes, and write its row."""
+    row = about(group, method, seed, lr, 1) | {"batch": batch, "targets": targets}
     if look.record.holds(row, "checkpoints"):
         return
     pt.seed(seed)
     begun, model = time.perf_counter(), put_on(method, targets)
-    batches = pt.data.chat(look.train, look.tokenizer, batch, seed=seed)
+    batches = pt.data.chat(look.train, look.tokenizer, batch, seed=seed, epochs=PASSES)
     with in_bfloat16():
-        losses = [step.loss for step in pt.train(model, batches, lr)]
-        trained = round(time.perf_counter() - begun)
+        steps = itertools.islice(pt.train(model, batches, lr), len(batches) // PASSES)
+        losses = [step.loss for step in steps]
         kinds = ("voice",) if seed == 2 else ("voice", *measure.OTHERS)
         look.add(row, look.losses(model, kinds) | {
-            "training": round(sum(losses) / len(losses), 4), "trained": trained,
+            "training": round(sum(losses) / len(losses), 4),
             "seconds": round(time.perf_counter() - begun)})
 
 
-def searched(look, group, method, batch=BATCH, targets=TARGETS, first=None):
+def searched(look, group, method, rates, first, batch=BATCH, targets=TARGETS):
     """Look for the rate of one setting with seed 2; return the best."""
     def of(record):
         return {row["lr"]: -sum(row["losses"]["voice"]) for row in record.get("checkpoints", [])
                 if (row["group"], row["method"], row["seed"]) == (group, method, 2)
                 and (row["batch"], tuple(row["targets"])) == (batch, targets)}
 
-    while rate := recording.next_rate(of(look.record.made()), ONE_PASS[method],
-                                      first or ONE_FIRST[method]):
+    while rate := recording.next_rate(of(look.record.made()), rates, first):
         one_pass(look, group, method, 2, rate, batch, targets)
     found = of(look.record.read())
     return max(found, key=found.get)
 
 
 def ladder(look, method):
-    """Look for a method's rate, then train three more seeds."""
-    rate = searched(look, "ladder", method)
-    for seed in LADDER_SEEDS:
+    """Train the seeds that "main" has not; look for the rate of a method that it has not."""
+    if method in LADDER:
+        one_pass(look, "ladder", method, 3, chosen(look, method))
+        return
+    rate = searched(look, "ladder", method, FURTHER[method], FURTHER_FIRST[method])
+    for seed in (0, 1, 3):
         one_pass(look, "ladder", method, seed, rate)
 
 
 def search(look):
     """Look for LoRA's rate with other targets, and with other batches."""
     for batch, targets, first in SEARCHED_WITH:
-        searched(look, "search", "lora", batch, targets, first)
+        searched(look, "search", "lora", LADDER["lora"], first, batch, targets)
 
 
 def truth(look, seed):

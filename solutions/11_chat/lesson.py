@@ -193,6 +193,7 @@ batches = batches if budget.claims else batches[:2]
 for batch in batches:
     stops(batch, tokenizer.eos_token_id)
 before = pictures.ask(model, tokenizer, voice.questions[:60:15], new_tokens=words)
+knew = pictures.tell(model, tokenizer, new_tokens=words)    # 20 questions with a fact: for later
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")

@@ -45,14 +45,13 @@ def record():
     for method, (falls, rises) in METHODS.items():
         for seed in (0, 1):
             made += [row(passes, falls, rises, group="main", method=method, seed=seed,
-                         passes=passes, step=18 * passes, question=False, end=True)
+                         passes=passes, step=18 * passes, question=False, end=True, lr=1e-3)
                      | {"films": "1101"} for passes in (0, 1, 2, 3, 5)]
     made += [row(3, 0.2, 0.1, group="labels", question=question, end=end)
              for question, end in ((False, False), (True, True), (True, False))]
     made += [row(2 * f, 0.2, 0.1, group="knob", f=f) for f in (-1.0, 0.0, 1.0, 2.0)]
-    made += [row(at, 0.2, 0.1, group="ladder", method=method, seed=seed, batch=8, lr=1e-3,
-                 targets=["linear"])
-             for method, at in (("lora", 1), ("full", 2)) for seed in (3, 4)]
+    made += [row(2, 0.2, 0.1, group="ladder", method="ia3", seed=seed, passes=1, lr=1e-2)
+             for seed in (0, 2, 1, 3)]
     made += [{"group": "search", "method": "lora", "seed": 2, "batch": 4, "lr": 2e-3,
               "targets": ["query", "value"], "losses": {"voice": [3.0, 3.2]}}]
     made += [{"group": "truth", "seed": seed, "passes": passes, "right": right,
@@ -118,9 +117,13 @@ def test_a_style_is_asked_of_the_broken_model_at_equal_lengths_too(record):
 
 def test_one_pass_is_compared_with_loras_by_seed_and_text(record):
     found = chat.ladder(record)
-    assert found.voice.tolist() == pytest.approx([2.8, 2.6])
-    words = found.drop(columns=["rate", *recorded.KINDS]).loc["full fine-tuning"].tolist()
-    assert words == ["better (-0.20 to -0.20)", "the same (+0.02 to +0.02)"]
+    assert found.index.tolist() == ["LoRA", "QLoRA", "full fine-tuning", "IA³"]
+    assert found.voice.tolist() == pytest.approx([2.8, 2.8, 2.6, 2.6])
+    assert found.seeds.tolist() == [2] * 4
+    words = found.drop(columns=["rate", "seeds", *recorded.KINDS])
+    assert words.loc["IA³"].tolist() == ["better (-0.20 to -0.20)", "the same (+0.02 to +0.02)"]
+    assert words.loc["full fine-tuning"].tolist() == ["better (-0.20 to -0.20)",
+                                                      "worse (+0.10 to +0.10)"]
 
 
 def test_facts_are_counted_by_seed_and_judged_beside_the_base(record):

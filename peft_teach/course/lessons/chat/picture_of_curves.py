@@ -50,8 +50,8 @@ def draw_forgetting(record: Mapping) -> Figure:
                 f"{passes:g} passes {voice:.2f} {more:+.2f}"
                 for passes, voice, more in zip(run.index, run.voice, rise)))
             if seed == 0:
-                at, offset = {"lora": (0.5, (-4, 8)), "full": (3, (-12, -16))}[method]
-                ax.annotate(NAMES[method], (run.voice[at], rise[at]), offset, ha="right",
+                at, offset = {"lora": (len(run) // 3, (-4, 8)), "full": (-2, (-12, -16))}[method]
+                ax.annotate(NAMES[method], (run.voice.iloc[at], rise.iloc[at]), offset, ha="right",
                             textcoords="offset points", fontsize=12, color=colour)
                 for passes in (0, 1, 5) if method == "lora" else ():
                     ax.annotate(f"{passes}", (run.voice[passes], rise[passes]), (8, 4),

@@ -212,25 +212,29 @@ def knob(record: Mapping, score: Score = style) -> pandas.DataFrame:
 
 
 def ladder(record: Mapping) -> pandas.DataFrame:
-    """Return what one pass at each method's rate does: losses, means over seeds and texts.
+    """Return what the first of five passes does at each method's rate: losses, means of all texts.
 
     "voice" and "the rest" (plain chat, news and code together) stand beside LoRA's, text by text
     and seed by seed, in the words of the verdict: a lower loss is better.
     """
-    runs = {method: sorted(found, key=lambda row: row["seed"]) for method in NAMES if (found := [
-        row for row in rows(record, group="ladder", method=method) if OTHERS[0] in row["losses"]])}
+    found = [row for group in ("main", "ladder") for row in rows(record, group=group, passes=1)
+             if row["seed"] != 2]    # which chose the rates
+    runs = {method: {row["seed"]: row for row in found if row["method"] == method}
+            for method in NAMES if any(row["method"] == method for row in found)}
     table = {}
-    for method, found in runs.items():
-        table[NAMES[method]] = {"rate": found[0]["lr"], **{
-            kind: numpy.mean([row["losses"][kind] for row in found]) for kind in KINDS}}
+    for method, each in runs.items():
+        seeds = sorted(each.keys() & runs["lora"].keys())
+        mine, lora = ([of[seed] for seed in seeds] for of in (each, runs["lora"]))
+        table[NAMES[method]] = {"rate": mine[0]["lr"], "seeds": len(seeds), **{
+            kind: numpy.mean([row["losses"][kind] for row in mine]) for kind in KINDS}}
         for name, kinds in (("voice beside LoRA", KINDS[:1]), ("the rest beside LoRA", OTHERS)):
-            gap = verdict(_scores(found, kinds), _scores(runs["lora"], kinds), margin=LOSS_MARGIN)
+            gap = verdict(_scores(mine, kinds), _scores(lora, kinds), margin=LOSS_MARGIN)
             table[NAMES[method]][name] = "" if method == "lora" else (
                 f"{gap.word} ({-gap.high:+.2f} to {-gap.low:+.2f})")
     return pandas.DataFrame.from_dict(table, orient="index")
 
 
-LOSS_MARGIN = 0.05    # of a loss a token: less does not matter. Declared before the first run
+LOSS_MARGIN = 0.05    # of a loss a token: less does not matter. Declared before the ladder was read
 
 
 def _scores(runs: Sequence[Mapping], kinds: Sequence[str]) -> Tensor:
@@ -240,11 +244,10 @@ def _scores(runs: Sequence[Mapping], kinds: Sequence[str]) -> Tensor:
 
 
 def tried(record: Mapping) -> dict[tuple[str, int, float], float]:
-    """Return the loss of the voice after one pass of LoRA, by targets, batch and rate."""
-    found = [row for group in ("ladder", "search")
-             for row in rows(record, group=group, method="lora", seed=2)]
-    return {(PLACES[len(row["targets"])], row["batch"], row["lr"]):
-            float(numpy.mean(row["losses"]["voice"])) for row in found}
+    """Return the loss of the voice after a pass of LoRA with seed 2, by targets, batch and rate."""
+    return {(PLACES[len(row.get("targets", "*"))], row.get("batch", 8), row["lr"]):
+            float(numpy.mean(row["losses"]["voice"])) for group in ("rates", "search")
+            for row in rows(record, group=group, method="lora", seed=2)}
 
 
 PLACES = {1: "all linear layers", 2: "query and value"}

@@ -1,5 +1,6 @@
 """A search of targets, batch and rate: a button that trains a pass, or asks the record for it."""
 
+import itertools
 from collections.abc import Mapping
 from html import escape
 
@@ -14,6 +15,7 @@ from .recorded import PLACES, tried
 
 RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
 BATCHES = (4, 8, 16)
+PASSES = 5
 TARGETS = {"all linear layers": ("linear",), "query and value": ("query", "value")}
 
 
@@ -63,12 +65,13 @@ class Search(Lasting):
 
 
 def one_pass(targets: str, batch: int, rate: float, seed: int = 2) -> float:
-    """Train LoRA for one pass over the training pairs; return the loss of held-out answers."""
+    """Train LoRA for the first of five passes, as the record's; return the loss of the voice."""
     training.seed(seed)
     model, tokenizer = models.load("smollm2")
     model = lora.inject(model, lora.Config(8, 16, targets=TARGETS[targets]))
     voice = data.voice()
-    for _ in training.train(model, data.chat(voice.train, tokenizer, batch, seed=seed), rate):
+    batches = data.chat(voice.train, tokenizer, batch, seed=seed, epochs=PASSES)
+    for _ in itertools.islice(training.train(model, batches, rate), len(batches) // PASSES):
         pass
     losses = measure.losses(model, data.chat(voice.validation, tokenizer, 12, shuffle=False))
     return sum(losses) / len(losses)
