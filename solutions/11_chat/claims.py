@@ -8,11 +8,11 @@ from figures import record
 
 from peft_teach.course.lessons.chat import recorded
 from peft_teach.course.lessons.chat.recorded import rows
-from peft_teach.course.verdicts import UNSURE, WORSE, verdict
+from peft_teach.course.verdicts import SAME, UNSURE, WORSE, verdict
 
 CHAT = record("chat")
 RUNS = recorded.curves(CHAT)
-PROMPTED = recorded.prompt(CHAT)["style"].tolist()    # the base, told, shown, LoRA
+LADDER = recorded.ladder(CHAT)
 
 
 def labelled(question, end):
@@ -31,6 +31,11 @@ def gap(one, other, kinds):
 
 def signed(found, digits):
     return f"{found[0]:+.{digits}f} ± {found[1]:.{digits}f}".replace("-", "−")
+
+
+def beside(method, what):
+    """A method's verdict beside LoRA's, as the ladder's table says it."""
+    return LADDER[f"{what} beside LoRA"][method].replace("-", "−")
 
 
 def at_best(column, method, seed, best):
@@ -110,10 +115,13 @@ CLAIMS = (
           holds={"predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
                  "with and without the end: the same": lambda: gap(*NO_END, ["voice"])[0] < 0
                  < gap(*NO_END, ["news", "code"])[0]}),
-    Claim("A system prompt gave part of the voice with three examples, and hardly any without.",
-          seen=f"style {PROMPTED[2]:.2f} and {PROMPTED[1]:.2f}, LoRA {PROMPTED[3]:.2f}",
-          tried="an observation: one prompt",
-          holds={"hardly any without": lambda: PROMPTED[1] < 0.1 < PROMPTED[2] < PROMPTED[3]}),
+    Claim("After one pass LoRA and full fine-tuning have learned the voice the same.",
+          seen=f"loss {LADDER.voice['LoRA']:.2f} and {LADDER.voice['full fine-tuning']:.2f}, two "
+               "seeds each, in pairs " + beside("full fine-tuning", "voice")
+               + f", margin {recorded.LOSS_MARGIN}",
+          tried=f"QLoRA: {beside('QLoRA', 'voice')}. The answers that judge chose the rates, too",
+          holds={"the same": lambda: beside("full fine-tuning", "voice").startswith(SAME),
+                 "QLoRA: worse": lambda: beside("QLoRA", "voice").startswith(WORSE)}),
 )
 
 MISLED = recorded.misled(CHAT)["style"].tolist()    # never stops, cut, right labels
@@ -135,6 +143,11 @@ JUDGED = {
     "are five better": "the question",
     "most people bring a decoder": "a way of speaking",
     "by less than 0.05 are the same": "a setting",
+    "LoRA and full fine-tuning are the same; on the rest we cannot tell": lambda: beside(
+        "full fine-tuning", "voice").startswith(SAME) and beside(
+        "full fine-tuning", "the rest").startswith(UNSURE),
+    "QLoRA is worse on both": lambda: all(beside("QLoRA", what).startswith(WORSE)
+                                          for what in ("voice", "the rest")),
     "about as badly as before training": lambda: abs(TOLD[5] - TOLD[0]) < 0.2 < TOLD[0] - TOLD[1],
     "traded what is learned for what is kept the best": "Lin et al. 2023",
     "may be better for the customer": "the task",
