@@ -151,6 +151,5 @@ JUDGED = {
     "about as badly as before training": lambda: abs(TOLD[5] - TOLD[0]) < 0.2 < TOLD[0] - TOLD[1],
     "traded what is learned for what is kept the best": "Lin et al. 2023",
     "may be better for the customer": "the task",
-    "follows a system prompt better": "Lin et al. 2023 (URIAL)",
     "held-out answers are predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
 }

@@ -387,20 +387,12 @@ pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" 
            "answers even more plainly", f"loss of plain chat {rise:+.1f} a token")
 
 # %% [markdown]
-# And yours, which has gone over the pairs once? Its answer at −1 may surprise you.
-
-# %%
-for f in (2, -1):
-    with pictures.times(model, f):
-        pictures.stream(model, tokenizer, question, new_tokens=words)
-
-# %% [markdown]
 # <details><summary>Laugh, then understand</summary>
 #
-# After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. After one pass ours, at −1, speaks like
-# an office. At f = 0.5 the three passes leave the other texts about where the base had them, the held-out loss is *lower* than at 1, and
-# half of the style is left: three passes had gone too far, and the knob takes the model back. Yong Lin and colleagues (2023) tried many
-# remedies on language models, and this mean of the weights before and after traded what is learned for what is kept the best.
+# After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. At
+# f = 0.5 the other texts are about where the base had them, the held-out loss is *lower* than at 1, and half of the style is left: three
+# passes had gone too far, and the knob takes the model back. Yong Lin and colleagues (2023) tried many remedies on language models, and this
+# mean of the weights before and after traded what is learned for what is kept the best.
 # </details>
 #
 # ## You ship
@@ -471,11 +463,11 @@ pt.progress("11")
 # plain = tuned.merge_and_unload()
 # ```
 #
-# In TRL, give the data as pairs of `prompt` and `completion`: the loss is then on the completion, by default
+# In TRL, give pairs of `prompt` and `completion`: the loss is then on the completion, by default
 # ([trl#5494](https://github.com/huggingface/trl/pull/5494)). Whole conversations take `SFTConfig(assistant_only_loss=True)` and a
-# template with `{% generation %}` in it. SmolLM2's has none. For many families TRL brings one, and asks of each that an added token ends
-# what is trained ([trl#5988](https://github.com/huggingface/trl/pull/5988)). Look for `tokenizer.eos_token_id` instead, and you miss
-# Gemma's end; leave out the last token, as for SmolLM2's line break, and you leave out Llama 3's.
+# template with `{% generation %}` in it. SmolLM2's has none. TRL brings one for many families, and asks of each that an added token ends
+# what is trained ([trl#5988](https://github.com/huggingface/trl/pull/5988)). Looking for `tokenizer.eos_token_id` would miss Gemma's end,
+# and leaving out the last token would leave out Llama 3's.
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
@@ -487,26 +479,25 @@ pt.progress("11")
 # | what it forgot | your old test set, and questions with a fact | Biderman et al. 2024 |
 #
 # Take full fine-tuning when there is much to learn: on code and mathematics LoRA learned less, and forgot less (Biderman et al. 2024).
-# A larger model follows a system prompt better than ours.
 
 # %% [markdown]
 # # Further
 #
 # ## Does masking what precedes the answer matter?
 #
-# Masking it is the custom. We trained with everything before the answer in the loss and without, and with and without the end.
+# Masking it is the custom. Here are both, with the end's label and without.
 
 # %% tags=["nbval-check-output"]
 pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
 
 # %% [markdown]
-# Without the end's label, none of 60 answers ends. With everything before the answer in the loss, held-out answers are predicted better.
-# The news pays: its loss rises by more than one and a half.
+# With everything before the answer in the loss, held-out answers are predicted better. The news pays: its loss rises by more than one and
+# a half.
 #
 # ## A new token
 #
-# Special tokens need rows of their own in the table of embeddings. Do not train the whole table for two of them: train their rows. SmolLM2
-# uses the table twice, to read and to write, so the same rows must stand in both places.
+# Two special tokens need two rows of their own in the table of embeddings: train these, and leave the table frozen. SmolLM2 uses it twice,
+# to read and to write, so the same rows must stand in both places.
 
 # %%
 model, tokenizer = pt.models.load("smollm2")
@@ -516,8 +507,8 @@ rows = pictures.train_rows(model, tokenizer.convert_tokens_to_ids(["<goal>", "<w
 sum(p.numel() for p in model.parameters() if p.requires_grad), rows.rows.shape
 
 # %% [markdown]
-# That is the function of `LoraConfig(trainable_token_indices=[...])` in peft, which trains LoRA beside it. `pictures.save_rows(model, folder)`
-# writes peft's file. Where the two tables are not one, peft trains the rows that are read, and the model never learns to write the tokens.
+# In peft, `LoraConfig(trainable_token_indices=[...])` trains them beside LoRA; `pictures.save_rows(model, folder)` writes peft's file. Where
+# the output layer has a table of its own, both train only the rows that are read, and the model does not learn to write the tokens.
 #
 # **Sources**
 #

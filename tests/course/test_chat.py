@@ -224,15 +224,6 @@ def test_a_talk_that_is_padded_is_asked_for_its_own_labels_alone():
     assert found == {(5, 6, 2): (-100, 6, 2), (7, 2): (7, 2, -100)}
 
 
-def test_an_update_times_f_is_as_it_was_afterwards(tiny):
-    model = pt.lora.inject(tiny("llama", "lm"))
-    layer, *_ = pt.adapters(model).values()
-    layer.B.data.fill_(3.0)
-    with chat.times(model, -0.5):
-        assert layer.B.unique().tolist() == [-1.5]
-    assert layer.B.unique().tolist() == [3.0]
-
-
 def test_the_threshold_between_two_answers_makes_the_fewest_mistakes():
     margins, labels = torch.tensor([0.1, 2.0, 1.0, 3.0]), torch.tensor([0, 1, 0, 1])
     assert measure.best_threshold(margins, labels) == pytest.approx(1.5)
