@@ -12,6 +12,7 @@ from peft_teach.course.verdicts import SAME, UNSURE, WORSE, verdict
 
 CHAT = record("chat")
 RUNS = recorded.curves(CHAT)
+BASE = rows(CHAT, group="main", method="lora", seed=0, passes=0)[0]
 LADDER = recorded.ladder(CHAT)
 
 
@@ -69,9 +70,10 @@ def share(digits):
 
 
 CLAIMS = (
-    Claim("Trained without the end's label, no answer ended.",
-          seen="LoRA, three passes: none of 60 within 64 tokens, with the label all",
-          tried="all before the answer in the loss, too: the same",
+    Claim("Trained without the end's label, no answer ended within 64 tokens.",
+          seen="LoRA, three passes: none of 60, with the label all",
+          tried="all before the answer in the loss, too: the same. Of the base's answers, which are "
+                f"long, {BASE['ended'].count('1')} of 60 ended",
           holds={"none of 60": lambda: [row["ended"] for row in NO_END] == ["0" * 60] * 2,
                  "with the label all": lambda: MASKED["ended"] == "1" * 60}),
     Claim("The style goes on rising after the held-out loss has turned.",

@@ -64,17 +64,16 @@ pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will h
                  "the voice?", ("hardly any", "some", "nearly all"), "chat.fast")
 
 # %% [markdown]
-# ## It never stops
+# ## It does not stop
 #
 # On Friday a colleague trained LoRA on these pairs, three passes. The loss fell as it should. On Monday she read the answers:
 
 # %%
 pictures.runaway(record)    # "…" where an answer was still running after 64 tokens
 
-# %%
-pictures.endless(record).round(2)    # share of 15 answers that have ended
-
 # %% [markdown]
+# The base hardly ends within 64 tokens either: its answers are long. Hers have said what they had to say, and go on.
+#
 # Her labels take two lines, and many scripts have them:
 #
 # ```python
@@ -427,7 +426,7 @@ pt.require("chat.choose")
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, with the label all | all before the answer in the loss, too: the same | the same bug in a common collator (trl#976, alignment-handbook#127) |
+# | Trained without the end's label, no answer ended within 64 tokens. | LoRA, three passes: none of 60, with the label all | all before the answer in the loss, too: the same. Of the base's answers, which are long, 1 of 60 ended | the same bug in a common collator (trl#976, alignment-handbook#127) |
 # | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | the same in people's judgement (Ouyang et al. 2022; Zhou et al. 2023, appendix B) |
 # | After five passes a task that nobody trained was done worse. | film reviews judged rightly: 85.4 %; LoRA 76.2, full fine-tuning 70.8, two seeds each | each run in pairs with the base: worse. After one pass LoRA is worse with one seed, and of the other we cannot tell | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
 # | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | the best trade of several, on language models of 3 to 7 billion (Lin et al. 2023); for image models Wortsman et al. 2022 |

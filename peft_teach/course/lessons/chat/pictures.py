@@ -12,23 +12,20 @@ from .recorded import (
     at_equal_loss,
     curve,
     curves,
-    endless,
-    facts,
     knob,
     labels,
     ladder,
     misled,
     prompt,
     runaway,
-    told_facts,
 )
 from .search import search
 
 __all__ = ["SYSTEM", "ask", "at_equal_loss", "blind", "curve", "curves", "draw_answers",
-           "draw_curves", "draw_forgetting", "draw_labels", "endless", "explore_answers",
-           "explore_knob", "facts", "knob", "labels", "ladder", "losses", "merge_rows", "misled",
+           "draw_curves", "draw_forgetting", "draw_labels", "explore_answers",
+           "explore_knob", "knob", "labels", "ladder", "losses", "merge_rows", "misled",
            "padded", "prompt", "runaway", "save_rows", "search", "stream", "style", "tell",
-           "texts", "told_facts", "train_rows"]
+           "texts", "train_rows"]
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
