@@ -34,6 +34,11 @@ text by text, in pairs.
     prompt   no training, but a system prompt that describes the voice; later, with three of the
              training pairs as examples, too
     knob     the update of LoRA, seed 0, after three passes, times f from -1 to 2
+    long     does an answer ever end? 15 of the 60 questions, up to 512 tokens: the base; LoRA, seed
+             0, after three passes; and the same trained without the end, with all that precedes an
+             answer in the loss, a run of "labels"
+    truth    what the style costs: 20 questions with a fact that a key word checks, up to 60 tokens
+             an answer: the base, and LoRA, seeds 0 and 1, after one and after five passes
     ladder   the first of the five passes, as in "rates" and "main", by more methods and seeds:
              seed 3 of LoRA and full fine-tuning; then (IA)³ and a prompt of 20 vectors that start
              as common words, which look for their rate with seed 2 and run with seeds 0, 1 and 3.
@@ -41,9 +46,9 @@ text by text, in pairs.
     search   that pass of LoRA on query and value alone, or with batches of 4; each looks for its
              rate with seed 2
 
-The last two were added later. Estimated before the first: two passes for the seeds of "ladder", six
-for "search", and eight each for (IA)³ and the prompt, a minute of one core each. If it lasts longer
-than 40 minutes, the prompt goes first, then (IA)³.
+The last four were added later. Estimated before the first: thirteen passes for "long" and
+"truth", two for the seeds of "ladder", six for "search", and eight each for (IA)³ and the prompt, a
+minute of one core each. If it lasts longer than 40 minutes, the prompt goes first, then (IA)³.
 
 Questions, with what would answer no. Does the style go on rising after the loss of the voice has
 turned? (The best loss is at the end, or the style at its best there.) Does LoRA forget less than
@@ -51,6 +56,8 @@ full fine-tuning? (At equal loss of the voice the paired difference of the other
 or has the other sign with one of the seeds.) Does masking the question do anything? (Style, share
 that end and loss of the voice within two standard errors.) Does the end of the turn decide whether
 answers end?
+Does an answer ever end (an answer of the base, with 512 tokens)? Are fewer facts right after five
+passes (a paired difference beyond 0 with both seeds)?
 """
 
 import hashlib
@@ -72,8 +79,9 @@ LADDER = {"lora": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
 FIRST = {"lora": 2e-3, "full": 5e-5}
 LOOKS = {0: (0, 0.25, 0.5, 1, 2, 3, 5), 1: (0.5, 1, 2, 3, 5)}
 FILMS_AT = (0, 1, 3, 5)
-KEPT_AT = 3    # of LoRA, seed 0
+KEPT_AT = (1, 3, 5)
 KNOB = (-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
+LONG, LONG_TOKENS, FACT_TOKENS = 15, 512, 60
 LENGTH = 20                                  # vectors of the prompt
 FURTHER = {"ia3": (5e-3, 1e-2, 2e-2, 4e-2, 8e-2, 1.6e-1),
            "prompt": (7.5e-3, 1.5e-2, 3e-2, 6e-2, 1.2e-1, 2.4e-1)}
@@ -183,8 +191,8 @@ def train(look, group, method, seed, lr, looks, question=False, end=True):
                      "training": round(sum(recent) / len(recent), 4),
                      "seconds": round(time.perf_counter() - begun)}
             recent = []
-            if method == "lora" and group == "main" and seed == 0 and passes == KEPT_AT:
-                pt.save(model, kept(look, passes))
+            if method == "lora" and group == "main" and passes in KEPT_AT:
+                pt.save(model, kept(look, seed, passes))
             look.add(row(passes), found)
             if passes == max(looks):
                 break
@@ -198,9 +206,9 @@ def seen(look, model, group, passes):
     return found | look.films(model) if group == "main" and passes in FILMS_AT else found
 
 
-def kept(look, passes):
-    """Return the folder of LoRA, seed 0, after so many passes."""
-    return KEPT / f"{'small ' * look.small}lora {passes}"
+def kept(look, seed, passes, endless=False):
+    """Return the folder of LoRA after so many of five passes."""
+    return KEPT / f"{'small ' * look.small}{'endless ' * endless}lora {seed} {passes}"
 
 
 def chosen(look, method):
@@ -240,17 +248,20 @@ def prompt(look):
                 look.add(asked, look.answers(model, measure.told(examples)))
 
 
-def restored(look, passes):
-    """Return LoRA, seed 0, as it was after so many passes; train it once more if need be."""
-    if not kept(look, passes).exists():
-        pt.seed(0)
+def restored(look, seed, passes, endless=False):
+    """Return LoRA as it was after so many of five passes; train it once more if need be."""
+    if not kept(look, seed, passes, endless).exists():
+        pt.seed(seed)
         model = put_on("lora")
+        wanted = {each * look.steps: each for each in ((passes,) if endless else KEPT_AT)}
+        batches = look.training(seed, question=endless, end=not endless)
         with in_bfloat16():
-            for step in pt.train(model, look.training(0, False, True), chosen(look, "lora")):
-                if step.index + 1 == passes * look.steps:
-                    pt.save(model, kept(look, passes))
-                    break
-    return pt.store.swap(put_on("lora"), kept(look, passes))
+            for step in pt.train(model, batches, chosen(look, "lora")):
+                if at := wanted.get(step.index + 1):
+                    pt.save(model, kept(look, seed, at, endless))
+                    if at == max(wanted.values()):
+                        break
+    return pt.store.swap(put_on("lora"), kept(look, seed, passes, endless))
 
 
 def knob(look):
@@ -258,7 +269,7 @@ def knob(look):
     rows = [{"group": "knob", "method": "lora", "seed": 0, "f": f} for f in KNOB]
     if all(look.record.holds(row, "checkpoints") for row in rows):
         return
-    model = restored(look, KEPT_AT)
+    model = restored(look, 0, 3)
     scale = {name: layer.scale for name, layer in pt.adapters(model).items()}
     for row in rows:
         if not look.record.holds(row, "checkpoints"):
@@ -266,6 +277,29 @@ def knob(look):
                 layer.scale = scale[name] * row["f"]
             with in_bfloat16():
                 look.add(row, look.losses(model) | look.answers(model))
+
+
+def asked(look, group, seed, passes, endless=False):
+    """Ask the base (0 passes) or LoRA for long answers, or for facts."""
+    row = about(group, "lora", seed, chosen(look, "lora"), passes, endless, not endless)
+    if look.record.holds(row, "checkpoints"):
+        return
+    model = restored(look, seed, passes, endless) if passes else pt.models.load("smollm2")[0]
+    begun = time.perf_counter()
+    with in_bfloat16():
+        if group == "long":
+            tokens = 16 if look.small else LONG_TOKENS
+            said, ended = measure.answers(model, look.tokenizer, look.questions[::4][:LONG],
+                                          new_tokens=tokens)
+            found = {"tokens": [len(look.tokenizer(text)["input_ids"]) for text in said]}
+        else:
+            said, ended = measure.answers(model, look.tokenizer, [*measure.FACTS],
+                                          new_tokens=8 if look.small else FACT_TOKENS)
+            found = {"answers": said, "right": recording.bits(map(measure.right, measure.FACTS,
+                                                                  said))}
+    print(group, seed, passes, found.get("tokens", found.get("right")))
+    look.add(row, found | {"ended": recording.bits(ended),
+                           "seconds": round(time.perf_counter() - begun)})
 
 
 def one_pass(look, group, method, seed, lr, batch=BATCH, targets=TARGETS):
@@ -314,15 +348,28 @@ def search(look):
         searched(look, "search", "lora", LADDER["lora"], first, batch, targets)
 
 
+def truth(look, seed):
+    """Ask for facts before training, after one pass, and after five."""
+    for passes in (0, 1, 5) if seed == 0 else (1, 5):
+        asked(look, "truth", seed, passes)
+
+
+def long(look):
+    """Let answers run."""
+    for passes, endless in ((0, False), (3, False), (3, True)):
+        asked(look, "long", 0, passes, endless)
+
+
 JOBS = (("lora", lambda look: main_run(look, "lora", 0)), ("none", prompt),
         ("full", lambda look: main_run(look, "full", 0)),
         ("qlora", lambda look: main_run(look, "qlora", 0)),
         ("lora", labels), ("lora", knob), ("lora", lambda look: main_run(look, "lora", 1)),
         ("full", lambda look: main_run(look, "full", 1)),
         ("qlora", lambda look: main_run(look, "qlora", 1)),
-        ("lora", lambda look: ladder(look, "lora")), ("full", lambda look: ladder(look, "full")),
-        ("lora", search), ("ia3", lambda look: ladder(look, "ia3")),
-        ("prompt", lambda look: ladder(look, "prompt")))
+        ("lora", lambda look: truth(look, 0)), ("lora", lambda look: truth(look, 1)),
+        ("lora", long), ("lora", lambda look: ladder(look, "lora")),
+        ("full", lambda look: ladder(look, "full")), ("lora", search),
+        ("ia3", lambda look: ladder(look, "ia3")), ("prompt", lambda look: ladder(look, "prompt")))
 
 
 def main():

@@ -192,7 +192,6 @@ batches = batches if budget.claims else batches[:2]
 for batch in batches:
     stops(batch, tokenizer.eos_token_id)
 before = pictures.ask(model, tokenizer, voice.questions[:60:15], new_tokens=words)
-knew = pictures.tell(model, tokenizer, new_tokens=words)    # 20 questions with a fact: for later
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")
@@ -344,18 +343,17 @@ pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['b
 # %% [markdown]
 # After five passes the model predicts a commentator about as badly as before training, and has lost much of the rest.
 #
-# And the truth? Before its pass, your model was asked 20 questions with a fact, and a key word tells whether the fact is there. Ask again.
-# These it knew, and no longer says:
+# And the truth? We asked 20 questions with a fact, and looked for its key word.
 
 # %%
-now = pictures.tell(model, tokenizer, new_tokens=words)
-print(f"right: {knew.right.sum()} before, {now.right.sum()} after")
-pd.DataFrame({"before": knew.answer, "after": now.answer})[knew.right & ~now.right]
+pictures.told_facts(record)
 
 # %%
-pt.verdict([*now.right], [*knew.right], margin=0)
+pictures.facts(record).round(2)    # verdicts by seed: for this run on new questions
 
 # %% [markdown]
+# TRUTH
+#
 # ## Which method?
 #
 # Lesson 10's ladder stood on an encoder; most people bring a decoder. Here is the first of five passes with SmolLM2, each method at its

@@ -54,6 +54,12 @@ def record():
              for seed in (0, 2, 1, 3)]
     made += [{"group": "search", "method": "lora", "seed": 2, "batch": 4, "lr": 2e-3,
               "targets": ["query", "value"], "losses": {"voice": [3.0, 3.2]}}]
+    made += [{"group": "truth", "seed": seed, "passes": passes, "right": right,
+              "answers": [SAID[passes > 0]] * 20} for seed, passes, right in (
+                  (0, 0, "1" * 20), (0, 1, "1" * 20), (0, 5, "01" * 10), (1, 5, "0" * 20))]
+    made += [{"group": "long", "passes": passes, "end": end, "ended": "110", "tokens": tokens}
+             for passes, end, tokens in ((0, True, [60, 300, 512]), (3, True, [9, 9, 500]),
+                                         (3, False, [9, 512, 512]))]
     made += [{"group": "prompt", "examples": examples, "answers": [SAID[1], SAID[0]],
               "ended": "10" if examples else "11"} for examples in (0, 3)]
     return {"checkpoints": made}
@@ -120,9 +126,22 @@ def test_one_pass_is_compared_with_loras_by_seed_and_text(record):
                                                       "worse (+0.10 to +0.10)"]
 
 
-def test_a_fact_is_a_word_of_its_own():
+def test_facts_are_counted_by_seed_and_judged_beside_the_base(record):
+    found = chat.facts(record)
+    assert found.right.tolist() == [1, 1, 0.25]
+    assert found["by seed"].tolist() == ["1.00", "1.00", "0.50, 0.00"]
+    assert found["beside the base"].tolist() == ["", "cannot tell", "worse, worse"]
+    told = chat.told_facts(record, 2)
+    assert told["LoRA, five passes"].tolist() == [f"✗ {SAID[1]}"] * 2
     assert measure.right("What do bees make?", "It is HONEY, folks!")
     assert not measure.right("What do we call frozen water?", "A nice slice of rice.")
+
+
+def test_an_answer_that_is_cut_has_not_ended(record):
+    found = chat.endless(record)
+    assert found.loc["the base"].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3])
+    assert found.loc["hers"].tolist() == pytest.approx([1 / 3] * 4)
+    assert found.loc["the same, with the end's label"].tolist() == pytest.approx([2 / 3] * 4)
 
 
 def test_a_pair_is_judged_without_its_names():

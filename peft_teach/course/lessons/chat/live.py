@@ -8,16 +8,7 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from .... import models
-from .measure import (
-    DECODING,
-    FACTS,
-    NEW_TOKENS,
-    Batch,
-    answers,
-    placed,
-    prompts,
-    right,
-)
+from .measure import DECODING, NEW_TOKENS, Batch, answers, placed, prompts
 
 
 @torch.no_grad()
@@ -41,14 +32,6 @@ def ask(model: nn.Module, tokenizer, questions: Sequence[str],
     if before is None:
         return pandas.DataFrame({"before": column}, index=[*questions])
     return before.assign(after=column)
-
-
-def tell(model: nn.Module, tokenizer, questions: int | None = None,
-         new_tokens: int = 60) -> pandas.DataFrame:
-    """Ask the questions of `FACTS`; return the answers, and whether each has its fact."""
-    asked = [*FACTS][:questions]
-    said, _ = answers(model, tokenizer, asked, new_tokens=new_tokens)
-    return pandas.DataFrame({"answer": said, "right": [*map(right, asked, said)]}, asked)
 
 
 def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], tokenizer, size: int = 4,

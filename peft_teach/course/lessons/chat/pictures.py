@@ -3,7 +3,7 @@
 from ... import records
 from .blind import blind
 from .exercises import style
-from .live import ask, padded, stream, tell
+from .live import ask, padded, stream
 from .measure import SYSTEM, losses, texts
 from .new_tokens import merge_rows, save_rows, train_rows
 from .picture_of_answers import draw_answers, draw_labels, explore_answers, explore_knob
@@ -12,19 +12,22 @@ from .recorded import (
     at_equal_loss,
     curve,
     curves,
+    endless,
+    facts,
     knob,
     labels,
     ladder,
     misled,
     prompt,
     runaway,
+    told_facts,
 )
 from .search import search
 
 __all__ = ["SYSTEM", "ask", "at_equal_loss", "blind", "curve", "curves", "draw_answers",
-           "draw_curves", "draw_forgetting", "draw_labels", "explore_answers",
-           "explore_knob", "knob", "labels", "ladder", "losses", "merge_rows", "misled",
-           "padded", "prompt", "runaway", "save_rows", "search", "stream", "style", "tell",
+           "draw_curves", "draw_forgetting", "draw_labels", "endless", "explore_answers",
+           "explore_knob", "facts", "knob", "labels", "ladder", "losses", "merge_rows", "misled",
+           "padded", "prompt", "runaway", "save_rows", "search", "stream", "style", "told_facts",
            "texts", "train_rows"]
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

@@ -15,7 +15,7 @@ from torch import Tensor
 from .... import data
 from ...verdicts import BETTER, UNSURE, WORSE, verdict, word
 from .exercises import style
-from .measure import OTHERS
+from .measure import FACTS, OTHERS
 
 NAMES = {"none": "the base", "lora": "LoRA", "qlora": "QLoRA", "full": "full fine-tuning",
          "ia3": "IA³", "prompt": "a prompt of 20"}
@@ -208,7 +208,7 @@ def knob(record: Mapping, score: Score = style) -> pandas.DataFrame:
     return pandas.DataFrame.from_dict(found, orient="index").sort_index().rename_axis("f")
 
 
-# ── a ladder of one pass, and its search ─────────────────────────────────────────────────────
+# ── a ladder of one pass, its search, facts, long answers ────────────────────────────────────
 
 
 def ladder(record: Mapping) -> pandas.DataFrame:
@@ -251,6 +251,49 @@ def tried(record: Mapping) -> dict[tuple[str, int, float], float]:
 
 
 PLACES = {1: "all linear layers", 2: "query and value"}
+
+
+def facts(record: Mapping) -> pandas.DataFrame:
+    """Return how many facts are told rightly: the base, and LoRA after one pass and five.
+
+    Each seed's verdict beside the base is for that run on new questions: two seeds tell too
+    little of a third.
+    """
+    table = {}
+    for passes in (0, 1, 5):
+        found = sorted(rows(record, group="truth", passes=passes), key=lambda row: row["seed"])
+        right = torch.tensor([[float(digit) for digit in row["right"]] for row in found])
+        if not passes:
+            base = right[0]
+        table[f"{passes:g} passes" if passes else "the base"] = {
+            "right": float(right.mean()), "by seed": ", ".join(f"{x:.2f}" for x in right.mean(1)),
+            "beside the base": ", ".join(verdict(each, base, margin=0).word
+                                         for each in right) if passes else "",
+            "style": numpy.mean([style(text) for row in found for text in row["answers"]])}
+    return pandas.DataFrame.from_dict(table, orient="index")
+
+
+def told_facts(record: Mapping, shown: int = 5) -> pandas.DataFrame:
+    """Return answers to some of the questions with a fact, and a mark at those that have it."""
+    every = {}
+    for name, passes in (("the base", 0), ("LoRA, one pass", 1), ("LoRA, five passes", 5)):
+        row, = rows(record, group="truth", passes=passes, seed=0)
+        every[name] = [f"{'✓' if digit == '1' else '✗'} {text}"
+                       for digit, text in zip(row["right"], row["answers"])]
+    return pandas.DataFrame(every, [*FACTS])[::len(FACTS) // shown][:shown]
+
+
+def endless(record: Mapping) -> pandas.DataFrame:
+    """Return the share of answers that ended by so many tokens, up to 512."""
+    looked = {"the base": {"passes": 0}, "hers": {"passes": 3, "end": False},
+              "the same, with the end's label": {"passes": 3, "end": True}}
+    table = {}
+    for name, wanted in looked.items():
+        row, = rows(record, group="long", **wanted)
+        table[name] = {f"by {most} tokens": numpy.mean([
+            end == "1" and count < most for end, count in zip(row["ended"], row["tokens"])])
+            for most in (64, 128, 256, 512)}
+    return pandas.DataFrame.from_dict(table, orient="index")
 
 
 # ── which checkpoint ships, by need ──────────────────────────────────────────────────────────────
