@@ -34,6 +34,17 @@ def signed(found, digits):
     return f"{found[0]:+.{digits}f} ± {found[1]:.{digits}f}".replace("-", "−")
 
 
+def told(passes):
+    """How many of the 20 facts are right, seed by seed."""
+    return " and ".join(str(row["right"].count("1")) for row in sorted(
+        rows(CHAT, group="truth", passes=passes), key=lambda row: row["seed"]))
+
+
+def words_of(passes):
+    """Each seed's verdict on its facts, beside the base."""
+    return FACTS["beside the base"][f"{passes} passes"].split(", ")
+
+
 def beside(method, what):
     """A method's verdict beside LoRA's, as the ladder's table says it."""
     return LADDER[f"{what} beside LoRA"][method].replace("-", "−")
@@ -58,8 +69,9 @@ def films(method, passes):
 
 
 FILMS = films("lora", 0)[0]
-FEWER = {(method, passes): [verdict(each, FILMS, margin=0).word for each in films(method, passes)]
-         for method in ("lora", "full") for passes in (1, 5)}
+FEWER = {method: [verdict(each, FILMS, margin=0).word for each in films(method, 5)]
+         for method in ("lora", "full")}
+FACTS = recorded.facts(CHAT)
 KNOB = recorded.knob(CHAT)
 MASKED, ALL = labelled(False, True), labelled(True, True)
 NO_END = [labelled(question, False) for question in (True, False)]
@@ -90,16 +102,17 @@ CLAIMS = (
                  "QLoRA's style is highest after two or three": lambda: {at_best(
                      "style", "qlora", seed, lambda run: run.idxmax()) for seed in (0, 1)} == {2, 3}
                  }),
-    Claim("After five passes a task that nobody trained was done worse.",
-          seen=f"film reviews judged rightly: {percent(float(FILMS.mean()))}; LoRA "
-               f"{percent(float(films('lora', 5).mean()), '')}, full fine-tuning "
-               f"{percent(float(films('full', 5).mean()), '')}, two seeds each",
-          tried="each run in pairs with the base: worse. After one pass LoRA is worse with one "
-                "seed, and of the other we cannot tell",
-          holds={"each run in pairs with the base: worse": lambda: {
-                     *FEWER["lora", 5], *FEWER["full", 5]} == {WORSE},
-                 "of the other we cannot tell": lambda: sorted(
-                     FEWER["lora", 1]) == sorted([WORSE, UNSURE])}),
+    Claim("After five passes fewer facts are told rightly.",
+          seen=f"of 20 questions {told(0)} right before training; LoRA {told(1)} after one pass and "
+               f"{told(5)} after five",
+          tried="after five passes, in pairs with the base: worse. After one pass we cannot tell. "
+                "Film reviews, judged by two logits and not in words: "
+                f"{percent(float(FILMS.mean()))}; after five passes LoRA "
+                f"{percent(float(films('lora', 5).mean()), '')}, full fine-tuning "
+                f"{percent(float(films('full', 5).mean()), '')}, two seeds each, each worse",
+          holds={"in pairs with the base: worse": lambda: {*words_of(5)} == {WORSE},
+                 "After one pass we cannot tell": lambda: {*words_of(1)} == {UNSURE},
+                 "each worse": lambda: {*FEWER["lora"], *FEWER["full"]} == {WORSE}}),
     Claim("Half of an update that went too far has lower losses than the whole, and half of its "
           "style.",
           seen="three passes, f = 0.5: the voice's held-out loss is "
@@ -151,6 +164,9 @@ JUDGED = {
     "QLoRA is worse on both": lambda: all(beside("QLoRA", what).startswith(WORSE)
                                           for what in ("voice", "the rest")),
     "about as badly as before training": lambda: abs(TOLD[5] - TOLD[0]) < 0.2 < TOLD[0] - TOLD[1],
+    "After one pass we cannot tell whether facts went": lambda: {*words_of(1)} == {UNSURE},
+    "about a third of what the base had right": lambda: abs(
+        FACTS.right["5 passes"] / FACTS.right["the base"] - 1 / 3) < 0.07,
     "traded what is learned for what is kept the best": "Lin et al. 2023",
     "may be better for the customer": "the task",
     "held-out answers are predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
