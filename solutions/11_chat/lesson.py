@@ -18,11 +18,9 @@
 # | **You need** | `inject` from lesson 02 and LoRA from lesson 07, yours or ours |
 # | **Data** | 210 answers of a commentator, 120 other texts and 20 questions, written for this course; film reviews, Hutto & Gilbert 2014, MIT licence |
 #
-# <details><summary>Three questions from earlier lessons</summary>
+# <details><summary>Two questions from earlier lessons</summary>
 #
 # **03: What does a label of −100 say?** Nothing is asked here. The loss leaves this token out.
-#
-# **07: Which of LoRA's two matrices starts at zero, and why?** B, so that the model starts as its base.
 #
 # **10: Why did we compare forgetting at equal quality?** Whoever learns little forgets little.
 # </details>
@@ -71,8 +69,11 @@ pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will h
 # %%
 pictures.runaway(record)    # "…" where an answer was still running after 64 tokens
 
+# %%
+pictures.endless(record).round(2)    # share of 15 answers that have ended
+
 # %% [markdown]
-# The base hardly ends within 64 tokens either: its answers are long. Hers have said what they had to say, and go on.
+# The base's answers are long, but they end.
 #
 # Her labels take two lines, and many scripts have them:
 #
@@ -215,8 +216,8 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 #
 # ## Your own settings
 #
-# We chose layers, batch and rate for you. Take ten minutes and do better: each press is the first of five passes, judged by the loss of 70
-# held-out answers. Stop when both neighbours of your best rate are worse.
+# We chose layers, batch and rate for you. Take ten minutes and do better: each press is the first of five passes, judged by the held-out
+# loss. Stop when both neighbours of your best rate are worse.
 
 # %%
 mine = pictures.search(record)    # what the record holds comes at once; the rest trains here
@@ -301,7 +302,7 @@ asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answer
 #
 # ## How long?
 #
-# The colleague's next question: "If one pass is good, are five better?" Two curves, and they do not agree.
+# Your colleague asks: "If one pass is good, are five better?" Two curves disagree.
 
 # %%
 pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answers: means of two "
@@ -320,12 +321,11 @@ pairs
 pairs.verdict() if len(pairs.scores) > 1 else "Judge some pairs, then run this cell."
 
 # %% [markdown]
-# The interval is lesson 02's, for these two runs on other questions. Another judge may differ.
+# The interval is for other questions; another judge may differ.
 #
 # ## What did it forget?
 #
-# Nobody trained on plain answers, news or code, and yet their losses change. Whoever learns more may forget more, so compare two methods
-# where they have learned as much.
+# Nobody trained on plain answers, news or code, and yet their losses change. Whoever learns more may forget more, so compare at equal loss.
 
 # %%
 pt.widgets.Guess("At equal loss of the voice, more is forgotten by",
@@ -352,9 +352,9 @@ pictures.told_facts(record)
 pictures.facts(record).round(2)    # verdicts by seed: for this run on new questions
 
 # %% [markdown]
-# After one pass we cannot tell whether facts went. After five, about a third of what the base had right is left, told as confidently as
-# ever. The superficial alignment hypothesis was stated of 65 billion parameters; at 135 million, the manner pushed the knowledge aside. A
-# key word does not tell whether a fact is forgotten, or only no longer said.
+# After one pass we cannot tell whether facts went. After five, about a third of what the base had right is left. The superficial alignment
+# hypothesis was stated of 65 billion parameters; at 135 million, the manner pushed the knowledge aside. A key word does not tell whether a
+# fact is forgotten, or only no longer said.
 #
 # ## Which method?
 #
