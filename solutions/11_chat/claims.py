@@ -12,7 +12,7 @@ from peft_teach.course.verdicts import SAME, UNSURE, WORSE, verdict
 
 CHAT = record("chat")
 RUNS = recorded.curves(CHAT)
-BASE = rows(CHAT, group="main", method="lora", seed=0, passes=0)[0]
+LONG = (15 * recorded.endless(CHAT)["by 512 tokens"]).round().astype(int)
 LADDER = recorded.ladder(CHAT)
 
 
@@ -82,12 +82,15 @@ def share(digits):
 
 
 CLAIMS = (
-    Claim("Trained without the end's label, no answer ended within 64 tokens.",
-          seen="LoRA, three passes: none of 60, with the label all",
-          tried="all before the answer in the loss, too: the same. Of the base's answers, which are "
-                f"long, {BASE['ended'].count('1')} of 60 ended",
+    Claim("Trained without the end's label, no answer ended.",
+          seen="LoRA, three passes: none of 60 within 64 tokens, none of 15 within 512; with the "
+               "label all within 64",
+          tried=f"of the base's answers, which are long, {LONG['the base']} of 15 ended within 512. "
+                "With and without the question in the loss: none within 64",
           holds={"none of 60": lambda: [row["ended"] for row in NO_END] == ["0" * 60] * 2,
-                 "with the label all": lambda: MASKED["ended"] == "1" * 60}),
+                 "none of 15 within 512": lambda: LONG["hers"] == 0,
+                 "with the label all": lambda: MASKED["ended"] == "1" * 60,
+                 "none within 64": lambda: [row["ended"] for row in NO_END] == ["0" * 60] * 2}),
     Claim("The style goes on rising after the held-out loss has turned.",
           seen="loss lowest after about one pass, style highest after three or five: LoRA and full "
                "fine-tuning, two seeds each",

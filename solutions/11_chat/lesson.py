@@ -62,7 +62,7 @@ pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will h
                  "the voice?", ("hardly any", "some", "nearly all"), "chat.fast")
 
 # %% [markdown]
-# ## It does not stop
+# ## It never stops
 #
 # On Friday a colleague trained LoRA on these pairs, three passes. The loss fell as it should. On Monday she read the answers:
 
@@ -426,7 +426,7 @@ pt.require("chat.choose")
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Trained without the end's label, no answer ended within 64 tokens. | LoRA, three passes: none of 60, with the label all | all before the answer in the loss, too: the same. Of the base's answers, which are long, 1 of 60 ended | the same bug in a common collator (trl#976, alignment-handbook#127) |
+# | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, none of 15 within 512; with the label all within 64 | of the base's answers, which are long, 14 of 15 ended within 512. With and without the question in the loss: none within 64 | the same bug in a common collator (trl#976, alignment-handbook#127) |
 # | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | the same in people's judgement (Ouyang et al. 2022; Zhou et al. 2023, appendix B) |
 # | After five passes fewer facts are told rightly. | of 20 questions 14 right before training; LoRA 10 after one pass and 5 after five | after five passes, in pairs with the base: worse. After one pass we cannot tell. Film reviews, judged by two logits and not in words: 85.4 %; after five passes LoRA 76.2, full fine-tuning 70.8, two seeds each, each worse | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
 # | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | the best trade of several, on language models of 3 to 7 billion (Lin et al. 2023); for image models Wortsman et al. 2022 |
