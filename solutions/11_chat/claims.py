@@ -108,13 +108,14 @@ CLAIMS = (
     Claim("After five passes fewer facts are told rightly.",
           seen=f"of 20 questions {told(0)} right before training; LoRA {told(1)} after one pass and "
                f"{told(5)} after five",
-          tried="after five passes, in pairs with the base: worse. After one pass we cannot tell. "
+          tried="after five passes, in pairs with the base: both worse. After one pass one is "
+                "worse, and of the other we cannot tell. "
                 "Film reviews, judged by two logits and not in words: "
                 f"{percent(float(FILMS.mean()))}; after five passes LoRA "
                 f"{percent(float(films('lora', 5).mean()), '')}, full fine-tuning "
                 f"{percent(float(films('full', 5).mean()), '')}, two seeds each, each worse",
-          holds={"in pairs with the base: worse": lambda: {*words_of(5)} == {WORSE},
-                 "After one pass we cannot tell": lambda: {*words_of(1)} == {UNSURE},
+          holds={"in pairs with the base: both worse": lambda: words_of(5) == [WORSE] * 2,
+                 "After one pass one is worse": lambda: sorted(words_of(1)) == [UNSURE, WORSE],
                  "each worse": lambda: {*FEWER["lora"], *FEWER["full"]} == {WORSE}}),
     Claim("Half of an update that went too far has lower losses than the whole, and half of its "
           "style.",
@@ -134,7 +135,7 @@ CLAIMS = (
                  "with and without the end: the same": lambda: gap(*NO_END, ["voice"])[0] < 0
                  < gap(*NO_END, ["news", "code"])[0]}),
     Claim("After one pass LoRA and full fine-tuning have learned the voice the same.",
-          seen=f"loss {LADDER.voice['LoRA']:.2f} and {LADDER.voice['full fine-tuning']:.2f}, two "
+          seen=f"loss {LADDER.voice['LoRA']:.2f} and {LADDER.voice['full fine-tuning']:.2f}, three "
                "seeds each, in pairs " + beside("full fine-tuning", "voice")
                + f", margin {recorded.LOSS_MARGIN}",
           tried=f"QLoRA: {beside('QLoRA', 'voice')}. The answers that judge chose the rates, too",
@@ -167,9 +168,8 @@ JUDGED = {
     "QLoRA is worse on both": lambda: all(beside("QLoRA", what).startswith(WORSE)
                                           for what in ("voice", "the rest")),
     "about as badly as before training": lambda: abs(TOLD[5] - TOLD[0]) < 0.2 < TOLD[0] - TOLD[1],
-    "After one pass we cannot tell whether facts went": lambda: {*words_of(1)} == {UNSURE},
-    "about a third of what the base had right": lambda: abs(
-        FACTS.right["5 passes"] / FACTS.right["the base"] - 1 / 3) < 0.07,
+    "one run tells fewer facts, and of the other we cannot tell": lambda: sorted(
+        words_of(1)) == [UNSURE, WORSE],
     "traded what is learned for what is kept the best": "Lin et al. 2023",
     "may be better for the customer": "the task",
     "held-out answers are predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
