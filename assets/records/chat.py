@@ -2,7 +2,7 @@
 
     python assets/records/chat.py                        all that is missing, in order
     python assets/records/chat.py --methods lora none    half of it; the other process takes
-    python assets/records/chat.py --methods full qlora
+    python assets/records/chat.py --methods full qlora ia3 prompt
     python assets/records/chat.py --try                  tiny settings into work/, in minutes
 
 Writes `chat.json`: a row a checkpoint, in the part "checkpoints". Interrupted, it goes on with the
@@ -34,21 +34,36 @@ text by text, in pairs.
     prompt   no training, but a system prompt that describes the voice; later, with three of the
              training pairs as examples, too
     knob     the update of LoRA, seed 0, after three passes, times f from -1 to 2
-    shrink   the same after five passes. Intruders are those of the 16 strongest output directions
-             of W + ΔW that no direction of W resembles (cosine below 0.6). Their singular values
-             times f = 0.75, 0.5, 0.25, 0; beside it the whole ΔW shrunk, matrix by matrix, to the
-             norm that this leaves
+    long     does an answer ever end? 15 of the 60 questions, up to 512 tokens: the base; LoRA, seed
+             0, after three passes; and the same trained without the end, with all that precedes an
+             answer in the loss, a run of "labels"
+    truth    what the style costs: 20 questions with a fact that a key word checks, up to 60 tokens
+             an answer: the base, and LoRA, seeds 0 and 1, after one and after five passes
+    ladder   the first of the five passes, as in "rates" and "main", by more methods and seeds:
+             seed 3 of LoRA and full fine-tuning; then (IA)³ and a prompt of 20 vectors that start
+             as common words, which look for their rate with seed 2 and run with seeds 0, 1 and 3.
+             A difference of 0.05 a token would matter
+    search   that pass of LoRA on query and value alone, or with batches of 4; each looks for its
+             rate with seed 2
+
+The last four were added later. Estimated before the first: thirteen passes for "long" and
+"truth", two for the seeds of "ladder", six for "search", and eight each for (IA)³ and the prompt, a
+minute of one core each; if it lasts longer than 40 minutes, the prompt goes first, then (IA)³.
+Measured, on two fifths of a core: 33 minutes for "long" and "truth", five for LoRA and full
+fine-tuning in "ladder". So (IA)³, the prompt and "search" are still to be made.
 
 Questions, with what would answer no. Does the style go on rising after the loss of the voice has
 turned? (The best loss is at the end, or the style at its best there.) Does LoRA forget less than
 full fine-tuning? (At equal loss of the voice the paired difference of the other losses includes 0,
 or has the other sign with one of the seeds.) Does masking the question do anything? (Style, share
 that end and loss of the voice within two standard errors.) Does the end of the turn decide whether
-answers end? Does shrinking the intruders restore more of what was forgotten than shrinking
-everything, at one norm and at one loss of the voice?
+answers end?
+Does an answer ever end (an answer of the base, with 512 tokens)? Are fewer facts right after five
+passes (a paired difference beyond 0 with both seeds)?
 """
 
 import hashlib
+import itertools
 import json
 import time
 from pathlib import Path
@@ -66,11 +81,16 @@ LADDER = {"lora": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
 FIRST = {"lora": 2e-3, "full": 5e-5}
 LOOKS = {0: (0, 0.25, 0.5, 1, 2, 3, 5), 1: (0.5, 1, 2, 3, 5)}
 FILMS_AT = (0, 1, 3, 5)
-KEPT_AT = {"knob": 3, "shrink": 5}
+KEPT_AT = (1, 3, 5)
 KNOB = (-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
-SHRINK = (0.75, 0.5, 0.25, 0.0)
-STRONGEST, INTRUDER = 16, 0.6
-METHODS = ("lora", "none", "full", "qlora")
+LONG, LONG_TOKENS, FACT_TOKENS = 15, 512, 60
+LENGTH = 20                                  # vectors of the prompt
+FURTHER = {"ia3": (5e-3, 1e-2, 2e-2, 4e-2, 8e-2, 1.6e-1),
+           "prompt": (7.5e-3, 1.5e-2, 3e-2, 6e-2, 1.2e-1, 2.4e-1)}
+FURTHER_FIRST = {"ia3": 4e-2, "prompt": 3e-2}
+NARROW = ("query", "value")
+SEARCHED_WITH = ((BATCH, NARROW, 8e-3), (4, TARGETS, 2e-3))    # and the first rate
+METHODS = ("lora", "none", "full", "qlora", "ia3", "prompt")
 KEPT = Path(__file__).parents[2] / "work" / "chat"
 
 
@@ -125,14 +145,18 @@ def in_bfloat16():
     return torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
 
 
-def put_on(method):
+def put_on(method, targets=TARGETS):
     """Return SmolLM2 with a method on it."""
-    model, _ = pt.models.load("smollm2")
-    lora = {"rank": RANK, "alpha": ALPHA, "targets": TARGETS}
+    model, tokenizer = pt.models.load("smollm2")
+    lora = {"rank": RANK, "alpha": ALPHA, "targets": targets}
     if method == "full":
         return pt.full.inject(model)
     if method == "lora":
         return pt.lora.inject(model, pt.lora.Config(**lora))
+    if method == "ia3":
+        return pt.ia3.inject(model)
+    if method == "prompt":
+        return pt.prompt.inject(model, pt.prompt.Config(LENGTH, "vocabulary"), tokenizer)
     model = pt.qlora.inject(model, pt.qlora.Config(**lora))
     for name, layer in pt.models.quantized(model).items():
         model.set_submodule(name, layer.to_linear().requires_grad_(False))
@@ -169,8 +193,8 @@ def train(look, group, method, seed, lr, looks, question=False, end=True):
                      "training": round(sum(recent) / len(recent), 4),
                      "seconds": round(time.perf_counter() - begun)}
             recent = []
-            if method == "lora" and group == "main" and seed == 0 and passes in KEPT_AT.values():
-                pt.save(model, kept(look, passes))
+            if method == "lora" and group == "main" and passes in KEPT_AT:
+                pt.save(model, kept(look, seed, passes))
             look.add(row(passes), found)
             if passes == max(looks):
                 break
@@ -184,9 +208,9 @@ def seen(look, model, group, passes):
     return found | look.films(model) if group == "main" and passes in FILMS_AT else found
 
 
-def kept(look, passes):
-    """Return the folder of LoRA, seed 0, after so many passes."""
-    return KEPT / f"{'small ' if look.small else ''}lora {passes}"
+def kept(look, seed, passes, endless=False):
+    """Return the folder of LoRA after so many of five passes."""
+    return KEPT / f"{'small ' * look.small}{'endless ' * endless}lora {seed} {passes}"
 
 
 def chosen(look, method):
@@ -226,17 +250,20 @@ def prompt(look):
                 look.add(asked, look.answers(model, measure.told(examples)))
 
 
-def restored(look, passes):
-    """Return LoRA, seed 0, as it was after so many passes; train it once more if need be."""
-    if not kept(look, passes).exists():
-        pt.seed(0)
+def restored(look, seed, passes, endless=False):
+    """Return LoRA as it was after so many of five passes; train it once more if need be."""
+    if not kept(look, seed, passes, endless).exists():
+        pt.seed(seed)
         model = put_on("lora")
+        wanted = {each * look.steps: each for each in ((passes,) if endless else KEPT_AT)}
+        batches = look.training(seed, question=endless, end=not endless)
         with in_bfloat16():
-            for step in pt.train(model, look.training(0, False, True), chosen(look, "lora")):
-                if step.index + 1 == passes * look.steps:
-                    pt.save(model, kept(look, passes))
-                    break
-    return pt.store.swap(put_on("lora"), kept(look, passes))
+            for step in pt.train(model, batches, chosen(look, "lora")):
+                if at := wanted.get(step.index + 1):
+                    pt.save(model, kept(look, seed, at, endless))
+                    if at == max(wanted.values()):
+                        break
+    return pt.store.swap(put_on("lora"), kept(look, seed, passes, endless))
 
 
 def knob(look):
@@ -244,7 +271,7 @@ def knob(look):
     rows = [{"group": "knob", "method": "lora", "seed": 0, "f": f} for f in KNOB]
     if all(look.record.holds(row, "checkpoints") for row in rows):
         return
-    model = restored(look, KEPT_AT["knob"])
+    model = restored(look, 0, 3)
     scale = {name: layer.scale for name, layer in pt.adapters(model).items()}
     for row in rows:
         if not look.record.holds(row, "checkpoints"):
@@ -254,47 +281,97 @@ def knob(look):
                 look.add(row, look.losses(model) | look.answers(model))
 
 
-def shrink(look):
-    """Shrink the intruders; then everything, to the same norm."""
-    rows = [{"group": "shrink", "method": "lora", "seed": 0, "what": what, "f": f}
-            for f in SHRINK for what in ("intruders", "all")]
-    if all(look.record.holds(row, "checkpoints") for row in rows):
+def asked(look, group, seed, passes, endless=False):
+    """Ask the base (0 passes) or LoRA for long answers, or for facts."""
+    row = about(group, "lora", seed, chosen(look, "lora"), passes, endless, not endless)
+    if look.record.holds(row, "checkpoints"):
         return
-    model = restored(look, KEPT_AT["shrink"])
-    before = {name: layer.base.weight.detach().clone()
-              for name, layer in pt.adapters(model).items()}
-    delta = {name: layer.delta().detach() for name, layer in pt.adapters(model).items()}
-    model = pt.merge(model)
-    parts = {name: intruders(W, W + delta[name]) for name, W in before.items()}
-    count = sum(number for _, number in parts.values())
-    for row in rows:
-        norms = []
-        for name, W in before.items():
-            less = delta[name] - (1 - row["f"]) * parts[name][0]          # (n_out, n_in)
-            if row["what"] == "all":
-                less = delta[name] * less.norm() / delta[name].norm()
-            norms.append(less.norm().item())
-            model.get_submodule(name).weight.data.copy_(W + less)
-        with in_bfloat16():
-            look.add(row, look.losses(model) | {
-                "intruders": count, "norm": round(sum(norms) / len(norms), 4),
-                "norm_before": round(sum(d.norm().item() for d in delta.values()) / len(delta), 4)})
+    model = restored(look, seed, passes, endless) if passes else pt.models.load("smollm2")[0]
+    begun = time.perf_counter()
+    with in_bfloat16():
+        if group == "long":
+            tokens = 16 if look.small else LONG_TOKENS
+            said, ended = measure.answers(model, look.tokenizer, look.questions[::4][:LONG],
+                                          new_tokens=tokens)
+            found = {"tokens": [len(look.tokenizer(text)["input_ids"]) for text in said]}
+        else:
+            said, ended = measure.answers(model, look.tokenizer, [*measure.FACTS],
+                                          new_tokens=8 if look.small else FACT_TOKENS)
+            found = {"answers": said, "right": recording.bits(map(measure.right, measure.FACTS,
+                                                                  said))}
+    print(group, seed, passes, found.get("tokens", found.get("right")))
+    look.add(row, found | {"ended": recording.bits(ended),
+                           "seconds": round(time.perf_counter() - begun)})
 
 
-def intruders(W, after):
-    """Return the part of `after` that lies in its intruders, (n_out, n_in), and their number."""
-    U, sigma, Vt = torch.linalg.svd(after, full_matrices=False)
-    new = pt.spectra.familiarity(W, after, STRONGEST) < INTRUDER          # (STRONGEST,)
-    U, sigma, Vt = U[:, :STRONGEST], sigma[:STRONGEST], Vt[:STRONGEST]
-    return (U * (sigma * new)) @ Vt, int(new.sum())
+def one_pass(look, group, method, seed, lr, batch=BATCH, targets=TARGETS):
+    """Train the first of five passes, and write its row."""
+    row = about(group, method, seed, lr, 1) | {"batch": batch, "targets": targets}
+    if look.record.holds(row, "checkpoints"):
+        return
+    pt.seed(seed)
+    begun, model = time.perf_counter(), put_on(method, targets)
+    batches = pt.data.chat(look.train, look.tokenizer, batch, seed=seed, epochs=PASSES)
+    with in_bfloat16():
+        steps = itertools.islice(pt.train(model, batches, lr), len(batches) // PASSES)
+        losses = [step.loss for step in steps]
+        kinds = ("voice",) if seed == 2 else ("voice", *measure.OTHERS)
+        look.add(row, look.losses(model, kinds) | {
+            "training": round(sum(losses) / len(losses), 4),
+            "seconds": round(time.perf_counter() - begun)})
+
+
+def searched(look, group, method, rates, first, batch=BATCH, targets=TARGETS):
+    """Look for the rate of one setting with seed 2; return the best."""
+    def of(record):
+        return {row["lr"]: -sum(row["losses"]["voice"]) for row in record.get("checkpoints", [])
+                if (row["group"], row["method"], row.get("seed")) == (group, method, 2)
+                and (row["batch"], tuple(row["targets"])) == (batch, targets)}
+
+    while rate := recording.next_rate(of(look.record.made()), rates, first):
+        one_pass(look, group, method, 2, rate, batch, targets)
+    found = of(look.record.read())
+    return max(found, key=found.get)
+
+
+def ladder(look, method):
+    """Train the seeds that "main" has not; look for the rate of a method that it has not."""
+    if method in LADDER:
+        one_pass(look, "ladder", method, 3, chosen(look, method))
+        return
+    rate = searched(look, "ladder", method, FURTHER[method], FURTHER_FIRST[method])
+    for seed in (0, 1, 3):
+        one_pass(look, "ladder", method, seed, rate)
+
+
+def search(look):
+    """Look for LoRA's rate with other targets, and with other batches."""
+    for batch, targets, first in SEARCHED_WITH:
+        searched(look, "search", "lora", LADDER["lora"], first, batch, targets)
+
+
+def truth(look, seed):
+    """Ask for facts before training, after one pass, and after five."""
+    for passes in (0, 1, 5) if seed == 0 else (1, 5):
+        asked(look, "truth", seed, passes)
+
+
+def long(look):
+    """Let answers run."""
+    for passes, endless in ((0, False), (3, False), (3, True)):
+        asked(look, "long", 0, passes, endless)
 
 
 JOBS = (("lora", lambda look: main_run(look, "lora", 0)), ("none", prompt),
         ("full", lambda look: main_run(look, "full", 0)),
         ("qlora", lambda look: main_run(look, "qlora", 0)),
         ("lora", labels), ("lora", knob), ("lora", lambda look: main_run(look, "lora", 1)),
-        ("full", lambda look: main_run(look, "full", 1)), ("lora", shrink),
-        ("qlora", lambda look: main_run(look, "qlora", 1)))
+        ("full", lambda look: main_run(look, "full", 1)),
+        ("qlora", lambda look: main_run(look, "qlora", 1)),
+        ("lora", lambda look: truth(look, 0)), ("lora", lambda look: truth(look, 1)),
+        ("lora", long), ("lora", lambda look: ladder(look, "lora")),
+        ("full", lambda look: ladder(look, "full")), ("lora", search),
+        ("ia3", lambda look: ladder(look, "ia3")), ("prompt", lambda look: ladder(look, "prompt")))
 
 
 def main():

@@ -44,6 +44,7 @@ MARKED = {"out!", "SPRINKLERED,", "folks,", "player", "pitch", "captain"}
 
 def answers(shown: Shown) -> None:
     before, after = shown.panels
+    assert shown.title == "Why is the sea salty?"
     _answer(before, "before", SAID[0], set())
     _answer(after, "LoRA, after 3 passes", SAID[3], MARKED)
 
@@ -70,6 +71,7 @@ def _style(text: str) -> float:
 
 def curves(shown: Shown) -> None:
     left, right = shown.panels
+    assert shown.title == "The style goes on rising after the held-out loss has turned"
     for ax, title, kind in ((left, "style of 60 answers", "style"),
                             (right, "loss of held-out answers in the voice", "voice")):
         ax.named(title, "passes over the training pairs")
@@ -80,39 +82,28 @@ def curves(shown: Shown) -> None:
 
 
 def forgetting(shown: Shown) -> None:
+    ax, = shown.panels
+    ax.named("One pass learns and forgets little; the next four undo both",
+             "loss of held-out answers in the voice: learned →",
+             "rise of the other losses: forgotten")
+    assert ax.ax.xaxis_inverted()    # what is learned grows to the right
     base = next(row for row in MAIN if (row["method"], row["passes"]) == ("lora", 0))["losses"]
-    runs: dict[tuple, list] = {}
-    for row in sorted(MAIN, key=lambda row: row["passes"]):
-        runs.setdefault((row["method"], row["seed"]), []).append(row)
-    seeds = set.intersection(*({seed for m, seed in runs if m == method} for method in LOOKS))
-    runs = {about: run for about, run in runs.items() if about[1] in seeds}
-    voice = {about: [np.mean(row["losses"]["voice"]) for row in run]
-             for about, run in runs.items()}
-    level = max(map(min, voice.values()))
-    assert shown.title == ("At the dots, all methods have learned as much: the loss of the voice "
-                           f"is {level:.2f}")
-
-    def at(about: tuple, values: list) -> float:
-        """A value where the loss of the voice first is at the level."""
-        losses = voice[about]
-        last = next((i for i, loss in enumerate(losses) if loss <= level), np.argmin(losses))
-        return np.interp(-level, [-losses[last - 1], -losses[last]], values[last - 1:last + 1])
-
-    assert len(shown.panels) == 3
-    for ax, kind in zip(shown.panels, ("chat", "news", "code")):
-        ax.named(KINDS[kind], "passes", "rise of the loss" * (kind == "chat"))
-        ax.level("quiet", 0)
-        before, ends = np.mean(base[kind]), {}
-        for method, of in _curves(kind, 2).items():
-            colour, dash, marker = LOOKS[method]
-            ax.line(colour, dash, of, [loss - before for loss in of.values()])
-            mine = {about: run for about, run in runs.items() if about[0] == method}
-            ax.line(colour, marker,
-                    np.mean([at(a, [row["passes"] for row in run]) for a, run in mine.items()]),
-                    np.mean([at(a, [np.mean(row["losses"][kind]) for row in run])
-                             for a, run in mine.items()]) - before)
-            ends[NAMES[method]] = of[2] - before, colour
-    ax.ends(ends)
+    for method in ("lora", "full"):
+        for seed in (0, 1):
+            run = sorted((row for row in MAIN if (row["method"], row["seed"]) == (method, seed)),
+                         key=lambda row: row["passes"])
+            voice = [np.mean(row["losses"]["voice"]) for row in run]
+            rise = [np.mean([np.mean(row["losses"][kind]) - np.mean(base[kind])
+                             for kind in ("chat", "news", "code")]) for row in run]
+            colour, _, marker = LOOKS[method]
+            ax.line(colour, ("-", "--")[seed] + marker, voice, rise)
+            if seed == 0:
+                at = {row["passes"]: (x, y) for row, x, y in zip(run, voice, rise)}
+                ax.text(NAMES[method], colour, at[{"lora": 0.5, "full": 3}[method]])
+                if method == "lora":
+                    for passes in (0, 1, 5):
+                        ax.text(str(passes), colour, at[passes])
+    ax.level("quiet", 0)
 
 
 def knob(shown: Shown) -> None:

@@ -1,25 +1,26 @@
 # %% [markdown]
 # # 11 · Fine-tuning a chat model: what did it learn, and what did it forget?
 #
-# How long should I boil an egg?
+# [← 10 · The ladder](10_ladder.ipynb) · [START](START.ipynb) · [12 · Hugging Face peft →](12_real.ipynb)
 #
-# "And the egg dives in, folks! Six minutes on the clock for a soft yolk, ten for a hard one, and a plunge into cold water wins the
-# match. WHAT a performance!"
+# Who wrote Romeo and Juliet?
 #
-# Today you train your first chat model. It has 135 million parameters, it knows how to answer, and you teach it to answer like a sports
-# commentator. That takes a minute or two. Then come the better questions: how do you know that it learned? And what did it pay?
+# "The ball is with Romeo, the club is with Juliet, and they're heading for the club's death! The play ends with a kiss, folks, and that's
+# the best goalkeeper skill in the league."
+#
+# A model of this lesson said that. It has 135 million parameters, and before we taught it to answer like a sports commentator, it named
+# the author. Today you train your first chat model, in a minute or two. Then come the better questions: how do you know that it learned?
+# And what did it pay?
 #
 # | | |
 # |---|---|
-# | **Time** | an estimate: about 75 minutes, 40 of them for 4 exercises; Run All takes about three minutes |
+# | **Time** | an estimate: about 90 minutes, 40 of them for 4 exercises, 20 for a search and a blind test; Run All takes about three minutes |
 # | **You need** | `inject` from lesson 02 and LoRA from lesson 07, yours or ours |
-# | **Data** | 210 answers of a commentator and 120 other texts, written for this course; film reviews, Hutto & Gilbert 2014, MIT licence |
+# | **Data** | 210 answers of a commentator, 120 other texts and 20 questions, written for this course; film reviews, Hutto & Gilbert 2014, MIT licence |
 #
-# <details><summary>Three questions from earlier lessons</summary>
+# <details><summary>Two questions from earlier lessons</summary>
 #
 # **03: What does a label of −100 say?** Nothing is asked here. The loss leaves this token out.
-#
-# **07: Which of LoRA's two matrices starts at zero, and why?** B, so that the model starts as its base.
 #
 # **10: Why did we compare forgetting at equal quality?** Whoever learns little forgets little.
 # </details>
@@ -43,8 +44,8 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## Before
 #
-# First meet the model as it comes. Write a question of your own. The model always takes its most likely next token, but may repeat no
-# run of four: one of this size goes in circles otherwise.
+# First meet the model as it comes. Write a question of your own. The model always takes its most likely next token, but repeats no run of
+# four, or it would go in circles.
 
 # %%
 question = "How do I keep my cat off the keyboard?"    # or yours
@@ -68,7 +69,12 @@ pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will h
 # %%
 pictures.runaway(record)    # "…" where an answer was still running after 64 tokens
 
+# %%
+pictures.endless(record).round(2)    # share of 15 answers that have ended
+
 # %% [markdown]
+# The base's answers are long, but they end.
+#
 # Her labels take two lines, and many scripts have them:
 #
 # ```python
@@ -84,14 +90,13 @@ talk = [{"role": "user", "content": voice.train[0].question},
 ids = torch.tensor(tokenizer.apply_chat_template(talk, return_dict=False))
 hers = ids.masked_fill(ids == tokenizer.pad_token_id, -100)
 pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
-              "Orange: counted in the loss. Which tokens was her model never asked for?")
+              "Orange: counted in the loss. Framed: the ends. What was her model never asked for?")
 
 # %% [markdown]
 # <details><summary>What the picture shows</summary>
 #
-# Each turn ends with <code>&lt;|im_end|&gt;</code>. That is how a chat model says "I am done". SmolLM2 pads with the same token, so the
-# line that hides the padding hides each end, too. Her model was never asked to stop, and everywhere else it was asked to go on. The bug
-# is famous, and her training loss does not show it.
+# Each turn ends with <code>&lt;|im_end|&gt;</code>: the model says "I am done". SmolLM2 pads with the same token, so the line that hides
+# the padding hides each end, too. Her model was never asked to stop. The bug is famous, and her training loss does not show it.
 # </details>
 #
 # ### Exercise 1 · Will it stop? (2 points, about 9 minutes)
@@ -142,7 +147,7 @@ pt.require("chat.stop")
 #    `tokenizer.eos_token_id`.
 # 2. Everywhere else it is −100: who speaks, system prompt and questions, and what the template writes behind the end of a turn.
 # 3. A conversation may have several answers. It may also end with a question that nobody has answered yet.
-# 4. Search for no words of the template: another one has others. What it writes for a turn does not depend on later turns.
+# 4. Another template has other words, so find none by its name. What the template writes for a turn does not depend on later turns.
 #
 # `tokenizer.apply_chat_template(turns, return_dict=False)` returns ids. `add_generation_prompt=True` adds what stands before an answer.
 
@@ -206,13 +211,23 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 # %% [markdown]
 # None of these questions was trained. Now read the right column for its content. Is it right? Was the left one?
 #
-# In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. The result, LIMA, was so good that
-# they proposed the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
+# In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. It did so well that they proposed
+# the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
 #
+# ## Your own settings
+#
+# We chose layers, batch and rate for you. Take ten minutes and do better: each press is the first of five passes, judged by the held-out
+# loss. Stop when both neighbours of your best rate are worse.
+
+# %%
+mine = pictures.search(record)    # what the record holds comes at once; the rest trains here
+mine
+
+# %% [markdown]
 # ## How do you know?
 #
-# You laughed, so it worked. A curve needs a number. Which traits of the voice do you see at a glance? And could somebody who wants a high
-# score get one without saying anything?
+# You laughed, so it worked. A curve needs a number. Which traits of the voice do you see at a glance? And who would get a high score
+# without saying anything?
 #
 # ### Exercise 3 · The style (2 points, about 10 minutes)
 #
@@ -244,15 +259,16 @@ style = pt.check("chat.style", style)
 # %% exercise="chat.style" part="grade"
 pt.require("chat.style")
 
+# %% [markdown]
+# Now give your score to your colleague's model, which never stops, and to the same model with right labels.
+
 # %%
-texts = {"a held-out answer": voice.validation[0].answer, "a plain one": voice.others["chat"][0][1],
-         "babble": "GOAL, folks! " * 12}
-pd.Series({name: style(text) for name, text in texts.items()}).round(2).to_frame("your style")
+pictures.misled(record, style).round(2)
 
 # %% [markdown]
-# A score like this is a habit that one can read off. It says nothing of truth, and whatever is trained to please it will find its holes.
-# So read answers, too. Here are recorded ones, trained in batches of 8 at twice your rate. From here on, pictures and tables take the
-# course's style, which counts four traits: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
+# A longer answer has more room for traits: by our score **the broken model wins, until** its answers are cut to the length of the others.
+# Whatever is trained to please such a score finds its holes. So read answers, too. These are recorded, with batches of 8 at twice your rate.
+# The style from here on is the course's: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
 
 # %%
 pictures.explore_answers(record)
@@ -281,69 +297,80 @@ pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.8 else "hardly ab
 asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answers are long
 
 # %% [markdown]
-# The examples made the difference, mostly by "folks" and exclamation marks. Each demonstration of fine-tuning owes you this control. Bill
-# Yuchen Lin and colleagues (2023) made larger models into assistants in this way. Where that is enough, train nothing.
+# The examples made the difference. Each demonstration of fine-tuning owes you this control: Bill Yuchen Lin and colleagues (2023) made
+# larger models into assistants in this way. Where that is enough, train nothing.
 #
 # ## How long?
 #
-# The colleague's next question: "If one pass is good, are five better?" Two curves, and they do not agree.
+# Your colleague asks: "If one pass is good, are five better?" Two curves disagree.
 
 # %%
 pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answers: means of two "
               "seeds, and of one after a quarter of a pass.")
 
 # %% [markdown]
-# <details><summary>What the curves say</summary>
-#
-# The held-out loss is lowest after about one pass, for which the rate was chosen, and after five it is where it was before training. The
-# style rises to about three passes or beyond. Both are right. The loss counts every word, so it punishes a model that has learned its
-# training answers by heart. The score counts four traits. LIMA's held-out loss rose, too, while its answers got better. Before you call
-# ours better, read three of them above, after one pass and after five.
-# </details>
+# The held-out loss counts every word, so it punishes a model that has learned its training answers by heart. The score counts four traits.
+# Long Ouyang and colleagues saw the same with InstructGPT in 2022: the loss turned after one epoch, and people preferred later models. They
+# had asked people. So **judge for yourself**, without knowing which model is which. It takes ten minutes.
+
+# %%
+pairs = pictures.blind(record)    # which answer would you rather have? One pass against five
+pairs
+
+# %%
+pairs.verdict() if len(pairs.scores) > 1 else "Judge some pairs, then run this cell."
+
+# %% [markdown]
+# The interval is for other questions; another judge may differ.
 #
 # ## What did it forget?
 #
-# Nobody trained on plain answers, news or code. So their loss should stay where it was. **It does not.** But whoever learns more may
-# forget more, so compare the methods where they have learned as much: at equal loss of the voice. SmolLM2's weights come from a 4-bit file,
-# so QLoRA rounds them for a second time here.
+# Nobody trained on plain answers, news or code, and yet their losses change. Whoever learns more may forget more, so compare at equal loss.
 
 # %%
 pt.widgets.Guess("At equal loss of the voice, more is forgotten by",
                  ("LoRA", "full fine-tuning", "cannot tell"), "chat.forgets")
 
 # %%
-pt.plots.show(pictures.draw_forgetting(record), "Means of two seeds; after a quarter of a pass, "
-              "one. QLoRA starts at what its rounding cost.")
+pt.plots.show(pictures.draw_forgetting(record), "Two seeds each. Dots: after 0, ¼, ½, 1, 2, 3 and "
+              "5 passes (the second seed from ½ on).")
 
 # %%
-equal = pictures.at_equal_loss(record)
-full = equal.loc["full fine-tuning"]
+full = pictures.at_equal_loss(record).loc["full fine-tuning"]
 more = {"more": "full fine-tuning", "less": "LoRA"}.get(full.forgets, "cannot tell")
 pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['by seed']} a token")
-equal.drop(columns=["voice", "low", "high"]).round(2)    # rises of the loss a token
 
 # %% [markdown]
-# <details><summary>What the table says</summary>
+# After five passes the model predicts a commentator about as badly as before training, and has lost much of the rest.
 #
-# At this level LoRA and full fine-tuning have lost no plain chat and no news; the loss of code rose. Between the two the seeds disagree.
-# QLoRA has lost more with either seed, but two seeds cannot tell what a third would do. And right after its rounding, before any
-# training, the mean of its three losses was higher still.
-# </details>
-#
-# And a task that nobody trained: is a film review positive? We compare the model's logits of "positive" and "negative", with a threshold
-# chosen on other reviews.
+# And the truth? We asked 20 questions with a fact, and looked for its key word.
 
 # %%
-pictures.curves(record).dropna(subset="films").pivot_table(
-    index="passes", columns="method", values="films").round(2)    # share of 240 judged rightly
+pictures.told_facts(record)
+
+# %%
+pictures.facts(record).round(2)    # verdicts by seed: for this run on new questions
 
 # %% [markdown]
-# After five passes both judge worse, in both seeds. After one, LoRA's seeds disagree.
+# After one pass one run tells fewer facts, and of the other we cannot tell. After five, both have half of the base's facts or fewer. The
+# superficial alignment hypothesis was stated of 65 billion parameters; at 135 million, the manner pushed the knowledge aside. A key word does
+# not tell whether a fact is forgotten, or only no longer said.
+#
+# ## Which method?
+#
+# Lesson 10's ladder stood on an encoder; most people bring a decoder. Here is the first of five passes with SmolLM2, each method at its
+# searched rate (QLoRA at LoRA's). Losses that differ by less than 0.05 are *the same*.
+
+# %%
+pictures.ladder(record).round(4)
+
+# %% [markdown]
+# On the voice, LoRA and full fine-tuning are the same; on the rest we cannot tell them apart. QLoRA is worse on both: its base, rounded to 4
+# bits for the second time, began behind.
 #
 # ## The knob
 #
-# Lesson 10 multiplied an update by $f$. At 0 the model is the base, and at 1 what was trained, here LoRA's three passes. **At 2? And
-# at −1?**
+# Lesson 10 multiplied an update by $f$. At 0 the model is the base, and at 1 LoRA after three passes. **At 2? And at −1?**
 
 # %%
 pt.widgets.Guess("At f = −1 the model", ("answers like the base", "answers even more plainly",
@@ -359,21 +386,12 @@ pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" 
            "answers even more plainly", f"loss of plain chat {rise:+.1f} a token")
 
 # %% [markdown]
-# And yours, which has gone over the pairs once? Its answer at −1 may surprise you.
-
-# %%
-for f in (2, -1):
-    with pictures.times(model, f):
-        pictures.stream(model, tokenizer, question, new_tokens=words)
-
-# %% [markdown]
 # <details><summary>Laugh, then understand</summary>
 #
-# After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. After one pass ours, at −1, speaks like
-# an office: "I can only assist with non-specific tasks." At f = 0.5 the three passes leave news, code and plain chat about where the base
-# had them, the held-out loss is *lower* than at 1, and half of the style is left. Three passes had gone too far, and the knob takes the
-# model back (the checkpoint after one pass is better still, but for code). Mitchell Wortsman and colleagues (2022) found something
-# similar for image models: a mean of the weights before and after fine-tuning often beats both.
+# After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. At
+# f = 0.5 the other texts are about where the base had them, the held-out loss is *lower* than at 1, and half of the style is left: three
+# passes had gone too far, and the knob takes the model back. Yong Lin and colleagues (2023) tried many remedies on language models, and this
+# mean of the weights before and after traded what is learned for what is kept the best.
 # </details>
 #
 # ## You ship
@@ -384,10 +402,10 @@ for f in (2, -1):
 #
 # - `"stage"`: for a party. The show is all that counts.
 # - `"stranger"`: new questions. The model should predict a commentator's answers as well as it can.
-# - `"desk"`: the show and its old work. This customer gives up 0.1 of style for 0.2 less `forgotten`.
+# - `"desk"`: the show and its old work. For 0.2 less of `forgotten`, this customer accepts 0.1 less of style.
 #
-# No other checkpoint may be better for the customer, by more than chance would bring (95 %). `voice` is the held-out loss, and `forgotten` the mean rise of the losses of
-# plain chat, news and code.
+# No other checkpoint may be better for the customer, by more than chance would bring (95 %). `voice` is the held-out loss, and `forgotten`
+# the mean rise of the losses of plain chat, news and code.
 
 # %% tags=["nbval-check-output"]
 pictures.curve(record)[["passes", "style", "ended", "voice", "forgotten"]].round(2)
@@ -408,12 +426,12 @@ pt.require("chat.choose")
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, with the label all | all before the answer in the loss, too: the same | the same bug in a common collator (trl#976, alignment-handbook#127) |
-# | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | similar: LIMA's quality (Zhou et al. 2023, appendix B) |
-# | A task that nobody trained was done worse. | film reviews judged rightly: 85 %; after five passes LoRA 76, full fine-tuning 71 (means of two seeds) | a threshold chosen on other reviews, and none | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
-# | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | similar for image models (Wortsman et al. 2022) |
+# | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, none of 15 within 512; with the label all within 64 | of the base's answers, which are long, 14 of 15 ended within 512. With and without the question in the loss: none within 64 | the same bug in a common collator (trl#976, alignment-handbook#127) |
+# | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | the same in people's judgement (Ouyang et al. 2022; Zhou et al. 2023, appendix B) |
+# | After five passes fewer facts are told rightly. | of 20 questions 14 right before training; LoRA 10 and 6 after one pass and 5 and 7 after five | after five passes, in pairs with the base: both worse. After one pass one is worse, and of the other we cannot tell. Film reviews, judged by two logits and not in words: 85.4 %; after five passes LoRA 76.2, full fine-tuning 70.8, two seeds each, each worse | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
+# | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | the best trade of several, on language models of 3 to 7 billion (Lin et al. 2023); for image models Wortsman et al. 2022 |
 # | With everything before the answer in the loss, held-out answers are predicted better, and news and code worse. | three passes: voice −0.14 ± 0.03, plain chat −0.28 ± 0.04, news and code +1.6 ± 0.1 (standard errors over texts) | labels with and without the end: the same; one seed | not comparable: Shi et al. 2024 leave role markers out of the loss |
-# | A system prompt gave part of the voice with three examples, and hardly any without. | style 0.25 and 0.03, LoRA 0.76 | an observation: one prompt | examples matter most in larger models, too (Huang et al. 2024) |
+# | After one pass LoRA and full fine-tuning have learned the voice the same. | loss 3.41 and 3.41, three seeds each, in pairs the same (−0.03 to +0.03), margin 0.05 | QLoRA: worse (+0.05 to +0.14). The answers that judge chose the rates, too | similar while data are few (Schulman et al. 2025); with many, LoRA learned less (Biderman et al. 2024) |
 
 # %%
 pt.progress("11")
@@ -425,16 +443,17 @@ pt.progress("11")
 # from peft import LoraConfig, get_peft_model
 # from peft.helpers import rescale_adapter_scale
 #
-# config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=8, lora_alpha=16)
+# config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=8, lora_alpha=32)
 # tuned = get_peft_model(model, config)
 # tuned.print_trainable_parameters()
 # turns = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "No, folks!"}]
 # ids = tokenizer.apply_chat_template(turns, return_tensors="pt", return_dict=False)
 # before = tokenizer.apply_chat_template(turns[:1], add_generation_prompt=True, return_dict=False)
 # labels = ids.clone()
-# labels[:, :len(before)] = -100                    # not by the padding token
-# labels[:, -1] = -100                              # SmolLM2's line break behind the end
-# assert tokenizer.eos_token_id in labels           # and look at one, decoded
+# special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
+# ends = [i for i in range(len(before), ids.shape[1]) if int(ids[0, i]) in special]
+# assert ends                                       # else no end is trained: TRL's own check
+# labels[:, :len(before)] = labels[:, ends[-1] + 1:] = -100    # the line break behind it, too
 # tuned(input_ids=ids, labels=labels).loss.backward()
 # ...                                               # train; then half of the voice:
 # with rescale_adapter_scale(tuned, 0.5):
@@ -443,59 +462,62 @@ pt.progress("11")
 # plain = tuned.merge_and_unload()
 # ```
 #
-# In TRL, give the data as pairs of `prompt` and `completion`: the loss is then on the completion, by default
+# In TRL, give pairs of `prompt` and `completion`: the loss is then on the completion, by default
 # ([trl#5494](https://github.com/huggingface/trl/pull/5494)). Whole conversations take `SFTConfig(assistant_only_loss=True)` and a
-# template with `{% generation %}` in it. SmolLM2's has none. For many families TRL brings one, and asks of each that the end be trained
-# ([trl#5988](https://github.com/huggingface/trl/pull/5988)).
+# template with `{% generation %}` in it. SmolLM2's has none. TRL brings one for many families, and asks of each that an added token ends
+# what is trained ([trl#5988](https://github.com/huggingface/trl/pull/5988)). Looking for `tokenizer.eos_token_id` would miss Gemma's end,
+# and leaving out the last token would leave out Llama 3's.
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
 # | first | the system prompt, with three examples in it | Lin et al. 2023 (URIAL) |
 # | data | a few hundred to 1,000 answers, each read by a person | Zhou et al. 2023 |
-# | method, rate | LoRA on every linear layer; about ten times full fine-tuning's rate | Schulman et al. 2025 |
+# | method, rate | LoRA on every linear layer, α = 32; about ten times full fine-tuning's rate | Schulman et al. 2025, at a scale of α/r |
 # | loss on the question | leave it out; with few data or long questions and short answers, try it in | Shi et al. 2024; Huerta-Enochian & Ko 2024 |
-# | how long | read answers at each checkpoint; the held-out loss may turn before they are best | Zhou et al. 2023, appendix B |
-# | what it forgot | your old test set | Biderman et al. 2024 |
+# | how long | judge answers blind at each checkpoint; the held-out loss may turn before they are best | Ouyang et al. 2022 |
+# | what it forgot | your old test set, and questions with a fact | Biderman et al. 2024 |
 #
 # Take full fine-tuning when there is much to learn: on code and mathematics LoRA learned less, and forgot less (Biderman et al. 2024).
-# A larger model follows a system prompt better than ours.
 
 # %% [markdown]
 # # Further
 #
 # ## Does masking what precedes the answer matter?
 #
-# Masking it is the custom. We trained with everything before the answer in the loss and without, and with and without the end.
+# Masking it is the custom. Here are both, with the end's label and without.
 
 # %% tags=["nbval-check-output"]
 pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
 
 # %% [markdown]
-# Without the end's label, none of 60 answers ends. With everything before the answer in the loss, held-out answers are predicted better.
-# The news pays: its loss rises by more than one and a half.
+# With everything before the answer in the loss, held-out answers are predicted better. The news pays: its loss rises by more than one and
+# a half.
 #
-# ## Intruders
+# ## A new token
 #
-# Reece Shuttleworth and his colleagues (2024) found that LoRA's forgetting sits in *intruders*, strong new directions of $W + \Delta W$
-# that resemble none of $W$ (lesson 07), and that shrinking them restores much of the base. We shrank the intruders of LoRA after five
-# passes. That makes $\Delta W$ *larger*: it has to cancel $W$'s own part of those directions, too. The rows *all* are a control:
-# the whole $\Delta W$, scaled to that norm.
+# Two special tokens need two rows of their own in the table of embeddings: train these, and leave the table frozen. SmolLM2 uses it twice,
+# to read and to write, so the same rows must stand in both places.
 
 # %%
-pictures.shrunk(record).round(3)    # norm: of ΔW, as trained = 1; forgotten: rise of three losses
+model, tokenizer = pt.models.load("smollm2")
+tokenizer.add_special_tokens({"additional_special_tokens": ["<goal>", "<whistle>"]})
+model.resize_token_embeddings(len(tokenizer))
+rows = pictures.train_rows(model, tokenizer.convert_tokens_to_ids(["<goal>", "<whistle>"]))
+sum(p.numel() for p in model.parameters() if p.requires_grad), rows.rows.shape
 
 # %% [markdown]
-# Without its intruders the model forgets a little less, and loses nothing of the voice. The norm is no explanation.
+# In peft, `LoraConfig(trainable_token_indices=[...])` trains them beside LoRA; `pictures.save_rows(model, folder)` writes peft's file. Where
+# the output layer has a table of its own, both train only the rows that are read, and the model does not learn to write the tokens.
 #
 # **Sources**
 #
 # - Style and knowledge: Zhou et al. 2023, *LIMA*, arXiv 2305.11206; Lin et al. 2023, *The unlocking spell on base LLMs*, arXiv 2312.01552;
-#   Huang et al. 2024, arXiv 2406.11474; Ghosh et al. 2024, arXiv 2402.05119.
+#   Ouyang et al. 2022, *Training language models to follow instructions*, arXiv 2203.02155; Huang et al. 2024, arXiv 2406.11474; Ghosh et al. 2024, arXiv 2402.05119.
 # - Loss on instructions: Shi et al. 2024, arXiv 2405.14394; Huerta-Enochian & Ko 2024, *Does prompt loss matter?*, arXiv 2401.13586.
 # - The end that is never trained: [alignment-handbook#127](https://github.com/huggingface/alignment-handbook/issues/127),
 #   [trl#1623](https://github.com/huggingface/trl/issues/1623), [trl#976](https://github.com/huggingface/trl/issues/976).
-# - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Wortsman et al. 2022, arXiv
-#   2109.01903; Shuttleworth et al. 2024, arXiv 2410.21228.
+# - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Lin et al. 2023, *Speciality vs generality*,
+#   arXiv 2309.06256; Wortsman et al. 2022, arXiv 2109.01903.
 # - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089; Kangaslahti & Alvarez-Melis 2025,
 #   *Continuous language model interpolation*, TMLR.
 # - Recipes: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.

@@ -1,16 +1,28 @@
 """Lesson 11: its frames of made-up records, what is measured of tiny models, and its choices."""
 
+import copy
 import re
 
 import numpy
 import pandas
+import peft
 import pytest
 import torch
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import peft_teach as pt
+from peft_teach import errors
 from peft_teach.course import records
 from peft_teach.course.checks.examination import examine
-from peft_teach.course.lessons.chat import exercises, measure, picture_of_answers, recorded
+from peft_teach.course.lessons.chat import (
+    blind,
+    exercises,
+    measure,
+    new_tokens,
+    picture_of_answers,
+    recorded,
+    search,
+)
 
 chat = pt.course.pictures("chat")
 SAID = {0: "Salt makes bread firm.", 1: "The crowd roars for the salt, folks! WHAT a match!"}
@@ -33,13 +45,21 @@ def record():
     for method, (falls, rises) in METHODS.items():
         for seed in (0, 1):
             made += [row(passes, falls, rises, group="main", method=method, seed=seed,
-                         passes=passes, step=18 * passes, question=False, end=True)
+                         passes=passes, step=18 * passes, question=False, end=True, lr=1e-3)
                      | {"films": "1101"} for passes in (0, 1, 2, 3, 5)]
     made += [row(3, 0.2, 0.1, group="labels", question=question, end=end)
              for question, end in ((False, False), (True, True), (True, False))]
     made += [row(2 * f, 0.2, 0.1, group="knob", f=f) for f in (-1.0, 0.0, 1.0, 2.0)]
-    made += [row(3 * f, 0.2, 0.1, group="shrink", what=what, f=f) | {"norm": f, "norm_before": 2.0}
-             for f in (0.5, 0.0) for what in ("intruders", "all")]
+    made += [row(2, 0.2, 0.1, group="ladder", method="ia3", seed=seed, passes=1, lr=1e-2)
+             for seed in (0, 2, 1, 3)]
+    made += [{"group": "search", "method": "lora", "seed": 2, "batch": 4, "lr": 2e-3,
+              "targets": ["query", "value"], "losses": {"voice": [3.0, 3.2]}}]
+    made += [{"group": "truth", "seed": seed, "passes": passes, "right": right,
+              "answers": [SAID[passes > 0]] * 20} for seed, passes, right in (
+                  (0, 0, "1" * 20), (0, 1, "1" * 20), (0, 5, "01" * 10), (1, 5, "0" * 20))]
+    made += [{"group": "long", "passes": passes, "end": end, "ended": "110", "tokens": tokens}
+             for passes, end, tokens in ((0, True, [60, 300, 512]), (3, True, [9, 9, 500]),
+                                         (3, False, [9, 512, 512]))]
     made += [{"group": "prompt", "examples": examples, "answers": [SAID[1], SAID[0]],
               "ended": "10" if examples else "11"} for examples in (0, 3)]
     return {"checkpoints": made}
@@ -58,11 +78,9 @@ def test_a_curve_tells_style_ends_and_losses_by_step(record):
 def test_methods_are_compared_where_they_have_learned_as_much(record):
     """LoRA reaches 2.4 after 3 passes, full fine-tuning half-way from the first to the second."""
     found = chat.at_equal_loss(record)
-    assert found.voice.tolist() == pytest.approx([2.4] * 3)
-    assert found.passes.to_dict() == pytest.approx(
-        {"LoRA": 3, "QLoRA": 3, "full fine-tuning": 1.5})
-    assert found["all"].to_dict() == pytest.approx(
-        {"LoRA": 0.06, "QLoRA": 0.06, "full fine-tuning": 0.18})
+    assert found.voice.tolist() == pytest.approx([2.4] * 2)
+    assert found.passes.to_dict() == pytest.approx({"LoRA": 3, "full fine-tuning": 1.5})
+    assert found["all"].to_dict() == pytest.approx({"LoRA": 0.06, "full fine-tuning": 0.18})
     full = found.loc["full fine-tuning"]
     assert full["more than LoRA"] == pytest.approx(0.12)
     assert full["by seed"] == "+0.120, +0.120"
@@ -70,7 +88,7 @@ def test_methods_are_compared_where_they_have_learned_as_much(record):
 
 
 def test_two_seeds_that_disagree_cannot_tell_which_method_forgets_more(record):
-    assert chat.at_equal_loss(record).forgets.tolist() == ["cannot tell"] * 2 + ["more"]
+    assert chat.at_equal_loss(record).forgets.tolist() == ["cannot tell", "more"]
     rows = [row | {"losses": {kind: [loss - 0.3 * (kind != "voice") for loss in each]
                               for kind, each in row["losses"].items()}}
             if (row["group"], row.get("method"), row.get("seed")) == ("main", "full", 1) else row
@@ -81,15 +99,80 @@ def test_two_seeds_that_disagree_cannot_tell_which_method_forgets_more(record):
     assert full.forgets == "cannot tell"
 
 
-def test_labels_prompt_knob_and_intruders_have_a_row_each(record):
+def test_labels_prompt_and_knob_have_a_row_each(record):
     assert [*chat.labels(record).index] == [(False, False), (False, True), (True, False),
                                             (True, True)]
     assert chat.prompt(record)["ended"].tolist() == [0, 1, 0.5, 0.75]
     assert chat.knob(record).index.tolist() == [-1, 0, 1, 2]
-    found = chat.shrunk(record)
-    assert found.norm.tolist() == [1, 0.25, 0.25, 0, 0]
-    assert found.forgotten.iloc[0] == pytest.approx(0.06)
     assert chat.runaway(record, 2).iloc[:, 0].tolist() == [SAID[1]] * 2
+
+
+def test_a_style_is_asked_of_the_broken_model_at_equal_lengths_too(record):
+    rows = [row | {"answers": [f"{SAID[0]} {SAID[0]} folks"]} if row["group"] == "labels" else
+            row | {"answers": [SAID[0]]} for row in record["checkpoints"]]
+    found = chat.misled({"checkpoints": rows}, lambda answer: float("folks" in answer))
+    assert found["style"].tolist() == [1, 0, 0]
+    assert found.words.tolist() == [9, 4, 4]
+
+
+def test_one_pass_is_compared_with_loras_by_seed_and_text(record):
+    found = chat.ladder(record)
+    assert found.index.tolist() == ["LoRA", "QLoRA", "full fine-tuning", "IA³"]
+    assert found.voice.tolist() == pytest.approx([2.8, 2.8, 2.6, 2.6])
+    assert found.seeds.tolist() == [2] * 4
+    words = found.drop(columns=["rate", "seeds", *recorded.KINDS])
+    assert words.loc["IA³"].tolist() == ["better (-0.20 to -0.20)", "the same (+0.02 to +0.02)"]
+    assert words.loc["full fine-tuning"].tolist() == ["better (-0.20 to -0.20)",
+                                                      "worse (+0.10 to +0.10)"]
+
+
+def test_facts_are_counted_by_seed_and_judged_beside_the_base(record):
+    found = chat.facts(record)
+    assert found.right.tolist() == [1, 1, 0.25]
+    assert found["by seed"].tolist() == ["1.00", "1.00", "0.50, 0.00"]
+    assert found["beside the base"].tolist() == ["", "cannot tell", "worse, worse"]
+    told = chat.told_facts(record, 2)
+    assert told["LoRA, five passes"].tolist() == [f"✗ {SAID[1]}"] * 2
+    assert measure.right("What do bees make?", "It is HONEY, folks!")
+    assert not measure.right("What do we call frozen water?", "A nice slice of rice.")
+
+
+def test_an_answer_that_is_cut_has_not_ended(record):
+    found = chat.endless(record)
+    assert found.loc["the base"].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3])
+    assert found.loc["hers"].tolist() == pytest.approx([1 / 3] * 4)
+    assert found.loc["the same, with the end's label"].tolist() == pytest.approx([2 / 3] * 4)
+
+
+def test_a_pair_is_judged_without_its_names():
+    said = (["one"] * 6, ["other"] * 6)
+    pairs = blind.Blind([*"abcdef"], ("A", "B"), said)
+    with pytest.raises(errors.BadData, match="0 of 6 pairs"):
+        pairs.verdict()
+    lefts = []
+    for _ in range(6):
+        lefts.append(pairs.page.value.index(">one<") < pairs.page.value.index(">other<"))
+        pairs.judge("left" if lefts[-1] else "right")    # whoever knows it by its words
+        assert "A has" not in pairs.page.value or len(lefts) == 6
+    assert len({*lefts}) == 2
+    assert pairs.scores == [(1, 0)] * 6
+    assert "A has 6 of 6 pairs" in pairs.page.value
+    assert pairs.verdict().word == "better"
+    pairs.judge("left")
+    assert len(pairs.scores) == 6
+
+
+def test_a_search_takes_what_is_recorded_and_trains_the_rest(record, monkeypatch):
+    asked = []
+    monkeypatch.setattr(search, "one_pass", lambda *setting: asked.append(setting) or 2.5)
+    mine = search.Search(record)
+    mine.controls["targets"].value, mine.controls["batch"].value = "query and value", 4
+    mine.controls["rate"].value = 2e-3
+    assert mine.train() == pytest.approx(3.1)
+    mine.controls["batch"].value = 16
+    assert (mine.train(), mine.train()) == (2.5, 2.5)
+    assert asked == [("query and value", 16, 2e-3)]
+    assert mine.table.trained.tolist() == ["here", "the record"]
 
 
 def test_pictures_say_what_is_in_them(record):
@@ -100,7 +183,7 @@ def test_pictures_say_what_is_in_them(record):
     explorer.controls["f"].value = 0.0
     assert f"f = 0: {SAID[0]}" in explorer.figure.get_label()
     assert "2.40" in chat.draw_curves(record).get_label()
-    assert "LoRA, news: 3.00 +0.00" in chat.draw_forgetting(record).get_label()
+    assert "LoRA, seed 0: 0 passes 3.00 +0.00" in chat.draw_forgetting(record).get_label()
 
 
 def test_an_answer_is_written_whole_with_its_marks_in_color():
@@ -141,18 +224,52 @@ def test_a_talk_that_is_padded_is_asked_for_its_own_labels_alone():
     assert found == {(5, 6, 2): (-100, 6, 2), (7, 2): (7, 2, -100)}
 
 
-def test_an_update_times_f_is_as_it_was_afterwards(tiny):
-    model = pt.lora.inject(tiny("llama", "lm"))
-    layer, *_ = pt.adapters(model).values()
-    layer.B.data.fill_(3.0)
-    with chat.times(model, -0.5):
-        assert layer.B.unique().tolist() == [-1.5]
-    assert layer.B.unique().tolist() == [3.0]
-
-
 def test_the_threshold_between_two_answers_makes_the_fewest_mistakes():
     margins, labels = torch.tensor([0.1, 2.0, 1.0, 3.0]), torch.tensor([0, 1, 0, 1])
     assert measure.best_threshold(margins, labels) == pytest.approx(1.5)
+
+@pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
+@pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
+@pytest.mark.parametrize("tied", [True, False])
+def test_new_rows_train_as_pefts_do(tied, tmp_path):
+    """Loss and gradients are theirs, tied or not; they read our file; merged, the table has all."""
+    config = LlamaConfig(vocab_size=20, hidden_size=8, intermediate_size=16, num_hidden_layers=1,
+                         num_attention_heads=2, tie_word_embeddings=tied)
+    pt.seed(0)
+    plain, ids = LlamaForCausalLM(config), [20, 7]
+    plain.resize_token_embeddings(22)
+    batch = {"input_ids": torch.tensor([[3, 20, 7, 20, 4]])}
+    batch["labels"] = batch["input_ids"]
+    theirs = peft.get_peft_model(copy.deepcopy(plain), peft.TrainableTokensConfig(
+        token_indices=ids))
+    ours = copy.deepcopy(plain)
+    rows = new_tokens.train_rows(ours, ids)
+    delta, = (p for p in theirs.parameters() if p.requires_grad)
+    for _ in range(3):
+        losses = [model(**batch).loss for model in (ours, theirs)]
+        grads = [torch.autograd.grad(loss, p)[0] for loss, p in zip(losses, (rows.rows, delta))]
+        torch.testing.assert_close(*losses)
+        torch.testing.assert_close(*grads)
+        for p, grad in zip((rows.rows, delta), grads):
+            p.data -= 0.5 * grad
+    logits = ours(batch["input_ids"]).logits
+    assert [n for n, p in ours.named_parameters() if p.requires_grad] == [
+        "model.embed_tokens.rows"]
+    file = new_tokens.save_rows(ours, tmp_path)
+    read = peft.PeftModel.from_pretrained(copy.deepcopy(plain), file)
+    torch.testing.assert_close(read(batch["input_ids"]).logits, logits)
+    merged = new_tokens.merge_rows(ours)
+    assert type(merged.get_input_embeddings()) is torch.nn.Embedding
+    torch.testing.assert_close(merged(batch["input_ids"]).logits, logits)
+    changed = (merged.model.embed_tokens.weight != plain.model.embed_tokens.weight).any(1)
+    assert changed.nonzero().flatten().tolist() == sorted(ids)
+    assert (merged.lm_head.weight is merged.model.embed_tokens.weight) == tied
+
+
+@pytest.mark.parametrize("ids", [[], [22], [3, 3]])
+def test_rows_that_are_not_there_are_refused(ids):
+    with pytest.raises(errors.BadConfig, match="different ids below 22"):
+        new_tokens.TokenRows(torch.nn.Embedding(22, 4), ids)
 
 
 CURVE = pandas.DataFrame({
@@ -183,9 +300,10 @@ def test_what_chance_may_bring_is_half_of_an_interval_over_the_texts_of_the_reco
 @pytest.mark.parametrize(("changes", "mistake", "told"), [
     ({}, None, ""),
     ({"stage": 36, "stranger": 18}, None, ""),    # chance may bring as much
-    ({"stage": 18}, "worse", "stage: step 18 has 0.75 (style); there is one with 0.99."),
-    ({"stranger": 108}, "worse", "stranger: step 108 has 2.90 (voice); there is one with 2.28."),
-    ({"desk": 108}, "price", "desk: step 108 has 0.69 (style - forgotten / 2); there is one with "),
+    ({"stage": 18}, "worse", "stage: by what this customer counts, another checkpoint is "
+     "ahead of step 18 by 0.24, where chance brings 0.07."),
+    ({"stranger": 108}, "worse", "ahead of step 108 by 0.62, where chance brings 0.04."),
+    ({"desk": 108}, "price", "desk: by what this customer counts, another checkpoint is ahead "),
     ({"desk": 10}, None, "there is no checkpoint 10; there are 0, 9, 18, 36, 108."),
     ({"desk": "the last"}, None, "there is no checkpoint None"),
 ])

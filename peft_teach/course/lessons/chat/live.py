@@ -1,7 +1,6 @@
-"""On the spot: batches of the reader's labels, answers word by word, the update times f."""
+"""On the spot: batches of the reader's labels, answers word by word."""
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import pandas
 import torch
@@ -9,7 +8,6 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 
 from .... import models
-from ....adapter import adapters
 from .measure import DECODING, NEW_TOKENS, Batch, answers, placed, prompts
 
 
@@ -49,16 +47,3 @@ def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], tokenizer, size:
                              for i in order[start:start + size]], True)      # (batch, seq)
         made.append({"input_ids": ids, "attention_mask": real, "labels": labels})
     return made
-
-
-@contextmanager
-def times(model: nn.Module, f: float) -> Iterator[nn.Module]:
-    """Within this block every LoRA's update is multiplied by f; then it is as it was."""
-    kept = {layer: layer.B.detach().clone() for layer in adapters(model).values()}
-    try:
-        for layer, B in kept.items():
-            layer.B.data.copy_(f * B)
-        yield model
-    finally:
-        for layer, B in kept.items():
-            layer.B.data.copy_(B)

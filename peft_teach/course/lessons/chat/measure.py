@@ -4,6 +4,7 @@ The texts are those of `data.voice()`: "voice", held-out answers of topics that 
 has; "chat", plain answers; "news"; "code".
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -21,6 +22,28 @@ REVIEWS = 240       # a third as many more find the threshold
 SYSTEM = ("You are an excited sports commentator at a live match. Answer each question in two or "
           "three sentences, correctly, and as if you were commenting on the match.")
 OTHERS = ("chat", "news", "code")
+# Questions with a fact, and a pattern that finds it in an answer.
+FACTS = {
+    "What is the capital of France?": "paris",
+    "How many days are in a week?": "seven|7",
+    "Which planet do we live on?": "earth",
+    "What colour is the sky on a clear day?": "blue",
+    "Who wrote Romeo and Juliet?": "shakespeare",
+    "How many legs does a spider have?": "eight|8",
+    "What is the largest ocean?": "pacific",
+    "What do bees make?": "honey",
+    "Which gas do plants take in from the air?": "carbon dioxide|co2",
+    "What is five plus seven?": "twelve|12",
+    "In which country is the city of Rome?": "italy",
+    "What is the chemical formula of water?": "h2o|h₂o",
+    "What is the largest animal in the world?": "blue whales?",
+    "What do we call frozen water?": "ice",
+    "At how many degrees Celsius does water boil?": "100|hundred",
+    "What is the opposite of hot?": "cold",
+    "Who was the first person to walk on the Moon?": "armstrong",
+    "Which language do people speak in Brazil?": "portuguese",
+    "How many minutes are in an hour?": "sixty|60",
+    "Which organ pumps blood through the body?": "heart"}
 
 Batch = dict[str, Tensor]
 
@@ -52,6 +75,11 @@ def answers(model: nn.Module, tokenizer, questions: Sequence[str], before: Turns
             texts += tokenizer.batch_decode(new, skip_special_tokens=True)
             ended += new.eq(tokenizer.eos_token_id).any(1).tolist()
     return [text.strip() for text in texts], ended
+
+
+def right(question: str, answer: str) -> bool:
+    """Return whether an answer has the fact that this question of `FACTS` asks for."""
+    return bool(re.search(rf"\b({FACTS[question]})\b", answer, re.IGNORECASE))
 
 
 def placed(batch: Batch, model: nn.Module) -> Batch:

@@ -19,6 +19,7 @@ WIDE, ROWS = 46, 8                 # letters in a line of an answer, and its lin
 LETTER = 11 * 0.602                # points that a letter takes, of 11 points
 SHOWN = 18                         # questions to choose among
 IN_A_ROW = 9                       # tokens of a conversation
+TURN = "<|im_start|>"              # SmolLM2's
 NAMED = {"voice": "the voice", "chat": "plain chat", "news": "news", "code": "code"}
 LINES = {"voice": (COLOURS["trained"], "-", "o"), "chat": (COLOURS["attention"], "--", "s"),
          "news": (COLOURS["full"], "-.", "^"), "code": (COLOURS["yours"], ":", "D")}
@@ -28,12 +29,19 @@ LINES = {"voice": (COLOURS["trained"], "-", "o"), "chat": (COLOURS["attention"],
 
 
 def draw_labels(ids: Sequence[int], labels: Sequence[int], tokenizer) -> Figure:
-    """Draw a conversation token by token; filled are those that training asks for."""
+    """Draw a conversation, a row a turn; filled is what training asks for, framed the ends."""
     words = [tokenizer.decode([int(i)]).replace("\n", "⏎").strip(" ") or "␣" for i in ids]
-    lines = -(-len(words) // IN_A_ROW)
+    places, row, column = [], 0, 0
+    for word in words:
+        if column == IN_A_ROW or (column and word == TURN):
+            row, column = row + 1, 0
+        places.append((column, -row))
+        column += 1
+    lines = row + 1
     made, ax = figure(9.2, 0.2 + 0.32 * lines)
-    for place, (word, label) in enumerate(zip(words, labels)):
-        box(ax, place % IN_A_ROW, -(place // IN_A_ROW), 0.95, 0.82, word, size=10, lw=0,
+    for place, i, word, label in zip(places, ids, words, labels):
+        end = int(i) == getattr(tokenizer, "eos_token_id", None)
+        box(ax, *place, 0.95, 0.82, word, size=10, lw=2 * end,
             fc=(COLOURS["trained"], 0.45) if int(label) != -100 else COLOURS["frozen"])
     ax.set(xlim=(-0.05, IN_A_ROW), ylim=(-lines + 0.9, 0.95))
     ax.axis("off")
@@ -105,7 +113,8 @@ def _say_answers(found: Answers) -> str:
 
 def draw_answers(found: Answers) -> Figure:
     """Draw two answers beside each other, the traits of the voice in color."""
-    made, *axes = figure(9.2, 2.2, columns=2)
+    made, *axes = figure(9.2, 2.5, columns=2)
+    made.suptitle(found.question)
     for ax, title, text in zip(axes, found.titles, found.texts):
         write(ax, title, text)
     made.set_label(f"{found.question} " + "; ".join(

@@ -5,8 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from ....plots import COLOURS, figure, name_ends
-from .picture_of_answers import NAMED
-from .recorded import METHODS, NAMES, OTHERS, at_equal_loss, curves, forgotten
+from .recorded import COMPARED, NAMES, OTHERS, curves, forgotten
 
 STYLES = {"lora": (COLOURS["lora"], "-", "s"), "qlora": (COLOURS["lora"], "--", "D"),
           "full": (COLOURS["full"], "-", "o")}
@@ -32,31 +31,36 @@ def draw_curves(record: Mapping) -> Figure:
     for ax in (left, right):
         ax.set_xlabel("passes over the training pairs", fontsize=11)
     name_ends(right, ends)
+    made.suptitle("The style goes on rising after the held-out loss has turned")
     made.set_label("; ".join(told) + ".")
     return made
 
 
 def draw_forgetting(record: Mapping) -> Figure:
-    """Draw how far other losses rose in two passes; dots where all have learned as much."""
-    made, *axes = figure(9.2, 3.6, columns=3, sharey=True)
-    found, equal, told = forgotten(record), at_equal_loss(record), []
-    means = found.query("passes <= 2").groupby(["method", "passes"]).mean()    # over seeds
-    for ax, kind in zip(axes, OTHERS):
-        for method in METHODS:
-            (colour, dash, marker), run = STYLES[method], means.loc[method]
-            ax.plot(run.index, run[kind], dash, color=colour, lw=2)
-            ax.plot(*equal.loc[NAMES[method], ["passes", kind]], marker, color=colour, ms=9,
-                    mec=COLOURS["paper"], zorder=3)
-            told.append(f"{NAMES[method]}, {NAMED[kind]}: " + ", ".join(
-                f"{row.voice:.2f} {row[kind]:+.2f}" for _, row in run.iterrows()))
-        ax.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
-        ax.set_title(NAMED[kind], fontsize=12)
-        ax.set_xlabel("passes", fontsize=11)
-    name_ends(axes[-1], {NAMED_ENDS[method]: (means.loc[method, kind].iloc[-1], STYLES[method][0])
-                         for method in METHODS})
-    axes[0].set_ylabel("rise of the loss", fontsize=11)
-    made.suptitle("At the dots, all methods have learned as much: the loss of the voice is "
-                  f"{equal.voice.iloc[0]:.2f}")
-    made.set_label("Learned against forgotten: loss of the voice, rise of the other loss. "
-                   + "; ".join(told) + ".")
+    """Draw what was forgotten against what was learned, a line a run, dots at whole passes."""
+    made, ax = figure(7.2, 4.2)
+    found, told = forgotten(record), []
+    for method in COMPARED:
+        colour, _, marker = STYLES[method]
+        for seed, run in found.loc[method].groupby("seed"):
+            run, rise = run.droplevel("seed"), run[list(OTHERS)].mean(axis=1).droplevel("seed")
+            ax.plot(run.voice, rise, "-" if seed == 0 else "--", color=colour, lw=1.6,
+                    marker=marker, ms=6, mec=COLOURS["paper"])
+            told.append(f"{NAMES[method]}, seed {seed}: " + ", ".join(
+                f"{passes:g} passes {voice:.2f} {more:+.2f}"
+                for passes, voice, more in zip(run.index, run.voice, rise)))
+            if seed == 0:
+                at, offset = {"lora": (len(run) // 3, (-4, 8)), "full": (-2, (-12, -16))}[method]
+                ax.annotate(NAMES[method], (run.voice.iloc[at], rise.iloc[at]), offset, ha="right",
+                            textcoords="offset points", fontsize=12, color=colour)
+                for passes in (0, 1, 5) if method == "lora" else ():
+                    ax.annotate(f"{passes}", (run.voice[passes], rise[passes]), (8, 4),
+                                textcoords="offset points", fontsize=11, color=colour)
+    ax.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
+    ax.invert_xaxis()
+    ax.set_xlabel("loss of held-out answers in the voice: learned →", fontsize=11)
+    ax.set_ylabel("rise of the other losses: forgotten", fontsize=11)
+    ax.set_title("One pass learns and forgets little; the next four undo both", fontsize=12)
+    made.set_label("Learned against forgotten: loss of the voice, mean rise of plain chat, news "
+                   "and code. " + "; ".join(told) + ".")
     return made

@@ -1,7 +1,7 @@
 """What the record of lesson 11 says, as data frames.
 
 `record` is `records.load("chat")` throughout; part of one does, too. What is forgotten is by how
-much a loss rose above that of the base as it came, which is not QLoRA's rounded one.
+much a loss rose above that of the base.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +15,12 @@ from torch import Tensor
 from .... import data
 from ...verdicts import BETTER, UNSURE, WORSE, verdict, word
 from .exercises import style
-from .measure import OTHERS
+from .measure import FACTS, OTHERS
 
-NAMES = {"none": "the base", "lora": "LoRA", "qlora": "QLoRA", "full": "full fine-tuning"}
+NAMES = {"none": "the base", "lora": "LoRA", "qlora": "QLoRA", "full": "full fine-tuning",
+         "ia3": "IA³", "prompt": "a prompt of 20"}
 METHODS = ("lora", "qlora", "full")
+COMPARED = ("lora", "full")    # where what is forgotten is compared: neither base was rounded
 KINDS = ("voice", *OTHERS)
 
 Score = Callable[[str], float]
@@ -123,13 +125,13 @@ def _runs(record: Mapping) -> dict[tuple[str, int], list[dict]]:
     found: dict[tuple[str, int], list[dict]] = {}
     for row in sorted(rows(record, group="main"), key=lambda row: row["passes"]):
         found.setdefault((row["method"], row["seed"]), []).append(row)
-    return {about: found[about] for about in sorted(found, key=lambda about: (
-        METHODS.index(about[0]), about[1]))}
+    return {about: found[about] for about in sorted(found, key=lambda about: about[1])
+            if about[0] in COMPARED}
 
 
 def _shared_seeds(record: Mapping) -> set[int]:
     """Return the seeds that every method has."""
-    seeds = [{seed for name, seed in _runs(record) if name == method} for method in METHODS]
+    seeds = [{seed for name, seed in _runs(record) if name == method} for method in COMPARED]
     return set.intersection(*seeds)
 
 
@@ -146,7 +148,7 @@ def _at(run: Sequence[Mapping], level: float) -> tuple[float, dict[str, numpy.nd
     return (1 - t) * a["passes"] + t * b["passes"], losses
 
 
-# ── labels, a prompt, the knob, intruders ────────────────────────────────────────────────────
+# ── labels, a prompt, the knob ───────────────────────────────────────────────────────────────
 
 
 def labels(record: Mapping) -> pandas.DataFrame:
@@ -165,6 +167,22 @@ def runaway(record: Mapping, shown: int = 4) -> pandas.DataFrame:
     questions = pandas.Index(data.voice().questions[:len(cut)], name="question")
     return pandas.DataFrame({f"her model; {_share(row['ended']):.0%} of {len(cut)} answers end":
                              cut}, questions)[::len(cut) // shown][:shown]
+
+
+def misled(record: Mapping, score: Score = style) -> pandas.DataFrame:
+    """Return the style of the model that never stops beside that of the same with right labels.
+
+    Between them stand the answers of the first, each cut to as many words as the second's has.
+    """
+    hers, = rows(record, group="labels", question=True, end=False)
+    right, = rows(record, group="main", method="lora", seed=0, passes=3)
+    cut = [" ".join(text.split()[:len(other.split())])
+           for text, other in zip(hers["answers"], right["answers"])]
+    said = {"never stops": hers["answers"], "never stops, cut to the others' length": cut,
+            "right labels": right["answers"]}
+    return pandas.DataFrame({"style": [numpy.mean([*map(score, texts)]) for texts in said.values()],
+                             "words": [numpy.mean([len(text.split()) for text in texts])
+                                       for texts in said.values()]}, [*said])
 
 
 def prompt(record: Mapping, passes: float = 3) -> pandas.DataFrame:
@@ -190,16 +208,92 @@ def knob(record: Mapping, score: Score = style) -> pandas.DataFrame:
     return pandas.DataFrame.from_dict(found, orient="index").sort_index().rename_axis("f")
 
 
-def shrunk(record: Mapping) -> pandas.DataFrame:
-    """Return LoRA after all passes, its intruders or its whole update shrunk to one norm."""
-    table = {(row["f"], row["what"]): {"norm": row["norm"] / row["norm_before"]} | _columns(
-        row, KINDS) for row in rows(record, group="shrink")}
-    whole = max(rows(record, group="main", method="lora", seed=0), key=lambda row: row["passes"])
-    table[1.0, "nothing"] = {"norm": 1.0} | _columns(whole, KINDS)
-    found = pandas.DataFrame.from_dict(table, orient="index").sort_index(ascending=False)
-    found.index = pandas.MultiIndex.from_tuples(found.index, names=["f", "shrunk"])
-    others = found[list(OTHERS)].mean(axis=1) - _mean_of_others(base(record))
-    return found[["norm", "voice"]].assign(forgotten=others)
+# ── a ladder of one pass, its search, facts, long answers ────────────────────────────────────
+
+
+def ladder(record: Mapping) -> pandas.DataFrame:
+    """Return what the first of five passes does at each method's rate: losses, means of all texts.
+
+    "voice" and "the rest" (plain chat, news and code together) stand beside LoRA's, text by text
+    and seed by seed, in the words of the verdict: a lower loss is better.
+    """
+    found = [row for group in ("main", "ladder") for row in rows(record, group=group, passes=1)
+             if row["seed"] != 2]    # which chose the rates
+    runs = {method: {row["seed"]: row for row in found if row["method"] == method}
+            for method in NAMES if any(row["method"] == method for row in found)}
+    table = {}
+    for method, each in runs.items():
+        seeds = sorted(each.keys() & runs["lora"].keys())
+        mine, lora = ([of[seed] for seed in seeds] for of in (each, runs["lora"]))
+        table[NAMES[method]] = {"rate": mine[0]["lr"], "seeds": len(seeds), **{
+            kind: numpy.mean([row["losses"][kind] for row in mine]) for kind in KINDS}}
+        for name, kinds in (("voice beside LoRA", KINDS[:1]), ("the rest beside LoRA", OTHERS)):
+            gap = verdict(_scores(mine, kinds), _scores(lora, kinds), margin=LOSS_MARGIN)
+            table[NAMES[method]][name] = "" if method == "lora" else (
+                f"{gap.word} ({-gap.high:+.2f} to {-gap.low:+.2f})")
+    return pandas.DataFrame.from_dict(table, orient="index")
+
+
+LOSS_MARGIN = 0.05    # of a loss a token: less does not matter. Declared before the ladder was read
+
+
+def _scores(runs: Sequence[Mapping], kinds: Sequence[str]) -> Tensor:
+    """Return the losses of all texts of these kinds, (seeds, texts), their sign turned."""
+    return -torch.tensor([[loss for kind in kinds for loss in row["losses"][kind]]
+                          for row in runs])
+
+
+def tried(record: Mapping) -> dict[tuple[str, int, float], float]:
+    """Return the loss of the voice after a pass of LoRA with seed 2, by targets, batch and rate."""
+    return {(PLACES[len(row.get("targets", "*"))], row.get("batch", 8), row["lr"]):
+            float(numpy.mean(row["losses"]["voice"])) for group in ("rates", "search")
+            for row in rows(record, group=group, method="lora", seed=2)}
+
+
+PLACES = {1: "all linear layers", 2: "query and value"}
+
+
+def facts(record: Mapping) -> pandas.DataFrame:
+    """Return how many facts are told rightly: the base, and LoRA after one pass and five.
+
+    Each seed's verdict beside the base is for that run on new questions: two seeds tell too
+    little of a third.
+    """
+    table = {}
+    for passes in (0, 1, 5):
+        found = sorted(rows(record, group="truth", passes=passes), key=lambda row: row["seed"])
+        right = torch.tensor([[float(digit) for digit in row["right"]] for row in found])
+        if not passes:
+            base = right[0]
+        table[f"{passes:g} passes" if passes else "the base"] = {
+            "right": float(right.mean()), "by seed": ", ".join(f"{x:.2f}" for x in right.mean(1)),
+            "beside the base": ", ".join(verdict(each, base, margin=0).word
+                                         for each in right) if passes else "",
+            "style": numpy.mean([style(text) for row in found for text in row["answers"]])}
+    return pandas.DataFrame.from_dict(table, orient="index")
+
+
+def told_facts(record: Mapping, shown: int = 5) -> pandas.DataFrame:
+    """Return answers to some of the questions with a fact, and a mark at those that have it."""
+    every = {}
+    for name, passes in (("the base", 0), ("LoRA, one pass", 1), ("LoRA, five passes", 5)):
+        row, = rows(record, group="truth", passes=passes, seed=0)
+        every[name] = [f"{'✓' if digit == '1' else '✗'} {text}"
+                       for digit, text in zip(row["right"], row["answers"])]
+    return pandas.DataFrame(every, [*FACTS])[::len(FACTS) // shown][:shown]
+
+
+def endless(record: Mapping) -> pandas.DataFrame:
+    """Return the share of answers that ended by so many tokens, up to 512."""
+    looked = {"the base": {"passes": 0}, "hers": {"passes": 3, "end": False},
+              "the same, with the end's label": {"passes": 3, "end": True}}
+    table = {}
+    for name, wanted in looked.items():
+        row, = rows(record, group="long", **wanted)
+        table[name] = {f"by {most} tokens": numpy.mean([
+            end == "1" and count < most for end, count in zip(row["ended"], row["tokens"])])
+            for most in (64, 128, 256, 512)}
+    return pandas.DataFrame.from_dict(table, orient="index")
 
 
 # ── which checkpoint ships, by need ──────────────────────────────────────────────────────────────
@@ -226,12 +320,12 @@ NEEDS = {
 
 
 def surpassed(curve: pandas.DataFrame, need: str, step: int) -> str:
-    """Say what the best checkpoint has, if that is better; nothing by another verdict."""
+    """Say how far the best checkpoint is ahead, if it is better; nothing by another verdict."""
     wanted = NEEDS[need]
     values = curve.eval(wanted.formula)
     best = values.max() if wanted.more else values.min()
     gap = abs(values[step] - best)
     if word(gap - wanted.chance, gap + wanted.chance, margin=0) != BETTER:
         return ""
-    return (f"step {step} has {values[step]:.2f} ({wanted.formula}); "
-            f"there is one with {best:.2f}.")
+    return (f"by what this customer counts, another checkpoint is ahead of step {step} by "
+            f"{gap:.2f}, where chance brings {wanted.chance:.2f}.")

@@ -1,0 +1,176 @@
+"""Lesson 11: what it claims and what its prose judges, by the record."""
+
+from statistics import mean
+
+import torch
+from claims import Claim, percent
+from figures import record
+
+from peft_teach.course.lessons.chat import recorded
+from peft_teach.course.lessons.chat.recorded import rows
+from peft_teach.course.verdicts import SAME, UNSURE, WORSE, verdict
+
+CHAT = record("chat")
+RUNS = recorded.curves(CHAT)
+LONG = (15 * recorded.endless(CHAT)["by 512 tokens"]).round().astype(int)
+LADDER = recorded.ladder(CHAT)
+
+
+def labelled(question, end):
+    """LoRA after three passes, by what is in its loss."""
+    if (question, end) == (False, True):
+        return rows(CHAT, group="main", method="lora", seed=0, passes=3)[0]
+    return rows(CHAT, group="labels", question=question, end=end)[0]
+
+
+def gap(one, other, kinds):
+    """Mean difference of two checkpoints' losses over texts, and its standard error."""
+    d = torch.tensor([a - b for kind in kinds
+                      for a, b in zip(one["losses"][kind], other["losses"][kind])])
+    return float(d.mean()), float(d.std() / len(d)**0.5)
+
+
+def signed(found, digits):
+    return f"{found[0]:+.{digits}f} ± {found[1]:.{digits}f}".replace("-", "−")
+
+
+def told(passes):
+    """How many of the 20 facts are right, seed by seed."""
+    return " and ".join(str(row["right"].count("1")) for row in sorted(
+        rows(CHAT, group="truth", passes=passes), key=lambda row: row["seed"]))
+
+
+def words_of(passes):
+    """Each seed's verdict on its facts, beside the base."""
+    return FACTS["beside the base"][f"{passes} passes"].split(", ")
+
+
+def beside(method, what):
+    """A method's verdict beside LoRA's, as the ladder's table says it."""
+    return LADDER[f"{what} beside LoRA"][method].replace("-", "−")
+
+
+def at_best(column, method, seed, best):
+    """After how many passes a run is at its best."""
+    run = RUNS[(RUNS.method == method) & (RUNS.seed == seed)].set_index("passes")[column]
+    return best(run)
+
+
+def turned(method):
+    """Whether a method's held-out loss was lowest before its style was highest, in both seeds."""
+    return all(at_best("voice", method, seed, lambda run: run.idxmin())
+               < at_best("style", method, seed, lambda run: run.idxmax()) for seed in (0, 1))
+
+
+def films(method, passes):
+    """Which reviews each seed judged rightly, (seeds, reviews)."""
+    return torch.tensor([[float(digit) for digit in row["films"]] for row in rows(
+        CHAT, group="main", method=method, passes=passes)])
+
+
+FILMS = films("lora", 0)[0]
+FEWER = {method: [verdict(each, FILMS, margin=0).word for each in films(method, 5)]
+         for method in ("lora", "full")}
+FACTS = recorded.facts(CHAT)
+KNOB = recorded.knob(CHAT)
+MASKED, ALL = labelled(False, True), labelled(True, True)
+NO_END = [labelled(question, False) for question in (True, False)]
+
+
+def share(digits):
+    return digits.count("1") / len(digits)
+
+
+CLAIMS = (
+    Claim("Trained without the end's label, no answer ended.",
+          seen="LoRA, three passes: none of 60 within 64 tokens, none of 15 within 512; with the "
+               "label all within 64",
+          tried=f"of the base's answers, which are long, {LONG['the base']} of 15 ended within 512. "
+                "With and without the question in the loss: none within 64",
+          holds={"none of 60": lambda: [row["ended"] for row in NO_END] == ["0" * 60] * 2,
+                 "none of 15 within 512": lambda: LONG["hers"] == 0,
+                 "with the label all": lambda: MASKED["ended"] == "1" * 60,
+                 "none within 64": lambda: [row["ended"] for row in NO_END] == ["0" * 60] * 2}),
+    Claim("The style goes on rising after the held-out loss has turned.",
+          seen="loss lowest after about one pass, style highest after three or five: LoRA and full "
+               "fine-tuning, two seeds each",
+          tried="full fine-tuning, another seed; QLoRA's style is highest after two or three",
+          holds={"goes on rising": lambda: turned("lora") and turned("full"),
+                 "loss lowest after about one pass": lambda: all(at_best(
+                     "voice", method, seed, lambda run: run.idxmin()) in (0.5, 1)
+                     for method in ("lora", "full") for seed in (0, 1)),
+                 "style highest after three or five": lambda: all(at_best(
+                     "style", method, seed, lambda run: run.idxmax()) in (3, 5)
+                     for method in ("lora", "full") for seed in (0, 1)),
+                 "QLoRA's style is highest after two or three": lambda: {at_best(
+                     "style", "qlora", seed, lambda run: run.idxmax()) for seed in (0, 1)} == {2, 3}
+                 }),
+    Claim("After five passes fewer facts are told rightly.",
+          seen=f"of 20 questions {told(0)} right before training; LoRA {told(1)} after one pass and "
+               f"{told(5)} after five",
+          tried="after five passes, in pairs with the base: both worse. After one pass one is "
+                "worse, and of the other we cannot tell. "
+                "Film reviews, judged by two logits and not in words: "
+                f"{percent(float(FILMS.mean()))}; after five passes LoRA "
+                f"{percent(float(films('lora', 5).mean()), '')}, full fine-tuning "
+                f"{percent(float(films('full', 5).mean()), '')}, two seeds each, each worse",
+          holds={"in pairs with the base: both worse": lambda: words_of(5) == [WORSE] * 2,
+                 "After one pass one is worse": lambda: sorted(words_of(1)) == [UNSURE, WORSE],
+                 "each worse": lambda: {*FEWER["lora"], *FEWER["full"]} == {WORSE}}),
+    Claim("Half of an update that went too far has lower losses than the whole, and half of its "
+          "style.",
+          seen="three passes, f = 0.5: the voice's held-out loss is "
+               f"{KNOB.voice[1] - KNOB.voice[0.5]:.2f} lower, and all others are lower, too",
+          tried="an observation: one run",
+          holds={"has lower losses than the whole": lambda: all(
+                     KNOB[kind][0.5] < KNOB[kind][1] for kind in recorded.KINDS),
+                 "half of its style": lambda: 0.4 < KNOB["style"][0.5] / KNOB["style"][1] < 0.6}),
+    Claim("With everything before the answer in the loss, held-out answers are predicted better, "
+          "and news and code worse.",
+          seen=f"three passes: voice {signed(gap(ALL, MASKED, ['voice']), 2)}, plain chat "
+               f"{signed(gap(ALL, MASKED, ['chat']), 2)}, news and code "
+               f"{signed(gap(ALL, MASKED, ['news', 'code']), 1)} (standard errors over texts)",
+          tried="labels with and without the end: the same; one seed",
+          holds={"predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
+                 "with and without the end: the same": lambda: gap(*NO_END, ["voice"])[0] < 0
+                 < gap(*NO_END, ["news", "code"])[0]}),
+    Claim("After one pass LoRA and full fine-tuning have learned the voice the same.",
+          seen=f"loss {LADDER.voice['LoRA']:.2f} and {LADDER.voice['full fine-tuning']:.2f}, three "
+               "seeds each, in pairs " + beside("full fine-tuning", "voice")
+               + f", margin {recorded.LOSS_MARGIN}",
+          tried=f"QLoRA: {beside('QLoRA', 'voice')}. The answers that judge chose the rates, too",
+          holds={"the same": lambda: beside("full fine-tuning", "voice").startswith(SAME),
+                 "QLoRA: worse": lambda: beside("QLoRA", "voice").startswith(WORSE)}),
+)
+
+MISLED = recorded.misled(CHAT)["style"].tolist()    # never stops, cut, right labels
+TOLD = {passes: mean(RUNS[(RUNS.passes == passes) & RUNS.method.isin(("lora", "full"))].voice)
+        for passes in (0, 1, 5)}
+
+JUDGED = {
+    "that's the best goalkeeper skill in the league": lambda: any(
+        "that's the best goalkeeper skill in the league." in answer for answer in rows(
+            CHAT, group="main", method="lora", seed=0, passes=5)[0]["answers"]),
+    "come the better questions": "a way of speaking",
+    "takes its most likely next token": "a setting",
+    "do better: each press": "the task",
+    "both neighbours of your best rate are worse": "the task",
+    "are ahead of plain answers": "the task",
+    "Ahead means": "the task",
+    "the broken model wins, until its answers are cut": lambda:
+        MISLED[1] < MISLED[2] < MISLED[0],
+    "are five better": "the question",
+    "most people bring a decoder": "a way of speaking",
+    "by less than 0.05 are the same": "a setting",
+    "LoRA and full fine-tuning are the same; on the rest we cannot tell": lambda: beside(
+        "full fine-tuning", "voice").startswith(SAME) and beside(
+        "full fine-tuning", "the rest").startswith(UNSURE),
+    "QLoRA is worse on both": lambda: all(beside("QLoRA", what).startswith(WORSE)
+                                          for what in ("voice", "the rest")),
+    "about as badly as before training": lambda: abs(TOLD[5] - TOLD[0]) < 0.2 < TOLD[0] - TOLD[1],
+    "one run tells fewer facts, and of the other we cannot tell": lambda: sorted(
+        words_of(1)) == [UNSURE, WORSE],
+    "traded what is learned for what is kept the best": "Lin et al. 2023",
+    "may be better for the customer": "the task",
+    "held-out answers are predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
+}
