@@ -71,7 +71,7 @@ def outlier(shown: Shown) -> None:
     errors = {times: np.linalg.norm(found - exact) / np.linalg.norm(exact)
               for times, found in rounded.items()}
     left.named(x="the other weights, exact (black) and rounded", y="weight")
-    right.named(f"error of the others: {errors[8]:.0%}", "the largest weight is multiplied by")
+    right.named(f"error of the others: {errors[8]:.0%}", "factor on the largest weight")
     for mark in NF4:
         left.level("series 0", 8 * mark)
     left.line("ink", "o", range(63), exact)

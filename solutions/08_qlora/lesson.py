@@ -621,7 +621,7 @@ found.round(3)
 # by less than a sixth. Most it repairs in `output.dense`, where some rows or columns have larger errors than others.
 #
 # Below are accuracies after training, by learning rate and seed, and errors of the hidden states before training. "none" starts from zero.
-# "weighted" is the repair that is best for a layer's real inputs, as in QERA (Zhang et al. 2024). PiSSA takes the strongest directions out before
+# "weighted" is LoftQ's repair, weighted by the inputs that a layer really gets, as in QERA (Zhang et al. 2024). PiSSA takes the strongest directions out before
 # rounding. "random" is as large as LoftQ's start. Before training, the weighted repair is by far the best. At the higher rate, which suits "none", two starts can
 # fail; at the lower one (one seed) all end within a point.
 
@@ -639,7 +639,7 @@ started.pivot_table(["accuracy", "hidden_error"], "start", ["lr", "seed"]).dropn
 # - Li et al. 2023, *LoftQ*, arXiv 2310.08659; Meng et al. 2024, *PiSSA*, arXiv 2404.02948; Zhang et al. 2024, *QERA*, arXiv 2410.06040.
 # - Marie 2023, [*Don't merge your LoRA adapter into a 4-bit LLM*](https://medium.com/@bnjmn_marie/dont-merge-your-lora-adapter-into-a-4-bit-llm-65b6da287997);
 #   2025, [*Don't let QLoRA merging undo your fine-tuning work*](https://kaitchup.substack.com/p/qlora-merging-pitfalls-dont-lose).
-# - Arai & Ichikawa 2025, *Quantization error propagation*, arXiv 2504.09629: errors grow from layer to layer.
+# - Arai & Ichikawa 2025, *Quantization error propagation*, arXiv 2504.09629: errors from layer to layer.
 # - Xu et al. 2023, *QA-LoRA*, arXiv 2309.14717; Chen et al. 2025, *LoTA-QAF*, arXiv 2505.18724: merges without loss.
 # - Gupta et al. 2015, *Deep learning with limited numerical precision*, arXiv 1502.02551: stochastic rounding. ComfyUI merges into fp8 by it
 #   ([ComfyUI#12390](https://github.com/Comfy-Org/ComfyUI/pull/12390)).

@@ -141,7 +141,7 @@ def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explo
                  xlabel="the other weights, exact (black) and rounded")
         right.plot(errors.keys(), errors.values(), "o-", color=colour, ms=4)
         right.plot(found.times, errors[found.times], "o", color=colour, ms=10)
-        right.set(xlabel="the largest weight is multiplied by", ylim=(0, 1.05))
+        right.set(xlabel="factor on the largest weight", ylim=(0, 1.05))
         right.set_title(f"error of the others: {errors[found.times]:.0%}", fontsize=11)
         in_percent(right.yaxis)
         made.set_label(f"The largest weight of a block is {found.times} times as large. Error of "
