@@ -123,7 +123,7 @@ JUDGED = {
     "Without any rounding it is nearly the same.": lambda: near(SHRUNK, NEAREST),
     "Their updates are larger than yours": "‖ΔW‖ 5.7 in the run above; about 9.7 by the record, whose "
         "`error` is that of rounding W, 18.8, over ‖ΔW‖",
-    "Which of the last two is better, we could not tell.": lambda: of_runs(
+    "Which of the last two is better, we cannot tell.": lambda: of_runs(
         merged("accuracy", "exact base, nearest"), merged("accuracy", "dice")).word == UNSURE,
     "your card is on the edge": lambda: abs(TOTAL["QLoRA"] - 48) < 0.5,
     "In half of our matrices, rank 8 repairs hardly more of the squared error than it would of white "

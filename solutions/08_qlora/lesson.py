@@ -444,7 +444,7 @@ pd.Series({"beside Ŵ": trained.row["r2"]} | {way: each.mean().item() for way, e
 pictures.merges(record).round(3)    # means of three adapters; stochastic: of three draws each
 
 # %% [markdown]
-# Which of the last two is better, we could not tell.
+# Which of the last two is better, we cannot tell.
 #
 # **How to merge, then?** Here: for 32 bits, add $\Delta W$ to $\hat W$, the model you trained. For four bits, add it to the exact $W$ and round, or
 # round stochastically. Or keep the adapter beside.
