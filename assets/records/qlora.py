@@ -22,8 +22,8 @@ Interrupted, it goes on where it stopped.
              PiSSA's, and at random, of LoftQ's size; two seeds at the rate of `runs`, and one at a
              quarter of it, since A and B that start larger bear less
     blocks   the runs in 4 bits on all matrices once more; after each block, the error of the hidden
-             states that rounding the update makes: to the nearest level, by chance, and that of
-             the exact base and the update
+             states: the update rounded to the nearest level, or by chance; the exact base and the
+             update, rounded; no update; and the update unrounded, shrunk to what the nearest keep
 """
 
 import torch
@@ -171,9 +171,12 @@ def put(plain, made):
 
 def blocks(course, model, seed):
     """Yield (about, found): after each block, the relative error of the hidden states."""
-    _, _, total, exact = weights(course, model)
+    base, delta, total, exact = weights(course, model)
     generator = torch.Generator().manual_seed(0)
-    made = {"nearest level": {n: rounding.nearest(W, rounding.maxima(W)) for n, W in total.items()},
+    to_nearest = {n: rounding.nearest(W, rounding.maxima(W)) for n, W in total.items()}
+    left = kept({n: to_nearest[n] - base[n] for n in base}, delta)
+    made = {"nearest level": to_nearest, "no update": base,
+            "shrunk, not rounded": {n: base[n] + left * delta[n] for n in base},
             "stochastic": {n: rounding.dice(W, rounding.maxima(W), pt.nf4.LEVELS, generator)
                            for n, W in total.items()},
             "exact W, nearest level": {n: rounding.nearest(W, rounding.maxima(W))

@@ -71,7 +71,7 @@ def outlier(shown: Shown) -> None:
     errors = {times: np.linalg.norm(found - exact) / np.linalg.norm(exact)
               for times, found in rounded.items()}
     left.named(x="the other weights, exact (black) and rounded", y="weight")
-    right.named(f"their error: {errors[8]:.0%}", "largest weight, times")
+    right.named(f"error of the others: {errors[8]:.0%}", "factor on the largest weight")
     for mark in NF4:
         left.level("series 0", 8 * mark)
     left.line("ink", "o", range(63), exact)
@@ -90,12 +90,13 @@ def _segments(ax, colour: str, xs, lows, highs) -> None:
 
 
 def blocks(shown: Shown) -> None:
-    """Two rows that were given, of six blocks each."""
+    """Three rows that were given, of six blocks each."""
     ax, = shown.panels
     ax.named(x="after block", y="error of the hidden states")
     for way, colour, marker, errors in (
             ("nearest level", "ink", "o", (0.06, 0.11, 0.18, 0.3, 0.39, 0.65)),
-            ("stochastic", "yours", "s", (0.08, 0.12, 0.15, 0.17, 0.19, 0.22))):
+            ("stochastic", "yours", "s", (0.08, 0.12, 0.15, 0.17, 0.19, 0.22)),
+            ("shrunk, not rounded", "rest", "^", (0.05, 0.1, 0.16, 0.29, 0.4, 0.68))):
         ax.line(colour, f"-{marker}", range(1, 7), errors)
         ax.text(way, colour, (None, errors[-1]), near=0.05)
     assert ax.ax.get_ylim()[0] == 0
@@ -134,5 +135,3 @@ def memory(shown: Shown) -> None:
         ax.line(colour, ":", (fits, fits), (1, min(48, last)))
         ax.line(colour, "o", fits, min(48, last))
         ax.text(f" {fits:.3g} B", colour, (fits, 1.15), near=0.01)
-    for colour, b, gb, marker in (("full", 65, 780, "^"), ("series 0", 65, 48, "v")):
-        ax.line(colour, marker, b, gb, fill="none")

@@ -4,7 +4,7 @@ from figures import record
 
 from peft_teach import nf4
 from peft_teach.course import protocol
-from peft_teach.course.lessons.qlora.picture_of_memory import WORDS
+from peft_teach.course.lessons.qlora.picture_of_memory import SHAPES, WORDS, memory, sizes
 
 RUNS = record("qlora").runs
 BITS = 4 + 32 / 64
@@ -16,7 +16,10 @@ FIGURES = {
     "2,716 of them": protocol.TESTS,
     "(2,563 where": RUNS.tests.max(),
     "128,256 words": WORDS["Llama 3"],
-    "32,000 words": WORDS["Llama 2"],
+    "70.6 billion": sum(sizes(SHAPES[-1], WORDS["Llama 3"])[:2]),
+    "edge: 48.2 GB": 1e9 * memory(512).total["QLoRA"],
+    "holds 51.5 GB": 48 * 2**30,
+    "4.2 GB less": 2 * WORDS["Llama 3"] * SHAPES[-1][0] * 2,
     "140 GB in 16 bits": 70e9 * 2,
     "48 GB": "a card",
     "it saves 3 GB": 70e9 * (BITS - DOUBLE) / 8,

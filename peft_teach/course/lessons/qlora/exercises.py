@@ -307,7 +307,7 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
 
 
 LAYER = Exercise(
-    id="qlora.layer", lesson="08", names=("Linear4bit",), points=3, minutes=12, difficulty=3,
+    id="qlora.layer", lesson="08", names=("Linear4bit",), points=3, minutes=18, difficulty=3,
     equivalents=(f"{NF4}:Linear4bit",),
     cases=layer_cases, run=run_layer, judge=judge_layer,
     returns=stages({"type": str, "is_module": bool, "y": Any},

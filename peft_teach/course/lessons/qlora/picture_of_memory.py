@@ -31,10 +31,6 @@ MEASURED = WORDS["Llama 2"]      # of the outline on which `token_bytes` measure
 NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8    # a weight, with double quantization
 FULL, LORA, QLORA = "full fine-tuning", "LoRA", "QLoRA"
 METHODS = {FULL: COLOURS["full"], LORA: COLOURS["lora"], QLORA: SERIES[0][0]}
-# Method, billions of parameters, GB, marker: Dettmers et al. 2023, words of Llama 1.
-PUBLISHED = ((FULL, 65, 780, "^"), (QLORA, 65, 48, "v"))
-SOURCES = ("Hollow: 65 billion parameters, 32,000 words; from more than 780 GB to less than 48 "
-           "(Dettmers et al. 2023).")
 
 
 def sizes(shape: tuple[int, int, int, int], words: int) -> tuple[int, int, int]:
@@ -78,13 +74,9 @@ def bills(tokens: int, words: int) -> dict[str, pandas.DataFrame]:
 
 
 def memory(tokens: int = 512) -> pandas.DataFrame:
-    """Return GB by method and by what they are for, of the largest model: with Llama 3's words.
-
-    The last row is QLoRA with the fewer words of Llama 2.
-    """
-    rows = {method: of.iloc[-1] for method, of in bills(tokens, WORDS["Llama 3"]).items()}
-    rows["QLoRA, Llama 2's words"] = bills(tokens, WORDS["Llama 2"])[QLORA].iloc[-1]
-    return pandas.DataFrame(rows).T
+    """Return GB by method and by what they are for, of the largest model: Llama 3 70B."""
+    return pandas.DataFrame({method: of.iloc[-1] for method, of in bills(
+        tokens, WORDS["Llama 3"]).items()}).T
 
 
 @dataclass(frozen=True)
@@ -124,8 +116,6 @@ def draw_memory(found: Memory) -> Figure:
             ax.plot([b, b], [1, top], color=colour, lw=1.2, ls=":")
             ax.plot(b, top, "o", color=colour, ms=8)
             ax.text(b, 1.15, f" {b:.3g} B", color=colour, fontsize=11, path_effects=HALO)
-    for method, b, gb, marker in PUBLISHED:
-        ax.plot(b, gb, marker, ms=10, mfc="none", mew=1.8, color=METHODS[method])
     logarithmic(ax)
     plain_ticks(ax.xaxis, (1, 2, 4, 8, 16, 32, 70))
     ax.set(xlabel="parameters, in billions", ylabel="GB", xlim=(1, 240), ylim=(
@@ -151,4 +141,4 @@ def explore_memory() -> Explorer:
                     lambda found: (
                         f"{found.told}Weights in 16 bits, or in 4 with the word vectors in 32; "
                         f"Adam in 32; adapters of rank {RANK} on all matrices; activations "
-                        f"recomputed. {SOURCES}"))
+                        "recomputed."))

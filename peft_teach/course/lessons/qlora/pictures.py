@@ -16,17 +16,18 @@ from ....widgets import Explorer
 from .formats import colleague, formats, lloyd, matrices, sample, tables
 from .live import errors_by_block, kept, scores
 from .picture_of_memory import explore_memory, memory
-from .recorded import compared, merges
+from .recorded import merges
 from .rounding import maxima, nearest, relative
 
-__all__ = ["colleague", "compared", "draw_errors", "draw_ruler", "errors_by_block",
+__all__ = ["colleague", "draw_errors", "draw_ruler", "errors_by_block",
            "explore_levels", "explore_memory", "explore_outlier", "formats", "kept", "lloyd",
            "matrices", "memory", "merges", "scores", "tables"]
 
 MARK = SERIES[0][0]              # the colour of levels, and of four bits
 SHOWN = 0.31                     # the weight that is rounded in `draw_ruler`
 TIMES = (1, 2, 4, 8, 16, 32)     # as large is the largest weight of a block
-WAYS = {"nearest level": (COLOURS["ink"], "o"), "stochastic": (COLOURS["yours"], "s")}
+WAYS = {"nearest level": (COLOURS["ink"], "o"), "stochastic": (COLOURS["yours"], "s"),
+        "shrunk, not rounded": (COLOURS["rest"], "^")}
 SHIFTS = [(f"{step / 100:+.2f}", step / 100) for step in range(-10, 11)]
 
 
@@ -140,8 +141,8 @@ def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explo
                  xlabel="the other weights, exact (black) and rounded")
         right.plot(errors.keys(), errors.values(), "o-", color=colour, ms=4)
         right.plot(found.times, errors[found.times], "o", color=colour, ms=10)
-        right.set(xlabel="largest weight, times", ylim=(0, 1.05))
-        right.set_title(f"their error: {errors[found.times]:.0%}", fontsize=11)
+        right.set(xlabel="factor on the largest weight", ylim=(0, 1.05))
+        right.set_title(f"error of the others: {errors[found.times]:.0%}", fontsize=11)
         in_percent(right.yaxis)
         made.set_label(f"The largest weight of a block is {found.times} times as large. Error of "
                        f"the {len(exact)} others: {errors[found.times]:.0%}.")
@@ -181,7 +182,7 @@ EXAMPLES = {
                                      {"NF4": LEVELS, "int4": torch.arange(-7, 8) / 7}),
     "outlier": lambda: explore_outlier(_WEIGHTS[0, :64], lambda W: nearest(W, maxima(W))),
     "blocks": lambda: draw_errors(pandas.DataFrame(
-        [[0.06, 0.11, 0.18, 0.3, 0.39, 0.65], [0.08, 0.12, 0.15, 0.17, 0.19, 0.22]],
-        ["nearest level", "stochastic"], range(1, 7))),
+        [[0.06, 0.11, 0.18, 0.3, 0.39, 0.65], [0.08, 0.12, 0.15, 0.17, 0.19, 0.22],
+         [0.05, 0.1, 0.16, 0.29, 0.4, 0.68]], [*WAYS], range(1, 7))),
     "memory": explore_memory,
 }
