@@ -32,7 +32,7 @@ JUDGED = {
     "a few points, and an interval that reaches zero": lambda: (
         of_pair("nearly alike").word == UNSURE and smallest(recorded("nearly alike")) > 2),
     "\"Cannot tell\" is a result": "the rule",
-    "The random ones are ahead by 0.028 (0.014 to 0.043), over ten seeds": lambda: [
+    "The entries are ahead by 0.028 (0.014 to 0.043), over ten seeds": lambda: [
         round(each, 3) for each in (MASK.difference, MASK.low, MASK.high)] == [.028, .014, .043],
     "An R² of 0.55 for LoRA 8, since LoRA is said to be level with full fine-tuning. It has 0.50":
         lambda: round(mean_r2("lora 8"), 2) == 0.5 and mean_r2("full") > 0.55,
