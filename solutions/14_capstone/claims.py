@@ -4,6 +4,7 @@ import torch
 from claims import of
 from figures import record
 
+from peft_teach import data
 from peft_teach.course import protocol
 from peft_teach.course.lessons.capstone.pictures import recorded, smallest
 from peft_teach.course.verdicts import BETTER, POINT, UNSURE, verdict
@@ -24,9 +25,13 @@ def mean_r2(method):
 
 
 MASK = of_ladder("mask", "lora 8")
+LABELS = [label for _, label in data.load("news").validation]
 CLAIMS = ()    # what the lesson claims is the reader's page
 JUDGED = {
     "will your adapter be ahead? And how sure are you that it is ahead at all": "the question",
+    "that your adapter would be ahead": "the question",
+    "block 0 hardly left the majority": lambda: (
+        [*recorded("far apart").values()][1].mean() < LABELS.count(0) / len(LABELS) + 0.06),
     "The first pair decides": lambda: of_pair("far apart").word == BETTER and of_pair(
         "far apart").low > 2 * POINT,
     "a few points, and an interval that reaches zero": lambda: (

@@ -330,11 +330,13 @@ gain, low, high = map(pictures.in_points, (ahead.difference, ahead.low, ahead.hi
 pt.compare("capstone.gain", f"{gain} ({low} to {high}): {ahead.word}", "points, on validation")
 
 # %% [markdown]
-# The runs stand in `work/one-0` to `work/other-2`. Copy the folder that you choose to `work/adapter`: that is what you hand in. The grader
+# The runs stand in `work/one-0` to `work/other-2`. The one that you choose becomes `work/adapter`, which you hand in. The grader
 # checks the same as this table, with other sentences for the gain. While there is no such folder, the table looks at your first run.
 
 # %%
-# shutil.copytree("work/one-0", "work/adapter", dirs_exist_ok=True)    # the folder that you choose
+CHOICE = ...    # a folder, such as "work/other-2"
+if CHOICE is not ...:
+    shutil.copytree(CHOICE, "work/adapter", dirs_exist_ok=True)
 chosen = Path("work/adapter")
 pictures.hand_in(chosen if chosen.exists() else first, validation)
 

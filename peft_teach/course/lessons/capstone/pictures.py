@@ -22,8 +22,9 @@ from ...verdicts import POINT, Comparison, interval, verdict
 from . import exercises, handed_in
 from .handed_in import answered, gain
 
-__all__ = ["ahead", "answered", "broken_law", "differences", "draw_tries", "filled", "gain", "hand_in",
-           "lines", "named", "in_points", "pair", "places", "put_to", "recorded", "ship", "siblings", "smallest"]
+__all__ = ["ahead", "answered", "broken_law", "differences", "draw_tries", "filled", "gain",
+           "hand_in", "in_points", "lines", "named", "pair", "places", "put_to", "recorded", "ship",
+           "siblings", "smallest"]
 
 SEEDS = (0, 1, 2)
 Tries = Mapping[str, Tensor]    # (seeds, sentences) by name: 1 for a sentence that is right
@@ -139,14 +140,13 @@ def _settings(setting: Mapping[str, Any]) -> dict[str, Any]:
     """Return all that may differ between two settings, by name."""
     config = setting["config"]
     return {"method": _method(config).__name__.split(".")[-1], **asdict(config),
+            "targets": ", ".join(_targets(config)), "layers": config.layers or "all",
             "epochs": setting["epochs"], "rate": setting["lr"]}
 
 
 def named(config: Any) -> str:
     """Return what a `Config` trains, in words: "block 5 values, rank 1"."""
-    layers, targets = config.layers, config.targets
-    if targets is None:
-        targets = ("key", "value", "ffn_out") if _method(config) is ia3 else ("query", "value")
+    layers, targets = config.layers, _targets(config)
     if layers is None:
         where = "all"
     elif len(layers) == 1:
@@ -154,10 +154,15 @@ def named(config: Any) -> str:
     else:
         where = f"blocks {', '.join(map(str, layers))}"
     plural = {"query": "queries", "key": "keys", "value": "values"}
-    targets = (targets,) if isinstance(targets, str) else targets
     what = " and ".join(plural.get(each, each) for each in targets)
     rank = getattr(config, "rank", None)
     return f"{where} {what}" + (f", rank {rank}" if rank else "")
+
+
+def _targets(config: Any) -> tuple[str, ...]:
+    if config.targets is None:
+        return ("key", "value", "ffn_out") if _method(config) is ia3 else ("query", "value")
+    return (config.targets,) if isinstance(config.targets, str) else tuple(config.targets)
 
 
 def recorded(which: str | None = None) -> dict[str, Tensor]:
