@@ -4,6 +4,7 @@ import torch
 from claims import of
 from figures import record
 
+from peft_teach import data
 from peft_teach.course import protocol
 from peft_teach.course.lessons.capstone.pictures import recorded, smallest
 from peft_teach.course.verdicts import BETTER, POINT, UNSURE, verdict
@@ -24,15 +25,19 @@ def mean_r2(method):
 
 
 MASK = of_ladder("mask", "lora 8")
+LABELS = [label for _, label in data.load("news").validation]
 CLAIMS = ()    # what the lesson claims is the reader's page
 JUDGED = {
     "will your adapter be ahead? And how sure are you that it is ahead at all": "the question",
+    "that your adapter would be ahead": "the question",
+    "block 0 hardly left the majority": lambda: (
+        [*recorded("far apart").values()][1].mean() < LABELS.count(0) / len(LABELS) + 0.06),
     "The first pair decides": lambda: of_pair("far apart").word == BETTER and of_pair(
         "far apart").low > 2 * POINT,
     "a few points, and an interval that reaches zero": lambda: (
         of_pair("nearly alike").word == UNSURE and smallest(recorded("nearly alike")) > 2),
     "\"Cannot tell\" is a result": "the rule",
-    "The random ones are ahead by 0.028 (0.014 to 0.043), over ten seeds": lambda: [
+    "The entries are ahead by 0.028 (0.014 to 0.043), over ten seeds": lambda: [
         round(each, 3) for each in (MASK.difference, MASK.low, MASK.high)] == [.028, .014, .043],
     "An R² of 0.55 for LoRA 8, since LoRA is said to be level with full fine-tuning. It has 0.50":
         lambda: round(mean_r2("lora 8"), 2) == 0.5 and mean_r2("full") > 0.55,

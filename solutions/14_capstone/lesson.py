@@ -12,13 +12,15 @@
 #
 # | | |
 # |---|---|
-# | **Time** | an afternoon: 45 minutes for three exercises, six runs of up to three minutes, an hour for the page; Run All takes a minute before you fill in your runs |
+# | **Time** | an afternoon: 40 minutes for three exercises, six runs of up to three minutes, an hour for the page; Run All takes a minute before you fill in your runs |
 # | **You need** | your `my_peft.py`, with `frozen_stays` (01), `inject` (02) and at least one of LoRA, DoRA and IA³ (07, 09, 06) |
 # | **Data** | sentences from newspaper editorials, each rated by about 20 people: mean rating above 0.5 (label 1) or below −0.5 (0), from −4 to 4; Hutto & Gilbert 2014, MIT licence |
 
 # %% jupyter={"source_hidden": true}
 import hashlib
+import shutil
 from contextlib import suppress
+from pathlib import Path
 
 import pandas as pd
 import torch
@@ -63,7 +65,7 @@ pd.DataFrame(archive[:3], columns=["editorial", "sentence"])
 # `split(lines)` gets such pairs, (document, text). It returns two lists of line numbers, train and test:
 #
 # 1. No document has lines in both.
-# 2. Each text stands there once, in train or in test. Capitals and runs of spaces make no other text.
+# 2. Each text stands there once, in train or in test. Texts that differ only in capitals or runs of spaces count as one.
 # 3. The test has about a fifth of what is left, a tenth to three tenths.
 # 4. Next month there are more editorials, in another order. No document of today changes sides.
 
@@ -96,11 +98,12 @@ pictures.siblings(archive, split)
 # Split line by line, and every test sentence has relatives in training; some stand there themselves. The course's own split, which you use
 # from here on, keeps your four rules.
 #
-# The yardstick is a **head alone**, over the mean of a sentence's tokens, right on 84.6 % of the validation sentences. Your model's head
-# reads `[CLS]`. Lesson 01 showed what that costs, and your adapter has to make up for it.
+# The yardstick is a **head alone**, over the mean of a sentence's tokens, right on 84.6 % of the validation sentences, which
+# chose its penalty, and on 82.1 % of the test sentences. Your model's head reads `[CLS]`. Lesson 01 showed what that costs, and your
+# adapter has to make up for it.
 #
-# **By how many points will your adapter be ahead? And how sure are you that it is ahead at all?** Commit before you train anything. Both
-# belong on your page.
+# **By how many points will your adapter be ahead? And how sure are you that it is ahead at all?** Commit before you train anything:
+# both belong on your page. Lesson 10's table of four tasks may ground your number.
 
 # %%
 pt.commit("capstone.gain", ...)    # points, on validation
@@ -110,8 +113,7 @@ pt.commit("capstone.sure", ...)    # that it is above zero, in percent
 # ## One test for every adapter
 #
 # Your tests know their method: `start_holds` asks for A and B, `fold_holds` for l. `pt.audit()` runs them, at the end. But one fits
-# every method: `frozen_stays(train, model)` of lesson 01, if the *training* makes the adapter. Here is such a training. It holds all that
-# can happen to a base:
+# every method: `frozen_stays(train, model)` of lesson 01. Give it a training that makes the adapter, takes a step, and merges:
 
 
 # %%
@@ -218,16 +220,17 @@ pictures.put_to(keeps_the_laws, {"her mirrors": Mirrors})
 #
 # <details><summary>Our line</summary>
 #
-# `self.u = torch.nn.Parameter(torch.randn(base.in_features))`: now u is in the file, and learns, too. Her training looked fine, and so
-# did her file. Whoever loads it gets a model that turns elsewhere. The method is real: Yuan and colleagues (2024) chain such mirrors, and
+# `self.u = torch.nn.Parameter(torch.randn(base.in_features))`: now u is in the file, and learns, too. A `state_dict()` would have
+# kept her buffer; our file keeps `own_parameters()`. Her training looked fine, and so did her file. Whoever loads it gets a model that
+# turns elsewhere. The method is real: Yuan and colleagues (2024) chain such mirrors, and
 # train them all.
 # </details>
 #
 # ## Your adapter
 #
-# ### Exercise 3 · Make it (2 points, about 10 minutes)
+# ### Exercise 3 · Make it (2 points, about 5 minutes)
 #
-# `my_adapter(base)` returns the adapter that you will hand in, around a frozen `nn.Linear`. `pt.mine` gives you your own
+# `my_adapter(base)` returns the adapter that you will hand in, around a frozen `nn.Linear`. One line will do. `pt.mine` gives you your own
 # classes, `"lora.layer"`, `"dora.layer"` or `"ia3.layer"`. For IA³ on `ffn_out`, the `side` of your `Gains` is `"input"`.
 #
 # The 40,000 bytes hold the head, too. Lesson 10's smallest LoRA, rank 1 on every query and value, just fits. (The file is larger by some
@@ -269,17 +272,15 @@ def train(name, make, config, epochs, lr, seed=0):
 
 # %% [markdown]
 # `config` tells the library, and peft, what `make` makes and where it stands, such as
-# `pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(5,))`, or a `Config` of `pt.dora` or `pt.ia3`. Where the two differ,
-# `train` refuses. While dots stand, an example trains: LoRA of rank 1 on the values of block 5.
+# `pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(5,))`, or a `Config` of `pt.dora` or `pt.ia3`. `train` refuses,
+# before its first step, a `make` that builds something else, and more than 40,000 bytes. While dots stand, an example trains: LoRA of rank 1 on the values of block 5.
 
 # %%
 ONE = {"make": my_adapter, "config": ..., "epochs": ..., "lr": ...}
 first = train(**pictures.filled("one-0", ONE))
 
 # %%
-gained = pictures.gain(first, validation)
-pt.compare("capstone.gain", round(100 * gained.gain, 1), "points, on validation")
-pt.compare("capstone.sure", 100 * (gained.gain > 0), "percent: 100 if it is ahead, else 0")
+print(pictures.gain(first, validation))    # of one seed: your bet waits for three
 
 # %% [markdown]
 # ## The pair that decides
@@ -288,7 +289,8 @@ pt.compare("capstone.sure", 100 * (gained.gain > 0), "percent: 100 if it is ahea
 # decide. We recorded two. One trains the values of the last block, or of the first. The other fills the 40 kB: rank 1 on all
 # queries and values, or rank 2 on all values.
 #
-# Think of the second pair: 345 sentences, three seeds. **From how many points on would its 95 % interval leave zero out?**
+# Think of the second pair: 345 sentences, three seeds. **How many points must lie between the two before the 95 % interval of
+# their difference excludes zero?**
 
 # %%
 pt.commit("capstone.smallest", ...)    # points
@@ -303,33 +305,53 @@ pt.plots.show(pictures.draw_tries(pictures.recorded()), "Gain over the head alon
 pictures.differences(pictures.recorded())
 
 # %% [markdown]
-# The first pair decides. The second is of the usual kind: a few points, and an interval that reaches zero. Choose a pair of your own
-# whose answer you do not know. "Cannot tell" is a result, and earns its points.
+# The first pair decides. But block 0 hardly left the majority (57.4 %) after one pass at one rate: the pair decides about this recipe, not
+# about block 0. The second is of the usual kind: a few points, and an interval that reaches zero. Choose a pair of your own whose answer
+# you do not know. "Cannot tell" is a result, and earns its points.
 #
-# Fill in the other setting (its `make` may be of another rank or method). Then six runs: two settings, three seeds.
+# Fill in the other setting (its `make` may be of another rank or method). Two settings, three seeds: one run stands there, five follow. A
+# pair of different bytes is refused.
 
 # %%
 OTHER = {"make": my_adapter, "config": ..., "epochs": ..., "lr": ...}
-tries = pictures.pair(train, ONE, OTHER, validation, seeds=(0, 1, 2))
+tries = pictures.pair(train, ONE, OTHER, validation, first)
 
 # %%
-pt.plots.show(pictures.draw_tries(tries, validation), "Your pair: gain over the head alone on "
-              "validation, a ring a seed, their mean, and its 95 % interval.")
+pt.plots.show(pictures.draw_tries(tries, validation), "Gain over the head alone on validation: "
+              "a ring a seed, their mean, and its 95 % interval.")
 pt.verdict(*tries.values(), margin=0.01)    # scores from 0 to 1: a point is 0.01
 
 # %% [markdown]
-# The runs stand in `work/one-0` to `work/other-2`. Copy the folder that you choose to `work/adapter`: that is what you hand in. The grader
-# checks the same as this table, with other sentences for the gain:
+# And your bet? Here is the first of the two settings against the head alone, over three seeds.
 
 # %%
-pictures.hand_in(first, validation)
+ahead = pictures.ahead(tries, validation)
+gain, low, high = map(pictures.in_points, (ahead.difference, ahead.low, ahead.high))
+pt.compare("capstone.gain", f"{gain} ({low} to {high}): {ahead.word}", "points, on validation")
+
+# %% [markdown]
+# The runs stand in `work/one-0` to `work/other-2`. The one that you choose becomes `work/adapter`, which you hand in. The grader
+# checks the same as this table, with other sentences for the gain. While there is no such folder, the table looks at your first run.
+
+# %%
+CHOICE = ...    # a folder, such as "work/other-2"
+if CHOICE is not ...:
+    shutil.copytree(CHOICE, "work/adapter", dirs_exist_ok=True)
+chosen = Path("work/adapter")
+pictures.hand_in(chosen if chosen.exists() else first, validation)
+
+# %% [markdown]
+# After your last choice, you may measure once on the test sentences:
+
+# %%
+# print(pictures.gain(chosen, news.test))
 
 # %% [markdown]
 # ## The page
 #
 # At most 400 words; numbers with their intervals. A person marks it by this table:
 #
-# | part | one point for each | no point at all for |
+# | part | one point for each | what makes the whole part zero |
 # |---|---|---|
 # | **What I predicted** | a number; a reason that could have been wrong; what the result says about this reason | words in place of a number |
 # | **The pair that decided** | the same bytes, spent in two ways, both runs shown in the notebook; why this choice; the difference with its interval, over sentences and at least three seeds | one run alone; a run that answers the same to every sentence |
@@ -342,10 +364,10 @@ pictures.hand_in(first, validation)
 #
 # > *What I predicted.* An R² of 0.55 for LoRA 8, since LoRA is said to be level with full fine-tuning. It has 0.50.
 # >
-# > *The pair that decided.* Query and value get as many numbers in both: LoRA 8, or entries drawn at random. Entries can change a matrix in
-# > any direction, LoRA in eight. The random ones are ahead by 0.028 (0.014 to 0.043), over ten seeds and all test sentences.
+# > *The pair that decided.* Query and value get as many numbers in both: LoRA 8, or entries drawn at random. Random entries can change a
+# > matrix in any direction, LoRA 8 in only eight. The entries are ahead by 0.028 (0.014 to 0.043), over ten seeds and all test sentences.
 # >
-# > *My claim.* LoRA 8 has an R² of 0.50 (0.46 to 0.53) on sentences of film reviews, ten seeds.
+# > *My claim.* LoRA 8 has an R² of 0.50 (0.46 to 0.53) on lesson 10's test sentences, of film reviews; ten seeds.
 # >
 # > *When not to use it.* As any model, it may fail on texts of another kind.
 #
@@ -353,7 +375,7 @@ pictures.hand_in(first, validation)
 # |---|---|---|
 # | What I predicted | 2 of 3 | A number, and a reason that could be wrong. It was wrong, and the page does not say what follows from that. |
 # | The pair that decided | 3 of 3 | Equal numbers, a reason, an interval over seeds and sentences. |
-# | My claim | 2 of 3 | Interval, seeds and sentences; nothing wider. But how many rates were tried? |
+# | My claim | 2 of 3 | Interval, seeds and sentences; nothing wider. Test sentences may measure, as they chose nothing. But how many rates were tried? |
 # | When not to use it | 0 of 3 | True of every model. "Irony: it reads each sentence alone; look at reviews with quotation marks" would have three. |
 
 # %% [markdown]
@@ -370,7 +392,10 @@ pictures.hand_in(first, validation)
 # %% [markdown]
 # ## Your name
 #
-# This is the end of the course. Look back once. Your ladder:
+# This is the end of the course. Look back once.
+
+# %%
+pt.progress("14")
 
 # %%
 pt.board.show()
@@ -382,19 +407,14 @@ pt.board.show()
 pt.audit()
 
 # %% [markdown]
-# And your first bet. Before you had written a line, lesson 00 asked: LoRA trains 0.33 % of the numbers; what share of the memory does it take?
-# Now the LoRA is yours, and lesson 00's ledger counts.
+# And your last bet. How sure were you, before anything had trained, that your adapter would be ahead? Your three seeds say:
 
 # %%
-full, thin = (pt.models.load("minilm", labels=2)[0] for _ in range(2))
-thin = inject(thin, ("query", "value"), lambda base: LoRALinear(base, 8, 16))
-peak = [pt.account.ledger(model).peak_bytes for model in (thin, full)]
-pt.compare("inside.memory", round(100 * peak[0] / peak[1]), "your first bet: percent of the memory")
-pt.compare("capstone.gain", round(100 * gained.gain, 1), "one of your last: points ahead")
+pt.compare("capstone.sure", ahead.word, "percent, that it is ahead")
 
 # %% [markdown]
-# In lesson 00 the block was a drawing of grey boxes, and somebody else's. You have since put something of yours into each of them, and
-# written down how anybody could find out that it is wrong.
+# In lesson 00 the block was a drawing of grey boxes, and somebody else's. You have since put layers of your own into it, and written down how
+# anybody could find out that they are wrong.
 #
 # **Would you put your name to your adapter?** Answer in a sentence: what it does, how sure you are, and where it stops.
 
@@ -407,7 +427,7 @@ pt.sentence("capstone.name", ..., ours=False)    # "I, …, put my name to …"
 # ```
 # peft-teach pack my-peft
 # python -m pip install ./my-peft
-# python -c "from my_peft import LoRALinear"
+# python -c "from my_peft import keeps_the_laws"
 # ```
 #
 # That is a Python package like any other. All that you have built stands in it, and your sentence opens its README.
@@ -419,9 +439,6 @@ pt.sentence("capstone.name", ..., ours=False)    # "I, …, put my name to …"
 # | **ask** | one question on a model of a billion parameters, with a pair, three seeds, and a page like yours |
 #
 # The next table that somebody shows you will have three decimals and one seed. You know what to ask.
-
-# %%
-pt.progress("14")
 
 # %% [markdown]
 # **Sources**

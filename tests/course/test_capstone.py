@@ -93,6 +93,18 @@ def test_the_size_is_that_of_the_tensors(tmp_path, config, held):
         torch.nn.init.normal_(p, std=0.02)
     whole = (pt.save(model, tmp_path) / NAME).stat().st_size
     assert sum(t.nbytes for t in load((tmp_path / NAME).read_bytes()).values()) == held
+    numbers = sum(p.nbytes for p in pt.adapter_parameters(model).values())
+    told = f"{numbers:,} \\+ 3,080 of 40,000 bytes"
+
+    def make(base):
+        return pt.lora.LoRALinear(base, config.rank, config.alpha)
+
+    if held > 40_000:
+        with pytest.raises(PeftTeachError, match=told):
+            pictures.places(config, make)
+    else:
+        assert numbers + 3_080 == held
+        assert len(pictures.places(config, make)) == 12 // config.rank
     size, *others = handed_in.rows(tmp_path)
     assert size.found == (f"{held:,} bytes of tensors, of 40,000; with its description the file "
                           f"has {whole:,}, of 100,000")
@@ -211,12 +223,16 @@ def test_what_is_shipped_is_what_was_trained(tmp_path):
     assert not (tmp_path / "b").exists()
 
 
-def setting(**other):
-    return {"make": len, "config": pt.lora.Config(rank=2), "epochs": 1, "lr": 0.01} | other
+def setting(rank=1, **other):
+    """All queries and values, or another `config`; alpha is 16."""
+    return {"make": lambda base: pt.lora.LoRALinear(base, rank, 16.0), "epochs": 1, "lr": 0.01,
+            "config": pt.lora.Config(rank=rank)} | other
 
 
 def test_where_dots_are_left_an_example_trains_in_another_folder(capsys):
-    assert pictures.filled("a", setting()) == {"name": "a", **setting()}
+    mine = setting()
+    assert pictures.filled("a", mine) == {"name": "a", **mine}
+    assert "36,864 + 3,080 of 40,000 bytes" in capsys.readouterr().out
     for left in ("config", "epochs", "lr"):
         example = pictures.filled("a", setting(**{left: ...}))
         assert example["name"] == "example"
@@ -233,21 +249,32 @@ def test_a_pair_is_trained_with_three_seeds_and_named_by_what_differs(monkeypatc
         ran.append((name, lr))
         return [float(seed), lr]
 
-    on = pt.lora.Config(rank=1, targets=("value",), layers=(5,))
-    for other, names in (
-            (setting(config=on), ["all queries and values, rank 2", "block 5 values, rank 1"]),
-            (setting(lr=0.5), ["all queries and values, rank 2, epochs 1, rate 0.01",
-                               "all queries and values, rank 2, epochs 1, rate 0.5"])):
+    values = pt.lora.Config(rank=2, targets=("value",))
+    for other, names, says in (
+            (setting(2, config=values), ["all queries and values, rank 1", "all values, rank 2"],
+             "rank (1 or 2), targets (query, value or value)"),
+            (setting(lr=0.5, epochs=3), ["all queries and values, rank 1, epochs 1, rate 0.01",
+                                         "all queries and values, rank 1, epochs 3, rate 0.5"],
+             "epochs (1 or 3), rate (0.01 or 0.5)")):
         ran.clear()
-        found = pictures.pair(train, setting(), other, SENTENCES)
+        found = pictures.pair(train, setting(), other, SENTENCES, [0.0, 0.01])
         assert [*found] == names
-        assert ran == [(f"one-{seed}", 0.01) for seed in (0, 1, 2)] + [
+        assert ran == [(f"one-{seed}", 0.01) for seed in (1, 2)] + [
             (f"other-{seed}", other["lr"]) for seed in (0, 1, 2)]
-        assert_equal(found[names[1]].T[0], torch.tensor([0.0, 1, 2]))
+        for right in found.values():
+            assert_equal(right.T[0], torch.tensor([0.0, 1, 2]))
+        assert capsys.readouterr().out == (
+            "Each: 36,864 + 3,080 of 40,000 bytes, adapter and head. They differ in "
+            f"{says}.\n")
     ran.clear()
-    with pytest.raises(PeftTeachError, match="two settings that differ"):
-        pictures.pair(train, setting(), setting(), SENTENCES)
-    stands_in = pictures.pair(train, setting(), setting(lr=...), SENTENCES)
+    narrow = replace(values, layers=(5,))
+    for other, says in ((setting(), "two settings that differ"),
+                        (setting(2, config=narrow), "39,944 bytes, the other 9,224"),
+                        (setting(2), "73,728 \\+ 3,080 of 40,000"),
+                        (setting(config=values), "not what")):
+        with pytest.raises(PeftTeachError, match=says):
+            pictures.pair(train, setting(), other, SENTENCES, [0.0, 0.01])
+    stands_in = pictures.pair(train, setting(), setting(lr=...), SENTENCES, [0.0, 0.01])
     assert [each.shape for each in stands_in.values()] == [(3, len(SENTENCES))] * 2
     assert ran == []
     assert "Dots are left" in capsys.readouterr().out
@@ -317,8 +344,14 @@ class Mended(Mirrors):
     mended = True
 
 
+class Unmerged(Mended):
+    def merged(self):
+        raise AttributeError("scale")
+
+
 def test_the_readers_test_finds_what_a_file_lacks_in_a_method_that_no_lesson_has():
-    assert [pictures.broken_law(make) for make in (Mirrors, Mended)] == ["all of it", "none"]
+    assert [pictures.broken_law(make) for make in (Mirrors, Mended, Unmerged)] == [
+        "all of it", "none", "the merge"]
     told = pictures.put_to(answers.keeps_the_laws, {"a": Mirrors, "b": Mended})["your test"]
     assert told["a"].startswith("rejects: AssertionError")
     assert told["b"] == "accepts"
@@ -338,6 +371,16 @@ def test_the_interval_is_that_of_paired_sentences(monkeypatch, folder):
     assert found.high - found.gain == pytest.approx(1.96 * (4 / 9 / 9) ** 0.5)
     assert found.low < 0
     assert handed_in.measure(folder, SENTENCES)[0]    # a mark is a decision, and no claim
+
+
+def test_the_bet_is_held_against_all_seeds_of_the_first_setting(monkeypatch):
+    alone = torch.tensor([1.0, 0, 1, 0, 0, 1, 0, 1, 1]).double()
+    monkeypatch.setattr(handed_in, "_right_alone", lambda _: alone)
+    more = torch.stack([alone, alone.logical_or(torch.arange(9) == 1), torch.ones(9)]).double()
+    found = pictures.ahead({"one": more, "other": torch.zeros(3, 9)}, SENTENCES)
+    assert found.difference == pytest.approx((0 + 1 + 4) / 27)
+    assert found.word == "cannot tell"
+    assert pictures.ahead({"one": torch.zeros(3, 9)}, SENTENCES).word == "worse"
 
 
 def entry(name, low, high, size=50_000):

@@ -37,8 +37,8 @@ def test_pip_installs_it_and_it_works_alone(desk, capsys):
            "--no-build-isolation", "--target", str(desk / "there"), str(made)]
     subprocess.run(pip, check=True, cwd=desk)
     said = subprocess.run(
-        [sys.executable, "-c", "import my_peft; print(my_peft.__file__); my_peft.keeps_the_laws("
-         "lambda base: my_peft.LoRALinear(base, 2, 4.0))"],
+        [sys.executable, "-c", "import my_peft; from my_peft import keeps_the_laws; print(my_peft."
+         "__file__); keeps_the_laws(lambda base: my_peft.LoRALinear(base, 2, 4.0))"],
         check=True, cwd=desk / "there", capture_output=True, text=True,
         env={**os.environ, "PYTHONPATH": str(desk / "there")})
     assert str(desk / "there") in said.stdout

@@ -6,7 +6,7 @@
         src/my_peft/__init__.py     my_peft.py, as it is
 
     python -m pip install ./my-peft
-    python -c "from my_peft import LoRALinear"
+    python -c "from my_peft import keeps_the_laws"
 """
 
 from importlib.metadata import version

@@ -113,7 +113,8 @@ SPLIT = Exercise(
         "document": "Sentences of one editorial are about one thing: who trained on some of them "
                     "has seen the others. Let the document decide, not the line.",
         "twice": "A sentence that was trained on tests nothing. Keep one copy.",
-        "spelled": "Capitals and runs of spaces make no other sentence: compare without them.",
+        "spelled": "Sentences that differ only in capitals or runs of spaces count as one: "
+                   "compare without them.",
         "lost": "Of a text that stands there more than once, one copy stays.",
         "share": "A fifth of the documents is to be tested on; a tenth to three tenths of the "
                  "lines will do.",
@@ -178,6 +179,9 @@ def _merged(layer: Adapter, base: nn.Linear, before: dict[str, Tensor], x: Tenso
     try:
         merged = layer.merged()
     except NotMergeable:
+        return
+    except Exception as error:    # a reader's merged() may raise any
+        yield "merge", f"layer.merged() raised {type(error).__name__}: {error} {where}."
         return
     if merged in (layer, base) or changed(base.state_dict(), before) or not close(layer(x), y):
         yield "merged_in_place", f"After layer.merged(), layer or base is not as it was {where}."
@@ -255,11 +259,12 @@ MISTAKES = {
     "not_all": "Whatever forward reads, beside the base, must be a registered parameter; else the "
                "file lacks it. And eval mode changes nothing.",
     "base_changed": "Many adapters share one base: leave its numbers alone.",
-    "merge": "A merged layer gives the same outputs, with a bias and without.",
+    "merge": "A merged layer gives the same outputs, with a bias and without; what cannot be "
+             "merged raises NotMergeable.",
     "merged_in_place": "merged() makes a new layer; the adapter and its base stay as they are.",
 }
 ADAPTER = Exercise(
-    id="capstone.adapter", lesson="14", names=("my_adapter",), points=2, minutes=10, difficulty=2,
+    id="capstone.adapter", lesson="14", names=("my_adapter",), points=2, minutes=5, difficulty=1,
     cases=lambda seed: [{"seed": seed}],
     run=run_adapter, judge=judge_adapter, mistakes=MISTAKES,
     returns=report(law=str, found=str) | report(shapes=dict[str, Any], y=Any),

@@ -3,6 +3,7 @@
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from ...verdicts import POINT, Comparison, interval, verdict
 from . import exercises, handed_in
 from .handed_in import answered, gain
 
-__all__ = ["answered", "broken_law", "differences", "draw_tries", "filled", "gain", "hand_in",
-           "lines", "named", "pair", "places", "put_to", "recorded", "ship", "siblings", "smallest"]
+__all__ = ["ahead", "answered", "broken_law", "differences", "draw_tries", "filled", "gain",
+           "hand_in", "in_points", "lines", "named", "pair", "places", "put_to", "recorded", "ship",
+           "siblings", "smallest"]
 
 SEEDS = (0, 1, 2)
 Tries = Mapping[str, Tensor]    # (seeds, sentences) by name: 1 for a sentence that is right
@@ -87,39 +89,64 @@ EXAMPLE = {"config": lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(
 
 
 def filled(name: str, setting: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is to be trained, as arguments: yours, or an example where dots are left."""
-    if ... not in setting.values():
-        return {"name": name, **setting}
-    print("Dots are left: an example trains instead.")
-    return {"name": "example", "make": lambda base: lora.LoRALinear(base, 1, 8.0), **EXAMPLE}
+    """Return what is to be trained, as arguments: yours, or an example where dots are left.
+
+    Says how many bytes it will have; raises as `places` does.
+    """
+    if ... in setting.values():
+        print("Dots are left: an example trains instead.")
+        name, setting = "example", {"make": lambda base: lora.LoRALinear(base, 1, 8.0), **EXAMPLE}
+    print(_told_bytes(*_fitted(setting["config"], setting["make"])[1:]))
+    return {"name": name, **setting}
 
 
 def pair(train: Callable[..., Path], one: Mapping[str, Any], other: Mapping[str, Any],
-         sentences: Sequence[tuple[str, int]], seeds: Sequence[int] = SEEDS) -> dict[str, Tensor]:
+         sentences: Sequence[tuple[str, int]], first: Path) -> dict[str, Tensor]:
     """Train two settings with each seed; return who is right, by what each setting is called.
 
-    `train(name, seed=…, **setting)` writes a folder and returns it. While dots are left in one,
-    nothing trains, and a recorded pair stands in. Raises `PeftTeachError` for equal settings.
+    `train(name, seed=…, **setting)` writes a folder and returns it; `first` is the folder of `one`
+    with the first seed, which is not trained again. While dots are left in one, nothing trains, and
+    a recorded pair stands in. Raises `PeftTeachError`, before any training, for equal settings, for
+    different bytes, and as `places` does.
     """
     if ... in (*one.values(), *other.values()):
         print("Dots are left: a recorded pair stands in.")
         return {name: right[:, :len(sentences)] for name, right in recorded("nearly alike").items()}
-    names = [named(each["config"]) for each in (one, other)]
-    if names[0] == names[1]:
-        names = [f"{name}, epochs {each['epochs']}, rate {each['lr']:g}"
-                 for name, each in zip(names, (one, other))]
+    told = [_settings(each) for each in (one, other)]
+    differ = {key: (value, told[1][key]) for key, value in told[0].items()
+              if key in told[1] and value != told[1][key]}
+    names = [", ".join([named(each["config"]), *(
+        f"{key} {values[i]}" for key, values in differ.items() if key not in NAMED)])
+        for i, each in enumerate((one, other))]
     if names[0] == names[1]:
         raise PeftTeachError(f"Both are {names[0]}.", expected="two settings that differ")
-    return {name: torch.stack([answered(train(f"{folder}-{seed}", seed=seed, **setting), sentences)
-                               for seed in seeds])
-            for name, folder, setting in zip(names, ("one", "other"), (one, other))}
+    sizes = [_fitted(each["config"], each["make"])[1:] for each in (one, other)]
+    if sum(sizes[0]) != sum(sizes[1]):
+        raise PeftTeachError(f"One has {sum(sizes[0]):,} bytes, the other {sum(sizes[1]):,}.",
+                             expected="the same bytes, spent in two ways",
+                             hint="twice the rank on half of the modules has as many")
+    print(f"Each: {_told_bytes(*sizes[0])} They differ in "
+          + ", ".join(f"{key} ({a} or {b})" for key, (a, b) in differ.items()) + ".")
+    folders = [[first, *(train(f"one-{seed}", seed=seed, **one) for seed in SEEDS[1:])],
+               [train(f"other-{seed}", seed=seed, **other) for seed in SEEDS]]
+    return {name: torch.stack([answered(folder, sentences) for folder in each])
+            for name, each in zip(names, folders)}
+
+
+NAMED = ("rank", "targets", "layers")    # what `named` tells of a `Config`
+
+
+def _settings(setting: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all that may differ between two settings, by name."""
+    config = setting["config"]
+    return {"method": _method(config).__name__.split(".")[-1], **asdict(config),
+            "targets": ", ".join(_targets(config)), "layers": config.layers or "all",
+            "epochs": setting["epochs"], "rate": setting["lr"]}
 
 
 def named(config: Any) -> str:
     """Return what a `Config` trains, in words: "block 5 values, rank 1"."""
-    layers, targets = config.layers, config.targets
-    if targets is None:
-        targets = ("key", "value", "ffn_out") if _method(config) is ia3 else ("query", "value")
+    layers, targets = config.layers, _targets(config)
     if layers is None:
         where = "all"
     elif len(layers) == 1:
@@ -127,10 +154,15 @@ def named(config: Any) -> str:
     else:
         where = f"blocks {', '.join(map(str, layers))}"
     plural = {"query": "queries", "key": "keys", "value": "values"}
-    targets = (targets,) if isinstance(targets, str) else targets
     what = " and ".join(plural.get(each, each) for each in targets)
     rank = getattr(config, "rank", None)
     return f"{where} {what}" + (f", rank {rank}" if rank else "")
+
+
+def _targets(config: Any) -> tuple[str, ...]:
+    if config.targets is None:
+        return ("key", "value", "ffn_out") if _method(config) is ia3 else ("query", "value")
+    return (config.targets,) if isinstance(config.targets, str) else tuple(config.targets)
 
 
 def recorded(which: str | None = None) -> dict[str, Tensor]:
@@ -149,6 +181,12 @@ def recorded(which: str | None = None) -> dict[str, Tensor]:
     return {name: runs[name] for name in wanted}
 
 
+def ahead(tries: Tries, sentences: Sequence[tuple[str, int]]) -> Comparison:
+    """Return the verdict on the first of the tries, against the head alone on these sentences."""
+    right = next(iter(tries.values()))
+    return verdict(right, handed_in._right_alone(tuple(sentences)).expand_as(right), POINT)
+
+
 def differences(tries: Tries) -> pandas.DataFrame:
     """Return the verdict on each two that follow each other: the first against the second."""
     names = [*tries]
@@ -158,9 +196,13 @@ def differences(tries: Tries) -> pandas.DataFrame:
 
 
 def _told(found: Comparison) -> dict[str, str]:
-    points = (f"{100 * each:+.1f}".replace("-", "−")
-              for each in (found.difference, found.low, found.high))
+    points = (in_points(each) for each in (found.difference, found.low, found.high))
     return dict(zip(("difference, points", "95 %, from", "to"), points)) | {"verdict": found.word}
+
+
+def in_points(share: float) -> str:
+    """Return a difference of shares in points: "+1.1"."""
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def smallest(tries: Tries) -> float:
@@ -183,7 +225,7 @@ def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figur
         ax.plot(gains, [y] * len(gains), "o", ms=6, mfc="none", color=plots.COLOURS["yours"])
         ax.plot(gains.mean(), y, "o", ms=9, color=plots.COLOURS["yours"])
         ax.text(gains.mean(), y - 0.22, f"{gains.mean():+.1f}".replace("-", "−"), ha="center",
-                fontsize=11)
+                fontsize=11, path_effects=plots.HALO)    # the line of zero may pass behind it
     ax.axvline(0, color=plots.COLOURS["head"], lw=2)
     ax.set(yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.7),
            xlabel="points more right than the head alone")
@@ -198,14 +240,33 @@ def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figur
 def places(config: Any, make: Callable[[nn.Linear], nn.Module]) -> tuple[str, ...]:
     """Return the modules that `config` names, if `make` builds the adapter that it describes.
 
-    Raises as `ship` does: random numbers show before training what zeros would hide.
+    Raises as `ship` does: random numbers show before training what zeros would hide. Raises
+    `PeftTeachError`, too, for more bytes than the brief allows.
     """
-    names = tuple(adapters(_method(config).inject(handed_in.base(), config)))
+    return _fitted(config, make)[0]
+
+
+def _fitted(config: Any, make: Callable[[nn.Linear], nn.Module]
+            ) -> tuple[tuple[str, ...], int, int]:
+    """Return the modules of `places`, and how many bytes the adapter and the head will have."""
+    right = _method(config).inject(handed_in.base(), config)
+    names, own = tuple(adapters(right)), contents.adapter_parameters(right)
+    size = sum(p.nbytes for p in own.values())
+    head = sum(p.nbytes for name, p in right.named_parameters()
+               if p.requires_grad and name not in own)
+    if size + head > handed_in.LIMIT:
+        raise PeftTeachError(f"{named(config)}: {_told_bytes(size, head)}",
+                             expected=f"at most {handed_in.LIMIT:,}",
+                             hint="a lower rank, or fewer targets or layers")
     mine = core.attach(handed_in.base(), names, make)
     for p in contents.adapter_parameters(mine).values():
         p.data.normal_(std=0.1)
     _known(mine.eval(), config)
-    return names
+    return names, size, head
+
+
+def _told_bytes(adapter: int, head: int) -> str:
+    return f"{adapter:,} + {head:,} of {handed_in.LIMIT:,} bytes, adapter and head."
 
 
 def ship(model: nn.Module, config: Any, folder: Path | str) -> Path:
@@ -241,12 +302,12 @@ def _known(mine: nn.Module, config: Any) -> nn.Module:
 
 
 def hand_in(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> pandas.DataFrame:
-    """Look at a folder as the grader will, but on these sentences."""
+    """Look at a folder as the grader will, but on these sentences; the table bears its name."""
     found = handed_in.rows(folder)
     if found[0].holds:
         ahead, told, _ = handed_in.measure(Path(folder), sentences)
         found.append(handed_in.Row("gain", ahead, told))
-    return pandas.DataFrame(found).set_index("property")
+    return pandas.DataFrame(found).set_index("property").rename_axis(Path(folder).as_posix())
 
 
 EXAMPLES = {"tries": lambda: draw_tries(recorded())}
