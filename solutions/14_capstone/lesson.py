@@ -107,7 +107,7 @@ pictures.siblings(archive, split)
 
 # %%
 pt.commit("capstone.gain", ...)    # points, on validation
-pt.commit("capstone.sure", ...)    # that it is above zero, in percent
+pt.commit("capstone.sure", ...)    # that it is above zero, from 0 to 1
 
 # %% [markdown]
 # ## One test for every adapter
@@ -407,10 +407,16 @@ pt.board.show()
 pt.audit()
 
 # %% [markdown]
-# And your last bet. How sure were you, before anything had trained, that your adapter would be ahead? Your three seeds say:
+# And two bets, your first and your last. Before you had written a line: what share of the memory does LoRA take, and how sure were you?
+# Before anything had trained here: how sure were you that your adapter would be ahead? A step of lesson 00 and your three seeds answer.
 
 # %%
-pt.compare("capstone.sure", ahead.word, "percent, that it is ahead")
+step = pt.course.pictures("inside")
+ids = torch.randint(1000, 30_000, (16, 32), device=pt.device())
+lora, full = (max(step.through_a_step(step.prepared(trains), {
+    "input_ids": ids, "labels": ids[:, 0] % 2}).held) for trains in ("LoRA", "everything"))
+pt.compare("inside.memory", [round(lora / full, 2), 1.0], "your first: a share, and how sure")
+pt.compare("capstone.sure", ahead.word, "your last: that it is ahead, from 0 to 1")
 
 # %% [markdown]
 # In lesson 00 the block was a drawing of grey boxes, and somebody else's. You have since put layers of your own into it, and written down how
