@@ -292,7 +292,7 @@ def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypat
     """It may be that the disk was full."""
     failed = [{"exercise": "inside.linear", "points": 0, "flags": [f"inside.linear: {job.FAILED}"],
                "state": "wrong", "mistake": None, "message": "", "traceback": "", "maximum": 1,
-               "notes": (), "further": False}]
+               "notes": (), "further": False, "confined": ()}]
     monkeypatch.setattr(engine, "run", lambda tasks, **named: (
         (name, failed if task[0] is job.mark_all else []) for name, task in tasks.items()))
     grade(small / "in", tmp_path, Options(jobs=1))

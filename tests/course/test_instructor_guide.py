@@ -91,14 +91,21 @@ def test_the_plans_are_of_the_lessons_as_they_are():
     plans = GUIDE[GUIDE.index("## Plans"):GUIDE.index("## Give out")]
     texts = {lesson.name[:2]: "\n".join(cell.source for cell in lesson.student.cells)
              for lesson in lessons().values()}
-    day = re.findall(r"(\d\d) \((\d+) min\)", plans)
-    assert len(day) == 4
-    for lesson, minutes in day:
-        assert f"about {minutes} minutes" in texts[lesson]
+    day = re.findall(r"^\| (\d\d) \| (.+) \| (\d+) \|$", plans, re.MULTILINE)
+    assert [lesson for lesson, *_ in day] == ["00", "01", "02", "07", "08", "10", "12"]
+    assert 300 <= sum(int(minutes) for *_, minutes in day) <= 330    # of 390: some 70 are left
+    for lesson, what, minutes in day:
+        whole = int(re.search(r"about (\d+) minutes", texts[lesson])[1])
+        asked = [int(n) for n in re.findall(r"\d", what.partition("*")[0]) if "without" not in what]
+        needed = sum(int(re.search(rf"Exercise {n} .*about (\d+) minutes", texts[lesson])[1])
+                     for n in asked)
+        assert needed < int(minutes) <= whole
+        for heading in re.findall(r"\*([A-Z][^*]+)\*", what):
+            assert re.search(rf"^## (\d · )?{heading}$", texts[lesson], re.MULTILINE), heading
     headings = re.findall(r"\*([A-Z][^*|]+)\*[ ,;:]", plans.partition("**A day**,")[0])
     assert len(headings) == 4
     for heading in headings:
         assert f"## {heading}\n" in texts["07"]
-    numbers = re.findall(r"exercises (\d) (?:to|and) (\d)", plans)
+    numbers = re.findall(r"exercises (\d) (?:to|and) (\d)", plans.partition("**A day**")[0])
     assert [int(number) for pair in numbers for number in pair] == [1, 3, 4, 5, 6, 7]
     assert "### Exercise 7 " in texts["07"]
