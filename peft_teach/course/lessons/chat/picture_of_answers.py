@@ -186,6 +186,9 @@ def draw_knob(found: Knob) -> Figure:
         right.plot(rise.index, rise, dash, marker=marker, color=colour, ms=5, lw=2)
         right.text(2.1, rise[2.0], NAMED[kind], color=colour, va="center", fontsize=11)
     right.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
+    above = [found.table[kind][-1.0] - found.table[kind][0.0] for kind in KINDS]
+    right.text(-1.1, 2, f"{min(above):+.0f} to\n{max(above):+.0f} ↑", color=COLOURS["ink"],
+               fontsize=10)
     right.axvline(found.f, color=COLOURS["ink"], lw=1)
     right.set(xlabel="f, the factor of the update", ylabel="rise of the loss",
               ylim=(-1.5, 3.5), xticks=[-1, 0, 1, 2],
