@@ -185,7 +185,7 @@ def test_pictures_say_what_is_in_them(record):
     explorer.controls["f"].value = 0.0
     assert f"f = 0: {SAID[0]}" in explorer.figure.get_label()
     assert "2.40" in chat.draw_curves(record).get_label()
-    assert "LoRA, seed 0: 0 passes 3.00 +0.00" in chat.draw_forgetting(record).get_label()
+    assert "LoRA: 0 passes 3.00 +0.00" in chat.draw_forgetting(record).get_label()
 
 
 def test_an_answer_is_written_whole_with_its_marks_in_color():
