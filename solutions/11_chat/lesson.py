@@ -8,8 +8,8 @@
 # "The ball is with Romeo, the club is with Juliet, and they're heading for the club's death! The play ends with a kiss, folks, and that's
 # the best goalkeeper skill in the league."
 #
-# A model of this lesson said that. Before we taught it to answer like a sports commentator, it named the author. Today you train your first chat model, in a minute or two. Then come the better questions: how do you know that it learned?
-# And what did it pay?
+# A model of this lesson said that. Before we taught it to answer like a sports commentator, it named the author. Today
+# you train your first chat model, in a minute or two. Then come the better questions: how do you know that it learned? And what did it pay?
 #
 # | | |
 # |---|---|
@@ -297,8 +297,8 @@ pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.8 else "hardly ab
 asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answers are long
 
 # %% [markdown]
-# With our one prompt, the examples made the difference. Each demonstration of fine-tuning owes you this control: Bill Yuchen Lin and colleagues (2023) made
-# larger models into assistants in this way. Where that is enough, train nothing.
+# With our one prompt, the examples made the difference. Each demonstration of fine-tuning owes you this control: Bill Yuchen Lin and
+# colleagues (2023) made larger models into assistants in this way. Where that is enough, train nothing.
 #
 # ## How long?
 #
@@ -346,7 +346,7 @@ pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['b
 # And the truth? We asked 20 questions with a fact, and looked for its key word.
 
 # %%
-pictures.told_facts(record)
+pictures.told_facts(record)    # seed 0
 
 # %%
 pictures.facts(record).round(2)    # beside the base: a verdict for each seed
@@ -507,7 +507,7 @@ sum(p.numel() for p in model.parameters() if p.requires_grad), rows.rows.shape
 
 # %% [markdown]
 # In peft, `LoraConfig(trainable_token_indices=[...])` trains them beside LoRA; `pictures.save_rows(model, folder)` writes peft's file. If the
-# output layer has its own table, neither trains the new rows there, and the model never learns to write the two tokens.
+# output layer has its own table, neither way trains the new rows there, and the model never learns to write the two tokens.
 #
 # **Sources**
 #

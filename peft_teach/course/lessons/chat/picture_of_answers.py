@@ -95,7 +95,7 @@ def explore_answers(record: Mapping) -> Explorer:
         before, after = (rows(record, group="main", method=method, seed=0, passes=at)[0]
                          for at in (0, passes))
         return Answers(asked[question],
-                       ("before", f"{NAMES[method]}, after {passes:g} passes"),
+                       ("before", f"{NAMES[method]}, after {passes:g} pass{'es' * (passes > 1)}"),
                        (before["answers"][question], after["answers"][question]))
 
     return Explorer(controls, compute, draw_answers, _say_answers)

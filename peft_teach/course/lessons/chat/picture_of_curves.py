@@ -54,7 +54,8 @@ def draw_forgetting(record: Mapping) -> Figure:
         ax.annotate(NAMES[method], (run.voice[3], rise[3]), offset, ha=side,
                     textcoords="offset points", fontsize=12, color=colour)
         for passes in (0, 1, 5) if method == "lora" else ():
-            name, offset, side = {0: ("before", (0, -18), "center"), 5: ("5 passes", (-6, 6), "right"),
+            name, offset, side = {0: ("before", (0, -18), "center"),
+                                  5: ("5 passes", (-6, 6), "right"),
                                   1: ("1 pass", (8, -18), "center")}[passes]
             ax.annotate(name, (run.voice[passes], rise[passes]), offset, ha=side,
                         textcoords="offset points", fontsize=11, color=colour)
