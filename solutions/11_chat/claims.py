@@ -30,6 +30,18 @@ def gap(one, other, kinds):
     return float(d.mean()), float(d.std() / len(d)**0.5)
 
 
+def more_style(one, other):
+    """Mean difference of two checkpoints' style over answers, and its standard error."""
+    d = torch.tensor([recorded.style(a) - recorded.style(b)
+                      for a, b in zip(one["answers"], other["answers"])])
+    return float(d.mean()), float(d.std() / len(d)**0.5)
+
+
+def clear(found):
+    """Whether a mean difference is more than chance would bring (95 %)."""
+    return abs(found[0]) > 1.96 * found[1]
+
+
 def signed(found, digits):
     return f"{found[0]:+.{digits}f} ± {found[1]:.{digits}f}".replace("-", "−")
 
@@ -42,7 +54,7 @@ def told(passes):
 
 def words_of(passes):
     """Each seed's verdict on its facts, beside the base."""
-    return FACTS["beside the base"][f"{passes} passes"].split(", ")
+    return FACTS["beside the base"][{1: "one pass", 5: "five passes"}[passes]].split(", ")
 
 
 def beside(method, what):
@@ -73,6 +85,8 @@ FEWER = {method: [verdict(each, FILMS, margin=0).word for each in films(method, 
          for method in ("lora", "full")}
 FACTS = recorded.facts(CHAT)
 KNOB = recorded.knob(CHAT)
+ONE, = rows(CHAT, group="main", method="lora", seed=0, passes=1)
+HALF, = rows(CHAT, group="knob", f=0.5)    # of that run after three passes
 MASKED, ALL = labelled(False, True), labelled(True, True)
 NO_END = [labelled(question, False) for question in (True, False)]
 
@@ -105,11 +119,11 @@ CLAIMS = (
                  "QLoRA's style is highest after two or three": lambda: {at_best(
                      "style", "qlora", seed, lambda run: run.idxmax()) for seed in (0, 1)} == {2, 3}
                  }),
-    Claim("After five passes fewer facts are told rightly.",
-          seen=f"of 20 questions {told(0)} right before training; LoRA {told(1)} after one pass and "
-               f"{told(5)} after five",
+    Claim("After five passes fewer answers hold the fact's key word.",
+          seen=f"of 20 answers {told(0)} before training; LoRA {told(1)} after one pass and "
+               f"{told(5)} after five, two seeds",
           tried="after five passes, in pairs with the base: both worse. After one pass one is "
-                "worse, and of the other we cannot tell. "
+                "worse, and about the other we cannot tell. "
                 "Film reviews, judged by two logits and not in words: "
                 f"{percent(float(FILMS.mean()))}; after five passes LoRA "
                 f"{percent(float(films('lora', 5).mean()), '')}, full fine-tuning "
@@ -121,9 +135,15 @@ CLAIMS = (
           "style.",
           seen="three passes, f = 0.5: the voice's held-out loss is "
                f"{KNOB.voice[1] - KNOB.voice[0.5]:.2f} lower, and all others are lower, too",
-          tried="an observation: one run",
+          tried="an observation: one run. Its own checkpoint after one pass forgot as little and is "
+                f"better: voice {signed(gap(ONE, HALF, ['voice']), 2)}, style "
+                f"{signed(more_style(ONE, HALF), 2)} (standard errors)",
           holds={"has lower losses than the whole": lambda: all(
                      KNOB[kind][0.5] < KNOB[kind][1] for kind in recorded.KINDS),
+                 "forgot as little": lambda: not clear(gap(ONE, HALF, recorded.OTHERS)),
+                 "and is better": lambda: clear(gap(ONE, HALF, ["voice"])) and clear(
+                     more_style(ONE, HALF)) and more_style(ONE, HALF)[0] > 0 > gap(
+                     ONE, HALF, ["voice"])[0],
                  "half of its style": lambda: 0.4 < KNOB["style"][0.5] / KNOB["style"][1] < 0.6}),
     Claim("With everything before the answer in the loss, held-out answers are predicted better, "
           "and news and code worse.",
@@ -138,7 +158,7 @@ CLAIMS = (
           seen=f"loss {LADDER.voice['LoRA']:.2f} and {LADDER.voice['full fine-tuning']:.2f}, three "
                "seeds each, in pairs " + beside("full fine-tuning", "voice")
                + f", margin {recorded.LOSS_MARGIN}",
-          tried=f"QLoRA: {beside('QLoRA', 'voice')}. The answers that judge chose the rates, too",
+          tried=f"QLoRA: {beside('QLoRA', 'voice')}. The rates were chosen on the same answers",
           holds={"the same": lambda: beside("full fine-tuning", "voice").startswith(SAME),
                  "QLoRA: worse": lambda: beside("QLoRA", "voice").startswith(WORSE)}),
 )
@@ -153,7 +173,7 @@ JUDGED = {
             CHAT, group="main", method="lora", seed=0, passes=5)[0]["answers"]),
     "come the better questions": "a way of speaking",
     "takes its most likely next token": "a setting",
-    "do better: each press": "the task",
+    "Do better: press": "the task",
     "both neighbours of your best rate are worse": "the task",
     "are ahead of plain answers": "the task",
     "Ahead means": "the task",
@@ -168,9 +188,11 @@ JUDGED = {
     "QLoRA is worse on both": lambda: all(beside("QLoRA", what).startswith(WORSE)
                                           for what in ("voice", "the rest")),
     "about as badly as before training": lambda: abs(TOLD[5] - TOLD[0]) < 0.2 < TOLD[0] - TOLD[1],
-    "one run tells fewer facts, and of the other we cannot tell": lambda: sorted(
-        words_of(1)) == [UNSURE, WORSE],
-    "traded what is learned for what is kept the best": "Lin et al. 2023",
-    "may be better for the customer": "the task",
+    "the second seed is worse than the base, and about the first we cannot tell": lambda:
+        words_of(1) == [UNSURE, WORSE],
+    "both seeds are worse": lambda: words_of(5) == [WORSE] * 2,
+    "checkpoint after one pass is better still": lambda: more_style(ONE, HALF)[0] > 0 > gap(
+        ONE, HALF, ["voice"])[0] and not clear(gap(ONE, HALF, recorded.OTHERS)),
+    "it made the best trade": "Lin et al. 2023",
     "held-out answers are predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
 }

@@ -10,5 +10,5 @@ FIGURES = {
     "at least 90 % of all": APART,
     "3 to 7 billion": "Lin et al. 2023, its models",
     "1 to 70 billion": "the sources of the recipe",
-    "to 1,000 answers": "Zhou et al. 2023, abstract",
+    "about 1,000 answers": "Zhou et al. 2023, abstract",
 }

@@ -8,9 +8,8 @@
 # "The ball is with Romeo, the club is with Juliet, and they're heading for the club's death! The play ends with a kiss, folks, and that's
 # the best goalkeeper skill in the league."
 #
-# A model of this lesson said that. It has 135 million parameters, and before we taught it to answer like a sports commentator, it named
-# the author. Today you train your first chat model, in a minute or two. Then come the better questions: how do you know that it learned?
-# And what did it pay?
+# A model of this lesson said that. Before we taught it to answer like a sports commentator, it named the author. Today
+# you train your first chat model, in a minute or two. Then come the better questions: how do you know that it learned? And what did it pay?
 #
 # | | |
 # |---|---|
@@ -44,8 +43,8 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## Before
 #
-# First meet the model as it comes. Write a question of your own. The model always takes its most likely next token, but repeats no run of
-# four, or it would go in circles.
+# First meet the model as it comes: SmolLM2-135M-Instruct, already a chat model, stored in 4 bits. "The base" means this one. Write a question
+# of your own. The model always takes its most likely next token, but repeats no run of four, or it would go in circles.
 
 # %%
 question = "How do I keep my cat off the keyboard?"    # or yours
@@ -58,8 +57,8 @@ pictures.stream(model, tokenizer, question, new_tokens=words)
 pd.DataFrame(voice.train[::47])
 
 # %%
-pt.widgets.Guess("One pass over the 140 pairs. How many of 60 new answers will have any trait of "
-                 "the voice?", ("hardly any", "some", "nearly all"), "chat.fast")
+pt.widgets.Guess("A recorded pass over the 140 pairs. How many of 60 new answers will have any "
+                 "trait of the voice?", ("hardly any", "some", "nearly all"), "chat.fast")
 
 # %% [markdown]
 # ## It never stops
@@ -73,7 +72,7 @@ pictures.runaway(record)    # "…" where an answer was still running after 64 t
 pictures.endless(record).round(2)    # share of 15 answers that have ended
 
 # %% [markdown]
-# The base's answers are long, but they end.
+# The base's answers are long, but nearly all of them end.
 #
 # Her labels take two lines, and many scripts have them:
 #
@@ -216,8 +215,8 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 #
 # ## Your own settings
 #
-# We chose layers, batch and rate for you. Take ten minutes and do better: each press is the first of five passes, judged by the held-out
-# loss. Stop when both neighbours of your best rate are worse.
+# We chose layers, batch and rate for you. Do better: press *one pass* at 0.001, then at 0.002, until both neighbours of your best rate are
+# worse. Each press is the first of five passes, judged by the held-out loss. Then put your rate into the cell under *After*.
 
 # %%
 mine = pictures.search(record)    # what the record holds comes at once; the rest trains here
@@ -260,7 +259,8 @@ style = pt.check("chat.style", style)
 pt.require("chat.style")
 
 # %% [markdown]
-# Now give your score to your colleague's model, which never stops, and to the same model with right labels.
+# Now give your score to your colleague's model, which never stops, and to one with right labels, which also hide
+# the question.
 
 # %%
 pictures.misled(record, style).round(2)
@@ -297,8 +297,8 @@ pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.8 else "hardly ab
 asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answers are long
 
 # %% [markdown]
-# The examples made the difference. Each demonstration of fine-tuning owes you this control: Bill Yuchen Lin and colleagues (2023) made
-# larger models into assistants in this way. Where that is enough, train nothing.
+# With our one prompt, the examples made the difference. Each demonstration of fine-tuning owes you this control: Bill Yuchen Lin and
+# colleagues (2023) made larger models into assistants in this way. Where that is enough, train nothing.
 #
 # ## How long?
 #
@@ -321,7 +321,7 @@ pairs
 pairs.verdict() if len(pairs.scores) > 1 else "Judge some pairs, then run this cell."
 
 # %% [markdown]
-# The interval is for other questions; another judge may differ.
+# The interval covers new questions, but not another judge.
 #
 # ## What did it forget?
 #
@@ -332,8 +332,8 @@ pt.widgets.Guess("At equal loss of the voice, more is forgotten by",
                  ("LoRA", "full fine-tuning", "cannot tell"), "chat.forgets")
 
 # %%
-pt.plots.show(pictures.draw_forgetting(record), "Two seeds each. Dots: after 0, ¼, ½, 1, 2, 3 and "
-              "5 passes (the second seed from ½ on).")
+pt.plots.show(pictures.draw_forgetting(record), "Means of two seeds, after 0, ½, 1, 2, 3 and 5 "
+              "passes. Both losses are low at the bottom left.")
 
 # %%
 full = pictures.at_equal_loss(record).loc["full fine-tuning"]
@@ -346,15 +346,15 @@ pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['b
 # And the truth? We asked 20 questions with a fact, and looked for its key word.
 
 # %%
-pictures.told_facts(record)
+pictures.told_facts(record)    # seed 0
 
 # %%
-pictures.facts(record).round(2)    # verdicts by seed: for this run on new questions
+pictures.facts(record).round(2)    # beside the base: a verdict for each seed
 
 # %% [markdown]
-# After one pass one run tells fewer facts, and of the other we cannot tell. After five, both have half of the base's facts or fewer. The
-# superficial alignment hypothesis was stated of 65 billion parameters; at 135 million, the manner pushed the knowledge aside. A key word does
-# not tell whether a fact is forgotten, or only no longer said.
+# After one pass, the second seed is worse than the base, and about the first we cannot tell. After five passes, both seeds are worse. The
+# superficial alignment hypothesis was stated of 65 billion parameters; at 135 million, with these settings, facts were lost along the way.
+# Lost, or only no longer said? A key word does not tell, and it also counts lucky words.
 #
 # ## Which method?
 #
@@ -365,8 +365,8 @@ pictures.facts(record).round(2)    # verdicts by seed: for this run on new quest
 pictures.ladder(record).round(4)
 
 # %% [markdown]
-# On the voice, LoRA and full fine-tuning are the same; on the rest we cannot tell them apart. QLoRA is worse on both: its base, rounded to 4
-# bits for the second time, began behind.
+# On the voice, LoRA and full fine-tuning are the same; on the rest we cannot tell them apart. QLoRA is worse on both, and its base, rounded to
+# 4 bits for the second time, began behind.
 #
 # ## The knob
 #
@@ -389,9 +389,10 @@ pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" 
 # <details><summary>Laugh, then understand</summary>
 #
 # After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. At
-# f = 0.5 the other texts are about where the base had them, the held-out loss is *lower* than at 1, and half of the style is left: three
-# passes had gone too far, and the knob takes the model back. Yong Lin and colleagues (2023) tried many remedies on language models, and this
-# mean of the weights before and after traded what is learned for what is kept the best.
+# f = 0.5 the other texts are about where the base had them, the held-out loss is *lower* than at 1, and half of the style is left. Three
+# passes had gone too far, and the knob takes some of it back. The same run's checkpoint after one pass is better still: it forgot as little,
+# and has a lower loss and more style. Where no such checkpoint was kept, turn the knob: of many remedies that Yong Lin and colleagues (2023)
+# tried on language models, it made the best trade.
 # </details>
 #
 # ## You ship
@@ -404,7 +405,7 @@ pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" 
 # - `"stranger"`: new questions. The model should predict a commentator's answers as well as it can.
 # - `"desk"`: the show and its old work. For 0.2 less of `forgotten`, this customer accepts 0.1 less of style.
 #
-# No other checkpoint may be better for the customer, by more than chance would bring (95 %). `voice` is the held-out loss, and `forgotten`
+# Choose one that no other beats by more than chance would bring (95 %). `voice` is the held-out loss, and `forgotten`
 # the mean rise of the losses of plain chat, news and code.
 
 # %% tags=["nbval-check-output"]
@@ -427,11 +428,11 @@ pt.require("chat.choose")
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, none of 15 within 512; with the label all within 64 | of the base's answers, which are long, 14 of 15 ended within 512. With and without the question in the loss: none within 64 | the same bug in a common collator (trl#976, alignment-handbook#127) |
-# | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | the same in people's judgement (Ouyang et al. 2022; Zhou et al. 2023, appendix B) |
-# | After five passes fewer facts are told rightly. | of 20 questions 14 right before training; LoRA 10 and 6 after one pass and 5 and 7 after five | after five passes, in pairs with the base: both worse. After one pass one is worse, and of the other we cannot tell. Film reviews, judged by two logits and not in words: 85.4 %; after five passes LoRA 76.2, full fine-tuning 70.8, two seeds each, each worse | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
-# | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run | the best trade of several, on language models of 3 to 7 billion (Lin et al. 2023); for image models Wortsman et al. 2022 |
+# | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | the same in people's judgement (Ouyang et al. 2022) and in ChatGPT's (Zhou et al. 2023, appendix B) |
+# | After five passes fewer answers hold the fact's key word. | of 20 answers 14 before training; LoRA 10 and 6 after one pass and 5 and 7 after five, two seeds | after five passes, in pairs with the base: both worse. After one pass one is worse, and about the other we cannot tell. Film reviews, judged by two logits and not in words: 85.4 %; after five passes LoRA 76.2, full fine-tuning 70.8, two seeds each, each worse | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
+# | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run. Its own checkpoint after one pass forgot as little and is better: voice −0.23 ± 0.02, style +0.08 ± 0.03 (standard errors) | the best trade of several, on language models of 3 to 7 billion (Lin et al. 2023); for image models Wortsman et al. 2022 |
 # | With everything before the answer in the loss, held-out answers are predicted better, and news and code worse. | three passes: voice −0.14 ± 0.03, plain chat −0.28 ± 0.04, news and code +1.6 ± 0.1 (standard errors over texts) | labels with and without the end: the same; one seed | not comparable: Shi et al. 2024 leave role markers out of the loss |
-# | After one pass LoRA and full fine-tuning have learned the voice the same. | loss 3.41 and 3.41, three seeds each, in pairs the same (−0.03 to +0.03), margin 0.05 | QLoRA: worse (+0.05 to +0.14). The answers that judge chose the rates, too | similar while data are few (Schulman et al. 2025); with many, LoRA learned less (Biderman et al. 2024) |
+# | After one pass LoRA and full fine-tuning have learned the voice the same. | loss 3.41 and 3.41, three seeds each, in pairs the same (−0.03 to +0.03), margin 0.05 | QLoRA: worse (+0.05 to +0.14). The rates were chosen on the same answers | similar while data are few (Schulman et al. 2025); with many, LoRA learned less (Biderman et al. 2024) |
 
 # %%
 pt.progress("11")
@@ -462,16 +463,15 @@ pt.progress("11")
 # plain = tuned.merge_and_unload()
 # ```
 #
-# In TRL, give pairs of `prompt` and `completion`: the loss is then on the completion, by default
-# ([trl#5494](https://github.com/huggingface/trl/pull/5494)). Whole conversations take `SFTConfig(assistant_only_loss=True)` and a
-# template with `{% generation %}` in it. SmolLM2's has none. TRL brings one for many families, and asks of each that an added token ends
-# what is trained ([trl#5988](https://github.com/huggingface/trl/pull/5988)). Looking for `tokenizer.eos_token_id` would miss Gemma's end,
-# and leaving out the last token would leave out Llama 3's.
+# In TRL, give pairs of `prompt` and `completion`: the loss is then on the completion
+# ([trl#5494](https://github.com/huggingface/trl/pull/5494)). Whole conversations need `assistant_only_loss=True` and a template with
+# `{% generation %}`, which SmolLM2 lacks. Other models end a turn with another token than `tokenizer.eos_token_id`: Gemma does
+# ([trl#5988](https://github.com/huggingface/trl/pull/5988)).
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
 # | first | the system prompt, with three examples in it | Lin et al. 2023 (URIAL) |
-# | data | a few hundred to 1,000 answers, each read by a person | Zhou et al. 2023 |
+# | data | about 1,000 answers, each read by a person | Zhou et al. 2023 |
 # | method, rate | LoRA on every linear layer, α = 32; about ten times full fine-tuning's rate | Schulman et al. 2025, at a scale of α/r |
 # | loss on the question | leave it out; with few data or long questions and short answers, try it in | Shi et al. 2024; Huerta-Enochian & Ko 2024 |
 # | how long | judge answers blind at each checkpoint; the held-out loss may turn before they are best | Ouyang et al. 2022 |
@@ -490,8 +490,8 @@ pt.progress("11")
 pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
 
 # %% [markdown]
-# With everything before the answer in the loss, held-out answers are predicted better. The news pays: its loss rises by more than one and
-# a half.
+# With everything before the answer in the loss, held-out answers are predicted better. News and code pay: their losses rise by more than
+# one and a half.
 #
 # ## A new token
 #
@@ -506,8 +506,8 @@ rows = pictures.train_rows(model, tokenizer.convert_tokens_to_ids(["<goal>", "<w
 sum(p.numel() for p in model.parameters() if p.requires_grad), rows.rows.shape
 
 # %% [markdown]
-# In peft, `LoraConfig(trainable_token_indices=[...])` trains them beside LoRA; `pictures.save_rows(model, folder)` writes peft's file. Where
-# the output layer has a table of its own, both train only the rows that are read, and the model does not learn to write the tokens.
+# In peft, `LoraConfig(trainable_token_indices=[...])` trains them beside LoRA; `pictures.save_rows(model, folder)` writes peft's file. If the
+# output layer has its own table, neither way trains the new rows there, and the model never learns to write the two tokens.
 #
 # **Sources**
 #

@@ -128,6 +128,7 @@ def test_one_pass_is_compared_with_loras_by_seed_and_text(record):
 
 def test_facts_are_counted_by_seed_and_judged_beside_the_base(record):
     found = chat.facts(record)
+    assert found.index.tolist() == ["the base", "one pass", "five passes"]
     assert found.right.tolist() == [1, 1, 0.25]
     assert found["by seed"].tolist() == ["1.00", "1.00", "0.50, 0.00"]
     assert found["beside the base"].tolist() == ["", "cannot tell", "worse, worse"]
@@ -141,7 +142,8 @@ def test_an_answer_that_is_cut_has_not_ended(record):
     found = chat.endless(record)
     assert found.loc["the base"].tolist() == pytest.approx([1 / 3, 1 / 3, 1 / 3, 2 / 3])
     assert found.loc["hers"].tolist() == pytest.approx([1 / 3] * 4)
-    assert found.loc["the same, with the end's label"].tolist() == pytest.approx([2 / 3] * 4)
+    assert found.loc["right labels (question hidden, too)"].tolist() == pytest.approx(
+        [2 / 3] * 4)
 
 
 def test_a_pair_is_judged_without_its_names():
@@ -183,7 +185,7 @@ def test_pictures_say_what_is_in_them(record):
     explorer.controls["f"].value = 0.0
     assert f"f = 0: {SAID[0]}" in explorer.figure.get_label()
     assert "2.40" in chat.draw_curves(record).get_label()
-    assert "LoRA, seed 0: 0 passes 3.00 +0.00" in chat.draw_forgetting(record).get_label()
+    assert "LoRA: 0 passes 3.00 +0.00" in chat.draw_forgetting(record).get_label()
 
 
 def test_an_answer_is_written_whole_with_its_marks_in_color():

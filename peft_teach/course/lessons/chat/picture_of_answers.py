@@ -95,7 +95,7 @@ def explore_answers(record: Mapping) -> Explorer:
         before, after = (rows(record, group="main", method=method, seed=0, passes=at)[0]
                          for at in (0, passes))
         return Answers(asked[question],
-                       ("before", f"{NAMES[method]}, after {passes:g} passes"),
+                       ("before", f"{NAMES[method]}, after {passes:g} pass{'es' * (passes > 1)}"),
                        (before["answers"][question], after["answers"][question]))
 
     return Explorer(controls, compute, draw_answers, _say_answers)
@@ -186,6 +186,9 @@ def draw_knob(found: Knob) -> Figure:
         right.plot(rise.index, rise, dash, marker=marker, color=colour, ms=5, lw=2)
         right.text(2.1, rise[2.0], NAMED[kind], color=colour, va="center", fontsize=11)
     right.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
+    above = [found.table[kind][-1.0] - found.table[kind][0.0] for kind in KINDS]
+    right.text(-1.1, 2, f"{min(above):+.0f} to\n{max(above):+.0f} ↑", color=COLOURS["ink"],
+               fontsize=10)
     right.axvline(found.f, color=COLOURS["ink"], lw=1)
     right.set(xlabel="f, the factor of the update", ylabel="rise of the loss",
               ylim=(-1.5, 3.5), xticks=[-1, 0, 1, 2],

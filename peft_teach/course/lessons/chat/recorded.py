@@ -156,7 +156,7 @@ def labels(record: Mapping) -> pandas.DataFrame:
     found = [*rows(record, group="labels"),
              *rows(record, group="main", method="lora", seed=0, passes=3)]
     table = [{"all before the answer": row["question"], "the end": row["end"],
-              **_columns(row, ("style", "ended", "voice", "news"))} for row in found]
+              **_columns(row, ("style", "ended", "voice", "news", "code"))} for row in found]
     return pandas.DataFrame(table).set_index(["all before the answer", "the end"]).sort_index()
 
 
@@ -170,7 +170,7 @@ def runaway(record: Mapping, shown: int = 4) -> pandas.DataFrame:
 
 
 def misled(record: Mapping, score: Score = style) -> pandas.DataFrame:
-    """Return the style of the model that never stops beside that of the same with right labels.
+    """Return the style of the model that never stops beside that of one with right labels.
 
     Between them stand the answers of the first, each cut to as many words as the second's has.
     """
@@ -179,7 +179,7 @@ def misled(record: Mapping, score: Score = style) -> pandas.DataFrame:
     cut = [" ".join(text.split()[:len(other.split())])
            for text, other in zip(hers["answers"], right["answers"])]
     said = {"never stops": hers["answers"], "never stops, cut to the others' length": cut,
-            "right labels": right["answers"]}
+            "right labels (question hidden, too)": right["answers"]}
     return pandas.DataFrame({"style": [numpy.mean([*map(score, texts)]) for texts in said.values()],
                              "words": [numpy.mean([len(text.split()) for text in texts])
                                        for texts in said.values()]}, [*said])
@@ -260,12 +260,12 @@ def facts(record: Mapping) -> pandas.DataFrame:
     little of a third.
     """
     table = {}
-    for passes in (0, 1, 5):
+    for name, passes in {"the base": 0, "one pass": 1, "five passes": 5}.items():
         found = sorted(rows(record, group="truth", passes=passes), key=lambda row: row["seed"])
         right = torch.tensor([[float(digit) for digit in row["right"]] for row in found])
         if not passes:
             base = right[0]
-        table[f"{passes:g} passes" if passes else "the base"] = {
+        table[name] = {
             "right": float(right.mean()), "by seed": ", ".join(f"{x:.2f}" for x in right.mean(1)),
             "beside the base": ", ".join(verdict(each, base, margin=0).word
                                          for each in right) if passes else "",
@@ -286,7 +286,7 @@ def told_facts(record: Mapping, shown: int = 5) -> pandas.DataFrame:
 def endless(record: Mapping) -> pandas.DataFrame:
     """Return the share of answers that ended by so many tokens, up to 512."""
     looked = {"the base": {"passes": 0}, "hers": {"passes": 3, "end": False},
-              "the same, with the end's label": {"passes": 3, "end": True}}
+              "right labels (question hidden, too)": {"passes": 3, "end": True}}
     table = {}
     for name, wanted in looked.items():
         row, = rows(record, group="long", **wanted)
