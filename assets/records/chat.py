@@ -50,7 +50,8 @@ The last four were added later. Estimated before the first: thirteen passes for 
 "truth", two for the seeds of "ladder", six for "search", and eight each for (IA)³ and the prompt, a
 minute of one core each; if it lasts longer than 40 minutes, the prompt goes first, then (IA)³.
 Measured, on two fifths of a core: 33 minutes for "long" and "truth", five for LoRA and full
-fine-tuning in "ladder". The prompt and "search" are still to be made.
+fine-tuning in "ladder"; on one core, 17 minutes for (IA)³ and the prompt. "search" is still to be
+made.
 
 Questions, with what would answer no. Does the style go on rising after the loss of the voice has
 turned? (The best loss is at the end, or the style at its best there.) Does LoRA forget less than
