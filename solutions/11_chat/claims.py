@@ -187,6 +187,8 @@ JUDGED = {
         "full fine-tuning", "the rest").startswith(UNSURE),
     "QLoRA is worse on both": lambda: all(beside("QLoRA", what).startswith(WORSE)
                                           for what in ("voice", "the rest")),
+    "IA³ and the prompt are worse on the voice": lambda: all(
+        beside(method, "voice").startswith(WORSE) for method in ("IA³", "a prompt of 20")),
     "about as badly as before training": lambda: abs(TOLD[5] - TOLD[0]) < 0.2 < TOLD[0] - TOLD[1],
     "the second seed is worse than the base, and about the first we cannot tell": lambda:
         words_of(1) == [UNSURE, WORSE],

@@ -366,7 +366,7 @@ pictures.ladder(record).round(4)
 
 # %% [markdown]
 # On the voice, LoRA and full fine-tuning are the same; on the rest we cannot tell them apart. QLoRA is worse on both, and its base, rounded to
-# 4 bits for the second time, began behind.
+# 4 bits for the second time, began behind. IA³ and the prompt are worse on the voice.
 #
 # ## The knob
 #
