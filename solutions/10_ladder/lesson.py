@@ -69,7 +69,7 @@ pt.board.monday(record)    # one run each; sign: how often it is right
 bets = pt.commit("ladder.bets", ...)    # names as in the table: {"LoRA 8": 60, "BitFit": 40}
 
 # %% [markdown]
-# Six methods ran with five seeds, and seven with ten. All means in this lesson are over the five that they share. How far up do the
+# Six methods ran with five seeds, and seven with ten. The tables' means of films are over the five that they share. How far up do the
 # methods get? The way begins at the zero of your ladder: the head on what the pooler gives, solved.
 
 # %% tags=["nbval-check-output"]
@@ -160,7 +160,7 @@ pt.require("ladder.interval")
 # ## Groups, not ranks
 #
 # Now judge all pairs. "The same" needs an interval that lies inside a margin. We wrote ours into the plan before the first run: a
-# difference of 0.02 in $R^2$ would matter.
+# difference of 0.02 in $R^2$ would matter. "Better" needs an interval above zero, however small the gain.
 
 # %%
 verdicts = pictures.verdicts(record, interval)
@@ -181,7 +181,7 @@ pt.sentence("ladder.table", ...)    # yours: what should stand below Monday's ta
 # Your colleague was right about the first. She could not have known the second.
 #
 # Each pair is judged on all seeds that both have, so a "?" may mean too few; with a wider interval than ours, more squares turn to "?".
-# Read whole blocks: thirteen methods make 78 pairs, and of so many 95 % intervals up to about four miss the truth.
+# Read whole blocks: thirteen methods make 78 pairs, and of so many 95 % intervals about four would miss the truth.
 #
 # And your chips, on all seeds?
 
@@ -333,7 +333,7 @@ kept.round(2)    # top direction: in which the vectors differ most
 # <details><summary>What the curves say</summary>
 #
 # The number of parameters does not tell. BitFit and IA³ train fewer than LoRA 8, and keep the fewest neighbours; LoRA 1 trains fewest of
-# all, and keeps the second most. Full fine-tuning keeps fewer than each LoRA. In the last quarter of the way all eight lose many
+# all, and keeps the second most. At this $R^2$ full fine-tuning keeps fewer than each LoRA; further up the curves cross. In the last quarter of the way all eight lose many
 # neighbours, and some gain hardly any $R^2$.
 # </details>
 #

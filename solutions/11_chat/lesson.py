@@ -216,7 +216,7 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 # ## Your own settings
 #
 # We chose layers, batch and rate for you. Do better: press *one pass* at 0.001, then at 0.002, until both neighbours of your best rate are
-# worse. Each press is the first of five passes, judged by the held-out loss. Then put your rate into the cell under *After*.
+# worse. Each press is the first of five passes, judged by the held-out loss.
 
 # %%
 mine = pictures.search(record)    # what the record holds comes at once; the rest trains here
@@ -267,7 +267,7 @@ pictures.misled(record, style).round(2)
 
 # %% [markdown]
 # A longer answer has more room for traits: by our score **the broken model wins, until** its answers are cut to the length of the others.
-# Whatever is trained to please such a score finds its holes. So read answers, too. These are recorded, with batches of 8 at twice your rate.
+# Whatever is trained to please such a score finds its holes. So read answers, too. These are recorded, with batches of 8 at 0.004.
 # The style from here on is the course's: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
 
 # %%
@@ -390,8 +390,8 @@ pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" 
 #
 # After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. At
 # f = 0.5 the other texts are about where the base had them, the held-out loss is *lower* than at 1, and half of the style is left. Three
-# passes had gone too far, and the knob takes some of it back. The same run's checkpoint after one pass is better still: it forgot as little,
-# and has a lower loss and more style. Where no such checkpoint was kept, turn the knob: of many remedies that Yong Lin and colleagues (2023)
+# passes had gone too far, and the knob takes some of it back. The same run's checkpoint after one pass is better still: it has a lower
+# loss and more style, and which of the two forgot more we cannot tell. Where no such checkpoint was kept, turn the knob: of many remedies that Yong Lin and colleagues (2023)
 # tried on language models, it made the best trade.
 # </details>
 #
@@ -430,7 +430,7 @@ pt.require("chat.choose")
 # | Trained without the end's label, no answer ended. | LoRA, three passes: none of 60 within 64 tokens, none of 15 within 512; with the label all within 64 | of the base's answers, which are long, 14 of 15 ended within 512. With and without the question in the loss: none within 64 | the same bug in a common collator (trl#976, alignment-handbook#127) |
 # | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | the same in people's judgement (Ouyang et al. 2022) and in ChatGPT's (Zhou et al. 2023, appendix B) |
 # | After five passes fewer answers hold the fact's key word. | of 20 answers 14 before training; LoRA 10 and 6 after one pass and 5 and 7 after five, two seeds | after five passes, in pairs with the base: both worse. After one pass one is worse, and about the other we cannot tell. Film reviews, judged by two logits and not in words: 85.4 %; after five passes LoRA 76.2, full fine-tuning 70.8, two seeds each, each worse | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
-# | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run. Its own checkpoint after one pass forgot as little and is better: voice −0.23 ± 0.02, style +0.08 ± 0.03 (standard errors) | the best trade of several, on language models of 3 to 7 billion (Lin et al. 2023); for image models Wortsman et al. 2022 |
+# | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run. Of its own checkpoint after one pass we cannot tell whether it forgot more; it is better: voice −0.23 ± 0.02, style +0.08 ± 0.03 (standard errors) | the best trade of several, on language models of 3 to 7 billion (Lin et al. 2023); for image models Wortsman et al. 2022 |
 # | With everything before the answer in the loss, held-out answers are predicted better, and news and code worse. | three passes: voice −0.14 ± 0.03, plain chat −0.28 ± 0.04, news and code +1.6 ± 0.1 (standard errors over texts) | labels with and without the end: the same; one seed | not comparable: Shi et al. 2024 leave role markers out of the loss |
 # | After one pass LoRA and full fine-tuning have learned the voice the same. | loss 3.41 and 3.41, three seeds each, in pairs the same (−0.03 to +0.03), margin 0.05 | QLoRA: worse (+0.05 to +0.14). The rates were chosen on the same answers | similar while data are few (Schulman et al. 2025); with many, LoRA learned less (Biderman et al. 2024) |
 
@@ -523,3 +523,5 @@ sum(p.numel() for p in model.parameters() if p.requires_grad), rows.rows.shape
 # - Recipes: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
 #
 # The library's labels stand in `peft_teach/data.py` (`pt.data.chat`), the plan of all runs in `assets/records/chat.py`.
+#
+# [← 10 · The ladder](10_ladder.ipynb) · [START](START.ipynb) · [12 · Hugging Face peft →](12_real.ipynb)

@@ -142,7 +142,7 @@ said.iloc[:, 1:]
 # With the right file, peft gives your logits, up to rounding. It is built from other code, by other people, and knows nothing of yours.
 #
 # And three false files pass in silence. `from_pretrained` checks shapes, warns if a tensor of the adapter is missing, and refuses a file
-# without the head that its settings name. (`load_adapter` warns of none of these. It returns the tensors that it did
+# without the head that its settings name. (`load_adapter` warns of no missing tensor. It returns the tensors that it did
 # not use: look at `unexpected_keys`.) In the last row, no setting names the head: peft loads the file, and the head is whatever her model began with. **One
 # setting turns silence into refusal: name the head.** For the other three there is none. "It loads" is no evidence.
 #
@@ -228,7 +228,7 @@ pt.compare("real.order", [row["diagnosis"] for row in rows[:3]], "dana, mended t
 pd.DataFrame(rows)
 
 # %% [markdown]
-# Each fault hides the next. Behind another head nothing of the update can be compared, and two different updates agree at no scale. So yours
+# Each fault hides the next. Behind another head nothing of the update can be compared, and two different updates agree at no scale but 0. So yours
 # names them in this order. Read the last column, too: in our run, the second mend raised the share of wrong labels from 0.20 to
 # 0.42. Wrong labels do not count faults: ask until the answer is `"none"`.
 #
@@ -377,7 +377,7 @@ pt.progress("12")
 # | a head | name it in `modules_to_save`, and check that the file holds it | [peft#577](https://github.com/huggingface/peft/issues/577) |
 # | before you trust it | the logits of one batch, from the person who trained it; keep them beside the file | exercise 4 |
 #
-# And one rule for a first LoRA:
+# And a first recipe for LoRA:
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|

@@ -30,8 +30,9 @@ CLAIMS = ()    # what the lesson claims is the reader's page
 JUDGED = {
     "will your adapter be ahead? And how sure are you that it is ahead at all": "the question",
     "that your adapter would be ahead": "the question",
-    "block 0 hardly left the majority": lambda: (
-        [*recorded("far apart").values()][1].mean() < LABELS.count(0) / len(LABELS) + 0.06),
+    "where the majority is 57.4": lambda: [round(100 * score) for score in sorted(
+        [*recorded("far apart").values()][1].mean(-1).tolist())][::2] == [58, 67],
+    "Nine in ten, and cannot tell": "what a bet tells",
     "The first pair decides": lambda: of_pair("far apart").word == BETTER and of_pair(
         "far apart").low > 2 * POINT,
     "a few points, and an interval that reaches zero": lambda: (

@@ -45,7 +45,7 @@ pt.seed(0)
 # | your test of the laws, on right and broken adapters | 3 | the grader |
 # | your adapter keeps the laws, and is the one in the file | 2 | the grader |
 # | **the file**: `adapter.safetensors` holds at most 40,000 bytes of tensors, loads on MiniLM, answers in Hugging Face peft as it does here, and merges | 4 | the grader |
-# | **the gain**: more sentences right than the head alone, on sentences of your instructor's choice | 3 | the grader |
+# | **the gain**: more sentences right than the head alone (one more is enough), on sentences of your instructor's choice | 3 | the grader |
 # | **the page** | 12 | a person, by the table below |
 #
 # Two more rules. A training run takes at most three minutes on two cores. Choose by validation sentences only; after your last choice you
@@ -103,7 +103,7 @@ pictures.siblings(archive, split)
 # adapter has to make up for it.
 #
 # **By how many points will your adapter be ahead? And how sure are you that it is ahead at all?** Commit before you train anything:
-# both belong on your page. Lesson 10's table of four tasks may ground your number.
+# both belong on your page.
 
 # %%
 pt.commit("capstone.gain", ...)    # points, on validation
@@ -289,7 +289,7 @@ print(pictures.gain(first, validation))    # of one seed: your bet waits for thr
 # decide. We recorded two. One trains the values of the last block, or of the first. The other fills the 40 kB: rank 1 on all
 # queries and values, or rank 2 on all values.
 #
-# Think of the second pair: 345 sentences, three seeds. **How many points must lie between the two before the 95 % interval of
+# Think of the second pair: 345 sentences, three seeds. **How many points must lie between these two before the 95 % interval of
 # their difference excludes zero?**
 
 # %%
@@ -305,9 +305,10 @@ pt.plots.show(pictures.draw_tries(pictures.recorded()), "Gain over the head alon
 pictures.differences(pictures.recorded())
 
 # %% [markdown]
-# The first pair decides. But block 0 hardly left the majority (57.4 %) after one pass at one rate: the pair decides about this recipe, not
-# about block 0. The second is of the usual kind: a few points, and an interval that reaches zero. Choose a pair of your own whose answer
-# you do not know. "Cannot tell" is a result, and earns its points.
+# The first pair decides. But after one pass at one rate block 0 has 58 to 67 % right, where the majority is 57.4 %: the pair decides about
+# this recipe, not about block 0. The second is of the usual kind: a few points, and an interval that reaches zero. (Both intervals take
+# sentences as independent, and those of one editorial are relatives.) Choose a pair of your own whose answer you do not know. "Cannot
+# tell" is a result, and earns its points.
 #
 # Fill in the other setting (its `make` may be of another rank or method). Two settings, three seeds: one run stands there, five follow. A
 # pair of different bytes is refused.
@@ -419,6 +420,8 @@ pt.compare("inside.memory", [round(lora / full, 2), 1.0], "your first: a share, 
 pt.compare("capstone.sure", ahead.word, "your last: that it is ahead, from 0 to 1")
 
 # %% [markdown]
+# Nine in ten, and *cannot tell*? Then you were surer than your data.
+#
 # In lesson 00 the block was a drawing of grey boxes, and somebody else's. You have since put layers of your own into it, and written down how
 # anybody could find out that they are wrong.
 #
@@ -433,6 +436,7 @@ pt.sentence("capstone.name", ..., ours=False)    # "I, …, put my name to …"
 # ```
 # peft-teach pack my-peft
 # python -m pip install ./my-peft
+# cd ..
 # python -c "from my_peft import keeps_the_laws"
 # ```
 #
@@ -444,7 +448,7 @@ pt.sentence("capstone.name", ..., ours=False)    # "I, …, put my name to …"
 # | **build** | a method of your own: an equation, a class, and `keeps_the_laws` before the first training |
 # | **ask** | one question on a model of a billion parameters, with a pair, three seeds, and a page like yours |
 #
-# The next table that somebody shows you will have three decimals and one seed. You know what to ask.
+# The next table that somebody shows you will have three decimals and one seed, like your own above. You know what to ask.
 
 # %% [markdown]
 # **Sources**
@@ -452,6 +456,7 @@ pt.sentence("capstone.name", ..., ours=False)    # "I, …, put my name to …"
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; split by editorial: all sentences of one are in the same split.
 # - Mirrors: Yuan, Liu & Xu 2024, *Householder reflection adaptation*, arXiv 2405.17484.
 # - What a small test can show: Card et al. 2020, *With little power comes great responsibility*, arXiv 2010.06595.
+# - Rates: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
 # - What to report: Dodge et al. 2019, *Show your work*, arXiv 1909.03004; Mitchell et al. 2019, *Model cards*, arXiv 1810.03993.
 #
 # [← 12 · Hugging Face peft](12_real.ipynb) · [START](START.ipynb)
