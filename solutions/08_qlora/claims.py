@@ -120,7 +120,7 @@ JUDGED = {
     "After the first block, stochastic rounding is further off. But its errors know nothing of the "
     "update, and they grow slowly.": lambda: min(errors(DICE, FIRST)) > max(errors(NEAREST, FIRST))
         and max(errors(DICE, LAST)) < 3 * min(errors(DICE, FIRST)),
-    "Without any rounding it is nearly the same.": lambda: near(SHRUNK, NEAREST),
+    "Without any rounding it ends nearly the same.": lambda: near(SHRUNK, NEAREST),
     "Their updates are larger than yours": "‖ΔW‖ 5.7 in the run above; about 9.7 by the record, whose "
         "`error` is that of rounding W, 18.8, over ‖ΔW‖",
     "Which of the last two is better, we cannot tell.": lambda: of_runs(

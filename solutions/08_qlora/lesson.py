@@ -419,7 +419,7 @@ pt.plots.show(pictures.draw_errors(errors), "Your adapter, merged in three ways:
 
 # %% [markdown]
 # After the first block, stochastic rounding is further off. But its errors know nothing of the update, and they grow slowly. The steep curve is not
-# one of rounding: **it is the curve of a missing update.** Without any rounding it is nearly the same.
+# one of rounding: **it is the curve of a missing update.** Without any rounding it ends nearly the same.
 #
 # One way is left. Add $\Delta W$ to the exact $W$ in place of $\hat W$, and round to the nearest level. **Which share of $\Delta W$ is kept now?**
 
@@ -438,7 +438,7 @@ pd.Series({"beside Ŵ": trained.row["r2"]} | {way: each.mean().item() for way, e
 # made, and that error knows nothing of the update.
 #
 # Is that so with other adapters? We recorded three that were trained on labels, positive or negative, so their score is the accuracy. Their updates
-# are larger than yours, so the nearest levels keep more of them:
+# are larger than yours, and the nearest levels keep more of them:
 
 # %% tags=["nbval-check-output"]
 pictures.merges(record).round(3)    # means of three adapters; stochastic: of three draws each

@@ -250,7 +250,7 @@ gap.map("{:.1%}".format)
 # \underbrace{\frac{m}{\lVert V\rVert}\,G}_{\text{DoRA}} \qquad \underbrace{G\cdot\hat v}_{\text{the gradient of } m} $$
 #
 # How large is that part? If $G$ pointed anywhere at random, its cosine with the row would be about $1/\sqrt{384}$, or 5 %.
-# After training it is more. §4.2 of the paper praises the true gradient, and §4.3 gives it up to save memory.
+# Here it is more. §4.2 of the paper praises the true gradient, and §4.3 gives it up to save memory.
 #
 # ## More functions, or the same?
 #
@@ -377,7 +377,7 @@ table[["word", "difference", "low", "high"]].round(3)
 # By the sign of the rating, DoRA and LoRA are the same. By $R^2$ we cannot tell, but only just: the interval ends at −0.021, and the margin is 0.02.
 # </details>
 #
-# Full fine-tuning is ahead of DoRA, so there was something to win.
+# Full fine-tuning is ahead of DoRA, so on the ratings there was something to win.
 #
 # In the sixty runs, each method had the rate that this search chose for it:
 
@@ -443,7 +443,7 @@ pictures.correlations(record)    # two seeds; full fine-tuning gets LoRA's norm,
 # it trains; between matrices they do not.
 # </details>
 #
-# **Over matrices, noise draws LoRA's line.** It has learned nothing, so the line need not tell how LoRA learns. Why does noise rise? Take a row $w$ and add
+# **Over matrices, noise draws LoRA's line.** It has learned nothing but LoRA's sizes, so the line need not tell how LoRA learns. Why does noise rise? Take a row $w$ and add
 # a piece $\delta$ that ignores it. In 384 dimensions, such a piece stands almost at a right angle to the row. The new row is the hypotenuse, and for a
 # small $\delta$ Pythagoras gives
 #
