@@ -171,7 +171,7 @@ JUDGED = {
         max(-each.low, each.high) for each in RULED) < 0.005,
     "DoRA and LoRA are the same. By": lambda: SIGN.word == SAME,
     "we cannot tell, but only just": lambda: R2.word == UNSURE and -0.022 < R2.low < -MARGIN,
-    "is ahead of DoRA, so there was something to win": lambda: FULL.word == WORSE,
+    "is ahead of DoRA, so on the ratings there was something to win": lambda: FULL.word == WORSE,
     "Within a matrix, DoRA's dots rise as it trains; between matrices they do not": lambda: (
         min(within("dora")) > 0 and max(between("dora")) < 0.2),
     "so do random numbers of its size": lambda: min(SHRUNK) > 0.3,
