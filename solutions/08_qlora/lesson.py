@@ -413,8 +413,8 @@ shrunk = copy.deepcopy(model)
 for layer in pt.adapters(shrunk).values():
     layer.B.data *= share
 ways = {"nearest level": rounded, "stochastic": by_dice, "shrunk, not rounded": shrunk}
-errors = pictures.errors_by_block(ways, model, batches)
-pt.plots.show(pictures.draw_errors(errors), "Your adapter, merged in three ways: how far the "
+by_block = pictures.errors_by_block(ways, model, batches)
+pt.plots.show(pictures.draw_errors(by_block), "Your adapter, merged in three ways: how far the "
               "hidden states are from those of the model that you trained, relative to their norm.")
 
 # %% [markdown]

@@ -145,8 +145,8 @@ class BrokenDoRA(pt.mine("dora.layer")):
         super().__init__(base, rank, alpha)
         base.bias.requires_grad_()
 """,
-    "only half of the norm constant": but(BROKEN, LEAKY, "V.norm(dim=1).sqrt() / V.detach()"
-                                                         ".norm(dim=1).sqrt()"),
+    "a bias times s": but(BROKEN, LEAKY, "V.detach().norm(dim=1)", "(x, W, self.base.bias)",
+                          "(x, W, self.scale * self.base.bias)"),
     "without the first": """
 class BrokenDoRA(pt.mine("dora.layer")):
     def forward(self, x):

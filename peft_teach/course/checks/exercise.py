@@ -47,6 +47,7 @@ class Exercise:
     # such as a number, a table, a setting, or two of them.
     answer: str = CODE
     optional: bool = False                  # for those who want more: no lesson counts on it
+    kept: bool = True                       # False: nothing to build on, such as a broken layer
     # For a test that the learner writes: what `audit` calls it with, from pieces by their names.
     arguments: Callable[[Mapping[str, Any]], Sequence[Any]] | None = None
     # What else in the library answers it, named as in `reference`: running it earns no points.

@@ -188,6 +188,7 @@ def judge_broken(case: dict, seen: Mapping) -> Verdict:
 
 BROKEN = Exercise(
     id="dora.broken", lesson="09", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
+    kept=False,
     reference="peft_teach.course.lessons.dora.weak:BrokenDoRA",
     cases=lambda seed: [{"seed": seed}], run=run_broken, judge=judge_broken,
     returns=report(weak=Outcome, law=list[Outcome]),
