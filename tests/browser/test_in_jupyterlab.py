@@ -212,7 +212,7 @@ def test_run_all_runs_every_cell(lesson):
 
 @pytest.mark.parametrize("move", [by_keyboard, by_mouse])
 def test_each_control_moves_its_picture(lesson, move):
-    assert sum(moves(box, move) for box in boxes(lesson)) == 7
+    assert sum(moves(box, move) for box in boxes(lesson)) == 6
     # The still copies followed, unseen.
     for box, still in zip(boxes(lesson), lesson.page.locator(".peft-teach-still").all()):
         image = box.locator("img").last
