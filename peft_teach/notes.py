@@ -36,20 +36,23 @@ def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = No
     refuse_adapted(model)
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     tensors = as_they_came(model)
-    base = state.of(model).quantized | fingerprints.take(tensors, but=models.head(model))
-    note = Note(base, flags, fingerprints.checksums(tensors), method=method, config=found)
+    note = Note(_fingerprint(model, tensors), flags, fingerprints.checksums(tensors),
+                method=method, config=found)
     return note, note.config
 
 
 def fingerprint(model: nn.Module) -> dict[str, list]:
-    """Return by what a file recognizes this base; of a model that no method is on.
+    """Return by what a file recognizes this base; of a model that no method is on."""
+    return _fingerprint(model, as_they_came(model))
 
-    The head is left out, which is new for every task. A converted layer counts as the `Conv1D`
-    that it was, and a 4-bit weight as what it was before, so that a model is the same before and
-    after.
+
+def _fingerprint(model: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, list]:
+    """Return the fingerprint of a model's tensors without the head, which is new for every task.
+
+    A converted layer counts as the `Conv1D` that it was, and a 4-bit weight as what it was before,
+    so that a model is the same before and after.
     """
-    return state.of(model).quantized | fingerprints.take(as_they_came(model),
-                                                         but=models.head(model))
+    return state.of(model).quantized | fingerprints.take(tensors, but=models.head(model))
 
 
 def refuse_adapted(model: nn.Module) -> None:
@@ -90,8 +93,7 @@ def note_of(model: nn.Module) -> Note | None:
         return here.note
     own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
     base = as_they_came(model, own)
-    return Note(here.quantized | fingerprints.take(base, but=models.head(model)),
-                dict.fromkeys(base, True), fingerprints.checksums(base))
+    return Note(_fingerprint(model, base), dict.fromkeys(base, True), fingerprints.checksums(base))
 
 
 def need_note(model: nn.Module) -> Note:
