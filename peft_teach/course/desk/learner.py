@@ -147,13 +147,18 @@ def hint(id: str | None = None) -> None:
 
 
 def _offer_hint(id: str) -> None:
-    """Put a button below the card: on a page, for a reader."""
-    if hasattr(shell(), "kernel") and work.folder() is not None:
+    """Put a button below the card, where it can be clicked."""
+    if _has_buttons():
         from IPython.display import display
 
         from .hint_button import HintButton  # it brings ipywidgets and matplotlib
 
         display(HintButton(lambda: _next_hint(id)))
+
+
+def _has_buttons() -> bool:
+    """Whether a reader sees this on a page."""
+    return hasattr(shell(), "kernel") and work.folder() is not None
 
 
 def _next_hint(id: str) -> Card:
@@ -299,8 +304,8 @@ def _defined(exercise: Exercise) -> tuple[Any, ...]:
 
 def _result_card(exercise: Exercise, history: _History, lost: bool, kept: str) -> Card:
     """The first failure shows what does not hold; from the second on, the usual mistake too."""
-    result = history.result
-    names = " and ".join(exercise.names)
+    result, names = history.result, " and ".join(exercise.names)
+    more = "" if _has_buttons() else f"pt.hint({exercise.id!r})"    # there a button gives hints
     going_on = f"The lesson goes on with the reference as {names} until yours passes."
     if lost:
         going_on = f"It had passed before, but the last check counts. {going_on}"
@@ -311,10 +316,9 @@ def _result_card(exercise: Exercise, history: _History, lost: bool, kept: str) -
     if result.state == WRONG:
         told = result.found if history.failures == 1 and result.found else result.message
         return Card(title_of(exercise.id), WRONG, note, (told, going_on),
-                    code_label="Where it happened:", code=result.traceback,
-                    next=f"pt.hint({exercise.id!r})")
+                    code_label="Where it happened:", code=result.traceback, next=more)
     return Card(title_of(exercise.id), NOT_ATTEMPTED, note, (result.message, going_on),
-                next=f"pt.hint({exercise.id!r})")
+                next=more)
 
 
 def _reference_card(exercise: Exercise, history: _History) -> Card:
