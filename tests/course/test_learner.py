@@ -427,7 +427,8 @@ def test_progress_survives_a_new_kernel_and_begins_anew_on_request(kept, stubs, 
 
 def test_a_stub_that_is_run_again_erases_nothing(kept, tmp_path, said):
     """As in a newer notebook, or in lesson 07 after START."""
-    (tmp_path / "my_peft.py").write_text("# ── demo.double ──\n\ndef double(x):\n    return x + x\n")
+    (tmp_path / "my_peft.py").write_text(
+        "# ── demo.double ──\n\ndef double(x):\n    return x + x\n")
     check("demo.double", stub)
     assert work.states()["demo.double"] == "not attempted"    # it has not passed here
     check("demo.double", double)
