@@ -89,7 +89,7 @@ def test_a_full_disk_is_a_message_and_leaves_the_notebooks(tree, capsys, monkeyp
     assert {path: path.read_bytes() for path in tree.rglob("*.*")} == before
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["build", "--check", "--execute"]])
+@pytest.mark.parametrize("arguments", [["nothing"], ["build", "--check", "--execute"]])
 def test_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)
