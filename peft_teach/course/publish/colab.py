@@ -7,12 +7,10 @@ a cell that installs the course.
 from collections.abc import Sequence
 from typing import Any
 
-from .source import Cell, wrong
+from .address import on_colab
+from .source import Cell
 
 ADDED = "added"    # the part of these cells, instead of solution, check or grade
-
-COLAB = "https://colab.research.google.com/github/"
-_GITHUB = "https://github.com/"    # Colab opens the notebooks of no other host by address
 
 _FIRST = "# Nothing happens here where the course is installed. On Colab, this installs it, once."
 _INSTALL = f"""{_FIRST}
@@ -39,14 +37,11 @@ if importlib.util.find_spec("peft_teach") is None:
 def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
     """Return a lesson's cells with the badge on top and the install cell before the first code.
 
-    `address` is that of the git repository, or empty. Raises `PeftTeachError` if it is not https.
+    `address` is that of the git repository, or empty.
     """
-    if address and not address.startswith("https://"):
-        raise wrong(f"pyproject.toml: the address of the course is {address!r}",
-                    "an https address of the git repository, or none")
     first = next((n for n, cell in enumerate(cells) if cell.kind == "code"), len(cells))
     badge = []
-    if link := launch(lesson, address):
+    if link := on_colab(lesson, address):
         badge = [added("badge", "markdown", "[![Open in Colab](https://colab.research.google.com/"
                        f"assets/colab-badge.svg)]({link})")]
     return [*badge, *cells[:first], install(address), *cells[first:]]
@@ -57,14 +52,6 @@ def install(address: str) -> Cell:
     source = repr(f"git+{address}") if address else "None"
     return added("install", "code", _INSTALL.replace("ADDRESS", source),
                  jupyter={"source_hidden": True})
-
-
-def launch(lesson: str, address: str) -> str:
-    """Return the link that opens a lesson on Colab; empty where Colab does not open the address."""
-    if not address.startswith(_GITHUB):
-        return ""
-    repository = address.removeprefix(_GITHUB).strip("/").removesuffix(".git")
-    return f"{COLAB}{repository}/blob/main/lessons/{lesson}.ipynb"
 
 
 def installs(cell: Any) -> bool:
