@@ -52,7 +52,7 @@ def colab(root: Path) -> str:
     link = on_colab("START", of(root))
     if link:
         return f"\nOn Colab, [open the course]({link}), and run its first cell.\n"
-    return ("\nOn Colab, put the course's folder at `/content/peft-teach` (upload it, or clone it), "
+    return ("\nOn Colab, put the course's folder at `/content/peft-teach` (upload or clone it), "
             "open a\nlesson from it, and run its first cell; one click will do once `address` in "
             "pyproject.toml\nnames a GitHub repository.\n")
 
