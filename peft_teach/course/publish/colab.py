@@ -10,28 +10,18 @@ from typing import Any
 from .address import on_colab
 from .source import Cell
 
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}    # JupyterLab's, and Colab's
 ADDED = "added"    # the part of these cells, instead of solution, check or grade
 
-_FIRST = "# Nothing happens here where the course is installed. On Colab, this installs it, once."
-_INSTALL = f"""{_FIRST}
-import importlib.util
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
+SET_UP = "setup"    # the tag of the cell that installs
+# What pip lists there, it may not move.
+_INSTALL = """\
+# @title On Colab, this installs the course. Where it is installed, nothing happens.
+from importlib.util import find_spec
 
-if importlib.util.find_spec("peft_teach") is None:
-    colab = Path("/content")
-    places = [Path.cwd().parent, colab / "peft-teach", colab / "drive/MyDrive/peft-teach"]
-    course = next((p for p in places if (p / "peft_teach").is_dir()), ADDRESS)
-    if course is None:
-        raise SystemExit("Put the course's folder at /content/peft-teach, then run this again.")
-    pip = [sys.executable, "-m", "pip"]
-    there = Path(tempfile.mkdtemp(), "there.txt")    # what pip may not move
-    with there.open("w") as file:
-        subprocess.run([*pip, "list", "--format=freeze"], stdout=file, check=True)
-    subprocess.run([*pip, "install", "-q", "-c", there, course], check=True)
-    importlib.invalidate_caches()"""
+if find_spec("peft_teach") is None:
+    get_ipython().system("pip list --format=freeze > there.txt && pip install -q -c there.txt COURSE")"""
+FOLDER = "/content/peft-teach"    # where it is put by hand while there is no address
 
 
 def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
@@ -48,15 +38,14 @@ def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
 
 
 def install(address: str) -> Cell:
-    """Return the cell that installs the course: from a checkout, or from the address."""
-    source = repr(f"git+{address}") if address else "None"
-    return added("install", "code", _INSTALL.replace("ADDRESS", source),
-                 jupyter={"source_hidden": True})
+    """Return the cell that installs the course: from the address, or from its folder there."""
+    course = f"git+{address}" if address else FOLDER
+    return added("install", "code", _INSTALL.replace("COURSE", course), tags=[SET_UP], **FOLDED)
 
 
 def installs(cell: Any) -> bool:
-    """Whether a notebook's cell installs the course, in this build or an earlier one."""
-    return cell.source.startswith(_FIRST)
+    """Whether a notebook's cell installs the course, which has no output."""
+    return SET_UP in cell.metadata.get("tags", ())
 
 
 def added(id: str, kind: str, source: str, **metadata: Any) -> Cell:

@@ -19,8 +19,8 @@ from typing import Any
 from ...errors import unknown
 from ...folder import write_whole
 from ..lessons import ANSWERS, START, STUBS
-from . import address, answers, blocks, colab, execution, front, tables
-from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, wrong
+from . import address, answers, blocks, colab, dress, execution, front, tables
+from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, without_marks, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
 
@@ -125,10 +125,11 @@ def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
     for name in names:
         if name not in known:
             raise unknown("lesson", name, [source.parent.name for source in sources])
-    lessons = []
+    lessons, titles = [], {source.parent.name: front.title(source.read_text("utf-8"))
+                           or source.parent.name for source in sources}
     for source in sorted({known[name] for name in names}) if names else sources:
         name = source.parent.name
-        cells = colab.add(read(source), name, where)
+        cells = colab.add(dress.dressed(read(source), name, titles), name, where)
         lessons.append(Lesson(name, cells, _notebook(cells, name[:2], release, solved=False),
                               _notebook(cells, name[:2], release, solved=True),
                               address.on_colab(name, where)))
@@ -164,7 +165,7 @@ def _notebook(cells: Sequence[Cell], lesson: str, release: str, *, solved: bool)
 
     make = {"code": v4.new_code_cell, "markdown": v4.new_markdown_cell, "raw": v4.new_raw_cell}
     return v4.new_notebook(
-        cells=[make[cell.kind](cell.source if solved else cell.stub, id=cell.id,
+        cells=[make[cell.kind](without_marks(cell.source) if solved else cell.stub, id=cell.id,
                                metadata=_metadata(cell)) for cell in cells],
         metadata={"kernelspec": {"display_name": "Python 3", "language": "python",
                                  "name": "python3"},
