@@ -10,7 +10,8 @@
 
 A row is a recorded run's (`protocol.Run.row`). It stands in `work/course.json`, and a newer one of
 the same rung and seed takes its place. What is recorded of a rung is seen once the reader has a row
-of it, or has committed a prediction with the name `bet(rung)`: a picture gives no bet away.
+of it, or has committed a prediction with the name `bet(rung)`, or seen its result: a picture gives
+no bet away.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -231,7 +232,7 @@ def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
     theirs = _colleagues(record)
     found = {}
     for key, lesson in (LESSONS | {key: "" for key in own if key not in LESSONS}).items():
-        is_open = key in own or work.committed(bet(key)) is not None
+        is_open = key in own or work.committed(bet(key)) is not None or work.resolved(bet(key))
         recorded = quality.loc[NAMES[key]] if is_open else {}
         run = own.get(key, theirs[key]) if is_open else {}
         found[key] = {

@@ -3,12 +3,14 @@
 And on how many threads: where others use the cores, torch's threads wait for each other.
 """
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import unknown
 from . import work
+from .card import Card, show
 
 CGROUP = Path("/sys/fs/cgroup/cpu.max")    # what a container may use, in microseconds a period
 
@@ -47,7 +49,17 @@ def budget() -> Budget:
         name = "gpu" if torch.cuda.is_available() else "cpu"
     if name not in BUDGETS:
         raise unknown("budget", name, BUDGETS)
+    if not BUDGETS[name].claims:
+        _warn(name)
     return BUDGETS[name]
+
+
+@functools.cache
+def _warn(name: str) -> None:
+    """Say once a kernel that what is computed is too little to mean anything."""
+    show(Card(f"The budget is {name}: the numbers that come mean nothing", paragraphs=(
+        "A few steps on a few sentences, to see that everything runs. What the text says of a "
+        "result is said of whole runs; without PEFT_TEACH_BUDGET they are made.",)))
 
 
 def _choose_threads() -> None:

@@ -23,6 +23,7 @@ from ..lessons import START
 INSTALLED = Path(__file__).parents[2] / "_lessons"
 CHECKOUT = Path(__file__).parents[3] / "lessons"
 GIVEN_OUT = ".peft-teach.json"
+FIRST = "lora.count"    # the exercise on the page that JupyterLab opens on: two minutes
 
 
 def copy(folder: Path | str) -> str:
@@ -38,7 +39,7 @@ def copy(folder: Path | str) -> str:
                              hint="name a folder of your own: peft-teach start my-course")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return f"{folder}: {_copy(source, folder)}"
+        return f"{folder}: {_copy(folder)}"
     except OSError as error:
         raise PeftTeachError(f"{folder} cannot be written: {error.strerror or error}.",
                              hint="name another folder: peft-teach start FOLDER") from None
@@ -68,6 +69,11 @@ def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
         raise
 
 
+def notebooks() -> list[Path]:
+    """Return the notebooks as they are given out. Raises `PeftTeachError` where there are none."""
+    return sorted(_source().glob("*.ipynb"))
+
+
 def _source() -> Path:
     for folder in (INSTALLED, CHECKOUT):
         if folder.is_dir():
@@ -76,9 +82,9 @@ def _source() -> Path:
                          hint="install the course from its repository, or from a wheel of it")
 
 
-def _copy(source: Path, folder: Path) -> str:
+def _copy(folder: Path) -> str:
     given, kept, written, beside = _given_out(folder), 0, 0, []
-    for notebook in sorted(source.glob("*.ipynb")):
+    for notebook in notebooks():
         name, text, there = notebook.name, notebook.read_text("utf-8"), folder / notebook.name
         hash, found = _hash(text), _hash(_read(there)) if there.exists() else None
         if found != hash and found in (None, given.get(name)):

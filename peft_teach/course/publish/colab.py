@@ -13,15 +13,16 @@ from .source import Cell
 FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}    # JupyterLab's, and Colab's
 ADDED = "added"    # the part of these cells, instead of solution, check or grade
 
-SET_UP = "setup"    # the tag of the cell that installs
-# What pip lists there, it may not move.
+SET_UP = "setup"                  # the tag of the cell that installs
+FOLDER = "/content/peft-teach"    # where one puts the course by hand while there is no address
+# What is installed there binds pip: it may not move.
 _INSTALL = """\
-# @title On Colab, this installs the course. Where it is installed, nothing happens.
+# @title On Colab, this installs the courseFROM. Where it is installed, nothing happens.
 from importlib.util import find_spec
 
 if find_spec("peft_teach") is None:
-    get_ipython().system("pip list --format=freeze > there.txt && pip install -q -c there.txt COURSE")"""
-FOLDER = "/content/peft-teach"    # where it is put by hand while there is no address
+    get_ipython().system("pip list --format=freeze >there.txt; pip install -q -c there.txt COURSE")\
+"""
 
 
 def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
@@ -39,8 +40,9 @@ def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
 
 def install(address: str) -> Cell:
     """Return the cell that installs the course: from the address, or from its folder there."""
-    course = f"git+{address}" if address else FOLDER
-    return added("install", "code", _INSTALL.replace("COURSE", course), tags=[SET_UP], **FOLDED)
+    source = _INSTALL.replace("COURSE", f"git+{address}" if address else FOLDER)
+    source = source.replace("FROM", "" if address else f", once its folder is {FOLDER}")
+    return added("install", "code", source, tags=[SET_UP], **FOLDED)
 
 
 def installs(cell: Any) -> bool:

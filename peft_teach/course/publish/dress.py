@@ -1,12 +1,13 @@
 """What a build does to each lesson's cells so that its notebook reads well.
 
     below its title, and at its end    links to the lesson before, to START, to the next
-    a picture with a caption           its code is folded to one line: # @title Picture: …
+    set-up, a picture, a result        their code is folded to one line: # @title Picture: …
     arXiv 2106.09685, doi 10.…         links
 """
 
 import ast
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -16,8 +17,10 @@ from .source import Cell
 
 TITLE = "# @title "    # JupyterLab and Colab show of a folded cell its first line
 
-_SET_UP = "Set-up"
 _LONGEST = 80
+# What a cell may call and still be read for its result alone; and what is the reader's own.
+_SHOWS = ("pt.compare", "pt.plots", "pt.drawing", "pt.course", "pt.board.scores", "pt.verdict")
+_READERS = (".train", ".watch", ".Guess", ".commit", ".sentence")
 # A number of arXiv or a doi in a text; what stands in code, a link or an address stays as it is.
 _CITED = re.compile(r"(?P<other>```.*?```|`[^`\n]*`|\[[^]\n]*\]\([^)\n]*\)|https?://\S+)"
                     r"|(?P<arxiv>(?:arXiv[ :])?\b(?P<number>\d\d(?:0\d|1[0-2])\.\d{5})(?:v\d+)?\b)"
@@ -65,40 +68,42 @@ def _link(found: re.Match) -> str:
 
 
 def _folded(cell: Cell) -> Cell:
-    """Fold set-up, and a cell that draws a picture with a caption: it is read, and its code not."""
+    """Fold set-up, and what is read for its result: a captioned picture, what a bet is compared to.
+    """
     if cell.kind != "code" or cell.exercise is not None:
         return cell
-    if cell.metadata.get("jupyter", {}).get("source_hidden"):
-        title = _own_title(cell.source) or _SET_UP
-    elif caption := _caption(cell.source):
-        title = _own_title(cell.source) or f"Picture: {caption}"
-    else:
+    first = cell.source.partition("\n")[0]
+    title = first.removeprefix(TITLE) if first.startswith(TITLE) else (
+        "Set-up" if cell.metadata.get("jupyter", {}).get("source_hidden") else _title(cell.source))
+    if not title:
         return cell
-    text = cell.source if cell.source.startswith(TITLE) else f"{TITLE}{title}\n{cell.source}"
+    text = cell.source if first.startswith(TITLE) else f"{TITLE}{title}\n{cell.source}"
     return replace(cell, source=text, stub=text, metadata=cell.metadata | FOLDED)
 
 
-def _own_title(source: str) -> str:
-    first = source.partition("\n")[0]
-    return first.removeprefix(TITLE) if first.startswith(TITLE) else ""
+def _title(source: str) -> str:
+    """Return the line under which a cell is folded; nothing for what a reader would write.
 
-
-def _caption(source: str) -> str:
-    """Return the first sentence of the caption that a cell shows; none where it trains or defines.
+    A cell that draws is open if it defines or trains, too; one that only tells what a bet is
+    compared with, if it calls torch or the library for that.
     """
     tree = ast.parse(source)
     if any(isinstance(node, ast.FunctionDef | ast.ClassDef) for node in tree.body):
         return ""
-    calls = [(ast.unparse(node.func), node) for node in ast.walk(tree)
-             if isinstance(node, ast.Call)]
-    if any(name.endswith((".train", ".watch", ".Guess", ".commit", ".sentence"))
-           for name, _ in calls):
+    calls = {ast.unparse(node.func): node for node in ast.walk(tree) if isinstance(node, ast.Call)}
+    draws = len(getattr(calls.get("pt.plots.show"), "args", ())) > 1
+    computes = any(name.startswith(("torch.", "pt.")) and not name.startswith(_SHOWS)
+                   for name in calls)
+    if (computes and not draws) or any(name.endswith(_READERS) for name in calls):
         return ""
-    for name, call in calls:
-        if name == "pt.plots.show" and len(call.args) > 1:
-            text = "".join(part.value for part in ast.walk(call.args[1]) if isinstance(
-                part, ast.Constant) and isinstance(part.value, str))
-            sentence = re.split(r"(?<=\w)[.?;] ", f"{text} ")[0].strip()
-            return sentence if len(sentence) <= _LONGEST else (
-                sentence[:_LONGEST].rsplit(" ", 1)[0] + " …")
-    return ""
+    if "pt.compare" in calls and len(calls["pt.compare"].args) > 2:
+        return f"Result: {_words(calls['pt.compare'].args[2])}"
+    return f"Picture: {_words(calls['pt.plots.show'].args[1])}" if draws else ""
+
+
+def _words(text: ast.expr) -> str:
+    """Return the first sentence of a text, as far as it is written out; or its beginning."""
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    words = "".join(str(part.value) if isinstance(part, ast.Constant) else "…" for part in parts)
+    words = re.split(r"(?<=\w)[.?;] ", f"{words} ")[0].strip()
+    return textwrap.shorten(words, _LONGEST, placeholder=" …")
