@@ -10,7 +10,7 @@ project = "peft-teach"
 author = "the authors of peft-teach"
 release = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
-exclude_patterns = ["README.md"]     # start.md includes its table of lessons
+exclude_patterns = ["README.md"]     # index.md includes its table of lessons
 extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3

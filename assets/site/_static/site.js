@@ -2,7 +2,8 @@
 
 for (const box of document.querySelectorAll(".moving")) {
   const shown = JSON.parse(box.querySelector("script").textContent);
-  const image = box.querySelector("img"), caption = box.querySelector("figcaption");
+  const form = box.querySelector("form"), figure = form.nextElementSibling;
+  const image = figure.querySelector("img"), caption = figure.querySelector("figcaption");
   const folder = image.getAttribute("src").replace(/[^/]*$/, "");
   const controls = [...box.querySelectorAll(".control")].map((label) => {
     const range = label.querySelector("input[type=range]"), menu = label.querySelector("select");
@@ -23,13 +24,24 @@ for (const box of document.querySelectorAll(".moving")) {
     image.src = folder + now[0];
     [, image.alt, caption.textContent] = now;
   };
-  const form = box.querySelector("form");
   form.hidden = false;
   form.addEventListener("input", show);
   form.addEventListener("input", () => {    // the first move fetches the rest, so none flickers
     for (const [file] of shown) new Image().src = folder + file;
   }, { once: true });
   if (controls.length) show();    // a browser may remember how they stood
+
+  const play = form.querySelector("button"), range = form.querySelector("input[type=range]");
+  let timer = 0;
+  play?.addEventListener("click", () => {
+    clearInterval(timer);
+    range.value = range.min;
+    timer = setInterval(() => {
+      range.value++;
+      range.dispatchEvent(new Event("input", { bubbles: true }));
+      if (range.value === range.max) clearInterval(timer);
+    }, 600);
+  });
 }
 
 for (const bet of document.querySelectorAll(".bet")) {
@@ -38,6 +50,7 @@ for (const bet of document.querySelectorAll(".bet")) {
     button.addEventListener("click", () => {
       for (const each of buttons) each.setAttribute("aria-pressed", each === button);
       if (answer) answer.hidden = false;
+      bet.closest(".cell_output")?.querySelectorAll(".after-bet").forEach((e) => { e.open = true; });
     });
   }
 }

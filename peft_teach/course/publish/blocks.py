@@ -8,6 +8,7 @@ its lines, shapes and texts, which does not depend on what turns these into pixe
 import hashlib
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -80,7 +81,7 @@ def _places(figure: "Figure") -> Iterator[tuple[str, tuple[float, float, float, 
 
     texts = [(text.get_text(), *text.get_position()) for text in figure.axes[0].texts]
     across, down = figure.get_size_inches()
-    at = {text: (left, top, right) for (text, left, top), (_, right, _) in zip(texts, texts[1:])}
+    at = {text: (left, top, right) for (text, left, top), (_, right, _) in pairwise(texts)}
     found = {method: at[counted(method)[0]] for method in METHODS}    # its count is beside its name
     tops = sorted({top for _, top, _ in found.values()})
     high = tops[1] - tops[0]

@@ -31,10 +31,14 @@ from .source import CHECK, GRADE, Cell
 
 FILES = "moving"     # in `_static`
 MOST = 80            # settings of one picture that are drawn; of longer sliders every other stop
+WIDE = 600           # pixels beyond which a picture is too wide for a phone
 SHARP = 192          # dots an inch: twice a page's own
 
 # What a lesson draws with what its reader trained, drawn of the record alone.
-INSTEAD = {"explore_updates": "pictures.explore_updates(record)"}
+INSTEAD = {
+    "explore_updates": "pictures.explore_updates(record)",
+    "explore_learning": "pictures.explore_learning(pictures.ways_recorded(record, others), "
+                        "{'scratch': 1e-4, 'head': 1e-1, 'full': 1e-4}, {})"}
 _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of the ladder
 _EXPLORES = re.compile(r"\b(explore_\w+)\(")
 
@@ -143,10 +147,14 @@ def _html(picture: Explorer, static: Path) -> str:
     file, width, height, told, caption = files[at]
     controls = "".join(_control(picture.controls[name], each, stands)
                        for name, (each, stands) in stops.items() if len(each) > 1)
+    if any(isinstance(widget, ipw.Play) for widget in picture.box.children):
+        controls += '<button type="button">Play</button>'
+    above = picture.still()[0].removesuffix(Explorer.still(picture)[0])
     shown = json.dumps([(file, told, caption) for file, _, _, told, caption in files])
     shown = shown.replace("</", r"<\/")    # no text ends the script
-    return (f'<div class="moving"><form class="controls" hidden>{controls}</form><figure>'
-            f'<img class="peft-teach-figure" src="../_static/{FILES}/{file}" width="{width}" '
+    wide = "wide " * (width > WIDE)
+    return (f'<div class="moving">{above}<form hidden>{controls}</form><figure>'
+            f'<img class="{wide}peft-teach-figure" src="../_static/{FILES}/{file}" width="{width}" '
             f'height="{height}" alt="{escape(told)}">'
             f'<figcaption aria-live="polite">{escape(caption)}</figcaption></figure>'
             f'<script type="application/json">{shown}</script></div>')
@@ -160,6 +168,10 @@ def stops_of(control: Any) -> Stops:
     if hasattr(control, "options"):
         pairs = [o if isinstance(o, tuple) else (str(o), o) for o in control.options]
         return pairs, control.index
+    if hasattr(control, "buttons"):
+        values = [*control.buttons]
+        pairs = [(button.tooltip, value) for value, button in control.buttons.items()]
+        return pairs, values.index(control.value)
     if isinstance(control, ipw.IntSlider):
         values = range(control.min, control.max + 1, control.step)
         return [(str(value), value) for value in values], values.index(control.value)
@@ -205,7 +217,7 @@ def _control(control: Any, stops: list[tuple[str, Any]], stands: int) -> str:
         choices = "".join(f'<label><input type="radio" name="{group}"{" checked" * (i == stands)}>'
                           f"<span>{label}</span></label>" for i, label in enumerate(labels))
         return f'<fieldset class="control"><legend>{name}</legend>{choices}</fieldset>'
-    if isinstance(control, ipw.Dropdown | ipw.ToggleButtons):
+    if isinstance(control, ipw.Dropdown | ipw.ToggleButtons) or hasattr(control, "buttons"):
         options = "".join(f"<option{' selected' * (i == stands)}>{label}</option>"
                           for i, label in enumerate(labels))
         return f'<label class="control">{name} <select>{options}</select></label>'

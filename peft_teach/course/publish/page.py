@@ -6,6 +6,8 @@ nobody has done yet (a prediction, a sentence, a training of one's own) has no o
 """
 
 import ast
+import base64
+import hashlib
 import importlib
 import re
 import sys
@@ -16,6 +18,7 @@ from typing import Any
 
 from ..desk.learner import first_card
 from ..lessons import START
+from . import moving
 from .colab import ADDED
 from .execution import stored
 from .notebooks import Lesson
@@ -26,6 +29,8 @@ BETS = {"Guess", "commit"}
 
 _NAVIGATION = re.compile(rf"^\[.*\({START}\.ipynb\).*\n*", re.MULTILINE)    # the theme has its own
 _OF_NOTEBOOKS = re.compile(r"<details><summary>Working on Colab\?.*?</details>\n*", re.DOTALL)
+_PICTURE = re.compile(r'(<img[^>]*width="\d+"[^>]*?) src="data:image/png;base64,([^"]+)"')
+_TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its heading
 # An output that says what the reader has not done.
 _UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \(")
 _STILL = re.compile(r'class="peft-teach-still"')    # of a bet, where it holds no picture
@@ -33,10 +38,11 @@ _DRAWS = re.compile(r"(pt\.)?(plots\.show|pictures\.explore_\w+|drawing\.\w+)\("
 
 
 def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
-         moving: Mapping[str, str] | None = None) -> Any:
+         pictures: Mapping[str, str] | None = None) -> Any:
     """Return the notebook that becomes the page of a lesson.
 
-    `solutions` is "folded" or "none"; `moving` has the HTML of pictures by their cell's id.
+    `solutions` is "folded" or "none"; `pictures` has the HTML of those with controls, by their
+    cell's id.
     """
     notebook = stored(root / lesson.solved)
     measured = dict(_measured(notebook))
@@ -57,7 +63,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
             cell.id += "-folded"    # the stub has the same
             cell.source = "\n".join(line for line in cell.source.split("\n")
                                     if BEGIN not in line and END not in line)
-        elif not _read(cell, known.id, measured, moving or {}):
+        elif not _read(cell, known.id, measured, pictures or {}):
             continue
         shown.append(cell)
     title, _, rest = shown[0].source.partition("\n")
@@ -66,6 +72,26 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
                        f"yourself, [start here](../start.md){launch}.*\n{rest}")
     notebook.cells = shown
     return notebook
+
+
+def take_pictures_out(notebook: Any, static: Path) -> None:
+    """Put a notebook's pictures into files beside its page, which loads each when it is seen."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if html := output.get("data", {}).get("text/html"):
+                output.data["text/html"] = _PICTURE.sub(
+                    lambda found: _out(found, static), html)
+
+
+def _out(found: re.Match, static: Path) -> str:
+    data = base64.b64decode(found[2])
+    name = f"{hashlib.sha256(data).hexdigest()[:16]}.png"
+    (static / name).write_bytes(data)
+    across, down = (int.from_bytes(data[at:at + 4], "big") for at in (16, 20))    # of a PNG
+    width = int(re.search(r'width="(\d+)"', found[1])[1])
+    image = found[1].replace('class="', 'class="wide ') if width > moving.WIDE else found[1]
+    return (f'{image} height="{round(width * down / across)}" loading="lazy" '
+            f'src="../_static/{static.name}/{name}"')
 
 
 # ── prose ────────────────────────────────────────────────────────────────────────────────────
@@ -83,7 +109,7 @@ def _prose(text: str, below: bool, further: bool) -> tuple[str, bool]:
         fenced ^= line.lstrip().startswith("```")
         if not fenced and re.match("#+ ", line):
             further |= below and line.startswith("# ")
-            line = "#" * further + line
+            line = _TIME.sub(r"\n\n*\1*\n", "#" * further + line)
         lines.append(line)
     return "\n".join(lines), further
 
@@ -91,15 +117,19 @@ def _prose(text: str, below: bool, further: bool) -> tuple[str, bool]:
 # ── cells of code ────────────────────────────────────────────────────────────────────────────
 
 
-def _read(cell: Any, id: str, measured: Mapping[str, str], moving: Mapping[str, str]) -> bool:
+def _read(cell: Any, id: str, measured: Mapping[str, str], pictures: Mapping[str, str]) -> bool:
     """Make of a cell of code what is read of it; return whether anything is."""
     calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
     asked = {_name(call) for call in calls}
     bets = [_output(bet) for call in calls if _name(call) in BETS
             if (bet := _bet(call, cell, measured))]
     cell.outputs = bets + [_told(output) for output in cell.outputs if not _is_undone(output)]
-    if id in moving:
-        cell.outputs = [*bets, _output(moving[id])]
+    if id in pictures:
+        picture = pictures[id]
+        if bets:    # it may show the answer
+            picture = (f'<details class="after-bet"><summary>Bet first, then open the picture'
+                       f"</summary>{picture}</details>")
+        cell.outputs = [*bets, _output(picture)]
         _folded(cell)
     elif asked and asked <= BETS:
         cell.metadata = {"tags": ["remove-input"]}
@@ -117,7 +147,7 @@ def _read(cell: Any, id: str, measured: Mapping[str, str], moving: Mapping[str, 
 def _is_undone(output: Any) -> bool:
     """Whether an output says what the reader has not done: a bet, a sentence, a training."""
     text, html = _text(output), output.get("data", {}).get("text/html", "")
-    return bool(_UNDONE.search(text) or _STILL.search(html) and "<figure" not in html)
+    return bool(_UNDONE.search(text) or (_STILL.search(html) and "<figure" not in html))
 
 
 def _bet(call: ast.Call, cell: Any, measured: Mapping[str, str]) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from ...errors import PeftTeachError
 from . import moving
 from .notebooks import make, write
-from .page import FOLDED, page
+from .page import FOLDED, page, take_pictures_out
 from .source import wrong
 
 SOURCES = Path("assets/site")
@@ -48,7 +48,9 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED) -> int:
     lessons = make(root)
     for lesson in lessons:
         pictures = moving.draw(lesson, folder / "_static")
-        write(page(lesson, root, solutions, pictures), folder / "lessons" / f"{lesson.name}.ipynb")
+        read = page(lesson, root, solutions, pictures)
+        take_pictures_out(read, folder / "_static" / moving.FILES)
+        write(read, folder / "lessons" / f"{lesson.name}.ipynb")
         for picture in list(pictures.values())[:1]:    # the landing may show it
             (folder / f"{lesson.name}.html").write_text(
                 picture.replace("../_static/", "_static/"), "utf-8")
