@@ -25,7 +25,7 @@ from .methods import HEAD, cards
 from .source import wrong
 
 PAGES = ("CHANGELOG.md", "CITATION.cff", "README.md", *(f"assets/site/{name}.md" for name in (
-    "fast", "library", "map", "peft", "start")))
+    "fast", "index", "library", "map", "peft", "start")))
 MARKED = re.compile(r"(<!-- computed: (\w+) -->)(.*?)(<!-- end -->)", re.DOTALL)
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
          "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
@@ -153,5 +153,5 @@ def _block(lines: list[str]) -> str:
 
 COMPUTED = {"methods": _methods, "families": _families, "library": _library, "map": _map,
             "peft": _peft, "benchmark": _benchmark, "blocks": lambda root: blocks.for_readme(),
-            "blocks_of_the_site": lambda root: blocks.for_site(), "clone": address.clone,
+            "blocks_of_the_site": blocks.for_site, "clone": address.clone,
             "colab": address.colab, "citation": address.citation}
