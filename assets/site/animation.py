@@ -35,8 +35,8 @@ ANSWER = """class LoRALinear(pt.Adapter):
         y = self.base(x)
         return (y + self.scale * (x.float() @ self.A.T) @ self.B.T).to(y.dtype)"""
 # How the cells begin that are worked in, or what they alone have.
-WRITE, CHECK, WRAP, TRAIN, READ = (
-    "class LoRALinear(", "LoRALinear = pt.check(", "class MyLoRA(", "pt.board.train(", "before=unread")
+WRITE, CHECK = "class LoRALinear(", "LoRALinear = pt.check("
+WRAP, TRAIN, READ = "class MyLoRA(", "pt.board.train(", "before=unread"
 
 # Whether the training stands at so many steps, or has ended.
 STEP = """([number, steps]) => {
@@ -91,7 +91,8 @@ def main() -> None:
                 opened.idle()
 
         def show(text: str, block: str = "end") -> None:
-            opened.cell(where(text)).evaluate("(cell, block) => cell.scrollIntoView({block})", block)
+            opened.cell(where(text)).evaluate(
+                "(cell, block) => cell.scrollIntoView({block})", block)
 
         def write(answer: str, each: int) -> None:
             opened.cell(where(WRITE)).locator(".cm-content").click()
