@@ -66,9 +66,9 @@ def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -
     """Train and test the reader's layers by the protocol; keep the row, and show the ladder.
 
     `wrap(model)` puts them on a fresh MiniLM with one output, and returns the model. Random numbers
-    start from `seed` and leave the reader's own as they are. With PEFT_TEACH_BUDGET=smoke, a few
-    steps that no row is kept of. Raises what `protocol.begin` does, before anything trains, and
-    `TrainingStopped` when it is interrupted: then no row is kept.
+    start from `seed` and leave the reader's own as they are. With PEFT_TEACH_BUDGET=smoke or short,
+    fewer steps, and no row is kept of them. Raises what `protocol.begin` does, before anything
+    trains, and `TrainingStopped` when it is interrupted: then no row is kept.
     """
     with own_random(seed):
         run = _begin(rung, wrap, seed)
@@ -81,7 +81,7 @@ def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -
 
 def _begin(rung: str, wrap: Callable, seed: int) -> Run:
     few = budget()
-    sizes = () if few.claims else (few.train_examples, few.test_examples)
+    sizes = () if few.whole else (few.train_examples, few.test_examples)
     return protocol.begin(rung, wrap, seed, *sizes)
 
 

@@ -322,6 +322,14 @@ def _result_card(exercise: Exercise, history: _History, lost: bool, kept: str) -
                 next=more)
 
 
+def first_card(id: str, obj: Any) -> Card:
+    """Return the card of a first attempt, for a page where nobody goes on; nothing is kept."""
+    exercise = find(id)
+    result, _ = _examine(exercise, obj)
+    card = _result_card(exercise, _History(result, failures=1), False, "")
+    return replace(card, paragraphs=card.paragraphs[:1], next="")
+
+
 def _reference_card(exercise: Exercise, history: _History) -> Card:
     """The last verdict on the learner's own code, and why there is no new one."""
     names, last = " and ".join(exercise.names), _result_card(exercise, history, False, "")

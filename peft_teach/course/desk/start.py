@@ -10,7 +10,9 @@ What was given out is known by its hash, in `.peft-teach.json`. No other file is
 
 import hashlib
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import PeftTeachError
@@ -43,15 +45,28 @@ def copy(folder: Path | str) -> str:
                              hint="name another folder: peft-teach start FOLDER") from None
 
 
-def open_lab(folder: Path | str, *, browser: bool = True) -> None:
-    """Run JupyterLab in the folder until it is stopped; `PeftTeachError` if it is not installed."""
+def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
+    """Run JupyterLab in the folder until it is stopped, with these options of its own.
+
+    Raises `PeftTeachError` if it is not installed, or does not run since nobody told it to as root.
+    """
     try:
         from jupyterlab.labapp import main
     except ModuleNotFoundError:
         raise PeftTeachError("JupyterLab is not installed.",
                              hint=f"{sys.executable} -m pip install jupyterlab") from None
     page = Path(folder).expanduser().resolve() / f"{START}.ipynb"
-    main([str(page), *([] if browser else ["--no-browser"])])
+    try:
+        main([str(page), *options])
+    except SystemExit as stopped:
+        root = hasattr(os, "geteuid") and os.geteuid() == 0    # Windows has no such user
+        if stopped.code and root and "--allow-root" not in options:
+            raise PeftTeachError("JupyterLab stopped: you are root, and it does not run as root "
+                                 "unless told.",
+                                 hint="peft-teach start --allow-root, or as another user; in a "
+                                      "container: peft-teach start --allow-root --no-browser "
+                                      "--ip=0.0.0.0") from None
+        raise
 
 
 def notebooks() -> list[Path]:

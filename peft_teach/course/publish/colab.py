@@ -7,37 +7,34 @@ a cell that installs the course.
 from collections.abc import Sequence
 from typing import Any
 
-from .source import Cell, wrong
+from .address import on_colab
+from .source import Cell
 
 FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}    # JupyterLab's, and Colab's
 ADDED = "added"    # the part of these cells, instead of solution, check or grade
-
-COLAB = "https://colab.research.google.com/github/"
-_GITHUB = "https://github.com/"    # Colab opens the notebooks of no other host by address
 
 SET_UP = "setup"                  # the tag of the cell that installs
 FOLDER = "/content/peft-teach"    # where one puts the course while it has no address
 # What is installed there binds pip: it may not move.
 _INSTALL = """\
 # @title On Colab, this installs the course; elsewhere, nothing happens
+import sys
 from importlib.util import find_spec
 
 if find_spec("peft_teach") is None:
-    get_ipython().system("pip list --format=freeze >there.txt; pip install -q -c there.txt COURSE")\
-"""
+    pip = f"{sys.executable} -m pip"
+    get_ipython().system(f"{pip} list --format=freeze >there.txt; "
+                         f"{pip} install -q -c there.txt COURSE")"""
 
 
 def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
     """Return a lesson's cells with the badge on top and the install cell before the first code.
 
-    `address` is that of the git repository, or empty. Raises `PeftTeachError` if it is not https.
+    `address` is that of the git repository, or empty.
     """
-    if address and not address.startswith("https://"):
-        raise wrong(f"pyproject.toml: the address of the course is {address!r}",
-                    "an https address of the git repository, or none")
     first = next((n for n, cell in enumerate(cells) if cell.kind == "code"), len(cells))
     badge = []
-    if link := launch(lesson, address):
+    if link := on_colab(lesson, address):
         badge = [added("badge", "markdown", "[![Open in Colab](https://colab.research.google.com/"
                        f"assets/colab-badge.svg)]({link})")]
     return [*badge, *cells[:first], install(address), *cells[first:]]
@@ -49,14 +46,6 @@ def install(address: str) -> Cell:
     if not address:
         source = source.replace("\n", f"\n# Before, put the course's folder at {FOLDER}.\n", 1)
     return added("install", "code", source, tags=[SET_UP], **FOLDED)
-
-
-def launch(lesson: str, address: str) -> str:
-    """Return the link that opens a lesson on Colab; empty where Colab does not open the address."""
-    if not address.startswith(_GITHUB):
-        return ""
-    repository = address.removeprefix(_GITHUB).strip("/").removesuffix(".git")
-    return f"{COLAB}{repository}/blob/main/lessons/{lesson}.ipynb"
 
 
 def installs(cell: Any) -> bool:

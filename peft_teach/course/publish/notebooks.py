@@ -19,7 +19,7 @@ from typing import Any
 from ...errors import unknown
 from ...folder import write_whole
 from ..lessons import ANSWERS, START, STUBS
-from . import answers, blocks, colab, dress, execution, front, tables
+from . import address, answers, blocks, colab, dress, execution, front, tables
 from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, without_marks, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
@@ -119,7 +119,7 @@ def _write(root: Path, names: Sequence[str], execute: bool, ladder: Path) -> lis
 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
     """The named lessons, all by default, built in memory, not executed."""
-    sources, release, address = _checkout(root)
+    sources, release, where = _checkout(root)
     known = {key: source for source in sources
              for key in (source.parent.name, source.parent.name[:2])}
     for name in names:
@@ -129,17 +129,17 @@ def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
                            or source.parent.name for source in sources}
     for source in sorted({known[name] for name in names}) if names else sources:
         name = source.parent.name
-        cells = colab.add(dress.dressed(read(source), name, titles), name, address)
+        cells = colab.add(dress.dressed(read(source), name, titles), name, where)
         lessons.append(Lesson(name, cells, _notebook(cells, name[:2], release, solved=False),
                               _notebook(cells, name[:2], release, solved=True),
-                              colab.launch(name, address)))
+                              address.on_colab(name, where)))
     return lessons
 
 
 def start_page(root: Path) -> Any:
     """The notebook on which JupyterLab opens, built in memory."""
-    sources, release, address = _checkout(root)
-    return _notebook(front.cells(sources, address), START, release, solved=False)
+    sources, release, where = _checkout(root)
+    return _notebook(front.cells(sources, where), START, release, solved=False)
 
 
 def _checkout(root: Path) -> tuple[list[Path], str, str]:
@@ -149,8 +149,7 @@ def _checkout(root: Path) -> tuple[list[Path], str, str]:
         raise wrong("There are no sources of lessons here.",
                     "run this at the top of a checkout of the repository")
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    address = project.get("tool", {}).get("peft-teach", {}).get("address", "")
-    return sources, project["project"]["version"], address
+    return sources, project["project"]["version"], address.of(root)
 
 
 def write(notebook: Any, path: Path) -> None:
