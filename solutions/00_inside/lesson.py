@@ -18,8 +18,8 @@
 # Run the cells from top to bottom with Shift+Enter; any cell may be run again. Write your code in place of `raise pt.NotAttempted(…)`.
 # The next cell, `pt.check(…)`, tries it on many inputs and answers with a card; the one after it is for graders. `pt.hint("inside.linear")` gives a hint, three times;
 # `pt.reset("inside.linear")` the text that the exercise started with. Nothing is locked: until your code passes, the lesson goes on with
-# ours. What passes is kept in `my_peft.py`, a library of your own, and later lessons use it. A prediction counts once;
-# there is no mark. Keep the folder `work` beside this notebook: your predictions and sentences are in it. Later lessons train for about a
+# ours. What passes is kept in `my_peft.py`, a library of your own, and later lessons use it. A prediction can be changed until
+# you see its result; there is no mark. Keep the folder `work` beside this notebook: your predictions and sentences are in it. Later lessons train for about a
 # minute; `PEFT_TEACH_BUDGET=smoke`, set before Jupyter starts, makes that a few steps.
 #
 # Colab's machine forgets everything. To keep your work there, run `from google.colab import drive; drive.mount('/content/drive')` and
