@@ -505,8 +505,8 @@ pieces = pictures.unlabelled(model)    # letter → (weight, bias)
 x, target = hidden[3], hidden[4]
 rest = {name: tensor for name, tensor in pictures.weights_of(model, 3).items()
         if name.startswith(("ffn", "attention_norm"))}
-pd.DataFrame({letter: [f"{w.shape[0]} × {w.shape[1]}", len(b)] for letter, (w, b) in pieces.items()},
-             ["weight", "bias"])
+pd.DataFrame({letter: [" × ".join(map(str, weight.shape)), len(bias)]
+              for letter, (weight, bias) in pieces.items()}, ["weight", "bias"])
 
 # %% exercise="inside.order" part="solution"
 ### BEGIN SOLUTION
