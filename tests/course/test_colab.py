@@ -79,9 +79,7 @@ def test_the_cell_installs_where_the_course_is_not_and_moves_nothing(built, monk
     assert not asked    # the course is here
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     exec(source, {"get_ipython": lambda: shell})
-    pip = f"{sys.executable} -m pip"
-    assert asked == [f"{pip} list --format=freeze >there.txt; "
-                     f"{pip} install -q -c there.txt {course}"]
+    assert asked == [f"pip list --format=freeze >there.txt; pip install -q -c there.txt {course}"]
     assert (FOLDER in source) == (not address)
 
 

@@ -18,13 +18,11 @@ FOLDER = "/content/peft-teach"    # where one puts the course while it has no ad
 # What is installed there binds pip: it may not move.
 _INSTALL = """\
 # @title On Colab, this installs the course; elsewhere, nothing happens
-import sys
 from importlib.util import find_spec
 
 if find_spec("peft_teach") is None:
-    pip = f"{sys.executable} -m pip"
-    get_ipython().system(f"{pip} list --format=freeze >there.txt; "
-                         f"{pip} install -q -c there.txt COURSE")"""
+    get_ipython().system("pip list --format=freeze >there.txt; pip install -q -c there.txt COURSE")\
+"""
 
 
 def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
@@ -44,7 +42,7 @@ def install(address: str) -> Cell:
     """Return the cell that installs the course: from the address, or from its folder there."""
     source = _INSTALL.replace("COURSE", f"git+{address}" if address else FOLDER)
     if not address:
-        source = source.replace("\n", f"\n# Before, put the course's folder at {FOLDER}.\n", 1)
+        source = source.replace("None:", "None:    # the course's folder is to be there")
     return added("install", "code", source, tags=[SET_UP], **FOLDED)
 
 
