@@ -16,7 +16,7 @@ from importlib.metadata import EntryPoint
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 IMPORTED = ["torch", "transformers.models.bert.modeling_bert", "matplotlib.pyplot", "pandas",
-            "transformers.models.llama.modeling_llama", "ipywidgets", "ipykernel.kernelapp"]
+            "transformers.models.llama.modeling_llama", "ipywidgets", "ipykernel.kernelapp", "peft"]
 
 
 def use() -> None:
