@@ -31,7 +31,7 @@ def here(tmp_path, monkeypatch):
 def short(here, monkeypatch):
     """As if a few steps were a whole run."""
     monkeypatch.setattr(protocol, "STEPS", 2)
-    monkeypatch.setattr(protocol, "TESTS", 16)
+    monkeypatch.setattr(protocol, "TESTS", 8)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def by_script(seed, examples, tests):
 
 def test_a_run_is_the_recorded_one_and_its_row_replaces_an_older_one(here, short):
     first = board.train("LoRA 8", lora, seed=2)
-    losses, guess, r2 = by_script(2, 32, 16)
+    losses, guess, r2 = by_script(2, 32, 8)
     assert [step.loss for step in first.steps] == losses
     assert first.predictions.tolist() == pytest.approx(guess.tolist(), abs=1e-5)
     assert first.row["r2"] == pytest.approx(r2.item(), abs=1e-4)
@@ -221,7 +221,7 @@ def test_a_run_is_the_recorded_one_and_its_row_replaces_an_older_one(here, short
     assert first.row["file_bytes"] == pytest.approx(recorded["file_bytes"], abs=50)
     assert first.row.items() >= {"parameters": 73_728, "lr": 0.0032, "head_lr": 0.01}.items()
     assert repr(first) == (f"LoRA 8, seed 2: R² {first.row['r2']:.3f}, right signs "
-                           f"{first.row['accuracy']:.1%}, on 16 sentences")
+                           f"{first.row['accuracy']:.1%}, on 8 sentences")
 
     work.add_point(board.POINTS, first.row | {"protocol": "ratings-0", "r2": 0.9})
     work.add_point(board.POINTS, first.row | {"seed": 5})
@@ -244,7 +244,7 @@ def test_a_few_steps_leave_no_row_and_random_numbers_as_they_were(here):
     before = torch.get_rng_state()
     found = board.train("lora 8", lora)
     assert_equal(torch.get_rng_state(), before)
-    assert (len(found.steps), found.row["tests"], found.row["seed"]) == (2, 16, board.SEED)
+    assert (len(found.steps), found.row["tests"], found.row["seed"]) == (2, 8, board.SEED)
     assert board.rows() == {}
     assert not (here / work.FILE).exists()
 
