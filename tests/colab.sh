@@ -19,6 +19,7 @@ echo "import google.colab" > "$packages/colab.pth"    # it is loaded in every pr
 
 mkdir "$place/course"
 cp -r lessons peft_teach assets pyproject.toml README.md LICENSE "$place/course"
+grep -rl /content/peft-teach "$place/course/lessons" | xargs sed -i "s#/content/peft-teach#$place/course#"
 pip list --format=freeze > "$place/before"
 for lesson in "$@"; do
     (unset PYTHONPATH; PEFT_TEACH_BUDGET=smoke PEFT_TEACH_WORK='' \

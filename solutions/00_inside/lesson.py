@@ -18,8 +18,8 @@
 # Run the cells from top to bottom with Shift+Enter; any cell may be run again. Write your code in place of `raise pt.NotAttempted(…)`.
 # The next cell, `pt.check(…)`, tries it on many inputs and answers with a card; the one after it is for graders. `pt.hint("inside.linear")` gives a hint, three times;
 # `pt.reset("inside.linear")` the text that the exercise started with. Nothing is locked: until your code passes, the lesson goes on with
-# ours. What passes is kept in `my_peft.py`, a library of your own, and later lessons use it. A prediction counts once;
-# there is no mark. Keep the folder `work` beside this notebook: your predictions and sentences are in it. Later lessons train for about a
+# ours. What passes is kept in `my_peft.py`, a library of your own, and later lessons use it. A prediction can be changed until
+# you see its result; there is no mark. Keep the folder `work` beside this notebook: your predictions and sentences are in it. Later lessons train for about a
 # minute; `PEFT_TEACH_BUDGET=smoke`, set before Jupyter starts, makes that a few steps.
 #
 # Colab's machine forgets everything. To keep your work there, run `from google.colab import drive; drive.mount('/content/drive')` and
@@ -264,8 +264,8 @@ pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the mo
 # ## What training holds
 #
 # To *use* a model, you hold its weights. To *train* it, you also hold a **gradient** for each parameter that trains, and the **optimizer states**
-# (of AdamW, the *moments*): what the optimizer remembers from step to step. Here is one real step, made in six ways. The last column is **one sum** of all bytes
-# that stay in memory.
+# (of AdamW, the *moments*): what the optimizer remembers from step to step. Here is one real step, made in six ways. The last column is **one sum**, in MB, of all
+# that stays in memory.
 
 # %%
 labelled = {**batch, "labels": torch.tensor([1, 0], device=pt.device())}
@@ -300,7 +300,8 @@ pt.require("inside.ledger")
 trainee = pictures.prepared("LoRA")
 total, trained = trainee.num_parameters(), trainee.num_parameters(only_trainable=True)
 pd.DataFrame({"your ledger": ledger(total, trained, bytes_each=4, moments=2),
-              "torch holds": pictures.held_after_a_step(trainee, labelled, torch.optim.AdamW)})
+              "torch holds": pictures.held_after_a_step(trainee, labelled, torch.optim.AdamW)}
+             ).map(pt.plots.bytes_text)
 
 # %% [markdown]
 # With AdamW, training everything holds four times the weights' bytes. LoRA holds hardly more than the weights. Three quarters are
@@ -504,7 +505,8 @@ pieces = pictures.unlabelled(model)    # letter → (weight, bias)
 x, target = hidden[3], hidden[4]
 rest = {name: tensor for name, tensor in pictures.weights_of(model, 3).items()
         if name.startswith(("ffn", "attention_norm"))}
-{letter: (tuple(weight.shape), tuple(bias.shape)) for letter, (weight, bias) in pieces.items()}
+pd.DataFrame({letter: [" × ".join(map(str, weight.shape)), len(bias)]
+              for letter, (weight, bias) in pieces.items()}, ["weight", "bias"])
 
 # %% exercise="inside.order" part="solution"
 ### BEGIN SOLUTION

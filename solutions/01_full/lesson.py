@@ -211,7 +211,7 @@ live.read(full_model.eval(), tokenizer, review, before=unread)
 
 # %%
 fine_tuned = accuracy(full_model, pt.bar(test, "batches"))
-f"{len(part)} steps of full fine-tuning: {fine_tuned:.1%}"
+print(f"{len(part)} steps of full fine-tuning: {fine_tuned:.1%}")
 
 # %% [markdown]
 # Compare that with the count of words.
@@ -271,7 +271,7 @@ pt.require("full.head_only")
 head_model = pt.models.load("minilm", labels=2)[0].to(pt.device())
 trains = head_only(head_model)
 frozen_stays(lambda model: list(my_training(model, train[:2], lr=0.1)), head_model)
-f"{trains:,} parameters train, and your test of your step raised nothing"
+print(f"{trains:,} parameters train, and your test of your step raised nothing")
 
 # %% [markdown]
 # Without dropout, a frozen backbone gives a sentence the same vector, its *features*, every time. **Compute them once.** Then a head trains in a tenth of a second. We keep two readings. One is the *pooler's output*: one more layer, applied to the vector of the first token, `[CLS]`. `BertForSequenceClassification` reads this one. The other is the *mean* of the last hidden states over all tokens.

@@ -243,7 +243,7 @@ def wrap(model):
 
 
 model = wrap(pt.models.load("minilm", labels=1, device=pt.device())[0])
-len(pt.adapters(model)), pt.account.parameters(model).adapter
+print(f"{len(pt.adapters(model))} adapters, {pt.account.parameters(model).adapter:,} parameters")
 
 # %%
 trained = pt.board.train("bottleneck", wrap)    # ratings, by the protocol of all your rows

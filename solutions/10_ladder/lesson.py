@@ -403,7 +403,7 @@ def read(rows, who=who):
 
 everyone, by_task = who >= 0, [who == k for k in range(len(tasks))]
 off = (read(everyone) - torch.cat([read(rows) for rows in by_task])).abs().max().item()
-pd.Series({"largest difference": f"{off:.0e}"}).to_frame("one call, beside four")
+pd.Series({"largest difference": f"{off:.2g}"}).to_frame("one call, beside four")
 
 # %%
 calls = {"the base alone": lambda: read(everyone, -torch.ones_like(who)),
