@@ -17,7 +17,7 @@ def tries(shown: Shown) -> None:
     ax.named(x="points more right than the head alone")
     ax.ticks("y", NAMES)
     ax.at("head", 0)
-    alone = handed_in._right_alone(data.load("news").validation).tolist()
+    alone = handed_in.right_alone(data.load("news").validation).tolist()
     rows = [[*map(int, row["answers"])] for row in record("capstone")["runs"]]
     for y in range(len(NAMES)):
         gaps = [[100 * (r - a) for r, a in zip(row, alone)] for row in rows[3 * y:3 * y + 3]]

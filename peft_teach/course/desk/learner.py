@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -160,7 +161,7 @@ def _next_hint(id: str) -> Card:
 def reset(id: str | None = None) -> None:
     """Put the exercise's stub into a new cell, with the line of its check; forget its results."""
     exercise = _named(id)
-    stub = stub_of(id)
+    id, stub = exercise.id, stub_of(exercise.id)
     if stub is None:
         raise PeftTeachError(f"The stub of {id} is not in this installation.",
                              hint=f"copy it from a fresh notebook of lesson {exercise.lesson}")
@@ -168,9 +169,9 @@ def reset(id: str | None = None) -> None:
     work.forget(id)
     names = ", ".join(exercise.names)
     stub = f"{stub}\n\n\n{names} = pt.check({id!r}, {names})"
-    paragraphs = ()
-    if shell() is not None:
-        shell().set_next_input(stub)
+    paragraphs, ipython = (), shell()
+    if ipython is not None:
+        ipython.set_next_input(stub)
         paragraphs = ("A new cell below has this text; if there is none, copy it from here.",)
     show(Card(title_of(id), note="as it was at the start", paragraphs=paragraphs, code=stub))
 
@@ -188,7 +189,8 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
     exercises = all_exercises() if lesson is None else of_lesson(lesson)
     earlier = work.states()
     states = {e.id: _state(e, earlier) for e in exercises}
-    rows = [("exercise", "lesson", "difficulty", "minutes", "points", "state")]
+    rows: list[tuple[object, ...]] = [
+        ("exercise", "lesson", "difficulty", "minutes", "points", "state")]
     for e in exercises:
         points = e.points if states[e.id] == PASSED else 0
         optional = ", optional" if e.optional else ""
@@ -200,7 +202,7 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
               note=_passed(exercises, states), table=tuple(rows), next=following))
 
 
-def _passed(exercises: list[Exercise], states: dict[str, str]) -> str:
+def _passed(exercises: Sequence[Exercise], states: dict[str, str]) -> str:
     """How many passed and their points; optional exercises are counted separately."""
     asked = [e for e in exercises if not e.optional]
     more = [e for e in exercises if e.optional]
