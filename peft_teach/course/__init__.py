@@ -4,6 +4,7 @@ Light to import: notebook tools and models arrive when something uses them.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .. import subspace
 from . import records
@@ -14,6 +15,9 @@ from .desk.mine import audit, mine
 from .desk.predict import commit, compare, sentence
 from .lessons import pictures
 from .verdicts import verdict
+
+if TYPE_CHECKING:
+    from .desk import board, live
 
 __all__ = ["Budget", "audit", "board", "budget", "check", "commit", "compare", "doors", "hint",
            "live", "mine", "pictures", "progress", "records", "require", "reset", "sentence",

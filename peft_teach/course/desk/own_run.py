@@ -23,7 +23,8 @@ from ... import data, models, training
 from ...training import Step
 from ...widgets import Progress
 
-Each, Found = TypeVar("Each"), TypeVar("Found")    # what a generator yields, and returns
+Each = TypeVar("Each")      # what a generator yields
+Found = TypeVar("Found")    # what it returns
 
 
 @dataclass(frozen=True)
