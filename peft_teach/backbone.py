@@ -62,10 +62,6 @@ class Room(NamedTuple):
     front: Front
     padding: Tensor | None
 
-    def put(self, vectors: Tensor, text: Tensor) -> Tensor:
-        """Return embedded words with the vectors before them: (batch, length + seq, d_model)."""
-        return behind_padding(vectors.to(text.dtype)[None], text, self.padding)
-
 
 class BackboneAdapter(Adapter):
     """An adapter around the whole backbone, which answers what a head asks of a backbone.

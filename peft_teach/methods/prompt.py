@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..backbone import BackboneAdapter, count_from_front
+from ..backbone import BackboneAdapter, behind_padding, count_from_front
 from ..core import put_on
 from ..errors import NotSupported
 from ..notes import prepare
@@ -60,7 +60,7 @@ class SoftPrompt(BackboneAdapter):
             return self.call_base(room, input_ids, inputs_embeds=inputs_embeds)
         x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
-        Px = room.put(self.P, x)                                          # (batch, length + seq, d)
+        Px = behind_padding(self.P.to(x.dtype)[None], x, room.padding)    # (batch, length + seq, d)
         counted = count_from_front(self.base, room, input_ids, x.shape[1])
         out = self.call_base(room, inputs_embeds=Px, return_dict=True, **counted)
         return self.of_text(out)                                          # (batch, seq, d_model)
