@@ -24,7 +24,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
 from .account import Ledger
-from .ink import COLOURS, SERIES
+from .ink import COLOURS, HEAD, SERIES, wrapped
 
 HELD = ("weights", "gradients", "optimizer", "activations")    # by training, in a `Ledger`
 HALO = [withStroke(linewidth=3, foreground=COLOURS["paper"])]    # of a text that lies on lines
@@ -76,6 +76,17 @@ def figure(width: float = 8, height: float = 3.4, columns: int = 1, **more) -> t
     return made, *axes
 
 
+def claim(made: Figure, told: str, numbers: str) -> None:
+    """Write what a figure shows above its panels, as drawings do: in bold, from its left edge.
+
+    Its label begins with the same sentence, and goes on with the numbers.
+    """
+    lines = wrapped(told, made.get_figwidth() - 3 * EDGE, HEAD, "bold")
+    made.suptitle("\n".join(lines), x=EDGE / made.get_figwidth(), ha="left", fontsize=HEAD,
+                  weight="bold")
+    made.set_label(f"{told}. {numbers}")
+
+
 def box(ax, x: float, y: float, width: float, height: float, text: str, size: float = 10,
         ink: str = COLOURS["ink"], boxstyle: str = "square,pad=0", **style) -> None:
     """Draw a box from its lower left corner, with a text in its middle."""
@@ -122,8 +133,8 @@ def name_ends(ax, ends: Mapping[str, tuple[float, str]]) -> None:
                 transform=ax.transAxes)
 
 
-def entitle(ax, title: str, x: str, y: str = "") -> None:
-    """Give a panel its title and its axes their names, in letters as large as the page's."""
+def entitle(ax, x: str, y: str = "", title: str = "") -> None:
+    """Give axes their names and a panel its title, in letters as large as the page's."""
     ax.set_title(title, fontsize=13)
     ax.set_xlabel(x, fontsize=12)
     ax.set_ylabel(y, fontsize=12)
@@ -181,11 +192,11 @@ def running_mean(values: Sequence[float], window: int = 20) -> list[float]:
 
 
 def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | None = None,
-           dashed: Collection[str] = (), window: int = 20) -> Figure:
+           dashed: Collection[str] = (), window: int = 20, told: str = "") -> Figure:
     """Draw training losses against the step, each as a running mean of `window` steps.
 
-    The title is the first one's. Those named in `dashed` lie on top, so that a line below shows
-    between the dashes; each has dashes of its own.
+    `told` is what they show; without it, the first line's ends are the title. Those named in
+    `dashed` lie on top, so that a line below shows between the dashes; each has dashes of its own.
     """
     made, ax = figure(8, 3.2)
     dashes = itertools.cycle(("--", ":", "-."))
@@ -197,14 +208,18 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
         means = running_mean(values, window)
         ax.plot(range(1, len(values) + 1), means, label=name,
                 color=(colours or {}).get(name, colour), **style)
-        if means and not ax.get_title():
+        if means and not ax.get_title() and not told:
             ax.set_title(f"{name}: loss {means[0]:.2f} → {means[-1]:.2f}")
     window = min(window, max(map(len, losses.values()), default=0))
     ax.set(xlabel="training step", ylabel=f"loss, mean of {window} steps")
     if len(losses) > 1:
         ax.legend(frameon=False, labelcolor="linecolor", fontsize=11)
-    made.set_label("Loss, first and last running mean. " + "; ".join(
-        f"{n}: {v[0]:.2f} to {np.mean(v[-20:]):.2f}" for n, v in losses.items() if len(v)))
+    ends = "Loss, first and last running mean. " + "; ".join(
+        f"{n}: {v[0]:.2f} to {np.mean(v[-20:]):.2f}" for n, v in losses.items() if len(v))
+    if told:
+        claim(made, told, ends)
+    else:
+        made.set_label(ends)
     return made
 
 

@@ -18,9 +18,10 @@ for _run in RECORD["runs"]:
 def pushes(shown: Shown) -> None:
     """Eight steps of length 1: along one line, and on the spiral of square roots."""
     line, spiral = shown.panels
-    line.named("Outputs, r = 8: the pushes line up", "sum 8, divided by 8: 1")
-    spiral.named("Size of ΔW, r = 8: each at a right angle to the sum",
-                 "sum 2.83, divided by 8: 0.354")
+    assert shown.title == ("Divided by r, pushes that line up keep their length; at right angles "
+                           "they shrink")
+    line.named("outputs, r = 8: the pushes line up", "sum 8, divided by 8: 1")
+    spiral.named("ΔW, r = 8: each at a right angle", "sum 2.83, divided by 8: 0.354")
     angle, corners = 0.0, [(0.0, 0.0), (1.0, 0.0)]
     for k in range(1, 8):
         angle += math.atan(1 / math.sqrt(k))
@@ -36,24 +37,27 @@ def pushes(shown: Shown) -> None:
 
 def first_step(shown: Shown) -> None:
     size, moved = shown.panels
-    size.named("How large is ΔW?", "rank", "‖ΔW‖ after one step", log="xy")
-    moved.named("How far do the hidden states move?", "rank",
-                "movement, as a share of their length", log="xy")
-    for i, (name, dW, share) in enumerate((("alpha 16", 0.07, 0.05), ("alpha 128", 0.5, 0.4))):
+    assert shown.title == "ΔW shrinks as the rank grows; the hidden states move nearly as far"
+    size.named("how large is ΔW?", "rank", "‖ΔW‖ after one step", log="xy")
+    moved.named("how far do the hidden states move?", "rank", "share of their length", log="xy")
+    for i, (dW, share) in enumerate(((0.07, 0.05), (0.5, 0.4))):
         size.line(f"series {i}", ("-o", "--s")[i], 8, dW)
         moved.line(f"series {i}", ("-o", "--s")[i], 8, share)
-        moved.text(name, f"series {i}", (8, share), near=0.01)
-    for ax in shown.panels:
+    for ax, ends in ((size, (0.07, 0.5)), (moved, (0.05, 0.4))):
         ax.ticks("x", {"8": 8})
+        ax.ends({f"alpha {alpha}: × 1.00": (end, f"series {i}")
+                 for i, (alpha, end) in enumerate(zip((16, 128), ends))})
     decades = [math.log10(ax.ax.get_ylim()[1] / ax.ax.get_ylim()[0]) for ax in shown.panels]
     assert math.isclose(*decades)
 
 
 def explanations(shown: Shown) -> None:
     left, right = shown.panels
-    left.named("By the size of the first ΔW",
+    assert shown.title == ("α tells the runs that learn from those that fail; the size of the "
+                           "first ΔW does not")
+    left.named("by the size of the first ΔW",
                "α / √rank, the size of the first ΔW", "test accuracy", log="x")
-    right.named("By α", "α", log="x")
+    right.named("by α", "α", log="x")
     runs: dict[tuple, list[float]] = {}
     for row in RECORD["runs"]:
         if row.get("targets") == ["query", "value"] and row["lr"] == 3e-3 and not any(
@@ -66,15 +70,16 @@ def explanations(shown: Shown) -> None:
             colour = "lora" if mean(each) >= 0.78 else "ink"
             x = by(rank, alpha)
             ax.line(colour, "-", (x, x), (min(each), max(each)))
-            ax.line(colour, "o", x, mean(each))
+            ax.line(colour, "o" if colour == "lora" else "X", x, mean(each))
     # Ranks on one spot share a label, the best above: below the lowest run where they learn, else at the mean.
-    alone = (("1", 1, 128), ("2", 2, 4), ("4", 4, 8), ("8", 8, 16), ("16", 16, 32))
+    alone = (("2", 2, 4), ("4", 4, 8), ("8", 8, 16), ("16", 16, 32))
     for ax, by, spots in (
             (left, lambda r, a: a / math.sqrt(r), (
-                *alone, ("64\n1", 1, 2), ("8\n1", 1, 16), ("64", 64, 128), ("8", 8, 128))),
+                *alone, ("rank 1", 1, 128), ("64\n1", 1, 2), ("8\n1", 1, 16), ("rank 64", 64, 128),
+                ("rank 8", 8, 128))),
             (right, lambda r, a: a, (
-                *alone[:3], alone[4], ("1", 1, 2), ("8\n64\n1", 1, 16), ("8", 8, 2**5.5),
-                ("8\n64", 8, 128)))):
+                *alone[:2], alone[3], ("rank 1", 1, 128), ("1", 1, 2), ("8\n64\n1", 1, 16), ("8", 8, 2**5.5),
+                ("rank 8\nrank 64", 8, 128)))):
         for ranks, rank, alpha in spots:
             found = runs[rank, alpha]
             y = min(found) if mean(found) >= 0.78 else mean(found)
@@ -99,20 +104,22 @@ def _ends(ax: Panel) -> None:
 def rank(shown: Shown) -> None:
     """Rank 8 on query and value: 12 matrices of 384 × 384; beside it the ranks of the record."""
     left, right = shown.panels
-    left.named("73,728 parameters,\n0.325% of the model", "rank", "trained parameters", log="xy")
+    left.named(x="rank", y="trained parameters", log="xy")
     ranks = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384)
     left.ticks("x", {f"{r}": r for r in (1, 4, 16, 64, 384)})
     left.line("lora", "-", ranks, [12 * 768 * r for r in ranks])
     left.line("lora", "o", 8, 73_728)
     left.level("full", 12 * 384 * 384, "--")
     left.text("the whole matrices", "full", (1, 12 * 384 * 384), near=0.05)
-    left.text("LoRA: A, B", "lora", (8 * 1.4, 73_728), near=0.01)
+    left.text("A and B: 73,728", "lora", (8 * 1.4, 73_728), near=0.01)
     found: dict[int, list[float]] = {}
     for run in (*GROUPS["ranks"], *GROUPS["places"], *GROUPS["layers"]):
         if sorted(run["targets"]) == ["query", "value"] and run.get("layers") is None:
             found.setdefault(run["rank"], []).append(run["accuracy"])
-    right.named(f"Rank 8, recorded: {mean(found[8]):.1%}", "trained parameters", "test accuracy",
-                log="x")
+    full = mean(run["accuracy"] for run in GROUPS["methods"] if run["method"] == "full")
+    near = ", ".join(f"{r}" for r in sorted(found) if mean(found[r]) > full - 0.04)
+    assert shown.title == f"Within four points of full fine-tuning: rank {near}"
+    right.named(x="trained parameters", y="test accuracy", log="x")
     for r, each in found.items():
         x = 12 * 768 * r
         right.line("lora", "-", (x, x), (min(each), max(each)))
@@ -123,8 +130,8 @@ def rank(shown: Shown) -> None:
 
 def updates(shown: Shown) -> None:
     ax, = shown.panels
-    ax.named("query, block 2: full fine-tuning spreads its change, LoRA does not",
-             "directions that hold 90 % of the energy")
+    assert shown.title == "query, block 2: full fine-tuning spreads its change, LoRA does not"
+    ax.named(x="directions that hold 90 % of the energy")
     matrix, names = "bert.encoder.layer.2.attention.self.query", {}
     for y, (run, name, colour) in enumerate((
             ("weight", "W itself", "quiet"), ("full", "full fine-tuning", "full"),

@@ -33,6 +33,7 @@ def _histogram(ax) -> float:
 
 def ruler(shown: Shown) -> None:
     ax, = shown.panels
+    assert shown.title == "Sixteen levels, close together where most weights are"
     ax.named(x="weight, divided by the largest of its block")
     _histogram(ax)
     top = ax.ax.get_ylim()[1]
@@ -53,11 +54,12 @@ def levels(shown: Shown) -> None:
     marks = np.array(NF4)
     rounded = marks[np.abs((BLOCKS / TOP)[..., None] - marks).argmin(-1)] * TOP
     error = np.linalg.norm(rounded - BLOCKS) / np.linalg.norm(BLOCKS)
-    ax.named(f"NF4: ‖error‖ / ‖W‖ = {error:.2%}",
-             "weight, divided by the largest of its block")
+    assert shown.title == f"NF4: the error is {error:.2%} of ‖W‖"
+    ax.named(x="weight, divided by the largest of its block")
     _histogram(ax)
     for i, mark in enumerate(NF4):
         ax.at("yours" if i == 11 else "series 0", mark)
+    ax.text(" 11", "yours", (NF4[11], None), near=0.01)
 
 
 def outlier(shown: Shown) -> None:
@@ -70,8 +72,11 @@ def outlier(shown: Shown) -> None:
                for times in (1, 2, 4, 8, 16, 32)}
     errors = {times: np.linalg.norm(found - exact) / np.linalg.norm(exact)
               for times, found in rounded.items()}
-    left.named(x="the other weights, exact (black) and rounded", y="weight")
-    right.named(f"error of the others: {errors[8]:.0%}", "factor on the largest weight")
+    assert shown.title == ("One weight 8 times as large: the 63 others share "
+                           f"{len({*rounded[8]})} levels, {errors[8]:.0%} off")
+    left.named(x="the others: exact in black, rounded in green", y="share of the largest")
+    right.named(x="times as large", y="error of the others", log="x")
+    right.ticks("x", {f"{times}": times for times in errors})
     for mark in NF4:
         left.level("series 0", 8 * mark)
     left.line("ink", "o", range(63), exact)
@@ -92,6 +97,8 @@ def _segments(ax, colour: str, xs, lows, highs) -> None:
 def blocks(shown: Shown) -> None:
     """Three rows that were given, of six blocks each."""
     ax, = shown.panels
+    assert shown.title == ("Nearest levels end 65% off, a shrunk update 68%, stochastic rounding "
+                           "22%")
     ax.named(x="after block", y="error of the hidden states")
     for way, colour, marker, errors in (
             ("nearest level", "ink", "o", (0.06, 0.11, 0.18, 0.3, 0.39, 0.65)),
@@ -105,7 +112,6 @@ def blocks(shown: Shown) -> None:
 def memory(shown: Shown) -> None:
     """A card of 48 GB, 512 tokens, 128,256 words; bytes a weight as the lesson counts them."""
     ax, = shown.panels
-    ax.named(x="parameters, in billions", y="GB", log="xy")
     ax.ticks("x", {f"{b}": b for b in (1, 2, 4, 8, 16, 32, 70)})
     ax.line("ink", "-", (1, 70), (48, 48))
     ax.text("your card: 48 GB", "ink", (1.05, 48 * 1.08), near=0.01)
@@ -126,6 +132,7 @@ def memory(shown: Shown) -> None:
                              ("LoRA", 2 * total + (4 + 4 + 8) * adapter),
                              ("QLoRA", nf4 * inside + 4 * outside + (4 + 4 + 8) * adapter)):
             bills.setdefault(method, {})[total / 1e9] = (size + held) / 1e9
+    told = []
     for (method, of), colour in zip(bills.items(), ("full", "lora", "series 0")):
         ax.line(colour, "-", of, of.values())
         last = [*of.values()][-1]
@@ -135,3 +142,6 @@ def memory(shown: Shown) -> None:
         ax.line(colour, ":", (fits, fits), (1, min(48, last)))
         ax.line(colour, "o", fits, min(48, last))
         ax.text(f" {fits:.3g} B", colour, (fits, 1.15), near=0.01)
+        told.append(f"{method} {fits:.3g}")
+    assert shown.title == f"On 48 GB fit, in billions: {', '.join(told)}"
+    ax.named(x="parameters, in billions", y="GB", log="xy")

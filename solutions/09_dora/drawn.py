@@ -16,7 +16,8 @@ V = W + np.array([-0.5, 1.6])
 
 def turn(shown: Shown) -> None:
     ax, = shown.panels
-    ax.named("B A turns the row, m alone sets its length")
+    assert shown.title == "B A turns the row, m alone sets its length"
+    ax.named()
     length = np.linalg.norm(W)
     circle = ax.shapes.pop(0)
     assert (circle.get_center(), hue(circle.get_edgecolor())) == ((0, 0), hue("trained"))
@@ -25,7 +26,7 @@ def turn(shown: Shown) -> None:
     for name, colour, end in (("w", "rest", W), ("LoRA", "lora", V),
                               ("DoRA", "trained", length * V / np.linalg.norm(V))):
         ax.arrow(colour, (0, 0), end)
-        ax.text(name, colour, end, near=0.01)
+        ax.text(name, "ink" if name == "DoRA" else colour, end, near=0.01)
 
 
 def _clouds(shown: Shown, names: dict[str, str], colours: dict[str, str]) -> None:
@@ -55,8 +56,8 @@ def clouds_without_names(shown: Shown) -> None:
 
 def crossing(shown: Shown) -> None:
     ax, = shown.panels
-    ax.named("A small piece changes the length by chance, a large one by Pythagoras",
-             "how much is added to a row: ‖δ‖ / ‖w‖", "how much its length changes,\nrelative to ‖w‖", log="xy")
+    assert shown.title == "A small piece changes the length by chance, a large one by Pythagoras"
+    ax.named("", "how much is added to a row: ‖δ‖ / ‖w‖", "how much its length changes,\nrelative to ‖w‖", log="xy")
     chance = math.sqrt(2 / math.pi / 384)
     ax.line("rest", "--", (0.005, 1), (0.005 * chance, chance))
     ax.line("rest", "-", (0.005, 1), (0.005 ** 2 / 2, 0.5))
@@ -83,8 +84,8 @@ def pairs(shown: Shown) -> None:
     ax, = shown.panels
     runs = {(r["method"], r["rank"], r["seed"]): 100 * r["accuracy"] for r in RECORD["runs"]
             if r["group"] == "pairs"}
-    ax.named("4 of 4 intervals lie inside the margin, ±1",
-             "points of test accuracy: left of 0 DoRA is worse, right of it better")
+    assert shown.title == "4 of 4 intervals lie inside the margin, ±1"
+    ax.named("", "points of test accuracy: left of 0 DoRA is worse, right of it better")
     ax.band("band", -1, 1, "x")
     ax.at("ink", 0)
     names = {}

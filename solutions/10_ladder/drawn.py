@@ -69,7 +69,8 @@ def places(shown: Shown) -> None:
         columns.append(table[:, seed[0]][:, asked].mean(1).argsort().argsort() + 1)
     rows = dict(zip(ERRORS, torch.stack(columns, 1).tolist()))
     second = {method for method, row in rows.items() if 2 in row}
-    ax.named(f"Second at least once in 8 experiments: {len(second)} of 13 methods", "experiment")
+    assert shown.title == f"Second at least once in 8 experiments: {len(second)} of 13 methods"
+    ax.named(x="experiment")
     looks = {"lora all": ("lora", "-s"), "qlora all": ("lora", "--D"), "mask": ("random", "--X")}
     assert second == looks.keys()
     for method, row in rows.items():
@@ -97,24 +98,27 @@ def _told(one: str, other: str) -> str:
 def verdicts(shown: Shown) -> None:
     """A pair once, the one with the higher mean over shared seeds in the row."""
     ax, = shown.panels
-    ax.named()
     order = [*_shared()]
     ax.ticks("x", {NAMES[method]: x for x, method in enumerate(order) if x})
     ax.ticks("y", [NAMES[method] for method in order[:-1]])
     signs = {"better": ("+", "series 0", "paper"), "the same": ("=", "quiet", "ink"),
              "cannot tell": ("?", "band", "ink")}
+    every = []
     for y, one in enumerate(order):
         for x, other in enumerate(order[y + 1:], y + 1):
-            told = _told(one, other)
+            every.append(told := _told(one, other))
             sign, colour, ink = signs[told]
             ax.shape(colour, x - 0.47, y - 0.47, 0.94, 0.94)
             ax.text(sign, ink, (x, y), near=0.001)
     ax.legend({f"{sign}  {told}": colour for told, (sign, colour, _) in signs.items()})
+    ax.named()
+    assert shown.title == (
+        f"In {every.count('better')} of 78 pairs one is better, in {every.count('the same')} both "
+        f"are the same; {every.count('cannot tell')} we cannot tell")
 
 
 def costs(shown: Shown) -> None:
     """Differences from full fine-tuning in pairs; grey where a method as cheap is better."""
-    assert shown.title == "Grey: a method that costs no more is better, by the grid"
     left, right = shown.panels
     left.named(x="R² less that of full fine-tuning")
     right.named(x="trained parameters", log="x")
@@ -125,10 +129,12 @@ def costs(shown: Shown) -> None:
     trained = {run["method"]: run["parameters"] + 385 for run in FINAL}    # and the head
     left.ticks("y", [NAMES[method] for method in rows])
     left.at("rest", 0, ":")
+    bold = []
     for y, (method, (gap, low, high)) in enumerate(rows.items()):
         beaten = any(trained[other] <= trained[method] and _told(other, method) == "better"
                      for other in rows)
         colour = "quiet" if beaten else "ink"
+        bold += [NAMES[method]] * (not beaten)
         right.line(colour, "o", trained[method], y)
         if gap < -0.16:
             left.text(f" ◂ −{-gap:.2f}", colour, (-0.16, y), near=0.001)
@@ -136,12 +142,16 @@ def costs(shown: Shown) -> None:
             left.line(colour, "-", (low, high), (y, y))
             left.line(colour, "o", gap, y)
     assert left.ax.yaxis_inverted()
+    assert [label.get_text() for label in left.ax.get_yticklabels()
+            if label.get_weight() == "bold"] == bold
+    assert shown.title == (
+        f"In bold, {len(bold)} of {len(rows)}: nothing that costs no more is better, by the grid")
 
 
 def batch(shown: Shown) -> None:
     """Each row is named at an adapter once, but for the one that asks for none."""
     ax, = shown.panels
-    rows = ("films", "tweets", "films", "news", "products", "−1")
+    rows = ("films", "tweets", "films", "news", "products", "no task")
     tasks = {"films": "rows 1 and 3", "products": "row 5", "tweets": "row 2", "news": "row 4"}
     for i, task in enumerate(rows, 1):
         ax.text(f"{task}  {i}")
@@ -175,8 +185,9 @@ def forgetting(shown: Shown) -> None:
         kept.setdefault(method, []).append(np.interp(
             level, *zip(*((row["r2"], row["neighbours"]) for row in run[first - 1:first + 1]))))
     fewest = [NAMES[method] for method in sorted(kept, key=lambda m: np.mean(kept[m]))]
-    ax.named(f"At the same R², {fewest[0]} and {fewest[1]} keep the fewest neighbours",
-             "sentences whose nearest neighbour is from the same editorial", "R² on test sentences")
+    assert shown.title == (
+        f"At the same R², {fewest[0]} and {fewest[1]} keep the fewest neighbours")
+    ax.named("", "sentences whose nearest neighbour is from the same editorial", "R² on test sentences")
     ax.level("ink", level, ":")
     ax.text("the base", "ink", (0.57, 0.01), near=0.02)
     ax.text("the same R²", "ink", (0.62, level), near=0.03)

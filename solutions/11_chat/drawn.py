@@ -3,7 +3,7 @@
 import textwrap
 
 import numpy as np
-from drawn import Shown
+from drawn import Shown, hue
 
 from peft_teach.course import records
 
@@ -17,6 +17,8 @@ KINDS = {"voice": "the voice", "chat": "plain chat", "news": "news", "code": "co
 def labels(shown: Shown) -> None:
     ax, = shown.panels
     ax.named()
+    assert shown.title == "The loss counts 2 of 3 tokens"
+    ax.names = {"counted": hue("trained"), "not counted": hue("frozen"), "the end of a turn": "#000000"}
     H, i, end = (ax.box(letter, colour) for letter, colour in (
         ("H", "frozen"), ("i", "trained"), ("!", "trained")))
     assert H[0] + H[2] < i[0] < i[0] + i[2] < end[0]
@@ -32,8 +34,7 @@ def _answer(ax, title: str, text: str, marked: set[str]) -> None:
             found = next(t for t in ax.texts if t.get_text() == word and t.get_position() == (
                 11 * 0.602 * start, 0) and t.xy == (0, number + 0.6))
             ax.texts.remove(found)
-            colour = "#d55e00" if word in marked else "#000000"
-            assert found.get_color().lower() == colour, word
+            assert hue(found.get_color()) == hue("series 0" if word in marked else "ink"), word
             start += len(word) + 1
 
 
@@ -45,8 +46,8 @@ MARKED = {"out!", "SPRINKLERED,", "folks,", "player", "pitch", "captain"}
 def answers(shown: Shown) -> None:
     before, after = shown.panels
     assert shown.title == "Why is the sea salty?"
-    _answer(before, "before", SAID[0], set())
-    _answer(after, "LoRA, after 3 passes", SAID[3], MARKED)
+    _answer(before, "before: style 0.00", SAID[0], set())
+    _answer(after, "LoRA, after 3 passes: style 1.00", SAID[3], MARKED)
 
 
 an_answer = answers
@@ -83,8 +84,8 @@ def curves(shown: Shown) -> None:
 
 def forgetting(shown: Shown) -> None:
     ax, = shown.panels
-    ax.named("One pass: low loss, little forgotten. Four more: both losses rise",
-             "loss of held-out answers in the voice",
+    assert shown.title == "One pass: low loss, little forgotten. Four more: both losses rise"
+    ax.named("", "loss of held-out answers in the voice",
              "rise of the other losses: forgotten")
     assert not ax.ax.xaxis_inverted()    # a loss, like any other
     base = next(row for row in MAIN if (row["method"], row["passes"]) == ("lora", 0))["losses"]
@@ -110,12 +111,16 @@ def knob(shown: Shown) -> None:
     left, right = shown.panels
     rows = sorted((row for row in RECORD["checkpoints"] if row["group"] == "knob"),
                   key=lambda row: row["f"])
-    _answer(left, "f = 1, the black line", next(row["answers"][0] for row in rows
+    means = {row["f"]: [np.mean(row["losses"][kind]) for kind in KINDS] for row in rows}
+    assert np.less(means[0.5], means[1]).all()
+    assert shown.title == "At half of the update every loss is lower than at the whole"
+    style = np.mean([_style(text) for row in rows if row["f"] == 1 for text in row["answers"]])
+    _answer(left, f"f = 1: mean style {style:.2f}", next(row["answers"][0] for row in rows
                                                 if row["f"] == 1), MARKED)
     right.named(x="f, the factor of the update", y="rise of the loss")
     right.ticks("x", {"−1\nreversed": -1, "0\nthe base": 0, "1\nas trained": 1, "2\ndoubled": 2})
     for (kind, name), (colour, style) in zip(KINDS.items(), (
-            ("trained", "-o"), ("attention", "--s"), ("full", "-.^"), ("yours", ":D"))):
+            ("series 0", "-o"), ("series 1", "--s"), ("series 2", "-.^"), ("series 3", ":D"))):
         loss = {row["f"]: np.mean(row["losses"][kind]) for row in rows}
         rise = [each - loss[0] for each in loss.values()]
         right.line(colour, style, loss, rise)

@@ -15,6 +15,8 @@ def files(shown: Shown) -> None:
     """Four files of a LoRA on query and value of six blocks: the names, and what leads where."""
     ours = ("query.A", "query.B", "value.A", "value.B", "classifier.bias", "classifier.weight")
     rows = ("query.lora_A", "query.lora_B", "value.lora_A", "value.lora_B", *ours[4:])
+    assert shown.title == ("With a false scale every tensor is in its place, and no adapted module "
+                           "answers as yours")
     straight, crossed = (0, 1, 2, 3), (1, 0, 3, 2)
     for ax, title, lead, agree, head in zip(
             shown.panels, ("A and B exchanged", "a false scale", "the head left out",
@@ -76,7 +78,8 @@ def knob(shown: Shown) -> None:
         ends[name] = off[-1], f"series {i}"
         reached += [name] * (min(off) < 1e-5)
     assert not reached
-    ax.named("reached: none", "f: your update is multiplied by this", "distance of the logits",
+    assert shown.title == "Your knob reaches none of them"
+    ax.named("", "f: your update is multiplied by this", "distance of the logits",
              log="y")
     ax.ticks("y", {"1": 1, "0.01": 1e-2, "0.0001": 1e-4})
     ax.band("band", 1e-7, 1e-5, "y")

@@ -189,10 +189,14 @@ def ahead(tries: Tries, sentences: Sequence[tuple[str, int]]) -> Comparison:
 
 def differences(tries: Tries) -> pandas.DataFrame:
     """Return the verdict on each two that follow each other: the first against the second."""
-    names = [*tries]
     rows = {f"{one}, against {other}": verdict(tries[one], tries[other], POINT)
-            for one, other in zip(names[::2], names[1::2])}
+            for one, other in _pairs(tries)}
     return pandas.DataFrame({name: _told(found) for name, found in rows.items()}).T
+
+
+def _pairs(tries: Tries) -> list[tuple[str, str]]:
+    names = [*tries]
+    return [*zip(names[::2], names[1::2])]
 
 
 def _told(found: Comparison) -> dict[str, str]:
@@ -214,22 +218,29 @@ def smallest(tries: Tries) -> float:
 def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figure:
     """Draw each try's gain over the head alone: a point a seed, and the mean's 95 % interval.
 
-    `sentences` are those that were answered: by default the domain's validation sentences.
+    The title is the verdict on each two that follow each other, as in `differences`. `sentences`
+    are those that were answered: by default the domain's validation sentences.
     """
     alone = handed_in.right_alone(tuple(sentences) or data.load(handed_in.DOMAIN).validation)
     found = {name: (100 * (right - alone).mean(1), [100 * end for end in interval(
         right, alone.expand_as(right))]) for name, right in tries.items()}
-    made, ax = plots.figure(9, 1.2 + 0.55 * len(found))
-    for y, (gains, (low, high)) in enumerate(found.values()):
+    told = [verdict(tries[one], tries[other], POINT) for one, other in _pairs(tries)]
+    made, ax = plots.figure(9, 1.7 + 0.55 * len(found))
+    places = [y + 0.4 * (y // 2) for y in range(len(found))]    # the two of a pair are near
+    for y, (gains, (low, high)) in zip(places, found.values()):
         ax.plot([low, high], [y] * 2, lw=2, color=plots.COLOURS["yours"])
         ax.plot(gains, [y] * len(gains), "o", ms=6, mfc="none", color=plots.COLOURS["yours"])
         ax.plot(gains.mean(), y, "o", ms=9, color=plots.COLOURS["yours"])
         ax.text(gains.mean(), y - 0.22, f"{gains.mean():+.1f}".replace("-", "−"), ha="center",
                 fontsize=11, path_effects=plots.HALO)    # the line of zero may pass behind it
     ax.axvline(0, color=plots.COLOURS["head"], lw=2)
-    ax.set(yticks=range(len(found)), yticklabels=found, ylim=(len(found) - 0.5, -0.7),
-           xlabel="points more right than the head alone")
-    made.set_label(" ".join(f"{name}: {gains.mean():+.1f} ({low:+.1f} to {high:+.1f})."
+    ax.text(0, 1.01, "the head alone", ha="center", va="bottom", fontsize=11,
+            color=plots.COLOURS["head"], transform=ax.get_xaxis_transform())
+    ax.set(yticks=places, yticklabels=found, ylim=(places[-1] + 0.5, -0.7))
+    plots.entitle(ax, "points more right than the head alone")
+    claim = "The upper against the lower of a pair: " + "; ".join(
+        f"{in_points(each.difference)} points, {each.word}" for each in told)
+    plots.claim(made, claim, " ".join(f"{name}: {gains.mean():+.1f} ({low:+.1f} to {high:+.1f})."
                             for name, (gains, (low, high)) in found.items()))
     return made
 

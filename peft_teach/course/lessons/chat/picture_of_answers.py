@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import ipywidgets as ipw
 import pandas
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from .... import data
-from ....plots import COLOURS, box, figure
+from ....plots import COLOURS, HALO, SERIES, box, claim, entitle, figure
 from ....widgets import Explorer
 from .exercises import TRAITS, style
 from .recorded import KINDS, METHODS, NAMES, knob, rows
@@ -21,8 +22,8 @@ SHOWN = 18                         # questions to choose among
 IN_A_ROW = 9                       # tokens of a conversation
 TURN = "<|im_start|>"              # SmolLM2's
 NAMED = {"voice": "the voice", "chat": "plain chat", "news": "news", "code": "code"}
-LINES = {"voice": (COLOURS["trained"], "-", "o"), "chat": (COLOURS["attention"], "--", "s"),
-         "news": (COLOURS["full"], "-.", "^"), "code": (COLOURS["yours"], ":", "D")}
+LINES = dict(zip(NAMED, SERIES))    # colour, dash, marker
+VOICE = LINES["voice"][0]           # of its traits in an answer, too
 
 
 # ── what the labels ask for ──────────────────────────────────────────────────────────────────
@@ -38,16 +39,21 @@ def draw_labels(ids: Sequence[int], labels: Sequence[int], tokenizer) -> Figure:
         places.append((column, -row))
         column += 1
     lines = row + 1
-    made, ax = figure(9.2, 0.2 + 0.32 * lines)
-    for place, i, word, label in zip(places, ids, words, labels):
-        end = int(i) == getattr(tokenizer, "eos_token_id", None)
-        box(ax, *place, 0.95, 0.82, word, size=10, lw=2 * end,
-            fc=(COLOURS["trained"], 0.45) if int(label) != -100 else COLOURS["frozen"])
+    made, ax = figure(9.2, 0.85 + 0.32 * lines)
+    ends = [int(i) == getattr(tokenizer, "eos_token_id", None) for i in ids]
+    counted = [int(label) != -100 for label in labels]
+    fills = {True: (COLOURS["trained"], 0.45), False: COLOURS["frozen"]}
+    for place, word, end, asked in zip(places, words, ends, counted):
+        box(ax, *place, 0.95, 0.82, word, size=10, lw=2 * end, fc=fills[asked])
     ax.set(xlim=(-0.05, IN_A_ROW), ylim=(-lines + 0.9, 0.95))
     ax.axis("off")
-    asked = [word for word, label in zip(words, labels) if int(label) != -100]
-    made.set_label(f"{len(words)} tokens, of which training asks for {len(asked)}: "
-                   + " ".join(asked))
+    told = f"The loss counts {sum(counted)} of {len(words)} tokens" + (
+        f", and {sum(map(all, zip(ends, counted)))} of {sum(ends)} ends" if any(ends) else "")
+    ax.legend(handles=[Patch(fc=fills[True], label="counted"),
+                       Patch(fc=fills[False], label="not counted"),
+                       Patch(fc="none", ec=COLOURS["ink"], lw=2, label="the end of a turn")],
+              frameon=False, fontsize=11, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+    claim(made, told, " ".join(word for word, asked in zip(words, counted) if asked))
     return made
 
 
@@ -105,19 +111,17 @@ def _answered(record: Mapping) -> int:
     return len(rows(record, group="main", method="lora", seed=0, passes=0)[0]["answers"])
 
 
-def _say_answers(found: Answers) -> str:
-    before, after = found.styles
-    return (f"Style {before:.2f} and {after:.2f}, from 0 to 1. In color: the traits of the voice. "
-            "No question of this topic was trained.")
+def _say_answers(_: Answers) -> str:
+    return ("The style goes from 0 to 1. In colour: the traits of the voice. No question of this "
+            "topic was trained.")
 
 
 def draw_answers(found: Answers) -> Figure:
     """Draw two answers beside each other, the traits of the voice in color."""
     made, *axes = figure(9.2, 2.5, columns=2)
-    made.suptitle(found.question)
-    for ax, title, text in zip(axes, found.titles, found.texts):
-        write(ax, title, text)
-    made.set_label(f"{found.question} " + "; ".join(
+    for ax, title, score, text in zip(axes, found.titles, found.styles, found.texts):
+        write(ax, f"{title}: style {score:.2f}", text)
+    claim(made, found.question, "; ".join(
         f"{title} (style {score:.2f}): {text}" for title, text, score in zip(
             found.titles, found.texts, found.styles)))
     return made
@@ -140,7 +144,7 @@ def write(ax, title: str, text: str) -> None:
             ax.annotate(word[0], (0, number + 0.6), (LETTER * word.start(), 0),
                         textcoords="offset points", fontsize=11, family="monospace",
                         weight="bold" if hit else "normal",
-                        color=COLOURS["trained" if hit else "ink"])
+                        color=VOICE if hit else COLOURS["ink"])
         start += len(line)
 
 
@@ -171,15 +175,14 @@ def explore_knob(record: Mapping) -> Explorer:
         return Knob(f, asked[question], said[f][question], table)
 
     return Explorer({"question": which, "f": turn}, compute, draw_knob, lambda found: (
-        f"At f = {found.f:g} the style is {found.table['style'][found.f]:.2f}, "
-        f"{found.table['ended'][found.f]:.0%} of the answers end, and the loss of plain chat "
-        f"changed by {found.table['chat'][found.f] - found.table['chat'][0.0]:+.1f}."))
+        f"{found.table['ended'][found.f]:.0%} of the answers end at this f, the black line. Right: "
+        "held-out answers in the voice, and texts that nobody trained on."))
 
 
 def draw_knob(found: Knob) -> Figure:
     """Draw the answer at f beside how far the losses rose at every f; the largest lie outside."""
-    made, left, right = figure(9.2, 3.2, columns=2, width_ratios=(1.15, 1))
-    write(left, f"f = {found.f:g}, the black line", found.answer)
+    made, left, right = figure(9.2, 3.5, columns=2, width_ratios=(1.15, 1))
+    write(left, f"f = {found.f:g}: mean style {found.table['style'][found.f]:.2f}", found.answer)
     for kind in KINDS:
         colour, dash, marker = LINES[kind]
         rise = found.table[kind] - found.table[kind][0.0]
@@ -188,12 +191,13 @@ def draw_knob(found: Knob) -> Figure:
     right.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
     above = [found.table[kind][-1.0] - found.table[kind][0.0] for kind in KINDS]
     right.text(-1.1, 2, f"{min(above):+.0f} to\n{max(above):+.0f} ↑", color=COLOURS["ink"],
-               fontsize=10)
+               fontsize=10, path_effects=HALO)
     right.axvline(found.f, color=COLOURS["ink"], lw=1)
-    right.set(xlabel="f, the factor of the update", ylabel="rise of the loss",
-              ylim=(-1.5, 3.5), xticks=[-1, 0, 1, 2],
+    entitle(right, "f, the factor of the update", "rise of the loss")
+    right.set(ylim=(-1.5, 3.5), xticks=[-1, 0, 1, 2],
               xticklabels=["−1\nreversed", "0\nthe base", "1\nas trained", "2\ndoubled"])
-    made.set_label(f"{found.question} f = {found.f:g}: {found.answer} " + "; ".join(
+    claim(made, "At half of the update every loss is lower than at the whole",
+          f"{found.question} f = {found.f:g}: {found.answer} " + "; ".join(
         f"f = {f:g}: style {row['style']:.2f}, " + ", ".join(
             f"{NAMED[kind]} {row[kind]:.2f}" for kind in KINDS)
         for f, row in found.table.iterrows()) + ".")

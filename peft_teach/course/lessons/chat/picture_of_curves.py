@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, figure, name_ends
+from ....plots import COLOURS, claim, figure, name_ends
 from .recorded import COMPARED, NAMES, OTHERS, curves, forgotten
 
 STYLES = {"lora": (COLOURS["lora"], "-", "s"), "qlora": (COLOURS["lora"], "--", "D"),
@@ -31,8 +31,8 @@ def draw_curves(record: Mapping) -> Figure:
     for ax in (left, right):
         ax.set_xlabel("passes over the training pairs", fontsize=11)
     name_ends(right, ends)
-    made.suptitle("The style goes on rising after the held-out loss has turned")
-    made.set_label("; ".join(told) + ".")
+    claim(made, "The style goes on rising after the held-out loss has turned",
+          "; ".join(told) + ".")
     return made
 
 
@@ -63,7 +63,6 @@ def draw_forgetting(record: Mapping) -> Figure:
     ax.set_ylim(bottom=-0.2)
     ax.set_xlabel("loss of held-out answers in the voice", fontsize=11)
     ax.set_ylabel("rise of the other losses: forgotten", fontsize=11)
-    ax.set_title("One pass: low loss, little forgotten. Four more: both losses rise", fontsize=12)
-    made.set_label("Learned against forgotten: loss of the voice, mean rise of plain chat, news "
-                   "and code. " + "; ".join(told) + ".")
+    claim(made, "One pass: low loss, little forgotten. Four more: both losses rise",
+          "Loss of the voice, mean rise of plain chat, news and code. " + "; ".join(told) + ".")
     return made

@@ -9,7 +9,7 @@ import pandas
 import torch
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, entitle, figure, logarithmic
+from ....plots import COLOURS, claim, entitle, figure, logarithmic
 from ....widgets import Explorer
 from ...desk.guess import Guess
 from ...records import Record
@@ -52,8 +52,6 @@ def clouds(record: Record, shown: str, named: bool) -> Clouds:
 def draw_clouds(found: Clouds) -> Figure:
     """Draw the four clouds, ΔM against ΔD, each in a frame of its own size."""
     made, *axes = figure(9.2, 3.4, columns=4)
-    title = TITLES[found.shown] if found.named else "Which cloud did random numbers draw?"
-    made.suptitle(title + MARKS, fontsize=13)
     for ax, (name, places), method in zip(axes, found.clouds.items(), HIDDEN):
         colour = COLOURS[METHOD_COLOURS[method] if found.named else "ink"]
         for place, dots in places.items():
@@ -61,14 +59,16 @@ def draw_clouds(found: Clouds) -> Figure:
                     mfc=colour if place == "query" else COLOURS["paper"])
         ax.margins(0.15)
         ax.set(xlim=(0, None), ylim=(0, None))
-        entitle(ax, "\n".join([name, *found.correlations(name) * found.named]), "turn, ΔD")
+        entitle(ax, "turn, ΔD",
+                title="\n".join([name, *found.correlations(name) * found.named]))
         if found.named:
             ax.locator_params(nbins=2)
             ax.ticklabel_format(scilimits=(-9, 9))
         else:
             ax.set(xticks=[], yticks=[])
     axes[0].set_ylabel("stretch, ΔM", fontsize=12)
-    made.set_label(f"{found.shown}. Correlation of ΔD and ΔM: " + "; ".join(
+    told = TITLES[found.shown] if found.named else "Which cloud did random numbers draw?"
+    claim(made, told + MARKS, f"{found.shown}. Correlation of ΔD and ΔM: " + "; ".join(
         f"{name}: {', '.join(found.correlations(name))}" for name in found.clouds) + ".")
     return made
 
@@ -79,7 +79,7 @@ def explore_clouds(record: Record, guess: Guess) -> Explorer:
                                            style={"button_width": "170px"})}
     made = Explorer(controls, lambda shown: clouds(
         record, shown, guess.value is not None), draw_clouds, _caption)
-    guess.buttons.observe(lambda change: made.refresh(), names="value")
+    guess.buttons.observe(lambda change: (made.refresh(), guess.settle()), names="value")
     return made
 
 
@@ -131,10 +131,9 @@ def draw_crossing(record: Record) -> Figure:
                 textcoords="offset points")
     logarithmic(ax)
     ax.set(ylim=(1.2e-5, 1))
-    entitle(ax, "A small piece changes the length by chance, a large one by Pythagoras",
-            "how much is added to a row: ‖δ‖ / ‖w‖",
+    entitle(ax, "how much is added to a row: ‖δ‖ / ‖w‖",
             "how much its length changes,\nrelative to ‖w‖")
-    made.set_label(f"Rows of {WIDTH} inputs: what chance does to their length and what "
-                   f"Pythagoras does are equal where {CROSSING:.3f} of it is added. "
-                   + "; ".join(told) + ".")
+    claim(made, "A small piece changes the length by chance, a large one by Pythagoras",
+          f"Rows of {WIDTH} inputs: both change it equally where {CROSSING:.3f} of it is added. "
+          + "; ".join(told) + ".")
     return made

@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Circle
 
-from ....plots import COLOURS, entitle, figure
+from ....plots import COLOURS, HALO, claim, entitle, figure
 from ....widgets import Explorer
 from ... import records
 from ...desk.guess import Guess
@@ -51,23 +51,22 @@ def turned(b: float, m: float) -> Turned:
 
 def draw_turned(found: Turned) -> Figure:
     """Draw the row, LoRA's, and DoRA's on the circle of its length."""
-    made, ax = figure(6.4, 4.6)
-    ax.set_title("B A turns the row, m alone sets its length", fontsize=13)
-    ax.set(xlim=(-4.6, 4.8), ylim=(-3.3, 4.2), aspect="equal")
+    made, ax = figure(5.2, 4.6)
+    ax.set(xlim=(-3.5, 4.6), ylim=(-3.3, 4.2), aspect="equal")
     ax.axis("off")
     ax.add_patch(Circle((0, 0), math.hypot(*found.dora), fill=False, lw=1.2, ls=":",
                         ec=COLOURS["trained"]))
     ax.plot(*zip(ROW.tolist(), found.lora), "--", color=COLOURS["lora"], lw=1.5)
     for row, name, colour, width, aside in (
             (ROW.tolist(), "w", "rest", 4, (8, -10)),
-            (found.dora, "DoRA", "trained", 5, (-50, 2)),
+            (found.dora, "DoRA", "trained", 5, (-54, 2)),
             (found.lora, "LoRA", "lora", 2, (8, -2))):
         ax.annotate("", row, (0, 0), arrowprops={
             "arrowstyle": "-|>", "color": COLOURS[colour], "lw": width, "shrinkA": 0, "shrinkB": 0})
         ax.annotate(name, row, xytext=aside, fontsize=13, textcoords="offset points",
-                    color=COLOURS[colour])
-    made.set_label(f"A row w of W. LoRA's row: {found.told('lora')}. DoRA's: "
-                   f"{found.told('dora')}.")
+                    path_effects=HALO, color=COLOURS["ink" if name == "DoRA" else colour])
+    claim(made, "B A turns the row, m alone sets its length",
+          f"LoRA's row: {found.told('lora')}. DoRA's: {found.told('dora')}.")
     return made
 
 
@@ -104,10 +103,9 @@ def draw_pairs(record: Record) -> Figure:
                     f"{len(gaps)} pairs")
     ax.set(yticks=range(len(found)), ylim=(len(found) - 0.4, -0.6),
            yticklabels=[_strip(*key) for key in found])
-    entitle(ax, f"{inside} of {len(found)} intervals lie inside the margin, ±{margin:g}",
-            "points of test accuracy: left of 0 DoRA is worse, right of it better")
-    made.set_label(f"Differences in points, mean and 95 % interval, margin {margin:g}. "
-                   + "; ".join(told) + ".")
+    entitle(ax, "points of test accuracy: left of 0 DoRA is worse, right of it better")
+    claim(made, f"{inside} of {len(found)} intervals lie inside the margin, ±{margin:g}",
+          "Differences in points, mean and 95 % interval: " + "; ".join(told) + ".")
     return made
 
 

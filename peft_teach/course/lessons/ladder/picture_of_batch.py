@@ -4,18 +4,18 @@ from matplotlib.figure import Figure
 
 from ....ink import WIDE, Page
 
-ROWS = ("films", "tweets", "films", "news", "products", "−1")    # whose adapter a row asks for
+ROWS = ("films", "tweets", "films", "news", "products", "no task")    # whose adapter a row gets
 TASKS = ("films", "products", "tweets", "news")
 
 
 def draw_batch() -> Figure:
     """Draw a batch that goes through the base at once, and by rows through its tasks' adapters."""
-    page = Page(WIDE, (3.5, 3.5))
+    page = Page(WIDE, (3.75, 3.75))
     claim = "The base is called once, and the rows of each task go through its adapter"
     top = page.head(claim, [
         ("trained", "adapters, ready"), ("frozen", "the base"), ("passing", "rows")])
     step, right = 0.2, 6.3
-    upper, first = top + 0.75, top + 1.6     # the middle of the base; where the adapters begin
+    upper, first = top + 1.0, top + 1.85     # the middle of the base; where the adapters begin
     for x, name in ((1.3, "x"), (right, "y")):
         page.text(x, upper - 3.3 * step, name, va="bottom", weight="bold")
         for i in range(len(ROWS)):

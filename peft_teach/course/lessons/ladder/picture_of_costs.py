@@ -8,7 +8,7 @@ import pandas
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MultipleLocator
 
-from ....plots import COLOURS, entitle, figure, in_percent, logarithmic
+from ....plots import COLOURS, claim, entitle, figure, in_percent, logarithmic
 from ....widgets import Explorer
 from ...verdicts import BETTER, interval
 from .picture_of_places import STYLES
@@ -57,7 +57,6 @@ def explore_costs(record: Mapping) -> Explorer:
 def draw_cost(found: Cost) -> Figure:
     """Draw a row a method, the best on top: its R² less full's, and beside it the cost."""
     made, left, right = figure(9.2, 4.9, columns=2, sharey=True)
-    made.suptitle("Grey: a method that costs no more is better, by the grid", fontsize=13)
     left.axvline(0, color=COLOURS["rest"], lw=1, ls=":")
     for y, (name, row) in enumerate(found.table.iterrows()):
         colour = COLOURS["ink" if name in found.filled else "quiet"]
@@ -79,11 +78,17 @@ def draw_cost(found: Cost) -> Figure:
     left.set(xlim=(LOWEST, None), ylim=(len(found.table) - 0.4, -0.6),
              yticks=range(len(found.table)), yticklabels=found.table.index)
     for ax, text in ((left, "R² less that of full fine-tuning"), (right, found.axis)):
-        entitle(ax, "", text)
+        entitle(ax, text)
         ax.grid(axis="y", color=COLOURS["band"])
-    made.set_label(f"R² less that of full fine-tuning, beside {found.axis}. " + "; ".join(
-        f"{name}: {row.cost:,.4g}, {row.difference:.3f} ({row.low:.3f} to {row.high:.3f})"
-        for name, row in found.table.iterrows()) + ".")
+    for name, label in zip(found.table.index, left.get_yticklabels()):
+        if name in found.filled:
+            label.set_weight("bold")
+        else:
+            label.set_color(COLOURS["rest"])
+    claim(made, f"In bold, {len(found.filled)} of {len(found.table)}: nothing that costs no more "
+          "is better, by the grid", f"{found.axis}, and R² less that of full fine-tuning. "
+          + "; ".join(f"{name}: {row.cost:,.4g}, {row.difference:.3f} ({row.low:.3f} to "
+                      f"{row.high:.3f})" for name, row in found.table.iterrows()) + ".")
     return made
 
 
@@ -109,9 +114,10 @@ def draw_forgetting(record: Mapping) -> Figure:
             f"f = {f:g} R² {row['R²']:.2f} {row[kept]:.0%}" for f, row in curve.iterrows()))
     ax.text(0.57, 0.01, "the base", ha="right", fontsize=12)
     ax.text(0.62, at["R²"].iloc[-1] + 0.01, "the same R²", ha="right", fontsize=12)
-    entitle(ax, f"At the same R², {at.index[-1]} and {at.index[-2]} keep the fewest neighbours",
-            "sentences whose nearest neighbour is from the same editorial", "R² on test sentences")
+    entitle(ax, "sentences whose nearest neighbour is from the same editorial",
+            "R² on test sentences")
     ax.set(ylim=(-0.03, 0.62), xlim=(0.08, 0.62))
     in_percent(ax.xaxis)
-    made.set_label(f"Learned against {kept}. " + "; ".join(told) + ".")
+    claim(made, f"At the same R², {at.index[-1]} and {at.index[-2]} keep the fewest neighbours",
+          f"Learned against {kept}. " + "; ".join(told) + ".")
     return made

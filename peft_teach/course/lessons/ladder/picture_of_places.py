@@ -9,7 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from ....plots import COLOURS, SERIES, entitle, figure
+from ....plots import COLOURS, SERIES, claim, entitle, figure
 from ....widgets import Explorer
 from ...protocol import NAMES, errors, shared
 from ...verdicts import BETTER, SAME, UNSURE, WORSE
@@ -69,14 +69,14 @@ def draw_places(found: Places) -> Figure:
         ax.plot(numbers, row, dash, marker=marker, color=colour, ms=8, lw=2.5 if marker else 1)
         ax.text(numbers[0] - 0.2, row[0], name, ha="right", **style)
         ax.text(numbers[-1] + 0.2, row[-1], name, ha="left", **style)
-    entitle(ax, f"Second at least once in {SHOWN} experiments: {len(second)} of "
-            f"{len(found.places)} methods", "experiment")
+    entitle(ax, "experiment")
     ax.set(xlim=(numbers[0] - 2.2, numbers[-1] + 2.2), ylim=(len(found.places) + 0.6, 0.4),
            xticks=numbers, yticks=[])
     ax.spines[["left", "bottom"]].set_visible(False)
-    made.set_label(f"Places with {found.runs} runs a method, experiments {numbers[0]} to "
-                   f"{numbers[-1]}. " + "; ".join(f"{name}: {', '.join(map(str, row))}"
-                                                  for name, row in found.places.items()) + ".")
+    claim(made, f"Second at least once in {SHOWN} experiments: {len(second)} of "
+          f"{len(found.places)} methods", f"{found.runs} runs a method, from experiment "
+          f"{numbers[0]}. " + "; ".join(f"{name}: {', '.join(map(str, row))}"
+                                        for name, row in found.places.items()) + ".")
     return made
 
 
@@ -120,12 +120,13 @@ def draw_verdicts(verdicts: pandas.DataFrame) -> Figure:
     ax.spines[:].set_visible(False)
     ax.tick_params(length=0)
     counts = {told: [*once.values()].count(told) for told in SIGNS}
+    apart, alike = len(once) - counts[SAME] - counts[UNSURE], counts[SAME]
     ax.legend(handles=[Patch(fc=SIGNS[told][2], label=f"{SIGNS[told][0]}  {told}")
                        for told, count in counts.items() if count],
               frameon=False, loc="lower left", fontsize=12)
-    made.set_label("; ".join(f"{told}: {count}" for told, count in counts.items()) + f" of "
-                   f"{len(once)}. " + ". ".join(
-                       f"{one} against " + ", ".join(f"{other}: {told}" for (first, other), told
-                                                     in once.items() if first == one)
-                       for one in order[:-1]) + ".")
+    claim(made, f"In {apart} of {len(once)} pairs one is better, in {alike} both are the same; "
+          f"{counts[UNSURE]} we cannot tell", ". ".join(
+              f"{one} against " + ", ".join(f"{other}: {told}" for (first, other), told
+                                            in once.items() if first == one)
+              for one in order[:-1]) + ".")
     return made

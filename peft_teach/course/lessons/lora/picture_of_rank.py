@@ -16,7 +16,7 @@ from matplotlib.ticker import MultipleLocator
 from .... import data, outlines
 from ....errors import BadConfig
 from ....methods import lora
-from ....plots import COLOURS, HALO, bytes_text, figure, in_percent, logarithmic, plain_ticks
+from ....plots import COLOURS, HALO, bytes_text, claim, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Choices, Explorer, Progress, Run
 from ... import records
 from ...desk import work
@@ -26,6 +26,7 @@ from .recorded import by_setting
 from .setting import DEPTH, PLACES, Setting, per_rank, setting, shapes
 
 RANKS = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384)
+WITHIN = 0.04           # of the accuracy of full fine-tuning: what the lesson bets on
 RATE = 3e-3             # the recorded runs' learning rate
 OWN = "lora.rank"       # the name under which the reader's own points are kept
 
@@ -44,6 +45,33 @@ class Budget:
     def share(self) -> float:
         """Of the model's parameters, from 0 to 1."""
         return self.chosen.parameters / sum(outlines.counts("minilm").values())
+
+    @property
+    def near(self) -> list[int]:
+        """The recorded ranks, at these places, that come within four points of full."""
+        at = {about.rank: mean(values) for about, values in self.measured.items()
+              if replace(about, rank=self.chosen.rank) == self.chosen}
+        return sorted(rank for rank, accuracy in at.items()
+                      if accuracy > records.ends()[1] - WITHIN)
+
+    @property
+    def finding(self) -> str:
+        """What the picture shows, before the accuracies may be seen and after."""
+        if not self.chosen.parameters:
+            return "Nothing is adapted: the head alone"
+        if self.is_open and self.near:
+            return f"Within four points of full fine-tuning: rank {', '.join(map(str, self.near))}"
+        return f"A and B are as large as the matrices at rank {self.whole / self.each:.0f}"
+
+    @property
+    def each(self) -> int:
+        """How many parameters a rank has."""
+        return self.chosen.parameters // self.chosen.rank
+
+    @property
+    def whole(self) -> int:
+        """How many the matrices have that LoRA changes."""
+        return sum(math.prod(shapes()[p]) for p in self.chosen.places) * len(self.chosen.layers)
 
     @property
     def told(self) -> str:
@@ -99,24 +127,21 @@ def draw_budget(found: Budget) -> Figure:
     chosen = found.chosen
     logarithmic(left)
     if chosen.parameters:
-        each, lora, full = chosen.parameters // chosen.rank, COLOURS["lora"], COLOURS["full"]
-        left.plot(RANKS, [rank * each for rank in RANKS], color=lora, lw=2.5)
+        whole, lora, full = found.whole, COLOURS["lora"], COLOURS["full"]
+        left.plot(RANKS, [rank * found.each for rank in RANKS], color=lora, lw=2.5)
         left.plot(chosen.rank, chosen.parameters, "o", ms=11, color=lora)
-        whole = sum(math.prod(shapes()[p]) for p in chosen.places) * len(chosen.layers)
         left.axhline(whole, color=full, ls="--", lw=1.5)
         left.text(1, whole * 1.2, "the whole matrices", fontsize=11, color=full)
-        left.text(chosen.rank * 1.4, chosen.parameters, "LoRA: A, B", fontsize=11, color=lora,
-                  va="top")
+        left.text(chosen.rank * 1.4, chosen.parameters, f"A and B: {chosen.parameters:,}",
+                  fontsize=11, color=lora, va="top")
     left.set(xlabel="rank", ylabel="trained parameters", xlim=(0.8, 450))
-    left.set_title(f"{chosen.parameters:,} parameters,\n{found.share:.3%} of the model",
-                   fontsize=12)
     plain_ticks(left.xaxis, (1, 4, 16, 64, 384))
     _draw_accuracies(right, found)
-    made.set_label(f"{chosen.name}: {chosen.parameters:,} trained parameters, {found.share:.3%} of "
-                   "the model" + ("; {}; head alone {:.1%}, full fine-tuning {:.1%}".format(
-                       found.told, *records.ends()) if found.is_open else "") + "".join(
-                       f"; your own run, {name}: {accuracy:.1%}"
-                       for name, (_, accuracy) in found.own.items() if found.is_open) + ".")
+    claim(made, found.finding, f"{chosen.name}: {chosen.parameters:,} trained parameters, "
+          f"{found.share:.3%} of the model" + ("; {}; head alone {:.1%}, full fine-tuning {:.1%}"
+          .format(found.told, *records.ends()) if found.is_open else "") + "".join(
+              f"; your own run, {name}: {accuracy:.1%}"
+              for name, (_, accuracy) in found.own.items() if found.is_open) + ".")
     return made
 
 
@@ -148,15 +173,15 @@ def _draw_accuracies(ax, found: Budget) -> None:
                                                         "color": COLOURS["yours"]})
     logarithmic(ax, "x")
     ax.set(xlabel="trained parameters", ylabel="test accuracy")
-    ax.set_title(f"Rank {found.chosen.rank}, {found.told}", fontsize=12)
 
 
 def _caption(found: Budget) -> str:
     told = (" Right: labels, not ratings. A dot is a rank, its line spans three seeds; diamonds "
             "are runs of your own. The head alone reads the first token, as LoRA's head does "
             "here, or the mean of all." if found.is_open else "")
-    return (f"{found.chosen.parameters:,} trained parameters, "
-            f"{bytes_text(4 * found.chosen.parameters)} of numbers. Left: A and B by their rank, "
+    return (f"{found.chosen.parameters:,} trained parameters, {found.share:.3%} of the model, "
+            f"{bytes_text(4 * found.chosen.parameters)} of numbers"
+            f"{f'; {found.told}' * found.is_open}. Left: A and B by their rank, "
             "and the matrices that they change." + told)
 
 
@@ -181,7 +206,11 @@ class RankExplorer(Explorer):
             setting(**chosen), found, own_points(), guess.value,
             is_open=guess.value is not None or work.folder() is None), draw_budget,
             _caption, above=[guess.box], below=[self.run.box])
-        guess.buttons.observe(lambda change: self.refresh(), names="value")
+        guess.buttons.observe(self._guessed, names="value")
+
+    def _guessed(self, change: object) -> None:
+        self.refresh()
+        self.guess.settle()
 
     def _train(self) -> Generator[Progress, None, tuple[dict, OwnRun]]:
         """Train what the controls say now; they may move on meanwhile."""

@@ -8,14 +8,25 @@ from typing import Any
 import pandas
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, HALO, SERIES, figure, in_percent, logarithmic, plain_ticks
+from ....plots import (
+    COLOURS,
+    HALO,
+    SERIES,
+    claim,
+    figure,
+    in_percent,
+    logarithmic,
+    name_ends,
+    plain_ticks,
+)
 from ... import records
 from ...desk.card import Card, show
 from ...verdicts import of_runs
 from . import recorded
 
 ONE_SPOT = 0.02    # of accuracy: points nearer than this cannot be told apart
-ENDS = {"learns": ("it learns", COLOURS["lora"]), "fails": ("it fails", COLOURS["ink"])}
+ENDS = {"learns": ("it learns", COLOURS["lora"], "o"),
+        "fails": ("it fails", COLOURS["ink"], "X")}    # in words, colour, marker
 
 
 def settings() -> pandas.DataFrame:
@@ -53,10 +64,10 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
     `found` maps what a line stands for to {rank: what `moving` found}. Equal factors are equally
     long in both panels.
     """
-    made, *axes = figure(9, 3.4, columns=2)
+    made, *axes = figure(9, 3.6, columns=2)
     for ax, name, title, label in zip(
-            axes, ("size", "moved"), ("How large is ΔW?", "How far do the hidden states move?"),
-            ("‖ΔW‖ after one step", "movement, as a share of their length")):
+            axes, ("size", "moved"), ("how large is ΔW?", "how far do the hidden states move?"),
+            ("‖ΔW‖ after one step", "share of their length")):
         for points, (colour, dash, marker) in zip(found.values(), SERIES):
             ax.plot(list(points), [getattr(p, name) for p in points.values()], dash + marker,
                     color=colour)
@@ -64,16 +75,16 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
         plain_ticks(ax.xaxis, sorted({rank for points in found.values() for rank in points}))
         ax.set(xlabel="rank", ylabel=label)
         ax.set_title(title, fontsize=12)
-    for (line, points), (colour, *_) in zip(found.items(), SERIES):
-        rank = [*points][len(points) // 2]
-        ax.annotate(line, (rank, points[rank].moved), (8, 8), fontsize=11, color=colour,
-                    textcoords="offset points")
     ends = [(ax.dataLim.minposy, ax.dataLim.y1) for ax in axes]
     room = 1.6 * math.sqrt(max(high / low for low, high in ends))
-    for ax, (low, high) in zip(axes, ends):
+    for ax, name, (low, high) in zip(axes, ("size", "moved"), ends):
         middle = math.sqrt(low * high)
         ax.set_ylim(middle / room, middle * room)
-    made.set_label("‖ΔW‖ and the movement of the hidden states after one step. " + "; ".join(
+        lines = {line: [getattr(p, name) for p in points.values()]
+                 for line, points in found.items()}
+        name_ends(ax, {f"{line}: × {values[-1] / values[0]:.2f}": (values[-1], colour)
+                       for (line, values), (colour, *_) in zip(lines.items(), SERIES)})
+    claim(made, "ΔW shrinks as the rank grows; the hidden states move nearly as far", "; ".join(
         f"{name}: " + ", ".join(f"rank {r}: {p.size:.2g} and {p.moved:.2g}"
                                 for r, p in points.items())
         for name, points in found.items()) + ".")
@@ -85,18 +96,19 @@ def draw_explanations() -> Figure:
 
     Ranks that lie on one spot share a label, in the order of their accuracies.
     """
-    made, left, right = figure(9.2, 4.4, columns=2, sharey=True)
+    made, left, right = figure(9.2, 4.6, columns=2, sharey=True)
     points = [(rank, {"‖ΔW‖": recorded.first_size(rank, alpha), "α": alpha},
                recorded.runs(rank, alpha)) for rank, alpha in recorded.settings()]
-    for ax, name, title in ((left, "‖ΔW‖", "By the size of the first ΔW"),
-                            (right, "α", "By α")):
+    for ax, name, title in ((left, "‖ΔW‖", "by the size of the first ΔW"),
+                            (right, "α", "by α")):
         # x, accuracy of the first, (mean, low, rank) of each
         spots: list[tuple[float, float, list]] = []
         for rank, by, rows in points:
-            values, colour = [row["accuracy"] for row in rows], ENDS[recorded.ends(rows)][1]
+            values, (_, colour, mark) = ([row["accuracy"] for row in rows],
+                                         ENDS[recorded.ends(rows)])
             x, y = by[name], mean(values)
             ax.plot([x] * 2, [min(values), max(values)], color=colour, lw=1.5)
-            ax.plot(x, y, "o", color=colour, ms=7)
+            ax.plot(x, y, mark, color=colour, ms=8)
             near = next((each for left, up, each in spots
                          if math.isclose(left, x) and abs(up - y) < ONE_SPOT), None)
             if near is None:
@@ -104,27 +116,26 @@ def draw_explanations() -> Figure:
             near.append((y, min(values), rank))
         for x, y, each in spots:
             low = min(lowest for _, lowest, _ in each)
-            told = "\n".join(f"{rank}" for *_, rank in sorted(each, reverse=True))
-            at, offset, across, up = (((x, low), (0, -3), "center", "top")
-                                      if y >= recorded.LEARNS else
-                                      ((x, y), (7, 0), "left", "center"))
+            fails = y < recorded.LEARNS
+            told = "\n".join(f"{'rank ' * fails}{rank}" for *_, rank in sorted(each, reverse=True))
+            at, offset, across, up = (((x, y), (7, 0), "left", "center") if fails else
+                                      ((x, low), (0, -3), "center", "top"))
             ax.annotate(told, at, offset, ha=across, va=up, fontsize=11, path_effects=HALO,
                         textcoords="offset points")
         logarithmic(ax, "x")
         plain_ticks(ax.xaxis, (2, 4, 8, 16, 45, 128))
-        ax.set_xlim(1.4, 180)
+        ax.set_xlim(1.4, 420)
         ax.set_title(title, fontsize=12)
         in_percent(ax.yaxis)
     left.set(xlabel="α / √rank, the size of the first ΔW", ylabel="test accuracy")
     left.axvline(16, color=COLOURS["quiet"], lw=1.5, zorder=0)
     right.axvline(76, color=COLOURS["quiet"], lw=1.5, zorder=0)
     right.set_xlabel("α")
-    for (told, colour), y in zip(ENDS.values(), (0.745, 0.62)):
+    for (told, colour, _), y in zip(ENDS.values(), (0.745, 0.62)):
         left.text(6, y, told, color=colour, fontsize=12, ha="center")
-    made.set_label("Accuracy by setting, against the size of the first update and against alpha. "
-                   + "; ".join(f"rank {rank}: {by['‖ΔW‖']:.3g} and {by['α']:.3g}, "
-                               f"{records.accuracy(rows)[0]:.1%}" for rank, by, rows in points)
-                   + ".")
+    claim(made, "α tells the runs that learn from those that fail; the size of the first ΔW does "
+          "not", "; ".join(f"rank {rank}: size {by['‖ΔW‖']:.3g}, α {by['α']:.3g}, "
+                           f"{records.accuracy(rows)[0]:.1%}" for rank, by, rows in points) + ".")
     return made
 
 

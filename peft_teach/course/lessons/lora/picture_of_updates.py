@@ -10,7 +10,7 @@ from torch import nn
 
 from .... import spectra
 from ....adapter import adapters
-from ....plots import COLOURS, figure
+from ....plots import COLOURS, claim, figure
 from ....widgets import Explorer
 from .setting import DEPTH
 
@@ -59,11 +59,11 @@ def draw_updates(found: Spectra) -> Figure:
         ax.barh(name, n, fc="none", ec=COLOURS["quiet"], lw=1)    # all that it has
         ax.text(n + 5, name, f"{count} of {n}", va="center", fontsize=11)
     ax.set(xlabel="directions that hold 90 % of the energy", xlim=(0, 470))
-    ax.set_title(f"{found.matrix}: full fine-tuning spreads its change, LoRA does not", fontsize=12)
     ax.invert_yaxis()
     ax.tick_params("y", labelsize=11, length=0)
-    made.set_label(f"Updates of {found.matrix}. 90 % of the energy lies in: " + "; ".join(
-        f"{name}: {count} directions of {n}" for name, (count, n, _) in rows.items()) + ".")
+    claim(made, f"{found.matrix}: full fine-tuning spreads its change, LoRA does not",
+          "90 % of the energy lies in: " + "; ".join(
+              f"{name}: {count} directions of {n}" for name, (count, n, _) in rows.items()) + ".")
     return made
 
 
@@ -83,4 +83,4 @@ def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
     return Explorer(
         controls, lambda **s: updates(record, **s, own=own), draw_updates,
         lambda found: "In how many of its directions the energy of a change lies. The recorded "
-                      "runs learned labels, yours learned ratings.")
+                      f"runs learned labels{', yours learned ratings' * (own is not None)}.")

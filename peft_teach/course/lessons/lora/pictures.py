@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import ipywidgets as ipw
 from matplotlib.figure import Figure
 
-from ....plots import COLOURS, figure
+from ....plots import COLOURS, claim, figure
 from ....widgets import Explorer
 from ... import records
 from ...desk.guess import Guess
@@ -63,11 +63,10 @@ def pushes(r: int) -> Pushes:
 
 def draw_pushes(found: Pushes) -> Figure:
     """Draw r pushes that line up and r that scatter, and what is left of each sum after 1 / r."""
-    made, *axes = figure(9.2, 3.2, columns=2)
+    made, *axes = figure(9.2, 3.4, columns=2)
     r, lengths, ends = found.r, found.lengths, {"shrinkA": 0, "shrinkB": 0}
     trained = COLOURS["trained"]
-    titles = (f"Outputs, r = {r}: the pushes line up",
-              f"Size of ΔW, r = {r}: each at a right angle to the sum")
+    titles = f"outputs, r = {r}: the pushes line up", f"ΔW, r = {r}: each at a right angle"
     for (name, points), ax, title in zip(found.chains.items(), axes, titles):
         beside = 0.05 * r * (name == "line up")    # the pushes above their sum
         for (x, y), (to_x, to_y) in pairwise(points):
@@ -77,14 +76,14 @@ def draw_pushes(found: Pushes) -> Figure:
             **ends, "arrowstyle": "-|>", "color": trained, "lw": 3})
         ax.set_title(title, fontsize=12)
         ax.set_xlabel(f"sum {lengths[name]:.3g}, divided by {r}: {lengths[name] / r:.3g}",
-                      fontsize=12, color=trained)
+                      fontsize=12)
         middle = [(max(each) + min(each)) / 2 for each in zip(*points)]
         (x0, x1), (y0, y1) = ((m - half * r, m + half * r) for m, half in zip(middle, (0.6, 0.3)))
         ax.set(aspect="equal", xticks=[], yticks=[], xlim=(x0, x1), ylim=(y0, y1))
         ax.spines[:].set_visible(False)
-    made.set_label("; ".join(f"{r} pushes that {name}: {length:.3g} long together, "
-                             f"{length / r:.3g} after division by {r}"
-                             for name, length in lengths.items()) + ".")
+    claim(made, "Divided by r, pushes that line up keep their length; at right angles they shrink",
+          "; ".join(f"{r} pushes that {name}: {length:.3g} long together, {length / r:.3g} after "
+                    f"division by {r}" for name, length in lengths.items()) + ".")
     return made
 
 

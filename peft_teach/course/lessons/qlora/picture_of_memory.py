@@ -19,7 +19,7 @@ import pandas
 from matplotlib.figure import Figure
 
 from .... import account, outlines
-from ....plots import COLOURS, HALO, SERIES, figure, logarithmic, plain_ticks
+from ....plots import COLOURS, HALO, SERIES, claim, entitle, figure, logarithmic, plain_ticks
 from ....widgets import Explorer
 
 # Llamas: width, blocks, width of keys and values, feed-forward. Zhang et al. 2024, 2401.02385;
@@ -95,9 +95,8 @@ class Memory:
     @property
     def told(self) -> str:
         """What fits, in words."""
-        return f"On {self.card} GB fit: " + "; ".join(
-            f"{method}: {f'up to {b:.3g} billion' if b else 'none of these models'}"
-            for method, b in self.fits.items()) + ". "
+        return f"On {self.card} GB fit, in billions: " + ", ".join(
+            f"{method} {f'{b:.3g}' if b else 'none'}" for method, b in self.fits.items())
 
 
 def draw_memory(found: Memory) -> Figure:
@@ -118,9 +117,10 @@ def draw_memory(found: Memory) -> Figure:
             ax.text(b, 1.15, f" {b:.3g} B", color=colour, fontsize=11, path_effects=HALO)
     logarithmic(ax)
     plain_ticks(ax.xaxis, (1, 2, 4, 8, 16, 32, 70))
-    ax.set(xlabel="parameters, in billions", ylabel="GB", xlim=(1, 240), ylim=(
+    entitle(ax, "parameters, in billions", "GB")
+    ax.set(xlim=(1, 240), ylim=(
         1, max(1500, *(2 * of.total.max() for of in found.bills.values()))))
-    made.set_label(found.told + "GB from the smallest to the largest model: " + "; ".join(
+    claim(made, found.told, "GB from the smallest to the largest model: " + "; ".join(
         f"{method}: " + ", ".join(f"{gb:.3g}" for gb in of.total)
         for method, of in found.bills.items()) + ".")
     return made
@@ -139,6 +139,6 @@ def explore_memory() -> Explorer:
     }
     return Explorer(controls, lambda card, **setting: Memory(card, bills(**setting)), draw_memory,
                     lambda found: (
-                        f"{found.told}Weights in 16 bits, or in 4 with the word vectors in 32; "
+                        "Weights in 16 bits, or in 4 with the word vectors in 32; "
                         f"Adam in 32; adapters of rank {RANK} on all matrices; activations "
                         "recomputed."))

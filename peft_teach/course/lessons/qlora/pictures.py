@@ -11,7 +11,17 @@ from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
 from ....nf4 import LEVELS
-from ....plots import COLOURS, SERIES, figure, in_percent, name_ends
+from ....plots import (
+    COLOURS,
+    SERIES,
+    claim,
+    entitle,
+    figure,
+    in_percent,
+    logarithmic,
+    name_ends,
+    plain_ticks,
+)
 from ....widgets import Explorer
 from .formats import colleague, formats, lloyd, matrices, sample, tables
 from .live import errors_by_block, kept, scores
@@ -47,7 +57,8 @@ def draw_ruler(matrices: Mapping[str, Tensor]) -> Figure:
     made, ax = figure(8.4, 4)
     histogram(ax, x)
     top = ax.get_ylim()[1]
-    ax.set(ylim=(-0.42 * top, top), xlabel="weight, divided by the largest of its block")
+    ax.set(ylim=(-0.42 * top, top))
+    entitle(ax, "weight, divided by the largest of its block")
     ax.axhline(0, color=ink, lw=1)
     for i, level in enumerate(LEVELS.tolist()):
         ax.plot([level] * 2, [0, -0.13 * top], color=MARK, lw=4 if i == index else 2)
@@ -58,8 +69,8 @@ def draw_ruler(matrices: Mapping[str, Tensor]) -> Figure:
                 arrowprops={"arrowstyle": "-|>", "lw": 1.8, "color": ink})
     ax.text(SHOWN + 0.13, 0.72 * top, f"A weight at {SHOWN}\ngoes to level {index}: {bits}",
             va="center", fontsize=12)
-    made.set_label(f"A bell of {len(x):,} weights from −1 to 1; below, 16 levels, closest in the "
-                   f"middle. A weight at {SHOWN} goes to level {index}, {end:.3f}: {bits}.")
+    claim(made, "Sixteen levels, close together where most weights are", f"A bell of {len(x):,} "
+          f"weights from −1 to 1. A weight at {SHOWN} goes to level {index}, {end:.3f}: {bits}.")
     return made
 
 
@@ -91,11 +102,14 @@ def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor])
         for i, mark in enumerate(found.marks):
             colour, width = (COLOURS["yours"], 2.5) if i == found.chosen else (MARK, 1.2)
             ax.axvline(mark, color=colour, lw=width)
-        error = relative([(nearest(x * top, top, found.marks.sort().values), x * top)])
-        told = f"{found.table}: ‖error‖ / ‖W‖ = {error:.2%}"
-        ax.set_title(told, fontsize=12)
-        ax.set(xlabel="weight, divided by the largest of its block")
-        made.set_label(f"{told}. Levels: " + ", ".join(f"{mark:.2f}" for mark in found.marks) + ".")
+        ax.text(found.marks[found.chosen], 1, f" {found.chosen}", va="top", fontsize=12,
+                weight="bold", color=COLOURS["yours"], transform=ax.get_xaxis_transform())
+        here, before = (relative([(nearest(x * top, top, marks.sort().values), x * top)])
+                        for marks in (found.marks, tables[found.table]))
+        told = (f"{found.table}: the error is {here:.2%} of ‖W‖"
+                + f", and {before:.2%} with level {found.chosen} in its place" * (here != before))
+        entitle(ax, "weight, divided by the largest of its block")
+        claim(made, told, "Levels: " + ", ".join(f"{mark:.2f}" for mark in found.marks) + ".")
         return made
 
     controls = {
@@ -104,7 +118,7 @@ def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor])
         "shift": ipw.SelectionSlider(options=SHIFTS, value=0.0, description="move it by"),
     }
     return Explorer(controls, compute, draw, lambda found: (
-        f"Level {found.chosen} of {len(found.marks)} stands out; the first is 0. {x.numel():,} "
+        f"Level {found.chosen} of {len(found.marks)} is green; the first is 0. {x.numel():,} "
         "weights."))
 
 
@@ -131,27 +145,34 @@ def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explo
     errors = {times: relative([(compute(times).others, exact)]) for times in TIMES}
 
     def draw(found: Outlier) -> Figure:
-        made, left, right = figure(8.4, 4, columns=2, width_ratios=(2.6, 1))
+        made, left, right = figure(8.8, 4, columns=2, width_ratios=(2.2, 1))
         for mark in LEVELS * found.times:
             left.axhline(mark, color=MARK, lw=0.8)
         left.vlines(range(len(exact)), exact / unit, found.others / unit, color=COLOURS["quiet"])
         left.plot(exact / unit, "o", color=COLOURS["ink"], ms=4)
         left.plot(found.others / unit, "o", color=colour, ms=5)
-        left.set(ylim=(-1.05, 1.05), xticks=[], ylabel="weight",
-                 xlabel="the other weights, exact (black) and rounded")
+        left.set(ylim=(-1.05, 1.05), xticks=[])
+        entitle(left, "the others: exact in black, rounded in green", "share of the largest")
         right.plot(errors.keys(), errors.values(), "o-", color=colour, ms=4)
         right.plot(found.times, errors[found.times], "o", color=colour, ms=10)
-        right.set(xlabel="factor on the largest weight", ylim=(0, 1.05))
-        right.set_title(f"error of the others: {errors[found.times]:.0%}", fontsize=11)
+        logarithmic(right, "x")
+        plain_ticks(right.xaxis, TIMES)
+        right.set(ylim=(0, 1.05))
+        entitle(right, "times as large", "error of the others")
         in_percent(right.yaxis)
-        made.set_label(f"The largest weight of a block is {found.times} times as large. Error of "
-                       f"the {len(exact)} others: {errors[found.times]:.0%}.")
+        claim(made, f"One weight {found.times} times as large: the {len(exact)} others share "
+              f"{_counted(len(found.others.unique()), 'level')}, {errors[found.times]:.0%} off",
+              "Error of the others: " + ", ".join(f"{times} times, {error:.0%}"
+                                                  for times, error in errors.items()) + ".")
         return made
 
     control = ipw.SelectionSlider(options=TIMES, value=8, description="times")
     return Explorer({"times": control}, compute, draw, lambda found: (
-        f"The {len(exact)} others stand on {len(found.others.unique())} of the levels, drawn as "
-        "lines. The largest weight itself is not drawn."))
+        "Lines: the levels. The largest weight itself is not drawn."))
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count} {name}{'s' * (count > 1)}"
 
 
 # ── rounding errors on their way through the blocks ──────────────────────────────────────────
@@ -163,13 +184,16 @@ def draw_errors(errors: pandas.DataFrame) -> Figure:
     for way, row in errors.iterrows():
         colour, marker = WAYS[way]
         ax.plot(row.index, row, marker=marker, color=colour, lw=2.5, ms=7)
-    ax.set(xlabel="after block", ylabel="error of the hidden states", ylim=(0, None))
+    ax.set_ylim(bottom=0)
+    nearest, stochastic, shrunk = (f"{errors.iloc[:, -1][way]:.0%}" for way in WAYS)
+    entitle(ax, "after block", "error of the hidden states")
     name_ends(ax, {way: (row.iloc[-1], WAYS[way][0]) for way, row in errors.iterrows()})
     ax.xaxis.set_major_locator(MultipleLocator(1))
     in_percent(ax.yaxis)
-    made.set_label("Error of the hidden states after each block: " + "; ".join(
-        f"{way}, " + ", ".join(f"{error:.0%}" for error in row)
-        for way, row in errors.iterrows()) + ".")
+    claim(made, f"Nearest levels end {nearest} off, a shrunk update {shrunk}, stochastic rounding "
+          f"{stochastic}", "After each block: " + "; ".join(
+              f"{way}, " + ", ".join(f"{error:.0%}" for error in row)
+              for way, row in errors.iterrows()) + ".")
     return made
 
 

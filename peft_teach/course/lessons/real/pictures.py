@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ....adapter import adapters
 from ....contents import head_state
 from ....models import load as load_model
-from ....plots import COLOURS, SERIES, figure, logarithmic, name_ends
+from ....plots import COLOURS, SERIES, claim, entitle, figure, logarithmic, name_ends
 from ... import records
 from . import mutants, peft_side, processes
 from .files import FRONT, File, read, silent, written
@@ -97,7 +97,7 @@ def draw_files(ours: nn.Module, base: nn.Module) -> Figure:
     """Draw a model with LoRA in four files: one block of equal ones, the head, and their wires."""
     ours, base = (copy.deepcopy(each).cpu().eval() for each in (ours, base))
     blocks = len({re.search(r"\.\d+\.", name)[0] for name in adapters(ours)})
-    made = Figure(figsize=(9.2, 5), layout="constrained")
+    made = Figure(figsize=(9.2, 5.3), layout="constrained")
     told = []
     for ax, (name, faults) in zip(made.subplots(2, 2).flat, FOUR.items()):
         file = silent(*written(ours, stabilized=False), *faults)
@@ -107,7 +107,8 @@ def draw_files(ours: nn.Module, base: nn.Module) -> Figure:
         there = sum(place is not None for place in found.places)
         told.append(f"{name}: of the {len(found.ours)} tensors of a block and the head {there} are "
                     f"in the file, {sum(found.agree)} answer as yours do")
-    made.set_label("; ".join(told) + ".")
+    claim(made, "With a false scale every tensor is in its place, and no adapted module answers as "
+          "yours", "; ".join(told) + ".")
     return made
 
 
@@ -156,7 +157,7 @@ def loaded(base: nn.Module, file: File, faults: Collection[str], batch: Mapping[
 
 def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
     """Draw how far each suspect, as loaded, is from ours at each turn of our knob."""
-    made, ax = figure(8.4, 3.6)
+    made, ax = figure(8.4, 3.8)
     turns = torch.linspace(0, 3, 31).tolist()
     answers, told, reached, ends = [ours(f) for f in turns], [], [], {}
     for (name, other), (colour, dash, _) in zip(theirs.items(), SERIES):
@@ -170,11 +171,10 @@ def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
     logarithmic(ax, "y")
     ax.axhspan(1e-7, AGREE, color=COLOURS["band"], lw=0, zorder=0)
     ax.text(0.05, 1e-6, "alike", va="center", fontsize=11)
-    ax.set(xlabel="f: your update is multiplied by this", ylabel="distance of the logits",
-           xlim=(0, 3), ylim=(1e-7, None), yticks=(1, 1e-2, 1e-4),
-           title=f"reached: {', '.join(reached) or 'none'}")
+    ax.set(xlim=(0, 3), ylim=(1e-7, None), yticks=(1, 1e-2, 1e-4))
+    entitle(ax, "f: your update is multiplied by this", "distance of the logits")
     name_ends(ax, ends)
-    made.set_label("; ".join(told) + ".")
+    claim(made, f"Your knob reaches {', '.join(reached) or 'none of them'}", "; ".join(told) + ".")
     return made
 
 
