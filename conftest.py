@@ -20,7 +20,6 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-
 def pytest_addoption(parser):
     """Take `--method NAME` and `--lesson NAME`."""
     guards.add_options(parser)

@@ -206,6 +206,11 @@ def r2(guess: Tensor, rating: Tensor) -> float:
     return float(1 - (guess - rating).square().mean() / rating.var(correction=0))
 
 
+def shares_of_r2(guess: Tensor, rating: Tensor) -> Tensor:
+    """Return a score of each sentence, (sentences,): their mean is R²."""
+    return 1 - (guess - rating).square() / rating.var(correction=0)
+
+
 def sign_accuracy(guess: Tensor, rating: Tensor) -> float:
     """Return the share of right signs among the sentences that were not rated neutral."""
     told = rating.abs() > NEUTRAL
@@ -262,9 +267,14 @@ def shares(record: Mapping, reading: str = "pooler") -> dict[str, float]:
     if "full" not in found:
         raise BadConfig(f"Full fine-tuning is not recorded for a head that reads the {reading}.",
                         hint="python assets/records/ladder.py --groups mean")
+    top = _at_shared_seeds(found)
+    return {method: (r2 - zero) / (top["full"] - zero) for method, r2 in top.items()}
+
+
+def _at_shared_seeds(found: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
+    """Return the mean of each method over the seeds that all of them have."""
     seeds = set.intersection(*map(set, found.values()))
-    means = {method: mean(r2[seed] for seed in seeds) for method, r2 in found.items()}
-    return {method: (r2 - zero) / (means["full"] - zero) for method, r2 in means.items()}
+    return {method: mean(of[seed] for seed in seeds) for method, of in found.items()}
 
 
 def rated(record: Mapping) -> Tensor:
@@ -297,9 +307,9 @@ def scores(rows: Iterable[Mapping], rating: Tensor, of: str = "r2") -> Errors:
     told, found = rating.abs() > NEUTRAL, {}
     for row in rows:
         guess = unpack(row["answers"])
-        found.setdefault(row["method"], {})[row["seed"]] = (
-            1 - (guess - rating).square() / rating.var(correction=0) if of == "r2"
-            else ((guess > 0) == (rating > 0))[told].float())
+        score = (shares_of_r2(guess, rating) if of == "r2"
+                 else ((guess > 0) == (rating > 0))[told].float())
+        found.setdefault(row["method"], {})[row["seed"]] = score
     return found
 
 
@@ -307,9 +317,11 @@ def means(record: Mapping) -> "pandas.Series":
     """Return R² of each method, a mean over the seeds that all of them have, the best first."""
     import pandas
 
-    found, variance = errors(record), rated(record).var(correction=0)
-    return pandas.Series({NAMES[method]: float(1 - each.mean() / variance) for method, each in zip(
-        found, shared(found, *found))}, name="R²").sort_values(ascending=False)
+    variance = rated(record).var(correction=0)
+    found = _at_shared_seeds({
+        NAMES[method]: {seed: float(1 - error.mean() / variance) for seed, error in seeds.items()}
+        for method, seeds in errors(record).items()})
+    return pandas.Series(found, name="R²").sort_values(ascending=False)
 
 
 def quality(record: Mapping) -> "pandas.DataFrame":

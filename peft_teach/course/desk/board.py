@@ -195,8 +195,9 @@ def monday(record: Mapping, own: Mapping[str, Mapping] | None = None,
         "whose": ["you" if key in own else "a colleague" for key in chosen]})
     if means:
         mean = protocol.means(record)
-        table["recorded mean"] = table["method"].map(mean).round(3)
-        table["place by it"] = table["method"].map(mean.rank(ascending=False)).astype(int)
+        table = table.join(pandas.DataFrame({
+            "recorded mean": mean.round(3),
+            "place by it": mean.rank(ascending=False).astype(int)}), on="method")
     table = table.sort_values("R²", ascending=False, ignore_index=True).round({"R²": 3})
     return table.set_index(pandas.RangeIndex(1, len(table) + 1, name="place"))
 

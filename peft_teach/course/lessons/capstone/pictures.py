@@ -34,7 +34,7 @@ Tries = Mapping[str, Tensor]    # (seeds, sentences) by name: 1 for a sentence t
 
 def lines() -> list[tuple[str, str]]:
     """Return the newspaper's archive as it came, (document, text) a line."""
-    return [(name.split("_")[0], text) for name, _, text in data._rows(handed_in.DOMAIN)]
+    return [(name.split("_")[0], text) for name, _, text in data.lines(handed_in.DOMAIN)]
 
 
 def siblings(archive: Sequence[tuple[str, str]],
@@ -184,7 +184,7 @@ def recorded(which: str | None = None) -> dict[str, Tensor]:
 def ahead(tries: Tries, sentences: Sequence[tuple[str, int]]) -> Comparison:
     """Return the verdict on the first of the tries, against the head alone on these sentences."""
     right = next(iter(tries.values()))
-    return verdict(right, handed_in._right_alone(tuple(sentences)).expand_as(right), POINT)
+    return verdict(right, handed_in.right_alone(tuple(sentences)).expand_as(right), POINT)
 
 
 def differences(tries: Tries) -> pandas.DataFrame:
@@ -221,7 +221,7 @@ def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figur
     The title is the verdict on each two that follow each other, as in `differences`. `sentences`
     are those that were answered: by default the domain's validation sentences.
     """
-    alone = handed_in._right_alone(tuple(sentences) or data.load(handed_in.DOMAIN).validation)
+    alone = handed_in.right_alone(tuple(sentences) or data.load(handed_in.DOMAIN).validation)
     found = {name: (100 * (right - alone).mean(1), [100 * end for end in interval(
         right, alone.expand_as(right))]) for name, right in tries.items()}
     told = [verdict(tries[one], tries[other], POINT) for one, other in _pairs(tries)]

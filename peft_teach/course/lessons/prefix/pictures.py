@@ -16,8 +16,9 @@ from ....plots import COLOURS, figure, in_percent
 from ....widgets import Explorer
 from ... import protocol, records
 from ...verdicts import MARGIN, Comparison, verdict
-from .exercises import generate_wrong, prefix_share, prefixed, seen
+from .exercises import generate_wrong, prefixed
 from .messages import Messages
+from .mixture import prefix_share, seen
 
 # The lesson has all of these from here.
 __all__ = ["Messages", "beside", "carried", "draw_entries", "explore_mixture",
