@@ -24,7 +24,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
 from .account import Ledger
-from .ink import COLOURS, SERIES
+from .ink import COLOURS, HEAD, SERIES, wrapped
 
 HELD = ("weights", "gradients", "optimizer", "activations")    # by training, in a `Ledger`
 HALO = [withStroke(linewidth=3, foreground=COLOURS["paper"])]    # of a text that lies on lines
@@ -74,6 +74,17 @@ def figure(width: float = 8, height: float = 3.4, columns: int = 1, **more) -> t
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     return made, *axes
+
+
+def claim(made: Figure, told: str, numbers: str) -> None:
+    """Write what a figure shows above its panels, as drawings do: in bold, from its left edge.
+
+    Its label begins with the same sentence, and goes on with the numbers.
+    """
+    lines = wrapped(told, made.get_figwidth() - 3 * EDGE, HEAD, "bold")
+    made.suptitle("\n".join(lines), x=EDGE / made.get_figwidth(), ha="left", fontsize=HEAD,
+                  weight="bold")
+    made.set_label(f"{told}. {numbers}")
 
 
 def box(ax, x: float, y: float, width: float, height: float, text: str, size: float = 10,

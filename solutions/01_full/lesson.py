@@ -47,7 +47,7 @@ test = pt.data.batches(tests, tokenizer, 64, shuffle=False, device=pt.device())
 # %%
 counted = pt.account.parameters(model)
 pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
-              "Orange is trained, grey is frozen; areas are to scale: the head is the ringed dot.")
+              "Orange is trained, grey is frozen. Areas are to scale: the ringed dots are the heads.")
 
 # %% [markdown]
 # The head has 770 of 22.7 million parameters; all below it is the *backbone*. **How good is almost nothing?** Bet twice, on the head alone and on a network from scratch. Both see the 4,000 sentences once, in 250 steps of 16.
@@ -406,7 +406,7 @@ ruler = pictures.ruler(record, records.load("ladder"), {
     "counting words": counting, f"full, your {len(part)} steps": fine_tuned})
 pt.compare("full.scratch", round(100 * scratch["accuracy"], 1), "from scratch, 250 steps, in %")
 pt.plots.show(pictures.draw_ruler(ruler), "Both scales begin at the head on the pooler and end at "
-              "full fine-tuning, 250 steps. Heads are converged. Brackets: what there is to gain.")
+              "full fine-tuning, 250 steps. Heads are converged.")
 
 # %% [markdown]
 # The second scale predicts the mean *rating* of a sentence, from −4 to 4. What counts is $R^2$: 1 if each rating is predicted, 0 if each guess is their mean.
@@ -511,7 +511,7 @@ pt.progress("01")
 pt.seed(0)
 runs = pictures.patients(pictures.Head, heads.cached["train"]["pooler"], lr=0.1)
 pt.plots.show(pictures.draw_patients({name: seen.losses for name, (_, seen) in runs.items()}),
-              "Black: a run that went wrong.")
+              "Black: the run that was changed; grey: the healthy one.")
 pd.DataFrame({name: {"accuracy": heads.accuracy(head, "pooler"),
                      "distance of the weights": seen.moved}
               for name, (head, seen) in runs.items()}).T.round(3)

@@ -145,7 +145,7 @@ generator = torch.Generator().manual_seed(0)
 shown = {"1 parameter": change_a(torch.rand(1, generator=generator) + 1, 12),
          "24 parameters": change_b(torch.randn(24, generator=generator), 12),
          "12 parameters": change_c(torch.rand(12, generator=generator) + 1, 12)}
-pt.plots.show(pictures.draw_changes(shown), "Your three changes, 12 × 12. White is zero.")
+pt.plots.show(pictures.draw_changes(shown), "Your three changes, 12 × 12.")
 
 # %% [markdown]
 # Few parameters do not mean low rank: you built a change of full rank from one number.

@@ -304,8 +304,8 @@ pd.DataFrame({"alone": said([short], last_real),
 # We started from an instruction. Lester et al. also tried random numbers and **class labels**: the vectors of ` positive` and ` negative`, and common words behind them.
 
 # %%
-pt.plots.show(pictures.draw_starts(record), "After 32 steps, on the 100 shortest "
-              "test reviews. A mark is a seed; a dark one, two.")
+pt.plots.show(pictures.draw_starts(record), "After 32 steps at a rate of 0.02, on the 100 "
+              "shortest test reviews. A mark is a seed; a dark one, two.")
 
 # %% [markdown]
 # Of these 100 reviews 39 are liked: a prompt that leans to "negative" gains. By ranking, neither words nor labels are ahead.

@@ -264,7 +264,7 @@ pd.Series({other: pt.verdict(*pt.board.scores("bottleneck", other))
 
 # %%
 pt.plots.show(pictures.draw_runs(pictures.race(record)), "Six places, one budget: 120 steps, 1,920 "
-              "sentences with labels, 1,000 test sentences. The head alone is solved.")
+              "sentences with labels, 1,000 test sentences. The head is solved, with no adapter.")
 verdicts = pictures.against_first(record)
 pt.compare("adapters.better", pictures.best(verdicts), "better than each other place")
 pd.DataFrame([*verdicts.values()], [*verdicts]).round(3)[["word", "difference", "low", "high"]]
@@ -383,7 +383,7 @@ def merged(W1, W2, A, s):
     return wide_in, wide_out
 
 
-pt.plots.show(pictures.draw_merge(), "To scale: 1,536 inner features, and 64 more.")
+pt.plots.show(pictures.draw_merge(), "To scale; biases are left out.")
 pictures.merge_parallel(merged)    # in all six blocks, the adapters drawn large
 
 # %% [markdown]

@@ -41,8 +41,7 @@ len(pt.adapters(inject(pt.models.load("minilm", labels=1)[0], ("value",), pt.Ada
 # ## 1 · A desk in every block
 
 # %%
-pt.plots.show(pt.drawing.block("ia3"), "One of six blocks of our model. Each W stays frozen; three "
-              "scaling vectors train.")
+pt.plots.show(pt.drawing.block("ia3"), "One of MiniLM's six blocks. The entries of l are made up.")
 
 # %% [markdown]
 # Each orange strip is a **scaling vector** $l$, one factor for each feature. All factors start at 1.
@@ -173,8 +172,8 @@ for name, put_on in layers.items():
     base = nn.Linear(2, 2, bias=False).requires_grad_(False)
     base.weight.copy_(W)
     learned[name] = pictures.learn(put_on(base), wanted)      # the matrix after 400 steps
-pt.plots.show(pictures.draw_swap({"start": W, "wanted": wanted, **learned}), "The two rows, "
-              "before and after. A row keeps its colour.")
+pt.plots.show(pictures.draw_swap({"start": W, "wanted": wanted, **learned}), "A row keeps its "
+              "colour and its number.")
 
 # %% [markdown]
 # <details><summary>Why LoRA can</summary>

@@ -266,7 +266,7 @@ class Shown:
     def __init__(self, figure: Figure):
         self.figure = figure
         self.panels = [*map(Panel, figure.axes)]
-        self.title = figure._suptitle.get_text() if figure._suptitle else ""
+        self.title = " ".join(figure.get_suptitle().split("\n"))    # of a claim in two lines
         self.names: dict[str, str] = {}
 
     def nothing_is_left(self) -> None:

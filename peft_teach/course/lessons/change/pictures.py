@@ -7,26 +7,33 @@ import ipywidgets as ipw
 import numpy as np
 import pandas
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from torch import Tensor
 
 from .... import plots, spectra
-from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
+from ....plots import COLOURS, SERIES, claim, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Explorer
 from ... import records
 from ...checks.stand_ins import Tiny as Tiny  # the lesson shows it, and has it from here
 
+SIGNS = colormaps["PiYG"]    # pink below zero, green above
 CORNER = 64             # rows and columns of a matrix that are shown
 
 
 def draw_changes(changes: Mapping[str, Tensor]) -> Figure:
     """Draw changes of a matrix, each (n, n), side by side; an entry that is zero stays white."""
-    made, *axes = figure(8.5, 3.4, columns=len(changes))
+    made, *axes = figure(8.5, 4, columns=len(changes))
     told = [f"{name}:\nrank {torch.linalg.matrix_rank(change)}, {(change != 0).sum()} entries"
             for name, change in changes.items()]
     for ax, change, text in zip(axes, changes.values(), told):
         _matrix(ax, change.detach(), text)
-    made.set_label("Not zero: " + "; ".join(told).replace("\n", " "))
+    made.legend([Patch(fc=SIGNS(shade), ec=COLOURS["rest"]) for shade in (0.1, 0.5, 0.9)],
+                ["below zero", "zero", "above zero"], frameon=False, ncols=3,
+                loc="outside lower center", fontsize=11)
+    claim(made, "Parameters, rank and entries are three counts", "Not zero: " + "; ".join(
+        told).replace("\n", " "))
     return made
 
 
@@ -34,7 +41,7 @@ def _matrix(ax, matrix: Tensor, title: str) -> None:
     """Draw a matrix: white is zero, pink below it, green above; the colours end at 2 RMS."""
     ax.spines[:].set_visible(True)
     ends = 2 * (matrix.square().sum() / max(1, int((matrix != 0).sum()))).sqrt().item() or 1.0
-    ax.imshow(matrix, cmap="PiYG", vmin=-ends, vmax=ends, interpolation="nearest")
+    ax.imshow(matrix, cmap=SIGNS, vmin=-ends, vmax=ends, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=11)
 
@@ -44,7 +51,6 @@ def _matrix(ax, matrix: Tensor, title: str) -> None:
 RULES = {"random": ("random entries, rescaled", COLOURS["random"], "-o"),
          "largest": ("largest entries, rescaled", SERIES[2][0], "--s"),
          "strongest": ("strongest directions", SERIES[0][0], "-.^")}
-ASIDE = {"random": 0.88, "largest": 1, "strongest": 1 / 0.88}    # none lies on another
 SHARES = (1 / 1024, 1 / 256, 1 / 64, 1 / 32, 1 / 16)    # of eight directions in a matrix: 1/32
 
 
@@ -98,12 +104,12 @@ def draw_cut(found: Cut) -> Figure:
     told = []
     for rule, (label, colour, style) in RULES.items():
         points = found.points(rule)
-        plots.seeds(right, {x * ASIDE[rule]: values for x, values in points.items()}, colour, style,
-                    lw=2.5 if rule == found.rule else 1.2, label=label)
+        plots.seeds(right, points, colour, style, lw=2.5 if rule == found.rule else 1.2,
+                    label=label)
         told.append(f"{label}: " + ", ".join(f"1/{1 / x:,.0f} {np.mean(v):.1%}"
                                              for x, v in points.items()))
     here = np.mean(found.points(found.rule)[found.share])
-    plots.ring(right, found.share * ASIDE[found.rule], here)
+    plots.ring(right, found.share, here)
     for text, rule in (("all of it", "all"), ("nothing", "none")):
         level = np.mean(found.ends(rule))
         told.append(f"{text}: {level:.1%}")
@@ -111,13 +117,13 @@ def draw_cut(found: Cut) -> Figure:
         right.text(1.02, level, text, transform=right.get_yaxis_transform(), fontsize=10,
                    va="center")
     logarithmic(right, "x")
-    right.set(xlabel="share of entries kept; below it, directions with as many numbers",
-              ylabel="test accuracy", ylim=(0.45, 0.85), xticks=SHARES,
-              xticklabels=[f"1/{1 / x:,.0f}\n{int(256 * x) or 'none'}" for x in SHARES],
-              title=f"{RULES[found.rule][0]}, {name}: {here:.1%}")
+    right.set(xlabel="share of the numbers that is kept", ylabel="test accuracy",
+              ylim=(0.45, 0.85), xticks=SHARES, xticklabels=[f"1/{1 / x:,.0f}" for x in SHARES])
     in_percent(right.yaxis)
     made.legend(frameon=False, fontsize=10, loc="outside lower center", ncols=3)
-    made.set_label(". ".join(told) + ".")
+    whole = np.mean(found.ends("all"))
+    claim(made, f"{RULES[found.rule][0].capitalize()}: {name} brings {here:.1%}, the whole update "
+          f"{whole:.1%}", ". ".join(told) + ".")
     return made
 
 
@@ -139,7 +145,8 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
         controls, lambda **s: cut(record, delta, **s), draw_cut,
         lambda found: "Left: of your matrix. Right: the accuracy if all 36 matrices are cut like "
                       "this, recorded (2,000 sentences, labels); a mark is a seed, a line joins "
-                      "the means.")
+                      "the means. A direction has about 1/256 of a matrix's numbers: at 1/1,024 "
+                      "there is none.")
 
 
 # ── accuracy against the dimension of a random subspace ──────────────────────────────────────
@@ -205,10 +212,10 @@ def draw_subspaces(found: Subspaces) -> Figure:
     if found.reached:
         plots.ring(ax, found.reached, np.mean(found.points[found.reached]))
     logarithmic(ax, "x")
-    ax.set(xlabel="numbers trained outside the head, d", ylabel="test accuracy", title=found.told)
+    ax.set(xlabel="numbers trained outside the head, d", ylabel="test accuracy")
     plain_ticks(ax.xaxis, found.points)
     in_percent(ax.yaxis)
-    made.set_label(f"{found.told}. " + ", ".join(
+    claim(made, found.told, ", ".join(
         f"d = {d} {np.mean(v):.1%}" for d, v in found.points.items())
         + f"; full fine-tuning {found.full:.1%}, the head alone {found.head:.1%}, on "
         f"the mean of all tokens {found.mean:.1%}.")
