@@ -10,7 +10,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 60 minutes (estimated), 41 of them for 5 exercises, and one more if you like; Run All takes about two minutes |
+# | **Time** | about 65 minutes (estimated), 44 of them for 5 exercises, and one more if you like; Run All takes about two minutes |
 # | **You need** | a training loop in PyTorch that you have seen once; lesson 00 helps |
 # | **Data** | 10,041 sentences from film reviews, each rated by about 20 people; neutral sentences are left out; Hutto & Gilbert 2014, MIT licence |
 #
@@ -50,7 +50,7 @@ pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
               "Orange is trained, grey is frozen. Areas are to scale: the ringed dots are the heads.")
 
 # %% [markdown]
-# The head has 770 of 22.7 million parameters; all below it is the *backbone*. **How good is almost nothing?** Bet twice, on the head alone and on a network from scratch. Both see the 4,000 sentences once, in 250 steps of 16.
+# The head has 770 of 22.7 million parameters; all below it is the *backbone*. **How good is almost nothing?** Bet twice: on *head only*, and on *from scratch*. Both see the 4,000 sentences once, in 250 steps of 16.
 
 # %%
 pt.widgets.Guess("Head only, accuracy in %:", (50, 60, 70, 80, 90), "full.head")
@@ -83,7 +83,7 @@ few = pt.data.batches(movies.test[:70], tokenizer, 64, shuffle=False, device=pt.
 pictures.complaints(colleagues_accuracy, model, few)    # the model as any training leaves it
 
 # %% [markdown]
-# ### Exercise 1 · How good is it? (2 points, about 8 minutes)
+# ### Exercise 1 · How good is it? (2 points, about 11 minutes)
 #
 # Write `accuracy(model, batches)`, a plain number from 0 to 1, so that nobody finds a fault:
 #
@@ -398,7 +398,7 @@ reads.map("{:.1%}".format).to_frame()
 #
 # $$ \text{share}(a) = \frac{a - a_\text{head}}{a_\text{full} - a_\text{head}} $$
 #
-# The zero is a head alone, *converged*: otherwise a method would gain what more steps give the head. It reads the pooler, as the heads of later methods do. We draw the better one, which reads the mean, beside it.
+# The zero is the **head on the pooler**, *converged* or, as later lessons say, *solved*: otherwise a method would gain what more steps give the head. The heads of later methods read the pooler, too. We draw the better one, the **head on the mean**, beside it.
 
 # %%
 scratch, = records.select(record, group="curves", method="scratch")

@@ -58,10 +58,10 @@ def subspaces(shown: Shown) -> None:
     ax.ring(reached, means[reached])
     ax.level("ink", goal)
     ax.level("head", mean, ":")
-    ax.text("a head that reads the mean of all tokens", "ink", (None, mean), near=0.05)
+    ax.text("head on the mean", "ink", (None, mean), near=0.05)
     ax.band("band", head, full, "y")
     ax.text("what there is to gain", "ink", (None, full))
-    for name, level in (("full\nfine-tuning", full), ("the head\nalone", head),
+    for name, level in (("full\nfine-tuning", full), ("head on\nthe pooler", head),
                         (f"goal\n{goal:.1%}", goal)):
         ax.text(name, "ink", (None, level), near=0.01)
 

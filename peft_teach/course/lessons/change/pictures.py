@@ -157,8 +157,8 @@ class Subspaces:
     """Accuracies by d, and the smallest recorded d that reaches a goal."""
 
     points: Mapping[int, Sequence[float]]        # by d: one accuracy a seed
-    head: float                                  # the head alone, solved; and one that
-    mean: float                                  # reads the mean of all tokens
+    head: float                                  # on the pooler, solved; and on
+    mean: float                                  # the mean of all tokens
     full: float
     goal: float
     reached: int | None
@@ -166,7 +166,8 @@ class Subspaces:
 
 
 def ends(record: records.Record) -> tuple[float, float]:
-    """Return the ends of the ruler for runs on 2,000 sentences: the head alone, and full.
+    """Return the ends of the ruler for runs on 2,000 sentences: the head on the pooler, and
+    full.
 
     `records.ends` has those of 4,000; `record` is `records.load("change")`.
     """
@@ -178,7 +179,7 @@ def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
     """Read the recorded runs in random subspaces.
 
     `share` is in percent: of full fine-tuning's accuracy, or (`measure` "gain") of what it gains
-    over the head alone.
+    over the head on the pooler.
     """
     runs = record.runs.query("group == 'subspace'")
     points = {d: list(seeds) for d, seeds in runs.groupby("d").accuracy}
@@ -187,7 +188,7 @@ def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
     reached = next((d for d, values in points.items() if np.mean(values) >= goal), None)
     told = f"d = {reached:,}" if reached else "none of these d"
     if head >= goal:
-        reached, told = None, "the head alone, d = 0"
+        reached, told = None, "the head on the pooler, d = 0"
     what = {"accuracy": "full fine-tuning's accuracy", "gain": "the gain"}[measure]
     mean = records.converged(record, "mean")["accuracy"]
     return Subspaces(points, head, mean, full, goal, reached, f"{share} % of {what}: {told}")
@@ -197,7 +198,7 @@ def draw_subspaces(found: Subspaces) -> Figure:
     """Draw accuracy against d, over a band that is what there is to gain."""
     made, ax = figure(8.5, 3.9)
     ax.axhspan(found.head, found.full, color=COLOURS["band"], zorder=0)
-    levels = {"full\nfine-tuning": found.full, "the head\nalone": found.head}
+    levels = {"full\nfine-tuning": found.full, "head on\nthe pooler": found.head}
     if min(abs(found.goal - level) for level in levels.values()) > 0.02:
         levels[f"goal\n{found.goal:.1%}"] = found.goal
     for text, level in levels.items():
@@ -206,7 +207,7 @@ def draw_subspaces(found: Subspaces) -> Figure:
             transform=ax.get_yaxis_transform())
     ax.axhline(found.goal, color=COLOURS["ink"], lw=1.2)
     ax.axhline(found.mean, color=COLOURS["head"], ls=":", lw=1.8)
-    ax.text(0.02, found.mean + 0.004, "a head that reads the mean of all tokens", fontsize=10,
+    ax.text(0.02, found.mean + 0.004, "head on the mean", fontsize=10,
             transform=ax.get_yaxis_transform())
     plots.seeds(ax, found.points, COLOURS["subspace"], lw=2)
     if found.reached:
@@ -217,8 +218,8 @@ def draw_subspaces(found: Subspaces) -> Figure:
     in_percent(ax.yaxis)
     claim(made, found.told, ", ".join(
         f"d = {d} {np.mean(v):.1%}" for d, v in found.points.items())
-        + f"; full fine-tuning {found.full:.1%}, the head alone {found.head:.1%}, on "
-        f"the mean of all tokens {found.mean:.1%}.")
+        + f"; full fine-tuning {found.full:.1%}, the head on the pooler "
+        f"{found.head:.1%}, on the mean {found.mean:.1%}.")
     return made
 
 

@@ -244,7 +244,7 @@ def beside(of: str = "r2", margin: float = MARGIN) -> dict[str, Comparison]:
     ladder = records.load("ladder")
     rating = protocol.rated(ladder)
     found = protocol.scores(protocol.finals(ladder), rating, of)
-    heads = {"the head alone, on [CLS]": "exact", "the head alone, on all tokens": "exact_mean"}
+    heads = {"the head on the pooler": "exact", "the head on the mean": "exact_mean"}
     prefix, prompt = protocol.shared(found, "prefix", "prompt")
     rivals = {"a prompt of 20": prompt}
     for name, key in heads.items():    # solved, so no seed changes it
