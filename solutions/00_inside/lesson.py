@@ -102,8 +102,8 @@ pictures.explore_parameters()
 # ### One token reads
 #
 # Each token makes three vectors: a **query**, what it looks for; a **key**, what it can be found by; a **value**, what others get from it.
-# The *score* says how well key j fits query i. The softmax turns the scores of one reader into *shares*, which sum to 1. With the shares, the
-# values are added up:
+# The *score* says how well key j fits query i. The softmax turns the scores of one reader into *shares*, which sum to 1. Weighted by the
+# shares, the values are added up:
 #
 # $$ \text{score}_{ij} = \frac{q_i \cdot k_j}{\sqrt{w}}, \qquad \text{read}_i = \sum_j \operatorname{softmax}_j(\text{score}_{ij})\; v_j $$
 #

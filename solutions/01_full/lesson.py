@@ -68,7 +68,7 @@ pd.set_option("display.max_colwidth", 110)
 pd.DataFrame(movies.train[4:10], columns=["sentence", "label"]).set_index("label")
 
 # %% [markdown]
-# A colleague wrote a function for the accuracy. It runs, and she complains:
+# A colleague wrote a function for the accuracy. It runs, and yet she complains of four things:
 
 # %%
 def colleagues_accuracy(model, batches):
@@ -410,8 +410,6 @@ pt.plots.show(pictures.draw_ruler(ruler), "Both scales begin at the head on the 
 
 # %% [markdown]
 # The second scale predicts the mean *rating* of a sentence, from −4 to 4. What counts is $R^2$: 1 if each rating is predicted, 0 if each guess is their mean.
-#
-# Reading the mean goes two fifths of the way or more, and trains nothing in the network.
 #
 # So how good is almost nothing? Read at all of its tokens, a frozen network and a count of words are within about a point of each other. Full fine-tuning is five to six points above them. From scratch, even five passes over the sentences bring only 74.4 % (one seed).
 #

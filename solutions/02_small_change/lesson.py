@@ -259,7 +259,7 @@ pictures.explore_cut(record, updates[found["value"][5]])
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# At 1/32 of a small update, all three are as accurate as the whole update, or nearly. At 1/256, where one direction is left, they lose a fifth or a quarter of what it brings. At 1/1,024, random entries are worth nothing, and the largest still help. At the largest size, few random entries are worse than no update.
+# At 1/32 of a small update, all three are as accurate as the whole update, or nearly. At 1/256, where one direction is left, they lose a fifth or a quarter of what the update brings. At 1/1,024, random entries are worth nothing, and the largest still help. At the largest size, few random entries are worse than no update.
 # </details>
 #
 # ## Small from the start

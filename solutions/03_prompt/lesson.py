@@ -308,7 +308,7 @@ pt.plots.show(pictures.draw_starts(record), "After 32 steps at a rate of 0.02, o
               "shortest test reviews. A mark is a seed; a dark one, two.")
 
 # %% [markdown]
-# Of these 100 reviews 39 are liked: a prompt that leans to "negative" gains. By ranking, neither words nor labels are ahead.
+# Of these 100 reviews 39 are liked, so a prompt that leans to "negative" answers more of them right. A leaning does not change the ranking.
 #
 # In small models, Lester et al. found the starts far apart, and labels best. At 11 billion parameters the difference was gone, and even a single vector did well. There a prompt also meets fine-tuning; in a small model it stays well behind.
 #

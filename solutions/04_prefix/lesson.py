@@ -159,7 +159,7 @@ pd.DataFrame({name: {"a prompt of 20": 20 * d_model,
 # %% [markdown]
 # Li and Liang found it unstable to train keys and values directly. They trained an MLP that makes them (last column), and threw it away afterwards. For Liu et al. (2021) it is optional, and we leave it out.
 #
-# On SmolLM2, a prompt's 11,520 numbers become 230,400. A smooth map from so few numbers reaches only a thin sheet in the larger space. **Every prompt in SmolLM2 is a prefix; almost no prefix is a prompt.** Are the others of use?
+# On SmolLM2, a prompt's 11,520 numbers become 230,400. A smooth map from so few numbers reaches only a thin sheet in the larger space. **Every prompt in SmolLM2 is a prefix; almost no prefix is a prompt.** Are the other prefixes of use?
 #
 # ## 3 · What a prefix does to attention
 #
@@ -352,7 +352,7 @@ pt.compare("prefix.message", "all" if share > 0.75 else "half" if share > 0.3 el
 told.groupby("in front").mean().round(2).astype(object).fillna("")    # five seeds, alone three
 
 # %% [markdown]
-# By the prefix half arrives; by the prompt a little in layers 0 and 5, and almost nothing between. Asked for layer 5's message alone, it brings nearly half. Why, we did not test.
+# The prefix brings half of the messages. The prompt brings a little in layers 0 and 5, and almost nothing between; asked for layer 5's message alone, it brings nearly half of that. Why, we did not test.
 #
 # But nobody needs random messages. Does it help with a real task?
 #

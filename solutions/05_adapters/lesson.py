@@ -154,7 +154,7 @@ pt.require("adapters.bottleneck")
 #
 # At size 64, that is 8 %. Why not start both at zero? The gradient of each has the other as a factor, so neither would ever move.
 #
-# Make σ three times as large, with Pfeiffer's adapters in all six blocks. **Before training, how many times as far from the base's are the last hidden states?**
+# Make σ three times as large, with Pfeiffer's adapters in all six blocks. **Before training, how many times as far from the base's do the last hidden states lie?**
 
 # %%
 pt.commit("adapters.threefold", ...)    # a number, such as 1

@@ -146,8 +146,8 @@ off.map("{:.1%}".format).to_frame("accuracy at t = 0")
 # %% [markdown]
 # <details><summary>What we saw</summary>
 #
-# The vectors *after* the activation: without them, half of the rise from 64.0 to 82.7 % is lost. But they hold two thirds of the factors. What
-# the values, the keys or one block cost, 150 sentences cannot tell from nothing.
+# The vectors *after* the activation: without them, half of the rise from 64.0 to 82.7 % is lost. But they hold two thirds of the factors. With
+# 150 sentences we cannot tell the cost of the values, of the keys or of one block from nothing.
 #
 # Turned the wrong way, the desk brings the model to chance. (One run; the head was trained with the vectors in place.)
 # </details>
