@@ -2,8 +2,7 @@
 
 import numpy as np
 import torch
-from drawn import SEED, Shown, hue
-from matplotlib.colors import to_rgb
+from drawn import SEED, Panel, Shown
 
 from peft_teach.course import records
 
@@ -23,15 +22,9 @@ def changes(shown: Shown) -> None:
     _matrix(one, np.eye(4), "one:\nrank 4, 4 entries")
     _matrix(every, np.ones((4, 4)), "all:\nrank 1, 16 entries")
     assert shown.title == "Parameters, rank and entries are three counts"
-    legend, = shown.figure.legends
-    shades = {text.get_text(): to_rgb(patch.get_facecolor())
-              for text, patch in zip(legend.get_texts(), legend.legend_handles)}
-    (low, middle, high) = shades.values()
-    assert [*shades] == ["below zero", "zero", "above zero"]
-    assert low[0] > 2 * low[1]    # pink
-    assert high[1] > high[0]      # green
-    assert min(middle) > 0.95
-    shown.names = {name: hue(shade) for name, shade in shades.items()}
+    key, = (Panel(inset) for ax in shown.panels for inset in ax.ax.child_axes)
+    key.ticks("x", {"below zero": 0, "zero": 31, "above zero": 62})
+    key.image(np.linspace(-1, 1, 63)[None], -1, 1, {-1.0: PINK, 0.0: WHITE, 1.0: GREEN})
 
 
 def subspaces(shown: Shown) -> None:

@@ -9,7 +9,6 @@ import pandas
 import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
 from torch import Tensor
 
 from .... import plots, spectra
@@ -29,9 +28,10 @@ def draw_changes(changes: Mapping[str, Tensor]) -> Figure:
             for name, change in changes.items()]
     for ax, change, text in zip(axes, changes.values(), told):
         _matrix(ax, change.detach(), text)
-    made.legend([Patch(fc=SIGNS(shade), ec=COLOURS["rest"]) for shade in (0.1, 0.5, 0.9)],
-                ["below zero", "zero", "above zero"], frameon=False, ncols=3,
-                loc="outside lower center", fontsize=11)
+    key = axes[len(axes) // 2].inset_axes((0, -0.12, 1, 0.05))
+    key.imshow(np.linspace(-1, 1, 63)[None], cmap=SIGNS, aspect="auto")
+    key.set(yticks=[], xticks=(0, 31, 62), xticklabels=("below zero", "zero", "above zero"))
+    key.tick_params(labelsize=11, length=0)
     claim(made, "Parameters, rank and entries are three counts", "Not zero: " + "; ".join(
         told).replace("\n", " "))
     return made

@@ -30,7 +30,7 @@ TURNS = {-1.0: "−1\nreversed", 0.0: "0\noff", 0.5: "0.5", 1.0: "1\nas learned"
 
 def draw_block() -> Figure:
     """Draw a block of a post-norm encoder: its six matrices, to scale, and places for a vector."""
-    page = Page(WIDE, (3.5, 3.5))
+    page = Page(WIDE, (3.3, 3.3))
     top = page.head("Five places for a scaling vector: which matrix can take it in?", [
         ("trained", "scaling vector"), ("frozen", "frozen"), ("passing", "only passes through")])
     page.figure.set_label(
