@@ -291,7 +291,8 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
     assert beside.whose["mask"] == "you"
     assert [*beside.index].index("mask") == [*beside.index].index("lora 8") + 1    # by its file
     assert board_picture.draw(found).get_label().startswith(
-        "Your ladder, 1 of 9 built. prompt, 54.7 kB: lesson 03; IA³, 81 kB: a colleague 0.519")
+        "Highest of 2 so far: IA³, R² 0.519, 83% of the gain. 1 of 9 built. prompt, 54.7 kB: "
+        "lesson 03; IA³, 81 kB: a colleague 0.519")
 
 
 def test_a_pair_of_the_readers_is_at_the_seeds_that_both_have(here, mine, record):
