@@ -123,6 +123,8 @@ JUDGED = {
     "Without any rounding it ends nearly the same.": lambda: near(SHRUNK, NEAREST),
     "Their updates are larger than yours": "‖ΔW‖ 5.7 in the run above; about 9.7 by the record, whose "
         "`error` is that of rounding W, 18.8, over ‖ΔW‖",
+    "add to either base": lambda: of_runs(*(merged("accuracy", way, "none") for way in (
+        "base in 32 bits", "none"))).word == SAME,
     "Which of the last two is better, we cannot tell.": lambda: of_runs(
         merged("accuracy", "exact base, nearest"), merged("accuracy", "dice")).word == UNSURE,
     "your card is on the edge": lambda: abs(TOTAL["QLoRA"] - 48) < 0.5,

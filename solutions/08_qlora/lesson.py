@@ -404,9 +404,8 @@ pt.compare("qlora.dice", [round(scores["stochastic"].mean().item(), 3), 1.0],
 beside_nearest
 
 # %% [markdown]
-# It is right on average: a weight $w$ between the levels $l$ and $h$ goes up with probability $p = (w - l) / (h - l)$, so its mean is
-# $l + p\,(h - l) = w$. But each matrix has a larger error than before. Follow the hidden states through the blocks, and beside them those of a model
-# in which nothing is rounded: its $\Delta W$ is shrunk to the share that the nearest levels keep.
+# Each weight is right on average, but each matrix has a larger error than before. Follow the hidden states through the blocks, and beside them
+# those of a model in which nothing is rounded: its $\Delta W$ is shrunk to the share that the nearest levels keep.
 
 # %%
 shrunk = copy.deepcopy(model)
@@ -446,8 +445,8 @@ pictures.merges(record).round(3)    # means of three adapters; stochastic: of th
 # %% [markdown]
 # Which of the last two is better, we cannot tell.
 #
-# **How to merge, then?** Here: for 32 bits, add $\Delta W$ to $\hat W$, the model you trained. For four bits, add it to the exact $W$ and round, or
-# round stochastically. Or keep the adapter beside.
+# **How to merge, then?** Here: for 32 bits, add $\Delta W$ to either base. For four bits, add it to the exact $W$ and round, or round
+# stochastically. Or keep the adapter beside.
 #
 # ## What fits on my card?
 #
@@ -519,7 +518,8 @@ pt.progress("08")
 # # For 32 bits, ΔW on Ŵ: 4 bytes a weight. On load() itself the merge would round to the levels.
 # whole = load().dequantize().float()
 # plain = PeftModel.from_pretrained(whole, "my-adapter").merge_and_unload()
-# # For four bits, ΔW on the exact W: load "merged" with `four`, which rounds it.
+# # For four bits, ΔW on the exact W: load "merged" with `four`, which rounds it. Test the result:
+# # Marie (2025) advises against this, and for the adapter beside the four-bit base.
 # exact = AutoModelForSequenceClassification.from_pretrained(name)
 # PeftModel.from_pretrained(exact, "my-adapter").merge_and_unload().save_pretrained("merged")
 # ```
@@ -626,8 +626,10 @@ found.round(3)
 # fail; at the lower one (one seed) all end within a point.
 
 # %%
-started = record.runs.query("method == 'qlora' and targets == 'all'")
-started.pivot_table(["accuracy", "hidden_error"], "start", ["lr", "seed"]).dropna(axis=1, thresh=4)
+unrepaired = record["formats"]["NF4"]["last hidden states"]
+started = record.runs.query("method == 'qlora' and targets == 'all'").fillna(
+    {"hidden_error": unrepaired})
+started.pivot_table(["accuracy", "hidden_error"], "start", ["lr", "seed"]).dropna(axis=1, thresh=4).round(3)
 
 # %% [markdown]
 # **Sources**

@@ -440,7 +440,7 @@ pictures.correlations(record)    # two seeds; full fine-tuning gets LoRA's norm,
 # <details><summary>What the clouds say</summary>
 #
 # Random numbers rise like LoRA. Full fine-tuning rises, too, and so do random numbers of its size. Within a matrix, DoRA's dots rise as
-# it trains; between matrices they do not.
+# it trains; between matrices they do not, because of one block: leave the last out, and they rise.
 # </details>
 #
 # **Over matrices, noise draws LoRA's line.** It has learned nothing but LoRA's sizes, so the line need not tell how LoRA learns. Why does noise rise? Take a row $w$ and add
