@@ -618,7 +618,7 @@ def methods(pixels: int = WIDE, theme: str = "light") -> Figure:
         on = dressed(method)
         left = 0.1 + i % columns * (width + gap)
         y = top + i // columns * high + names * (i >= columns)    # the first row's parts are named
-        name, count = _counted(method)
+        name, count = counted(method)
         page.text(left, y, name, "left", "top", weight="bold")
         page.text(left + width, y, count, "right", "top")
         Large(page, on, u, left, y + title + names * (i < columns) + on.layout.top * u).draw(
@@ -629,11 +629,11 @@ def methods(pixels: int = WIDE, theme: str = "light") -> Figure:
 
 def counts_in_words() -> str:
     """Say what the page of all methods shows, for those who do not see it."""
-    told = "; ".join(": ".join(_counted(method)) for method in ("", *METHODS))
+    told = "; ".join(": ".join(counted(method)) for method in ("", *METHODS))
     return f"One block, all methods: how many numbers each of them trains, and where. {told}."
 
 
-def _counted(method: str) -> tuple[str, str]:
+def counted(method: str) -> tuple[str, str]:
     """Return a method's name, and how many numbers train, of how many."""
     on = dressed(method)
     if not method:

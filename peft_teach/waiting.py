@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 from tqdm.std import tqdm
 
+FEW = 10    # steps after which a pace tells how much time is left
+
 
 class bar(tqdm):
     """A bar over `items`; `text` says what they are, `total` how many, where `len` does not."""
@@ -65,8 +67,11 @@ class bar(tqdm):
 
 
 def line(done: float, total: float | None, text: str, spent: float) -> str:
-    """Return a bar as HTML, with the time left at the pace so far; `spent` is in seconds."""
-    rest = total - done if total and done else 0
+    """Return a bar as HTML, with the time left at the pace so far; `spent` is in seconds.
+
+    Before ten of what it counts the pace is not known.
+    """
+    rest = total - done if total and done >= FEW else 0
     left = f", about {spent / done * rest:.0f} s left" if rest else ""
     value = f'value="{done}" max="{total}" ' if total is not None else ""
     return (f'<div><progress {value}style="width: 20em" aria-label="progress"></progress> '

@@ -1,10 +1,10 @@
 """nbgrader on this course: copy to the top of a course folder as `nbgrader_config.py`.
 
-    cp solutions/07_lora/07_lora.ipynb COURSE/source/lora/       nbgrader generate_assignment lora
+    cp lessons/07_lora.ipynb COURSE/source/lora/         nbgrader generate_assignment lora
     submitted/STUDENT/lora/07_lora.ipynb                 nbgrader autograde lora
                                                          nbgrader generate_feedback lora
 
-The solution notebooks are the source as they are: cells, points and locks stand in their metadata.
+The students' notebooks are the source as they are: cells, points and locks stand in their metadata.
 Here `run` and `judge` share the students' kernel, so a mark is as honest as the student; use
 `peft-teach grade` where that is not enough.
 """
@@ -13,8 +13,6 @@ import os
 
 from nbgrader.converters import GenerateAssignment
 from nbgrader.preprocessors import ClearSolutions
-
-from peft_teach.course.publish.source import stub_of
 
 c = get_config()  # noqa: F821 (nbgrader gives it)
 
@@ -29,23 +27,21 @@ c.ExecutePreprocessor.startup_timeout = 120
 c.ExecutePreprocessor.iopub_timeout = 30
 
 
-class Stubs(ClearSolutions):
-    """What a student finds in place of a solution, so that a check says "not attempted".
+class Regions(ClearSolutions):
+    """Clears the solution regions of cells of your own, and leaves the course's stubs as they are.
 
-    Code raises `pt.NotAttempted()`; a value is None, so that its cell runs.
+    nbgrader itself would empty each cell that has no region.
     """
 
     def _replace_solution_region(self, cell, language):
-        if cell.cell_type != "code":
-            return super()._replace_solution_region(cell, language)
-        source, cell.source = cell.source, stub_of(cell.source)
-        return cell.source != source
+        super()._replace_solution_region(cell, language)
+        return True
 
 
 c.GenerateAssignment.preprocessors = [
-    Stubs if each is ClearSolutions else each
+    Regions if each is ClearSolutions else each
     for each in GenerateAssignment.class_traits()["preprocessors"].default()]
-c.ClearSolutions.code_stub = {"python": "raise pt.NotAttempted()"}    # for cells of your own
+c.ClearSolutions.code_stub = {"python": "raise pt.NotAttempted()"}
 c.ClearSolutions.begin_solution_delimeter = "BEGIN SOLUTION"
 c.ClearSolutions.end_solution_delimeter = "END SOLUTION"
 c.ClearSolutions.enforce_metadata = True

@@ -1,9 +1,11 @@
-"""Tiny random models (`tiny.py`) and batches for them, as fixtures; which tests are quick."""
+"""Tiny random models (`tiny.py`) and batches for them, as fixtures; which tests are quick.
+
+Nothing heavy is imported before a test asks for it: the process that hands out the tests reads this
+file, too, and the others wait for it.
+"""
 
 import pytest
 import quick
-import torch
-from tiny import VOCAB, build
 
 
 def pytest_ignore_collect(collection_path, config):
@@ -27,12 +29,17 @@ def _path(path, config) -> str:
 @pytest.fixture(scope="session")
 def tiny():
     """Give `build`: `tiny("bert", "classifier", seed=0)`."""
+    from tiny import build
+
     return build
 
 
 @pytest.fixture(scope="session")
 def inputs():
     """Give a function: model → a batch of 4 rows, padded on one side, with labels on request."""
+    import torch
+    from tiny import VOCAB
+
     def make(model, padding="right", labels=True, seed=1):
         generator = torch.Generator().manual_seed(seed)
         ids = torch.randint(3, VOCAB, (4, 11), generator=generator)

@@ -1,9 +1,10 @@
-"""Kernels of the students' notebooks, forked from one process that has imported what is heavy.
+"""Kernels of notebooks, forked from one process that has imported what is heavy.
 
 torch and transformers take some five seconds of a processor to import, and each of the notebooks
 would do it again. What is imported ahead is other people's alone: the course itself is imported in
-each kernel, as a reader's is. (`.ci/run` runs the solution notebooks in kernels of their own, and
-`tests/test_package.py` asks fresh processes what an import loads.)
+each kernel, as a reader's is. (A build, JupyterLab in `tests/browser` and the installed package in
+`tests/course/test_release.py` run lessons in kernels of their own, and `tests/test_package.py` asks
+fresh processes what an import loads.)
 """
 
 import multiprocessing

@@ -1,18 +1,18 @@
 """Record a learner at work, twenty seconds in JupyterLab: `assets/learner.webp`, for the README.
 
-    pip install -e ".[browser]" && python assets/site/animation.py
+    pip install -e ".[lab,browser]" && python assets/site/animation.py
 
-A short notebook of lesson 07's own cells is opened in Chromium and worked in by keyboard: an answer
-with a slip, its card, the mend, its card, the training, and what then stands in `my_peft.py`.
+Lesson 07 is opened in Chromium as a reader has it, and worked in by keyboard: an answer with a
+slip, its card, the mend, its card, the training, and what the model then says of a review.
 """
 
 import io
+import json
 import os
 import sys
 import tempfile
 from pathlib import Path
 
-from nbformat import v4
 from PIL import Image
 from playwright.sync_api import sync_playwright
 
@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "tests/browser"))
 from lab import CHROMIUM, FLAGS, RUNS, Notebook, server  # noqa: E402
 
+LESSON = ROOT / "lessons/07_lora.ipynb"
 OUT = ROOT / "assets/learner.webp"
 SIZE = (900, 640)     # pixels of the window
 SLIP, MEND = "self.scale = alpha", "self.scale = alpha / rank"
@@ -33,27 +34,15 @@ ANSWER = """class LoRALinear(pt.Adapter):
     def forward(self, x):
         y = self.base(x)
         return (y + self.scale * (x.float() @ self.A.T) @ self.B.T).to(y.dtype)"""
-CELLS = ["""import torch
+# How the cells begin that are worked in, or what they alone have.
+WRITE, CHECK = "class LoRALinear(", "LoRALinear = pt.check("
+WRAP, TRAIN, READ = "class MyLoRA(", "pt.board.train(", "before=unread"
 
-import peft_teach as pt
-
-movies = pt.data.load("movies")
-model, tokenizer = pt.models.load("minilm", labels=2)
-batches = pt.data.batches(movies.train[:1600], tokenizer, 16)""",
-         "", 'LoRALinear = pt.check("lora.layer", LoRALinear)',
-         """inject = pt.mine("change.inject")
-model = inject(model, ("query", "value"), lambda base: LoRALinear(base, 8, 16))
-steps = pt.widgets.watch(pt.train(model, batches, lr=3e-3), len(batches))""",
-         """test = pt.data.batches(movies.test[:640], tokenizer, 64, shuffle=False)
-print(pt.account.parameters(model), pt.evaluate(model, test), sep="\\n")
-!cat my_peft.py"""]
-
-
-# Whether the bar of the training stands at so many steps, or has gone.
-STEP = """steps => {
-    const text = document.querySelectorAll('.jp-CodeCell')[3].innerText;
-    const found = text.match(/step (\\d+) of/);
-    return found && Number(found[1]) >= steps || /100 steps/.test(text);
+# Whether the training stands at so many steps, or has ended.
+STEP = """([number, steps]) => {
+    const cell = document.querySelectorAll('.jp-Notebook .jp-Cell')[number];
+    const found = cell.innerText.match(/step (\\d+) of/);
+    return found ? Number(found[1]) >= steps : !cell.innerText.includes('[*]');
 }"""
 
 
@@ -76,60 +65,72 @@ class Film:
 
 
 def main() -> None:
-    """Work through the notebook, and write the animation."""
+    """Work through the lesson, and write the animation."""
     os.environ["PEFT_TEACH_BUDGET"] = "cpu"
     os.environ.pop("PEFT_TEACH_WORK", None)
-    notebook = v4.new_notebook(cells=[v4.new_code_cell(source) for source in CELLS])
-    notebook.metadata["kernelspec"] = {"display_name": "Python 3", "language": "python",
-                                       "name": "python3"}
+    notebook = json.loads(LESSON.read_text("utf-8"))
+    sources = ["".join(cell["source"]) for cell in notebook["cells"]]
+
+    def where(text: str) -> int:
+        return next(i for i, source in enumerate(sources) if text in source)
+
     with tempfile.TemporaryDirectory() as folder, server(Path(folder)) as lab, \
             sync_playwright() as play:
-        lab.add(notebook, "07_lora.ipynb")
+        lab.add(notebook, LESSON.name)
+        lab.settings("@jupyterlab/notebook-extension/tracker", windowingMode="none")
         browser = play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
-        opened = Notebook(page, lab, "07_lora.ipynb")
+        opened = Notebook(page, lab, LESSON.name)
         film = Film(page)
-        cells = page.locator(".jp-CodeCell")
 
-        def run(number: int, wait: bool = True) -> None:
-            cells.nth(number).locator(".cm-content").click()
+        def run(text: str, wait: bool = True) -> None:
+            opened.cell(where(text)).locator(".cm-content").click()
             page.keyboard.press("Control+Enter")
-            cells.nth(number).scroll_into_view_if_needed()
             if wait:
                 page.wait_for_timeout(200)
                 opened.idle()
 
-        def show(number: int) -> None:
-            cells.nth(number).evaluate("cell => cell.scrollIntoView({block: 'end'})")
+        def show(text: str, block: str = "end") -> None:
+            opened.cell(where(text)).evaluate(
+                "(cell, block) => cell.scrollIntoView({block})", block)
 
-        run(0)
-        film.take(600)
-        cells.nth(1).locator(".cm-content").click()
-        for i, line in enumerate(ANSWER.splitlines(keepends=True)):
-            page.keyboard.insert_text(line)
-            film.take(250 if i else 500)
-        run(1)
-        run(2)
+        def write(answer: str, each: int) -> None:
+            opened.cell(where(WRITE)).locator(".cm-content").click()
+            page.keyboard.press("Control+a")
+            for i, line in enumerate(answer.splitlines(keepends=True)):
+                page.keyboard.insert_text(line)
+                if each:
+                    film.take(each if i else 2 * each)
+
+        opened.cell(where(WRITE)).locator(".cm-content").click()
+        opened.command("notebook:run-all-above")
+        opened.idle()
+        show(WRITE, "start")
+        film.take(1500)
+        write(ANSWER, 250)
+        run(WRITE)
+        run(CHECK)
+        show(CHECK)
         film.take(3500)                                           # the red card
-        editor = cells.nth(1).locator(".cm-content")
-        editor.click()
-        page.keyboard.press("Control+a")
-        page.keyboard.insert_text(ANSWER.replace(SLIP, MEND, 1))
+        write(ANSWER.replace(SLIP, MEND, 1), 0)
+        show(CHECK)
         film.take(1200)
-        run(1)
-        run(2)
+        run(WRITE)
+        run(CHECK)
+        show(CHECK)
         film.take(2500)                                           # the green one
-        run(3, wait=False)
-        for percent in range(10, 100, 10):                        # the training
-            page.wait_for_function(STEP, arg=percent, timeout=RUNS)
-            show(3)
+        run(WRAP)
+        run(TRAIN, wait=False)
+        for steps in range(25, 250, 25):                          # the training
+            page.wait_for_function(STEP, arg=[where(TRAIN), steps], timeout=RUNS)
+            show(TRAIN)
             film.take(500)
         opened.idle()
-        show(3)
+        show(TRAIN)
         film.take(1500)
-        run(4)
-        show(4)
-        film.take(4000)                                           # my_peft.py
+        run(READ)
+        show(READ)
+        film.take(4000)                                           # a rating before and after
         browser.close()
         film.save(OUT)
     print(f"{OUT.name}: {len(film.frames)} frames, {sum(film.stays) / 1000:.0f} s, "

@@ -10,7 +10,7 @@ project = "peft-teach"
 author = "the authors of peft-teach"
 release = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
 
-exclude_patterns = ["README.md"]     # start.md includes its table of lessons
+exclude_patterns = ["README.md"]     # index.md includes its table of lessons
 extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
@@ -22,8 +22,10 @@ suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]
 
 html_theme = "furo"
 html_title = "peft-teach"
+html_theme_options = {"navigation_with_keys": True}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
+html_js_files = [("site.js", {"defer": "defer"})]
 html_favicon = "_static/lora.svg"
 html_copy_source = False
 html_show_sourcelink = False

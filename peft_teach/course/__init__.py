@@ -9,15 +9,15 @@ from .. import subspace
 from . import records
 from .desk.budget import Budget, budget
 from .desk.doors import doors
-from .desk.learner import check, hint, progress, require, reset
+from .desk.learner import check, hint, next_step, progress, require, reset
 from .desk.mine import audit, mine
 from .desk.predict import commit, compare, sentence
 from .lessons import pictures
 from .verdicts import verdict
 
 __all__ = ["Budget", "audit", "board", "budget", "check", "commit", "compare", "doors", "hint",
-           "live", "mine", "pictures", "progress", "records", "require", "reset", "sentence",
-           "subspace", "verdict"]
+           "live", "mine", "next_step", "pictures", "progress", "records", "require", "reset",
+           "sentence", "subspace", "verdict"]
 
 
 def __getattr__(name: str):

@@ -9,8 +9,18 @@ from ..errors import PeftTeachError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; 0 if it did what it was asked, 1 with a message on stderr otherwise."""
-    arguments = _parser().parse_args(argv)
+    """Run a command; 0 if it did what it was asked, 1 with a message on stderr otherwise.
+
+    Without a command it prints them, a line each.
+    """
+    parser = _parser()
+    arguments, others = parser.parse_known_args(argv)
+    if arguments.command is None:
+        parser.print_help()
+        return 0
+    if others and arguments.command is not _start:
+        parser.error(f"unrecognized arguments: {' '.join(others)}")
+    arguments.others = others
     try:
         return arguments.command(arguments)
     except (PeftTeachError, OSError) as error:    # an OSError names the file, and why not
@@ -20,11 +30,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="peft-teach", description="The course's own tools.")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    parser.set_defaults(command=None)
+    commands = parser.add_subparsers(metavar="command")
 
-    start = commands.add_parser("start", help="copy the lessons into a folder, open JupyterLab")
+    start = commands.add_parser(
+        "start", help="copy the lessons into a folder, open JupyterLab",
+        epilog="JupyterLab gets each other option as it stands, such as --no-browser or "
+        "--ServerApp.base_url=/course; in a container: "
+        "peft-teach start --allow-root --no-browser --ip=0.0.0.0")
     start.add_argument("folder", nargs="?", default="peft-teach", help="default: %(default)s")
-    start.add_argument("--no-browser", action="store_true", help="start JupyterLab, open no page")
+    start.add_argument("--port", help="JupyterLab's port; default: 8888, or the next one free")
+    start.add_argument("--ip", help="the address on which it listens; default: localhost")
     start.set_defaults(command=_start)
 
     pack = commands.add_parser("pack", help="make a package of your own of my_peft.py")
@@ -107,8 +123,10 @@ def _parser() -> argparse.ArgumentParser:
 def _start(arguments: argparse.Namespace) -> int:
     from .desk.start import copy, open_lab
 
+    valued = [f"--{name}={value}" for name in ("port", "ip")
+              if (value := getattr(arguments, name)) is not None]
     print(copy(arguments.folder))
-    open_lab(arguments.folder, browser=not arguments.no_browser)
+    open_lab(arguments.folder, [*valued, *arguments.others])
     return 0
 
 

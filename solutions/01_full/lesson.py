@@ -1,7 +1,5 @@
 # %% [markdown]
 # # 01 · Full fine-tuning: how good is almost nothing?
-# [← 00 · Inside](00_inside.ipynb) · [START](START.ipynb) · [02 · BitFit →](02_small_change.ipynb)
-#
 # You have 4,000 sentences from film reviews, each labelled as praise or complaint, and a laptop. Somebody else has a network that has read about a hundred million pairs of sentences. What do you do with it?
 #
 # Until 2018 most language tasks had a network of their own. Then, within a year, ULMFiT, GPT and BERT shared one recipe: train one network on plain text, put a new layer on top for each task, and train everything a little further.

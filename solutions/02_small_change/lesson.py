@@ -1,7 +1,5 @@
 # %% [markdown]
 # # 02 · BitFit, and why a small change can be enough
-# [← 01 · Full fine-tuning](01_full.ipynb) · [START](START.ipynb) · [03 · Soft prompts →](03_prompt.ipynb)
-#
 # Full fine-tuning may move 22.7 million numbers, and each sentence teaches it one bit: good or bad. Surely most of that movement is waste. Take the finished change, throw 97 % of it away *by lot*, and see what the model still knows.
 #
 # First you take such a change apart. Then you write `inject`, which puts a small change into a model, and train one: BitFit.
@@ -574,5 +572,3 @@ pt.require("change.project")
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
 # The library's own injection, with its safeguards, is `pt.attach`; its BitFit, `pt.bitfit.BiasAdapter`.
-#
-# [← 01 · Full fine-tuning](01_full.ipynb) · [START](START.ipynb) · [03 · Soft prompts →](03_prompt.ipynb)

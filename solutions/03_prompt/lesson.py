@@ -1,7 +1,5 @@
 # %% [markdown]
 # # 03 · Soft prompts: can ten vectors that are no words beat an instruction?
-# [← 02 · BitFit](02_small_change.ipynb) · [START](START.ipynb) · [04 · Prefix tuning →](04_prefix.ipynb)
-#
 # You write "Is this movie review positive or negative?" in front of a film review. The model sees a row of vectors, one for each token. It cannot know that these vectors came from words. Then why choose them among words?
 #
 # In 2021 Brian Lester, Rami Al-Rfou and Noah Constant wanted one large frozen model to serve many tasks. Fine-tuning needed a copy of the model for each task, and prompts in words did much worse. So they kept the model, and trained the vectors in front of the text: a **soft prompt**.

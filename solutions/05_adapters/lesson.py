@@ -1,8 +1,6 @@
 # %% [markdown]
 # # 05 · Bottleneck adapters: where in the block?
 #
-# [← 04 · Prefix tuning](04_prefix.ipynb) · [START](START.ipynb) · [06 · IA³ →](06_ia3.ipynb)
-#
 # A **bottleneck adapter** is a small network that you put into a frozen model. Each paper puts it in another place, and calls the result
 # "the adapter". Does the place matter?
 #

@@ -1,8 +1,6 @@
 # %% [markdown]
 # # 06 · IA³: what can scaling vectors never do?
 #
-# [← 05 · Bottleneck adapters](05_adapters.ipynb) · [START](START.ipynb) · [07 · LoRA →](07_lora.ipynb)
-#
 # A mixing desk plays no instrument. It makes what is played louder or softer, mutes it, or inverts it. Put such a desk into a
 # language model and train only the faders. How far can that go, and where must it stop?
 #
@@ -459,5 +457,3 @@ pd.DataFrame({name: {kind: pictures.apart("after", "ffn_in rows", activation=f, 
 
 # %% [markdown]
 # ReLU is linear on each side of zero, and a positive factor moves no value to the other side.
-#
-# [← 05 · Bottleneck adapters](05_adapters.ipynb) · [START](START.ipynb) · [07 · LoRA →](07_lora.ipynb)

@@ -1,8 +1,6 @@
 # %% [markdown]
 # # 07 · LoRA: a thin correction to a large matrix
 #
-# [← 06 · IA³](06_ia3.ipynb) · [START](START.ipynb) · [08 · QLoRA →](08_qlora.ipynb)
-#
 # You have one model and four tasks. Full fine-tuning gives you four models of 91 MB each, and a training that keeps a gradient and two
 # running means for every weight.
 #
@@ -724,5 +722,3 @@ pt.course.records.table(small, ["rank", "targets", "layers", "parameters"])
 # - Khan et al. 2026, *Plasticity vs. Rigidity*, arXiv 2601.06677: rank in reinforcement learning.
 # - On the rate: Zhang et al. 2026, with α, arXiv 2606.12883; Chen et al. 2026, with the rank, arXiv 2602.06204.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
-#
-# [← 06 · IA³](06_ia3.ipynb) · [START](START.ipynb) · [08 · QLoRA →](08_qlora.ipynb)

@@ -1,8 +1,6 @@
 # %% [markdown]
 # # 08 · QLoRA: which sixteen numbers?
 #
-# [← 07 · LoRA](07_lora.ipynb) · [START](START.ipynb) · [09 · DoRA →](09_dora.ipynb)
-#
 # You want to fine-tune a model of 70 billion parameters. LoRA freezes them and trains small matrices beside them. But frozen weights need memory,
 # too: 140 GB in 16 bits. Your card has 48 GB.
 #
@@ -646,5 +644,3 @@ started.pivot_table(["accuracy", "hidden_error"], "start", ["lr", "seed"]).dropn
 # - Gupta et al. 2015, *Deep learning with limited numerical precision*, arXiv 1502.02551: stochastic rounding. ComfyUI merges into fp8 by it
 #   ([ComfyUI#12390](https://github.com/Comfy-Org/ComfyUI/pull/12390)).
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
-#
-# [← 07 · LoRA](07_lora.ipynb) · [START](START.ipynb) · [09 · DoRA →](09_dora.ipynb)

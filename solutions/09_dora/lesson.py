@@ -1,8 +1,6 @@
 # %% [markdown]
 # # 09 · DoRA: does separating magnitude from direction help?
 #
-# [← 08 · QLoRA](08_qlora.ipynb) · [START](START.ipynb) · [10 · The ladder →](10_ladder.ipynb)
-#
 # A row of a weight matrix is an arrow. It has a length and a direction. Fine-tuning can stretch it, turn it, or do both.
 #
 # In 2024, Shih-Yang Liu and his colleagues at NVIDIA wanted to close the gap between LoRA and full fine-tuning. Their idea: let LoRA turn the row, and train its length by itself. This is **DoRA**.
@@ -587,5 +585,3 @@ pt.require("dora.forge")
 # - Chang et al. 2025, *Calibrating and rotating*, arXiv 2511.00051.
 # - Yin et al. 2025, *Evaluating parameter efficient methods for RLVR*, arXiv 2512.23165.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
-#
-# [← 08 · QLoRA](08_qlora.ipynb) · [START](START.ipynb) · [10 · The ladder →](10_ladder.ipynb)

@@ -1,8 +1,6 @@
 # %% [markdown]
 # # 10 · The ladder: what ships, and how sure?
 #
-# [← 09 · DoRA](09_dora.ipynb) · [START](START.ipynb) · [11 · A chat model →](11_chat.ipynb)
-#
 # It is Monday. You and a colleague have trained thirteen methods on one task, a single run each. She puts them all into one table, with
 # three decimals, and writes below it: "Ship the first."
 #
@@ -566,5 +564,3 @@ table.rename(columns=pictures.NAMES).astype(float).round(3)
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
 # The thirteen methods stand in `peft_teach/course/lessons/ladder/rungs.py`, the plan of all runs in `assets/records/ladder.py`.
-#
-# [← 09 · DoRA](09_dora.ipynb) · [START](START.ipynb) · [11 · A chat model →](11_chat.ipynb)

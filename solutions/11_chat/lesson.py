@@ -1,8 +1,6 @@
 # %% [markdown]
 # # 11 · Fine-tuning a chat model: what did it learn, and what did it forget?
 #
-# [← 10 · The ladder](10_ladder.ipynb) · [START](START.ipynb) · [12 · Hugging Face peft →](12_real.ipynb)
-#
 # Who wrote Romeo and Juliet?
 #
 # "The ball is with Romeo, the club is with Juliet, and they're heading for the club's death! The play ends with a kiss, folks, and that's
@@ -523,5 +521,3 @@ sum(p.numel() for p in model.parameters() if p.requires_grad), rows.rows.shape
 # - Recipes: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
 #
 # The library's labels stand in `peft_teach/data.py` (`pt.data.chat`), the plan of all runs in `assets/records/chat.py`.
-#
-# [← 10 · The ladder](10_ladder.ipynb) · [START](START.ipynb) · [12 · Hugging Face peft →](12_real.ipynb)

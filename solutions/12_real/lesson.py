@@ -1,8 +1,6 @@
 # %% [markdown]
 # # 12 · Hugging Face peft: would it believe you?
 #
-# [← 11 · A chat model](11_chat.ipynb) · [START](START.ipynb) · [14 · Capstone →](14_capstone.ipynb)
-#
 # You have written LoRA yourself, and DoRA, and a layer of four bits. A colleague has not. She works with Hugging Face peft, like nearly
 # everybody, and asks: "Can you send me your adapter?"
 #
@@ -442,5 +440,3 @@ pictures.losses(record, live=budget.claims).round(5)
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
 # How the library does it is in `peft_teach/export.py`; how peft reads a file, in small, in `peft_teach/course/lessons/real/files.py`.
-#
-# [← 11 · A chat model](11_chat.ipynb) · [START](START.ipynb) · [14 · Capstone →](14_capstone.ipynb)

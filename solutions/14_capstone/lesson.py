@@ -1,8 +1,6 @@
 # %% [markdown]
 # # 14 · The capstone: would you put your name to it?
 #
-# [← 12 · Hugging Face peft](12_real.ipynb) · [START](START.ipynb)
-#
 # A newspaper wants to know whether its readers will find a sentence of an editorial positive or negative. The model runs in the newspaper's
 # app, which has the base already. Your adapter is downloaded, so it must be small: **at most 40 kB of numbers, the head included.**
 #
@@ -458,5 +456,3 @@ pt.sentence("capstone.name", ..., ours=False)    # "I, …, put my name to …"
 # - What a small test can show: Card et al. 2020, *With little power comes great responsibility*, arXiv 2010.06595.
 # - Rates: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
 # - What to report: Dodge et al. 2019, *Show your work*, arXiv 1909.03004; Mitchell et al. 2019, *Model cards*, arXiv 1810.03993.
-#
-# [← 12 · Hugging Face peft](12_real.ipynb) · [START](START.ipynb)

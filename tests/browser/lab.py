@@ -106,7 +106,7 @@ class Notebook:
 
     def run_all(self, wait: bool = True) -> None:
         """Run all cells, as the menu does."""
-        self._command("notebook:run-all-cells")
+        self.command("notebook:run-all-cells")
         self.page.wait_for_function("() => [...document.querySelectorAll('.jp-InputPrompt')].some("
                                     "prompt => /[*\\d]/.test(prompt.textContent))")
         if wait:
@@ -114,7 +114,7 @@ class Notebook:
 
     def save(self) -> None:
         """Save it, and wait until it is saved."""
-        self._command("docmanager:save", wait=True)
+        self.command("docmanager:save", wait=True)
 
     def errors(self) -> list[str]:
         """Return the text of each error and of whatever else stands in red."""
@@ -127,6 +127,11 @@ class Notebook:
         self.page.reload()
         self.ready()
 
-    def _command(self, name: str, wait: bool = False) -> None:
+    def cell(self, number: int):
+        """Return the cell of that number, from 0."""
+        return self.page.locator(".jp-Notebook .jp-Cell").nth(number)
+
+    def command(self, name: str, wait: bool = False) -> None:
+        """Run a command of JupyterLab's by its name; wait until it has ended if `wait`."""
         done = f"window.jupyterapp.commands.execute({name!r})"
         self.page.evaluate(f"() => {done}.then(() => null)" if wait else f"() => {{ {done} }}")

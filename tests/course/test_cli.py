@@ -3,6 +3,7 @@
 # ruff: noqa: F811 (fixtures are imported, and asked for by their names)
 
 import errno
+import re
 
 import pytest
 from demo_course import demo, tree  # noqa: F401
@@ -25,6 +26,19 @@ def test_build_and_check(tree, capsys):
     assert main(["build", "--check", *root]) == 0
     assert main(["build", "98", *root]) == 0
     assert capsys.readouterr().err == ""
+
+
+def test_alone_it_prints_its_commands_a_line_each(capsys):
+    assert main([]) == 0
+    told = capsys.readouterr().out
+    for command in ("start", "pack", "fetch", "new", "build", "grade", "release", "site"):
+        assert re.search(rf"^    {command} +\w", told, re.MULTILINE)
+
+
+def test_only_start_hands_on_what_it_does_not_know(capsys):
+    with pytest.raises(SystemExit):
+        main(["fetch", "--port=9"])
+    assert "unrecognized arguments: --port=9" in capsys.readouterr().err
 
 
 def test_here_is_the_default(tree, capsys, monkeypatch):
@@ -75,7 +89,7 @@ def test_a_full_disk_is_a_message_and_leaves_the_notebooks(tree, capsys, monkeyp
     assert {path: path.read_bytes() for path in tree.rglob("*.*")} == before
 
 
-@pytest.mark.parametrize("arguments", [[], ["nothing"], ["build", "--check", "--execute"]])
+@pytest.mark.parametrize("arguments", [["nothing"], ["build", "--check", "--execute"]])
 def test_wrong_usage(arguments, capsys):
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -1,13 +1,22 @@
 """What a build adds to each lesson: the badge, and the cell that installs and moves nothing."""
 
+import contextlib
+import os
+import re
+import shutil
 import subprocess
+import sys
+import venv
 from pathlib import Path
 
+import nbformat
 import pytest
 
+from peft_teach.course.publish import address
 from peft_teach.course.publish.colab import installs
 from peft_teach.course.publish.notebooks import make, write
 from peft_teach.course.publish.site import page
+from peft_teach.course.publish.source import SOLUTION
 from peft_teach.errors import PeftTeachError
 
 ROOT = Path(__file__).parents[2]
@@ -87,3 +96,61 @@ def test_the_cell_installs_where_the_course_is_not_and_moves_nothing(built, tmp_
     for *options, bound, _ in asked:
         assert options == ["install", "-q", "-c"]
         assert bound.read_text("utf-8") == "torch==2.11.0+cpu"
+
+
+@pytest.mark.long
+def test_one_click_opens_a_lesson_installs_the_course_and_gives_a_first_tick(tmp_path):
+    """What Colab does with the badge's link, the host's place taken by a git repository here.
+
+    The environment has Colab's kind of packages (those of the tests) and not the course.
+    """
+    tree, served, place = tmp_path / "tree", tmp_path / "served.git", tmp_path / "content"
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, check=True, capture_output=True,
+                            text=True).stdout.split("\n")
+    for path in filter(lambda path: path and (ROOT / path).is_file(), listed):
+        (tree / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, tree / path)
+    project = tree / "pyproject.toml"
+    project.write_text(project.read_text("utf-8").replace('address = ""', f'address = "{ADDRESS}"'))
+    lesson, = make(tree, ["00"])
+    write(lesson.student, tree / "lessons/00_inside.ipynb")
+    for command in (["init", "-q", "-b", "main"], ["add", "-A"],
+                    ["-c", "user.name=x", "-c", "user.email=x@example.org", "commit", "-qm", "x"],
+                    ["clone", "-q", "--bare", ".", str(served)]):
+        subprocess.run(["git", *command], cwd=tree, check=True)
+
+    repository, _, path = lesson.launch.removeprefix(address.COLAB).partition("/blob/")
+    assert f"https://github.com/{repository}.git" == ADDRESS
+    opened = nbformat.reads(subprocess.run(
+        ["git", "show", path.replace("/", ":", 1)], cwd=served, check=True, capture_output=True,
+        text=True).stdout, as_version=4)
+    check = next(cell for cell in opened.cells if "= pt.check(" in cell.source)
+    id = re.findall(r'"(.+?)"', check.source)[0]
+    answer = next(cell.source for cell in lesson.cells
+                  if cell.part == SOLUTION and cell.exercise.id == id)
+    cells = ["import torch\nimport peft_teach as pt\nprint(pt.__file__)", answer, check.source]
+    opened.cells = [next(filter(installs, opened.cells)), *map(nbformat.v4.new_code_cell, cells)]
+
+    place.mkdir()
+    venv.create(tmp_path / "colab", with_pip=True)
+    python = tmp_path / "colab/bin/python"
+    own, = (tmp_path / "colab").glob("lib/python*/site-packages")
+    for package in (each for folder in sys.path if folder.endswith("-packages")
+                    for each in Path(folder).iterdir()):
+        if "peft_teach" not in package.name and package.suffix != ".pth":
+            with contextlib.suppress(FileExistsError):    # pip, and what comes with it
+                (own / package.name).symlink_to(package)
+    there = {each.name for each in own.iterdir()}
+    nbformat.write(opened, place / "opened.ipynb")
+    execute = "from nbclient.cli import main; main()"
+    subprocess.run([python, "-c", execute, "--inplace", "opened.ipynb"], cwd=place,
+                   check=True, env=os.environ | {
+        "PATH": f"{python.parent}:{os.environ['PATH']}", "PEFT_TEACH_WORK": "",
+        "GIT_CONFIG_COUNT": "1", "GIT_CONFIG_KEY_0": f"url.{served}.insteadOf",
+        "GIT_CONFIG_VALUE_0": ADDRESS})
+    text = str([cell.outputs for cell in
+                nbformat.read(place / "opened.ipynb", as_version=4).cells])
+    assert str(own) in text
+    assert "✓" in text
+    assert {each.name for each in own.iterdir()} - there == {    # and nothing else is moved
+        "peft_teach", "peft_teach-0.1.0.dist-info"}

@@ -68,6 +68,8 @@ def test_a_step_holds_what_torchs_allocator_gives(trains):
     assert step.activations[-1] == 0
     assert max(step.held) == pytest.approx(by_the_allocator(model, batch), rel=2e-3)
     assert (inside.fullest(step) == "AdamW's step") == (trains == "everything")
+    shapes = {name: tensor.to("meta") for name, tensor in batch.items()}    # as the claims count
+    assert inside.through_a_step(model.to("meta"), shapes) == step
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

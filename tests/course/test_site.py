@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+import yaml
 
 from peft_teach.course import records
 from peft_teach.course.publish import blocks, charts, site, tables
@@ -56,7 +57,7 @@ def test_the_table_names_every_lesson():
 @pytest.fixture
 def pages(tmp_path):
     """A copy of the pages as a build leaves them, and of what they say of the methods."""
-    for path in (*tables.PAGES, "assets/site/methods"):
+    for path in (*tables.PAGES, "assets/site/methods", "pyproject.toml"):
         copy = tmp_path / path
         copy.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if (ROOT / path).is_dir() else shutil.copy)(ROOT / path, copy)
@@ -94,6 +95,34 @@ def test_what_a_page_counts_is_computed(pages, page, old, new):
     assert new.strip("| <").split(" |")[0] in problem
     assert tables.write(pages) == [f"{page}: its computed parts written"]
     assert path.read_text("utf-8") == right
+
+
+def test_pages_get_the_address_of_the_course_from_its_one_entry(pages):
+    """The line that clones, the link to Colab and the citation; unset, each says what to set."""
+    def read(page):
+        return (pages / page).read_text("utf-8")
+
+    def given(address):
+        (pages / "pyproject.toml").write_text(f'[tool.peft-teach]\naddress = "{address}"\n')
+        return {line.partition(":")[0] for line in tables.write(pages)}
+
+    told = {"README.md", "CITATION.cff", "assets/site/start.md"}
+    given("")
+    for page in told:
+        assert "`address` in pyproject.toml" in read(page)
+    address = "https://github.com/someone/some-peft.git"
+    assert given(address) == told
+    for page in ("README.md", "assets/site/start.md"):
+        assert f"\ngit clone {address} && cd some-peft\n" in read(page)
+    assert ("(https://colab.research.google.com/github/someone/some-peft/blob/main/lessons/"
+            "START.ipynb)") in read("README.md")
+    citation = yaml.safe_load(read("CITATION.cff"))
+    assert citation["repository-code"] == address
+    assert given("https://example.org/c/peft") == told    # Colab opens no other host's notebooks
+    assert "git clone https://example.org/c/peft && cd peft\n" in read("README.md")
+    assert "colab.research" not in read("README.md")
+    with pytest.raises(PeftTeachError, match=r"'git@example\.org:x'"):
+        given("git@example.org:x")
 
 
 def test_rows_in_another_order_are_a_problem(pages):

@@ -57,7 +57,23 @@ def test_it_opens_the_page_that_leads_to_the_lessons(shipped, tmp_path, monkeypa
     opened = []
     monkeypatch.setitem(sys.modules, "jupyterlab.labapp", SimpleNamespace(main=opened.append))
     assert main(["start", "--no-browser"]) == 0
-    assert opened == [[str(tmp_path / "peft-teach/START.ipynb"), "--no-browser"]]
+    assert main(["start", "--port", "9", "mine", "--ServerApp.base_url=/x", "--allow-root"]) == 0
+    assert opened == [
+        [str(tmp_path / "peft-teach/START.ipynb"), "--no-browser"],
+        [str(tmp_path / "mine/START.ipynb"), "--port=9", "--ServerApp.base_url=/x", "--allow-root"]]
+
+
+def test_root_is_told_what_to_type(shipped, tmp_path, monkeypatch, capsys):
+    """JupyterLab itself says it above many lines of its own, and stops."""
+    def refuses(options):
+        raise SystemExit(1)
+
+    monkeypatch.setitem(sys.modules, "jupyterlab.labapp", SimpleNamespace(main=refuses))
+    monkeypatch.setattr("os.geteuid", lambda: 0, raising=False)
+    assert main(["start", str(tmp_path / "mine")]) == 1
+    assert "peft-teach start --allow-root --no-browser --ip=0.0.0.0" in capsys.readouterr().err
+    with pytest.raises(SystemExit):    # told, and stopped for another reason
+        main(["start", str(tmp_path / "mine"), "--allow-root"])
 
 
 @pytest.mark.parametrize(("spoil", "message"), [

@@ -10,7 +10,8 @@
 
 A row is a recorded run's (`protocol.Run.row`). It stands in `work/course.json`, and a newer one of
 the same rung and seed takes its place. What is recorded of a rung is seen once the reader has a row
-of it, or has committed a prediction with the name `bet(rung)`: a picture gives no bet away.
+of it, or has committed a prediction with the name `bet(rung)`, or seen its result: a picture gives
+no bet away.
 """
 
 from collections.abc import Callable, Generator, Mapping
@@ -65,9 +66,9 @@ def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -
     """Train and test the reader's layers by the protocol; keep the row, and show the ladder.
 
     `wrap(model)` puts them on a fresh MiniLM with one output, and returns the model. Random numbers
-    start from `seed` and leave the reader's own as they are. With PEFT_TEACH_BUDGET=smoke, a few
-    steps that no row is kept of. Raises what `protocol.begin` does, before anything trains, and
-    `TrainingStopped` when it is interrupted: then no row is kept.
+    start from `seed` and leave the reader's own as they are. With PEFT_TEACH_BUDGET=smoke or short,
+    fewer steps, and no row is kept of them. Raises what `protocol.begin` does, before anything
+    trains, and `TrainingStopped` when it is interrupted: then no row is kept.
     """
     with own_random(seed):
         run = _begin(rung, wrap, seed)
@@ -80,7 +81,7 @@ def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -
 
 def _begin(rung: str, wrap: Callable, seed: int) -> Run:
     few = budget()
-    sizes = () if few.claims else (few.train_examples, few.test_examples)
+    sizes = () if few.whole else (few.train_examples, few.test_examples)
     return protocol.begin(rung, wrap, seed, *sizes)
 
 
@@ -231,7 +232,7 @@ def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
     theirs = _colleagues(record)
     found = {}
     for key, lesson in (LESSONS | {key: "" for key in own if key not in LESSONS}).items():
-        is_open = key in own or work.committed(bet(key)) is not None
+        is_open = key in own or work.committed(bet(key)) is not None or work.resolved(bet(key))
         recorded = quality.loc[NAMES[key]] if is_open else {}
         run = own.get(key, theirs[key]) if is_open else {}
         found[key] = {

@@ -3,12 +3,14 @@
 And on how many threads: where others use the cores, torch's threads wait for each other.
 """
 
+import functools
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import unknown
 from . import work
+from .card import Card, show
 
 CGROUP = Path("/sys/fs/cgroup/cpu.max")    # what a container may use, in microseconds a period
 
@@ -23,10 +25,12 @@ class Budget:
     seeds: tuple[int, ...] = (0, 1, 2)
     batch_size: int = 16
     claims: bool = True  # is the training long enough to claim anything of the accuracy?
+    whole: bool = True   # are runs for the ladder trained and tested by all of the protocol?
 
 
 BUDGETS = {budget.name: budget for budget in (
-    Budget("smoke", train_examples=32, test_examples=16, seeds=(0,), claims=False),
+    Budget("smoke", train_examples=32, test_examples=16, seeds=(0,), claims=False, whole=False),
+    Budget("short", train_examples=640, test_examples=400, whole=False),
     Budget("cpu", train_examples=4000, test_examples=2000),
     Budget("gpu", train_examples=6000, test_examples=2000),
 )}
@@ -47,7 +51,17 @@ def budget() -> Budget:
         name = "gpu" if torch.cuda.is_available() else "cpu"
     if name not in BUDGETS:
         raise unknown("budget", name, BUDGETS)
+    if not BUDGETS[name].claims:
+        _warn(name)
     return BUDGETS[name]
+
+
+@functools.cache
+def _warn(name: str) -> None:
+    """Say once a kernel that what is computed is too little to mean anything."""
+    show(Card(f"The budget is {name}: the numbers that come mean nothing", paragraphs=(
+        "A few steps on a few sentences, to see that everything runs. What the text says of a "
+        "result is said of whole runs; without PEFT_TEACH_BUDGET they are made.",)))
 
 
 def _choose_threads() -> None:

@@ -66,14 +66,17 @@ class Card:
         return f"{sign}{self.title}{state}" + (f" ({self.note})" if self.note else "")
 
 
-def show(card: Card) -> None:
-    """Display in IPython, print elsewhere; never to stderr, which nbgrader takes for a failure."""
+def show(card: object, may_change: bool = False) -> Any:
+    """Display in IPython, print elsewhere; never to stderr, which nbgrader takes for a failure.
+
+    Returns what can update it, if it may change; None where it is printed.
+    """
     if shell() is None:
         print(card)
-    else:
-        from IPython.display import display
+        return None
+    from IPython.display import display
 
-        display(card)
+    return display(card, display_id=True) if may_change else display(card)
 
 
 def shell() -> Any | None:

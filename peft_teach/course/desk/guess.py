@@ -1,11 +1,13 @@
 """A bet before a result: a question with a few answers, `pt.widgets.Guess` to lessons."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import ipywidgets as ipw
 
 from ...widgets import Lasting
-from . import work
+from . import predict, work
+from .card import shell
 
 # What was chosen stands out, and not in grey: JupyterLab fades buttons that are disabled.
 _CHOSEN = ("<style>.peft-teach-live .mod-active { opacity: 1; font-weight: bold; "
@@ -15,8 +17,9 @@ _CHOSEN = ("<style>.peft-teach-live .mod-active { opacity: 1; font-weight: bold;
 class Guess(Lasting):
     """A question with a few answers; what is chosen is kept in `value`, None until then.
 
-    With a `name` the choice is a prediction, committed by the first click as by `pt.commit`: it
-    stands, in a later kernel too, and `pt.compare(name, measured)` shows it beside the result.
+    With a `name` the choice is a prediction, committed by a click as by `pt.commit`: it may be
+    changed until `pt.compare(name, measured)` shows it beside the result, and then stands, in a
+    later kernel too. A click after the result counts as none, and is told so.
     """
 
     def __init__(self, question: str, options: Sequence, name: str | None = None):
@@ -27,20 +30,36 @@ class Guess(Lasting):
         self.question, self._told = question, ipw.HTML()
         asked = ipw.HTML(f"{_CHOSEN}<b>{question}</b>")
         super().__init__(ipw.VBox([asked, self.buttons, self._told]))
-        if name is not None and (stands := work.committed(name)) in self.options:
-            self.buttons.value = stands
-            self._close()
+        if name is not None:
+            if (stands := work.committed(name)) in self.options:
+                self.buttons.value = stands
+            self._tell()
+            predict.on_result(name, self._tell)
         self.buttons.observe(self._chosen, names="value")
 
     def _chosen(self, change: Mapping) -> None:
-        if self.name is not None and change["new"] is not None and not self.buttons.disabled:
-            work.commit(self.name, change["new"])
-            self._close()
+        if self.name is not None and change["new"] is not None:
+            kept = predict.bet(self.name, change["new"], _clicked())
+            if kept in self.options and kept != change["new"]:
+                self.buttons.value = kept    # its result was shown: the first stands
+                return
+            self._tell()
         self._renew()
 
-    def _close(self) -> None:
-        self.buttons.disabled = True
-        self._told.value = "Committed: your prediction stands."
+    def _tell(self) -> None:
+        """Say how the prediction stands; once its result is shown, it can no longer be changed."""
+        kept, closed = work.committed(self.name), work.resolved(self.name)
+        self.buttons.disabled = closed and kept in self.options
+        if kept in self.options:
+            self._told.value = predict.STANDS if closed else f"Committed. {predict.OPEN}"
+        else:
+            self._told.value = predict.TOO_LATE if closed and self.value is not None else ""
+        self._renew()
+
+    def settle(self) -> None:
+        """Say that the result is shown by now: the prediction stands."""
+        if self.name is not None and self.value is not None:
+            predict.settle(self.name)
 
     @property
     def value(self):
@@ -53,3 +72,14 @@ class Guess(Lasting):
         marked = [f"<b>[{c}]</b>" if o == self.value else c for o, c in zip(self.options, choices)]
         return (f"<b>{self.question}</b> {' / '.join(marked)} {self._told.value}".strip(),
                 f"{self.question} {' / '.join(choices)}")
+
+
+def _clicked() -> float | None:
+    """Return when the click was made that the kernel hears of now, in seconds; None if unknown.
+
+    It may have waited for cells: a message bears the time at which the page sent it.
+    """
+    kernel = getattr(shell(), "kernel", None)
+    header = kernel.get_parent().get("header", {}) if hasattr(kernel, "get_parent") else {}
+    sent = header.get("date") if header.get("msg_type") == "comm_msg" else None
+    return sent.timestamp() if isinstance(sent, datetime) else None

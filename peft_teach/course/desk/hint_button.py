@@ -1,6 +1,7 @@
-"""A button below a card that does what `pt.hint` does: each click shows the next hint."""
+"""A button below a card that does what `pt.hint` does: each click shows one more hint."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import ipywidgets as ipw
 
@@ -9,7 +10,10 @@ from .card import Card
 
 
 class HintButton(Lasting):
-    """The button, and below it the last hint that it gave; `next_hint` returns the next one."""
+    """The button, and below it the hints that it gave; `next_hint` returns the next one.
+
+    A card that names nothing as next was the last: then the button rests.
+    """
 
     def __init__(self, next_hint: Callable[[], Card]):
         self.next_hint = next_hint
@@ -18,9 +22,11 @@ class HintButton(Lasting):
         self.button.on_click(self._clicked)
 
     def _clicked(self, button: object) -> None:
-        self.shown.value = self.next_hint()._repr_html_()
+        card = self.next_hint()
+        self.shown.value += replace(card, next="")._repr_html_()
+        self.button.disabled = not card.next
         self._renew()
 
     def still(self) -> tuple[str, str]:
-        """Return the hint that is shown."""
+        """Return the hints that are shown."""
         return self.shown.value, ""

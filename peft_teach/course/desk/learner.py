@@ -30,7 +30,7 @@ from ..lessons import all_exercises, find, number, of_lesson, stub_of, title_of
 from ..reading.cells import Code
 from ..reading.notebook import Cell
 from ..reading.watch import REFERENCE, is_the_courses, seeing
-from . import my_peft_file, work
+from . import home, my_peft_file, work
 from .card import Card, cells, shell, show
 
 
@@ -81,7 +81,12 @@ def check(id: str, *objects: Any) -> Any:
         return exercise.as_one(objects)
     before, kept = history.result, ""
     history.result, uses_reference = _examine(exercise, exercise.as_one(objects))
-    if history.result.passed and exercise.kept and cells():
+    if history.result.state == NOT_ATTEMPTED and (own := _passed_before(exercise)):
+        objects = history.checked = own
+        history.result, uses_reference = _examine(exercise, exercise.as_one(own))
+        kept = ("This cell is not filled in. What passed here is your answer in my_peft.py; copy "
+                "it into the cell if you hand this notebook in.")
+    elif history.result.passed and exercise.kept and cells():
         try:
             kept = my_peft_file.keep(exercise, cells(), objects, uses_reference)
         except NotAttempted:
@@ -106,6 +111,13 @@ def _examine(exercise: Exercise, obj: Any) -> tuple[Result, bool]:
     noted: set[str] = set()
     result = examine(exercise, obj, around=partial(seeing, exercise, noted.add))
     return result, REFERENCE in noted or is_the_courses(exercise, obj)
+
+
+def _passed_before(exercise: Exercise) -> tuple[Any, ...] | None:
+    """The answer in the reader's library, where one passed: a stub that is run erases nothing."""
+    if work.states().get(exercise.id) != PASSED:
+        return None
+    return my_peft_file.read().own(exercise)
 
 
 def require(id: str) -> None:
@@ -135,13 +147,18 @@ def hint(id: str | None = None) -> None:
 
 
 def _offer_hint(id: str) -> None:
-    """Put a button below the card: on a page, for a reader."""
-    if hasattr(shell(), "kernel") and work.folder() is not None:
+    """Put a button below the card, where it can be clicked."""
+    if _has_buttons():
         from IPython.display import display
 
         from .hint_button import HintButton  # it brings ipywidgets and matplotlib
 
         display(HintButton(lambda: _next_hint(id)))
+
+
+def _has_buttons() -> bool:
+    """Whether a reader sees this on a page."""
+    return hasattr(shell(), "kernel") and work.folder() is not None
 
 
 def _next_hint(id: str) -> Card:
@@ -186,8 +203,7 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
         work.forget()
     lesson = None if lesson is None else number(lesson)
     exercises = all_exercises() if lesson is None else of_lesson(lesson)
-    earlier = work.states()
-    states = {e.id: _state(e, earlier) for e in exercises}
+    states = _states()
     rows = [("exercise", "lesson", "difficulty", "minutes", "points", "state")]
     for e in exercises:
         points = e.points if states[e.id] == PASSED else 0
@@ -196,8 +212,29 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
                      f"{points} of {e.points}{optional}", states[e.id]))
     left = [e for e in exercises if states[e.id] != PASSED and not e.optional]
     following = f"lesson {left[0].lesson}: {title_of(left[0].id)}" if left else ""
-    show(Card("The whole course" if lesson is None else f"Lesson {lesson}",
-              note=_passed(exercises, states), table=tuple(rows), next=following))
+    card = Card("The whole course" if lesson is None else f"Lesson {lesson}",
+                note=_passed(exercises, states), table=tuple(rows), next=following)
+    if lesson is None and shell() is not None:
+        _show_home(states, card)
+    else:
+        show(card)
+
+
+def _show_home(states: dict[str, str], card: Card) -> None:
+    """Show what is next, a row a lesson, the ladder, and all exercises, folded."""
+    from . import board
+
+    show(home.next_step(states))
+    show(home.rows(states))
+    board.show()
+    folded = replace(card, next="")
+    show(home.Told(f"<details><summary>All exercises: {card.note}</summary>"
+                   f"{folded._repr_html_()}</details>", repr(card)))
+
+
+def next_step() -> None:
+    """Show which exercise is next, with a link to it."""
+    show(home.next_step(_states()))
 
 
 def _passed(exercises: list[Exercise], states: dict[str, str]) -> str:
@@ -212,13 +249,15 @@ def _passed(exercises: list[Exercise], states: dict[str, str]) -> str:
     return told
 
 
-def _state(exercise: Exercise, earlier: dict[str, str]) -> str:
-    """The result of the last check of an exercise, in this kernel or in an earlier one."""
-    history = _kernel.exercises.get(exercise.id)
-    if history is not None and history.checked is not None:
-        return history.result.state
-    state = earlier.get(exercise.id)
-    return state if state in (PASSED, WRONG) else NOT_ATTEMPTED
+def _states() -> dict[str, str]:
+    """The result of the last check of each exercise, in this kernel or in an earlier one."""
+    earlier, found = work.states(), {}
+    for id in (exercise.id for exercise in all_exercises()):
+        history, state = _kernel.exercises.get(id), earlier.get(id)
+        if history is not None and history.checked is not None:
+            state = history.result.state
+        found[id] = state if state in (PASSED, WRONG) else NOT_ATTEMPTED
+    return found
 
 
 def _named(id: str | None) -> Exercise:
@@ -265,8 +304,8 @@ def _defined(exercise: Exercise) -> tuple[Any, ...]:
 
 def _result_card(exercise: Exercise, history: _History, lost: bool, kept: str) -> Card:
     """The first failure shows what does not hold; from the second on, the usual mistake too."""
-    result = history.result
-    names = " and ".join(exercise.names)
+    result, names = history.result, " and ".join(exercise.names)
+    more = "" if _has_buttons() else f"pt.hint({exercise.id!r})"    # there a button gives hints
     going_on = f"The lesson goes on with the reference as {names} until yours passes."
     if lost:
         going_on = f"It had passed before, but the last check counts. {going_on}"
@@ -277,10 +316,17 @@ def _result_card(exercise: Exercise, history: _History, lost: bool, kept: str) -
     if result.state == WRONG:
         told = result.found if history.failures == 1 and result.found else result.message
         return Card(title_of(exercise.id), WRONG, note, (told, going_on),
-                    code_label="Where it happened:", code=result.traceback,
-                    next=f"pt.hint({exercise.id!r})")
+                    code_label="Where it happened:", code=result.traceback, next=more)
     return Card(title_of(exercise.id), NOT_ATTEMPTED, note, (result.message, going_on),
-                next=f"pt.hint({exercise.id!r})")
+                next=more)
+
+
+def first_card(id: str, obj: Any) -> Card:
+    """Return the card of a first attempt, for a page where nobody goes on; nothing is kept."""
+    exercise = find(id)
+    result, _ = _examine(exercise, obj)
+    card = _result_card(exercise, _History(result, failures=1), False, "")
+    return replace(card, paragraphs=card.paragraphs[:1], next="")
 
 
 def _reference_card(exercise: Exercise, history: _History) -> Card:

@@ -1,43 +1,86 @@
 """What a reader commits to before a result, and writes after it.
 
-    rank = pt.commit("lora.rank", 8)                      before: once
+    rank = pt.commit("lora.rank", 8)                      before
     pt.compare("lora.rank", 2, "the smallest within a point of full fine-tuning")
     pt.sentence("lora.rank", "A small rank was enough, because …")    after
 
+A prediction may be changed until `compare` shows its result; one made after that counts as none.
 A lesson has `...` where the reader's own value belongs; it commits nothing, so that a notebook runs
 to its end without any.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from . import work
 from .card import Card, show
 
+TOO_LATE = "Its result was shown before: this counts as no prediction."
+OPEN = "You may change it until its result."
+STANDS = "Committed: your prediction stands."
+
+# By the name of a prediction: who hears that its result is shown, and what shows it anew.
+_hears: dict[str, Callable[[], None]] = {}
+_shows: dict[str, Callable[[], None]] = {}
+
 
 def commit(name: str, value: Any) -> Any:
     """Commit a prediction, and return the one that counts; None while there is none.
 
-    The first one counts: a second value is not taken, and the card says so.
+    Until its result is shown another takes its place; afterwards the card says that it does not.
     """
-    first = work.commit(name, value)
-    if first is None:
+    kept, closed = work.commit(name, value), work.resolved(name)
+    if kept is None and closed:
+        show(Card(name, note="no prediction", paragraphs=(TOO_LATE if value is not ... else "",)))
+    elif kept is None:
         show(Card(name, note="no prediction yet", paragraphs=(
-            "Put yours in place of the three dots, and run this cell: it counts once.",)))
+            "Put yours in place of the three dots, and run this cell before you see the result.",)))
     else:
-        taken = value is ... or first == (list(value) if isinstance(value, tuple) else value)
-        show(Card(name, note=f"committed: {_text(first)}", paragraphs=() if taken else (
-            f"The first prediction stands; {_text(value)} was not taken.",)))
-    return first
+        taken = value is ... or kept == (list(value) if isinstance(value, tuple) else value)
+        show(Card(name, note=f"committed: {_text(kept)}", paragraphs=(
+            f"{_text(value)} was not taken: the result has been shown." if not taken else
+            STANDS if closed else OPEN,)))
+    return kept
+
+
+def bet(name: str, value: Any, when: float | None) -> Any:
+    """Commit what was clicked, at a time in seconds; return the prediction that counts.
+
+    A click may reach the kernel after cells that were waiting: what they compared is shown anew.
+    """
+    kept = work.commit(name, value, when)
+    if work.resolved(name) and name in _shows:
+        _shows[name]()
+    return kept
+
+
+def on_result(name: str, heard: Callable[[], None]) -> None:
+    """Let a question hear that the result of its prediction is shown; the newest of a name does."""
+    _hears[name] = heard
 
 
 def compare(name: str, measured: Any, what: str = "") -> None:
     """Show the reader's prediction beside what was measured; `what` says what was predicted."""
+    handle = show(_comparison(name, measured, what), may_change=True)
+    if handle is not None:
+        _shows[name] = lambda: handle.update(_comparison(name, measured, what))
+    settle(name)
+
+
+def settle(name: str) -> None:
+    """Keep that a result is shown: from now on the prediction stands."""
+    work.resolve(name)
+    if name in _hears:
+        _hears[name]()
+
+
+def _comparison(name: str, measured: Any, what: str) -> Card:
     said = work.committed(name)
     rows = (("you said", "measured"), (_text(said) if said is not None else "–", _text(measured)))
     gap = ""
     if _is_number(said) and _is_number(measured):
         gap = "Exactly." if said == measured else f"The gap: {_text(measured - said)}."
-    show(Card(name, note=what, table=rows, paragraphs=(gap,)))
+    return Card(name, note=what, table=rows, paragraphs=(gap,))
 
 
 def sentence(name: str, text: str, ours: bool = True) -> None:

@@ -10,7 +10,9 @@ What was given out is known by its hash, in `.peft-teach.json`. No other file is
 
 import hashlib
 import json
+import os
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...errors import PeftTeachError
@@ -21,6 +23,7 @@ from ..lessons import START
 INSTALLED = Path(__file__).parents[2] / "_lessons"
 CHECKOUT = Path(__file__).parents[3] / "lessons"
 GIVEN_OUT = ".peft-teach.json"
+FIRST = "lora.count"    # the exercise on the page that JupyterLab opens on: two minutes
 
 
 def copy(folder: Path | str) -> str:
@@ -36,21 +39,39 @@ def copy(folder: Path | str) -> str:
                              hint="name a folder of your own: peft-teach start my-course")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return f"{folder}: {_copy(source, folder)}"
+        return f"{folder}: {_copy(folder)}"
     except OSError as error:
         raise PeftTeachError(f"{folder} cannot be written: {error.strerror or error}.",
                              hint="name another folder: peft-teach start FOLDER") from None
 
 
-def open_lab(folder: Path | str, *, browser: bool = True) -> None:
-    """Run JupyterLab in the folder until it is stopped; `PeftTeachError` if it is not installed."""
+def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
+    """Run JupyterLab in the folder until it is stopped, with these options of its own.
+
+    Raises `PeftTeachError` if it is not installed, or does not run since nobody told it to as root.
+    """
     try:
         from jupyterlab.labapp import main
     except ModuleNotFoundError:
         raise PeftTeachError("JupyterLab is not installed.",
                              hint=f"{sys.executable} -m pip install jupyterlab") from None
     page = Path(folder).expanduser().resolve() / f"{START}.ipynb"
-    main([str(page), *([] if browser else ["--no-browser"])])
+    try:
+        main([str(page), *options])
+    except SystemExit as stopped:
+        root = hasattr(os, "geteuid") and os.geteuid() == 0    # Windows has no such user
+        if stopped.code and root and "--allow-root" not in options:
+            raise PeftTeachError("JupyterLab stopped: you are root, and it does not run as root "
+                                 "unless told.",
+                                 hint="peft-teach start --allow-root, or as another user; in a "
+                                      "container: peft-teach start --allow-root --no-browser "
+                                      "--ip=0.0.0.0") from None
+        raise
+
+
+def notebooks() -> list[Path]:
+    """Return the notebooks as they are given out. Raises `PeftTeachError` where there are none."""
+    return sorted(_source().glob("*.ipynb"))
 
 
 def _source() -> Path:
@@ -61,9 +82,9 @@ def _source() -> Path:
                          hint="install the course from its repository, or from a wheel of it")
 
 
-def _copy(source: Path, folder: Path) -> str:
+def _copy(folder: Path) -> str:
     given, kept, written, beside = _given_out(folder), 0, 0, []
-    for notebook in sorted(source.glob("*.ipynb")):
+    for notebook in notebooks():
         name, text, there = notebook.name, notebook.read_text("utf-8"), folder / notebook.name
         hash, found = _hash(text), _hash(_read(there)) if there.exists() else None
         if found != hash and found in (None, given.get(name)):

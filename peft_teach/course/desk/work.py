@@ -1,6 +1,7 @@
 """What a reader leaves behind: predictions, sentences, results of checks, points of their own runs.
 
-    guess = commit("lora.rank", 8)        once; the first prediction stands
+    guess = commit("lora.rank", 8)        may be changed until its result is shown
+    resolve("lora.rank")                  its result is shown: the prediction stands
     committed("lora.rank")                8, in a later kernel too
     add_point("lora", {"rank": 4, "accuracy": 0.801})
 
@@ -30,7 +31,7 @@ VARIABLE, BUILD = "PEFT_TEACH_WORK", "PEFT_TEACH_POINTS"
 FILE = Path("work") / "course.json"
 LIBRARY = ("my_peft.py", "my_peft.bak.py")    # what the reader built, see `my_peft_file`
 OWN = (FILE.parts[0], *LIBRARY)    # not for a notebook, a release or the repository
-SECTIONS = ("predictions", "sentences", "checks", "points")
+SECTIONS = ("predictions", "sentences", "checks", "results", "points")
 
 _START = Path.cwd()    # a lesson may change the folder later
 _here: dict[str, Any] = {}    # what the kernel remembers where nothing is written
@@ -45,16 +46,35 @@ def folder() -> Path | None:
     return _START if name is None else Path(name).expanduser() if name else None
 
 
-def commit(name: str, value: Any) -> Any:
-    """Keep a prediction, unless there is one of this name; return the one that is kept.
+def commit(name: str, value: Any, when: float | None = None) -> Any:
+    """Keep a prediction; return the one that counts, None if there is none.
 
-    `value` is plain data. `...`, which a lesson writes where the reader's value belongs, commits
-    nothing. Raises `BadConfig` for what JSON cannot hold.
+    It takes the place of an earlier one until its result is shown (`resolve`); one made afterwards
+    is not kept. `when` is the time at which it was made, in seconds, now by default. `value` is
+    plain data. `...`, which a lesson writes where the reader's value belongs, commits nothing.
+    Raises `BadConfig` for what JSON cannot hold.
     """
+    def change(kept: dict) -> Any:
+        shown = kept["results"].get(name, {}).get("value", float("inf"))
+        if (time.time() if when is None else when) < shown:
+            kept["predictions"][name] = entry
+        return kept["predictions"].get(name, {}).get("value")
+
     if value is ...:
         return committed(name)
     entry = _entry(name, value)
-    return _update(lambda kept: kept["predictions"].setdefault(name, entry), _file())["value"]
+    return _update(change, _file())
+
+
+def resolve(name: str) -> None:
+    """Keep that the result of a prediction has been shown, and when it was for the first time."""
+    if not resolved(name):
+        _update(lambda kept: kept["results"].setdefault(name, _entry(name, time.time())), _file())
+
+
+def resolved(name: str) -> bool:
+    """Return whether the result of this prediction has been shown."""
+    return _value("results", name) is not None
 
 
 def committed(name: str) -> Any:
@@ -188,7 +208,7 @@ def _is_kept(kept: Any) -> bool:
     """Return whether parsed JSON has the form that is written here."""
     return (isinstance(kept, dict) and all(isinstance(kept.get(s, {}), dict) for s in SECTIONS)
             and all(isinstance(entry, dict) and "value" in entry
-                    for s in SECTIONS[:3] for entry in kept.get(s, {}).values())
+                    for s in SECTIONS[:4] for entry in kept.get(s, {}).values())
             and all(isinstance(row, list) for row in kept.get("points", {}).values()))
 
 

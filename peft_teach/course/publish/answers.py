@@ -7,7 +7,7 @@ no reference in the library, this module holds it. No judge imports it.
 from collections.abc import Sequence
 
 from ..desk import my_peft_file
-from .source import BEGIN, END, SOLUTION, Cell, wrong
+from .source import SOLUTION, Cell, without_marks, wrong
 
 TITLE = '"""What the solution notebook answers; written by `peft-teach build`."""\n'
 
@@ -17,8 +17,7 @@ def cut(cells: Sequence[Cell]) -> str:
     text, above = "", []
     for cell in cells:
         if cell.kind == "code":
-            above.append("\n".join(line for line in cell.source.split("\n")
-                                   if BEGIN not in line and END not in line))
+            above.append(without_marks(cell.source))
         if cell.part == SOLUTION and not cell.exercise.reference:
             try:
                 text = my_peft_file.added(cell.exercise, above, text or TITLE)

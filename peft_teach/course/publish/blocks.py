@@ -8,6 +8,7 @@ its lines, shapes and texts, which does not depend on what turns these into pixe
 import hashlib
 import io
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,12 +46,48 @@ def for_readme() -> str:
     return _lines("<picture>", *sources, _image(f"{folder}/{_name(False, 'light')}"), "</picture>")
 
 
-def for_site() -> str:
-    """Return HTML for the site, whose reader may choose a theme: `site.css` hides the other."""
-    return _lines("```{raw} html", *(line for theme in THEMES for line in (
+def for_site(root: Path) -> str:
+    """Return HTML for the site, whose reader may choose a theme: `site.css` hides the other.
+
+    Each method is a link to its lesson, laid over its drawing.
+    """
+    pictures = (line for theme in THEMES for line in (
         f'<picture class="in-{theme}">',
         f'<source media="(max-width: 480px)" srcset="_static/{_name(True, theme)} 2x">',
-        _image(f"_static/{_name(False, theme)}"), "</picture>")), "```")
+        _image(f"_static/{_name(False, theme)}"), "</picture>"))
+    return _lines("```{raw} html", '<div class="all-methods">', *pictures, *_links(root), "</div>",
+                  "```")
+
+
+def _links(root: Path) -> Iterator[str]:
+    from ...drawing import methods
+    from ...ink import PHONE, WIDE
+    from .methods import cards
+
+    wide, phone = (dict(_places(methods(pixels))) for pixels in (WIDE, PHONE))
+    for method, card in cards(root).items():
+        if method in wide and card.LESSON:
+            style = "; ".join(f"--{side}: {share:.1%}" for side, share in (
+                *zip(("left", "top", "width", "height"), wide[method]),
+                *zip(("phone-top", "phone-height"), phone[method][1::2])))
+            yield (f'<a href="lessons/{card.LESSON}.html" aria-label="{card.TITLE}: lesson '
+                   f'{card.LESSON[:2]}" style="{style}"></a>')
+
+
+def _places(figure: "Figure") -> Iterator[tuple[str, tuple[float, float, float, float]]]:
+    """Yield where each method is drawn, as shares of the figure: left, top, width, height."""
+    from ...drawing import counted
+    from ...methods import METHODS
+
+    texts = [(text.get_text(), *text.get_position()) for text in figure.axes[0].texts]
+    across, down = figure.get_size_inches()
+    at = {text: (left, top, right) for (text, left, top), (_, right, _) in pairwise(texts)}
+    found = {method: at[counted(method)[0]] for method in METHODS}    # its count is beside its name
+    tops = sorted({top for _, top, _ in found.values()})
+    high = tops[1] - tops[0]
+    for method, (left, top, right) in found.items():
+        yield method, (left / across, top / down, (right - left) / across,
+                       min(high, down - top) / down)
 
 
 def png(figure: "Figure") -> bytes:

@@ -7,69 +7,47 @@ a cell that installs the course.
 from collections.abc import Sequence
 from typing import Any
 
-from .source import Cell, wrong
+from .address import on_colab
+from .source import Cell
 
+FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}    # JupyterLab's, and Colab's
 ADDED = "added"    # the part of these cells, instead of solution, check or grade
 
-COLAB = "https://colab.research.google.com/github/"
-_GITHUB = "https://github.com/"    # Colab opens the notebooks of no other host by address
+SET_UP = "setup"                  # the tag of the cell that installs
+FOLDER = "/content/peft-teach"    # where one puts the course by hand while there is no address
+# What is installed there binds pip: it may not move.
+_INSTALL = """\
+# @title On Colab, this installs the courseFROM. Where it is installed, nothing happens.
+from importlib.util import find_spec
 
-_FIRST = "# Nothing happens here where the course is installed. On Colab, this installs it, once."
-_INSTALL = f"""{_FIRST}
-import importlib.util
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
-
-if importlib.util.find_spec("peft_teach") is None:
-    colab = Path("/content")
-    places = [Path.cwd().parent, colab / "peft-teach", colab / "drive/MyDrive/peft-teach"]
-    course = next((p for p in places if (p / "peft_teach").is_dir()), ADDRESS)
-    if course is None:
-        raise SystemExit("Put the course's folder at /content/peft-teach, then run this again.")
-    pip = [sys.executable, "-m", "pip"]
-    there = Path(tempfile.mkdtemp(), "there.txt")    # what pip may not move
-    with there.open("w") as file:
-        subprocess.run([*pip, "list", "--format=freeze"], stdout=file, check=True)
-    subprocess.run([*pip, "install", "-q", "-c", there, course], check=True)
-    importlib.invalidate_caches()"""
+if find_spec("peft_teach") is None:
+    get_ipython().system("pip list --format=freeze >there.txt; pip install -q -c there.txt COURSE")\
+"""
 
 
 def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
     """Return a lesson's cells with the badge on top and the install cell before the first code.
 
-    `address` is that of the git repository, or empty. Raises `PeftTeachError` if it is not https.
+    `address` is that of the git repository, or empty.
     """
-    if address and not address.startswith("https://"):
-        raise wrong(f"pyproject.toml: the address of the course is {address!r}",
-                    "an https address of the git repository, or none")
     first = next((n for n, cell in enumerate(cells) if cell.kind == "code"), len(cells))
     badge = []
-    if link := launch(lesson, address):
+    if link := on_colab(lesson, address):
         badge = [added("badge", "markdown", "[![Open in Colab](https://colab.research.google.com/"
                        f"assets/colab-badge.svg)]({link})")]
     return [*badge, *cells[:first], install(address), *cells[first:]]
 
 
 def install(address: str) -> Cell:
-    """Return the cell that installs the course: from a checkout, or from the address."""
-    source = repr(f"git+{address}") if address else "None"
-    return added("install", "code", _INSTALL.replace("ADDRESS", source),
-                 jupyter={"source_hidden": True})
-
-
-def launch(lesson: str, address: str) -> str:
-    """Return the link that opens a lesson on Colab; empty where Colab does not open the address."""
-    if not address.startswith(_GITHUB):
-        return ""
-    repository = address.removeprefix(_GITHUB).strip("/").removesuffix(".git")
-    return f"{COLAB}{repository}/blob/main/lessons/{lesson}.ipynb"
+    """Return the cell that installs the course: from the address, or from its folder there."""
+    source = _INSTALL.replace("COURSE", f"git+{address}" if address else FOLDER)
+    source = source.replace("FROM", "" if address else f", once its folder is {FOLDER}")
+    return added("install", "code", source, tags=[SET_UP], **FOLDED)
 
 
 def installs(cell: Any) -> bool:
-    """Whether a notebook's cell installs the course, in this build or an earlier one."""
-    return cell.source.startswith(_FIRST)
+    """Whether a notebook's cell installs the course, which has no output."""
+    return SET_UP in cell.metadata.get("tags", ())
 
 
 def added(id: str, kind: str, source: str, **metadata: Any) -> Cell:

@@ -1,5 +1,6 @@
 """The outputs of a solution notebook: created, kept, and freed of traces of the machine."""
 
+import ast
 import os
 import re
 import sys
@@ -41,7 +42,7 @@ def execute(notebook: Any, path: Path, points: Path) -> None:
 def keep(notebook: Any, path: Path) -> bool:
     """Take over the stored outputs if all code is as it was then; return whether there are any.
 
-    The cell that installs the course has no output, and may differ.
+    Comments may differ, and the cell that installs the course, which has no output.
     """
     if not path.exists():
         return False
@@ -54,8 +55,17 @@ def keep(notebook: Any, path: Path) -> bool:
 
 
 def _same_code(*notebooks: list[Any]) -> bool:
-    old, new = ([cell.source for cell in cells if not colab.installs(cell)] for cells in notebooks)
+    old, new = ([_code(cell.source) for cell in cells if not colab.installs(cell)]
+                for cells in notebooks)
     return old == new
+
+
+def _code(source: str) -> str:
+    """Return what a cell computes, whatever its comments."""
+    try:
+        return ast.dump(ast.parse(source))
+    except SyntaxError:    # somebody's magic
+        return source
 
 
 def clean(notebook: Any, path: Path, root: Path) -> None:

@@ -1,39 +1,65 @@
-"""START.ipynb, on which JupyterLab opens: the lessons, how far the reader is, their ladder."""
+"""START.ipynb, on which JupyterLab opens: what is next, two minutes to begin with, all lessons."""
 
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..lessons import of_lesson
+from ..desk.start import FIRST
+from ..lessons import find, of_lesson, stub_of
 from . import colab
 from .source import Cell
 
-_TEXT = """\
+_TITLE = """\
 # Start
 
 Each lesson asks one question. Open one, and run its cells from top to bottom with Shift+Enter. What
 passes its check is kept in `my_peft.py` beside this page, your predictions and runs in the folder
-`work`.
+`work`."""
+_NEXT = """\
+import peft_teach as pt
 
-Below the table stands your ladder: each method that you have trained, by the size of its file, and
-how good it is. Where nothing stands yet, it says which lesson trains it. The last cell shows how
-far you are, and what is next.
+pt.course.next_step()"""
+_BET = """\
+## Two minutes
+
+A chat model has matrices of 4,096 × 4,096 numbers. LoRA, the method of lesson 07, leaves such a
+matrix $W$ as it is, and trains two thin ones beside it: $A$ of shape (rank, n_in) and $B$ of shape
+(n_out, rank). **At rank 8, how much is there to train?** Bet before you count: click an answer."""
+_GUESS = """\
+pt.widgets.Guess("Of every thousand numbers in W, LoRA trains as many as", (4, 40, 400),
+                 "start.share")"""
+_EXERCISE = """\
+Now count. Replace the line `raise …` by one that returns the number of entries of $A$ and $B$
+together. Run that cell and the next. Lesson 07 goes on from there."""
+_COMPARE = """\
+# @title Result: of every thousand
+pt.compare("start.share", round(1000 * lora_count(4096, 4096, 8) / 4096**2), "of every thousand")"""
+_LESSONS = """\
+## Your course
+
+Run the next cell for how far you are. Your ladder holds each method that you have trained, by the
+size of its file and how good it is. Where nothing stands yet, it says which lesson trains it."""
+_TABLE = """\
+<details><summary>All lessons, and how long their exercises take</summary>
 
 | lesson | exercises | minutes for them |
 |---|---|---|
 """
-_BOARD = """\
-import peft_teach as pt
-
-pt.board.show()"""
-_PROGRESS = "pt.progress()"
 
 
 def cells(sources: Sequence[Path], address: str) -> list[Cell]:
     """Return the cells of the page, from the sources of the lessons."""
-    return [colab.added("lessons", "markdown", _TEXT + "\n".join(map(_row, sources))),
-            colab.install(address), colab.added("board", "code", _BOARD),
-            colab.added("progress", "code", _PROGRESS)]
+    name, = find(FIRST).names
+    table = _TABLE + "\n".join(map(_row, sources)) + "\n\n</details>"
+    return [colab.added("start", "markdown", _TITLE), colab.install(address),
+            colab.added("next", "code", _NEXT), colab.added("bet", "markdown", _BET),
+            colab.added("guess", "code", _GUESS), colab.added("exercise", "markdown", _EXERCISE),
+            colab.added("stub", "code", stub_of(FIRST) or ""),
+            colab.added("check", "code", f'{name} = pt.check("{FIRST}", {name})'),
+            colab.added("compare", "code", _COMPARE, **colab.FOLDED),
+            colab.added("course", "markdown", _LESSONS),
+            colab.added("progress", "code", "pt.progress()"),
+            colab.added("lessons", "markdown", table)]
 
 
 def title(lesson: str) -> str:

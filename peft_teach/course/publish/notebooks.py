@@ -19,8 +19,8 @@ from typing import Any
 from ...errors import unknown
 from ...folder import write_whole
 from ..lessons import ANSWERS, START, STUBS
-from . import answers, blocks, colab, execution, front, tables
-from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, wrong
+from . import address, answers, blocks, colab, dress, execution, front, tables
+from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, without_marks, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
 
@@ -119,26 +119,27 @@ def _write(root: Path, names: Sequence[str], execute: bool, ladder: Path) -> lis
 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
     """The named lessons, all by default, built in memory, not executed."""
-    sources, release, address = _checkout(root)
+    sources, release, where = _checkout(root)
     known = {key: source for source in sources
              for key in (source.parent.name, source.parent.name[:2])}
     for name in names:
         if name not in known:
             raise unknown("lesson", name, [source.parent.name for source in sources])
-    lessons = []
+    lessons, titles = [], {source.parent.name: front.title(source.read_text("utf-8"))
+                           or source.parent.name for source in sources}
     for source in sorted({known[name] for name in names}) if names else sources:
         name = source.parent.name
-        cells = colab.add(read(source), name, address)
+        cells = colab.add(dress.dressed(read(source), name, titles), name, where)
         lessons.append(Lesson(name, cells, _notebook(cells, name[:2], release, solved=False),
                               _notebook(cells, name[:2], release, solved=True),
-                              colab.launch(name, address)))
+                              address.on_colab(name, where)))
     return lessons
 
 
 def start_page(root: Path) -> Any:
     """The notebook on which JupyterLab opens, built in memory."""
-    sources, release, address = _checkout(root)
-    return _notebook(front.cells(sources, address), START, release, solved=False)
+    sources, release, where = _checkout(root)
+    return _notebook(front.cells(sources, where), START, release, solved=False)
 
 
 def _checkout(root: Path) -> tuple[list[Path], str, str]:
@@ -148,8 +149,7 @@ def _checkout(root: Path) -> tuple[list[Path], str, str]:
         raise wrong("There are no sources of lessons here.",
                     "run this at the top of a checkout of the repository")
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    address = project.get("tool", {}).get("peft-teach", {}).get("address", "")
-    return sources, project["project"]["version"], address
+    return sources, project["project"]["version"], address.of(root)
 
 
 def write(notebook: Any, path: Path) -> None:
@@ -165,7 +165,7 @@ def _notebook(cells: Sequence[Cell], lesson: str, release: str, *, solved: bool)
 
     make = {"code": v4.new_code_cell, "markdown": v4.new_markdown_cell, "raw": v4.new_raw_cell}
     return v4.new_notebook(
-        cells=[make[cell.kind](cell.source if solved else cell.stub, id=cell.id,
+        cells=[make[cell.kind](without_marks(cell.source) if solved else cell.stub, id=cell.id,
                                metadata=_metadata(cell)) for cell in cells],
         metadata={"kernelspec": {"display_name": "Python 3", "language": "python",
                                  "name": "python3"},

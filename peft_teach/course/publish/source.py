@@ -113,6 +113,11 @@ def stub_of(source: str, id: str = "", where: str = "this cell",
     return "\n".join(lines)
 
 
+def without_marks(source: str) -> str:
+    """The cell as a solved notebook has it: without the marks of its solution regions."""
+    return "\n".join(line for line in source.split("\n") if BEGIN not in line and END not in line)
+
+
 def wrong(found: str, hint: str) -> PeftTeachError:
     """The error of a lesson, and what its author can do."""
     return PeftTeachError(found, hint=hint)

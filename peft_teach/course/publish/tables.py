@@ -20,12 +20,12 @@ from ...families import FAMILIES
 from ...folder import write_whole
 from ...methods import METHODS
 from .. import records
-from . import blocks, speed
+from . import address, blocks, speed
 from .methods import HEAD, cards
 from .source import wrong
 
-PAGES = ("CHANGELOG.md", "README.md", *(f"assets/site/{name}.md" for name in (
-    "fast", "library", "map", "peft")))
+PAGES = ("CHANGELOG.md", "CITATION.cff", "README.md", *(f"assets/site/{name}.md" for name in (
+    "fast", "index", "library", "map", "peft", "start")))
 MARKED = re.compile(r"(<!-- computed: (\w+) -->)(.*?)(<!-- end -->)", re.DOTALL)
 WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten",
          "eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen",
@@ -153,4 +153,5 @@ def _block(lines: list[str]) -> str:
 
 COMPUTED = {"methods": _methods, "families": _families, "library": _library, "map": _map,
             "peft": _peft, "benchmark": _benchmark, "blocks": lambda root: blocks.for_readme(),
-            "blocks_of_the_site": lambda root: blocks.for_site()}
+            "blocks_of_the_site": blocks.for_site, "clone": address.clone,
+            "colab": address.colab, "citation": address.citation}

@@ -13,7 +13,7 @@ from itertools import islice
 from typing import Any
 
 from ...errors import PeftTeachError
-from ..lessons import all_exercises
+from ..lessons import START, all_exercises
 
 MOST_CELLS = 5_000
 MOST_CODE = 1_000_000    # characters; the longest lesson has 50 thousand
@@ -109,8 +109,10 @@ def lesson_of(notebook: Notebook, file: str) -> str | None:
     """The lesson of a notebook: by its metadata, its cells, its heading or the name of its file.
 
     Exercises named in the code come before a heading; the metadata comes first, unless the cells
-    name only exercises of other lessons.
+    name only exercises of other lessons. START, which leads to all, is of none.
     """
+    if notebook.lesson == START:
+        return None
     code = "\n".join(cell.source for cell in notebook.cells)
     quoted, defined = set(_QUOTED.findall(code)), set(_DEFINED.findall(code))
     named: Counter[str] = Counter()

@@ -78,7 +78,7 @@ def explore_clouds(record: Record, guess: Guess) -> Explorer:
                                            style={"button_width": "170px"})}
     made = Explorer(controls, lambda shown: clouds(
         record, shown, guess.value is not None), draw_clouds, _caption)
-    guess.buttons.observe(lambda change: made.refresh(), names="value")
+    guess.buttons.observe(lambda change: (made.refresh(), guess.settle()), names="value")
     return made
 
 

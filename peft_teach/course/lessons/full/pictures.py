@@ -240,7 +240,8 @@ def explore_learning(runs: Sequence[Mapping], best: Mapping[str, float],
                              description="rate", style={"button_width": "80px"})
     return Explorer({"full": rate}, lambda full: learning(runs, own, **{**best, "full": full}),
                     draw_learning, lambda shown: "Recorded, one seed; from scratch at rate "
-                    "0.0001, the head at 0.1. “Right” is of the test sentences. Thick: yours.")
+                    "0.0001, the head at 0.1. “Right” is of the test sentences."
+                    + " Thick: yours." * bool(own))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

@@ -206,7 +206,11 @@ class RankExplorer(Explorer):
             setting(**chosen), found, own_points(), guess.value,
             is_open=guess.value is not None or work.folder() is None), draw_budget,
             _caption, above=[guess.box], below=[self.run.box])
-        guess.buttons.observe(lambda change: self.refresh(), names="value")
+        guess.buttons.observe(self._guessed, names="value")
+
+    def _guessed(self, change: object) -> None:
+        self.refresh()
+        self.guess.settle()
 
     def _train(self) -> Generator[Progress, None, tuple[dict, OwnRun]]:
         """Train what the controls say now; they may move on meanwhile."""

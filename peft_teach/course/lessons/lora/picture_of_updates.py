@@ -83,4 +83,4 @@ def explore_updates(record: Mapping, own: Sigmas | None = None) -> Explorer:
     return Explorer(
         controls, lambda **s: updates(record, **s, own=own), draw_updates,
         lambda found: "In how many of its directions the energy of a change lies. The recorded "
-                      "runs learned labels, yours learned ratings.")
+                      f"runs learned labels{', yours learned ratings' * (own is not None)}.")

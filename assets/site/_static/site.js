@@ -1,0 +1,56 @@
+// The controls of a picture choose one of its recorded files, and a bet's button shows its answer.
+
+for (const box of document.querySelectorAll(".moving")) {
+  const shown = JSON.parse(box.querySelector("script").textContent);
+  const form = box.querySelector("form"), figure = form.nextElementSibling;
+  const image = figure.querySelector("img"), caption = figure.querySelector("figcaption");
+  const folder = image.getAttribute("src").replace(/[^/]*$/, "");
+  const controls = [...box.querySelectorAll(".control")].map((label) => {
+    const range = label.querySelector("input[type=range]"), menu = label.querySelector("select");
+    if (menu) return { count: menu.length, at: () => menu.selectedIndex };
+    if (!range) {
+      const choices = [...label.querySelectorAll("input")];
+      return { count: choices.length, at: () => choices.findIndex((each) => each.checked) };
+    }
+    const labels = JSON.parse(range.dataset.labels), output = label.querySelector("output");
+    return { count: labels.length, at: () => {
+      output.textContent = labels[range.value];
+      range.setAttribute("aria-valuetext", labels[range.value]);
+      return +range.value;
+    } };
+  });
+  const show = () => {
+    const now = shown[controls.reduce((sum, { count, at }) => sum * count + at(), 0)];
+    image.src = folder + now[0];
+    [, image.alt, caption.textContent] = now;
+  };
+  form.hidden = false;
+  form.addEventListener("input", show);
+  form.addEventListener("input", () => {    // the first move fetches the rest, so none flickers
+    for (const [file] of shown) new Image().src = folder + file;
+  }, { once: true });
+  if (controls.length) show();    // a browser may remember how they stood
+
+  const play = form.querySelector("button"), range = form.querySelector("input[type=range]");
+  let timer = 0;
+  play?.addEventListener("click", () => {
+    clearInterval(timer);
+    range.value = range.min;
+    timer = setInterval(() => {
+      range.value++;
+      range.dispatchEvent(new Event("input", { bubbles: true }));
+      if (range.value === range.max) clearInterval(timer);
+    }, 600);
+  });
+}
+
+for (const bet of document.querySelectorAll(".bet")) {
+  const answer = bet.querySelector(".answer"), buttons = bet.querySelectorAll("button");
+  for (const button of buttons) {
+    button.addEventListener("click", () => {
+      for (const each of buttons) each.setAttribute("aria-pressed", each === button);
+      if (answer) answer.hidden = false;
+      bet.closest(".cell_output")?.querySelectorAll(".after-bet").forEach((e) => { e.open = true; });
+    });
+  }
+}

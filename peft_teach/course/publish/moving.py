@@ -1,0 +1,226 @@
+"""The lessons' pictures with controls, for pages without a kernel.
+
+Each picture is made as its lesson makes it, from the cells that it needs and no others, and drawn
+once for each setting of its controls. A page then only chooses among files. What needs a training
+first stays as it stands in the notebook.
+"""
+
+import ast
+import contextlib
+import dis
+import hashlib
+import io
+import json
+import os
+import re
+from collections.abc import Iterator, Sequence
+from html import escape
+from itertools import product
+from math import prod
+from pathlib import Path
+from types import CodeType
+from typing import Any
+
+import ipywidgets as ipw
+
+from ...ink import COLOURS
+from ...widgets import Explorer
+from ..desk import work
+from .notebooks import Lesson
+from .source import CHECK, GRADE, Cell
+
+FILES = "moving"     # in `_static`
+MOST = 80            # settings of one picture that are drawn; of longer sliders every other stop
+WIDE = 600           # pixels beyond which a picture is too wide for a phone
+SHARP = 192          # dots an inch: twice a page's own
+
+# What a lesson draws with what its reader trained, drawn of the record alone.
+INSTEAD = {
+    "explore_updates": "pictures.explore_updates(record)",
+    "explore_learning": "pictures.explore_learning(pictures.ways_recorded(record, others), "
+                        "{'scratch': 1e-4, 'head': 1e-1, 'full': 1e-4}, {})"}
+_TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of the ladder
+_EXPLORES = re.compile(r"\b(explore_\w+)\(")
+
+
+def draw(lesson: Lesson, static: Path) -> dict[str, str]:
+    """Return the HTML of a lesson's pictures by their cell's id, and write the files of each.
+
+    `static` is the site's folder `_static`.
+    """
+    (static / FILES).mkdir(parents=True, exist_ok=True)
+    return {id: _html(picture, static) for id, picture in explorers(lesson.cells)}
+
+
+def explorers(cells: Sequence[Cell]) -> Iterator[tuple[str, Explorer]]:
+    """Make a lesson's pictures with controls, each with the id of its cell."""
+    code = [cell for cell in cells if cell.kind == "code" and cell.part not in (CHECK, GRADE)]
+    source = [_instead(cell.source) for cell in code]
+    namespace: dict[str, Any] = {"__name__": "lesson"}
+    ran: set[int] = set()
+    with _nobody_reads():
+        for n, text in enumerate(source):
+            if not _EXPLORES.search(text):
+                continue
+            needed = needs(source, n)
+            if any(_TRAINS.search(source[each]) for each in needed):
+                continue
+            for each in sorted(needed - ran - {n}):
+                exec(compile(source[each], code[each].where, "exec"), namespace)
+            ran |= needed
+            shown = _value(text, code[n].where, namespace)
+            if isinstance(shown, Explorer):
+                yield code[n].id, shown
+
+
+def needs(source: Sequence[str], n: int) -> set[int]:
+    """Return which cells give cell `n` its names, and those of these cells, `n` included."""
+    names = [_names(text) for text in source]
+    found, wanted = set(), [n]
+    while wanted:
+        found.add(here := wanted.pop())
+        for name in names[here][0]:
+            gives = next((each for each in reversed(range(here)) if name in names[each][1]), None)
+            if gives is not None and gives not in found:
+                wanted.append(gives)
+    return found
+
+
+def _names(text: str) -> tuple[set[str], set[str]]:
+    """Return the names that a cell takes from above it, and those that it gives."""
+    top, takes, gives = compile(text, "cell", "exec"), set(), set()
+    for step in dis.get_instructions(top):
+        if step.opname == "STORE_NAME":
+            gives.add(step.argval)
+        elif step.opname == "LOAD_NAME" and step.argval not in gives:
+            takes.add(step.argval)
+    return takes | (set(_asked_within(top)) - gives), gives
+
+
+def _asked_within(code: CodeType) -> Iterator[str]:
+    for inner in code.co_consts:
+        if isinstance(inner, CodeType):
+            yield from (step.argval for step in dis.get_instructions(inner)
+                        if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
+            yield from _asked_within(inner)
+
+
+def _instead(text: str) -> str:
+    asked = _EXPLORES.search(text)
+    return INSTEAD.get(asked[1], text) if asked else text
+
+
+def _value(text: str, where: str, namespace: dict[str, Any]) -> Any:
+    """Run a cell; return the value of its last line."""
+    *lines, last = ast.parse(text).body
+    exec(compile(ast.Module(lines, []), where, "exec"), namespace)
+    if not isinstance(last, ast.Expr):
+        return None
+    return eval(compile(ast.Expression(last.value), where, "eval"), namespace)
+
+
+@contextlib.contextmanager
+def _nobody_reads() -> Iterator[None]:
+    """Keep nothing of what cells do, and show nothing of it."""
+    before = os.environ.get(work.VARIABLE)
+    os.environ[work.VARIABLE] = ""
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        if before is None:
+            del os.environ[work.VARIABLE]
+        else:
+            os.environ[work.VARIABLE] = before
+
+
+# ── onto the page ────────────────────────────────────────────────────────────────────────────
+
+
+def _html(picture: Explorer, static: Path) -> str:
+    stops = thinned({name: stops_of(control) for name, control in picture.controls.items()})
+    files = [_file(picture, dict(zip(stops, (value for _, value in chosen))), static)
+             for chosen in product(*(each for each, _ in stops.values()))]
+    at = 0
+    for each, stands in stops.values():
+        at = at * len(each) + stands
+    file, width, height, told, caption = files[at]
+    controls = "".join(_control(picture.controls[name], each, stands)
+                       for name, (each, stands) in stops.items() if len(each) > 1)
+    if any(isinstance(widget, ipw.Play) for widget in picture.box.children):
+        controls += '<button type="button">Play</button>'
+    above = picture.still()[0].removesuffix(Explorer.still(picture)[0])
+    shown = json.dumps([(file, told, caption) for file, _, _, told, caption in files])
+    shown = shown.replace("</", r"<\/")    # no text ends the script
+    wide = "wide " * (width > WIDE)
+    return (f'<div class="moving">{above}<form hidden>{controls}</form><figure>'
+            f'<img class="{wide}peft-teach-figure" src="../_static/{FILES}/{file}" width="{width}" '
+            f'height="{height}" alt="{escape(told)}">'
+            f'<figcaption aria-live="polite">{escape(caption)}</figcaption></figure>'
+            f'<script type="application/json">{shown}</script></div>')
+
+
+Stops = tuple[list[tuple[str, Any]], int]    # (label, value) each, and which one stands
+
+
+def stops_of(control: Any) -> Stops:
+    """Return what a control can be set to; one that takes anything stays as it is."""
+    if hasattr(control, "options"):
+        pairs = [o if isinstance(o, tuple) else (str(o), o) for o in control.options]
+        return pairs, control.index
+    if hasattr(control, "buttons"):
+        values = [*control.buttons]
+        pairs = [(button.tooltip, value) for value, button in control.buttons.items()]
+        return pairs, values.index(control.value)
+    if isinstance(control, ipw.IntSlider):
+        values = range(control.min, control.max + 1, control.step)
+        return [(str(value), value) for value in values], values.index(control.value)
+    if isinstance(control, ipw.Checkbox):
+        return [("no", False), ("yes", True)], int(control.value)
+    return [(str(control.value), control.value)], 0
+
+
+def thinned(stops: dict[str, Stops]) -> dict[str, Stops]:
+    """Return every other stop of the longest control, again, until there are few settings."""
+    stops = dict(stops)
+    while prod(len(each) for each, _ in stops.values()) > MOST:
+        name = max(stops, key=lambda name: len(stops[name][0]))
+        each, stands = stops[name]
+        stops[name] = each[stands % 2::2], stands // 2
+    return stops
+
+
+def _file(picture: Explorer, settings: dict[str, Any], static: Path
+          ) -> tuple[str, int, int, str, str]:
+    """Draw one setting; return its file, its size on a page, and what it says."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    data = picture.compute(**settings)
+    figure = picture.draw(data)
+    figure.set(dpi=SHARP, facecolor=COLOURS["paper"])
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    made = io.BytesIO()
+    Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert(
+        "RGB").quantize(64).save(made, "png", optimize=True)
+    name = f"{hashlib.sha256(made.getvalue()).hexdigest()[:16]}.png"
+    (static / FILES / name).write_bytes(made.getvalue())
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    return name, width, height, str(figure.get_label()), picture.caption(data)
+
+
+def _control(control: Any, stops: list[tuple[str, Any]], stands: int) -> str:
+    name, labels = escape(control.description.strip(" :")), [escape(label) for label, _ in stops]
+    if isinstance(control, ipw.ToggleButtons) and len(labels) <= 6:
+        group = f"choice-{id(control)}"
+        choices = "".join(f'<label><input type="radio" name="{group}"{" checked" * (i == stands)}>'
+                          f"<span>{label}</span></label>" for i, label in enumerate(labels))
+        return f'<fieldset class="control"><legend>{name}</legend>{choices}</fieldset>'
+    if isinstance(control, ipw.Dropdown | ipw.ToggleButtons) or hasattr(control, "buttons"):
+        options = "".join(f"<option{' selected' * (i == stands)}>{label}</option>"
+                          for i, label in enumerate(labels))
+        return f'<label class="control">{name} <select>{options}</select></label>'
+    return (f'<label class="control">{name} <input type="range" max="{len(labels) - 1}" '
+            f'value="{stands}" data-labels="{escape(json.dumps(labels))}">'
+            f"<output>{labels[stands]}</output></label>")

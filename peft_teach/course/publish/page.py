@@ -1,0 +1,231 @@
+"""A lesson as a page to read: of its executed notebook, with nothing on it that needs a kernel.
+
+What a reader of the notebook does stands here as it would look: a bet as buttons with the answer
+behind them, an exercise as its stub, the card of a usual slip, and a solution that is folded. What
+nobody has done yet (a prediction, a sentence, a training of one's own) has no output here.
+"""
+
+import ast
+import base64
+import hashlib
+import importlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from ..desk.learner import first_card
+from ..lessons import START
+from . import moving
+from .colab import ADDED
+from .execution import stored
+from .notebooks import Lesson
+from .source import BEGIN, CHECK, END, GRADE, SOLUTION
+
+FOLDED, NONE = "folded", "none"
+BETS = {"Guess", "commit"}
+
+_NAVIGATION = re.compile(rf"^\[.*\({START}\.ipynb\).*\n*", re.MULTILINE)    # the theme has its own
+_OF_NOTEBOOKS = re.compile(r"<details><summary>Working on Colab\?.*?</details>\n*", re.DOTALL)
+_PICTURE = re.compile(r'(<img[^>]*width="\d+"[^>]*?) src="data:image/png;base64,([^"]+)"')
+_TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its heading
+# An output that says what the reader has not done.
+_UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \(")
+_STILL = re.compile(r'class="peft-teach-still"')    # of a bet, where it holds no picture
+_DRAWS = re.compile(r"(pt\.)?(plots\.show|pictures\.explore_\w+|drawing\.\w+)\(")
+
+
+def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
+         pictures: Mapping[str, str] | None = None) -> Any:
+    """Return the notebook that becomes the page of a lesson.
+
+    `solutions` is "folded" or "none"; `pictures` has the HTML of those with controls, by their
+    cell's id.
+    """
+    notebook = stored(root / lesson.solved)
+    measured = dict(_measured(notebook))
+    shown, solution, further = [], None, False
+    for cell, known, student in zip(notebook.cells, lesson.cells, lesson.student.cells):
+        if known.part in (GRADE, ADDED):
+            continue
+        if cell.cell_type == "markdown":
+            cell.source, further = _prose(cell.source, bool(shown), further)
+        elif known.part == SOLUTION:
+            solution, cell = cell, student
+        elif known.part == CHECK:
+            cell.outputs = [_output(_slip(root, known.exercise.id))]
+            shown.append(cell)
+            if solutions == NONE:
+                continue
+            cell = _folded(solution, "Show a solution", "Hide the solution")
+            cell.id += "-folded"    # the stub has the same
+            cell.source = "\n".join(line for line in cell.source.split("\n")
+                                    if BEGIN not in line and END not in line)
+        elif not _read(cell, known.id, measured, pictures or {}):
+            continue
+        shown.append(cell)
+    title, _, rest = shown[0].source.partition("\n")
+    launch = f" or [open it in Colab]({lesson.launch})" if lesson.launch else ""
+    shown[0].source = (f"{title}\n\n*A page to read, with recorded results. To write the exercises "
+                       f"yourself, [start here](../start.md){launch}.*\n{rest}")
+    notebook.cells = shown
+    return notebook
+
+
+def take_pictures_out(notebook: Any, static: Path) -> None:
+    """Put a notebook's pictures into files beside its page, which loads each when it is seen."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if html := output.get("data", {}).get("text/html"):
+                output.data["text/html"] = _PICTURE.sub(
+                    lambda found: _out(found, static), html)
+
+
+def _out(found: re.Match, static: Path) -> str:
+    data = base64.b64decode(found[2])
+    name = f"{hashlib.sha256(data).hexdigest()[:16]}.png"
+    (static / name).write_bytes(data)
+    across, down = (int.from_bytes(data[at:at + 4], "big") for at in (16, 20))    # of a PNG
+    width = int(re.search(r'width="(\d+)"', found[1])[1])
+    image = found[1].replace('class="', 'class="wide ') if width > moving.WIDE else found[1]
+    return (f'{image} height="{round(width * down / across)}" loading="lazy" '
+            f'src="../_static/{static.name}/{name}"')
+
+
+# ── prose ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _prose(text: str, below: bool, further: bool) -> tuple[str, bool]:
+    """Return a text with one title a page, and headings in their order below it.
+
+    A second title, *Further*, becomes a section, and those in it its subsections: `further` says
+    whether it has begun.
+    """
+    text = _OF_NOTEBOOKS.sub("", _NAVIGATION.sub("", text))
+    lines, fenced = [], False
+    for line in text.replace(f"({START}.ipynb)", "(../start.md)").split("\n"):
+        fenced ^= line.lstrip().startswith("```")
+        if not fenced and re.match("#+ ", line):
+            further |= below and line.startswith("# ")
+            line = _TIME.sub(r"\n\n*\1*\n", "#" * further + line)
+        lines.append(line)
+    return "\n".join(lines), further
+
+
+# ── cells of code ────────────────────────────────────────────────────────────────────────────
+
+
+def _read(cell: Any, id: str, measured: Mapping[str, str], pictures: Mapping[str, str]) -> bool:
+    """Make of a cell of code what is read of it; return whether anything is."""
+    calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    asked = {_name(call) for call in calls}
+    bets = [_output(bet) for call in calls if _name(call) in BETS
+            if (bet := _bet(call, cell, measured))]
+    cell.outputs = bets + [_told(output) for output in cell.outputs if not _is_undone(output)]
+    if id in pictures:
+        picture = pictures[id]
+        if bets:    # it may show the answer
+            picture = (f'<details class="after-bet"><summary>Bet first, then open the picture'
+                       f"</summary>{picture}</details>")
+        cell.outputs = [*bets, _output(picture)]
+        _folded(cell)
+    elif asked and asked <= BETS:
+        cell.metadata = {"tags": ["remove-input"]}
+        return bool(bets)
+    elif asked == {"sentence"}:
+        yours = re.search("# yours: (.+)", cell.source)
+        cell.metadata, cell.outputs = {"tags": ["remove-input"]}, [_output(
+            f"<p>In a sentence of your own: {escape(yours[1])}</p>")] if yours else []
+        return bool(yours)
+    elif cell.metadata.get("jupyter", {}).get("source_hidden") or _DRAWS.match(cell.source):
+        _folded(cell)
+    return asked != {"progress"}
+
+
+def _is_undone(output: Any) -> bool:
+    """Whether an output says what the reader has not done: a bet, a sentence, a training."""
+    text, html = _text(output), output.get("data", {}).get("text/html", "")
+    return bool(_UNDONE.search(text) or (_STILL.search(html) and "<figure" not in html))
+
+
+def _bet(call: ast.Call, cell: Any, measured: Mapping[str, str]) -> str:
+    """Return a bet: its question and its buttons, if it has any, and the answer behind them."""
+    values = [*call.args, *(keyword.value for keyword in call.keywords)]
+    name = next((value.value for value in reversed(values) if isinstance(value, ast.Constant)
+                 and value.value in measured), None)
+    answer = measured.get(name, "")
+    if _name(call) == "commit":
+        return answer and ('<details class="bet"><summary>Decide first, then see what was '
+                           f"measured</summary><p>{answer}</p></details>")
+    question = values[0].value
+    buttons = "".join(f'<button type="button" aria-pressed="false">{escape(option)}</button>'
+                      for option in _options(question, values[1], cell))
+    told = f'<p class="answer" role="status" hidden>{answer}</p>' if answer else ""
+    return (f'<div class="bet" role="group"><p><strong>{escape(question)}</strong></p>'
+            f"<div>{buttons}</div>{told}</div>")
+
+
+def _options(question: str, given: ast.expr, cell: Any) -> list[str]:
+    try:
+        return [str(option) for option in ast.literal_eval(given)]
+    except ValueError:    # a name: as the notebook shows them
+        still = next(_text(output) for output in cell.outputs if question in _text(output))
+        return [option.strip() for option in still.partition(question)[2].split(" / ")]
+
+
+def _measured(notebook: Any) -> Iterator[tuple[str, str]]:
+    """What was measured of each bet, by its name: from the cards that compare the two."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", ()):
+            if card := _compared(output):
+                yield card
+
+
+def _compared(output: Any) -> tuple[str, str] | None:
+    """The name of a bet and what was measured, as HTML, from the card of `pt.compare`."""
+    html = output.get("data", {}).get("text/html", "")
+    if "you said" not in html:
+        return None
+    heading = re.search(r"<strong>(\S+)(?: \((.*)\))?</strong>", html)
+    found = re.findall(r"<td[^>]*>(.*?)</td>", html)
+    if not heading or not found:
+        return None
+    note = f" ({heading[2]})" if heading[2] else ""
+    return heading[1], f"<strong>Measured:</strong> {found[-1]}{note}"
+
+
+def _told(output: Any) -> Any:
+    card = _compared(output)
+    return _output(f'<p class="measured">{card[1]}</p>') if card else output
+
+
+def _slip(root: Path, id: str) -> str:
+    """The card of the most usual wrong answer to an exercise."""
+    tests = str(root / "tests/course")
+    if tests not in sys.path:
+        sys.path.append(tests)
+    answers = importlib.import_module("answers")
+    return ("<p>A usual slip, and what the check says of it:</p>"
+            + first_card(id, answers.define(id, answers.usual(id)[1]))._repr_html_())
+
+
+def _folded(cell: Any, show: str = "Show the code", hide: str = "Hide the code") -> Any:
+    cell.metadata = {"tags": ["hide-input"],
+                     "mystnb": {"code_prompt_show": show, "code_prompt_hide": hide}}
+    return cell
+
+
+def _name(call: ast.Call) -> str:
+    return getattr(call.func, "attr", getattr(call.func, "id", ""))
+
+
+def _text(output: Any) -> str:
+    return str(output.get("data", {}).get("text/plain", ""))
+
+
+def _output(html: str) -> Any:
+    from nbformat.v4 import new_output
+
+    return new_output("display_data", data={"text/html": html})
