@@ -129,7 +129,7 @@ JUDGED = {
         merged("accuracy", "exact base, nearest"), merged("accuracy", "dice")).word == UNSURE,
     "your card is on the edge": lambda: abs(TOTAL["QLoRA"] - 48) < 0.5,
     "In half of our matrices, rank 8 repairs hardly more of the squared error than it would of white "
-    "noise: by less than a sixth. Most it repairs in": lambda: repaired()[17] < 7 / 6 and repaired()[
+    "noise: by less than a sixth. It repairs most in": lambda: repaired()[17] < 7 / 6 and repaired()[
         -6:] == OUTPUTS,
     "the weighted repair is by far the best": lambda: (lambda found: found["weighted"] < 0.8 * min(
         error for start, error in found.items() if start != "weighted"))(

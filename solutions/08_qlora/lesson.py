@@ -616,7 +616,7 @@ found.round(3)
 #
 # LoRA starts at zero, so training begins with the damaged $\hat W$. The first step of **LoftQ** (Li et al. 2023) sets $s\,BA$ to the matrix of rank
 # $r$ that is nearest to the error $W - \hat W$. In half of our matrices, rank 8 repairs hardly more of the squared error than it would of white noise:
-# by less than a sixth. Most it repairs in `output.dense`, where some rows or columns have larger errors than others.
+# by less than a sixth. It repairs most in `output.dense`, where some rows or columns have larger errors than others.
 #
 # Below are accuracies after training, by learning rate and seed, and errors of the hidden states before training. "none" starts from zero.
 # "weighted" is LoftQ's repair, weighted by the inputs that a layer really gets, as in QERA (Zhang et al. 2024). PiSSA takes the strongest directions out before

@@ -67,7 +67,7 @@ pt.board.monday(record)    # one run each; sign: how often it is right
 bets = pt.commit("ladder.bets", ...)    # names as in the table: {"LoRA 8": 60, "BitFit": 40}
 
 # %% [markdown]
-# Six methods ran with five seeds, and seven with ten. The tables' means of films are over the five that they share. How far up do the
+# Six methods ran with five seeds, and seven with ten. Means in the tables are over the five seeds that all share. How far up do the
 # methods get? The way begins at the zero of your ladder: the head on what the pooler gives, solved.
 
 # %% tags=["nbval-check-output"]
@@ -206,7 +206,7 @@ pt.compare("ladder.bets", f"{', '.join(tied)}: {score}", "chips spread evenly: 0
 # worse than any number.
 #
 # 1. Begin at `first`, and go on until both neighbours of the best rate so far have been tried. The lowest and the highest rate have only one.
-# 2. Each call costs a training. Call for no rate twice, and only for `first` and for neighbours of a rate that is or was the best so far.
+# 2. Each call costs a training. Try no rate twice, and only `first` and neighbours of a rate that is or was the best so far.
 # 3. Return the best rate.
 
 

@@ -339,7 +339,8 @@ more = {"more": "full fine-tuning", "less": "LoRA"}.get(full.forgets, "cannot te
 pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['by seed']} a token")
 
 # %% [markdown]
-# After five passes the model predicts a commentator about as badly as before training, and has lost much of the rest.
+# With both seeds full fine-tuning forgot more, but an interval from two values spans 12.7 standard errors to each side. After five passes
+# the model predicts a commentator about as badly as before training, and has lost much of the rest.
 #
 # And the truth? We asked 20 questions with a fact, and looked for its key word.
 
