@@ -238,7 +238,7 @@ def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figur
             color=plots.COLOURS["head"], transform=ax.get_xaxis_transform())
     ax.set(yticks=places, yticklabels=found, ylim=(places[-1] + 0.5, -0.7))
     plots.entitle(ax, "points more right than the head alone")
-    claim = "The upper against the lower of a pair: " + "; ".join(
+    claim = "The upper against the lower: " + "; ".join(
         f"{in_points(each.difference)} points, {each.word}" for each in told)
     plots.claim(made, claim, " ".join(f"{name}: {gains.mean():+.1f} ({low:+.1f} to {high:+.1f})."
                             for name, (gains, (low, high)) in found.items()))
