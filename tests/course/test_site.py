@@ -169,18 +169,6 @@ def test_a_long_slider_keeps_every_other_stop_and_where_it_stands():
     assert y == stops["y"]
 
 
-@pytest.mark.long
-def test_every_lesson_with_a_picture_that_needs_no_ladder_has_it_alive():
-    """Nothing that a lesson draws with controls is lost unseen."""
-    still = {}
-    for lesson in make(ROOT):
-        alive = dict(moving.explorers(lesson.cells))
-        still[lesson.name] = [asked[1] for each in lesson.cells if each.kind == "code" and (
-            asked := moving._EXPLORES.search(each.source)) and each.id not in alive]
-    assert {name: each for name, each in still.items() if each} == {
-        "04_prefix": ["explore_shares"]}    # of a prefix that the reader trains for the ladder
-
-
 # ── the pages beside the lessons ─────────────────────────────────────────────────────────────
 
 
