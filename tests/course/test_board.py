@@ -337,9 +337,11 @@ def mask(model):
 
 
 @pytest.mark.parametrize(("name", "wrap", "lr", "told"), [
-    ("LoRA 8", lora, 1e-3, "is a rung: its rate is recorded"), ("", lora, 1e-3, "The name is ''"),
+    ("LoRA 8", lora, 1e-3, "is a rung: its rate is recorded"),
+    ("", lora, 1e-3, "The name is ''"),
     ("mine", lora, 0, "lr is 0"), ("mine", lora, True, "lr is True"),
-    ("mine", lambda model: model, 1e-3, "the base frozen"), ("mine", headless, 1e-3, "head does not")])
+    ("mine", lambda model: model, 1e-3, "the base frozen"),
+    ("mine", headless, 1e-3, "head does not")])
 def test_what_cannot_count_of_ones_own_is_told_before_it_trains(here, monkeypatch, name, wrap, lr,
                                                                told):
     monkeypatch.setattr(pt.training, "train", lambda *args, **more: pytest.fail("it trains"))
