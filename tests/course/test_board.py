@@ -356,7 +356,8 @@ def test_a_method_of_ones_own_stands_beside_a_rung_and_not_on_the_ladder(here, s
     assert found.row.items() >= {"method": "mine", "parameters": 1200, "lr": 1.28e-2,
                                  "head_lr": 0.01}.items()
     assert repr(found).startswith("mine, seed 2: R²")
-    assert board.runs() == []
+    assert work.points(board.OWN) == [found.row]
+    assert board.runs() == work.points(board.POINTS) == []
     theirs, = records.select(record, group="final", method="mask", seed=2)
     work.add_point(board.OWN, found.row | {"answers": theirs["answers"], "r2": theirs["r2"]},
                    replaces=("protocol", "method", "seed"))
