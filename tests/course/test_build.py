@@ -18,7 +18,6 @@ from peft_teach.course.publish.notebooks import LESSONS, build
 from peft_teach.course.publish.source import stub_of
 from peft_teach.errors import PeftTeachError, UnknownName
 
-
 LAST = "# NBVAL_CHECK_OUTPUT\nprint(double(torch.arange(3)).tolist())"    # of LESSON_97
 
 

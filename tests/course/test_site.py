@@ -241,12 +241,12 @@ def test_pages_get_the_address_of_the_course_from_its_one_entry(pages):
 
     told = {"README.md", "CITATION.cff", "assets/site/start.md"}
     given("")
-    for page in told:
-        assert "`address` in pyproject.toml" in read(page)
+    for name in told:
+        assert "`address` in pyproject.toml" in read(name)
     address = "https://github.com/someone/some-peft.git"
     assert given(address) == told
-    for page in ("README.md", "assets/site/start.md"):
-        assert f"\ngit clone {address} && cd some-peft\n" in read(page)
+    for name in ("README.md", "assets/site/start.md"):
+        assert f"\ngit clone {address} && cd some-peft\n" in read(name)
     assert ("(https://colab.research.google.com/github/someone/some-peft/blob/main/lessons/"
             "START.ipynb)") in read("README.md")
     citation = yaml.safe_load(read("CITATION.cff"))
