@@ -28,5 +28,5 @@ done
 pip list --format=freeze | diff "$place/before" - | tee "$place/moved" || true
 if grep '^<' "$place/moved"; then exit 1; fi
 
-pip install -q pytest    # afterwards: what it brings is not Colab's
+pip install -q pytest nbval    # afterwards: what they bring is not Colab's
 python -m pytest -o addopts= -q tests/course/test_pictures.py

@@ -4,6 +4,7 @@ Light to import: notebook tools and models arrive when something uses them.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .. import subspace
 from . import records
@@ -15,6 +16,9 @@ from .desk.predict import commit, compare, sentence
 from .desk.shown import install as _install
 from .lessons import pictures
 from .verdicts import verdict
+
+if TYPE_CHECKING:
+    from .desk import board, live
 
 __all__ = ["Budget", "audit", "board", "budget", "check", "commit", "compare", "doors", "hint",
            "live", "mine", "next_step", "pictures", "progress", "records", "require", "reset",

@@ -9,7 +9,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | an estimate: about 65 minutes, 40 of them for 5 exercises; Run All takes a minute |
+# | **Time** | an estimate: about 70 minutes, 45 of them for 5 exercises; Run All takes a minute |
 # | **You need** | to have trained a small network in PyTorch; nothing of transformers |
 # | **Data** | two sentences; the model, MiniLM, is fetched once and kept |
 #
@@ -95,15 +95,15 @@ pictures.explore_parameters()
 #
 # MiniLM turns each *token*, a word or a piece of one, into a vector of 384 numbers. Six blocks change these vectors, one after the other. A
 # block has two halves. In **attention** tokens read from each other. In the **feed-forward** part each token is worked on alone: `ffn_in`
-# makes 1,536 numbers of its 384, a *GELU* bends them (else two linear layers would be one), and `ffn_out` brings them back to 384.
+# makes 1,536 numbers of its 384, a *GELU* bends them (without it, two linear layers would amount to one), and `ffn_out` brings them back to 384.
 # What came into a half is added to what the half gives (the *residual*), so that a gradient can always pass. Then a *norm* brings the sum to
 # a common size. On top of the last block, a **classifier** answers a question.
 #
 # ### One token reads
 #
 # Each token makes three vectors: a **query**, what it looks for; a **key**, what it can be found by; a **value**, what others get from it.
-# The *score* says how well key j fits query i. The softmax turns the scores of one reader into *shares*, which sum to 1. With the shares, the
-# values are added up:
+# The *score* says how well key j fits query i. The softmax turns the scores of one reader into *shares*, which sum to 1. Weighted by the
+# shares, the values are added up:
 #
 # $$ \text{score}_{ij} = \frac{q_i \cdot k_j}{\sqrt{w}}, \qquad \text{read}_i = \sum_j \operatorname{softmax}_j(\text{score}_{ij})\; v_j $$
 #
@@ -214,7 +214,7 @@ pictures.explore_heads(tables, tokens)
 # Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens. Twelve heads have as many
 # parameters as one of 384 entries would, and twelve times the tables.
 #
-# ### Exercise 4 · The whole block (3 points, about 10 minutes)
+# ### Exercise 4 · The whole block (3 points, about 15 minutes)
 #
 # Write `transformer_block(x, mask, weights, heads, attention)` from the picture at the top, with a GELU after `ffn_in`.
 # `x` is (batch, tokens, d). `mask` is (batch, tokens), whole numbers, 1 for a token and 0 for padding. `weights` holds the block's tensors by

@@ -19,7 +19,7 @@ def tries(shown: Shown) -> None:
     ax.ticks("y", dict(zip(NAMES, places)))
     ax.at("head", 0)
     ax.text("the head alone", "head", (0, None))
-    alone = handed_in._right_alone(data.load("news").validation).tolist()
+    alone = handed_in.right_alone(data.load("news").validation).tolist()
     rows = [[*map(int, row["answers"])] for row in record("capstone")["runs"]]
     middles = []
     for i, y in enumerate(places):
@@ -34,5 +34,5 @@ def tries(shown: Shown) -> None:
         ax.line("yours", "o", middle, y, fill="yours")
         ax.text(f"{middle:+.1f}".replace("-", "−"), "ink", (middle, y - 0.22))
     assert shown.title == (
-        f"The upper against the lower of a pair: {middles[0] - middles[1]:+.1f} points, better; "
+        f"The upper against the lower: {middles[0] - middles[1]:+.1f} points, better; "
         f"{middles[2] - middles[3]:+.1f} points, cannot tell")

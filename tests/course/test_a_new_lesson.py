@@ -41,9 +41,8 @@ def bytes_of(root):
 
 
 def environment(checkout):
-    return os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1",
-                         "PATH": os.pathsep.join([str(Path(sys.executable).parent),
-                                                  os.environ["PATH"]])}
+    return os.environ | {"PYTHONPATH": str(checkout), "PATH": os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 
 def run(checkout, *arguments, **variables):

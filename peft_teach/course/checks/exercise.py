@@ -4,7 +4,7 @@ import copy
 import importlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 CODE, VALUE = ANSWERS = ("code", "value")
 
@@ -20,6 +20,12 @@ class Verdict:
     passed: bool
     message: str = ""
     mistake: str | None = None
+
+
+class Pieces(Protocol):
+    """Pieces by their names: a reader's own, or the course's."""
+
+    def __getitem__(self, name: str, /) -> Any: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +57,7 @@ class Exercise:
     # a value, whatever stands here.
     kept: bool = True
     # For a test that the learner writes: what `audit` calls it with, from pieces by their names.
-    arguments: Callable[[Mapping[str, Any]], Sequence[Any]] | None = None
+    arguments: Callable[[Pieces], Sequence[Any]] | None = None
     # What else in the library answers it, named as in `reference`: running it earns no points.
     equivalents: tuple[str, ...] = ()
 

@@ -85,9 +85,10 @@ class Library:
 def read() -> Library:
     """The reader's library; an empty one if there is none, or if it fails, which is printed."""
     empty = Library(types.ModuleType("my_peft"), {})
-    if work.folder() is None:
+    folder = work.folder()
+    if folder is None:
         return empty
-    path = work.folder() / FILE
+    path = folder / FILE
     try:
         return _loaded(path.read_text("utf-8"), str(path))
     except FileNotFoundError:
@@ -230,7 +231,7 @@ def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
         raise Refused(plan.missing)
     statements = {(s.cell, s.index): s for s in (*code.statements, *code.given.values())}
     imports, body, names = {}, [], set()
-    for s in map(statements.get, plan.statements):
+    for s in map(statements.__getitem__, plan.statements):
         if isinstance(s.node, ast.Import | ast.ImportFrom):
             imports |= _imports(s.node)
         else:
@@ -258,7 +259,8 @@ def _as_written(source: str, node: ast.stmt) -> str:
     lines = source.split("\n")
     start = min([node.lineno, *(each.lineno for each in getattr(node, "decorator_list", ()))]) - 1
     if len(ast.parse("\n".join(lines[start:node.end_lineno])).body) > 1:
-        return ast.get_source_segment(source, node)    # other statements share its line
+        # Other statements share its line.
+        return ast.get_source_segment(source, node) or ast.unparse(node)
     while start and lines[start - 1].startswith("#"):
         start -= 1
     return "\n".join(lines[start:node.end_lineno])
@@ -272,7 +274,7 @@ def _spaced(statements: Sequence[str]) -> str:
     return text
 
 
-def _imports(node: ast.stmt) -> dict[str, str]:
+def _imports(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
     """The names that a statement imports, each with a line that imports it alone."""
     start = f"from {'.' * node.level}{node.module or ''} " if isinstance(
         node, ast.ImportFrom) else ""
