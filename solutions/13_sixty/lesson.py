@@ -1,8 +1,6 @@
 # %% [markdown]
 # # 13 · Sixty methods: what is new, and what is yours?
 #
-# [← 12 · Hugging Face peft](12_real.ipynb) · [START](START.ipynb) · [14 · Capstone →](14_capstone.ipynb)
-#
 # A paper promises a method that beats LoRA. Last week there were three. Hugging Face peft has more than forty by now, and its own table
 # compares them on a model of three billion parameters. You have built nine, and a referee's tools. Take the table apart. Then read an
 # equation that you have never seen, and put a method of your own beside the rest.
@@ -385,5 +383,3 @@ pt.progress("13")
 #   PiSSA: Meng et al. 2024, arXiv 2404.02948, §3. RoAd: Liao & Monz 2024, arXiv 2409.00119, §3. SHiRA: Bhardwaj et al. 2024, arXiv
 #   2406.13175.
 # - The plan of our runs: `assets/records/sixty.py`; the layers: `peft_teach/course/lessons/sixty/layers.py`.
-#
-# [← 12 · Hugging Face peft](12_real.ipynb) · [START](START.ipynb) · [14 · Capstone →](14_capstone.ipynb)
