@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import ipywidgets as ipw
 
@@ -48,6 +49,8 @@ class Guess(Lasting):
 
     def _tell(self) -> None:
         """Say how the prediction stands; once its result is shown, it can no longer be changed."""
+        if self.name is None:
+            return
         kept, closed = work.committed(self.name), work.resolved(self.name)
         self.buttons.disabled = closed and kept in self.options
         if kept in self.options:
@@ -79,7 +82,7 @@ def _clicked() -> float | None:
 
     It may have waited for cells: a message bears the time at which the page sent it.
     """
-    kernel = getattr(shell(), "kernel", None)
+    kernel: Any = getattr(shell(), "kernel", None)
     header = kernel.get_parent().get("header", {}) if hasattr(kernel, "get_parent") else {}
     sent = header.get("date") if header.get("msg_type") == "comm_msg" else None
     return sent.timestamp() if isinstance(sent, datetime) else None
