@@ -70,12 +70,6 @@ def moved(name):
     return max(abs(a - b) for a, b in zip(pooled(name), without(name)))
 
 
-def between(method, without=None):
-    """The correlation over the matrices of a place, at the last look; without a block."""
-    return [dots[dots.block != without].dd.corr(dots[dots.block != without].dm)
-            for dots in last(method)]
-
-
 def over_rows(method):
     """The correlation over the rows of a matrix at the last look, as the mean of a place."""
     return [mean(dots.over_rows) for dots in last(method)]
@@ -187,6 +181,6 @@ JUDGED = {
     "we cannot tell, but only just": lambda: R2.word == UNSURE and -0.022 < R2.low < -MARGIN,
     "is ahead of DoRA, so on the ratings there was something to win": lambda: FULL.word == WORSE,
     "DoRA's dots do not, because of one block: leave the last out, and they rise": lambda: (
-        max(between("dora")) < 0.2 < min(between("dora", without=5))),
+        max(DORA) < 0.2 < min(without("DoRA"))),
     "so do random numbers of its size": lambda: min(SHRUNK) > 0.3,
 }
