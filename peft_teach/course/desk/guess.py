@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import partial
 
 import ipywidgets as ipw
 
@@ -34,8 +34,8 @@ class Guess(Lasting):
         if name is not None:
             if (stands := work.committed(name)) in self.options:
                 self.buttons.value = stands
-            self._tell()
-            predict.on_result(name, self._tell)
+            self._tell(name)
+            predict.on_result(name, partial(self._tell, name))
         self.buttons.observe(self._chosen, names="value")
 
     def _chosen(self, change: Mapping) -> None:
@@ -44,14 +44,12 @@ class Guess(Lasting):
             if kept in self.options and kept != change["new"]:
                 self.buttons.value = kept    # its result was shown: the first stands
                 return
-            self._tell()
+            self._tell(self.name)
         self._renew()
 
-    def _tell(self) -> None:
+    def _tell(self, name: str) -> None:
         """Say how the prediction stands; once its result is shown, it can no longer be changed."""
-        if self.name is None:
-            return
-        kept, closed = work.committed(self.name), work.resolved(self.name)
+        kept, closed = work.committed(name), work.resolved(name)
         self.buttons.disabled = closed and kept in self.options
         if kept in self.options:
             self._told.value = predict.STANDS if closed else f"Committed. {predict.OPEN}"
@@ -82,7 +80,7 @@ def _clicked() -> float | None:
 
     It may have waited for cells: a message bears the time at which the page sent it.
     """
-    kernel: Any = getattr(shell(), "kernel", None)
-    header = kernel.get_parent().get("header", {}) if hasattr(kernel, "get_parent") else {}
+    parent = getattr(getattr(shell(), "kernel", None), "get_parent", dict)()
+    header = parent.get("header", {})
     sent = header.get("date") if header.get("msg_type") == "comm_msg" else None
     return sent.timestamp() if isinstance(sent, datetime) else None

@@ -149,15 +149,13 @@ class Code:
         return read
 
     def _add(self, names: "_Names", label: str, index: int, node: ast.stmt,
-             reads: tuple[frozenset[str], frozenset[str]], checks: str = "",
-             stands_in: bool = False) -> None:
+             reads: tuple[frozenset[str], frozenset[str]], **more: str | bool) -> None:
         binds, defines, assigns = names.bound(node)
         now, later = reads
         if isinstance(node, _PERHAPS):    # it may keep the old value
             now |= binds
         statement = Statement(len(self.statements), label, index, node, binds, defines, assigns,
-                              names.changed(node), now, later, names.is_heavy(node), checks,
-                              stands_in)
+                              names.changed(node), now, later, names.is_heavy(node), **more)
         self.statements.append(statement)
         if statement.heavy:
             self.left_out |= binds
