@@ -9,5 +9,7 @@ FIGURES = {
     "comes first at 3 billion": "Llama-3.2-3B: the table's head",
     "stands there 24 times": 384 / 16,
     "S has 6,144 entries": 16 * 384,
+    "OFT solves 49.1 %, VeRA 35.4 %, LoRA 47.8 %": tuple(
+        recorded.field().accuracy[run] for run in ("oft-rank32", "vera-default", recorded.LORA)),
     "For 1 to 70 billion": "the sources of the recipe: lesson 10",
 }
