@@ -7,6 +7,7 @@ from claims import Claim, percent
 from figures import record
 from torch import nn
 
+from peft_teach.course.lessons.ladder.recorded import forgetting
 from peft_teach.course.lessons.sixty import layers, recorded
 from peft_teach.course.verdicts import BETTER
 
@@ -106,12 +107,15 @@ JUDGED = {
     "A learning rate moves IA³ further than the whole way from LoRA to the first place. Most runs, "
     "37 of 63, share one rate": lambda: IA3[1] - IA3[0] > FIRST - LORA
         and (FIELD.rate == 1e-4).sum() == 37 and len(FIELD) == 63,
-    "A mask level with LoRA or ahead, DoRA beside LoRA, prompts last: these agree. Full fine-tuning "
-    "leads here and not there": lambda: all(
+    "IA³ forgets most of all runs above 45 % there, and in lesson 10 only BitFit forgot more":
+        lambda: FIELD.method[FIELD.forgetting[SOLVED > 0.45].idxmax()] == "ia3"
+        and [*forgetting(LADDER).index[-2:]] == ["IA³", "BitFit"],
+    "Full fine-tuning leads here and not there": lambda: HERE.idxmax() == "full fine-tuning"
+        != THERE.idxmax() and abs(THERE["full fine-tuning"] - THERE["LoRA 8"]) < NEEDED
+        and abs(THERE["full fine-tuning"] - THERE["DoRA 8"]) < NEEDED,
+    "A mask level with LoRA or ahead, DoRA beside LoRA, prompts last": lambda: all(
         each["a random mask"] > each["LoRA 8"] and each.idxmin() == "prompt"
-        for each in (HERE, THERE)) and HERE.idxmax() == "full fine-tuning" != THERE.idxmax()
-        and abs(THERE["DoRA 8"] - THERE["LoRA 8"]) < NEEDED
-        and abs(THERE["full fine-tuning"] - THERE["LoRA 8"]) < NEEDED,
+        for each in (HERE, THERE)) and abs(THERE["DoRA 8"] - THERE["LoRA 8"]) < NEEDED,
     "Which is better than LoRA 8": "the question",
     "no table here shows a better start": "advice, from both tables",
     "Neither is better by the verdict": lambda: BETTER not in {*FOUND.verdict},
