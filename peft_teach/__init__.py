@@ -82,7 +82,8 @@ def __getattr__(name: str):
     if name in _MODULES:
         return import_module(f".{name}", __name__)
     if name in _OF_THE_COURSE:
-        return getattr(import_module(".course", __name__), name)
+        globals()[name] = getattr(import_module(".course", __name__), name)    # not asked again
+        return globals()[name]
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

@@ -13,7 +13,6 @@ How adapters get onto a model, and off it again, is in `core.py`.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -22,6 +21,12 @@ from .errors import NotMergeable
 from .whole import refuse_wrapped
 
 ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
+
+
+class Silence:
+    """A block of `core.disabled`: the adapters in it are silent while it is `open`."""
+
+    open = True
 
 
 class Adapter(nn.Module):
@@ -39,20 +44,33 @@ class Adapter(nn.Module):
         super().__init__()
         self.base = base
         self._on = True
-        self._blocks: list[Any] = []    # those of `core.disabled` that it is in
+        self._silences: list[Silence] = []
 
     @property
     def enabled(self) -> bool:
         """Whether it acts: it was not set to False, and no block of `disabled` is open."""
-        return self._on and not any(block.open for block in self._blocks)
+        return self._on and not self.silences
 
     @enabled.setter
     def enabled(self, on: bool) -> None:
         self._on = on
 
+    @property
+    def silences(self) -> list[Silence]:
+        """The open blocks of `core.disabled` in which it is."""
+        return [silence for silence in self._silences if silence.open]
+
+    def enter(self, *silences: Silence) -> None:
+        """Be silent while one of these blocks is open."""
+        self._silences.extend(silences)
+
+    def leave(self, silence: Silence) -> None:
+        """Forget a block that has ended."""
+        self._silences.remove(silence)
+
     def __getstate__(self) -> dict:
         """Leave the blocks of `disabled` out: a copy is in none, nor is what a file brings back."""
-        return {**self.__dict__, "_blocks": []}
+        return {**self.__dict__, "_silences": []}
 
     def __call__(self, *args, **kwargs):
         if not self.enabled:

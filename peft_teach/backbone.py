@@ -2,9 +2,9 @@
 
     class SoftPrompt(BackboneAdapter):
         def forward(self, input_ids=None, *, inputs_embeds=None, **rest):
-            in_cache, padding, rest = self.make_room(rest, length)    # mask, positions, cache
+            room = self.make_room(rest, length)    # mask, positions and cache, with vectors before
             ...
-            return self.call_base(..., **rest)
+            return self.call_base(room, ...)
 
 A backbone counts every vector that it reads; `generate`, labels and positions count the words of
 the text. What keeps the two apart stands here, so that a method reads as its equation.
@@ -49,15 +49,18 @@ class Front(NamedTuple):
 
 
 class Room(NamedTuple):
-    """What `BackboneAdapter.make_room` gives: a backbone's arguments with room before the text.
+    """Room for vectors before a text: what `BackboneAdapter.make_room` gives.
 
-    `in_cache` says whether the cache holds the vectors already, as it does while generating;
-    `padding`, (batch, 1) or None, how much padding they stand behind (`behind_padding`).
+    `arguments` are the backbone's own, with a mask and positions that count the vectors. `cache`
+    is what it appends to, or None; where it is `filled`, as while generating, the vectors `front`
+    are in it already. They stand behind the `padding` of each row, (batch, 1) or None.
     """
 
-    in_cache: bool
-    padding: Tensor | None
     arguments: dict[str, Any]
+    cache: Any
+    filled: bool
+    front: Front
+    padding: Tensor | None
 
 
 class BackboneAdapter(Adapter):
@@ -79,13 +82,12 @@ class BackboneAdapter(Adapter):
     def make_room(self, arguments: dict, length: int, needs_cache: bool = False) -> Room:
         """Make room for `length` vectors before the text in a backbone's keyword arguments.
 
-        Returns new arguments: the mask and the positions that were given become those of a text
-        that starts `length` later, and "cache" and "front" are what `call_base` wants. Unless
-        positions say otherwise, a decoder's text begins where the mask does: padding before it
-        would move it away from the vectors. With `needs_cache` there is always a cache. Raises
-        `NotSupported` for a mask of pairs; for a cache that is static, or was filled behind other
-        vectors or with padding alone; and, if a cache is needed, for gradient checkpointing, which
-        drops it.
+        The mask and the positions that were given become those of a text that starts `length`
+        later. Unless positions say otherwise, a decoder's text begins where the mask does: padding
+        before it would move it away from the vectors. With `needs_cache` there is always a cache.
+        Raises `NotSupported` for a mask of pairs; for a cache that is static, or was filled behind
+        other vectors or with padding alone; and, if a cache is needed, for gradient checkpointing,
+        which drops it.
         """
         if needs_cache and self.training and is_recomputing(self.base):
             raise NotSupported("Gradient checkpointing drops cached keys and values, and with them "
@@ -93,17 +95,13 @@ class BackboneAdapter(Adapter):
                                                    "keeps few activations of its own")
         own = [p.detach().flatten() for p in self.parameters(recurse=False)]
         front = Front(length, torch.cat(own))    # not those of an MLP
-        cache, in_cache = find_cache(arguments, front)
-        mask, padding = arguments.get("attention_mask"), None
-        position = arguments.get("position_ids")
-        if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
-            raise NotSupported("The attention mask is not one of two axes, so it says of each pair "
-                               "of tokens what is seen.", hint="pass a mask of (batch, seq)")
+        cache, filled = find_cache(arguments, front)
+        mask, position = _flat_mask(arguments), arguments.get("position_ids")
+        padding = None
         if not is_encoder(self.base):
-            seen = _tokens_seen(cache)
-            padding = padding_in_front(mask)
+            seen, padding = _tokens_seen(cache), padding_in_front(mask)
             position = positions_in_text(mask, seen) if position is None else position
-            if in_cache and padding is not None and padding.max() > seen:
+            if filled and padding is not None and padding.max() > seen:
                 raise NotSupported("A row of this cache was filled with padding alone, before "
                                    f"which its {length} vectors now stand.",
                                    expected="a token of each row in the first part that is read",
@@ -111,49 +109,48 @@ class BackboneAdapter(Adapter):
         if mask is not None:
             mask = behind_padding(mask.new_ones(len(mask), length), mask, padding)
         rest = {name: x for name, x in arguments.items() if name not in CACHES}
-        return Room(in_cache, padding, rest | {
-            "attention_mask": mask,                                       # (batch, length + seen)
-            "position_ids": None if position is None else position + length,
-            "cache": new_cache() if cache is None and needs_cache else cache,
-            "front": front,
-        })
+        return Room(
+            rest | {"attention_mask": mask,                               # (batch, length + seen)
+                    "position_ids": None if position is None else position + length},
+            new_cache() if cache is None and needs_cache else cache, filled, front, padding)
 
-    def call_base(self, *args, cache, front: Front, **kwargs):
-        """Call the backbone with a cache that holds, or is to hold, vectors before the text.
+    def call_base(self, room: Room, input_ids: Tensor | None = None, **given):
+        """Call the backbone with a cache that holds, or is to hold, the vectors before the text.
 
-        The backbone counts them; whoever reads the cache afterwards counts tokens alone, so that
-        a later turn of `generate` may start from it.
+        What is `given` stands in place of the room's arguments. The backbone counts the vectors;
+        whoever reads the cache afterwards counts tokens alone, so that a later turn of `generate`
+        may start from it.
         """
+        arguments, cache = room.arguments | given, room.cache
         if cache is not None:
-            kwargs[cache_name()] = cache
+            arguments[cache_name()] = cache
             vars(cache).pop("get_seq_length", None)    # the class's own counts all
         try:
-            out = self.base(*args, **kwargs)
+            out = self.base(input_ids, **arguments)
         finally:
-            count_tokens(cache, front)
+            count_tokens(cache, room.front)
         if cache is None:    # then the backbone may have made one
-            count_tokens(out.get(cache_name()), front)
-        elif kwargs.get("use_cache") is False and cache_name() in out:
+            count_tokens(out.get(cache_name()), room.front)
+        elif arguments.get("use_cache") is False and cache_name() in out:
             out[cache_name()] = None    # or `generate` would go on with it, unasked
         return out
 
-    def call_behind(self, K: Tensor, V: Tensor, padding: Tensor | None, input_ids: Tensor | None,
-                    inputs_embeds: Tensor | None, arguments: dict[str, Any]):
+    def call_behind(self, K: Tensor, V: Tensor, room: Room, input_ids: Tensor | None,
+                    inputs_embeds: Tensor | None):
         """Call the backbone with a text whose tokens find K and V before them, in every layer.
 
-        K and V are (layers, length, d_kv); `padding` and `arguments` come from `make_room`.
+        K and V are (layers, length, d_kv), and the room has a cache for them.
         """
         _, heads, d_head = key_value_shape(self.base)
         K, V = (x.unflatten(2, (heads, d_head)).transpose(1, 2)[:, None].to(self.base.dtype)
                 for x in (K, V))                             # (layers, 1, heads, length, d_head)
-        x = input_ids
+        x, given = input_ids, {"inputs_embeds": inputs_embeds}
         if x is None:    # no words are there to count positions by
             x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
-            if arguments["position_ids"] is None:
-                position = positions(self.base, None, x.shape[1]) + K.shape[3]    # (1, seq)
-                arguments = arguments | {"position_ids": position}
-        with in_front(arguments["cache"], [*zip(K, V)], len(x), x.shape[1], padding):
-            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **arguments)
+            if room.arguments["position_ids"] is None:
+                given["position_ids"] = positions(self.base, None, x.shape[1]) + K.shape[3]
+        with in_front(room.cache, [*zip(K, V)], len(x), x.shape[1], room.padding):
+            return self.call_base(room, input_ids, **given)
 
     @property
     def config(self):
@@ -191,22 +188,29 @@ class BackboneAdapter(Adapter):
 # ── positions and masks ──────────────────────────────────────────────────────────────────────
 
 
-def count_from_front(backbone: nn.Module, arguments: dict[str, Any], input_ids: Tensor | None,
-                     seq: int, length: int, padding: Tensor | None) -> dict[str, Any]:
-    """Return arguments in which the `length` vectors before the text have positions and types, too.
+def count_from_front(backbone: nn.Module, room: Room, input_ids: Tensor | None, seq: int
+                     ) -> dict[str, Tensor]:
+    """Return positions and types of the vectors and of a text of `seq` tokens behind them.
 
-    For a backbone that reads them as it reads words: theirs are the first positions, and the
-    text's come after. `arguments` and `padding` are as `make_room` gave them, for a text of `seq`
-    tokens.
+    For a backbone that reads the vectors as it reads words: theirs are the first positions.
     """
-    position = arguments["position_ids"]
+    length, position = room.front.length, room.arguments["position_ids"]
     if position is None:
         position = positions(backbone, input_ids, seq) + length           # (1 or batch, seq)
     first = positions(backbone, None, length)                             # (1, length)
-    new = {"position_ids": behind_padding(first, position, padding)}
-    if arguments.get("token_type_ids") is not None:
-        new["token_type_ids"] = nn.functional.pad(arguments["token_type_ids"], (length, 0))
-    return arguments | new
+    found = {"position_ids": behind_padding(first, position, room.padding)}
+    types = room.arguments.get("token_type_ids")
+    return found if types is None else found | {
+        "token_type_ids": nn.functional.pad(types, (length, 0))}          # (batch, length + seq)
+
+
+def _flat_mask(arguments: dict[str, Any]) -> Tensor | None:
+    """Return the mask, (batch, seen + seq), or None; raise `NotSupported` for one of pairs."""
+    mask = arguments.get("attention_mask")
+    if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
+        raise NotSupported("The attention mask is not one of two axes, so it says of each pair "
+                           "of tokens what is seen.", hint="pass a mask of (batch, seq)")
+    return mask
 
 
 def positions_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
@@ -289,7 +293,7 @@ def in_front(cache, vectors: list[tuple[Tensor, ...]], batch: int, seq: int,
 def find_cache(arguments: dict, front: Front) -> tuple[Any, bool]:
     """Find the cache among a backbone's keyword arguments, by either name.
 
-    Returns `(cache, in_cache)`: the object that the model appends to or None, and whether the
+    Returns `(cache, filled)`: the object that the model appends to or None, and whether the
     vectors before the text are in it already. Raises `NotSupported` for a static cache, and for
     one that was filled with other vectors before the text, or with none.
     """

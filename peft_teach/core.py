@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from . import guards, models, notes, replacing, state, whole
-from .adapter import Adapter, adapters
+from .adapter import Adapter, Silence, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from .layers import as_linear, is_conv1d, quantized
 from .state import Note
@@ -182,12 +182,6 @@ def all_or_nothing(model: nn.Module) -> Iterator[None]:
 # ── silencing them ───────────────────────────────────────────────────────────────────────────
 
 
-class _Block:
-    """One block of `disabled`: while it is open, the adapters that know it are silent."""
-
-    open = True
-
-
 @contextmanager
 def disabled(model: nn.Module) -> Iterator[nn.Module]:
     """Within this block every adapter is silent: the backbone computes as before, bit for bit.
@@ -197,22 +191,22 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
     An adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
     `inject` or `load`, after the old ones were removed, is not, nor is a copy of the model.
     """
-    block, found = _Block(), [*_need_adapters(model, "disable").values()]
+    silence, found = Silence(), [*_need_adapters(model, "disable").values()]
     try:
         for adapter in found:
-            adapter._blocks.append(block)
+            adapter.enter(silence)
         yield model
     finally:
-        block.open = False    # for an adapter that was swapped in, too
+        silence.open = False    # for an adapter that was swapped in, too
         for adapter in found:
-            adapter._blocks.remove(block)
+            adapter.leave(silence)
 
 
 def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
     """Silence adapters where the ones they replace are silent, until the same blocks end."""
-    blocks = {block for adapter in old for block in adapter._blocks if block.open}
+    silences = {silence for adapter in old for silence in adapter.silences}
     for adapter in new:
-        adapter._blocks.extend(blocks)
+        adapter.enter(*silences)
 
 
 # ── taking them off ──────────────────────────────────────────────────────────────────────────

@@ -139,7 +139,7 @@ def load(domain: str) -> Dataset:
     fetched.
     """
     return _split_up(domain, [(name, Example(text, int(rating > 0)))
-                              for name, rating, text in _rows(domain) if abs(rating) > NEUTRAL])
+                              for name, rating, text in lines(domain) if abs(rating) > NEUTRAL])
 
 
 def ratings(domain: str) -> Dataset:
@@ -149,7 +149,7 @@ def ratings(domain: str) -> Dataset:
     error. Each sentence is in the split in which `load` has it. Raises as `load` does.
     """
     return _split_up(domain, [(name, Example(text, rating))
-                              for name, rating, text in _rows(domain)])
+                              for name, rating, text in lines(domain)])
 
 
 def documents(domain: str) -> list[tuple[str, str]]:
@@ -160,7 +160,7 @@ def documents(domain: str) -> list[tuple[str, str]]:
     if domain not in BY_DOCUMENT:
         raise unknown("domain with documents", domain, BY_DOCUMENT)
     first = {}
-    for name, _, text in _rows(domain):
+    for name, _, text in lines(domain):
         first.setdefault(text, name.split("_")[0])
     return [*first.items()]
 
@@ -180,13 +180,16 @@ def _split_up(domain: str, rows: list[tuple[str, Example]]) -> Dataset:
     return Dataset(domain, train, validation, test)
 
 
-def _rows(domain: str) -> list[tuple[str, float, str]]:
-    """(id, mean rating, text) of every line. The files are UTF-8, CRLF, tab-separated."""
+def lines(domain: str) -> list[tuple[str, float, str]]:
+    """Return (id, mean rating, text) of every line of a task's file, repeated texts included.
+
+    Raises as `load` does.
+    """
     if domain not in DOMAINS:
         raise unknown("domain", domain, DOMAINS)
     file = fetch.path("vader") / f"{domain}.tsv"
-    with open(file, encoding="utf-8") as lines:
-        rows = [line.split("\t") for line in lines]
+    with open(file, encoding="utf-8") as found:    # tab-separated, with CRLF
+        rows = [line.split("\t") for line in found]
     return [(name, float(rating), _clean(text)) for name, rating, text in rows]
 
 

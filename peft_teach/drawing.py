@@ -55,17 +55,22 @@ CLAIMS = {
 }
 NOTES = {
     "full": "{all:,} numbers move: as many as W has",
-    "bitfit": "one number a row, added to its output",
+    "bitfit": "one number a row, added to its output, on top of the frozen bias",
     "prompt": "{few:,} numbers, and every block reads them",
     "bottleneck": "{few:,} numbers, biases among them; {times}",
     "ia3": "one number a row, multiplies its output",
+    "ia3 at ffn_out": "one number a column, multiplies what is read",
     "lora": "{few:,} numbers in place of {all:,}",
     "qlora": "W: {bits:.3g} bits a number with its scales; A and B: 32 bits",
 }
-# How a vector comes to W, where that is known, and what stands behind it; of A and B: "+ s".
-SIGNS = {"b": ("x +", ""), "l": ("x ⊙", ""), "l, of inputs": ("(x ⊙", ")")}
+# By the name of what trains beside W: what stands between the two, and what closes it.
+SIGNS = {"weight": ("+", ""), "A": ("+ s", ""), "b": ("x +", ""), "l": ("x ⊙", ""),
+         "l, of inputs": ("(x ⊙", ")")}
 
 # ── what a method does to the model ──────────────────────────────────────────────────────────
+
+
+Shapes = dict[str, tuple[int, ...]]    # of what trains at a place, by name
 
 
 class Part(NamedTuple):
@@ -102,7 +107,7 @@ class Dressed(NamedTuple):
         """How deep the block reaches, with what hangs below it."""
         return max([self.layout.low, *(deep + 2.5 for *_, deep in self.loops.values())])
 
-    def at(self, place: str) -> dict[str, tuple[int, ...]]:
+    def at(self, place: str) -> Shapes:
         """What trains at a place of the block, or of all blocks at once: names and shapes."""
         return {part.name: part.shape for part in self.drawn if part.place == place}
 
@@ -183,12 +188,11 @@ def block(method: str = "", config: Settings | None = None, *, model: str = MODE
     """Draw a model's block with a method on it, and one place of it enlarged.
 
     Without a method it is the block as it came. `model` is "minilm", an encoder, or "smollm2", a
-    decoder. `zoom` names a place as targets do; by default the
-    value, or the first place at which something trains. `pixels` is how wide the picture is on the
-    page, `theme` is "light" or "dark". Without `counts`, the sizes of what is enlarged are left
-    out. Raises `UnknownName` for a model, a method or a place that is not there, `NotSupported` for
-    a bottleneck that stands where none is drawn, and what the method does where the model lacks
-    what it trains.
+    decoder. `zoom` names a place as targets do; by default the value, or the first place at which
+    something trains. `pixels` is how wide the picture is on the page, `theme` is "light" or "dark".
+    Without `counts`, the sizes of what is enlarged are left out. Raises `UnknownName` for a model,
+    a method or a place that is not there, `NotSupported` for a bottleneck that stands where none is
+    drawn, and what the method does where the model lacks what it trains.
     """
     on = dressed(method, config, model)
     place, claim = _zoomed(on, zoom), _claim(method, config, on)
@@ -206,7 +210,7 @@ def block(method: str = "", config: Settings | None = None, *, model: str = MODE
     side = 1.02 if page.narrow else 1.42    # inches of d_model
     draw = (_in_front if place in ("words", "keys and values") else
             _bottleneck if place in on.loops else _matrix)
-    x, y = draw(page, on, method, place, panel, side, panel[3] - 0.5 - side / 2)
+    x, y = draw(page, on, place, panel, side, panel[3] - 0.5 - side / 2)
     if counts:
         page.note(x, y, _note(on, method, place), panel[2] - 0.1)
     return page.figure
@@ -264,13 +268,12 @@ def _blocks(on: Dressed, place: str) -> str:
 def _note(on: Dressed, method: str, place: str) -> str:
     here = on.at({"words": "backbone"}.get(place, place))
     every = sum(prod(shape) for shape in here.values())
-    if place == "ffn_out" and method == "ia3":
-        return "one number a column, multiplies what is read"
     inside = len({p.place for p in on.drawn if p.block is not None and p.name == "A.W_up"})
     times = (f"{('one', 'two')[inside > 1]} in a block" if "embeddings" not in on.loops else
              "one before the first block, one behind the last")
-    return NOTES.get(method, "").format(few=every, all=prod(on.layout.shapes.get(place, (0,))),
-                                        bits=on.bits, times=times)
+    note = NOTES.get(f"{method} at {place}", NOTES.get(method, ""))
+    return note.format(few=every, all=prod(on.layout.shapes.get(place, (0,))), bits=on.bits,
+                       times=times)
 
 
 def _zoomed(on: Dressed, zoom: str) -> str:
@@ -450,88 +453,136 @@ class Large:
 # ── a place enlarged ─────────────────────────────────────────────────────────────────────────
 
 
-def _matrix(page: Page, on: Dressed, method: str, place: str, panel, side: float, y: float):
+class Matrix(NamedTuple):
+    """A matrix enlarged: its middle, its size in inches, how many inches a number takes."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    scale: float
+    rows: int
+    columns: int
+
+    @property
+    def top(self) -> float:
+        """Where its upper edge is."""
+        return self.y - self.height / 2
+
+    @property
+    def shape(self) -> str:
+        """How large it is, in words."""
+        return f"{self.rows} × {self.columns}"
+
+
+def _matrix(page: Page, on: Dressed, place: str, panel, side: float, y: float):
     """Draw W, and to its right what is trained there; return where a note may begin."""
     rows, columns = on.layout.shapes[place]
-    here = on.at(place)
-    inputs = (columns,) in here.values() and rows != columns    # scaled: they stand as high as that
-    scale = side / max(on.layout.d_model, rows, columns)
-    scale *= 1.25 if columns > max(rows, on.layout.d_model) and not inputs else 1
-    h, w, gap = rows * scale, columns * scale, 0.34 if page.narrow else 0.5
-    cell, start = max(w, 1), panel[0] + (0.22 if page.narrow else 0.6 if here else 2.2)
-    x, top = start + cell / 2, y - h / 2
-    moves = "weight" in here
-    page.part(x, y, w, h, "not held" if moves else "four bits" if on.packed else "frozen")
-    page.named(x, y + h / 2, "W₀, the start" if moves else "W, packed" if on.packed else "W",
-               f"{rows} × {columns}")
-    if on.packed:    # its blocks of 64, and their scales, to the left
-        page.part(x - w / 2 - 0.1, y, 0.06, h, "frozen", lw=0.8)
-        for i in range(1, columns // 64):
-            edge = x - w / 2 + i * 64 * scale
-            page.flow((edge, top), (edge, top + h), arrow=False, color=page.ink, lw=0.7, zorder=4)
-        page.text(start - 0.14, top - 0.1, f"{columns // 64} scales a row", "left", "bottom")
-    x += cell / 2 + gap
+    here, d_model = on.at(place), on.layout.d_model
+    of_inputs = (columns,) in here.values() and rows != columns    # scaled: they stand as high
+    scale = side / max(d_model, rows, columns)
+    scale *= 1.25 if columns > max(rows, d_model) and not of_inputs else 1
+    gap, width = 0.34 if page.narrow else 0.5, columns * scale
+    cell, start = max(width, 1), panel[0] + (0.22 if page.narrow else 0.6 if here else 2.2)
+    W = Matrix(start + cell / 2, y, width, rows * scale, scale, rows, columns)
+    x = start + cell + gap
+    if on.packed:
+        _packed(page, W, start)
+    else:
+        name, kind = ("W₀, the start", "not held") if "weight" in here else ("W", "frozen")
+        page.part(W.x, y, width, W.height, kind)
+        page.named(W.x, y + W.height / 2, name, W.shape)
     if not here:
-        middle, row, out = start + cell / 2, y - 0.2 * h, start + cell / 2 + w / 2 + 0.5
-        page.part(middle, top - 0.13, w, 0.08, "passing")      # x, along the inputs
-        page.text(middle - w / 2 - 0.1, top - 0.13, "x", style="italic")
-        page.part(out, y, 0.08, h, "passing")                  # y, along the outputs
-        page.text(out, top - 0.13, "y", style="italic")
-        page.part(middle, row, w, 0.05, "passing", ec=page.ink, lw=1)
-        page.part(out, row, 0.08, 0.05, "passing", ec=page.ink, lw=1)
-        page.flow((middle + w / 2, row), (out - 0.04, row), color=page.ink)
-        page.text(out + 0.2, row, f"each row makes\none output from\nall {columns} inputs", "left")
+        _at_work(page, W)
         return x + 9, y
-    first = next(iter(here))
-    sign, closed = ("+", "") if moves else ("+ s", "") if "A" in here else SIGNS.get(
-        f"{first}, of inputs" if inputs else first, ("", ""))
+    first = next((name for name in SIGNS if name in here), "")
+    sign, closed = SIGNS.get(f"{first}, of inputs" if of_inputs else first, ("", ""))
     page.text(x - gap / 2, y, sign, fontsize=12 if page.narrow else 14)
-    if moves:
-        page.part(x + w / 2, y, w, h, "trained")
-        page.named(x + w / 2, y + h / 2, "ΔW", f"{rows} × {columns}")
-        return x + w + 0.3, y
-    if {"A", "B"} <= here.keys():
-        strip = here["A"][0] * scale
-        page.part(x + strip / 2, y, strip, h, "trained", lw=0)
-        page.named(x + 0.06, y + h / 2, "B", "{} × {}".format(*here["B"]))
-        x += strip + 0.07 + w / 2
-        page.part(x, top - 0.07 - strip / 2, w, strip, "trained", lw=0)
-        page.text(x - 0.3, top - 0.12 - strip, "A", "right", "bottom", weight="bold")
-        page.size(x - 0.24, top - 0.12 - strip, "{} × {}".format(*here["A"]), "left", "bottom")
-        page.part(x, y, w, h, "product")
-        page.text(x, y - 0.1 * (w > 0.9), "B A", weight="bold")
-        if w > 0.9 and page.narrow:
-            page.size(x, y + 0.1, f"{rows} × {columns}", va="center")
-        elif w > 0.9:
-            page.text(x, y + 0.1, "as large as W")
-        x += max(w / 2, 0.5) + 0.3
-        if "m" in here:
-            page.bracket(start - 0.13, y, 1.06 * h, -1)
-            page.bracket(x - 0.17, y, 1.06 * h, 1)
-            _turn(page, x, y, h, side, rows)
-            x += 9
-        return x, y
+    if "weight" in here:
+        return _moved(page, W, x), y
+    if here.keys() >= {"A", "B"}:
+        right = _product(page, W, here, x)
+        return (_turned(page, W, start, right, side) if "m" in here else right), y
+    return _vectors(page, W, here, x, closed), y
+
+
+def _packed(page: Page, W: Matrix, start: float) -> None:
+    """Draw W in four bits: its blocks of 64, and to the left their scales."""
+    page.part(W.x, W.y, W.width, W.height, "four bits")
+    page.named(W.x, W.y + W.height / 2, "W, packed", W.shape)
+    page.part(W.x - W.width / 2 - 0.1, W.y, 0.06, W.height, "frozen", lw=0.8)
+    for i in range(1, W.columns // 64):
+        edge = W.x - W.width / 2 + i * 64 * W.scale
+        page.flow((edge, W.top), (edge, W.top + W.height), arrow=False, color=page.ink, lw=0.7,
+                  zorder=4)
+    page.text(start - 0.14, W.top - 0.1, f"{W.columns // 64} scales a row", "left", "bottom")
+
+
+def _at_work(page: Page, W: Matrix) -> None:
+    """Draw what W does, where nothing trains: a row of it makes an output from all inputs."""
+    row, out = W.y - 0.2 * W.height, W.x + W.width / 2 + 0.5
+    page.part(W.x, W.top - 0.13, W.width, 0.08, "passing")     # x, along the inputs
+    page.text(W.x - W.width / 2 - 0.1, W.top - 0.13, "x", style="italic")
+    page.part(out, W.y, 0.08, W.height, "passing")             # y, along the outputs
+    page.text(out, W.top - 0.13, "y", style="italic")
+    page.part(W.x, row, W.width, 0.05, "passing", ec=page.ink, lw=1)
+    page.part(out, row, 0.08, 0.05, "passing", ec=page.ink, lw=1)
+    page.flow((W.x + W.width / 2, row), (out - 0.04, row), color=page.ink)
+    page.text(out + 0.2, row, f"each row makes\none output from\nall {W.columns} inputs", "left")
+
+
+def _moved(page: Page, W: Matrix, x: float) -> float:
+    """Draw how far all of W moved; return where that ends."""
+    page.part(x + W.width / 2, W.y, W.width, W.height, "trained")
+    page.named(x + W.width / 2, W.y + W.height / 2, "ΔW", W.shape)
+    return x + W.width + 0.3
+
+
+def _product(page: Page, W: Matrix, here: Shapes, x: float) -> float:
+    """Draw the strips B and A, and their product between them; return where that ends."""
+    strip = here["A"][0] * W.scale
+    page.part(x + strip / 2, W.y, strip, W.height, "trained", lw=0)
+    page.named(x + 0.06, W.y + W.height / 2, "B", "{} × {}".format(*here["B"]))
+    x += strip + 0.07 + W.width / 2
+    page.part(x, W.top - 0.07 - strip / 2, W.width, strip, "trained", lw=0)
+    page.text(x - 0.3, W.top - 0.12 - strip, "A", "right", "bottom", weight="bold")
+    page.size(x - 0.24, W.top - 0.12 - strip, "{} × {}".format(*here["A"]), "left", "bottom")
+    page.part(x, W.y, W.width, W.height, "product")
+    page.text(x, W.y - 0.1 * (W.width > 0.9), "B A", weight="bold")
+    if W.width > 0.9 and page.narrow:
+        page.size(x, W.y + 0.1, W.shape, va="center")
+    elif W.width > 0.9:
+        page.text(x, W.y + 0.1, "as large as W")
+    return x + max(W.width / 2, 0.5) + 0.3
+
+
+def _vectors(page: Page, W: Matrix, here: Shapes, x: float, closed: str) -> float:
+    """Draw each vector, what is added with either sign; return where they end."""
     for name, shape in here.items():
         if len(shape) == 1:
-            signed = name == "b"
-            long = scale * shape[0]
-            page.comb(x + 0.22 * signed, y, long, 0.36, signed)
-            page.named(x + 0.2, y + long / 2, name, f"{shape[0]:,}", style="italic")
-            page.text(x + 0.5, y, closed, fontsize=12 if page.narrow else 14)
+            signed, long = name == "b", W.scale * shape[0]
+            page.comb(x + 0.22 * signed, W.y, long, 0.36, signed)
+            page.named(x + 0.2, W.y + long / 2, name, f"{shape[0]:,}", style="italic")
+            page.text(x + 0.5, W.y, closed, fontsize=12 if page.narrow else 14)
             x += 0.7
-    return x, y
+    return x
 
 
-def _turn(page: Page, x: float, y: float, h: float, side: float, rows: int) -> None:
+def _turned(page: Page, W: Matrix, start: float, x: float, side: float) -> float:
     """Draw DoRA's second half: each row, turned by B A, becomes as long as m says."""
-    width = 0.24 if page.narrow else 0.36
+    y, width = W.y, 0.24 if page.narrow else 0.36
+    page.bracket(start - 0.13, y, 1.06 * W.height, -1)
+    page.bracket(x - 0.17, y, 1.06 * W.height, 1)
     page.text(x - 0.05, y, "to length", rotation=90)
-    page.comb(x + 0.1, y, h, width)
-    page.named(x + 0.1 + width / 2, y + h / 2, "m", f"{rows}", style="italic")
-    if page.narrow:
-        return
-    x, y, r = x + 0.74, y + 0.42 * side, 0.95 * side
+    page.comb(x + 0.1, y, W.height, width)
+    page.named(x + 0.1 + width / 2, y + W.height / 2, "m", f"{W.rows}", style="italic")
+    if not page.narrow:
+        _row_turned(page, x + 0.74, y + 0.42 * side, 0.95 * side)
+    return x + 9
 
+
+def _row_turned(page: Page, x: float, y: float, r: float) -> None:
+    """Draw a row of W and what becomes of it, as two arrows from one point, of length r at most."""
     def to(angle: float, far: float) -> tuple[float, float]:
         return x + far * r * np.cos(np.radians(angle)), y - far * r * np.sin(np.radians(angle))
 
@@ -543,7 +594,7 @@ def _turn(page: Page, x: float, y: float, h: float, side: float, rows: int) -> N
         page.text(x + right * r, y - up * r, text, "left")
 
 
-def _bottleneck(page: Page, on: Dressed, method: str, place: str, panel, side: float, y: float):
+def _bottleneck(page: Page, on: Dressed, place: str, panel, side: float, y: float):
     """Draw an adapter: a vector through a narrow middle and back, added to what it came from."""
     here = on.at(place)
     size, d = here["A.W_down"]
@@ -572,7 +623,7 @@ def _bottleneck(page: Page, on: Dressed, method: str, place: str, panel, side: f
     return end + 0.75, y
 
 
-def _in_front(page: Page, on: Dressed, method: str, place: str, panel, side: float, y: float):
+def _in_front(page: Page, on: Dressed, place: str, panel, side: float, y: float):
     """Draw trained vectors in front of the words': a column each, d_model high."""
     here, words = on.at("backbone"), 6
     kinds = {"P": ("P", "words")} if "P" in here else {"K": ("Pₖ", "K"), "V": ("Pᵥ", "V")}

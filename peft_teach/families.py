@@ -185,6 +185,7 @@ SINGLE = ("embeddings", "last", "backbone")
 HEADS = ("pre_classifier", "classifier", "score", "qa_outputs", "classification_head",
          "logits_proj", "sequence_summary", "multiple_choice_head")
 
+
 def config_of(model: nn.Module) -> Any:
     """Return a model's configuration: an object of transformers', which differs by family."""
     return model.config

@@ -1,25 +1,37 @@
-"""How a tensor is recognized: by a few of its values in a file, by a checksum in memory.
+"""How a base is recognized: by a few values of each tensor in a file, by a checksum in memory.
 
 A file holds the fingerprint of a model, `{name: [shape, 16 values]}`. It shows whether another
-model is the base that the adapter was trained on. `notes` says which tensors are in it.
+model is the base that the adapter was trained on.
 """
 
 import zlib
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
+from . import models, state
+
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 
 
-def take(tensors: Mapping[str, Tensor], but: Container[str] = ()) -> dict[str, list]:
-    """Return `{name: [shape, 16 values]}` of these tensors, except the names in `but`.
+def of_base(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, list]:
+    """Return the fingerprint of a base with these weights, as `layers.as_they_came` gives them.
+
+    The head is left out, as it is new for every task. A weight in 4 bits counts as what it was
+    before, so that a model is the same before and after.
+    """
+    head = models.head(model)
+    return state.of(model).quantized | take({n: p for n, p in tensors.items() if n not in head})
+
+
+def take(tensors: Mapping[str, Tensor]) -> dict[str, list]:
+    """Return `{name: [shape, 16 values]}` of these tensors.
 
     The values are evenly spaced and rounded to bfloat16, then to four digits, so that a model and
     its half-precision copy differ by one step of bfloat16 at most, and by the digits.
     """
-    return {name: [list(p.shape), _sample(p)] for name, p in tensors.items() if name not in but}
+    return {name: [list(p.shape), _sample(p)] for name, p in tensors.items()}
 
 
 def checksums(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, int]]:

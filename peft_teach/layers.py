@@ -65,14 +65,23 @@ def weight_of(layer: Any) -> torch.Tensor:
     return layer.weight
 
 
-def linear_like(layer: Any, weight: torch.Tensor) -> nn.Linear:
-    """Return a plain linear layer with this weight, and with the bias and the mode of `layer`."""
-    b, (n_out, n_in) = layer.bias, weight.shape
-    linear = nn.Linear(n_in, n_out, b is not None, device="meta")
-    linear.weight = nn.Parameter(weight.detach())
-    if b is not None:
-        linear.bias = nn.Parameter(b.detach().clone())
-    return linear.train(layer.training)
+def layer_like(layer: Any, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None
+               ) -> Any:
+    """Return a new layer like this one, with this weight or bias for its own; change nothing.
+
+    With a weight, (n_out, n_in), it is a plain `nn.Linear`, in whatever form the old one is held.
+    With a bias alone it is of the old one's kind, and a weight in 4 bits stays there.
+    """
+    if weight is None:
+        new = copy.deepcopy(layer)
+    else:
+        bias = layer.bias if bias is None else bias
+        n_out, n_in = weight.shape
+        new = nn.Linear(n_in, n_out, bias is not None, device="meta").train(layer.training)
+        new.weight = nn.Parameter(weight.detach())
+    if bias is not None:
+        new.bias = nn.Parameter(bias.detach().clone())
+    return new
 
 
 # ── from one form to another ─────────────────────────────────────────────────────────────────

@@ -7,7 +7,7 @@ what it needs changed when it is put on.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -17,6 +17,9 @@ from .errors import BadConfig, NotSupported, UnknownName, unknown
 from .families import FAMILIES, entry, head
 from .plain import guard_save, is_mean_pooled
 from .valid import is_whole
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 NAMES = ("minilm", "smollm2")
 NOT_FOUND = "check the name; offline, 'minilm' and 'smollm2' work"
@@ -31,7 +34,7 @@ def best_device() -> torch.device:
 
 def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bool = True,
          dtype: torch.dtype = torch.float32, device: torch.device | str | None = None,
-         attention: str = "sdpa") -> tuple[nn.Module, object]:
+         attention: str = "sdpa") -> tuple[nn.Module, "PreTrainedTokenizerBase"]:
     """Return `(model, tokenizer)`, the model in eval mode.
 
     `name` is "minilm" (a BERT encoder, 22.7 M parameters), "smollm2" (a Llama-shaped chat model,

@@ -10,7 +10,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from . import fingerprints, models, state
+from . import fingerprints, state
 from .adapter import Adapter, adapters
 from .errors import AlreadyAdapted, BadConfig, NoAdapter
 from .layers import as_they_came
@@ -36,23 +36,9 @@ def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = No
     refuse_adapted(model)
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     tensors = as_they_came(model)
-    note = Note(_fingerprint(model, tensors), flags, fingerprints.checksums(tensors),
+    note = Note(fingerprints.of_base(model, tensors), flags, fingerprints.checksums(tensors),
                 method=method, config=found)
     return note, note.config
-
-
-def fingerprint(model: nn.Module) -> dict[str, list]:
-    """Return by what a file recognizes this base; of a model that no method is on."""
-    return _fingerprint(model, as_they_came(model))
-
-
-def _fingerprint(model: nn.Module, tensors: dict[str, torch.Tensor]) -> dict[str, list]:
-    """Return the fingerprint of a model's tensors without the head, which is new for every task.
-
-    A converted layer counts as the `Conv1D` that it was, and a 4-bit weight as what it was before,
-    so that a model is the same before and after.
-    """
-    return state.of(model).quantized | fingerprints.take(tensors, but=models.head(model))
 
 
 def refuse_adapted(model: nn.Module) -> None:
@@ -93,7 +79,8 @@ def note_of(model: nn.Module) -> Note | None:
         return here.note
     own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
     base = as_they_came(model, own)
-    return Note(_fingerprint(model, base), dict.fromkeys(base, True), fingerprints.checksums(base))
+    return Note(fingerprints.of_base(model, base), dict.fromkeys(base, True),
+                fingerprints.checksums(base))
 
 
 def need_note(model: nn.Module) -> Note:

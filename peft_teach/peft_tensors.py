@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from . import contents, notes
 from .adapter import Adapter, adapters, full_name
 from .errors import NotExportable
-from .methods import ia3, prefix, prompt
+from .methods import ia3, prefix, projection, prompt
 from .trained_copy import TrainedCopy
 
 LORA_NAMES = {"A": "lora_A.weight", "B": "lora_B.weight", "c": "lora_B.bias",
@@ -80,8 +80,8 @@ def _to_ours(adapter: Adapter, theirs: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"P": theirs["prompt_embeddings"]}                     # (length, d_model)
     if isinstance(adapter, prefix.Prefix):
         flat = theirs["prompt_embeddings"]                            # (length, layers · 2 · d_kv)
-        K, V = flat.unflatten(1, (adapter.layers, 2, -1)).permute(2, 1, 0, 3)
-        return {"K": K, "V": V}                                       # (layers, length, d_kv) each
+        K, V = projection.by_layer(flat, adapter.layers)              # (layers, length, d_kv)
+        return {"K": K, "V": V}
     if isinstance(adapter, TrainedCopy):
         return {f"trained.{name}": tensor for name, tensor in theirs.items()}
     return {own: theirs[LORA_NAMES[own]] for own in adapter.own_parameters()}

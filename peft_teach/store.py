@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import contents, core, fingerprints, folder, guards, models, notes, saving, whole
+from . import contents, core, fingerprints, folder, guards, layers, models, notes, saving, whole
 from .adapter import Adapter, adapters
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
@@ -72,7 +72,7 @@ def load(model: nn.Module, path: str | Path,
     """
     description, tensors = _read(path)
     notes.refuse_adapted(model)
-    _check_base(description["base"], notes.fingerprint(model), path)
+    _check_base(description["base"], fingerprints.of_base(model, layers.as_they_came(model)), path)
     if make is not None:
         note, _ = notes.prepare(model)
         names, also = _wrapped(description, model, path)
@@ -140,7 +140,7 @@ def saved(folder: str | Path) -> list[Saved]:
 
 
 def __getattr__(name: str):
-    """Let `store.list` be `saved`: defined under that name, it would hide Python's in this file."""
+    """Let `store.list` be `saved`: a global of that name would hide Python's own in this file."""
     if name == "list":
         return saved
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

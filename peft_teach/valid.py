@@ -10,9 +10,9 @@ import dataclasses
 import math
 import numbers
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import Annotated, Any, TypeGuard
+from typing import Annotated, Any, Literal, TypeGuard, get_args, get_origin
 
 import numpy as np
 
@@ -56,9 +56,10 @@ class Settings:
 
     `also_train` names modules, as places or in full, of which a copy trains, too: norms, say.
 
-    A field's `Annotated` says what its value must be, and what the error says if it is not; what
-    several settings must be together, a method checks in its own `__post_init__`. What depends on
-    the model, such as the largest rank, is checked where a layer is wrapped.
+    A field's type says what its value must be: a bool, one of a `Literal`'s words, or what stands
+    in an `Annotated`, with what the error says if it is not. What several settings must be
+    together, a method checks in its own `__post_init__`. What depends on the model, such as the
+    largest rank, is checked where a layer is wrapped.
     """
 
     also_train: tuple[str, ...] | None = dataclasses.field(default=None, kw_only=True)
@@ -79,10 +80,11 @@ class Settings:
         for field in dataclasses.fields(self):
             value = _plain(field.name, getattr(self, field.name))
             object.__setattr__(self, field.name, value)
-            holds, expected = (is_flag, "True or False") if field.type is bool else getattr(
-                field.type, "__metadata__", (None, None))
-            if holds is not None and not holds(value):
-                raise BadConfig(f"{field.name} is {value!r}.", expected=expected)
+            holds, expected, words = _demand(field.type)
+            if not holds(value):
+                close = get_close_matches(str(value), words, n=1)
+                raise BadConfig(f"{field.name} is {value!r}.", expected=expected,
+                                hint=f"did you mean {close[0]!r}?" if close else None)
 
     @classmethod
     def check(cls, **settings) -> None:
@@ -92,6 +94,17 @@ class Settings:
     def learning_rate(self, usual: float) -> float:
         """Return the rate to train with these settings, where `usual` is that of the defaults."""
         return usual
+
+
+def _demand(kind: Any) -> tuple[Callable[[Any], bool], str, tuple[str, ...]]:
+    """Return what a field of this type asks of its value: a test, in words, and known values."""
+    if kind is bool:
+        return is_flag, "True or False", ()
+    words = get_args(kind) if get_origin(kind) is Literal else ()
+    if words:
+        return words.__contains__, "one of " + ", ".join(words), words
+    holds, expected = getattr(kind, "__metadata__", (lambda value: True, ""))
+    return holds, expected, ()
 
 
 def _name_here(name: str, value, known: list[str]) -> str | None:
@@ -162,12 +175,6 @@ def is_share(value: Any) -> bool:
 
 def _is(kind: type, value: object) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def one_of(name: str, value, known: Iterable) -> None:
-    """Raise `BadConfig` for a setting that is none of the known ones."""
-    if value not in list(known):
-        raise BadConfig(f"{name} is {value!r}.", expected="one of " + ", ".join(map(str, known)))
 
 
 def need_rank(rank, n_in: int, n_out: int) -> None:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import ipywidgets as ipw
 import traitlets
@@ -23,6 +23,8 @@ from matplotlib.figure import Figure
 from . import plots, waiting
 from .errors import PeftTeachError, TrainingStopped
 from .training import Step
+
+Found = TypeVar("Found")    # what a run returns
 
 REST = 0.15    # seconds without a move after which a picture is drawn
 
@@ -249,7 +251,7 @@ class Progress:
     loss: float | None = None
 
 
-class Run:
+class Run(Generic[Found]):
     """A button that starts something long, and one that stops it; meanwhile the page lives.
 
     `start()` returns a generator that yields a `Progress` after each step and returns a result;
@@ -258,8 +260,8 @@ class Run:
     the machine, so a line says how much time is left at the pace so far; below it falls the loss.
     """
 
-    def __init__(self, text: str, start: Callable[[], Generator[Progress, None, object]],
-                 ended: Callable[[object], None]):
+    def __init__(self, text: str, start: Callable[[], Generator[Progress, None, Found]],
+                 ended: Callable[[Found], None]):
         self.start, self.ended = start, ended
         self.start_button = ipw.Button(description=text, layout=ipw.Layout(width="auto"))
         self.stop_button = ipw.Button(description="Stop", disabled=True)
@@ -288,13 +290,13 @@ class Run:
         if self._task is not None:
             self._task.cancel()
 
-    def _rest(self, steps: Generator[Progress, None, object]) -> None:
+    def _rest(self, steps: Generator[Progress, None, Found]) -> None:
         """What holds after any end, also of a task that was stopped before it began."""
         steps.close()
         self._task = None
         self.start_button.disabled, self.stop_button.disabled = False, True
 
-    async def _go(self, steps: Generator[Progress, None, object]) -> None:
+    async def _go(self, steps: Generator[Progress, None, Found]) -> None:
         progress, told, start = Progress(0, 1, "it begins"), 0.0, time.perf_counter()
         losses, next_curve = [], start
         try:

@@ -34,7 +34,7 @@ import peft_teach as pt
 from peft_teach.course import recording
 from peft_teach.course.desk import reviews as reading
 from peft_teach.course.lessons.inside.exercises import attention
-from peft_teach.course.lessons.prefix.exercises import gated, prefix_share
+from peft_teach.course.lessons.prefix.mixture import gated, prefix_share
 from peft_teach.course.lessons.prefix.pictures import shares
 
 RATE = 3e-2

@@ -4,6 +4,7 @@ Light to import: notebook tools and models arrive when something uses them.
 """
 
 from importlib import import_module
+from typing import TYPE_CHECKING
 
 from .. import subspace
 from . import records
@@ -12,12 +13,18 @@ from .desk.doors import doors
 from .desk.learner import check, hint, next_step, progress, require, reset
 from .desk.mine import audit, mine
 from .desk.predict import commit, compare, sentence
+from .desk.shown import install as _install
 from .lessons import pictures
 from .verdicts import verdict
+
+if TYPE_CHECKING:
+    from .desk import board, live
 
 __all__ = ["Budget", "audit", "board", "budget", "check", "commit", "compare", "doors", "hint",
            "live", "mine", "next_step", "pictures", "progress", "records", "require", "reset",
            "sentence", "subspace", "verdict"]
+
+_install()    # a page of the course shows tables, where there is a page
 
 
 def __getattr__(name: str):

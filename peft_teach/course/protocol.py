@@ -6,6 +6,7 @@ method, and each method at the rate that its search on validation sentences foun
 (`assets/records/ladder.py`). Tested on all 2,716 test sentences: R², and the accuracy of the sign.
 
     run = begin("lora 8", wrap, seed=2)       MiniLM with its layers; what cannot count raises
+    run = begin("mine", wrap, 2, lr=3e-3)     the same of a method that is no rung
     steps = list(run.steps())
     run.row(steps, run.predictions())         as a recorded run, and what it cost
 
@@ -121,38 +122,65 @@ class Run:
 
 
 def begin(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int,
-          examples: int = EXAMPLES, tests: int = TESTS) -> Run:
+          examples: int = EXAMPLES, tests: int = TESTS, lr: float | None = None,
+          choosing: bool = False) -> Run:
     """Load MiniLM, let `wrap(model)` put a method's layers on, and get all ready.
 
-    Random numbers come from where torch's generator stands. Raises `UnknownName` for an unknown
-    rung, and `BadConfig` where `wrap` gives no model, or one that trains other parameters, in
-    number, than the rung has; so before a minute is spent.
+    Random numbers come from where torch's generator stands. With `lr`, it is a method of one's own,
+    `rung` its name: then the rate is this one, and the head's is everybody's. `choosing` tests on
+    the validation sentences, on which a rate is chosen. Raises `UnknownName` for an unknown rung,
+    and `BadConfig` for an own method that has a rung's name or where `wrap` gives no model, one
+    that trains nothing of its own, or one that trains other parameters, in number, than the rung
+    has; so before a minute is spent.
     """
-    key = key_of(rung)
+    key = key_of(rung) if lr is None else _own_name(rung, lr)
     if not callable(wrap):
         raise BadConfig(f"wrap is {wrap!r:.80}.", expected="a function: wrap(model) returns the "
                                                            "model with its layers on")
-    recorded = records.select(records.load("ladder"), group="final", method=key)[0]
+    recorded = records.select(records.load("ladder"), group="final",
+                              method=key if lr is None else "lora 8")[0]
     model, tokenizer = models.load("minilm", labels=1)
     model = wrap(model)
     if not isinstance(model, nn.Module):
         raise BadConfig(f"wrap returned {type(model).__name__}.", expected="the model to train",
                         hint="end it with `return model`")
     model = model.to(models.best_device())
-    _must_be_the_rung(model, key, recorded["parameters"])
+    _must_be_the_rung(model, key, recorded["parameters"] if lr is None else None)
     movies = data.ratings("movies")
     batches = data.batches(movies.train[:examples], tokenizer, BATCH, TOKENS, seed=seed)
-    return Run(key, seed, recorded["lr"], recorded["head_lr"], model, tokenizer, batches,
-               movies.test[:tests], _costs(model))
+    tested = movies.validation if choosing else movies.test
+    return Run(key, seed, recorded["lr"] if lr is None else lr, recorded["head_lr"], model,
+               tokenizer, batches, tested[:tests], _costs(model))
 
 
-def _must_be_the_rung(model: nn.Module, key: str, wanted: int) -> None:
-    """Raise `BadConfig` unless as many parameters train as the rung has, and the head with them."""
+def _own_name(name: str, lr: float) -> str:
+    """Return the name of a method that is no rung. Raises `BadConfig`."""
+    if not isinstance(name, str) or not name.strip():
+        raise BadConfig(f"The name is {name!r}.", expected="a few letters of your own: \"mine\"")
+    if rung(name) is not None:
+        raise BadConfig(f"{name!r} is a rung: its rate is recorded.",
+                        expected="another name for a method of your own, or no lr")
+    if isinstance(lr, bool) or not isinstance(lr, int | float) or not 0 < lr < float("inf"):
+        raise BadConfig(f"lr is {lr!r}.", expected="a learning rate, such as 3e-3")
+    return name.strip()
+
+
+def _must_be_the_rung(model: nn.Module, key: str, wanted: int | None) -> None:
+    """Raise `BadConfig` unless as many parameters train as the rung has, and the head with them.
+
+    Of a method of one's own, where none are `wanted`: unless some train, and they are not all.
+    """
     head = contents.head_parameters(model).values()
     beside = trained(model)
     if not all(p.requires_grad for p in head):
         raise BadConfig("The head does not train.", expected="a head that trains with every method",
                         hint="leave requires_grad of the classifier as it is")
+    if wanted is None:
+        if 0 < beside < sum(p.numel() for p in model.parameters()) / 2:
+            return
+        raise BadConfig(f"Next to the head, {beside:,} parameters of this model train.",
+                        expected="those of your layers, and the base frozen",
+                        hint="pt.attach(model, (\"query\", \"value\"), Mine) freezes it")
     if beside == wanted:
         return
     hint = ("does wrap return the model with its layers on, and have these trainable parameters?"
@@ -204,6 +232,11 @@ def ratings(batches: list[dict]) -> Tensor:
 def r2(guess: Tensor, rating: Tensor) -> float:
     """Return the share of variance that is predicted: 1 for all, 0 for the mean of these."""
     return float(1 - (guess - rating).square().mean() / rating.var(correction=0))
+
+
+def shares_of_r2(guess: Tensor, rating: Tensor) -> Tensor:
+    """Return a score of each sentence, (sentences,): their mean is R²."""
+    return 1 - (guess - rating).square() / rating.var(correction=0)
 
 
 def sign_accuracy(guess: Tensor, rating: Tensor) -> float:
@@ -262,9 +295,14 @@ def shares(record: Mapping, reading: str = "pooler") -> dict[str, float]:
     if "full" not in found:
         raise BadConfig(f"Full fine-tuning is not recorded for a head that reads the {reading}.",
                         hint="python assets/records/ladder.py --groups mean")
+    top = _at_shared_seeds(found)
+    return {method: (r2 - zero) / (top["full"] - zero) for method, r2 in top.items()}
+
+
+def _at_shared_seeds(found: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
+    """Return the mean of each method over the seeds that all of them have."""
     seeds = set.intersection(*map(set, found.values()))
-    means = {method: mean(r2[seed] for seed in seeds) for method, r2 in found.items()}
-    return {method: (r2 - zero) / (means["full"] - zero) for method, r2 in means.items()}
+    return {method: mean(of[seed] for seed in seeds) for method, of in found.items()}
 
 
 def rated(record: Mapping) -> Tensor:
@@ -297,9 +335,9 @@ def scores(rows: Iterable[Mapping], rating: Tensor, of: str = "r2") -> Errors:
     told, found = rating.abs() > NEUTRAL, {}
     for row in rows:
         guess = unpack(row["answers"])
-        found.setdefault(row["method"], {})[row["seed"]] = (
-            1 - (guess - rating).square() / rating.var(correction=0) if of == "r2"
-            else ((guess > 0) == (rating > 0))[told].float())
+        score = (shares_of_r2(guess, rating) if of == "r2"
+                 else ((guess > 0) == (rating > 0))[told].float())
+        found.setdefault(row["method"], {})[row["seed"]] = score
     return found
 
 
@@ -307,9 +345,11 @@ def means(record: Mapping) -> "pandas.Series":
     """Return R² of each method, a mean over the seeds that all of them have, the best first."""
     import pandas
 
-    found, variance = errors(record), rated(record).var(correction=0)
-    return pandas.Series({NAMES[method]: float(1 - each.mean() / variance) for method, each in zip(
-        found, shared(found, *found))}, name="R²").sort_values(ascending=False)
+    variance = rated(record).var(correction=0)
+    found = _at_shared_seeds({
+        NAMES[method]: {seed: float(1 - error.mean() / variance) for seed, error in seeds.items()}
+        for method, seeds in errors(record).items()})
+    return pandas.Series(found, name="R²").sort_values(ascending=False)
 
 
 def quality(record: Mapping) -> "pandas.DataFrame":

@@ -170,7 +170,7 @@ def next_rate(found: dict, ladder: Sequence[float], first: float) -> float | Non
     """
     if not found:
         return first
-    best = ladder.index(max(found, key=found.get))
+    best = ladder.index(max(found, key=found.__getitem__))
     beside = [rate for rate in (*ladder[best + 1:best + 2], *ladder[max(0, best - 1):best])
               if rate not in found]
     return beside[0] if beside else None

@@ -15,7 +15,6 @@ so that it can be saved, disabled and removed. Gradients and steps are the same,
 draws b to zero, and so each bias to its pretrained value instead of to zero.
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -51,12 +50,10 @@ class BiasAdapter(Adapter):
         y = self.base(x)                                              # (…, n_out)
         return (y + self.b).to(y.dtype)                               # (…, n_out)
 
-    @torch.no_grad()
     def merged(self) -> nn.Module:
         """Return the same kind of layer, the two biases summed in float32, then rounded."""
-        layer = copy.deepcopy(self.base)
-        layer.bias.copy_(self.base.bias + self.b)                     # (n_out,)
-        return layer
+        b = self.base.bias                                            # (n_out,)
+        return models.layer_like(self.base, bias=(b + self.b).to(b.dtype))
 
 
 @dataclass(frozen=True)

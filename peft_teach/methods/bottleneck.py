@@ -14,8 +14,7 @@ What is added to a frozen layer is s A(u). What A reads and where it stands diff
 paper: `placements.py` has the three positions, and the table of what a layer becomes with each.
 
 Cost: 2 · d_model · size + size + d_model parameters each (`count`). No linear layer can absorb A,
-as act stands between the two matrices. A parallel A can be merged by hand into a wider block, if
-that block has no gate and the same act.
+as act stands between its matrices; by hand, a wider block of the same act, without a gate, can.
 
 At the start, "zero" gives exactly the base's output. "normal" stays near it:
 ‖A(u)‖ ≤ σ² (√size + √d_model)² ‖u‖ with σ = 0.01, which is 8 % of what A reads for d_model 384 and
@@ -40,7 +39,7 @@ from ..core import put_on
 from ..errors import BadConfig
 from ..notes import prepare
 from ..shapes import expect
-from ..valid import Settings, is_positive, is_whole, one_of
+from ..valid import Settings, is_positive, is_whole
 from .placements import FORMS, InputAdapter, NormedAdapter, OutputAdapter, form  # noqa: F401
 
 LEARNING_RATE = 2e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
@@ -99,9 +98,6 @@ class Config(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        one_of("activation", self.activation, ACTIVATIONS)
-        one_of("reads", self.reads, ("output", "normed", "input"))
-        one_of("init", self.init, ("normal", "zero"))
         if self.reads == "normed" and self.own_norm:
             raise BadConfig("own_norm=True with reads='normed': what A reads is normalized "
                             "already.",
@@ -111,7 +107,7 @@ class Config(Settings):
         return usual / self.scale
 
 
-# All have one size, so that the variants can be compared; 64 is that of Houlsby's code.
+# All have one size, that of Houlsby's code, so that they can be compared.
 
 # Houlsby et al. 2019: after both sub-layers, before the skip connection.
 HOULSBY = Config(activation="gelu", reads="output", targets=("attention_out", "ffn_out"))
@@ -123,7 +119,7 @@ BAPNA = Config(activation="relu", reads="output", own_norm=True)
 POST_ATTENTION = Config(activation="gelu", reads="output", targets=("attention_out",))
 # He et al. 2022: beside the feed-forward block, four times as strong, silent at the start.
 PARALLEL = Config(scale=4.0, activation="relu", reads="input", init="zero")
-# One on the embeddings, one on the last hidden state: the layers between stay untouched. No paper.
+# No paper's: one on the embeddings, one on the last hidden state, and no layer between is touched.
 ENDS = Config(activation="relu", reads="output", targets=("embeddings", "last"))
 
 

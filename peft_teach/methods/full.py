@@ -29,7 +29,7 @@ from .. import models, state
 from ..errors import BadConfig, NotSupported
 from ..guards import guard
 from ..notes import prepare
-from ..valid import Settings, one_of
+from ..valid import Settings
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
 HEAD_LEARNING_RATE = 1e-1    # of the head alone, MiniLM's [CLS]: assets/records/lora.json
@@ -50,10 +50,6 @@ class Config(Settings):
     """`train` is "all" for every weight, or "head" for the task head alone and `also_train`."""
 
     train: Literal["all", "head"] = "all"
-
-    def __post_init__(self):
-        super().__post_init__()
-        one_of("train", self.train, ("all", "head"))
 
     def learning_rate(self, usual: float) -> float:
         return HEAD_LEARNING_RATE if self.train == "head" else usual

@@ -11,7 +11,7 @@
     W, b    (n_out, n_in)   no       the pretrained weights and biases
 
 Cost: L (d_key + d_value + d_ffn) parameters for L blocks (`count`); nothing at inference once
-merged: l scales rows of a weight, and its bias with them, or columns.
+merged: l scales rows of a weight and its bias, or columns.
 
 Source: Liu et al. 2022, arXiv 2205.05638, §3.3. The paper's T5 has an encoder and a decoder; here
 each block has one attention. In a gated FFN l_ff scales the gated product, where the authors'
@@ -19,13 +19,11 @@ T-Few scales its linear branch: the same function. Hugging Face peft's default s
 the paper: on BERT the input of `attention_out` too, on GPT-2 the queries.
 """
 
-import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from .. import models
 from ..adapter import Adapter
@@ -36,8 +34,7 @@ from ..shapes import expect
 from ..valid import Settings, is_whole
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
-# Which side of a layer its vector scales. `qkv` is a fused projection, as GPT-2's.
-SIDES = {"key": "output", "value": "output", "qkv": "output",
+SIDES = {"key": "output", "value": "output", "qkv": "output",    # qkv is fused, as in GPT-2
          "attention_out": "input", "ffn_out": "input"}
 
 
@@ -73,14 +70,12 @@ class IA3Linear(Adapter):
         l = l[:, None] if self.side == "output" else l                # (n_out, 1) or (n_in,)
         return (l - 1) * self.base.weight                             # (n_out, n_in)
 
-    @torch.no_grad()
     def merged(self) -> nn.Linear:
         """Return one plain linear layer with W + ΔW, summed in float32, then rounded."""
-        linear = copy.deepcopy(self.base)
-        linear.weight.copy_(self.base.weight + self.delta())          # (n_out, n_in)
-        if self.side == "output" and linear.bias is not None:
-            linear.bias.copy_(self.factors() * self.base.bias)        # (n_out,)
-        return linear
+        W, b = self.base.weight, self.base.bias                       # (n_out, n_in), (n_out,)
+        if b is not None and self.side == "output":
+            b = (self.factors() * b).to(b.dtype)                      # (n_out,)
+        return models.layer_like(self.base, (W + self.delta()).to(W.dtype), b)
 
 
 @dataclass(frozen=True)
@@ -110,21 +105,20 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     places, targets = models.place_of(model), config.targets
     if targets is None:
         targets = ("qkv", "ffn_out") if "qkv" in places.values() else ("key", "value", "ffn_out")
-    names = models.find(model, targets, config.layers)
-    for name in names:
-        if places.get(name) not in SIDES:
-            raise NotSupported(f"(IA)³ has no vector for {places.get(name) or name}.",
-                               expected="targets among " + ", ".join(SIDES),
-                               hint="pt.attach(model, names, lambda base: "
-                                    "pt.ia3.IA3Linear(base, 'output'))")
+    makers = {name: _maker(model, places.get(name) or name)
+              for name in models.find(model, targets, config.layers)}
+    return wrap(model, note, makers, config.also_train)
 
-    def maker(place: str) -> Callable[[nn.Linear], IA3Linear]:
-        """Return what wraps a layer at this place."""
-        if place == "qkv":
-            return lambda base: FusedIA3Linear(base, *models.fused_queries(model))
-        return lambda base: IA3Linear(base, SIDES[place])
 
-    return wrap(model, note, {name: maker(places[name]) for name in names}, config.also_train)
+def _maker(model: nn.Module, place: str) -> Callable[[nn.Linear], IA3Linear]:
+    """Return what wraps a layer at this place."""
+    if place not in SIDES:
+        raise NotSupported(f"(IA)³ has no vector for {place}.",
+                           expected="targets among " + ", ".join(SIDES),
+                           hint="pt.attach(model, names, pt.ia3.IA3Linear)")
+    if place == "qkv":
+        return lambda base: FusedIA3Linear(base, *models.fused_queries(model))
+    return lambda base: IA3Linear(base, SIDES[place])
 
 
 class FusedIA3Linear(IA3Linear):
@@ -145,4 +139,4 @@ class FusedIA3Linear(IA3Linear):
     def factors(self) -> Tensor:
         """Return one factor per feature: in each part ones for the queries, and then l."""
         l = self.l.unflatten(0, (self.parts, -1))                     # (parts, the rest of a part)
-        return F.pad(l, (self.first, 0), value=1.0).flatten()         # (n_out,)
+        return nn.functional.pad(l, (self.first, 0), value=1.0).flatten()         # (n_out,)

@@ -75,8 +75,7 @@ class LoRALinear(Adapter):
     def merged(self) -> nn.Linear:
         """Return one plain linear layer with weight W + ΔW, summed in float32, then rounded."""
         W = models.weight_of(self.base)                               # (n_out, n_in)
-        merged = (W.float() + self.delta()).to(W.dtype)               # (n_out, n_in)
-        return models.linear_like(self.base, merged)
+        return models.layer_like(self.base, (W.float() + self.delta()).to(W.dtype))
 
 
 @dataclass(frozen=True)
@@ -133,11 +132,9 @@ class BiasedLoRALinear(LoRALinear):
 
     def merged(self) -> nn.Linear:
         """Return one plain linear layer with W + ΔW, whose bias is b + s c."""
-        linear = super().merged()
-        if linear.bias is None:
+        b = self.base.bias                                            # (n_out,)
+        if b is None:
             raise NotMergeable("The base has no bias, so LoRA's own bias c has nowhere to go.",
                                expected="a base layer with a bias",
                                hint="keep the adapter on the model, or train with use_bias=False")
-        b = linear.bias.float() + self.scale * self.c                 # (n_out,)
-        linear.bias = nn.Parameter(b.detach().to(linear.bias.dtype))
-        return linear
+        return models.layer_like(super().merged(), bias=(b + self.scale * self.c).to(b.dtype))

@@ -5,23 +5,18 @@
     symbol  shape                    trained  starts as
     X       (batch, seq, d_model)    –        the layer's input, which is as long as before
     K, V    (layers, length, d_kv)   yes      small normal numbers, or the keys and values of words
-    E       (length, d_model)        yes      with `projection` only: normal
-    MLP     d_model → projection     yes      with `projection` only: a Tanh between two linear
-            → layers · 2 · d_kv               layers, whose output is all K and V of a vector of E
 
 Cost: length · layers · 2 · d_kv parameters (`count`); d_kv = key-value heads · d_head, d_model
-where queries are not grouped. The MLP is larger by far, and is for training only: `flatten` and
-files keep its output. Nothing can be merged: the prefix is an input, not a weight.
+where queries are not grouped. While they train, they may come out of an MLP (`projection.py`),
+which `flatten` and files drop. Nothing can be merged: the prefix is an input, not a weight.
 
-The real tokens take the positions after the prefix. Keys and values are used as they are: no
-position is added to them. A key of zero is not "no prefix": it has logit 0, and a share of the
-attention.
+The real tokens take the positions after the prefix; to K and V no position is added. A key of
+zero is not "no prefix": it has logit 0, and a share of the attention.
 
 Sources: Li & Liang 2021, arXiv 2101.00190, §4 (the method) and §4.3 (the MLP); without MLP and on
 encoders, Liu et al. 2021, arXiv 2110.07602 (P-tuning v2).
 One deviation from the paper: without projection K and V are trained as they are, which it finds
-unstable; P-tuning v2 and Hugging Face peft do so by default, and peft starts them 50 times as
-large.
+unstable. P-tuning v2 and Hugging Face peft do so; and peft starts them 50 times as large.
 """
 
 from dataclasses import dataclass
@@ -37,10 +32,10 @@ from ..core import put_on
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
 from ..valid import Length, Settings, is_whole, unsaved
+from .projection import by_layer, mlp
 from .starts import check_room, check_words, prefix_of_words
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
-STARTS = ("random", "text")
 START_STD = 0.02    # of the random start, as in the embeddings of most models
 
 
@@ -50,8 +45,8 @@ class Prefix(BackboneAdapter):
     def __init__(self, base: nn.Module, length: int = 20, projection: int | None = None):
         Config.check(length=length, projection=projection)
         if not models.reads_cache(base):
-            raise NotSupported(f"{type(base).__name__} ignores keys and values from outside, and "
-                               "with them a prefix.", hint="pt.prompt, or another model")
+            raise NotSupported(f"{type(base).__name__} ignores keys and values from outside.",
+                               hint="pt.prompt, or another model")
         check_room(base, length, "prefix")
         super().__init__(base)
         self.length, self.E, self.mlp = length, None, None
@@ -63,25 +58,20 @@ class Prefix(BackboneAdapter):
             self.V = nn.Parameter(START_STD * torch.randn(shape))         # (layers, length, d_kv)
         else:
             self.E = nn.Parameter(torch.randn(length, d_model))           # (length, d_model)
-            self.mlp = nn.Sequential(nn.Linear(d_model, projection), nn.Tanh(),
-                                     nn.Linear(projection, 2 * self.layers * d_kv))
+            self.mlp = mlp(d_model, projection, self.layers, d_kv)
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
-        in_cache, padding, rest = self.make_room(rest, self.length, needs_cache=True)
-        if in_cache:                                # while generating: K and V are in the cache
-            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
+        room = self.make_room(rest, self.length, needs_cache=True)
+        if room.filled:                             # while generating: K and V are in the cache
+            return self.call_base(room, input_ids, inputs_embeds=inputs_embeds)
         K, V = self.keys_and_values()                                     # (layers, length, d_kv)
         # Attention over [K ; XWₖ] and [V ; XWᵥ]: each layer itself appends what it makes of X.
-        return self.call_behind(K, V, padding, input_ids, inputs_embeds, rest)
+        return self.call_behind(K, V, room, input_ids, inputs_embeds)
 
     def keys_and_values(self) -> tuple[Tensor, Tensor]:
         """Return K and V, each (layers, length, d_kv), which the MLP makes where there is one."""
-        if self.mlp is None:
-            return self.K, self.V
-        made = self.mlp(self.E).unflatten(1, (self.layers, 2, -1))    # (length, layers, 2, d_kv)
-        K, V = made.permute(2, 1, 0, 3)                                   # (layers, length, d_kv)
-        return K, V
+        return (self.K, self.V) if self.mlp is None else by_layer(self.mlp(self.E), self.layers)
 
     def stored(self) -> dict[str, Tensor]:
         """Return what a file keeps, K and V; an MLP makes them once more, and is left out."""
@@ -106,10 +96,9 @@ class Config(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        check_words(self.start, self.words, STARTS, reading=("text",))
+        check_words(self.start, self.words, reading=("text",))
         if self.start == "text" and self.projection is not None:
-            raise BadConfig("start='text' with a projection.",
-                            expected="K and V without an MLP in between")
+            raise BadConfig("start='text' with a projection.", expected="one of the two")
 
 
 def count(length: int, layers: int, d_kv: int, d_model: int = 0,

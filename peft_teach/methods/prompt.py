@@ -27,15 +27,13 @@ from torch import Tensor, nn
 from .. import models
 from ..backbone import BackboneAdapter, behind_padding, count_from_front
 from ..core import put_on
-from ..errors import NotSupported, unknown
+from ..errors import NotSupported
 from ..notes import prepare
 from ..shapes import expect
 from ..valid import Length, Settings, unsaved
 from .starts import check_room, check_words, prompt_of_words
 
 LEARNING_RATE = 3e-2    # learns on both models: assets/records/rates.json
-STARTS = ("random", "vocabulary", "labels", "text")
-POOLS = ("cls", "first")
 COMMON = 5_000    # Lester et al. sample from that many of the most common tokens
 
 
@@ -57,14 +55,14 @@ class SoftPrompt(BackboneAdapter):
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
-        in_cache, padding, rest = self.make_room(rest, self.length)
-        if in_cache:                                # while generating: the prompt is in the cache
-            return self.call_base(input_ids, inputs_embeds=inputs_embeds, **rest)
+        room = self.make_room(rest, self.length)
+        if room.filled:                             # while generating: the prompt is in the cache
+            return self.call_base(room, input_ids, inputs_embeds=inputs_embeds)
         x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
-        rest = count_from_front(self.base, rest, input_ids, x.shape[1], self.length, padding)
-        Px = behind_padding(self.P.to(x.dtype)[None], x, padding)         # (batch, length + seq, d)
-        out = self.call_base(inputs_embeds=Px, **dict(rest, return_dict=True))
+        Px = behind_padding(self.P.to(x.dtype)[None], x, room.padding)    # (batch, length + seq, d)
+        counted = count_from_front(self.base, room, input_ids, x.shape[1])
+        out = self.call_base(room, inputs_embeds=Px, return_dict=True, **counted)
         return self.of_text(out)                                          # (batch, seq, d_model)
 
     def of_text(self, out):
@@ -99,9 +97,7 @@ class Config(Settings):
 
     def __post_init__(self):
         super().__post_init__()
-        if self.pool not in POOLS:
-            raise unknown("pooling", self.pool, POOLS)
-        check_words(self.start, self.words, STARTS, reading=("labels", "text"))
+        check_words(self.start, self.words, reading=("labels", "text"))
 
 
 def count(length: int, d_model: int) -> int:

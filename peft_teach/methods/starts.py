@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..backbone import BackboneAdapter, new_cache
-from ..errors import BadConfig, unknown
+from ..errors import BadConfig
 
 
 def embeddings_of(adapter: BackboneAdapter, ids: Sequence[int]) -> Tensor:
@@ -58,11 +58,8 @@ def prefix_of_words(adapter: BackboneAdapter, words: Sequence[str], length: int,
     return torch.stack(K), torch.stack(V)                                 # (layers, length, d_kv)
 
 
-def check_words(start: str, words: Sequence[str], known: Sequence[str], reading: Sequence[str]
-                ) -> None:
-    """Raise `UnknownName` for an unknown start, `BadConfig` for words it lacks or does not read."""
-    if start not in known:
-        raise unknown("start", start, known)
+def check_words(start: str, words: Sequence[str], reading: Sequence[str]) -> None:
+    """Raise `BadConfig` for words that a start lacks, or does not read."""
     if bool(words) != (start in reading):
         raise BadConfig(f"start={start!r} with words={words!r}.",
                         expected=f"words for {' and '.join(map(repr, reading))}, and for no other "

@@ -316,7 +316,7 @@ pairs = pictures.blind(record)    # which answer would you rather have? One pass
 pairs
 
 # %%
-pairs.verdict() if len(pairs.scores) > 1 else "Judge some pairs, then run this cell."
+print(pairs.verdict() if len(pairs.scores) > 1 else "Judge some pairs, then run this cell.")
 
 # %% [markdown]
 # The interval covers new questions, but not another judge.
@@ -498,7 +498,8 @@ model, tokenizer = pt.models.load("smollm2")
 tokenizer.add_special_tokens({"additional_special_tokens": ["<goal>", "<whistle>"]})
 model.resize_token_embeddings(len(tokenizer))
 rows = pictures.train_rows(model, tokenizer.convert_tokens_to_ids(["<goal>", "<whistle>"]))
-sum(p.numel() for p in model.parameters() if p.requires_grad), rows.rows.shape
+print(f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} numbers train: "
+      f"{rows.rows.shape[0]} rows of {rows.rows.shape[1]}")
 
 # %% [markdown]
 # In peft, `LoraConfig(trainable_token_indices=[...])` trains them beside LoRA; `pictures.save_rows(model, folder)` writes peft's file. If the

@@ -65,10 +65,11 @@ pd.Series({"before": pt.evaluate(base, test).accuracy,
 # modules are `model.layers.0.self_attn.q_proj` and `model.layers.0.self_attn.v_proj`, and its head is `score`.
 
 # %%
-record["their_file"]["tensors"]    # name and shape
+pd.Series({name: " × ".join(map(str, shape)) for name, shape
+           in record["their_file"]["tensors"].items()}).to_frame("shape")
 
 # %%
-record["their_file"]["settings"]
+pd.Series(record["their_file"]["settings"], name="setting").to_frame()
 
 # %% [markdown]
 # - `target_modules` is a list of names. peft adapts each linear layer whose full name is in the list, or *ends* in a dot and a listed name.

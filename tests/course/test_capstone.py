@@ -364,7 +364,7 @@ def test_the_interval_is_that_of_paired_sentences(monkeypatch, folder):
     mine = torch.tensor([1.0, 1, 1, 0, 1, 1, 1, 1, 0]).double()
     alone = torch.tensor([1.0, 0, 1, 0, 0, 1, 0, 1, 1]).double()
     monkeypatch.setattr(handed_in, "answered", lambda *_: mine)
-    monkeypatch.setattr(handed_in, "_right_alone", lambda _: alone)
+    monkeypatch.setattr(handed_in, "right_alone", lambda _: alone)
     found = handed_in.gain(folder, SENTENCES)
     # d = 0 1 0 0 1 0 1 0 -1: mean 2/9, variance (3 · (7/9)² + 5 · (2/9)² + (11/9)²) / 8 = 4/9
     assert found.gain == pytest.approx(2 / 9)
@@ -375,7 +375,7 @@ def test_the_interval_is_that_of_paired_sentences(monkeypatch, folder):
 
 def test_the_bet_is_held_against_all_seeds_of_the_first_setting(monkeypatch):
     alone = torch.tensor([1.0, 0, 1, 0, 0, 1, 0, 1, 1]).double()
-    monkeypatch.setattr(handed_in, "_right_alone", lambda _: alone)
+    monkeypatch.setattr(handed_in, "right_alone", lambda _: alone)
     more = torch.stack([alone, alone.logical_or(torch.arange(9) == 1), torch.ones(9)]).double()
     found = pictures.ahead({"one": more, "other": torch.zeros(3, 9)}, SENTENCES)
     assert found.difference == pytest.approx((0 + 1 + 4) / 27)

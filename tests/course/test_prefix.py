@@ -5,8 +5,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course.lessons.inside.exercises import attention
-from peft_teach.course.lessons.prefix import exercises as mixing
-from peft_teach.course.lessons.prefix import pictures
+from peft_teach.course.lessons.prefix import mixture, pictures
 from peft_teach.course.lessons.prefix.answers import stepwise_holds
 from peft_teach.course.lessons.prefix.mutants import BROKEN, RIGHT, put, read_with, text
 
@@ -32,8 +31,8 @@ def test_attention_with_a_prefix_is_the_mixture(minilm, start):
         q, k, v = layer["query"], layer["key"], layer["value"]
         words = attention(q, k, v, 12, torch.ones(1, seq, seq))
         read = attention(q, K[n][None], V[n][None], 12, torch.ones(1, seq, 20))
-        share = mixing.prefix_share(q, k, K[n][None], 12, torch.ones(1, seq, seq))
-        found = mixing.gated(words, read, share, torch.ones(share.shape[1]))
+        share = mixture.prefix_share(q, k, K[n][None], 12, torch.ones(1, seq, seq))
+        found = mixture.gated(words, read, share, torch.ones(share.shape[1]))
         assert torch.allclose(found, layer["read"], atol=1e-5)
         assert not torch.allclose(words, layer["read"], atol=1e-2)    # the prefix matters
 
@@ -42,7 +41,7 @@ def test_the_librarys_prefix_is_what_is_read(minilm):
     model, tokenizer = minilm
     prefix = pt.prefix.Prefix(model, 20)
     batch = tokenizer(TEXT, return_tensors="pt")
-    with torch.no_grad(), mixing.seen(prefix) as layers:
+    with torch.no_grad(), mixture.seen(prefix) as layers:
         prefix(**batch)
     ours = pictures.with_prefix(model, prefix.K.detach(), prefix.V.detach(), batch["input_ids"])
     assert all(torch.allclose(a["read"], b["read"], atol=1e-5) for a, b in zip(layers, ours))
@@ -118,15 +117,15 @@ def test_the_mean_over_tokens_is_of_the_tokens(minilm):
 
 def test_a_first_failure_names_the_property():
     def averaged(words, read, share, g):
-        return mixing.gated(words, read, share, g.mean().expand_as(g))
+        return mixture.gated(words, read, share, g.mean().expand_as(g))
 
     def plain_exp(q, k, K, heads, mask):
         q, k, K = (x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k, K))
         front, words = ((q @ x.mT / q.shape[-1]**0.5).exp() for x in (K, k))
         return front.sum(-1) / (front.sum(-1) + words.masked_fill(~mask[:, None], 0).sum(-1))
 
-    for exercise, wrong, says in ((mixing.GATE, averaged, "act as -0.39, -0.39"),
-                                  (mixing.SHARE, plain_exp, "however large the scores are")):
+    for exercise, wrong, says in ((mixture.GATE, averaged, "act as -0.39, -0.39"),
+                                  (mixture.SHARE, plain_exp, "however large the scores are")):
         told = [exercise.judge(case, exercise.run(wrong, case)) for case in exercise.cases(0)]
         assert says in next(verdict.message for verdict in told if not verdict.passed)
 

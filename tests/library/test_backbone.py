@@ -28,7 +28,7 @@ from safetensors.torch import load_file, save_file
 
 import peft_teach as pt
 from peft_teach import backbone, models, notes
-from peft_teach.errors import AdapterFileError, BadConfig, NotSupported, UnknownName
+from peft_teach.errors import AdapterFileError, BadConfig, NotSupported
 
 METHODS = (pt.prompt, pt.prefix)
 TURN = GREEDY | {"return_dict_in_generate": True, "output_logits": True}
@@ -248,15 +248,15 @@ def test_a_cache_is_taken_by_either_name_and_nothing_given_is_changed(names, tin
     mask, types = torch.ones(2, 5).long(), torch.zeros(2, 5).long()
     given = {names[0]: None, names[1]: cache, "attention_mask": mask, "token_type_ids": types}
     before = {**given}
-    in_cache, padding, rest = pt.prompt.SoftPrompt(base, LENGTH).make_room(given, LENGTH)
-    assert (in_cache, padding) == (False, None)
-    assert rest["cache"] is cache
-    assert "past_key_values" not in rest
-    assert rest["attention_mask"].shape == (2, LENGTH + 5)
-    counted = backbone.count_from_front(base, rest, mask, 5, LENGTH, padding)
+    room = pt.prompt.SoftPrompt(base, LENGTH).make_room(given, LENGTH)
+    assert (room.filled, room.padding) == (False, None)
+    assert room.cache is cache
+    assert not room.arguments.keys() & {"past_key_values", "cache"}
+    assert room.arguments["attention_mask"].shape == (2, LENGTH + 5)
+    counted = backbone.count_from_front(base, room, mask, 5)
     assert counted["token_type_ids"].shape == (2, LENGTH + 5)
-    assert rest["position_ids"] is None
-    assert rest["token_type_ids"] is types
+    assert room.arguments["position_ids"] is None
+    assert room.arguments["token_type_ids"] is types
     assert given.keys() == before.keys()
     assert all(given[name] is before[name] for name in given)
 
@@ -293,7 +293,7 @@ BOTH = [
     ({"length": 0}, None, BadConfig, "length is 0"),
     ({"length": 5.0}, None, BadConfig, "length is 5.0"),
     ({"length": 40}, None, BadConfig, "length is 40, and this model has 40 positions"),
-    ({"start": "txt", "words": TEXT}, Numbers(), UnknownName, "did you mean 'text'"),
+    ({"start": "txt", "words": TEXT}, Numbers(), BadConfig, "did you mean 'text'"),
     ({"start": "text", "words": TEXT}, None, BadConfig, "no tokenizer was given"),
     ({"start": "text"}, Numbers(), BadConfig, r"start='text' with words=\(\)"),
     ({"start": "random", "words": TEXT}, Numbers(), BadConfig, "start='random' with"),
@@ -301,7 +301,7 @@ BOTH = [
     ({"start": "text", "words": ("7", " ")}, Numbers(), BadConfig, r"the tokens \[\]"),
 ]
 PROMPT = [
-    ({"pool": "mean"}, None, UnknownName, "pooling 'mean'"),
+    ({"pool": "mean"}, None, BadConfig, "pool is 'mean'.*\n.*one of cls, first"),
     ({"pool": "first"}, None, NotSupported, "decoder's head reads the last token"),
     ({"start": "vocabulary"}, None, BadConfig, "no tokenizer was given"),
     ({"start": "labels", "words": TEXT}, None, BadConfig, "no tokenizer was given"),
@@ -315,7 +315,7 @@ PROMPT = [
 PREFIX = [
     ({"projection": 0}, None, BadConfig, "projection is 0"),
     ({"projection": 6.0}, None, BadConfig, "projection is 6.0"),
-    ({"start": "vocabulary"}, Numbers(), UnknownName, "start 'vocabulary'"),
+    ({"start": "vocabulary"}, Numbers(), BadConfig, "start is 'vocabulary'.*\n.*random, text"),
     ({"start": "text", "words": TEXT, "projection": 6}, Numbers(), BadConfig, "a projection"),
 ]
 

@@ -61,7 +61,7 @@ def test_the_splits_are_fixed(tasks, domain):
 @pytest.mark.parametrize(("domain", "rated", "repeated"), [
     ("movies", 10_043, 2), ("products", 2_943, 8), ("tweets", 3_362, 0), ("news", 2_788, 37)])
 def test_repeated_texts_are_dropped(tasks, domain, rated, repeated):
-    texts = [text for _, rating, text in data._rows(domain) if abs(rating) > 0.5]
+    texts = [text for _, rating, text in data.lines(domain) if abs(rating) > 0.5]
     assert len(texts) == rated
     assert len(texts) - len(set(texts)) == repeated
     kept = [text for text, _ in everything(tasks[domain])]
@@ -71,7 +71,7 @@ def test_repeated_texts_are_dropped(tasks, domain, rated, repeated):
 
 @pytest.mark.parametrize(("domain", "documents"), [("products", 300), ("news", 498)])
 def test_no_document_is_in_two_splits(tasks, domain, documents):
-    rows = data._rows(domain)
+    rows = data.lines(domain)
     assert len({name.split("_")[0] for name, _, _ in rows}) == documents
     where = {}
     for name, rating, text in rows:
@@ -85,7 +85,7 @@ def test_no_document_is_in_two_splits(tasks, domain, documents):
 
 def test_labels_are_the_sign_of_the_rating(tasks):
     assert Example("...quite endearing.", 1) in tasks["movies"].train
-    ratings = {text: rating for _, rating, text in data._rows("movies")}
+    ratings = {text: rating for _, rating, text in data.lines("movies")}
     for split in SPLITS:
         for text, label in getattr(tasks["movies"], split):
             assert label == (ratings[text] > 0)

@@ -13,7 +13,6 @@ Source: Author et al. 20YY, arXiv 0000.00000, §1 (the equation).
 No deviation from the paper.
 """
 
-import copy
 from dataclasses import dataclass
 
 import torch
@@ -45,14 +44,12 @@ class NameLinear(Adapter):
         u = self.g * y                                                # (…, n_out), float32
         return (y + u).to(y.dtype)                                    # (…, n_out)
 
-    @torch.no_grad()
     def merged(self) -> nn.Linear:
         """Return one plain linear layer, its gains computed in float32, then rounded."""
-        linear = copy.deepcopy(self.base)
-        linear.weight.copy_((1 + self.g)[:, None] * self.base.weight)  # (n_out, n_in)
-        if linear.bias is not None:
-            linear.bias.copy_((1 + self.g) * self.base.bias)          # (n_out,)
-        return linear
+        W, b = self.base.weight, self.base.bias                       # (n_out, n_in), (n_out,)
+        if b is not None:
+            b = ((1 + self.g) * b).to(b.dtype)                        # (n_out,)
+        return models.layer_like(self.base, ((1 + self.g)[:, None] * W).to(W.dtype), b)
 
 
 @dataclass(frozen=True)

@@ -159,7 +159,7 @@ def raised(error: BaseException, index: int | None = None, told: str = "",
     text = _text(error).strip().partition("\n")[0][:LONGEST_LINE].rstrip(".")
     found = f"Your code raised {type(error).__name__}{text and f': {text}'}.{told}"
     name, usual = objection(error, _text(error))
-    message = f"{found} {mistakes.get(name, usual)}".strip()
+    message = f"{found} {mistakes.get(name, usual) if name else usual}".strip()
     reason = NO_MEMORY if lacks_memory(error, _text(error)) else ""
     lacks = error.name or "" if type(error) is ModuleNotFoundError else ""
     return Result(WRONG, message, name if name in mistakes else None, _format(error), index, found,
@@ -214,7 +214,8 @@ def _format(error: BaseException) -> str:
     If the error arose in one of our frames (a wrong signature does), that call is what they need.
     """
     frames, ours = error.__traceback__, Path(__file__).parents[1]
-    while frames.tb_next and ours in Path(frames.tb_frame.f_code.co_filename).parents:
+    while (frames and frames.tb_next
+           and ours in Path(frames.tb_frame.f_code.co_filename).parents):
         frames = frames.tb_next
     lines = "".join(traceback.format_exception(type(error), error, frames)).splitlines()
     if len(lines) > LONGEST_TRACEBACK:

@@ -95,7 +95,7 @@ class Merge:
             return rejected("bias_lost", "The base has a bias, the new layer has none.")
         if bias is not None and b is None:
             return Verdict(False, "The base has no bias, the new layer has one.")
-        if b is not None and not close(bias, b):
+        if bias is not None and b is not None and not close(bias, b):
             return Verdict(False, f"{told} {difference('The bias', bias, b)}".strip(),
                            self._recognised(case, bias))
         if not seen["at_home"]:

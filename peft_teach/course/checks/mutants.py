@@ -47,15 +47,19 @@ class Law:
     mistakes: ClassVar[Mapping[str, str]] = MISTAKES
 
     def __post_init__(self):
-        for version in (self.right | self.broken).values():
+        for version in self.versions.values():
             for kind in version.__mro__ if isinstance(version, type) else ():
                 if kind.__module__ == version.__module__:
                     kind.__name__ = kind.__qualname__ = "Version"
 
+    @property
+    def versions(self) -> dict[str, Callable]:
+        """All versions, by name."""
+        return {**self.right, **self.broken}
+
     def run(self, test: Callable, case: Mapping[str, Any]) -> dict[str, Outcome]:
         """Put the test to every version."""
-        return outcomes(lambda version: self.call(test, version), self.right | self.broken,
-                        case["seed"])
+        return outcomes(lambda version: self.call(test, version), self.versions, case["seed"])
 
     def judge(self, case: Any, answers: Mapping[str, Outcome]) -> Verdict:
         """Score what it said of them."""
@@ -64,7 +68,7 @@ class Law:
     @property
     def returns(self) -> Any:
         """What `run` gives: an outcome for each version."""
-        return report(**dict.fromkeys(self.right | self.broken, Outcome))
+        return report(**dict.fromkeys(self.versions, Outcome))
 
 
 def outcomes(test: Callable[[Any], Any], versions: Mapping[str, Callable],

@@ -8,7 +8,7 @@
     TinyEncoder          the names of a BERT
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,7 +30,7 @@ class Output(dict):
         super().__init__({name: value for name, value in entries.items() if value is not None})
         vars(self).update(entries)
 
-    def __getitem__(self, key: Hashable | slice) -> Any:
+    def __getitem__(self, key: str | int | slice) -> Any:
         return super().__getitem__(key) if isinstance(key, str) else self.to_tuple()[key]
 
     def __setitem__(self, key: str, value: Any) -> None:
@@ -221,7 +221,7 @@ def drawn_pairs(decoder: TinyDecoder, length: int, seed: int, batch: int = 1) ->
     """Return a random prefix of this length for a decoder."""
     generator = torch.Generator().manual_seed(500 + seed)
     shape = (batch, decoder.heads, length, decoder.width)
-    return [tuple(torch.randn(shape, generator=generator) for _ in "kv")
+    return [(torch.randn(shape, generator=generator), torch.randn(shape, generator=generator))
             for _ in range(decoder.layers)]
 
 
@@ -330,7 +330,7 @@ class EncoderBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         query = self.attention["query"](x) + self.attention["subquery"](x)
         query = self.attention["query_norm"](query)
-        x = x + self.attention["output"]["dense"](query.tanh())
+        x = x + self.attention.get_submodule("output.dense")(query.tanh())
         return x + self.output["dense"](x.tanh())
 
 

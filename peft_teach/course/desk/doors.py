@@ -12,6 +12,7 @@ import copy
 import html
 import importlib
 import importlib.util
+import inspect
 import logging
 import math
 import statistics
@@ -66,9 +67,9 @@ class Doors:
 
     def shown(self) -> "pandas.DataFrame":
         """Return the table as text."""
-        return self.table.apply(lambda column: column.map(
-            lambda value: OFF if math.isnan(value) else COLUMNS[column.name].format(value)
-            if value else "0"))
+        return self.table.assign(**{name: [
+            OFF if math.isnan(value) else COLUMNS[name].format(value) if value else "0"
+            for value in self.table[name]] for name in self.table.columns})
 
     def _title(self) -> str:
         lines = len(self.file.read_text("utf-8").splitlines())
@@ -109,7 +110,7 @@ def doors(method: str, yours: Callable[[nn.Module], nn.Module] | nn.Module, conf
         check(mine, batch)
         library = module.inject(copy.deepcopy(plain), config)
         table, remarks = _compared(plain.eval(), mine.eval(), library.eval(), names or {}, batch)
-        return Doors(table, tuple(remarks), Path(module.__file__))
+        return Doors(table, tuple(remarks), Path(inspect.getfile(module)))
 
 
 # ── what was given ───────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ import contextlib
 import io
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -81,14 +82,15 @@ def check(id: str, *objects: Any) -> Any:
         return exercise.as_one(objects)
     before, kept = history.result, ""
     history.result, uses_reference = _examine(exercise, exercise.as_one(objects))
-    if history.result.state == NOT_ATTEMPTED and (own := _passed_before(exercise)):
+    if (history.result.state == NOT_ATTEMPTED and history.result.reason != OF_ITSELF
+            and (own := _passed_before(exercise))):
         objects = history.checked = own
         history.result, uses_reference = _examine(exercise, exercise.as_one(own))
         kept = ("This cell is not filled in. What passed here is your answer in my_peft.py; copy "
                 "it into the cell if you hand this notebook in.")
-    elif history.result.passed and exercise.kept and cells():
+    elif history.result.passed and cells():
         try:
-            kept = my_peft_file.keep(exercise, cells(), objects, uses_reference)
+            kept = my_peft_file.keep(exercise, cells(), uses_reference)
         except NotAttempted:
             history.result = MADE_OF_ITSELF
     if history.result.state == WRONG:
@@ -177,7 +179,7 @@ def _next_hint(id: str) -> Card:
 def reset(id: str | None = None) -> None:
     """Put the exercise's stub into a new cell, with the line of its check; forget its results."""
     exercise = _named(id)
-    stub = stub_of(id)
+    id, stub = exercise.id, stub_of(exercise.id)
     if stub is None:
         raise PeftTeachError(f"The stub of {id} is not in this installation.",
                              hint=f"copy it from a fresh notebook of lesson {exercise.lesson}")
@@ -185,9 +187,9 @@ def reset(id: str | None = None) -> None:
     work.forget(id)
     names = ", ".join(exercise.names)
     stub = f"{stub}\n\n\n{names} = pt.check({id!r}, {names})"
-    paragraphs = ()
-    if shell() is not None:
-        shell().set_next_input(stub)
+    paragraphs, ipython = (), shell()
+    if ipython is not None:
+        ipython.set_next_input(stub)
         paragraphs = ("A new cell below has this text; if there is none, copy it from here.",)
     show(Card(title_of(id), note="as it was at the start", paragraphs=paragraphs, code=stub))
 
@@ -204,7 +206,8 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
     lesson = None if lesson is None else number(lesson)
     exercises = all_exercises() if lesson is None else of_lesson(lesson)
     states = _states()
-    rows = [("exercise", "lesson", "difficulty", "minutes", "points", "state")]
+    rows: list[tuple[object, ...]] = [
+        ("exercise", "lesson", "difficulty", "minutes", "points", "state")]
     for e in exercises:
         points = e.points if states[e.id] == PASSED else 0
         optional = ", optional" if e.optional else ""
@@ -237,7 +240,7 @@ def next_step() -> None:
     show(home.next_step(_states()))
 
 
-def _passed(exercises: list[Exercise], states: dict[str, str]) -> str:
+def _passed(exercises: Sequence[Exercise], states: dict[str, str]) -> str:
     """How many passed and their points; optional exercises are counted separately."""
     asked = [e for e in exercises if not e.optional]
     more = [e for e in exercises if e.optional]

@@ -31,7 +31,8 @@ def read(model: nn.Module, tokenizer, text: str,
     found, = logits(model, [tokenizer([text], return_tensors="pt")])
     if len(found) == 1:
         return _below(before, {"rating, −4 to 4": f"{found.item():+.1f}"})
-    return likelihoods(*found.softmax(-1), before)
+    negative, positive = found.softmax(-1)
+    return likelihoods(negative, positive, before)
 
 
 def likelihoods(negative: Tensor, positive: Tensor,
@@ -41,8 +42,9 @@ def likelihoods(negative: Tensor, positive: Tensor,
 
 
 def _below(before: pandas.DataFrame | None, row: Mapping[str, str]) -> pandas.DataFrame:
-    when = "before training" if before is None else "after training"
-    return pandas.concat([before, pandas.DataFrame(row, index=[when])])
+    if before is None:
+        return pandas.DataFrame(row, index=["before training"])
+    return pandas.concat([before, pandas.DataFrame(row, index=["after training"])])
 
 
 def compare_outputs(model: nn.Module, batches: list[dict[str, Tensor]],

@@ -13,6 +13,7 @@ import random
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from torch import Tensor, nn
 from ... import data, models, training
 from ...training import Step
 from ...widgets import Progress
+
+Each = TypeVar("Each")      # what a generator yields
+Found = TypeVar("Found")    # what it returns
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,8 @@ def own_random(seed: int) -> Iterator[None]:
         _set_random_states(outside)
 
 
-def with_own_random(steps: Generator, seed: int) -> Generator:
+def with_own_random(steps: Generator[Each, None, Found], seed: int
+                    ) -> Generator[Each, None, Found]:
     """Iterate over a generator with a random state of its own, which starts from `seed`."""
     outside = _random_states()
     training.seed(seed)

@@ -9,11 +9,15 @@ the larger logit of two.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
 from ..checks.stand_ins import Output
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 WORDS = (" negative", " positive")    # by label; one token each, in SmolLM2
 LONGEST = 10                          # words of a review: short ones, so that a CPU is enough
@@ -88,13 +92,15 @@ class AtTheAnswer(nn.Module):
     All other positions have the label -100, so their logits do not matter.
     """
 
-    def __init__(self, model: nn.Module):
+    model: "PreTrainedModel"
+
+    def __init__(self, model: "PreTrainedModel"):
         super().__init__()
         self.model = model
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, labels: Tensor) -> Output:
         h = self.model.base_model(input_ids, attention_mask=attention_mask).last_hidden_state
         row, position = torch.arange(len(labels)), labels.ne(-100).int().argmax(1)
-        logits = self.model.lm_head(h[row, position - 1])                 # (batch, vocabulary)
+        logits = self.model.get_submodule("lm_head")(h[row, position - 1])    # (batch, vocabulary)
         loss = nn.functional.cross_entropy(logits, labels[row, position])
         return Output(loss=loss, logits=logits)

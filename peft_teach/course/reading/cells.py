@@ -92,9 +92,9 @@ class Code:
         `after_checks` goes on with it, as the notebook does.
         """
         for name in exercise.names:
-            self.settled[name] = tuple(
-                [s for s in found.get(name, []) if (s.cell, s.index) in passed]
-                for found in (self.binders, self.changers))
+            binds, changes = ([s for s in found.get(name, []) if (s.cell, s.index) in passed]
+                              for found in (self.binders, self.changers))
+            self.settled[name] = binds, changes
         if not passed:
             label = f"given {exercise.id}"
             self.sources[label] = f"{', '.join(exercise.names)} = pt.mine({exercise.id!r})"
@@ -149,13 +149,15 @@ class Code:
         return read
 
     def _add(self, names: "_Names", label: str, index: int, node: ast.stmt,
-             reads: tuple[frozenset[str], frozenset[str]], **more: str | bool) -> None:
+             reads: tuple[frozenset[str], frozenset[str]], checks: str = "",
+             stands_in: bool = False) -> None:
         binds, defines, assigns = names.bound(node)
         now, later = reads
         if isinstance(node, _PERHAPS):    # it may keep the old value
             now |= binds
         statement = Statement(len(self.statements), label, index, node, binds, defines, assigns,
-                              names.changed(node), now, later, names.is_heavy(node), **more)
+                              names.changed(node), now, later, names.is_heavy(node), checks,
+                              stands_in)
         self.statements.append(statement)
         if statement.heavy:
             self.left_out |= binds

@@ -120,7 +120,7 @@ def lesson_of(notebook: Notebook, file: str) -> str | None:
     for exercise in all_exercises():
         named[exercise.lesson] += exercise.id in quoted
         written[exercise.lesson] += len(defined.intersection(exercise.names))
-    if notebook.lesson in named and (named[notebook.lesson] or not +named):
+    if notebook.lesson and notebook.lesson in named and (named[notebook.lesson] or not +named):
         return notebook.lesson
     for count in (named, written):
         if +count:

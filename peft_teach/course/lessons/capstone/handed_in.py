@@ -166,7 +166,7 @@ def _given(sentences: Sequence[tuple[str, int]]) -> Sequence[tuple[str, int]]:
 
 def _gain(found: dict[str, Any], sentences: Sequence[tuple[str, int]]) -> Measured:
     """Return the gain with its 95 % interval on new sentences: another seed may end elsewhere."""
-    right, alone = found["right"], _right_alone(_given(sentences))
+    right, alone = found["right"], right_alone(_given(sentences))
     return Measured(found["size_bytes"], (right - alone).mean().item(),
                     *interval(right[None], alone[None]), right.mean().item(), len(right))
 
@@ -185,7 +185,8 @@ def _answered(folder: Path, file: bytes, sentences: tuple) -> Tensor:
 
 
 @cache
-def _right_alone(sentences: tuple) -> Tensor:
+def right_alone(sentences: tuple) -> Tensor:
+    """Return 1 for each sentence that the head alone gets right, else 0: (sentences,), float64."""
     model = copy.deepcopy(_loaded("mean")[0])
     model.load_state_dict(load_file(HEAD), strict=False)
     return _right(model, sentences)

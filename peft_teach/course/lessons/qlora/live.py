@@ -24,9 +24,7 @@ def kept(plain: nn.Module, model: nn.Module) -> float:
 
 def scores(model: nn.Module, test: list[dict[str, Tensor]]) -> Tensor:
     """Return a score of each test sentence, (sentences,), for `pt.verdict`: their mean is R²."""
-    rating = protocol.ratings(test)
-    error = (protocol.predictions(model, test) - rating).square()
-    return 1 - error / rating.var(correction=0)
+    return protocol.shares_of_r2(protocol.predictions(model, test), protocol.ratings(test))
 
 
 def hidden(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> list[Tensor]:
