@@ -189,7 +189,7 @@ def wide(text: str, size: float = TYPE, weight: str = "normal") -> float:
     """Return how wide a text is, in inches."""
     if not text.strip():
         return 0.0
-    letters = TextPath((0, 0), text, size=size, prop=FontProperties(FONT, weight=weight))
+    letters = TextPath((0, 0), text, size=size, prop=FontProperties(family=FONT, weight=weight))
     return float(letters.get_extents().width) / 72
 
 

@@ -58,7 +58,7 @@ def test_lloyds_marks_are_means_of_their_weights_and_beat_nf4(tables):
 def test_beside_a_weight_32_times_as_large_all_others_become_zero():
     explorer = qlora.EXAMPLES["outlier"]()
     explorer.controls["times"].value = 32
-    assert "Error of the 63 others: 100%" in explorer.figure.get_label()
+    assert "the 63 others share 1 level, 100% off" in explorer.figure.get_label()
 
 
 def test_a_merged_model_keeps_what_its_weights_have_of_the_update(tiny, inputs):

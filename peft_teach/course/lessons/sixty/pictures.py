@@ -35,7 +35,7 @@ def draw_monday(table: pandas.DataFrame) -> Figure:
     ax.text(2, table.accuracy.iloc[0] + 0.012, "Lily", fontsize=11)
     ax.set(xlim=(0, 64), ylim=(0, 0.6))
     in_percent(ax.yaxis)
-    entitle(ax, "63 runs of peft's comparison", "place", "problems solved")
+    entitle(ax, "place", "problems solved", "63 runs of peft's comparison")
     made.set_label(
         f"{len(table)} runs by place. LoRA of rank 32 solves {lora:.1%}; {above.sum()} runs are "
         f"above it, {(table.accuracy > lora + gap).sum()} by more than {gap:.1%}, which the choice "
