@@ -2,9 +2,14 @@
 
 import gc
 import os
+import sys
 
 import guards
-import warm_kernels
+
+# jsonschema, which nbformat imports, spends more than a second of each process on a grammar of
+# addresses that no notebook has, and does without; nbval, which brings both, is loaded after this.
+sys.modules.setdefault("rfc3987_syntax", None)
+pytest_plugins = ["nbval.plugin"]
 
 # One thread a process, before torch counts the cores: tests run in two processes, and grader and
 # kernels are others beside them.
@@ -23,6 +28,8 @@ def pytest_addoption(parser):
 def pytest_configure(config):
     """Know the method or the lesson whose guards run; fork the kernels."""
     if hasattr(os, "fork"):
+        import warm_kernels
+
         warm_kernels.use()
     if config.option.method or config.option.lesson:
         guards.configure(config.option)

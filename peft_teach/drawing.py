@@ -55,7 +55,7 @@ CLAIMS = {
 }
 NOTES = {
     "full": "{all:,} numbers move: as many as W has",
-    "bitfit": "one number a row, added to its output",
+    "bitfit": "one number a row, added to its output, on top of the frozen bias",
     "prompt": "{few:,} numbers, and every block reads them",
     "bottleneck": "{few:,} numbers, biases among them; {times}",
     "ia3": "one number a row, multiplies its output",

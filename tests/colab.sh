@@ -19,6 +19,7 @@ echo "import google.colab" > "$packages/colab.pth"    # it is loaded in every pr
 
 mkdir "$place/course"
 cp -r lessons peft_teach assets pyproject.toml README.md LICENSE "$place/course"
+grep -rl /content/peft-teach "$place/course/lessons" | xargs sed -i "s#/content/peft-teach#$place/course#"
 pip list --format=freeze > "$place/before"
 for lesson in "$@"; do
     (unset PYTHONPATH; PEFT_TEACH_BUDGET=smoke PEFT_TEACH_WORK='' \
@@ -27,5 +28,5 @@ done
 pip list --format=freeze | diff "$place/before" - | tee "$place/moved" || true
 if grep '^<' "$place/moved"; then exit 1; fi
 
-pip install -q pytest    # afterwards: what it brings is not Colab's
+pip install -q pytest nbval    # afterwards: what they bring is not Colab's
 python -m pytest -o addopts= -q tests/course/test_pictures.py

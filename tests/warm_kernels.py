@@ -7,6 +7,7 @@ each kernel, as a reader's is. (A build, JupyterLab in `tests/browser` and the i
 fresh processes what an import loads.)
 """
 
+import gc
 import multiprocessing
 import os
 import sys
@@ -15,7 +16,7 @@ from importlib.metadata import EntryPoint
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
 
 IMPORTED = ["torch", "transformers.models.bert.modeling_bert", "matplotlib.pyplot", "pandas",
-            "transformers.models.llama.modeling_llama", "ipywidgets", "ipykernel.kernelapp"]
+            "transformers.models.llama.modeling_llama", "ipywidgets", "ipykernel.kernelapp", "peft"]
 
 
 def use() -> None:
@@ -70,4 +71,5 @@ def run(options: list[str], folder: str | None, environment: dict[str, str], par
     os.environ |= {**environment, "JPY_PARENT_PID": str(parent)}    # it ends with the tests
     sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     os.chdir(folder or ".")
+    gc.freeze()    # what was imported ahead stands until the end
     IPKernelApp.launch_instance(argv=options)

@@ -13,6 +13,7 @@ from .desk.doors import doors
 from .desk.learner import check, hint, next_step, progress, require, reset
 from .desk.mine import audit, mine
 from .desk.predict import commit, compare, sentence
+from .desk.shown import install as _install
 from .lessons import pictures
 from .verdicts import verdict
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Budget", "audit", "board", "budget", "check", "commit", "compare", "doors", "hint",
            "live", "mine", "next_step", "pictures", "progress", "records", "require", "reset",
            "sentence", "subspace", "verdict"]
+
+_install()    # a page of the course shows tables, where there is a page
 
 
 def __getattr__(name: str):

@@ -6,6 +6,7 @@ method, and each method at the rate that its search on validation sentences foun
 (`assets/records/ladder.py`). Tested on all 2,716 test sentences: R², and the accuracy of the sign.
 
     run = begin("lora 8", wrap, seed=2)       MiniLM with its layers; what cannot count raises
+    run = begin("mine", wrap, 2, lr=3e-3)     the same of a method that is no rung
     steps = list(run.steps())
     run.row(steps, run.predictions())         as a recorded run, and what it cost
 
@@ -121,38 +122,65 @@ class Run:
 
 
 def begin(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int,
-          examples: int = EXAMPLES, tests: int = TESTS) -> Run:
+          examples: int = EXAMPLES, tests: int = TESTS, lr: float | None = None,
+          choosing: bool = False) -> Run:
     """Load MiniLM, let `wrap(model)` put a method's layers on, and get all ready.
 
-    Random numbers come from where torch's generator stands. Raises `UnknownName` for an unknown
-    rung, and `BadConfig` where `wrap` gives no model, or one that trains other parameters, in
-    number, than the rung has; so before a minute is spent.
+    Random numbers come from where torch's generator stands. With `lr`, it is a method of one's own,
+    `rung` its name: then the rate is this one, and the head's is everybody's. `choosing` tests on
+    the validation sentences, on which a rate is chosen. Raises `UnknownName` for an unknown rung,
+    and `BadConfig` for an own method that has a rung's name or where `wrap` gives no model, one
+    that trains nothing of its own, or one that trains other parameters, in number, than the rung
+    has; so before a minute is spent.
     """
-    key = key_of(rung)
+    key = key_of(rung) if lr is None else _own_name(rung, lr)
     if not callable(wrap):
         raise BadConfig(f"wrap is {wrap!r:.80}.", expected="a function: wrap(model) returns the "
                                                            "model with its layers on")
-    recorded = records.select(records.load("ladder"), group="final", method=key)[0]
+    recorded = records.select(records.load("ladder"), group="final",
+                              method=key if lr is None else "lora 8")[0]
     model, tokenizer = models.load("minilm", labels=1)
     model = wrap(model)
     if not isinstance(model, nn.Module):
         raise BadConfig(f"wrap returned {type(model).__name__}.", expected="the model to train",
                         hint="end it with `return model`")
     model = model.to(models.best_device())
-    _must_be_the_rung(model, key, recorded["parameters"])
+    _must_be_the_rung(model, key, recorded["parameters"] if lr is None else None)
     movies = data.ratings("movies")
     batches = data.batches(movies.train[:examples], tokenizer, BATCH, TOKENS, seed=seed)
-    return Run(key, seed, recorded["lr"], recorded["head_lr"], model, tokenizer, batches,
-               movies.test[:tests], _costs(model))
+    tested = movies.validation if choosing else movies.test
+    return Run(key, seed, recorded["lr"] if lr is None else lr, recorded["head_lr"], model,
+               tokenizer, batches, tested[:tests], _costs(model))
 
 
-def _must_be_the_rung(model: nn.Module, key: str, wanted: int) -> None:
-    """Raise `BadConfig` unless as many parameters train as the rung has, and the head with them."""
+def _own_name(name: str, lr: float) -> str:
+    """Return the name of a method that is no rung. Raises `BadConfig`."""
+    if not isinstance(name, str) or not name.strip():
+        raise BadConfig(f"The name is {name!r}.", expected="a few letters of your own: \"mine\"")
+    if rung(name) is not None:
+        raise BadConfig(f"{name!r} is a rung: its rate is recorded.",
+                        expected="another name for a method of your own, or no lr")
+    if isinstance(lr, bool) or not isinstance(lr, int | float) or not 0 < lr < float("inf"):
+        raise BadConfig(f"lr is {lr!r}.", expected="a learning rate, such as 3e-3")
+    return name.strip()
+
+
+def _must_be_the_rung(model: nn.Module, key: str, wanted: int | None) -> None:
+    """Raise `BadConfig` unless as many parameters train as the rung has, and the head with them.
+
+    Of a method of one's own, where none are `wanted`: unless some train, and they are not all.
+    """
     head = contents.head_parameters(model).values()
     beside = trained(model)
     if not all(p.requires_grad for p in head):
         raise BadConfig("The head does not train.", expected="a head that trains with every method",
                         hint="leave requires_grad of the classifier as it is")
+    if wanted is None:
+        if 0 < beside < sum(p.numel() for p in model.parameters()) / 2:
+            return
+        raise BadConfig(f"Next to the head, {beside:,} parameters of this model train.",
+                        expected="those of your layers, and the base frozen",
+                        hint="pt.attach(model, (\"query\", \"value\"), Mine) freezes it")
     if beside == wanted:
         return
     hint = ("does wrap return the model with its layers on, and have these trainable parameters?"

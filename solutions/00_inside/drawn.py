@@ -10,6 +10,7 @@ def reading(shown: Shown) -> None:
     """Shares of 25, 50 and 25 %; what is read is (0, 1, 0): the others cancel, or have a zero."""
     ax, = shown.panels
     ax.named()
+    assert shown.title == "In one head “film” reads “a” most: 50%"
     half = np.linspace(0, np.pi, 40)
     for j, (word, share, parts) in enumerate((
             ("[CLS]", 0.25, (1, 0, 0)), ("a", 0.5, (0, 1, -1)), ("film", 0.25, (-1, 0, 1)))):
@@ -35,7 +36,8 @@ def _entries(ax: Panel, x: float, entries: tuple[float, ...]) -> None:
 def heads(shown: Shown) -> None:
     ax, = shown.panels
     words = ["[CLS]", "a", "quiet", "film", "[SEP]"]
-    ax.named("block 0, head 1", "… reads this one", "this token …")
+    ax.named("", "… reads this one", "this token …")
+    assert shown.title == "Block 0, head 1: “quiet” reads “quiet” most: 60%"
     ax.ticks("x", words)
     ax.ticks("y", words)
     ax.image(0.1 + 0.5 * np.eye(5), 0, 0.5, {0.0: "paper", 0.5: "attention"})
@@ -43,18 +45,24 @@ def heads(shown: Shown) -> None:
 
 
 def all_heads(shown: Shown) -> None:
-    """Two blocks of two heads with an edge to the right of each table and below; block 1, head 0."""
+    """Two blocks of two heads with an edge to the right of each table and below; block 1, head 0.
+
+    Above each table two rows for its name. Block 0 reads itself, block 1 one on.
+    """
     ax, = shown.panels
     ax.named(x="head", y="block")
+    assert shown.title == "Of 4 heads, 0 read mostly [CLS], 0 the token before"
     ax.ticks("x", {"0": 2, "1": 8})
-    ax.ticks("y", {"0": 2, "1": 8})
-    sheet = np.full((12, 12), 0.5 / 3)
+    ax.ticks("y", {"0": 4, "1": 12})
+    sheet = np.full((16, 12), 0.5 / 3)
     for row, column in np.ndindex(2, 2):
         table = np.roll(np.eye(5), row, 1)
-        sheet[6 * row:6 * row + 5, 6 * column:6 * column + 5] = (
-            0.1 + 0.5 * table if column else table)
+        part = sheet[8 * row:8 * row + 7, 6 * column:6 * column + 5]
+        part[:2], part[2:] = 0, 0.1 + 0.5 * table if column else table
+        if not (row and column):    # there, 2.4 of 5
+            ax.text(("itself", "one on")[row], "ink", (6 * column + 2, 8 * row + 0.5), near=0.01)
     ax.image(sheet, 0, 0.5, {0.0: "paper", 0.5: "attention"})
-    ax.shape((0, 0, 0, 0), -1, 5, 6, 6, edge="ink")
+    ax.shape((0, 0, 0, 0), -1, 7, 6, 8, edge="ink")
 
 
 def parameters(shown: Shown) -> None:
@@ -62,7 +70,9 @@ def parameters(shown: Shown) -> None:
     ax, = shown.panels
     sizes = outlines.counts("minilm")
     total = sum(sizes.values())
-    ax.named(f"minilm: {total:,} parameters")
+    ax.named()
+    words = sizes["embeddings"] / total
+    assert shown.title == f"minilm: {words:.1%} of {total:,} parameters are a table of words"
     drawn, = ax.many
     ax.many.clear()
     areas = [path.get_extents().bounds for path in drawn.get_paths()]
@@ -94,6 +104,7 @@ def parameters(shown: Shown) -> None:
 def step(shown: Shown) -> None:
     """All bytes: 91 of weights, moments, and what comes and goes; the step is the fullest."""
     assert len(shown.panels) == 2
+    most = []
     ends = ["in", "0", "loss", "0", "in", "step"]
     for ax, name, unit, g, fullest, where in zip(
             shown.panels, ("everything", "LoRA"), ("MB", ""), (91, 1), (5, 2),
@@ -110,6 +121,9 @@ def step(shown: Shown) -> None:
         ax.ticks("x", ends)
         ax.ring(fullest, 1e-6 * bottom[fullest])
         assert bottom.argmax() == fullest
+        most.append(bottom.max())
+    assert shown.title == (f"Each at its fullest, LoRA holds {most[1] / most[0]:.0%} of what full "
+                           "training holds")
     shown.names |= {name: hue(part) for name, part in (
         ("weights", "weights"), ("moments", "optimizer"), ("gradients", "gradients"),
         ("activations", "activations"), ("working space", "working"))}

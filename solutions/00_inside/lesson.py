@@ -9,7 +9,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | an estimate: about 65 minutes, 40 of them for 5 exercises; Run All takes a minute |
+# | **Time** | an estimate: about 70 minutes, 45 of them for 5 exercises; Run All takes a minute |
 # | **You need** | to have trained a small network in PyTorch; nothing of transformers |
 # | **Data** | two sentences; the model, MiniLM, is fetched once and kept |
 #
@@ -18,8 +18,8 @@
 # Run the cells from top to bottom with Shift+Enter; any cell may be run again. Write your code in place of `raise pt.NotAttempted(…)`.
 # The next cell, `pt.check(…)`, tries it on many inputs and answers with a card; the one after it is for graders. `pt.hint("inside.linear")` gives a hint, three times;
 # `pt.reset("inside.linear")` the text that the exercise started with. Nothing is locked: until your code passes, the lesson goes on with
-# ours. What passes is kept in `my_peft.py`, a library of your own, and later lessons use it. A prediction counts once;
-# there is no mark. Keep the folder `work` beside this notebook: your predictions and sentences are in it. Later lessons train for about a
+# ours. What passes is kept in `my_peft.py`, a library of your own, and later lessons use it. A prediction can be changed until
+# you see its result; there is no mark. Keep the folder `work` beside this notebook: your predictions and sentences are in it. Later lessons train for about a
 # minute; `PEFT_TEACH_BUDGET=smoke`, set before Jupyter starts, makes that a few steps.
 #
 # Colab's machine forgets everything. To keep your work there, run `from google.colab import drive; drive.mount('/content/drive')` and
@@ -95,15 +95,15 @@ pictures.explore_parameters()
 #
 # MiniLM turns each *token*, a word or a piece of one, into a vector of 384 numbers. Six blocks change these vectors, one after the other. A
 # block has two halves. In **attention** tokens read from each other. In the **feed-forward** part each token is worked on alone: `ffn_in`
-# makes 1,536 numbers of its 384, a *GELU* bends them (else two linear layers would be one), and `ffn_out` brings them back to 384.
+# makes 1,536 numbers of its 384, a *GELU* bends them (without it, two linear layers would amount to one), and `ffn_out` brings them back to 384.
 # What came into a half is added to what the half gives (the *residual*), so that a gradient can always pass. Then a *norm* brings the sum to
 # a common size. On top of the last block, a **classifier** answers a question.
 #
 # ### One token reads
 #
 # Each token makes three vectors: a **query**, what it looks for; a **key**, what it can be found by; a **value**, what others get from it.
-# The *score* says how well key j fits query i. The softmax turns the scores of one reader into *shares*, which sum to 1. With the shares, the
-# values are added up:
+# The *score* says how well key j fits query i. The softmax turns the scores of one reader into *shares*, which sum to 1. Weighted by the
+# shares, the values are added up:
 #
 # $$ \text{score}_{ij} = \frac{q_i \cdot k_j}{\sqrt{w}}, \qquad \text{read}_i = \sum_j \operatorname{softmax}_j(\text{score}_{ij})\; v_j $$
 #
@@ -214,7 +214,7 @@ pictures.explore_heads(tables, tokens)
 # Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens. Twelve heads have as many
 # parameters as one of 384 entries would, and twelve times the tables.
 #
-# ### Exercise 4 · The whole block (3 points, about 10 minutes)
+# ### Exercise 4 · The whole block (3 points, about 15 minutes)
 #
 # Write `transformer_block(x, mask, weights, heads, attention)` from the picture at the top, with a GELU after `ffn_in`.
 # `x` is (batch, tokens, d). `mask` is (batch, tokens), whole numbers, 1 for a token and 0 for padding. `weights` holds the block's tensors by
@@ -264,8 +264,8 @@ pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the mo
 # ## What training holds
 #
 # To *use* a model, you hold its weights. To *train* it, you also hold a **gradient** for each parameter that trains, and the **optimizer states**
-# (of AdamW, the *moments*): what the optimizer remembers from step to step. Here is one real step, made in six ways. The last column is **one sum** of all bytes
-# that stay in memory.
+# (of AdamW, the *moments*): what the optimizer remembers from step to step. Here is one real step, made in six ways. The last column is **one sum**, in MB, of all
+# that stays in memory.
 
 # %%
 labelled = {**batch, "labels": torch.tensor([1, 0], device=pt.device())}
@@ -300,7 +300,8 @@ pt.require("inside.ledger")
 trainee = pictures.prepared("LoRA")
 total, trained = trainee.num_parameters(), trainee.num_parameters(only_trainable=True)
 pd.DataFrame({"your ledger": ledger(total, trained, bytes_each=4, moments=2),
-              "torch holds": pictures.held_after_a_step(trainee, labelled, torch.optim.AdamW)})
+              "torch holds": pictures.held_after_a_step(trainee, labelled, torch.optim.AdamW)}
+             ).map(pt.plots.bytes_text)
 
 # %% [markdown]
 # With AdamW, training everything holds four times the weights' bytes. LoRA holds hardly more than the weights. Three quarters are
@@ -504,7 +505,8 @@ pieces = pictures.unlabelled(model)    # letter → (weight, bias)
 x, target = hidden[3], hidden[4]
 rest = {name: tensor for name, tensor in pictures.weights_of(model, 3).items()
         if name.startswith(("ffn", "attention_norm"))}
-{letter: (tuple(weight.shape), tuple(bias.shape)) for letter, (weight, bias) in pieces.items()}
+pd.DataFrame({letter: [" × ".join(map(str, weight.shape)), len(bias)]
+              for letter, (weight, bias) in pieces.items()}, ["weight", "bias"])
 
 # %% exercise="inside.order" part="solution"
 ### BEGIN SOLUTION

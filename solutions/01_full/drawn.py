@@ -11,6 +11,7 @@ from peft_teach.course import records
 def ways(shown: Shown) -> None:
     ax, = shown.panels
     ax.named()
+    assert shown.title == "Head only trains 770 of 22,713,986 numbers"
     middles = []
     for name, start, trained in (("from scratch", "random", True),
                                  ("full fine-tuning", "pretrained", True),
@@ -38,6 +39,7 @@ def ruler(shown: Shown) -> None:
     pooler = next(run for run in heads if run["pool"] == "cls" and run["penalty"] == 0)
     best = max((run for run in heads if run["pool"] == "mean"), key=lambda r: r["validation"])
     full = mean(run["accuracy"] for run in select(record("lora"), group="methods", method="full"))
+    far = []    # of the way: the head on the mean
     for y, name, ends, others, write in (
             (1.3, "labels, % right", (pooler["accuracy"], best["accuracy"], full),
              {"counting words": 0.762, "full, your 45 steps": 0.78}, "{:.1%}"),
@@ -56,13 +58,17 @@ def ruler(shown: Shown) -> None:
                 ax.line(colour, "-", (x, x), (y - 0.1, y + 0.1))
             way = f"\n{x:.0%} of the way" if 0 < x < 1 else ""
             ax.text(f"{mark}\n{write.format(value)}{way}", colour, (x, y), near=0.1)
-    begins = (ends[1] - ends[0]) / (ends[2] - ends[0])
-    for y, x, name in ((-0.25, 0, "pooler"), (-0.58, begins, "mean")):
-        ax.line("rest", "-", (x, x, 1, 1), (y + 0.06, y, y, y + 0.06))
-        ax.text(f"gain over the head on the {name}", "ink", ((x + 1) / 2, y), near=0.02)
+        far.append((ends[1] - ends[0]) / (ends[2] - ends[0]))
+    for y, x, name, least in ((-0.25, 0, "pooler", ends[0]), (-0.58, far[1], "mean", ends[1])):
+        ax.line("ink", "-", (x, x, 1, 1), (y + 0.1, y, y, y + 0.1))
+        ax.text(f"to gain over the head on the {name}: {ends[2] - least:.3f}", "ink",
+                ((x + 1) / 2, y), near=0.02)
+    assert shown.title == (f"A frozen network, read at all of its tokens, goes {far[0]:.0%} and "
+                           f"{far[1]:.0%} of the way")
 
 
 def patients(shown: Shown) -> None:
+    assert shown.title == "2 runs with one change each, beside the healthy one"
     for ax, name, losses in zip(shown.panels, "AB", ((0.7, 0.75), (0.7, 0.7))):
         ax.named(name, "training step", "loss, mean of 20 steps" * (name == "A"))
         ax.line("quiet", "-", (0, 1), (0.7, 0.6), "healthy")
@@ -83,8 +89,8 @@ def learning(shown: Shown) -> None:
         run = runs[way, rate]
         ax.line(way, dash, range(1, 251), running_mean(run["losses"]),
                 f"{name}: {run['accuracy']:.1%} right")
-    ax.named(f"full fine-tuning at rate 0.0001: {run['accuracy']:.1%} right", "training step",
-             "loss (mean of the last 20)")
+    ax.named("", "training step", "loss (mean of the last 20)")
+    assert shown.title == f"Full fine-tuning at rate 0.0001: {run['accuracy']:.1%} right"
     ax.line("yours", "-", (1, 2, 3), (0.7, 0.65, 0.6), "yours, full fine-tuning")
     ax.level("quiet", math.log(2))
     ax.text("log 2", "ink", (None, math.log(2)), near=0.01)

@@ -8,7 +8,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 60 minutes (estimated), 41 of them for 5 exercises, and one more if you like; Run All takes about two minutes |
+# | **Time** | about 65 minutes (estimated), 44 of them for 5 exercises, and one more if you like; Run All takes about two minutes |
 # | **You need** | a training loop in PyTorch that you have seen once; lesson 00 helps |
 # | **Data** | 10,041 sentences from film reviews, each rated by about 20 people; neutral sentences are left out; Hutto & Gilbert 2014, MIT licence |
 #
@@ -45,10 +45,10 @@ test = pt.data.batches(tests, tokenizer, 64, shuffle=False, device=pt.device())
 # %%
 counted = pt.account.parameters(model)
 pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
-              "Orange is trained, grey is frozen; areas are to scale: the head is the ringed dot.")
+              "Orange is trained, grey is frozen. Areas are to scale: the ringed dots are the heads.")
 
 # %% [markdown]
-# The head has 770 of 22.7 million parameters; all below it is the *backbone*. **How good is almost nothing?** Bet twice, on the head alone and on a network from scratch. Both see the 4,000 sentences once, in 250 steps of 16.
+# The head has 770 of 22.7 million parameters; all below it is the *backbone*. **How good is almost nothing?** Bet twice: on *head only*, and on *from scratch*. Both see the 4,000 sentences once, in 250 steps of 16.
 
 # %%
 pt.widgets.Guess("Head only, accuracy in %:", (50, 60, 70, 80, 90), "full.head")
@@ -66,7 +66,7 @@ pd.set_option("display.max_colwidth", 110)
 pd.DataFrame(movies.train[4:10], columns=["sentence", "label"]).set_index("label")
 
 # %% [markdown]
-# A colleague wrote a function for the accuracy. It runs, and she complains:
+# A colleague wrote a function for the accuracy. It runs, and yet she complains of four things:
 
 # %%
 def colleagues_accuracy(model, batches):
@@ -81,7 +81,7 @@ few = pt.data.batches(movies.test[:70], tokenizer, 64, shuffle=False, device=pt.
 pictures.complaints(colleagues_accuracy, model, few)    # the model as any training leaves it
 
 # %% [markdown]
-# ### Exercise 1 · How good is it? (2 points, about 8 minutes)
+# ### Exercise 1 · How good is it? (2 points, about 11 minutes)
 #
 # Write `accuracy(model, batches)`, a plain number from 0 to 1, so that nobody finds a fault:
 #
@@ -211,7 +211,7 @@ live.read(full_model.eval(), tokenizer, review, before=unread)
 
 # %%
 fine_tuned = accuracy(full_model, pt.bar(test, "batches"))
-f"{len(part)} steps of full fine-tuning: {fine_tuned:.1%}"
+print(f"{len(part)} steps of full fine-tuning: {fine_tuned:.1%}")
 
 # %% [markdown]
 # Compare that with the count of words.
@@ -271,7 +271,7 @@ pt.require("full.head_only")
 head_model = pt.models.load("minilm", labels=2)[0].to(pt.device())
 trains = head_only(head_model)
 frozen_stays(lambda model: list(my_training(model, train[:2], lr=0.1)), head_model)
-f"{trains:,} parameters train, and your test of your step raised nothing"
+print(f"{trains:,} parameters train, and your test of your step raised nothing")
 
 # %% [markdown]
 # Without dropout, a frozen backbone gives a sentence the same vector, its *features*, every time. **Compute them once.** Then a head trains in a tenth of a second. We keep two readings. One is the *pooler's output*: one more layer, applied to the vector of the first token, `[CLS]`. `BertForSequenceClassification` reads this one. The other is the *mean* of the last hidden states over all tokens.
@@ -396,7 +396,7 @@ reads.map("{:.1%}".format).to_frame()
 #
 # $$ \text{share}(a) = \frac{a - a_\text{head}}{a_\text{full} - a_\text{head}} $$
 #
-# The zero is a head alone, *converged*: otherwise a method would gain what more steps give the head. It reads the pooler, as the heads of later methods do. We draw the better one, which reads the mean, beside it.
+# The zero is the **head on the pooler**, *converged* or, as later lessons say, *solved*: otherwise a method would gain what more steps give the head. The heads of later methods read the pooler, too. We draw the better one, the **head on the mean**, beside it.
 
 # %%
 scratch, = records.select(record, group="curves", method="scratch")
@@ -404,12 +404,10 @@ ruler = pictures.ruler(record, records.load("ladder"), {
     "counting words": counting, f"full, your {len(part)} steps": fine_tuned})
 pt.compare("full.scratch", round(100 * scratch["accuracy"], 1), "from scratch, 250 steps, in %")
 pt.plots.show(pictures.draw_ruler(ruler), "Both scales begin at the head on the pooler and end at "
-              "full fine-tuning, 250 steps. Heads are converged. Brackets: what there is to gain.")
+              "full fine-tuning, 250 steps. Heads are converged.")
 
 # %% [markdown]
 # The second scale predicts the mean *rating* of a sentence, from −4 to 4. What counts is $R^2$: 1 if each rating is predicted, 0 if each guess is their mean.
-#
-# Reading the mean goes two fifths of the way or more, and trains nothing in the network.
 #
 # So how good is almost nothing? Read at all of its tokens, a frozen network and a count of words are within about a point of each other. Full fine-tuning is five to six points above them. From scratch, even five passes over the sentences bring only 74.4 % (one seed).
 #
@@ -509,7 +507,7 @@ pt.progress("01")
 pt.seed(0)
 runs = pictures.patients(pictures.Head, heads.cached["train"]["pooler"], lr=0.1)
 pt.plots.show(pictures.draw_patients({name: seen.losses for name, (_, seen) in runs.items()}),
-              "Black: a run that went wrong.")
+              "Black: the run that was changed; grey: the healthy one.")
 pd.DataFrame({name: {"accuracy": heads.accuracy(head, "pooler"),
                      "distance of the weights": seen.moved}
               for name, (head, seen) in runs.items()}).T.round(3)

@@ -117,7 +117,7 @@ CLAIMS = (
           "all tokens brings as much without them.",
           seen=f"4,096 bring {100 * mean(gains(4096)):.0f} %: mean of three seeds, from "
                f"{100 * gains(4096)[0]:.0f} to {100 * gains(4096)[-1]:.0f} %. The gain begins at "
-               "the head alone, solved.",
+               "the head on the pooler, solved.",
           tried=f"4,096 reach {percent(mean(subspace(4096)))}; the head on the mean, solved, "
                 f"{percent(head('mean'))}, from the same 2,000 sentences. The step was chosen at "
                 f"1,024 alone: with shorter ones, 16,384 reach "
@@ -138,7 +138,7 @@ CLAIMS = (
                      0.3 < parameters("lora 1") / parameters("bitfit") < 0.4}),
 )
 
-MEANS = ("the head alone {:.3f}, on the mean {:.3f}, BitFit {:.3f}, LoRA of rank 1 {:.3f}, full "
+MEANS = ("the head on the pooler {:.3f}, on the mean {:.3f}, BitFit {:.3f}, LoRA of rank 1 {:.3f}, full "
          "fine-tuning {:.3f}").format(
     LADDER["exact"]["r2"], LADDER["exact_mean"]["r2"],
     *(mean(of("ladder", "r2", group="final", method=m)) for m in ("bitfit", "lora 1", "full")))

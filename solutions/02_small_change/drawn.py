@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from drawn import SEED, Shown
+from drawn import SEED, Panel, Shown
 
 from peft_teach.course import records
 
@@ -21,6 +21,10 @@ def changes(shown: Shown) -> None:
     one, every = shown.panels
     _matrix(one, np.eye(4), "one:\nrank 4, 4 entries")
     _matrix(every, np.ones((4, 4)), "all:\nrank 1, 16 entries")
+    assert shown.title == "Parameters, rank and entries are three counts"
+    key, = (Panel(inset) for ax in shown.panels for inset in ax.ax.child_axes)
+    key.ticks("x", {"below zero": 0, "zero": 31, "above zero": 62})
+    key.image(np.linspace(-1, 1, 63)[None], -1, 1, {-1.0: PINK, 0.0: WHITE, 1.0: GREEN})
 
 
 def subspaces(shown: Shown) -> None:
@@ -37,7 +41,8 @@ def subspaces(shown: Shown) -> None:
     goal = (head + full) / 2
     means = {d: np.mean(points[d]) for d in sorted(points)}
     reached = min(d for d, found in means.items() if found >= goal)
-    ax.named(f"50 % of the gain: d = {reached:,}", "numbers trained outside the head, d",
+    assert shown.title == f"50 % of the gain: d = {reached:,}"
+    ax.named("", "numbers trained outside the head, d",
              "test accuracy", log="x")
     ax.ticks("x", {f"{d:,}": d for d in means})
     ax.line("subspace", "-", means, means.values())
@@ -46,10 +51,10 @@ def subspaces(shown: Shown) -> None:
     ax.ring(reached, means[reached])
     ax.level("ink", goal)
     ax.level("head", mean, ":")
-    ax.text("a head that reads the mean of all tokens", "ink", (None, mean), near=0.05)
+    ax.text("head on the mean", "ink", (None, mean), near=0.05)
     ax.band("band", head, full, "y")
     ax.text("what there is to gain", "ink", (None, full))
-    for name, level in (("full\nfine-tuning", full), ("the head\nalone", head),
+    for name, level in (("full\nfine-tuning", full), ("head on\nthe pooler", head),
                         (f"goal\n{goal:.1%}", goal)):
         ax.text(name, "ink", (None, level), near=0.01)
 
@@ -59,7 +64,7 @@ def cut(shown: Shown) -> None:
     rows = [row for row in record["parts"] if row["lr"] == 1e-4 and row["rest"] == "trained"]
     ends = {rule: [r["accuracy"] for r in rows if r["rule"] == rule] for rule in ("all", "none")}
     shares = [1 / 1024, 1 / 256, 1 / 64, 1 / 32, 1 / 16]
-    words = ["1/1,024\nnone", "1/256\n1", "1/64\n4", "1/32\n8", "1/16\n16"]
+    words = ["1/1,024", "1/256", "1/64", "1/32", "1/16"]
     points = {rule: {share: [r["accuracy"] for r in rows if (r["rule"], r["share"], r["scaled"]) ==
                              (rule, share, rule != "strongest")] for share in shares}
               for rule in ("random", "largest", "strongest")}
@@ -70,17 +75,18 @@ def cut(shown: Shown) -> None:
         384, 384, generator=torch.Generator().manual_seed(0))
     kept = delta * (chance <= chance.flatten().sort().values[384 * 384 // 32 - 1])
     _matrix(left, kept[:64, :64], "1/32 of your ΔW (a corner)")
-    right.named(f"random entries, rescaled, 1/32: {means['random'][3]:.1%}",
-                "share of entries kept; below it, directions with as many numbers", "test accuracy", log="x")
+    assert shown.title == (f"Random entries, rescaled: 1/32 brings {means['random'][3]:.1%}, the whole "
+                           f"update {np.mean(ends['all']):.1%}")
+    right.named("", "share of the numbers that is kept", "test accuracy", log="x")
     right.ticks("x", dict(zip(words, shares)))
-    for rule, colour, dash, marker, aside, name in (
-            ("random", "random", "-", "o", 0.88, "random entries, rescaled"),
-            ("largest", "series 2", "--", "s", 1, "largest entries, rescaled"),
-            ("strongest", "series 0", "-.", "^", 1 / 0.88, "strongest directions")):
-        right.line(colour, dash, np.multiply(shares, aside), means[rule], name)
+    for rule, colour, dash, marker, name in (
+            ("random", "random", "-", "o", "random entries, rescaled"),
+            ("largest", "series 2", "--", "s", "largest entries, rescaled"),
+            ("strongest", "series 0", "-.", "^", "strongest directions")):
+        right.line(colour, dash, shares, means[rule], name)
         for share, each in points[rule].items():
-            right.line(colour, marker, [share * aside] * 3, each)
-    right.ring(0.88 / 32, means["random"][3])
+            right.line(colour, marker, [share] * 3, each)
+    right.ring(1 / 32, means["random"][3])
     for name, rule in (("all of it", "all"), ("nothing", "none")):
         right.level("quiet", np.mean(ends[rule]))
         right.text(name, "ink", (None, np.mean(ends[rule])), near=0.01)

@@ -177,8 +177,6 @@ JUDGED = {
     "The ranking stayed within a point": lambda: ORDER.word != BETTER
         and RANKED[-1] < ranked(margins(1.0)) + POINT,
     "Of these 100 reviews 39 are liked": lambda: liked(100).sum() == 39,
-    "neither words nor labels are ahead": lambda: of_runs(
-        PAIRS["text"], PAIRS["labels"]).word == UNSURE,
     "moved about as far as its nearest other word is": lambda: abs(
         mean(PROMPT["planes"]["text"]["far"]) / mean(PROMPT["planes"]["text"]["other"]) - 1) < 0.05,
     "and labels best": "Lester et al. 2021, figure 3",

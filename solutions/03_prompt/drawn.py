@@ -26,10 +26,12 @@ def way(shown: Shown) -> None:
                  if run["setting"]["start"] == start}
         joined = dash if len(curve) > 2 else ""    # no line through what was not measured
         ax.line(colour, joined + marker, sorted(curve), [curve[t] for t in sorted(curve)])
-        ax.text(f"from {name}", colour, (0, curve[0]), near=0.01)
+        for t in (0, 1):
+            ax.text(f"from {name}", colour, (t, curve[t]), near=0.01)
         ax.ring(0, curve[0])
-        told.append(f"started as {name}, {curve[0]:.1%} right")
-    assert shown.title == f"t = 0: {'; '.join(told)}"
+        told.append(f"{curve[0]:.1%} right from {name}")
+    assert shown.title == f"As trained: {', '.join(told)}"
+    ax.ticks("x", {"0.0": 0, "0.5": 0.5, "0.8": 0.8, "1.0": 1})
 
 
 def threshold(shown: Shown) -> None:
@@ -40,8 +42,8 @@ def threshold(shown: Shown) -> None:
     reviews = sorted(reading.short(data.load("movies").test), key=lambda review: len(review.text))
     asked = [(review.label, margin) for review, margin in zip(reviews, run["margins"])]
     right = mean((label == 1) == (margin > 0) for label, margin in asked)
-    ax.named(f"threshold 0: {right:.1%} right (pale), the others wrong (solid)",
-             "logit of “positive” less that of “negative”",
+    assert shown.title == f"Threshold 0: {right:.1%} right (pale), the others wrong (solid)"
+    ax.named("", "logit of “positive” less that of “negative”",
              "reviews")
     ax.level("ink", 0)
     ax.at("ink", 0)
@@ -69,18 +71,20 @@ def threshold(shown: Shown) -> None:
 
 
 def starts(shown: Shown) -> None:
-    """What each start ends at, a row a rate, a mark a seed: answers right, pairs ranked right."""
-    runs = [run for run in RECORD["runs"] if run["group"] in ("soft", "rates")]
-    assert len(runs) == 15
-    rows = {(start, rate): 4 * i + j for i, start in enumerate(STARTS)
-            for j, rate in enumerate((0.006, 0.02, 0.06))}
+    """What each start ends at, a mark a seed: answers right, pairs ranked right."""
+    runs = [run for run in RECORD["runs"] if run["group"] == "soft"]
+    assert {(run["lr"], run["setting"]["seed"]) for run in runs} == {(0.02, s) for s in range(3)}
+    by = {(start, field): [run[field] for run in runs if run["setting"]["start"] == start]
+          for start in STARTS for field in ("accuracy", "ranked")}
+    assert shown.title == "By answers right the starts lie apart; by ranking, words and labels overlap"
+    right = [by[start, "accuracy"] for start in STARTS]
+    assert min(right[0]) > max(right[1]) > min(right[1]) > max(right[2])
+    assert min(by["text", "ranked"]) < max(by["labels", "ranked"])
+    assert min(by["labels", "ranked"]) < max(by["text", "ranked"])
     for panel, field, title in zip(shown.panels, ("accuracy", "ranked"),
                                    ("answers right", "pairs ranked right")):
         panel.named(title)
         if panel is shown.panels[0]:    # of both
-            panel.ticks("y", {f"{STARTS[start][0]}, rate {rate:g}": at
-                              for (start, rate), at in rows.items()})
-        for (start, rate), at in rows.items():
-            values = [run[field] for run in runs
-                      if (run["setting"]["start"], run["lr"]) == (start, rate)]
-            panel.line(STARTS[start][1], STARTS[start][3], values, [at] * len(values))
+            panel.ticks("y", [name for name, *_ in STARTS.values()])
+        for at, (start, (_, colour, _, marker)) in enumerate(STARTS.items()):
+            panel.line(colour, marker, by[start, field], [at] * 3)

@@ -12,7 +12,7 @@ from peft_teach.course.verdicts import BETTER, POINT, UNSURE
 
 PREFIX, LADDER = record("prefix"), record("ladder")
 SIGNS = beside("accuracy", POINT)
-HEADS = ("the head alone, on [CLS]", "the head alone, on all tokens")
+HEADS = ("the head on the pooler", "the head on the mean")
 CLS, ALL = (beside()[name] for name in HEADS)
 R2 = {method: of("ladder", "r2", group="final", method=method) for method in ("prefix", "prompt")}
 
@@ -89,15 +89,15 @@ CLAIMS = (
                  "almost nothing to layers 1 to 4": lambda: max(by_layer("prompt")[1:5]) < 0.01,
                  "Each had the best of its rates": lambda: max(
                      of("messages", "validation", group="rates", method="prompt")) < 0.1}),
-    Claim("On MiniLM, by the protocol, a prefix of 20 is better than a head on the same `[CLS]`. From "
-          "a head on all tokens we cannot tell it. A prompt of 20 hardly trained.",
+    Claim("On MiniLM, by the protocol, a prefix of 20 is better than the head on the pooler. From "
+          "the head on the mean we cannot tell it. A prompt of 20 hardly trained.",
           seen=f"R² {mean(R2['prefix']):.3f}, {LADDER['exact']['r2']:.3f} and "
                f"{LADDER['exact_mean']['r2']:.3f}, five seeds, both heads solved; prompts below 0.05 "
                f"with {hardly()} of 5 seeds",
           tried=f"In pairs, ahead of the heads by {apart(CLS)} and {apart(ALL)}. By signs the same "
                 "two verdicts. A prompt of 240, as many numbers, was tried once, at one rate: it "
                 "did not train",
-          holds={"better than a head on the same `[CLS]`": lambda: CLS.word == BETTER,
+          holds={"better than the head on the pooler": lambda: CLS.word == BETTER,
                  "we cannot tell": lambda: ALL.word == UNSURE,
                  "A prompt of 20 hardly trained": lambda: hardly() == 4,
                  "the same two verdicts": lambda: [SIGNS[name].word for name in HEADS]
@@ -115,7 +115,7 @@ CLAIMS = (
 
 JUDGED = {
     "at the best of its learning rates": "how the runs were made",
-    "The prefix is better than a head on the same": lambda: CLS.word == BETTER,
+    "The prefix is better than the head on the pooler": lambda: CLS.word == BETTER,
     "Four of five prompts hardly trained": lambda: (hardly(), len(R2["prompt"])) == (4, 5),
-    "From a head on all tokens we cannot tell it": lambda: ALL.word == UNSURE,
+    "From the head on the mean we cannot tell it": lambda: ALL.word == UNSURE,
 }

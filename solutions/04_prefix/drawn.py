@@ -11,6 +11,7 @@ from peft_teach import models
 def entries(shown: Shown) -> None:
     """Three vectors in front of four words, in six layers."""
     assert len(shown.panels) == 2
+    assert shown.title == "A prompt is trained at the bottom, a prefix in all 6 layers"
     for ax, title, trained in zip(shown.panels, ("a soft prompt", "a prefix"), (1, 6)):
         ax.named(title, y="layer")
         ax.ticks("x", {"3 vectors in front": 1.5, "4 words": 5})
@@ -45,7 +46,8 @@ def shares(shown: Shown) -> None:
         seen.append([each[..., :8].sum(-1).mean().item() for each in read])
         ax.line(colour, style, range(6), seen[-1], name, fill=fill)
     _, a, b, layer = max((abs(a - b), a, b, n) for n, (a, b) in enumerate(zip(*seen)))
-    ax.named(f"λ, the prefix's share: layer {layer}: {a:.0%} → {b:.0%}")
+    ax.named(y="λ, the prefix's share")
+    assert shown.title == f"Training moves λ most in layer {layer}: {a:.0%} → {b:.0%}"
 
 
 def mixture(shown: Shown) -> None:
@@ -54,6 +56,8 @@ def mixture(shown: Shown) -> None:
     scores = {"a": 0.9, "quiet": 1.6, "funny": 2.4, "film": 1.1}
     of_words = sum(map(math.exp, scores.values()))
     share = 20 / (20 + of_words)
+    assert shown.title == (f"20 vectors of score 0 take {share:.0%} of the attention; the words keep "
+                           "their ratios")
     left.named(x="share of the attention")
     left.ticks("y", {"words alone": 1, "with prefix": 0})
     right.named(x="vectors in the prefix", y="λ, share of the prefix")
@@ -66,7 +70,7 @@ def mixture(shown: Shown) -> None:
             start, end = (front + (1 - front) * each for each in (a, b))
             left.shape("band", start, y - 0.25, end - start, 0.5)
             left.text(word, "ink", ((start + end) / 2, y), near=0.001)
-    left.text(f"λ = {share:.2f}", "paper", (share / 2, 0), near=0.001)
+    left.text(f"λ = {share:.2f}", "ink", (share / 2, 0), near=0.001)
     for edge in edges:
         left.line("rest", ":", (edge, share + (1 - share) * edge), (0.75, 0.25))
     right.line("trained", "-", range(51), [n / (n + of_words) for n in range(51)])

@@ -157,7 +157,7 @@ pd.DataFrame({name: {"a prompt of 20": 20 * d_model,
 # %% [markdown]
 # Li and Liang found it unstable to train keys and values directly. They trained an MLP that makes them (last column), and threw it away afterwards. For Liu et al. (2021) it is optional, and we leave it out.
 #
-# On SmolLM2, a prompt's 11,520 numbers become 230,400. A smooth map from so few numbers reaches only a thin sheet in the larger space. **Every prompt in SmolLM2 is a prefix; almost no prefix is a prompt.** Are the others of use?
+# On SmolLM2, a prompt's 11,520 numbers become 230,400. A smooth map from so few numbers reaches only a thin sheet in the larger space. **Every prompt in SmolLM2 is a prefix; almost no prefix is a prompt.** Are the other prefixes of use?
 #
 # ## 3 · What a prefix does to attention
 #
@@ -350,16 +350,16 @@ pt.compare("prefix.message", "all" if share > 0.75 else "half" if share > 0.3 el
 told.groupby("in front").mean().round(2).astype(object).fillna("")    # five seeds, alone three
 
 # %% [markdown]
-# By the prefix half arrives; by the prompt a little in layers 0 and 5, and almost nothing between. Asked for layer 5's message alone, it brings nearly half. Why, we did not test.
+# The prefix brings half of the messages. The prompt brings a little in layers 0 and 5, and almost nothing between; asked for layer 5's message alone, it brings nearly half of that. Why, we did not test.
 #
 # But nobody needs random messages. Does it help with a real task?
 #
 # ## 6 · Onto your ladder
 #
-# Twenty vectors in front of every layer, trained on ratings as every method of the course. One rival is a prompt of 20. Another has nothing in front: a ridge regression on the mean of *all* tokens of the frozen model.
+# Twenty vectors in front of every layer, trained on ratings as every method of the course. One rival is a prompt of 20. Another has nothing in front: the head on the mean, a ridge regression on all tokens of the frozen model.
 
 # %%
-pt.widgets.Guess("The prefix, beside a head on all tokens:",
+pt.widgets.Guess("The prefix, beside the head on the mean:",
                  ("better", "the same", "worse", "cannot tell"), "prefix.order")
 
 # %%
@@ -375,14 +375,14 @@ run
 
 # %%
 verdicts = pictures.beside()
-pt.compare("prefix.order", verdicts["the head alone, on all tokens"].word, "five recorded seeds")
+pt.compare("prefix.order", verdicts["the head on the mean"].word, "five recorded seeds")
 pd.DataFrame([(each.difference, each.word) for each in verdicts.values()], [*verdicts],
              ["the prefix is ahead in R² by", "verdict"]).round(3)
 
 # %% [markdown]
 # <details><summary>What the table says</summary>
 #
-# Four of five prompts hardly trained. The prefix is better than a head on the same <code>[CLS]</code>. From a head on all tokens we cannot tell it; to rate reviews, that head and BitFit are cheaper.
+# Four of five prompts hardly trained. The prefix is better than the head on the pooler, which reads <code>[CLS]</code>, too. From the head on the mean we cannot tell it; to rate reviews, that head and BitFit are cheaper.
 # </details>
 #
 # ## 7 · Your λ
@@ -413,7 +413,7 @@ pt.doors("prefix", wrap, pt.prefix.Config(20))
 # | In a model that reads left to right every soft prompt is a prefix. In MiniLM that holds only in layer 0. | a proof from the mask; the same keys in 30 of 30 layers of SmolLM2, in 1 of 6 of MiniLM | nothing can refute the proof; MiniLM's keys were compared under two sentences | the basis of prompt caching |
 # | Given a layer's inputs, a prefix cannot change how the words divide attention among themselves. | a proof in one line: all weights are multiplied by 1 − λ | nothing can refute the proof; it is about one layer, and the layers above get changed inputs | tasks that need new attention patterns may not be learned (Petrov et al. 2024); for some given models, not for all (2402.14753) |
 # | In 100 steps a prefix brings half of six messages, one a layer. A prompt of its size brings almost nothing to layers 1 to 4. | 50.5 ± 1.9 % by a prefix of one vector; by a prompt of twelve 6.6 % in layer 0, 19.5 % in layer 5, below 1 % between: means of five seeds | Each had the best of its rates, and 100 steps; more may bring more. Asked for the last layer's message alone, the prompt brings 45.1 %, the prefix 83.0 % (at the same rates, three seeds) | vectors in every layer do better than at the bottom (Liu et al. 2021) |
-# | On MiniLM, by the protocol, a prefix of 20 is better than a head on the same `[CLS]`. From a head on all tokens we cannot tell it. A prompt of 20 hardly trained. | R² 0.438, 0.318 and 0.413, five seeds, both heads solved; prompts below 0.05 with 4 of 5 seeds | In pairs, ahead of the heads by 0.120 (0.086 to 0.154) and 0.023 (−0.006 to 0.051). By signs the same two verdicts. A prompt of 240, as many numbers, was tried once, at one rate: it did not train | on classification most methods come close (He et al. 2022, §4.2) |
+# | On MiniLM, by the protocol, a prefix of 20 is better than the head on the pooler. From the head on the mean we cannot tell it. A prompt of 20 hardly trained. | R² 0.438, 0.318 and 0.413, five seeds, both heads solved; prompts below 0.05 with 4 of 5 seeds | In pairs, ahead of the heads by 0.120 (0.086 to 0.154) and 0.023 (−0.006 to 0.051). By signs the same two verdicts. A prompt of 240, as many numbers, was tried once, at one rate: it did not train | on classification most methods come close (He et al. 2022, §4.2) |
 # | In the last layer training makes the prefix quieter; with a gate, its mean share is negative in the last two. *An observation.* | λ fell in 16 of 16 runs without a gate, at four lengths; with a gate, g λ ended below zero in 3 of 3 | another start and another rate, one of each, without a gate; one model only | not known to us |
 
 # %%

@@ -16,8 +16,8 @@ HERE, APART, RARE = pictures.answers_that_differ(ADAPTERS)
 FIRST = pictures.against_first(ADAPTERS)
 
 
-def scores(*setting):
-    return pictures.scores(pictures.runs(ADAPTERS, *setting))
+def scores(*setting, **more):
+    return pictures.scores(pictures.runs(ADAPTERS, *setting, **more))
 
 
 def fails(name):
@@ -78,6 +78,8 @@ CLAIMS = (
 
 JUDGED = {
     "Is one better than each of the others": "the bet's words",
+    "Nor can we tell adapters from LoRA": lambda: verdict(
+        scores("sizes", "pfeiffer", 3e-3, size=15), scores("lora", "lora", 3e-3), POINT).word == UNSURE,
     "cannot tell the five places inside the block apart": lambda: {*BETWEEN} == {UNSURE},
     "by a point and a half, and three seeds cannot tell them apart": lambda: (
         {*BETWEEN} == {UNSURE} and round(max(INSIDE.values()) - min(INSIDE.values()), 3) == 0.015),

@@ -1,5 +1,6 @@
 """Lesson 05: where HOULSBY's two adapters hang, the race of the record, a merge to scale."""
 
+import numpy as np
 from drawn import Shown, alike, bounds, hue, strips
 
 from peft_teach.course import records
@@ -31,7 +32,10 @@ def race(shown: Shown) -> None:
                    "series 0", "o") for place, name in names.items()}
     head = max((run for run in records.load("change")["runs"] if run["group"] == "converged"
                 and run["pool"] == "cls"), key=lambda run: run["validation"])
-    strips(ax, rows, {"head alone": (head["accuracy"], "head")})
+    strips(ax, rows, {"head on the pooler": (head["accuracy"], "head")})
+    *inside, ends = (np.mean(values) for values, *_ in rows.values())
+    assert shown.title == (f"Inside the block: {min(inside):.1%} to {max(inside):.1%} right; at the two "
+                           f"ends {ends:.1%}")
 
 
 def merge(shown: Shown) -> None:

@@ -120,7 +120,7 @@ JUDGED = {
     "with five times as many parameters, we cannot tell": lambda: EIGHT.word == UNSURE,
     "keeps most of what was learned": lambda: (FULL["rank1"] - FULL["none"]) / (
         FULL["uncut"] - FULL["none"]) > 0.6,
-    "cannot tell from nothing": lambda: all(unsure(part) for part in ("key", "value", *"012345")),
+    "we cannot tell the cost of the values": lambda: all(unsure(part) for part in ("key", "value", *"012345")),
     "Which part costs most": "the question",
     "With so few sentences we cannot tell which of the three leads": lambda: all(
         nobody_leads(shots) for shots in (16, 64)),

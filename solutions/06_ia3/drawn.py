@@ -3,7 +3,8 @@
 import itertools
 
 import numpy as np
-from drawn import Shown
+from drawn import Shown, alike, bounds
+from matplotlib.patches import Circle
 
 from peft_teach.course import records
 
@@ -11,48 +12,43 @@ ROW = np.array([1.6, 0.8])
 
 
 def block(shown: Shown) -> None:
+    """Six matrices to scale, in the order of the flow; each vector as high as what it scales."""
     ax, = shown.panels
-    ax.named()
-    passing = ("softmax\nmean", "gelu")    # the others have numbers, which are frozen
-    box = {text: ax.box(text, "paper" if text in passing else "frozen", edge="rest") for text in (
-        "query", "key", "value", "attention\nout", "norm", "ffn_in", "ffn_out", *passing)}
-    left = {text: x for text, (x, *_) in box.items()}
-    right = {text: x + width for text, (x, _, width, _) in box.items()}
-    middle = {text: y + height / 2 for text, (_, y, _, height) in box.items()}
-    first = ("query", "key", "value")
-    assert middle["query"] > middle["key"] > middle["value"]
-    assert len({tuple(box[text][[0, 2, 3]]) for text in first}) == 1
-    row = ("key", "softmax\nmean", "attention\nout", "norm", "ffn_in", "gelu", "ffn_out")
-    assert all(right[a] < left[b] for a, b in itertools.pairwise(row))
-    assert len({middle[text] for text in row if text != "softmax\nmean"}) == 1
-    assert box["softmax\nmean"][3] > 3.5
-    y = middle["key"]
-    ax.text("x", "ink", (0.1, y), near=0.01)
-    plus = [right[text] + 0.55 for text in ("attention\nout", "ffn_out")]
-    for x in plus:
-        ax.wire("rest", "o", (x, y), (x, y), near=0.01)
-        ax.text("+", "ink", (x, y), near=0.01)
-    wires = [((0.3, y), (left[text], middle[text])) for text in first]
-    wires += [((right[text], middle[text]), (left["softmax\nmean"], middle[text]))
-              for text in first]
-    stations = [*((left[text], right[text]) for text in row[1:3]), (plus[0] - 0.2, plus[0] + 0.2),
-                *((left[text], right[text]) for text in row[3:]), (plus[1] - 0.2, plus[1] + 0.2),
-                (15.5, 15.5)]
-    wires += [((a, y), (b, y)) for (_, a), (b, _) in itertools.pairwise(stations)]
-    for i, (start, end) in enumerate(wires):
-        ax.wire("rest", "-", start, end, near=0.015)
-        corner = (0.6, end[1]) if i < 3 else start    # from which the head of the arrow comes
-        ax.wire("rest", "->", corner, end, near=0.015)
-    for start, end, top in zip(((0.6, middle["query"]), (8.85, y)), plus, (4.95, 3.8)):
-        ax.wire("rest", "-", start, (end, y + 0.15), near=0.01)    # what is added unchanged
-        ax.wire("rest", "->", (end, top), (end, y + 0.15), near=0.01)
-    for name, at in {"key": (left["softmax\nmean"] - 0.65, y),
-                     "value": (left["softmax\nmean"] - 0.65, middle["value"]),
-                     "sum": ((plus[0] + left["norm"]) / 2, y),
-                     "before": ((right["ffn_in"] + left["gelu"]) / 2, y),
-                     "after": ((right["gelu"] + left["ffn_out"]) / 2, y)}.items():
-        ax.wire("trained", "D", at, at, near=0.01)
-        ax.text(name, "trained", (at[0], at[1] + 0.36), near=0.01)
+    legend = 0.8    # the drawing stands below it
+
+    def parts(kind: str) -> list[tuple]:
+        return sorted(box for box in (bounds(s) for s in ax.shapes if s.get_gid() == kind)
+                      if box[1] > legend)
+
+    q, k, v, out, norm, ffn_in, ffn_out = parts("frozen")
+    softmax, gelu = parts("passing")
+    key, value, total, before, after = parts("trained")
+    small = q[2]
+    assert all(alike(box[2:], (small, small)) for box in (q, k, v, out))
+    assert alike((*ffn_in[2:], *ffn_out[2:]), (small, 4 * small, 4 * small, small))
+    first, second = sorted(bounds(s) for s in ax.shapes if isinstance(s, Circle))
+    row = (k, key, softmax, out, first, total, norm, ffn_in, before, gelu, after, ffn_out, second)
+    assert all(a[0] + a[2] < b[0] for a, b in itertools.pairwise(row))
+    line = k[1] + k[3] / 2
+    assert all(np.isclose(box[1] + box[3] / 2, line, atol=1e-6) for box in row)
+    for vector, scaled in ((key, k), (value, v), (total, norm), (before, ffn_in), (after, ffn_in)):
+        assert alike((vector[1], vector[3]), (scaled[1], scaled[3]))
+    assert alike(value[0], key[0])
+    assert q[1] < k[1] < v[1]
+    skips = [x for x, y in (line.get_data() for line in ax.lines) if len(x) == 4 and x[2] == x[3]]
+    for x, begins, ends, plus in zip(sorted(skips, key=min), (0, norm[0]), (q[0], ffn_in[0]),
+                                     (first, second)):
+        assert begins < x[0] < ends
+        assert alike(x[3], plus[0] + plus[2] / 2)
+    for name, box in zip(("key", "value", "sum", "before", "after"),
+                         (key, value, total, before, after)):
+        said, = (t for t in ax.texts if t.get_text() == name)
+        x, y = said.get_position()
+        assert np.isclose(x, box[0] + box[2] / 2)
+        assert 0 < box[1] - y < 0.1
+    assert sorted(t.get_text() for t in ax.texts if len(t.get_text()) == 1) == ["k", "q", "v", "x"]
+    for left in (ax.lines, ax.shapes, ax.heads, ax.texts, ax.arrows, ax.many):
+        left.clear()
 
 
 def _axes(ax) -> None:
@@ -63,10 +59,13 @@ def _axes(ax) -> None:
 def row(shown: Shown) -> None:
     gain, lora = shown.panels
     push = np.array([-0.6, 1.2])
-    for ax, title, colour, ends, way in (
-            (gain, "a factor: l · w", "yours", 1.5 * ROW, [-9 * ROW, 9 * ROW]),
-            (lora, "LoRA: w + b · a", "lora", ROW + push, [ROW - 9 * push, ROW + 9 * push])):
+    assert shown.title == "A factor moves a row along its own line, LoRA along another"
+    for ax, title, name, colour, ends, way in (
+            (gain, "a factor", "l · w", "yours", 1.5 * ROW, [-9 * ROW, 9 * ROW]),
+            (lora, "LoRA", "w + b · a", "lora", ROW + push, [ROW - 9 * push, ROW + 9 * push])):
         ax.named(title)
+        ax.text("w", "head", ROW, near=0.12)
+        ax.text(name, colour, ends, near=0.06)
         _axes(ax)
         ax.line(colour, ":", *zip(*way))
         ax.arrow("quiet", (0, 0), ROW)
@@ -74,14 +73,15 @@ def row(shown: Shown) -> None:
 
 
 def swap(shown: Shown) -> None:
-    for ax, (name, rows) in zip(shown.panels, {"start": ((2, 1), (1, 2)),
+    assert shown.title == "The rows are to be swapped: IA³ does not"
+    for ax, (name, rows) in zip(shown.panels, {"start": ((2, 1), (1, 2)), "wanted": ((1, 2), (2, 1)),
                                                "IA³": ((1.6, 0.8), (0.8, 1.6))}.items()):
         ax.named(name)
         _axes(ax)
         for row, number, colour in zip(rows, "12", ("series 1", "series 2")):
             ax.arrow(colour, (0, 0), row)
             ax.text(number, colour, row, near=0.12)
-    assert len(shown.panels) == 2
+    assert len(shown.panels) == 3
 
 
 def desk(shown: Shown) -> None:
@@ -89,10 +89,12 @@ def desk(shown: Shown) -> None:
     truth = record["desk"]["truth"]
     curve = {t: np.mean([a == b for a, b in zip(record["desk"]["answers"][f"{t} all"], truth)])
              for t in (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)}
-    ax.named(f"everything at t = 1: {curve[1]:.1%} right", "t", "accuracy")
+    assert shown.title == f"Everything at t = 1: {curve[1]:.1%} right; switched off {curve[0]:.1%}"
+    ax.named("", "t, how far the desk is turned", "right, of 150 sentences")
     ax.ticks("x", dict(zip(("−1\nreversed", "0\noff", "0.5", "1\nas learned", "1.5",
                                "2\ndoubled"), curve)))
-    ax.level("rest", 0.5, ":")
-    ax.text("chance", "rest", (2, 0.49))
+    far = 1.96 * (0.25 / 150)**0.5    # of guesses, in 95 of 100 cases
+    ax.band("band", 0.5 - far, 0.5 + far, "y")
+    ax.text("guessing", "head", (2, 0.5))
     ax.line("ink", "-o", curve, curve.values())
     ax.ring(1, curve[1])

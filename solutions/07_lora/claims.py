@@ -68,12 +68,6 @@ def agree(one, other):
     return len([*itertools.takewhile(lambda pair: pair[0] == pair[1], zip(one, other))])
 
 
-def loss(rank, step):
-    """Mean loss of the twenty steps before this one, over the seeds of a rank."""
-    return mean(mean(row["losses"][step - 20:step]) for row in select(
-        LORA, group="ranks", rank=rank))
-
-
 def learned(rank):
     """The share of the coins at each rank's best rate, other coins; None: the matrices."""
     rows = [row for row in select(record("ladder"), group="heart", seed=1)
@@ -156,8 +150,6 @@ JUDGED = {
     "The verdict is the same if": "the rule",
     "Is that as good as full fine-tuning": "the question",
     "Worse, and clearly so": lambda: PAIRED.word == WORSE and PAIRED.high < -MARGIN,
-    "The large one falls first. Then it climbs back nearly to where it began": lambda: loss(64, 30) < loss(8, 30) - 0.02 and loss(64, 150) > max(
-        loss(64, 40) + 0.04, loss(64, 20) - 0.02),
     "they are most of the bill": "peft#1514, beside it",
     "grows like , and": "one line of algebra, above it",
     "times the rate of B is the same": "arithmetic of the three settings",

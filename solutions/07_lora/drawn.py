@@ -5,7 +5,7 @@ from itertools import pairwise
 from statistics import mean
 
 import numpy as np
-from drawn import Panel, Shown
+from drawn import Panel, Shown, running_mean
 
 from peft_teach.course import records
 
@@ -35,9 +35,24 @@ def pushes(shown: Shown) -> None:
         assert math.isclose(y1 - y0, 0.6 * 8)
 
 
+def losses(shown: Shown) -> None:
+    """Means of three seeds and of twenty steps: the larger rank is ahead at 40, and turns."""
+    ax, = shown.panels
+    assert shown.title == "Rank 64 falls first, then climbs back; rank 8 goes on falling"
+    ax.named(x="training step", y="loss, mean of 20 steps")
+    large, small = (running_mean(np.mean([run["losses"] for run in GROUPS["ranks"]
+                                          if run["rank"] == rank], 0)) for rank in (64, 8))
+    assert large[39] < small[39] - 0.02
+    assert large[149] > max(large[39] + 0.04, large[19] - 0.02)
+    assert small[39] > small[79] + 0.1 > small[199] + 0.1
+    for loss, colour, dash, name in ((large, "ink", "-", "rank 64, α = 128"),
+                                     (small, "lora", "--", "rank 8, α = 16")):
+        ax.line(colour, dash, range(1, 251), loss, name)
+
+
 def first_step(shown: Shown) -> None:
     size, moved = shown.panels
-    assert shown.title == "ΔW shrinks as the rank grows; the hidden states move nearly as far"
+    assert shown.title == "As the rank grows, ΔW shrinks far more than the hidden states' movement"
     size.named("how large is ΔW?", "rank", "‖ΔW‖ after one step", log="xy")
     moved.named("how far do the hidden states move?", "rank", "share of their length", log="xy")
     for i, (dW, share) in enumerate(((0.07, 0.05), (0.5, 0.4))):
@@ -130,7 +145,7 @@ def rank(shown: Shown) -> None:
 
 def updates(shown: Shown) -> None:
     ax, = shown.panels
-    assert shown.title == "query, block 2: full fine-tuning spreads its change, LoRA does not"
+    assert shown.title == "Query, block 2: full fine-tuning spreads its change, LoRA does not"
     ax.named(x="directions that hold 90 % of the energy")
     matrix, names = "bert.encoder.layer.2.attention.self.query", {}
     for y, (run, name, colour) in enumerate((

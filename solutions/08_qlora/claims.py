@@ -123,11 +123,13 @@ JUDGED = {
     "Without any rounding it ends nearly the same.": lambda: near(SHRUNK, NEAREST),
     "Their updates are larger than yours": "‖ΔW‖ 5.7 in the run above; about 9.7 by the record, whose "
         "`error` is that of rounding W, 18.8, over ‖ΔW‖",
+    "add to either base": lambda: of_runs(*(merged("accuracy", way, "none") for way in (
+        "base in 32 bits", "none"))).word == SAME,
     "Which of the last two is better, we cannot tell.": lambda: of_runs(
         merged("accuracy", "exact base, nearest"), merged("accuracy", "dice")).word == UNSURE,
     "your card is on the edge": lambda: abs(TOTAL["QLoRA"] - 48) < 0.5,
     "In half of our matrices, rank 8 repairs hardly more of the squared error than it would of white "
-    "noise: by less than a sixth. Most it repairs in": lambda: repaired()[17] < 7 / 6 and repaired()[
+    "noise: by less than a sixth. It repairs most in": lambda: repaired()[17] < 7 / 6 and repaired()[
         -6:] == OUTPUTS,
     "the weighted repair is by far the best": lambda: (lambda found: found["weighted"] < 0.8 * min(
         error for start, error in found.items() if start != "weighted"))(

@@ -402,9 +402,8 @@ pt.compare("qlora.dice", [round(scores["stochastic"].mean().item(), 3), 1.0],
 beside_nearest
 
 # %% [markdown]
-# It is right on average: a weight $w$ between the levels $l$ and $h$ goes up with probability $p = (w - l) / (h - l)$, so its mean is
-# $l + p\,(h - l) = w$. But each matrix has a larger error than before. Follow the hidden states through the blocks, and beside them those of a model
-# in which nothing is rounded: its $\Delta W$ is shrunk to the share that the nearest levels keep.
+# Each weight is right on average, but each matrix has a larger error than before. Follow the hidden states through the blocks, and beside them
+# those of a model in which nothing is rounded: its $\Delta W$ is shrunk to the share that the nearest levels keep.
 
 # %%
 shrunk = copy.deepcopy(model)
@@ -444,8 +443,8 @@ pictures.merges(record).round(3)    # means of three adapters; stochastic: of th
 # %% [markdown]
 # Which of the last two is better, we cannot tell.
 #
-# **How to merge, then?** Here: for 32 bits, add $\Delta W$ to $\hat W$, the model you trained. For four bits, add it to the exact $W$ and round, or
-# round stochastically. Or keep the adapter beside.
+# **How to merge, then?** Here: for 32 bits, add $\Delta W$ to either base. For four bits, add it to the exact $W$ and round, or round
+# stochastically. Or keep the adapter beside.
 #
 # ## What fits on my card?
 #
@@ -517,7 +516,8 @@ pt.progress("08")
 # # For 32 bits, ΔW on Ŵ: 4 bytes a weight. On load() itself the merge would round to the levels.
 # whole = load().dequantize().float()
 # plain = PeftModel.from_pretrained(whole, "my-adapter").merge_and_unload()
-# # For four bits, ΔW on the exact W: load "merged" with `four`, which rounds it.
+# # For four bits, ΔW on the exact W: load "merged" with `four`, which rounds it. Test the result:
+# # Marie (2025) advises against this, and for the adapter beside the four-bit base.
 # exact = AutoModelForSequenceClassification.from_pretrained(name)
 # PeftModel.from_pretrained(exact, "my-adapter").merge_and_unload().save_pretrained("merged")
 # ```
@@ -616,7 +616,7 @@ found.round(3)
 #
 # LoRA starts at zero, so training begins with the damaged $\hat W$. The first step of **LoftQ** (Li et al. 2023) sets $s\,BA$ to the matrix of rank
 # $r$ that is nearest to the error $W - \hat W$. In half of our matrices, rank 8 repairs hardly more of the squared error than it would of white noise:
-# by less than a sixth. Most it repairs in `output.dense`, where some rows or columns have larger errors than others.
+# by less than a sixth. It repairs most in `output.dense`, where some rows or columns have larger errors than others.
 #
 # Below are accuracies after training, by learning rate and seed, and errors of the hidden states before training. "none" starts from zero.
 # "weighted" is LoftQ's repair, weighted by the inputs that a layer really gets, as in QERA (Zhang et al. 2024). PiSSA takes the strongest directions out before
@@ -624,8 +624,10 @@ found.round(3)
 # fail; at the lower one (one seed) all end within a point.
 
 # %%
-started = record.runs.query("method == 'qlora' and targets == 'all'")
-started.pivot_table(["accuracy", "hidden_error"], "start", ["lr", "seed"]).dropna(axis=1, thresh=4)
+unrepaired = record["formats"]["NF4"]["last hidden states"]
+started = record.runs.query("method == 'qlora' and targets == 'all'").fillna(
+    {"hidden_error": unrepaired})
+started.pivot_table(["accuracy", "hidden_error"], "start", ["lr", "seed"]).dropna(axis=1, thresh=4).round(3)
 
 # %% [markdown]
 # **Sources**

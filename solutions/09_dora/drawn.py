@@ -43,13 +43,13 @@ def _clouds(shown: Shown, names: dict[str, str], colours: dict[str, str]) -> Non
 
 
 def clouds(shown: Shown) -> None:
-    assert shown.title == "Random numbers draw LoRA's line    ● queries   ○ values"
+    assert shown.title == "Random numbers draw LoRA's line"
     _clouds(shown, {"dora": "DoRA", "full": "full fine-tuning", "random": "random", "lora": "LoRA"},
             {"dora": "ink", "full": "full", "random": "random", "lora": "lora"})
 
 
 def clouds_without_names(shown: Shown) -> None:
-    assert shown.title == "Which cloud did random numbers draw?    ● queries   ○ values"
+    assert shown.title == "Which cloud did random numbers draw?"
     names = {"dora": "one", "full": "two", "random": "three", "lora": "four"}
     _clouds(shown, names, dict.fromkeys(names, "ink"))
 

@@ -178,6 +178,10 @@ JUDGED = {
     "Three of the twelve share the first place": lambda: {*TOP} == {
         method for method in R2 if method == "lora all" or told(method, "lora all").word == SAME}
         and protocol.means(LADDER).index[1] == protocol.NAMES["lora all"],
+    "The prompt trains the fewest numbers but for the head alone, and only full fine-tuning needs more "
+    "memory and a longer step": lambda: [
+        [*recorded.prices(LADDER)[column].sort_values().index].index(protocol.NAMES["prompt"])
+        for column in map(recorded.COSTS.get, ("trained", "memory_bytes", "step"))] == [1, 11, 11],
     "even the head alone, without a backward pass through the blocks, takes a quarter": lambda:
         0.225 < recorded.prices(LADDER)[recorded.COSTS["step"]][protocol.NAMES["head"]] < 0.275,
     "your best gets better": "a rule",

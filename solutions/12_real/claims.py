@@ -45,11 +45,11 @@ CLAIMS = (
                  "warns of a misspelled name": lambda: says(WARNED, "one name misspelled"),
                  "refuses a wrong rank and a missing head": lambda: says(
                      REFUSED, "r is not the rank", "the head left out")}),
-    Claim("With one knob, the three faults are named one after another.",
-          seen="files with one fault and with three, in MiniLM",
-          tried="The check of exercise 2: small updates, large logits, two faults at once, and "
-                "rank 1, where √r is 1.",
-          holds={"are named": names_each_fault}),
+    Claim("One knob names these three faults.",
+          seen="MiniLM: a file with each, and one with all three, mended one after another",
+          tried="Small updates, large logits, two faults at once, and rank 1, where √r is 1: the "
+                "check of exercise 2.",
+          holds={"names these three faults": names_each_fault}),
     Claim("A comparison of two fresh models misses seven of nine false ways through a file.",
           seen="small models of width 6, the table after exercise 4",
           tried="It notices rounding to half precision, and answers that are 2 % louder.",

@@ -9,7 +9,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 60 minutes (an estimate), 42 of them for 4 exercises; Run All takes about a minute |
+# | **Time** | about 70 minutes (an estimate), 50 of them for 4 exercises; Run All takes about a minute |
 # | **You need** | `inject` of lesson 02, `LoRALinear` of lesson 07 |
 # | **Data** | sentences from film reviews; Hutto & Gilbert 2014, MIT licence |
 # | **peft** | `[lab]` brings it; where it is missing, the lesson shows what we recorded |
@@ -65,10 +65,11 @@ pd.Series({"before": pt.evaluate(base, test).accuracy,
 # modules are `model.layers.0.self_attn.q_proj` and `model.layers.0.self_attn.v_proj`, and its head is `score`.
 
 # %%
-record["their_file"]["tensors"]    # name and shape
+pd.Series({name: " × ".join(map(str, shape)) for name, shape
+           in record["their_file"]["tensors"].items()}).to_frame("shape")
 
 # %%
-record["their_file"]["settings"]
+pd.Series(record["their_file"]["settings"], name="setting").to_frame()
 
 # %% [markdown]
 # - `target_modules` is a list of names. peft adapts each linear layer whose full name is in the list, or *ends* in a dot and a listed name.
@@ -203,8 +204,8 @@ pt.plots.show(pictures.draw_knob(mine, theirs), "Your model, its knob turned fro
               "each suspect as loaded: 50 sentences, distances in shares of the largest logit.")
 
 # %% [markdown]
-# Anna's curve falls into the grey: at f = 2, which is √4, your knob makes up for her scale. The other two stay above it at every f tried:
-# their fault is not the scale. The labels alone do not say which fault it is.
+# At f = 2, which is √4, your knob makes up for Anna's scale. Ben and Carl stay above the grey at every f tried: their fault is not the
+# scale. Carl is nearest at 0: his exchanged matrices hardly move the base.
 #
 # ### All at once
 #
@@ -234,7 +235,7 @@ pd.DataFrame(rows)
 #
 # Now she sends you her adapter. peft trained it on films, with rsLoRA. Will *your* layers say what peft said?
 #
-# ### Exercise 3 · Their file, your layers (3 points, about 12 minutes)
+# ### Exercise 3 · Their file, your layers (3 points, about 20 minutes)
 #
 # Write `from_peft(model, tensors, settings, make)`. `make(linear, rank, alpha)` makes a layer as your `LoRALinear` does, with s = alpha / rank.
 # Return the model with such layers in it, filled from the file. torch replaces a module by its name (`set_submodule`) and reads a tensor (`get_parameter`).
@@ -336,7 +337,7 @@ pt.audit()    # your tests on your pieces; the last one sends a model through yo
 # |---|---|---|---|
 # | peft gives the logits of your LoRA. | record: MiniLM with random A, B and head, α = 8, 32 sentences, peft 0.21.2: the largest difference is below 1e-5 of the largest logit | The false files that load differ by 0.01 to 0.99 of it. | the equation is the same at every size; in half precision, rounding adds differences of its own |
 # | `from_pretrained` loads three of six false files without a word, and a fourth if no setting names the head. | peft 0.21.2, MiniLM: the table of *What is in a file?* | peft can object: `from_pretrained` warns of a misspelled name, and refuses a wrong rank and a missing head that is named. | peft refuses the exchange where a target is not square. Another loader's pull request warns of transposed A and B, which fit and compute something else ([vmlx-swift#320](https://github.com/osaurus-ai/vmlx-swift/pull/320)). `from_pretrained` warns of missing names since [peft#2118](https://github.com/huggingface/peft/pull/2118) |
-# | With one knob, the three faults are named one after another. | files with one fault and with three, in MiniLM | The check of exercise 2: small updates, large logits, two faults at once, and rank 1, where √r is 1. | not known to us |
+# | One knob names these three faults. | MiniLM: a file with each, and one with all three, mended one after another | Small updates, large logits, two faults at once, and rank 1, where √r is 1: the check of exercise 2. | not known to us |
 # | A comparison of two fresh models misses seven of nine false ways through a file. | small models of width 6, the table after exercise 4 | It notices rounding to half precision, and answers that are 2 % louder. | peft's LoRA starts with B at zero, too |
 
 # %%

@@ -34,5 +34,5 @@ def tries(shown: Shown) -> None:
         ax.line("yours", "o", middle, y, fill="yours")
         ax.text(f"{middle:+.1f}".replace("-", "−"), "ink", (middle, y - 0.22))
     assert shown.title == (
-        f"The upper against the lower of a pair: {middles[0] - middles[1]:+.1f} points, better; "
+        f"The upper against the lower: {middles[0] - middles[1]:+.1f} points, better; "
         f"{middles[2] - middles[3]:+.1f} points, cannot tell")

@@ -394,9 +394,6 @@ pictures.hand_in(chosen if chosen.exists() else first, validation)
 # This is the end of the course. Look back once.
 
 # %%
-pt.progress("14")
-
-# %%
 pt.board.show()
 
 # %% [markdown]
@@ -408,6 +405,7 @@ pt.audit()
 # %% [markdown]
 # And two bets, your first and your last. Before you had written a line: what share of the memory does LoRA take, and how sure were you?
 # Before anything had trained here: how sure were you that your adapter would be ahead? A step of lesson 00 and your three seeds answer.
+# The first answer is a share and 1.0, for what is measured is sure; the second is a verdict.
 
 # %%
 step = pt.course.pictures("inside")
@@ -418,7 +416,7 @@ pt.compare("inside.memory", [round(lora / full, 2), 1.0], "your first: a share, 
 pt.compare("capstone.sure", ahead.word, "your last: that it is ahead, from 0 to 1")
 
 # %% [markdown]
-# Nine in ten, and *cannot tell*? Then you were surer than your data.
+# Far off, and sure? Nine in ten, and *cannot tell*? Then you were surer than your data.
 #
 # In lesson 00 the block was a drawing of grey boxes, and somebody else's. You have since put layers of your own into it, and written down how
 # anybody could find out that they are wrong.
@@ -427,6 +425,9 @@ pt.compare("capstone.sure", ahead.word, "your last: that it is ahead, from 0 to 
 
 # %%
 pt.sentence("capstone.name", ..., ours=False)    # "I, …, put my name to …"
+
+# %%
+pt.progress("14")
 
 # %% [markdown]
 # Now take it with you. In a terminal, in the folder of your notebooks:
@@ -438,7 +439,7 @@ pt.sentence("capstone.name", ..., ours=False)    # "I, …, put my name to …"
 # python -c "from my_peft import keeps_the_laws"
 # ```
 #
-# That is a Python package like any other. All that you have built stands in it, and your sentence opens its README.
+# All that you have built stands in this package, and your sentence opens its README.
 #
 # | next | |
 # |---|---|

@@ -1,4 +1,4 @@
-"""The whole site, built and opened in Chromium, wide and narrow."""
+"""The whole site, built and opened in Chromium, wide and narrow, light and dark."""
 
 import http.server
 import re
@@ -11,6 +11,8 @@ pytestmark = pytest.mark.browser
 pytest.importorskip("sphinx")
 from playwright.sync_api import sync_playwright  # noqa: E402
 
+from peft_teach.course.publish.front import title  # noqa: E402
+from peft_teach.course.publish.notebooks import make  # noqa: E402
 from peft_teach.course.publish.site import site  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
@@ -36,43 +38,113 @@ def pages(tmp_path_factory):
     server.server_close()
 
 
+@pytest.fixture(scope="module")
+def browser():
+    with sync_playwright() as play:
+        browser = play.chromium.launch(executable_path="/usr/bin/chromium")
+        yield browser
+        browser.close()
+
+
+def names(out: Path) -> list[str]:
+    return sorted(str(page.relative_to(out)) for page in out.rglob("*.html"))
+
+
 def test_every_link_within_the_site_leads_somewhere(pages):
     out, _ = pages
-    for page in out.rglob("*.html"):
-        if page.parent.name == "_static":    # a chart
-            continue
+    for name in names(out):
+        page = out / name
         for link in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text("utf-8")):
             if not re.match(r"\w+:", link):
                 assert (page.parent / link).exists(), f"{page.name} links to {link}"
 
 
-@pytest.mark.parametrize("width", [1280, 400])
-def test_no_page_complains_asks_elsewhere_or_scrolls_sideways(pages, width):
+FAULTS = (Path(__file__).parent / "faults.js").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (1000, "dark"), (390, "light")])
+def test_no_page_complains_asks_elsewhere_scrolls_sideways_or_is_hard_to_read(
+        pages, browser, width, theme):
     out, address = pages
-    names = [str(p.relative_to(out)) for p in out.rglob("*.html") if p.parent.name != "_static"]
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium")
-        for name in sorted(names):
-            page, found = browser.new_page(viewport={"width": width, "height": 900}), []
-            page.on("console", lambda m, f=found: f.append(m.text) if m.type == "error" else None)
-            page.on("pageerror", lambda error, f=found: f.append(str(error)))
-            page.on("request", lambda r, f=found: None if r.url.startswith(
-                (address, "data:", "blob:")) else f.append(r.url))
-            page.goto(address + name, wait_until="networkidle")
-            assert not found, name
-            assert page.evaluate("document.documentElement.scrollWidth") <= width, name
-            page.close()
-        browser.close()
+    for name in names(out):
+        page, found = browser.new_page(viewport={"width": width, "height": 900},
+                                       color_scheme=theme), []
+        page.on("console", lambda m, f=found: f.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda error, f=found: f.append(str(error)))
+        page.on("request", lambda r, f=found: None if r.url.startswith(
+            (address, "data:", "blob:")) else f.append(r.url))
+        page.goto(address + name, wait_until="networkidle")
+        assert not found, name
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        if name not in ("search.html", "genindex.html"):
+            assert page.evaluate(FAULTS) == [], name
+        page.close()
 
 
-def test_a_menu_of_a_chart_works_without_a_kernel(pages):
+def test_the_sidebar_names_each_lesson_once_by_its_title(pages, browser):
     _, address = pages
-    with sync_playwright() as play:
-        browser = play.chromium.launch(executable_path="/usr/bin/chromium")
-        page = browser.new_page()
-        page.goto(address + "_static/updates.html", wait_until="networkidle")
-        shown = page.locator("figure:visible img")
-        assert "query, block 0" in shown.get_attribute("alt")
-        page.locator("select").select_option("value, block 3")
-        assert "value, block 3" in shown.get_attribute("alt")
-        browser.close()
+    page = browser.new_page()
+    page.goto(address + "index.html")
+    shown = page.locator(".sidebar-tree ul").first.locator("a").all_inner_texts()
+    assert shown == [title(Path(ROOT / lesson.source).read_text("utf-8")) for lesson in make(ROOT)]
+
+
+def test_a_lesson_leads_to_the_one_before_and_the_next(pages, browser):
+    _, address = pages
+    page, lessons = browser.new_page(), [lesson.name for lesson in make(ROOT)]
+    page.goto(f"{address}lessons/{lessons[-2]}.html")    # where a number may be missing
+    for way, name in (("prev", lessons[-3]), ("next", lessons[-1])):
+        link = page.locator(f".related-pages .{way}-page")
+        assert link.get_attribute("href").endswith(f"{name}.html")
+
+
+def test_each_picture_with_controls_is_alive_but_one(pages):
+    """That one is of a prefix that its reader trains for the ladder, for minutes."""
+    out, _ = pages
+    still = {}
+    for lesson in make(ROOT):
+        asked = sum(bool(re.search(r"\bpictures\.explore_\w+\(", cell.source))
+                    for cell in lesson.cells)
+        alive = (out / f"lessons/{lesson.name}.html").read_text("utf-8").count('class="moving"')
+        still[lesson.name] = asked - alive
+    assert {name: count for name, count in still.items() if count} == {"04_prefix": 1}
+
+
+def test_a_picture_follows_its_controls_and_a_bet_shows_its_answer(pages, browser):
+    _, address = pages
+    page = browser.new_page()
+    page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
+    bet = page.locator(".bet", has_text="The lowest rank within four points")
+    answer, picture = bet.locator(".answer"), page.locator(".after-bet .moving")
+    assert not answer.is_visible()
+    assert not picture.is_visible()
+    bet.get_by_role("button", name="8", exact=True).press("Enter")    # by keyboard, too
+    assert answer.inner_text().startswith("Measured: 1")
+    image, slider = picture.locator("img"), picture.locator("input[type=range]")
+    assert image.get_attribute("alt").startswith("rank 8, query, value: 73,728")
+    before = image.get_attribute("src")
+    slider.press("ArrowRight")
+    assert image.get_attribute("alt").startswith("rank 16, ")
+    assert picture.locator("output").inner_text() == "16"
+    assert image.get_attribute("src") != before
+    assert page.evaluate("async (src) => (await fetch(src)).ok", image.get_attribute("src"))
+
+
+def test_each_method_of_the_landings_picture_leads_to_its_lesson(pages, browser):
+    _, address = pages
+    for width in (1400, 390):
+        page = browser.new_page(viewport={"width": width, "height": 900})
+        page.goto(address + "index.html")
+        page.get_by_role("link", name="QLoRA: lesson 08").click()
+        assert page.url.endswith("lessons/08_qlora.html")
+        page.close()
+
+
+def test_the_search_finds_a_lesson(pages, browser):
+    _, address = pages
+    page = browser.new_page()
+    page.goto(address + "index.html")
+    page.locator("input[name=q]").fill("stochastic rounding")
+    page.locator("input[name=q]").press("Enter")
+    page.locator("#search-results li a").first.wait_for()
+    assert "QLoRA" in page.locator("#search-results").inner_text()

@@ -51,8 +51,7 @@ def solution(id: str) -> str:
     """The solution cell of an exercise, without its marks: what most answers begin with."""
     cells = read(authored.homes()[id.partition(".")[0]] / "lesson.py")
     cell, = (cell for cell in cells if cell.part == source.SOLUTION and cell.exercise.id == id)
-    return "".join(line for line in cell.source.splitlines(keepends=True)
-                   if source.BEGIN not in line and source.END not in line) + "\n"
+    return source.without_marks(cell.source) + "\n"
 
 
 def right(id: str) -> dict[str, str]:

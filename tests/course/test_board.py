@@ -11,6 +11,7 @@ import peft_teach as pt
 from peft_teach import contents
 from peft_teach.course import protocol, records, verdicts
 from peft_teach.course.desk import board, board_picture, work
+from peft_teach.course.lessons.ladder import rungs
 from peft_teach.errors import BadConfig, NoAdapter, UnknownName
 
 
@@ -31,7 +32,7 @@ def here(tmp_path, monkeypatch):
 def short(here, monkeypatch):
     """As if a few steps were a whole run."""
     monkeypatch.setattr(protocol, "STEPS", 2)
-    monkeypatch.setattr(protocol, "TESTS", 16)
+    monkeypatch.setattr(protocol, "TESTS", 8)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +212,7 @@ def by_script(seed, examples, tests):
 
 def test_a_run_is_the_recorded_one_and_its_row_replaces_an_older_one(here, short):
     first = board.train("LoRA 8", lora, seed=2)
-    losses, guess, r2 = by_script(2, 32, 16)
+    losses, guess, r2 = by_script(2, 32, 8)
     assert [step.loss for step in first.steps] == losses
     assert first.predictions.tolist() == pytest.approx(guess.tolist(), abs=1e-5)
     assert first.row["r2"] == pytest.approx(r2.item(), abs=1e-4)
@@ -221,7 +222,7 @@ def test_a_run_is_the_recorded_one_and_its_row_replaces_an_older_one(here, short
     assert first.row["file_bytes"] == pytest.approx(recorded["file_bytes"], abs=50)
     assert first.row.items() >= {"parameters": 73_728, "lr": 0.0032, "head_lr": 0.01}.items()
     assert repr(first) == (f"LoRA 8, seed 2: R² {first.row['r2']:.3f}, right signs "
-                           f"{first.row['accuracy']:.1%}, on 16 sentences")
+                           f"{first.row['accuracy']:.1%}, on 8 sentences")
 
     work.add_point(board.POINTS, first.row | {"protocol": "ratings-0", "r2": 0.9})
     work.add_point(board.POINTS, first.row | {"seed": 5})
@@ -244,7 +245,7 @@ def test_a_few_steps_leave_no_row_and_random_numbers_as_they_were(here):
     before = torch.get_rng_state()
     found = board.train("lora 8", lora)
     assert_equal(torch.get_rng_state(), before)
-    assert (len(found.steps), found.row["tests"], found.row["seed"]) == (2, 16, board.SEED)
+    assert (len(found.steps), found.row["tests"], found.row["seed"]) == (2, 8, board.SEED)
     assert board.rows() == {}
     assert not (here / work.FILE).exists()
 
@@ -291,7 +292,8 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
     assert beside.whose["mask"] == "you"
     assert [*beside.index].index("mask") == [*beside.index].index("lora 8") + 1    # by its file
     assert board_picture.draw(found).get_label().startswith(
-        "Your ladder, 1 of 9 built. prompt, 54.7 kB: lesson 03; IA³, 81 kB: a colleague 0.519")
+        "Highest of 2 so far: IA³, R² 0.519, 83% of the gain. 1 of 9 built. prompt, 54.7 kB: "
+        "lesson 03; IA³, 81 kB: a colleague 0.519")
 
 
 def test_a_pair_of_the_readers_is_at_the_seeds_that_both_have(here, mine, record):
@@ -326,3 +328,62 @@ def test_mondays_table_has_the_readers_rows_and_a_colleagues_for_the_rest(here, 
     assert sorted(by["place by it"]) == [*range(1, 14)]
     assert by.sort_values("place by it")["recorded mean"].is_monotonic_decreasing
     assert set(board.monday(record).whose) == {"a colleague"}
+
+
+# ── a method of one's own ────────────────────────────────────────────────────────────────────
+
+
+def mask(model):
+    return pt.attach(model, ("query", "value"), lambda base: rungs.Masked(base, 100))
+
+
+@pytest.mark.parametrize(("name", "wrap", "lr", "told"), [
+    ("LoRA 8", lora, 1e-3, "is a rung: its rate is recorded"),
+    ("", lora, 1e-3, "The name is ''"),
+    ("mine", lora, 0, "lr is 0"), ("mine", lora, True, "lr is True"),
+    ("mine", lambda model: model, 1e-3, "the base frozen"),
+    ("mine", headless, 1e-3, "head does not")])
+def test_what_cannot_count_of_ones_own_is_told_before_it_trains(here, monkeypatch, name, wrap, lr,
+                                                               told):
+    monkeypatch.setattr(pt.training, "train", lambda *args, **more: pytest.fail("it trains"))
+    with pytest.raises(BadConfig, match=f"(?s){told}"):
+        board.train(name, wrap, lr=lr)
+
+
+def test_a_method_of_ones_own_stands_beside_a_rung_and_not_on_the_ladder(here, short, record):
+    with pytest.raises(BadConfig, match="No seed has a run of 'mine' and of LoRA 8"):
+        board.beside("mine")
+    found = board.train("mine", mask, seed=2, lr=1.28e-2)
+    assert found.row.items() >= {"method": "mine", "parameters": 1200, "lr": 1.28e-2,
+                                 "head_lr": 0.01}.items()
+    assert repr(found).startswith("mine, seed 2: R²")
+    assert work.points(board.OWN) == [found.row]
+    assert board.runs() == work.points(board.POINTS) == []
+    theirs, = records.select(record, group="final", method="mask", seed=2)
+    work.add_point(board.OWN, found.row | {"answers": theirs["answers"], "r2": theirs["r2"]},
+                   replaces=("protocol", "method", "seed"))
+    table = board.beside("mine")
+    lora_8, = records.select(record, group="final", method="lora 8", seed=2)
+    assert table.index.tolist() == ["mine", "LoRA 8"]
+    assert table["R²"].tolist() == [round(theirs["r2"], 3), round(lora_8["r2"], 3)]
+    assert table["parameters"].tolist() == [1200, 73_728]
+    one, other = protocol.shared(protocol.scores(
+        [theirs, lora_8], protocol.rated(record)), "mask", "lora 8")
+    told = pt.verdict(one, other)
+    assert table["verdict"]["mine"] == (
+        f"{told.word}: {told.difference:+.3f} ({told.low:+.3f} to {told.high:+.3f})")
+
+
+def test_a_rate_is_tried_on_validation_sentences_and_nothing_is_kept(here):
+    asked = []
+    real = protocol.begin
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(protocol, "begin", lambda *args, **more: asked.append(
+            real(*args, **more)) or asked[-1])
+        r2 = board.trial(mask, 1e-3)
+    run, = asked
+    assert [*run.tests] == [*pt.data.ratings("movies").validation[:16]]
+    assert run.seed == 0
+    rating = torch.tensor([example.label for example in run.tests])
+    assert r2 == pytest.approx(protocol.r2(run.predictions(), rating), abs=1e-6)
+    assert not (here / work.FILE).exists()

@@ -12,11 +12,13 @@ import nbformat
 import pytest
 from demo_course import LESSON_97, REGISTER, demo, tree, write  # noqa: F401
 
-from peft_teach.course.publish import execution
+from peft_teach.course.publish import execution, front
 from peft_teach.course.publish.check import audit
 from peft_teach.course.publish.notebooks import LESSONS, build
 from peft_teach.course.publish.source import stub_of
 from peft_teach.errors import PeftTeachError, UnknownName
+
+LAST = "# NBVAL_CHECK_OUTPUT\nprint(double(torch.arange(3)).tolist())"    # of LESSON_97
 
 
 def notebook(tree, name):
@@ -54,6 +56,7 @@ def test_what_a_reader_need_not_read_is_folded(tree):
     folded = [cell.source for cell in notebook(tree, "lessons/97_demo.ipynb").cells
               if cell.metadata.get("jupyter", {}).get("source_hidden")]
     assert "pip" in folded[0]
+    assert len(folded[0].splitlines()) < 8
     assert folded[1:] == ['pt.require("demo.double")', 'pt.require("demo.pair")']
 
 
@@ -67,6 +70,7 @@ def test_the_solution_is_the_same_but_solved(tree):
                  if old.source != new.source]
     assert differing == ["demo-double-solution", "demo-pair-solution"]
     assert "return x * factor" in solution.cells[3].source
+    assert "SOLUTION" not in str(solution)
 
 
 def test_cells_carry_what_nbgrader_and_jupyterlab_need(tree):
@@ -83,7 +87,7 @@ def test_cells_carry_what_nbgrader_and_jupyterlab_need(tree):
         "grade_id": "demo-double-grade", "grade": True, "solution": False, "locked": True,
         "points": 3}}
     plain = [metadata for id, metadata in cells.items() if not id.startswith(("demo-", "install"))]
-    assert plain == [{}, {}, {"tags": ["play"]}]
+    assert plain == [{}, {}, {"tags": ["play"]}, {}]
 
 
 def test_stubs_for_reset_and_titles_for_cards(tree):
@@ -134,14 +138,60 @@ def test_one_lesson_can_be_built(tree):
         build(tree, ["07"])
 
 
-def test_the_first_page_leads_to_the_lessons_and_shows_progress(tree):
+def test_the_first_page_begins_with_two_minutes_and_leads_to_the_lessons(tree, monkeypatch):
+    monkeypatch.setattr(front, "FIRST", "demo.double")
+    monkeypatch.setattr(front, "stub_of", lambda id: f"double = {id!r}")
     build(tree)
-    table, install, ladder, progress = notebook(tree, "lessons/START.ipynb").cells
-    assert table.source.endswith(
-        "| [Doubling](97_demo.ipynb) | 2 | 10 |\n| [98_later](98_later.ipynb) | 0 | 0 |")
-    assert install.id == "install"
-    assert ladder.source.endswith("pt.board.show()")
-    assert progress.source == "pt.progress()"
+    cells = {cell.id: cell for cell in notebook(tree, "lessons/START.ipynb").cells}
+    assert list(cells)[:8] == [
+        "start", "install", "next", "bet", "guess", "exercise", "stub", "check"]
+    assert cells["stub"].source == "double = 'demo.double'"
+    assert cells["check"].source == 'double = pt.check("demo.double", double)'
+    assert cells["progress"].source == "pt.progress()"
+    assert "| [Doubling](97_demo.ipynb) | 2 | 10 |\n| [98_later](98_later.ipynb) | 0 | 0 |" in (
+        cells["lessons"].source)
+
+
+def test_each_lesson_begins_and_ends_with_links_to_its_neighbours(tree):
+    build(tree)
+    first, second = (notebook(tree, f"lessons/{name}.ipynb").cells for name in (
+        "97_demo", "98_later"))
+    assert first[0].source.startswith(
+        "# Doubling\n\n[START](START.ipynb) · [98_later →](98_later.ipynb)\n\nWrite a")
+    assert first[-1].source == "[START](START.ipynb) · [98_later →](98_later.ipynb)"
+    assert second[-1].source == "[← Doubling](97_demo.ipynb) · [START](START.ipynb)"
+
+
+@pytest.mark.parametrize(("text", "linked"), [
+    ("arXiv 2106.09685.", "[arXiv 2106.09685](https://arxiv.org/abs/2106.09685)."),
+    ("(1902.00751)", "([1902.00751](https://arxiv.org/abs/1902.00751))"),
+    ("arXiv:cs/0112017", "[arXiv:cs/0112017](https://arxiv.org/abs/cs/0112017)"),
+    ("doi 10.64434/tml.2025;", "[doi 10.64434/tml.2025](https://doi.org/10.64434/tml.2025);"),
+    ("`2106.09685` [2106.09685](there) https://x.org/2106.09685 1.12345 20260.12345", None)])
+def test_papers_are_links(tree, text, linked):
+    change(tree, "that doubles.", f"that doubles: {text}")
+    build(tree)
+    assert notebook(tree, "lessons/97_demo.ipynb").cells[0].source.endswith(linked or text)
+
+
+@pytest.mark.parametrize(("code", "line"), [
+    ('pt.plots.show(pictures.draw(1), "A block: three parts. Grey is frozen.")',
+     "Picture: A block: three parts"),
+    ('pt.compare("x", 2, f"{1:.0%} of the way")', "Result: … of the way"),
+    ("# @title Its own\nf(1)", "Its own"),
+    ('model = pt.train(1)\npt.plots.show(pictures.draw(1), "A curve.")', None),
+    ('torch.randn(3)\npt.compare("x", 2, "of three")', None),
+    ("def draw():\n    pass\n\n\npt.plots.show(draw(), \"It.\")", None),
+    ("pictures.explore()", None)])
+def test_what_is_read_for_its_result_is_folded_to_a_line(tree, code, line):
+    change(tree, LAST, code)
+    build(tree)
+    cell = notebook(tree, "lessons/97_demo.ipynb").cells[-2]
+    folded = {"jupyter": {"source_hidden": True}, "cellView": "form"}
+    assert cell.source.partition("\n")[0] == (
+        f"# @title {line}" if line else code.partition("\n")[0])
+    assert {key: cell.metadata.get(key) for key in folded} == (
+        folded if line else dict.fromkeys(folded))
 
 
 def test_elsewhere_than_in_a_checkout(tmp_path):
@@ -246,6 +296,8 @@ def test_outputs_are_kept_while_the_code_is_the_same(tree):
     assert last_outputs(tree)[0].text == "[0, 2, 4]\n"
     assert all("execution" not in cell.metadata for cell in stored.cells)
 
+    change(tree, "# NBVAL_CHECK_OUTPUT", "# What one sees")
+    assert build(tree)[0] == "97_demo: built, outputs kept"
     change(tree, "arange(3)", "arange(4)")
     assert "peft-teach build --execute 97_demo" in build(tree)[0]
     assert last_outputs(tree) == []

@@ -55,7 +55,7 @@ def test_the_cut_shows_what_is_recorded(record, lr):
                 (row["rule"], row["share"], row["scaled"]) == (rule, share, rule != "strongest")
                 or (share < 1 / 256 and rule == "strongest" and row["rule"] == "none"))]
     said = f"{np.mean(found.points('random')[1 / 32]):.1%}"
-    assert said in change.draw_cut(found).axes[1].get_title()
+    assert said in change.draw_cut(found).get_suptitle()
 
 
 def test_the_ruler_begins_at_the_head_that_validation_chooses(record):

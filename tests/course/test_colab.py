@@ -8,12 +8,13 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from types import SimpleNamespace
 
 import nbformat
 import pytest
 
 from peft_teach.course.publish import address
-from peft_teach.course.publish.colab import installs
+from peft_teach.course.publish.colab import FOLDER, installs
 from peft_teach.course.publish.notebooks import make, write
 from peft_teach.course.publish.site import page
 from peft_teach.course.publish.source import SOLUTION
@@ -67,35 +68,19 @@ def test_an_address_that_is_none_is_refused(built):
         built("git@example.org:x", ["00"])
 
 
-def test_the_cell_installs_where_the_course_is_not_and_moves_nothing(built, tmp_path, monkeypatch):
-    """What pip lists binds what it installs. A checkout comes before the address."""
+@pytest.mark.parametrize(("address", "course"), [(ADDRESS, f"git+{ADDRESS}"), ("", FOLDER)])
+def test_the_cell_installs_where_the_course_is_not_and_moves_nothing(built, monkeypatch, address,
+                                                                     course):
+    """What pip lists binds what it installs."""
     asked = []
-
-    def pip(command, check, stdout=None):
-        if command[3:] == ["list", "--format=freeze"]:
-            stdout.write("torch==2.11.0+cpu")
-        else:
-            asked.append(command[3:])
-
-    def first(address):
-        return next(cell.source for cell in built(address, ["00"])[0].student.cells
-                    if installs(cell))
-
-    monkeypatch.setattr(subprocess, "run", pip)
-    exec(first(ADDRESS), {})
+    shell = SimpleNamespace(system=asked.append)
+    source = next(cell.source for cell in built(address, ["00"])[0].student.cells if installs(cell))
+    exec(source, {"get_ipython": lambda: shell})
     assert not asked    # the course is here
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    (tmp_path / "course/lessons").mkdir(parents=True)
-    monkeypatch.chdir(tmp_path / "course/lessons")
-    with pytest.raises(SystemExit, match="/content/peft-teach"):
-        exec(first(""), {})
-    exec(first(ADDRESS), {})
-    (tmp_path / "course/peft_teach").mkdir()
-    exec(first(ADDRESS), {})
-    assert [command[-1] for command in asked] == [f"git+{ADDRESS}", tmp_path / "course"]
-    for *options, bound, _ in asked:
-        assert options == ["install", "-q", "-c"]
-        assert bound.read_text("utf-8") == "torch==2.11.0+cpu"
+    exec(source, {"get_ipython": lambda: shell})
+    assert asked == [f"pip list --format=freeze >there.txt; pip install -q -c there.txt {course}"]
+    assert (FOLDER in source) == (not address)
 
 
 @pytest.mark.long

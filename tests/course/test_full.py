@@ -1,4 +1,4 @@
-"""Lesson 01: the numbers in its pictures are those of the records; what only its checks do."""
+"""Lesson 01: what its pictures compute, and what only its checks do."""
 
 import itertools
 import math
@@ -8,31 +8,12 @@ import pytest
 import torch
 
 import peft_teach as pt
-from peft_teach.course import records
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.stand_ins import Output, TinyClassifier
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.full import exercises, sick
 
 full = pt.course.pictures("full")
-BEST = {"scratch": 1e-4, "head": 1e-1, "full": 1e-4}
-OWN = {"full": [0.7, 0.6, 0.5]}
-
-
-@pytest.fixture(scope="module")
-def runs():
-    return full.ways_recorded(records.load("full"), records.load("lora"))
-
-
-def test_learning_draws_every_step_and_says_the_accuracy(runs):
-    shown = full.learning(runs, OWN, **BEST)
-    ax, = full.draw_learning(shown).axes
-    assert {run["method"]: run["lr"] for run in shown.runs} == BEST
-    for line, run in zip(ax.lines, shown.runs):
-        assert len(line.get_xdata()) == len(run["losses"]) == 250
-        assert f"{run['accuracy']:.1%}" in line.get_label()
-    assert list(ax.lines[3].get_xdata()) == [1, 2, 3]
-    assert "yours, full fine-tuning, 3 steps" in ax.figure.get_label()
 
 
 def test_counting_answers_what_is_likelier():

@@ -31,10 +31,11 @@ def test_a_click_shows_that_head_and_a_page_without_a_kernel_all_of_them():
     heads = explorer.controls["head"]
     heads.buttons[1, 0].click()
     assert explorer.data.weights[0, 1] == 1
-    assert "Block 1, head 0. Most of all: [CLS] reads a (1.00)" in explorer.figure.get_label()
+    told = explorer.figure.get_label()
+    assert told.startswith("Block 1, head 0: “quiet” reads “film” most: 100%. [CLS] reads a (1.00)")
     html, _ = explorer.still()
     assert html.count("data:image/png") == 2
-    assert "All 4 heads as small tables; framed: block 1, head 0" in html
+    assert "Of 4 heads, 0 read mostly [CLS], 0 the token before. Framed: block 1, head 0" in html
     assert "block, head: (1, 0)." in html
 
 

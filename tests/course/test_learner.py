@@ -21,8 +21,10 @@ from peft_teach.course import (
     reset,
     sentence,
 )
-from peft_teach.course.desk import learner, work
+from peft_teach.course.desk import board, home, learner, work
 from peft_teach.course.desk.hint_button import HintButton  # before: ipywidgets 7 asks the kernel
+from peft_teach.course.desk.predict import TOO_LATE
+from peft_teach.course.desk.shelf import Shelved
 from peft_teach.errors import NotAttempted, PeftTeachError, UnknownName
 
 
@@ -366,14 +368,42 @@ def test_below_a_card_a_readers_page_has_a_button_for_the_next_hint(kept, shell,
     check("demo.double", wrong)
     card, button = shown
     assert isinstance(button, HintButton)
-    for number in (1, 2):
+    assert not card.next    # the button does what it would say
+    for number in (1, 2, 3):
+        assert not button.button.disabled
         button.button.click()
-        assert f"hint {number} of " in button.shown.value
+        seen = [f"hint {n} of 3" in button.shown.value for n in (1, 2, 3)]
+        assert seen == [n <= number for n in (1, 2, 3)]    # a new one comes below the last
+        assert "pt.hint" not in button.shown.value
+    assert button.button.disabled
     assert button.still() == (button.shown.value, "")
     check("demo.double", double)
     monkeypatch.setenv(work.VARIABLE, "")    # a build: no reader works here
     check("demo.double", wrong)
     assert [type(each) for each in shown[2:]] == [type(card)] * 2
+
+
+def test_on_a_page_progress_is_home(kept, shell, monkeypatch):
+    """What is next, a row a lesson, the ladder, and all exercises folded."""
+    monkeypatch.setattr(home, "shelf", lambda: {"97": Shelved(
+        "97_demo.ipynb", "97 · Doubling", "twice?", anchors={"demo.pair": "Exercise-2"})})
+    monkeypatch.setattr(board, "rows", lambda: {"ia3": {"r2": 0.4}, "lora 8": {"r2": 0.5}})
+    monkeypatch.setattr(board, "LESSONS", {"ia3": "97", "lora 8": "98"})
+    monkeypatch.setattr(board, "show", lambda: shown.append("the ladder"))
+    shown = []
+    monkeypatch.setattr("IPython.display.display", lambda each, **more: shown.append(each))
+    check("demo.double", double)
+    shown.clear()
+    progress()
+    following, rows, ladder, exercises = shown
+    assert '<a href="97_demo.ipynb#Exercise-2">97 · Doubling · demo.pair</a>' in following.html
+    assert ladder == "the ladder"
+    assert exercises.html.startswith("<details><summary>All exercises: 1 of 6 passed")
+    first, second = rows.html.split("<tr>")[2:4]
+    for part in ('<a href="97_demo.ipynb">97 · Doubling</a>', 'value="1" max="2"', "twice?",
+                 "5 min left", "R² 0.400, 2nd of 2"):
+        assert part in first
+    assert "R² 0.500, 1st of 2" in second
 
 
 def test_progress_survives_a_new_kernel_and_begins_anew_on_request(kept, stubs, said):
@@ -395,6 +425,23 @@ def test_progress_survives_a_new_kernel_and_begins_anew_on_request(kept, stubs, 
     assert "0 of 6 passed" in said()
 
 
+def test_a_stub_that_is_run_again_erases_nothing(kept, tmp_path, said):
+    """As in a newer notebook, or in lesson 07 after START."""
+    (tmp_path / "my_peft.py").write_text(
+        "# ── demo.double ──\n\ndef double(x):\n    return x + x\n")
+    check("demo.double", stub)
+    assert work.states()["demo.double"] == "not attempted"    # it has not passed here
+    check("demo.double", double)
+    kept()
+    said()
+    assert check("demo.double", stub)(4) == 8
+    assert "What passed here is your answer in my_peft.py" in said()
+    assert work.states()["demo.double"] == "passed"
+    reset("demo.double")    # unless one begins anew
+    check("demo.double", stub)
+    assert work.states()["demo.double"] == "not attempted"
+
+
 def test_what_is_kept_solves_nothing(kept, said, monkeypatch):
     check("demo.double", double)
     kept()
@@ -404,21 +451,30 @@ def test_what_is_kept_solves_nothing(kept, said, monkeypatch):
         require("demo.double")
 
 
-def test_a_prediction_stands_and_is_compared(kept, said):
+def test_a_prediction_stands_from_its_result_on_and_is_compared(kept, said):
     assert commit("demo.guess", ...) is None
     assert "no prediction yet" in said()
-    compare("demo.guess", 4)
-    assert "–" in said()
+    commit("demo.guess", 2)
+    assert "You may change it" in said()
     assert commit("demo.guess", 8) == 8
-    assert commit("demo.guess", 2) == 8
-    assert "The first prediction stands; 2 was not taken." in said()
-    kept()
-    assert commit("demo.guess", 8) == 8
-    assert "was not taken" not in said()
+    said()
     compare("demo.guess", 4, "the rank")
     text = said()
     assert "demo.guess (the rank)" in text
     assert "The gap: -4." in text
+    kept()
+    assert commit("demo.guess", 2) == 8
+    assert "2 was not taken: the result has been shown." in said()
+    commit("demo.guess", 8)
+    assert "your prediction stands" in said()
+
+
+def test_a_prediction_after_its_result_says_that_it_counts_as_none(kept, said):
+    compare("demo.guess", 4)
+    assert "–" in said()
+    assert commit("demo.guess", 4) is None
+    assert "no prediction" in (text := said())
+    assert TOO_LATE in text
 
 
 def test_the_readers_sentence_is_kept_beside_the_result(kept, said):
@@ -455,9 +511,13 @@ def test_the_set_up_takes_the_threads_that_are_idle(
 
 @pytest.mark.parametrize(("name", "claims", "whole"), [
     ("smoke", False, False), ("short", True, False), ("cpu", True, True), ("gpu", True, True)])
-def test_budget_by_name(name, claims, whole, monkeypatch):
+def test_budget_by_name(name, claims, whole, monkeypatch, said):
     monkeypatch.setenv("PEFT_TEACH_BUDGET", name)
+    sys.modules[budget.__module__]._warn.cache_clear()    # it warns once a kernel
     found = budget()
+    assert ("the numbers that come mean nothing" in said()) is not claims
+    budget()
+    assert said() == ""
     assert (found.name, found.claims, found.whole, found.batch_size) == (name, claims, whole, 16)
 
 

@@ -91,7 +91,7 @@ def test_a_lesson_has_one_title():
     titles = {source.parent.name: front.title(source.read_text("utf-8")) for source in SOURCES}
     assert {s.parent.name: solution(s).cells[0].source.partition("\n")[0].removeprefix("# ")
             for s in SOURCES} == titles
-    start = nbformat.read(ROOT / "lessons/START.ipynb", as_version=4).cells[0].source
+    start = nbformat.read(ROOT / "lessons/START.ipynb", as_version=4).cells[-1].source
     assert {name: title for title, name in
             re.findall(r"^\| \[(.+?)\]\((\w+)\.ipynb\) \|", start, re.MULTILINE)} == titles
     readme = (ROOT / "README.md").read_text("utf-8")

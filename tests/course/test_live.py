@@ -1,9 +1,15 @@
-"""What lessons see of a model on the spot."""
+"""What lessons see of a model on the spot, and how a page shows what a cell returns."""
 
+import re
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
 import torch
+from IPython.core.formatters import DisplayFormatter
 
 import peft_teach as pt
-from peft_teach.course.desk import live
+from peft_teach.course.desk import live, shown
 
 
 def test_a_model_reads_a_text_and_its_outputs_are_compared():
@@ -34,3 +40,33 @@ def test_a_model_with_one_output_reads_a_rating():
     batch = tokenizer(["So good.", "So bad."], return_tensors="pt", padding=True)
     found = live.compare_outputs(model, [batch], {"other": other})
     assert found.loc["other"].tolist() == ["1.8e+00", "1.8e+00"]
+
+
+def cells_of(html):
+    """The cells of a table, row by row; the headers of rows and columns among them."""
+    rows = re.findall(r"<tr.*?>(.*?)</tr>", html, re.DOTALL)
+    return [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in rows]
+
+
+@pytest.mark.parametrize(("value", "expected"), [
+    (pd.DataFrame({"a": [True, False], "n": [91150856, 3], "x": [0.5, float("nan")]}),
+     [["a", "n", "x"], ["yes", "91,150,856", "0.5"], ["no", "3", "–"]]),
+    (pd.Series({"unchanged": True, "trained": 73728, "share": None}).to_frame("LoRA"),
+     [["", "LoRA"], ["unchanged", "yes"], ["trained", "73,728"], ["share", "–"]]),
+    (pd.Series([0.527, 0.114], ["beside", "merged"], name="R²"),
+     [["", "R²"], ["beside", "0.527"], ["merged", "0.114"]]),
+    (torch.tensor([3.98, 2.43]), [["3.98", "2.43"]]),
+    (torch.arange(4).reshape(2, 2), [["0", "1"], ["2", "3"]])], ids=repr)
+def test_a_page_shows_tables_without_row_numbers_and_without_reprs(value, expected, monkeypatch):
+    shell = SimpleNamespace(display_formatter=DisplayFormatter())
+    monkeypatch.setattr(shown, "shell", lambda: shell)
+    shown.install()
+    formats, _ = shell.display_formatter.format(value)
+    assert cells_of(formats["text/html"]) == expected
+    assert formats["text/plain"] == repr(value)    # text stays
+
+
+def test_what_is_too_large_for_a_page_is_left_to_its_library():
+    assert shown.frame(pd.DataFrame({"n": range(1000)})) is None
+    assert shown.tensor(torch.zeros(2, 2, 2)) is shown.tensor(torch.zeros(99, 99)) is None
+    assert "50 × 1, bfloat16" in shown.tensor(torch.zeros(50, 1, dtype=torch.bfloat16))

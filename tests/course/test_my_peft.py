@@ -17,7 +17,8 @@ from grading_corpus import ROOT, lessons
 from together import run_together
 
 import peft_teach as pt
-from peft_teach.course.desk import learner, my_peft_file, work
+from peft_teach.course.desk import learner, my_peft_file, shelf, work
+from peft_teach.course.desk.shelf import Shelved
 from peft_teach.course.publish.check import audit as audit_build
 from peft_teach.course.publish.notebooks import build
 from peft_teach.errors import UnknownName
@@ -108,28 +109,44 @@ def test_helpers_imports_and_comments_come_along_and_training_stays_out(answer, 
            "def double(x: Tensor):\n    # inside\n    return times(x) * x")
     assert text(folder).partition('checks."""\n')[2] == (
         "\nimport math\nimport torch\nfrom torch import Tensor\n\n\n"
-        + "# ── demo.double ".ljust(95, "─") + "\n\n"
+        + "# ══ lesson 97 ".ljust(95, "═") + "\n\n\n" + "# ── demo.double ".ljust(95, "─") + "\n\n"
         "TWO = 2\n\n\n"
         "# How often.\ndef times(x):    # as it is\n    return math.prod([TWO, 1])\n\n\n"
         "# ours\n@torch.no_grad()\ndef double(x: Tensor):\n    # inside\n    return times(x) * x\n")
 
 
-def test_values_and_tests_are_kept_too(answer, folder):
-    answer("kinds.rank", "largest_rank = 190\nlargest_rank += 1")
+def test_tests_are_kept_and_values_are_no_pieces_of_a_library(answer, folder):
     answer("kinds.law", LAW)
-    assert loaded(folder).largest_rank == 191
-    assert "\nlargest_rank = 190\nlargest_rank += 1\n" in text(folder)
-    assert LAW in text(folder)
+    before = text(folder)
+    assert LAW in before
+    assert answer("kinds.rank", "largest_rank = 190\nlargest_rank += 1") == ""
+    assert text(folder) == before
 
 
-def test_a_value_that_was_searched_for_in_the_lesson_is_kept_as_what_it_came_to(answer, notebook,
-                                                                                folder):
-    notebook("steps = [pt.train]    # a training: no piece takes it along")
-    assert answer("kinds.rank", "largest_rank = 190 + len(steps)") == "It is kept in my_peft.py."
-    assert loaded(folder).largest_rank == 191
-    notebook("found = 7")
-    notebook("found = 191 if pt.train else 0    # and then another value would come along")
-    assert answer("kinds.rank", "largest_rank = found") == "It stands in my_peft.py."
+def test_a_lessons_pieces_stand_under_its_title_and_paper(answer, folder, monkeypatch):
+    there = {"97": Shelved(name="97 · Doubling", paper="Ada 1843, Notes, arXiv 1843.00001")}
+    monkeypatch.setattr(shelf, "shelf", lambda: there)
+    answer("kinds.shift", SHIFT)
+    answer("demo.double", DOUBLE)
+    answer("demo.pair", PAIR)
+    lines = [line.rstrip("─═ ") for line in text(folder).splitlines() if line.startswith("#")]
+    assert lines == ["# ══ 97 · Doubling", "#    Ada 1843, Notes, arXiv 1843.00001",
+                     "# ── demo.double", "# ── demo.pair", "# ══ lesson 99", "# ── kinds.shift"]
+
+
+def test_a_file_of_an_earlier_release_loads_and_loses_nothing(answer, folder):
+    """Without titles, and with an answer that is a value; both stay where they are."""
+    old = ('"""My own library."""\n\nimport math\n\nMINE = 1    # mine\n\n\n# ── demo.double ──\n\n'
+           f"{DOUBLE}\n\n\n# ── kinds.rank ────\n\nlargest_rank = 191\n")
+    (folder / "my_peft.py").write_text(old)
+    assert pt.mine("kinds.rank") == 191
+    assert answer("demo.double", DOUBLE) == "It is kept in my_peft.py."    # not "in place of"
+    answer("later.add", LATER)
+    for _ in range(2):
+        assert (loaded(folder).MINE, loaded(folder).largest_rank) == (1, 191)
+        assert text(folder).count("largest_rank = 191") == text(folder).count("# mine") == 1
+        assert text(folder).count("══ lesson 97") == 1
+        answer("later.add", LATER.replace("x + x", "2 * x"))
 
 
 def test_the_last_cell_counts_however_often_it_ran(answer, notebook, folder):
@@ -369,12 +386,12 @@ def test_no_answer_is_made_of_what_mine_gives_for_it(answer, notebook, folder, f
     if kept:
         answer(id, {"kinds.shift": SHIFT, "demo.double": DOUBLE,
                     "kinds.rank": "largest_rank = 191"}[id])
-        before = text(folder)
+        before = text(folder) if form != "value" else None
         notebook.ran[1:] = []    # a new kernel
     answer(id, code)
     reference = form == "alias" and not kept    # told by its identity
     assert notebook.cards[-1].state == ("reference" if reference else "not attempted")
-    if kept:
+    if kept and before:
         assert text(folder) == before
     else:
         assert not (folder / "my_peft.py").exists()

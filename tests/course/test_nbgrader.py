@@ -50,7 +50,7 @@ def course(tmp_path_factory):
                               env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr[-3000:]
 
-    source = next((ROOT / "solutions").glob(f"{LESSON}_*/*.ipynb"))
+    source = next((ROOT / "lessons").glob(f"{LESSON}_*.ipynb"))
     (course / "source" / NAME).mkdir(parents=True)
     shutil.copy(source, course / "source" / NAME)
     nbgrader("generate_assignment", NAME)
@@ -81,7 +81,7 @@ def test_what_students_get_has_stubs_and_no_solution(course):
     answers = [cell for cell in cells if cell["metadata"].get("nbgrader", {}).get("solution")]
     assert len(answers) == len(of_lesson(LESSON))
     stubs = ["".join(cell["source"]) for cell in answers]
-    assert all("raise pt.NotAttempted()" in stub or stub.rstrip().endswith("= None")
+    assert all("raise pt.NotAttempted(" in stub or stub.rstrip().endswith("= None")
                for stub in stubs)    # code, or a value
     values = [exercise for exercise in of_lesson(LESSON) if exercise.answer == VALUE]
     assert sum("NotAttempted" not in stub for stub in stubs) == len(values) > 0

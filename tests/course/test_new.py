@@ -144,7 +144,7 @@ def checkout(tmp_path_factory):
 def run(checkout, *arguments):
     return subprocess.run(
         [sys.executable, "-m", *map(str, arguments)], cwd=checkout, capture_output=True, text=True,
-        check=False, env=os.environ | {"PYTHONPATH": str(checkout), "PYTHONDONTWRITEBYTECODE": "1"})
+        check=False, env=os.environ | {"PYTHONPATH": str(checkout)})
 
 
 @pytest.mark.long

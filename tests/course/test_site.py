@@ -1,18 +1,26 @@
 """The pages: what stands on them and what does not.
 
-The whole site, with its charts, is built and looked at in a browser by tests/browser/test_site.py.
+The whole site is built and looked at in a browser by tests/browser/test_site.py.
 """
 
+import copy
+import json
 import re
 import shutil
+from itertools import combinations, pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from nbformat import NotebookNode
 
-from peft_teach.course import records
-from peft_teach.course.publish import blocks, charts, site, tables
+from peft_teach.course.publish import blocks, moving, tables
+from peft_teach.course.publish.methods import HEAD, cards
 from peft_teach.course.publish.notebooks import make
+from peft_teach.course.publish.page import FOLDED, NONE, page, take_pictures_out
+from peft_teach.course.publish.site import site
+from peft_teach.course.publish.source import Cell
 from peft_teach.errors import PeftTeachError
 
 ROOT = Path(__file__).parents[2]
@@ -23,28 +31,153 @@ def texts(notebook) -> str:
     return "\n".join(cell.source for cell in notebook.cells)
 
 
-@pytest.mark.parametrize("solutions", [site.FOLDED, site.NONE])
-def test_a_page_has_what_is_read_and_nothing_for_graders(solutions):
-    page = site.page(LESSON, ROOT, solutions)
-    assert "pt.require(" not in texts(page)
-    assert "find_spec" not in texts(page)
-    prose = [re.sub("```.*?```", "", cell.source, flags=re.DOTALL) for cell in page.cells
-             if cell.cell_type == "markdown"]
-    assert len(re.findall(r"^# ", "\n".join(prose), re.MULTILINE)) == 1
-    assert any(cell.get("outputs") for cell in page.cells)
-    assert "[START](../start.md)" in texts(page)
-    solved = [cell for cell in page.cells if "nn.Parameter(torch.zeros(" in cell.source
-              and "class LoRALinear" in cell.source]
-    if solutions == site.NONE:
-        assert not solved
-        assert "raise pt.NotAttempted" in texts(page)
+def shown(notebook) -> str:
+    """All that stands on a page below its cells."""
+    return "\n".join(output.get("data", {}).get("text/html", "") + str(
+        output.get("data", {}).get("text/plain", "")) for cell in notebook.cells
+        for output in cell.get("outputs", ()))
+
+
+@pytest.fixture(scope="module")
+def folded():
+    return page(LESSON, ROOT)
+
+
+def test_a_page_has_what_is_read_and_nothing_for_graders_or_colab(folded):
+    read = texts(folded)
+    for nothing in ("pt.require(", "find_spec", "BEGIN SOLUTION", "END SOLUTION", "Colab",
+                    "START.ipynb", "pt.progress("):
+        assert nothing not in read
+    assert "[start here](../start.md)" in read
+    assert "![" not in read
+
+
+def test_headings_stand_in_their_order_below_one_title(folded):
+    prose = "\n".join(re.sub("```.*?```", "", cell.source, flags=re.DOTALL)
+                      for cell in folded.cells if cell.cell_type == "markdown")
+    levels = [len(hashes) for hashes, _ in re.findall("^(#+) (.*)", prose, re.MULTILINE)]
+    assert levels.count(1) == 1
+    assert all(below <= above + 1 for above, below in pairwise(levels))
+    assert "\n## Further\n\n### Look inside the change\n" in prose    # a part, and its parts
+    assert "### Exercise 1 · Count them\n\n*1 point, about 4 minutes*\n" in prose
+
+
+def test_nothing_says_what_a_reader_has_not_done(folded):
+    assert not re.search(r"you said|\b(no|not) [\w ]+ yet|^Lesson \d", shown(folded), re.MULTILINE)
+
+
+@pytest.mark.parametrize("solutions", [FOLDED, NONE])
+def test_an_exercise_is_its_stub_the_card_of_a_slip_and_a_folded_solution(solutions):
+    cells = page(LESSON, ROOT, solutions).cells
+    stub = next(n for n, cell in enumerate(cells) if "raise pt.NotAttempted(\"lora.count\")"
+                in cell.source)
+    check, solution = cells[stub + 1:stub + 3]
+    assert "lora_count(6, 10, 2) gave 60; expected 32." in shown(NotebookNode(cells=[check]))
+    assert "pt.hint" not in shown(NotebookNode(cells=[check]))    # where nobody can ask for it
+    if solutions == FOLDED:
+        assert "return rank * n_in + n_out * rank" in solution.source
+        assert solution.metadata["tags"] == ["hide-input"]
     else:
-        assert [cell.metadata["tags"] for cell in solved] == [["hide-input"]]
+        assert "return rank * n_in" not in texts(NotebookNode(cells=cells))
+
+
+def test_a_bet_is_buttons_with_its_answer_behind_them(folded):
+    bet, = (cell for cell in folded.cells if '"lora.suspect"' in cell.source
+            and "Guess(" in cell.source)
+    html = shown(NotebookNode(cells=[bet]))
+    assert re.findall("<button[^>]*>(.*?)</button>", html) == [
+        "the rank", "the size of ΔW", "alpha"]
+    assert re.search(r'<p class="answer" role="status" hidden>.*Measured:</strong> alpha ', html)
+    assert bet.metadata["tags"] == ["remove-input"]
+    free, = (cell for cell in folded.cells if "pt.commit(\"lora.library_start\"" in cell.source)
+    assert "<details class=\"bet\">" in shown(NotebookNode(cells=[free]))
+    several, = (cell for cell in folded.cells if "pt.commit(\"lora.zero_gradients\"" in cell.source)
+    assert "Measured:</strong> AB, A, B, none (both zero" in shown(NotebookNode(cells=[several]))
+    named, = (cell for cell in folded.cells if "felt.values()" in cell.source)    # by a name
+    assert "<button type=\"button\" aria-pressed=\"false\">about as far</button>" in shown(
+        NotebookNode(cells=[named]))
+
+
+def test_a_picture_that_shows_a_bets_answer_waits_for_the_bet():
+    cell, = (cell for cell in LESSON.cells if "explore_rank(" in cell.source)
+    read = page(LESSON, ROOT, pictures={cell.id: "<b>the picture</b>"})
+    html, = (shown(NotebookNode(cells=[each])) for each in read.cells
+             if "explore_rank(" in each.source)
+    assert html.index("<button") < html.index("<details") < html.index("<b>the picture</b>")
+
+
+def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):
+    notebook = copy.deepcopy(folded)
+    alts = re.findall('<img alt="(.+?)"', shown(notebook))
+    take_pictures_out(notebook, tmp_path)
+    assert "data:image/png" not in shown(notebook)
+    found = re.findall('<img alt="(.+?)".*? height="([0-9]+)" loading="lazy" '
+                       rf'src="../_static/{tmp_path.name}/(.+?)"', shown(notebook))
+    assert [alt for alt, *_ in found] == alts
+    assert all((tmp_path / name).is_file() and int(height) > 50 for _, height, name in found)
+
+
+# ── pictures that move without a kernel ──────────────────────────────────────────────────────
+
+
+def cell(source: str) -> Cell:
+    return Cell(f"id-{hash(source)}", "code", source, source, {}, None, None, "a lesson")
+
+
+MADE = [cell(text) for text in (
+    "import ipywidgets as ipw\nfrom peft_teach.plots import figure\n"
+    "from peft_teach.widgets import Explorer",
+    "trained = pt.board.train('lora 8', wrap)",
+    "raise RuntimeError('nobody asks for this cell')",
+    "def explore_height(names, most=3):\n"
+    "    def draw(data):\n"
+    "        made, ax = figure(3, 2)\n"
+    "        ax.bar([0], [data[1]])\n"
+    "        made.set_label(f'{data[0]} is {data[1]} high')\n"
+    "        return made\n"
+    "    return Explorer({'name': ipw.Dropdown(options=names, description='whose'),\n"
+    "                     'high': ipw.IntSlider(2, 1, most, description='height')},\n"
+    "                    lambda **s: (s['name'], s['high']), draw, lambda data: f'Of {data[0]}.')",
+    "names = [('A </script>', 'a'), ('B', 'b')]",
+    "explore_height(names)",
+    "explore_height([str(trained)])",
+    "names = [('C', 'c')]",
+)]
+
+
+def test_a_picture_is_made_of_the_cells_that_it_needs():
+    source = [each.source for each in MADE]
+    assert moving.needs(source, 5) == {0, 3, 4, 5}
+    assert moving.needs(source, 6) == {0, 1, 3, 6}
+    (id, picture), = moving.explorers(MADE)    # and what needs minutes of training stays as it is
+    assert (id, picture.data) == (MADE[5].id, ("a", 2))
+
+
+def test_a_picture_is_drawn_at_every_setting(tmp_path):
+    html, = moving.draw(SimpleNamespace(cells=MADE), tmp_path).values()
+    files = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
+    assert [told for _, told, _ in files] == [f"{a} is {n} high" for a in "ab" for n in (1, 2, 3)]
+    assert len({file for file, *_ in files}) == 3    # the names are not drawn
+    assert all((tmp_path / moving.FILES / file).is_file() for file, *_ in files)
+    assert "<label class=\"control\">whose <select><option selected>A &lt;/script&gt;" in html
+    assert 'alt="a is 2 high"' in html
+    assert 'max="2" value="1"' in html
+
+
+def test_a_long_slider_keeps_every_other_stop_and_where_it_stands():
+    stops = {"x": ([(str(n), n) for n in range(101)], 51), "y": ([("a", "a"), ("b", "b")], 1)}
+    (x, at), y = moving.thinned(stops).values()
+    assert len(x) * 2 <= moving.MOST
+    assert x[at] == ("51", 51)
+    assert y == stops["y"]
+
+
+# ── the pages beside the lessons ─────────────────────────────────────────────────────────────
 
 
 def test_the_table_names_every_lesson():
-    start = (ROOT / "assets/site/start.md").read_text("utf-8")
-    included = re.search(r"{include} README.md\n:start-after: (.+)\n:end-before: \"(.+)\"", start)
+    index = (ROOT / "assets/site/index.md").read_text("utf-8")
+    included = re.search(r'{include} README.md\n:start-after: "(.+)"\n:end-before: "(.+)"', index)
     readme = (ROOT / "README.md").read_text("utf-8")
     table = readme.partition(included[1])[2].partition(included[2])[0]
     for lesson in make(ROOT):
@@ -108,12 +241,12 @@ def test_pages_get_the_address_of_the_course_from_its_one_entry(pages):
 
     told = {"README.md", "CITATION.cff", "assets/site/start.md"}
     given("")
-    for page in told:
-        assert "`address` in pyproject.toml" in read(page)
+    for name in told:
+        assert "`address` in pyproject.toml" in read(name)
     address = "https://github.com/someone/some-peft.git"
     assert given(address) == told
-    for page in ("README.md", "assets/site/start.md"):
-        assert f"\ngit clone {address} && cd some-peft\n" in read(page)
+    for name in ("README.md", "assets/site/start.md"):
+        assert f"\ngit clone {address} && cd some-peft\n" in read(name)
     assert ("(https://colab.research.google.com/github/someone/some-peft/blob/main/lessons/"
             "START.ipynb)") in read("README.md")
     citation = yaml.safe_load(read("CITATION.cff"))
@@ -167,9 +300,10 @@ def test_the_pictures_of_all_methods_are_as_a_build_draws_them(tmp_path):
 
 
 def test_a_page_names_files_that_are_there_and_both_themes():
-    for page, folder in (("README.md", ROOT), ("assets/site/map.md", ROOT / "assets/site")):
+    for name, folder in (("README.md", ROOT), *((f"assets/site/{each}.md", ROOT / "assets/site")
+                                                for each in ("index", "map"))):
         named = re.findall(r'(?:src|srcset)="([^" ]+methods-[^" ]+)',
-                           (ROOT / page).read_text("utf-8"))
+                           (ROOT / name).read_text("utf-8"))
         assert all((folder / name).is_file() for name in named)
         assert {name.rpartition("/")[2] for name in named} == {
             path.name for path in (ROOT / blocks.FOLDER).glob("methods-*.png")}
@@ -182,20 +316,21 @@ def test_a_mark_that_nothing_computes_is_told(pages):
         tables.write(pages)
 
 
-@pytest.mark.long
-def test_the_charts_are_the_lessons_pictures_of_the_records(tmp_path):
-    charts.draw(tmp_path)
-    rank, updates, ladder = (re.findall('alt="(.+?)"', (tmp_path / f"{name}.html").read_text(
-        "utf-8")) for name in charts.CHARTS)
-    runs = records.load("lora").runs.query("group == 'ranks' and rank == 64")
-    assert "rank 64, query, value: 589,824" in rank[0]
-    assert f"recorded: {runs.accuracy.mean():.1%}" in rank[0]
-    assert len(updates) == 12
-    assert "full fine-tuning: " in updates[0]
-    assert len(ladder) == 4
-    assert all(f"{method}: " in each for each in ladder for method in ("LoRA 8", "the head alone"))
+def test_each_method_of_the_picture_is_a_link_laid_over_it():
+    linked = re.findall(r'<a href="lessons/(\w+)\.html" aria-label="(.+?)" style="(.+?)">',
+                        blocks.for_site(ROOT))
+    assert [name for name, *_ in linked] == [
+        card.LESSON for name, card in cards(ROOT).items() if name != HEAD]
+    boxes = [{side: float(share) for side, share in re.findall(r"--([\w-]+): ([\d.]+)%", style)}
+             for *_, style in linked]
+    for one, other in combinations(boxes, 2):    # none covers another, on a phone either
+        apart = abs(one["left"] - other["left"]) > one["width"] - 0.1
+        assert apart or abs(one["top"] - other["top"]) > one["height"] - 0.2
+        assert abs(one["phone-top"] - other["phone-top"]) > one["phone-height"] - 0.2
+    assert all(box["left"] + box["width"] <= 100 and box["top"] + box["height"] <= 100.1
+               and box["phone-top"] + box["phone-height"] <= 100.1 for box in boxes)
 
 
 def test_no_checkout_is_an_error_that_says_so(tmp_path):
     with pytest.raises(PeftTeachError, match="no checkout of the course"):
-        site.site(tmp_path, tmp_path / "out")
+        site(tmp_path, tmp_path / "out")

@@ -3,12 +3,16 @@
 import json
 import subprocess
 import sys
+import time
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from together import run_together
 
 import peft_teach as pt
-from peft_teach.course.desk import work
+from peft_teach.course.desk import guess as guess_module
+from peft_teach.course.desk import predict, work
 from peft_teach.errors import BadConfig
 
 
@@ -21,15 +25,21 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_prediction_is_committed_once(folder):
+def test_a_prediction_can_be_changed_until_its_result(folder):
     assert work.committed("lora.rank") is None
     assert work.commit("lora.rank", ...) is None
+    assert work.commit("lora.rank", 2) == 2
     assert work.commit("lora.rank", 8) == 8
+    clicked = time.time()
+    work.resolve("lora.rank")
     assert work.commit("lora.rank", 2) == 8
     assert work.committed("lora.rank") == 8
     code = "from peft_teach.course.desk import work; print(work.committed('lora.rank'))"
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout == "8\n"
+    assert work.commit("lora.rank", 4, clicked) == 4    # it was made before, and came late
+    work.resolve("late")
+    assert work.commit("late", 1) is work.committed("late") is None
 
 
 def test_sentences_checks_and_points_are_kept(folder):
@@ -79,6 +89,7 @@ def test_where_nothing_is_kept_a_kernel_remembers(folder, monkeypatch, empty):
         monkeypatch.setenv(name, value)
     assert work.folder() is None
     assert work.commit("a", 1) == 1
+    work.resolve("a")
     assert work.commit("a", 2) == 1
     assert list(folder.iterdir()) == []
 
@@ -110,19 +121,50 @@ def test_two_kernels_at_once_lose_nothing(folder):
     assert sorted(point["of"] for point in work.points("lora")) == ["a", "b"]
 
 
-def test_a_named_guess_is_committed_with_the_first_click():
+def test_a_named_guess_can_be_changed_until_its_result():
     guess = pt.widgets.Guess("Which?", (1, 2, 4), "demo.rank")
     assert guess.value is None
-    guess.buttons.value = 2
+    for choice in (2, 4):
+        guess.buttons.value = choice
+        assert work.committed("demo.rank") == choice
+        assert "You may change it" in guess.still()[0]
+    pt.compare("demo.rank", 1)
     assert guess.buttons.disabled
     assert "stands" in guess.still()[0]
     again = pt.widgets.Guess("Which?", (1, 2, 4), "demo.rank")
-    assert (again.value, again.buttons.disabled) == (2, True)
-    again.buttons.value = 4    # as a front end that was not redrawn could
-    assert work.committed("demo.rank") == 2
+    assert (again.value, again.buttons.disabled) == (4, True)
+    again.buttons.value = 1    # as a front end that was not redrawn could
+    assert (again.value, work.committed("demo.rank")) == (4, 4)
     assert pt.widgets.Guess("Which?", (1, 2), None).value is None
-    other = pt.widgets.Guess("Which?", (1, 4), "demo.rank")    # as a later release may ask
+    other = pt.widgets.Guess("Which?", (1, 2), "demo.rank")    # as a later release may ask
     assert (other.value, other.buttons.disabled) == (None, False)
+
+
+def test_a_guess_after_its_result_says_that_it_counts_as_none():
+    pt.compare("demo.rank", 1)
+    guess = pt.widgets.Guess("Which?", (1, 2, 4), "demo.rank")
+    guess.buttons.value = 1
+    assert predict.TOO_LATE in guess.still()[0]
+    assert work.committed("demo.rank") is None
+    assert guess.value == 1    # a picture that waits for it opens
+
+
+@pytest.mark.parametrize(("earlier", "counts"), [(60, True), (-60, False)])
+def test_a_click_that_waited_for_cells_counts_by_when_it_was_made(monkeypatch, earlier, counts):
+    """Its message bears that time; the comparison, shown by then, is shown anew."""
+    shown = []
+    monkeypatch.setattr(predict, "show", lambda card, may_change: SimpleNamespace(
+        update=lambda card: shown.append(repr(card))))
+    guess = pt.widgets.Guess("Which?", (1, 2, 4), "demo.rank")
+    pt.compare("demo.rank", 2)
+    sent = datetime.fromtimestamp(time.time() - earlier, UTC)
+    parent = {"header": {"msg_type": "comm_msg", "date": sent}}
+    kernel = SimpleNamespace(get_parent=lambda: parent)
+    monkeypatch.setattr(guess_module, "shell", lambda: SimpleNamespace(kernel=kernel))
+    guess.buttons.value = 2
+    assert work.committed("demo.rank") == (2 if counts else None)
+    assert guess.buttons.disabled == counts
+    assert ("Exactly" in shown[-1]) == counts
 
 
 def test_a_guess_is_none_until_it_is_made():

@@ -11,7 +11,7 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
 
 import peft_teach as pt
-from peft_teach import drawing, ink, layouts
+from peft_teach import drawing, ink, layouts, outlines
 from peft_teach.methods import METHODS
 
 D, FF, BLOCKS = 384, 1536, 6    # MiniLM's
@@ -143,6 +143,10 @@ def test_counts_are_those_of_the_methods_own_closed_forms(model, method):
 
 def test_what_stands_still_is_counted():
     assert f"frozen {ALL:,}" in said(drawn("lora"))
+    on = outlines.adapted("minilm", "bitfit")    # the pretrained biases among them: b comes on top
+    assert sum(p.numel() for p in on.parameters() if not p.requires_grad) == ALL
+    assert f"frozen {ALL:,}" in said(drawn("bitfit"))
+    assert "on top of the frozen bias" in said(drawn("bitfit")).replace("\n", " ")
     packed = BLOCKS * (4 * D * D + 2 * D * FF)
     assert f"frozen in 4 bits {packed:,}" in said(drawn("qlora"))
     assert "4.13 bits a number" in said(drawn("qlora")).replace("\n", " ")    # as qlora.py says

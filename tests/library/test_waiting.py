@@ -34,11 +34,12 @@ def page(monkeypatch):
 
 def test_bars_within_bars_are_two_lines_that_end_empty(page, capsys):
     for _ in pt.bar(range(3), "rates"):
-        assert list(pt.bar(range(8), "steps")) == [*range(8)]
+        assert list(pt.bar(range(12), "steps")) == [*range(12)]
     inner, outer = page
-    assert 'value="4" max="8"' in inner[2]
-    assert "steps: 4 of 8, about 6 s left" in inner[2]
-    assert "rates: 1 of 3, about " in outer[0]
+    assert 'value="4" max="12"' in inner[2]
+    assert [" left" in line for line in inner] == [f"steps: {n} of" in line and n >= 10
+                                                   for line, n in zip(inner, range(2, 99))]
+    assert "rates: 1 of 3<" in outer[0]    # of so few steps no pace is told
     assert inner[-1] == outer[-1] == ""
     assert capsys.readouterr() == ("", "")    # nothing red
 

@@ -53,7 +53,9 @@ class Exercise:
     # such as a number, a table, a setting, or two of them.
     answer: str = CODE
     optional: bool = False                  # for those who want more: no lesson counts on it
-    kept: bool = True                       # False: nothing to build on, such as a broken layer
+    # Whether it is a piece of the reader's library. A broken layer is nothing to build on, nor is
+    # a value, whatever stands here.
+    kept: bool = True
     # For a test that the learner writes: what `audit` calls it with, from pieces by their names.
     arguments: Callable[[Pieces], Sequence[Any]] | None = None
     # What else in the library answers it, named as in `reference`: running it earns no points.
@@ -64,6 +66,7 @@ class Exercise:
             raise TypeError(f"{self.id}: names and hints are tuples of strings")
         if self.answer not in ANSWERS:
             raise ValueError(f"{self.id}: the answer is {self.answer!r}, not one of {ANSWERS}")
+        object.__setattr__(self, "kept", self.kept and self.answer != VALUE)
         if len(self.references) != len(self.names):
             raise ValueError(f"{self.id}: one reference for each of {self.names}")
 

@@ -8,6 +8,10 @@
     c, d = pt.board.scores("lora 8", "ia3")  those of the recorded runs
     pt.board.monday(record)                  lesson 10's table, with the reader's rows
 
+    pt.board.trial(wrap, lr=3e-3)            a method of one's own: R² on validation sentences
+    pt.board.train("mine", wrap, lr=3e-3)    its row, beside LoRA 8's recorded run of this seed
+    pt.board.beside("mine")                  both, with their costs and the verdict
+
 A row is a recorded run's (`protocol.Run.row`). It stands in `work/course.json`, and a newer one of
 the same rung and seed takes its place. What is recorded of a rung is seen once the reader has a row
 of it, or has committed a prediction with the name `bet(rung)`, or seen its result: a picture gives
@@ -30,12 +34,14 @@ from ...widgets import Lasting, Progress, watch
 from ...widgets import Run as Button
 from .. import protocol, records
 from ..protocol import NAMES, Run
+from ..verdicts import verdict
 from . import work
 from .board_picture import caption, draw, table
 from .budget import budget
 from .own_run import one_by_one, own_random, with_own_random
 
 POINTS = "ladder"          # under this name rows are kept
+OWN = "own methods"        # and rows of methods that are no rung
 SEED = 1                   # of a reader: none of those that are recorded, or chose a rate
 COLLEAGUE = 2              # the recorded seed of Monday's table
 # The rungs of the picture, and in which lesson each is built.
@@ -55,15 +61,19 @@ class Trained:
 
     def __repr__(self) -> str:
         row = self.row
-        return (f"{NAMES[row['method']]}, seed {row['seed']}: R² {row['r2']:.3f}, right signs "
+        name = NAMES.get(row["method"], row["method"])
+        return (f"{name}, seed {row['seed']}: R² {row['r2']:.3f}, right signs "
                 f"{row['accuracy']:.1%}, on {row['tests']:,} sentences")
 
 
 # ── a run ────────────────────────────────────────────────────────────────────────────────────
 
 
-def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -> Trained:
+def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED,
+          lr: float | None = None) -> Trained:
     """Train and test the reader's layers by the protocol; keep the row, and show the ladder.
+
+    With `lr`, a method of one's own, named by `rung`: its row stands in `beside(rung)`.
 
     `wrap(model)` puts them on a fresh MiniLM with one output, and returns the model. Random numbers
     start from `seed` and leave the reader's own as they are. With PEFT_TEACH_BUDGET=smoke or short,
@@ -71,31 +81,45 @@ def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -
     trains, and `TrainingStopped` when it is interrupted: then no row is kept.
     """
     with own_random(seed):
-        run = _begin(rung, wrap, seed)
+        run = _begin(rung, wrap, seed, lr=lr)
         steps = watch(run.steps(), len(run.batches), curve=False)
         guess = run.predictions()
     found = _kept(run, steps, guess)
-    show()
+    if lr is None:
+        show()
     return found
 
 
-def _begin(rung: str, wrap: Callable, seed: int) -> Run:
+def trial(wrap: Callable[[nn.Module], nn.Module], lr: float, seed: int = 0) -> float:
+    """Train a method of one's own at a rate; return R² on the validation sentences.
+
+    Rates are compared so, and never on test sentences. Nothing is kept. Raises what `train` raises.
+    """
+    with own_random(seed):
+        run = _begin("a trial", wrap, seed, lr=lr, choosing=True)
+        watch(run.steps(), len(run.batches), curve=False)
+        rating = torch.tensor([example.label for example in run.tests])
+        return protocol.r2(run.predictions(), rating)
+
+
+def _begin(rung: str, wrap: Callable, seed: int, **more) -> Run:
     few = budget()
     sizes = () if few.whole else (few.train_examples, few.test_examples)
-    return protocol.begin(rung, wrap, seed, *sizes)
+    return protocol.begin(rung, wrap, seed, *sizes, **more)
 
 
 def _kept(run: Run, steps: list[Step], guess: Tensor) -> Trained:
     """Keep a row, if it is one of a whole run."""
     row = run.row(steps, guess)
     if _is_whole(row):
-        work.add_point(POINTS, row, replaces=("protocol", "method", "seed"))
+        work.add_point(POINTS if row["method"] in NAMES else OWN, row,
+                       replaces=("protocol", "method", "seed"))
     return Trained(run.model, run.tokenizer, steps, guess, row)
 
 
 def _is_whole(row: Mapping) -> bool:
     wanted = {"protocol": protocol.NAME, "steps": protocol.STEPS, "tests": protocol.TESTS}
-    return wanted.items() <= row.items() and row.get("method") in NAMES
+    return wanted.items() <= row.items() and isinstance(row.get("method"), str)
 
 
 class Offer(Lasting):
@@ -142,7 +166,7 @@ def offer(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -
 
 def runs() -> list[dict]:
     """Return the reader's rows of this protocol, oldest first: one a rung and seed."""
-    return [row for row in work.points(POINTS) if _is_whole(row)]
+    return [row for row in work.points(POINTS) if _is_whole(row) and row["method"] in NAMES]
 
 
 def rows() -> dict[str, dict]:
@@ -172,6 +196,37 @@ def _scores(rows: list[dict], rungs: tuple[str, ...], of: str, whose: str) -> li
         raise BadConfig(f"No seed {whose} has a run of each: {told or 'no rung is asked for'}.",
                         hint="pt.board.train(rung, wrap, seed=…) of those that are missing")
     return protocol.shared(protocol.scores(rows, protocol.rated(records.load("ladder")), of), *keys)
+
+
+def beside(name: str, rung: str = "lora 8") -> pandas.DataFrame:
+    """Return a method of the reader's own beside the recorded runs of a rung, at the same seeds.
+
+    A row each: mean R², its seeds, trained parameters next to the head, and the file; then the
+    verdict on the pair. Raises `UnknownName` for an unknown rung, `BadConfig` where no seed has
+    both.
+    """
+    key, record = protocol.key_of(rung), records.load("ladder")
+    mine = {row["seed"]: row for row in work.points(OWN)
+            if _is_whole(row) and row["method"] == name}
+    theirs = {row["seed"]: row for row in protocol.finals(record) if row["method"] == key}
+    seeds = sorted(mine.keys() & theirs.keys())
+    if not seeds:
+        raise BadConfig(f"No seed has a run of {name!r} and of {NAMES[key]}.",
+                        expected=f"one of the seeds {sorted(theirs)}",
+                        hint=f"pt.board.train({name!r}, wrap, seed={min(theirs)}, lr=…)")
+    chosen = {name: [mine[seed] for seed in seeds], NAMES[key]: [theirs[seed] for seed in seeds]}
+    a, b = (torch.stack([*each.values()]) for each in protocol.scores(
+        [row for rows in chosen.values() for row in rows], protocol.rated(record)).values())
+    told = verdict(a, b)
+    rows = {each: {
+        "R²": round(sum(row["r2"] for row in rows) / len(rows), 3),
+        "parameters": rows[0]["parameters"],
+        "file, kB": round(rows[0].get("file_bytes", record["costs"][key]["file_bytes"]) / 1e3),
+        "rate": rows[0]["lr"]} for each, rows in chosen.items()}
+    table = pandas.DataFrame.from_dict(rows, orient="index")
+    ends = f"{told.difference:+.3f} ({told.low:+.3f} to {told.high:+.3f})"
+    table["verdict"] = [f"{told.word}: {ends}", f"seeds {', '.join(map(str, seeds))}"]
+    return table
 
 
 def bet(rung: str) -> str:

@@ -1,9 +1,12 @@
 """The picture and the table of my ladder, made of what `board.frame` says is to be seen."""
 
+from statistics import fmean
+
 import pandas
 from matplotlib.figure import Figure
 
-from ...plots import COLOURS, HALO, bytes_text, figure
+from ...ink import wrapped
+from ...plots import COLOURS, HALO, bytes_text, claim, figure
 from .. import protocol, records
 
 SHORT = protocol.NAMES | {"full": "full", "qlora all": "QLoRA"}    # names of rungs, to draw
@@ -17,31 +20,36 @@ def caption(found: pandas.DataFrame) -> str:
              "bars the 95 % intervals of recorded ones": found.high.gt(LOW).any(),
              "◂ is off the scale": found.r2.lt(LOW).any()}
     told = ", ".join(mark for mark, seen in marks.items() if seen)
-    return ("Rows are in the order of their files" + (f"; {told}" if told else "") + ". The dotted "
-            "lines are heads alone, solved, on the frozen pooler and on the mean of all tokens.")
+    return ("Rows are in the order of their files" + (f"; {told}" if told else "")
+            + ". The gain is that of full fine-tuning, the recorded mean, over the head on the "
+              "pooler. Both heads are solved, on a frozen model.")
 
 
 def draw(found: pandas.DataFrame) -> Figure:
-    """Draw a frame: R² of the reader's rows, the recorded intervals pale, slots for the rest."""
-    zero, mean = protocol.zeros(records.load("ladder")).values()
-    made, ax = figure(6.4, 4.8)
-    colours = {"you": COLOURS["yours"], "a colleague": COLOURS["ink"], "": COLOURS["rest"]}
-    grey, high = COLOURS["head"], max(HIGH, found.r2.max() + 0.02 if found.r2.any() else 0)
-    ax.hlines(range(len(found)), LOW, high, color=COLOURS["frozen"], lw=1, zorder=0)
-    for level, name, across in ((zero, "head on the pooler", "center"),
-                                (mean, "head on the mean", "left")):
-        ax.axvline(level, color=grey, ls=":", lw=1.5, zorder=1)
-        ax.annotate(name, (level, 1), (0, 2), ha=across, va="bottom", fontsize=11, color=grey,
-                    xycoords=ax.get_xaxis_transform(), textcoords="offset points")
-    for y, row in enumerate(found.itertuples()):
-        colour = colours[row.whose]
+    """Draw a frame: R² of the reader's rows, the recorded intervals pale; below, what is to come.
+
+    The claim says whose R² is highest, and how much of the gain that is: of the way from the head
+    on the pooler to full fine-tuning.
+    """
+    record = records.load("ladder")
+    zero, mean = protocol.zeros(record).values()
+    full = fmean(run["r2"] for run in protocol.finals(record) if run["method"] == "full")
+    seen, closed = found[found.whose != ""], found[found.whose == ""]
+    made, ax = figure(7.2, 2.1 + 0.4 * max(len(seen), 1))
+    grey, high = COLOURS["head"], max(HIGH, seen.r2.max() + 0.02 if len(seen) else 0)
+    ax.hlines(range(len(seen)), LOW, high, color=COLOURS["frozen"], lw=1, zorder=0)
+    for level, name, colour in ((zero, "head on\nthe pooler", grey),
+                                (mean, "head on\nthe mean", grey),
+                                (full, "full\nfine-tuning", COLOURS["full"])):
+        ax.axvline(level, color=colour, ls=":", lw=1.5, zorder=1)
+        ax.annotate(f"{name}\n{level:.3f}", (level, 1), (0, 2), ha="center", va="bottom",
+                    fontsize=11, color=colour, xycoords=ax.get_xaxis_transform(),
+                    textcoords="offset points")
+    for y, row in enumerate(seen.itertuples()):
+        colour = COLOURS["yours" if row.whose == "you" else "ink"]
         ax.annotate(bytes_text(row.file_bytes), (0, y), (-6, 0), ha="right", va="center",
                     fontsize=11, color=colour, xycoords=ax.get_yaxis_transform(),
                     textcoords="offset points")
-        if not row.whose:
-            ax.text(zero + 0.008, y, f"lesson {row.lesson}", va="center", fontsize=11,
-                    color=colour, bbox={"fc": COLOURS["paper"], "ec": "none", "pad": 2})
-            continue
         low = max(row.low, LOW)
         if row.high > low:
             ax.barh(y, row.high - low, 0.4, left=low, color=COLOURS["quiet"], alpha=0.45)
@@ -53,20 +61,36 @@ def draw(found: pandas.DataFrame) -> Figure:
             ax.plot(row.r2, y, "D", ms=11, color=colour, zorder=4)
         else:
             ax.plot(row.r2, y, "o", ms=11, mew=1.5, color=colour, mfc=COLOURS["paper"], zorder=4)
-    ax.set(xlim=(LOW, high), ylim=(-0.6, len(found) - 0.4), yticks=range(len(found)),
-           yticklabels=[SHORT[key] for key in found.index])
-    for label, whose in zip(ax.get_yticklabels(), found.whose):
-        label.set(color=colours[whose], weight="bold" if whose == "you" else "normal")
+    ax.set(xlim=(LOW, high), ylim=(-0.6, max(len(seen), 1) - 0.4), yticks=range(len(seen)),
+           yticklabels=[SHORT[key] for key in seen.index])
+    for label, whose in zip(ax.get_yticklabels(), seen.whose):
+        label.set(color=COLOURS["yours" if whose == "you" else "ink"],
+                  weight="bold" if whose == "you" else "normal")
     ax.tick_params(axis="y", length=0, pad=62, labelsize=12)
     ax.tick_params(axis="x", labelsize=11)
     ax.spines["left"].set_visible(False)
+    rest = ", ".join(f"{SHORT[key]} ({row.lesson})" 
+                     for key, row in closed.sort_values("lesson").iterrows())
     ax.set_xlabel(f"R², all {protocol.TESTS:,} test sentences", fontsize=12)
-    made.set_label(
-        f"Your ladder, {(found.whose == 'you').sum()} of {len(found)} built. " + "; ".join(
-            f"{SHORT[key]}, {bytes_text(row.file_bytes)}: {_in_words(row)}"
-            for key, row in found.iterrows())
-        + f"; the head on the pooler {zero:.3f}, on the mean {mean:.3f}.")
+    if rest:
+        made.supxlabel("\n".join(wrapped(f"To come, by lesson: {rest}", 6.8)), x=0.02, ha="left",
+                       fontsize=11, color=COLOURS["head"])
+    claim(made, _claim(seen, zero, full), f"{(found.whose == 'you').sum()} of {len(found)} built. "
+          + "; ".join(f"{SHORT[key]}, {bytes_text(row.file_bytes)}: {_in_words(row)}"
+                      for key, row in found.iterrows())
+          + f"; the head on the pooler {zero:.3f}, on the mean {mean:.3f}, full fine-tuning "
+            f"{full:.3f}.")
     return made
+
+
+def _claim(seen: pandas.DataFrame, zero: float, full: float) -> str:
+    """Say which row has the highest R², and which share of the gain that is."""
+    if not len(seen):
+        return "Your ladder has no row yet"
+    best = seen.loc[seen.r2.idxmax()]
+    first = f"Highest of {len(seen)} so far: " if len(seen) > 1 else ""
+    share = (best.r2 - zero) / (full - zero)
+    return f"{first}{SHORT[best.name]}, R² {best.r2:.3f}, {share:.0%} of the gain".replace("-", "−")
 
 
 def _in_words(row: pandas.Series) -> str:

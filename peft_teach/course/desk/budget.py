@@ -29,7 +29,7 @@ class Budget:
 
 
 BUDGETS = {budget.name: budget for budget in (
-    Budget("smoke", train_examples=32, test_examples=16, seeds=(0,), claims=False, whole=False),
+    Budget("smoke", train_examples=32, test_examples=8, seeds=(0,), claims=False, whole=False),
     Budget("short", train_examples=640, test_examples=400, whole=False),
     Budget("cpu", train_examples=4000, test_examples=2000),
     Budget("gpu", train_examples=6000, test_examples=2000),

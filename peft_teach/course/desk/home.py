@@ -2,22 +2,17 @@
 
     ● Next: 07 · LoRA · Exercise 5 · The merge
     07 · LoRA   a thin correction to a large matrix   ████░   9 minutes left   R² 0.497, 2nd of 4
-
-Titles, and what the links lead to, are read from the notebooks that were given out.
 """
 
-import functools
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from html import escape
 
-from ...errors import PeftTeachError
 from ..checks.examination import PASSED
 from ..checks.exercise import Exercise
 from ..lessons import all_exercises, title_of
-from .start import FIRST, notebooks
+from .shelf import Shelved, shelf
+from .start import FIRST
 
 _CELL = "text-align: left; padding: 3px 14px 3px 0"
 _ORDINALS = {1: "1st", 2: "2nd", 3: "3rd"}
@@ -37,39 +32,6 @@ class Told:
         return self.text
 
 
-@dataclass(frozen=True)
-class Shelved:
-    """A lesson's notebook: its file, its title, and where in it each exercise is."""
-
-    file: str = ""
-    name: str = ""                             # "07 · LoRA"
-    question: str = ""                         # "a thin correction to a large matrix"
-    anchors: Mapping[str, str] = ()            # of the headings above the exercises, by id
-
-
-@functools.cache
-def shelf() -> dict[str, Shelved]:
-    """Return the notebooks by the numbers of their lessons; none where they were not installed."""
-    try:
-        return {file.name[:2]: _shelved(file.name, json.loads(file.read_text("utf-8")))
-                for file in notebooks() if file.name[:2].isdigit()}
-    except (PeftTeachError, OSError, ValueError):
-        return {}
-
-
-def _shelved(file: str, notebook: dict) -> Shelved:
-    title, heading, anchors = "", "", {}
-    for cell in notebook["cells"]:
-        text = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
-            headings = re.findall(r"^#+ (.+)", text, re.MULTILINE)
-            title, heading = title or (headings or [""])[0], (headings or [heading])[-1]
-        elif found := re.search(r"\bcheck\(\"(\w+\.\w+)\"", text):
-            anchors[found[1]] = heading.replace(" ", "-")
-    name, mark, question = re.match(r"([^:,]*)([:,]?)(.*)", title).groups()
-    return Shelved(file, name, question.strip() if mark else "", anchors)
-
-
 def following(states: Mapping[str, str]) -> Exercise | None:
     """Return the exercise that is next: the first that is not passed, and at first START's own."""
     exercises = [each for each in all_exercises() if not each.optional]
@@ -85,8 +47,8 @@ def next_step(states: Mapping[str, str]) -> Told:
         return Told("<div><b>Every exercise has passed.</b></div>", "Every exercise has passed.")
     title = title_of(exercise.id).rpartition(" · ")[0] or exercise.id
     if exercise.id == FIRST and PASSED not in states.values():
-        return Told("<div><b>Next:</b> your first ✓, two minutes, right below.</div>",
-                    "Next: your first ✓, two minutes, right below.")
+        return Told("<div><b>Next:</b> your first ✓, two minutes, on this page.</div>",
+                    "Next: your first ✓, two minutes, on this page.")
     there = shelf().get(exercise.lesson, Shelved())
     text = f"{there.name or f'lesson {exercise.lesson}'} · {title}"
     link = f"{there.file}#{there.anchors.get(exercise.id, '')}".rstrip("#")

@@ -1,8 +1,12 @@
 """The reader's own library, `my_peft.py`, beside the notebooks: every answer that passed its check.
 
 The file is the only store: a docstring, the imports of all answers, and a section for each
-exercise, in the order of the course. Whatever the reader edits in it is used as it is. `work` says
-which folder it is in; builds, tests and graders have none.
+exercise, in the order of the course, under its lesson's title and paper. An answer that is a value
+is no piece of a library, and stays in its notebook. Whatever the reader edits in the file is used
+as it is. `work` says which folder it is in; builds, tests and graders have none.
+
+    # ══ 07 · LoRA ═════════
+    #    Hu et al. 2021, LoRA, arXiv 2106.09685
 
     # ── lora.layer ────────
 
@@ -19,7 +23,7 @@ import io
 import re
 import symtable
 import types
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -35,7 +39,7 @@ from ..lessons import all_exercises
 from ..reading.cells import MOST_CODE, Code
 from ..reading.definitions import definitions
 from ..reading.notebook import Cell
-from . import work
+from . import shelf, work
 
 FILE, BACKUP = work.LIBRARY
 LOCK = work.FILE.with_name("my_peft.lock")
@@ -43,6 +47,7 @@ UNTIL = "# the course's, until yours passes"
 
 _TITLE = '"""My own library: what I wrote in the course, as it passed its checks."""\n'
 _SECTION = re.compile(r"^# ── (\w+\.\w+)[ ─]*$", re.MULTILINE)
+_LESSON = re.compile(r"^# ══ .*\n(?:#    .*\n)?\n*", re.MULTILINE)
 
 
 class Refused(PeftTeachError):
@@ -123,31 +128,23 @@ def _run(text: str, path: str, module: types.ModuleType) -> None:
 
 def _sections(text: str) -> tuple[str, dict[str, str]]:
     """The text above the first section, and that of each section by its exercise."""
-    head, *rest = _SECTION.split(text)
+    head, *rest = _SECTION.split(_LESSON.sub("", text))
     return head, dict(zip(rest[::2], rest[1::2]))
 
 
 # ── writing ──────────────────────────────────────────────────────────────────────────────────
 
 
-def keep(exercise: Exercise, cells: Sequence[str], objects: Sequence[Any] = (),
-         uses_reference: bool = False) -> str:
+def keep(exercise: Exercise, cells: Sequence[str], uses_reference: bool = False) -> str:
     """Put an answer that passed into the file, from the cells that ran; return the card's line.
 
-    The answer is not examined again, but it must run on its own, in the file. A value that does
-    not, or that comes out different there because the lesson's model was searched for it, is
-    written as the literal in `objects`. Raises `NotAttempted` for an answer made with `mine` of its
-    own exercise; to find that out, the answer runs on its own even where nothing is kept.
+    The answer is not examined again, but it must run on its own, in the file. Raises `NotAttempted`
+    for an answer made with `mine` of its own exercise; to find that out, the answer runs on its own
+    even where nothing is kept.
     """
-    folder = work.folder()
-    target = None if uses_reference else folder
+    folder = work.folder() if exercise.kept else None
     try:
-        try:
-            said = _put(exercise, _piece(exercise, cells), target, objects)
-        except Refused:
-            if not _are_literals(exercise, objects):
-                raise
-            said = _put(exercise, _as_values(exercise, objects), target, objects)
+        said = _put(exercise, _piece(exercise, cells), None if uses_reference else folder)
         if uses_reference:
             raise Refused(OF_THE_COURSE)
         return said
@@ -159,27 +156,27 @@ def keep(exercise: Exercise, cells: Sequence[str], objects: Sequence[Any] = (),
         return f"Passed, not kept: {FILE} does not run ({_one_line(error)})."
 
 
-def _put(exercise: Exercise, piece: Piece, folder: Path | None, objects: Sequence[Any]) -> str:
+def _put(exercise: Exercise, piece: Piece, folder: Path | None) -> str:
     if folder is None:
-        _try(exercise, piece, _with(exercise, piece, ""), FILE, objects)
+        _try(exercise, piece, _with(exercise, piece, ""), FILE)
         return ""
     path, lock = folder / FILE, folder / LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=10):
         old = path.read_text("utf-8") if path.is_file() else ""
-        new = _with(exercise, piece, old)
+        new, there = _with(exercise, piece, old), _sections(old)[1].get(exercise.id, UNTIL)
         if new == old:
             return f"It stands in {FILE}."
-        _try(exercise, piece, new, str(path), objects)
-        replaced = UNTIL not in _sections(old)[1].get(exercise.id, UNTIL)
+        _try(exercise, piece, new, str(path))
+        replaced = UNTIL not in there and there.strip() != piece.body.strip()
         before = {path.with_name(BACKUP): old} if replaced else {}
         write_whole(before | {path: new})
     return f"It is kept in {FILE}" + (
         f", in place of another; the file as it was is {BACKUP}." if replaced else ".")
 
 
-def _try(exercise: Exercise, piece: Piece, text: str, path: str, objects: Sequence[Any]) -> None:
-    """Run the text as a new module. Raises `Refused` if it fails, lacks a name, or differs."""
+def _try(exercise: Exercise, piece: Piece, text: str, path: str) -> None:
+    """Run the text as a new module. Raises `Refused` if it fails or lacks a name."""
     module = types.ModuleType("my_peft")
     try:
         with _silence():
@@ -194,9 +191,6 @@ def _try(exercise: Exercise, piece: Piece, text: str, path: str, objects: Sequen
     if lacking := needed - vars(module).keys() - vars(builtins).keys():
         raise Refused(f"it needs {', '.join(sorted(lacking))}, which {FILE} would not have: "
                       "define that beside it.")
-    found = [vars(module)[name] for name in exercise.names]
-    if _are_literals(exercise, objects) and found != list(objects):
-        raise Refused(f"in {FILE} it would be {found}.")
 
 
 def _read_when_called(table: symtable.SymbolTable) -> set[str]:
@@ -219,8 +213,11 @@ def _one_line(error: BaseException) -> str:
 
 
 def added(exercise: Exercise, cells: Sequence[str], text: str) -> str:
-    """Return the text of a library with an answer, from cells that define it. Raises `Refused`."""
-    return _with(exercise, _piece(exercise, cells), text)
+    """Return the text of a library with an answer, from cells that define it, without titles.
+
+    Raises `Refused`.
+    """
+    return _with(exercise, _piece(exercise, cells), text, title=lambda lesson: "")
 
 
 # ── a piece, from the reader's cells ─────────────────────────────────────────────────────────
@@ -244,20 +241,6 @@ def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
     if any("my_peft" in line for line in imports.values()):
         raise Refused(f"it imports {FILE} itself; pt.mine gives what it takes from there.")
     return Piece(imports, _spaced(body), frozenset(names))
-
-
-def _are_literals(exercise: Exercise, objects: Sequence[Any]) -> bool:
-    """Whether an answer is made of values that equal what their `repr` evaluates to."""
-    try:
-        return exercise.answer == VALUE and len(objects) > 0 and all(
-            ast.literal_eval(repr(value)) == value for value in objects)
-    except (ValueError, SyntaxError):
-        return False
-
-
-def _as_values(exercise: Exercise, objects: Sequence[Any]) -> Piece:
-    lines = [f"{name} = {value!r}" for name, value in zip(exercise.names, objects)]
-    return Piece({}, "\n".join(lines), frozenset())
 
 
 def latest(cells: Sequence[str]) -> list[str]:
@@ -303,8 +286,12 @@ def _imports(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
 # ── the file with a piece in it ──────────────────────────────────────────────────────────────
 
 
-def _with(exercise: Exercise, piece: Piece, text: str) -> str:
-    """The file's text with the piece. Raises `Refused` if a name of the piece is already taken."""
+def _with(exercise: Exercise, piece: Piece, text: str,
+          title: Callable[[str], str] = shelf.heading) -> str:
+    """The file's text with the piece, each lesson's under its title.
+
+    Raises `Refused` if a name of the piece is already taken.
+    """
     head, sections = _sections(text or _TITLE)
     given = {id: _bound(other) for id, other in sections.items() if id != exercise.id}
     imported = _bound(head)
@@ -316,13 +303,17 @@ def _with(exercise: Exercise, piece: Piece, text: str) -> str:
     for name, other in _others(exercise).items():
         if name in piece.reads:
             sections.setdefault(other.id, _the_courses(other))
-    order = [each.id for each in all_exercises()]
+    lessons = {each.id: each.lesson for each in all_exercises()}
+    order = [*lessons]
     ids = sorted(sections, key=lambda id: order.index(id) if id in order else len(order))
     new = [line for name, line in piece.imports.items() if name not in imported]
     new.sort(key=lambda line: (line.startswith("from"), line))
-    head = "\n".join([head.rstrip(), *([""] if new and not imported else []), *new])
-    return "\n\n\n".join([head, *(f"{f'# ── {id} '.ljust(95, '─')}\n\n{sections[id].strip()}"
-                                  for id in ids)]) + "\n"
+    parts = ["\n".join([head.rstrip(), *([""] if new and not imported else []), *new])]
+    for before, id in pairwise([None, *ids]):
+        lesson = lessons.get(id, "")
+        above = title(lesson) if before is None or lessons.get(before, "") != lesson else ""
+        parts.append(f"{above}{f'# ── {id} '.ljust(95, '─')}\n\n{sections[id].strip()}")
+    return "\n\n\n".join(parts) + "\n"
 
 
 def _bound(text: str) -> dict[str, str]:

@@ -101,4 +101,13 @@ def _is_number(value: Any) -> bool:
 
 
 def _text(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    match value:
+        case list() | tuple():
+            return " · ".join(map(_text, value)) or "none"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}".replace("-", "−")
+        case float():
+            return f"{value:.4g}".replace("-", "−")
+    return str(value) or "–"

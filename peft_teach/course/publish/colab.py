@@ -14,10 +14,10 @@ FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}    # JupyterLa
 ADDED = "added"    # the part of these cells, instead of solution, check or grade
 
 SET_UP = "setup"                  # the tag of the cell that installs
-FOLDER = "/content/peft-teach"    # where one puts the course by hand while there is no address
+FOLDER = "/content/peft-teach"    # where one puts the course while it has no address
 # What is installed there binds pip: it may not move.
 _INSTALL = """\
-# @title On Colab, this installs the courseFROM. Where it is installed, nothing happens.
+# @title On Colab, this installs the course; elsewhere, nothing happens
 from importlib.util import find_spec
 
 if find_spec("peft_teach") is None:
@@ -41,7 +41,8 @@ def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
 def install(address: str) -> Cell:
     """Return the cell that installs the course: from the address, or from its folder there."""
     source = _INSTALL.replace("COURSE", f"git+{address}" if address else FOLDER)
-    source = source.replace("FROM", "" if address else f", once its folder is {FOLDER}")
+    if not address:
+        source = source.replace("None:", "None:    # the course's folder is to be there")
     return added("install", "code", source, tags=[SET_UP], **FOLDED)
 
 

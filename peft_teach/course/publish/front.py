@@ -49,17 +49,24 @@ _TABLE = """\
 
 def cells(sources: Sequence[Path], address: str) -> list[Cell]:
     """Return the cells of the page, from the sources of the lessons."""
-    name, = find(FIRST).names
     table = _TABLE + "\n".join(map(_row, sources)) + "\n\n</details>"
     return [colab.added("start", "markdown", _TITLE), colab.install(address),
-            colab.added("next", "code", _NEXT), colab.added("bet", "markdown", _BET),
-            colab.added("guess", "code", _GUESS), colab.added("exercise", "markdown", _EXERCISE),
-            colab.added("stub", "code", stub_of(FIRST) or ""),
-            colab.added("check", "code", f'{name} = pt.check("{FIRST}", {name})'),
-            colab.added("compare", "code", _COMPARE, **colab.FOLDED),
+            colab.added("next", "code", _NEXT), *_two_minutes(),
             colab.added("course", "markdown", _LESSONS),
             colab.added("progress", "code", "pt.progress()"),
             colab.added("lessons", "markdown", table)]
+
+
+def _two_minutes() -> list[Cell]:
+    """The bet and the exercise that one begins with; none where its lesson is not built."""
+    stub = stub_of(FIRST)
+    if stub is None:
+        return []
+    name, = find(FIRST).names
+    return [colab.added("bet", "markdown", _BET), colab.added("guess", "code", _GUESS),
+            colab.added("exercise", "markdown", _EXERCISE), colab.added("stub", "code", stub),
+            colab.added("check", "code", f'{name} = pt.check("{FIRST}", {name})'),
+            colab.added("compare", "code", _COMPARE, **colab.FOLDED)]
 
 
 def title(lesson: str) -> str:

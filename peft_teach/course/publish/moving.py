@@ -30,7 +30,7 @@ from .notebooks import Lesson
 from .source import CHECK, GRADE, Cell
 
 FILES = "moving"     # in `_static`
-MOST = 80            # settings of one picture that are drawn; of longer sliders every other stop
+MOST = 120           # settings of one picture that are drawn; of longer sliders every other stop
 WIDE = 600           # pixels beyond which a picture is too wide for a phone
 SHARP = 192          # dots an inch: twice a page's own
 
@@ -112,11 +112,10 @@ def _instead(text: str) -> str:
 
 def _value(text: str, where: str, namespace: dict[str, Any]) -> Any:
     """Run a cell; return the value of its last line."""
-    *lines, last = ast.parse(text).body
+    lines = ast.parse(text).body
+    value = lines.pop().value if isinstance(lines[-1], ast.Expr) else None
     exec(compile(ast.Module(lines, []), where, "exec"), namespace)
-    if not isinstance(last, ast.Expr):
-        return None
-    return eval(compile(ast.Expression(last.value), where, "eval"), namespace)
+    return value and eval(compile(ast.Expression(value), where, "eval"), namespace)
 
 
 @contextlib.contextmanager

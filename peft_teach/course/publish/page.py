@@ -12,7 +12,8 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from html import escape
+from contextlib import suppress
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
@@ -192,8 +193,13 @@ def _compared(output: Any) -> tuple[str, str] | None:
     found = re.findall(r"<td[^>]*>(.*?)</td>", html)
     if not heading or not found:
         return None
-    note = f" ({heading[2]})" if heading[2] else ""
-    return heading[1], f"<strong>Measured:</strong> {found[-1]}{note}"
+    note, _, sure = (heading[2] or "").partition("; and how sure")
+    value = found[-1]
+    with suppress(ValueError, SyntaxError):    # a text is no list
+        values = ast.literal_eval(unescape(value))
+        if isinstance(values, list):    # of a share and how sure one is, only the share is measured
+            value = escape(", ".join(str(each) or "none" for each in values[:1 if sure else None]))
+    return heading[1], f"<strong>Measured:</strong> {value}{f' ({note})' if note else ''}"
 
 
 def _told(output: Any) -> Any:

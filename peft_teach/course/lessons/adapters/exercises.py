@@ -267,7 +267,7 @@ BOTTLENECK = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda test, make: test(make, mutants.WIDTH, BOUND))
 NEAR = Exercise(
-    id="adapters.near", lesson="05", names=("starts_near",), points=2, minutes=9, difficulty=2,
+    id="adapters.near", lesson="05", names=("starts_near",), points=2, minutes=15, difficulty=2,
     optional=True,
     cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
     mistakes=LAW.mistakes,

@@ -244,7 +244,7 @@ INJECT_MISTAKES = {
 }
 
 INJECT = Exercise(
-    id="change.inject", lesson="02", names=("inject",), points=3, minutes=12, difficulty=3,
+    id="change.inject", lesson="02", names=("inject",), points=3, minutes=18, difficulty=3,
     equivalents=("peft_teach.core:attach", "peft_teach.core:wrap"),
     cases=inject_cases, run=run_inject, judge=judge_inject, mistakes=INJECT_MISTAKES,
     returns=report(found=Any) | report(**PLACED),
@@ -260,7 +260,7 @@ INJECT = Exercise(
 LAW = Law(RIGHT, BROKEN, call=lambda test, inject: test(inject, Tiny, Scale))
 
 HOLDS = Exercise(
-    id="change.holds", lesson="02", names=("inject_holds",), points=3, minutes=10, difficulty=3,
+    id="change.holds", lesson="02", names=("inject_holds",), points=3, minutes=18, difficulty=3,
     cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
     mistakes=LAW.mistakes,
     hints=("Which sets must be equal? What is an adapter, and should be; what trains, and should.",

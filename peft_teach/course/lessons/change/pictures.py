@@ -7,26 +7,33 @@ import ipywidgets as ipw
 import numpy as np
 import pandas
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from .... import plots, spectra
-from ....plots import COLOURS, SERIES, figure, in_percent, logarithmic, plain_ticks
+from ....plots import COLOURS, SERIES, claim, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Explorer
 from ... import records
 from ...checks.stand_ins import Tiny as Tiny  # the lesson shows it, and has it from here
 
+SIGNS = colormaps["PiYG"]    # pink below zero, green above
 CORNER = 64             # rows and columns of a matrix that are shown
 
 
 def draw_changes(changes: Mapping[str, Tensor]) -> Figure:
     """Draw changes of a matrix, each (n, n), side by side; an entry that is zero stays white."""
-    made, *axes = figure(8.5, 3.4, columns=len(changes))
+    made, *axes = figure(8.5, 4, columns=len(changes))
     told = [f"{name}:\nrank {torch.linalg.matrix_rank(change)}, {(change != 0).sum()} entries"
             for name, change in changes.items()]
     for ax, change, text in zip(axes, changes.values(), told):
         _matrix(ax, change.detach(), text)
-    made.set_label("Not zero: " + "; ".join(told).replace("\n", " "))
+    key = axes[len(axes) // 2].inset_axes((0, -0.12, 1, 0.05))
+    key.imshow(np.linspace(-1, 1, 63)[None], cmap=SIGNS, aspect="auto")
+    key.set(yticks=[], xticks=(0, 31, 62), xticklabels=("below zero", "zero", "above zero"))
+    key.tick_params(labelsize=11, length=0)
+    claim(made, "Parameters, rank and entries are three counts", "Not zero: " + "; ".join(
+        told).replace("\n", " "))
     return made
 
 
@@ -34,7 +41,7 @@ def _matrix(ax, matrix: Tensor, title: str) -> None:
     """Draw a matrix: white is zero, pink below it, green above; the colours end at 2 RMS."""
     ax.spines[:].set_visible(True)
     ends = 2 * (matrix.square().sum() / max(1, int((matrix != 0).sum()))).sqrt().item() or 1.0
-    ax.imshow(matrix, cmap="PiYG", vmin=-ends, vmax=ends, interpolation="nearest")
+    ax.imshow(matrix, cmap=SIGNS, vmin=-ends, vmax=ends, interpolation="nearest")
     ax.set(xticks=[], yticks=[])
     ax.set_title(title, fontsize=11)
 
@@ -44,7 +51,6 @@ def _matrix(ax, matrix: Tensor, title: str) -> None:
 RULES = {"random": ("random entries, rescaled", COLOURS["random"], "-o"),
          "largest": ("largest entries, rescaled", SERIES[2][0], "--s"),
          "strongest": ("strongest directions", SERIES[0][0], "-.^")}
-ASIDE = {"random": 0.88, "largest": 1, "strongest": 1 / 0.88}    # none lies on another
 SHARES = (1 / 1024, 1 / 256, 1 / 64, 1 / 32, 1 / 16)    # of eight directions in a matrix: 1/32
 
 
@@ -98,12 +104,12 @@ def draw_cut(found: Cut) -> Figure:
     told = []
     for rule, (label, colour, style) in RULES.items():
         points = found.points(rule)
-        plots.seeds(right, {x * ASIDE[rule]: values for x, values in points.items()}, colour, style,
-                    lw=2.5 if rule == found.rule else 1.2, label=label)
+        plots.seeds(right, points, colour, style, lw=2.5 if rule == found.rule else 1.2,
+                    label=label)
         told.append(f"{label}: " + ", ".join(f"1/{1 / x:,.0f} {np.mean(v):.1%}"
                                              for x, v in points.items()))
     here = np.mean(found.points(found.rule)[found.share])
-    plots.ring(right, found.share * ASIDE[found.rule], here)
+    plots.ring(right, found.share, here)
     for text, rule in (("all of it", "all"), ("nothing", "none")):
         level = np.mean(found.ends(rule))
         told.append(f"{text}: {level:.1%}")
@@ -111,13 +117,13 @@ def draw_cut(found: Cut) -> Figure:
         right.text(1.02, level, text, transform=right.get_yaxis_transform(), fontsize=10,
                    va="center")
     logarithmic(right, "x")
-    right.set(xlabel="share of entries kept; below it, directions with as many numbers",
-              ylabel="test accuracy", ylim=(0.45, 0.85), xticks=SHARES,
-              xticklabels=[f"1/{1 / x:,.0f}\n{int(256 * x) or 'none'}" for x in SHARES],
-              title=f"{RULES[found.rule][0]}, {name}: {here:.1%}")
+    right.set(xlabel="share of the numbers that is kept", ylabel="test accuracy",
+              ylim=(0.45, 0.85), xticks=SHARES, xticklabels=[f"1/{1 / x:,.0f}" for x in SHARES])
     in_percent(right.yaxis)
     made.legend(frameon=False, fontsize=10, loc="outside lower center", ncols=3)
-    made.set_label(". ".join(told) + ".")
+    whole = np.mean(found.ends("all"))
+    claim(made, f"{RULES[found.rule][0].capitalize()}: {name} brings {here:.1%}, the whole update "
+          f"{whole:.1%}", ". ".join(told) + ".")
     return made
 
 
@@ -139,7 +145,8 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
         controls, lambda **s: cut(record, delta, **s), draw_cut,
         lambda found: "Left: of your matrix. Right: the accuracy if all 36 matrices are cut like "
                       "this, recorded (2,000 sentences, labels); a mark is a seed, a line joins "
-                      "the means.")
+                      "the means. A direction has about 1/256 of a matrix's numbers: at 1/1,024 "
+                      "there is none.")
 
 
 # ── accuracy against the dimension of a random subspace ──────────────────────────────────────
@@ -150,8 +157,8 @@ class Subspaces:
     """Accuracies by d, and the smallest recorded d that reaches a goal."""
 
     points: Mapping[int, Sequence[float]]        # by d: one accuracy a seed
-    head: float                                  # the head alone, solved; and one that
-    mean: float                                  # reads the mean of all tokens
+    head: float                                  # on the pooler, solved; and on
+    mean: float                                  # the mean of all tokens
     full: float
     goal: float
     reached: int | None
@@ -159,7 +166,8 @@ class Subspaces:
 
 
 def ends(record: records.Record) -> tuple[float, float]:
-    """Return the ends of the ruler for runs on 2,000 sentences: the head alone, and full.
+    """Return the ends of the ruler for runs on 2,000 sentences: the head on the pooler, and
+    full.
 
     `records.ends` has those of 4,000; `record` is `records.load("change")`.
     """
@@ -171,7 +179,7 @@ def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
     """Read the recorded runs in random subspaces.
 
     `share` is in percent: of full fine-tuning's accuracy, or (`measure` "gain") of what it gains
-    over the head alone.
+    over the head on the pooler.
     """
     runs = record.runs.query("group == 'subspace'")
     points = {d: list(seeds) for d, seeds in runs.groupby("d").accuracy}
@@ -180,7 +188,7 @@ def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
     reached = next((d for d, values in points.items() if np.mean(values) >= goal), None)
     told = f"d = {reached:,}" if reached else "none of these d"
     if head >= goal:
-        reached, told = None, "the head alone, d = 0"
+        reached, told = None, "the head on the pooler, d = 0"
     what = {"accuracy": "full fine-tuning's accuracy", "gain": "the gain"}[measure]
     mean = records.converged(record, "mean")["accuracy"]
     return Subspaces(points, head, mean, full, goal, reached, f"{share} % of {what}: {told}")
@@ -190,7 +198,7 @@ def draw_subspaces(found: Subspaces) -> Figure:
     """Draw accuracy against d, over a band that is what there is to gain."""
     made, ax = figure(8.5, 3.9)
     ax.axhspan(found.head, found.full, color=COLOURS["band"], zorder=0)
-    levels = {"full\nfine-tuning": found.full, "the head\nalone": found.head}
+    levels = {"full\nfine-tuning": found.full, "head on\nthe pooler": found.head}
     if min(abs(found.goal - level) for level in levels.values()) > 0.02:
         levels[f"goal\n{found.goal:.1%}"] = found.goal
     for text, level in levels.items():
@@ -199,19 +207,19 @@ def draw_subspaces(found: Subspaces) -> Figure:
             transform=ax.get_yaxis_transform())
     ax.axhline(found.goal, color=COLOURS["ink"], lw=1.2)
     ax.axhline(found.mean, color=COLOURS["head"], ls=":", lw=1.8)
-    ax.text(0.02, found.mean + 0.004, "a head that reads the mean of all tokens", fontsize=10,
+    ax.text(0.02, found.mean + 0.004, "head on the mean", fontsize=10,
             transform=ax.get_yaxis_transform())
     plots.seeds(ax, found.points, COLOURS["subspace"], lw=2)
     if found.reached:
         plots.ring(ax, found.reached, np.mean(found.points[found.reached]))
     logarithmic(ax, "x")
-    ax.set(xlabel="numbers trained outside the head, d", ylabel="test accuracy", title=found.told)
+    ax.set(xlabel="numbers trained outside the head, d", ylabel="test accuracy")
     plain_ticks(ax.xaxis, found.points)
     in_percent(ax.yaxis)
-    made.set_label(f"{found.told}. " + ", ".join(
+    claim(made, found.told, ", ".join(
         f"d = {d} {np.mean(v):.1%}" for d, v in found.points.items())
-        + f"; full fine-tuning {found.full:.1%}, the head alone {found.head:.1%}, on "
-        f"the mean of all tokens {found.mean:.1%}.")
+        + f"; full fine-tuning {found.full:.1%}, the head on the pooler "
+        f"{found.head:.1%}, on the mean {found.mean:.1%}.")
     return made
 
 

@@ -152,7 +152,7 @@ LAYER = Exercise(
 
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 HOLDS = Exercise(
-    id="dora.law", lesson="09", names=("dora_holds",), points=3, minutes=10, difficulty=3,
+    id="dora.law", lesson="09", names=("dora_holds",), points=3, minutes=15, difficulty=3,
     cases=lambda seed: [{"seed": seed}],
     run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
     hints=("You have the layer, not its weight. Which inputs make a linear layer show its bias, "

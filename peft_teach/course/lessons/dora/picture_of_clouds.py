@@ -19,7 +19,6 @@ from .recorded import NAMES, SIZES, by_place, clouds_of
 WIDTH = 384                                        # inputs of a row in MiniLM
 HIDDEN = {"dora": "one", "full": "two", "random": "three", "lora": "four"}    # until it is guessed
 METHOD_COLOURS = {"full": "full", "lora": "lora", "dora": "ink", "random": "random"}
-MARKS = "    ● queries   ○ values"
 TITLES = {SIZES["dots"]: "Random numbers draw LoRA's line",
           SIZES["rescaled"]: "Full fine-tuning at LoRA's size, the others at its own"}
 
@@ -68,7 +67,7 @@ def draw_clouds(found: Clouds) -> Figure:
             ax.set(xticks=[], yticks=[])
     axes[0].set_ylabel("stretch, ΔM", fontsize=12)
     told = TITLES[found.shown] if found.named else "Which cloud did random numbers draw?"
-    claim(made, told + MARKS, f"{found.shown}. Correlation of ΔD and ΔM: " + "; ".join(
+    claim(made, told, f"{found.shown}. Correlation of ΔD and ΔM: " + "; ".join(
         f"{name}: {', '.join(found.correlations(name))}" for name in found.clouds) + ".")
     return made
 
@@ -85,8 +84,8 @@ def explore_clouds(record: Record, guess: Guess) -> Explorer:
 
 def _caption(found: Clouds) -> str:
     hint = "" if found.named else " The names come when you have guessed."
-    return ("A dot is a matrix after a quarter, half, three quarters and all of training. Frames "
-            f"are of different sizes: compare shapes.{hint}")
+    return ("A dot is a matrix after a quarter, half, three quarters and all of training; filled: "
+            f"queries, open: values. Frames are of different sizes: compare shapes.{hint}")
 
 
 # ── Pythagoras ───────────────────────────────────────────────────────────────────────────────

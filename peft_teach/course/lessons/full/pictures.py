@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from .... import account, plots
-from ....plots import COLOURS, figure, running_mean
+from ....plots import COLOURS, claim, figure, running_mean
 from ....widgets import Explorer
 from ... import protocol, records
 from ...checks.stand_ins import Output
@@ -44,7 +44,7 @@ def draw_ways(backbone: int, head: int) -> Figure:
         ax.text(-0.1, y, told, ha="right", va="center", fontsize=11)
     ax.set(xlim=(-2, 6.8), ylim=(-0.1, 2.3))
     ax.axis("off")
-    made.set_label("; ".join(
+    claim(made, f"Head only trains {head:,} of {backbone + head:,} numbers", "; ".join(
         f"{WAYS[way]}: the backbone, {backbone:,} numbers, starts {start} and "
         f"{'is trained' if trained else 'stays frozen'}, the head, {head:,}, is trained"
         for way, start, trained in ways) + ". Areas are to scale; the head is a dot.")
@@ -95,14 +95,17 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
             way = f"\n{x:.0%} of the way" if 0 < x < 1 else ""
             ax.text(x, y + 0.16 * up, f"{mark}\n{write(value)}{way}", ha=ha, fontsize=11,
                     color=colour, va="bottom" if up > 0 else "top")
-    start = (marks[MEAN] - zero) / (one - zero)
-    for y, begins, mark in ((-0.25, 0, POOLER), (-0.58, start, MEAN)):
-        ax.plot((begins, begins, 1, 1), (y + 0.06, y, y, y + 0.06), color=COLOURS["rest"], lw=1)
-        ax.text((begins + 1) / 2, y - 0.03, f"gain over the {mark}", ha="center", va="top",
-                fontsize=11)
+    for y, mark in ((-0.25, POOLER), (-0.58, MEAN)):
+        begins = (marks[mark] - zero) / (one - zero)
+        ax.plot((begins, begins, 1, 1), (y + 0.1, y, y, y + 0.1), color=COLOURS["ink"], lw=1.5)
+        ax.text((begins + 1) / 2, y - 0.03, f"to gain over the {mark}: {one - marks[mark]:.3f}",
+                ha="center", va="top", fontsize=11)
     ax.set(xlim=(-0.35, 1.15), ylim=(-0.85, 2))
     ax.axis("off")
-    made.set_label("; ".join(told))
+    far = " and ".join(f"{(each[MEAN] - each[POOLER]) / (each[FULL] - each[POOLER]):.0%}"
+                       for each in scales.values())
+    claim(made, f"A frozen network, read at all of its tokens, goes {far} of the way",
+          "; ".join(told))
     return made
 
 
@@ -165,8 +168,9 @@ def draw_patients(losses: Mapping[str, Sequence[float]]) -> Figure:
         ax.set(title=name, xlabel="training step")
     axes[0].set_ylabel("loss, mean of 20 steps")
     axes[0].legend(frameon=False)
-    made.set_label("Loss, first and last running mean. " + "; ".join(
-        f"{name}: {row[0]:.2f} to {np.mean(row[-20:]):.2f}" for name, row in losses.items()))
+    claim(made, f"{len(wrong)} runs with one change each, beside the healthy one",
+          "Loss, first and last running mean. " + "; ".join(
+              f"{name}: {row[0]:.2f} to {np.mean(row[-20:]):.2f}" for name, row in losses.items()))
     return made
 
 
@@ -218,10 +222,10 @@ def draw_learning(shown: Learning) -> Figure:
     ax.axhline(np.log(2), color=COLOURS["quiet"], lw=1, zorder=0)
     ax.text(1.01, np.log(2), "log 2", va="center", transform=ax.get_yaxis_transform())
     full, = (run for run in shown.runs if run["method"] == "full")
-    ax.set(xlabel="training step", ylabel="loss (mean of the last 20)", ylim=(0.3, 0.85),
-           title=f"full fine-tuning at rate {_plain(full['lr'])}: {full['accuracy']:.1%} right")
+    ax.set(xlabel="training step", ylabel="loss (mean of the last 20)", ylim=(0.3, 0.85))
     ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.07, 0.5), handlelength=3)
-    made.set_label("; ".join(told))
+    claim(made, f"Full fine-tuning at rate {_plain(full['lr'])}: {full['accuracy']:.1%} right",
+          "; ".join(told))
     return made
 
 

@@ -193,7 +193,7 @@ def judge_layer(case: Mapping, seen: Any) -> Verdict:
 
 
 LAYER = Exercise(
-    id="ia3.layer", lesson="06", names=("Gains",), points=2, minutes=6, difficulty=1,
+    id="ia3.layer", lesson="06", names=("Gains",), points=2, minutes=9, difficulty=1,
     equivalents=("peft_teach.methods.ia3:IA3Linear",),
     cases=linear_cases, run=run_layer, judge=judge_layer,
     returns=LAYER_METHOD.returns(side=str), mistakes=MISTAKES | {
@@ -298,7 +298,7 @@ FOLD = Merge(name="fold", layer=_layer, right=_merged, formula="W with the vecto
              told=_told, usual=_usual,
              praise="One plain layer with the same outputs, and nothing else has changed.")
 MERGE = Exercise(
-    id="ia3.merge", lesson="06", names=("fold",), points=2, minutes=10, difficulty=2,
+    id="ia3.merge", lesson="06", names=("fold",), points=2, minutes=13, difficulty=2,
     equivalents=("peft_teach.methods.ia3:IA3Linear.merged",),
     cases=merge_cases, run=FOLD.run, judge=FOLD.judge, returns=FOLD.returns,
     mistakes=merge_judge.MISTAKES | {

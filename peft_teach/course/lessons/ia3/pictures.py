@@ -12,7 +12,8 @@ from torch import Tensor, nn
 
 from .... import data, plots
 from ....adapter import adapters
-from ....plots import COLOURS, SERIES, figure, in_percent
+from ....ink import WIDE, Page
+from ....plots import COLOURS, SERIES, claim, figure, in_percent
 from ....widgets import Explorer
 from ... import records
 from . import block
@@ -28,44 +29,42 @@ TURNS = {-1.0: "−1\nreversed", 0.0: "0\noff", 0.5: "0.5", 1.0: "1\nas learned"
 
 
 def draw_block() -> Figure:
-    """Draw a block of a post-norm encoder: its six matrices, and five places for a vector."""
-    made, ax = figure(9.2, 3.0)
-    ax.axis("off")
-    ax.set(xlim=(0, 15.6), ylim=(0.1, 5.2))
-
-    def line(*points: tuple[float, float]) -> None:
-        ax.annotate("", points[-1], points[-2], arrowprops={"arrowstyle": "->", "lw": 1,
-                                                            "color": COLOURS["rest"]})
-        ax.plot(*zip(*points), color=COLOURS["rest"], lw=1)
-
-    for x, y, width, height, text, fill in (
-            (0.9, 4.2, 1.1, 0.66, "query", "frozen"), (0.9, 2.4, 1.1, 0.66, "key", "frozen"),
-            (0.9, 0.9, 1.1, 0.66, "value", "frozen"),
-            (3.25, 2.55, 1.2, 3.9, "softmax\nmean", "paper"),
-            (4.85, 2.4, 1.35, 0.66, "attention\nout", "frozen"),
-            (7.8, 2.4, 0.85, 0.66, "norm", "frozen"), (11.0, 2.4, 0.8, 0.66, "gelu", "paper"),
-            (9.05, 2.4, 1.0, 0.66, "ffn_in", "frozen"),
-            (12.75, 2.4, 1.1, 0.66, "ffn_out", "frozen")):
-        plots.box(ax, x, y - height / 2, width, height, text, fc=COLOURS[fill],
-                  ec=COLOURS["rest"], lw=1)
-    for y in (4.2, 2.4, 0.9):
-        line((0.35, 2.4), (0.6, 2.4), (0.6, y), (0.9, y))
-        line((2.05, y), (3.2, y))
-    for start, end in ((4.5, 4.8), (6.25, 6.6), (6.9, 7.75), (8.7, 9.0), (10.1, 10.95),
-                       (11.85, 12.7), (13.9, 14.3), (14.6, 15.4)):
-        line((start, 2.4), (end, 2.4))
-    for start, low, plus, top in ((0.6, 4.2, 6.75, 4.95), (8.85, 2.4, 14.45, 3.8)):
-        line((start, low), (start, top), (plus, top), (plus, 2.55))    # what is added unchanged
-        ax.plot(plus, 2.4, "o", ms=13, color=COLOURS["rest"], mfc=COLOURS["paper"])
-        ax.text(plus, 2.4, "+", fontsize=12, ha="center", va="center")
-    for name, x, y in (("key", 2.6, 2.4), ("value", 2.6, 0.9), ("sum", 7.3, 2.4),
-                       ("before", 10.5, 2.4), ("after", 12.25, 2.4)):
-        ax.plot(x, y, "D", color=COLOURS["trained"], ms=8)
-        ax.text(x, y + 0.36, name, ha="center", va="bottom", fontsize=11,
-                color=COLOURS["trained"])
-    ax.text(0.1, 2.4, "x", fontsize=11, va="center")
-    made.set_label(f"A block with 6 matrices and 5 places for a vector: {', '.join(VECTORS)}.")
-    return made
+    """Draw a block of a post-norm encoder: its six matrices, to scale, and places for a vector."""
+    page = Page(WIDE, (3.3, 3.3))
+    top = page.head("Five places for a scaling vector: which matrix can take it in?", [
+        ("trained", "scaling vector"), ("frozen", "frozen"), ("passing", "only passes through")])
+    page.figure.set_label(
+        f"A block with 6 matrices and 5 places for a vector: {', '.join(VECTORS)}.")
+    d, wide, y = 0.32, 1.28, top + 1.4    # inches of 384 and of 1,536; the block's line
+    up, over = {"query": y - 0.68, "key": y, "value": y + 0.68}, y - 1.12
+    for place, at in up.items():
+        page.flow((0.3, y), (0.42, y), (0.42, at), (0.62, at))
+        page.part(0.62 + d / 2, at, d, d, "frozen")
+        page.text(0.62 + d / 2, at, place[0])
+        page.flow((0.62 + d, at), (1.76, at))
+    page.text(0.2, y, "x")
+    page.part(1.95, y, 0.38, 1.75, "passing")
+    page.text(1.95, y, "softmax", rotation=90)
+    for x, width, high, name, below in (
+            (2.58, d, d, "out", d), (3.74, 0.1, d, "norm", d), (4.26, d, wide, "ffn_in", wide),
+            (6.25, wide, d, "ffn_out", d)):
+        page.part(x, y, width, high, "frozen")
+        page.text(x, y + below / 2 + 0.07, name, va="top")
+    page.part(5.06, y, 0.24, wide, "passing")
+    page.text(5.06, y, "gelu", rotation=90)
+    for start, end in ((2.14, 2.42), (2.74, 3.0), (3.2, 3.69), (3.79, 4.1), (4.42, 4.94),
+                       (5.18, 5.61), (6.89, 6.97), (7.17, 7.27)):
+        page.flow((start, y), (end, y), arrow=end - start > 0.15)
+    for start, sum_, name in ((0.42, 3.1, "attention"), (3.92, 7.07, "feed-forward")):
+        page.flow((start, y), (start, over), (sum_, over), (sum_, y - 0.1))
+        page.plus(sum_, y, 0.1)
+        page.text((start + sum_) / 2, over - 0.05, name, va="bottom")
+    for name, x, at, high in (("key", 1.38, y, d), ("value", 1.38, up["value"], d),
+                              ("sum", 3.42, y, d), ("before", 4.7, y, wide),
+                              ("after", 5.4, y, wide)):
+        page.part(x, at, 0.08, high, "trained")
+        page.text(x, at - high / 2 - 0.05, name, va="bottom", weight="bold")
+    return page.figure
 
 
 # ── stretch, or turn ─────────────────────────────────────────────────────────────────────────
@@ -109,20 +108,25 @@ def rows(l: float, b: float) -> Rows:
 
 def draw_rows(found: Rows) -> Figure:
     """Draw the row, where each way can bring it, and where it is."""
-    made, *axes = figure(7.4, 3.4, columns=2)
-    for ax, row, title, origin, along, colour in (
-            (axes[0], found.gain, "a factor: l · w", 0 * ROW, ROW, "yours"),
-            (axes[1], found.lora, "LoRA: w + b · a", ROW, PUSH, "lora")):
+    made, *axes = figure(7.4, 3.9, columns=2)
+    for ax, row, title, name, origin, along, colour in (
+            (axes[0], found.gain, "a factor", "l · w", 0 * ROW, ROW, "yours"),
+            (axes[1], found.lora, "LoRA", "w + b · a", ROW, PUSH, "lora")):
         _plane(ax, title, 3.4)
         ax.plot(*zip((origin - 9 * along).tolist(), (origin + 9 * along).tolist()), ":",
                 color=COLOURS[colour], lw=1.5)
         _arrow(ax, ROW, COLOURS["quiet"], 5)
+        ax.text(*(ROW + torch.tensor([-0.45, -0.6])).tolist(), "w", color=COLOURS["head"],
+                fontsize=12)
         if Tensor(row).norm() > 0.01:
             _arrow(ax, Tensor(row), COLOURS[colour])
         else:
             ax.plot(0, 0, "o", color=COLOURS[colour], ms=8)
-    made.set_label(f"One row of W: by the factor {found.angle('gain')}; by LoRA "
-                   f"{found.angle('lora')}.")
+        x, y = row
+        ax.text(x - 0.25, y + 0.15, name, color=COLOURS[colour], fontsize=12, ha="right",
+                weight="bold")
+    claim(made, "A factor moves a row along its own line, LoRA along another", "One row of W: by "
+          f"the factor {found.angle('gain')}; by LoRA {found.angle('lora')}.")
     return made
 
 
@@ -149,8 +153,11 @@ def learn(layer: nn.Module, wanted: Tensor, steps: int = 400) -> Tensor:
 
 
 def draw_swap(matrices: Mapping[str, Tensor]) -> Figure:
-    """Draw matrices of two rows, a panel each; a row keeps its colour."""
-    made, *axes = figure(2.4 * len(matrices), 2.6, columns=len(matrices))
+    """Draw matrices of two rows, a panel each; a row keeps its colour.
+
+    The claim says which come near to the one called "wanted".
+    """
+    made, *axes = figure(2.3 * len(matrices), 3, columns=len(matrices))
     for ax, (name, W) in zip(axes, matrices.items()):
         _plane(ax, name, 2.7)
         ax.set(xlim=(-0.4, 2.7), ylim=(-0.4, 2.7))
@@ -158,7 +165,10 @@ def draw_swap(matrices: Mapping[str, Tensor]) -> Figure:
             _arrow(ax, row, colour)
             ax.text(*(row * (1 + 0.3 / row.norm())).tolist(), number, color=colour, fontsize=11,
                     ha="center", va="center")
-    made.set_label("Two rows. " + "; ".join(
+    near = {name: torch.allclose(W, matrices["wanted"], atol=0.1) for name, W in matrices.items()
+            if name not in ("start", "wanted")}
+    claim(made, "The rows are to be swapped: " + ", ".join(
+        f"{name} {'does' if does else 'does not'}" for name, does in near.items()), "; ".join(
         f"{name}: {[[round(v, 2) for v in row] for row in W.tolist()]}"
         for name, W in matrices.items()) + ".")
     return made
@@ -215,19 +225,20 @@ def desk(record: Mapping, sentences: Sequence, t: float, turned: str = ALL) -> D
 
 
 def draw_desk(found: Desk) -> Figure:
-    """Draw accuracy against t."""
-    made, ax = figure(6, 3.5)
-    ax.axhline(0.5, color=COLOURS["rest"], ls=":", lw=1.5)
-    ax.text(2, 0.49, "chance", ha="right", va="top", color=COLOURS["rest"], fontsize=11)
+    """Draw accuracy against t, over a band that guessing keeps to in 95 of 100 cases."""
+    made, ax = figure(7.2, 3.8)
+    chance = 1.96 * records.standard_error(0.5, found.sentences)
+    ax.axhspan(0.5 - chance, 0.5 + chance, color=COLOURS["band"], zorder=0)
+    ax.text(2, 0.5, "guessing", ha="right", va="center", color=COLOURS["head"], fontsize=11)
     ax.plot(*zip(*found.curve), "-o", color=COLOURS["ink"], ms=5)
     plots.ring(ax, found.t, found.accuracy)
-    ax.set(xlabel="t", ylabel="accuracy", xticks=[*TURNS], xticklabels=TURNS.values(),
-              ylim=(0.35, 0.95),
-              title=f"{TURNED[found.turned]} at t = {found.t:g}: {found.accuracy:.1%} right")
+    ax.set(xlabel="t, how far the desk is turned", ylabel=f"right, of {found.sentences} sentences",
+           xticks=[*TURNS], xticklabels=TURNS.values(), ylim=(0.35, 0.95))
     in_percent(ax.yaxis)
-    made.set_label(f"Desk at t = {found.t:g}, {TURNED[found.turned]}: accuracy "
-                   f"{found.accuracy:.1%} on {found.sentences} sentences. Over t: " + ", ".join(
-                       f"{t:g}: {a:.1%}" for t, a in found.curve) + ".")
+    other, told = (0.0, "switched off") if found.t == 1 else (1.0, "as learned")
+    claim(made, f"{TURNED[found.turned].capitalize()} at t = {found.t:g}: {found.accuracy:.1%} "
+          f"right; {told} {dict(found.curve)[other]:.1%}", "Over t: " + ", ".join(
+              f"{t:g}: {a:.1%}" for t, a in found.curve) + ".")
     return made
 
 
@@ -238,9 +249,9 @@ def caption_of(found: Desk) -> str:
     """Say what the setting does to the answers, with some of the sentences that flipped."""
     gained = sum(right for *_, right in found.flips)
     error = 1.96 * records.standard_error(found.learned, found.sentences)
-    told = (f"Right: {found.accuracy:.1%} of {found.sentences} test sentences; as learned "
-            f"{found.learned:.1%} (95 %: ± {error:.1%}). {len(found.flips)} answers flip: "
-            f"{gained} are now right, {len(found.flips) - gained} wrong.")
+    told = (f"95 %, as learned: ± {error:.1%}. The band: guessing. Beside t = 1, "
+            f"{len(found.flips)} answers flip: {gained} are now right, "
+            f"{len(found.flips) - gained} wrong.")
     for text, label, right in sorted(found.flips, key=lambda flip: len(flip[0]))[:2]:
         told += (f" Now {'right' if right else 'wrong'}: “{text}” "
                  f"({'liked' if label else 'not liked'}).")
@@ -274,6 +285,7 @@ EXAMPLES = {
     "block": draw_block,
     "row": explore_row,
     "swap": lambda: draw_swap({"start": torch.tensor([[2.0, 1.0], [1.0, 2.0]]),
+                               "wanted": torch.tensor([[1.0, 2.0], [2.0, 1.0]]),
                                "IA³": torch.tensor([[1.6, 0.8], [0.8, 1.6]])}),
     "desk": lambda: explore_desk(records.load("ia3"), data.load("movies").test),
 }

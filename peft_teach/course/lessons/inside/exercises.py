@@ -391,7 +391,7 @@ TRANSFORMER_MISTAKES = {
 }
 
 TRANSFORMER = Exercise(
-    id="inside.transformer", lesson="00", names=("transformer_block",), points=3, minutes=10,
+    id="inside.transformer", lesson="00", names=("transformer_block",), points=3, minutes=15,
     difficulty=2, cases=transformer_cases,
     run=run_transformer, judge=judge_transformer, mistakes=TRANSFORMER_MISTAKES,
     returns=judge.report(found=Any, masks=list[Tensor], changed=str),

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from .... import plots
 from ....account import Ledger
-from ....plots import bytes_text, figure
+from ....plots import bytes_text, claim, figure
 from ....widgets import Explorer
 from .steps import BACKWARD, STEP, Step
 
@@ -49,9 +49,11 @@ def draw_steps(found: Steps, most: float) -> Figure:
     panels[0].set_ylabel("MB")
     made.legend(panels[0].containers, [*PARTS.values(), "working space"], frameon=False, ncols=5,
                 loc="outside lower center")
-    made.set_label("; ".join(f"{trains} trains, at most {bytes_text(max(step.held))}: " + ", ".join(
-        f"{phase} {place} {bytes_text(size)}" for (phase, place), size in zip(
-            step.stretches, step.held)) for trains, step in found.of.items()))
+    full, lora = (max(step.held[:found.until]) for step in found.of.values())
+    claim(made, f"Each at its fullest, LoRA holds {lora / full:.0%} of what full training holds",
+          "; ".join(f"{trains} trains, at most {bytes_text(max(step.held))}: " + ", ".join(
+              f"{phase} {place} {bytes_text(size)}" for (phase, place), size in zip(
+                  step.stretches, step.held)) for trains, step in found.of.items()))
     return made
 
 
@@ -79,7 +81,7 @@ def explore_step(measured: Mapping[tuple[str, str], Step]) -> Explorer:
         lambda size, until: Steps({t: measured[t, size] for t in SHOWN}, until),
         lambda found: draw_steps(found, most),
         lambda found: "Each bar: the fullest moment of a stretch, by every tensor that torch makes "
-        "and drops. “in” are the embeddings. The ring marks the fullest of all.", below=[play])
+        "and drops. “in” are the embeddings. Rings: the fullest moments.", below=[play])
 
 
 def bill(measured: Mapping[tuple[str, str], Step]) -> pandas.DataFrame:

@@ -17,7 +17,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from .... import outlines, plots
-from ....plots import COLOURS, figure
+from ....plots import COLOURS, claim, figure
 from ....widgets import Explorer
 from .exercises import may_read
 from .look import prepared, queries_keys_values, unlabelled, weights_of
@@ -66,9 +66,15 @@ def draw_reading(tokens: Sequence[str], reader: int, query: Tensor, keys: Tensor
     ax.text(n + 1, 1.2, "read", ha="center", va="center", fontsize=11)
     ax.set(xlim=(-0.8, n + 2), ylim=(-0.25, 2.2))
     ax.axis("off")
-    made.set_label(f"{tokens[reader]} reads " + "; ".join(
+    claim(made, "In one head " + reads_most(tokens, reader, shares), "; ".join(
         f"{token} {share:.0%}" for token, share in zip(tokens, shares.tolist())))
     return made
+
+
+def reads_most(tokens: Sequence[str], reader: int, shares: Tensor) -> str:
+    """Say which token one reads most in a head: shares (tokens,)."""
+    most = int(shares.argmax())
+    return f"“{tokens[reader]}” reads “{tokens[most]}” most: {shares[most]:.0%}"
 
 
 # ── what the heads read ──────────────────────────────────────────────────────────────────────
@@ -95,35 +101,59 @@ def draw_attention(found: Attention) -> Figure:
     places = range(len(found.tokens))
     ax.set_xticks(places, found.tokens, rotation=90)
     ax.set_yticks(places, found.tokens)
-    ax.set(xlabel="… reads this one", ylabel="this token …",
-           title="block {}, head {}".format(*found.head))
+    ax.set(xlabel="… reads this one", ylabel="this token …")
     ax.spines[:].set_visible(True)
-    made.set_label("Block {}, head {}. Most of all: ".format(*found.head) + "; ".join(
+    told = reads_most(found.tokens, n - 3, found.weights[n - 3])
+    claim(made, "Block {}, head {}: ".format(*found.head) + told, "; ".join(
         f"{found.tokens[i]} reads {found.tokens[j]} ({found.weights[i, j].item():.2f})"
         for i, j in enumerate(found.weights.argmax(-1).tolist())))
     return made
 
 
-def sheet_of(tables: Tensor) -> Tensor:
-    """Put all heads' tables, (blocks, heads, n, n), side by side, with edges between."""
-    every = nn.functional.pad(tables, (0, 1, 0, 1), value=DARKEST / 3)
+def sheet_of(tables: Tensor, above: int = 0) -> Tensor:
+    """Put all heads' tables, (blocks, heads, n, n), side by side, with edges between.
+
+    `above` rows of each are left white, for a name.
+    """
+    named = nn.functional.pad(tables, (0, 0, above, 0))
+    every = nn.functional.pad(named, (0, 1, 0, 1), value=DARKEST / 3)
     return every.transpose(1, 2).flatten(2).flatten(0, 1)
 
 
-def draw_heads(tables: Tensor, chosen: tuple[int, int]) -> Figure:
-    """Draw the tables of all heads, a row a block, the chosen one framed."""
-    made, ax = figure(9, 4.9)
+def draw_heads(tables: Tensor, tokens: Sequence[str], chosen: tuple[int, int]) -> Figure:
+    """Draw the tables of all heads, a row a block, the chosen one framed.
+
+    Above each stands what most of its reading goes to, if there is one such thing.
+    """
     blocks, heads, n, _ = tables.shape
-    ax.imshow(sheet_of(tables).numpy(), cmap=SHADES, vmin=0, vmax=DARKEST)
-    for name, count in (("x", heads), ("y", blocks)):
-        middles = [(n + 1) * i + n / 2 - 0.5 for i in range(count)]
-        ax.set(**{f"{name}ticks": middles, f"{name}ticklabels": range(count)})
+    above = -(-n // 4)    # rows for a name
+    made, ax = figure(9.2, 0.6 + 9 * blocks / heads * (n + above) / n)
+    ax.imshow(sheet_of(tables, above).numpy(), cmap=SHADES, vmin=0, vmax=DARKEST)
+    high, names = n + above + 1, {head: habit(tables[head], tokens) for head in np.ndindex(
+        blocks, heads)}
+    for (i, j), name in names.items():
+        ax.text((n + 1) * j + n / 2 - 0.5, high * i + above / 2 - 0.5, name, ha="center",
+                va="center", fontsize=9)
+    ax.set(xticks=[(n + 1) * j + n / 2 - 0.5 for j in range(heads)], xticklabels=range(heads),
+           yticks=[high * i + above + n / 2 - 0.5 for i in range(blocks)],
+           yticklabels=range(blocks))
     i, j = chosen
-    ax.add_patch(Rectangle(((n + 1) * j - 1, (n + 1) * i - 1), n + 1, n + 1, fc="none",
+    ax.add_patch(Rectangle(((n + 1) * j - 1, high * i - 1), n + 1, high, fc="none",
                            ec=COLOURS["ink"], lw=2.5, clip_on=False))
     ax.set(xlabel="head", ylabel="block")
-    made.set_label(f"All {blocks * heads} heads as small tables; framed: block {i}, head {j}")
+    seen = [*names.values()]
+    claim(made, f"Of {blocks * heads} heads, {seen.count(tokens[0])} read mostly {tokens[0]}, "
+          f"{seen.count('one back')} the token before", f"Framed: block {i}, head {j}")
     return made
+
+
+def habit(table: Tensor, tokens: Sequence[str]) -> str:
+    """Say what more than half of a head's reading goes to: table (reading, read)."""
+    n = len(tokens)
+    found = {"one back": table.diagonal(-1), "itself": table.diagonal(),
+             "one on": table.diagonal(1), tokens[0]: table[:, 0], tokens[-1]: table[:, -1]}
+    most = max(found, key=lambda name: float(found[name].sum()))
+    return most if found[most].sum() > n / 2 else ""
 
 
 class Heads(ipw.VBox):
@@ -170,8 +200,9 @@ class Heads(ipw.VBox):
 class _ExplorerOfHeads(Explorer):
     """All heads on the left, the chosen one on the right."""
 
-    def __init__(self, *parts):
+    def __init__(self, tokens: Sequence[str], *parts):
         super().__init__(*parts)
+        self.tokens = tokens
         self.picture.layout.width = "500px"
         self.box.children = [ipw.HBox(self.box.children, layout=ipw.Layout(flex_flow="row wrap"))]
 
@@ -179,14 +210,16 @@ class _ExplorerOfHeads(Explorer):
         """Let the still copy have all heads, too."""
         html, text = super().still()
         heads = self.controls["head"]
-        return plots.html(draw_heads(heads.tables, heads.value),
-                          "All heads. Framed: the one below.") + html, text
+        return plots.html(draw_heads(heads.tables, self.tokens, heads.value), (
+            "Each small table is a head: a row is what one token reads, from left to right. Its "
+            "name: what more than half of its reading goes to. Framed: the one below."
+        )) + html, text
 
 
 def explore_heads(tables: Sequence[Tensor], tokens: Sequence[str]) -> Explorer:
     """What each token reads in each head; `tables` has those of each block, (heads, read, read)."""
     return _ExplorerOfHeads(
-        {"head": Heads(tables)},
+        tokens, {"head": Heads(tables)},
         lambda head: Attention(head, tokens, tables[head[0]][head[1]]), draw_attention,
         lambda found: "Click a head, and it is shown large. White: nothing is read; the darkest: a "
                       "half or more. Framed: what the last word reads.")
@@ -229,10 +262,12 @@ def draw_parameters(found: Parameters) -> Figure:
     ax.text(left - found.blocks * (width + gap) / 2, 1.02, f"{found.blocks} blocks", ha="center",
             va="bottom")
     ax.add_collection(PatchCollection(areas, match_original=True))    # at once: half the time
-    ax.set(xlim=(0, left * 1.23), ylim=(0, 1.08), title=f"{found.model}: {total:,} parameters")
+    ax.set(xlim=(0, left * 1.23), ylim=(0, 1.08))
     ax.axis("off")
-    made.set_label(f"{found.model}, {total:,} parameters. " + "; ".join(
-        f"{place}: {size:,} ({size / total:.1%})" for place, size in sizes.items() if size))
+    words = sizes["embeddings"] / total
+    claim(made, f"{found.model}: {words:.1%} of {total:,} parameters are a table of words",
+          "; ".join(f"{place}: {size:,} ({size / total:.1%})"
+                    for place, size in sizes.items() if size))
     return made
 
 
@@ -252,12 +287,13 @@ def _example() -> list[Tensor]:
     return [torch.eye(5).roll(i, 1).expand(2, 5, 5) * half[0] + half[1] for i in range(2)]
 
 
+SENTENCE = ("[CLS]", "a", "quiet", "film", "[SEP]")
 EXAMPLES = {
     "reading": lambda: draw_reading(
         ("[CLS]", "a", "film"), 2, torch.tensor([1.0]), torch.tensor([[1.0], [2.0], [1.0]]).log(),
         torch.tensor([[4.0, 0.0, 0.0], [0.0, 2.0, -2.0], [-4.0, 0.0, 4.0]])),
-    "heads": lambda: explore_heads(_example(), ("[CLS]", "a", "quiet", "film", "[SEP]")),
-    "all_heads": lambda: draw_heads(torch.stack(_example()), (1, 0)),
+    "heads": lambda: explore_heads(_example(), SENTENCE),
+    "all_heads": lambda: draw_heads(torch.stack(_example()), SENTENCE, (1, 0)),
     "parameters": explore_parameters,
     "step": lambda: explore_step(example()),
 }

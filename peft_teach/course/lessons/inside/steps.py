@@ -188,8 +188,8 @@ def six_steps(batch: Mapping[str, Tensor]) -> pandas.DataFrame:
         model = prepared(trains).to(getattr(torch, dtype))
         held = held_after_a_step(model, batch, optimizers[name])
         counts = model.num_parameters(), model.num_parameters(only_trainable=True)
-        rows.append((name, dtype, *map("{:,}".format, (*counts, sum(held.values())))))
-    return pandas.DataFrame(rows, columns=["optimizer", "dtype", "parameters", "trained", "bytes"])
+        rows.append((name, dtype, *map("{:,}".format, counts), f"{sum(held.values()) / 1e6:,.3f}"))
+    return pandas.DataFrame(rows, columns=["optimizer", "dtype", "parameters", "trained", "MB"])
 
 
 def put_aside(layer: nn.Module, x: Tensor) -> str:

@@ -13,6 +13,7 @@ from ....plots import (
     HALO,
     SERIES,
     claim,
+    curves,
     figure,
     in_percent,
     logarithmic,
@@ -24,6 +25,7 @@ from ...desk.card import Card, show
 from ...verdicts import of_runs
 from . import recorded
 
+CASE = (64, 128), (8, 16)    # rank and alpha: fails, learns
 ONE_SPOT = 0.02    # of accuracy: points nearer than this cannot be told apart
 ENDS = {"learns": ("it learns", COLOURS["lora"], "o"),
         "fails": ("it fails", COLOURS["ink"], "X")}    # in words, colour, marker
@@ -58,6 +60,14 @@ def ask(rank: int, alpha: float) -> None:
               paragraphs=(f"mean {records.accuracy(rows)[0]:.1%}; by seed {each}",)))
 
 
+def draw_losses() -> Figure:
+    """Draw the loss of the run that fails beside that of one that learns: means of three seeds."""
+    means = {f"rank {rank}, α = {alpha}": [mean(step) for step in zip(*(
+        row["losses"] for row in recorded.runs(rank, alpha)))] for rank, alpha in CASE}
+    return curves(means, dict(zip(means, (COLOURS["ink"], COLOURS["lora"]))),
+                  told="Rank 64 falls first, then climbs back; rank 8 goes on falling")
+
+
 def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
     """Draw the size of ΔW and the movement of the hidden states against the rank.
 
@@ -84,10 +94,10 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
                  for line, points in found.items()}
         name_ends(ax, {f"{line}: × {values[-1] / values[0]:.2f}": (values[-1], colour)
                        for (line, values), (colour, *_) in zip(lines.items(), SERIES)})
-    claim(made, "ΔW shrinks as the rank grows; the hidden states move nearly as far", "; ".join(
-        f"{name}: " + ", ".join(f"rank {r}: {p.size:.2g} and {p.moved:.2g}"
-                                for r, p in points.items())
-        for name, points in found.items()) + ".")
+    claim(made, "As the rank grows, ΔW shrinks far more than the hidden states' movement",
+          "; ".join(f"{name}: " + ", ".join(f"rank {r}: {p.size:.2g} and {p.moved:.2g}"
+                                            for r, p in points.items())
+                    for name, points in found.items()) + ".")
     return made
 
 

@@ -61,7 +61,7 @@ def draw_updates(found: Spectra) -> Figure:
     ax.set(xlabel="directions that hold 90 % of the energy", xlim=(0, 470))
     ax.invert_yaxis()
     ax.tick_params("y", labelsize=11, length=0)
-    claim(made, f"{found.matrix}: full fine-tuning spreads its change, LoRA does not",
+    claim(made, f"{found.matrix.capitalize()}: full fine-tuning spreads its change, LoRA does not",
           "90 % of the energy lies in: " + "; ".join(
               f"{name}: {count} directions of {n}" for name, (count, n, _) in rows.items()) + ".")
     return made

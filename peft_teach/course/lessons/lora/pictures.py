@@ -20,15 +20,16 @@ from .picture_of_scale import (
     culprit,
     draw_explanations,
     draw_first_step,
+    draw_losses,
     ends,
     pairs,
     settings,
 )
 from .picture_of_updates import explore_updates, own_updates
 
-__all__ = ["ask", "bill", "culprit", "draw_explanations", "draw_first_step", "draw_pushes", "ends",
-           "explore_pushes", "explore_rank", "explore_updates", "first_gradients", "moving",
-           "own_updates", "pairs", "settings", "way"]
+__all__ = ["ask", "bill", "culprit", "draw_explanations", "draw_first_step", "draw_losses",
+           "draw_pushes", "ends", "explore_pushes", "explore_rank", "explore_updates",
+           "first_gradients", "moving", "own_updates", "pairs", "settings", "way"]
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────
@@ -91,8 +92,7 @@ def explore_pushes() -> Explorer:
     """The rank against what r pushes come to, where they line up and where they scatter."""
     rank = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32, 64), value=8, description="rank")
     return Explorer({"r": rank}, pushes, draw_pushes, lambda found: (
-        "Black: the pushes; orange: their sum, drawn at a scale of 1 / rank. Move the rank: only "
-        "the right arrow shrinks."))
+        "Black: the pushes; orange: their sum. Both are drawn at a scale of 1 / rank."))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
@@ -103,6 +103,7 @@ EXAMPLES = {
     "first_step": lambda: draw_first_step({
         "alpha 16": {8: SimpleNamespace(size=0.07, moved=0.05)},
         "alpha 128": {8: SimpleNamespace(size=0.5, moved=0.4)}}),
+    "losses": draw_losses,
     "explanations": draw_explanations,
     "rank": lambda: explore_rank(records.load("lora"), Guess("Which rank?", (1, 8, 64))),
     "updates": lambda: explore_updates(records.load("lora")),

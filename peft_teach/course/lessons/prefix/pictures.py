@@ -12,7 +12,7 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor, nn
 
 from .... import models
-from ....plots import COLOURS, figure, in_percent
+from ....plots import COLOURS, claim, figure, in_percent
 from ....widgets import Explorer
 from ... import protocol, records
 from ...verdicts import MARGIN, Comparison, verdict
@@ -47,10 +47,11 @@ def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
                yticks=[n + 0.5 for n in range(layers)], yticklabels=range(layers))
         ax.tick_params(length=0)
     made.legend([Patch(ec=COLOURS["ink"], fc=colour) for colour in parts.values()], [*parts],
-                frameon=False, loc="outside upper center", ncols=3)
-    made.set_label(f"In front of {words} words: of a soft prompt's {length} vectors, layer 0 is "
-                   f"trained and layers 1 to {layers - 1} are computed from it; of a prefix, keys "
-                   f"and values of all {layers} layers are trained.")
+                frameon=False, loc="outside lower center", ncols=3)
+    claim(made, f"A prompt is trained at the bottom, a prefix in all {layers} layers",
+          f"In front of {words} words: of a soft prompt's {length} vectors, layer 0 is "
+          f"trained and layers 1 to {layers - 1} are computed from it; of a prefix, keys and "
+          f"values of all {layers} layers are trained.")
     return made
 
 
@@ -97,7 +98,7 @@ def draw_mixture(found: Mixture) -> Figure:
             at += width
     if found.share > 0.12:
         left.text(found.share / 2, 0, f"λ = {found.share:.2f}", ha="center", va="center",
-                  color=COLOURS["paper"], fontsize=10, weight="bold")
+                  fontsize=10, weight="bold")
     at = 0.0
     for weight in [*found.words, 0]:
         left.plot([at, found.share + (1 - found.share) * at], [0.75, 0.25], ":",
@@ -108,8 +109,9 @@ def draw_mixture(found: Mixture) -> Figure:
     right.plot(found.by_length, color=COLOURS["trained"])
     right.plot(found.length, found.share, "D", ms=10, mew=0, color=COLOURS["trained"])
     right.set(xlabel="vectors in the prefix", ylabel="λ, share of the prefix", ylim=(-0.03, 1.03))
-    made.set_label(f"{found.length} vectors of score {found.score:g} take {found.share:.2f} of the "
-                   "attention; of the rest each word has the part that it had.")
+    claim(made, f"{found.length} vectors of score {found.score:g} take {found.share:.0%} of the "
+          "attention; the words keep their ratios", "λ by the number of vectors: " + "; ".join(
+              f"{n} {found.by_length[n]:.2f}" for n in range(0, MOST + 1, 10)))
     return made
 
 
@@ -121,7 +123,7 @@ def explore_mixture() -> Explorer:
                                      description="score"),
     }, mixture, draw_mixture, lambda found: (
         "One query of one head. Every vector of the prefix has the same score here; a score of 0 "
-        "is what a key of zeros has. The words lose the same fraction each."))
+        "is what a key of zeros has."))
 
 
 # ── λ by layer ───────────────────────────────────────────────────────────────────────────────
@@ -187,11 +189,12 @@ def draw_shares(found: Shares) -> Figure:
             label="before training")
     ax.plot(found.after, "-D", ms=8, lw=2, color=COLOURS["yours"], label="after training")
     ax.set(ylim=(0, max(0.6, 1.05 * max(*found.before, *found.after))),
-           title="λ, the prefix's share: " + _largest_change(found),
            xticks=range(LAYERS), xticklabels=[f"layer {n}" for n in range(LAYERS)])
+    ax.set_ylabel("λ, the prefix's share")
     in_percent(ax.yaxis)
     ax.legend(frameon=False, ncols=2, loc="upper right")
-    made.set_label(f"{found.length} vectors. " + "; ".join(
+    claim(made, "Training moves λ most in " + _largest_change(found), f"{found.length} vectors. "
+          + "; ".join(
         f"layer {n}: λ {before:.2f} before, {after:.2f} after"
         for n, (before, after) in enumerate(zip(found.before, found.after))) + ".")
     return made
@@ -242,7 +245,7 @@ def beside(of: str = "r2", margin: float = MARGIN) -> dict[str, Comparison]:
     ladder = records.load("ladder")
     rating = protocol.rated(ladder)
     found = protocol.scores(protocol.finals(ladder), rating, of)
-    heads = {"the head alone, on [CLS]": "exact", "the head alone, on all tokens": "exact_mean"}
+    heads = {"the head on the pooler": "exact", "the head on the mean": "exact_mean"}
     prefix, prompt = protocol.shared(found, "prefix", "prompt")
     rivals = {"a prompt of 20": prompt}
     for name, key in heads.items():    # solved, so no seed changes it

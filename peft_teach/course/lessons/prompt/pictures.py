@@ -13,7 +13,7 @@ from matplotlib.ticker import MultipleLocator
 from torch import nn
 
 from .... import data, plots
-from ....plots import COLOURS, SERIES, figure, in_percent
+from ....plots import COLOURS, SERIES, claim, figure, in_percent
 from ....widgets import Explorer
 from ... import records
 from ...desk import live
@@ -148,12 +148,10 @@ def draw_parted(found: Parted) -> Figure:
         ax.text(found.threshold + 0.2 * side, 27, text, fontsize=11,
                 ha="left" if side > 0 else "right")
     ax.set(xlabel="logit of “positive” less that of “negative”", ylabel="reviews",
-           ylim=(-28, 30),
-           title=f"threshold {found.threshold:g}: {found.accuracy:.1%} right (pale), "
-                 "the others wrong (solid)")
+           ylim=(-28, 30))
     ax.yaxis.set_major_formatter(lambda count, _: f"{abs(count):g}")
-    made.set_label(f"{found.front}: with a threshold of {found.threshold:g}, "
-                   f"{found.accuracy:.1%} right.")
+    claim(made, f"Threshold {found.threshold:g}: {found.accuracy:.1%} right (pale), the others "
+          "wrong (solid)", f"In front: {found.front}.")
     return made
 
 
@@ -188,33 +186,36 @@ def way(record: Mapping, t: float) -> Way:
     rows = sorted(records.select(record, group="back"), key=lambda row: row["setting"]["t"])
     for row in rows:
         curves.setdefault(row["setting"]["start"], {})[row["setting"]["t"]] = row["accuracy"]
-    words = {start: [told["words"][str(i)] for i in told["looks"][-1]["nearest"]]
+    words = {start: [word for word in (told["words"][str(i)] for i in told["looks"][-1]["nearest"])
+                     if "\ufffd" not in word]    # of a token that is part of a letter
              for start, told in record["way"].items() if start in curves}
     return Way(t, words, curves, rows[0]["tests"])
 
 
 def draw_way(found: Way) -> Figure:
     """Draw the accuracy on the way from the trained vectors to their nearest words."""
-    made, ax = figure(6.4, 3.6)
+    made, ax = figure(7.2, 3.8)
     told = []
     for start, curve in found.curves.items():
         colour, dash, marker = STYLES[start]
         # a line where there are places between the ends
         ax.plot(*zip(*sorted(curve.items())), ls=dash if len(curve) > 2 else "none",
                 marker=marker, color=colour, ms=6, lw=2)
-        ax.annotate(f"from {STARTS[start]}", (0, curve[0.0]), (8, 8), color=colour,
-                    fontsize=11, textcoords="offset points")
+        for t, up in ((0.0, 8), (1.0, 6 if start == "random" else -16)):
+            ax.annotate(f"from {STARTS[start]}", (t, curve[t]), (10, up), color=colour,
+                        fontsize=11, textcoords="offset points")
         if found.t in curve:
             plots.ring(ax, found.t, curve[found.t])
-            told.append(f"started as {STARTS[start]}, {curve[found.t]:.1%} right")
-    title = f"t = {found.t:g}: {'; '.join(told)}"
-    ax.set(xlabel="share t of the way to the nearest words", ylim=(0.75, 0.9),
+            told.append(f"{curve[found.t]:.1%} right from {STARTS[start]}")
+    ax.set(xlabel="share t of the way to the nearest words", ylim=(0.75, 0.9), xlim=(-0.08, 1.5),
            ylabel=f"accuracy on {found.tested} reviews")
+    ax.set_xticks([*found.curves["text"]])
     ax.yaxis.set_major_locator(MultipleLocator(0.05))
     in_percent(ax.yaxis)
-    made.suptitle(title)
-    made.set_label(f"{title}. " + " ".join(
-        f"Started as {STARTS[start]}, the nearest words: {', '.join(map(ascii, words))}."
+    where = {0: "As trained", 1: "At their nearest words"}.get(
+        found.t, f"{found.t:.0%} of the way to their nearest words")
+    claim(made, f"{where}: {', '.join(told)}", " ".join(
+        f"Started as {STARTS[start]}, the nearest words: {', '.join(map(repr, words))}."
         for start, words in found.words.items()))
     return made
 
@@ -230,34 +231,32 @@ def explore_way(record: Mapping) -> Explorer:
         lambda found: "Recorded, seed 0. A vector from words ends "
         f"{far['text']:.1f} from its nearest word, which is {other:.1f} from the nearest other "
         f"word; one from random numbers ends {far['random']:.1f} from its nearest, such as "
-        f"{', '.join(map(ascii, found.words['random'][:4]))}.")
+        f"{', '.join(map(repr, found.words['random'][:3]))}.")
 
 
 # ── the starts ───────────────────────────────────────────────────────────────────────────────
 
 
 def draw_starts(record: Mapping) -> Figure:
-    """Draw what each start ends at, by rate: answers right, pairs ranked right; a mark a seed."""
-    runs = record.runs[record.runs.group.isin(["soft", "rates"])]
-    rates = sorted(runs.lr.unique())
-    made, *axes = figure(9.2, 3.8, columns=2, sharey=True)
-    told = []
+    """Draw what each start ends at: answers right, pairs ranked right; a mark a seed."""
+    runs = record.runs[record.runs.group == "soft"]
+    made, *axes = figure(9.2, 2.6, columns=2, sharey=True)
+    told, rows = [], {STARTS[start]: at for at, start in enumerate(STYLES)}
     for ax, field, title, limits in zip(axes, ("accuracy", "ranked"), (
             "answers right", "pairs ranked right"), ((0.78, 0.92), (0.9, 0.96))):
-        rows = {}    # a name for each, and where it stands
-        for i, (start, (colour, _, marker)) in enumerate(STYLES.items()):
-            for j, rate in enumerate(rates):
-                own = runs[(runs.start == start) & (runs.lr == rate)][field]
-                rows[f"{STARTS[start]}, rate {rate:g}"] = at = 4 * i + j
-                ax.plot(own, [at] * len(own), marker, color=colour, ms=8, mew=0, alpha=0.8)
-            every = runs[runs.start == start][field]
-            told.append(f"{title}, {STARTS[start]}: {every.min():.1%} to {every.max():.1%}")
-        ax.set(yticks=[*rows.values()], yticklabels=[*rows], xlim=limits, ylim=(10.7, -0.7))
+        for start, (colour, _, marker) in STYLES.items():
+            own = runs[runs.start == start][field]
+            ax.plot(own, [rows[STARTS[start]]] * len(own), marker, color=colour, ms=9, mew=0,
+                    alpha=0.8)
+            told.append(f"{title}, {STARTS[start]}: {own.min():.1%} to {own.max():.1%}")
+        ax.set(yticks=[*rows.values()], yticklabels=[*rows], xlim=limits, ylim=(2.6, -0.6))
+        ax.tick_params(axis="y", labelsize=12)
         ax.set_title(title, fontsize=12)
         ax.grid(axis="y", color=COLOURS["band"])
         ax.set_axisbelow(True)
         in_percent(ax.xaxis)
-    made.set_label(f"{'; '.join(told)}.".capitalize())
+    claim(made, "By answers right the starts lie apart; by ranking, words and labels overlap",
+          f"{'; '.join(told)}.".capitalize())
     return made
 
 

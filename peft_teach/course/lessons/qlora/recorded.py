@@ -6,6 +6,7 @@ import pandas
 
 MERGES = {                       # (update, rounding, maxima) in words
     (True, "none", "none"): "Ŵ + ΔW, in 32 bits",
+    (True, "base in 32 bits", "none"): "W + ΔW, in 32 bits",
     (True, "nearest", "new"): "Ŵ + ΔW, nearest level",
     (True, "dice", "new"): "Ŵ + ΔW, stochastic",
     (True, "exact base, nearest", "new"): "W + ΔW, nearest level",

@@ -392,7 +392,7 @@ def _usual(case: dict, tensors: dict, settings: dict) -> dict[str, Any]:
 
 
 BACK = Exercise(
-    id="real.back", lesson="12", names=("from_peft",), points=3, minutes=12, difficulty=3,
+    id="real.back", lesson="12", names=("from_peft",), points=3, minutes=20, difficulty=3,
     cases=back_cases, run=run_back, judge=judge_back,
     returns=report(gave=str, y=Any, wrapped=list[str], refused=dict[str, str]),
     mistakes={

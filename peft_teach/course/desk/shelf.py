@@ -1,0 +1,61 @@
+"""What the notebooks that are given out say of themselves: title, paper, place of each exercise."""
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from ...errors import PeftTeachError
+from .start import notebooks
+
+_WIDTH = 95
+# "Hu et al. 2021, *LoRA*, arXiv 2106.09685", as it stands below a lesson's sources.
+_PAPER = re.compile(r"[^\W\d_][^;:*\n]*? \d{4}, \*[^*]+\*, (?:arXiv|doi) \S+[^\s.,;:)]")
+_LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
+
+
+@dataclass(frozen=True)
+class Shelved:
+    """A lesson's notebook: its file, its title, its paper, and where in it each exercise is."""
+
+    file: str = ""
+    name: str = ""                             # "07 · LoRA"
+    question: str = ""                         # "a thin correction to a large matrix"
+    paper: str = ""
+    anchors: Mapping[str, str] = field(default_factory=dict)    # of the headings, by exercise
+
+
+@functools.cache
+def shelf() -> dict[str, Shelved]:
+    """Return the notebooks by the numbers of their lessons; none where they were not installed."""
+    try:
+        return {file.name[:2]: _shelved(file.name, json.loads(file.read_text("utf-8")))
+                for file in notebooks() if file.name[:2].isdigit()}
+    except (PeftTeachError, OSError, ValueError):
+        return {}
+
+
+def heading(lesson: str) -> str:
+    """Return a lesson's title and paper as comments, above what was built in it."""
+    there = shelf().get(lesson, Shelved())
+    title = f"# ══ {there.name or f'lesson {lesson}'.strip()} ".ljust(_WIDTH, "═")
+    return "\n".join([title, *([f"#    {there.paper}"] if there.paper else []), "", "", ""])
+
+
+def _shelved(file: str, notebook: dict) -> Shelved:
+    title, above, sources, anchors = "", "", "", {}
+    for cell in notebook["cells"]:
+        text = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            headings = re.findall(r"^#+ (.+)", text, re.MULTILINE)
+            title, above = title or (headings or [""])[0], (headings or [above])[-1]
+            sources = text.partition("**Sources**")[2] or sources
+        elif found := re.search(r"\bcheck\(\"(\w+\.\w+)\"", text):
+            anchors[found[1]] = above.replace(" ", "-")
+    name, mark, question = re.match(r"([^:,]*)([:,]?)(.*)", title).groups()
+    papers = _PAPER.findall(_LINK.sub(r"\1", sources))
+    method = name.rpartition(" ")[2]    # of BitFit, the paper that is called so
+    paper = next((each for each in papers if f"*{method}" in each), (papers or [""])[0])
+    return Shelved(file, name, question.strip() if mark else "",
+                   " ".join(paper.replace("*", "").split()), anchors)

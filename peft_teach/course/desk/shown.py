@@ -1,0 +1,75 @@
+"""How a lesson's page shows what a cell returns: tables of words and numbers, no `repr`.
+
+    a data frame    no numbers of rows that have no names; yes and no; 1,000; – where nothing is
+    a series        a column of one
+    a tensor        its numbers, up to two dimensions, and its shape
+
+Only pages are concerned, and only while the course is loaded: text stays as it was.
+"""
+
+from typing import Any
+
+from .card import shell
+
+_LARGEST = 400    # numbers of a tensor that are shown
+
+
+def install() -> None:
+    """Let the running notebook show tables so; nothing elsewhere."""
+    display = getattr(shell(), "display_formatter", None)
+    if display is None:
+        return
+    html = display.formatters["text/html"]
+    for module in ("pandas", "pandas.core.frame", "pandas.core.series"):
+        html.for_type_by_name(module, "DataFrame", frame)
+        html.for_type_by_name(module, "Series", lambda series: frame(series.to_frame()))
+    html.for_type_by_name("torch", "Tensor", tensor)
+
+
+def frame(table: Any) -> str | None:
+    """Return a data frame as HTML; None, which leaves it to pandas, where it is longer than a page.
+    """
+    import pandas
+
+    if len(table) > pandas.get_option("display.max_rows"):
+        return None
+    unnamed = isinstance(table.index, pandas.RangeIndex) and table.index.name is None
+    shown = table.copy()
+    for at in range(shown.shape[1]):
+        column = shown.iloc[:, at]
+        if not pandas.api.types.is_float_dtype(column):
+            shown.isetitem(at, column.astype(object).map(_word))
+    if all(name == 0 for name in shown.columns):    # a series without a name
+        shown.columns = [""] * shown.shape[1]
+    return shown.to_html(index=not unnamed, na_rep="–", notebook=True)
+
+
+def tensor(values: Any) -> str | None:
+    """Return a tensor as HTML, with its shape below; None where it is too large."""
+    import pandas
+
+    if values.dim() > 2 or values.numel() > _LARGEST:
+        return None
+    if values.dim() == 0:
+        return f"<div>{_word(values.item())}</div>"
+    table = pandas.DataFrame(values.detach().float().cpu().reshape(-1, values.shape[-1]).numpy())
+    if not values.is_floating_point():
+        table = table.astype(int)
+    shape = " × ".join(map(str, values.shape))
+    return (table.map(_word).to_html(index=False, header=False, notebook=True)
+            + f"<div>{shape}, {str(values.dtype).removeprefix('torch.')}</div>")
+
+
+def _word(value: Any) -> Any:
+    if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:    # numpy's
+        value = value.item()
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:.4g}"
+    return value

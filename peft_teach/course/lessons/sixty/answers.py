@@ -1,0 +1,75 @@
+"""What the solution notebook answers; written by `peft-teach build`."""
+
+import copy
+import peft_teach as pt
+import torch
+from torch import nn
+
+
+# ── sixty.road ───────────────────────────────────────────────────────────────────────────────
+
+class RoAd(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        self.theta = nn.Parameter(torch.zeros(base.out_features // 2))
+        self.alpha = nn.Parameter(torch.ones(base.out_features // 2))
+
+    def turned(self, h):                                        # (…, n_out)
+        c, s = self.alpha * self.theta.cos(), self.alpha * self.theta.sin()
+        first, second = h[..., ::2].float(), h[..., 1::2].float()
+        z = torch.stack([c * first - s * second, s * first + c * second], dim=-1)
+        return z.flatten(-2).to(h.dtype)                        # (…, n_out)
+
+    def forward(self, x):
+        return self.turned(self.base(x))
+
+    @torch.no_grad()
+    def merged(self):
+        linear = copy.deepcopy(self.base)
+        linear.weight.copy_(self.turned(linear.weight.T).T)     # (n_out, n_in)
+        if linear.bias is not None:
+            linear.bias.copy_(self.turned(linear.bias))         # (n_out,)
+        return linear
+
+
+# ── sixty.places ─────────────────────────────────────────────────────────────────────────────
+
+places = {
+    "VeRA": [True, 256, 256 + 384],
+    "OFT": [True, 384, 12 * 32 * 31 // 2],
+    "MiSS": [True, 16, 384 * 16],
+    "HiRA": [True, 384, 2 * 8 * 384],
+    "LoKr": [True, 16 * 2, 16 * 16 + 2 * 2 * 24],
+    "SHiRA": [True, 384, 6144],
+    "bottleneck": [False, None, 2 * 8 * 384],
+    "linear bottleneck": [True, 8, 2 * 8 * 384],
+}
+
+
+# ── sixty.mine ───────────────────────────────────────────────────────────────────────────────
+
+class Mine(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        n_out, n_in = base.weight.shape    # ΔW: 24 blocks along its diagonal, zeros elsewhere
+        self.M = nn.Parameter(torch.zeros(24, n_out // 24, n_in // 24))
+
+    def forward(self, x):
+        parts = x.unflatten(-1, (24, -1))                       # (…, 24, n_in / 24)
+        return self.base(x) + torch.einsum("...ki,koi->...ko", parts, self.M).flatten(-2)
+
+    @torch.no_grad()
+    def merged(self):
+        linear = copy.deepcopy(self.base)
+        linear.weight += torch.block_diag(*self.M)
+        return linear
+
+
+def count(n_in, n_out):
+    return n_in * n_out // 24
+
+
+# ── sixty.sentence ───────────────────────────────────────────────────────────────────────────
+
+said = {"difference": 0.0, "low": -0.03, "high": 0.03, "seeds": 1, "rates": 1,
+        "sentence": "We cannot tell it from LoRA 8: one seed, at one rate that nobody searched."}

@@ -1,0 +1,396 @@
+"""The exercises of lesson 13: an equation, eight methods at their places, one of your own."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ....adapter import Adapter
+from ....errors import NotMergeable
+from ...checks import merge_judge
+from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
+from ...checks.exercise import VALUE, Exercise, Verdict
+from ...checks.judge import named, number, rejected, report, scalar, whole
+from ...checks.merge_judge import Merge
+from ...verdicts import BETTER, MARGIN, SAME, UNSURE, WORSE, word
+
+# ── sixty.road ───────────────────────────────────────────────────────────────────────────────
+
+
+def road_cases(seed: int) -> list[dict]:
+    """Return layers that differ in shape, bias and dtype, with inputs, angles and gains."""
+    generator = torch.Generator().manual_seed(13_000 + seed)
+
+    def draw(*shape: int, dtype=torch.float32) -> Tensor:
+        return torch.randn(shape, generator=generator).to(dtype)
+
+    return [{"n_in": n_in, "n_out": n_out, "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
+             "b": draw(n_out, dtype=dtype) if bias else None, "x": draw(*batch, n_in, dtype=dtype),
+             "theta": draw(n_out // 2), "alpha": 1 + 0.4 * draw(n_out // 2)}
+            for n_in, n_out, bias, dtype, batch in (
+                (4, 4, True, torch.float32, (2,)), (3, 8, True, torch.float32, (2, 3)),
+                (6, 2, False, torch.float32, (3,)), (384, 384, True, torch.float32, (2, 3)),
+                (8, 6, True, torch.bfloat16, (3, 2)))]
+
+
+def turned(y: Tensor, theta: Tensor, alpha: Tensor) -> Tensor:
+    """Return R y: each pair (2i, 2i + 1) of features turned by theta_i and scaled by alpha_i."""
+    first, second = y[..., ::2], y[..., 1::2]                         # (…, n_out / 2)
+    c, s = alpha * theta.cos(), alpha * theta.sin()
+    return torch.stack([c * first - s * second, s * first + c * second], -1).flatten(-2)
+
+
+def road(base: nn.Module, case: Mapping) -> Tensor:
+    """Return what the layer gives."""
+    y = base(case["x"])
+    return turned(y.float(), case["theta"], case["alpha"]).to(y.dtype)
+
+
+def usual_turns(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
+    """Return what the usual mistakes give."""
+    y, theta, alpha = base(case["x"]).float(), case["theta"], case["alpha"]
+    n = len(theta)
+    halves = turned(y.unflatten(-1, (2, n)).mT.flatten(-2), theta, alpha)
+    found = {"turned_back": turned(y, -theta, alpha),
+             "not_scaled": turned(y, theta, torch.ones_like(alpha)),
+             "other_pairs": halves.unflatten(-1, (n, 2)).mT.flatten(-2)}
+    if case["b"] is not None:
+        b = case["b"].float()
+        found["bias_spared"] = turned(y - b, theta, alpha) + b
+    if case["n_in"] == case["n_out"]:
+        found["inputs_turned"] = base(turned(case["x"].float(), theta, alpha).to(case["x"].dtype))
+    return found
+
+
+def at_rest(method: Method, case: Mapping, seen: Mapping) -> Verdict | None:
+    """Do the angles start at zero, and the gains at one?"""
+    for name, right in (("theta", 0), ("alpha", 1)):
+        found = seen["start_own"][name]
+        if not (found == right).all():
+            return rejected("start", f"The entries of {name} start between {found.min():.3g} and "
+                                     f"{found.max():.3g}.")
+    return None
+
+
+ROAD_METHOD = Method(
+    name="RoAd", base=frozen_linear, own=("theta", "alpha"), equation=road,
+    formula="R (x Wᵀ + b)", usual=usual_turns, starts=(at_rest,),
+    praise="It starts as the base, turns and scales pairs, and merges with its bias.")
+
+
+def merged_right(case: Mapping) -> tuple[Tensor, Tensor | None]:
+    """Return the merged weight R W, and the bias R b."""
+    W, b = case["W"], case["b"]
+    parts = case["theta"], case["alpha"]
+    return (turned(W.float().T, *parts).T.to(W.dtype),
+            None if b is None else turned(b.float(), *parts).to(b.dtype))
+
+
+def merged_usual(case: Mapping) -> dict[str, Tensor]:
+    """Return the weights and biases that the usual mistakes give."""
+    return {} if case["b"] is None else {"bias_left": case["b"]}
+
+
+ROAD_MERGED = Merge(name="merged", layer=lambda case: nn.Identity(), right=merged_right,
+                    formula="R W", usual=merged_usual, praise=ROAD_METHOD.praise)
+
+
+def run_road(adapter: Any, case: Mapping) -> dict[str, Any]:
+    """Try the class as any adapter; then fill one in, and merge it."""
+    def filled(case: Mapping) -> nn.Module:
+        layer = adapter(frozen_linear(case))
+        with torch.no_grad():
+            for name in ROAD_METHOD.own:
+                getattr(layer, name).copy_(case[name])
+        return layer
+
+    seen = ROAD_METHOD.run(adapter, case)
+    if "again" not in seen or seen["shapes"] != ROAD_METHOD.shapes(case):
+        return seen
+    return seen | {"merged": replace(ROAD_MERGED, layer=filled).run(
+        lambda layer: layer.merged(), case)}
+
+
+def judge_road(case: Mapping, seen: Any) -> Verdict:
+    """Ask what every adapter is asked, and then what every merge is."""
+    verdict = ROAD_METHOD.judge(case, seen)
+    return ROAD_MERGED.judge(case, seen["merged"]) if verdict.passed else verdict
+
+
+ROAD = Exercise(
+    id="sixty.road", lesson="13", names=("RoAd",), points=3, minutes=15, difficulty=2,
+    cases=road_cases, run=run_road, judge=judge_road,
+    returns=ROAD_METHOD.returns(merged=ROAD_MERGED.returns),
+    mistakes=MISTAKES | {name: merge_judge.MISTAKES[name]
+                         for name in ("layer_changed", "bias_lost", "shared")} | {
+        "start": "At which angle, and at which scale, is R the identity?",
+        "turned_back": "Each pair turns the other way: which of the two sines has the minus?",
+        "not_scaled": "The pairs are turned; alpha, which scales them, does nothing.",
+        "other_pairs": "Those are other pairs: feature i with feature i + n_out / 2. In the paper "
+                       "neighbours form a pair.",
+        "bias_spared": "R stands in front of the whole output, and b is a part of it.",
+        "inputs_turned": "R stands behind W: it turns what the layer gives.",
+        "bias_left": "R (x Wᵀ + b) has two terms, and R reaches both.",
+    },
+    hints=("Write down the two numbers that one pair becomes; then all pairs at once.",
+           "y[..., ::2] and y[..., 1::2] are the first and the second of each pair.",
+           "A merge puts R in front of W and of b: the rows of W are pairs, too."))
+
+# ── sixty.places ─────────────────────────────────────────────────────────────────────────────
+
+D = 384
+# Whether it merges, the highest rank of ΔW (None: there is no ΔW), and the numbers in a file.
+PLACES = {"VeRA": (True, 256, 640), "OFT": (True, 384, 5952), "MiSS": (True, 16, 6144),
+          "HiRA": (True, 384, 6144), "LoKr": (True, 32, 352), "SHiRA": (True, 384, 6144),
+          "bottleneck": (False, None, 6144), "linear bottleneck": (True, 8, 6144)}
+FIELDS = ("merges", "rank", "numbers")
+# What the usual mistakes say of a method's rank or numbers.
+USUAL = {
+    ("VeRA", "numbers"): {"random_kept": 640 + 2 * 256 * D}, ("VeRA", "rank"): {"rank_of": D},
+    ("OFT", "numbers"): {"redundant": (12 * 32 * 32, D * D, 12 * 32 * 33 // 2)},
+    ("OFT", "rank"): {"rank_of": 32},
+    ("MiSS", "rank"): {"rank_of": D}, ("MiSS", "numbers"): {"copies": D * D},
+    ("HiRA", "rank"): {"rank_of": 8}, ("LoKr", "rank"): {"rank_of": (2, 16, 24, 48, D)},
+    ("SHiRA", "rank"): {"rank_of": 16}, ("SHiRA", "numbers"): {"places_kept": (2 * 6144, 3 * 6144)},
+    ("bottleneck", "rank"): {"no_matrix": 8},
+}
+
+
+class Ours(dict):
+    """Our own table, so that it is never taken for an answer of the reader's."""
+
+
+ANSWER = Ours({name: list(row) for name, row in PLACES.items()})
+
+
+def run_places(places: Any, case: Any) -> dict[str, Any]:
+    """Hand on the table in one form: a list of three for each method."""
+    said = {}
+    for name, row in places.items() if isinstance(places, Mapping) else ():
+        several = isinstance(row, list | tuple) and len(row) == len(FIELDS)
+        said[str(name)[:40]] = [scalar(each) if isinstance(scalar(each), bool | int | float | None)
+                                else named(each) for each in row] if several else []
+    return {"said": said, "type": named(places)}
+
+
+def judge_places(case: Any, seen: Mapping) -> Verdict:
+    """Compare with what holds, one field after the other."""
+    said = seen["said"]
+    if set(said) != set(PLACES):
+        return rejected("not_a_table", f"It is {seen['type']} with {sorted(said)}.")
+    for name, row in said.items():
+        if len(row) != len(FIELDS) or not isinstance(row[0], bool) or not (
+                row[1] is None or whole(row[1]) is not None) or whole(row[2]) is None:
+            return rejected("not_a_row", f"{name}: {row}.")
+    right = sum(tuple(said[name]) == PLACES[name] for name in PLACES)
+    told = f"{right} of {len(PLACES)} rows are right."
+    for at, field in enumerate(FIELDS):
+        for name, row in said.items():
+            if row[at] == PLACES[name][at]:
+                continue
+            told = f"{told} {name}, {field}: {row[at]} does not hold."
+            if field == "merges":
+                return rejected("merges", told)
+            for mistake, numbers in USUAL.get((name, field), {}).items():
+                if row[at] in (numbers if isinstance(numbers, tuple) else (numbers,)):
+                    return rejected(mistake, told)
+            return Verdict(False, told)
+    return Verdict(True, "Eight methods, from their equations alone.")
+
+
+PLACED = Exercise(
+    id="sixty.places", lesson="13", names=("places",), points=3, minutes=12, difficulty=2,
+    answer=VALUE, cases=lambda seed: [{"d": D}], run=run_places, judge=judge_places,
+    returns=report(said=dict[str, list[bool | int | float | str | None]], type=str),
+    mistakes={
+        "not_a_table": "Wanted is a dict with the eight names of the table.",
+        "not_a_row": "Each row is a list of three: True or False, a whole number or None, a whole "
+                     "number.",
+        "merges": "Is what it adds a fixed matrix times x? Then it can be added to W.",
+        "random_kept": "A and B are drawn again from a seed: no file needs them.",
+        "redundant": "A skew-symmetric block is known by what lies above its diagonal.",
+        "copies": "The shards are copies of one another: a file needs one.",
+        "places_kept": "The places are drawn again from a seed.",
+        "rank_of": "How many rows of such a ΔW can be linearly independent? Try it: "
+                   "torch.linalg.matrix_rank of one that you draw.",
+        "no_matrix": "Where ΔW does not exist it has no rank: None.",
+    },
+    hints=("Two questions first: which tensors train, and is the change a matrix times x?",
+           "Ranks: a product has at most the smaller one, a Kronecker product their product; an "
+           "entry-wise product with a full W keeps almost nothing of a low rank.",
+           "Draw each ΔW in a line, and ask torch.linalg.matrix_rank."))
+
+# ── sixty.mine ───────────────────────────────────────────────────────────────────────────────
+
+NEAR = 1e-4    # of the largest output: how far an untrained layer may be from its base
+STEPS = 3
+
+
+def mine_cases(seed: int) -> list[dict]:
+    """Return layers with sizes that 48 divides, with and without a bias, inputs and targets."""
+    generator = torch.Generator().manual_seed(13_500 + seed)
+
+    def draw(*shape: int) -> Tensor:
+        return torch.randn(shape, generator=generator)
+
+    return [{"n_in": n_in, "n_out": n_out, "W": draw(n_out, n_in) / n_in**0.5,
+             "b": draw(n_out) if bias else None, "x": draw(6, n_in), "target": draw(6, n_out)}
+            for n_in, n_out, bias in ((48, 48, True), (384, 384, True), (48, 96, False))]
+
+
+def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
+    """Make one, train it for a few steps, and merge it; report what each law asks about."""
+    mine, count = given
+    base = frozen_linear(case)
+    layer, x = mine(base), case["x"]
+    seen: dict[str, Any] = {"type": named(layer), "is_adapter": isinstance(layer, Adapter)}
+    if not seen["is_adapter"] or layer.base is not base:
+        return seen | {"holds_base": False}
+    own = {name: p for name, p in layer.named_parameters() if not name.startswith("base.")}
+    kept = {name for name in layer.state_dict() if not name.startswith("base.")}
+    seen |= {"holds_base": True, "frozen": not any(p.requires_grad for p in base.parameters()),
+             "numbers": sum(p.numel() for p in own.values()), "buffers": sorted(kept - {*own}),
+             "count": scalar(count(case["n_in"], case["n_out"])),
+             "start": layer(x).detach().clone(), "asleep": sorted(own)}
+    if not own:
+        return seen
+    optimizer = torch.optim.AdamW(own.values(), lr=1e-2)
+    for _ in range(STEPS):
+        optimizer.zero_grad()
+        (layer(x) - case["target"]).square().mean().backward()
+        awake = {name for name, p in own.items() if p.grad is not None and p.grad.any()}
+        seen["asleep"] = sorted({*seen["asleep"]} - awake)
+        optimizer.step()
+    y = layer(x).detach().clone()
+    try:
+        merged = layer.merged()
+    except NotMergeable:
+        merged = None
+    return seen | {
+        "after": y, "base_same": all(torch.equal(p, q) for p, q in zip(
+            base.parameters(), frozen_linear(case).parameters(), strict=True)),
+        "merged": None if merged is None else merged(x).detach().clone(),
+        "again": layer(x).detach().clone()}
+
+
+def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
+    """Ask one law after the other, the cheapest first."""
+    right = frozen_linear(case)(case["x"])
+    told = f"On a layer of {case['n_in']} inputs and {case['n_out']} outputs: "
+    if not seen["is_adapter"]:
+        return rejected("not_adapter", f"Mine(base) made {seen['type']}, which is no pt.Adapter.")
+    if not seen["holds_base"]:
+        return rejected("base_lost", "Its base is not the module that it was given.")
+    if not seen["frozen"]:
+        return rejected("base_trained", "A parameter of the base has requires_grad = True.")
+    if seen["buffers"]:
+        return rejected("buffer", f"It would keep {seen['buffers'][0]} in a file, which trains "
+                                  "nothing.")
+    if not seen["numbers"]:
+        return rejected("nothing_trains", f"{told}it has no parameter of its own.")
+    if whole(seen["count"]) != seen["numbers"]:
+        return rejected("miscounted", f"{told}count gives {seen['count']}, and it registers "
+                                      f"{seen['numbers']:,}.")
+    if not _near(seen["start"], right):
+        return rejected("start_differs", f"{told}before any training its output is not the base's.")
+    if not seen["base_same"]:
+        return rejected("base_changed", f"{told}after {STEPS} steps the base is another one.")
+    if seen["asleep"]:
+        return rejected("no_gradient", f"{told}in {STEPS} steps {seen['asleep'][0]} had no "
+                                       "gradient but zero.")
+    if _near(seen["after"], right):
+        return rejected("idle", f"{told}after {STEPS} steps its output is still the base's.")
+    if not _near(seen["again"], seen["after"]):
+        return rejected("not_the_same", f"{told}called twice it gives two outputs.")
+    if seen["merged"] is not None and not _near(seen["merged"], seen["after"]):
+        return rejected("merge_differs", f"{told}the merged layer gives another output.")
+    how = "does not merge, and says so" if seen["merged"] is None else "merges"
+    return Verdict(True, f"It starts as its base, leaves it frozen, learns with every number that "
+                         f"it counts, and {how}.")
+
+
+def _near(found: Any, right: Tensor) -> bool:
+    return isinstance(found, Tensor) and found.shape == right.shape and bool(
+        (found - right).abs().max() <= NEAR * right.abs().max())
+
+
+MINE = Exercise(
+    id="sixty.mine", lesson="13", names=("Mine", "count"), points=3, minutes=25, difficulty=3,
+    cases=mine_cases, run=run_mine, judge=judge_mine, kept=False,
+    mistakes={
+        **{name: MISTAKES[name] for name in ("not_adapter", "base_lost", "base_trained",
+                                             "start_differs", "base_changed")},
+        "buffer": "What is frozen and random is drawn from a seed: register_buffer(…, "
+                  "persistent=False).",
+        "nothing_trains": "What trains is an nn.Parameter, an attribute of self.",
+        "miscounted": "Every parameter that it registers outside of its base counts, and nothing "
+                      "else.",
+        "no_gradient": "It waits behind a zero that does not move, or is detached. Lesson 07: of "
+                       "two factors one may start at zero.",
+        "idle": "Does what trains reach the output?",
+        "not_the_same": "Something is changed or drawn anew by a call.",
+        "merge_differs": "What is added to W must be what forward adds; has the bias a share in "
+                         "it? If it cannot merge, leave merged out: pt.Adapter's own says so.",
+    },
+    hints=("Begin with your RoAd, and change its equation.",
+           "It starts as its base if what is added is a product with a zero, or what multiplies "
+           "is one.",
+           "Count by shapes: for a layer of 384 and 384, LoRA 8 has 6,144."))
+
+# ── sixty.sentence ───────────────────────────────────────────────────────────────────────────
+
+WORDS = (BETTER, WORSE, SAME, UNSURE)
+NUMBERS = ("difference", "low", "high", "seeds", "rates")
+
+
+def run_sentence(said: Any, case: Any) -> dict[str, Any]:
+    """Hand on the five numbers and the sentence."""
+    given = said if isinstance(said, Mapping) else {}
+    return {"type": named(said), "numbers": {name: number(scalar(given.get(name)))
+                                             for name in NUMBERS},
+            "sentence": str(given.get("sentence", ""))[:600]}
+
+
+def judge_sentence(case: Any, seen: Mapping) -> Verdict:
+    """Ask whether the sentence says what its numbers say."""
+    numbers, text = seen["numbers"], " ".join(seen["sentence"].lower().split())
+    missing = [name for name in NUMBERS if numbers.get(name) is None]
+    if missing or len(text.split()) < 6:
+        return rejected("not_a_report", f"It is {seen['type']}; missing: "
+                                        f"{', '.join(missing) or 'a sentence'}.")
+    low, high = numbers["low"], numbers["high"]
+    if not low <= numbers["difference"] <= high or low == high:
+        return rejected("ends", f"{numbers['difference']:.3f} does not lie between {low:.3f} and "
+                                f"{high:.3f}.")
+    right = word(low, high, MARGIN)
+    others = [each for each in WORDS if each != right and each in text]
+    if right not in text or others:
+        return rejected("other_verdict", f"From {low:+.3f} to {high:+.3f}, with a margin of "
+                                         f"{MARGIN:g}: your sentence says "
+                                         f"{' and '.join(others) or 'no verdict'}.")
+    for name, mistake in (("seed", "no_seeds"), ("rate", "no_rates")):
+        if name not in text:
+            return rejected(mistake, f"It does not say how many {name}s there were.")
+    return Verdict(True, "It says no more than its interval.")
+
+
+SENTENCE = Exercise(
+    id="sixty.sentence", lesson="13", names=("said",), points=1, minutes=4, difficulty=1,
+    answer=VALUE, cases=lambda seed: [{"margin": MARGIN}], run=run_sentence, judge=judge_sentence,
+    returns=report(type=str, numbers=dict[str, int | float | None], sentence=str),
+    mistakes={
+        "not_a_report": "Wanted is a dict: difference, low, high, seeds and rates as numbers, and "
+                        "a sentence.",
+        "ends": "pt.board.beside shows the difference, and its interval in brackets.",
+        "other_verdict": "Above zero throughout: better. Below: worse. Within the margin: the "
+                         "same. Otherwise: cannot tell.",
+        "no_seeds": "How many seeds stand behind it?",
+        "no_rates": "How many rates did you try, and on which sentences?",
+    },
+    hints=("Which of the four words does the interval allow?",
+           "Name the word, the seeds and the rates that you tried.",
+           "\"Cannot tell from one seed, at the best of three rates.\""))
+
+EXERCISES = (ROAD, PLACED, MINE, SENTENCE)

@@ -1,0 +1,82 @@
+"""What lesson 13 reads: the field's own table, and the record of five methods under one rule.
+
+    field()                     peft's comparison, 63 runs; the source stands in the file's head
+    pairs(field())              rows of one method, and what differs between them
+    two_ladders(ladder)         R² here and accuracy there, of the methods that both have
+    verdicts(sixty, ladder)     each method of the record beside LoRA 8, in pairs
+"""
+
+from collections.abc import Mapping
+
+import pandas
+
+from ... import protocol, records
+from ...verdicts import verdict
+
+PROBLEMS = 1319                    # of GSM8K, on which each run of the field was tested
+LORA = "lora-rank32"               # the run to which the field's others are compared
+# Rows of one method, the method's name, and what differs within a pair.
+PAIRS = {
+    "IA³": ("ia3-default", "ia3-lr_0.001", "the rate"),
+    "IA³, more places": ("ia3-lr_0.001", "ia3-all-attn-5k-lr0.005", "rate and places"),
+    "prompt": ("prompt_tuning-default", "prompt_tuning-lr_0.001", "the rate"),
+    "prompt, other start": ("prompt_tuning-lr_0.001", "prompt_tuning-sample_vocab-lr_0.001",
+                            "the start"),
+    "prefix": ("prefixtuning-lr_0.001", "prefixtuning-tokens50-init_prefix-lr_0.005",
+               "rate, start and length"),
+    "LoRA 64": ("lora-rank64", "lora-rank64-rslora", "the factor s, 2 and 8"),
+}
+# What both ladders have: the rung's key here, and the run there.
+BOTH = {"full": "full-finetuning-lr_0.00001", "lora 8": LORA, "dora 8": "lora-rank32-dora",
+        "mask": "shira-lr_0.0003-random_seed_42", "ia3": "ia3-all-attn-5k-lr0.005",
+        "prefix": "prefixtuning-tokens50-init_prefix-lr_0.005",
+        "prompt": "prompt_tuning-sample_vocab-lr_0.001"}
+
+
+def field() -> pandas.DataFrame:
+    """Return peft's comparison, a row a run, the best first."""
+    folder = records.INSTALLED if records.INSTALLED.is_dir() else records.CHECKOUT
+    table = pandas.read_csv(folder / "field.csv", comment="#", index_col="run")
+    return table.sort_values("accuracy", ascending=False, kind="stable")
+
+
+def half(accuracy: float, of: int = 1) -> float:
+    """Return half the width of a 95 % interval, for other problems: of one run, or of two apart."""
+    return 1.96 * of**0.5 * records.standard_error(accuracy, PROBLEMS)
+
+
+def pairs(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Return two runs of one method beside each other, and what differs between them."""
+    return pandas.DataFrame.from_dict({name: {
+        "one run": f"{table.accuracy[one]:.1%}", "another": f"{table.accuracy[other]:.1%}",
+        "points": round(100 * (table.accuracy[other] - table.accuracy[one]), 1),
+        "what differs": what} for name, (one, other, what) in PAIRS.items()}, orient="index")
+
+
+def two_ladders(ladder: Mapping) -> pandas.DataFrame:
+    """Return the methods of both: R² here, accuracy there, and the place by each."""
+    table, means = field(), protocol.means(ladder)
+    rows = pandas.DataFrame({"here": {key: means[protocol.NAMES[key]] for key in BOTH},
+                             "there": {key: table.accuracy[run] for key, run in BOTH.items()}})
+    places = rows.rank(ascending=False).astype(int).add_prefix("place ")
+    return rows.join(places).rename(index=protocol.NAMES).sort_values("place here")
+
+
+def scores(sixty: Mapping, ladder: Mapping) -> protocol.Errors:
+    """Return the score of each test sentence, by method and seed, lesson 10's runs among them."""
+    rating = protocol.rated(ladder)
+    ours = [row for row in sixty["runs"] if row["group"] == "final"]
+    return protocol.scores([*protocol.finals(ladder), *ours], rating)
+
+
+def verdicts(sixty: Mapping, ladder: Mapping, rung: str = "lora 8") -> pandas.DataFrame:
+    """Return each method of the record beside a rung, in pairs, the best first."""
+    found, rows = scores(sixty, ladder), {}
+    for method in dict.fromkeys(row["method"] for row in sixty["runs"] if row["group"] == "final"):
+        a, b = protocol.shared(found, method, rung)
+        told = verdict(a, b)
+        first = records.select(sixty, group="final", method=method)[0]
+        rows[method] = {"parameters": first["parameters"], "rate": first["lr"],
+                        "seeds": len(a), "R²": float(a.mean()), "difference": told.difference,
+                        "low": told.low, "high": told.high, "verdict": told.word}
+    return pandas.DataFrame.from_dict(rows, orient="index").sort_values("R²", ascending=False)

@@ -1,0 +1,237 @@
+"""Answers to the exercises of lesson 13."""
+
+from answers import but, solution
+
+RIGHT: dict = {}
+WRONG: dict = {}
+BEYOND: dict = {}
+
+# ── sixty.road ───────────────────────────────────────────────────────────────────────────────
+
+ROAD = "import copy\n" + solution("sixty.road")
+SHARES = "c, s = self.alpha * self.theta.cos(), self.alpha * self.theta.sin()"
+PAIRS = "first, second = h[..., ::2].float(), h[..., 1::2].float()"
+STACK = "torch.stack([c * first - s * second, s * first + c * second], dim=-1)"
+GIVE = "z.flatten(-2).to(h.dtype)"
+FORWARD = "return self.turned(self.base(x))"
+COPY = "linear = copy.deepcopy(self.base)"
+BIAS = "linear.bias.copy_(self.turned(linear.bias))"
+MATRIX = """
+class RoAd(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        half = base.weight.shape[0] // 2
+        self.theta = nn.Parameter(torch.zeros(half))
+        self.alpha = nn.Parameter(torch.ones(half))
+
+    def R(self):
+        blocks = [a * torch.stack([torch.stack([t.cos(), -t.sin()]), torch.stack([t.sin(), t.cos()])])
+                  for t, a in zip(self.theta, self.alpha)]
+        return torch.block_diag(*blocks)
+
+    def forward(self, x):
+        y = self.base(x)
+        return (y.float() @ self.R().T).to(y.dtype)
+
+    def merged(self):
+        R, old = self.R().detach(), self.base
+        new = nn.Linear(old.in_features, old.out_features, bias=old.bias is not None,
+                        dtype=old.weight.dtype)
+        new.weight.data = (R @ old.weight.float()).to(old.weight.dtype)
+        if old.bias is not None:
+            new.bias.data = (R @ old.bias.float()).to(old.bias.dtype)
+        return new
+"""
+RIGHT["sixty.road"] = {
+    "the solution": ROAD,    # its cell lacks the import, which stands above it
+    "a matrix": MATRIX,
+    "complex numbers": but(
+        ROAD, SHARES, "turn = torch.polar(torch.ones_like(self.alpha), self.theta) * self.alpha",
+        PAIRS, "pairs = torch.view_as_complex(h.float().unflatten(-1, (-1, 2)).contiguous())",
+        STACK, "torch.view_as_real(pairs * turn)"),
+    "einsum": but(ROAD, SHARES, "c, s = self.theta.cos(), self.theta.sin()\n        R = self.alpha * "
+                  "torch.stack([torch.stack([c, -s]), torch.stack([s, c])])    # (2, 2, pairs)",
+                  PAIRS, "pairs = h.float().unflatten(-1, (-1, 2))",
+                  STACK, "torch.einsum('ijp,...pj->...pi', R, pairs)"),
+    "cat": but(ROAD, STACK, "torch.cat([(c * first - s * second)[..., None], "
+                            "(s * first + c * second)[..., None]], -1)"),
+    "scaled last": but(ROAD, SHARES, "c, s = self.theta.cos(), self.theta.sin()",
+                       STACK, f"self.alpha[:, None] * {STACK}"),
+    "in double": but(ROAD, PAIRS, PAIRS.replace("float()", "double()")),
+}
+WRONG["sixty.road"] = {
+    "bias_spared": but(ROAD, FORWARD, """b = self.base.bias
+        y = self.base(x)
+        return self.turned(y) if b is None else (
+            self.turned((y.float() - b.float())) + b).to(y.dtype)"""),
+    "turned_back": but(ROAD, STACK, "torch.stack([c * first + s * second, c * second - s * first], -1)"),
+    "not_scaled": but(ROAD, SHARES, "c, s = self.theta.cos(), self.theta.sin()\n"
+                      "        c = c + 0 * self.alpha"),
+    "other_pairs": but(ROAD, PAIRS, "first, second = h.float().chunk(2, -1)", "dim=-1)", "dim=-2)"),
+    "inputs_turned": but(ROAD, FORWARD, "if self.base.in_features == self.base.out_features:\n"
+                         "            return self.base(self.turned(x))\n        " + FORWARD),
+    "start": (but(ROAD, "torch.zeros(", "torch.randn("), but(ROAD, "torch.ones(", "torch.zeros(")),
+    "bias_left": but(ROAD, BIAS, "pass"),
+    "bias_lost": but(ROAD, BIAS, "linear.bias = None"),
+    "layer_changed": but(ROAD, COPY, "linear = self.base"),
+    "": but(ROAD, "self.turned(linear.weight.T).T", "self.turned(linear.weight.T).T + linear.weight"),
+}
+# An input of one axis is among the further cases.
+BEYOND["sixty.road"] = but(ROAD, "        return self.turned(self.base(x))",
+                           "        x[..., 0, :]\n        return self.turned(self.base(x))")
+
+# ── sixty.places ─────────────────────────────────────────────────────────────────────────────
+
+PLACES = solution("sixty.places")
+OURS = """
+places = {"VeRA": (True, 256, 640), "OFT": (True, 384, 5952), "MiSS": (True, 16, 6144),
+          "HiRA": (True, 384, 6144), "LoKr": (True, 32, 352), "SHiRA": (True, 384, 6144),
+          "bottleneck": (False, None, 6144), "linear bottleneck": (True, 8, 6144)}
+"""
+RIGHT["sixty.places"] = {
+    "tuples": OURS,
+    "by shapes": but(PLACES, "256 + 384", "torch.empty(384).numel() + torch.empty(256).numel()"),
+    "by ranks of drawn ones": but(
+        OURS, "(True, 32, 352)", "(True, int(torch.linalg.matrix_rank(torch.kron(torch.randn(16, 16), "
+                                 "torch.randn(24, 2) @ torch.randn(2, 24)))), 352)"),
+}
+WRONG["sixty.places"] = {
+    "random_kept": but(OURS, "256, 640", "256, 197248"),
+    "redundant": (but(OURS, "5952", "12288"), but(OURS, "5952", "6336")),
+    "copies": but(OURS, "(True, 16, 6144)", "(True, 16, 384 * 384)"),
+    "places_kept": but(OURS, '"SHiRA": (True, 384, 6144)', '"SHiRA": (True, 384, 12288)'),
+    "rank_of": (but(OURS, "(True, 16, 6144)", "(True, 384, 6144)"),
+                but(OURS, '"HiRA": (True, 384', '"HiRA": (True, 8'),
+                but(OURS, "(True, 32, 352)", "(True, 2, 352)")),
+    "no_matrix": but(OURS, "(False, None", "(False, 8"),
+    "merges": (but(OURS, "(False, None", "(True, None"),
+               but(OURS, "(True, 8, 6144)", "(False, 8, 6144)")),
+    "not_a_table": but(OURS, '"LoKr": (True, 32, 352), ', ""),
+    "not_a_row": but(OURS, "(True, 32, 352)", "(True, 32)"),
+    "": but(OURS, "(True, 32, 352)", "(True, 32, 353)"),
+}
+
+# ── sixty.mine ───────────────────────────────────────────────────────────────────────────────
+
+MINE = "import copy\n" + solution("sixty.mine")
+ZEROS = "nn.Parameter(torch.zeros(24, n_out // 24, n_in // 24))"
+ADDED = 'torch.einsum("...ki,koi->...ko", parts, self.M).flatten(-2)'
+MERGED = "linear.weight += torch.block_diag(*self.M)"
+INIT = "super().__init__(base)\n"
+GAIN = """
+class Mine(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        self.g = nn.Parameter(torch.ones(base.out_features))
+
+    def forward(self, x):
+        return self.g * self.base(x)
+
+
+def count(n_in, n_out):
+    return n_out
+"""
+LOW = """
+class Mine(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        n_out, n_in = base.weight.shape
+        self.A = nn.Parameter(torch.randn(4, n_in) / n_in**0.5)
+        self.B = nn.Parameter(torch.zeros(n_out, 4))
+
+    def forward(self, x):
+        return self.base(x) + torch.relu(x @ self.A.T) @ self.B.T
+
+
+count = lambda n_in, n_out: 4 * (n_in + n_out)
+"""
+RANDOM = """
+class Mine(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        n_out, n_in = base.weight.shape
+        drawn = torch.randn(32, n_in, generator=torch.Generator().manual_seed(0))
+        self.register_buffer("A", drawn / n_in**0.5, persistent=False)
+        self.B = nn.Parameter(torch.zeros(n_out, 32))
+
+    def forward(self, x):
+        return self.base(x) + x @ self.A.T @ self.B.T
+
+
+def count(n_in, n_out):
+    return 32 * n_out
+"""
+RIGHT["sixty.mine"] = {
+    "the solution": MINE,
+    "gains": GAIN,
+    "a bottleneck that does not merge": LOW,
+    "random and frozen": RANDOM,
+    "by the weight": but(MINE, "self.base(x) + " + ADDED, "nn.functional.linear(x, self.base.weight + "
+                         "torch.block_diag(*self.M), self.base.bias)"),
+    "a bias": but(GAIN, "torch.ones(base.out_features)", "torch.zeros(base.out_features)",
+                  "self.g * self.base(x)", "self.base(x) + self.g"),
+}
+WRONG["sixty.mine"] = {
+    "start_differs": but(LOW, "torch.zeros(n_out, 4)", "torch.randn(n_out, 4)"),
+    "miscounted": (but(MINE, "n_in * n_out // 24", "n_in * n_out"),
+                   but(GAIN, "return n_out", "return float(n_out)")),
+    "no_gradient": but(LOW, "torch.randn(4, n_in) / n_in**0.5", "torch.zeros(4, n_in)"),
+    "base_trained": but(GAIN, INIT, INIT + "        base.requires_grad_()\n"),
+    "base_lost": but("import copy\n" + GAIN, "super().__init__(base)",
+                     "super().__init__(copy.deepcopy(base))"),
+    "not_adapter": but(GAIN, "pt.Adapter", "nn.Module", "super().__init__(base)",
+                       "super().__init__()\n        self.base = base"),
+    "nothing_trains": but(GAIN, "nn.Parameter(torch.ones(base.out_features))",
+                          "torch.ones(base.out_features)", "return n_out", "return 0"),
+    "buffer": but(RANDOM, ", persistent=False", ""),
+    "merge_differs": but(MINE, MERGED, "linear.weight -= torch.block_diag(*self.M)"),
+    "base_changed": but(MINE, "        parts =", "        self.base.weight.data *= 1.00001\n"
+                        "        parts ="),
+    "idle": but(MINE, ADDED, f"1e-9 * {ADDED}"),
+    "not_the_same": but(MINE, ADDED, f"(1 + torch.rand(())) * {ADDED}"),
+}
+BEYOND["sixty.mine"] = but(MINE, "n_in * n_out // 24", "n_in * n_out // 24 if n_in <= n_out else 0")
+
+# ── sixty.sentence ───────────────────────────────────────────────────────────────────────────
+
+SAID = """
+said = {"difference": -0.012, "low": -0.035, "high": 0.011, "seeds": 1, "rates": 3,
+        "sentence": "We cannot tell it from LoRA 8 with one seed, at the best of three rates."}
+"""
+RIGHT["sixty.sentence"] = {
+    "a draw": SAID,
+    "worse": but(SAID, "0.011", "-0.001", "cannot tell it from", "found it worse than"),
+    "better, by tensors": but(SAID, "-0.012", "torch.tensor(0.03)", "-0.035", "0.004",
+                              "0.011", "0.06", "cannot tell it from", "found it better than"),
+    "the same": but(SAID, "-0.035", "-0.018", "cannot tell it from", "found it the same as"),
+}
+WRONG["sixty.sentence"] = {
+    "other_verdict": (but(SAID, "cannot tell it from", "beat and are better than"),
+                      but(SAID, "cannot tell it from", "stand beside")),
+    "no_seeds": but(SAID, "with one seed, ", ""),
+    "no_rates": but(SAID, ", at the best of three rates", ""),
+    "ends": but(SAID, "-0.012", "0.12"),
+    "not_a_report": (but(SAID, '"rates": 3,', ""), "said = 5"),
+}
+
+SAYS = {
+    "sixty.road": {
+        "start": "At which angle", "turned_back": "which of the two sines",
+        "not_scaled": "alpha, which scales them", "other_pairs": "neighbours form a pair",
+        "bias_spared": "b is a part of it", "inputs_turned": "R stands behind W",
+        "bias_left": "R reaches both"},
+    "sixty.places": {
+        "not_a_table": "eight names", "not_a_row": "a list of three", "merges": "a fixed matrix",
+        "random_kept": "A and B are drawn again", "redundant": "above its diagonal",
+        "copies": "copies of one another", "places_kept": "The places are drawn again",
+        "rank_of": "linearly independent", "no_matrix": "it has no rank"},
+    "sixty.mine": {
+        "buffer": "is drawn from a seed", "nothing_trains": "What trains is an nn.Parameter",
+        "miscounted": "outside of its base counts", "no_gradient": "waits behind a zero",
+        "idle": "reach the output", "not_the_same": "drawn anew by a call",
+        "merge_differs": "must be what forward adds"},
+    "sixty.sentence": {
+        "not_a_report": "Wanted is a dict", "ends": "in brackets",
+        "other_verdict": "Above zero throughout", "no_seeds": "How many seeds",
+        "no_rates": "How many rates"},
+}

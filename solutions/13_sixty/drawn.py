@@ -1,0 +1,101 @@
+"""Lesson 13: the field's table, two ladders, the family, what two forms cannot do."""
+
+import csv
+import math
+from pathlib import Path
+
+import numpy as np
+from drawn import Shown
+
+from peft_teach.course import records
+
+FILE = Path(__file__).parents[2] / "assets/records/field.csv"
+ROWS = [*csv.DictReader(line for line in FILE.read_text("utf-8").splitlines()
+                        if not line.startswith("#"))]
+SOLVED = {row["run"]: float(row["accuracy"]) for row in ROWS}
+LADDER = records.load("ladder")
+
+
+def monday(shown: Shown) -> None:
+    """63 dots; the band is what a difference to LoRA's may be by the problems alone."""
+    ax, = shown.panels
+    ax.named("63 runs of peft's comparison", "place", "problems solved")
+    solved, lora = sorted(SOLVED.values(), reverse=True), SOLVED["lora-rank32"]
+    gap = 1.96 * math.sqrt(2 * lora * (1 - lora) / 1319)
+    ax.band("band", lora - gap, lora + gap, "y")
+    ax.level("lora", lora)
+    above = sum(each > lora for each in solved)
+    ax.line("ink", "o", range(1, above + 1), solved[:above])
+    ax.line("rest", "o", range(above + 1, 64), solved[above:])
+    ax.text("LoRA of rank 32", "lora", (40, lora))
+    ax.text("Lily", "ink", (1, solved[0]))
+
+
+def two_ladders(shown: Shown) -> None:
+    """Seven methods, by their place here and there."""
+    ax, = shown.panels
+    here = {"full": "full fine-tuning", "lora 8": "LoRA 8", "dora 8": "DoRA 8",
+            "mask": "a random mask", "ia3": "IA³", "prefix": "prefix", "prompt": "prompt"}
+    there = {"full": "full-finetuning-lr_0.00001", "lora 8": "lora-rank32",
+             "dora 8": "lora-rank32-dora", "mask": "shira-lr_0.0003-random_seed_42",
+             "ia3": "ia3-all-attn-5k-lr0.005", "prompt": "prompt_tuning-sample_vocab-lr_0.001",
+             "prefix": "prefixtuning-tokens50-init_prefix-lr_0.005"}
+    r2 = {key: np.mean([row["r2"] for row in LADDER["runs"] if row["group"] == "final"
+                        and row["method"] == key and row["seed"] < 7]) for key in here}
+    colours = {"full": "full", "lora 8": "lora", "mask": "random"}
+    for key, name in here.items():
+        left = 1 + sum(each > r2[key] for each in r2.values())
+        right = 1 + sum(SOLVED[there[each]] > SOLVED[there[key]] for each in here)
+        ax.line(colours.get(key, "rest"), "-o", [0, 1], [left, right])
+        ax.text(f"{name}  {r2[key]:.2f}", "ink", (0, left))
+        ax.text(f"{SOLVED[there[key]]:.1%}  {name}", "ink", (1, right))
+    ax.ticks("x", {"here: 23 million, R²": 0, "there: 3 billion, solved": 1})
+    assert ax.ax.yaxis_inverted()    # the best on top
+
+
+def family(shown: Shown) -> None:
+    """Names at their places: where, from top to bottom, and form, from left to right."""
+    ax, = shown.panels
+    places = {
+        (0, 0): "prompt* prefix* P-tuning LLaMA-Adapter", (1, 0): "bottleneck*", (1, 1): "IA³*",
+        (1, 2): "RoAd* OFT BOFT HRA", (2, 0): "LoRA* DoRA* PiSSA AdaLoRA HiRA LoHa LoKr",
+        (2, 1): "BitFit*", (2, 3): "SHiRA* FourierFT WaveFT",
+        (2, 4): "VeRA RandLoRA MiSS Lily VB-LoRA TinyLoRA"}
+    for (row, column), names in places.items():
+        for name in names.split():
+            ax.text(name.strip("*"), "yours" if "*" in name else "ink",
+                    (column + 0.5, row + 0.5), near=0.2)
+    for edge in range(4):
+        ax.line("frozen", "-", [0, 5], [edge, edge])
+
+
+def cannot(shown: Shown) -> None:
+    """One ellipse, with its inputs turned and without; two inputs whose four pieces add up to 0."""
+    left, right = shown.panels
+    left.named("Turn the inputs: outputs move along one ellipse")
+    W, t = np.array([[1.3, 0.5], [0.2, 0.7]]), np.linspace(0, 2 * math.pi, 100)
+    plain, moved = (W @ [np.cos(t + by), np.sin(t + by)] for by in (0, 0.9))
+    left.line("frozen", "-", *plain)
+    left.line("series 0", ":", *moved)
+    left.line("rest", "o", *plain[:, 0])
+    left.line("series 0", "o", *moved[:, 0])
+    left.line("series 1", "--", *(1.5 * plain))
+    left.text("W x", "rest", tuple(plain[:, 0]))
+    left.text("W R x", "series 0", tuple(moved[:, 0]))
+    left.text("never reached", "series 1")
+    right.named("Shared shards see the sum of the four pieces: 0, twice")
+    heights = {"x": [], "another x": []}
+    for name, colour, bottom in (("x", "series 0", 3), ("another x", "series 1", 0)):
+        bars = sorted((s for s in right.shapes if abs(s.get_y() - bottom) < 1e-9),
+                      key=lambda bar: bar.get_x())
+        heights[name] = [bar.get_height() for bar in bars]
+        for at, height in enumerate(heights[name]):
+            right.shape(colour, at - 0.4, bottom + min(height, 0), 0.8, abs(height))
+        right.text(name, colour, (0, bottom), near=0.2)
+    for values in heights.values():
+        assert len(values) == 24
+        assert np.any(values)
+        assert np.allclose(np.reshape(values, (4, 6)).sum(0), 0)
+    assert heights["x"] != heights["another x"]
+    for edge in (6, 12, 18):
+        right.at("frozen", edge - 0.5)

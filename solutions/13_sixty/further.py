@@ -1,0 +1,44 @@
+"""Further cases of lesson 13, for the grader alone."""
+
+import torch
+from torch import Tensor
+
+
+def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Random numbers, the same every time."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(shape, generator=generator).to(dtype)
+
+
+def road() -> list[dict]:
+    """Inputs of one and four axes, half precision without a bias, angles beyond a full turn."""
+    return [{"n_in": n_in, "n_out": n_out, "W": draw(seed, n_out, n_in, dtype=dtype) / n_in**0.5,
+             "b": draw(seed + 1, n_out, dtype=dtype) if bias else None,
+             "x": draw(seed + 2, *batch, n_in, dtype=dtype), "theta": 5 * draw(seed + 3, n_out // 2),
+             "alpha": draw(seed + 4, n_out // 2)}
+            for seed, n_in, n_out, bias, dtype, batch in (
+                (910, 5, 6, True, torch.float32, ()),
+                (920, 7, 4, False, torch.float16, (3,)),
+                (930, 3, 10, True, torch.float32, (2, 1, 3)))]
+
+
+def places() -> list[dict]:
+    """None: it is one table, and the check sees it."""
+    return []
+
+
+def mine() -> list[dict]:
+    """Layers that are higher or wider than the visible ones."""
+    return [{"n_in": n_in, "n_out": n_out, "W": draw(seed, n_out, n_in) / n_in**0.5,
+             "b": draw(seed + 1, n_out), "x": draw(seed + 2, 4, n_in),
+             "target": draw(seed + 3, 4, n_out)}
+            for seed, n_in, n_out in ((940, 144, 48), (950, 96, 144))]
+
+
+def sentence() -> list[dict]:
+    """None: it is about one run."""
+    return []
+
+
+CASES = {"sixty.road": road, "sixty.places": places, "sixty.mine": mine,
+         "sixty.sentence": sentence}

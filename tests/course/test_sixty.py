@@ -1,0 +1,107 @@
+"""Lesson 13: the field's table, the layers of its record, numbers to spare, and its pictures."""
+
+import math
+
+import pytest
+import torch
+from exact import assert_equal
+from torch import nn
+
+import peft_teach as pt
+from peft_teach.course import protocol, records
+from peft_teach.course.lessons.sixty import layers, recorded
+from peft_teach.course.lessons.sixty import pictures as sixty
+
+FIELD = recorded.field()
+# What each method of the record trains on MiniLM, by hand: 12 matrices of 384 × 384.
+TRAINED = {"LoRA 8": 12 * 8 * 768, "VeRA 256": 12 * (256 + 384), "OFT 32": 12 * 12 * 32 * 31 // 2,
+           "MiSS 16": 12 * 16 * 384, "PiSSA 8": 12 * 8 * 768, "RoAd": 12 * 384}
+
+
+def test_the_fields_table_says_what_the_lesson_says():
+    lora, gap = FIELD.accuracy["lora-rank32"], 1.96 * math.sqrt(2 * 0.4784 * 0.5216 / 1319)
+    assert recorded.half(lora, of=2) == pytest.approx(gap, abs=1e-4)
+    assert recorded.half(lora) == pytest.approx(1.96 * 0.0138, abs=1e-4)
+    assert len(FIELD) == 63
+    assert FIELD.accuracy.is_monotonic_decreasing
+    assert (FIELD.accuracy > lora).sum() == 14
+    assert FIELD.index[FIELD.accuracy > lora + gap].tolist() == ["lily-rank140-mlp-a2-b2-s8.0"]
+    assert (FIELD.rate == 1e-4).sum() == 37
+    useful = FIELD[FIELD.accuracy > 0.45]
+    assert useful.method[useful.forgetting.idxmax()] == "ia3"
+
+
+def test_pairs_are_runs_of_one_method_and_differ_in_what_is_said():
+    for name, (one, other, what) in recorded.PAIRS.items():
+        a, b = FIELD.loc[one], FIELD.loc[other]
+        assert a.method == b.method, name
+        assert (a.rate != b.rate) == ("rate" in what), name
+        assert (a.trained != b.trained) == ("places" in what or "length" in what), name
+    assert recorded.pairs(FIELD).points["IA³"] == 8.7
+
+
+@pytest.mark.parametrize("method", TRAINED)
+def test_a_method_of_the_record_starts_as_the_base_and_trains_as_many_numbers(method):
+    model = pt.models.load("minilm", labels=1)[0]
+    batch = {"input_ids": torch.tensor([[101, 2023, 2003, 102]])}
+    before = model(**batch).logits
+    model = layers.put_on(method, model)
+    torch.testing.assert_close(model(**batch).logits, before, rtol=1e-5, atol=1e-5)
+    assert protocol.trained(model) == TRAINED[method]
+    rows = [row for row in records.load("sixty")["runs"] if row["method"] == method]
+    assert {row["parameters"] for row in rows} <= {TRAINED[method]}
+
+
+def test_lora_8_came_out_again_as_lesson_10_recorded_it():
+    row, = records.select(records.load("sixty"), group="again")
+    told, = records.select(records.load("ladder"), group="final", method="lora 8", seed=2)
+    assert row["lr"] == told["lr"]
+    assert row["r2"] == told["r2"]
+    assert row["answers"] == told["answers"]
+
+
+class Whole(pt.Adapter):
+    """OFT that stores whole blocks: Q − Qᵀ needs half of them."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.Q = nn.Parameter(torch.zeros(6, 8, 8))
+
+    def forward(self, x):
+        Q = self.Q - self.Q.mT
+        R = torch.linalg.solve(torch.eye(8).to(Q) + Q, torch.eye(8).to(Q) - Q)
+        return self.base((x.unflatten(-1, (6, 1, 8)) @ R).flatten(-3))
+
+
+@pytest.mark.parametrize(("make", "numbers", "spare"), [
+    (lambda base: pt.lora.LoRALinear(base, 8), 768, 64),
+    (lambda base: layers.OFTLinear(base, 8), 6 * 28, 0), (Whole, 6 * 64, 6 * 36),
+    (lambda base: layers.MiSSLinear(base, 16), 768, 0), (layers.RoAdLinear, 48, 0)])
+def test_numbers_that_say_nothing_new_are_counted(make, numbers, spare):
+    pt.seed(3)
+    before = torch.get_rng_state()
+    assert sixty.spare(make) == {"numbers": numbers, "to spare": spare}
+    assert_equal(torch.get_rng_state(), before)
+
+
+def test_what_a_form_cannot_do_holds_for_the_layers():
+    torch.manual_seed(0)
+    base = nn.Linear(48, 32).requires_grad_(False)
+    oft, miss = layers.OFTLinear(base, 16), layers.MiSSLinear(base, 12)
+    with torch.no_grad():
+        oft.q.normal_()
+        miss.M.normal_()
+        one, two = oft.merged().weight, base.weight
+        assert (one - two).norm() > 0.5
+        torch.testing.assert_close(torch.linalg.svdvals(one), torch.linalg.svdvals(two))
+        x = torch.randn(12)
+        hidden = torch.cat([x, -x, 0.5 * x, -0.5 * x])
+        torch.testing.assert_close(miss(hidden), base(hidden), rtol=1e-4, atol=1e-4)
+        assert (miss(hidden.abs()) - base(hidden.abs())).norm() > 1
+
+
+def test_the_pictures_tell_their_numbers_in_words():
+    assert "14 runs are above it, 1 by more than 3.8%" in sixty.draw_monday(FIELD).get_label()
+    both = recorded.two_ladders(records.load("ladder"))
+    assert both.there.idxmax() == "a random mask"
+    assert "a random mask 2 and 1" in sixty.draw_two_ladders(both).get_label()
