@@ -309,9 +309,9 @@ def _with(exercise: Exercise, piece: Piece, text: str,
     new = [line for name, line in piece.imports.items() if name not in imported]
     new.sort(key=lambda line: (line.startswith("from"), line))
     parts = ["\n".join([head.rstrip(), *([""] if new and not imported else []), *new])]
-    for before, id in pairwise([None, *ids]):
+    for before, id in pairwise(["", *ids]):
         lesson = lessons.get(id, "")
-        above = title(lesson) if before is None or lessons.get(before, "") != lesson else ""
+        above = title(lesson) if not before or lessons.get(before, "") != lesson else ""
         parts.append(f"{above}{f'# ── {id} '.ljust(95, '─')}\n\n{sections[id].strip()}")
     return "\n\n\n".join(parts) + "\n"
 

@@ -53,9 +53,9 @@ def _shelved(file: str, notebook: dict) -> Shelved:
             sources = text.partition("**Sources**")[2] or sources
         elif found := re.search(r"\bcheck\(\"(\w+\.\w+)\"", text):
             anchors[found[1]] = above.replace(" ", "-")
-    name, mark, question = re.match(r"([^:,]*)([:,]?)(.*)", title).groups()
+    name, *question = re.split("[:,]", title, maxsplit=1)
     papers = _PAPER.findall(_LINK.sub(r"\1", sources))
     method = name.rpartition(" ")[2]    # of BitFit, the paper that is called so
     paper = next((each for each in papers if f"*{method}" in each), (papers or [""])[0])
-    return Shelved(file, name, question.strip() if mark else "",
+    return Shelved(file, name, "".join(question).strip(),
                    " ".join(paper.replace("*", "").split()), anchors)
