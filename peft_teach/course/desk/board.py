@@ -104,8 +104,9 @@ def trial(wrap: Callable[[nn.Module], nn.Module], lr: float, seed: int = 0) -> f
 
 def _begin(rung: str, wrap: Callable, seed: int, **more) -> Run:
     few = budget()
-    sizes = () if few.whole else (few.train_examples, few.test_examples)
-    return protocol.begin(rung, wrap, seed, *sizes, **more)
+    examples, tests = ((protocol.EXAMPLES, protocol.TESTS) if few.whole
+                       else (few.train_examples, few.test_examples))
+    return protocol.begin(rung, wrap, seed, examples, tests, **more)
 
 
 def _kept(run: Run, steps: list[Step], guess: Tensor) -> Trained:

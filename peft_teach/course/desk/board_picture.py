@@ -34,7 +34,7 @@ def draw(found: pandas.DataFrame) -> Figure:
     record = records.load("ladder")
     zero, mean = protocol.zeros(record).values()
     full = fmean(run["r2"] for run in protocol.finals(record) if run["method"] == "full")
-    seen, closed = found[found.whose != ""], found[found.whose == ""]
+    seen, closed = found.query("whose != ''"), found.query("whose == ''")
     made, ax = figure(7.2, 2.1 + 0.4 * max(len(seen), 1))
     grey, high = COLOURS["head"], max(HIGH, seen.r2.max() + 0.02 if len(seen) else 0)
     ax.hlines(range(len(seen)), LOW, high, color=COLOURS["frozen"], lw=1, zorder=0)
@@ -45,7 +45,7 @@ def draw(found: pandas.DataFrame) -> Figure:
         ax.annotate(f"{name}\n{level:.3f}", (level, 1), (0, 2), ha="center", va="bottom",
                     fontsize=11, color=colour, xycoords=ax.get_xaxis_transform(),
                     textcoords="offset points")
-    for y, row in enumerate(seen.itertuples()):
+    for y, (_, row) in enumerate(seen.iterrows()):
         colour = COLOURS["yours" if row.whose == "you" else "ink"]
         ax.annotate(bytes_text(row.file_bytes), (0, y), (-6, 0), ha="right", va="center",
                     fontsize=11, color=colour, xycoords=ax.get_yaxis_transform(),
@@ -62,21 +62,21 @@ def draw(found: pandas.DataFrame) -> Figure:
         else:
             ax.plot(row.r2, y, "o", ms=11, mew=1.5, color=colour, mfc=COLOURS["paper"], zorder=4)
     ax.set(xlim=(LOW, high), ylim=(-0.6, max(len(seen), 1) - 0.4), yticks=range(len(seen)),
-           yticklabels=[SHORT[key] for key in seen.index])
+           yticklabels=[SHORT[str(key)] for key in seen.index])
     for label, whose in zip(ax.get_yticklabels(), seen.whose):
         label.set(color=COLOURS["yours" if whose == "you" else "ink"],
                   weight="bold" if whose == "you" else "normal")
     ax.tick_params(axis="y", length=0, pad=62, labelsize=12)
     ax.tick_params(axis="x", labelsize=11)
     ax.spines["left"].set_visible(False)
-    rest = ", ".join(f"{SHORT[key]} ({row.lesson})" 
+    rest = ", ".join(f"{SHORT[str(key)]} ({row.lesson})"
                      for key, row in closed.sort_values("lesson").iterrows())
     ax.set_xlabel(f"R², all {protocol.TESTS:,} test sentences", fontsize=12)
     if rest:
         made.supxlabel("\n".join(wrapped(f"To come, by lesson: {rest}", 6.8)), x=0.02, ha="left",
                        fontsize=11, color=COLOURS["head"])
     claim(made, _claim(seen, zero, full), f"{(found.whose == 'you').sum()} of {len(found)} built. "
-          + "; ".join(f"{SHORT[key]}, {bytes_text(row.file_bytes)}: {_in_words(row)}"
+          + "; ".join(f"{SHORT[str(key)]}, {bytes_text(row.file_bytes)}: {_in_words(row)}"
                       for key, row in found.iterrows())
           + f"; the head on the pooler {zero:.3f}, on the mean {mean:.3f}, full fine-tuning "
             f"{full:.3f}.")
@@ -90,7 +90,8 @@ def _claim(seen: pandas.DataFrame, zero: float, full: float) -> str:
     best = seen.loc[seen.r2.idxmax()]
     first = f"Highest of {len(seen)} so far: " if len(seen) > 1 else ""
     share = (best.r2 - zero) / (full - zero)
-    return f"{first}{SHORT[best.name]}, R² {best.r2:.3f}, {share:.0%} of the gain".replace("-", "−")
+    told = f"{first}{SHORT[str(best.name)]}, R² {best.r2:.3f}, {share:.0%} of the gain"
+    return told.replace("-", "−")
 
 
 def _in_words(row: pandas.Series) -> str:
@@ -102,7 +103,7 @@ def _in_words(row: pandas.Series) -> str:
 
 def table(found: pandas.DataFrame) -> pandas.DataFrame:
     """Return a frame's runs in numbers, the largest file first."""
-    return pandas.DataFrame.from_dict({SHORT[key]: {
+    return pandas.DataFrame.from_dict({SHORT[str(key)]: {
         "whose": row.whose, "R²": f"{row.r2:.3f}", "sign right, %": f"{100 * row.accuracy:.1f}",
         "trained numbers": f"{row.parameters:,.0f}",
         "file, kB": f"{row.file_bytes / 1000:,.0f}"}
