@@ -141,8 +141,8 @@ def draw_cannot() -> Figure:
     right.set_title("Shared shards see the sum of the four pieces: 0, twice", fontsize=12)
     made.set_label("Left: the outputs of a layer for all inputs of length one form an ellipse; "
                    f"with the inputs turned by {ANGLE}, the same ellipse. A larger one is "
-                   "never reached. Right: two inputs of four pieces each, that add up to 0; a layer "
-                   "of shared shards changes the output of neither.")
+                   "never reached. Right: two inputs of four pieces each, that add up to 0; a "
+                   "layer of shared shards changes the output of neither.")
     return made
 
 
