@@ -97,7 +97,7 @@ def draw_family() -> Figure:
     ax.xaxis.tick_top()
     ax.tick_params(length=0, labelsize=12)
     ax.spines[:].set_visible(False)
-    made.set_label("; ".join(
+    made.set_label(f"{sum(map(len, FAMILY.values()))} names. " + "; ".join(
         f"{WHERE[row]}, {FORMS[column]}: {', '.join(names)}".replace("\n", " ")
         for (row, column), names in FAMILY.items()) + ". With a star: built in this course.")
     return made
@@ -140,9 +140,9 @@ def draw_cannot() -> Figure:
     right.spines[:].set_visible(False)
     right.set_title("Shared shards see the sum of the four pieces: 0, twice", fontsize=12)
     made.set_label("Left: the outputs of a layer for all inputs of length one form an ellipse; "
-                   "with the inputs turned, the same ellipse. A larger one is never reached. "
-                   "Right: two inputs of four pieces each, whose pieces add up to zero; a layer "
-                   "of shared shards changes the output of neither.")
+                   f"with the inputs turned by {ANGLE}, the same ellipse. A larger one is "
+                   "never reached. Right: two inputs of four pieces each, that add up to 0; a "
+                   "layer of shared shards changes the output of neither.")
     return made
 
 
