@@ -83,6 +83,6 @@ JUDGED = {
         reads("all tokens, before the first block") - reads("all tokens, last block")) < POINT,
     "says more one block earlier": lambda: reads("[CLS], one block earlier") - reads(
         "[CLS], last block") > 0.02,
-    "the better one, which reads the mean": lambda: solved("mean") > solved("cls"),
+    "We draw the better one": lambda: solved("mean") > solved("cls"),
     "the head cheap and worse": lambda: everything() - max(read("mean"), solved("mean")) > 0.04,
 }

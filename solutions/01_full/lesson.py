@@ -45,7 +45,7 @@ test = pt.data.batches(tests, tokenizer, 64, shuffle=False, device=pt.device())
 # %%
 counted = pt.account.parameters(model)
 pt.plots.show(pictures.draw_ways(counted.total - counted.head, counted.head),
-              "Orange is trained, grey is frozen. Areas are to scale: the ringed dots are the heads.")
+              "Orange is trained, grey is frozen; areas are to scale. The ringed dots: the heads.")
 
 # %% [markdown]
 # The head has 770 of 22.7 million parameters; all below it is the *backbone*. **How good is almost nothing?** Bet twice: on *head only*, and on *from scratch*. Both see the 4,000 sentences once, in 250 steps of 16.

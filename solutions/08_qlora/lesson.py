@@ -627,7 +627,8 @@ found.round(3)
 unrepaired = record["formats"]["NF4"]["last hidden states"]
 started = record.runs.query("method == 'qlora' and targets == 'all'").fillna(
     {"hidden_error": unrepaired})
-started.pivot_table(["accuracy", "hidden_error"], "start", ["lr", "seed"]).dropna(axis=1, thresh=4).round(3)
+started = started.pivot_table(["accuracy", "hidden_error"], "start", ["lr", "seed"])
+started.dropna(axis=1, thresh=4).round(3)
 
 # %% [markdown]
 # **Sources**

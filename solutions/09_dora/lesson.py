@@ -423,7 +423,7 @@ pd.DataFrame({name: layer(pruned, 1)(torch.ones(4)).tolist() for name, layer in 
 # (+0.83), and DoRA's fall a little (−0.31). LoRA, they concluded, finds it hard to do one without the other.
 #
 # **But what would noise draw?** We found nobody who had asked. So here are four updates of our model: full fine-tuning, LoRA, DoRA, and random matrices of rank 8, as large
-# as LoRA's. Which cloud is the random one?
+# as LoRA's.
 
 # %%
 guess = pt.widgets.Guess("Random numbers drew cloud", ("one", "two", "three", "four"),
@@ -437,8 +437,8 @@ pictures.correlations(record)    # two seeds; full fine-tuning gets LoRA's norm,
 # %% [markdown]
 # <details><summary>What the clouds say</summary>
 #
-# Random numbers rise like LoRA. Full fine-tuning rises, too, and so do random numbers of its size. Within a matrix, DoRA's dots rise as
-# it trains; between matrices they do not, because of one block: leave the last out, and they rise.
+# Random numbers rise like LoRA. Full fine-tuning rises, too, and so do random numbers of its size. DoRA's dots do not, because of one
+# block: leave the last out, and they rise.
 # </details>
 #
 # **Over matrices, noise draws LoRA's line.** It has learned nothing but LoRA's sizes, so the line need not tell how LoRA learns. Why does noise rise? Take a row $w$ and add
@@ -450,7 +450,7 @@ pictures.correlations(record)    # two seeds; full fine-tuning gets LoRA's norm,
 #
 # The first is $\lVert w\rVert$ times the second. They rise together because both measure *how much was added*.
 #
-# The angle is only almost right: by chance, a piece also lies a little along the row. When the piece is tiny, this part decides the length.
+# The angle is only almost right: by chance, a piece also lies a little along the row.
 
 # %%
 pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes the length of a row "
@@ -483,7 +483,7 @@ pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes t
 # |---|---|---|---|
 # | On these reviews, DoRA, LoRA and scaled LoRA are the same within a point of accuracy. | Ranks 2 and 32, ten seeds in pairs: the intervals lie between −0.24 and 0.44 points. DoRA 8 and LoRA 8, new sentences counted in: 0.1 (−0.3 to 0.6); by R² −0.002 (−0.021 to 0.017), we cannot tell | The margin stood before the first run. Rates were searched with one seed: all three methods chose 0.0015 at rank 2 and 0.003 at rank 32. There was something to win: full fine-tuning is better by 0.065 (0.040 to 0.091) R² | LLaMA-7B: DoRA is two to four points ahead of LoRA at rank 32, more at other ranks, with LoRA's rate at 3e-4 throughout (Liu et al. 2024, and their README). With all rates tuned, variants end within 1 to 2 % (Lee et al. 2026) |
 # | DoRA and scaled LoRA represent the same functions. | a proof in one line: g = m / ‖V‖, for any V without a row of zeros; your trained model, converted there and back | negative m, rows of unequal lengths, oblong matrices (exercise 4) | true at every size; Chang et al. 2025 rewrite DoRA in an equivalent form, too |
-# | Over matrices, noise draws LoRA's rising line: both measures tell how much was added. | random numbers of LoRA's size correlate, pooled, as LoRA does: +1.00 (queries) and +0.97 (values), two seeds, each method at one rate, not searched | full fine-tuning at LoRA's size rises, too: +1.00 and +0.96 to +0.97. Noise at full fine-tuning's size correlates as it does, to within 0.07. Without the last block, which lies farthest out, LoRA and random numbers correlate as with it, to within 0.01. DoRA's cloud is flat by that block alone: −0.08 to +0.17 with it, +0.26 to +0.95 without it. Over the rows of one matrix, LoRA is not noise: +0.85 to +0.91 against +0.66 to +0.72 | Liu et al., queries of VL-BART: LoRA +0.83, DoRA −0.31, full fine-tuning −0.62. Noise: not known to us |
+# | Over matrices, noise draws LoRA's rising line: both measures tell how much was added. | random numbers of LoRA's size correlate, pooled, as LoRA does: +1.00 (queries) and +0.97 (values), two seeds, each method at one rate, not searched | full fine-tuning at LoRA's size rises, too: +1.00 and +0.96 to +0.97. Noise at full fine-tuning's size correlates as it does, to within 0.07. Without the last block, the farthest out, LoRA and random numbers correlate as with it, to within 0.01. DoRA's cloud is flat by that block alone: −0.08 to +0.17 with it, +0.26 to +0.95 without it. Over the rows of one matrix, LoRA is not noise: +0.85 to +0.91 against +0.66 to +0.72 | Liu et al., queries of VL-BART: LoRA +0.83, DoRA −0.31, full fine-tuning −0.62. Noise: not known to us |
 # | At a rate that is too high, DoRA can lose less than LoRA. An observation. | on validation sentences, one seed: rank 32 at 0.006 79.8 against 76.8 %; rank 8 at 0.0064 (ratings) R² 0.506 against 0.409 | rank 2 at 0.006: 74.6 against 73.6 %. Over ten seeds at its own rate, DoRA 8 scatters more than LoRA 8: a standard deviation of 0.037 R² against 0.021, with one seed at 0.405 | Liu et al. expect steadier training (§4.2) |
 
 # %%
@@ -513,7 +513,6 @@ pt.progress("09")
 # | then | the same with `use_dora=True`, at LoRA's rate and a slightly lower one | README of NVlabs/DoRA |
 # | rank, α, places | as for LoRA (lesson 07) | our choice |
 # | the paper's rate on LLaMA-7B | 1e-4 at rank 32, 2e-4 at its other ranks | Liu et al. 2024, Table 8 |
-# | a base in 4 bits | works with `use_dora`, too | the README |
 #
 # Start with LoRA, and stay with it where you pay for time: with peft, DoRA took a fifth longer in one report, twice as long in another
 # ([peft#1474](https://github.com/huggingface/peft/pull/1474)).
@@ -566,7 +565,7 @@ pt.require("dora.forge")
 #
 # Liu et al. report 78.4 % for DoRA on LLaMA-7B and 74.7 % for LoRA, as the mean of eight sets of common-sense questions (Table 1). They
 # tuned DoRA's rate for this comparison, and quoted LoRA's row from an earlier paper. Their README has 76.3 % for LoRA at the same rank, 32.
-# Others who ran their code reached DoRA's figure at this rank; at other ranks they found more, or much less
+# Others reached DoRA's figure at this rank, and more or much less at others
 # ([NVlabs/DoRA#14](https://github.com/NVlabs/DoRA/issues/14), [#26](https://github.com/NVlabs/DoRA/issues/26)).
 #
 # Lee et al. searched the learning rate, batch size, rank and length of training for LoRA and nine variants, DoRA among them. Different

@@ -235,7 +235,7 @@ sweep = pt.check("ladder.sweep", sweep)
 pt.require("ladder.sweep")
 
 # %% [markdown]
-# Let your sweep walk through recorded scores, and train at the rate that it finds. We take the mask; put in another method if you like.
+# Let your sweep walk through recorded scores, and train at the rate that it finds.
 
 # %%
 method = "mask"                                 # or another: pictures.NAMES has them all
@@ -249,8 +249,8 @@ base, tokenizer = pt.models.load("minilm", labels=1, device=pt.device())
 trained = pt.board.train(method, lambda model: pictures.put_on(method, model, tokenizer))
 
 # %% [markdown]
-# Read the mask's scores once more. At LoRA 8's rate, 0.0032, it falls behind LoRA 8's 0.545. At its own, 4 times as large, it draws level, and on the test
-# sentences it is ahead of LoRA 8 with every seed: as many parameters, at entries that nobody chose. Jing Xu and Jingzhao Zhang (2024) found
+# Read the mask's scores once more. At LoRA 8's rate, 0.0032, it falls behind LoRA 8's 0.545. At its own, 4 times as large, it draws
+# level, and on the test sentences it is ahead of LoRA 8 with every seed: as many parameters, at entries that nobody chose. Jing Xu and Jingzhao Zhang (2024) found
 # masks to match LoRA on larger models, at rates that look absurd. Kartikeya Bhardwaj and his colleagues (2024) call a sparse mask SHiRA,
 # and Hugging Face peft has it.
 #
@@ -266,9 +266,9 @@ trained = pt.board.train(method, lambda model: pictures.put_on(method, model, to
 pictures.explore_costs(record)
 
 # %% [markdown]
-# The order of the costs does not stay. The prompt trains the fewest numbers but for the head alone, and only full fine-tuning needs
-# more memory and a longer step. With a hundredth of the parameters, a file is about a hundred times as small. (The mask's holds no places: they are drawn again, from the
-# seed.) A step is not a hundred times as fast: even the head alone, without a backward pass through the blocks, takes a quarter.
+# The order of the costs does not stay. The prompt trains the fewest numbers but for the head alone, and only full fine-tuning needs more
+# memory and a longer step. Nor does a hundredth of the parameters make a step a hundred times as fast: even the head alone, without a
+# backward pass through the blocks, takes a quarter.
 #
 # ## What does it forget?
 #
@@ -336,7 +336,7 @@ kept.round(2)    # top direction: in which the vectors differ most
 # neighbours, and some gain hardly any $R^2$.
 # </details>
 #
-# So the knob may pay: try it, on validation sentences. And an adapter can do what full fine-tuning cannot: take it off, and the base is back,
+# So try the knob, on validation sentences. And an adapter can do what full fine-tuning cannot: take it off, and the base is back,
 # to the bit.
 #
 # ## One base, many tasks
@@ -468,7 +468,7 @@ pictures.elsewhere(record)    # R², five seeds on films and two elsewhere
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Full fine-tuning is better than the twelve others. LoRA everywhere, QLoRA everywhere and a random mask are the same. | R² of full fine-tuning less that of LoRA everywhere: +0.035 (0.022 to 0.048); the mask's less that of LoRA everywhere: −0.000 (−0.014 to 0.013); ten seeds each | the margin, 0.02, stood before the first run; each method searched its rate by one rule. Judged by right signs, the mask against QLoRA everywhere: cannot tell | disagrees: LoRA on all layers matches full fine-tuning on small and medium sets (Schulman et al. 2025), and in peft's comparison full fine-tuning is not ahead of the highest LoRA. Differences shrink as models grow (Su et al. 2023) |
-# | A random mask is better than LoRA 8, with as many parameters and 4 times the rate. | +0.028 (0.014 to 0.043), ten seeds, ahead with every one | LoRA 8 at half of its rate: +0.018 (0.011 to 0.024), four seeds, on these sentences alone. At LoRA's rate the mask falls behind: 0.504 to 0.545 on validation | matches LoRA (Xu & Zhang 2024). On Llama 3.2 3B, three runs of one seed and no search: SHiRA reaches 50.7 to 52.8 %, a LoRA of as many parameters 47.8 to 49.1 %, the highest LoRA 51.3 to 53.2 % (peft's comparison, 2025 and 2026) |
+# | A random mask is better than LoRA 8, with as many parameters and 4 times the rate. | +0.028 (0.014 to 0.043), ten seeds, ahead with every one | LoRA 8 at half of its rate: +0.018 (0.011 to 0.024), four seeds, on these sentences alone. At LoRA's rate the mask falls behind: 0.504 to 0.545 on validation | matches LoRA (Xu & Zhang 2024). On Llama 3.2 3B, in three runs without a search, SHiRA reaches 50.7 to 52.8 %, a LoRA of as many parameters 47.8 to 49.1 %, the highest LoRA 51.3 to 53.2 % (peft's comparison) |
 # | Few trained parameters do not mean little forgetting: BitFit and IA³ keep the fewest neighbours. An observation. | at one R², BitFit 0.17, IA³ 0.32, LoRA 8 0.42, full fine-tuning 0.40; two seeds, both alike | the strongest direction left out: both stay last | agrees in part. In peft's comparison, of the runs above 45 %, IA³ forgets most, and full fine-tuning *less* than that LoRA, at about its score. At 7 billion, in continued training, LoRA forgets less and learns less (Biderman et al. 2024) |
 # | Full fine-tuning comes first on three other tasks, too, at the rates found on films. An observation. | first of six methods with both seeds, on tweets and news by less than the margin | nothing yet: no rate was searched there | not known to us |
 

@@ -193,13 +193,10 @@ JUDGED = {
     "IA³ and the prompt are worse on the voice": lambda: all(
         beside(method, "voice").startswith(WORSE) for method in ("IA³", "a prompt of 20")),
     "about as badly as before training": lambda: abs(TOLD[5] - TOLD[0]) < 0.2 < TOLD[0] - TOLD[1],
-    "the second seed is worse than the base, and about the first we cannot tell": lambda:
-        words_of(1) == [UNSURE, WORSE],
     "both seeds are worse": lambda: words_of(5) == [WORSE] * 2,
     "which of the two forgot more we cannot tell": lambda: not clear(
         gap(ONE, HALF, recorded.OTHERS)),
     "checkpoint after one pass is better still": lambda: more_style(ONE, HALF)[0] > 0 > gap(
         ONE, HALF, ["voice"])[0] and not clear(gap(ONE, HALF, recorded.OTHERS)),
     "it made the best trade": "Lin et al. 2023",
-    "held-out answers are predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
 }

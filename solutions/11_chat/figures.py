@@ -1,11 +1,9 @@
 """Lesson 11: what its prose says and no output of it shows."""
 
 from peft_teach.course.lessons.chat.exercises import APART
-from peft_teach.course.verdicts import T95
 
 FIGURES = {
     "chance would bring (95 %)": "a setting",
-    "12.7 standard errors": T95[2],
     "135 million": "the model's name",
     "65 billion": "Zhou et al. 2023, abstract",
     "1,000 good": "Zhou et al. 2023, abstract",

@@ -351,8 +351,7 @@ pictures.told_facts(record)    # seed 0
 pictures.facts(record).round(2)    # beside the base: a verdict for each seed
 
 # %% [markdown]
-# After one pass, the second seed is worse than the base, and about the first we cannot tell. After five passes, both seeds are worse. The
-# superficial alignment hypothesis was stated of 65 billion parameters; at 135 million, with these settings, facts were lost along the way.
+# After five passes, both seeds are worse. The superficial alignment hypothesis was stated of 65 billion parameters; at 135 million, with these settings, facts were lost along the way.
 # Lost, or only no longer said? A key word does not tell, and it also counts lucky words.
 #
 # ## Which method?
@@ -489,9 +488,6 @@ pt.progress("11")
 pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
 
 # %% [markdown]
-# With everything before the answer in the loss, held-out answers are predicted better. News and code pay: their losses rise by more than
-# one and a half.
-#
 # ## A new token
 #
 # Two special tokens need two rows of their own in the table of embeddings: train these, and leave the table frozen. SmolLM2 uses it twice,

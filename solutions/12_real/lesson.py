@@ -84,8 +84,8 @@ pt.plots.show(pictures.draw_files(ours, base), "Left: your tensors: one block of
               "does. Dashed: it does not. Dotted: the file lacks the tensor.")
 
 # %% [markdown]
-# In the first file, A and B are exchanged and transposed. Query and value are square, so everything fits. In the second file every tensor
-# is in its place, to the last bit, and still no adapted module answers as yours does. **A model is not its tensors.**
+# In the first file, A and B are exchanged and transposed. Query and value are square, so everything fits. And the second file shows that
+# **a model is not its tensors.**
 #
 # **Now six false files:** A and B are exchanged; the scale is false; the head's tensors are left out, though the settings name the head;
 # half of the targets are left out of the settings; one name is misspelled; r is not the rank. How many of the six will peft's

@@ -32,7 +32,7 @@ def mine() -> list[dict]:
     return [{"n_in": n_in, "n_out": n_out, "W": draw(seed, n_out, n_in) / n_in**0.5,
              "b": draw(seed + 1, n_out), "x": draw(seed + 2, 4, n_in),
              "target": draw(seed + 3, 4, n_out)}
-            for seed, n_in, n_out in ((940, 144, 48), (950, 96, 144))]
+            for seed, n_in, n_out in ((940, 144, 48), (950, 96, 144), (960, 48, 192))]
 
 
 def sentence() -> list[dict]:

@@ -405,7 +405,7 @@ pt.audit()
 # %% [markdown]
 # And two bets, your first and your last. Before you had written a line: what share of the memory does LoRA take, and how sure were you?
 # Before anything had trained here: how sure were you that your adapter would be ahead? A step of lesson 00 and your three seeds answer.
-# The first answer is a share and 1.0, for what is measured is sure; the second is a verdict.
+# Of a measured share we are sure: 1.0.
 
 # %%
 step = pt.course.pictures("inside")
@@ -416,7 +416,7 @@ pt.compare("inside.memory", [round(lora / full, 2), 1.0], "your first: a share, 
 pt.compare("capstone.sure", ahead.word, "your last: that it is ahead, from 0 to 1")
 
 # %% [markdown]
-# Far off, and sure? Nine in ten, and *cannot tell*? Then you were surer than your data.
+# Nine in ten, and *cannot tell*? Then you were surer than your data.
 #
 # In lesson 00 the block was a drawing of grey boxes, and somebody else's. You have since put layers of your own into it, and written down how
 # anybody could find out that they are wrong.

@@ -437,7 +437,7 @@ def test_a_stub_that_is_run_again_erases_nothing(kept, tmp_path, said):
     assert check("demo.double", stub)(4) == 8
     assert "What passed here is your answer in my_peft.py" in said()
     assert work.states()["demo.double"] == "passed"
-    reset("demo.double")    # unless one begins anew
+    work.forget("demo.double")    # as pt.reset does
     check("demo.double", stub)
     assert work.states()["demo.double"] == "not attempted"
 
@@ -461,7 +461,7 @@ def test_a_prediction_stands_from_its_result_on_and_is_compared(kept, said):
     compare("demo.guess", 4, "the rank")
     text = said()
     assert "demo.guess (the rank)" in text
-    assert "The gap: -4." in text
+    assert "The gap: −4." in text
     kept()
     assert commit("demo.guess", 2) == 8
     assert "2 was not taken: the result has been shown." in said()

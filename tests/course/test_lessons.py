@@ -89,6 +89,7 @@ def test_a_heading_says_what_the_exercise_says():
 def test_a_lesson_has_one_title():
     """In its source, its notebook (which the site shows), the README's table and START's."""
     titles = {source.parent.name: front.title(source.read_text("utf-8")) for source in SOURCES}
+    assert not any("START.ipynb" in s.read_text("utf-8") for s in SOURCES)    # the build links them
     assert {s.parent.name: solution(s).cells[0].source.partition("\n")[0].removeprefix("# ")
             for s in SOURCES} == titles
     start = nbformat.read(ROOT / "lessons/START.ipynb", as_version=4).cells[-1].source

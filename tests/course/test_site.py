@@ -149,7 +149,7 @@ def test_a_picture_is_made_of_the_cells_that_it_needs():
     source = [each.source for each in MADE]
     assert moving.needs(source, 5) == {0, 3, 4, 5}
     assert moving.needs(source, 6) == {0, 1, 3, 6}
-    (id, picture), = moving.explorers(MADE)    # and what needs minutes of training stays as it is
+    (id, picture), = moving.explorers(MADE).items()    # what needs minutes of training is left out
     assert (id, picture.data) == (MADE[5].id, ("a", 2))
 
 

@@ -309,10 +309,12 @@ def _with(exercise: Exercise, piece: Piece, text: str,
     new = [line for name, line in piece.imports.items() if name not in imported]
     new.sort(key=lambda line: (line.startswith("from"), line))
     parts = ["\n".join([head.rstrip(), *([""] if new and not imported else []), *new])]
-    for before, id in pairwise(["", *ids]):
+    last = None
+    for id in ids:
         lesson = lessons.get(id, "")
-        above = title(lesson) if not before or lessons.get(before, "") != lesson else ""
+        above = title(lesson) if lesson != last else ""
         parts.append(f"{above}{f'# ── {id} '.ljust(95, '─')}\n\n{sections[id].strip()}")
+        last = lesson
     return "\n\n\n".join(parts) + "\n"
 
 

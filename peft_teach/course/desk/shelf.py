@@ -53,7 +53,7 @@ def _shelved(file: str, notebook: dict) -> Shelved:
             sources = text.partition("**Sources**")[2] or sources
         elif found := re.search(r"\bcheck\(\"(\w+\.\w+)\"", text):
             anchors[found[1]] = above.replace(" ", "-")
-    name, *question = re.split("[:,]", title, maxsplit=1)
+    name, *question = re.split(r"[:,]", title, maxsplit=1)
     papers = _PAPER.findall(_LINK.sub(r"\1", sources))
     method = name.rpartition(" ")[2]    # of BitFit, the paper that is called so
     paper = next((each for each in papers if f"*{method}" in each), (papers or [""])[0])

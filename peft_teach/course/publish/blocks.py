@@ -84,7 +84,7 @@ def _places(figure: "Figure") -> Iterator[tuple[str, tuple[float, float, float, 
     at = {text: (left, top, right) for (text, left, top), (_, right, _) in pairwise(texts)}
     found = {method: at[counted(method)[0]] for method in METHODS}    # its count is beside its name
     tops = sorted({top for _, top, _ in found.values()})
-    high = tops[1] - tops[0]
+    high = min(below - above for above, below in pairwise(tops))    # the first row is higher
     for method, (left, top, right) in found.items():
         yield method, (left / across, top / down, (right - left) / across,
                        min(high, down - top) / down)

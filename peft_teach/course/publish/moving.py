@@ -49,15 +49,16 @@ def draw(lesson: Lesson, static: Path) -> dict[str, str]:
     `static` is the site's folder `_static`.
     """
     (static / FILES).mkdir(parents=True, exist_ok=True)
-    return {id: _html(picture, static) for id, picture in explorers(lesson.cells)}
+    return {id: _html(picture, static) for id, picture in explorers(lesson.cells).items()}
 
 
-def explorers(cells: Sequence[Cell]) -> Iterator[tuple[str, Explorer]]:
-    """Make a lesson's pictures with controls, each with the id of its cell."""
+def explorers(cells: Sequence[Cell]) -> dict[str, Explorer]:
+    """Make a lesson's pictures with controls; return them by the id of their cell."""
     code = [cell for cell in cells if cell.kind == "code" and cell.part not in (CHECK, GRADE)]
     source = [_instead(cell.source) for cell in code]
     namespace: dict[str, Any] = {"__name__": "lesson"}
     ran: set[int] = set()
+    found = {}
     with _nobody_reads():
         for n, text in enumerate(source):
             if not _EXPLORES.search(text):
@@ -70,7 +71,8 @@ def explorers(cells: Sequence[Cell]) -> Iterator[tuple[str, Explorer]]:
             ran |= needed
             shown = _value(text, code[n].where, namespace)
             if isinstance(shown, Explorer):
-                yield code[n].id, shown
+                found[code[n].id] = shown
+    return found
 
 
 def needs(source: Sequence[str], n: int) -> set[int]:

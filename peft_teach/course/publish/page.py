@@ -9,10 +9,11 @@ import ast
 import base64
 import hashlib
 import importlib
+import io
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
+from contextlib import redirect_stdout, suppress
 from html import escape, unescape
 from pathlib import Path
 from typing import Any
@@ -213,8 +214,9 @@ def _slip(root: Path, id: str) -> str:
     if tests not in sys.path:
         sys.path.append(tests)
     answers = importlib.import_module("answers")
-    return ("<p>A usual slip, and what the check says of it:</p>"
-            + first_card(id, answers.define(id, answers.usual(id)[1]))._repr_html_())
+    with redirect_stdout(io.StringIO()):
+        card = first_card(id, answers.define(id, answers.usual(id)[1]))
+    return f"<p>A usual slip, and what the check says of it:</p>{card._repr_html_()}"
 
 
 def _folded(cell: Any, show: str = "Show the code", hide: str = "Hide the code") -> Any:

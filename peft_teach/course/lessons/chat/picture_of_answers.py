@@ -132,8 +132,8 @@ def write(ax, title: str, text: str) -> None:
     ax.axis("off")
     ax.set_ylim(ROWS, -0.3)
     ax.set_title(title, fontsize=12, loc="left")
-    start, lines = 0, textwrap.wrap(text, WIDE, break_long_words=True)
     text = " ".join(text.split())
+    start, lines = 0, textwrap.wrap(text, WIDE, break_long_words=True)
     marked = {place for trait in TRAITS.values() for found in re.finditer(trait, text)
               for place in range(*found.span())}
     for number, line in enumerate(lines[:ROWS]):

@@ -12,7 +12,7 @@ from ....errors import NotMergeable
 from ...checks import merge_judge
 from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import named, number, rejected, report, scalar, whole
+from ...checks.judge import named, number, rejected, report, scalar, stages, whole
 from ...checks.merge_judge import Merge
 from ...verdicts import BETTER, MARGIN, SAME, UNSURE, WORSE, word
 
@@ -250,9 +250,10 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
         return seen | {"holds_base": False}
     own = {name: p for name, p in layer.named_parameters() if not name.startswith("base.")}
     kept = {name for name in layer.state_dict() if not name.startswith("base.")}
+    said = scalar(count(case["n_in"], case["n_out"]))
     seen |= {"holds_base": True, "frozen": not any(p.requires_grad for p in base.parameters()),
              "numbers": sum(p.numel() for p in own.values()), "buffers": sorted(kept - {*own}),
-             "count": scalar(count(case["n_in"], case["n_out"])),
+             "count": named(said) if whole(said) is None else whole(said),
              "start": layer(x).detach().clone(), "asleep": sorted(own)}
     if not own:
         return seen
@@ -265,14 +266,13 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
         optimizer.step()
     y = layer(x).detach().clone()
     try:
-        merged = layer.merged()
+        merged = layer.merged()(x).detach().clone()
     except NotMergeable:
-        merged = None
+        merged = torch.empty(0)
     return seen | {
         "after": y, "base_same": all(torch.equal(p, q) for p, q in zip(
             base.parameters(), frozen_linear(case).parameters(), strict=True)),
-        "merged": None if merged is None else merged(x).detach().clone(),
-        "again": layer(x).detach().clone()}
+        "merged": merged, "again": layer(x).detach().clone()}
 
 
 def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
@@ -288,9 +288,9 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
     if seen["buffers"]:
         return rejected("buffer", f"It would keep {seen['buffers'][0]} in a file, which trains "
                                   "nothing.")
-    if not seen["numbers"]:
+    if not seen["numbers"] or "after" not in seen:
         return rejected("nothing_trains", f"{told}it has no parameter of its own.")
-    if whole(seen["count"]) != seen["numbers"]:
+    if seen["count"] != seen["numbers"]:
         return rejected("miscounted", f"{told}count gives {seen['count']}, and it registers "
                                       f"{seen['numbers']:,}.")
     if not _near(seen["start"], right):
@@ -304,9 +304,9 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("idle", f"{told}after {STEPS} steps its output is still the base's.")
     if not _near(seen["again"], seen["after"]):
         return rejected("not_the_same", f"{told}called twice it gives two outputs.")
-    if seen["merged"] is not None and not _near(seen["merged"], seen["after"]):
+    if len(seen["merged"]) and not _near(seen["merged"], seen["after"]):
         return rejected("merge_differs", f"{told}the merged layer gives another output.")
-    how = "does not merge, and says so" if seen["merged"] is None else "merges"
+    how = "merges" if len(seen["merged"]) else "does not merge, and says so"
     return Verdict(True, f"It starts as its base, leaves it frozen, learns with every number that "
                          f"it counts, and {how}.")
 
@@ -318,7 +318,11 @@ def _near(found: Any, right: Tensor) -> bool:
 
 MINE = Exercise(
     id="sixty.mine", lesson="13", names=("Mine", "count"), points=3, minutes=25, difficulty=3,
-    cases=mine_cases, run=run_mine, judge=judge_mine, kept=False,
+    cases=mine_cases, run=run_mine, judge=judge_mine, kept=False, returns=stages(
+        {"type": str, "is_adapter": bool, "holds_base": bool},
+        {"frozen": bool, "numbers": int, "buffers": list[str], "count": int | str, "start": Tensor,
+         "asleep": list[str]},
+        {"after": Tensor, "base_same": bool, "merged": Tensor, "again": Tensor}),
     mistakes={
         **{name: MISTAKES[name] for name in ("not_adapter", "base_lost", "base_trained",
                                              "start_differs", "base_changed")},
