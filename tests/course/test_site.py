@@ -46,7 +46,7 @@ def folded():
 def test_a_page_has_what_is_read_and_nothing_for_graders_or_colab(folded):
     read = texts(folded)
     for nothing in ("pt.require(", "find_spec", "BEGIN SOLUTION", "END SOLUTION", "Colab",
-                    "START.ipynb", "pt.progress("):
+                    "START.ipynb", "[START](", "pt.progress("):
         assert nothing not in read
     assert "[start here](../start.md)" in read
     assert "![" not in read
