@@ -88,6 +88,7 @@ class Code:
         self.unread: list[tuple[str, str, str]] = []    # a cell's source, why, and a flag
         self.prose: list[tuple[str, str, str]] = []     # the same of text cells, which may be none
         self.statements: list[Statement] = []
+        self.cut = ""         # the first cell that was not looked at, for too much code
         self.seconds = 0.0    # by the clock, that its answers have taken so far
         self.binders: dict[str, list[Statement]] = defaultdict(list)
         self.changers: dict[str, list[Statement]] = defaultdict(list)
@@ -207,6 +208,7 @@ class Code:
             self.room -= len(source)
             self.most -= len(tree.body)
             if self.room < 0 or self.most < 0:
+                self.cut = self.cut or label
                 raise ValueError("too much code")
             return _Parsed(label, source, tree.body, place, writes)
         except _OtherLanguage as error:
@@ -215,9 +217,11 @@ class Code:
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
             what = error.msg if isinstance(error, SyntaxError) else str(error) or "too deep"
-            why = (f"{place or 'a cell'} that is not Python {'{}.{}'.format(*sys.version_info)}: "
-                   f"{what} ({label}{line})" + ("; put it into a cell of code" if cell.kind else ""),
+            version = "{}.{}".format(*sys.version_info)
+            why = (f"{place or 'a cell'} that is not Python {version}: {what} ({label}{line})",
                    "syntax error")
+            if cell.kind:    # prose around an answer
+                why = (f"{place}, which no kernel runs: put it alone into a cell of code", why[1])
         (self.prose if cell.kind else self.unread).append((source[:LONGEST_CELL], *why))
         return _Parsed(label, source, [], place, writes)
 

@@ -106,6 +106,8 @@ def _plan(code: Code, exercise: Exercise, check: int) -> Plan:
     if names := sorted(_left_out(code, needed)):
         notes.append(f"needs {', '.join(names)}, whose line trains, loads or shows something, "
                      "which does not run here")
+    if code.cut:
+        notes.append(f"the notebook has more code than is looked at: from {code.cut} on it is not")
     return Plan({s.cell: code.sources[s.cell] for s in needed},
                 tuple((s.cell, s.index) for s in needed), attempted=attempted, notes=tuple(notes))
 

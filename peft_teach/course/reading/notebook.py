@@ -10,15 +10,17 @@ import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
 from ...errors import PeftTeachError
-from ..lessons import all_exercises
+from ..lessons import all_exercises, parts
 
 MOST_CELLS = 5_000
 MOST_CODE = 1_000_000    # characters; the longest lesson has 50 thousand
 MOST_SCRIPT = 100_000    # characters of a script, with its comments
+LONGEST_OUTPUT, MOST_OUTPUT = 3_000, 100_000    # characters, of one cell and of all
 MOST_VALUES = 3_000_000  # lists, dicts and their items; a million takes 100 MB of memory
 
 _HEADING = re.compile(r"^#\s*(\d\d)\s*·", re.MULTILINE)    # "# 07 · LoRA: a small correction"
@@ -58,6 +60,7 @@ class Notebook:
     lesson: str | None           # in its metadata: "07"
     release: str | None
     files: tuple[tuple[str, str], ...] = ()    # Python handed in beside it: a module's name, text
+    outputs: tuple[tuple[int, str], ...] = ()    # by cell, where a page may cite them
     # The adapter that was handed in beside it, or why there is none; "" if nothing is there.
     adapter: bytes | str = ""
 
@@ -65,7 +68,8 @@ class Notebook:
     def size(self) -> int:
         """The memory that it takes, roughly, in bytes."""
         return sys.getsizeof(self.text) + sum(
-            sys.getsizeof(cell) + sys.getsizeof(cell.source) for cell in self.cells)
+            sys.getsizeof(cell) + sys.getsizeof(cell.source) for cell in self.cells) + sum(
+            sys.getsizeof(text) for _, text in (*self.files, *self.outputs))
 
     @property
     def code(self) -> str:
@@ -79,10 +83,11 @@ def parse(data: bytes) -> Notebook:
     cells = list(enumerate(_cells(tree), 1))
     ours = _as(dict, _as(dict, tree.get("metadata")).get("peft_teach"))
     lesson, release = (_as(str, ours.get(key))[:20] or None for key in ("lesson", "release"))
+    text = "\n".join(source for _, (kind, source) in cells if kind != "code")
     return Notebook(
         tuple(Cell(number, source, "" if kind == "code" else kind.capitalize())
               for number, (kind, source) in cells if kind == "code" or _BINDS.search(source)),
-        "\n".join(source for _, (kind, source) in cells if kind != "code"), lesson, release)
+        text, lesson, release, outputs=_outputs(tree) if _has_page(text) else ())
 
 
 def parse_script(data: bytes) -> Notebook:
@@ -104,6 +109,35 @@ def parse_script(data: bytes) -> Notebook:
                          if line.startswith("# "))
     return Notebook(tuple(Cell(number, source) for number, source in enumerate(cells, 1)),
                     comments, None, None)
+
+
+@cache
+def _pages() -> tuple[str, ...]:
+    """The headings of what a person reads."""
+    return tuple(heading for part in parts() for heading, *_ in part.rubric)
+
+
+def _has_page(text: str) -> bool:
+    return any(heading in text for heading in _pages())
+
+
+def _outputs(tree: dict) -> tuple[tuple[int, str], ...]:
+    """What each cell has put out as text, the first part of it."""
+    found, room = [], MOST_OUTPUT
+    for number, cell in enumerate(map(_dict, _as(list, tree.get("cells"))), 1):
+        told = []
+        for output in map(_dict, _as(list, cell.get("outputs"))):
+            data = _as(dict, output.get("data"))
+            told.append(_joined(output.get("text", data.get("text/plain", ""))))
+        text = "\n".join(filter(None, told))[:LONGEST_OUTPUT]
+        if text and len(text) <= room:
+            found.append((number, text))
+            room -= len(text)
+    return tuple(found)
+
+
+def _dict(value: Any) -> dict:
+    return _as(dict, value)
 
 
 def _parses(text: str) -> bool:
