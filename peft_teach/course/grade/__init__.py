@@ -30,7 +30,7 @@ from typing import Any
 from ...errors import PeftTeachError
 from ..lessons import number
 from ..reading.notebook import lessons_in
-from . import blind, board, engine, further, handed, overrides, own, report, returned
+from . import blind, board, engine, further, handed, marking, overrides, own, report, returned
 from .collect import AS_SCRIPT, HAND_IN, Submission, by_time, collect
 from .job import Settings, key, mark_all, mark_references
 from .limits import Limits
@@ -135,6 +135,8 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
         notes.append(f"Nobody's, and not looked at: {_listed(sorted(nobodys))}.")
     kept = report.write(rows, out, [*_notes(settings, rows), *notes], files)
     notes += returned.write(rows, out)
+    if waits := marking.write(rows, out):
+        notes.append(f"{waits} pages wait for a person: peft-teach mark {out}")
     report.write_board(rows, out)
     if kept:
         notes.append(f"grades.csv had been edited: it is kept as {kept}. What stands in "

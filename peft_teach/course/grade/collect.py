@@ -83,7 +83,7 @@ _WORK = re.compile(r"(?i)\.(ipynb\W.*|py|zip|rar|7z|tar|t?gz|html?|pdf|docx?|odt
 
 @dataclass(frozen=True)
 class Submission:
-    """A file that somebody handed in. `upload`, `attempt` and `seconds` order those of a student."""
+    """A file that somebody handed in; `upload`, `attempt` and `seconds` order those of one."""
 
     student: str
     path: str             # as the instructor sees it: "all.zip/jo/07_lora.ipynb"
