@@ -122,6 +122,7 @@ button[aria-pressed=true] { background: var(--on); color: #fff }
 .missing { color: #c2410c } textarea { width: 100%; box-sizing: border-box; font: inherit }
 footer { position: fixed; bottom: 0; left: 0; right: 0; background: Canvas; padding: .5em 1.2em;
   border-top: 1px solid var(--line) } kbd { border: 1px solid var(--line); padding: 0 .3em }
+@media (max-width: 56em) { section { grid-template-columns: minmax(0, 1fr) } }
 table { border-collapse: collapse } td, th { text-align: left; padding: 2px 1.2em 2px 0 }
 """
 _SCRIPT = """
@@ -224,9 +225,9 @@ def shown(pages: Sequence[Mapping[str, Any]], index: int, now: Given, nonce: str
         body.append(
             f"<section data-part={number} aria-label='{_text(part['heading'])}'>"
             f"<h2>{_text(part['heading'])} <span>{buttons}</span></h2>"
-            f"<div><div class=said>{_text(part['text'] or '…')}</div></div>"
-            f"<div><ul class=rubric>{items}</ul><p class='rubric zero'>"
-            f"{_text(f'Zero: {zero}' if zero else '')}</p>{missing}{runs}</div></section>")
+            f"<div><div class=said>{_text(part['text'] or '…')}</div><ul class=rubric>{items}</ul>"
+            f"<p class='rubric zero'>{_text(f'Zero: {zero}' if zero else '')}</p></div>"
+            f"<div>{missing}{runs}</div></section>")
     body.append(f"<section><h2>Comment</h2><textarea rows=3 aria-label='Comment'>"
                 f"{_text(now.comment)}</textarea></section>"
                 f"<footer>{_KEYS} · <span id=told role=status></span></footer>")

@@ -6,7 +6,7 @@ and one without any of the headings is read as one part.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..checks.part import Part
@@ -16,8 +16,9 @@ from .collect import clean
 LONGEST_PAGE = 10_000    # characters; 400 words have a quarter of them
 LEAST_WORDS = 12         # in a page without headings; less is a remark
 MOST_RUNS, LONGEST_RUN = 12, 1_500    # outputs beside a part, and characters of one
+AROUND = 3               # lines above and below those that are cited
 WHOLE = "The page"       # the heading of a page that has none
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)+|\d{2,}")
+_NUMBER = re.compile(r"\d+(?:[.,]\d+)+|\d{3,}")    # what could stand anywhere cites nothing
 _DOTS = re.compile(r"[\s:.…*_#-]*")
 
 
@@ -37,10 +38,12 @@ class Page(NamedTuple):
 def read(part: Part, notebook: Notebook) -> Page:
     """The page in a notebook, as text that is safe to show once it is escaped."""
     headings = [heading for heading, *_ in part.rubric]
-    for text in (notebook.text, notebook.code):
-        found = _by_heading(headings, _above(text, part.ends))
-        if any(found.values()):
-            return Page(found)
+    found = dict.fromkeys(headings, "")
+    for text in (notebook.text, *(cell.source for cell in notebook.cells)):
+        for heading, said in _by_heading(headings, _above(text, part.ends)).items():
+            found[heading] = found[heading] or said
+    if any(found.values()):
+        return Page(found)
     rest = _above(notebook.text, part.ends).rpartition("\n|")[2].partition("\n")[2]
     rest = "" if _headings(headings).search(rest) else _shown(rest)
     return Page({WHOLE: rest}) if len(rest.split()) >= LEAST_WORDS else Page(
@@ -85,11 +88,20 @@ def runs(said: str, outputs: Sequence[tuple[int, str]]) -> tuple[list[tuple[int,
     """The outputs that a text cites, by their cells: those with its numbers; and the numbers that
     stand in no output."""
     numbers = dict.fromkeys(_NUMBER.findall(said))
-    shown = [(cell, text[:LONGEST_RUN]) for cell, text in outputs
+    shown = [(cell, _cited_lines(text, numbers)) for cell, text in outputs
              if any(_stands_in(number, text) for number in numbers)]
     missing = [number for number in numbers
                if not any(_stands_in(number, text) for _, text in outputs)]
     return shown[:MOST_RUNS], missing
+
+
+def _cited_lines(text: str, numbers: Collection[str]) -> str:
+    """The lines of an output that a text cites, with some around them."""
+    lines = text.split("\n")
+    at = [index for index, line in enumerate(lines)
+          if any(_stands_in(number, line) for number in numbers)]
+    first, last = max(at[0] - AROUND, 0), at[-1] + AROUND + 1
+    return "\n".join(lines[first:last])[:LONGEST_RUN]
 
 
 def marked_up(text: str, said: str) -> Iterator[tuple[str, bool]]:
