@@ -133,10 +133,11 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
         notes.append(f"Nobody's, and not looked at: {len(nobodys):,} files.")
     elif nobodys:
         notes.append(f"Nobody's, and not looked at: {_listed(sorted(nobodys))}.")
-    kept = report.write(rows, out, [*_notes(settings, rows), *notes], files)
+    rows = report.ordered(rows)
     notes += returned.write(rows, out)
     if waits := marking.write(rows, out):
         notes.append(f"{waits} pages wait for a person: peft-teach mark {out}")
+    kept = report.write(rows, out, [*_notes(settings, rows), *notes], files)
     report.write_board(rows, out)
     if kept:
         notes.append(f"grades.csv had been edited: it is kept as {kept}. What stands in "

@@ -107,13 +107,18 @@ class Row:
         return total, sum(there.values())
 
 
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    """The rows as the table has them, by student."""
+    return sorted(rows, key=lambda row: (row.student.casefold(), row.student, row.lesson, row.path))
+
+
 def write(rows: Sequence[Row], out: Path, notes: Sequence[str],
           platform: Mapping[str, str] | None = None) -> str:
     """Write all three, and the platform's files, by name. The same rows give the same bytes.
 
     A grades.csv that is not as it was written is kept under another name, which is returned.
     """
-    rows = sorted(rows, key=lambda row: (row.student.casefold(), row.student, row.lesson, row.path))
+    rows = ordered(rows)
     table = f"\ufeff{grades(rows)}".encode("utf-8", "replace")    # so spreadsheets know it is UTF-8
     kept = _keep_what_was_edited(out, table)
     store(out / "grades.csv", table)
