@@ -48,7 +48,8 @@ Ola,Nowak,ola@x.org,
 '''
 WORKSHEET = '''\
 ID;"Vollständiger Name";E-Mail-Adresse;Status;Bewertung;Bestwertung;\
-"Bewertung kann geändert werden";"Zuletzt geändert (Abgabe)";"Zuletzt geändert (Bewertung)";"Feedback als Kommentar"
+"Bewertung kann geändert werden";"Zuletzt geändert (Abgabe)";"Zuletzt geändert (Bewertung)";\
+"Feedback als Kommentar"
 Teilnehmer/in101;"Jo Meier";jo@x.org;"Zur Bewertung abgegeben";;100,00;Ja;"Freitag, 5. Juni 2026";-;
 Teilnehmer/in102;"Kim Lee";kim@x.org;"Zur Bewertung abgegeben - 3 Minuten verspätet";;100,00;Ja;-;-;
 Teilnehmer/in103;"Ola Nowak";ola@x.org;"Keine Abgabe";;100,00;Ja;-;-;
