@@ -39,7 +39,8 @@ def read(part: Part, notebook: Notebook) -> Page:
     """The page in a notebook, as text that is safe to show once it is escaped."""
     headings = [heading for heading, *_ in part.rubric]
     found = dict.fromkeys(headings, "")
-    for text in (notebook.text, *(cell.source for cell in notebook.cells)):
+    comments = (re.sub(r"(?m)^# ?", "", cell.source) for cell in notebook.cells if not cell.kind)
+    for text in (notebook.text, *comments):
         for heading, said in _by_heading(headings, _above(text, part.ends)).items():
             found[heading] = found[heading] or said
     if any(found.values()):
