@@ -363,7 +363,8 @@ LOST = "hand in the notebook itself, a file that ends in .ipynb"
     ({"an/14_capstone.ipynb.txt": CAPSTONE}, "14", [], "release"),
     ({"an_14_capstone.ipynb.json": CAPSTONE}, "14", [], "release"),
     ({"an/x.py": b"print(1)"}, None, [], LOST), ({"an/07_lora.html": b"<p>"}, None, [], LOST),
-    ({"an/07_lora.rar": b"Rar!"}, None, [], LOST), ({"an/x.py": bytes(10**6)}, None, [], "more")])
+    ({"an/07_lora.rar": b"Rar!"}, None, [], LOST), ({"an/x.py": bytes(10**6)}, None, [], LOST),
+    ({"an/peft_teach/07_lora.py": SCRIPT, "bo/x.ipynb": EMPTY}, None, [], LOST)])
 def test_what_else_is_handed_in_is_read_or_its_reason_said(tmp_path, files, lesson, modules, flag):
     for path, data in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)

@@ -9,14 +9,13 @@ they wrote only their name is taken out.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from . import board
 from .collect import Submission
-from .handed import TO_MARK
 from .overrides import Override
 from .report import Row
 from .similarity import handed_in
@@ -44,39 +43,39 @@ def masked(rows: Sequence[Row], submissions: Sequence[Submission], out: Path) ->
     """The rows under pseudonyms, in whose texts nobody of the class is named."""
     names = board.pseudonyms([row.student for row in rows], out, STUDENT)
     works = board.pseudonyms([handed_in(row) for row in rows if row.path], out, "work")
-    words = {student: [student] for student in names}
+    words = {student: {student} for student in names}
     for each in submissions:
-        words.setdefault(each.student, [each.student])
-        words[each.student] += [each.called, *([each.id] if each.id else [])]
-    hides = {student: _pattern([*theirs, *_parts(student)]) for student, theirs in words.items()}
-    whole = [(re.compile(rf"(?i)(?<!\w){re.escape(student)}(?!\w)"), name)
-             for student, name in names.items()]
+        words.setdefault(each.student, set()).add(each.called)
+    numbers = re.compile(rf"(?<=_)({'|'.join({each.id for each in submissions if each.id})})(?=_)")
+    anybody = {word.casefold(): names[student] for student in names for word in words[student]}
+    in_class = _pattern(anybody)
+    own = {student: _pattern({*theirs, *_parts(student)}) for student, theirs in words.items()}
 
     def said(text: str, student: str) -> str:
-        for pattern, name in whole:    # two students in one flag
-            text = pattern.sub(name, text)
-        return hides[student].sub(names[student], text)
+        text = numbers.sub("…", own[student].sub(names[student], text))
+        return in_class.sub(lambda found: anybody[found[0].casefold()], text)
 
     return [replace(
         row, student=names[row.student], path=works[handed_in(row)] if row.path else "",
         flags=tuple(said(flag, row.student) for flag in row.flags),
         hand=tuple(replace(each, student=names[row.student]) for each in row.hand),
-        marks=tuple(_unnamed(mark, row.student, hides) for mark in row.marks), returns="")
+        marks=tuple(_unnamed(mark, own[row.student]) for mark in row.marks), returns="")
         for row in rows]
 
 
-def _unnamed(mark: dict[str, Any], student: str, hides: dict[str, re.Pattern]) -> dict[str, Any]:
+def _unnamed(mark: dict[str, Any], name: re.Pattern) -> dict[str, Any]:
     """A mark; of a page that a student wrote, without their name in it."""
-    if mark["state"] != TO_MARK:
+    if not mark.get("page"):
         return mark
-    return mark | {"message": hides[student].sub("…", mark["message"])}
+    return mark | {"message": name.sub("…", mark["message"]), "page": [
+        part | {"text": name.sub("…", part["text"])} for part in mark["page"]]}
 
 
 def _parts(name: str) -> list[str]:
     return [part for part in re.findall(r"[^\W\d_]+", name) if len(part) >= SHORTEST]
 
 
-def _pattern(words: Sequence[str]) -> re.Pattern:
+def _pattern(words: Iterable[str]) -> re.Pattern:
     """Any of these words, where no letter or digit stands beside it."""
     longest = sorted(set(words), key=len, reverse=True)
     return re.compile(rf"(?i)(?<![^\W_])({'|'.join(map(re.escape, longest))})(?![^\W_])")

@@ -44,6 +44,7 @@ from ..reading.notebook import Notebook, Unreadable, lesson_of, parse, parse_scr
 from .limits import MEGABYTE
 
 LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 5 MB
+LARGEST_SCRIPT, MOST_SCRIPTS = 100_000, 2_000    # bytes of one, and how many in a folder or a zip
 LARGEST_ADAPTER = MEGABYTE            # that is read; the capstone's may have 100 kB
 MOST_ENTRIES = 50_000
 LONGEST_NAME = 1_000                  # characters of a path in a zip
@@ -77,6 +78,7 @@ _ADAPTER = re.compile(    # and its copies, as browsers and systems name them
     r"(?i)(^|[_\W])adapter([ _-]*(\d+|\(\d+\)|copy|kopie|copie|copia))*\.safetensors$")
 _ITS_FOLDERS = ((), ("adapter",), ("work", "adapter"))    # below a notebook, as lesson 14 writes it
 _HIDDEN = ("__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__")
+_LIBRARIES = {"site-packages", "peft_teach"}    # whose Python is nobody's answer
 _NOBODYS = {".ds_store", "thumbs.db", "desktop.ini"}
 _WORK = re.compile(r"(?i)\.(ipynb\W.*|py|zip|rar|7z|tar|t?gz|html?|pdf|docx?|odt)$")    # perhaps
 
@@ -221,12 +223,14 @@ def _charge(quotas: list[list[int]], read: int, kept: int) -> None:
 
 def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator[Submission]:
     """Notebooks, those in zips, and whatever else lies there."""
+    scripts = 0
     for entry in entries:
         path, name, suffix = str(entry.path), entry.path.name, entry.path.suffix.lower()
         if name.lower() in _NOBODYS or any(
                 part in _HIDDEN or part.startswith("._") for part in entry.path.parts):
             continue
-        script = bool(_SCRIPT.search(name))
+        script = bool(_SCRIPT.search(name)) and entry.size <= LARGEST_SCRIPT and (
+            _LIBRARIES.isdisjoint(entry.path.parts)) and (scripts := scripts + 1) <= MOST_SCRIPTS
         if not (_NOTEBOOK.search(name) or suffix == ".zip" or (script and not entry.no_file)):
             yield Submission("", path, other=True, problem=_EMPTY if entry.no_file == _FOLDER else
                              f"nothing that could be read, but {clean(name)}: {HAND_IN}",
@@ -254,7 +258,7 @@ def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator
             if notebook.lesson == START:
                 yield Submission("", path, other=True, problem="the page that leads to the lessons")
                 continue
-            _charge(quotas, 0, notebook.size)
+            _charge(quotas, 0, 0 if script else notebook.size)
             yield Submission(
                 "", path, notebook, lesson_of(notebook, path), seconds=entry.seconds, other=script,
                 problem=f"{clean(name)} has {NO_ANSWER}" if script else "")

@@ -59,10 +59,10 @@ class Notebook:
     text: str                    # of all cells that are no code
     lesson: str | None           # in its metadata: "07"
     release: str | None
-    files: tuple[tuple[str, str], ...] = ()    # Python handed in beside it: a module's name, text
-    outputs: tuple[tuple[int, str], ...] = ()    # by cell, where a page may cite them
     # The adapter that was handed in beside it, or why there is none; "" if nothing is there.
     adapter: bytes | str = ""
+    files: tuple[tuple[str, str], ...] = ()    # Python handed in beside it: a module's name, text
+    outputs: tuple[tuple[int, str], ...] = ()    # by cell, where a page may cite them
 
     @property
     def size(self) -> int:
