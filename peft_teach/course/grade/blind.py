@@ -46,7 +46,8 @@ def masked(rows: Sequence[Row], submissions: Sequence[Submission], out: Path) ->
     words = {student: {student} for student in names}
     for each in submissions:
         words.setdefault(each.student, set()).add(each.called)
-    numbers = re.compile(rf"(?<=_)({'|'.join({each.id for each in submissions if each.id})})(?=_)")
+    ids = '|'.join({each.id for each in submissions if each.id}) or '(?!)'
+    numbers = re.compile(rf"(?<=_)({ids})(?=_)")
     anybody = {word.casefold(): names[student] for student in names for word in words[student]}
     in_class = _pattern(anybody)
     own = {student: _pattern({*theirs, *_parts(student)}) for student, theirs in words.items()}
