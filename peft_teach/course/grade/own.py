@@ -11,12 +11,13 @@ from ...errors import PeftTeachError
 from ...folder import write_whole
 
 ONLY_MINE = stat.S_IRUSR | stat.S_IWUSR    # 0600; Windows goes by the folder
+MY_FOLDER = stat.S_IRWXU                   # 0700, of a new one: names of files are names, too
 
 
 def store(path: Path, content: str | bytes, mode: int | None = ONLY_MINE) -> None:
     """Write a file whole, "?" for what is no text; `mode` None leaves it to the system."""
     with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(mode=MY_FOLDER, parents=True, exist_ok=True)
         write_whole({path: content if isinstance(content, bytes) else
                      content.encode("utf-8", "replace")}, mode)
 
@@ -24,7 +25,7 @@ def store(path: Path, content: str | bytes, mode: int | None = ONLY_MINE) -> Non
 def must_be_writable(out: Path) -> None:
     """Raise `PeftTeachError` if nothing can be written there, before hours of grading."""
     with _writing(out):
-        out.mkdir(parents=True, exist_ok=True)
+        out.mkdir(mode=MY_FOLDER, parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=out) as file:
             file.write(bytes(2**16))
 

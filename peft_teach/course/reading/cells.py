@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from ..checks.exercise import Exercise
 from ..lessons import all_exercises
-from .elsewhere import WRITES, Files, answers, fenced
+from .elsewhere import WRITES, Files, answers, fenced, is_own
 from .notebook import Cell
 
 # What the lessons' own cells import, for a notebook without them.
@@ -162,10 +162,10 @@ class Code:
         parsed = [self._parsed(cell) for cell in cells]
         modules: dict[str, list[_Parsed]] = defaultdict(list)
         for each in parsed:
-            if each.writes:
+            if each.writes and is_own(each.writes):
                 modules[each.writes].append(each)
         for name, text in files.items():
-            if name not in modules:
+            if name not in modules and is_own(name):
                 modules[name].append(self._parsed(Cell(0, text), f"{name}.py", name))
         code = [each for each in parsed if not each.place]
         put = Files({name: [node for each in parts for node in each.tree]
@@ -181,7 +181,7 @@ class Code:
         def add(each: _Parsed) -> None:
             self.sources[each.label] = each.source
             for index, node in enumerate(each.tree):
-                if not each.place and (found := put.instead(node)):
+                if found := put.instead(node):
                     names, lines = found
                     for part in (part for name in names for part in modules[name]):
                         add(part)

@@ -18,12 +18,11 @@ import re
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from operator import attrgetter
 
 from ..checks.exercise import VALUE, Exercise
 from .cells import Code, Statement, chain, is_none, is_stub
-from .elsewhere import MY_PEFT
+from .elsewhere import is_own
 
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
 MOST_READINGS = 6          # of a notebook, each run until one passes
@@ -165,8 +164,7 @@ def _imported_from(code: Code, name: str) -> str:
     """The learner's own module from which a name is imported, "" for none that could be told."""
     homes = (s.node.module or "" for s in reversed(code.binders.get(name, []))
              if isinstance(s.node, ast.ImportFrom))
-    return next((home for home in homes if home == MY_PEFT or (
-        home.isidentifier() and find_spec(home) is None)), "")
+    return next(filter(is_own, homes), "")
 
 
 def _begun_in(texts: Sequence[tuple[str, str, str]], name: str, value: bool

@@ -10,6 +10,7 @@ import ast
 import re
 from collections.abc import Collection, Iterator, Mapping
 from functools import cache
+from importlib.util import find_spec
 
 from ..lessons import all_exercises
 
@@ -18,6 +19,11 @@ WRITES = re.compile(r"\s*%%(?:writefile|file)\s+(?:-a\s+)?[\"']?(?:[\w.-]*/)*(\w
                     r"[ \t]*\n")
 _FENCE = re.compile(r"\s*(```+|~~~+)[ \t]*\{?(?:i?python\d?|py)?\}?[ \t]*\n(.*)\n\1\s*", re.DOTALL)
 _DEFINITIONS = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
+
+
+def is_own(module: str) -> bool:
+    """Whether a module can be the learner's own: no library is called so here."""
+    return module == MY_PEFT or (module.isidentifier() and find_spec(module) is None)
 
 
 def fenced(source: str) -> str:

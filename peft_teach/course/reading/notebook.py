@@ -74,7 +74,7 @@ class Notebook:
     @property
     def code(self) -> str:
         """All of its code as one text."""
-        return "\n".join(cell.source for cell in self.cells)
+        return "\n".join(cell.source for cell in self.cells if not cell.kind)
 
 
 def parse(data: bytes) -> Notebook:
