@@ -126,7 +126,7 @@ def flags(place: Path) -> dict[str, str]:
      ["o_brien", "team_a"]),
     (("Participant_12_assignsubmission_file_/x.ipynb",
       "Participant_13_assignsubmission_file_/adapter/adapter.safetensors"),
-     ["Participant (12)", "Participant (13)"]),
+     ["Participant 12", "Participant 13"]),
     # a number behind the lesson's own file name is a copy's; any other is a part of the name
     (("team-1.ipynb", "team-2.ipynb"), ["team-1", "team-2"]),
     (("team-1_07_lora-2.ipynb", "07_lora (3)_team-2.ipynb"), ["team-1", "team-2"]),
@@ -185,7 +185,7 @@ ADAPTERS = {    # files, and of each student whose adapter counts, and whether i
                     "work/adapter/adapter.json"),
                    {"14_capstone.ipynb": ("work/adapter/adapter.safetensors", False)}),
     "zips": (("anon_aB3dE_9_x.zip", "anon_aB3dE_8_x-1.zip"),
-             {"anon_aB3dE": ("anon_aB3dE_8_x-1.zip", False)})}
+             {"anon_aB3dE": ("anon_aB3dE_9_x.zip", False)})}
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
@@ -354,8 +354,10 @@ LOST = "hand in the notebook itself, a file that ends in .ipynb"
 @pytest.mark.parametrize(("files", "lesson", "modules", "flag"), [
     ({"an/07_lora.py": SCRIPT}, "07", [], "Python in a file"),
     ({"an_5_6_07_lora.py": SCRIPT, "bo_7_8_x.ipynb": EMPTY}, "07", [], "Python in a file"),
-    ({"an/work.py": SCRIPT, "an/helpers.py": b"ONE = 1"}, "07", ["helpers"], "Python in a file"),
-    ({"an.zip": zipped({"x/07_lora.py": SCRIPT})}, "07", [], "Python in a file"),
+    ({"an/work.py": SCRIPT, "an/helpers.py": b"ONE = 1", "bo/x.ipynb": EMPTY}, "07", ["helpers"],
+     "Python in a file"),
+    ({"an.zip": zipped({"x/07_lora.py": SCRIPT}), "bo.ipynb": EMPTY}, "07", [],
+     "Python in a file"),
     ({"an/07_lora.ipynb": CAPSTONE, "an/my_peft.py": SCRIPT, "an/x y.py": b""}, "14", ["my_peft"],
      "release"),
     ({"an_5_6_14_capstone.ipynb": CAPSTONE, "an_5_7_helpers-1.py": b"ONE = 2",
@@ -379,7 +381,8 @@ def test_what_else_is_handed_in_is_read_or_its_reason_said(tmp_path, files, less
 
 def test_of_two_the_other_is_named_and_what_told_them_apart(tmp_path):
     files = ("a_1_9_07_lora.ipynb", "a_1_12_07_lora.ipynb", "bo_2_3_07_lora.ipynb")
-    for path in (*files, "../two/cy/07_lora.ipynb", "../two/cy/07_final.ipynb"):
+    for path in (*files, "../two/cy/07_lora.ipynb", "../two/cy/07_final.ipynb",
+                 "../two/di/07_lora.ipynb"):
         (tmp_path / "one" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "one" / path).write_bytes(CAPSTONE)
     said, _ = (each.flags for each in _select(collect(tmp_path / "one"), None))
@@ -387,7 +390,7 @@ def test_of_two_the_other_is_named_and_what_told_them_apart(tmp_path):
                        "a_1_9_07_lora.ipynb")
     for path in (tmp_path / "two/cy").iterdir():
         os.utime(path, (1e9, 1e9))
-    told, = _select(collect(tmp_path / "two"), None)
+    told, _ = _select(collect(tmp_path / "two"), None)
     assert "no time tells them apart, so it is the last by name" in told.flags[0]
 
 
