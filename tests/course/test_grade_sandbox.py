@@ -86,7 +86,8 @@ def test_subclasses_and_lies_stay_behind():
 @pytest.mark.parametrize(("value", "says"), [
     (10**5000, "an int too large to be read"),
     (torch.zeros(2, device="meta"), "a tensor of a kind that is not read"),
-    (functools.reduce(lambda inner, _: [inner], range(99), []), "list too deep")])
+    (functools.reduce(lambda inner, _: [inner], range(99), []), "list too deep")],
+    ids=["int", "tensor", "list"])
 def test_what_is_refused_is_not_called_what_was_expected(value, says):
     found = from_bytes(to_bytes(value))
     while isinstance(found, list):
