@@ -83,6 +83,11 @@ def test_subclasses_and_lies_stay_behind():
     object(), 10**5000, {1, 2}, b"x", 1j, torch.zeros(2, device="meta"), torch.zeros(2).to_sparse(),
     torch.zeros(2, dtype=torch.complex64), lambda: 0, torch.strided],
     ids=lambda value: type(value).__name__)
+def test_all_else_is_foreign(value):
+    assert type(from_bytes(to_bytes(value))).__name__ == type(value).__name__
+    assert isinstance(from_bytes(to_bytes(value)), Foreign)
+
+
 @pytest.mark.parametrize(("value", "says"), [
     (10**5000, "an int too large to be read"),
     (torch.zeros(2, device="meta"), "a tensor of a kind that is not read"),
@@ -95,11 +100,6 @@ def test_what_is_refused_is_not_called_what_was_expected(value, says):
     assert says in named(found)
     assert not_whole(found) == f"That is {named(found)}" + (
         "." if type(value) is int else ", not an int.")
-
-
-def test_all_else_is_foreign(value):
-    assert type(from_bytes(to_bytes(value))).__name__ == type(value).__name__
-    assert isinstance(from_bytes(to_bytes(value)), Foreign)
 
 
 def framed(text: str, data: bytes = b"") -> bytes:
