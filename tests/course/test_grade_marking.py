@@ -69,6 +69,15 @@ def test_a_page_without_headings_is_one_part_and_dots_are_none():
         assert (made.state, made.page) == (NOT_ATTEMPTED, ())
 
 
+@pytest.mark.parametrize("text", [" " * 400_000, "**" * 200_000, "-\t" * 200_000, "1." * 200_000,
+                                  "What I predicted\n" * 20_000, "123.4 " * 60_000], ids=range(6))
+def test_no_page_takes_long_to_read(text):
+    made = parse(json.dumps({"cells": [
+        {"cell_type": "code", "source": "", "outputs": [{"text": "123.4 " * 20_000}]},
+        {"cell_type": "markdown", "source": f"What I predicted: {text}\n{text}x"}]}).encode())
+    handed._page(PART, made)    # a pattern that backtracks would take minutes
+
+
 def rows(*students: str) -> list[report.Row]:
     mark = vars(handed._page(PART, parse(notebook(("markdown", written("**{}**: {}"))))))
     return [report.Row(student, "14", f"{student}.ipynb", (mark,), ()) for student in students]

@@ -6,7 +6,7 @@ and one without any of the headings is read as one part.
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from ..checks.part import Part
@@ -59,7 +59,7 @@ def _above(text: str, ends: Sequence[str]) -> str:
 
 def _headings(headings: Sequence[str]) -> re.Pattern:
     words = "|".join(re.sub(r"\\? ", r"\\s+", re.escape(each)) for each in headings)
-    return re.compile(rf"(?im)^[ \t]*(?:[-*+][ \t]+)?(?:[#*_\d.)(:\"' \t]*)({words})[*_:.\"']*")
+    return re.compile(rf"(?im)^[-+#*_\d.)(:\"' \t]*({words})[*_:.\"']*")
 
 
 def _by_heading(headings: Sequence[str], text: str) -> dict[str, str]:
@@ -85,43 +85,40 @@ def _shown(text: str) -> str:
     return "\n".join(map(clean, text[:LONGEST_PAGE].splitlines())) + cut
 
 
+def _numbers(text: str) -> dict[str, str]:
+    """The numbers of a text that could cite something, as they are compared, and as written."""
+    return {each.replace(",", "."): each for each in _NUMBER.findall(text)}
+
+
 def runs(said: str, outputs: Sequence[tuple[int, str]]) -> tuple[list[tuple[int, str]], list[str]]:
     """The outputs that a text cites, by their cells: those with its numbers; and the numbers that
     stand in no output."""
-    numbers = dict.fromkeys(_NUMBER.findall(said))
-    shown = [(cell, _cited_lines(text, numbers)) for cell, text in outputs
-             if any(_stands_in(number, text) for number in numbers)]
-    missing = [number for number in numbers
-               if not any(_stands_in(number, text) for _, text in outputs)]
-    return shown[:MOST_RUNS], missing
+    cited, there = _numbers(said), set()
+    shown = []
+    for cell, text in outputs:
+        found = _numbers(text).keys()
+        there |= found
+        if found & cited.keys():
+            shown.append((cell, _cited_lines(text, cited)))
+    return shown[:MOST_RUNS], [each for key, each in cited.items() if key not in there]
 
 
-def _cited_lines(text: str, numbers: Collection[str]) -> str:
+def _cited_lines(text: str, cited: Mapping[str, str]) -> str:
     """The lines of an output that a text cites, with some around them."""
     lines = text.split("\n")
-    at = [index for index, line in enumerate(lines)
-          if any(_stands_in(number, line) for number in numbers)]
+    at = [index for index, line in enumerate(lines) if _numbers(line).keys() & cited.keys()]
     first, last = max(at[0] - AROUND, 0), at[-1] + AROUND + 1
     return "\n".join(lines[first:last])[:LONGEST_RUN]
 
 
 def marked_up(text: str, said: str) -> Iterator[tuple[str, bool]]:
     """An output in pieces, each with whether it is a number that the text cites."""
-    cited = set(_NUMBER.findall(said))
-    end = 0
+    cited, end = _numbers(said), 0
     for number in _NUMBER.finditer(text):
         yield text[end:number.start()], False
-        yield number[0], any(_same(number[0], each) for each in cited)
+        yield number[0], number[0].replace(",", ".") in cited
         end = number.end()
     yield text[end:], False
-
-
-def _stands_in(number: str, text: str) -> bool:
-    return any(_same(number, each) for each in _NUMBER.findall(text))
-
-
-def _same(one: str, other: str) -> bool:
-    return one.replace(",", ".") == other.replace(",", ".")
 
 
 def beside(page: Mapping[str, str], outputs: Sequence[tuple[int, str]]) -> list[dict]:

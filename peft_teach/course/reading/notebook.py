@@ -30,7 +30,7 @@ _CHECKED = re.compile(r"""\b(?:check|require)\(\s*["']([a-z]\w*\.\w+)["']""")
 _DEFINED = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
 _BINDS = re.compile(r"^(?:(?:async +def|def|class) |\w[\w, ]*=)", re.MULTILINE)
 _MARKS = re.compile(r"^# ?(?:%%.*|In ?\[[ \d]*\]:?.*|<codecell>)\n", re.MULTILINE)    # of editors
-_APART = re.compile(r"\n[ \t]*\n+(?=[^\s#)\]}])")    # empty lines before a line at the left margin
+_APART = re.compile(r"\n[ \t]*\n(?=[^\s#)\]}])")    # an empty line before one at the left margin
 _FILE = re.compile(r"(?<!\d)(\d\d)_[A-Za-z]")              # "07_lora.ipynb"
 
 
