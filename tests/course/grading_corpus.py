@@ -229,8 +229,8 @@ add("deletes by a file", moved("lora.count", lambda cell: [
     code_cell("%%writefile mine.py\nimport shutil\nshutil.rmtree('CANARY')\n" + source(cell)),
     code_cell("from mine import *")]), full("07"))
 add("deletes by a script", b"import shutil\ndef lora_count(n_in, n_out, rank):\n"
-    b"    shutil.rmtree('CANARY')\n    return rank * (n_in + n_out)\n", dict.fromkeys(full("07"), 0),
-    "PermissionError", file="deletes by a script/07_lora.py")
+    b"    shutil.rmtree('CANARY')\n    return rank * (n_in + n_out)\n",
+    dict.fromkeys(full("07"), 0), "PermissionError", file="deletes by a script/07_lora.py")
 # Right on the visible cases, wrong beyond; one says what it saw, by words and by its error's name.
 add("by heart", hostile(
     "import torch\nreturn int(torch.tensor(float(rank * (n_in + n_out))))"), but("lora.count"),
