@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -274,7 +275,7 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     shared = _Shared(runner, clock)
     outcomes: list[_Outcome] = []
     untried = readings(code, exercise)
-    for plan in untried:
+    for plan in islice(untried, MOST_READINGS):
         if names := sorted(suspicious(plan.nodes)):
             plan = dataclasses.replace(plan, flags=(*plan.flags, f"look at its {', '.join(names)}"))
         outcomes.append(_outcome(shared, exercise, plan, further))
@@ -282,12 +283,10 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
         if outcomes[-1].result.passed or spent:
             break
     cut = [CUT.format(clock)] if spent and clock < runner.limits.clock else []
-    if spent and shared.had < clock - 1:
+    if spent and 0 < shared.had < clock - 1:
         cut.append(REST.format(clock, shared.had))
-    if spent and next(untried, None):
-        cut.append(SPENT)
-    elif len(outcomes) == MOST_READINGS and not outcomes[-1].result.passed:
-        cut.append(MOST)
+    if not outcomes[-1].result.passed and next(untried, None):
+        cut.append(SPENT if spent else MOST)
     code.seconds += clock - shared.left
     best = next((each for each in outcomes if each.result.passed), None) or next(
         (each for each in outcomes if each.further), outcomes[0])

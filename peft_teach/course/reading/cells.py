@@ -250,7 +250,7 @@ class Code:
 _REST = r"(?:.*\\[ \t]*\n)*.*"
 _MAGICS = tuple((re.compile(f"^{form}$", re.MULTILINE), plain) for form, plain in (
     (r"([ \t]*)%time (.*)", r"\1\2"),    # the statement runs
-    (r"([ \t]*)%run (?:-\w+ )*[\"']?(\w+)\.py[\"']?[ \t]*", r"\1from \2 import *"),
+    (r"([ \t]*)%run (?:-\w+ )*[\"']?(?:[\w.-]*/)*(\w+)\.py[\"']?[ \t]*", r"\1from \2 import *"),
     (rf"([\w, \t]+=[ \t]*)[%!]{_REST}", r"\1None"),
     (r"([ \t]*)[\w.]+\?\??[ \t]*", r"\1pass"),
     (rf"([ \t]*)(?:%%?[A-Za-z_]|[!?]|(?:pip|conda) ){_REST}", r"\1pass")))

@@ -25,7 +25,7 @@ from .cells import Code, Statement, chain, is_none, is_stub
 from .elsewhere import is_own
 
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
-MOST_READINGS = 6          # of a notebook, each run until one passes
+MOST_READINGS = 6          # of a notebook, each run until one passes; one more says there are more
 
 _position = attrgetter("position", "index")
 
@@ -58,11 +58,11 @@ def readings(code: Code, exercise: Exercise) -> Iterator[Plan]:
     checks = [s.position for s in reversed(code.statements) if s.checks == exercise.id]
     found: set[tuple[tuple[str, int], ...]] = set()
     for view in (code.after_checks(), code):
-        for check in (*checks[:MOST_READINGS - 1], None):    # None for the whole
+        for check in (*checks[:MOST_READINGS], None):    # None for the whole
             part = view if check is None else view.until(check)
             plan = _plan(part, exercise, max(checks, default=-1) if check is None else check)
             if (plan.attempted and not plan.missing and plan.statements not in found
-                    and len(found) < MOST_READINGS):
+                    and len(found) <= MOST_READINGS):
                 found.add(plan.statements)
                 yield plan
     if not found:
