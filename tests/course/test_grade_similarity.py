@@ -74,6 +74,7 @@ def test_a_copy_with_other_names_is_found_and_a_copy_of_the_bytes_is_told_from_i
                for pair in found.values())
     assert found["bo", "di"].equal == found["bo", "di"].exercises
     assert not found["anna", "cy"].equal
+    assert not found["anna", "cy"].reworded
     part = {name: style(1)[name] for name in ("prefix_front", "prefix_generate")}
     both = [row(who, **part) for who in ("ed", "flo")]
     assert similar(both)[0].equal
@@ -99,10 +100,11 @@ def reworded(source: str) -> str:
 
 
 def test_a_copy_with_other_words_numbers_and_prints_is_found():
-    anna = row("anna", **style(1))
-    copy = row("cy", **{name: reworded(disguised(cell)) for name, cell in style(1).items()})
-    pair, = similar([anna, copy])
-    assert (pair.students, pair.equal) == (("anna", "cy"), ())
+    anna, bo = row("anna", **style(4)), row("bo", **style(2))
+    copied = row("cy", **{name: reworded(disguised(cell)) for name, cell in style(4).items()})
+    pair, = similar([anna, bo, copied])
+    assert (pair.students, pair.equal, pair.reworded) == (("anna", "cy"), (), True)
+    assert "% reworded" in report._alike([anna, bo, copied])
 
 
 def test_equal_adapters_are_listed():

@@ -287,12 +287,12 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
 def _alike(rows: Sequence[Row]) -> str:
     """The pairs of students whose answers agree, "" if there are none."""
     lines = [f"<tr><td>{escape(' and '.join(pair.students))}</td><td>{pair.lesson}</td>"
-             f"<td>{pair.share:.0%}</td><td>{', '.join(pair.exercises)}</td>"
+             f"<td>{pair.share:.0%}{' reworded' if pair.reworded else ''}</td><td>{', '.join(pair.exercises)}</td>"
              f"<td>{', '.join(pair.equal)}</td></tr>" for pair in similar(rows)]
     if not lines:
         return ""
     return ("<h2>Alike</h2>\n<p>Without names and layout, and without what the lesson dictates or "
-            "many wrote. It changes no mark and proves nothing: ask.</p>\n"
+            "many wrote; reworded: without numbers, texts and prints, too. It changes no mark and proves nothing: ask.</p>\n"
             + _table(("answers of", "lesson", "agree by", "in", "byte by byte"), lines))
 
 

@@ -1,7 +1,7 @@
 """Notebooks whose answers are equal or nearly so, in pairs, for the instructor to look at.
 
-    shape(plan, exercise)   the pieces of an answer: `WINDOW` lines each, without names, layout,
-                            numbers, texts, prints and the words of errors
+    shape(plan, exercise)   the pieces of an answer: `WINDOW` lines each, without names and layout;
+                            and again without numbers, texts, prints and the words of errors
     similar(rows)           the pairs of a class, and those with equal adapters
 
 It changes no mark, and proves nothing: people learn together, and a short answer leaves little
@@ -10,6 +10,7 @@ dictates (the stub, the reference) or many of a class wrote is left out.
 """
 
 import ast
+import copy
 import hashlib
 import inspect
 import re
@@ -30,6 +31,7 @@ MANY, FEW = 0.1, 5    # what more than this share of a class, and more than so m
 SHARE = 0.9        # of the pieces of the shorter answer: so many are the same in a copy
 LEAST = 13         # pieces in all copies of a pair, those of equal bytes counted twice; of the
 #                    course's right answers, in styles of one author, 2,000 pairs have 12 at most
+BARE = "~"         # before a piece without numbers, texts and prints
 _SHOWING = {"print", "display"}
 _BLOCKS = ("body", "handlers", "orelse", "finalbody")
 
@@ -43,6 +45,7 @@ class Pair:
     share: float                # of the pieces of the one who has fewer, from 0 to 1
     exercises: tuple[str, ...]
     equal: tuple[str, ...]      # of these: cells that are equal byte by byte
+    reworded: bool = False      # they agree only without numbers, texts and prints
 
 
 def similar(rows: Sequence[Any]) -> list[Pair]:
@@ -50,16 +53,20 @@ def similar(rows: Sequence[Any]) -> list[Pair]:
     found = []
     for lesson in sorted({row.lesson for row in rows if row.marks}):
         of_lesson = [row for row in rows if row.lesson == lesson and row.marks]
-        found += [*_in_class(of_lesson), *_equal_files(of_lesson)]
+        pairs = {pair.students: pair for bare in (True, False)    # as written counts before bare
+                 for pair in _in_class(of_lesson, bare)}
+        found += [*pairs.values(), *_equal_files(of_lesson)]
     return sorted(found, key=lambda pair: (-pair.share, pair.lesson, pair.students))
 
 
-def _in_class(rows: Sequence[Any]) -> Iterator[Pair]:
+def _in_class(rows: Sequence[Any], bare: bool) -> Iterator[Pair]:
+    """The pairs whose answers agree as written, or bare: without numbers, texts and prints."""
     owners: dict[tuple[str, str], list[int]] = defaultdict(list)    # (exercise, piece) -> rows
     for number, row in enumerate(rows):
         for mark in row.marks:
             for piece in mark.get("shape", ()):
-                owners[mark["exercise"], piece].append(number)
+                if piece.startswith(BARE) == bare:
+                    owners[mark["exercise"], piece].append(number)
     texts = [{mark["exercise"]: mark.get("text") for mark in row.marks} for row in rows]
     sizes: dict[int, Counter[str]] = defaultdict(Counter)    # row -> exercise -> its own pieces
     shared: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
@@ -78,7 +85,7 @@ def _in_class(rows: Sequence[Any]) -> Iterator[Pair]:
         if agreed + sum(equal.values()) >= LEAST and handed_in(one) != handed_in(other):
             yield Pair(one.lesson, (one.student, other.student),
                        agreed / min(sizes[number].total() for number in pair),
-                       tuple(sorted(same)), tuple(sorted(equal)))
+                       tuple(sorted(same)), tuple(sorted(equal)), bare)
 
 
 def _equal_files(rows: Sequence[Any]) -> Iterator[Pair]:
@@ -120,18 +127,19 @@ def shape(plan: Plan, exercise: Exercise) -> tuple[str, ...]:
     """The pieces of an answer that the lesson does not dictate, each once."""
     if exercise.answer != CODE:
         return ()
-    return tuple(piece for piece in _pieces(plan.nodes) if piece not in _dictated(exercise.id))
+    return tuple(piece for bare in (False, True) for piece in _pieces(plan.nodes, bare)
+                 if piece not in _dictated(exercise.id))
 
 
 @cache
 def _dictated(id: str) -> frozenset[str]:
     exercise = find(id)
     sources = [stub_of(id) or "", *map(inspect.getsource, exercise.one_by_one(exercise.resolve()))]
-    return frozenset(piece for source in sources
-                     for piece in _pieces(ast.parse(textwrap.dedent(source)).body))
+    return frozenset(piece for source in sources for bare in (False, True)
+                     for piece in _pieces(ast.parse(textwrap.dedent(source)).body, bare))
 
 
-def _pieces(statements: Sequence[ast.stmt]) -> dict[str, None]:
+def _pieces(statements: Sequence[ast.stmt], bare: bool) -> dict[str, None]:
     """The hashes of all `WINDOW` lines in a row of each statement.
 
     A name counts by its order among the names of these lines, so inserted lines change only the
@@ -139,8 +147,10 @@ def _pieces(statements: Sequence[ast.stmt]) -> dict[str, None]:
     """
     parts = [part for node in statements for part in ast.walk(node)]
     bound = {name for part in parts for name in _bound(part)}
-    blocks = [list(_lines([_Marked(bound).visit(node)])) for node in statements]
-    return dict.fromkeys(_hash(_canonical("\n".join(lines[start:start + WINDOW])))
+    blocks = [list(_lines([_Marked(bound, bare).visit(copy.deepcopy(node))], bare))
+              for node in statements]
+    mark = BARE if bare else ""
+    return dict.fromkeys(mark + _hash(_canonical("\n".join(lines[start:start + WINDOW])))
                          for lines in blocks for start in range(len(lines) - WINDOW + 1))
 
 
@@ -155,19 +165,22 @@ def _bound(part: ast.AST) -> Iterator[str]:
 
 
 class _Marked(ast.NodeTransformer):
-    """Leaves out annotations, numbers and texts, and writes each bound name between two marks."""
+    """Leaves out annotations, and writes each bound name between two marks.
 
-    def __init__(self, bound: set[str]):
-        self.bound = bound
+    Bare, it leaves out numbers, texts and what errors say, too.
+    """
+
+    def __init__(self, bound: set[str], bare: bool):
+        self.bound, self.bare = bound, bare
 
     def visit(self, node: ast.AST) -> ast.AST:
-        if isinstance(node, ast.JoinedStr) or (
+        if self.bare and (isinstance(node, ast.JoinedStr) or (
                 isinstance(node, ast.Constant) and isinstance(node.value, int | float | str)
-                and not isinstance(node.value, bool)):
+                and not isinstance(node.value, bool))):
             return ast.Constant(0)
-        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+        if self.bare and isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
             node.exc.args, node.exc.keywords = [], []
-        if isinstance(node, ast.Assert):
+        if self.bare and isinstance(node, ast.Assert):
             node.msg = None
         for field in ("id", "attr", "name", "arg"):
             if getattr(node, field, None) in self.bound and not isinstance(node, ast.keyword):
@@ -180,12 +193,15 @@ class _Marked(ast.NodeTransformer):
         return node
 
 
-def _lines(statements: Sequence[ast.AST]) -> Iterator[str]:
-    """The first line of each statement, nested ones too; without imports, docstrings, prints."""
+def _lines(statements: Sequence[ast.AST], bare: bool) -> Iterator[str]:
+    """The first line of each statement, nested ones too; without imports and docstrings.
+
+    Bare, also without prints.
+    """
     for node in statements:
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass) or (
                 isinstance(node, ast.Expr) and (isinstance(node.value, ast.Constant) or (
-                    isinstance(node.value, ast.Call)
+                    bare and isinstance(node.value, ast.Call)
                     and getattr(node.value.func, "id", "") in _SHOWING))):
             continue
         inner = []
@@ -193,7 +209,7 @@ def _lines(statements: Sequence[ast.AST]) -> Iterator[str]:
             inner += getattr(node, block)
             setattr(node, block, [ast.Pass()] if block == "body" else [])
         yield ast.unparse(node)
-        yield from _lines(inner)
+        yield from _lines(inner, bare)
 
 
 def _canonical(lines: str) -> str:
