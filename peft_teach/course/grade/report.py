@@ -286,13 +286,17 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
 
 def _alike(rows: Sequence[Row]) -> str:
     """The pairs of students whose answers agree, "" if there are none."""
-    lines = [f"<tr><td>{escape(' and '.join(pair.students))}</td><td>{pair.lesson}</td>"
-             f"<td>{pair.share:.0%}{' reworded' if pair.reworded else ''}</td><td>{', '.join(pair.exercises)}</td>"
-             f"<td>{', '.join(pair.equal)}</td></tr>" for pair in similar(rows)]
+    lines = []
+    for pair in similar(rows):
+        share = f"{pair.share:.0%}{' reworded' if pair.reworded else ''}"
+        cells = (escape(" and ".join(pair.students)), pair.lesson, share,
+                 ", ".join(pair.exercises), ", ".join(pair.equal))
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     if not lines:
         return ""
     return ("<h2>Alike</h2>\n<p>Without names and layout, and without what the lesson dictates or "
-            "many wrote; reworded: without numbers, texts and prints, too. It changes no mark and proves nothing: ask.</p>\n"
+            "many wrote; reworded: without numbers, texts and prints, too. It changes no mark and "
+            "proves nothing: ask.</p>\n"
             + _table(("answers of", "lesson", "agree by", "in", "byte by byte"), lines))
 
 
