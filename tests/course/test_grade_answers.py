@@ -168,7 +168,7 @@ def test_the_true_reason_is_said_where_it_cannot_be_read(cells, says):
     "from my_peft import linear_count", "import my_peft\nlinear_count = my_peft.linear_count",
     "from peft_teach.course import records\n"
     "linear_count = lambda *_: len(records.load('lora').runs)",
-    "linear_count = lambda *_: pt.course.records.load('lora')['runs'][0]['rank']"])
+    "linear_count = lambda *_: len(pt.course.records.load('lora')['runs'])"])
 def test_pieces_of_earlier_lessons_and_records_are_there(before):
     given = marked(before, COUNT.format("0 * linear_count(1, 2) + rank * (n_in + n_out)"))
     assert (given.points, given.flags) == (1, ()), given

@@ -206,10 +206,10 @@ class Code:
                 place = "a cell of %%writefile"
             source, tree = _parse(source)
             self.room -= len(source)
-            self.most -= len(tree.body)
-            if self.room < 0 or self.most < 0:
+            if self.room < 0 or len(tree.body) > self.most:
                 self.cut = self.cut or label
                 raise ValueError("too much code")
+            self.most -= len(tree.body)
             return _Parsed(label, source, tree.body, place, writes)
         except _OtherLanguage as error:
             why = (f"a cell of {error}, which defines nothing here ({label}): put it into one of "
