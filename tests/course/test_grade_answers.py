@@ -259,7 +259,7 @@ def test_no_notebook_takes_long_to_read():
 @pytest.mark.parametrize(("cells", "says"), [
     ((f"TEXT = {RIGHT!r}\nexec(TEXT)",), "lora_count stands in a text (cell 1)"),
     (("import pathlib\npathlib.Path('x.py').write_text('def lora_count(): 1')",), "neither for"),
-    (("%%writefile x.py\n" + COUNT.format(1), "from x import lora_count"), "a cell of %%writefile"),
+    (("%%writefile x.txt\n" + COUNT.format(1), "from x import lora_count"), "cell of %%writefile"),
     ((STUB, "  %%bash\n  " + COUNT.format(1)), "a cell of %%bash"),
     (("for id, f in [('lora.count', print)]:\n    pt.check(id, f)",), "no definition"),
     ((STUB, COUNT.format("(")), "not Python")])

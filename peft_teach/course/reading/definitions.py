@@ -59,7 +59,7 @@ def readings(code: Code, exercise: Exercise) -> Iterator[Plan]:
     found: set[tuple[tuple[str, int], ...]] = set()
     last = MOST_READINGS - 1
     for view in (code.after_checks(), code):
-        for check in (*checks[:last], None, *checks[last:last + 1]):    # None for the whole
+        for check in (*checks[:last], None, *checks[last:last + 3]):    # None for the whole
             part = view if check is None else view.until(check)
             plan = _plan(part, exercise, max(checks, default=-1) if check is None else check)
             if (plan.attempted and not plan.missing and plan.statements not in found
