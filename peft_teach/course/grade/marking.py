@@ -14,9 +14,10 @@ import html
 import json
 import re
 import secrets
+import threading
 import webbrowser
 from collections.abc import Mapping, Sequence
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -263,9 +264,10 @@ def _cited(text: str, said: str) -> str:
 # ── the server ───────────────────────────────────────────────────────────────────────────────
 
 
-def server(out: Path) -> tuple[HTTPServer, str]:
+def server(out: Path) -> tuple[ThreadingHTTPServer, str]:
     """A server of the pages in a folder, and its address. Raises `PeftTeachError` for none."""
     pages, word = read(out), secrets.token_urlsafe(16)
+    one_at_a_time = threading.Lock()    # what is saved is read before
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -284,7 +286,8 @@ def server(out: Path) -> tuple[HTTPServer, str]:
                 if self.headers["Content-Type"] != "application/json" or size > LARGEST_REQUEST:
                     raise ValueError
                 sent = json.loads(self.rfile.read(size))
-                save(out, pages[index], [*sent["points"]], str(sent["comment"]))
+                with one_at_a_time:
+                    save(out, pages[index], [*sent["points"]], str(sent["comment"]))
                 self._send(200, "saved")
             except PeftTeachError as error:
                 self._send(409, str(error))
@@ -321,7 +324,7 @@ def server(out: Path) -> tuple[HTTPServer, str]:
         def log_message(self, *_: Any) -> None:
             """Names nobody in the terminal."""
 
-    made = HTTPServer((HOST, 0), Handler)
+    made = ThreadingHTTPServer((HOST, 0), Handler)    # a browser may keep a connection idle
     return made, f"http://{HOST}:{made.server_port}/{word}/"
 
 
