@@ -30,7 +30,7 @@ def test_a_page_is_marked_by_keys(tmp_path):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         page = browser.new_page()
         errors = []
-        page.on("pageerror", errors.append)
+        page.on("pageerror", lambda error: errors.append(error))
         page.goto(address)
         page.get_by_role("link", name="Go on").click()
         assert page.title() == "anna"
