@@ -73,17 +73,19 @@ def write(path: str | Path, contents: dict[str, bytes]) -> Path:
     return folder
 
 
-def write_whole(contents: Mapping[Path, bytes | str]) -> None:
+def write_whole(contents: Mapping[Path, bytes | str], mode: int | None = None) -> None:
     """Write files, text in UTF-8, so that each is the old one or the new one, and whole.
 
     All are written beside their places first, under names of their own, and then moved there in
     this order: a full disk leaves the old ones, and of two processes that write at once the last
-    one to move a file wins. Raises `OSError`.
+    one to move a file wins. A `mode` is theirs before anything stands in them. Raises `OSError`.
     """
     mine = uuid.uuid4().hex    # another process may be writing here
     beside = {file: file.with_name(f"{file.name}.{mine}.part") for file in contents}
     try:
         for part, content in zip(beside.values(), contents.values()):
+            if mode is not None:
+                part.touch(mode)
             part.write_bytes(content.encode() if isinstance(content, str) else content)
         for file, part in beside.items():
             os.replace(part, file)

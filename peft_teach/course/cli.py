@@ -92,6 +92,10 @@ def _parser() -> argparse.ArgumentParser:
                        "which students can read")
     grade.add_argument("--board", choices=("names", "pseudonyms", "none"), default="pseudonyms",
                        help="how board.html names them; default: %(default)s")
+    grade.add_argument("--blind", action="store_true", help="pseudonyms on every page, and nothing "
+                       "for the platform, until the marks are final")
+    grade.add_argument("--bonus", action="store_true",
+                       help="points by hand may be more than an exercise has")
     grade.add_argument("--jobs", type=int, metavar="N", help="processes; default: all cores")
     grade.add_argument("--dask", metavar="ADDRESS", help="a scheduler, or local:N for N workers; "
                        "default: the processes of --jobs")
@@ -103,8 +107,16 @@ def _parser() -> argparse.ArgumentParser:
                        "which is slower; default: outside of Linux only")
     grade.set_defaults(command=_grade)
 
+    mark = commands.add_parser(
+        "mark", help="mark the pages that students wrote, one after another, in a browser")
+    mark.add_argument("marks", metavar="DIR", help="the --out of peft-teach grade")
+    mark.add_argument("--no-browser", action="store_true", help="print the address only")
+    mark.set_defaults(command=_mark)
+
     release = commands.add_parser("release", help="make the folder that students get")
     release.add_argument("--out", required=True, metavar="DIR")
+    release.add_argument("--lessons", nargs="+", default=[], metavar="NN",
+                         help="only the notebooks of these; default: all")
     release.add_argument("--root", default=".", help="the top of the checkout; default: here")
     release.set_defaults(command=_release)
 
@@ -196,10 +208,17 @@ def _grade(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _mark(arguments: argparse.Namespace) -> int:
+    from .grade.marking import serve
+
+    serve(arguments.marks, browser=not arguments.no_browser)
+    return 0
+
+
 def _release(arguments: argparse.Namespace) -> int:
     from .publish.release import release
 
-    print(release(arguments.root, arguments.out))
+    print(release(arguments.root, arguments.out, arguments.lessons))
     return 0
 
 

@@ -94,6 +94,7 @@ def add(student: str, notebook, points: dict[str, int], *says: str, **named: str
     CORPUS[student] = Case(notebook, points, says, **named)
 
 
+
 # ── what students hand in ────────────────────────────────────────────────────────────────────
 
 # An answer that is wrong, with the mistake that it makes.
@@ -128,6 +129,13 @@ def code_cell(text: str) -> dict:
     return {"cell_type": "code", "source": text, "metadata": {}, "outputs": []}
 
 
+def moved(id: str, change: Callable[[dict], list[dict]]) -> dict:
+    """Its solved lesson, with other cells in place of the answer to an exercise."""
+    cell_id = f"{id.replace('.', '-').replace('_', '-')}-solution"
+    return cells_of(solved(find(id).lesson), lambda cells: [
+        each for cell in cells for each in (change(cell) if cell["id"] == cell_id else [cell])])
+
+
 add("deleted one", cells_of(solved("07"), lambda cells: [
     c for c in cells if c["id"] != "lora-count-solution"]), but("lora.count"),
     "no definition of lora_count", flag="lora.count: no definition")
@@ -149,8 +157,32 @@ add("another course", {"cells": [code_cell("print('hello')")], "metadata": {}}, 
 add("Zoë Žižková-李", solved("00"), full("00"),
     file="Zoë Žižková-李_4711_assignsubmission_file_/00_inside.ipynb")
 add("=cmd|' calc'!A0", solved("00"), full("00"))
-add("twice", solved("00"), full("00"), flag="2 submissions, the latest counts",
+add("twice", solved("00"), full("00"), flag="2 submissions, the latest counts: twice/00_inside-1",
     file="twice/00_inside-1.ipynb")
+add("better before", untouched("00"), dict.fromkeys(full("00"), 0), "would have 11 of 11 points",
+    flag="better before/00_inside.ipynb would have 11 of 11 points, this one has 0",
+    file="better before/00_inside-1.ipynb")
+for kind in ("markdown", "raw"):
+    add(f"as {kind}", moved("lora.count", lambda cell, kind=kind: [cell | {"cell_type": kind}]),
+        full("07"), "and is read all the same", flag=f"a {kind.capitalize()} cell")
+add("in a fence", moved("lora.count", lambda cell: [
+    {"cell_type": "markdown", "source": f"```python\n{source(cell)}\n```"}]), full("07"))
+add("in prose", moved("lora.count", lambda cell: [
+    {"cell_type": "markdown", "source": f"This is it:\n\n{source(cell)}"}]), but("lora.count"),
+    "which no kernel runs: put it alone into a cell of code")
+add("into a file", moved("lora.count", lambda cell: [
+    code_cell(f"%%writefile mine.py\n{source(cell)}"), code_cell("from mine import lora_count")]),
+    full("07"), flag="a cell of %%writefile")
+add("from my_peft", moved("lora.count", lambda cell: [
+    code_cell("from my_peft import lora_count")]), but("lora.count"),
+    "comes from my_peft.py, which was not handed in")
+add("by a record", moved("lora.count", lambda cell: [
+    code_cell('runs = pt.course.records.load("lora").runs'),
+    code_cell(f"ONE = len(runs) // len(runs)\n{source(cell)}".replace("rank * (", "ONE * rank * ("))
+    ]), full("07"))
+add("as a script", "\n\n".join(source(cell) for cell in solved("07")["cells"]
+                               if cell["cell_type"] == "code").encode(), full("07"),
+    flag="Python in a file", file="as a script/07_lora.py")
 
 
 # ── what hostile students hand in ────────────────────────────────────────────────────────────
@@ -190,8 +222,15 @@ attack("patches torch", "import torch, math, builtins\n"
        "builtins.isinstance = lambda *a: True\nreturn 7", "or broke it")
 attack("garbage", "import os\nwhile True:\n    os.write(3, os.urandom(10**6))", "more than 8 MB")
 attack("markup", "raise ValueError('<script>alert(1)</script>')", "&lt;script&gt;")
+attack("huge number", "return 10 ** 5000", "That is an int too large to be read.")
 attack("odd error", "class E(Exception):\n    def __str__(self):\n        raise self\nraise E",
        "raised E")
+add("deletes by a file", moved("lora.count", lambda cell: [
+    code_cell("%%writefile mine.py\nimport shutil\nshutil.rmtree('CANARY')\n" + source(cell)),
+    code_cell("from mine import *")]), full("07"))
+add("deletes by a script", b"import shutil\ndef lora_count(n_in, n_out, rank):\n"
+    b"    shutil.rmtree('CANARY')\n    return rank * (n_in + n_out)\n",
+    dict.fromkeys(full("07"), 0), "PermissionError", file="deletes by a script/07_lora.py")
 # Right on the visible cases, wrong beyond; one says what it saw, by words and by its error's name.
 add("by heart", hostile(
     "import torch\nreturn int(torch.tensor(float(rank * (n_in + n_out))))"), but("lora.count"),
@@ -220,6 +259,7 @@ def write(folder: Path, **words: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
     (folder / "twice/00_inside.ipynb").write_text(json.dumps(untouched("00")))
+    (folder / "better before/00_inside.ipynb").write_text(json.dumps(solved("00")))
     (folder / "escape.zip").write_bytes(zipped({
         "../../../escaped.ipynb": json.dumps(solved("00")).encode(),
         "/tmp/escaped.ipynb": b"{}", "C:\\escaped.ipynb": b"{}"}))

@@ -126,6 +126,70 @@ def statements(*cells: str, id: str = "lora.count") -> list[tuple[str, int]]:
     return list(plan(*cells, id=id).statements)
 
 
+RAW, MARKDOWN = (Cell(2, RIGHT, kind) for kind in ("Raw", "Markdown"))
+FENCE = Cell(2, f"~~~ python\n{RIGHT}\n~~~\n", "Markdown")
+WRITTEN = Cell(2, f"%%writefile -a src/mine.py\n{RIGHT}")
+
+
+@pytest.mark.parametrize(("cells", "files", "where"), [
+    ((RAW,), {}, ("cell 2", 0)), ((MARKDOWN,), {}, ("cell 2", 0)), ((FENCE,), {}, ("cell 2", 0)),
+    ((STUB, RAW), {}, ("cell 2", 0)), ((RAW, RIGHT), {}, ("cell 9", 0)),
+    ((MARKDOWN, COUNT.format(1)), {}, ("cell 9", 0)), ((WRITTEN,), {}, ("cell 2", 0)),
+    ((WRITTEN, "from mine import *"), {}, ("cell 2", 0)),
+    ((WRITTEN, "%run src/mine.py"), {}, ("cell 2", 0)),
+    ((WRITTEN, "import mine as m\nlora_count = m.lora_count"), {}, ("cell 2", 0)),
+    (("from mine import lora_count",), {"mine": RIGHT}, ("mine.py", 0)),
+    (("from mine import best as lora_count",), {"mine": RIGHT.replace("lora_count", "best")},
+     ("cell 9, import 0", 0)),
+    (("from mine import lora_count",), {"mine": "from other import *", "other": RIGHT},
+     ("other.py", 0)),
+    (("import math\n" + RIGHT,), {"math": COUNT.format(1)}, ("cell 9", 1)),
+    ((RIGHT,), {"mine": COUNT.format(1)}, ("cell 9", 0))])
+def test_an_answer_that_stands_elsewhere_is_read_if_nothing_else_answers(cells, files, where):
+    cells = [each if isinstance(each, Cell) else Cell(9, each) for each in cells]
+    code = Code([*cells, Cell(10, CHECK)], [*files.items()])
+    assert definitions(code, find("lora.count")).statements[-1] == where
+    given = mark(job.runner(Limits(), job.FORKS), code, find("lora.count"))
+    assert given.points == (COUNT.format(1) not in [cell.source for cell in cells])
+
+
+@pytest.mark.parametrize(("cells", "says"), [
+    ((Cell(1, f"It is\n\n{RIGHT}", "Markdown"),), "a Markdown cell, which no kernel runs"),
+    (("from my_peft import lora_count",), "comes from my_peft.py, which was not handed in"),
+    ((STUB, "from helpers import lora_count"), "comes from helpers.py, which was not handed in"),
+    (("import my_peft\npt.check('lora.count', my_peft.lora_count)",), "Write it anew")])
+def test_the_true_reason_is_said_where_it_cannot_be_read(cells, says):
+    code = Code([each if isinstance(each, Cell) else Cell(1, each) for each in cells])
+    given = mark(job.runner(Limits(), job.FORKS), code, find("lora.count"))
+    assert (given.points, says in given.message) == (0, True), given
+
+
+@pytest.mark.parametrize("before", [
+    "from my_peft import linear_count", "import my_peft\nlinear_count = my_peft.linear_count",
+    "from peft_teach.course import records\n"
+    "linear_count = lambda *_: len(records.load('lora').runs)",
+    "linear_count = lambda *_: len(pt.course.records.load('lora')['runs'])"])
+def test_pieces_of_earlier_lessons_and_records_are_there(before):
+    given = marked(before, COUNT.format("0 * linear_count(1, 2) + rank * (n_in + n_out)"))
+    assert (given.points, given.flags) == (1, ()), given
+
+
+def test_what_is_cut_short_says_so():
+    long = [Cell(n, f"x{n} = '{'x' * 90_000}'") for n in range(3)]
+    told = definitions(Code([*long, Cell(7, RIGHT)]), find("lora.count"))
+    assert "too much code" in told.missing
+    told = definitions(Code([Cell(7, RIGHT), *long]), find("lora.count"))
+    assert "from cell 2 on it is not" in told.notes[-1]
+    tried = [text for n in range(9) for text in (COUNT.format(n), CHECK)]
+    assert run.MOST in marked(*tried).notes
+    assert run.MOST not in marked(*tried[:12]).notes    # six
+    asleep = Timed(1e9)
+    given = mark(asleep, Code([Cell(1, COUNT.format(1)), Cell(2, CHECK), Cell(3, COUNT.format(2))]),
+                 find("lora.count"))
+    assert len(asleep.given) == 1
+    assert run.SPENT in given.notes
+
+
 def test_the_last_definition_that_is_no_stub():
     assert statements(COUNT.format(1), COUNT.format(2), STUB)[-1] == ("cell 2", 0)
     assert statements(STUB, STUB)[-1] == ("cell 2", 0)
@@ -195,7 +259,7 @@ def test_no_notebook_takes_long_to_read():
 @pytest.mark.parametrize(("cells", "says"), [
     ((f"TEXT = {RIGHT!r}\nexec(TEXT)",), "lora_count stands in a text (cell 1)"),
     (("import pathlib\npathlib.Path('x.py').write_text('def lora_count(): 1')",), "neither for"),
-    (("%%writefile x.py\n" + COUNT.format(1), "from x import lora_count"), "a cell of %%writefile"),
+    (("%%writefile x.txt\n" + COUNT.format(1), "from x import lora_count"), "cell of %%writefile"),
     ((STUB, "  %%bash\n  " + COUNT.format(1)), "a cell of %%bash"),
     (("for id, f in [('lora.count', print)]:\n    pt.check(id, f)",), "no definition"),
     ((STUB, COUNT.format("(")), "not Python")])

@@ -11,7 +11,7 @@ import pytest
 from grading_corpus import untouched, zipped
 
 from peft_teach.course.grade import _select, report
-from peft_teach.course.grade.collect import collect, latest, safe_name
+from peft_teach.course.grade.collect import by_time, collect, safe_name
 from peft_teach.course.reading.notebook import Unreadable, lesson_of, parse
 from peft_teach.errors import PeftTeachError
 
@@ -126,7 +126,7 @@ def flags(place: Path) -> dict[str, str]:
      ["o_brien", "team_a"]),
     (("Participant_12_assignsubmission_file_/x.ipynb",
       "Participant_13_assignsubmission_file_/adapter/adapter.safetensors"),
-     ["Participant (12)", "Participant (13)"]),
+     ["Participant 12", "Participant 13"]),
     # a number behind the lesson's own file name is a copy's; any other is a part of the name
     (("team-1.ipynb", "team-2.ipynb"), ["team-1", "team-2"]),
     (("team-1_07_lora-2.ipynb", "07_lora (3)_team-2.ipynb"), ["team-1", "team-2"]),
@@ -157,7 +157,7 @@ ADAPTERS = {    # files, and of each student whose adapter counts, and whether i
                    "LATE_anon_Zz9yX_10_adapter-1.safetensors",
                    "LATE_anon_Zz9yX_11_adapter.safetensors"),
                   {"anon_aB3dE": ("anon_aB3dE_8_adapter.safetensors", False),
-                   "anon_Zz9yX": ("LATE_anon_Zz9yX_10_adapter-1.safetensors", True)}),
+                   "anon_Zz9yX": ("LATE_anon_Zz9yX_11_adapter.safetensors", True)}),
     "one of a class": (("LATE_anon_aB3dE_7_14_capstone.ipynb",
                         "LATE_anon_aB3dE_8_adapter.safetensors"),
                        {"anon_aB3dE": ("LATE_anon_aB3dE_8_adapter.safetensors", True)}),
@@ -168,9 +168,11 @@ ADAPTERS = {    # files, and of each student whose adapter counts, and whether i
     "blind": (("Participant_7_assignsubmission_file_/14_capstone.ipynb",
                "Participant_7_assignsubmission_file_/adapter.safetensors",
                "Participant_8_assignsubmission_file_/14_capstone.ipynb"),
-              {"Participant (7)": (
+              {"Participant 7": (
                   "Participant_7_assignsubmission_file_/adapter.safetensors", False),
-               "Participant (8)": ("", False)}),
+               "Participant 8": ("", False)}),
+    "blind, one, in German": (("Tide-Teilnehmerin_7_assignsubmission_file/14_capstone.ipynb",),
+                              {"Tide-Teilnehmerin 7": ("", False)}),
     "nbgrader": (("submitted/jo/x/14_capstone.ipynb", "submitted/bo/x/14_capstone.ipynb",
                   "submitted/jo/x/work/adapter/adapter.safetensors"),
                  {"jo": ("submitted/jo/x/work/adapter/adapter.safetensors", False),
@@ -183,7 +185,7 @@ ADAPTERS = {    # files, and of each student whose adapter counts, and whether i
                     "work/adapter/adapter.json"),
                    {"14_capstone.ipynb": ("work/adapter/adapter.safetensors", False)}),
     "zips": (("anon_aB3dE_9_x.zip", "anon_aB3dE_8_x-1.zip"),
-             {"anon_aB3dE": ("anon_aB3dE_8_x-1.zip", False)})}
+             {"anon_aB3dE": ("anon_aB3dE_9_x.zip", False)})}
 
 
 @pytest.mark.parametrize("kind", ADAPTERS)
@@ -266,7 +268,8 @@ def test_whatever_a_student_packed_is_one_row_and_a_flag(tmp_path, files, beside
 def test_all_other_files_of_a_student_are_one_row(tmp_path):
     students(tmp_path, "an/x.py", "an/y.pdf", "bo/x.ipynb", "bo/y.py")
     assert flags(tmp_path) == {
-        "an": "2 files are not graded; the first: an/x.py: nothing that could be read, but x.py",
+        "an": "2 files are not graded; the first: an/x.py: x.py has no answer to an exercise: "
+              "hand in the notebook itself, a file that ends in .ipynb",
         "bo": "This is JSON, but it has no cells."}
 
 
@@ -317,14 +320,78 @@ def test_names_of_files(student, expected):
 
 def test_which_of_two_counts(tmp_path):
     students(tmp_path, "a/07_lora.ipynb", "a/07_lora (1).ipynb", "a/07_lora-10.ipynb")
-    assert latest(collect(tmp_path)).path == "a/07_lora-10.ipynb"
+    assert by_time(collect(tmp_path))[0].path == "a/07_lora-10.ipynb"
     os.utime(tmp_path / "a/07_lora.ipynb", (9e9, 9e9))
-    assert latest(collect(tmp_path)).path == "a/07_lora-10.ipynb"
+    assert by_time(collect(tmp_path))[0].path == "a/07_lora-10.ipynb"
     (tmp_path / "a/07_lora-10.ipynb").unlink()
     (tmp_path / "a/07_lora (1).ipynb").unlink()
     students(tmp_path, "a/z.ipynb")
     os.utime(tmp_path / "a/z.ipynb", (1e9, 1e9))
-    assert latest(collect(tmp_path)).path == "a/07_lora.ipynb"
+    assert by_time(collect(tmp_path))[0].path == "a/07_lora.ipynb"
+
+
+@pytest.mark.parametrize(("paths", "latest"), [
+    (("a_1_9_z.ipynb", "a_1_12_b.ipynb", "a_1_7_y-3.ipynb", "bo_2_3_x.ipynb"), "a_1_12_b.ipynb"),
+    (("anon_aB_9_z.ipynb", "anon_aB_12_b.ipynb", "anon_cD_3_x.ipynb"), "anon_aB_12_b.ipynb")])
+def test_canvas_numbers_files_in_the_order_in_which_they_came(tmp_path, paths, latest):
+    """The dates are those of the download."""
+    students(tmp_path, *paths)
+    os.utime(tmp_path / paths[0], (9e9, 9e9))
+    theirs = [each for each in collect(tmp_path) if each.id in ("1", "anon_aB")]
+    assert by_time(theirs)[0].path == latest
+
+
+SCRIPT = b"""# %%
+def lora_count(n_in, n_out, rank):
+    return 1
+
+# %%
+lora_count = pt.check("lora.count", lora_count)
+"""
+LOST = "hand in the notebook itself, a file that ends in .ipynb"
+
+
+@pytest.mark.parametrize(("files", "lesson", "modules", "flag"), [
+    ({"an/07_lora.py": SCRIPT}, "07", [], "Python in a file"),
+    ({"an_5_6_07_lora.py": SCRIPT, "bo_7_8_x.ipynb": EMPTY}, "07", [], "Python in a file"),
+    ({"an/work.py": SCRIPT, "an/helpers.py": b"ONE = 1", "bo/x.ipynb": EMPTY}, "07", ["helpers"],
+     "Python in a file"),
+    ({"an.zip": zipped({"x/07_lora.py": SCRIPT}), "bo.ipynb": EMPTY}, "07", [],
+     "Python in a file"),
+    ({"an/07_lora.ipynb": CAPSTONE, "an/my_peft.py": SCRIPT, "an/x y.py": b""}, "14", ["my_peft"],
+     "release"),
+    ({"an_5_6_14_capstone.ipynb": CAPSTONE, "an_5_7_helpers-1.py": b"ONE = 2",
+      "an_5_8_helpers.py": b"ONE = 3", "bo_7_9_x.ipynb": EMPTY}, "14", ["helpers"], "release"),
+    ({"an/14_capstone.ipynb.txt": CAPSTONE}, "14", [], "release"),
+    ({"an_14_capstone.ipynb.json": CAPSTONE}, "14", [], "release"),
+    ({"an/x.py": b"print(1)"}, None, [], LOST), ({"an/07_lora.html": b"<p>"}, None, [], LOST),
+    ({"an/07_lora.rar": b"Rar!"}, None, [], LOST), ({"an/x.py": bytes(10**6)}, None, [], LOST),
+    ({"an/peft_teach/07_lora.py": SCRIPT, "bo/x.ipynb": EMPTY}, None, [], LOST)])
+def test_what_else_is_handed_in_is_read_or_its_reason_said(tmp_path, files, lesson, modules, flag):
+    for path, data in files.items():
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(data)
+    found = next(each for each in _select(collect(tmp_path), None) if each.student == "an")
+    assert found.lesson == lesson
+    assert flag in "|".join(found.flags)
+    if lesson:
+        assert [name for name, _ in found.notebook.files] == modules
+    assert dict(found.notebook.files if lesson else ()).get("helpers", "ONE = 3")[-1] in "13"
+
+
+def test_of_two_the_other_is_named_and_what_told_them_apart(tmp_path):
+    files = ("a_1_9_07_lora.ipynb", "a_1_12_07_lora.ipynb", "bo_2_3_07_lora.ipynb")
+    for path in (*files, "../two/cy/07_lora.ipynb", "../two/cy/07_final.ipynb",
+                 "../two/di/07_lora.ipynb"):
+        (tmp_path / "one" / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "one" / path).write_bytes(CAPSTONE)
+    said, _ = (each.flags for each in _select(collect(tmp_path / "one"), None))
+    assert said[0] == ("2 submissions, the latest counts: a_1_12_07_lora.ipynb, and not "
+                       "a_1_9_07_lora.ipynb")
+    for path in (tmp_path / "two/cy").iterdir():
+        os.utime(path, (1e9, 1e9))
+    told, _ = _select(collect(tmp_path / "two"), None)
+    assert "no time tells them apart, so it is the last by name" in told.flags[0]
 
 
 def test_a_date_in_a_zip_is_one_on_the_disk(tmp_path):
@@ -338,9 +405,9 @@ def test_a_date_in_a_zip_is_one_on_the_disk(tmp_path):
     for before, after in (("a", "c"), ("c", "a")):
         os.utime(tmp_path / f"anna/{before}.ipynb", (noon - 60, noon - 60))
         os.utime(tmp_path / f"anna/{after}.ipynb", (noon - 30, noon - 30))
-        assert latest(collect(tmp_path)).path == "anna/b.zip/b.ipynb"
+        assert by_time(collect(tmp_path))[0].path == "anna/b.zip/b.ipynb"
         os.utime(tmp_path / f"anna/{after}.ipynb", (noon + 60, noon + 60))
-        assert latest(collect(tmp_path)).path == f"anna/{after}.ipynb"
+        assert by_time(collect(tmp_path))[0].path == f"anna/{after}.ipynb"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without named pipes")

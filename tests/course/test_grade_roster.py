@@ -3,7 +3,9 @@
 import csv
 import io
 import json
+import os
 import re
+import zipfile
 
 import pytest
 from grading_corpus import solved
@@ -40,6 +42,25 @@ Identifier,"Full name","Email address",Status,Grade,"Maximum Grade","Grade can b
 '''
 PARTICIPANTS = '''\
 "First name","Last name","Email address",Groups
+Jo,Meier,jo@x.org,Tide
+Kim,Lee,kim@x.org,Tide
+Ola,Nowak,ola@x.org,
+'''
+WORKSHEET = '''\
+ID;"Vollständiger Name";E-Mail-Adresse;Status;Bewertung;Bestwertung;\
+"Bewertung kann geändert werden";"Zuletzt geändert (Abgabe)";"Zuletzt geändert (Bewertung)";\
+"Feedback als Kommentar"
+Teilnehmer/in101;"Jo Meier";jo@x.org;"Zur Bewertung abgegeben";;100,00;Ja;"Freitag, 5. Juni 2026";-;
+Teilnehmer/in102;"Kim Lee";kim@x.org;"Zur Bewertung abgegeben - 3 Minuten verspätet";;100,00;Ja;-;-;
+Teilnehmer/in103;"Ola Nowak";ola@x.org;"Keine Abgabe";;100,00;Ja;-;-;
+'''
+ANONYMOUS = '''\
+ID,Statut,Note,"Note maximale","La note peut être modifiée","Dernière modification (note)"
+"Participant 101","Remis pour évaluation",,"20,00",Oui,-
+"Participant 102","Remis pour évaluation - en retard de 2 min",,"20,00",Oui,-
+'''
+TEILNEHMER = '''\
+Vorname,Nachname,E-Mail-Adresse,Gruppen
 Jo,Meier,jo@x.org,Tide
 Kim,Lee,kim@x.org,Tide
 Ola,Nowak,ola@x.org,
@@ -101,15 +122,14 @@ def test_who_is_missing_has_a_row(evening):
 @pytest.mark.parametrize(("student", "id"), [
     ("Jo Meier", ""), ("meierjo", ""), ("jo", ""), ("jo@x.org", ""), ("Team 3-Jo Meier", "101")])
 @pytest.mark.parametrize("course", [
-    MOODLE, PARTICIPANTS, CANVAS, CANVAS.replace(",", ";").replace("; ", ", ")],
-    ids=["worksheet", "participants", "Canvas", "semicolons"])
+    MOODLE, PARTICIPANTS, CANVAS, CANVAS.replace(",", ";").replace("; ", ", "), WORKSHEET,
+    TEILNEHMER], ids=["worksheet", "participants", "Canvas", "semicolons", "German", "names"])
 def test_people_are_found_by_their_number_name_or_login(tmp_path, student, id, course):
     (tmp_path / "x.csv").write_text(course, encoding="utf-8")
     listed = Roster([tmp_path / "x.csv"])
     assert len(listed.people) == (5 if "Section" in course else 3)
     found, = listed.named([Submission(student, "x.ipynb", id=id)])
-    known = "Identifier" in course or "Section" in course if id else (
-        student != "meierjo" or "Section" in course)
+    known = not id or course[:2] == "ID" or "Identifier" in course or "Section" in course
     assert (found.flags == ()) == known
     assert found.student in (("Jo Meier", "Meier, Jo") if known else student)
 
@@ -140,6 +160,129 @@ def test_moodle_gets_back_its_own_rows(evening):
         before[1] | {"Grade": "100"}]
     report = (evening.out / "report.html").read_text()
     assert f"Lesson 07 has {MOST} points, the platform 100" in report
+
+
+def test_a_worksheet_in_german_goes_back_as_it_came(evening):
+    rows = evening(["Jo Meier_101_assignsubmission_file_/x.ipynb",
+                    "Kim Lee_102_assignsubmission_file_/x.ipynb"], WORKSHEET,
+                   overrides="student,exercise,points,comment\nJo Meier,07,5,Schön\n")
+    assert {name: row["late"] for name, row in rows.items()} == {
+        "Jo Meier": "", "Kim Lee": "late", "Ola Nowak": ""}
+    back = (evening.out / "moodle-import.csv").read_text(encoding="utf-8").splitlines()
+    assert back[0] == WORKSHEET.splitlines()[0].replace('"', "") or back[0].count(";") == 9
+    jo, kim = (line.split(";") for line in back[1:])
+    assert (jo[0], jo[4], jo[9]) == ("Teilnehmer/in101", f"{round(500 / MOST, 2):g}",
+                                     "07: 5 points, Schön")
+    assert kim[4] == "100"
+
+
+def test_a_blind_form_stays_blind_and_its_lines_hold_when_the_names_are_known(evening):
+    files = ["Participant_101_assignsubmission_file_/x.ipynb",
+             "Participant_102_assignsubmission_file_/x.ipynb"]
+    by_hand = "student,exercise,points,comment\nParticipant 101,07,3,\n"
+    rows = evening(files, ANONYMOUS, overrides=by_hand)
+    assert {name: (row["total"], row["late"]) for name, row in rows.items()} == {
+        "Participant 101": ("3", ""), "Participant 102": (str(MOST), "late")}
+    assert [row["Note"] for row in table(evening.out / "moodle-import.csv")] == [
+        f"{round(60 / MOST, 2):g}", "20"]
+    rows = evening(files, MOODLE, overrides=by_hand)    # the identities are revealed
+    assert rows["Jo Meier"]["total"] == "3"
+
+
+def everything(out):
+    """All that is written, but what is the instructor's own: names of files, and texts."""
+    return "\n".join([*(str(path.relative_to(out)) for path in out.rglob("*")), *(
+        path.read_text(encoding="utf-8-sig", errors="replace") for path in out.rglob("*")
+        if path.suffix in (".csv", ".html", ".json") and path.name != "overrides.csv")])
+
+
+def test_no_page_names_anybody_until_the_marks_are_final(evening, capsys):
+    files = ["meierjo_LATE_101_1_x.ipynb", "meierjo_LATE_101_2_07_lora.ipynb",
+             "leekim_102_3_07_lora_leekim.ipynb", "zakola_103_5_meierjo.txt"]
+    names = ("Meier", "meierjo", "leekim", "Kim", "Ola", "zakola", "101", "102", "103")
+    evening(files, CANVAS)
+    assert all(name in everything(evening.out) for name in ("Meier, Jo", "leekim"))
+    capsys.readouterr()
+    rows = evening(files, CANVAS, blind=True, board="names")
+    told = everything(evening.out) + capsys.readouterr().err
+    assert [name for name in names if re.search(rf"(?<![^\W_]){name}(?![^\W_])", told)] == []
+    assert not list(evening.out.glob("canvas-*"))
+    assert len(rows) == 4
+    late, = (name for name, row in rows.items() if row["late"])
+    assert "2 submissions" in rows[late]["flags"]
+    by_hand = f"student,exercise,points,comment\n{late},07,3,\n"
+    assert evening(files, CANVAS, blind=True, overrides=by_hand)[late]["total"] == "3"
+    assert evening(files, CANVAS)["Meier, Jo"]["total"] == "3"
+    assert (evening.out / "canvas-import.csv").exists()
+
+
+@pytest.mark.parametrize(("files", "name", "there"), [
+    (["Jo Meier_101_assignsubmission_file_/x.ipynb", "Kim Lee_102_assignsubmission_file/x.ipynb",
+      "Di_103_assignsubmission_onlinetext_/onlinetext.html"], "moodle-feedback.zip",
+     ["Di_103_assignsubmission_file_/feedback.html",
+      "Jo Meier_101_assignsubmission_file_/feedback.html",
+      "Kim Lee_102_assignsubmission_file_/feedback.html"]),
+    ([f"Participant_{n}_assignsubmission_file_x.ipynb" for n in (101, 102)], "moodle-feedback.zip",
+     [f"Participant_{n}_assignsubmission_file_/feedback.html" for n in (101, 102)]),
+    (["meierjo_LATE_101_1_07_lora-1.ipynb", "leekim_102_2_x.ipynb", "di_103_text.html"],
+     "canvas-feedback.zip", ["leekim_102_2_x.html", "meierjo_LATE_101_1_07_lora-1.html"]),
+    (["LATE_anon_aB3dE_1_x.ipynb", "anon_Zz9_2_x.zip.ipynb"], "canvas-feedback.zip",
+     ["LATE_anon_aB3dE_1_x.html", "anon_Zz9_2_x.zip.html"]),
+    (["anna.ipynb"], "", [])], ids=len)
+def test_feedback_goes_back_under_the_platforms_own_names(evening, files, name, there):
+    rows = evening(files)
+    found = [path.name for path in evening.out.glob("*.zip")]
+    assert found == [name] * bool(name)
+    if name:
+        with zipfile.ZipFile(evening.out / name) as archive:
+            assert archive.namelist() == there
+            pages = {path.read_text() for path in (evening.out / "feedback").glob("*.html")}
+            assert {archive.read(each).decode() for each in there} <= pages
+        told = "handed in no file" in (evening.out / "report.html").read_text()
+        assert told == any(each.endswith("_text.html") for each in files)
+    evening(files, blind=True)
+    assert not list(evening.out.glob("*.zip"))
+    assert len(rows) >= len(there)
+
+
+def test_a_group_gets_one_page_back_unless_its_members_differ(evening):
+    files = ["tideclock_101_7_x.ipynb", "zakola_103_2_x.ipynb"]
+    evening(files, CANVAS, GROUPS)
+    with zipfile.ZipFile(evening.out / "canvas-feedback.zip") as archive:
+        assert archive.namelist() == ["tideclock_101_7_x.html", "zakola_103_2_x.html"]
+        page = archive.read("tideclock_101_7_x.html").decode()
+    assert "Your group" in page
+    assert "Meier" not in page
+    evening(files, CANVAS, GROUPS, overrides='student,exercise,points\n"Meier, Jo",07,3\n')
+    with zipfile.ZipFile(evening.out / "canvas-feedback.zip") as archive:
+        assert archive.namelist() == ["zakola_103_2_x.html"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_what_has_names_in_it_is_its_owners_alone(evening):
+    old = os.umask(0)
+    try:
+        evening(["meierjo_101_1_x.ipynb"], CANVAS, blind=True,
+                overrides="student,exercise,points\n\"Meier, Jo\",07,3\n")
+        evening(["meierjo_101_1_x.ipynb"], CANVAS)
+    finally:
+        os.umask(old)
+    open_to_others = [path.name for path in evening.out.rglob("*")
+                      if path.is_file() and path.stat().st_mode & 0o077]
+    assert open_to_others == []
+    assert {"board.key", "grades.csv", "canvas-import.csv", "canvas-feedback.zip"} <= {
+        path.name for path in evening.out.iterdir()}
+
+
+def test_more_points_than_there_are_must_be_meant(evening):
+    evening(["anna.ipynb"])
+    before = (evening.out / "grades.csv").read_bytes()
+    for line, says in (("anna,lora.count,15,", "15 points for lora.count, which has 1"),
+                       (f"anna,07,{MOST + 1},", f"{MOST + 1} points for 07, which has {MOST}")):
+        with pytest.raises(PeftTeachError, match=says):
+            evening([], overrides=f"student,exercise,points,comment\n{line}\n")
+        assert (evening.out / "grades.csv").read_bytes() == before
+    assert evening([], bonus=True)["anna"]["total"] == str(MOST + 1)
 
 
 def test_the_column_is_named_or_known(evening):

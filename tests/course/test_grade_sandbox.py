@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import functools
 import json
 import math
 import os
@@ -19,10 +20,12 @@ from grading_corpus import ROOT, marked, untouched
 from honest import COUNT
 
 from peft_teach.course.checks.examination import judged
+from peft_teach.course.checks.judge import named, not_whole
 from peft_teach.course.grade import Limits, job
 from peft_teach.course.grade.plain import (
     DEEPEST,
     LENGTHS,
+    REFUSED,
     Foreign,
     Malformed,
     from_bytes,
@@ -82,8 +85,23 @@ def test_subclasses_and_lies_stay_behind():
     torch.zeros(2, dtype=torch.complex64), lambda: 0, torch.strided],
     ids=lambda value: type(value).__name__)
 def test_all_else_is_foreign(value):
-    assert type(from_bytes(to_bytes(value))).__name__ == type(value).__name__
+    name = type(value).__name__
+    assert type(from_bytes(to_bytes(value))).__name__ == REFUSED.get(name, name)
     assert isinstance(from_bytes(to_bytes(value)), Foreign)
+
+
+@pytest.mark.parametrize(("value", "says"), [
+    (10**5000, "an int too large to be read"),
+    (torch.zeros(2, device="meta"), "a tensor of a kind that is not read"),
+    (functools.reduce(lambda inner, _: [inner], range(99), []), "list too deep")],
+    ids=["int", "tensor", "list"])
+def test_what_is_refused_is_not_called_what_was_expected(value, says):
+    found = from_bytes(to_bytes(value))
+    while isinstance(found, list):
+        found, = found
+    assert says in named(found)
+    assert not_whole(found) == f"That is {named(found)}" + (
+        "." if type(value) is int else ", not an int.")
 
 
 def framed(text: str, data: bytes = b"") -> bytes:

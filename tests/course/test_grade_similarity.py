@@ -9,8 +9,8 @@ from dataclasses import replace
 import answers
 
 from peft_teach.course.checks.exercise import CODE
-from peft_teach.course.grade import report
-from peft_teach.course.grade.similarity import shape, similar, text
+from peft_teach.course.grade import handed, report
+from peft_teach.course.grade.similarity import of_bytes, shape, similar, text
 from peft_teach.course.lessons import all_exercises, find, of_lesson
 from peft_teach.course.reading.cells import Code
 from peft_teach.course.reading.definitions import definitions
@@ -74,6 +74,7 @@ def test_a_copy_with_other_names_is_found_and_a_copy_of_the_bytes_is_told_from_i
                for pair in found.values())
     assert found["bo", "di"].equal == found["bo", "di"].exercises
     assert not found["anna", "cy"].equal
+    assert not found["anna", "cy"].reworded
     part = {name: style(1)[name] for name in ("prefix_front", "prefix_generate")}
     both = [row(who, **part) for who in ("ed", "flo")]
     assert similar(both)[0].equal
@@ -82,6 +83,45 @@ def test_a_copy_with_other_names_is_found_and_a_copy_of_the_bytes_is_told_from_i
     assert "&lt;i&gt; and cy" in page
     assert "<i>" not in page
     assert "100%" in page
+
+
+def reworded(source: str) -> str:
+    """The same code with other words, other numbers, and prints in between."""
+    tree = ast.parse(source)
+    for part in ast.walk(tree):
+        if isinstance(part, ast.Constant) and isinstance(part.value, str | int | float):
+            part.value = f"{part.value}!" if isinstance(part.value, str) else part.value
+        if isinstance(part, ast.Constant) and type(part.value) in (int, float):
+            part.value += 7
+        if isinstance(part, ast.FunctionDef):
+            part.body = [each for inner in part.body
+                         for each in (ast.parse("print('here')").body[0], inner)]
+    return ast.unparse(ast.fix_missing_locations(tree))
+
+
+def test_a_copy_with_other_words_numbers_and_prints_is_found():
+    anna, bo = row("anna", **style(4)), row("bo", **style(2))
+    copied = row("cy", **{name: reworded(disguised(cell)) for name, cell in style(4).items()})
+    pair, = similar([anna, bo, copied])
+    assert (pair.students, pair.equal, pair.reworded) == (("anna", "cy"), (), True)
+    assert "% reworded" in report._alike([anna, bo, copied])
+
+
+def test_equal_adapters_are_listed():
+    """Whatever their file says of them; in one line if many have the same."""
+    def handed_in(student, data, path=""):
+        described = f"{student}".encode()
+        file = len(described).to_bytes(8, "little") + described + data
+        mark = {"exercise": "capstone.file", "text": of_bytes(handed._tensors(file))}
+        return report.Row(student, "14", path or student, (mark,), ())
+
+    few = [handed_in(*each) for each in (("anna", b"1"), ("bo", b"1"), ("cy", b"2"))]
+    pair, = similar(few)
+    assert (pair.students, pair.equal) == (("anna", "bo"), ("capstone.file",))
+    many = [handed_in(f"s{n}", b"3") for n in range(9)]
+    found = {each.students for each in similar([*few, *many])}
+    assert found == {("anna", "bo"), tuple(f"s{n}" for n in range(9))}
+    assert not similar([handed_in("anna", b"1", "both"), handed_in("bo", b"1", "both")])
 
 
 def test_two_right_answers_to_a_short_exercise_are_no_copy():

@@ -12,7 +12,7 @@ from peft_teach.course.grade import Limits
 from peft_teach.course.grade.collect import LARGEST_NOTEBOOK
 from peft_teach.course.grade.run import Runner
 from peft_teach.course.grade.similarity import FEW, LEAST, MANY, SHARE, WINDOW
-from peft_teach.course.lessons import find, of_lesson
+from peft_teach.course.lessons import find, of_lesson, parts
 from peft_teach.course.reading.notebook import MOST_CELLS, MOST_CODE, MOST_VALUES
 
 GUIDE = (ROOT / "solutions/README.md").read_text(encoding="utf-8")
@@ -40,6 +40,9 @@ def test_students_see_the_table_by_which_their_page_is_marked():
     table, = re.findall(r"^\| part \|.*?\n(?!\|)", PAGES["14_capstone"], re.DOTALL | re.MULTILINE)
     source = (ROOT / "solutions/14_capstone/lesson.py").read_text(encoding="utf-8")
     assert table in re.sub("^# ", "", source, flags=re.MULTILINE)
+    rubric, = (part.rubric for part in parts("14") if part.rubric)    # beside it, when it is marked
+    assert [tuple(cell.strip() for cell in row.replace("**", "").strip("|\n").split("|"))
+            for row in table.splitlines()[2:]] == [*rubric]
 
 
 def test_the_code_it_shows_is_the_courses_own():

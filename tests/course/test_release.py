@@ -45,6 +45,19 @@ def test_it_holds_lessons_and_package_and_nothing_of_ours(bundle):
     assert (bundle / "peft_teach/course/lessons/lora/stubs.json").exists()
 
 
+def test_some_lessons_alone_lead_to_no_other(tmp_path):
+    release(ROOT, tmp_path / "two", ["7", "08_qlora"])
+    pages = {path.name: path.read_text("utf-8") for path in (tmp_path / "two/lessons").iterdir()}
+    assert set(pages) == {"07_lora.ipynb", "08_qlora.ipynb", "START.ipynb"}
+    links = {link for page in pages.values() for link in re.findall(r"\]\((\d\d_\w+)", page)}
+    assert links == {"07_lora", "08_qlora"}
+    assert all(nbformat.reads(page, 4).cells for page in pages.values())
+    assert (tmp_path / "two/peft_teach/course/lessons/full/stubs.json").exists()
+    with pytest.raises(PeftTeachError, match="no lesson 77"):
+        release(ROOT, tmp_path / "none", ["07", "77"])
+    assert not (tmp_path / "none").exists()
+
+
 def test_no_further_case_and_no_wrong_answer_is_in_it(bundle):
     files = [path for path in bundle.rglob("*") if path.is_file()]
     assert secrets_in(ROOT, [ROOT / path.relative_to(bundle) for path in files]) == []

@@ -111,7 +111,8 @@ def number(value: Any) -> int | float | None:
 
 def not_whole(value: Any) -> str:
     """Say what a value is that only looks like a count."""
-    return f"That is {named(value)}, not an int."
+    kind = named(value)
+    return f"That is {kind}." if kind.startswith("an int ") else f"That is {kind}, not an int."
 
 
 def plain(value: Any) -> Any:

@@ -44,7 +44,9 @@ class Part:
     # Further cases for an exercise, made from the folder: the exercise's id, and cases(folder).
     further: tuple[str, Callable[[Path], list[Any]]] | None = None
     sample: Callable[[Path], Any] | None = None    # writes a folder that passes
-    begins: str = ""                               # the words with which a page begins
-    ends: tuple[str, ...] = ()                     # what stands below it in the notebook
+    # Of a page: its parts, by their headings in the notebook, with what earns one point each and
+    # what makes the whole part zero; and what stands below the page.
+    rubric: tuple[tuple[str, str, str], ...] = ()
+    ends: tuple[str, ...] = ()
     optional: bool = False
     answer: str = CODE

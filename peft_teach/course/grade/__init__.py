@@ -7,7 +7,9 @@
     further    further cases from the instructor's folder
     job        one notebook, on any engine
     handed     what is handed in beside the notebook; board: the class, gain against bytes
-    overrides  marks and comments by hand
+    overrides  marks and comments by hand; marking: the pages on which they are given
+    blind      pseudonyms on every page; own: files with names, for their owner alone
+    returned   the students' pages, in a zip as their platform takes them back
     similarity whose answers agree; suspicion: what else the instructor should look at
     report     grades.csv, feedback, the report of the class; picture
 
@@ -28,8 +30,8 @@ from typing import Any
 from ...errors import PeftTeachError
 from ..lessons import number
 from ..reading.notebook import lessons_in
-from . import board, engine, further, handed, overrides, report
-from .collect import Submission, collect, latest
+from . import blind, board, engine, further, handed, marking, overrides, own, report, returned
+from .collect import AS_SCRIPT, HAND_IN, Submission, by_time, collect
 from .job import Settings, key, mark_all, mark_references
 from .limits import Limits
 from .roster import Roster
@@ -40,6 +42,8 @@ __all__ = ["Limits", "Options", "Settings", "grade"]
 NO_LESSON = "no lesson of this course"
 NOTHING = "nothing handed in"
 LEAST_OF_A_LESSON = 0.5  # of its exercises, with which another lesson's notebook counts for it, too
+MOST_OTHERS = 3          # of a student's other submissions for a lesson that are tried, too
+SAME_TIME = 2.0          # seconds: a zip's dates tell no less apart
 MOST_NAMED = 50          # files that belong to nobody, in the report
 MOST_UNREADABLE = 100    # in one folder or zip; more, and nothing of the course, is not a class
 
@@ -55,6 +59,8 @@ class Options:
     column: str | None = None              # the assignment there, where no name says the lesson
     late: float = 0.0                      # the percentage deducted from what is called late there
     board: str = board.PSEUDONYMS          # how board.html names the adapters
+    blind: bool = False                    # pseudonyms everywhere, and nothing for the platform
+    bonus: bool = False                    # marks by hand may be above an exercise's points
     limits: Limits = field(default_factory=Limits)    # of one answer
     fresh: bool = False                    # Python anew for each answer, and no warm server
     jobs: int | None = None                # processes; else one a core
@@ -77,8 +83,8 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
     """
     out, options = Path(out), options or Options()
     listed = Roster(options.roster)
-    report.must_be_writable(out)
-    by_hand = overrides.read(out)
+    own.must_be_writable(out)
+    by_hand = overrides.read(out, options.bonus)
     settings = Settings(options.limits,
                         further.read(options.solutions) if options.solutions else (),
                         held=handed.read(options.held) if options.held else (),
@@ -86,33 +92,51 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
     asked = None if options.lesson is None else number(options.lesson)
     nobodys: list[str] = []
     found = collect(submissions, nobodys)
-    handed_in = _select(listed.named(found) if options.roster else found, asked)
+    found = listed.named(found) if options.roster else found
+    handed_in = _select(found, asked)
     missing = _missing(listed, handed_in, asked)
-    overrides.must_be_known(
-        by_hand, [*(each.student for each in handed_in), *(row.student for row in missing)], out)
+    students = [*(each.student for each in handed_in), *(row.student for row in missing)]
+    by_hand = blind.resolved(by_hand, found, students, out)
+    overrides.must_be_known(by_hand, students, out)
     graded = [each for each in handed_in if each.lesson]
+    others = [other for each in graded for other in each.others[:MOST_OTHERS]]
     try:
-        marks = _marks(graded, settings, out / "results",
+        marks = _marks([*graded, *others], settings, out / "results",
                        options.jobs or os.cpu_count() or 1, options.dask)
     finally:
         clear(settings.run)
+    totals = {id(each): _total(each, result) for each, result in zip([*graded, *others], marks)}
     rows = [report.Row(each.student, asked or "", each.path, (), each.flags, late=each.late,
-                       deduction=options.late)
+                       deduction=options.late, returns=each.returns)
             for each in handed_in if not each.lesson]
     for each, result in zip(graded, marks):
         more = [flag for mark in result for flag in mark["flags"]]
         died = [] if result else ["the grader's process died of it: look at it by hand"]
         rows.append(report.Row(each.student, each.lesson, each.path, tuple(result),
-                               (*each.flags, *more, *died), late=each.late, deduction=options.late))
+                               (*each.flags, *_better(each, totals), *more, *died),
+                               late=each.late, deduction=options.late, returns=each.returns))
     rows = _by_hand([*rows, *missing],
                     [each for each in by_hand if asked in (None, each.lesson)])
-    rows = _known_as(rows, options.board, out)
-    files, notes = listed.written(_totals(rows), options.column) if options.roster else ({}, [])
+    rows = _known_as(rows, board.PSEUDONYMS if options.blind and options.board == board.NAMES
+                     else options.board, out)
+    files, notes = {}, []
+    if options.blind:
+        rows = blind.masked(rows, found, out)
+        notes.append("Blind: no page names a student, and nothing was written for the platform. "
+                     "When the marks are final, the same command without --blind does both.")
+    elif options.roster:
+        files, notes = listed.written(_totals(rows), options.column)
     if any(row.late for row in rows):
         loses = f"{options.late:g} % of its points" if options.late else "nothing"
         notes.append(f"What the platform calls late loses {loses}.")
-    if nobodys:
+    if nobodys and options.blind:
+        notes.append(f"Nobody's, and not looked at: {len(nobodys):,} files.")
+    elif nobodys:
         notes.append(f"Nobody's, and not looked at: {_listed(sorted(nobodys))}.")
+    rows = report.ordered(rows)
+    notes += returned.write(rows, out)
+    if waits := marking.write(rows, out):
+        notes.append(f"{waits} pages wait for a person: peft-teach mark {out}")
     kept = report.write(rows, out, [*_notes(settings, rows), *notes], files)
     report.write_board(rows, out)
     if kept:
@@ -121,6 +145,20 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
     for note in notes:
         print(note, file=sys.stderr)
     return rows
+
+
+def _total(submission: Submission, result: Sequence[dict[str, Any]]) -> tuple[float, int]:
+    """The points and their maximum that a submission has, or would have."""
+    return report.Row(submission.student, submission.lesson, "", tuple(result), ()).points()
+
+
+def _better(counted: Submission, totals: dict[int, tuple[float, int]]) -> list[str]:
+    """Which of a student's other submissions would have more points, the best of them."""
+    best = max(counted.others[:MOST_OTHERS], key=lambda each: totals[id(each)][0], default=counted)
+    (more, most), (points, _) = totals[id(best)], totals[id(counted)]
+    if more <= points:
+        return []
+    return [f"{best.path} would have {more:g} of {most:g} points, this one has {points:g}"]
 
 
 def _listed(names: Sequence[str]) -> str:
@@ -212,26 +250,31 @@ def _counted(group: Sequence[Submission], lesson: str, beside: Sequence[Submissi
     from ... import __version__  # late: the package imports this one
 
     group = [each for each in group if each.lesson == lesson] or group
-    chosen = latest(group)
+    chosen, *others = by_time(group)
     flags = [*chosen.flags]
-    if len(group) > 1:
-        flags.append(f"{len(group)} submissions, the latest counts")
+    if others:
+        told = (chosen.upload != others[0].upload or chosen.attempt != others[0].attempt
+                or abs(chosen.seconds - others[0].seconds) >= SAME_TIME)
+        flags.append(f"{len(group)} submissions, the latest counts: {chosen.path}, and not "
+                     f"{_listed([each.path for each in others[:MOST_OTHERS]])}"
+                     + ("" if told else "; no time tells them apart, so it is the last by name"))
     if chosen.lesson != lesson:
-        flags.append(f"this is the notebook of lesson {chosen.lesson}" if chosen.lesson
-                     else NO_LESSON)
-    if chosen.notebook.lesson is None:
+        flags.append(f"this is the notebook of lesson {chosen.lesson}: hand in that of lesson "
+                     f"{lesson}" if chosen.lesson else f"{NO_LESSON}: {HAND_IN}")
+    if chosen.notebook.lesson is None and AS_SCRIPT not in flags:
         flags.append("its metadata is lost")
     elif chosen.notebook.release != __version__:
         flags.append(f"made from release {chosen.notebook.release}")
     if beside:
         where = f"not graded: {beside[0].path}: " if len(beside) == 1 else ""
         flags.append(where + _not_graded(beside))
-    return replace(chosen, lesson=lesson, flags=tuple(flags))
+    return replace(chosen, lesson=lesson, flags=tuple(flags),
+                   others=tuple(replace(each, lesson=lesson) for each in others))
 
 
 def _not_graded(files: Sequence[Submission]) -> str:
     """The flag for a student's files that cannot be graded, however many there are."""
-    why = files[0].problem or NO_LESSON
+    why = files[0].problem or f"{NO_LESSON}: {HAND_IN}"
     if len(files) == 1:
         return why
     return f"{len(files):,} files are not graded; the first: {files[0].path}: {why}"
@@ -264,7 +307,7 @@ def _marks(graded: Sequence[Submission], settings: Settings, kept: Path, cores: 
             for name in [name for name in waiting if new[name].lesson not in unproven]:
                 done = waiting.pop(name)
                 if done and not any(FAILED in flag for mark in done for flag in mark["flags"]):
-                    report.store(kept / f"{name}.json",
+                    own.store(kept / f"{name}.json",
                                  json.dumps(done, indent=1, sort_keys=True) + "\n")
     return [results[name] for name in keys]
 

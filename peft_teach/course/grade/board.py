@@ -12,8 +12,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ...folder import write_whole
 from ..checks.part import Measured
+from .own import store
 
 NAMES, PSEUDONYMS = "names", "pseudonyms"
 APART, MOST_NAMED = 1.6, 20    # kB between two of equal size; adapters with names in the picture
@@ -75,14 +75,14 @@ def table(entries: Sequence[Entry]) -> str:
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
 
-def pseudonyms(students: Sequence[str], out: Path) -> dict[str, str]:
+def pseudonyms(students: Sequence[str], out: Path, noun: str = "adapter") -> dict[str, str]:
     """A pseudonym for each student, the same in every run into this folder, whose key gives it."""
     path = out / KEY
     if not path.exists():
-        write_whole({path: secrets.token_hex(16)})
+        store(path, secrets.token_hex(16))
     key, given = path.read_bytes(), {}
     for student in sorted(set(students)):
         digest = hmac.new(key, student.encode(), hashlib.sha256).hexdigest()
         length = next(n for n in range(4, 64) if digest[:n] not in given.values())
         given[student] = digest[:length]
-    return {student: f"adapter {tail}" for student, tail in given.items()}
+    return {student: f"{noun} {tail}" for student, tail in given.items()}

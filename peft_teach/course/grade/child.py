@@ -37,7 +37,9 @@ from ..checks.examination import (
 )
 from ..checks.exercise import Exercise
 from ..checks.part import Part
-from ..lessons import find, parts
+from ..desk.mine import mine
+from ..lessons import all_exercises, find, parts
+from ..reading.elsewhere import MY_PEFT
 from ..reading.watch import NOTES, REFERENCE, is_the_courses, watch
 from .limits import Limits, confine
 from .plain import to_bytes
@@ -153,6 +155,7 @@ def _define(request: dict[str, Any], exercise: Exercise) -> Any:
     """Run the statements of the plan as module `__main__`; return the objects of the exercise."""
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
+    sys.modules[MY_PEFT] = _Library(MY_PEFT)
     vars(builtins).update(SILENCE)
     trees, flags = {}, 0
     for label, source in request["cells"].items():
@@ -179,6 +182,16 @@ def _define(request: dict[str, Any], exercise: Exercise) -> Any:
         if not hasattr(module, name):
             raise next((e for part, e in passed_over if name in _named(part)), passed_over[0][1])
     return exercise.as_one([getattr(module, name) for name in exercise.names])
+
+
+class _Library(types.ModuleType):
+    """What stands for `my_peft`, which is on the learner's machine: its pieces are the course's."""
+
+    def __getattr__(self, name: str) -> Any:
+        exercise = next((each for each in all_exercises() if name in each.names), None)
+        if exercise is None:
+            raise AttributeError(name)
+        return exercise.one_by_one(mine(exercise.id))[exercise.names.index(name)]
 
 
 def _one_by_one(node: ast.stmt) -> list[ast.stmt]:

@@ -5,6 +5,8 @@
                       meierjo_123_text.html; anonymous: anon_aB3dE_456_07_lora.ipynb,
                       LATE_anon_aB3dE_456_07_lora.ipynb
     Moodle            Jo Meier_12345_assignsubmission_file_/07_lora.ipynb, or ..._file_07_lora.ipynb
+                      blind: Participant_12345_assignsubmission_file_/07_lora.ipynb, and that word
+                      in the language of the site
     nbgrader          submitted/jo/lora/07_lora.ipynb
     zips              of any of these; one a student, or one for all; and zips in zips
 
@@ -12,6 +14,9 @@ Students' names are read from one level of the paths, the same for all: the oute
 names have a platform's form, or else the one below the common folder. What a student packed is
 below that level and names nobody. A number after a lesson's own file name, as in `07_lora-1`,
 counts copies; every other number is a part of the name.
+
+A notebook may bear `.txt` behind its name, as browsers save one. Python in a file is a module of
+the notebook beside it, or where there is none the notebook itself.
 
 Zips are read in memory, never extracted, so that no name in them can become a path. Links are not
 followed. Only code and text of a notebook are kept, so that large ones take little memory.
@@ -35,14 +40,18 @@ from ...errors import PeftTeachError
 from ...store import DESCRIPTION
 from ..lessons import START, parts
 from ..lessons import names as lesson_names
-from ..reading.notebook import Notebook, Unreadable, lesson_of, parse
+from ..reading.notebook import Notebook, Unreadable, lesson_of, parse, parse_script
 from .limits import MEGABYTE
 
 LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 5 MB
+LARGEST_SCRIPT, MOST_SCRIPTS = 100_000, 2_000    # bytes of one, and how many in a folder or a zip
 LARGEST_ADAPTER = MEGABYTE            # that is read; the capstone's may have 100 kB
 MOST_ENTRIES = 50_000
 LONGEST_NAME = 1_000                  # characters of a path in a zip
 
+HAND_IN = "hand in the notebook itself, a file that ends in .ipynb"
+NO_ANSWER = f"no answer to an exercise: {HAND_IN}"
+AS_SCRIPT = "Python in a file, and no notebook, is read all the same"
 DOUBT = "two students, or one?"       # ends a flag that names others, so no student sees it
 STRAY = "lies beside the export, and has none of its names"
 FOREIGN = "of an export, but something else lies beside it"
@@ -51,6 +60,13 @@ _UPLOAD = r"((?P<file>\d+)_(?P<name>.+)|(text|link)\.html)$"
 _CANVAS = re.compile(rf"^(?P<who>.+?)_(?P<late>LATE_)?(?P<id>\d+)_{_UPLOAD}")
 _ANONYMOUS = re.compile(rf"^(?P<late>LATE_)?(?P<who>(?P<id>anon_[^\W_]+))_{_UPLOAD}")
 _MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_(?P<name>.*)$")
+_NOTEBOOK = re.compile(r"(?i)\.ipynb(\.(txt|json))?$")
+_SCRIPT = re.compile(r"(?i)\.py(\.txt)?$")
+_KIND = re.compile(r"(?i)(\.ipynb(\.(txt|json))?|\.py(\.txt)?|(?<!^)\.[^.]*)$")
+_BLIND = re.compile(    # what Moodle calls everybody in blind marking, behind a group's name
+    r"(?i)^(?:.*-)?(participante?s?|participant·e|teilnehmer/?in|teilnehmer|partecipante|deelnemer|"
+    r"deltagare?|deltaker|uczestnik|účastník|résztvevő|osallistuja|участник|учасник|katılımcı|"
+    r"参加者|参与者|參與者|참가자|مشارك)$")
 _LESSON = re.compile(    # "07_lora", "02_small_change", and after it the number of a copy
     rf"(?i)(?<!\d)\d\d[_ -](small[_ ])?({'|'.join(lesson_names())})(?![^\W\d_])"
     r"(-\d{1,3}(?!\d)|\s*\(\d{1,3}\))?")
@@ -62,13 +78,14 @@ _ADAPTER = re.compile(    # and its copies, as browsers and systems name them
     r"(?i)(^|[_\W])adapter([ _-]*(\d+|\(\d+\)|copy|kopie|copie|copia))*\.safetensors$")
 _ITS_FOLDERS = ((), ("adapter",), ("work", "adapter"))    # below a notebook, as lesson 14 writes it
 _HIDDEN = ("__MACOSX", ".ipynb_checkpoints", ".git", "__pycache__")
+_LIBRARIES = {"site-packages", "peft_teach"}    # whose Python is nobody's answer
 _NOBODYS = {".ds_store", "thumbs.db", "desktop.ini"}
 _WORK = re.compile(r"(?i)\.(ipynb\W.*|py|zip|rar|7z|tar|t?gz|html?|pdf|docx?|odt)$")    # perhaps
 
 
 @dataclass(frozen=True)
 class Submission:
-    """A file that somebody handed in. `attempt` and `seconds` order those of one student."""
+    """A file that somebody handed in; `upload`, `attempt` and `seconds` order those of one."""
 
     student: str
     path: str             # as the instructor sees it: "all.zip/jo/07_lora.ipynb"
@@ -76,6 +93,7 @@ class Submission:
     lesson: str | None = None          # to which it belongs, if that is known
     name: str = ""        # of the file, without the number in "07_lora-2.ipynb"
     attempt: tuple[int, int] = (0, 0)    # that number of a zip on the platform, and of the file
+    upload: int = 0       # the platform's number of the file, which grows with each upload
     seconds: float = 0.0  # when it was saved, if the folder says so
     problem: str = ""
     other: bool = False   # not a notebook: mentioned only if its student has none
@@ -83,6 +101,9 @@ class Submission:
     id: str = ""          # the platform's, to tell people of one name apart
     late: bool = False    # as the export says
     flags: tuple[str, ...] = ()    # about the student's name
+    called: str = ""      # the student's name in the export, whatever a list calls them
+    returns: str = ""     # the name under which the platform takes a page back, "" for none
+    others: tuple["Submission", ...] = ()    # of the same lesson, that do not count; latest first
 
 
 def collect(source: Path | str, nobodys: list[str] | None = None) -> list[Submission]:
@@ -106,17 +127,21 @@ def collect(source: Path | str, nobodys: list[str] | None = None) -> list[Submis
         known = {s.path for s in found}
         nobodys += [path for path in (clean(s.path) for s in there if s.problem != _EMPTY)
                     if path not in known]
-    found = _with_adapters(found)
+    found = _with_adapters(_with_scripts(found))
     with_work = {s.student for s in found if not s.other}
     return sorted((s for s in found if not s.other or s.student not in with_work),
                   key=lambda s: s.path)
 
 
-def latest(submissions: list[Submission]) -> Submission:
-    """The one that counts: the highest number among copies, then the latest, then by its path."""
+def by_time(submissions: Sequence[Submission]) -> list[Submission]:
+    """Those of one student and lesson, the latest first: it counts.
+
+    The platform's own number of a file comes first, which grows with each upload; then the number
+    of a copy, then when it was saved, and where nothing else tells, the path.
+    """
     highest = {s.name: s.attempt for s in sorted(submissions, key=lambda s: s.attempt)}
-    return max((s for s in submissions if s.attempt == highest[s.name]),
-               key=lambda s: (s.seconds, s.path))
+    return sorted(submissions, reverse=True, key=lambda s: (
+        s.upload, s.attempt == highest[s.name], s.seconds, s.attempt, s.path))
 
 
 def clean(text: str) -> str:
@@ -198,20 +223,23 @@ def _charge(quotas: list[list[int]], read: int, kept: int) -> None:
 
 def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator[Submission]:
     """Notebooks, those in zips, and whatever else lies there."""
+    scripts = 0
     for entry in entries:
         path, name, suffix = str(entry.path), entry.path.name, entry.path.suffix.lower()
         if name.lower() in _NOBODYS or any(
                 part in _HIDDEN or part.startswith("._") for part in entry.path.parts):
             continue
-        if suffix not in (".ipynb", ".zip"):
+        script = bool(_SCRIPT.search(name)) and entry.size <= LARGEST_SCRIPT and (
+            _LIBRARIES.isdisjoint(entry.path.parts)) and (scripts := scripts + 1) <= MOST_SCRIPTS
+        if not (_NOTEBOOK.search(name) or suffix == ".zip" or (script and not entry.no_file)):
             yield Submission("", path, other=True, problem=_EMPTY if entry.no_file == _FOLDER else
-                             f"nothing that could be read, but {clean(name)}",
+                             f"nothing that could be read, but {clean(name)}: {HAND_IN}",
                              adapter=_adapter(entry, quotas), seconds=entry.seconds)
             continue
         try:
             if entry.no_file:
                 raise Unreadable(f"{clean(name)} is {entry.no_file}")
-            if entry.size > LARGEST_NOTEBOOK and (suffix == ".ipynb" or quotas):
+            if entry.size > LARGEST_NOTEBOOK and (suffix != ".zip" or quotas):
                 raise Unreadable(f"{entry.size // MEGABYTE} MB are too large")
             _charge(quotas, entry.size, 0)
             with entry.open() as file:
@@ -226,17 +254,20 @@ def _submissions(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator
                     if empty:
                         yield Submission("", path, other=True, problem="a zip with nothing in it")
                     continue
-                notebook = parse(file.read())
+                notebook = (parse_script if script else parse)(file.read())
             if notebook.lesson == START:
                 yield Submission("", path, other=True, problem="the page that leads to the lessons")
                 continue
-            _charge(quotas, 0, notebook.size)
-            yield Submission("", path, notebook, lesson_of(notebook, path), seconds=entry.seconds)
+            _charge(quotas, 0, 0 if script else notebook.size)
+            yield Submission(
+                "", path, notebook, lesson_of(notebook, path), seconds=entry.seconds, other=script,
+                problem=f"{clean(name)} has {NO_ANSWER}" if script else "")
         except Unreadable as error:
-            yield Submission("", path, problem=error.found, seconds=entry.seconds)
+            yield Submission("", path, problem=error.found, seconds=entry.seconds, other=script)
         except Exception as error:    # a damaged or encrypted zip may raise any
             why = getattr(error, "strerror", None) or str(error)[:60]
-            yield Submission("", path, problem=f"it cannot be read: {why}", seconds=entry.seconds)
+            yield Submission("", path, problem=f"it cannot be read: {why}", seconds=entry.seconds,
+                             other=script)
 
 
 def _adapter(entry: _Entry, quotas: list[list[int]]) -> bytes | str | None:
@@ -257,6 +288,29 @@ def _adapter(entry: _Entry, quotas: list[list[int]]) -> bytes | str | None:
         return f"{name} cannot be read: {getattr(error, 'strerror', None) or str(error)[:60]}"
 
 
+def _with_scripts(submissions: list[Submission]) -> list[Submission]:
+    """The submissions; Python in files as modules of its author's notebooks, or as notebooks."""
+    scripts, with_notebook = defaultdict(list), set()
+    for s in submissions:
+        if s.other and s.notebook:
+            scripts[s.student].append(s)
+        elif s.notebook:
+            with_notebook.add(s.student)
+    return [_with_modules(s, scripts[s.student], s.student in with_notebook)
+            if s.notebook and s.student in scripts else s for s in submissions]
+
+
+def _with_modules(s: Submission, scripts: Sequence[Submission], has_notebook: bool) -> Submission:
+    """A notebook with the modules beside it; a script with the others, where it is the notebook."""
+    files = {each.name: each.notebook.code for each in reversed(by_time(scripts))
+             if each is not s and each.name.isidentifier()}
+    if s.other:
+        if has_notebook or s.lesson is None:
+            return replace(s, notebook=None)
+        s = replace(s, other=False, problem="", flags=(*s.flags, AS_SCRIPT))
+    return replace(s, notebook=replace(s.notebook, files=tuple(files.items())))
+
+
 def _with_adapters(submissions: list[Submission]) -> list[Submission]:
     """The submissions; where a lesson asks for an adapter, the notebook with that of its author."""
     theirs = defaultdict(list)
@@ -273,7 +327,7 @@ def _with_adapter(s: Submission, there: list[Submission]) -> Submission:
     there = [each for each in there if below in PurePosixPath(each.path).parents] or there
     best = max(there, key=lambda each: (
         isinstance(each.adapter, bytes), PurePosixPath(each.path).parent.name == "adapter",
-        each.attempt, each.seconds, each.path))
+        each.upload, each.attempt, each.seconds, each.path))
     several = sum(isinstance(each.adapter, bytes) for each in there)
     flags = (f"{several} adapters, {best.path} counts",) if several > 1 else ()
     return replace(s, notebook=replace(s.notebook, adapter=best.adapter), flags=(*s.flags, *flags))
@@ -313,6 +367,8 @@ def _named(submissions: list[Submission]) -> list[Submission]:
             continue
         if form:
             student = form["who"]
+            if _MOODLE.match(parts[at]) and _BLIND.match(student):
+                student = f"{student} {form['id']}"
         elif platform:
             student, flags = parts[at], (STRAY,)
         elif owner:
@@ -333,19 +389,37 @@ def _named(submissions: list[Submission]) -> list[Submission]:
         ids[student, parts[:at]].add(id)
         upload = (form.groupdict().get("name") if form else "") or parts[-1]
         in_upload = at < len(parts) - 1
-        stem = PurePosixPath(parts[-1] if in_upload else upload).stem
+        stem = _stem(parts[-1] if in_upload else upload)
         named.append(replace(
             submission, student=student, path=clean(submission.path), id=id, flags=flags,
             late=bool(form and form.groupdict().get("late")),
             name=_AGAIN.sub("", stem),
-            attempt=(_copy(PurePosixPath(upload).stem) if form and in_upload else 0,
-                     _copy(stem))))
+            upload=int(form.groupdict().get("file") or 0) if form else 0,
+            attempt=(_copy(_stem(upload)) if form and in_upload else 0, _copy(stem)),
+            returns=_returned(form) if form and platform else ""))
     several = {student for (student, _), found in ids.items() if len(found) > 1}
     named = [replace(s, student=f"{s.student} ({s.id})") if s.id and s.student in several else s
              for s in named]
+    named = [replace(s, called=s.student) for s in named]
     doubted = _perhaps_one({s.student for s in named if not s.id})
     return [replace(s, flags=(*s.flags, doubted[s.student])) if s.student in doubted else s
             for s in named]
+
+
+def _returned(form: re.Match) -> str:
+    """The name under which the platform takes a page back for whom an export's name names.
+
+    Moodle's feedback files go by the number of a participant in a folder's name. Canvas goes by the
+    numbers of a person and of a file that they handed in, so it takes nothing back for a text.
+    """
+    if form.re is _MOODLE:
+        return f"{form['who']}_{form['id']}_assignsubmission_file_/feedback.html"
+    return f"{_stem(form[0])}.html" if form["file"] else ""
+
+
+def _stem(name: str) -> str:
+    """The name of a file without what says its kind."""
+    return _KIND.sub("", name)
 
 
 def _copy(stem: str) -> int:
@@ -453,5 +527,5 @@ def _perhaps_one(students: set[str]) -> dict[str, str]:
 
 def _without_lesson(part: str) -> str:
     """The name of a folder or a file without the lesson's name and a copy's number."""
-    stem = re.sub(r"(?i)\.(ipynb|zip)$", "", part)
+    stem = re.sub(r"(?i)(\.ipynb(\.(txt|json))?|\.zip|\.py(\.txt)?)$", "", part)
     return _LESSON.sub("", _COPY.sub("", stem)).strip(" _-.")

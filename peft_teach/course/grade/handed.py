@@ -4,7 +4,6 @@ No code of the learner's runs for it, but the file may claim anything. So it is 
 process that is confined as those of answers are, and judged here, by the plain data that come back.
 """
 
-import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -20,19 +19,19 @@ from ..checks.examination import NOT_ATTEMPTED, PASSED, WRONG
 from ..checks.part import Part
 from ..lessons import parts
 from ..reading.notebook import Notebook
-from . import sheet
-from .collect import clean
+from . import sheet, similarity, written
 from .limits import MEGABYTE, Limits
 from .plain import from_bytes, split
 from .run import FAILED, FORKS, Mark, Runner, runner
 
 TO_MARK = "to be marked by a person"    # the state of a page that was written
-BY_HAND = "To be marked by hand, in overrides.csv."
+WAITS = "waiting for your instructor"    # the same, as its student reads it
+BY_HAND = "to be marked by hand: peft-teach mark"
+AS_READ = "Your page, as it is read:"
 NOTHING = f"No {TENSORS} was handed in with the notebook."
 ANOTHER = ("It passes the checks of the notebook, but with the numbers of the file that was handed "
            "in it gives other answers than the file: another method, rank or scale?")
 IN_THE_OPEN = "on sentences that students can read: --held names a folder with others"
-LONGEST_PAGE = 10_000    # characters; 400 words have a quarter of them
 SECONDS, A_SENTENCE = 30.0, 0.1    # of CPU time, to look at a file and to read a sentence with it;
 #                                    we use 3 and 0.02
 FEWEST = 300    # sentences: with these, an adapter that is 4 points ahead seldom falls behind
@@ -46,14 +45,21 @@ def examined(notebook: Notebook, lesson: str, held: Sequence[tuple[str, int]],
     if not isinstance(notebook.adapter, bytes) or not notebook.adapter:
         why = notebook.adapter or NOTHING
         return {}, [_mark(part, NOT_ATTEMPTED, why, flag=True) if part.examine else
-                    _page(part, notebook.text) for part in there]
+                    _page(part, notebook) for part in there]
     looking = runner(_limits(held), warm, run, lesson)
     asked = [part.id for part in there if part.examine]
     found, why, confined = _found(looking, lesson, asked, notebook.adapter, held)
     further = [part.further[0] for part in there if part.further]
+    text = similarity.of_bytes(_tensors(notebook.adapter))
     return {id: tuple(found[id]["found"]) for id in further if "found" in found.get(id, ())}, [
-        replace(_examined(part, found.get(part.id, {"why": why}), held), confined=confined)
-        if part.examine else _page(part, notebook.text) for part in there]
+        replace(_examined(part, found.get(part.id, {"why": why}), held), confined=confined,
+                text=text)
+        if part.examine else _page(part, notebook) for part in there]
+
+
+def _tensors(file: bytes) -> bytes:
+    """What follows the description at the beginning of a file, which any copy can change."""
+    return file[8 + int.from_bytes(file[:8], "little"):] or file
 
 
 def _limits(held: Sequence[tuple[str, int]]) -> Limits:
@@ -90,16 +96,13 @@ def _examined(part: Part, seen: Mapping[str, Any], held: Sequence[tuple[str, int
                  measured and measured.plain())
 
 
-def _page(part: Part, text: str) -> Mark:
+def _page(part: Part, notebook: Notebook) -> Mark:
     """No points yet, and what the student wrote, if anything stands where the dots were."""
-    _, begins, page = text.rpartition(part.begins)
-    for each in part.ends:
-        page = page.partition(each)[0]
-    page = f"{begins}{page}".strip() if begins else "No page was found."
-    written = begins and re.sub(r"\*\*.*?\*\*|[\s:.…]", "", page)
-    shown = "\n".join(map(clean, page[:LONGEST_PAGE].splitlines()))
-    return _mark(part, TO_MARK if written else NOT_ATTEMPTED, f"{BY_HAND}\n{shown}",
-                 flags=(BY_HAND,))
+    page = written.read(part, notebook)
+    if not page.written:
+        return _mark(part, NOT_ATTEMPTED, "No page was found: the dots stand there still.")
+    return replace(_mark(part, TO_MARK, f"{AS_READ}\n{page}", flags=(BY_HAND,)),
+                   page=tuple(written.beside(page.parts, notebook.outputs)))
 
 
 def _mark(part: Part, state: str, message: str, flag: bool = False, flags: Sequence[str] = (),

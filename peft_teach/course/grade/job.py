@@ -39,7 +39,7 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
     """
     torch.set_num_threads(1)
     running = runner(settings.limits, settings.warm, settings.run)
-    code, marks = Code(notebook.cells), []
+    code, marks = Code(notebook.cells, notebook.files), []
     of_file, parts = handed.examined(notebook, lesson, settings.held, settings.warm,
                                       settings.run)
     more = further.cases(settings.further) | of_file

@@ -5,9 +5,12 @@
     anna,07,12,By an oral exam.
 
 A student is named as in grades.csv. The exercise may be a lesson, for its total; the points may be
-left out, for a comment alone. The file is the instructor's: nothing here writes it.
+left out, for a comment alone. The file is the instructor's: only `peft-teach mark` writes it, one
+line for each page.
 """
 
+import csv
+import io
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,7 +18,7 @@ from pathlib import Path
 
 from ...errors import PeftTeachError
 from ..lessons import marked
-from . import sheet
+from . import own, sheet
 
 FILE = "overrides.csv"
 COLUMNS = ("student", "exercise", "points", "comment")
@@ -36,22 +39,47 @@ class Override:
         return f"{self.exercise}: {', '.join([*points, *filter(None, [self.comment])])}"
 
 
-def read(folder: Path) -> list[Override]:
-    """The lines of the file in a folder; none without it. Raises `PeftTeachError` for a bad one."""
+def read(folder: Path, bonus: bool = False) -> list[Override]:
+    """The lines of the file in a folder; none without it. Raises `PeftTeachError` for a bad one.
+
+    More points than there are to give is a slip, such as 15 for 1.5, unless a `bonus` is meant.
+    """
     path = folder / FILE
     if not path.exists():
         return []
+    own.close(path)
     rows = sheet.read(path, expected="CSV in UTF-8")
     head = next(rows, [])
     if not set(COLUMNS[:3]) <= set(head):
         raise PeftTeachError(f"{path} has the columns {','.join(head)!r}.",
                              expected=",".join(COLUMNS))
     named = ((dict(zip(head, row)), rows.line_num) for row in rows)
-    return [_read(row, f"{path}, line {line}") for row, line in named
+    return [_read(row, f"{path}, line {line}", bonus) for row, line in named
             if any(row.get(name, "").strip() for name in COLUMNS)]
 
 
-def _read(row: dict[str, str], where: str) -> Override:
+def add(folder: Path, student: str, exercise: str, points: float | None, comment: str) -> None:
+    """Write a line at the end of the file, in place of an older one for the same.
+
+    Raises `PeftTeachError` as `read` does.
+    """
+    path = folder / FILE
+    line = dict(zip(COLUMNS, (student, exercise, "" if points is None else f"{points:g}", comment)))
+    _read(line, f"{path}, a new line")
+    rows, separator = [list(COLUMNS)], ","
+    if path.exists():
+        there = sheet.read(path, expected="CSV in UTF-8")
+        rows, separator = [*there], there.dialect.delimiter
+    head = rows[0] = [*rows[0], *(name for name in COLUMNS if name not in rows[0])]
+    kept = [row for row in rows[1:] if [dict(zip(head, row)).get(name, "").strip().removeprefix("'")
+                                        for name in COLUMNS[:2]] != [student, exercise]]
+    text = io.StringIO()
+    csv.writer(text, delimiter=separator, lineterminator="\n").writerows(
+        [head, *kept, [line.get(name, "") for name in head]])
+    own.store(path, text.getvalue())
+
+
+def _read(row: dict[str, str], where: str, bonus: bool = False) -> Override:
     student, exercise, points, comment = (row.get(name, "").strip() for name in COLUMNS)
     lessons = {each.id: each.lesson for each in marked()}
     lesson = lessons.get(exercise, exercise.zfill(2))
@@ -66,8 +94,18 @@ def _read(row: dict[str, str], where: str) -> Override:
     if number is not None and not 0 <= number < math.inf:
         raise PeftTeachError(f"{where}: {points!r} are no points.",
                              expected="a number from 0 on, or nothing for a comment alone")
+    most = maximum(exercise if exercise in lessons else lesson)
+    if number is not None and number > most and not bonus:
+        raise PeftTeachError(f"{where}: {number:g} points for {exercise}, which has {most}.",
+                             hint="correct the line; if more is meant, say so with --bonus")
     student = student.removeprefix("'")    # which keeps spreadsheets from formulas
     return Override(student, lesson, exercise if exercise in lessons else lesson, number, comment)
+
+
+def maximum(exercise: str) -> int:
+    """The points of an exercise, or of all in a lesson but the optional ones."""
+    return sum(each.points for each in marked() if each.id == exercise
+               or (each.lesson == exercise and not each.optional))
 
 
 def must_be_known(overrides: Iterable[Override], students: Iterable[str], folder: Path) -> None:

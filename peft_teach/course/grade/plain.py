@@ -27,6 +27,9 @@ DEEPEST = 40             # levels of containers
 MOST_NODES = 200_000     # numbers, texts and containers in one frame
 MOST_TENSORS = 2_000
 LARGEST_INT = 4_000      # bits; Python writes no number that is much larger
+# What is of a plain type and is not taken all the same: its type's name alone would say nothing.
+REFUSED = {"int": "int too large to be read", "Tensor": "tensor of a kind that is not read"} | {
+    name: f"{name} too deep to be read" for name in ("list", "tuple", "dict")}
 LENGTHS = struct.Struct(">II")    # of the JSON and of the tensors, in bytes, before them
 
 NUMPY_NUMBERS = (np.bool_, np.float16, np.float32, np.float64, *(
@@ -140,7 +143,7 @@ def _decode(tree: Any, tensors: dict[str, Tensor], depth: int, nodes: Iterator[i
         return tensors[content]
     if kind == "foreign":
         name = re.sub(r"\W", "_", str(content))[:60]    # as a class may have it
-        return type(name or "object", (Foreign,), {})()
+        return type(REFUSED.get(name, name) or "object", (Foreign,), {})()
     if kind == "tuple" and isinstance(content, list):
         return tuple(inner(content))
     if kind == "dict" and isinstance(content, list):

@@ -5,14 +5,12 @@ from a notebook is escaped.
 """
 
 import base64
-import contextlib
 import csv
 import hashlib
 import io
 import re
-import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape as escaped
@@ -20,8 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ...errors import PeftTeachError
-from ...folder import write_whole
 from ..checks.examination import PASSED, WRONG
 from ..checks.exercise import VALUE, Exercise
 from ..checks.part import Measured, Part
@@ -29,7 +25,9 @@ from ..desk.card import Card
 from ..lessons import marked
 from . import board
 from .collect import DOUBT, clean, safe_name
+from .handed import TO_MARK, WAITS
 from .overrides import Override
+from .own import store
 from .roster import LMS_FILES
 from .similarity import similar
 
@@ -83,12 +81,19 @@ class Row:
     late: bool = False                   # as the platform says
     deduction: float = 0.0               # percent of the points, if it is late
     known_as: str = ""                   # on the board of the class
+    returns: str = ""                    # the name under which the platform takes the page back
 
     def given(self, id: str) -> float | None:
         """The points for an exercise, or for a lesson; by hand, or else by the checks."""
         marks = {mark["exercise"]: mark["points"] for mark in self.marks}
         marks |= {each.exercise: each.points for each in self.hand if each.points is not None}
         return marks.get(id)
+
+    def waits(self, mark: Mapping[str, Any]) -> bool:
+        """Whether a person has yet to mark what the student wrote."""
+        return mark["state"] == TO_MARK and not any(
+            each.points is not None and each.exercise in (mark["exercise"], self.lesson)
+            for each in self.hand)
 
     def points(self, optional: bool = False) -> tuple[float, int]:
         """The points given and their maximum, of the optional exercises or of all others."""
@@ -102,13 +107,18 @@ class Row:
         return total, sum(there.values())
 
 
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    """The rows as the table has them, by student."""
+    return sorted(rows, key=lambda row: (row.student.casefold(), row.student, row.lesson, row.path))
+
+
 def write(rows: Sequence[Row], out: Path, notes: Sequence[str],
           platform: Mapping[str, str] | None = None) -> str:
     """Write all three, and the platform's files, by name. The same rows give the same bytes.
 
     A grades.csv that is not as it was written is kept under another name, which is returned.
     """
-    rows = sorted(rows, key=lambda row: (row.student.casefold(), row.student, row.lesson, row.path))
+    rows = ordered(rows)
     table = f"\ufeff{grades(rows)}".encode("utf-8", "replace")    # so spreadsheets know it is UTF-8
     kept = _keep_what_was_edited(out, table)
     store(out / "grades.csv", table)
@@ -178,7 +188,7 @@ def write_board(rows: Sequence[Row], out: Path) -> None:
                 "table the smallest stands first. Those of equal size stand side by side.")
         store(out / "board.html", _PAGE.format(
             title="The board", allowed="'none'",
-            body=html(board.draw(entries), told) + board.table(entries)))
+            body=html(board.draw(entries), told) + board.table(entries)), mode=None)
 
 
 def _files(rows: Sequence[Row]) -> dict[str, str]:
@@ -206,6 +216,8 @@ def feedback(rows: Sequence[Row]) -> dict[str, str]:
 
 def _section(row: Row) -> str:
     head = f"Lesson {row.lesson}: {_of(row.points())} points" if row.lesson else "Not graded"
+    if waits := sum(mark["maximum"] for mark in row.marks if row.waits(mark)):
+        head += f", and {waits} more to give"
     if more := _of(row.points(optional=True)):
         head += f"; optional: {more}"
     ids = tuple(f"{mark['exercise']}:" for mark in row.marks)    # those are for the instructor
@@ -217,10 +229,14 @@ def _section(row: Row) -> str:
         f"<p>{escape(text)}</p>" for text in (row.path, *said, *_late(row), *by_hand) if text)]
     for mark in row.marks:
         optional = ", optional" if _of_id(mark["exercise"]).optional else ""
+        state, points = mark["state"], f"{row.given(mark['exercise']):g} of {mark['maximum']}"
+        if row.waits(mark):
+            state, points = WAITS, f"{mark['maximum']}"
+        elif state == TO_MARK:
+            state = "marked by your instructor"
         can_hint = mark["state"] == WRONG and isinstance(_of_id(mark["exercise"]), Exercise)
         again = f"pt.hint({mark['exercise']!r})" if can_hint else ""
-        card = Card(mark["exercise"], mark["state"],
-                    f"{row.given(mark['exercise']):g} of {mark['maximum']} points{optional}",
+        card = Card(mark["exercise"], state, f"{points} points{optional}",
                     (mark["message"], *(f"Noted: {note}." for note in mark["notes"])),
                     code_label="Where it happened:", code=mark["traceback"], next=again)
         parts.append(card._repr_html_())
@@ -270,13 +286,17 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
 
 def _alike(rows: Sequence[Row]) -> str:
     """The pairs of students whose answers agree, "" if there are none."""
-    lines = [f"<tr><td>{escape(' and '.join(pair.students))}</td><td>{pair.lesson}</td>"
-             f"<td>{pair.share:.0%}</td><td>{', '.join(pair.exercises)}</td>"
-             f"<td>{', '.join(pair.equal)}</td></tr>" for pair in similar(rows)]
+    lines = []
+    for pair in similar(rows):
+        share = f"{pair.share:.0%}{' reworded' if pair.reworded else ''}"
+        cells = (escape(" and ".join(pair.students)), pair.lesson, share,
+                 ", ".join(pair.exercises), ", ".join(pair.equal))
+        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
     if not lines:
         return ""
     return ("<h2>Alike</h2>\n<p>Without names and layout, and without what the lesson dictates or "
-            "many wrote. It changes no mark and proves nothing: ask.</p>\n"
+            "many wrote; reworded: without numbers, texts and prints, too. It changes no mark and "
+            "proves nothing: ask.</p>\n"
             + _table(("answers of", "lesson", "agree by", "in", "byte by byte"), lines))
 
 
@@ -319,29 +339,3 @@ def _cell(value: Any) -> str:
 def escape(text: str) -> str:
     """Text for HTML, without characters that change its direction."""
     return escaped(clean(text))
-
-
-def store(path: Path, content: str | bytes) -> None:
-    """Write a file whole, and "?" for what is no text."""
-    with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole({path: content if isinstance(content, bytes) else
-                     content.encode("utf-8", "replace")})
-
-
-def must_be_writable(out: Path) -> None:
-    """Raise `PeftTeachError` if nothing can be written there, before hours of grading."""
-    with _writing(out):
-        out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=out) as file:
-            file.write(bytes(2**16))
-
-
-@contextlib.contextmanager
-def _writing(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise PeftTeachError(
-            f"{path} cannot be written: {error.strerror}. What was graded is kept: make room or "
-            "name another --out, and the same command goes on.") from None

@@ -5,6 +5,9 @@
     Moodle    the assignment's grading worksheet: Identifier, Full name, Grade, Feedback comments
               Participants or Grades, as CSV: First name, Last name, Email address, Groups
 
+Canvas writes these words in English whatever its language is, Moodle in that of the site: what is
+no English there is read by the columns' places.
+
 Marks go back in the rows that came from there, so ids and dates are the platform's own. Only those
 who have a mark are written: what the platform has of others stays.
 """
@@ -32,6 +35,7 @@ _GROUP = ("group", "groups", "group_name")
 _KNOWN = {*_NAME, *_IDS}.union(*_NAMES)
 LMS_FILES = ("canvas-import.csv", "moodle-import.csv")
 STRANGER = "not in the roster"
+_LATE = re.compile(r"(?i)\blate\b|verspätet|überfällig|en retard|retraso|in ritardo|te laat")
 _TEST = {"student, test", "test student"}                     # the one whom Canvas adds
 
 
@@ -129,13 +133,59 @@ class _Table:
         self.separator = rows.dialect.delimiter
         self.head, *self.rows = [*rows] or [[]]
         self.columns = {name.strip().lower(): index for index, name in enumerate(self.head)}
+        if not _KNOWN & set(self.columns) or self._foreign():
+            self.columns = self._by_place()
         if not _KNOWN & set(self.columns):
             raise PeftTeachError(
                 f"{path} is no list of a course: its columns are {', '.join(self.head[:6])}.",
                 expected="Canvas' export of grades or of groups, or Moodle's grading worksheet or "
-                "participants, as CSV, with English names of columns")
+                "participants, as CSV, as they were exported")
         self.canvas = "section" in self.columns and "id" in self.columns
         self.marks = self.canvas or {"identifier", "grade", "maximum grade"} <= set(self.columns)
+
+    def _foreign(self) -> bool:
+        """Whether it is Moodle's worksheet in another language, in which only "ID" may be known."""
+        return self._worksheet() is not None and "maximum grade" not in self.columns
+
+    def _cells(self, index: int) -> list[str]:
+        return [row[index].strip() for row in self.rows if index < len(row)]
+
+    def _worksheet(self) -> int | None:
+        """The column of the maximum in Moodle's worksheet, None for any other list.
+
+        Its first has a word and a number for each, "Participant 12"; the maximum is the same
+        number for all, and behind it stands in words whether the grade can be changed.
+        """
+        whose = [re.fullmatch(r"(\D+?)\s*\d+", cell) for cell in self._cells(0)]
+        if not whose or None in whose or len({each[1] for each in whose}) > 1:
+            return None
+        return next((index for index in range(2, len(self.head) - 1)
+                     if len(set(self._cells(index))) == 1 and _number(self._cells(index)[0]) > 0
+                     and not any(map(_number, self._cells(index + 1)))), None)
+
+    def _by_place(self) -> dict[str, int]:
+        """The columns by their English names, told from where they stand and what is in them."""
+        email = next((index for index in range(len(self.head))
+                      if any("@" in cell for cell in self._cells(index))), None)
+        most = self._worksheet()
+        if most is None:
+            if not email:
+                return {}
+            names = {"first name": 0, "last name": 1} if email > 1 else {"full name": 0}
+            group = {"groups": email + 1} if email + 1 < len(self.head) else {}
+            return names | {"email address": email} | group
+        found = {"identifier": 0, "grade": most - 1, "maximum grade": most}
+        names = self._cells(1)
+        blind = most == 3 or (email is None and len(set(names)) < len(names))
+        found |= {"status": 1} if blind else {"full name": 1}
+        if email is not None and email < most:
+            found["email address"] = email
+        if not blind:    # behind the name and what else tells who it is
+            found["status"] = max(1, email if email is not None and email < most else 1) + 1
+        last = len(self.head) - 1
+        if last > most + 1 and not any(re.search(r"^-$|\d{4}", cell) for cell in self._cells(last)):
+            found["feedback comments"] = last
+        return found
 
     def people(self) -> list[Person]:
         """Those who have a name or a number; not the rows about points and hidden grades."""
@@ -151,14 +201,14 @@ class _Table:
             name = next(iter(names), "") or cell.get("identifier", "")
             if not name or "points possible" in name.lower():
                 continue
-            last, _, first = name.partition(", ")
+            last, _, first = name.partition(", ") if ", " in name else name.partition(" ")
             words = [cell[column] for column in _LOGINS if cell.get(column)]
             words += [word.partition("@")[0] for word in words if "@" in word]
             groups = (group for column in _GROUP for group in cell.get(column, "").split(","))
             found.append(Person(
                 name, id, frozenset(map(_key, (name, f"{first} {last}", *words))),
                 frozenset(filter(None, map(_key, groups))),
-                bool(re.search(r"\blate\b", cell.get("status", ""))), row))
+                bool(_LATE.search(cell.get("status", ""))), row))
         return found
 
     def filled(self, names: Mapping[tuple[str, ...], str], totals: Mapping, column: str | None

@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Sequence
 from functools import cache
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ from ..checks.exercise import Exercise
 from ..desk import work
 from ..lessons import all_exercises, find, of_lesson
 from ..reading.cells import Code
-from ..reading.definitions import Plan, readings, without
+from ..reading.definitions import MOST_READINGS, Plan, readings, without
 from ..reading.watch import REFERENCE
 from . import similarity
 from .child import FRAMES
@@ -147,6 +148,7 @@ class _Shared:
 
     runner: Runner
     left: float
+    had: float = 0.0    # of these, what the last run was given
     confined: tuple[str, ...] = ()
 
     @property
@@ -156,7 +158,8 @@ class _Shared:
     def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]
             ) -> tuple[bytes, str, float, tuple[str, ...]]:
         if self.left <= 0:
-            return b"", "time", 0.0, ()
+            return b"", TIME, 0.0, ()
+        self.had = self.left
         frames, end, seconds, confined = self.runner.run(exercise, plan, cases, self.left)
         self.left -= seconds
         self.confined = confined or self.confined
@@ -235,12 +238,15 @@ class Mark:
     text: str = ""                # of the answer, for `similarity`
     shape: tuple[str, ...] = ()
     measured: dict[str, float] | None = None    # of what was handed in, for the board
+    page: tuple[dict[str, Any], ...] = ()       # of what was written, for who marks it
     confined: tuple[str, ...] = ()
 
 
 COMPARED = "calls the reference, and is right without it"
 SPENT = "its answers share one limit of time, which was spent: what else stands there was not tried"
 CUT = "the notebook's other answers had spent its time, so this one had {:g} seconds"
+REST = "its cases share {:g} seconds by the clock: for those that were ended, {:.0f} were left"
+MOST = f"only {MOST_READINGS} of the answers that stand there were tried"
 LEAST = 0.25    # of an answer's seconds, by the clock, for one that comes when all are spent
 ANOTHER = "what its last check was given does not pass, another answer in the notebook counts"
 TIME = "time"                              # how a process ended: its time was spent
@@ -268,22 +274,26 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     clock = _clock(runner.limits, code, exercise)
     shared = _Shared(runner, clock)
     outcomes: list[_Outcome] = []
-    for plan in readings(code, exercise):
+    untried = readings(code, exercise)
+    for plan in islice(untried, MOST_READINGS):
         if names := sorted(suspicious(plan.nodes)):
             plan = dataclasses.replace(plan, flags=(*plan.flags, f"look at its {', '.join(names)}"))
         outcomes.append(_outcome(shared, exercise, plan, further))
         spent = outcomes[-1].result.reason == TIME    # then no other is tried
         if outcomes[-1].result.passed or spent:
             break
+    cut = [CUT.format(clock)] if spent and clock < runner.limits.clock else []
+    if spent and 0 < shared.had < clock - 1:
+        cut.append(REST.format(clock, shared.had))
+    if not outcomes[-1].result.passed and next(untried, None):
+        cut.append(SPENT if spent else MOST)
     code.seconds += clock - shared.left
     best = next((each for each in outcomes if each.result.passed), None) or next(
         (each for each in outcomes if each.further), outcomes[0])
     plan, result = best.plan, best.result
     code.settle(exercise, plan.statements if result.passed else ())
     notes = (*plan.notes, *([ANOTHER] if best is not outcomes[0] else []),
-             *([SPENT] if spent and len(outcomes) > 1 else []),
-             *([CUT.format(clock)] if spent and clock < runner.limits.clock else []),
-             *([f"not installed here: {result.lacks}"] if result.lacks else []))
+             *cut, *([f"not installed here: {result.lacks}"] if result.lacks else []))
     return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
                 _shown(result.message), result.mistake, _shown(result.traceback), best.further,
                 notes, tuple(f"{exercise.id}: {flag}" for flag in (
@@ -307,7 +317,8 @@ def _outcome(runner: Runner | _Shared, exercise: Exercise, plan: Plan, further: 
         beyond, more = examine(runner, exercise, plan, further)
         noted |= more
         if not beyond.passed and REFERENCE not in noted:
-            return _Outcome(plan, _without_the_case(exercise, beyond, runner.limits), further=True)
+            said = _without_the_case(exercise, beyond, runner.limits)
+            return _Outcome(plan, said, further=True)
     if REFERENCE not in noted:    # the feedback is that of the visible cases
         return _Outcome(plan, result, frozenset(noted if result.passed else ()))
     if (own := without(plan, exercise)) and (
@@ -396,7 +407,7 @@ def _without_the_case(exercise: Exercise, result: Result, limits: Limits) -> Res
     elif result.reason == NO_MEMORY:
         more = f"It needs more than {limits.memory_bytes // MEGABYTE} MB of memory."
     said = f"It passes the checks of the notebook, but not a further case. {more}"
-    return Result(WRONG, said.strip(), result.mistake)
+    return Result(WRONG, said.strip(), result.mistake, reason=result.reason)
 
 
 # ── what may be shown of a text ──────────────────────────────────────────────────────────────

@@ -1,7 +1,8 @@
 """Notebooks whose answers are equal or nearly so, in pairs, for the instructor to look at.
 
-    shape(plan, exercise)   the pieces of an answer: `WINDOW` lines each, without names and layout
-    similar(rows)           the pairs of a class
+    shape(plan, exercise)   the pieces of an answer: `WINDOW` lines each, without names and layout;
+                            and again without numbers, texts, prints and the words of errors
+    similar(rows)           the pairs of a class, and those with equal adapters
 
 It changes no mark, and proves nothing: people learn together, and a short answer leaves little
 choice. So an answer of fewer lines than a piece has none, nor has a value; and what the lesson
@@ -9,6 +10,7 @@ dictates (the stub, the reference) or many of a class wrote is left out.
 """
 
 import ast
+import copy
 import hashlib
 import inspect
 import re
@@ -21,7 +23,7 @@ from itertools import combinations
 from typing import Any
 
 from ..checks.exercise import CODE, Exercise
-from ..lessons import find, stub_of
+from ..lessons import find, parts, stub_of
 from ..reading.definitions import Plan
 
 WINDOW = 3         # lines of a piece
@@ -29,6 +31,8 @@ MANY, FEW = 0.1, 5    # what more than this share of a class, and more than so m
 SHARE = 0.9        # of the pieces of the shorter answer: so many are the same in a copy
 LEAST = 13         # pieces in all copies of a pair, those of equal bytes counted twice; of the
 #                    course's right answers, in styles of one author, 2,000 pairs have 12 at most
+BARE = "~"         # before a piece without numbers, texts and prints
+_SHOWING = {"print", "display"}
 _BLOCKS = ("body", "handlers", "orelse", "finalbody")
 
 
@@ -37,26 +41,32 @@ class Pair:
     """Two students whose answers agree, and in which exercises."""
 
     lesson: str
-    students: tuple[str, str]
+    students: tuple[str, ...]   # more than two where many have one file
     share: float                # of the pieces of the one who has fewer, from 0 to 1
     exercises: tuple[str, ...]
     equal: tuple[str, ...]      # of these: cells that are equal byte by byte
+    reworded: bool = False      # they agree only without numbers, texts and prints
 
 
 def similar(rows: Sequence[Any]) -> list[Pair]:
     """The pairs of `report.Row` to look at, the most similar first."""
     found = []
     for lesson in sorted({row.lesson for row in rows if row.marks}):
-        found += _in_class([row for row in rows if row.lesson == lesson and row.marks])
+        of_lesson = [row for row in rows if row.lesson == lesson and row.marks]
+        pairs = {pair.students: pair for bare in (True, False)    # as written counts before bare
+                 for pair in _in_class(of_lesson, bare)}
+        found += [*pairs.values(), *_equal_files(of_lesson)]
     return sorted(found, key=lambda pair: (-pair.share, pair.lesson, pair.students))
 
 
-def _in_class(rows: Sequence[Any]) -> Iterator[Pair]:
+def _in_class(rows: Sequence[Any], bare: bool) -> Iterator[Pair]:
+    """The pairs whose answers agree as written, or bare: without numbers, texts and prints."""
     owners: dict[tuple[str, str], list[int]] = defaultdict(list)    # (exercise, piece) -> rows
     for number, row in enumerate(rows):
         for mark in row.marks:
             for piece in mark.get("shape", ()):
-                owners[mark["exercise"], piece].append(number)
+                if piece.startswith(BARE) == bare:
+                    owners[mark["exercise"], piece].append(number)
     texts = [{mark["exercise"]: mark.get("text") for mark in row.marks} for row in rows]
     sizes: dict[int, Counter[str]] = defaultdict(Counter)    # row -> exercise -> its own pieces
     shared: dict[tuple[int, int], Counter[str]] = defaultdict(Counter)
@@ -72,13 +82,35 @@ def _in_class(rows: Sequence[Any]) -> Iterator[Pair]:
                 if count >= SHARE * min(sizes[number][id] for number in pair)}
         equal = {id: count for id, count in same.items() if len({texts[n][id] for n in pair}) == 1}
         agreed = sum(same.values())
-        if agreed + sum(equal.values()) >= LEAST and _handed_in(one) != _handed_in(other):
+        if agreed + sum(equal.values()) >= LEAST and handed_in(one) != handed_in(other):
             yield Pair(one.lesson, (one.student, other.student),
                        agreed / min(sizes[number].total() for number in pair),
-                       tuple(sorted(same)), tuple(sorted(equal)))
+                       tuple(sorted(same)), tuple(sorted(equal)), bare)
 
 
-def _handed_in(row: Any) -> str:
+def _equal_files(rows: Sequence[Any]) -> Iterator[Pair]:
+    """Who handed in the same numbers, whatever their file says of them; many in one line."""
+    by: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)    # -> group -> student
+    for row in rows:
+        for mark in row.marks:
+            if mark.get("text") and mark["exercise"] in _files():
+                by[mark["exercise"], mark["text"]].setdefault(handed_in(row), row.student)
+    theirs: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for (exercise, _), students in by.items():
+        if len(students) > 1:
+            theirs[tuple(students.values())].append(exercise)
+    for students, exercises in theirs.items():
+        pairs = combinations(students, 2) if len(students) <= FEW else [students]
+        for pair in pairs:
+            yield Pair(rows[0].lesson, tuple(pair), 1.0, tuple(exercises), tuple(exercises))
+
+
+@cache
+def _files() -> frozenset[str]:
+    return frozenset(part.id for part in parts() if part.examine)
+
+
+def handed_in(row: Any) -> str:
     """The path, the same for all of a group: Moodle has a copy for each, "Group-Name_201_…"."""
     return row.path.partition(f"-{row.student}_")[0]
 
@@ -95,18 +127,19 @@ def shape(plan: Plan, exercise: Exercise) -> tuple[str, ...]:
     """The pieces of an answer that the lesson does not dictate, each once."""
     if exercise.answer != CODE:
         return ()
-    return tuple(piece for piece in _pieces(plan.nodes) if piece not in _dictated(exercise.id))
+    return tuple(piece for bare in (False, True) for piece in _pieces(plan.nodes, bare)
+                 if piece not in _dictated(exercise.id))
 
 
 @cache
 def _dictated(id: str) -> frozenset[str]:
     exercise = find(id)
     sources = [stub_of(id) or "", *map(inspect.getsource, exercise.one_by_one(exercise.resolve()))]
-    return frozenset(piece for source in sources
-                     for piece in _pieces(ast.parse(textwrap.dedent(source)).body))
+    return frozenset(piece for source in sources for bare in (False, True)
+                     for piece in _pieces(ast.parse(textwrap.dedent(source)).body, bare))
 
 
-def _pieces(statements: Sequence[ast.stmt]) -> dict[str, None]:
+def _pieces(statements: Sequence[ast.stmt], bare: bool) -> dict[str, None]:
     """The hashes of all `WINDOW` lines in a row of each statement.
 
     A name counts by its order among the names of these lines, so inserted lines change only the
@@ -114,8 +147,10 @@ def _pieces(statements: Sequence[ast.stmt]) -> dict[str, None]:
     """
     parts = [part for node in statements for part in ast.walk(node)]
     bound = {name for part in parts for name in _bound(part)}
-    blocks = [list(_lines([_Marked(bound).visit(node)])) for node in statements]
-    return dict.fromkeys(_hash(_canonical("\n".join(lines[start:start + WINDOW])))
+    blocks = [list(_lines([_Marked(bound, bare).visit(copy.deepcopy(node))], bare))
+              for node in statements]
+    mark = BARE if bare else ""
+    return dict.fromkeys(mark + _hash(_canonical("\n".join(lines[start:start + WINDOW])))
                          for lines in blocks for start in range(len(lines) - WINDOW + 1))
 
 
@@ -130,12 +165,23 @@ def _bound(part: ast.AST) -> Iterator[str]:
 
 
 class _Marked(ast.NodeTransformer):
-    """Leaves out annotations, and writes each bound name between two marks."""
+    """Leaves out annotations, and writes each bound name between two marks.
 
-    def __init__(self, bound: set[str]):
-        self.bound = bound
+    Bare, it leaves out numbers, texts and what errors say, too.
+    """
+
+    def __init__(self, bound: set[str], bare: bool):
+        self.bound, self.bare = bound, bare
 
     def visit(self, node: ast.AST) -> ast.AST:
+        if self.bare and (isinstance(node, ast.JoinedStr) or (
+                isinstance(node, ast.Constant) and isinstance(node.value, int | float | str)
+                and not isinstance(node.value, bool))):
+            return ast.Constant(0)
+        if self.bare and isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            node.exc.args, node.exc.keywords = [], []
+        if self.bare and isinstance(node, ast.Assert):
+            node.msg = None
         for field in ("id", "attr", "name", "arg"):
             if getattr(node, field, None) in self.bound and not isinstance(node, ast.keyword):
                 setattr(node, field, f"⟨{getattr(node, field)}⟩")
@@ -147,18 +193,23 @@ class _Marked(ast.NodeTransformer):
         return node
 
 
-def _lines(statements: Sequence[ast.AST]) -> Iterator[str]:
-    """The first line of each statement, nested ones too; without imports and docstrings."""
+def _lines(statements: Sequence[ast.AST], bare: bool) -> Iterator[str]:
+    """The first line of each statement, nested ones too; without imports and docstrings.
+
+    Bare, also without prints.
+    """
     for node in statements:
         if isinstance(node, ast.Import | ast.ImportFrom | ast.Pass) or (
-                isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)):
+                isinstance(node, ast.Expr) and (isinstance(node.value, ast.Constant) or (
+                    bare and isinstance(node.value, ast.Call)
+                    and getattr(node.value.func, "id", "") in _SHOWING))):
             continue
         inner = []
         for block in [block for block in _BLOCKS if block in node._fields]:
             inner += getattr(node, block)
             setattr(node, block, [ast.Pass()] if block == "body" else [])
         yield ast.unparse(node)
-        yield from _lines(inner)
+        yield from _lines(inner, bare)
 
 
 def _canonical(lines: str) -> str:
@@ -167,4 +218,9 @@ def _canonical(lines: str) -> str:
 
 
 def _hash(source: str) -> str:
-    return hashlib.blake2b(source.encode("utf-8", "replace"), digest_size=6).hexdigest()
+    return of_bytes(source.encode("utf-8", "replace"))
+
+
+def of_bytes(data: bytes) -> str:
+    """A hash, of which a class has no two by chance."""
+    return hashlib.blake2b(data, digest_size=6).hexdigest()

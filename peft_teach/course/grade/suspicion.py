@@ -18,6 +18,7 @@ _INNOCENT = {f"sys.{name}" for name in ("version", "version_info", "platform", "
 _ATTRIBUTES = {"_exit", "fork", "kill", "system", "popen", "unlink", "rmtree", "__dict__",
                "__subclasses__", "__globals__", "__closure__", "_getframe"}
 _COMPARISONS = {"allclose", "equal"}    # of a check: suspicious if they are assigned to
+_RECORDS = "peft_teach.course.records."
 _COURSE = "peft_teach.course"           # the checks and this grader: no answer needs them
 
 
@@ -40,7 +41,8 @@ def suspicious(nodes: Sequence[ast.AST]) -> set[str]:
             paths = [".".join([called.get(head, head), *rest])]
         found |= {path.partition(".")[0] for path in paths
                   if ".".join(path.split(".")[:2]) not in _INNOCENT} & _NAMES
-        found |= {_COURSE for path in paths if f"{path}.".startswith(f"{_COURSE}.")}
+        found |= {_COURSE for path in paths if f"{path}.".startswith(f"{_COURSE}.")
+                  and not f"{path}.".startswith(_RECORDS)}
         if isinstance(part, ast.Attribute):
             found |= {part.attr} & _ATTRIBUTES
             if isinstance(part.ctx, ast.Store):

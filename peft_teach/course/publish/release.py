@@ -7,7 +7,7 @@ references, remains readable; solutions/README.md says what that means.
 
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..desk import work
@@ -15,16 +15,19 @@ from .source import squeeze, wrong
 
 FILES = ("pyproject.toml", "README.md", "LICENSE", "CITATION.cff")
 FOLDERS = ("lessons", "peft_teach", "assets")
+_LESSON = re.compile(r"\d\d_\w+\.ipynb$")
+_LINK = re.compile(r"\[([^\]\[]*)\]\((\d\d_\w+\.ipynb)[^)\s]*\)")
 _NUMBER = re.compile(r"(?<![\w.])\d[\w.]*")
 _LEFT_OUT = ("__pycache__", ".ipynb_checkpoints", ".pytest_cache", "skeleton",    # for authors
              *work.OWN)
 
 
-def release(root: Path | str, out: Path | str) -> str:
+def release(root: Path | str, out: Path | str, lessons: Sequence[str] = ()) -> str:
     """Copy what students get into `out`, a new or empty folder; return what was done.
 
-    Raises `PeftTeachError` if `root` is not a checkout, `out` is not empty, or a line of a further
-    case would be given out; then nothing is written.
+    With `lessons`, such as "07", only their notebooks are given out, without links to the others.
+    Raises `PeftTeachError` if `root` is not a checkout, `out` is not empty, there is no such
+    lesson, or a line of a further case would be given out; then nothing is written.
     """
     root, out = Path(root).resolve(), Path(out).resolve()
     if not (root / "solutions").is_dir() or not (root / "lessons").is_dir():
@@ -33,6 +36,10 @@ def release(root: Path | str, out: Path | str) -> str:
     if out.exists() and any(out.iterdir()):
         raise wrong(f"{out} is not empty.", "name a new folder")
     files = list(_given_out(root))
+    given = _chosen([file for file in files if _LESSON.match(file.name)
+                     and file.parent == root / "lessons"], lessons)
+    files = [file for file in files if file in given or file.parent != root / "lessons"
+             or not _LESSON.match(file.name)]
     if leaks := secrets_in(root, files):
         raise wrong("What students would get holds lines of further cases:\n" + "\n".join(leaks),
                     "move them out of there")
@@ -40,8 +47,24 @@ def release(root: Path | str, out: Path | str) -> str:
         target = out / file.relative_to(root)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
-    lessons = sum(file.match("lessons/[0-9]*.ipynb") for file in files)
-    return f"{out}: {lessons} lessons and the package, {len(files)} files."
+        if lessons and target.parent == out / "lessons" and target.suffix == ".ipynb":
+            target.write_text(_without_links(target.read_text(encoding="utf-8"),
+                                             {each.name for each in given}), encoding="utf-8")
+    return f"{out}: {len(given)} lessons and the package, {len(files)} files."
+
+
+def _chosen(notebooks: Sequence[Path], lessons: Sequence[str]) -> set[Path]:
+    """The notebooks of these lessons, by number or by name; all without any."""
+    asked = {str(each).partition("_")[0].zfill(2) for each in lessons}
+    if unknown := sorted(asked - {file.name[:2] for file in notebooks}):
+        there = ", ".join(file.name[:2] for file in notebooks)
+        raise wrong(f"There is no lesson {', '.join(unknown)}.", f"take some of {there}")
+    return {file for file in notebooks if not asked or file.name[:2] in asked}
+
+
+def _without_links(text: str, there: set[str]) -> str:
+    """A notebook's text, in which what would lead to a lesson that is not there leads nowhere."""
+    return _LINK.sub(lambda found: found[0] if found[2] in there else found[1], text)
 
 
 def secrets_in(root: Path, files: list[Path]) -> list[str]:

@@ -10,13 +10,14 @@ import re
 import symtable
 import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..checks.exercise import Exercise
 from ..lessons import all_exercises
+from .elsewhere import WRITES, Files, answers, fenced, is_own
 from .notebook import Cell
 
 # What the lessons' own cells import, for a notebook without them.
@@ -52,15 +53,42 @@ class Statement:
     heavy: bool = False       # it trains, loads, shows or checks, and is never run
     checks: str = ""          # the exercise whose check it calls
     stands_in: bool = False   # for a line of `pt.check`, as the equivalent assignment
+    place: str = ""           # where it stands, if no cell of code: "a Markdown cell (cell 4)"
+
+
+class _Parsed(NamedTuple):
+    """A cell or a file: its statements, where it stands if not in code, and what it writes."""
+
+    label: str
+    source: str
+    tree: list[ast.stmt]
+    place: str = ""
+    writes: str = ""
+
+
+class _Read(NamedTuple):
+    """One statement of them."""
+
+    label: str
+    index: int
+    node: ast.stmt
+    reads: tuple[frozenset[str], frozenset[str]]
+    place: str
 
 
 class Code:
-    """All code of a notebook, parsed once for all of its exercises."""
+    """All code of a notebook, parsed once for all of its exercises.
 
-    def __init__(self, cells: Sequence[Cell]):
+    `files` are modules that lie beside it, as (name, text). What is imported of them, or of what a
+    cell of `%%writefile` writes, is read where it is imported.
+    """
+
+    def __init__(self, cells: Sequence[Cell], files: Sequence[tuple[str, str]] = ()):
         self.sources: dict[str, str] = {"given": "\n".join(GIVEN.values())}
         self.unread: list[tuple[str, str, str]] = []    # a cell's source, why, and a flag
+        self.prose: list[tuple[str, str, str]] = []     # the same of text cells, which may be none
         self.statements: list[Statement] = []
+        self.cut = ""         # the first cell that was not looked at, for too much code
         self.seconds = 0.0    # by the clock, that its answers have taken so far
         self.binders: dict[str, list[Statement]] = defaultdict(list)
         self.changers: dict[str, list[Statement]] = defaultdict(list)
@@ -70,11 +98,12 @@ class Code:
         given = [ast.parse(line).body[0] for line in GIVEN.values()]
         self.given = {name: Statement(-1, "given", index, node, frozenset((name,)))
                       for index, (name, node) in enumerate(zip(GIVEN, given))}
-        read = self._read(cells)
-        names = _Names(given + [node for _, _, node, _ in read])
-        for label, index, node, reads in read:
+        self.room, self.most = MOST_CODE, MOST_STATEMENTS
+        read = self._read(cells, dict(files))
+        names = _Names(given + [each.node for each in read])
+        for label, index, node, reads, place in read:
             id, objects = _check(node, names.words)
-            self._add(names, label, index, node, reads, checks=id)
+            self._add(names, label, index, node, reads, checks=id, place=place)
             if equivalent := _without_check(node, id, objects):
                 name = f"{label}, check {index}"
                 self.sources[name] = ast.unparse(equivalent)
@@ -124,29 +153,77 @@ class Code:
                                          if above(self.binders.get(name, ()))}
         return part
 
-    def _read(self, cells: Sequence[Cell]) -> list[tuple[str, int, ast.stmt, tuple]]:
-        """Every statement of the cells that parse, with the names that it reads."""
-        read, room = [], MOST_CODE
-        for cell in cells:
-            label, source = f"cell {cell.number}", cell.source
-            try:
-                source, tree = _parse(source)
-                room -= len(source)
-                if room < 0 or len(read) + len(tree.body) > MOST_STATEMENTS:
-                    raise ValueError("too much code")
-                read += [(label, index, node, _reads(node)) for index, node in enumerate(tree.body)]
-                self.sources[label] = source
-            except _OtherLanguage as error:
-                self.unread.append((source[:LONGEST_CELL], f"a cell of {error}, which defines "
-                                    f"nothing here ({label}): put it into one of its own",
-                                    "other language"))
-            except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-                line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-                what = error.msg if isinstance(error, SyntaxError) else str(error) or "too deep"
-                version = "{}.{}".format(*sys.version_info)
-                self.unread.append((source[:LONGEST_CELL], "a cell that is not Python "
-                                    f"{version}: {what} ({label}{line})", "syntax error"))
+    def _read(self, cells: Sequence[Cell], files: Mapping[str, str]) -> list["_Read"]:
+        """Every statement of the cells that parse, with the names that it reads.
+
+        What is no cell of code comes in where a kernel would have it: a file at its import; a text
+        cell, or a cell that writes a file, at its place, if nothing else answers what it answers.
+        """
+        parsed = [self._parsed(cell) for cell in cells]
+        modules: dict[str, list[_Parsed]] = defaultdict(list)
+        for each in parsed:
+            if each.writes and is_own(each.writes):
+                modules[each.writes].append(each)
+        for name, text in files.items():
+            if name not in modules and is_own(name):
+                modules[name].append(self._parsed(Cell(0, text), f"{name}.py", name))
+        code = [each for each in parsed if not each.place]
+        put = Files({name: [node for each in parts for node in each.tree]
+                     for name, parts in modules.items()},
+                    {part.attr for each in code for node in each.tree for part in ast.walk(node)
+                     if isinstance(part, ast.Attribute)} if modules else ())
+        imported = put.imported([node for each in code for node in each.tree])
+        answered = answers([node for each in (*code, *(
+            part for name in imported for part in modules[name])) for node in each.tree
+            if not (is_stub(node) or is_none(node) or _calls_check(node))])
+        read: list[_Read] = []
+
+        def add(each: _Parsed) -> None:
+            self.sources[each.label] = each.source
+            for index, node in enumerate(each.tree):
+                if found := put.instead(node):
+                    names, lines = found
+                    for part in (part for name in names for part in modules[name]):
+                        add(part)
+                    add(_Parsed(f"{each.label}, import {index}", lines, ast.parse(lines).body))
+                else:
+                    read.append(_Read(each.label, index, node, _reads(node), each.place))
+
+        for each in parsed:
+            if not each.place or (each.writes not in imported and answers(each.tree) - answered):
+                add(each)
         return read
+
+    def _parsed(self, cell: Cell, label: str = "", writes: str = "") -> "_Parsed":
+        """A cell's statements, none if it cannot be read; and where it stands if not in code."""
+        source, label = cell.source, label or f"cell {cell.number}"
+        place = label if writes else f"a {cell.kind} cell" if cell.kind else ""
+        try:
+            if cell.kind:
+                source = fenced(source)
+            elif found := WRITES.match(source):
+                source, writes = source[found.end():], found[1]
+                place = "a cell of %%writefile"
+            source, tree = _parse(source)
+            self.room -= len(source)
+            if self.room < 0 or len(tree.body) > self.most:
+                self.cut = self.cut or label
+                raise ValueError("too much code")
+            self.most -= len(tree.body)
+            return _Parsed(label, source, tree.body, place, writes)
+        except _OtherLanguage as error:
+            why = (f"a cell of {error}, which defines nothing here ({label}): put it into one of "
+                   "its own", "other language")
+        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
+            line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+            what = error.msg if isinstance(error, SyntaxError) else str(error) or "too deep"
+            version = "{}.{}".format(*sys.version_info)
+            why = (f"{place or 'a cell'} that is not Python {version}: {what} ({label}{line})",
+                   "syntax error")
+            if cell.kind:    # prose around an answer
+                why = (f"{place}, which no kernel runs: put it alone into a cell of code", why[1])
+        (self.prose if cell.kind else self.unread).append((source[:LONGEST_CELL], *why))
+        return _Parsed(label, source, [], place, writes)
 
     def _add(self, names: "_Names", label: str, index: int, node: ast.stmt,
              reads: tuple[frozenset[str], frozenset[str]], **more: str | bool) -> None:
@@ -173,6 +250,7 @@ class Code:
 _REST = r"(?:.*\\[ \t]*\n)*.*"
 _MAGICS = tuple((re.compile(f"^{form}$", re.MULTILINE), plain) for form, plain in (
     (r"([ \t]*)%time (.*)", r"\1\2"),    # the statement runs
+    (r"([ \t]*)%run (?:-\w+ )*[\"']?(?:[\w.-]*/)*(\w+)\.py[\"']?[ \t]*", r"\1from \2 import *"),
     (rf"([\w, \t]+=[ \t]*)[%!]{_REST}", r"\1None"),
     (r"([ \t]*)[\w.]+\?\??[ \t]*", r"\1pass"),
     (rf"([ \t]*)(?:%%?[A-Za-z_]|[!?]|(?:pip|conda) ){_REST}", r"\1pass")))
@@ -223,11 +301,15 @@ def _in_place(line: str, found: re.Match) -> str:
 
 def _check(node: ast.stmt, words: dict[str, Any]) -> tuple[str, list[ast.expr]]:
     """The exercise whose check a statement calls, "" for none, and the check's arguments."""
-    for part in executed(node):
-        if isinstance(part, ast.Call) and chain(part.func)[-1] == "check" and part.args:
-            id, *objects = part.args
-            return str(getattr(id, "value", words.get(getattr(id, "id", ""), ""))), objects
+    if call := _calls_check(node):
+        id, *objects = call.args
+        return str(getattr(id, "value", words.get(getattr(id, "id", ""), ""))), objects
     return "", []
+
+
+def _calls_check(node: ast.stmt) -> ast.Call | None:
+    return next((part for part in executed(node) if isinstance(part, ast.Call)
+                 and chain(part.func)[-1] == "check" and part.args), None)
 
 
 def _without_check(node: ast.stmt, id: str, objects: list[ast.expr]) -> ast.stmt | None:
@@ -246,7 +328,7 @@ def _without_check(node: ast.stmt, id: str, objects: list[ast.expr]) -> ast.stmt
 
 # The parts of the course that train, load, show or check, which no answer needs.
 _HEAVY = {"train", "training", "evaluate", "models", "data", "widgets", "plots", "check", "require",
-          "hint", "progress", "reset", "course", "save", "load", "store", "export"}
+          "hint", "progress", "reset", "save", "load", "store", "export"}
 _HEAVY_LIBRARIES = {"matplotlib", "transformers", "datasets", "ipywidgets", "IPython", "google"}
 _CHANGING = {"setattr", "delattr", "shuffle", "update_wrapper"}    # they mutate an argument
 _DESCRIBING = {"str", "repr", "type", "print", "len", "id"}        # they wrap no function
@@ -304,6 +386,8 @@ class _Names:
             return False
         head, *rest = chain(part)
         path = [*self.paths.get(head, "").split("."), *rest]
+        if path[:2] == ["peft_teach", "course"]:
+            return len(path) > 2 and path[2] != "records"    # numbers, of which a value may be made
         return len(path) > 1 and (path[0] in _HEAVY_LIBRARIES
                                   or (path[0] == "peft_teach" and path[1] in _HEAVY))
 
@@ -414,6 +498,29 @@ def chain(node: ast.AST) -> list[str]:
         names.append(node.attr if isinstance(node, ast.Attribute) else "…")
         node = node.func if isinstance(node, ast.Call) else node.value
     return [node.id if isinstance(node, ast.Name) else "…", *reversed(names)]
+
+
+def is_stub(node: ast.stmt) -> bool:
+    """Whether it raises NotAttempted, other than below a `return`."""
+    if isinstance(node, ast.Raise):
+        return node.exc is not None and any(chain(inner)[-1] == "NotAttempted"
+                                            for inner in ast.walk(node.exc))
+    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for statement in getattr(node, block, ()):
+            if is_stub(statement):
+                return True
+            if isinstance(statement, ast.Return | ast.Raise):
+                break
+    return False
+
+
+def is_none(node: ast.stmt) -> bool:
+    """Whether it is the stub of a value: `rank = None`, or `slow, fast = None, None`."""
+    if not isinstance(node, ast.Assign | ast.AnnAssign):
+        return False
+    given = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+    return all(each is None or (isinstance(each, ast.Constant) and each.value is None)
+               for each in given)
 
 
 def _reads(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:

@@ -21,10 +21,11 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from ..checks.exercise import VALUE, Exercise
-from .cells import Code, Statement, chain
+from .cells import Code, Statement, chain, is_none, is_stub
+from .elsewhere import is_own
 
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
-MOST_READINGS = 6          # of a notebook, each run until one passes
+MOST_READINGS = 6          # of a notebook, each run until one passes; one more says there are more
 
 _position = attrgetter("position", "index")
 
@@ -56,12 +57,13 @@ def readings(code: Code, exercise: Exercise) -> Iterator[Plan]:
     """
     checks = [s.position for s in reversed(code.statements) if s.checks == exercise.id]
     found: set[tuple[tuple[str, int], ...]] = set()
+    last = MOST_READINGS - 1
     for view in (code.after_checks(), code):
-        for check in (*checks[:MOST_READINGS - 1], None):    # None for the whole
+        for check in (*checks[:last], None, *checks[last:last + 3]):    # None for the whole
             part = view if check is None else view.until(check)
             plan = _plan(part, exercise, max(checks, default=-1) if check is None else check)
             if (plan.attempted and not plan.missing and plan.statements not in found
-                    and len(found) < MOST_READINGS):
+                    and len(found) <= MOST_READINGS):
                 found.add(plan.statements)
                 yield plan
     if not found:
@@ -92,6 +94,8 @@ def _plan(code: Code, exercise: Exercise, check: int) -> Plan:
             notes.append(f"an empty {name} after the answer passed over")
         if written and all(s.stands_in or s in stubs for s in code.binders[name]):
             notes.append(f"{name} stands in the line of its check only")
+        if written and (place := written[-1].place):
+            notes.append(f"{name} stands in {place} ({written[-1].cell}), and is read all the same")
         attempted = attempted and bool(written)
         roots.append((written or stubs)[-1])
     try:
@@ -102,6 +106,8 @@ def _plan(code: Code, exercise: Exercise, check: int) -> Plan:
     if names := sorted(_left_out(code, needed)):
         notes.append(f"needs {', '.join(names)}, whose line trains, loads or shows something, "
                      "which does not run here")
+    if code.cut:
+        notes.append(f"the notebook has more code than is looked at: from {code.cut} on it is not")
     return Plan({s.cell: code.sources[s.cell] for s in needed},
                 tuple((s.cell, s.index) for s in needed), attempted=attempted, notes=tuple(notes))
 
@@ -123,18 +129,19 @@ def _answers(code: Code, name: str, value: bool, check: int
     else:
         kinds = [[s for s in bound if name in s.defines and not s.stands_in],
                  [s for s in given if name not in s.now]]
-    is_stub = _is_none if value else _is_stub
-    stubs = [s for s in kinds[0] if is_stub(s.node)]
+    is_empty = is_none if value else is_stub
+    stubs = [s for s in kinds[0] if is_empty(s.node)]
     checked = [s for s in bound if s.stands_in]
     for kind in ([s for s in checked if s.position == check + 1], *kinds, checked):
-        if written := [s for s in kind if not is_stub(s.node)]:
+        if written := [s for s in kind if not is_empty(s.node)]:
             return written, stubs
     return [], stubs
 
 
 def _missing(code: Code, name: str, value: bool, has_stub: bool) -> Plan | None:
     """The plan for a name without an answer; None if it is the untouched stub."""
-    unread = _begun_in(code.unread, name, value) or _begun_in(_texts(code), name, value=False)
+    unread = (_begun_in(code.unread, name, value) or _begun_in(_texts(code), name, value=False)
+              or (not has_stub and _begun_in(code.prose, name, value)))
     if unread:
         _, which, flag = unread
         why = f"{name} stands in {which}."
@@ -142,12 +149,23 @@ def _missing(code: Code, name: str, value: bool, has_stub: bool) -> Plan | None:
         why = (f"The line that gives {name} its value trains, loads or shows something, which does "
                "not run here: write the value itself.")
         flag = f"the line of {name} does not run here"
+    elif module := _imported_from(code, name):
+        why = (f"{name} comes from {module}.py, which was not handed in with the notebook: put its "
+               "code into the cell, or hand in both files in one zip.")
+        flag = f"{name} comes from {module}.py"
     elif has_stub:
         return None
     else:
         return Plan({}, (), f"There is no definition of {name} in the notebook.", attempted=False,
                     flags=(f"no definition of {name}",))
     return Plan({}, (), why, flags=(flag,))
+
+
+def _imported_from(code: Code, name: str) -> str:
+    """The learner's own module from which a name is imported, "" for none that could be told."""
+    homes = (s.node.module or "" for s in reversed(code.binders.get(name, []))
+             if isinstance(s.node, ast.ImportFrom))
+    return next(filter(is_own, homes), "")
 
 
 def _begun_in(texts: Sequence[tuple[str, str, str]], name: str, value: bool
@@ -164,29 +182,6 @@ def _texts(code: Code) -> list[tuple[str, str, str]]:
                          "file: write it as code", "stands in a text")
             for s in code.statements for part in ast.walk(s.node)
             if isinstance(part, ast.Constant) and isinstance(part.value, str)]
-
-
-def _is_stub(node: ast.stmt) -> bool:
-    """Whether it raises NotAttempted, other than below a `return`."""
-    if isinstance(node, ast.Raise):
-        return node.exc is not None and any(chain(inner)[-1] == "NotAttempted"
-                                            for inner in ast.walk(node.exc))
-    for block in ("body", "orelse", "finalbody", "handlers", "cases"):
-        for statement in getattr(node, block, ()):
-            if _is_stub(statement):
-                return True
-            if isinstance(statement, ast.Return | ast.Raise):
-                break
-    return False
-
-
-def _is_none(node: ast.stmt) -> bool:
-    """Whether it is the stub of a value: `rank = None`, or `slow, fast = None, None`."""
-    if not isinstance(node, ast.Assign | ast.AnnAssign):
-        return False
-    given = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
-    return all(each is None or (isinstance(each, ast.Constant) and each.value is None)
-               for each in given)
 
 
 # ── its dependencies ─────────────────────────────────────────────────────────────────────────

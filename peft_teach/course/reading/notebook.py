@@ -4,19 +4,23 @@ It must be JSON, with cells that have a source. Metadata, ids, outputs and the v
 may be anything, or missing. UTF-8 and UTF-16 are read; bytes that are neither are replaced.
 """
 
+import ast
 import json
 import re
 import sys
 from collections import Counter
 from dataclasses import dataclass
+from functools import cache
 from itertools import islice
 from typing import Any
 
 from ...errors import PeftTeachError
-from ..lessons import START, all_exercises
+from ..lessons import START, all_exercises, parts
 
 MOST_CELLS = 5_000
 MOST_CODE = 1_000_000    # characters; the longest lesson has 50 thousand
+MOST_SCRIPT = 100_000    # characters of a script, with its comments
+LONGEST_OUTPUT, MOST_OUTPUT = 3_000, 100_000    # characters, of one cell and of all
 MOST_VALUES = 3_000_000  # lists, dicts and their items; a million takes 100 MB of memory
 
 _HEADING = re.compile(r"^#\s*(\d\d)\s*·", re.MULTILINE)    # "# 07 · LoRA: a small correction"
@@ -24,6 +28,9 @@ _SIGNS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{,:]', re.DOTALL)    # strings; o
 _QUOTED = re.compile(r"""["']([a-z]\w*\.\w+)["']""")        # "lora.layer"
 _CHECKED = re.compile(r"""\b(?:check|require)\(\s*["']([a-z]\w*\.\w+)["']""")
 _DEFINED = re.compile(r"^(?:def|class)\s+(\w+)", re.MULTILINE)
+_BINDS = re.compile(r"^(?:(?:async +def|def|class) |\w[\w, ]*=)", re.MULTILINE)
+_MARKS = re.compile(r"^# ?(?:%%.*|In ?\[[ \d]*\]:?.*|<codecell>)\n", re.MULTILINE)    # of editors
+_APART = re.compile(r"\n[ \t]*\n(?=[^\s#)\]}])")    # an empty line before one at the left margin
 _FILE = re.compile(r"(?<!\d)(\d\d)_[A-Za-z]")              # "07_lora.ipynb"
 
 
@@ -33,28 +40,41 @@ class Unreadable(PeftTeachError):
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A cell of code. `number` counts all cells from 1, as a reader of the notebook would."""
+    """A cell of code. `number` counts all cells from 1, as a reader of the notebook would.
+
+    `kind` is what the notebook calls one that no kernel runs and that may hold an answer: Markdown
+    or Raw, one key away from code.
+    """
 
     number: int
     source: str
+    kind: str = ""
 
 
 @dataclass(frozen=True)
 class Notebook:
     """The code and the text of a notebook."""
 
-    cells: tuple[Cell, ...]      # of code
-    text: str                    # of all other cells
+    cells: tuple[Cell, ...]      # of code, and others in which an answer may stand
+    text: str                    # of all cells that are no code
     lesson: str | None           # in its metadata: "07"
     release: str | None
     # The adapter that was handed in beside it, or why there is none; "" if nothing is there.
     adapter: bytes | str = ""
+    files: tuple[tuple[str, str], ...] = ()    # Python handed in beside it: a module's name, text
+    outputs: tuple[tuple[int, str], ...] = ()    # by cell, where a page may cite them
 
     @property
     def size(self) -> int:
         """The memory that it takes, roughly, in bytes."""
         return sys.getsizeof(self.text) + sum(
-            sys.getsizeof(cell) + sys.getsizeof(cell.source) for cell in self.cells)
+            sys.getsizeof(cell) + sys.getsizeof(cell.source) for cell in self.cells) + sum(
+            sys.getsizeof(text) for _, text in (*self.files, *self.outputs))
+
+    @property
+    def code(self) -> str:
+        """All of its code as one text."""
+        return "\n".join(cell.source for cell in self.cells if not cell.kind)
 
 
 def parse(data: bytes) -> Notebook:
@@ -63,9 +83,69 @@ def parse(data: bytes) -> Notebook:
     cells = list(enumerate(_cells(tree), 1))
     ours = _as(dict, _as(dict, tree.get("metadata")).get("peft_teach"))
     lesson, release = (_as(str, ours.get(key))[:20] or None for key in ("lesson", "release"))
+    text = "\n".join(source for _, (kind, source) in cells if kind != "code")
     return Notebook(
-        tuple(Cell(number, source) for number, (kind, source) in cells if kind == "code"),
-        "\n".join(source for _, (kind, source) in cells if kind != "code"), lesson, release)
+        tuple(Cell(number, source, "" if kind == "code" else kind.capitalize())
+              for number, (kind, source) in cells if kind == "code" or _BINDS.search(source)),
+        text, lesson, release, outputs=_outputs(tree) if _has_page(text) else ())
+
+
+def parse_script(data: bytes) -> Notebook:
+    """The notebook that Python in a file stands for, as editors export one. Raises `Unreadable`.
+
+    Its cells are what stands between their marks (`# %%`, `# In[3]:`). Without marks it is one
+    cell, or where it does not parse one for each block at the left margin, so that an error costs
+    its own block only.
+    """
+    text = data.decode("utf-8-sig", errors="replace").replace("\r\n", "\n")
+    if len(text) > MOST_SCRIPT:
+        raise Unreadable(f"It has {len(text):,} characters, more than {MOST_SCRIPT:,}.")
+    cells = _MARKS.split(text)
+    if len(cells) == 1 and not _parses(text):
+        cells = _APART.split(text)
+    if len(cells) > MOST_CELLS:
+        raise Unreadable(f"It has more than {MOST_CELLS:,} parts.")
+    comments = "\n".join(line.removeprefix("# ") for line in text.split("\n")
+                         if line.startswith("# "))
+    return Notebook(tuple(Cell(number, source) for number, source in enumerate(cells, 1)),
+                    comments, None, None)
+
+
+@cache
+def _pages() -> tuple[str, ...]:
+    """The headings of what a person reads."""
+    return tuple(heading for part in parts() for heading, *_ in part.rubric)
+
+
+def _has_page(text: str) -> bool:
+    return any(heading in text for heading in _pages())
+
+
+def _outputs(tree: dict) -> tuple[tuple[int, str], ...]:
+    """What each cell has put out as text, the first part of it."""
+    found, room = [], MOST_OUTPUT
+    for number, cell in enumerate(map(_dict, _as(list, tree.get("cells"))), 1):
+        told = []
+        for output in map(_dict, _as(list, cell.get("outputs"))):
+            data = _as(dict, output.get("data"))
+            told.append(_joined(output.get("text", data.get("text/plain", ""))))
+        text = "\n".join(filter(None, told))[:LONGEST_OUTPUT]
+        if text and len(text) <= room:
+            found.append((number, text))
+            room -= len(text)
+    return tuple(found)
+
+
+def _dict(value: Any) -> dict:
+    return _as(dict, value)
+
+
+def _parses(text: str) -> bool:
+    try:
+        ast.parse(text)
+        return True
+    except (SyntaxError, ValueError, MemoryError, RecursionError):
+        return False
 
 
 def _read(data: bytes) -> dict:
@@ -84,7 +164,7 @@ def _read(data: bytes) -> dict:
 
 
 def _cells(tree: dict) -> list[tuple[str, str]]:
-    """The kind, "code" or "text", and the source of each cell."""
+    """The kind, "code", "markdown" or "raw", and the source of each cell."""
     cells = tree.get("cells")
     if cells is None:    # the format before 2015
         cells = [cell for sheet in _as(list, tree.get("worksheets"))
@@ -94,13 +174,14 @@ def _cells(tree: dict) -> list[tuple[str, str]]:
     if len(cells) > MOST_CELLS:
         raise Unreadable(f"This notebook has {len(cells):,} cells, more than {MOST_CELLS:,}.",
                          hint="leave out what was pasted into it")
-    read = [("code" if cell.get("cell_type", "code") == "code" else "text",
+    kinds = {"code": "code", "raw": "raw"}    # whatever else it is called, it is text
+    read = [(kinds.get(_as(str, cell.get("cell_type", "code")), "markdown"),
              _joined(cell.get("source", cell.get("input"))))
             for cell in (_as(dict, cell) for cell in cells)]
-    for kind in ("code", "text"):
-        size = sum(len(source) for its, source in read if its == kind)
+    for what, is_code in (("code", True), ("text", False)):
+        size = sum(len(source) for kind, source in read if (kind == "code") == is_code)
         if size > MOST_CODE:
-            raise Unreadable(f"This notebook has {size:,} characters of {kind}, more than "
+            raise Unreadable(f"This notebook has {size:,} characters of {what}, more than "
                              f"{MOST_CODE:,}.", hint="leave out data that were pasted into it")
     return read
 
@@ -113,7 +194,7 @@ def lesson_of(notebook: Notebook, file: str) -> str | None:
     """
     if notebook.lesson == START:
         return None
-    code = "\n".join(cell.source for cell in notebook.cells)
+    code = notebook.code
     quoted, defined = set(_QUOTED.findall(code)), set(_DEFINED.findall(code))
     named: Counter[str] = Counter()
     written: Counter[str] = Counter()
@@ -133,8 +214,7 @@ def lesson_of(notebook: Notebook, file: str) -> str | None:
 
 def lessons_in(notebook: Notebook) -> dict[str, float]:
     """The lessons whose exercises are checked in a notebook, and what share of them is."""
-    code = "\n".join(cell.source for cell in notebook.cells)
-    checked = set(_CHECKED.findall(code))
+    checked = set(_CHECKED.findall(notebook.code))
     shares = {}
     for exercise in all_exercises():
         shares.setdefault(exercise.lesson, []).append(exercise.id in checked)

@@ -281,9 +281,24 @@ def sample(folder: Path) -> None:
     store.save(model, folder)
 
 
+RUBRIC = (    # as the notebook and the guide have it
+    ("What I predicted",
+     "a number; a reason that could have been wrong; what the result says about this reason",
+     "words in place of a number"),
+    ("The pair that decided",
+     "the same bytes, spent in two ways, both runs shown in the notebook; why this choice; the "
+     "difference with its interval, over sentences and at least three seeds",
+     "one run alone; a run that answers the same to every sentence"),
+    ("My claim",
+     "the gain with its interval; how many tries and seeds, and which sentences; nothing wider "
+     "than that",
+     "a choice made on test sentences"),
+    ("When not to use it",
+     "a kind of text or a user for whom it should fail; a reason; how one would notice",
+     "what is true of every model"),
+)
 HANDED_IN = (
     Part("capstone.file", LESSON, 4, look, told, further=("capstone.adapter", module_case),
          sample=sample),
     Part("capstone.gain", LESSON, 3, right_and_size, measured),
-    Part("capstone.page", LESSON, 12, begins="**What I predicted**",
-         ends=("\n## Your name\n", "**Sources**")))
+    Part("capstone.page", LESSON, 12, rubric=RUBRIC, ends=("\n## Your name\n", "**Sources**")))
