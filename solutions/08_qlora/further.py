@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor
 
-from peft_teach.course.lessons.qlora import dice, exercises
+from peft_teach.course.lessons.qlora import dice as rounding
+from peft_teach.course.lessons.qlora import exercises
 from peft_teach.nf4 import LEVELS
 
 # Another table: small floating-point numbers, with a small one in place of the second zero.
@@ -36,9 +37,9 @@ def layers() -> list[dict]:
 
 def dice() -> list[dict]:
     """A vector, a block of three axes, another table."""
-    return [dice.dice_case(draw(8005, 6400), LEVELS, 8),
-            dice.dice_case(draw(8006, 4, 32, 40), LEVELS, 9),
-            dice.dice_case(draw(8007, 100, 64), FP4, 10)]
+    return [rounding.dice_case(draw(8005, 6400), LEVELS, 8),
+            rounding.dice_case(draw(8006, 4, 32, 40), LEVELS, 9),
+            rounding.dice_case(draw(8007, 100, 64), FP4, 10)]
 
 
 def none() -> list[dict]:

@@ -391,6 +391,7 @@ def test_the_judge_of_the_head_knows_the_model_itself():
 def test_no_part_of_a_setting_is_believed_whatever_its_type(claim):
     """Nor does a judge multiply a text."""
     exercise, case, seen = good("lora.forty_kb")
+    assert judged(exercise, case, seen, 0).passed    # and what is imported late has been
     start = time.process_time()
     for odd in (None, True, -0.5, "x" * 3_000_000, [], {}, torch.ones(2), torch.float32):
         result = judged(exercise, case, seen | {"ship": seen["ship"] | {claim: odd}}, 0)

@@ -47,7 +47,7 @@ def test_students_see_the_table_by_which_their_page_is_marked():
 
 def test_the_code_it_shows_is_the_courses_own():
     sources = [(ROOT / path).read_text(encoding="utf-8") for path in (
-        "peft_teach/course/lessons/inside/exercises.py", "solutions/00_inside/lesson.py",
+        "peft_teach/course/lessons/inside/counting.py", "solutions/00_inside/lesson.py",
         "solutions/00_inside/further.py")]
     parts = [part for block in BLOCKS for part in block.strip().split("\n\n\n")]
     assert parts
