@@ -63,7 +63,7 @@ NOTES = {
     "lora": "{few:,} numbers in place of {all:,}",
     "qlora": "W: {bits:.3g} bits a number with its scales; A and B: 32 bits",
 }
-LABELS = {"attention_out": "out"}    # where the block says something else
+LABELS = {"attention_out": "out", "ffn": "feed-forward", "ffn_norm": "norm"}    # where the block says something else
 # By the name of what trains beside W: what stands between the two, and what closes it.
 SIGNS = {"weight": ("+", ""), "A": ("+ s", ""), "b": ("x +", ""), "l": ("x ⊙", ""),
          "l, of inputs": ("(x ⊙", ")")}
@@ -207,8 +207,8 @@ def block(method: str = "", config: Settings | None = None, *, model: str = MODE
     frame = large.frame(place)
     panel = (0.1, large.line + u * on.low + 0.42, page.width - 0.1, page.height - 0.08)
     page.enlarge(frame, panel)
-    title = "enlarged: an adapter, at " if place in on.loops else "enlarged: "
-    page.text(panel[0] + 0.1, panel[1] + 0.07, title + LABELS.get(place, place), "left", "top")
+    label = f"an adapter at “{LABELS.get(place, place)}”" if place in on.loops else place
+    page.text(panel[0] + 0.1, panel[1] + 0.07, f"enlarged: {label}", "left", "top")
     side = 1.02 if page.narrow else 1.42    # inches of d_model
     draw = (_in_front if place in ("words", "keys and values") else
             _bottleneck if place in on.loops else _matrix)

@@ -264,7 +264,7 @@ def draw_merge() -> Figure:
         page.text(left, top + 0.06, "merged" if merged else "beside", "left", "top", weight="bold")
         down, inner, up = left + 0.62, left + 1.06, left + 1.32
         page.part(left + 0.12, y, 0.1, d, "passing")
-        page.text(left + 0.12, y + d / 2 + 0.06, "384", va="top")
+        page.text(left + 0.12, y - d / 2 - 0.05, "384", va="bottom")
         page.flow((left + 0.2, y), (down - d / 2, y))
         page.part(down, y, d, wide, "frozen")
         page.text(down, y, "W₁")
@@ -289,7 +289,7 @@ def draw_merge() -> Figure:
         page.flow((inner + 0.05, low), (up, low))
         page.part(up + size / 2, low, size, d, "trained")
         page.text(up + size + 0.08, low - 0.1, "scale · W_up", "left")
-        page.text(inner, low + 0.08, "64", va="top")
+        page.text(inner, low - size / 2 - 0.04, "64", va="bottom")
         page.flow((up + size, low), (end, low), (end, y + 0.1))
         page.flow((up + wide, y), (end - 0.1, y))
         page.plus(end, y, 0.1)

@@ -169,9 +169,11 @@ class Subspaces:
 
     @property
     def seeds(self) -> str:
-        """How many seeds stand at each d, in words."""
-        counts = sorted({len(values) for values in self.points.values()})
-        return " or ".join(str(count) for count in counts)
+        """How many seeds stand at each d, in words: the larger d have no fewer."""
+        first: dict[int, int] = {}
+        for d, values in sorted(self.points.items()):
+            first.setdefault(len(values), d)
+        return ", ".join(f"{n} from d = {d:,}" for n, d in first.items()) + " on"
 
 
 def ends(record: records.Record) -> tuple[float, float]:
@@ -246,7 +248,7 @@ def explore_subspaces(record: records.Record) -> Explorer:
         lambda found: "How accurate is a model that may move in a random subspace of d dimensions "
                       "only? The ring: the smallest of these d that reaches the goal. Recorded "
                       "(2,000 sentences, labels); a dot is a seed, " + found.seeds
-                      + " at each d; the line joins the means.")
+                      + "; the line joins the means.")
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
