@@ -63,7 +63,7 @@ NOTES = {
     "lora": "{few:,} numbers in place of {all:,}",
     "qlora": "W: {bits:.3g} bits a number with its scales; A and B: 32 bits",
 }
-LABELS = {"attention_out": "out", "ffn": "feed-forward", "ffn_norm": "norm"}    # where the block says something else
+LABELS = {"attention_out": "out", "ffn": "feed-forward", "ffn_norm": "norm"}    # as in the block
 # By the name of what trains beside W: what stands between the two, and what closes it.
 SIGNS = {"weight": ("+", ""), "A": ("+ s", ""), "b": ("x +", ""), "l": ("x ⊙", ""),
          "l, of inputs": ("(x ⊙", ")")}

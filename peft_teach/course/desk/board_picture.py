@@ -73,8 +73,8 @@ def draw(found: pandas.DataFrame) -> Figure:
                      for key, row in closed.sort_values("lesson").iterrows())
     ax.set_xlabel(f"R², all {protocol.TESTS:,} test sentences", fontsize=12)
     if rest:
-        made.supxlabel("\n".join(wrapped(f"Not run yet, with its lesson: {rest}", 6.8)), x=0.02, ha="left",
-                       fontsize=11, color=COLOURS["head"])
+        made.supxlabel("\n".join(wrapped(f"Not run yet, by lesson: {rest}", 6.8)), x=0.02,
+                       ha="left", fontsize=11, color=COLOURS["head"])
     claim(made, _claim(seen, zero, full), f"{(found.whose == 'you').sum()} of {len(found)} built. "
           + "; ".join(f"{SHORT[str(key)]}, {bytes_text(row.file_bytes)}: {_in_words(row)}"
                       for key, row in found.iterrows())
@@ -90,7 +90,7 @@ def _claim(seen: pandas.DataFrame, zero: float, full: float) -> str:
     best = seen.loc[seen.r2.idxmax()]
     first = f"Highest of {len(seen)} so far: " if len(seen) > 1 else ""
     share = (best.r2 - zero) / (full - zero)
-    level = [SHORT[str(key)] for key, row in seen.iterrows() if f"{row.r2:.3f}" == f"{best.r2:.3f}"]
+    level = [SHORT[str(key)] for key, r2 in seen.r2.items() if f"{r2:.3f}" == f"{best.r2:.3f}"]
     names = " and ".join(level) + ", level" * (len(level) > 1)
     told = f"{first}{names}, R² {best.r2:.3f}, {share:.0%} of the gain"
     return told.replace("-", "−")

@@ -52,7 +52,7 @@ def _matrix(ax, matrix: Tensor, title: str) -> None:
 RULES = {"random": ("random entries, rescaled", COLOURS["random"], "-o"),
          "largest": ("largest entries, rescaled", SERIES[2][0], "--s"),
          "strongest": ("strongest directions", SERIES[0][0], "-.^")}
-ASIDE = {"random": 0.89, "largest": 1.0, "strongest": 1.12}    # the marks of one share, side by side
+ASIDE = {"random": 0.89, "largest": 1.0, "strongest": 1.12}    # marks, side by side
 SHARES = (1 / 1024, 1 / 256, 1 / 64, 1 / 32, 1 / 16)    # of eight directions in a matrix: 1/32
 
 
@@ -148,8 +148,8 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
         controls, lambda **s: cut(record, delta, **s), draw_cut,
         lambda found: "Left: of your matrix. Right: the accuracy if all 36 matrices are cut like "
                       "this, recorded (2,000 sentences, labels); a mark is a seed, a line joins "
-                      "the means, the ring is your choice. A direction has about 1/256 of a matrix's numbers: at 1/1,024 "
-                      "there is none.")
+                      "the means, the ring is your choice. A direction has about 1/256 of a "
+                      "matrix's numbers: at 1/1,024 there is none.")
 
 
 # ── accuracy against the dimension of a random subspace ──────────────────────────────────────

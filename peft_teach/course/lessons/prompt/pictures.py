@@ -198,10 +198,10 @@ def draw_way(found: Way) -> Figure:
     told = []
     for start, curve in found.curves.items():
         colour, dash, marker = STYLES[start]
+        aside = 0.04 * (start == "random")    # to the right: the ends of the ways are alike
         # a line where there are places between the ends
-        aside = 0.04 * (start == "random")    # to the right, where both are alike
-        ax.plot([t + aside for t in sorted(curve)], [curve[t] for t in sorted(curve)], ls=dash if len(curve) > 2 else "none",
-                marker=marker, color=colour, ms=6, lw=2)
+        ax.plot([t + aside for t in sorted(curve)], [curve[t] for t in sorted(curve)],
+                ls=dash if len(curve) > 2 else "none", marker=marker, color=colour, ms=6, lw=2)
         ax.annotate(f"from {STARTS[start]}", (aside, curve[0.0]), (12, -14 if aside else 8),
                     fontsize=11, textcoords="offset points")
         if found.t in curve:
