@@ -191,7 +191,7 @@ def block(method: str = "", config: Settings | None = None, *, model: str = MODE
     Without a method it is the block as it came. `model` is "minilm", an encoder, or "smollm2", a
     decoder. `zoom` names a place as targets do; by default the value, or the first place at which
     something trains. `pixels` is how wide the picture is on the page, `theme` is "light" or "dark".
-    Without `counts`, the sizes of what is enlarged are left out. Raises `UnknownName` for a model,
+    Without `counts`, the sizes that settings choose are left out. Raises `UnknownName` for a model,
     a method or a place that is not there, `NotSupported` for a bottleneck that stands where none is
     drawn, and what the method does where the model lacks what it trains.
     """
