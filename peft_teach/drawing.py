@@ -47,7 +47,7 @@ CLAIMS = {
     "bitfit": "only the vectors that are added train",
     "prompt": "{length} trained vectors in front of the words",
     "prefix": "{length} trained keys and values in each block",
-    "bottleneck": "a trained bottleneck beside frozen layers",
+    "bottleneck": "trained bottlenecks, added to a frozen block",
     "ia3": "three trained vectors scale what passes",
     "lora": "two trained strips beside a frozen matrix",
     "dora": "strips turn each row, a trained number sets its length",
@@ -63,6 +63,7 @@ NOTES = {
     "lora": "{few:,} numbers in place of {all:,}",
     "qlora": "W: {bits:.3g} bits a number with its scales; A and B: 32 bits",
 }
+LABELS = {"attention_out": "out", "ffn": "feed-forward", "ffn_norm": "norm"}    # as in the block
 # By the name of what trains beside W: what stands between the two, and what closes it.
 SIGNS = {"weight": ("+", ""), "A": ("+ s", ""), "b": ("x +", ""), "l": ("x ⊙", ""),
          "l, of inputs": ("(x ⊙", ")")}
@@ -190,7 +191,7 @@ def block(method: str = "", config: Settings | None = None, *, model: str = MODE
     Without a method it is the block as it came. `model` is "minilm", an encoder, or "smollm2", a
     decoder. `zoom` names a place as targets do; by default the value, or the first place at which
     something trains. `pixels` is how wide the picture is on the page, `theme` is "light" or "dark".
-    Without `counts`, the sizes of what is enlarged are left out. Raises `UnknownName` for a model,
+    Without `counts`, the sizes that settings choose are left out. Raises `UnknownName` for a model,
     a method or a place that is not there, `NotSupported` for a bottleneck that stands where none is
     drawn, and what the method does where the model lacks what it trains.
     """
@@ -206,7 +207,8 @@ def block(method: str = "", config: Settings | None = None, *, model: str = MODE
     frame = large.frame(place)
     panel = (0.1, large.line + u * on.low + 0.42, page.width - 0.1, page.height - 0.08)
     page.enlarge(frame, panel)
-    page.text(panel[0] + 0.1, panel[1] + 0.07, f"enlarged: {place}", "left", "top")
+    label = f"an adapter at “{LABELS.get(place, place)}”" if place in on.loops else place
+    page.text(panel[0] + 0.1, panel[1] + 0.07, f"enlarged: {label}", "left", "top")
     side = 1.02 if page.narrow else 1.42    # inches of d_model
     draw = (_in_front if place in ("words", "keys and values") else
             _bottleneck if place in on.loops else _matrix)
@@ -440,7 +442,7 @@ class Large:
                 left, right, top = (left + right) / 2 - 3, (left + right) / 2 + 2, 3.5 - deep
             else:
                 top = 2.8
-            return *self.at(left - 1.3, top), *self.at(right + 2.4, -deep - 3.5)
+            return *self.at(left - 0.7, top), *self.at(right + 1.6, -deep - 3.5)
         boxes = [(6.8, 0, 6, 5)] if place == "words" else [self.layout.boxes[p] for p in (
             ("key", "value") if place == "keys and values" else (place,))]
         boxes += [(x, up, w, h) for x, up, w, h in self.added() if any(
@@ -595,7 +597,10 @@ def _row_turned(page: Page, x: float, y: float, r: float) -> None:
 
 
 def _bottleneck(page: Page, on: Dressed, place: str, panel, side: float, y: float):
-    """Draw an adapter: a vector through a narrow middle and back, added to what it came from."""
+    """Draw an adapter below the line: a vector through a narrow middle and back, and added.
+
+    Without sizes the narrow middle is "size", as the setting is called.
+    """
     here = on.at(place)
     size, d = here["A.W_down"]
     width, step, small = (0.72, 0.16, side / 6) if page.narrow else (1.0, 0.3, side * size / d)
@@ -604,20 +609,24 @@ def _bottleneck(page: Page, on: Dressed, place: str, panel, side: float, y: floa
     middle, far = near + width + 0.15, near + 2 * width + 0.3
     end = far + step + 0.22
     page.flow((x + 0.05, y), (near, y))
-    page.flow((far, y), (end - 0.12, y))
+    line = top - 0.2
+    page.flow((far, y), (end, y), (end, line + 0.12))
     if any(p.place == place and p.wrapper == "OutputAdapter" for p in on.parts):
-        page.flow((x, top), (x, top - 0.2), (end, top - 0.2), (end, y - 0.12))
+        page.flow((x - 0.3, line), (end - 0.12, line))
+        page.flow((x, line), (x, top), arrow=False)
     else:    # it reads one thing, and is added to another
-        page.text(end, top - 0.05, "the sum", va="bottom")
-        page.flow((end, top), (end, y - 0.12))
-    page.flow((end + 0.12, y), (end + 0.42, y))
-    page.plus(end, y, 0.11)
+        page.text(end - 0.52, line, "the sum", "right")
+        page.flow((end - 0.47, line), (end - 0.12, line))
+    page.flow((end + 0.12, line), (end + 0.42, line))
+    page.plus(end, line, 0.11)
     page.part(x, y, 0.1, side, "passing")
     page.part(middle, y, 0.1, small, "passing")
     page.bow(middle, y, far - near, side, small, "trained", gap=0.3)
-    for x_, name, shape in ((x, "u", f"{d}"), (near + width / 2, "W_down", f"{size} × {d}"),
-                            (far - width / 2, "W_up", f"{d} × {size}")):
-        page.named(x_, y + side / 2, name, shape)
+    narrow = f"{size}" if page.sized else "size"
+    for x_, name, shape in ((x, "u", f"{d}"), (near + width / 2, "W_down", f"{narrow} × {d}"),
+                            (far - width / 2, "W_up", f"{d} × {narrow}")):
+        page.named(x_, y + side / 2, name)
+        page.text(x_, y + side / 2 + 0.25, shape, va="top")
     page.size(middle, y + small / 2 + 0.12, f"{size}")
     page.text(middle, y - small / 2 - 0.08, "act", va="bottom")
     return end + 0.75, y
@@ -691,4 +700,4 @@ def counted(method: str) -> tuple[str, str]:
         return "A block of MiniLM", f"{on.frozen:,} in all"
     share = on.trained / (on.trained + on.frozen)
     name = NAMES.get(method, _first_line(method).partition(":")[0])
-    return name, f"{on.trained:,}" + f" · {100 * share:.2f} %" * (share < 1)
+    return name, f"{on.trained:,}" + f" · {100 * share:.2f}%" * (share < 1)

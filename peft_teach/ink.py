@@ -196,7 +196,7 @@ def wide(text: str, size: float = TYPE, weight: str = "normal") -> float:
 def wrapped(text: str, room: float, size: float = TYPE, weight: str = "normal") -> list[str]:
     """Cut a text into lines that are no wider than `room` inches, if its words are not."""
     lines: list[str] = []
-    for word in text.split():
+    for word in text.split(" "):    # not at a no-break space
         longer = f"{lines[-1]} {word}" if lines else word
         if lines and wide(longer, size, weight) <= room:
             lines[-1] = longer

@@ -95,12 +95,16 @@ def box(ax, x: float, y: float, width: float, height: float, text: str, size: fl
 
 
 def seeds(ax, points: Mapping[float, Sequence[float]], colour: str, style: str = "-o",
-          **more) -> None:
-    """Draw a mark for each seed at its x, and a line through the means; `style` as in "--s"."""
+          aside: float = 1.0, **more) -> None:
+    """Draw a mark for each seed at its x, and a line through the means; `style` as in "--s".
+
+    On a logarithmic axis the marks stand `aside` times their x, so that those of several lines do
+    not hide each other.
+    """
     ax.plot(list(points), [np.mean(values) for values in points.values()], style[:-1],
             color=colour, **more)
     for x, values in points.items():
-        ax.plot([x] * len(values), values, style[-1], color=colour, ms=6, alpha=0.75, mew=0)
+        ax.plot([aside * x] * len(values), values, style[-1], color=colour, ms=6, alpha=0.75, mew=0)
 
 
 def ring(ax, x: float, y: float) -> None:

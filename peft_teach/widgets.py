@@ -176,9 +176,10 @@ class Explorer(Lasting):
 
     def _settings(self) -> str:
         """Say how the sliders stand: for a screen reader they have neither name nor value."""
-        told = [f"{c.description}: {_slider_text(c)}" for c in self.controls.values()
-                if isinstance(c, _SLIDERS)]
-        return "; ".join(told) + ". " if told else ""
+        told = [f"{c.description.removesuffix(', %')} = {_slider_text(c)}"
+                + "%" * c.description.endswith(", %")
+                for c in self.controls.values() if isinstance(c, _SLIDERS)]
+        return f"Drawn at {', '.join(told)}. " if told else ""
 
 
 def _slider_text(slider: Any) -> str:

@@ -41,8 +41,8 @@ def ruler(shown: Shown) -> None:
     full = mean(run["accuracy"] for run in select(record("lora"), group="methods", method="full"))
     far = []    # of the way: the head on the mean
     for y, name, ends, others, write in (
-            (1.3, "labels, % right", (pooler["accuracy"], best["accuracy"], full),
-             {"counting words": 0.762, "full, your 45 steps": 0.78}, "{:.1%}"),
+            (1.55, "labels, % right", (pooler["accuracy"], best["accuracy"], full),
+             {"counting words": 0.762, "full, your 45 steps": 0.78}, "{:.2%}"),
             (0, "ratings, R²", (ladder["exact"]["r2"], ladder["exact_mean"]["r2"], mean(finals)),
              {}, "{:.3f}")):
         ax.text(name, "ink", (-0.1, y), near=0.01)
@@ -64,7 +64,7 @@ def ruler(shown: Shown) -> None:
         ax.text(f"to gain over the head on the {name}: {ends[2] - least:.3f}", "ink",
                 ((x + 1) / 2, y), near=0.02)
     assert shown.title == (f"A frozen network, read at all of its tokens, goes {far[0]:.0%} and "
-                           f"{far[1]:.0%} of the way")
+                           f"{far[1]:.0%} of the way to full fine-tuning")
 
 
 def patients(shown: Shown) -> None:
@@ -72,7 +72,7 @@ def patients(shown: Shown) -> None:
     for ax, name, losses in zip(shown.panels, "AB", ((0.7, 0.75), (0.7, 0.7))):
         ax.named(name, "training step", "loss, mean of 20 steps" * (name == "A"))
         ax.line("quiet", "-", (0, 1), (0.7, 0.6), "healthy")
-        ax.line("ink", "-", (0, 1), losses)
+        ax.line("ink", "-", (0, 1), losses, "changed")
     assert len(shown.panels) == 2
 
 

@@ -41,7 +41,7 @@ def subspaces(shown: Shown) -> None:
     goal = (head + full) / 2
     means = {d: np.mean(points[d]) for d in sorted(points)}
     reached = min(d for d, found in means.items() if found >= goal)
-    assert shown.title == f"50 % of the gain: d = {reached:,}"
+    assert shown.title == f"{reached:,} numbers reach half of the gain"
     ax.named("", "numbers trained outside the head, d",
              "test accuracy", log="x")
     ax.ticks("x", {f"{d:,}": d for d in means})
@@ -68,7 +68,7 @@ def cut(shown: Shown) -> None:
     points = {rule: {share: [r["accuracy"] for r in rows if (r["rule"], r["share"], r["scaled"]) ==
                              (rule, share, rule != "strongest")] for share in shares}
               for rule in ("random", "largest", "strongest")}
-    points["strongest"][shares[0]] = ends["none"]    # of eight directions, not one is left
+    del points["strongest"][shares[0]]    # of eight directions, not one is left
     means = {rule: [np.mean(each) for each in of.values()] for rule, of in points.items()}
     torch.manual_seed(SEED)
     delta, chance = torch.randn(384, 384), torch.rand(
@@ -83,9 +83,10 @@ def cut(shown: Shown) -> None:
             ("random", "random", "-", "o", "random entries, rescaled"),
             ("largest", "series 2", "--", "s", "largest entries, rescaled"),
             ("strongest", "series 0", "-.", "^", "strongest directions")):
-        right.line(colour, dash, shares, means[rule], name)
+        right.line(colour, dash, list(points[rule]), means[rule], name)
+        aside = {"random": 0.89, "largest": 1, "strongest": 1.12}[rule]
         for share, each in points[rule].items():
-            right.line(colour, marker, [share] * 3, each)
+            right.line(colour, marker, [aside * share] * 3, each)
     right.ring(1 / 32, means["random"][3])
     for name, rule in (("all of it", "all"), ("nothing", "none")):
         right.level("quiet", np.mean(ends[rule]))

@@ -24,12 +24,13 @@ def way(shown: Shown) -> None:
         name, colour, dash, marker = STARTS[start]
         curve = {run["setting"]["t"]: run["accuracy"] for run in BACK
                  if run["setting"]["start"] == start}
+        aside = 0.04 * (start == "random")
         joined = dash if len(curve) > 2 else ""    # no line through what was not measured
-        ax.line(colour, joined + marker, sorted(curve), [curve[t] for t in sorted(curve)])
-        for t in (0, 1):
-            ax.text(f"from {name}", colour, (t, curve[t]), near=0.01)
-        ax.ring(0, curve[0])
-        told.append(f"{curve[0]:.1%} right from {name}")
+        ax.line(colour, joined + marker, [t + aside for t in sorted(curve)],
+                [curve[t] for t in sorted(curve)])
+        ax.text(f"from {name}", "ink", (aside, curve[0]), near=0.01)
+        ax.ring(aside, curve[0])
+        told.append(f"{curve[0]:.1%} from {name}")
     assert shown.title == f"As trained: {', '.join(told)}"
     ax.ticks("x", {"0.0": 0, "0.5": 0.5, "0.8": 0.8, "1.0": 1})
 

@@ -73,7 +73,7 @@ def row(shown: Shown) -> None:
 
 
 def swap(shown: Shown) -> None:
-    assert shown.title == "The rows are to be swapped: IA³ does not"
+    assert shown.title == "The rows are to be swapped: IA³ cannot"
     for ax, (name, rows) in zip(shown.panels, {"start": ((2, 1), (1, 2)), "wanted": ((1, 2), (2, 1)),
                                                "IA³": ((1.6, 0.8), (0.8, 1.6))}.items()):
         ax.named(name)

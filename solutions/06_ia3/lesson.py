@@ -171,7 +171,7 @@ for name, put_on in layers.items():
     base.weight.copy_(W)
     learned[name] = pictures.learn(put_on(base), wanted)      # the matrix after 400 steps
 pt.plots.show(pictures.draw_swap({"start": W, "wanted": wanted, **learned}), "A row keeps its "
-              "colour and its number.")
+              "colour and its number. IA³ shows the nearest that it gets.")
 
 # %% [markdown]
 # <details><summary>Why LoRA can</summary>

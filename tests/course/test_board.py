@@ -290,6 +290,8 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
     assert "◂" in board_picture.caption(board.frame(mine))
     beside = board.frame(mine | {"mask": mine["lora 8"] | {"method": "mask"}})
     assert beside.whose["mask"] == "you"
+    level = board_picture.draw(beside.loc[["lora 8", "mask"]]).get_label()
+    assert level.startswith("Highest of 2 so far: LoRA 8 and a random mask, level, R² ")
     assert [*beside.index].index("mask") == [*beside.index].index("lora 8") + 1    # by its file
     assert board_picture.draw(found).get_label().startswith(
         "Highest of 2 so far: IA³, R² 0.519, 83% of the gain. 1 of 9 built. prompt, 54.7 kB: "

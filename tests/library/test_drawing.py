@@ -218,6 +218,10 @@ def test_without_counts_nothing_enlarged_tells_its_size(method):
         trained = f"trained {TRAINS[method][1]:,}"
         left = said(bare).replace(trained, "").replace(f"frozen {ALL:,}", "")
         assert trained in said(bare)
+        if method == "bottleneck":    # how it stands to the model's width, in words
+            for told in ("size × 384", "384 × size", "384"):
+                assert told in left
+                left = left.replace(told, "", 1)
         assert not any(letter.isdigit() for letter in left)
 
 

@@ -163,7 +163,7 @@ def test_the_caption_says_how_the_sliders_stand():
     explorer, _ = counted()
     explorer.controls["x"].value = 7
     assert "<figcaption" in explorer.picture.value
-    assert "x: 7. It is 7.</figcaption>" in explorer.picture.value
+    assert "Drawn at x = 7. It is 7.</figcaption>" in explorer.picture.value
 
 
 def test_choices_are_checkboxes_with_names():

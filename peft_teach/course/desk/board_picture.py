@@ -17,11 +17,11 @@ def caption(found: pandas.DataFrame) -> str:
     """Say what the marks are that `draw` makes of a frame: those that are to be seen."""
     marks = {"diamonds are your runs": "you" in [*found.whose],
              "rings a colleague's": "a colleague" in [*found.whose],
-             "bars the 95 % intervals of recorded ones": found.high.gt(LOW).any(),
+             "bars the 95% intervals of recorded ones": found.high.gt(LOW).any(),
              "◂ is off the scale": found.r2.lt(LOW).any()}
     told = ", ".join(mark for mark, seen in marks.items() if seen)
-    return ("Rows are in the order of their files" + (f"; {told}" if told else "")
-            + ". The gain is that of full fine-tuning, the recorded mean, over the head on the "
+    rows = f"Rows are in the order of their files; {told}. " if told else ""
+    return (rows + "The gain is that of full fine-tuning, the recorded mean, over the head on the "
               "pooler. Both heads are solved, on a frozen model.")
 
 
@@ -69,12 +69,12 @@ def draw(found: pandas.DataFrame) -> Figure:
     ax.tick_params(axis="y", length=0, pad=62, labelsize=12)
     ax.tick_params(axis="x", labelsize=11)
     ax.spines["left"].set_visible(False)
-    rest = ", ".join(f"{SHORT[str(key)]} ({row.lesson})"
+    rest = ", ".join(f"{SHORT[str(key)]} ({row.lesson})".replace(" ", "\N{NO-BREAK SPACE}")
                      for key, row in closed.sort_values("lesson").iterrows())
     ax.set_xlabel(f"R², all {protocol.TESTS:,} test sentences", fontsize=12)
     if rest:
-        made.supxlabel("\n".join(wrapped(f"To come, by lesson: {rest}", 6.8)), x=0.02, ha="left",
-                       fontsize=11, color=COLOURS["head"])
+        made.supxlabel("\n".join(wrapped(f"Not run yet, by lesson: {rest}", 6.8)), x=0.02,
+                       ha="left", fontsize=11, color=COLOURS["head"])
     claim(made, _claim(seen, zero, full), f"{(found.whose == 'you').sum()} of {len(found)} built. "
           + "; ".join(f"{SHORT[str(key)]}, {bytes_text(row.file_bytes)}: {_in_words(row)}"
                       for key, row in found.iterrows())
@@ -90,7 +90,9 @@ def _claim(seen: pandas.DataFrame, zero: float, full: float) -> str:
     best = seen.loc[seen.r2.idxmax()]
     first = f"Highest of {len(seen)} so far: " if len(seen) > 1 else ""
     share = (best.r2 - zero) / (full - zero)
-    told = f"{first}{SHORT[str(best.name)]}, R² {best.r2:.3f}, {share:.0%} of the gain"
+    level = [SHORT[str(key)] for key, r2 in seen.r2.items() if f"{r2:.3f}" == f"{best.r2:.3f}"]
+    names = " and ".join(level) + ", level" * (len(level) > 1)
+    told = f"{first}{names}, R² {best.r2:.3f}, {share:.0%} of the gain"
     return told.replace("-", "−")
 
 

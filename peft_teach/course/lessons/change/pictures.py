@@ -9,6 +9,7 @@ import pandas
 import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from torch import Tensor
 
 from .... import plots, spectra
@@ -51,6 +52,7 @@ def _matrix(ax, matrix: Tensor, title: str) -> None:
 RULES = {"random": ("random entries, rescaled", COLOURS["random"], "-o"),
          "largest": ("largest entries, rescaled", SERIES[2][0], "--s"),
          "strongest": ("strongest directions", SERIES[0][0], "-.^")}
+ASIDE = {"random": 0.89, "largest": 1.0, "strongest": 1.12}    # marks, side by side
 SHARES = (1 / 1024, 1 / 256, 1 / 64, 1 / 32, 1 / 16)    # of eight directions in a matrix: 1/32
 
 
@@ -79,11 +81,10 @@ class Cut:
     rows: pandas.DataFrame
 
     def points(self, rule: str) -> dict[float, list[float]]:
-        """Return the accuracies by share, one a seed; 1/1024 is too little for one direction."""
+        """Return the accuracies by share, one a seed; at 1/1024 no direction is left."""
         scaled = self.rows["scaled"] == (rule != "strongest")
         chosen = self.rows[(self.rows["rule"] == rule) & scaled]
-        none = {SHARES[0]: self.ends("none")} if rule == "strongest" else {}
-        return none | {x: list(seeds) for x, seeds in chosen.groupby("share").accuracy}
+        return {x: list(seeds) for x, seeds in chosen.groupby("share").accuracy}
 
     def ends(self, rule: str) -> list[float]:
         """Return the accuracies with all of the update, or none."""
@@ -104,11 +105,11 @@ def draw_cut(found: Cut) -> Figure:
     told = []
     for rule, (label, colour, style) in RULES.items():
         points = found.points(rule)
-        plots.seeds(right, points, colour, style, lw=2.5 if rule == found.rule else 1.2,
-                    label=label)
+        plots.seeds(right, points, colour, style, aside=ASIDE[rule],
+                    lw=2.5 if rule == found.rule else 1.2, label=label)
         told.append(f"{label}: " + ", ".join(f"1/{1 / x:,.0f} {np.mean(v):.1%}"
                                              for x, v in points.items()))
-    here = np.mean(found.points(found.rule)[found.share])
+    here = np.mean(found.points(found.rule).get(found.share, found.ends("none")))
     plots.ring(right, found.share, here)
     for text, rule in (("all of it", "all"), ("nothing", "none")):
         level = np.mean(found.ends(rule))
@@ -120,7 +121,9 @@ def draw_cut(found: Cut) -> Figure:
     right.set(xlabel="share of the numbers that is kept", ylabel="test accuracy",
               ylim=(0.45, 0.85), xticks=SHARES, xticklabels=[f"1/{1 / x:,.0f}" for x in SHARES])
     in_percent(right.yaxis)
-    made.legend(frameon=False, fontsize=10, loc="outside lower center", ncols=3)
+    made.legend(handles=[Line2D([], [], color=colour, ls=style[:-1], marker=style[-1], label=label)
+                         for label, colour, style in RULES.values()],
+                frameon=False, fontsize=10, loc="outside lower center", ncols=3, handlelength=3)
     whole = np.mean(found.ends("all"))
     claim(made, f"{RULES[found.rule][0].capitalize()}: {name} brings {here:.1%}, the whole update "
           f"{whole:.1%}", ". ".join(told) + ".")
@@ -145,8 +148,8 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
         controls, lambda **s: cut(record, delta, **s), draw_cut,
         lambda found: "Left: of your matrix. Right: the accuracy if all 36 matrices are cut like "
                       "this, recorded (2,000 sentences, labels); a mark is a seed, a line joins "
-                      "the means. A direction has about 1/256 of a matrix's numbers: at 1/1,024 "
-                      "there is none.")
+                      "the means, the ring is your choice. A direction has about 1/256 of a "
+                      "matrix's numbers: at 1/1,024 there is none.")
 
 
 # ── accuracy against the dimension of a random subspace ──────────────────────────────────────
@@ -163,6 +166,14 @@ class Subspaces:
     goal: float
     reached: int | None
     told: str
+
+    @property
+    def seeds(self) -> str:
+        """How many seeds stand at each d, in words: the larger d have no fewer."""
+        first: dict[int, int] = {}
+        for d, values in sorted(self.points.items()):
+            first.setdefault(len(values), d)
+        return ", ".join(f"{n} from d = {d:,}" for n, d in first.items()) + " on"
 
 
 def ends(record: records.Record) -> tuple[float, float]:
@@ -185,13 +196,14 @@ def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
     points = {d: list(seeds) for d, seeds in runs.groupby("d").accuracy}
     head, full = ends(record)
     goal = share / 100 * full if measure == "accuracy" else head + share / 100 * (full - head)
+    part = {50: "half", 100: "all"}.get(share, f"{share}%")
     reached = next((d for d, values in points.items() if np.mean(values) >= goal), None)
-    told = f"d = {reached:,}" if reached else "none of these d"
+    told = f"{reached:,} numbers reach" if reached else "None of these d reaches"
     if head >= goal:
-        reached, told = None, "the head on the pooler, d = 0"
+        reached, told = None, "The head on the pooler alone reaches"
     what = {"accuracy": "full fine-tuning's accuracy", "gain": "the gain"}[measure]
     mean = records.converged(record, "mean")["accuracy"]
-    return Subspaces(points, head, mean, full, goal, reached, f"{share} % of {what}: {told}")
+    return Subspaces(points, head, mean, full, goal, reached, f"{told} {part} of {what}")
 
 
 def draw_subspaces(found: Subspaces) -> Figure:
@@ -235,7 +247,8 @@ def explore_subspaces(record: records.Record) -> Explorer:
         controls, lambda **s: subspaces(record, **s), draw_subspaces,
         lambda found: "How accurate is a model that may move in a random subspace of d dimensions "
                       "only? The ring: the smallest of these d that reaches the goal. Recorded "
-                      "(2,000 sentences, labels); a dot is a seed, the line joins the means.")
+                      "(2,000 sentences, labels); a dot is a seed, " + found.seeds
+                      + "; the line joins the means.")
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

@@ -75,11 +75,11 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
 
     Below the second, two brackets: what a method may gain over either head.
     """
-    made, ax = figure(9.2, 3.9)
+    made, ax = figure(9.2, 4.3)
     told = []
-    for y, (name, marks) in zip((1.3, 0), scales.items()):
+    for y, (name, marks) in zip((1.55, 0), scales.items()):
         zero, one = marks[POOLER], marks[FULL]
-        write = "{:.1%}".format if y else "{:.3f}".format
+        write = "{:.2%}".format if y else "{:.3f}".format
         ax.plot((0, 1), (y, y), color=COLOURS["ink"], lw=2)
         ax.text(-0.1, y, name, ha="right", va="center", fontsize=12)
         for mark, value in marks.items():
@@ -100,11 +100,12 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
         ax.plot((begins, begins, 1, 1), (y + 0.1, y, y, y + 0.1), color=COLOURS["ink"], lw=1.5)
         ax.text((begins + 1) / 2, y - 0.03, f"to gain over the {mark}: {one - marks[mark]:.3f}",
                 ha="center", va="top", fontsize=11)
-    ax.set(xlim=(-0.35, 1.15), ylim=(-0.85, 2))
+    ax.set(xlim=(-0.35, 1.15), ylim=(-0.85, 2.25))
     ax.axis("off")
     far = " and ".join(f"{(each[MEAN] - each[POOLER]) / (each[FULL] - each[POOLER]):.0%}"
                        for each in scales.values())
-    claim(made, f"A frozen network, read at all of its tokens, goes {far} of the way",
+    claim(made, f"A frozen network, read at all of its tokens, goes {far} of the way to full "
+          "fine-tuning",
           "; ".join(told))
     return made
 
@@ -158,14 +159,22 @@ def strongest_words(log_odds: Tensor, counts: Tensor, tokenizer, least: int = 22
         "for praise": tokenizer.convert_ids_to_tokens(order[:-11:-1])})
 
 
+CUT = 1.0    # a loss above it is not drawn; that of a guess is 0.69
+
+
 def draw_patients(losses: Mapping[str, Sequence[float]]) -> Figure:
     """Draw the losses of each run that went wrong beside those of the first, which did not."""
     (_, right), *wrong = losses.items()
     made, *axes = figure(9.2, 2.8, columns=len(wrong), sharey=True)
     for ax, (name, values) in zip(axes, wrong):
         ax.plot(running_mean(right), color=COLOURS["quiet"], lw=4, label="healthy")
-        ax.plot(running_mean(values), color=COLOURS["ink"], lw=2)
+        means = running_mean(values)
+        ax.plot(means, color=COLOURS["ink"], lw=2, label="changed")
         ax.set(title=name, xlabel="training step")
+        if max(means) > CUT:    # one that runs away would flatten the others
+            ax.text(0.97, 0.97, f"↑ up to {max(means):.1f}", ha="right", va="top", fontsize=11,
+                    transform=ax.transAxes)
+            ax.set_ylim(top=CUT)
     axes[0].set_ylabel("loss, mean of 20 steps")
     axes[0].legend(frameon=False)
     claim(made, f"{len(wrong)} runs with one change each, beside the healthy one",

@@ -123,7 +123,12 @@ def draw_rows(found: Rows) -> Figure:
         else:
             ax.plot(0, 0, "o", color=COLOURS[colour], ms=8)
         x, y = row
-        ax.text(x - 0.25, y + 0.15, name, color=COLOURS[colour], fontsize=12, ha="right",
+        if name == "w + b · a":    # its line falls: beside the tip, off line and arrow
+            aside, up, ha, va = (0.25, 0.1, "left", "bottom") if x <= ROW[0] else (
+                -0.25, -0.1, "right", "top")
+        else:
+            aside, up, ha, va = -0.25, 0.15, "right", "baseline"
+        ax.text(x + aside, y + up, name, color=COLOURS[colour], fontsize=12, ha=ha, va=va,
                 weight="bold")
     claim(made, "A factor moves a row along its own line, LoRA along another", "One row of W: by "
           f"the factor {found.angle('gain')}; by LoRA {found.angle('lora')}.")
@@ -168,7 +173,7 @@ def draw_swap(matrices: Mapping[str, Tensor]) -> Figure:
     near = {name: torch.allclose(W, matrices["wanted"], atol=0.1) for name, W in matrices.items()
             if name not in ("start", "wanted")}
     claim(made, "The rows are to be swapped: " + ", ".join(
-        f"{name} {'does' if does else 'does not'}" for name, does in near.items()), "; ".join(
+        f"{name} {'can' if can else 'cannot'}" for name, can in near.items()), "; ".join(
         f"{name}: {[[round(v, 2) for v in row] for row in W.tolist()]}"
         for name, W in matrices.items()) + ".")
     return made
@@ -249,9 +254,10 @@ def caption_of(found: Desk) -> str:
     """Say what the setting does to the answers, with some of the sentences that flipped."""
     gained = sum(right for *_, right in found.flips)
     error = 1.96 * records.standard_error(found.learned, found.sentences)
-    told = (f"95 %, as learned: ± {error:.1%}. The band: guessing. Beside t = 1, "
-            f"{len(found.flips)} answers flip: {gained} are now right, "
-            f"{len(found.flips) - gained} wrong.")
+    told = (f"As learned, the 95% interval is ± {error:.1%}. The band: guessing.")
+    if found.flips:
+        told += (f" Beside t = 1, {len(found.flips)} answers flip: {gained} are now right, "
+                 f"{len(found.flips) - gained} wrong.")
     for text, label, right in sorted(found.flips, key=lambda flip: len(flip[0]))[:2]:
         told += (f" Now {'right' if right else 'wrong'}: “{text}” "
                  f"({'liked' if label else 'not liked'}).")

@@ -212,7 +212,8 @@ class _ExplorerOfHeads(Explorer):
         heads = self.controls["head"]
         return plots.html(draw_heads(heads.tables, self.tokens, heads.value), (
             "Each small table is a head: a row is what one token reads, from left to right. Its "
-            "name: what more than half of its reading goes to. Framed: the one below."
+            "name: what more than half of its reading goes to. White: nothing is read; the "
+            "darkest: a half or more. Framed: the one below."
         )) + html, text
 
 

@@ -198,16 +198,16 @@ def draw_way(found: Way) -> Figure:
     told = []
     for start, curve in found.curves.items():
         colour, dash, marker = STYLES[start]
+        aside = 0.04 * (start == "random")    # to the right: the ends of the ways are alike
         # a line where there are places between the ends
-        ax.plot(*zip(*sorted(curve.items())), ls=dash if len(curve) > 2 else "none",
-                marker=marker, color=colour, ms=6, lw=2)
-        for t, up in ((0.0, 8), (1.0, 6 if start == "random" else -16)):
-            ax.annotate(f"from {STARTS[start]}", (t, curve[t]), (10, up), color=colour,
-                        fontsize=11, textcoords="offset points")
+        ax.plot([t + aside for t in sorted(curve)], [curve[t] for t in sorted(curve)],
+                ls=dash if len(curve) > 2 else "none", marker=marker, color=colour, ms=6, lw=2)
+        ax.annotate(f"from {STARTS[start]}", (aside, curve[0.0]), (12, -14 if aside else 8),
+                    fontsize=11, textcoords="offset points")
         if found.t in curve:
-            plots.ring(ax, found.t, curve[found.t])
-            told.append(f"{curve[found.t]:.1%} right from {STARTS[start]}")
-    ax.set(xlabel="share t of the way to the nearest words", ylim=(0.75, 0.9), xlim=(-0.08, 1.5),
+            plots.ring(ax, found.t + aside, curve[found.t])
+            told.append(f"{curve[found.t]:.1%} from {STARTS[start]}")
+    ax.set(xlabel="share t of the way to the nearest words", ylim=(0.75, 0.9), xlim=(-0.08, 1.15),
            ylabel=f"accuracy on {found.tested} reviews")
     ax.set_xticks([*found.curves["text"]])
     ax.yaxis.set_major_locator(MultipleLocator(0.05))
