@@ -145,7 +145,7 @@ def costs(shown: Shown) -> None:
     assert [label.get_text() for label in left.ax.get_yticklabels()
             if label.get_weight() == "bold"] == bold
     assert shown.title == (
-        f"In bold, {len(bold)} of {len(rows)}: nothing that costs no more is better, by the grid")
+        f"Bold: {len(bold)} of {len(rows)} that nothing as cheap beats")
 
 
 def batch(shown: Shown) -> None:
