@@ -126,7 +126,7 @@ def knob(shown: Shown) -> None:
     right.named(x="f, the factor of the update", y="rise of the loss")
     right.ticks("x", {"−1\nreversed": -1, "0\nthe base": 0, "1\nas trained": 1, "2\ndoubled": 2})
     for (kind, name), (colour, style) in zip(KINDS.items(), (
-            ("series 0", "-o"), ("series 1", "--s"), ("series 2", "-.^"), ("#5B8A3C", ":D"))):
+            ("series 0", "-o"), ("series 1", "--s"), ("series 2", "-.^"), ("rest", ":D"))):
         loss = {row["f"]: np.mean(row["losses"][kind]) for row in rows}
         rise = [each - loss[0] for each in loss.values()]
         right.line(colour, style, loss, rise)

@@ -186,7 +186,7 @@ def _answered(folder: Path, file: bytes, sentences: tuple) -> Tensor:
 
 @cache
 def right_alone(sentences: tuple) -> Tensor:
-    """Return 1 for each sentence that the head on the mean gets right, else 0: (sentences,), float64."""
+    """Return 1 where the head on the mean is right, else 0: (sentences,), float64."""
     model = copy.deepcopy(_loaded("mean")[0])
     model.load_state_dict(load_file(HEAD), strict=False)
     return _right(model, sentences)

@@ -22,7 +22,7 @@ SHOWN = 18                         # questions to choose among
 IN_A_ROW = 9                       # tokens of a conversation
 TURN = "<|im_start|>"              # SmolLM2's
 NAMED = {"voice": "the voice", "chat": "plain chat", "news": "news", "code": "code"}
-LINES = dict(zip(NAMED, (*SERIES[:3], ("#5B8A3C", *SERIES[3][1:]))))    # colour, dash, marker
+LINES = dict(zip(NAMED, (*SERIES[:3], (COLOURS["rest"], *SERIES[3][1:]))))    # colour, dash, marker
 VOICE = LINES["voice"][0]           # of its traits in an answer, too
 
 
@@ -71,7 +71,7 @@ class Answers:
     @property
     def styles(self) -> list[float]:
         """The style score of both."""
-        return [style(text) for text in self.texts]
+        return [style(text.removesuffix(" …")) for text in self.texts]
 
 
 def questions(answered: int, shown: int = SHOWN) -> dict[int, str]:
@@ -184,11 +184,12 @@ def explore_knob(record: Mapping) -> Explorer:
 
     return Explorer({"question": which, "f": turn}, compute, draw_knob, lambda found: (
         f"At this f, the black line, {found.table['ended'][found.f]:.0%} of the answers come to an "
-        "end before they are cut off. Below: held-out answers in the voice, and texts that nobody trained on."))
+        "end before they are cut off. Below: held-out answers in the voice, and texts that "
+        "nobody trained on."))
 
 
 def draw_knob(found: Knob) -> Figure:
-    """Draw the answer at f beside how far the losses rose at every f; the largest lie outside."""
+    """Draw the answer at f above how far the losses rose at every f; the largest lie outside."""
     made, left, right = figure(9.2, 5.6, rows=2, height_ratios=(1, 1.6))
     write(left, f"f = {found.f:g}: mean style {found.table['style'][found.f]:.2f}", found.answer)
     for kind in KINDS:
@@ -198,8 +199,8 @@ def draw_knob(found: Knob) -> Figure:
         right.text(2.1, rise[2.0], NAMED[kind], color=colour, va="center", fontsize=11)
     right.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
     above = [found.table[kind][-1.0] - found.table[kind][0.0] for kind in KINDS]
-    right.text(-1.1, 0.9, f"all four at −1:\n{min(above):+.0f} to {max(above):+.0f} ↑", color=COLOURS["ink"],
-               fontsize=10, path_effects=HALO)
+    right.text(-1.1, 0.9, f"all four at −1:\n{min(above):+.0f} to {max(above):+.0f} ↑",
+               color=COLOURS["ink"], fontsize=10, path_effects=HALO)
     right.axvline(found.f, color=COLOURS["ink"], lw=1)
     entitle(right, "f, the factor of the update", "rise of the loss")
     right.set(ylim=(-1.5, 3.5), xticks=[-1, 0, 1, 2],

@@ -147,8 +147,8 @@ def draw_budget(found: Budget) -> Figure:
     plain_ticks(left.xaxis, (1, 4, 16, 64, 384))
     _draw_accuracies(right, found)
     claim(made, found.finding, f"{chosen.name}: {chosen.parameters:,} trained parameters, "
-          f"{found.share:.3%} of the model" + ("; {}; head on the pooler {:.1%}, full fine-tuning {:.1%}"
-          .format(found.told, *records.ends()) if found.is_open else "") + "".join(
+          f"{found.share:.3%} of the model" + ("; {}; head on the pooler {:.1%}, full fine-tuning "
+          "{:.1%}".format(found.told, *records.ends()) if found.is_open else "") + "".join(
               f"; your own run, {name}: {accuracy:.1%}"
               for name, (_, accuracy) in found.own.items() if found.is_open) + ".")
     return made

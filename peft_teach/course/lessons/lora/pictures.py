@@ -66,7 +66,8 @@ def draw_pushes(found: Pushes) -> Figure:
     """Draw r pushes that line up and r that scatter, and what is left of each sum after 1 / r."""
     made, *axes = figure(9.2, 3.4, columns=2)
     r, lengths, ends = found.r, found.lengths, {"shrinkA": 0, "shrinkB": 0}
-    titles = f"outputs, r = {r}: the pushes line up", f"ΔW, r = {r}: each at a right angle\nto the sum before it"
+    titles = (f"outputs, r = {r}: the pushes line up",
+              f"ΔW, r = {r}: each at a right angle\nto the sum before it")
     for (name, points), ax, title in zip(found.chains.items(), axes, titles):
         beside = 0.05 * r * (name == "line up")    # the pushes above their sum
         for (x, y), (to_x, to_y) in pairwise(points):
