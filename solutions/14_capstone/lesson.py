@@ -316,8 +316,8 @@ OTHER = {"make": my_adapter, "config": ..., "epochs": ..., "lr": ...}
 tries = pictures.pair(train, ONE, OTHER, validation, first)
 
 # %%
-pt.plots.show(pictures.draw_tries(tries, validation), "Gain over the head on the mean on validation: "
-              "a ring a seed, their mean, and its 95 % interval.")
+pt.plots.show(pictures.draw_tries(tries, validation), "Gain over the head on the mean, on "
+              "validation: a ring a seed, their mean, and its 95 % interval.")
 pt.verdict(*tries.values(), margin=0.01)    # scores from 0 to 1: a point is 0.01
 
 # %% [markdown]
