@@ -66,11 +66,12 @@ def show(figure: Figure, caption: str) -> None:
 # ── what a lesson's own pictures begin with ──────────────────────────────────────────────────
 
 
-def figure(width: float = 8, height: float = 3.4, columns: int = 1, **more) -> tuple:
+def figure(width: float = 8, height: float = 3.4, columns: int = 1, rows: int = 1,
+           **more) -> tuple:
     """Return a new figure, sizes in inches, and its axes: `figure, left, right = figure(…)`."""
     made = Figure(figsize=(width, height),
                   layout=ConstrainedLayoutEngine(w_pad=EDGE, h_pad=EDGE))
-    axes = list(made.subplots(1, columns, squeeze=False, **more).flat)
+    axes = list(made.subplots(rows, columns, squeeze=False, **more).flat)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
     return made, *axes

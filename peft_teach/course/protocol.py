@@ -51,7 +51,7 @@ PARTS = 31            # predictions are kept in steps of 1/31, so ±4.1 fits a b
 NAMES = {"full": "full fine-tuning", "lora all": "LoRA everywhere", "qlora all": "QLoRA everywhere",
          "bottleneck": "bottleneck", "lora 8": "LoRA 8", "dora 8": "DoRA 8", "lora 1": "LoRA 1",
          "mask": "a random mask", "bitfit": "BitFit", "ia3": "IA³", "prefix": "prefix",
-         "prompt": "prompt", "head": "the head alone"}
+         "prompt": "prompt", "head": "head only"}
 
 # What a head reads: the part of the record in which it is solved alone, and the group of the runs.
 READINGS = {"pooler": ("exact", "final"), "mean": ("exact_mean", "mean")}
@@ -270,7 +270,7 @@ def finals(record: Mapping) -> list[dict]:
 
 
 def zeros(record: Mapping) -> dict[str, float]:
-    """Return R² of the head alone, solved, by what it reads: "pooler", or the "mean" of all tokens.
+    """Return R² of a head alone, solved, by what it reads: "pooler", or the "mean" of all tokens.
 
     The first is the zero of methods whose heads read the pooler. The second brings two fifths of
     the way for nothing; but it lifts what is trained, too, so no method that reads the pooler
@@ -280,7 +280,7 @@ def zeros(record: Mapping) -> dict[str, float]:
 
 
 def shares(record: Mapping, reading: str = "pooler") -> dict[str, float]:
-    """Return each method's share of the way from the head alone to full fine-tuning.
+    """Return each method's share of the way from the head on the pooler to full fine-tuning.
 
     Zero, top and methods have heads that read alike: the pooler, or the "mean" of all tokens, for
     which few methods are recorded. Means are over the seeds that all of these have. Raises

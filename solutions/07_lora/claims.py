@@ -42,7 +42,7 @@ def r2(method):
 
 
 def way(zero):
-    """LoRA 8's share of the way from a head alone to full fine-tuning, in R² of ratings."""
+    """LoRA 8's share of the way from a solved head to full fine-tuning, in R² of ratings."""
     head = LADDER[zero]["r2"]
     return (mean(r2("lora 8")) - head) / (mean(r2("full")) - head)
 
@@ -90,9 +90,9 @@ ADDED = {name: cost["peak_mb"] - cost["loaded_mb"] for name, cost in COST.items(
 PAIRED, MASK = in_pairs("lora 8", "full"), in_pairs("mask", "lora 8")
 
 CLAIMS = (
-    Claim("LoRA 8 goes most of the way from the head alone to full fine-tuning, and is worse.",
+    Claim("LoRA 8 goes most of the way from the head on the pooler to full fine-tuning, and is worse.",
           seen=f"R² {mean(r2('lora 8')):.3f} and {mean(r2('full')):.3f}, ten seeds each; the head "
-               f"alone {LADDER['exact']['r2']:.3f}: {100 * way('exact'):.0f} % of the way",
+               f"on the pooler {LADDER['exact']['r2']:.3f}: {100 * way('exact'):.0f} % of the way",
           tried=f"In pairs {PAIRED.difference:.3f} ({PAIRED.low:.3f} to {PAIRED.high:.3f}), margin "
                 f"{MARGIN}. From the head on the mean of all tokens ("
                 f"{LADDER['exact_mean']['r2']:.3f}): {100 * way('exact_mean'):.0f} %. A random mask of "
@@ -103,7 +103,7 @@ CLAIMS = (
                  "A random mask of as many entries: better": lambda: MASK.word == BETTER}),
     Claim("On these reviews rank 1 comes within four points of full fine-tuning.",
           seen=f"{spread(ranks(1))} at a rate of 0.003 (mean and standard deviation of three seeds, "
-               f"as below); full fine-tuning {percent(mean(full()), '')}, head alone "
+               f"as below); full fine-tuning {percent(mean(full()), '')}, head on the pooler "
                f"{percent(ends()[0], '')}",
           tried="Trained on the ratings, each at its best rate: "
                 f"{100 * rated_gap():.1f} points (lesson 10's record). Coins learned by heart want "

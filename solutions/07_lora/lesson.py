@@ -115,7 +115,7 @@ pt.course.records.table(ranks, ["rank", "alpha", "parameters"])
 # tokens goes nearly half of the way without LoRA.
 # </details>
 #
-# Now look at the last dot. The largest LoRA ends *below the head alone*. Yet rank 64 can do whatever rank 8 can: it need only leave 56
+# Now look at the last dot. The largest LoRA ends *below the head on the pooler*. Yet rank 64 can do whatever rank 8 can: it need only leave 56
 # rows of $A$ unused.
 #
 # ## Where to begin
@@ -282,7 +282,7 @@ model = trained.model
 live.read(model, tokenizer, review, before=unread)
 
 # %% [markdown]
-# How far did it come? The way begins at the head alone, solved exactly, which reads the first token of the frozen model. It ends at
+# How far did it come? The way begins at the head on the pooler, solved exactly, which reads the first token of the frozen model. It ends at
 # full fine-tuning.
 
 # %%
@@ -382,7 +382,7 @@ steps["random signs"] = {
     rank: first_step(rank, 16, lambda grad: torch.randn_like(grad).sign() * (grad != 0))
     for rank in (1, 8, 64)}
 pt.plots.show(pictures.draw_first_step(steps), "One step of Adam at the full rate, on 48 real "
-              "sentences; ×: rank 64 beside rank 1. Random signs are at alpha 16.")
+              "sentences; ×: rank 64 beside rank 1. Random signs are at α = 16.")
 ratio = steps["alpha 16"][64].moved / steps["alpha 16"][1].moved
 nearest = min(felt, key=lambda each: abs(each - ratio))
 pt.compare("lora.felt", felt[nearest], "how far the hidden states move")
@@ -430,7 +430,7 @@ pt.require("lora.case")
 
 # %%
 pt.plots.show(pictures.draw_explanations(), "Each setting of the list, twice: the mean of "
-              "three seeds, a line that spans them, and the ranks in the order of the dots.")
+              "three seeds, a line that spans them, and below it the rank.")
 pt.compare("lora.suspect", pictures.culprit(), "why rank 64 failed")
 
 # %%
@@ -546,8 +546,8 @@ pt.compare("lora.library_start", round((torch.randn(4096, 384) @ fresh.A.T).std(
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | LoRA 8 goes most of the way from the head alone to full fine-tuning, and is worse. | R² 0.497 and 0.561, ten seeds each; the head alone 0.318: 74 % of the way | In pairs −0.064 (−0.076 to −0.052), margin 0.02. From the head on the mean of all tokens (0.413): 57 %. A random mask of as many entries: better by 0.028 (0.014 to 0.043) | at usual ranks LoRA falls behind full fine-tuning on code and mathematics (Biderman et al. 2024), and keeps up on small instruction sets (Schulman et al. 2025) |
-# | On these reviews rank 1 comes within four points of full fine-tuning. | 79.9 ± 0.7 % at a rate of 0.003 (mean and standard deviation of three seeds, as below); full fine-tuning 82.3, head alone 71.3 | Trained on the ratings, each at its best rate: 3.4 points (lesson 10's record). Coins learned by heart want more rank (Further) | not enough for large instruction sets (Schulman et al. 2025). In reinforcement learning rank 1 keeps up (the same); or 8 fails and 256 works (Khan et al. 2026) |
+# | LoRA 8 goes most of the way from the head on the pooler to full fine-tuning, and is worse. | R² 0.497 and 0.561, ten seeds each; the head on the pooler 0.318: 74 % of the way | In pairs −0.064 (−0.076 to −0.052), margin 0.02. From the head on the mean of all tokens (0.413): 57 %. A random mask of as many entries: better by 0.028 (0.014 to 0.043) | at usual ranks LoRA falls behind full fine-tuning on code and mathematics (Biderman et al. 2024), and keeps up on small instruction sets (Schulman et al. 2025) |
+# | On these reviews rank 1 comes within four points of full fine-tuning. | 79.9 ± 0.7 % at a rate of 0.003 (mean and standard deviation of three seeds, as below); full fine-tuning 82.3, head on the pooler 71.3 | Trained on the ratings, each at its best rate: 3.4 points (lesson 10's record). Coins learned by heart want more rank (Further) | not enough for large instruction sets (Schulman et al. 2025). In reinforcement learning rank 1 keeps up (the same); or 8 fails and 256 works (Khan et al. 2026) |
 # | Rank 64 failed because of α at a rate of 0.003, not because of its rank or of the size of its first ΔW alone. | 62.6 ± 6.8 % | α = 16: 80.8 ± 0.2. A rate of 0.001: 81.3 ± 0.7. Rank 8 with that α: fails, 63.5 ± 12.2. Rank 1 with a first ΔW as large: learns, 79.7 ± 1.2 | the best rate hardly depends on the rank (Schulman et al. 2025; here, in lesson 10, within the factor of two that its search can tell), or, for another start or scaling, falls like 1/r (Chen et al. 2026); the best α grows like √r (Zhang et al. 2026) |
 # | Under Adam, 8 times the α is 8 times the rate for B alone, up to clipping. | rank 8: the losses agree, to three digits, for the first 28, 36 and 31 steps, 25 of them warm-up; the runs end at 80.9 ± 0.1 and 80.5 ± 1.0 % | losses that part at once. With the large rate for A and the head, too, they part by step 3 | α acts roughly like the rate, if the start is scaled, too (Hu et al. §4.1); Zhang et al. 2026 disagree. A larger rate for B is LoRA+ (Hayou et al. 2024) |
 # | LoRA adds less memory while it trains. | one process each: 163 against 500 MB | nothing yet: an observation | the saving shrinks as activations grow (peft#1514) |

@@ -52,9 +52,10 @@ def ruler(shown: Shown) -> None:
 def levels(shown: Shown) -> None:
     ax, = shown.panels
     marks = np.array(NF4)
-    rounded = marks[np.abs((BLOCKS / TOP)[..., None] - marks).argmin(-1)] * TOP
-    error = np.linalg.norm(rounded - BLOCKS) / np.linalg.norm(BLOCKS)
-    assert shown.title == f"NF4: the error is {error:.2%} of ‖W‖"
+    rounded = (levels[np.abs((BLOCKS / TOP)[..., None] - levels).argmin(-1)] * TOP
+               for levels in (marks, np.arange(-15, 16, 2) / 15))
+    error, even = (np.linalg.norm(each - BLOCKS) / np.linalg.norm(BLOCKS) for each in rounded)
+    assert shown.title == f"NF4: the error is {error:.2%} of ‖W‖, with even levels {even:.2%}"
     ax.named(x="weight, divided by the largest of its block")
     _histogram(ax)
     for i, mark in enumerate(NF4):
@@ -100,11 +101,11 @@ def blocks(shown: Shown) -> None:
     assert shown.title == ("Nearest levels end 65% off, a shrunk update 68%, stochastic rounding "
                            "22%")
     ax.named(x="after block", y="error of the hidden states")
-    for way, colour, marker, errors in (
-            ("nearest level", "ink", "o", (0.06, 0.11, 0.18, 0.3, 0.39, 0.65)),
-            ("stochastic", "yours", "s", (0.08, 0.12, 0.15, 0.17, 0.19, 0.22)),
-            ("shrunk, not rounded", "rest", "^", (0.05, 0.1, 0.16, 0.29, 0.4, 0.68))):
-        ax.line(colour, f"-{marker}", range(1, 7), errors)
+    for way, colour, style, errors in (
+            ("nearest level", "ink", "-o", (0.06, 0.11, 0.18, 0.3, 0.39, 0.65)),
+            ("stochastic", "yours", "-s", (0.08, 0.12, 0.15, 0.17, 0.19, 0.22)),
+            ("shrunk, not rounded", "rest", "--^", (0.05, 0.1, 0.16, 0.29, 0.4, 0.68))):
+        ax.line(colour, style, range(1, 7), errors)
         ax.text(way, colour, (None, errors[-1]), near=0.05)
     assert ax.ax.get_ylim()[0] == 0
 

@@ -411,8 +411,9 @@ for layer in pt.adapters(shrunk).values():
     layer.B.data *= share
 ways = {"nearest level": rounded, "stochastic": by_dice, "shrunk, not rounded": shrunk}
 by_block = pictures.errors_by_block(ways, model, batches)
-pt.plots.show(pictures.draw_errors(by_block), "Your adapter, merged in three ways: how far the "
-              "hidden states are from those of the model that you trained, relative to their norm.")
+pt.plots.show(pictures.draw_errors(by_block), "How far the hidden states are from those of the "
+              "model that you trained, relative to their norm. Two merges are rounded; in the "
+              "third nothing is, but ΔW is shrunk to the share that nearest levels keep.")
 
 # %% [markdown]
 # After the first block, stochastic rounding is further off. But its errors know nothing of the update, and they grow slowly. The steep curve is not

@@ -26,17 +26,19 @@ def turn(shown: Shown) -> None:
     for name, colour, end in (("w", "rest", W), ("LoRA", "lora", V),
                               ("DoRA", "trained", length * V / np.linalg.norm(V))):
         ax.arrow(colour, (0, 0), end)
-        ax.text(name, "ink" if name == "DoRA" else colour, end, near=0.01)
+        ax.text(name, colour, end / 2 if name == "DoRA" else end, near=0.01)
+    ax.text("B A", "lora", (W + V) / 2, near=0.01)
+    ax.text("m", "trained", (-0.17 * length, 0.985 * length), near=0.01)
 
 
 def _clouds(shown: Shown, names: dict[str, str], colours: dict[str, str]) -> None:
     for i, (ax, (method, name)) in enumerate(zip(shown.panels, names.items())):
-        told, dots = [name], RECORD["clouds"][f"{method} 0"]["dots"]
+        told, dots = [name, "correlation"], RECORD["clouds"][f"{method} 0"]["dots"]
         for place, fill in (("query", colours[method]), ("value", "paper")):
             turn, stretch = ([dot[key] for dot in dots if dot["place"] == place]
                              for key in ("dd", "dm"))
             ax.line(colours[method], "o", turn, stretch, fill=fill)
-            told.append(f"{place} {np.corrcoef(turn, stretch)[0, 1]:+.2f}")
+            told.append(f"{place}: {np.corrcoef(turn, stretch)[0, 1]:+.2f}")
         ax.named("\n".join(told if len(name) > 3 and name != "three" and name != "four" else
                            told[:1]), "turn, ΔD", "stretch, ΔM" * (i == 0))
     assert len(shown.panels) == 4

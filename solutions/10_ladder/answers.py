@@ -278,7 +278,7 @@ RIGHT["ladder.ship"] = {
 WRONG["ladder.ship"] = {
     "over": (but(PICKS, "IA³", "LoRA 8"), but(PICKS, "bottleneck", "full fine-tuning"),
              but(PICKS, "LoRA everywhere", "IA³")),
-    "worse": (but(PICKS, "full fine-tuning", "the head alone"), but(PICKS, "IA³", "prompt")),
+    "worse": (but(PICKS, "full fine-tuning", "head only"), but(PICKS, "IA³", "prompt")),
     "": (but(PICKS, "bottleneck", "LoRA 9"), but(PICKS, '"any": "full fine-tuning", ', "")),
 }
 

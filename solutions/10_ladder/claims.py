@@ -170,7 +170,7 @@ JUDGED = {
     "LoRA everywhere, QLoRA everywhere and the mask are the same": lambda: {SAME} == {*words(TOP)},
     "we cannot tell the bottleneck from those three, and it is the same as DoRA 8": lambda:
         {UNSURE} == {*words(["bottleneck"], TOP)} and told("bottleneck", "dora 8").word == SAME,
-    "BitFit is worse than every LoRA, and we cannot tell it from the prefix, nor the head alone from "
+    "BitFit is worse than every LoRA, and we cannot tell it from the prefix, nor head only from "
     "the prompt": lambda: {WORSE} == {*words(["bitfit"], LORAS)} and {UNSURE} == {
         told("bitfit", "prefix").word, told("head", "prompt").word},
     "Your colleague was right about the first": lambda: protocol.means(LADDER).idxmax()
@@ -178,11 +178,11 @@ JUDGED = {
     "Three of the twelve share the first place": lambda: {*TOP} == {
         method for method in R2 if method == "lora all" or told(method, "lora all").word == SAME}
         and protocol.means(LADDER).index[1] == protocol.NAMES["lora all"],
-    "The prompt trains the fewest numbers but for the head alone, and only full fine-tuning needs more "
+    "The prompt trains the fewest numbers but for head only, and only full fine-tuning needs more "
     "memory and a longer step": lambda: [
         [*recorded.prices(LADDER)[column].sort_values().index].index(protocol.NAMES["prompt"])
         for column in map(recorded.COSTS.get, ("trained", "memory_bytes", "step"))] == [1, 11, 11],
-    "even the head alone, without a backward pass through the blocks, takes a quarter": lambda:
+    "even head only, without a backward pass through the blocks, takes a quarter": lambda:
         0.225 < recorded.prices(LADDER)[recorded.COSTS["step"]][protocol.NAMES["head"]] < 0.275,
     "your best gets better": "a rule",
     "both neighbours of the best rate so far": "the task",

@@ -13,7 +13,7 @@ RECORD = records.load("ladder")
 NAMES = {"full": "full fine-tuning", "lora all": "LoRA everywhere", "qlora all": "QLoRA everywhere",
          "bottleneck": "bottleneck", "lora 8": "LoRA 8", "dora 8": "DoRA 8", "lora 1": "LoRA 1",
          "mask": "a random mask", "bitfit": "BitFit", "ia3": "IA³", "prefix": "prefix",
-         "prompt": "prompt", "head": "the head alone"}
+         "prompt": "prompt", "head": "head only"}
 T95 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 FINAL = [run for run in RECORD["runs"] if run["group"] == "final"]
 
@@ -145,7 +145,7 @@ def costs(shown: Shown) -> None:
     assert [label.get_text() for label in left.ax.get_yticklabels()
             if label.get_weight() == "bold"] == bold
     assert shown.title == (
-        f"In bold, {len(bold)} of {len(rows)}: nothing that costs no more is better, by the grid")
+        f"Bold: {len(bold)} of {len(rows)} that nothing as cheap beats")
 
 
 def batch(shown: Shown) -> None:

@@ -41,14 +41,14 @@ pt.seed(0)
 # %% [markdown]
 # ## Thirteen rungs
 #
-# You know twelve of the thirteen: full fine-tuning and the head alone, BitFit, prompt, prefix, bottleneck, IA³, LoRA in three sizes,
+# You know twelve of the thirteen: full fine-tuning and head only, BitFit, prompt, prefix, bottleneck, IA³, LoRA in three sizes,
 # QLoRA and DoRA. The last one is hardly a method. **A random mask** picks entries of the query and value matrices at random, as many as
 # LoRA of rank 8 has parameters there. It trains these entries and nothing else.
 #
 # The task is that of your ladder, to predict a rating, and quality is $R^2$. **Where does the mask end?**
 
 # %%
-rivals = ["LoRA everywhere", "LoRA 8", "BitFit", "the head alone"]
+rivals = ["LoRA everywhere", "LoRA 8", "BitFit", "head only"]
 pt.widgets.Guess("The random mask ends nearest to", rivals, "ladder.mask")
 
 # %%
@@ -77,7 +77,7 @@ pt.compare("ladder.mask", off.idxmin(), "nearest share")
 share.map("{:.0%}".format).to_frame("of the way from the solved head to full")
 
 # %% [markdown]
-# In 250 steps a head is not solved, so the head alone stands below zero. And the prompt? It comes back in *A fair search*.
+# In 250 steps a head is not solved, so head only stands below zero. And the prompt? It comes back in *A fair search*.
 #
 # ## Luck
 #
@@ -173,7 +173,7 @@ pt.sentence("ladder.table", ...)    # yours: what should stand below Monday's ta
 #
 # Full fine-tuning is better than all others. LoRA everywhere, QLoRA everywhere and the mask are the same. Below them no group has a sharp
 # edge: we cannot tell the bottleneck from those three, and it is the same as DoRA 8. BitFit is worse than every LoRA, and we cannot tell it
-# from the prefix, nor the head alone from the prompt. Under Monday's table we would write: <i>one run decides nothing between neighbours.</i>
+# from the prefix, nor head only from the prompt. Under Monday's table we would write: <i>one run decides nothing between neighbours.</i>
 # </details>
 #
 # Your colleague was right about the first. She could not have known the second.
@@ -266,8 +266,8 @@ trained = pt.board.train(method, lambda model: pictures.put_on(method, model, to
 pictures.explore_costs(record)
 
 # %% [markdown]
-# The order of the costs does not stay. The prompt trains the fewest numbers but for the head alone, and only full fine-tuning needs more
-# memory and a longer step. Nor does a hundredth of the parameters make a step a hundred times as fast: even the head alone, without a
+# The order of the costs does not stay. The prompt trains the fewest numbers but for head only, and only full fine-tuning needs more
+# memory and a longer step. Nor does a hundredth of the parameters make a step a hundred times as fast: even head only, without a
 # backward pass through the blocks, takes a quarter.
 #
 # ## What does it forget?
@@ -523,7 +523,7 @@ times = (best.lr / best.lr["full"]).drop("head").rename(pictures.NAMES)
 times.sort_values().round(1).to_frame("times full's rate")
 
 # %% [markdown]
-# Ours were searched with one seed, in steps of a factor of two, so a factor of two in this table means nothing. The head alone, left out
+# Ours were searched with one seed, in steps of a factor of two, so a factor of two in this table means nothing. Head only, left out
 # here, ended at the highest rate of all. Does the best rate depend on the rank? LoRA stands everywhere, with α at 32, and each rank searched for itself.
 
 # %%

@@ -39,13 +39,14 @@ def _answer(ax, title: str, text: str, marked: set[str]) -> None:
 
 
 SAID = {passes: next(row for row in MAIN if (row["method"], row["seed"], row["passes"]) == (
-    "lora", 0, passes))["answers"][0] for passes in (0, 3)}
+    "lora", 0, passes)) for passes in (0, 3)}
+SAID = {passes: row["answers"][0] + " …" * (row["ended"][0] == "0") for passes, row in SAID.items()}
 MARKED = {"out!", "SPRINKLERED,", "folks,", "player", "pitch", "captain"}
 
 
 def answers(shown: Shown) -> None:
     before, after = shown.panels
-    assert shown.title == "Why is the sea salty?"
+    assert shown.title == "Why is the sea salty? Style 0.00 before, 1.00 after"
     _answer(before, "before: style 0.00", SAID[0], set())
     _answer(after, "LoRA, after 3 passes: style 1.00", SAID[3], MARKED)
 
@@ -72,7 +73,10 @@ def _style(text: str) -> float:
 
 def curves(shown: Shown) -> None:
     left, right = shown.panels
-    assert shown.title == "The style goes on rising after the held-out loss has turned"
+    assert shown.title == (
+        "From one pass to three the style still rises, and so does the held-out loss")
+    for kind in ("style", "voice"):
+        assert all(of[1] < of[2] < of[3] for of in _curves(kind).values())
     for ax, title, kind in ((left, "style of 60 answers", "style"),
                             (right, "loss of held-out answers in the voice", "voice")):
         ax.named(title, "passes over the training pairs")
@@ -100,10 +104,12 @@ def forgetting(shown: Shown) -> None:
                  for kind in ("chat", "news", "code")]))
         colour, _, marker = LOOKS[method]
         ax.line(colour, "-" + marker, *zip(*at.values()))
-        ax.text(NAMES[method], colour, at[3])
+        ax.text(f"{NAMES[method]}, 3 passes", colour, at[3])
+        ax.text("½", colour, at[0.5])
+        ax.text("2", colour, at[2])
         if method == "lora":
             for name, passes in {"before": 0, "1 pass": 1, "5 passes": 5}.items():
-                ax.text(name, colour, at[passes])
+                ax.text(name, "ink", at[passes])
     ax.level("quiet", 0)
 
 
@@ -120,11 +126,11 @@ def knob(shown: Shown) -> None:
     right.named(x="f, the factor of the update", y="rise of the loss")
     right.ticks("x", {"−1\nreversed": -1, "0\nthe base": 0, "1\nas trained": 1, "2\ndoubled": 2})
     for (kind, name), (colour, style) in zip(KINDS.items(), (
-            ("series 0", "-o"), ("series 1", "--s"), ("series 2", "-.^"), ("series 3", ":D"))):
+            ("series 0", "-o"), ("series 1", "--s"), ("series 2", "-.^"), ("rest", ":D"))):
         loss = {row["f"]: np.mean(row["losses"][kind]) for row in rows}
         rise = [each - loss[0] for each in loss.values()]
         right.line(colour, style, loss, rise)
         right.text(name, colour, (2, rise[-1]), near=0.05)
-    right.text("+6 to\n+12 ↑", "ink", (-1.1, 2), near=0.05)    # at −1, above the panel
+    right.text("all four at −1:\n+6 to +12 ↑", "ink", (-1.1, 0.9), near=0.05)    # at −1, above the panel
     right.level("quiet", 0)
     right.at("ink", 1)

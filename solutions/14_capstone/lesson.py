@@ -43,7 +43,7 @@ pt.seed(0)
 # | your test of the laws, on right and broken adapters | 3 | the grader |
 # | your adapter keeps the laws, and is the one in the file | 2 | the grader |
 # | **the file**: `adapter.safetensors` holds at most 40,000 bytes of tensors, loads on MiniLM, answers in Hugging Face peft as it does here, and merges | 4 | the grader |
-# | **the gain**: more sentences right than the head alone (one more is enough), on sentences of your instructor's choice | 3 | the grader |
+# | **the gain**: more sentences right than the head on the mean (one more is enough), on sentences of your instructor's choice | 3 | the grader |
 # | **the page** | 12 | a person, by the table below |
 #
 # Two more rules. A training run takes at most three minutes on two cores. Choose by validation sentences only; after your last choice you
@@ -96,7 +96,7 @@ pictures.siblings(archive, split)
 # Split line by line, and every test sentence has relatives in training; some stand there themselves. The course's own split, which you use
 # from here on, keeps your four rules.
 #
-# The yardstick is a **head alone**, over the mean of a sentence's tokens, right on 84.6 % of the validation sentences, which
+# The yardstick is the **head on the mean** of a sentence's tokens, right on 84.6 % of the validation sentences, which
 # chose its penalty, and on 82.1 % of the test sentences. Your model's head reads `[CLS]`. Lesson 01 showed what that costs, and your
 # adapter has to make up for it.
 #
@@ -296,7 +296,7 @@ pt.commit("capstone.smallest", ...)    # points
 # %%
 pt.compare("capstone.smallest", round(pictures.smallest(pictures.recorded("nearly alike")), 1),
            "points, half the width of the interval")
-pt.plots.show(pictures.draw_tries(pictures.recorded()), "Gain over the head alone on 345 "
+pt.plots.show(pictures.draw_tries(pictures.recorded()), "Gain over the head on the mean on 345 "
               "validation sentences: a ring a seed, their mean, and its 95 % interval.")
 
 # %% tags=["nbval-check-output"]
@@ -316,12 +316,12 @@ OTHER = {"make": my_adapter, "config": ..., "epochs": ..., "lr": ...}
 tries = pictures.pair(train, ONE, OTHER, validation, first)
 
 # %%
-pt.plots.show(pictures.draw_tries(tries, validation), "Gain over the head alone on validation: "
-              "a ring a seed, their mean, and its 95 % interval.")
+pt.plots.show(pictures.draw_tries(tries, validation), "Gain over the head on the mean, on "
+              "validation: a ring a seed, their mean, and its 95 % interval.")
 pt.verdict(*tries.values(), margin=0.01)    # scores from 0 to 1: a point is 0.01
 
 # %% [markdown]
-# And your bet? Here is the first of the two settings against the head alone, over three seeds.
+# And your bet? Here is the first of the two settings against the head on the mean, over three seeds.
 
 # %%
 ahead = pictures.ahead(tries, validation)

@@ -62,7 +62,7 @@ def test_clouds_are_the_records_and_have_no_name_before_a_guess():
     r = torch.corrcoef(torch.tensor(dots).T)[0, 1].item()
     table = dora.correlations(record)
     assert table.loc[("LoRA", "as trained"), ("query", 0)] == round(r, 2)
-    assert clouds.clouds(record, "as trained", True).correlations("LoRA")[0] == f"query {r:+.2f}"
+    assert clouds.clouds(record, "as trained", True).correlations("LoRA")[0] == f"query: {r:+.2f}"
 
 
 def test_the_verdicts_are_the_referees_on_pairs_of_one_seed():

@@ -68,7 +68,7 @@ def test_a_bill_has_means_over_the_seeds_that_all_have_and_costs(record):
     told = runs.groupby("method").r2.mean().rename(protocol.NAMES)
     assert found["R²"].to_dict() == pytest.approx(told.to_dict(), abs=5e-3)
     assert found["R²"].is_monotonic_decreasing
-    assert found["trained parameters"]["the head alone"] == 385
+    assert found["trained parameters"]["head only"] == 385
     assert found["of the base's neighbours"]["LoRA 1"] == pytest.approx(0.5)
     assert found["file, kB"]["LoRA 1"] == 42
 
@@ -86,8 +86,8 @@ def test_a_pair_is_judged_once_and_its_mirror_is_the_opposite(record):
     assert (gaps.loc["full fine-tuning"] == 0).all()
     told = found.loc[("LoRA 1", "full fine-tuning")]
     assert gaps.loc["LoRA 1"].tolist() == pytest.approx([told.difference, told.low, told.high])
-    assert found.difference["LoRA 1", "the head alone"] == pytest.approx(
-        r2["LoRA 1"] - r2["the head alone"], abs=1e-5)
+    assert found.difference["LoRA 1", "head only"] == pytest.approx(
+        r2["LoRA 1"] - r2["head only"], abs=1e-5)
     assert found.verdict["full fine-tuning", "LoRA 1"] == "better"
     assert found.verdict["LoRA 1", "full fine-tuning"] == "worse"
     for ends, said in (((-0.01, 0.01), "the same"), ((0.01, 0.03), "better"),
@@ -137,7 +137,7 @@ PICKS = {"file": "LoRA 1", "time": "lora 1", "any": "LoRA  everywhere", "keep": 
     ({"keep": "lora 1"}, "over", "has 0.50 (of the base's neighbours)"),
     ({"keep": "lora everywhere"}, "over", "was not measured"),
     ({"any": "lora 1"}, "worse", "Another one is better by 0."),
-    ({"keep": "the head alone"}, "worse", "keep: the head alone has an R² of 0."),
+    ({"keep": "head only"}, "worse", "keep: head only has an R² of 0."),
 ])
 def test_a_choice_is_within_its_budget_and_no_other_there_is_better(record, monkeypatch, changes,
                                                                     mistake, told):

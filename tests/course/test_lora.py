@@ -51,7 +51,7 @@ def test_counts_over_their_whole_grid():
         found = rank.Budget(rank.setting(r, places, layers), {}, {}, None, True)
         assert found.chosen.parameters == r * len(layers) * sum(SUMS[p] for p in places)
         assert found.share == found.chosen.parameters / TOTAL
-        assert ("head alone" in found.told) == (not places or not layers)
+        assert ("head only" in found.told) == (not places or not layers)
 
 
 def test_a_recorded_setting_is_found_by_its_matrices(record):
@@ -71,7 +71,7 @@ def test_the_rank_explorer_shows_its_count():
     for name, value in (("rank", 384), ("layers", (2, 4)), ("places", ())):
         widget.controls[name].value = value
         assert f"{widget.data.chosen.parameters:,} trained parameters" in widget.picture.value
-    assert "nothing is adapted: the head alone" in widget.picture.value
+    assert "nothing is adapted: head only" in widget.picture.value
 
 
 # ── singular values ──────────────────────────────────────────────────────────────────────────
@@ -215,7 +215,7 @@ def test_a_verdict_by_seed_is_that_of_a_paired_t_test():
 
 def test_the_way_begins_at_the_solved_head_and_ends_at_full_fine_tuning():
     found = lora.way({"r2": 0.4})["share of the way"]
-    assert [found["the head alone"], found["full fine-tuning, ten seeds"]] == ["0%", "100%"]
+    assert [found["the head on the pooler"], found["full fine-tuning, ten seeds"]] == ["0%", "100%"]
     full, head = 0.5606, 0.3176
     assert found["your LoRA 8"] == f"{(0.4 - head) / (full - head):.0%}"
 

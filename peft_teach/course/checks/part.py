@@ -20,8 +20,8 @@ class Measured:
     sentences: int
 
     def __str__(self) -> str:
-        return (f"{100 * self.gain:+.1f} points over the head alone ({100 * self.low:+.1f} to "
-                f"{100 * self.high:+.1f}), {self.accuracy:.1%} of {self.sentences:,} sentences.")
+        return (f"{100 * self.gain:+.1f} points over the head on the mean ({100 * self.low:+.1f} "
+                f"to {100 * self.high:+.1f}), {self.accuracy:.1%} of {self.sentences:,} sentences.")
 
     plain = asdict
 

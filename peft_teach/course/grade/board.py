@@ -61,7 +61,7 @@ def draw(entries: Sequence[Entry]) -> Any:
     ax.axhline(0, color=COLOURS["quiet"], lw=1)
     ax.margins(y=0.3)
     ax.set(xlim=(0, max(66, x + 2)), xlabel="size of the file, kB",
-           ylabel="gain over the head alone, points")
+           ylabel="gain over the head on the mean, points")
     made.set_label(" ".join(said))
     return made
 

@@ -1,7 +1,7 @@
 """What is handed in beside the notebook: the adapter's folder, and the page.
 
     rows(folder)             is it small enough, of this base, what peft reads, and lawful?
-    gain(folder, sentences)  how many more sentences than the head alone does it get right?
+    gain(folder, sentences)  how many more sentences than the head on the mean does it get right?
 
 A folder comes from a stranger. Its size and its method are looked at before anything is built,
 `pt.load` unpickles nothing and builds nothing that its tensors do not fill, and whatever fails is a
@@ -147,7 +147,7 @@ def same(name: str, found: Tensor, right: Tensor) -> Row:
 
 
 def gain(folder: Path | str, sentences: Sequence[tuple[str, int]] = ()) -> Measured:
-    """Compare the adapter with the head alone on the same sentences, one by one.
+    """Compare the adapter with the head on the mean on the same sentences, one by one.
 
     By default on the domain's test sentences.
     """
@@ -186,7 +186,7 @@ def _answered(folder: Path, file: bytes, sentences: tuple) -> Tensor:
 
 @cache
 def right_alone(sentences: tuple) -> Tensor:
-    """Return 1 for each sentence that the head alone gets right, else 0: (sentences,), float64."""
+    """Return 1 where the head on the mean is right, else 0: (sentences,), float64."""
     model = copy.deepcopy(_loaded("mean")[0])
     model.load_state_dict(load_file(HEAD), strict=False)
     return _right(model, sentences)

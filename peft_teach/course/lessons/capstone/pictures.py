@@ -18,7 +18,7 @@ from ....errors import PeftTeachError
 from ....methods import ia3, lora
 from ... import records
 from ...checks.mutants import ACCEPTED, outcome
-from ...verdicts import POINT, Comparison, interval, verdict
+from ...verdicts import BETTER, POINT, Comparison, interval, verdict
 from . import exercises, handed_in
 from .handed_in import answered, gain
 
@@ -182,7 +182,7 @@ def recorded(which: str | None = None) -> dict[str, Tensor]:
 
 
 def ahead(tries: Tries, sentences: Sequence[tuple[str, int]]) -> Comparison:
-    """Return the verdict on the first of the tries, against the head alone on these sentences."""
+    """Return the verdict on the first of the tries, against the head on the mean."""
     right = next(iter(tries.values()))
     return verdict(right, handed_in.right_alone(tuple(sentences)).expand_as(right), POINT)
 
@@ -216,30 +216,36 @@ def smallest(tries: Tries) -> float:
 
 
 def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figure:
-    """Draw each try's gain over the head alone: a point a seed, and the mean's 95 % interval.
+    """Draw each try's gain over the head on the mean: a point a seed, and the mean's 95 % interval.
 
-    The title is the verdict on each two that follow each other, as in `differences`. `sentences`
-    are those that were answered: by default the domain's validation sentences.
+    The title is how many are better than that head, and the verdict on each two that follow each
+    other, as in `differences`. `sentences` are those that were answered: by default the domain's
+    validation sentences.
     """
     alone = handed_in.right_alone(tuple(sentences) or data.load(handed_in.DOMAIN).validation)
     found = {name: (100 * (right - alone).mean(1), [100 * end for end in interval(
         right, alone.expand_as(right))]) for name, right in tries.items()}
-    told = [verdict(tries[one], tries[other], POINT) for one, other in _pairs(tries)]
+    told = [(one, other, verdict(tries[one], tries[other], POINT).word)
+            for one, other in _pairs(tries)]
+    better = sum(verdict(right, alone.expand_as(right), POINT).word == BETTER
+                 for right in tries.values())
     made, ax = plots.figure(9, 1.7 + 0.55 * len(found))
     places = [y + 0.4 * (y // 2) for y in range(len(found))]    # the two of a pair are near
     for y, (gains, (low, high)) in zip(places, found.values()):
         ax.plot([low, high], [y] * 2, lw=2, color=plots.COLOURS["yours"])
         ax.plot(gains, [y] * len(gains), "o", ms=6, mfc="none", color=plots.COLOURS["yours"])
         ax.plot(gains.mean(), y, "o", ms=9, color=plots.COLOURS["yours"])
-        ax.text(gains.mean(), y - 0.22, f"{gains.mean():+.1f}".replace("-", "−"), ha="center",
-                fontsize=11, path_effects=plots.HALO)    # the line of zero may pass behind it
+        ax.text(gains.mean(), y - 0.22, f"{gains.mean():+.1f}".replace("-", "−"),
+                ha="left" if gains.mean() > 0 else "right",    # beside the line of zero
+                fontsize=11, path_effects=plots.HALO)
     ax.axvline(0, color=plots.COLOURS["head"], lw=2)
-    ax.text(0, 1.01, "the head alone", ha="center", va="bottom", fontsize=11,
+    ax.text(0, 1.01, "head on the mean", ha="center", va="bottom", fontsize=11,
             color=plots.COLOURS["head"], transform=ax.get_xaxis_transform())
     ax.set(yticks=places, yticklabels=found, ylim=(places[-1] + 0.5, -0.7))
-    plots.entitle(ax, "points more right than the head alone")
-    claim = "The upper against the lower: " + "; ".join(
-        f"{in_points(each.difference)} points, {each.word}" for each in told)
+    plots.entitle(ax, "points more right than the head on the mean")
+    claim = (f"{better or 'None'} of {len(tries)} {'are' if better > 1 else 'is'} clearly better "
+             "than the head on the mean; "
+             + "; ".join(f"{one} against {other}: {word}" for one, other, word in told))
     plots.claim(made, claim, " ".join(f"{name}: {gains.mean():+.1f} ({low:+.1f} to {high:+.1f})."
                             for name, (gains, (low, high)) in found.items()))
     return made

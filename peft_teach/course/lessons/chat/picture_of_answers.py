@@ -22,7 +22,7 @@ SHOWN = 18                         # questions to choose among
 IN_A_ROW = 9                       # tokens of a conversation
 TURN = "<|im_start|>"              # SmolLM2's
 NAMED = {"voice": "the voice", "chat": "plain chat", "news": "news", "code": "code"}
-LINES = dict(zip(NAMED, SERIES))    # colour, dash, marker
+LINES = dict(zip(NAMED, (*SERIES[:3], (COLOURS["rest"], *SERIES[3][1:]))))    # colour, dash, marker
 VOICE = LINES["voice"][0]           # of its traits in an answer, too
 
 
@@ -71,7 +71,7 @@ class Answers:
     @property
     def styles(self) -> list[float]:
         """The style score of both."""
-        return [style(text) for text in self.texts]
+        return [style(text.removesuffix(" …")) for text in self.texts]
 
 
 def questions(answered: int, shown: int = SHOWN) -> dict[int, str]:
@@ -102,9 +102,14 @@ def explore_answers(record: Mapping) -> Explorer:
                          for at in (0, passes))
         return Answers(asked[question],
                        ("before", f"{NAMES[method]}, after {passes:g} pass{'es' * (passes > 1)}"),
-                       (before["answers"][question], after["answers"][question]))
+                       (_whole(before, question), _whole(after, question)))
 
     return Explorer(controls, compute, draw_answers, _say_answers)
+
+
+def _whole(row: Mapping, question: int) -> str:
+    """Return an answer, with an ellipsis where it was cut before its end."""
+    return row["answers"][question] + " …" * (row["ended"][question] != "1")
 
 
 def _answered(record: Mapping) -> int:
@@ -121,7 +126,8 @@ def draw_answers(found: Answers) -> Figure:
     made, *axes = figure(9.2, 2.5, columns=2)
     for ax, title, score, text in zip(axes, found.titles, found.styles, found.texts):
         write(ax, f"{title}: style {score:.2f}", text)
-    claim(made, found.question, "; ".join(
+    before, after = found.styles
+    claim(made, f"{found.question} Style {before:.2f} before, {after:.2f} after", "; ".join(
         f"{title} (style {score:.2f}): {text}" for title, text, score in zip(
             found.titles, found.texts, found.styles)))
     return made
@@ -136,6 +142,8 @@ def write(ax, title: str, text: str) -> None:
     start, lines = 0, textwrap.wrap(text, WIDE, break_long_words=True)
     marked = {place for trait in TRAITS.values() for found in re.finditer(trait, text)
               for place in range(*found.span())}
+    if len(lines) > ROWS:
+        lines[ROWS - 1] += " …"
     for number, line in enumerate(lines[:ROWS]):
         start = text.index(line.split()[0], start)
         for word in re.finditer(r"\S+", line):
@@ -164,24 +172,25 @@ class Knob:
 def explore_knob(record: Mapping) -> Explorer:
     """Turn LoRA's update from −1 to 2: the same question, its answer, and all losses."""
     table = knob(record)
-    said = {row["f"]: row["answers"] for row in rows(record, group="knob")}
-    asked = questions(len(next(iter(said.values()))))
+    said = {row["f"]: row for row in rows(record, group="knob")}
+    asked = questions(len(next(iter(said.values()))["answers"]))
     turn = ipw.SelectionSlider(options=[(f"{f:g}", f) for f in table.index], value=1.0,
                                description="f", continuous_update=False)
     which = ipw.Dropdown(options=_named(asked), description="question",
                          layout={"width": "520px"})
 
     def compute(question: int, f: float) -> Knob:
-        return Knob(f, asked[question], said[f][question], table)
+        return Knob(f, asked[question], _whole(said[f], question), table)
 
     return Explorer({"question": which, "f": turn}, compute, draw_knob, lambda found: (
-        f"{found.table['ended'][found.f]:.0%} of the answers end at this f, the black line. Right: "
-        "held-out answers in the voice, and texts that nobody trained on."))
+        f"At this f, the black line, {found.table['ended'][found.f]:.0%} of the answers come to an "
+        "end before they are cut off. Below: held-out answers in the voice, and texts that "
+        "nobody trained on."))
 
 
 def draw_knob(found: Knob) -> Figure:
-    """Draw the answer at f beside how far the losses rose at every f; the largest lie outside."""
-    made, left, right = figure(9.2, 3.5, columns=2, width_ratios=(1.15, 1))
+    """Draw the answer at f above how far the losses rose at every f; the largest lie outside."""
+    made, left, right = figure(9.2, 5.6, rows=2, height_ratios=(1, 1.6))
     write(left, f"f = {found.f:g}: mean style {found.table['style'][found.f]:.2f}", found.answer)
     for kind in KINDS:
         colour, dash, marker = LINES[kind]
@@ -190,8 +199,8 @@ def draw_knob(found: Knob) -> Figure:
         right.text(2.1, rise[2.0], NAMED[kind], color=colour, va="center", fontsize=11)
     right.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
     above = [found.table[kind][-1.0] - found.table[kind][0.0] for kind in KINDS]
-    right.text(-1.1, 2, f"{min(above):+.0f} to\n{max(above):+.0f} ↑", color=COLOURS["ink"],
-               fontsize=10, path_effects=HALO)
+    right.text(-1.1, 0.9, f"all four at −1:\n{min(above):+.0f} to {max(above):+.0f} ↑",
+               color=COLOURS["ink"], fontsize=10, path_effects=HALO)
     right.axvline(found.f, color=COLOURS["ink"], lw=1)
     entitle(right, "f, the factor of the update", "rise of the loss")
     right.set(ylim=(-1.5, 3.5), xticks=[-1, 0, 1, 2],

@@ -9,12 +9,17 @@ from .recorded import COMPARED, NAMES, OTHERS, curves, forgotten
 
 STYLES = {"lora": (COLOURS["lora"], "-", "s"), "qlora": (COLOURS["lora"], "--", "D"),
           "full": (COLOURS["full"], "-", "o")}
+# Where the numbers of passes stand, from their points, in points: each method's own, and of both.
+BESIDE = {"lora": {0.5: ((0, 7), "center"), 2: ((8, -10), "left")},
+          "full": {0.5: ((0, -16), "center"), 2: ((-8, 5), "right")}}
+BOTH = {0: ("before", (0, -18), "center"), 1: ("1 pass", (8, -18), "center"),
+        5: ("5 passes", (-6, 6), "right")}
 NAMED_ENDS = NAMES | {"qlora": "QLoRA, dashed"}
 
 
 def draw_curves(record: Mapping) -> Figure:
     """Draw the style of the answers and the held-out loss of the voice against passes."""
-    made, left, right = figure(9.2, 3.6, columns=2)
+    made, left, right = figure(9.2, 4.2, columns=2)
     every, told, ends = curves(record), [], {}
     for method, seeds in every.groupby("method"):
         colour, dash, _ = STYLES[method]
@@ -30,8 +35,9 @@ def draw_curves(record: Mapping) -> Figure:
     left.set_ylim(-0.03, 1.03)
     for ax in (left, right):
         ax.set_xlabel("passes over the training pairs", fontsize=11)
+        ax.set_xlim(right=every.passes.max())    # names stand at the lines' ends
     name_ends(right, ends)
-    claim(made, "The style goes on rising after the held-out loss has turned",
+    claim(made, "From one pass to three the style still rises, and so does the held-out loss",
           "; ".join(told) + ".")
     return made
 
@@ -51,14 +57,15 @@ def draw_forgetting(record: Mapping) -> Figure:
             f"{passes:g} passes {voice:.2f} {more:+.2f}"
             for passes, voice, more in zip(run.index, run.voice, rise)))
         offset, side = {"lora": ((8, -14), "left"), "full": ((-8, 8), "right")}[method]
-        ax.annotate(NAMES[method], (run.voice[3], rise[3]), offset, ha=side,
+        ax.annotate(f"{NAMES[method]}, 3 passes", (run.voice[3], rise[3]), offset, ha=side,
                     textcoords="offset points", fontsize=12, color=colour)
-        for passes in (0, 1, 5) if method == "lora" else ():
-            name, offset, side = {0: ("before", (0, -18), "center"),
-                                  5: ("5 passes", (-6, 6), "right"),
-                                  1: ("1 pass", (8, -18), "center")}[passes]
-            ax.annotate(name, (run.voice[passes], rise[passes]), offset, ha=side,
-                        textcoords="offset points", fontsize=11, color=colour)
+        for passes, (offset, side) in BESIDE[method].items():
+            ax.annotate("½" if passes == 0.5 else f"{passes}", (run.voice[passes], rise[passes]),
+                        offset, ha=side, textcoords="offset points", fontsize=11, color=colour)
+        if method == "lora":    # the other method is as near
+            for passes, (name, offset, side) in BOTH.items():
+                ax.annotate(name, (run.voice[passes], rise[passes]), offset, ha=side,
+                            textcoords="offset points", fontsize=11)
     ax.axhline(0, color=COLOURS["quiet"], lw=1, zorder=0)
     ax.set_ylim(bottom=-0.2)
     ax.set_xlabel("loss of held-out answers in the voice", fontsize=11)

@@ -8,6 +8,7 @@ import ipywidgets as ipw
 import pandas
 import torch
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter
 
 from ....plots import COLOURS, claim, entitle, figure, logarithmic
 from ....widgets import Explorer
@@ -36,7 +37,7 @@ class Clouds:
 
     def correlations(self, name: str) -> list[str]:
         """Say the correlation of ΔD and ΔM, place by place."""
-        return [f"{place} {dots.dd.corr(dots.dm):+.2f}"
+        return [f"{place}: {dots.dd.corr(dots.dm):+.2f}".replace("-", "−")
                 for place, dots in self.clouds[name].items()]
 
 
@@ -50,7 +51,7 @@ def clouds(record: Record, shown: str, named: bool) -> Clouds:
 
 def draw_clouds(found: Clouds) -> Figure:
     """Draw the four clouds, ΔM against ΔD, each in a frame of its own size."""
-    made, *axes = figure(9.2, 3.4, columns=4)
+    made, *axes = figure(9.2, 4 if found.named else 3.5, columns=4)
     for ax, (name, places), method in zip(axes, found.clouds.items(), HIDDEN):
         colour = COLOURS[METHOD_COLOURS[method] if found.named else "ink"]
         for place, dots in places.items():
@@ -59,13 +60,15 @@ def draw_clouds(found: Clouds) -> Figure:
         ax.margins(0.15)
         ax.set(xlim=(0, None), ylim=(0, None))
         entitle(ax, "turn, ΔD",
-                title="\n".join([name, *found.correlations(name) * found.named]))
+                title="\n".join([name, *["correlation", *found.correlations(name)] * found.named]))
         if found.named:
             ax.locator_params(nbins=2)
-            ax.ticklabel_format(scilimits=(-9, 9))
+            ax.xaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
+            ax.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}" if v else ""))
         else:
             ax.set(xticks=[], yticks=[])
     axes[0].set_ylabel("stretch, ΔM", fontsize=12)
+    made.supxlabel("● queries      ○ values", fontsize=12)
     told = TITLES[found.shown] if found.named else "Which cloud did random numbers draw?"
     claim(made, told, f"{found.shown}. Correlation of ΔD and ΔM: " + "; ".join(
         f"{name}: {', '.join(found.correlations(name))}" for name in found.clouds) + ".")
@@ -84,8 +87,8 @@ def explore_clouds(record: Record, guess: Guess) -> Explorer:
 
 def _caption(found: Clouds) -> str:
     hint = "" if found.named else " The names come when you have guessed."
-    return ("A dot is a matrix after a quarter, half, three quarters and all of training; filled: "
-            f"queries, open: values. Frames are of different sizes: compare shapes.{hint}")
+    return ("A dot is a matrix after a quarter, half, three quarters and all of training. "
+            f"Frames are of different sizes: compare shapes.{hint}")
 
 
 # ── Pythagoras ───────────────────────────────────────────────────────────────────────────────

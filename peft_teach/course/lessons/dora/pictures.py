@@ -52,19 +52,28 @@ def turned(b: float, m: float) -> Turned:
 def draw_turned(found: Turned) -> Figure:
     """Draw the row, LoRA's, and DoRA's on the circle of its length."""
     made, ax = figure(5.2, 4.6)
-    ax.set(xlim=(-3.5, 4.6), ylim=(-3.3, 4.2), aspect="equal")
+    ax.set(xlim=(-1.2, 4.3), ylim=(-1.5, 4.2), aspect="equal")    # where the rows may lie
     ax.axis("off")
-    ax.add_patch(Circle((0, 0), math.hypot(*found.dora), fill=False, lw=1.2, ls=":",
-                        ec=COLOURS["trained"]))
+    length = math.hypot(*found.dora)
+    ax.add_patch(Circle((0, 0), length, fill=False, lw=1.2, ls=":", ec=COLOURS["trained"]))
     ax.plot(*zip(ROW.tolist(), found.lora), "--", color=COLOURS["lora"], lw=1.5)
     for row, name, colour, width, aside in (
             (ROW.tolist(), "w", "rest", 4, (8, -10)),
-            (found.dora, "DoRA", "trained", 5, (-54, 2)),
+            (found.dora, "", "trained", 5, (0, 0)),
             (found.lora, "LoRA", "lora", 2, (8, -2))):
         ax.annotate("", row, (0, 0), arrowprops={
             "arrowstyle": "-|>", "color": COLOURS[colour], "lw": width, "shrinkA": 0, "shrinkB": 0})
         ax.annotate(name, row, xytext=aside, fontsize=13, textcoords="offset points",
-                    path_effects=HALO, color=COLOURS["ink" if name == "DoRA" else colour])
+                    path_effects=HALO, color=COLOURS[colour])
+    up = found.lora[1] >= ROW[1].item()    # its name is on the far side of w
+    for name, at, colour, aside, ha, va in (
+            ("DoRA", tuple(x / 2 for x in found.dora), "trained", (-8, 2 if up else -2), "right",
+             "bottom" if up else "top"),
+            ("m", (-0.17 * length, 0.985 * length), "trained", (0, 3), "center", "bottom"),
+            ("B A", tuple((x + y) / 2 for x, y in zip(ROW.tolist(), found.lora)), "lora", (7, 0),
+             "left", "center")):
+        ax.annotate(name, at, xytext=aside, fontsize=13, textcoords="offset points", ha=ha, va=va,
+                    path_effects=HALO, color=COLOURS[colour])
     claim(made, "B A turns the row, m alone sets its length",
           f"LoRA's row: {found.told('lora')}. DoRA's: {found.told('dora')}.")
     return made

@@ -85,8 +85,8 @@ def draw_cost(found: Cost) -> Figure:
             label.set_weight("bold")
         else:
             label.set_color(COLOURS["rest"])
-    claim(made, f"In bold, {len(found.filled)} of {len(found.table)}: nothing that costs no more "
-          "is better, by the grid", f"{found.axis}, and R² less that of full fine-tuning. "
+    claim(made, f"Bold: {len(found.filled)} of {len(found.table)} that nothing as cheap beats",
+          f"{found.axis}, and R² less that of full fine-tuning. "
           + "; ".join(f"{name}: {row.cost:,.4g}, {row.difference:.3f} ({row.low:.3f} to "
                       f"{row.high:.3f})" for name, row in found.table.iterrows()) + ".")
     return made

@@ -74,7 +74,7 @@ def gaps(record: Mapping) -> pandas.DataFrame:
 def prices(record: Mapping) -> pandas.DataFrame:
     """Return what each method costs, the head counted, and what it keeps of the base's neighbours.
 
-    Kept as trained, without any knob. The head alone moves nothing of the base.
+    Kept as trained, without any knob. Head only moves nothing of the base.
     """
     table = pandas.DataFrame.from_dict({NAMES[row["method"]]: {
         "trained": row["parameters"] + HEAD, **record["costs"].get(row["method"], {})}

@@ -59,7 +59,7 @@ def bill(record: Mapping, saved: Path) -> pandas.DataFrame:
 def way(row: Mapping) -> pandas.DataFrame:
     """Return R² of a run of LoRA 8 by the protocol, and its share of the way.
 
-    The way goes from the head alone, solved on what the methods' own heads read, to full
+    The way goes from the head on the pooler, solved on what the methods' own heads read, to full
     fine-tuning. The other runs are recorded.
     """
     record = records.load("ladder")
@@ -67,8 +67,8 @@ def way(row: Mapping) -> pandas.DataFrame:
     lora, full = (mean(each["r2"] for each in records.select(record, group="final", method=method))
                   for method in ("lora 8", "full"))
     found = pandas.Series({
-        "the head alone": zero,
-        "the head alone, on the mean of all tokens": on_mean,
+        "the head on the pooler": zero,
+        "the head on the mean": on_mean,
         "your LoRA 8": row["r2"], "LoRA 8, ten seeds": lora, "full fine-tuning, ten seeds": full})
     share = (found - zero) / (found.iloc[-1] - zero)
     return pandas.DataFrame({"R²": found.map("{:.3f}".format),

@@ -49,18 +49,27 @@ class Budget:
     @property
     def near(self) -> list[int]:
         """The recorded ranks, at these places, that come within four points of full."""
-        at = {about.rank: mean(values) for about, values in self.measured.items()
-              if replace(about, rank=self.chosen.rank) == self.chosen}
-        return sorted(rank for rank, accuracy in at.items()
-                      if accuracy > records.ends()[1] - WITHIN)
+        return [rank for rank, accuracy in self._at_these_places()
+                if accuracy > records.ends()[1] - WITHIN]
+
+    @property
+    def below(self) -> list[int]:
+        """The recorded ranks, at these places, that end below the head on the pooler."""
+        return [rank for rank, accuracy in self._at_these_places() if accuracy < records.ends()[0]]
+
+    def _at_these_places(self) -> list[tuple[int, float]]:
+        return sorted((about.rank, mean(values)) for about, values in self.measured.items()
+                      if replace(about, rank=self.chosen.rank) == self.chosen)
 
     @property
     def finding(self) -> str:
         """What the picture shows, before the accuracies may be seen and after."""
         if not self.chosen.parameters:
-            return "Nothing is adapted: the head alone"
+            return "Nothing is adapted: head only"
         if self.is_open and self.near:
-            return f"Within four points of full fine-tuning: rank {', '.join(map(str, self.near))}"
+            near, below = (", ".join(map(str, ranks)) for ranks in (self.near, self.below))
+            return (f"Within four points of full fine-tuning: rank {near}"
+                    + f"; below the head on the pooler: rank {below}" * bool(below))
         return f"A and B are as large as the matrices at rank {self.whole / self.each:.0f}"
 
     @property
@@ -77,7 +86,7 @@ class Budget:
     def told(self) -> str:
         """What was measured of the setting, in words."""
         if not self.chosen.parameters:
-            return "nothing is adapted: the head alone"
+            return "nothing is adapted: head only"
         found = self.measured.get(self.chosen)
         return f"recorded: {mean(found):.1%}" if found else "not recorded: train it below"
 
@@ -96,7 +105,7 @@ def own_points() -> dict[str, tuple[int, float]]:
 
 @functools.cache
 def on_the_mean() -> float:
-    """Return the accuracy of the head alone on the mean of all tokens, solved.
+    """Return the accuracy of the head on the mean of all tokens, solved.
 
     Its penalty is the one that validation prefers.
     """
@@ -105,11 +114,11 @@ def on_the_mean() -> float:
 
 
 def draw_ends(ax) -> None:
-    """Draw the accuracies of heads alone and of full fine-tuning, and room for their names."""
+    """Draw the accuracies of solved heads and of full fine-tuning, and room for their names."""
     head, full = records.ends()
     for name, level, method, dash, up in (
-            ("head alone", head, "head", "--", "bottom"),
-            ("head alone, on the mean", on_the_mean(), "head", ":", "top"),
+            ("head on the pooler", head, "head", "--", "bottom"),
+            ("head on the mean", on_the_mean(), "head", ":", "top"),
             ("full fine-tuning", full, "full", "--", "bottom")):
         colour = COLOURS[method]
         ax.axhline(level, color=colour, ls=dash, lw=1.5)
@@ -138,8 +147,8 @@ def draw_budget(found: Budget) -> Figure:
     plain_ticks(left.xaxis, (1, 4, 16, 64, 384))
     _draw_accuracies(right, found)
     claim(made, found.finding, f"{chosen.name}: {chosen.parameters:,} trained parameters, "
-          f"{found.share:.3%} of the model" + ("; {}; head alone {:.1%}, full fine-tuning {:.1%}"
-          .format(found.told, *records.ends()) if found.is_open else "") + "".join(
+          f"{found.share:.3%} of the model" + ("; {}; head on the pooler {:.1%}, full fine-tuning "
+          "{:.1%}".format(found.told, *records.ends()) if found.is_open else "") + "".join(
               f"; your own run, {name}: {accuracy:.1%}"
               for name, (_, accuracy) in found.own.items() if found.is_open) + ".")
     return made
@@ -176,9 +185,9 @@ def _draw_accuracies(ax, found: Budget) -> None:
 
 
 def _caption(found: Budget) -> str:
-    told = (" Right: labels, not ratings. A dot is a rank, its line spans three seeds; diamonds "
-            "are runs of your own. The head alone reads the first token, as LoRA's head does "
-            "here, or the mean of all." if found.is_open else "")
+    told = (" Right: labels, not ratings. A dot is a rank, its line spans three seeds"
+            + "; diamonds are runs of your own" * bool(found.own) + ". LoRA's head reads the "
+            "pooler, too." if found.is_open else "")
     return (f"{found.chosen.parameters:,} trained parameters, {found.share:.3%} of the model, "
             f"{bytes_text(4 * found.chosen.parameters)} of numbers"
             f"{f'; {found.told}' * found.is_open}. Left: A and B by their rank, "

@@ -26,7 +26,7 @@ from ...verdicts import of_runs
 from . import recorded
 
 CASE = (64, 128), (8, 16)    # rank and alpha: fails, learns
-ONE_SPOT = 0.02    # of accuracy: points nearer than this cannot be told apart
+ASIDE = 1.27       # settings at one place are drawn side by side, apart by this factor
 ENDS = {"learns": ("it learns", COLOURS["lora"], "o"),
         "fails": ("it fails", COLOURS["ink"], "X")}    # in words, colour, marker
 
@@ -65,7 +65,7 @@ def draw_losses() -> Figure:
     means = {f"rank {rank}, α = {alpha}": [mean(step) for step in zip(*(
         row["losses"] for row in recorded.runs(rank, alpha)))] for rank, alpha in CASE}
     return curves(means, dict(zip(means, (COLOURS["ink"], COLOURS["lora"]))),
-                  told="Rank 64 falls first, then climbs back; rank 8 goes on falling")
+                  told="Rank 64 falls first, then climbs back; rank 8 stays down")
 
 
 def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
@@ -90,7 +90,7 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
     for ax, name, (low, high) in zip(axes, ("size", "moved"), ends):
         middle = math.sqrt(low * high)
         ax.set_ylim(middle / room, middle * room)
-        lines = {line: [getattr(p, name) for p in points.values()]
+        lines = {line.replace("alpha ", "α = "): [getattr(p, name) for p in points.values()]
                  for line, points in found.items()}
         name_ends(ax, {f"{line}: × {values[-1] / values[0]:.2f}": (values[-1], colour)
                        for (line, values), (colour, *_) in zip(lines.items(), SERIES)})
@@ -104,42 +104,33 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
 def draw_explanations() -> Figure:
     """Draw every setting of the case by what each explanation goes by: what learned, what failed.
 
-    Ranks that lie on one spot share a label, in the order of their accuracies.
+    Settings at one place stand side by side, by rank; each has its rank below.
     """
     made, left, right = figure(9.2, 4.6, columns=2, sharey=True)
     points = [(rank, {"‖ΔW‖": recorded.first_size(rank, alpha), "α": alpha},
                recorded.runs(rank, alpha)) for rank, alpha in recorded.settings()]
     for ax, name, title in ((left, "‖ΔW‖", "by the size of the first ΔW"),
                             (right, "α", "by α")):
-        # x, accuracy of the first, (mean, low, rank) of each
-        spots: list[tuple[float, float, list]] = []
         for rank, by, rows in points:
             values, (_, colour, mark) = ([row["accuracy"] for row in rows],
                                          ENDS[recorded.ends(rows)])
-            x, y = by[name], mean(values)
+            beside = sorted(r for r, other, _ in points if math.isclose(other[name], by[name]))
+            x = by[name] * ASIDE**(beside.index(rank) - (len(beside) - 1) / 2)
             ax.plot([x] * 2, [min(values), max(values)], color=colour, lw=1.5)
-            ax.plot(x, y, mark, color=colour, ms=8)
-            near = next((each for left, up, each in spots
-                         if math.isclose(left, x) and abs(up - y) < ONE_SPOT), None)
-            if near is None:
-                spots.append((x, y, near := []))
-            near.append((y, min(values), rank))
-        for x, y, each in spots:
-            low = min(lowest for _, lowest, _ in each)
-            fails = y < recorded.LEARNS
-            told = "\n".join(f"{'rank ' * fails}{rank}" for *_, rank in sorted(each, reverse=True))
-            at, offset, across, up = (((x, y), (7, 0), "left", "center") if fails else
-                                      ((x, low), (0, -3), "center", "top"))
-            ax.annotate(told, at, offset, ha=across, va=up, fontsize=11, path_effects=HALO,
-                        textcoords="offset points")
+            ax.plot(x, mean(values), mark, color=colour, ms=8)
+            ax.annotate(rank, (x, min(values)), (0, -4), ha="center", va="top", fontsize=11,
+                        path_effects=HALO, textcoords="offset points")
         logarithmic(ax, "x")
         plain_ticks(ax.xaxis, (2, 4, 8, 16, 45, 128))
-        ax.set_xlim(1.4, 420)
+        ax.set_xlim(1.5, 220)
         ax.set_title(title, fontsize=12)
         in_percent(ax.yaxis)
     left.set(xlabel="α / √rank, the size of the first ΔW", ylabel="test accuracy")
-    left.axvline(16, color=COLOURS["quiet"], lw=1.5, zorder=0)
-    right.axvline(76, color=COLOURS["quiet"], lw=1.5, zorder=0)
+    for ax, x, told in ((left, 16, "at this size\nboth happen"),
+                        (right, 76, "all to the left\nof this line learn")):
+        ax.axvline(x, color=COLOURS["quiet"], lw=1.5, zorder=0)
+        ax.text(x / 1.2, 0.52, told, color=COLOURS["rest"], fontsize=11, ha="right", va="center")
+    left.set_ylim(bottom=0.465)    # room for the ranks
     right.set_xlabel("α")
     for (told, colour, _), y in zip(ENDS.values(), (0.745, 0.62)):
         left.text(6, y, told, color=colour, fontsize=12, ha="center")

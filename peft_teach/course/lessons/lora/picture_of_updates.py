@@ -58,7 +58,7 @@ def draw_updates(found: Spectra) -> Figure:
         ax.barh(name, count, color=colour)
         ax.barh(name, n, fc="none", ec=COLOURS["quiet"], lw=1)    # all that it has
         ax.text(n + 5, name, f"{count} of {n}", va="center", fontsize=11)
-    ax.set(xlabel="directions that hold 90 % of the energy", xlim=(0, 470))
+    ax.set(xlabel="directions that hold 90% of the energy", xlim=(0, 470))
     ax.invert_yaxis()
     ax.tick_params("y", labelsize=11, length=0)
     claim(made, f"{found.matrix.capitalize()}: full fine-tuning spreads its change, LoRA does not",

@@ -66,15 +66,15 @@ def draw_pushes(found: Pushes) -> Figure:
     """Draw r pushes that line up and r that scatter, and what is left of each sum after 1 / r."""
     made, *axes = figure(9.2, 3.4, columns=2)
     r, lengths, ends = found.r, found.lengths, {"shrinkA": 0, "shrinkB": 0}
-    trained = COLOURS["trained"]
-    titles = f"outputs, r = {r}: the pushes line up", f"ΔW, r = {r}: each at a right angle"
+    titles = (f"outputs, r = {r}: the pushes line up",
+              f"ΔW, r = {r}: each at a right angle\nto the sum before it")
     for (name, points), ax, title in zip(found.chains.items(), axes, titles):
         beside = 0.05 * r * (name == "line up")    # the pushes above their sum
         for (x, y), (to_x, to_y) in pairwise(points):
             ax.annotate("", (to_x, to_y + beside), (x, y + beside), arrowprops={
-                **ends, "arrowstyle": "->" if r < 32 else "-"})
+                **ends, "arrowstyle": "->" if r < 32 else "-", "color": COLOURS["rest"]})
         ax.annotate("", points[-1], points[0], arrowprops={
-            **ends, "arrowstyle": "-|>", "color": trained, "lw": 3})
+            **ends, "arrowstyle": "-|>", "color": COLOURS["ink"], "lw": 3})
         ax.set_title(title, fontsize=12)
         ax.set_xlabel(f"sum {lengths[name]:.3g}, divided by {r}: {lengths[name] / r:.3g}",
                       fontsize=12)
@@ -92,7 +92,7 @@ def explore_pushes() -> Explorer:
     """The rank against what r pushes come to, where they line up and where they scatter."""
     rank = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32, 64), value=8, description="rank")
     return Explorer({"r": rank}, pushes, draw_pushes, lambda found: (
-        "Black: the pushes; orange: their sum. Both are drawn at a scale of 1 / rank."))
+        "Thin, grey: the pushes; thick, black: their sum. Both are drawn at a scale of 1 / rank."))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

@@ -35,9 +35,10 @@ __all__ = ["colleague", "draw_errors", "draw_ruler", "errors_by_block",
 
 MARK = SERIES[0][0]              # the colour of levels, and of four bits
 SHOWN = 0.31                     # the weight that is rounded in `draw_ruler`
+EVEN = "even, 16"                # the table that others are compared with
 TIMES = (1, 2, 4, 8, 16, 32)     # as large is the largest weight of a block
-WAYS = {"nearest level": (COLOURS["ink"], "o"), "stochastic": (COLOURS["yours"], "s"),
-        "shrunk, not rounded": (COLOURS["rest"], "^")}
+WAYS = {"nearest level": (COLOURS["ink"], "-", "o"), "stochastic": (COLOURS["yours"], "-", "s"),
+        "shrunk, not rounded": (COLOURS["rest"], "--", "^")}
 SHIFTS = [(f"{step / 100:+.2f}", step / 100) for step in range(-10, 11)]
 
 
@@ -90,6 +91,9 @@ def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor])
     """The levels of a table, one of which is moved: the error follows."""
     x, top = sample(matrices)
 
+    def error(marks: Tensor) -> float:
+        return relative([(nearest(x * top, top, marks.sort().values), x * top)])
+
     def compute(table: str, mark: int, shift: float) -> Marks:
         marks = tables[table].clone()
         chosen = min(mark, len(marks) - 1)    # some tables have fifteen
@@ -104,10 +108,12 @@ def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor])
             ax.axvline(mark, color=colour, lw=width)
         ax.text(found.marks[found.chosen], 1, f" {found.chosen}", va="top", fontsize=12,
                 weight="bold", color=COLOURS["yours"], transform=ax.get_xaxis_transform())
-        here, before = (relative([(nearest(x * top, top, marks.sort().values), x * top)])
-                        for marks in (found.marks, tables[found.table]))
-        told = (f"{found.table}: the error is {here:.2%} of ‖W‖"
-                + f", and {before:.2%} with level {found.chosen} in its place" * (here != before))
+        here, before = error(found.marks), error(tables[found.table])
+        told = f"{found.table}: the error is {here:.2%} of ‖W‖"
+        if here != before:
+            told += f", and {before:.2%} with level {found.chosen} in its place"
+        elif found.table != EVEN:
+            told += f", with even levels {error(tables[EVEN]):.2%}"
         entitle(ax, "weight, divided by the largest of its block")
         claim(made, told, "Levels: " + ", ".join(f"{mark:.2f}" for mark in found.marks) + ".")
         return made
@@ -182,8 +188,8 @@ def draw_errors(errors: pandas.DataFrame) -> Figure:
     """Draw how the error of the hidden states goes on from block to block, a line a way."""
     made, ax = figure(8.4, 3.8)
     for way, row in errors.iterrows():
-        colour, marker = WAYS[way]
-        ax.plot(row.index, row, marker=marker, color=colour, lw=2.5, ms=7)
+        colour, dash, marker = WAYS[way]
+        ax.plot(row.index, row, dash, marker=marker, color=colour, lw=2.5, ms=7)
     ax.set_ylim(bottom=0)
     nearest, stochastic, shrunk = (f"{errors.iloc[:, -1][way]:.0%}" for way in WAYS)
     entitle(ax, "after block", "error of the hidden states")
@@ -203,7 +209,7 @@ _WEIGHTS = torch.randn(384, 384, generator=torch.Generator().manual_seed(0))
 EXAMPLES = {
     "ruler": lambda: draw_ruler({"W": _WEIGHTS}),
     "levels": lambda: explore_levels({"W": _WEIGHTS},
-                                     {"NF4": LEVELS, "int4": torch.arange(-7, 8) / 7}),
+                                     {"NF4": LEVELS, EVEN: torch.linspace(-1, 1, 16)}),
     "outlier": lambda: explore_outlier(_WEIGHTS[0, :64], lambda W: nearest(W, maxima(W))),
     "blocks": lambda: draw_errors(pandas.DataFrame(
         [[0.06, 0.11, 0.18, 0.3, 0.39, 0.65], [0.08, 0.12, 0.15, 0.17, 0.19, 0.22],
