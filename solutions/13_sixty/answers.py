@@ -201,15 +201,15 @@ said = {"difference": -0.012, "low": -0.035, "high": 0.011, "seeds": 1, "rates":
         "sentence": "We cannot tell it from LoRA 8 with one seed, at the best of three rates."}
 """
 RIGHT["sixty.sentence"] = {
+    "the same, as rounded": but(SAID, "-0.035", "-0.020", "cannot tell it from",
+                                "found it the same as"),
+    "whether": but(SAID, "it from LoRA 8 with one seed, at", "whether it is better or worse than "
+                   "LoRA 8 with one seed, at"),
     "a draw": SAID,
     "worse": but(SAID, "0.011", "-0.001", "cannot tell it from", "found it worse than"),
     "better, by tensors": but(SAID, "-0.012", "torch.tensor(0.03)", "-0.035", "0.004",
                               "0.011", "0.06", "cannot tell it from", "found it better than"),
     "the same": but(SAID, "-0.035", "-0.018", "cannot tell it from", "found it the same as"),
-    "the same, as rounded": but(SAID, "-0.035", "-0.020", "cannot tell it from",
-                                "found it the same as"),
-    "whether": but(SAID, "it from LoRA 8 with one seed, at", "whether it is better or worse than "
-                   "LoRA 8 with one seed, at"),
     "with the same seed": but(SAID, "with one seed", "with the same seed"),
     "worse, not better": but(SAID, "0.011", "-0.001", "cannot tell it from",
                              "found it worse, not better, than"),
