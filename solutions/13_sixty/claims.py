@@ -158,6 +158,4 @@ JUDGED = {
     "not better than that": lambda: {*FOUND.index[-2:]} == {"MiSS 16", "VeRA 256"}
         and VERA.verdict in (WORSE, UNSURE) and RATES["VeRA 256"] == 16 * RATES["MiSS 16"]
         and 0.0025 < min(costs()) < 0.0035 and 0.033 < max(costs()) < 0.0345,
-    "*better*, *worse*, *the same* (all of the interval within 0.02) or *cannot tell*":
-        "the four words of a verdict",
 }

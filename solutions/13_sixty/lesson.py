@@ -305,12 +305,12 @@ beside
 # ### Exercise 4 · An honest sentence (1 point, about 4 minutes)
 #
 # `said` is a dict: `difference`, `low` and `high` as `beside` shows them, `seeds` and `rates`, how many you tried of each, and a `sentence`
-# that says no more than they do. It names seeds and rates, and contains what fits: *better*, *worse*, *the same* (all of the interval
-# within 0.02) or *cannot tell*. With one seed the interval covers new sentences, and no new seeds.
+# that says no more than they do. It names seeds and rates, and contains what fits: `better`, `worse`, `the same` (all of the interval
+# within 0.02) or `cannot tell`. With one seed the interval covers new sentences, and no new seeds.
 
 # %% exercise="sixty.sentence" part="solution"
 ### BEGIN SOLUTION
-said = {"difference": -0.005, "low": -0.021, "high": 0.011, "seeds": 1, "rates": 1,
+said = {"difference": -0.005, "low": -0.020, "high": 0.010, "seeds": 1, "rates": 1,
         "sentence": "We cannot tell it from LoRA 8, which trains as many numbers. "
                     "One seed, at one rate that nobody searched."}
 ### END SOLUTION
