@@ -68,6 +68,9 @@ LABELS = {"attention_out": "out", "ffn": "feed-forward", "ffn_norm": "norm"}    
 SIGNS = {"weight": ("+", ""), "A": ("+ s", ""), "b": ("x +", ""), "l": ("x ⊙", ""),
          "l, of inputs": ("(x ⊙", ")")}
 
+# Where what is put around the whole backbone stands in a picture.
+BESIDE_WORDS, BESIDE_KEYS = "words", "keys and values"
+
 # ── what a method does to the model ──────────────────────────────────────────────────────────
 
 
@@ -102,6 +105,12 @@ class Dressed(NamedTuple):
     def trained(self) -> int:
         """How many numbers train, the task's head left out."""
         return sum(part.numbers for part in self.parts)
+
+    @property
+    def front(self) -> str | None:
+        """Beside what trained vectors stand in front of the text, None where none do."""
+        return next((part.place for part in self.parts
+                     if part.place in (BESIDE_WORDS, BESIDE_KEYS)), None)
 
     @property
     def low(self) -> float:
@@ -161,9 +170,10 @@ def dressed(method: str = "", config: Settings | None = None, model: str = MODEL
     if not found:      # full fine-tuning: the model's own
         found = [(name.rpartition(".")[0], "", name.rpartition(".")[2], p)
                  for name, p in adapter_parameters(on).items()]
+    front = BESIDE_WORDS if any(own == "P" for _, _, own, _ in found) else BESIDE_KEYS
     trained = tuple(
-        Part(of, place, wrapper, own, tuple(p.shape)) for name, wrapper, own, p in found
-        for place, of in [stands.get(name, (name, None))])
+        Part(of, front if place == "backbone" else place, wrapper, own, tuple(p.shape))
+        for name, wrapper, own, p in found for place, of in [stands.get(name, (name, None))])
     packed = [layer.quantized for layer in models.quantized(on).values()]
     numbers = sum(prod(q.shape) for q in packed)
     own = sum(part.numbers for part in trained if not part.wrapper)
@@ -210,10 +220,11 @@ def block(method: str = "", config: Settings | None = None, *, model: str = MODE
     label = f"an adapter at “{LABELS.get(place, place)}”" if place in on.loops else place
     page.text(panel[0] + 0.1, panel[1] + 0.07, f"enlarged: {label}", "left", "top")
     side = 1.02 if page.narrow else 1.42    # inches of d_model
-    draw = (_in_front if place in ("words", "keys and values") else
+    draw = (_in_front if place == on.front else
             _bottleneck if place in on.loops else _matrix)
-    x, y = draw(page, on, place, panel, side, panel[3] - 0.5 - side / 2)
-    if counts:
+    y = panel[3] - 0.5 - side / 2
+    x = draw(page, on, place, panel, side, y)
+    if counts and x is not None:
         page.note(x, y, _note(on, method, place), panel[2] - 0.1)
     return page.figure
 
@@ -250,11 +261,12 @@ def _told(on: Dressed) -> str:
         rest = "embeddings and pooler" if "ffn_norm" in block.norms else "embeddings and last norm"
         return (f"{block.name}'s {COUNT[block.blocks]} such blocks, {rest} have {on.frozen:,} "
                 "numbers.")
-    known = {*block.boxes, *on.loops, "backbone"}
+    known = {*block.boxes, *on.loops, on.front}
     places = dict.fromkeys(part.place for part in on.drawn if part.place in known)
-    where = ", ".join(place + _blocks(on, place) for place in places)
+    where = ", ".join("front of the text" if place == on.front else place + _blocks(on, place)
+                      for place in places)
     bits = f", {on.packed:,} of them in {on.bits:.3g} bits" if on.packed else ""
-    return (f"Trained: {on.trained:,} numbers, at {where.replace('backbone', 'front of the text')}."
+    return (f"Trained: {on.trained:,} numbers, at {where}."
             f" Frozen: {on.frozen:,} numbers{bits}.")
 
 
@@ -268,8 +280,7 @@ def _blocks(on: Dressed, place: str) -> str:
 
 
 def _note(on: Dressed, method: str, place: str) -> str:
-    here = on.at({"words": "backbone"}.get(place, place))
-    every = sum(prod(shape) for shape in here.values())
+    every = sum(prod(shape) for shape in on.at(place).values())
     inside = len({p.place for p in on.drawn if p.block is not None and p.name == "A.W_up"})
     times = (f"{('one', 'two')[inside > 1]} in a block" if "embeddings" not in on.loops else
              "one before the first block, one behind the last")
@@ -286,8 +297,8 @@ def _zoomed(on: Dressed, zoom: str) -> str:
         if zoom not in known:
             raise unknown("place to enlarge", zoom, known)
         return zoom
-    if front := on.at("backbone"):
-        return "words" if "P" in front else "keys and values"
+    if on.front:
+        return on.front
     first = next(place for place in ("value", "query") if len({*matrices[place]}) == 1)    # as wide
     return next((place for place in (first, *matrices, *on.loops) if place in inside), first)
 
@@ -416,10 +427,9 @@ class Large:
                         yield right + 3.5 * (name != "b"), up, 1.1, height
                     case (n,) if n == columns:
                         yield x - width / 2 - 1.6, up, 1.1, 5 * columns / d_model
-        here = self.on.at("backbone")
-        if "P" in here:
+        if self.on.front == BESIDE_WORDS:
             yield from ((x, 0, 1.1, 5) for x in IN_FRONT)
-        elif here.keys() >= {"K", "V"}:
+        elif self.on.front == BESIDE_KEYS:
             matrices = [self.layout.matrices[place] for place in ("key", "value")]
             yield from ((x, up, 1.1, height) for x in self.layout.keys
                         for _, up, _, height in matrices)
@@ -443,8 +453,8 @@ class Large:
             else:
                 top = 2.8
             return *self.at(left - 0.7, top), *self.at(right + 1.6, -deep - 3.5)
-        boxes = [(6.8, 0, 6, 5)] if place == "words" else [self.layout.boxes[p] for p in (
-            ("key", "value") if place == "keys and values" else (place,))]
+        boxes = [(6.8, 0, 6, 5)] if place == BESIDE_WORDS else [self.layout.boxes[p] for p in (
+            ("key", "value") if place == BESIDE_KEYS else (place,))]
         boxes += [(x, up, w, h) for x, up, w, h in self.added() if any(
             -c / 2 - 3 < x - a < c / 2 + 8 and abs(up - b) < d / 2 + 2 for a, b, c, d in boxes)]
         x, up, w, h = np.array(boxes).T
@@ -477,8 +487,11 @@ class Matrix(NamedTuple):
         return f"{self.rows} × {self.columns}"
 
 
-def _matrix(page: Page, on: Dressed, place: str, panel, side: float, y: float):
-    """Draw W, and to its right what is trained there; return where a note may begin."""
+def _matrix(page: Page, on: Dressed, place: str, panel, side: float, y: float) -> float | None:
+    """Draw W, and to its right what is trained there.
+
+    Returns where a note may begin, None where none has room.
+    """
     rows, columns = on.layout.shapes[place]
     here, d_model = on.at(place), on.layout.d_model
     of_inputs = (columns,) in here.values() and rows != columns    # scaled: they stand as high
@@ -496,16 +509,19 @@ def _matrix(page: Page, on: Dressed, place: str, panel, side: float, y: float):
         page.named(W.x, y + W.height / 2, name, W.shape)
     if not here:
         _at_work(page, W)
-        return x + 9, y
+        return None
     first = next((name for name in SIGNS if name in here), "")
     sign, closed = SIGNS.get(f"{first}, of inputs" if of_inputs else first, ("", ""))
     page.text(x - gap / 2, y, sign, fontsize=12 if page.narrow else 14)
     if "weight" in here:
-        return _moved(page, W, x), y
+        return _moved(page, W, x)
     if here.keys() >= {"A", "B"}:
         right = _product(page, W, here, x)
-        return (_turned(page, W, start, right, side) if "m" in here else right), y
-    return _vectors(page, W, here, x, closed), y
+        if "m" not in here:
+            return right
+        _turned(page, W, start, right, side)
+        return None
+    return _vectors(page, W, here, x, closed)
 
 
 def _packed(page: Page, W: Matrix, start: float) -> None:
@@ -570,7 +586,7 @@ def _vectors(page: Page, W: Matrix, here: Shapes, x: float, closed: str) -> floa
     return x
 
 
-def _turned(page: Page, W: Matrix, start: float, x: float, side: float) -> float:
+def _turned(page: Page, W: Matrix, start: float, x: float, side: float) -> None:
     """Draw DoRA's second half: each row, turned by B A, becomes as long as m says."""
     y, width = W.y, 0.24 if page.narrow else 0.36
     page.bracket(start - 0.13, y, 1.06 * W.height, -1)
@@ -580,7 +596,6 @@ def _turned(page: Page, W: Matrix, start: float, x: float, side: float) -> float
     page.named(x + 0.1 + width / 2, y + W.height / 2, "m", f"{W.rows}", style="italic")
     if not page.narrow:
         _row_turned(page, x + 0.74, y + 0.42 * side, 0.95 * side)
-    return x + 9
 
 
 def _row_turned(page: Page, x: float, y: float, r: float) -> None:
@@ -596,10 +611,11 @@ def _row_turned(page: Page, x: float, y: float, r: float) -> None:
         page.text(x + right * r, y - up * r, text, "left")
 
 
-def _bottleneck(page: Page, on: Dressed, place: str, panel, side: float, y: float):
+def _bottleneck(page: Page, on: Dressed, place: str, panel, side: float, y: float) -> float:
     """Draw an adapter below the line: a vector through a narrow middle and back, and added.
 
-    Without sizes the narrow middle is "size", as the setting is called.
+    Without sizes the narrow middle is "size", as the setting is called. Returns where a note may
+    begin.
     """
     here = on.at(place)
     size, d = here["A.W_down"]
@@ -629,13 +645,16 @@ def _bottleneck(page: Page, on: Dressed, place: str, panel, side: float, y: floa
         page.text(x_, y + side / 2 + 0.25, shape, va="top")
     page.size(middle, y + small / 2 + 0.12, f"{size}")
     page.text(middle, y - small / 2 - 0.08, "act", va="bottom")
-    return end + 0.75, y
+    return end + 0.75
 
 
-def _in_front(page: Page, on: Dressed, place: str, panel, side: float, y: float):
-    """Draw trained vectors in front of the words': a column each, d_model high."""
-    here, words = on.at("backbone"), 6
-    kinds = {"P": ("P", "words")} if "P" in here else {"K": ("Pₖ", "K"), "V": ("Pᵥ", "V")}
+def _in_front(page: Page, on: Dressed, place: str, panel, side: float, y: float) -> float | None:
+    """Draw trained vectors in front of the words': a column each, d_model high.
+
+    Returns where a note may begin, None where none has room.
+    """
+    here, words = on.at(place), 6
+    kinds = {"P": ("P", "words")} if place == BESIDE_WORDS else {"K": ("Pₖ", "K"), "V": ("Pᵥ", "V")}
     length, d = here[next(iter(kinds))][-2:]
     side *= d / on.layout.d_model
     left = panel[0] + (0.22 if page.narrow else 0.6)
@@ -656,8 +675,8 @@ def _in_front(page: Page, on: Dressed, place: str, panel, side: float, y: float)
                   if keys < queries and not page.narrow else "")
         page.text(page.width / 2, y - side / 2 - 0.1, f"every query looks at all of these{shared}",
                   va="bottom")
-        return x + 9, y
-    return x, y
+        return None
+    return x
 
 
 # ── all methods on a page ────────────────────────────────────────────────────────────────────

@@ -40,7 +40,7 @@ from ..errors import BadConfig
 from ..notes import prepare
 from ..shapes import expect
 from ..valid import Settings, is_positive, is_whole
-from .placements import FORMS, InputAdapter, NormedAdapter, OutputAdapter, form  # noqa: F401
+from .placements import form
 
 LEARNING_RATE = 2e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
 Activation = Literal["relu", "gelu", "silu", "tanh"]

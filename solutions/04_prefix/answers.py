@@ -1,7 +1,8 @@
 """Answers to the exercises of lesson 04."""
 
 import torch
-from answers import but, solution
+
+from peft_teach.course.publish.authored import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}

@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson 08."""
 
-from answers import but, solution
+from peft_teach.course.publish.authored import but, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from answers import but, read, solution
+from peft_teach.course.publish.authored import but, read, solution
 
 RIGHT: dict = {}
 WRONG: dict = {}

@@ -1,6 +1,8 @@
 """Wrong answers to what every adapter is asked, whatever its method, tried on lesson 07's layer."""
 
-from answers import but, file
+from answers import file
+
+from peft_teach.course.publish.authored import but
 
 LORA = file("lora")
 A, B, H, LAYER, SCALE, SUPER = LORA.A, LORA.B, LORA.H, LORA.LAYER, LORA.SCALE, LORA.SUPER

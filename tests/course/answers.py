@@ -19,39 +19,13 @@ and of nbgrader read the same ones. A wrong answer is the smallest change of a r
 The first wrong one of an exercise is its most usual, and stands for it where one is enough.
 """
 
-from functools import cache
 from typing import Any
 
 import authored
 
 from peft_teach.course.lessons import find
-from peft_teach.course.publish import source
-
-# What a text may use, besides what it imports itself.
-PRELUDE = "import math\nimport torch\nfrom torch import nn\nimport peft_teach as pt\n"
-
-
-def but(text: str, *changes: str) -> str:
-    """The text with `old` replaced by `new`, for each pair; each `old` stands in it exactly once.
-
-    Raises ValueError for one that does not: a wrong answer would silently be a right one.
-    """
-    for old, new in zip(changes[::2], changes[1::2], strict=True):
-        if text.count(old) != 1:
-            raise ValueError(f"{old!r} stands {text.count(old)} times in:\n{text}")
-        text = text.replace(old, new)
-    return text
-
-
-read = cache(source.read)    # once a lesson, and not once an exercise
-
-
-@cache
-def solution(id: str) -> str:
-    """The solution cell of an exercise, without its marks: what most answers begin with."""
-    cells = read(authored.homes()[id.partition(".")[0]] / "lesson.py")
-    cell, = (cell for cell in cells if cell.part == source.SOLUTION and cell.exercise.id == id)
-    return source.without_marks(cell.source) + "\n"
+from peft_teach.course.publish import authored as published
+from peft_teach.course.publish.authored import PRELUDE, but, solution
 
 
 def right(id: str) -> dict[str, str]:
@@ -83,8 +57,7 @@ def says(id: str) -> dict[str, str]:
 
 def usual(id: str) -> tuple[str, str]:
     """The most usual wrong answer to an exercise: its mistake and its text."""
-    mistake, texts = next(iter(wrong(id).items()))
-    return mistake, texts[0]
+    return published.usual(authored.homes()[id.partition(".")[0]], id)
 
 
 def cell(text: str) -> str:
@@ -109,15 +82,6 @@ def slips(id: str) -> dict[str, str]:
 def file(prefix: str) -> Any:
     """The answers of a lesson, such as "inside"."""
     return authored.module(prefix, "answers")
-
-
-@cache
-def define(id: str, text: str) -> Any:
-    """Run the text as a cell of its own; the object that the exercise's check would be given."""
-    exercise, namespace = find(id), {"__name__": "answers"}
-    exec(compile(PRELUDE, "prelude", "exec"), namespace)
-    exec(compile(text, id, "exec"), namespace)
-    return exercise.as_one([namespace[name] for name in exercise.names])
 
 
 def _lesson(id: str) -> Any:

@@ -20,6 +20,7 @@ from peft_teach.course.checks.judge import rejected
 from peft_teach.course.checks.observe import observe, tried
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.lora.exercises import LORA
+from peft_teach.course.publish.authored import define
 
 
 def exercise(method, cases, **mistakes):
@@ -260,7 +261,7 @@ EXAMPLES = {
 def test_no_question_is_idle(question):
     """Without it, its wrong answer is not found, or not by its name."""
     mistake = EXAMPLES[question.__name__]
-    adapter = answers.define("lora.layer", answers.wrong("lora.layer")[mistake][0])
+    adapter = define("lora.layer", answers.wrong("lora.layer")[mistake][0])
     task = find("lora.layer")
     assert found(task, adapter) == mistake
     left_out = dataclasses.replace(LORA, without=(question,))
@@ -269,7 +270,7 @@ def test_no_question_is_idle(question):
 
 def test_the_numbers_in_a_message_are_the_adapters_and_the_equations():
     text = answers.wrong("lora.layer")["no_scale"][0]
-    result = examine(find("lora.layer"), answers.define("lora.layer", text))
+    result = examine(find("lora.layer"), define("lora.layer", text))
     case = find("lora.layer").cases(0)[0]
     base = nn.functional.linear(case["x"], case["W"], case["b"])
     u = case["x"] @ case["A"].T @ case["B"].T

@@ -12,6 +12,7 @@ from peft_teach.course.checks.examination import WRONG, examine
 from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.adapters import mutants, sealed, start
+from peft_teach.course.publish.authored import but, define
 from peft_teach.course.verdicts import Comparison
 
 adapters = pt.course.pictures("adapters")
@@ -125,7 +126,7 @@ def test_a_wider_feed_forward_part_takes_a_parallel_adapter_up():
     assert off(lambda *given: merged(*given, scale=0.25)) > 0.1
 
 
-LOOKS_INSIDE = answers.but(
+LOOKS_INSIDE = but(
     answers.file("adapters").PLACEMENTS, answers.file("adapters").BESIDE,
     "self.base.LayerNorm(self.base.dense(h) + r + self.scale * self.A(r))")
 
@@ -133,7 +134,7 @@ LOOKS_INSIDE = answers.but(
 def test_an_adapter_that_reaches_into_its_base_is_told_so():
     """It would leave out what BERT does between the two, the dropout."""
     exercise = find("adapters.placements")
-    result = examine(exercise, answers.define(exercise.id, LOOKS_INSIDE), exercise.cases(0))
+    result = examine(exercise, define(exercise.id, LOOKS_INSIDE), exercise.cases(0))
     assert result.state == WRONG
     assert "is inside of the base" in result.traceback
 

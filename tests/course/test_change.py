@@ -14,6 +14,7 @@ from peft_teach.course.checks.examination import WRONG, examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.change import injecting, mutants
 from peft_teach.course.lessons.change.injecting import Scale, Tiny
+from peft_teach.course.publish.authored import define
 
 change = pt.course.pictures("change")
 
@@ -96,7 +97,7 @@ def test_what_inject_put_on_is_counted_silenced_saved_and_taken_off(tiny, inputs
 
 @pytest.mark.parametrize("style", answers.right("change.inject"))
 def test_right_injections_train_on_a_real_model(style, tiny):
-    inject = answers.define("change.inject", answers.right("change.inject")[style])
+    inject = define("change.inject", answers.right("change.inject")[style])
     model = inject(tiny("bert"), ("query", "dense"), pt.bitfit.BiasAdapter)
     batch = {"input_ids": torch.tensor([[1, 2, 3]]), "labels": torch.tensor([1])}
     before = {n: p.detach().clone() for n, p in model.named_parameters()}
@@ -113,9 +114,9 @@ def test_the_check_of_an_injection_knows_the_versions_of_its_law(version):
 
 
 def test_the_law_of_a_reader_finds_a_bug_of_a_reader():
-    law = answers.define("change.holds", answers.right("change.holds")["counted"])
+    law = define("change.holds", answers.right("change.holds")["counted"])
     for mistake in ("own_frozen", "part_of_name", "not_in_place"):
-        broken = answers.define("change.inject", answers.wrong("change.inject")[mistake][0])
+        broken = define("change.inject", answers.wrong("change.inject")[mistake][0])
         with pytest.raises(Exception):  # noqa: B017, PT011 (a test may reject by any)
             law(broken, Tiny, Scale)
 

@@ -36,6 +36,7 @@ from peft_teach.course.grade import further as further_cases
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.lessons import all_exercises, names, stub_of
+from peft_teach.course.publish.authored import but, define
 from peft_teach.course.reading.cells import Code
 from peft_teach.course.reading.definitions import definitions
 from peft_teach.course.reading.notebook import Cell
@@ -155,7 +156,7 @@ def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style, seeds
 
     None of them runs its own reference, and no case does: those who do get no points.
     """
-    exercise, obj = EXERCISES[id], answers.define(id, answers.right(id)[style])
+    exercise, obj = EXERCISES[id], define(id, answers.right(id)[style])
     changed, there, noted = [], [], set()
 
     def watched(obj: Any, case: Any) -> Any:
@@ -185,7 +186,7 @@ def test_right_answers_are_found_by_the_grader(id):
 
 @each
 def test_the_stub_is_not_attempted(id):
-    stub = answers.define(id, stub_of(id))
+    stub = define(id, stub_of(id))
     for cases in (visible(id, 0), further(id) or visible(id, 1)):
         assert examine(EXERCISES[id], stub, cases).state == NOT_ATTEMPTED
 
@@ -201,7 +202,7 @@ def test_wrong_answers_hear_their_name(id, mistake, text, seeds):
     What was found is read alone at the first failure, so it is a whole sentence, and not yet the
     remedy.
     """
-    exercise, obj = EXERCISES[id], answers.define(id, text)
+    exercise, obj = EXERCISES[id], define(id, text)
     known = exercise.mistakes.get(mistake, "")
     for seed in seeds:
         result = examine(exercise, obj, visible(id, seed))
@@ -313,7 +314,7 @@ def test_the_further_cases_are_not_the_visible_ones():
 
 @pytest.mark.parametrize("id", [id for id in EXERCISES if further(id)])
 def test_the_further_cases_find_what_the_visible_ones_let_through(id):
-    obj = answers.define(id, answers.beyond(id))
+    obj = define(id, answers.beyond(id))
     assert examine(EXERCISES[id], obj).state == PASSED
     assert examine(EXERCISES[id], obj, further(id)).state == WRONG
 
@@ -323,7 +324,7 @@ def test_the_further_cases_find_what_the_visible_ones_let_through(id):
 
 @each_code
 def test_after_a_failure_the_check_line_run_twice_is_still_not_passed(id, capsys):
-    exercise, wrong = EXERCISES[id], answers.define(id, answers.usual(id)[1])
+    exercise, wrong = EXERCISES[id], define(id, answers.usual(id)[1])
     given = exercise.one_by_one(pt.check(id, *exercise.one_by_one(wrong)))
     assert given == exercise.one_by_one(exercise.resolve())
     capsys.readouterr()
@@ -352,11 +353,11 @@ def test_the_answers_are_those_of_the_lessons_on_the_disk():
 
 
 def test_a_change_that_changes_nothing_is_an_error():
-    assert answers.but("a + b", "a", "c") == "c + b"
+    assert but("a + b", "a", "c") == "c + b"
     with pytest.raises(ValueError, match="stands 0 times"):
-        answers.but("a + b", "d", "c")
+        but("a + b", "d", "c")
     with pytest.raises(ValueError, match="stands 2 times"):
-        answers.but("a + a", "a", "c")
+        but("a + a", "a", "c")
 
 
 # ── the other kinds ──────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.stand_ins import Output, TinyClassifier
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.full import exercises, sick
+from peft_teach.course.publish.authored import define
 
 full = pt.course.pictures("full")
 
@@ -69,7 +70,7 @@ def test_some_gradients_are_larger_than_one_and_some_smaller():
 @pytest.mark.parametrize(("mistake", "says"), [
     ("no_clip", "the right way, but "), ("no_zero_grad", "another way"), ("", "did not move")])
 def test_a_first_failure_says_how_the_move_differs(mistake, says):
-    step = answers.define("full.step", answers.wrong("full.step")[mistake][0])
+    step = define("full.step", answers.wrong("full.step")[mistake][0])
     assert says in examine(find("full.step"), step).found
 
 

@@ -11,6 +11,7 @@ from grading_corpus import ROOT
 from peft_teach.course.checks.examination import PASSED, examine
 from peft_teach.course.grade import further
 from peft_teach.course.lessons import find
+from peft_teach.course.publish.authored import define
 from peft_teach.errors import PeftTeachError
 
 TEXTS = further.read(ROOT / "solutions")
@@ -24,7 +25,7 @@ def test_a_folder_without_them_is_an_error(tmp_path):
 
 def found(id: str, asked: str, cases: tuple) -> list[int]:
     """Which of the cases find a slip."""
-    answer = answers.define(id, answers.slips(id)[asked])
+    answer = define(id, answers.slips(id)[asked])
     return [i for i, case in enumerate(cases) if examine(find(id), answer, [case]).state != PASSED]
 
 

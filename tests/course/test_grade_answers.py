@@ -12,6 +12,7 @@ from peft_teach.course.checks.examination import OF_THE_COURSE, WRONG, Result
 from peft_teach.course.grade import Limits, job, report, run
 from peft_teach.course.grade.plain import to_bytes
 from peft_teach.course.grade.run import ANOTHER, mark
+from peft_teach.course.grade.runner import Ended
 from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.lessons import find, of_lesson
 from peft_teach.course.lessons.lora import mutants
@@ -74,8 +75,8 @@ class Timed:
         self.given.append(clock)
         took = min(clock, self.seconds)
         if took == clock:
-            return b"", "time", took, ()
-        return to_bytes({"outputs": 0}), "exit", took, ()
+            return Ended(b"", "time", took)
+        return Ended(to_bytes({"outputs": 0}), "exit", took)
 
 
 def test_all_answers_to_an_exercise_share_its_time_and_all_exercises_the_notebooks():

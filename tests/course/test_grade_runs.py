@@ -21,7 +21,7 @@ import pytest
 from grading_corpus import ROOT, solved, untouched
 
 from peft_teach.course.grade import Options, engine, grade, job, report
-from peft_teach.course.grade.run import Runner
+from peft_teach.course.grade.runner import Runner
 from peft_teach.course.lessons import find, of_lesson
 from peft_teach.errors import PeftTeachError
 

@@ -32,7 +32,8 @@ from peft_teach.course.grade.plain import (
     split,
     to_bytes,
 )
-from peft_teach.course.grade.run import Mark, Runner, mark
+from peft_teach.course.grade.run import Mark, mark
+from peft_teach.course.grade.runner import Runner
 from peft_teach.course.grade.server import _is_full
 from peft_teach.course.lessons import find
 from peft_teach.course.reading.cells import Code

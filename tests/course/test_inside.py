@@ -11,6 +11,7 @@ from peft_teach import outlines
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.lessons import find
 from peft_teach.course.lessons.inside.exercises import PLACES
+from peft_teach.course.publish.authored import but, define
 
 inside = pt.course.pictures("inside")
 
@@ -101,8 +102,8 @@ def test_what_is_put_aside_is_named():
     ("out.transpose(1, 2)", "out", "2 heads: the output[0, 0, 4] is "),
     (".reshape(batch, queries, d)", "", "the output is (1, 2, 2, 3); expected (1, 2, 6)")])
 def test_a_first_failure_says_the_property_on_the_smallest_case(old, new, says):
-    text = answers.but(answers.right("inside.attention")["all heads at once"], old, new)
-    assert says in examine(find("inside.attention"), answers.define("inside.attention", text)).found
+    text = but(answers.right("inside.attention")["all heads at once"], old, new)
+    assert says in examine(find("inside.attention"), define("inside.attention", text)).found
 
 
 def test_shared_keys_and_values_are_as_in_llama():

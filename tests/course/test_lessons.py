@@ -16,6 +16,7 @@ from peft_teach.course import protocol
 from peft_teach.course.desk import my_peft_file, work
 from peft_teach.course.lessons import all_exercises, find, of_lesson
 from peft_teach.course.publish import front
+from peft_teach.course.publish.authored import read
 from peft_teach.course.publish.check import audit
 from peft_teach.course.publish.source import SOLUTION
 
@@ -46,7 +47,7 @@ ANATOMY = {
 
 @pytest.mark.parametrize("source", SOURCES, ids=lambda s: s.parent.name)
 def test_a_lesson_follows_the_anatomy(source):
-    cells = answers.read(source)
+    cells = read(source)
     assert 2 <= len([c for c in cells if c.part == SOLUTION]) <= 8, f"{source}: 2 to 8 exercises"
     shown = "\n".join(f"{c.source}\n{c.metadata}" for c in cells
                       if not c.metadata.get("jupyter", {}).get("source_hidden"))
@@ -74,7 +75,7 @@ def test_a_comparison_ends_in_a_word_of_the_one_verdict():
 def test_a_heading_says_what_the_exercise_says():
     """Its points, its minutes, and whether it is optional, as the card of progress shows them."""
     for source in SOURCES:
-        cells = answers.read(source)
+        cells = read(source)
         headings = re.findall(r"^### (.* minutes\))$", "\n".join(
             c.source for c in cells if c.kind == "markdown"), re.MULTILINE)
         solved = [c.exercise for c in cells if c.part == SOLUTION]
@@ -121,7 +122,7 @@ def test_a_solved_lesson_has_all_points_and_every_figure_a_text():
 
 
 DESKS = {source: re.findall(r"## At your desk.*?```python\n(.*?)```", "\n".join(
-    cell.source for cell in answers.read(source) if cell.kind == "markdown"), re.DOTALL)
+    cell.source for cell in read(source) if cell.kind == "markdown"), re.DOTALL)
     for source in SOURCES}
 
 

@@ -3,7 +3,6 @@
 import itertools
 import math
 
-import answers
 import pytest
 import torch
 from torch import nn
@@ -16,6 +15,7 @@ from peft_teach.course.lessons.lora import exercises, recorded
 from peft_teach.course.lessons.lora import picture_of_rank as rank
 from peft_teach.course.lessons.lora import picture_of_updates as updates
 from peft_teach.course.lessons.lora import pictures as lora
+from peft_teach.course.publish.authored import but, define, solution
 from peft_teach.course.verdicts import of_runs
 
 SUMS = dict(zip(rank.PLACES, (768, 768, 768, 768, 1920, 1920)))    # n_in + n_out in MiniLM
@@ -139,15 +139,15 @@ def test_updates_of_every_matrix(record):
 
 
 def test_an_unknown_factor_is_told():
-    text = answers.but(answers.solution("lora.layer"), "alpha / rank", "0.3 * alpha / rank")
-    result = examine(find("lora.layer"), answers.define("lora.layer", text))
+    text = but(solution("lora.layer"), "alpha / rank", "0.3 * alpha / rank")
+    result = examine(find("lora.layer"), define("lora.layer", text))
     assert (result.passed, result.mistake) == (False, None)
     assert "0.3 times the expected, everywhere" in result.message
 
 
 def test_our_merge_merges_the_readers_layers(tiny):
     """As where exercise 2 passed and exercise 5 did not: the lesson goes on with our function."""
-    reader = answers.define("lora.layer", answers.solution("lora.layer"))
+    reader = define("lora.layer", solution("lora.layer"))
     ours = find("lora.merge").resolve()
 
     class Mine(reader):
@@ -167,7 +167,7 @@ def test_our_merge_merges_the_readers_layers(tiny):
                                   "nn.Linear(4, 3) if layer.delta() is None else None"])
 def test_no_method_of_the_layer_does_the_merge(line):
     text = f"import peft_teach as pt\n\ndef merged(layer):\n    return {line}\n"
-    result = examine(find("lora.merge"), answers.define("lora.merge", text))
+    result = examine(find("lora.merge"), define("lora.merge", text))
     assert not result.passed
     assert "raised" in result.message
 

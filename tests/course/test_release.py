@@ -15,6 +15,7 @@ from grading_corpus import ROOT
 from peft_teach.course.cli import main
 from peft_teach.course.grade import further
 from peft_teach.course.lessons import all_exercises
+from peft_teach.course.publish.authored import solution
 from peft_teach.course.publish.release import release, secrets_in
 from peft_teach.course.publish.source import BEGIN
 from peft_teach.errors import PeftTeachError
@@ -64,7 +65,7 @@ def test_no_further_case_and_no_wrong_answer_is_in_it(bundle):
     wrong = [cut for exercise in all_exercises()
              for texts in answers.wrong(exercise.id).values()
              for cut in ("".join(text.split()) for text in texts)
-             if cut not in "".join(answers.solution(exercise.id).split())]    # but its beginning
+             if cut not in "".join(solution(exercise.id).split())]    # but its beginning
     for path in files:
         text = text_of(path)
         assert not [code for code in wrong if code in text], path

@@ -1,6 +1,6 @@
 """Answers to the exercises of lesson NN: right ones in several styles, a wrong one a mistake."""
 
-from answers import but
+from peft_teach.course.publish.authored import but
 
 SAVED = """
 def saved(n_in, n_out, rank):

@@ -35,7 +35,8 @@ from .collect import AS_SCRIPT, HAND_IN, Submission, by_time, collect
 from .job import Settings, key, mark_all, mark_references
 from .limits import Limits
 from .roster import Roster
-from .run import FAILED, FORKS, clear
+from .run import FAILED
+from .runner import FORKS, clear
 
 __all__ = ["Limits", "Options", "Settings", "grade"]
 

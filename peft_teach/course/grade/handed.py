@@ -22,7 +22,8 @@ from ..reading.notebook import Notebook
 from . import sheet, similarity, written
 from .limits import MEGABYTE, Limits
 from .plain import from_bytes, split
-from .run import FAILED, FORKS, Mark, Runner, runner
+from .run import FAILED, Mark
+from .runner import FORKS, Runner, runner
 
 TO_MARK = "to be marked by a person"    # the state of a page that was written
 WAITS = "waiting for your instructor"    # the same, as its student reads it
@@ -72,18 +73,19 @@ def _found(looking: Runner, lesson: str, asked: Sequence[str], adapter: bytes,
            ) -> tuple[dict[str, dict[str, Any]], str, tuple[str, ...]]:
     """What was found of a file, by part and by exercise; why there is nothing of the others; and
     the sandbox in which it was looked at."""
-    data, end, _, confined = looking.ask({
+    ended = looking.ask({
         "lesson": lesson, "parts": list(asked), "sentences": list(held),
         "adapter": torch.frombuffer(bytearray(adapter), dtype=torch.uint8)})
-    frames = map(from_bytes, split(data))
+    frames = map(from_bytes, split(ended.sent))
     limits = looking.limits
-    return {frame["id"]: frame for frame in frames}, {
+    why = {
         "time": f"Looking at the file took longer than {limits.seconds:g} seconds.",
         "output": f"What was found of the file has more than {limits.output_bytes // MEGABYTE} MB.",
         "files": f"Looking at the file filled {limits.file_bytes // MEGABYTE} MB of the disk.",
         "server": f"{FAILED}: look at it by hand.",
         "SIGKILL": "Looking at the file takes too much memory.",
-    }.get(end, f"Looking at the file crashes the process that does ({end})."), confined
+    }.get(ended.how, f"Looking at the file crashes the process that does ({ended.how}).")
+    return {frame["id"]: frame for frame in frames}, why, ended.confined
 
 
 def _examined(part: Part, seen: Mapping[str, Any], held: Sequence[tuple[str, int]]) -> Mark:

@@ -17,7 +17,8 @@ from ..reading.definitions import Plan
 from ..reading.notebook import Notebook
 from . import further, handed
 from .limits import Limits
-from .run import FAILED, FORKS, Mark, examine, mark, runner
+from .run import FAILED, Mark, examine, mark
+from .runner import FORKS, runner
 
 
 @dataclasses.dataclass(frozen=True)

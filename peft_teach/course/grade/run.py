@@ -5,24 +5,17 @@ nothing of the learner's has ever run. So the learner's code changes no judge; w
 sends, computed or made up, is what is judged.
 """
 
-import atexit
-import contextlib
 import copy
 import dataclasses
-import glob
 import os
 import re
-import subprocess
 import sys
 import sysconfig
-import tempfile
-import threading
-import time
 from collections.abc import Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..checks.examination import (
     MADE_OF_ITSELF,
@@ -37,8 +30,7 @@ from ..checks.examination import (
     judged,
 )
 from ..checks.exercise import Exercise
-from ..desk import work
-from ..lessons import all_exercises, find, of_lesson
+from ..lessons import find, of_lesson
 from ..reading.cells import Code
 from ..reading.definitions import MOST_READINGS, Plan, readings, without
 from ..reading.watch import REFERENCE
@@ -46,171 +38,12 @@ from . import similarity
 from .child import FRAMES
 from .collect import clean
 from .limits import MEGABYTE, Limits
-from .plain import Malformed, from_bytes, split, to_bytes
-from .server import READY, receive, remove, supervise
+from .plain import Malformed, from_bytes, split
+from .runner import SCRATCH, Ended, Runner
 from .suspicion import suspicious
 
-FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe
-IMPORT_SECONDS = 60                # of a fresh process, at most
-SCRATCH = "peft-teach-"            # how the names of scratch folders begin
 LONGEST_TEXT = 20_000              # characters of a message or a traceback
 FAILED = "the grader failed at it"    # perhaps for a full disk, so such a mark is not kept
-
-
-class Runner:
-    """Runs each request in a process of its own, forked from a warm server or started afresh.
-
-    With a `lesson` its server is ready for what is handed in beside that lesson's notebook, and
-    otherwise for answers.
-    """
-
-    def __init__(self, limits: Limits, warm: bool = FORKS, run: str = "", lesson: str = ""):
-        self.limits, self.warm, self.scratch = limits, warm, f"{SCRATCH}{run}"
-        self.lesson = lesson
-        self._server: subprocess.Popen | None = None
-        self._one_at_a_time = threading.Lock()    # engines may call from several threads
-
-    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any],
-            clock: float | None = None) -> tuple[bytes, str, float, tuple[str, ...]]:
-        """Have an answer tried on cases, as `ask` does."""
-        return self.ask({"exercise": exercise.id, "cells": plan.cells,
-                         "statements": plan.statements, "cases": list(cases)}, clock)
-
-    def ask(self, request: dict[str, Any], clock: float | None = None
-            ) -> tuple[bytes, str, float, tuple[str, ...]]:
-        """What a process sent for a request, how it ended, its seconds by the clock, its sandbox.
-
-        It may take `clock` seconds, or as many as the limits say.
-        """
-        scratch = tempfile.mkdtemp(prefix=self.scratch)
-        clock = self.limits.clock if clock is None else clock
-        try:
-            data = to_bytes(request | {"scratch": scratch, "clock": clock,
-                                       "limits": dataclasses.astuple(self.limits)})
-            with self._one_at_a_time:
-                data, end, seconds = (self._ask(data) if self.warm else
-                                      self._fresh(data, scratch, clock))
-        finally:
-            remove(scratch)
-        first = next(iter(split(data)), b"")    # written before any code of the learner's ran
-        confined = from_bytes(first)["confined"] if first else ()
-        return data[len(first):], end, seconds, tuple(confined)
-
-    def close(self) -> None:
-        """End the server."""
-        if self._server is not None:
-            _end(self._server)
-            self._server = None
-
-    def _ask(self, request: bytes) -> tuple[bytes, str, float]:
-        if self._server is None or self._server.poll() is not None:
-            self.close()
-            self._server = _start([self.lesson] if self.lesson else
-                                  [exercise.id for exercise in all_exercises()])
-            self._server.stdout.read(len(READY))
-        started = time.monotonic()
-        try:
-            self._server.stdin.write(request)
-            self._server.stdin.flush()
-            head = receive(self._server.stdout)
-            frames = self._server.stdout.read(head["size"])
-            return frames, head["end"], time.monotonic() - started
-        except (OSError, Malformed):    # a child can kill the server only without seccomp
-            self.close()
-            return b"", "server", time.monotonic() - started
-
-    def _fresh(self, request: bytes, scratch: str, clock: float) -> tuple[bytes, str, float]:
-        """Without a fork, as on Windows: Python and torch are started anew."""
-        process = _start(["--once"])
-        with contextlib.suppress(OSError):
-            process.stdin.write(request)
-            process.stdin.flush()    # not closed, which would mean that the grader has ended
-        importing = threading.Timer(IMPORT_SECONDS, process.kill)
-        importing.start()
-        try:
-            process.stdout.read(len(READY))
-            importing.cancel()
-            started = time.monotonic()
-            found = supervise(process.pid, process.stdout, process.wait, self.limits, scratch,
-                              clock)
-            return *found, time.monotonic() - started
-        finally:
-            importing.cancel()
-            _end(process)
-
-
-@dataclasses.dataclass
-class _Shared:
-    """The runner of one exercise: all that is tried for it shares the seconds `left` to it.
-
-    `confined` are the layers of the sandbox in which it was tried.
-    """
-
-    runner: Runner
-    left: float
-    had: float = 0.0    # of these, what the last run was given
-    confined: tuple[str, ...] = ()
-
-    @property
-    def limits(self) -> Limits:
-        return self.runner.limits
-
-    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]
-            ) -> tuple[bytes, str, float, tuple[str, ...]]:
-        if self.left <= 0:
-            return b"", TIME, 0.0, ()
-        self.had = self.left
-        frames, end, seconds, confined = self.runner.run(exercise, plan, cases, self.left)
-        self.left -= seconds
-        self.confined = confined or self.confined
-        return frames, end, seconds, confined
-
-
-def _start(arguments: list[str]) -> subprocess.Popen:
-    """A server with a minimal environment, so that no secret of the grader's shell is in it."""
-    kept = ("PATH", "PYTHONPATH", "LD_LIBRARY_PATH", "PEFT_TEACH_CACHE", "SYSTEMROOT", "HOME",
-            "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
-    environment = {name: os.environ[name] for name in kept if name in os.environ} | {
-        "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
-        "PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
-        "PEFT_TEACH_BUDGET": "smoke", work.VARIABLE: "", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1",
-        "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return subprocess.Popen(
-        [sys.executable, "-P", "-m", "peft_teach.course.grade.server", *arguments],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        env=environment, start_new_session=True)
-
-
-def _end(process: subprocess.Popen) -> None:
-    with contextlib.suppress(OSError):    # half a request may still be in the buffer
-        process.stdin.close()
-    process.kill()
-    process.wait()
-    process.stdout.close()
-
-
-def runner(limits: Limits, warm: bool, run: str = "", lesson: str = "") -> Runner:
-    """The runner of this process, created once, for this run of the grader."""
-    made = _runner(limits, warm, lesson)
-    made.scratch = f"{SCRATCH}{run}"
-    return made
-
-
-@cache
-def _runner(limits: Limits, warm: bool, lesson: str) -> Runner:
-    made = Runner(limits, warm, lesson=lesson)
-    atexit.register(made.close)
-    return made
-
-
-def clear(run: str) -> None:
-    """Remove the scratch folders of a run that was interrupted: their processes had no time to."""
-    pattern = os.path.join(glob.escape(tempfile.gettempdir()), f"{SCRATCH}{run}*")
-    deadline = time.monotonic() + 5    # an answer that is ending may still write
-    while (left := glob.glob(pattern)) and time.monotonic() < deadline:
-        for folder in left:
-            remove(folder)
-        time.sleep(0.05)
 
 
 # ── the mark of one exercise ─────────────────────────────────────────────────────────────────
@@ -253,6 +86,45 @@ TIME = "time"                              # how a process ended: its time was s
 LIMITS = TIME, "output", "files", "SIGKILL"    # or it reached another limit
 
 
+class Runs(Protocol):
+    """What an answer is tried by: a `Runner`, or the time that one exercise has of it."""
+
+    @property
+    def limits(self) -> Limits:
+        """What a process may use."""
+        ...
+
+    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]) -> Ended:
+        """Have an answer tried on cases."""
+        ...
+
+
+@dataclasses.dataclass
+class _Shared:
+    """The runner of one exercise: all that is tried for it shares the seconds `left` to it.
+
+    `confined` are the layers of the sandbox in which it was tried.
+    """
+
+    runner: Runner
+    left: float
+    had: float = 0.0    # of these, what the last run was given
+    confined: tuple[str, ...] = ()
+
+    @property
+    def limits(self) -> Limits:
+        return self.runner.limits
+
+    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]) -> Ended:
+        if self.left <= 0:
+            return Ended(b"", TIME, 0.0)
+        self.had = self.left
+        ended = self.runner.run(exercise, plan, cases, self.left)
+        self.left -= ended.seconds
+        self.confined = ended.confined or self.confined
+        return ended
+
+
 @dataclasses.dataclass(frozen=True)
 class _Outcome:
     """What came of one reading of the notebook."""
@@ -279,13 +151,14 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
         if names := sorted(suspicious(plan.nodes)):
             plan = dataclasses.replace(plan, flags=(*plan.flags, f"look at its {', '.join(names)}"))
         outcomes.append(_outcome(shared, exercise, plan, further))
-        spent = outcomes[-1].result.reason == TIME    # then no other is tried
-        if outcomes[-1].result.passed or spent:
-            break
+        if outcomes[-1].result.passed or outcomes[-1].result.reason == TIME:
+            break    # no other is tried when the time is spent
+    last = outcomes[-1].result
+    spent = last.reason == TIME
     cut = [CUT.format(clock)] if spent and clock < runner.limits.clock else []
     if spent and 0 < shared.had < clock - 1:
         cut.append(REST.format(clock, shared.had))
-    if not outcomes[-1].result.passed and next(untried, None):
+    if not last.passed and next(untried, None):
         cut.append(SPENT if spent else MOST)
     code.seconds += clock - shared.left
     best = next((each for each in outcomes if each.result.passed), None) or next(
@@ -307,7 +180,7 @@ def _clock(limits: Limits, code: Code, exercise: Exercise) -> float:
     return min(limits.clock, max(whole - code.seconds, LEAST * limits.seconds))
 
 
-def _outcome(runner: Runner | _Shared, exercise: Exercise, plan: Plan, further: Sequence[Any]
+def _outcome(runner: Runs, exercise: Exercise, plan: Plan, further: Sequence[Any]
              ) -> _Outcome:
     """Run one plan. What `watch` noted matters only for an answer that gets points."""
     if plan.missing:
@@ -333,21 +206,22 @@ def _visible(id: str) -> tuple[Any, ...]:
     return tuple(find(id).cases(VISIBLE_SEED))
 
 
-def examine(runner: Runner | _Shared, exercise: Exercise, plan: Plan, cases: Sequence[Any]
+def examine(runner: Runs, exercise: Exercise, plan: Plan, cases: Sequence[Any]
             ) -> tuple[Result, set[str]]:
     """Run the cases in the other process and judge the outputs here; also what `watch` noted.
 
     The first case that fails decides; a case without a frame fails.
     """
-    data, end, *_ = runner.run(exercise, plan, cases)
-    frames = split(data)
+    ended = runner.run(exercise, plan, cases)
+    frames = split(ended.sent)
     outputs = [frame for frame in frames if frame not in FRAMES.values()]
     result = Result(PASSED)
     for index, case in enumerate(cases):
         try:
             result = (_read(exercise, from_bytes(outputs[index]), copy.deepcopy(case), index)
                       if index < len(outputs) else
-                      Result(WRONG, _why(end, runner.limits), case=index, reason=end))
+                      Result(WRONG, _why(ended.how, runner.limits), case=index,
+                             reason=ended.how))
         except Exception:    # a learner's code may have written the bytes
             result = Result(WRONG, "What it gave could not be read.", case=index)
         if not result.passed:

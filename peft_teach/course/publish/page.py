@@ -8,10 +8,8 @@ nobody has done yet (a prediction, a sentence, a training of one's own) has no o
 import ast
 import base64
 import hashlib
-import importlib
 import io
 import re
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import redirect_stdout, suppress
 from html import escape, unescape
@@ -20,7 +18,7 @@ from typing import Any
 
 from ..desk.learner import first_card
 from ..lessons import START
-from . import moving
+from . import authored, moving
 from .colab import ADDED
 from .execution import stored
 from .notebooks import Lesson
@@ -57,7 +55,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
         elif known.part == SOLUTION:
             solution, cell = cell, student
         elif known.part == CHECK:
-            cell.outputs = [_output(_slip(root, known.exercise.id))]
+            cell.outputs = [_output(_slip((root / lesson.solved).parent, known.exercise.id))]
             shown.append(cell)
             if solutions == NONE:
                 continue
@@ -208,14 +206,11 @@ def _told(output: Any) -> Any:
     return _output(f'<p class="measured">{card[1]}</p>') if card else output
 
 
-def _slip(root: Path, id: str) -> str:
+def _slip(home: Path, id: str) -> str:
     """The card of the most usual wrong answer to an exercise."""
-    tests = str(root / "tests/course")
-    if tests not in sys.path:
-        sys.path.append(tests)
-    answers = importlib.import_module("answers")
+    _, text = authored.usual(home, id)
     with redirect_stdout(io.StringIO()):
-        card = first_card(id, answers.define(id, answers.usual(id)[1]))
+        card = first_card(id, authored.define(id, text))
     return f"<p>A usual slip, and what the check says of it:</p>{card._repr_html_()}"
 
 

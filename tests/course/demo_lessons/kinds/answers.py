@@ -1,6 +1,6 @@
 """Answers to the exercises of the demonstration course, one of each kind."""
 
-from answers import but
+from peft_teach.course.publish.authored import but
 
 SHIFT = """
 class Shift(pt.Adapter):
