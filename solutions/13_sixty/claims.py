@@ -7,19 +7,33 @@ from claims import Claim, percent
 from figures import record
 from torch import nn
 
-from peft_teach.course.lessons.ladder.recorded import forgetting
 from peft_teach.course.lessons.sixty import layers, recorded
-from peft_teach.course.verdicts import BETTER, SAME, UNSURE, WORSE
+from peft_teach.course.verdicts import BETTER, UNSURE, WORSE
 
 FIELD = recorded.field()
 SOLVED = FIELD.accuracy
 LORA, FIRST = SOLVED["lora-rank32"], SOLVED.max()
 NEEDED = 1.96 * math.sqrt(2 * LORA * (1 - LORA) / 1319)
-LUCK = 2.35 * math.sqrt(LORA * (1 - LORA) / 1319)    # the first of 63 equal runs, on average
+MLP = SOLVED[recorded.MLP]
+BEFORE = recorded.again(FIELD)
+
+
+def points(run, other):
+    """How far one setting was from another each time, July's runs last; in points."""
+    return [*(100 * (BEFORE.loc[run] - BEFORE.loc[other]).dropna())]
+
+
 IA3 = SOLVED["ia3-default"], SOLVED["ia3-lr_0.001"]
 LADDER = record("ladder")
 FOUND = recorded.verdicts(record("sixty"), LADDER)
 BOTH = recorded.two_ladders(LADDER)
+
+
+def percent_of_tables():
+    """How often the first of 63 equal runs is as far above a given one as the first above LoRA."""
+    runs = torch.randn(40_000, 63, generator=torch.Generator().manual_seed(0))
+    far = (FIRST - LORA) / math.sqrt(LORA * (1 - LORA) / 1319)
+    return 100 * (runs.amax(1) - runs[:, 0] > far).double().mean().item()
 
 
 def told(method):
@@ -65,31 +79,39 @@ AGAIN = next(row for row in record("sixty")["runs"] if row["group"] == "again")
 THEN = next(row for row in LADDER["runs"] if row["group"] == "final"
             and row["method"] == "lora 8" and row["seed"] == 2)
 
+MOVED = points("ia3-lr_0.001", "ia3-default")
+VERA = recorded.verdicts(record("sixty"), LADDER, "lora 1").loc["VeRA 256"]
+
 CLAIMS = (
-    Claim("One of the fourteen runs above LoRA in peft's table is ahead by more than other problems "
-          "could bring.",
-          seen=f"{percent(FIRST)} against {percent(LORA)}, one seed each; at 95 % a gap of "
-               f"{100 * NEEDED:.1f} points is needed, unpaired",
-          tried=f"chosen as the first of {len(FIELD)}: of equal runs the first would stand "
-                f"{100 * LUCK:.1f} points too high. Other seeds: nobody asked",
-          holds={"One of the fourteen": lambda: (SOLVED > LORA).sum() == 14
+    Claim("In peft's table no other method is shown to be better than LoRA.",
+          seen=f"the first {percent(FIRST)}, LoRA on the same matrices {percent(MLP)}; of the other "
+               f"thirteen above LoRA of rank 32, none by the {100 * NEEDED:.1f} points that are needed "
+               "at 95 %, unpaired; one seed each",
+          tried=f"the same settings run before: that LoRA solved "
+                f"{percent(BEFORE.loc[recorded.MLP].iloc[0])}. By luck alone, the first of 63 equal runs is "
+                f"{100 * (FIRST - LORA):.1f} points above a given one in {percent_of_tables():.0f} % "
+                "of tables",
+          holds={"none by the": lambda: (SOLVED > LORA).sum() == 14
                  and (SOLVED > LORA + NEEDED).sum() == 1,
-                 "is ahead by more": lambda: FIRST > LORA + NEEDED}),
+                 "no other method is shown": lambda: FIRST - MLP < NEEDED
+                 and SOLVED.idxmax() == recorded.LILY
+                 and percent(BEFORE.loc[recorded.MLP].iloc[0]) == percent(FIRST)}),
     Claim("In that table a rate moves one method further than the first is from LoRA. An "
           "observation.",
           seen=f"IA³ solves {percent(IA3[0])} at a rate of 0.0001 and {percent(IA3[1])} at 0.001; "
                f"from LoRA to the first {100 * (FIRST - LORA):.1f} points",
-          tried=f"places and numbers are the same in both, {FIELD.trained['ia3-default']:,}; one "
-                "seed each",
-          holds={"a rate moves one method further": lambda: IA3[1] - IA3[0] > FIRST - LORA,
-                 "are the same in both": lambda:
+          tried=f"the same {FIELD.trained['ia3-default']:,} numbers in both; run before, twice: "
+                f"{MOVED[0]:.1f} and {MOVED[1]:.1f} points",
+          holds={"a rate moves one method further": lambda: min(IA3[1] - IA3[0], *(
+                     each / 100 for each in MOVED)) > FIRST - LORA,
+                 "numbers in both": lambda:
                      FIELD.trained["ia3-default"] == FIELD.trained["ia3-lr_0.001"]}),
-    Claim(f"Of {len(FOUND)} methods of the field none is better than LoRA 8 on our task, each at its own "
-          "rate. An observation.",
+    Claim(f"Of {len(FOUND)} methods of the field none is shown better than LoRA 8 on our task, each at its "
+          "own rate. An observation.",
           seen=f"R² less LoRA 8's: {'; '.join(map(told, FOUND.index))}; {SEEDS} seeds",
           tried="rates searched as in lesson 10, each with both neighbours. LoRA 8, run again with "
                 "seed 2, gave lesson 10's R² to the last digit",
-          holds={"none is better": lambda: BETTER not in {*FOUND.verdict},
+          holds={"none is shown better": lambda: BETTER not in {*FOUND.verdict},
                  "gave lesson 10's R²": lambda: AGAIN["r2"] == THEN["r2"]}),
     Claim("Turning a layer's inputs changes none of its singular values, and shared shards see a "
           "sum of the pieces.",
@@ -101,32 +123,39 @@ CLAIMS = (
 
 HERE, THERE = BOTH.here, BOTH.there
 
+
+def costs():
+    """What a factor of two away from its own rate costs each method, of R²."""
+    for method, rate in RATES.items():
+        found = tried(method)
+        yield from (found[rate] - found[by * rate] for by in (0.5, 2))
+
+
 JUDGED = {
     "How many of the fourteen are ahead": "the question",
-    "A learning rate moves IA³ further than the whole way from LoRA to the first place. Most runs, "
+    "3.2 points less, and 3.8 are needed. None is left": lambda: 0.0315 < FIRST - MLP < 0.0325
+        and 0.0375 < NEEDED < 0.0385,
+    "stays 3.5 points or more ahead of LoRA 32": lambda:
+        min(points("lora-rank64-rslora", recorded.LORA)) > 3.4
+        and len(points("lora-rank64-rslora", recorded.LORA)) == 3,
+    "shows no other method to be better than LoRA": "the first claim",
+    "A learning rate moves IA³ further than the whole way from LoRA to the first. Most runs, "
     "37 of 63, share one rate": lambda: IA3[1] - IA3[0] > FIRST - LORA
         and (FIELD.rate == 1e-4).sum() == 37 and len(FIELD) == 63,
-    "IA³ forgets most of all runs above 45 % there, and in lesson 10 only BitFit forgot more":
-        lambda: FIELD.method[FIELD.forgetting[SOLVED > 0.45].idxmax()] == "ia3"
-        and [*forgetting(LADDER).index[-2:]] == ["IA³", "BitFit"],
-    "Full fine-tuning leads here and not there": lambda: HERE.idxmax() == "full fine-tuning"
-        != THERE.idxmax() and abs(THERE["full fine-tuning"] - THERE["LoRA 8"]) < NEEDED
-        and abs(THERE["full fine-tuning"] - THERE["DoRA 8"]) < NEEDED,
-    "A mask level with LoRA or ahead, DoRA beside LoRA, prompts last": lambda: all(
-        each["a random mask"] > each["LoRA 8"] and each.idxmin() == "prompt"
-        for each in (HERE, THERE)) and abs(THERE["DoRA 8"] - THERE["LoRA 8"]) < NEEDED,
-    "Which is better than LoRA 8": "the question",
-    "no table here shows a better start": "advice, from both tables",
-    "None is better. OFT has the highest mean": lambda:
+    "the best of three runs, the others one run": lambda: all(
+        SOLVED[run] == SOLVED[FIELD.index.str.startswith(run.split("-")[0])].nlargest(4).iloc[0]
+        for run in (recorded.BOTH[key] for key in ("ia3", "prefix", "prompt"))),
+    "Prompts are last in both. The order of the first five hardly agrees, and there the other four "
+    "lie within 3.8 points of LoRA": lambda: HERE.idxmin() == THERE.idxmin() == "prompt"
+        and BOTH[:5].corr("spearman").loc["here", "there"] < 0.3
+        and (THERE[:5] - LORA).abs().max() < NEEDED,
+    "Which is shown to be better than LoRA 8": "the question",
+    "each at its own best rate": "how it was searched: SEARCHED of the record",
+    "None is shown better. OFT has the highest mean": lambda:
         BETTER not in {*FOUND.verdict} and FOUND["R²"].idxmax() == "OFT 32",
-    "and three seeds cannot tell it from LoRA 8": lambda:
-        SEEDS == 3 and FOUND.verdict["OFT 32"] == UNSURE,
-    "PiSSA's start does the same as LoRA's": lambda: FOUND.verdict["PiSSA 8"] == SAME,
-    "MiSS and VeRA are worse": lambda:
-        {*FOUND.verdict[["MiSS 16", "VeRA 256"]]} == {WORSE},
-    "most of peft's table, decides who looks good": lambda: RATES["VeRA 256"] == 16 * RATES[
-        "MiSS 16"] and all(0.025 < max(tried(method).values()) - beside < 0.035
-                           for method, beside in (
-            ("OFT 32", tried("OFT 32")[2 * RATES["OFT 32"]]),
-            ("VeRA 256", tried("VeRA 256")[RATES["VeRA 256"] / 2]))),
+    "we cannot tell it from LoRA 8": lambda: FOUND.verdict["OFT 32"] == UNSURE,
+    "MiSS and VeRA have the lowest. VeRA trains a tenth of the numbers; so does LoRA 1, and VeRA is "
+    "not better than that": lambda: {*FOUND.index[-2:]} == {"MiSS 16", "VeRA 256"}
+        and VERA.verdict in (WORSE, UNSURE) and RATES["VeRA 256"] == 16 * RATES["MiSS 16"]
+        and 0.0025 < min(costs()) < 0.0035 and 0.033 < max(costs()) < 0.0345,
 }

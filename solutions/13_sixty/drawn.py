@@ -54,19 +54,21 @@ def two_ladders(shown: Shown) -> None:
 
 
 def family(shown: Shown) -> None:
-    """Names at their places: where, from top to bottom, and form, from left to right."""
+    """A line for each thing that is changed and its form, and the names of the methods in it."""
     ax, = shown.panels
-    places = {
-        (0, 0): "prompt* prefix* P-tuning LLaMA-Adapter", (1, 0): "bottleneck*", (1, 1): "IA³*",
-        (1, 2): "RoAd* OFT BOFT HRA", (2, 0): "LoRA* DoRA* PiSSA AdaLoRA HiRA LoHa LoKr",
-        (2, 1): "BitFit*", (2, 3): "SHiRA* FourierFT WaveFT",
-        (2, 4): "VeRA RandLoRA MiSS Lily VB-LoRA TinyLoRA"}
-    for (row, column), names in places.items():
-        for name in names.split():
-            ax.text(name.strip("*"), "yours" if "*" in name else "ink",
-                    (column + 0.5, row + 0.5), near=0.2)
-    for edge in range(4):
-        ax.line("frozen", "-", [0, 5], [edge, edge])
+    lines = {
+        "in front of words: vectors": "prompt*,P-tuning",
+        "in keys and values: vectors": "prefix*,LLaMA-Adapter",
+        "behind a layer: a small network": "bottleneck*",
+        "a layer's outputs: gains": "IA³*", "a layer's features: turned": "RoAd*,OFT,BOFT,HRA",
+        "a layer's bias": "BitFit*",
+        "W: by products BA": "LoRA*,DoRA*,PiSSA,AdaLoRA,HiRA,LoHa,LoKr",
+        "W: at scattered entries": "SHiRA (the mask)*,FourierFT,WaveFT",
+        "W: by shared or random matrices": "VeRA,RandLoRA,MiSS,Lily,VB-LoRA,TinyLoRA"}
+    for row, (what, names) in enumerate(lines.items()):
+        ax.text(what, "ink", (0, row), near=0.1)
+        for name in names.split(","):
+            ax.text(name.strip("*"), "yours" if "*" in name else "ink")
 
 
 def cannot(shown: Shown) -> None:
@@ -83,7 +85,7 @@ def cannot(shown: Shown) -> None:
     left.text("W x", "rest", tuple(plain[:, 0]))
     left.text("W R x", "series 0", tuple(moved[:, 0]))
     left.text("never reached", "series 1")
-    right.named("Shared shards see the sum of the four pieces: 0, twice")
+    right.named("Shared shards see the pieces' sum: 0, twice")
     heights = {"x": [], "another x": []}
     for name, colour, bottom in (("x", "series 0", 3), ("another x", "series 1", 0)):
         bars = sorted((s for s in right.shapes if abs(s.get_y() - bottom) < 1e-9),
@@ -92,10 +94,12 @@ def cannot(shown: Shown) -> None:
         for at, height in enumerate(heights[name]):
             right.shape(colour, at - 0.4, bottom + min(height, 0), 0.8, abs(height))
         right.text(name, colour, (0, bottom), near=0.2)
+        right.line("ink", "-", [-0.5, 23.5], [bottom, bottom])
     for values in heights.values():
         assert len(values) == 24
-        assert np.any(values)
+        assert np.all(np.any(np.reshape(values, (4, 6)), axis=1))    # no piece is empty
         assert np.allclose(np.reshape(values, (4, 6)).sum(0), 0)
     assert heights["x"] != heights["another x"]
-    for edge in (6, 12, 18):
-        right.at("frozen", edge - 0.5)
+    for piece in range(4):
+        right.at("frozen", 6 * piece - 0.5)
+        right.text(f"piece {piece + 1}", "ink")

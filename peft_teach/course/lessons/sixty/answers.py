@@ -39,10 +39,7 @@ places = {
     "OFT": [True, 384, 12 * 32 * 31 // 2],
     "MiSS": [True, 16, 384 * 16],
     "HiRA": [True, 384, 2 * 8 * 384],
-    "LoKr": [True, 16 * 2, 16 * 16 + 2 * 2 * 24],
-    "SHiRA": [True, 384, 6144],
     "bottleneck": [False, None, 2 * 8 * 384],
-    "linear bottleneck": [True, 8, 2 * 8 * 384],
 }
 
 
@@ -51,7 +48,8 @@ places = {
 class Mine(pt.Adapter):
     def __init__(self, base):
         super().__init__(base)
-        n_out, n_in = base.weight.shape    # ΔW: 24 blocks along its diagonal, zeros elsewhere
+        self.new = "ΔW has 24 blocks along its diagonal, and zeros elsewhere."
+        n_out, n_in = base.weight.shape
         self.M = nn.Parameter(torch.zeros(24, n_out // 24, n_in // 24))
 
     def forward(self, x):

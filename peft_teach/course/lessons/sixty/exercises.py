@@ -1,5 +1,6 @@
-"""The exercises of lesson 13: an equation, eight methods at their places, one of your own."""
+"""The exercises of lesson 13: an equation, five methods by their forms, one of your own."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -143,8 +144,7 @@ ROAD = Exercise(
 D = 384
 # Whether it merges, the highest rank of ΔW (None: there is no ΔW), and the numbers in a file.
 PLACES = {"VeRA": (True, 256, 640), "OFT": (True, 384, 5952), "MiSS": (True, 16, 6144),
-          "HiRA": (True, 384, 6144), "LoKr": (True, 32, 352), "SHiRA": (True, 384, 6144),
-          "bottleneck": (False, None, 6144), "linear bottleneck": (True, 8, 6144)}
+          "HiRA": (True, 384, 6144), "bottleneck": (False, None, 6144)}
 FIELDS = ("merges", "rank", "numbers")
 # What the usual mistakes say of a method's rank or numbers.
 USUAL = {
@@ -152,9 +152,7 @@ USUAL = {
     ("OFT", "numbers"): {"redundant": (12 * 32 * 32, D * D, 12 * 32 * 33 // 2)},
     ("OFT", "rank"): {"rank_of": 32},
     ("MiSS", "rank"): {"rank_of": D}, ("MiSS", "numbers"): {"copies": D * D},
-    ("HiRA", "rank"): {"rank_of": 8}, ("LoKr", "rank"): {"rank_of": (2, 16, 24, 48, D)},
-    ("SHiRA", "rank"): {"rank_of": 16}, ("SHiRA", "numbers"): {"places_kept": (2 * 6144, 3 * 6144)},
-    ("bottleneck", "rank"): {"no_matrix": 8},
+    ("HiRA", "rank"): {"rank_of": 8}, ("bottleneck", "rank"): {"no_matrix": 8},
 }
 
 
@@ -197,29 +195,28 @@ def judge_places(case: Any, seen: Mapping) -> Verdict:
                 if row[at] in (numbers if isinstance(numbers, tuple) else (numbers,)):
                     return rejected(mistake, told)
             return Verdict(False, told)
-    return Verdict(True, "Eight methods, from their equations alone.")
+    return Verdict(True, "Five methods, from their equations alone.")
 
 
 PLACED = Exercise(
-    id="sixty.places", lesson="13", names=("places",), points=3, minutes=12, difficulty=2,
+    id="sixty.places", lesson="13", names=("places",), points=3, minutes=8, difficulty=2,
     answer=VALUE, cases=lambda seed: [{"d": D}], run=run_places, judge=judge_places,
     returns=report(said=dict[str, list[bool | int | float | str | None]], type=str),
     mistakes={
-        "not_a_table": "Wanted is a dict with the eight names of the table.",
+        "not_a_table": "Wanted is a dict with the five names of the table.",
         "not_a_row": "Each row is a list of three: True or False, a whole number or None, a whole "
                      "number.",
         "merges": "Is what it adds a fixed matrix times x? Then it can be added to W.",
         "random_kept": "A and B are drawn again from a seed: no file needs them.",
         "redundant": "A skew-symmetric block is known by what lies above its diagonal.",
         "copies": "The shards are copies of one another: a file needs one.",
-        "places_kept": "The places are drawn again from a seed.",
         "rank_of": "How many rows of such a ΔW can be linearly independent? Try it: "
                    "torch.linalg.matrix_rank of one that you draw.",
         "no_matrix": "Where ΔW does not exist it has no rank: None.",
     },
     hints=("Two questions first: which tensors train, and is the change a matrix times x?",
-           "Ranks: a product has at most the smaller one, a Kronecker product their product; an "
-           "entry-wise product with a full W keeps almost nothing of a low rank.",
+           "Ranks: a product has at most the smaller one; an entry-wise product with a full W "
+           "keeps almost nothing of a low rank.",
            "Draw each ΔW in a line, and ask torch.linalg.matrix_rank."))
 
 # ── sixty.mine ───────────────────────────────────────────────────────────────────────────────
@@ -251,7 +248,8 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
     own = {name: p for name, p in layer.named_parameters() if not name.startswith("base.")}
     kept = {name for name in layer.state_dict() if not name.startswith("base.")}
     said = scalar(count(case["n_in"], case["n_out"]))
-    seen |= {"holds_base": True, "frozen": not any(p.requires_grad for p in base.parameters()),
+    seen |= {"holds_base": True, "new": str(getattr(layer, "new", ""))[:600],
+             "frozen": not any(p.requires_grad for p in base.parameters()),
              "numbers": sum(p.numel() for p in own.values()), "buffers": sorted(kept - {*own}),
              "count": named(said) if whole(said) is None else whole(said),
              "start": layer(x).detach().clone(), "asleep": sorted(own)}
@@ -306,6 +304,8 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("not_the_same", f"{told}called twice it gives two outputs.")
     if len(seen["merged"]) and not _near(seen["merged"], seen["after"]):
         return rejected("merge_differs", f"{told}the merged layer gives another output.")
+    if len(seen["new"].split()) < 5:
+        return rejected("not_said", f"Its `new` is {seen['new']!r}.")
     how = "merges" if len(seen["merged"]) else "does not merge, and says so"
     return Verdict(True, f"It starts as its base, leaves it frozen, learns with every number that "
                          f"it counts, and {how}.")
@@ -320,8 +320,8 @@ MINE = Exercise(
     id="sixty.mine", lesson="13", names=("Mine", "count"), points=3, minutes=25, difficulty=3,
     cases=mine_cases, run=run_mine, judge=judge_mine, kept=False, returns=stages(
         {"type": str, "is_adapter": bool, "holds_base": bool},
-        {"frozen": bool, "numbers": int, "buffers": list[str], "count": int | str, "start": Tensor,
-         "asleep": list[str]},
+        {"new": str, "frozen": bool, "numbers": int, "buffers": list[str], "count": int | str,
+         "start": Tensor, "asleep": list[str]},
         {"after": Tensor, "base_same": bool, "merged": Tensor, "again": Tensor}),
     mistakes={
         **{name: MISTAKES[name] for name in ("not_adapter", "base_lost", "base_trained",
@@ -335,6 +335,8 @@ MINE = Exercise(
                        "two factors one may start at zero.",
         "idle": "Does what trains reach the output?",
         "not_the_same": "Something is changed or drawn anew by a call.",
+        "not_said": "self.new is a sentence, set by __init__: what is new, or of which method it "
+                    "is a copy.",
         "merge_differs": "What is added to W must be what forward adds; has the bias a share in "
                          "it? If it cannot merge, leave merged out: pt.Adapter's own says so.",
     },
@@ -347,6 +349,13 @@ MINE = Exercise(
 
 WORDS = (BETTER, WORSE, SAME, UNSURE)
 NUMBERS = ("difference", "low", "high", "seeds", "rates")
+ROUNDED = 5e-4    # how far an end may be from what three decimals say
+# What judges nothing: "cannot tell whether it is better", "not better", "the same seed".
+IDLE = re.compile(r"(?<=cannot tell) (whether|if|which)\b.*?(?=[.,;:!?](?!\d)|\bbut\b|$)"
+                  r"|\b(not|nor|neither|no) (\w+ )?(better|worse|the same|beats?|wins?)\b"
+                  r"|\bthe same (?=seed|rate|number|parameter|sentence|test|data|task|model|step)")
+WON, LOST = (re.compile(rf"\b({words})\b") for words in (
+    r"wins?|won|winner|beats?|outperform\w*|superior|ahead", r"los(es?|t)|inferior|behind"))
 
 
 def run_sentence(said: Any, case: Any) -> dict[str, Any]:
@@ -368,12 +377,15 @@ def judge_sentence(case: Any, seen: Mapping) -> Verdict:
     if not low <= numbers["difference"] <= high or low == high:
         return rejected("ends", f"{numbers['difference']:.3f} does not lie between {low:.3f} and "
                                 f"{high:.3f}.")
-    right = word(low, high, MARGIN)
-    others = [each for each in WORDS if each != right and each in text]
-    if right not in text or others:
-        return rejected("other_verdict", f"From {low:+.3f} to {high:+.3f}, with a margin of "
+    told = IDLE.sub(" ", text)
+    said = {each for each in WORDS if each in told}
+    said |= {each for each, words in ((BETTER, WON), (WORSE, LOST)) if words.search(told)}
+    fitting = {word(low + a, high + b, MARGIN) for a in (-ROUNDED, 0, ROUNDED)
+               for b in (-ROUNDED, 0, ROUNDED)}
+    if len(said) != 1 or not said <= fitting:
+        return rejected("other_verdict", f"From {low:+.4f} to {high:+.4f}, with a margin of "
                                          f"{MARGIN:g}: your sentence says "
-                                         f"{' and '.join(others) or 'no verdict'}.")
+                                         f"{' and '.join(sorted(said)) or 'no verdict'}.")
     for name, mistake in (("seed", "no_seeds"), ("rate", "no_rates")):
         if name not in text:
             return rejected(mistake, f"It does not say how many {name}s there were.")

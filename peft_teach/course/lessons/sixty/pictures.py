@@ -5,18 +5,15 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas
-import torch
 from matplotlib.figure import Figure
 
-from ....adapter import Adapter
 from ....plots import COLOURS, SERIES, entitle, figure, in_percent
 from ... import records
 from ...protocol import NAMES
-from .recorded import LORA, PAIRS, field, half, pairs, scores, two_ladders, verdicts
+from .recorded import LORA, PAIRS, again, field, half, pairs, scores, two_ladders, verdicts
 
-__all__ = ["LORA", "NAMES", "PAIRS", "draw_cannot", "draw_family", "draw_monday",
-           "draw_two_ladders", "field", "half", "pairs", "scores", "spare", "two_ladders",
-           "verdicts"]
+__all__ = ["LORA", "NAMES", "PAIRS", "again", "draw_cannot", "draw_family", "draw_monday",
+           "draw_two_ladders", "field", "half", "pairs", "scores", "two_ladders", "verdicts"]
 
 # ── the field's Monday ───────────────────────────────────────────────────────────────────────
 
@@ -68,38 +65,37 @@ def draw_two_ladders(rows: pandas.DataFrame) -> Figure:
 
 # ── the family ───────────────────────────────────────────────────────────────────────────────
 
-FORMS = ("low rank", "a vector", "turning", "scattered", "shared or random")
-WHERE = ("in front of words,\nin keys and values", "on what a layer\nreads or gives",
-         "in the weights")
-# By where and form: names. A reader of this course has built those with a star.
+# What is changed, and in which form: names. A reader of this course has built those with a star.
 FAMILY = {
-    (0, 0): ("prompt*", "prefix*", "P-tuning", "LLaMA-Adapter"), (1, 0): ("bottleneck*",),
-    (1, 1): ("IA³*",), (1, 2): ("RoAd*", "OFT", "BOFT", "HRA"),
-    (2, 0): ("LoRA*", "DoRA*", "PiSSA", "AdaLoRA", "HiRA", "LoHa", "LoKr"), (2, 1): ("BitFit*",),
-    (2, 3): ("SHiRA*", "FourierFT", "WaveFT"),
-    (2, 4): ("VeRA", "RandLoRA", "MiSS", "Lily", "VB-LoRA", "TinyLoRA"),
+    "in front of words: vectors": ("prompt*", "P-tuning"),
+    "in keys and values: vectors": ("prefix*", "LLaMA-Adapter"),
+    "behind a layer: a small network": ("bottleneck*",),
+    "a layer's outputs: gains": ("IA³*",),
+    "a layer's features: turned": ("RoAd*", "OFT", "BOFT", "HRA"),
+    "a layer's bias": ("BitFit*",),
+    "W: by products BA": ("LoRA*", "DoRA*", "PiSSA", "AdaLoRA", "HiRA", "LoHa", "LoKr"),
+    "W: at scattered entries": ("SHiRA (the mask)*", "FourierFT", "WaveFT"),
+    "W: by shared or random matrices": ("VeRA", "RandLoRA", "MiSS", "Lily", "VB-LoRA", "TinyLoRA"),
 }
 
 
 def draw_family() -> Figure:
-    """Draw where a method changes a model against the form of its change, names at their places."""
-    made, ax = figure(9.2, 4.2)
-    for (row, column), names in FAMILY.items():
-        for line, name in enumerate(names):
+    """Draw what a method changes and in which form, a line each, and beside it the names."""
+    made, ax = figure(9.2, 3.6)
+    for row, (what, names) in enumerate(FAMILY.items()):
+        ax.text(-0.02, row, what, ha="right", va="center", fontsize=11.5)
+        across = 0.0
+        for name in names:
             own = name.endswith("*")
-            ax.text(column + 0.5, row + 0.12 + 0.125 * line, name.removesuffix("*"), ha="center",
-                    va="center", fontsize=11, weight="bold" if own else "normal",
+            ax.text(across, row, name.removesuffix("*"), va="center", fontsize=11,
+                    weight="bold" if own else "normal",
                     color=COLOURS["yours" if own else "ink"])
-    for edge in range(len(WHERE) + 1):
-        ax.plot([0, len(FORMS)], [edge, edge], "-", color=COLOURS["frozen"], lw=1)
-    ax.set(xlim=(0, len(FORMS)), ylim=(len(WHERE), 0), yticks=[0.5, 1.5, 2.5], yticklabels=WHERE,
-           xticks=[0.5 + k for k in range(len(FORMS))], xticklabels=FORMS)
-    ax.xaxis.tick_top()
-    ax.tick_params(length=0, labelsize=12)
+            across += 0.04 + 0.017 * len(name)
+    ax.set(xlim=(-0.4, 1), ylim=(len(FAMILY) - 0.5, -0.5), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     made.set_label(f"{sum(map(len, FAMILY.values()))} names. " + "; ".join(
-        f"{WHERE[row]}, {FORMS[column]}: {', '.join(names)}".replace("\n", " ")
-        for (row, column), names in FAMILY.items()) + ". With a star: built in this course.")
+        f"{what}: {', '.join(names)}" for what, names in FAMILY.items())
+        + ". With a star: built in this course.")
     return made
 
 
@@ -134,11 +130,13 @@ def draw_cannot() -> Figure:
                   color=SERIES[row][0])
         right.text(-0.8, 3 * (1 - row), name, ha="right", va="center", fontsize=11,
                    color=SERIES[row][0])
-    for edge in range(1, SHARDS):
-        right.axvline(edge * WIDTH - 0.5, color=COLOURS["frozen"], lw=1)
+        right.plot([-0.5, len(values) - 0.5], [3 * (1 - row)] * 2, color=COLOURS["ink"], lw=0.8)
+    for piece in range(SHARDS):
+        right.axvline(piece * WIDTH - 0.5, color=COLOURS["frozen"], lw=1)
+        right.text((piece + 0.5) * WIDTH - 0.5, 4.5, f"piece {piece + 1}", ha="center", fontsize=11)
     right.set(xlim=(-6, SHARDS * WIDTH), ylim=(-1.8, 5), xticks=[], yticks=[])
     right.spines[:].set_visible(False)
-    right.set_title("Shared shards see the sum of the four pieces: 0, twice", fontsize=12)
+    right.set_title("Shared shards see the pieces' sum: 0, twice", fontsize=12)
     made.set_label("Left: the outputs of a layer for all inputs of length one form an ellipse; "
                    f"with the inputs turned by {ANGLE}, the same ellipse. A larger one is "
                    "never reached. Right: two inputs of four pieces each, that add up to 0; a "
@@ -147,32 +145,10 @@ def draw_cannot() -> Figure:
 
 
 def _confused() -> tuple[np.ndarray, np.ndarray]:
-    """Return two inputs whose pieces add up to zero."""
-    piece = np.sin(np.arange(WIDTH) * 1.3 + 0.4)
-    return (np.concatenate([piece, -piece, 0 * piece, 0 * piece]),
-            np.concatenate([0.6 * piece, 0.6 * piece, -1.2 * piece, 0 * piece]))
-
-
-# ── numbers that say nothing new ─────────────────────────────────────────────────────────────
-
-
-def spare(mine: type[Adapter], size: int = 48) -> dict[str, int]:
-    """Return how many numbers a layer trains, and how many of them say nothing new.
-
-    On one plain layer of this size: by the rank of the outputs' derivative with respect to all of
-    them, at a random point near the start. LoRA of rank r has r² to spare.
-    """
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        layer = mine(torch.nn.Linear(size, size).requires_grad_(False)).double()
-        own = {name: p.detach() for name, p in layer.named_parameters() if p.requires_grad}
-        own = {name: p + 0.3 * torch.randn_like(p) for name, p in own.items()}
-        x = torch.randn(2 * size, size, dtype=torch.double)
-        slopes = torch.func.jacrev(lambda own: torch.func.functional_call(layer, own, (x,)))(own)
-        J = torch.cat([slope.flatten(2).flatten(0, 1) for slope in (
-            each.reshape(*x.shape[:1], size, -1) for each in slopes.values())], 1)
-    numbers = J.shape[1]
-    return {"numbers": numbers, "to spare": numbers - int(torch.linalg.matrix_rank(J))}
+    """Return two inputs of four pieces each, which add up to zero."""
+    piece, other = np.sin(np.arange(WIDTH) * 1.3 + 0.4), np.cos(np.arange(WIDTH) * 0.9)
+    return (np.concatenate([piece, -piece, 0.7 * other, -0.7 * other]),
+            np.concatenate([0.6 * other, 0.6 * piece, -1.1 * piece, 0.5 * piece - 0.6 * other]))
 
 
 def _ladder() -> Mapping:

@@ -1,6 +1,7 @@
 """What lesson 13 reads: the field's own table, and the record of five methods under one rule.
 
     field()                     peft's comparison, 63 runs; the source stands in the file's head
+    again(field())              some of its settings, run before with other library versions
     pairs(field())              rows of one method, and what differs between them
     two_ladders(ladder)         R² here and accuracy there, of the methods that both have
     verdicts(sixty, ladder)     each method of the record beside LoRA 8, in pairs
@@ -15,16 +16,16 @@ from ...verdicts import verdict
 
 PROBLEMS = 1319                    # of GSM8K, on which each run of the field was tested
 LORA = "lora-rank32"               # the run to which the field's others are compared
+MLP, LILY = "lora-rank10-target-mlp", "lily-rank140-mlp-a2-b2-s8.0"    # of equal size, on the MLP
 # Rows of one method, the method's name, and what differs within a pair.
 PAIRS = {
     "IA³": ("ia3-default", "ia3-lr_0.001", "the rate"),
-    "IA³, more places": ("ia3-lr_0.001", "ia3-all-attn-5k-lr0.005", "rate and places"),
     "prompt": ("prompt_tuning-default", "prompt_tuning-lr_0.001", "the rate"),
     "prompt, other start": ("prompt_tuning-lr_0.001", "prompt_tuning-sample_vocab-lr_0.001",
                             "the start"),
     "prefix": ("prefixtuning-lr_0.001", "prefixtuning-tokens50-init_prefix-lr_0.005",
                "rate, start and length"),
-    "LoRA 64": ("lora-rank64", "lora-rank64-rslora", "the factor s, 2 and 8"),
+    "LoRA 64": ("lora-rank64", "lora-rank64-rslora", "the factor on BA, 2 and 8"),
 }
 # What both ladders have: the rung's key here, and the run there.
 BOTH = {"full": "full-finetuning-lr_0.00001", "lora 8": LORA, "dora 8": "lora-rank32-dora",
@@ -35,9 +36,23 @@ BOTH = {"full": "full-finetuning-lr_0.00001", "lora 8": LORA, "dora 8": "lora-ra
 
 def field() -> pandas.DataFrame:
     """Return peft's comparison, a row a run, the best first."""
+    return _read("field").set_index("run").sort_values("accuracy", ascending=False, kind="stable")
+
+
+def again(table: pandas.DataFrame) -> pandas.DataFrame:
+    """Return the problems solved by one setting, run at several times, the first one first."""
+    before = _read("field_again")
+    before["when"] = before.date.where(before.date < "2026", "early 2026").str.replace(
+        r"^2025.*", "2025", regex=True)
+    rows = before.pivot(index="run", columns="when", values="accuracy")
+    rows["July 2026"] = table.accuracy
+    return rows.sort_values("July 2026", ascending=False).rename_axis(None).rename_axis(
+        None, axis=1)
+
+
+def _read(name: str) -> pandas.DataFrame:
     folder = records.INSTALLED if records.INSTALLED.is_dir() else records.CHECKOUT
-    table = pandas.read_csv(folder / "field.csv", comment="#", index_col="run")
-    return table.sort_values("accuracy", ascending=False, kind="stable")
+    return pandas.read_csv(folder / f"{name}.csv", comment="#")
 
 
 def half(accuracy: float, of: int = 1) -> float:
@@ -63,9 +78,15 @@ def two_ladders(ladder: Mapping) -> pandas.DataFrame:
 
 
 def scores(sixty: Mapping, ladder: Mapping) -> protocol.Errors:
-    """Return the score of each test sentence, by method and seed, lesson 10's runs among them."""
+    """Return the score of each test sentence, by method and seed, lesson 10's runs among them.
+
+    Of the record, those seeds with which all its methods have run.
+    """
     rating = protocol.rated(ladder)
     ours = [row for row in sixty["runs"] if row["group"] == "final"]
+    methods = {row["method"] for row in ours}
+    ours = [row for row in ours
+            if {each["method"] for each in ours if each["seed"] == row["seed"]} == methods]
     return protocol.scores([*protocol.finals(ladder), *ours], rating)
 
 
