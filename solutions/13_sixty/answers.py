@@ -227,6 +227,14 @@ WRONG["sixty.sentence"] = {
     "not_a_report": (but(SAID, '"rates": 3,', ""), "said = 5"),
 }
 
+SLIPS: dict = {
+    "sixty.road": ("self.turned(self.base(x))", "self.base(x)", {
+        "one axis": "x.dim() == 1", "float16": "x.dtype == torch.float16",
+        "four axes": "x.dim() == 4"}),
+    "sixty.mine": ("n_in * n_out // 24", "0", {
+        "wider": "n_in == 144", "higher": "n_out == 144", "four times as high": "n_out == 192"}),
+}
+
 SAYS = {
     "sixty.road": {
         "start": "At which angle", "turned_back": "which of the two sines",
