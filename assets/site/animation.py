@@ -36,7 +36,8 @@ ANSWER = """class LoRALinear(pt.Adapter):
         return (y + self.scale * (x.float() @ self.A.T) @ self.B.T).to(y.dtype)"""
 # How the cells begin that are worked in, or what they alone have.
 WRITE, CHECK = "class LoRALinear(", "LoRALinear = pt.check("
-WRAP, TRAIN, READ = "class MyLoRA(", "pt.board.train(", "before=unread"
+WRAP, LOAD = "class MyLoRA(", "answers unchanged, to the bit"
+TRAIN, READ = "pt.board.train(", "before=unread"
 
 # Whether the training stands at so many steps, or has ended.
 STEP = """([number, steps]) => {
@@ -120,6 +121,7 @@ def main() -> None:
         show(CHECK)
         film.take(2500)                                           # the green one
         run(WRAP)
+        run(LOAD)
         run(TRAIN, wait=False)
         for steps in range(25, 250, 25):                          # the training
             page.wait_for_function(STEP, arg=[where(TRAIN), steps], timeout=RUNS)
