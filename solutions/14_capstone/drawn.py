@@ -33,5 +33,5 @@ def tries(shown: Shown) -> None:
         ax.text(f"{middle:+.1f}".replace("-", "−"), "ink", (middle, y - 0.22))
         assert middle - half < 0    # none is better than the head
     assert shown.title == (
-        f"None of 4 is clearly better than the head on the mean; {NAMES[0]} against "
+        f"None of 4 is better than the head on the mean; {NAMES[0]} against "
         f"{NAMES[1]}: better; {NAMES[2]} against {NAMES[3]}: cannot tell")

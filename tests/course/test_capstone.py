@@ -27,6 +27,7 @@ from peft_teach.course.grade import Limits, Options, board, grade, handed, repor
 from peft_teach.course.grade.collect import LARGEST_ADAPTER, collect
 from peft_teach.course.grade.limits import LEAST_MEMORY
 from peft_teach.course.lessons.capstone import answers, exercises, handed_in, pictures
+from peft_teach.course.publish import authored
 from peft_teach.course.reading.notebook import Notebook
 from peft_teach.errors import PeftTeachError
 
@@ -306,7 +307,7 @@ def test_of_the_recorded_pairs_one_decides_and_one_cannot():
 def test_any_right_frozen_stays_of_lesson_01_serves_in_the_test_of_the_laws(style):
     """It is asked only what its own check asks."""
     laws, text = written.right("capstone.laws")["the solution"], written.right("full.frozen_stays")
-    made = written.define("capstone.laws", written.but(
+    made = authored.define("capstone.laws", authored.but(
         laws, 'frozen_stays = pt.mine("full.frozen_stays")\n', f"{text[style]}\n"))
     result = examine(exercises.LAWS, made)
     assert result.passed, result

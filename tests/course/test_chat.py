@@ -46,7 +46,7 @@ def record():
         for seed in (0, 1):
             made += [row(passes, falls, rises, group="main", method=method, seed=seed,
                          passes=passes, step=18 * passes, question=False, end=True, lr=1e-3)
-                     | {"films": "1101"} for passes in (0, 1, 2, 3, 5)]
+                     | {"films": "1101"} for passes in (0, 0.5, 1, 2, 3, 5)]
     made += [row(3, 0.2, 0.1, group="labels", question=question, end=end)
              for question, end in ((False, False), (True, True), (True, False))]
     made += [row(2 * f, 0.2, 0.1, group="knob", f=f) for f in (-1.0, 0.0, 1.0, 2.0)]
@@ -67,7 +67,7 @@ def record():
 
 def test_a_curve_tells_style_ends_and_losses_by_step(record):
     found = chat.curve(record, score=lambda answer: float("folks" in answer))
-    assert found.index.tolist() == [0, 18, 36, 54, 90]
+    assert found.index.tolist() == [0, 9, 18, 36, 54, 90]
     assert found["style"].tolist() == [0, 1, 1, 1, 1]
     assert found.ended.tolist() == [0, 0.75, 0.75, 0.75, 0.75]
     assert found.voice.tolist() == pytest.approx([3, 2.8, 2.6, 2.4, 2.4])

@@ -132,14 +132,14 @@ def test_between_its_steps_other_things_happen():
 def test_the_line_says_how_much_time_is_left_by_the_pace_so_far(monkeypatch):
     clock, lines = iter(range(0, 10_000, 2)), []    # two seconds go by whenever somebody looks
     monkeypatch.setattr(widgets.time, "perf_counter", lambda: next(clock))
-    run = widgets.Run("Go", Long(4), lambda result: None)
+    run = widgets.Run("Go", Long(12), lambda result: None)
     run.line.observe(lambda change: lines.append(change["new"]), "value")
     run.start_button.click()
     assert "it begins" in lines[0]
     assert "left" not in lines[0]
-    left = [line.rpartition("at ")[2] for line in lines[1:5]]
-    assert left == ["1, about 24 s left</div>", "2, about 12 s left</div>",
-                    "3, about 5 s left</div>", "4</div>"]
+    left = [line.rpartition("at ")[2] for line in lines[1:13]]
+    assert not any("left" in line for line in left[:9])    # the first steps say too little
+    assert left[9:] == ["10, about 9 s left</div>", "11, about 4 s left</div>", "12</div>"]
 
 
 def test_stop_ends_it_and_keeps_nothing():

@@ -92,7 +92,7 @@ def test_a_bet_is_buttons_with_its_answer_behind_them(folded):
     free, = (cell for cell in folded.cells if "pt.commit(\"lora.library_start\"" in cell.source)
     assert "<details class=\"bet\">" in shown(NotebookNode(cells=[free]))
     several, = (cell for cell in folded.cells if "pt.commit(\"lora.zero_gradients\"" in cell.source)
-    assert "Measured:</strong> AB, A, B, none (both zero" in shown(NotebookNode(cells=[several]))
+    assert "Measured:</strong> AB · A · B · – (both zero" in shown(NotebookNode(cells=[several]))
     named, = (cell for cell in folded.cells if "felt.values()" in cell.source)    # by a name
     assert "<button type=\"button\" aria-pressed=\"false\">about as far</button>" in shown(
         NotebookNode(cells=[named]))

@@ -243,7 +243,7 @@ def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figur
             color=plots.COLOURS["head"], transform=ax.get_xaxis_transform())
     ax.set(yticks=places, yticklabels=found, ylim=(places[-1] + 0.5, -0.7))
     plots.entitle(ax, "points more right than the head on the mean")
-    claim = (f"{better or 'None'} of {len(tries)} {'are' if better > 1 else 'is'} clearly better "
+    claim = (f"{better or 'None'} of {len(tries)} {'are' if better > 1 else 'is'} better "
              "than the head on the mean; "
              + "; ".join(f"{one} against {other}: {word}" for one, other, word in told))
     plots.claim(made, claim, " ".join(f"{name}: {gains.mean():+.1f} ({low:+.1f} to {high:+.1f})."
