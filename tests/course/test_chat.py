@@ -68,10 +68,10 @@ def record():
 def test_a_curve_tells_style_ends_and_losses_by_step(record):
     found = chat.curve(record, score=lambda answer: float("folks" in answer))
     assert found.index.tolist() == [0, 9, 18, 36, 54, 90]
-    assert found["style"].tolist() == [0, 1, 1, 1, 1]
-    assert found.ended.tolist() == [0, 0.75, 0.75, 0.75, 0.75]
-    assert found.voice.tolist() == pytest.approx([3, 2.8, 2.6, 2.4, 2.4])
-    assert found.forgotten.tolist() == pytest.approx([0, 0.02, 0.04, 0.06, 0.06])
+    assert found["style"].tolist() == [0, 0, 1, 1, 1, 1]
+    assert found.ended.tolist() == [0, 0.75, 0.75, 0.75, 0.75, 0.75]
+    assert found.voice.tolist() == pytest.approx([3, 2.9, 2.8, 2.6, 2.4, 2.4])
+    assert found.forgotten.tolist() == pytest.approx([0, 0.01, 0.02, 0.04, 0.06, 0.06])
     assert found.films.eq(0.75).all()
 
 
