@@ -13,6 +13,7 @@ import os
 
 from nbgrader.converters import GenerateAssignment
 from nbgrader.preprocessors import ClearSolutions
+from nbgrader.utils import is_solution
 
 c = get_config()  # noqa: F821 (nbgrader gives it)
 
@@ -34,8 +35,7 @@ class Regions(ClearSolutions):
     """
 
     def _replace_solution_region(self, cell, language):
-        super()._replace_solution_region(cell, language)
-        return True
+        return super()._replace_solution_region(cell, language) or is_solution(cell)
 
 
 c.GenerateAssignment.preprocessors = [
