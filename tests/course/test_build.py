@@ -385,7 +385,7 @@ RUNG = """
 import peft_teach as pt
 from peft_teach.course import protocol
 
-protocol.STEPS, protocol.TESTS = 2, 16
+protocol.STEPS, protocol.TESTS = 2, pt.course.budget().test_examples
 {run}
 print(sorted(pt.board.rows()), pt.course.desk.work.folder())
 """

@@ -287,7 +287,7 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
     assert widgets.STILL in still["text/html"]
     assert notebook.cells[2].outputs[0].text == "turned by 0°, 2 times as long\n"
     assert "2 times as long" in still["text/plain"]    # renewed when the controls had moved
-    assert "actor l: 2" in still["text/html"]            # and it says how they stand
+    assert "2 times as long" in still["text/html"]            # and it says how they stand
     guess = notebook.cells[3].outputs[1].data
     assert "Which?" in guess["text/html"]
     assert notebook.cells[5].outputs[0].text == "True True\n"     # it goes on beside the cells

@@ -92,6 +92,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
     root = Path(root).resolve()
     with tempfile.TemporaryDirectory() as empty:
         report = _write(root, names, execute, Path(ladder or empty).resolve())
+    _link(root, names)
     write(start_page(root), root / "lessons" / f"{START}.ipynb")
     return report + tables.write(root) + blocks.write(root)
 
@@ -115,6 +116,20 @@ def _write(root: Path, names: Sequence[str], execute: bool, ladder: Path) -> lis
         write(lesson.solution, path)
         report.append(f"{lesson.name}: {said}")
     return report
+
+
+def _link(root: Path, names: Sequence[str]) -> None:
+    """Write the notebooks beside the named ones anew: they link to them. Outputs stay, or all does.
+    """
+    every = [source.parent.name for source in _checkout(root)[0]]
+    built = {at for at, each in enumerate(every) if each in names or each[:2] in names}
+    beside = {at + step for at in built for step in (-1, 1)} & {*range(len(every))} - built
+    for lesson in make(root, [every[at] for at in beside]) if beside else []:
+        path = root / lesson.solved
+        if execution.keep(lesson.solution, path):
+            execution.clean(lesson.solution, path, root)
+            write(lesson.student, root / "lessons" / path.name)
+            write(lesson.solution, path)
 
 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
