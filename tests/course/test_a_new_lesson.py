@@ -29,7 +29,7 @@ WRONG = {
     "kinds.shift": ("return self.base(x) + self.b", "return self.base(x)", "moves by 0.00"),
     "kinds.rank": ("max(smaller)", "len(smaller) + 1", "Nothing is saved"),
     "kinds.settings": ('{"lr": 2e-3}', '{"lr": 2e-3, "rank": 9}', "They differ in 2 things"),
-    "kinds.law": ("    assert double(-1) == -2\n", "",
+    "kinds.law": ("    assert double(-1) == -2", "",
                   "It rejects 3 of 4 broken versions, and 0 of 3 right ones. "
                   "Accepted though broken: one that forgets the sign."),
 }
@@ -99,7 +99,7 @@ def states(built, notebook, **variables):
 def test_no_shared_file_changed(built):
     checkout, before = built
     after = bytes_of(checkout)
-    last = max(name for name in before if name.startswith("lessons/1"))    # it leads to the new one
+    last = max(name for name in before if re.match(r"lessons/\d", name))    # leads to the new one
     solved = f"solutions/{Path(last).stem}/{Path(last).name}"
     assert {name for name in before if after[name] != before[name]} == {
         "lessons/START.ipynb", last, solved}
@@ -119,11 +119,11 @@ def test_the_lesson_runs_solved_and_what_passed_is_there_in_the_next_kernel(buil
     found = states(built, solved(built), PEFT_TEACH_WORK=str(tmp_path))
     assert found == dict.fromkeys(POINTS, "passed")
     library = (tmp_path / "my_peft.py").read_text()
-    assert re.findall(r"^# ── (\S+)", library, re.MULTILINE) == list(POINTS)
+    kept = ["kinds.shift", "kinds.law"]    # the other answers are values, of use to nobody else
+    assert re.findall(r"^# ── (\S+)", library, re.MULTILINE) == kept
     assert "print" not in library
     code = ("import peft_teach as pt\n"
-            "doubles, rank = pt.mine('kinds.law', 'kinds.rank')\n"
-            "assert rank == 191\n"
+            "doubles = pt.mine('kinds.law')\n"
             "pt.audit()\npt.audit(double=abs)\nprint(pt.mine.__module__)")
     cells = [nbformat.v4.new_code_cell(code)]
     notebook = nbformat.v4.new_notebook(cells=cells)
@@ -131,7 +131,7 @@ def test_the_lesson_runs_solved_and_what_passed_is_there_in_the_next_kernel(buil
         env=environment(built[0]) | {"PEFT_TEACH_WORK": str(tmp_path)})
     shown = "\n".join(output.get("text") or output.data["text/plain"]
                       for output in notebook.cells[0].outputs)
-    assert shown.startswith("yours: doubles, largest_rank\n")
+    assert shown.startswith("yours: doubles\n")
     assert re.findall("accepts|rejects: Asser", shown) == ["accepts", "rejects: Asser"]
     # It ran in the folder of the tests, which is not where the reader works.
     assert not list(Path.cwd().glob("my_peft*"))

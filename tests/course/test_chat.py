@@ -190,8 +190,8 @@ def test_pictures_say_what_is_in_them(record):
 
 def test_an_answer_is_written_whole_with_its_marks_in_color():
     _, ax = pt.plots.figure()
-    picture_of_answers.write(ax, "after", SAID[1])
-    assert " ".join(text.get_text() for text in ax.texts) == SAID[1]
+    picture_of_answers.write(ax, "after", f"{SAID[1]} \N{FLUSHED FACE}")
+    assert " ".join(text.get_text() for text in ax.texts) == f"{SAID[1]} □"
     marked = [text.get_text() for text in ax.texts if text.get_color() != pt.plots.COLOURS["ink"]]
     assert {"folks!", "WHAT"} <= {*marked}
     assert "salt," not in marked

@@ -39,16 +39,16 @@ def execute(notebook: Any, path: Path, points: Path) -> None:
                     "correct that cell in the source and execute again") from None
 
 
-def keep(notebook: Any, path: Path) -> bool:
+def keep(notebook: Any, path: Path) -> bool | None:
     """Take over the stored outputs if all code is as it was then; return whether there are any.
 
-    Comments may differ, and the cell that installs the course, which has no output.
+    None if the code is another, or nothing is stored. Comments may differ, and the cell that installs the course, which has no output.
     """
     if not path.exists():
-        return False
+        return None
     old, new = (sorted(code_cells(one), key=colab.installs) for one in (stored(path), notebook))
     if not _same_code(old, new):
-        return False
+        return None
     for before, after in zip(old, new):
         after.outputs, after.execution_count = before.outputs, before.execution_count
     return any(cell.execution_count for cell in old)

@@ -119,14 +119,15 @@ def _write(root: Path, names: Sequence[str], execute: bool, ladder: Path) -> lis
 
 
 def _link(root: Path, names: Sequence[str]) -> None:
-    """Write the notebooks beside the named ones anew: they link to them. Outputs stay, or all does.
+    """Write the notebooks beside the named ones anew: they link to them. Outputs are kept, or
+    nothing is written.
     """
     every = [source.parent.name for source in _checkout(root)[0]]
     built = {at for at, each in enumerate(every) if each in names or each[:2] in names}
     beside = {at + step for at in built for step in (-1, 1)} & {*range(len(every))} - built
     for lesson in make(root, [every[at] for at in beside]) if beside else []:
         path = root / lesson.solved
-        if execution.keep(lesson.solution, path):
+        if execution.keep(lesson.solution, path) is not None:
             execution.clean(lesson.solution, path, root)
             write(lesson.student, root / "lessons" / path.name)
             write(lesson.solution, path)

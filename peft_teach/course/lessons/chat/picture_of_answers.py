@@ -138,7 +138,7 @@ def write(ax, title: str, text: str) -> None:
     ax.axis("off")
     ax.set_ylim(ROWS, -0.3)
     ax.set_title(title, fontsize=12, loc="left")
-    text = " ".join(text.split())
+    text = re.sub(r"[\U00010000-\U0010ffff]", "□", " ".join(text.split()))    # emoji: no font
     start, lines = 0, textwrap.wrap(text, WIDE, break_long_words=True)
     marked = {place for trait in TRAITS.values() for found in re.finditer(trait, text)
               for place in range(*found.span())}
