@@ -42,7 +42,8 @@ def execute(notebook: Any, path: Path, points: Path) -> None:
 def keep(notebook: Any, path: Path) -> bool | None:
     """Take over the stored outputs if all code is as it was then; return whether there are any.
 
-    None if the code is another, or nothing is stored. Comments may differ, and the cell that installs the course, which has no output.
+    None if the code is another, or nothing is stored. Comments may differ, and the cell that
+    installs the course, which has no output.
     """
     if not path.exists():
         return None
