@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import ipywidgets as ipw
 import pandas
+from matplotlib import font_manager
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -138,7 +139,9 @@ def write(ax, title: str, text: str) -> None:
     ax.axis("off")
     ax.set_ylim(ROWS, -0.3)
     ax.set_title(title, fontsize=12, loc="left")
-    text = re.sub(r"[\U00010000-\U0010ffff]", "□", " ".join(text.split()))    # emoji: no font
+    font = font_manager.get_font(font_manager.findfont("monospace"))
+    text = " ".join(text.split())
+    text = "".join(each if font.get_char_index(ord(each)) else "□" for each in text)
     start, lines = 0, textwrap.wrap(text, WIDE, break_long_words=True)
     marked = {place for trait in TRAITS.values() for found in re.finditer(trait, text)
               for place in range(*found.span())}
