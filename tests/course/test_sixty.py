@@ -14,7 +14,7 @@ from peft_teach.course.lessons.sixty import pictures as sixty
 FIELD = recorded.field()
 # What each method of the record trains on MiniLM, by hand: 12 matrices of 384 × 384.
 TRAINED = {"LoRA 8": 12 * 8 * 768, "VeRA 256": 12 * (256 + 384), "OFT 32": 12 * 12 * 32 * 31 // 2,
-           "MiSS 16": 12 * 16 * 384, "PiSSA 8": 12 * 8 * 768, "RoAd": 12 * 384}
+           "MiSS 16": 12 * 16 * 384, "PiSSA 8": 12 * 8 * 768}
 
 
 def test_the_fields_table_says_what_the_lesson_says():

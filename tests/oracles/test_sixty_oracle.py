@@ -27,8 +27,6 @@ METHODS = {
         {"A": "lora_A.default.weight", "B": "lora_B.default.weight"}),
     "OFT": (lambda base: layers.OFTLinear(base, 8), peft.OFTConfig(
         r=0, oft_block_size=8, use_cayley_neumann=False, **WHERE), {"q": "oft_R.default.weight"}),
-    "RoAd": (layers.RoAdLinear, TURNED, {"angle": "road_theta.default",
-                                         "gain": "road_alpha.default"}),
     "the reader's RoAd": (RoAd, TURNED, {"theta": "road_theta.default",
                                          "alpha": "road_alpha.default"}),
 }

@@ -10,7 +10,7 @@ from html import escape
 
 from ..checks.examination import PASSED
 from ..checks.exercise import Exercise
-from ..lessons import all_exercises, title_of
+from ..lessons import all_exercises, of_lesson, title_of
 from .shelf import Shelved, shelf
 from .start import FIRST
 
@@ -61,7 +61,7 @@ def rows(states: Mapping[str, str]) -> Told:
     """
     places, html, text = _places(), [], []
     for number in sorted({each.lesson for each in all_exercises()}):
-        asked = [e for e in all_exercises() if e.lesson == number and not e.optional]
+        asked = [e for e in of_lesson(number) if not e.optional]
         left = [e for e in asked if states.get(e.id) != PASSED]
         there = shelf().get(number, Shelved(name=f"lesson {number}"))
         done, minutes = len(asked) - len(left), sum(e.minutes for e in left)

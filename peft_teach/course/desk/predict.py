@@ -14,6 +14,7 @@ from typing import Any
 
 from . import work
 from .card import Card, show
+from .shown import word
 
 TOO_LATE = "Its result was shown before: this counts as no prediction."
 OPEN = "You may change it until its result."
@@ -104,10 +105,6 @@ def _text(value: Any) -> str:
     match value:
         case list() | tuple():
             return " · ".join(map(_text, value)) or "none"
-        case bool():
-            return "yes" if value else "no"
-        case int():
-            return f"{value:,}".replace("-", "−")
-        case float():
-            return f"{value:.4g}".replace("-", "−")
+        case bool() | int() | float():
+            return word(value).replace("-", "−")
     return str(value) or "–"

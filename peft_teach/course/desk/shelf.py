@@ -36,6 +36,12 @@ def shelf() -> dict[str, Shelved]:
         return {}
 
 
+def in_two(title: str) -> tuple[str, str]:
+    """Return a lesson's title in two: "07 · LoRA", and its question, "" for none."""
+    name, *question = re.split(r"[:,]", title, maxsplit=1)
+    return name.strip(), "".join(question).strip()
+
+
 def heading(lesson: str) -> str:
     """Return a lesson's title and paper as comments, above what was built in it."""
     there = shelf().get(lesson, Shelved())
@@ -53,9 +59,9 @@ def _shelved(file: str, notebook: dict) -> Shelved:
             sources = text.partition("**Sources**")[2] or sources
         elif found := re.search(r"\bcheck\(\"(\w+\.\w+)\"", text):
             anchors[found[1]] = above.replace(" ", "-")
-    name, *question = re.split(r"[:,]", title, maxsplit=1)
+    name, question = in_two(title)
     papers = _PAPER.findall(_LINK.sub(r"\1", sources))
     method = name.rpartition(" ")[2]    # of BitFit, the paper that is called so
     paper = next((each for each in papers if f"*{method}" in each), (papers or [""])[0])
-    return Shelved(file, name, "".join(question).strip(),
+    return Shelved(file, name, question,
                    " ".join(paper.replace("*", "").split()), anchors)

@@ -38,7 +38,7 @@ def frame(table: Any) -> str | None:
     for at in range(shown.shape[1]):
         column = shown.iloc[:, at]
         if not pandas.api.types.is_float_dtype(column):
-            shown.isetitem(at, column.astype(object).map(_word))
+            shown.isetitem(at, column.astype(object).map(word))
     if all(name == 0 for name in shown.columns):    # a series without a name
         shown.columns = [""] * shown.shape[1]
     return shown.to_html(index=not unnamed, na_rep="–", notebook=True)
@@ -51,16 +51,17 @@ def tensor(values: Any) -> str | None:
     if values.dim() > 2 or values.numel() > _LARGEST:
         return None
     if values.dim() == 0:
-        return f"<div>{_word(values.item())}</div>"
+        return f"<div>{word(values.item())}</div>"
     table = pandas.DataFrame(values.detach().float().cpu().reshape(-1, values.shape[-1]).numpy())
     if not values.is_floating_point():
         table = table.astype(int)
     shape = " × ".join(map(str, values.shape))
-    return (table.map(_word).to_html(index=False, header=False, notebook=True)
+    return (table.map(word).to_html(index=False, header=False, notebook=True)
             + f"<div>{shape}, {str(values.dtype).removeprefix('torch.')}</div>")
 
 
-def _word(value: Any) -> Any:
+def word(value: Any) -> Any:
+    """Return a number, a yes or no, or nothing as it stands in a table; anything else as it is."""
     if hasattr(value, "item") and getattr(value, "ndim", 1) == 0:    # numpy's
         value = value.item()
     match value:

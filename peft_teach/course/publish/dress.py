@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from ..desk.shelf import in_two
 from ..lessons import START
 from .colab import FOLDED, added
 from .source import Cell
@@ -41,16 +42,11 @@ def dressed(cells: Sequence[Cell], name: str, titles: Mapping[str, str]) -> list
     return [*cells, added("links", "markdown", links)]
 
 
-def short(title: str) -> str:
-    """Return a lesson's title up to its question: "07 · LoRA"."""
-    return re.split(r"[:,?]", title)[0].strip()
-
-
 def _links(name: str, titles: Mapping[str, str]) -> str:
     names = list(titles)
     at = names.index(name)
-    before = [f"[← {short(titles[each])}]({each}.ipynb)" for each in names[:at][-1:]]
-    after = [f"[{short(titles[each])} →]({each}.ipynb)" for each in names[at + 1:][:1]]
+    before = [f"[← {in_two(titles[each])[0]}]({each}.ipynb)" for each in names[:at][-1:]]
+    after = [f"[{in_two(titles[each])[0]} →]({each}.ipynb)" for each in names[at + 1:][:1]]
     return " · ".join([*before, f"[{START}]({START}.ipynb)", *after])
 
 

@@ -205,10 +205,16 @@ def _file(picture: Explorer, settings: dict[str, Any], static: Path
     made = io.BytesIO()
     Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert(
         "RGB").quantize(64).save(made, "png", optimize=True)
-    name = f"{hashlib.sha256(made.getvalue()).hexdigest()[:16]}.png"
-    (static / FILES / name).write_bytes(made.getvalue())
+    name = filed(made.getvalue(), static / FILES)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     return name, width, height, str(figure.get_label()), picture.caption(data)
+
+
+def filed(png: bytes, folder: Path) -> str:
+    """Write a picture under a name that its bytes give; return the name."""
+    name = f"{hashlib.sha256(png).hexdigest()[:16]}.png"
+    (folder / name).write_bytes(png)
+    return name
 
 
 def _control(control: Any, stops: list[tuple[str, Any]], stands: int) -> str:

@@ -111,9 +111,7 @@ def _write(root: Path, names: Sequence[str], execute: bool, ladder: Path) -> lis
             said = "built, outputs kept"
         else:
             said = f"built without outputs; `peft-teach build --execute {lesson.name}` makes them"
-        execution.clean(lesson.solution, path, root)
-        write(lesson.student, root / "lessons" / path.name)
-        write(lesson.solution, path)
+        _put(lesson, root)
         report.append(f"{lesson.name}: {said}")
     return report
 
@@ -126,11 +124,16 @@ def _link(root: Path, names: Sequence[str]) -> None:
     built = {at for at, each in enumerate(every) if each in names or each[:2] in names}
     beside = {at + step for at in built for step in (-1, 1)} & {*range(len(every))} - built
     for lesson in make(root, [every[at] for at in beside]) if beside else []:
-        path = root / lesson.solved
-        if execution.keep(lesson.solution, path) is not None:
-            execution.clean(lesson.solution, path, root)
-            write(lesson.student, root / "lessons" / path.name)
-            write(lesson.solution, path)
+        if execution.keep(lesson.solution, root / lesson.solved) is not None:
+            _put(lesson, root)
+
+
+def _put(lesson: Lesson, root: Path) -> None:
+    """Write both notebooks of a lesson, the solved one with the outputs that it has."""
+    path = root / lesson.solved
+    execution.clean(lesson.solution, path, root)
+    write(lesson.student, root / "lessons" / path.name)
+    write(lesson.solution, path)
 
 
 def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:

@@ -7,12 +7,11 @@ nobody has done yet (a prediction, a sentence, a training of one's own) has no o
 
 import ast
 import base64
-import hashlib
 import io
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout, suppress
-from html import escape, unescape
+from contextlib import redirect_stdout
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +21,7 @@ from . import authored, moving
 from .colab import ADDED
 from .execution import stored
 from .notebooks import Lesson
-from .source import BEGIN, CHECK, END, GRADE, SOLUTION
+from .source import CHECK, GRADE, SOLUTION
 
 FOLDED, NONE = "folded", "none"
 BETS = {"Guess", "commit"}
@@ -61,8 +60,6 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
                 continue
             cell = _folded(solution, "Show a solution", "Hide the solution")
             cell.id += "-folded"    # the stub has the same
-            cell.source = "\n".join(line for line in cell.source.split("\n")
-                                    if BEGIN not in line and END not in line)
         elif not _read(cell, known.id, measured, pictures or {}):
             continue
         shown.append(cell)
@@ -85,8 +82,7 @@ def take_pictures_out(notebook: Any, static: Path) -> None:
 
 def _out(found: re.Match, static: Path) -> str:
     data = base64.b64decode(found[2])
-    name = f"{hashlib.sha256(data).hexdigest()[:16]}.png"
-    (static / name).write_bytes(data)
+    name = moving.filed(data, static)
     across, down = (int.from_bytes(data[at:at + 4], "big") for at in (16, 20))    # of a PNG
     width = int(re.search(r'width="(\d+)"', found[1])[1])
     image = found[1].replace('class="', 'class="wide ') if width > moving.WIDE else found[1]
@@ -193,11 +189,7 @@ def _compared(output: Any) -> tuple[str, str] | None:
     if not heading or not found:
         return None
     note, _, sure = (heading[2] or "").partition("; and how sure")
-    value = found[-1]
-    with suppress(ValueError, SyntaxError):    # a text is no list
-        values = ast.literal_eval(unescape(value))
-        if isinstance(values, list):    # of a share and how sure one is, only the share is measured
-            value = escape(", ".join(str(each) or "none" for each in values[:1 if sure else None]))
+    value = found[-1].partition(" · ")[0] if sure else found[-1]    # how sure: nobody measures that
     return heading[1], f"<strong>Measured:</strong> {value}{f' ({note})' if note else ''}"
 
 

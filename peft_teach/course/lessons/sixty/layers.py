@@ -1,4 +1,4 @@
-"""Five methods of the field, each a layer of a few lines: what the record of lesson 13 trains.
+"""Four methods of the field, each a layer of a few lines: what the record of lesson 13 trains.
 
     model = put_on("VeRA 256", model)
 
@@ -124,34 +124,6 @@ class OFTLinear(Adapter):
         return linear
 
 
-class RoAdLinear(Adapter):
-    """y = R (x Wᵀ + b): each pair of features is turned by θ and scaled by a.
-
-    Liao and Monz 2024, arXiv 2409.00119, the variant RoAd₁.
-    """
-
-    def __init__(self, base: nn.Linear):
-        super().__init__(base)
-        self.angle = nn.Parameter(torch.zeros(base.out_features // 2))    # (n_out / 2,)
-        self.gain = nn.Parameter(torch.ones(base.out_features // 2))      # (n_out / 2,)
-
-    def turned(self, y: Tensor) -> Tensor:
-        """Return R y, (…, n_out)."""
-        first, second = y[..., ::2], y[..., 1::2]                     # (…, n_out / 2)
-        c, s = self.gain * self.angle.cos(), self.gain * self.angle.sin()
-        return torch.stack([c * first - s * second, s * first + c * second], -1).flatten(-2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.turned(self.base(x))                              # (…, n_out)
-
-    @torch.no_grad()
-    def merged(self) -> nn.Linear:
-        linear = copy.deepcopy(self.base)
-        linear.weight.copy_(self.turned(linear.weight.T).T)           # (n_out, n_in)
-        linear.bias.copy_(self.turned(linear.bias))                   # (n_out,)
-        return linear
-
-
 def vera(model: nn.Module) -> nn.Module:
     """Put VeRA of rank 256 on query and value, whose A and B are one pair."""
     shared = Projections(model.config.hidden_size, model.config.hidden_size, 256)
@@ -164,7 +136,6 @@ METHODS = {
     "OFT 32": lambda model: attach(model, TARGETS, lambda base: OFTLinear(base, 32)),
     "MiSS 16": lambda model: attach(model, TARGETS, lambda base: MiSSLinear(base, 16)),
     "PiSSA 8": lambda model: attach(model, TARGETS, lambda base: PiSSALinear(base, RANK, ALPHA)),
-    "RoAd": lambda model: attach(model, TARGETS, RoAdLinear),
 }
 
 

@@ -1,4 +1,4 @@
-"""What lesson 13 reads: the field's own table, and the record of five methods under one rule.
+"""What lesson 13 reads: the field's own table, and the record of four methods under one rule.
 
     field()                     peft's comparison, 63 runs; the source stands in the file's head
     again(field())              some of its settings, run before with other library versions
