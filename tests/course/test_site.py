@@ -98,6 +98,12 @@ def test_a_bet_is_buttons_with_its_answer_behind_them(folded):
         NotebookNode(cells=[named]))
 
 
+def test_of_a_number_and_how_sure_one_is_a_page_tells_the_number():
+    told = shown(page(make(ROOT, ["05"])[0], ROOT))
+    assert re.search(r"Measured:</strong> \d \(failing runs of three\)", told)
+    assert "how sure one is now" not in told
+
+
 def test_a_picture_that_shows_a_bets_answer_waits_for_the_bet():
     cell, = (cell for cell in LESSON.cells if "explore_rank(" in cell.source)
     read = page(LESSON, ROOT, pictures={cell.id: "<b>the picture</b>"})
