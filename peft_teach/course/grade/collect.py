@@ -60,9 +60,10 @@ _UPLOAD = r"((?P<file>\d+)_(?P<name>.+)|(text|link)\.html)$"
 _CANVAS = re.compile(rf"^(?P<who>.+?)_(?P<late>LATE_)?(?P<id>\d+)_{_UPLOAD}")
 _ANONYMOUS = re.compile(rf"^(?P<late>LATE_)?(?P<who>(?P<id>anon_[^\W_]+))_{_UPLOAD}")
 _MOODLE = re.compile(r"^(?P<who>.+?)_(?P<id>\d+)_assignsubmission_(?P<name>.*)$")
-_NOTEBOOK = re.compile(r"(?i)\.ipynb(\.(txt|json))?$")
-_SCRIPT = re.compile(r"(?i)\.py(\.txt)?$")
-_KIND = re.compile(r"(?i)(\.ipynb(\.(txt|json))?|\.py(\.txt)?|(?<!^)\.[^.]*)$")
+_KINDS = r"\.ipynb(\.(txt|json))?", r"\.py(\.txt)?"    # a notebook's, a script's
+_NOTEBOOK, _SCRIPT = (re.compile(rf"(?i){kind}$") for kind in _KINDS)
+_KIND, _READ = (re.compile(rf"(?i)({'|'.join((*_KINDS, other))})$") for other in (
+    r"(?<!^)\.[^.]*", r"\.zip"))    # any kind; what is read, and no other
 _BLIND = re.compile(    # what Moodle calls everybody in blind marking, behind a group's name
     r"(?i)^(?:.*-)?(participante?s?|participant·e|teilnehmer/?in|teilnehmer|partecipante|deelnemer|"
     r"deltagare?|deltaker|uczestnik|účastník|résztvevő|osallistuja|участник|учасник|katılımcı|"
@@ -527,5 +528,5 @@ def _perhaps_one(students: set[str]) -> dict[str, str]:
 
 def _without_lesson(part: str) -> str:
     """The name of a folder or a file without the lesson's name and a copy's number."""
-    stem = re.sub(r"(?i)(\.ipynb(\.(txt|json))?|\.zip|\.py(\.txt)?)$", "", part)
+    stem = _READ.sub("", part)
     return _LESSON.sub("", _COPY.sub("", stem)).strip(" _-.")
