@@ -63,8 +63,10 @@ class Kernel:
 
 def run(options: list[str], folder: str | None, environment: dict[str, str], parent: int) -> None:
     """Be a kernel with these options, until it is told to end."""
+    import pandas
     from ipykernel.kernelapp import IPKernelApp
 
+    pandas.set_option("display.max_columns", 20)    # its default where IPython imports it
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

@@ -18,8 +18,6 @@ pair. Each method sits on query and value, where LoRA 8 sits, with as many numbe
 
 import itertools
 
-import torch
-
 import peft_teach as pt
 from peft_teach.course import protocol, recording
 from peft_teach.course.lessons.sixty import layers
@@ -68,23 +66,20 @@ def chosen(record, method):
     return max(found, key=found.get)
 
 
-def run(wish, data):
-    """Train and measure one setting; return what was found."""
+def run(wish):
+    """Train and measure one setting, as a reader's own method is; return what was found."""
     pt.seed(wish["seed"])
-    model, tokenizer = pt.models.load("minilm", labels=1)
-    model = layers.put_on(wish["method"], model)
-    batches = pt.data.batches(data.train[:protocol.EXAMPLES], tokenizer, seed=wish["seed"])
-    losses = [step.loss for step in protocol.train(model, batches, wish["lr"], wish["head_lr"])]
-    found = {"parameters": protocol.trained(model), "steps": len(losses),
+    method, choosing = wish["method"], wish["group"] == "rates"
+    begun = protocol.begin(method, lambda model: layers.put_on(method, model), wish["seed"],
+                           lr=None if method == "LoRA 8" else wish["lr"], choosing=choosing)
+    losses = [step.loss for step in begun.steps()]
+    found = {"parameters": protocol.trained(begun.model), "steps": len(losses),
              "last_loss": round(sum(losses[-20:]) / 20, 4)}
-    examples = data.validation if wish["group"] == "rates" else data.test
-    order = sorted(range(len(examples)), key=lambda i: len(examples[i].text))    # less padding
-    tests = pt.data.batches([examples[i] for i in order], tokenizer, 64, shuffle=False)
-    back = torch.tensor(order).argsort()
-    guess, rating = protocol.predictions(model, tests)[back], protocol.ratings(tests)[back]
-    if wish["group"] == "rates":
-        return found | {"validation": protocol.scored(guess, rating)["r2"]}
-    return found | protocol.scored(guess, rating) | {"answers": protocol.pack(guess)}
+    guess = begun.predictions()
+    scored = protocol.scored(guess, begun.rating)
+    if choosing:
+        return found | {"validation": scored["r2"]}
+    return found | scored | {"answers": protocol.pack(guess)}
 
 
 def main():
@@ -100,7 +95,7 @@ def main():
                               options.again, options.forget)
     missing = (wish for wish in wanted(record, options.methods) if not record.holds(wish))
     for wish in itertools.islice(missing, options.most):
-        record.make([wish], lambda wish: (run(wish, data), {}))
+        record.make([wish], lambda wish: (run(wish), {}))
 
 
 if __name__ == "__main__":

@@ -90,6 +90,11 @@ class Run:
     tests: Sequence[data.Example] = field(repr=False)
     costs: dict[str, int] = field(repr=False)
 
+    @property
+    def rating(self) -> Tensor:
+        """The ratings of the test sentences, in their order."""
+        return torch.tensor([example.label for example in self.tests])
+
     def steps(self) -> Iterator[Step]:
         """Train; yield a `Step` after each one."""
         return train(self.model, self.batches, self.lr, self.head_lr)
@@ -109,12 +114,11 @@ class Run:
 
     def row(self, steps: Sequence[Step], guess: Tensor) -> dict:
         """Return what is kept of the run, plain data: a recorded run's columns, and its costs."""
-        rating = torch.tensor([example.label for example in self.tests])
         return {"protocol": NAME, "method": self.rung, "seed": self.seed, "lr": self.lr,
                 "head_lr": self.head_lr, **self.costs, "steps": len(steps),
                 "tests": len(self.tests),
                 "step_ms": round(1e3 * median(step.seconds for step in steps)),
-                **scored(guess, rating), "answers": pack(guess),
+                **scored(guess, self.rating), "answers": pack(guess),
                 "when": time.strftime("%Y-%m-%d %H:%M")}
 
     def _order(self) -> list[int]:

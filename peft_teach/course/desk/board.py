@@ -98,8 +98,7 @@ def trial(wrap: Callable[[nn.Module], nn.Module], lr: float, seed: int = 0) -> f
     with own_random(seed):
         run = _begin("a trial", wrap, seed, lr=lr, choosing=True)
         watch(run.steps(), len(run.batches), curve=False)
-        rating = torch.tensor([example.label for example in run.tests])
-        return protocol.r2(run.predictions(), rating)
+        return protocol.r2(run.predictions(), run.rating)
 
 
 def _begin(rung: str, wrap: Callable, seed: int, **more) -> Run:
