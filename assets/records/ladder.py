@@ -426,7 +426,7 @@ def price(record, data):
         with tempfile.TemporaryDirectory() as folder:
             file = pt.save(model, folder) / "adapter.safetensors"
             found = {"file_bytes": file.stat().st_size}
-        found["memory_bytes"] = pt.account.ledger(model, 16, 32).total_bytes
+        found["memory_bytes"] = pt.account.ledger(model, 16, 32).peak_bytes
         full = pt.full.inject(pt.models.load("minilm", labels=1)[0])
         times = [[seconds(one, batch) for one in (model, full)] for _ in range(REPEATS)]
         found["step"] = round(statistics.median(own / other for own, other in times[1:]), 3)

@@ -205,7 +205,7 @@ def _costs(model: nn.Module) -> dict[str, int]:
     with torch.random.fork_rng(), tempfile.TemporaryDirectory() as folder:
         file = store.save(model, folder) / "adapter.safetensors"
         return {"parameters": trained(model), "file_bytes": file.stat().st_size,
-                "memory_bytes": account.ledger(model, BATCH, TOKENS).total_bytes}
+                "memory_bytes": account.ledger(model, BATCH, TOKENS).peak_bytes}
 
 
 def train(model: nn.Module, batches: list[dict], lr: float, head_lr: float) -> Iterator[Step]:
