@@ -55,6 +55,7 @@ method, and nothing else. A difference of 0.02 in R² would matter.
 """
 
 import base64
+import functools
 import statistics
 import tempfile
 from pathlib import Path
@@ -316,33 +317,41 @@ def by_heart(wish, data):
             "training": round(learned.accuracy, 4)}
 
 
-def exact(data, pool="cls", penalties=(0.0,)):
-    """Return the best head on frozen features: least squares, on what it trains on.
-
-    Of some penalties on the squared weights, the one that is best on validation sentences.
-    """
+@functools.cache
+def features(pool):
+    """Return frozen features, a one beside each, and ratings, of what trains, chooses and tests."""
+    data = pt.data.ratings("movies")
     pt.seed(0)
     model, tokenizer = pt.models.load("minilm", labels=1, pool=pool)
     read = []
     model.classifier.register_forward_pre_hook(lambda head, given: read.append(given[0]))
 
-    def features(examples):
-        batches = pt.data.batches(examples, tokenizer, 64, shuffle=False)
+    def of(examples):
+        order = sorted(range(len(examples)), key=lambda i: len(examples[i].text))  # less padding
+        batches = pt.data.batches([examples[i] for i in order], tokenizer, 64, shuffle=False)
         read.clear()
         protocol.predictions(model, batches)
-        pooled = torch.cat(read).double()                       # (sentences, hidden)
-        return torch.cat([pooled, torch.ones(len(pooled), 1)], 1), protocol.ratings(batches)
+        back = torch.tensor(order).argsort()
+        pooled = torch.cat(read).double()[back]                 # (sentences, hidden)
+        ones = torch.ones(len(pooled), 1)
+        return torch.cat([pooled, ones], 1), protocol.ratings(batches)[back]
 
-    X, y = features(data.train[:EXAMPLES])
+    return of(data.train[:EXAMPLES]), of(data.validation), of(data.test)
+
+
+def exact(pool="cls", penalties=(0.0,)):
+    """Return the best head on frozen features: least squares, on what it trains on.
+
+    Of some penalties on the squared weights, the one that is best on validation sentences.
+    """
+    (X, y), (V, v), (T, t) = features(pool)
     rows, found = torch.eye(X.shape[1], dtype=X.dtype)[:-1], []    # of the weights, not the bias
-    V, v = features(data.validation)
     for penalty in penalties:
         head = torch.linalg.lstsq(torch.cat([X, penalty**0.5 * rows]), torch.cat(
             [y.double(), torch.zeros(len(rows))])[:, None]).solution
         found.append((round(protocol.r2((V @ head)[:, 0].float(), v), 4), penalty, head))
     validation, penalty, head = max(found, key=lambda each: each[0])
-    X, y = features(data.test)
-    return {**scored((X @ head)[:, 0].float(), y, keep=True), "penalty": penalty,
+    return {**scored((T @ head)[:, 0].float(), t, keep=True), "penalty": penalty,
             "validation": validation}
 
 
@@ -468,7 +477,7 @@ def main():
             [rating for _, rating in data["movies"].test]))})
     for part, how in SOLVED.items():
         if "exact" in options.groups and part not in record.made():
-            record.gain(**{part: exact(data["movies"], *how)})
+            record.gain(**{part: exact(*how)})
     if "forgetting" in options.groups:
         forget(record, data, options.share)
     if "tasks" in options.groups:

@@ -57,8 +57,7 @@ def next_step(states: Mapping[str, str]) -> Told:
 
 
 def rows(states: Mapping[str, str]) -> Told:
-    """Return a row for each lesson: how far, its question, minutes left, its place on the ladder.
-    """
+    """Return a row for each lesson: how far, its subject, minutes left, its place on the ladder."""
     places, html, text = _places(), [], []
     for number in sorted({each.lesson for each in all_exercises()}):
         asked = [e for e in of_lesson(number) if not e.optional]
@@ -68,13 +67,13 @@ def rows(states: Mapping[str, str]) -> Told:
         time = f"{minutes} min left" if left else "✓" if asked else ""
         bar = (f'<progress value="{done}" max="{len(asked)}" style="width: 6em" '
                f'aria-label="{done} of {len(asked)} exercises passed"></progress>' if asked else "")
-        cells = (_link(there.file, there.name), bar, escape(there.question), time,
-                 places.get(number, ""))
+        cells = (_link(there.file, there.name), bar, escape(there.question),
+                 f'<span style="white-space: nowrap">{time}</span>', places.get(number, ""))
         html.append("<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
                     + "</tr>")
         text.append(f"{there.name}: {done} of {len(asked)}" + (f", {time}" if time else ""))
     head = "".join(f'<th scope="col" style="{_CELL}">{name}</th>' for name in (
-        "lesson", "passed", "its question", "exercises", "on your ladder"))
+        "lesson", "passed", "about", "exercises", "on your ladder"))
     return Told('<table style="border-collapse: collapse; margin: 10px 0"><thead><tr>' + head
                 + "</tr></thead><tbody>" + "".join(html) + "</tbody></table>", "\n".join(text))
 

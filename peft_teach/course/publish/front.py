@@ -33,7 +33,8 @@ Now count. Replace the line `raise …` by one that returns the number of entrie
 together. Run that cell and the next. Lesson 07 goes on from there."""
 _COMPARE = """\
 # @title Result: of every thousand
-pt.compare("start.share", round(1000 * lora_count(4096, 4096, 8) / 4096**2), "of every thousand")"""
+count = lora_count(4096, 4096, 8)
+pt.compare("start.share", round(1000 * count / 4096**2), f"{count:,} of 16,777,216")"""
 _LESSONS = """\
 ## Your course
 

@@ -6,8 +6,12 @@
 
 """
 
+import functools
+import os
 import shutil
 import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 from ...errors import PeftTeachError
@@ -35,7 +39,7 @@ def site(root: Path | str, out: Path | str, solutions: str = FOLDED) -> str:
         raise wrong("Sphinx is not installed.", 'pip install -e ".[site]"') from None
     with tempfile.TemporaryDirectory() as folder:
         lessons = stage(root, Path(folder), solutions)
-        if build_main(["-q", "-W", "--keep-going", "-b", "html", folder, str(out)]):
+        if build_main(["-q", "-j", "auto", "-W", "--keep-going", "-b", "html", folder, str(out)]):
             raise PeftTeachError("Sphinx warned of what stands above; the site is not whole.")
     return f"{out}/index.html: {lessons} lessons."
 
@@ -43,11 +47,15 @@ def site(root: Path | str, out: Path | str, solutions: str = FOLDED) -> str:
 def stage(root: Path, folder: Path, solutions: str = FOLDED) -> int:
     """Write what Sphinx reads into a folder; return the number of lessons."""
     shutil.copytree(root / SOURCES, folder, dirs_exist_ok=True)
+    for file in folder.glob("*.md"):    # read on GitHub, too, where the lessons lie elsewhere
+        file.write_text(file.read_text("utf-8").replace("](../../lessons/", "](lessons/"), "utf-8")
     for name in ("pyproject.toml", "README.md"):    # the settings and a page read them
         shutil.copyfile(root / name, folder / name)
     lessons = make(root)
-    for lesson in lessons:
-        pictures = moving.draw(lesson, folder / "_static")
+    # A process of its own for each core: the pictures take minutes, and torch is not safe to fork.
+    with ProcessPoolExecutor(min(len(lessons), os.cpu_count() or 1), get_context("spawn")) as pool:
+        drawn = pool.map(functools.partial(moving.draw, static=folder / "_static"), lessons)
+    for lesson, pictures in zip(lessons, drawn):
         read = page(lesson, root, solutions, pictures)
         take_pictures_out(read, folder / "_static" / moving.FILES)
         write(read, folder / "lessons" / f"{lesson.name}.ipynb")

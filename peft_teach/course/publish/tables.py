@@ -122,7 +122,7 @@ def _map(root: Path) -> str:
         counted, title = count(name), card.TITLE
         what = {None: "", True: f"; merges {card.MERGES}".rstrip(),
                 False: "; stays beside the base"}[counted.merges]
-        rows.append(_row(f"[{title}](lessons/{card.LESSON}.ipynb)" if card.LESSON else title,
+        rows.append(_row(f"[{title}](../../lessons/{card.LESSON}.ipynb)" if card.LESSON else title,
                          card.EQUATION, f"{counted.trained:,}{what}", card.WHEN))
     return _block(rows)
 

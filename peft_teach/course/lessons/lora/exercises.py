@@ -63,7 +63,7 @@ COUNT = Exercise(
     id="lora.count", lesson="07", names=("lora_count",), points=1, minutes=4, difficulty=1,
     reference="peft_teach.methods.lora:count",
     cases=count_cases, run=run_count, judge=judge_count, mistakes=COUNT_MISTAKES,
-    hints=("The products in the equation must fit. What does that say of the shapes of A and B?",
+    hints=("How many entries has a matrix of the shape of A? And one of the shape of B?",
            "The last dimension of x is n_in. After A it is rank, and after B it is n_out.",
            "Draw both for n_in = 3, n_out = 2 and rank 1, and count the entries."))
 
