@@ -716,7 +716,7 @@ def counted(method: str) -> tuple[str, str]:
     """Return a method's name, and how many numbers train, of how many."""
     on = dressed(method)
     if not method:
-        return "One of MiniLM's blocks", f"{on.frozen:,} in the model"
+        return "The block", f"MiniLM: {on.frozen:,} in all"
     share = on.trained / (on.trained + on.frozen)
     name = NAMES.get(method, _first_line(method).partition(":")[0])
     return name, f"{on.trained:,}" + f" · {100 * share:.2f}%" * (share < 1)

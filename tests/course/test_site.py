@@ -9,7 +9,6 @@ import re
 import shutil
 from itertools import combinations, pairwise
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -160,7 +159,7 @@ def test_a_picture_is_made_of_the_cells_that_it_needs():
 
 
 def test_a_picture_is_drawn_at_every_setting(tmp_path):
-    html, = moving.draw(SimpleNamespace(cells=MADE), tmp_path).values()
+    html, = moving.draw(MADE, tmp_path).values()
     files = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
     assert [told for _, told, _ in files] == [f"{a} is {n} high" for a in "ab" for n in (1, 2, 3)]
     assert len({file for file, *_ in files}) == 3    # the names are not drawn

@@ -26,7 +26,6 @@ import ipywidgets as ipw
 from ...ink import COLOURS
 from ...widgets import Explorer
 from ..desk import work
-from .notebooks import Lesson
 from .source import CHECK, GRADE, Cell
 
 FILES = "moving"     # in `_static`
@@ -43,13 +42,13 @@ _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of t
 _EXPLORES = re.compile(r"\b(explore_\w+)\(")
 
 
-def draw(lesson: Lesson, static: Path) -> dict[str, str]:
+def draw(cells: Sequence[Cell], static: Path) -> dict[str, str]:
     """Return the HTML of a lesson's pictures by their cell's id, and write the files of each.
 
     `static` is the site's folder `_static`.
     """
     (static / FILES).mkdir(parents=True, exist_ok=True)
-    return {id: _html(picture, static) for id, picture in explorers(lesson.cells).items()}
+    return {id: _html(picture, static) for id, picture in explorers(cells).items()}
 
 
 def explorers(cells: Sequence[Cell]) -> dict[str, Explorer]:

@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -53,8 +54,9 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED) -> int:
         shutil.copyfile(root / name, folder / name)
     lessons = make(root)
     # A process of its own for each core: the pictures take minutes, and torch is not safe to fork.
+    cells = [[replace(cell, exercise=None) for cell in lesson.cells] for lesson in lessons]
     with ProcessPoolExecutor(min(len(lessons), os.cpu_count() or 1), get_context("spawn")) as pool:
-        drawn = pool.map(functools.partial(moving.draw, static=folder / "_static"), lessons)
+        drawn = pool.map(functools.partial(moving.draw, static=folder / "_static"), cells)
     for lesson, pictures in zip(lessons, drawn):
         read = page(lesson, root, solutions, pictures)
         take_pictures_out(read, folder / "_static" / moving.FILES)
