@@ -509,16 +509,15 @@ def test_the_set_up_takes_the_threads_that_are_idle(
     assert (f"torch takes {given} of 8 threads" in capsys.readouterr().out) is (given is not None)
 
 
-@pytest.mark.parametrize(("name", "claims", "whole"), [
-    ("smoke", False, False), ("short", True, False), ("cpu", True, True), ("gpu", True, True)])
-def test_budget_by_name(name, claims, whole, monkeypatch, said):
+@pytest.mark.parametrize(("name", "claims"), [("smoke", False), ("cpu", True), ("gpu", True)])
+def test_budget_by_name(name, claims, monkeypatch, said):
     monkeypatch.setenv("PEFT_TEACH_BUDGET", name)
     sys.modules[budget.__module__]._warn.cache_clear()    # it warns once a kernel
     found = budget()
     assert ("the numbers that come mean nothing" in said()) is not claims
     budget()
     assert said() == ""
-    assert (found.name, found.claims, found.whole, found.batch_size) == (name, claims, whole, 16)
+    assert (found.name, found.claims, found.batch_size) == (name, claims, 16)
 
 
 def test_budget_by_hardware_and_unknown(monkeypatch):

@@ -76,8 +76,8 @@ def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED,
     With `lr`, a method of one's own, named by `rung`: its row stands in `beside(rung)`.
 
     `wrap(model)` puts them on a fresh MiniLM with one output, and returns the model. Random numbers
-    start from `seed` and leave the reader's own as they are. With PEFT_TEACH_BUDGET=smoke or short,
-    fewer steps, and no row is kept of them. Raises what `protocol.begin` does, before anything
+    start from `seed` and leave the reader's own as they are. With PEFT_TEACH_BUDGET=smoke, fewer
+    steps, and no row is kept of them. Raises what `protocol.begin` does, before anything
     trains, and `TrainingStopped` when it is interrupted: then no row is kept.
     """
     with own_random(seed):
@@ -103,7 +103,7 @@ def trial(wrap: Callable[[nn.Module], nn.Module], lr: float, seed: int = 0) -> f
 
 def _begin(rung: str, wrap: Callable, seed: int, **more) -> Run:
     few = budget()
-    examples, tests = ((protocol.EXAMPLES, protocol.TESTS) if few.whole
+    examples, tests = ((protocol.EXAMPLES, protocol.TESTS) if few.claims
                        else (few.train_examples, few.test_examples))
     return protocol.begin(rung, wrap, seed, examples, tests, **more)
 

@@ -25,12 +25,10 @@ class Budget:
     seeds: tuple[int, ...] = (0, 1, 2)
     batch_size: int = 16
     claims: bool = True  # is the training long enough to claim anything of the accuracy?
-    whole: bool = True   # are runs for the ladder trained and tested by all of the protocol?
 
 
 BUDGETS = {budget.name: budget for budget in (
-    Budget("smoke", train_examples=32, test_examples=8, seeds=(0,), claims=False, whole=False),
-    Budget("short", train_examples=640, test_examples=400, whole=False),
+    Budget("smoke", train_examples=32, test_examples=8, seeds=(0,), claims=False),
     Budget("cpu", train_examples=4000, test_examples=2000),
     Budget("gpu", train_examples=6000, test_examples=2000),
 )}
