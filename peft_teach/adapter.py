@@ -21,12 +21,7 @@ from .errors import NotMergeable
 from .whole import refuse_wrapped
 
 ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
-
-
-class Silence:
-    """A block of `core.disabled`: the adapters in it are silent while it is `open`."""
-
-    open = True
+SILENT: dict[object, set["Adapter"]] = {}    # the adapters in each open block of `core.disabled`
 
 
 class Adapter(nn.Module):
@@ -44,33 +39,15 @@ class Adapter(nn.Module):
         super().__init__()
         self.base = base
         self._on = True
-        self._silences: list[Silence] = []
 
     @property
     def enabled(self) -> bool:
         """Whether it acts: it was not set to False, and no block of `disabled` is open."""
-        return self._on and not self.silences
+        return self._on and not any(self in block for block in [*SILENT.values()])
 
     @enabled.setter
     def enabled(self, on: bool) -> None:
         self._on = on
-
-    @property
-    def silences(self) -> list[Silence]:
-        """The open blocks of `core.disabled` in which it is."""
-        return [silence for silence in self._silences if silence.open]
-
-    def enter(self, *silences: Silence) -> None:
-        """Be silent while one of these blocks is open."""
-        self._silences.extend(silences)
-
-    def leave(self, silence: Silence) -> None:
-        """Forget a block that has ended."""
-        self._silences.remove(silence)
-
-    def __getstate__(self) -> dict:
-        """Leave the blocks of `disabled` out: a copy is in none, nor is what a file brings back."""
-        return {**self.__dict__, "_silences": []}
 
     def __call__(self, *args, **kwargs):
         if not self.enabled:

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from . import guards, models, notes, replacing, state, whole
-from .adapter import Adapter, Silence, adapters
+from .adapter import SILENT, Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from .layers import as_linear, is_conv1d, quantized
 from .state import Note
@@ -191,22 +191,19 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
     An adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
     `inject` or `load`, after the old ones were removed, is not, nor is a copy of the model.
     """
-    silence, found = Silence(), [*_need_adapters(model, "disable").values()]
+    block = object()
+    SILENT[block] = {*_need_adapters(model, "disable").values()}
     try:
-        for adapter in found:
-            adapter.enter(silence)
         yield model
     finally:
-        silence.open = False    # for an adapter that was swapped in, too
-        for adapter in found:
-            adapter.leave(silence)
+        del SILENT[block]
 
 
 def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
     """Silence adapters where the ones they replace are silent, until the same blocks end."""
-    silences = {silence for adapter in old for silence in adapter.silences}
-    for adapter in new:
-        adapter.enter(*silences)
+    for block in [*SILENT.values()]:
+        if not block.isdisjoint(old):
+            block.update(new)
 
 
 # ── taking them off ──────────────────────────────────────────────────────────────────────────
