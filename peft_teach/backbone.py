@@ -89,7 +89,8 @@ class BackboneAdapter(Adapter):
         other vectors or with padding alone; and, if a cache is needed, for gradient checkpointing,
         which drops it.
         """
-        if needs_cache and self.training and is_recomputing(self.base):
+        if needs_cache and self.training and any(
+                getattr(module, "gradient_checkpointing", False) for module in self.base.modules()):
             raise NotSupported("Gradient checkpointing drops cached keys and values, and with them "
                                "the prefix.", hint="train the prefix without checkpointing: it "
                                                    "keeps few activations of its own")
@@ -99,7 +100,7 @@ class BackboneAdapter(Adapter):
         mask, position = _flat_mask(arguments), arguments.get("position_ids")
         padding = None
         if not is_encoder(self.base):
-            seen, padding = _tokens_seen(cache), padding_in_front(mask)
+            seen, padding = cache.get_seq_length() if filled else 0, padding_in_front(mask)
             position = positions_in_text(mask, seen) if position is None else position
             if filled and padding is not None and padding.max() > seen:
                 raise NotSupported("A row of this cache was filled with padding alone, before "
@@ -336,14 +337,5 @@ def _tokens_in(layers: list, front: int, layer_idx: int = 0) -> int:
     return max(0, layers[layer_idx].get_seq_length() - front)
 
 
-def _tokens_seen(cache) -> int:
-    return cache.get_seq_length() if _is_filled(cache) else 0
-
-
 def _is_filled(cache) -> bool:
     return cache is not None and type(cache).get_seq_length(cache) > 0
-
-
-def is_recomputing(backbone: nn.Module) -> bool:
-    """Return whether gradient checkpointing is on: it drops the cache while training."""
-    return any(getattr(module, "gradient_checkpointing", False) for module in backbone.modules())

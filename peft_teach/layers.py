@@ -133,7 +133,11 @@ def quantize_layers(model: nn.Module, names: tuple[str, ...], note: state.Note, 
     for name in names:
         layer, weight = model.get_submodule(name), f"{name}.weight"
         if isinstance(layer, nf4.Linear4bit):
-            layer.check_settings(name, block_size, double)
+            if (layer.block_size, layer.double_quantized) != (block_size, double):
+                raise BadConfig(f"{name} is in 4 bits already, with block_size={layer.block_size} "
+                                f"and double={layer.double_quantized}.",
+                                expected="the same settings: quantizing twice would round twice",
+                                hint="load a fresh model to quantize it in another way")
             continue
         if weight not in note.fingerprint and hasattr(layer, "weight"):
             raise BadConfig(f"The weight of {name} belongs to the task head, or is shared.",

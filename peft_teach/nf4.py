@@ -298,14 +298,6 @@ class Linear4bit(nn.Module):
         """Ŵ, (n_out, n_in), dequantized at each use, in the layer's dtype."""
         return dequantize(self.quantized)
 
-    def check_settings(self, name: str, block_size: int, double: bool) -> None:
-        """Raise `BadConfig` if this layer, `name` in its model, is held with other settings."""
-        if (self.block_size, self.double_quantized) != (block_size, double):
-            raise BadConfig(f"{name} is in 4 bits already, with block_size={self.block_size} and "
-                            f"double={self.double_quantized}.",
-                            expected="the same settings: quantizing twice would round twice",
-                            hint="load a fresh model to quantize it in another way")
-
     def to_linear(self) -> nn.Linear:
         """Return a plain `nn.Linear` with the weight Ŵ: not the weight from before quantization."""
         W = self.weight                                         # (n_out, n_in)
