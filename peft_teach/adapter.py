@@ -20,11 +20,10 @@ from . import frozen
 from .errors import NotMergeable
 from .whole import refuse_wrapped
 
-ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
 SILENT: dict[object, set["Adapter"]] = {}    # the adapters in each open block of `core.disabled`
 
 
-class Adapter(nn.Module):
+class Adapter(frozen.Wrapper):
     """A module around one frozen module, `base`; a method is a subclass with its own `forward`.
 
     Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
@@ -32,8 +31,6 @@ class Adapter(nn.Module):
     `(y + u).to(y.dtype)`. If u were rounded first, half precision would lose small corrections. No
     subclass asks whether it is enabled: while it is not, a call goes straight to the base.
     """
-
-    read_as = ""    # its name, inside torch's modules that read weights: for `frozen.Asked`
 
     def __init__(self, base: nn.Module):
         super().__init__()
@@ -53,27 +50,6 @@ class Adapter(nn.Module):
         if not self.enabled:
             return self.base(*args, **kwargs)
         return super().__call__(*args, **kwargs)
-
-    def __getattr__(self, name: str):
-        """Fall back on the base for a name such as `weight` that a subclass does not define.
-
-        A model may look at one from outside: T5 asks for `wo.weight.dtype`, and ModernBERT asks
-        a block for its `attention_type`. Torch's modules that compute with what they read, and so
-        would bypass the adapter, may read everything, but get a `frozen.Asked` for a weight.
-        """
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name not in ANSWERED and not self.read_as:
-                raise
-        found = getattr(self.base, name)
-        return frozen.asked(found, self.read_as) if self.read_as and self.enabled else found
-
-    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register a parameter of its own, even under a name that the base has, too."""
-        if name in ANSWERED:
-            self._parameters.setdefault(name, None)    # torch would take the base's for it
-        super().register_parameter(name, param)
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that are not the base's, by name."""

@@ -72,9 +72,9 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     if not models.quantized(model):
         model = models.to_hf(model)
     also = models.find(model, config.also_train) if config.also_train else ()
-    chosen = ("",) if config.train == "all" else tuple(f"{module}." for module in also)
-    weights = frozenset(name for name, _ in model.named_parameters()
-                        if name not in head and name.startswith(chosen))
+    chosen = tuple(f"{module}." for module in also)
+    weights = frozenset(name for name, _ in model.named_parameters() if name not in head
+                        and (config.train == "all" or name.startswith(chosen)))
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
     guard(model)
