@@ -83,6 +83,7 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
+    """Return the settings and tensors of a folder of peft's, of a form that is here, too."""
     path = folder.as_path(path)
     if (path / PICKLED).is_file() and not (path / TENSORS).is_file():
         raise AdapterFileError(f"{path} holds its tensors as {PICKLED}, a pickle, which can run "

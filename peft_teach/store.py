@@ -14,7 +14,6 @@ that an adapter does not land on another base by mistake. Nothing here unpickles
 """
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +22,7 @@ import torch
 from torch import Tensor, nn
 
 from . import contents, core, fingerprints, folder, guards, layers, models, notes, saving, whole
-from .adapter import Adapter, adapters
+from .adapter import adapters
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
 from .methods import METHODS
@@ -60,8 +59,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
     return saving.write(model, path)
 
 
-def load(model: nn.Module, path: str | Path,
-         make: Callable[[Any], Adapter] | None = None) -> nn.Module:
+def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> nn.Module:
     """Put the adapter in the folder `path` on an unadapted model; return the model to keep.
 
     After a bare `attach` no method is named: give as `make` what `attach` had, `make(base)`, and
@@ -155,6 +153,7 @@ class _File(NamedTuple):
 
 
 def _read(path: str | Path) -> _File:
+    """Read a folder that `save` wrote; raise `AdapterFileError` for another, or a damaged one."""
     theirs = (as_path(path) / "adapter_config.json").is_file()
     description, tensors = folder.read(path, DESCRIPTION, TENSORS, "pt.save",
                                       "pt.export.from_peft(model, path) reads a folder of peft's"
@@ -223,7 +222,7 @@ def _inject(model: nn.Module, file: _File) -> nn.Module:
                                     "model" if models.quantized(model) else None) from error
 
 
-def _attach(model: nn.Module, file: _File, make: Callable[[Any], Adapter]) -> nn.Module:
+def _attach(model: nn.Module, file: _File, make: core.Make) -> nn.Module:
     """Wrap again what a bare `attach` wrapped, and train a copy of what it trained one of."""
     if file.method is not None:
         raise AdapterFileError(f"{file.path} holds the method {file.method!r}.",

@@ -292,7 +292,7 @@ class Run(Generic[Found]):
             self._task.cancel()
 
     def _rest(self, steps: Generator[Progress, None, Found]) -> None:
-        """What holds after any end, also of a task that was stopped before it began."""
+        """Let it be started again, after any end: also of a task stopped before it began."""
         steps.close()
         self._task = None
         self.start_button.disabled, self.stop_button.disabled = False, True
