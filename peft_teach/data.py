@@ -298,7 +298,8 @@ def labels(turns: Sequence[Mapping[str, str]], tokenizer) -> tuple[list[int], li
                            expected="that of a chat model, such as 'smollm2'")
     text = written(len(turns))
     told = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids, special = told["input_ids"], _special(tokenizer)
+    ids = told["input_ids"]
+    special = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
     asked = [IGNORED] * len(ids)
     for number, turn in enumerate(turns):
         if turn["role"] != "assistant":
@@ -318,11 +319,6 @@ def labels(turns: Sequence[Mapping[str, str]], tokenizer) -> tuple[list[int], li
         for i in range(own[0], ends[-1] + 1):
             asked[i] = ids[i]
     return ids, asked
-
-
-def _special(tokenizer) -> set[int]:
-    """Return the tokens that are no text, the one that ends a turn among them."""
-    return {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
 
 
 def _turns(conversation, number: int) -> list[dict[str, str]]:

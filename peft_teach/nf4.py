@@ -129,7 +129,7 @@ class Quantized:
     def size_bytes(self) -> int:
         """The bytes of all tensors held; the shared tables are not counted."""
         held = (self.packed, self.absmax, self.absmax2, self.offset)
-        return sum(t.numel() * t.element_size() for t in held if t is not None)
+        return sum(t.nbytes for t in held if t is not None)
 
     @property
     def bits_per_parameter(self) -> float:

@@ -18,7 +18,10 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module:
     """Put each wrapper where its `base` stands in the model; return the model to keep."""
-    for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
+    def depth(name: str) -> int:
+        return name.count(".") + bool(name)    # the model itself, "", is the outermost
+
+    for name in sorted(wrappers, key=depth, reverse=True):    # an outer one hides names
         model = replace(model, name, wrappers[name])
         if name:
             move_ties(model, name, f"{name}.base")
@@ -32,10 +35,6 @@ def put_back(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
         if name:
             move_ties(model, f"{name}.base", name)
     return model
-
-
-def _depth(name: str) -> int:
-    return len(name.split(".")) if name else 0
 
 
 def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
