@@ -98,11 +98,6 @@ def depth(name: str) -> int:
     return SIZES[name].blocks
 
 
-def longest(name: str) -> int:
-    """Return how many tokens this model takes at most."""
-    return SIZES[name].positions
-
-
 def mark(model: nn.Module, trains: str) -> nn.Module:
     """Let a part of an outline train, one of `TRAINS`; the head always does. Returns the model."""
     if trains not in TRAINS:
