@@ -24,7 +24,7 @@ def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module
     for name in sorted(wrappers, key=depth, reverse=True):    # an outer one hides names
         model = replace(model, name, wrappers[name])
         if name:
-            move_ties(model, name, f"{name}.base")
+            _move_ties(model, name, f"{name}.base")
     return model
 
 
@@ -33,7 +33,7 @@ def put_back(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = replace(model, name, module)
         if name:
-            move_ties(model, f"{name}.base", name)
+            _move_ties(model, f"{name}.base", name)
     return model
 
 
@@ -77,7 +77,7 @@ def keep_hooks(new: _Module, old: nn.Module) -> _Module:
 # ── weights that transformers ties ────────────────────────────────────────────────────────────
 
 
-def move_ties(model: nn.Module, old: str, new: str) -> None:
+def _move_ties(model: nn.Module, old: str, new: str) -> None:
     """Tell transformers that the weights it ties in the module `old` are now in `new`.
 
     It looks for them by the names that its class lists whenever the word embeddings change.

@@ -132,7 +132,7 @@ def _plain(name: str, value):
     if name == "also_train":
         return as_targets(value, name) or None
     if name == "words":
-        return as_words(value)
+        return _as_words(value)
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -190,7 +190,7 @@ Length = Annotated[int, is_whole, "a whole number of vectors, at least 1"]
 Share = Annotated[float, is_share, "a probability from 0 to below 1"]
 
 
-def as_words(words) -> tuple[str, ...]:
+def _as_words(words) -> tuple[str, ...]:
     """Return one or several texts as a tuple; `BadConfig` for anything else."""
     words = (words,) if isinstance(words, str) else () if words is None else words
     if not is_several(words) or not all(isinstance(w, str) for w in words):

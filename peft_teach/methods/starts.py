@@ -21,7 +21,7 @@ from ..backbone import BackboneAdapter, new_cache
 from ..errors import BadConfig
 
 
-def embeddings_of(adapter: BackboneAdapter, ids: Sequence[int]) -> Tensor:
+def _embeddings_of(adapter: BackboneAdapter, ids: Sequence[int]) -> Tensor:
     """Return the frozen model's embeddings of these tokens, (tokens, d_model) in float32."""
     embed = adapter.get_input_embeddings()    # called, not read: Gemma's scales what it looks up
     return embed(torch.tensor(ids, device=adapter.device)).float()        # (tokens, d_model)
@@ -33,8 +33,8 @@ def prompt_of_words(adapter: BackboneAdapter, start: str, words: Sequence[str], 
     "vocabulary", which samples from the `common` most common tokens, each of them once at most."""
     texts = _ids(adapter, start, words, tokenizer, "prompt")
     if start == "text":
-        return embeddings_of(adapter, _repeated(texts, length))           # (length, d_model)
-    labels = [embeddings_of(adapter, ids).mean(0) for ids in texts]       # each (d_model,)
+        return _embeddings_of(adapter, _repeated(texts, length))          # (length, d_model)
+    labels = [_embeddings_of(adapter, ids).mean(0) for ids in texts]      # each (d_model,)
     vocabulary = adapter.get_input_embeddings().num_embeddings
     tokens = common_tokens(tokenizer, common, vocabulary)
     rest = length - len(labels)
@@ -43,7 +43,7 @@ def prompt_of_words(adapter: BackboneAdapter, start: str, words: Sequence[str], 
                         "tokens.", expected="at least one vector for each label, and different "
                                             "tokens for the others")
     sampled = [tokens[i] for i in torch.randperm(len(tokens))[:rest]]
-    return torch.stack([*labels, *(embeddings_of(adapter, sampled) if rest else ())])
+    return torch.stack([*labels, *(_embeddings_of(adapter, sampled) if rest else ())])
 
 
 def prefix_of_words(adapter: BackboneAdapter, words: Sequence[str], length: int,
