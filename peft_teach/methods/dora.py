@@ -56,18 +56,14 @@ class DoRALinear(lora.LoRALinear):
 
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.base.in_features)
-        z, b = self.dropout(x), self.b                                # (…, n_in), (n_out,)
+        z = self.dropout(x)                                           # (…, n_in)
+        b = 0.0 if self.base.bias is None else self.base.bias         # (n_out,)
         frozen = self.base(z)                                         # (…, n_out): W z + b
         Vz = frozen.to(self.A.dtype) - b + self.update(z)             # (…, n_out), float32
         y = self.g * Vz + b                                           # (…, n_out)
         if z is not x:
             y = y + self.base(x) - frozen                             # (…, n_out): W (x − z) more
         return y.to(frozen.dtype)                                     # (…, n_out)
-
-    @property
-    def b(self) -> Tensor | float:
-        """The base's bias, (n_out,), or 0 where it has none."""
-        return 0.0 if self.base.bias is None else self.base.bias
 
     @property
     def g(self) -> Tensor:
