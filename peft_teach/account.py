@@ -122,13 +122,12 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
         raise unknown("optimizer", optimizer, OPTIMIZERS)
     states, counter = OPTIMIZERS[optimizer]
     trained = [p for p in model.parameters() if p.requires_grad]
-    gradients = sum(_bytes(p) for p in trained)
-    return Ledger(weights_bytes=sum(_bytes(t) for t in (*model.parameters(), *model.buffers())),
+    gradients, largest = sum(p.nbytes for p in trained), max((p.nbytes for p in trained), default=0)
+    return Ledger(weights_bytes=sum(t.nbytes for t in (*model.parameters(), *model.buffers())),
                   gradients_bytes=gradients,
                   optimizer_bytes=states * gradients + counter * len(trained),
                   activations_bytes=predict_activations(model, batch_size, tokens, law),
-                  working_bytes=working(optimizer, step, gradients, max(map(_bytes, trained),
-                                                                        default=0)))
+                  working_bytes=working(optimizer, step, gradients, largest))
 
 
 def working(optimizer: str, step: str, trained_bytes: int, largest_bytes: int) -> int:
@@ -232,7 +231,3 @@ def _sizes(model: nn.Module) -> dict[str, int]:
     sizes = {plain_name(model, name): p.numel() for name, p in model.named_parameters()}
     return sizes | {plain_name(model, name) + ".weight": layer.in_features * layer.out_features
                     for name, layer in models.quantized(model).items()}
-
-
-def _bytes(tensor: Tensor) -> int:
-    return tensor.numel() * tensor.element_size()

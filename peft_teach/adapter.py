@@ -20,16 +20,10 @@ from . import frozen
 from .errors import NotMergeable
 from .whole import refuse_wrapped
 
-ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
+SILENT: dict[object, set["Adapter"]] = {}    # the adapters in each open block of `core.disabled`
 
 
-class Silence:
-    """A block of `core.disabled`: the adapters in it are silent while it is `open`."""
-
-    open = True
-
-
-class Adapter(nn.Module):
+class Adapter(frozen.Wrapper):
     """A module around one frozen module, `base`; a method is a subclass with its own `forward`.
 
     Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
@@ -38,65 +32,24 @@ class Adapter(nn.Module):
     subclass asks whether it is enabled: while it is not, a call goes straight to the base.
     """
 
-    read_as = ""    # its name, inside torch's modules that read weights: for `frozen.Asked`
-
     def __init__(self, base: nn.Module):
         super().__init__()
         self.base = base
         self._on = True
-        self._silences: list[Silence] = []
 
     @property
     def enabled(self) -> bool:
         """Whether it acts: it was not set to False, and no block of `disabled` is open."""
-        return self._on and not self.silences
+        return self._on and not any(self in block for block in [*SILENT.values()])
 
     @enabled.setter
     def enabled(self, on: bool) -> None:
         self._on = on
 
-    @property
-    def silences(self) -> list[Silence]:
-        """The open blocks of `core.disabled` in which it is."""
-        return [silence for silence in self._silences if silence.open]
-
-    def enter(self, *silences: Silence) -> None:
-        """Be silent while one of these blocks is open."""
-        self._silences.extend(silences)
-
-    def leave(self, silence: Silence) -> None:
-        """Forget a block that has ended."""
-        self._silences.remove(silence)
-
-    def __getstate__(self) -> dict:
-        """Leave the blocks of `disabled` out: a copy is in none, nor is what a file brings back."""
-        return {**self.__dict__, "_silences": []}
-
     def __call__(self, *args, **kwargs):
         if not self.enabled:
             return self.base(*args, **kwargs)
         return super().__call__(*args, **kwargs)
-
-    def __getattr__(self, name: str):
-        """Fall back on the base for a name such as `weight` that a subclass does not define.
-
-        A model may look at one from outside: T5 asks for `wo.weight.dtype`, and ModernBERT asks
-        a block for its `attention_type`. Torch's modules that compute with what they read, and so
-        would bypass the adapter, may read everything, but get a `frozen.Asked` for a weight.
-        """
-        try:
-            return super().__getattr__(name)
-        except AttributeError:
-            if name not in ANSWERED and not self.read_as:
-                raise
-        found = getattr(self.base, name)
-        return frozen.asked(found, self.read_as) if self.read_as and self.enabled else found
-
-    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register a parameter of its own, even under a name that the base has, too."""
-        if name in ANSWERED:
-            self._parameters.setdefault(name, None)    # torch would take the base's for it
-        super().register_parameter(name, param)
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that are not the base's, by name."""

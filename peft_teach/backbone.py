@@ -89,17 +89,18 @@ class BackboneAdapter(Adapter):
         other vectors or with padding alone; and, if a cache is needed, for gradient checkpointing,
         which drops it.
         """
-        if needs_cache and self.training and is_recomputing(self.base):
+        if needs_cache and self.training and any(
+                getattr(module, "gradient_checkpointing", False) for module in self.base.modules()):
             raise NotSupported("Gradient checkpointing drops cached keys and values, and with them "
                                "the prefix.", hint="train the prefix without checkpointing: it "
                                                    "keeps few activations of its own")
         own = [p.detach().flatten() for p in self.parameters(recurse=False)]
         front = Front(length, torch.cat(own))    # not those of an MLP
-        cache, filled = find_cache(arguments, front)
+        cache, filled = _find_cache(arguments, front)
         mask, position = _flat_mask(arguments), arguments.get("position_ids")
         padding = None
         if not is_encoder(self.base):
-            seen, padding = _tokens_seen(cache), padding_in_front(mask)
+            seen, padding = cache.get_seq_length() if filled else 0, _padding_in_front(mask)
             position = positions_in_text(mask, seen) if position is None else position
             if filled and padding is not None and padding.max() > seen:
                 raise NotSupported("A row of this cache was filled with padding alone, before "
@@ -128,9 +129,9 @@ class BackboneAdapter(Adapter):
         try:
             out = self.base(input_ids, **arguments)
         finally:
-            count_tokens(cache, room.front)
+            _count_tokens(cache, room.front)
         if cache is None:    # then the backbone may have made one
-            count_tokens(out.get(cache_name()), room.front)
+            _count_tokens(out.get(cache_name()), room.front)
         elif arguments.get("use_cache") is False and cache_name() in out:
             out[cache_name()] = None    # or `generate` would go on with it, unasked
         return out
@@ -149,7 +150,7 @@ class BackboneAdapter(Adapter):
             x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
             if room.arguments["position_ids"] is None:
                 given["position_ids"] = positions(self.base, None, x.shape[1]) + K.shape[3]
-        with in_front(room.cache, [*zip(K, V)], len(x), x.shape[1], room.padding):
+        with _in_front(room.cache, [*zip(K, V)], len(x), x.shape[1], room.padding):
             return self.call_base(room, input_ids, **given)
 
     @property
@@ -223,7 +224,7 @@ def positions_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
     return (mask.long().cumsum(-1) - 1).clamp(min=0)[:, seen:]
 
 
-def padding_in_front(mask: Tensor | None) -> Tensor | None:
+def _padding_in_front(mask: Tensor | None) -> Tensor | None:
     """Return how many tokens of padding each row of a mask begins with, (batch, 1).
 
     None if no row begins with any.
@@ -262,7 +263,7 @@ def new_cache() -> Any:
 
 
 @contextmanager
-def in_front(cache, vectors: list[tuple[Tensor, ...]], batch: int, seq: int,
+def _in_front(cache, vectors: list[tuple[Tensor, ...]], batch: int, seq: int,
              padding: Tensor | None) -> Iterator[None]:
     """Within this block a backbone that reads a text into an empty cache finds vectors before it.
 
@@ -290,7 +291,7 @@ def in_front(cache, vectors: list[tuple[Tensor, ...]], batch: int, seq: int,
         vars(cache).pop("update", None)
 
 
-def find_cache(arguments: dict, front: Front) -> tuple[Any, bool]:
+def _find_cache(arguments: dict, front: Front) -> tuple[Any, bool]:
     """Find the cache among a backbone's keyword arguments, by either name.
 
     Returns `(cache, filled)`: the object that the model appends to or None, and whether the
@@ -307,6 +308,7 @@ def find_cache(arguments: dict, front: Front) -> tuple[Any, bool]:
 
 
 def _check_front(cache, front: Front) -> None:
+    """Raise `NotSupported` for a cache that was filled behind other vectors than these."""
     there = getattr(cache, "peft_teach_front", Front())
     if not _is_filled(cache) or there.is_same(front):
         return
@@ -320,7 +322,7 @@ def _check_front(cache, front: Front) -> None:
                        hint="start again with the whole text and without past_key_values")
 
 
-def count_tokens(cache, front: Front) -> None:
+def _count_tokens(cache, front: Front) -> None:
     """Let a filled cache count its tokens alone, without the vectors before them.
 
     `generate` skips as many tokens of its input as the cache counts.
@@ -336,14 +338,5 @@ def _tokens_in(layers: list, front: int, layer_idx: int = 0) -> int:
     return max(0, layers[layer_idx].get_seq_length() - front)
 
 
-def _tokens_seen(cache) -> int:
-    return cache.get_seq_length() if _is_filled(cache) else 0
-
-
 def _is_filled(cache) -> bool:
     return cache is not None and type(cache).get_seq_length(cache) > 0
-
-
-def is_recomputing(backbone: nn.Module) -> bool:
-    """Return whether gradient checkpointing is on: it drops the cache while training."""
-    return any(getattr(module, "gradient_checkpointing", False) for module in backbone.modules())

@@ -18,18 +18,19 @@ import torch
 from torch import nn
 
 from . import guards, models, notes, replacing, state, whole
-from .adapter import Adapter, Silence, adapters
+from .adapter import SILENT, Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from .layers import as_linear, is_conv1d, quantized
 from .state import Note
 from .trained_copy import TrainedCopy
 from .valid import as_targets
 
+Make = Callable[[Any], Adapter]    # of the module to wrap
+
 # ── putting adapters on ──────────────────────────────────────────────────────────────────────
 
 
-def attach(model: nn.Module, targets: str | tuple[str, ...],
-           make: Callable[[Any], Adapter],
+def attach(model: nn.Module, targets: str | tuple[str, ...], make: Make,
            layers: tuple[int, ...] | None = None,
            also_train: str | tuple[str, ...] | None = None) -> nn.Module:
     """Wrap every target in `make(base)`, freeze the backbone, leave the head trainable.
@@ -45,8 +46,7 @@ def attach(model: nn.Module, targets: str | tuple[str, ...],
                 as_targets(also_train, "also_train"))
 
 
-def put_on(model: nn.Module, note: Note, targets: str | tuple[str, ...],
-           make: Callable[[Any], Adapter]) -> nn.Module:
+def put_on(model: nn.Module, note: Note, targets: str | tuple[str, ...], make: Make) -> nn.Module:
     """Wrap a method's targets in `make(base)`, as its settings say: what every `inject` ends with.
 
     `note` is what `notes.prepare` took down of the model. The settings in it may name blocks, in
@@ -57,7 +57,7 @@ def put_on(model: nn.Module, note: Note, targets: str | tuple[str, ...],
     return wrap(model, note, dict.fromkeys(names, make), note.config.also_train)
 
 
-def wrap(model: nn.Module, note: Note, makers: Mapping[str, Callable[[Any], Adapter]],
+def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
          also_train: tuple[str, ...] | None = None) -> nn.Module:
     """Wrap each module in what its `make(base)` returns, and `also_train` in trained copies.
 
@@ -67,17 +67,8 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Callable[[Any], Adap
     it was.
     """
     also = models.find(model, also_train) if also_train else ()
-    for make in makers.values():
-        if not callable(make):
-            raise BadConfig(f"make is a {type(make).__name__}.",
-                            expected="a class or a function of the module to wrap",
-                            hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
     head = {*models.head(model)}
-    for name in (*makers, *also):
-        if any(own.startswith(name + ".") for own in head):
-            raise BadConfig(f"{name} belongs to the task head.",
-                            expected="a target in the backbone; every method trains the head")
-    _check_copied(model, makers, also)
+    _check_targets(model, makers, also, head)
     makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers = _build(model, makers)
@@ -92,8 +83,7 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Callable[[Any], Adap
         return model
 
 
-def _build(model: nn.Module, makers: Mapping[str, Callable[[Any], Adapter]]
-           ) -> dict[str, Adapter]:
+def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
     """Make all wrappers before any is put in place, and check each against the contract."""
     known = {id(p) for p in model.parameters()}
     wrappers = {}
@@ -136,11 +126,24 @@ def _check_contract(wrapper: Adapter, known: set[int]) -> None:
                         hint="keep a second frozen module unregistered, in a tuple or list")
 
 
-def _check_copied(model: nn.Module, names: Iterable[str], also: tuple[str, ...]) -> None:
-    """Raise if a copy would leave out an adapter in it, or drift from a weight that it shares."""
+def _check_targets(model: nn.Module, makers: Mapping[str, Make], also: tuple[str, ...],
+                   head: set[str]) -> None:
+    """Raise `BadConfig` or `NotSupported` for a target that cannot be wrapped, or copied.
+
+    A copy would leave out an adapter inside it, and come apart from a weight that it shares.
+    """
+    for make in makers.values():
+        if not callable(make):
+            raise BadConfig(f"make is a {type(make).__name__}.",
+                            expected="a class or a function of the module to wrap",
+                            hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
+    for name in (*makers, *also):
+        if any(own.startswith(name + ".") for own in head):
+            raise BadConfig(f"{name} belongs to the task head.",
+                            expected="a target in the backbone; every method trains the head")
     for name in also:
-        twice = next((n for n in (*names, *also) if n.startswith(f"{name}.")), None)
-        if twice or name in names:
+        twice = next((n for n in (*makers, *also) if n.startswith(f"{name}.")), None)
+        if twice or name in makers:
             raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
                             expected="each module once: trained itself, or through an adapter")
         copied = model.get_submodule(name)
@@ -191,22 +194,19 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
     An adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
     `inject` or `load`, after the old ones were removed, is not, nor is a copy of the model.
     """
-    silence, found = Silence(), [*_need_adapters(model, "disable").values()]
+    block = object()
+    SILENT[block] = {*_need_adapters(model, "disable").values()}
     try:
-        for adapter in found:
-            adapter.enter(silence)
         yield model
     finally:
-        silence.open = False    # for an adapter that was swapped in, too
-        for adapter in found:
-            adapter.leave(silence)
+        del SILENT[block]
 
 
 def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
     """Silence adapters where the ones they replace are silent, until the same blocks end."""
-    silences = {silence for adapter in old for silence in adapter.silences}
-    for adapter in new:
-        adapter.enter(*silences)
+    for block in [*SILENT.values()]:
+        if not block.isdisjoint(old):
+            block.update(new)
 
 
 # ── taking them off ──────────────────────────────────────────────────────────────────────────
@@ -266,6 +266,7 @@ def _put_back(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
 
 
 def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
+    """Return the adapters on a model; raise `NoAdapter` if there is none to `verb`."""
     if not notes.is_adapted(model):
         raise notes.no_method()
     found = adapters(model)

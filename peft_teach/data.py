@@ -132,7 +132,7 @@ def _pairs(rows: list[dict]) -> tuple[Pair, ...]:
 
 
 def load(domain: str) -> Dataset:
-    """The task `domain`: "movies", "products", "tweets" or "news".
+    """Return the task `domain`: "movies", "products", "tweets" or "news".
 
     Sentences that the raters found neutral, with a mean within 0.5 of zero, are left out. Raises
     `UnknownName`, and `FetchError` where the sentences are not in the cache yet and cannot be
@@ -194,17 +194,17 @@ def lines(domain: str) -> list[tuple[str, float, str]]:
 
 
 def _clean(text: str) -> str:
-    """Plain text: `&amp;lt;`, escaped twice in places, becomes `<`; runs of spaces become one."""
+    """Return plain text: `&amp;lt;`, escaped twice in places, is `<`; runs of spaces are one."""
     return " ".join(html.unescape(html.unescape(text)).split())
 
 
 def _hash(text: str) -> float:
-    """A number in [0, 1) that looks random and is the same on every machine."""
+    """Return a number in [0, 1) that looks random and is the same on every machine."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], "big") / 2**48
 
 
 def _split(unit: str) -> str:
-    """The split of a document or a text. All its sentences go together."""
+    """Return the split of a document or a text. All its sentences go together."""
     share = _hash(unit)
     return "test" if share < TEST else "validation" if share < TEST + VALIDATION else "train"
 
@@ -212,7 +212,7 @@ def _split(unit: str) -> str:
 def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_tokens: int = 32,
             shuffle: bool = True, seed: int = 0, epochs: int = 1,
             device: torch.device | str | None = None) -> list[dict[str, Tensor]]:
-    """Batches of `examples`, each example once an epoch, ready for `model(**batch)`.
+    """Return batches of `examples`, each example once an epoch, ready for `model(**batch)`.
 
         input_ids       (batch, seq)  int64   padded to the longest text of this batch
         attention_mask  (batch, seq)  int64   0 at the padding, on `tokenizer.padding_side`
@@ -246,7 +246,7 @@ def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_to
 def chat(conversations: Sequence, tokenizer, batch_size: int = 16, max_tokens: int = 256,
          shuffle: bool = True, seed: int = 0, epochs: int = 1,
          device: torch.device | str | None = None) -> list[dict[str, Tensor]]:
-    """Batches of `conversations` for a language model, with labels on the answers alone.
+    """Return batches of `conversations` for a language model, with labels on the answers alone.
 
         input_ids       (batch, seq)  int64   what the tokenizer's chat template writes
         attention_mask  (batch, seq)  int64   0 at the padding, on `tokenizer.padding_side`
@@ -298,7 +298,8 @@ def labels(turns: Sequence[Mapping[str, str]], tokenizer) -> tuple[list[int], li
                            expected="that of a chat model, such as 'smollm2'")
     text = written(len(turns))
     told = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-    ids, special = told["input_ids"], _special(tokenizer)
+    ids = told["input_ids"]
+    special = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
     asked = [IGNORED] * len(ids)
     for number, turn in enumerate(turns):
         if turn["role"] != "assistant":
@@ -320,13 +321,8 @@ def labels(turns: Sequence[Mapping[str, str]], tokenizer) -> tuple[list[int], li
     return ids, asked
 
 
-def _special(tokenizer) -> set[int]:
-    """The tokens that are no text, the one that ends a turn among them."""
-    return {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
-
-
 def _turns(conversation, number: int) -> list[dict[str, str]]:
-    """A pair or a list of turns, as turns."""
+    """Return the turns of a conversation, which is a pair or a list of them."""
     match conversation:
         case (str(question), str(answer)):
             return [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
@@ -339,6 +335,7 @@ def _turns(conversation, number: int) -> list[dict[str, str]]:
 
 
 def _check_sizes(tokenizer, batch_size: int, max_tokens: int, epochs: int, seed: int) -> None:
+    """Raise `BadData` for sizes or a tokenizer of which no batch can be made."""
     for name, size, least in (("batch_size", batch_size, 1), ("max_tokens", max_tokens, 1),
                               ("epochs", epochs, 1), ("seed", seed, 0)):
         if not is_whole(size, least):
@@ -354,7 +351,7 @@ def _check_sizes(tokenizer, batch_size: int, max_tokens: int, epochs: int, seed:
 
 
 def _checked(examples: Sequence[Example]) -> list[Example]:
-    """The examples as a list, if each is a text with a number."""
+    """Return the examples as a list; raise `BadData` unless each is a text with a number."""
     if isinstance(examples, Dataset):
         raise BadData(f"{examples!r} is a whole data set.", expected="one of its splits",
                       hint="batches(dataset.train, ...)")
@@ -372,7 +369,7 @@ def _checked(examples: Sequence[Example]) -> list[Example]:
 
 def _ordered(lengths: Sequence[int], batch_size: int, shuffle: bool, seed: int,
              epochs: int) -> list[Sequence[int]]:
-    """The indices of each batch, epoch after epoch."""
+    """Return the indices of each batch, epoch after epoch."""
     generator = torch.Generator().manual_seed(seed)
     return [chosen for _ in range(epochs)
             for chosen in (_bucketed(lengths, batch_size, generator) if shuffle
@@ -381,7 +378,7 @@ def _ordered(lengths: Sequence[int], batch_size: int, shuffle: bool, seed: int,
 
 def _bucketed(lengths: Sequence[int], batch_size: int,
               generator: torch.Generator) -> list[Sequence[int]]:
-    """Batches of indices: random, yet of similar length within a batch.
+    """Return batches of indices: random, yet of similar length within a batch.
 
     Sorting everything would always put the same texts together. So shuffle, sort within pools of 50
     batches, and shuffle the batches, for otherwise each pool would run from short to long.
@@ -394,19 +391,19 @@ def _bucketed(lengths: Sequence[int], batch_size: int,
 
 
 def _cut(indices: Sequence[int], size: int) -> list[Sequence[int]]:
-    """Pieces of `size`; the last one may be shorter."""
+    """Return pieces of `size`; the last one may be shorter."""
     return [indices[start:start + size] for start in range(0, len(indices), size)]
 
 
 def _padded(rows: list[list[int]], tokenizer) -> dict[str, Tensor]:
-    """Token ids of different lengths as one tensor, with the mask of what is real."""
+    """Return token ids of different lengths as one tensor, with the mask of what is real."""
     side = tokenizer.padding_side
     return {"input_ids": _filled(rows, tokenizer.pad_token_id, side),
             "attention_mask": _filled([[1] * len(row) for row in rows], 0, side)}
 
 
 def _filled(rows: list[list[int]], value: int, side: str) -> Tensor:
-    """Rows of different lengths as one tensor, (batch, seq), with `value` on this side."""
+    """Return rows of different lengths as one tensor, (batch, seq), with `value` on this side."""
     made = torch.full((len(rows), max(map(len, rows))), value)
     for i, row in enumerate(rows):
         start = made.shape[1] - len(row) if side == "left" else 0

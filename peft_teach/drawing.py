@@ -108,7 +108,7 @@ class Dressed(NamedTuple):
 
     @property
     def front(self) -> str | None:
-        """Beside what trained vectors stand in front of the text, None where none do."""
+        """What the trained vectors in front of the text stand beside; None without any."""
         return next((part.place for part in self.parts
                      if part.place in (BESIDE_WORDS, BESIDE_KEYS)), None)
 

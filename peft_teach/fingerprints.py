@@ -11,8 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from . import models, state
-
-FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+from .folder import FLOATS
 
 
 def of_base(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, list]:

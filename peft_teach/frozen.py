@@ -19,6 +19,7 @@ from .errors import NotSupported
 
 # Torch's modules that read the weights of modules inside them.
 READERS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
+ANSWERED = ("weight", "bias", "attention_type")    # what a wrapper lets its base answer for
 
 
 class Asked(Tensor):
@@ -40,12 +41,34 @@ class Asked(Tensor):
         return super().__torch_function__(func, types, args, kwargs or {})
 
 
-def asked(value: Any, of: str) -> Any:
-    """Return an `Asked` for a tensor; anything else as it is."""
-    if isinstance(value, Tensor):
-        value = value.as_subclass(Asked)
-        value.of = of
-    return value
+class Wrapper(nn.Module):
+    """A module around another, its `base`, for which it answers where a model asks for a weight.
+
+    A model may look at one from outside: T5 asks for `wo.weight.dtype`, and ModernBERT asks a block
+    for its `attention_type`. Torch's `READERS`, which compute with what they read, and so would
+    bypass it, may read everything, but get an `Asked` for a weight while it is `enabled`.
+    """
+
+    read_as = ""    # its name in the model, inside one of `READERS`
+
+    def __getattr__(self, name: str) -> Any:
+        """Fall back on the base for a name such as `weight` that a subclass does not define."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name not in ANSWERED and not self.read_as:
+                raise
+        found = getattr(self.base, name)
+        if self.read_as and self.enabled and isinstance(found, Tensor):
+            found = found.as_subclass(Asked)
+            found.of = self.read_as
+        return found
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a parameter of its own, even under a name that the base has, too."""
+        if name in ANSWERED:
+            self._parameters.setdefault(name, None)    # torch would take the base's for it
+        super().register_parameter(name, param)
 
 
 # ── modules that learn without a gradient ────────────────────────────────────────────────────

@@ -16,8 +16,8 @@ from torch import nn
 
 from . import nf4, state
 from .adapter import plain_name, plain_parameters
-from .errors import NotMergeable, NotSupported
-from .replacing import keep_hooks
+from .errors import BadConfig, NotMergeable, NotSupported
+from .replacing import keep_hooks, replace
 
 if TYPE_CHECKING:
     from transformers.pytorch_utils import Conv1D
@@ -118,6 +118,37 @@ def to_conv1d(linear: nn.Linear) -> "Conv1D":
     conv.weight = nn.Parameter(linear.weight.detach().T.contiguous(), linear.weight.requires_grad)
     conv.bias = nn.Parameter(linear.bias.detach().clone(), linear.bias.requires_grad)
     return keep_hooks(conv.train(linear.training), linear)
+
+
+def quantize_layers(model: nn.Module, names: tuple[str, ...], note: state.Note, block_size: int,
+                    double: bool) -> None:
+    """Hold linear layers of a model in 4 bits, but for those that are already.
+
+    What `note` says of their weights, as they were, stays on the model: by that a file recognizes
+    its base. Raises `BadConfig` for other settings than those of a layer that is in 4 bits, or for
+    a weight of the task head. What came before the error is done.
+    """
+    before = state.of(model)
+    converted, quantized = [*before.converted], {**before.quantized}
+    for name in names:
+        layer, weight = model.get_submodule(name), f"{name}.weight"
+        if isinstance(layer, nf4.Linear4bit):
+            if (layer.block_size, layer.double_quantized) != (block_size, double):
+                raise BadConfig(f"{name} is in 4 bits already, with block_size={layer.block_size} "
+                                f"and double={layer.double_quantized}.",
+                                expected="the same settings: quantizing twice would round twice",
+                                hint="load a fresh model to quantize it in another way")
+            continue
+        if weight not in note.fingerprint and hasattr(layer, "weight"):
+            raise BadConfig(f"The weight of {name} belongs to the task head, or is shared.",
+                            expected="layers of the backbone with a weight of their own")
+        if is_conv1d(layer):
+            converted.append(name)
+        layer = as_linear(layer)
+        packed = nf4.Linear4bit.from_linear(layer, block_size, double)
+        replace(model, name, keep_hooks(packed, layer))
+        quantized[weight] = note.fingerprint[weight]
+    state.change(model, converted=tuple(converted), quantized=quantized)
 
 
 def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, torch.Tensor]:

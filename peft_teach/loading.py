@@ -64,7 +64,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
     except (RuntimeError, TypeError) as error:
         raise BadConfig(f"device is {device!r:.80}.", expected="None, 'cpu' or 'cuda'") from error
     source = _source(name)
-    with quiet_transformers():
+    with _quiet_transformers():
         import transformers
 
         config = _or_explain(transformers.AutoConfig.from_pretrained, source, name)
@@ -164,7 +164,7 @@ def _convert_smollm2(folder: Path) -> None:
 
     source = fetch.path("smollm2")
     file = next(source.glob("*.gguf")).name
-    with quiet_transformers():
+    with _quiet_transformers():
         read: Any = AutoModelForCausalLM.from_pretrained(source, gguf_file=file,
                                                          dtype=torch.bfloat16)
         read.config.__dict__.pop("quantization_config", None)
@@ -198,7 +198,7 @@ def _or_explain(load, source: str, name: str, hint: str = NOT_FOUND, **options):
 
 
 @contextmanager
-def quiet_transformers() -> Iterator[None]:
+def _quiet_transformers() -> Iterator[None]:
     """Silence transformers' bars and its report on the newly drawn head, which `load` promises."""
     from transformers.utils import logging
 

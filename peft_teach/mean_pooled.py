@@ -23,7 +23,7 @@ class MeanPooledBert(BertForSequenceClassification):
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss: of classes the cross-entropy, of one number the squared error."""
+        """Return the mean loss: of classes the cross-entropy, of one number the squared error."""
         if self.num_labels == 1:
             return nn.functional.mse_loss(logits[:, 0], labels)
         return nn.functional.cross_entropy(logits, labels)

@@ -8,7 +8,6 @@ This file hands on, and holds nothing itself. Each idea has a file of its own:
     replacing    how one module takes another's place
     plain        a plain transformers model again
     modes        training or evaluation mode, for a while
-    words        the tokens of words
 """
 
 from .families import (
@@ -44,18 +43,16 @@ from .layers import (
     to_linear,
     weight_of,
 )
-from .loading import ATTENTIONS, NAMES, best_device, load, quiet_transformers
+from .loading import NAMES, best_device, load
 from .modes import in_mode
-from .plain import guard_save, is_mean_pooled, to_hf
+from .plain import is_mean_pooled, to_hf
 from .replacing import keep_hooks, replace
-from .words import common_tokens, token_ids
 
 __all__ = [
-    "ATTENTIONS", "FAMILIES", "LINEAR", "NAMES", "SINGLE", "as_linear", "best_device",
-    "cache_name", "common_tokens", "config_of", "find", "first_position", "fused_queries",
-    "guard_save", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
-    "is_mean_pooled", "is_packed", "keep_hooks", "key_value_shape", "layer_like",
-    "linear_places", "load", "longest_input", "need_linear", "place_of", "places", "positions",
-    "quantized", "query_and_value", "quiet_transformers", "reads_cache", "replace", "to_conv1d",
-    "to_hf", "to_linear", "token_ids", "weight_of", "writes",
+    "FAMILIES", "LINEAR", "NAMES", "SINGLE", "as_linear", "best_device", "cache_name", "config_of",
+    "find", "first_position", "fused_queries", "head", "in_mode", "is_conv1d", "is_encoder",
+    "is_language_model", "is_mean_pooled", "is_packed", "keep_hooks", "key_value_shape",
+    "layer_like", "linear_places", "load", "longest_input", "need_linear", "place_of", "places",
+    "positions", "quantized", "query_and_value", "reads_cache", "replace", "to_conv1d", "to_hf",
+    "to_linear", "weight_of", "writes",
 ]

@@ -129,7 +129,7 @@ class Quantized:
     def size_bytes(self) -> int:
         """The bytes of all tensors held; the shared tables are not counted."""
         held = (self.packed, self.absmax, self.absmax2, self.offset)
-        return sum(t.numel() * t.element_size() for t in held if t is not None)
+        return sum(t.nbytes for t in held if t is not None)
 
     @property
     def bits_per_parameter(self) -> float:
@@ -297,14 +297,6 @@ class Linear4bit(nn.Module):
     def weight(self) -> Tensor:
         """Ŵ, (n_out, n_in), dequantized at each use, in the layer's dtype."""
         return dequantize(self.quantized)
-
-    def check_settings(self, name: str, block_size: int, double: bool) -> None:
-        """Raise `BadConfig` if this layer, `name` in its model, is held with other settings."""
-        if (self.block_size, self.double_quantized) != (block_size, double):
-            raise BadConfig(f"{name} is in 4 bits already, with block_size={self.block_size} and "
-                            f"double={self.double_quantized}.",
-                            expected="the same settings: quantizing twice would round twice",
-                            hint="load a fresh model to quantize it in another way")
 
     def to_linear(self) -> nn.Linear:
         """Return a plain `nn.Linear` with the weight Ŵ: not the weight from before quantization."""

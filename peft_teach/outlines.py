@@ -11,7 +11,7 @@ al. 2025 (2502.02737). BERTs carry a head of two labels; the others predict word
 """
 
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -23,13 +23,27 @@ from .methods import METHODS
 from .methods.lora import LoRALinear
 from .valid import Settings
 
-# d_model, blocks, heads, heads of keys and values, feed-forward, vocabulary, positions, tied?
+
+class Sizes(NamedTuple):
+    """An architecture in numbers; `tied`: the words' table is also what predicts them."""
+
+    family: str
+    d_model: int
+    blocks: int
+    heads: int
+    kv_heads: int
+    d_ffn: int
+    words: int
+    positions: int
+    tied: bool
+
+
 SIZES = {
-    "minilm": ("bert", 384, 6, 12, 12, 1536, 30_522, 512, True),
-    "bert-base": ("bert", 768, 12, 12, 12, 3072, 30_522, 512, True),
-    "smollm2-135m": ("llama", 576, 30, 9, 3, 1536, 49_152, 8192, True),
-    "tinyllama-1.1b": ("llama", 2048, 22, 32, 4, 5632, 32_000, 2048, False),
-    "llama-2-7b": ("llama", 4096, 32, 32, 32, 11_008, 32_000, 4096, False),
+    "minilm": Sizes("bert", 384, 6, 12, 12, 1536, 30_522, 512, True),
+    "bert-base": Sizes("bert", 768, 12, 12, 12, 3072, 30_522, 512, True),
+    "smollm2-135m": Sizes("llama", 576, 30, 9, 3, 1536, 49_152, 8192, True),
+    "tinyllama-1.1b": Sizes("llama", 2048, 22, 32, 4, 5632, 32_000, 2048, False),
+    "llama-2-7b": Sizes("llama", 4096, 32, 32, 32, 11_008, 32_000, 4096, False),
 }
 TRAINS = ("everything", "the last block", "LoRA, rank 8, query and value")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -47,19 +61,19 @@ def outline(name: str, blocks: int | None = None, dtype: str = "float32") -> nn.
         raise unknown("dtype", dtype, DTYPES)
     import transformers
 
-    family, d_model, _, heads, kv_heads, d_ff, words, positions, tied = SIZES[name]
+    of = SIZES[name]
     sizes: dict[str, Any] = {
-        "hidden_size": d_model, "num_hidden_layers": blocks or depth(name),
-        "num_attention_heads": heads, "intermediate_size": d_ff, "vocab_size": words,
-        "max_position_embeddings": positions, "tie_word_embeddings": tied,
+        "hidden_size": of.d_model, "num_hidden_layers": blocks or of.blocks,
+        "num_attention_heads": of.heads, "intermediate_size": of.d_ffn, "vocab_size": of.words,
+        "max_position_embeddings": of.positions, "tie_word_embeddings": of.tied,
         "attn_implementation": "eager"}
     with torch.device("meta"):
-        if family == "bert":
+        if of.family == "bert":
             model = transformers.AutoModelForSequenceClassification.from_config(
                 transformers.BertConfig(**sizes))    # of two labels, by default
         else:
             model = transformers.AutoModelForCausalLM.from_config(
-                transformers.LlamaConfig(**sizes, num_key_value_heads=kv_heads))
+                transformers.LlamaConfig(**sizes, num_key_value_heads=of.kv_heads))
     return model.to(DTYPES[dtype])
 
 
@@ -81,12 +95,7 @@ def adapted(name: str, method: str, config: Settings | None = None) -> nn.Module
 
 def depth(name: str) -> int:
     """Return how many blocks this model has."""
-    return SIZES[name][2]
-
-
-def longest(name: str) -> int:
-    """Return how many tokens this model takes at most."""
-    return SIZES[name][7]
+    return SIZES[name].blocks
 
 
 def mark(model: nn.Module, trains: str) -> nn.Module:
@@ -155,7 +164,7 @@ def ledger(name: str, trains: str = "everything", optimizer: str = "adamw", batc
     c0, c1, c2, c3 = measured["law"]
     per_example = c1 + c2 * tokens + (0 if fused else c3 * tokens**2)
     if fused and trains == TRAINS[2]:    # else attention_out trains, and keeps that output anyway
-        per_example += DTYPES[dtype].itemsize * SIZES[name][1] * depth(name) * tokens
+        per_example += DTYPES[dtype].itemsize * SIZES[name].d_model * depth(name) * tokens
     return Ledger(measured["weights_bytes"], measured["gradients_bytes"],
                   states * measured["gradients_bytes"] + counter * measured["tensors"],
                   round(c0 + batch_size * per_example), account.working(

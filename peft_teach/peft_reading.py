@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 
 from . import contents, core, folder, models, notes, store
-from .adapter import adapters, full_name
 from .errors import AdapterFileError, NotExportable, NotSupported, PeftTeachError
 from .methods import dora, ia3, lora, prefix, prompt
 from .peft_modules import adapted, as_places, is_feedforward, match, names_in, targeted
@@ -64,7 +63,10 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
         kept, also = _saved_modules(model, settings, path)
         tensors = _without_copies(model, tensors, also)
         with core.all_or_nothing(model):
-            model = _inject(model, settings, also, path)
+            method, config = _as_ours(model, settings, also, path)
+            model = method.inject(model, config)
+            if method is ia3:
+                _check_sides(model, settings, path)
             _copy_into(model, tensors, kept, path)
     except NotSupported as error:
         raise NotExportable(f"{path} adapts what no method here adapts: {error.found}",
@@ -81,6 +83,7 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
 
 
 def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
+    """Return the settings and tensors of a folder of peft's, of a form that is here, too."""
     path = folder.as_path(path)
     if (path / PICKLED).is_file() and not (path / TENSORS).is_file():
         raise AdapterFileError(f"{path} holds its tensors as {PICKLED}, a pickle, which can run "
@@ -123,34 +126,35 @@ def _refuse(settings: dict, tensors: dict[str, Tensor], path: Path) -> None:
                             "path_initial_model_for_weight_conversion")
 
 
-def _inject(model: nn.Module, settings: dict, copied: tuple[str, ...],
-            path: str | Path) -> nn.Module:
-    """Inject the method that the settings describe."""
+def _as_ours(model: nn.Module, settings: dict, copied: tuple[str, ...],
+             path: str | Path) -> tuple[Any, Any]:
+    """Return the method that peft's settings describe, and its settings here."""
     places, blocks = as_places(model, copied) if copied else (None, None)
     also = copied if blocks else places
     kind, task = settings["peft_type"], settings.get("task_type")
     length: Any = settings.get("num_virtual_tokens")
     if kind == "PROMPT_TUNING":
         pool = "first" if task == "SEQ_CLS" and models.is_encoder(model) else "cls"
-        return prompt.inject(model, prompt.Config(length, pool=pool, also_train=also))
+        return prompt, prompt.Config(length, pool=pool, also_train=also)
     if kind == "PREFIX_TUNING":
-        return prefix.inject(model, prefix.Config(length, also_train=also))
+        return prefix, prefix.Config(length, also_train=also)
     names = targeted(model, settings, path)
     targets, layers = as_places(model, names)
     if kind == "LORA":
         method, config = _lora_config(settings, names, path)
         targets = None if {*targets} in ({"query", "value"}, {"qkv"}) else targets    # the usual
-        return method.inject(model, method.Config(**config, targets=targets, layers=layers,
-                                                  also_train=also))
+        return method, method.Config(**config, targets=targets, layers=layers, also_train=also)
     paper = {"ffn_out", "qkv"} if "qkv" in targets else {"ffn_out", "key", "value"}
-    model = ia3.inject(model, ia3.Config(None if {*targets} == paper else targets, layers,
-                                         also_train=also))
+    return ia3, ia3.Config(None if {*targets} == paper else targets, layers, also_train=also)
+
+
+def _check_sides(model: nn.Module, settings: dict, path: str | Path) -> None:
+    """Raise `NotExportable` where peft's (IA)³ scales the other side of a layer than ours."""
     inputs = names_in(settings, "feedforward_modules", path)
     for name, adapter in adapted(model).items():
         if (adapter.side == "input") != is_feedforward(name, inputs):
             raise NotExportable(f"{path} does not scale the {adapter.side} of {name}, but the "
                                 "other side.", expected=f"a vector for its {adapter.side}")
-    return model
 
 
 def _lora_config(settings: dict, names: tuple[str, ...], path) -> tuple[Any, dict]:
@@ -220,10 +224,8 @@ def _copy_into(model: nn.Module, tensors: dict[str, Tensor], kept: tuple[str, ..
     """Copy all tensors into the adapters and the head, or raise before the first is copied."""
     head = head_tensors(model, kept)
     folder.check(tensors, tensors_of(model) | head, path)
-    pairs = [(p, tensors[name]) for name, p in head.items()]
-    ours = by_our_names(model, tensors)
-    pairs += [(t, ours[full_name(name, own)]) for name, adapter in adapters(model).items()
-              for own, t in adapter.own_tensors().items()]
+    here = contents.method_state(model) | head
+    found = by_our_names(model, tensors) | tensors
     with torch.no_grad():
-        for p, value in pairs:
-            p.copy_(value)
+        for name, p in here.items():
+            p.copy_(found[name])

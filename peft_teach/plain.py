@@ -1,4 +1,4 @@
-"""A plain transformers model again, and no checkpoint of one before that."""
+"""Back to a plain transformers model; until then its `save_pretrained` refuses."""
 
 from typing import Any
 

@@ -252,26 +252,3 @@ def dots(rows: Mapping[str, Sequence[float]], references: Mapping[str, tuple[flo
         [f"{name}: {np.mean(values):.1%}" for name, values in rows.items()]
         + [f"{name}: {value:.1%}" for name, (value, _) in references.items()]) + ".")
     return made
-
-
-def ledgers(ledgers: Mapping[str, Ledger]) -> Figure:
-    """Draw `account.Ledger`s as stacked bars, in MB."""
-    made, ax = figure(8, 0.9 + 0.5 * len(ledgers))
-    largest = max(ledger.total_bytes for ledger in ledgers.values()) / 1e6
-    stack(ax.barh, "left", list(ledgers.values()))
-    for part, bars in zip(HELD, ax.containers):
-        sizes = [bar.get_width() for bar in bars]
-        ax.bar_label(bars, [f"{size:.0f}" if size > largest / 20 else "" for size in sizes],
-                     label_type="center", fontsize=9,
-                     color=COLOURS["paper" if part == "weights" else "ink"])
-    ax.bar_label(bars, [f"  {ledger.total_bytes / 1e6:.0f} MB" for ledger in ledgers.values()],
-                 fontsize=9)
-    ax.set(yticks=range(len(ledgers)), yticklabels=list(ledgers), xlabel="MB",
-           ylim=(len(ledgers) - 0.4, -0.6))
-    ax.margins(x=0.12)
-    ax.legend(frameon=False, loc="lower left", bbox_to_anchor=(0, 1), ncols=4)
-    made.set_label("; ".join(
-        f"{name}: weights {b.weights_bytes / 1e6:.0f}, gradients {b.gradients_bytes / 1e6:.1f}, "
-        f"optimizer {b.optimizer_bytes / 1e6:.1f}, activations {b.activations_bytes / 1e6:.0f} MB"
-        for name, b in ledgers.items()))
-    return made

@@ -18,10 +18,13 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module:
     """Put each wrapper where its `base` stands in the model; return the model to keep."""
-    for name in sorted(wrappers, key=_depth, reverse=True):    # an outer one hides names
+    def depth(name: str) -> int:
+        return name.count(".") + bool(name)    # the model itself, "", is the outermost
+
+    for name in sorted(wrappers, key=depth, reverse=True):    # an outer one hides names
         model = replace(model, name, wrappers[name])
         if name:
-            move_ties(model, name, f"{name}.base")
+            _move_ties(model, name, f"{name}.base")
     return model
 
 
@@ -30,12 +33,8 @@ def put_back(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = replace(model, name, module)
         if name:
-            move_ties(model, f"{name}.base", name)
+            _move_ties(model, f"{name}.base", name)
     return model
-
-
-def _depth(name: str) -> int:
-    return len(name.split(".")) if name else 0
 
 
 def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
@@ -78,7 +77,7 @@ def keep_hooks(new: _Module, old: nn.Module) -> _Module:
 # ── weights that transformers ties ────────────────────────────────────────────────────────────
 
 
-def move_ties(model: nn.Module, old: str, new: str) -> None:
+def _move_ties(model: nn.Module, old: str, new: str) -> None:
     """Tell transformers that the weights it ties in the module `old` are now in `new`.
 
     It looks for them by the names that its class lists whenever the word embeddings change.

@@ -14,19 +14,18 @@ that an adapter does not land on another base by mistake. Nothing here unpickles
 """
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from . import contents, core, fingerprints, folder, guards, layers, models, notes, saving, whole
-from .adapter import Adapter, adapters
+from .adapter import adapters
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
-from .methods import METHODS, full
+from .methods import METHODS
 from .nf4 import Linear4bit
 from .saving import DESCRIPTION, TENSORS
 from .valid import is_whole
@@ -60,8 +59,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
     return saving.write(model, path)
 
 
-def load(model: nn.Module, path: str | Path,
-         make: Callable[[Any], Adapter] | None = None) -> nn.Module:
+def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> nn.Module:
     """Put the adapter in the folder `path` on an unadapted model; return the model to keep.
 
     After a bare `attach` no method is named: give as `make` what `attach` had, `make(base)`, and
@@ -70,21 +68,12 @@ def load(model: nn.Module, path: str | Path,
     or infinite tensor; then the model is as it was. Warns if the adapter was saved on a base in 4
     bits and this one is not, or the reverse.
     """
-    description, tensors = _read(path)
+    file = _read(path)
     notes.refuse_adapted(model)
-    _check_base(description["base"], fingerprints.of_base(model, layers.as_they_came(model)), path)
-    if make is not None:
-        note, _ = notes.prepare(model)
-        names, also = _wrapped(description, model, path)
-        with core.all_or_nothing(model):
-            model = core.wrap(model, note, dict.fromkeys(names, make), also)
-            _copy_into(model, description, tensors, path)
-        return model
-    method = _method(description, path)
-    config = _config(method, description["config"], path)
+    _check_base(file.says["base"], fingerprints.of_base(model, layers.as_they_came(model)), path)
     with core.all_or_nothing(model):
-        model = _inject(method, model, config, tensors, path)
-        _copy_into(model, description, tensors, path)
+        model = _inject(model, file) if make is None else _attach(model, file, make)
+        _copy_into(model, file)
     return model
 
 
@@ -101,26 +90,21 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     if note is None:
         return load(model, path)
     whole.refuse_sharded(model)
-    description, tensors = _read(path)
+    file = _read(path)
     try:
-        _check_base(description["base"], saving.base_of(model, note), path)
+        _check_base(file.says["base"], saving.base_of(model, note), path)
     except AdapterFileError:    # perhaps saved before the word embeddings were resized
-        _check_base(description["base"], note.fingerprint, path)
-    if description["method"] == note.method and (
-            note.method is None
-            or _config(_method(description, path), description["config"], path) == note.config):
-        _copy_into(model, description, tensors, path)
-        return model
-    method = _method(description, path)
-    config = _config(method, description["config"], path)
-    if not note.wraps or method is full:
-        raise AdapterFileError(f"{path} holds {description['method']!r}, the model "
-                               f"{note.method!r}: full fine-tuning changed or changes the base.",
+        _check_base(file.says["base"], note.fingerprint, path)
+    bare = file.method is None and note.method is None
+    same = bare or (file.method, _config(file)) == (note.method, note.config)
+    if not same and (not note.wraps or file.method == "full"):
+        raise AdapterFileError(f"{path} holds {file.method!r}, the model {note.method!r}: full "
+                               "fine-tuning changed or changes the base.",
                                hint="load a fresh model, then pt.load(model, path)")
     old = adapters(model).values()
     with core.all_or_nothing(model):
-        model = _inject(method, core.undo(model), config, tensors, path)
-        _copy_into(model, description, tensors, path)
+        model = model if same else _inject(core.undo(model), file)
+        _copy_into(model, file)
     core.stay_silent(adapters(model).values(), old)
     return model
 
@@ -130,12 +114,12 @@ def saved(folder: str | Path) -> list[Saved]:
     found = []
     for path in sorted(as_path(folder).glob(f"*/{TENSORS}")):
         try:
-            description, tensors = _read(path.parent)
+            file = _read(path.parent)
         except AdapterFileError:
             continue
         size = sum(f.stat().st_size for f in (path, path.with_name(DESCRIPTION)) if f.is_file())
-        found.append(Saved(path.parent.name, description["method"],
-                           sum(t.numel() for t in tensors.values()), size, path.parent))
+        found.append(Saved(path.parent.name, file.method,
+                           sum(t.numel() for t in file.tensors.values()), size, path.parent))
     return found
 
 
@@ -151,15 +135,25 @@ def method_of(path: str | Path) -> str:
 
     Raises `AdapterFileError`, as `load` does.
     """
-    description, _ = _read(path)
-    _method(description, path)
-    return description["method"]
+    file = _read(path)
+    _method(file)
+    return file.method
 
 
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
 
 
-def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
+class _File(NamedTuple):
+    """A folder as it was read, in the form that `save` writes: what its json says, its tensors."""
+
+    path: str | Path
+    method: Any    # its name; None after a bare `attach`
+    says: dict[str, Any]
+    tensors: dict[str, Tensor]
+
+
+def _read(path: str | Path) -> _File:
+    """Read a folder that `save` wrote; raise `AdapterFileError` for another, or a damaged one."""
     theirs = (as_path(path) / "adapter_config.json").is_file()
     description, tensors = folder.read(path, DESCRIPTION, TENSORS, "pt.save",
                                       "pt.export.from_peft(model, path) reads a folder of peft's"
@@ -168,7 +162,7 @@ def _read(path: str | Path) -> tuple[dict, dict[str, Tensor]]:
     if not _is_description(description):
         raise AdapterFileError(f"{path} does not describe an adapter of this version.",
                                expected="format 1, with method, config and base")
-    return description, tensors
+    return _File(path, description["method"], description, tensors)
 
 
 def _is_description(found) -> bool:
@@ -190,68 +184,73 @@ def _is_description(found) -> bool:
         for entry in (*base.values(), *drawn.values()))
 
 
-def _method(description: dict, path):
-    name = description["method"]
-    if name is None:
-        raise AdapterFileError(f"{path} was saved after a bare pt.attach, so no method is named.",
+def _method(file: _File) -> Any:
+    """Return the module of the file's method; `AdapterFileError` if no method here is that."""
+    if file.method is None:
+        raise AdapterFileError(f"{file.path} was saved after a bare pt.attach, so no method is "
+                               "named.",
                                hint="pt.load(model, path, make=...) with the class or function "
                                     "that pt.attach had, on a model without adapters")
-    if name not in METHODS:
-        raise AdapterFileError(f"{path} holds the method {name!r}.",
+    if file.method not in METHODS:
+        raise AdapterFileError(f"{file.path} holds the method {file.method!r}.",
                                expected="one of " + ", ".join(METHODS))
-    return METHODS[name]
+    return METHODS[file.method]
 
 
-def _wrapped(description: dict, model: nn.Module, path) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the modules that a bare `attach` wrapped, and those of which it trained a copy."""
-    if description["method"] is not None:
-        raise AdapterFileError(f"{path} holds the method {description['method']!r}.",
-                               expected="make=... only for what a bare pt.attach put on",
-                               hint="pt.load(model, path)")
-    modules = {name for name, _ in model.named_modules()}
-    found = tuple(description["wrapped"]), tuple(description["also_train"])
-    strange = [name for names in found for name in names if name not in modules]
-    if strange:
-        raise AdapterFileError(f"{path} says that {strange[0]!r} was wrapped, which this model has "
-                               "not.", expected="the settings as pt.save wrote them")
-    return found
-
-
-def _config(method, fields: dict, path):
+def _config(file: _File) -> Any:
+    """Return the settings of the file's method, which a stranger may have written."""
+    method = _method(file)
     try:
         return method.Config(**{k: tuple(v) if isinstance(v, list) else v
-                                for k, v in fields.items()})
+                                for k, v in file.says["config"].items()})
     except (PeftTeachError, TypeError) as error:
-        raise AdapterFileError(f"{path} has settings that this method does not know: "
+        raise AdapterFileError(f"{file.path} has settings that this method does not know: "
                                f"{getattr(error, 'found', error)}") from error
 
 
-def _inject(method, model: nn.Module, config, tensors: dict[str, Tensor], path) -> nn.Module:
-    """Put a method on a model by the settings of a file, which a stranger may have written."""
-    _check_axes(config, tensors, model, path)
+def _inject(model: nn.Module, file: _File) -> nn.Module:
+    """Put the file's method on a model, with its settings."""
+    method, config = _method(file), _config(file)
+    _check_axes(model, config, file)
     try:
         return method.inject(model, config)
     except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError) as error:
-        raise AdapterFileError(f"{path} has settings that do not fit this model: "
+        raise AdapterFileError(f"{file.path} has settings that do not fit this model: "
                                f"{getattr(error, 'found', error)}",
                                expected="the settings as pt.save wrote them",
                                hint="for layers in 4 bits that the method cannot wrap, a fresh "
                                     "model" if models.quantized(model) else None) from error
 
 
-def _check_axes(config, tensors: dict[str, Tensor], model: nn.Module, path) -> None:
+def _attach(model: nn.Module, file: _File, make: core.Make) -> nn.Module:
+    """Wrap again what a bare `attach` wrapped, and train a copy of what it trained one of."""
+    if file.method is not None:
+        raise AdapterFileError(f"{file.path} holds the method {file.method!r}.",
+                               expected="make=... only for what a bare pt.attach put on",
+                               hint="pt.load(model, path)")
+    wrapped, also = file.says["wrapped"], file.says["also_train"]
+    modules = {name for name, _ in model.named_modules()}
+    strange = [name for name in (*wrapped, *also) if name not in modules]
+    if strange:
+        raise AdapterFileError(f"{file.path} says that {strange[0]!r} was wrapped, which this "
+                               "model has not.", expected="the settings as pt.save wrote them")
+    note, _ = notes.prepare(model)
+    return core.wrap(model, note, dict.fromkeys(wrapped, make), tuple(also))
+
+
+def _check_axes(model: nn.Module, config, file: _File) -> None:
     """Refuse an axis that the file has too few numbers for, before anything of it is built.
 
     For each step along its axis, every method has at least as many numbers as the narrowest linear
     layer of the backbone has features. A short axis is built, to say then what is missing.
     """
-    longest = max((n for t in tensors.values() for n in t.shape), default=0)
-    fills = sum(t.numel() for t in tensors.values()) // _narrowest(model)
+    longest = max((n for t in file.tensors.values() for n in t.shape), default=0)
+    fills = sum(t.numel() for t in file.tensors.values()) // _narrowest(model)
     most = min(longest, max(fills, SHORT))
     for name in AXES:
         claimed = getattr(config, name, None)
         if is_whole(claimed, most + 1):
-            raise AdapterFileError(f"{path} has settings that do not fit its tensors: {name} "
+            raise AdapterFileError(f"{file.path} has settings that do not fit its tensors: {name} "
                                    f"{claimed}.", expected="the settings as pt.save wrote them")
 
 
@@ -297,25 +296,25 @@ def _check_drawn(saved: dict, here: dict, path) -> None:
                                    hint="the version of torch that the adapter was trained with")
 
 
-def _tell_of_rounding(description: dict, model: nn.Module, path) -> None:
+def _tell_of_rounding(model: nn.Module, file: _File) -> None:
     """Warn if the file was saved on a base in 4 bits and the model's is not, or the reverse."""
-    here, there = bool(models.quantized(model)), description["quantized"]
+    here, there = bool(models.quantized(model)), file.says["quantized"]
     if here != there:
         kinds = {True: "in 4 bits", False: "exact"}
-        warnings.warn(f"{path} was saved on a base whose weights were {kinds[there]}, and here "
-                      f"they are {kinds[here]}: the outputs differ by the rounding. A fresh model "
-                      "has exact ones; pt.qlora.inject makes 4 bits.", stacklevel=4)
+        warnings.warn(f"{file.path} was saved on a base whose weights were {kinds[there]}, and "
+                      f"here they are {kinds[here]}: the outputs differ by the rounding. A fresh "
+                      "model has exact ones; pt.qlora.inject makes 4 bits.", stacklevel=4)
 
 
-def _copy_into(model: nn.Module, description: dict, tensors: dict[str, Tensor], path) -> None:
+def _copy_into(model: nn.Module, file: _File) -> None:
     """Copy all tensors into their parameters, or raise before the first is copied.
 
     Then warn where one base is exact and the other rounded: their fingerprints are equal.
     """
-    _check_drawn(description["drawn"], contents.drawn(model), path)
+    _check_drawn(file.says["drawn"], contents.drawn(model), file.path)
     here = contents.method_state(model) | contents.head_state(model)
-    folder.check(tensors, here, path)
+    folder.check(file.tensors, here, file.path)
     with torch.no_grad():
         for name, p in here.items():
-            p.copy_(tensors[name])
-    _tell_of_rounding(description, model, path)
+            p.copy_(file.tensors[name])
+    _tell_of_rounding(model, file)

@@ -1,4 +1,4 @@
-"""A copy of a frozen module, trained in its place: what `also_train` puts on."""
+"""What `also_train` puts on: beside a frozen module a copy of it, which trains."""
 
 import copy
 
@@ -12,11 +12,11 @@ from .layers import quantized
 
 
 class TrainedCopy(Adapter):
-    """A copy of a frozen module, trained in its place: what `also_train` puts on.
+    """A frozen module and its trained copy, which computes in its place.
 
     Its weights are float32 and rounded to the base's dtype where they are used, so that small
     steps add up. Its buffers are its own, such as the means that a BatchNorm counts. A module in 4
-    bits, without parameters or a `forward` raises `NotSupported`.
+    bits, or without parameters or a `forward`, raises `NotSupported`.
     """
 
     def __init__(self, base: nn.Module):

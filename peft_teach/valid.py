@@ -99,7 +99,7 @@ class Settings:
 def _demand(kind: Any) -> tuple[Callable[[Any], bool], str, tuple[str, ...]]:
     """Return what a field of this type asks of its value: a test, in words, and known values."""
     if kind is bool:
-        return is_flag, "True or False", ()
+        return lambda value: isinstance(value, bool), "True or False", ()
     words = get_args(kind) if get_origin(kind) is Literal else ()
     if words:
         return words.__contains__, "one of " + ", ".join(words), words
@@ -132,7 +132,7 @@ def _plain(name: str, value):
     if name == "also_train":
         return as_targets(value, name) or None
     if name == "words":
-        return as_words(value)
+        return _as_words(value)
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -151,11 +151,6 @@ def is_whole(value: Any, low: float = 1, high: float = math.inf) -> bool:
 def is_several(value: Any) -> TypeGuard[Iterable]:
     """Return whether this can be iterated over; a tensor without axes cannot."""
     return isinstance(value, Iterable) and getattr(value, "ndim", 1) > 0
-
-
-def is_flag(value) -> bool:
-    """Return whether this is True or False, and not a number that equals one of them."""
-    return isinstance(value, bool)
 
 
 def is_positive(value: Any) -> bool:
@@ -195,7 +190,7 @@ Length = Annotated[int, is_whole, "a whole number of vectors, at least 1"]
 Share = Annotated[float, is_share, "a probability from 0 to below 1"]
 
 
-def as_words(words) -> tuple[str, ...]:
+def _as_words(words) -> tuple[str, ...]:
     """Return one or several texts as a tuple; `BadConfig` for anything else."""
     words = (words,) if isinstance(words, str) else () if words is None else words
     if not is_several(words) or not all(isinstance(w, str) for w in words):

@@ -292,7 +292,7 @@ class Run(Generic[Found]):
             self._task.cancel()
 
     def _rest(self, steps: Generator[Progress, None, Found]) -> None:
-        """What holds after any end, also of a task that was stopped before it began."""
+        """Let it be started again, after any end: also of a task stopped before it began."""
         steps.close()
         self._task = None
         self.start_button.disabled, self.stop_button.disabled = False, True
@@ -377,11 +377,7 @@ def _curve(losses: Sequence[float], beside: Mapping = {}, colours: Mapping = {},
 
 def _progress(done: Sequence[Step], total: int, start: float) -> str:
     spent = time.perf_counter() - start
-    loss = f", loss {_recent(done):.3f}" if done else ""
+    recent = [step.loss for step in done[-20:]]
+    loss = f", loss {sum(recent) / len(recent):.3f}" if recent else ""
     ended = f", {spent:.0f} s in all" if len(done) == total else ""
     return waiting.line(len(done), total, f"step {len(done)} of {total}{loss}{ended}", spent)
-
-
-def _recent(done: Sequence[Step]) -> float:
-    recent = [s.loss for s in done[-20:]]
-    return sum(recent) / len(recent)

@@ -16,7 +16,8 @@ nothing at inference once merged.
 
 Sources: Liu et al. 2024, arXiv 2402.09353, §4.1 (the equation), §4.3 (‖V‖ held constant).
 One deviation from the paper, which speaks of columns: as in the authors' code and in Hugging Face
-peft there is one magnitude per *output* feature. Dropout follows peft (`with_dropout`).
+peft there is one magnitude per *output* feature. With dropout, z = dropout(x), the base reads x as
+it is, as in peft: y = g ⊙ (V z) + b + W (x − z).
 """
 
 from dataclasses import dataclass
@@ -55,23 +56,14 @@ class DoRALinear(lora.LoRALinear):
 
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.base.in_features)
-        if self.training and self.dropout.p > 0:
-            return self.with_dropout(x)
-        y, b = self.base(x), self.b                                   # (…, n_out), (n_out,)
-        Vx = y.to(self.A.dtype) - b + self.update(x)                  # (…, n_out), float32
-        return (self.g * Vx + b).to(y.dtype)                          # (…, n_out)
-
-    def with_dropout(self, x: Tensor) -> Tensor:
-        """Return y = W x + b + (g ⊙ V − W) x̃, where x̃ = dropout(x): the base reads x as it is."""
-        y, x = self.base(x), self.dropout(x)                          # (…, n_out), (…, n_in)
-        Wx = self.base(x).to(self.A.dtype) - self.b                   # (…, n_out), float32
-        Vx = Wx + self.update(x)                                      # (…, n_out)
-        return (y + (self.g * Vx - Wx)).to(y.dtype)                   # (…, n_out)
-
-    @property
-    def b(self) -> Tensor | float:
-        """The base's bias, (n_out,), or 0 where it has none."""
-        return 0.0 if self.base.bias is None else self.base.bias
+        z = self.dropout(x)                                           # (…, n_in)
+        b = 0.0 if self.base.bias is None else self.base.bias         # (n_out,)
+        frozen = self.base(z)                                         # (…, n_out): W z + b
+        Vz = frozen.to(self.A.dtype) - b + self.update(z)             # (…, n_out), float32
+        y = self.g * Vz + b                                           # (…, n_out)
+        if z is not x:
+            y = y + self.base(x) - frozen                             # (…, n_out): W (x − z) more
+        return y.to(frozen.dtype)                                     # (…, n_out)
 
     @property
     def g(self) -> Tensor:

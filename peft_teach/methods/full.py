@@ -71,10 +71,10 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
                                 "of the rounded weights")
     if not models.quantized(model):
         model = models.to_hf(model)
-    backbone = frozenset(name for name, _ in model.named_parameters() if name not in head)
-    chosen = models.find(model, config.also_train) if config.also_train else ()
-    weights = frozenset(name for name in backbone if config.train == "all"
-                        or any(name.startswith(f"{module}.") for module in chosen))
+    also = models.find(model, config.also_train) if config.also_train else ()
+    chosen = tuple(f"{module}." for module in also)
+    weights = frozenset(name for name, _ in model.named_parameters() if name not in head
+                        and (config.train == "all" or name.startswith(chosen)))
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
     guard(model)

@@ -31,9 +31,10 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from .. import models, state
+from .. import models
 from ..core import all_or_nothing, put_on
 from ..errors import BadConfig
+from ..layers import quantize_layers
 from ..nf4 import Linear4bit
 from ..notes import prepare
 from ..valid import Settings, Share
@@ -79,12 +80,10 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     it was; the exact weights are gone only when this returns.
     """
     note, config = prepare(model, config, Config)    # takes fingerprints of the exact weights
-    places = config.quantize
-    if places is None:
-        places = models.linear_places(model)
+    places = models.linear_places(model) if config.quantize is None else config.quantize
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
-        _quantize(model, models.find(model, places), config, note.fingerprint)
+        quantize_layers(model, models.find(model, places), note, config.block_size, config.double)
         return put_on(model, note, targets, lambda base: _correction(base, config))
 
 
@@ -92,25 +91,3 @@ def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:
     if config.dora:
         return DoRALinear(base, config.rank, config.alpha, config.dropout)
     return LoRALinear(base, config.rank, config.alpha, config.dropout, config.rank_stabilized)
-
-
-def _quantize(model: nn.Module, names: tuple[str, ...], config: Config,
-              fingerprint: dict[str, list]) -> None:
-    """Put in the 4-bit layers, and note the weights' fingerprints, to recognize the base."""
-    before = state.of(model)
-    converted, quantized = [*before.converted], {**before.quantized}
-    for name in names:
-        layer = model.get_submodule(name)
-        if isinstance(layer, Linear4bit):
-            layer.check_settings(name, config.block_size, config.double)
-            continue
-        if f"{name}.weight" not in fingerprint and hasattr(layer, "weight"):
-            raise BadConfig(f"The weight of {name} belongs to the task head, or is shared.",
-                            expected="layers of the backbone with a weight of their own")
-        if models.is_conv1d(layer):
-            converted.append(name)
-        layer = models.as_linear(layer)
-        packed = Linear4bit.from_linear(layer, config.block_size, config.double)
-        models.replace(model, name, models.keep_hooks(packed, layer))
-        quantized[f"{name}.weight"] = fingerprint[f"{name}.weight"]
-    state.change(model, converted=tuple(converted), quantized=quantized)

@@ -21,7 +21,7 @@ from ..backbone import BackboneAdapter, new_cache
 from ..errors import BadConfig
 
 
-def embeddings_of(adapter: BackboneAdapter, ids: Sequence[int]) -> Tensor:
+def _embeddings_of(adapter: BackboneAdapter, ids: Sequence[int]) -> Tensor:
     """Return the frozen model's embeddings of these tokens, (tokens, d_model) in float32."""
     embed = adapter.get_input_embeddings()    # called, not read: Gemma's scales what it looks up
     return embed(torch.tensor(ids, device=adapter.device)).float()        # (tokens, d_model)
@@ -33,17 +33,17 @@ def prompt_of_words(adapter: BackboneAdapter, start: str, words: Sequence[str], 
     "vocabulary", which samples from the `common` most common tokens, each of them once at most."""
     texts = _ids(adapter, start, words, tokenizer, "prompt")
     if start == "text":
-        return embeddings_of(adapter, _repeated(texts, length))           # (length, d_model)
-    labels = [embeddings_of(adapter, ids).mean(0) for ids in texts]       # each (d_model,)
+        return _embeddings_of(adapter, _repeated(texts, length))          # (length, d_model)
+    labels = [_embeddings_of(adapter, ids).mean(0) for ids in texts]      # each (d_model,)
     vocabulary = adapter.get_input_embeddings().num_embeddings
-    tokens = models.common_tokens(tokenizer, common, vocabulary)
+    tokens = common_tokens(tokenizer, common, vocabulary)
     rest = length - len(labels)
     if not 0 <= rest <= len(tokens):
         raise BadConfig(f"A prompt of {length} from {len(labels)} labels and {len(tokens)} common "
                         "tokens.", expected="at least one vector for each label, and different "
                                             "tokens for the others")
     sampled = [tokens[i] for i in torch.randperm(len(tokens))[:rest]]
-    return torch.stack([*labels, *(embeddings_of(adapter, sampled) if rest else ())])
+    return torch.stack([*labels, *(_embeddings_of(adapter, sampled) if rest else ())])
 
 
 def prefix_of_words(adapter: BackboneAdapter, words: Sequence[str], length: int,
@@ -56,6 +56,34 @@ def prefix_of_words(adapter: BackboneAdapter, words: Sequence[str], length: int,
     K, V = ([x[0].transpose(0, 1).flatten(1) for x in made] for made in zip(
         *((layer.keys, layer.values) for layer in cache.layers)))         # each (length, d_kv)
     return torch.stack(K), torch.stack(V)                                 # (layers, length, d_kv)
+
+
+def token_ids(text: str, tokenizer, vocabulary: int) -> list[int]:
+    """Return the ids of a text, without special tokens; `BadConfig` if the model lacks one."""
+    ids = list(tokenizer(text, add_special_tokens=False)["input_ids"])
+    if not ids or max(ids) >= vocabulary:
+        raise BadConfig(f"{text!r} becomes the tokens {ids}.",
+                        expected=f"at least one, each below {vocabulary}",
+                        hint="use the tokenizer that belongs to this model")
+    return ids
+
+
+def common_tokens(tokenizer, n: int, vocabulary: int) -> list[int]:
+    """Return the first `n` ids of a vocabulary that stand for text.
+
+    Vocabularies are ordered roughly by how common a token is; special tokens and BERT's reserved
+    "[unused…]" entries, which no text contains, are passed over. Raises `BadConfig` if the model
+    lacks one of them.
+    """
+    special = set(tokenizer.all_special_ids)
+    tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))    # None where a number is free
+    common = [i for i, token in enumerate(tokens)
+              if token and i not in special and not token.startswith("[unused")][:n]
+    if common and common[-1] >= vocabulary:
+        raise BadConfig(f"The tokenizer's common tokens go up to {common[-1]}.",
+                        expected=f"each below {vocabulary}",
+                        hint="use the tokenizer that belongs to this model")
+    return common
 
 
 def check_words(start: str, words: Sequence[str], reading: Sequence[str]) -> None:
@@ -81,7 +109,7 @@ def _ids(adapter: BackboneAdapter, start: str, words: Sequence[str], tokenizer, 
         raise BadConfig(f"start={start!r} reads words, and no tokenizer was given.",
                         hint=f"pt.{method}.inject(model, config, tokenizer)")
     vocabulary = adapter.get_input_embeddings().num_embeddings
-    return [models.token_ids(text, tokenizer, vocabulary) for text in words]
+    return [token_ids(text, tokenizer, vocabulary) for text in words]
 
 
 def _repeated(texts: list[list[int]], length: int) -> list[int]:

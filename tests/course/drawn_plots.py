@@ -61,20 +61,3 @@ def dots(shown: Shown) -> None:
     ax, = shown.panels
     strips(ax, {"a": ((0.8, 0.7), "series 0", "o"), "c": ((0.6,), "lora", "s")},
            {"b": (0.75, "full")})
-
-
-def ledgers(shown: Shown) -> None:
-    ax, = shown.panels
-    ax.named(x="MB")
-    ax.ticks("y", ["full", "head"])
-    for y, sizes in enumerate(((4, 3, 2, 1), (4, 0, 0.1, 0.5))):
-        end = 0.0
-        for part, size in zip(("weights", "gradients", "optimizer", "activations"), sizes):
-            ax.shape(part, end, y - 0.4, size, 0.8)
-            if size > 0.5:
-                ax.text(f"{size}", "paper" if part == "weights" else "ink", (end + size / 2, y),
-                        near=0.02)
-            ax.legend({part: part})
-            end += size
-        ax.text(f"  {end:.0f} MB", "ink", (end, y), near=0.02)
-    assert ax.ax.yaxis_inverted()

@@ -32,9 +32,6 @@ GENERAL = {
     "curves": lambda: plots.curves({"a": [1.0, 0.5], "b": [0.9, 0.8]}, dashed=("b",)),
     "dots": lambda: plots.dots({"a": [0.8, 0.7], "c": [0.6]}, {"b": (0.75, plots.COLOURS["full"])},
                                {"c": (plots.COLOURS["lora"], "s")}),
-    "ledgers": lambda: plots.ledgers({
-        "full": pt.account.Ledger(4_000_000, 3_000_000, 2_000_000, 1_000_000),
-        "head": pt.account.Ledger(4_000_000, 0, 100_000, 500_000)}),
 }
 
 

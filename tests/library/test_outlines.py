@@ -100,11 +100,6 @@ def test_a_language_model_keeps_its_loss():
     assert law(1100)[2] - law(100)[2] == pytest.approx(4 * 1000, rel=0.01)
 
 
-def test_the_longest_input_is_the_number_of_positions():
-    assert outlines.longest("minilm") == 512
-    assert outlines.longest("llama-2-7b") == 4096
-
-
 def test_bfloat16_halves_the_weights_and_keeps_lora_in_float32():
     half = outlines.measure("tinyllama-1.1b", outlines.TRAINS[2], "bfloat16")
     lora = 22 * 8 * ((2048 + 2048) + (2048 + 256))      # grouped values: 4 heads of 64

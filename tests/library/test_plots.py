@@ -80,13 +80,6 @@ def test_ticks_that_would_stand_on_one_another_are_left_out():
     assert list(ax.get_xticks()) == [1, 2, 4]
 
 
-def test_ledger_bars_add_up():
-    ledger = pt.account.Ledger(4_000_000, 3_000_000, 2_000_000, 1_000_000)
-    ax = plots.ledgers({"full": ledger}).axes[0]
-    assert [bar.get_width() for bar in ax.patches] == pytest.approx([4, 3, 2, 1])
-    assert [bar.get_x() for bar in ax.patches] == pytest.approx([0, 4, 7, 9])
-
-
 def test_every_figure_says_what_it_shows():
     figures = [plots.curves({"a": [1.0, 0.5]}),
                plots.dots({"one": [0.5]}, {"full": (0.8, plots.COLOURS["full"])})]
