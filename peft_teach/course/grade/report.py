@@ -24,12 +24,13 @@ from ..checks.part import Measured, Part
 from ..desk.card import Card
 from ..lessons import marked
 from . import board
-from .collect import DOUBT, clean, safe_name
+from .entries import clean
 from .handed import TO_MARK, WAITS
 from .overrides import Override
 from .own import store
 from .roster import LMS_FILES
 from .similarity import similar
+from .students import DOUBT
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -202,6 +203,14 @@ def _files(rows: Sequence[Row]) -> dict[str, str]:
         taken.add(name.casefold())
         names[student] = name
     return names
+
+
+def safe_name(student: str) -> str:
+    """A safe file name: letters and digits of any script, and nothing with a meaning in paths."""
+    kept = "".join(c if c.isalnum() or c in "-. " else "_" for c in student).strip(". ")
+    kept = re.sub(r"\s+", " ", kept).encode()[:100].decode(errors="ignore")
+    reserved = re.match(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", kept)
+    return f"_{kept}" if reserved or not kept else kept
 
 
 def feedback(rows: Sequence[Row]) -> dict[str, str]:

@@ -36,7 +36,7 @@ from ..reading.definitions import MOST_READINGS, Plan, readings, without
 from ..reading.watch import REFERENCE
 from . import similarity
 from .child import FRAMES
-from .collect import clean
+from .entries import clean
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split
 from .runner import SCRATCH, Ended, Runner
