@@ -36,9 +36,10 @@ from ...folder import write_whole
 from ..checks.examination import OF_THE_COURSE, examining, undisturbed
 from ..checks.exercise import VALUE, Exercise
 from ..lessons import all_exercises
-from ..reading.cells import MOST_CODE, Code
+from ..reading.cells import Code
 from ..reading.definitions import definitions
 from ..reading.notebook import Cell
+from ..reading.sources import MOST_CODE
 from . import shelf, work
 
 FILE, BACKUP = work.LIBRARY
