@@ -99,10 +99,6 @@ class _Entry:
             part in _HIDDEN or part.startswith("._") for part in self.path.parts)
 
     @property
-    def is_zip(self) -> bool:
-        return self.path.suffix.lower() == ".zip"
-
-    @property
     def is_script(self) -> bool:
         """Whether it is Python that somebody may have written."""
         return (bool(_SCRIPT.search(self.path.name)) and self.size <= LARGEST_SCRIPT
@@ -157,7 +153,7 @@ def _read(entries: Iterable[_Entry], quotas: list[list[int]]) -> Iterator[File]:
             continue
         is_script = entry.is_script and next(scripts) <= MOST_SCRIPTS
         try:
-            if entry.is_zip:
+            if entry.path.suffix.lower() == ".zip":
                 yield from _zip(entry, quotas)
             elif is_script or _NOTEBOOK.search(entry.path.name):
                 yield _notebook(entry, quotas, is_script)

@@ -137,7 +137,9 @@ class _Table:
         self.separator = rows.dialect.delimiter
         self.head, *self.rows = [*rows] or [[]]
         self.columns = {name.strip().lower(): index for index, name in enumerate(self.head)}
-        if not _KNOWN & set(self.columns) or self._foreign():
+        # Moodle's worksheet in another language, in which only "ID" may be known
+        is_foreign = self._worksheet() is not None and "maximum grade" not in self.columns
+        if is_foreign or not _KNOWN & set(self.columns):
             self.columns = self._by_place()
         if not _KNOWN & set(self.columns):
             raise PeftTeachError(
@@ -146,10 +148,6 @@ class _Table:
                 "participants, as CSV, as they were exported")
         self.canvas = "section" in self.columns and "id" in self.columns
         self.marks = self.canvas or {"identifier", "grade", "maximum grade"} <= set(self.columns)
-
-    def _foreign(self) -> bool:
-        """Whether it is Moodle's worksheet in another language, in which only "ID" may be known."""
-        return self._worksheet() is not None and "maximum grade" not in self.columns
 
     def _cells(self, index: int) -> list[str]:
         return [row[index].strip() for row in self.rows if index < len(row)]

@@ -149,7 +149,8 @@ class _Paths:
         form = _MOODLE.match(parts[at]) or (self.platform and self.platform.match(parts[at]))
         is_loose = at == len(parts) - 1 and not form and file.problem != EMPTY
         owner = "" if form or self.platform else self._owner(file, is_loose)
-        if file.other and is_loose and not owner and not _may_be_work(parts[at]):
+        may_be_work = _WORK.search(parts[at]) or _LESSON.search(parts[at])
+        if file.other and is_loose and not owner and not may_be_work:
             return None
         flags: tuple[str, ...] = ()
         if form:
@@ -235,11 +236,6 @@ def _copy(stem: str) -> int:
     """The number of a copy behind a name, 0 for none."""
     again = _AGAIN.search(stem)
     return int(again[1]) if again else 0
-
-
-def _may_be_work(name: str) -> bool:
-    """Whether a loose file that is no notebook is somebody's, to judge by its name."""
-    return bool(_WORK.search(name) or _LESSON.search(name))
 
 
 def _without_lesson(part: str) -> str:
