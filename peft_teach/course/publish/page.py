@@ -7,14 +7,13 @@ nobody has done yet (a prediction, a sentence, a training of one's own) has no o
 
 import ast
 import base64
-import io
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..checks.examination import silent
 from ..desk.learner import first_card
 from ..lessons import START
 from . import authored, moving
@@ -197,7 +196,7 @@ def _told(output: Any) -> Any:
 def _slip(home: Path, id: str) -> str:
     """The card of the most usual wrong answer to an exercise."""
     _, text = authored.usual(home, id)
-    with redirect_stdout(io.StringIO()):
+    with silent():
         card = first_card(id, authored.define(id, text))
     return f"<p>A usual slip, and what the check says of it:</p>{card._repr_html_()}"
 
