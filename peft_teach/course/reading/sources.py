@@ -194,7 +194,8 @@ class Modules:
 
         None for any other statement.
         """
-        if not (modules := self._of(node)):
+        modules = self._of(node)
+        if not modules or not isinstance(node, ast.Import | ast.ImportFrom):
             return None
         new = [name for name in modules if name not in self._put]
         self._put.update(new)
@@ -209,7 +210,7 @@ class Modules:
         return [part for name in new for part in self.parts[name]], "\n".join(lines)
 
     def _of(self, node: ast.stmt) -> list[str]:
-        asked = ([node.module] if isinstance(node, ast.ImportFrom) else
+        asked = ([node.module or ""] if isinstance(node, ast.ImportFrom) else
                  [alias.name for alias in node.names] if isinstance(node, ast.Import) else [])
         return [name for name in asked if name in self.parts]
 
