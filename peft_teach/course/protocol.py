@@ -24,7 +24,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import mean, median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -243,10 +243,14 @@ def shares_of_r2(guess: Tensor, rating: Tensor) -> Tensor:
     return 1 - (guess - rating).square() / rating.var(correction=0)
 
 
+def right_signs(guess: Tensor, rating: Tensor) -> Tensor:
+    """Return 1 for each right sign and 0 for each wrong one, of sentences not rated neutral."""
+    return ((guess > 0) == (rating > 0))[rating.abs() > NEUTRAL].float()
+
+
 def sign_accuracy(guess: Tensor, rating: Tensor) -> float:
     """Return the share of right signs among the sentences that were not rated neutral."""
-    told = rating.abs() > NEUTRAL
-    return float(((guess > 0) == (rating > 0))[told].float().mean())
+    return float(right_signs(guess, rating).mean())
 
 
 def scored(guess: Tensor, rating: Tensor) -> dict[str, float]:
@@ -292,15 +296,23 @@ def shares(record: Mapping, reading: str = "pooler") -> dict[str, float]:
     """
     if reading not in READINGS:
         raise unknown("reading", reading, READINGS)
-    zero, found = zeros(record)[reading], {}
-    for row in record["runs"]:
-        if row["group"] == READINGS[reading][1]:
-            found.setdefault(row["method"], {})[row["seed"]] = row["r2"]
+    zero, group = zeros(record)[reading], READINGS[reading][1]
+    found = _by_seed((row for row in record["runs"] if row["group"] == group),
+                     lambda row: row["r2"])
     if "full" not in found:
         raise BadConfig(f"Full fine-tuning is not recorded for a head that reads the {reading}.",
                         hint="python assets/records/ladder.py --groups mean")
     top = _at_shared_seeds(found)
     return {method: (r2 - zero) / (top["full"] - zero) for method, r2 in top.items()}
+
+
+def _by_seed(rows: Iterable[Mapping], value: Callable[[Mapping], Any]
+             ) -> dict[str, dict[int, Any]]:
+    """Return a value of each row, by method and seed."""
+    found: dict[str, dict[int, Any]] = {}
+    for row in rows:
+        found.setdefault(row["method"], {})[row["seed"]] = value(row)
+    return found
 
 
 def _at_shared_seeds(found: Mapping[str, Mapping[int, float]]) -> dict[str, float]:
@@ -316,11 +328,8 @@ def rated(record: Mapping) -> Tensor:
 
 def errors(record: Mapping) -> Errors:
     """Return the squared error on each test sentence, for each seed of each method."""
-    rating, found = rated(record), {}
-    for row in finals(record):
-        error = (unpack(row["answers"]) - rating).square()
-        found.setdefault(row["method"], {})[row["seed"]] = error
-    return found
+    rating = rated(record)
+    return _by_seed(finals(record), lambda row: (unpack(row["answers"]) - rating).square())
 
 
 def shared(found: Errors, *methods: str) -> list[Tensor]:
@@ -336,13 +345,8 @@ def scores(rows: Iterable[Mapping], rating: Tensor, of: str = "r2") -> Errors:
     """
     if of not in ("r2", "accuracy"):
         raise unknown("score", of, ("r2", "accuracy"))
-    told, found = rating.abs() > NEUTRAL, {}
-    for row in rows:
-        guess = unpack(row["answers"])
-        score = (shares_of_r2(guess, rating) if of == "r2"
-                 else ((guess > 0) == (rating > 0))[told].float())
-        found.setdefault(row["method"], {})[row["seed"]] = score
-    return found
+    score = shares_of_r2 if of == "r2" else right_signs
+    return _by_seed(rows, lambda row: score(unpack(row["answers"]), rating))
 
 
 def means(record: Mapping) -> "pandas.Series":

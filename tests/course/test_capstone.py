@@ -24,7 +24,8 @@ from peft_teach.course.checks import examination
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.part import Measured
 from peft_teach.course.grade import Limits, Options, board, grade, handed, report
-from peft_teach.course.grade.collect import LARGEST_ADAPTER, collect
+from peft_teach.course.grade.collect import collect
+from peft_teach.course.grade.entries import LARGEST_ADAPTER
 from peft_teach.course.grade.limits import LEAST_MEMORY
 from peft_teach.course.lessons.capstone import answers, exercises, handed_in, pictures
 from peft_teach.course.publish import authored

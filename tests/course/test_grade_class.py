@@ -5,8 +5,7 @@ import json
 import pytest
 from grading_corpus import solved, untouched, zipped
 
-from peft_teach.course.grade import _select
-from peft_teach.course.grade.collect import collect
+from peft_teach.course.grade.collect import collect, counted
 
 WORK = json.dumps(untouched("07")).encode()
 PACKED = zipped({"a.zip": zipped({"b.zip": zipped({"07_lora.ipynb": WORK})})})
@@ -37,10 +36,10 @@ def put(folder, files):
     ids=["Canvas", "Moodle", "nbgrader", "loose"])
 def test_who_handed_in_no_notebook_has_a_row_and_a_flag(tmp_path, export, work):
     put(tmp_path, export | {"readme.txt": b""})
-    rows = _select(collect(tmp_path), None)
+    rows = counted(collect(tmp_path), None)
     assert sorted(row.student for row in rows) == [f"s{n}" for n in range(10)]
     put(tmp_path, {work: WORK})
-    rows = [row for row in _select(collect(tmp_path), None) if row.student != "anna"]
+    rows = [row for row in counted(collect(tmp_path), None) if row.student != "anna"]
     assert sorted(row.student for row in rows) == [f"s{n}" for n in range(10)]
     assert all(row.flags for row in rows)
 
@@ -50,13 +49,13 @@ def test_who_handed_in_no_notebook_has_a_row_and_a_flag(tmp_path, export, work):
     (("hw/anna/lora/07_lora.ipynb", "hw/bo/x.txt", "hw/readme.txt"), ["anna", "bo"])])
 def test_one_notebook_alone_does_not_say_where_names_stand(tmp_path, files, expected):
     put(tmp_path, dict.fromkeys(files, WORK))
-    assert sorted(row.student for row in _select(collect(tmp_path), None)) == expected
+    assert sorted(row.student for row in counted(collect(tmp_path), None)) == expected
 
 
 def test_a_large_class_without_a_notebook_is_a_class(tmp_path):
     (tmp_path / "all.zip").write_bytes(zipped({
         f"s{n}_{n}_{n + 500}_x.txt": b"" for n in range(150)}))
-    assert len(_select(collect(tmp_path), None)) == 150
+    assert len(counted(collect(tmp_path), None)) == 150
 
 
 def both(first, second):
@@ -64,7 +63,7 @@ def both(first, second):
 
 
 def lessons(folder, asked=None):
-    return {(row.student, row.lesson): row.flags for row in _select(collect(folder), asked)}
+    return {(row.student, row.lesson): row.flags for row in counted(collect(folder), asked)}
 
 
 def test_two_lessons_in_one_notebook_are_both_graded(tmp_path):
@@ -84,6 +83,6 @@ def test_two_lessons_in_one_notebook_are_both_graded(tmp_path):
 def test_a_notebook_of_its_own_counts_before_one_of_two_lessons(tmp_path):
     put(tmp_path, {"anna/07_lora.ipynb": WORK, "bo/x.ipynb": WORK,
                    "anna/z.ipynb": both(untouched("00"), untouched("07"))})
-    rows = {(row.student, row.lesson): row.path for row in _select(collect(tmp_path), None)}
+    rows = {(row.student, row.lesson): row.path for row in counted(collect(tmp_path), None)}
     assert rows == {("anna", "00"): "anna/z.ipynb", ("anna", "07"): "anna/07_lora.ipynb",
                     ("bo", "07"): "bo/x.ipynb"}

@@ -2,7 +2,6 @@
 
 import json
 import os
-import sys
 import time
 import zipfile
 from pathlib import Path
@@ -10,8 +9,8 @@ from pathlib import Path
 import pytest
 from grading_corpus import untouched, zipped
 
-from peft_teach.course.grade import _select, report
-from peft_teach.course.grade.collect import by_time, collect, safe_name
+from peft_teach.course.grade import report
+from peft_teach.course.grade.collect import by_time, collect, counted
 from peft_teach.course.reading.notebook import Unreadable, lesson_of, parse
 from peft_teach.errors import PeftTeachError
 
@@ -106,7 +105,7 @@ def students(folder: Path, *paths: str) -> list[str]:
 def flags(place: Path) -> dict[str, str]:
     """All flags of each student, of a whole collection as `grade` sorts it out."""
     rows: dict[str, list[str]] = {}
-    for submission in _select(collect(place), None):
+    for submission in counted(collect(place), None):
         rows.setdefault(submission.student, []).append("; ".join(submission.flags))
     return {student: " | ".join(found) for student, found in rows.items()}
 
@@ -197,7 +196,7 @@ def test_whose_adapter_it_is(tmp_path, kind):
         data = {".ipynb": CAPSTONE, ".zip": zipped(packed)}
         (tmp_path / path).write_bytes(data.get(Path(path).suffix, path.encode()))
     nobodys: list[str] = []
-    found = _select(collect(tmp_path, nobodys), None)
+    found = counted(collect(tmp_path, nobodys), None)
     assert {each.student: ((each.notebook.adapter if each.notebook else b"") or b"", each.late)
             for each in found} == {who: (path.encode(), late)
                                    for who, (path, late) in expected.items()}
@@ -312,7 +311,7 @@ def test_nobody_hands_in_for_somebody_else(tmp_path, own, others):
     ("Zoë Ž", "Zoë Ž"), ("../../x", "_.._x"), ("a/b\\c:d", "a_b_c_d"), ("", "_"), ("...", "_"),
     ("CON", "_CON"), ("nul.x", "_nul.x"), ("李" * 200, "李" * 33), ("a\n b", "a_ b")])
 def test_names_of_files(student, expected):
-    assert safe_name(student) == expected
+    assert report.safe_name(student) == expected
 
 
 # ── which files ──────────────────────────────────────────────────────────────────────────────
@@ -337,7 +336,7 @@ def test_canvas_numbers_files_in_the_order_in_which_they_came(tmp_path, paths, l
     """The dates are those of the download."""
     students(tmp_path, *paths)
     os.utime(tmp_path / paths[0], (9e9, 9e9))
-    theirs = [each for each in collect(tmp_path) if each.id in ("1", "anon_aB")]
+    theirs = [each for each in collect(tmp_path) if each.label.id in ("1", "anon_aB")]
     assert by_time(theirs)[0].path == latest
 
 
@@ -371,7 +370,7 @@ def test_what_else_is_handed_in_is_read_or_its_reason_said(tmp_path, files, less
     for path, data in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(data)
-    found = next(each for each in _select(collect(tmp_path), None) if each.student == "an")
+    found = next(each for each in counted(collect(tmp_path), None) if each.student == "an")
     assert found.lesson == lesson
     assert flag in "|".join(found.flags)
     if lesson:
@@ -385,12 +384,12 @@ def test_of_two_the_other_is_named_and_what_told_them_apart(tmp_path):
                  "../two/di/07_lora.ipynb"):
         (tmp_path / "one" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "one" / path).write_bytes(CAPSTONE)
-    said, _ = (each.flags for each in _select(collect(tmp_path / "one"), None))
+    said, _ = (each.flags for each in counted(collect(tmp_path / "one"), None))
     assert said[0] == ("2 submissions, the latest counts: a_1_12_07_lora.ipynb, and not "
                        "a_1_9_07_lora.ipynb")
     for path in (tmp_path / "two/cy").iterdir():
         os.utime(path, (1e9, 1e9))
-    told, _ = _select(collect(tmp_path / "two"), None)
+    told, _ = counted(collect(tmp_path / "two"), None)
     assert "no time tells them apart, so it is the last by name" in told.flags[0]
 
 
@@ -439,7 +438,7 @@ def test_what_is_not_read(tmp_path):
                     "../../jo.ipynb": b"{}"})
     (folder / "z.zip").write_bytes(zipped({"y.zip": zipped({"x.zip": inner})}))
     assert students(folder, "anna/.ipynb_checkpoints/x.ipynb", "anna/ok.ipynb") == ["anna", "z"]
-    assert collect(folder)[1].problem == "a zip in a zip in a zip"
+    assert collect(folder)[1].file.problem == "a zip in a zip in a zip"
     (folder / "z.zip").write_bytes(zipped({"y.zip": inner}))
     assert [s.path for s in collect(folder)] == ["anna/ok.ipynb", "z.zip/y.zip/jo.ipynb"]
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in", "secret.ipynb"]
@@ -459,8 +458,8 @@ def test_a_damaged_entry_costs_itself_only(tmp_path):
     (tmp_path / "all.zip").write_bytes(data)
     anna, bo = collect(tmp_path)
     assert (anna.student, anna.notebook) == ("anna", None)
-    assert "cannot be read" in anna.problem
-    assert (bo.student, bo.problem) == ("bo", "")
+    assert "cannot be read" in anna.file.problem
+    assert (bo.student, bo.file.problem) == ("bo", "")
 
 
 @pytest.mark.parametrize("method", ["open", "lstat"])    # the file's mode, or its folder's
@@ -475,14 +474,14 @@ def test_a_file_that_cannot_be_read_costs_itself_only(tmp_path, monkeypatch, met
 
     monkeypatch.setattr(Path, method, refused)
     anna, bo = collect(tmp_path)
-    assert "be read: Permission denied" in anna.problem
-    assert "has no cells" in bo.problem
+    assert "be read: Permission denied" in anna.file.problem
+    assert "has no cells" in bo.file.problem
 
 
 def test_zips_are_held_within_bounds(tmp_path, monkeypatch):
     """What cannot be parsed is not held, nor are outputs, nor more than a zip in a zip may."""
     unit = 10_000    # as if that were a megabyte
-    monkeypatch.setattr(sys.modules[collect.__module__], "_QUOTAS",
+    monkeypatch.setattr("peft_teach.course.grade.entries._QUOTAS",
                         ((8192 * unit, 256 * unit), (256 * unit, 16 * unit)))
     large = json.dumps({"cells": [{"source": "x" * 9_000, "outputs": ["x" * unit]}]}).encode()
     (tmp_path / "x.zip").write_bytes(zipped({
@@ -495,4 +494,5 @@ def test_zips_are_held_within_bounds(tmp_path, monkeypatch):
     assert 15 * unit < held["anna"] < 16 * unit
     assert held["bo"] == 0
     assert 0 < held["cy"] < 200
-    assert {s.student for s in found if s.problem == "the zip holds too much"} == {"anna", "bo"}
+    too_much = {s.student for s in found if s.file.problem == "the zip holds too much"}
+    assert too_much == {"anna", "bo"}

@@ -6,17 +6,20 @@ import json
 import os
 import re
 import zipfile
+from pathlib import PurePosixPath
 
 import pytest
 from grading_corpus import solved
 from matplotlib.figure import Figure
 
 from peft_teach.course.grade import Options, engine, grade, job, picture, report
-from peft_teach.course.grade.collect import Submission
+from peft_teach.course.grade.entries import File
 from peft_teach.course.grade.roster import Roster
+from peft_teach.course.grade.students import Label, Submission
 from peft_teach.course.lessons import of_lesson
 from peft_teach.errors import PeftTeachError
 
+FILE = File(PurePosixPath("x.ipynb"))
 CANVAS = '''\
 Student,ID,SIS User ID,SIS Login ID,Section,Notes,Lesson 07 (4711),Quiz 1 (4712),Final Score
 ,,,,,,Manual Posting,,
@@ -128,7 +131,7 @@ def test_people_are_found_by_their_number_name_or_login(tmp_path, student, id, c
     (tmp_path / "x.csv").write_text(course, encoding="utf-8")
     listed = Roster([tmp_path / "x.csv"])
     assert len(listed.people) == (5 if "Section" in course else 3)
-    found, = listed.named([Submission(student, "x.ipynb", id=id)])
+    found, = listed.named([Submission(student, FILE, Label(id=id))])
     known = not id or course[:2] == "ID" or "Identifier" in course or "Section" in course
     assert (found.flags == ()) == known
     assert found.student in (("Jo Meier", "Meier, Jo") if known else student)
@@ -307,7 +310,8 @@ def test_of_two_with_one_name_neither_is_taken(tmp_path):
     (tmp_path / "x.csv").write_text(MOODLE.replace("Ola Nowak", "Jo Meier").replace("ola@", "j@"),
                                     encoding="utf-8")
     listed = Roster([tmp_path / "x.csv"])
-    one, two = listed.named([Submission("Jo Meier", "x"), Submission("Jo Meier", "x", id="103")])
+    one, two = listed.named([Submission("Jo Meier", FILE),
+                             Submission("Jo Meier", FILE, Label(id="103"))])
     assert one.flags == ("2 in the roster have this name",)
     assert (two.student, two.flags) == ("Jo Meier (103)", ())
 

@@ -9,7 +9,7 @@ from grading_corpus import ROOT, lessons
 
 from peft_teach.course.cli import _parser
 from peft_teach.course.grade import Limits
-from peft_teach.course.grade.collect import LARGEST_NOTEBOOK
+from peft_teach.course.grade.entries import LARGEST_NOTEBOOK
 from peft_teach.course.grade.runner import Runner
 from peft_teach.course.grade.similarity import FEW, LEAST, MANY, SHARE, WINDOW
 from peft_teach.course.lessons import find, of_lesson, parts

@@ -1,6 +1,5 @@
 """`peft-teach start`: what is copied, what stays as the reader left it, and what is opened."""
 
-
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -8,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from peft_teach.course.cli import main
-from peft_teach.course.desk import start
+from peft_teach.course.desk import shelf, start
 
 
 @pytest.fixture
@@ -18,7 +17,7 @@ def shipped(tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("00_inside", "START"):
         (folder / f"{name}.ipynb").write_text(f"{name}, first")
-    monkeypatch.setattr(start, "INSTALLED", folder)
+    monkeypatch.setattr(shelf, "INSTALLED", folder)
     return folder
 
 
@@ -99,6 +98,6 @@ def test_a_checkouts_own_lessons_are_left_as_they_are(shipped):
 def test_a_checkout_gives_out_its_own_lessons():
     """Asked of the true folders: where they stand depends on how deep this file lies."""
     root = Path(__file__).parents[2]
-    assert root / "lessons" == start.CHECKOUT
-    assert root / "peft_teach/_lessons" == start.INSTALLED    # as pyproject.toml has it
-    assert list(start.CHECKOUT.glob("[0-9][0-9]_*.ipynb"))
+    assert root / "lessons" == shelf.CHECKOUT
+    assert root / "peft_teach/_lessons" == shelf.INSTALLED    # as pyproject.toml has it
+    assert list(shelf.CHECKOUT.glob("[0-9][0-9]_*.ipynb"))

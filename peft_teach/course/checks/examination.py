@@ -7,7 +7,9 @@ are kept apart so that the same exercise can be examined here, in the notebook's
 the grader, where `run` happens in another process.
 """
 
+import contextlib
 import copy
+import io
 import random
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -206,6 +208,13 @@ def undisturbed() -> Iterator[None]:
         torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+@contextmanager
+def silent() -> Iterator[None]:
+    """Let nothing that is written be seen."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
 
 
 def _format(error: BaseException) -> str:

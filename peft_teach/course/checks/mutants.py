@@ -102,7 +102,8 @@ def score(answers: Mapping[str, Outcome], right: Mapping[str, Any],
     returned = [answers[name] for name in (*right, *broken) if isinstance(answers[name], bool)]
     if returned:
         return rejected("returned_bool", f"It returned {returned[0]}.")
-    wronged, missed = false_positives(answers, right), survivors(answers, broken)
+    wronged = [name for name in right if answers[name] is not ACCEPTED]
+    missed = survivors(answers, broken)
     told = (f"It rejects {len(broken) - len(missed)} of {len(broken)} broken versions, and "
             f"{len(wronged)} of {len(right)} right ones.")
     if wronged:
@@ -112,11 +113,6 @@ def score(answers: Mapping[str, Outcome], right: Mapping[str, Any],
     if missed:
         return rejected("let_through", f"{told} Accepted though broken: one that {missed[0]}.")
     return Verdict(True, told)
-
-
-def false_positives(answers: Mapping[str, Outcome], right: Mapping[str, Any]) -> list[str]:
-    """The right versions that a test rejected."""
-    return [name for name in right if answers[name] is not ACCEPTED]
 
 
 def survivors(answers: Mapping[str, Outcome], broken: Mapping[str, Any]) -> list[str]:

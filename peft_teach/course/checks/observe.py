@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...adapter import Adapter
 from ...errors import NotAttempted
-from .judge import named, report
+from .judge import changed, named, report
 
 Tensors, Flags = dict[str, Tensor], dict[str, bool]
 REPORT = (
@@ -58,7 +58,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
     except NotAttempted:
         return seen | {"forward_left": True}
     seen |= {"start": detached(start), "base_after": _state(base), "inputs_after": given}
-    if not isinstance(start, Tensor) or not _same(given, inputs):
+    if not isinstance(start, Tensor) or changed(given, inputs):
         return seen
     seen |= {"start_own": start_own,
              "attributes": {name: _number(getattr(layer, name, None)) for name in attributes}}
@@ -70,7 +70,7 @@ def observe(make: Callable[[nn.Module], Any], base: nn.Module, inputs: Mapping[s
     given = {name: leaf.clone() for name, leaf in leaves.items()}    # torch guards a leaf itself
     y = layer(*given.values())
     seen |= {"y": detached(y), "base_after": _state(base), "inputs_after": _copied(given)}
-    if not isinstance(y, Tensor) or not _same(seen["base_after"], before) or not _same(
+    if not isinstance(y, Tensor) or changed(seen["base_after"], before) or changed(
             seen["inputs_after"], inputs):    # a backward pass would raise
         return seen
     if y.requires_grad:
@@ -119,10 +119,6 @@ def weights_of(model: nn.Module) -> Tensor:
 def detached(value: Any) -> Any:
     """Return a copy of a tensor; anything else as it is, for the judge to name."""
     return value.detach().clone() if isinstance(value, Tensor) else value
-
-
-def _same(a: Mapping[str, Tensor], b: Mapping[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(t, b[name]) for name, t in a.items())
 
 
 def _state(module: nn.Module) -> dict[str, Tensor]:

@@ -156,9 +156,7 @@ class Offer(Lasting):
         self._renew()
 
 
-def offer(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED) -> Offer:
-    """Return a button that trains by the protocol: full fine-tuning takes two minutes and more."""
-    return Offer(rung, wrap, seed)
+offer = Offer    # as lessons call it
 
 
 # ── the reader's rows ────────────────────────────────────────────────────────────────────────

@@ -253,7 +253,7 @@ def _peft(plain: nn.Module, library: nn.Module, batch: dict[str, Tensor]
             base = models.to_hf(undo(copy.deepcopy(library)))
             said = ["peft's base holds the library's 4-bit weights as plain numbers, so its steps "
                     "unpack nothing."]
-        with quiet(), tempfile.TemporaryDirectory() as folder:
+        with warnings.catch_warnings(action="ignore"), tempfile.TemporaryDirectory() as folder:
             peft = importlib.import_module("peft")
             export.to_peft(library, folder)
             theirs = peft.PeftModel.from_pretrained(base, folder).eval()
@@ -351,14 +351,6 @@ def slopes(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-@contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Let peft's remarks about transformers pass."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
 # ── the time of a step ───────────────────────────────────────────────────────────────────────
 
 
@@ -388,7 +380,7 @@ def race(steps: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
             break
         for name in list(steps) if turn % 2 else reversed(steps):
             start = time.perf_counter()
-            with quiet():
+            with warnings.catch_warnings(action="ignore"):    # peft's, about transformers
                 steps[name]()
             if turn >= 0:
                 seconds[name].append(time.perf_counter() - start)

@@ -7,8 +7,6 @@ lesson runs either way. What these functions must remember is in `_kernel`, and 
 in `work`, which only `progress` reads.
 """
 
-import contextlib
-import io
 import os
 import sys
 from collections.abc import Sequence
@@ -25,6 +23,7 @@ from ..checks.examination import (
     WRONG,
     Result,
     examine,
+    silent,
 )
 from ..checks.exercise import CODE, Exercise
 from ..lessons import all_exercises, find, number, of_lesson, stub_of, title_of
@@ -134,7 +133,7 @@ def require(id: str) -> None:
     if history.result.reason == OF_ITSELF:
         raise NotAttempted(id)
     # nbgrader gives no points to a cell that writes to stderr, whatever was written.
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+    with silent():
         result = examine(exercise, exercise.as_one(objects))
     if result.state == NOT_ATTEMPTED:
         raise NotAttempted(id)

@@ -16,10 +16,8 @@ as it is. `work` says which folder it is in; builds, tests and graders have none
 
 import ast
 import builtins
-import contextlib
 import copy
 import dataclasses
-import io
 import re
 import symtable
 import types
@@ -33,12 +31,13 @@ from filelock import FileLock
 
 from ...errors import NotAttempted, PeftTeachError
 from ...folder import write_whole
-from ..checks.examination import OF_THE_COURSE, examining, undisturbed
+from ..checks.examination import OF_THE_COURSE, examining, silent, undisturbed
 from ..checks.exercise import VALUE, Exercise
 from ..lessons import all_exercises
-from ..reading.cells import MOST_CODE, Code
+from ..reading.cells import Code
 from ..reading.definitions import definitions
 from ..reading.notebook import Cell
+from ..reading.sources import MOST_CODE
 from . import shelf, work
 
 FILE, BACKUP = work.LIBRARY
@@ -179,7 +178,7 @@ def _try(exercise: Exercise, piece: Piece, text: str, path: str) -> None:
     """Run the text as a new module. Raises `Refused` if it fails or lacks a name."""
     module = types.ModuleType("my_peft")
     try:
-        with _silence():
+        with silent():
             _run(text, path, module)
     except KeyboardInterrupt:
         raise
@@ -198,12 +197,6 @@ def _read_when_called(table: symtable.SymbolTable) -> set[str]:
     return {symbol.get_name() for inner in table.get_children() for symbol in inner.get_symbols()
             if symbol.is_global() and symbol.is_referenced()}.union(
         *map(_read_when_called, table.get_children()))
-
-
-@contextlib.contextmanager
-def _silence():
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        yield
 
 
 def _one_line(error: BaseException) -> str:

@@ -31,16 +31,14 @@ def commit(name: str, value: Any) -> Any:
     Until its result is shown another takes its place; afterwards the card says that it does not.
     """
     kept, closed = work.commit(name, value), work.resolved(name)
-    if kept is None and closed:
-        show(Card(name, note="no prediction", paragraphs=(TOO_LATE if value is not ... else "",)))
-    elif kept is None:
-        show(Card(name, note="no prediction yet", paragraphs=(
-            "Put yours in place of the three dots, and run this cell before you see the result.",)))
-    else:
-        taken = value is ... or kept == (list(value) if isinstance(value, tuple) else value)
-        show(Card(name, note=f"committed: {_text(kept)}", paragraphs=(
-            f"{_text(value)} was not taken: the result has been shown." if not taken else
-            STANDS if closed else OPEN,)))
+    note, told = f"committed: {_text(kept)}", STANDS if closed else OPEN
+    if kept is None:
+        note, told = ("no prediction", TOO_LATE if value is not ... else "") if closed else (
+            "no prediction yet",
+            "Put yours in place of the three dots, and run this cell before you see the result.")
+    elif value is not ... and kept != (list(value) if isinstance(value, tuple) else value):
+        told = f"{_text(value)} was not taken: the result has been shown."
+    show(Card(name, note=note, paragraphs=(told,)))
     return kept
 
 

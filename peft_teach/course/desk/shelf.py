@@ -5,9 +5,13 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ...errors import PeftTeachError
-from .start import notebooks
+
+# In an installed package the notebooks lie inside it; in a checkout, beside it.
+INSTALLED = Path(__file__).parents[2] / "_lessons"
+CHECKOUT = Path(__file__).parents[3] / "lessons"
 
 _WIDTH = 95
 # "Hu et al. 2021, *LoRA*, arXiv 2106.09685", as it stands below a lesson's sources.
@@ -24,6 +28,20 @@ class Shelved:
     question: str = ""                         # "a thin correction to a large matrix"
     paper: str = ""
     anchors: Mapping[str, str] = field(default_factory=dict)    # of the headings, by exercise
+
+
+def notebooks() -> list[Path]:
+    """Return the notebooks as they are given out. Raises `PeftTeachError` where there are none."""
+    return sorted(source().glob("*.ipynb"))
+
+
+def source() -> Path:
+    """Return the folder in which they lie."""
+    for folder in (INSTALLED, CHECKOUT):
+        if folder.is_dir():
+            return folder
+    raise PeftTeachError("The lessons are not in this installation.",
+                         hint="install the course from its repository, or from a wheel of it")
 
 
 @functools.cache

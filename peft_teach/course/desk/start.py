@@ -18,10 +18,8 @@ from pathlib import Path
 from ...errors import PeftTeachError
 from ...folder import write_whole
 from ..lessons import START
+from .shelf import notebooks, source
 
-# In an installed package the notebooks lie inside it; in a checkout, beside it.
-INSTALLED = Path(__file__).parents[2] / "_lessons"
-CHECKOUT = Path(__file__).parents[3] / "lessons"
 GIVEN_OUT = ".peft-teach.json"
 FIRST = "lora.count"    # the exercise on the page that JupyterLab opens on: two minutes
 
@@ -31,8 +29,8 @@ def copy(folder: Path | str) -> str:
 
     Raises `PeftTeachError` if the folder is a checkout, or cannot be written.
     """
-    source, folder = _source(), Path(folder).expanduser().resolve()
-    if folder == source.resolve():
+    folder = Path(folder).expanduser().resolve()
+    if folder == source().resolve():
         return f"{folder}: the checkout's own lessons, so git will see what you save."
     if (folder / "peft_teach").is_dir():
         raise PeftTeachError(f"{folder} is a checkout of the course.",
@@ -67,19 +65,6 @@ def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
                                       "container: peft-teach start --allow-root --no-browser "
                                       "--ip=0.0.0.0") from None
         raise
-
-
-def notebooks() -> list[Path]:
-    """Return the notebooks as they are given out. Raises `PeftTeachError` where there are none."""
-    return sorted(_source().glob("*.ipynb"))
-
-
-def _source() -> Path:
-    for folder in (INSTALLED, CHECKOUT):
-        if folder.is_dir():
-            return folder
-    raise PeftTeachError("The lessons are not in this installation.",
-                         hint="install the course from its repository, or from a wheel of it")
 
 
 def _copy(folder: Path) -> str:

@@ -1,6 +1,7 @@
 """`peft-teach grade`: from a folder of notebooks to marks, reasons and feedback.
 
-    collect    who handed in what; roster: the platform's own list, and marks in its form
+    collect    what a class handed in: entries, what lies there; students, whose it is
+    roster     the platform's own list, and marks in its form
     run        has a server run an answer's plan, and judges the outputs
     server     forks a child for each answer; child: the learner's code, in a sandbox (limits)
     plain      the serialization between the two
@@ -21,32 +22,29 @@ import json
 import os
 import secrets
 import sys
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from ...errors import PeftTeachError
 from ..lessons import number
-from ..reading.notebook import lessons_in
 from . import blind, board, engine, further, handed, marking, overrides, own, report, returned
-from .collect import AS_SCRIPT, HAND_IN, Submission, by_time, collect
+from .collect import MOST_OTHERS, collect, counted
 from .job import Settings, key, mark_all, mark_references
 from .limits import Limits
 from .roster import Roster
 from .run import FAILED
 from .runner import FORKS, clear
+from .students import Submission
 
 __all__ = ["Limits", "Options", "Settings", "grade"]
 
-NO_LESSON = "no lesson of this course"
 NOTHING = "nothing handed in"
-LEAST_OF_A_LESSON = 0.5  # of its exercises, with which another lesson's notebook counts for it, too
-MOST_OTHERS = 3          # of a student's other submissions for a lesson that are tried, too
-SAME_TIME = 2.0          # seconds: a zip's dates tell no less apart
 MOST_NAMED = 50          # files that belong to nobody, in the report
-MOST_UNREADABLE = 100    # in one folder or zip; more, and nothing of the course, is not a class
+
+Marks = list[dict[str, Any]]    # of one notebook, as `run.Mark` has them; empty if its process died
 
 
 @dataclass(frozen=True)
@@ -85,57 +83,26 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
     out, options = Path(out), options or Options()
     listed = Roster(options.roster)
     own.must_be_writable(out)
-    by_hand = overrides.read(out, options.bonus)
-    settings = Settings(options.limits,
-                        further.read(options.solutions) if options.solutions else (),
-                        held=handed.read(options.held) if options.held else (),
-                        warm=FORKS and not options.fresh, run=secrets.token_hex(4))
+    lines = overrides.read(out, options.bonus)
+    settings = _settings(options)
     asked = None if options.lesson is None else number(options.lesson)
     nobodys: list[str] = []
-    found = collect(submissions, nobodys)
-    found = listed.named(found) if options.roster else found
-    handed_in = _select(found, asked)
+    found = listed.named(collect(submissions, nobodys))
+    handed_in = counted(found, asked)
     missing = _missing(listed, handed_in, asked)
-    students = [*(each.student for each in handed_in), *(row.student for row in missing)]
-    by_hand = blind.resolved(by_hand, found, students, out)
+    students = [each.student for each in (*handed_in, *missing)]
+    by_hand = blind.resolved(lines, found, students, out)
     overrides.must_be_known(by_hand, students, out)
-    graded = [each for each in handed_in if each.lesson]
-    others = [other for each in graded for other in each.others[:MOST_OTHERS]]
-    try:
-        marks = _marks([*graded, *others], settings, out / "results",
-                       options.jobs or os.cpu_count() or 1, options.dask)
-    finally:
-        clear(settings.run)
-    totals = {id(each): _total(each, result) for each, result in zip([*graded, *others], marks)}
-    rows = [report.Row(each.student, asked or "", each.path, (), each.flags, late=each.late,
-                       deduction=options.late, returns=each.returns)
-            for each in handed_in if not each.lesson]
-    for each, result in zip(graded, marks):
-        more = [flag for mark in result for flag in mark["flags"]]
-        died = [] if result else ["the grader's process died of it: look at it by hand"]
-        rows.append(report.Row(each.student, each.lesson, each.path, tuple(result),
-                               (*each.flags, *_better(each, totals), *more, *died),
-                               late=each.late, deduction=options.late, returns=each.returns))
-    rows = _by_hand([*rows, *missing],
-                    [each for each in by_hand if asked in (None, each.lesson)])
-    rows = _known_as(rows, board.PSEUDONYMS if options.blind and options.board == board.NAMES
-                     else options.board, out)
-    files, notes = {}, []
-    if options.blind:
-        rows = blind.masked(rows, found, out)
-        notes.append("Blind: no page names a student, and nothing was written for the platform. "
-                     "When the marks are final, the same command without --blind does both.")
-    elif options.roster:
-        files, notes = listed.written(_totals(rows), options.column)
-    if any(row.late for row in rows):
-        loses = f"{options.late:g} % of its points" if options.late else "nothing"
-        notes.append(f"What the platform calls late loses {loses}.")
-    if nobodys and options.blind:
-        notes.append(f"Nobody's, and not looked at: {len(nobodys):,} files.")
-    elif nobodys:
-        notes.append(f"Nobody's, and not looked at: {_listed(sorted(nobodys))}.")
-    rows = report.ordered(rows)
-    notes += returned.write(rows, out)
+
+    marks = _marks(handed_in, settings, out / "results", options)
+    checked = [_row(each, marks, asked or "", options.late) for each in handed_in]
+    theirs = _known_as(_by_hand([*checked, *missing], by_hand, asked), options, out)
+    rows = report.ordered(blind.masked(theirs, found, out) if options.blind else theirs)
+
+    files, notes = ({}, [BLIND]) if options.blind else listed.written(
+        _totals(theirs), options.column)
+    notes = [*notes, *_late(rows, options.late), *_of_nobody(nobodys, options.blind),
+             *returned.write(rows, out)]
     if waits := marking.write(rows, out):
         notes.append(f"{waits} pages wait for a person: peft-teach mark {out}")
     kept = report.write(rows, out, [*_notes(settings, rows), *notes], files)
@@ -148,32 +115,96 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
     return rows
 
 
-def _total(submission: Submission, result: Sequence[dict[str, Any]]) -> tuple[float, int]:
-    """The points and their maximum that a submission has, or would have."""
-    return report.Row(submission.student, submission.lesson, "", tuple(result), ()).points()
+def _settings(options: Options) -> Settings:
+    """What each notebook is graded by. Raises `PeftTeachError` for folders that do not hold it."""
+    return Settings(options.limits, further.read(options.solutions) if options.solutions else (),
+                    held=handed.read(options.held) if options.held else (),
+                    warm=FORKS and not options.fresh, run=secrets.token_hex(4))
 
 
-def _better(counted: Submission, totals: dict[int, tuple[float, int]]) -> list[str]:
+# ── marks ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _marks(handed_in: Sequence[Submission], settings: Settings, kept: Path, options: Options
+           ) -> dict[int, Marks]:
+    """The marks of each submission with a lesson, and of its first others, by its `id`.
+
+    They are kept or new. References come first: no result of a lesson is kept before its references
+    have passed.
+    """
+    from tqdm import tqdm
+
+    graded = [each for one in handed_in if one.lesson for each in (one, *one.others[:MOST_OTHERS])]
+    keys = [key(each.notebook, each.lesson, settings) for each in graded]
+    results = {name: found for name in keys if (found := _kept(kept / f"{name}.json")) is not None}
+    new = {name: each for name, each in zip(keys, graded) if name not in results}
+    unproven = sorted({each.lesson for each in new.values()})
+    tasks = {lesson: (mark_references, lesson, settings) for lesson in unproven}
+    tasks |= {name: (mark_all, each.notebook, each.lesson, settings) for name, each in new.items()}
+    waiting: dict[str, Marks] = {}
+    try:
+        with tqdm(total=len(graded), initial=len(graded) - len(new), unit="notebook",
+                  desc="grading", file=sys.stderr) as bar:
+            for name, result in engine.run(tasks, jobs=options.jobs or os.cpu_count() or 1,
+                                           dask=options.dask):
+                if name in unproven:
+                    _must_be_right(name, result)
+                    unproven.remove(name)
+                else:
+                    results[name] = waiting[name] = result or []
+                    bar.update()
+                for name in [name for name in waiting if new[name].lesson not in unproven]:
+                    _keep(waiting.pop(name), kept / f"{name}.json")
+    finally:
+        clear(settings.run)
+    return {id(each): results[name] for name, each in zip(keys, graded)}
+
+
+def _keep(marks: Marks, path: Path) -> None:
+    """Keep what the grader itself did not fail at."""
+    if marks and not any(FAILED in flag for mark in marks for flag in mark["flags"]):
+        own.store(path, json.dumps(marks, indent=1, sort_keys=True) + "\n")
+
+
+def _kept(path: Path) -> Marks | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _must_be_right(lesson: str, problems: list[str] | None) -> None:
+    if problems != []:
+        raise PeftTeachError("\n".join([
+            f"The reference of lesson {lesson} gets no points here:",
+            *(problems or ["its process died"])]),
+            hint="the further cases or this installation are broken; nothing was graded by them")
+
+
+# ── rows ─────────────────────────────────────────────────────────────────────────────────────
+
+
+def _row(each: Submission, marks: Mapping[int, Marks], asked: str, late: float) -> report.Row:
+    """The row of a submission, by the checks."""
+    result, flags = marks.get(id(each), []), [*each.flags]
+    if each.lesson:
+        flags += _better(each, marks)
+        flags += [flag for mark in result for flag in mark["flags"]]
+        flags += [] if result else ["the grader's process died of it: look at it by hand"]
+    return report.Row(each.student, each.lesson or asked, each.path, tuple(result), tuple(flags),
+                      late=each.late, deduction=late, returns=each.label.returns)
+
+
+def _better(counted: Submission, marks: Mapping[int, Marks]) -> list[str]:
     """Which of a student's other submissions would have more points, the best of them."""
-    best = max(counted.others[:MOST_OTHERS], key=lambda each: totals[id(each)][0], default=counted)
-    (more, most), (points, _) = totals[id(best)], totals[id(counted)]
+    def total(each: Submission) -> tuple[float, int]:
+        return report.Row(each.student, each.lesson, "", tuple(marks[id(each)]), ()).points()
+
+    best = max(counted.others[:MOST_OTHERS], key=lambda each: total(each)[0], default=counted)
+    (more, most), (points, _) = total(best), total(counted)
     if more <= points:
         return []
     return [f"{best.path} would have {more:g} of {most:g} points, this one has {points:g}"]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """The first names, and how many more there are."""
-    more = len(names) - MOST_NAMED
-    return ", ".join(names[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
-
-
-def _known_as(rows: Sequence[report.Row], by: str, out: Path) -> list[report.Row]:
-    """The rows with the name that each measured adapter has on the board."""
-    there = {row.student for row in rows if any(mark.get("measured") for mark in row.marks)}
-    names = (board.pseudonyms([*there], out) if by == board.PSEUDONYMS and there else
-             {student: student for student in there if by == board.NAMES})
-    return [replace(row, known_as=names.get(row.student, "")) for row in rows]
 
 
 def _missing(listed: Roster, handed_in: Sequence[Submission], asked: str | None
@@ -188,10 +219,10 @@ def _missing(listed: Roster, handed_in: Sequence[Submission], asked: str | None
     return rows
 
 
-def _by_hand(rows: Sequence[report.Row], by_hand: Sequence[overrides.Override]
+def _by_hand(rows: Sequence[report.Row], by_hand: Sequence[overrides.Override], asked: str | None
              ) -> list[report.Row]:
     """The rows with what the instructor says of each; another row for a lesson without one."""
-    rows = list(rows)
+    rows, by_hand = list(rows), [each for each in by_hand if asked in (None, each.lesson)]
     for student, lesson in dict.fromkeys((each.student, each.lesson) for each in by_hand):
         hand = tuple(each for each in by_hand if (each.student, each.lesson) == (student, lesson))
         indices = {row.lesson: index for index, row in enumerate(rows) if row.student == student}
@@ -201,131 +232,39 @@ def _by_hand(rows: Sequence[report.Row], by_hand: Sequence[overrides.Override]
     return rows
 
 
+def _known_as(rows: Sequence[report.Row], options: Options, out: Path) -> list[report.Row]:
+    """The rows with the name that each measured adapter has on the board."""
+    there = {row.student for row in rows if any(mark.get("measured") for mark in row.marks)}
+    hidden = options.board == board.PSEUDONYMS or (options.blind and options.board == board.NAMES)
+    names = (board.pseudonyms([*there], out) if hidden and there else
+             {student: student for student in there if options.board == board.NAMES})
+    return [replace(row, known_as=names.get(row.student, "")) for row in rows]
+
+
 def _totals(rows: Sequence[report.Row]) -> dict[tuple[str, str], tuple[float, float, str]]:
     """Points, their maximum and comments of each row that has a mark, for the platform."""
     return {(row.student, row.lesson): (*row.points(), "; ".join(map(str, row.hand)))
             for row in rows if row.marks or any(each.points is not None for each in row.hand)}
 
 
-def _select(submissions: Sequence[Submission], asked: str | None) -> list[Submission]:
-    """The submissions that count, with their `lesson` and flags; ungraded ones have no lesson."""
-    groups: dict[tuple[str, str], list[Submission]] = defaultdict(list)
-    ungraded: dict[str, list[Submission]] = defaultdict(list)
-    for each in _by_lesson(submissions, asked):
-        if each.notebook and (lesson := asked or each.lesson):
-            groups[each.student, lesson].append(each)
-        else:
-            ungraded[each.student].append(each)
-    tops = {PurePosixPath(each.path).parts[0] for each in submissions}
-    if (not groups and len(tops) == 1 and len(submissions) > MOST_UNREADABLE
-            and not any(each.id for each in submissions)):
-        student = tops.pop().removesuffix(".zip")
-        ungraded = {student: [replace(each, student=student) for each in submissions]}
-    # Ungraded files are one flag of their student's first row, or a row of their own.
-    counted = [_counted(group, lesson, beside=ungraded.pop(student, []))
-               for (student, lesson), group in groups.items()]
-    return counted + [replace(first, flags=(*first.flags, _not_graded([first, *others])))
-                      for first, *others in ungraded.values()]
+# ── what to know of the run ──────────────────────────────────────────────────────────────────
+
+BLIND = ("Blind: no page names a student, and nothing was written for the platform. "
+         "When the marks are final, the same command without --blind does both.")
 
 
-def _by_lesson(submissions: Sequence[Submission], asked: str | None) -> list[Submission]:
-    """The submissions; a notebook with several lessons once for each that has no other notebook."""
-    there = {(each.student, each.lesson) for each in submissions}
-    found = []
-    for each in submissions:
-        shares = lessons_in(each.notebook) if each.notebook else {}
-        if set(shares) - {each.lesson}:
-            said = f"has exercises of lessons {' and '.join(sorted({*shares, each.lesson}))}"
-            each = replace(each, flags=(*each.flags, said))
-        others = [lesson for lesson, share in shares.items()
-                  if share >= LEAST_OF_A_LESSON and lesson != each.lesson]
-        found.append(replace(each, lesson=asked) if asked in others else each)
-        if asked is None:
-            found += [replace(each, lesson=lesson) for lesson in others
-                      if (each.student, lesson) not in there]
-    return found
+def _late(rows: Sequence[report.Row], percent: float) -> list[str]:
+    loses = f"{percent:g} % of its points" if percent else "nothing"
+    return [f"What the platform calls late loses {loses}."] if any(row.late for row in rows) else []
 
 
-def _counted(group: Sequence[Submission], lesson: str, beside: Sequence[Submission]) -> Submission:
-    """The one of a student's submissions that counts for a lesson, with its flags."""
-    from ... import __version__  # late: the package imports this one
-
-    group = [each for each in group if each.lesson == lesson] or group
-    chosen, *others = by_time(group)
-    flags = [*chosen.flags]
-    if others:
-        told = (chosen.upload != others[0].upload or chosen.attempt != others[0].attempt
-                or abs(chosen.seconds - others[0].seconds) >= SAME_TIME)
-        flags.append(f"{len(group)} submissions, the latest counts: {chosen.path}, and not "
-                     f"{_listed([each.path for each in others[:MOST_OTHERS]])}"
-                     + ("" if told else "; no time tells them apart, so it is the last by name"))
-    if chosen.lesson != lesson:
-        flags.append(f"this is the notebook of lesson {chosen.lesson}: hand in that of lesson "
-                     f"{lesson}" if chosen.lesson else f"{NO_LESSON}: {HAND_IN}")
-    if chosen.notebook.lesson is None and AS_SCRIPT not in flags:
-        flags.append("its metadata is lost")
-    elif chosen.notebook.release != __version__:
-        flags.append(f"made from release {chosen.notebook.release}")
-    if beside:
-        where = f"not graded: {beside[0].path}: " if len(beside) == 1 else ""
-        flags.append(where + _not_graded(beside))
-    return replace(chosen, lesson=lesson, flags=tuple(flags),
-                   others=tuple(replace(each, lesson=lesson) for each in others))
-
-
-def _not_graded(files: Sequence[Submission]) -> str:
-    """The flag for a student's files that cannot be graded, however many there are."""
-    why = files[0].problem or f"{NO_LESSON}: {HAND_IN}"
-    if len(files) == 1:
-        return why
-    return f"{len(files):,} files are not graded; the first: {files[0].path}: {why}"
-
-
-def _marks(graded: Sequence[Submission], settings: Settings, kept: Path, cores: int,
-           dask: str | None) -> list[list[dict[str, Any]]]:
-    """The marks of each one, kept or new; empty if its process died.
-
-    References come first: no result of a lesson is kept before its references have passed.
-    """
-    from tqdm import tqdm
-
-    keys = [key(each.notebook, each.lesson, settings) for each in graded]
-    results = {name: found for name in keys if (found := _kept(kept / f"{name}.json")) is not None}
-    new = {name: each for name, each in zip(keys, graded) if name not in results}
-    unproven = sorted({each.lesson for each in new.values()})
-    tasks = {lesson: (mark_references, lesson, settings) for lesson in unproven}
-    tasks |= {name: (mark_all, each.notebook, each.lesson, settings) for name, each in new.items()}
-    waiting: dict[str, list[dict[str, Any]]] = {}
-    with tqdm(total=len(graded), initial=len(graded) - len(new), unit="notebook", desc="grading",
-              file=sys.stderr) as bar:
-        for name, result in engine.run(tasks, jobs=cores, dask=dask):
-            if name in unproven:
-                _must_be_right(name, result)
-                unproven.remove(name)
-            else:
-                results[name] = waiting[name] = result or []
-                bar.update()
-            for name in [name for name in waiting if new[name].lesson not in unproven]:
-                done = waiting.pop(name)
-                if done and not any(FAILED in flag for mark in done for flag in mark["flags"]):
-                    own.store(kept / f"{name}.json",
-                                 json.dumps(done, indent=1, sort_keys=True) + "\n")
-    return [results[name] for name in keys]
-
-
-def _must_be_right(lesson: str, problems: list[str] | None) -> None:
-    if problems != []:
-        raise PeftTeachError("\n".join([
-            f"The reference of lesson {lesson} gets no points here:",
-            *(problems or ["its process died"])]),
-            hint="the further cases or this installation are broken; nothing was graded by them")
-
-
-def _kept(path: Path) -> list[dict[str, Any]] | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def _of_nobody(files: Sequence[str], is_blind: bool) -> list[str]:
+    if not files:
+        return []
+    more = len(files) - MOST_NAMED
+    told = f"{len(files):,} files" if is_blind else ", ".join(sorted(files)[:MOST_NAMED]) + (
+        f" and {more:,} more" if more > 0 else "")
+    return [f"Nobody's, and not looked at: {told}."]
 
 
 def _notes(settings: Settings, rows: Sequence[report.Row]) -> list[str]:

@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from . import board
-from .collect import Submission
 from .overrides import Override
 from .report import Row
 from .similarity import handed_in
+from .students import Submission
 
 STUDENT = "student"    # and the tail of a pseudonym
 SHORTEST = 3           # letters of a part of a name that is taken out
@@ -30,7 +30,7 @@ def resolved(by_hand: Sequence[Override], submissions: Sequence[Submission],
     known = set(students)
     aliases: dict[str, set[str]] = {}
     for each in submissions:
-        aliases.setdefault(each.called, set()).add(each.student)
+        aliases.setdefault(each.label.student, set()).add(each.student)
     if (out / board.KEY).exists():
         for student, pseudonym in board.pseudonyms(students, out, STUDENT).items():
             aliases.setdefault(pseudonym, set()).add(student)
@@ -45,8 +45,8 @@ def masked(rows: Sequence[Row], submissions: Sequence[Submission], out: Path) ->
     works = board.pseudonyms([handed_in(row) for row in rows if row.path], out, "work")
     words = {student: {student} for student in names}
     for each in submissions:
-        words.setdefault(each.student, set()).add(each.called)
-    ids = '|'.join({each.id for each in submissions if each.id}) or '(?!)'
+        words.setdefault(each.student, set()).add(each.label.student)
+    ids = '|'.join({each.label.id for each in submissions if each.label.id}) or '(?!)'
     numbers = re.compile(rf"(?<=_)({ids})(?=_)")
     anybody = {word.casefold(): names[student] for student in names for word in words[student]}
     in_class = _pattern(anybody)

@@ -39,7 +39,7 @@ from ..checks.exercise import Exercise
 from ..checks.part import Part
 from ..desk.mine import mine
 from ..lessons import all_exercises, find, parts
-from ..reading.elsewhere import MY_PEFT
+from ..reading.sources import MY_PEFT
 from ..reading.watch import NOTES, REFERENCE, is_the_courses, watch
 from .limits import Limits, confine
 from .plain import to_bytes

@@ -6,11 +6,10 @@ Each page stands part by part beside the outputs that it cites and the rubric. K
 whatever is given is written at once, as a line of overrides.csv: the points, once all parts have
 some, and a comment that names them part by part, which the student reads.
 
-The server listens on this machine alone, under an address with a word of its own. What students
-wrote is escaped, and no script but the page's own runs.
+The server listens on this machine alone, under an address with a word of its own. No script but
+the page's own runs.
 """
 
-import html
 import json
 import re
 import secrets
@@ -19,26 +18,17 @@ import webbrowser
 from collections.abc import Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from ...errors import PeftTeachError
-from ..lessons import parts
-from . import overrides, own, written
+from . import overrides, own
+from .marking_page import Given, listed, most, shown
 from .report import Row
 
 FILE = "pages.json"
-EACH = 3                   # points of a part, one for each thing that the rubric names
 LARGEST_REQUEST = 100_000  # bytes
 _GIVEN = re.compile(r"(?m)^\.?(.+?) (\d+|–)/3")
 HOST = "127.0.0.1"
-
-
-class Given(NamedTuple):
-    """What stands for a page so far: points by part, None for none yet; and a comment."""
-
-    points: tuple[int | None, ...]
-    comment: str
-    total: float | None    # by hand, however it came there
 
 
 def write(rows: Sequence[Row], out: Path) -> int:
@@ -85,7 +75,7 @@ def given(page: Mapping[str, Any], lines: Sequence[overrides.Override]) -> Given
 def save(out: Path, page: Mapping[str, Any], points: Sequence[int | None], comment: str) -> None:
     """Write what was given as the only line of its kind. Raises `PeftTeachError`."""
     if len(points) != len(page["parts"]) or any(
-            each is not None and each not in range(_most(page) + 1) for each in points):
+            each is not None and each not in range(most(page) + 1) for each in points):
         raise PeftTeachError(f"{list(points)} are no points of this page.")
     before = given(page, overrides.read(out, bonus=True))
     if (points, comment) == ([None] * len(points), before.comment):
@@ -96,169 +86,6 @@ def save(out: Path, page: Mapping[str, Any], points: Sequence[int | None], comme
     total = total if None in points else float(sum(points))
     overrides.add(out, page["student"], page["exercise"], total,
                   f"{told}. {' '.join(comment.split())}".strip())
-
-
-def _most(page: Mapping[str, Any]) -> int:
-    return page["maximum"] if len(page["parts"]) == 1 else EACH
-
-
-# ── the page ─────────────────────────────────────────────────────────────────────────────────
-
-_STYLE = """
-:root { color-scheme: light dark; --line: #8884; --mark: #ffe08a; --on: #1a9850; }
-body { font: 16px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 84em; padding: 0 1.2em 6em }
-header { display: flex; gap: 1.5em; align-items: baseline; flex-wrap: wrap; padding: .8em 0 }
-h1 { font-size: 1.3em; margin: 0 } a { color: inherit }
-section { border-top: 1px solid var(--line); padding: .7em 0 1em; display: grid;
-  grid-template-columns: minmax(0, 1fr) minmax(0, 1fr); gap: 0 2em }
-section.on { box-shadow: -6px 0 0 var(--on); padding-left: .6em }
-h2 { grid-column: 1 / -1; font-size: 1.05em; margin: .2em 0; display: flex; gap: 1em }
-.said { white-space: pre-wrap; max-width: 44em } .rubric { color: GrayText; font-size: .92em }
-.rubric li::marker { content: "☐ " } .zero { font-style: italic }
-pre { overflow: auto; max-height: 15em; border: 1px solid var(--line); padding: .4em .6em;
-  font-size: .82em; margin: .3em 0 } mark { background: var(--mark); color: #222 }
-button { font: inherit; min-width: 2.2em; border: 1px solid var(--line); border-radius: 4px;
-  background: none; color: inherit; cursor: pointer }
-button[aria-pressed=true] { background: var(--on); color: #fff }
-.missing { color: #c2410c } textarea { width: 100%; box-sizing: border-box; font: inherit }
-footer { position: fixed; bottom: 0; left: 0; right: 0; background: Canvas; padding: .5em 1.2em;
-  border-top: 1px solid var(--line) } kbd { border: 1px solid var(--line); padding: 0 .3em }
-@media (max-width: 56em) { section { grid-template-columns: minmax(0, 1fr) } }
-table { border-collapse: collapse } td, th { text-align: left; padding: 2px 1.2em 2px 0 }
-"""
-_SCRIPT = """
-const sections = [...document.querySelectorAll("section[data-part]")];
-const box = document.querySelector("textarea"), told = document.querySelector("#told");
-let here = Math.max(0, sections.findIndex(each => !each.querySelector("[aria-pressed=true]")));
-const value = each => {
-  const on = each.querySelector("[aria-pressed=true]");
-  return on ? Number(on.textContent) : null;
-};
-function show() {
-  sections.forEach((each, i) => each.classList.toggle("on", i === here));
-  const all = sections.map(value), sum = all.reduce((a, b) => a + (b ?? 0), 0);
-  document.querySelector("#sum").textContent = all.includes(null)
-    ? `${sum}, ${all.filter(x => x === null).length} to give` : `${sum} points`;
-}
-let queue = Promise.resolve();
-function save() {
-  const body = JSON.stringify({points: sections.map(value), comment: box.value});
-  told.textContent = "saving …";
-  queue = queue.then(() => fetch(location.href, {method: "POST", body,
-      headers: {"Content-Type": "application/json"}}))
-    .then(async r => { told.textContent = r.ok ? "saved" : await r.text(); return r.ok; })
-    .catch(() => { told.textContent = "NOT saved: is peft-teach mark still running?"; });
-  return queue;
-}
-function give(part, n) {
-  const buttons = [...sections[part].querySelectorAll("button")];
-  const chosen = buttons.find(each => each.textContent === String(n));
-  if (!chosen) return;
-  buttons.forEach(each => each.setAttribute("aria-pressed", each === chosen));
-  here = Math.min(part + 1, sections.length - 1);
-  show(); save();
-  sections[here].scrollIntoView({block: "nearest"});
-}
-sections.forEach((each, i) => each.querySelectorAll("button").forEach(button => {
-  button.onclick = () => give(i, button.textContent); }));
-const go = async name => {
-  const link = document.querySelector(`a[rel=${name}]`);
-  await queue;
-  if (link) location.href = link.href;
-};
-let waits;
-box.oninput = () => { clearTimeout(waits); waits = setTimeout(save, 600); };
-box.onchange = () => { clearTimeout(waits); save(); };
-document.onkeydown = event => {
-  if (event.target === box) {
-    if (event.key === "Escape") box.blur();
-    return;
-  }
-  if (event.ctrlKey || event.metaKey || event.altKey) return;
-  const step = {j: 1, ArrowDown: 1, k: -1, ArrowUp: -1}[event.key];
-  if (/^[0-9]$/.test(event.key)) give(here, event.key);
-  else if (step) {
-    here = Math.min(Math.max(here + step, 0), sections.length - 1);
-    show(); sections[here].scrollIntoView({block: "nearest"});
-  } else if (event.key === "c") box.focus();
-  else if (event.key === "n" || event.key === "ArrowRight") go("next");
-  else if (event.key === "p" || event.key === "ArrowLeft") go("prev");
-  else if (event.key === "l") go("up");
-  else return;
-  event.preventDefault();
-};
-show();
-"""
-_FRAME = """<!DOCTYPE html>
-<html lang="en"><head><meta charset="utf-8"><title>{title}</title>
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<style>{style}</style></head><body>{body}{script}</body></html>
-"""
-_KEYS = ("<kbd>0</kbd>–<kbd>3</kbd> points, then the next part · <kbd>j</kbd> <kbd>k</kbd> parts · "
-         "<kbd>c</kbd> comment, <kbd>Esc</kbd> out · <kbd>n</kbd> <kbd>p</kbd> students · "
-         "<kbd>l</kbd> list")
-
-
-def shown(pages: Sequence[Mapping[str, Any]], index: int, now: Given, nonce: str) -> str:
-    """One student's page, to be marked."""
-    page = pages[index]
-    rubric = {heading: rest for part in parts() for heading, *rest in part.rubric}
-    links = [f'<a rel="up" href="./">all {len(pages)}</a>']
-    if index:
-        links.append(f'<a rel="prev" href="{index}">← before</a>')
-    if index + 1 < len(pages):
-        links.append(f'<a rel="next" href="{index + 2}">next →</a>')
-    by_hand = "" if now.total is None or None not in now.points else (
-        f"<span>by hand: {now.total:g} points</span>")
-    body = [f"<header><h1>{_text(page['student'])}</h1><span>{index + 1} of {len(pages)}</span>"
-            f'<strong id="sum" aria-live="polite"></strong>{by_hand}{" ".join(links)}</header>',
-            *(f"<p>Measured: {_text(each)}</p>" for each in page["measured"])]
-    for number, (part, points) in enumerate(zip(page["parts"], now.points)):
-        buttons = "".join(f'<button aria-pressed="{str(points == n).lower()}">{n}</button>'
-                          for n in range(_most(page) + 1))
-        earns, zero = rubric.get(part["heading"], ("", ""))
-        items = "".join(f"<li>{_text(each)}</li>" for each in filter(None, earns.split("; ")))
-        runs = "".join(f"<pre tabindex=0 aria-label='cell {cell}'>cell {cell}\n"
-                       f"{_cited(text, part['text'])}</pre>" for cell, text in part["runs"])
-        missing = "" if not part["missing"] else (
-            f"<p class=missing>In no output of the notebook: {_text(', '.join(part['missing']))}"
-            "</p>")
-        body.append(
-            f"<section data-part={number} aria-label='{_text(part['heading'])}'>"
-            f"<h2>{_text(part['heading'])} <span>{buttons}</span></h2>"
-            f"<div><div class=said>{_text(part['text'] or '…')}</div><ul class=rubric>{items}</ul>"
-            f"<p class='rubric zero'>{_text(f'Zero: {zero}' if zero else '')}</p></div>"
-            f"<div>{missing}{runs}</div></section>")
-    body.append(f"<section><h2>Comment</h2><textarea rows=3 aria-label='Comment'>"
-                f"{_text(now.comment)}</textarea></section>"
-                f"<footer>{_KEYS} · <span id=told role=status></span></footer>")
-    return _FRAME.format(title=_text(page["student"]), style=_STYLE, body="\n".join(body),
-                         script=f'<script nonce="{nonce}">{_SCRIPT}</script>')
-
-
-def listed(pages: Sequence[Mapping[str, Any]], now: Sequence[Given]) -> str:
-    """All students, with what they have."""
-    lines = []
-    for number, (page, each) in enumerate(zip(pages, now), 1):
-        points = "" if each.total is None else f"{each.total:g} of {page['maximum']}"
-        lines.append(f'<tr><td><a href="{number}">{_text(page["student"])}</a></td>'
-                     f"<td>{points}</td></tr>")
-    done = sum(each.total is not None for each in now)
-    first = next((n for n, each in enumerate(now, 1) if each.total is None), 1)
-    return _FRAME.format(
-        title="Pages to mark", style=_STYLE, script="",
-        body=f'<header><h1>{done} of {len(pages)} pages are marked</h1>'
-             f'<a href="{first}" autofocus>Go on</a></header><table>{"".join(lines)}</table>'
-             "<p>Then run <code>peft-teach grade</code> again: it applies them.</p>")
-
-
-def _text(text: str) -> str:
-    return html.escape(str(text))
-
-
-def _cited(text: str, said: str) -> str:
-    return "".join(f"<mark>{_text(piece)}</mark>" if cited else _text(piece)
-                   for piece, cited in written.marked_up(text, said))
 
 
 # ── the server ───────────────────────────────────────────────────────────────────────────────

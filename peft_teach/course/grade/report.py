@@ -10,7 +10,7 @@ import hashlib
 import io
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from html import escape as escaped
@@ -24,12 +24,13 @@ from ..checks.part import Measured, Part
 from ..desk.card import Card
 from ..lessons import marked
 from . import board
-from .collect import DOUBT, clean, safe_name
+from .entries import clean
 from .handed import TO_MARK, WAITS
 from .overrides import Override
 from .own import store
 from .roster import LMS_FILES
 from .similarity import similar
+from .students import DOUBT
 
 _PAGE = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -204,6 +205,14 @@ def _files(rows: Sequence[Row]) -> dict[str, str]:
     return names
 
 
+def safe_name(student: str) -> str:
+    """A safe file name: letters and digits of any script, and nothing with a meaning in paths."""
+    kept = "".join(c if c.isalnum() or c in "-. " else "_" for c in student).strip(". ")
+    kept = re.sub(r"\s+", " ", kept).encode()[:100].decode(errors="ignore")
+    reserved = re.match(r"(?i)^(con|prn|aux|nul|com\d|lpt\d)(\.|$)", kept)
+    return f"_{kept}" if reserved or not kept else kept
+
+
 def feedback(rows: Sequence[Row]) -> dict[str, str]:
     """The page of each student, by the name of its file."""
     names, sections = _files(rows), {}
@@ -269,42 +278,37 @@ def _report(rows: Sequence[Row], notes: Sequence[str], out: Path) -> str:
         parts += [html(figure, "How the class did, and by which mistakes. Students who handed in "
                                "nothing that could be read are in it with the course's list only."),
                   _items(marks)]
-    names, lines = _files(rows), []
+    names, table = _files(rows), []
     for row in rows:
         solved = [m["state"] == PASSED for m in row.marks if not _of_id(m["exercise"]).optional]
-        cells = (row.lesson or "?", _of(row.points()), _of((sum(solved), len(solved))),
-                 _of(row.points(optional=True)), "; ".join(map(str, row.hand)),
-                 "; ".join([*_late(row), *row.flags]))
-        lines.append(f'<tr><td><a href="feedback/{quote(names[row.student])}.html">'
-                     f"{escape(row.student)}</a></td>"
-                     + "".join(f"<td>{escape(cell)}</td>" for cell in cells) + "</tr>")
-    parts.append(_table(("student", "lesson", "points", "solved", "optional", "by hand", "look at"),
-                        lines) + f"<script>{_SORT}</script>")
-    parts.append(_alike(rows))
+        page = f"feedback/{quote(names[row.student])}.html"
+        table.append((f'<a href="{page}">{escape(row.student)}</a>', *map(escape, (
+            row.lesson or "?", _of(row.points()), _of((sum(solved), len(solved))),
+            _of(row.points(optional=True)), "; ".join(map(str, row.hand)),
+            "; ".join([*_late(row), *row.flags])))))
+    parts += [_table(("student", "lesson", "points", "solved", "optional", "by hand", "look at"),
+                     table) + f"<script>{_SORT}</script>", _alike(rows)]
     return _PAGE.format(title="The class", body="\n".join(parts), allowed=f"'sha256-{_SORTS}'")
 
 
 def _alike(rows: Sequence[Row]) -> str:
     """The pairs of students whose answers agree, "" if there are none."""
-    lines = []
-    for pair in similar(rows):
-        share = f"{pair.share:.0%}{' reworded' if pair.reworded else ''}"
-        cells = (escape(" and ".join(pair.students)), pair.lesson, share,
-                 ", ".join(pair.exercises), ", ".join(pair.equal))
-        lines.append(f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>")
-    if not lines:
+    pairs = [(escape(" and ".join(pair.students)), pair.lesson,
+              f"{pair.share:.0%}{' reworded' if pair.reworded else ''}",
+              ", ".join(pair.exercises), ", ".join(pair.equal)) for pair in similar(rows)]
+    if not pairs:
         return ""
     return ("<h2>Alike</h2>\n<p>Without names and layout, and without what the lesson dictates or "
             "many wrote; reworded: without numbers, texts and prints, too. It changes no mark and "
             "proves nothing: ask.</p>\n"
-            + _table(("answers of", "lesson", "agree by", "in", "byte by byte"), lines))
+            + _table(("answers of", "lesson", "agree by", "in", "byte by byte"), pairs))
 
 
 def _items(marks: Sequence[dict[str, Any]]) -> str:
     """The exercises: how many solved each, how the others ended, and by which mistakes."""
     from .picture import KINDS, MISSING, kind, reason
 
-    lines = []
+    table = []
     for id in dict.fromkeys(mark["exercise"] for mark in marks):
         of_it = [mark for mark in marks if mark["exercise"] == id]
         kinds = Counter(map(kind, of_it))
@@ -313,17 +317,17 @@ def _items(marks: Sequence[dict[str, Any]]) -> str:
         mistakes = Counter(sorted(reason(mark).partition(": ")[2] for mark in of_it
                                   if mark["state"] == WRONG)).most_common()
         star = " *" if _of_id(id).answer == VALUE else ""
-        cells = (f"{id}{star}", rate, *(kinds[each] or "" for each in KINDS),
-                 ", ".join(f"{what} {count}" for what, count in mistakes))
-        lines.append("<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in cells) + "</tr>")
-    return _table(("exercise", "solved by", *KINDS, "mistakes"), lines) + (
+        table.append((f"{id}{star}", rate, *(str(kinds[each] or "") for each in KINDS),
+                      escape(", ".join(f"{what} {count}" for what, count in mistakes))))
+    return _table(("exercise", "solved by", *KINDS, "mistakes"), table) + (
         "<p>* The answer is a value. How many were tried before it, no check can know.</p>")
 
 
-def _table(head: Sequence[str], lines: Sequence[str]) -> str:
-    """A table that sorts by each of its columns."""
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of cells in HTML that sorts by each of its columns."""
     titles = "".join(f"<th><button>{title}</button></th>" for title in head)
-    return f"<table><thead><tr>{titles}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    lines = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{titles}</tr></thead><tbody>{lines}</tbody></table>"
 
 
 def _of(counted: tuple[float, float]) -> str:

@@ -24,7 +24,7 @@ from pathlib import Path
 
 from ...errors import PeftTeachError
 from . import sheet
-from .collect import FOREIGN, STRAY, Submission
+from .students import FOREIGN, STRAY, Submission
 
 _NAME = ("student", "full name", "name")
 _NAMES = (("first name", "last name"), ("first name", "surname"), ("firstname", "lastname"))
@@ -79,6 +79,8 @@ class Roster:
 
     def named(self, submissions: Sequence[Submission]) -> list[Submission]:
         """The submissions under the names of the list; that of a group once for each member."""
+        if not self.tables:
+            return list(submissions)
         found = []
         for each in submissions:
             people = self._whose(each)
@@ -93,8 +95,8 @@ class Roster:
         """Those who handed it in, or why that is not known."""
         if {STRAY, FOREIGN} & set(submission.flags):    # anybody may have named them so
             return STRANGER
-        who = _key(submission.student.removesuffix(f"({submission.id})"))
-        person = self._by_id.get(submission.id)
+        who = _key(submission.student.removesuffix(f"({submission.label.id})"))
+        person = self._by_id.get(submission.label.id)
         if who in self._by_group and not (person and who in person.keys):
             return self._by_group[who]
         if person:
@@ -117,6 +119,8 @@ class Roster:
         `totals` has points, their maximum and a comment by (student, lesson). `column` is the name
         of the assignment, where the lesson's own number or name does not say it.
         """
+        if not self.tables:
+            return {}, []
         if self.tables[0].marks:
             return self.tables[0].filled(
                 {person.row: person.name for person in self.people if person.row}, totals, column)
@@ -133,7 +137,9 @@ class _Table:
         self.separator = rows.dialect.delimiter
         self.head, *self.rows = [*rows] or [[]]
         self.columns = {name.strip().lower(): index for index, name in enumerate(self.head)}
-        if not _KNOWN & set(self.columns) or self._foreign():
+        # Moodle's worksheet in another language, in which only "ID" may be known
+        is_foreign = self._worksheet() is not None and "maximum grade" not in self.columns
+        if is_foreign or not _KNOWN & set(self.columns):
             self.columns = self._by_place()
         if not _KNOWN & set(self.columns):
             raise PeftTeachError(
@@ -142,10 +148,6 @@ class _Table:
                 "participants, as CSV, as they were exported")
         self.canvas = "section" in self.columns and "id" in self.columns
         self.marks = self.canvas or {"identifier", "grade", "maximum grade"} <= set(self.columns)
-
-    def _foreign(self) -> bool:
-        """Whether it is Moodle's worksheet in another language, in which only "ID" may be known."""
-        return self._worksheet() is not None and "maximum grade" not in self.columns
 
     def _cells(self, index: int) -> list[str]:
         return [row[index].strip() for row in self.rows if index < len(row)]

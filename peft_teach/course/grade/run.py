@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from functools import cache
 from itertools import islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from ..checks.examination import (
     MADE_OF_ITSELF,
@@ -36,7 +36,7 @@ from ..reading.definitions import MOST_READINGS, Plan, readings, without
 from ..reading.watch import REFERENCE
 from . import similarity
 from .child import FRAMES
-from .collect import clean
+from .entries import clean
 from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split
 from .runner import SCRATCH, Ended, Runner
@@ -84,19 +84,6 @@ LEAST = 0.25    # of an answer's seconds, by the clock, for one that comes when 
 ANOTHER = "what its last check was given does not pass, another answer in the notebook counts"
 TIME = "time"                              # how a process ended: its time was spent
 LIMITS = TIME, "output", "files", "SIGKILL"    # or it reached another limit
-
-
-class Runs(Protocol):
-    """What an answer is tried by: a `Runner`, or the time that one exercise has of it."""
-
-    @property
-    def limits(self) -> Limits:
-        """What a process may use."""
-        ...
-
-    def run(self, exercise: Exercise, plan: Plan, cases: Sequence[Any]) -> Ended:
-        """Have an answer tried on cases."""
-        ...
 
 
 @dataclasses.dataclass
@@ -180,22 +167,22 @@ def _clock(limits: Limits, code: Code, exercise: Exercise) -> float:
     return min(limits.clock, max(whole - code.seconds, LEAST * limits.seconds))
 
 
-def _outcome(runner: Runs, exercise: Exercise, plan: Plan, further: Sequence[Any]
+def _outcome(shared: _Shared, exercise: Exercise, plan: Plan, further: Sequence[Any]
              ) -> _Outcome:
     """Run one plan. What `watch` noted matters only for an answer that gets points."""
     if plan.missing:
         return _Outcome(plan, Result(WRONG if plan.attempted else NOT_ATTEMPTED, plan.missing))
-    result, noted = examine(runner, exercise, plan, _visible(exercise.id))
+    result, noted = examine(shared, exercise, plan, _visible(exercise.id))
     if result.passed and further and REFERENCE not in noted:
-        beyond, more = examine(runner, exercise, plan, further)
+        beyond, more = examine(shared, exercise, plan, further)
         noted |= more
         if not beyond.passed and REFERENCE not in noted:
-            said = _without_the_case(exercise, beyond, runner.limits)
+            said = _without_the_case(exercise, beyond, shared.limits)
             return _Outcome(plan, said, further=True)
     if REFERENCE not in noted:    # the feedback is that of the visible cases
         return _Outcome(plan, result, frozenset(noted if result.passed else ()))
     if (own := without(plan, exercise)) and (
-            again := _outcome(runner, exercise, own, further)).result.passed:
+            again := _outcome(shared, exercise, own, further)).result.passed:
         compared = dataclasses.replace(own, notes=(*own.notes, COMPARED))
         return dataclasses.replace(again, plan=compared)
     return _Outcome(plan, Result(WRONG, OF_THE_COURSE), frozenset(noted))
@@ -206,7 +193,7 @@ def _visible(id: str) -> tuple[Any, ...]:
     return tuple(find(id).cases(VISIBLE_SEED))
 
 
-def examine(runner: Runs, exercise: Exercise, plan: Plan, cases: Sequence[Any]
+def examine(runner: Runner | _Shared, exercise: Exercise, plan: Plan, cases: Sequence[Any]
             ) -> tuple[Result, set[str]]:
     """Run the cases in the other process and judge the outputs here; also what `watch` noted.
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ..checks.part import Part
 from ..reading.notebook import Notebook
-from .collect import clean
+from .entries import clean
 
 LONGEST_PAGE = 10_000    # characters; 400 words have a quarter of them
 LEAST_WORDS = 12         # in a page without headings; less is a remark

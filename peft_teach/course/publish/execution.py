@@ -48,17 +48,13 @@ def keep(notebook: Any, path: Path) -> bool | None:
     if not path.exists():
         return None
     old, new = (sorted(code_cells(one), key=colab.installs) for one in (stored(path), notebook))
-    if not _same_code(old, new):
+    before, now = ([_code(cell.source) for cell in cells if not colab.installs(cell)]
+                   for cells in (old, new))
+    if before != now:
         return None
     for before, after in zip(old, new):
         after.outputs, after.execution_count = before.outputs, before.execution_count
     return any(cell.execution_count for cell in old)
-
-
-def _same_code(*notebooks: list[Any]) -> bool:
-    old, new = ([_code(cell.source) for cell in cells if not colab.installs(cell)]
-                for cells in notebooks)
-    return old == new
 
 
 def _code(source: str) -> str:

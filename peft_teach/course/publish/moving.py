@@ -25,6 +25,7 @@ import ipywidgets as ipw
 
 from ...ink import COLOURS
 from ...widgets import Explorer
+from ..checks.examination import silent
 from ..desk import work
 from .source import CHECK, GRADE, Cell
 
@@ -125,7 +126,7 @@ def _nobody_reads() -> Iterator[None]:
     before = os.environ.get(work.VARIABLE)
     os.environ[work.VARIABLE] = ""
     try:
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        with silent():
             yield
     finally:
         if before is None:

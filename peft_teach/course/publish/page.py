@@ -7,14 +7,13 @@ nobody has done yet (a prediction, a sentence, a training of one's own) has no o
 
 import ast
 import base64
-import io
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import redirect_stdout
 from html import escape
 from pathlib import Path
 from typing import Any
 
+from ..checks.examination import silent
 from ..desk.learner import first_card
 from ..lessons import START
 from . import authored, moving
@@ -174,23 +173,19 @@ def _options(question: str, given: ast.expr, cell: Any) -> list[str]:
 def _measured(notebook: Any) -> Iterator[tuple[str, str]]:
     """What was measured of each bet, by its name: from the cards that compare the two."""
     for cell in notebook.cells:
-        for output in cell.get("outputs", ()):
-            if card := _compared(output):
-                yield card
+        yield from filter(None, map(_compared, cell.get("outputs", ())))
 
 
 def _compared(output: Any) -> tuple[str, str] | None:
-    """The name of a bet and what was measured, as HTML, from the card of `pt.compare`."""
-    html = output.get("data", {}).get("text/html", "")
-    if "you said" not in html:
+    """The name of a bet and what was measured, as HTML, from the text of `pt.compare`'s card."""
+    heading, *lines = _text(output).split("\n")
+    if len(lines) < 2 or "you said" not in lines[-2]:
         return None
-    heading = re.search(r"<strong>(\S+)(?: \((.*)\))?</strong>", html)
-    found = re.findall(r"<td[^>]*>(.*?)</td>", html)
-    if not heading or not found:
-        return None
-    note, _, sure = (heading[2] or "").partition("; and how sure")
-    value = found[-1].partition(" · ")[0] if sure else found[-1]    # how sure: nobody measures that
-    return heading[1], f"<strong>Measured:</strong> {value}{f' ({note})' if note else ''}"
+    name, _, note = heading.removesuffix(")").partition(" (")
+    note, _, sure = note.partition("; and how sure")
+    value = lines[-1][lines[-2].index("measured"):]
+    value = value.partition(" · ")[0] if sure else value    # how sure: nobody measures that
+    return name, f"<strong>Measured:</strong> {escape(value + (f' ({note})' if note else ''))}"
 
 
 def _told(output: Any) -> Any:
@@ -201,7 +196,7 @@ def _told(output: Any) -> Any:
 def _slip(home: Path, id: str) -> str:
     """The card of the most usual wrong answer to an exercise."""
     _, text = authored.usual(home, id)
-    with redirect_stdout(io.StringIO()):
+    with silent():
         card = first_card(id, authored.define(id, text))
     return f"<p>A usual slip, and what the check says of it:</p>{card._repr_html_()}"
 

@@ -13,6 +13,7 @@ Every error in a cell is reported here, with the file, the cell and what to do.
 
 import ast
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,7 +104,7 @@ def stub_of(source: str, id: str = "", where: str = "this cell",
             inside = False
             assigned = [] if indentation else _assigned("\n".join(region))
             lines += ([f"{name} = None" for name in assigned if not names or name in names]
-                      or [f"{indentation}raise pt.NotAttempted({_quoted(id)})"])
+                      or [f"{indentation}raise pt.NotAttempted({json.dumps(id) if id else ''})"])
         elif inside:
             region.append(line)
         else:
@@ -230,10 +231,6 @@ def _assigned(region: str) -> list[str]:
                for target in getattr(node, "targets", None) or [node.target]]
     return list(dict.fromkeys(part.id for target in targets for part in ast.walk(target)
                               if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)))
-
-
-def _quoted(id: str) -> str:
-    return f'"{id}"' if id else ""
 
 
 def _indentation(line: str) -> str:

@@ -1,32 +1,26 @@
 """The code of a notebook, statement by statement: what each binds, changes and reads.
 
-Code is only parsed here, never run; `definitions` decides which statements are an answer. A cell
-that does not parse affects no other.
+Code is only looked at here, never run: `sources` parses it, and `definitions` decides which
+statements are an answer.
 """
 
 import ast
 import copy
-import re
 import symtable
-import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 from ..checks.exercise import Exercise
 from ..lessons import all_exercises
-from .elsewhere import WRITES, Files, answers, fenced, is_own
 from .notebook import Cell
+from .sources import Modules, Parsed, Parser, answers
 
 # What the lessons' own cells import, for a notebook without them.
 GIVEN = {"torch": "import torch", "pt": "import peft_teach as pt",
          "nn": "from torch import nn", "math": "import math"}
 
-LONGEST_CELL = 100_000     # characters; no one writes more by hand
-MOST_CODE = 250_000        # characters, in all cells; a lesson has about 20,000
-MOST_STATEMENTS = 5_000    # at the top level of a notebook; a lesson has about 200
 LONGEST_CHAIN = 20         # names with dots between them
 
 FUNCTIONS = ast.FunctionDef | ast.AsyncFunctionDef
@@ -56,23 +50,12 @@ class Statement:
     place: str = ""           # where it stands, if no cell of code: "a Markdown cell (cell 4)"
 
 
-class _Parsed(NamedTuple):
-    """A cell or a file: its statements, where it stands if not in code, and what it writes."""
-
-    label: str
-    source: str
-    tree: list[ast.stmt]
-    place: str = ""
-    writes: str = ""
-
-
 class _Read(NamedTuple):
-    """One statement of them."""
+    """A statement as it is read: its cell or file, its index there, and where that stands."""
 
     label: str
     index: int
     node: ast.stmt
-    reads: tuple[frozenset[str], frozenset[str]]
     place: str
 
 
@@ -84,30 +67,59 @@ class Code:
     """
 
     def __init__(self, cells: Sequence[Cell], files: Sequence[tuple[str, str]] = ()):
-        self.sources: dict[str, str] = {"given": "\n".join(GIVEN.values())}
-        self.unread: list[tuple[str, str, str]] = []    # a cell's source, why, and a flag
-        self.prose: list[tuple[str, str, str]] = []     # the same of text cells, which may be none
-        self.statements: list[Statement] = []
-        self.cut = ""         # the first cell that was not looked at, for too much code
-        self.seconds = 0.0    # by the clock, that its answers have taken so far
-        self.binders: dict[str, list[Statement]] = defaultdict(list)
-        self.changers: dict[str, list[Statement]] = defaultdict(list)
-        self.left_out: set[str] = set()    # names that heavy statements bind
-        # What a check gave for a name: the statements that bind it, and those that change it.
-        self.settled: dict[str, tuple[list[Statement], list[Statement]]] = {}
+        self.sources: dict[str, str] = {"given": "\n".join(GIVEN.values())}    # by the cell's label
         given = [ast.parse(line).body[0] for line in GIVEN.values()]
         self.given = {name: Statement(-1, "given", index, node, frozenset((name,)))
                       for index, (name, node) in enumerate(zip(GIVEN, given))}
-        self.room, self.most = MOST_CODE, MOST_STATEMENTS
-        read = self._read(cells, dict(files))
-        names = _Names(given + [each.node for each in read])
-        for label, index, node, reads, place in read:
+        parser = Parser()
+        parsed = [*map(parser.parsed, cells)]
+        read = self._read(parsed, Modules(parser, parsed, dict(files)))
+        self.unread, self.prose, self.cut = parser.unread, parser.prose, parser.cut
+        self.statements = self._described(read, _Names(given + [each.node for each in read]))
+        light = [s for s in self.statements if not s.heavy]
+        self.binders, self.changers = _by_name(light, "binds"), _by_name(light, "changes")
+        self.left_out = {name for s in self.statements if s.heavy for name in s.binds}
+        # What a check gave for a name: the statements that bind it, and those that change it.
+        self.settled: dict[str, tuple[list[Statement], list[Statement]]] = {}
+        self.seconds = 0.0    # by the clock, that its answers have taken so far
+
+    def _read(self, parsed: Sequence[Parsed], modules: Modules) -> list[_Read]:
+        """Every statement, in the order in which a kernel would have it.
+
+        A file comes in at its import; a text cell, or a cell that writes a file, at its place, if
+        nothing else answers what it answers.
+        """
+        code = [each for each in parsed if not each.place]
+        imported = modules.imported(node for each in code for node in each.tree)
+        read = [*code, *(part for name in imported for part in modules.parts[name])]
+        answered = answers(node for each in read for node in each.tree
+                           if not (is_stub(node) or is_none(node) or _calls_check(node)))
+        return [statement for each in parsed
+                if not each.place or (each.writes not in imported and answers(each.tree) - answered)
+                for statement in self._with_imports(each, modules)]
+
+    def _with_imports(self, parsed: Parsed, modules: Modules) -> Iterator[_Read]:
+        self.sources[parsed.label] = parsed.source
+        for index, node in enumerate(parsed.tree):
+            if found := modules.instead(node):
+                parts, lines = found
+                own = Parsed(f"{parsed.label}, import {index}", lines, ast.parse(lines).body)
+                for part in (*parts, own):
+                    yield from self._with_imports(part, modules)
+            else:
+                yield _Read(parsed.label, index, node, parsed.place)
+
+    def _described(self, read: Sequence[_Read], names: "_Names") -> list[Statement]:
+        """The statements; below each line of a check, the assignment that is equivalent to it."""
+        found: list[Statement] = []
+        for label, index, node, place in read:
             id, objects = _check(node, names.words)
-            self._add(names, label, index, node, reads, checks=id, place=place)
+            found.append(names.statement(len(found), label, index, node, checks=id, place=place))
             if equivalent := _without_check(node, id, objects):
                 name = f"{label}, check {index}"
                 self.sources[name] = ast.unparse(equivalent)
-                self._add(names, name, 0, equivalent, _reads(equivalent), stands_in=True)
+                found.append(names.statement(len(found), name, 0, equivalent, stands_in=True))
+        return found
 
     def leave_out(self, names: Iterable[str]) -> None:
         """Ignore all statements that bind or change these names."""
@@ -153,147 +165,14 @@ class Code:
                                          if above(self.binders.get(name, ()))}
         return part
 
-    def _read(self, cells: Sequence[Cell], files: Mapping[str, str]) -> list["_Read"]:
-        """Every statement of the cells that parse, with the names that it reads.
 
-        What is no cell of code comes in where a kernel would have it: a file at its import; a text
-        cell, or a cell that writes a file, at its place, if nothing else answers what it answers.
-        """
-        parsed = [self._parsed(cell) for cell in cells]
-        modules: dict[str, list[_Parsed]] = defaultdict(list)
-        for each in parsed:
-            if each.writes and is_own(each.writes):
-                modules[each.writes].append(each)
-        for name, text in files.items():
-            if name not in modules and is_own(name):
-                modules[name].append(self._parsed(Cell(0, text), f"{name}.py", name))
-        code = [each for each in parsed if not each.place]
-        put = Files({name: [node for each in parts for node in each.tree]
-                     for name, parts in modules.items()},
-                    {part.attr for each in code for node in each.tree for part in ast.walk(node)
-                     if isinstance(part, ast.Attribute)} if modules else ())
-        imported = put.imported([node for each in code for node in each.tree])
-        answered = answers([node for each in (*code, *(
-            part for name in imported for part in modules[name])) for node in each.tree
-            if not (is_stub(node) or is_none(node) or _calls_check(node))])
-        read: list[_Read] = []
-
-        def add(each: _Parsed) -> None:
-            self.sources[each.label] = each.source
-            for index, node in enumerate(each.tree):
-                if found := put.instead(node):
-                    names, lines = found
-                    for part in (part for name in names for part in modules[name]):
-                        add(part)
-                    add(_Parsed(f"{each.label}, import {index}", lines, ast.parse(lines).body))
-                else:
-                    read.append(_Read(each.label, index, node, _reads(node), each.place))
-
-        for each in parsed:
-            if not each.place or (each.writes not in imported and answers(each.tree) - answered):
-                add(each)
-        return read
-
-    def _parsed(self, cell: Cell, label: str = "", writes: str = "") -> "_Parsed":
-        """A cell's statements, none if it cannot be read; and where it stands if not in code."""
-        source, label = cell.source, label or f"cell {cell.number}"
-        place = label if writes else f"a {cell.kind} cell" if cell.kind else ""
-        try:
-            if cell.kind:
-                source = fenced(source)
-            elif found := WRITES.match(source):
-                source, writes = source[found.end():], found[1]
-                place = "a cell of %%writefile"
-            source, tree = _parse(source)
-            self.room -= len(source)
-            if self.room < 0 or len(tree.body) > self.most:
-                self.cut = self.cut or label
-                raise ValueError("too much code")
-            self.most -= len(tree.body)
-            return _Parsed(label, source, tree.body, place, writes)
-        except _OtherLanguage as error:
-            why = (f"a cell of {error}, which defines nothing here ({label}): put it into one of "
-                   "its own", "other language")
-        except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
-            line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
-            what = error.msg if isinstance(error, SyntaxError) else str(error) or "too deep"
-            version = "{}.{}".format(*sys.version_info)
-            why = (f"{place or 'a cell'} that is not Python {version}: {what} ({label}{line})",
-                   "syntax error")
-            if cell.kind:    # prose around an answer
-                why = (f"{place}, which no kernel runs: put it alone into a cell of code", why[1])
-        (self.prose if cell.kind else self.unread).append((source[:LONGEST_CELL], *why))
-        return _Parsed(label, source, [], place, writes)
-
-    def _add(self, names: "_Names", label: str, index: int, node: ast.stmt,
-             reads: tuple[frozenset[str], frozenset[str]], **more: str | bool) -> None:
-        binds, defines, assigns = names.bound(node)
-        now, later = reads
-        if isinstance(node, _PERHAPS):    # it may keep the old value
-            now |= binds
-        statement = Statement(len(self.statements), label, index, node, binds, defines, assigns,
-                              names.changed(node), now, later, names.is_heavy(node), **more)
-        self.statements.append(statement)
-        if statement.heavy:
-            self.left_out |= binds
-            return
-        for name in binds:
-            self.binders[name].append(statement)
-        for name in statement.changes:
-            self.changers[name].append(statement)
-
-
-# ── from cells to Python ─────────────────────────────────────────────────────────────────────
-
-# Lines of IPython and the equivalent lines of Python: a magic does nothing, its result is None. It
-# includes the lines that a backslash continues.
-_REST = r"(?:.*\\[ \t]*\n)*.*"
-_MAGICS = tuple((re.compile(f"^{form}$", re.MULTILINE), plain) for form, plain in (
-    (r"([ \t]*)%time (.*)", r"\1\2"),    # the statement runs
-    (r"([ \t]*)%run (?:-\w+ )*[\"']?(?:[\w.-]*/)*(\w+)\.py[\"']?[ \t]*", r"\1from \2 import *"),
-    (rf"([\w, \t]+=[ \t]*)[%!]{_REST}", r"\1None"),
-    (r"([ \t]*)[\w.]+\?\??[ \t]*", r"\1pass"),
-    (rf"([ \t]*)(?:%%?[A-Za-z_]|[!?]|(?:pip|conda) ){_REST}", r"\1pass")))
-_PYTHON_CELLS = ("%%time", "%%capture", "%%prun", "%%python")
-
-
-class _OtherLanguage(Exception):
-    """A cell of another language, or of `%%writefile`."""
-
-
-def _parse(source: str) -> tuple[str, ast.Module]:
-    """A cell as Python; its magics and shell lines do nothing. Raises what `ast.parse` raises."""
-    if len(source) > LONGEST_CELL:
-        raise ValueError("the cell is too long")
-    source = source.replace("\r\n", "\n").replace("\r", "\n")
-    try:
-        return source, ast.parse(source)
-    except SyntaxError as error:
-        plain = _without_prompts(source)
-        head, *_ = plain.split(None, 1) or [""]
-        if head.startswith("%%") and not head.startswith(_PYTHON_CELLS):
-            raise _OtherLanguage(head) from None
-        for form, line in _MAGICS:
-            plain = form.sub(partial(_in_place, line), plain)
-        try:
-            return plain, ast.parse(plain)
-        except SyntaxError:
-            raise error from None
-
-
-def _without_prompts(source: str) -> str:
-    """The text as IPython reads it: without common indentation and prompts of a terminal."""
-    from IPython.core.inputtransformer2 import classic_prompt, ipython_prompt, leading_indent
-
-    lines = [f"{line}\n" for line in source.split("\n")]
-    for clean in (leading_indent, classic_prompt, ipython_prompt):
-        lines = clean(lines)
-    return "".join(lines)
-
-
-def _in_place(line: str, found: re.Match) -> str:
-    """The replacement, with empty lines so that the number of lines remains."""
-    return found.expand(line) + "\n" * found[0].count("\n")
+def _by_name(statements: Iterable[Statement], kind: str) -> dict[str, list[Statement]]:
+    """The statements by each of the names that they bind, or change."""
+    found: dict[str, list[Statement]] = defaultdict(list)
+    for statement in statements:
+        for name in getattr(statement, kind):
+            found[name].append(statement)
+    return found
 
 
 # ── lines of `pt.check` ──────────────────────────────────────────────────────────────────────
@@ -380,6 +259,16 @@ class _Names:
         while more:
             self.heavy |= more
             more = {name for name, inner in named.items() if inner & more} - self.heavy
+
+    def statement(self, position: int, label: str, index: int, node: ast.stmt,
+                  **more: Any) -> Statement:
+        """A statement with the names that it binds, changes and reads."""
+        binds, defines, assigns = self.bound(node)
+        now, later = _reads(node)
+        if isinstance(node, _PERHAPS):    # it may keep the old value
+            now |= binds
+        return Statement(position, label, index, node, binds, defines, assigns,
+                         self.changed(node), now, later, self.is_heavy(node), **more)
 
     def _is_heavy(self, part: ast.AST) -> bool:
         if not isinstance(part, ast.Name | ast.Attribute):

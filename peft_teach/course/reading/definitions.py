@@ -22,7 +22,7 @@ from operator import attrgetter
 
 from ..checks.exercise import VALUE, Exercise
 from .cells import Code, Statement, chain, is_none, is_stub
-from .elsewhere import is_own
+from .sources import is_own
 
 MOST_NEEDED = 500          # statements, by one answer; ours need up to 5
 MOST_READINGS = 6          # of a notebook, each run until one passes; one more says there are more

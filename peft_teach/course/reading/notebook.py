@@ -124,20 +124,16 @@ def _has_page(text: str) -> bool:
 def _outputs(tree: dict) -> tuple[tuple[int, str], ...]:
     """What each cell has put out as text, the first part of it."""
     found, room = [], MOST_OUTPUT
-    for number, cell in enumerate(map(_dict, _as(list, tree.get("cells"))), 1):
+    for number, cell in enumerate(_as(list, tree.get("cells")), 1):
         told = []
-        for output in map(_dict, _as(list, cell.get("outputs"))):
-            data = _as(dict, output.get("data"))
-            told.append(_joined(output.get("text", data.get("text/plain", ""))))
+        for output in _as(list, _as(dict, cell).get("outputs")):
+            data = _as(dict, _as(dict, output).get("data"))
+            told.append(_joined(_as(dict, output).get("text", data.get("text/plain", ""))))
         text = "\n".join(filter(None, told))[:LONGEST_OUTPUT]
         if text and len(text) <= room:
             found.append((number, text))
             room -= len(text)
     return tuple(found)
-
-
-def _dict(value: Any) -> dict:
-    return _as(dict, value)
 
 
 def _parses(text: str) -> bool:
