@@ -1,8 +1,8 @@
-"""Lesson 01: what trains in three ways; the ruler's ends; made-up runs; losses of the records."""
+"""Lesson 01: what trains in three ways; the ruler's ends; made-up runs."""
 
 import math
 
-from drawn import Shown, running_mean
+from drawn import Shown
 from figures import mean, record, select
 
 from peft_teach.course import records
@@ -74,23 +74,3 @@ def patients(shown: Shown) -> None:
         ax.line("quiet", "-", (0, 1), (0.7, 0.6), "healthy")
         ax.line("ink", "-", (0, 1), losses, "changed")
     assert len(shown.panels) == 2
-
-
-def learning(shown: Shown) -> None:
-    ax, = shown.panels
-    runs = {}
-    for name in ("lora", "full"):    # the second one's, where both have a run
-        for run in reversed(records.load(name)["runs"]):
-            if run.get("seed") == 0 and run.get("epochs", 1) == 1 and "pool" not in run:
-                runs[run["method"], run["lr"]] = run
-    for way, name, rate, dash in (("scratch", "from scratch", 1e-4, ":"),
-                                  ("head", "head only", 1e-1, "--"),
-                                  ("full", "full fine-tuning", 1e-4, "-")):
-        run = runs[way, rate]
-        ax.line(way, dash, range(1, 251), running_mean(run["losses"]),
-                f"{name}: {run['accuracy']:.1%} right")
-    ax.named("", "training step", "loss (mean of the last 20)")
-    assert shown.title == f"Full fine-tuning at rate 0.0001: {run['accuracy']:.1%} right"
-    ax.line("yours", "-", (1, 2, 3), (0.7, 0.65, 0.6), "yours, full fine-tuning")
-    ax.level("quiet", math.log(2))
-    ax.text("log 2", "ink", (None, math.log(2)), near=0.01)

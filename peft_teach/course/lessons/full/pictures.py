@@ -1,10 +1,8 @@
-"""Pictures of lesson 01: three ways to learn, complaints, the ruler, the loss at each rate."""
+"""Pictures of lesson 01: three ways to learn, complaints, the ruler, runs that went wrong."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
-import ipywidgets as ipw
 import numpy as np
 import pandas
 import torch
@@ -13,7 +11,6 @@ from torch import Tensor, nn
 
 from .... import account, plots
 from ....plots import COLOURS, claim, figure, running_mean
-from ....widgets import Explorer
 from ... import protocol, records
 from ...checks.stand_ins import Output
 from .heads import Head as Head  # the lesson has these from here
@@ -21,7 +18,6 @@ from .heads import Heads as Heads
 from .sick import patients as patients
 
 WAYS = {"scratch": "from scratch", "head": "head only", "full": "full fine-tuning"}
-DASHES = {"scratch": ":", "head": "--", "full": "-"}
 
 
 def draw_ways(backbone: int, head: int) -> Figure:
@@ -183,80 +179,6 @@ def draw_patients(losses: Mapping[str, Sequence[float]]) -> Figure:
     return made
 
 
-# ── by learning rate ─────────────────────────────────────────────────────────────────────────
-
-
-@dataclass(frozen=True)
-class Learning:
-    """Recorded runs, one of each way, and the reader's own losses by way."""
-
-    runs: Sequence[Mapping]    # method, lr, losses, accuracy
-    own: Mapping[str, Sequence[float]]
-
-
-def ways_recorded(*found: dict) -> list[dict]:
-    """Return seed 0's run from scratch, of the head and of full fine-tuning at each rate.
-
-    Each went once over the data. Where two records hold a run, the first one's is taken.
-    """
-    runs: dict[tuple, dict] = {}
-    for row in (row for record in found for row in record["runs"]):
-        if (row["method"] in WAYS and row.get("seed") == 0 and row.get("epochs", 1) == 1
-                and "pool" not in row):
-            runs.setdefault((row["method"], row["lr"]), row)
-    return list(runs.values())
-
-
-def learning(runs: Sequence[Mapping], own: Mapping[str, Sequence[float]],
-             **rates: float) -> Learning:
-    """Choose the run of each method at its learning rate; `rates` by method: `scratch=1e-4`."""
-    return Learning([next(r for r in runs if (r["method"], r["lr"]) == way)
-                     for way in rates.items()], own)
-
-
-def draw_learning(shown: Learning) -> Figure:
-    """Draw the losses; the reader's own are thick behind the recorded ones."""
-    made, ax = figure(9.2, 3.8)
-    told = []
-    for run in shown.runs:
-        name = f"{WAYS[run['method']]}: {run['accuracy']:.1%} right"
-        losses = running_mean(run["losses"])
-        ax.plot(range(1, len(losses) + 1), losses, DASHES[run["method"]], lw=2,
-                color=COLOURS[run["method"]], label=name)
-        told.append(f"{name} at rate {_plain(run['lr'])}, loss {losses[-1]:.2f} at the end")
-    for method, losses in shown.own.items():
-        ax.plot(range(1, len(losses) + 1), running_mean(losses), lw=6, alpha=0.4, zorder=1,
-                color=COLOURS["yours"], label=f"yours, {WAYS[method]}")
-        told.append(f"yours, {WAYS[method]}, {len(losses)} steps")
-    ax.axhline(np.log(2), color=COLOURS["quiet"], lw=1, zorder=0)
-    ax.text(1.01, np.log(2), "log 2", va="center", transform=ax.get_yaxis_transform())
-    full, = (run for run in shown.runs if run["method"] == "full")
-    ax.set(xlabel="training step", ylabel="loss (mean of the last 20)", ylim=(0.3, 0.85))
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.07, 0.5), handlelength=3)
-    claim(made, f"Full fine-tuning at rate {_plain(full['lr'])}: {full['accuracy']:.1%} right",
-          "; ".join(told))
-    return made
-
-
-def _plain(rate: float) -> str:
-    return f"{rate:f}".rstrip("0")
-
-
-def explore_learning(runs: Sequence[Mapping], best: Mapping[str, float],
-                     own: Mapping[str, Sequence[float]]) -> Explorer:
-    """The loss of the three ways, full fine-tuning's at any recorded learning rate.
-
-    `runs` are what `ways_recorded` returns; `best` gives the rate that each method starts with.
-    """
-    rates = sorted(run["lr"] for run in runs if run["method"] == "full")
-    rate = ipw.ToggleButtons(options=[(_plain(lr), lr) for lr in rates], value=best["full"],
-                             description="rate", style={"button_width": "80px"})
-    return Explorer({"full": rate}, lambda full: learning(runs, own, **{**best, "full": full}),
-                    draw_learning, lambda shown: "Recorded, one seed; from scratch at rate "
-                    "0.0001, the head at 0.1. “Right” is of the test sentences."
-                    + " Thick: yours." * bool(own))
-
-
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 EXAMPLES = {
@@ -264,7 +186,4 @@ EXAMPLES = {
     "ruler": lambda: draw_ruler(ruler(records.load("full"), records.load("ladder"),
                                       {"counting words": 0.762, "full, your 45 steps": 0.78})),
     "patients": lambda: draw_patients({"healthy": [0.7, 0.5], "A": [0.7, 0.8], "B": [0.7, 0.7]}),
-    "learning": lambda: explore_learning(
-        ways_recorded(records.load("full"), records.load("lora")),
-        {"scratch": 1e-4, "head": 1e-1, "full": 1e-4}, {"full": [0.7, 0.6, 0.5]}),
 }
