@@ -292,8 +292,7 @@ heads = pictures.Heads(my_training, accuracy, read, {
     "train": train if budget.claims else train[:6], "validation": held_out, "test": test})
 
 # %%
-head, _ = heads.train("pooler", lr=0.1)
-short = heads.accuracy(head, "pooler")
+short = heads.accuracy(heads.train("pooler", lr=0.1), "pooler")
 pt.compare("full.head", round(100 * short, 1), "head only, 250 steps, in %")
 
 # %% [markdown]
@@ -305,7 +304,7 @@ pt.compare("full.head", round(100 * short, 1), "head only, 250 steps, in %")
 
 # %%
 found = pd.DataFrame([{"reads": name, "lr": lr, "accuracy": heads.accuracy(
-    heads.train(name, lr, seed)[0], name)}
+    heads.train(name, lr, seed), name)}
     for name in ("pooler", "mean") for lr in (0.03, 0.1, 0.3) for seed in (0, 1, 2)])
 records.table(found, ["reads", "lr"])
 
