@@ -387,16 +387,16 @@ pd.DataFrame([(each.difference, each.word) for each in verdicts.values()], [*ver
 #
 # ## 7 · Your λ
 #
-# Before training, and after. Does half the number of vectors give half the λ?
+# The prefix's share of the attention to "A quiet, funny, generous film.", before training and after:
 
 # %%
-pictures.explore_shares(minilm, tokenizer, run.model.bert.K, run.model.bert.V)
+fronts = {"before": Prefix(minilm), "after": run.model.bert}
+pd.DataFrame({when: torch.tensor(pictures.shares(
+    minilm, front.K.cpu(), front.V.cpu(), sentence)).mean(1) for when, front in fronts.items()}
+    ).T.rename_axis(columns="layer").round(2)    # a mean over heads and tokens
 
 # %% [markdown]
-# <details><summary>What the picture shows</summary>
-#
-# In the last layer λ fell for every ungated prefix that we recorded. Ten vectors have more than half of the λ of twenty: with fewer of them, the softmax's sum is smaller, too.
-# </details>
+# In the last layer λ fell for every ungated prefix that we recorded.
 #
 # ## 8 · Three doors
 #
