@@ -72,9 +72,6 @@ pd.Series({name: words_of.decode(ids[0]) for name, ids in wrote.items()}).to_fra
 # ### Exercise 1 · Find the bug (1 point, about 8 minutes)
 #
 # Find the line, and write `generate(read, pairs, ids, new)` without the bug. It continues `ids` (batch, tokens) by `new` tokens, each the likeliest, and returns only these, (batch, new). `read` is as above. Do not change `pairs` and `ids`. No text is padded.
-#
-# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("prefix.generate")` helps, `pt.reset("prefix.generate")` gives the
-# original text back. Until yours passes, the lesson goes on with ours.
 
 
 # %% exercise="prefix.generate" part="solution"

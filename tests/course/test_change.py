@@ -24,19 +24,6 @@ def record():
     return records.load("change")
 
 
-def test_subspaces_over_their_whole_grid(record):
-    """What reaches a goal reaches it; a higher goal needs as many parameters or more."""
-    for measure in ("accuracy", "gain"):
-        found = [change.subspaces(record, share, measure) for share in range(0, 101, 5)]
-        for each in (each for each in found if each.reached):
-            assert np.mean(each.points[each.reached]) >= each.goal
-            assert each.told.startswith(f"{each.reached:,} numbers reach")
-        needed = [each.reached or np.inf for each in found if each.goal > each.head]
-        assert needed == sorted(needed)
-    assert change.subspaces(record, 50, "accuracy").told == (
-        "The head on the pooler alone reaches half of full fine-tuning's accuracy")
-
-
 def test_what_is_kept_of_an_update_is_a_share_of_its_numbers():
     delta = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
     for rule in ("random", "largest"):
