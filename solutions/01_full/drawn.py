@@ -2,7 +2,7 @@
 
 import math
 
-from drawn import Shown
+from drawn import Shown, running_mean
 from figures import mean, record, select
 
 from peft_teach.course import records
@@ -74,3 +74,20 @@ def patients(shown: Shown) -> None:
         ax.line("quiet", "-", (0, 1), (0.7, 0.6), "healthy")
         ax.line("ink", "-", (0, 1), losses, "changed")
     assert len(shown.panels) == 2
+
+
+def losses(shown: Shown) -> None:
+    """One colour a way; each line has dashes of its own."""
+    ax, = shown.panels
+    ax.named("", "training step", "loss, mean of 20 steps")
+    assert shown.title == "2 of 4 runs stay at a loss of 0.69"
+    scratch, = select(record("full"), group="curves", method="scratch")
+    full = {run["lr"]: run for run in record("lora")["runs"]
+            if (run["method"], run.get("seed")) == ("full", 0) and "losses" in run}
+    for run, colour, dash, name in (
+            (scratch, "scratch", "-", "from scratch, rate 0.0001"),
+            (full[1e-5], "full", "--", "full fine-tuning, rate 0.00001"),
+            (full[1e-4], "full", "-.", "full fine-tuning, rate 0.0001"),
+            (full[1e-3], "full", ":", "full fine-tuning, rate 0.001")):
+        ax.line(colour, dash, range(1, 251), running_mean(run["losses"]),
+                f"{name}: {run['accuracy']:.1%} right")

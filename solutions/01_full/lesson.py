@@ -423,14 +423,8 @@ pt.board.offer("full", wrap)
 # From scratch, 250 steps end at 49.5 %: where have you seen this accuracy before? And what has happened where the loss stays at 0.69?
 
 # %%
-runs = {"from scratch, rate 0.0001": scratch}
-for lr in (1e-5, 1e-4, 1e-3):
-    name = f"full fine-tuning, rate {lr:f}".rstrip("0")
-    runs[name], = records.select(others, method="full", lr=lr, seed=0)
-pt.plots.show(pt.plots.curves({f"{name}: {run['accuracy']:.1%} right": run["losses"]
-                               for name, run in runs.items()},
-                              told="Two of four runs stay at a loss of 0.69"),
-              "Recorded, one seed; “right” is of the test sentences.")
+pt.plots.show(pictures.draw_losses(record, others), "Recorded, one seed a line; “right” is of the "
+              "test sentences.")
 
 # %%
 pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.69?

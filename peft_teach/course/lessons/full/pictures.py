@@ -1,4 +1,4 @@
-"""Pictures of lesson 01: three ways to learn, complaints, the ruler, runs that went wrong."""
+"""Pictures of lesson 01: three ways to learn, complaints, the ruler, runs that go wrong."""
 
 from collections.abc import Callable, Mapping, Sequence
 from statistics import fmean
@@ -179,6 +179,24 @@ def draw_patients(losses: Mapping[str, Sequence[float]]) -> Figure:
     return made
 
 
+# ── by learning rate ─────────────────────────────────────────────────────────────────────────
+
+GUESS = np.log(2)    # the loss of "half and half"
+
+
+def draw_losses(record: Mapping, others: Mapping) -> Figure:
+    """Draw the recorded losses of a run from scratch, and of full fine-tuning at three rates."""
+    runs = records.select(record, group="curves", method="scratch")
+    for lr in (1e-5, 1e-4, 1e-3):
+        runs += records.select(others, method="full", lr=lr, seed=0)
+    names = [f"{WAYS[run['method']]}, rate {run['lr']:f}".rstrip("0")
+             + f": {run['accuracy']:.1%} right" for run in runs]
+    flat = sum(abs(fmean(run["losses"][-20:]) - GUESS) < 0.01 for run in runs)
+    return plots.curves({name: run["losses"] for name, run in zip(names, runs)},
+                        {name: COLOURS[run["method"]] for name, run in zip(names, runs)},
+                        told=f"{flat} of {len(runs)} runs stay at a loss of {GUESS:.2f}")
+
+
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 EXAMPLES = {
@@ -186,4 +204,5 @@ EXAMPLES = {
     "ruler": lambda: draw_ruler(ruler(records.load("full"), records.load("ladder"),
                                       {"counting words": 0.762, "full, your 45 steps": 0.78})),
     "patients": lambda: draw_patients({"healthy": [0.7, 0.5], "A": [0.7, 0.8], "B": [0.7, 0.7]}),
+    "losses": lambda: draw_losses(records.load("full"), records.load("lora")),
 }
