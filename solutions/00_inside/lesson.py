@@ -461,8 +461,7 @@ pt.progress("00")
 # tuned.save_pretrained("my-adapter")                 # what trained, and no more
 # ```
 #
-# `fused=True` counts here. On a GPU torch's AdamW works on all tensors at once (`foreach`), and its step takes about the size of what trains once more; a
-# fused AdamW takes nothing, by our ledger. The Trainer of transformers has it as its default (`adamw_torch_fused`); torch has not.
+# `fused=True` counts here: its step needs no working space. The Trainer of transformers has it as its default (`adamw_torch_fused`); torch has not.
 #
 # | a first count, 1 to 70 billion parameters | bytes | source |
 # |---|---|---|
