@@ -30,6 +30,10 @@ def linear_cases(seed: int) -> list[dict]:
     return [{"n_in": n_in, "n_out": n_out} for n_in, n_out in sizes]
 
 
+def run_linear(linear_count, case: dict):
+    return linear_count(case["n_in"], case["n_out"])
+
+
 def judge_linear(case: dict, found) -> Verdict:
     n_in, n_out = case["n_in"], case["n_out"]
     wrong = {"added": n_in + n_out, "no_bias": n_in * n_out, "bias_of_inputs": n_in * n_out + n_in}
@@ -49,7 +53,7 @@ LINEAR_MISTAKES = {
 
 LINEAR = Exercise(
     id="inside.linear", lesson="00", names=("linear_count",), points=1, minutes=3, difficulty=1,
-    cases=linear_cases, run=_called, judge=judge_linear, mistakes=LINEAR_MISTAKES,
+    cases=linear_cases, run=run_linear, judge=judge_linear, mistakes=LINEAR_MISTAKES,
     hints=("Take the smallest one, two inputs, one output: y = w₁x₁ + w₂x₂ + b.",
            "How many parameters does one output need? How many outputs are there?",
            "Draw it for three inputs and two outputs: a line for each weight, a dot for each "
