@@ -22,7 +22,6 @@ from transformers import DynamicCache
 import peft_teach as pt
 
 records = pt.course.records
-record = records.load("prefix")       # runs too long for a lesson, by assets/records/prefix.py
 pictures = pt.course.pictures("prefix")
 minilm, tokenizer = pt.models.load("minilm", device="cpu")
 smollm2, words_of = pt.models.load("smollm2", device="cpu")
@@ -263,7 +262,8 @@ torch.allclose(mixed, layer["read"], atol=1e-5)
 # A gate that starts at 0: where does training take it?
 
 # %% tags=["nbval-check-output"]
-pd.DataFrame([row["shares"]["after"] for row in records.select(record, group="gate")]).rename_axis(
+gates = records.select(records.load("prefix"), group="gate")    # by assets/records/prefix.py
+pd.DataFrame([row["shares"]["after"] for row in gates]).rename_axis(
     index="seed", columns="layer")    # g λ, a mean over heads and words; 120 steps
 
 # %% [markdown]
