@@ -84,10 +84,13 @@ def losses(shown: Shown) -> None:
     scratch, = select(record("full"), group="curves", method="scratch")
     full = {run["lr"]: run for run in record("lora")["runs"]
             if (run["method"], run.get("seed")) == ("full", 0) and "losses" in run}
+    ends = {}
     for run, colour, dash, name in (
-            (scratch, "scratch", "-", "from scratch, rate 0.0001"),
-            (full[1e-5], "full", "--", "full fine-tuning, rate 0.00001"),
-            (full[1e-4], "full", "-.", "full fine-tuning, rate 0.0001"),
-            (full[1e-3], "full", ":", "full fine-tuning, rate 0.001")):
-        ax.line(colour, dash, range(1, 251), running_mean(run["losses"]),
-                f"{name}: {run['accuracy']:.1%} right")
+            (scratch, "scratch", "-", "from scratch, 0.0001"),
+            (full[1e-5], "full", "--", "full fine-tuning, 0.00001"),
+            (full[1e-4], "full", "-.", "full fine-tuning, 0.0001"),
+            (full[1e-3], "full", ":", "full fine-tuning, 0.001")):
+        losses = running_mean(run["losses"])
+        ax.line(colour, dash, range(1, 251), losses)
+        ends[f"{name}: {run['accuracy']:.1%} right"] = losses[-1], colour
+    ax.ends(ends)

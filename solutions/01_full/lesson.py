@@ -423,8 +423,8 @@ pt.board.offer("full", wrap)
 # From scratch, 250 steps end at 49.5 %: where have you seen this accuracy before? And what has happened where the loss stays at 0.69?
 
 # %%
-pt.plots.show(pictures.draw_losses(record, others), "Recorded, one seed a line; “right” is of the "
-              "test sentences.")
+pt.plots.show(pictures.draw_losses(record, others), "Beside each way its learning rate. Recorded, "
+              "one seed a line; “right” is of the test sentences.")
 
 # %%
 pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.69?

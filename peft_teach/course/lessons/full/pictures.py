@@ -189,12 +189,19 @@ def draw_losses(record: Mapping, others: Mapping) -> Figure:
     runs = records.select(record, group="curves", method="scratch")
     for lr in (1e-5, 1e-4, 1e-3):
         runs += records.select(others, method="full", lr=lr, seed=0)
-    names = [f"{WAYS[run['method']]}, rate {run['lr']:f}".rstrip("0")
-             + f": {run['accuracy']:.1%} right" for run in runs]
-    flat = sum(abs(fmean(run["losses"][-20:]) - GUESS) < 0.01 for run in runs)
-    return plots.curves({name: run["losses"] for name, run in zip(names, runs)},
-                        {name: COLOURS[run["method"]] for name, run in zip(names, runs)},
-                        told=f"{flat} of {len(runs)} runs stay at a loss of {GUESS:.2f}")
+    made, ax = figure(9.2, 3.4)
+    ends = {}
+    for run, (_, dash, _) in zip(runs, plots.SERIES):
+        losses, colour = running_mean(run["losses"]), COLOURS[run["method"]]
+        ax.plot(range(1, len(losses) + 1), losses, dash, lw=2, color=colour)
+        name = f"{WAYS[run['method']]}, {run['lr']:f}".rstrip("0")
+        ends[f"{name}: {run['accuracy']:.1%} right"] = losses[-1], colour
+    plots.name_ends(ax, ends)
+    ax.set(xlabel="training step", ylabel="loss, mean of 20 steps")
+    flat = sum(abs(end - GUESS) < 0.01 for end, _ in ends.values())
+    claim(made, f"{flat} of {len(runs)} runs stay at a loss of {GUESS:.2f}", "; ".join(
+        f"{name}, loss {end:.2f} at the end" for name, (end, _) in ends.items()))
+    return made
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
