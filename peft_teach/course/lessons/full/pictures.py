@@ -41,9 +41,8 @@ def draw_ways(backbone: int, head: int) -> Figure:
     ax.set(xlim=(-2, 6.8), ylim=(-0.1, 2.3))
     ax.axis("off")
     claim(made, f"Head only trains {head:,} of {backbone + head:,} numbers", "; ".join(
-        f"{WAYS[way]}: the backbone, {backbone:,} numbers, starts {start} and "
-        f"{'is trained' if trained else 'stays frozen'}, the head, {head:,}, is trained"
-        for way, start, trained in ways) + ". Areas are to scale; the head is a dot.")
+        f"{WAYS[way]}: the backbone starts {start} and {'trains' if trained else 'stays frozen'}"
+        for way, start, trained in ways) + ". Areas are to scale; the head, a dot, trains.")
     return made
 
 
@@ -181,9 +180,6 @@ def draw_patients(losses: Mapping[str, Sequence[float]]) -> Figure:
 
 # ── by learning rate ─────────────────────────────────────────────────────────────────────────
 
-GUESS = np.log(2)    # the loss of "half and half"
-
-
 def draw_losses(record: Mapping, others: Mapping) -> Figure:
     """Draw the recorded losses of a run from scratch, and of full fine-tuning at three rates."""
     runs = records.select(record, group="curves", method="scratch")
@@ -198,8 +194,8 @@ def draw_losses(record: Mapping, others: Mapping) -> Figure:
         ends[f"{name}: {run['accuracy']:.1%} right"] = losses[-1], colour
     plots.name_ends(ax, ends)
     ax.set(xlabel="training step", ylabel="loss, mean of 20 steps")
-    flat = sum(abs(end - GUESS) < 0.01 for end, _ in ends.values())
-    claim(made, f"{flat} of {len(runs)} runs stay at a loss of {GUESS:.2f}", "; ".join(
+    flat = sum(round(end, 2) == 0.69 for end, _ in ends.values())    # log 2: a guess
+    claim(made, f"{flat} of {len(runs)} runs stay at a loss of 0.69", "; ".join(
         f"{name}, loss {end:.2f} at the end" for name, (end, _) in ends.items()))
     return made
 
