@@ -45,7 +45,7 @@ def heads(shown: Shown) -> None:
 
 
 def all_heads(shown: Shown) -> None:
-    """Two blocks of two heads with an edge to the right of each table and below; block 1, head 0.
+    """Two blocks of two heads with an edge to the right of each table and below.
 
     Above each table two rows for its name. Block 0 reads itself, block 1 one on.
     """
@@ -62,7 +62,6 @@ def all_heads(shown: Shown) -> None:
         if not (row and column):    # there, 2.4 of 5
             ax.text(("itself", "one on")[row], "ink", (6 * column + 2, 8 * row + 0.5), near=0.01)
     ax.image(sheet, 0, 0.5, {0.0: "paper", 0.5: "attention"})
-    ax.shape((0, 0, 0, 0), -1, 7, 6, 8, edge="ink")
 
 
 def parameters(shown: Shown) -> None:

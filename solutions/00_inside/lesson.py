@@ -193,21 +193,30 @@ pt.require("inside.attention")
 # Then entry j of what is read is the share of key j. (A head returns 32 entries, enough for 32 tokens.)
 
 # %%
-one_hot = torch.eye(mask.shape[1], 32, device=pt.device()).repeat(1, 12)[None]
-readable, n, tables = pictures.may_read(mask)[:1], len(tokens), []
+n = len(tokens)
+one_hot = torch.eye(n, 32, device=pt.device()).repeat(1, 12)[None]
+all_of_it = torch.ones(1, n, n, dtype=torch.bool, device=pt.device())
+tables = []
 for i in range(6):
-    q, k, _ = pictures.queries_keys_values(model, hidden, i)
-    found = attention(q[:1], k[:1], one_hot, 12, readable)[0].unflatten(-1, (12, 32))
-    tables.append(found[:n, :, :n].transpose(0, 1).cpu())    # of each block: (heads, reading, read)
-pictures.explore_heads(tables, tokens)
+    q, k, _ = (x[:1, :n] for x in pictures.queries_keys_values(model, hidden, i))
+    found = attention(q, k, one_hot, 12, all_of_it)[0].unflatten(-1, (12, 32))
+    tables.append(found[..., :n].transpose(0, 1).cpu())
+tables = torch.stack(tables)    # (blocks, heads, reading, read)
+
+# %%
+pt.plots.show(pictures.draw_heads(tables, tokens), "Each small table is a head: a row is what one "
+              "token reads, from left to right. Its name: what more than half of its reading goes "
+              "to. White: nothing is read; the darkest: a half or more.")
+
+# %%
+pictures.explore_heads(tables, tokens)    # one of them, large
 
 # %% [markdown]
-# Find a head that does little but look one word back, and one in which `it` reads `plot`.
+# Find a head in which `it` reads `plot`.
 #
 # <details><summary>What we found</summary>
 #
-# Head 2 of block 0 looks one word back. Head 4 of block 4, for example, takes `it` to `plot`. That does not tell us how the model understands
-# the sentence. In many heads the first column is dark: they read `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think
+# Head 4 of block 4, for example, takes `it` to `plot`. That does not tell us how the model understands the sentence. In many heads the first column is dark: they read `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think
 # that a head looks there when it has nothing to say.
 # </details>
 #
@@ -452,8 +461,7 @@ pt.progress("00")
 # tuned.save_pretrained("my-adapter")                 # what trained, and no more
 # ```
 #
-# `fused=True` counts here. On a GPU torch's AdamW works on all tensors at once (`foreach`), and its step takes about the size of what trains once more; a
-# fused AdamW takes nothing, by our ledger. The Trainer of transformers has it as its default (`adamw_torch_fused`); torch has not.
+# `fused=True` counts here: its step needs no working space. The Trainer of transformers has it as its default (`adamw_torch_fused`); torch has not.
 #
 # | a first count, 1 to 70 billion parameters | bytes | source |
 # |---|---|---|

@@ -138,11 +138,6 @@ CLAIMS = (
                      0.3 < parameters("lora 1") / parameters("bitfit") < 0.4}),
 )
 
-MEANS = ("the head on the pooler {:.3f}, on the mean {:.3f}, BitFit {:.3f}, LoRA of rank 1 {:.3f}, full "
-         "fine-tuning {:.3f}").format(
-    LADDER["exact"]["r2"], LADDER["exact_mean"]["r2"],
-    *(mean(of("ladder", "r2", group="final", method=m)) for m in ("bitfit", "lora 1", "full")))
-
 JUDGED = {
     "Surely most of that movement is waste": "the guess that the lesson begins with",
     "Where are most of MiniLM's parameters": "counted in lesson 00",
@@ -156,7 +151,6 @@ JUDGED = {
         for share in (1 / 256, 1 / 1024)),
     "we cannot tell 4,096 from 1,024": lambda: unclear(4096, 1024),
     "brings as much as 4,096 dimensions": lambda: head("mean") > mean(subspace(4096)),
-    MEANS: "made of the record",
     "Better methods choose": "what the next lessons are about",
     "its size is the same number": "of a matrix",
     "A third of the parameters, and better": lambda: rank_one().word == BETTER,

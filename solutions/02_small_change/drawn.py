@@ -55,7 +55,7 @@ def subspaces(shown: Shown) -> None:
     ax.band("band", head, full, "y")
     ax.text("what there is to gain", "ink", (None, full))
     for name, level in (("full\nfine-tuning", full), ("head on\nthe pooler", head),
-                        (f"goal\n{goal:.1%}", goal)):
+                        (f"half\n{goal:.1%}", goal)):
         ax.text(name, "ink", (None, level), near=0.01)
 
 

@@ -110,8 +110,6 @@ pt.compare("change.lot", [plain, scaled], "a random 32nd: as it is, and times 32
 # | `change_c(p, n)` | n parameters | n | n |
 #
 # Each result has shape (n, n), and is zero when `p` is zero. If any parameter moves, so does the matrix, and every parameter gets a gradient. The same `p` gives the same matrix.
-#
-# Replace the lines `raise …`, run the cell, then the one below it. `pt.hint("change.small")` helps, `pt.reset("change.small")` gives the original text back. Until yours passes, the lesson goes on with ours.
 
 # %% exercise="change.small" part="solution"
 def change_a(p: torch.Tensor, n: int) -> torch.Tensor:
@@ -274,10 +272,12 @@ sizes = ("tens", "hundreds", "thousands", "ten thousands")
 pt.widgets.Guess("How many numbers z bring half of the gain?", sizes, "change.half")
 
 # %%
-pictures.explore_subspaces(record)
+pt.plots.show(pictures.draw_subspaces(record), "How accurate is a model that may move in a random "
+              "subspace of d dimensions only? Recorded (2,000 sentences, labels); a dot is a seed, "
+              "the line joins the means. The ring: the smallest of these d that reaches half.")
 
 # %%
-reached = pictures.subspaces(record, 50, "gain").reached
+_, reached = pictures.half_of_the_gain(record)
 size = sizes[len(str(reached)) - 2]    # by its digits
 pt.compare("change.half", size, f"the smallest of these d is {reached:,}, by its seeds' mean")
 
@@ -435,7 +435,7 @@ pt.require("change.bitfit")
 
 # %% [markdown]
 # ### Your row on the ladder
-# Put it around every linear layer and every LayerNorm of the backbone. All your methods train by one protocol, so that they can be compared: the *ratings* of 4,000 sentences, once through, with the rate that a search found. What counts is R² on all 2,716 test sentences: 1 if each rating is predicted, 0 if each guess is their mean.
+# Put it around every linear layer and every LayerNorm of the backbone. All your methods train by one protocol, so that they can be compared: the *ratings* of 4,000 sentences, once through, with the rate that a search found. What counts is R² on all 2,716 test sentences.
 
 # %%
 def wrap(model):
@@ -447,8 +447,6 @@ run
 
 # %% [markdown]
 # No matrix of the backbone changed, and the model learned.
-#
-# Our zero is the head on the pooler, which the methods' own heads read, too.
 #
 # ## One direction, trained
 # Back to the one direction of a matrix. Train a column and a row from the start, for 12 matrices, query and value of each block: 9,216 numbers in all. This is LoRA of rank 1; you build it in lesson 07. BitFit trains nearly three times as many.
@@ -467,8 +465,6 @@ verdict
 #
 # <i>The same</i>: the interval lies inside the margin, a difference that would not matter. If not, <i>better</i> or <i>worse</i>: it leaves out zero. Else: <i>cannot tell</i>. These are the words of all lessons.
 # </details>
-#
-# R², mean of the recorded runs: the head on the pooler 0.318, on the mean 0.413, BitFit 0.451, LoRA of rank 1 0.487, full fine-tuning 0.561.
 
 # %%
 pt.sentence("change.kinds", ...)    # yours: is it the number of parameters that counts?

@@ -1,11 +1,8 @@
-"""Lesson 04: what is trained in which layer, one softmax that is shared, λ before and after."""
+"""Lesson 04: what is trained in which layer, and one softmax that is shared."""
 
 import math
 
-import torch
 from drawn import Shown
-
-from peft_teach import models
 
 
 def entries(shown: Shown) -> None:
@@ -22,32 +19,6 @@ def entries(shown: Shown) -> None:
                 ax.shape(colour, place + 0.08, layer + 0.12, 0.84, 0.76)
     shown.names = {"trained": "#d55e00", "made by the frozen layers below": "#b0b0b0",
                    "of the words": "#ffffff"}
-
-
-def shares(shown: Shown) -> None:
-    """λ of the first layer by its softmax; of all of them by attention's own weights."""
-    ax, = shown.panels
-    ax.ticks("x", [f"layer {n}" for n in range(6)])
-    model, tokenizer = models.load("minilm", device="cpu", attention="eager")
-    ids = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
-    before = 0.02 * torch.randn(2, 6, 8, 384, generator=torch.Generator().manual_seed(0))
-    after = torch.randn(2, 6, 8, 384, generator=torch.Generator().manual_seed(1))
-    seen = []
-    for pair, style, colour, name, fill in (
-            (before, "--o", "ink", "before training", "paper"),
-            (after, "-D", "yours", "after training", None)):
-        from transformers import DynamicCache
-        cache = DynamicCache([tuple(x[n].view(1, 8, 12, 32).transpose(1, 2) for x in pair)
-                              for n in range(6)])
-        with torch.no_grad():
-            read = model(input_ids=ids, attention_mask=torch.ones(1, 8 + ids.shape[1]),
-                         position_ids=torch.arange(8, 8 + ids.shape[1])[None],
-                         output_attentions=True, **{models.cache_name(): cache}).attentions
-        seen.append([each[..., :8].sum(-1).mean().item() for each in read])
-        ax.line(colour, style, range(6), seen[-1], name, fill=fill)
-    _, a, b, layer = max((abs(a - b), a, b, n) for n, (a, b) in enumerate(zip(*seen)))
-    ax.named(y="λ, the prefix's share")
-    assert shown.title == f"Training moves λ most in layer {layer}: {a:.0%} → {b:.0%}"
 
 
 def mixture(shown: Shown) -> None:

@@ -22,7 +22,6 @@ from transformers import DynamicCache
 import peft_teach as pt
 
 records = pt.course.records
-record = records.load("prefix")       # runs too long for a lesson, by assets/records/prefix.py
 pictures = pt.course.pictures("prefix")
 minilm, tokenizer = pt.models.load("minilm", device="cpu")
 smollm2, words_of = pt.models.load("smollm2", device="cpu")
@@ -72,9 +71,6 @@ pd.Series({name: words_of.decode(ids[0]) for name, ids in wrote.items()}).to_fra
 # ### Exercise 1 · Find the bug (1 point, about 8 minutes)
 #
 # Find the line, and write `generate(read, pairs, ids, new)` without the bug. It continues `ids` (batch, tokens) by `new` tokens, each the likeliest, and returns only these, (batch, new). `read` is as above. Do not change `pairs` and `ids`. No text is padded.
-#
-# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("prefix.generate")` helps, `pt.reset("prefix.generate")` gives the
-# original text back. Until yours passes, the lesson goes on with ours.
 
 
 # %% exercise="prefix.generate" part="solution"
@@ -266,7 +262,8 @@ torch.allclose(mixed, layer["read"], atol=1e-5)
 # A gate that starts at 0: where does training take it?
 
 # %% tags=["nbval-check-output"]
-pd.DataFrame([row["shares"]["after"] for row in records.select(record, group="gate")]).rename_axis(
+gates = records.select(records.load("prefix"), group="gate")    # by assets/records/prefix.py
+pd.DataFrame([row["shares"]["after"] for row in gates]).rename_axis(
     index="seed", columns="layer")    # g λ, a mean over heads and words; 120 steps
 
 # %% [markdown]
@@ -387,16 +384,16 @@ pd.DataFrame([(each.difference, each.word) for each in verdicts.values()], [*ver
 #
 # ## 7 · Your λ
 #
-# Before training, and after. Does half the number of vectors give half the λ?
+# The prefix's share of the attention to "A quiet, funny, generous film.", before training and after:
 
 # %%
-pictures.explore_shares(minilm, tokenizer, run.model.bert.K, run.model.bert.V)
+fronts = {"before": Prefix(minilm), "after": run.model.bert}
+pd.DataFrame({when: torch.tensor(pictures.shares(
+    minilm, front.K.cpu(), front.V.cpu(), sentence)).mean(1) for when, front in fronts.items()}
+    ).T.rename_axis(columns="layer").round(2)    # a mean over heads and tokens
 
 # %% [markdown]
-# <details><summary>What the picture shows</summary>
-#
-# In the last layer λ fell for every ungated prefix that we recorded. Ten vectors have more than half of the λ of twenty: with fewer of them, the softmax's sum is smaller, too.
-# </details>
+# In the last layer λ fell for every ungated prefix that we recorded.
 #
 # ## 8 · Three doors
 #

@@ -75,9 +75,6 @@ pictures.explore_block()
 #
 # Write `size_for(budget, d_model, modules)`: the largest size at which `modules` adapters together have at most `budget` parameters: a whole number, and 0 where the budget does not
 # even pay for size 1.
-#
-# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("adapters.size")` helps, `pt.reset("adapters.size")` gives the
-# original text back. Until yours passes, the lesson goes on with ours.
 
 
 # %% exercise="adapters.size" part="solution"

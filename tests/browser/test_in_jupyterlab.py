@@ -28,10 +28,8 @@ _CODE = "".join(line for cell in LESSON["cells"] if cell["cell_type"] == "code"
 PICTURES = len(re.findall(r"\.explore_\w+\(", _CODE))    # beside them, boxes of bets
 
 TRIES, MOVED = 3, 40_000    # moves of a control; milliseconds until another picture, at most
-CONTROLS = ("select, input[type=checkbox], [role=slider], .widget-toggle-buttons, "
-            ".widget-gridbox")    # the heads to click
-
-OTHERS = "button:not(.mod-active, .mod-warning)"    # than the chosen one
+CONTROLS = "select, input[type=checkbox], [role=slider], .widget-toggle-buttons"
+OTHERS = "button:not(.mod-active)"    # than the chosen one
 
 # What a box shows: its pictures, or the chosen answer of a question, which has no picture.
 SHOWN = """box => {
@@ -212,7 +210,7 @@ def test_run_all_runs_every_cell(lesson):
 
 @pytest.mark.parametrize("move", [by_keyboard, by_mouse])
 def test_each_control_moves_its_picture(lesson, move):
-    assert sum(moves(box, move) for box in boxes(lesson)) == 6
+    assert sum(moves(box, move) for box in boxes(lesson)) == 7
     # The still copies followed, unseen.
     for box, still in zip(boxes(lesson), lesson.page.locator(".peft-teach-still").all()):
         image = box.locator("img").last

@@ -27,19 +27,6 @@ def test_areas_are_numbers_of_parameters():
         explorer.controls["model"].value = model
 
 
-def test_a_click_shows_that_head_and_a_page_without_a_kernel_all_of_them():
-    explorer = inside.EXAMPLES["heads"]()
-    heads = explorer.controls["head"]
-    heads.buttons[1, 0].click()
-    assert explorer.data.weights[0, 1] == 1
-    told = explorer.figure.get_label()
-    assert told.startswith("Block 1, head 0: “quiet” reads “film” most: 100%. [CLS] reads a (1.00)")
-    html, _ = explorer.still()
-    assert html.count("data:image/png") == 2
-    assert "Of 4 heads, 0 read mostly [CLS], 0 the token before. Framed: block 1, head 0" in html
-    assert "block, head: (1, 0)." in html
-
-
 def by_the_allocator(model, batch) -> int:
     """The most that torch's allocator gives out in AdamW's second step, all that stays included."""
     trained = [p for p in model.train().parameters() if p.requires_grad]

@@ -35,10 +35,7 @@ WIDE = 600           # pixels beyond which a picture is too wide for a phone
 SHARP = 192          # dots an inch: twice a page's own
 
 # What a lesson draws with what its reader trained, drawn of the record alone.
-INSTEAD = {
-    "explore_updates": "pictures.explore_updates(record)",
-    "explore_learning": "pictures.explore_learning(pictures.ways_recorded(record, others), "
-                        "{'scratch': 1e-4, 'head': 1e-1, 'full': 1e-4}, {})"}
+INSTEAD = {"explore_updates": "pictures.explore_updates(record)"}
 _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of the ladder
 _EXPLORES = re.compile(r"\b(explore_\w+)\(")
 
@@ -150,11 +147,10 @@ def _html(picture: Explorer, static: Path) -> str:
                        for name, (each, stands) in stops.items() if len(each) > 1)
     if any(isinstance(widget, ipw.Play) for widget in picture.box.children):
         controls += '<button type="button">Play</button>'
-    above = picture.still()[0].removesuffix(Explorer.still(picture)[0])
     shown = json.dumps([(file, told, caption) for file, _, _, told, caption in files])
     shown = shown.replace("</", r"<\/")    # no text ends the script
     wide = "wide " * (width > WIDE)
-    return (f'<div class="moving">{above}<form hidden>{controls}</form><figure>'
+    return (f'<div class="moving"><form hidden>{controls}</form><figure>'
             f'<img class="{wide}peft-teach-figure" src="../_static/{FILES}/{file}" width="{width}" '
             f'height="{height}" alt="{escape(told)}">'
             f'<figcaption aria-live="polite">{escape(caption)}</figcaption></figure>'
@@ -169,10 +165,6 @@ def stops_of(control: Any) -> Stops:
     if hasattr(control, "options"):
         pairs = [o if isinstance(o, tuple) else (str(o), o) for o in control.options]
         return pairs, control.index
-    if hasattr(control, "buttons"):
-        values = [*control.buttons]
-        pairs = [(button.tooltip, value) for value, button in control.buttons.items()]
-        return pairs, values.index(control.value)
     if isinstance(control, ipw.IntSlider):
         values = range(control.min, control.max + 1, control.step)
         return [(str(value), value) for value in values], values.index(control.value)
@@ -224,7 +216,7 @@ def _control(control: Any, stops: list[tuple[str, Any]], stands: int) -> str:
         choices = "".join(f'<label><input type="radio" name="{group}"{" checked" * (i == stands)}>'
                           f"<span>{label}</span></label>" for i, label in enumerate(labels))
         return f'<fieldset class="control"><legend>{name}</legend>{choices}</fieldset>'
-    if isinstance(control, ipw.Dropdown | ipw.ToggleButtons) or hasattr(control, "buttons"):
+    if isinstance(control, ipw.Dropdown | ipw.ToggleButtons):
         options = "".join(f"<option{' selected' * (i == stands)}>{label}</option>"
                           for i, label in enumerate(labels))
         return f'<label class="control">{name} <select>{options}</select></label>'

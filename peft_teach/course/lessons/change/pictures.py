@@ -1,6 +1,6 @@
 """Pictures of lesson 02: three small changes, an update cut to a part, random subspaces."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import ipywidgets as ipw
@@ -155,30 +155,8 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
 # ── accuracy against the dimension of a random subspace ──────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Subspaces:
-    """Accuracies by d, and the smallest recorded d that reaches a goal."""
-
-    points: Mapping[int, Sequence[float]]        # by d: one accuracy a seed
-    head: float                                  # on the pooler, solved; and on
-    mean: float                                  # the mean of all tokens
-    full: float
-    goal: float
-    reached: int | None
-    told: str
-
-    @property
-    def seeds(self) -> str:
-        """How many seeds stand at each d, in words: the larger d have no fewer."""
-        first: dict[int, int] = {}
-        for d, values in sorted(self.points.items()):
-            first.setdefault(len(values), d)
-        return ", ".join(f"{n} from d = {d:,}" for n, d in first.items()) + " on"
-
-
 def ends(record: records.Record) -> tuple[float, float]:
-    """Return the ends of the ruler for runs on 2,000 sentences: the head on the pooler, and
-    full.
+    """Return the ends of the ruler for runs on 2,000 sentences: the head on the pooler, and full.
 
     `records.ends` has those of 4,000; `record` is `records.load("change")`.
     """
@@ -186,75 +164,47 @@ def ends(record: records.Record) -> tuple[float, float]:
     return records.converged(record)["accuracy"], full.mean()
 
 
-def subspaces(record: records.Record, share: int, measure: str) -> Subspaces:
-    """Read the recorded runs in random subspaces.
+def half_of_the_gain(record: records.Record) -> tuple[float, int]:
+    """Return the accuracy at half of the gain, and the smallest d that reaches it on average."""
+    half = sum(ends(record)) / 2
+    means = record.runs.query("group == 'subspace'").groupby("d").accuracy.mean()
+    return half, int(means[means >= half].index[0])
 
-    `share` is in percent: of full fine-tuning's accuracy, or (`measure` "gain") of what it gains
-    over the head on the pooler.
-    """
+
+def draw_subspaces(record: records.Record) -> Figure:
+    """Draw recorded accuracy against d, over a band that is what there is to gain."""
     runs = record.runs.query("group == 'subspace'")
     points = {d: list(seeds) for d, seeds in runs.groupby("d").accuracy}
-    head, full = ends(record)
-    goal = share / 100 * full if measure == "accuracy" else head + share / 100 * (full - head)
-    part = {50: "half", 100: "all"}.get(share, f"{share}%")
-    reached = next((d for d, values in points.items() if np.mean(values) >= goal), None)
-    told = f"{reached:,} numbers reach" if reached else "None of these d reaches"
-    if head >= goal:
-        reached, told = None, "The head on the pooler alone reaches"
-    what = {"accuracy": "full fine-tuning's accuracy", "gain": "the gain"}[measure]
+    (head, full), (half, reached) = ends(record), half_of_the_gain(record)
     mean = records.converged(record, "mean")["accuracy"]
-    return Subspaces(points, head, mean, full, goal, reached, f"{told} {part} of {what}")
-
-
-def draw_subspaces(found: Subspaces) -> Figure:
-    """Draw accuracy against d, over a band that is what there is to gain."""
     made, ax = figure(8.5, 3.9)
-    ax.axhspan(found.head, found.full, color=COLOURS["band"], zorder=0)
-    levels = {"full\nfine-tuning": found.full, "head on\nthe pooler": found.head}
-    if min(abs(found.goal - level) for level in levels.values()) > 0.02:
-        levels[f"goal\n{found.goal:.1%}"] = found.goal
-    for text, level in levels.items():
+    ax.axhspan(head, full, color=COLOURS["band"], zorder=0)
+    for text, level in (("full\nfine-tuning", full), (f"half\n{half:.1%}", half),
+                        ("head on\nthe pooler", head)):
         ax.text(1.01, level, text, transform=ax.get_yaxis_transform(), va="center", fontsize=10)
-    ax.text(0.02, found.full - 0.004, "what there is to gain", va="top", fontsize=10,
+    ax.text(0.02, full - 0.004, "what there is to gain", va="top", fontsize=10,
             transform=ax.get_yaxis_transform())
-    ax.axhline(found.goal, color=COLOURS["ink"], lw=1.2)
-    ax.axhline(found.mean, color=COLOURS["head"], ls=":", lw=1.8)
-    ax.text(0.02, found.mean + 0.004, "head on the mean", fontsize=10,
+    ax.axhline(half, color=COLOURS["ink"], lw=1.2)
+    ax.axhline(mean, color=COLOURS["head"], ls=":", lw=1.8)
+    ax.text(0.02, mean + 0.004, "head on the mean", fontsize=10,
             transform=ax.get_yaxis_transform())
-    plots.seeds(ax, found.points, COLOURS["subspace"], lw=2)
-    if found.reached:
-        plots.ring(ax, found.reached, np.mean(found.points[found.reached]))
+    plots.seeds(ax, points, COLOURS["subspace"], lw=2)
+    plots.ring(ax, reached, np.mean(points[reached]))
     logarithmic(ax, "x")
     ax.set(xlabel="numbers trained outside the head, d", ylabel="test accuracy")
-    plain_ticks(ax.xaxis, found.points)
+    plain_ticks(ax.xaxis, points)
     in_percent(ax.yaxis)
-    claim(made, found.told, ", ".join(
-        f"d = {d} {np.mean(v):.1%}" for d, v in found.points.items())
-        + f"; full fine-tuning {found.full:.1%}, the head on the pooler "
-        f"{found.head:.1%}, on the mean {found.mean:.1%}.")
+    claim(made, f"{reached:,} numbers reach half of the gain", ", ".join(
+        f"d = {d} {np.mean(v):.1%}" for d, v in points.items())
+        + f"; full fine-tuning {full:.1%}, the head on the pooler {head:.1%}, on the mean "
+        f"{mean:.1%}.")
     return made
-
-
-def explore_subspaces(record: records.Record) -> Explorer:
-    """Accuracy against d, with a goal on a slider."""
-    controls = {
-        "share": ipw.IntSlider(min=0, max=100, value=50, step=5, description="goal, %"),
-        "measure": ipw.ToggleButtons(
-            options=(("the gain", "gain"), ("full's accuracy", "accuracy")), description="of",
-            style={"button_width": "150px"}),
-    }
-    return Explorer(
-        controls, lambda **s: subspaces(record, **s), draw_subspaces,
-        lambda found: "How accurate is a model that may move in a random subspace of d dimensions "
-                      "only? The ring: the smallest of these d that reaches the goal. Recorded "
-                      "(2,000 sentences, labels); a dot is a seed, " + found.seeds
-                      + "; the line joins the means.")
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 EXAMPLES = {
     "changes": lambda: draw_changes({"one": torch.eye(4), "all": torch.ones(4, 4)}),
-    "subspaces": lambda: explore_subspaces(records.load("change")),
+    "subspaces": lambda: draw_subspaces(records.load("change")),
     "cut": lambda: explore_cut(records.load("change"), torch.randn(384, 384)),
 }

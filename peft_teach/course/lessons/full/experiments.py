@@ -16,8 +16,6 @@ LOW = {"place": lambda run: run["reads"] == "pooler",
        "steps": lambda run: run["reads"] == "pooler" and run["steps"] == 250,
        "scale": lambda run: run["reads"] == "pooler" and run["features"] == "raw"}
 
-FIRST = {"reads": "pooler", "features": "standardized", "steps": 2500}
-
 
 def judge_pair(case: None, found) -> Verdict:
     """Ask of two runs whether they differ in one thing, and tell explanations apart."""

@@ -1,10 +1,8 @@
-"""Pictures of lesson 01: three ways to learn, complaints, the ruler, the loss at each rate."""
+"""Pictures of lesson 01: three ways to learn, complaints, the ruler, runs that go wrong."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import fmean
 
-import ipywidgets as ipw
 import numpy as np
 import pandas
 import torch
@@ -13,7 +11,6 @@ from torch import Tensor, nn
 
 from .... import account, plots
 from ....plots import COLOURS, claim, figure, running_mean
-from ....widgets import Explorer
 from ... import protocol, records
 from ...checks.stand_ins import Output
 from .heads import Head as Head  # the lesson has these from here
@@ -21,7 +18,6 @@ from .heads import Heads as Heads
 from .sick import patients as patients
 
 WAYS = {"scratch": "from scratch", "head": "head only", "full": "full fine-tuning"}
-DASHES = {"scratch": ":", "head": "--", "full": "-"}
 
 
 def draw_ways(backbone: int, head: int) -> Figure:
@@ -45,9 +41,8 @@ def draw_ways(backbone: int, head: int) -> Figure:
     ax.set(xlim=(-2, 6.8), ylim=(-0.1, 2.3))
     ax.axis("off")
     claim(made, f"Head only trains {head:,} of {backbone + head:,} numbers", "; ".join(
-        f"{WAYS[way]}: the backbone, {backbone:,} numbers, starts {start} and "
-        f"{'is trained' if trained else 'stays frozen'}, the head, {head:,}, is trained"
-        for way, start, trained in ways) + ". Areas are to scale; the head is a dot.")
+        f"{WAYS[way]}: the backbone starts {start} and {'trains' if trained else 'stays frozen'}"
+        for way, start, trained in ways) + ". Areas are to scale; the head, a dot, trains.")
     return made
 
 
@@ -185,76 +180,24 @@ def draw_patients(losses: Mapping[str, Sequence[float]]) -> Figure:
 
 # ── by learning rate ─────────────────────────────────────────────────────────────────────────
 
-
-@dataclass(frozen=True)
-class Learning:
-    """Recorded runs, one of each way, and the reader's own losses by way."""
-
-    runs: Sequence[Mapping]    # method, lr, losses, accuracy
-    own: Mapping[str, Sequence[float]]
-
-
-def ways_recorded(*found: dict) -> list[dict]:
-    """Return seed 0's run from scratch, of the head and of full fine-tuning at each rate.
-
-    Each went once over the data. Where two records hold a run, the first one's is taken.
-    """
-    runs: dict[tuple, dict] = {}
-    for row in (row for record in found for row in record["runs"]):
-        if (row["method"] in WAYS and row.get("seed") == 0 and row.get("epochs", 1) == 1
-                and "pool" not in row):
-            runs.setdefault((row["method"], row["lr"]), row)
-    return list(runs.values())
-
-
-def learning(runs: Sequence[Mapping], own: Mapping[str, Sequence[float]],
-             **rates: float) -> Learning:
-    """Choose the run of each method at its learning rate; `rates` by method: `scratch=1e-4`."""
-    return Learning([next(r for r in runs if (r["method"], r["lr"]) == way)
-                     for way in rates.items()], own)
-
-
-def draw_learning(shown: Learning) -> Figure:
-    """Draw the losses; the reader's own are thick behind the recorded ones."""
-    made, ax = figure(9.2, 3.8)
-    told = []
-    for run in shown.runs:
-        name = f"{WAYS[run['method']]}: {run['accuracy']:.1%} right"
-        losses = running_mean(run["losses"])
-        ax.plot(range(1, len(losses) + 1), losses, DASHES[run["method"]], lw=2,
-                color=COLOURS[run["method"]], label=name)
-        told.append(f"{name} at rate {_plain(run['lr'])}, loss {losses[-1]:.2f} at the end")
-    for method, losses in shown.own.items():
-        ax.plot(range(1, len(losses) + 1), running_mean(losses), lw=6, alpha=0.4, zorder=1,
-                color=COLOURS["yours"], label=f"yours, {WAYS[method]}")
-        told.append(f"yours, {WAYS[method]}, {len(losses)} steps")
-    ax.axhline(np.log(2), color=COLOURS["quiet"], lw=1, zorder=0)
-    ax.text(1.01, np.log(2), "log 2", va="center", transform=ax.get_yaxis_transform())
-    full, = (run for run in shown.runs if run["method"] == "full")
-    ax.set(xlabel="training step", ylabel="loss (mean of the last 20)", ylim=(0.3, 0.85))
-    ax.legend(frameon=False, loc="center left", bbox_to_anchor=(1.07, 0.5), handlelength=3)
-    claim(made, f"Full fine-tuning at rate {_plain(full['lr'])}: {full['accuracy']:.1%} right",
-          "; ".join(told))
+def draw_losses(record: Mapping, others: Mapping) -> Figure:
+    """Draw the recorded losses of a run from scratch, and of full fine-tuning at three rates."""
+    runs = records.select(record, group="curves", method="scratch")
+    for lr in (1e-5, 1e-4, 1e-3):
+        runs += records.select(others, method="full", lr=lr, seed=0)
+    made, ax = figure(9.2, 3.4)
+    ends = {}
+    for run, (_, dash, _) in zip(runs, plots.SERIES):
+        losses, colour = running_mean(run["losses"]), COLOURS[run["method"]]
+        ax.plot(range(1, len(losses) + 1), losses, dash, lw=2, color=colour)
+        name = f"{WAYS[run['method']]}, {run['lr']:f}".rstrip("0")
+        ends[f"{name}: {run['accuracy']:.1%} right"] = losses[-1], colour
+    plots.name_ends(ax, ends)
+    ax.set(xlabel="training step", ylabel="loss, mean of 20 steps")
+    flat = sum(round(end, 2) == 0.69 for end, _ in ends.values())    # log 2: a guess
+    claim(made, f"{flat} of {len(runs)} runs stay at a loss of 0.69", "; ".join(
+        f"{name}, loss {end:.2f} at the end" for name, (end, _) in ends.items()))
     return made
-
-
-def _plain(rate: float) -> str:
-    return f"{rate:f}".rstrip("0")
-
-
-def explore_learning(runs: Sequence[Mapping], best: Mapping[str, float],
-                     own: Mapping[str, Sequence[float]]) -> Explorer:
-    """The loss of the three ways, full fine-tuning's at any recorded learning rate.
-
-    `runs` are what `ways_recorded` returns; `best` gives the rate that each method starts with.
-    """
-    rates = sorted(run["lr"] for run in runs if run["method"] == "full")
-    rate = ipw.ToggleButtons(options=[(_plain(lr), lr) for lr in rates], value=best["full"],
-                             description="rate", style={"button_width": "80px"})
-    return Explorer({"full": rate}, lambda full: learning(runs, own, **{**best, "full": full}),
-                    draw_learning, lambda shown: "Recorded, one seed; from scratch at rate "
-                    "0.0001, the head at 0.1. “Right” is of the test sentences."
-                    + " Thick: yours." * bool(own))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
@@ -264,7 +207,5 @@ EXAMPLES = {
     "ruler": lambda: draw_ruler(ruler(records.load("full"), records.load("ladder"),
                                       {"counting words": 0.762, "full, your 45 steps": 0.78})),
     "patients": lambda: draw_patients({"healthy": [0.7, 0.5], "A": [0.7, 0.8], "B": [0.7, 0.7]}),
-    "learning": lambda: explore_learning(
-        ways_recorded(records.load("full"), records.load("lora")),
-        {"scratch": 1e-4, "head": 1e-1, "full": 1e-4}, {"full": [0.7, 0.6, 0.5]}),
+    "losses": lambda: draw_losses(records.load("full"), records.load("lora")),
 }

@@ -264,11 +264,6 @@ ATTENTION = Exercise(
 # ── inside.transformer ───────────────────────────────────────────────────────────────────────
 
 
-def may_read(mask: Tensor) -> Tensor:
-    """Say of each query which keys are no padding: (batch, tokens) to (batch, tokens, tokens)."""
-    return mask.bool()[:, None].expand(-1, mask.shape[1], -1).clone()
-
-
 def torch_block(weights: Mapping[str, Tensor], heads: int, eps: float = EPS
                 ) -> nn.TransformerEncoderLayer:
     """Make torch's own block of BERT from weights by place: "query.weight".

@@ -1,31 +1,26 @@
 """Pictures of lesson 00: where the parameters are, what one token reads, what all heads read."""
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ipywidgets as ipw
 import numpy as np
 import torch
-import traitlets
-from matplotlib import image
 from matplotlib.collections import PatchCollection
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
-from .... import outlines, plots
+from .... import outlines
 from ....plots import COLOURS, claim, figure
 from ....widgets import Explorer
-from .exercises import may_read
 from .look import prepared, queries_keys_values, unlabelled, weights_of
 from .picture_of_step import bill, example, explore_step, fullest
 from .steps import held_after_a_step, put_aside, six_steps, through_a_step
 
-__all__ = ["bill", "draw_reading", "explore_heads", "explore_parameters", "explore_step",
-           "fullest", "held_after_a_step", "may_read", "prepared", "put_aside",
+__all__ = ["bill", "draw_heads", "draw_reading", "explore_heads", "explore_parameters",
+           "explore_step", "fullest", "held_after_a_step", "prepared", "put_aside",
            "queries_keys_values", "six_steps", "through_a_step", "unlabelled", "weights_of"]
 
 PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
@@ -110,40 +105,30 @@ def draw_attention(found: Attention) -> Figure:
     return made
 
 
-def sheet_of(tables: Tensor, above: int = 0) -> Tensor:
-    """Put all heads' tables, (blocks, heads, n, n), side by side, with edges between.
-
-    `above` rows of each are left white, for a name.
-    """
-    named = nn.functional.pad(tables, (0, 0, above, 0))
-    every = nn.functional.pad(named, (0, 1, 0, 1), value=DARKEST / 3)
-    return every.transpose(1, 2).flatten(2).flatten(0, 1)
-
-
-def draw_heads(tables: Tensor, tokens: Sequence[str], chosen: tuple[int, int]) -> Figure:
-    """Draw the tables of all heads, a row a block, the chosen one framed.
+def draw_heads(tables: Tensor, tokens: Sequence[str]) -> Figure:
+    """Draw what is read in all heads, (blocks, heads, reading, read): a table each, a row a block.
 
     Above each stands what most of its reading goes to, if there is one such thing.
     """
     blocks, heads, n, _ = tables.shape
     above = -(-n // 4)    # rows for a name
+    wide, high = n + 1, n + above + 1    # with an edge to the right and below
+    named = nn.functional.pad(tables, (0, 0, above, 0))
+    edged = nn.functional.pad(named, (0, 1, 0, 1), value=DARKEST / 3)
     made, ax = figure(9.2, 0.6 + 9 * blocks / heads * (n + above) / n)
-    ax.imshow(sheet_of(tables, above).numpy(), cmap=SHADES, vmin=0, vmax=DARKEST)
-    high, names = n + above + 1, {head: habit(tables[head], tokens) for head in np.ndindex(
-        blocks, heads)}
+    ax.imshow(edged.transpose(1, 2).flatten(2).flatten(0, 1).numpy(), cmap=SHADES, vmin=0,
+              vmax=DARKEST)
+    names = {head: habit(tables[head], tokens) for head in np.ndindex(blocks, heads)}
     for (i, j), name in names.items():
-        ax.text((n + 1) * j + n / 2 - 0.5, high * i + above / 2 - 0.5, name, ha="center",
+        ax.text(wide * j + n / 2 - 0.5, high * i + above / 2 - 0.5, name, ha="center",
                 va="center", fontsize=9)
-    ax.set(xticks=[(n + 1) * j + n / 2 - 0.5 for j in range(heads)], xticklabels=range(heads),
+    ax.set(xticks=[wide * j + n / 2 - 0.5 for j in range(heads)], xticklabels=range(heads),
            yticks=[high * i + above + n / 2 - 0.5 for i in range(blocks)],
-           yticklabels=range(blocks))
-    i, j = chosen
-    ax.add_patch(Rectangle(((n + 1) * j - 1, high * i - 1), n + 1, high, fc="none",
-                           ec=COLOURS["ink"], lw=2.5, clip_on=False))
-    ax.set(xlabel="head", ylabel="block")
+           yticklabels=range(blocks), xlabel="head", ylabel="block")
     seen = [*names.values()]
     claim(made, f"Of {blocks * heads} heads, {seen.count(tokens[0])} read mostly {tokens[0]}, "
-          f"{seen.count('one back')} the token before", f"Framed: block {i}, head {j}")
+          f"{seen.count('one back')} the token before", "; ".join(
+              f"block {i}, head {j}: {name}" for (i, j), name in names.items() if name))
     return made
 
 
@@ -156,74 +141,15 @@ def habit(table: Tensor, tokens: Sequence[str]) -> str:
     return most if found[most].sum() > n / 2 else ""
 
 
-class Heads(ipw.VBox):
-    """Thumbnails of all heads to click, parts of one `sheet`; `value` is (block, head)."""
-
-    value = traitlets.Tuple()
-    description = "block, head"
-
-    def __init__(self, tables: Sequence[Tensor]):
-        self.tables = torch.stack([*tables])
-        blocks, heads, n, _ = self.tables.shape
-        side = f"{max(1, 38 // (n + 1)) * (n + 1)}px"    # whole pixels an entry
-        buffer = io.BytesIO()
-        image.imsave(buffer, sheet_of(self.tables).numpy(), cmap=SHADES, vmin=0, vmax=DARKEST,
-                     format="png")
-        sheet = f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
-        rules = [f".peft-teach-head {{background: url({sheet}) 0 0 / {heads * 100}% "
-                 f"{blocks * 100}%; image-rendering: pixelated; outline: 1px solid #b0b0b0}}",
-                 ".peft-teach-head.mod-warning {outline: 3px solid black !important; z-index: 1}"]
-        self.buttons, cells = {}, [ipw.Label(str(name)) for name in ("head", *range(heads))]
-        for i in range(blocks):
-            cells.append(ipw.Label(f"block {i}"))
-            for j in range(heads):
-                button = ipw.Button(tooltip=f"block {i}, head {j}", layout=ipw.Layout(
-                    width=side, height=side, padding="0", margin="1px"))
-                for name in ("head", f"head-{i}-{j}", "figure"):   # figures turn in a dark theme
-                    button.add_class(f"peft-teach-{name}")
-                button.on_click(lambda _, chosen=(i, j): setattr(self, "value", chosen))
-                rules.append(f".peft-teach-head-{i}-{j} {{background-position: "
-                             f"{100 * j / (heads - 1):.2f}% {100 * i / (blocks - 1):.2f}%}}")
-                cells.append(button)
-                self.buttons[i, j] = button
-        grid = ipw.GridBox(cells, layout=ipw.Layout(
-            grid_template_columns=f"50px repeat({heads}, calc({side} + 2px))"))
-        super().__init__([ipw.HTML(f"<style>{' '.join(rules)}</style>"), grid], value=(0, 1))
-
-    @traitlets.observe("value")
-    def _moved(self, change: dict) -> None:
-        """Put a frame around the chosen one."""
-        for place, button in self.buttons.items():
-            button.button_style = "warning" if place == change["new"] else ""
-
-
-class _ExplorerOfHeads(Explorer):
-    """All heads on the left, the chosen one on the right."""
-
-    def __init__(self, tokens: Sequence[str], *parts):
-        super().__init__(*parts)
-        self.tokens = tokens
-        self.picture.layout.width = "500px"
-        self.box.children = [ipw.HBox(self.box.children, layout=ipw.Layout(flex_flow="row wrap"))]
-
-    def still(self) -> tuple[str, str]:
-        """Let the still copy have all heads, too."""
-        html, text = super().still()
-        heads = self.controls["head"]
-        return plots.html(draw_heads(heads.tables, self.tokens, heads.value), (
-            "Each small table is a head: a row is what one token reads, from left to right. Its "
-            "name: what more than half of its reading goes to. White: nothing is read; the "
-            "darkest: a half or more. Framed: the one below."
-        )) + html, text
-
-
-def explore_heads(tables: Sequence[Tensor], tokens: Sequence[str]) -> Explorer:
-    """What each token reads in each head; `tables` has those of each block, (heads, read, read)."""
-    return _ExplorerOfHeads(
-        tokens, {"head": Heads(tables)},
-        lambda head: Attention(head, tokens, tables[head[0]][head[1]]), draw_attention,
-        lambda found: "Click a head, and it is shown large. White: nothing is read; the darkest: a "
-                      "half or more. Framed: what the last word reads.")
+def explore_heads(tables: Tensor, tokens: Sequence[str]) -> Explorer:
+    """What each token reads in one head; `tables` are those of `draw_heads`."""
+    blocks, heads, *_ = tables.shape
+    return Explorer(
+        {"block": ipw.IntSlider(0, 0, blocks - 1, description="block"),
+         "head": ipw.IntSlider(1, 0, heads - 1, description="head")},
+        lambda block, head: Attention((block, head), tokens, tables[block, head]), draw_attention,
+        lambda found: "White: nothing is read; the darkest: a half or more. Framed: what the last "
+                      "word reads.")
 
 
 # ── where the parameters are ─────────────────────────────────────────────────────────────────
@@ -282,10 +208,10 @@ def explore_parameters() -> Explorer:
         "separate output layer."))
 
 
-def _example() -> list[Tensor]:
+def _example() -> Tensor:
     """Two blocks of two heads: the second of each reads half as sharply."""
-    half = torch.tensor([[[1.0]], [[0.5]]]), torch.tensor([[[0.0]], [[0.1]]])
-    return [torch.eye(5).roll(i, 1).expand(2, 5, 5) * half[0] + half[1] for i in range(2)]
+    sharp = torch.stack([torch.eye(5), torch.eye(5).roll(1, 1)])
+    return torch.stack([sharp, 0.5 * sharp + 0.1], 1)
 
 
 SENTENCE = ("[CLS]", "a", "quiet", "film", "[SEP]")
@@ -294,7 +220,7 @@ EXAMPLES = {
         ("[CLS]", "a", "film"), 2, torch.tensor([1.0]), torch.tensor([[1.0], [2.0], [1.0]]).log(),
         torch.tensor([[4.0, 0.0, 0.0], [0.0, 2.0, -2.0], [-4.0, 0.0, 4.0]])),
     "heads": lambda: explore_heads(_example(), SENTENCE),
-    "all_heads": lambda: draw_heads(torch.stack(_example()), SENTENCE, (1, 0)),
+    "all_heads": lambda: draw_heads(_example(), SENTENCE),
     "parameters": explore_parameters,
     "step": lambda: explore_step(example()),
 }

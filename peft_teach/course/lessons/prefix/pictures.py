@@ -1,8 +1,7 @@
-"""Pictures of lesson 04: where a prompt and a prefix enter, λ by layer, and what is recorded."""
+"""Pictures of lesson 04: where a prompt and a prefix enter, a mixture; λ, and what is recorded."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from statistics import mean
 
 import ipywidgets as ipw
 import pandas
@@ -12,7 +11,7 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor, nn
 
 from .... import models
-from ....plots import COLOURS, claim, figure, in_percent
+from ....plots import COLOURS, claim, figure
 from ....widgets import Explorer
 from ... import protocol, records
 from ...verdicts import MARGIN, Comparison, verdict
@@ -21,11 +20,10 @@ from .messages import Messages
 from .mixture import prefix_share, seen
 
 # The lesson has all of these from here.
-__all__ = ["Messages", "beside", "carried", "draw_entries", "explore_mixture",
-           "explore_shares", "generate_wrong", "shares", "start_of", "with_prefix"]
+__all__ = ["Messages", "beside", "carried", "draw_entries", "explore_mixture", "generate_wrong",
+           "shares", "start_of", "with_prefix"]
 
-LAYERS, MOST_TOKENS = 6, 64
-START = 0.02    # the standard deviation of a new prefix
+LAYERS = 6
 
 
 def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
@@ -146,8 +144,7 @@ def shares(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor, place: int | 
 
 @torch.no_grad()
 def with_prefix(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor) -> list[dict[str, Tensor]]:
-    """Read a sentence with a prefix; return what each layer's attention saw, and read: see `seen`.
-    """
+    """Read a sentence with a prefix; return what each layer's attention saw: see `seen`."""
     from transformers import DynamicCache
 
     pairs, mask, positions = prefixed(K, V, torch.ones_like(ids),
@@ -165,62 +162,6 @@ def start_of(backbone: nn.Module, size: float, length: int) -> tuple[Tensor, Ten
     K, V = size * torch.randn(2, config.num_hidden_layers, length, config.hidden_size,
                               generator=torch.Generator().manual_seed(0))
     return K, V
-
-
-@dataclass(frozen=True)
-class Shares:
-    """λ by layer, a mean over heads and a sentence's tokens: before training, and after."""
-
-    before: Sequence[float]
-    after: Sequence[float]
-    length: int
-    text: str
-
-
-def _largest_change(found: Shares) -> str:
-    layer = max(range(LAYERS), key=lambda n: abs(found.after[n] - found.before[n]))
-    return f"layer {layer}: {found.before[layer]:.0%} → {found.after[layer]:.0%}"
-
-
-def draw_shares(found: Shares) -> Figure:
-    """Draw λ of each layer: dashed before training, solid after."""
-    made, ax = figure(8.5, 3.2)
-    ax.plot(found.before, "--o", ms=8, lw=2, color=COLOURS["ink"], mfc=COLOURS["paper"],
-            label="before training")
-    ax.plot(found.after, "-D", ms=8, lw=2, color=COLOURS["yours"], label="after training")
-    ax.set(ylim=(0, max(0.6, 1.05 * max(*found.before, *found.after))),
-           xticks=range(LAYERS), xticklabels=[f"layer {n}" for n in range(LAYERS)])
-    ax.set_ylabel("λ, the prefix's share")
-    in_percent(ax.yaxis)
-    ax.legend(frameon=False, ncols=2, loc="upper right")
-    claim(made, "Training moves λ most in " + _largest_change(found), f"{found.length} vectors. "
-          + "; ".join(
-        f"layer {n}: λ {before:.2f} before, {after:.2f} after"
-        for n, (before, after) in enumerate(zip(found.before, found.after))) + ".")
-    return made
-
-
-def explore_shares(backbone: nn.Module, tokenizer, K: Tensor, V: Tensor,
-                   text: str = "A quiet, funny, generous film.") -> Explorer:
-    """λ on a sentence of the reader's, with the length of the prefix on a slider.
-
-    `backbone` is plain; K and V (layers, length, d) were trained.
-    """
-    trained = K.detach().cpu(), V.detach().cpu()
-    start = start_of(backbone, START, K.shape[1])
-
-    def compute(text: str, length: int) -> Shares:
-        ids = tokenizer(text, return_tensors="pt", truncation=True, max_length=MOST_TOKENS)
-        return Shares(*([mean(heads) for heads in shares(
-            backbone, *(x[:, :length] for x in pair), ids["input_ids"])]
-            for pair in (start, trained)), length, text)
-
-    return Explorer({
-        "text": ipw.Text(value=text, description="a sentence", continuous_update=False,
-                         layout=ipw.Layout(width="38em")),
-        "length": ipw.IntSlider(min=1, max=K.shape[1], value=K.shape[1], description="vectors"),
-    }, compute, draw_shares, lambda found: (
-        f"λ in each layer, a mean over the heads and the tokens of “{found.text}”."))
 
 
 # ── recorded ─────────────────────────────────────────────────────────────────────────────────
@@ -257,14 +198,7 @@ def beside(of: str = "r2", margin: float = MARGIN) -> dict[str, Comparison]:
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 
-def _example() -> Explorer:
-    model, tokenizer = models.load("minilm", device="cpu")
-    K, V = torch.randn(2, LAYERS, 8, 384, generator=torch.Generator().manual_seed(1))
-    return explore_shares(model, tokenizer, K, V)
-
-
 EXAMPLES = {
     "entries": draw_entries,
-    "shares": _example,
     "mixture": explore_mixture,
 }
