@@ -67,17 +67,17 @@ class Parser:
             self._most -= len(tree.body)
             return Parsed(label, source, tree.body, place, writes)
         except _OtherLanguage as error:
-            why = (f"a cell of {error}, which defines nothing here ({label}): put it into one of "
-                   "its own", "other language")
+            why, flag = (f"a cell of {error}, which defines nothing here ({label}): put it into "
+                         "one of its own"), "other language"
         except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
             line = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
             what = error.msg if isinstance(error, SyntaxError) else str(error) or "too deep"
             version = "{}.{}".format(*sys.version_info)
-            why = (f"{place or 'a cell'} that is not Python {version}: {what} ({label}{line})",
-                   "syntax error")
+            why = f"{place or 'a cell'} that is not Python {version}: {what} ({label}{line})"
+            flag = "syntax error"
             if cell.kind:    # prose around an answer
-                why = (f"{place}, which no kernel runs: put it alone into a cell of code", why[1])
-        (self.prose if cell.kind else self.unread).append((source[:LONGEST_CELL], *why))
+                why = f"{place}, which no kernel runs: put it alone into a cell of code"
+        (self.prose if cell.kind else self.unread).append((source[:LONGEST_CELL], why, flag))
         return Parsed(label, source, [], place, writes)
 
 
@@ -151,9 +151,9 @@ def _names() -> frozenset[str]:
     return frozenset(name for exercise in all_exercises() for name in exercise.names)
 
 
-def answers(tree: Iterable[ast.stmt]) -> set[str]:
+def answers(tree: Iterable[ast.stmt]) -> frozenset[str]:
     """The names of exercises that these statements bind, other than by imports."""
-    return _names() & set(_bound(tree))
+    return _names().intersection(_bound(tree))
 
 
 def _bound(tree: Iterable[ast.stmt]) -> Iterator[str]:
@@ -194,7 +194,8 @@ class Modules:
 
         None for any other statement.
         """
-        if not (modules := self._of(node)):
+        modules = self._of(node)
+        if not modules or not isinstance(node, ast.Import | ast.ImportFrom):
             return None
         new = [name for name in modules if name not in self._put]
         self._put.update(new)
@@ -209,7 +210,7 @@ class Modules:
         return [part for name in new for part in self.parts[name]], "\n".join(lines)
 
     def _of(self, node: ast.stmt) -> list[str]:
-        asked = ([node.module] if isinstance(node, ast.ImportFrom) else
+        asked = ([node.module or ""] if isinstance(node, ast.ImportFrom) else
                  [alias.name for alias in node.names] if isinstance(node, ast.Import) else [])
         return [name for name in asked if name in self.parts]
 
