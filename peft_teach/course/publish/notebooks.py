@@ -18,11 +18,13 @@ from typing import Any
 
 from ...errors import unknown
 from ...folder import write_whole
+from ..desk import my_peft_file
 from ..lessons import ANSWERS, START, STUBS
-from . import address, answers, blocks, colab, dress, execution, front, tables
+from . import address, blocks, colab, dress, execution, front, tables
 from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, without_marks, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
+_ANSWERS = '"""What the solution notebook answers; written by `peft-teach build`."""\n'
 
 _HEADING = r"^### (.+?)(?: \([^()]*\))?$"    # without its points and minutes
 
@@ -77,8 +79,26 @@ class Lesson:
             return {}
         folder = LESSONS / prefixes.pop()
         kept = json.dumps(self.kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
-        found = {folder / STUBS: kept, folder / ANSWERS: answers.cut(self.cells)}
+        found = {folder / STUBS: kept, folder / ANSWERS: _answers(self.cells)}
         return {path: text for path, text in found.items() if text}
+
+
+def _answers(cells: Sequence[Cell]) -> str:
+    """What a learner who has not passed goes on with: a module, cut from the solution cells.
+
+    Empty where the library holds every answer of the lesson. No judge imports it.
+    """
+    text, above = "", []
+    for cell in cells:
+        if cell.kind == "code":
+            above.append(without_marks(cell.source))
+        if cell.part == SOLUTION and not cell.exercise.reference:
+            try:
+                text = my_peft_file.added(cell.exercise, above, text or _ANSWERS)
+            except my_peft_file.Refused as error:
+                raise wrong(f"{cell.where}: {error}", "let the cell define all that it uses, or "
+                            "name a reference in the library") from None
+    return text.replace(f"    {my_peft_file.UNTIL}", "")
 
 
 def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = False,
