@@ -229,7 +229,7 @@ pictures.explore_heads(tables, tokens)    # one of them, large
 # `x` is (batch, tokens, d). `mask` is (batch, tokens), whole numbers, 1 for a token and 0 for padding. `weights` holds the block's tensors by
 # name, `"query.weight"`, `"query.bias"` and so on. `attention` is a function like yours.
 #
-# The places are `query`, `key`, `value`, `attention_out`, `attention_norm`, `ffn_in`, `ffn_out` and `ffn_norm`: the whole course uses these
+# The places are `query`, `key`, `value`, `attention_out`, `attention_norm`, `ffn_in`, `ffn_out` and `ffn_norm`: our pictures use these
 # names. A norm is `torch.nn.functional.layer_norm` over the d entries, with a weight and a bias of its own and `eps=1e-12`. There is no
 # dropout.
 

@@ -437,14 +437,13 @@ pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.6
 #
 # ## 6 · The bill
 #
-# By what factor does full fine-tuning cost more than the head? (The memory is a whole process's, and so more than lesson 00 counted.)
+# By what factor does full fine-tuning cost more than the head?
 
 # %%
 bill = {}
 for name, way in (("full", full_model), ("head", head_model)):
     ledger, cost = pt.account.ledger(way, 16, 32, "adamw"), others["cost"][name]    # recorded
     bill[name] = {"one step, without cached features, ms": cost["step_ms"],
-                  "memory beside the weights, MB": cost["peak_mb"] - cost["loaded_mb"],
                   "saved for a task, MB": ledger.gradients_bytes / 1e6}
 bill = pd.DataFrame(bill)
 bill.assign(factor=(bill["full"] / bill["head"]).map("{:,.0f}".format)).round(3)

@@ -345,14 +345,8 @@ pt.require("adapters.sealed")
 #
 # $$ \mathrm{softmax}(x\,W_1)\,W_2, \qquad W_1 = W_q P_k^\top / \sqrt{d_{head}}, \qquad W_2 = P_v. $$
 #
-# Down, a nonlinearity, up: a prefix is a bottleneck beside attention, and its length is the size (He et al. 2022). What differs:
-#
-# | | prefix | bottleneck adapter |
-# |---|---|---|
-# | reads | $x$, the input of attention | an input or an output: the place decides |
-# | nonlinearity | softmax: the $l$ scores compete | ReLU: no score affects another |
-# | matrices | built from queries, keys and values | free, and as wide as the model |
-# | the model's own part | scaled by 1 − λ | unchanged |
+# Down, a nonlinearity, up: a prefix is a bottleneck beside attention, and its length is the size (He et al. 2022). But its $l$ scores compete in the
+# softmax, where ReLU lets each pass by itself.
 #
 # ## 8 · One base, two tasks
 #
