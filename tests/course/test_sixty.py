@@ -14,7 +14,7 @@ from peft_teach.course.lessons.sixty import pictures as sixty
 FIELD = recorded.field()
 # What each method of the record trains on MiniLM, by hand: 12 matrices of 384 × 384.
 TRAINED = {"LoRA 8": 12 * 8 * 768, "VeRA 256": 12 * (256 + 384), "OFT 32": 12 * 12 * 32 * 31 // 2,
-           "MiSS 16": 12 * 16 * 384, "PiSSA 8": 12 * 8 * 768}
+           "MiSS 16": 12 * 16 * 384, "PiSSA 8": 12 * 8 * 768, "RoAd": 12 * 384}
 
 
 def test_the_fields_table_says_what_the_lesson_says():
@@ -37,6 +37,7 @@ def test_settings_run_before_stand_beside_their_runs_of_the_table():
     assert [*rows.loc[recorded.MLP]] == pytest.approx([0.526, 0.511, 0.494], abs=5e-4)
     assert [*rows.loc[recorded.LORA]] == pytest.approx([0.482, 0.491, 0.478], abs=5e-4)
     assert [*rows.loc[recorded.LILY].dropna()] == pytest.approx([0.549, 0.526], abs=5e-4)
+    assert [*rows.loc[recorded.SHIRA]] == pytest.approx([0.507, 0.528, 0.510], abs=5e-4)
 
 
 def test_pairs_are_runs_of_one_method_and_differ_in_what_is_said():
@@ -89,3 +90,21 @@ def test_the_pictures_tell_their_numbers_in_words():
     both = recorded.two_ladders(records.load("ladder"))
     assert both.there.idxmax() == "a random mask"
     assert "a random mask 2 and 1" in sixty.draw_two_ladders(both).get_label()
+
+
+def test_each_method_of_the_record_stands_beside_each_lora():
+    sixty, ladder = records.load("sixty"), records.load("ladder")
+    told = recorded.verdicts(sixty, ladder)
+    assert {*told.index} == {*TRAINED} - {"LoRA 8"}
+    for method, row in told.iterrows():
+        mine = {each["seed"]: each["r2"] for each in sixty["runs"]
+                if (each["group"], each["method"]) == ("final", method)}
+        for name, wanted in (("LoRA 8", {"group": "final", "method": "lora 8"}),
+                             ("LoRA 8, half its rate", {"group": "half", "method": "lora 8"}),
+                             ("LoRA 1", {"group": "final", "method": "lora 1"})):
+            gaps = [mine[each["seed"]] - each["r2"] for each in records.select(ladder, **wanted)
+                    if each["seed"] in mine]
+            assert row[name].difference == pytest.approx(sum(gaps) / len(gaps), abs=5e-4)
+    words = recorded.compared(sixty, ladder)
+    assert words["less LoRA 8"]["OFT 32"] == "cannot tell: +0.022 (-0.006 to +0.051)"
+    assert [*words.parameters] == [TRAINED[method] for method in words.index]
