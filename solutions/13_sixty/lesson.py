@@ -1,9 +1,8 @@
 # %% [markdown]
 # # 13 · Thirty-eight methods: what is new, and what is yours?
 #
-# A paper promises a method that beats LoRA. Hugging Face peft has 38 methods in one table, on a model of three billion parameters. You
-# have built eight, and a referee's tools. Take the table apart. Then read an equation that you have never seen, and put a method of your
-# own beside the rest.
+# A paper promises a method that beats LoRA. Hugging Face peft compares 38 methods in one table. Take it apart. Then read an equation that
+# you have never seen, and put a method of your own beside the rest.
 #
 # | | |
 # |---|---|
@@ -60,29 +59,28 @@ pt.plots.show(pictures.draw_monday(table), "Grey band: what other problems alone
 pt.compare("sixty.above", int((table.accuracy > p + needed).sum()), "of fourteen")
 
 # %% [markdown]
-# Lily is left. But it changes the MLP, and LoRA of rank 32 changes query and value. peft also has a LoRA on the MLP, with as many numbers,
-# and ran some settings before, with the same seed and older libraries:
+# Lily is left. But it changes the MLP, and LoRA of rank 32 changes query and value. peft also tried LoRA on the MLP, with as many numbers;
+# and it ran some settings before, with older libraries:
 
 # %% tags=["nbval-check-output"]
 pictures.again(table).map("{:.1%}".format).replace("nan%", "")
 
 # %% [markdown]
-# The leads repeat. Lily was ahead of LoRA on the MLP by 3.8 points, then by 3.2. SHiRA, your random mask, was ahead of LoRA of rank 32
-# each time.
+# The leads repeat. Lily was ahead of LoRA on the MLP by 3.8 points, then by 3.2. SHiRA, lesson 10's random mask, was ahead of LoRA of
+# rank 32 each time.
 #
-# Is that enough? If the runs' answers were independent, 3.8 points would be needed. All runs answer the same problems, so less may do. But
-# peft keeps no answers, and nobody can compare in pairs, as you did in lesson 10. And Lily's author chose its factor among three by this
-# score, while LoRA's stayed at 2. **This table alone does not show that a method is better than LoRA, nor that none is.**
+# If the runs' answers were independent, 3.8 points would be needed. All answer the same problems, so less may do; but peft keeps no
+# answers, and nobody can compare in pairs. And Lily's author chose its factor by this score, while LoRA's stayed at 2. **This table alone
+# shows neither that a method is better than LoRA, nor that none is.**
 #
-# Now look at rows of *one* method, which differ in a setting.
+# Now rows of *one* method, with other settings:
 
 # %% tags=["nbval-check-output"]
 pictures.pairs(table)
 
 # %% [markdown]
-# The rate alone moves IA³ by 8.7 points; from LoRA of rank 32 to Lily there are 4.8. And the factor, which was chosen for Lily, moves LoRA,
-# too. Most runs share one rate. You know what that does: in lesson 10 the mask lost at LoRA's rate and won at its own. **The table also
-# orders settings.**
+# The rate alone moves IA³ by 8.7 points; from LoRA of rank 32 to Lily there are 4.8. The factor, which was chosen for Lily, moves LoRA,
+# too. Most runs share one rate; in lesson 10 the mask lost at LoRA's rate and won at its own. **The table also orders settings.**
 #
 # ## Does the small ladder predict the large one?
 #
@@ -94,12 +92,11 @@ pt.plots.show(pictures.draw_two_ladders(both), "Seven methods in order. There, I
               "prompt are the best of three runs, the others one run.")
 
 # %% [markdown]
-# **Only the end of the order agrees**: prefix and prompt. Among the first five it hardly does, and there the other four lie within 3.8
-# points of LoRA.
+# **Only the end of the order agrees.** The first five hardly do, and there the other four lie within 3.8 points of LoRA.
 #
 # ## One rule, many names
 #
-# Each method freezes the model and trains a few numbers. Two questions sort the names: what do these numbers change, and in which form?
+# Each method trains a few numbers. What do they change, and in which form?
 
 # %%
 pt.plots.show(pictures.draw_family(), "Some of the field's names. Green: those that you have "
@@ -202,7 +199,7 @@ pt.require("sixty.places")
 # %% [markdown]
 # ### What a form cannot do
 #
-# A few numbers can reach a change of full rank, as gains could in lesson 06. Some changes stay out of reach all the same.
+# Few numbers can make a change of full rank. But not every change.
 
 # %%
 pt.plots.show(pictures.draw_cannot(), "Left: W's outputs for inputs of length one; dotted, "
@@ -214,8 +211,8 @@ pt.plots.show(pictures.draw_cannot(), "Left: W's outputs for inputs of length on
 #
 # ## The same rule for all
 #
-# We trained five methods as lesson 10 trained its thirteen, each at its own best rate on validation sentences: VeRA, OFT and MiSS of
-# exercise 2, your RoAd, and PiSSA, a LoRA that starts at W's strongest directions. **Which is shown to be better than LoRA 8?**
+# We trained five methods as lesson 10 trained its thirteen, each at its own best rate on validation sentences: your RoAd, exercise 2's
+# VeRA, OFT and MiSS, and PiSSA, a LoRA that starts at W's strongest directions. **Which is shown to be better than LoRA 8?**
 
 # %%
 few = pictures.compared(record, ladder)
@@ -228,7 +225,7 @@ pt.compare("sixty.better", winners, "better than LoRA 8")
 few    # differences of R²: five seeds, in pairs; of the half rate four, on these sentences alone
 
 # %% [markdown]
-# OFT leads with all five seeds, and five cannot tell. LoRA's rate stands next to a cliff, so lesson 10 ran LoRA at half of it, too: beside
+# OFT leads with all five seeds, and five cannot tell. LoRA's rate stands next to a cliff, so lesson 10 also ran LoRA at half of it: beside
 # that, OFT is better by 0.017. **OFT's lead is small, and not settled.** A random mask does as well.
 #
 # MiSS is worse than LoRA 8, and worse than LoRA 1, which trains an eighth of its numbers. VeRA is worse than LoRA 1.
@@ -239,7 +236,7 @@ few    # differences of R²: five seeds, in pairs; of the half rate four, on the
 #
 # ### Exercise 3 · A method of your own (3 points, about 25 minutes)
 #
-# Start from your `RoAd` and change its equation. Which changes do you expect a task to need? What may few numbers share?
+# Start from your `RoAd` and change its equation.
 #
 # Write `Mine(base)`, a `pt.Adapter` around an `nn.Linear`, and `count(n_in, n_out)`. The check asks for laws, never for a gain:
 #
@@ -247,7 +244,7 @@ few    # differences of R²: five seeds, in pairs; of the half rate four, on the
 # 2. `count` says how many numbers it trains, for sizes that 48 divides. A file holds nothing else.
 # 3. Within three steps each of its parameters has a gradient, and the output moves.
 # 4. `merged()` gives a plain layer with the same outputs. If it cannot merge, leave it out.
-# 5. `self.new` says in a sentence what is new beside the methods above, or of which it is a copy. No check can tell: this law is yours.
+# 5. `self.new` says in a sentence what is new, or of which method it is a copy. No check can tell: this law is yours.
 
 
 # %% exercise="sixty.mine" part="solution"
@@ -286,7 +283,7 @@ Mine, count = pt.check("sixty.mine", Mine, count)
 pt.require("sixty.mine")
 
 # %% [markdown]
-# Now train it beside LoRA 8, with seed 2, which has a recorded run. **By how much will its $R^2$ be higher?**
+# Now train it with seed 2, beside LoRA 8's recorded run. **By how much will its $R^2$ be higher?**
 
 # %%
 pt.commit("sixty.mine", ...)    # such as -0.02
@@ -301,20 +298,18 @@ rate = sweep(lambda lr: pt.board.trial(wrap, lr), rates, 6.4e-3) if search else 
 trained = pt.board.train("mine", wrap, seed=2, lr=rate)
 
 # %%
+beside = pt.board.beside("mine") if budget.whole else few.loc[["RoAd"]]    # no run: your RoAd's
 if budget.whole:
-    beside = pt.board.beside("mine")
     gap = float(beside["R²"].iloc[0] - beside["R²"].iloc[1])
     pt.compare("sixty.mine", round(gap, 3), "R² less LoRA 8's")
-else:
-    beside = few.loc[["RoAd"], ["less LoRA 8"]]    # no whole run of yours: speak of this one
 beside
 
 # %% [markdown]
 # ### Exercise 4 · An honest sentence (1 point, about 4 minutes)
 #
-# `said` is a dict: `difference`, `low` and `high` as `beside` shows them, `seeds` and `rates`, how many were tried of each, and a `sentence`
-# that says no more than they do. It names seeds and rates, and contains what fits: `the same`, if all of the interval lies within 0.02 of
-# zero (this goes first), `better`, `worse` or `cannot tell`. With one seed the interval covers new sentences, and no new seeds.
+# `said` is a dict: `difference`, `low` and `high` as above, `seeds` and `rates`, how many were tried of each, and a `sentence` that says no
+# more than they do. It names seeds and rates, and contains what fits: `the same`, if the whole interval lies within 0.02 of zero (this goes
+# first), `better`, `worse` or `cannot tell`. With one seed the interval covers new sentences, and no new seeds.
 
 # %% exercise="sixty.sentence" part="solution"
 ### BEGIN SOLUTION
@@ -345,7 +340,7 @@ pt.progress("13")
 # %% [markdown]
 # ## At your desk
 #
-# In peft a method is a config, and the rest of your script stays as it is:
+# In peft a method is a config; the rest of your script stays:
 #
 # ```python
 # from peft import MissConfig, OFTConfig, RoadConfig, get_peft_model
@@ -378,6 +373,6 @@ pt.progress("13")
 # - The table: Hugging Face peft, `method_comparison/MetaMathQA`, commit 5d602fdbf of August 2026 and its history, Apache-2.0.
 # - VeRA: Kopiczko et al. 2023, arXiv 2310.11454, §3. OFT: Qiu et al. 2023, arXiv 2306.07280. MiSS: Kang & Yin 2024, arXiv 2409.15371.
 #   PiSSA: Meng et al. 2024, arXiv 2404.02948, §3. RoAd: Liao & Monz 2024, arXiv 2409.00119, §3. HiRA: Huang et al. 2025,
-#   OpenReview TwJrTz9cRS. Lily: Zhong et al. 2024, arXiv 2407.09946; its factor: huggingface/peft, pull request 3036, 27 February 2026.
+#   OpenReview TwJrTz9cRS. Lily: Zhong et al. 2024, arXiv 2407.09946; its factor: huggingface/peft, pull request 3036.
 #   Rates: Lee et al. 2026, arXiv 2602.04998. The maintainers' reading: Beyond LoRA, Hugging Face blog, 18 June 2026.
-# - The plan of our runs: `assets/records/sixty.py`; the layers: `peft_teach/course/lessons/sixty/layers.py`.
+# - The plan of our runs: `assets/records/sixty.py`.

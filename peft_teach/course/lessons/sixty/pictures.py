@@ -1,7 +1,6 @@
 """Pictures of lesson 13: the field's table, two ladders, the family, what two forms cannot do."""
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import pandas
@@ -145,13 +144,9 @@ def draw_cannot() -> Figure:
     return made
 
 
-def _ladder() -> Mapping:
-    return records.load("ladder")
-
-
 EXAMPLES = {
     "monday": lambda: draw_monday(field()),
-    "two_ladders": lambda: draw_two_ladders(two_ladders(_ladder())),
+    "two_ladders": lambda: draw_two_ladders(two_ladders(records.load("ladder"))),
     "family": draw_family,
     "cannot": draw_cannot,
 }

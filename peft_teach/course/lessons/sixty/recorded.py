@@ -4,11 +4,11 @@
     again(field())              some of its settings, run before with other library versions
     pairs(field())              rows of one method, and what differs between them
     two_ladders(ladder)         R² here and accuracy there, of the methods that both have
-    verdicts(sixty, ladder)     each method of the record beside LoRA, in pairs
-    compared(sixty, ladder)     the same in words
+    compared(sixty, ladder)     each method of the record beside LoRA, in pairs
 """
 
 from collections.abc import Mapping
+from statistics import mean
 
 import pandas
 
@@ -92,33 +92,22 @@ def scores(sixty: Mapping, ladder: Mapping) -> protocol.Errors:
     return protocol.scores([*protocol.finals(ladder), *ours], rating)
 
 
-def verdicts(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
-    """Return a `Comparison` for each method of the record and each LoRA, the best method first.
+def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
+    """Return each method's size, rate, mean R² and verdicts in words, the best first.
 
-    They are LoRA 8, LoRA 8 at half its rate, for new seeds alone, and LoRA 1.
+    They are beside LoRA 8, LoRA 1, and LoRA 8 at half its rate: for new seeds on these sentences.
     """
     found, rows = scores(sixty, ladder), {}
-    slow = {row["seed"]: row["r2"] for row in
-            records.select(ladder, group="half", method="lora 8")}
-    for method in dict.fromkeys(row["method"] for row in sixty["runs"] if row["group"] == "final"):
-        r2 = {row["seed"]: row["r2"] for row in _finals(sixty, method)}
-        rows[method] = {
-            "LoRA 8": verdict(*protocol.shared(found, method, "lora 8")),
-            "LoRA 8, half its rate": of_runs([r2[seed] for seed in slow], [*slow.values()], MARGIN),
-            "LoRA 1": verdict(*protocol.shared(found, method, "lora 1"))}
-    return pandas.DataFrame.from_dict(rows, orient="index").sort_values(
-        "LoRA 8", key=lambda column: [-each.difference for each in column])
-
-
-def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
-    """Return the verdicts in words, beside how many numbers a method trains, and its rate."""
-    told = verdicts(sixty, ladder)
-    first = {method: _finals(sixty, method)[0] for method in told.index}
-    sizes = pandas.DataFrame.from_dict(first, orient="index")[["parameters", "lr"]]
-    return sizes.rename(columns={"lr": "rate"}).join(told.map(
-        lambda each: f"{each.word}: {each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
-    ).add_prefix("less "))
-
-
-def _finals(sixty: Mapping, method: str) -> list[dict]:
-    return records.select(sixty, group="final", method=method)
+    slow = {row["seed"]: row["r2"] for row in records.select(ladder, group="half", method="lora 8")}
+    for method in found.keys() - protocol.NAMES.keys():
+        runs = {row["seed"]: row for row in records.select(sixty, group="final", method=method)}
+        told = [verdict(*protocol.shared(found, method, each)) for each in ("lora 8", "lora 1")]
+        told += [of_runs([runs[seed]["r2"] for seed in slow], [*slow.values()], MARGIN)]
+        rows[method] = [
+            runs[2]["parameters"], runs[2]["lr"],
+            round(mean(row["r2"] for row in runs.values()), 3),
+            *(f"{each.word}: {each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
+              for each in told)]
+    return pandas.DataFrame.from_dict(rows, orient="index", columns=[
+        "parameters", "rate", "R²", "less LoRA 8", "less LoRA 1", "less LoRA 8 at half its rate"
+    ]).sort_values("R²", ascending=False)
