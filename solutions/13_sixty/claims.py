@@ -149,8 +149,8 @@ JUDGED = {
     "at half of it, OFT is better by 0.017. OFT's lead is small, and not settled. Lesson 10's mask does as "
     "well": lambda: min(leads()) > 0 and word(BESIDE["OFT 32"]) == UNSURE
         and "better: +0.017" in SLOW["OFT 32"] and beside_mask() == SAME,
-    "MiSS is worse than LoRA 8, and worse than LoRA 1, which trains an eighth of its numbers. VeRA is worse "
-    "than LoRA 1": lambda: {*map(word, (BESIDE["MiSS 16"], SMALL["MiSS 16"], SMALL["VeRA 256"]))} == {WORSE}
+    "MiSS is worse than LoRA 8, and worse than LoRA 1, which trains an eighth of its numbers. VeRA and RoAd "
+    "are worse than LoRA 1": lambda: {word(BESIDE["MiSS 16"]), *map(word, SMALL[-3:])} == {WORSE}
         and 8 * select(LADDER, method="lora 1")[0]["parameters"] == select(
             SIXTY, method="MiSS 16")[0]["parameters"],
 }
