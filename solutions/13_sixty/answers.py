@@ -206,10 +206,13 @@ RIGHT["sixty.sentence"] = {
     "whether": but(SAID, "it from LoRA 8 with one seed, at", "whether it is better or worse than "
                    "LoRA 8 with one seed, at"),
     "a draw": SAID,
+    "not shown to be better": but(SAID, "We cannot tell it from", "Mine isn't shown to be better "
+                                  "than", "rates.", "rates; I couldn't tell."),
     "worse": but(SAID, "0.011", "-0.001", "cannot tell it from", "found it worse than"),
     "better, by tensors": but(SAID, "-0.012", "torch.tensor(0.03)", "-0.035", "0.004",
                               "0.011", "0.06", "cannot tell it from", "found it better than"),
-    "the same": but(SAID, "-0.035", "-0.018", "cannot tell it from", "found it the same as"),
+    "above zero, and the same": but(SAID, "-0.012", "0.010", "-0.035", "0.002", "0.011", "0.018",
+                                    "cannot tell it from", "found it the same as"),
     "with the same seed": but(SAID, "with one seed", "with the same seed"),
     "worse, not better": but(SAID, "0.011", "-0.001", "cannot tell it from",
                              "found it worse, not better, than"),
@@ -219,6 +222,9 @@ WRONG["sixty.sentence"] = {
                       but(SAID, "cannot tell it from", "stand beside"),
                       but(SAID, "We cannot", "A clear win, though we cannot"),
                       but(SAID, "0.011", "-0.001", "cannot tell it from", "found it not worse than"),
+                      but(SAID, "-0.012", "0.010", "-0.035", "0.002", "0.011", "0.018",
+                          "cannot tell it from", "found it better than"),
+                      but(SAID, "cannot tell it from", "found it not the same as but better than"),
                       but(SAID, "-0.035", "-0.018", "cannot tell it from",
                           "found it better, or the same as")),
     "no_seeds": but(SAID, "with one seed, ", ""),
@@ -254,6 +260,6 @@ SAYS = {
         "merge_differs": "must be what forward adds"},
     "sixty.sentence": {
         "not_a_report": "Wanted is a dict", "ends": "in brackets",
-        "other_verdict": "Above zero throughout", "no_seeds": "How many seeds",
+        "other_verdict": "First: within the margin", "no_seeds": "How many seeds",
         "no_rates": "How many rates"},
 }

@@ -34,7 +34,7 @@ def monday(shown: Shown) -> None:
 def two_ladders(shown: Shown) -> None:
     """Seven methods, by their place here and there."""
     ax, = shown.panels
-    here = {"full": "full fine-tuning", "lora 8": "LoRA 8", "dora 8": "DoRA 8",
+    here = {"full": "full fine-tuning", "lora 8": "LoRA 8", "dora 8": "DoRA 8",    # there 32
             "mask": "a random mask", "ia3": "IA³", "prefix": "prefix", "prompt": "prompt"}
     there = {"full": "full-finetuning-lr_0.00001", "lora 8": "lora-rank32",
              "dora 8": "lora-rank32-dora", "mask": "shira-lr_0.0003-random_seed_42",
@@ -48,7 +48,7 @@ def two_ladders(shown: Shown) -> None:
         right = 1 + sum(SOLVED[there[each]] > SOLVED[there[key]] for each in here)
         ax.line(colours.get(key, "rest"), "-o", [0, 1], [left, right])
         ax.text(f"{name}  {r2[key]:.2f}", "ink", (0, left))
-        ax.text(f"{SOLVED[there[key]]:.1%}  {name}", "ink", (1, right))
+        ax.text(f"{SOLVED[there[key]]:.1%}  {name.replace('8', '32')}", "ink", (1, right))
     ax.ticks("x", {"here: 23 million, R²": 0, "there: 3 billion, solved": 1})
     assert ax.ax.yaxis_inverted()    # the best on top
 
@@ -62,8 +62,8 @@ def family(shown: Shown) -> None:
         "behind a layer: a small network": "bottleneck*",
         "a layer's outputs: gains": "IA³*", "a layer's features: turned": "RoAd*,OFT,BOFT,HRA",
         "a layer's bias": "BitFit*",
-        "W: by products BA": "LoRA*,DoRA*,PiSSA,AdaLoRA,HiRA,LoHa,LoKr",
-        "W: at scattered entries": "SHiRA (the mask)*,FourierFT,WaveFT",
+        "W: by products BA": "LoRA*,DoRA*,PiSSA,AdaLoRA,HiRA,LoHa",
+        "W: at scattered entries": "SHiRA (the mask)*",
         "W: by shared or random matrices": "VeRA,RandLoRA,MiSS,Lily,VB-LoRA,TinyLoRA"}
     for row, (what, names) in enumerate(lines.items()):
         ax.text(what, "ink", (0, row), near=0.1)
@@ -72,7 +72,7 @@ def family(shown: Shown) -> None:
 
 
 def cannot(shown: Shown) -> None:
-    """One ellipse, with its inputs turned and without; two inputs whose four pieces add up to 0."""
+    """One ellipse, with its inputs turned and without; an input whose four pieces add up to 0."""
     left, right = shown.panels
     left.named("Turn the inputs: outputs move along one ellipse")
     W, t = np.array([[1.3, 0.5], [0.2, 0.7]]), np.linspace(0, 2 * math.pi, 100)
@@ -85,21 +85,18 @@ def cannot(shown: Shown) -> None:
     left.text("W x", "rest", tuple(plain[:, 0]))
     left.text("W R x", "series 0", tuple(moved[:, 0]))
     left.text("never reached", "series 1")
-    right.named("Shared shards see the pieces' sum: 0, twice")
-    heights = {"x": [], "another x": []}
-    for name, colour, bottom in (("x", "series 0", 3), ("another x", "series 1", 0)):
-        bars = sorted((s for s in right.shapes if abs(s.get_y() - bottom) < 1e-9),
-                      key=lambda bar: bar.get_x())
-        heights[name] = [bar.get_height() for bar in bars]
-        for at, height in enumerate(heights[name]):
-            right.shape(colour, at - 0.4, bottom + min(height, 0), 0.8, abs(height))
-        right.text(name, colour, (0, bottom), near=0.2)
-        right.line("ink", "-", [-0.5, 23.5], [bottom, bottom])
-    for values in heights.values():
-        assert len(values) == 24
-        assert np.all(np.any(np.reshape(values, (4, 6)), axis=1))    # no piece is empty
-        assert np.allclose(np.reshape(values, (4, 6)).sum(0), 0)
-    assert heights["x"] != heights["another x"]
-    for piece in range(4):
-        right.at("frozen", 6 * piece - 0.5)
-        right.text(f"piece {piece + 1}", "ink")
+    right.named("MiSS sees the sum of the pieces")
+    heights = np.reshape([bar.get_height() for bar in sorted(
+        right.shapes, key=lambda bar: bar.get_x())], (5, 3))
+    assert np.all(heights[:4])                            # no bar of a piece is empty
+    assert np.allclose(heights[:4].sum(0), heights[4])    # the fifth is their sum
+    assert not heights[4].any()
+    names = ["piece 1", "piece 2", "piece 3", "piece 4", "sum: 0"]
+    for at, (piece, name) in enumerate(zip(heights, names, strict=True)):
+        for x, height in enumerate(piece, 4 * at):
+            right.shape("series 0", x - 0.4, min(height, 0), 0.8, abs(height))
+        right.line("ink" if at < 4 else "series 1", "-", [4 * at - 0.5, 4 * at + 2.5], [0, 0])
+        right.text(name, "ink" if at < 4 else "series 1", (4 * at + 1, None))
+    for x, sign in zip((3, 7, 11, 15), "+++=", strict=True):
+        right.text(sign, "ink", (x, 0))
+    right.text("M · 0 = 0: the output does not move", "series 1")

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-from torch import nn
 
 import peft_teach as pt
 from peft_teach.course import protocol, records
@@ -14,7 +13,7 @@ from peft_teach.course.lessons.sixty import pictures as sixty
 FIELD = recorded.field()
 # What each method of the record trains on MiniLM, by hand: 12 matrices of 384 × 384.
 TRAINED = {"LoRA 8": 12 * 8 * 768, "VeRA 256": 12 * (256 + 384), "OFT 32": 12 * 12 * 32 * 31 // 2,
-           "MiSS 16": 12 * 16 * 384, "PiSSA 8": 12 * 8 * 768}
+           "MiSS 16": 12 * 16 * 384, "PiSSA 8": 12 * 8 * 768, "RoAd": 12 * 384}
 
 
 def test_the_fields_table_says_what_the_lesson_says():
@@ -25,7 +24,6 @@ def test_the_fields_table_says_what_the_lesson_says():
     assert FIELD.accuracy.is_monotonic_decreasing
     assert (FIELD.accuracy > lora).sum() == 14
     assert FIELD.index[FIELD.accuracy > lora + gap].tolist() == ["lily-rank140-mlp-a2-b2-s8.0"]
-    assert (FIELD.rate == 1e-4).sum() == 37
     mlp, lily = FIELD.loc[recorded.MLP], FIELD.loc[recorded.LILY]
     assert mlp.trained == pytest.approx(lily.trained, rel=0.01)
     assert 0.03 < lily.accuracy - mlp.accuracy < recorded.half(mlp.accuracy, of=2)
@@ -37,6 +35,7 @@ def test_settings_run_before_stand_beside_their_runs_of_the_table():
     assert [*rows.loc[recorded.MLP]] == pytest.approx([0.526, 0.511, 0.494], abs=5e-4)
     assert [*rows.loc[recorded.LORA]] == pytest.approx([0.482, 0.491, 0.478], abs=5e-4)
     assert [*rows.loc[recorded.LILY].dropna()] == pytest.approx([0.549, 0.526], abs=5e-4)
+    assert [*rows.loc[recorded.SHIRA]] == pytest.approx([0.507, 0.528, 0.510], abs=5e-4)
 
 
 def test_pairs_are_runs_of_one_method_and_differ_in_what_is_said():
@@ -60,32 +59,22 @@ def test_a_method_of_the_record_starts_as_the_base_and_trains_as_many_numbers(me
     assert {row["parameters"] for row in rows} <= {TRAINED[method]}
 
 
-def test_lora_8_came_out_again_as_lesson_10_recorded_it():
-    row, = records.select(records.load("sixty"), group="again")
-    told, = records.select(records.load("ladder"), group="final", method="lora 8", seed=2)
-    assert row["lr"] == told["lr"]
-    assert row["r2"] == told["r2"]
-    assert row["answers"] == told["answers"]
-
-
-def test_what_a_form_cannot_do_holds_for_the_layers():
-    torch.manual_seed(0)
-    base = nn.Linear(48, 32).requires_grad_(False)
-    oft, miss = layers.OFTLinear(base, 16), layers.MiSSLinear(base, 12)
-    with torch.no_grad():
-        oft.q.normal_()
-        miss.M.normal_()
-        one, two = oft.merged().weight, base.weight
-        assert (one - two).norm() > 0.5
-        torch.testing.assert_close(torch.linalg.svdvals(one), torch.linalg.svdvals(two))
-        x = torch.randn(12)
-        hidden = torch.cat([x, -x, 0.5 * x, -0.5 * x])
-        torch.testing.assert_close(miss(hidden), base(hidden), rtol=1e-4, atol=1e-4)
-        assert (miss(hidden.abs()) - base(hidden.abs())).norm() > 1
-
-
 def test_the_pictures_tell_their_numbers_in_words():
     assert "14 runs are above it, 1 by more than 3.8%" in sixty.draw_monday(FIELD).get_label()
     both = recorded.two_ladders(records.load("ladder"))
     assert both.there.idxmax() == "a random mask"
     assert "a random mask 2 and 1" in sixty.draw_two_ladders(both).get_label()
+
+
+def test_each_method_of_the_record_stands_beside_each_lora():
+    sixty, ladder = records.load("sixty"), records.load("ladder")
+    words = recorded.compared(sixty, ladder)
+    assert len(words) == len(records.select(sixty, group="final", seed=2))
+    for lora, group, rung in (("LoRA 8", "final", "lora 8"), ("LoRA 1", "final", "lora 1"),
+                              ("LoRA 8 at half its rate", "half", "lora 8")):
+        theirs = {row["seed"]: row for row in records.select(ladder, group=group, method=rung)}
+        for method, told in words[f"less {lora}"].items():
+            gaps = [row["r2"] - theirs[row["seed"]]["r2"] for row in records.select(
+                sixty, group="final", method=method) if row["seed"] in theirs]
+            assert float(told.split()[-4]) == pytest.approx(sum(gaps) / len(gaps), abs=1.1e-3)
+    assert words["less LoRA 8"]["OFT 32"] == "cannot tell: +0.022 (-0.006 to +0.051)"

@@ -223,7 +223,7 @@ def beside(name: str, rung: str = "lora 8") -> pandas.DataFrame:
         "rate": rows[0]["lr"]} for each, rows in chosen.items()}
     table = pandas.DataFrame.from_dict(rows, orient="index")
     ends = f"{told.difference:+.3f} ({told.low:+.3f} to {told.high:+.3f})"
-    table["verdict"] = [f"{told.word}: {ends}", f"seeds {', '.join(map(str, seeds))}"]
+    table["verdict"] = [f"{told.word}: {ends}", f"seed no. {', '.join(map(str, seeds))}"]
     return table
 
 

@@ -1,1 +1,1 @@
-"""Lesson 13: sixty methods; what is new, and a method of one's own."""
+"""Lesson 13: the field's methods; what is new, and a method of one's own."""

@@ -156,13 +156,6 @@ USUAL = {
 }
 
 
-class Ours(dict):
-    """Our own table, so that it is never taken for an answer of the reader's."""
-
-
-ANSWER = Ours({name: list(row) for name, row in PLACES.items()})
-
-
 def run_places(places: Any, case: Any) -> dict[str, Any]:
     """Hand on the table in one form: a list of three for each method."""
     said = {}
@@ -350,9 +343,11 @@ MINE = Exercise(
 WORDS = (BETTER, WORSE, SAME, UNSURE)
 NUMBERS = ("difference", "low", "high", "seeds", "rates")
 ROUNDED = 5e-4    # how far an end may be from what three decimals say
-# What judges nothing: "cannot tell whether it is better", "not better", "the same seed".
+TOLD = re.compile(r"\b(can|could)( not|not|n?['’]t)\b")    # "cannot", in all its forms
+# What judges nothing: "cannot tell whether it is better", "isn't shown better", "the same seed".
 IDLE = re.compile(r"(?<=cannot tell) (whether|if|which)\b.*?(?=[.,;:!?](?!\d)|\bbut\b|$)"
-                  r"|\b(not|nor|neither|no) (\w+ )?(better|worse|the same|beats?|wins?)\b"
+                  r"|(\b(not|nor|neither|no)|n['’]t) (\w+ ){0,3}?"
+                  r"(better|worse|the same|beats?|wins?)\b"
                   r"|\bthe same (?=seed|rate|number|parameter|sentence|test|data|task|model|step)")
 WON, LOST = (re.compile(rf"\b({words})\b") for words in (
     r"wins?|won|winner|beats?|outperform\w*|superior|ahead", r"los(es?|t)|inferior|behind"))
@@ -377,7 +372,7 @@ def judge_sentence(case: Any, seen: Mapping) -> Verdict:
     if not low <= numbers["difference"] <= high or low == high:
         return rejected("ends", f"{numbers['difference']:.3f} does not lie between {low:.3f} and "
                                 f"{high:.3f}.")
-    told = IDLE.sub(" ", text)
+    told = IDLE.sub(" ", TOLD.sub("cannot", text))
     said = {each for each in WORDS if each in told}
     said |= {each for each, words in ((BETTER, WON), (WORSE, LOST)) if words.search(told)}
     fitting = {word(low + a, high + b, MARGIN) for a in (-ROUNDED, 0, ROUNDED)
@@ -400,12 +395,12 @@ SENTENCE = Exercise(
         "not_a_report": "Wanted is a dict: difference, low, high, seeds and rates as numbers, and "
                         "a sentence.",
         "ends": "pt.board.beside shows the difference, and its interval in brackets.",
-        "other_verdict": "Above zero throughout: better. Below: worse. Within the margin: the "
-                         "same. Otherwise: cannot tell.",
+        "other_verdict": "First: within the margin throughout is the same. Then: above zero "
+                         "throughout is better, below is worse. Otherwise: cannot tell.",
         "no_seeds": "How many seeds stand behind it?",
         "no_rates": "How many rates did you try, and on which sentences?",
     },
-    hints=("Which of the four words does the interval allow?",
+    hints=("Which of the four does the interval allow? The same goes first.",
            "Name the word, the seeds and the rates that you tried.",
            "\"Cannot tell from one seed, at the best of three rates.\""))
 

@@ -1,4 +1,4 @@
-"""Four methods of the field, each a layer of a few lines: what the record of lesson 13 trains.
+"""Methods of the field, each a layer of a few lines: what the record of lesson 13 trains.
 
     model = put_on("VeRA 256", model)
 
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from .... import attach, lora
 from ....adapter import Adapter
+from .answers import RoAd  # the reader's, of exercise 1
 
 RANK, ALPHA = 8, 16.0               # of LoRA 8, beside which they stand
 TARGETS = ("query", "value")
@@ -135,6 +136,7 @@ METHODS = {
     "VeRA 256": vera,
     "OFT 32": lambda model: attach(model, TARGETS, lambda base: OFTLinear(base, 32)),
     "MiSS 16": lambda model: attach(model, TARGETS, lambda base: MiSSLinear(base, 16)),
+    "RoAd": lambda model: attach(model, TARGETS, RoAd),
     "PiSSA 8": lambda model: attach(model, TARGETS, lambda base: PiSSALinear(base, RANK, ALPHA)),
 }
 

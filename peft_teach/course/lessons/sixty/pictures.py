@@ -1,7 +1,6 @@
 """Pictures of lesson 13: the field's table, two ladders, the family, what two forms cannot do."""
 
 import math
-from collections.abc import Mapping
 
 import numpy as np
 import pandas
@@ -10,10 +9,10 @@ from matplotlib.figure import Figure
 from ....plots import COLOURS, SERIES, entitle, figure, in_percent
 from ... import records
 from ...protocol import NAMES
-from .recorded import LORA, PAIRS, again, field, half, pairs, scores, two_ladders, verdicts
+from .recorded import LORA, again, compared, field, half, pairs, two_ladders
 
-__all__ = ["LORA", "NAMES", "PAIRS", "again", "draw_cannot", "draw_family", "draw_monday",
-           "draw_two_ladders", "field", "half", "pairs", "scores", "two_ladders", "verdicts"]
+__all__ = ["LORA", "again", "compared", "draw_cannot", "draw_family", "draw_monday",
+           "draw_two_ladders", "field", "half", "pairs", "two_ladders"]
 
 # ── the field's Monday ───────────────────────────────────────────────────────────────────────
 
@@ -52,7 +51,8 @@ def draw_two_ladders(rows: pandas.DataFrame) -> Figure:
                   NAMES["mask"]: COLOURS["random"]}.get(name, COLOURS["rest"])
         ax.plot([0, 1], [here, there], "-o", color=colour, lw=2)
         ax.text(-0.04, here, f"{name}  {row['here']:.2f}", ha="right", va="center", fontsize=11)
-        ax.text(1.04, there, f"{row['there']:.1%}  {name}", va="center", fontsize=11)
+        ax.text(1.04, there, f"{row['there']:.1%}  {name.replace(' 8', ' 32')}", va="center",
+                fontsize=11)
     ax.set(xlim=(-0.75, 1.8), ylim=(len(rows) + 0.5, 0.4), xticks=[0, 1],
            xticklabels=["here: 23 million, R²", "there: 3 billion, solved"], yticks=[])
     ax.spines[["left", "bottom"]].set_visible(False)
@@ -73,8 +73,8 @@ FAMILY = {
     "a layer's outputs: gains": ("IA³*",),
     "a layer's features: turned": ("RoAd*", "OFT", "BOFT", "HRA"),
     "a layer's bias": ("BitFit*",),
-    "W: by products BA": ("LoRA*", "DoRA*", "PiSSA", "AdaLoRA", "HiRA", "LoHa", "LoKr"),
-    "W: at scattered entries": ("SHiRA (the mask)*", "FourierFT", "WaveFT"),
+    "W: by products BA": ("LoRA*", "DoRA*", "PiSSA", "AdaLoRA", "HiRA", "LoHa"),
+    "W: at scattered entries": ("SHiRA (the mask)*",),
     "W: by shared or random matrices": ("VeRA", "RandLoRA", "MiSS", "Lily", "VB-LoRA", "TinyLoRA"),
 }
 
@@ -103,11 +103,11 @@ def draw_family() -> Figure:
 
 STRETCH = ((1.3, 0.5), (0.2, 0.7))    # a layer of two inputs and two outputs
 ANGLE = 0.9                           # by which its inputs are turned
-SHARDS, WIDTH = 4, 6                  # of an input of 24 features
+PIECES = ((3, -1, 2), (-3, 1, -2), (1, 2, -2), (-1, -2, 2))    # an input of twelve features
 
 
 def draw_cannot() -> Figure:
-    """Draw the ellipse that no turn of the inputs leaves, and two inputs that shards confuse."""
+    """Draw the ellipse that no turn of the inputs leaves, and an input that no shard sees."""
     made, left, right = figure(9.2, 3.4, 2)
     W, t = np.array(STRETCH), np.linspace(0, 2 * math.pi, 100)
     circle = np.stack([np.cos(t), np.sin(t)])                         # (2, points)
@@ -124,40 +124,29 @@ def draw_cannot() -> Figure:
     left.set(xlim=(-2.4, 2.8), ylim=(-1.8, 1.8), xticks=[], yticks=[])
     left.set_aspect("equal")
     left.set_title("Turn the inputs: outputs move along one ellipse", fontsize=12)
-    one, other = _confused()
-    for row, (values, name) in enumerate(((one, "x"), (other, "another x"))):
-        right.bar(np.arange(len(values)), values, 0.8, bottom=3 * (1 - row),
-                  color=SERIES[row][0])
-        right.text(-0.8, 3 * (1 - row), name, ha="right", va="center", fontsize=11,
-                   color=SERIES[row][0])
-        right.plot([-0.5, len(values) - 0.5], [3 * (1 - row)] * 2, color=COLOURS["ink"], lw=0.8)
-    for piece in range(SHARDS):
-        right.axvline(piece * WIDTH - 0.5, color=COLOURS["frozen"], lw=1)
-        right.text((piece + 0.5) * WIDTH - 0.5, 4.5, f"piece {piece + 1}", ha="center", fontsize=11)
-    right.set(xlim=(-6, SHARDS * WIDTH), ylim=(-1.8, 5), xticks=[], yticks=[])
+    names = [*(f"piece {n}" for n in range(1, 5)), "sum: 0"]
+    for at, piece in enumerate((*PIECES, np.sum(PIECES, axis=0))):
+        colour = COLOURS["ink"] if at < 4 else SERIES[1][0]
+        right.bar(4 * at + np.arange(3), piece, 0.8, color=SERIES[0][0])
+        right.plot([4 * at - 0.5, 4 * at + 2.5], [0, 0], color=colour, lw=1 + at // 4)
+        right.text(4 * at + 1, 3.6, names[at], ha="center", fontsize=11, color=colour)
+    for at, sign in enumerate("+++="):
+        right.text(4 * at + 3, 0, sign, ha="center", va="center", fontsize=14)
+    right.text(9, -4.6, "M · 0 = 0: the output does not move", ha="center", fontsize=12,
+               color=SERIES[1][0])
+    right.set(xlim=(-1, 20), ylim=(-5.2, 4.6), xticks=[], yticks=[])
     right.spines[:].set_visible(False)
-    right.set_title("Shared shards see the pieces' sum: 0, twice", fontsize=12)
+    right.set_title("MiSS sees the sum of the pieces", fontsize=12)
     made.set_label("Left: the outputs of a layer for all inputs of length one form an ellipse; "
                    f"with the inputs turned by {ANGLE}, the same ellipse. A larger one is "
-                   "never reached. Right: two inputs of four pieces each, that add up to 0; a "
-                   "layer of shared shards changes the output of neither.")
+                   "never reached. Right: an input of four pieces, which add up to 0; a layer of "
+                   "shared shards does not change its output.")
     return made
-
-
-def _confused() -> tuple[np.ndarray, np.ndarray]:
-    """Return two inputs of four pieces each, which add up to zero."""
-    piece, other = np.sin(np.arange(WIDTH) * 1.3 + 0.4), np.cos(np.arange(WIDTH) * 0.9)
-    return (np.concatenate([piece, -piece, 0.7 * other, -0.7 * other]),
-            np.concatenate([0.6 * other, 0.6 * piece, -1.1 * piece, 0.5 * piece - 0.6 * other]))
-
-
-def _ladder() -> Mapping:
-    return records.load("ladder")
 
 
 EXAMPLES = {
     "monday": lambda: draw_monday(field()),
-    "two_ladders": lambda: draw_two_ladders(two_ladders(_ladder())),
+    "two_ladders": lambda: draw_two_ladders(two_ladders(records.load("ladder"))),
     "family": draw_family,
     "cannot": draw_cannot,
 }

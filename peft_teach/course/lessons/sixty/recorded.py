@@ -1,22 +1,24 @@
-"""What lesson 13 reads: the field's own table, and the record of four methods under one rule.
+"""What lesson 13 reads: the field's own table, and the record of five methods under one rule.
 
     field()                     peft's comparison, 63 runs; the source stands in the file's head
     again(field())              some of its settings, run before with other library versions
     pairs(field())              rows of one method, and what differs between them
     two_ladders(ladder)         R² here and accuracy there, of the methods that both have
-    verdicts(sixty, ladder)     each method of the record beside LoRA 8, in pairs
+    compared(sixty, ladder)     each method of the record beside LoRA, in pairs
 """
 
 from collections.abc import Mapping
+from statistics import mean
 
 import pandas
 
 from ... import protocol, records
-from ...verdicts import verdict
+from ...verdicts import MARGIN, of_runs, verdict
 
 PROBLEMS = 1319                    # of GSM8K, on which each run of the field was tested
 LORA = "lora-rank32"               # the run to which the field's others are compared
 MLP, LILY = "lora-rank10-target-mlp", "lily-rank140-mlp-a2-b2-s8.0"    # of equal size, on the MLP
+SHIRA = "shira-lr_0.0003-random_seed_42"    # a random mask
 # Rows of one method, the method's name, and what differs within a pair.
 PAIRS = {
     "IA³": ("ia3-default", "ia3-lr_0.001", "the rate"),
@@ -29,7 +31,7 @@ PAIRS = {
 }
 # What both ladders have: the rung's key here, and the run there.
 BOTH = {"full": "full-finetuning-lr_0.00001", "lora 8": LORA, "dora 8": "lora-rank32-dora",
-        "mask": "shira-lr_0.0003-random_seed_42", "ia3": "ia3-all-attn-5k-lr0.005",
+        "mask": SHIRA, "ia3": "ia3-all-attn-5k-lr0.005",
         "prefix": "prefixtuning-tokens50-init_prefix-lr_0.005",
         "prompt": "prompt_tuning-sample_vocab-lr_0.001"}
 
@@ -90,14 +92,22 @@ def scores(sixty: Mapping, ladder: Mapping) -> protocol.Errors:
     return protocol.scores([*protocol.finals(ladder), *ours], rating)
 
 
-def verdicts(sixty: Mapping, ladder: Mapping, rung: str = "lora 8") -> pandas.DataFrame:
-    """Return each method of the record beside a rung, in pairs, the best first."""
+def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
+    """Return each method's size, rate, mean R² and verdicts in words, the best first.
+
+    They are beside LoRA 8, LoRA 1, and LoRA 8 at half its rate: for new seeds on these sentences.
+    """
     found, rows = scores(sixty, ladder), {}
-    for method in dict.fromkeys(row["method"] for row in sixty["runs"] if row["group"] == "final"):
-        a, b = protocol.shared(found, method, rung)
-        told = verdict(a, b)
-        first = records.select(sixty, group="final", method=method)[0]
-        rows[method] = {"parameters": first["parameters"], "rate": first["lr"],
-                        "seeds": len(a), "R²": float(a.mean()), "difference": told.difference,
-                        "low": told.low, "high": told.high, "verdict": told.word}
-    return pandas.DataFrame.from_dict(rows, orient="index").sort_values("R²", ascending=False)
+    slow = {row["seed"]: row["r2"] for row in records.select(ladder, group="half", method="lora 8")}
+    for method in found.keys() - protocol.NAMES.keys():
+        runs = {row["seed"]: row for row in records.select(sixty, group="final", method=method)}
+        told = [verdict(*protocol.shared(found, method, each)) for each in ("lora 8", "lora 1")]
+        told += [of_runs([runs[seed]["r2"] for seed in slow], [*slow.values()], MARGIN)]
+        rows[method] = [
+            runs[2]["parameters"], runs[2]["lr"],
+            round(mean(row["r2"] for row in runs.values()), 3),
+            *(f"{each.word}: {each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
+              for each in told)]
+    return pandas.DataFrame.from_dict(rows, orient="index", columns=[
+        "parameters", "rate", "R²", "less LoRA 8", "less LoRA 1", "less LoRA 8 at half its rate"
+    ]).sort_values("R²", ascending=False)
