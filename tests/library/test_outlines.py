@@ -75,7 +75,8 @@ def test_what_fused_attention_keeps_is_what_torch_keeps(trains, monkeypatch):
     """On a CPU, torch fuses the attention of a Llama: no dropout, no mask."""
     from transformers import AutoModelForCausalLM, LlamaConfig
 
-    monkeypatch.setitem(outlines.SIZES, "tiny", ("llama", 128, 2, 2, 2, 352, 100, 64, False))
+    monkeypatch.setitem(outlines.SIZES, "tiny", outlines.Sizes(
+        "llama", 128, 2, 2, 2, 352, 100, 64, False))
     model = AutoModelForCausalLM.from_config(LlamaConfig(
         hidden_size=128, num_hidden_layers=2, num_attention_heads=2, intermediate_size=352,
         vocab_size=100, max_position_embeddings=64, attn_implementation="sdpa")).bfloat16()
