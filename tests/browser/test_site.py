@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 def pages(tmp_path_factory):
     """Serve the built site; the folder and its address."""
     out = tmp_path_factory.mktemp("site")
-    site(ROOT, out)
+    site(ROOT, out, most=12)    # all of a thousand settings would take minutes
 
     class Quiet(http.server.SimpleHTTPRequestHandler):
         def __init__(self, *args):

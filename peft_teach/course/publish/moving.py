@@ -40,13 +40,13 @@ _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of t
 _EXPLORES = re.compile(r"\b(explore_\w+)\(")
 
 
-def draw(cells: Sequence[Cell], static: Path) -> dict[str, str]:
+def draw(cells: Sequence[Cell], static: Path, most: int = MOST) -> dict[str, str]:
     """Return the HTML of a lesson's pictures by their cell's id, and write the files of each.
 
-    `static` is the site's folder `_static`.
+    `static` is the site's folder `_static`; `most`, how many settings of one picture are drawn.
     """
     (static / FILES).mkdir(parents=True, exist_ok=True)
-    return {id: _html(picture, static) for id, picture in explorers(cells).items()}
+    return {id: _html(picture, static, most) for id, picture in explorers(cells).items()}
 
 
 def explorers(cells: Sequence[Cell]) -> dict[str, Explorer]:
@@ -135,8 +135,8 @@ def _nobody_reads() -> Iterator[None]:
 # ── onto the page ────────────────────────────────────────────────────────────────────────────
 
 
-def _html(picture: Explorer, static: Path) -> str:
-    stops = thinned({name: stops_of(control) for name, control in picture.controls.items()})
+def _html(picture: Explorer, static: Path, most: int) -> str:
+    stops = thinned({name: stops_of(control) for name, control in picture.controls.items()}, most)
     files = [_file(picture, dict(zip(stops, (value for _, value in chosen))), static)
              for chosen in product(*(each for each, _ in stops.values()))]
     at = 0
@@ -173,10 +173,10 @@ def stops_of(control: Any) -> Stops:
     return [(str(control.value), control.value)], 0
 
 
-def thinned(stops: dict[str, Stops]) -> dict[str, Stops]:
+def thinned(stops: dict[str, Stops], most: int = MOST) -> dict[str, Stops]:
     """Return every other stop of the longest control, again, until there are few settings."""
     stops = dict(stops)
-    while prod(len(each) for each, _ in stops.values()) > MOST:
+    while prod(len(each) for each, _ in stops.values()) > most:
         name = max(stops, key=lambda name: len(stops[name][0]))
         each, stands = stops[name]
         stops[name] = each[stands % 2::2], stands // 2

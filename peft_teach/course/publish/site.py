@@ -24,11 +24,13 @@ from .source import wrong
 SOURCES = Path("assets/site")
 
 
-def site(root: Path | str, out: Path | str, solutions: str = FOLDED) -> str:
+def site(root: Path | str, out: Path | str, solutions: str = FOLDED,
+         most: int = moving.MOST) -> str:
     """Write the site into `out`; return what was done.
 
-    `solutions` is "folded" or "none". Raises `PeftTeachError` where `root` is no checkout, Sphinx
-    is not installed, or Sphinx warns of something: a link that leads nowhere, say.
+    `solutions` is "folded" or "none"; `most`, how many settings of a picture are drawn. Raises
+    `PeftTeachError` where `root` is no checkout, Sphinx is not installed, or Sphinx warns of
+    something: a link that leads nowhere, say.
     """
     root, out = Path(root).resolve(), Path(out).resolve()
     if not (root / SOURCES).is_dir():
@@ -39,13 +41,13 @@ def site(root: Path | str, out: Path | str, solutions: str = FOLDED) -> str:
     except ModuleNotFoundError:
         raise wrong("Sphinx is not installed.", 'pip install -e ".[site]"') from None
     with tempfile.TemporaryDirectory() as folder:
-        lessons = stage(root, Path(folder), solutions)
+        lessons = stage(root, Path(folder), solutions, most)
         if build_main(["-q", "-j", "auto", "-W", "--keep-going", "-b", "html", folder, str(out)]):
             raise PeftTeachError("Sphinx warned of what stands above; the site is not whole.")
     return f"{out}/index.html: {lessons} lessons."
 
 
-def stage(root: Path, folder: Path, solutions: str = FOLDED) -> int:
+def stage(root: Path, folder: Path, solutions: str = FOLDED, most: int = moving.MOST) -> int:
     """Write what Sphinx reads into a folder; return the number of lessons."""
     shutil.copytree(root / SOURCES, folder, dirs_exist_ok=True)
     for file in folder.glob("*.md"):    # read on GitHub, too, where the lessons lie elsewhere
@@ -56,7 +58,8 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED) -> int:
     # A process of its own for each core: the pictures take minutes, and torch is not safe to fork.
     cells = [[replace(cell, exercise=None) for cell in lesson.cells] for lesson in lessons]
     with ProcessPoolExecutor(min(len(lessons), os.cpu_count() or 1), get_context("spawn")) as pool:
-        drawn = pool.map(functools.partial(moving.draw, static=folder / "_static"), cells)
+        drawn = pool.map(functools.partial(
+            moving.draw, static=folder / "_static", most=most), cells)
     for lesson, pictures in zip(lessons, drawn):
         read = page(lesson, root, solutions, pictures)
         take_pictures_out(read, folder / "_static" / moving.FILES)
