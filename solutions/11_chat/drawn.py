@@ -51,9 +51,6 @@ def answers(shown: Shown) -> None:
     _answer(after, "LoRA, after 3 passes: style 1.00", SAID[3], MARKED)
 
 
-an_answer = answers
-
-
 def _curves(kind: str, passes: float = 5) -> dict[str, dict[float, float]]:
     """The mean loss of a kind, or style, by method and passes; each seed counts as much."""
     found: dict[str, dict[float, list[float]]] = {}

@@ -38,12 +38,13 @@ def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], tokenizer, size:
            seed: int = 0) -> list[Batch]:
     """Return (ids, labels) of conversations as batches, in random order, padded on the right."""
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    def filled(texts, value) -> torch.Tensor:
+        return pad_sequence([torch.as_tensor(text) for text in texts], True, value)
+
     made = []
     for start in range(0, len(order), size):
-        ids, labels = (pad_sequence([torch.as_tensor(rows[i][part]) for i in order[
-            start:start + size]], True, fill) for part, fill in ((0, tokenizer.pad_token_id),
-                                                                 (1, -100)))
-        real = pad_sequence([torch.ones(len(rows[i][0]), dtype=torch.int64)
-                             for i in order[start:start + size]], True)      # (batch, seq)
-        made.append({"input_ids": ids, "attention_mask": real, "labels": labels})
+        ids, labels = zip(*(rows[i] for i in order[start:start + size]))
+        made.append({"input_ids": filled(ids, tokenizer.pad_token_id),            # (batch, seq)
+                     "attention_mask": filled([[1] * len(text) for text in ids], 0),
+                     "labels": filled(labels, -100)})
     return made

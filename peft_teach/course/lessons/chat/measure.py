@@ -163,10 +163,6 @@ def films(model: nn.Module, tokenizer, reviews: int = REVIEWS) -> dict[str, list
 
 def best_threshold(margins: Tensor, labels: Tensor) -> float:
     """Return the threshold between two margins with the fewest mistakes, (reviews,) both."""
-    order = margins.argsort()
-    sorted_margins, right = margins[order], labels[order].bool()
-    below = torch.cat([torch.zeros(1), (~right).cumsum(0).float()])       # negatives below each gap
-    above = right.sum() - torch.cat([torch.zeros(1), right.cumsum(0).float()])
-    index = int((below + above).argmax())
-    ends = torch.cat([sorted_margins[:1] - 1, sorted_margins, sorted_margins[-1:] + 1])
-    return float((ends[index] + ends[index + 1]) / 2)
+    ordered = margins.sort().values
+    bounds = torch.cat([ordered[:1] - 1, (ordered[1:] + ordered[:-1]) / 2, ordered[-1:] + 1])
+    return float(bounds[((margins > bounds[:, None]) == labels.bool()).sum(1).argmax()])

@@ -75,8 +75,3 @@ def one_pass(targets: str, batch: int, rate: float, seed: int = 2) -> float:
         pass
     losses = measure.losses(model, data.chat(voice.validation, tokenizer, 12, shuffle=False))
     return sum(losses) / len(losses)
-
-
-def search(record: Mapping) -> Search:
-    """Return the search, empty."""
-    return Search(record)
