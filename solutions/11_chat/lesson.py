@@ -497,14 +497,13 @@ print(f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} number
 # **Sources**
 #
 # - Style and knowledge: Zhou et al. 2023, *LIMA*, arXiv 2305.11206; Lin et al. 2023, *The unlocking spell on base LLMs*, arXiv 2312.01552;
-#   Ouyang et al. 2022, *Training language models to follow instructions*, arXiv 2203.02155; Huang et al. 2024, arXiv 2406.11474; Ghosh et al. 2024, arXiv 2402.05119.
+#   Ouyang et al. 2022, *Training language models to follow instructions*, arXiv 2203.02155; Ghosh et al. 2024, arXiv 2402.05119.
 # - Loss on instructions: Shi et al. 2024, arXiv 2405.14394; Huerta-Enochian & Ko 2024, *Does prompt loss matter?*, arXiv 2401.13586.
 # - The end that is never trained: [alignment-handbook#127](https://github.com/huggingface/alignment-handbook/issues/127),
-#   [trl#1623](https://github.com/huggingface/trl/issues/1623), [trl#976](https://github.com/huggingface/trl/issues/976).
+#   [trl#976](https://github.com/huggingface/trl/issues/976).
 # - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Lin et al. 2023, *Speciality vs generality*,
 #   arXiv 2309.06256; Wortsman et al. 2022, arXiv 2109.01903.
-# - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089; Kangaslahti & Alvarez-Melis 2025,
-#   *Continuous language model interpolation*, TMLR.
+# - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089.
 # - Recipes: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
 #
 # The library's labels stand in `peft_teach/data.py` (`pt.data.chat`), the plan of all runs in `assets/records/chat.py`.

@@ -88,7 +88,7 @@ def _voice(row: Mapping) -> float:
 
 
 def _others_at(run: Sequence[Mapping], level: float) -> Tensor:
-    """Return the losses of the other texts where a run's loss of the voice first is at the level."""
+    """Return the losses of the other texts where a run's loss of the voice reaches the level."""
     last = next(i for i, row in enumerate(run) if _voice(row) <= level)
     before, after = run[max(last - 1, 0)], run[last]
     drop = _voice(before) - _voice(after)
