@@ -36,7 +36,6 @@ SHARP = 192          # dots an inch: twice a page's own
 
 # What a lesson draws with what its reader trained, drawn of the record alone.
 INSTEAD = {
-    "explore_updates": "pictures.explore_updates(record)",
     "explore_learning": "pictures.explore_learning(pictures.ways_recorded(record, others), "
                         "{'scratch': 1e-4, 'head': 1e-1, 'full': 1e-4}, {})"}
 _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of the ladder
