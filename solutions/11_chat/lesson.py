@@ -327,9 +327,8 @@ pt.plots.show(pictures.draw_forgetting(record), "Means of two seeds, after 0, ½
 
 # %%
 more, by_seed = pictures.forgets(record)
-more = {"more": "full fine-tuning", "less": "LoRA"}.get(more, more)
-pt.compare("chat.forgets", more, "full fine-tuning less LoRA, by seed: {:+.3f}, {:+.3f} a token"
-           .format(*by_seed))
+told = ", ".join(f"{each:+.3f}" for each in by_seed)
+pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {told} a token")
 
 # %% [markdown]
 # With both seeds full fine-tuning forgot more, but two seeds are too few to tell. After five passes the model predicts a commentator about as

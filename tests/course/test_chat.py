@@ -84,7 +84,7 @@ def test_a_curve_tells_style_ends_and_losses_by_step(record):
 
 def test_methods_are_compared_where_they_have_learned_as_much(record):
     """LoRA reaches 2.4 after 3 passes, full fine-tuning half-way from the first to the second."""
-    assert chat.forgets(record) == ("more", pytest.approx([0.12] * 2))    # 0.18 against 0.06
+    assert chat.forgets(record) == ("full fine-tuning", pytest.approx([0.12] * 2))    # 0.18 against 0.06
 
 
 def test_two_seeds_that_disagree_cannot_tell_which_method_forgets_more(record):

@@ -67,11 +67,11 @@ def curve(record: Mapping, score: Score = style) -> pandas.DataFrame:
 
 
 def forgets(record: Mapping) -> tuple[str, list[float]]:
-    """Return whether full fine-tuning forgets "more" or "less" than LoRA, and by how much.
+    """Return which method forgets more, and by seed how much more full fine-tuning than LoRA.
 
     Both are asked where the loss of the voice first is at one level, the lowest that every run
     reaches: between two checkpoints each text's loss is interpolated. The verdict is on new seeds
-    and texts; how much, a mean over all texts, by seed.
+    and texts; how much more is a mean over all texts.
     """
     runs = {method: [sorted(rows(record, group="main", method=method, seed=seed),
                             key=lambda row: row["passes"]) for seed in (0, 1)]
@@ -79,8 +79,9 @@ def forgets(record: Mapping) -> tuple[str, list[float]]:
     level = max(min(map(_voice, run)) for both in runs.values() for run in both)
     lora, full = (torch.stack([_others_at(run, level) for run in runs[method]])
                   for method in COMPARED)    # (seeds, texts)
-    gap = verdict(full, lora, margin=0)
-    return {BETTER: "more", WORSE: "less"}.get(gap.word, UNSURE), (full - lora).mean(1).tolist()
+    more = {BETTER: NAMES["full"], WORSE: NAMES["lora"]}
+    return (more.get(verdict(full, lora, margin=0).word, UNSURE),    # a higher loss is forgotten
+            (full - lora).mean(1).tolist())
 
 
 def _voice(row: Mapping) -> float:
