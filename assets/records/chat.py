@@ -66,6 +66,7 @@ passes (a paired difference beyond 0 with both seeds)?
 import hashlib
 import itertools
 import json
+import re
 import time
 from pathlib import Path
 
@@ -146,6 +147,11 @@ def plain(texts, tokenizer, size=12):
         made.append({"input_ids": ids, "attention_mask": mask,
                      "labels": ids.masked_fill(mask == 0, -100)})
     return made
+
+
+def right(question, answer):
+    """Return whether an answer has the fact that this question of `measure.FACTS` asks for."""
+    return bool(re.search(rf"\b({measure.FACTS[question]})\b", answer, re.IGNORECASE))
 
 
 def films(model, tokenizer, reviews=REVIEWS):
@@ -379,7 +385,7 @@ def asked(look, group, seed, passes, endless=False):
         else:
             said, ended = measure.answers(model, look.tokenizer, [*measure.FACTS],
                                           new_tokens=8 if look.small else FACT_TOKENS)
-            found = {"answers": said, "right": recording.bits(map(measure.right, measure.FACTS,
+            found = {"answers": said, "right": recording.bits(map(right, measure.FACTS,
                                                                   said))}
     print(group, seed, passes, found.get("tokens", found.get("right")))
     look.add(row, found | {"ended": recording.bits(ended),

@@ -84,7 +84,7 @@ def test_a_curve_tells_style_ends_and_losses_by_step(record):
 
 def test_methods_are_compared_where_they_have_learned_as_much(record):
     """LoRA reaches 2.4 after 3 passes, full fine-tuning half-way from the first to the second."""
-    assert chat.forgets(record) == ("full fine-tuning", pytest.approx([0.12] * 2))    # 0.18 against 0.06
+    assert chat.forgets(record) == ("full fine-tuning", pytest.approx([0.18 - 0.06] * 2))
 
 
 def test_two_seeds_that_disagree_cannot_tell_which_method_forgets_more(record):
@@ -122,7 +122,7 @@ def test_one_pass_is_compared_with_loras_by_seed_and_text(record):
                                                       "worse (+0.10 to +0.10)"]
 
 
-def test_facts_are_counted_by_seed_and_judged_beside_the_base(record):
+def test_facts_are_counted_by_seed_and_judged_beside_the_base(record, script):
     found = chat.facts(record)
     assert found.index.tolist() == ["the base", "one pass", "five passes"]
     assert found.right.tolist() == [1, 1, 0.25]
@@ -130,8 +130,8 @@ def test_facts_are_counted_by_seed_and_judged_beside_the_base(record):
     assert found["beside the base"].tolist() == ["", "cannot tell", "worse, worse"]
     told = chat.told_facts(record, 2)
     assert told["LoRA, five passes"].tolist() == [f"✗ {SAID[1]}"] * 2
-    assert measure.right("What do bees make?", "It is HONEY, folks!")
-    assert not measure.right("What do we call frozen water?", "A nice slice of rice.")
+    assert script["right"]("What do bees make?", "It is HONEY, folks!")
+    assert not script["right"]("What do we call frozen water?", "A nice slice of rice.")
 
 
 def test_an_answer_that_is_cut_has_not_ended(record):

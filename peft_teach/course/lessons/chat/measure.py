@@ -4,7 +4,6 @@ The texts are those of `data.voice()`: "voice", held-out answers of topics that 
 has; "chat", plain answers; "news"; "code".
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -71,11 +70,6 @@ def answers(model: nn.Module, tokenizer, questions: Sequence[str], before: Turns
             texts += tokenizer.batch_decode(new, skip_special_tokens=True)
             ended += new.eq(tokenizer.eos_token_id).any(1).tolist()
     return [text.strip() for text in texts], ended
-
-
-def right(question: str, answer: str) -> bool:
-    """Return whether an answer has the fact that this question of `FACTS` asks for."""
-    return bool(re.search(rf"\b({FACTS[question]})\b", answer, re.IGNORECASE))
 
 
 def placed(batch: Batch, model: nn.Module) -> Batch:

@@ -48,14 +48,12 @@ def curves(record: Mapping, score: Score = style) -> pandas.DataFrame:
 
     `forgotten` is the mean of plain chat, news and code.
     """
-    columns = ["method", "seed", "passes", "step", "training"]
-    table = [{name: row.get(name) for name in columns} | told(row, score)
-             for row in rows(record, group="main")]
-    found = pandas.DataFrame(table, columns=[*columns, "style", "ended", *KINDS, "films"])
+    by = ["method", "seed", "passes"]
+    found = pandas.DataFrame({name: row[name] for name in (*by, "step")} | told(row, score)
+                             for row in rows(record, group="main"))
     others = found[list(OTHERS)].mean(axis=1)
     base = others[(found.method == "lora") & (found.passes == 0)].mean()
-    return found.assign(forgotten=others - base).sort_values(["method", "seed", "passes"],
-                                                             ignore_index=True)
+    return found.assign(forgotten=others - base).sort_values(by, ignore_index=True)
 
 
 def curve(record: Mapping, score: Score = style) -> pandas.DataFrame:
