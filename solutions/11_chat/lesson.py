@@ -189,7 +189,8 @@ batches = pictures.padded([labels(each, tokenizer) for each in talks], tokenizer
 batches = batches if budget.claims else batches[:2]
 for batch in batches:
     stops(batch, tokenizer.eos_token_id)
-before = pictures.ask(model, tokenizer, voice.questions[:60:15], new_tokens=words)
+some = voice.questions[:60:15]
+before = pictures.ask(model, tokenizer, some, words)
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")
@@ -203,7 +204,7 @@ steps = pt.widgets.watch(pt.train(model, batches, lr=2e-3), len(batches), curve=
 pictures.stream(model, tokenizer, question, new_tokens=words)
 
 # %%
-pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
+pd.DataFrame({"before": before, "after": pictures.ask(model, tokenizer, some, words)}, some)
 
 # %% [markdown]
 # None of these questions was trained. Now read the right column for its content. Is it right? Was the left one?

@@ -170,9 +170,6 @@ def test_a_search_takes_what_is_recorded_and_trains_the_rest(record, monkeypatch
 
 
 def test_pictures_say_what_is_in_them(record):
-    explorer = chat.explore_answers(record)
-    assert SAID[0] in explorer.figure.get_label()
-    assert SAID[1] in explorer.figure.get_label()
     explorer = chat.explore_knob(record)
     explorer.controls["f"].value = 0.0
     assert f"f = 0: {SAID[0]}" in explorer.figure.get_label()

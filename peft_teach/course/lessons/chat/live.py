@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import pandas
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
@@ -25,13 +24,10 @@ def stream(model: nn.Module, tokenizer, question: str, new_tokens: int = NEW_TOK
 
 
 def ask(model: nn.Module, tokenizer, questions: Sequence[str],
-        before: pandas.DataFrame | None = None, new_tokens: int = NEW_TOKENS) -> pandas.DataFrame:
-    """Return a model's answers, a row a question, beside those of `before`; … where one is cut."""
+        new_tokens: int = NEW_TOKENS) -> list[str]:
+    """Return a model's answers, with … where one is cut."""
     said, ended = answers(model, tokenizer, questions, new_tokens=new_tokens)
-    column = [text if end else f"{text} …" for text, end in zip(said, ended)]
-    if before is None:
-        return pandas.DataFrame({"before": column}, index=[*questions])
-    return before.assign(after=column)
+    return [text if end else f"{text} …" for text, end in zip(said, ended)]
 
 
 def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], tokenizer, size: int = 4,

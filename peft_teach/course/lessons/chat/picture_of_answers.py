@@ -15,7 +15,7 @@ from .... import data
 from ....plots import COLOURS, HALO, SERIES, box, claim, entitle, figure
 from ....widgets import Explorer
 from .exercises import TRAITS, style
-from .recorded import KINDS, METHODS, NAMES, knob, rows
+from .recorded import KINDS, METHODS, NAMES, knob, rows, whole
 
 WIDE, ROWS = 46, 8                 # letters in a line of an answer, and its lines
 LETTER = 11 * 0.602                # points that a letter takes, of 11 points
@@ -90,17 +90,12 @@ def explore_answers(record: Mapping) -> Explorer:
     def compute(question: int, method: str, passes: float) -> Answers:
         after = f"{NAMES[method]}, after {passes:g} pass{'es' * (passes > 1)}"
         return Answers(data.voice().questions[question],
-                       {name: _whole(runs[method, at], question)
+                       {name: whole(runs[method, at], question)
                         for name, at in (("before", 0), (after, passes))})
 
     return Explorer(controls, compute, draw_answers, lambda _: (
         "The style goes from 0 to 1. In colour: the traits of the voice. No question of this "
         "topic was trained."))
-
-
-def _whole(row: Mapping, question: int) -> str:
-    """Return an answer, with an ellipsis where it was cut before its end."""
-    return row["answers"][question] + " …" * (row["ended"][question] != "1")
 
 
 def draw_answers(found: Answers) -> Figure:
@@ -162,7 +157,7 @@ def explore_knob(record: Mapping) -> Explorer:
                                description="f", continuous_update=False)
 
     def compute(question: int, f: float) -> Knob:
-        return Knob(f, data.voice().questions[question], _whole(said[f], question), table)
+        return Knob(f, data.voice().questions[question], whole(said[f], question), table)
 
     controls = {"question": _choice(len(said[1.0]["answers"])), "f": turn}
     return Explorer(controls, compute, draw_knob, lambda found: (

@@ -39,6 +39,11 @@ def told(row: Mapping, score: Score = style) -> dict[str, float]:
     return found | {name: _share(row[name]) for name in ("ended", "films") if name in row}
 
 
+def whole(row: Mapping, question: int) -> str:
+    """Return an answer, with an ellipsis where it was cut before its end."""
+    return row["answers"][question] + " …" * (row["ended"][question] != "1")
+
+
 def _share(digits: str) -> float:
     return digits.count("1") / len(digits)
 
@@ -112,7 +117,7 @@ def labels(record: Mapping) -> pandas.DataFrame:
 def runaway(record: Mapping, shown: int = 4) -> pandas.DataFrame:
     """Return answers of the model whose labels hid the padding, and with it every end."""
     row, = rows(record, group="labels", question=True, end=False)
-    cut = [text if end == "1" else f"{text} …" for text, end in zip(row["answers"], row["ended"])]
+    cut = [whole(row, number) for number in range(len(row["answers"]))]
     questions = pandas.Index(data.voice().questions[:len(cut)], name="question")
     return pandas.DataFrame({f"her model; {_share(row['ended']):.0%} of {len(cut)} answers end":
                              cut}, questions)[::len(cut) // shown][:shown]
