@@ -1,8 +1,8 @@
 # %% [markdown]
 # # 10 · The ladder: what ships, and how sure?
 #
-# It is Monday. You and a colleague have trained thirteen methods on one task, a single run each. She puts them all into one table, with
-# three decimals, and writes below it: "Ship the first."
+# It is Monday. You and a colleague have trained thirteen methods on one task, a single run each. She puts them into one table, with three
+# decimals, and writes below: "Ship the first."
 #
 # Would you? In this lesson you are the referee. You write the interval that tells how sure you can be, the search that makes a comparison
 # fair, and a layer that serves four tasks in one batch.
@@ -92,8 +92,7 @@ pt.compare("ladder.luck", round(mondays.amax(dim=1).mean().item(), 2), "the firs
 # Jesse Dodge and his colleagues (2020) fine-tuned BERT hundreds of times and changed nothing but the seed. The more runs they tried, the
 # better was the best of them.
 #
-# Here is Monday's table again. Beside each run stand the mean of the five seeds of its method, and its place by that mean. Which runs were
-# lucky?
+# Here is Monday's table again, beside each run the mean of its method's five seeds, and the place by that mean. Which runs were lucky?
 
 # %%
 pt.board.monday(record, means=True)
@@ -260,12 +259,12 @@ trained = pt.board.train(method, lambda model: pictures.put_on(method, model, to
 pictures.explore_costs(record)
 
 # %% [markdown]
-# The order of the costs does not stay. The prompt trains the fewest numbers but for head only, and only full fine-tuning needs more
+# It does not. The prompt trains the fewest numbers but for head only, and only full fine-tuning needs more
 # memory and a longer step. And even head only, without a backward pass through the blocks, takes a quarter of full fine-tuning's step.
 #
 # ## What does it forget?
 #
-# MiniLM was made for search: sentences that belong together get vectors that lie close to each other. Then we train it to rate films.
+# MiniLM was made for search: sentences that belong together get vectors that lie close. Then we train it to rate films.
 # **Do the sentences of one newspaper editorial still find each other?**
 #
 # ### Exercise 3 · Neighbours (2 points, about 7 minutes)

@@ -262,11 +262,10 @@ pictures.misled(record, style).round(2)
 
 # %% [markdown]
 # A longer answer has more room for traits: by our score **the broken model wins, until** its answers are cut to the length of the others.
-# So read answers, too. These are recorded, with batches of 8 at 0.004. From here on the score is ours: a call to the stands, a word in
-# capitals, an exclamation mark, a word of the game.
+# So read answers, too. From here on the score is ours: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
 
 # %%
-pictures.explore_answers(record)
+pictures.explore_answers(record)    # recorded, with batches of 8 at a rate of 0.004
 
 # %%
 found = pictures.curve(record, score=lambda answer: pictures.style(answer) > 0)
@@ -306,7 +305,7 @@ pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answe
 # %% [markdown]
 # The held-out loss counts every word, so it punishes a model that has learned its training answers by heart. The score counts four traits.
 # Long Ouyang and colleagues saw the same with InstructGPT in 2022: the loss turned after one epoch, and people preferred later models. So
-# **judge for yourself**, without knowing which model is which. It takes ten minutes.
+# **judge for yourself**, without knowing which model is which.
 
 # %%
 pictures.blind(record)    # which answer would you rather have? One pass against five
