@@ -124,7 +124,7 @@ def draw_memory(found: Memory) -> Figure:
     logarithmic(ax)
     plain_ticks(ax.xaxis, (1, 2, 4, 8, 16, 32, 70))
     entitle(ax, "parameters, in billions", "GB")
-    ax.set(xlim=(1, 75), ylim=(
+    ax.set(xlim=(1, 120), ylim=(
         1, max(1500, *(2 * of.total.max() for of in found.bills.values()))))
     name_ends(ax, {method: (of.total.iloc[-1], METHODS[method])
                    for method, of in found.bills.items()})
