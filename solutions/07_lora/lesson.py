@@ -594,12 +594,13 @@ pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (
                  "lora.spread")
 
 # %%
-directions = pictures.directions(record, model)    # with 90 % of the energy; the runs learned labels
+directions = pictures.directions(record, model)    # with 90 % of the energy
 pt.compare("lora.spread", round(directions["ΔW of full fine-tuning"]), "mean of twelve matrices")
 directions.to_frame().round(1)
 
 # %% [markdown]
-# Full fine-tuning spreads its change over dozens of directions. LoRA has eight, and most of the energy lies in fewer.
+# Full fine-tuning spreads its change over dozens of directions. LoRA has eight, and most of the energy lies in fewer. (The recorded runs
+# learned labels, yours ratings.)
 #
 # ## Coins, learned by heart
 #
