@@ -139,7 +139,7 @@ CLAIMS = (
           holds={"predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
                  "with and without the end: the same": lambda: gap(*NO_END, ["voice"])[0] < 0
                  < gap(*NO_END, ["news", "code"])[0]}),
-    Claim("After one pass LoRA and full fine-tuning have learned the voice the same.",
+    Claim("After one pass LoRA and full fine-tuning have learned the voice the same (Further).",
           seen=f"loss {LADDER.voice['LoRA']:.2f} and {LADDER.voice['full fine-tuning']:.2f}, three "
                "seeds each, in pairs " + beside("full fine-tuning")
                + f", margin {recorded.LOSS_MARGIN}",
