@@ -98,8 +98,7 @@ pictures.siblings(archive, split)
 # The yardstick is the **head on the mean** of a sentence's tokens, right on 84.6 % of the validation sentences and on 82.1 % of the test
 # sentences. Your model's head reads `[CLS]`. Lesson 01 showed what that costs, and your adapter has to make up for it.
 #
-# **By how many points will your adapter be ahead? And how sure are you that it is ahead at all?** Commit before you train anything:
-# both belong on your page.
+# **By how many points will your adapter be ahead? And how sure are you that it is ahead at all?** Both belong on your page.
 
 # %%
 pt.commit("capstone.gain", ...)    # points, on validation
@@ -281,8 +280,7 @@ print(pictures.gain(first, validation))    # of one seed: your bet waits for thr
 # ## The pair that decides
 #
 # Early blocks or late ones? Queries or values? Your page needs two settings: **the same bytes, spent in two ways**. But not every pair can
-# decide. We recorded two. One trains the values of the last block, or of the first. The other fills the 40 kB: rank 1 on all
-# queries and values, or rank 2 on all values.
+# decide. We recorded two. One trains the values of the last block, or of the first. The other fills the 40 kB.
 #
 # Think of the second pair: 345 sentences, three seeds. **How many points must lie between these two before the 95 % interval of
 # their difference excludes zero?**
