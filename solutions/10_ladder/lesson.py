@@ -245,7 +245,7 @@ trained = pt.board.train(method, lambda model: pictures.put_on(method, model, to
 # %% [markdown]
 # Read the mask's scores once more. At LoRA 8's rate, 0.0032, it falls behind LoRA 8's 0.545. At its own, 4 times as large, it draws
 # level, and on the test sentences it is ahead of LoRA 8 with every seed: as many parameters, at entries that nobody chose. Jing Xu and
-# Jingzhao Zhang (2024) found the same on larger models, at rates that look absurd. Hugging Face peft has a mask, too: SHiRA.
+# Jingzhao Zhang (2024) found masks to match LoRA on larger models, at rates that look absurd. Hugging Face peft has one, SHiRA.
 #
 # The prompt shows the other side. It learned with the seed of its search, and at that rate it hardly learns with four of five other seeds.
 # A search has luck in it, too.
