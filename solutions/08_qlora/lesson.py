@@ -599,7 +599,8 @@ found.round(3)
 # ## Could the adapter start as a repair?
 #
 # LoRA starts at zero, so training begins with the damaged $\hat W$. The first step of **LoftQ** (Li et al. 2023) sets $s\,BA$ to the matrix of rank
-# $r$ that is nearest to the error $W - \hat W$. "weighted" weighs that error by the inputs that a layer really gets, as in QERA (Zhang et al. 2024). PiSSA takes the strongest directions out before rounding. "random" is as large as LoftQ's start, and "none" starts at zero.
+# $r$ that is nearest to the error $W - \hat W$. "weighted" weighs that error by the inputs that a layer really gets, as in QERA (Zhang et al.
+# 2024). PiSSA takes the strongest directions out before rounding. "random" is as large as LoftQ's start, and "none" starts at zero.
 #
 # Below are accuracies after training, by learning rate and seed, and errors of the hidden states before training. Before training, the weighted
 # repair is by far the best. At the higher rate, which suits "none", two starts can fail; at the lower one (one seed) all end within a point.
