@@ -16,7 +16,6 @@ from peft_teach.course.verdicts import BETTER, MARGIN, UNSURE, WORSE, of_runs, v
 from peft_teach.spectra import energy_rank
 
 LORA, LADDER = record("lora"), record("ladder")
-COST = LORA["cost"]
 
 
 def ranks(rank):
@@ -85,7 +84,6 @@ def by_setting(targets):
 ALPHA, B_ALONE = traded(alpha=128), traded(plus=8)
 FAST = [row["losses"] for row in select(LORA, group="rates", method="lora", lr=1e-2)]
 STEPS = [agree(*each) for each in zip(ALPHA, B_ALONE)]
-ADDED = {name: cost["peak_mb"] - cost["loaded_mb"] for name, cost in COST.items()}
 
 PAIRED, MASK = in_pairs("lora 8", "full"), in_pairs("mask", "lora 8")
 
@@ -137,10 +135,6 @@ CLAIMS = (
           tried="losses that part at once. With the large rate for A and the head, too, they part "
                 f"by step {max(agree(*each) for each in zip(ALPHA, FAST)) + 1}",
           holds={"8 times the α is 8 times the rate for B alone": lambda: min(STEPS) > 25}),
-    Claim("LoRA adds less memory while it trains.",
-          seen=f"one process each: {ADDED['lora']} against {ADDED['full']} MB",
-          tried="nothing yet: an observation",
-          holds={"less memory": lambda: ADDED["lora"] < ADDED["full"]}),
 )
 
 JUDGED = {

@@ -1,11 +1,11 @@
-"""Lesson 07: pushes, the case of rank 64, rank against parameters, energies."""
+"""Lesson 07: pushes, the case of rank 64, rank against parameters."""
 
 import math
 from itertools import pairwise
 from statistics import mean
 
 import numpy as np
-from drawn import Panel, Shown, running_mean
+from drawn import Shown, running_mean
 
 from peft_teach.course import records
 
@@ -13,6 +13,11 @@ RECORD = records.load("lora")
 GROUPS: dict[str, list[dict]] = {}
 for _run in RECORD["runs"]:
     GROUPS.setdefault(_run["group"], []).append(_run)
+# The solved heads, each at the penalty that validation chose, and full fine-tuning.
+HEADS = {(run.get("pool", "cls"), run["penalty"]): run["accuracy"]
+         for run in records.load("full")["runs"] if run["group"] == "converged"}
+HEAD, ON_MEAN = HEADS["cls", 0], HEADS["mean", 0.01]
+FULL = mean(run["accuracy"] for run in GROUPS["methods"] if run["method"] == "full")
 
 
 def pushes(shown: Shown) -> None:
@@ -94,19 +99,6 @@ def explanations(shown: Shown) -> None:
     left.text("it fails", "ink", (6, 0.62), near=0.01)
 
 
-def _ends(ax: Panel) -> None:
-    """The solved heads, each at the penalty that validation chose, and full fine-tuning."""
-    heads = {(run.get("pool", "cls"), run["penalty"]): run["accuracy"]
-             for run in records.load("full")["runs"] if run["group"] == "converged"}
-    for method, name, dash, level in (
-            ("head", "head on the pooler", "--", heads["cls", 0]),
-            ("head", "head on the mean", ":", heads["mean", 0.01]),
-            ("full", "full fine-tuning", "--", mean(
-                run["accuracy"] for run in GROUPS["methods"] if run["method"] == "full"))):
-        ax.level(method, level, dash)
-        ax.text(name, method, (None, level), near=0.01)
-
-
 def rank(shown: Shown) -> None:
     """Rank 8 on query and value: 12 matrices of 384 × 384; beside it the ranks of the record."""
     left, right = shown.panels
@@ -122,11 +114,8 @@ def rank(shown: Shown) -> None:
     for run in (*GROUPS["ranks"], *GROUPS["places"], *GROUPS["layers"]):
         if sorted(run["targets"]) == ["query", "value"] and run.get("layers") is None:
             found.setdefault(run["rank"], []).append(run["accuracy"])
-    full = mean(run["accuracy"] for run in GROUPS["methods"] if run["method"] == "full")
-    near = ", ".join(f"{r}" for r in sorted(found) if mean(found[r]) > full - 0.04)
-    head, = (run["accuracy"] for run in records.load("full")["runs"] if run["group"] == "converged"
-             and (run.get("pool", "cls"), run["penalty"]) == ("cls", 0))
-    assert [r for r in found if mean(found[r]) < head] == [64]
+    near = ", ".join(f"{r}" for r in sorted(found) if mean(found[r]) > FULL - 0.04)
+    assert [r for r in found if mean(found[r]) < HEAD] == [64]
     assert shown.title == (f"Within four points of full fine-tuning: rank {near}; below the head on "
                            "the pooler: rank 64")
     right.named(x="trained parameters", y="test accuracy", log="x")
@@ -135,22 +124,8 @@ def rank(shown: Shown) -> None:
         right.line("lora", "-", (x, x), (min(each), max(each)))
         right.line("lora", "o", x, mean(each))
         right.text(f"{r}" if 1 < r < 64 else f"rank {r}", "ink", (x, min(each)), near=0.001)
-    _ends(right)
-
-
-def updates(shown: Shown) -> None:
-    ax, = shown.panels
-    assert shown.title == "Query, block 2: full fine-tuning spreads its change, LoRA does not"
-    ax.named(x="directions that hold 90% of the energy")
-    matrix, names = "bert.encoder.layer.2.attention.self.query", {}
-    for y, (run, name, colour) in enumerate((
-            ("weight", "W itself", "quiet"), ("full", "full fine-tuning", "full"),
-            ("64", "rank 64, α = 16", "lora"), ("8", "rank 8", "lora"))):
-        energy = np.square(RECORD["spectra"][run][matrix]["sigma"])
-        count = 1 + int((energy.cumsum() < 0.9 * energy.sum()).sum())
-        ax.shape(colour, 0, y - 0.4, count, 0.8)
-        ax.shape("#000000", 0, y - 0.4, len(energy), 0.8, edge="quiet")    # clear
-        ax.text(f"{count} of {len(energy)}", "ink", (len(energy), y), near=0.03)
-        names[name] = y
-    ax.ticks("y", names)
-    assert ax.ax.yaxis_inverted()
+    for method, name, dash, level in (("head", "head on the pooler", "--", HEAD),
+                                      ("head", "head on the mean", ":", ON_MEAN),
+                                      ("full", "full fine-tuning", "--", FULL)):
+        right.level(method, level, dash)
+        right.text(name, method, (None, level), near=0.01)

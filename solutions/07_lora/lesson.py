@@ -550,7 +550,6 @@ pt.compare("lora.library_start", round((torch.randn(4096, 384) @ fresh.A.T).std(
 # | On these reviews rank 1 comes within four points of full fine-tuning. | 79.9 ± 0.7 % at a rate of 0.003 (mean and standard deviation of three seeds, as below); full fine-tuning 82.3, head on the pooler 71.3 | Trained on the ratings, each at its best rate: 3.4 points (lesson 10's record). Coins learned by heart want more rank (Further) | not enough for large instruction sets (Schulman et al. 2025). In reinforcement learning rank 1 keeps up (the same); or 8 fails and 256 works (Khan et al. 2026) |
 # | Rank 64 failed because of α at a rate of 0.003, not because of its rank or of the size of its first ΔW alone. | 62.6 ± 6.8 % | α = 16: 80.8 ± 0.2. A rate of 0.001: 81.3 ± 0.7. Rank 8 with that α: fails, 63.5 ± 12.2. Rank 1 with a first ΔW as large: learns, 79.7 ± 1.2 | the best rate hardly depends on the rank (Schulman et al. 2025; here, in lesson 10, within the factor of two that its search can tell), or, for another start or scaling, falls like 1/r (Chen et al. 2026); the best α grows like √r (Zhang et al. 2026) |
 # | Under Adam, 8 times the α is 8 times the rate for B alone, up to clipping. | rank 8: the losses agree, to three digits, for the first 28, 36 and 31 steps, 25 of them warm-up; the runs end at 80.9 ± 0.1 and 80.5 ± 1.0 % | losses that part at once. With the large rate for A and the head, too, they part by step 3 | α acts roughly like the rate, if the start is scaled, too (Hu et al. §4.1); Zhang et al. 2026 disagree. A larger rate for B is LoRA+ (Hayou et al. 2024) |
-# | LoRA adds less memory while it trains. | one process each: 163 against 500 MB | nothing yet: an observation | the saving shrinks as activations grow (peft#1514) |
 
 # %%
 pt.progress("07")
@@ -595,19 +594,13 @@ pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (
                  "lora.spread")
 
 # %%
-layer = next(iter(pt.adapters(model).values()))     # one of your twelve
-torch.linalg.svdvals(layer.scale * layer.B @ layer.A)[:10].detach().round(decimals=2)    # rank 8
-
-# %%
-pictures.explore_updates(record, pictures.own_updates(model))
-
-# %%
-sigmas = [torch.tensor(row["sigma"]) for row in record["spectra"]["full"].values()]
-directions = sum(map(pt.spectra.energy_rank, sigmas)) / len(sigmas)
-pt.compare("lora.spread", round(directions), "full fine-tuning, mean of twelve matrices")
+directions = pictures.directions(record, model)    # with 90 % of the energy
+pt.compare("lora.spread", round(directions["ΔW of full fine-tuning"]), "mean of twelve matrices")
+directions.to_frame().round(1)
 
 # %% [markdown]
-# Full fine-tuning spreads its change over dozens of directions. LoRA has eight, and most of the energy lies in fewer.
+# Full fine-tuning spreads its change over dozens of directions. LoRA has eight, and most of the energy lies in fewer. (The recorded runs
+# learned labels, yours ratings.)
 #
 # ## Coins, learned by heart
 #

@@ -2,22 +2,23 @@
 
 from statistics import mean
 
+import torch
 from claims import Claim, percent
 from figures import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.qlora.picture_of_memory import memory
-from peft_teach.course.verdicts import MARGIN, POINT, SAME, UNSURE, of_runs, verdict
+from peft_teach.course.verdicts import MARGIN, POINT, SAME, of_runs, verdict
 
 QLORA, LADDER = record("qlora"), record("ladder")
 FORMATS = QLORA["formats"]
 WEIGHTS, UNIFORM = "the model's weights", "uniform numbers"
 
 
-def in_pairs(score="r2", **margin):
-    """The verdict on QLoRA beside LoRA on the exact base, by seed and sentence."""
-    found = protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER), score)
-    return verdict(*protocol.shared(found, "qlora all", "lora all"), **margin)
+def shared(score="r2"):
+    """The scores of QLoRA and of LoRA on the exact base, (seeds, sentences) each."""
+    return protocol.shared(protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER), score),
+                           "qlora all", "lora all")
 
 
 def ranked(column):
@@ -48,23 +49,13 @@ def span(shares, digits=0):
     return f"{low} to {high} %" if low != high else f"{low} %"
 
 
-def repaired(*parts):
-    """Rank 8's share of the error over that of noise, of the matrices whose names have these."""
-    return sorted(row["share"] / row["noise"] for name, row in QLORA["repair"].items()
-                  if all(part in name for part in parts))
-
-
-def started(lr, field="accuracy", **wanted):
-    return {row["start"]: row[field] for row in select(QLORA, group="starts", lr=lr, **wanted)}
-
-
-R2, SIGN = in_pairs(), in_pairs("accuracy", margin=POINT)
-BY_SEED = (lambda one, other: (one - other).mean(1).tolist())(*protocol.shared(
-    protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER)), "qlora all", "lora all"))
+R2, SIGN = verdict(*shared()), verdict(*shared("accuracy"), margin=POINT)
+BY_SEED = torch.sub(*shared()).mean(1).tolist()
 NEAREST, DICE, NONE, SHRUNK = "nearest level", "stochastic", "no update", "shrunk, not rounded"
 KEPT = {way: merged("kept", way) for way in ("nearest", "dice", "exact base, nearest")}
 TOTAL = memory(512).total
-OUTPUTS = sorted({*repaired("output.dense")} - {*repaired("attention.output")})
+# The error of the hidden states before training, by LoRA's start.
+STARTS = {row["start"]: row["hidden_error"] for row in select(QLORA, group="starts", lr=0.00025)}
 FIRST, *_, LAST = range(1, 7)
 
 CLAIMS = (
@@ -125,13 +116,7 @@ JUDGED = {
         "`error` is that of rounding W, 18.8, over ‖ΔW‖",
     "add to either base": lambda: of_runs(*(merged("accuracy", way, "none") for way in (
         "base in 32 bits", "none"))).word == SAME,
-    "Which of the last two is better, we cannot tell.": lambda: of_runs(
-        merged("accuracy", "exact base, nearest"), merged("accuracy", "dice")).word == UNSURE,
     "your card is on the edge": lambda: abs(TOTAL["QLoRA"] - 48) < 0.5,
-    "In half of our matrices, rank 8 repairs hardly more of the squared error than it would of white "
-    "noise: by less than a sixth. It repairs most in": lambda: repaired()[17] < 7 / 6 and repaired()[
-        -6:] == OUTPUTS,
-    "the weighted repair is by far the best": lambda: (lambda found: found["weighted"] < 0.8 * min(
-        error for start, error in found.items() if start != "weighted"))(
-            started(0.00025, "hidden_error")),
+    "the weighted repair is by far the best": lambda:
+        STARTS["weighted"] < 0.8 * sorted(STARTS.values())[1],
 }

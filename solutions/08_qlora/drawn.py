@@ -65,34 +65,23 @@ def levels(shown: Shown) -> None:
 
 def outlier(shown: Shown) -> None:
     """The first 64 weights, the largest of them 8 times as large."""
-    left, right = shown.panels
-    block = BLOCKS[0]
+    ax, = shown.panels
+    block, marks = BLOCKS[0], 8 * np.array(NF4)
     unit = np.abs(block).max()
-    exact, marks = block[np.abs(block) < unit] / unit, np.array(NF4)
-    rounded = {times: times * marks[np.abs(exact[:, None] / times - marks).argmin(1)]
-               for times in (1, 2, 4, 8, 16, 32)}
-    errors = {times: np.linalg.norm(found - exact) / np.linalg.norm(exact)
-              for times, found in rounded.items()}
-    assert shown.title == ("One weight 8 times as large: the 63 others share "
-                           f"{len({*rounded[8]})} levels, {errors[8]:.0%} off")
-    left.named(x="the others: exact in black, rounded in green", y="share of the largest")
-    right.named(x="times as large", y="error of the others", log="x")
-    right.ticks("x", {f"{times}": times for times in errors})
-    for mark in NF4:
-        left.level("series 0", 8 * mark)
-    left.line("ink", "o", range(63), exact)
-    left.line("yours", "o", range(63), rounded[8])
-    _segments(left, "quiet", range(63), exact, rounded[8])
-    right.line("yours", "-o", errors, errors.values())
-    right.line("yours", "o", 8, errors[8])
-
-
-def _segments(ax, colour: str, xs, lows, highs) -> None:
-    """Claim one line for each x, from a low to a high."""
-    drawn = ax.many.pop(0)
-    assert hue(drawn.get_color()[0]) == hue(colour)
-    assert np.allclose(drawn.get_segments(), [[(x, a), (x, b)] for x, a, b in zip(xs, lows, highs)],
-                       atol=1e-6)
+    exact = block[np.abs(block) < unit] / unit
+    rounded = marks[np.abs(exact[:, None] - marks).argmin(1)]
+    error = np.linalg.norm(rounded - exact) / np.linalg.norm(exact)
+    assert shown.title == (f"One weight 8 times as large: the 63 others share {len({*rounded})} "
+                           f"levels, {error:.0%} off")
+    ax.named(x="the others: exact in black, rounded in green", y="share of the largest")
+    for mark in marks:
+        ax.level("series 0", mark)
+    ax.line("ink", "o", range(63), exact)
+    ax.line("yours", "o", range(63), rounded)
+    drawn = ax.many.pop(0)    # a line for each weight
+    assert hue(drawn.get_color()[0]) == hue("quiet")
+    assert np.allclose(drawn.get_segments(), [[(x, a), (x, b)] for x, a, b in zip(
+        range(63), exact, rounded)], atol=1e-6)
 
 
 def blocks(shown: Shown) -> None:
@@ -137,12 +126,13 @@ def memory(shown: Shown) -> None:
     for (method, of), colour in zip(bills.items(), ("full", "lora", "series 0")):
         ax.line(colour, "-", of, of.values())
         last = [*of.values()][-1]
-        ax.text(method, colour, (78, last), near=0.01)
         fits = math.exp(np.interp(math.log(48), *(np.log([*each]) for each in (
             of.values(), of.keys()))))
         ax.line(colour, ":", (fits, fits), (1, min(48, last)))
         ax.line(colour, "o", fits, min(48, last))
         ax.text(f" {fits:.3g} B", colour, (fits, 1.15), near=0.01)
         told.append(f"{method} {fits:.3g}")
+    ax.ends({method: ([*of.values()][-1], colour) for (method, of), colour in zip(
+        bills.items(), ("full", "lora", "series 0"))})
     assert shown.title == f"On 48 GB fit, in billions: {', '.join(told)}"
     ax.named(x="parameters, in billions", y="GB", log="xy")

@@ -435,14 +435,8 @@ pd.Series({"beside Ŵ": trained.row["r2"]} | {way: each.mean().item() for way, e
 # Practically all of it. $\hat W$ stands on the levels, $W$ anywhere between them. Rounding $W + \Delta W$ makes about the error that rounding $W$
 # made, and that error knows nothing of the update.
 #
-# Is that so with other adapters? We recorded three that were trained on labels, positive or negative, so their score is the accuracy. Their updates
-# are larger than yours, and the nearest levels keep more of them:
-
-# %% tags=["nbval-check-output"]
-pictures.merges(record).round(3)    # means of three adapters; stochastic: of three draws each
-
-# %% [markdown]
-# Which of the last two is better, we cannot tell.
+# Three recorded adapters were trained on labels, positive or negative. Their updates are larger than yours, and still more than half is lost at the
+# nearest levels.
 #
 # **How to merge, then?** Here: for 32 bits, add $\Delta W$ to either base. For four bits, add it to the exact $W$ and round, or round
 # stochastically. Or keep the adapter beside.
@@ -531,20 +525,9 @@ pt.progress("08")
 # %% [markdown]
 # # Further
 #
-# ## Can you beat NF4?
-#
-# **Lloyd's algorithm** moves each level to the mean of the weights nearest to it, ten times. Do the hidden states notice?
-
-# %%
-lloyd = {"NF4": normal, "Lloyd": pictures.lloyd(matrices, normal)}
-pictures.formats(matrices, lloyd, whole, batches).map("{:.1%}".format)
-
-# %% [markdown]
-# Lloyd's levels make a smaller error on the weights, but not in the hidden states.
-#
 # ## A colleague's bytes
 #
-# A colleague sends you this matrix, packed by another program. You unpack it and measure.
+# A colleague sends you `query`, packed by another program. You unpack it and measure.
 
 # %%
 def measured(found):
@@ -616,13 +599,11 @@ found.round(3)
 # ## Could the adapter start as a repair?
 #
 # LoRA starts at zero, so training begins with the damaged $\hat W$. The first step of **LoftQ** (Li et al. 2023) sets $s\,BA$ to the matrix of rank
-# $r$ that is nearest to the error $W - \hat W$. In half of our matrices, rank 8 repairs hardly more of the squared error than it would of white noise:
-# by less than a sixth. It repairs most in `output.dense`, where some rows or columns have larger errors than others.
+# $r$ that is nearest to the error $W - \hat W$. "weighted" weighs that error by the inputs that a layer really gets, as in QERA (Zhang et al.
+# 2024). PiSSA takes the strongest directions out before rounding. "random" is as large as LoftQ's start, and "none" starts at zero.
 #
-# Below are accuracies after training, by learning rate and seed, and errors of the hidden states before training. "none" starts from zero.
-# "weighted" is LoftQ's repair, weighted by the inputs that a layer really gets, as in QERA (Zhang et al. 2024). PiSSA takes the strongest directions out before
-# rounding. "random" is as large as LoftQ's start. Before training, the weighted repair is by far the best. At the higher rate, which suits "none", two starts can
-# fail; at the lower one (one seed) all end within a point.
+# Below are accuracies after training, by learning rate and seed, and errors of the hidden states before training. Before training, the weighted
+# repair is by far the best. At the higher rate, which suits "none", two starts can fail; at the lower one (one seed) all end within a point.
 
 # %%
 unrepaired = record["formats"]["NF4"]["last hidden states"]
@@ -643,6 +624,5 @@ started.dropna(axis=1, thresh=4).round(3)
 #   2025, [*Don't let QLoRA merging undo your fine-tuning work*](https://kaitchup.substack.com/p/qlora-merging-pitfalls-dont-lose).
 # - Arai & Ichikawa 2025, *Quantization error propagation*, arXiv 2504.09629: errors from layer to layer.
 # - Xu et al. 2023, *QA-LoRA*, arXiv 2309.14717; Chen et al. 2025, *LoTA-QAF*, arXiv 2505.18724: merges without loss.
-# - Gupta et al. 2015, *Deep learning with limited numerical precision*, arXiv 1502.02551: stochastic rounding. ComfyUI merges into fp8 by it
-#   ([ComfyUI#12390](https://github.com/Comfy-Org/ComfyUI/pull/12390)).
+# - Gupta et al. 2015, *Deep learning with limited numerical precision*, arXiv 1502.02551: stochastic rounding.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.

@@ -153,15 +153,6 @@ def stops(batch, end):
 """
 
 RIGHT["chat.stop"] = {
-    "groups": """
-from itertools import groupby
-
-def stops(batch, end):
-    for row in batch["labels"].tolist():
-        for asked, run in groupby(row, lambda label: label != -100):
-            if asked and end not in [*run][-2:]:
-                raise ValueError("this answer has no end")
-""",
     "labels since the end": """
 from itertools import pairwise
 
@@ -174,13 +165,6 @@ def stops(batch, end):
                 since = 0
             else:
                 since = 2 if before == -100 else since + 1
-""",
-    "as a text": """
-def stops(batch, end):
-    for row in batch["labels"].tolist():
-        text = " ".join("|" if label == -100 else str(label) for label in row)
-        for answer in text.split("|"):
-            assert not answer.strip() or str(end) in answer.split()[-2:], answer
 """,
     "all at once": """
 def stops(batch, end):

@@ -16,25 +16,16 @@ LONG = (15 * recorded.endless(CHAT)["by 512 tokens"]).round().astype(int)
 LADDER = recorded.ladder(CHAT)
 
 
-def labelled(question, end):
-    """LoRA after three passes, by what is in its loss."""
-    if (question, end) == (False, True):
-        return rows(CHAT, group="main", method="lora", seed=0, passes=3)[0]
-    return rows(CHAT, group="labels", question=question, end=end)[0]
+def mean_and_error(gaps):
+    """A mean difference over texts, and its standard error."""
+    d = torch.tensor(gaps)
+    return float(d.mean()), float(d.std() / len(d)**0.5)
 
 
 def gap(one, other, kinds):
-    """Mean difference of two checkpoints' losses over texts, and its standard error."""
-    d = torch.tensor([a - b for kind in kinds
-                      for a, b in zip(one["losses"][kind], other["losses"][kind])])
-    return float(d.mean()), float(d.std() / len(d)**0.5)
-
-
-def more_style(one, other):
-    """Mean difference of two checkpoints' style over answers, and its standard error."""
-    d = torch.tensor([recorded.style(a) - recorded.style(b)
-                      for a, b in zip(one["answers"], other["answers"])])
-    return float(d.mean()), float(d.std() / len(d)**0.5)
+    """The difference of two checkpoints' losses."""
+    return mean_and_error([a - b for kind in kinds
+                           for a, b in zip(one["losses"][kind], other["losses"][kind])])
 
 
 def clear(found):
@@ -57,21 +48,15 @@ def words_of(passes):
     return FACTS["beside the base"][{1: "one pass", 5: "five passes"}[passes]].split(", ")
 
 
-def beside(method, what):
-    """A method's verdict beside LoRA's, as the ladder's table says it."""
-    return LADDER[f"{what} beside LoRA"][method].replace("-", "−")
+def beside(method):
+    """A method's verdict beside LoRA's on the voice, as the ladder's table says it."""
+    return LADDER["voice beside LoRA"][method].replace("-", "−")
 
 
-def at_best(column, method, seed, best):
-    """After how many passes a run is at its best."""
+def best(column, method, seed):
+    """After how many passes a run has its least loss of the voice, or its highest style."""
     run = RUNS[(RUNS.method == method) & (RUNS.seed == seed)].set_index("passes")[column]
-    return best(run)
-
-
-def turned(method):
-    """Whether a method's held-out loss was lowest before its style was highest, in both seeds."""
-    return all(at_best("voice", method, seed, lambda run: run.idxmin())
-               < at_best("style", method, seed, lambda run: run.idxmax()) for seed in (0, 1))
+    return run.idxmin() if column == "voice" else run.idxmax()
 
 
 def films(method, passes):
@@ -83,17 +68,20 @@ def films(method, passes):
 FILMS = films("lora", 0)[0]
 FEWER = {method: [verdict(each, FILMS, margin=0).word for each in films(method, 5)]
          for method in ("lora", "full")}
+FOUR = [(method, seed) for method in ("lora", "full") for seed in (0, 1)]
 FACTS = recorded.facts(CHAT)
 KNOB = recorded.knob(CHAT)
 ONE, = rows(CHAT, group="main", method="lora", seed=0, passes=1)
 HALF, = rows(CHAT, group="knob", f=0.5)    # of that run after three passes
-MASKED, ALL = labelled(False, True), labelled(True, True)
-NO_END = [labelled(question, False) for question in (True, False)]
-
-
-def share(digits):
-    return digits.count("1") / len(digits)
-
+# That pass against that half: the loss of the voice, and the style of the answers.
+LOSS = gap(ONE, HALF, ["voice"])
+STYLE = mean_and_error([recorded.style(a) - recorded.style(b)
+                        for a, b in zip(ONE["answers"], HALF["answers"])])
+# LoRA after three passes, by what is in its loss.
+MASKED, = rows(CHAT, group="main", method="lora", seed=0, passes=3)
+ALL, = rows(CHAT, group="labels", end=True)
+NO_END = rows(CHAT, group="labels", question=True, end=False) + rows(
+    CHAT, group="labels", question=False, end=False)
 
 CLAIMS = (
     Claim("Trained without the end's label, no answer ended.",
@@ -101,24 +89,21 @@ CLAIMS = (
                "label all within 64",
           tried=f"of the base's answers, which are long, {LONG['the base']} of 15 ended within 512. "
                 "With and without the question in the loss: none within 64",
-          holds={"none of 60": lambda: [row["ended"] for row in NO_END] == ["0" * 60] * 2,
-                 "none of 15 within 512": lambda: LONG["hers"] == 0,
+          holds={"none of 15 within 512": lambda: LONG["hers"] == 0,
                  "with the label all": lambda: MASKED["ended"] == "1" * 60,
                  "none within 64": lambda: [row["ended"] for row in NO_END] == ["0" * 60] * 2}),
     Claim("The style goes on rising after the held-out loss has turned.",
           seen="loss lowest after about one pass, style highest after three or five: LoRA and full "
                "fine-tuning, two seeds each",
           tried="full fine-tuning, another seed; QLoRA's style is highest after two or three",
-          holds={"goes on rising": lambda: turned("lora") and turned("full"),
-                 "loss lowest after about one pass": lambda: all(at_best(
-                     "voice", method, seed, lambda run: run.idxmin()) in (0.5, 1)
-                     for method in ("lora", "full") for seed in (0, 1)),
-                 "style highest after three or five": lambda: all(at_best(
-                     "style", method, seed, lambda run: run.idxmax()) in (3, 5)
-                     for method in ("lora", "full") for seed in (0, 1)),
-                 "QLoRA's style is highest after two or three": lambda: {at_best(
-                     "style", "qlora", seed, lambda run: run.idxmax()) for seed in (0, 1)} == {2, 3}
-                 }),
+          holds={"goes on rising": lambda: all(best("voice", *run) < best("style", *run)
+                                               for run in FOUR),
+                 "loss lowest after about one pass": lambda: all(
+                     best("voice", *run) in (0.5, 1) for run in FOUR),
+                 "style highest after three or five": lambda: all(
+                     best("style", *run) in (3, 5) for run in FOUR),
+                 "QLoRA's style is highest after two or three": lambda: {
+                     best("style", "qlora", seed) for seed in (0, 1)} == {2, 3}}),
     Claim("After five passes fewer answers hold the fact's key word.",
           seen=f"of 20 answers {told(0)} before training; LoRA {told(1)} after one pass and "
                f"{told(5)} after five, two seeds",
@@ -137,17 +122,13 @@ CLAIMS = (
           seen="three passes, f = 0.5: the voice's held-out loss is "
                f"{KNOB.voice[1] - KNOB.voice[0.5]:.2f} lower, and all others are lower, too",
           tried="an observation: one run. Of its own checkpoint after one pass we cannot tell "
-                "whether it "
-                "forgot more; it is "
-                f"better: voice {signed(gap(ONE, HALF, ['voice']), 2)}, style "
-                f"{signed(more_style(ONE, HALF), 2)} (standard errors)",
+                f"whether it forgot more; it is better: voice {signed(LOSS, 2)}, style "
+                f"{signed(STYLE, 2)} (standard errors)",
           holds={"has lower losses than the whole": lambda: all(
                      KNOB[kind][0.5] < KNOB[kind][1] for kind in recorded.KINDS),
                  "we cannot tell whether it forgot more": lambda: not clear(
                      gap(ONE, HALF, recorded.OTHERS)),
-                 "it is better": lambda: clear(gap(ONE, HALF, ["voice"])) and clear(
-                     more_style(ONE, HALF)) and more_style(ONE, HALF)[0] > 0 > gap(
-                     ONE, HALF, ["voice"])[0],
+                 "it is better": lambda: clear(LOSS) and clear(STYLE) and STYLE[0] > 0 > LOSS[0],
                  "half of its style": lambda: 0.4 < KNOB["style"][0.5] / KNOB["style"][1] < 0.6}),
     Claim("With everything before the answer in the loss, held-out answers are predicted better, "
           "and news and code worse.",
@@ -158,13 +139,13 @@ CLAIMS = (
           holds={"predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
                  "with and without the end: the same": lambda: gap(*NO_END, ["voice"])[0] < 0
                  < gap(*NO_END, ["news", "code"])[0]}),
-    Claim("After one pass LoRA and full fine-tuning have learned the voice the same.",
+    Claim("After one pass LoRA and full fine-tuning have learned the voice the same (Further).",
           seen=f"loss {LADDER.voice['LoRA']:.2f} and {LADDER.voice['full fine-tuning']:.2f}, three "
-               "seeds each, in pairs " + beside("full fine-tuning", "voice")
+               "seeds each, in pairs " + beside("full fine-tuning")
                + f", margin {recorded.LOSS_MARGIN}",
-          tried=f"QLoRA: {beside('QLoRA', 'voice')}. The rates were chosen on the same answers",
-          holds={"the same": lambda: beside("full fine-tuning", "voice").startswith(SAME),
-                 "QLoRA: worse": lambda: beside("QLoRA", "voice").startswith(WORSE)}),
+          tried=f"QLoRA: {beside('QLoRA')}. The rates were chosen on the same answers",
+          holds={"the same": lambda: beside("full fine-tuning").startswith(SAME),
+                 "QLoRA: worse": lambda: beside("QLoRA").startswith(WORSE)}),
 )
 
 MISLED = recorded.misled(CHAT)["style"].tolist()    # never stops, cut, right labels
@@ -175,7 +156,6 @@ JUDGED = {
     "that's the best goalkeeper skill in the league": lambda: any(
         "that's the best goalkeeper skill in the league." in answer for answer in rows(
             CHAT, group="main", method="lora", seed=0, passes=5)[0]["answers"]),
-    "come the better questions": "a way of speaking",
     "takes its most likely next token": "a setting",
     "Do better: press": "the task",
     "both neighbours of your best rate are worse": "the task",
@@ -186,18 +166,8 @@ JUDGED = {
     "are five better": "the question",
     "most people bring a decoder": "a way of speaking",
     "by less than 0.05 are the same": "a setting",
-    "LoRA and full fine-tuning are the same; on the rest we cannot tell": lambda: beside(
-        "full fine-tuning", "voice").startswith(SAME) and beside(
-        "full fine-tuning", "the rest").startswith(UNSURE),
-    "QLoRA is worse on both": lambda: all(beside("QLoRA", what).startswith(WORSE)
-                                          for what in ("voice", "the rest")),
-    "IA³ and the prompt are worse on the voice": lambda: all(
-        beside(method, "voice").startswith(WORSE) for method in ("IA³", "a prompt of 20")),
     "about as badly as before training": lambda: abs(TOLD[5] - TOLD[0]) < 0.2 < TOLD[0] - TOLD[1],
     "both seeds are worse": lambda: words_of(5) == [WORSE] * 2,
-    "which of the two forgot more we cannot tell": lambda: not clear(
-        gap(ONE, HALF, recorded.OTHERS)),
-    "checkpoint after one pass is better still": lambda: more_style(ONE, HALF)[0] > 0 > gap(
-        ONE, HALF, ["voice"])[0] and not clear(gap(ONE, HALF, recorded.OTHERS)),
+    "checkpoint after one pass is better still": lambda: STYLE[0] > 0 > LOSS[0],
     "it made the best trade": "Lin et al. 2023",
 }

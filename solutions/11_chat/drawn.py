@@ -6,6 +6,7 @@ import numpy as np
 from drawn import Shown, hue
 
 from peft_teach.course import records
+from peft_teach.course.lessons.chat.exercises import style
 
 RECORD = records.load("chat")
 MAIN = [row for row in RECORD["checkpoints"] if row["group"] == "main"]
@@ -51,24 +52,13 @@ def answers(shown: Shown) -> None:
     _answer(after, "LoRA, after 3 passes: style 1.00", SAID[3], MARKED)
 
 
-an_answer = answers
-
-
-def _curves(kind: str, passes: float = 5) -> dict[str, dict[float, float]]:
+def _curves(kind: str) -> dict[str, dict[float, float]]:
     """The mean loss of a kind, or style, by method and passes; each seed counts as much."""
     found: dict[str, dict[float, list[float]]] = {}
-    for row in MAIN:
-        if row["passes"] <= passes:
-            value = (np.mean([_style(text) for text in row["answers"]]) if kind == "style" else
-                     np.mean(row["losses"][kind]))
-            found.setdefault(row["method"], {}).setdefault(row["passes"], []).append(value)
-    return {method: {at: np.mean(of[at]) for at in sorted(of)} for method, of in found.items()}
-
-
-def _style(text: str) -> float:
-    """The course's own score, which its exercise's tests hold."""
-    from peft_teach.course.lessons.chat.exercises import style
-    return style(text)
+    for row in sorted(MAIN, key=lambda row: row["passes"]):
+        each = [*map(style, row["answers"])] if kind == "style" else row["losses"][kind]
+        found.setdefault(row["method"], {}).setdefault(row["passes"], []).append(np.mean(each))
+    return {method: {at: np.mean(both) for at, both in of.items()} for method, of in found.items()}
 
 
 def curves(shown: Shown) -> None:
@@ -92,16 +82,11 @@ def forgetting(shown: Shown) -> None:
     ax.named("", "loss of held-out answers in the voice",
              "rise of the other losses: forgotten")
     assert not ax.ax.xaxis_inverted()    # a loss, like any other
-    base = next(row for row in MAIN if (row["method"], row["passes"]) == ("lora", 0))["losses"]
+    found = {kind: _curves(kind) for kind in KINDS}
     for method in ("lora", "full"):
-        at = {0: (np.mean(base["voice"]), 0)}
-        for passes in (0.5, 1, 2, 3, 5):
-            both = [row["losses"] for row in MAIN
-                    if (row["method"], row["passes"]) == (method, passes)]
-            assert len(both) == 2
-            at[passes] = (np.mean([np.mean(each["voice"]) for each in both]), np.mean(
-                [np.mean(each[kind]) - np.mean(base[kind]) for each in both
-                 for kind in ("chat", "news", "code")]))
+        rises = {passes: np.mean([of[method][passes] - of["lora"][0] for kind, of in found.items()
+                                  if kind != "voice"]) for passes in (0, 0.5, 1, 2, 3, 5)}
+        at = {passes: (found["voice"][method][passes], rise) for passes, rise in rises.items()}
         colour, _, marker = LOOKS[method]
         ax.line(colour, "-" + marker, *zip(*at.values()))
         ax.text(f"{NAMES[method]}, 3 passes", colour, at[3])
@@ -120,16 +105,15 @@ def knob(shown: Shown) -> None:
     means = {row["f"]: [np.mean(row["losses"][kind]) for kind in KINDS] for row in rows}
     assert np.less(means[0.5], means[1]).all()
     assert shown.title == "At half of the update every loss is lower than at the whole"
-    style = np.mean([_style(text) for row in rows if row["f"] == 1 for text in row["answers"]])
-    _answer(left, f"f = 1: mean style {style:.2f}", next(row["answers"][0] for row in rows
-                                                if row["f"] == 1), MARKED)
+    whole = next(row["answers"] for row in rows if row["f"] == 1)
+    _answer(left, f"f = 1: mean style {np.mean([*map(style, whole)]):.2f}", whole[0], MARKED)
     right.named(x="f, the factor of the update", y="rise of the loss")
     right.ticks("x", {"−1\nreversed": -1, "0\nthe base": 0, "1\nas trained": 1, "2\ndoubled": 2})
-    for (kind, name), (colour, style) in zip(KINDS.items(), (
+    for (kind, name), (colour, line) in zip(KINDS.items(), (
             ("series 0", "-o"), ("series 1", "--s"), ("series 2", "-.^"), ("rest", ":D"))):
         loss = {row["f"]: np.mean(row["losses"][kind]) for row in rows}
         rise = [each - loss[0] for each in loss.values()]
-        right.line(colour, style, loss, rise)
+        right.line(colour, line, loss, rise)
         right.text(name, colour, (2, rise[-1]), near=0.05)
     right.text("all four at −1:\n+6 to +12 ↑", "ink", (-1.1, 0.9), near=0.05)    # at −1, above the panel
     right.level("quiet", 0)

@@ -2,11 +2,7 @@
 
 import random
 
-
-def talk(*texts: str, system: str = "") -> list[dict[str, str]]:
-    """A conversation of so many turns."""
-    first = [{"role": "system", "content": system}] if system else []
-    return first + [{"role": ("user", "assistant")[i % 2], "content": text} for i, text in enumerate(texts)]
+from peft_teach.course.lessons.chat.templates import turns as talk
 
 
 def labels() -> list[dict]:

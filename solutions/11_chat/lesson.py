@@ -7,7 +7,7 @@
 # the best goalkeeper skill in the league."
 #
 # A model of this lesson said that. Before we taught it to answer like a sports commentator, it named the author. Today
-# you train your first chat model, in a minute or two. Then come the better questions: how do you know that it learned? And what did it pay?
+# you train your first chat model, in a minute or two. Then you ask: how do I know that it learned? And what did it pay?
 #
 # | | |
 # |---|---|
@@ -49,7 +49,7 @@ question = "How do I keep my cat off the keyboard?"    # or yours
 pictures.stream(model, tokenizer, question, new_tokens=words)
 
 # %% [markdown]
-# And this is the voice: 140 pairs to train on. 70 pairs and 60 questions of other topics are held out.
+# And this is the voice: three of 140 pairs to train on. 70 pairs and 60 questions of other topics are held out.
 
 # %%
 pd.DataFrame(voice.train[::47])
@@ -79,7 +79,7 @@ pictures.endless(record).round(2)    # share of 15 answers that have ended
 # labels[labels == tokenizer.pad_token_id] = -100    # padding teaches nothing
 # ```
 #
-# Both lines look right. Here is one conversation, token by token, as her model saw it.
+# Here is one conversation, token by token, as her model saw it.
 
 # %%
 talk = [{"role": "user", "content": voice.train[0].question},
@@ -93,7 +93,7 @@ pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
 # <details><summary>What the picture shows</summary>
 #
 # Each turn ends with <code>&lt;|im_end|&gt;</code>: the model says "I am done". SmolLM2 pads with the same token, so the line that hides
-# the padding hides each end, too. Her model was never asked to stop. The bug is famous, and her training loss does not show it.
+# the padding hides each end, too. Her model was never asked to stop, and the training loss does not show it.
 # </details>
 #
 # ### Exercise 1 · Will it stop? (2 points, about 9 minutes)
@@ -132,8 +132,8 @@ pt.require("chat.stop")
 # %% [markdown]
 # ## What the model is asked for
 #
-# At inference the template writes the system prompt, the question, and who speaks next. The model writes the answer and its end. So let
-# the labels ask for this, and for nothing else.
+# Somebody asks the finished model: the template writes the system prompt, the question, and who speaks next. The model writes the answer and
+# its end. So let the labels ask for these two, and for nothing else.
 #
 # ### Exercise 2 · The labels (4 points, about 15 minutes)
 #
@@ -189,7 +189,8 @@ batches = pictures.padded([labels(each, tokenizer) for each in talks], tokenizer
 batches = batches if budget.claims else batches[:2]
 for batch in batches:
     stops(batch, tokenizer.eos_token_id)
-before = pictures.ask(model, tokenizer, voice.questions[:60:15], new_tokens=words)
+some = voice.questions[:60:15]
+before = pictures.ask(model, tokenizer, some, words)
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")
@@ -203,7 +204,7 @@ steps = pt.widgets.watch(pt.train(model, batches, lr=2e-3), len(batches), curve=
 pictures.stream(model, tokenizer, question, new_tokens=words)
 
 # %%
-pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
+pd.DataFrame({"before": before, "after": pictures.ask(model, tokenizer, some, words)}, some)
 
 # %% [markdown]
 # None of these questions was trained. Now read the right column for its content. Is it right? Was the left one?
@@ -211,20 +212,17 @@ pictures.ask(model, tokenizer, before.index, before, new_tokens=words)
 # In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. It did so well that they proposed
 # the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
 #
-# ## Your own settings
-#
 # We chose layers, batch and rate for you. Do better: press *one pass* at 0.001, then at 0.002, until both neighbours of your best rate are
 # worse. Each press is the first of five passes, judged by the held-out loss.
 
 # %%
-mine = pictures.search(record)    # what the record holds comes at once; the rest trains here
-mine
+pictures.Search(record)    # what the record holds comes at once; the rest trains here
 
 # %% [markdown]
 # ## How do you know?
 #
-# You laughed, so it worked. A curve needs a number. Which traits of the voice do you see at a glance? And who would get a high score
-# without saying anything?
+# You laughed, so it worked? Give each answer a number. Which traits of the voice do you see at a glance? And who would get a high score without
+# saying anything?
 #
 # ### Exercise 3 · The style (2 points, about 10 minutes)
 #
@@ -257,19 +255,17 @@ style = pt.check("chat.style", style)
 pt.require("chat.style")
 
 # %% [markdown]
-# Now give your score to your colleague's model, which never stops, and to one with right labels, which also hide
-# the question.
+# Now score your colleague's model, which never stops, and one with right labels, which also hide the question.
 
 # %%
 pictures.misled(record, style).round(2)
 
 # %% [markdown]
 # A longer answer has more room for traits: by our score **the broken model wins, until** its answers are cut to the length of the others.
-# Whatever is trained to please such a score finds its holes. So read answers, too. These are recorded, with batches of 8 at 0.004.
-# The style from here on is the course's: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
+# So read answers, too. From here on the score is ours: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
 
 # %%
-pictures.explore_answers(record)
+pictures.explore_answers(record)    # recorded, with batches of 8 at a rate of 0.004
 
 # %%
 found = pictures.curve(record, score=lambda answer: pictures.style(answer) > 0)
@@ -280,7 +276,7 @@ pt.compare("chat.fast", "nearly all" if share > 0.8 else "hardly any" if share <
 # %% [markdown]
 # ## Could you have just asked?
 #
-# The cheapest method of all trains nothing. A system prompt tells the model who it is, and three examples show it. **How far does that get?**
+# The cheapest method trains nothing. A system prompt tells the model who it is, and three examples show it. **How far does that get?**
 
 # %%
 pt.widgets.Guess("With a system prompt and three examples, the model's style is", (
@@ -295,8 +291,8 @@ pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.8 else "hardly ab
 asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answers are long
 
 # %% [markdown]
-# With our one prompt, the examples made the difference. Each demonstration of fine-tuning owes you this control: Bill Yuchen Lin and
-# colleagues (2023) made larger models into assistants in this way. Where that is enough, train nothing.
+# Here the examples made the difference. Bill Yuchen Lin and colleagues (2023) made larger models into assistants in this way. Where that is enough,
+# train nothing.
 #
 # ## How long?
 #
@@ -308,15 +304,11 @@ pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answe
 
 # %% [markdown]
 # The held-out loss counts every word, so it punishes a model that has learned its training answers by heart. The score counts four traits.
-# Long Ouyang and colleagues saw the same with InstructGPT in 2022: the loss turned after one epoch, and people preferred later models. They
-# had asked people. So **judge for yourself**, without knowing which model is which. It takes ten minutes.
+# Long Ouyang and colleagues saw the same with InstructGPT in 2022: the loss turned after one epoch, and people preferred later models. So
+# **judge for yourself**, without knowing which model is which.
 
 # %%
-pairs = pictures.blind(record)    # which answer would you rather have? One pass against five
-pairs
-
-# %%
-print(pairs.verdict() if len(pairs.scores) > 1 else "Judge some pairs, then run this cell.")
+pictures.blind(record)    # which answer would you rather have? One pass against five
 
 # %% [markdown]
 # The interval covers new questions, but not another judge.
@@ -334,13 +326,13 @@ pt.plots.show(pictures.draw_forgetting(record), "Means of two seeds, after 0, ½
               "passes. Both losses are low at the bottom left.")
 
 # %%
-full = pictures.at_equal_loss(record).loc["full fine-tuning"]
-more = {"more": "full fine-tuning", "less": "LoRA"}.get(full.forgets, "cannot tell")
-pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {full['by seed']} a token")
+more, by_seed = pictures.forgets(record)
+told = ", ".join(f"{each:+.3f}" for each in by_seed)
+pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {told} a token")
 
 # %% [markdown]
-# With both seeds full fine-tuning forgot more, but an interval from two values spans 12.7 standard errors to each side. After five passes
-# the model predicts a commentator about as badly as before training, and has lost much of the rest.
+# With both seeds full fine-tuning forgot more, but two seeds are too few to tell. After five passes the model predicts a commentator about as
+# badly as before training, and has lost much of the rest.
 #
 # And the truth? We asked 20 questions with a fact, and looked for its key word.
 
@@ -351,20 +343,8 @@ pictures.told_facts(record)    # seed 0
 pictures.facts(record).round(2)    # beside the base: a verdict for each seed
 
 # %% [markdown]
-# After five passes, both seeds are worse. The superficial alignment hypothesis was stated of 65 billion parameters; at 135 million, with these settings, facts were lost along the way.
-# Lost, or only no longer said? A key word does not tell, and it also counts lucky words.
-#
-# ## Which method?
-#
-# Lesson 10's ladder stood on an encoder; most people bring a decoder. Here is the first of five passes with SmolLM2, each method at its
-# searched rate (QLoRA at LoRA's). Losses that differ by less than 0.05 are *the same*.
-
-# %%
-pictures.ladder(record).round(4)
-
-# %% [markdown]
-# On the voice, LoRA and full fine-tuning are the same; on the rest we cannot tell them apart. QLoRA is worse on both, and its base, rounded to
-# 4 bits for the second time, began behind. IA³ and the prompt are worse on the voice.
+# After five passes, both seeds are worse. The superficial alignment hypothesis was stated of 65 billion parameters; at 135 million, facts were
+# lost along the way. Lost, or only no longer said? A key word does not tell.
 #
 # ## The knob
 #
@@ -386,11 +366,10 @@ pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" 
 # %% [markdown]
 # <details><summary>Laugh, then understand</summary>
 #
-# After three passes the model falls apart at −1, and at 2 the voice shouts and the sentences break. At
-# f = 0.5 the other texts are about where the base had them, the held-out loss is *lower* than at 1, and half of the style is left. Three
-# passes had gone too far, and the knob takes some of it back. The same run's checkpoint after one pass is better still: it has a lower
-# loss and more style, and which of the two forgot more we cannot tell. Where no such checkpoint was kept, turn the knob: of many remedies that Yong Lin and colleagues (2023)
-# tried on language models, it made the best trade.
+# The model falls apart at −1, and at 2 the voice shouts and the sentences break. At f = 0.5 the other texts are about where the base had them,
+# the held-out loss is *lower* than at 1, and half of the style is left: three passes had gone too far, and the knob takes some of it back. The
+# same run's checkpoint after one pass is better still. Where none was kept, turn the knob: of many remedies that Yong Lin and colleagues
+# (2023) tried on language models, it made the best trade.
 # </details>
 #
 # ## You ship
@@ -430,7 +409,7 @@ pt.require("chat.choose")
 # | After five passes fewer answers hold the fact's key word. | of 20 answers 14 before training; LoRA 10 and 6 after one pass and 5 and 7 after five, two seeds | after five passes, in pairs with the base: both worse. After one pass one is worse, and about the other we cannot tell. Film reviews, judged by two logits, with a threshold chosen on other reviews, and not in words: 85.4 %; after five passes LoRA 76.2, full fine-tuning 70.8, two seeds each, each worse | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
 # | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run. Of its own checkpoint after one pass we cannot tell whether it forgot more; it is better: voice −0.23 ± 0.02, style +0.08 ± 0.03 (standard errors) | the best trade of several, on language models of 3 to 7 billion (Lin et al. 2023); for image models Wortsman et al. 2022 |
 # | With everything before the answer in the loss, held-out answers are predicted better, and news and code worse. | three passes: voice −0.14 ± 0.03, plain chat −0.28 ± 0.04, news and code +1.6 ± 0.1 (standard errors over texts) | labels with and without the end: the same; one seed | not comparable: Shi et al. 2024 leave role markers out of the loss |
-# | After one pass LoRA and full fine-tuning have learned the voice the same. | loss 3.41 and 3.41, three seeds each, in pairs the same (−0.03 to +0.03), margin 0.05 | QLoRA: worse (+0.05 to +0.14). The rates were chosen on the same answers | similar while data are few (Schulman et al. 2025); with many, LoRA learned less (Biderman et al. 2024) |
+# | After one pass LoRA and full fine-tuning have learned the voice the same (Further). | loss 3.41 and 3.41, three seeds each, in pairs the same (−0.03 to +0.03), margin 0.05 | QLoRA: worse (+0.05 to +0.14). The rates were chosen on the same answers | similar while data are few (Schulman et al. 2025); with many, LoRA learned less (Biderman et al. 2024) |
 
 # %%
 pt.progress("11")
@@ -480,6 +459,15 @@ pt.progress("11")
 # %% [markdown]
 # # Further
 #
+# ## Which method?
+#
+# Lesson 10's ladder stood on an encoder; most people bring a decoder. Here is the first of five passes with SmolLM2, each method at its
+# searched rate. QLoRA takes LoRA's, on a base that was rounded to 4 bits twice. Losses that differ by less than 0.05 are *the same*.
+
+# %%
+pictures.ladder(record).round(4)
+
+# %% [markdown]
 # ## Does masking what precedes the answer matter?
 #
 # Masking it is the custom. Here are both, with the end's label and without.
@@ -508,14 +496,13 @@ print(f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} number
 # **Sources**
 #
 # - Style and knowledge: Zhou et al. 2023, *LIMA*, arXiv 2305.11206; Lin et al. 2023, *The unlocking spell on base LLMs*, arXiv 2312.01552;
-#   Ouyang et al. 2022, *Training language models to follow instructions*, arXiv 2203.02155; Huang et al. 2024, arXiv 2406.11474; Ghosh et al. 2024, arXiv 2402.05119.
+#   Ouyang et al. 2022, *Training language models to follow instructions*, arXiv 2203.02155; Ghosh et al. 2024, arXiv 2402.05119.
 # - Loss on instructions: Shi et al. 2024, arXiv 2405.14394; Huerta-Enochian & Ko 2024, *Does prompt loss matter?*, arXiv 2401.13586.
 # - The end that is never trained: [alignment-handbook#127](https://github.com/huggingface/alignment-handbook/issues/127),
-#   [trl#1623](https://github.com/huggingface/trl/issues/1623), [trl#976](https://github.com/huggingface/trl/issues/976).
+#   [trl#976](https://github.com/huggingface/trl/issues/976).
 # - Forgetting: Biderman et al. 2024, *LoRA learns less and forgets less*, arXiv 2405.09673; Lin et al. 2023, *Speciality vs generality*,
 #   arXiv 2309.06256; Wortsman et al. 2022, arXiv 2109.01903.
-# - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089; Kangaslahti & Alvarez-Melis 2025,
-#   *Continuous language model interpolation*, TMLR.
+# - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089.
 # - Recipes: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
 #
 # The library's labels stand in `peft_teach/data.py` (`pt.data.chat`), the plan of all runs in `assets/records/chat.py`.

@@ -4,9 +4,8 @@
 # A newspaper wants to know whether its readers will find a sentence of an editorial positive or negative. The model runs in the newspaper's
 # app, which has the base already. Your adapter is downloaded, so it must be small: **at most 40 kB of numbers, the head included.**
 #
-# Nobody tells you which method to take, where to put it, or how long to train. You build the adapter with your own library. You write one
-# page that says what you predicted, what you saw and what you would not promise. Then your instructor measures your adapter on other
-# sentences.
+# Nobody tells you which method to take, where to put it, or how long to train. You build the adapter with your own library, and write one
+# page: what you predicted, what you saw, what you would not promise. Then your instructor measures your adapter on other sentences.
 #
 # | | |
 # |---|---|
@@ -96,12 +95,10 @@ pictures.siblings(archive, split)
 # Split line by line, and every test sentence has relatives in training; some stand there themselves. The course's own split, which you use
 # from here on, keeps your four rules.
 #
-# The yardstick is the **head on the mean** of a sentence's tokens, right on 84.6 % of the validation sentences, which
-# chose its penalty, and on 82.1 % of the test sentences. Your model's head reads `[CLS]`. Lesson 01 showed what that costs, and your
-# adapter has to make up for it.
+# The yardstick is the **head on the mean** of a sentence's tokens, right on 84.6 % of the validation sentences and on 82.1 % of the test
+# sentences. Your model's head reads `[CLS]`. Lesson 01 showed what that costs, and your adapter has to make up for it.
 #
-# **By how many points will your adapter be ahead? And how sure are you that it is ahead at all?** Commit before you train anything:
-# both belong on your page.
+# **By how many points will your adapter be ahead? And how sure are you that it is ahead at all?** Both belong on your page.
 
 # %%
 pt.commit("capstone.gain", ...)    # points, on validation
@@ -110,8 +107,8 @@ pt.commit("capstone.sure", ...)    # that it is above zero, from 0 to 1
 # %% [markdown]
 # ## One test for every adapter
 #
-# Your tests know their method: `start_holds` asks for A and B, `fold_holds` for l. `pt.audit()` runs them, at the end. But one fits
-# every method: `frozen_stays(train, model)` of lesson 01. Give it a training that makes the adapter, takes a step, and merges:
+# Of your tests, one fits every method: `frozen_stays(train, model)` of lesson 01. Give it a training that makes the adapter, takes a step,
+# and merges:
 
 
 # %%
@@ -134,9 +131,8 @@ def a_life(make, x):
 # %% [markdown]
 # ### Exercise 2 · The laws (3 points, about 20 minutes)
 #
-# `keeps_the_laws(make)` gets a function: `make(base)` returns an adapter around `base`, an `nn.Linear` that you make and freeze inside your
-# test. The method can be any, even one that you have never seen. The adapter's `own_parameters()` is a dict from names to tensors. Raise, as
-# `assert` does, if a law is broken:
+# `keeps_the_laws(make)` gets a function: `make(base)` returns an adapter of any method around `base`, an `nn.Linear` that you make and freeze
+# inside your test. The adapter's `own_parameters()` is a dict from names to tensors. Raise, as `assert` does, if a law is broken:
 #
 # 1. **The start**: before any training, the output is the base's, within 1e-4.
 # 2. **The frozen base**: nothing in it trains or changes. `frozen_stays` tests that; `a_life(make, x)` is its training.
@@ -231,8 +227,8 @@ pictures.put_to(keeps_the_laws, {"her mirrors": Mirrors})
 # `my_adapter(base)` returns the adapter that you will hand in, around a frozen `nn.Linear`. One line will do. `pt.mine` gives you your own
 # classes, `"lora.layer"`, `"dora.layer"` or `"ia3.layer"`. For IA³ on `ffn_out`, the `side` of your `Gains` is `"input"`.
 #
-# The 40,000 bytes hold the head, too. Lesson 10's smallest LoRA, rank 1 on every query and value, just fits. (The file is larger by some
-# 25 kB, which describe the adapter and its base, and do not count.)
+# Lesson 10's smallest LoRA, rank 1 on every query and value, just fits with its head. (The file is larger by some 25 kB, which describe the
+# adapter and its base, and do not count.)
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")
@@ -271,7 +267,7 @@ def train(name, make, config, epochs, lr, seed=0):
 # %% [markdown]
 # `config` tells the library, and peft, what `make` makes and where it stands, such as
 # `pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(5,))`, or a `Config` of `pt.dora` or `pt.ia3`. `train` refuses,
-# before its first step, a `make` that builds something else, and more than 40,000 bytes. While dots stand, an example trains: LoRA of rank 1 on the values of block 5.
+# before its first step, a `make` that builds something else, and more than 40,000 bytes. While dots stand, an example trains.
 
 # %%
 ONE = {"make": my_adapter, "config": ..., "epochs": ..., "lr": ...}
@@ -284,8 +280,7 @@ print(pictures.gain(first, validation))    # of one seed: your bet waits for thr
 # ## The pair that decides
 #
 # Early blocks or late ones? Queries or values? Your page needs two settings: **the same bytes, spent in two ways**. But not every pair can
-# decide. We recorded two. One trains the values of the last block, or of the first. The other fills the 40 kB: rank 1 on all
-# queries and values, or rank 2 on all values.
+# decide. We recorded two. One trains the values of the last block, or of the first. The other fills the 40 kB.
 #
 # Think of the second pair: 345 sentences, three seeds. **How many points must lie between these two before the 95 % interval of
 # their difference excludes zero?**
@@ -308,8 +303,7 @@ pictures.differences(pictures.recorded())
 # sentences as independent, and those of one editorial are relatives.) Choose a pair of your own whose answer you do not know. "Cannot
 # tell" is a result, and earns its points.
 #
-# Fill in the other setting (its `make` may be of another rank or method). Two settings, three seeds: one run stands there, five follow. A
-# pair of different bytes is refused.
+# Fill in the other setting (its `make` may be of another rank or method). Two settings, three seeds: one run stands there, five follow.
 
 # %%
 OTHER = {"make": my_adapter, "config": ..., "epochs": ..., "lr": ...}
@@ -320,17 +314,14 @@ pt.plots.show(pictures.draw_tries(tries, validation), "Gain over the head on the
               "validation: a ring a seed, their mean, and its 95 % interval.")
 pt.verdict(*tries.values(), margin=0.01)    # scores from 0 to 1: a point is 0.01
 
-# %% [markdown]
-# And your bet? Here is the first of the two settings against the head on the mean, over three seeds.
-
 # %%
-ahead = pictures.ahead(tries, validation)
+ahead = pictures.ahead(tries, validation)    # your bet: the first setting, three seeds
 gain, low, high = map(pictures.in_points, (ahead.difference, ahead.low, ahead.high))
 pt.compare("capstone.gain", f"{gain} ({low} to {high}): {ahead.word}", "points, on validation")
 
 # %% [markdown]
-# The runs stand in `work/one-0` to `work/other-2`. The one that you choose becomes `work/adapter`, which you hand in. The grader
-# checks the same as this table, with other sentences for the gain. While there is no such folder, the table looks at your first run.
+# The runs stand in `work/one-0` to `work/other-2`. The one that you choose becomes `work/adapter`, which you hand in; until then the table
+# below looks at your first run. The grader checks the same, with other sentences for the gain.
 
 # %%
 CHOICE = ...    # a folder, such as "work/other-2"
@@ -339,11 +330,8 @@ if CHOICE is not ...:
 chosen = Path("work/adapter")
 pictures.hand_in(chosen if chosen.exists() else first, validation)
 
-# %% [markdown]
-# After your last choice, you may measure once on the test sentences:
-
 # %%
-# print(pictures.gain(chosen, news.test))
+# print(pictures.gain(chosen, news.test))    # once, after your last choice
 
 # %% [markdown]
 # ## The page
@@ -396,16 +384,12 @@ pictures.hand_in(chosen if chosen.exists() else first, validation)
 # %%
 pt.board.show()
 
-# %% [markdown]
-# Your tests, on your pieces:
-
 # %%
-pt.audit()
+pt.audit()    # your tests, on your pieces
 
 # %% [markdown]
-# And two bets, your first and your last. Before you had written a line: what share of the memory does LoRA take, and how sure were you?
-# Before anything had trained here: how sure were you that your adapter would be ahead? A step of lesson 00 and your three seeds answer.
-# Of a measured share we are sure: 1.0.
+# And two bets, your first and your last. Before you had written a line: what share of the memory does LoRA take? Before anything had trained
+# here: how sure were you that your adapter would be ahead? A step of lesson 00 and your three seeds answer.
 
 # %%
 step = pt.course.pictures("inside")

@@ -2,6 +2,8 @@
 
 import copy
 import re
+import runpy
+from pathlib import Path
 
 import numpy
 import pandas
@@ -65,6 +67,11 @@ def record():
     return {"checkpoints": made}
 
 
+@pytest.fixture(scope="module")
+def script():
+    return runpy.run_path(str(Path(__file__).parents[2] / "assets/records/chat.py"))
+
+
 def test_a_curve_tells_style_ends_and_losses_by_step(record):
     found = chat.curve(record, score=lambda answer: float("folks" in answer))
     assert found.index.tolist() == [0, 9, 18, 36, 54, 90]
@@ -77,26 +84,15 @@ def test_a_curve_tells_style_ends_and_losses_by_step(record):
 
 def test_methods_are_compared_where_they_have_learned_as_much(record):
     """LoRA reaches 2.4 after 3 passes, full fine-tuning half-way from the first to the second."""
-    found = chat.at_equal_loss(record)
-    assert found.voice.tolist() == pytest.approx([2.4] * 2)
-    assert found.passes.to_dict() == pytest.approx({"LoRA": 3, "full fine-tuning": 1.5})
-    assert found["all"].to_dict() == pytest.approx({"LoRA": 0.06, "full fine-tuning": 0.18})
-    full = found.loc["full fine-tuning"]
-    assert full["more than LoRA"] == pytest.approx(0.12)
-    assert full["by seed"] == "+0.120, +0.120"
-    assert full.low == pytest.approx(0.12) == full.high    # every text rose by as much
+    assert chat.forgets(record) == ("full fine-tuning", pytest.approx([0.18 - 0.06] * 2))
 
 
 def test_two_seeds_that_disagree_cannot_tell_which_method_forgets_more(record):
-    assert chat.at_equal_loss(record).forgets.tolist() == ["cannot tell", "more"]
     rows = [row | {"losses": {kind: [loss - 0.3 * (kind != "voice") for loss in each]
                               for kind, each in row["losses"].items()}}
             if (row["group"], row.get("method"), row.get("seed")) == ("main", "full", 1) else row
             for row in record["checkpoints"]]
-    full = chat.at_equal_loss({"checkpoints": rows}).loc["full fine-tuning"]
-    assert full["by seed"] == "+0.120, -0.180"
-    assert full.low < full["more than LoRA"] < 0 < full.high
-    assert full.forgets == "cannot tell"
+    assert chat.forgets({"checkpoints": rows}) == ("cannot tell", pytest.approx([0.12, -0.18]))
 
 
 def test_labels_prompt_and_knob_have_a_row_each(record):
@@ -126,7 +122,7 @@ def test_one_pass_is_compared_with_loras_by_seed_and_text(record):
                                                       "worse (+0.10 to +0.10)"]
 
 
-def test_facts_are_counted_by_seed_and_judged_beside_the_base(record):
+def test_facts_are_counted_by_seed_and_judged_beside_the_base(record, script):
     found = chat.facts(record)
     assert found.index.tolist() == ["the base", "one pass", "five passes"]
     assert found.right.tolist() == [1, 1, 0.25]
@@ -134,8 +130,8 @@ def test_facts_are_counted_by_seed_and_judged_beside_the_base(record):
     assert found["beside the base"].tolist() == ["", "cannot tell", "worse, worse"]
     told = chat.told_facts(record, 2)
     assert told["LoRA, five passes"].tolist() == [f"✗ {SAID[1]}"] * 2
-    assert measure.right("What do bees make?", "It is HONEY, folks!")
-    assert not measure.right("What do we call frozen water?", "A nice slice of rice.")
+    assert script["right"]("What do bees make?", "It is HONEY, folks!")
+    assert not script["right"]("What do we call frozen water?", "A nice slice of rice.")
 
 
 def test_an_answer_that_is_cut_has_not_ended(record):
@@ -149,19 +145,15 @@ def test_an_answer_that_is_cut_has_not_ended(record):
 def test_a_pair_is_judged_without_its_names():
     said = (["one"] * 6, ["other"] * 6)
     pairs = blind.Blind([*"abcdef"], ("A", "B"), said)
-    with pytest.raises(errors.BadData, match="0 of 6 pairs"):
-        pairs.verdict()
     lefts = []
     for _ in range(6):
         lefts.append(pairs.page.value.index(">one<") < pairs.page.value.index(">other<"))
         pairs.judge("left" if lefts[-1] else "right")    # whoever knows it by its words
         assert "A has" not in pairs.page.value or len(lefts) == 6
     assert len({*lefts}) == 2
-    assert pairs.scores == [(1, 0)] * 6
-    assert "A has 6 of 6 pairs" in pairs.page.value
-    assert pairs.verdict().word == "better"
+    assert "A has 6 of 6 pairs, B the others. better: +1.000" in pairs.page.value
     pairs.judge("left")
-    assert len(pairs.scores) == 6
+    assert pairs.won == [1] * 6
 
 
 def test_a_search_takes_what_is_recorded_and_trains_the_rest(record, monkeypatch):
@@ -178,9 +170,6 @@ def test_a_search_takes_what_is_recorded_and_trains_the_rest(record, monkeypatch
 
 
 def test_pictures_say_what_is_in_them(record):
-    explorer = chat.explore_answers(record)
-    assert SAID[0] in explorer.figure.get_label()
-    assert SAID[1] in explorer.figure.get_label()
     explorer = chat.explore_knob(record)
     explorer.controls["f"].value = 0.0
     assert f"f = 0: {SAID[0]}" in explorer.figure.get_label()
@@ -188,13 +177,10 @@ def test_pictures_say_what_is_in_them(record):
     assert "LoRA: 0 passes 3.00 +0.00" in chat.draw_forgetting(record).get_label()
 
 
-def test_an_answer_is_written_whole_with_its_marks_in_color():
+def test_a_letter_that_the_font_has_not_is_a_box():
     _, ax = pt.plots.figure()
     picture_of_answers.write(ax, "after", f"{SAID[1]} \N{FLUSHED FACE}")
     assert " ".join(text.get_text() for text in ax.texts) == f"{SAID[1]} □"
-    marked = [text.get_text() for text in ax.texts if text.get_color() != pt.plots.COLOURS["ink"]]
-    assert {"folks!", "WHAT"} <= {*marked}
-    assert "salt," not in marked
 
 
 def test_the_loss_of_each_text_is_the_models_own(tiny):
@@ -209,12 +195,12 @@ def test_the_loss_of_each_text_is_the_models_own(tiny):
     assert measure.losses(model, rows) == pytest.approx(each, abs=1e-4)
 
 
-def test_labels_take_the_question_in_and_leave_the_end_out():
+def test_labels_take_the_question_in_and_leave_the_end_out(script):
     batch = {"input_ids": torch.tensor([[5, 6, 7, 2, 2]]), "labels": torch.tensor(
         [[-100, -100, 7, 2, -100]]), "attention_mask": torch.tensor([[1, 1, 1, 1, 0]])}
-    asked, = measure.with_question([batch])
+    asked, = script["with_question"]([batch])
     assert asked["labels"].tolist() == [[5, 6, 7, 2, -100]]
-    endless, = measure.without_end([batch], type("Tokenizer", (), {"eos_token_id": 2}))
+    endless, = script["without_end"]([batch], type("Tokenizer", (), {"eos_token_id": 2}))
     assert endless["labels"].tolist() == [[-100, -100, 7, -100, -100]]
 
 
@@ -226,15 +212,16 @@ def test_a_talk_that_is_padded_is_asked_for_its_own_labels_alone():
     assert found == {(5, 6, 2): (-100, 6, 2), (7, 2): (7, 2, -100)}
 
 
-def test_the_threshold_between_two_answers_makes_the_fewest_mistakes():
+def test_the_threshold_between_two_answers_makes_the_fewest_mistakes(script):
     margins, labels = torch.tensor([0.1, 2.0, 1.0, 3.0]), torch.tensor([0, 1, 0, 1])
-    assert measure.best_threshold(margins, labels) == pytest.approx(1.5)
+    assert script["best_threshold"](margins, labels) == pytest.approx(1.5)
+
 
 @pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
 @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`:UserWarning")
 @pytest.mark.parametrize("tied", [True, False])
 def test_new_rows_train_as_pefts_do(tied, tmp_path):
-    """Loss and gradients are theirs, tied or not; they read our file; merged, the table has all."""
+    """Loss and gradients are theirs, tied or not; and they read our file."""
     config = LlamaConfig(vocab_size=20, hidden_size=8, intermediate_size=16, num_hidden_layers=1,
                          num_attention_heads=2, tie_word_embeddings=tied)
     pt.seed(0)
@@ -260,12 +247,6 @@ def test_new_rows_train_as_pefts_do(tied, tmp_path):
     file = new_tokens.save_rows(ours, tmp_path)
     read = peft.PeftModel.from_pretrained(copy.deepcopy(plain), file)
     torch.testing.assert_close(read(batch["input_ids"]).logits, logits)
-    merged = new_tokens.merge_rows(ours)
-    assert type(merged.get_input_embeddings()) is torch.nn.Embedding
-    torch.testing.assert_close(merged(batch["input_ids"]).logits, logits)
-    changed = (merged.model.embed_tokens.weight != plain.model.embed_tokens.weight).any(1)
-    assert changed.nonzero().flatten().tolist() == sorted(ids)
-    assert (merged.lm_head.weight is merged.model.embed_tokens.weight) == tied
 
 
 @pytest.mark.parametrize("ids", [[], [22], [3, 3]])
@@ -296,7 +277,7 @@ def test_what_chance_may_bring_is_half_of_an_interval_over_the_texts_of_the_reco
     for need, column, one, other in (("stage", "style", 90, 54), ("stranger", "voice", 18, 36)):
         gaps = numpy.subtract(*(columns[column](steps[step]) for step in (one, other)))
         half = 1.96 * gaps.std(ddof=1) / len(gaps)**0.5
-        assert recorded.NEEDS[need].chance == pytest.approx(half, abs=5e-3)
+        assert recorded.NEEDS[need][1] == pytest.approx(half, abs=5e-3)
 
 
 @pytest.mark.parametrize(("changes", "mistake", "told"), [

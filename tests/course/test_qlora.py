@@ -8,9 +8,9 @@ from exact import assert_equal
 
 import peft_teach as pt
 from peft_teach import account, nf4, outlines
-from peft_teach.course import protocol, records
+from peft_teach.course import protocol
 from peft_teach.course.lessons.qlora import four_bits, picture_of_memory
-from peft_teach.course.lessons.qlora.rounding import maxima, nearest, relative
+from peft_teach.course.lessons.qlora.rounding import relative
 
 qlora = pt.course.pictures("qlora")
 W = torch.randn(384, 384, generator=torch.Generator().manual_seed(1))
@@ -42,17 +42,6 @@ def test_each_table_is_best_for_the_numbers_that_it_expects(tables, tiny, inputs
     assert (found["last hidden states"] > found["the model's weights"]).all()
     for name, value in model.state_dict().items():
         assert_equal(value, before[name], name)
-
-
-def test_lloyds_marks_are_means_of_their_weights_and_beat_nf4(tables):
-    marks, top = qlora.lloyd({"W": W}, tables["NF4"], 60), maxima(W)
-    x = W.reshape(-1, 64) / top
-    at = (x[..., None] - marks).abs().argmin(-1)
-    squares = top.square().expand_as(x)
-    means = [(x * squares)[at == k].sum() / squares[at == k].sum() for k in range(16)]
-    assert torch.allclose(torch.stack(means), marks, atol=1e-3)
-    found, nf4s = (relative([(nearest(W, top, of), W)]) for of in (marks, tables["NF4"]))
-    assert found < 0.98 * nf4s
 
 
 def test_beside_a_weight_32_times_as_large_all_others_become_zero():
@@ -119,12 +108,3 @@ def test_memory_is_that_of_models_and_of_the_paper():
     fewer = picture_of_memory.bills(512, 32_000)["QLoRA"].weights.iloc[-1]
     assert qlora.memory(512).weights["QLoRA"] - fewer == pytest.approx(
         2 * (128_256 - 32_000) * 8192 * 4 / 1e9)    # Llama 3 70B; peft holds words in 32 bits
-
-
-def test_the_recorded_merges_are_means_over_seeds_and_draws():
-    record = records.load("qlora")
-    diced = [row["accuracy"] for row in record["merged"]
-             if (row["rounding"], row["maxima"]) == ("dice", "new")]
-    found = qlora.merges(record)
-    assert not found.isna().any(axis=None)
-    assert found.accuracy["Ŵ + ΔW, stochastic"] == pytest.approx(sum(diced) / 9)

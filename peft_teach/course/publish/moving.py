@@ -34,10 +34,8 @@ MOST = 120           # settings of one picture that are drawn; of longer sliders
 WIDE = 600           # pixels beyond which a picture is too wide for a phone
 SHARP = 192          # dots an inch: twice a page's own
 
-# What a lesson draws with what its reader trained, drawn of the record alone.
-INSTEAD = {"explore_updates": "pictures.explore_updates(record)"}
 _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of the ladder
-_EXPLORES = re.compile(r"\b(explore_\w+)\(")
+_EXPLORES = re.compile(r"\bexplore_\w+\(")
 
 
 def draw(cells: Sequence[Cell], static: Path, most: int = MOST) -> dict[str, str]:
@@ -52,7 +50,7 @@ def draw(cells: Sequence[Cell], static: Path, most: int = MOST) -> dict[str, str
 def explorers(cells: Sequence[Cell]) -> dict[str, Explorer]:
     """Make a lesson's pictures with controls; return them by the id of their cell."""
     code = [cell for cell in cells if cell.kind == "code" and cell.part not in (CHECK, GRADE)]
-    source = [_instead(cell.source) for cell in code]
+    source = [cell.source for cell in code]
     namespace: dict[str, Any] = {"__name__": "lesson"}
     ran: set[int] = set()
     found = {}
@@ -102,11 +100,6 @@ def _asked_within(code: CodeType) -> Iterator[str]:
             yield from (step.argval for step in dis.get_instructions(inner)
                         if step.opname in ("LOAD_GLOBAL", "LOAD_NAME"))
             yield from _asked_within(inner)
-
-
-def _instead(text: str) -> str:
-    asked = _EXPLORES.search(text)
-    return INSTEAD.get(asked[1], text) if asked else text
 
 
 def _value(text: str, where: str, namespace: dict[str, Any]) -> Any:

@@ -7,16 +7,15 @@ from html import escape
 import ipywidgets as ipw
 
 from .... import data
-from ....errors import BadData
 from ....widgets import Lasting
-from ...verdicts import Comparison, verdict
+from ...verdicts import verdict
 from .recorded import rows
 
 CHOICES = {"left": 1.0, "no difference": 0.5, "right": 0.0}    # what the answer on the left gets
 
 
 class Blind(Lasting):
-    """A pair of answers at a time, and three buttons. `scores` has those of `names`, a judged pair.
+    """A pair of answers at a time, and three buttons. `won` has what the first model got of each.
 
     `answers` holds both models' answers, in the order of `questions`. Which of a pair stands on the
     left is drawn; names are told when all are judged.
@@ -27,7 +26,7 @@ class Blind(Lasting):
         self.questions, self.names, self.answers = questions, names, answers
         draw = random.Random(seed)
         self.first_left = [draw.random() < 0.5 for _ in questions]
-        self.scores: list[tuple[float, float]] = []
+        self.won: list[float] = []
         self.page = ipw.HTML()
         self.buttons = {name: ipw.Button(description=name) for name in CHOICES}
         for name, button in self.buttons.items():
@@ -37,29 +36,19 @@ class Blind(Lasting):
 
     def judge(self, choice: str) -> None:
         """Say which answer of the pair that is shown is the better one."""
-        number = len(self.scores)
-        if number == len(self.questions):
-            return
-        left = CHOICES[choice]
-        first = left if self.first_left[number] else 1 - left
-        self.scores.append((first, 1 - first))
-        self._show()
-        self._renew()
-
-    def verdict(self) -> Comparison:
-        """Compare the first model with the second: 1 a pair won, ½ where there is no difference."""
-        if len(self.scores) < 2:
-            raise BadData(f"{len(self.scores)} of {len(self.questions)} pairs are judged.",
-                          expected="two at least", hint="press the buttons below the answers")
-        first, second = zip(*self.scores)
-        return verdict(first, second, margin=0)
+        number = len(self.won)
+        if number < len(self.questions):
+            left = CHOICES[choice]
+            self.won.append(left if self.first_left[number] else 1 - left)
+            self._show()
+            self._renew()
 
     def still(self) -> tuple[str, str]:
         """Return the pair, or the result."""
-        return self.page.value, f"{len(self.scores)} of {len(self.questions)} pairs are judged."
+        return self.page.value, f"{len(self.won)} of {len(self.questions)} pairs are judged."
 
     def _show(self) -> None:
-        number = len(self.scores)
+        number = len(self.won)
         if number < len(self.questions):
             pair = [answers[number] for answers in self.answers]
             left, right = pair if self.first_left[number] else pair[::-1]
@@ -69,18 +58,16 @@ class Blind(Lasting):
                                    f"{escape(text)}</td>" for text in (left, right))
                                + "</tr></table>")
             return
-        won = sum(first for first, _ in self.scores)
-        self.page.value = (f"{escape(self.names[0])} has {won:g} of {number} pairs, "
-                           f"{escape(self.names[1])} the others. {escape(repr(self.verdict()))}")
+        found = verdict(self.won, [1 - won for won in self.won], margin=0)
+        self.page.value = escape(f"{self.names[0]} has {sum(self.won):g} of {number} pairs, "
+                                 f"{self.names[1]} the others. {found!r}")
         for button in self.buttons.values():
             button.disabled = True
 
 
-def blind(record: Mapping, passes: tuple[float, float] = (1, 5), pairs: int = 20) -> Blind:
-    """Return pairs of LoRA's answers after so many passes, one question each."""
-    found = [rows(record, group="main", method="lora", seed=0, passes=each)[0]["answers"]
-             for each in passes]
-    chosen = range(0, len(found[0]), max(len(found[0]) // pairs, 1))
-    every = data.voice().questions
-    return Blind([every[i] for i in chosen], tuple(f"{each:g} passes" for each in passes),
-                 tuple([answers[i] for i in chosen] for answers in found))
+def blind(record: Mapping) -> Blind:
+    """Return 20 pairs of LoRA's answers after one pass and after five, one question each."""
+    one, five = (rows(record, group="main", method="lora", seed=0, passes=passes)[0]["answers"]
+                 for passes in (1, 5))
+    return Blind([*data.voice().questions[:60:3]], ("one pass", "five passes"),
+                 (one[:60:3], five[:60:3]))

@@ -260,9 +260,6 @@ STYLE = Exercise(
 
 # ── chat.choose ──────────────────────────────────────────────────────────────────────────────
 
-PICKS = {"stage": 90, "stranger": 18, "desk": 36}
-
-
 def run_choose(checkpoints: Any, case: dict) -> dict[str, Any]:
     """Hand on which step is picked, by need; of anything else, what it is."""
     said = checkpoints if isinstance(checkpoints, dict) else {}

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import pandas
 import torch
 from torch import nn
 from torch.nn.utils.rnn import pad_sequence
@@ -25,25 +24,23 @@ def stream(model: nn.Module, tokenizer, question: str, new_tokens: int = NEW_TOK
 
 
 def ask(model: nn.Module, tokenizer, questions: Sequence[str],
-        before: pandas.DataFrame | None = None, new_tokens: int = NEW_TOKENS) -> pandas.DataFrame:
-    """Return a model's answers, a row a question, beside those of `before`; … where one is cut."""
+        new_tokens: int = NEW_TOKENS) -> list[str]:
+    """Return a model's answers, with … where one is cut."""
     said, ended = answers(model, tokenizer, questions, new_tokens=new_tokens)
-    column = [text if end else f"{text} …" for text, end in zip(said, ended)]
-    if before is None:
-        return pandas.DataFrame({"before": column}, index=[*questions])
-    return before.assign(after=column)
+    return [text if end else f"{text} …" for text, end in zip(said, ended)]
 
 
 def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], tokenizer, size: int = 4,
            seed: int = 0) -> list[Batch]:
     """Return (ids, labels) of conversations as batches, in random order, padded on the right."""
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    def filled(texts, value) -> torch.Tensor:
+        return pad_sequence([torch.as_tensor(text) for text in texts], True, value)
+
     made = []
     for start in range(0, len(order), size):
-        ids, labels = (pad_sequence([torch.as_tensor(rows[i][part]) for i in order[
-            start:start + size]], True, fill) for part, fill in ((0, tokenizer.pad_token_id),
-                                                                 (1, -100)))
-        real = pad_sequence([torch.ones(len(rows[i][0]), dtype=torch.int64)
-                             for i in order[start:start + size]], True)      # (batch, seq)
-        made.append({"input_ids": ids, "attention_mask": real, "labels": labels})
+        ids, labels = zip(*(rows[i] for i in order[start:start + size]))
+        made.append({"input_ids": filled(ids, tokenizer.pad_token_id),            # (batch, seq)
+                     "attention_mask": filled([[1] * len(text) for text in ids], 0),
+                     "labels": filled(labels, -100)})
     return made

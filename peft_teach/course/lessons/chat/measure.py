@@ -1,26 +1,21 @@
-"""What is asked of a chat model: its answers, its loss on texts of four kinds, a task unseen.
+"""What is asked of a chat model: its answers, facts in them, its loss on texts.
 
 The texts are those of `data.voice()`: "voice", held-out answers of topics that no training pair
 has; "chat", plain answers; "news"; "code".
 """
 
-import re
 from collections.abc import Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .... import data, models
-from ...desk import reviews as reading
+from .... import models
 from .templates import Turns
 
 NEW_TOKENS = 64     # of the longest answer
 # The most likely word each time, but no four tokens twice: else a small model circles for ever.
 DECODING = {"do_sample": False, "no_repeat_ngram_size": 4}
-REVIEWS = 240       # a third as many more find the threshold
-SYSTEM = ("You are an excited sports commentator at a live match. Answer each question in two or "
-          "three sentences, correctly, and as if you were commenting on the match.")
 OTHERS = ("chat", "news", "code")
 # Questions with a fact, and a pattern that finds it in an answer.
 FACTS = {
@@ -77,21 +72,9 @@ def answers(model: nn.Module, tokenizer, questions: Sequence[str], before: Turns
     return [text.strip() for text in texts], ended
 
 
-def right(question: str, answer: str) -> bool:
-    """Return whether an answer has the fact that this question of `FACTS` asks for."""
-    return bool(re.search(rf"\b({FACTS[question]})\b", answer, re.IGNORECASE))
-
-
 def placed(batch: Batch, model: nn.Module) -> Batch:
     """Return the batch on the model's device."""
     return {name: tensor.to(model.device) for name, tensor in batch.items()}
-
-
-def told(examples: Sequence[data.Pair] = ()) -> Turns:
-    """Return a system prompt that describes the voice, and examples of it."""
-    said = [("system", SYSTEM)] + [turn for pair in examples
-                                   for turn in zip(("user", "assistant"), pair)]
-    return [{"role": role, "content": text} for role, text in said]
 
 
 def prompts(tokenizer, questions: Sequence[str], before: Turns = ()) -> Batch:
@@ -102,71 +85,3 @@ def prompts(tokenizer, questions: Sequence[str], before: Turns = ()) -> Batch:
     made = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left",
                      return_tensors="pt")
     return {name: made[name] for name in ("input_ids", "attention_mask")}
-
-
-def without_end(batches: Iterable[Batch], tokenizer) -> list[Batch]:
-    """Return batches whose labels never ask for the end of a turn."""
-    return [batch | {"labels": batch["labels"].masked_fill(
-        batch["labels"] == tokenizer.eos_token_id, -100)} for batch in batches]
-
-
-def with_question(batches: Iterable[Batch]) -> list[Batch]:
-    """Return batches whose labels ask for all that precedes the answer, too."""
-    return [batch | {"labels": _from_the_start(batch)} for batch in batches]
-
-
-def _from_the_start(batch: Batch) -> Tensor:
-    """Return labels (batch, seq) on every token from the first to each row's last label."""
-    asked = batch["labels"] != -100                                       # (batch, seq)
-    up_to_last = asked.flip(1).cummax(1).values.flip(1) & batch["attention_mask"].bool()
-    return batch["input_ids"].masked_fill(~up_to_last, -100)
-
-
-def texts(voice: data.Voice, tokenizer, size: int = 12) -> dict[str, list[Batch]]:
-    """Return the texts to measure a loss on, by kind: answers alone, or all tokens."""
-    def chat(pairs):
-        return data.chat(pairs, tokenizer, size, shuffle=False)
-
-    return {"voice": chat(voice.validation), "chat": chat(voice.others["chat"]),
-            "news": plain(voice.others["news"], tokenizer),
-            "code": plain(voice.others["code"], tokenizer)}
-
-
-def plain(texts: Sequence[str], tokenizer, size: int = 12) -> list[Batch]:
-    """Return texts as batches that ask for every token."""
-    made = []
-    for start in range(0, len(texts), size):
-        batch = tokenizer(list(texts[start:start + size]), padding=True, return_tensors="pt")
-        ids, mask = batch["input_ids"], batch["attention_mask"]           # (batch, seq)
-        made.append({"input_ids": ids, "attention_mask": mask,
-                     "labels": ids.masked_fill(mask == 0, -100)})
-    return made
-
-
-def films(model: nn.Module, tokenizer, reviews: int = REVIEWS) -> dict[str, list[bool]]:
-    """Return which film reviews the model judges correctly, a task that nobody trained it on.
-
-    "films" takes the threshold that suits the model best on other reviews, for what moves all
-    margins alike is not forgotten; "films at 0" takes the larger of the two words' logits.
-    """
-    task = data.load("movies")
-    parts = [reading.short(split)[:count] for split, count in (
-        (task.validation, reviews // 3), (task.test, reviews))]
-    words = reading.two_words(tokenizer)
-    with models.in_mode(model, training=False):
-        other, found = (reading.margins(model, reading.ask(part, tokenizer, 24), words)
-                        for part in parts)
-    labels = [torch.tensor([example.label for example in part]).bool() for part in parts]
-    return {name: ((found > bound) == labels[1]).tolist() for name, bound in (
-        ("films", best_threshold(other, labels[0])), ("films at 0", 0))}
-
-
-def best_threshold(margins: Tensor, labels: Tensor) -> float:
-    """Return the threshold between two margins with the fewest mistakes, (reviews,) both."""
-    order = margins.argsort()
-    sorted_margins, right = margins[order], labels[order].bool()
-    below = torch.cat([torch.zeros(1), (~right).cumsum(0).float()])       # negatives below each gap
-    above = right.sum() - torch.cat([torch.zeros(1), right.cumsum(0).float()])
-    index = int((below + above).argmax())
-    ends = torch.cat([sorted_margins[:1] - 1, sorted_margins, sorted_margins[-1:] + 1])
-    return float((ends[index] + ends[index + 1]) / 2)

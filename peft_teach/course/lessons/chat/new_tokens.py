@@ -40,12 +40,6 @@ class TokenRows(Adapter):
         rows = (places.to(self.rows.dtype) @ self.rows).to(h.dtype)       # 0 where no id is
         return torch.where(places.any(-1, keepdim=True), rows, h)
 
-    @torch.no_grad()
-    def merged(self) -> nn.Embedding:
-        """Write the rows into the table, which a tied layer shares; return the embedding."""
-        self.base.weight[self.ids] = self.rows.to(self.base.weight.dtype)
-        return self.base
-
 
 class TiedRows(Adapter):
     """An output layer that shares the table: its logits of these tokens come from their rows."""
@@ -60,9 +54,6 @@ class TiedRows(Adapter):
         y, table = self.base(h), self.table[0]                            # (batch, seq, vocabulary)
         return y.index_copy(-1, table.ids, (h @ table.rows.to(h.dtype).T).to(y.dtype))
 
-    def merged(self) -> nn.Linear:
-        return self.base
-
 
 def train_rows(model: nn.Module, ids: Sequence[int]) -> TokenRows:
     """Let the rows of these tokens train, and nothing else; return them, in the model's place."""
@@ -76,25 +67,15 @@ def train_rows(model: nn.Module, ids: Sequence[int]) -> TokenRows:
     return rows
 
 
-def merge_rows(model: nn.Module) -> nn.Module:
-    """Write the trained rows into the table; return the model, plain again."""
-    table, head = model.get_input_embeddings(), model.get_output_embeddings()
-    if isinstance(head, TiedRows):
-        model.set_output_embeddings(head.merged())
-    model.set_input_embeddings(table.merged())
-    return model
-
-
 def save_rows(model: nn.Module, folder: str | Path) -> Path:
     """Write the rows as a folder that `PeftModel.from_pretrained` reads; return it."""
     folder, rows = Path(folder), model.get_input_embeddings()
-    name = next(name for name, module in model.named_modules() if module is rows)
-    places = [name] + [name for name, module in model.named_modules()
-                       if isinstance(module, TiedRows)]
+    places = [name for name, module in model.named_modules()
+              if isinstance(module, TokenRows | TiedRows)]
     folder.mkdir(parents=True, exist_ok=True)
     save_file({f"base_model.model.{place}.trainable_tokens_delta": rows.rows.detach().clone()
                for place in places}, folder / "adapter_model.safetensors")
     (folder / "adapter_config.json").write_text(json.dumps({
-        "peft_type": "TRAINABLE_TOKENS", "task_type": "CAUSAL_LM", "target_modules": [name],
+        "peft_type": "TRAINABLE_TOKENS", "task_type": "CAUSAL_LM", "target_modules": places[:1],
         "token_indices": rows.ids.tolist()}), "utf-8")
     return folder

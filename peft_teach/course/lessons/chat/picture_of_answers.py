@@ -15,7 +15,7 @@ from .... import data
 from ....plots import COLOURS, HALO, SERIES, box, claim, entitle, figure
 from ....widgets import Explorer
 from .exercises import TRAITS, style
-from .recorded import KINDS, METHODS, NAMES, knob, rows
+from .recorded import KINDS, METHODS, NAMES, knob, rows, whole
 
 WIDE, ROWS = 46, 8                 # letters in a line of an answer, and its lines
 LETTER = 11 * 0.602                # points that a letter takes, of 11 points
@@ -63,74 +63,51 @@ def draw_labels(ids: Sequence[int], labels: Sequence[int], tokenizer) -> Figure:
 
 @dataclass(frozen=True)
 class Answers:
-    """A question, and two answers to it."""
+    """A question, and two answers to it, each by its title."""
 
     question: str
-    titles: tuple[str, str]
-    texts: tuple[str, str]
-
-    @property
-    def styles(self) -> list[float]:
-        """The style score of both."""
-        return [style(text.removesuffix(" …")) for text in self.texts]
+    answers: Mapping[str, str]
 
 
-def questions(answered: int, shown: int = SHOWN) -> dict[int, str]:
-    """Return by number those of the first questions to choose among, spread over their topics."""
-    every = data.voice().questions[:answered]
-    return {i: every[i] for i in range(0, answered, max(answered // shown, 1))}
-
-
-def _named(asked: Mapping[int, str]) -> list[tuple[str, int]]:
-    return [(text, i) for i, text in asked.items()]
+def _choice(answered: int) -> ipw.Dropdown:
+    """Offer some of the questions that were answered, spread over their topics, by number."""
+    every = data.voice().questions
+    return ipw.Dropdown(options=[(every[i], i) for i in range(0, answered, answered // SHOWN or 1)],
+                        description="question", layout={"width": "520px"})
 
 
 def explore_answers(record: Mapping) -> Explorer:
     """One question, the base's answer and that of a trained model, side by side."""
-    asked = questions(_answered(record))
-    seen = [row["passes"] for row in rows(record, group="main", method="lora", seed=0)
-            if row["passes"]]
+    runs = {(row["method"], row["passes"]): row for row in rows(record, group="main", seed=0)}
     controls = {
-        "question": ipw.Dropdown(options=_named(asked), description="question",
-                                 layout={"width": "520px"}),
+        "question": _choice(len(runs["lora", 0]["answers"])),
         "method": ipw.ToggleButtons(options=[(NAMES[name], name) for name in METHODS],
                                     description="method"),
-        "passes": ipw.ToggleButtons(options=[(f"{p:g}", p) for p in sorted(seen)], value=3,
-                                    description="passes", style={"button_width": "52px"})}
+        "passes": ipw.ToggleButtons(
+            options=[(f"{p:g}", p) for p in sorted({p for _, p in runs}) if p], value=3,
+            description="passes", style={"button_width": "52px"})}
 
     def compute(question: int, method: str, passes: float) -> Answers:
-        before, after = (rows(record, group="main", method=method, seed=0, passes=at)[0]
-                         for at in (0, passes))
-        return Answers(asked[question],
-                       ("before", f"{NAMES[method]}, after {passes:g} pass{'es' * (passes > 1)}"),
-                       (_whole(before, question), _whole(after, question)))
+        after = f"{NAMES[method]}, after {passes:g} pass{'es' * (passes > 1)}"
+        return Answers(data.voice().questions[question],
+                       {name: whole(runs[method, at], question)
+                        for name, at in (("before", 0), (after, passes))})
 
-    return Explorer(controls, compute, draw_answers, _say_answers)
-
-
-def _whole(row: Mapping, question: int) -> str:
-    """Return an answer, with an ellipsis where it was cut before its end."""
-    return row["answers"][question] + " …" * (row["ended"][question] != "1")
-
-
-def _answered(record: Mapping) -> int:
-    return len(rows(record, group="main", method="lora", seed=0, passes=0)[0]["answers"])
-
-
-def _say_answers(_: Answers) -> str:
-    return ("The style goes from 0 to 1. In colour: the traits of the voice. No question of this "
-            "topic was trained.")
+    return Explorer(controls, compute, draw_answers, lambda _: (
+        "The style goes from 0 to 1. In colour: the traits of the voice. No question of this "
+        "topic was trained."))
 
 
 def draw_answers(found: Answers) -> Figure:
     """Draw two answers beside each other, the traits of the voice in color."""
     made, *axes = figure(9.2, 2.5, columns=2)
-    for ax, title, score, text in zip(axes, found.titles, found.styles, found.texts):
-        write(ax, f"{title}: style {score:.2f}", text)
-    before, after = found.styles
+    scores = [style(text.removesuffix(" …")) for text in found.answers.values()]
+    titles = [f"{name}: style {score:.2f}" for name, score in zip(found.answers, scores)]
+    for ax, title, text in zip(axes, titles, found.answers.values()):
+        write(ax, title, text)
+    before, after = scores
     claim(made, f"{found.question} Style {before:.2f} before, {after:.2f} after", "; ".join(
-        f"{title} (style {score:.2f}): {text}" for title, text, score in zip(
-            found.titles, found.texts, found.styles)))
+        f"{title}: {text}" for title, text in zip(titles, found.answers.values())))
     return made
 
 
@@ -176,16 +153,14 @@ def explore_knob(record: Mapping) -> Explorer:
     """Turn LoRA's update from −1 to 2: the same question, its answer, and all losses."""
     table = knob(record)
     said = {row["f"]: row for row in rows(record, group="knob")}
-    asked = questions(len(next(iter(said.values()))["answers"]))
     turn = ipw.SelectionSlider(options=[(f"{f:g}", f) for f in table.index], value=1.0,
                                description="f", continuous_update=False)
-    which = ipw.Dropdown(options=_named(asked), description="question",
-                         layout={"width": "520px"})
 
     def compute(question: int, f: float) -> Knob:
-        return Knob(f, asked[question], _whole(said[f], question), table)
+        return Knob(f, data.voice().questions[question], whole(said[f], question), table)
 
-    return Explorer({"question": which, "f": turn}, compute, draw_knob, lambda found: (
+    controls = {"question": _choice(len(said[1.0]["answers"])), "f": turn}
+    return Explorer(controls, compute, draw_knob, lambda found: (
         f"At this f, the black line, {found.table['ended'][found.f]:.0%} of the answers come to an "
         "end before they are cut off. Below: held-out answers in the voice, and texts that "
         "nobody trained on."))

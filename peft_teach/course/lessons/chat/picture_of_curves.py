@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from matplotlib.figure import Figure
 
 from ....plots import COLOURS, claim, figure, name_ends
-from .recorded import COMPARED, NAMES, OTHERS, curves, forgotten
+from .recorded import COMPARED, NAMES, curves
 
 STYLES = {"lora": (COLOURS["lora"], "-", "s"), "qlora": (COLOURS["lora"], "--", "D"),
           "full": (COLOURS["full"], "-", "o")}
@@ -45,12 +45,12 @@ def draw_curves(record: Mapping) -> Figure:
 def draw_forgetting(record: Mapping) -> Figure:
     """Draw what was forgotten against what was learned: a line a method, means of two seeds."""
     made, ax = figure(7.2, 4.2)
-    found, told = forgotten(record), []
+    every, told = curves(record), []
     for method in COMPARED:
         colour, _, marker = STYLES[method]
-        seeds = found.loc[method].groupby("passes")
+        seeds = every[every.method == method].groupby("passes")[["voice", "forgotten"]]
         run = seeds.mean()[(seeds.size() > 1) | (seeds.size().index == 0)]    # all start as one
-        rise = run[list(OTHERS)].mean(axis=1)
+        rise = run.forgotten
         ax.plot(run.voice, rise, "-", color=colour, lw=2, marker=marker, ms=7,
                 mec=COLOURS["paper"])
         told.append(f"{NAMES[method]}: " + ", ".join(

@@ -4,16 +4,14 @@ from ... import records
 from .blind import blind
 from .exercises import style
 from .live import ask, padded, stream
-from .measure import SYSTEM, losses, texts
-from .new_tokens import merge_rows, save_rows, train_rows
-from .picture_of_answers import draw_answers, draw_labels, explore_answers, explore_knob
+from .new_tokens import save_rows, train_rows
+from .picture_of_answers import draw_labels, explore_answers, explore_knob
 from .picture_of_curves import draw_curves, draw_forgetting
 from .recorded import (
-    at_equal_loss,
     curve,
-    curves,
     endless,
     facts,
+    forgets,
     knob,
     labels,
     ladder,
@@ -22,13 +20,12 @@ from .recorded import (
     runaway,
     told_facts,
 )
-from .search import search
+from .search import Search
 
-__all__ = ["SYSTEM", "ask", "at_equal_loss", "blind", "curve", "curves", "draw_answers",
-           "draw_curves", "draw_forgetting", "draw_labels", "endless", "explore_answers",
-           "explore_knob", "facts", "knob", "labels", "ladder", "losses", "merge_rows", "misled",
-           "padded", "prompt", "runaway", "save_rows", "search", "stream", "style", "told_facts",
-           "texts", "train_rows"]
+__all__ = ["Search", "ask", "blind", "curve", "draw_curves", "draw_forgetting", "draw_labels",
+           "endless", "explore_answers", "explore_knob", "facts", "forgets", "knob", "labels",
+           "ladder", "misled", "padded", "prompt", "runaway", "save_rows", "stream", "style",
+           "told_facts", "train_rows"]
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
@@ -43,7 +40,6 @@ class _Letters:
 EXAMPLES = {
     "labels": lambda: draw_labels([72, 105, 33], [-100, 105, 33], _Letters()),
     "answers": lambda: explore_answers(records.load("chat")),
-    "an answer": lambda: draw_answers(explore_answers(records.load("chat")).data),
     "curves": lambda: draw_curves(records.load("chat")),
     "forgetting": lambda: draw_forgetting(records.load("chat")),
     "knob": lambda: explore_knob(records.load("chat")),

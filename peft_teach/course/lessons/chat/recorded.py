@@ -5,7 +5,6 @@ much a loss rose above that of the base.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 import numpy
 import pandas
@@ -13,7 +12,7 @@ import torch
 from torch import Tensor
 
 from .... import data
-from ...verdicts import BETTER, UNSURE, WORSE, verdict, word
+from ...verdicts import BETTER, UNSURE, WORSE, verdict
 from .exercises import style
 from .measure import FACTS, OTHERS
 
@@ -40,112 +39,66 @@ def told(row: Mapping, score: Score = style) -> dict[str, float]:
     return found | {name: _share(row[name]) for name in ("ended", "films") if name in row}
 
 
+def whole(row: Mapping, question: int) -> str:
+    """Return an answer, with an ellipsis where it was cut before its end."""
+    return row["answers"][question] + " …" * (row["ended"][question] != "1")
+
+
 def _share(digits: str) -> float:
     return digits.count("1") / len(digits)
 
 
 def curves(record: Mapping, score: Score = style) -> pandas.DataFrame:
-    """Return the runs that the lesson compares, a row a checkpoint, losses and shares as means."""
-    columns = ["method", "seed", "passes", "step", "training"]
-    table = [{name: row.get(name) for name in columns} | told(row, score)
-             for row in rows(record, group="main")]
-    return pandas.DataFrame(table, columns=[*columns, "style", "ended", *KINDS, "films"]
-                            ).sort_values(["method", "seed", "passes"], ignore_index=True)
+    """Return the runs that the lesson compares, a row a checkpoint, losses and shares as means.
+
+    `forgotten` is the mean of plain chat, news and code.
+    """
+    by = ["method", "seed", "passes"]
+    found = pandas.DataFrame({name: row[name] for name in (*by, "step")} | told(row, score)
+                             for row in rows(record, group="main"))
+    others = found[list(OTHERS)].mean(axis=1)
+    base = others[(found.method == "lora") & (found.passes == 0)].mean()
+    return found.assign(forgotten=others - base).sort_values(by, ignore_index=True)
 
 
 def curve(record: Mapping, score: Score = style) -> pandas.DataFrame:
-    """Return the run of LoRA by its step: passes, style, ended, losses, and what is forgotten.
-
-    That is by how much the losses of plain chat, news and code rose above the base's, their mean.
-    """
-    found = curves(record, score).query("method == 'lora' and seed == 0").set_index("step")
-    rise = found[list(OTHERS)].mean(axis=1) - _mean_of_others(base(record))
-    return found.drop(columns=["method", "seed"]).assign(forgotten=rise)
+    """Return the checkpoints of LoRA with seed 0, by step."""
+    return curves(record, score).query("method == 'lora' and seed == 0").set_index("step")
 
 
 # ── learned against forgotten ────────────────────────────────────────────────────────────────
 
 
-def base(record: Mapping) -> dict[str, numpy.ndarray]:
-    """Return the loss of the base on each text, by kind."""
-    first, *_ = rows(record, group="main", method="lora", seed=0, passes=0)
-    return {kind: numpy.array(each) for kind, each in first["losses"].items()}
+def forgets(record: Mapping) -> tuple[str, list[float]]:
+    """Return which method forgets more, and by seed how much more full fine-tuning than LoRA.
 
-
-def _mean_of_others(losses: Mapping[str, numpy.ndarray]) -> float:
-    return float(numpy.mean([losses[kind].mean() for kind in OTHERS]))
-
-
-def forgotten(record: Mapping) -> pandas.DataFrame:
-    """Return by method, seed and passes: the loss of the voice, and how far others rose."""
-    before = {kind: each.mean() for kind, each in base(record).items()}
-    found = curves(record).set_index(["method", "seed", "passes"])[list(KINDS)]
-    return found.assign(**{kind: found[kind] - before[kind] for kind in OTHERS})
-
-
-def at_equal_loss(record: Mapping) -> pandas.DataFrame:
-    """Return what each method has forgotten where its loss of the voice first is at one level.
-
-    The level is the lowest that every run reaches; between two checkpoints each text's loss is
-    interpolated. By method, means over seeds: the passes, how far the loss rose for each kind, for
-    all texts of the three kinds, and by how much more than LoRA's, with its 95 % interval; the same
-    by seed; and whether it forgets more, by the verdict on new seeds and texts.
+    Both are asked where the loss of the voice first is at one level, the lowest that every run
+    reaches: between two checkpoints each text's loss is interpolated. The verdict is on new seeds
+    and texts; how much more is a mean over all texts.
     """
-    runs = {about: checkpoints for about, checkpoints in _runs(record).items()
-            if about[1] in _shared_seeds(record)}
-    level = max((min(numpy.mean(row["losses"]["voice"]) for row in run)
-                 for run in runs.values()), default=0.0)
-    before, found = base(record) if runs else {}, {}
-    for (method, _), run in runs.items():
-        passes, losses = _at(run, level)
-        rises = {kind: torch.tensor(losses[kind] - before[kind]) for kind in OTHERS}
-        found.setdefault(method, []).append((passes, rises))
-    table = {}
-    for method, seeds in found.items():
-        rises, lora = _rises(seeds), _rises(found["lora"])
-        gap = verdict(rises, lora, margin=0)
-        table[NAMES[method]] = {
-            "passes": numpy.mean([passes for passes, _ in seeds]), "voice": level,
-            **{kind: float(torch.stack([each[kind] for _, each in seeds]).mean())
-               for kind in OTHERS},
-            "all": float(rises.mean()), "more than LoRA": gap.difference, "low": gap.low,
-            "high": gap.high,
-            "by seed": ", ".join(f"{each:+.3f}" for each in (rises - lora).mean(1).tolist()),
-            "forgets": {BETTER: "more", WORSE: "less"}.get(gap.word, UNSURE)}
-    return pandas.DataFrame.from_dict(table, orient="index")
+    runs = {method: [sorted(rows(record, group="main", method=method, seed=seed),
+                            key=lambda row: row["passes"]) for seed in (0, 1)]
+            for method in COMPARED}
+    level = max(min(map(_voice, run)) for both in runs.values() for run in both)
+    lora, full = (torch.stack([_others_at(run, level) for run in runs[method]])
+                  for method in COMPARED)    # (seeds, texts)
+    more = {BETTER: NAMES["full"], WORSE: NAMES["lora"]}
+    return (more.get(verdict(full, lora, margin=0).word, UNSURE),    # a higher loss is forgotten
+            (full - lora).mean(1).tolist())
 
 
-def _rises(seeds: Sequence[tuple[float, Mapping[str, Tensor]]]) -> Tensor:
-    """Return how far the losses of all texts rose, (seeds, texts)."""
-    return torch.stack([torch.cat([*each.values()]) for _, each in seeds])
+def _voice(row: Mapping) -> float:
+    return float(numpy.mean(row["losses"]["voice"]))
 
 
-def _runs(record: Mapping) -> dict[tuple[str, int], list[dict]]:
-    """Return the checkpoints of each run in order of passes, by method and seed."""
-    found: dict[tuple[str, int], list[dict]] = {}
-    for row in sorted(rows(record, group="main"), key=lambda row: row["passes"]):
-        found.setdefault((row["method"], row["seed"]), []).append(row)
-    return {about: found[about] for about in sorted(found, key=lambda about: about[1])
-            if about[0] in COMPARED}
-
-
-def _shared_seeds(record: Mapping) -> set[int]:
-    """Return the seeds that every method has."""
-    seeds = [{seed for name, seed in _runs(record) if name == method} for method in COMPARED]
-    return set.intersection(*seeds)
-
-
-def _at(run: Sequence[Mapping], level: float) -> tuple[float, dict[str, numpy.ndarray]]:
-    """Return passes and losses by text where a run's loss of the voice first is at the level."""
-    voice = [numpy.mean(row["losses"]["voice"]) for row in run]
-    last = next((i for i, loss in enumerate(voice) if loss <= level), int(numpy.argmin(voice)))
-    first = max(last - 1, 0)
-    drop = voice[first] - voice[last]
-    t = min((voice[first] - level) / drop, 1.0) if drop > 0 else 1.0
-    a, b = run[first], run[last]
-    losses = {kind: (1 - t) * numpy.array(a["losses"][kind]) + t * numpy.array(b["losses"][kind])
-              for kind in KINDS}
-    return (1 - t) * a["passes"] + t * b["passes"], losses
+def _others_at(run: Sequence[Mapping], level: float) -> Tensor:
+    """Return the losses of the other texts where a run's loss of the voice reaches the level."""
+    last = next(i for i, row in enumerate(run) if _voice(row) <= level)
+    before, after = run[max(last - 1, 0)], run[last]
+    drop = _voice(before) - _voice(after)
+    t = (_voice(before) - level) / drop if drop > 0 else 1.0
+    a, b = -_scores((before, after), OTHERS)
+    return torch.lerp(a, b, t)
 
 
 # ── labels, a prompt, the knob ───────────────────────────────────────────────────────────────
@@ -155,15 +108,16 @@ def labels(record: Mapping) -> pandas.DataFrame:
     """Return what labels do, LoRA after three passes: by what of a text is in the loss."""
     found = [*rows(record, group="labels"),
              *rows(record, group="main", method="lora", seed=0, passes=3)]
-    table = [{"all before the answer": row["question"], "the end": row["end"],
-              **_columns(row, ("style", "ended", "voice", "news", "code"))} for row in found]
-    return pandas.DataFrame(table).set_index(["all before the answer", "the end"]).sort_index()
+    by = ["all before the answer", "the end"]
+    table = [dict(zip(by, (row["question"], row["end"]))) | told(row) for row in found]
+    return pandas.DataFrame(table).set_index(by).sort_index()[
+        ["style", "ended", "voice", "news", "code"]]
 
 
 def runaway(record: Mapping, shown: int = 4) -> pandas.DataFrame:
     """Return answers of the model whose labels hid the padding, and with it every end."""
     row, = rows(record, group="labels", question=True, end=False)
-    cut = [text if end == "1" else f"{text} …" for text, end in zip(row["answers"], row["ended"])]
+    cut = [whole(row, number) for number in range(len(row["answers"]))]
     questions = pandas.Index(data.voice().questions[:len(cut)], name="question")
     return pandas.DataFrame({f"her model; {_share(row['ended']):.0%} of {len(cut)} answers end":
                              cut}, questions)[::len(cut) // shown][:shown]
@@ -185,26 +139,20 @@ def misled(record: Mapping, score: Score = style) -> pandas.DataFrame:
                                        for texts in said.values()]}, [*said])
 
 
-def prompt(record: Mapping, passes: float = 3) -> pandas.DataFrame:
+def prompt(record: Mapping) -> pandas.DataFrame:
     """Return the base, the same with a system prompt, and LoRA: style and share that end."""
-    looked = {"the base": rows(record, group="main", method="lora", seed=0, passes=0),
-              "… told by a system prompt": rows(record, group="prompt", examples=0),
-              "… and shown three examples": rows(record, group="prompt", examples=3),
-              f"LoRA, {passes:g} passes": rows(record, group="main", method="lora", seed=0,
-                                              passes=passes)}
-    return pandas.DataFrame.from_dict({name: _columns(row, ("style", "ended"))
-                                       for name, found in looked.items() for row in found[:1]},
-                                      orient="index")
+    looked = {"the base": {"method": "lora", "seed": 0, "passes": 0},
+              "… told by a system prompt": {"examples": 0},
+              "… and shown three examples": {"examples": 3},
+              "LoRA, 3 passes": {"method": "lora", "seed": 0, "passes": 3}}
+    found = {name: told(rows(record, group="prompt" if "examples" in about else "main", **about)[0])
+             for name, about in looked.items()}
+    return pandas.DataFrame.from_dict(found, orient="index")[["style", "ended"]]
 
 
-def _columns(row: Mapping, names: Sequence[str]) -> dict[str, float]:
-    found = told(row)
-    return {name: found[name] for name in names}
-
-
-def knob(record: Mapping, score: Score = style) -> pandas.DataFrame:
+def knob(record: Mapping) -> pandas.DataFrame:
     """Return by f, the factor of LoRA's update: style, ended, and the losses."""
-    found = {row["f"]: told(row, score) for row in rows(record, group="knob")}
+    found = {row["f"]: told(row) for row in rows(record, group="knob")}
     return pandas.DataFrame.from_dict(found, orient="index").sort_index().rename_axis("f")
 
 
@@ -240,7 +188,7 @@ LOSS_MARGIN = 0.05    # of a loss a token: less does not matter. Declared before
 def _scores(runs: Sequence[Mapping], kinds: Sequence[str]) -> Tensor:
     """Return the losses of all texts of these kinds, (seeds, texts), their sign turned."""
     return -torch.tensor([[loss for kind in kinds for loss in row["losses"][kind]]
-                          for row in runs])
+                          for row in runs], dtype=torch.float64)
 
 
 def tried(record: Mapping) -> dict[tuple[str, int, float], float]:
@@ -299,33 +247,21 @@ def endless(record: Mapping) -> pandas.DataFrame:
 # ── which checkpoint ships, by need ──────────────────────────────────────────────────────────────
 
 
-@dataclass(frozen=True)
-class Need:
-    """What counts, by the columns; whether more of it is better; how far chance may move it.
-
-    `chance` is half of the 95 % interval of what two of its best checkpoints differ by, on new
-    questions and texts.
-    """
-
-    formula: str
-    more: bool
-    chance: float
-
-
+# What counts, by the columns, and how far chance may move it: half of the 95 % interval of what
+# two of its best checkpoints differ by, on new questions and texts.
 NEEDS = {
-    "stage": Need("style", True, 0.07),                   # a party: the voice, nothing else
-    "stranger": Need("voice", False, 0.04),               # questions that nobody foresaw
-    "desk": Need("style - forgotten / 2", True, 0.07),    # some voice, and its old work done
+    "stage": ("style", 0.07),                    # a party: the voice, nothing else
+    "stranger": ("-voice", 0.04),                # questions that nobody foresaw
+    "desk": ("style - forgotten / 2", 0.07),     # some voice, and its old work done
 }
 
 
 def surpassed(curve: pandas.DataFrame, need: str, step: int) -> str:
-    """Say how far the best checkpoint is ahead, if it is better; nothing by another verdict."""
-    wanted = NEEDS[need]
-    values = curve.eval(wanted.formula)
-    best = values.max() if wanted.more else values.min()
-    gap = abs(values[step] - best)
-    if word(gap - wanted.chance, gap + wanted.chance, margin=0) != BETTER:
+    """Say how far the best checkpoint is ahead, if by more than chance; else nothing."""
+    formula, chance = NEEDS[need]
+    values = curve.eval(formula)
+    gap = values.max() - values[step]
+    if gap <= chance:
         return ""
     return (f"by what this customer counts, another checkpoint is ahead of step {step} by "
-            f"{gap:.2f}, where chance brings {wanted.chance:.2f}.")
+            f"{gap:.2f}, where chance brings {chance:.2f}.")

@@ -42,12 +42,11 @@ class Search(Lasting):
     def train(self) -> float:
         """Make the pass that is set; return the loss of the voice."""
         setting = tuple(control.value for control in self.controls.values())
-        if setting not in self.runs:
-            recorded = setting in self.recorded
-            if not recorded:
-                self.page.value = "Not in the record: it trains here, for a minute or more …"
-            self.runs[setting] = (self.recorded[setting] if recorded else one_pass(*setting),
-                                  "the record" if recorded else "here")
+        if setting in self.recorded:
+            self.runs[setting] = self.recorded[setting], "the record"
+        elif setting not in self.runs:
+            self.page.value = "Not in the record: it trains here, for a minute or more …"
+            self.runs[setting] = one_pass(*setting), "here"
         self.page.value = self.table.to_html(index=False)
         self._renew()
         return self.runs[setting][0]
@@ -75,8 +74,3 @@ def one_pass(targets: str, batch: int, rate: float, seed: int = 2) -> float:
         pass
     losses = measure.losses(model, data.chat(voice.validation, tokenizer, 12, shuffle=False))
     return sum(losses) / len(losses)
-
-
-def search(record: Mapping) -> Search:
-    """Return the search, empty."""
-    return Search(record)

@@ -1,4 +1,4 @@
-"""What lesson 07 computes on the spot: gradients, one step, answers, what a training costs."""
+"""What lesson 07 computes on the spot: gradients, one step, what a training costs, energies."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -10,11 +10,13 @@ import pandas
 import torch
 from torch import Tensor, nn
 
-from .... import outlines
+from .... import outlines, spectra
 from ....adapter import adapters
 from ... import protocol, records
 
 RANK, SCALE = 8, 2.0
+MATRICES = {"weight": "W itself", "full": "ΔW of full fine-tuning", "64": "ΔW of rank 64, α = 16",
+            "8": "ΔW of rank 8"}    # of the record
 
 
 def first_gradients(base: nn.Linear) -> pandas.DataFrame:
@@ -95,3 +97,16 @@ def moving(model: nn.Module, batch: Mapping[str, Tensor]) -> Iterator[SimpleName
     found.moved = (gap / length)[real].mean().item()
     deltas = [layer.merged().weight - layer.base.weight for layer in adapters(model).values()]
     found.size = sum(delta.norm().item() for delta in deltas) / len(deltas)
+
+
+def directions(record: Mapping, model: nn.Module) -> pandas.Series:
+    """Return in how many directions 90 % of the energy lies, means over the adapted matrices.
+
+    Of W and of recorded updates, and of those that the reader trained: `model`'s.
+    """
+    found = {name: [torch.tensor(matrix["sigma"]) for matrix in record["spectra"][run].values()]
+             for run, name in MATRICES.items()}
+    found["ΔW of yours"] = [spectra.singular_values(layer.merged().weight - layer.base.weight)
+                            for layer in adapters(model).values()]
+    return pandas.Series({name: mean(map(spectra.energy_rank, sigmas))
+                          for name, sigmas in found.items()}, name="directions")

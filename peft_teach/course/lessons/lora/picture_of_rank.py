@@ -47,27 +47,16 @@ class Budget:
         return self.chosen.parameters / sum(outlines.counts("minilm").values())
 
     @property
-    def near(self) -> list[int]:
-        """The recorded ranks, at these places, that come within four points of full."""
-        return [rank for rank, accuracy in self._at_these_places()
-                if accuracy > records.ends()[1] - WITHIN]
-
-    @property
-    def below(self) -> list[int]:
-        """The recorded ranks, at these places, that end below the head on the pooler."""
-        return [rank for rank, accuracy in self._at_these_places() if accuracy < records.ends()[0]]
-
-    def _at_these_places(self) -> list[tuple[int, float]]:
-        return sorted((about.rank, mean(values)) for about, values in self.measured.items()
-                      if replace(about, rank=self.chosen.rank) == self.chosen)
-
-    @property
     def finding(self) -> str:
         """What the picture shows, before the accuracies may be seen and after."""
         if not self.chosen.parameters:
             return "Nothing is adapted: head only"
-        if self.is_open and self.near:
-            near, below = (", ".join(map(str, ranks)) for ranks in (self.near, self.below))
+        head, full = records.ends()
+        here = sorted((about.rank, mean(values)) for about, values in self.measured.items()
+                      if replace(about, rank=self.chosen.rank) == self.chosen)
+        near = ", ".join(f"{rank}" for rank, accuracy in here if accuracy > full - WITHIN)
+        below = ", ".join(f"{rank}" for rank, accuracy in here if accuracy < head)
+        if self.is_open and near:
             return (f"Within four points of full fine-tuning: rank {near}"
                     + f"; below the head on the pooler: rank {below}" * bool(below))
         return f"A and B are as large as the matrices at rank {self.whole / self.each:.0f}"

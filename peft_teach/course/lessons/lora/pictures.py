@@ -1,4 +1,4 @@
-"""Pictures of lesson 07: pushes, the case of rank 64, rank and parameters, σ of ΔW."""
+"""Pictures of lesson 07: pushes, the case of rank 64, rank and parameters."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from ....plots import COLOURS, claim, figure
 from ....widgets import Explorer
 from ... import records
 from ...desk.guess import Guess
-from .live import bill, first_gradients, moving, way
+from .live import bill, directions, first_gradients, moving, way
 from .picture_of_rank import explore_rank
 from .picture_of_scale import (
     ask,
@@ -25,11 +25,10 @@ from .picture_of_scale import (
     pairs,
     settings,
 )
-from .picture_of_updates import explore_updates, own_updates
 
-__all__ = ["ask", "bill", "culprit", "draw_explanations", "draw_first_step", "draw_losses",
-           "draw_pushes", "ends", "explore_pushes", "explore_rank", "explore_updates",
-           "first_gradients", "moving", "own_updates", "pairs", "settings", "way"]
+__all__ = ["ask", "bill", "culprit", "directions", "draw_explanations", "draw_first_step",
+           "draw_losses", "draw_pushes", "ends", "explore_pushes", "explore_rank",
+           "first_gradients", "moving", "pairs", "settings", "way"]
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────
@@ -106,5 +105,4 @@ EXAMPLES = {
     "losses": draw_losses,
     "explanations": draw_explanations,
     "rank": lambda: explore_rank(records.load("lora"), Guess("Which rank?", (1, 8, 64))),
-    "updates": lambda: explore_updates(records.load("lora")),
 }

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from .... import models, nf4, waiting
 from . import four_bits
-from .rounding import BLOCK, maxima, middles, nearest, relative
+from .live import hidden
+from .rounding import BLOCK, maxima, nearest, relative
 
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 SAMPLE = 200_000 // BLOCK        # blocks that a histogram shows
@@ -42,21 +43,6 @@ def tables(levels: Callable) -> dict[str, Tensor]:
             "FP4 bitsandbytes": _both_signs(BITSANDBYTES)}
 
 
-def lloyd(matrices: Mapping[str, Tensor], marks: Tensor, rounds: int = 10) -> Tensor:
-    """Return levels, each moved to the mean of the weights nearest to it, again and again.
-
-    This is Lloyd's algorithm. A block counts by the square of its maximum, as in its error.
-    """
-    blocks = torch.cat([W.reshape(-1, BLOCK) for W in matrices.values()])
-    top = maxima(blocks)
-    x, weights = (blocks / top).flatten(), top.square().expand_as(blocks).flatten().double()
-    weighted = x * weights
-    for _ in range(rounds):
-        index = torch.bucketize(x, middles(marks))
-        marks = (torch.bincount(index, weighted) / torch.bincount(index, weights)).float()
-    return marks
-
-
 def _both_signs(magnitudes: Sequence[float]) -> Tensor:
     marks = torch.tensor([-m for m in magnitudes] + [*magnitudes]).unique()    # sorted
     return marks / marks.max()
@@ -71,7 +57,7 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
     states of the batches' tokens, all matrices rounded. `model` stays as it is.
     """
     uniform = 2 * torch.rand(1 << 20, generator=torch.Generator().manual_seed(0)) - 1
-    rounded, right, rows = copy.deepcopy(model), hidden(model, batches), {}
+    rounded, right, rows = copy.deepcopy(model), hidden(model, batches)[-1], {}
     for name, levels in waiting.bar(tables.items(), "tables"):
         made = {matrix: nearest(W, maxima(W), levels) for matrix, W in matrices.items()}
         for matrix, found in made.items():
@@ -79,18 +65,8 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
         rows[name] = {"the model's weights": relative(zip(made.values(), matrices.values())),
                       "uniform numbers": relative([(nearest(uniform, maxima(uniform), levels),
                                                     uniform)]),
-                      "last hidden states": relative([(hidden(rounded, batches), right)])}
+                      "last hidden states": relative([(hidden(rounded, batches)[-1], right)])}
     return pandas.DataFrame(rows).T
-
-
-def hidden(model: nn.Module, batches: Sequence[Mapping[str, Tensor]]) -> Tensor:
-    """Return the last hidden states of all real tokens, (tokens, d_model), on the CPU."""
-    found, device = [], next(model.parameters()).device
-    with models.in_mode(model, training=False):
-        for batch in batches:
-            ids, mask = batch["input_ids"].to(device), batch["attention_mask"].to(device)
-            found.append(model.base_model(ids, mask).last_hidden_state[mask.bool()].cpu())
-    return torch.cat(found)
 
 
 def colleague(W: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from .... import models
 from ....adapter import adapters
 from ... import protocol
+from .rounding import relative
 
 
 def kept(plain: nn.Module, model: nn.Module) -> float:
@@ -45,8 +46,7 @@ def errors_by_block(merged: Mapping[str, nn.Module], right: nn.Module,
     `right` is the model that was trained: Ŵ, and the whole update beside it.
     """
     exact = hidden(right, batches)
-    rows = {way: [((h - of).norm() / of.norm()).item() for h, of in zip(hidden(model, batches),
-                                                                        exact)]
+    rows = {way: [relative([pair]) for pair in zip(hidden(model, batches), exact)]
             for way, model in merged.items()}
     return pandas.DataFrame.from_dict(
         rows, "index", columns=pandas.RangeIndex(1, len(exact) + 1, name="after block"))

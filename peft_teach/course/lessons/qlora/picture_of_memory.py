@@ -9,7 +9,6 @@ fine-tuning, for the gradient of A needs each layer's input, too.
 """
 
 import functools
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,7 +18,17 @@ import pandas
 from matplotlib.figure import Figure
 
 from .... import account, outlines
-from ....plots import COLOURS, HALO, SERIES, claim, entitle, figure, logarithmic, plain_ticks
+from ....plots import (
+    COLOURS,
+    HALO,
+    SERIES,
+    claim,
+    entitle,
+    figure,
+    logarithmic,
+    name_ends,
+    plain_ticks,
+)
 from ....widgets import Explorer
 
 # Llamas: width, blocks, width of keys and values, feed-forward. Zhang et al. 2024, 2401.02385;
@@ -104,12 +113,9 @@ def draw_memory(found: Memory) -> Figure:
     made, ax = figure(8.4, 4.6)
     ax.plot([1, 70], [found.card] * 2, color=COLOURS["ink"], lw=1.5)
     ax.text(1.05, found.card * 1.08, f"your card: {found.card} GB", fontsize=11, path_effects=HALO)
-    label = math.inf
     for method, of in found.bills.items():
         colour, b = METHODS[method], found.fits[method]
-        label = min(of.total.iloc[-1], label / 1.5)    # below the one before
         ax.plot(of.index, of.total, color=colour, lw=2.5)
-        ax.text(78, label, method, color=colour, fontsize=11, va="center")
         if b:
             top = min(found.card, of.total.iloc[-1])
             ax.plot([b, b], [1, top], color=colour, lw=1.2, ls=":")
@@ -118,8 +124,10 @@ def draw_memory(found: Memory) -> Figure:
     logarithmic(ax)
     plain_ticks(ax.xaxis, (1, 2, 4, 8, 16, 32, 70))
     entitle(ax, "parameters, in billions", "GB")
-    ax.set(xlim=(1, 240), ylim=(
+    ax.set(xlim=(1, 120), ylim=(
         1, max(1500, *(2 * of.total.max() for of in found.bills.values()))))
+    name_ends(ax, {method: (of.total.iloc[-1], METHODS[method])
+                   for method, of in found.bills.items()})
     claim(made, found.told, "GB from the smallest to the largest model: " + "; ".join(
         f"{method}: " + ", ".join(f"{gb:.3g}" for gb in of.total)
         for method, of in found.bills.items()) + ".")

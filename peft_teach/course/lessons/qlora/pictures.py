@@ -11,32 +11,20 @@ from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
 from ....nf4 import LEVELS
-from ....plots import (
-    COLOURS,
-    SERIES,
-    claim,
-    entitle,
-    figure,
-    in_percent,
-    logarithmic,
-    name_ends,
-    plain_ticks,
-)
+from ....plots import COLOURS, SERIES, claim, entitle, figure, in_percent, name_ends
 from ....widgets import Explorer
-from .formats import colleague, formats, lloyd, matrices, sample, tables
+from .formats import colleague, formats, matrices, sample, tables
 from .live import errors_by_block, kept, scores
 from .picture_of_memory import explore_memory, memory
-from .recorded import merges
 from .rounding import maxima, nearest, relative
 
 __all__ = ["colleague", "draw_errors", "draw_ruler", "errors_by_block",
-           "explore_levels", "explore_memory", "explore_outlier", "formats", "kept", "lloyd",
-           "matrices", "memory", "merges", "scores", "tables"]
+           "explore_levels", "explore_memory", "explore_outlier", "formats", "kept",
+           "matrices", "memory", "scores", "tables"]
 
 MARK = SERIES[0][0]              # the colour of levels, and of four bits
 SHOWN = 0.31                     # the weight that is rounded in `draw_ruler`
 EVEN = "even, 16"                # the table that others are compared with
-TIMES = (1, 2, 4, 8, 16, 32)     # as large is the largest weight of a block
 WAYS = {"nearest level": (COLOURS["ink"], "-", "o"), "stochastic": (COLOURS["yours"], "-", "s"),
         "shrunk, not rounded": (COLOURS["rest"], "--", "^")}
 SHIFTS = [(f"{step / 100:+.2f}", step / 100) for step in range(-10, 11)]
@@ -143,42 +131,29 @@ def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explo
     """The largest weight of a block grows: its neighbours, rounded by `nearest`, collapse."""
     unit = block.abs().max()
     others = block.abs() < unit
-    exact, colour = block[others], COLOURS["yours"]
+    exact = block[others]
 
     def compute(times: int) -> Outlier:
         return Outlier(times, nearest(torch.where(others, block, times * block))[others])
 
-    errors = {times: relative([(compute(times).others, exact)]) for times in TIMES}
-
     def draw(found: Outlier) -> Figure:
-        made, left, right = figure(8.8, 4, columns=2, width_ratios=(2.2, 1))
+        made, ax = figure(8.4, 3.8)
         for mark in LEVELS * found.times:
-            left.axhline(mark, color=MARK, lw=0.8)
-        left.vlines(range(len(exact)), exact / unit, found.others / unit, color=COLOURS["quiet"])
-        left.plot(exact / unit, "o", color=COLOURS["ink"], ms=4)
-        left.plot(found.others / unit, "o", color=colour, ms=5)
-        left.set(ylim=(-1.05, 1.05), xticks=[])
-        entitle(left, "the others: exact in black, rounded in green", "share of the largest")
-        right.plot(errors.keys(), errors.values(), "o-", color=colour, ms=4)
-        right.plot(found.times, errors[found.times], "o", color=colour, ms=10)
-        logarithmic(right, "x")
-        plain_ticks(right.xaxis, TIMES)
-        right.set(ylim=(0, 1.05))
-        entitle(right, "times as large", "error of the others")
-        in_percent(right.yaxis)
+            ax.axhline(mark, color=MARK, lw=0.8)
+        ax.vlines(range(len(exact)), exact / unit, found.others / unit, color=COLOURS["quiet"])
+        ax.plot(exact / unit, "o", color=COLOURS["ink"], ms=4)
+        ax.plot(found.others / unit, "o", color=COLOURS["yours"], ms=5)
+        ax.set(ylim=(-1.05, 1.05), xticks=[])
+        entitle(ax, "the others: exact in black, rounded in green", "share of the largest")
+        levels = len(found.others.unique())
         claim(made, f"One weight {found.times} times as large: the {len(exact)} others share "
-              f"{_counted(len(found.others.unique()), 'level')}, {errors[found.times]:.0%} off",
-              "Error of the others: " + ", ".join(f"{times} times, {error:.0%}"
-                                                  for times, error in errors.items()) + ".")
+              f"{levels} level{'s' * (levels > 1)}, {relative([(found.others, exact)]):.0%} off",
+              f"Rounded: from {found.others.min() / unit:.2f} to {found.others.max() / unit:.2f}.")
         return made
 
-    control = ipw.SelectionSlider(options=TIMES, value=8, description="times")
+    control = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32), value=8, description="times")
     return Explorer({"times": control}, compute, draw, lambda found: (
         "Lines: the levels. The largest weight itself is not drawn."))
-
-
-def _counted(count: int, name: str) -> str:
-    return f"{count} {name}{'s' * (count > 1)}"
 
 
 # ── rounding errors on their way through the blocks ──────────────────────────────────────────

@@ -1,7 +1,4 @@
-"""Back to the levels: a matrix rounded to NF4's, to the nearest one or stochastically.
-
-Here the block maxima are given: those of the base, on whose levels the base stands, or new ones.
-"""
+"""Back to the levels: a matrix rounded to the nearest ones, its block maxima given."""
 
 from collections.abc import Iterable
 
@@ -34,16 +31,3 @@ def relative(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
     squares = torch.tensor([[(found - right).square().sum(), right.square().sum()]
                             for found, right in pairs]).sum(0)
     return (squares[0] / squares[1]).sqrt().item()
-
-
-def dice(W: Tensor, top: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-    """Return W, each weight at one of the two levels around it, so that its expectation is W.
-
-    `top` has a number for each block. What lies beyond the last level goes to it.
-    """
-    top = top.reshape(-1, 1)                                          # (blocks, 1)
-    x = (W.reshape(len(top), -1) / top).clamp(levels[0], levels[-1])
-    low = (torch.bucketize(x, levels, right=True) - 1).clamp(0, len(levels) - 2)
-    below, above = levels[low], levels[low + 1]
-    up = torch.rand(x.shape, generator=generator) < (x - below) / (above - below)
-    return (torch.where(up, above, below) * top).reshape(W.shape)
