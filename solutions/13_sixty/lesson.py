@@ -296,8 +296,8 @@ rate = sweep(lambda lr: pt.board.trial(wrap, lr), rates, 6.4e-3) if search else 
 trained = pt.board.train("mine", wrap, seed=2, lr=rate)
 
 # %%
-beside = pt.board.beside("mine") if budget.whole else few.loc[["OFT 32"]]    # else speak of OFT
-if budget.whole:
+beside = pt.board.beside("mine") if budget.claims else few.loc[["OFT 32"]]    # else speak of OFT
+if budget.claims:
     gap = float(beside["R²"].iloc[0] - beside["R²"].iloc[1])
     pt.compare("sixty.mine", round(gap, 3), "R² less LoRA 8's")
 beside

@@ -198,33 +198,15 @@ def attack(student: str, body: str, *says: str, **named: str) -> None:
     add(student, hostile(body), but("lora.count"), *says, **named)
 
 
-attack("deaf", "import signal\n"
-       "signal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True:\n    pass",
-       "longer than", flag="look at its signal")
-attack("asleep", "import time\ntime.sleep(1000)", "longer than")
-attack("exit", "import sys\nsys.exit(0)", "SystemExit")
+# What one answer can do is in `attacks`; these are here for what becomes of all the others.
 attack("fork bomb", "import os\nwhile True:\n    os.fork()", "PermissionError",
        flag="look at its fork")
-attack("threads", "import threading\nwhile True:\n    threading.Thread(target=print).start()",
-       "longer than")
-attack("crash", "import ctypes\nctypes.string_at(0)", "crashed (SIGSEGV)", flag="ctypes")
-attack("deep folders", "import os\nfor i in range(10**6):\n    os.mkdir('x' * 200)\n"
-       "    os.chdir('x' * 200)\n    os.chmod('.', 0o500 if i > 900 else 0o700)")
-attack("many files", "import os\nfor i in range(10**7):\n    open(f'{i}', 'w').close()")
 attack("socket", "import socket\nsocket.create_connection(('127.0.0.1', PORT), timeout=1)\n"
                  "return rank * (n_in + n_out)", "PermissionError")
-attack("deletes", "import shutil\nshutil.rmtree('CANARY')\nreturn rank * (n_in + n_out)",
-       "PermissionError")
-attack("reads further cases", "raise ValueError(open('SOLUTIONS/07_lora/further.py').read())",
-       "PermissionError")
 attack("patches torch", "import torch, math, builtins\n"
        "torch.allclose = torch.equal = math.isclose = lambda *a, **k: True\n"
        "builtins.isinstance = lambda *a: True\nreturn 7", "or broke it")
-attack("garbage", "import os\nwhile True:\n    os.write(3, os.urandom(10**6))", "more than 8 MB")
 attack("markup", "raise ValueError('<script>alert(1)</script>')", "&lt;script&gt;")
-attack("huge number", "return 10 ** 5000", "That is an int too large to be read.")
-attack("odd error", "class E(Exception):\n    def __str__(self):\n        raise self\nraise E",
-       "raised E")
 add("deletes by a file", moved("lora.count", lambda cell: [
     code_cell("%%writefile mine.py\nimport shutil\nshutil.rmtree('CANARY')\n" + source(cell)),
     code_cell("from mine import *")]), full("07"))
@@ -246,7 +228,7 @@ add("trains", cells_of(solved("07"), lambda cells: [
 
 
 def write(folder: Path, **words: str) -> None:
-    """Write the whole corpus; PORT, CANARY and SOLUTIONS become what they are here."""
+    """Write the whole corpus; PORT and CANARY become what they are here."""
     for number, (student, case) in enumerate(CORPUS.items()):
         data = case.data
         for word, meant in words.items():

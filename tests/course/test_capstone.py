@@ -4,6 +4,7 @@ The folder of these tests has learned nothing; it is made once, without training
 """
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -23,7 +24,7 @@ from peft_teach.course import records
 from peft_teach.course.checks import examination
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.part import Measured
-from peft_teach.course.grade import Limits, Options, board, grade, handed, report
+from peft_teach.course.grade import Limits, Options, board, grade, handed, report, similarity
 from peft_teach.course.grade.collect import collect
 from peft_teach.course.grade.entries import LARGEST_ADAPTER
 from peft_teach.course.grade.limits import LEAST_MEMORY
@@ -63,11 +64,12 @@ def marks(adapter, held=SENTENCES):
 # ── the folder ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_folder_as_the_brief_asks_has_its_points(file):
+def test_a_folder_as_the_brief_asks_has_its_points(folder, file):
     further, made = marks(file)
     assert made["capstone.file"].points == 4, made["capstone.file"]
     assert made["capstone.page"].state == examination.NOT_ATTEMPTED
     assert made["capstone.gain"].measured["size_bytes"] == len(file)
+    assert made["capstone.file"].shape == tuple(handed_in.likeness(folder))
     assert [len(cases) for cases in further.values()] == [1]
     assert handed.problems("14") == []
 
@@ -114,6 +116,33 @@ def test_the_size_is_that_of_the_tensors(tmp_path, config, held):
     if not size.holds:
         with pytest.raises(PeftTeachError, match="of 40,000"):
             handed_in.answered(tmp_path, SENTENCES)
+
+
+def drawn(file: bytes, size: float, only: str = "", seed: int = 1) -> bytes:
+    """The file, to whose tensors, or to only one, something of this size is added."""
+    generator = torch.Generator().manual_seed(seed)
+    return changed(file, **{name: t + size * torch.randn(t.shape, generator=generator)
+                            for name, t in load(file).items() if only in ("", name)})
+
+
+def test_a_copy_that_was_changed_by_a_little_is_near_and_another_adapter_is_not(file, tmp_path):
+    first = next(name for name in load(file) if name.endswith(".A"))
+    files = {"first": file, "noise": drawn(file, 1e-3),
+             "scale": changed(file, **{name: 1.1 * t for name, t in load(file).items()
+                                       if name.endswith(".B")}),
+             "16 bits": changed(file, **{name: t.half().float() for name, t in load(file).items()}),
+             "one of its tensors": drawn(file, 1.0, first),
+             "another": drawn(file, 1.0), "a third": drawn(file, 1.0, seed=2)}
+    rows = []
+    for who, data in files.items():
+        (tmp_path / who).mkdir()
+        (tmp_path / who / NAME).write_bytes(data)
+        mark = {"exercise": "capstone.file", "shape": handed_in.likeness(tmp_path / who),
+                "text": similarity.of_bytes(handed._tensors(data))}
+        rows.append(report.Row(who, "14", who, (mark,), ()))
+    copies = [*files][:5]
+    found = {frozenset(pair.students) for pair in similarity.similar(rows)}
+    assert found == {frozenset(pair) for pair in itertools.combinations(copies, 2)}
 
 
 def other_base(told):
@@ -473,7 +502,7 @@ def test_the_board_has_the_names_that_it_is_given(tmp_path):
     row = report.Row("anna", "14", "", ({"exercise": "capstone.gain", "measured": measured},), ())
     report.write_board([row], tmp_path)
     assert not (tmp_path / "board.html").exists()
-    report.write_board([replace(row, known_as="<b>")], tmp_path)
+    report.write_board([replace(row, known_as="<b>$\\frac{$")], tmp_path)    # no formula either
     page = (tmp_path / "board.html").read_text()
-    assert "<td>&lt;b&gt;</td>" in page
+    assert "<td>&lt;b&gt;$\\frac{$</td>" in page
     assert "<b>" not in page    # nor in the words of the picture

@@ -29,8 +29,7 @@ class Graded:
         (self.canary / "precious.txt").write_text("precious")
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(0.2)
-            write(submissions, PORT=str(server.getsockname()[1]), CANARY=str(self.canary),
-                  SOLUTIONS=str(ROOT / "solutions"))
+            write(submissions, PORT=str(server.getsockname()[1]), CANARY=str(self.canary))
             grade(submissions, self.out, Options(
                 solutions=ROOT / "solutions", limits=LIMITS, jobs=2))
             try:

@@ -26,7 +26,8 @@ def notebook(*page: tuple[str, str]) -> bytes:
     def cell(kind, source, text=""):
         return {"cell_type": kind, "source": source, "outputs": [{"text": text}]}
     return json.dumps({"metadata": {"peft_teach": {"lesson": "14"}}, "cells": [
-        cell("code", "tries", "all queries, rank 1: +1.1 (−2.5 to +4.6)\nx\nx\nx\nx\nx\nbelow"),
+        cell("code", "tries", "all\tqueries\u202e, rank 1: +1.1 (−2.5 to +4.6)" + 5 * "\nx"
+             + "\nbelow"),
         cell("code", "other", "nothing that is cited: 12"), cell("markdown", LESSON),
         *(cell(*each) for each in page), cell("markdown", "## Your name\n\nMy claim: none.")
     ]}).encode()
@@ -58,6 +59,7 @@ def test_a_page_is_read_in_whatever_dress(page):
     assert pair["missing"] == ["87.1"]
     assert [cell for cell, _ in pair["runs"]] == [1]
     assert "below" not in pair["runs"][0][1]
+    assert "queries, rank" in pair["runs"][0][1]    # nothing that turns the direction of a text
 
 
 def test_a_page_without_headings_is_one_part_and_dots_are_none():
@@ -141,6 +143,15 @@ def test_marks_and_comments_stand_in_overrides_as_they_are_given(served):
     for number in ("2", "0", ""):
         assert "<b>" not in served(number)[1]
         assert "<script>alert" not in served(number)[1]
+
+
+def test_no_name_is_a_formula_in_the_line_that_is_written(tmp_path):
+    students = ["=cmd|x", "a;=b", "'t Hooft", "anna"]
+    for student in (*students, *students):
+        overrides.add(tmp_path, student, "capstone.page", 1.0, "")
+    assert [each.student for each in overrides.read(tmp_path)] == students
+    assert (tmp_path / overrides.FILE).read_text().split("\n")[1:3] == [
+        "'=cmd|x,capstone.page,1,", "a;'=b,capstone.page,1,"]
 
 
 def test_a_mark_that_stands_there_by_hand_is_kept(served):

@@ -12,7 +12,7 @@ import pytest
 from grading_corpus import solved
 from matplotlib.figure import Figure
 
-from peft_teach.course.grade import Options, engine, grade, job, picture, report
+from peft_teach.course.grade import Options, blind, engine, grade, job, picture, report
 from peft_teach.course.grade.entries import File
 from peft_teach.course.grade.roster import Roster
 from peft_teach.course.grade.students import Label, Submission
@@ -197,6 +197,13 @@ def everything(out):
     return "\n".join([*(str(path.relative_to(out)) for path in out.rglob("*")), *(
         path.read_text(encoding="utf-8-sig", errors="replace") for path in out.rglob("*")
         if path.suffix in (".csv", ".html", ".json") and path.name != "overrides.csv")])
+
+
+def test_a_name_in_other_letters_costs_no_run(tmp_path):
+    """To a pattern without case İ is an i; to `casefold` it is not."""
+    rows = [report.Row("ali", "07", "ali/x", (), ()),
+            report.Row("bo", "07", "bo/x", (), ("as ALİ and Ali have it",))]
+    assert not re.search("(?i)ali", blind.masked(rows, [], tmp_path)[1].flags[0])
 
 
 def test_no_page_names_anybody_until_the_marks_are_final(evening, capsys):

@@ -124,6 +124,20 @@ def test_equal_adapters_are_listed():
     assert not similar([handed_in("anna", b"1", "both"), handed_in("bo", b"1", "both")])
 
 
+def test_nearly_equal_adapters_are_listed_apart_from_equal_ones():
+    def handed_in(student, text, *signs):
+        shape = [f"layer {number}={each:016x}" for number, each in enumerate(signs)]
+        mark = {"exercise": "capstone.file", "text": text, "shape": shape}
+        return report.Row(student, "14", student, (mark,), ())
+
+    anna = (0, 2**64 - 1, 0x0f0f0f0f0f0f0f0f)
+    rows = [handed_in("anna", "1", *anna), handed_in("bo", "2", 1, 2**64 - 2, 0),
+            handed_in("cy", "3", 0, 0, 0), handed_in("di", "1", *anna), handed_in("ed", "4")]
+    found = {pair.students: (pair.share, bool(pair.equal)) for pair in similar(rows)}
+    assert found == {("anna", "bo"): (2 / 3, False), ("anna", "di"): (1, True),
+                     ("bo", "di"): (2 / 3, False)}
+
+
 def test_two_right_answers_to_a_short_exercise_are_no_copy():
     """Nor those to a whole lesson, each in another style."""
     short = {"lora_count": answers.cell(answers.right("lora.count")["one product"])}

@@ -7,6 +7,8 @@ from typing import Any
 
 from .exercise import CODE
 
+LIKENESS = "likeness"    # under which a folder's is found, as the rest is under an id
+
 
 @dataclass(frozen=True)
 class Measured:
@@ -43,6 +45,8 @@ class Part:
     judge: Callable[[Any, Any], tuple[bool, str, Measured | None]] | None = None
     # Further cases for an exercise, made from the folder: the exercise's id, and cases(folder).
     further: tuple[str, Callable[[Path], list[Any]]] | None = None
+    # What each layer's change looks like, as texts "layer=signs" that near copies have in common.
+    likeness: Callable[[Path], list[str]] | None = None
     sample: Callable[[Path], Any] | None = None    # writes a folder that passes
     # Of a page: its parts, by their headings in the notebook, with what earns one point each and
     # what makes the whole part zero; and what stands below the page.

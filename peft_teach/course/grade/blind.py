@@ -49,12 +49,12 @@ def masked(rows: Sequence[Row], submissions: Sequence[Submission], out: Path) ->
     ids = '|'.join({each.label.id for each in submissions if each.label.id}) or '(?!)'
     numbers = re.compile(rf"(?<=_)({ids})(?=_)")
     anybody = {word.casefold(): names[student] for student in names for word in words[student]}
-    in_class = _pattern(anybody)
+    in_class = _pattern(anybody)    # to which İ is an i, unlike to casefold
     own = {student: _pattern({*theirs, *_parts(student)}) for student, theirs in words.items()}
 
     def said(text: str, student: str) -> str:
         text = numbers.sub("…", own[student].sub(names[student], text))
-        return in_class.sub(lambda found: anybody[found[0].casefold()], text)
+        return in_class.sub(lambda found: anybody.get(found[0].casefold(), "…"), text)
 
     return [replace(
         row, student=names[row.student], path=works[handed_in(row)] if row.path else "",

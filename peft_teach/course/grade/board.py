@@ -55,7 +55,8 @@ def draw(entries: Sequence[Entry]) -> Any:
                     yerr=[[100 * (m.gain - m.low)], [100 * (m.high - m.gain)]])
         if len(entries) <= MOST_NAMED:
             ax.annotate(name, (x, 100 * m.high), xytext=(0, 5), textcoords="offset points",
-                        rotation=90, ha="center", va="bottom", color=COLOURS["ink"])
+                        rotation=90, ha="center", va="bottom", color=COLOURS["ink"],
+                        parse_math=False)
         said.append(f"{name}: {m.size_bytes / 1e3:.0f} kB, {100 * m.gain:.1f} points "
                     f"({100 * m.low:.1f} to {100 * m.high:.1f}).")
     ax.axhline(0, color=COLOURS["quiet"], lw=1)

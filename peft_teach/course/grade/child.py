@@ -36,7 +36,7 @@ from ..checks.examination import (
     unfit,
 )
 from ..checks.exercise import Exercise
-from ..checks.part import Part
+from ..checks.part import LIKENESS, Part
 from ..desk.mine import mine
 from ..lessons import all_exercises, find, parts
 from ..reading.sources import MY_PEFT
@@ -93,6 +93,7 @@ def _look(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
     asked = [(part.id, partial(part.examine, folder, request["sentences"])) for part in there]
     asked += [(part.further[0], partial(part.further[1], folder)) for part in there
               if part.further]
+    asked += [(LIKENESS, partial(part.likeness, folder)) for part in there if part.likeness]
     for id, examine in asked:
         try:
             frame = to_bytes({"id": id, "found": examine()})

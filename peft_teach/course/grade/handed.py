@@ -16,7 +16,7 @@ import torch
 from ...errors import PeftTeachError
 from ...store import TENSORS
 from ..checks.examination import NOT_ATTEMPTED, PASSED, WRONG
-from ..checks.part import Part
+from ..checks.part import LIKENESS, Part
 from ..lessons import parts
 from ..reading.notebook import Notebook
 from . import sheet, similarity, written
@@ -52,9 +52,10 @@ def examined(notebook: Notebook, lesson: str, held: Sequence[tuple[str, int]],
     found, why, confined = _found(looking, lesson, asked, notebook.adapter, held)
     further = [part.further[0] for part in there if part.further]
     text = similarity.of_bytes(_tensors(notebook.adapter))
+    shape = tuple(found.get(LIKENESS, {}).get("found", ()))
     return {id: tuple(found[id]["found"]) for id in further if "found" in found.get(id, ())}, [
         replace(_examined(part, found.get(part.id, {"why": why}), held), confined=confined,
-                text=text)
+                text=text, shape=shape)
         if part.examine else _page(part, notebook) for part in there]
 
 

@@ -6,9 +6,9 @@ It sets up as many of these layers as the system has:
     time, memory, files     POSIX limits: seconds of CPU time, bytes beyond the process's own size,
                             bytes of one file, open files, no core dumps
     no processes, network   seccomp (Linux on x86-64 and ARM64): no fork, no exec, no socket, no
-                            signals to other processes, no tracing, no new namespaces, no changes
-                            of a file's mode, owner, times or attributes, nor of a process's
-                            priority or affinity
+                            signals to other processes, no tracing, no new namespaces, nothing
+                            that programs share, no changes of a file's mode, owner, times or
+                            attributes, nor of a process's priority or affinity
     files                   Landlock (Linux 5.13 and later): Python's own folders and the course's
                             can be read, the scratch folder written, nothing else opened
     privileges              capabilities are dropped, which root needs, too
@@ -164,9 +164,17 @@ _FORBIDDEN = {
     "io_uring_setup": (425, 425), "unshare": (272, 97), "setns": (308, 268), "mount": (165, 40),
     "umount2": (166, 39), "pivot_root": (155, 41), "chroot": (161, 51), "bpf": (321, 280),
     "userfaultfd": (323, 282), "perf_event_open": (298, 241), "keyctl": (250, 219),
-    "add_key": (248, 217), "memfd_create": (319, 279), "shmget": (29, 194), "msgget": (68, 186),
-    "semget": (64, 190), "mq_open": (240, 180), "setpriority": (141, 140), "setsid": (112, 157),
-    "setpgid": (109, 154), "open_by_handle_at": (304, 265),
+    "add_key": (248, 217), "request_key": (249, 218), "memfd_create": (319, 279),
+    "setpriority": (141, 140), "setsid": (112, 157), "setpgid": (109, 154),
+    "open_by_handle_at": (304, 265),
+    # What other programs share, by a small number or a name: memory, queues, semaphores.
+    "shmget": (29, 194), "shmat": (30, 196), "shmctl": (31, 195), "semget": (64, 190),
+    "semop": (65, 193), "semctl": (66, 191), "semtimedop": (220, 192), "msgget": (68, 186),
+    "msgsnd": (69, 189), "msgrcv": (70, 188), "msgctl": (71, 187), "mq_open": (240, 180),
+    "mq_unlink": (241, 181),
+    # What happens outside: in folders, and in the kernel's log.
+    "inotify_init": (253, None), "inotify_init1": (294, 26), "fanotify_init": (300, 262),
+    "syslog": (103, 116),
     # What Landlock does not control: modes, owners, times and attributes of any file by its path.
     "chmod": (90, None), "fchmod": (91, 52), "fchmodat": (268, 53), "fchmodat2": (452, 452),
     "chown": (92, None), "lchown": (94, None), "fchown": (93, 55), "fchownat": (260, 54),

@@ -66,12 +66,13 @@ def add(folder: Path, student: str, exercise: str, points: float | None, comment
     path = folder / FILE
     line = dict(zip(COLUMNS, (student, exercise, "" if points is None else f"{points:g}", comment)))
     _read(line, f"{path}, a new line")
+    line["student"] = sheet.cell(student)
     rows, separator = [list(COLUMNS)], ","
     if path.exists():
         there = sheet.read(path, expected="CSV in UTF-8")
         rows, separator = [*there], there.dialect.delimiter
     head = rows[0] = [*rows[0], *(name for name in COLUMNS if name not in rows[0])]
-    kept = [row for row in rows[1:] if [dict(zip(head, row)).get(name, "").strip().removeprefix("'")
+    kept = [row for row in rows[1:] if [sheet.plain(dict(zip(head, row)).get(name, ""))
                                         for name in COLUMNS[:2]] != [student, exercise]]
     text = io.StringIO()
     csv.writer(text, delimiter=separator, lineterminator="\n").writerows(
@@ -98,8 +99,8 @@ def _read(row: dict[str, str], where: str, bonus: bool = False) -> Override:
     if number is not None and number > most and not bonus:
         raise PeftTeachError(f"{where}: {number:g} points for {exercise}, which has {most}.",
                              hint="correct the line; if more is meant, say so with --bonus")
-    student = student.removeprefix("'")    # which keeps spreadsheets from formulas
-    return Override(student, lesson, exercise if exercise in lessons else lesson, number, comment)
+    return Override(sheet.plain(student), lesson, exercise if exercise in lessons else lesson,
+                    number, comment)
 
 
 def maximum(exercise: str) -> int:

@@ -23,7 +23,7 @@ from ..checks.exercise import VALUE, Exercise
 from ..checks.part import Measured, Part
 from ..desk.card import Card
 from ..lessons import marked
-from . import board
+from . import board, sheet
 from .entries import clean
 from .handed import TO_MARK, WAITS
 from .overrides import Override
@@ -60,8 +60,6 @@ for (const button of document.querySelectorAll("th button")) button.onclick = ()
 };
 """
 _SORTS = base64.b64encode(hashlib.sha256(_SORT.encode()).digest()).decode()    # this, and no other
-
-_FORMULA = re.compile(r"(^|[;,|])([\s\"']*[=+\-@\uff1d\uff0b\uff0d\uff20])")
 
 
 @cache
@@ -169,7 +167,7 @@ def grades(rows: Sequence[Row]) -> str:
                     "late", "by hand", "flags", "file"])
     for row in rows:
         numbers = [*map(row.given, ids), *row.points(), *row.points(optional=True)]
-        table.writerow(map(_cell, [
+        table.writerow(map(sheet.cell, [
             row.student, row.lesson, *("" if x is None else f"{x:g}" for x in numbers),
             "late" if row.late else "", "; ".join(map(str, row.hand)), "; ".join(row.flags),
             row.path]))
@@ -333,11 +331,6 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _of(counted: tuple[float, float]) -> str:
     """"7 of 9", or "" if the maximum is 0."""
     return "{:g} of {:g}".format(*counted) if counted[1] else ""
-
-
-def _cell(value: Any) -> str:
-    """A cell in which no spreadsheet finds a formula, even if it splits at semicolons or tabs."""
-    return _FORMULA.sub(r"\1'\2", clean(str(value)))
 
 
 def escape(text: str) -> str:

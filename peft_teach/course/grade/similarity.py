@@ -2,7 +2,7 @@
 
     shape(plan, exercise)   the pieces of an answer: `WINDOW` lines each, without names and layout;
                             and again without numbers, texts, prints and the words of errors
-    similar(rows)           the pairs of a class, and those with equal adapters
+    similar(rows)           the pairs of a class, and those whose adapters are equal or nearly so
 
 It changes no mark, and proves nothing: people learn together, and a short answer leaves little
 choice. So an answer of fewer lines than a piece has none, nor has a value; and what the lesson
@@ -20,7 +20,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..checks.exercise import CODE, Exercise
 from ..lessons import find, parts, stub_of
@@ -31,6 +31,7 @@ MANY, FEW = 0.1, 5    # what more than this share of a class, and more than so m
 SHARE = 0.9        # of the pieces of the shorter answer: so many are the same in a copy
 LEAST = 13         # pieces in all copies of a pair, those of equal bytes counted twice; of the
 #                    course's right answers, in styles of one author, 2,000 pairs have 12 at most
+TURNED, HALF = 4, 0.5    # of a layer's 64 signs, in a copy; of the layers, that are so alike
 BARE = "~"         # before a piece without numbers, texts and prints
 _SHOWING = {"print", "display"}
 _BLOCKS = ("body", "handlers", "orelse", "finalbody")
@@ -55,7 +56,7 @@ def similar(rows: Sequence[Any]) -> list[Pair]:
         of_lesson = [row for row in rows if row.lesson == lesson and row.marks]
         pairs = {pair.students: pair for bare in (True, False)    # as written counts before bare
                  for pair in _in_class(of_lesson, bare)}
-        found += [*pairs.values(), *_equal_files(of_lesson)]
+        found += [*pairs.values(), *_of_files(of_lesson)]
     return sorted(found, key=lambda pair: (-pair.share, pair.lesson, pair.students))
 
 
@@ -64,7 +65,7 @@ def _in_class(rows: Sequence[Any], bare: bool) -> Iterator[Pair]:
     owners: dict[tuple[str, str], list[int]] = defaultdict(list)    # (exercise, piece) -> rows
     for number, row in enumerate(rows):
         for mark in row.marks:
-            for piece in mark.get("shape", ()):
+            for piece in mark.get("shape", ()) if mark["exercise"] not in _files() else ():
                 if piece.startswith(BARE) == bare:
                     owners[mark["exercise"], piece].append(number)
     texts = [{mark["exercise"]: mark.get("text") for mark in row.marks} for row in rows]
@@ -88,21 +89,48 @@ def _in_class(rows: Sequence[Any], bare: bool) -> Iterator[Pair]:
                        tuple(sorted(same)), tuple(sorted(equal)), bare)
 
 
-def _equal_files(rows: Sequence[Any]) -> Iterator[Pair]:
-    """Who handed in the same numbers, whatever their file says of them; many in one line."""
-    by: dict[tuple[str, str], dict[str, str]] = defaultdict(dict)    # -> group -> student
+class _File(NamedTuple):
+    """An adapter that was handed in: by whom, its numbers' hash, and the signs of each layer."""
+
+    path: str
+    student: str
+    exercise: str
+    text: str
+    signs: dict[str, int]
+
+    def alike(self, other: "_File") -> float:
+        """The share of layers that add nearly the same, 1 for equal numbers."""
+        if self.text == other.text:
+            return 1.0
+        same = sum((self.signs[name] ^ other.signs[name]).bit_count() <= TURNED
+                   for name in self.signs.keys() & other.signs.keys())
+        return same / max(len(self.signs), len(other.signs), 1)
+
+
+def _of_files(rows: Sequence[Any]) -> Iterator[Pair]:
+    """Who handed in the same numbers or nearly so, whatever their file says of them; many in one
+    line."""
+    groups: list[list[_File]] = []
     for row in rows:
-        for mark in row.marks:
-            if mark.get("text") and mark["exercise"] in _files():
-                by[mark["exercise"], mark["text"]].setdefault(handed_in(row), row.student)
-    theirs: dict[tuple[str, ...], list[str]] = defaultdict(list)
-    for (exercise, _), students in by.items():
-        if len(students) > 1:
-            theirs[tuple(students.values())].append(exercise)
-    for students, exercises in theirs.items():
-        pairs = combinations(students, 2) if len(students) <= FEW else [students]
+        mark = next((mark for mark in row.marks if mark["exercise"] in _files()
+                     and mark.get("text")), None)
+        if mark:
+            signs = dict(piece.rsplit("=", 1) for piece in mark.get("shape", ()))
+            file = _File(handed_in(row), row.student, mark["exercise"], mark["text"],
+                         {name: int(each, 16) for name, each in signs.items()})
+            group = next((group for group in groups if group[0].alike(file) >= HALF), None)
+            if group is None:
+                groups.append([file])
+            elif file.path not in {each.path for each in group}:
+                group.append(file)
+    for group in groups:
+        pairs = combinations(group, 2) if len(group) <= FEW else [tuple(group)]
         for pair in pairs:
-            yield Pair(rows[0].lesson, tuple(pair), 1.0, tuple(exercises), tuple(exercises))
+            share, id = pair[0].alike(pair[-1]), pair[0].exercise
+            equal = len({each.text for each in pair}) == 1
+            if share >= HALF:
+                yield Pair(rows[0].lesson, tuple(each.student for each in pair), share, (id,),
+                           (id,) if equal else ())
 
 
 @cache

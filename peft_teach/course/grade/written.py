@@ -108,7 +108,8 @@ def _cited_lines(text: str, cited: Mapping[str, str]) -> str:
     lines = text.split("\n")
     at = [index for index, line in enumerate(lines) if _numbers(line).keys() & cited.keys()]
     first, last = max(at[0] - AROUND, 0), at[-1] + AROUND + 1
-    return "\n".join(lines[first:last])[:LONGEST_RUN]
+    shown = (clean(line.expandtabs(4)) for line in lines[first:last])
+    return "\n".join(shown)[:LONGEST_RUN]
 
 
 def marked_up(text: str, said: str) -> Iterator[tuple[str, bool]]:

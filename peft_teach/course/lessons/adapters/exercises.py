@@ -206,7 +206,7 @@ def judge_bottleneck(case: dict, seen: dict) -> Verdict:
     if seen["at_zero"] != 0:
         return rejected("not_silent", f"As it is made, A(0) has an entry of {seen['at_zero']:.3g}; "
                                       "expected 0.")
-    if seen["furthest"] > BOUND:
+    if not seen["furthest"] <= BOUND:    # nor nan
         return rejected("start_far", f"As {made} is made, ‖A(u)‖ comes to {seen['furthest']:.3g} "
                                      f"times ‖u‖; at most {BOUND} is allowed.")
     if not seen["learns"]:

@@ -447,7 +447,7 @@ def _off_the_line(case: dict, made: Any, dots: list[tuple[float, float]]) -> Ver
     (D0, M0), slope = case["start"], case["slope"]
     for i, (D, M) in enumerate(dots):
         right = M0 + slope * (D - D0)
-        if abs(M - right) > NEAR or (not i and abs(D - D0) > NEAR):
+        if not (abs(M - right) <= NEAR and (i or abs(D - D0) <= NEAR)):    # nor nan: no angle
             expected = f"({D0:g}, {M0:g})" if not i else f"(…, {right:.4f})"
             told = (f"Slope {slope:g}, start {D0:g}, {M0:g}: dot {i + 1} has (ΔD, ΔM) = "
                     f"({D:.4f}, {M:.4f}); expected {expected}.")

@@ -119,7 +119,7 @@ def _settings(case: dict, settings: Mapping[str, Any]) -> Verdict | None:
     if less := [name for name in right if name not in found]:
         return Verdict(False, f"With these target_modules peft does not adapt {less[0]}.")
     scale = scale_of({**settings, "r": rank, "lora_alpha": alpha})
-    if abs(scale - case["scale"]) > 1e-6 * case["scale"]:
+    if not abs(scale - case["scale"]) <= 1e-6 * case["scale"]:    # nor nan
         return rejected("scale", f"Your layer multiplies by {case['scale']:g}; with these settings "
                                  f"peft multiplies by {scale:g} (rank {rank}).")
     kept = saved(base_of(case), settings)
