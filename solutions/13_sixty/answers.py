@@ -184,8 +184,7 @@ WRONG["sixty.mine"] = {
     "nothing_trains": but(GAIN, "nn.Parameter(torch.ones(base.out_features))",
                           "torch.ones(base.out_features)", "return n_out", "return 0"),
     "buffer": but(RANDOM, ", persistent=False", ""),
-    "not_said": (but(GAIN, 'self.new = "Nothing', 'new = "Nothing'),
-                 but(LOW, "LoRA with a ReLU between its factors.", "ReLU")),
+    "not_said": but(GAIN, 'self.new = "Nothing', 'new = "Nothing'),
     "merge_differs": but(MINE, MERGED, "linear.weight -= torch.block_diag(*self.M)"),
     "base_changed": but(MINE, "        parts =", "        self.base.weight.data *= 1.00001\n"
                         "        parts ="),

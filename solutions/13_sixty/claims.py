@@ -25,6 +25,7 @@ def points(run, other):
 
 IA3 = SOLVED["ia3-default"], SOLVED["ia3-lr_0.001"]
 LILY, SHIRA = points(recorded.LILY, recorded.MLP), points(recorded.SHIRA, recorded.LORA)
+APART = 100 * (BEFORE.loc[recorded.MLP].max() - BEFORE.loc[recorded.MLP].min())
 FACTOR = 100 * (SOLVED["lora-rank64-rslora"] - SOLVED["lora-rank64"])
 SIXTY, LADDER = record("sixty"), record("ladder")
 FOUND = recorded.compared(SIXTY, LADDER)
@@ -54,6 +55,16 @@ def leads():
     return [oft[seed] - lora[seed] for seed in oft]
 
 
+def slow(method):
+    """R² by seed with a tenth of the head's rate."""
+    return r2(SIXTY, group="head", method=method)
+
+
+def signed(number):
+    """A difference of R² as the lesson writes it."""
+    return f"{number:+.3f}".replace("-", "−")
+
+
 def beside_mask():
     """The verdict on OFT and lesson 10's mask."""
     return verdict(*protocol.shared(recorded.scores(SIXTY, LADDER), "OFT 32", "mask")).word
@@ -78,20 +89,21 @@ def is_summed():
     return torch.allclose(*moved, atol=1e-4) and not torch.allclose(one, other)
 
 
+THIN = [slow("OFT 32")[seed] - slow("LoRA 8")[seed] for seed in (2, 3)]
 MOVED = points("ia3-lr_0.001", "ia3-default")
 
 CLAIMS = (
     Claim("peft's table alone does not show a method to be better than LoRA.",
-          seen=f"Lily less LoRA on the same matrices: {LILY[0]:.1f} points, then {LILY[1]:.1f}; "
-               f"{100 * NEEDED:.1f} are needed if answers were independent; of the other thirteen above "
-               "LoRA of rank 32, none by as much; one seed each",
+          seen=f"Lily less LoRA on the same matrices: {LILY[0]:.1f} points, then {LILY[1]:.1f}; that "
+               f"LoRA's own three runs lie {APART:.1f} points apart; of the other thirteen above LoRA of "
+               f"rank 32, none is {100 * NEEDED:.1f} ahead; one seed each",
           tried="settings run before: SHiRA was ahead of LoRA of rank 32 by "
                 f"{SHIRA[0]:.1f}, {SHIRA[1]:.1f} and {SHIRA[2]:.1f} points. Lily's factor was the best of "
                 "three by this score, LoRA's stayed at 2; a factor of 8 moves LoRA of rank 64 by "
                 f"{FACTOR:.1f} points",
-          holds={"none by as much": lambda: (SOLVED > LORA).sum() == 14
+          holds={"none is 3.8 ahead": lambda: (SOLVED > LORA).sum() == 14
                  and (SOLVED > LORA + NEEDED).sum() == 1 and SOLVED.idxmax() == recorded.LILY,
-                 "alone does not show": lambda: max(LILY) < 100 * NEEDED,
+                 "alone does not show": lambda: abs(APART - LILY[1]) < 0.1,
                  "was ahead of LoRA of rank 32": lambda: min(SHIRA) > 0}),
     Claim("In that table a rate moves one method further than the first is from LoRA. An "
           "observation.",
@@ -103,12 +115,13 @@ CLAIMS = (
                      each / 100 for each in MOVED)) > FIRST - LORA,
                  "numbers in both": lambda:
                      FIELD.trained["ia3-default"] == FIELD.trained["ia3-lr_0.001"]}),
-    Claim("On our task OFT's lead over LoRA 8 is small and not settled; the four others are not shown "
-          "better. An observation.",
+    Claim("On our task OFT's lead over LoRA 8 is not settled; the four others are not shown better. "
+          "An observation.",
           seen="R² less LoRA 8's: " + "; ".join(f"{method} {told(found)}" for method, found in BESIDE.items())
                + "; 5 seeds, OFT ahead with each",
           tried=f"LoRA 8 at half its rate: OFT 32 {told(SLOW['OFT 32'])}, better; four seeds, these "
-                "sentences alone. Rates searched as in lesson 10, each with both neighbours. LoRA 8, "
+                f"sentences alone. A tenth of the head's rate, seeds 2 and 3: {signed(THIN[0])} and "
+                f"{signed(THIN[1])}. Rates searched as in lesson 10, each with both neighbours. LoRA 8, "
                 "run again with seed 2, gave lesson 10's R² to the last digit",
           holds={"OFT ahead with each": lambda: len(leads()) == 5 and min(leads()) > 0,
                  "not settled": lambda: word(BESIDE["OFT 32"]) == UNSURE,
@@ -128,9 +141,9 @@ CLAIMS = (
 HERE, THERE = BOTH.here, BOTH.there
 JUDGED = {
     "How many of the fourteen are ahead": "the question",
-    "The leads repeat. Lily was ahead of LoRA on the MLP by 3.8 points, then by 3.2. SHiRA, lesson 10's "
-    "random mask, was ahead of LoRA of rank 32 each time": lambda: len(SHIRA) == 3 and min(SHIRA) > 0
-        and [f"{each:.1f}" for each in LILY] == ["3.8", "3.2"],
+    "Lily led LoRA on the MLP both times, by 3.8 points and by 3.2. But that LoRA's own three runs, one "
+    "setting and one seed, lie as far apart": lambda: [f"{each:.1f}" for each in (*LILY, APART)] == [
+        "3.8", "3.2", "3.2"],
     "shows neither that a method is better than LoRA": "the first claim",
     "The rate alone moves IA³ by 8.7 points; from LoRA of rank 32 to Lily there are 4.8. The factor, which "
     "was chosen for Lily, moves LoRA, too. Most runs share one rate": lambda: FACTOR > 3
@@ -145,12 +158,16 @@ JUDGED = {
         and (THERE[:5] - LORA).abs().max() < NEEDED,
     "Which is shown to be better than LoRA 8": "the question",
     "each at its own best rate": "how it was searched: SEARCHED of the record",
-    "OFT leads with all five seeds, and five cannot tell. LoRA's rate stands next to a cliff: beside LoRA "
-    "at half of it, OFT is better by 0.017. OFT's lead is small, and not settled. Lesson 10's mask does as "
-    "well": lambda: min(leads()) > 0 and word(BESIDE["OFT 32"]) == UNSURE
-        and "better: +0.017" in SLOW["OFT 32"] and beside_mask() == SAME,
-    "MiSS is worse than LoRA 8, and worse than LoRA 1, which trains an eighth of its numbers. VeRA and RoAd "
-    "are worse than LoRA 1": lambda: {word(BESIDE["MiSS 16"]), *map(word, SMALL[-3:])} == {WORSE}
+    "OFT leads with all five seeds, and they do not settle it. LoRA's best rate is next to one that ruins "
+    "it; beside LoRA at half of its rate, OFT is better by 0.017. With a tenth of the head's rate, which no "
+    "table shows, OFT leads by 0.053 with seed 2, and with seed 3 not at all. OFT's lead is not settled. "
+    "Lesson 10's mask does as well": lambda: min(leads()) > 0
+        and THIN[1] < 0 < 0.0525 < THIN[0] < 0.0535 and word(BESIDE["OFT 32"]) == UNSURE and "better: +0.017" in SLOW["OFT 32"]
+        and beside_mask() == SAME,
+    "MiSS is worse than LoRA 8, and worse than LoRA 1, which trains an eighth of its numbers. Your RoAd "
+    "trains a sixteenth of LoRA 8's: from LoRA 8 we cannot tell it, though its mean is lower": lambda:
+        {word(BESIDE["MiSS 16"]), word(SMALL["MiSS 16"])} == {WORSE} and word(BESIDE["RoAd"]) == UNSURE
+        and 16 * FOUND.parameters["RoAd"] == FOUND.parameters["MiSS 16"]
         and 8 * select(LADDER, method="lora 1")[0]["parameters"] == select(
             SIXTY, method="MiSS 16")[0]["parameters"],
 }

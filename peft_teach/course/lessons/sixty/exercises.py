@@ -297,7 +297,7 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("not_the_same", f"{told}called twice it gives two outputs.")
     if len(seen["merged"]) and not _near(seen["merged"], seen["after"]):
         return rejected("merge_differs", f"{told}the merged layer gives another output.")
-    if len(seen["new"].split()) < 5:
+    if not seen["new"].strip():
         return rejected("not_said", f"Its `new` is {seen['new']!r}.")
     how = "merges" if len(seen["merged"]) else "does not merge, and says so"
     return Verdict(True, f"It starts as its base, leaves it frozen, learns with every number that "
@@ -384,7 +384,7 @@ def judge_sentence(case: Any, seen: Mapping) -> Verdict:
     for name, mistake in (("seed", "no_seeds"), ("rate", "no_rates")):
         if name not in text:
             return rejected(mistake, f"It does not say how many {name}s there were.")
-    return Verdict(True, "It says no more than its interval.")
+    return Verdict(True, "Its verdict fits its interval.")
 
 
 SENTENCE = Exercise(
