@@ -298,8 +298,9 @@ rate = sweep(lambda lr: pt.board.trial(wrap, lr), rates, guess) if search else g
 trained = pt.board.train("mine", wrap, seed=2, lr=rate)
 
 # %%
-beside = pt.board.beside("mine") if budget.claims else few.loc[["OFT 32"], ["less LoRA 8"]]    # OFT: three rates
+beside = few.loc[["OFT 32"], ["less LoRA 8"]]    # without a run of yours, speak of OFT: three rates
 if budget.claims:
+    beside = pt.board.beside("mine")
     gap = float(beside["R²"].iloc[0] - beside["R²"].iloc[1])
     pt.compare("sixty.mine", round(gap, 3), "R² less LoRA 8's")
 beside
