@@ -148,7 +148,7 @@ JUDGED = {
     "The rate alone moves IA³ by 8.7 points; from LoRA of rank 32 to Lily there are 4.8. The factor, which "
     "was chosen for Lily, moves LoRA, too. Most runs share one rate": lambda: FACTOR > 3
         and (FIELD.rate == 1e-4).sum() == 37 and len(FIELD) == 63,
-    "the best of three runs, the others one run": lambda: all(
+    "best of three runs, the others one run": lambda: all(
         SOLVED[run] == SOLVED[FIELD.index.str.startswith(run.split("-")[0])].nlargest(4).iloc[0]
         for run in (recorded.BOTH[key] for key in ("ia3", "prefix", "prompt"))),
     "Only the end of the order agrees : prefix and prompt. The other four lie within 3.8 points of LoRA "
