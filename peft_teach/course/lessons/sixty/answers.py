@@ -48,7 +48,7 @@ places = {
 class Mine(pt.Adapter):
     def __init__(self, base):
         super().__init__(base)
-        self.new = "ΔW has 24 blocks along its diagonal, and zeros elsewhere."
+        self.new = "ΔW has blocks along its diagonal. We did not search for who had it first."
         n_out, n_in = base.weight.shape
         self.M = nn.Parameter(torch.zeros(24, n_out // 24, n_in // 24))
 
