@@ -14,6 +14,7 @@ import pytest
 import yaml
 from nbformat import NotebookNode
 
+from peft_teach.course.desk import work
 from peft_teach.course.publish import blocks, moving, tables
 from peft_teach.course.publish.methods import HEAD, cards
 from peft_teach.course.publish.notebooks import make
@@ -130,8 +131,8 @@ def cell(source: str) -> Cell:
 
 
 MADE = [cell(text) for text in (
-    "import ipywidgets as ipw\nfrom peft_teach.plots import figure\n"
-    "from peft_teach.widgets import Explorer",
+    "import ipywidgets as ipw\nfrom peft_teach.course.desk import work\n"
+    "from peft_teach.plots import figure\nfrom peft_teach.widgets import Explorer",
     "trained = pt.board.train('lora 8', wrap)",
     "raise RuntimeError('nobody asks for this cell')",
     "def explore_height(names, most=3):\n"
@@ -142,7 +143,8 @@ MADE = [cell(text) for text in (
     "        return made\n"
     "    return Explorer({'name': ipw.Dropdown(options=names, description='whose'),\n"
     "                     'high': ipw.IntSlider(2, 1, most, description='height')},\n"
-    "                    lambda **s: (s['name'], s['high']), draw, lambda data: f'Of {data[0]}.')",
+    "                    lambda **s: (s['name'], s['high']), draw, lambda data: f'Of {data[0]}.'\n"
+    "                    + ' Commit first.' * (work.folder() is not None))",
     "names = [('A </script>', 'a'), ('B', 'b')]",
     "explore_height(names)",
     "explore_height([str(trained)])",
@@ -158,12 +160,14 @@ def test_a_picture_is_made_of_the_cells_that_it_needs():
     assert (id, picture.data) == (MADE[5].id, ("a", 2))
 
 
-def test_a_picture_is_drawn_at_every_setting(tmp_path):
+def test_a_picture_is_drawn_at_every_setting(tmp_path, monkeypatch):
+    monkeypatch.setenv(work.VARIABLE, str(tmp_path))    # of which a picture knows nothing
     html, = moving.draw(MADE, tmp_path).values()
     files = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
     assert [told for _, told, _ in files] == [f"{a} is {n} high" for a in "ab" for n in (1, 2, 3)]
     assert len({file for file, *_ in files}) == 3    # the names are not drawn
     assert all((tmp_path / moving.FILES / file).is_file() for file, *_ in files)
+    assert {caption for *_, caption in files} == {"Of a.", "Of b."}    # none waits for a bet
     assert "<label class=\"control\">whose <select><option selected>A &lt;/script&gt;" in html
     assert 'alt="a is 2 high"' in html
     assert 'max="2" value="1"' in html
