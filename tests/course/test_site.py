@@ -90,7 +90,7 @@ def test_a_bet_is_buttons_with_its_answer_behind_them(folded):
     assert re.search(r'<p class="answer" role="status" hidden>.*Measured:</strong> alpha ', html)
     assert bet.metadata["tags"] == ["remove-input"]
     free, = (cell for cell in folded.cells if "pt.commit(\"lora.library_start\"" in cell.source)
-    assert "<details class=\"bet\">" in shown(NotebookNode(cells=[free]))
+    assert "<details class=\"bet\" data-name" in shown(NotebookNode(cells=[free]))
     several, = (cell for cell in folded.cells if "pt.commit(\"lora.zero_gradients\"" in cell.source)
     assert "Measured:</strong> AB · A · B · – (both zero" in shown(NotebookNode(cells=[several]))
     named, = (cell for cell in folded.cells if "felt.values()" in cell.source)    # by a name
@@ -110,6 +110,19 @@ def test_a_picture_that_shows_a_bets_answer_waits_for_the_bet():
     html, = (shown(NotebookNode(cells=[each])) for each in read.cells
              if "explore_rank(" in each.source)
     assert html.index("<button") < html.index("<details") < html.index("<b>the picture</b>")
+
+
+def test_what_was_measured_waits_for_its_bet(folded):
+    """The tags that site.js looks for; what stands between without prose waits as well."""
+    waiting = [(cell.metadata["tags"], shown(NotebookNode(cells=[cell]))) for cell in folded.cells
+               if "hide-output" in cell.metadata.get("tags", ())]
+    assert all(any(f"after-{name}" in tags for tags, _ in waiting)
+               for name in re.findall('data-name="(.+?)"', shown(folded)))
+    assert sum("Measured:" in html for _, html in waiting) == shown(folded).count(
+        '<p class="measured">')
+    assert any("after-lora.rank" in tags and "<table" in html for tags, html in waiting)
+    assert [("after-lora.spread" in tags, "Measured:" in html) for tags, html in waiting][-3:] == [
+        (True, False), (True, False), (True, True)]
 
 
 def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):
