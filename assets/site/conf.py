@@ -22,10 +22,11 @@ suppress_warnings = ["mystnb.unknown_mime_type", "myst.header"]
 
 html_theme = "furo"
 html_title = "peft-teach"
-html_theme_options = {"navigation_with_keys": True}
+html_theme_options = {"navigation_with_keys": False}    # an arrow key scrolls
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 html_favicon = "_static/lora.svg"
 html_copy_source = False
 html_show_sourcelink = False
+html_show_copyright = False

@@ -118,8 +118,11 @@ def test_a_picture_follows_its_controls_and_a_bet_shows_its_answer(pages, browse
     answer, picture = bet.locator(".answer"), page.locator(".after-bet .moving")
     assert not answer.is_visible()
     assert not picture.is_visible()
+    waiting, = page.locator(".measured", has_text="the lowest rank within four points").all()
+    assert not waiting.is_visible()
     bet.get_by_role("button", name="8", exact=True).press("Enter")    # by keyboard, too
-    assert answer.inner_text().startswith("Measured: 1")
+    assert answer.inner_text().startswith("You said 8. Measured: 1")
+    assert waiting.is_visible()
     image, slider = picture.locator("img"), picture.locator("input[type=range]")
     assert "rank 8, query, value: 73,728" in image.get_attribute("alt")
     before = image.get_attribute("src")

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from nbformat import NotebookNode
 
+from peft_teach.course.desk import work
 from peft_teach.course.publish import blocks, moving, tables
 from peft_teach.course.publish.methods import HEAD, cards
 from peft_teach.course.publish.notebooks import make
@@ -89,7 +90,7 @@ def test_a_bet_is_buttons_with_its_answer_behind_them(folded):
     assert re.search(r'<p class="answer" role="status" hidden>.*Measured:</strong> alpha ', html)
     assert bet.metadata["tags"] == ["remove-input"]
     free, = (cell for cell in folded.cells if "pt.commit(\"lora.library_start\"" in cell.source)
-    assert "<details class=\"bet\">" in shown(NotebookNode(cells=[free]))
+    assert "<details class=\"bet\" data-name" in shown(NotebookNode(cells=[free]))
     several, = (cell for cell in folded.cells if "pt.commit(\"lora.zero_gradients\"" in cell.source)
     assert "Measured:</strong> AB · A · B · – (both zero" in shown(NotebookNode(cells=[several]))
     named, = (cell for cell in folded.cells if "felt.values()" in cell.source)    # by a name
@@ -111,6 +112,19 @@ def test_a_picture_that_shows_a_bets_answer_waits_for_the_bet():
     assert html.index("<button") < html.index("<details") < html.index("<b>the picture</b>")
 
 
+def test_what_was_measured_waits_for_its_bet(folded):
+    """The tags that site.js looks for; what stands between without prose waits as well."""
+    waiting = [(cell.metadata["tags"], shown(NotebookNode(cells=[cell]))) for cell in folded.cells
+               if "hide-output" in cell.metadata.get("tags", ())]
+    assert all(any(f"after-{name}" in tags for tags, _ in waiting)
+               for name in re.findall('data-name="(.+?)"', shown(folded)))
+    assert sum("Measured:" in html for _, html in waiting) == shown(folded).count(
+        '<p class="measured">')
+    assert any("after-lora.rank" in tags and "<table" in html for tags, html in waiting)
+    assert [("after-lora.spread" in tags, "Measured:" in html) for tags, html in waiting][-3:] == [
+        (True, False), (True, False), (True, True)]
+
+
 def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):
     notebook = copy.deepcopy(folded)
     alts = re.findall('<img alt="(.+?)"', shown(notebook))
@@ -130,8 +144,8 @@ def cell(source: str) -> Cell:
 
 
 MADE = [cell(text) for text in (
-    "import ipywidgets as ipw\nfrom peft_teach.plots import figure\n"
-    "from peft_teach.widgets import Explorer",
+    "import ipywidgets as ipw\nfrom peft_teach.course.desk import work\n"
+    "from peft_teach.plots import figure\nfrom peft_teach.widgets import Explorer",
     "trained = pt.board.train('lora 8', wrap)",
     "raise RuntimeError('nobody asks for this cell')",
     "def explore_height(names, most=3):\n"
@@ -142,7 +156,8 @@ MADE = [cell(text) for text in (
     "        return made\n"
     "    return Explorer({'name': ipw.Dropdown(options=names, description='whose'),\n"
     "                     'high': ipw.IntSlider(2, 1, most, description='height')},\n"
-    "                    lambda **s: (s['name'], s['high']), draw, lambda data: f'Of {data[0]}.')",
+    "                    lambda **s: (s['name'], s['high']), draw, lambda data: f'Of {data[0]}.'\n"
+    "                    + ' Commit first.' * (work.folder() is not None))",
     "names = [('A </script>', 'a'), ('B', 'b')]",
     "explore_height(names)",
     "explore_height([str(trained)])",
@@ -158,12 +173,14 @@ def test_a_picture_is_made_of_the_cells_that_it_needs():
     assert (id, picture.data) == (MADE[5].id, ("a", 2))
 
 
-def test_a_picture_is_drawn_at_every_setting(tmp_path):
+def test_a_picture_is_drawn_at_every_setting(tmp_path, monkeypatch):
+    monkeypatch.setenv(work.VARIABLE, str(tmp_path))    # of which a picture knows nothing
     html, = moving.draw(MADE, tmp_path).values()
     files = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
     assert [told for _, told, _ in files] == [f"{a} is {n} high" for a in "ab" for n in (1, 2, 3)]
     assert len({file for file, *_ in files}) == 3    # the names are not drawn
     assert all((tmp_path / moving.FILES / file).is_file() for file, *_ in files)
+    assert {caption for *_, caption in files} == {"Of a.", "Of b."}    # none waits for a bet
     assert "<label class=\"control\">whose <select><option selected>A &lt;/script&gt;" in html
     assert 'alt="a is 2 high"' in html
     assert 'max="2" value="1"' in html

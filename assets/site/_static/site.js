@@ -44,13 +44,37 @@ for (const box of document.querySelectorAll(".moving")) {
   });
 }
 
+// A bet opens what waits for it: a picture below it, and the outputs that page.py tagged with its name.
 for (const bet of document.querySelectorAll(".bet")) {
   const answer = bet.querySelector(".answer"), buttons = bet.querySelectorAll("button");
+  const open = () => {
+    const waiting = [...bet.closest(".cell_output").querySelectorAll(".after-bet")];
+    for (const cell of document.getElementsByClassName(`tag_after-${bet.dataset.name}`))
+      waiting.push(cell.querySelector(":scope > details:last-of-type"));
+    for (const each of waiting) each.open = true;
+  };
+  bet.addEventListener("toggle", open, { once: true });    // one without buttons
   for (const button of buttons) {
     button.addEventListener("click", () => {
       for (const each of buttons) each.setAttribute("aria-pressed", each === button);
-      if (answer) answer.hidden = false;
-      bet.closest(".cell_output")?.querySelectorAll(".after-bet").forEach((e) => { e.open = true; });
+      if (answer) {
+        answer.hidden = false;
+        answer.querySelector(".said").textContent = `You said ${button.textContent}. `;
+      }
+      open();
     });
   }
 }
+
+// The theme's labels that open a drawer answer to the keyboard, and a fold's name is what it says.
+for (const label of document.querySelectorAll(".nav-overlay-icon, .toc-overlay-icon")) {
+  label.tabIndex = 0;
+  label.role = "button";
+  label.ariaLabel = label.htmlFor === "__toc" ? "On this page" : "Menu";
+  label.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" && event.key !== " ") return;
+    event.preventDefault();
+    label.click();
+  });
+}
+for (const fold of document.querySelectorAll("details.hide > summary")) fold.removeAttribute("aria-label");

@@ -44,7 +44,8 @@ def draw(cells: Sequence[Cell], static: Path, most: int = MOST) -> dict[str, str
     `static` is the site's folder `_static`; `most`, how many settings of one picture are drawn.
     """
     (static / FILES).mkdir(parents=True, exist_ok=True)
-    return {id: _html(picture, static, most) for id, picture in explorers(cells).items()}
+    with _nobody_reads():    # or a picture that waits for a bet would be drawn waiting
+        return {id: _html(picture, static, most) for id, picture in explorers(cells).items()}
 
 
 def explorers(cells: Sequence[Cell]) -> dict[str, Explorer]:
@@ -54,19 +55,18 @@ def explorers(cells: Sequence[Cell]) -> dict[str, Explorer]:
     namespace: dict[str, Any] = {"__name__": "lesson"}
     ran: set[int] = set()
     found = {}
-    with _nobody_reads():
-        for n, text in enumerate(source):
-            if not _EXPLORES.search(text):
-                continue
-            needed = needs(source, n)
-            if any(_TRAINS.search(source[each]) for each in needed):
-                continue
-            for each in sorted(needed - ran - {n}):
-                exec(compile(source[each], code[each].where, "exec"), namespace)
-            ran |= needed
-            shown = _value(text, code[n].where, namespace)
-            if isinstance(shown, Explorer):
-                found[code[n].id] = shown
+    for n, text in enumerate(source):
+        if not _EXPLORES.search(text):
+            continue
+        needed = needs(source, n)
+        if any(_TRAINS.search(source[each]) for each in needed):
+            continue
+        for each in sorted(needed - ran - {n}):
+            exec(compile(source[each], code[each].where, "exec"), namespace)
+        ran |= needed
+        shown = _value(text, code[n].where, namespace)
+        if isinstance(shown, Explorer):
+            found[code[n].id] = shown
     return found
 
 

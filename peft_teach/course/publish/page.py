@@ -8,7 +8,7 @@ nobody has done yet (a prediction, a sentence, a training of one's own) has no o
 import ast
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
     """
     notebook = stored(root / lesson.solved)
     measured = dict(_measured(notebook))
+    waiting = _waiting(notebook)
     shown, solution, further = [], None, False
     for cell, known, student in zip(notebook.cells, lesson.cells, lesson.student.cells):
         if known.part in (GRADE, ADDED):
@@ -61,6 +62,8 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
             cell.id += "-folded"    # the stub has the same
         elif not _read(cell, known.id, measured, pictures or {}):
             continue
+        elif cell.id in waiting and cell.outputs:
+            _wait(cell, waiting[cell.id])
         shown.append(cell)
     title, _, rest = shown[0].source.partition("\n")
     launch = f" or [open it in Colab]({lesson.launch})" if lesson.launch else ""
@@ -114,7 +117,7 @@ def _prose(text: str, below: bool, further: bool) -> tuple[str, bool]:
 
 def _read(cell: Any, id: str, measured: Mapping[str, str], pictures: Mapping[str, str]) -> bool:
     """Make of a cell of code what is read of it; return whether anything is."""
-    calls = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+    calls = _calls(cell)
     asked = {_name(call) for call in calls}
     bets = [_output(bet) for call in calls if _name(call) in BETS
             if (bet := _bet(call, cell, measured))]
@@ -147,19 +150,26 @@ def _is_undone(output: Any) -> bool:
 
 def _bet(call: ast.Call, cell: Any, measured: Mapping[str, str]) -> str:
     """Return a bet: its question and its buttons, if it has any, and the answer behind them."""
-    values = [*call.args, *(keyword.value for keyword in call.keywords)]
-    name = next((value.value for value in reversed(values) if isinstance(value, ast.Constant)
-                 and value.value in measured), None)
+    name = _about(call, measured)
     answer = measured.get(name, "")
+    opens = f' data-name="{name}"' * bool(answer)
     if _name(call) == "commit":
-        return answer and ('<details class="bet"><summary>Decide first, then see what was '
+        return answer and (f'<details class="bet"{opens}><summary>Decide first, then see what was '
                            f"measured</summary><p>{answer}</p></details>")
+    values = _values(call)
     question = values[0].value
     buttons = "".join(f'<button type="button" aria-pressed="false">{escape(option)}</button>'
                       for option in _options(question, values[1], cell))
-    told = f'<p class="answer" role="status" hidden>{answer}</p>' if answer else ""
-    return (f'<div class="bet" role="group"><p><strong>{escape(question)}</strong></p>'
+    told = ('<p class="answer" role="status" hidden><span class="said"></span>'
+            f"{answer}</p>") if answer else ""
+    return (f'<div class="bet" role="group"{opens}><p><strong>{escape(question)}</strong></p>'
             f"<div>{buttons}</div>{told}</div>")
+
+
+def _about(call: ast.Call, measured: Container[str]) -> str | None:
+    """Return the name of a bet of which something was measured."""
+    return next((value.value for value in reversed(_values(call))
+                 if isinstance(value, ast.Constant) and value.value in measured), None)
 
 
 def _options(question: str, given: ast.expr, cell: Any) -> list[str]:
@@ -188,6 +198,33 @@ def _compared(output: Any) -> tuple[str, str] | None:
     return name, f"<strong>Measured:</strong> {escape(value + (f' ({note})' if note else ''))}"
 
 
+def _waiting(notebook: Any) -> dict[str, str]:
+    """Return the cells whose outputs wait for a bet, by id, and the name of the last such bet.
+
+    They are the cell of what was measured and, where no prose stands between, those from the bet.
+    """
+    cells, waiting = notebook.cells, {}
+    last = {card[0]: n for n, cell in enumerate(cells) for output in cell.get("outputs", ())
+            if (card := _compared(output))}
+    asks = {n: [call for call in _calls(cell) if _name(call) in BETS]
+            for n, cell in enumerate(cells) if cell.cell_type == "code"}
+    for n, bets in asks.items():
+        for name in filter(None, (_about(call, last) for call in bets)):
+            between = range(n + 1, last[name] + 1)
+            if not all(each in asks for each in between):
+                between = [last[name]]
+            waiting |= {cells[each].id: name for each in between if not asks[each]}
+    return waiting
+
+
+def _wait(cell: Any, name: str) -> None:
+    """Fold a cell's outputs until the bet is made: site.js opens them."""
+    prompt = "After the bet: the {type}"    # of two folds where the code is folded, too
+    cell.metadata = {
+        "tags": [*cell.metadata.get("tags", []), "hide-output", f"after-{name}"],
+        "mystnb": {"code_prompt_show": prompt, "code_prompt_hide": prompt}}
+
+
 def _told(output: Any) -> Any:
     card = _compared(output)
     return _output(f'<p class="measured">{card[1]}</p>') if card else output
@@ -205,6 +242,14 @@ def _folded(cell: Any, show: str = "Show the code", hide: str = "Hide the code")
     cell.metadata = {"tags": ["hide-input"],
                      "mystnb": {"code_prompt_show": show, "code_prompt_hide": hide}}
     return cell
+
+
+def _calls(cell: Any) -> list[ast.Call]:
+    return [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
+
+
+def _values(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(keyword.value for keyword in call.keywords)]
 
 
 def _name(call: ast.Call) -> str:
