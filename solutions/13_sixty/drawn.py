@@ -60,7 +60,7 @@ def family(shown: Shown) -> None:
         "in front of words: vectors": "prompt*,P-tuning",
         "in keys and values: vectors": "prefix*,LLaMA-Adapter",
         "behind a layer: a small network": "bottleneck*",
-        "a layer's outputs: gains": "IA³*", "a layer's features: turned": "RoAd*,OFT,BOFT,HRA",
+        "a layer's outputs: gains": "IA³*", "a layer's features or inputs: turned": "RoAd*,OFT,BOFT,HRA",
         "a layer's bias": "BitFit*",
         "W: by products BA": "LoRA*,DoRA*,PiSSA,AdaLoRA,HiRA,LoHa",
         "W: at scattered entries": "SHiRA (the mask)*",
