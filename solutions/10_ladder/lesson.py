@@ -13,15 +13,12 @@
 # | **You need** | the methods of lessons 01 to 09, by name |
 # | **Data** | sentences from film reviews, 2,716 of them for testing, each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #
-# <details><summary>Three questions from earlier lessons</summary>
+# <details><summary>Two questions from earlier lessons</summary>
 #
 # **09: Two methods ran with the same ten seeds. Why did the referee look at ten differences, and not at two means?** What a seed does
 # to both methods cancels in the difference.
 #
 # **07: Is LoRA 8 as good as full fine-tuning?** Run `pt.verdict(*pt.board.scores("lora 8", "full"))`.
-#
-# **01: Why must the test sentences choose nothing, no learning rate and no number of steps?** Whatever is chosen on some sentences suits
-# them, partly by luck. On them it looks better than it is.
 # </details>
 
 # %% jupyter={"source_hidden": true}
