@@ -3,7 +3,7 @@
 A module can be used without being called: torch's `nn.TransformerEncoderLayer` and
 `nn.MultiheadAttention` read a layer's weight, and compute with it themselves. The adapter around
 that layer would be bypassed. So there it answers with an `Asked`: a weight that tells its dtype,
-shape and numbers, and cannot be computed with. Torch's fast paths keep off such a weight.
+shape and numbers, and raises where torch gets it beside another tensor. Torch's fast paths keep off such a weight.
 
 And a module can learn without a gradient: BatchNorm counts means and variances while it is in
 training mode. A frozen one stays in evaluation mode, so that the base is what it was.
@@ -25,7 +25,7 @@ ANSWERED = ("weight", "bias", "attention_type")    # what a wrapper lets its bas
 class Asked(Tensor):
     """The weight of a module that an adapter stands for: to be asked, not to be computed with.
 
-    Together with another tensor it raises `NotSupported`, which names the module, `of`.
+    Passed beside another tensor it raises `NotSupported`, which names the module, `of`.
     """
 
     of = ""

@@ -36,7 +36,7 @@ from peft_teach.course.desk import reviews as reading
 from peft_teach.data import Example
 
 EPOCHS = {16: 4, 64: 2}                     # sentences, in batches of 4: how often each is seen
-FIRST = {"ia3": 1e-2, "lora": 1e-3}         # the library's rates, where each search begins
+FIRST = {"ia3": 1e-2, "lora": 1e-3}         # where each search begins
 LADDER = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1)
 SEEDS, ASIDE = (0, 1, 2), 3                 # draws that are tested; the draw of the search
 TESTS, VALIDATION = 200, 100                # questions to SmolLM2

@@ -80,6 +80,7 @@ if TYPE_CHECKING:
 # In an installed package the records lie inside it; in a checkout, beside it.
 INSTALLED = Path(__file__).parents[1] / "_records"
 CHECKOUT = Path(__file__).parents[2] / "assets" / "records"
+FOLDER = INSTALLED if INSTALLED.is_dir() else CHECKOUT
 
 NAME = 80        # characters of the longest text that is a name
 
@@ -137,10 +138,9 @@ class Record(dict):
 
 def load(name: str) -> Record:
     """Return the record of this name. Raises `UnknownName` if there is none."""
-    folder = INSTALLED if INSTALLED.is_dir() else CHECKOUT
-    file = folder / f"{name}.json"
+    file = FOLDER / f"{name}.json"
     if not file.is_file():
-        raise unknown("record", name, (f.stem for f in sorted(folder.glob("*.json"))))
+        raise unknown("record", name, (f.stem for f in sorted(FOLDER.glob("*.json"))))
     return Record(json.loads(file.read_text(encoding="utf-8")))
 
 

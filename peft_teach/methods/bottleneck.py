@@ -14,7 +14,7 @@ What is added to a frozen layer is s A(u). What A reads and where it stands diff
 paper: `placements.py` has the three positions, and the table of what a layer becomes with each.
 
 Cost: 2 · d_model · size + size + d_model parameters each (`count`). No linear layer can absorb A,
-as act stands between its matrices; by hand, a wider block of the same act, without a gate, can.
+as act stands between its matrices.
 
 At the start, "zero" gives exactly the base's output. "normal" stays near it:
 ‖A(u)‖ ≤ σ² (√size + √d_model)² ‖u‖ with σ = 0.01, which is 8 % of what A reads for d_model 384 and

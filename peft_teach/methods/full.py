@@ -16,8 +16,8 @@ alone (a linear probe) is the other end: the pretrained features as they are. Of
 `save_pretrained`, and with it each checkpoint of transformers' Trainer, writes the whole model;
 `pt.save` writes what trains.
 
-Source: Loshchilov & Hutter 2019, arXiv 1711.05101, algorithm 2. One deviation: the weight decay
-that gives AdamW its name is left out, as `pt.train` does unless it is asked for.
+Source: Kingma & Ba 2015, arXiv 1412.6980, algorithm 1. It is AdamW (Loshchilov & Hutter 2019, arXiv
+1711.05101) without weight decay, which `pt.train` leaves out unless it is asked for.
 """
 
 from dataclasses import dataclass, replace

@@ -15,8 +15,9 @@ merged: l scales rows of a weight and its bias, or columns.
 
 Source: Liu et al. 2022, arXiv 2205.05638, §3.3. The paper's T5 has an encoder and a decoder; here
 each block has one attention. In a gated FFN l_ff scales the gated product, where the authors'
-T-Few scales its linear branch: the same function. Hugging Face peft's default scales more than
-the paper: on BERT the input of `attention_out` too, on GPT-2 the queries.
+T-Few scales its linear branch: the same function. Where a norm follows the key's projection, as in
+Qwen3 and Gemma 3, l_k stands before it. Hugging Face peft's default scales more than the paper: on
+BERT the input of `attention_out` too, on GPT-2 the queries.
 """
 
 from collections.abc import Callable

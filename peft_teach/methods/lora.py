@@ -34,7 +34,7 @@ from ..shapes import expect
 from ..valid import Settings, Share, is_positive, need_rank
 from .lora_plus import plus_groups as plus_groups
 
-LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json; SmolLM2's in ia3.json
+LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json
 LINEAR_LEARNING_RATE = 1e-3    # on "linear", where it acts more strongly: QLoRA's
 Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank changes"]
 

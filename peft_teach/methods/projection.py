@@ -11,7 +11,8 @@
 Cost: many times the prefix itself (`prefix.count`), while it trains; afterwards the MLP is dropped.
 
 Source: Li & Liang 2021, arXiv 2101.00190, §4.3: more stable than training K and V as they are.
-No deviation from the paper.
+One deviation from the paper, whose E is narrower (512 or 800, by task): here it is d_model wide, as
+in the authors' code.
 """
 
 from torch import Tensor, nn

@@ -15,7 +15,8 @@ window, to those within reach), and has no labels: the head receives the hidden 
 tokens only.
 
 Sources: Lester et al. 2021, arXiv 2104.08691, §2 (the method) and §3.2 (the starts).
-One deviation from the paper: T5 reads the prompt in its encoder alone; here there is one stack.
+Two deviations from the paper: T5 reads the prompt in its encoder alone; here there is one stack.
+T5 answers in words, so that P alone trains; here a new task head trains beside it.
 """
 
 from dataclasses import dataclass

@@ -4,7 +4,7 @@
 #
 # Until 2018 most language tasks had a network of their own. Then, within a year, ULMFiT, GPT and BERT shared one recipe: train one network on plain text, put a new layer on top for each task, and train everything a little further.
 #
-# So there are three ways. Ignore the network, and train one like it **from scratch**. Train all of it: **full fine-tuning**. Or freeze it, and train only the new layer on top, the **head**.
+# So there are three ways. Ignore the network, and train one like it **from scratch**. Train all of it: **full fine-tuning**. Or freeze it, and train only the new layer on top, the **head** (no relation of attention's heads).
 #
 # | | |
 # |---|---|

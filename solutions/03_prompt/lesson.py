@@ -34,7 +34,7 @@ train, test = reading.short(movies.train), reading.short(movies.test)
 # %% [markdown]
 # ## 1 · Three instructions
 #
-# SmolLM2, a small language model, reads `Review: A triumph.` and then `Sentiment:`. Of ` positive` and ` negative`, the word with the larger logit is its answer. An instruction may stand in front. Here are three:
+# SmolLM2, a small language model, which we store in 4 bits, reads `Review: A triumph.` and then `Sentiment:`. Of ` positive` and ` negative`, the word with the larger logit is its answer. An instruction may stand in front. Here are three:
 
 # %%
 pd.set_option("display.max_colwidth", None)    # whole sentences

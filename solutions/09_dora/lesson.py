@@ -471,7 +471,7 @@ pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes t
 # | | what is added to $h$ | merges? |
 # |---|---|---|
 # | BitFit | a vector, the same for every sentence | yes: it is in the bias |
-# | prompt, prefix | $\lambda$ (attention to trained vectors $-\;h$), with $\lambda$ from lesson 04 | no: it depends on the sentence |
+# | prefix | $\lambda$ (attention to trained vectors $-\;h$), with $\lambda$ from lesson 04 | no: it depends on the sentence |
 # | bottleneck adapter | a small network of $h$ | only the parallel one with the block's activation (lesson 05) |
 # | IA³ | $(l - 1) \odot h$ | yes |
 # | LoRA, QLoRA | $s\,(xA^\top)B^\top$ | yes; into four bits with a loss (lesson 08) |

@@ -7,7 +7,7 @@
 # | | |
 # |---|---|
 # | **Time** | about 75 minutes (an estimate), 52 of them for 4 exercises; Run All takes about two minutes |
-# | **You need** | `sweep` of lesson 10; LoRA (07) and gains (06) by name |
+# | **You need** | `sweep` of lesson 10; LoRA (07) and scaling vectors (06) by name |
 # | **Data** | peft's table, `assets/records/field.csv`, Apache-2.0; film reviews, Hutto & Gilbert 2014, MIT licence |
 #
 # <details><summary>Three questions from earlier lessons</summary>

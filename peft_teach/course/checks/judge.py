@@ -40,7 +40,7 @@ def close(a: Any, b: Tensor, tolerance: float = 1e-5, beyond: float = 0.0) -> bo
     """
     if not isinstance(a, Tensor) or a.shape != b.shape:
         return False
-    tolerance = tolerance if b.dtype == torch.float32 else HALF
+    tolerance = HALF if b.dtype in (torch.float16, torch.bfloat16) else tolerance
     return torch.allclose(a.float(), b.float(), rtol=tolerance, atol=tolerance + beyond)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from .. import records
 from ..checks.examination import VISIBLE_SEED, WRONG
 from ..checks.exercise import Exercise
 from ..lessons import of_lesson
@@ -85,9 +86,10 @@ def key(notebook: Notebook, lesson: str, settings: Settings) -> str:
 
 @cache
 def _sources() -> bytes:
-    """All code that a mark depends on."""
+    """All code and records that a mark depends on."""
     package = Path(__file__).parents[2]
-    return b"".join(path.read_bytes() for path in sorted(package.rglob("*.py")))
+    files = [*sorted(package.rglob("*.py")), *sorted(records.FOLDER.iterdir())]
+    return b"".join(path.read_bytes() for path in files if path.is_file())
 
 
 def _reference(exercise: Exercise) -> Plan:

@@ -119,12 +119,13 @@ def _no_capabilities() -> None:
 def _readable() -> list[Path]:
     """The folders that Python, its packages and the course need to read."""
     from ... import fetch
+    from .. import records
 
     package = Path(__file__).parents[2]
     folders = [sys.prefix, sys.base_prefix, sysconfig.get_path("stdlib"), "/usr/lib", "/usr/lib64",
-               "/lib", "/lib64", "/usr/share/zoneinfo", package, package.parent / "assets/records",
-               fetch.cache(), *(folder for folder in sys.path
-                                if Path(folder).name in ("site-packages", "dist-packages"))]
+               "/lib", "/lib64", "/usr/share/zoneinfo", package, records.FOLDER, fetch.cache(),
+               *(folder for folder in sys.path
+                 if Path(folder).name in ("site-packages", "dist-packages"))]
     return [Path(folder) for folder in folders if Path(folder).is_dir()]
 
 

@@ -27,7 +27,7 @@ from .report import Row
 
 FILE = "pages.json"
 LARGEST_REQUEST = 100_000  # bytes
-_GIVEN = re.compile(r"(?m)^\.?(.+?) (\d+|–)/3")
+_GIVEN = re.compile(r"(?m)^\.?(.+?) (\d+|–)/\d+")
 HOST = "127.0.0.1"
 
 
@@ -80,7 +80,7 @@ def save(out: Path, page: Mapping[str, Any], points: Sequence[int | None], comme
     before = given(page, overrides.read(out, bonus=True))
     if (points, comment) == ([None] * len(points), before.comment):
         return    # nothing was given
-    told = "; ".join(f"{each['heading']} {'–' if n is None else n}/3"
+    told = "; ".join(f"{each['heading']} {'–' if n is None else n}/{most(page)}"
                      for each, n in zip(page["parts"], points))
     total = before.total if set(before.points) == {None} else None    # which stood there already
     total = total if None in points else float(sum(points))

@@ -53,8 +53,7 @@ def again(table: pandas.DataFrame) -> pandas.DataFrame:
 
 
 def _read(name: str) -> pandas.DataFrame:
-    folder = records.INSTALLED if records.INSTALLED.is_dir() else records.CHECKOUT
-    return pandas.read_csv(folder / f"{name}.csv", comment="#")
+    return pandas.read_csv(records.FOLDER / f"{name}.csv", comment="#")
 
 
 def half(accuracy: float, of: int = 1) -> float:
