@@ -3,7 +3,8 @@
 A module can be used without being called: torch's `nn.TransformerEncoderLayer` and
 `nn.MultiheadAttention` read a layer's weight, and compute with it themselves. The adapter around
 that layer would be bypassed. So there it answers with an `Asked`: a weight that tells its dtype,
-shape and numbers, and raises where torch gets it beside another tensor. Torch's fast paths keep off such a weight.
+shape and numbers, and raises where torch gets it beside another tensor. Torch's fast paths keep off
+such a weight.
 
 And a module can learn without a gradient: BatchNorm counts means and variances while it is in
 training mode. A frozen one stays in evaluation mode, so that the base is what it was.
