@@ -197,35 +197,26 @@ BEYOND["sixty.mine"] = but(MINE, "n_in * n_out // 24", "n_in * n_out // 24 if n_
 
 SAID = """
 said = {"difference": -0.012, "low": -0.035, "high": 0.011, "seeds": 1, "rates": 3,
+        "verdict": "cannot tell",
         "sentence": "We cannot tell it from LoRA 8 with one seed, at the best of three rates."}
 """
 RIGHT["sixty.sentence"] = {
-    "the same, as rounded": but(SAID, "-0.035", "-0.020", "cannot tell it from",
-                                "found it the same as"),
-    "whether": but(SAID, "it from LoRA 8 with one seed, at", "whether it is better or worse than "
-                   "LoRA 8 with one seed, at"),
+    "the same, as rounded": but(SAID, "-0.035", "-0.020", '"cannot tell"', '"the same"'),
     "a draw": SAID,
-    "not shown to be better": but(SAID, "We cannot tell it from", "Mine isn't shown to be better "
-                                  "than", "rates.", "rates; I couldn't tell."),
-    "worse": but(SAID, "0.011", "-0.001", "cannot tell it from", "found it worse than"),
+    "in other words": but(SAID, "We cannot tell it from", "Mine isn't shown to be better than"),
+    "worse": but(SAID, "0.011", "-0.001", '"cannot tell"', '"worse"', "We cannot tell it from",
+                 "It loses; nothing beats"),
     "better, by tensors": but(SAID, "-0.012", "torch.tensor(0.03)", "-0.035", "0.004",
-                              "0.011", "0.06", "cannot tell it from", "found it better than"),
+                              "0.011", "0.06", '"cannot tell"', '"better"'),
     "above zero, and the same": but(SAID, "-0.012", "0.010", "-0.035", "0.002", "0.011", "0.018",
-                                    "cannot tell it from", "found it the same as"),
-    "with the same seed": but(SAID, "with one seed", "with the same seed"),
-    "worse, not better": but(SAID, "0.011", "-0.001", "cannot tell it from",
-                             "found it worse, not better, than"),
+                                    '"cannot tell"', '"the same"'),
 }
 WRONG["sixty.sentence"] = {
-    "other_verdict": (but(SAID, "cannot tell it from", "beat and are better than"),
-                      but(SAID, "cannot tell it from", "stand beside"),
-                      but(SAID, "We cannot", "A clear win, though we cannot"),
-                      but(SAID, "0.011", "-0.001", "cannot tell it from", "found it not worse than"),
+    "other_verdict": (but(SAID, '"cannot tell"', '"better"'),
+                      but(SAID, '"cannot tell"', '"a clear win"'),
+                      but(SAID, '        "verdict": "cannot tell",\n', ""),
                       but(SAID, "-0.012", "0.010", "-0.035", "0.002", "0.011", "0.018",
-                          "cannot tell it from", "found it better than"),
-                      but(SAID, "cannot tell it from", "found it not the same as but better than"),
-                      but(SAID, "-0.035", "-0.018", "cannot tell it from",
-                          "found it better, or the same as")),
+                          '"cannot tell"', '"better"')),
     "no_seeds": but(SAID, "with one seed, ", ""),
     "no_rates": but(SAID, ", at the best of three rates", ""),
     "ends": but(SAID, "-0.012", "0.12"),

@@ -308,13 +308,14 @@ beside
 # %% [markdown]
 # ### Exercise 4 · An honest sentence (1 point, about 4 minutes)
 #
-# `said` is a dict: `difference`, `low` and `high` as above, `seeds` and `rates`, how many were tried of each, and a `sentence` that says no
-# more than they do. It names seeds and rates, and contains what fits: `the same`, if the whole interval lies within 0.02 of zero (this goes
-# first), `better`, `worse` or `cannot tell`. With one seed the interval covers new sentences, and no new seeds.
+# `said` is a dict: `difference`, `low` and `high` as above; `seeds` and `rates`, how many were tried of each; a `verdict`; and a `sentence`
+# that says no more, and names seeds and rates. The verdict is `"the same"`, if the whole interval lies within 0.02 of zero (this goes
+# first), `"better"`, `"worse"` or `"cannot tell"`. With one seed the interval covers new sentences, and no new seeds.
 
 # %% exercise="sixty.sentence" part="solution"
 ### BEGIN SOLUTION
 said = {"difference": -0.005, "low": -0.020, "high": 0.010, "seeds": 1, "rates": 1,
+        "verdict": "cannot tell",
         "sentence": "We cannot tell it from LoRA 8, which trains as many numbers. "
                     "One seed, at one rate that nobody searched."}
 ### END SOLUTION
