@@ -125,6 +125,15 @@ def give(*points, comment="") -> str:
     return json.dumps({"points": points, "comment": comment})
 
 
+def test_a_page_without_headings_is_one_part_of_all_points(tmp_path):
+    page = {"student": "anna", "exercise": "capstone.page", "maximum": 12,
+            "parts": [{"heading": "The page"}]}
+    marking.save(tmp_path, page, [9], "Fine.")
+    line, = overrides.read(tmp_path)
+    assert line.comment == "The page 9/12. Fine."
+    assert marking.given(page, [line]) == ((9,), "Fine.", 9)
+
+
 def test_marks_and_comments_stand_in_overrides_as_they_are_given(served):
     (served.out / overrides.FILE).write_text("student;exercise;points;comment\nbo <b>;07;2;\n")
     assert served("1", give(3, None, None, None))[0] == 200

@@ -20,6 +20,7 @@ import psutil
 import pytest
 from grading_corpus import ROOT, solved, untouched
 
+from peft_teach.course import records
 from peft_teach.course.grade import Options, engine, grade, job, report
 from peft_teach.course.grade.runner import Runner
 from peft_teach.course.lessons import find, of_lesson
@@ -286,6 +287,20 @@ def test_limits_that_no_answer_meets_are_refused(small, tmp_path, capsys, argume
     assert code == 1
     assert "No answer can be graded within" in line
     assert not (tmp_path / "out").exists()
+
+
+def test_a_mark_depends_on_the_records_too(tmp_path, monkeypatch):
+    def key():
+        job._sources.cache_clear()
+        return job.key(None, "07", job.Settings())
+
+    monkeypatch.setattr(records, "FOLDER", tmp_path)
+    (tmp_path / "lora.json").write_text("{}")
+    before = key()
+    assert key() == before
+    (tmp_path / "lora.json").write_text("{ }")
+    assert key() != before
+    job._sources.cache_clear()
 
 
 def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypatch):
