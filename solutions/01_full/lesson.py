@@ -18,13 +18,6 @@
 #
 # **You double the batch. What grows?** The activations, and with them the working space of a step.
 # </details>
-#
-# <details><summary>Working on Colab?</summary>
-#
-# Colab's machine forgets everything. To keep `my_peft.py` and your predictions, run
-# `from google.colab import drive; drive.mount('/content/drive')` and
-# `%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work` first, in each session.
-# </details>
 
 # %% jupyter={"source_hidden": true}
 import pandas as pd
