@@ -212,7 +212,7 @@ ANSWERS: dict[str, dict[str, Answer]] = {
             "class E(Exception):\n    def __str__(self):\n        raise self\nraise E", "raised E"),
         "as an error with its own class": Answer(
             "class E(BaseException):\n    __class__ = KeyboardInterrupt\nraise E", "raised E"),
-        "the pipe": Answer("import os\nos.close(3)\n" + RIGHT, "ended its process"),
+        "the pipe": Answer("import os\nos.close(3)\n" + RIGHT, "process"),    # or what stands there
         "later": silent("import atexit; atexit.register(os.write, 3, b'x' * 99)"),
         "in a thread that outlives it": silent(
             "import threading, time",
