@@ -157,8 +157,6 @@ CLAIMS = (
 )
 
 JUDGED = {
-    "Whatever is chosen on some sentences": "a rule",
-    "On them it looks better than it is": "a rule",
     "Is LoRA 8 as good as full fine-tuning": "the question",
     "So where methods lie close, the first is usually worse than the table says": "a rule, simulated "
         "above it",

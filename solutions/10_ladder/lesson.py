@@ -480,7 +480,7 @@ pt.progress("10")
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
-# | which method, which rate | LoRA on every linear layer with α = 32, at about ten times full fine-tuning's best rate (ours, at α = 16, at 32 times) and a factor of two to each side; a variant only if it wins at its own rate, on several seeds | Schulman et al. 2025; Lee et al. 2026 |
+# | which method, which rate | LoRA on every linear layer with α = 32, at about ten times full fine-tuning's best rate and a factor of two to each side; a variant only if it wins at its own rate, on several seeds | Schulman et al. 2025; Lee et al. 2026 |
 # | another rank | keep α and the rate | Schulman et al. 2025 |
 # | a mixture of experts | count first: in gpt-oss, `"all-linear"` reaches no expert; name them in `target_parameters` | tried with peft 0.21.2 |
 # | before you compare | how large a difference matters, and would your test show it? | Card et al. 2020 |

@@ -70,5 +70,6 @@ def count(n_in, n_out):
 # ── sixty.sentence ───────────────────────────────────────────────────────────────────────────
 
 said = {"difference": -0.005, "low": -0.020, "high": 0.010, "seeds": 1, "rates": 1,
+        "verdict": "cannot tell",
         "sentence": "We cannot tell it from LoRA 8, which trains as many numbers. "
                     "One seed, at one rate that nobody searched."}
