@@ -88,7 +88,7 @@ def key(notebook: Notebook, lesson: str, settings: Settings) -> str:
 def _sources() -> bytes:
     """All code and records that a mark depends on."""
     package = Path(__file__).parents[2]
-    files = [*sorted(package.rglob("*.py")), *sorted(records.FOLDER.iterdir())]
+    files = [*sorted(package.rglob("*.py")), *sorted(records.FOLDER.glob("*"))]
     return b"".join(path.read_bytes() for path in files if path.is_file())
 
 
