@@ -268,7 +268,7 @@ def test_opened_without_its_kernel_the_pictures_stay(lesson, lab, opened, truste
         for image in still.locator("img").all():
             assert image.evaluate("image => image.naturalWidth") > 100
             assert image.get_attribute("alt")
-    assert stills.locator("figure").count() == PICTURES + 1    # the heads are two
+    assert stills.locator("figure").count() == PICTURES
     lost = reopened.page.get_by_text(re.compile("model not found", re.IGNORECASE))
     assert not any(message.is_visible() for message in lost.all())
 
