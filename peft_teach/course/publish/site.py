@@ -42,7 +42,7 @@ def site(root: Path | str, out: Path | str, solutions: str = FOLDED,
         raise wrong("Sphinx is not installed.", 'pip install -e ".[site]"') from None
     with tempfile.TemporaryDirectory() as folder:
         lessons = stage(root, Path(folder), solutions, most)
-        if build_main(["-q", "-j", "auto", "-W", "--keep-going", "-b", "html", folder, str(out)]):
+        if build_main(["-q", "-W", "--keep-going", "-b", "html", folder, str(out)]):
             raise PeftTeachError("Sphinx warned of what stands above; the site is not whole.")
     return f"{out}/index.html: {lessons} lessons."
 

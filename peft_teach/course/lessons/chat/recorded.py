@@ -147,7 +147,7 @@ def prompt(record: Mapping) -> pandas.DataFrame:
               "LoRA, 3 passes": {"method": "lora", "seed": 0, "passes": 3}}
     found = {name: told(rows(record, group="prompt" if "examples" in about else "main", **about)[0])
              for name, about in looked.items()}
-    return pandas.DataFrame.from_dict(found, orient="index")[["style", "ended"]]
+    return pandas.DataFrame.from_dict(found, orient="index").loc[[*looked], ["style", "ended"]]
 
 
 def knob(record: Mapping) -> pandas.DataFrame:
