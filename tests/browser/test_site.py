@@ -98,8 +98,7 @@ def test_a_lesson_leads_to_the_one_before_and_the_next(pages, browser):
         assert link.get_attribute("href").endswith(f"{name}.html")
 
 
-def test_each_picture_with_controls_is_alive_but_one(pages):
-    """That one is of a prefix that its reader trains for the ladder, for minutes."""
+def test_each_picture_with_controls_is_alive(pages):
     out, _ = pages
     still = {}
     for lesson in make(ROOT):
@@ -107,7 +106,7 @@ def test_each_picture_with_controls_is_alive_but_one(pages):
                     for cell in lesson.cells)
         alive = (out / f"lessons/{lesson.name}.html").read_text("utf-8").count('class="moving"')
         still[lesson.name] = asked - alive
-    assert {name: count for name, count in still.items() if count} == {"04_prefix": 1}
+    assert {name: count for name, count in still.items() if count} == {}
 
 
 def test_a_picture_follows_its_controls_and_a_bet_shows_its_answer(pages, browser):
