@@ -12,6 +12,7 @@ from peft_teach.course.checks.examination import examine, judged
 from peft_teach.course.checks.exercise import Exercise, Verdict
 from peft_teach.course.checks.judge import (
     changed,
+    close,
     difference,
     factor,
     judged_count,
@@ -29,6 +30,13 @@ from peft_teach.course.lessons import find
 
 def count(found):
     return judged_count(found, 32, "count(6, 10)", {"doubled": 64, "halved": (8, 16)}, "Yes.")
+
+
+@pytest.mark.parametrize(("dtype", "rough"), [
+    (torch.float16, True), (torch.bfloat16, True), (torch.float32, False), (torch.float64, False)])
+def test_only_what_has_16_bits_may_be_rough(dtype, rough):
+    right = torch.ones(3, dtype=dtype)
+    assert close(right + 0.02, right) is rough
 
 
 @pytest.mark.parametrize("right", [32, np.int64(32), np.int32(32), np.uint8(32)])
