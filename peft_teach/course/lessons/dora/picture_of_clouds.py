@@ -81,7 +81,7 @@ def explore_clouds(record: Record, guess: Guess) -> Explorer:
                                            style={"button_width": "170px"})}
     made = Explorer(controls, lambda shown: clouds(
         record, shown, guess.value is not None), draw_clouds, _caption)
-    guess.buttons.observe(lambda change: (made.refresh(), guess.settle()), names="value")
+    guess.buttons.observe(lambda change: (guess.settle(), made.refresh()), names="value")
     return made
 
 

@@ -207,8 +207,8 @@ class RankExplorer(Explorer):
         guess.buttons.observe(self._guessed, names="value")
 
     def _guessed(self, change: object) -> None:
+        self.guess.settle()    # first: nobody changes a prediction beside its result
         self.refresh()
-        self.guess.settle()
 
     def _train(self) -> Generator[Progress, None, tuple[dict, OwnRun]]:
         """Train what the controls say now; they may move on meanwhile."""
