@@ -15,7 +15,9 @@ in it. Groups:
     threshold  the same, and a bound between the answers found on the training reviews
     soft       ten vectors in front that start as words, as labels and common words, or at random
     lengths    more or fewer vectors, the instruction cut or said again
-    rates      each start once at a lower and once at a higher learning rate
+    rates      vectors that start as words at each of `RATES`, on the validation reviews. The rate
+               of the other runs is the one at which their right words are the likeliest: `likely`,
+               the mean log-likelihood. `validation` is the accuracy
     all        what decides the lesson's question, on all 470 test reviews, half of which are liked
                (39 of the hundred are): instructions, with `bound` too, and vectors from words
     back       (1 − t) P + t W on all of these reviews: P are `vectors`, W the tokens nearest to
@@ -38,13 +40,13 @@ START = "Classify the sentiment of this film review.\n"        # ten tokens
 WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
 LENGTH, STEPS, BATCH, TESTS, ALL = 10, 32, 8, 100, 470
-LR, OTHERS = 2e-2, (6e-3, 6e-2)
+LR, RATES = 2e-2, (6e-3, 2e-2, 6e-2)
 LENGTHS = (1, 50)
 STARTS = ("text", "labels", "random")
 LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SEARCHED = {
-    "prompt": {"by": "lr", "groups": ("soft", "rates"), "where": {"start": "text", "seed": 0},
-               "score": "accuracy", "used": ("soft", "all")},
+    "prompt": {"by": "lr", "groups": ("rates",), "where": {"seed": 0}, "score": "likely",
+               "used": ("soft", "all")},
     "none": "solved"}                                          # nothing of it trains
 BACK = {"text": (1.0, 0.0, 0.8, 0.5), "random": (0.0, 1.0)}    # shares of the way to the words
 
@@ -61,9 +63,8 @@ def settings():
     for seed in (0, 1, 2):
         for start in STARTS:
             yield "soft", soft(start, seed)
-    for lr in OTHERS:
-        for start in STARTS:
-            yield "rates", soft(start, 0, lr=lr)
+    for lr in RATES:
+        yield "rates", soft("text", 0, lr=lr)
     for seed in (0, 1, 2):
         for length in LENGTHS:
             yield "lengths", soft("text", seed, length=length)
@@ -85,12 +86,12 @@ class Words:
         self.model, self.tokenizer = pt.models.load("smollm2")
         self.words = reading.two_words(self.tokenizer)
         self.train = reading.short(data.train)
-        self.every = reading.short(data.test)
+        self.validation, self.every = map(reading.short, (data.validation, data.test))
         self.E = self.model.get_input_embeddings().weight.detach()
 
-    def take(self, count):
-        """Test on so many reviews from now on."""
-        self.tests = sorted(self.every[:count], key=lambda e: len(e.text))
+    def take(self, reviews):
+        """Test on these reviews from now on."""
+        self.tests = sorted(reviews, key=lambda e: len(e.text))
         self.truth = torch.tensor([e.label for e in self.tests])
 
     def margins(self, examples, before=""):
@@ -113,6 +114,13 @@ class Words:
         return {"accuracy": round(accuracy, 4),
                 "ranked": round((ahead > 0).double().mean().item(), 4),
                 "answers": recording.bits(found > bound)}
+
+    def likely(self, asked):
+        """Return the mean log-likelihood of the right words, as `asked` has them."""
+        with torch.no_grad():
+            losses = [asked(**batch).loss.item() * len(batch["labels"])
+                      for batch in reading.ask(self.tests, self.tokenizer, 20)]
+        return round(-sum(losses) / len(self.tests), 4)
 
     def nearest(self, P):
         """Return the token nearest to each vector, and how far it is."""
@@ -140,7 +148,8 @@ def soft(setting, task):
         if step.index + 1 in LOOKS:
             way.append(P.detach().clone())
     row = {"method": "prompt", "length": length, "lr": rate, "losses": losses, **task.test(),
-           "moved": round(((P - first).norm() / first.norm()).item(), 3)}
+           "moved": round(((P - first).norm() / first.norm()).item(), 3),
+           "likely": task.likely(asked)}
     gains = {}
     if start in BACK and setting == {"model": "smollm2", "start": start, "seed": 0}:
         gains = {"way": {start: told(way, task)},
@@ -218,7 +227,8 @@ def main():
         nonlocal task
         group, setting = about["group"], about["setting"]
         task = task or Words(data)
-        task.take(count := setting.get("tests", TESTS))
+        count = setting.get("tests", TESTS)
+        task.take(task.validation if group == "rates" else task.every[:count])
         if group == "back":
             row, gains = back(setting, task, record.read()["vectors"])
         elif "start" in setting:
@@ -227,6 +237,9 @@ def main():
             row, gains = {"method": "none"} | threshold(setting, task), {}
         else:
             row, gains = {"method": "none"} | task.test(setting["text"]), {}
+        if group == "rates":
+            row["validation"] = row.pop("accuracy")
+            return row, gains
         return row | {"tests": count}, gains
 
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]

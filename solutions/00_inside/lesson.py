@@ -37,12 +37,11 @@ pt.seed(0)
 Guess = pt.widgets.Guess
 
 # %% [markdown]
-# LoRA (lesson 07), with its head, trains 0.33 % of the numbers that full training trains. **What share of the memory does it take? And how sure are you that
-# you are within 0.1?**
+# LoRA (lesson 07), with its head, trains 0.33 % of the numbers that full training trains. On 16
+# sentences of 32 tokens, **what share of the memory does it take? And how sure are you that you are within 0.1?**
 
 # %%
-# For 16 sentences of 32 tokens: [a share, how sure], such as [0.9, 0.5].
-pt.commit("inside.memory", ...)
+pt.commit("inside.memory", ..., like=[0.9, 0.5])    # [a share, how sure]
 
 # %%
 pt.plots.show(pt.drawing.block(zoom="ffn_in"), "One of MiniLM's six blocks; q, k, v are query, key "
@@ -379,7 +378,7 @@ pictures.explore_step(measured)
 # $$ \text{at most} \approx \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients} + \text{the step's working space}) $$
 
 # %%
-pictures.bill(measured)    # MB, at the fullest moment
+pictures.bill(measured)    # MB, at the fullest moment; share: of what everything takes
 
 # %% [markdown]
 # LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. (If AdamW is *fused*, its step needs no working space, and LoRA takes 44 %.)

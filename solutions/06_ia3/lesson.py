@@ -230,7 +230,7 @@ reach.set_axis(["scaling", "rank 1"], axis=1).map("{:.2%}".format)    # means; f
 # you that you are within 0.05?**
 
 # %%
-pt.commit("ia3.cut", ...)      # [a share of right answers, how sure], such as [0.9, 0.5]
+pt.commit("ia3.cut", ..., like=[0.9, 0.5])    # [a share of right answers, how sure]
 
 # %%
 pt.compare("ia3.cut", [full["gains"], 1.0],
@@ -376,7 +376,7 @@ pt.doors("ia3", wrap)
 # Open the library's page, below the table. GPT-2 holds query, key and value in *one* matrix, with 2,304 outputs. **On how many of these does the library train a factor?**
 
 # %%
-pt.commit("ia3.fused", ...)      # a whole number
+pt.commit("ia3.fused", ..., like=768)
 
 # %%
 fused = pt.ia3.FusedIA3Linear(nn.Linear(768, 2304), first=768)

@@ -25,7 +25,7 @@ from peft_teach.course.desk import board, home, learner, work
 from peft_teach.course.desk.hint_button import HintButton  # before: ipywidgets 7 asks the kernel
 from peft_teach.course.desk.predict import TOO_LATE
 from peft_teach.course.desk.shelf import Shelved
-from peft_teach.errors import NotAttempted, PeftTeachError, UnknownName
+from peft_teach.errors import BadConfig, NotAttempted, PeftTeachError, UnknownName
 
 
 def double(x):
@@ -467,6 +467,14 @@ def test_a_prediction_stands_from_its_result_on_and_is_compared(kept, said):
     assert "2 was not taken: the result has been shown." in said()
     commit("demo.guess", 8)
     assert "your prediction stands" in said()
+
+
+@pytest.mark.parametrize("value", [0.9, [0.9], [0.9, "half"], [0.9, ...], "0.9, 0.5", [0.9, True]])
+def test_a_prediction_of_another_form_is_no_answer(kept, value):
+    assert commit("demo.guess", [1, 0.5], like=[0.9, 0.5]) == [1, 0.5]
+    with pytest.raises(BadConfig, match=r"an answer such as \[0.9, 0.5\]"):
+        commit("demo.guess", value, like=[0.9, 0.5])
+    assert commit("demo.guess", ..., like=[0.9, 0.5]) == [1, 0.5]
 
 
 def test_a_prediction_after_its_result_says_that_it_counts_as_none(kept, said):

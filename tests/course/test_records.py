@@ -118,19 +118,9 @@ def test_the_script_of_a_record_makes_the_settings_that_it_holds(name):
         json.dumps(run, sort_keys=True) for run in held)
 
 
-def test_the_rate_of_lesson_03_is_the_best_of_three_that_were_tried():
-    """For each start, seed 0."""
-    runs = [row for row in records.load("prompt")["runs"] if row["setting"].get("seed") == 0
-            and row["group"] in ("soft", "rates")]
-    for start in ("text", "labels", "random"):
-        found = {row["lr"]: row["accuracy"] for row in runs if row["setting"]["start"] == start}
-        assert len(found) == 3
-        assert max(found.values()) == found[records.load("prompt")["setting"]["lr"]]
-
-
 def test_answers_of_lesson_03_are_as_accurate_as_is_recorded():
     record, every = records.load("prompt"), reading.short(pt.data.load("movies").test)
-    for row in record["runs"]:
+    for row in (row for row in record["runs"] if row["group"] != "rates"):    # on validation
         tests = sorted(every[:row.get("tests", record["setting"]["tests"])],
                        key=lambda example: len(example.text))
         right = [int(a) == e.label for a, e in zip(row["answers"], tests, strict=True)]
