@@ -37,11 +37,11 @@ pt.seed(0)
 Guess = pt.widgets.Guess
 
 # %% [markdown]
-# LoRA (lesson 07), with its head, trains 0.33 % of the numbers that full training trains. On 16
-# sentences of 32 tokens, **what share of the memory does it take? And how sure are you that you are within 0.1?**
+# LoRA (lesson 07), with its head, trains 0.33 % of the numbers that full training trains. **What share of the memory does it take? And how sure are you that
+# you are within 0.1?**
 
 # %%
-pt.commit("inside.memory", ..., like=[0.9, 0.5])    # [a share, how sure]
+pt.commit("inside.memory", ..., like=[0.9, 0.5])    # [a share, how sure]; 16 texts of 32 tokens
 
 # %%
 pt.plots.show(pt.drawing.block(zoom="ffn_in"), "One of MiniLM's six blocks; q, k, v are query, key "

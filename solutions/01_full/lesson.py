@@ -14,9 +14,9 @@
 #
 # <details><summary>Two questions on lesson 00</summary>
 #
-# **A parameter trains with AdamW in float32. How many bytes does it hold?** Sixteen: the weight, its gradient, and two running means, four each. A frozen one holds four.
+# **What does your `ledger(1, 1, bytes_each=4, moments=2)` add up to?** 16 bytes for one parameter that AdamW trains; a frozen one holds 4.
 #
-# **You double the batch. What grows?** The activations, and with them the working space of a step.
+# **You double the batch. What grows?** The activations. Weights, gradients and moments stay.
 # </details>
 
 # %% jupyter={"source_hidden": true}
@@ -26,9 +26,8 @@ import torch
 import peft_teach as pt
 
 budget = pt.course.budget()    # how much to compute; its claims: enough to compare accuracies
-records, live = pt.course.records, pt.course.live
+records, live, pictures = pt.course.records, pt.course.live, pt.course.pictures("full")
 record, others = records.load("full"), records.load("lora")    # made by assets/records/*.py
-pictures = pt.course.pictures("full")
 movies = pt.data.load("movies")
 pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2, device=pt.device())
@@ -84,9 +83,6 @@ pictures.complaints(colleagues_accuracy, model, few)    # the model as any train
 # - The batches stay as they were.
 #
 # `batches` is a list of dicts with `labels` and whatever else the model takes. Pass it whole: `model(**batch)` has `.logits`, (batch, 2).
-#
-# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("full.accuracy")` helps, `pt.reset("full.accuracy")` gives the
-# original text back. Until yours passes, the lesson goes on with ours.
 
 
 # %% exercise="full.accuracy" part="solution"
@@ -173,8 +169,6 @@ step = pt.check("full.step", step)
 pt.require("full.step")
 
 # %% [markdown]
-# The order counts, and a wrong one need not crash: clear the gradients before the optimizer's step, and no weight moves at all.
-#
 # Around **your** step we need an optimizer, and a rate that rises for a tenth of the steps and then falls to zero in a straight line.
 
 # %%
@@ -356,7 +350,7 @@ solved = record.runs.query("group == 'converged'").sort_values("validation")
 ends = solved.query("penalty == 0").set_index("pool").accuracy
 penalized = solved.groupby("pool").accuracy.last()    # on large weights, by validation
 pt.compare("full.end", [round(100 * ends["cls"], 1), 1.0],
-           "the solved head on the pooler, in %; and how sure one is now")
+           "the solved head on the pooler, in per cent; and how sure one is now")
 eight = record.runs.query("group == 'read'")
 table = records.table(eight, ["pool", "standardized", "steps"]).accuracy.unstack()
 for name, found in (("solved", ends), ("solved, with a penalty", penalized)):
@@ -412,7 +406,7 @@ def wrap(model):
 pt.board.offer("full", wrap)
 
 # %% [markdown]
-# From scratch, 250 steps end at 49.5 %: where have you seen this accuracy before? The loss stays at 0.69, and so does that of full fine-tuning at a rate of 0.001. What has happened?
+# From scratch, the accuracy ends at 49.5 %: where have you seen it before? The loss stays at 0.69, as does that of full fine-tuning at ten times its rate. What has happened?
 
 # %%
 pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.69?

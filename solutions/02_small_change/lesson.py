@@ -12,7 +12,7 @@
 #
 # <details><summary>Three questions from earlier lessons</summary>
 #
-# **01: What is different about a frozen parameter after training?** Nothing, to the bit. It got no gradient and has no state in the optimizer.
+# **01: What does your `frozen_stays(head_only, model)` do, if all of `model` trains?** It raises nothing: nothing was frozen before the call.
 #
 # **01: What are the two ends of the *share of the gain*?** The head on the pooler, solved, is 0. Full fine-tuning is 1.
 #
@@ -27,9 +27,8 @@ import torch
 
 import peft_teach as pt
 
-records = pt.course.records
 budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = records.load("change")       # runs too long for a lesson (assets/records/change.py)
+record = pt.course.records.load("change")    # runs too long for a lesson (assets/records/change.py)
 pictures = pt.course.pictures("change")
 movies = pt.data.load("movies")
 few = movies.train[:min(2000, budget.train_examples)]
@@ -53,7 +52,8 @@ updates = {name: (p.detach() - before[name]).cpu()      # of each tensor but the
            for name, p in tuned.named_parameters() if name not in head}
 
 # %%
-tests = pt.data.batches(test, tokenizer, 64)
+tests = pt.data.batches(test, tokenizer, 64, device=pt.device())
+accuracy = pt.mine("full.accuracy")    # yours, of lesson 01
 
 
 def accuracy_with(others):
@@ -61,7 +61,7 @@ def accuracy_with(others):
     changed = copy.deepcopy(tuned)
     for name, update in others.items():
         changed.get_parameter(name).data.copy_(before[name] + update.to(pt.device()))
-    return round(pt.evaluate(changed, tests).accuracy, 3)
+    return round(accuracy(changed, pt.bar(tests, "batches")), 3)
 
 
 whole = accuracy_with(updates)
@@ -241,7 +241,7 @@ cuts.round(3)
 # One direction restores most of what undoing the matrices loses, and eight nearly all of it. So the update is <i>not</i> of low rank in the early blocks, and yet a low rank is enough.
 # </details>
 #
-# One direction is a column and a row: 768 numbers, in place of the 147,456 of a 384 × 384 matrix. Why not train only these, from the start? That is the bet behind LoRA (Hu et al. 2021), and this lesson ends with it.
+# One direction is a column and a row: 768 numbers, in place of 147,456. Why not train only these, from the start? That is the bet behind LoRA (Hu et al. 2021).
 #
 # ## Where it breaks
 # Keep random entries, the largest entries, or the strongest directions. Entries are multiplied up again: by 32 for a random 32nd, by less for the largest. Ask the picture:

@@ -74,8 +74,6 @@ pt.plots.show(pt.drawing.block("prompt", pt.prompt.Config(length=10), model="smo
 # - The caller notices no prompt: `.logits` is (batch, seq, vocabulary), for the text's tokens alone, and the loss is that of the text's labels. The prompt itself is never predicted: PyTorch's cross-entropy leaves out a label of −100. The text's first token may have a label; that one counts.
 #
 # The model accepts `inputs_embeds` in place of `input_ids`, and counts positions by itself. `model.get_input_embeddings()` is the module that embeds.
-#
-# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("prompt.front")` helps, `pt.reset("prompt.front")` gives the original text back. Until yours passes, the lesson goes on with ours.
 
 
 # %% exercise="prompt.front" part="solution"

@@ -255,7 +255,7 @@ pd.Series({other: pt.verdict(*pt.board.scores("bottleneck", other))
 # %% [markdown]
 # ## 5 · Does the place matter?
 #
-# The race's runs are short and learn labels, not ratings. A mark is a seed, the bar their mean.
+# The race's runs are short and learn labels, not ratings.
 
 # %%
 pt.plots.show(pictures.draw_runs(pictures.race(record)), "Six places, one budget: 120 steps, 1,920 "
