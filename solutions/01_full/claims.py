@@ -81,5 +81,9 @@ JUDGED = {
     "says more one block earlier": lambda: reads("[CLS], one block earlier") - reads(
         "[CLS], last block") > 0.02,
     "We draw the better one": lambda: solved("mean") > solved("cls"),
+    "The loss stays at 0.69, as does that of full fine-tuning at ten times": lambda: all(
+        round(mean(run["losses"][-20:]), 2) == 0.69
+        for run in (*select(FULL, group="curves", method="scratch"),
+                    *select(record("lora"), method="full", lr=1e-3, seed=0))),
     "the head cheap and worse": lambda: everything() - max(read("mean"), solved("mean")) > 0.04,
 }

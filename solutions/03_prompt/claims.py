@@ -113,7 +113,8 @@ CLAIMS = (
                f"its words better by {points(ITS_WORDS)} points, beside our best {points(ITS_BEST)}",
           tried=f"No words at all: better by {points(NOTHING)} points. A prompt from random "
                 f"numbers, {percent(back('random', 0.0))}: cannot tell it from no instruction (one "
-                "seed). The rate is the best of three on 277 validation reviews.",
+                "seed). On 277 validation reviews we cannot tell three rates apart; this is the "
+                "middle one.",
           holds={"is better than the words that it started as": lambda: ITS_WORDS.word == BETTER,
                  "Beside our best instruction we cannot tell": lambda: ITS_BEST.word == UNSURE,
                  "Beside its words better by": lambda: ITS_WORDS.word == BETTER,

@@ -116,7 +116,7 @@ CLAIMS = (
 
 JUDGED = {
     "In the last layer it fell in each run that we recorded": lambda: all(QUIETER),
-    "ended *negative* with each of three seeds": lambda: NEGATIVE == [True] * 3,
+    "ended negative with each of three seeds": lambda: NEGATIVE == [True] * 3,
     "at the best of its learning rates": "how the runs were made",
     "The prefix is better than the head on the pooler": lambda: CLS.word == BETTER,
     "Four of five prompts hardly trained": lambda: (hardly(), len(R2["prompt"])) == (4, 5),

@@ -6,7 +6,7 @@ import peft_teach as pt
 
 METHODS = {row["method"]: row["parameters"] for row in record("messages")["runs"]}
 STILL, USUAL = (mean(row["accuracy"] for row in select(record("prefix"), group=group, method="prefix")
-                     if row["lr"] == 0.03) for group in ("still", "rate"))
+                     if row["setting"]["lr"] == 0.03) for group in ("still", "rate"))
 
 FIGURES = {
     "11,520 numbers become 230,400": (pt.prompt.count(20, 576), pt.prefix.count(20, 30, 192)),

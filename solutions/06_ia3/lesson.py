@@ -94,7 +94,7 @@ def wrap(model):    # of the three layers, ffn_out alone reads more than it give
 
 # %% [markdown]
 # They train on *ratings*, like all of your ladder; only the learning rate is their own. Full fine-tuning learns best at 0.0001, LoRA
-# of rank 8 (lesson 07) at 0.0032. **And scaling vectors?**
+# of rank 8 on query and value (lesson 07) at 0.0032. **And scaling vectors?**
 
 # %%
 pt.widgets.Guess("Scaling vectors learn best at a rate of", (0.0008, 0.0032, 0.0256, 0.1),
@@ -123,7 +123,7 @@ table = pd.DataFrame([vars(verdict) for verdict in found.values()], found)
 table[["word", "difference", "low", "high"]].round(4).rename_axis("IA³ against")
 
 # %% [markdown]
-# Better than LoRA of rank 1, by our rule, but barely: the 95 % interval (low to high, in $R^2$) begins just above zero. Against rank 8, with five times as many parameters, we cannot tell.
+# Better than LoRA of rank 1, by our rule, but barely: the 95 % interval begins just above zero. Against rank 8, with five times as many parameters, we cannot tell.
 #
 # ## 2 · Turn the desk
 #
