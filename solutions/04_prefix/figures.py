@@ -11,7 +11,6 @@ STILL, USUAL = (mean(row["accuracy"] for row in select(record("prefix"), group=g
 FIGURES = {
     "11,520 numbers become 230,400": (pt.prompt.count(20, 576), pt.prefix.count(20, 30, 192)),
     "one vector has 4,608 numbers": METHODS["prefix"],
-    "120 steps at one rate": "a setting",
     "74.0 % for 71.4 %": (STILL, USUAL),
     "LLaMA-Adapter, 7 billion": "the paper's model",
 }
