@@ -376,7 +376,7 @@ pt.doors("ia3", wrap)
 # Open the library's page, below the table. GPT-2 holds query, key and value in *one* matrix, with 2,304 outputs. **On how many of these does the library train a factor?**
 
 # %%
-pt.commit("ia3.fused", ..., like=768)
+pt.commit("ia3.fused", ..., like=1)
 
 # %%
 fused = pt.ia3.FusedIA3Linear(nn.Linear(768, 2304), first=768)
