@@ -331,7 +331,7 @@ carrier = Prefix(plain, length=1).to(pt.device())    # yours
 losses = [*pt.bar(messages.train(carrier, lr=0.2), "steps", steps)]
 pd.Series(messages.arrived(carrier)).rename_axis("layer").to_frame("your prefix").T.round(2)
 
-# %%
+# %% tags=["nbval-check-output"]
 told = pictures.carried(records.load("messages"))
 share = told["mean"]["prompt"].mean()
 pt.compare("prefix.message", "all" if share > 0.75 else "half" if share > 0.3 else
