@@ -404,6 +404,10 @@ def test_on_a_page_progress_is_home(kept, shell, monkeypatch):
                  "5 min left", "R² 0.400, 2nd of 2"):
         assert part in first
     assert "R² 0.500, 1st of 2" in second
+    shown.clear()
+    monkeypatch.setattr(board, "rows", dict)
+    progress()
+    assert "begins with your first run" in repr(shown[2])
 
 
 def test_progress_survives_a_new_kernel_and_begins_anew_on_request(kept, stubs, said):
@@ -460,8 +464,10 @@ def test_a_prediction_stands_from_its_result_on_and_is_compared(kept, said):
     said()
     compare("demo.guess", 4, "the rank")
     text = said()
-    assert "demo.guess (the rank)" in text
+    assert "The rank (demo.guess)" in text
     assert "The gap: −4." in text
+    compare("demo.guess", 8)
+    assert "✓ As you said." in said()
     kept()
     assert commit("demo.guess", 2) == 8
     assert "2 was not taken: the result has been shown." in said()

@@ -92,7 +92,7 @@ def test_a_bet_is_buttons_with_its_answer_behind_them(folded):
     free, = (cell for cell in folded.cells if "pt.commit(\"lora.library_start\"" in cell.source)
     assert "<details class=\"bet\" data-name" in shown(NotebookNode(cells=[free]))
     several, = (cell for cell in folded.cells if "pt.commit(\"lora.zero_gradients\"" in cell.source)
-    assert "Measured:</strong> AB · A · B · – (both zero" in shown(NotebookNode(cells=[several]))
+    assert "Measured:</strong> AB · A · B · – · Both zero" in shown(NotebookNode(cells=[several]))
     named, = (cell for cell in folded.cells if "felt.values()" in cell.source)    # by a name
     assert "<button type=\"button\" aria-pressed=\"false\">about as far</button>" in shown(
         NotebookNode(cells=[named]))
@@ -100,7 +100,7 @@ def test_a_bet_is_buttons_with_its_answer_behind_them(folded):
 
 def test_of_a_number_and_how_sure_one_is_a_page_tells_the_number():
     told = shown(page(make(ROOT, ["05"])[0], ROOT))
-    assert re.search(r"Measured:</strong> \d \(failing runs of three\)", told)
+    assert re.search(r"Measured:</strong> \d · Failing runs of three<", told)
     assert "how sure one is now" not in told
 
 
@@ -208,6 +208,9 @@ def test_the_table_names_every_lesson():
     table = readme.partition(included[1])[2].partition(included[2])[0]
     for lesson in make(ROOT):
         assert f"(lessons/{lesson.name}.ipynb)" in table
+    minutes = [int(found[1]) for lesson in make(ROOT) for cell in lesson.cells
+               if (found := re.search(r"\| \*\*Time\*\* \|.*?about (\d+) minutes[ ,]", cell.source))]
+    assert f"in {min(minutes)} to {max(minutes)} minutes" in table
 
 
 # ── what is computed ─────────────────────────────────────────────────────────────────────────

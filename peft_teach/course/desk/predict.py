@@ -78,12 +78,16 @@ def settle(name: str) -> None:
 
 
 def _comparison(name: str, measured: Any, what: str) -> Card:
+    """What was predicted and what was measured; how far apart, where the reader named a number."""
     said = work.committed(name)
     rows = (("you said", "measured"), (_text(said) if said is not None else "–", _text(measured)))
-    gap = ""
-    if _is_number(said) and _is_number(measured):
-        gap = "Exactly." if said == measured else f"The gap: {_text(measured - said)}."
-    return Card(name, note=what, table=rows, paragraphs=(gap,))
+    told = ""
+    if said is not None and _text(said) == _text(measured):
+        told = "✓ As you said."
+    elif _is_number(said) and _is_number(measured) and name not in _hears:    # no button's number
+        told = f"The gap: {_text(measured - said)}."
+    title = f"{what[:1].upper()}{what[1:]}"
+    return Card(title or name, note=name if what else "", table=rows, paragraphs=(told,))
 
 
 def sentence(name: str, text: str, ours: bool = True) -> None:
