@@ -50,7 +50,7 @@ table[["accuracy", "trained", "bytes", "rate"]].head(16)
 # fourteen are then ahead by more than the choice of the problems alone could bring, with 95 % confidence?**
 
 # %%
-pt.commit("sixty.above", ...)    # runs of fourteen, such as 7
+pt.commit("sixty.above", ...)    # runs of fourteen, such as 10
 
 # %%
 p, n = table.accuracy[pictures.LORA], 1319
@@ -61,20 +61,19 @@ pt.plots.show(pictures.draw_monday(table), "Grey band: what other problems could
 pt.compare("sixty.above", int((table.accuracy > p + needed).sum()), "of fourteen")
 
 # %% [markdown]
-# Lily is left. But all runs answer the same problems. Our adapters' answers in lesson 10 correlate by about 0.7; with such a correlation,
-# seven of the fourteen would pass. peft keeps no answers, so nobody can compare them in pairs.
+# Lily is left. But all runs answer the same problems, and share their luck. In lesson 10 what two adapters got right correlates by about
+# 0.7; with that, seven of the fourteen would pass. peft keeps no answers, which would tell.
 #
-# And each run has one seed, and a setting that somebody chose. Lily changes the MLP and multiplies its update by 8; LoRA of rank 32 changes
-# query and value and multiplies by 2. peft asks authors for a setting "optimized for the benchmark". What can a setting do? Here are rows
-# of *one* method:
+# And somebody chose the settings: Lily multiplies its update by 8, LoRA of rank 32 by 2. peft asks a method's authors for a setting
+# "optimized for the benchmark". What can a setting do? Rows of *one* method:
 
 # %% tags=["nbval-check-output"]
 pictures.pairs(table)
 
 # %% [markdown]
 # The rate alone moves IA³ by 8.7 points; from LoRA of rank 32 to Lily there are 4.8. A factor of 8 moves LoRA, too. Most runs share one
-# rate; in lesson 10 the mask lost at LoRA's rate, and not at its own. **This table also orders settings. Alone it shows neither that a
-# method is better than LoRA, nor that none is.**
+# rate; in lesson 10 the mask lost at LoRA's rate, and not at its own. **This table also orders settings, and has one seed. Alone it shows
+# neither that a method is better than LoRA, nor that none is.**
 #
 # ## Does the small ladder predict the large one?
 #
@@ -86,12 +85,12 @@ pt.plots.show(pictures.draw_two_ladders(both), "Seven methods in order. There, I
               "prompt are the best of three runs, the others one run; IA³ is on all of attention.")
 
 # %% [markdown]
-# **Only the end of the order agrees**: prefix and prompt. The other five are too close: here three of them lie within 0.01, and there each
-# is one run.
+# **Only the end of the order agrees**: prefix and prompt. The other five are too close: three lie within 0.01 here, and there each number
+# is one run's.
 #
 # ## Few ideas, many names
 #
-# Each method trains a few numbers. What do they change, and in which form?
+# What do a method's few numbers change, and in which form?
 
 # %%
 pt.plots.show(pictures.draw_family(), "Some of the field's names. Green: those that you have "
@@ -194,7 +193,7 @@ pt.require("sixty.places")
 # %% [markdown]
 # ### What a form cannot do
 #
-# Each form leaves some changes out. Two proofs by picture:
+# Each leaves some changes out. Two proofs by picture:
 
 # %%
 pt.plots.show(pictures.draw_cannot(), "Left: W's outputs for inputs of length one; dotted, "
@@ -220,10 +219,9 @@ pt.compare("sixty.better", winners, "better than LoRA 8")
 few    # differences of R², in pairs; the mask is lesson 10's, with the same five seeds
 
 # %% [markdown]
-# **Five seeds show who is worse: MiSS than LoRA 8, and MiSS, VeRA and RoAd than LoRA 1. Whether OFT is better than LoRA 8, they cannot
-# tell**: nor can they of the mask, which is better with lesson 10's ten. Beside LoRA 8 at half its rate, OFT is better by 0.017.
-#
-# MiSS trains eight times as many numbers as LoRA 1, and your RoAd half as many.
+# **Five seeds show that MiSS, VeRA and RoAd are worse than LoRA 1, and MiSS than LoRA 8. They cannot tell whether OFT is better than
+# LoRA 8**, nor whether the mask is, as lesson 10's ten seeds show. Beside LoRA 8 at half its rate, OFT is better by 0.017. MiSS trains
+# eight times as many numbers as LoRA 1, and your RoAd half as many.
 #
 # ## Yours
 #
@@ -237,7 +235,7 @@ few    # differences of R², in pairs; the mask is lesson 10's, with the same fi
 # 3. Within three steps each of its parameters has a gradient, and the output moves.
 # 4. `merged()` gives a plain layer with the same outputs. If it cannot merge, leave it out.
 # 5. `self.new` says in which row of the picture above it stands, and what no neighbour there does; or of which method it is a copy. No
-#    check can tell: this law is yours.
+#    check can tell.
 
 
 # %% exercise="sixty.mine" part="solution"
@@ -245,7 +243,7 @@ class Mine(pt.Adapter):
     def __init__(self, base):
         super().__init__(base)
         ### BEGIN SOLUTION
-        self.new = "In RoAd's row: 16 features share a free matrix. RoAd 4 has one for pairs."
+        self.new = "In RoAd's row: 16 features share a free matrix; peft's road_4 has it for pairs."
         self.M = nn.Parameter(torch.zeros(base.out_features // 16, 16, 16))
         ### END SOLUTION
 
@@ -296,7 +294,7 @@ rate = sweep(lambda lr: pt.board.trial(wrap, lr), rates, guess) if search else g
 trained = pt.board.train("mine", wrap, seed=2, lr=rate)
 
 # %%
-beside = few.loc[["OFT 32"], ["less LoRA 8"]]    # without a run of yours: 5 seeds, 3 rates
+beside = few.loc[["OFT 32"], ["less LoRA 8"]]    # a short run keeps none: OFT's, 5 seeds, 3 rates
 if budget.claims:
     beside = pt.board.beside("mine")
     gap = float(beside["R²"].iloc[0] - beside["R²"].iloc[1])
@@ -307,9 +305,9 @@ beside
 # ### Exercise 4 · The verdict (1 point, about 4 minutes)
 #
 # `said` is a dict: `difference`, `low` and `high` as above; `seeds` and `rates`, how many were tried of each; a `verdict`; and a `sentence`
-# that names seeds and rates. The check reads the verdict by your numbers; that the sentence says no more is up to you. The verdict is
-# `"the same"`, if the whole interval lies within 0.02 of zero (this goes first), `"better"`, `"worse"` or `"cannot tell"`. With one seed
-# the interval covers new sentences, and no new seeds.
+# that names seeds and rates. The verdict is `"the same"`, if the whole interval lies within 0.02 of zero (this goes first), `"better"`,
+# `"worse"` or `"cannot tell"`. With one seed the interval covers new sentences, and no new seeds. The check compares verdict and numbers;
+# that the sentence says no more is up to you.
 
 # %% exercise="sixty.sentence" part="solution"
 ### BEGIN SOLUTION

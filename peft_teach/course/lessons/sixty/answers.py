@@ -48,7 +48,7 @@ places = {
 class Mine(pt.Adapter):
     def __init__(self, base):
         super().__init__(base)
-        self.new = "In RoAd's row: 16 features share a free matrix. RoAd 4 has one for pairs."
+        self.new = "In RoAd's row: 16 features share a free matrix; peft's road_4 has it for pairs."
         self.M = nn.Parameter(torch.zeros(base.out_features // 16, 16, 16))
 
     def forward(self, x):

@@ -118,7 +118,7 @@ def draw_cannot() -> Figure:
     for point, colour, name in ((W @ x, COLOURS["rest"], "W x"),
                                 (W @ R @ x, SERIES[0][0], "W R x")):
         left.plot(*point, "o", color=colour, ms=8)
-        left.text(*(point - 0.1), name, color=colour, fontsize=12, ha="right", va="center")
+        left.text(point[0] + 0.12, point[1], name, color=colour, fontsize=12, va="center")
     left.plot(*(1.5 * W @ circle), "--", color=SERIES[1][0], lw=1.5)
     left.text(-0.6, 1.05, "OFT never gets here", color=SERIES[1][0], fontsize=11, ha="right")
     left.set(xlim=(-2.4, 2.8), ylim=(-1.8, 1.8), xticks=[], yticks=[])
