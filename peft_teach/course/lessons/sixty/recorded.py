@@ -73,25 +73,16 @@ def two_ladders(ladder: Mapping) -> pandas.DataFrame:
     return rows.join(places).rename(index=protocol.NAMES).sort_values("place here")
 
 
-def scores(sixty: Mapping, ladder: Mapping) -> protocol.Errors:
-    """Return the score of each test sentence, by method and seed, lesson 10's runs among them.
-
-    All at the seeds of the record, so that each method had as many.
-    """
-    ours = records.select(sixty, group="final")
-    seeds = {row["seed"] for row in ours}
-    theirs = [row for row in protocol.finals(ladder) if row["seed"] in seeds]
-    return protocol.scores([*theirs, *ours], protocol.rated(ladder))
-
-
 def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
     """Return size, rate, mean R² and verdicts in words, the best first.
 
-    Of each method and of lesson 10's mask, beside LoRA 8 and LoRA 1.
+    Of each method and of lesson 10's mask, beside LoRA 8 and LoRA 1: all at the same seeds.
     """
-    found, rows = scores(sixty, ladder), {}
-    runs = {row["method"]: row for row in (*protocol.finals(ladder), *sixty["runs"])
-            if row["group"] == "final"}
+    ours = records.select(sixty, group="final")
+    seeds = {row["seed"] for row in ours}
+    both = [*ours, *(row for row in protocol.finals(ladder) if row["seed"] in seeds)]
+    found, rows = protocol.scores(both, protocol.rated(ladder)), {}
+    runs = {row["method"]: row for row in both}
     for method in ("mask", *(found.keys() - protocol.NAMES.keys())):
         told = [verdict(*protocol.shared(found, method, lora)) for lora in ("lora 8", "lora 1")]
         rows[protocol.NAMES.get(method, method)] = [
