@@ -154,6 +154,4 @@ JUDGED = {
     "Each rank has its own best rate": "how the runs were made",
     "full fine-tuning of the two matrices most": lambda:
         learned(1) < learned(4) < learned(16) < learned(64) < learned(None),
-    "within a point of the best of them": "the task",
-    "below the best": "the task",
 }
