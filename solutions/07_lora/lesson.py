@@ -556,11 +556,13 @@ pt.progress("07")
 # plain = tuned.merge_and_unload()                    # a plain model, as fast as before
 # ```
 #
-# | a first recipe, 1 to 70 billion parameters | take | source |
+# | a first recipe, 1 to 70 billion parameters: later lessons point to it | take | source |
 # |---|---|---|
-# | where | every linear layer, the feed-forward ones above all. In a mixture of experts, count: `"all-linear"` reaches no expert in gpt-oss, and in Mixtral the router, too; `target_parameters` names experts | Schulman et al. 2025; Biderman et al. 2024; tried with peft 0.21.2 |
-# | rank, α | 16 is our choice, 256 for a large instruction set; α = 32, and leave it when you change the rank | Schulman et al. 2025 |
-# | rate | with this α, ten times the best one of full fine-tuning; or 2e-4 up to 13 billion parameters, 1e-4 above. For DPO, 5e-6 | Schulman et al. 2025; Dettmers et al. 2023 (QLoRA); TRL's `dpo.py` |
+# | where | every linear layer, the feed-forward ones above all | Schulman et al. 2025; Biderman et al. 2024 |
+# | a mixture of experts | print what trains: `"all-linear"` reaches no expert in gpt-oss, and even the router in Mixtral and Qwen3-MoE. Name the attention's modules, and the experts by `target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]`; divide an expert's rank by the number of active ones | peft 0.21.2, transformers 5.23, tiny random models; the rank: Schulman et al. 2025 |
+# | rank, α | r = 16 is our choice, 256 for a large instruction set; α = 32 at every rank, with s = α/r | Schulman et al. 2025 |
+# | rate | with this α, Adam, and A random as usual: ten times the best one of full fine-tuning. With another start or scale, another factor. Where you cannot search: 2e-4 up to 13 billion parameters, 1e-4 above | Schulman et al. 2025; Chen et al. 2026; Dettmers et al. 2023 (QLoRA) |
+# | DPO, GRPO | much lower rates, such as 5e-6 for DPO, again ten times full fine-tuning's. PiSSA and MiLoRA collapsed in GRPO-like training on reasoning | TRL's `dpo.py` and its guide to Schulman et al.; Yin et al. 2025 |
 # | batch | below 32: in some scenarios LoRA tolerates large ones less well | TRL's guide to Schulman et al. 2025 |
 #
 # If it fails, try a third of the rate first, then three times. Take full fine-tuning when there is much to learn and memory for it. Our
@@ -651,6 +653,7 @@ pictures.pairs()
 # - Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314.
 # - Kalajdzievski 2023, *A rank stabilization scaling factor for fine-tuning with LoRA*, arXiv 2312.03732.
 # - Hayou et al. 2024, *LoRA+*, arXiv 2402.12354.
-# - Khan et al. 2026, *Plasticity vs. Rigidity*, arXiv 2601.06677: rank in reinforcement learning.
+# - Reinforcement learning: Khan et al. 2026, on the rank, arXiv 2601.06677; Yin et al. 2025, on variants, arXiv 2512.23165; TRL,
+#   `trl/scripts/dpo.py` and `docs/source/lora_without_regret.md`.
 # - On the rate: Zhang et al. 2026, with α, arXiv 2606.12883; Chen et al. 2026, with the rank, arXiv 2602.06204.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.

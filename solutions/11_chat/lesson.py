@@ -421,7 +421,7 @@ pt.progress("11")
 # from peft import LoraConfig, get_peft_model
 # from peft.helpers import rescale_adapter_scale
 #
-# config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=8, lora_alpha=32)
+# config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=16, lora_alpha=32)
 # tuned = get_peft_model(model, config)
 # tuned.print_trainable_parameters()
 # turns = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "No, folks!"}]
@@ -449,7 +449,7 @@ pt.progress("11")
 # |---|---|---|
 # | first | the system prompt, with three examples in it | Lin et al. 2023 (URIAL) |
 # | data | about 1,000 answers, each read by a person | Zhou et al. 2023 |
-# | method, rate | LoRA on every linear layer, α = 32; about ten times full fine-tuning's rate | Schulman et al. 2025, at a scale of α/r |
+# | method | LoRA, by lesson 07's recipe | Schulman et al. 2025 |
 # | loss on the question | leave it out; with few data or long questions and short answers, try it in | Shi et al. 2024; Huerta-Enochian & Ko 2024 |
 # | how long | judge answers blind at each checkpoint; the held-out loss may turn before they are best | Ouyang et al. 2022 |
 # | what it forgot | your old test set, and questions with a fact | Biderman et al. 2024 |
