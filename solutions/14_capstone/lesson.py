@@ -112,7 +112,8 @@ pt.commit("capstone.sure", ...)    # that it is above zero, from 0 to 1
 
 
 # %%
-frozen_stays, inject, LoRALinear = pt.mine("full.frozen_stays", "change.inject", "lora.layer")
+frozen_stays = pt.mine("full.frozen_stays")
+inject, LoRALinear = pt.mine("change.inject", "lora.layer")
 
 
 def a_life(make, x):
