@@ -447,7 +447,7 @@ pt.progress("00")
 # from peft import LoraConfig, get_peft_model
 #
 # model.gradient_checkpointing_enable()               # for large activations; v6: activation_checkpointing_enable
-# tuned = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=8, lora_alpha=32))
+# tuned = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=16, lora_alpha=32))
 # tuned.train()                                       # as loaded, in eval mode, nothing is checkpointed
 # optimizer = torch.optim.AdamW((p for p in tuned.parameters() if p.requires_grad), fused=True)
 # tuned.print_trainable_parameters()

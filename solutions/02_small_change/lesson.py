@@ -511,7 +511,7 @@ pt.progress("02")
 # from peft import LoraConfig, get_peft_model
 #
 # config = LoraConfig(task_type="SEQ_CLS",            # "CAUSAL_LM" for a language model
-#                     target_modules=["query", "value"], r=8, lora_alpha=32)
+#                     target_modules=["query", "value"], r=16, lora_alpha=32)
 # tuned = get_peft_model(model, config)               # finds, wraps, freezes: your inject
 # tuned.print_trainable_parameters()                  # count before you train,
 # found = tuned.targeted_module_names                 # and look where it went
