@@ -6,12 +6,16 @@ FIELD = recorded.field()
 
 FIGURES = {
     "tested on 1,319 problems": recorded.PROBLEMS,
-    "is 60 times as large": FIELD.bytes["randlora-default"] / FIELD.bytes[recorded.LORA],
+    "Lily's file is 23 times as large": FIELD.bytes[FIELD.index[0]] / FIELD.bytes[recorded.LORA],
+    "holds its random matrices, 60 times": FIELD.bytes["randlora-default"] / FIELD.bytes[recorded.LORA],
     "solves 47.8 %": FIELD.accuracy[recorded.LORA],
+    "leads by 3.2 points": FIELD.accuracy.iloc[0] - FIELD.accuracy["lora-rank10-target-mlp"],
+    "come within 1 to 2 %": "cited: Lee et al. 2026, the abstract",
+    "fell from 52.6 to 49.4 %": "cited: peft's git history, results of October 2025 and of July 2026",
     "with 95 % confidence": "of the interval, by its definition",
     "moves IA³ by 8.7 points": FIELD.accuracy["ia3-lr_0.001"] - FIELD.accuracy["ia3-default"],
     "stands there 24 times": 384 / 16,
-    "MiSS solves 48.7 %, OFT 49.1 %, LoRA 47.8 %, RoAd 38.5 %, VeRA 35.4 %": tuple(
+    "MiSS (48.7 %) and OFT (49.1 %) are too near LoRA (47.8 %) to tell; RoAd 38.5 %, VeRA 35.4 %": tuple(
         FIELD.accuracy[run] for run in (
             "miss-default", "oft-rank32", recorded.LORA, "road-lr_0.001", "vera-default")),
     "For 1 to 70 billion": "the sources of the recipe: lesson 10",
