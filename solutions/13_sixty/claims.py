@@ -113,9 +113,9 @@ CLAIMS = (
           "observation.",
           seen=f"IA³ by {points(IA3)} points, prompt by {points(PROMPT)}; from LoRA of rank 32 to the "
                f"first {points(FIRST - LORA)}",
-          tried="in either pair both runs train as many numbers. Of LoRA there is one rate alone",
+          tried="in either pair both runs train equally many numbers. Of LoRA there is one rate alone",
           holds={"the rate alone moves two methods further": lambda: min(IA3, PROMPT) > FIRST - LORA,
-                 "both runs train as many numbers": lambda: all(
+                 "both runs train equally many numbers": lambda: all(
                      FIELD.trained[one] == FIELD.trained[other] for one, other, _ in (
                          recorded.PAIRS["IA³"], recorded.PAIRS["prompt"])),
                  "one rate alone": lambda: set(FIELD.rate[FIELD.method == "lora"]) == {1e-4}}),
@@ -155,7 +155,6 @@ JUDGED = {
     "The rate alone moves IA³ by 8.7 points; from LoRA of rank 32 to Lily there are 4.8. A factor of 8 "
     "moves LoRA, too. Most runs share one rate": lambda: FACTOR > 0.03
         and (FIELD.rate == 1e-4).sum() == 37 and len(FIELD) == 63,
-    "The last five runs solve next to nothing": lambda: SOLVED.iloc[-6] > 0.05 > 0.02 > SOLVED.iloc[-5],
     "best of three runs, the others one run": lambda: all(
         SOLVED[run] == SOLVED[FIELD.index.str.startswith(run.split("-")[0])].nlargest(4).iloc[0]
         for run in (recorded.BOTH[key] for key in ("ia3", "prefix", "prompt"))),

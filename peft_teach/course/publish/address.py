@@ -54,8 +54,8 @@ def colab(root: Path) -> str:
     if link:
         return f"\nOn Colab, [open the course]({link}), and run its first cell.\n"
     return ("\nOn Colab, put the course's folder at `/content/peft-teach` (upload or clone it), "
-            "open a\nlesson from it, and run its first cell.\n<!-- one click will do once `address` in "
-            "pyproject.toml names a GitHub repository -->\n")
+            "open a\nlesson from it, and run its first cell.\n<!-- one click will do once "
+            "`address` in pyproject.toml names a GitHub repository -->\n")
 
 
 def citation(root: Path) -> str:

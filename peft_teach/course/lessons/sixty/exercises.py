@@ -327,8 +327,8 @@ MINE = Exercise(
                        "two factors one may start at zero.",
         "idle": "Does what trains reach the output?",
         "not_the_same": "Something is changed or drawn anew by a call.",
-        "not_said": "self.new is set by __init__: in which row of the picture it stands, and what "
-                    "no neighbour there does; or of which method it is a copy.",
+        "not_said": "self.new is set by __init__: the nearest method whose equation you know, and "
+                    "what differs.",
         "merge_differs": "What is added to W must be what forward adds; has the bias a share in "
                          "it? If it cannot merge, leave merged out: pt.Adapter's own says so.",
     },
