@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ....methods import bottleneck
+from ...checks.adapter_judge import drawing
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
     NO_RETURN,
@@ -108,11 +109,7 @@ SIZE = Exercise(
 
 def bottleneck_cases(seed: int) -> list[dict]:
     """Return sizes, tokens and values for the four tensors; the last is as wide as the model."""
-    generator = torch.Generator().manual_seed(200 + seed)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
+    draw = drawing(200 + seed)
     return [{"d_model": d, "size": m, "u": draw(*batch, d), "W_down": draw(m, d) / d**0.5,
              "b_down": draw(m) / 2, "W_up": draw(d, m) / m**0.5, "b_up": draw(d)}
             for d, m, batch in ((3, 2, (1,)), (6, 4, (2, 3)), (5, 8, (4,)), (384, 64, (2, 5)))]

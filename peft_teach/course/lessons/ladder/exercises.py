@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ... import protocol, records
-from ...checks import adapter_judge
+from ...checks.adapter_judge import drawing, frozen_linear
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import (
     NO_RETURN,
@@ -27,13 +27,6 @@ from ...checks.judge import (
 from ...checks.observe import detached
 from ...verdicts import MARGIN, T95, interval
 from .forgetting import neighbours
-
-
-def drawing(seed: int) -> Callable[..., Tensor]:
-    """Return a function that draws normal numbers of a shape, the same for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return lambda *shape: torch.randn(shape, generator=generator)
-
 
 # ── ladder.interval ──────────────────────────────────────────────────────────────────────────
 
@@ -374,7 +367,7 @@ def batch_case(seed: int, n_in: int, n_out: int, ranks: tuple[int, ...], who: tu
 
 def run_batch(Many: Any, case: dict) -> dict[str, Any]:
     """Make one, call it for two batches, and count the calls of the base."""
-    base, calls = adapter_judge.frozen_linear(case), []
+    base, calls = frozen_linear(case), []
     base.register_forward_hook(lambda *_: calls.append(1))
     many = Many(base, [*zip(case["A"], case["B"], case["scales"])])
     trains = [name for name, p in many.named_parameters() if p.requires_grad]
