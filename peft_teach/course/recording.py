@@ -135,7 +135,7 @@ def setting(data: Dataset, **sizes: int) -> dict:
 
 def matrices(model: nn.Module, places: tuple[str, ...]) -> dict[str, Tensor]:
     """Return copies of the weights of some places, by module name."""
-    return {name: model.get_submodule(name).weight.detach().clone()
+    return {name: model.get_parameter(f"{name}.weight").detach().clone()
             for name in find(model, places)}
 
 
