@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from .exercise import Verdict
 from .judge import (
-    NO_RETURN,
     changed,
     close,
     difference,
@@ -322,7 +321,6 @@ MISTAKES = {
     "buffer": "A saved adapter keeps parameters only, and pt.attach refuses a buffer. A number can "
               "be a plain attribute.",
     "forward_left": "__init__ is written; replace the line in forward, too.",
-    "no_return": NO_RETURN,
     "input_changed": "Somebody else still needs that tensor: make a new one instead of changing it "
                      "in place (+=, add_).",
     "base_changed": "The base is frozen: add to its output instead of changing it.",

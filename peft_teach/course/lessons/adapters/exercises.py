@@ -14,7 +14,6 @@ from ....methods import bottleneck
 from ...checks.adapter_judge import drawing
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
-    NO_RETURN,
     close,
     difference,
     named,
@@ -86,7 +85,6 @@ USUAL_SIZES = {
     "negative": lambda budget, d, modules: (budget // modules - d) // (2 * d + 1),
 }
 SIZE_MISTAKES = {
-    "no_return": NO_RETURN,
     "not_whole": "The middle has a whole number of entries: an int.",
     "no_biases": "That counts the two matrices alone. There are two biases besides.",
     "no_b_up": "Either the bias at the end is missing, as many parameters as the model is wide; or "
@@ -230,7 +228,6 @@ def _usual(case: Mapping) -> dict[str, Tensor]:
 
 
 BOTTLENECK_MISTAKES = {
-    "no_return": NO_RETURN,
     "competes": "The m numbers still compete. Without softmax, each is its own score, where that "
                 "is positive.",
     "linear": "Without anything between them, the two matrices are one of low rank. What becomes "

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ...checks import merge_judge
 from ...checks.adapter_judge import MISTAKES, Method, drawing, frozen_linear, linear_case
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import NO_RETURN, changed, close, named, recognised, rejected, report
+from ...checks.judge import changed, close, named, recognised, rejected, report
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law
 from . import block, mutants
@@ -383,7 +383,6 @@ NEAREST = Exercise(
     id="ia3.nearest", lesson="06", names=("nearest_gains",), points=2, minutes=9, difficulty=2,
     cases=nearest_cases, run=run_nearest,
     judge=judge_nearest, returns=report(found=Any, changed=str), mistakes={
-        "no_return": NO_RETURN,
         "input_changed": "W and ΔW stay as they are: make new tensors.",
         "shape": "One factor for each row of W, in a vector: (n_out,), not (n_out, 1).",
         "zero_row": "A row of zeros stays zero whatever its factor is, so any finite one will do. "

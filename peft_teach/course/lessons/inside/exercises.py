@@ -13,7 +13,6 @@ from ...checks import judge
 from ...checks.adapter_judge import drawing
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
-    NO_RETURN,
     close,
     difference,
     not_a_tensor,
@@ -73,7 +72,6 @@ def judge_head(case: dict, seen: Mapping[str, Any]) -> Verdict:
 NO_SCALE = ("The scores are divided by the square root of a head's width: not by that of d, and "
             "before the softmax.")
 HEAD_MISTAKES = {
-    "no_return": NO_RETURN,
     "no_scale": NO_SCALE,
     "other_axis": "The shares of one reader, one row, sum to 1. Here each column does.",
     "transposed": "Row i of the scores belongs to the token that reads: its query, and every key.",
@@ -227,7 +225,6 @@ def _attentions(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int
 
 
 ATTENTION_MISTAKES = {
-    "no_return": NO_RETURN,
     "no_gradient": "Lesson 04 trains through it: compute with torch, and without detach, .data or "
                    "no_grad.",
     "overflow": "Scores here reach a hundred and more, to either side, and in float32 exp(89) is "
@@ -364,7 +361,6 @@ def _blocks(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int
 
 
 TRANSFORMER_MISTAKES = {
-    "no_return": NO_RETURN,
     "padded_queries": "A padded query reads, too; otherwise its softmax is over nothing. The mask "
                       "says which tokens may be read, by every query of its sentence.",
     "residual_of_start": "The second sum adds what went into the feed-forward part, which is the "
