@@ -147,13 +147,6 @@ def test(model, tokenizer, examples):
     return round(pt.evaluate(model, batches).accuracy, 4)
 
 
-def weights():
-    """Return the pretrained matrices of the blocks, by module name."""
-    model, tokenizer = pt.models.load("minilm", labels=2)
-    names = pt.models.find(model, PLACES)
-    return {n: model.get_submodule(n).weight.detach().clone() for n in names}, tokenizer
-
-
 def truncated(model, before, tokenizer, data):
     """Return the accuracy by k: each ΔW cut to its k strongest directions, or without them.
 
@@ -292,7 +285,8 @@ def main():
     record = recording.Record(__file__, shared, options.again, options.forget)
     if options.only in (None, "parts"):
         keep(record)
-    before, tokenizer = weights()
+    plain, tokenizer = pt.models.load("minilm", labels=2)
+    before = recording.matrices(plain, PLACES)
     lesson_01 = runpy.run_path(str(Path(__file__).with_name("full.py")))
 
     def make(about):

@@ -103,14 +103,7 @@ def accuracy(model, examples, tokenizer):
     return round(pt.evaluate(model, pt.data.batches(examples, tokenizer, 64)).accuracy, 4)
 
 
-def weights():
-    """Return the pretrained query and value matrices, by module name."""
-    model, _ = pt.models.load("minilm", labels=2)
-    return {name: model.get_submodule(name).weight.detach().clone()
-            for name in pt.models.find(model, PLACES)}
-
-
-BEFORE = weights()
+BEFORE = recording.matrices(pt.models.load("minilm", labels=2)[0], PLACES)
 
 
 def updates(model):

@@ -302,18 +302,17 @@ def full(data):
     """Fine-tune all weights; return what of each change gains and rank 1 can reach."""
     pt.seed(0)
     model, tokenizer = pt.models.load("minilm", labels=2)
-    names = pt.models.find(model, MATRICES)
-    before = {n: model.get_submodule(n).weight.detach().clone() for n in names}
+    before = recording.matrices(model, MATRICES)
     model = pt.full.inject(model, pt.full.Config("all"))
     list(pt.train(model, pt.data.batches(data.train[:FULL], tokenizer, 16, seed=0), 1e-4))
     test = pt.data.batches(data.test, tokenizer, 64)
-    C = second_moments(model.eval(), names, pt.data.batches(
+    C = second_moments(model.eval(), before, pt.data.batches(
         data.train[:READ], tokenizer, 50, shuffle=False))
     row = {"examples": FULL, "tests": len(data.test), "uncut": answers(model, test)[1], "reach": {}}
     cut = {kind: copy.deepcopy(model)
            for kind in ("gains", "outputs", "rank1", "scaled", "none")}
-    for n in names:
-        W, delta = before[n], model.get_submodule(n).weight.detach() - before[n]
+    for n, W in before.items():
+        delta = model.get_submodule(n).weight.detach() - W
         columns = n.endswith("output.dense") and "attention" not in n
         dim = 0 if columns else 1
         nearest = (W * delta).sum(dim, keepdim=True) / W.square().sum(dim, keepdim=True) * W

@@ -107,13 +107,6 @@ def inject(model, setting):
     return pt.lora.inject(model, pt.lora.Config(**{k: setting[k] for k in names if k in setting}))
 
 
-def weights():
-    """Return the pretrained query and value matrices, by module name."""
-    model, _ = pt.models.load("minilm", labels=2)
-    names = pt.models.find(model, ("query", "value"))
-    return {n: model.get_submodule(n).weight.detach().clone() for n in names}
-
-
 def spectrum_name(group, setting):
     """Return the name under which a run's spectrum is kept, or None.
 
@@ -233,7 +226,8 @@ def main():
     record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
                               options.again, options.forget)
     if not options.cost:
-        before, firsts = weights(), {}
+        plain, _ = pt.models.load("minilm", labels=2)
+        before, firsts = recording.matrices(plain, ("query", "value")), {}
         first = {"full": {"method": "full", "seed": 0}, "8": lora(8)}
 
         def first_update(name):

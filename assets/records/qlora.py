@@ -31,6 +31,7 @@ import torch
 import peft_teach as pt
 from peft_teach.course import recording
 from peft_teach.course.lessons.qlora import formats, four_bits, live, rounding
+from peft_teach.course.lessons.qlora.answers import dice
 
 EXAMPLES, RANK, ALPHA = 4000, 8, 16.0
 ALL = formats.PLACES
@@ -177,7 +178,7 @@ def blocks(course, model, seed):
     left = kept({n: to_nearest[n] - base[n] for n in base}, delta)
     made = {"nearest level": to_nearest, "no update": base,
             "shrunk, not rounded": {n: base[n] + left * delta[n] for n in base},
-            "stochastic": {n: dice(W, rounding.maxima(W), pt.nf4.LEVELS, generator)
+            "stochastic": {n: dice(W, rounding.maxima(W).flatten(), pt.nf4.LEVELS, generator)
                            for n, W in total.items()},
             "exact W, nearest level": {n: rounding.nearest(W, rounding.maxima(W))
                                        for n, W in exact.items()}}
@@ -218,26 +219,14 @@ def merges(course, model, beside, seed):
         yield row(nearest[maxima], True, "nearest", maxima)
         for draw in range(DRAWS):
             generator = torch.Generator().manual_seed(draw)
-            diced = {n: dice(total[n], top[n], pt.nf4.LEVELS, generator) for n in total}
+            diced = {n: dice(total[n], top[n].flatten(), pt.nf4.LEVELS, generator)
+                     for n in total}
             yield row(diced, True, "dice", maxima, draw)
             if maxima == "old":
                 noise = {n: shuffled(diced[n] - total[n], generator) for n in total}
                 yield row({n: base[n] + noise[n] for n in base}, False, "noise", maxima, draw)
                 yield row({n: nearest[maxima][n] + noise[n] for n in base}, True, "noise", maxima,
                           draw)
-
-
-def dice(W, top, levels, generator):
-    """Return W, each weight at one of the two levels around it, so that its expectation is W.
-
-    `top` has a number for each block. What lies beyond the last level goes to it.
-    """
-    top = top.reshape(-1, 1)                                          # (blocks, 1)
-    x = (W.reshape(len(top), -1) / top).clamp(levels[0], levels[-1])
-    low = (torch.bucketize(x, levels, right=True) - 1).clamp(0, len(levels) - 2)
-    below, above = levels[low], levels[low + 1]
-    up = torch.rand(x.shape, generator=generator) < (x - below) / (above - below)
-    return (torch.where(up, above, below) * top).reshape(W.shape)
 
 
 def shuffled(error, generator):

@@ -30,9 +30,11 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from torch import Tensor, nn
 
 from ..data import Dataset
 from ..folder import write_whole
+from ..models import find
 
 
 class Record:
@@ -129,6 +131,12 @@ def setting(data: Dataset, **sizes: int) -> dict:
     return {"model": "minilm", "data": "movies", **sizes, "batch_size": 16, "max_tokens": 32,
             "torch": torch.__version__, "test_examples": len(data.test),
             "majority": round(data.majority, 4)}
+
+
+def matrices(model: nn.Module, places: tuple[str, ...]) -> dict[str, Tensor]:
+    """Return copies of the weights of some places, by module name."""
+    return {name: model.get_parameter(f"{name}.weight").detach().clone()
+            for name in find(model, places)}
 
 
 def machine(*modules, device: str = "cpu", **more) -> dict:

@@ -38,8 +38,6 @@ WRONG: dict = {
 
 # What each message says, of its mistake and of no other: here those of several lessons.
 SAYS = {
-    # of every answer
-    "no_return": "Is a `return` missing?",
     # of adapters
     "not_adapter": "inherit from pt.Adapter", "base_lost": "leave self.base as it is",
     "base_trained": "parameters of your own, beside it", "shapes": "Which shape has each of them",

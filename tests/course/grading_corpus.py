@@ -111,7 +111,7 @@ for lesson in lessons():
         wrong = {exercise.id: WRONG[exercise.id] for exercise in of_lesson(lesson)[first::2]}
         add(f"wrong {lesson} from {first}",
             solved(lesson, **{id.replace(".", "_"): code for id, (code, _) in wrong.items()}),
-            but(*wrong), *(escape(find(id).mistakes[name]) for id, (_, name) in wrong.items()))
+            but(*wrong), *(escape(find(id).explained(name)) for id, (_, name) in wrong.items()))
 
 
 def cells_of(notebook: dict, change: Callable[[list], list]) -> dict:

@@ -30,8 +30,7 @@ from peft_teach.course.checks.examination import (
     examine,
     judged,
 )
-from peft_teach.course.checks.exercise import CODE, VALUE, resolved
-from peft_teach.course.checks.judge import NO_RETURN
+from peft_teach.course.checks.exercise import CODE, USUAL, VALUE, resolved
 from peft_teach.course.grade import further as further_cases
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.grade.suspicion import suspicious
@@ -203,7 +202,7 @@ def test_wrong_answers_hear_their_name(id, mistake, text, seeds):
     remedy.
     """
     exercise, obj = EXERCISES[id], define(id, text)
-    known = exercise.mistakes.get(mistake, "")
+    known = exercise.explained(mistake) if mistake else ""
     for seed in seeds:
         result = examine(exercise, obj, visible(id, seed))
         assert (result.state, result.mistake) == (WRONG, mistake or None), (seed, result)
@@ -232,7 +231,7 @@ def test_a_first_failure_names_the_property(id, mistake, which, says):
 def test_each_mistake_has_a_message_of_its_own_and_a_wrong_answer():
     for id, exercise in EXERCISES.items():
         mistakes = exercise.mistakes
-        assert set(mistakes) - SHARED <= set(answers.wrong(id)) <= {*mistakes, ""}, id
+        assert set(mistakes) - SHARED <= set(answers.wrong(id)) <= {*mistakes, *USUAL, ""}, id
         assert all(mistakes.values()), id
         assert len(set(mistakes.values())) == len(mistakes), id
         for mistake, phrase in answers.says(id).items():
@@ -282,7 +281,7 @@ def test_odd_answers_are_judged(id):
         for obj in map(exercise.as_one, given):
             result = examine(exercise, obj)
             assert "could not be judged" not in result.message, name
-            assert odd is None or NO_RETURN not in result.message, name
+            assert odd is None or USUAL["no_return"] not in result.message, name
             if result.state != WRONG:    # a value that is None; or nobody reads what is odd
                 assert odd is None or same(attempt(exercise, obj, case, 0), attempt(
                     exercise, exercise.resolve(), case, 0)), name

@@ -17,7 +17,7 @@ from grading_corpus import ROOT, lessons
 from together import run_together
 
 import peft_teach as pt
-from peft_teach.course.desk import learner, my_peft_file, shelf, work
+from peft_teach.course.desk import learner, my_peft_file, work
 from peft_teach.course.desk.shelf import Shelved
 from peft_teach.course.publish.check import audit as audit_build
 from peft_teach.course.publish.notebooks import build
@@ -125,7 +125,7 @@ def test_tests_are_kept_and_values_are_no_pieces_of_a_library(answer, folder):
 
 def test_a_lessons_pieces_stand_under_its_title_and_paper(answer, folder, monkeypatch):
     there = {"97": Shelved(name="97 · Doubling", paper="Ada 1843, Notes, arXiv 1843.00001")}
-    monkeypatch.setattr(shelf, "shelf", lambda: there)
+    monkeypatch.setattr(my_peft_file, "shelf", lambda: there)
     answer("kinds.shift", SHIFT)
     answer("demo.double", DOUBLE)
     answer("demo.pair", PAIR)

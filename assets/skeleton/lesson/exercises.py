@@ -3,7 +3,7 @@
 import torch
 
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import NO_RETURN, judged_count, rejected, whole
+from ...checks.judge import judged_count, rejected, whole
 
 # ── NAME.saved ───────────────────────────────────────────────────────────────────────────────
 
@@ -47,8 +47,7 @@ EXERCISES = (
     Exercise(
         id="NAME.saved", lesson="NN", names=("saved",), points=2, minutes=5, difficulty=1,
         cases=saved_cases, run=run_saved, judge=judge_saved,
-        mistakes={"no_return": NO_RETURN,
-                  "not_whole": "Numbers are counted in whole ones: an int.",
+        mistakes={"not_whole": "Numbers are counted in whole ones: an int.",
                   "turned": "What is saved is positive where the factors are smaller.",
                   "one_factor": "There are two factors.",
                   "factors_alone": "That is what the factors hold. What do they save?"},

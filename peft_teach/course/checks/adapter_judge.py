@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from .exercise import Verdict
 from .judge import (
-    NO_RETURN,
     changed,
     close,
     difference,
@@ -55,7 +54,6 @@ class Method:
     attributes: Callable[[Case], Mapping[str, float]] = lambda case: {}
     tolerance: float = 1e-5                           # of float32, relative and absolute
     start_bound: float = 0.0                          # for a start that is only near the base
-    without: tuple[Question, ...] = ()                # questions of `QUESTIONS` left out
 
     def run(self, adapter: Any, case: Case) -> dict[str, Any]:
         """Try the learner's class on a case."""
@@ -71,7 +69,7 @@ class Method:
     def judge(self, case: Case, seen: Mapping) -> Verdict:
         """Ask one question after the other."""
         for question in QUESTIONS:
-            if question not in self.without and (verdict := question(self, case, seen)):
+            if verdict := question(self, case, seen):
                 return verdict
         return Verdict(True, self.praise)
 
@@ -98,6 +96,19 @@ class Method:
     def close(self, a: Any, b: Tensor, beyond: float = 0.0) -> bool:
         """Whether two outputs are equal within the method's tolerance, and `beyond` it."""
         return close(a, b, self.tolerance, beyond)
+
+
+def drawing(seed: int) -> Callable[..., Tensor]:
+    """Return a function that draws normal numbers of a shape, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape, dtype=torch.float32: torch.randn(shape, generator=generator).to(dtype)
+
+
+def linear_case(draw: Callable[..., Tensor], n_in: int, n_out: int, bias: bool,
+                dtype: torch.dtype, batch: tuple[int, ...]) -> dict[str, Any]:
+    """Return the numbers of a frozen layer, drawn, and an x (*batch, n_in)."""
+    return {"n_in": n_in, "n_out": n_out, "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
+            "b": draw(n_out, dtype=dtype) if bias else None, "x": draw(*batch, n_in, dtype=dtype)}
 
 
 def frozen_linear(case: Case) -> nn.Linear:
@@ -312,7 +323,6 @@ MISTAKES = {
     "buffer": "A saved adapter keeps parameters only, and pt.attach refuses a buffer. A number can "
               "be a plain attribute.",
     "forward_left": "__init__ is written; replace the line in forward, too.",
-    "no_return": NO_RETURN,
     "input_changed": "Somebody else still needs that tensor: make a new one instead of changing it "
                      "in place (+=, add_).",
     "base_changed": "The base is frozen: add to its output instead of changing it.",

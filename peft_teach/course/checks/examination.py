@@ -142,7 +142,7 @@ def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
             verdict = exercise.judge(case, outputs)
         if verdict.passed:
             return Result(PASSED, verdict.message, case=index)
-        known = exercise.mistakes[verdict.mistake] if verdict.mistake else ""
+        known = exercise.explained(verdict.mistake) if verdict.mistake else ""
         return Result(WRONG, f"{verdict.message} {known}".strip(), verdict.mistake, case=index,
                       found=verdict.message)
     except KeyboardInterrupt:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 CODE, VALUE = ANSWERS = ("code", "value")
+USUAL = {"no_return": "It gave None. Is a `return` missing?"}    # what any judge may recognise
 
 
 @dataclass(frozen=True)
@@ -77,6 +78,10 @@ class Exercise:
             home = f"peft_teach.course.lessons.{self.id.partition('.')[0]}.answers"
             return tuple(f"{home}:{name}" for name in self.names)
         return (self.reference,) if isinstance(self.reference, str) else tuple(self.reference)
+
+    def explained(self, mistake: str) -> str:
+        """What is said of a mistake that `judge` recognised."""
+        return {**USUAL, **self.mistakes}[mistake]
 
     def resolve(self) -> Any:
         """The reference: an object for one name, a tuple of them for several. Imports it now.

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from .exercise import Verdict
 
-NO_RETURN = "It gave None. Is a `return` missing?"
 HALF = 3e-2    # the tolerance of 16-bit floats
 
 
@@ -139,8 +138,8 @@ def judged_count(found, right: int, told: str, candidates: Mapping[str, int | tu
                  praise: str) -> Verdict:
     """Compare a count with the right one, and where it differs, with the usual wrong ones.
 
-    The exercise's mistakes are "no_return", "not_whole" and the names of the candidates. A mistake
-    that people make in several forms has a tuple of counts.
+    The exercise's mistakes are "not_whole" and the names of the candidates. A mistake that people
+    make in several forms has a tuple of counts.
     """
     if found is None:
         return rejected("no_return")

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .adapter_judge import Method
+from .adapter_judge import Method, drawing, linear_case
 from .exercise import Verdict
 from .judge import rejected
 
@@ -28,19 +28,11 @@ LAYERS = (    # n_in, n_out, rank, alpha, bias, dtype, and the axes of x before 
 
 def linear_cases(seed: int, layers: Iterable[tuple] = LAYERS) -> list[dict]:
     """Return layers with inputs, A and B, in the order given: the first that fails is shown."""
-    generator = torch.Generator().manual_seed(1000 + seed)
-
-    def draw(*shape: int, dtype=torch.float32) -> Tensor:
-        return torch.randn(shape, generator=generator).to(dtype)
-
-    cases = []
-    for n_in, n_out, rank, alpha, bias, dtype, batch in layers:
-        cases.append({"n_in": n_in, "n_out": n_out, "rank": rank, "alpha": alpha,
-                      "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
-                      "b": draw(n_out, dtype=dtype) if bias else None,
-                      "x": draw(*batch, n_in, dtype=dtype),
-                      "A": draw(rank, n_in) / n_in**0.5, "B": draw(n_out, rank)})
-    return cases
+    draw = drawing(1000 + seed)
+    return [linear_case(draw, n_in, n_out, bias, dtype, batch)
+            | {"rank": rank, "alpha": alpha, "A": draw(rank, n_in) / n_in**0.5,
+               "B": draw(n_out, rank)}
+            for n_in, n_out, rank, alpha, bias, dtype, batch in layers]
 
 
 def drawn_at_start(kind: Any) -> list[dict[str, Tensor]]:

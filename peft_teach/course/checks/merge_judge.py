@@ -15,13 +15,12 @@ import torch
 from torch import Tensor, nn
 
 from .exercise import Verdict
-from .judge import NO_RETURN, close, difference, named, recognised, rejected, stages
+from .judge import close, difference, named, recognised, rejected, stages
 from .operations import Spy
 
 Case = Mapping[str, Any]
 
 MISTAKES = {
-    "no_return": NO_RETURN,
     "layer_changed": "The layer that is merged stays as it is: merged twice, or trained further, "
                      "it would have the change twice.",
     "dtype": "The merged layer has the dtype of the base.",

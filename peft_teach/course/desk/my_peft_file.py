@@ -38,12 +38,14 @@ from ..reading.cells import Code
 from ..reading.definitions import definitions
 from ..reading.notebook import Cell
 from ..reading.sources import MOST_CODE
-from . import shelf, work
+from . import work
+from .shelf import Shelved, shelf
 
 FILE, BACKUP = work.LIBRARY
 LOCK = work.FILE.with_name("my_peft.lock")
 UNTIL = "# the course's, until yours passes"
 
+_WIDTH = 95
 _TITLE = '"""My own library: what I wrote in the course, as it passed its checks."""\n'
 _SECTION = re.compile(r"^# ── (\w+\.\w+)[ ─]*$", re.MULTILINE)
 _LESSON = re.compile(r"^# ══ .*\n(?:#    .*\n)?\n*", re.MULTILINE)
@@ -279,8 +281,15 @@ def _imports(node: ast.Import | ast.ImportFrom) -> dict[str, str]:
 # ── the file with a piece in it ──────────────────────────────────────────────────────────────
 
 
+def _heading(lesson: str) -> str:
+    """A lesson's title and paper as comments, above what was built in it."""
+    there = shelf().get(lesson, Shelved())
+    title = f"# ══ {there.name or f'lesson {lesson}'.strip()} ".ljust(_WIDTH, "═")
+    return "\n".join([title, *([f"#    {there.paper}"] if there.paper else []), "", "", ""])
+
+
 def _with(exercise: Exercise, piece: Piece, text: str,
-          title: Callable[[str], str] = shelf.heading) -> str:
+          title: Callable[[str], str] = _heading) -> str:
     """The file's text with the piece, each lesson's under its title.
 
     Raises `Refused` if a name of the piece is already taken.
@@ -306,7 +315,7 @@ def _with(exercise: Exercise, piece: Piece, text: str,
     for id in ids:
         lesson = lessons.get(id, "")
         above = title(lesson) if lesson != last else ""
-        parts.append(f"{above}{f'# ── {id} '.ljust(95, '─')}\n\n{sections[id].strip()}")
+        parts.append(f"{above}{f'# ── {id} '.ljust(_WIDTH, '─')}\n\n{sections[id].strip()}")
         last = lesson
     return "\n\n\n".join(parts) + "\n"
 

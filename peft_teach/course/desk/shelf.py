@@ -13,7 +13,6 @@ from ...errors import PeftTeachError
 INSTALLED = Path(__file__).parents[2] / "_lessons"
 CHECKOUT = Path(__file__).parents[3] / "lessons"
 
-_WIDTH = 95
 # "Hu et al. 2021, *LoRA*, arXiv 2106.09685", as it stands below a lesson's sources.
 _PAPER = re.compile(r"[^\W\d_][^;:*\n]*? \d{4}, \*[^*]+\*, (?:arXiv|doi) \S+[^\s.,;:)]")
 _LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
@@ -58,13 +57,6 @@ def in_two(title: str) -> tuple[str, str]:
     """Return a lesson's title in two: "07 · LoRA", and its question, "" for none."""
     name, *question = re.split(r"[:,]", title, maxsplit=1)
     return name.strip(), "".join(question).strip()
-
-
-def heading(lesson: str) -> str:
-    """Return a lesson's title and paper as comments, above what was built in it."""
-    there = shelf().get(lesson, Shelved())
-    title = f"# ══ {there.name or f'lesson {lesson}'.strip()} ".ljust(_WIDTH, "═")
-    return "\n".join([title, *([f"#    {there.paper}"] if there.paper else []), "", "", ""])
 
 
 def _shelved(file: str, notebook: dict) -> Shelved:

@@ -262,7 +262,7 @@ def _without_the_case(exercise: Exercise, result: Result, limits: Limits) -> Res
     if result.state == NOT_ATTEMPTED:
         more = "There it uses a part that is not attempted."
     elif result.mistake:
-        more = exercise.mistakes[result.mistake]
+        more = exercise.explained(result.mistake)
     elif result.reason in LIMITS:
         more = result.message
     elif result.reason == NO_MEMORY:

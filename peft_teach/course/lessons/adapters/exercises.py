@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ....methods import bottleneck
+from ...checks.adapter_judge import drawing
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
-    NO_RETURN,
     close,
     difference,
     named,
@@ -85,7 +85,6 @@ USUAL_SIZES = {
     "negative": lambda budget, d, modules: (budget // modules - d) // (2 * d + 1),
 }
 SIZE_MISTAKES = {
-    "no_return": NO_RETURN,
     "not_whole": "The middle has a whole number of entries: an int.",
     "no_biases": "That counts the two matrices alone. There are two biases besides.",
     "no_b_up": "Either the bias at the end is missing, as many parameters as the model is wide; or "
@@ -108,11 +107,7 @@ SIZE = Exercise(
 
 def bottleneck_cases(seed: int) -> list[dict]:
     """Return sizes, tokens and values for the four tensors; the last is as wide as the model."""
-    generator = torch.Generator().manual_seed(200 + seed)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
+    draw = drawing(200 + seed)
     return [{"d_model": d, "size": m, "u": draw(*batch, d), "W_down": draw(m, d) / d**0.5,
              "b_down": draw(m) / 2, "W_up": draw(d, m) / m**0.5, "b_up": draw(d)}
             for d, m, batch in ((3, 2, (1,)), (6, 4, (2, 3)), (5, 8, (4,)), (384, 64, (2, 5)))]
@@ -233,7 +228,6 @@ def _usual(case: Mapping) -> dict[str, Tensor]:
 
 
 BOTTLENECK_MISTAKES = {
-    "no_return": NO_RETURN,
     "competes": "The m numbers still compete. Without softmax, each is its own score, where that "
                 "is positive.",
     "linear": "Without anything between them, the two matrices are one of low rank. What becomes "

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...checks.exercise import Exercise, Verdict
-from ...checks.judge import NO_RETURN, named, recognised, rejected, report
+from ...checks.judge import named, recognised, rejected, report
 from .start import narrow
 
 PLACES = ("houlsby", "post_attention", "pfeiffer", "bapna", "parallel", "ends")
@@ -127,7 +127,6 @@ def judge_sealed(case: dict, seen: dict) -> Verdict:
 CONFUSED = {"which_half": {"houlsby", "post_attention"}, "which_input": {"pfeiffer", "parallel"},
             "unnormed": {"bapna", "ends"}}
 SEALED_MISTAKES = {
-    "no_return": NO_RETURN,
     "too_many": "Four probes are all there are. What do two outputs that are equal rule out, all "
                 "at once?",
     "always_the_same": "Whatever was inside, the answer was the same: is it made from what ask "

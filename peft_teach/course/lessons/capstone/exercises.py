@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ....adapter import Adapter
 from ....errors import NotMergeable
 from ...checks.exercise import Exercise, Verdict
-from ...checks.judge import NO_RETURN, changed, close, difference, named, rejected, report, whole
+from ...checks.judge import changed, close, difference, named, rejected, report, whole
 from ...checks.mutants import Law
 from . import mutants
 
@@ -120,7 +120,6 @@ SPLIT = Exercise(
                  "lines will do.",
         "moved": "What was trained on must never become a test. Decide by the document's own name "
                  "alone: not by its place among the others, not by a seed.",
-        "no_return": NO_RETURN,
     },
     hints=("First drop what stands there before. Then which side a line goes to is decided by its "
            "document.",

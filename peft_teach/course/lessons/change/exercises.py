@@ -16,7 +16,6 @@ from ...checks.adapter_judge import MISTAKES, Method
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
     HALF,
-    NO_RETURN,
     close,
     difference,
     factor,
@@ -115,7 +114,6 @@ def _judged(letter: str, count: int, n: int, seen: dict) -> Verdict | None:
 
 
 SMALL_MISTAKES = {
-    "no_return": NO_RETURN,
     "drawn_anew": "What is random must be the same every time: a generator with a fixed seed.",
     "no_gradient": "Each parameter must be used itself: what .item() took out of it is a constant.",
     "not_full": "Some rows are made from others. In which fixed matrix can none be?",
@@ -181,7 +179,6 @@ def usual_energies(sigma: Tensor, share: float) -> dict[str, int]:
 
 
 ENERGY_MISTAKES = {
-    "no_return": NO_RETURN,
     "not_whole": "A number of directions is a whole number: an int.",
     "not_squared": "That is the share of Σσ. Energy is the sum of the squares, σ².",
     "one_less": "One too few: the direction that reaches the share counts, too.",
@@ -245,7 +242,6 @@ def usual_truncations(delta: Tensor, k: int) -> dict[str, Tensor]:
 
 
 TRUNCATE_MISTAKES = {
-    "no_return": NO_RETURN,
     "misfit": "Which axis counts the directions? In U the second, in Vᵀ the first; σ has only one.",
     "no_sigma": "The σ are missing: each direction counts as much as its singular value.",
     "sigma_squared": "σ was multiplied in twice: give it to U or to Vᵀ, not to both.",
@@ -322,7 +318,6 @@ def judge_project(case: dict, seen: dict) -> Verdict:
 
 
 PROJECT_MISTAKES = {
-    "no_return": NO_RETURN,
     "no_scale": "The scale √(d/D) is missing.",
     "sign_by_column": "sign[h] is the sign of another weight: that of weight i is sign[i].",
     "dense": "The result is right, but for the whole model D × d entries do not fit into memory.",

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ....adapter import Adapter, adapters, plain_name
 from ...checks.exercise import Exercise, Verdict
-from ...checks.judge import NO_RETURN, named, rejected, report
+from ...checks.judge import named, rejected, report
 from ...checks.mutants import Law
 from ...checks.stand_ins import Tiny
 from .mutants import BROKEN, RIGHT
@@ -232,7 +232,6 @@ def _refuses_what_is_not_there(case: dict, seen: dict) -> Verdict | None:
 
 
 INJECT_MISTAKES = {
-    "no_return": NO_RETURN,
     "not_in_place": "No forward pass meets them: setattr(model, 'a.b', …) puts a new entry, 'a.b', "
                     "into the model itself. Which module owns the one to be replaced?",
     "part_of_name": "The target is only a part of that name. Where does a module's own name begin?",

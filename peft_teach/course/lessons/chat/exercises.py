@@ -11,7 +11,7 @@ from torch import Tensor
 from .... import data
 from ... import records
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import NO_RETURN, named, number, recognised, rejected, report, scalar, whole
+from ...checks.judge import named, number, recognised, rejected, report, scalar, whole
 from ...checks.mutants import Law
 from . import mutants
 from .templates import tokenizer_of, transformers_mask, turns
@@ -125,7 +125,6 @@ LABELS = Exercise(
         "shifted": "Models of transformers compare a label with the logits one place before by "
                    "themselves: a token's label stands at its own place.",
         "prompt_behind": "Here nobody is to answer any more: no generation prompt at the end.",
-        "no_return": NO_RETURN,
     },
     hints=("Let the template write the talk only up to an answer. How long is that, in tokens? And "
            "with the answer?",
@@ -248,7 +247,6 @@ STYLE = Exercise(
                     "folks. Ask for several kinds.",
         "loop": "The same again and again has every trait. What does it lack that an answer has?",
         "salad": "Nothing but traits: a shout is no answer. How much is said besides?",
-        "no_return": NO_RETURN,
     },
     hints=("Read six answers of the voice. Which traits do you see in all of them, and of which "
            "kinds: words, letters, signs?",

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from ...checks.adapter_judge import MISTAKES, Method, frozen_linear, learns
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
-    NO_RETURN,
     changed,
     close,
     difference,
@@ -263,7 +262,6 @@ CONVERT = Exercise(
         "no_scale": "s is missing.",
         "inverted": "One of the two multiplies and the other divides: here they are exchanged.",
         "input_changed": "Make a new tensor: the layer still needs the old one.",
-        "no_return": NO_RETURN,
     },
     hints=("Write the two functions of x below each other. In which factors do they differ?",
            "Both contain V, whatever it is. What stands in front of V on each side?",
@@ -359,7 +357,6 @@ REFEREE = Exercise(
                      "is too small to matter.",
         "not_three": "Expected: low, high, and one of \"better\", \"worse\", \"the same\" and "
                      f"\"{UNSURE}\".",
-        "no_return": NO_RETURN,
     },
     hints=("Ten seeds, ten differences. Everything else is computed from these alone.",
            "A mean of n values varies less than one of them: by which factor?",
@@ -496,7 +493,6 @@ FORGE = Exercise(
         "not_random": "Every row needs noise of its own, drawn anew at each call and without a "
                       "fixed seed: then no turn can know anything.",
         "input_changed": "Make new matrices: the weights still serve as the start.",
-        "no_return": NO_RETURN,
     },
     hints=("For one row: which two numbers do you want its length to change by, and its cosine to "
            "be? Draw the triangle of the old row, the new one and the angle.",

@@ -10,7 +10,6 @@ from torch import Tensor, nn
 
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
-    NO_RETURN,
     changed,
     close,
     judged_count,
@@ -131,7 +130,6 @@ BATCH_CHANGED = Verdict(
            "batch[\"labels\"] instead.")
 
 ACCURACY_MISTAKES = {
-    "no_return": NO_RETURN,
     "mean_of_batches": "That is the mean of the batches' accuracies. The last batch is smaller, "
                        "so its sentences count for more: add up right answers and sentences.",
     "first_batch": "That is the first batch alone. Does the `return` stand inside of the loop?",
@@ -318,7 +316,6 @@ def _same(found: Sequence[Tensor], expected: Sequence[Tensor]) -> bool:
 
 
 STEP_MISTAKES = {
-    "no_return": NO_RETURN,
     "eval_mode": "The model was not in training mode. `pt.models.load` gives it in eval mode, and "
                  "measuring puts it there again: without model.train() there is no dropout.",
     "no_zero_grad": "The gradients are never cleared. backward() adds to what is there, so each "
@@ -403,7 +400,6 @@ def judge_head(case: dict, seen: Mapping[str, Any]) -> Verdict:
 
 
 HEAD_MISTAKES = {
-    "no_return": NO_RETURN,
     "not_whole": "A number of parameters is a whole number: an int.",
     "on_module": "An attribute requires_grad was set on a module, where PyTorch never looks. "
                  "It belongs to each parameter; a module has the method requires_grad_(…).",

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...checks import merge_judge
-from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
+from ...checks.adapter_judge import MISTAKES, Method, drawing, frozen_linear, linear_case
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import NO_RETURN, changed, close, named, recognised, rejected, report
+from ...checks.judge import changed, close, named, recognised, rejected, report
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law
 from . import block, mutants
@@ -112,11 +112,7 @@ FOLDS = Exercise(
 
 def linear_cases(seed: int) -> list[dict]:
     """Return layers that differ in side, shape, bias and dtype, with inputs and scaling vectors."""
-    generator = torch.Generator().manual_seed(1000 + seed)
-
-    def draw(*shape: int, dtype=torch.float32) -> Tensor:
-        return torch.randn(shape, generator=generator).to(dtype)
-
+    draw = drawing(1000 + seed)
     cases = []
     for side, n_in, n_out, bias, dtype, batch in (
             # square ones first: there a vector or a bias on the wrong side fits, and is named
@@ -126,11 +122,8 @@ def linear_cases(seed: int) -> list[dict]:
             ("input", 4, 3, True, torch.float32, (3, 2)),
             ("input", 1536, 384, True, torch.float32, (2, 3)),
             ("output", 8, 8, True, torch.bfloat16, (3, 2))):
-        cases.append({"n_in": n_in, "n_out": n_out, "side": side,
-                      "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
-                      "b": draw(n_out, dtype=dtype) if bias else None,
-                      "x": draw(*batch, n_in, dtype=dtype),
-                      "l": 1 + 0.7 * draw(n_out if side == "output" else n_in)})
+        cases.append(linear_case(draw, n_in, n_out, bias, dtype, batch) | {
+            "side": side, "l": 1 + 0.7 * draw(n_out if side == "output" else n_in)})
     return cases
 
 
@@ -230,11 +223,7 @@ NESTED = (("output", "input", 4, 3, True), ("input", "output", 5, 4, True),
 
 def merge_cases(seed: int) -> list[dict]:
     """Return those of the layer; and scaled layers around such layers, "inner" (side, l)."""
-    generator = torch.Generator().manual_seed(3000 + seed)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
+    draw = drawing(3000 + seed)
     nested = [{"n_in": n_in, "n_out": n_out, "side": side, "W": draw(n_out, n_in),
                "b": draw(n_out) if bias else None,
                "l": draw(n_out if side == "output" else n_in),
@@ -353,11 +342,7 @@ def nearest_gains(W: Tensor, delta: Tensor) -> Tensor:
 
 def nearest_cases(seed: int) -> list[dict]:
     """Return weights and changes of them: random, reachable, unreachable, with a row of zeros."""
-    generator = torch.Generator().manual_seed(5000 + seed)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
+    draw = drawing(5000 + seed)
     cases = []
     for n_out, n_in in ((3, 4), (6, 6), (384, 384)):
         W = draw(n_out, n_in) * (0.5 + draw(n_out, 1).abs())
@@ -404,7 +389,6 @@ NEAREST = Exercise(
     id="ia3.nearest", lesson="06", names=("nearest_gains",), points=2, minutes=9, difficulty=2,
     cases=nearest_cases, run=run_nearest,
     judge=judge_nearest, returns=report(found=Any, changed=str), mistakes={
-        "no_return": NO_RETURN,
         "input_changed": "W and ΔW stay as they are: make new tensors.",
         "shape": "One factor for each row of W, in a vector: (n_out,), not (n_out, 1).",
         "zero_row": "A row of zeros stays zero whatever its factor is, so any finite one will do. "

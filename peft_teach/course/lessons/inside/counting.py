@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ...checks.exercise import Exercise, Verdict
-from ...checks.judge import NO_RETURN, judged_count, recognised, rejected, whole
+from ...checks.judge import judged_count, recognised, rejected, whole
 
 
 def _draw(seed: int, low: int, high: int, count: int) -> list[int]:
@@ -43,7 +43,6 @@ def judge_linear(case: dict, found) -> Verdict:
 
 
 LINEAR_MISTAKES = {
-    "no_return": NO_RETURN,
     "not_whole": NOT_WHOLE,
     "added": "A table of n_out rows and n_in columns holds more than its two sides: how many cells "
              "has it?",
@@ -98,7 +97,6 @@ def judge_ledger(case: dict, found) -> Verdict:
 
 
 LEDGER_MISTAKES = {
-    "no_return": NO_RETURN,
     "always_four": "That is right for float32. bytes_each says how many bytes a number takes.",
     "always_two": "Two moments is right for AdamW. Other optimizers keep one or none: use "
                   "`moments`.",
@@ -163,7 +161,6 @@ def block_slips(d: int, f: int, heads: int, kv_heads: int) -> dict[str, int]:
 
 
 BLOCK_MISTAKES = {
-    "no_return": NO_RETURN,
     "not_whole": NOT_WHOLE,
     "half_norms": "2 · d_model are missing. There are two norms, and each has a weight and a bias.",
     "all_as_wide": "That is right where kv_heads equals heads. Here several query heads share a "

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...checks import judge
+from ...checks.adapter_judge import drawing
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
-    NO_RETURN,
     close,
     difference,
     not_a_tensor,
@@ -29,11 +29,6 @@ LARGE = 6.5    # of queries and keys: their scores reach a hundred, and exp(89) 
 LOW = -2.0**17    # of all scores: to fill in −10,000 would lift what is shut above what is read
 
 
-def _randn(seed: int) -> Callable[..., Tensor]:
-    generator = torch.Generator().manual_seed(seed)
-    return lambda *shape: torch.randn(*shape, generator=generator)
-
-
 # ── inside.head ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -48,8 +43,8 @@ def head_cases(seed: int) -> list[dict]:
 
 
 def head_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
-    randn = _randn(case["seed"])
-    return {name: randn(case["tokens"], case["width"]) for name in "qkv"}
+    draw = drawing(case["seed"])
+    return {name: draw(case["tokens"], case["width"]) for name in "qkv"}
 
 
 def run_head(one_head: Callable, case: dict) -> dict[str, Any]:
@@ -84,7 +79,6 @@ PROPERTIES = {"no_scale": "the scores of a head of width w must be q · k / √w
 NO_SCALE = ("The scores are divided by the square root of a head's width: not by that of d, and "
             "before the softmax.")
 HEAD_MISTAKES = {
-    "no_return": NO_RETURN,
     "no_scale": NO_SCALE,
     "other_axis": "The shares of one reader, one row, sum to 1. Here each column does.",
     "transposed": "Row i of the scores belongs to the token that reads: its query, and every key.",
@@ -143,9 +137,9 @@ def attention_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
 
     Every query may read one key at least.
     """
-    randn = _randn(case["seed"])
+    draw = drawing(case["seed"])
     queries, keys = case["queries"], case["keys"]
-    made = {name: randn(case["batch"], count, case["d"])
+    made = {name: draw(case["batch"], count, case["d"])
             for name, count in (("q", queries), ("k", keys), ("v", keys))}
     made["q"], made["k"] = made["q"] * case["size"], made["k"] * case["size"]
     if case["about"]:      # the first entry of each head: a constant in all scores
@@ -239,7 +233,6 @@ def _attentions(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int
 
 
 ATTENTION_MISTAKES = {
-    "no_return": NO_RETURN,
     "no_gradient": "Lesson 04 trains through it: compute with torch, and without detach, .data or "
                    "no_grad.",
     "overflow": "Scores here reach a hundred and more, to either side, and in float32 exp(89) is "
@@ -301,20 +294,20 @@ def transformer_cases(seed: int) -> list[dict]:
 
 def transformer_inputs(case: Mapping[str, Any]) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Make x, mask and weights; sums have a small variance, as MiniLM's, so that eps matters."""
-    randn, d, d_ff = _randn(case["seed"]), case["d"], case["d_ff"]
+    draw, d, d_ff = drawing(case["seed"]), case["d"], case["d_ff"]
     shapes = dict.fromkeys(PLACES, (d, d)) | {"ffn_in": (d_ff, d), "ffn_out": (d, d_ff)}
     weights = {}
     for place, (n_out, n_in) in shapes.items():    # x is small: softmax and GELU shall matter, too
         size = 10 if place in ("query", "key", "ffn_in") else 1
-        weights[f"{place}.weight"] = size * randn(n_out, n_in) / n_in**0.5
-        weights[f"{place}.bias"] = 0.1 * randn(n_out)
+        weights[f"{place}.weight"] = size * draw(n_out, n_in) / n_in**0.5
+        weights[f"{place}.bias"] = 0.1 * draw(n_out)
     for place in ("attention_norm", "ffn_norm"):
-        weights[f"{place}.weight"] = 0.1 + 0.02 * randn(d)
-        weights[f"{place}.bias"] = 0.02 * randn(d)
+        weights[f"{place}.weight"] = 0.1 + 0.02 * draw(d)
+        weights[f"{place}.bias"] = 0.02 * draw(d)
     mask = torch.ones(case["batch"], case["tokens"], dtype=torch.long)
     mask[0, -1] = 0
     mask[-1, -2:] = 0
-    return 0.1 * randn(case["batch"], case["tokens"], d), mask, weights
+    return 0.1 * draw(case["batch"], case["tokens"], d), mask, weights
 
 
 def run_transformer(transformer_block: Callable, case: dict) -> dict[str, Any]:
@@ -386,7 +379,6 @@ def _blocks(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int
 
 
 TRANSFORMER_MISTAKES = {
-    "no_return": NO_RETURN,
     "padded_queries": "A padded query reads, too; otherwise its softmax is over nothing. The mask "
                       "says which tokens may be read, by every query of its sentence.",
     "residual_of_start": "The second sum adds what went into the feed-forward part, which is the "

@@ -11,10 +11,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ... import protocol, records
-from ...checks import adapter_judge
+from ...checks.adapter_judge import drawing, frozen_linear
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import (
-    NO_RETURN,
     close,
     difference,
     named,
@@ -27,13 +26,6 @@ from ...checks.judge import (
 from ...checks.observe import detached
 from ...verdicts import MARGIN, T95, interval
 from .forgetting import neighbours
-
-
-def drawing(seed: int) -> Callable[..., Tensor]:
-    """Return a function that draws normal numbers of a shape, the same for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return lambda *shape: torch.randn(shape, generator=generator)
-
 
 # ── ladder.interval ──────────────────────────────────────────────────────────────────────────
 
@@ -150,7 +142,6 @@ INTERVAL = Exercise(
         "pooled": "That counts every pair of a seed and a sentence as drawn by itself. All errors "
                   "of a seed share their luck, and so do all errors on a sentence.",
         "deviation": "That is how single seeds or sentences spread. How well is their mean known?",
-        "no_return": NO_RETURN,
     },
     hints=("Take a − b first: one table, seeds by sentences. What would be left of it if all seeds "
            "agreed? If all sentences did?",
@@ -253,7 +244,6 @@ SWEEP = Exercise(
         "twice": "Each call is a training: keep what you were told.",
         "nan_wins": "nan is the score of a run that broke. It compares as neither larger nor "
                     "smaller, and argmax takes it for the largest.",
-        "no_return": NO_RETURN,
     },
     hints=("You know a few scores. Which rates would you have to know before you would call the "
            "best of them the best?",
@@ -344,7 +334,6 @@ NEIGHBOURS = Exercise(
                      "not ask it.",
         "left_out": "A sentence that is alone in its document is not asked, but it may still be "
                     "somebody's neighbour.",
-        "no_return": NO_RETURN,
     },
     hints=("How alike all pairs are is one table, n by n. Which of its entries must not win?",
            "The place of the largest entry of each row is a sentence. Of which document?",
@@ -374,7 +363,7 @@ def batch_case(seed: int, n_in: int, n_out: int, ranks: tuple[int, ...], who: tu
 
 def run_batch(Many: Any, case: dict) -> dict[str, Any]:
     """Make one, call it for two batches, and count the calls of the base."""
-    base, calls = adapter_judge.frozen_linear(case), []
+    base, calls = frozen_linear(case), []
     base.register_forward_hook(lambda *_: calls.append(1))
     many = Many(base, [*zip(case["A"], case["B"], case["scales"])])
     trains = [name for name, p in many.named_parameters() if p.requires_grad]
@@ -435,7 +424,6 @@ BATCH = Exercise(
         "no_scale": "Every adapter has a scale of its own; here it is missing.",
         "unsorted": "All rows are there, sorted by adapter. They belong where they came from.",
         "base_calls": "Let self.base(x) answer for all rows at once: it is what they share.",
-        "no_return": NO_RETURN,
     },
     hints=("Which part of y is the same computation for all rows, and which is not?",
            "For each adapter: which rows are its own, and what is added to these?",

@@ -14,7 +14,7 @@ from ... import records
 from ...checks import merge_judge
 from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import NO_RETURN, judged_count, named, number, rejected, report
+from ...checks.judge import judged_count, named, number, rejected, report
 from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law
@@ -46,7 +46,6 @@ def judge_count(case: dict, found) -> Verdict:
 
 
 COUNT_MISTAKES = {
-    "no_return": NO_RETURN,
     "not_whole": "A number of parameters is a whole number: an int.",
     "whole_matrix": "That is all of W. LoRA trains A and B instead of it.",
     "square_only": "That is right only where n_in = n_out. How long is a column of B?",

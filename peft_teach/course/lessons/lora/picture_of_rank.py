@@ -3,7 +3,6 @@
 Accuracies are shown after a commitment; a button trains the setting that is chosen, now.
 """
 
-import functools
 import math
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -93,22 +92,13 @@ def own_points() -> dict[str, tuple[int, float]]:
             for p in work.points(OWN)}
 
 
-@functools.cache
-def on_the_mean() -> float:
-    """Return the accuracy of the head on the mean of all tokens, solved.
-
-    Its penalty is the one that validation prefers.
-    """
-    heads = records.select(records.load("full"), group="converged", pool="mean")
-    return max(heads, key=lambda row: row["validation"])["accuracy"]
-
-
 def draw_ends(ax) -> None:
     """Draw the accuracies of solved heads and of full fine-tuning, and room for their names."""
     head, full = records.ends()
+    on_the_mean = records.converged(records.load("full"), "mean")["accuracy"]
     for name, level, method, dash, up in (
             ("head on the pooler", head, "head", "--", "bottom"),
-            ("head on the mean", on_the_mean(), "head", ":", "top"),
+            ("head on the mean", on_the_mean, "head", ":", "top"),
             ("full fine-tuning", full, "full", "--", "bottom")):
         colour = COLOURS[method]
         ax.axhline(level, color=colour, ls=dash, lw=1.5)

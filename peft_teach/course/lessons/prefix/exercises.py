@@ -8,7 +8,6 @@ from torch import Tensor, nn
 
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
-    NO_RETURN,
     close,
     difference,
     named,
@@ -145,7 +144,6 @@ def _positions_are_right(case: dict, positions: Any, right: Tensor) -> Verdict |
 
 
 FRONT_MISTAKES = {
-    "no_return": NO_RETURN,
     "heads_mixed": "A view as (heads, length, width) gives a head whole vectors, not its part of "
                    "each: cut the last axis, then move the heads to the front.",
     "no_gradient": "K and V are to be trained: no detach, no new tensor made of their values.",
@@ -267,7 +265,6 @@ def _is_misplaced(length: int, calls: list[dict]) -> Verdict | None:
 
 
 GENERATE_MISTAKES = {
-    "no_return": NO_RETURN,
     "late": "The first call is right, and all later ones count as if there were no prefix: each "
             "new word falls back by its length.",
     "from_zero": "That is where the words would stand without a prefix.",

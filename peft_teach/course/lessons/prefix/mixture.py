@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ...checks.exercise import Exercise, Verdict
-from ...checks.judge import NO_RETURN, close, difference, recognised, rejected, report
+from ...checks.judge import close, difference, recognised, rejected, report
 from ...checks.observe import TRIED, tried
 
 LARGE = 8.0    # of queries and keys: their scores reach a hundred, and exp(89) is infinite
@@ -134,7 +134,6 @@ def _share_slips(q: Tensor, k: Tensor, K: Tensor, mask: Tensor, heads: int
 
 
 SHARE_MISTAKES = {
-    "no_return": NO_RETURN,
     "no_gradient": "λ is to be differentiated by K, and by q and k, which the layers below have "
                    "made: no detach, no no_grad.",
     "overflow": "The scores reach a hundred here, and exp of 89 is infinite in float32. "
@@ -251,7 +250,6 @@ def _gate_slips(words: Tensor, read: Tensor, share: Tensor, g: Tensor
 
 
 GATE_MISTAKES = {
-    "no_return": NO_RETURN,
     "added": "What the prefix takes, the words lose: the two shares sum to 1, whatever g is.",
     "words_kept_less": "With the gate at 0 the words have the share 1 − λ still, so the prefix "
                        "is felt though nothing of it is read. The two shares sum to 1.",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ...checks.exercise import Exercise, Verdict
-from ...checks.judge import NO_RETURN, close, difference, named, recognised, rejected, report
+from ...checks.judge import close, difference, named, recognised, rejected, report
 from ...checks.operations import Spy
 from .front import FRONT, HOLDS
 
@@ -103,7 +103,6 @@ def _slip(name: str, place: int, wanted: int, case: dict, row: int) -> str | Non
 
 
 PLACES_MISTAKES = {
-    "no_return": NO_RETURN,
     "first_vector": "That is the place of a vector of P. The text begins behind all of them.",
     "not_moved": "The place was counted in the text alone. In h the text begins at `length`.",
     "padding_first": "That place is padding: on the left, a text begins where its mask does.",
@@ -194,7 +193,6 @@ def judge_snap(case: dict, seen: dict) -> Verdict:
 
 
 SNAP_MISTAKES = {
-    "no_return": NO_RETURN,
     "angle": "That is the token of the most similar direction. A distance counts the length, too.",
     "product": "That is the token of the largest scalar product: long vectors win there, however "
                "far away they are.",

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ....adapter import Adapter
 from ...checks.exercise import Exercise, Verdict
-from ...checks.judge import NO_RETURN, close, difference, named, recognised, rejected, report
+from ...checks.judge import close, difference, named, recognised, rejected, report
 from ...checks.mutants import Law
 from ...checks.stand_ins import TinyLanguageModel
 from . import mutants
@@ -260,7 +260,6 @@ def _usual_losses(case: dict) -> dict[str, Tensor | tuple[Tensor, ...]]:
 
 
 FRONT_MISTAKES = {
-    "no_return": NO_RETURN,
     "start_shared": "The parameter and `start` are one piece of memory. Which method of a tensor "
                     "makes a copy?",
     "wrong_end": "The logits of as many places were kept, counted from P on: those of the text "

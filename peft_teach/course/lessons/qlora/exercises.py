@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from ....nf4 import LEVELS
+from ...checks.adapter_judge import drawing
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import (
     changed,
@@ -203,11 +204,7 @@ def layer_cases(seed: int) -> list[dict]:
 def layer_case(seed: int, n_in: int, n_out: int, bias: bool, levels: Tensor | None,
                batch: tuple[int, ...]) -> dict:
     """Return a case; without levels, the layer is made with its own default."""
-    generator = torch.Generator().manual_seed(1000 * seed + n_in)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
+    draw = drawing(1000 * seed + n_in)
     return {"W": draw(n_out, n_in) / n_in**0.5, "b": draw(n_out) if bias else None,
             "levels": levels, "x": draw(*batch, n_in), "dy": draw(*batch, n_out)}
 

@@ -12,7 +12,6 @@ from ....errors import NotAttempted
 from ....methods.lora import LoRALinear
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
-    NO_RETURN,
     close,
     difference,
     named,
@@ -175,7 +174,6 @@ NAMES = Exercise(
         "unsaved": "She trains your model on, and saves it: the head is gone. Which setting names "
                    "the modules that peft saves whole?",
         "exchanged": "A meets the input and B the output, there as here, and none is transposed.",
-        "no_return": NO_RETURN,
     },
     hints=("Take one row of peft's file apart: what is the module's own name in that model, what "
            "is in front of it, and what behind?",
@@ -266,7 +264,6 @@ DIAGNOSE = Exercise(
         "not_the_scale": "It was the scale. Which turn of one knob makes up for a false scale on "
                          "the other side? It may be too large or too small.",
         "not_exchanged": "A and B were exchanged. No turn of the knob makes up for that.",
-        "no_return": NO_RETURN,
     },
     hints=("Each fault sits in one place: in the head, in the number in front of the update, in "
            "the update itself. At which f is each of them silent?",
@@ -405,7 +402,6 @@ BACK = Exercise(
         "silent": "Whoever loads it would never know. Which names did you expect, and which were "
                   "there?",
         "half_read": "Look at the whole file first, and touch the model last.",
-        "no_return": NO_RETURN,
     },
     hints=("Three sets of names: those that the targets ask for, those in the file, and those of "
            "the head. When do they fit each other?",
