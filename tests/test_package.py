@@ -241,8 +241,9 @@ SHOWN = {"matplotlib", "ipywidgets", "peft_teach.plots", "peft_teach.widgets"}
 def loaded_after(*lines: str) -> list[set[str]]:
     """Run lines in one fresh process; return which modules are loaded after each."""
     code = "\n".join(f"{line}\nprint('loaded', *sys.modules)" for line in ("import sys", *lines))
-    done = subprocess.run([sys.executable, "-c", code], check=True,
+    done = subprocess.run([sys.executable, "-c", code],
                           capture_output=True, text=True, cwd=PACKAGE.parent)
+    assert not done.returncode, done.stderr
     shown = [line.split() for line in done.stdout.splitlines() if line.startswith("loaded ")]
     return [set(names) for _, *names in shown[1:]]
 

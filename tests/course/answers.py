@@ -52,6 +52,8 @@ def says(id: str) -> dict[str, str]:
 
     known = shared.SAYS | (shared.MERGING if id.endswith(".merge") else {}) | getattr(
         _lesson(id), "SAYS", {}).get(id, {})
+    lacking = find(id).mistakes.keys() - known.keys()
+    assert not lacking, f"{id}: SAYS in its answers.py lacks {', '.join(sorted(lacking))}"
     return {mistake: known[mistake] for mistake in find(id).mistakes}
 
 

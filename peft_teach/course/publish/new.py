@@ -27,7 +27,8 @@ SKELETON = Path("assets/skeleton")
 WIDTH = 100
 LAW = '''"NAME": Method(
     pt.NAME, lambda family: pt.NAME.Config(targets=some(family)),
-    lambda family, kind: 2 * sum(sizes(family)[t][1] for t in some(family)))'''
+    lambda family, kind: 2 * sum(sizes(family)[t][1] for t in some(family)),
+    closed=lambda family: 2 * sum(pt.NAME.count(sizes(family)[t][1]) for t in some(family)))'''
 
 
 def method(root: Path | str, name: str) -> str:
