@@ -35,8 +35,8 @@ from .backbone import BackboneAdapter
 from .contents import adapter_parameters, adapter_state
 from .core import attach, disabled, merge, remove
 from .errors import NotAttempted
-from .loading import best_device as device
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
+from .models import best_device as device
 from .store import load, save, saved, swap
 from .training import Evaluation, LanguageEvaluation, Step, evaluate, seed, train
 from .waiting import bar

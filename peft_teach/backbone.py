@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .adapter import Adapter
 from .errors import NotSupported
-from .families import cache_name, is_encoder, key_value_shape, positions
+from .models import cache_name, is_encoder, key_value_shape, positions
 from .shapes import expect
 
 if TYPE_CHECKING:

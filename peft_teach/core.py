@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import guards, models, notes, replacing, state, whole
+from . import guards, models, notes, state, whole
 from .adapter import SILENT, Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
-from .layers import as_linear, is_conv1d, quantized
+from .models import replacing
 from .state import Note
 from .trained_copy import TrainedCopy
 from .valid import as_targets
@@ -72,7 +72,7 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
     makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers = _build(model, makers)
-        converted = tuple(n for n in makers if is_conv1d(model.get_submodule(n)))
+        converted = tuple(n for n in makers if models.is_conv1d(model.get_submodule(n)))
         for name, p in model.named_parameters():
             p.requires_grad_(name in head)
         for wrapper in wrappers.values():
@@ -88,7 +88,7 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
     known = {id(p) for p in model.parameters()}
     wrappers = {}
     for name, make in makers.items():
-        base = as_linear(model.get_submodule(name))
+        base = models.as_linear(model.get_submodule(name))
         wrapper = make(base)
         if not isinstance(wrapper, Adapter) or wrapper.base is not base:
             raise BadConfig(f"make(base) gave a {type(wrapper).__name__} for {name}.",
@@ -243,7 +243,7 @@ def remove(model: nn.Module) -> nn.Module:
     """
     _need_adapters(model, "remove")
     model = undo(model)
-    if quantized(model):
+    if models.quantized(model):
         warnings.warn("The base stays in 4 bits. pt.models.to_hf(model) makes plain layers of it, "
                       "with the rounded weights; for the exact ones load a fresh model.",
                       stacklevel=2)

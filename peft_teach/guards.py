@@ -16,8 +16,8 @@ from torch import nn
 from . import frozen, state
 from .adapter import Adapter
 from .errors import NotSupported
+from .models.plain import guard_save
 from .notes import note_of
-from .plain import guard_save
 from .saving import save_checkpoint
 from .state import Note
 

@@ -13,7 +13,7 @@ from torch import nn
 from . import fingerprints, state
 from .adapter import Adapter, adapters
 from .errors import AlreadyAdapted, BadConfig, NoAdapter
-from .layers import as_they_came
+from .models.layers import as_they_came
 from .state import Note
 from .whole import refuse_sharded, refuse_wrapped
 

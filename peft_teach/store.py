@@ -21,11 +21,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from . import contents, core, fingerprints, folder, guards, layers, models, notes, saving, whole
+from . import contents, core, fingerprints, folder, guards, models, notes, saving, whole
 from .adapter import adapters
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
 from .methods import METHODS
+from .models.layers import as_they_came
 from .nf4 import Linear4bit
 from .saving import DESCRIPTION, TENSORS
 from .valid import is_whole
@@ -70,7 +71,7 @@ def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> n
     """
     file = _read(path)
     notes.refuse_adapted(model)
-    _check_base(file.says["base"], fingerprints.of_base(model, layers.as_they_came(model)), path)
+    _check_base(file.says["base"], fingerprints.of_base(model, as_they_came(model)), path)
     with core.all_or_nothing(model):
         model = _inject(model, file) if make is None else _attach(model, file, make)
         _copy_into(model, file)

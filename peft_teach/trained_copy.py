@@ -8,7 +8,7 @@ from torch.func import functional_call
 from . import frozen
 from .adapter import Adapter
 from .errors import NotSupported
-from .layers import quantized
+from .models import quantized
 
 
 class TrainedCopy(Adapter):

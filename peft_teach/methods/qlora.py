@@ -34,7 +34,7 @@ from torch import nn
 from .. import models
 from ..core import all_or_nothing, put_on
 from ..errors import BadConfig
-from ..layers import quantize_layers
+from ..models.layers import quantize_layers
 from ..nf4 import Linear4bit
 from ..notes import prepare
 from ..valid import Settings, Share

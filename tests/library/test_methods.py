@@ -25,7 +25,7 @@ LISTS = {
         and getattr(pt, name).__name__.startswith("peft_teach.methods.")},
     "assets/site/methods, what the pages say of it": lambda: {
         f.stem for f in (ROOT / CARDS).glob("*.py")} - {HEAD},
-    "peft_teach/peft_writing.py, WRITTEN or NOT_WRITTEN": lambda: (
+    "peft_teach/export/writing.py, WRITTEN or NOT_WRITTEN": lambda: (
         {*export.WRITTEN, *export.NOT_WRITTEN} - {None}),
     "assets/records/rates.json, made by rates.py": lambda: {
         row["method"] for row in pt.course.records.load("rates")["runs"]},

@@ -4,6 +4,7 @@ This file hands on, and holds nothing itself. Each idea has a file of its own:
 
     loading      models by name, with their tokenizers
     families     where query, value, ffn_in … are in each family, and how else these differ
+    heads        what a task adds to a pretrained model
     layers       what a linear layer is, in each form in which a model may hold it
     replacing    how one module takes another's place
     plain        a plain transformers model again
@@ -19,7 +20,6 @@ from .families import (
     find,
     first_position,
     fused_queries,
-    head,
     is_encoder,
     is_language_model,
     key_value_shape,
@@ -32,6 +32,7 @@ from .families import (
     reads_cache,
     writes,
 )
+from .heads import head
 from .layers import (
     as_linear,
     is_conv1d,

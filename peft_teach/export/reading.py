@@ -13,12 +13,12 @@ import regex
 import torch
 from torch import Tensor, nn
 
-from . import contents, core, folder, models, notes, store
-from .errors import AdapterFileError, NotExportable, NotSupported, PeftTeachError
-from .methods import dora, ia3, lora, prefix, prompt
-from .peft_modules import adapted, as_places, is_feedforward, match, names_in, targeted
-from .peft_tensors import by_our_names, head_tensors, tensors_of
-from .peft_writing import SETTINGS, TENSORS
+from .. import contents, core, folder, models, notes, store
+from ..errors import AdapterFileError, NotExportable, NotSupported, PeftTeachError
+from ..methods import dora, ia3, lora, prefix, prompt
+from .modules import adapted, as_places, is_feedforward, match, names_in, targeted
+from .tensors import by_our_names, head_tensors, tensors_of
+from .writing import SETTINGS, TENSORS
 
 PICKLED = "adapter_model.bin"
 # The heads that peft keeps for a task.

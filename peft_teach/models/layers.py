@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import torch
 from torch import nn
 
-from . import nf4, state
-from .adapter import plain_name, plain_parameters
-from .errors import BadConfig, NotMergeable, NotSupported
+from .. import nf4, state
+from ..adapter import plain_name, plain_parameters
+from ..errors import BadConfig, NotMergeable, NotSupported
 from .replacing import keep_hooks, replace
 
 if TYPE_CHECKING:
