@@ -110,8 +110,9 @@ def on_disk(folder: Path) -> set[str]:
 
 
 def test_the_page_draws_the_tree_that_is_there():
-    there = on_disk(PACKAGE) | {f"peft_teach/{path}" for room in ("models", "export", "course")
-                                for path in on_disk(PACKAGE / room)} | {
+    there = on_disk(PACKAGE) | {
+        f"peft_teach/{path}" for room in ("models", "export", "drawing", "course")
+        for path in on_disk(PACKAGE / room)} | {
         f"peft_teach/course/{path}" for room in ("checks", "reading", "desk", "publish", "grade")
         for path in on_disk(PACKAGE / "course" / room)} | {A_LESSON}
     shown = {*drawn()}
@@ -266,7 +267,7 @@ def test_what_is_heavy_comes_when_it_is_first_used():
     assert "torch" in package
     assert {name.split(".")[1] for name in package if name.startswith("peft_teach.")} == (
         {name for name in SOURCES if "." not in name} - {
-            "__init__", "course", "drawing", "ink", "layouts", "plots", "subspace", "widgets"})
+            "__init__", "course", "drawing", "ink", "plots", "subspace", "widgets"})
     assert not any(loaded & HEAVY for loaded in (package, *light))
     assert not grader & {"pandas", *SHOWN}
     assert not any(name.endswith(".pictures") for name in grader)

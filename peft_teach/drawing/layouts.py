@@ -10,8 +10,8 @@ said here. Units: five are as long as d_model, x from the left, heights up from 
 import functools
 from dataclasses import dataclass
 
-from . import models, outlines
-from .errors import unknown
+from .. import models, outlines
+from ..errors import unknown
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]    # its middle, width, height
