@@ -21,7 +21,7 @@ from .account import Ledger
 from .errors import unknown
 from .methods import METHODS
 from .methods.lora import LoRALinear
-from .valid import Settings
+from .settings import Settings
 
 
 class Sizes(NamedTuple):

@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 from ..errors import unknown
 from ..ink import PIXELS, WIDE, Page
 from ..methods import METHODS
-from ..valid import Settings
+from ..settings import Settings
 from . import enlarged
 from .large import Large
 from .layouts import LENGTH, layout

@@ -11,7 +11,7 @@ from .. import models, outlines
 from ..adapter import adapters
 from ..contents import adapter_parameters
 from ..errors import NotSupported
-from ..valid import Settings
+from ..settings import Settings
 from .layouts import OUTLINES, Layout, layout
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from math import prod
 
 from ..methods import METHODS
-from ..valid import Settings
+from ..settings import Settings
 from .trained import Adapted, adapted
 
 COUNT = {6: "six", 7: "seven", 30: "thirty"}

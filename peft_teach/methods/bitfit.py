@@ -26,8 +26,8 @@ from ..core import wrap
 from ..errors import NoTargets, NotSupported
 from ..nf4 import Linear4bit
 from ..notes import prepare
+from ..settings import Settings
 from ..shapes import expect
-from ..valid import Settings
 
 LEARNING_RATE = 3e-3    # learns on both models: assets/records/rates.json
 KINDS = (nn.Linear, Linear4bit, nn.LayerNorm)

@@ -38,8 +38,9 @@ from .. import models
 from ..core import put_on
 from ..errors import BadConfig
 from ..notes import prepare
+from ..settings import Settings
 from ..shapes import expect
-from ..valid import Settings, is_positive, is_whole
+from ..valid import is_positive, is_whole
 from .placements import form
 
 LEARNING_RATE = 2e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly

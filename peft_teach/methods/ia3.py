@@ -31,8 +31,9 @@ from ..adapter import Adapter
 from ..core import wrap
 from ..errors import BadConfig, NotSupported
 from ..notes import prepare
+from ..settings import Settings
 from ..shapes import expect
-from ..valid import Settings, is_whole
+from ..valid import is_whole
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 SIDES = {"key": "output", "value": "output", "qkv": "output",    # qkv is fused, as in GPT-2

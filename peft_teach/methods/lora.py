@@ -20,7 +20,6 @@ where the paper says Gaussian.
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -30,13 +29,12 @@ from ..adapter import Adapter
 from ..core import put_on
 from ..nf4 import Linear4bit
 from ..notes import prepare
+from ..settings import Alpha, Settings, Share, need_rank
 from ..shapes import expect
-from ..valid import Settings, Share, is_positive, need_rank
 from .lora_plus import plus_groups as plus_groups
 
 LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json
 LINEAR_LEARNING_RATE = 1e-3    # on "linear", where it acts more strongly: QLoRA's
-Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank changes"]
 
 
 class LoRALinear(Adapter):

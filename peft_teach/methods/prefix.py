@@ -31,7 +31,8 @@ from ..backbone import BackboneAdapter
 from ..core import put_on
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
-from ..valid import Length, Settings, is_whole, unsaved
+from ..settings import Length, Settings, unsaved
+from ..valid import is_whole
 from .projection import by_layer, mlp
 from .starts import check_room, check_words, prefix_of_words
 

@@ -30,8 +30,8 @@ from ..backbone import BackboneAdapter, behind_padding, count_from_front
 from ..core import put_on
 from ..errors import NotSupported
 from ..notes import prepare
+from ..settings import Length, Settings, unsaved
 from ..shapes import expect
-from ..valid import Length, Settings, unsaved
 from .starts import check_room, check_words, prompt_of_words
 
 LEARNING_RATE = 3e-2    # learns on both models: assets/records/rates.json

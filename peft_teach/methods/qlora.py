@@ -37,9 +37,9 @@ from ..errors import BadConfig
 from ..models.layers import quantize_layers
 from ..nf4 import Linear4bit
 from ..notes import prepare
-from ..valid import Settings, Share
+from ..settings import Alpha, Settings, Share
 from .dora import DoRALinear
-from .lora import LINEAR_LEARNING_RATE, Alpha, LoRALinear
+from .lora import LINEAR_LEARNING_RATE, LoRALinear
 
 LEARNING_RATE = LINEAR_LEARNING_RATE    # learns on both models: assets/records/rates.json
 

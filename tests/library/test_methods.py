@@ -10,7 +10,7 @@ import peft_teach as pt
 from peft_teach import export
 from peft_teach.course.publish.methods import CARDS, HEAD
 from peft_teach.methods import METHODS
-from peft_teach.valid import Settings
+from peft_teach.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -54,7 +54,7 @@ def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
     assert getattr(pt, name) is method
     assert all(word in method.__doc__ for word in (" trained ", "Source", "arXiv")), (
         f"{file}: its docstring has a table of symbols and the sources, with arXiv")
-    assert issubclass(method.Config, Settings), f"Config of {file} is a valid.Settings"
+    assert issubclass(method.Config, Settings), f"Config of {file} is a settings.Settings"
     assert name in COUNTED_ELSEWHERE or ("Cost: " in method.__doc__ and callable(method.count)), (
         f"{file}: its docstring says the cost, and `count` is the closed form")
     assert 0 < method.LEARNING_RATE < 1, f"LEARNING_RATE of {file}"

@@ -22,8 +22,8 @@ from .. import models
 from ..adapter import Adapter
 from ..core import put_on
 from ..notes import prepare
+from ..settings import Settings
 from ..shapes import expect
-from ..valid import Settings
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 
