@@ -15,7 +15,7 @@ from exact import assert_equal
 from tiny import BERTS, FAMILIES, FUSED, LLAMAS, ROBERTAS, sizes
 
 import peft_teach as pt
-from peft_teach import backbone, models
+from peft_teach import caches, models
 from peft_teach.errors import BadConfig, NoTargets, NotSupported, UnknownName
 from peft_teach.methods import starts
 
@@ -494,7 +494,7 @@ def test_what_is_said_of_a_cache_is_what_the_family_does(family, tiny, inputs):
     assert (layers, heads, d_head) == (2, 2 if family in LLAMAS else 4,
                                        12 if family == "gemma2" else 8)
     with torch.no_grad():
-        plain, cache = model(ids)[0], backbone.new_cache()
+        plain, cache = model(ids)[0], caches.new_cache()
         for layer in range(layers):
             cache.update(*torch.randn(2, 4, heads, 3, d_head), layer)
         out = model(ids, **{models.cache_name(): cache})[0]
