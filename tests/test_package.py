@@ -267,7 +267,7 @@ def test_what_is_heavy_comes_when_it_is_first_used():
     assert "torch" in package
     assert {name.split(".")[1] for name in package if name.startswith("peft_teach.")} == (
         {name for name in SOURCES if "." not in name} - {
-            "__init__", "course", "drawing", "ink", "plots", "subspace", "widgets"})
+            "__init__", "course", "drawing", "ink", "plots", "widgets"})
     assert not any(loaded & HEAVY for loaded in (package, *light))
     assert not grader & {"pandas", *SHOWN}
     assert not any(name.endswith(".pictures") for name in grader)
