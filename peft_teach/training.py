@@ -26,11 +26,11 @@ from torch import Tensor, nn
 from . import contents, frozen, guards, models, notes, whole
 from .batch import Batch, as_list, check, ready, tokens_in
 from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
-from .groups import check_setting, groups_of
 from .idle import refuse_idle, refuse_silent
 from .methods import METHODS, full
+from .optimizer_groups import check_setting, groups_of
+from .progress_bar import bar
 from .valid import is_whole
-from .waiting import bar
 
 OWN = 1e-3    # the learning rate of adapters that no method here made
 

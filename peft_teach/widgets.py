@@ -20,7 +20,7 @@ import ipywidgets as ipw
 import traitlets
 from matplotlib.figure import Figure
 
-from . import plots, waiting
+from . import plots, progress_bar
 from .errors import PeftTeachError, TrainingStopped
 from .training import Step
 
@@ -304,8 +304,8 @@ class Run(Generic[Found]):
             while True:
                 if time.perf_counter() - told >= _PROGRESS_SECONDS:
                     told = time.perf_counter()
-                    self.line.value = waiting.line(progress.done, progress.total, progress.text,
-                                                   told - start)
+                    self.line.value = progress_bar.line(
+                        progress.done, progress.total, progress.text, told - start)
                 await asyncio.sleep(0.001)    # here the page is heard
                 progress = next(steps)
                 if progress.loss is None:
@@ -380,4 +380,4 @@ def _progress(done: Sequence[Step], total: int, start: float) -> str:
     recent = [step.loss for step in done[-20:]]
     loss = f", loss {sum(recent) / len(recent):.3f}" if recent else ""
     ended = f", {spent:.0f} s in all" if len(done) == total else ""
-    return waiting.line(len(done), total, f"step {len(done)} of {total}{loss}{ended}", spent)
+    return progress_bar.line(len(done), total, f"step {len(done)} of {total}{loss}{ended}", spent)
