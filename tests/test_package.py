@@ -111,7 +111,7 @@ def on_disk(folder: Path) -> set[str]:
 
 def test_the_page_draws_the_tree_that_is_there():
     there = on_disk(PACKAGE) | {
-        f"peft_teach/{path}" for room in ("models", "export", "drawing", "course")
+        f"peft_teach/{path}" for room in ("models", "data", "export", "drawing", "course")
         for path in on_disk(PACKAGE / room)} | {
         f"peft_teach/course/{path}" for room in ("checks", "reading", "desk", "publish", "grade")
         for path in on_disk(PACKAGE / "course" / room)} | {A_LESSON}
