@@ -4,11 +4,11 @@
     gradients     the same again, for the trained parameters only
     optimizer     AdamW keeps two moments a trained parameter, and one step count a tensor
     activations   what the forward pass keeps for the backward pass; grows with batch and length
-    working       what AdamW's step makes and drops, while activations are gone and gradients there
+    working       what AdamW's step makes and drops, when the activations are gone
 
-A method that trains few parameters shrinks all but the first and the fourth to almost nothing, the
-fourth by some, and leaves the first as it is. All numbers are counted on the model that is given,
-not looked up; sources of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.02054, §3.
+A method that trains few parameters leaves the weights as they are and saves some of the
+activations; of the other three almost nothing remains. All numbers are counted on the model that
+is given, not looked up. Source of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.02054, §3.
 """
 
 import itertools

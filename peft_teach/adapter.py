@@ -56,7 +56,7 @@ class Adapter(Wrapper):
         return {n: p for n, p in self.named_parameters() if not n.startswith("base.")}
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """Return what a file fills: its own parameters, and a trained copy's buffers, too."""
+        """Return what a file fills: its own parameters, and the buffers of a trained copy."""
         return {**self.own_parameters()}
 
     def stored(self) -> Mapping[str, Tensor]:

@@ -1,4 +1,4 @@
-"""The note on an adapted model: taken before a method changes anything, there while it is on.
+"""The note on an adapted model: taken before a method changes anything, kept while it is on.
 
 A note is one frozen value (`state.Note`). `prepare` makes it, before anything of the model is
 changed; `state.write` puts it on the model, when all adapters are in their places.

@@ -1,4 +1,4 @@
-"""Models without weights: known architectures as shapes alone, counted and measured for nothing.
+"""Models without weights: known architectures as shapes alone, counted and measured at no cost.
 
     outline("llama-2-7b")        6.7 billion parameters on the meta device, in no memory
     ledger("llama-2-7b", trains="lora", batch_size=1, tokens=512)
@@ -45,7 +45,8 @@ SIZES = {
     "tinyllama-1.1b": Sizes("llama", 2048, 22, 32, 4, 5632, 32_000, 2048, False),
     "llama-2-7b": Sizes("llama", 4096, 32, 32, 32, 11_008, 32_000, 4096, False),
 }
-TRAINS = ("everything", "the last block", "LoRA, rank 8, query and value")
+EVERYTHING, LAST_BLOCK, LORA = TRAINS = (
+    "everything", "the last block", "LoRA, rank 8, query and value")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -102,10 +103,10 @@ def mark(model: nn.Module, trains: str) -> nn.Module:
     """Let a part of an outline train, one of `TRAINS`; the head always does. Returns the model."""
     if trains not in TRAINS:
         raise unknown("choice of what trains", trains, TRAINS)
-    model.requires_grad_(trains == "everything")
-    if trains == "the last block":
+    model.requires_grad_(trains == EVERYTHING)
+    if trains == LAST_BLOCK:
         model.get_submodule(models.find(model, "block")[-1]).requires_grad_(True)
-    if trains == TRAINS[2]:
+    if trains == LORA:
         with torch.device("meta"):
             for name in models.find(model, ("query", "value")):
                 layer: Any = model.get_submodule(name)
@@ -127,7 +128,7 @@ def counts(name: str) -> dict[str, int]:
 
 
 @functools.cache
-def measure(name: str, trains: str = "everything", dtype: str = "float32") -> dict:
+def measure(name: str, trains: str = EVERYTHING, dtype: str = "float32") -> dict:
     """Return what a ledger of this outline is made of; bytes, but for `total` and `trained`.
 
     `law` is `account.activation_law`, measured with one block and with two and extended to all:
@@ -136,7 +137,7 @@ def measure(name: str, trains: str = "everything", dtype: str = "float32") -> di
     model = mark(outline(name, dtype=dtype), trains)
     trained = [p for p in model.parameters() if p.requires_grad]
     blocks = models.config_of(model).num_hidden_layers
-    if trains == "the last block":      # below it nothing is kept, however deep it is
+    if trains == LAST_BLOCK:      # below it nothing is kept, however deep it is
         law = account.activation_law(mark(outline(name, 2, dtype), trains))
     else:
         one, two = (account.activation_law(mark(outline(name, n, dtype), trains)) for n in (1, 2))
@@ -148,7 +149,7 @@ def measure(name: str, trains: str = "everything", dtype: str = "float32") -> di
             "largest_bytes": max(p.nbytes for p in trained), "law": law}
 
 
-def ledger(name: str, trains: str = "everything", optimizer: str = "adamw", batch_size: int = 16,
+def ledger(name: str, trains: str = EVERYTHING, optimizer: str = "adamw", batch_size: int = 16,
            tokens: int = 32, dtype: str = "float32", fused: bool = False,
            measured: dict | None = None, step: str = "for-loop") -> Ledger:
     """Predict the bytes of training this outline, as `account.ledger` does of a loaded model.
@@ -163,7 +164,7 @@ def ledger(name: str, trains: str = "everything", optimizer: str = "adamw", batc
     states, counter = account.OPTIMIZERS[optimizer]
     c0, c1, c2, c3 = measured["law"]
     per_example = c1 + c2 * tokens + (0 if fused else c3 * tokens**2)
-    if fused and trains == TRAINS[2]:    # else attention_out trains, and keeps that output anyway
+    if fused and trains == LORA:    # else attention_out trains, and keeps that output anyway
         per_example += DTYPES[dtype].itemsize * SIZES[name].d_model * depth(name) * tokens
     return Ledger(measured["weights_bytes"], measured["gradients_bytes"],
                   states * measured["gradients_bytes"] + counter * measured["tensors"],

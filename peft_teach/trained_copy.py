@@ -1,4 +1,4 @@
-"""What `also_train` puts on: beside a frozen module a copy of it, which trains."""
+"""What `also_train` asks for: a copy of a frozen module, which trains in its place."""
 
 import copy
 
@@ -12,7 +12,7 @@ from .models import quantized
 
 
 class TrainedCopy(Adapter):
-    """A frozen module and its trained copy, which computes in its place.
+    """A frozen module and its trained copy, which computes instead of it.
 
     Its weights are float32 and rounded to the base's dtype where they are used, so that small
     steps add up. Its buffers are its own, such as the means that a BatchNorm counts. A module in 4

@@ -266,7 +266,7 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
 
 
 def _called_elsewhere(absent: list[str], table: dict[str, tuple[str, ...]]) -> str | None:
-    """Say which places have names with these endings, as peft's targets: "q_proj" is the query."""
+    """Say which places are called so in another library's targets: "q_proj" is the query."""
     found = {t: [repr(place) for place, names in table.items() if names[0].endswith(f".{t}")]
              for t in absent}
     return "; ".join(f"{t!r} is {' or '.join(p)} here" for t, p in found.items() if p) or None

@@ -126,7 +126,7 @@ def quantize_layers(model: nn.Module, names: tuple[str, ...], note: state.Note, 
 
     What `note` says of their weights, as they were, stays on the model: by that a file recognizes
     its base. Raises `BadConfig` for other settings than those of a layer that is in 4 bits, or for
-    a weight of the task head. What came before the error is done.
+    a weight of the task head. The layers before it are in 4 bits by then.
     """
     before = state.of(model)
     converted, quantized = [*before.converted], {**before.quantized}
