@@ -21,6 +21,7 @@ from . import guards, models, notes, state, whole
 from .adapter import SILENT, Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from .models import replacing
+from .rollback import all_or_nothing
 from .state import Note
 from .trained_copy import TrainedCopy
 from .valid import as_targets
@@ -103,83 +104,6 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
             p.data = p.data.float()    # whatever the default dtype, or the base's
         wrappers[name] = wrapper.train(base.training)
     return wrappers
-
-
-def _check_contract(wrapper: Adapter, known: set[int]) -> None:
-    """Raise `BadConfig` unless what is outside an adapter's base is parameters of its own.
-
-    `known` holds the `id` of each parameter that the model has already.
-    """
-    buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
-               and n not in wrapper.own_tensors()]
-    if buffers:
-        raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
-                        "and a file keeps parameters only.",
-                        expected="nn.Parameter(tensor, requires_grad=False), which is kept; or "
-                                 "register_buffer(..., persistent=False), if it is drawn from "
-                                 "a seed: a file keeps 16 values of it")
-    shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
-    if shared:
-        raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
-                        "model already has.",
-                        expected="own parameters only: all that is outside `base` is trained",
-                        hint="keep a second frozen module unregistered, in a tuple or list")
-
-
-def _check_targets(model: nn.Module, makers: Mapping[str, Make], also: tuple[str, ...],
-                   head: set[str]) -> None:
-    """Raise `BadConfig` or `NotSupported` for a target that cannot be wrapped, or copied.
-
-    A copy would leave out an adapter inside it, and come apart from a weight that it shares.
-    """
-    for make in makers.values():
-        if not callable(make):
-            raise BadConfig(f"make is a {type(make).__name__}.",
-                            expected="a class or a function of the module to wrap",
-                            hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
-    for name in (*makers, *also):
-        if any(own.startswith(name + ".") for own in head):
-            raise BadConfig(f"{name} belongs to the task head.",
-                            expected="a target in the backbone; every method trains the head")
-    for name in also:
-        twice = next((n for n in (*makers, *also) if n.startswith(f"{name}.")), None)
-        if twice or name in makers:
-            raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
-                            expected="each module once: trained itself, or through an adapter")
-        copied = model.get_submodule(name)
-        inside = {id(p) for p in copied.parameters()}
-        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
-        shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
-                       if id(p) in inside and not n.startswith(here)), None)
-        if shared:
-            raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
-                               "come apart from it.",
-                               expected="also_train=(…) with modules whose weights are their own")
-
-
-# What comes and goes with a method, in a module's `__dict__`.
-_MARKS = (state.KEY, *guards.SHADOWS, "_tied_weights_keys", "training", "use_nested_tensor")
-
-
-@contextmanager
-def all_or_nothing(model: nn.Module) -> Iterator[None]:
-    """If this block raises, the model's modules, modes, `requires_grad` and notes are as before."""
-    modules = list(model.named_modules(remove_duplicate=False))
-    before = [{key: m.__dict__[key] for key in _MARKS if key in m.__dict__} for _, m in modules]
-    flags = [(p, p.requires_grad) for p in model.parameters()]
-    try:
-        yield
-    except BaseException:
-        for (name, module), marks in zip(modules, before):    # parents first
-            parent, _, child = name.rpartition(".")
-            if name:
-                setattr(model.get_submodule(parent), child, module)
-            for key in _MARKS:
-                module.__dict__.pop(key, None)
-            module.__dict__.update(marks)
-        for p, flag in flags:
-            p.requires_grad_(flag)
-        raise
 
 
 # ── silencing them ───────────────────────────────────────────────────────────────────────────
@@ -275,3 +199,58 @@ def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
                         "themselves.",
                         hint="keep a copy of the base weights if you want them back")
     return found
+
+
+# ── what cannot be put on ────────────────────────────────────────────────────────────────────
+
+
+def _check_contract(wrapper: Adapter, known: set[int]) -> None:
+    """Raise `BadConfig` unless what is outside an adapter's base is parameters of its own.
+
+    `known` holds the `id` of each parameter that the model has already.
+    """
+    buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
+               and n not in wrapper.own_tensors()]
+    if buffers:
+        raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
+                        "and a file keeps parameters only.",
+                        expected="nn.Parameter(tensor, requires_grad=False), which is kept; or "
+                                 "register_buffer(..., persistent=False), if it is drawn from "
+                                 "a seed: a file keeps 16 values of it")
+    shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
+    if shared:
+        raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
+                        "model already has.",
+                        expected="own parameters only: all that is outside `base` is trained",
+                        hint="keep a second frozen module unregistered, in a tuple or list")
+
+
+def _check_targets(model: nn.Module, makers: Mapping[str, Make], also: tuple[str, ...],
+                   head: set[str]) -> None:
+    """Raise `BadConfig` or `NotSupported` for a target that cannot be wrapped, or copied.
+
+    A copy would leave out an adapter inside it, and come apart from a weight that it shares.
+    """
+    for make in makers.values():
+        if not callable(make):
+            raise BadConfig(f"make is a {type(make).__name__}.",
+                            expected="a class or a function of the module to wrap",
+                            hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
+    for name in (*makers, *also):
+        if any(own.startswith(name + ".") for own in head):
+            raise BadConfig(f"{name} belongs to the task head.",
+                            expected="a target in the backbone; every method trains the head")
+    for name in also:
+        twice = next((n for n in (*makers, *also) if n.startswith(f"{name}.")), None)
+        if twice or name in makers:
+            raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
+                            expected="each module once: trained itself, or through an adapter")
+        copied = model.get_submodule(name)
+        inside = {id(p) for p in copied.parameters()}
+        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
+        shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
+                       if id(p) in inside and not n.startswith(here)), None)
+        if shared:
+            raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
+                               "come apart from it.",
+                               expected="also_train=(…) with modules whose weights are their own")

@@ -28,6 +28,7 @@ from .folder import as_path
 from .methods import METHODS
 from .models.layers import as_they_came
 from .nf4 import Linear4bit
+from .rollback import all_or_nothing
 from .saving import DESCRIPTION, TENSORS
 from .valid import is_whole
 
@@ -72,7 +73,7 @@ def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> n
     file = _read(path)
     notes.refuse_adapted(model)
     _check_base(file.says["base"], fingerprints.of_base(model, as_they_came(model)), path)
-    with core.all_or_nothing(model):
+    with all_or_nothing(model):
         model = _inject(model, file) if make is None else _attach(model, file, make)
         _copy_into(model, file)
     return model
@@ -103,7 +104,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
                                "fine-tuning changed or changes the base.",
                                hint="load a fresh model, then pt.load(model, path)")
     old = adapters(model).values()
-    with core.all_or_nothing(model):
+    with all_or_nothing(model):
         model = model if same else _inject(core.undo(model), file)
         _copy_into(model, file)
     core.stay_silent(adapters(model).values(), old)
