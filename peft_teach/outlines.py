@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from . import account, models
-from .account import Ledger
+from .account import Law, Ledger
 from .errors import unknown
 from .methods import METHODS
 from .methods.lora import LoRALinear
@@ -128,45 +128,35 @@ def counts(name: str) -> dict[str, int]:
 
 
 @functools.cache
-def measure(name: str, trains: str = EVERYTHING, dtype: str = "float32") -> dict:
-    """Return what a ledger of this outline is made of; bytes, but for `total` and `trained`.
+def law(name: str, trains: str = EVERYTHING, dtype: str = "float32") -> Law:
+    """Return `account.activation_law` of this outline, measured on one block and on two.
 
-    `law` is `account.activation_law`, measured with one block and with two and extended to all:
-    from the second block on, each keeps what the one before it keeps.
+    From the second block on, each keeps what the one before it keeps.
     """
-    model = mark(outline(name, dtype=dtype), trains)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    blocks = models.config_of(model).num_hidden_layers
-    if trains == LAST_BLOCK:      # below it nothing is kept, however deep it is
-        law = account.activation_law(mark(outline(name, 2, dtype), trains))
-    else:
-        one, two = (account.activation_law(mark(outline(name, n, dtype), trains)) for n in (1, 2))
-        law = tuple(a + (blocks - 1) * (b - a) for a, b in zip(one, two))
-    return {"total": sum(p.numel() for p in model.parameters()),
-            "trained": sum(p.numel() for p in trained), "tensors": len(trained),
-            "weights_bytes": sum(p.nbytes for p in model.parameters()),
-            "gradients_bytes": sum(p.nbytes for p in trained),
-            "largest_bytes": max(p.nbytes for p in trained), "law": law}
+    if trains == LAST_BLOCK:    # below it nothing is kept, however deep it is
+        return account.activation_law(mark(outline(name, 2, dtype), trains))
+    one, two = (account.activation_law(mark(outline(name, n, dtype), trains)) for n in (1, 2))
+    c0, c1, c2, c3 = (a + (depth(name) - 1) * (b - a) for a, b in zip(one, two))
+    return c0, c1, c2, c3
+
+
+@functools.cache
+def _marked(name: str, trains: str, dtype: str) -> nn.Module:
+    return mark(outline(name, dtype=dtype), trains)
 
 
 def ledger(name: str, trains: str = EVERYTHING, optimizer: str = "adamw", batch_size: int = 16,
            tokens: int = 32, dtype: str = "float32", fused: bool = False,
-           measured: dict | None = None, step: str = "for-loop") -> Ledger:
+           step: str = "for-loop") -> Ledger:
     """Predict the bytes of training this outline, as `account.ledger` does of a loaded model.
 
     A fused attention computes its pairs of tokens piece by piece and keeps its output in their
-    place. `measured` is what `measure` returned for this outline; without it, it is measured now,
-    in a third of a second.
+    place.
     """
-    if optimizer not in account.OPTIMIZERS:
-        raise unknown("optimizer", optimizer, account.OPTIMIZERS)
-    measured = measured or measure(name, trains, dtype)
-    states, counter = account.OPTIMIZERS[optimizer]
-    c0, c1, c2, c3 = measured["law"]
-    per_example = c1 + c2 * tokens + (0 if fused else c3 * tokens**2)
+    c0, c1, c2, c3 = law(name, trains, dtype)
+    if fused:
+        c3 = 0.0
     if fused and trains == LORA:    # else attention_out trains, and keeps that output anyway
-        per_example += DTYPES[dtype].itemsize * SIZES[name].d_model * depth(name) * tokens
-    return Ledger(measured["weights_bytes"], measured["gradients_bytes"],
-                  states * measured["gradients_bytes"] + counter * measured["tensors"],
-                  round(c0 + batch_size * per_example), account.working(
-                      optimizer, step, measured["gradients_bytes"], measured["largest_bytes"]))
+        c2 += DTYPES[dtype].itemsize * SIZES[name].d_model * depth(name)
+    return account.ledger(_marked(name, trains, dtype), batch_size, tokens, optimizer,
+                          (c0, c1, c2, c3), step)
