@@ -53,7 +53,7 @@ class BiasAdapter(Adapter):
     def merged(self) -> nn.Module:
         """Return the same kind of layer, the two biases summed in float32, then rounded."""
         b = self.base.bias                                            # (n_out,)
-        return models.layer_like(self.base, bias=(b + self.b).to(b.dtype))
+        return models.with_bias(self.base, (b + self.b).to(b.dtype))
 
 
 @dataclass(frozen=True)

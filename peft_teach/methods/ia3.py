@@ -77,7 +77,7 @@ class IA3Linear(Adapter):
         W, b = self.base.weight, self.base.bias                       # (n_out, n_in), (n_out,)
         if b is not None and self.side == "output":
             b = (self.factors() * b).to(b.dtype)                      # (n_out,)
-        return models.layer_like(self.base, (W + self.delta()).to(W.dtype), b)
+        return models.linear_like(self.base, (W + self.delta()).to(W.dtype), b)
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ class LoRALinear(Adapter):
     def merged(self) -> nn.Linear:
         """Return one plain linear layer with weight W + ΔW, summed in float32, then rounded."""
         W = models.weight_of(self.base)                               # (n_out, n_in)
-        return models.layer_like(self.base, (W.float() + self.delta()).to(W.dtype))
+        return models.linear_like(self.base, (W.float() + self.delta()).to(W.dtype))
 
 
 @dataclass(frozen=True)

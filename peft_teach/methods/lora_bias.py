@@ -37,4 +37,4 @@ class BiasedLoRALinear(LoRALinear):
             raise NotMergeable("The base has no bias, so LoRA's own bias c has nowhere to go.",
                                expected="a base layer with a bias",
                                hint="keep the adapter on the model, or train with use_bias=False")
-        return models.layer_like(super().merged(), bias=(b + self.scale * self.c).to(b.dtype))
+        return models.with_bias(super().merged(), (b + self.scale * self.c).to(b.dtype))

@@ -37,12 +37,13 @@ from .layers import (
     as_linear,
     is_conv1d,
     is_packed,
-    layer_like,
+    linear_like,
     need_linear,
     quantized,
     to_conv1d,
     to_linear,
     weight_of,
+    with_bias,
 )
 from .loading import NAMES, best_device, load
 from .modes import in_mode
@@ -53,7 +54,7 @@ __all__ = [
     "FAMILIES", "LINEAR", "NAMES", "SINGLE", "as_linear", "best_device", "cache_name", "config_of",
     "find", "first_position", "fused_queries", "head", "in_mode", "is_conv1d", "is_encoder",
     "is_language_model", "is_mean_pooled", "is_packed", "keep_hooks", "key_value_shape",
-    "layer_like", "linear_places", "load", "longest_input", "need_linear", "place_of", "places",
+    "linear_like", "linear_places", "load", "longest_input", "need_linear", "place_of", "places",
     "positions", "quantized", "query_and_value", "reads_cache", "replace", "to_conv1d", "to_hf",
-    "to_linear", "weight_of", "writes",
+    "to_linear", "weight_of", "with_bias", "writes",
 ]

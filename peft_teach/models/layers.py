@@ -9,7 +9,7 @@
 
 import copy
 from collections.abc import Container
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 from torch import nn
@@ -21,6 +21,8 @@ from .replacing import keep_hooks, replace
 
 if TYPE_CHECKING:
     from transformers.pytorch_utils import Conv1D
+
+_Layer = TypeVar("_Layer", bound=nn.Module)
 
 
 def is_conv1d(module: nn.Module) -> TypeGuard["Conv1D"]:
@@ -65,22 +67,24 @@ def weight_of(layer: Any) -> torch.Tensor:
     return layer.weight
 
 
-def layer_like(layer: Any, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None
-               ) -> Any:
-    """Return a new layer like this one, with this weight or bias for its own; change nothing.
+def linear_like(layer: Any, weight: torch.Tensor, bias: torch.Tensor | None = None) -> nn.Linear:
+    """Return a plain `nn.Linear` with this weight, (n_out, n_in), in place of a linear layer.
 
-    With a weight, (n_out, n_in), it is a plain `nn.Linear`, in whatever form the old one is held.
-    With a bias alone it is of the old one's kind, and a weight in 4 bits stays there.
+    Without a bias, (n_out,), it has a copy of the layer's, if there is one.
     """
-    if weight is None:
-        new = copy.deepcopy(layer)
-    else:
-        bias = layer.bias if bias is None else bias
-        n_out, n_in = weight.shape
-        new = nn.Linear(n_in, n_out, bias is not None, device="meta").train(layer.training)
-        new.weight = nn.Parameter(weight.detach())
+    bias = layer.bias if bias is None else bias
+    n_out, n_in = weight.shape
+    new = nn.Linear(n_in, n_out, bias is not None, device="meta").train(layer.training)
+    new.weight = nn.Parameter(weight.detach())
     if bias is not None:
         new.bias = nn.Parameter(bias.detach().clone())
+    return new
+
+
+def with_bias(layer: _Layer, bias: torch.Tensor) -> _Layer:
+    """Return a copy of a layer with this bias; a weight in 4 bits stays there."""
+    new = copy.deepcopy(layer)
+    new.bias = nn.Parameter(bias.detach().clone())
     return new
 
 

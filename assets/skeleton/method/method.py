@@ -49,7 +49,7 @@ class NameLinear(Adapter):
         W, b = self.base.weight, self.base.bias                       # (n_out, n_in), (n_out,)
         if b is not None:
             b = ((1 + self.g) * b).to(b.dtype)                        # (n_out,)
-        return models.layer_like(self.base, ((1 + self.g)[:, None] * W).to(W.dtype), b)
+        return models.linear_like(self.base, ((1 + self.g)[:, None] * W).to(W.dtype), b)
 
 
 @dataclass(frozen=True)
