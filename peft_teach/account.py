@@ -61,12 +61,6 @@ class Ledger:
     working_bytes: int = 0    # of the optimizer's step, besides what stays
 
     @property
-    def total_bytes(self) -> int:
-        """The sum of the first four: all that stays, where gradients are gathered over batches."""
-        return (self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
-                + self.activations_bytes)
-
-    @property
     def peak_bytes(self) -> int:
         """The most at one time, a batch a step: activations, or gradients while AdamW works."""
         return self.weights_bytes + self.optimizer_bytes + max(
@@ -127,10 +121,10 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
                   gradients_bytes=gradients,
                   optimizer_bytes=states * gradients + counter * len(trained),
                   activations_bytes=predict_activations(model, batch_size, tokens, law),
-                  working_bytes=working(optimizer, step, gradients, largest))
+                  working_bytes=_working(optimizer, step, gradients, largest))
 
 
-def working(optimizer: str, step: str, trained_bytes: int, largest_bytes: int) -> int:
+def _working(optimizer: str, step: str, trained_bytes: int, largest_bytes: int) -> int:
     """Return the bytes that an optimizer makes and drops within its step.
 
     torch's Adam divides by the root of the second moment. In a loop over the tensors it makes the
