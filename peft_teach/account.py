@@ -1,4 +1,4 @@
-"""What training costs: parameters, and the bytes that stand in memory at once.
+"""What training costs: parameters, and the bytes held in memory at once.
 
     weights       4 bytes a parameter in float32, 2 in bfloat16
     gradients     the same again, for the trained parameters only

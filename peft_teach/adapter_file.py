@@ -1,4 +1,4 @@
-"""An adapter's folder as it was read, perhaps a stranger's: what it says, and whether that fits.
+"""An adapter's folder, read without trust: what it says, and whether that fits the model.
 
 `saving` writes such a folder, and `store` says what is in it.
 """

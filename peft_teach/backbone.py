@@ -7,7 +7,7 @@
             return self.call_base(room, ...)
 
 A backbone counts every vector that it reads; `generate`, labels and positions count the words of
-the text. What keeps the two apart stands here, so that a method reads as its equation.
+the text. What keeps the two apart is here, so that a method reads as its equation.
 """
 
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -31,7 +31,7 @@ class Room(NamedTuple):
 
     `arguments` are the backbone's own, with a mask and positions that count the vectors. `cache`
     is what it appends to, or None; where it is `filled`, as while generating, the vectors `front`
-    are in it already. They stand behind the `padding` of each row, (batch, 1) or None.
+    are in it already. They come after the `padding` of each row, (batch, 1) or None.
     """
 
     arguments: dict[str, Any]
@@ -96,7 +96,7 @@ class BackboneAdapter(Adapter):
     def call_base(self, room: Room, input_ids: Tensor | None = None, **given):
         """Call the backbone with a cache that holds, or is to hold, the vectors before the text.
 
-        What is `given` stands in place of the room's arguments. The backbone counts the vectors;
+        What is `given` overrides the room's arguments. The backbone counts the vectors;
         whoever reads the cache afterwards counts tokens alone, so that a later turn of `generate`
         may start from it.
         """
@@ -154,7 +154,7 @@ class BackboneAdapter(Adapter):
 
     @property
     def base_model(self) -> nn.Module:
-        """The backbone as transformers calls it: this module, which stands in its place."""
+        """The backbone, as transformers calls it: this module, which takes its place."""
         return self
 
     @property

@@ -1,8 +1,8 @@
 """Torch's modules that read a layer's weight instead of calling it: they would bypass its adapter.
 
 `nn.TransformerEncoderLayer` and `nn.MultiheadAttention` compute with a weight themselves. So there
-an adapter answers with an `Asked`: a weight that tells its dtype, shape and numbers, and raises
-where torch gets it beside another tensor. Torch's fast paths keep off such a weight.
+an adapter answers with an `Asked`: a weight whose dtype, shape and numbers can be read, and which
+raises where torch computes with it and another tensor. Torch's fast paths avoid such a weight.
 """
 
 import functools
@@ -18,7 +18,7 @@ ANSWERED = ("weight", "bias", "attention_type")    # what a wrapper lets its bas
 
 
 class Asked(Tensor):
-    """The weight of a module that an adapter stands for: to be asked, not to be computed with.
+    """The weight of an adapted module: it can be asked about, and not be computed with.
 
     Passed beside another tensor it raises `NotSupported`, which names the module, `of`.
     """

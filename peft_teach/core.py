@@ -2,8 +2,8 @@
 
     model = attach(model, ("query", "value"), lambda base: LoRALinear(base, rank=8))
 
-What an `Adapter` is stands in `adapter.py`: a module around one frozen module, its base. Here each
-one is put where its base stood, and the base is put back, or the two become one. Whatever fails,
+What an `Adapter` is, `adapter.py` says: a module around one frozen module, its base. Here each one
+is put in the place of its base, and the base is put back, or the two become one. Whatever fails,
 the model is as it was. Before anything changes, `notes` takes down what the model is; when all is
 in place, `guards` makes sure that torch and transformers leave it so.
 """
@@ -63,7 +63,7 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
     """Wrap each module in what its `make(base)` returns, and `also_train` in trained copies.
 
     `makers` names modules in full; "" is a bare backbone itself. Everything but the adapters and
-    the head is frozen, and `note` stands on the model that is returned. Raises `BadConfig` for a
+    the head is frozen, and `note` is on the model that is returned. Raises `BadConfig` for a
     module in the head or one named twice, or if `make` breaks the contract; then the model is as
     it was.
     """

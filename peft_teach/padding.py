@@ -44,7 +44,7 @@ def behind_padding(vectors: Tensor, text: Tensor, padding: Tensor | None, dim: i
     """Put `vectors` before a text, in each row behind the padding that it begins with.
 
     Both are (batch or 1, …), and are joined along `dim`. A sliding window counts padding, too, so
-    none may stand between the two. The text keeps its place at the right end.
+    none may come between the two. The text keeps its place at the right end.
     """
     rows = max(len(vectors), len(text), 1 if padding is None else len(padding))
     both = torch.cat([x.expand(rows, *x.shape[1:]) for x in (vectors, text)], dim)

@@ -4,7 +4,7 @@
         ...
 
 The bar is tqdm's. It appears after a second and goes when the loop ends; in a notebook it is a line
-of the page, and an inner loop's bar stands below the outer one's. Where nobody would see it there
+of the page, and an inner loop's bar is below the outer one's. Where nobody would see it there
 is none: without a terminal or page, and where PEFT_TEACH_WORK is empty, as in builds and tests.
 """
 

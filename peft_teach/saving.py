@@ -1,6 +1,6 @@
 """Writing an adapter: the two files of its folder, and what `save_pretrained` writes for it.
 
-This stands below `core`, because it takes the place of an adapted model's `save_pretrained`: see
+This file is below `core`, as an adapted model's `save_pretrained` is led to it: see
 `guards`. `store.save` is what one calls; `store` says which file holds what.
 """
 
@@ -77,7 +77,7 @@ def _as_stored(config: Any) -> dict:
     """Return a config's fields as a file keeps them.
 
     A field that only matters before or while training, such as how a prompt starts, says with
-    `metadata={"stored": value}` what stands in the file instead.
+    `metadata={"stored": value}` what the file has instead.
     """
     return {f.name: f.metadata.get("stored", getattr(config, f.name)) for f in fields(config)}
 

@@ -50,13 +50,13 @@ class Settings:
     """The base of every method's `Config`: a frozen dataclass of plain values.
 
     Names of places, block numbers and words become tuples, in whatever form they came; NumPy's
-    numbers become Python's. An unknown setting raises `BadConfig`, which says the name here, if it
+    numbers become Python's. An unknown setting raises `BadConfig`, which gives the name here, if it
     is another library's; so does a tensor where a number is meant.
 
     `also_train` names modules, as places or in full, of which a copy trains, too: norms, say.
 
-    A field's type says what its value must be: a bool, one of a `Literal`'s words, or what stands
-    in an `Annotated`, with what the error says if it is not. What several settings must be
+    A field's type says what its value must be: a bool, one of a `Literal`'s words, or what
+    its `Annotated` asks, with what the error says otherwise. What several settings must be
     together, a method checks in its own `__post_init__`. What depends on the model, such as the
     largest rank, is checked where a layer is wrapped.
     """

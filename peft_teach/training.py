@@ -137,7 +137,7 @@ def rate(index: int, steps: int, warmup: float) -> float:
 
 
 def learning_rate(model: nn.Module) -> float:
-    """Return the rate that stands in the file of the model's method, for AdamW.
+    """Return the rate that the model's method recommends, for AdamW.
 
     It was found on one small encoder and one small language model, with the method's defaults: a
     place to begin. Settings that act more strongly take a smaller one, as the method's `Config`

@@ -10,16 +10,16 @@ below -0.5; what lies between is left out. Repeated texts are dropped: 2, 8, 0 a
 
 A hash decides about the split, 60 % training, 15 % validation and 25 % test, so that it depends
 neither on the order of the file nor on a seed. Products and news are split **by document**: a
-sentence's neighbours tell about its mood, and would stand in training otherwise. Film snippets
-carry no number of the review that they come from, about 2,000 reviews in all, so sisters of test
-snippets may stand in training there: read their accuracies with that in mind.
+sentence's neighbours give away its mood, and would be in training otherwise. Film snippets
+carry no number of the review that they come from, about 2,000 reviews in all, so siblings of test
+snippets may be in training there: read their accuracies with that in mind.
 
 `ratings` gives the mean ratings themselves, of every sentence, for a model that predicts a number.
 `voice` gives questions and answers for a chat model, which we wrote ourselves.
 
 Source: `Dataset.source`. Film snippets are from Pang & Lee 2004, products from Hu & Liu 2004.
 
-This file hands on, and holds nothing itself. Each idea has a file of its own:
+This file only re-exports. Each idea has a file of its own:
 
     tasks            the four tasks, in their splits
     conversations    questions and answers in one voice

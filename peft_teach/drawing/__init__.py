@@ -14,7 +14,7 @@ enlarged, to scale. Nothing about a method is kept here but its words: it is put
 shapes alone (`outlines`), and what it trains there, where, and how large, is read off. So a method
 that is not known here can be drawn, too: by what it registers.
 
-This file hands on, and holds nothing itself. Each idea has a file of its own:
+This file only re-exports. Each idea has a file of its own:
 
     layouts     where the parts of a block stand, in an encoder and in a decoder
     trained     what a method trains on a model, read off

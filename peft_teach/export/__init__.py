@@ -15,7 +15,7 @@ the same, except that with a soft prompt peft
   from the prompt: a padded row is not read as the row alone, in `generate` neither. (Before a
   decoder's prefix it does so in `forward` alone.) Ours reads the row as if it stood alone.
 
-This file hands on, and holds nothing itself. Each idea has a file of its own:
+This file only re-exports. Each idea has a file of its own:
 
     modules    which modules a folder means, by peft's rules
     tensors    the same tensors, by peft's names and in its shapes

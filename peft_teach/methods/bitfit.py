@@ -74,7 +74,7 @@ def count(layers: int, d_model: int, d_ffn: int, outside: int = 2) -> int:
     """Return how many biases a BERT or GPT-2 of `layers` blocks has in its backbone.
 
     In a block they are query, key, value, the two output projections and the two norms of d_model
-    each, and ffn_in of d_ffn. `outside` is how many stand outside the blocks: 2 in BERT (a norm
+    each, and ffn_in of d_ffn. `outside` is how many are outside the blocks: 2 in BERT (a norm
     and the pooler), 1 in GPT-2 (the last norm).
     """
     return layers * (7 * d_model + d_ffn) + outside * d_model

@@ -70,7 +70,7 @@ def token_ids(text: str, tokenizer, vocabulary: int) -> list[int]:
 
 
 def common_tokens(tokenizer, n: int, vocabulary: int) -> list[int]:
-    """Return the first `n` ids of a vocabulary that stand for text.
+    """Return the first `n` ids of a vocabulary that are text.
 
     Vocabularies are ordered roughly by how common a token is; special tokens and BERT's reserved
     "[unused…]" entries, which no text contains, are passed over. Raises `BadConfig` if the model

@@ -1,6 +1,6 @@
-"""What the library says of models, under one name: `pt.models.load`, `pt.models.places(model)`.
+"""What the library knows of models, under one name: `pt.models.load`, `pt.models.places(model)`.
 
-This file hands on, and holds nothing itself. Each idea has a file of its own:
+This file only re-exports. Each idea has a file of its own:
 
     loading      models by name, with their tokenizers
     families     where query, value, ffn_in … are in each family, and how else these differ

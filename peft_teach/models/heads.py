@@ -41,7 +41,7 @@ def head(model: nn.Module) -> tuple[str, ...]:
 
 
 def _is_transformers(module: nn.Module) -> bool:
-    """Return whether this is a transformers model, or an adapter that stands for one."""
+    """Return whether this is a transformers model, or an adapter in the place of one."""
     return hasattr(module, "config") and hasattr(module, "get_input_embeddings")
 
 

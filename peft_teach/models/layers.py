@@ -128,7 +128,7 @@ def quantize_layers(model: nn.Module, names: tuple[str, ...], note: state.Note, 
                     double: bool) -> None:
     """Hold linear layers of a model in 4 bits, but for those that are already.
 
-    What `note` says of their weights, as they were, stays on the model: by that a file recognizes
+    The fingerprints that `note` has of their weights stay on the model: by them a file recognizes
     its base. Raises `BadConfig` for other settings than those of a layer that is in 4 bits, or for
     a weight of the task head. The layers before it are in 4 bits by then.
     """
