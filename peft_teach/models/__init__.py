@@ -18,7 +18,6 @@ from .families import (
     cache_name,
     config_of,
     find,
-    first_position,
     fused_queries,
     is_encoder,
     is_language_model,
@@ -40,21 +39,18 @@ from .layers import (
     linear_like,
     need_linear,
     quantized,
-    to_conv1d,
-    to_linear,
     weight_of,
     with_bias,
 )
-from .loading import NAMES, best_device, load
+from .loading import best_device, load
 from .modes import in_mode
 from .plain import is_mean_pooled, to_hf
-from .replacing import keep_hooks, replace
+from .replacing import replace
 
 __all__ = [
-    "FAMILIES", "LINEAR", "NAMES", "SINGLE", "as_linear", "best_device", "cache_name", "config_of",
-    "find", "first_position", "fused_queries", "head", "in_mode", "is_conv1d", "is_encoder",
-    "is_language_model", "is_mean_pooled", "is_packed", "keep_hooks", "key_value_shape",
-    "linear_like", "linear_places", "load", "longest_input", "need_linear", "place_of", "places",
-    "positions", "quantized", "query_and_value", "reads_cache", "replace", "to_conv1d", "to_hf",
-    "to_linear", "weight_of", "with_bias", "writes",
+    "FAMILIES", "LINEAR", "SINGLE", "as_linear", "best_device", "cache_name", "config_of", "find",
+    "fused_queries", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
+    "is_mean_pooled", "is_packed", "key_value_shape", "linear_like", "linear_places", "load",
+    "longest_input", "need_linear", "place_of", "places", "positions", "quantized",
+    "query_and_value", "reads_cache", "replace", "to_hf", "weight_of", "with_bias", "writes",
 ]
