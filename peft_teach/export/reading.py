@@ -26,23 +26,24 @@ PICKLED = "adapter_model.bin"
 HEADS = {"SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"),
          "QUESTION_ANS": ("qa_outputs",)}
 
-# The settings that `from_peft` understands, and those that say nothing about what is computed.
-# Any other that is set means something that no method here does.
-SILENT = {"peft_type", "task_type", "auto_mapping", "peft_version", "revision", "inference_mode",
-          "base_model_name_or_path", "modules_to_save"}
+# The settings that `from_peft` understands. Any other that is set means something that no method
+# here does. The descriptive ones say nothing about what is computed.
+DESCRIPTIVE = {"peft_type", "task_type", "auto_mapping", "peft_version", "revision",
+               "inference_mode", "base_model_name_or_path", "modules_to_save"}
 TARGETED = {"target_modules", "exclude_modules", "fan_in_fan_out"}
 INPUT = {"num_virtual_tokens", "token_dim", "num_transformer_submodules", "num_attention_heads",
          "num_layers"}
 UNDERSTOOD = {
-    "LORA": SILENT | TARGETED | {
+    "LORA": DESCRIPTIVE | TARGETED | {
         "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "lora_bias", "bias",
         "rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern",
         "init_lora_weights", "eva_config", "megatron_core", "qalora_group_size"},
-    "IA3": SILENT | TARGETED | {"feedforward_modules", "init_ia3_weights"},
-    "PROMPT_TUNING": SILENT | INPUT | {"prompt_tuning_init", "prompt_tuning_init_text",
-                                       "tokenizer_name_or_path", "tokenizer_kwargs"},
-    "PREFIX_TUNING": SILENT | INPUT | {"encoder_hidden_size", "prefix_projection",
-                                       "init_weights"},
+    "IA3": DESCRIPTIVE | TARGETED | {"feedforward_modules", "init_ia3_weights"},
+    "PROMPT_TUNING": DESCRIPTIVE | INPUT | {
+        "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path",
+        "tokenizer_kwargs"},
+    "PREFIX_TUNING": DESCRIPTIVE | INPUT | {
+        "encoder_hidden_size", "prefix_projection", "init_weights"},
 }
 # Other starts, PiSSA's for one, change the base each time that peft loads such a file.
 STARTS_THAT_LEAVE_THE_BASE = (True, False, None, "gaussian", "orthogonal", "eva")
