@@ -4,7 +4,8 @@
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
-    W, b    (n_out, n_in)   no       the pretrained weight and bias; b is never scaled
+    W       (n_out, n_in)   no       the pretrained weight
+    b       (n_out,)        no       the pretrained bias, if there is one; never scaled
     A       (rank, n_in)    yes      uniform in ±1/√n_in
     B       (n_out, rank)   yes      zero
     m       (n_out,)        yes      ‖W‖: with B zero, the first output is the base's

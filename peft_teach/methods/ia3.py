@@ -8,7 +8,8 @@
     l_k     (d_key,)        yes      ones, so that the first output is the base's, exactly
     l_v     (d_value,)      yes      ones
     l_ff    (d_ffn,)        yes      ones
-    W, b    (n_out, n_in)   no       the pretrained weights and biases
+    W       (n_out, n_in)   no       a pretrained weight; W_k and W_v likewise
+    b       (n_out,)        no       its bias, if there is one; b_k and b_v likewise
 
 Cost: L (d_key + d_value + d_ffn) parameters for L blocks (`count`); nothing at inference once
 merged: l scales rows of a weight and its bias, or columns.

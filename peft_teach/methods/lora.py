@@ -4,7 +4,8 @@
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
-    W, b    (n_out, n_in)   no       the pretrained weight and bias
+    W       (n_out, n_in)   no       the pretrained weight
+    b       (n_out,)        no       the pretrained bias, if there is one
     A       (rank, n_in)    yes      uniform in ±1/√n_in
     B       (n_out, rank)   yes      zero, so that the first output is the base's, exactly
     s       number          no       a constant
@@ -12,8 +13,8 @@
 Cost: rank · (n_in + n_out) parameters per matrix (`count`), nothing at inference once merged.
 
 Sources: Hu et al. 2021, arXiv 2106.09685, §4.1 (the equation) and §4.2 (which matrices);
-Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). LoRA+, two learning rates, is in `lora_plus.py`;
-B's own bias, as peft has it, in `lora_bias.py`.
+Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). Second pages: `lora_plus.py`, two learning rates;
+`lora_bias.py`, a bias of B's own, as in peft.
 One deviation from the paper: A starts uniform, as in the authors' code and in Hugging Face peft,
 where the paper says Gaussian.
 """

@@ -2,10 +2,10 @@
 
     h = f([P ; embed(x)])                 f is frozen, and reads P as if it were words
 
-    symbol  shape                     trained  starts as
-    x       (batch, seq)              –        token ids
-    P       (length, d_model)         yes      random in ±0.5, or the embeddings of words (`start`)
-    h       (batch, length + seq, d)  –        of which the head sees the last seq
+    symbol  shape                           trained  starts as
+    x       (batch, seq)                    –        token ids
+    P       (length, d_model)               yes      random in ±0.5, or as words (`start`)
+    h       (batch, length + seq, d_model)  –        of which the head sees the last seq
 
 Cost: length · d_model parameters in all (`count`), and a sequence that is longer by `length` in
 every layer, at inference too. Nothing can be merged: the prompt is an input, not a weight.
