@@ -231,7 +231,7 @@ def test_the_imports_are_not_empty():
     assert imports("core", SOURCES["core"]) == {
         "adapter", "errors", "guards", "models", "models.replacing", "notes", "rollback",
         "state", "trained_copy", "valid", "whole"}
-    assert "methods" in imports("store", SOURCES["store"])
+    assert "methods" in imports("adapter_file", SOURCES["adapter_file"])
 
 
 # ── what an import loads ─────────────────────────────────────────────────────────────────────
