@@ -19,11 +19,11 @@ from torch import nn
 
 from . import guards, models, notes, state, whole
 from .adapter import SILENT, Adapter, adapters
-from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
+from .errors import BadConfig, NoAdapter, NotMergeable
 from .models import replacing
 from .rollback import all_or_nothing
 from .state import Note
-from .trained_copy import TrainedCopy
+from .trained_copy import TrainedCopy, check_copies
 from .valid import as_targets
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
@@ -69,7 +69,8 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
     """
     also = models.find(model, also_train) if also_train else ()
     head = {*models.head(model)}
-    _check_targets(model, makers, also, head)
+    _check_targets(makers, also, head)
+    check_copies(model, also, makers)
     makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers = _build(model, makers)
@@ -150,11 +151,12 @@ def merge(model: nn.Module) -> nn.Module:
     whole.refuse_sharded(model)
     merged = {n: replacing.keep_hooks(a.merged(), a.base)
               for n, a in _need_adapters(model, "merge").items()}
-    for name, own, p in ((n, *named) for n, m in merged.items() for named in m.named_parameters()):
-        if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
-            raise NotMergeable(f"Merged, {name}.{own} would hold nan or infinity.",
-                               expected=f"numbers that {p.dtype} can hold",
-                               hint="model.float() first, if the adapter's own are finite")
+    for name, module in merged.items():
+        for own, p in module.named_parameters():
+            if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
+                raise NotMergeable(f"Merged, {name}.{own} would hold nan or infinity.",
+                                   expected=f"numbers that {p.dtype} can hold",
+                                   hint="model.float() first, if the adapter's own are finite")
     model = _put_back(model, merged)
     replacing.cut_ties(model, merged)
     return model
@@ -225,12 +227,8 @@ def _check_contract(wrapper: Adapter, known: set[int]) -> None:
                         hint="keep a second frozen module unregistered, in a tuple or list")
 
 
-def _check_targets(model: nn.Module, makers: Mapping[str, Make], also: tuple[str, ...],
-                   head: set[str]) -> None:
-    """Raise `BadConfig` or `NotSupported` for a target that cannot be wrapped, or copied.
-
-    A copy would leave out an adapter inside it, and come apart from a weight that it shares.
-    """
+def _check_targets(makers: Mapping[str, Make], also: tuple[str, ...], head: set[str]) -> None:
+    """Raise `BadConfig` for a target that cannot be wrapped, or copied."""
     for make in makers.values():
         if not callable(make):
             raise BadConfig(f"make is a {type(make).__name__}.",
@@ -240,17 +238,3 @@ def _check_targets(model: nn.Module, makers: Mapping[str, Make], also: tuple[str
         if any(own.startswith(name + ".") for own in head):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
-    for name in also:
-        twice = next((n for n in (*makers, *also) if n.startswith(f"{name}.")), None)
-        if twice or name in makers:
-            raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
-                            expected="each module once: trained itself, or through an adapter")
-        copied = model.get_submodule(name)
-        inside = {id(p) for p in copied.parameters()}
-        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
-        shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
-                       if id(p) in inside and not n.startswith(here)), None)
-        if shared:
-            raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
-                               "come apart from it.",
-                               expected="also_train=(…) with modules whose weights are their own")
