@@ -21,8 +21,8 @@ from torch import Tensor, nn
 
 from . import contents, models, notes
 from .adapter import plain_name
+from .batch import check
 from .errors import BadConfig, NotSupported, unknown
-from .training.batch import check
 from .valid import is_whole
 from .whole import refuse_wrapped
 

@@ -29,7 +29,6 @@ MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora"
               "methods.lora_bias": {"methods.lora"}, "methods.prompt": {"methods.starts"},
               "methods.prefix": {"methods.projection", "methods.starts"},
               "methods.bottleneck": {"methods.placements"}}
-ROOMS = ("models", "data", "training", "export", "drawing", "course")    # drawn file by file
 EXAMINE = {"desk", "recording", "publish", "grade", "cli"}    # rooms that may call an examination
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.
 A_LESSON = "peft_teach/course/lessons/NAME/"    # as the page draws the folder of each lesson
@@ -112,7 +111,8 @@ def on_disk(folder: Path) -> set[str]:
 
 def test_the_page_draws_the_tree_that_is_there():
     there = on_disk(PACKAGE) | {
-        f"peft_teach/{path}" for room in ROOMS for path in on_disk(PACKAGE / room)} | {
+        f"peft_teach/{path}" for room in ("models", "data", "export", "drawing", "course")
+        for path in on_disk(PACKAGE / room)} | {
         f"peft_teach/course/{path}" for room in ("checks", "reading", "desk", "publish", "grade")
         for path in on_disk(PACKAGE / "course" / room)} | {A_LESSON}
     shown = {*drawn()}

@@ -31,10 +31,10 @@ import torch
 from torch import Tensor, nn
 
 from .. import account, contents, data, models, store, training
+from ..batch import ready
 from ..errors import BadConfig, unknown
 from ..progress_bar import bar
 from ..training import Step
-from ..training.batch import ready
 from . import records
 from .verdicts import interval
 

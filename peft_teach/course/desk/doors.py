@@ -29,12 +29,12 @@ from torch import Tensor, nn
 
 from ... import data, export, models
 from ...adapter import Adapter, adapters, full_name
+from ...batch import check, ready
 from ...contents import head_parameters, method_parameters
 from ...core import undo
 from ...errors import BadConfig, BadData, NoAdapter, NotExportable, unknown
 from ...methods import METHODS
 from ...notes import is_adapted, refuse_adapted
-from ...training.batch import check, ready
 from .budget import budget
 
 if TYPE_CHECKING:

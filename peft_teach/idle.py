@@ -7,10 +7,10 @@ calls, or not for its loss; then training would end well, and a file would hold 
 import torch
 from torch import nn
 
-from .. import models
-from ..adapter import Adapter, adapters
-from ..errors import BadConfig
+from . import models
+from .adapter import Adapter, adapters
 from .batch import Batch, ready
+from .errors import BadConfig
 
 TRIED = 8    # batches, until an adapter without a gradient is refused
 

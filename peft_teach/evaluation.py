@@ -6,10 +6,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .. import models, whole
-from ..errors import BadData
-from ..progress_bar import bar
+from . import models, whole
 from .batch import Batch, as_list, check, ready
+from .errors import BadData
+from .progress_bar import bar
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,17 @@
-"""The loop: AdamW, a rate that rises and falls, clipped gradients, and a `Step` after each one."""
+"""A training loop that can be read: one generator, one step at a time.
+
+    for step in pt.train(model, batches):
+        print(step.index, step.loss)
+
+AdamW, a linear warm-up and then a linear decay to zero, gradients clipped to norm 1. Whatever has
+`requires_grad` is trained; what that is, the method has decided.
+
+To evaluate now and then, do it in the loop's body; each module's mode is kept:
+
+    for step in pt.train(model, batches):
+        if step.index % 50 == 49:
+            print(step.index, pt.evaluate(model, validation).accuracy)
+"""
 
 import math
 import random
@@ -10,13 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .. import contents, frozen, guards, notes, whole
-from ..errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
-from ..methods import METHODS, full
-from ..valid import is_whole
+from . import contents, frozen, guards, notes, whole
 from .batch import Batch, as_list, check, ready, tokens_in
-from .groups import check_setting, groups_of
+from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
 from .idle import refuse_idle, refuse_silent
+from .methods import METHODS, full
+from .optimizer_groups import check_setting, groups_of
+from .valid import is_whole
 
 OWN = 1e-3    # the learning rate of adapters that no method here made
 

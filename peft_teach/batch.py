@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import models
-from ..adapter import Adapter
-from ..errors import BadData, NotSupported
-from ..padding import positions_in_text
-from ..valid import is_several
-from ..whole import refuse_wrapped
+from . import models
+from .adapter import Adapter
+from .errors import BadData, NotSupported
+from .padding import positions_in_text
+from .valid import is_several
+from .whole import refuse_wrapped
 
 Batch = dict[str, Tensor]
 
