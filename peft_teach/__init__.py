@@ -35,11 +35,12 @@ from .backbone import BackboneAdapter
 from .contents import adapter_parameters, adapter_state
 from .core import attach, disabled, merge, remove
 from .errors import NotAttempted
-from .loading import best_device as device
+from .evaluation import Evaluation, LanguageEvaluation, evaluate
 from .methods import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora
+from .models import best_device as device
+from .progress_bar import bar
 from .store import load, save, saved, swap
-from .training import Evaluation, LanguageEvaluation, Step, evaluate, seed, train
-from .waiting import bar
+from .training import Step, seed, train
 
 if TYPE_CHECKING:
     from . import course, drawing, plots, widgets

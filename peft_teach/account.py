@@ -1,14 +1,14 @@
-"""What training costs: parameters, and the bytes that stand in memory at once.
+"""What training costs: parameters, and the bytes held in memory at once.
 
     weights       4 bytes a parameter in float32, 2 in bfloat16
     gradients     the same again, for the trained parameters only
     optimizer     AdamW keeps two moments a trained parameter, and one step count a tensor
     activations   what the forward pass keeps for the backward pass; grows with batch and length
-    working       what AdamW's step makes and drops, while activations are gone and gradients there
+    working       what AdamW's step makes and drops, when the activations are gone
 
-A method that trains few parameters shrinks all but the first and the fourth to almost nothing, the
-fourth by some, and leaves the first as it is. All numbers are counted on the model that is given,
-not looked up; sources of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.02054, §3.
+A method that trains few parameters leaves the weights as they are and saves some of the
+activations; of the other three almost nothing remains. All numbers are counted on the model that
+is given, not looked up. Source of the rule of thumb: Rajbhandari et al. 2020, arXiv 1910.02054, §3.
 """
 
 import itertools
@@ -59,12 +59,6 @@ class Ledger:
     optimizer_bytes: int
     activations_bytes: int
     working_bytes: int = 0    # of the optimizer's step, besides what stays
-
-    @property
-    def total_bytes(self) -> int:
-        """The sum of the first four: all that stays, where gradients are gathered over batches."""
-        return (self.weights_bytes + self.gradients_bytes + self.optimizer_bytes
-                + self.activations_bytes)
 
     @property
     def peak_bytes(self) -> int:
@@ -127,10 +121,10 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
                   gradients_bytes=gradients,
                   optimizer_bytes=states * gradients + counter * len(trained),
                   activations_bytes=predict_activations(model, batch_size, tokens, law),
-                  working_bytes=working(optimizer, step, gradients, largest))
+                  working_bytes=_working(optimizer, step, gradients, largest))
 
 
-def working(optimizer: str, step: str, trained_bytes: int, largest_bytes: int) -> int:
+def _working(optimizer: str, step: str, trained_bytes: int, largest_bytes: int) -> int:
     """Return the bytes that an optimizer makes and drops within its step.
 
     torch's Adam divides by the root of the second moment. In a loop over the tensors it makes the

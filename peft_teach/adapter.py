@@ -16,14 +16,14 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from . import frozen
+from .bypass import Wrapper
 from .errors import NotMergeable
 from .whole import refuse_wrapped
 
 SILENT: dict[object, set["Adapter"]] = {}    # the adapters in each open block of `core.disabled`
 
 
-class Adapter(frozen.Wrapper):
+class Adapter(Wrapper):
     """A module around one frozen module, `base`; a method is a subclass with its own `forward`.
 
     Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
@@ -56,7 +56,7 @@ class Adapter(frozen.Wrapper):
         return {n: p for n, p in self.named_parameters() if not n.startswith("base.")}
 
     def own_tensors(self) -> dict[str, Tensor]:
-        """Return what a file fills: its own parameters, and a trained copy's buffers, too."""
+        """Return what a file fills: its own parameters, and the buffers of a trained copy."""
         return {**self.own_parameters()}
 
     def stored(self) -> Mapping[str, Tensor]:

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from . import models
 from .adapter import Adapter
-from .backbone import positions_in_text
 from .errors import BadData, NotSupported
+from .padding import positions_in_text
 from .valid import is_several
 from .whole import refuse_wrapped
 

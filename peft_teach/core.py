@@ -2,8 +2,8 @@
 
     model = attach(model, ("query", "value"), lambda base: LoRALinear(base, rank=8))
 
-What an `Adapter` is stands in `adapter.py`: a module around one frozen module, its base. Here each
-one is put where its base stood, and the base is put back, or the two become one. Whatever fails,
+What an `Adapter` is, `adapter.py` says: a module around one frozen module, its base. Here each one
+is put in the place of its base, and the base is put back, or the two become one. Whatever fails,
 the model is as it was. Before anything changes, `notes` takes down what the model is; when all is
 in place, `guards` makes sure that torch and transformers leave it so.
 """
@@ -17,12 +17,13 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import guards, models, notes, replacing, state, whole
+from . import guards, models, notes, state, whole
 from .adapter import SILENT, Adapter, adapters
-from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
-from .layers import as_linear, is_conv1d, quantized
+from .errors import BadConfig, NoAdapter, NotMergeable
+from .models import replacing
+from .rollback import all_or_nothing
 from .state import Note
-from .trained_copy import TrainedCopy
+from .trained_copy import TrainedCopy, check_copies
 from .valid import as_targets
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
@@ -62,17 +63,18 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
     """Wrap each module in what its `make(base)` returns, and `also_train` in trained copies.
 
     `makers` names modules in full; "" is a bare backbone itself. Everything but the adapters and
-    the head is frozen, and `note` stands on the model that is returned. Raises `BadConfig` for a
+    the head is frozen, and `note` is on the model that is returned. Raises `BadConfig` for a
     module in the head or one named twice, or if `make` breaks the contract; then the model is as
     it was.
     """
     also = models.find(model, also_train) if also_train else ()
     head = {*models.head(model)}
-    _check_targets(model, makers, also, head)
+    _check_targets(makers, also, head)
+    check_copies(model, also, makers)
     makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers = _build(model, makers)
-        converted = tuple(n for n in makers if is_conv1d(model.get_submodule(n)))
+        converted = tuple(n for n in makers if models.is_conv1d(model.get_submodule(n)))
         for name, p in model.named_parameters():
             p.requires_grad_(name in head)
         for wrapper in wrappers.values():
@@ -88,7 +90,7 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
     known = {id(p) for p in model.parameters()}
     wrappers = {}
     for name, make in makers.items():
-        base = as_linear(model.get_submodule(name))
+        base = models.as_linear(model.get_submodule(name))
         wrapper = make(base)
         if not isinstance(wrapper, Adapter) or wrapper.base is not base:
             raise BadConfig(f"make(base) gave a {type(wrapper).__name__} for {name}.",
@@ -103,83 +105,6 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
             p.data = p.data.float()    # whatever the default dtype, or the base's
         wrappers[name] = wrapper.train(base.training)
     return wrappers
-
-
-def _check_contract(wrapper: Adapter, known: set[int]) -> None:
-    """Raise `BadConfig` unless what is outside an adapter's base is parameters of its own.
-
-    `known` holds the `id` of each parameter that the model has already.
-    """
-    buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
-               and n not in wrapper.own_tensors()]
-    if buffers:
-        raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
-                        "and a file keeps parameters only.",
-                        expected="nn.Parameter(tensor, requires_grad=False), which is kept; or "
-                                 "register_buffer(..., persistent=False), if it is drawn from "
-                                 "a seed: a file keeps 16 values of it")
-    shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
-    if shared:
-        raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
-                        "model already has.",
-                        expected="own parameters only: all that is outside `base` is trained",
-                        hint="keep a second frozen module unregistered, in a tuple or list")
-
-
-def _check_targets(model: nn.Module, makers: Mapping[str, Make], also: tuple[str, ...],
-                   head: set[str]) -> None:
-    """Raise `BadConfig` or `NotSupported` for a target that cannot be wrapped, or copied.
-
-    A copy would leave out an adapter inside it, and come apart from a weight that it shares.
-    """
-    for make in makers.values():
-        if not callable(make):
-            raise BadConfig(f"make is a {type(make).__name__}.",
-                            expected="a class or a function of the module to wrap",
-                            hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
-    for name in (*makers, *also):
-        if any(own.startswith(name + ".") for own in head):
-            raise BadConfig(f"{name} belongs to the task head.",
-                            expected="a target in the backbone; every method trains the head")
-    for name in also:
-        twice = next((n for n in (*makers, *also) if n.startswith(f"{name}.")), None)
-        if twice or name in makers:
-            raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
-                            expected="each module once: trained itself, or through an adapter")
-        copied = model.get_submodule(name)
-        inside = {id(p) for p in copied.parameters()}
-        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
-        shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
-                       if id(p) in inside and not n.startswith(here)), None)
-        if shared:
-            raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
-                               "come apart from it.",
-                               expected="also_train=(…) with modules whose weights are their own")
-
-
-# What comes and goes with a method, in a module's `__dict__`.
-_MARKS = (state.KEY, *guards.SHADOWS, "_tied_weights_keys", "training", "use_nested_tensor")
-
-
-@contextmanager
-def all_or_nothing(model: nn.Module) -> Iterator[None]:
-    """If this block raises, the model's modules, modes, `requires_grad` and notes are as before."""
-    modules = list(model.named_modules(remove_duplicate=False))
-    before = [{key: m.__dict__[key] for key in _MARKS if key in m.__dict__} for _, m in modules]
-    flags = [(p, p.requires_grad) for p in model.parameters()]
-    try:
-        yield
-    except BaseException:
-        for (name, module), marks in zip(modules, before):    # parents first
-            parent, _, child = name.rpartition(".")
-            if name:
-                setattr(model.get_submodule(parent), child, module)
-            for key in _MARKS:
-                module.__dict__.pop(key, None)
-            module.__dict__.update(marks)
-        for p, flag in flags:
-            p.requires_grad_(flag)
-        raise
 
 
 # ── silencing them ───────────────────────────────────────────────────────────────────────────
@@ -226,11 +151,12 @@ def merge(model: nn.Module) -> nn.Module:
     whole.refuse_sharded(model)
     merged = {n: replacing.keep_hooks(a.merged(), a.base)
               for n, a in _need_adapters(model, "merge").items()}
-    for name, own, p in ((n, *named) for n, m in merged.items() for named in m.named_parameters()):
-        if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
-            raise NotMergeable(f"Merged, {name}.{own} would hold nan or infinity.",
-                               expected=f"numbers that {p.dtype} can hold",
-                               hint="model.float() first, if the adapter's own are finite")
+    for name, module in merged.items():
+        for own, p in module.named_parameters():
+            if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
+                raise NotMergeable(f"Merged, {name}.{own} would hold nan or infinity.",
+                                   expected=f"numbers that {p.dtype} can hold",
+                                   hint="model.float() first, if the adapter's own are finite")
     model = _put_back(model, merged)
     replacing.cut_ties(model, merged)
     return model
@@ -243,7 +169,7 @@ def remove(model: nn.Module) -> nn.Module:
     """
     _need_adapters(model, "remove")
     model = undo(model)
-    if quantized(model):
+    if models.quantized(model):
         warnings.warn("The base stays in 4 bits. pt.models.to_hf(model) makes plain layers of it, "
                       "with the rounded weights; for the exact ones load a fresh model.",
                       stacklevel=2)
@@ -275,3 +201,40 @@ def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
                         "themselves.",
                         hint="keep a copy of the base weights if you want them back")
     return found
+
+
+# ── what cannot be put on ────────────────────────────────────────────────────────────────────
+
+
+def _check_contract(wrapper: Adapter, known: set[int]) -> None:
+    """Raise `BadConfig` unless what is outside an adapter's base is parameters of its own.
+
+    `known` holds the `id` of each parameter that the model has already.
+    """
+    buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
+               and n not in wrapper.own_tensors()]
+    if buffers:
+        raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
+                        "and a file keeps parameters only.",
+                        expected="nn.Parameter(tensor, requires_grad=False), which is kept; or "
+                                 "register_buffer(..., persistent=False), if it is drawn from "
+                                 "a seed: a file keeps 16 values of it")
+    shared = [n for n, p in wrapper.own_parameters().items() if id(p) in known]
+    if shared:
+        raise BadConfig(f"{type(wrapper).__name__} registers {', '.join(shared)}, which the "
+                        "model already has.",
+                        expected="own parameters only: all that is outside `base` is trained",
+                        hint="keep a second frozen module unregistered, in a tuple or list")
+
+
+def _check_targets(makers: Mapping[str, Make], also: tuple[str, ...], head: set[str]) -> None:
+    """Raise `BadConfig` for a target that cannot be wrapped, or copied."""
+    for make in makers.values():
+        if not callable(make):
+            raise BadConfig(f"make is a {type(make).__name__}.",
+                            expected="a class or a function of the module to wrap",
+                            hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
+    for name in (*makers, *also):
+        if any(own.startswith(name + ".") for own in head):
+            raise BadConfig(f"{name} belongs to the task head.",
+                            expected="a target in the backbone; every method trains the head")

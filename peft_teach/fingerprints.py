@@ -15,7 +15,7 @@ from .folder import FLOATS
 
 
 def of_base(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, list]:
-    """Return the fingerprint of a base with these weights, as `layers.as_they_came` gives them.
+    """Return the fingerprint of a base with these weights, as `as_they_came` gives them.
 
     The head is left out, as it is new for every task. A weight in 4 bits counts as what it was
     before, so that a model is the same before and after.

@@ -78,7 +78,7 @@ def write_whole(contents: Mapping[Path, bytes | str], mode: int | None = None) -
 
     All are written beside their places first, under names of their own, and then moved there in
     this order: a full disk leaves the old ones, and of two processes that write at once the last
-    one to move a file wins. A `mode` is theirs before anything stands in them. Raises `OSError`.
+    one to move a file wins. A `mode` is set before anything is written. Raises `OSError`.
     """
     mine = uuid.uuid4().hex    # another process may be writing here
     beside = {file: file.with_name(f"{file.name}.{mine}.part") for file in contents}

@@ -2,7 +2,8 @@
 
     save_pretrained             saves the adapter, by `saving.save_checkpoint`
     resize_token_embeddings     refuses where an adapter has the table's size
-    train, forward              of frozen modules: they stay as they are, see `frozen`
+    train                       of frozen modules: they stay as they are, see `frozen`
+    forward                     of torch's encoder: it bypasses no adapter, see `bypass`
 
 `core` calls `guard` when all adapters are in their places, and `let_go` when they are off again.
 The note on the model is no guard: see `notes`.
@@ -13,11 +14,11 @@ from typing import Any
 
 from torch import nn
 
-from . import frozen, state
+from . import bypass, frozen, state
 from .adapter import Adapter
 from .errors import NotSupported
+from .models.plain import guard_save
 from .notes import note_of
-from .plain import guard_save
 from .saving import save_checkpoint
 from .state import Note
 
@@ -32,10 +33,9 @@ def guard(model: nn.Module) -> None:
     or resizes goes through this library, unless it is fully fine-tuned: then no adapter is there to
     be saved. What is guarded already stays as it is.
     """
-    here = {name: m for name, m in model.named_modules() if isinstance(m, Adapter)}
-    if here:
+    if any(isinstance(module, Adapter) for module in model.modules()):
         _shadow(model)
-    _tell_where_read(model, here)
+    bypass.keep_in_path(model)
     frozen.hold_still(model)
 
 
@@ -49,19 +49,12 @@ def _shadow(model: nn.Module) -> None:
             model.__dict__[name] = functools.partial(ours, model)
 
 
-def _tell_where_read(model: nn.Module, found: dict[str, Adapter]) -> None:
-    """Tell adapters inside torch's modules that read weights their names: see `frozen.Asked`."""
-    inside = {id(m) for reader in model.modules() if isinstance(reader, frozen.READERS)
-              for m in reader.modules()}
-    for name, adapter in found.items():
-        adapter.read_as = name if id(adapter) in inside else ""
-
-
 def let_go(model: nn.Module) -> None:
     """Undo `guard` on a model whose adapters were taken off. Converted layers stay noted."""
     state.change(model, note=None, inside=False)
     guard_save(model)
     model.__dict__.pop("resize_token_embeddings", None)
+    bypass.keep_in_path(model, adapted=False)
     frozen.hold_still(model, adapted=False)
 
 

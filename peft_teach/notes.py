@@ -1,4 +1,4 @@
-"""The note on an adapted model: taken before a method changes anything, there while it is on.
+"""The note on an adapted model: taken before a method changes anything, kept while it is on.
 
 A note is one frozen value (`state.Note`). `prepare` makes it, before anything of the model is
 changed; `state.write` puts it on the model, when all adapters are in their places.
@@ -13,7 +13,7 @@ from torch import nn
 from . import fingerprints, state
 from .adapter import Adapter, adapters
 from .errors import AlreadyAdapted, BadConfig, NoAdapter
-from .layers import as_they_came
+from .models.layers import as_they_came
 from .state import Note
 from .whole import refuse_sharded, refuse_wrapped
 

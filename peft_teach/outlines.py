@@ -1,4 +1,4 @@
-"""Models without weights: known architectures as shapes alone, counted and measured for nothing.
+"""Models without weights: known architectures as shapes alone, counted and measured at no cost.
 
     outline("llama-2-7b")        6.7 billion parameters on the meta device, in no memory
     ledger("llama-2-7b", trains="lora", batch_size=1, tokens=512)
@@ -17,11 +17,11 @@ import torch
 from torch import nn
 
 from . import account, models
-from .account import Ledger
+from .account import Law, Ledger
 from .errors import unknown
 from .methods import METHODS
 from .methods.lora import LoRALinear
-from .valid import Settings
+from .settings import Settings
 
 
 class Sizes(NamedTuple):
@@ -45,7 +45,8 @@ SIZES = {
     "tinyllama-1.1b": Sizes("llama", 2048, 22, 32, 4, 5632, 32_000, 2048, False),
     "llama-2-7b": Sizes("llama", 4096, 32, 32, 32, 11_008, 32_000, 4096, False),
 }
-TRAINS = ("everything", "the last block", "LoRA, rank 8, query and value")
+EVERYTHING, LAST_BLOCK, LORA = TRAINS = (
+    "everything", "the last block", "LoRA, rank 8, query and value")
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -102,10 +103,10 @@ def mark(model: nn.Module, trains: str) -> nn.Module:
     """Let a part of an outline train, one of `TRAINS`; the head always does. Returns the model."""
     if trains not in TRAINS:
         raise unknown("choice of what trains", trains, TRAINS)
-    model.requires_grad_(trains == "everything")
-    if trains == "the last block":
+    model.requires_grad_(trains == EVERYTHING)
+    if trains == LAST_BLOCK:
         model.get_submodule(models.find(model, "block")[-1]).requires_grad_(True)
-    if trains == TRAINS[2]:
+    if trains == LORA:
         with torch.device("meta"):
             for name in models.find(model, ("query", "value")):
                 layer: Any = model.get_submodule(name)
@@ -127,45 +128,35 @@ def counts(name: str) -> dict[str, int]:
 
 
 @functools.cache
-def measure(name: str, trains: str = "everything", dtype: str = "float32") -> dict:
-    """Return what a ledger of this outline is made of; bytes, but for `total` and `trained`.
+def law(name: str, trains: str = EVERYTHING, dtype: str = "float32") -> Law:
+    """Return `account.activation_law` of this outline, measured on one block and on two.
 
-    `law` is `account.activation_law`, measured with one block and with two and extended to all:
-    from the second block on, each keeps what the one before it keeps.
+    From the second block on, each keeps what the one before it keeps.
     """
-    model = mark(outline(name, dtype=dtype), trains)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    blocks = models.config_of(model).num_hidden_layers
-    if trains == "the last block":      # below it nothing is kept, however deep it is
-        law = account.activation_law(mark(outline(name, 2, dtype), trains))
-    else:
-        one, two = (account.activation_law(mark(outline(name, n, dtype), trains)) for n in (1, 2))
-        law = tuple(a + (blocks - 1) * (b - a) for a, b in zip(one, two))
-    return {"total": sum(p.numel() for p in model.parameters()),
-            "trained": sum(p.numel() for p in trained), "tensors": len(trained),
-            "weights_bytes": sum(p.nbytes for p in model.parameters()),
-            "gradients_bytes": sum(p.nbytes for p in trained),
-            "largest_bytes": max(p.nbytes for p in trained), "law": law}
+    if trains == LAST_BLOCK:    # below it nothing is kept, however deep it is
+        return account.activation_law(mark(outline(name, 2, dtype), trains))
+    one, two = (account.activation_law(mark(outline(name, n, dtype), trains)) for n in (1, 2))
+    c0, c1, c2, c3 = (a + (depth(name) - 1) * (b - a) for a, b in zip(one, two))
+    return c0, c1, c2, c3
 
 
-def ledger(name: str, trains: str = "everything", optimizer: str = "adamw", batch_size: int = 16,
+@functools.cache
+def _marked(name: str, trains: str, dtype: str) -> nn.Module:
+    return mark(outline(name, dtype=dtype), trains)
+
+
+def ledger(name: str, trains: str = EVERYTHING, optimizer: str = "adamw", batch_size: int = 16,
            tokens: int = 32, dtype: str = "float32", fused: bool = False,
-           measured: dict | None = None, step: str = "for-loop") -> Ledger:
+           step: str = "for-loop") -> Ledger:
     """Predict the bytes of training this outline, as `account.ledger` does of a loaded model.
 
     A fused attention computes its pairs of tokens piece by piece and keeps its output in their
-    place. `measured` is what `measure` returned for this outline; without it, it is measured now,
-    in a third of a second.
+    place.
     """
-    if optimizer not in account.OPTIMIZERS:
-        raise unknown("optimizer", optimizer, account.OPTIMIZERS)
-    measured = measured or measure(name, trains, dtype)
-    states, counter = account.OPTIMIZERS[optimizer]
-    c0, c1, c2, c3 = measured["law"]
-    per_example = c1 + c2 * tokens + (0 if fused else c3 * tokens**2)
-    if fused and trains == TRAINS[2]:    # else attention_out trains, and keeps that output anyway
-        per_example += DTYPES[dtype].itemsize * SIZES[name].d_model * depth(name) * tokens
-    return Ledger(measured["weights_bytes"], measured["gradients_bytes"],
-                  states * measured["gradients_bytes"] + counter * measured["tensors"],
-                  round(c0 + batch_size * per_example), account.working(
-                      optimizer, step, measured["gradients_bytes"], measured["largest_bytes"]))
+    c0, c1, c2, c3 = law(name, trains, dtype)
+    if fused:
+        c3 = 0.0
+    if fused and trains == LORA:    # else attention_out trains, and keeps that output anyway
+        c2 += DTYPES[dtype].itemsize * SIZES[name].d_model * depth(name)
+    return account.ledger(_marked(name, trains, dtype), batch_size, tokens, optimizer,
+                          (c0, c1, c2, c3), step)

@@ -1,7 +1,7 @@
 """Pictures that many lessons use: numbers in, a matplotlib `Figure` out, and nothing else happens.
 
 Each figure carries a text for those who cannot see it, made from the same numbers: its label.
-`show` puts both on the page, with a caption. What only one lesson draws stands with that lesson,
+`show` puts both on the page, with a caption. What only one lesson draws is kept with that lesson,
 in `course/lessons/<name>/pictures.py`, and begins with `figure`.
 
 One colour means one thing in every lesson: `COLOURS`, from `ink`. Lines that stand for no method

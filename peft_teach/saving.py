@@ -1,6 +1,6 @@
 """Writing an adapter: the two files of its folder, and what `save_pretrained` writes for it.
 
-This stands below `core`, because it takes the place of an adapted model's `save_pretrained`: see
+This file is below `core`, as an adapted model's `save_pretrained` is led to it: see
 `guards`. `store.save` is what one calls; `store` says which file holds what.
 """
 
@@ -11,9 +11,10 @@ from typing import Any
 
 from torch import nn
 
-from . import contents, fingerprints, folder, layers, state
+from . import contents, fingerprints, folder, models, state
 from .adapter import adapters
 from .errors import NotSupported
+from .models.layers import as_they_came
 from .notes import need_note
 from .state import Note
 from .trained_copy import TrainedCopy
@@ -37,7 +38,7 @@ def write(model: nn.Module, path: str | Path) -> Path:
         "method": note.method,
         "config": note.config and _as_stored(note.config),
         "base": base_of(model, note),
-        "quantized": bool(layers.quantized(model)),
+        "quantized": bool(models.quantized(model)),
         "drawn": contents.drawn(model),
     }
     if note.method is None:
@@ -76,7 +77,7 @@ def _as_stored(config: Any) -> dict:
     """Return a config's fields as a file keeps them.
 
     A field that only matters before or while training, such as how a prompt starts, says with
-    `metadata={"stored": value}` what stands in the file instead.
+    `metadata={"stored": value}` what the file has instead.
     """
     return {f.name: f.metadata.get("stored", getattr(config, f.name)) for f in fields(config)}
 
@@ -85,7 +86,7 @@ def base_of(model: nn.Module, note: Note) -> dict[str, list]:
     """Return the fingerprint of an adapted model's base, with resized tables as they are now."""
     kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
     return note.fingerprint | fingerprints.take({
-        name: p for name, p in layers.as_they_came(model).items()
+        name: p for name, p in as_they_came(model).items()
         if name in note.fingerprint and name not in kept
         and list(p.shape) != note.fingerprint[name][0]})
 
@@ -99,7 +100,7 @@ def _refuse_changed(model: nn.Module, note: Note) -> None:
     """
     given = {id(p) for adapter in adapters(model).values()
              for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}
-    changed = [name for name, p in layers.as_they_came(model, given).items()
+    changed = [name for name, p in as_they_came(model, given).items()
                if name not in note.weights and fingerprints.is_readable(p)
                and note.fingerprint.get(name, [[], []])[0] == list(p.shape)
                and not fingerprints.is_as_noted(p, note.fingerprint[name][1], note.bits.get(name))]

@@ -14,7 +14,7 @@ KEY = "peft_teach_state"    # in the model's `__dict__`, so that copies and pick
 
 @dataclass(frozen=True)
 class Note:
-    """What stands on an adapted model.
+    """What is noted on an adapted model.
 
     `fingerprint` describes the base before any change, and `bits` holds a checksum of each of its
     tensors, which no file keeps, as half precision has others. `requires_grad` is what `remove` and

@@ -16,24 +16,20 @@ that an adapter does not land on another base by mistake. Nothing here unpickles
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from . import contents, core, fingerprints, folder, guards, layers, models, notes, saving, whole
+from . import contents, core, fingerprints, folder, guards, models, notes, saving, whole
 from .adapter import adapters
+from .adapter_file import AdapterFile, read
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
-from .methods import METHODS
-from .nf4 import Linear4bit
+from .models.layers import as_they_came
+from .rollback import all_or_nothing
 from .saving import DESCRIPTION, TENSORS
-from .valid import is_whole
 
 __all__ = ["Saved", "load", "save", "saved", "swap"]
-
-AXES = ("rank", "size", "length", "projection")    # settings that are an axis of a tensor
-SHORT = 64    # steps along such an axis that are soon built, whatever else a file lacks
 
 
 @dataclass(frozen=True)
@@ -68,10 +64,10 @@ def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> n
     or infinite tensor; then the model is as it was. Warns if the adapter was saved on a base in 4
     bits and this one is not, or the reverse.
     """
-    file = _read(path)
+    file = read(path)
     notes.refuse_adapted(model)
-    _check_base(file.says["base"], fingerprints.of_base(model, layers.as_they_came(model)), path)
-    with core.all_or_nothing(model):
+    file.check_base(fingerprints.of_base(model, as_they_came(model)))
+    with all_or_nothing(model):
         model = _inject(model, file) if make is None else _attach(model, file, make)
         _copy_into(model, file)
     return model
@@ -90,19 +86,19 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     if note is None:
         return load(model, path)
     whole.refuse_sharded(model)
-    file = _read(path)
+    file = read(path)
     try:
-        _check_base(file.says["base"], saving.base_of(model, note), path)
+        file.check_base(saving.base_of(model, note))
     except AdapterFileError:    # perhaps saved before the word embeddings were resized
-        _check_base(file.says["base"], note.fingerprint, path)
+        file.check_base(note.fingerprint)
     bare = file.method is None and note.method is None
-    same = bare or (file.method, _config(file)) == (note.method, note.config)
+    same = bare or (file.method, file.config()) == (note.method, note.config)
     if not same and (not note.wraps or file.method == "full"):
         raise AdapterFileError(f"{path} holds {file.method!r}, the model {note.method!r}: full "
                                "fine-tuning changed or changes the base.",
                                hint="load a fresh model, then pt.load(model, path)")
     old = adapters(model).values()
-    with core.all_or_nothing(model):
+    with all_or_nothing(model):
         model = model if same else _inject(core.undo(model), file)
         _copy_into(model, file)
     core.stay_silent(adapters(model).values(), old)
@@ -114,7 +110,7 @@ def saved(folder: str | Path) -> list[Saved]:
     found = []
     for path in sorted(as_path(folder).glob(f"*/{TENSORS}")):
         try:
-            file = _read(path.parent)
+            file = read(path.parent)
         except AdapterFileError:
             continue
         size = sum(f.stat().st_size for f in (path, path.with_name(DESCRIPTION)) if f.is_file())
@@ -135,83 +131,18 @@ def method_of(path: str | Path) -> str:
 
     Raises `AdapterFileError`, as `load` does.
     """
-    file = _read(path)
-    _method(file)
+    file = read(path)
+    file.module()
     return file.method
 
 
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
 
 
-class _File(NamedTuple):
-    """A folder as it was read, in the form that `save` writes: what its json says, its tensors."""
-
-    path: str | Path
-    method: Any    # its name; None after a bare `attach`
-    says: dict[str, Any]
-    tensors: dict[str, Tensor]
-
-
-def _read(path: str | Path) -> _File:
-    """Read a folder that `save` wrote; raise `AdapterFileError` for another, or a damaged one."""
-    theirs = (as_path(path) / "adapter_config.json").is_file()
-    description, tensors = folder.read(path, DESCRIPTION, TENSORS, "pt.save",
-                                      "pt.export.from_peft(model, path) reads a folder of peft's"
-                                      if theirs else
-                                      "pt.saved(folder) shows the adapters in a folder")
-    if not _is_description(description):
-        raise AdapterFileError(f"{path} does not describe an adapter of this version.",
-                               expected="format 1, with method, config and base")
-    return _File(path, description["method"], description, tensors)
-
-
-def _is_description(found) -> bool:
-    """Return whether parsed json has the form that `save` writes, down to each number."""
-    if not isinstance(found, dict) or found.get("format") != 1 or not isinstance(
-            found.get("quantized"), bool):
-        return False
-    base, drawn = found.get("base"), found.get("drawn")
-    if not (isinstance(base, dict) and isinstance(drawn, dict)):
-        return False
-    named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
-    bare = found.get("method", ...) is None and found.get("config", ...) is None and all(
-        isinstance(names, list) and all(isinstance(n, str) for n in names)
-        for names in (found.get("wrapped"), found.get("also_train")))
-    return (named or bare) and all(
-        isinstance(entry, list) and len(entry) == 2
-        and all(isinstance(part, list) for part in entry)
-        and all(isinstance(v, int | float) and not abs(v) >= 1e39 for v in entry[1])    # or NaN
-        for entry in (*base.values(), *drawn.values()))
-
-
-def _method(file: _File) -> Any:
-    """Return the module of the file's method; `AdapterFileError` if no method here is that."""
-    if file.method is None:
-        raise AdapterFileError(f"{file.path} was saved after a bare pt.attach, so no method is "
-                               "named.",
-                               hint="pt.load(model, path, make=...) with the class or function "
-                                    "that pt.attach had, on a model without adapters")
-    if file.method not in METHODS:
-        raise AdapterFileError(f"{file.path} holds the method {file.method!r}.",
-                               expected="one of " + ", ".join(METHODS))
-    return METHODS[file.method]
-
-
-def _config(file: _File) -> Any:
-    """Return the settings of the file's method, which a stranger may have written."""
-    method = _method(file)
-    try:
-        return method.Config(**{k: tuple(v) if isinstance(v, list) else v
-                                for k, v in file.says["config"].items()})
-    except (PeftTeachError, TypeError) as error:
-        raise AdapterFileError(f"{file.path} has settings that this method does not know: "
-                               f"{getattr(error, 'found', error)}") from error
-
-
-def _inject(model: nn.Module, file: _File) -> nn.Module:
+def _inject(model: nn.Module, file: AdapterFile) -> nn.Module:
     """Put the file's method on a model, with its settings."""
-    method, config = _method(file), _config(file)
-    _check_axes(model, config, file)
+    method, config = file.module(), file.config()
+    file.check_axes(model, config)
     try:
         return method.inject(model, config)
     except (PeftTeachError, TypeError, ValueError, RuntimeError, MemoryError) as error:
@@ -222,7 +153,7 @@ def _inject(model: nn.Module, file: _File) -> nn.Module:
                                     "model" if models.quantized(model) else None) from error
 
 
-def _attach(model: nn.Module, file: _File, make: core.Make) -> nn.Module:
+def _attach(model: nn.Module, file: AdapterFile, make: core.Make) -> nn.Module:
     """Wrap again what a bare `attach` wrapped, and train a copy of what it trained one of."""
     if file.method is not None:
         raise AdapterFileError(f"{file.path} holds the method {file.method!r}.",
@@ -238,65 +169,7 @@ def _attach(model: nn.Module, file: _File, make: core.Make) -> nn.Module:
     return core.wrap(model, note, dict.fromkeys(wrapped, make), tuple(also))
 
 
-def _check_axes(model: nn.Module, config, file: _File) -> None:
-    """Refuse an axis that the file has too few numbers for, before anything of it is built.
-
-    For each step along its axis, every method has at least as many numbers as the narrowest linear
-    layer of the backbone has features. A short axis is built, to say then what is missing.
-    """
-    longest = max((n for t in file.tensors.values() for n in t.shape), default=0)
-    fills = sum(t.numel() for t in file.tensors.values()) // _narrowest(model)
-    most = min(longest, max(fills, SHORT))
-    for name in AXES:
-        claimed = getattr(config, name, None)
-        if is_whole(claimed, most + 1):
-            raise AdapterFileError(f"{file.path} has settings that do not fit its tensors: {name} "
-                                   f"{claimed}.", expected="the settings as pt.save wrote them")
-
-
-def _narrowest(model: nn.Module) -> int:
-    """Return the fewest features that go into or come out of a linear layer of the backbone."""
-    head, sides = set(models.head(model)), []
-    for name, module in model.named_modules():
-        if f"{name}.weight" not in head:
-            if models.is_conv1d(module):
-                sides += module.weight.shape
-            elif isinstance(module, nn.Linear | Linear4bit):
-                sides += (module.in_features, module.out_features)
-    return max(1, min(sides, default=1))
-
-
-def _check_base(saved: dict, here: dict, path) -> None:
-    """Compare two fingerprints: names, shapes, and values to the precision of half floats."""
-    if saved.keys() != here.keys():
-        name = sorted(saved.keys() ^ here.keys())[0]
-        where = "only the file" if name in saved else "only this model"
-        raise AdapterFileError(f"{path} was made for another model: {where} has {name}.",
-                               expected="the base that the adapter was trained on")
-    for name, (shape, values) in saved.items():
-        if shape != here[name][0]:
-            raise AdapterFileError(f"{path} was made for another model: {name} is {here[name][0]} "
-                                   f"here, {shape} there.",
-                                   expected="the base that the adapter was trained on")
-        if not fingerprints.close(values, here[name][1]):
-            raise AdapterFileError(f"{path} was made for a model with other weights: {name} "
-                                   "differs.",
-                                   expected="the base that the adapter was trained on",
-                                   hint="load the pretrained model afresh; a merged or fully "
-                                        "fine-tuned model is another base")
-
-
-def _check_drawn(saved: dict, here: dict, path) -> None:
-    """Compare what was drawn from a seed when the file was saved with what is drawn here."""
-    for name in sorted(saved.keys() | here.keys()):
-        there, found = (table.get(name, [None, []]) for table in (saved, here))
-        if there[0] != found[0] or not fingerprints.close(there[1], found[1]):
-            raise AdapterFileError(f"{path} was saved with another {name}: its seed draws other "
-                                   "values here.", expected="those that it was trained with",
-                                   hint="the version of torch that the adapter was trained with")
-
-
-def _tell_of_rounding(model: nn.Module, file: _File) -> None:
+def _tell_of_rounding(model: nn.Module, file: AdapterFile) -> None:
     """Warn if the file was saved on a base in 4 bits and the model's is not, or the reverse."""
     here, there = bool(models.quantized(model)), file.says["quantized"]
     if here != there:
@@ -306,12 +179,12 @@ def _tell_of_rounding(model: nn.Module, file: _File) -> None:
                       "model has exact ones; pt.qlora.inject makes 4 bits.", stacklevel=4)
 
 
-def _copy_into(model: nn.Module, file: _File) -> None:
+def _copy_into(model: nn.Module, file: AdapterFile) -> None:
     """Copy all tensors into their parameters, or raise before the first is copied.
 
     Then warn where one base is exact and the other rounded: their fingerprints are equal.
     """
-    _check_drawn(file.says["drawn"], contents.drawn(model), file.path)
+    file.check_drawn(contents.drawn(model))
     here = contents.method_state(model) | contents.head_state(model)
     folder.check(file.tensors, here, file.path)
     with torch.no_grad():

@@ -1,146 +1,15 @@
-"""What settings may be: whole numbers, positive numbers, shares, words.
+"""What a value may be: a whole number, a positive one, a share, several things, names, blocks.
 
-    size: Annotated[int, is_whole, "a whole number from 1"] = 64    checked as it is set
-
-Python takes True for 1, and NumPy's numbers cannot be written to json. So a method's settings are
-made plain numbers and tuples before anything is built with them, in one place for all methods.
+No bool is a number here, though Python takes True for 1; NumPy's numbers are.
 """
 
-import dataclasses
 import math
 import numbers
 import sys
-from collections.abc import Callable, Iterable
-from difflib import get_close_matches
-from typing import Annotated, Any, Literal, TypeGuard, get_args, get_origin
-
-import numpy as np
+from collections.abc import Iterable
+from typing import Any, TypeGuard
 
 from .errors import BadConfig
-
-# The names of settings in Hugging Face peft, bitsandbytes and `adapters`, and here.
-NAMES_HERE = {
-    "r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "use_rslora": "rank_stabilized",
-    "lora_bias": "use_bias", "target_modules": "targets", "feedforward_modules": "targets",
-    "layers_to_transform": "layers", "num_virtual_tokens": "length",
-    "prompt_tuning_init": "start", "prompt_tuning_init_text": "words",
-    "encoder_hidden_size": "projection",
-    "bnb_4bit_use_double_quant": "double", "use_dora": "dora",
-    "reduction_factor": "size", "bn_size": "size", "non_linearity": "activation",
-}
-# Settings that do not exist here, and what does the same.
-INSTEAD = {
-    "use_dora": "pt.dora, a method of its own",
-    "prefix_projection": "projection=512, say: the hidden size of the MLP",
-    "load_in_4bit": "pt.qlora, a method of its own",
-    "exclude_modules": "layers=(…), or full module names as targets",
-    "layers_pattern": "leave it out: layers=(…) are block numbers in every family",
-    "rank_pattern": "one rank for all; pt.attach(model, targets, make) makes them one by one",
-    "alpha_pattern": "one alpha for all; pt.attach(model, targets, make) makes them one by one",
-    "bias": "pt.bitfit, a method of its own, trains the biases",
-    "modules_to_save": "leave it out: every method trains the task head and saves it; "
-                       "also_train=(…) names other modules",
-    "task_type": "leave it out: the model itself says what it is for",
-    "inference_mode": "leave it out: model.eval() and torch.no_grad() are enough",
-    "init_lora_weights": "leave it out: B starts as zero",
-}
-
-
-@dataclasses.dataclass(frozen=True)
-class Settings:
-    """The base of every method's `Config`: a frozen dataclass of plain values.
-
-    Names of places, block numbers and words become tuples, in whatever form they came; NumPy's
-    numbers become Python's. An unknown setting raises `BadConfig`, which says the name here, if it
-    is another library's; so does a tensor where a number is meant.
-
-    `also_train` names modules, as places or in full, of which a copy trains, too: norms, say.
-
-    A field's type says what its value must be: a bool, one of a `Literal`'s words, or what stands
-    in an `Annotated`, with what the error says if it is not. What several settings must be
-    together, a method checks in its own `__post_init__`. What depends on the model, such as the
-    largest rank, is checked where a layer is wrapped.
-    """
-
-    also_train: tuple[str, ...] | None = dataclasses.field(default=None, kw_only=True)
-
-    def __new__(cls, *args, **settings):
-        """Refuse unknown names, other libraries' too, where Python says only "unexpected"."""
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name, value in settings.items():
-            if name not in known:
-                kind = cls.__module__.rpartition(".")[2]
-                raise BadConfig(f"pt.{kind}.Config has no setting {name!r}.",
-                                expected="settings among " + ", ".join(known),
-                                hint=_name_here(name, value, known))
-        return super().__new__(cls)
-
-    def __post_init__(self):
-        """Make every value plain, and hold it to what its field says."""
-        for field in dataclasses.fields(self):
-            value = _plain(field.name, getattr(self, field.name))
-            object.__setattr__(self, field.name, value)
-            holds, expected, words = _demand(field.type)
-            if not holds(value):
-                close = get_close_matches(str(value), words, n=1)
-                raise BadConfig(f"{field.name} is {value!r}.", expected=expected,
-                                hint=f"did you mean {close[0]!r}?" if close else None)
-
-    @classmethod
-    def check(cls, **settings) -> None:
-        """Raise as `cls(**settings)` does: for a layer, which is given some settings one by one."""
-        cls(**settings)
-
-    def learning_rate(self, usual: float) -> float:
-        """Return the rate to train with these settings, where `usual` is that of the defaults."""
-        return usual
-
-
-def _demand(kind: Any) -> tuple[Callable[[Any], bool], str, tuple[str, ...]]:
-    """Return what a field of this type asks of its value: a test, in words, and known values."""
-    if kind is bool:
-        return lambda value: isinstance(value, bool), "True or False", ()
-    words = get_args(kind) if get_origin(kind) is Literal else ()
-    if words:
-        return words.__contains__, "one of " + ", ".join(words), words
-    holds, expected = getattr(kind, "__metadata__", (lambda value: True, ""))
-    return holds, expected, ()
-
-
-def _name_here(name: str, value, known: list[str]) -> str | None:
-    if name == "bias" and value == "none":
-        return "leave it out: no bias of the base is trained"
-    if name not in NAMES_HERE | INSTEAD:
-        close = get_close_matches(name, known, n=1)
-        return f"did you mean {close[0]!r}?" if close else None
-    here = NAMES_HERE.get(name)
-    if here not in known:
-        return INSTEAD.get(name, f"another method: this one has no {here}")
-    if here == "targets":
-        if value == "all-linear":
-            return "targets='linear'"
-        return "targets='query', or several places; pt.models.places(model) shows them"
-    return f"{here}={value!r}"
-
-
-def _plain(name: str, value):
-    """Return one setting as a plain value: a number, a tuple, a word, a flag or None."""
-    if name == "layers":
-        return as_layers(value)
-    if name in ("targets", "quantize"):
-        return None if value is None else as_targets(value, name)
-    if name == "also_train":
-        return as_targets(value, name) or None
-    if name == "words":
-        return _as_words(value)
-    if isinstance(value, np.bool_):
-        return bool(value)
-    if isinstance(value, numbers.Real) and not isinstance(value, bool):
-        return int(value) if isinstance(value, numbers.Integral) else float(value)
-    if hasattr(value, "item"):
-        raise BadConfig(f"{name} is a {type(value).__name__}.", expected="a plain Python value",
-                        hint=f"{name}=….item()")
-    return value
 
 
 def is_whole(value: Any, low: float = 1, high: float = math.inf) -> bool:
@@ -170,32 +39,6 @@ def is_share(value: Any) -> bool:
 
 def _is(kind: type, value: object) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
-
-
-def need_rank(rank, n_in: int, n_out: int) -> None:
-    """Raise `BadConfig` for a rank that no matrix of this shape can have."""
-    largest = min(n_in, n_out)
-    if not is_whole(rank, 1, largest):
-        raise BadConfig(f"rank {rank!r} for a matrix of {n_out} × {n_in}.",
-                        expected=f"a whole number from 1 to {largest}: no matrix of this shape has "
-                                 "a larger rank")
-
-
-def unsaved(default: Any) -> Any:
-    """Return a field for a setting that matters at the start only: a file keeps its default."""
-    return dataclasses.field(default=default, metadata={"stored": default})
-
-
-Length = Annotated[int, is_whole, "a whole number of vectors, at least 1"]
-Share = Annotated[float, is_share, "a probability from 0 to below 1"]
-
-
-def _as_words(words) -> tuple[str, ...]:
-    """Return one or several texts as a tuple; `BadConfig` for anything else."""
-    words = (words,) if isinstance(words, str) else () if words is None else words
-    if not is_several(words) or not all(isinstance(w, str) for w in words):
-        raise BadConfig(f"{words!r} are no words.", expected="one text, or several")
-    return tuple(words)
 
 
 def as_targets(targets, name: str = "targets") -> tuple[str, ...]:

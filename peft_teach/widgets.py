@@ -1,7 +1,7 @@
 """Pictures that move: controls, a pure function of their settings, a figure of what it returns.
 
-Each lesson's own stand with it, in `course/lessons/<name>/pictures.py`; here is what they share.
-Core ipywidgets only (7.7 on Colab, 8.1 elsewhere). Behind every box of widgets stands a still copy
+Each lesson keeps its own in `course/lessons/<name>/pictures.py`; here is what they share.
+Core ipywidgets only (7.7 on Colab, 8.1 elsewhere). Behind every box of widgets is a still copy
 of it, for the day when no kernel moves the box any more. A control that fails raises where its
 value was set; where a front end set it, the picture says so.
 """
@@ -20,7 +20,7 @@ import ipywidgets as ipw
 import traitlets
 from matplotlib.figure import Figure
 
-from . import plots, waiting
+from . import plots, progress_bar
 from .errors import PeftTeachError, TrainingStopped
 from .training import Step
 
@@ -105,7 +105,7 @@ class Explorer(Lasting):
     """Controls above a picture. `controls` are widgets with a value, by the name of their setting.
 
     `compute(**settings)` returns what is shown; `draw` makes a figure of it, and `caption` the
-    sentences below. Other widgets may stand `above` and `below` the controls. In a notebook the
+    sentences below. Other widgets may be `above` and `below` the controls. In a notebook the
     picture is drawn when the controls rest; `data` and `figure` always fit the controls as they
     are now.
     """
@@ -134,7 +134,7 @@ class Explorer(Lasting):
         return self._figure
 
     def refresh(self) -> None:
-        """Compute and draw for the controls as they stand."""
+        """Compute and draw for the controls as they are set."""
         self._cancel()
         self._data = self.compute(**{name: c.value for name, c in self.controls.items()})
         self._figure = self.draw(self._data)
@@ -175,7 +175,7 @@ class Explorer(Lasting):
             self._timer = None
 
     def _settings(self) -> str:
-        """Say how the sliders stand: for a screen reader they have neither name nor value."""
+        """Say how the sliders are set: for a screen reader they have neither name nor value."""
         told = [f"{c.description.removesuffix(', %')} = {_slider_text(c)}"
                 + "%" * c.description.endswith(", %")
                 for c in self.controls.values() if isinstance(c, _SLIDERS)]
@@ -304,8 +304,8 @@ class Run(Generic[Found]):
             while True:
                 if time.perf_counter() - told >= _PROGRESS_SECONDS:
                     told = time.perf_counter()
-                    self.line.value = waiting.line(progress.done, progress.total, progress.text,
-                                                   told - start)
+                    self.line.value = progress_bar.line(
+                        progress.done, progress.total, progress.text, told - start)
                 await asyncio.sleep(0.001)    # here the page is heard
                 progress = next(steps)
                 if progress.loss is None:
@@ -340,7 +340,7 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
     The line of progress moves each second, or with each step where one takes longer; the curve
     every three seconds, or every twenty times as long as drawing it takes. `beside` are recorded
     losses to compare with, by name: dashed, on top. Each point is a mean of `window` steps; `name`
-    is in the title. Without `curve` the line stands alone. Returns the steps. Raises
+    is in the title. Without `curve` there is the line alone. Returns the steps. Raises
     `TrainingStopped`, with the steps that were done, when it is interrupted.
     """
     from IPython.display import HTML, display
@@ -380,4 +380,4 @@ def _progress(done: Sequence[Step], total: int, start: float) -> str:
     recent = [step.loss for step in done[-20:]]
     loss = f", loss {sum(recent) / len(recent):.3f}" if recent else ""
     ended = f", {spent:.0f} s in all" if len(done) == total else ""
-    return waiting.line(len(done), total, f"step {len(done)} of {total}{loss}{ended}", spent)
+    return progress_bar.line(len(done), total, f"step {len(done)} of {total}{loss}{ended}", spent)

@@ -95,7 +95,7 @@ def test_the_commands_of_the_guide_are_commands():
 
 
 @pytest.mark.parametrize(("file", "name"), [
-    ("peft_teach/methods/__init__.py", "METHODS"), ("peft_teach/families.py", "FAMILIES"),
+    ("peft_teach/methods/__init__.py", "METHODS"), ("peft_teach/models/families.py", "FAMILIES"),
     ("tests/library/test_laws.py", "METHODS"), ("tests/library/test_laws.py", "BIASED"),
     ("tests/vera.py", "Projections"), ("peft_teach/course/lessons/lora/exercises.py", "EXERCISES"),
 ])

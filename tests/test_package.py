@@ -25,7 +25,8 @@ SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix("
 # A method stands alone, but for these two: DoRA is a variation of LoRA, QLoRA takes either. The
 # others are second pages of the same methods.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"},
-              "methods.lora": {"methods.lora_plus"}, "methods.prompt": {"methods.starts"},
+              "methods.lora": {"methods.lora_bias", "methods.lora_plus"},
+              "methods.lora_bias": {"methods.lora"}, "methods.prompt": {"methods.starts"},
               "methods.prefix": {"methods.projection", "methods.starts"},
               "methods.bottleneck": {"methods.placements"}}
 EXAMINE = {"desk", "recording", "publish", "grade", "cli"}    # rooms that may call an examination
@@ -109,7 +110,9 @@ def on_disk(folder: Path) -> set[str]:
 
 
 def test_the_page_draws_the_tree_that_is_there():
-    there = on_disk(PACKAGE) | {f"peft_teach/{path}" for path in on_disk(PACKAGE / "course")} | {
+    there = on_disk(PACKAGE) | {
+        f"peft_teach/{path}" for room in ("models", "data", "export", "drawing", "course")
+        for path in on_disk(PACKAGE / room)} | {
         f"peft_teach/course/{path}" for room in ("checks", "reading", "desk", "publish", "grade")
         for path in on_disk(PACKAGE / "course" / room)} | {A_LESSON}
     shown = {*drawn()}
@@ -226,9 +229,9 @@ def test_no_lesson_imports_another_or_examines(module):
 
 def test_the_imports_are_not_empty():
     assert imports("core", SOURCES["core"]) == {
-        "adapter", "errors", "guards", "layers", "models", "notes", "replacing", "state",
-        "trained_copy", "valid", "whole"}
-    assert "methods" in imports("store", SOURCES["store"])
+        "adapter", "errors", "guards", "models", "models.replacing", "notes", "rollback",
+        "state", "trained_copy", "valid", "whole"}
+    assert "methods" in imports("adapter_file", SOURCES["adapter_file"])
 
 
 # ── what an import loads ─────────────────────────────────────────────────────────────────────
@@ -265,8 +268,7 @@ def test_what_is_heavy_comes_when_it_is_first_used():
     assert "torch" in package
     assert {name.split(".")[1] for name in package if name.startswith("peft_teach.")} == (
         {name for name in SOURCES if "." not in name} - {
-            "__init__", "course", "drawing", "ink", "layouts", "mean_pooled", "plots", "subspace",
-            "widgets"})
+            "__init__", "course", "drawing", "ink", "plots", "widgets"})
     assert not any(loaded & HEAVY for loaded in (package, *light))
     assert not grader & {"pandas", *SHOWN}
     assert not any(name.endswith(".pictures") for name in grader)

@@ -29,8 +29,9 @@ from peft_teach.adapter import Adapter
 from peft_teach.core import put_on
 from peft_teach.errors import BadConfig
 from peft_teach.notes import prepare
+from peft_teach.settings import Settings
 from peft_teach.shapes import expect
-from peft_teach.valid import Settings, is_whole
+from peft_teach.valid import is_whole
 
 LEARNING_RATE = 5e-2    # MiniLM learned film reviews faster than at 1e-2, with one seed
 

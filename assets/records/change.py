@@ -37,7 +37,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.subspace import Subspace
+from peft_teach.course.lessons.change.subspace import Subspace
 
 EXAMPLES, FEWER = 4000, 2000
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")

@@ -6,7 +6,6 @@ Light to import: notebook tools and models arrive when something uses them.
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from .. import subspace
 from . import records
 from .desk.budget import Budget, budget
 from .desk.doors import doors
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Budget", "audit", "board", "budget", "check", "commit", "compare", "doors", "hint",
            "live", "mine", "next_step", "pictures", "progress", "records", "require", "reset",
-           "sentence", "subspace", "verdict"]
+           "sentence", "verdict"]
 
 _install()    # a page of the course shows tables, where there is a page
 

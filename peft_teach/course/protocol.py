@@ -33,8 +33,8 @@ from torch import Tensor, nn
 from .. import account, contents, data, models, store, training
 from ..batch import ready
 from ..errors import BadConfig, unknown
+from ..progress_bar import bar
 from ..training import Step
-from ..waiting import bar
 from . import records
 from .verdicts import interval
 

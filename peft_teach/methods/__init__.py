@@ -1,7 +1,7 @@
 """One file a method; each opens like the key page of its paper.
 
-`METHODS` is the table of them all, by the names that stand in files and in a model's record. What
-lists methods reads it, or a test holds it to it (`tests/library/test_methods.py`).
+`METHODS` is the table of them all, by the names used in files and in a model's record. What
+lists methods reads it, or a test compares the two (`tests/library/test_methods.py`).
 """
 
 from . import bitfit, bottleneck, dora, full, ia3, lora, prefix, prompt, qlora

@@ -26,8 +26,8 @@ from ..core import wrap
 from ..errors import NoTargets, NotSupported
 from ..nf4 import Linear4bit
 from ..notes import prepare
+from ..settings import Settings
 from ..shapes import expect
-from ..valid import Settings
 
 LEARNING_RATE = 3e-3    # learns on both models: assets/records/rates.json
 KINDS = (nn.Linear, Linear4bit, nn.LayerNorm)
@@ -53,7 +53,7 @@ class BiasAdapter(Adapter):
     def merged(self) -> nn.Module:
         """Return the same kind of layer, the two biases summed in float32, then rounded."""
         b = self.base.bias                                            # (n_out,)
-        return models.layer_like(self.base, bias=(b + self.b).to(b.dtype))
+        return models.with_bias(self.base, (b + self.b).to(b.dtype))
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def count(layers: int, d_model: int, d_ffn: int, outside: int = 2) -> int:
     """Return how many biases a BERT or GPT-2 of `layers` blocks has in its backbone.
 
     In a block they are query, key, value, the two output projections and the two norms of d_model
-    each, and ffn_in of d_ffn. `outside` is how many stand outside the blocks: 2 in BERT (a norm
+    each, and ffn_in of d_ffn. `outside` is how many are outside the blocks: 2 in BERT (a norm
     and the pooler), 1 in GPT-2 (the last norm).
     """
     return layers * (7 * d_model + d_ffn) + outside * d_model

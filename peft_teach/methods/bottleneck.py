@@ -2,13 +2,14 @@
 
     A(u) = W_up act(W_down u + b_down) + b_up
 
-    symbol          shape            trained  starts as
-    u               (…, d_model)     –        what the adapter reads; with a norm of its own, LN(u)
-    W_down, b_down  (size, d_model)  yes      "normal": N(0, 0.01²) cut at 2σ; "zero": ±1/√d_model
-    W_up, b_up      (d_model, size)  yes      "normal": N(0, 0.01²) cut at 2σ; "zero": zero
-    b_down, b_up                     yes      zero
-    LN              2 × (d_model)    yes      one and zero; only with own_norm=True
-    s               number           no       a constant, 1 by default
+    symbol  shape            trained  starts as
+    u       (…, d_model)     –        what the adapter reads; with a norm of its own, LN(u)
+    W_down  (size, d_model)  yes      "normal": N(0, 0.01²) cut at 2σ; "zero": ±1/√d_model
+    W_up    (d_model, size)  yes      "normal": N(0, 0.01²) cut at 2σ; "zero": zero
+    b_down  (size,)          yes      zero
+    b_up    (d_model,)       yes      zero
+    LN      2 × (d_model,)   yes      one and zero; only with own_norm=True
+    s       number           no       a constant, 1 by default
 
 What is added to a frozen layer is s A(u). What A reads and where it stands differs from paper to
 paper: `placements.py` has the three positions, and the table of what a layer becomes with each.
@@ -38,8 +39,9 @@ from .. import models
 from ..core import put_on
 from ..errors import BadConfig
 from ..notes import prepare
+from ..settings import Settings
 from ..shapes import expect
-from ..valid import Settings, is_positive, is_whole
+from ..valid import is_positive, is_whole
 from .placements import form
 
 LEARNING_RATE = 2e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
@@ -60,9 +62,9 @@ class Bottleneck(nn.Module):
         self.act = ACTIVATIONS[activation]
         self.norm = nn.LayerNorm(d_model) if own_norm else nn.Identity()
         self.W_down = nn.Parameter(torch.empty(size, d_model))        # (size, d_model)
-        self.b_down = nn.Parameter(torch.zeros(size))                 # (size)
+        self.b_down = nn.Parameter(torch.zeros(size))                 # (size,)
         self.W_up = nn.Parameter(torch.zeros(d_model, size))          # (d_model, size)
-        self.b_up = nn.Parameter(torch.zeros(d_model))                # (d_model)
+        self.b_up = nn.Parameter(torch.zeros(d_model))                # (d_model,)
         if init == "normal":
             for W in (self.W_down, self.W_up):
                 nn.init.trunc_normal_(W, std=0.01, a=-0.02, b=0.02)

@@ -4,7 +4,8 @@
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
-    W, b    (n_out, n_in)   no       the pretrained weight and bias; b is never scaled
+    W       (n_out, n_in)   no       the pretrained weight
+    b       (n_out,)        no       the pretrained bias, if there is one; never scaled
     A       (rank, n_in)    yes      uniform in ±1/√n_in
     B       (n_out, rank)   yes      zero
     m       (n_out,)        yes      ‖W‖: with B zero, the first output is the base's
@@ -30,8 +31,8 @@ from ..core import put_on
 from ..errors import NotSupported
 from ..nf4 import Linear4bit
 from ..notes import prepare
+from ..settings import Alpha, Settings, Share
 from ..shapes import expect
-from ..valid import Settings, Share
 from . import lora
 
 LEARNING_RATE = 3e-3    # as LoRA's; on MiniLM: assets/records/rates.json
@@ -88,7 +89,7 @@ class Config(Settings):
     """Where DoRA goes and how large it is; the fields mean what they mean in `lora.Config`."""
 
     rank: int = 8
-    alpha: lora.Alpha = 16.0
+    alpha: Alpha = 16.0
     dropout: Share = 0.0
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None

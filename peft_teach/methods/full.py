@@ -29,7 +29,7 @@ from .. import models, state
 from ..errors import BadConfig, NotSupported
 from ..guards import guard
 from ..notes import prepare
-from ..valid import Settings
+from ..settings import Settings
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
 HEAD_LEARNING_RATE = 1e-1    # of the head alone, MiniLM's [CLS]: assets/records/lora.json

@@ -8,7 +8,8 @@
     l_k     (d_key,)        yes      ones, so that the first output is the base's, exactly
     l_v     (d_value,)      yes      ones
     l_ff    (d_ffn,)        yes      ones
-    W, b    (n_out, n_in)   no       the pretrained weights and biases
+    W       (n_out, n_in)   no       a pretrained weight; W_k and W_v likewise
+    b       (n_out,)        no       its bias, if there is one; b_k and b_v likewise
 
 Cost: L (d_key + d_value + d_ffn) parameters for L blocks (`count`); nothing at inference once
 merged: l scales rows of a weight and its bias, or columns.
@@ -31,8 +32,9 @@ from ..adapter import Adapter
 from ..core import wrap
 from ..errors import BadConfig, NotSupported
 from ..notes import prepare
+from ..settings import Settings
 from ..shapes import expect
-from ..valid import Settings, is_whole
+from ..valid import is_whole
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 SIDES = {"key": "output", "value": "output", "qkv": "output",    # qkv is fused, as in GPT-2
@@ -76,7 +78,7 @@ class IA3Linear(Adapter):
         W, b = self.base.weight, self.base.bias                       # (n_out, n_in), (n_out,)
         if b is not None and self.side == "output":
             b = (self.factors() * b).to(b.dtype)                      # (n_out,)
-        return models.layer_like(self.base, (W + self.delta()).to(W.dtype), b)
+        return models.linear_like(self.base, (W + self.delta()).to(W.dtype), b)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,8 @@
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
-    W, b    (n_out, n_in)   no       the pretrained weight and bias
+    W       (n_out, n_in)   no       the pretrained weight
+    b       (n_out,)        no       the pretrained bias, if there is one
     A       (rank, n_in)    yes      uniform in ±1/√n_in
     B       (n_out, rank)   yes      zero, so that the first output is the base's, exactly
     s       number          no       a constant
@@ -12,14 +13,14 @@
 Cost: rank · (n_in + n_out) parameters per matrix (`count`), nothing at inference once merged.
 
 Sources: Hu et al. 2021, arXiv 2106.09685, §4.1 (the equation) and §4.2 (which matrices);
-Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). LoRA+, two learning rates, is in `lora_plus.py`.
+Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). Second pages: `lora_plus.py`, two learning rates;
+`lora_bias.py`, a bias of B's own, as in peft.
 One deviation from the paper: A starts uniform, as in the authors' code and in Hugging Face peft,
 where the paper says Gaussian.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -27,16 +28,14 @@ from torch import Tensor, nn
 from .. import models
 from ..adapter import Adapter
 from ..core import put_on
-from ..errors import NotMergeable
 from ..nf4 import Linear4bit
 from ..notes import prepare
+from ..settings import Alpha, Settings, Share, need_rank
 from ..shapes import expect
-from ..valid import Settings, Share, is_positive, need_rank
 from .lora_plus import plus_groups as plus_groups
 
 LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json
 LINEAR_LEARNING_RATE = 1e-3    # on "linear", where it acts more strongly: QLoRA's
-Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank changes"]
 
 
 class LoRALinear(Adapter):
@@ -75,7 +74,7 @@ class LoRALinear(Adapter):
     def merged(self) -> nn.Linear:
         """Return one plain linear layer with weight W + ΔW, summed in float32, then rounded."""
         W = models.weight_of(self.base)                               # (n_out, n_in)
-        return models.layer_like(self.base, (W.float() + self.delta()).to(W.dtype))
+        return models.linear_like(self.base, (W.float() + self.delta()).to(W.dtype))
 
 
 @dataclass(frozen=True)
@@ -113,28 +112,9 @@ def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
-    layer = BiasedLoRALinear if config.use_bias else LoRALinear
+    layer = LoRALinear
+    if config.use_bias:    # imported here, as it is itself made of LoRALinear
+        from .lora_bias import BiasedLoRALinear as layer
     targets = models.query_and_value(model) if config.targets is None else config.targets
     return put_on(model, note, targets, lambda base: layer(
         base, config.rank, config.alpha, config.dropout, config.rank_stabilized))
-
-
-class BiasedLoRALinear(LoRALinear):
-    """y = x Wᵀ + b + s ((x Aᵀ) Bᵀ + c): c, (n_out,), starts as zero. It is peft's `lora_bias`."""
-
-    def __init__(self, base: nn.Linear | Linear4bit, *args, **settings):
-        super().__init__(base, *args, **settings)
-        self.c = nn.Parameter(torch.zeros(base.out_features))         # (n_out,)
-
-    def update(self, x: Tensor) -> Tensor:
-        """Return u = s ((x Aᵀ) Bᵀ + c)."""
-        return super().update(x) + self.scale * self.c                # (…, n_out)
-
-    def merged(self) -> nn.Linear:
-        """Return one plain linear layer with W + ΔW, whose bias is b + s c."""
-        b = self.base.bias                                            # (n_out,)
-        if b is None:
-            raise NotMergeable("The base has no bias, so LoRA's own bias c has nowhere to go.",
-                               expected="a base layer with a bias",
-                               hint="keep the adapter on the model, or train with use_bias=False")
-        return models.layer_like(super().merged(), bias=(b + self.scale * self.c).to(b.dtype))

@@ -27,13 +27,14 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import adapters
-from ..backbone import BackboneAdapter
+from ..backbone import BackboneAdapter, check_room
 from ..core import put_on
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
-from ..valid import Length, Settings, is_whole, unsaved
+from ..settings import Length, Settings, unsaved
+from ..valid import is_whole
 from .projection import by_layer, mlp
-from .starts import check_room, check_words, prefix_of_words
+from .starts import check_words, prefix_of_words
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 START_STD = 0.02    # of the random start, as in the embeddings of most models

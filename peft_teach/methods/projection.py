@@ -2,11 +2,13 @@
 
     [K ; V] = tanh(E W₁ᵀ + b₁) W₂ᵀ + b₂
 
-    symbol  shape                               trained  starts as
-    E       (length, d_model)                   yes      normal numbers
-    W₁, b₁  (size, d_model)                     yes      as torch starts linear layers
-    W₂, b₂  (layers · 2 · d_kv, size)           yes      as torch starts linear layers
-    K, V    (layers, length, d_kv)              –        what comes out: what a file keeps
+    symbol  shape                      trained  starts as
+    E       (length, d_model)          yes      normal numbers
+    W₁      (size, d_model)            yes      as in torch's linear layers
+    b₁      (size,)                    yes      as in torch's linear layers
+    W₂      (layers · 2 · d_kv, size)  yes      as in torch's linear layers
+    b₂      (layers · 2 · d_kv,)       yes      as in torch's linear layers
+    K, V    (layers, length, d_kv)     –        what comes out: what a file keeps
 
 Cost: many times the prefix itself (`prefix.count`), while it trains; afterwards the MLP is dropped.
 

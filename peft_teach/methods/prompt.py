@@ -2,10 +2,10 @@
 
     h = f([P ; embed(x)])                 f is frozen, and reads P as if it were words
 
-    symbol  shape                     trained  starts as
-    x       (batch, seq)              –        token ids
-    P       (length, d_model)         yes      random in ±0.5, or the embeddings of words (`start`)
-    h       (batch, length + seq, d)  –        of which the head sees the last seq
+    symbol  shape                           trained  starts as
+    x       (batch, seq)                    –        token ids
+    P       (length, d_model)               yes      random in ±0.5, or as words (`start`)
+    h       (batch, length + seq, d_model)  –        of which the head sees the last seq
 
 Cost: length · d_model parameters in all (`count`), and a sequence that is longer by `length` in
 every layer, at inference too. Nothing can be merged: the prompt is an input, not a weight.
@@ -26,13 +26,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..backbone import BackboneAdapter, behind_padding, count_from_front
+from ..backbone import BackboneAdapter, check_room
 from ..core import put_on
 from ..errors import NotSupported
 from ..notes import prepare
+from ..padding import behind_padding
+from ..settings import Length, Settings, unsaved
 from ..shapes import expect
-from ..valid import Length, Settings, unsaved
-from .starts import check_room, check_words, prompt_of_words
+from .starts import check_words, prompt_of_words
 
 LEARNING_RATE = 3e-2    # learns on both models: assets/records/rates.json
 COMMON = 5_000    # Lester et al. sample from that many of the most common tokens
@@ -62,7 +63,7 @@ class SoftPrompt(BackboneAdapter):
         x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
         Px = behind_padding(self.P.to(x.dtype)[None], x, room.padding)    # (batch, length + seq, d)
-        counted = count_from_front(self.base, room, input_ids, x.shape[1])
+        counted = self.count_from_front(room, input_ids, x.shape[1])
         out = self.call_base(room, inputs_embeds=Px, return_dict=True, **counted)
         return self.of_text(out)                                          # (batch, seq, d_model)
 

@@ -32,14 +32,15 @@ from dataclasses import dataclass
 from torch import nn
 
 from .. import models
-from ..core import all_or_nothing, put_on
+from ..core import put_on
 from ..errors import BadConfig
-from ..layers import quantize_layers
+from ..models.layers import quantize_layers
 from ..nf4 import Linear4bit
 from ..notes import prepare
-from ..valid import Settings, Share
+from ..rollback import all_or_nothing
+from ..settings import Alpha, Settings, Share
 from .dora import DoRALinear
-from .lora import LINEAR_LEARNING_RATE, Alpha, LoRALinear
+from .lora import LINEAR_LEARNING_RATE, LoRALinear
 
 LEARNING_RATE = LINEAR_LEARNING_RATE    # learns on both models: assets/records/rates.json
 

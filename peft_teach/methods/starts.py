@@ -14,10 +14,11 @@ Sources: Lester et al. 2021, arXiv 2104.08691, §3.2; Li & Liang 2021, arXiv 210
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import models
-from ..backbone import BackboneAdapter, new_cache
+from ..backbone import BackboneAdapter
+from ..caches import new_cache
 from ..errors import BadConfig
 
 
@@ -69,7 +70,7 @@ def token_ids(text: str, tokenizer, vocabulary: int) -> list[int]:
 
 
 def common_tokens(tokenizer, n: int, vocabulary: int) -> list[int]:
-    """Return the first `n` ids of a vocabulary that stand for text.
+    """Return the first `n` ids of a vocabulary that are text.
 
     Vocabularies are ordered roughly by how common a token is; special tokens and BERT's reserved
     "[unused…]" entries, which no text contains, are passed over. Raises `BadConfig` if the model
@@ -92,14 +93,6 @@ def check_words(start: str, words: Sequence[str], reading: Sequence[str]) -> Non
         raise BadConfig(f"start={start!r} with words={words!r}.",
                         expected=f"words for {' and '.join(map(repr, reading))}, and for no other "
                                  "start")
-
-
-def check_room(base: nn.Module, length: int, what: str) -> None:
-    """Raise `BadConfig` for a prompt or prefix that takes all of a model's positions."""
-    longest = models.longest_input(base)
-    if length >= longest:
-        raise BadConfig(f"length is {length}, and this model has {longest} positions.",
-                        expected=f"a {what} that leaves room for the text")
 
 
 def _ids(adapter: BackboneAdapter, start: str, words: Sequence[str], tokenizer, method: str

@@ -481,4 +481,4 @@ print(f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} number
 # - The knob: Ilharco et al. 2022, *Editing models with task arithmetic*, arXiv 2212.04089.
 # - Recipes: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929.
 #
-# The library's labels stand in `peft_teach/data.py` (`pt.data.chat`), the plan of all runs in `assets/records/chat.py`.
+# The library's labels stand in `peft_teach/data/batching.py` (`pt.data.chat`), the plan of all runs in `assets/records/chat.py`.

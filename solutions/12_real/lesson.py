@@ -429,4 +429,4 @@ pictures.losses(record, live=budget.claims).round(5)
 # - Poth et al. 2023, *Adapters: a unified library*, arXiv 2311.11077; Zhao et al. 2023, *PyTorch FSDP*, arXiv 2304.11277.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
 #
-# How the library does it is in `peft_teach/export.py`; how peft reads a file, in small, in `peft_teach/course/lessons/real/files.py`.
+# How the library does it is in `peft_teach/export`; how peft reads a file, in small, in `peft_teach/course/lessons/real/files.py`.

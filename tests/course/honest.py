@@ -40,8 +40,8 @@ HONEST: dict[str, tuple[str, tuple[str, ...]]] = {
         STEP, "for step in range(3):\n    print(step)")),
     "a result of that name": ("full.accuracy", (
         ACCURACY, "run = pt.evaluate(model, batches)", "accuracy = run.accuracy")),
-    "the library's, by import": ("change.project", (
-        a_right("change.project"), "from peft_teach.subspace import project")),
+    "the library's, by import": ("change.truncate", (
+        a_right("change.truncate"), "from peft_teach.spectra import truncate")),
     "the library's, by its module": ("change.truncate", (
         a_right("change.truncate"), "spectra = pt.spectra\ntruncate = spectra.truncate")),
     "a tuple with that name": ("lora.count", (RIGHT, "x, lora_count = 1, 2")),

@@ -198,7 +198,7 @@ def test_a_bad_folder_gets_a_reason_and_a_flag(file, kind):
         sys.platform != "linux", reason="a limit of Linux"))], ids=["seconds", "memory"])
 def test_it_is_looked_at_in_a_confined_process(file, limits, says, monkeypatch):
     """Nothing of the file is read in this one, and what ends that one ends nothing else."""
-    monkeypatch.setattr(pt.store, "_read", None)
+    monkeypatch.setattr(pt.store, "read", None)
     assert marks(file)[1]["capstone.file"].points == 4
     looking = handed.runner(handed._limits(SENTENCES), handed.FORKS, "", "14")
     monkeypatch.setattr(looking, "limits", limits)

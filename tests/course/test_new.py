@@ -19,8 +19,8 @@ from peft_teach.errors import PeftTeachError
 from peft_teach.methods import METHODS
 
 ROOT = Path(__file__).parents[2]
-EDITED = ("peft_teach/methods/__init__.py", "peft_teach/__init__.py", "peft_teach/peft_writing.py",
-          "tests/library/test_laws.py", "README.md")
+EDITED = ("peft_teach/methods/__init__.py", "peft_teach/__init__.py",
+          "peft_teach/export/writing.py", "tests/library/test_laws.py", "README.md")
 
 
 @pytest.fixture

@@ -58,7 +58,6 @@ def test_the_ledger_agrees_with_what_torch_holds(model):
     predicted, real = account.ledger(model, 4, 24), held(model, 4, 24)
     for part in ("weights_bytes", "gradients_bytes", "optimizer_bytes", "activations_bytes"):
         assert getattr(predicted, part) == pytest.approx(real[part], rel=0.02), part
-    assert predicted.total_bytes == pytest.approx(sum(real.values()), rel=0.02)
 
 
 @pytest.mark.parametrize(("step", "how"), [

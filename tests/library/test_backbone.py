@@ -27,7 +27,7 @@ from prompting import (
 from safetensors.torch import load_file, save_file
 
 import peft_teach as pt
-from peft_teach import backbone, models, notes
+from peft_teach import caches, models, notes
 from peft_teach.errors import AdapterFileError, BadConfig, NotSupported
 
 METHODS = (pt.prompt, pt.prefix)
@@ -209,7 +209,7 @@ def test_a_sliding_window_slides_over_it_as_over_the_row_alone(family, method, t
     assert (outputs(wide, batch) - outputs(model, batch))[real].abs().max() > 0.1
 
     def in_parts(*ends):
-        cache, begin = backbone.new_cache(), 0
+        cache, begin = caches.new_cache(), 0
         for end in ends:
             yield outputs(model, {"input_ids": ids[:, begin:end], "attention_mask": mask[:, :end],
                                   models.cache_name(): cache})
@@ -230,7 +230,7 @@ def test_a_cache_of_the_callers(family, name, positions, method, tiny, inputs):
     model = drawn(tiny(family, "lm"), method)
     ids = inputs(model)["input_ids"]
     whole = outputs(model, {"input_ids": ids})
-    name, cache = name or models.cache_name(), backbone.new_cache()
+    name, cache = name or models.cache_name(), caches.new_cache()
     place = torch.arange(11)[None]
     with torch.no_grad():
         for part in (slice(0, 6), slice(6, 7), slice(7, 11)):
@@ -244,16 +244,17 @@ def test_a_cache_of_the_callers(family, name, positions, method, tiny, inputs):
 
 @pytest.mark.parametrize("names", [("past_key_values", "cache"), ("cache", "past_key_values")])
 def test_a_cache_is_taken_by_either_name_and_nothing_given_is_changed(names, tiny):
-    cache, base = backbone.new_cache(), tiny("bert", "backbone")
+    cache, base = caches.new_cache(), tiny("bert", "backbone")
     mask, types = torch.ones(2, 5).long(), torch.zeros(2, 5).long()
     given = {names[0]: None, names[1]: cache, "attention_mask": mask, "token_type_ids": types}
     before = {**given}
-    room = pt.prompt.SoftPrompt(base, LENGTH).make_room(given, LENGTH)
+    prompt = pt.prompt.SoftPrompt(base, LENGTH)
+    room = prompt.make_room(given, LENGTH)
     assert (room.filled, room.padding) == (False, None)
     assert room.cache is cache
     assert not room.arguments.keys() & {"past_key_values", "cache"}
     assert room.arguments["attention_mask"].shape == (2, LENGTH + 5)
-    counted = backbone.count_from_front(base, room, mask, 5)
+    counted = prompt.count_from_front(room, mask, 5)
     assert counted["token_type_ids"].shape == (2, LENGTH + 5)
     assert room.arguments["position_ids"] is None
     assert room.arguments["token_type_ids"] is types
@@ -468,7 +469,7 @@ def test_a_cache_that_another_model_filled_is_refused(method, tiny, inputs):
         model = drawn(pt.remove(model), method, length=4)
         with pytest.raises(NotSupported, match=r"filled with 5 vectors .* puts 4 there"):
             model(ids[:, :1], past_key_values=own)
-        empty = backbone.new_cache()    # an empty one serves anyone
+        empty = caches.new_cache()    # an empty one serves anyone
         assert_equal(model(ids, past_key_values=empty).logits, model(ids).logits)
         base = pt.remove(model)
         assert_equal(base(ids[:, :1], past_key_values=plain).logits, again)

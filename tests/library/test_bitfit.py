@@ -8,8 +8,8 @@ from exact import assert_equal
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import families
 from peft_teach.errors import BadConfig, NoTargets, NotSupported
+from peft_teach.models import heads
 
 FAMILIES = ("bert", "roberta", "distilbert", "gpt2", "llama", "qwen2")
 
@@ -29,7 +29,7 @@ def in_place(model):
     """BitFit without adapters: mark the biases themselves, and the head, as trained."""
     chosen = {id(p) for p in biases(model).values()}
     for n, p in model.named_parameters():
-        p.requires_grad_(id(p) in chosen or n.split(".")[0] in families.HEADS)
+        p.requires_grad_(id(p) in chosen or n.split(".")[0] in heads.HEADS)
     return model
 
 

@@ -5,7 +5,8 @@ import re
 import pytest
 import torch
 
-from peft_teach import data, errors, loading
+from peft_teach import data, errors
+from peft_teach.models import loading
 
 USER, SAYS = ({"role": role, "content": "Hi there?"} for role in ("user", "assistant"))
 

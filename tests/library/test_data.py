@@ -11,6 +11,7 @@ from exact import assert_equal
 
 from peft_teach import data, errors, fetch
 from peft_teach.data import Example
+from peft_teach.data.tasks import _clean
 
 SPLITS = ("train", "validation", "test")
 
@@ -92,7 +93,7 @@ def test_labels_are_the_sign_of_the_rating(tasks):
 
 
 def test_texts_are_clean(tasks):
-    assert data._clean(" at &amp;#38; t's  R&amp;amp;B &lt;3\t") == "at & t's R&B <3"
+    assert _clean(" at &amp;#38; t's  R&amp;amp;B &lt;3\t") == "at & t's R&B <3"
     for task in tasks.values():
         for text, _ in everything(task):
             assert text

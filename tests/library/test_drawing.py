@@ -11,7 +11,8 @@ from matplotlib.colors import to_hex, to_rgb
 from matplotlib.text import Text
 
 import peft_teach as pt
-from peft_teach import drawing, ink, layouts, outlines
+from peft_teach import drawing, ink, outlines
+from peft_teach.drawing import layouts, words
 from peft_teach.methods import METHODS
 
 D, FF, BLOCKS = 384, 1536, 6    # MiniLM's
@@ -244,8 +245,8 @@ def test_the_enlarged_place_is_to_scale(width, rank):
 
 def test_a_method_that_is_not_known_here_is_drawn_by_what_it_registers(monkeypatch):
     for name in ("lora", "dora"):
-        monkeypatch.delitem(drawing.NAMES, name)
-    monkeypatch.delitem(drawing.NOTES, "lora")
+        monkeypatch.delitem(words.NAMES, name)
+    monkeypatch.delitem(words.NOTES, "lora")
     figure = drawing.block("lora")
     assert said(figure).startswith("LoRA: learn a low-rank correction of a frozen weight")
     assert "trained 73,728" in said(figure)

@@ -10,13 +10,13 @@ import peft_teach as pt
 from peft_teach import export
 from peft_teach.course.publish.methods import CARDS, HEAD
 from peft_teach.methods import METHODS
-from peft_teach.valid import Settings
+from peft_teach.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 
 
-# No methods, but second pages of some: LoRA+, where a bottleneck stands, how vectors start.
-SECOND_PAGES = {"lora_plus", "placements", "projection", "starts"}
+# No methods, but second pages of some: B's bias, LoRA+, a bottleneck's places, how vectors start.
+SECOND_PAGES = {"lora_bias", "lora_plus", "placements", "projection", "starts"}
 LISTS = {
     "the files of peft_teach/methods": lambda: {
         f.stem for f in Path(pt.methods.__file__).parent.glob("[!_]*.py")} - SECOND_PAGES,
@@ -25,7 +25,7 @@ LISTS = {
         and getattr(pt, name).__name__.startswith("peft_teach.methods.")},
     "assets/site/methods, what the pages say of it": lambda: {
         f.stem for f in (ROOT / CARDS).glob("*.py")} - {HEAD},
-    "peft_teach/peft_writing.py, WRITTEN or NOT_WRITTEN": lambda: (
+    "peft_teach/export/writing.py, WRITTEN or NOT_WRITTEN": lambda: (
         {*export.WRITTEN, *export.NOT_WRITTEN} - {None}),
     "assets/records/rates.json, made by rates.py": lambda: {
         row["method"] for row in pt.course.records.load("rates")["runs"]},
@@ -54,7 +54,7 @@ def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
     assert getattr(pt, name) is method
     assert all(word in method.__doc__ for word in (" trained ", "Source", "arXiv")), (
         f"{file}: its docstring has a table of symbols and the sources, with arXiv")
-    assert issubclass(method.Config, Settings), f"Config of {file} is a valid.Settings"
+    assert issubclass(method.Config, Settings), f"Config of {file} is a settings.Settings"
     assert name in COUNTED_ELSEWHERE or ("Cost: " in method.__doc__ and callable(method.count)), (
         f"{file}: its docstring says the cost, and `count` is the closed form")
     assert 0 < method.LEARNING_RATE < 1, f"LEARNING_RATE of {file}"

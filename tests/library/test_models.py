@@ -15,9 +15,10 @@ from exact import assert_equal
 from tiny import BERTS, FAMILIES, FUSED, LLAMAS, ROBERTAS, sizes
 
 import peft_teach as pt
-from peft_teach import backbone, models
+from peft_teach import caches, models
 from peft_teach.errors import BadConfig, NoTargets, NotSupported, UnknownName
 from peft_teach.methods import starts
+from peft_teach.models import families, layers
 
 POST_LN = (*BERTS, "distilbert")
 ENCODERS = (*POST_LN, "modernbert")
@@ -405,7 +406,7 @@ def test_conv1d_becomes_an_equal_linear_and_back(dtype, trains):
     conv = Conv1D(7, 5).to(dtype).eval()
     torch.nn.init.normal_(conv.bias)
     conv.weight.requires_grad_(trains)
-    linear = models.to_linear(conv)
+    linear = layers.to_linear(conv)
     assert models.is_conv1d(conv)
     assert not models.is_conv1d(linear)
     assert (linear.in_features, linear.out_features) == (5, 7)
@@ -418,7 +419,7 @@ def test_conv1d_becomes_an_equal_linear_and_back(dtype, trains):
     assert not torch.equal(linear.bias, conv.bias)
     linear.bias.data = conv.bias.data.clone()
 
-    back = models.to_conv1d(linear)
+    back = layers.to_conv1d(linear)
     assert type(back) is Conv1D
     assert (back.nf, back.weight.shape, back.training) == (7, (5, 7), False)
     assert_equal(back.weight, conv.weight)
@@ -494,7 +495,7 @@ def test_what_is_said_of_a_cache_is_what_the_family_does(family, tiny, inputs):
     assert (layers, heads, d_head) == (2, 2 if family in LLAMAS else 4,
                                        12 if family == "gemma2" else 8)
     with torch.no_grad():
-        plain, cache = model(ids)[0], backbone.new_cache()
+        plain, cache = model(ids)[0], caches.new_cache()
         for layer in range(layers):
             cache.update(*torch.randn(2, 4, heads, 3, d_head), layer)
         out = model(ids, **{models.cache_name(): cache})[0]
@@ -518,7 +519,7 @@ def test_positions_are_those_that_a_backbone_gives(family, padding, tiny, inputs
                           position_ids=place.flip(1))[0]
         torch.testing.assert_close(got, expected)
         assert not torch.allclose(moved, expected, atol=1e-3)
-        assert place.min() == models.first_position(model) - (
+        assert place.min() == families.first_position(model) - (
             family in ROBERTAS and given is not None)    # padding has the number before
 
 
@@ -527,7 +528,7 @@ def test_positions_are_those_that_a_backbone_gives(family, padding, tiny, inputs
     ("camembert", 2, 40), ("distilbert", 0, 40), ("gpt2", 0, 40), ("llama", 0, 42)])
 def test_the_longest_input_is_the_longest_that_works(family, first, longest, tiny):
     model = tiny(family, "backbone")
-    assert models.first_position(model) == first
+    assert families.first_position(model) == first
     assert models.longest_input(model) == longest
     ids = torch.full((1, longest + 1), 5)
     assert torch.isfinite(model(ids[:, 1:])[0]).all()

@@ -22,7 +22,7 @@ from prompting import (
 )
 
 import peft_teach as pt
-from peft_teach import backbone, models, notes
+from peft_teach import caches, models, notes
 from peft_teach.errors import (
     NoAdapter,
     NotSupported,
@@ -324,7 +324,7 @@ def test_the_random_start_is_normal(projection, tiny):
 @pytest.mark.parametrize("family", READERS)
 @pytest.mark.parametrize("training", [False, True])
 def test_text_starts_as_what_the_model_computes_for_it(family, training, tiny):
-    model, cache = tiny(family, "backbone"), backbone.new_cache()
+    model, cache = tiny(family, "backbone"), caches.new_cache()
     ids = torch.tensor([[7, 8, 9, 7, 8]])
     with torch.no_grad():
         model(ids, **{models.cache_name(): cache})

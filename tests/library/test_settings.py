@@ -14,7 +14,7 @@ from exact import assert_equal
 import peft_teach as pt
 from peft_teach.errors import BadConfig, NoTargets
 from peft_teach.methods import METHODS
-from peft_teach.valid import Settings
+from peft_teach.settings import Settings
 
 
 @pytest.mark.parametrize("method", METHODS)

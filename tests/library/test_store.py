@@ -17,6 +17,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach import models, notes, state
+from peft_teach.adapter_file import AdapterFile
 from peft_teach.errors import (
     AdapterFileError,
     AlreadyAdapted,
@@ -786,13 +787,16 @@ def test_a_half_precision_copy_is_the_same_base(dtype):
     sizes = 10 ** torch.linspace(-9, 4, 4000)
     numbers = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
     here = notes.prepare(numbers)[0].fingerprint
-    store_check = pt.store._check_base
-    store_check(here, notes.prepare(copy.deepcopy(numbers).to(dtype))[0].fingerprint, "file")
+
+    def check(there, here):
+        AdapterFile("file", None, {"base": there}, {}).check_base(here)
+
+    check(here, notes.prepare(copy.deepcopy(numbers).to(dtype))[0].fingerprint)
     other = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
     for name, entry in notes.prepare(other)[0].fingerprint.items():
         if sizes[int(name)] > 1e-6:    # below, float16 has no number but zero
             with pytest.raises(AdapterFileError, match="other weights"):
-                store_check({name: here[name]}, {name: entry}, "file")
+                check({name: here[name]}, {name: entry})
 
 
 class Mixed(pt.Adapter):

@@ -7,7 +7,7 @@ import torch
 from exact import assert_equal
 
 import peft_teach as pt
-from peft_teach.subspace import Subspace, hashes, project
+from peft_teach.course.lessons.change.subspace import Subspace, hashes, project
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 import peft_teach as pt
 from peft_teach.errors import BadConfig, NoAdapter, NotMergeable, NotSupported, ShapeError
+from peft_teach.methods.lora_bias import BiasedLoRALinear
 
 peft = pytest.importorskip("peft")
 
@@ -245,7 +246,7 @@ def test_dropout_touches_the_input_of_a_alone():
 
 
 each_layer = pytest.mark.parametrize("make", [
-    pt.lora.LoRALinear, pt.lora.BiasedLoRALinear, pt.dora.DoRALinear, pt.ia3.IA3Linear,
+    pt.lora.LoRALinear, BiasedLoRALinear, pt.dora.DoRALinear, pt.ia3.IA3Linear,
     pt.bitfit.BiasAdapter, lambda base: pt.ia3.IA3Linear(base, "input")])
 
 
@@ -291,7 +292,7 @@ def test_only_linear_layers_are_corrected(tiny):
 
 
 def test_the_bias_is_scaled_in_forward_and_merge():
-    made = layer(make=pt.lora.BiasedLoRALinear, alpha=6.0).double()
+    made = layer(make=BiasedLoRALinear, alpha=6.0).double()
     nn.init.normal_(made.c)
     x = torch.randn(4, 7, dtype=torch.float64)
     expected = F.linear(x, made.base.weight + 2 * made.B @ made.A, made.base.bias + 2 * made.c)

@@ -22,8 +22,8 @@ from .. import models
 from ..adapter import Adapter
 from ..core import put_on
 from ..notes import prepare
+from ..settings import Settings
 from ..shapes import expect
-from ..valid import Settings
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 
@@ -49,7 +49,7 @@ class NameLinear(Adapter):
         W, b = self.base.weight, self.base.bias                       # (n_out, n_in), (n_out,)
         if b is not None:
             b = ((1 + self.g) * b).to(b.dtype)                        # (n_out,)
-        return models.layer_like(self.base, ((1 + self.g)[:, None] * W).to(W.dtype), b)
+        return models.linear_like(self.base, ((1 + self.g)[:, None] * W).to(W.dtype), b)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ... import data, models, training
+from ... import data, evaluation, models, training
 from ...training import Step
 from ...widgets import Progress
 
@@ -56,7 +56,7 @@ def _run(adapt, lr, dataset, seed, train_examples, name,
     batches = data.batches(dataset.train[:train_examples], tokenizer, seed=seed)
     tests = data.batches(dataset.test, tokenizer, 64, shuffle=False)
     _, found = yield from one_by_one(training.train(model, batches, lr), len(batches), tests,
-                                     lambda batch: training.evaluate(model, [batch]), name)
+                                     lambda batch: evaluation.evaluate(model, [batch]), name)
     right = sum(round(each.accuracy * each.examples) for each in found)
     trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
     return OwnRun(right / len(dataset.test), len(dataset.test), trained - in_head, len(batches))

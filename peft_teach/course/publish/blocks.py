@@ -32,7 +32,7 @@ def write(root: Path) -> list[str]:
 
 def problems(root: Path) -> list[str]:
     """Which files are not as they would be drawn now, a line each."""
-    return [f"{path.as_posix()}: is not what peft_teach/drawing.py draws; `peft-teach build` draws "
+    return [f"{path.as_posix()}: is not what peft_teach/drawing draws; `peft-teach build` draws "
             "it" for path, _ in _stale(root)]
 
 

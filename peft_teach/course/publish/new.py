@@ -40,7 +40,7 @@ def method(root: Path | str, name: str) -> str:
     _check_name(name, {*METHODS, *peft_teach.__all__, *(
         file.stem for file in (root / "peft_teach").rglob("*.py"))})
     here, public = "peft_teach/methods/__init__.py", "peft_teach/__init__.py"
-    export, laws = "peft_teach/peft_writing.py", "tests/library/test_laws.py"
+    export, laws = "peft_teach/export/writing.py", "tests/library/test_laws.py"
     edited = {path: _text(root / path) for path in (here, public, export, laws)}
     edited[here] = _entry(_imported(edited[here], None, name), "METHODS", f'"{name}": {name}')
     edited[public] = _listed(_imported(edited[public], "methods", name), name)

@@ -16,9 +16,9 @@ from types import SimpleNamespace
 
 from ... import contents, export
 from ...adapter import Adapter, adapters
-from ...families import FAMILIES
 from ...folder import write_whole
 from ...methods import METHODS
+from ...models import FAMILIES
 from .. import records
 from . import address, blocks, speed
 from .methods import HEAD, cards
@@ -132,7 +132,7 @@ def _peft(root: Path) -> str:
     for name, card in cards(root).items():
         if bool(card.IN_PEFT) != (name in export.WRITTEN):
             raise wrong(f"assets/site/methods/{name}.py: IN_PEFT and WRITTEN of "
-                        "peft_teach/peft_writing.py do not agree.",
+                        "peft_teach/export/writing.py do not agree.",
                         "give it IN_PEFT if the method is written for peft, and else none")
         if card.IN_PEFT:
             rows.append(_row(*card.IN_PEFT))

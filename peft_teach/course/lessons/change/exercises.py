@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from .... import spectra
-from ....subspace import hashes
 from ...checks.adapter_judge import MISTAKES, Method
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
@@ -30,6 +29,7 @@ from ...checks.judge import (
 )
 from ...checks.operations import Spy
 from .injecting import HOLDS, INJECT
+from .subspace import hashes
 
 # ── change.small ──────────────────────────────────────────────────────────────────────────────
 
@@ -327,8 +327,9 @@ PROJECT_MISTAKES = {
 
 PROJECT = Exercise(
     id="change.project", lesson="02", names=("project",), points=1, minutes=8, difficulty=2,
-    optional=True, reference="peft_teach.subspace:project", cases=project_cases, run=run_project,
-    judge=judge_project, mistakes=PROJECT_MISTAKES, returns=report(
+    optional=True, reference="peft_teach.course.lessons.change.subspace:project",
+    cases=project_cases, run=run_project, judge=judge_project, mistakes=PROJECT_MISTAKES,
+    returns=report(
         theta=Any, grad=Tensor | None, changed=list[str], largest=int, operations=int),
     hints=("h[i] says which entry of z weight i takes. A tensor can be indexed by a tensor.",
            "A column has about D/d entries, each c or −c. What is the sum of their squares?",

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .... import models
-from ....waiting import bar
+from ....progress_bar import bar
 from ...checks.stand_ins import Output
 
 RATES = (0.003, 0.01, 0.03, 0.1)    # of `run`: validation chooses

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from .... import data, models
-from ....waiting import bar
+from ....progress_bar import bar
 
 EDITORIALS = 100
 

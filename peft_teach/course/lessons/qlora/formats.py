@@ -8,7 +8,8 @@ import pandas
 import torch
 from torch import Tensor, nn
 
-from .... import models, nf4, waiting
+from .... import models, nf4
+from ....progress_bar import bar
 from . import four_bits
 from .live import hidden
 from .rounding import BLOCK, maxima, nearest, relative
@@ -58,7 +59,7 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
     """
     uniform = 2 * torch.rand(1 << 20, generator=torch.Generator().manual_seed(0)) - 1
     rounded, right, rows = copy.deepcopy(model), hidden(model, batches)[-1], {}
-    for name, levels in waiting.bar(tables.items(), "tables"):
+    for name, levels in bar(tables.items(), "tables"):
         made = {matrix: nearest(W, maxima(W), levels) for matrix, W in matrices.items()}
         for matrix, found in made.items():
             rounded.get_submodule(matrix).weight.copy_(found)

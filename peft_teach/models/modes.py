@@ -1,4 +1,4 @@
-"""A model in training or in evaluation mode, for a while."""
+"""Training or evaluation mode for the length of a block."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from torch import nn
 
 @contextmanager
 def in_mode(model: nn.Module, training: bool) -> Iterator[None]:
-    """Within this block all modules train or evaluate; then each is as it was."""
+    """Within this block all modules are in that mode; then each is as it was."""
     before = [(module, module.training) for module in model.modules()]
     model.train(training)
     try:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from . import fetch
-from .errors import BadConfig, NotSupported, UnknownName, unknown
-from .families import FAMILIES, entry, head
+from .. import fetch
+from ..errors import BadConfig, NotSupported, UnknownName, unknown
+from ..valid import is_whole
+from .families import FAMILIES, entry
+from .heads import head
 from .plain import guard_save, is_mean_pooled
-from .valid import is_whole
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase

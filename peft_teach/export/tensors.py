@@ -18,11 +18,11 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from . import contents, notes
-from .adapter import Adapter, adapters, full_name
-from .errors import NotExportable
-from .methods import ia3, prefix, projection, prompt
-from .trained_copy import TrainedCopy
+from .. import contents, notes
+from ..adapter import Adapter, adapters, full_name
+from ..errors import NotExportable
+from ..methods import ia3, prefix, projection, prompt
+from ..trained_copy import TrainedCopy
 
 LORA_NAMES = {"A": "lora_A.weight", "B": "lora_B.weight", "c": "lora_B.bias",
               "m": "lora_magnitude_vector"}

@@ -17,11 +17,11 @@ from typing import Any
 import regex
 from torch import nn
 
-from . import models
-from .adapter import adapters
-from .errors import AdapterFileError
-from .nf4 import Linear4bit
-from .trained_copy import TrainedCopy
+from .. import models
+from ..adapter import adapters
+from ..errors import AdapterFileError
+from ..nf4 import Linear4bit
+from ..trained_copy import TrainedCopy
 
 # Python's own `re` takes years for some patterns.
 match, _fullmatch = (functools.partial(f, timeout=0.2) for f in (regex.match, regex.fullmatch))

@@ -10,7 +10,7 @@ import pytest
 import tqdm.std
 
 import peft_teach as pt
-from peft_teach import waiting
+from peft_teach import progress_bar
 
 
 @pytest.fixture
@@ -26,9 +26,9 @@ def page(monkeypatch):
     clock = itertools.count()
     monkeypatch.setattr(tqdm.std, "time", lambda: next(clock) / 2)
     monkeypatch.setattr(IPython.display, "display", display)
-    monkeypatch.setattr(waiting, "_shell_of_a_page",
+    monkeypatch.setattr(progress_bar, "_shell_of_a_page",
                         lambda: types.SimpleNamespace(execution_count=7))
-    monkeypatch.setattr(waiting.bar, "_lines", {})
+    monkeypatch.setattr(progress_bar.bar, "_lines", {})
     monkeypatch.delenv("PEFT_TEACH_WORK")
     return lines
 

@@ -13,35 +13,37 @@ import regex
 import torch
 from torch import Tensor, nn
 
-from . import contents, core, folder, models, notes, store
-from .errors import AdapterFileError, NotExportable, NotSupported, PeftTeachError
-from .methods import dora, ia3, lora, prefix, prompt
-from .peft_modules import adapted, as_places, is_feedforward, match, names_in, targeted
-from .peft_tensors import by_our_names, head_tensors, tensors_of
-from .peft_writing import SETTINGS, TENSORS
+from .. import contents, folder, models, notes, store
+from ..errors import AdapterFileError, NotExportable, NotSupported, PeftTeachError
+from ..methods import dora, ia3, lora, prefix, prompt
+from ..rollback import all_or_nothing
+from .modules import adapted, as_places, is_feedforward, match, names_in, targeted
+from .tensors import by_our_names, head_tensors, tensors_of
+from .writing import SETTINGS, TENSORS
 
 PICKLED = "adapter_model.bin"
 # The heads that peft keeps for a task.
 HEADS = {"SEQ_CLS": ("classifier", "score"), "TOKEN_CLS": ("classifier", "score"),
          "QUESTION_ANS": ("qa_outputs",)}
 
-# The settings that `from_peft` understands, and those that say nothing about what is computed.
-# Any other that is set means something that no method here does.
-SILENT = {"peft_type", "task_type", "auto_mapping", "peft_version", "revision", "inference_mode",
-          "base_model_name_or_path", "modules_to_save"}
+# The settings that `from_peft` understands. Any other that is set means something that no method
+# here does. The descriptive ones say nothing about what is computed.
+DESCRIPTIVE = {"peft_type", "task_type", "auto_mapping", "peft_version", "revision",
+               "inference_mode", "base_model_name_or_path", "modules_to_save"}
 TARGETED = {"target_modules", "exclude_modules", "fan_in_fan_out"}
 INPUT = {"num_virtual_tokens", "token_dim", "num_transformer_submodules", "num_attention_heads",
          "num_layers"}
 UNDERSTOOD = {
-    "LORA": SILENT | TARGETED | {
+    "LORA": DESCRIPTIVE | TARGETED | {
         "r", "lora_alpha", "lora_dropout", "use_rslora", "use_dora", "lora_bias", "bias",
         "rank_pattern", "alpha_pattern", "layers_to_transform", "layers_pattern",
         "init_lora_weights", "eva_config", "megatron_core", "qalora_group_size"},
-    "IA3": SILENT | TARGETED | {"feedforward_modules", "init_ia3_weights"},
-    "PROMPT_TUNING": SILENT | INPUT | {"prompt_tuning_init", "prompt_tuning_init_text",
-                                       "tokenizer_name_or_path", "tokenizer_kwargs"},
-    "PREFIX_TUNING": SILENT | INPUT | {"encoder_hidden_size", "prefix_projection",
-                                       "init_weights"},
+    "IA3": DESCRIPTIVE | TARGETED | {"feedforward_modules", "init_ia3_weights"},
+    "PROMPT_TUNING": DESCRIPTIVE | INPUT | {
+        "prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path",
+        "tokenizer_kwargs"},
+    "PREFIX_TUNING": DESCRIPTIVE | INPUT | {
+        "encoder_hidden_size", "prefix_projection", "init_weights"},
 }
 # Other starts, PiSSA's for one, change the base each time that peft loads such a file.
 STARTS_THAT_LEAVE_THE_BASE = (True, False, None, "gaussian", "orthogonal", "eva")
@@ -62,7 +64,7 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
     try:
         kept, also = _saved_modules(model, settings, path)
         tensors = _without_copies(model, tensors, also)
-        with core.all_or_nothing(model):
+        with all_or_nothing(model):
             method, config = _as_ours(model, settings, also, path)
             model = method.inject(model, config)
             if method is ia3:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from torch import nn
 
-from . import contents, folder, models, notes, state
-from .adapter import Adapter, adapters, plain_name
-from .errors import NoAdapter, NotExportable
-from .methods import dora, ia3, lora, prefix, prompt
-from .peft_modules import adapted, ends_in
-from .peft_tensors import head_tensors, tensors_of
-from .trained_copy import TrainedCopy
+from .. import contents, folder, models, notes, state
+from ..adapter import Adapter, adapters, plain_name
+from ..errors import NoAdapter, NotExportable
+from ..methods import dora, ia3, lora, prefix, prompt
+from ..trained_copy import TrainedCopy
+from .modules import adapted, ends_in
+from .tensors import head_tensors, tensors_of
 
 TENSORS, SETTINGS = "adapter_model.safetensors", "adapter_config.json"
 PEFT_VERSION = "0.21.2"    # the format that is written here

@@ -1,11 +1,11 @@
-"""A bar for whatever takes long: how far it has come, and how much time is left.
+"""A progress bar: how far a loop has come, and how much time is left.
 
     for rate in pt.bar(rates, "rates"):
         ...
 
-The bar is tqdm's. It comes after a second and goes with the loop's end; in a notebook it is a line
-of the page, and a bar within a bar stands below it. There is none where nobody waits: without a
-terminal or page, and where PEFT_TEACH_WORK is empty, as in builds and tests.
+The bar is tqdm's. It appears after a second and goes when the loop ends; in a notebook it is a line
+of the page, and an inner loop's bar is below the outer one's. Where nobody would see it there
+is none: without a terminal or page, and where PEFT_TEACH_WORK is empty, as in builds and tests.
 """
 
 import os
@@ -35,7 +35,7 @@ class bar(tqdm):
                          gui=self._page, **more)
 
     def display(self, *args: Any, **more: Any) -> None:
-        """Show how far it is."""
+        """Show how far the loop has come."""
         if not self._page:
             super().display(*args, **more)
             return
@@ -50,7 +50,7 @@ class bar(tqdm):
             super().clear(*args, **more)
 
     def close(self) -> None:
-        """End it: its line is empty."""
+        """End the bar, and clear its line."""
         shown = not self.disable and self.last_print_t >= self.start_t + self.delay
         super().close()
         if shown and self._page:
@@ -69,7 +69,7 @@ class bar(tqdm):
 def line(done: float, total: float | None, text: str, spent: float) -> str:
     """Return a bar as HTML, with the time left at the pace so far; `spent` is in seconds.
 
-    Before ten of what it counts the pace is not known.
+    The time left is told from the tenth item on: before that the pace is not known.
     """
     rest = total - done if total and done >= FEW else 0
     left = f", about {spent / done * rest:.0f} s left" if rest else ""

@@ -1,7 +1,7 @@
 """How one module takes another's place in a model: under each name, with its hooks and ties.
 
-    put_around    a wrapper where its `base` stands
-    put_back      a module where a wrapper stands
+    put_around    a wrapper in the place of its `base`
+    put_back      a module in the place of a wrapper
     replace       any module by another
 """
 
@@ -17,7 +17,7 @@ _Module = TypeVar("_Module", bound=nn.Module)
 
 
 def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module:
-    """Put each wrapper where its `base` stands in the model; return the model to keep."""
+    """Put each wrapper in the place of its `base`; return the model to keep."""
     def depth(name: str) -> int:
         return name.count(".") + bool(name)    # the model itself, "", is the outermost
 
@@ -29,7 +29,7 @@ def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module
 
 
 def put_back(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
-    """Put each module where a wrapper stands in the model; return the model to keep."""
+    """Put each module in the place of a wrapper; return the model to keep."""
     for name, module in modules.items():    # outer ones come first, and uncover the inner names
         model = replace(model, name, module)
         if name:
@@ -38,7 +38,7 @@ def put_back(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
 
 
 def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
-    """Put `module` where `name` stands in `model`; return the model to keep.
+    """Put `module` in the place of `name` in `model`; return the model to keep.
 
     A module that the model has under several names is replaced under each. The empty name is the
     model itself: then that is `module`.

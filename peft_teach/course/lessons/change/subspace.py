@@ -1,4 +1,4 @@
-"""All of a model's backbone, moved along d random directions at once (lesson 02).
+"""All of a model's backbone, moved along d random directions at once.
 
     θ = θ₀ + P z
 
@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from . import models
-from .errors import BadConfig
+from .... import models
+from ....errors import BadConfig
 
 Project = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 

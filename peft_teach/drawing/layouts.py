@@ -3,15 +3,15 @@
     layout("minilm")     six matrices, and a norm that closes each half
     layout("smollm2")    seven matrices, a norm in front of each half, grouped heads, a gated MLP
 
-Shapes and counts are read off the model, without its weights (`outlines`); where a part stands is
+Shapes and counts are read off the model, without its weights (`outlines`); where a part is drawn is
 said here. Units: five are as long as d_model, x from the left, heights up from the block's line.
 """
 
 import functools
 from dataclasses import dataclass
 
-from . import models, outlines
-from .errors import unknown
+from .. import models, outlines
+from ..errors import unknown
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]    # its middle, width, height
@@ -23,7 +23,7 @@ OUTLINES = {"minilm": "minilm", "smollm2": "smollm2-135m"}    # by a model's nam
 
 @dataclass(frozen=True)
 class Layout:
-    """A model's block: what is in it, how large that is, and where it stands."""
+    """A model's block: what is in it, how large that is, and where it is drawn."""
 
     name: str                              # the model's
     blocks: int

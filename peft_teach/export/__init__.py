@@ -15,17 +15,17 @@ the same, except that with a soft prompt peft
   from the prompt: a padded row is not read as the row alone, in `generate` neither. (Before a
   decoder's prefix it does so in `forward` alone.) Ours reads the row as if it stood alone.
 
-This file hands on, and holds nothing itself. Each idea has a file of its own:
+This file only re-exports. Each idea has a file of its own:
 
-    peft_tensors    the same tensors, by peft's names and in its shapes
-    peft_modules    which modules a folder means, by peft's rules
-    peft_writing    a folder for what is on a model
-    peft_reading    a method put on a model from a folder
+    modules    which modules a folder means, by peft's rules
+    tensors    the same tensors, by peft's names and in its shapes
+    writing    a folder for what is on a model
+    reading    a method put on a model from a folder
 """
 
-from .peft_reading import from_peft
-from .peft_tensors import as_filed, by_our_names, let_train
-from .peft_writing import NOT_WRITTEN, WRITTEN, to_peft
+from .reading import from_peft
+from .tensors import as_filed, by_our_names, let_train
+from .writing import NOT_WRITTEN, WRITTEN, to_peft
 
 __all__ = ["NOT_WRITTEN", "WRITTEN", "as_filed", "by_our_names", "from_peft", "let_train",
            "to_peft"]

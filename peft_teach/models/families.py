@@ -23,7 +23,7 @@ where it closes a sub-layer: one on the sub-layer's output before the sum, as in
 OLMo 2, has none.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -31,9 +31,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import BadConfig, NoTargets, NotSupported
-from .valid import as_layers, as_targets, is_whole
-from .whole import refuse_wrapped
+from ..errors import BadConfig, NoTargets, NotSupported
+from ..valid import as_layers, as_targets, is_whole
+from ..whole import refuse_wrapped
 
 # ── where the places are ─────────────────────────────────────────────────────────────────────
 
@@ -180,12 +180,6 @@ LINEAR = ("query", "key", "value", "qkv", "attention_out", "ffn_in", "ffn_gate",
 # Places that a model has once; all others it has once a block.
 SINGLE = ("embeddings", "last", "backbone")
 
-# What transformers adds on top of a backbone for one task, by attribute name: a model with one of
-# these is a model for a task.
-HEADS = ("pre_classifier", "classifier", "score", "qa_outputs", "classification_head",
-         "logits_proj", "sequence_summary", "multiple_choice_head")
-
-
 def config_of(model: nn.Module) -> Any:
     """Return a model's configuration: an object of transformers', which differs by family."""
     return model.config
@@ -272,7 +266,7 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
 
 
 def _called_elsewhere(absent: list[str], table: dict[str, tuple[str, ...]]) -> str | None:
-    """Say which places have names with these endings, as peft's targets: "q_proj" is the query."""
+    """Say which places are called so in another library's targets: "q_proj" is the query."""
     found = {t: [repr(place) for place, names in table.items() if names[0].endswith(f".{t}")]
              for t in absent}
     return "; ".join(f"{t!r} is {' or '.join(p)} here" for t, p in found.items() if p) or None
@@ -320,53 +314,6 @@ def fused_queries(model: nn.Module) -> tuple[int, int]:
 def _is_known(model: nn.Module) -> bool:
     kind = getattr(getattr(model, "config", None), "model_type", None)
     return kind in FAMILIES and hasattr(model, "base_model")
-
-
-def head(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the task head's parameters: trained by every method.
-
-    In a model for a task, transformers' own or a module around its models, these are all those
-    outside the backbone, so that nothing drawn at random for the task stays that way: DeBERTa-v2's
-    pooler, say, ModernBERT's `head`, or the `fc` beside a BERT. A pooler inside the backbone, as
-    BERT's, and what a language model speaks with are pretrained, and not included. In any other
-    model, these are the parameters of modules named in `HEADS`.
-    """
-    refuse_wrapped(model)
-    names = {id(p): name for name, p in model.named_parameters()}
-    added = [name for name in names.values() if name.split(".")[0] in HEADS]
-    backbone = getattr(model, "base_model_prefix", "")
-    speaks = getattr(model, "get_output_embeddings", lambda: None)()
-    if backbone and hasattr(model, backbone):
-        if speaks is not None and not added:
-            return ()
-        words = {id(p) for p in speaks.parameters()} if speaks is not None else ()
-        return tuple(name for key, name in names.items()
-                     if name.split(".")[0] != backbone and key not in words)
-    for_a_task = not _is_transformers(model) or "For" in type(model).__name__
-    inside = [m for m in model.modules() if m is not model and _is_transformers(m)]
-    if speaks is not None or not for_a_task or not inside:
-        return tuple(added)
-    heads = {id(p) for p in _beside(model)}
-    return tuple(name for key, name in names.items() if key in heads)
-
-
-def _is_transformers(module: nn.Module) -> bool:
-    """Return whether this is a transformers model, or an adapter that stands for one."""
-    return hasattr(module, "config") and hasattr(module, "get_input_embeddings")
-
-
-def _beside(model: nn.Module) -> Iterator[nn.Parameter]:
-    """Yield a module's parameters outside the transformers models in it, and those' own heads."""
-    inner = [m for m in model.modules() if m is not model and _is_transformers(m)]
-    shared = {id(p) for m in inner for p in m.parameters()}    # T5's table of words
-    yield from (p for p in model.parameters(recurse=False) if id(p) not in shared)
-    for child in model.children():
-        if _is_transformers(child):
-            yield from map(child.get_parameter, head(child))
-        elif any(map(_is_transformers, child.modules())):
-            yield from _beside(child)
-        else:
-            yield from (p for p in child.parameters() if id(p) not in shared)
 
 
 # ── what a backbone is called with ──────────────────────────────────────────────────────────

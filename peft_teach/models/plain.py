@@ -4,11 +4,11 @@ from typing import Any
 
 from torch import nn
 
-from . import state
-from .errors import NotSupported
+from .. import state
+from ..errors import NotSupported
+from ..whole import need_model
 from .layers import quantized, to_conv1d
 from .replacing import keep_hooks, replace
-from .whole import need_model
 
 
 def to_hf(model: nn.Module) -> nn.Module:

@@ -1,9 +1,10 @@
-"""What the library says of models, under one name: `pt.models.load`, `pt.models.places(model)`.
+"""What the library knows of models, under one name: `pt.models.load`, `pt.models.places(model)`.
 
-This file hands on, and holds nothing itself. Each idea has a file of its own:
+This file only re-exports. Each idea has a file of its own:
 
     loading      models by name, with their tokenizers
     families     where query, value, ffn_in … are in each family, and how else these differ
+    heads        what a task adds to a pretrained model
     layers       what a linear layer is, in each form in which a model may hold it
     replacing    how one module takes another's place
     plain        a plain transformers model again
@@ -17,9 +18,7 @@ from .families import (
     cache_name,
     config_of,
     find,
-    first_position,
     fused_queries,
-    head,
     is_encoder,
     is_language_model,
     key_value_shape,
@@ -32,27 +31,26 @@ from .families import (
     reads_cache,
     writes,
 )
+from .heads import head
 from .layers import (
     as_linear,
     is_conv1d,
     is_packed,
-    layer_like,
+    linear_like,
     need_linear,
     quantized,
-    to_conv1d,
-    to_linear,
     weight_of,
+    with_bias,
 )
-from .loading import NAMES, best_device, load
+from .loading import best_device, load
 from .modes import in_mode
 from .plain import is_mean_pooled, to_hf
-from .replacing import keep_hooks, replace
+from .replacing import replace
 
 __all__ = [
-    "FAMILIES", "LINEAR", "NAMES", "SINGLE", "as_linear", "best_device", "cache_name", "config_of",
-    "find", "first_position", "fused_queries", "head", "in_mode", "is_conv1d", "is_encoder",
-    "is_language_model", "is_mean_pooled", "is_packed", "keep_hooks", "key_value_shape",
-    "layer_like", "linear_places", "load", "longest_input", "need_linear", "place_of", "places",
-    "positions", "quantized", "query_and_value", "reads_cache", "replace", "to_conv1d", "to_hf",
-    "to_linear", "weight_of", "writes",
+    "FAMILIES", "LINEAR", "SINGLE", "as_linear", "best_device", "cache_name", "config_of", "find",
+    "fused_queries", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
+    "is_mean_pooled", "is_packed", "key_value_shape", "linear_like", "linear_places", "load",
+    "longest_input", "need_linear", "place_of", "places", "positions", "quantized",
+    "query_and_value", "reads_cache", "replace", "to_hf", "weight_of", "with_bias", "writes",
 ]

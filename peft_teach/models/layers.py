@@ -9,18 +9,20 @@
 
 import copy
 from collections.abc import Container
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 from torch import nn
 
-from . import nf4, state
-from .adapter import plain_name, plain_parameters
-from .errors import BadConfig, NotMergeable, NotSupported
+from .. import nf4, state
+from ..adapter import plain_name, plain_parameters
+from ..errors import BadConfig, NotMergeable, NotSupported
 from .replacing import keep_hooks, replace
 
 if TYPE_CHECKING:
     from transformers.pytorch_utils import Conv1D
+
+_Layer = TypeVar("_Layer", bound=nn.Module)
 
 
 def is_conv1d(module: nn.Module) -> TypeGuard["Conv1D"]:
@@ -65,22 +67,24 @@ def weight_of(layer: Any) -> torch.Tensor:
     return layer.weight
 
 
-def layer_like(layer: Any, weight: torch.Tensor | None = None, bias: torch.Tensor | None = None
-               ) -> Any:
-    """Return a new layer like this one, with this weight or bias for its own; change nothing.
+def linear_like(layer: Any, weight: torch.Tensor, bias: torch.Tensor | None = None) -> nn.Linear:
+    """Return a plain `nn.Linear` with this weight, (n_out, n_in), in place of a linear layer.
 
-    With a weight, (n_out, n_in), it is a plain `nn.Linear`, in whatever form the old one is held.
-    With a bias alone it is of the old one's kind, and a weight in 4 bits stays there.
+    Without a bias, (n_out,), it has a copy of the layer's, if there is one.
     """
-    if weight is None:
-        new = copy.deepcopy(layer)
-    else:
-        bias = layer.bias if bias is None else bias
-        n_out, n_in = weight.shape
-        new = nn.Linear(n_in, n_out, bias is not None, device="meta").train(layer.training)
-        new.weight = nn.Parameter(weight.detach())
+    bias = layer.bias if bias is None else bias
+    n_out, n_in = weight.shape
+    new = nn.Linear(n_in, n_out, bias is not None, device="meta").train(layer.training)
+    new.weight = nn.Parameter(weight.detach())
     if bias is not None:
         new.bias = nn.Parameter(bias.detach().clone())
+    return new
+
+
+def with_bias(layer: _Layer, bias: torch.Tensor) -> _Layer:
+    """Return a copy of a layer with this bias; a weight in 4 bits stays there."""
+    new = copy.deepcopy(layer)
+    new.bias = nn.Parameter(bias.detach().clone())
     return new
 
 
@@ -124,9 +128,9 @@ def quantize_layers(model: nn.Module, names: tuple[str, ...], note: state.Note, 
                     double: bool) -> None:
     """Hold linear layers of a model in 4 bits, but for those that are already.
 
-    What `note` says of their weights, as they were, stays on the model: by that a file recognizes
+    The fingerprints that `note` has of their weights stay on the model: by them a file recognizes
     its base. Raises `BadConfig` for other settings than those of a layer that is in 4 bits, or for
-    a weight of the task head. What came before the error is done.
+    a weight of the task head. The layers before it are in 4 bits by then.
     """
     before = state.of(model)
     converted, quantized = [*before.converted], {**before.quantized}

@@ -1,0 +1,59 @@
+"""The task head of a model: what is new for a task, trained by every method and saved with it."""
+
+from collections.abc import Iterator
+
+from torch import nn
+
+from ..whole import refuse_wrapped
+
+# What transformers adds on top of a backbone for one task, by attribute name: a model with one of
+# these is a model for a task.
+HEADS = ("pre_classifier", "classifier", "score", "qa_outputs", "classification_head",
+         "logits_proj", "sequence_summary", "multiple_choice_head")
+
+
+def head(model: nn.Module) -> tuple[str, ...]:
+    """Return the names of the task head's parameters: trained by every method.
+
+    In a model for a task, transformers' own or a module around its models, these are all those
+    outside the backbone, so that nothing drawn at random for the task stays that way: DeBERTa-v2's
+    pooler, say, ModernBERT's `head`, or the `fc` beside a BERT. A pooler inside the backbone, as
+    BERT's, and what a language model speaks with are pretrained, and not included. In any other
+    model, these are the parameters of modules named in `HEADS`.
+    """
+    refuse_wrapped(model)
+    names = {id(p): name for name, p in model.named_parameters()}
+    added = [name for name in names.values() if name.split(".")[0] in HEADS]
+    backbone = getattr(model, "base_model_prefix", "")
+    speaks = getattr(model, "get_output_embeddings", lambda: None)()
+    if backbone and hasattr(model, backbone):
+        if speaks is not None and not added:
+            return ()
+        words = {id(p) for p in speaks.parameters()} if speaks is not None else ()
+        return tuple(name for key, name in names.items()
+                     if name.split(".")[0] != backbone and key not in words)
+    for_a_task = not _is_transformers(model) or "For" in type(model).__name__
+    inside = [m for m in model.modules() if m is not model and _is_transformers(m)]
+    if speaks is not None or not for_a_task or not inside:
+        return tuple(added)
+    heads = {id(p) for p in _beside(model)}
+    return tuple(name for key, name in names.items() if key in heads)
+
+
+def _is_transformers(module: nn.Module) -> bool:
+    """Return whether this is a transformers model, or an adapter in the place of one."""
+    return hasattr(module, "config") and hasattr(module, "get_input_embeddings")
+
+
+def _beside(model: nn.Module) -> Iterator[nn.Parameter]:
+    """Yield a module's parameters outside the transformers models in it, and those' own heads."""
+    inner = [m for m in model.modules() if m is not model and _is_transformers(m)]
+    shared = {id(p) for m in inner for p in m.parameters()}    # T5's table of words
+    yield from (p for p in model.parameters(recurse=False) if id(p) not in shared)
+    for child in model.children():
+        if _is_transformers(child):
+            yield from map(child.get_parameter, head(child))
+        elif any(map(_is_transformers, child.modules())):
+            yield from _beside(child)
+        else:
+            yield from (p for p in child.parameters() if id(p) not in shared)
