@@ -146,7 +146,7 @@ ACCURACY_MISTAKES = {
 
 ACCURACY = Exercise(
     id="full.accuracy", lesson="01", names=("accuracy",), points=2, minutes=11, difficulty=1,
-    equivalents=("peft_teach.training:evaluate",),
+    equivalents=("peft_teach.evaluation:evaluate",),
     cases=accuracy_cases, run=run_accuracy, judge=judge_accuracy, mistakes=ACCURACY_MISTAKES,
     returns=report(found=Any, left=bool, intact=bool, training=bool, grad=bool, trained=bool),
     hints=("The colleague's batches have an equal say, whatever their size. What would you have to "
