@@ -24,7 +24,7 @@ def refuse_wrapped(model: nn.Module) -> None:
     """Raise `NotSupported` for a model in which one of torch's wrappers renames modules."""
     need_model(model)
     for name, module in model.named_modules():
-        inside = next((child for child, _ in module.named_children() if child in WRAPPED
+        inside = next((child for child in module._modules if child in WRAPPED
                        or (child == "module" and isinstance(module, PARALLEL))), None)
         if inside is not None:
             raise NotSupported(f"{name or 'The model'} is wrapped in {type(module).__name__}, "

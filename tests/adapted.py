@@ -19,9 +19,13 @@ def hidden(model, batch) -> torch.Tensor:
     return model.base_model(**features(batch))[0]
 
 
+def logits(model, batch) -> torch.Tensor:
+    return result(model(**features(batch)))
+
+
 @torch.no_grad()
 def outputs(model, batch) -> torch.Tensor:
-    return result(model(**features(batch)))
+    return logits(model, batch)
 
 
 def randomize(model, seed=0):

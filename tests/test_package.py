@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tomllib
 import types
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -147,12 +148,17 @@ def test_nothing_imports_what_the_page_draws_below_it():
     assert wrong == [], "assets/site/package.md draws it otherwise"
 
 
+@cache
+def parsed(text: str) -> ast.Module:
+    return ast.parse(text)
+
+
 # ── docstrings ───────────────────────────────────────────────────────────────────────────────
 
 
 def without_docstring(module: str) -> list[str]:
     """Return what of a module has no docstring: the module, public functions and classes."""
-    tree = ast.parse(SOURCES[module].read_text("utf-8"))
+    tree = parsed(SOURCES[module].read_text("utf-8"))
     missing = [module] if tree.body and not ast.get_docstring(tree) else []
     # A version is told where it is named, an answer in its lesson.
     if module.endswith((".exercises", ".mutants", ".answers")):
@@ -174,7 +180,7 @@ def imports(module: str, source: Path) -> set[str]:
     """Return the modules of this package that one imports, inside functions too."""
     package = module if source.name == "__init__.py" else module.rpartition(".")[0]
     found = set()
-    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+    for node in ast.walk(parsed(source.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             named = {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -213,18 +219,21 @@ def test_a_method_imports_no_other():
 ANSWERS_OF = ("full",)    # frozen_stays, in the capstone's test of the laws
 
 
-@pytest.mark.parametrize("module", [m for m in SOURCES if m.startswith("course.")])
-def test_no_lesson_imports_another_or_examines(module):
-    _, room, *rest = module.split(".")
-    others = imports(module, SOURCES[module])
-    if room == "lessons" and rest:
-        its = f"course.lessons.{rest[0]}"
-        earlier = {f"course.lessons.{name}.answers" for name in (ANSWERS_OF if rest[1:] == [
-            "answers"] else ())}    # an answer may be made of one that `pt.mine` gives
-        assert not [other for other in others - earlier if other.startswith("course.lessons.")
-                    and not f"{other}.".startswith(f"{its}.")]
-    # An examination calls lessons, and `watch`: a file that imports it is not called by it.
-    assert "course.checks.examination" not in others or room in EXAMINE
+def test_no_lesson_imports_another_or_examines():
+    wrong = []
+    for module, source in SOURCES.items():
+        course, room, *rest = *module.split("."), ""
+        others = imports(module, source)
+        if (course, room) == ("course", "lessons"):
+            its = f"course.lessons.{rest[0]}."
+            earlier = {f"course.lessons.{name}.answers" for name in (ANSWERS_OF if rest[1:] == [
+                "answers", ""] else ())}    # an answer may be made of one that `pt.mine` gives
+            wrong += [f"{module} imports {other}" for other in others - earlier if other.startswith(
+                "course.lessons.") and not f"{other}.".startswith(its)]
+        # An examination calls lessons, and `watch`: a file that imports it is not called by it.
+        if course == "course" and room not in EXAMINE and "course.checks.examination" in others:
+            wrong.append(f"{module} examines")
+    assert wrong == []
 
 
 def test_the_imports_are_not_empty():
@@ -334,7 +343,7 @@ def test_every_third_party_import_is_required():
                  "distributed", "traitlets", "peft", "bitsandbytes", "sphinx", "jupyterlab",
                  "tokenizers", "PIL", "pygments"}    # the last by IPython
     for module, source in SOURCES.items():
-        for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+        for node in ast.walk(parsed(source.read_text("utf-8"))):
             if isinstance(node, ast.Import):
                 named = {alias.name.split(".")[0] for alias in node.names}
             elif isinstance(node, ast.ImportFrom) and not node.level:

@@ -38,9 +38,15 @@ def lessons() -> dict[str, Lesson]:
     return {lesson.name[:2]: lesson for lesson in make(ROOT)}
 
 
+@functools.cache
+def text(lesson: str, version: str) -> str:
+    """A lesson's notebook as a file: its "student" or its "solution"."""
+    return nbformat.writes(getattr(lessons()[lesson], version))
+
+
 def untouched(lesson: str) -> dict:
     """The student notebook as it is given out."""
-    return json.loads(nbformat.writes(lessons()[lesson].student))
+    return json.loads(text(lesson, "student"))
 
 
 def solved(lesson: str, **answers: str | None) -> dict:
@@ -48,7 +54,7 @@ def solved(lesson: str, **answers: str | None) -> dict:
 
     None leaves the stub.
     """
-    notebook = json.loads(nbformat.writes(lessons()[lesson].solution))
+    notebook = json.loads(text(lesson, "solution"))
     stubs = untouched(lesson)
     for key, code in answers.items():
         id = f"{key.replace('__', '-').replace('_', '-')}-solution"

@@ -56,8 +56,8 @@ def changed(file: bytes, settings=lambda told: told, **tensors) -> bytes:
     return save(load(file) | tensors, {"adapter.json": json.dumps(told)})
 
 
-def marks(adapter, held=SENTENCES):
-    further, made = handed.examined(Notebook((), "", "14", None, adapter), "14", held)
+def marks(adapter, page="", held=SENTENCES):
+    further, made = handed.examined(Notebook((), page, "14", None, adapter), "14", held)
     return further, {mark.exercise: mark for mark in made}
 
 
@@ -65,9 +65,9 @@ def marks(adapter, held=SENTENCES):
 
 
 def test_a_folder_as_the_brief_asks_has_its_points(folder, file):
-    further, made = marks(file)
+    further, made = marks(file, "**What I predicted**: +6")
     assert made["capstone.file"].points == 4, made["capstone.file"]
-    assert made["capstone.page"].state == examination.NOT_ATTEMPTED
+    assert made["capstone.page"].state == handed.TO_MARK
     assert made["capstone.gain"].measured["size_bytes"] == len(file)
     assert made["capstone.file"].shape == tuple(handed_in.likeness(folder))
     assert [len(cases) for cases in further.values()] == [1]
@@ -78,12 +78,11 @@ def test_a_folder_as_the_brief_asks_has_its_points(folder, file):
 @pytest.mark.parametrize(("page", "state"), [
     ("**What I predicted**: +6", handed.TO_MARK),
     ("**What I predicted**: …\n\n**My claim**: …", examination.NOT_ATTEMPTED)])
-def test_the_page_stands_beside_its_mark(file, page, state, after):
-    text = f"| **What I predicted** |\nReplace the dots.\n{page}\n{after}"
-    for adapter in (file, ""):
-        made = handed.examined(Notebook((), text, "14", None, adapter), "14", SENTENCES)[1][-1]
-        assert made.state == state
-        assert ("+6" in made.message) == bool(made.flags) == (state == handed.TO_MARK)
+def test_the_page_stands_beside_its_mark(page, state, after):
+    made = marks("", f"| **What I predicted** |\nReplace the dots.\n{page}\n{after}")[1]
+    made = made["capstone.page"]
+    assert made.state == state
+    assert ("+6" in made.message) == bool(made.flags) == (state == handed.TO_MARK)
 
 
 @pytest.mark.parametrize(("config", "held"), [

@@ -8,10 +8,10 @@ import json
 import re
 import shutil
 from itertools import combinations, pairwise
-from pathlib import Path
 
 import pytest
 import yaml
+from grading_corpus import ROOT, lessons
 from nbformat import NotebookNode
 
 from peft_teach.course.desk import work
@@ -23,7 +23,6 @@ from peft_teach.course.publish.site import site
 from peft_teach.course.publish.source import Cell
 from peft_teach.errors import PeftTeachError
 
-ROOT = Path(__file__).parents[2]
 LESSON, = make(ROOT, ["07"])
 
 
@@ -206,7 +205,7 @@ def test_the_table_names_every_lesson():
     included = re.search(r'{include} README.md\n:start-after: "(.+)"\n:end-before: "(.+)"', index)
     readme = (ROOT / "README.md").read_text("utf-8")
     table = readme.partition(included[1])[2].partition(included[2])[0]
-    for lesson in make(ROOT):
+    for lesson in lessons().values():
         assert f"(lessons/{lesson.name}.ipynb)" in table
     minutes = [int(found) for lesson in make(ROOT) for cell in lesson.cells
                for found in re.findall(r"\*\*Time\*\*.*?about (\d+) minutes[ ,]", cell.source)]

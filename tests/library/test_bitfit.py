@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from adapted import logits
 from exact import assert_equal
 from torch import nn
 
@@ -12,10 +13,6 @@ from peft_teach.errors import BadConfig, NoTargets, NotSupported
 from peft_teach.models import heads
 
 FAMILIES = ("bert", "roberta", "distilbert", "gpt2", "llama", "qwen2")
-
-
-def outputs(model, batch):
-    return model(**{k: v for k, v in batch.items() if k != "labels"})[0]
 
 
 def biases(model) -> dict[str, nn.Parameter]:
@@ -50,7 +47,7 @@ def test_gradients_and_steps_are_those_of_the_biases(family, tiny, inputs):
     base = tiny(family)
     batch = inputs(base)
     with torch.no_grad():
-        before = outputs(base, batch)
+        before = logits(base, batch)
     plain, model = in_place(copy.deepcopy(base)), pt.bitfit.inject(base)
     adapters = pt.adapters(model)
     assert {f"{name}.bias" for name in adapters} == set(biases(plain))
@@ -66,12 +63,12 @@ def test_gradients_and_steps_are_those_of_the_biases(family, tiny, inputs):
         m.zero_grad()
         steps(m, batch, torch.optim.SGD(trained(m), lr=0.1), 5)
     with torch.no_grad():
-        after = outputs(model, batch)
+        after = logits(model, batch)
         assert (after - before).abs().max() > 0.05
-        torch.testing.assert_close(after, outputs(plain, batch), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(after, logits(plain, batch), rtol=1e-4, atol=1e-5)
     merged = pt.merge(model)
     with torch.no_grad():
-        torch.testing.assert_close(outputs(merged, batch), after, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(logits(merged, batch), after, rtol=1e-4, atol=1e-5)
     found = dict(merged.named_parameters())
     for name, p in biases(plain).items():
         torch.testing.assert_close(found[name], p, rtol=1e-4, atol=1e-6)

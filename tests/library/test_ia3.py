@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from adapted import logits
 from exact import assert_equal
 from pairs import pairwise
 from torch import nn
@@ -68,25 +69,21 @@ def both(request, tiny, inputs):
     return model.eval(), reference.eval(), pairs, base, inputs(base)
 
 
-def outputs(model, batch):
-    return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
-
-
 @pytest.mark.oracle("ia3")
 def test_peft_gives_the_same_outputs_gradients_and_merge(both):
     model, reference, pairs, _, batch = both
-    got = outputs(model, batch)
+    got = logits(model, batch)
     with pt.disabled(model), torch.no_grad():
-        assert (outputs(model, batch) - got).abs().max() > 0.02
-    torch.testing.assert_close(got, outputs(reference, batch), rtol=1e-5, atol=1e-5)
+        assert (logits(model, batch) - got).abs().max() > 0.02
+    torch.testing.assert_close(got, logits(reference, batch), rtol=1e-5, atol=1e-5)
     for m in (model, reference):
         m(**batch).loss.backward()
     for own, other in pairs:
         assert own.grad.abs().max() > 1e-4
         torch.testing.assert_close(own.grad, other.grad.view(-1)[-len(own):], rtol=1e-4, atol=1e-5)
-    merged = outputs(pt.merge(model), batch)
+    merged = logits(pt.merge(model), batch)
     torch.testing.assert_close(merged, got, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(merged, outputs(reference.merge_and_unload(), batch),
+    torch.testing.assert_close(merged, logits(reference.merge_and_unload(), batch),
                                rtol=1e-5, atol=1e-5)
 
 
@@ -123,7 +120,7 @@ def test_a_fused_projection_in_a_whole_model(family, tiny, inputs):
     model = pt.ia3.inject(copy.deepcopy(plain), pt.ia3.Config(targets="qkv"))
     batch = inputs(plain)
     with torch.no_grad():
-        before = outputs(plain, batch)
+        before = logits(plain, batch)
         for (name, adapter), out in zip(pt.adapters(model).items(),
                                         pt.models.places(plain)["attention_out"]):
             l = torch.rand(2 if family == "phi3" else 4, 8) + 0.5    # (key-value heads, d_head)
@@ -134,8 +131,8 @@ def test_a_fused_projection_in_a_whole_model(family, tiny, inputs):
                 adapter.l.copy_(torch.cat([torch.full((4, 8), c), l], dim=1).flatten())
             plain.get_submodule(name.rpartition(".")[0]).scaling *= c
             plain.get_submodule(out).weight.mul_(l.flatten())
-        expected = outputs(plain, batch)
-        torch.testing.assert_close(outputs(model, batch), expected, rtol=1e-4, atol=1e-5)
+        expected = logits(plain, batch)
+        torch.testing.assert_close(logits(model, batch), expected, rtol=1e-4, atol=1e-5)
         assert (expected - before).abs().max() > 0.05
 
 

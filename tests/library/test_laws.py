@@ -737,15 +737,20 @@ def test_law_7_full(tiny):
 # ── on every family ──────────────────────────────────────────────────────────────────────────
 
 
+@pytest.fixture(scope="module")
+def plain(tiny, inputs):
+    """A batch for each family, and what its model computes of it."""
+    batches = {family: inputs(tiny(family)) for family in FAMILIES}
+    return {family: (batch, hidden(tiny(family), batch)) for family, batch in batches.items()}
+
+
 @every_method
-def test_on_every_family_in_short(method, tiny, inputs):
+def test_on_every_family_in_short(method, tiny, plain):
     """It is counted, starts as it should, does something, is silent when disabled, and merges."""
     m, counts, expected, wrong = METHODS[method], {}, {}, []
     for family in m.families:
-        model = tiny(family)
-        batch = inputs(model)
-        base = hidden(model, batch)
-        model = m.module.inject(model, config(family, method))
+        batch, base = plain[family]
+        model = m.module.inject(tiny(family), config(family, method))
         counts[family] = sum(p.numel() for p in pt.adapter_parameters(model).values())
         expected[family] = m.count(family, "classifier")
         start = hidden(model, batch)

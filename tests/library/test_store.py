@@ -9,7 +9,7 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from adapted import outputs
+from adapted import outputs, randomize
 from exact import assert_equal
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -27,16 +27,6 @@ from peft_teach.errors import (
 )
 
 CONFIG = pt.lora.Config(rank=4, alpha=6.0, targets=("query", "ffn_in"), layers=(1,))
-
-
-def randomize(model, seed=0):
-    """Give adapter and head values of their own."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for n, p in model.named_parameters():
-            if n in models.head(model) or p.requires_grad:
-                p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
-    return model
 
 
 def structure(model):

@@ -7,6 +7,7 @@ import math
 
 import pytest
 import torch
+from adapted import logits
 from exact import assert_equal
 from torch import nn
 from torch.nn import functional as F
@@ -83,10 +84,6 @@ def both(base, family, ours, theirs, method=pt.lora, dropout=0.0, stabilized=Fal
     return model.eval(), reference.eval(), pairs
 
 
-def outputs(model, batch):
-    return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
-
-
 def assert_equal_gradients(pairs):
     for own, other in pairs.values():
         torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=3e-5)
@@ -109,17 +106,17 @@ def test_peft_gives_the_same(method, more, family, ours, theirs, padding, tiny, 
     base = tiny(family)
     batch = inputs(base, padding)
     with torch.no_grad():
-        before = outputs(base, batch)
+        before = logits(base, batch)
     model, reference, pairs = both(base, family, ours, theirs, method, **more)
-    got, expected = outputs(model, batch), outputs(reference, batch)
+    got, expected = logits(model, batch), logits(reference, batch)
     assert (got - before).abs().max() > 0.1
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     model(**batch).loss.backward()
     reference(**batch).loss.backward()
     assert_equal_gradients(pairs)
-    merged = outputs(pt.merge(model), batch)
+    merged = logits(pt.merge(model), batch)
     torch.testing.assert_close(merged, got, rtol=1e-4, atol=2e-5)
-    torch.testing.assert_close(merged, outputs(reference.merge_and_unload(), batch),
+    torch.testing.assert_close(merged, logits(reference.merge_and_unload(), batch),
                                rtol=1e-4, atol=2e-5)
 
 
@@ -128,7 +125,7 @@ def test_peft_gives_the_same(method, more, family, ours, theirs, padding, tiny, 
 def test_peft_drops_the_same_inputs(method, bias, family, ours, theirs, tiny, inputs):
     model, reference, pairs = both(tiny(family), family, ours, theirs, method, 0.5, bias=bias)
     batch, results = inputs(model), []
-    quiet = outputs(model, batch)
+    quiet = logits(model, batch)
     for m in (model, reference):
         m.train()
         torch.manual_seed(7)
@@ -313,11 +310,11 @@ def test_the_bias_is_scaled_in_forward_and_merge():
 def test_a_base_without_bias_has_no_place_for_it(tiny, inputs):
     model = pt.lora.inject(tiny("mistral"), pt.lora.Config(use_bias=True))
     with torch.no_grad():
-        before = outputs(model, inputs(model))
+        before = logits(model, inputs(model))
         with pytest.raises(NotMergeable, match="base has no bias") as error:
             pt.merge(model)
         assert "use_bias=False" in error.value.hint
-        assert_equal(outputs(model, inputs(model)), before)
+        assert_equal(logits(model, inputs(model)), before)
 
 
 def test_the_bias_is_counted_learns_as_b_does_and_is_off_by_default(tiny):

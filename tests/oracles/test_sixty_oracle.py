@@ -4,6 +4,7 @@ import copy
 
 import pytest
 import torch
+from adapted import logits
 
 import peft_teach as pt
 from peft_teach.course.lessons.sixty import layers
@@ -32,20 +33,16 @@ METHODS = {
 }
 
 
-def outputs(model, batch):
-    return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
-
-
 @pytest.mark.parametrize("method", METHODS)
 def test_peft_gives_the_same_outputs_and_gradients_merged_too(method, tiny, inputs):
     make, config, names = METHODS[method]
     base = tiny("bert").eval()
     batch = inputs(base)
-    before = outputs(base, batch).detach()
+    before = logits(base, batch).detach()
     theirs = peft.get_peft_model(copy.deepcopy(base), config).eval()
     ours = pt.attach(base, ("query", "value"), make).eval()
-    torch.testing.assert_close(outputs(ours, batch), before, rtol=1e-5, atol=1e-5)
-    torch.testing.assert_close(outputs(theirs, batch), before, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(ours, batch), before, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits(theirs, batch), before, rtol=1e-4, atol=1e-4)
     generator, state, pairs = torch.Generator().manual_seed(0), dict(theirs.named_parameters()), []
     for name, adapter in pt.adapters(ours).items():
         own = {key for key, _ in adapter.named_parameters() if not key.startswith("base.")}
@@ -57,14 +54,14 @@ def test_peft_gives_the_same_outputs_and_gradients_merged_too(method, tiny, inpu
                 mine.add_(0.3 * torch.randn(mine.shape, generator=generator))
                 peers.copy_(mine.T if mine.shape != peers.shape else mine)
             pairs.append((mine, peers))
-    got, expected = outputs(ours, batch), outputs(theirs, batch)
+    got, expected = logits(ours, batch), logits(theirs, batch)
     assert (got - before).abs().max() > 0.01
     torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
     for model in (ours, theirs):
-        outputs(model, batch).square().sum().backward()
+        logits(model, batch).square().sum().backward()
     for mine, peers in pairs:
         grad = mine.grad.T if mine.shape != peers.shape else mine.grad
         torch.testing.assert_close(grad, peers.grad, rtol=1e-3, atol=1e-4)
     merged = pt.merge(ours)
-    torch.testing.assert_close(outputs(merged, batch), got, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(outputs(theirs.merge_and_unload(), batch), got, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(merged, batch), got, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(logits(theirs.merge_and_unload(), batch), got, rtol=1e-4, atol=1e-4)

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 import vera
+from adapted import logits
 from exact import assert_equal
 from safetensors.torch import load_file
 
@@ -24,10 +25,6 @@ def _vera_is_in_the_table(monkeypatch):
     monkeypatch.setitem(METHODS, "vera", vera)
 
 
-def outputs(model, batch):
-    return model(**{k: v for k, v in batch.items() if k != "labels"}).logits
-
-
 @torch.no_grad()
 def fill(model, seed=0):
     """Give d and b values that training could give them."""
@@ -43,7 +40,7 @@ def test_peft_gives_the_same_outputs_and_gradients_from_the_same_seed(family, ti
     """peft draws one pair for the largest shape and cuts it; the cut is our pair of that shape."""
     base = tiny(family)
     batch = inputs(base)
-    before = outputs(base, batch)
+    before = logits(base, batch)
     theirs = peft.get_peft_model(copy.deepcopy(base), peft.VeraConfig(
         r=RANK, projection_prng_key=SEED, target_modules=TARGETS[family]))
     model = fill(vera.inject(base, vera.Config(RANK, SEED)))
@@ -55,7 +52,7 @@ def test_peft_gives_the_same_outputs_and_gradients_from_the_same_seed(family, ti
             assert (other == (0.1 if own == "d" else 0.0)).all()    # our start, too
             other.data.copy_(getattr(adapter, own))
             pairs.append((getattr(adapter, own), other))
-    got, expected = outputs(model, batch), outputs(theirs.eval(), batch)
+    got, expected = logits(model, batch), logits(theirs.eval(), batch)
     assert (got - before).abs().max() > 0.1
     torch.testing.assert_close(got, expected, rtol=1e-5, atol=1e-5)
     model(**batch).loss.backward()
@@ -63,8 +60,8 @@ def test_peft_gives_the_same_outputs_and_gradients_from_the_same_seed(family, ti
     for own, other in pairs:
         assert other.grad.abs().sum() > 0
         torch.testing.assert_close(own.grad, other.grad, rtol=1e-4, atol=1e-5)
-    torch.testing.assert_close(outputs(pt.merge(model), batch),
-                               outputs(theirs.merge_and_unload(), batch), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(logits(pt.merge(model), batch),
+                               logits(theirs.merge_and_unload(), batch), rtol=1e-4, atol=1e-5)
 
 
 # ── one pair for all layers of a shape ───────────────────────────────────────────────────────
@@ -79,12 +76,12 @@ def test_the_pair_stays_one_through_copies_moves_and_files(family, tiny, inputs,
     shapes = {"bert": 1, "llama": 2}[family]
     model = fill(vera.inject(tiny(family), vera.Config(RANK, SEED)))
     batch = inputs(model)
-    expected = outputs(model, batch)
+    expected = logits(model, batch)
     loaded = pt.load(tiny(family), pt.save(model, tmp_path))
     for other in (copy.deepcopy(model), loaded, pt.swap(loaded, tmp_path),
                   pt.swap(pt.lora.inject(tiny(family)), tmp_path)):
         assert len(pairs_of(other)) == shapes
-        assert_equal(outputs(other, batch), expected)
+        assert_equal(logits(other, batch), expected)
     moved = copy.deepcopy(model).to("meta")
     assert len(pairs_of(moved)) == shapes
     assert {adapter.shared.A.device.type for adapter in pt.adapters(moved).values()} == {"meta"}
@@ -111,10 +108,10 @@ def test_a_file_whose_seed_gives_other_values_is_refused(tiny, inputs, tmp_path,
     monkeypatch.setattr(torch.nn.init, "kaiming_uniform_", lambda *args, **settings: (
         draw(*args, **settings).neg_()))
     batch = inputs(fresh)
-    before = outputs(fresh, batch)
+    before = logits(fresh, batch)
     with pytest.raises(AdapterFileError, match=r"another .*query\.shared\.A"):
         pt.load(fresh, tmp_path)
-    assert_equal(outputs(fresh, batch), before)
+    assert_equal(logits(fresh, batch), before)
     other = vera.inject(other, vera.Config(RANK, SEED))
     with pytest.raises(AdapterFileError, match=r"another .*query\.shared\.A"):
         pt.swap(other, tmp_path)

@@ -195,8 +195,7 @@ def undisturbed() -> Iterator[None]:
     """
     python, numpy = random.getstate(), np.random.get_state()
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    warn_only = torch.is_deterministic_algorithms_warn_only_enabled()
+    deterministic = _deterministic()
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     try:
         with torch.random.fork_rng(devices=gpus):
@@ -205,9 +204,15 @@ def undisturbed() -> Iterator[None]:
     finally:
         torch.set_grad_enabled(grad)
         torch.set_default_dtype(dtype)
-        torch.use_deterministic_algorithms(deterministic, warn_only=warn_only)
+        if _deterministic() != deterministic:    # to set it takes a second, the first time
+            torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
         random.setstate(python)
         np.random.set_state(numpy)
+
+
+def _deterministic() -> tuple[bool, bool]:
+    return (torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled())
 
 
 @contextmanager

@@ -8,6 +8,7 @@ its lines, shapes and texts, which does not depend on what turns these into pixe
 import hashlib
 import io
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,11 +61,10 @@ def for_site(root: Path) -> str:
 
 
 def _links(root: Path) -> Iterator[str]:
-    from ...drawing import methods
     from ...ink import PHONE, WIDE
     from .methods import cards
 
-    wide, phone = (dict(_places(methods(pixels))) for pixels in (WIDE, PHONE))
+    wide, phone = (dict(_places(_methods(pixels, THEMES[0]))) for pixels in (WIDE, PHONE))
     for method, card in cards(root).items():
         if method in wide and card.LESSON:
             style = "; ".join(f"--{side}: {share:.1%}" for side, share in (
@@ -146,12 +146,18 @@ def _stale(root: Path) -> list[tuple[Path, "Figure"]]:
 def _drawn(root: Path) -> Iterator[tuple[Path, "Figure"]]:
     """The files with what is drawn in them now; none where there is no site."""
     if (root / FOLDER).is_dir():
-        from ...drawing import methods
         from ...ink import PHONE, WIDE
 
         for phone in (False, True):
             for theme in THEMES:
-                yield FOLDER / _name(phone, theme), methods(PHONE if phone else WIDE, theme)
+                yield FOLDER / _name(phone, theme), _methods(PHONE if phone else WIDE, theme)
+
+
+@cache    # the files, the pages that lay links over them and a second build: each drawn once
+def _methods(pixels: int, theme: str) -> "Figure":
+    from ...drawing import methods
+
+    return methods(pixels, theme)
 
 
 def _kept(file: Path) -> str | None:

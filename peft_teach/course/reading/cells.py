@@ -193,7 +193,7 @@ def _calls_check(node: ast.stmt) -> ast.Call | None:
 
 def _without_check(node: ast.stmt, id: str, objects: list[ast.expr]) -> ast.stmt | None:
     """`f = x = g` for `x = pt.check("…", g)`; None for `f = pt.check("…", f)`, as in the lesson."""
-    names = next((e.names for e in all_exercises() if e.id == id), ())
+    names = next((e.names for e in all_exercises() if e.id == id), ()) if objects else ()
     if not names or len(names) != len(objects):
         return None
     given, asked = (ast.unparse(each[0] if len(names) == 1 else ast.Tuple(list(each), ast.Load()))
