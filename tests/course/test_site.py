@@ -122,7 +122,7 @@ def test_what_was_measured_waits_for_its_bet(folded):
     assert all(any(f"after-{name}" in tags for tags, _ in waiting)
                for name in re.findall('data-name="(.+?)"', shown(folded)))
     assert sum("Measured:" in html for _, html in waiting) == shown(folded).count(
-        '<p class="measured">')
+        '<p class="measured" ')
     assert any("after-lora.rank" in tags and "<table" in html for tags, html in waiting)
 
 
