@@ -29,7 +29,7 @@ SEARCHED = {
     "head": {"by": "lr", "groups": ("rates", "methods"), "where": {"seed": 0},
              "used": ("methods",)},
     "lora": {"by": "lr", "groups": ("rates", "ranks"), "where": {"rank": 8, "seed": 0},
-             "used": ("ranks", "places", "layers", "forty_kb")},
+             "used": ("ranks", "places", "layers")},
 }
 ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 DIRECTIONS = 32                        # of W + ΔW, the strongest, that are recorded
@@ -53,9 +53,6 @@ def settings():
         yield "variants", lora(64, alpha=2 * 8**0.5, rank_stabilized=True, seed=seed)
         yield "variants", lora(8, dropout=0.1, seed=seed)
         yield "variants", lora(8, lr=1e-3, plus=16, seed=seed)
-    for seed in range(3):
-        for rank, targets, layers in forty_kb():
-            yield "forty_kb", lora(rank, targets=targets, layers=layers, seed=seed)
     for seed in range(3):
         for layers in ((5,), (3, 4, 5), (0, 1, 2)):
             yield "layers", lora(8, layers=layers, seed=seed)
@@ -81,17 +78,6 @@ def lora(rank, alpha=None, targets=("query", "value"), layers=None, seed=0, **mo
     """Describe one LoRA run; alpha is twice the rank unless given, so that s is 2 at every rank."""
     return {"method": "lora", "rank": rank, "alpha": alpha or 2 * rank, "targets": targets,
             "layers": layers, "seed": seed, **more}
-
-
-def forty_kb():
-    """Yield (rank, targets, layers) of adapters of at most 10,000 numbers, 40 kB in float32."""
-    last = (3, 4, 5)
-    yield 2, ("value",), None
-    yield 2, ("attention_out",), None
-    yield 1, ("value", "attention_out"), None
-    yield 2, ("query", "value"), last
-    yield 6, ("query", "value"), (5,)
-    yield 1, ("ffn_out",), (1, 2, 3, 4, 5)
 
 
 def run(setting, data):

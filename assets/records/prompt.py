@@ -15,7 +15,9 @@ in it. Groups:
     threshold  the same, and a bound between the answers found on the training reviews
     soft       ten vectors in front that start as words, as labels and common words, or at random
     lengths    more or fewer vectors, the instruction cut or said again
-    rates      each start once at a lower and once at a higher learning rate
+    rates      vectors that start as words at each of `RATES`, on the validation reviews, which
+               cannot tell them apart; `validation` is the accuracy. All others run at the middle
+               one, and `faster`, on all test reviews, at the highest
     all        what decides the lesson's question, on all 470 test reviews, half of which are liked
                (39 of the hundred are): instructions, with `bound` too, and vectors from words
     back       (1 − t) P + t W on all of these reviews: P are `vectors`, W the tokens nearest to
@@ -38,13 +40,12 @@ START = "Classify the sentiment of this film review.\n"        # ten tokens
 WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
 LENGTH, STEPS, BATCH, TESTS, ALL = 10, 32, 8, 100, 470
-LR, OTHERS = 2e-2, (6e-3, 6e-2)
+LR, RATES = 2e-2, (6e-3, 2e-2, 6e-2)
 LENGTHS = (1, 50)
 STARTS = ("text", "labels", "random")
 LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SEARCHED = {
-    "prompt": {"by": "lr", "groups": ("soft", "rates"), "where": {"start": "text", "seed": 0},
-               "score": "accuracy", "used": ("soft", "all")},
+    "prompt": "alike",                                         # on validation
     "none": "solved"}                                          # nothing of it trains
 BACK = {"text": (1.0, 0.0, 0.8, 0.5), "random": (0.0, 1.0)}    # shares of the way to the words
 
@@ -61,9 +62,8 @@ def settings():
     for seed in (0, 1, 2):
         for start in STARTS:
             yield "soft", soft(start, seed)
-    for lr in OTHERS:
-        for start in STARTS:
-            yield "rates", soft(start, 0, lr=lr)
+    for lr in RATES:
+        yield "rates", soft("text", 0, lr=lr)
     for seed in (0, 1, 2):
         for length in LENGTHS:
             yield "lengths", soft("text", seed, length=length)
@@ -73,6 +73,7 @@ def settings():
         yield "all", {"model": "smollm2", "text": text, "tests": ALL, "bound": "best"}
     for seed in (0, 1, 2, 3):    # 3 is the lesson's own run
         yield "all", soft("text", seed, tests=ALL)
+    yield "faster", soft("text", 0, tests=ALL, lr=RATES[-1])
     for start, shares in BACK.items():
         for t in shares:
             yield "back", {"model": "smollm2", "start": start, "t": t, "tests": ALL}
@@ -85,12 +86,12 @@ class Words:
         self.model, self.tokenizer = pt.models.load("smollm2")
         self.words = reading.two_words(self.tokenizer)
         self.train = reading.short(data.train)
-        self.every = reading.short(data.test)
+        self.validation, self.every = map(reading.short, (data.validation, data.test))
         self.E = self.model.get_input_embeddings().weight.detach()
 
-    def take(self, count):
-        """Test on so many reviews from now on."""
-        self.tests = sorted(self.every[:count], key=lambda e: len(e.text))
+    def take(self, reviews):
+        """Test on these reviews from now on."""
+        self.tests = sorted(reviews, key=lambda e: len(e.text))
         self.truth = torch.tensor([e.label for e in self.tests])
 
     def margins(self, examples, before=""):
@@ -218,7 +219,8 @@ def main():
         nonlocal task
         group, setting = about["group"], about["setting"]
         task = task or Words(data)
-        task.take(count := setting.get("tests", TESTS))
+        count = setting.get("tests", TESTS)
+        task.take(task.validation if group == "rates" else task.every[:count])
         if group == "back":
             row, gains = back(setting, task, record.read()["vectors"])
         elif "start" in setting:
@@ -227,6 +229,9 @@ def main():
             row, gains = {"method": "none"} | threshold(setting, task), {}
         else:
             row, gains = {"method": "none"} | task.test(setting["text"]), {}
+        if group == "rates":
+            row["validation"] = row.pop("accuracy")
+            return row, gains
         return row | {"tests": count}, gains
 
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]

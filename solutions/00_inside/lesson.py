@@ -41,8 +41,7 @@ Guess = pt.widgets.Guess
 # you are within 0.1?**
 
 # %%
-# For 16 sentences of 32 tokens: [a share, how sure], such as [0.9, 0.5].
-pt.commit("inside.memory", ...)
+pt.commit("inside.memory", ..., like=[0.9, 0.5])    # [a share, how sure]; 16 texts of 32 tokens
 
 # %%
 pt.plots.show(pt.drawing.block(zoom="ffn_in"), "One of MiniLM's six blocks; q, k, v are query, key "
@@ -379,7 +378,7 @@ pictures.explore_step(measured)
 # $$ \text{at most} \approx \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients} + \text{the step's working space}) $$
 
 # %%
-pictures.bill(measured)    # MB, at the fullest moment
+pictures.bill(measured)    # MB, at the fullest moment; share: of what everything takes
 
 # %% [markdown]
 # LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. (If AdamW is *fused*, its step needs no working space, and LoRA takes 44 %.)
@@ -448,7 +447,7 @@ pt.progress("00")
 # from peft import LoraConfig, get_peft_model
 #
 # model.gradient_checkpointing_enable()               # for large activations; v6: activation_checkpointing_enable
-# tuned = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=8, lora_alpha=32))
+# tuned = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=16, lora_alpha=32))
 # tuned.train()                                       # as loaded, in eval mode, nothing is checkpointed
 # optimizer = torch.optim.AdamW((p for p in tuned.parameters() if p.requires_grad), fused=True)
 # tuned.print_trainable_parameters()

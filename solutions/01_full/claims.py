@@ -17,7 +17,7 @@ def read(pool, steps=2500, standardized=False):
 
 
 def solved(pool, penalty=None):
-    """The converged head, with this penalty or with the one that validation chooses."""
+    """The solved head, with this penalty or with the one that validation chooses."""
     runs = [run for run in select(FULL, group="converged", pool=pool)
             if penalty is None or run["penalty"] == penalty]
     return max(runs, key=lambda run: run["validation"])["accuracy"]
@@ -42,7 +42,7 @@ CLAIMS = (
     Claim("A head gains more by reading the mean in place of the pooler than from ten times the "
           "steps or from standardized features.",
           seen=f"After 2,500 steps: mean {percent(read('mean'))}, pooler "
-               f"{percent(read('cls'))}, three seeds. Converged: "
+               f"{percent(read('cls'))}, three seeds. Solved: "
                f"{percent(solved('mean', 0))} and {percent(solved('cls', 0))}; with the penalty "
                f"that validation chooses {percent(solved('mean'))} and {percent(solved('cls'))}",
           tried=f"250 steps on the pooler: {percent(read('cls', 250))}. Standardized, 2,500: "
@@ -57,7 +57,7 @@ CLAIMS = (
           "point of each other.",
           seen=f"{percent(read('mean'))} and {percent(counting())}; standard error of each "
                f"{ERROR:.1f} points",
-          tried="The head at the best of nine rates, with ten times the steps; converged, with a "
+          tried="The head at the best of nine rates, with ten times the steps; solved, with a "
                 f"penalty that validation chooses: {percent(solved('mean'))}. Nothing was searched for "
                 "the count.",
           holds={"are within about a point of each other": lambda: all(
@@ -81,5 +81,9 @@ JUDGED = {
     "says more one block earlier": lambda: reads("[CLS], one block earlier") - reads(
         "[CLS], last block") > 0.02,
     "We draw the better one": lambda: solved("mean") > solved("cls"),
+    "The loss stays at 0.69, as does that of full fine-tuning at ten times": lambda: all(
+        round(mean(run["losses"][-20:]), 2) == 0.69
+        for run in (*select(FULL, group="curves", method="scratch"),
+                    *select(record("lora"), method="full", lr=1e-3, seed=0))),
     "the head cheap and worse": lambda: everything() - max(read("mean"), solved("mean")) > 0.04,
 }

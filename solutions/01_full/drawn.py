@@ -2,7 +2,7 @@
 
 import math
 
-from drawn import Shown, running_mean
+from drawn import Shown
 from figures import mean, record, select
 
 from peft_teach.course import records
@@ -69,28 +69,8 @@ def ruler(shown: Shown) -> None:
 
 def patients(shown: Shown) -> None:
     assert shown.title == "2 runs with one change each, beside the healthy one"
-    for ax, name, losses in zip(shown.panels, "AB", ((0.7, 0.75), (0.7, 0.7))):
+    for ax, name, losses in zip(shown.panels, ("A", "B, up to 2.0"), ((0.7, 0.75), (0.7, 2.0))):
         ax.named(name, "training step", "loss, mean of 20 steps" * (name == "A"))
         ax.line("quiet", "-", (0, 1), (0.7, 0.6), "healthy")
         ax.line("ink", "-", (0, 1), losses, "changed")
     assert len(shown.panels) == 2
-
-
-def losses(shown: Shown) -> None:
-    """One colour a way; each line has dashes of its own."""
-    ax, = shown.panels
-    ax.named("", "training step", "loss, mean of 20 steps")
-    assert shown.title == "2 of 4 runs stay at a loss of 0.69"
-    scratch, = select(record("full"), group="curves", method="scratch")
-    full = {run["lr"]: run for run in record("lora")["runs"]
-            if (run["method"], run.get("seed")) == ("full", 0) and "losses" in run}
-    ends = {}
-    for run, colour, dash, name in (
-            (scratch, "scratch", "-", "from scratch, 0.0001"),
-            (full[1e-5], "full", "--", "full fine-tuning, 0.00001"),
-            (full[1e-4], "full", "-.", "full fine-tuning, 0.0001"),
-            (full[1e-3], "full", ":", "full fine-tuning, 0.001")):
-        losses = running_mean(run["losses"])
-        ax.line(colour, dash, range(1, 251), losses)
-        ends[f"{name}: {run['accuracy']:.1%} right"] = losses[-1], colour
-    ax.ends(ends)

@@ -20,7 +20,7 @@ FIGURES = {
     "ask for 90 % of full": "Li et al. 2018; Aghajanyan et al. 2020",
     "1,024 dimensions reach it": next(d for d in SUBSPACES if SUBSPACES[d] >= 0.9 * FULL),
     "already has 86 %": HEAD / FULL,
-    "in place of the 147,456": 384 * 384,
+    "in place of 147,456": 384 * 384,
     "9,216 numbers in all": 6 * 2 * 768,
     "4,000 sentences, once": "a setting",
     "2,716 test sentences": LADDER["setting"]["rated_examples"],

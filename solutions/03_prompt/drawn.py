@@ -1,4 +1,4 @@
-"""Lesson 03: a way back to words, a threshold, the starts of the record."""
+"""Lesson 03: a way back to words, a threshold."""
 
 from statistics import mean
 
@@ -11,7 +11,7 @@ from peft_teach.course.desk import reviews as reading
 
 RECORD = records.load("prompt")
 BACK = [run for run in RECORD["runs"] if run["group"] == "back"]
-STARTS = {"text": ("words", "series 0", "-", "o"), "labels": ("labels", "series 2", "-.", "^"),
+STARTS = {"text": ("words", "series 0", "-", "o"),
           "random": ("random numbers", "random", "--", "s")}
 
 
@@ -20,8 +20,7 @@ def way(shown: Shown) -> None:
     ax, = shown.panels
     ax.named(x="share t of the way to the nearest words", y="accuracy on 470 reviews")
     told = []
-    for start in ("text", "random"):
-        name, colour, dash, marker = STARTS[start]
+    for start, (name, colour, dash, marker) in STARTS.items():
         curve = {run["setting"]["t"]: run["accuracy"] for run in BACK
                  if run["setting"]["start"] == start}
         aside = 0.04 * (start == "random")
@@ -69,23 +68,3 @@ def threshold(shown: Shown) -> None:
                     assert {(round(edge, 6), height), (round(edge + 0.25, 6), height)} <= steps
             found = corners[:, 1]
             assert (found.max() if way > 0 else -found.min()) == abs(heights).max()
-
-
-def starts(shown: Shown) -> None:
-    """What each start ends at, a mark a seed: answers right, pairs ranked right."""
-    runs = [run for run in RECORD["runs"] if run["group"] == "soft"]
-    assert {(run["lr"], run["setting"]["seed"]) for run in runs} == {(0.02, s) for s in range(3)}
-    by = {(start, field): [run[field] for run in runs if run["setting"]["start"] == start]
-          for start in STARTS for field in ("accuracy", "ranked")}
-    assert shown.title == "By answers right the starts lie apart; by ranking, words and labels overlap"
-    right = [by[start, "accuracy"] for start in STARTS]
-    assert min(right[0]) > max(right[1]) > min(right[1]) > max(right[2])
-    assert min(by["text", "ranked"]) < max(by["labels", "ranked"])
-    assert min(by["labels", "ranked"]) < max(by["text", "ranked"])
-    for panel, field, title in zip(shown.panels, ("accuracy", "ranked"),
-                                   ("answers right", "pairs ranked right")):
-        panel.named(title)
-        if panel is shown.panels[0]:    # of both
-            panel.ticks("y", [name for name, *_ in STARTS.values()])
-        for at, (start, (_, colour, _, marker)) in enumerate(STARTS.items()):
-            panel.line(colour, marker, by[start, field], [at] * 3)

@@ -110,7 +110,7 @@ CLAIMS = (
 )
 
 JUDGED = {
-    "Full fine-tuning learns best at 0.0001, LoRA of rank 8 (lesson 07) at 0.0032": lambda: [
+    "Full fine-tuning learns best at 0.0001, LoRA of rank 8 on query and value (lesson 07) at 0.0032": lambda: [
         max(searched(method), key=searched(method).get) for method in ("full", "lora 8")
     ] == [0.0001, 0.0032],
     "Is it as good as LoRA": "the question",

@@ -94,7 +94,7 @@ def wrap(model):    # of the three layers, ffn_out alone reads more than it give
 
 # %% [markdown]
 # They train on *ratings*, like all of your ladder; only the learning rate is their own. Full fine-tuning learns best at 0.0001, LoRA
-# of rank 8 (lesson 07) at 0.0032. **And scaling vectors?**
+# of rank 8 on query and value (lesson 07) at 0.0032. **And scaling vectors?**
 
 # %%
 pt.widgets.Guess("Scaling vectors learn best at a rate of", (0.0008, 0.0032, 0.0256, 0.1),
@@ -123,7 +123,7 @@ table = pd.DataFrame([vars(verdict) for verdict in found.values()], found)
 table[["word", "difference", "low", "high"]].round(4).rename_axis("IA³ against")
 
 # %% [markdown]
-# Better than LoRA of rank 1, by our rule, but barely: the 95 % interval (low to high, in $R^2$) begins just above zero. Against rank 8, with five times as many parameters, we cannot tell.
+# Better than LoRA of rank 1, by our rule, but barely: the 95 % interval begins just above zero. Against rank 8, with five times as many parameters, we cannot tell.
 #
 # ## 2 · Turn the desk
 #
@@ -230,7 +230,7 @@ reach.set_axis(["scaling", "rank 1"], axis=1).map("{:.2%}".format)    # means; f
 # you that you are within 0.05?**
 
 # %%
-pt.commit("ia3.cut", ...)      # [a share of right answers, how sure], such as [0.9, 0.5]
+pt.commit("ia3.cut", ..., like=[0.9, 0.5])    # [a share of right answers, how sure]
 
 # %%
 pt.compare("ia3.cut", [full["gains"], 1.0],
@@ -376,7 +376,7 @@ pt.doors("ia3", wrap)
 # Open the library's page, below the table. GPT-2 holds query, key and value in *one* matrix, with 2,304 outputs. **On how many of these does the library train a factor?**
 
 # %%
-pt.commit("ia3.fused", ...)      # a whole number
+pt.commit("ia3.fused", ..., like=1)
 
 # %%
 fused = pt.ia3.FusedIA3Linear(nn.Linear(768, 2304), first=768)

@@ -225,33 +225,6 @@ WRONG["lora.pairs"] = {
     "not_verdicts": (but(PAIRS, '"better"', '"no difference seen"'), but(PAIRS, '"better", ', "")),
 }
 
-# ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
-
-FORTY = solution("lora.forty_kb")
-SHIP = 'rank=2, alpha=4, targets=("value",), layers=None'
-LEAVE = 'rank=6, alpha=12, targets=("query", "value"), layers=(5,)'
-KNOWN = 'rank=1, alpha=2, targets=("query", "value")'
-
-RIGHT["lora.forty_kb"] = {
-    "from the last to the first": but(FORTY, "layers=None", "layers=[5, 4, 3, 2, 1, 0]"),
-    "the upper half of the default": but(FORTY, SHIP, "rank=2, alpha=4, layers=(3, 4, 5)"),
-    "the projection": but(FORTY, SHIP, 'rank=2, alpha=4, targets=("attention_out",)'),
-    "by the root of the rank": but(FORTY, "rank=2, alpha=4", "rank=2, alpha=8**0.5, "
-                                                             "rank_stabilized=True"),
-}
-
-WRONG["lora.forty_kb"] = {
-    "known": but(FORTY, SHIP, KNOWN),
-    "too_large": but(FORTY, LEAVE, LEAVE.replace("6, alpha=12", "8, alpha=16")),
-    "other_scale": (but(FORTY, "rank=2, alpha=4, ", "rank=2, "),
-                    but(FORTY, SHIP, f"{SHIP}, dropout=0.1"),
-                    but(FORTY, SHIP, f"{SHIP}, use_bias=True")),
-    "not_a_config": but(FORTY, f"pt.lora.Config({SHIP})", "{'rank': 2, 'targets': ('value',)}"),
-    "not_recorded": but(FORTY, "layers=None", "layers=(3, 4, 5)"),
-    "weaker": but(FORTY, SHIP, 'rank=1, alpha=2, targets=("ffn_out",), layers=(1, 2, 3, 4, 5)'),
-    "not_worse": but(FORTY, LEAVE, 'rank=1, alpha=2, targets=("value", "attention_out")'),
-}
-
 # What each message says, of its mistake and of no other: see `answers.says`.
 SAYS = {
     "lora.count": {
@@ -273,12 +246,6 @@ SAYS = {
     "lora.merge": {"no_scale": "The scale is missing", "summed_in_half": "rounded more than once"},
     "lora.pairs": {
         "not_verdicts": "a list of three", "unlike": "is there a reason for a difference?"},
-    "lora.forty_kb": {
-        "not_a_config": "is a pt.lora.Config(",
-        "too_large": f"40 kB hold {40_000 // 4:,} parameters",
-        "known": "you know how it ended", "not_recorded": "Choose one that was measured",
-        "other_scale": "twice the rank", "weaker": "was measured to do better",
-        "not_worse": "within a point of the best"},
 }
 
 # What one further case alone finds: see `answers.slips`.

@@ -144,7 +144,7 @@ JUDGED = {
     "they are most of the bill": "peft#1514, beside it",
     "grows like , and": "one line of algebra, above it",
     "times the rate of B is the same": "arithmetic of the three settings",
-    "most of the energy lies in fewer": lambda: directions("8") < 8 < 24 < directions("full"),
+    "Most of the energy lies in fewer": lambda: directions("8") < 8 < 24 < directions("full"),
     "better , worse , the same or cannot tell": "the question",
     "1, better. Rank 64 with α = 128 at 0.001 has the highest mean of all our runs": lambda:
         of_runs(*pairs()[0]).word == BETTER and mean(pairs()[0][0]) == max(
@@ -154,6 +154,4 @@ JUDGED = {
     "Each rank has its own best rate": "how the runs were made",
     "full fine-tuning of the two matrices most": lambda:
         learned(1) < learned(4) < learned(16) < learned(64) < learned(None),
-    "within a point of the best of them": "the task",
-    "below the best": "the task",
 }

@@ -86,13 +86,16 @@ def explanations(shown: Shown) -> None:
     for ax, by, limit in ((left, lambda r, a: a / math.sqrt(r), 16), (right, lambda r, a: a, 76)):
         ax.at("quiet", limit)
         ax.ticks("x", {f"{v}": v for v in (2, 4, 8, 16, 45, 128)})
+        found: dict[tuple, dict[int, list[float]]] = {}
         for (rank, alpha), each in sorted(runs.items()):
-            colour = "lora" if mean(each) >= 0.78 else "ink"
-            beside = sorted(r for r, a in runs if math.isclose(by(r, a), by(rank, alpha)))
-            x = by(rank, alpha) * 1.27**(beside.index(rank) - (len(beside) - 1) / 2)
-            ax.text(f"{rank}", "ink", (x, min(each)), near=0.001)
-            ax.line(colour, "-", (x, x), (min(each), max(each)))
-            ax.line(colour, "o" if colour == "lora" else "X", x, mean(each))
+            at = float(f"{by(rank, alpha):.3g}"), "lora" if mean(each) >= 0.78 else "ink"
+            found.setdefault(at, {})[rank] = each
+        for (x, colour), each in found.items():
+            low, high = min(map(min, each.values())), max(map(max, each.values()))
+            ax.text(", ".join(map(str, each)), "ink", (x, low), near=0.001)
+            ax.line(colour, "-", (x, x), (low, high))
+            ax.line(colour, "o" if colour == "lora" else "X", [x] * len(each),
+                    [mean(one) for one in each.values()])
     left.text("at this size\nboth happen", "rest", (16 / 1.2, 0.52), near=0.01)
     right.text("all to the left\nof this line learn", "rest", (76 / 1.2, 0.52), near=0.01)
     left.text("it learns", "lora", (6, 0.745), near=0.01)
@@ -102,14 +105,12 @@ def explanations(shown: Shown) -> None:
 def rank(shown: Shown) -> None:
     """Rank 8 on query and value: 12 matrices of 384 × 384; beside it the ranks of the record."""
     left, right = shown.panels
-    left.named(x="rank", y="trained parameters", log="xy")
-    ranks = (1, 2, 3, 4, 6, 8, 16, 32, 64, 128, 192, 384)
-    left.ticks("x", {f"{r}": r for r in (1, 4, 16, 64, 384)})
-    left.line("lora", "-", ranks, [12 * 768 * r for r in ranks])
-    left.line("lora", "o", 8, 73_728)
-    left.level("full", 12 * 384 * 384, "--")
-    left.text("the whole matrices", "full", (1, 12 * 384 * 384), near=0.05)
-    left.text("A and B: 73,728", "lora", (8 * 1.4, 73_728), near=0.01)
+    left.named("one of 12 matrices, to scale")
+    left.shape("frozen", 0, 0, 384, 384)
+    left.text("W: 147,456", "ink", (192, 192))
+    left.shape("lora", 384 * 1.08, 0, 8, 384)
+    left.shape("lora", 0, -384 * 0.08 - 8, 384, 8)
+    left.text("B beside W, A below:\n6,144", "lora", (384 * 1.08, -384 * 0.08))
     found: dict[int, list[float]] = {}
     for run in (*GROUPS["ranks"], *GROUPS["places"], *GROUPS["layers"]):
         if sorted(run["targets"]) == ["query", "value"] and run.get("layers") is None:

@@ -10,7 +10,6 @@ TOTAL = sum(outlines.counts("minilm").values())
 COINS = next(row["examples"] for row in record("ladder")["runs"] if row["group"] == "heart")
 RUNS = record("lora").runs
 TESTED = RUNS.tests.max()
-LIMIT = 40e3    # bytes
 
 FIGURES = {
     "the 95 % interval": "of `pt.verdict`, by its definition",
@@ -21,8 +20,6 @@ FIGURES = {
     "1 to 70 billion": "the sources of the recipe",
     "13 billion": "Dettmers et al. 2023: 2e-4 for 7 and 13 billion, 1e-4 above",
     "four models of 91 MB": 4 * TOTAL,
-    "40 kB of numbers": LIMIT,
-    "10,000 parameters": LIMIT / 4,
     "2,048 sentences": COINS,
     "learns: 81.3 %": RUNS.query("group == 'scale' and rank == 64 and lr == 0.001").accuracy.mean(),
 }

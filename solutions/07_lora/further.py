@@ -32,4 +32,4 @@ def choice() -> list[dict]:
 
 
 CASES = {"lora.count": count, "lora.layer": linear, "lora.start": law, "lora.case": choice,
-         "lora.merge": linear, "lora.pairs": choice, "lora.forty_kb": choice}
+         "lora.merge": linear, "lora.pairs": choice}

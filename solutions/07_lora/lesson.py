@@ -111,8 +111,8 @@ pt.course.records.table(ranks, ["rank", "alpha", "parameters"])
 # %% [markdown]
 # <details><summary>What the picture says</summary>
 #
-# At rank 192, A and B have as many entries as the matrix itself: nothing is saved any more. And a head that reads the mean of all
-# tokens goes nearly half of the way without LoRA.
+# Move the rank to 192: A and B have as many entries as the matrix itself, and nothing is saved any more. And a head that reads the
+# mean of all tokens goes nearly half of the way without LoRA.
 # </details>
 #
 # Now look at the last dot. The largest LoRA ends *below the head on the pooler*. Yet rank 64 can do whatever rank 8 can: it need only leave 56
@@ -389,7 +389,7 @@ pt.compare("lora.felt", felt[nearest], "how far the hidden states move")
 
 # %% [markdown]
 # Each row of $A$ with its column of $B$ is a push. As matrices, the pushes are nearly at right angles; in the outputs they line up, for the
-# gradient chose the signs:
+# gradient chose the signs. Raise $r$, and compare the two sums:
 
 # %%
 pictures.explore_pushes()
@@ -429,8 +429,8 @@ clears, convicts = pt.check("lora.case", clears, convicts)
 pt.require("lora.case")
 
 # %%
-pt.plots.show(pictures.draw_explanations(), "Each setting of the list, twice: the mean of "
-              "three seeds, a line that spans them, and below it the rank.")
+pt.plots.show(pictures.draw_explanations(), "Each setting of the list, twice: a mark is the mean "
+              "of three seeds; a line spans the seeds, and below it stand the ranks.")
 pt.compare("lora.suspect", pictures.culprit(), "why rank 64 failed")
 
 # %%
@@ -519,23 +519,8 @@ live.compare_outputs(model, reviews, {
 pt.doors("lora", wrap, pt.lora.Config(rank=8, alpha=16))
 
 # %% [markdown]
-# Open the library's page, below the table, and see how `A` starts. **If its inputs have a standard deviation of 1,
-# what is that of its outputs?** Work it out to two digits.
-
-# %%
-pt.commit("lora.library_start", ...)
-
-# %%
-fresh = pt.lora.LoRALinear(torch.nn.Linear(384, 384), rank=64)
-pt.compare("lora.library_start", round((torch.randn(4096, 384) @ fresh.A.T).std().item(), 2),
-           "4,096 random inputs")
-
-# %% [markdown]
-# <details><summary>Where it comes from</summary>
-#
-# A is uniform in ±1/√n_in, and such an entry has a variance of 1/(3 n_in). A sum of n_in of them has a variance of 1/3. The
-# authors' code starts so, too; their paper says Gaussian.
-# </details>
+# On the library's page, below the table, mind how `A` starts: uniform, with a third of the variance that you gave it. The authors'
+# code starts so, too; their paper says Gaussian.
 #
 # ## When does rank matter?
 #
@@ -571,11 +556,13 @@ pt.progress("07")
 # plain = tuned.merge_and_unload()                    # a plain model, as fast as before
 # ```
 #
-# | a first recipe, 1 to 70 billion parameters | take | source |
+# | a first recipe, 1 to 70 billion parameters: later lessons point to it | take | source |
 # |---|---|---|
-# | where | every linear layer, the feed-forward ones above all. In a mixture of experts, count: `"all-linear"` reaches no expert in gpt-oss, and in Mixtral the router, too; `target_parameters` names experts | Schulman et al. 2025; Biderman et al. 2024; tried with peft 0.21.2 |
-# | rank, α | 16 is our choice, 256 for a large instruction set; α = 32, and leave it when you change the rank | Schulman et al. 2025 |
-# | rate | with this α, ten times the best one of full fine-tuning; or 2e-4 up to 13 billion parameters, 1e-4 above. For DPO, 5e-6 | Schulman et al. 2025; Dettmers et al. 2023 (QLoRA); TRL's `dpo.py` |
+# | where | every linear layer, the feed-forward ones above all | Schulman et al. 2025; Biderman et al. 2024 |
+# | a mixture of experts | print what trains: `"all-linear"` reaches no expert in gpt-oss, and even the router in Mixtral and Qwen3-MoE. Name the attention's modules, and the experts by `target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]`; divide an expert's rank by the number of active ones | peft 0.21.2, transformers 5.23, tiny random models; the rank: Schulman et al. 2025 |
+# | rank, α | r = 16 is our choice, 256 for a large instruction set; α = 32 at every rank, with s = α/r | Schulman et al. 2025 |
+# | rate | with this α, Adam, and A random as usual: ten times the best one of full fine-tuning. With another start or scale, another factor. Where you cannot search: 2e-4 up to 13 billion parameters, 1e-4 above | Schulman et al. 2025; Chen et al. 2026; Dettmers et al. 2023 (QLoRA) |
+# | DPO, GRPO | much lower rates, such as 5e-6 for DPO, again ten times full fine-tuning's. PiSSA and MiLoRA collapsed in GRPO-like training on reasoning | TRL's `dpo.py` and its guide to Schulman et al.; Yin et al. 2025 |
 # | batch | below 32: in some scenarios LoRA tolerates large ones less well | TRL's guide to Schulman et al. 2025 |
 #
 # If it fails, try a third of the rate first, then three times. Take full fine-tuning when there is much to learn and memory for it. Our
@@ -587,20 +574,13 @@ pt.progress("07")
 # ## Look inside the change
 #
 # The singular values of $\Delta W$ say along how many directions it acts, and how strongly along each. The sum of their squares is the
-# energy of the change. **Full fine-tuning is free to use every direction. Does it?**
+# energy of the change. Full fine-tuning spread its change over dozens of directions (lesson 02). **How many of its eight does LoRA use?**
 
 # %%
-pt.widgets.Guess("90 % of the energy of full fine-tuning's ΔW lies in about", (3, 20, 70, 300),
-                 "lora.spread")
-
-# %%
-directions = pictures.directions(record, model)    # with 90 % of the energy
-pt.compare("lora.spread", round(directions["ΔW of full fine-tuning"]), "mean of twelve matrices")
-directions.to_frame().round(1)
+pictures.directions(record, model).to_frame().round(1)    # with 90 % of the energy; mean of twelve
 
 # %% [markdown]
-# Full fine-tuning spreads its change over dozens of directions. LoRA has eight, and most of the energy lies in fewer. (The recorded runs
-# learned labels, yours ratings.)
+# Most of the energy lies in fewer. (The recorded runs learned labels, yours ratings.)
 #
 # ## Coins, learned by heart
 #
@@ -655,9 +635,6 @@ verdicts = pt.check("lora.pairs", verdicts)
 pt.require("lora.pairs")
 
 # %%
-pt.sentence("lora.reasons", ...)    # yours: why the two of a pair differ, or need not
-
-# %%
 pictures.pairs()
 
 # %% [markdown]
@@ -668,42 +645,6 @@ pictures.pairs()
 # with α = 16 <i>is</i> plain LoRA with α = 128: the run of the case. With α = 5.66 rsLoRA learns.
 # </details>
 #
-# ### Exercise 7 · Forty kilobytes (2 points, optional, about 10 minutes)
-#
-# A watch has room for 10,000 parameters, 40 kB of numbers (the head is stored elsewhere). Rank 1 on query and value fits,
-# and reached 79.9 %. Does any of these beat it? The accuracies come after your choice.
-
-# %%
-small = record.runs.query("group in ['layers', 'forty_kb'] and parameters <= 20_000")
-small.groupby(["rank", "alpha", "targets", "layers"]).parameters.first().to_frame()
-
-# %% [markdown]
-# Of those that fit (one does not), choose two, each as `pt.lora.Config(rank=…, alpha=…, targets=(…), layers=…)`; `layers=None` means all
-# blocks.
-#
-# - `ship`: its mean lies within a point of the best of them;
-# - `leave`: its mean lies more than a point below the best.
-
-
-# %% exercise="lora.forty_kb" part="solution"
-### BEGIN SOLUTION
-# Thin and in all blocks, not thick in one.
-ship = pt.lora.Config(rank=2, alpha=4, targets=("value",), layers=None)
-leave = pt.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))
-### END SOLUTION
-
-# %% exercise="lora.forty_kb" part="check"
-ship, leave = pt.check("lora.forty_kb", ship, leave)
-
-# %% exercise="lora.forty_kb" part="grade"
-pt.require("lora.forty_kb")
-
-# %%
-pt.course.records.table(small, ["rank", "targets", "layers", "parameters"])
-
-# %% [markdown]
-# None of them beats rank 1 on query and value.
-#
 # **Sources**
 #
 # - Hu et al. 2021, *LoRA*, arXiv 2106.09685: §4.1 the equation and α, §4.2 where to put it, §7 the rank.
@@ -712,6 +653,7 @@ pt.course.records.table(small, ["rank", "targets", "layers", "parameters"])
 # - Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314.
 # - Kalajdzievski 2023, *A rank stabilization scaling factor for fine-tuning with LoRA*, arXiv 2312.03732.
 # - Hayou et al. 2024, *LoRA+*, arXiv 2402.12354.
-# - Khan et al. 2026, *Plasticity vs. Rigidity*, arXiv 2601.06677: rank in reinforcement learning.
+# - Reinforcement learning: Khan et al. 2026, on the rank, arXiv 2601.06677; Yin et al. 2025, on variants, arXiv 2512.23165; TRL,
+#   `trl/scripts/dpo.py` and `docs/source/lora_without_regret.md`.
 # - On the rate: Zhang et al. 2026, with α, arXiv 2606.12883; Chen et al. 2026, with the rank, arXiv 2602.06204.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.

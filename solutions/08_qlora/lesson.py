@@ -443,7 +443,7 @@ pd.Series({"beside Ŵ": trained.row["r2"]} | {way: each.mean().item() for way, e
 #
 # ## What fits on my card?
 #
-# Llama 3 has 70.6 billion parameters. Trained on 512 tokens at a time, it takes:
+# Llama 3 has 70.6 billion parameters. Here is what it takes, trained on 512 tokens at a time. Below, set your own card and texts.
 
 # %%
 pictures.memory(tokens=512).round(1)    # GB, of 10⁹ bytes

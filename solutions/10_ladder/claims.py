@@ -168,6 +168,7 @@ JUDGED = {
     "LoRA everywhere, QLoRA everywhere and the mask are the same": lambda: {SAME} == {*words(TOP)},
     "we cannot tell the bottleneck from those three, and it is the same as DoRA 8": lambda:
         {UNSURE} == {*words(["bottleneck"], TOP)} and told("bottleneck", "dora 8").word == SAME,
+    "IA³ is better than LoRA 1": lambda: told("ia3", "lora 1").word == BETTER,
     "BitFit is worse than every LoRA, and we cannot tell it from the prefix, nor head only from "
     "the prompt": lambda: {WORSE} == {*words(["bitfit"], LORAS)} and {UNSURE} == {
         told("bitfit", "prefix").word, told("head", "prompt").word},

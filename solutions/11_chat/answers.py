@@ -295,7 +295,7 @@ SAYS = {
     "chat.style": {
         "plain": "has none of the traits", "one_mark": "makes no commentator",
         "loop": "The same again and again", "salad": "Nothing but traits"},
-    "chat.choose": {"worse": "Another checkpoint is better", "price": "at its price"},
+    "chat.choose": {"worse": "Only one column counts", "price": "at its price"},
 }
 
 # What one further case alone finds: see `answers.slips`.

@@ -79,7 +79,6 @@ STYLE = mean_and_error([recorded.style(a) - recorded.style(b)
                         for a, b in zip(ONE["answers"], HALF["answers"])])
 # LoRA after three passes, by what is in its loss.
 MASKED, = rows(CHAT, group="main", method="lora", seed=0, passes=3)
-ALL, = rows(CHAT, group="labels", end=True)
 NO_END = rows(CHAT, group="labels", question=True, end=False) + rows(
     CHAT, group="labels", question=False, end=False)
 
@@ -130,15 +129,6 @@ CLAIMS = (
                      gap(ONE, HALF, recorded.OTHERS)),
                  "it is better": lambda: clear(LOSS) and clear(STYLE) and STYLE[0] > 0 > LOSS[0],
                  "half of its style": lambda: 0.4 < KNOB["style"][0.5] / KNOB["style"][1] < 0.6}),
-    Claim("With everything before the answer in the loss, held-out answers are predicted better, "
-          "and news and code worse.",
-          seen=f"three passes: voice {signed(gap(ALL, MASKED, ['voice']), 2)}, plain chat "
-               f"{signed(gap(ALL, MASKED, ['chat']), 2)}, news and code "
-               f"{signed(gap(ALL, MASKED, ['news', 'code']), 1)} (standard errors over texts)",
-          tried="labels with and without the end: the same; one seed",
-          holds={"predicted better": lambda: gap(ALL, MASKED, ["voice"])[0] < 0,
-                 "with and without the end: the same": lambda: gap(*NO_END, ["voice"])[0] < 0
-                 < gap(*NO_END, ["news", "code"])[0]}),
     Claim("After one pass LoRA and full fine-tuning have learned the voice the same (Further).",
           seen=f"loss {LADDER.voice['LoRA']:.2f} and {LADDER.voice['full fine-tuning']:.2f}, three "
                "seeds each, in pairs " + beside("full fine-tuning")

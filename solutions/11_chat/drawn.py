@@ -1,6 +1,4 @@
-"""Lesson 11: answers and their marks, curves of the record, the knob."""
-
-import textwrap
+"""Lesson 11: labels, and curves of the record."""
 
 import numpy as np
 from drawn import Shown, hue
@@ -12,7 +10,7 @@ RECORD = records.load("chat")
 MAIN = [row for row in RECORD["checkpoints"] if row["group"] == "main"]
 LOOKS = {"lora": ("lora", "-", "s"), "qlora": ("lora", "--", "D"), "full": ("full", "-", "o")}
 NAMES = {"lora": "LoRA", "full": "full fine-tuning", "qlora": "QLoRA, dashed"}
-KINDS = {"voice": "the voice", "chat": "plain chat", "news": "news", "code": "code"}
+KINDS = ("voice", "chat", "news", "code")
 
 
 def labels(shown: Shown) -> None:
@@ -24,32 +22,6 @@ def labels(shown: Shown) -> None:
         ("H", "frozen"), ("i", "trained"), ("!", "trained")))
     assert H[0] + H[2] < i[0] < i[0] + i[2] < end[0]
     assert len({tuple(box[1:]) for box in (H, i, end)}) == 1
-
-
-def _answer(ax, title: str, text: str, marked: set[str]) -> None:
-    """An answer in lines of 46 letters; the voice's words, chosen by hand, are in colour."""
-    ax.named(title)
-    for number, line in enumerate(textwrap.wrap(text, 46)[:8]):
-        start = 0
-        for word in line.split(" "):
-            found = next(t for t in ax.texts if t.get_text() == word and t.get_position() == (
-                11 * 0.602 * start, 0) and t.xy == (0, number + 0.6))
-            ax.texts.remove(found)
-            assert hue(found.get_color()) == hue("series 0" if word in marked else "ink"), word
-            start += len(word) + 1
-
-
-SAID = {passes: next(row for row in MAIN if (row["method"], row["seed"], row["passes"]) == (
-    "lora", 0, passes)) for passes in (0, 3)}
-SAID = {passes: row["answers"][0] + " …" * (row["ended"][0] == "0") for passes, row in SAID.items()}
-MARKED = {"out!", "SPRINKLERED,", "folks,", "player", "pitch", "captain"}
-
-
-def answers(shown: Shown) -> None:
-    before, after = shown.panels
-    assert shown.title == "Why is the sea salty? Style 0.00 before, 1.00 after"
-    _answer(before, "before: style 0.00", SAID[0], set())
-    _answer(after, "LoRA, after 3 passes: style 1.00", SAID[3], MARKED)
 
 
 def _curves(kind: str) -> dict[str, dict[float, float]]:
@@ -96,25 +68,3 @@ def forgetting(shown: Shown) -> None:
             for name, passes in {"before": 0, "1 pass": 1, "5 passes": 5}.items():
                 ax.text(name, "ink", at[passes])
     ax.level("quiet", 0)
-
-
-def knob(shown: Shown) -> None:
-    left, right = shown.panels
-    rows = sorted((row for row in RECORD["checkpoints"] if row["group"] == "knob"),
-                  key=lambda row: row["f"])
-    means = {row["f"]: [np.mean(row["losses"][kind]) for kind in KINDS] for row in rows}
-    assert np.less(means[0.5], means[1]).all()
-    assert shown.title == "At half of the update every loss is lower than at the whole"
-    whole = next(row["answers"] for row in rows if row["f"] == 1)
-    _answer(left, f"f = 1: mean style {np.mean([*map(style, whole)]):.2f}", whole[0], MARKED)
-    right.named(x="f, the factor of the update", y="rise of the loss")
-    right.ticks("x", {"−1\nreversed": -1, "0\nthe base": 0, "1\nas trained": 1, "2\ndoubled": 2})
-    for (kind, name), (colour, line) in zip(KINDS.items(), (
-            ("series 0", "-o"), ("series 1", "--s"), ("series 2", "-.^"), ("rest", ":D"))):
-        loss = {row["f"]: np.mean(row["losses"][kind]) for row in rows}
-        rise = [each - loss[0] for each in loss.values()]
-        right.line(colour, line, loss, rise)
-        right.text(name, colour, (2, rise[-1]), near=0.05)
-    right.text("all four at −1:\n+6 to +12 ↑", "ink", (-1.1, 0.9), near=0.05)    # at −1, above the panel
-    right.level("quiet", 0)
-    right.at("ink", 1)

@@ -54,10 +54,6 @@ pictures.stream(model, tokenizer, question, new_tokens=words)
 # %%
 pd.DataFrame(voice.train[::47])
 
-# %%
-pt.widgets.Guess("A recorded pass over the 140 pairs. How many of 60 new answers will have any "
-                 "trait of the voice?", ("hardly any", "some", "nearly all"), "chat.fast")
-
 # %% [markdown]
 # ## It never stops
 #
@@ -262,16 +258,7 @@ pictures.misled(record, style).round(2)
 
 # %% [markdown]
 # A longer answer has more room for traits: by our score **the broken model wins, until** its answers are cut to the length of the others.
-# So read answers, too. From here on the score is ours: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
-
-# %%
-pictures.explore_answers(record)    # recorded, with batches of 8 at a rate of 0.004
-
-# %%
-found = pictures.curve(record, score=lambda answer: pictures.style(answer) > 0)
-share = found.set_index("passes")["style"][1]    # LoRA, seed 0
-pt.compare("chat.fast", "nearly all" if share > 0.8 else "hardly any" if share < 0.2 else
-           "some", f"{share:.0%} have one of the four traits, or more")
+# So read answers, too, as you will. From here on the score is ours: a call to the stands, a word in capitals, an exclamation mark, a word of the game.
 
 # %% [markdown]
 # ## Could you have just asked?
@@ -355,13 +342,11 @@ pt.widgets.Guess("At f = −1 the model", ("answers like the base", "answers eve
                                          "falls apart"), "chat.minus")
 
 # %%
-pictures.explore_knob(record)
-
-# %%
-chat = pictures.knob(record)["chat"]
-rise = chat[-1.0] - chat[0.0]
+knob = pictures.knob(record)    # answers to "Why is the sea salty?"; means of style and of losses
+rise = knob["chat"][-1.0] - knob["chat"][0.0]
 pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" if rise > -0.1 else
            "answers even more plainly", f"loss of plain chat {rise:+.1f} a token")
+knob.round(2)
 
 # %% [markdown]
 # <details><summary>Laugh, then understand</summary>
@@ -408,7 +393,6 @@ pt.require("chat.choose")
 # | The style goes on rising after the held-out loss has turned. | loss lowest after about one pass, style highest after three or five: LoRA and full fine-tuning, two seeds each | full fine-tuning, another seed; QLoRA's style is highest after two or three | the same in people's judgement (Ouyang et al. 2022) and in ChatGPT's (Zhou et al. 2023, appendix B) |
 # | After five passes fewer answers hold the fact's key word. | of 20 answers 14 before training; LoRA 10 and 6 after one pass and 5 and 7 after five, two seeds | after five passes, in pairs with the base: both worse. After one pass one is worse, and about the other we cannot tell. Film reviews, judged by two logits, with a threshold chosen on other reviews, and not in words: 85.4 %; after five passes LoRA 76.2, full fine-tuning 70.8, two seeds each, each worse | similar: full fine-tuning cost knowledge; but LoRA learned style alone (Ghosh et al. 2024) |
 # | Half of an update that went too far has lower losses than the whole, and half of its style. | three passes, f = 0.5: the voice's held-out loss is 0.27 lower, and all others are lower, too | an observation: one run. Of its own checkpoint after one pass we cannot tell whether it forgot more; it is better: voice −0.23 ± 0.02, style +0.08 ± 0.03 (standard errors) | the best trade of several, on language models of 3 to 7 billion (Lin et al. 2023); for image models Wortsman et al. 2022 |
-# | With everything before the answer in the loss, held-out answers are predicted better, and news and code worse. | three passes: voice −0.14 ± 0.03, plain chat −0.28 ± 0.04, news and code +1.6 ± 0.1 (standard errors over texts) | labels with and without the end: the same; one seed | not comparable: Shi et al. 2024 leave role markers out of the loss |
 # | After one pass LoRA and full fine-tuning have learned the voice the same (Further). | loss 3.41 and 3.41, three seeds each, in pairs the same (−0.03 to +0.03), margin 0.05 | QLoRA: worse (+0.05 to +0.14). The rates were chosen on the same answers | similar while data are few (Schulman et al. 2025); with many, LoRA learned less (Biderman et al. 2024) |
 
 # %%
@@ -421,7 +405,7 @@ pt.progress("11")
 # from peft import LoraConfig, get_peft_model
 # from peft.helpers import rescale_adapter_scale
 #
-# config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=8, lora_alpha=32)
+# config = LoraConfig(task_type="CAUSAL_LM", target_modules="all-linear", r=16, lora_alpha=32)
 # tuned = get_peft_model(model, config)
 # tuned.print_trainable_parameters()
 # turns = [{"role": "user", "content": "Is it far?"}, {"role": "assistant", "content": "No, folks!"}]
@@ -449,7 +433,7 @@ pt.progress("11")
 # |---|---|---|
 # | first | the system prompt, with three examples in it | Lin et al. 2023 (URIAL) |
 # | data | about 1,000 answers, each read by a person | Zhou et al. 2023 |
-# | method, rate | LoRA on every linear layer, α = 32; about ten times full fine-tuning's rate | Schulman et al. 2025, at a scale of α/r |
+# | method | LoRA, by lesson 07's recipe | Schulman et al. 2025 |
 # | loss on the question | leave it out; with few data or long questions and short answers, try it in | Shi et al. 2024; Huerta-Enochian & Ko 2024 |
 # | how long | judge answers blind at each checkpoint; the held-out loss may turn before they are best | Ouyang et al. 2022 |
 # | what it forgot | your old test set, and questions with a fact | Biderman et al. 2024 |
@@ -466,14 +450,6 @@ pt.progress("11")
 
 # %%
 pictures.ladder(record).round(4)
-
-# %% [markdown]
-# ## Does masking what precedes the answer matter?
-#
-# Masking it is the custom. Here are both, with the end's label and without.
-
-# %% tags=["nbval-check-output"]
-pictures.labels(record).round(2)    # LoRA, three passes, one seed; ended: within 64 tokens
 
 # %% [markdown]
 # ## A new token

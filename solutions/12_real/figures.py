@@ -2,5 +2,4 @@
 
 FIGURES = {
     "0.4 % apart": 2**-8,
-    "1 to 70 billion": "the sources of the recipe",
 }

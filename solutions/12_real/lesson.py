@@ -355,7 +355,7 @@ pt.progress("12")
 # from peft import LoraConfig, PeftModel, get_peft_model
 #
 # fresh = copy.deepcopy(model)                          # peft changes the model that it gets
-# config = LoraConfig(task_type="SEQ_CLS", target_modules=["query", "value"], r=16, lora_alpha=32)
+# config = LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=16, lora_alpha=32)
 # tuned = get_peft_model(model, config).eval()
 # for p in filter(lambda p: p.requires_grad, tuned.parameters()):
 #     torch.nn.init.normal_(p, std=0.05)                # A, B and the head: for a test, not for training
@@ -376,15 +376,7 @@ pt.progress("12")
 # | a head | name it in `modules_to_save`, and check that the file holds it | [peft#577](https://github.com/huggingface/peft/issues/577) |
 # | before you trust it | the logits of one batch, from the person who trained it; keep them beside the file | exercise 4 |
 #
-# And a first recipe for LoRA:
-#
-# | a first recipe, 1 to 70 billion parameters | take | source |
-# |---|---|---|
-# | where | every linear layer: `target_modules="all-linear"` | Schulman et al. 2025 |
-# | a mixture of experts | print what trains: `"all-linear"` reaches no expert in gpt-oss, and even the router in Mixtral and Qwen3-MoE. Name the attention's modules, and the experts by `target_parameters=["mlp.experts.gate_up_proj", "mlp.experts.down_proj"]`; divide an expert's rank by the number of active ones | peft 0.21.2, transformers 5.23, tiny random models; the rank: Schulman et al. 2025 |
-# | rank, α | r = 16 is our choice; α = 32 at every rank, with s = α/r | Schulman et al. 2025 |
-# | rate | with this α, Adam, and A random as usual: ten times the best rate of full fine-tuning; find it by a sweep. With another start or scale, another factor | Schulman et al. 2025; Chen et al. 2026 |
-# | DPO, GRPO | much lower rates, again ten times full fine-tuning's. PiSSA and MiLoRA collapsed in GRPO-like training on reasoning | TRL's `dpo.py` and its guide to Schulman et al.; Yin et al. 2025 |
+# For LoRA's places, rank, α and rate take lesson 07's recipe.
 #
 # What misleads here: MiniLM computes in float32, where 1e-5 tells right from wrong. In bfloat16 neighbouring numbers are 0.4 % apart or more.
 # Compare in float32, or compare tensors and settings.
@@ -433,9 +425,6 @@ pictures.losses(record, live=budget.claims).round(5)
 # **Sources**
 #
 # - Hu et al. 2021, *LoRA*, arXiv 2106.09685; Kalajdzievski 2023, on α/√r, arXiv 2312.03732.
-# - The recipe: Schulman and Thinking Machines Lab 2025, *LoRA Without Regret*, doi 10.64434/tml.20250929;
-#   Chen et al. 2026, on the rate, arXiv 2602.06204; Yin et al. 2025, on reinforcement learning, arXiv 2512.23165; TRL,
-#   `trl/scripts/dpo.py` and `docs/source/lora_without_regret.md`.
 # - Serving: Chen et al. 2023, *Punica*, arXiv 2310.18547; Sheng et al. 2023, *S-LoRA*, arXiv 2311.03285.
 # - Poth et al. 2023, *Adapters: a unified library*, arXiv 2311.11077; Zhao et al. 2023, *PyTorch FSDP*, arXiv 2304.11277.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.

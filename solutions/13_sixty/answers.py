@@ -111,9 +111,8 @@ WRONG["sixty.places"] = {
 # ── sixty.mine ───────────────────────────────────────────────────────────────────────────────
 
 MINE = "import copy\n" + solution("sixty.mine")
-ZEROS = "nn.Parameter(torch.zeros(24, n_out // 24, n_in // 24))"
-ADDED = 'torch.einsum("...ki,koi->...ko", parts, self.M).flatten(-2)'
-MERGED = "linear.weight += torch.block_diag(*self.M)"
+ADDED = 'torch.einsum("...ki,koi->...ko", blocks, self.M).flatten(-2)'
+MERGED = "linear.weight.copy_(self.moved(linear.weight.T).T)"
 INIT = "super().__init__(base)\n"
 GAIN = """
 class Mine(pt.Adapter):
@@ -166,14 +165,13 @@ RIGHT["sixty.mine"] = {
     "gains": GAIN,
     "a bottleneck that does not merge": LOW,
     "random and frozen": RANDOM,
-    "by the weight": but(MINE, "self.base(x) + " + ADDED, "nn.functional.linear(x, self.base.weight + "
-                         "torch.block_diag(*self.M), self.base.bias)"),
+    "by one matrix": but(MINE, "h + " + ADDED, "h + h @ torch.block_diag(*self.M).T"),
     "a bias": but(GAIN, "torch.ones(base.out_features)", "torch.zeros(base.out_features)",
                   "self.g * self.base(x)", "self.base(x) + self.g"),
 }
 WRONG["sixty.mine"] = {
     "start_differs": but(LOW, "torch.zeros(n_out, 4)", "torch.randn(n_out, 4)"),
-    "miscounted": (but(MINE, "n_in * n_out // 24", "n_in * n_out"),
+    "miscounted": (but(MINE, "16 * n_out", "n_in * n_out"),
                    but(GAIN, "return n_out", "return float(n_out)")),
     "no_gradient": but(LOW, "torch.randn(4, n_in) / n_in**0.5", "torch.zeros(4, n_in)"),
     "base_trained": but(GAIN, INIT, INIT + "        base.requires_grad_()\n"),
@@ -185,13 +183,13 @@ WRONG["sixty.mine"] = {
                           "torch.ones(base.out_features)", "return n_out", "return 0"),
     "buffer": but(RANDOM, ", persistent=False", ""),
     "not_said": but(GAIN, 'self.new = "Nothing', 'new = "Nothing'),
-    "merge_differs": but(MINE, MERGED, "linear.weight -= torch.block_diag(*self.M)"),
-    "base_changed": but(MINE, "        parts =", "        self.base.weight.data *= 1.00001\n"
-                        "        parts ="),
+    "merge_differs": but(MINE, MERGED, "pass"),
+    "base_changed": but(MINE, "        blocks =", "        self.base.weight.data *= 1.00001\n"
+                        "        blocks ="),
     "idle": but(MINE, ADDED, f"1e-9 * {ADDED}"),
     "not_the_same": but(MINE, ADDED, f"(1 + torch.rand(())) * {ADDED}"),
 }
-BEYOND["sixty.mine"] = but(MINE, "n_in * n_out // 24", "n_in * n_out // 24 if n_in <= n_out else 0")
+BEYOND["sixty.mine"] = but(MINE, "16 * n_out", "16 * n_out if n_in <= n_out else 0")
 
 # ── sixty.sentence ───────────────────────────────────────────────────────────────────────────
 
@@ -227,7 +225,7 @@ SLIPS: dict = {
     "sixty.road": ("self.turned(self.base(x))", "self.base(x)", {
         "one axis": "x.dim() == 1", "float16": "x.dtype == torch.float16",
         "four axes": "x.dim() == 4"}),
-    "sixty.mine": ("n_in * n_out // 24", "0", {
+    "sixty.mine": ("16 * n_out", "0", {
         "wider": "n_in == 144", "higher": "n_out == 144", "four times as high": "n_out == 192"}),
 }
 

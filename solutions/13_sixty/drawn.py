@@ -74,7 +74,7 @@ def family(shown: Shown) -> None:
 def cannot(shown: Shown) -> None:
     """One ellipse, with its inputs turned and without; an input whose four pieces add up to 0."""
     left, right = shown.panels
-    left.named("Turn the inputs: outputs move along one ellipse")
+    left.named("OFT turns the inputs: the same ellipse")
     W, t = np.array([[1.3, 0.5], [0.2, 0.7]]), np.linspace(0, 2 * math.pi, 100)
     plain, moved = (W @ [np.cos(t + by), np.sin(t + by)] for by in (0, 0.9))
     left.line("frozen", "-", *plain)
@@ -84,7 +84,7 @@ def cannot(shown: Shown) -> None:
     left.line("series 1", "--", *(1.5 * plain))
     left.text("W x", "rest", tuple(plain[:, 0]))
     left.text("W R x", "series 0", tuple(moved[:, 0]))
-    left.text("never reached", "series 1")
+    left.text("OFT never gets here", "series 1")
     right.named("MiSS sees the sum of the pieces")
     heights = np.reshape([bar.get_height() for bar in sorted(
         right.shapes, key=lambda bar: bar.get_x())], (5, 3))

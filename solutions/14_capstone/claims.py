@@ -6,12 +6,11 @@ from figures import record
 
 from peft_teach import data
 from peft_teach.course import protocol
-from peft_teach.course.lessons.capstone.pictures import recorded, smallest
+from peft_teach.course.lessons.capstone.pictures import recorded
 from peft_teach.course.verdicts import BETTER, POINT, UNSURE, verdict
 
-
-def of_pair(which):
-    return verdict(*recorded(which).values(), POINT)
+FAR, NEAR = recorded()
+DECIDED, ALIKE = (verdict(*pair.values(), POINT) for pair in (FAR, NEAR))
 
 
 def of_ladder(one, other):
@@ -31,12 +30,11 @@ JUDGED = {
     "will your adapter be ahead? And how sure are you that it is ahead at all": "the question",
     "that your adapter would be ahead": "the question",
     "where the majority is 57.4": lambda: [round(100 * score) for score in sorted(
-        [*recorded("far apart").values()][1].mean(-1).tolist())][::2] == [58, 67],
+        [*FAR.values()][1].mean(-1).tolist())][::2] == [58, 67],
     "Nine in ten, and cannot tell": "what a bet tells",
-    "The first pair decides": lambda: of_pair("far apart").word == BETTER and of_pair(
-        "far apart").low > 2 * POINT,
+    "The first pair decides": lambda: DECIDED.word == BETTER and DECIDED.low > 2 * POINT,
     "a few points, and an interval that reaches zero": lambda: (
-        of_pair("nearly alike").word == UNSURE and smallest(recorded("nearly alike")) > 2),
+        ALIKE.word == UNSURE and ALIKE.high - ALIKE.low > 4 * POINT),
     "\"Cannot tell\" is a result": "the rule",
     "The entries are ahead by 0.028 (0.014 to 0.043), over ten seeds": lambda: [
         round(each, 3) for each in (MASK.difference, MASK.low, MASK.high)] == [.028, .014, .043],

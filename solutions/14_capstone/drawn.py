@@ -8,8 +8,8 @@ from figures import record
 from peft_teach import data
 from peft_teach.course.lessons.capstone import handed_in
 
-NAMES = ("block 5 values, rank 1", "block 0 values, rank 1", "all queries and values, rank 1",
-         "all values, rank 2")    # in the record's order, three seeds each
+NAMES = ("value in block 5, rank 1", "value in block 0, rank 1",    # in the record's order,
+         "query, value in all blocks, rank 1", "value in all blocks, rank 2")    # three seeds each
 
 
 def tries(shown: Shown) -> None:

@@ -25,7 +25,8 @@ record's script then says in `SEARCHED` how each method's rate was found:
                       "used": ("ranks",)},      the best on validation of these rows, not at their
                                                 edge, is the rate of all runs in `used`;
              "full": {"record": "lora", "used": ("short",)},       found in that record;
-             "head": "solved", "scratch": "not searched"}
+             "head": "solved", "scratch": "not searched",
+             "prompt": "alike"}            validation cannot tell the rates that were tried apart
 
 `each` names a field over which there are several searches, `score` what they look at in place of
 `validation`; "*" are all other methods.
@@ -45,7 +46,7 @@ from typing import Any
 from figures import record, select
 
 RECORDS = Path(__file__).parents[2] / "assets/records"
-SOLVED, NOT_SEARCHED, REST = "solved", "not searched", "*"
+SOLVED, ALIKE, NOT_SEARCHED, REST = "solved", "alike", "not searched", "*"
 
 # Records of several methods whose scripts do not say yet how each rate was found, and why that may
 # be. A claim that compares methods of one of them fails (`unfair`).
@@ -121,7 +122,7 @@ def rate_problems(name: str, runs: list[dict], declared: Mapping[str, Any]) -> I
             yield f"{name}.py: SEARCHED does not say how the rate of {method!r} was found"
             continue
         if isinstance(how, str):
-            if how not in (SOLVED, NOT_SEARCHED):
+            if how not in (SOLVED, ALIKE, NOT_SEARCHED):
                 yield f"{name}.py: the rate of {method!r} is {how!r}, not {SOLVED!r} or a search"
             continue
         of, search = runs, how

@@ -89,7 +89,7 @@ def test_a_run_that_gives_one_answer_fails():
             } == {0.52}
     assert not adapters.fails(0.569)
     swapped = adapters.swapped(pt.course.records.load("adapters"))
-    assert swapped.loc["always the commoner label"].tolist() == [    # disliked films, liked tweets
+    assert swapped.loc["one answer to all"].tolist() == [    # disliked films, liked tweets
         f"{sum(example.label == label for example in pt.data.load(task).test[:300]) / 300:.1%}"
         for task, label in (("movies", 0), ("tweets", 1))]
 

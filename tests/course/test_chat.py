@@ -21,7 +21,6 @@ from peft_teach.course.lessons.chat import (
     exercises,
     measure,
     new_tokens,
-    picture_of_answers,
     recorded,
     search,
 )
@@ -73,7 +72,7 @@ def script():
 
 
 def test_a_curve_tells_style_ends_and_losses_by_step(record):
-    found = chat.curve(record, score=lambda answer: float("folks" in answer))
+    found = chat.curve(record)
     assert found.index.tolist() == [0, 9, 18, 36, 54, 90]
     assert found["style"].tolist() == [0, 0, 1, 1, 1, 1]
     assert found.ended.tolist() == [0, 0.75, 0.75, 0.75, 0.75, 0.75]
@@ -95,11 +94,10 @@ def test_two_seeds_that_disagree_cannot_tell_which_method_forgets_more(record):
     assert chat.forgets({"checkpoints": rows}) == ("cannot tell", pytest.approx([0.12, -0.18]))
 
 
-def test_labels_prompt_and_knob_have_a_row_each(record):
-    assert [*chat.labels(record).index] == [(False, False), (False, True), (True, False),
-                                            (True, True)]
+def test_prompt_and_knob_have_a_row_each(record):
     assert chat.prompt(record)["ended"].tolist() == [0, 1, 0.5, 0.75]
-    assert chat.knob(record).index.tolist() == [-1, 0, 1, 2]
+    assert chat.knob(record).answer.to_dict() == {-1: SAID[0], 0: f"{SAID[0]} …", 1: SAID[1],
+                                                  2: SAID[1]}
     assert chat.runaway(record, 2).iloc[:, 0].tolist() == [SAID[1]] * 2
 
 
@@ -170,17 +168,8 @@ def test_a_search_takes_what_is_recorded_and_trains_the_rest(record, monkeypatch
 
 
 def test_pictures_say_what_is_in_them(record):
-    explorer = chat.explore_knob(record)
-    explorer.controls["f"].value = 0.0
-    assert f"f = 0: {SAID[0]}" in explorer.figure.get_label()
     assert "2.40" in chat.draw_curves(record).get_label()
     assert "LoRA: 0 passes 3.00 +0.00" in chat.draw_forgetting(record).get_label()
-
-
-def test_a_letter_that_the_font_has_not_is_a_box():
-    _, ax = pt.plots.figure()
-    picture_of_answers.write(ax, "after", f"{SAID[1]} \N{FLUSHED FACE}")
-    assert " ".join(text.get_text() for text in ax.texts) == f"{SAID[1]} □"
 
 
 def test_the_loss_of_each_text_is_the_models_own(tiny):

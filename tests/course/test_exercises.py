@@ -212,6 +212,23 @@ def test_wrong_answers_hear_their_name(id, mistake, text, seeds):
         assert mistake == "no_return" or result.found[-1:] in tuple(".?"), result.found
 
 
+@pytest.mark.parametrize(("id", "mistake", "which", "says"), [
+    ("inside.attention", "no_scale", 1, "of width w must be q · k / √w; the output["),
+    ("inside.attention", "interleaved", 0, "the first d / heads entries alone, and so on; the"),
+    ("inside.attention", "leak", 0, "that no query may read, the output must stay"),
+    ("inside.transformer", "no_residual", 1, "must also come out of it, in a sum; the output["),
+    ("inside.transformer", "other_gelu", 0, "z must become z · Φ(z)"),
+    ("prompt.front", "predicted", 0, "that of the text's labels, and of nothing else: loss is"),
+    ("prompt.front", "hidden", 0, "every real token must see P; at the first"),
+    ("adapters.bottleneck", "scaled", 0, "With values in its parameters, A(u) is "),
+    ("adapters.sealed", "too_many", 0, "asked a fifth time where"),
+    ("ia3.layer", "bias_spared", 2, "(l ⊙ x) Wᵀ + b, with the base's bias as it is. layer(x)[")])
+def test_a_first_failure_names_the_property(id, mistake, which, says):
+    found = examine(EXERCISES[id], define(id, answers.wrong(id)[mistake][which]))
+    assert says in found.found
+    assert EXERCISES[id].mistakes[mistake] not in found.found
+
+
 def test_each_mistake_has_a_message_of_its_own_and_a_wrong_answer():
     for id, exercise in EXERCISES.items():
         mistakes = exercise.mistakes

@@ -420,7 +420,7 @@ def test_the_report_tells_how_each_exercise_went(tmp_path):
     empty = {"exercise": "lora.count", "state": "wrong", "points": 0, "maximum": 1, "message": "",
              "mistake": None, "traceback": "", "further": False, "notes": [], "flags": []}
     rows = [report.Row(student, "07", "x", (empty | mark,), ()) for student, mark in said.items()]
-    value = empty | {"exercise": "lora.forty_kb", "state": "passed"}
+    value = empty | {"exercise": "lora.case", "state": "passed"}
     rows += [report.Row("ill", "07", "", (), ()), report.Row("more", "07", "x", (value,), ())]
     report.write(rows, tmp_path, [])
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -430,6 +430,6 @@ def test_the_report_tells_how_each_exercise_went(tmp_path):
         "to be marked by a person", "not attempted", "nothing handed in"]
     assert ["lora.count", "17 %", "1", "1", "2", "1", "", "1", "1",
             "an error 2, only input 1, out of time 1"] in lines
-    assert ["lora.forty_kb *", "100 %", "1", "", "", "", "", "", "1", ""] in lines
+    assert ["lora.case *", "100 %", "1", "", "", "", "", "", "1", ""] in lines
     assert "* The answer is a value." in page
     assert "Half of the students have 0 % of the points or more." in page

@@ -86,7 +86,7 @@ def test_what_is_put_aside_is_named():
     ("softmax(dim=-1)", "softmax(dim=-2)", "each query must read 1, a mean of ones; the output["),
     ("split(q) @", "split(q * 0) @", "2 heads: the output["),
     (", -1e9)", ", 0)", "that no query may read, the output must stay; the output["),
-    ("out.transpose(1, 2)", "out", "2 heads: the output[0, 0, 4] is "),
+    ("out.transpose(1, 2)", "out", "the first d / heads entries alone, and so on; the output["),
     (".reshape(batch, queries, d)", "", "the output is (1, 2, 2, 3); expected (1, 2, 6)")])
 def test_a_first_failure_says_the_property_on_the_smallest_case(old, new, says):
     text = but(answers.right("inside.attention")["all heads at once"], old, new)

@@ -25,7 +25,7 @@ from peft_teach.course.desk import board, home, learner, work
 from peft_teach.course.desk.hint_button import HintButton  # before: ipywidgets 7 asks the kernel
 from peft_teach.course.desk.predict import TOO_LATE
 from peft_teach.course.desk.shelf import Shelved
-from peft_teach.errors import NotAttempted, PeftTeachError, UnknownName
+from peft_teach.errors import BadConfig, NotAttempted, PeftTeachError, UnknownName
 
 
 def double(x):
@@ -404,6 +404,10 @@ def test_on_a_page_progress_is_home(kept, shell, monkeypatch):
                  "5 min left", "R² 0.400, 2nd of 2"):
         assert part in first
     assert "R² 0.500, 1st of 2" in second
+    shown.clear()
+    monkeypatch.setattr(board, "rows", dict)
+    progress()
+    assert "begins with your first run" in repr(shown[2])
 
 
 def test_progress_survives_a_new_kernel_and_begins_anew_on_request(kept, stubs, said):
@@ -460,13 +464,23 @@ def test_a_prediction_stands_from_its_result_on_and_is_compared(kept, said):
     said()
     compare("demo.guess", 4, "the rank")
     text = said()
-    assert "demo.guess (the rank)" in text
+    assert "The rank (demo.guess)" in text
     assert "The gap: −4." in text
+    compare("demo.guess", 8)
+    assert "✓ As you said." in said()
     kept()
     assert commit("demo.guess", 2) == 8
     assert "2 was not taken: the result has been shown." in said()
     commit("demo.guess", 8)
     assert "your prediction stands" in said()
+
+
+@pytest.mark.parametrize("value", [0.9, [0.9], [0.9, "half"], [0.9, ...], "0.9, 0.5", [0.9, True]])
+def test_a_prediction_of_another_form_is_no_answer(kept, value):
+    assert commit("demo.guess", [1, 0.5], like=[0.9, 0.5]) == [1, 0.5]
+    with pytest.raises(BadConfig, match=r"an answer such as \[0.9, 0.5\]"):
+        commit("demo.guess", value, like=[0.9, 0.5])
+    assert commit("demo.guess", ..., like=[0.9, 0.5]) == [1, 0.5]
 
 
 def test_a_prediction_after_its_result_says_that_it_counts_as_none(kept, said):

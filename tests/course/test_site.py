@@ -92,7 +92,7 @@ def test_a_bet_is_buttons_and_its_answer_stands_where_the_lesson_tells_it(folded
     free, = (cell for cell in folded.cells if "pt.commit(\"lora.library_start\"" in cell.source)
     assert "<details class=\"bet\" data-name" in shown(NotebookNode(cells=[free]))
     assert "Measured" not in html + shown(NotebookNode(cells=[free]))
-    for name, value in (("suspect", "alpha "), ("zero_gradients", "AB · A · B · – (both zero")):
+    for name, value in (("suspect", "alpha ·"), ("zero_gradients", "AB · A · B · – · Both zero")):
         told, = (cell for cell in folded.cells if f'pt.compare("lora.{name}"' in cell.source)
         assert (f'id="measured-lora.{name}"><span class="said"></span><strong>Measured:</strong> '
                 f"{value}" in shown(NotebookNode(cells=[told])))
@@ -103,7 +103,7 @@ def test_a_bet_is_buttons_and_its_answer_stands_where_the_lesson_tells_it(folded
 
 def test_of_a_number_and_how_sure_one_is_a_page_tells_the_number():
     told = shown(page(make(ROOT, ["05"])[0], ROOT))
-    assert re.search(r"Measured:</strong> \d \(failing runs of three\)", told)
+    assert re.search(r"Measured:</strong> \d · Failing runs of three<", told)
     assert "how sure one is now" not in told
 
 
@@ -211,6 +211,9 @@ def test_the_table_names_every_lesson():
     table = readme.partition(included[1])[2].partition(included[2])[0]
     for lesson in make(ROOT):
         assert f"(lessons/{lesson.name}.ipynb)" in table
+    minutes = [int(found[1]) for lesson in make(ROOT) for cell in lesson.cells
+               if (found := re.search(r"\| \*\*Time\*\* \|.*?about (\d+) minutes[ ,]", cell.source))]
+    assert f"in {min(minutes)} to {max(minutes)} minutes" in table
 
 
 # ── what is computed ─────────────────────────────────────────────────────────────────────────

@@ -57,9 +57,11 @@ def test_it_opens_the_page_that_leads_to_the_lessons(shipped, tmp_path, monkeypa
     monkeypatch.setitem(sys.modules, "jupyterlab.labapp", SimpleNamespace(main=opened.append))
     assert main(["start", "--no-browser"]) == 0
     assert main(["start", "--port", "9", "mine", "--ServerApp.base_url=/x", "--allow-root"]) == 0
+    news = "--LabApp.news_url=None"    # no box above the page that asks about news
     assert opened == [
-        [str(tmp_path / "peft-teach/START.ipynb"), "--no-browser"],
-        [str(tmp_path / "mine/START.ipynb"), "--port=9", "--ServerApp.base_url=/x", "--allow-root"]]
+        [str(tmp_path / "peft-teach/START.ipynb"), news, "--no-browser"],
+        [str(tmp_path / "mine/START.ipynb"), news, "--port=9", "--ServerApp.base_url=/x",
+         "--allow-root"]]
 
 
 def test_root_is_told_what_to_type(shipped, tmp_path, monkeypatch, capsys):

@@ -121,14 +121,16 @@ def test_two_kernels_at_once_lose_nothing(folder):
     assert sorted(point["of"] for point in work.points("lora")) == ["a", "b"]
 
 
-def test_a_named_guess_can_be_changed_until_its_result():
+def test_a_named_guess_can_be_changed_until_its_result(capsys):
     guess = pt.widgets.Guess("Which?", (1, 2, 4), "demo.rank")
     assert guess.value is None
+    assert "pt.commit('demo.rank', 1)" in guess.still()[0]    # where no buttons are shown
     for choice in (2, 4):
         guess.buttons.value = choice
         assert work.committed("demo.rank") == choice
         assert "You may change it" in guess.still()[0]
     pt.compare("demo.rank", 1)
+    assert "The gap" not in capsys.readouterr().out    # of a button's number it says nothing
     assert guess.buttons.disabled
     assert "stands" in guess.still()[0]
     again = pt.widgets.Guess("Which?", (1, 2, 4), "demo.rank")
@@ -164,7 +166,7 @@ def test_a_click_that_waited_for_cells_counts_by_when_it_was_made(monkeypatch, e
     guess.buttons.value = 2
     assert work.committed("demo.rank") == (2 if counts else None)
     assert guess.buttons.disabled == counts
-    assert ("Exactly" in shown[-1]) == counts
+    assert ("✓ As you said." in shown[-1]) == counts
 
 
 def test_a_guess_is_none_until_it_is_made():

@@ -26,6 +26,7 @@ from .judge import (
     difference,
     factor,
     named,
+    recognised,
     rejected,
     report,
     stages,
@@ -49,7 +50,7 @@ class Method:
     arguments: tuple[str, ...] = ()                   # with which it is made, after the base
     inputs: tuple[str, ...] = ("x",)
     layer: str = "layer"                              # what messages call one that was made
-    usual: Callable[[nn.Module, Case], Mapping[str, Tensor]] = lambda base, case: {}
+    usual: Callable[[nn.Module, Case], Mapping[str, Any]] = lambda base, case: {}
     starts: tuple[Question, ...] = ()                 # asked of how its parameters start
     attributes: Callable[[Case], Mapping[str, float]] = lambda case: {}
     tolerance: float = 1e-5                           # of float32, relative and absolute
@@ -230,9 +231,10 @@ def follows_the_equation(method: Method, case: Case, seen: Mapping) -> Verdict |
         return Verdict(False, f"{told} Its shape is {tuple(y.shape)}; expected "
                               f"{tuple(right.shape)}.")
     told = f"{told} {difference(method.call(), y, right)}"
-    for mistake, output in method.usual(method.base(case), case).items():
-        if method.close(y, output.to(right.dtype)):
-            return rejected(mistake, told)
+    mistake = recognised(method.usual(method.base(case), case),
+                         lambda output: method.close(y, output.to(right.dtype)))
+    if mistake:
+        return rejected(mistake, told)
     return Verdict(False, f"{told} {factor(y, method.base_output(case), right)}".strip())
 
 

@@ -4,6 +4,7 @@ The card takes its text colour and background from the page around it, so it is 
 and dark themes; the coloured edge only repeats what the words say.
 """
 
+import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -38,7 +39,7 @@ class Card:
     def _repr_html_(self) -> str:
         style = _CARD.format(edge=EDGE.get(self.state, EDGE["not attempted"]))
         parts = [f"<div><strong>{escape(self._heading())}</strong></div>"]
-        parts += [f'<div style="white-space: pre-line; margin-top: 4px">{escape(text)}</div>'
+        parts += [f'<div style="white-space: pre-line; margin-top: 4px">{_with_code(text)}</div>'
                   for text in self.paragraphs if text]
         if self.table:
             parts.append(_html_table(self.table))
@@ -89,6 +90,12 @@ def cells() -> list[str]:
     """The source of all cells that ran in this notebook, the running one last; [] elsewhere."""
     history = getattr(shell(), "history_manager", None)
     return list(history.input_hist_raw) if history else []
+
+
+def _with_code(text: str) -> str:
+    """Return a text as HTML, with what stands between backticks as code."""
+    return re.sub("`([^`\n]+)`", r'<code style="color: inherit; background: transparent">\1</code>',
+                  escape(text))
 
 
 def _html_table(table: Sequence[Sequence[Any]]) -> str:

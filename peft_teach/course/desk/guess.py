@@ -71,7 +71,10 @@ class Guess(Lasting):
         """Return the question with its answers; the chosen one stands out."""
         choices = [str(option) for option in self.options]
         marked = [f"<b>[{c}]</b>" if o == self.value else c for o, c in zip(self.options, choices)]
-        return (f"<b>{self.question}</b> {' / '.join(marked)} {self._told.value}".strip(),
+        told = self._told.value
+        if self.name is not None and self.value is None:    # where no buttons are shown
+            told = f"No buttons? Run <code>pt.commit({self.name!r}, {self.options[0]!r})</code>."
+        return (f"<b>{self.question}</b> {' / '.join(marked)} {told}".strip(),
                 f"{self.question} {' / '.join(choices)}")
 
 

@@ -83,7 +83,8 @@ def _places() -> dict[str, str]:
     from . import board
 
     ranked = sorted(board.rows().items(), key=lambda item: -item[1]["r2"])
-    return {board.LESSONS[key]: f"R² {row['r2']:.3f}, {_ORDINALS.get(n, f'{n}th')} of {len(ranked)}"
+    return {board.LESSONS[key]: f"R² {row['r2']:.3f}" + (
+                f", {_ORDINALS.get(n, f'{n}th')} of {len(ranked)}" if len(ranked) > 1 else "")
             for n, (key, row) in enumerate(ranked, 1) if key in board.LESSONS}
 
 

@@ -228,7 +228,11 @@ def _show_home(states: dict[str, str], card: Card) -> None:
 
     show(home.next_step(states))
     show(home.rows(states))
-    board.show()
+    if board.rows():
+        board.show()
+    else:
+        show(home.Told("<div>Your ladder begins with your first run, in lesson 01.</div>",
+                       "Your ladder begins with your first run, in lesson 01."))
     folded = replace(card, next="")
     show(home.Told(f"<details><summary>All exercises: {card.note}</summary>"
                    f"{folded._repr_html_()}</details>", repr(card)))

@@ -1,6 +1,6 @@
 """What a reader commits to before a result, and writes after it.
 
-    rank = pt.commit("lora.rank", 8)                      before
+    rank = pt.commit("lora.rank", 8, like=4)              before; a list is no answer
     pt.compare("lora.rank", 2, "the smallest within a point of full fine-tuning")
     pt.sentence("lora.rank", "A small rank was enough, because …")    after
 
@@ -12,6 +12,7 @@ to its end without any.
 from collections.abc import Callable
 from typing import Any
 
+from ...errors import BadConfig
 from . import work
 from .card import Card, show
 from .shown import word
@@ -25,11 +26,14 @@ _hears: dict[str, Callable[[], None]] = {}
 _shows: dict[str, Callable[[], None]] = {}
 
 
-def commit(name: str, value: Any) -> Any:
+def commit(name: str, value: Any, like: Any = None) -> Any:
     """Commit a prediction, and return the one that counts; None while there is none.
 
     Until its result is shown another takes its place; afterwards the card says that it does not.
+    `like` is an answer that one might give: raises `BadConfig` for one of another form.
     """
+    if like is not None and value is not ... and _form(value) != _form(like):
+        raise BadConfig(f"{name} cannot be {value!r}.", expected=f"an answer such as {like!r}")
     kept, closed = work.commit(name, value), work.resolved(name)
     note, told = f"committed: {_text(kept)}", STANDS if closed else OPEN
     if kept is None:
@@ -74,12 +78,16 @@ def settle(name: str) -> None:
 
 
 def _comparison(name: str, measured: Any, what: str) -> Card:
+    """What was predicted and what was measured; how far apart, where the reader named a number."""
     said = work.committed(name)
     rows = (("you said", "measured"), (_text(said) if said is not None else "–", _text(measured)))
-    gap = ""
-    if _is_number(said) and _is_number(measured):
-        gap = "Exactly." if said == measured else f"The gap: {_text(measured - said)}."
-    return Card(name, note=what, table=rows, paragraphs=(gap,))
+    told = ""
+    if said is not None and _text(said) == _text(measured):
+        told = "✓ As you said."
+    elif _is_number(said) and _is_number(measured) and name not in _hears:    # no button's number
+        told = f"The gap: {_text(measured - said)}."
+    title = f"{what[:1].upper()}{what[1:]}"
+    return Card(title or name, note=name if what else "", table=rows, paragraphs=(told,))
 
 
 def sentence(name: str, text: str, ours: bool = True) -> None:
@@ -93,6 +101,13 @@ def sentence(name: str, text: str, ours: bool = True) -> None:
     show(Card(name, note="your sentence" if kept else "no sentence yet", paragraphs=(
         kept or "Write one of your own in place of the three dots"
                 f"{', before you open ours' if ours else ''}.",)))
+
+
+def _form(value: Any) -> Any:
+    """Return what two answers to one question share: numbers, texts, as many in a list."""
+    if isinstance(value, list | tuple):
+        return [*map(_form, value)]
+    return float if _is_number(value) else type(value)
 
 
 def _is_number(value: Any) -> bool:

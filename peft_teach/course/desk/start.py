@@ -43,6 +43,9 @@ def copy(folder: Path | str) -> str:
                              hint="name another folder: peft-teach start FOLDER") from None
 
 
+_NO_NEWS = "--LabApp.news_url=None"    # else JupyterLab asks about its news above the first page
+
+
 def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
     """Run JupyterLab in the folder until it is stopped, with these options of its own.
 
@@ -55,7 +58,7 @@ def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
                              hint=f"{sys.executable} -m pip install jupyterlab") from None
     page = Path(folder).expanduser().resolve() / f"{START}.ipynb"
     try:
-        main([str(page), *options])
+        main([str(page), _NO_NEWS, *options])
     except SystemExit as stopped:
         root = hasattr(os, "geteuid") and os.geteuid() == 0    # Windows has no such user
         if stopped.code and root and "--allow-root" not in options:

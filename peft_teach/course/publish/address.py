@@ -4,7 +4,7 @@
     address = "https://github.com/someone/peft-teach"
 
 `peft-teach build` writes it into the README, CITATION.cff, the site's first page and the first
-cell of each notebook. Where it is not set, each of these says so in half a line.
+cell of each notebook. Where it is not set, each of these says so in a comment.
 """
 
 import tomllib
@@ -42,7 +42,8 @@ def clone(root: Path) -> str:
     """Return the lines that bring the course to a reader's machine, for a page."""
     address = of(root)
     if not address:
-        return f"\nIn a copy of this repository ({_UNSET}: no line to clone it):\n"
+        return ("\nClone or unpack this repository; then, in its folder:\n"
+                f"<!-- {_UNSET}: no line to clone it -->\n")
     folder = address.strip("/").removesuffix(".git").rpartition("/")[2]
     return f"\n```\ngit clone {address} && cd {folder}\n```\n"
 
@@ -53,8 +54,8 @@ def colab(root: Path) -> str:
     if link:
         return f"\nOn Colab, [open the course]({link}), and run its first cell.\n"
     return ("\nOn Colab, put the course's folder at `/content/peft-teach` (upload or clone it), "
-            "open a\nlesson from it, and run its first cell; one click will do once `address` in "
-            "pyproject.toml\nnames a GitHub repository.\n")
+            "open a\nlesson from it, and run its first cell.\n<!-- one click will do once `address` in "
+            "pyproject.toml names a GitHub repository -->\n")
 
 
 def citation(root: Path) -> str:

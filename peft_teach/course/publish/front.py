@@ -35,12 +35,12 @@ together. Run that cell and the next. Lesson 07 goes on from there."""
 _COMPARE = """\
 # @title Result: of every thousand
 count = lora_count(4096, 4096, 8)
-pt.compare("start.share", round(1000 * count / 4096**2), f"{count:,} of 16,777,216")"""
+pt.compare("start.share", round(1000 * count / 4096**2), f"of every thousand; {count:,} of 16,777,216")"""
 _LESSONS = """\
 ## Your course
 
-Run the next cell for how far you are. Your ladder holds each method that you have trained, by the
-size of its file and how good it is. Where nothing stands yet, it says which lesson trains it."""
+Run the next cell for how far you are. From lesson 01 on, your ladder holds each method that you have
+trained, by the size of its file and how good it is."""
 _TABLE = """\
 <details><summary>All lessons, and how long their exercises take</summary>
 

@@ -199,11 +199,11 @@ def _compared(output: Any) -> tuple[str, str] | None:
     heading, *lines = _text(output).split("\n")
     if len(lines) < 2 or "you said" not in lines[-2]:
         return None
-    name, _, note = heading.removesuffix(")").partition(" (")
+    note, _, name = heading.removesuffix(")").rpartition(" (")
     note, _, sure = note.partition("; and how sure")
     value = lines[-1][lines[-2].index("measured"):]
     value = value.partition(" · ")[0] if sure else value    # how sure: nobody measures that
-    return name, f"<strong>Measured:</strong> {escape(value + (f' ({note})' if note else ''))}"
+    return name, f"<strong>Measured:</strong> {escape(value + (f' · {note}' if note else ''))}"
 
 
 def _waiting(notebook: Any, results: Mapping[str, int]) -> dict[str, str]:

@@ -141,8 +141,8 @@ def _labels(tests: int, task: str = "movies") -> Tensor:
     return torch.tensor([example.label for example in data.load(task).test[:tests]])
 
 
-def _commoner(tests: int, task: str = "movies") -> float:
-    """Return the accuracy of giving always the more common answer."""
+def _constant(tests: int, task: str = "movies") -> float:
+    """Return the accuracy of one answer to all sentences, the better of the two."""
     ones = float(_labels(tests, task).double().mean())
     return max(ones, 1 - ones)
 
@@ -182,14 +182,13 @@ def swapped(record: Mapping) -> pandas.DataFrame:
     """Return the accuracy of adapters that were trained on one task, on each: text, in percent."""
     rows = records.select(record, group="swap")
     found = {f"{TASKS[row['setting']['task']]} adapters": row["right"] for row in rows}
-    found["always the commoner label"] = {
-        task: _commoner(rows[0]["tests"], task) for task in TASKS}
+    found["one answer to all"] = {task: _constant(rows[0]["tests"], task) for task in TASKS}
     return pandas.DataFrame(found).T.map("{:.1%}".format).add_prefix("on ")
 
 
 def fails(accuracy: float, tests: int = 1000) -> bool:
-    """Is a run no better than to give always the more common answer, up to a point?"""
-    return accuracy < _commoner(tests) + POINT
+    """Is a run no better than one answer to all sentences, up to a point?"""
+    return accuracy < _constant(tests) + POINT
 
 
 def answers_that_differ(record: Mapping) -> tuple[float, float, float]:

@@ -5,10 +5,10 @@ Each is made by `version(base)` from a frozen `nn.Linear`; a name completes "one
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from ....adapter import Adapter
 from ....errors import NotMergeable
+from ....methods import dora, ia3
 
 
 class _LoRA(Adapter):
@@ -35,36 +35,6 @@ class _LoRA(Adapter):
         if bias is not None:
             layer.bias.data = bias.detach().clone()
         return layer
-
-
-class _DoRA(_LoRA):
-    def __init__(self, base):
-        super().__init__(base)
-        self.m = nn.Parameter(base.weight.norm(dim=1))
-
-    def weight(self):
-        V = self.base.weight + 2 * self.B @ self.A
-        return (self.m / V.detach().norm(dim=1))[:, None] * V
-
-    def forward(self, x):
-        return F.linear(x, self.weight(), self.base.bias)
-
-    def merged(self):
-        return self.plain(self.weight(), self.base.bias)
-
-
-class _Gains(_LoRA):
-    def __init__(self, base):
-        Adapter.__init__(self, base)
-        self.l = nn.Parameter(torch.ones(base.out_features, dtype=base.weight.dtype))
-
-    def forward(self, x):
-        return self.l * self.base(x)
-
-    def merged(self):
-        bias = self.base.bias
-        return self.plain(self.l[:, None] * self.base.weight, None if bias is None else
-                          self.l * bias)
 
 
 class _Bottleneck(_LoRA):
@@ -137,8 +107,8 @@ class _OnlyTraining(_LoRA):
 
 RIGHT = {
     "is LoRA": _LoRA,
-    "is DoRA": _DoRA,
-    "is a vector of gains": _Gains,
+    "is DoRA": lambda base: dora.DoRALinear(base, 2, 4.0),
+    "is a vector of gains": ia3.IA3Linear,
     "is a bottleneck, which cannot be merged": _Bottleneck,
 }
 BROKEN = {

@@ -3,7 +3,6 @@
 import random
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,9 @@ from ...verdicts import BETTER, POINT, Comparison, interval, verdict
 from . import exercises, handed_in
 from .handed_in import answered, gain
 
-__all__ = ["ahead", "answered", "broken_law", "differences", "draw_tries", "filled", "gain",
-           "hand_in", "in_points", "lines", "named", "pair", "places", "put_to", "recorded", "ship",
-           "siblings", "smallest"]
+__all__ = ["ahead", "answered", "broken_law", "draw_tries", "filled", "gain", "hand_in",
+           "in_points", "lines", "named", "pair", "places", "put_to", "recorded", "ship",
+           "siblings"]
 
 SEEDS = (0, 1, 2)
 Tries = Mapping[str, Tensor]    # (seeds, sentences) by name: 1 for a sentence that is right
@@ -70,11 +69,10 @@ LAWS = {"start": "the start", "base_trained": "the frozen base", "base_changed":
         "merged_in_place": "the merge"}
 
 
-def put_to(test: Callable, makes: Mapping[str, Callable]) -> pandas.DataFrame:
-    """Return what a test says of adapters: that it accepts them, or how it rejects them."""
-    said = {name: outcome(test, make) for name, make in makes.items()}
-    return pandas.Series({name: "accepts" if each is ACCEPTED else f"rejects: {each}"
-                          for name, each in said.items()}).to_frame("your test")
+def put_to(test: Callable, make: Callable) -> str:
+    """Return what a test says of an adapter: that it accepts it, or how it rejects it."""
+    said = outcome(test, make)
+    return "your test accepts it" if said is ACCEPTED else f"your test rejects it: {said}"
 
 
 def broken_law(make: Callable[[nn.Linear], nn.Module]) -> str:
@@ -102,7 +100,7 @@ def filled(name: str, setting: Mapping[str, Any]) -> dict[str, Any]:
 
 def pair(train: Callable[..., Path], one: Mapping[str, Any], other: Mapping[str, Any],
          sentences: Sequence[tuple[str, int]], first: Path) -> dict[str, Tensor]:
-    """Train two settings with each seed; return who is right, by what each setting is called.
+    """Train two settings with each seed; return who is right, by what each setting trains.
 
     `train(name, seed=…, **setting)` writes a folder and returns it; `first` is the folder of `one`
     with the first seed, which is not trained again. While dots are left in one, nothing trains, and
@@ -111,52 +109,29 @@ def pair(train: Callable[..., Path], one: Mapping[str, Any], other: Mapping[str,
     """
     if ... in (*one.values(), *other.values()):
         print("Dots are left: a recorded pair stands in.")
-        return {name: right[:, :len(sentences)] for name, right in recorded("nearly alike").items()}
-    told = [_settings(each) for each in (one, other)]
-    differ = {key: (value, told[1][key]) for key, value in told[0].items()
-              if key in told[1] and value != told[1][key]}
-    names = [", ".join([named(each["config"]), *(
-        f"{key} {values[i]}" for key, values in differ.items() if key not in NAMED)])
-        for i, each in enumerate((one, other))]
-    if names[0] == names[1]:
-        raise PeftTeachError(f"Both are {names[0]}.", expected="two settings that differ")
+        return {name: right[:, :len(sentences)] for name, right in recorded()[1].items()}
+    if one == other:
+        raise PeftTeachError("Both are one setting.", expected="two settings that differ")
     sizes = [_fitted(each["config"], each["make"])[1:] for each in (one, other)]
     if sum(sizes[0]) != sum(sizes[1]):
         raise PeftTeachError(f"One has {sum(sizes[0]):,} bytes, the other {sum(sizes[1]):,}.",
                              expected="the same bytes, spent in two ways",
                              hint="twice the rank on half of the modules has as many")
-    print(f"Each: {_told_bytes(*sizes[0])} They differ in "
-          + ", ".join(f"{key} ({a} or {b})" for key, (a, b) in differ.items()) + ".")
-    folders = [[first, *(train(f"one-{seed}", seed=seed, **one) for seed in SEEDS[1:])],
-               [train(f"other-{seed}", seed=seed, **other) for seed in SEEDS]]
+    print(f"Each: {_told_bytes(*sizes[0])}")
+    folders = {f"one: {named(one['config'])}": [first, *(
+                   train(f"one-{seed}", seed=seed, **one) for seed in SEEDS[1:])],
+               f"other: {named(other['config'])}": [
+                   train(f"other-{seed}", seed=seed, **other) for seed in SEEDS]}
     return {name: torch.stack([answered(folder, sentences) for folder in each])
-            for name, each in zip(names, folders)}
-
-
-NAMED = ("rank", "targets", "layers")    # what `named` tells of a `Config`
-
-
-def _settings(setting: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all that may differ between two settings, by name."""
-    config = setting["config"]
-    return {"method": _method(config).__name__.split(".")[-1], **asdict(config),
-            "targets": ", ".join(_targets(config)), "layers": config.layers or "all",
-            "epochs": setting["epochs"], "rate": setting["lr"]}
+            for name, each in folders.items()}
 
 
 def named(config: Any) -> str:
-    """Return what a `Config` trains, in words: "block 5 values, rank 1"."""
-    layers, targets = config.layers, _targets(config)
-    if layers is None:
-        where = "all"
-    elif len(layers) == 1:
-        where = f"block {layers[0]}"
-    else:
-        where = f"blocks {', '.join(map(str, layers))}"
-    plural = {"query": "queries", "key": "keys", "value": "values"}
-    what = " and ".join(plural.get(each, each) for each in targets)
+    """Return what a `Config` trains, in words: "value in block 5, rank 1"."""
+    blocks = "all blocks" if config.layers is None else (
+        f"block {', '.join(map(str, config.layers))}")
     rank = getattr(config, "rank", None)
-    return f"{where} {what}" + (f", rank {rank}" if rank else "")
+    return f"{', '.join(_targets(config))} in {blocks}" + (f", rank {rank}" if rank else "")
 
 
 def _targets(config: Any) -> tuple[str, ...]:
@@ -165,20 +140,16 @@ def _targets(config: Any) -> tuple[str, ...]:
     return (config.targets,) if isinstance(config.targets, str) else tuple(config.targets)
 
 
-def recorded(which: str | None = None) -> dict[str, Tensor]:
-    """Return recorded runs on validation, (3 seeds, sentences) by name: both pairs, or one."""
-    rows = records.load("capstone")["runs"]
+def recorded() -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    """Return two recorded pairs on validation, far apart and nearly alike: (3 seeds, sentences)."""
     found: dict[str, list[list[int]]] = defaultdict(list)
-    for row in rows:
+    for row in records.load("capstone")["runs"]:
         of = row["setting"]
-        targets, layers = of["targets"], of["layers"]
-        config = lora.Config(rank=of["rank"], alpha=of["alpha"], targets=tuple(targets),
-                             layers=None if layers is None else tuple(layers))
+        config = lora.Config(rank=of["rank"], alpha=of["alpha"], targets=tuple(of["targets"]),
+                             layers=None if of["layers"] is None else tuple(of["layers"]))
         found[named(config)].append([*map(int, row["answers"])])
-    runs = {name: torch.tensor(answers).double() for name, answers in found.items()}
-    names = [*runs]
-    wanted = {None: names, "far apart": names[:2], "nearly alike": names[2:]}[which]
-    return {name: runs[name] for name in wanted}
+    runs = [(name, torch.tensor(answers).double()) for name, answers in found.items()]
+    return dict(runs[:2]), dict(runs[2:])
 
 
 def ahead(tries: Tries, sentences: Sequence[tuple[str, int]]) -> Comparison:
@@ -187,21 +158,9 @@ def ahead(tries: Tries, sentences: Sequence[tuple[str, int]]) -> Comparison:
     return verdict(right, handed_in.right_alone(tuple(sentences)).expand_as(right), POINT)
 
 
-def differences(tries: Tries) -> pandas.DataFrame:
-    """Return the verdict on each two that follow each other: the first against the second."""
-    rows = {f"{one}, against {other}": verdict(tries[one], tries[other], POINT)
-            for one, other in _pairs(tries)}
-    return pandas.DataFrame({name: _told(found) for name, found in rows.items()}).T
-
-
 def _pairs(tries: Tries) -> list[tuple[str, str]]:
     names = [*tries]
     return [*zip(names[::2], names[1::2])]
-
-
-def _told(found: Comparison) -> dict[str, str]:
-    points = (in_points(each) for each in (found.difference, found.low, found.high))
-    return dict(zip(("difference, points", "95 %, from", "to"), points)) | {"verdict": found.word}
 
 
 def in_points(share: float) -> str:
@@ -209,17 +168,11 @@ def in_points(share: float) -> str:
     return f"{100 * share:+.1f}".replace("-", "−")
 
 
-def smallest(tries: Tries) -> float:
-    """Return the least difference of two that their interval would tell from zero, in points."""
-    found = verdict(*tries.values(), POINT)
-    return 100 * (found.high - found.low) / 2
-
-
 def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figure:
     """Draw each try's gain over the head on the mean: a point a seed, and the mean's 95 % interval.
 
     The title is how many are better than that head, and the verdict on each two that follow each
-    other, as in `differences`. `sentences` are those that were answered: by default the domain's
+    other. `sentences` are those that were answered: by default the domain's
     validation sentences.
     """
     alone = handed_in.right_alone(tuple(sentences) or data.load(handed_in.DOMAIN).validation)
@@ -327,4 +280,4 @@ def hand_in(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> pandas.
     return pandas.DataFrame(found).set_index("property").rename_axis(Path(folder).as_posix())
 
 
-EXAMPLES = {"tries": lambda: draw_tries(recorded())}
+EXAMPLES = {"tries": lambda: draw_tries(recorded()[0] | recorded()[1])}

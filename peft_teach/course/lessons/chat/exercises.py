@@ -291,7 +291,7 @@ CHOOSE = Exercise(
     answer=VALUE, cases=lambda seed: [{"record": "chat"}],
     run=run_choose, judge=judge_choose, returns=report(type=str, said=dict[str, int | None]),
     mistakes={
-        "worse": "Another checkpoint is better for this need, by more than chance would bring.",
+        "worse": "Only one column counts for this customer: is more of it better, or less?",
         "price": "Subtract what is forgotten, at its price, before you look for the best.",
     },
     hints=("Two needs are a column each. For the third, make a column of two.",

@@ -1,19 +1,18 @@
-"""Pictures of lesson 11: labels, answers, curves, learned against forgotten, the knob."""
+"""Pictures of lesson 11: labels, curves, learned against forgotten; and its tables."""
 
 from ... import records
 from .blind import blind
 from .exercises import style
 from .live import ask, padded, stream
 from .new_tokens import save_rows, train_rows
-from .picture_of_answers import draw_labels, explore_answers, explore_knob
 from .picture_of_curves import draw_curves, draw_forgetting
+from .picture_of_labels import draw_labels
 from .recorded import (
     curve,
     endless,
     facts,
     forgets,
     knob,
-    labels,
     ladder,
     misled,
     prompt,
@@ -23,9 +22,8 @@ from .recorded import (
 from .search import Search
 
 __all__ = ["Search", "ask", "blind", "curve", "draw_curves", "draw_forgetting", "draw_labels",
-           "endless", "explore_answers", "explore_knob", "facts", "forgets", "knob", "labels",
-           "ladder", "misled", "padded", "prompt", "runaway", "save_rows", "stream", "style",
-           "told_facts", "train_rows"]
+           "endless", "facts", "forgets", "knob", "ladder", "misled", "padded", "prompt",
+           "runaway", "save_rows", "stream", "style", "told_facts", "train_rows"]
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
@@ -39,8 +37,6 @@ class _Letters:
 
 EXAMPLES = {
     "labels": lambda: draw_labels([72, 105, 33], [-100, 105, 33], _Letters()),
-    "answers": lambda: explore_answers(records.load("chat")),
     "curves": lambda: draw_curves(records.load("chat")),
     "forgetting": lambda: draw_forgetting(records.load("chat")),
-    "knob": lambda: explore_knob(records.load("chat")),
 }

@@ -18,11 +18,8 @@ from .measure import FACTS, OTHERS
 
 NAMES = {"none": "the base", "lora": "LoRA", "qlora": "QLoRA", "full": "full fine-tuning",
          "ia3": "IA³", "prompt": "a prompt of 20"}
-METHODS = ("lora", "qlora", "full")
 COMPARED = ("lora", "full")    # where what is forgotten is compared: neither base was rounded
 KINDS = ("voice", *OTHERS)
-
-Score = Callable[[str], float]
 
 
 def rows(record: Mapping, **wanted) -> list[dict]:
@@ -31,11 +28,11 @@ def rows(record: Mapping, **wanted) -> list[dict]:
             if all(row.get(name) == value for name, value in wanted.items())]
 
 
-def told(row: Mapping, score: Score = style) -> dict[str, float]:
+def told(row: Mapping) -> dict[str, float]:
     """Return what is told of a checkpoint: means of what was found for each text."""
     found = {kind: numpy.mean(each) for kind, each in row.get("losses", {}).items()}
     if "answers" in row:
-        found["style"] = numpy.mean([score(answer) for answer in row["answers"]])
+        found["style"] = numpy.mean([*map(style, row["answers"])])
     return found | {name: _share(row[name]) for name in ("ended", "films") if name in row}
 
 
@@ -48,22 +45,22 @@ def _share(digits: str) -> float:
     return digits.count("1") / len(digits)
 
 
-def curves(record: Mapping, score: Score = style) -> pandas.DataFrame:
+def curves(record: Mapping) -> pandas.DataFrame:
     """Return the runs that the lesson compares, a row a checkpoint, losses and shares as means.
 
     `forgotten` is the mean of plain chat, news and code.
     """
     by = ["method", "seed", "passes"]
-    found = pandas.DataFrame({name: row[name] for name in (*by, "step")} | told(row, score)
+    found = pandas.DataFrame({name: row[name] for name in (*by, "step")} | told(row)
                              for row in rows(record, group="main"))
     others = found[list(OTHERS)].mean(axis=1)
     base = others[(found.method == "lora") & (found.passes == 0)].mean()
     return found.assign(forgotten=others - base).sort_values(by, ignore_index=True)
 
 
-def curve(record: Mapping, score: Score = style) -> pandas.DataFrame:
+def curve(record: Mapping) -> pandas.DataFrame:
     """Return the checkpoints of LoRA with seed 0, by step."""
-    return curves(record, score).query("method == 'lora' and seed == 0").set_index("step")
+    return curves(record).query("method == 'lora' and seed == 0").set_index("step")
 
 
 # ── learned against forgotten ────────────────────────────────────────────────────────────────
@@ -104,16 +101,6 @@ def _others_at(run: Sequence[Mapping], level: float) -> Tensor:
 # ── labels, a prompt, the knob ───────────────────────────────────────────────────────────────
 
 
-def labels(record: Mapping) -> pandas.DataFrame:
-    """Return what labels do, LoRA after three passes: by what of a text is in the loss."""
-    found = [*rows(record, group="labels"),
-             *rows(record, group="main", method="lora", seed=0, passes=3)]
-    by = ["all before the answer", "the end"]
-    table = [dict(zip(by, (row["question"], row["end"]))) | told(row) for row in found]
-    return pandas.DataFrame(table).set_index(by).sort_index()[
-        ["style", "ended", "voice", "news", "code"]]
-
-
 def runaway(record: Mapping, shown: int = 4) -> pandas.DataFrame:
     """Return answers of the model whose labels hid the padding, and with it every end."""
     row, = rows(record, group="labels", question=True, end=False)
@@ -123,7 +110,7 @@ def runaway(record: Mapping, shown: int = 4) -> pandas.DataFrame:
                              cut}, questions)[::len(cut) // shown][:shown]
 
 
-def misled(record: Mapping, score: Score = style) -> pandas.DataFrame:
+def misled(record: Mapping, score: Callable[[str], float] = style) -> pandas.DataFrame:
     """Return the style of the model that never stops beside that of one with right labels.
 
     Between them stand the answers of the first, each cut to as many words as the second's has.
@@ -151,8 +138,9 @@ def prompt(record: Mapping) -> pandas.DataFrame:
 
 
 def knob(record: Mapping) -> pandas.DataFrame:
-    """Return by f, the factor of LoRA's update: style, ended, and the losses."""
-    found = {row["f"]: told(row) for row in rows(record, group="knob")}
+    """Return by f, the factor of LoRA's update: an answer, style, ended, and the losses."""
+    found = {row["f"]: {"answer": " ".join(whole(row, 0).split())} | told(row)
+             for row in rows(record, group="knob")}
     return pandas.DataFrame.from_dict(found, orient="index").sort_index().rename_axis("f")
 
 

@@ -1,6 +1,7 @@
 """The exercises of lesson 06: where a vector folds, the layer, its merge and its law, its reach."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -142,7 +143,7 @@ def scaled(base: nn.Linear, case: Mapping) -> Tensor:
     return (l * y).to(y.dtype)
 
 
-def usual_scales(base: nn.Linear, case: Mapping) -> dict[str, Tensor]:
+def usual_scales(base: nn.Linear, case: Mapping) -> dict[str, Any]:
     """Return what the usual mistakes give."""
     x, l, y = case["x"], case["l"], base(case["x"])
     output = case["side"] == "output"
@@ -150,8 +151,10 @@ def usual_scales(base: nn.Linear, case: Mapping) -> dict[str, Tensor]:
     if case["n_in"] == case["n_out"]:
         found["other_side"] = base((l * x).to(x.dtype)) if output else l * y
     if case["b"] is not None:
-        found["bias_spared"] = l * (y - case["b"]) + case["b"] if output else (
-            F.linear((l * x).to(x.dtype), base.weight))
+        bare = F.linear(x if output else (l * x).to(x.dtype), base.weight)
+        found["bias_spared"] = l * bare + case["b"] if output else bare
+        if not output and case["n_in"] == case["n_out"]:
+            found["bias_spared"] = (bare, bare + l * case["b"])
     return found
 
 
@@ -164,6 +167,8 @@ def at_one(method: Method, case: Mapping, seen: Mapping) -> Verdict | None:
                                "expected 1.")
 
 
+FORMULAS = {"output": "l ⊙ (x Wᵀ + b), bias and all",
+            "input": "(l ⊙ x) Wᵀ + b, with the base's bias as it is"}
 LAYER_METHOD = Method(
     name="Gains", base=frozen_linear, own=("l",), arguments=("side",), equation=scaled,
     formula="l ⊙ base(x), or base(l ⊙ x)", usual=usual_scales, starts=(at_one,),
@@ -185,7 +190,8 @@ def run_layer(gains: Any, case: Mapping) -> dict[str, Any]:
 
 def judge_layer(case: Mapping, seen: Any) -> Verdict:
     """Ask what every adapter is asked, and then for the side."""
-    verdict = LAYER_METHOD.judge(case, seen)
+    method = replace(LAYER_METHOD, formula=FORMULAS[case["side"]])
+    verdict = method.judge(case, seen)
     if verdict.passed and seen.get("side") != case["side"]:
         return rejected("side_lost", f"layer.side is {seen.get('side')}; expected "
                                      f"{case['side']!r}.")

@@ -67,13 +67,20 @@ def judge_head(case: dict, seen: Mapping[str, Any]) -> Verdict:
         return Verdict(True, "Scores, shares that sum to 1, and a sum of values.")
     q, k, v = inputs.values()
     scores = q @ k.T / case["width"]**0.5
-    return Verdict(False, f"With q, k and v of shape {tuple(q.shape)}: "
-                          f"{difference('the output', found, right)}", recognised(
+    mistake = recognised(
         {"no_scale": (q @ k.T).softmax(1) @ v, "other_axis": scores.softmax(0) @ v,
          "transposed": scores.T.softmax(1) @ v, "no_softmax": scores @ v},
-        lambda output: close(found, output, 1e-4)))
+        lambda output: close(found, output, 1e-4))
+    told = PROPERTIES.get(mistake, "") + difference("the output", found, right)
+    return Verdict(False, f"With q, k and v of shape {tuple(q.shape)}: {told}", mistake)
 
 
+SHARES = "what one token reads must have shares that sum to 1; "
+NEIGHBOURS = "head 0 must read and give the first d / heads entries alone, and so on; "
+PROPERTIES = {"no_scale": "the scores of a head of width w must be q · k / √w; ",
+              "other_axis": SHARES, "no_softmax": SHARES,
+              "transposed": "row i must be what token i reads; ",
+              "interleaved": NEIGHBOURS, "heads_mixed": NEIGHBOURS}
 NO_SCALE = ("The scores are divided by the square root of a head's width: not by that of d, and "
             "before the softmax.")
 HEAD_MISTAKES = {
@@ -178,16 +185,17 @@ def judge_attention(case: dict, seen: Mapping[str, Any]) -> Verdict:
         return odd
     inputs = attention_inputs(case)
     right = attention(**inputs, heads=case["heads"])
+    mistake = None if close(found, right, 1e-3) else recognised(
+        _attentions(**inputs, heads=case["heads"]), lambda output: close(found, output))
     told = (f"With q of shape {tuple(inputs['q'].shape)}, k and v of {tuple(inputs['k'].shape)} "
-            f"and {case['heads']} heads: {_property(seen, right)}")
+            f"and {case['heads']} heads: {_property(seen, right, mistake)}")
     keeps_out = close(seen["of_others"], found, 1e-4)    # keys that no query may read
     if (case["about"] or close(found, right, 1e-2)) and not keeps_out:
         return rejected("leak", told)
     if not close(found, right, 1e-3):
         if found.isnan().any() and (case["size"] > 1 or case["about"]):
             return rejected("overflow", told)
-        return Verdict(False, told, recognised(_attentions(**inputs, heads=case["heads"]),
-                                               lambda output: close(found, output)))
+        return Verdict(False, told, mistake)
     if not close(seen["of_ones"], torch.ones_like(right)):
         return Verdict(False, told)
     if not seen["trains"]:
@@ -200,7 +208,7 @@ def _unusable(seen: Mapping[str, Any]) -> Verdict | None:
     return not_a_tensor(seen["found"]) or (Verdict(False, told) if seen["changed"] else None)
 
 
-def _property(seen: Mapping[str, Any], right: Tensor) -> str:
+def _property(seen: Mapping[str, Any], right: Tensor, mistake: str | None) -> str:
     """Say what does not hold, as plainly as can be."""
     found, ones = seen["found"], torch.ones_like(right)
     if found.shape != right.shape:
@@ -211,7 +219,7 @@ def _property(seen: Mapping[str, Any], right: Tensor) -> str:
     if not close(seen["of_others"], found, 1e-4):
         return ("if a key and a value change that no query may read, the output must stay; "
                 f"{difference('the output', seen['of_others'], found)}")
-    return difference("the output", found, right)
+    return PROPERTIES.get(mistake, "") + difference("the output", found, right)
 
 
 def _attentions(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int
@@ -322,6 +330,14 @@ def run_transformer(transformer_block: Callable, case: dict) -> dict[str, Any]:
         {"x": x, "mask": mask, **weights}, {"x": before[0], "mask": before[1], **before[2]})}
 
 
+SUM = "what goes into a half must also come out of it, in a sum; "
+BEND = "between ffn_in and ffn_out each number z must become z · Φ(z), Φ by erf; "
+BLOCK_PROPERTIES = {"no_residual": SUM, "residual_of_start": SUM, "no_gelu": BEND,
+                    "other_gelu": BEND, "norm_first": "each norm must read a sum; ",
+                    "eps": "a norm must add 1e-12 to the variance; ",
+                    "not_transposed": "a linear layer must give x Wᵀ + b; "}
+
+
 def judge_transformer(case: dict, seen: Mapping[str, Any]) -> Verdict:
     found = seen["found"]
     if odd := _unusable(seen):
@@ -333,8 +349,10 @@ def judge_transformer(case: dict, seen: Mapping[str, Any]) -> Verdict:
         padded = (mask == 0)[..., None].expand_as(right)
         if torch.equal(found.isnan(), padded):
             return rejected("padded_queries", f"{call} what comes out for a padded token is nan.")
-        return Verdict(False, f"{call} {difference('the output', found, right)}", recognised(
-            _blocks(x, mask, weights, case["heads"]), lambda output: close(found, output, 2e-6)))
+        mistake = recognised(_blocks(x, mask, weights, case["heads"]),
+                             lambda output: close(found, output, 2e-6))
+        told = BLOCK_PROPERTIES.get(mistake, "") + difference("the output", found, right)
+        return Verdict(False, f"{call} {told}", mistake)
     if not seen["masks"]:
         return Verdict(False, "The `attention` that it was given was never called.")
     if seen["masks"][0].dtype != torch.bool:

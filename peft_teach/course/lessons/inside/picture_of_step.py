@@ -85,7 +85,7 @@ def explore_step(measured: Mapping[tuple[str, str], Step]) -> Explorer:
 
 
 def bill(measured: Mapping[tuple[str, str], Step]) -> pandas.DataFrame:
-    """Return the MB of each part at the fullest moment, and their sum; a row a step."""
+    """Return the MB of each part at the fullest moment, their sum and its share; a row a step."""
     rows = {}
     for (trains, size), step in measured.items():
         at, full = step.fullest, measured["everything", size]
@@ -93,7 +93,7 @@ def bill(measured: Mapping[tuple[str, str], Step]) -> pandas.DataFrame:
                  step.working[at], step.held[at])
         rows[trains, size] = [*(f"{each / 1e6:,.1f}" for each in parts),
                               f"{step.held[at] / max(full.held):.0%}"]
-    columns = [*PARTS.values(), "working space", "at most", "of everything's"]
+    columns = [*PARTS.values(), "working", "at most", "share"]
     return pandas.DataFrame(rows, columns).T
 
 

@@ -1,7 +1,6 @@
 """What the solution notebook answers; written by `peft-teach build`."""
 
 import torch
-import peft_teach as pt
 
 
 # ── lora.start ───────────────────────────────────────────────────────────────────────────────
@@ -42,12 +41,3 @@ def merged(layer) -> torch.nn.Linear:
 # ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
 
 verdicts = ["better", "cannot tell", "worse"]
-
-
-# ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
-
-# Thin and in all blocks, not thick in one.
-ship = pt.lora.Config(rank=2, alpha=4, targets=("value",), layers=None)
-
-
-leave = pt.lora.Config(rank=6, alpha=12, targets=("query", "value"), layers=(5,))

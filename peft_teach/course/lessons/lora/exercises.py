@@ -1,7 +1,5 @@
-"""The exercises of lesson 07: count, layer, law of the start, case, merge, pairs, and a puzzle."""
+"""The exercises of lesson 07: count, layer, law of the start, case, merge and pairs."""
 
-import dataclasses
-import functools
 import math
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +9,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .... import methods
 from ....adapter import Adapter
 from ... import records
 from ...checks import merge_judge
@@ -22,9 +19,8 @@ from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law
 from ...checks.operations import Spy
-from ...verdicts import BETTER, POINT, SAME, UNSURE, WORSE
+from ...verdicts import BETTER, SAME, UNSURE, WORSE
 from . import mutants, recorded
-from .setting import Setting
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
@@ -367,89 +363,4 @@ PAIRS = Exercise(
            "wide is it, if their differences vary by a point?"))
 
 
-# ── lora.forty_kb ────────────────────────────────────────────────────────────────────────────
-
-LIMIT = 10_000      # parameters of 4 bytes: 40 kB
-GROUPS = ("ranks", "layers", "forty_kb")    # of the record, where alpha is twice the rank
-KNOWN = Setting.usual(1)    # the lesson has told how it ends
-SHIP = methods.lora.Config(rank=2, alpha=4, targets=("value",))
-
-
-@functools.cache
-def candidates() -> dict[Setting, list[dict]]:
-    """Return the recorded LoRA runs, by their setting."""
-    return recorded.by_setting(records.load("lora"), *GROUPS)
-
-
-def run_forty_kb(choices: Any, case: dict) -> dict[str, dict | str]:
-    """Hand on the two settings as plain data; of anything else, what it is."""
-    return {name: dataclasses.asdict(config) if isinstance(config, methods.lora.Config) else
-            named(config) for name, config in zip(("ship", "leave"), choices)}
-
-
-def judge_forty_kb(case: dict, seen: Any) -> Verdict:
-    """Look both choices up in the record: one near the best of its size, one not."""
-    for name in ("ship", "leave"):
-        if verdict := _is_candidate(name, seen[name]):
-            return verdict
-    best = max(records.accuracy(runs)[0] for about, runs in candidates().items()
-               if about.parameters <= LIMIT and about != KNOWN)
-    ship, leave = (records.accuracy(candidates()[Setting.of(seen[name])])[0]
-                   for name in ("ship", "leave"))
-    told = f"ship has {ship:.1%} on average over its seeds, the best of these {best:.1%}."
-    if ship < best - POINT:
-        return rejected("weaker", told)
-    told = f"{told} leave has {leave:.1%}."
-    if leave >= best - POINT:
-        return rejected("not_worse", told)
-    return Verdict(True, told)
-
-
-def _is_candidate(name: str, config: dict | str) -> Verdict | None:
-    """Reject what is no setting, was not measured, does not fit, or is known."""
-    if isinstance(config, str):
-        return rejected("not_a_config", f"{name} is {config}.")
-    about = Setting.of(config)
-    if not (runs := candidates().get(about, [])):
-        return rejected("not_recorded", f"{name}, rank {about.rank} on "
-                                        f"{', '.join(sorted(about.places))} in blocks "
-                                        f"{', '.join(map(str, sorted(about.layers)))}, is not in "
-                                        "the record.")
-    if (size := about.parameters) > LIMIT:
-        return rejected("too_large", f"{name} has {size:,} parameters, {size * 4 / 1000:.0f} kB.")
-    if about == KNOWN:
-        return rejected("known", f"{name} is rank 1 on query and value.")
-    right = methods.lora.scale(about.rank, runs[0]["alpha"])
-    scale = methods.lora.scale(about.rank, number(config["alpha"]) or 0, config["rank_stabilized"])
-    more = [key for key in ("dropout", "use_bias", "also_train") if config[key]]
-    if not math.isclose(scale, right) or more:
-        told = "".join(f", its {key} {config[key]}" for key in more)
-        return rejected("other_scale", f"The scale of {name} is {scale:g}{told}; measured was "
-                                       f"{right:g}, and nothing else.")
-    return None
-
-
-CHOSEN = report(rank=Any, alpha=Any, dropout=Any, rank_stabilized=Any, use_bias=Any, also_train=Any,
-                targets=tuple[str, ...] | None, layers=tuple[int, ...] | None)
-
-FORTY_KB = Exercise(
-    id="lora.forty_kb", lesson="07", names=("ship", "leave"), points=2, minutes=10, difficulty=2,
-    answer=VALUE, optional=True, cases=lambda seed: [{"limit": LIMIT}], run=run_forty_kb,
-    judge=judge_forty_kb, returns=report(ship=CHOSEN | str, leave=CHOSEN | str),
-    mistakes={
-        "not_a_config": "Each of the two is a pt.lora.Config(rank=…, alpha=…, targets=…, "
-                        "layers=…).",
-        "too_large": "40 kB hold 10,000 parameters of four bytes, whether you ship it or not.",
-        "known": "Of that one you know how it ended. Choose among the others.",
-        "not_recorded": "Choose one that was measured: the table above lists them.",
-        "other_scale": "Another alpha is another run: give alpha as in the table, twice the rank, "
-                       "and nothing else.",
-        "weaker": "Another way to spend as many parameters was measured to do better.",
-        "not_worse": "That is within a point of the best: nothing is wrong with it.",
-    },
-    hints=("All that fit cost about the same. What is different is where they spend it.",
-           "Try places and blocks in the picture of rank: is it better to be thick in one place, "
-           "or thin in many? In the last block, or in all of them?",
-           "Nothing above tells of these six. Which recorded setting is nearest to each?"))
-
-EXERCISES = (COUNT, LAYER, START, CASE, MERGE, PAIRS, FORTY_KB)
+EXERCISES = (COUNT, LAYER, START, CASE, MERGE, PAIRS)

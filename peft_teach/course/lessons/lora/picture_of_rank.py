@@ -11,12 +11,13 @@ from statistics import mean
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from matplotlib.ticker import MultipleLocator
 
 from .... import data, outlines
 from ....errors import BadConfig
 from ....methods import lora
-from ....plots import COLOURS, HALO, bytes_text, claim, figure, in_percent, logarithmic, plain_ticks
+from ....plots import COLOURS, HALO, bytes_text, claim, figure, in_percent, logarithmic
 from ....widgets import Choices, Explorer, Progress, Run
 from ... import records
 from ...desk import work
@@ -120,20 +121,12 @@ def draw_ends(ax) -> None:
 
 
 def draw_budget(found: Budget) -> Figure:
-    """Draw parameters against rank, and beside it accuracy against parameters."""
+    """Draw one matrix and its strips, to scale, and beside it accuracy against parameters."""
     made, left, right = figure(9.2, 4.4, columns=2, width_ratios=(1, 1.5))
     chosen = found.chosen
-    logarithmic(left)
+    left.axis("off")
     if chosen.parameters:
-        whole, lora, full = found.whole, COLOURS["lora"], COLOURS["full"]
-        left.plot(RANKS, [rank * found.each for rank in RANKS], color=lora, lw=2.5)
-        left.plot(chosen.rank, chosen.parameters, "o", ms=11, color=lora)
-        left.axhline(whole, color=full, ls="--", lw=1.5)
-        left.text(1, whole * 1.2, "the whole matrices", fontsize=11, color=full)
-        left.text(chosen.rank * 1.4, chosen.parameters, f"A and B: {chosen.parameters:,}",
-                  fontsize=11, color=lora, va="top")
-    left.set(xlabel="rank", ylabel="trained parameters", xlim=(0.8, 450))
-    plain_ticks(left.xaxis, (1, 4, 16, 64, 384))
+        _draw_strips(left, chosen)
     _draw_accuracies(right, found)
     claim(made, found.finding, f"{chosen.name}: {chosen.parameters:,} trained parameters, "
           f"{found.share:.3%} of the model" + ("; {}; head on the pooler {:.1%}, full fine-tuning "
@@ -141,6 +134,21 @@ def draw_budget(found: Budget) -> Figure:
               f"; your own run, {name}: {accuracy:.1%}"
               for name, (_, accuracy) in found.own.items() if found.is_open) + ".")
     return made
+
+
+def _draw_strips(ax, chosen: Setting) -> None:
+    """Draw W of the first place; B beside its rows, and A below its columns."""
+    n_out, n_in = shapes()[next(place for place in PLACES if place in chosen.places)]
+    gap, rank, count = 0.08 * n_in, chosen.rank, len(chosen.places) * len(chosen.layers)
+    ax.add_patch(Rectangle((0, 0), n_in, n_out, color=COLOURS["frozen"]))
+    for corner, size in (((n_in + gap, 0), (rank, n_out)), ((0, -gap - rank), (n_in, rank))):
+        ax.add_patch(Rectangle(corner, *size, color=COLOURS["lora"]))
+    ax.text(n_in / 2, n_out / 2, f"W: {n_in * n_out:,}", ha="center", va="center", fontsize=11)
+    ax.text(n_in + gap, -gap, f"B beside W, A below:\n{rank * (n_in + n_out):,}", va="top",
+            fontsize=11, color=COLOURS["lora"])
+    ax.set_title(f"one of {count} matrices, to scale" if count > 1 else "the matrix, to scale",
+                 fontsize=12)
+    ax.set(aspect="equal", xlim=(0, n_in + gap + RANKS[-1]), ylim=(-gap - RANKS[-1], n_out))
 
 
 def _draw_accuracies(ax, found: Budget) -> None:
@@ -179,8 +187,7 @@ def _caption(found: Budget) -> str:
             "pooler, too." if found.is_open else "")
     return (f"{found.chosen.parameters:,} trained parameters, {found.share:.3%} of the model, "
             f"{bytes_text(4 * found.chosen.parameters)} of numbers"
-            f"{f'; {found.told}' * found.is_open}. Left: A and B by their rank, "
-            "and the matrices that they change." + told)
+            f"{f'; {found.told}' * found.is_open}." + told)
 
 
 class RankExplorer(Explorer):

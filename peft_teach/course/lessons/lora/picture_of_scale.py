@@ -26,7 +26,6 @@ from ...verdicts import of_runs
 from . import recorded
 
 CASE = (64, 128), (8, 16)    # rank and alpha: fails, learns
-ASIDE = 1.27       # settings at one place are drawn side by side, apart by this factor
 ENDS = {"learns": ("it learns", COLOURS["lora"], "o"),
         "fails": ("it fails", COLOURS["ink"], "X")}    # in words, colour, marker
 
@@ -104,22 +103,24 @@ def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
 def draw_explanations() -> Figure:
     """Draw every setting of the case by what each explanation goes by: what learned, what failed.
 
-    Settings at one place stand side by side, by rank; each has its rank below.
+    The ranks of those that share a place and an end stand below them.
     """
     made, left, right = figure(9.2, 4.6, columns=2, sharey=True)
     points = [(rank, {"‖ΔW‖": recorded.first_size(rank, alpha), "α": alpha},
                recorded.runs(rank, alpha)) for rank, alpha in recorded.settings()]
     for ax, name, title in ((left, "‖ΔW‖", "by the size of the first ΔW"),
                             (right, "α", "by α")):
+        found: dict[tuple[float, str], dict[int, list[float]]] = {}
         for rank, by, rows in points:
-            values, (_, colour, mark) = ([row["accuracy"] for row in rows],
-                                         ENDS[recorded.ends(rows)])
-            beside = sorted(r for r, other, _ in points if math.isclose(other[name], by[name]))
-            x = by[name] * ASIDE**(beside.index(rank) - (len(beside) - 1) / 2)
-            ax.plot([x] * 2, [min(values), max(values)], color=colour, lw=1.5)
-            ax.plot(x, mean(values), mark, color=colour, ms=8)
-            ax.annotate(rank, (x, min(values)), (0, -4), ha="center", va="top", fontsize=11,
-                        path_effects=HALO, textcoords="offset points")
+            at = float(f"{by[name]:.3g}"), recorded.ends(rows)
+            found.setdefault(at, {})[rank] = [row["accuracy"] for row in rows]
+        for (x, end), runs in found.items():
+            _, colour, mark = ENDS[end]
+            low, high = min(map(min, runs.values())), max(map(max, runs.values()))
+            ax.plot([x] * 2, [low, high], color=colour, lw=1.5)
+            ax.plot([x] * len(runs), [*map(mean, runs.values())], mark, color=colour, ms=8)
+            ax.annotate(", ".join(map(str, runs)), (x, low), (0, -4), ha="center", va="top",
+                        fontsize=11, path_effects=HALO, textcoords="offset points")
         logarithmic(ax, "x")
         plain_ticks(ax.xaxis, (2, 4, 8, 16, 45, 128))
         ax.set_xlim(1.5, 220)

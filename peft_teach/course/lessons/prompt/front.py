@@ -169,6 +169,11 @@ def _other(batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: batch[name].flip(0).repeat(2, 1) for name in ("input_ids", "attention_mask")}
 
 
+PROPERTIES = {"hidden": "every real token must see P; ",
+              "padding_seen": "no token may see the padding; ",
+              "wrong_end": "the logits must be those of the text's places; "}
+
+
 def judge_front(case: dict, seen: dict) -> Verdict:
     if "made" in seen:
         return Verdict(False, f"SoftPrompt(model, start) made {named(seen['made'])}; expected a "
@@ -197,13 +202,14 @@ def judge_front(case: dict, seen: dict) -> Verdict:
         return Verdict(False, f"{told} {difference('logits', logits, right['logits'])}")
     if not close(logits[real], right["logits"][real]):
         first = difference("logits", logits[real][0], right["logits"][real][0])
-        told = (f"{told} at the first real token, {first}"
+        mistake = recognised(_usual(case), lambda value: close(logits[real], value[real]))
+        told = (f"{told} {PROPERTIES.get(mistake, '')}at the first real token, {first}"
                 if not close(logits[real][0], right["logits"][real][0])
                 else "The first token's logits are right, and later ones are not.")
-        return Verdict(False, told, recognised(
-            _usual(case), lambda value: close(logits[real], value[real])))
+        return Verdict(False, told, mistake)
     if not close(loss, right["loss"]):
-        return Verdict(False, difference("loss", loss, right["loss"]), recognised(
+        told = "The loss must be that of the text's labels, and of nothing else: "
+        return Verdict(False, told + difference("loss", loss, right["loss"]), recognised(
             _usual_losses(case), lambda value: close(loss, value)))
     if not close(seen["grad"], right["grad"]):
         return rejected("no_gradient", difference("After loss.backward(), the prompt's gradient",

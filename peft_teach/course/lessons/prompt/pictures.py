@@ -1,4 +1,4 @@
-"""Pictures of lesson 03: a threshold between answers, the starts, the way to words."""
+"""Pictures of lesson 03: a threshold between answers, the way to words."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,11 +22,11 @@ from ...verdicts import POINT, Comparison, verdict
 from .front import OnBackbone as OnBackbone
 
 FRONTS = {"the instruction, in words": 1.0, "ten trained vectors": 0.0}    # t in the record
-STYLES = {"text": SERIES[0], "labels": SERIES[2], "random": (COLOURS["random"], "--", "s")}
+STYLES = {"text": SERIES[0], "random": (COLOURS["random"], "--", "s")}
 NOTHING, THRESHOLD = "no instruction", "(threshold moved)"
 VECTORS, RANDOM = "ten vectors", "ten vectors from random numbers"
 ALL = 470                                                              # reviews in the record
-STARTS = {"text": "words", "labels": "labels", "random": "random numbers"}
+STARTS = {"text": "words", "random": "random numbers"}
 
 
 # ── what the model says ──────────────────────────────────────────────────────────────────────
@@ -234,36 +234,9 @@ def explore_way(record: Mapping) -> Explorer:
         f"{', '.join(map(repr, found.words['random'][:3]))}.")
 
 
-# ── the starts ───────────────────────────────────────────────────────────────────────────────
-
-
-def draw_starts(record: Mapping) -> Figure:
-    """Draw what each start ends at: answers right, pairs ranked right; a mark a seed."""
-    runs = record.runs[record.runs.group == "soft"]
-    made, *axes = figure(9.2, 2.6, columns=2, sharey=True)
-    told, rows = [], {STARTS[start]: at for at, start in enumerate(STYLES)}
-    for ax, field, title, limits in zip(axes, ("accuracy", "ranked"), (
-            "answers right", "pairs ranked right"), ((0.78, 0.92), (0.9, 0.96))):
-        for start, (colour, _, marker) in STYLES.items():
-            own = runs[runs.start == start][field]
-            ax.plot(own, [rows[STARTS[start]]] * len(own), marker, color=colour, ms=9, mew=0,
-                    alpha=0.8)
-            told.append(f"{title}, {STARTS[start]}: {own.min():.1%} to {own.max():.1%}")
-        ax.set(yticks=[*rows.values()], yticklabels=[*rows], xlim=limits, ylim=(2.6, -0.6))
-        ax.tick_params(axis="y", labelsize=12)
-        ax.set_title(title, fontsize=12)
-        ax.grid(axis="y", color=COLOURS["band"])
-        ax.set_axisbelow(True)
-        in_percent(ax.xaxis)
-    claim(made, "By answers right the starts lie apart; by ranking, words and labels overlap",
-          f"{'; '.join(told)}.".capitalize())
-    return made
-
-
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────
 
 EXAMPLES = {
     "way": lambda: explore_way(records.load("prompt")),
     "threshold": lambda: explore_threshold(records.load("prompt"),
-                                           reading.short(data.load("movies").test)),
-    "starts": lambda: draw_starts(records.load("prompt"))}
+                                           reading.short(data.load("movies").test))}

@@ -327,8 +327,8 @@ MINE = Exercise(
                        "two factors one may start at zero.",
         "idle": "Does what trains reach the output?",
         "not_the_same": "Something is changed or drawn anew by a call.",
-        "not_said": "self.new is a sentence, set by __init__: what is new, or of which method it "
-                    "is a copy.",
+        "not_said": "self.new is set by __init__: in which row of the picture it stands, and what "
+                    "no neighbour there does; or of which method it is a copy.",
         "merge_differs": "What is added to W must be what forward adds; has the bias a share in "
                          "it? If it cannot merge, leave merged out: pt.Adapter's own says so.",
     },

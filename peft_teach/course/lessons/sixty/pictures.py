@@ -9,10 +9,10 @@ from matplotlib.figure import Figure
 from ....plots import COLOURS, SERIES, entitle, figure, in_percent
 from ... import records
 from ...protocol import NAMES
-from .recorded import LORA, again, compared, field, half, pairs, two_ladders
+from .recorded import LORA, compared, field, half, pairs, two_ladders
 
-__all__ = ["LORA", "again", "compared", "draw_cannot", "draw_family", "draw_monday",
-           "draw_two_ladders", "field", "half", "pairs", "two_ladders"]
+__all__ = ["LORA", "compared", "draw_cannot", "draw_family", "draw_monday", "draw_two_ladders",
+           "field", "half", "pairs", "two_ladders"]
 
 # ── the field's Monday ───────────────────────────────────────────────────────────────────────
 
@@ -20,7 +20,7 @@ __all__ = ["LORA", "again", "compared", "draw_cannot", "draw_family", "draw_mond
 def draw_monday(table: pandas.DataFrame) -> Figure:
     """Draw each run of the field, the best first, and how far from LoRA luck alone reaches."""
     made, ax = figure(8, 3.2)
-    lora, gap = table.accuracy[LORA], half(table.accuracy[LORA], of=2)
+    lora, gap = table.accuracy[LORA], half(table.accuracy[LORA])
     above = table.accuracy > lora
     ax.axhspan(lora - gap, lora + gap, color=COLOURS["band"], zorder=0)
     ax.axhline(lora, color=COLOURS["lora"], lw=1)
@@ -118,12 +118,13 @@ def draw_cannot() -> Figure:
     for point, colour, name in ((W @ x, COLOURS["rest"], "W x"),
                                 (W @ R @ x, SERIES[0][0], "W R x")):
         left.plot(*point, "o", color=colour, ms=8)
-        left.text(point[0] + 0.08, point[1], name, color=colour, fontsize=12, va="center")
+        left.text(point[0] + 0.12, point[1], name, color=colour, fontsize=12, va="center")
     left.plot(*(1.5 * W @ circle), "--", color=SERIES[1][0], lw=1.5)
-    left.text(0, 1.4, "never reached", color=SERIES[1][0], fontsize=11, ha="center")
+    left.text(-0.6, 1.05, "OFT never gets here", color=SERIES[1][0], fontsize=11, ha="right")
     left.set(xlim=(-2.4, 2.8), ylim=(-1.8, 1.8), xticks=[], yticks=[])
     left.set_aspect("equal")
-    left.set_title("Turn the inputs: outputs move along one ellipse", fontsize=12)
+    left.spines[:].set_visible(False)
+    left.set_title("OFT turns the inputs: the same ellipse", fontsize=12)
     names = [*(f"piece {n}" for n in range(1, 5)), "sum: 0"]
     for at, piece in enumerate((*PIECES, np.sum(PIECES, axis=0))):
         colour = COLOURS["ink"] if at < 4 else SERIES[1][0]
