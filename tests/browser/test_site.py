@@ -159,8 +159,10 @@ def test_the_landing_begins_with_a_bet(pages, browser):
 def test_tables_take_free_width_and_are_cards_on_a_phone(pages, browser):
     _, address = pages
     page = browser.new_page(viewport={"width": 1400, "height": 900})
-    page.goto(address + "symptoms.html")
-    assert page.locator("article table").bounding_box()["width"] > 850
+    for width in (1400, 1000):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(address + "symptoms.html")
+        assert page.locator("article table").bounding_box()["width"] > 850
     page.set_viewport_size({"width": 390, "height": 900})
     page.goto(address + "map.html")
     for cell in page.locator("tr", has_text="LoRA at small ranks").locator("td").all():
