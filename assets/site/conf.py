@@ -12,7 +12,7 @@ release = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["pro
 
 exclude_patterns = ["README.md"]     # index.md includes its table of lessons
 extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
-myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
+myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 nb_execution_mode = "off"            # the outputs are those that are stored
 nb_code_prompt_show = "Show the code"

@@ -109,18 +109,17 @@ def test_each_picture_with_controls_is_alive(pages):
     assert {name: count for name, count in still.items() if count} == {}
 
 
-def test_a_picture_follows_its_controls_and_a_bet_shows_its_answer(pages, browser):
+def test_a_picture_follows_its_controls_and_a_bet_opens_its_answer(pages, browser):
     _, address = pages
     page = browser.new_page()
     page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
     bet = page.locator(".bet", has_text="The lowest rank within four points")
-    answer, picture = bet.locator(".answer"), page.locator(".after-bet .moving")
-    assert not answer.is_visible()
+    picture = page.locator(".after-bet .moving")
     assert not picture.is_visible()
     waiting, = page.locator(".measured", has_text="the lowest rank within four points").all()
     assert not waiting.is_visible()
     bet.get_by_role("button", name="8", exact=True).press("Enter")    # by keyboard, too
-    assert answer.inner_text().startswith("You said 8. Measured: 1")
+    assert waiting.inner_text().startswith("You said 8. Measured: 1")
     assert waiting.is_visible()
     image, slider = picture.locator("img"), picture.locator("input[type=range]")
     assert "rank 8, query, value: 73,728" in image.get_attribute("alt")
@@ -130,6 +129,56 @@ def test_a_picture_follows_its_controls_and_a_bet_shows_its_answer(pages, browse
     assert picture.locator("output").inner_text() == "16"
     assert image.get_attribute("src") != before
     assert page.evaluate("async (src) => (await fetch(src)).ok", image.get_attribute("src"))
+
+
+def test_a_bet_is_answered_where_the_lesson_answers_it(pages, browser):
+    _, address = pages
+    page = browser.new_page()
+    page.goto(address + "lessons/07_lora.html")
+    bet = page.locator(".bet", has_text="Rank 64 failed because of")
+    answer = page.locator("[id='measured-lora.suspect']")
+    assert not answer.is_visible()
+    bet.get_by_role("button", name="the rank").click()
+    assert bet.get_by_role("status").inner_text() == "You said the rank. The answer comes below."
+    bet.get_by_role("link").click()
+    assert answer.inner_text().startswith("You said the rank. Measured: alpha")
+    assert answer.is_visible()
+
+
+def test_the_landing_begins_with_a_bet(pages, browser):
+    _, address = pages
+    page = browser.new_page()
+    page.goto(address + "index.html")
+    told = page.locator(".bet [role=status]")
+    assert not told.is_visible()
+    page.get_by_role("button", name="40", exact=True).click()
+    assert told.inner_text().startswith("You said 40. It is 4: ")
+    assert page.locator(".moving").count() == 0    # no picture that answers a lesson's bet
+
+
+def test_tables_take_free_width_and_are_cards_on_a_phone(pages, browser):
+    _, address = pages
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    for width in (1400, 1000):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(address + "symptoms.html")
+        assert page.locator("article table").bounding_box()["width"] > 850
+    page.set_viewport_size({"width": 390, "height": 900})
+    page.goto(address + "map.html")
+    for cell in page.locator("tr", has_text="LoRA at small ranks").locator("td").all():
+        box = cell.bounding_box()
+        assert box["x"] + box["width"] <= 390
+    assert not page.locator("thead").is_visible()
+
+
+def test_a_picture_fits_a_phone_and_is_whole_when_it_is_tapped(pages, browser):
+    _, address = pages
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.goto(address + "lessons/07_lora.html")
+    picture = page.locator("img.wide").first
+    assert picture.bounding_box()["width"] < 390
+    picture.click()
+    assert picture.bounding_box()["width"] == 700
 
 
 def test_each_method_of_the_landings_picture_leads_to_its_lesson(pages, browser):

@@ -1,4 +1,4 @@
-// The controls of a picture choose one of its recorded files, and a bet's button shows its answer.
+// The controls of a picture choose one of its recorded files, and a bet opens its answer.
 
 for (const box of document.querySelectorAll(".moving")) {
   const shown = JSON.parse(box.querySelector("script").textContent);
@@ -46,10 +46,11 @@ for (const box of document.querySelectorAll(".moving")) {
 
 // A bet opens what waits for it: a picture below it, and the outputs that page.py tagged with its name.
 for (const bet of document.querySelectorAll(".bet")) {
-  const answer = bet.querySelector(".answer"), buttons = bet.querySelectorAll("button");
+  const name = bet.dataset.name, buttons = bet.querySelectorAll("button");
+  const told = [bet, document.getElementById(`measured-${name}`)].map((each) => each?.querySelector(".said"));
   const open = () => {
-    const waiting = [...bet.closest(".cell_output").querySelectorAll(".after-bet")];
-    for (const cell of document.getElementsByClassName(`tag_after-${bet.dataset.name}`))
+    const waiting = [...bet.closest(".cell_output, section").querySelectorAll(".after-bet")];
+    for (const cell of document.getElementsByClassName(`tag_after-${name}`))
       waiting.push(cell.querySelector(":scope > details:last-of-type"));
     for (const each of waiting) each.open = true;
   };
@@ -57,14 +58,25 @@ for (const bet of document.querySelectorAll(".bet")) {
   for (const button of buttons) {
     button.addEventListener("click", () => {
       for (const each of buttons) each.setAttribute("aria-pressed", each === button);
-      if (answer) {
-        answer.hidden = false;
-        answer.querySelector(".said").textContent = `You said ${button.textContent}. `;
+      for (const said of told.filter(Boolean)) {
+        said.textContent = `You said ${button.textContent}. `;
+        said.parentElement.hidden = false;
       }
       open();
     });
   }
 }
+
+// On a phone the rows of a wide table are cards, whose cells are named; one of numbers scrolls.
+for (const table of document.querySelectorAll("article table.docutils")) {
+  const names = [...table.querySelectorAll("thead th")].map((each) => each.textContent);
+  if (names.length < 4 || names.length > 6) continue;
+  table.classList.add("cards");
+  for (const cell of table.querySelectorAll("td"))
+    if (cell.textContent.trim()) cell.dataset.name = names[cell.cellIndex];
+}
+for (const image of document.querySelectorAll("img.wide"))    // there it is small until it is tapped
+  image.addEventListener("click", () => image.classList.toggle("whole"));
 
 // The theme's labels that open a drawer answer to the keyboard, and a fold's name is what it says.
 for (const label of document.querySelectorAll(".nav-overlay-icon, .toc-overlay-icon")) {

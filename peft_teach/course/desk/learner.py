@@ -327,11 +327,11 @@ def _result_card(exercise: Exercise, history: _History, lost: bool, kept: str) -
                 next=more)
 
 
-def first_card(id: str, obj: Any) -> Card:
-    """Return the card of a first attempt, for a page where nobody goes on; nothing is kept."""
+def card_of(id: str, obj: Any) -> Card:
+    """Return an answer's card, cause and all, for a page where nobody goes on; keep nothing."""
     exercise = find(id)
     result, _ = _examine(exercise, obj)
-    card = _result_card(exercise, _History(result, failures=1), False, "")
+    card = _result_card(exercise, _History(result), False, "")
     return replace(card, paragraphs=card.paragraphs[:1], next="")
 
 

@@ -25,8 +25,9 @@ _BET = """\
 A chat model has matrices of 4,096 × 4,096 numbers. LoRA, the method of lesson 07, leaves such a
 matrix $W$ as it is, and trains two thin ones beside it: $A$ of shape (rank, n_in) and $B$ of shape
 (n_out, rank). **At rank 8, how much is there to train?** Bet before you count: click an answer."""
-_GUESS = """\
-pt.widgets.Guess("Of every thousand numbers in W, LoRA trains as many as", (4, 40, 400),
+_QUESTION, _OPTIONS = "Of every thousand numbers in W, LoRA trains as many as", (4, 40, 400)
+_GUESS = f"""\
+pt.widgets.Guess("{_QUESTION}", {_OPTIONS},
                  "start.share")"""
 _EXERCISE = """\
 Now count. Replace the line `raise …` by one that returns the number of entries of $A$ and $B$
@@ -69,6 +70,16 @@ def _two_minutes() -> list[Cell]:
             colab.added("exercise", "markdown", _EXERCISE), colab.added("stub", "code", stub),
             colab.added("check", "code", f'{name} = pt.check("{FIRST}", {name})'),
             colab.added("compare", "code", _COMPARE, **colab.FOLDED)]
+
+
+def bet_of_the_site() -> str:
+    """Return the page's bet as HTML for the site's landing, with its answer behind it."""
+    from .page import buttons
+
+    count, of = 8 * (4096 + 4096), 4096**2
+    bet = buttons(_QUESTION, map(str, _OPTIONS), f"It is {round(1000 * count / of)}: A and B have "
+                  f"8 × (4,096 + 4,096) = {count:,} numbers together, W has {of:,}.")
+    return f"\n```{{raw}} html\n{bet}\n```\n"
 
 
 def title(lesson: str) -> str:

@@ -1,20 +1,21 @@
 """A lesson as a page to read: of its executed notebook, with nothing on it that needs a kernel.
 
-What a reader of the notebook does stands here as it would look: a bet as buttons with the answer
-behind them, an exercise as its stub, the card of a usual slip, and a solution that is folded. What
-nobody has done yet (a prediction, a sentence, a training of one's own) has no output here.
+What a reader of the notebook does stands here as it would look: a bet as buttons, which open its
+result where the lesson tells it, an exercise as its stub, the card of a usual slip, and a solution
+that is folded. What nobody has done yet (a prediction, a sentence, a training of one's own) has no
+output here, nor has what only a kernel needs.
 """
 
 import ast
 import base64
 import re
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
 from ..checks.examination import silent
-from ..desk.learner import first_card
+from ..desk.learner import card_of
 from ..lessons import START
 from . import authored, moving
 from .colab import ADDED
@@ -32,6 +33,7 @@ _TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its hea
 # An output that says what the reader has not done.
 _UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \(")
 _STILL = re.compile(r'class="peft-teach-still"')    # of a bet, where it holds no picture
+_SET_UP = "# @title Set-up\n"    # imports, records, a model: nothing to read
 _DRAWS = re.compile(r"(pt\.)?(plots\.show|pictures\.explore_\w+|drawing\.\w+)\(")
 
 
@@ -43,8 +45,8 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
     cell's id.
     """
     notebook = stored(root / lesson.solved)
-    measured = dict(_measured(notebook))
-    waiting = _waiting(notebook)
+    results = _results(notebook)
+    waiting = _waiting(notebook, results)
     shown, solution, further = [], None, False
     for cell, known, student in zip(notebook.cells, lesson.cells, lesson.student.cells):
         if known.part in (GRADE, ADDED):
@@ -60,7 +62,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
                 continue
             cell = _folded(solution, "Show a solution", "Hide the solution")
             cell.id += "-folded"    # the stub has the same
-        elif not _read(cell, known.id, measured, pictures or {}):
+        elif not _read(cell, known.id, results, pictures or {}):
             continue
         elif cell.id in waiting and cell.outputs:
             _wait(cell, waiting[cell.id])
@@ -115,12 +117,14 @@ def _prose(text: str, below: bool, further: bool) -> tuple[str, bool]:
 # ── cells of code ────────────────────────────────────────────────────────────────────────────
 
 
-def _read(cell: Any, id: str, measured: Mapping[str, str], pictures: Mapping[str, str]) -> bool:
+def _read(cell: Any, id: str, results: Container[str], pictures: Mapping[str, str]) -> bool:
     """Make of a cell of code what is read of it; return whether anything is."""
+    if cell.source.startswith(_SET_UP):
+        return False
     calls = _calls(cell)
     asked = {_name(call) for call in calls}
     bets = [_output(bet) for call in calls if _name(call) in BETS
-            if (bet := _bet(call, cell, measured))]
+            if (bet := _bet(call, cell, results))]
     cell.outputs = bets + [_told(output) for output in cell.outputs if not _is_undone(output)]
     if id in pictures:
         picture = pictures[id]
@@ -148,28 +152,32 @@ def _is_undone(output: Any) -> bool:
     return bool(_UNDONE.search(text) or (_STILL.search(html) and "<figure" not in html))
 
 
-def _bet(call: ast.Call, cell: Any, measured: Mapping[str, str]) -> str:
-    """Return a bet: its question and its buttons, if it has any, and the answer behind them."""
-    name = _about(call, measured)
-    answer = measured.get(name, "")
-    opens = f' data-name="{name}"' * bool(answer)
+def _bet(call: ast.Call, cell: Any, results: Container[str]) -> str:
+    """Return a bet: its question and its buttons, if it has any, and where its answer stands."""
+    name = _about(call, results)
+    told = f'<a href="#measured-{name}">The answer</a> comes below.' if name else ""
     if _name(call) == "commit":
-        return answer and (f'<details class="bet"{opens}><summary>Decide first, then see what was '
-                           f"measured</summary><p>{answer}</p></details>")
+        return told and (f'<details class="bet" data-name="{name}"><summary>Decide before you read '
+                         f"on, then open this</summary><p>{told}</p></details>")
     values = _values(call)
     question = values[0].value
-    buttons = "".join(f'<button type="button" aria-pressed="false">{escape(option)}</button>'
-                      for option in _options(question, values[1], cell))
-    told = ('<p class="answer" role="status" hidden><span class="said"></span>'
-            f"{answer}</p>") if answer else ""
+    return buttons(question, _options(question, values[1], cell), told, name)
+
+
+def buttons(question: str, options: Iterable[str], told: str, name: str | None = None) -> str:
+    """Return a question and a button for each option; any of them shows what is `told`."""
+    each = "".join(f'<button type="button" aria-pressed="false">{escape(option)}</button>'
+                   for option in options)
+    told = f'<p role="status" hidden><span class="said"></span>{told}</p>' if told else ""
+    opens = f' data-name="{name}"' if name else ""
     return (f'<div class="bet" role="group"{opens}><p><strong>{escape(question)}</strong></p>'
-            f"<div>{buttons}</div>{told}</div>")
+            f"<div>{each}</div>{told}</div>")
 
 
-def _about(call: ast.Call, measured: Container[str]) -> str | None:
+def _about(call: ast.Call, results: Container[str]) -> str | None:
     """Return the name of a bet of which something was measured."""
     return next((value.value for value in reversed(_values(call))
-                 if isinstance(value, ast.Constant) and value.value in measured), None)
+                 if isinstance(value, ast.Constant) and value.value in results), None)
 
 
 def _options(question: str, given: ast.expr, cell: Any) -> list[str]:
@@ -180,10 +188,10 @@ def _options(question: str, given: ast.expr, cell: Any) -> list[str]:
         return [option.strip() for option in still.partition(question)[2].split(" / ")]
 
 
-def _measured(notebook: Any) -> Iterator[tuple[str, str]]:
-    """What was measured of each bet, by its name: from the cards that compare the two."""
-    for cell in notebook.cells:
-        yield from filter(None, map(_compared, cell.get("outputs", ())))
+def _results(notebook: Any) -> dict[str, int]:
+    """Return which cell tells what was measured, by the name of the bet; the last that does."""
+    return {card[0]: n for n, cell in enumerate(notebook.cells)
+            for output in cell.get("outputs", ()) if (card := _compared(output))}
 
 
 def _compared(output: Any) -> tuple[str, str] | None:
@@ -198,21 +206,19 @@ def _compared(output: Any) -> tuple[str, str] | None:
     return name, f"<strong>Measured:</strong> {escape(value + (f' · {note}' if note else ''))}"
 
 
-def _waiting(notebook: Any) -> dict[str, str]:
+def _waiting(notebook: Any, results: Mapping[str, int]) -> dict[str, str]:
     """Return the cells whose outputs wait for a bet, by id, and the name of the last such bet.
 
     They are the cell of what was measured and, where no prose stands between, those from the bet.
     """
     cells, waiting = notebook.cells, {}
-    last = {card[0]: n for n, cell in enumerate(cells) for output in cell.get("outputs", ())
-            if (card := _compared(output))}
     asks = {n: [call for call in _calls(cell) if _name(call) in BETS]
             for n, cell in enumerate(cells) if cell.cell_type == "code"}
     for n, bets in asks.items():
-        for name in filter(None, (_about(call, last) for call in bets)):
-            between = range(n + 1, last[name] + 1)
+        for name in filter(None, (_about(call, results) for call in bets)):
+            between = range(n + 1, results[name] + 1)
             if not all(each in asks for each in between):
-                between = [last[name]]
+                between = [results[name]]
             waiting |= {cells[each].id: name for each in between if not asks[each]}
     return waiting
 
@@ -227,14 +233,15 @@ def _wait(cell: Any, name: str) -> None:
 
 def _told(output: Any) -> Any:
     card = _compared(output)
-    return _output(f'<p class="measured">{card[1]}</p>') if card else output
+    return output if card is None else _output(
+        f'<p class="measured" id="measured-{card[0]}"><span class="said"></span>{card[1]}</p>')
 
 
 def _slip(home: Path, id: str) -> str:
     """The card of the most usual wrong answer to an exercise."""
     _, text = authored.usual(home, id)
     with silent():
-        card = first_card(id, authored.define(id, text))
+        card = card_of(id, authored.define(id, text))
     return f"<p>A usual slip, and what the check says of it:</p>{card._repr_html_()}"
 
 

@@ -64,7 +64,4 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED, most: int = moving.
         read = page(lesson, root, solutions, pictures)
         take_pictures_out(read, folder / "_static" / moving.FILES)
         write(read, folder / "lessons" / f"{lesson.name}.ipynb")
-        for picture in list(pictures.values())[:1]:    # the landing may show it
-            (folder / f"{lesson.name}.html").write_text(
-                picture.replace("../_static/", "_static/"), "utf-8")
     return len(lessons)

@@ -20,7 +20,7 @@ from ...folder import write_whole
 from ...methods import METHODS
 from ...models import FAMILIES
 from .. import records
-from . import address, blocks, speed
+from . import address, blocks, front, speed
 from .methods import HEAD, cards
 from .source import wrong
 
@@ -153,5 +153,6 @@ def _block(lines: list[str]) -> str:
 
 COMPUTED = {"methods": _methods, "families": _families, "library": _library, "map": _map,
             "peft": _peft, "benchmark": _benchmark, "blocks": lambda root: blocks.for_readme(),
-            "blocks_of_the_site": blocks.for_site, "clone": address.clone,
+            "blocks_of_the_site": blocks.for_site,
+            "bet_of_the_site": lambda root: front.bet_of_the_site(), "clone": address.clone,
             "colab": address.colab, "citation": address.citation}
