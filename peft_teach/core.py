@@ -19,14 +19,16 @@ from torch import nn
 
 from . import guards, models, notes, state, whole
 from .adapter import SILENT, Adapter, adapters
-from .errors import BadConfig, NoAdapter, NotMergeable
+from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from .models import replacing
-from .rollback import all_or_nothing
 from .state import Note
-from .trained_copy import TrainedCopy, check_copies
+from .trained_copy import TrainedCopy
 from .valid import as_targets
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
+
+# What comes and goes with a method, in a module's `__dict__`.
+_MARKS = (state.KEY, *guards.SHADOWS, "_tied_weights_keys", "training", "use_nested_tensor")
 
 # ── putting adapters on ──────────────────────────────────────────────────────────────────────
 
@@ -70,7 +72,7 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
     also = models.find(model, also_train) if also_train else ()
     head = {*models.head(model)}
     _check_targets(makers, also, head)
-    check_copies(model, also, makers)
+    _check_copies(model, also, makers)
     makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers = _build(model, makers)
@@ -203,6 +205,30 @@ def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
     return found
 
 
+# ── all or nothing ───────────────────────────────────────────────────────────────────────────
+
+
+@contextmanager
+def all_or_nothing(model: nn.Module) -> Iterator[None]:
+    """If this block raises, the model's modules, modes, `requires_grad` and notes are as before."""
+    modules = list(model.named_modules(remove_duplicate=False))
+    before = [{key: m.__dict__[key] for key in _MARKS if key in m.__dict__} for _, m in modules]
+    flags = [(p, p.requires_grad) for p in model.parameters()]
+    try:
+        yield
+    except BaseException:
+        for (name, module), marks in zip(modules, before):    # parents first
+            parent, _, child = name.rpartition(".")
+            if name:
+                setattr(model.get_submodule(parent), child, module)
+            for key in _MARKS:
+                module.__dict__.pop(key, None)
+            module.__dict__.update(marks)
+        for p, flag in flags:
+            p.requires_grad_(flag)
+        raise
+
+
 # ── what cannot be put on ────────────────────────────────────────────────────────────────────
 
 
@@ -238,3 +264,25 @@ def _check_targets(makers: Mapping[str, Make], also: tuple[str, ...], head: set[
         if any(own.startswith(name + ".") for own in head):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
+
+
+def _check_copies(model: nn.Module, names: tuple[str, ...], wrapped: Mapping[str, Make]) -> None:
+    """Raise `BadConfig` or `NotSupported` for a module of which no copy may train.
+
+    A copy would leave out an adapter inside it, and come apart from a weight that it shares.
+    `wrapped` names the modules that get an adapter.
+    """
+    for name in names:
+        twice = next((n for n in (*wrapped, *names) if n.startswith(f"{name}.")), None)
+        if twice or name in wrapped:
+            raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
+                            expected="each module once: trained itself, or through an adapter")
+        copied = model.get_submodule(name)
+        inside = {id(p) for p in copied.parameters()}
+        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
+        shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
+                       if id(p) in inside and not n.startswith(here)), None)
+        if shared:
+            raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
+                               "come apart from it.",
+                               expected="also_train=(…) with modules whose weights are their own")

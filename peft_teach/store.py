@@ -26,7 +26,6 @@ from .adapter_file import AdapterFile, read
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
 from .models.layers import as_they_came
-from .rollback import all_or_nothing
 from .saving import DESCRIPTION, TENSORS
 
 __all__ = ["Saved", "load", "save", "saved", "swap"]
@@ -67,7 +66,7 @@ def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> n
     file = read(path)
     notes.refuse_adapted(model)
     file.check_base(fingerprints.of_base(model, as_they_came(model)))
-    with all_or_nothing(model):
+    with core.all_or_nothing(model):
         model = _inject(model, file) if make is None else _attach(model, file, make)
         _copy_into(model, file)
     return model
@@ -98,7 +97,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
                                "fine-tuning changed or changes the base.",
                                hint="load a fresh model, then pt.load(model, path)")
     old = adapters(model).values()
-    with all_or_nothing(model):
+    with core.all_or_nothing(model):
         model = model if same else _inject(core.undo(model), file)
         _copy_into(model, file)
     core.stay_silent(adapters(model).values(), old)

@@ -238,8 +238,8 @@ def test_no_lesson_imports_another_or_examines():
 
 def test_the_imports_are_not_empty():
     assert imports("core", SOURCES["core"]) == {
-        "adapter", "errors", "guards", "models", "models.replacing", "notes", "rollback",
-        "state", "trained_copy", "valid", "whole"}
+        "adapter", "errors", "guards", "models", "models.replacing", "notes", "state",
+        "trained_copy", "valid", "whole"}
     assert "methods" in imports("adapter_file", SOURCES["adapter_file"])
 
 

@@ -13,10 +13,9 @@ import regex
 import torch
 from torch import Tensor, nn
 
-from .. import contents, folder, models, notes, store
+from .. import contents, core, folder, models, notes, store
 from ..errors import AdapterFileError, NotExportable, NotSupported, PeftTeachError
 from ..methods import dora, ia3, lora, prefix, prompt
-from ..rollback import all_or_nothing
 from .modules import adapted, as_places, is_feedforward, match, names_in, targeted
 from .tensors import by_our_names, head_tensors, tensors_of
 from .writing import SETTINGS, TENSORS
@@ -64,7 +63,7 @@ def from_peft(model: nn.Module, path: str | Path) -> nn.Module:
     try:
         kept, also = _saved_modules(model, settings, path)
         tensors = _without_copies(model, tensors, also)
-        with all_or_nothing(model):
+        with core.all_or_nothing(model):
             method, config = _as_ours(model, settings, also, path)
             model = method.inject(model, config)
             if method is ia3:

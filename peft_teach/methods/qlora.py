@@ -32,12 +32,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from .. import models
-from ..core import put_on
+from ..core import all_or_nothing, put_on
 from ..errors import BadConfig
 from ..models.layers import quantize_layers
 from ..nf4 import Linear4bit
 from ..notes import prepare
-from ..rollback import all_or_nothing
 from ..settings import Alpha, Settings, Share
 from .dora import DoRALinear
 from .lora import LINEAR_LEARNING_RATE, LoRALinear
