@@ -181,7 +181,8 @@ WRONG["sixty.mine"] = {
                        "super().__init__()\n        self.base = base"),
     "nothing_trains": but(GAIN, "nn.Parameter(torch.ones(base.out_features))",
                           "torch.ones(base.out_features)", "return n_out", "return 0"),
-    "buffer": but(RANDOM, ", persistent=False", ""),
+    "buffer": (but(RANDOM, ", persistent=False", ""),
+               but(RANDOM, ", generator=torch.Generator().manual_seed(0)", "")),
     "not_said": but(GAIN, 'self.new = "Nothing', 'new = "Nothing'),
     "merge_differs": but(MINE, MERGED, "pass"),
     "base_changed": but(MINE, "        blocks =", "        self.base.weight.data *= 1.00001\n"
@@ -244,7 +245,7 @@ SAYS = {
         "buffer": "is drawn from a seed", "nothing_trains": "What trains is an nn.Parameter",
         "miscounted": "outside of its base counts", "no_gradient": "waits behind a zero",
         "idle": "reach the output", "not_the_same": "drawn anew by a call",
-        "not_said": "of which method it is a copy",
+        "not_said": "the nearest method",
         "merge_differs": "must be what forward adds"},
     "sixty.sentence": {
         "not_a_report": "Wanted is a dict", "ends": "in brackets",

@@ -11,12 +11,11 @@ FIGURES = {
     "solves 47.8 %": FIELD.accuracy[recorded.LORA],
     "leads by 3.2 points": FIELD.accuracy.iloc[0] - FIELD.accuracy["lora-rank10-target-mlp"],
     "come within 1 to 2 %": "cited: Lee et al. 2026, the abstract",
-    "fell from 52.6 to 49.4 %": "cited: peft's git history, results of October 2025 and of July 2026",
     "with 95 % confidence": "of the interval, by its definition",
     "moves IA³ by 8.7 points": FIELD.accuracy["ia3-lr_0.001"] - FIELD.accuracy["ia3-default"],
     "stands there 24 times": 384 / 16,
-    "MiSS (48.7 %) and OFT (49.1 %) are too near LoRA (47.8 %) to tell; RoAd 38.5 %, VeRA 35.4 %": tuple(
+    "MiSS (48.7 %) and OFT (49.1 %) are too near LoRA (47.8 %) to tell; VeRA 35.4 %": tuple(
         FIELD.accuracy[run] for run in (
-            "miss-default", "oft-rank32", recorded.LORA, "road-lr_0.001", "vera-default")),
+            "miss-default", "oft-rank32", recorded.LORA, "vera-default")),
     "For 1 to 70 billion": "the sources of the recipe: lesson 10",
 }

@@ -65,9 +65,9 @@ def test_each_method_of_the_record_and_the_mask_stand_beside_lora_at_the_same_se
     assert {len(rows) for rows in ours.values()} == {5}
     for lora, rung in (("LoRA 8", "lora 8"), ("LoRA 1", "lora 1")):
         theirs = {row["seed"]: row for row in records.select(ladder, group="final", method=rung)}
-        for method, told in words[f"less {lora}"].items():
+        for method, told in words[f"minus {lora}"].items():
             gaps = [row["r2"] - theirs[row["seed"]]["r2"] for row in ours[method]]
             assert float(told.split()[-4]) == pytest.approx(sum(gaps) / len(gaps), abs=1.1e-3)
     assert words.rate["OFT 32"] == 3.2e-3                   # matrices, and vectors that multiply:
     assert {*words.rate[["RoAd", "VeRA 256"]]} == {2.56e-2}    # what exercise 3 starts from
-    assert words["less LoRA 8"]["OFT 32"] == "cannot tell: +0.022 (-0.006 to +0.051)"
+    assert words["minus LoRA 8"]["OFT 32"] == "cannot tell: +0.022 (-0.006 to +0.051)"

@@ -244,6 +244,7 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
              "frozen": not any(p.requires_grad for p in base.parameters()),
              "numbers": sum(p.numel() for p in own.values()), "buffers": sorted(kept - {*own}),
              "count": named(said) if whole(said) is None else whole(said),
+             "drawn": _drawn_alike(layer, mine(base)),
              "start": layer(x).detach().clone(), "asleep": sorted(own)}
     if not own:
         return seen
@@ -265,6 +266,11 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
         "merged": merged, "again": layer(x).detach().clone()}
 
 
+def _drawn_alike(one: nn.Module, other: nn.Module) -> bool:
+    """Do two layers hold the same frozen random tensors? Only a seed of their own makes them."""
+    return all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers(), strict=False))
+
+
 def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
     """Ask one law after the other, the cheapest first."""
     right = frozen_linear(case)(case["x"])
@@ -278,6 +284,9 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
     if seen["buffers"]:
         return rejected("buffer", f"It would keep {seen['buffers'][0]} in a file, which trains "
                                   "nothing.")
+    if not seen["drawn"]:
+        return rejected("buffer", "Made twice, it holds two random tensors: no file could bring "
+                                  "this one back.")
     if not seen["numbers"] or "after" not in seen:
         return rejected("nothing_trains", f"{told}it has no parameter of its own.")
     if seen["count"] != seen["numbers"]:
@@ -312,14 +321,14 @@ MINE = Exercise(
     id="sixty.mine", lesson="13", names=("Mine", "count"), points=3, minutes=25, difficulty=3,
     cases=mine_cases, run=run_mine, judge=judge_mine, kept=False, returns=stages(
         {"type": str, "is_adapter": bool, "holds_base": bool},
-        {"new": str, "frozen": bool, "numbers": int, "buffers": list[str], "count": int | str,
-         "start": Tensor, "asleep": list[str]},
+        {"new": str, "frozen": bool, "drawn": bool, "numbers": int, "buffers": list[str],
+         "count": int | str, "start": Tensor, "asleep": list[str]},
         {"after": Tensor, "base_same": bool, "merged": Tensor, "again": Tensor}),
     mistakes={
         **{name: MISTAKES[name] for name in ("not_adapter", "base_lost", "base_trained",
                                              "start_differs", "base_changed")},
-        "buffer": "What is frozen and random is drawn from a seed: register_buffer(…, "
-                  "persistent=False).",
+        "buffer": "What is frozen and random is drawn from a seed of its own, by a "
+                  "torch.Generator, into register_buffer(…, persistent=False).",
         "nothing_trains": "What trains is an nn.Parameter, an attribute of self.",
         "miscounted": "Every parameter that it registers outside of its base counts, and nothing "
                       "else.",

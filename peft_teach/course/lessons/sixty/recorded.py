@@ -91,5 +91,5 @@ def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
             *(f"{each.word}: {each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
               for each in told)]
     return pandas.DataFrame.from_dict(rows, orient="index", columns=[
-        "parameters", "rate", "R²", "less LoRA 8", "less LoRA 1"
+        "parameters", "rate", "R²", "minus LoRA 8", "minus LoRA 1"
     ]).sort_values("R²", ascending=False)
