@@ -10,12 +10,12 @@ import json
 import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 import answers
 import nbformat
 
+from peft_teach.course.desk.card import with_code
 from peft_teach.course.grade import Limits, job
 from peft_teach.course.grade.run import Mark, mark
 from peft_teach.course.lessons import all_exercises, find, of_lesson
@@ -119,7 +119,7 @@ for lesson in lessons():
             continue
         add(f"wrong {lesson} from {first}",
             solved(lesson, **{id.replace(".", "_"): code for id, (code, _) in wrong.items()}),
-            but(*wrong), *(escape(find(id).explained(name)) for id, (_, name) in wrong.items()))
+            but(*wrong), *(with_code(find(id).explained(name)) for id, (_, name) in wrong.items()))
 
 
 def cells_of(notebook: dict, change: Callable[[list], list]) -> dict:

@@ -167,4 +167,4 @@ def test_the_lesson_is_graded(built, tmp_path):
         page = (tmp_path / "out/feedback" / f"{id.replace('.', '')}.html").read_text()
         assert told in text_of(page)
     page = text_of((tmp_path / "out/feedback/itself.html").read_text())
-    assert "It is made of what `pt.mine` gives for this exercise." in page
+    assert "It is made of what pt.mine gives for this exercise." in page

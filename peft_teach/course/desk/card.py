@@ -39,7 +39,7 @@ class Card:
     def _repr_html_(self) -> str:
         style = _CARD.format(edge=EDGE.get(self.state, EDGE["not attempted"]))
         parts = [f"<div><strong>{escape(self._heading())}</strong></div>"]
-        parts += [f'<div style="white-space: pre-line; margin-top: 4px">{_with_code(text)}</div>'
+        parts += [f'<div style="white-space: pre-line; margin-top: 4px">{with_code(text)}</div>'
                   for text in self.paragraphs if text]
         if self.table:
             parts.append(_html_table(self.table))
@@ -92,7 +92,7 @@ def cells() -> list[str]:
     return list(history.input_hist_raw) if history else []
 
 
-def _with_code(text: str) -> str:
+def with_code(text: str) -> str:
     """Return a text as HTML, with what stands between backticks as code."""
     return re.sub("`([^`\n]+)`", r'<code style="color: inherit; background: transparent">\1</code>',
                   escape(text))

@@ -103,6 +103,14 @@ def _families(root: Path) -> str:
     return _number(len(FAMILIES), "families")
 
 
+def _minutes(root: Path) -> str:
+    """How long lessons take, as the first table of each says; the capstone's is an afternoon."""
+    told = [int(minutes) for source in sorted((root / "solutions").glob("*/lesson.py"))
+            for minutes in re.findall(r"\*\*Time\*\*.*?about (\d+) minutes[ ,]",
+                                      source.read_text("utf-8"))]
+    return f"{min(told)} to {max(told)}"
+
+
 def _library(root: Path) -> str:
     rows = ["| | what it computes | trained on MiniLM | merges | in peft | equal to |",
             "|---|---|---|---|---|---|"]
@@ -151,8 +159,8 @@ def _block(lines: list[str]) -> str:
     return "\n" + "\n".join(lines) + "\n"
 
 
-COMPUTED = {"methods": _methods, "families": _families, "library": _library, "map": _map,
-            "peft": _peft, "benchmark": _benchmark, "blocks": lambda root: blocks.for_readme(),
+COMPUTED = {"methods": _methods, "families": _families, "minutes": _minutes,
+            "library": _library, "map": _map, "peft": _peft, "benchmark": _benchmark, "blocks": lambda root: blocks.for_readme(),
             "blocks_of_the_site": blocks.for_site,
             "bet_of_the_site": lambda root: front.bet_of_the_site(), "clone": address.clone,
             "colab": address.colab, "citation": address.citation}
