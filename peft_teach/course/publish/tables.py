@@ -160,7 +160,8 @@ def _block(lines: list[str]) -> str:
 
 
 COMPUTED = {"methods": _methods, "families": _families, "minutes": _minutes,
-            "library": _library, "map": _map, "peft": _peft, "benchmark": _benchmark, "blocks": lambda root: blocks.for_readme(),
+            "library": _library, "map": _map, "peft": _peft, "benchmark": _benchmark,
+            "blocks": lambda root: blocks.for_readme(),
             "blocks_of_the_site": blocks.for_site,
             "bet_of_the_site": lambda root: front.bet_of_the_site(), "clone": address.clone,
             "colab": address.colab, "citation": address.citation}
