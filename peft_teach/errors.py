@@ -9,7 +9,7 @@
     ├── AlreadyAdapted     a second injection, or a structure that an adapter has changed
     ├── NoAdapter          an operation that needs an adapter on a model without one
     ├── NotMergeable       an adapter that cannot be folded into its base
-    ├── NotExportable      an adapter that this library has and peft has not, or the reverse
+    ├── NotExportable      an adapter that only one of this library and peft has
     ├── NotSupported       a combination that is known not to work
     ├── AdapterFileError   an adapter file that is missing, damaged or made for another model
     ├── FetchError         an artefact that could not be fetched or unpacked
@@ -70,7 +70,7 @@ class NotMergeable(PeftTeachError):
 
 
 class NotExportable(PeftTeachError):
-    """An adapter that this library has and peft has not, or the reverse."""
+    """An adapter that only one of this library and peft has."""
 
 
 class NotSupported(PeftTeachError):

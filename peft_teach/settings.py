@@ -146,7 +146,7 @@ def _as_words(words) -> tuple[str, ...]:
     """Return one or several texts as a tuple; `BadConfig` for anything else."""
     words = (words,) if isinstance(words, str) else () if words is None else words
     if not is_several(words) or not all(isinstance(w, str) for w in words):
-        raise BadConfig(f"{words!r} are no words.", expected="one text, or several")
+        raise BadConfig(f"words is {words!r}.", expected="one text, or several")
     return tuple(words)
 
 

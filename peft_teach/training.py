@@ -65,7 +65,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     is open. The first step, before its update, raises `BadConfig` if an adapter gets no gradient
     because the model never calls it, or not for the loss. (The first 8 batches are tried in eval
     mode, which leaves out no block by chance. An adapter in a module that they do not call, such as
-    an expert without tokens, is let be, and so is one on a pooler that no head reads.) An interrupt
+    an expert without tokens, may stay, and so may one on a pooler that no head reads.) An interrupt
     raises `TrainingStopped`; a loss or gradient that is not finite raises `TrainingDiverged`,
     before the update. Both hold the steps that were done.
     """

@@ -1,4 +1,4 @@
-"""A model's adapter and head as a folder of peft: which settings, and what cannot be said in them.
+"""A model's adapter and head as a folder of peft: which settings, and what they cannot say.
 
 `WRITTEN` holds the methods that peft has, too, and `NOT_WRITTEN` why another cannot be written.
 """

@@ -18,7 +18,7 @@ def head(model: nn.Module) -> tuple[str, ...]:
     In a model for a task, transformers' own or a module around its models, these are all those
     outside the backbone, so that nothing drawn at random for the task stays that way: DeBERTa-v2's
     pooler, say, ModernBERT's `head`, or the `fc` beside a BERT. A pooler inside the backbone, as
-    BERT's, and what a language model speaks with are pretrained, and not included. In any other
+    BERT's, and a language model's output embeddings are pretrained, and not included. In any other
     model, these are the parameters of modules named in `HEADS`.
     """
     refuse_wrapped(model)

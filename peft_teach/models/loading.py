@@ -186,7 +186,7 @@ def _or_explain(load, source: str, name: str, hint: str = NOT_FOUND, **options):
         return load(source, **options)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         if "attn_implementation" in str(error):    # the argument that transformers then asks for
-            raise NotSupported(f"transformers has not this attention for {source!r}.",
+            raise NotSupported(f"transformers does not have this attention for {source!r}.",
                                expected=f"one of {', '.join(ATTENTIONS)} that it has",
                                hint="pt.models.load(name, attention='eager')") from error
         if not name.startswith("hub:"):
