@@ -18,9 +18,9 @@ class Note:
 
     `fingerprint` describes the base before any change. `bits` holds a checksum of each of its
     tensors; no file keeps these, as the same base has others in half precision. `requires_grad` is
-    what `remove` and `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning wraps none, and
-    names the backbone's `weights` that it trains. `method` and `config` are None after a bare
-    `attach`.
+    what `remove` and `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning
+    wraps none, and names the backbone's `weights` that it trains. `method` and `config` are None
+    after a bare `attach`.
     """
 
     fingerprint: dict[str, list] = field(repr=False)

@@ -130,8 +130,8 @@ def _tell_of_new_head(model: nn.Module, mismatched, name: str, labels: int | Non
     backbone = f"{model.base_model_prefix}."
     for key, there, here in sorted(mismatched):
         if labels is None or key.startswith(backbone):
-            raise UnknownName(f"{name}: {key} is {list(there)} in the file and {list(here)} by its "
-                              "config.json.", expected="a checkpoint whose two files agree")
+            raise NotSupported(f"{name}: {key} is {list(there)} in the file and {list(here)} by "
+                               "its config.json.", expected="a checkpoint whose two files agree")
     if mismatched:
         count = max(there[0] for _, there, _ in mismatched)
         print(f"{name} brings a head for {count} labels; its last layer was drawn anew, for "
