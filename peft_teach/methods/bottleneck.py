@@ -85,8 +85,8 @@ class Config(Settings):
     `size` is the width of the middle, `scale` the s before A, `own_norm` puts a new LayerNorm
     before A. `reads` is "output", y + s A(y), "normed", LN(x + s A(LN(x))), or "input",
     F(x) + s A(x). `targets=None` is the end of every layer: the norm that closes it, or the block
-    itself where no norm does; for reads="input" it is `ffn`. `layers` are block numbers, None for
-    all.
+    itself where no norm does, whose A then reads "output" for "normed"; for reads="input" it is
+    `ffn`. `layers` are block numbers, None for all.
     """
 
     size: Annotated[int, is_whole, "a whole number from 1; often d_model / 16"] = 64
@@ -137,7 +137,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     around a block: read them by a hook there. Raises `BadConfig`, `NoTargets`, `AlreadyAdapted`,
     or `NotSupported` for an unknown family; then the model is as it was.
     """
-    note, config = prepare(model, PFEIFFER if config is None else config, Config)
+    note, config = prepare(model, config, Config)
     targets, make = form(model, config.reads, config.targets)
     return put_on(model, note, targets, lambda base: make(base, Bottleneck(
         models.config_of(model).hidden_size, config.size, config.activation, config.own_norm,
