@@ -74,7 +74,7 @@ class IA3Linear(Adapter):
         return (l - 1) * self.base.weight                             # (n_out, n_in)
 
     def merged(self) -> nn.Linear:
-        """Return one plain linear layer with W + ΔW, summed in float32, then rounded."""
+        """Return one plain linear layer with weight W + ΔW, rounded after the sum."""
         W, b = self.base.weight, self.base.bias                       # (n_out, n_in), (n_out,)
         if b is not None and self.side == "output":
             b = (self.factors() * b).to(b.dtype)                      # (n_out,)

@@ -72,9 +72,9 @@ class LoRALinear(Adapter):
         return self.scale * self.B @ self.A                           # (n_out, n_in)
 
     def merged(self) -> nn.Linear:
-        """Return one plain linear layer with weight W + ΔW, summed in float32, then rounded."""
+        """Return one plain linear layer with weight W + ΔW, rounded after the sum."""
         W = models.weight_of(self.base)                               # (n_out, n_in)
-        return models.linear_like(self.base, (W.float() + self.delta()).to(W.dtype))
+        return models.linear_like(self.base, (W + self.delta()).to(W.dtype))
 
 
 @dataclass(frozen=True)

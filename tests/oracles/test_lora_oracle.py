@@ -225,6 +225,8 @@ def test_a_half_precision_base_gets_a_float32_correction():
     assert merged.weight.dtype == torch.bfloat16
     exact = made.base.weight.double() + 2.0 * made.B.double() @ made.A.double()
     assert_equal(merged.weight, exact.float().bfloat16())
+    made.base.double()
+    assert_equal(made.merged().weight, made.base.weight + made.delta().double())
 
 
 def test_dropout_touches_the_input_of_a_alone():
