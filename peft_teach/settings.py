@@ -90,9 +90,8 @@ class Settings:
         """Raise as `cls(**settings)` does: for a layer, which is given some settings one by one."""
         cls(**settings)
 
-    def learning_rate(self, usual: float) -> float:
-        """Return the rate to train with these settings, where `usual` is that of the defaults."""
-        return usual
+    def learning_rate(self) -> float | None:
+        """Return the rate to train with these settings; None is the method's `LEARNING_RATE`."""
 
 
 def _demand(kind: Any) -> tuple[Callable[[Any], bool], str, tuple[str, ...]]:

@@ -150,7 +150,7 @@ def learning_rate(model: nn.Module) -> float:
         return full.LEARNING_RATE
     if note.method is None:
         return OWN
-    return note.config.learning_rate(METHODS[note.method].LEARNING_RATE)
+    return note.config.learning_rate() or METHODS[note.method].LEARNING_RATE
 
 
 def seed(n: int) -> None:

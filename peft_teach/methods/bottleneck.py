@@ -105,8 +105,8 @@ class Config(Settings):
                             "already.",
                             hint="own_norm=False; or reads='output', as in pt.bottleneck.BAPNA")
 
-    def learning_rate(self, usual: float) -> float:
-        return usual / self.scale
+    def learning_rate(self) -> float:
+        return LEARNING_RATE / self.scale
 
 
 # All have one size, that of Houlsby's code, so that they can be compared.

@@ -95,8 +95,8 @@ class Config(Settings):
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
-    def learning_rate(self, usual: float) -> float:
-        return LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else usual
+    def learning_rate(self) -> float:
+        return LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
 
 
 def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
