@@ -162,9 +162,10 @@ def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, torch.
     Parameters whose `id` is in `but` are left out.
     """
     turned = {f"{name}.weight" for name in state.of(model).converted}
-    found: dict[str, torch.Tensor] = {**plain_parameters(model)}
-    found |= {plain_name(model, f"{name}.weight"): _packed_weight(layer)
+    packed = {f"{name}.weight": _packed_weight(layer)
               for name, layer in model.named_modules() if is_packed(layer)}
+    found: dict[str, torch.Tensor] = {**plain_parameters(model)}
+    found |= {plain_name(model, name): weight for name, weight in packed.items()}
     return {name: p.T if name in turned else p for name, p in found.items() if id(p) not in but}
 
 
