@@ -1,6 +1,6 @@
 """What every method's `Config` is: frozen, plain values, each held to what its field says.
 
-    size: Annotated[int, is_whole, "a whole number from 1"] = 64    checked as it is set
+    size: Annotated[int, is_integer, "a whole number from 1"] = 64    checked as it is set
 
 Python takes True for 1, and NumPy's numbers cannot be written to json. So a method's settings are
 made plain numbers and tuples before anything is built with them, in one place for all methods.
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import numpy as np
 
 from .errors import BadConfig
-from .valid import as_layers, as_targets, is_positive, is_several, is_share, is_whole
+from .valid import as_layers, as_targets, is_integer, is_positive, is_several, is_share
 
 # The names of settings in Hugging Face peft, bitsandbytes and `adapters`, and here.
 NAMES_HERE = {
@@ -151,7 +151,7 @@ def _as_words(words) -> tuple[str, ...]:
 
 # ── settings that several methods share ──────────────────────────────────────────────────────
 
-Length = Annotated[int, is_whole, "a whole number of vectors, at least 1"]
+Length = Annotated[int, is_integer, "a whole number of vectors, at least 1"]
 Share = Annotated[float, is_share, "a probability from 0 to below 1"]
 Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank changes"]
 
@@ -159,7 +159,7 @@ Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank
 def need_rank(rank, n_in: int, n_out: int) -> None:
     """Raise `BadConfig` for a rank that no matrix of this shape can have."""
     largest = min(n_in, n_out)
-    if not is_whole(rank, 1, largest):
+    if not is_integer(rank, 1, largest):
         raise BadConfig(f"rank {rank!r} for a matrix of {n_out} × {n_in}.",
                         expected=f"a whole number from 1 to {largest}: no matrix of this shape has "
                                  "a larger rank")

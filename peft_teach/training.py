@@ -29,7 +29,7 @@ from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
 from .idle import refuse_idle, refuse_silent
 from .methods import METHODS, full
 from .optimizer_groups import check_setting, groups_of
-from .valid import is_whole
+from .valid import is_integer
 
 OWN = 1e-3    # the learning rate of adapters that no method here made
 
@@ -155,7 +155,7 @@ def learning_rate(model: nn.Module) -> float:
 
 def seed(n: int) -> None:
     """Seed Python, NumPy and torch, so that a run can be repeated on the same machine."""
-    if not is_whole(n, 0, 2**32 - 1):
+    if not is_integer(n, 0, 2**32 - 1):
         raise BadConfig(f"The seed is {n!r}.", expected="a whole number from 0 to 2**32 - 1")
     random.seed(n)
     np.random.seed(n)

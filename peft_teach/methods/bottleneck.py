@@ -41,7 +41,7 @@ from ..errors import BadConfig
 from ..notes import prepare
 from ..settings import Settings
 from ..shapes import expect
-from ..valid import is_positive, is_whole
+from ..valid import is_integer, is_positive
 from .placements import form
 
 LEARNING_RATE = 2e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
@@ -89,7 +89,7 @@ class Config(Settings):
     `ffn`. `layers` are block numbers, None for all.
     """
 
-    size: Annotated[int, is_whole, "a whole number from 1; often d_model / 16"] = 64
+    size: Annotated[int, is_integer, "a whole number from 1; often d_model / 16"] = 64
     scale: Annotated[float, is_positive, "a positive number; 4 in He et al. 2022"] = 1.0
     activation: Activation = "relu"
     reads: Literal["output", "normed", "input"] = "normed"

@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadConfig, NoTargets, NotSupported
-from ..valid import as_layers, as_targets, is_whole
+from ..valid import as_layers, as_targets, is_integer
 from ..whole import refuse_wrapped
 
 # ── where the places are ─────────────────────────────────────────────────────────────────────
@@ -291,7 +291,7 @@ def _check_layers(layers: tuple[int, ...], chosen: list[tuple[str, ...]]) -> Non
         raise BadConfig(f"layers={layers}, and no target is a place that every block has.",
                         expected="layers=None; or targets such as 'query', 'ffn_in', 'block'")
     count = len(chosen[0])
-    if not layers or not all(is_whole(i, 0, count - 1) for i in layers):
+    if not layers or not all(is_integer(i, 0, count - 1) for i in layers):
         raise BadConfig(f"layers={layers} " + ("names a block that does not exist." if layers
                                                else "names no block."),
                         expected=f"block numbers from 0 to {count - 1}, or None for all")
@@ -381,10 +381,9 @@ def is_encoder(model: nn.Module) -> bool:
 
 def is_language_model(model: nn.Module) -> bool:
     """Return whether the logits at each token are about the next one, as a GPT-2's are."""
-    return writes(model) and not config_of(model).is_encoder_decoder
+    return can_generate(model) and not config_of(model).is_encoder_decoder
 
 
-def writes(model: nn.Module) -> bool:
+def can_generate(model: nn.Module) -> bool:
     """Return whether a model generates tokens, as a GPT-2 and a T5 do."""
-    can_generate = getattr(model, "can_generate", None)
-    return can_generate is not None and can_generate()
+    return getattr(model, "can_generate", lambda: False)()

@@ -14,7 +14,7 @@ from torch import nn
 
 from .. import fetch
 from ..errors import BadConfig, NotSupported, UnknownName, unknown
-from ..valid import is_whole
+from ..valid import is_integer
 from .families import FAMILIES, entry
 from .heads import head
 from .plain import guard_save, is_mean_pooled
@@ -54,7 +54,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
     if attention not in ATTENTIONS:
         raise unknown("attention", attention, ATTENTIONS)
     if labels is not None:
-        if not is_whole(labels):
+        if not is_integer(labels):
             raise BadConfig(f"labels is {labels!r}.", expected="a number of classes, or None")
         labels = int(labels)    # NumPy's are no json
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
