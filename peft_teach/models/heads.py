@@ -13,7 +13,7 @@ HEADS = ("pre_classifier", "classifier", "score", "qa_outputs", "classification_
 
 
 def head(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the task head's parameters: trained by every method. They are,
+    """Return the names of the task head's parameters, which every method trains:
 
     1. in a model of transformers around one backbone, all outside it, so that nothing drawn at
        random for the task stays that way: DeBERTa-v2's pooler, say, or ModernBERT's `head`. A
