@@ -28,8 +28,9 @@ class Adapter(Wrapper):
 
     Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
     computes its correction u with them, adds it to the base's output y, and then rounds the sum:
-    `(y + u).to(y.dtype)`. If u were rounded first, half precision would lose small corrections. No
-    subclass asks whether it is enabled: while it is not, a call goes straight to the base.
+    `(y + u).to(y.dtype)`. If u were rounded first, as `torch.autocast` does, half precision would
+    lose small corrections. No subclass asks whether it is enabled: while it is not, a call goes
+    straight to the base.
     """
 
     def __init__(self, base: nn.Module):

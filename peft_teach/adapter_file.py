@@ -14,7 +14,7 @@ from .folder import as_path
 from .methods import METHODS
 from .nf4 import Linear4bit
 from .saving import DESCRIPTION, TENSORS
-from .valid import is_whole
+from .valid import is_integer
 
 AXES = ("rank", "size", "length", "projection")    # settings that are an axis of a tensor
 SHORT = 64    # steps along such an axis that are soon built, whatever else a file lacks
@@ -93,7 +93,7 @@ class AdapterFile(NamedTuple):
         most = min(longest, max(fills, SHORT))
         for name in AXES:
             claimed = getattr(config, name, None)
-            if is_whole(claimed, most + 1):
+            if is_integer(claimed, most + 1):
                 raise AdapterFileError(f"{self.path} has settings that do not fit its tensors: "
                                        f"{name} {claimed}.",
                                        expected="the settings as pt.save wrote them")

@@ -103,7 +103,7 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
 
 def _check_labels(model: nn.Module, labels: Tensor, shape: tuple[int, int] | None) -> None:
     """Raise `BadData` for labels that are no classes of this model, or not one for each row."""
-    classes, words = _number_of_classes(model), models.writes(model)
+    classes, words = _number_of_classes(model), models.can_generate(model)
     kind = getattr(getattr(model, "config", None), "problem_type", None)
     if shape is not None:
         rows = ((shape[0],), (shape[0], 1))
@@ -167,8 +167,8 @@ def tokens_in(batch: Batch) -> int:
 
 
 def _number_of_classes(model: nn.Module) -> int | None:
-    """Return how many classes a classifier has, or tokens a model that writes; None for others."""
-    if models.writes(model):
+    """Return how many classes a classifier has, or tokens what generates; None for others."""
+    if models.can_generate(model):
         return models.config_of(model).get_text_config().vocab_size
     kind = getattr(getattr(model, "config", None), "problem_type", None)
     classes = getattr(model, "num_labels", 1)

@@ -1,6 +1,12 @@
 """What a method added to a model, by name: what trains, and what a file keeps of it.
 
 Names are those of the unadapted model, followed by the adapter's own: "…query.A".
+
+    here                  returns, head excluded                   of each `Adapter`
+    adapter_parameters    what trains                              own_parameters, those that train
+    method_parameters     what was added or trains                 own_parameters
+    method_state          what a file fills, with trained buffers  own_tensors
+    adapter_state         copies of what a file keeps              stored
 """
 
 from collections.abc import Mapping

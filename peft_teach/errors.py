@@ -2,14 +2,14 @@
 
     PeftTeachError
     ├── UnknownName        a model, place, data set or exercise that does not exist
-    ├── BadConfig          a method's settings that cannot work: a rank too large, a negative size
+    ├── BadConfig          settings or arguments that cannot work here: a rank too large, no model
     ├── BadData            batches or examples that cannot be trained on
     ├── ShapeError         a tensor whose axes are not the expected ones
     ├── NoTargets          a place that this model family does not have
-    ├── AlreadyAdapted     a second injection, or a structure that an adapter has changed
+    ├── AlreadyAdapted     a second injection, also where the first was peft's
     ├── NoAdapter          an operation that needs an adapter on a model without one
     ├── NotMergeable       an adapter that cannot be folded into its base
-    ├── NotExportable      an adapter that this library has and peft has not, or the reverse
+    ├── NotExportable      an adapter that only one of this library and peft has
     ├── NotSupported       a combination that is known not to work
     ├── AdapterFileError   an adapter file that is missing, damaged or made for another model
     ├── FetchError         an artefact that could not be fetched or unpacked
@@ -42,7 +42,7 @@ class UnknownName(PeftTeachError):
 
 
 class BadConfig(PeftTeachError):
-    """A method's settings that cannot work."""
+    """Settings or arguments that cannot work here: in float16, say, or in inference mode."""
 
 
 class BadData(PeftTeachError):
@@ -58,7 +58,7 @@ class NoTargets(PeftTeachError):
 
 
 class AlreadyAdapted(PeftTeachError):
-    """A second injection, or a structure that an adapter has changed."""
+    """A second injection, also where the first was peft's."""
 
 
 class NoAdapter(PeftTeachError):
@@ -70,7 +70,7 @@ class NotMergeable(PeftTeachError):
 
 
 class NotExportable(PeftTeachError):
-    """An adapter that this library has and peft has not, or the reverse."""
+    """An adapter that only one of this library and peft has."""
 
 
 class NotSupported(PeftTeachError):

@@ -38,7 +38,7 @@ from torch.nn import functional as F
 
 from .errors import BadConfig, BadData, NotSupported, ShapeError
 from .shapes import expect
-from .valid import is_whole
+from .valid import is_integer
 
 BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 SECOND_BLOCK = 256    # block maxima that share one second-level maximum
@@ -190,7 +190,7 @@ def _expect_bytes(x: Tensor, called: str) -> None:
 def unpack(packed: Tensor, n: int) -> Tensor:
     """Undo `pack`: return the first `n` indices (n,) in uint8."""
     _expect_bytes(packed, "packed")
-    if not is_whole(n, 0, 2 * len(packed)):
+    if not is_integer(n, 0, 2 * len(packed)):
         raise BadConfig(f"n is {n!r}.", expected=f"a whole number from 0 to {2 * len(packed)}")
     return torch.stack([packed >> 4, packed & 15], dim=1).reshape(-1)[:n]
 
@@ -210,7 +210,7 @@ def _normalized(flat: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 
 def _check(x: Tensor, block_size: int) -> None:
-    if not is_whole(block_size) or block_size not in BLOCK_SIZES:
+    if not is_integer(block_size) or block_size not in BLOCK_SIZES:
         raise BadConfig(f"block_size is {block_size!r}.",
                         expected="one of " + ", ".join(map(str, BLOCK_SIZES)))
     if not isinstance(x, Tensor) or not x.is_floating_point():

@@ -1,6 +1,6 @@
 """What every method's `Config` is: frozen, plain values, each held to what its field says.
 
-    size: Annotated[int, is_whole, "a whole number from 1"] = 64    checked as it is set
+    size: Annotated[int, is_integer, "a whole number from 1"] = 64    checked as it is set
 
 Python takes True for 1, and NumPy's numbers cannot be written to json. So a method's settings are
 made plain numbers and tuples before anything is built with them, in one place for all methods.
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import numpy as np
 
 from .errors import BadConfig
-from .valid import as_layers, as_targets, is_positive, is_several, is_share, is_whole
+from .valid import as_layers, as_targets, is_integer, is_positive, is_several, is_share
 
 # The names of settings in Hugging Face peft, bitsandbytes and `adapters`, and here.
 NAMES_HERE = {
@@ -90,9 +90,8 @@ class Settings:
         """Raise as `cls(**settings)` does: for a layer, which is given some settings one by one."""
         cls(**settings)
 
-    def learning_rate(self, usual: float) -> float:
-        """Return the rate to train with these settings, where `usual` is that of the defaults."""
-        return usual
+    def learning_rate(self) -> float | None:
+        """Return the rate to train with these settings; None is the method's `LEARNING_RATE`."""
 
 
 def _demand(kind: Any) -> tuple[Callable[[Any], bool], str, tuple[str, ...]]:
@@ -146,13 +145,13 @@ def _as_words(words) -> tuple[str, ...]:
     """Return one or several texts as a tuple; `BadConfig` for anything else."""
     words = (words,) if isinstance(words, str) else () if words is None else words
     if not is_several(words) or not all(isinstance(w, str) for w in words):
-        raise BadConfig(f"{words!r} are no words.", expected="one text, or several")
+        raise BadConfig(f"words is {words!r}.", expected="one text, or several")
     return tuple(words)
 
 
 # ── settings that several methods share ──────────────────────────────────────────────────────
 
-Length = Annotated[int, is_whole, "a whole number of vectors, at least 1"]
+Length = Annotated[int, is_integer, "a whole number of vectors, at least 1"]
 Share = Annotated[float, is_share, "a probability from 0 to below 1"]
 Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank changes"]
 
@@ -160,7 +159,7 @@ Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank
 def need_rank(rank, n_in: int, n_out: int) -> None:
     """Raise `BadConfig` for a rank that no matrix of this shape can have."""
     largest = min(n_in, n_out)
-    if not is_whole(rank, 1, largest):
+    if not is_integer(rank, 1, largest):
         raise BadConfig(f"rank {rank!r} for a matrix of {n_out} × {n_in}.",
                         expected=f"a whole number from 1 to {largest}: no matrix of this shape has "
                                  "a larger rank")

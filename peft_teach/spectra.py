@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from .adapter import adapters
 from .errors import BadConfig
 from .shapes import expect
-from .valid import is_number, is_whole
+from .valid import is_integer, is_number
 
 
 def update(before: Tensor, after: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ def energy_rank(sigma: Tensor, share: float = 0.9) -> int:
 def truncate(matrix: Tensor, rank: int) -> Tensor:
     """Return the nearest matrix of at most this rank, (n_out, n_in) (Eckart and Young)."""
     expect(matrix, "n_out n_in", called="matrix")
-    if not is_whole(rank, 0, min(matrix.shape)):
+    if not is_integer(rank, 0, min(matrix.shape)):
         raise BadConfig(f"rank {rank!r} for a matrix of {tuple(matrix.shape)}.",
                         expected=f"0 to {min(matrix.shape)}")
     U, sigma, Vt = torch.linalg.svd(matrix.detach().float(), full_matrices=False)
@@ -64,7 +64,7 @@ def overlap(one: Tensor, other: Tensor, k: int, side: str = "in") -> float:
     bases = []
     for matrix in (one, other):
         expect(matrix, "n_out n_in", called="matrix")
-        if not is_whole(k, 1, min(matrix.shape)):
+        if not is_integer(k, 1, min(matrix.shape)):
             raise BadConfig(f"k is {k!r} for a matrix of {tuple(matrix.shape)}.",
                             expected=f"1 to {min(matrix.shape)}")
         U, _, Vt = torch.linalg.svd(matrix.detach().float(), full_matrices=False)
@@ -82,7 +82,7 @@ def familiarity(before: Tensor, after: Tensor, k: int) -> Tensor:
     """
     n_out, n_in = expect(before, "n_out n_in", called="before").shape
     expect(after, "n_out n_in", called="after", n_out=n_out, n_in=n_in)
-    if not is_whole(k, 1, min(n_out, n_in)):
+    if not is_integer(k, 1, min(n_out, n_in)):
         raise BadConfig(f"k is {k!r} for a matrix of {(n_out, n_in)}.",
                         expected=f"1 to {min(n_out, n_in)}")
     X, Y = (torch.linalg.svd(matrix.detach().float(), full_matrices=False)[0]

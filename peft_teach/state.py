@@ -16,11 +16,11 @@ KEY = "peft_teach_state"    # in the model's `__dict__`, so that copies and pick
 class Note:
     """What is noted on an adapted model.
 
-    `fingerprint` describes the base before any change, and `bits` holds a checksum of each of its
-    tensors, which no file keeps, as half precision has others. `requires_grad` is what `remove` and
-    `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning wraps none, and
-    names the backbone's `weights` that it trains. `method` and `config` are None after a bare
-    `attach`.
+    `fingerprint` describes the base before any change. `bits` holds a checksum of each of its
+    tensors; no file keeps these, as the same base has others in half precision. `requires_grad` is
+    what `remove` and `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning
+    wraps none, and names the backbone's `weights` that it trains. `method` and `config` are None
+    after a bare `attach`.
     """
 
     fingerprint: dict[str, list] = field(repr=False)

@@ -163,7 +163,8 @@ def _attach(model: nn.Module, file: AdapterFile, make: core.Make) -> nn.Module:
     strange = [name for name in (*wrapped, *also) if name not in modules]
     if strange:
         raise AdapterFileError(f"{file.path} says that {strange[0]!r} was wrapped, which this "
-                               "model has not.", expected="the settings as pt.save wrote them")
+                               "model does not have.",
+                               expected="the settings as pt.save wrote them")
     note, _ = notes.prepare(model)
     return core.wrap(model, note, dict.fromkeys(wrapped, make), tuple(also))
 

@@ -29,7 +29,7 @@ from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
 from .idle import refuse_idle, refuse_silent
 from .methods import METHODS, full
 from .optimizer_groups import check_setting, groups_of
-from .valid import is_whole
+from .valid import is_integer
 
 OWN = 1e-3    # the learning rate of adapters that no method here made
 
@@ -65,7 +65,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     is open. The first step, before its update, raises `BadConfig` if an adapter gets no gradient
     because the model never calls it, or not for the loss. (The first 8 batches are tried in eval
     mode, which leaves out no block by chance. An adapter in a module that they do not call, such as
-    an expert without tokens, is let be, and so is one on a pooler that no head reads.) An interrupt
+    an expert without tokens, may stay, and so may one on a pooler that no head reads.) An interrupt
     raises `TrainingStopped`; a loss or gradient that is not finite raises `TrainingDiverged`,
     before the update. Both hold the steps that were done.
     """
@@ -150,12 +150,12 @@ def learning_rate(model: nn.Module) -> float:
         return full.LEARNING_RATE
     if note.method is None:
         return OWN
-    return note.config.learning_rate(METHODS[note.method].LEARNING_RATE)
+    return note.config.learning_rate() or METHODS[note.method].LEARNING_RATE
 
 
 def seed(n: int) -> None:
     """Seed Python, NumPy and torch, so that a run can be repeated on the same machine."""
-    if not is_whole(n, 0, 2**32 - 1):
+    if not is_integer(n, 0, 2**32 - 1):
         raise BadConfig(f"The seed is {n!r}.", expected="a whole number from 0 to 2**32 - 1")
     random.seed(n)
     np.random.seed(n)

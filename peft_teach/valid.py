@@ -12,7 +12,7 @@ from typing import Any, TypeGuard
 from .errors import BadConfig
 
 
-def is_whole(value: Any, low: float = 1, high: float = math.inf) -> bool:
+def is_integer(value: Any, low: float = 1, high: float = math.inf) -> bool:
     """Return whether this is a whole number, NumPy's too, and no bool, from `low` to `high`."""
     return _is(numbers.Integral, value) and low <= value <= high
 
@@ -56,9 +56,9 @@ def as_targets(targets, name: str = "targets") -> tuple[str, ...]:
 
 def as_layers(layers) -> tuple[int, ...] | None:
     """Return one or several block numbers as a tuple, and None as None; `BadConfig` otherwise."""
-    layers = (layers,) if is_whole(layers, 0) else layers
+    layers = (layers,) if is_integer(layers, 0) else layers
     if layers is not None and (isinstance(layers, str) or not is_several(layers)
-                               or not all(is_whole(i, -math.inf) for i in layers)):
+                               or not all(is_integer(i, -math.inf) for i in layers)):
         raise BadConfig(f"layers is {layers!r}.", expected="block numbers, or None for all",
                         hint="layers=….tolist()" if hasattr(layers, "tolist") else None)
     return None if layers is None else tuple(int(i) for i in layers)

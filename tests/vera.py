@@ -31,7 +31,7 @@ from peft_teach.errors import BadConfig
 from peft_teach.notes import prepare
 from peft_teach.settings import Settings
 from peft_teach.shapes import expect
-from peft_teach.valid import is_whole
+from peft_teach.valid import is_integer
 
 LEARNING_RATE = 5e-2    # MiniLM learned film reviews faster than at 1e-2, with one seed
 
@@ -114,7 +114,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
 def _check(base: nn.Module, config: Config) -> None:
     models.need_linear(base, "VeRA corrects", "'query', 'value', 'ffn_in'", plain=True)
-    if not is_whole(config.rank):
+    if not is_integer(config.rank):
         raise BadConfig(f"rank is {config.rank!r}.", expected="a whole number, 1 or more")
-    if not is_whole(config.seed, 0, 2**63 - 1):
+    if not is_integer(config.seed, 0, 2**63 - 1):
         raise BadConfig(f"seed is {config.seed!r}.", expected="a whole number, 0 or more")

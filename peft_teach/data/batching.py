@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from ..errors import BadData, NotSupported
-from ..valid import is_several, is_whole
+from ..valid import is_integer, is_several
 from .tasks import Dataset, Example
 
 IGNORED = -100          # the label of a token that is given, not asked for
@@ -141,7 +141,7 @@ def _check_sizes(tokenizer, batch_size: int, max_tokens: int, epochs: int, seed:
     """Raise `BadData` for sizes or a tokenizer of which no batch can be made."""
     for name, size, least in (("batch_size", batch_size, 1), ("max_tokens", max_tokens, 1),
                               ("epochs", epochs, 1), ("seed", seed, 0)):
-        if not is_whole(size, least):
+        if not is_integer(size, least):
             raise BadData(f"{name} is {size!r}.", expected=f"a whole number, at least {least}")
     if not hasattr(tokenizer, "pad_token_id"):
         raise BadData(f"The tokenizer is a {type(tokenizer).__name__}.",

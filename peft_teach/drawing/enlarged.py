@@ -213,14 +213,14 @@ def _in_front(page: Page, on: Adapted, place: str, panel: Panel, side: float, y:
     Returns where a note may begin, None where none has room.
     """
     here, words = on.at(place), 6
-    kinds = {"P": ("P", "words")} if place == BESIDE_WORDS else {"K": ("Pₖ", "K"), "V": ("Pᵥ", "V")}
+    kinds = {"P": "words"} if place == BESIDE_WORDS else {"K": "k", "V": "v"}    # ours, theirs
     length, d = here[next(iter(kinds))][-2:]
     side *= d / on.layout.d_model
     left = panel[0] + (0.22 if page.narrow else 0.6)
     room = (panel[2] - left - 0.2 - 2.1 * (len(kinds) == 1 and not page.narrow)) / len(kinds) - 0.3
     step = min(room / (length + words), 0.21)
     x = left
-    for ours, theirs in kinds.values():
+    for ours, theirs in kinds.items():
         for i in range(length + words):
             page.part(x + step * (i + 0.5) + 0.1 * (i >= length), y, 0.77 * step, side,
                       "trained" if i < length else "passing", lw=0.8)

@@ -12,7 +12,7 @@ the same, except that with a soft prompt peft
 - lets a decoder's classifier read the last position, which in a row padded on the right is
   padding: classify one text at a time;
 - counts positions through padding on the left, which moves a decoder's text, and RoBERTa's, away
-  from the prompt: a padded row is not read as the row alone, in `generate` neither. (Before a
+  from the prompt: a padded row is not read as the row alone, nor is it in `generate`. (Before a
   decoder's prefix it does so in `forward` alone.) Ours reads the row as if it stood alone.
 
 This file only re-exports. Each idea has a file of its own:

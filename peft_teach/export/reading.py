@@ -119,7 +119,7 @@ def _refuse(settings: dict, tensors: dict[str, Tensor], path: Path) -> None:
     if start not in STARTS_THAT_LEAVE_THE_BASE:
         reasons.append(f"init_lora_weights={start!r} changes the base before training")
     if reasons:
-        raise NotExportable(f"{path} cannot be said by a method here: {'; '.join(reasons)}.",
+        raise NotExportable(f"{path} holds what no method here can do: {'; '.join(reasons)}.",
                             expected="LoRA, rsLoRA, DoRA, (IA)³, a soft prompt or a prefix on a "
                                      "base that stays as it is",
                             hint=None if start in STARTS_THAT_LEAVE_THE_BASE else

@@ -1,4 +1,4 @@
-"""A model's adapter and head as a folder of peft: which settings, and what cannot be said in them.
+"""A model's adapter and head as a folder of peft: which settings, and what they cannot say.
 
 `WRITTEN` holds the methods that peft has, too, and `NOT_WRITTEN` why another cannot be written.
 """
@@ -175,7 +175,7 @@ def _converted(model: nn.Module) -> bool:
 def _task(model: nn.Module) -> str | None:
     """Return peft's name of this model's task; None if it has no name for it."""
     name = type(model.base if isinstance(model, Adapter) else model).__name__
-    if (models.writes(model) and models.config_of(model).is_encoder_decoder
+    if (models.can_generate(model) and models.config_of(model).is_encoder_decoder
             and getattr(model, "main_input_name", None) == "input_ids"):
         return "SEQ_2_SEQ_LM"
     bare = getattr(model, "base_model", None) is model

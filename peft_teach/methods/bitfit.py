@@ -51,7 +51,7 @@ class BiasAdapter(Adapter):
         return (y + self.b).to(y.dtype)                               # (…, n_out)
 
     def merged(self) -> nn.Module:
-        """Return the same kind of layer, the two biases summed in float32, then rounded."""
+        """Return the same kind of layer, whose bias is the rounded sum of the two."""
         b = self.base.bias                                            # (n_out,)
         return models.with_bias(self.base, (b + self.b).to(b.dtype))
 

@@ -41,7 +41,7 @@ from ..errors import BadConfig
 from ..notes import prepare
 from ..settings import Settings
 from ..shapes import expect
-from ..valid import is_positive, is_whole
+from ..valid import is_integer, is_positive
 from .placements import form
 
 LEARNING_RATE = 2e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
@@ -85,11 +85,11 @@ class Config(Settings):
     `size` is the width of the middle, `scale` the s before A, `own_norm` puts a new LayerNorm
     before A. `reads` is "output", y + s A(y), "normed", LN(x + s A(LN(x))), or "input",
     F(x) + s A(x). `targets=None` is the end of every layer: the norm that closes it, or the block
-    itself where no norm does; for reads="input" it is `ffn`. `layers` are block numbers, None for
-    all.
+    itself where no norm does, whose A then reads "output" for "normed"; for reads="input" it is
+    `ffn`. `layers` are block numbers, None for all.
     """
 
-    size: Annotated[int, is_whole, "a whole number from 1; often d_model / 16"] = 64
+    size: Annotated[int, is_integer, "a whole number from 1; often d_model / 16"] = 64
     scale: Annotated[float, is_positive, "a positive number; 4 in He et al. 2022"] = 1.0
     activation: Activation = "relu"
     reads: Literal["output", "normed", "input"] = "normed"
@@ -105,8 +105,8 @@ class Config(Settings):
                             "already.",
                             hint="own_norm=False; or reads='output', as in pt.bottleneck.BAPNA")
 
-    def learning_rate(self, usual: float) -> float:
-        return usual / self.scale
+    def learning_rate(self) -> float:
+        return LEARNING_RATE / self.scale
 
 
 # All have one size, that of Houlsby's code, so that they can be compared.
@@ -137,7 +137,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     around a block: read them by a hook there. Raises `BadConfig`, `NoTargets`, `AlreadyAdapted`,
     or `NotSupported` for an unknown family; then the model is as it was.
     """
-    note, config = prepare(model, PFEIFFER if config is None else config, Config)
+    note, config = prepare(model, config, Config)
     targets, make = form(model, config.reads, config.targets)
     return put_on(model, note, targets, lambda base: make(base, Bottleneck(
         models.config_of(model).hidden_size, config.size, config.activation, config.own_norm,

@@ -94,7 +94,8 @@ class Config(Settings):
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
-    learning_rate = lora.Config.learning_rate    # on "linear" a lower one
+    def learning_rate(self) -> float:
+        return lora.LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
 
 
 def count(n_in: int, n_out: int, rank: int) -> int:

@@ -51,8 +51,8 @@ class Config(Settings):
 
     train: Literal["all", "head"] = "all"
 
-    def learning_rate(self, usual: float) -> float:
-        return HEAD_LEARNING_RATE if self.train == "head" else usual
+    def learning_rate(self) -> float:
+        return HEAD_LEARNING_RATE if self.train == "head" else LEARNING_RATE
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:

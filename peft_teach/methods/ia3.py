@@ -34,7 +34,7 @@ from ..errors import BadConfig, NotSupported
 from ..notes import prepare
 from ..settings import Settings
 from ..shapes import expect
-from ..valid import is_whole
+from ..valid import is_integer
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 SIDES = {"key": "output", "value": "output", "qkv": "output",    # qkv is fused, as in GPT-2
@@ -74,7 +74,7 @@ class IA3Linear(Adapter):
         return (l - 1) * self.base.weight                             # (n_out, n_in)
 
     def merged(self) -> nn.Linear:
-        """Return one plain linear layer with W + ΔW, summed in float32, then rounded."""
+        """Return one plain linear layer with weight W + ΔW, rounded after the sum."""
         W, b = self.base.weight, self.base.bias                       # (n_out, n_in), (n_out,)
         if b is not None and self.side == "output":
             b = (self.factors() * b).to(b.dtype)                      # (n_out,)
@@ -133,7 +133,7 @@ class FusedIA3Linear(IA3Linear):
     def __init__(self, base: nn.Linear, first: int, parts: int = 1):
         super().__init__(base)
         n = base.out_features
-        if not is_whole(parts, 1, n) or n % parts or not is_whole(first, 0, n // parts - 1):
+        if not is_integer(parts, 1, n) or n % parts or not is_integer(first, 0, n // parts - 1):
             raise BadConfig(f"first is {first!r} in {parts!r} parts of {n} features.",
                             expected="equal parts, and fewer features of queries than one has")
         self.first, self.parts = first, parts

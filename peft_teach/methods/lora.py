@@ -13,8 +13,7 @@
 Cost: rank · (n_in + n_out) parameters per matrix (`count`), nothing at inference once merged.
 
 Sources: Hu et al. 2021, arXiv 2106.09685, §4.1 (the equation) and §4.2 (which matrices);
-Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). Second pages: `lora_plus.py`, two learning rates;
-`lora_bias.py`, a bias of B's own, as in peft.
+Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). A second page, `lora_plus.py`: two learning rates.
 One deviation from the paper: A starts uniform, as in the authors' code and in Hugging Face peft,
 where the paper says Gaussian.
 """
@@ -28,6 +27,7 @@ from torch import Tensor, nn
 from .. import models
 from ..adapter import Adapter
 from ..core import put_on
+from ..errors import NotMergeable
 from ..nf4 import Linear4bit
 from ..notes import prepare
 from ..settings import Alpha, Settings, Share, need_rank
@@ -72,9 +72,9 @@ class LoRALinear(Adapter):
         return self.scale * self.B @ self.A                           # (n_out, n_in)
 
     def merged(self) -> nn.Linear:
-        """Return one plain linear layer with weight W + ΔW, summed in float32, then rounded."""
+        """Return one plain linear layer with weight W + ΔW, rounded after the sum."""
         W = models.weight_of(self.base)                               # (n_out, n_in)
-        return models.linear_like(self.base, (W.float() + self.delta()).to(W.dtype))
+        return models.linear_like(self.base, (W + self.delta()).to(W.dtype))
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,8 @@ class Config(Settings):
     targets: tuple[str, ...] | None = None
     layers: tuple[int, ...] | None = None
 
-    def learning_rate(self, usual: float) -> float:
-        return LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else usual
+    def learning_rate(self) -> float:
+        return LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
 
 
 def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
@@ -112,9 +112,31 @@ def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
-    layer = LoRALinear
-    if config.use_bias:    # imported here, as it is itself made of LoRALinear
-        from .lora_bias import BiasedLoRALinear as layer
+    layer = BiasedLoRALinear if config.use_bias else LoRALinear
     targets = models.query_and_value(model) if config.targets is None else config.targets
     return put_on(model, note, targets, lambda base: layer(
         base, config.rank, config.alpha, config.dropout, config.rank_stabilized))
+
+
+class BiasedLoRALinear(LoRALinear):
+    """LoRA whose B has a bias c, (n_out,), zero at the start: no paper's, but peft's `lora_bias`.
+
+        y = x Wᵀ + b + s ((x Aᵀ) Bᵀ + c)
+    """
+
+    def __init__(self, base: nn.Linear | Linear4bit, *args, **settings):
+        super().__init__(base, *args, **settings)
+        self.c = nn.Parameter(torch.zeros(base.out_features))         # (n_out,)
+
+    def update(self, x: Tensor) -> Tensor:
+        """Return u = s ((x Aᵀ) Bᵀ + c)."""
+        return super().update(x) + self.scale * self.c                # (…, n_out)
+
+    def merged(self) -> nn.Linear:
+        """Return one plain linear layer with W + ΔW, whose bias is b + s c."""
+        b = self.base.bias                                            # (n_out,)
+        if b is None:
+            raise NotMergeable("The base has no bias, so LoRA's own bias c has nowhere to go.",
+                               expected="a base layer with a bias",
+                               hint="keep the adapter on the model, or train with use_bias=False")
+        return models.with_bias(super().merged(), (b + self.scale * self.c).to(b.dtype))

@@ -32,7 +32,7 @@ from ..core import put_on
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
 from ..settings import Length, Settings, unsaved
-from ..valid import is_whole
+from ..valid import is_integer
 from .projection import by_layer, mlp
 from .starts import check_words, prefix_of_words
 
@@ -92,7 +92,7 @@ class Config(Settings):
     length: Length = 20
     start: Literal["random", "text"] = unsaved("random")
     words: tuple[str, ...] = unsaved(())
-    projection: Annotated[int | None, lambda n: n is None or is_whole(n),
+    projection: Annotated[int | None, lambda n: n is None or is_integer(n),
                           "the hidden size of the MLP, or None for no MLP"] = unsaved(None)
 
     def __post_init__(self):

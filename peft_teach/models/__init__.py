@@ -16,6 +16,7 @@ from .families import (
     LINEAR,
     SINGLE,
     cache_name,
+    can_generate,
     config_of,
     find,
     fused_queries,
@@ -29,7 +30,6 @@ from .families import (
     positions,
     query_and_value,
     reads_cache,
-    writes,
 )
 from .heads import head
 from .layers import (
@@ -48,9 +48,9 @@ from .plain import is_mean_pooled, to_hf
 from .replacing import replace
 
 __all__ = [
-    "FAMILIES", "LINEAR", "SINGLE", "as_linear", "best_device", "cache_name", "config_of", "find",
-    "fused_queries", "head", "in_mode", "is_conv1d", "is_encoder", "is_language_model",
-    "is_mean_pooled", "is_packed", "key_value_shape", "linear_like", "linear_places", "load",
-    "longest_input", "need_linear", "place_of", "places", "positions", "quantized",
-    "query_and_value", "reads_cache", "replace", "to_hf", "weight_of", "with_bias", "writes",
+    "FAMILIES", "LINEAR", "SINGLE", "as_linear", "best_device", "cache_name", "can_generate",
+    "config_of", "find", "fused_queries", "head", "in_mode", "is_conv1d", "is_encoder",
+    "is_language_model", "is_mean_pooled", "is_packed", "key_value_shape", "linear_like",
+    "linear_places", "load", "longest_input", "need_linear", "place_of", "places", "positions",
+    "quantized", "query_and_value", "reads_cache", "replace", "to_hf", "weight_of", "with_bias",
 ]

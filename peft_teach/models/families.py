@@ -23,7 +23,7 @@ where it closes a sub-layer: one on the sub-layer's output before the sum, as in
 OLMo 2, has none.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
@@ -32,7 +32,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import BadConfig, NoTargets, NotSupported
-from ..valid import as_layers, as_targets, is_whole
+from ..valid import as_layers, as_targets, is_integer
 from ..whole import refuse_wrapped
 
 # ── where the places are ─────────────────────────────────────────────────────────────────────
@@ -232,20 +232,15 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     Raises `NoTargets` for a target that the model lacks, and `BadConfig` for a block that does not
     exist.
     """
-    targets, layers = as_targets(targets), as_layers(layers)
-    first: dict[int, str] = {}
-    modules: dict[str, str] = {    # in their order
-        name: first.setdefault(id(module), name)
-        for name, module in model.named_modules(remove_duplicate=False) if name}
-    if "linear" in targets and "linear" not in modules:
-        every = linear_places(model)
-        targets = tuple(p for t in targets for p in (every if t == "linear" else (t,)))
-    targets = tuple(name for t in targets for name in (
-        [m for m in modules if fnmatchcase(m, t)] if {*t} & {*"*?["} else ()) or (t,))
-    missing = [t for t in targets if t not in modules]
-    table = places(model) if missing or not targets or _is_known(model) else {}
+    layers = as_layers(layers)
+    first = {module: name for name, module in model.named_modules()}
+    modules = {name: first[module]
+               for name, module in model.named_modules(remove_duplicate=False) if name}
+    chosen = [name for t in as_targets(targets) for name in _expanded(t, modules, model)]
+    missing = [t for t in chosen if t not in modules]
+    table = places(model) if missing or not chosen or _is_known(model) else {}
     absent = [t for t in missing if t not in table]
-    if absent or not targets:
+    if absent or not chosen:
         what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
         why = [reason for place, reason in _family(model).lacks.items() if place in absent]
         raise NoTargets(f"This model has no {what}{': ' if why else ''}{'; '.join(why)}.",
@@ -253,16 +248,25 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
                                  "a pattern, such as '*.0.*'",
                         hint=_called_elsewhere(absent, table) or "print pt.models.places(model)")
     if layers is not None:
-        _check_layers(layers, [table[t] for t in targets if t in table and t not in SINGLE])
+        _check_layers(layers, [table[t] for t in chosen if t in table and t not in SINGLE])
     names = []
-    for target in targets:
+    for target in chosen:
         if target not in table:
             names.append(target)
         elif target in SINGLE or layers is None:
             names.extend(table[target])
         else:
             names.extend(table[target][i] for i in sorted(layers))
-    return tuple(dict.fromkeys(modules.get(name) or name for name in names))
+    return tuple(dict.fromkeys(modules.get(name, name) for name in names))
+
+
+def _expanded(target: str, modules: dict[str, str], model: nn.Module) -> Sequence[str]:
+    """Return what "linear" or a pattern of module names stands for; of any other target, itself."""
+    if target == "linear" and target not in modules:
+        return linear_places(model)
+    if any(sign in target for sign in "*?["):
+        return [m for m in modules if fnmatchcase(m, target)] or [target]
+    return [target]
 
 
 def _called_elsewhere(absent: list[str], table: dict[str, tuple[str, ...]]) -> str | None:
@@ -287,7 +291,7 @@ def _check_layers(layers: tuple[int, ...], chosen: list[tuple[str, ...]]) -> Non
         raise BadConfig(f"layers={layers}, and no target is a place that every block has.",
                         expected="layers=None; or targets such as 'query', 'ffn_in', 'block'")
     count = len(chosen[0])
-    if not layers or not all(is_whole(i, 0, count - 1) for i in layers):
+    if not layers or not all(is_integer(i, 0, count - 1) for i in layers):
         raise BadConfig(f"layers={layers} " + ("names a block that does not exist." if layers
                                                else "names no block."),
                         expected=f"block numbers from 0 to {count - 1}, or None for all")
@@ -377,10 +381,9 @@ def is_encoder(model: nn.Module) -> bool:
 
 def is_language_model(model: nn.Module) -> bool:
     """Return whether the logits at each token are about the next one, as a GPT-2's are."""
-    return writes(model) and not config_of(model).is_encoder_decoder
+    return can_generate(model) and not config_of(model).is_encoder_decoder
 
 
-def writes(model: nn.Module) -> bool:
+def can_generate(model: nn.Module) -> bool:
     """Return whether a model generates tokens, as a GPT-2 and a T5 do."""
-    can_generate = getattr(model, "can_generate", None)
-    return can_generate is not None and can_generate()
+    return getattr(model, "can_generate", lambda: False)()

@@ -13,31 +13,32 @@ HEADS = ("pre_classifier", "classifier", "score", "qa_outputs", "classification_
 
 
 def head(model: nn.Module) -> tuple[str, ...]:
-    """Return the names of the task head's parameters: trained by every method.
+    """Return the names of the task head's parameters, which every method trains:
 
-    In a model for a task, transformers' own or a module around its models, these are all those
-    outside the backbone, so that nothing drawn at random for the task stays that way: DeBERTa-v2's
-    pooler, say, ModernBERT's `head`, or the `fc` beside a BERT. A pooler inside the backbone, as
-    BERT's, and what a language model speaks with are pretrained, and not included. In any other
-    model, these are the parameters of modules named in `HEADS`.
+    1. in a model of transformers around one backbone, all outside it, so that nothing drawn at
+       random for the task stays that way: DeBERTa-v2's pooler, say, or ModernBERT's `head`. A
+       pooler inside the backbone, as BERT's, and a language model's output embeddings are
+       pretrained, and not included;
+    2. in a module around models of transformers, all beside them, as an `fc`, and their own heads;
+    3. in any other model, what is in modules named in `HEADS`.
     """
     refuse_wrapped(model)
     names = {id(p): name for name, p in model.named_parameters()}
-    added = [name for name in names.values() if name.split(".")[0] in HEADS]
+    added = tuple(name for name in names.values() if name.split(".")[0] in HEADS)
+    output = getattr(model, "get_output_embeddings", lambda: None)()
     backbone = getattr(model, "base_model_prefix", "")
-    speaks = getattr(model, "get_output_embeddings", lambda: None)()
-    if backbone and hasattr(model, backbone):
-        if speaks is not None and not added:
+    if backbone and hasattr(model, backbone):                                       # 1
+        if output is not None and not added:
             return ()
-        words = {id(p) for p in speaks.parameters()} if speaks is not None else ()
+        words = {id(p) for p in output.parameters()} if output is not None else ()
         return tuple(name for key, name in names.items()
                      if name.split(".")[0] != backbone and key not in words)
     for_a_task = not _is_transformers(model) or "For" in type(model).__name__
-    inside = [m for m in model.modules() if m is not model and _is_transformers(m)]
-    if speaks is not None or not for_a_task or not inside:
-        return tuple(added)
-    heads = {id(p) for p in _beside(model)}
-    return tuple(name for key, name in names.items() if key in heads)
+    around = any(_is_transformers(m) for m in model.modules() if m is not model)
+    if output is None and for_a_task and around:                                    # 2
+        heads = {id(p) for p in _beside(model)}
+        return tuple(name for key, name in names.items() if key in heads)
+    return added                                                                    # 3
 
 
 def _is_transformers(module: nn.Module) -> bool:

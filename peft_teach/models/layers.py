@@ -158,16 +158,24 @@ def quantize_layers(model: nn.Module, names: tuple[str, ...], note: state.Note, 
 def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, torch.Tensor]:
     """Return a model's weights by plain name, each with its numbers in the order they came in.
 
-    The weight of a converted layer is as the `Conv1D` had it, that of a packed layer its bytes. On
-    some processors a bitsandbytes layer rearranges these when it is first called. Its state dict
-    puts them back, in the layer itself, and so is taken of a copy. Parameters whose `id` is in
-    `but` are left out.
+    The weight of a converted layer is as the `Conv1D` had it, that of a packed layer its bytes.
+    Parameters whose `id` is in `but` are left out.
     """
     turned = {f"{name}.weight" for name in state.of(model).converted}
-    packed = {f"{name}.weight": copy.deepcopy(layer).state_dict()["weight"] if getattr(
-                  getattr(layer.weight, "quant_state", None), "packing_format_for_cpu", False)
-              else layer.weight
+    packed = {f"{name}.weight": _packed_weight(layer)
               for name, layer in model.named_modules() if is_packed(layer)}
     found: dict[str, torch.Tensor] = {**plain_parameters(model)}
     found |= {plain_name(model, name): weight for name, weight in packed.items()}
     return {name: p.T if name in turned else p for name, p in found.items() if id(p) not in but}
+
+
+def _packed_weight(layer: Any) -> torch.Tensor:
+    """Return a packed layer's bytes in the order they came in.
+
+    On some processors a bitsandbytes layer rearranges them when it is first called. Its state dict
+    puts them back, in the layer itself, and so is taken of a copy.
+    """
+    quant_state = getattr(layer.weight, "quant_state", None)
+    if getattr(quant_state, "packing_format_for_cpu", False):
+        return copy.deepcopy(layer).state_dict()["weight"]
+    return layer.weight

@@ -14,7 +14,7 @@ from torch import nn
 
 from .. import fetch
 from ..errors import BadConfig, NotSupported, UnknownName, unknown
-from ..valid import is_whole
+from ..valid import is_integer
 from .families import FAMILIES, entry
 from .heads import head
 from .plain import guard_save, is_mean_pooled
@@ -54,7 +54,7 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
     if attention not in ATTENTIONS:
         raise unknown("attention", attention, ATTENTIONS)
     if labels is not None:
-        if not is_whole(labels):
+        if not is_integer(labels):
             raise BadConfig(f"labels is {labels!r}.", expected="a number of classes, or None")
         labels = int(labels)    # NumPy's are no json
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:
@@ -130,8 +130,8 @@ def _tell_of_new_head(model: nn.Module, mismatched, name: str, labels: int | Non
     backbone = f"{model.base_model_prefix}."
     for key, there, here in sorted(mismatched):
         if labels is None or key.startswith(backbone):
-            raise UnknownName(f"{name}: {key} is {list(there)} in the file and {list(here)} by its "
-                              "config.json.", expected="a checkpoint whose two files agree")
+            raise NotSupported(f"{name}: {key} is {list(there)} in the file and {list(here)} by "
+                               "its config.json.", expected="a checkpoint whose two files agree")
     if mismatched:
         count = max(there[0] for _, there, _ in mismatched)
         print(f"{name} brings a head for {count} labels; its last layer was drawn anew, for "
@@ -186,7 +186,7 @@ def _or_explain(load, source: str, name: str, hint: str = NOT_FOUND, **options):
         return load(source, **options)
     except (OSError, ValueError, ImportError, SafetensorError) as error:
         if "attn_implementation" in str(error):    # the argument that transformers then asks for
-            raise NotSupported(f"transformers has not this attention for {source!r}.",
+            raise NotSupported(f"transformers does not have this attention for {source!r}.",
                                expected=f"one of {', '.join(ATTENTIONS)} that it has",
                                hint="pt.models.load(name, attention='eager')") from error
         if not name.startswith("hub:"):

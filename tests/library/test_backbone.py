@@ -286,7 +286,7 @@ def test_the_longest_leaves_one_position(family, longest, method, tiny):
 @pytest.mark.parametrize("words", [5, (1, 2), ("good", None), True])
 @each_method
 def test_what_are_no_words(words, method):
-    with pytest.raises(BadConfig, match="are no words"):
+    with pytest.raises(BadConfig, match="words is "):
         method.Config(start="text", words=words)
 
 

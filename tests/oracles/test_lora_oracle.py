@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import peft_teach as pt
 from peft_teach.errors import BadConfig, NoAdapter, NotMergeable, NotSupported, ShapeError
-from peft_teach.methods.lora_bias import BiasedLoRALinear
+from peft_teach.methods.lora import BiasedLoRALinear
 
 peft = pytest.importorskip("peft")
 
@@ -225,6 +225,8 @@ def test_a_half_precision_base_gets_a_float32_correction():
     assert merged.weight.dtype == torch.bfloat16
     exact = made.base.weight.double() + 2.0 * made.B.double() @ made.A.double()
     assert_equal(merged.weight, exact.float().bfloat16())
+    made.base.double()
+    assert_equal(made.merged().weight, made.base.weight + made.delta().double())
 
 
 def test_dropout_touches_the_input_of_a_alone():
