@@ -145,7 +145,7 @@ CLAIMS = (
           holds={"changes none of its singular values": is_turned, "see a sum": is_summed}),
 )
 
-HERE, THERE, PLACES = BOTH.here, BOTH.there, ["place here", "place there"]
+HERE, THERE = BOTH.here, BOTH.there
 LORA_1 = select(LADDER, method="lora 1")[0]["parameters"]
 JUDGED = {
     "How many of the fourteen are then ahead": "the question",
@@ -154,24 +154,24 @@ JUDGED = {
     "10's record do, seven, one of them a LoRA": lambda: (passing(0.3), passing(0.7)) == (3, 7)
         and SOLVED.index[:7].str.startswith("lora-").sum() == 1 and "rslora" in " ".join(SOLVED.index[:7]),
     "shows neither that a method is better than LoRA": "the first claim",
-    "The rate alone moves IA³ by 8.7 points; from LoRA of rank 32 to Lily there are 4.8. So does LoRA's "
-    "factor, 8 in place of 2, by 3.9. Most runs share one rate": lambda: FACTOR > 0.03
+    "The rate alone moves IA³ by 8.7 points; from LoRA of rank 32 to Lily there are 4.8. LoRA of "
+    "rank 64 is 3.9 higher with the factor 8 in place of 2. Most runs share one rate": lambda: FACTOR > 0.03
         and (FIELD.rate == 1e-4).sum() == 37 and len(FIELD) == 63,
     "best of three runs, the others one run": lambda: all(
         SOLVED[run] == SOLVED[FIELD.index.str.startswith(run.split("-")[0])].nlargest(4).iloc[0]
         for run in (recorded.BOTH[key] for key in ("ia3", "prefix", "prompt"))),
-    "The mask stands above the other adapters on both sides, and prefix and prompt are last. Full fine-tuning "
-    "is clearly first here, and not there. LoRA, DoRA and IA³ are too close to order: within 0.01 here": lambda:
+    "Prefix and prompt are last on both sides. Full fine-tuning is clearly first here, and not there. The "
+    "order of the other four neither side settles: here three lie within 0.01": lambda:
         [*HERE.sort_values().index[:2]] == [*THERE.sort_values().index[:2]] == ["prompt", "prefix"]
         and BOTH[:5].corr("spearman").loc["here", "there"] < 0.3
-        and (BOTH.loc["a random mask", PLACES] < BOTH.loc[["LoRA 8", "DoRA 8", "IA³"], PLACES].min()).all()
         and HERE.iloc[2] - HERE.iloc[4] < 0.01 and THERE.idxmax() != HERE.idxmax()
         and with_ten("full", "mask") == BETTER == with_ten("full", "lora 8"),
     "Which do five seeds show to be better than LoRA 8": "the question",
     "each at its own best rate": "how it was searched: SEARCHED of the record",
-    "Five seeds show that MiSS is worse than LoRA 1 and LoRA 8; VeRA and RoAd are barely worse than LoRA 1. "
-    "They cannot tell whether OFT is better than LoRA 8. Nor can they tell it of the mask, which ten seeds "
-    "showed to be better": "the third claim",
+    "Five seeds show that MiSS, on query and value, is worse than LoRA 1 and LoRA 8; VeRA and RoAd, with fewer "
+    "numbers, are barely worse than LoRA 1. They cannot tell whether OFT is better than LoRA 8 , nor whether the "
+    "mask is, which ten seeds showed": lambda: FOUND.parameters["VeRA 256"] < LORA_1    # else: the third claim
+        and FOUND.parameters["RoAd"] < LORA_1,
     "by it LoRA 8 differs from itself in 28 of the 45 pairs of its ten seeds": lambda:
         sum(one_seed(*pair) in (BETTER, WORSE) for pair in combinations(EIGHTS, 2)) == 28
         and len(EIGHTS) == 10,

@@ -14,8 +14,8 @@ FIGURES = {
     "with 95 % confidence": "of the interval, by its definition",
     "moves IA³ by 8.7 points": FIELD.accuracy["ia3-lr_0.001"] - FIELD.accuracy["ia3-default"],
     "stands there 24 times": 384 / 16,
-    "MiSS (48.7 %) and OFT (49.1 %) are too near LoRA (47.8 %) to tell; VeRA 35.4 %": tuple(
+    "MiSS (48.7 %) and OFT (49.1 %) are too near LoRA (47.8 %) to tell": tuple(
         FIELD.accuracy[run] for run in (
-            "miss-default", "oft-rank32", recorded.LORA, "vera-default")),
+            "miss-default", "oft-rank32", recorded.LORA)),
     "For 1 to 70 billion": "the sources of the recipe: lesson 10",
 }
