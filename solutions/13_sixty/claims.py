@@ -150,9 +150,8 @@ LORA_1 = select(LADDER, method="lora 1")[0]["parameters"]
 JUDGED = {
     "How many of the fourteen are then ahead": "the question",
     "beside a LoRA there of the same size it leads by 3.2 points": "the first claim",
-    "If answers correlate by 0.3, three of the fourteen pass; by about 0.7, as those of two adapters in lesson "
-    "10's record do, seven, one of them a LoRA": lambda: (passing(0.3), passing(0.7)) == (3, 7)
-        and SOLVED.index[:7].str.startswith("lora-").sum() == 1 and "rslora" in " ".join(SOLVED.index[:7]),
+    "if answers correlate by 0.3, three of the fourteen pass, and by 0.7 seven": lambda:
+        (passing(0.3), passing(0.7)) == (3, 7),
     "shows neither that a method is better than LoRA": "the first claim",
     "The rate alone moves IA³ by 8.7 points; from LoRA of rank 32 to Lily there are 4.8. LoRA of "
     "rank 64 is 3.9 higher with the factor 8 in place of 2. Most runs share one rate": lambda: FACTOR > 0.03

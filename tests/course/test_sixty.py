@@ -58,14 +58,16 @@ def test_the_pictures_tell_their_numbers_in_words():
 def test_each_method_of_the_record_and_the_mask_stand_beside_lora_at_the_same_seeds():
     sixty, ladder = records.load("sixty"), records.load("ladder")
     words = recorded.compared(sixty, ladder)
-    mask = [row | {"method": "a random mask"} for row in ladder["runs"]
-            if row["group"] == "final" and row["method"] == "mask" and row["seed"] < 7]
-    both = {"runs": sixty["runs"] + mask}
+    names = {"mask": "a random mask", "lora 8": "LoRA 8", "lora 1": "LoRA 1"}
+    beside = [row | {"method": names[row["method"]]} for row in ladder["runs"]
+              if row["group"] == "final" and row["method"] in names and row["seed"] < 7]
+    both = {"runs": sixty["runs"] + beside}
     ours = {method: records.select(both, group="final", method=method) for method in words.index}
     assert {len(rows) for rows in ours.values()} == {5}
     for lora, rung in (("LoRA 8", "lora 8"), ("LoRA 1", "lora 1")):
         theirs = {row["seed"]: row for row in records.select(ladder, group="final", method=rung)}
-        for method, told in words[f"minus {lora}"].items():
+        assert words[f"minus {lora}"][lora] == ""
+        for method, told in words[f"minus {lora}"].drop(lora).items():
             gaps = [row["r2"] - theirs[row["seed"]]["r2"] for row in ours[method]]
             assert float(told.split()[-4]) == pytest.approx(sum(gaps) / len(gaps), abs=1.1e-3)
     assert words.rate["OFT 32"] == 3.2e-3                   # matrices, and vectors that multiply:

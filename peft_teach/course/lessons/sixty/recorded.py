@@ -76,20 +76,21 @@ def two_ladders(ladder: Mapping) -> pandas.DataFrame:
 def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
     """Return size, rate, mean R² and verdicts in words, the best first.
 
-    Of each method and of lesson 10's mask, beside LoRA 8 and LoRA 1: all at the same seeds.
+    Of each method, and of lesson 10's mask and LoRAs, beside LoRA 8 and LoRA 1: at the same seeds.
     """
     ours = records.select(sixty, group="final")
     seeds = {row["seed"] for row in ours}
     both = [*ours, *(row for row in protocol.finals(ladder) if row["seed"] in seeds)]
     found, rows = protocol.scores(both, protocol.rated(ladder)), {}
     runs = {row["method"]: row for row in both}
-    for method in ("mask", *(found.keys() - protocol.NAMES.keys())):
-        told = [verdict(*protocol.shared(found, method, lora)) for lora in ("lora 8", "lora 1")]
+    for method in ("mask", "lora 8", "lora 1", *(found.keys() - protocol.NAMES.keys())):
+        told = [verdict(*protocol.shared(found, method, lora)) if method != lora else None
+                for lora in ("lora 8", "lora 1")]
         rows[protocol.NAMES.get(method, method)] = [
             runs[method]["parameters"], runs[method]["lr"],
             round(float(torch.stack([*found[method].values()]).mean()), 3),
             *(f"{each.word}: {each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
-              for each in told)]
+              if each else "" for each in told)]
     return pandas.DataFrame.from_dict(rows, orient="index", columns=[
         "parameters", "rate", "R²", "minus LoRA 8", "minus LoRA 1"
     ]).sort_values("R²", ascending=False)
