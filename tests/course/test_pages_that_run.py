@@ -143,9 +143,20 @@ def test_a_file_whose_names_do_not_fit(here):
 
 @torch.no_grad()
 def test_what_acts_in_training_alone(here):
-    assert said("Good in training, bad in eval", here, model=moved(here.model)) < 1e-5
-    dropped = moved(pt.lora.inject(here.fresh, pt.lora.Config(4, dropout=0.5)))
-    assert said("Good in training, bad in eval", here, model=dropped) > 0.01
+    class InTraining(pt.lora.LoRALinear):
+        def forward(self, x):
+            return super().forward(x) if self.training else self.base(x)
+
+    def losses(model):    # the labels are what training mode says rather than the other
+        modes = [model.train(mode)(**here.batch).logits for mode in (True, False)]
+        batch = {**here.batch, "labels": (modes[0] - modes[1]).argmax(-1)}
+        return said("Good in training, bad in eval", here, model=model, batch=batch)
+
+    train, other = losses(moved(here.model))
+    assert other == pytest.approx(train, abs=1e-5)
+    train, other = losses(moved(pt.attach(here.fresh, ("query", "value"), lambda base: InTraining(
+        base, 4))))
+    assert other > train + 1e-3
 
 
 @torch.no_grad()
