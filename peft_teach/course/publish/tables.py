@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
+from statistics import fmean
 from types import SimpleNamespace
 
 from ... import contents, export
@@ -19,7 +20,7 @@ from ...adapter import Adapter, adapters
 from ...folder import write_whole
 from ...methods import METHODS
 from ...models import FAMILIES
-from .. import records
+from .. import protocol, records
 from . import address, blocks, front, speed
 from .methods import HEAD, cards
 from .source import wrong
@@ -103,12 +104,30 @@ def _families(root: Path) -> str:
     return _number(len(FAMILIES), "families")
 
 
-def _minutes(root: Path) -> str:
+def _minutes(root: Path) -> list[int]:
     """How long lessons take, as the first table of each says; the capstone's is an afternoon."""
-    told = [int(minutes) for source in sorted((root / "solutions").glob("*/lesson.py"))
+    return [int(minutes) for source in sorted((root / "solutions").glob("*/lesson.py"))
             for minutes in re.findall(r"\*\*Time\*\*.*?about (\d+) minutes[ ,]",
                                       source.read_text("utf-8"))]
-    return f"{min(told)} to {max(told)}"
+
+
+def _length(root: Path) -> str:
+    """How many lessons there are, and hours; the capstone's four are those of an afternoon."""
+    minutes = _minutes(root)
+    return f"{len(minutes) + 1} lessons, about {round(sum(minutes) / 60) + 4} hours"
+
+
+def _headline(root: Path) -> str:
+    """What LoRA reaches, from all seeds of the ladder, and what it costs."""
+    ladder = records.load("ladder")
+    lora, full = (fmean(row["r2"] for row in protocol.finals(ladder) if row["method"] == method)
+                  for method in ("lora 8", "full"))
+    zero, costs = protocol.zeros(ladder)["pooler"], ladder["costs"]
+    return (f"LoRA trains {count('lora').trained / count('full').trained:.2%} of the parameters "
+            f"and goes {(lora - zero) / (full - zero):.0%} of the way\nfrom a new head on the "
+            f"frozen model to full fine-tuning: worse, and clearly so, in a file of "
+            f"{costs['lora 8']['file_bytes'] / 1e3:.0f} kB in place of "
+            f"{costs['full']['file_bytes'] / 1e6:.0f} MB")
 
 
 def _library(root: Path) -> str:
@@ -159,7 +178,9 @@ def _block(lines: list[str]) -> str:
     return "\n" + "\n".join(lines) + "\n"
 
 
-COMPUTED = {"methods": _methods, "families": _families, "minutes": _minutes,
+COMPUTED = {"methods": _methods, "families": _families, "length": _length,
+            "minutes": lambda root: f"{min(_minutes(root))} to {max(_minutes(root))}",
+            "headline": _headline,
             "library": _library, "map": _map, "peft": _peft, "benchmark": _benchmark,
             "blocks": lambda root: blocks.for_readme(),
             "blocks_of_the_site": blocks.for_site,
