@@ -104,8 +104,8 @@ def _families(root: Path) -> str:
     return _number(len(FAMILIES), "families")
 
 
-def _minutes(root: Path) -> list[int]:
-    """How long lessons take, as the first table of each says; the capstone's is an afternoon."""
+def _times(root: Path) -> list[int]:
+    """The minutes that each lesson takes, by its first table; the capstone's is an afternoon."""
     return [int(minutes) for source in sorted((root / "solutions").glob("*/lesson.py"))
             for minutes in re.findall(r"\*\*Time\*\*.*?about (\d+) minutes[ ,]",
                                       source.read_text("utf-8"))]
@@ -113,8 +113,13 @@ def _minutes(root: Path) -> list[int]:
 
 def _length(root: Path) -> str:
     """How many lessons there are, and hours; the capstone's four are those of an afternoon."""
-    minutes = _minutes(root)
+    minutes = _times(root)
     return f"{len(minutes) + 1} lessons, about {round(sum(minutes) / 60) + 4} hours"
+
+
+def _minutes(root: Path) -> str:
+    minutes = _times(root)
+    return f"{min(minutes)} to {max(minutes)}"
 
 
 def _headline(root: Path) -> str:
@@ -179,9 +184,8 @@ def _block(lines: list[str]) -> str:
 
 
 COMPUTED = {"methods": _methods, "families": _families, "length": _length,
-            "minutes": lambda root: f"{min(_minutes(root))} to {max(_minutes(root))}",
-            "headline": _headline,
-            "library": _library, "map": _map, "peft": _peft, "benchmark": _benchmark,
+            "minutes": _minutes, "headline": _headline, "library": _library,
+            "map": _map, "peft": _peft, "benchmark": _benchmark,
             "blocks": lambda root: blocks.for_readme(),
             "blocks_of_the_site": blocks.for_site,
             "bet_of_the_site": lambda root: front.bet_of_the_site(), "clone": address.clone,

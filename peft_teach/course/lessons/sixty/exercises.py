@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ....adapter import Adapter
 from ....errors import NotMergeable
 from ...checks import merge_judge
-from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
+from ...checks.adapter_judge import MISTAKES, Method, drawing, frozen_linear, linear_case
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import named, number, rejected, report, scalar, stages, whole
 from ...checks.merge_judge import Merge
@@ -21,14 +21,9 @@ from ...verdicts import BETTER, MARGIN, SAME, UNSURE, WORSE, word
 
 def road_cases(seed: int) -> list[dict]:
     """Return layers that differ in shape, bias and dtype, with inputs, angles and gains."""
-    generator = torch.Generator().manual_seed(13_000 + seed)
-
-    def draw(*shape: int, dtype=torch.float32) -> Tensor:
-        return torch.randn(shape, generator=generator).to(dtype)
-
-    return [{"n_in": n_in, "n_out": n_out, "W": draw(n_out, n_in, dtype=dtype) / n_in**0.5,
-             "b": draw(n_out, dtype=dtype) if bias else None, "x": draw(*batch, n_in, dtype=dtype),
-             "theta": draw(n_out // 2), "alpha": 1 + 0.4 * draw(n_out // 2)}
+    draw = drawing(13_000 + seed)
+    return [linear_case(draw, n_in, n_out, bias, dtype, batch)
+            | {"theta": draw(n_out // 2), "alpha": 1 + 0.4 * draw(n_out // 2)}
             for n_in, n_out, bias, dtype, batch in (
                 (4, 4, True, torch.float32, (2,)), (3, 8, True, torch.float32, (2, 3)),
                 (6, 2, False, torch.float32, (3,)), (384, 384, True, torch.float32, (2, 3)),
@@ -219,13 +214,8 @@ STEPS = 3
 
 def mine_cases(seed: int) -> list[dict]:
     """Return layers with sizes that 48 divides, with and without a bias, inputs and targets."""
-    generator = torch.Generator().manual_seed(13_500 + seed)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
-    return [{"n_in": n_in, "n_out": n_out, "W": draw(n_out, n_in) / n_in**0.5,
-             "b": draw(n_out) if bias else None, "x": draw(6, n_in), "target": draw(6, n_out)}
+    draw = drawing(13_500 + seed)
+    return [linear_case(draw, n_in, n_out, bias, torch.float32, (6,)) | {"target": draw(6, n_out)}
             for n_in, n_out, bias in ((48, 48, True), (384, 384, True), (48, 96, False))]
 
 
