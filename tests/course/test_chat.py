@@ -94,6 +94,11 @@ def test_two_seeds_that_disagree_cannot_tell_which_method_forgets_more(record):
     assert chat.forgets({"checkpoints": rows}) == ("cannot tell", pytest.approx([0.12, -0.18]))
 
 
+def test_a_word_without_end_does_not_widen_the_table_of_the_knob():
+    answers = chat.knob(records.load("chat")).answer
+    assert max(len(word) for answer in answers for word in answer.split()) <= 41
+
+
 def test_prompt_and_knob_have_a_row_each(record):
     assert chat.prompt(record)["ended"].tolist() == [0, 1, 0.5, 0.75]
     assert chat.knob(record).answer.to_dict() == {-1: SAID[0], 0: f"{SAID[0]} …", 1: SAID[1],

@@ -20,6 +20,7 @@ NAMES = {"none": "the base", "lora": "LoRA", "qlora": "QLoRA", "full": "full fin
          "ia3": "IA³", "prompt": "a prompt of 20"}
 COMPARED = ("lora", "full")    # where what is forgotten is compared: neither base was rounded
 KINDS = ("voice", *OTHERS)
+LONGEST = 40    # letters of a word in a table; more would make the page as wide as itself
 
 
 def rows(record: Mapping, **wanted) -> list[dict]:
@@ -139,7 +140,9 @@ def prompt(record: Mapping) -> pandas.DataFrame:
 
 def knob(record: Mapping) -> pandas.DataFrame:
     """Return by f, the factor of LoRA's update: an answer, style, ended, and the losses."""
-    found = {row["f"]: {"answer": " ".join(whole(row, 0).split())} | told(row)
+    found = {row["f"]: {"answer": " ".join(
+                 word if len(word) <= LONGEST else f"{word[:LONGEST]}…"    # one may have no end
+                 for word in whole(row, 0).split())} | told(row)
              for row in rows(record, group="knob")}
     return pandas.DataFrame.from_dict(found, orient="index").sort_index().rename_axis("f")
 
