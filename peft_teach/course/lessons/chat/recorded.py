@@ -20,7 +20,7 @@ NAMES = {"none": "the base", "lora": "LoRA", "qlora": "QLoRA", "full": "full fin
          "ia3": "IA³", "prompt": "a prompt of 20"}
 COMPARED = ("lora", "full")    # where what is forgotten is compared: neither base was rounded
 KINDS = ("voice", *OTHERS)
-LONGEST = 40    # letters of a word in a table; more would make the page as wide as itself
+LONGEST = 32    # letters of a word in a table; more would make the page as wide as itself
 
 
 def rows(record: Mapping, **wanted) -> list[dict]:
