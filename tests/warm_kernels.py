@@ -11,6 +11,7 @@ import gc
 import multiprocessing
 import os
 import sys
+import tempfile
 from importlib.metadata import EntryPoint
 
 from jupyter_client.provisioning import KernelProvisionerFactory, LocalProvisioner
@@ -28,7 +29,16 @@ def use() -> None:
 
 
 class Forked(LocalProvisioner):
-    """Starts a kernel as a child of Python's own fork server."""
+    """Starts a kernel as a child of Python's own fork server.
+
+    It speaks over sockets that are files: a port which one test process found free, another, or any
+    connection, may have taken before the kernel listens there.
+    """
+
+    async def pre_launch(self, **kwargs):
+        self.parent.transport = "ipc"
+        self.parent.ip = os.path.join(tempfile.gettempdir(), self.kernel_id)
+        return await super().pre_launch(**kwargs)
 
     async def launch_kernel(self, cmd, **kwargs):
         context = multiprocessing.get_context("forkserver")
