@@ -259,6 +259,7 @@ def setting(rank=1, **other):
             "config": pt.lora.Config(rank=rank)} | other
 
 
+@pytest.mark.long
 def test_where_dots_are_left_an_example_trains_in_another_folder(capsys):
     mine = setting()
     assert pictures.filled("a", mine) == {"name": "a", **mine}
@@ -271,6 +272,7 @@ def test_where_dots_are_left_an_example_trains_in_another_folder(capsys):
     assert "Dots are left" in capsys.readouterr().out
 
 
+@pytest.mark.long
 def test_a_pair_is_trained_with_three_seeds_each(monkeypatch, capsys):
     ran, mine = [], setting()
     monkeypatch.setattr(pictures, "answered", lambda folder, sentences: torch.tensor(folder))

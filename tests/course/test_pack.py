@@ -24,6 +24,7 @@ def desk(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.long
 def test_pip_installs_it_and_it_works_alone(desk, capsys):
     work.write("capstone.name", "I put my name to {this}.")
     made = desk / "mine"

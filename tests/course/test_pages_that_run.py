@@ -24,6 +24,7 @@ def own_data():
     return code
 
 
+@pytest.mark.long
 def test_a_file_becomes_a_verdict_and_a_folder_for_peft(own_data, tmp_path, monkeypatch, capsys):
     """On tweets, of which no lesson has a file: a duplicate goes, and documents stay whole."""
     monkeypatch.chdir(tmp_path)

@@ -118,7 +118,9 @@ def test_every_method_is_drawn():
     assert TRAINS.keys() == {"", *METHODS}
 
 
-@pytest.mark.parametrize(("model", "method"), EVERY)
+@pytest.mark.parametrize(("model", "method"), [
+    pytest.param(*row, marks=[pytest.mark.long] if row == ("smollm2", "qlora") else [])
+    for row in EVERY])
 def test_orange_stands_where_the_method_trains_and_nowhere_else(model, method):
     figure = drawn(method, model=model)
     units = (figure.get_figwidth() - 0.2) / layouts.LENGTH
