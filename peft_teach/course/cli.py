@@ -67,8 +67,8 @@ def _parser() -> argparse.ArgumentParser:
     way.add_argument("--execute", action="store_true", help="run the solution notebooks too")
     way.add_argument("--check", action="store_true",
                      help="write nothing; say what is out of date and which solution leaks")
-    build.add_argument("--ladder", metavar="FOLDER", help="with --execute in several calls: where "
-                       "what a lesson trains is kept for those after it")
+    build.add_argument("--desk", metavar="FOLDER", help="with --execute in several calls: where "
+                       "what a lesson builds and trains is kept for those after it")
     build.set_defaults(command=_build)
 
     grade = commands.add_parser(
@@ -179,7 +179,7 @@ def _build(arguments: argparse.Namespace) -> int:
     from .publish.notebooks import build
 
     print("\n".join(build(arguments.root, arguments.lessons, execute=arguments.execute,
-                          ladder=arguments.ladder)))
+                          desk=arguments.desk)))
     return 0
 
 

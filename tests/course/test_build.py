@@ -387,14 +387,14 @@ from peft_teach.course import protocol
 
 protocol.STEPS, protocol.TESTS = 2, pt.course.budget().test_examples
 {run}
-print(sorted(pt.board.rows()), pt.course.desk.work.folder())
+print(sorted(pt.board.rows()))
 """
 
 
 @pytest.mark.long
 @pytest.mark.usefixtures("kernel")
-def test_lessons_that_are_executed_together_share_one_ladder(tree, monkeypatch):
-    """And one that is executed alone does without."""
+def test_lessons_that_are_executed_together_have_one_reader(tree, monkeypatch):
+    """And one that is executed alone has what earlier ones built, and no rung."""
     def seen(*names, **more):
         build(tree, names, execute=True, **more)
         return {name: next(o.text for o in cell.outputs if o.output_type == "stream")
@@ -407,13 +407,15 @@ def test_lessons_that_are_executed_together_share_one_ladder(tree, monkeypatch):
                         ("98_later", 'pt.board.train("lora 8", pt.lora.inject);')):
         write(tree, lesson, REGISTER + RUNG.format(run=run)
               + (LESSON_97 if lesson == "97_demo" else ""))
-    one, both, other = ("['bitfit'] None\n", "['bitfit', 'lora 8'] None\n", "['lora 8'] None\n")
+    one, both, other = ("['bitfit']\n", "['bitfit', 'lora 8']\n", "['lora 8']\n")
     assert seen("98", "97") == {"97": one, "98": both}    # in their order
     assert seen("98") == {"97": one, "98": other}
     kept = tree / "kept"
-    seen("97", ladder=kept)
-    assert seen("98", ladder=kept) == {"97": one, "98": both}
-    assert {path.name for path in (kept / "work").iterdir()} <= {"course.json", "course.lock"}
+    seen("97", desk=kept)
+    assert seen("98", desk=kept) == {"97": one, "98": both}
+    alone = tree / "alone"
+    seen("98", desk=alone)
+    assert "# ── demo." in (alone / "my_peft.py").read_text("utf-8")
     assert not (tree / "solutions/97_demo/work").exists()
 
 

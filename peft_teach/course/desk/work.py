@@ -7,12 +7,9 @@
 
 All of it is one small file, `work/course.json`, in the folder where the reader works:
 `PEFT_TEACH_WORK` names that folder; by default it is the one in which Python started. If the
-variable is empty, as in builds and tests, or under nbgrader, nothing is read or written, and
+variable is empty, as in tests, or under nbgrader, nothing is read or written, and
 everything is forgotten when the kernel ends. No grade depends on this file, and a check only if it
 judges a prediction that the reader committed.
-
-A build that executes several lessons names one folder for them all in `PEFT_TEACH_POINTS`: there
-the points alone are kept, so that what one lesson trains is seen in the next.
 """
 
 import json
@@ -27,7 +24,7 @@ from filelock import FileLock
 from ...errors import BadConfig
 from ...folder import write_whole
 
-VARIABLE, BUILD = "PEFT_TEACH_WORK", "PEFT_TEACH_POINTS"
+VARIABLE = "PEFT_TEACH_WORK"
 FILE = Path("work") / "course.json"
 LIBRARY = ("my_peft.py", "my_peft.bak.py")    # what the reader built, see `my_peft_file`
 OWN = (FILE.parts[0], *LIBRARY)    # not for a notebook, a release or the repository
@@ -114,12 +111,12 @@ def add_point(picture: str, point: dict[str, Any], replaces: tuple[str, ...] = (
         kept["points"][picture] = [*others, point]
 
     _must_be_plain(picture, point)
-    _update(change, _file(of_build=True))
+    _update(change, _file())
 
 
 def points(picture: str) -> list[dict[str, Any]]:
     """Return the reader's own points in a picture, oldest first."""
-    return list(_read(_file(of_build=True))["points"].get(picture, ()))
+    return list(_read(_file())["points"].get(picture, ()))
 
 
 def forget(exercise: str | None = None) -> None:
@@ -159,10 +156,9 @@ def _must_be_plain(name: str, value: Any) -> None:
                         expected="plain data: numbers, text, lists and dicts of them")
 
 
-def _file(of_build: bool = False) -> Path | None:
-    """Return the reader's file; where there is none, that of a build, if it is asked for."""
-    name = os.environ.get(BUILD) if of_build and not os.environ.get("NBGRADER_EXECUTION") else None
-    place = folder() or (Path(name) if name else None)
+def _file() -> Path | None:
+    """Return the reader's file, None if nothing is to be kept."""
+    place = folder()
     return None if place is None else place / FILE
 
 

@@ -19,11 +19,10 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 _LOCAL_PATH = r"/home/|/root/|/tmp/|/Users/|/var/folders/|[A-Z]:\\Users"
 
 
-def execute(notebook: Any, path: Path, points: Path) -> None:
+def execute(notebook: Any, path: Path, desk: Path) -> None:
     """Run the notebook in its own folder; its outputs are then in it.
 
-    No reader works there; but in the folder `points` stand the runs that it adds to the ladder, and
-    those of earlier notebooks.
+    `desk` is where its reader works: there stands what earlier lessons built and trained.
     """
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError
@@ -33,7 +32,7 @@ def execute(notebook: Any, path: Path, points: Path) -> None:
                             record_timing=False, store_widget_state=False, coalesce_streams=True,
                             resources={"metadata": {"path": str(path.parent)}})
     try:
-        client.execute(env={**os.environ, work.VARIABLE: "", work.BUILD: str(points)})
+        client.execute(env={**os.environ, work.VARIABLE: str(desk)})
     except CellExecutionError as error:
         raise wrong(f"{path.name} stopped with an error:\n{error}",
                     "correct that cell in the source and execute again") from None

@@ -11,13 +11,14 @@ import json
 import re
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import unknown
 from ...folder import write_whole
+from ..checks.exercise import Exercise
 from ..desk import my_peft_file
 from ..lessons import ANSWERS, START, STUBS
 from . import address, blocks, colab, dress, execution, front, tables
@@ -88,36 +89,43 @@ def _answers(cells: Sequence[Cell]) -> str:
 
     Empty where the library holds every answer of the lesson. No judge imports it.
     """
-    text, above = "", []
+    text = _with_answers(_ANSWERS, cells, lambda exercise: not exercise.reference)
+    return "" if text == _ANSWERS else text.replace(f"    {my_peft_file.UNTIL}", "")
+
+
+def _with_answers(text: str, cells: Sequence[Cell], asked: Callable[[Exercise], bool]) -> str:
+    """Return the text of a library with what a lesson answers to the exercises that are asked."""
+    above = []
     for cell in cells:
         if cell.kind == "code":
             above.append(without_marks(cell.source))
-        if cell.part == SOLUTION and not cell.exercise.reference:
+        if cell.part == SOLUTION and asked(cell.exercise):
             try:
-                text = my_peft_file.added(cell.exercise, above, text or _ANSWERS)
+                text = my_peft_file.added(cell.exercise, above, text)
             except my_peft_file.Refused as error:
                 raise wrong(f"{cell.where}: {error}", "let the cell define all that it uses, or "
                             "name a reference in the library") from None
-    return text.replace(f"    {my_peft_file.UNTIL}", "")
+    return text
 
 
 def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = False,
-          ladder: Path | str | None = None) -> list[str]:
+          desk: Path | str | None = None) -> list[str]:
     """Write the notebooks of the named lessons ("07" or "07_lora"; all by default).
 
-    Also writes what the pages compute. Lessons that are executed run in their order, and each sees
-    on the ladder what those before it trained: it stands in the folder `ladder`, a new one if none
-    is given. Returns what was done, a line for each lesson and page.
+    Also writes what the pages compute. Lessons that are executed run in their order, with one
+    reader, who works in the folder `desk`, a new one if none is given: each sees what those before
+    it trained, and all that earlier lessons built. Returns what was done, a line for each lesson
+    and page.
     """
     root = Path(root).resolve()
     with tempfile.TemporaryDirectory() as empty:
-        report = _write(root, names, execute, Path(ladder or empty).resolve())
+        report = _write(root, names, execute, Path(desk or empty).resolve())
     _link(root, names)
     write(start_page(root), root / "lessons" / f"{START}.ipynb")
     return report + tables.write(root) + blocks.write(root)
 
 
-def _write(root: Path, names: Sequence[str], execute: bool, ladder: Path) -> list[str]:
+def _write(root: Path, names: Sequence[str], execute: bool, desk: Path) -> list[str]:
     report = []
     for lesson in make(root, names):
         path = root / lesson.solved
@@ -125,7 +133,8 @@ def _write(root: Path, names: Sequence[str], execute: bool, ladder: Path) -> lis
             (root / file).parent.mkdir(parents=True, exist_ok=True)
             write_whole({root / file: text})
         if execute:
-            execution.execute(lesson.solution, path, ladder)
+            _shelve(root, lesson, desk)
+            execution.execute(lesson.solution, path, desk)
             said = "built and executed"
         elif execution.keep(lesson.solution, path):
             said = "built, outputs kept"
@@ -134,6 +143,18 @@ def _write(root: Path, names: Sequence[str], execute: bool, ladder: Path) -> lis
         _put(lesson, root)
         report.append(f"{lesson.name}: {said}")
     return report
+
+
+def _shelve(root: Path, lesson: Lesson, desk: Path) -> None:
+    """Put what earlier lessons answer into the reader's `my_peft.py`, where it lacks it."""
+    file = desk / my_peft_file.FILE
+    text = there = file.read_text("utf-8") if file.is_file() else ""
+    earlier = [name for source in _checkout(root)[0] if (name := source.parent.name) < lesson.name]
+    for other in make(root, earlier) if earlier else []:
+        text = _with_answers(text, other.cells, lambda exercise: (
+            exercise.kept and f"# ── {exercise.id} " not in there))
+    desk.mkdir(parents=True, exist_ok=True)
+    write_whole({file: text})
 
 
 def _link(root: Path, names: Sequence[str]) -> None:
