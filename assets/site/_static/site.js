@@ -75,8 +75,6 @@ for (const table of document.querySelectorAll("article table.docutils")) {
   for (const cell of table.querySelectorAll("td"))
     if (cell.textContent.trim()) cell.dataset.name = names[cell.cellIndex];
 }
-for (const image of document.querySelectorAll("img.wide"))    // there it is small until it is tapped
-  image.addEventListener("click", () => image.classList.toggle("whole"));
 
 // The theme's labels that open a drawer answer to the keyboard, and a fold's name is what it says.
 for (const label of document.querySelectorAll(".nav-overlay-icon, .toc-overlay-icon")) {
