@@ -64,7 +64,8 @@ def test_every_link_within_the_site_leads_somewhere(pages):
 FAULTS = (Path(__file__).parent / "faults.js").read_text("utf-8")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (1000, "dark"), (390, "light")])
+@pytest.mark.parametrize(("width", "theme"), [
+    (1400, "light"), (1320, "light"), (1000, "dark"), (390, "light")])
 def test_no_page_complains_asks_elsewhere_scrolls_sideways_or_is_hard_to_read(
         pages, browser, width, theme):
     out, address = pages
@@ -173,6 +174,9 @@ def test_tables_take_free_width_and_are_cards_on_a_phone(pages, browser):
         box = cell.bounding_box()
         assert box["x"] + box["width"] <= 390
     assert not page.locator("thead").is_visible()
+    page.goto(address + "index.html")
+    box = page.get_by_text("the training step; ").bounding_box()
+    assert box["width"] > 300    # two cells below each other, not beside
 
 
 def test_on_a_phone_a_block_is_drawn_anew_and_another_picture_can_be_read(pages, browser):
@@ -195,6 +199,16 @@ def test_each_method_of_the_landings_picture_leads_to_its_lesson(pages, browser)
         page.get_by_role("link", name="QLoRA: lesson 08").click()
         assert page.url.endswith("lessons/08_qlora.html")
         page.close()
+
+
+def test_wide_a_line_of_code_of_a_hundred_letters_is_whole(pages, browser):
+    _, address = pages
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(address + "lessons/07_lora.html")
+    assert page.evaluate("""[...document.querySelectorAll("article div.cell_input pre")].filter(
+        (each) => each.checkVisibility() && each.scrollWidth > each.clientWidth).length""") == 0
+    assert page.locator("article div.cell_input pre").first.evaluate(
+        "each => getComputedStyle(each).whiteSpace") == "pre"    # no line is broken
 
 
 def test_the_search_finds_a_lesson(pages, browser):

@@ -67,10 +67,10 @@ for (const bet of document.querySelectorAll(".bet")) {
   }
 }
 
-// On a phone the rows of a wide table are cards, whose cells are named; one of numbers scrolls.
+// On a phone the rows of a table of words are cards, whose cells are named; one of numbers scrolls.
 for (const table of document.querySelectorAll("article table.docutils")) {
   const names = [...table.querySelectorAll("thead th")].map((each) => each.textContent);
-  if (names.length < 4 || names.length > 6) continue;
+  if (![2, 4, 5, 6].includes(names.length) || !names[1]) continue;
   table.classList.add("cards");
   for (const cell of table.querySelectorAll("td"))
     if (cell.textContent.trim()) cell.dataset.name = names[cell.cellIndex];
