@@ -47,7 +47,7 @@ FONT, TYPE, HEAD = "DejaVu Sans", 11, 12          # points; nothing is smaller
 THIN, THICK = 1.2, 1.4                            # points
 DOTTED = (0, (1.5, 2))
 PIXELS, DPI = 96, 192                             # an inch of the screen; and of a file, for sharp
-WIDE, PHONE = 700, 360                            # pixels: the two widths that are drawn
+WIDE, PHONE, PAGE = 700, 360, 948                 # pixels: of a lesson, a phone, a page alone
 
 
 class Page:

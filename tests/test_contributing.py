@@ -45,7 +45,7 @@ def test_the_workflow_calls_the_gate_on_the_oldest_and_a_new_python():
 def test_a_devcontainer_has_what_the_readme_says_on_a_python_that_is_tested():
     container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text("utf-8"))
     install, start = container["postCreateCommand"], container["postAttachCommand"]
-    assert f"{install} && peft-teach start" in README
+    assert f"\n{install}\npeft-teach start\n" in README
     assert _parser().parse_known_args(shlex.split(start)[1:])[0].command
     assert Version(container["image"].rpartition(":")[2]) in SpecifierSet(
         PROJECT["project"]["requires-python"])

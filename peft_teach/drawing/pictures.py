@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from ..errors import unknown
-from ..ink import PIXELS, WIDE, Page
+from ..ink import PAGE, PIXELS, WIDE, Page
 from ..methods import METHODS
 from ..settings import Settings
 from . import enlarged
@@ -69,25 +69,37 @@ def _zoomed(on: Adapted, zoom: str) -> str:
     return next((place for place in (first, *matrices, *on.loops) if place in inside), first)
 
 
-def methods(pixels: int = WIDE, theme: str = "light") -> Figure:
-    """Draw the block without a method, and then with each, and how many numbers of it train."""
-    columns, gap, title, names = 1 if pixels < 500 else 2, 0.3, 0.36, 0.24
+def methods(pixels: int = PAGE, theme: str = "light") -> Figure:
+    """Draw the block without a method, and then with each, and how many numbers of it train.
+
+    The methods stand three in a row below the block, on a phone one below the other.
+    """
+    columns, gap, names = 1 if pixels < 500 else 3, 0.16, 0.24
     width = (pixels / PIXELS - 0.2 - gap * (columns - 1)) / columns
-    u, cells = width / LENGTH, ("", *METHODS)
-    high = title + (layout(MODEL).top + 16) * u + 0.12
-    height = names + -(-len(cells) // columns) * high
+    first = width if columns == 1 else 2 * width + gap
+    low, high = (0.48 + (layout(MODEL).top + 16) * each / LENGTH for each in (first, width))
+    height = low + names + -(-len(METHODS) // columns) * high
     page = Page(pixels, (0.75 + height, 0.96 + height), theme)
     top = 0.12 + page.head("One block, all methods: what each of them trains", [
         ("trained", "trained"), ("frozen", "frozen"), ("four bits", "in 4 bits"),
         ("passing", "only passes through")])
-    for i, method in enumerate(cells):
-        on = adapted(method)
-        left = 0.1 + i % columns * (width + gap)
-        y = top + i // columns * high + names * (i >= columns)    # the first row's parts are named
-        name, count = counted(method)
-        page.text(left, y, name, "left", "top", weight="bold")
-        page.text(left + width, y, count, "right", "top")
-        Large(page, on, u, left, y + title + names * (i < columns) + on.layout.top * u).draw(
-            named=not method)
+    _counted(page, "", 0.1, top, first, names)
+    page.note(0.1 + first + 2 * gap, top + low / 2, "One of six blocks. Beside each method: how "
+              "many numbers it trains, and their share of all.", page.width - 0.1)
+    for i, method in enumerate(METHODS):
+        _counted(page, method, 0.1 + i % columns * (width + gap),
+                 top + low + names + i // columns * high, width)
     page.figure.set_label(counts_in_words())
     return page.figure
+
+
+def _counted(page: Page, method: str, left: float, top: float, width: float, names: float = 0
+             ) -> None:
+    """Draw the block with a method, and above it the method's name and what it trains.
+
+    `names` is the room for those of the parts, which are written in it alone.
+    """
+    on, (name, count), u = adapted(method), counted(method), width / LENGTH
+    page.text(left, top, name, "left", "top", weight="bold")
+    page.text(left + width, top, count, "right", "top")
+    Large(page, on, u, left, top + 0.36 + names + on.layout.top * u).draw(named=not method)

@@ -11,9 +11,11 @@ pytestmark = pytest.mark.browser
 pytest.importorskip("sphinx")
 from playwright.sync_api import sync_playwright  # noqa: E402
 
+from peft_teach.course.desk.shelf import in_two  # noqa: E402
 from peft_teach.course.publish.front import title  # noqa: E402
 from peft_teach.course.publish.notebooks import make  # noqa: E402
 from peft_teach.course.publish.site import site  # noqa: E402
+from peft_teach.ink import PHONE  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +64,8 @@ def test_every_link_within_the_site_leads_somewhere(pages):
 FAULTS = (Path(__file__).parent / "faults.js").read_text("utf-8")
 
 
-@pytest.mark.parametrize(("width", "theme"), [(1400, "light"), (1000, "dark"), (390, "light")])
+@pytest.mark.parametrize(("width", "theme"), [
+    (1400, "light"), (1320, "light"), (1000, "dark"), (390, "light")])
 def test_no_page_complains_asks_elsewhere_scrolls_sideways_or_is_hard_to_read(
         pages, browser, width, theme):
     out, address = pages
@@ -81,12 +84,14 @@ def test_no_page_complains_asks_elsewhere_scrolls_sideways_or_is_hard_to_read(
         page.close()
 
 
-def test_the_sidebar_names_each_lesson_once_by_its_title(pages, browser):
+def test_the_sidebar_names_each_lesson_once_in_a_line(pages, browser):
     _, address = pages
     page = browser.new_page()
     page.goto(address + "index.html")
-    shown = page.locator(".sidebar-tree ul").first.locator("a").all_inner_texts()
-    assert shown == [title(Path(ROOT / lesson.source).read_text("utf-8")) for lesson in make(ROOT)]
+    start, lessons, *_ = page.locator(".sidebar-tree > ul").all()
+    assert start.locator("a").all_inner_texts() == ["Start"]
+    assert lessons.locator("a").all_inner_texts() == [
+        in_two(title(Path(ROOT / lesson.source).read_text("utf-8")))[0] for lesson in make(ROOT)]
 
 
 def test_a_lesson_leads_to_the_one_before_and_the_next(pages, browser):
@@ -169,16 +174,21 @@ def test_tables_take_free_width_and_are_cards_on_a_phone(pages, browser):
         box = cell.bounding_box()
         assert box["x"] + box["width"] <= 390
     assert not page.locator("thead").is_visible()
+    page.goto(address + "index.html")
+    box = page.get_by_text("the training step; ").bounding_box()
+    assert box["width"] > 300    # two cells below each other, not beside
 
 
-def test_a_picture_fits_a_phone_and_is_whole_when_it_is_tapped(pages, browser):
+def test_on_a_phone_a_block_is_drawn_anew_and_another_picture_can_be_read(pages, browser):
+    """Its letters have nine pixels at least: it scrolls in its own box."""
     _, address = pages
     page = browser.new_page(viewport={"width": 390, "height": 900})
-    page.goto(address + "lessons/07_lora.html")
-    picture = page.locator("img.wide").first
-    assert picture.bounding_box()["width"] < 390
-    picture.click()
-    assert picture.bounding_box()["width"] == 700
+    page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
+    block, other = page.get_by_alt_text("LoRA: two"), page.get_by_alt_text("Rank 64 falls first")
+    assert block.bounding_box()["width"] < 390
+    assert block.evaluate("image => image.naturalWidth") == PHONE
+    assert other.bounding_box()["width"] >= 0.65 * int(other.get_attribute("width")) - 1
+    assert other.evaluate("image => image.parentElement.clientWidth") < 390
 
 
 def test_each_method_of_the_landings_picture_leads_to_its_lesson(pages, browser):
@@ -189,6 +199,16 @@ def test_each_method_of_the_landings_picture_leads_to_its_lesson(pages, browser)
         page.get_by_role("link", name="QLoRA: lesson 08").click()
         assert page.url.endswith("lessons/08_qlora.html")
         page.close()
+
+
+def test_wide_a_line_of_code_of_a_hundred_letters_is_whole(pages, browser):
+    _, address = pages
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(address + "lessons/07_lora.html")
+    assert page.evaluate("""[...document.querySelectorAll("article div.cell_input pre")].filter(
+        (each) => each.checkVisibility() && each.scrollWidth > each.clientWidth).length""") == 0
+    assert page.locator("article div.cell_input pre").first.evaluate(
+        "each => getComputedStyle(each).whiteSpace") == "pre"    # no line is broken
 
 
 def test_the_search_finds_a_lesson(pages, browser):

@@ -6,17 +6,20 @@ import json
 import os
 import re
 import sys
+import time
 from pathlib import Path
 
 import nbformat
 import pytest
 from demo_course import LESSON_97, REGISTER, demo, tree, write  # noqa: F401
 
+from peft_teach import widgets
 from peft_teach.course.publish import execution, front
 from peft_teach.course.publish.check import audit
 from peft_teach.course.publish.notebooks import LESSONS, build
 from peft_teach.course.publish.source import stub_of
 from peft_teach.errors import PeftTeachError, UnknownName
+from peft_teach.training import Step
 
 LAST = "# NBVAL_CHECK_OUTPUT\nprint(double(torch.arange(3)).tolist())"    # of LESSON_97
 
@@ -333,6 +336,16 @@ def test_paths_in_tracebacks_are_shortened_and_others_left(tree):
     build(tree)
     assert last_outputs(tree)[0].text == ('File "cell", line 1\nFile "peft_teach/a.py"\n'
                                           "https://example.org/home/x, and/or, a/tmp/b")
+
+
+def test_how_long_a_bar_took_is_left_out(tree):
+    """It says how busy the machine was; live, the bar says it."""
+    said_live = widgets._progress([Step(0, 0.5, 8, 0.1, 1e-3)], 1, time.perf_counter() - 200)
+    assert "200 s in all" in said_live
+    build(tree)
+    executed(tree, shown(**{"text/html": said_live}))
+    build(tree)
+    assert "step 1 of 1, loss 0.500<" in last_outputs(tree)[0].data["text/html"]
 
 
 @pytest.fixture

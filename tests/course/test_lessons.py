@@ -97,8 +97,8 @@ def test_a_lesson_has_one_title():
     assert {name: title for title, name in
             re.findall(r"^\| \[(.+?)\]\((\w+)\.ipynb\) \|", start, re.MULTILINE)} == titles
     readme = (ROOT / "README.md").read_text("utf-8")
-    assert {name: f"{number} · {title}" for number, title, name in re.findall(
-        r"^\| (\d\d) \| \[(.+?)\]\(lessons/(\w+)\.ipynb\) \|", readme, re.MULTILINE)} == titles
+    assert {name: title for title, name in re.findall(
+        r"^\| \[(.+?)\]\(lessons/(\w+)\.ipynb\) \|", readme, re.MULTILINE)} == titles
 
 
 def test_outputs_that_nbval_compares_are_stored():

@@ -89,11 +89,11 @@ def test_a_lesson_comes_with_its_files_and_a_row(tree):
             "drawn.py")),
         *(f"peft_teach/course/lessons/small/{name}" for name in (
             "__init__.py", "exercises.py", "pictures.py"))}
-    rows = [line for line in after["README.md"].splitlines() if re.match(r"\| \d\d \|", line)]
-    assert rows[-1] == ("| 90 | [Small: which question does it ask?](lessons/90_small.ipynb) "
+    rows = [line for line in after["README.md"].splitlines() if re.match(r"\| \[\d\d ", line)]
+    assert rows[-1] == ("| [90 · Small: which question does it ask?](lessons/90_small.ipynb) "
                         "| a function, a value |")
     assert rows[:-1] == [line for line in before["README.md"].splitlines()
-                         if re.match(r"\| \d\d \|", line)]
+                         if re.match(r"\| \[\d\d ", line)]
     assert "peft-teach build --execute 90" in said
     assert "pytest --lesson small" in said
 

@@ -13,6 +13,7 @@ import pytest
 import yaml
 from grading_corpus import ROOT, lessons
 from nbformat import NotebookNode
+from PIL import Image
 
 from peft_teach.course.desk import work
 from peft_teach.course.publish import blocks, moving, tables
@@ -22,6 +23,7 @@ from peft_teach.course.publish.page import FOLDED, NONE, page, take_pictures_out
 from peft_teach.course.publish.site import site
 from peft_teach.course.publish.source import Cell
 from peft_teach.errors import PeftTeachError
+from peft_teach.ink import PHONE
 
 LESSON, = make(ROOT, ["07"])
 
@@ -140,6 +142,12 @@ def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):
                        rf'src="../_static/{tmp_path.name}/(.+?)"', shown(notebook))
     assert [alt for alt, *_ in found] == alts
     assert all((tmp_path / name).is_file() and int(height) > 50 for _, height, name in found)
+    # On a phone the block is drawn anew; another picture keeps letters that can be read.
+    phone, = re.findall(r'\(max-width: 480px\)" srcset="../_static/\w+/(.+?) 2x"><img alt="LoRA',
+                        shown(notebook))
+    with Image.open(tmp_path / phone) as image:
+        assert image.width == 2 * PHONE
+    assert shown(notebook).count("min-width") == len(found) - 1
 
 
 # ── pictures that move without a kernel ──────────────────────────────────────────────────────

@@ -68,10 +68,15 @@ DRAWN = [(model, name) for model in IN_MODEL for name in ASKED if name not in NO
 WIDTHS = {"wide": ink.WIDE, "phone": ink.PHONE}
 
 
+def wide(name: str, width: str) -> int:
+    """How many pixels a picture takes."""
+    return ink.PAGE if (name, width) == ("all methods", "wide") else WIDTHS[width]
+
+
 @cache
 def drawn(name: str, width: str = "wide", theme: str = "light", model: str = "minilm"):
     if name == "all methods":
-        return drawing.methods(WIDTHS[width], theme)
+        return drawing.methods(wide(name, width), theme)
     method, config, zoom = ASKED[name]
     return drawing.block(method, config, model=model, zoom=zoom, pixels=WIDTHS[width],
                          theme=theme)
@@ -277,7 +282,7 @@ def test_every_text_has_its_room_and_can_be_read(model, name, width):
     """Inside of the page, on no other text, and no smaller than 11 points of the screen."""
     figure = drawn(name, width, model=model)
     figure.set_dpi(96)
-    assert figure.get_figwidth() * 96 == WIDTHS[width]
+    assert figure.get_figwidth() * 96 == wide(name, width)
     renderer = FigureCanvasAgg(figure).get_renderer()
     page, placed = figure.bbox, []
     for text in texts(figure):

@@ -67,16 +67,14 @@ for (const bet of document.querySelectorAll(".bet")) {
   }
 }
 
-// On a phone the rows of a wide table are cards, whose cells are named; one of numbers scrolls.
+// On a phone the rows of a table of words are cards, whose cells are named; one of numbers scrolls.
 for (const table of document.querySelectorAll("article table.docutils")) {
   const names = [...table.querySelectorAll("thead th")].map((each) => each.textContent);
-  if (names.length < 4 || names.length > 6) continue;
+  if (![2, 4, 5, 6].includes(names.length) || !names[1]) continue;
   table.classList.add("cards");
   for (const cell of table.querySelectorAll("td"))
     if (cell.textContent.trim()) cell.dataset.name = names[cell.cellIndex];
 }
-for (const image of document.querySelectorAll("img.wide"))    // there it is small until it is tapped
-  image.addEventListener("click", () => image.classList.toggle("whole"));
 
 // The theme's labels that open a drawer answer to the keyboard, and a fold's name is what it says.
 for (const label of document.querySelectorAll(".nav-overlay-icon, .toc-overlay-icon")) {

@@ -61,10 +61,10 @@ def for_site(root: Path) -> str:
 
 
 def _links(root: Path) -> Iterator[str]:
-    from ...ink import PHONE, WIDE
+    from ...ink import PAGE, PHONE
     from .methods import cards
 
-    wide, phone = (dict(_places(_methods(pixels, THEMES[0]))) for pixels in (WIDE, PHONE))
+    wide, phone = (dict(_places(_methods(pixels, THEMES[0]))) for pixels in (PAGE, PHONE))
     for method, card in cards(root).items():
         if method in wide and card.LESSON:
             style = "; ".join(f"--{side}: {share:.1%}" for side, share in (
@@ -83,11 +83,10 @@ def _places(figure: "Figure") -> Iterator[tuple[str, tuple[float, float, float, 
     across, down = figure.get_size_inches()
     at = {text: (left, top, right) for (text, left, top), (_, right, _) in pairwise(texts)}
     found = {method: at[counted(method)[0]] for method in METHODS}    # its count is beside its name
-    tops = sorted({top for _, top, _ in found.values()})
-    high = min(below - above for above, below in pairwise(tops))    # the first row is higher
+    first, second, *_ = sorted({top for _, top, _ in found.values()})
     for method, (left, top, right) in found.items():
         yield method, (left / across, top / down, (right - left) / across,
-                       min(high, down - top) / down)
+                       min(second - first, down - top) / down)
 
 
 def png(figure: "Figure") -> bytes:
@@ -133,9 +132,9 @@ def _name(phone: bool, theme: str) -> str:
 
 def _image(source: str) -> str:
     from ...drawing import counts_in_words
-    from ...ink import WIDE
+    from ...ink import PAGE
 
-    return f'<img alt="{counts_in_words()}" width="{WIDE}" src="{source}">'
+    return f'<img alt="{counts_in_words()}" width="{PAGE}" src="{source}">'
 
 
 def _stale(root: Path) -> list[tuple[Path, "Figure"]]:
@@ -146,11 +145,11 @@ def _stale(root: Path) -> list[tuple[Path, "Figure"]]:
 def _drawn(root: Path) -> Iterator[tuple[Path, "Figure"]]:
     """The files with what is drawn in them now; none where there is no site."""
     if (root / FOLDER).is_dir():
-        from ...ink import PHONE, WIDE
+        from ...ink import PAGE, PHONE
 
         for phone in (False, True):
             for theme in THEMES:
-                yield FOLDER / _name(phone, theme), _methods(PHONE if phone else WIDE, theme)
+                yield FOLDER / _name(phone, theme), _methods(PHONE if phone else PAGE, theme)
 
 
 @cache    # the files, the pages that lay links over them and a second build: each drawn once

@@ -112,9 +112,13 @@ def _texts(output: Any) -> Iterator[tuple[Any, str]]:
 
 
 def _shorten(text: str | list[str], root: Path) -> str | list[str]:
-    """Shorten the paths of a traceback: those of cells, of the checkout and of installed files."""
+    """Shorten the paths of a traceback: those of cells, of the checkout and of installed files.
+
+    How long a bar took goes, too: it says how busy the machine was.
+    """
     if isinstance(text, list):
         return [_shorten(line, root) for line in text]
+    text = re.sub(r", \d+ s in all\b", "", text)
     if "ipykernel_" in text:    # since on a picture's long line the pattern takes minutes
         text = re.sub(r"[^\s\"'&;<>]*[/\\]ipykernel_\d+[/\\]\w+\.py", "cell", text)
     for folder in (root, sysconfig.get_path("purelib"), sysconfig.get_path("stdlib")):

@@ -22,6 +22,7 @@ from types import CodeType
 from typing import Any
 
 import ipywidgets as ipw
+from matplotlib.figure import Figure
 
 from ...ink import COLOURS
 from ...widgets import Explorer
@@ -31,7 +32,7 @@ from .source import CHECK, GRADE, Cell
 
 FILES = "moving"     # in `_static`
 MOST = 120           # settings of one picture that are drawn; of longer sliders every other stop
-WIDE = 600           # pixels beyond which a picture is too wide for a phone
+LEAST = 0.65         # of its width a picture keeps on a phone: letters of 9 pixels, so it scrolls
 SHARP = 192          # dots an inch: twice a page's own
 
 _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of the ladder
@@ -142,10 +143,9 @@ def _html(picture: Explorer, static: Path, most: int) -> str:
         controls += '<button type="button">Play</button>'
     shown = json.dumps([(file, told, caption) for file, _, _, told, caption in files])
     shown = shown.replace("</", r"<\/")    # no text ends the script
-    wide = "wide " * (width > WIDE)
     return (f'<div class="moving"><form hidden>{controls}</form><figure>'
-            f'<img class="{wide}peft-teach-figure" src="../_static/{FILES}/{file}" width="{width}" '
-            f'height="{height}" alt="{escape(told)}">'
+            f'<img class="peft-teach-figure" src="../_static/{FILES}/{file}" width="{width}" '
+            f'height="{height}" style="min-width: {LEAST * width:.0f}px" alt="{escape(told)}">'
             f'<figcaption aria-live="polite">{escape(caption)}</figcaption></figure>'
             f'<script type="application/json">{shown}</script></div>')
 
@@ -179,20 +179,25 @@ def thinned(stops: dict[str, Stops], most: int = MOST) -> dict[str, Stops]:
 def _file(picture: Explorer, settings: dict[str, Any], static: Path
           ) -> tuple[str, int, int, str, str]:
     """Draw one setting; return its file, its size on a page, and what it says."""
+    data = picture.compute(**settings)
+    figure = picture.draw(data)
+    name = filed(png(figure), static / FILES)
+    width, height = (round(96 * inches) for inches in figure.get_size_inches())
+    return name, width, height, str(figure.get_label()), picture.caption(data)
+
+
+def png(figure: Figure) -> bytes:
+    """Return a figure as a file, on paper, in 64 colours."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    data = picture.compute(**settings)
-    figure = picture.draw(data)
     figure.set(dpi=SHARP, facecolor=COLOURS["paper"])
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     made = io.BytesIO()
     Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert(
         "RGB").quantize(64).save(made, "png", optimize=True)
-    name = filed(made.getvalue(), static / FILES)
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return name, width, height, str(figure.get_label()), picture.caption(data)
+    return made.getvalue()
 
 
 def filed(png: bytes, folder: Path) -> str:

@@ -86,7 +86,7 @@ def lesson(root: Path | str, number: str, name: str) -> str:
     files["test.py"] = f"tests/course/test_{name}.py"
     words = {"NAME": name, "Name": name.title().replace("_", " "), "NN": number}
     title = front.title(_text(root / SKELETON / "lesson/lesson.py")).partition(" · ")[2]
-    row = (f"| {number} | [{title.replace('Name', words['Name'])}](lessons/{number}_{name}.ipynb) "
+    row = (f"| [{number} · {title.replace('Name', words['Name'])}](lessons/{number}_{name}.ipynb) "
            "| a function, a value |")
     edited = {"README.md": _row(_text(root / "README.md"), row)}
     _write(root, "lesson", files, words, edited)
@@ -148,7 +148,7 @@ def _entry(text: str, variable: str, entry: str) -> str:
 def _row(text: str, row: str) -> str:
     """The README, with one more row in its table of lessons, by number."""
     lines = text.splitlines(keepends=True)
-    rows = [n for n, line in enumerate(lines) if re.match(r"\| \d\d \| \[", line)]
+    rows = [n for n, line in enumerate(lines) if re.match(r"\| \[\d\d ", line)]
     after = [n for n in rows if lines[n] < row]
     lines.insert((after or [rows[0] - 1])[-1] + 1, f"{row}\n")
     return "".join(lines)

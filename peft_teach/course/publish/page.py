@@ -14,6 +14,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ...ink import PHONE
 from ..checks.examination import silent
 from ..desk.learner import card_of
 from ..lessons import START
@@ -28,7 +29,7 @@ BETS = {"Guess", "commit"}
 
 _NAVIGATION = re.compile(rf"^\[.*\({START}\.ipynb\).*\n*", re.MULTILINE)    # the theme has its own
 _OF_NOTEBOOKS = re.compile(r"<details><summary>Working on Colab\?.*?</details>\n*", re.DOTALL)
-_PICTURE = re.compile(r'(<img[^>]*width="\d+"[^>]*?) src="data:image/png;base64,([^"]+)"')
+_PICTURE = re.compile(r'(<img[^>]*width="\d+"[^>]*?) src="data:image/png;base64,([^"]+)">')
 _TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its heading
 # An output that says what the reader has not done.
 _UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \(")
@@ -78,20 +79,36 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
 def take_pictures_out(notebook: Any, static: Path) -> None:
     """Put a notebook's pictures into files beside its page, which loads each when it is seen."""
     for cell in notebook.cells:
+        phone = _on_a_phone(cell)
         for output in cell.get("outputs", ()):
             if html := output.get("data", {}).get("text/html"):
                 output.data["text/html"] = _PICTURE.sub(
-                    lambda found: _out(found, static), html)
+                    lambda found, phone=phone: _out(found, static, phone), html)
 
 
-def _out(found: re.Match, static: Path) -> str:
-    data = base64.b64decode(found[2])
-    name = moving.filed(data, static)
+def _out(found: re.Match, static: Path, phone: bytes | None) -> str:
+    data, at = base64.b64decode(found[2]), f"../_static/{static.name}/"
     across, down = (int.from_bytes(data[at:at + 4], "big") for at in (16, 20))    # of a PNG
     width = int(re.search(r'width="(\d+)"', found[1])[1])
-    image = found[1].replace('class="', 'class="wide ') if width > moving.WIDE else found[1]
-    return (f'{image} height="{round(width * down / across)}" loading="lazy" '
-            f'src="../_static/{static.name}/{name}"')
+    least = f"min-width: {moving.LEAST * width:.0f}px; " * (phone is None)
+    image = (found[1].replace('style="', f'style="{least}') +
+             f' height="{round(width * down / across)}" loading="lazy" '
+             f'src="{at}{moving.filed(data, static)}">')
+    return image if phone is None else (
+        '<picture><source media="(max-width: 480px)" '
+        f'srcset="{at}{moving.filed(phone, static)} 2x">{image}</picture>')
+
+
+def _on_a_phone(cell: Any) -> bytes | None:
+    """Draw the block that a cell draws as wide as a phone: all that it says stands in its call."""
+    call = next((call for call in (_calls(cell) if cell.cell_type == "code" else ())
+                 if ast.unparse(call.func) == "pt.drawing.block"), None)
+    if call is None:
+        return None
+    import peft_teach as pt
+
+    call.keywords.append(ast.keyword("pixels", ast.Constant(PHONE)))
+    return moving.png(eval(ast.unparse(call), {"pt": pt}))
 
 
 # ── prose ────────────────────────────────────────────────────────────────────────────────────
@@ -225,10 +242,10 @@ def _waiting(notebook: Any, results: Mapping[str, int]) -> dict[str, str]:
 
 def _wait(cell: Any, name: str) -> None:
     """Fold a cell's outputs until the bet is made: site.js opens them."""
-    prompt = "After the bet: the {type}"    # of two folds where the code is folded, too
-    cell.metadata = {
-        "tags": [*cell.metadata.get("tags", []), "hide-output", f"after-{name}"],
-        "mystnb": {"code_prompt_show": prompt, "code_prompt_hide": prompt}}
+    folded = ["remove-input"] * ("hide-input" in cell.metadata.get("tags", ()))
+    prompt = "After the bet: the result"
+    cell.metadata = {"tags": [*folded, "hide-output", f"after-{name}"],
+                     "mystnb": {"code_prompt_show": prompt, "code_prompt_hide": prompt}}
 
 
 def _told(output: Any) -> Any:

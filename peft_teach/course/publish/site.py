@@ -16,7 +16,8 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from ...errors import PeftTeachError
-from . import moving
+from ..desk.shelf import in_two
+from . import front, moving
 from .notebooks import make, write
 from .page import FOLDED, page, take_pictures_out
 from .source import wrong
@@ -47,11 +48,19 @@ def site(root: Path | str, out: Path | str, solutions: str = FOLDED,
     return f"{out}/index.html: {lessons} lessons."
 
 
+def _menu(root: Path) -> str:
+    """The lessons as lines of Sphinx's menu, each by the first half of its title: one line wide."""
+    titles = {source.parent.name: front.title(source.read_text("utf-8"))
+              for source in sorted(root.glob("solutions/*/lesson.py"))}
+    return "".join(f"{in_two(title)[0]} <lessons/{name}>\n" for name, title in titles.items())
+
+
 def stage(root: Path, folder: Path, solutions: str = FOLDED, most: int = moving.MOST) -> int:
     """Write what Sphinx reads into a folder; return the number of lessons."""
     shutil.copytree(root / SOURCES, folder, dirs_exist_ok=True)
     for file in folder.glob("*.md"):    # read on GitHub, too, where the lessons lie elsewhere
-        file.write_text(file.read_text("utf-8").replace("](../../lessons/", "](lessons/"), "utf-8")
+        file.write_text(file.read_text("utf-8").replace("](../../lessons/", "](lessons/")
+                        .replace("lessons/*\n", _menu(root)), "utf-8")
     for name in ("pyproject.toml", "README.md"):    # the settings and a page read them
         shutil.copyfile(root / name, folder / name)
     lessons = make(root)

@@ -125,14 +125,15 @@ def _minutes(root: Path) -> str:
 def _headline(root: Path) -> str:
     """What LoRA reaches, from all seeds of the ladder, and what it costs."""
     ladder = records.load("ladder")
-    lora, full = (fmean(row["r2"] for row in protocol.finals(ladder) if row["method"] == method)
-                  for method in ("lora 8", "full"))
+    reached = {method: [row["r2"] for row in protocol.finals(ladder) if row["method"] == method]
+               for method in ("lora 8", "full")}
+    lora, full = map(fmean, reached.values())
     zero, costs = protocol.zeros(ladder)["pooler"], ladder["costs"]
-    return (f"LoRA trains {count('lora').trained / count('full').trained:.2%} of the parameters "
-            f"and goes {(lora - zero) / (full - zero):.0%} of the way\nfrom a new head on the "
-            f"frozen model to full fine-tuning: worse, and clearly so, in a file of "
-            f"{costs['lora 8']['file_bytes'] / 1e3:.0f} kB in place of "
-            f"{costs['full']['file_bytes'] / 1e6:.0f} MB")
+    return (f"LoRA trains {count('lora').trained / count('full').trained:.2%} of the parameters,"
+            f"\n  keeps {costs['lora 8']['file_bytes'] / 1e3:.0f} kB in place of "
+            f"{costs['full']['file_bytes'] / 1e6:.0f} MB, and goes "
+            f"{(lora - zero) / (full - zero):.0%} of the way from a frozen model with a new head "
+            f"to full fine-tuning (mean of {WORDS[len(reached['full'])]} seeds)")
 
 
 def _library(root: Path) -> str:
