@@ -33,13 +33,12 @@ from ...errors import NotAttempted, PeftTeachError
 from ...folder import write_whole
 from ..checks.examination import OF_THE_COURSE, examining, silent, undisturbed
 from ..checks.exercise import VALUE, Exercise
-from ..lessons import all_exercises
+from ..lessons import Shelved, all_exercises, shelf
 from ..reading.cells import Code
 from ..reading.definitions import definitions
 from ..reading.notebook import Cell
 from ..reading.sources import MOST_CODE
 from . import work
-from .shelf import Shelved, shelf
 
 FILE, BACKUP = work.LIBRARY
 LOCK = work.FILE.with_name("my_peft.lock")
