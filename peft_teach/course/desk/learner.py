@@ -152,7 +152,7 @@ def _offer_hint(id: str) -> None:
     if _has_buttons():
         from IPython.display import display
 
-        from .hint_button import HintButton  # it brings ipywidgets and matplotlib
+        from .buttons import HintButton  # it brings ipywidgets and matplotlib
 
         display(HintButton(lambda: _next_hint(id)))
 
