@@ -27,8 +27,7 @@ from pathlib import Path
 from types import ModuleType
 
 from ...errors import PeftTeachError, unknown
-from ..checks.exercise import Exercise
-from ..checks.part import Part
+from ..checks.exercise import Exercise, Part
 
 STUBS, ANSWERS = "stubs.json", "answers.py"    # written by the build
 START = "START"    # the notebook that leads to all lessons, by its file and in its metadata
