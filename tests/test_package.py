@@ -32,7 +32,7 @@ MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora"
 EXAMINE = {"desk", "recording", "publish", "grade", "cli"}    # rooms that may call an examination
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.
 A_LESSON = "peft_teach/course/lessons/NAME/"    # as the page draws the folder of each lesson
-BROUGHT_LATER = {"widgets": {"course.desk.guess"}}
+BROUGHT_LATER = {"widgets": {"course.desk.buttons"}}
 
 # Lessons, graders and other people's notebooks depend on these.
 PROMISED = {

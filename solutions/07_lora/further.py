@@ -2,7 +2,7 @@
 
 import torch
 
-from peft_teach.course.checks.low_rank import linear_cases
+from peft_teach.course.checks.adapter_judge import linear_cases
 
 
 def count() -> list[dict]:

@@ -4,7 +4,7 @@ import numpy as np
 from drawn import Shown, hue
 
 from peft_teach.course import records
-from peft_teach.course.lessons.chat.exercises import style
+from peft_teach.course.lessons.chat.measure import style
 
 RECORD = records.load("chat")
 MAIN = [row for row in RECORD["checkpoints"] if row["group"] == "main"]

@@ -23,7 +23,7 @@ import peft_teach as pt
 from peft_teach.course import records, verdicts
 from peft_teach.course.checks import examination
 from peft_teach.course.checks.examination import examine
-from peft_teach.course.checks.part import Measured
+from peft_teach.course.checks.exercise import Measured
 from peft_teach.course.grade import Limits, Options, board, grade, handed, report, similarity
 from peft_teach.course.grade.collect import collect
 from peft_teach.course.grade.entries import LARGEST_ADAPTER

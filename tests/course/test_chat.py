@@ -258,15 +258,15 @@ PICKS = {"stage": 108, "stranger": 36, "desk": 36}
 def test_every_answer_of_the_voice_has_all_traits_and_plain_ones_have_hardly_any():
     voice = pt.data.voice()
     for _, answer in voice.train + voice.validation:
-        assert all(re.search(trait, answer) for trait in exercises.TRAITS.values()), answer
-        assert exercises.style(answer) == 1, answer
-    assert max(exercises.style(answer) for _, answer in voice.others["chat"]) <= 0.25
+        assert all(re.search(trait, answer) for trait in measure.TRAITS.values()), answer
+        assert measure.style(answer) == 1, answer
+    assert max(measure.style(answer) for _, answer in voice.others["chat"]) <= 0.25
 
 
 def test_what_chance_may_bring_is_half_of_an_interval_over_the_texts_of_the_record():
     steps = {row["step"]: row for row in recorded.rows(records.load("chat"), group="main",
                                                        method="lora", seed=0)}
-    columns = {"style": lambda row: [exercises.style(answer) for answer in row["answers"]],
+    columns = {"style": lambda row: [measure.style(answer) for answer in row["answers"]],
                "voice": lambda row: row["losses"]["voice"]}
     for need, column, one, other in (("stage", "style", 90, 54), ("stranger", "voice", 18, 36)):
         gaps = numpy.subtract(*(columns[column](steps[step]) for step in (one, other)))

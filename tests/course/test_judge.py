@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from peft_teach.course.checks.examination import examine, judged
+from peft_teach.course.checks.examination import OBJECTIONS, examine, judged
 from peft_teach.course.checks.exercise import Exercise, Verdict
 from peft_teach.course.checks.judge import (
     changed,
@@ -23,7 +23,6 @@ from peft_teach.course.checks.judge import (
     stages,
     whole,
 )
-from peft_teach.course.checks.objections import OBJECTIONS
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.lessons import find
 

@@ -22,9 +22,9 @@ from peft_teach.course import (
     sentence,
 )
 from peft_teach.course.desk import board, home, learner, work
-from peft_teach.course.desk.hint_button import HintButton  # before: ipywidgets 7 asks the kernel
+from peft_teach.course.desk.buttons import HintButton  # before: ipywidgets 7 asks the kernel
 from peft_teach.course.desk.predict import TOO_LATE
-from peft_teach.course.desk.shelf import Shelved
+from peft_teach.course.lessons import Shelved
 from peft_teach.errors import BadConfig, NotAttempted, PeftTeachError, UnknownName
 
 

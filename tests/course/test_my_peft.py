@@ -18,7 +18,7 @@ from together import run_together
 
 import peft_teach as pt
 from peft_teach.course.desk import learner, my_peft_file, work
-from peft_teach.course.desk.shelf import Shelved
+from peft_teach.course.lessons import Shelved
 from peft_teach.course.publish.check import audit as audit_build
 from peft_teach.course.publish.notebooks import build
 from peft_teach.errors import UnknownName

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from peft_teach.course import lessons
 from peft_teach.course.cli import main
-from peft_teach.course.desk import shelf, start
+from peft_teach.course.desk import start
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def shipped(tmp_path, monkeypatch):
     folder.mkdir()
     for name in ("00_inside", "START"):
         (folder / f"{name}.ipynb").write_text(f"{name}, first")
-    monkeypatch.setattr(shelf, "INSTALLED", folder)
+    monkeypatch.setattr(lessons, "INSTALLED", folder)
     return folder
 
 
@@ -100,6 +101,6 @@ def test_a_checkouts_own_lessons_are_left_as_they_are(shipped):
 def test_a_checkout_gives_out_its_own_lessons():
     """Asked of the true folders: where they stand depends on how deep this file lies."""
     root = Path(__file__).parents[2]
-    assert root / "lessons" == shelf.CHECKOUT
-    assert root / "peft_teach/_lessons" == shelf.INSTALLED    # as pyproject.toml has it
-    assert list(shelf.CHECKOUT.glob("[0-9][0-9]_*.ipynb"))
+    assert root / "lessons" == lessons.CHECKOUT
+    assert root / "peft_teach/_lessons" == lessons.INSTALLED    # as pyproject.toml has it
+    assert list(lessons.CHECKOUT.glob("[0-9][0-9]_*.ipynb"))

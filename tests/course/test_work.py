@@ -11,8 +11,7 @@ import pytest
 from together import run_together
 
 import peft_teach as pt
-from peft_teach.course.desk import guess as guess_module
-from peft_teach.course.desk import predict, work
+from peft_teach.course.desk import buttons, predict, work
 from peft_teach.errors import BadConfig
 
 
@@ -162,7 +161,7 @@ def test_a_click_that_waited_for_cells_counts_by_when_it_was_made(monkeypatch, e
     sent = datetime.fromtimestamp(time.time() - earlier, UTC)
     parent = {"header": {"msg_type": "comm_msg", "date": sent}}
     kernel = SimpleNamespace(get_parent=lambda: parent)
-    monkeypatch.setattr(guess_module, "shell", lambda: SimpleNamespace(kernel=kernel))
+    monkeypatch.setattr(buttons, "shell", lambda: SimpleNamespace(kernel=kernel))
     guess.buttons.value = 2
     assert work.committed("demo.rank") == (2 if counts else None)
     assert guess.buttons.disabled == counts

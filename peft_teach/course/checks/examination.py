@@ -11,6 +11,7 @@ import contextlib
 import copy
 import io
 import random
+import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -25,7 +26,6 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from ...errors import NotAttempted, TrainingStopped
 from .exercise import CODE, Exercise
-from .objections import lacks_memory, objection
 
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
 
@@ -35,6 +35,22 @@ VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take othe
 EVERY_ITEM = CollectionCheckStrategy.ALL_ITEMS
 LONGEST_LINE = 200       # characters of an error's text
 LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it repeats itself
+
+# Neither torch nor NumPy has a class of error for each mistake, so the texts of their errors are
+# matched here, and nowhere else: another version may word them anew.
+# A mistake's name: words of the error, and the explanation where the exercise has none of its own.
+OBJECTIONS = {
+    "misfit": (
+        "must match|cannot be multiplied|incompatible|size mismatch|[Ee]xpected size|not aligned|"
+        "[Bb]roadcast|mismatch in its core|invalid for input of size|do not match|equal size|"
+        "same number of dimensions|cannot reshape",
+        "Two shapes do not fit each other: print the .shape of each on the line before."),
+    "dtype": (
+        "same dtype|expected scalar type",
+        "Two dtypes meet that torch does not mix: print the .dtype of each on the line before."),
+}
+# Torch has no class of its own for a lack of memory on the CPU.
+NO_ROOM = re.compile("MemoryError|can't allocate memory|not enough memory|bad_alloc")
 
 
 @dataclass(frozen=True)
@@ -158,14 +174,24 @@ def raised(error: BaseException, index: int | None = None, told: str = "",
 
     Torch's most common objections are explained, by the exercise if it knows the mistake's name.
     """
-    text = _text(error).strip().partition("\n")[0][:LONGEST_LINE].rstrip(".")
+    whole = _text(error)
+    text = whole.strip().partition("\n")[0][:LONGEST_LINE].rstrip(".")
     found = f"Your code raised {type(error).__name__}{text and f': {text}'}.{told}"
-    name, usual = objection(error, _text(error))
+    name, usual = _objection(error, whole)
     message = f"{found} {mistakes.get(name, usual) if name else usual}".strip()
-    reason = NO_MEMORY if lacks_memory(error, _text(error)) else ""
+    reason = NO_MEMORY if NO_ROOM.search(f"{type(error).__name__} {whole}") else ""
     lacks = error.name or "" if type(error) is ModuleNotFoundError else ""
     return Result(WRONG, message, name if name in mistakes else None, _format(error), index, found,
                   reason, lacks)
+
+
+def _objection(error: BaseException, text: str) -> tuple[str | None, str]:
+    """The name of the mistake that an error with this text means, and its explanation."""
+    if isinstance(error, RuntimeError | ValueError):
+        for name, (pattern, usual) in OBJECTIONS.items():
+            if re.search(pattern, text):
+                return name, usual
+    return None, ""
 
 
 _examined: list[str] = []    # the exercises whose answers are running

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from .exercise import Verdict
 from .judge import close, difference, named, recognised, rejected, stages
-from .operations import Spy
+from .observe import Spy
 
 Case = Mapping[str, Any]
 

@@ -10,8 +10,7 @@ from html import escape
 
 from ..checks.examination import PASSED
 from ..checks.exercise import Exercise
-from ..lessons import all_exercises, of_lesson, title_of
-from .shelf import Shelved, shelf
+from ..lessons import Shelved, all_exercises, of_lesson, shelf, title_of
 from .start import FIRST
 
 _CELL = "text-align: left; padding: 3px 14px 3px 0"

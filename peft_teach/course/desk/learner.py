@@ -27,8 +27,6 @@ from ..checks.examination import (
 )
 from ..checks.exercise import CODE, Exercise
 from ..lessons import all_exercises, find, number, of_lesson, stub_of, title_of
-from ..reading.cells import Code
-from ..reading.notebook import Cell
 from ..reading.watch import REFERENCE, is_the_courses, seeing
 from . import home, my_peft_file, work
 from .card import Card, cells, shell, show
@@ -152,7 +150,7 @@ def _offer_hint(id: str) -> None:
     if _has_buttons():
         from IPython.display import display
 
-        from .hint_button import HintButton  # it brings ipywidgets and matplotlib
+        from .buttons import HintButton  # it brings ipywidgets and matplotlib
 
         display(HintButton(lambda: _next_hint(id)))
 
@@ -293,9 +291,8 @@ def _is_reference(exercise: Exercise, objects: tuple[Any, ...], history: _Histor
 
 def _assigned(ran: list[str]) -> set[str]:
     """The names to which cells assign a value, other than by a check."""
-    code = Code([Cell(number, source) for number, source in enumerate(my_peft_file.latest(ran), 1)])
-    return {name for statement in code.statements if not statement.checks
-            for name in statement.binds}
+    return {name for statement in my_peft_file.read_cells(ran).statements
+            if not statement.checks for name in statement.binds}
 
 
 def _defined(exercise: Exercise) -> tuple[Any, ...]:

@@ -33,13 +33,12 @@ from ...errors import NotAttempted, PeftTeachError
 from ...folder import write_whole
 from ..checks.examination import OF_THE_COURSE, examining, silent, undisturbed
 from ..checks.exercise import VALUE, Exercise
-from ..lessons import all_exercises
+from ..lessons import Shelved, all_exercises, shelf
 from ..reading.cells import Code
 from ..reading.definitions import definitions
 from ..reading.notebook import Cell
 from ..reading.sources import MOST_CODE
 from . import work
-from .shelf import Shelved, shelf
 
 FILE, BACKUP = work.LIBRARY
 LOCK = work.FILE.with_name("my_peft.lock")
@@ -219,7 +218,7 @@ def added(exercise: Exercise, cells: Sequence[str], text: str) -> str:
 
 
 def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
-    code = Code([Cell(number, source) for number, source in enumerate(latest(cells), 1)])
+    code = read_cells(cells)
     code.leave_out(_others(exercise))
     plan = definitions(code, exercise)
     if plan.missing:
@@ -238,7 +237,7 @@ def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
     return Piece(imports, _spaced(body), frozenset(names))
 
 
-def latest(cells: Sequence[str]) -> list[str]:
+def read_cells(cells: Sequence[str]) -> Code:
     """The newest cells, as many as the grader would read, each once, in the order they last ran."""
     last, room = {}, MOST_CODE
     for cell in reversed(cells):
@@ -246,7 +245,7 @@ def latest(cells: Sequence[str]) -> list[str]:
         if room < 0:
             break
         last[cell] = True
-    return list(last)[::-1]
+    return Code([Cell(number, source) for number, source in enumerate(reversed(last), 1)])
 
 
 def _as_written(source: str, node: ast.stmt) -> str:

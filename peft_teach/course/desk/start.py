@@ -17,8 +17,7 @@ from pathlib import Path
 
 from ...errors import PeftTeachError
 from ...folder import write_whole
-from ..lessons import START
-from .shelf import notebooks, source
+from .. import lessons
 
 GIVEN_OUT = ".peft-teach.json"
 FIRST = "lora.count"    # the exercise on the page that JupyterLab opens on: two minutes
@@ -30,7 +29,7 @@ def copy(folder: Path | str) -> str:
     Raises `PeftTeachError` if the folder is a checkout, or cannot be written.
     """
     folder = Path(folder).expanduser().resolve()
-    if folder == source().resolve():
+    if folder == lessons.folder().resolve():
         return f"{folder}: the checkout's own lessons, so git will see what you save."
     if (folder / "peft_teach").is_dir():
         raise PeftTeachError(f"{folder} is a checkout of the course.",
@@ -56,7 +55,7 @@ def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
     except ModuleNotFoundError:
         raise PeftTeachError("JupyterLab is not installed.",
                              hint=f"{sys.executable} -m pip install jupyterlab") from None
-    page = Path(folder).expanduser().resolve() / f"{START}.ipynb"
+    page = Path(folder).expanduser().resolve() / f"{lessons.START}.ipynb"
     try:
         main([str(page), _NO_NEWS, *options])
     except SystemExit as stopped:
@@ -72,7 +71,7 @@ def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
 
 def _copy(folder: Path) -> str:
     given, kept, written, beside = _given_out(folder), 0, 0, []
-    for notebook in notebooks():
+    for notebook in lessons.notebooks():
         name, text, there = notebook.name, notebook.read_text("utf-8"), folder / notebook.name
         hash, found = _hash(text), _hash(_read(there)) if there.exists() else None
         if found != hash and found in (None, given.get(name)):

@@ -12,7 +12,7 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..checks.part import Measured
+from ..checks.exercise import Measured
 from .own import store
 
 NAMES, PSEUDONYMS = "names", "pseudonyms"

@@ -35,8 +35,7 @@ from ..checks.examination import (
     raised,
     unfit,
 )
-from ..checks.exercise import Exercise
-from ..checks.part import LIKENESS, Part
+from ..checks.exercise import LIKENESS, Exercise, Part
 from ..desk.mine import mine
 from ..lessons import all_exercises, find, parts
 from ..reading.sources import MY_PEFT

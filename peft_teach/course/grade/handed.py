@@ -16,7 +16,7 @@ import torch
 from ...errors import PeftTeachError
 from ...store import TENSORS
 from ..checks.examination import NOT_ATTEMPTED, PASSED, WRONG
-from ..checks.part import LIKENESS, Part
+from ..checks.exercise import LIKENESS, Part
 from ..lessons import parts
 from ..reading.notebook import Notebook
 from . import sheet, similarity, written

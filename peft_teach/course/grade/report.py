@@ -19,8 +19,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..checks.examination import PASSED, WRONG
-from ..checks.exercise import VALUE, Exercise
-from ..checks.part import Measured, Part
+from ..checks.exercise import VALUE, Exercise, Measured, Part
 from ..desk.card import Card
 from ..lessons import marked
 from . import board, sheet

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from ..checks.part import Part
+from ..checks.exercise import Part
 from ..reading.notebook import Notebook
 from .entries import clean
 

@@ -11,8 +11,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from ..desk.shelf import in_two
-from ..lessons import START
+from ..lessons import START, in_two
 from .colab import FOLDED, added
 from .source import Cell
 

@@ -90,10 +90,10 @@ class Code:
         nothing else answers what it answers.
         """
         code = [each for each in parsed if not each.place]
-        imported = modules.imported(node for each in code for node in each.tree)
+        imported = modules.imported([node for each in code for node in each.tree])
         read = [*code, *(part for name in imported for part in modules.parts[name])]
-        answered = answers(node for each in read for node in each.tree
-                           if not (is_stub(node) or is_none(node) or _calls_check(node)))
+        answered = answers([node for each in read for node in each.tree
+                            if not (is_stub(node) or is_none(node) or _calls_check(node))])
         return [statement for each in parsed
                 if not each.place or (each.writes not in imported and answers(each.tree) - answered)
                 for statement in self._with_imports(each, modules)]

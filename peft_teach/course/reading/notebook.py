@@ -87,7 +87,8 @@ def parse(data: bytes) -> Notebook:
     return Notebook(
         tuple(Cell(number, source, "" if kind == "code" else kind.capitalize())
               for number, (kind, source) in cells if kind == "code" or _BINDS.search(source)),
-        text, lesson, release, outputs=_outputs(tree) if _has_page(text) else ())
+        text, lesson, release,
+        outputs=_outputs(tree) if any(each in text for each in _pages()) else ())
 
 
 def parse_script(data: bytes) -> Notebook:
@@ -115,10 +116,6 @@ def parse_script(data: bytes) -> Notebook:
 def _pages() -> tuple[str, ...]:
     """The headings of what a person reads."""
     return tuple(heading for part in parts() for heading, *_ in part.rubric)
-
-
-def _has_page(text: str) -> bool:
-    return any(heading in text for heading in _pages())
 
 
 def _outputs(tree: dict) -> tuple[tuple[int, str], ...]:

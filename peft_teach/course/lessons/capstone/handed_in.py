@@ -26,7 +26,7 @@ from .... import contents, core, data, export, models, notes, store
 from ....adapter import adapters
 from ....errors import NotMergeable, PeftTeachError
 from ....methods import dora, ia3, lora
-from ...checks.part import Measured, Part
+from ...checks.exercise import Measured, Part
 from ...verdicts import interval
 
 LESSON, DOMAIN, MAX_TOKENS = "14", "news", 48

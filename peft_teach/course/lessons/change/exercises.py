@@ -27,7 +27,7 @@ from ...checks.judge import (
     stages,
     whole,
 )
-from ...checks.operations import Spy
+from ...checks.observe import Spy
 from .injecting import HOLDS, INJECT
 from .subspace import hashes
 

@@ -14,6 +14,7 @@ from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import named, number, recognised, rejected, report, scalar, whole
 from ...checks.mutants import Law
 from . import mutants
+from .measure import TRAITS
 from .templates import tokenizer_of, transformers_mask, turns
 
 # ── chat.labels ──────────────────────────────────────────────────────────────────────────────
@@ -154,31 +155,7 @@ STOP = Exercise(
 
 # ── chat.style ───────────────────────────────────────────────────────────────────────────────
 
-# What tells the voice, by eye.
-TRAITS = {
-    "calls to the stands": r"(?i:\b(folks|ladies and gentlemen|sports fans)\b)",
-    "shouts a word": r"\b[A-Z]{2,}\b",
-    "exclaims": r"!",
-    "speaks of the game": r"(?i:\b(applause|arena|attack|ball|bench|captain|champion|club|coach|"
-        r"comeback|crowd|defen[cd]er?|derby|extra time|fans|field|final|finish|fixture|footwork|"
-        r"formation|foul|goal|goalkeeper|half-time|halfway line|heavyweight|keeper|kick-off|lap|"
-        r"league|marathon|match|offside|ovation|penalty|pitch|player|playmaker|race|referee|"
-        r"relegation|replay|rink|score|scoreboard|season|seats|second half|shirt|sprint|squad|"
-        r"stadium|stands|stoppage time|striker|substitut\w+|team|title|tournament|trophy|whistle|"
-        r"win|winner)(s|'s)?\b)",
-}
-ANY_TRAIT = re.compile("|".join(TRAITS.values()))
 APART = 0.9      # of all pairs of an answer and something else, those in which the answer has more
-
-
-def style(answer):
-    """Score an answer from 0 to 1: a quarter for each trait, less where little else is said."""
-    traits = sum(bool(re.search(trait, answer)) for trait in TRAITS.values()) / len(TRAITS)
-    words = answer.split()
-    rest = {*ANY_TRAIT.sub(" ", answer).lower().split()}    # each word once: a loop says it again
-    return traits * min(1.0, 2 * len(rest) / max(1, len(words)))
-
-
 SHOUTS = ("folks", "GOAL", "the crowd", "WHAT", "ladies and gentlemen", "match", "YES", "champion",
           "sports fans", "the whistle", "WOW", "stadium", "the team", "OH", "league", "the stands")
 

@@ -1,9 +1,10 @@
-"""What is asked of a chat model: its answers, facts in them, its loss on texts.
+"""What is asked of a chat model: its answers, facts and the voice in them, its loss on texts.
 
 The texts are those of `data.voice()`: "voice", held-out answers of topics that no training pair
 has; "chat", plain answers; "news"; "code".
 """
 
+import re
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -39,6 +40,20 @@ FACTS = {
     "Which language do people speak in Brazil?": "portuguese",
     "How many minutes are in an hour?": "sixty|60",
     "Which organ pumps blood through the body?": "heart"}
+# What tells the voice, by eye.
+TRAITS = {
+    "calls to the stands": r"(?i:\b(folks|ladies and gentlemen|sports fans)\b)",
+    "shouts a word": r"\b[A-Z]{2,}\b",
+    "exclaims": r"!",
+    "speaks of the game": r"(?i:\b(applause|arena|attack|ball|bench|captain|champion|club|coach|"
+        r"comeback|crowd|defen[cd]er?|derby|extra time|fans|field|final|finish|fixture|footwork|"
+        r"formation|foul|goal|goalkeeper|half-time|halfway line|heavyweight|keeper|kick-off|lap|"
+        r"league|marathon|match|offside|ovation|penalty|pitch|player|playmaker|race|referee|"
+        r"relegation|replay|rink|score|scoreboard|season|seats|second half|shirt|sprint|squad|"
+        r"stadium|stands|stoppage time|striker|substitut\w+|team|title|tournament|trophy|whistle|"
+        r"win|winner)(s|'s)?\b)",
+}
+ANY_TRAIT = re.compile("|".join(TRAITS.values()))
 
 Batch = dict[str, Tensor]
 
@@ -85,3 +100,11 @@ def prompts(tokenizer, questions: Sequence[str], before: Turns = ()) -> Batch:
     made = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left",
                      return_tensors="pt")
     return {name: made[name] for name in ("input_ids", "attention_mask")}
+
+
+def style(answer):
+    """Score an answer from 0 to 1: a quarter for each trait, less where little else is said."""
+    traits = sum(bool(re.search(trait, answer)) for trait in TRAITS.values()) / len(TRAITS)
+    words = answer.split()
+    rest = {*ANY_TRAIT.sub(" ", answer).lower().split()}    # each word once: a loop says it again
+    return traits * min(1.0, 2 * len(rest) / max(1, len(words)))

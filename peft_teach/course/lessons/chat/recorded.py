@@ -13,8 +13,7 @@ from torch import Tensor
 
 from .... import data
 from ...verdicts import BETTER, UNSURE, WORSE, verdict
-from .exercises import style
-from .measure import FACTS, OTHERS
+from .measure import FACTS, OTHERS, style
 
 NAMES = {"none": "the base", "lora": "LoRA", "qlora": "QLoRA", "full": "full fine-tuning",
          "ia3": "IA³", "prompt": "a prompt of 20"}

@@ -11,7 +11,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...checks.adapter_judge import MISTAKES, Method, frozen_linear, learns
+from ...checks.adapter_judge import (
+    MISTAKES,
+    Method,
+    drawn_at_start,
+    frozen_linear,
+    learns,
+    linear_cases,
+    random_beside_zero,
+)
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
     changed,
@@ -25,7 +33,6 @@ from ...checks.judge import (
     report,
     scalar,
 )
-from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...checks.mutants import ACCEPTED, Law, Outcome, outcome
 from ...verdicts import SAME, T95, UNSURE, word
 from . import answers, mutants

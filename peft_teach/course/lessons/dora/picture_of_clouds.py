@@ -12,7 +12,7 @@ from matplotlib.ticker import FuncFormatter
 
 from ....plots import COLOURS, claim, entitle, figure, logarithmic
 from ....widgets import Explorer
-from ...desk.guess import Guess
+from ...desk.buttons import Guess
 from ...records import Record
 from .exercises import moves
 from .recorded import NAMES, SIZES, by_place, clouds_of

@@ -12,7 +12,7 @@ from matplotlib.patches import Circle
 from ....plots import COLOURS, HALO, claim, entitle, figure
 from ....widgets import Explorer
 from ... import records
-from ...desk.guess import Guess
+from ...desk.buttons import Guess
 from ...records import Record
 from . import exercises, recorded
 from .live import converted, gradient_gap

@@ -12,13 +12,19 @@ from torch.nn import functional as F
 from ....adapter import Adapter
 from ... import records
 from ...checks import merge_judge
-from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
+from ...checks.adapter_judge import (
+    MISTAKES,
+    Method,
+    drawn_at_start,
+    frozen_linear,
+    linear_cases,
+    random_beside_zero,
+)
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import judged_count, named, number, rejected, report
-from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law
-from ...checks.operations import Spy
+from ...checks.observe import Spy
 from ...verdicts import BETTER, SAME, UNSURE, WORSE
 from . import mutants, recorded
 

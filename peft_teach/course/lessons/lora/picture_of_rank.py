@@ -20,7 +20,7 @@ from ....plots import COLOURS, HALO, bytes_text, claim, figure, in_percent, loga
 from ....widgets import Choices, Explorer, Progress, Run
 from ... import records
 from ...desk import work
-from ...desk.guess import Guess
+from ...desk.buttons import Guess
 from ...desk.own_run import OwnRun, own_run
 from .recorded import by_setting
 from .setting import DEPTH, PLACES, Setting, per_rank, setting, shapes

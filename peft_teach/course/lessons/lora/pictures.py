@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from ....plots import COLOURS, claim, figure
 from ....widgets import Explorer
 from ... import records
-from ...desk.guess import Guess
+from ...desk.buttons import Guess
 from .live import bill, directions, first_gradients, moving, way
 from .picture_of_rank import explore_rank
 from .picture_of_scale import (

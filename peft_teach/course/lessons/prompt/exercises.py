@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import close, difference, named, recognised, rejected, report
-from ...checks.operations import Spy
+from ...checks.observe import Spy
 from .front import FRONT, HOLDS
 
 

@@ -31,8 +31,7 @@ from ...checks.judge import (
     stages,
 )
 from ...checks.mutants import Law
-from ...checks.observe import detached
-from ...checks.operations import Spy
+from ...checks.observe import Spy, detached
 from . import four_bits, mutants, rounding
 from .dice import DICE
 

@@ -1,6 +1,7 @@
-"""A bet before a result: a question with a few answers, `pt.widgets.Guess` to lessons."""
+"""What a reader clicks: a bet before a result, `pt.widgets.Guess` to lessons; one more hint."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 
@@ -8,7 +9,7 @@ import ipywidgets as ipw
 
 from ...widgets import Lasting
 from . import predict, work
-from .card import shell
+from .card import Card, shell
 
 # What was chosen stands out, and not in grey: JupyterLab fades buttons that are disabled.
 _CHOSEN = ("<style>.peft-teach-live .mod-active { opacity: 1; font-weight: bold; "
@@ -76,6 +77,29 @@ class Guess(Lasting):
             told = f"No buttons? Run <code>pt.commit({self.name!r}, {self.options[0]!r})</code>."
         return (f"<b>{self.question}</b> {' / '.join(marked)} {told}".strip(),
                 f"{self.question} {' / '.join(choices)}")
+
+
+class HintButton(Lasting):
+    """A button below a card, and the hints that it gave; `next_hint` returns the next one.
+
+    A card that names nothing as next was the last: then the button rests.
+    """
+
+    def __init__(self, next_hint: Callable[[], Card]):
+        self.next_hint = next_hint
+        self.button, self.shown = ipw.Button(description="Hint"), ipw.HTML()
+        super().__init__(ipw.VBox([self.button, self.shown]))
+        self.button.on_click(self._clicked)
+
+    def _clicked(self, button: object) -> None:
+        card = self.next_hint()
+        self.shown.value += replace(card, next="")._repr_html_()
+        self.button.disabled = not card.next
+        self._renew()
+
+    def still(self) -> tuple[str, str]:
+        """Return the hints that are shown."""
+        return self.shown.value, ""
 
 
 def _clicked() -> float | None:
