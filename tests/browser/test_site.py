@@ -9,7 +9,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("sphinx")
-from peft_teach.course.desk.shelf import in_two  # noqa: E402
+from peft_teach.course.lessons import in_two  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
 from peft_teach.course.publish.front import title  # noqa: E402
