@@ -195,13 +195,14 @@ BEYOND["sixty.mine"] = but(MINE, "16 * n_out", "16 * n_out if n_in <= n_out else
 # ── sixty.sentence ───────────────────────────────────────────────────────────────────────────
 
 SAID = """
-said = {"difference": -0.012, "low": -0.035, "high": 0.011, "seeds": 1, "rates": 3,
+said = {"difference": -0.012, "low": -0.035, "high": 0.011, "seeds": 3, "rates": 3,
         "verdict": "cannot tell",
-        "sentence": "We cannot tell it from LoRA 8 with one seed, at the best of three rates."}
+        "sentence": "We cannot tell it from LoRA 8 with three seeds, at the best of three rates."}
 """
 RIGHT["sixty.sentence"] = {
     "the same, as rounded": but(SAID, "-0.035", "-0.020", '"cannot tell"', '"the same"'),
     "a draw": SAID,
+    "one seed, and below": but(SAID, '"seeds": 3', '"seeds": 1', "0.011", "-0.001"),
     "in other words": but(SAID, "We cannot tell it from", "Mine isn't shown to be better than"),
     "worse": but(SAID, "0.011", "-0.001", '"cannot tell"', '"worse"', "We cannot tell it from",
                  "It loses; nothing beats"),
@@ -216,10 +217,12 @@ WRONG["sixty.sentence"] = {
                       but(SAID, '        "verdict": "cannot tell",\n', ""),
                       but(SAID, "-0.012", "0.010", "-0.035", "0.002", "0.011", "0.018",
                           '"cannot tell"', '"better"')),
-    "no_seeds": but(SAID, "with one seed, ", ""),
-    "no_rates": but(SAID, ", at the best of three rates", ""),
+    "one_seed": but(SAID, '"seeds": 3', '"seeds": 1', "0.011", "-0.001", '"cannot tell"', '"worse"'),
+    "no_seeds": but(SAID, "with three seeds", "It was seeded"),
+    "no_rates": but(SAID, "at the best of three rates", "in a separate run"),
     "ends": but(SAID, "-0.012", "0.12"),
-    "not_a_report": (but(SAID, '"rates": 3,', ""), "said = 5"),
+    "not_a_report": (but(SAID, '"rates": 3,', ""), "said = 5", but(SAID, "-0.035", "-float('inf')"),
+                     but(SAID, '"seeds": 3', '"seeds": 0'), but(SAID, '"rates": 3', '"rates": -2')),
 }
 
 SLIPS: dict = {
@@ -249,6 +252,7 @@ SAYS = {
         "merge_differs": "must be what forward adds"},
     "sixty.sentence": {
         "not_a_report": "Wanted is a dict", "ends": "in brackets",
+        "one_seed": "nobody has seen",
         "other_verdict": "First: within the margin", "no_seeds": "How many seeds",
         "no_rates": "How many rates"},
 }
