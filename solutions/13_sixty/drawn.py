@@ -47,8 +47,8 @@ def two_ladders(shown: Shown) -> None:
     for key, (name, there, colour) in both.items():
         r2 = np.mean([row["r2"] for row in LADDER["runs"] if row["group"] == "final"
                       and row["method"] == key and row["seed"] < 7])
-        ax.line(colour, "o", r2, SOLVED[there])
-        ax.text(name, "ink", (r2, SOLVED[there]))
+        ax.line(colour, "o", round(r2, 2), SOLVED[there])
+        ax.text(name, "ink", (r2, SOLVED[there]), near=0.2)
 
 
 def family(shown: Shown) -> None:

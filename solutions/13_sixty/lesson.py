@@ -231,13 +231,12 @@ few    # differences of R², each with its own 95 %; LoRA and the mask: lesson 1
 # Write `Mine(base)`, a `pt.Adapter` around an `nn.Linear`, and `count(n_in, n_out)`. You may start from your `RoAd` and change its
 # equation. The check asks for laws, never for a gain:
 #
-# 1. Before training it gives what its base gives, and the base stays frozen and as it is.
+# 1. Before training it gives what its base gives, and the base stays frozen and as it is. An output hangs on no other input of its batch.
 # 2. `count` says how many numbers it trains, for sizes that 48 divides. A file holds nothing else: a random matrix is drawn from a
 #    seed of its own into a buffer with `persistent=False`.
 # 3. Within three steps each of its parameters has a gradient, and the output moves.
-# 4. `merged()` gives a plain layer with the same outputs. A method that cannot merge has none.
-# 5. `self.new` names the method nearest to it of those whose equation you know, and what differs. No check can tell, and whether it is new
-#    only a search.
+# 4. `merged()` gives an `nn.Linear` with the same outputs. A method that cannot merge has none.
+# 5. It is not your RoAd, and `self.new` names the nearest method drawn above, and what differs. Whether it is new only a search can tell.
 
 
 # %% exercise="sixty.mine" part="solution"

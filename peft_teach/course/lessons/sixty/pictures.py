@@ -54,9 +54,10 @@ def draw_two_ladders(rows: pandas.DataFrame) -> Figure:
     for name, row in rows.iterrows():
         colour = {NAMES["full"]: COLOURS["full"], NAMES["lora 8"]: COLOURS["lora"],
                   NAMES["mask"]: COLOURS["random"]}.get(name, COLOURS["rest"])
-        ax.plot(row.here, row.there, "o", color=colour, ms=7)
-        side = -1 if 0.4 < row.here < 0.515 else 1
-        ax.text(row.here + 0.012 * side, row.there, name.removesuffix(" 8"), fontsize=11,
+        here = round(row.here, 2)
+        ax.plot(here, row.there, "o", color=colour, ms=7)
+        side = -1 if 0.4 < here < 0.515 else 1
+        ax.text(here + 0.012 * side, row.there, name.removesuffix(" 8"), fontsize=11,
                 ha="left" if side > 0 else "right", va="center")
     ax.set(xlim=(0, 0.75), ylim=(0.32, 0.53), yticks=(0.35, 0.4, 0.45, 0.5))
     in_percent(ax.yaxis)
