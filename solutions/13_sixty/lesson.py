@@ -194,7 +194,7 @@ pt.require("sixty.places")
 # ### What a form cannot do
 #
 # HiRA's $\Delta W$ is $W$ itself if $BA$ is all ones, and OFT's $R - I$ can be invertible: both reach full rank. Yet each of the five leaves
-# some changes out. For two of them a picture proves it:
+# some changes out; for two a picture proves it:
 
 # %%
 pt.plots.show(pictures.draw_cannot(), "Left: W's outputs for inputs of length one; dotted, "
@@ -231,7 +231,7 @@ few    # differences of R², each with its own 95 %; LoRA and the mask: lesson 1
 # Write `Mine(base)`, a `pt.Adapter` around an `nn.Linear`, and `count(n_in, n_out)`. You may start from your `RoAd` and change its
 # equation. The check asks for laws, never for a gain:
 #
-# 1. Before training it gives what its base gives, and the base stays frozen and as it is. An output hangs on no other input of its batch.
+# 1. Before training it gives what its base gives, and the base stays frozen and as it is. No output depends on another input.
 # 2. `count` says how many numbers it trains, for sizes that 48 divides. A file holds nothing else: a random matrix is drawn from a
 #    seed of its own into a buffer with `persistent=False`.
 # 3. Within three steps each of its parameters has a gradient, and the output moves.
@@ -279,8 +279,7 @@ Mine, count = pt.check("sixty.mine", Mine, count)
 pt.require("sixty.mine")
 
 # %% [markdown]
-# Your `sweep` takes the better of two rates, by validation sentences. Then train with seed 2, as LoRA 8's recorded run was. **By how much
-# will your $R^2$ be higher?**
+# Your `sweep` takes the better of two rates. Then train with seed 2, as LoRA 8's recorded run was. **By how much will your $R^2$ be higher?**
 
 # %%
 pt.commit("sixty.mine", ...)    # such as -0.02

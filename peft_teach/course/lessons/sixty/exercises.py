@@ -314,9 +314,9 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("buffer", f"It would keep {seen['buffers'][0]} in a file, which trains "
                                   "nothing.")
     if not seen["numbers"] or "after" not in seen:
-        return rejected("nothing_trains", f"{told}it has no parameter of its own.")
+        return rejected("nothing_trains", f"{told}it has no parameter of its own that trains.")
     if seen["count"] != seen["numbers"]:
-        return rejected("miscounted", f"{told}count gives {seen['count']}, and it registers "
+        return rejected("miscounted", f"{told}count gives {seen['count']}, and it trains "
                                       f"{seen['numbers']:,}.")
     if not _near(seen["start"], right):
         return rejected("start_differs", f"{told}before any training its output is not the base's.")
@@ -434,7 +434,7 @@ SENTENCE = Exercise(
     mistakes={
         "not_a_report": "Wanted is a dict: difference, low, high, seeds and rates (from 1 on) as "
                         "finite numbers, a verdict and a sentence.",
-        "one_seed": "How far seeds differ nobody has seen: of the method it cannot tell.",
+        "one_seed": "How far seeds differ nobody has seen: then the verdict is \"cannot tell\".",
         "ends": "pt.board.beside shows the difference, and its interval in brackets.",
         "other_verdict": "First: within the margin throughout is the same. Then: above zero "
                          "throughout is better, below is worse. Otherwise: cannot tell.",
