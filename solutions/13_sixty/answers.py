@@ -197,7 +197,8 @@ WRONG["sixty.mine"] = {
     .replace("\nclass", "import copy\n\nclass", 1),
     "known": but(ROAD, "class RoAd", "class Mine", "super().__init__(base)",
                  'super().__init__(base)\n        self.new = "RoAd"') + "\n\ncount = lambda n_in, n_out: n_out",
-    "": but(MINE, "h + " + ADDED, "h + torch.einsum('bi,oi->bo', h, torch.block_diag(*self.M))"),
+    "": but(LOW, "torch.relu(x @ self.A.T) @ self.B.T",
+            "torch.einsum('bi,oi->bo', torch.relu(x @ self.A.T), self.B)"),
     "not_said": (but(GAIN, 'self.new = "Nothing', 'new = "Nothing'), but(GAIN, "it is IA3", "mine")),
     "merge_differs": but(MINE, MERGED, "pass"),
     "base_changed": but(MINE, "        blocks =", "        self.base.weight.data *= 1.00001\n"
