@@ -61,11 +61,11 @@ pt.plots.show(pictures.draw_monday(table), "Black: above LoRA of rank 32. Band: 
 pt.compare("sixty.above", int((table.accuracy > p + needed).sum()), "of fourteen")
 
 # %% [markdown]
-# One run is left, Lily. But run again on newer libraries, with the same seed, scores moved by up to 3.8 points: LoRA on the MLP, where Lily
-# sits, fell from 52.6 to 49.4 %. On the other hand, all runs answer the same problems, and share their luck: if answers correlate by 0.3,
+# One run is left, Lily. But run again on newer libraries, with the same seed, scores drawn here moved by up to 3.8 points: LoRA on the MLP, where Lily
+# sits, fell from 52.6 to 49.4 %. Yet all runs answer the same problems, and share their luck: if answers correlate by 0.3,
 # three of the fourteen pass, and by 0.7 seven.
 #
-# And somebody chose the settings. What can a setting do? Two runs of *one* method, and the points between them in each table that peft published:
+# And somebody chose the settings. What can a setting do? Two runs of *one* method, and the points between them in each of peft's tables:
 
 # %% tags=["nbval-check-output"]
 pictures.pairs()
@@ -194,7 +194,7 @@ pt.require("sixty.places")
 # ### What a form cannot do
 #
 # HiRA's $\Delta W$ is $W$ itself if $BA$ is all ones, and OFT's $R - I$ can be invertible: both reach full rank. Yet each of the five leaves
-# some changes out; for two a picture proves it:
+# some changes out; for two, a picture proves it:
 
 # %%
 pt.plots.show(pictures.draw_cannot(), "Left: W's outputs for inputs of length one; dotted, "
@@ -304,7 +304,7 @@ beside
 # ### Exercise 4 · The verdict (1 point, about 4 minutes)
 #
 # `said` is a dict: `difference`, `low` and `high` as above; `seeds` and `rates`, how many were tried of each; a `verdict`; and a `sentence`
-# that names seeds and rates. With one seed the verdict is `"cannot tell"`: the interval is for new sentences, not for new seeds, and by such
+# that names seeds and rates. With one seed the verdict is `"cannot tell"`, whatever the board says: its interval is for new sentences, not new seeds. By such
 # intervals LoRA 8's ten runs differ in 28 of their 45 pairs. With more seeds it is `"the same"` if the whole interval lies within 0.02 of
 # zero, and otherwise `"better"`, `"worse"` or `"cannot tell"`.
 
@@ -326,7 +326,7 @@ pt.require("sixty.sentence")
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | peft's table alone does not show a method to be better than LoRA. | one seed each; of fourteen above LoRA of rank 32, one is further ahead than other problems could bring, if answers were independent | answers that correlate by 0.7, as our adapters' do on another task: seven of the fourteen. Run again, a setting moved by up to 3.8 points. SHiRA was above LoRA of rank 32 in all three runs, and below LoRA of rank 64 with the factor 8 in each table | variants of LoRA come within 1 to 2 % once each has a rate of its own (Lee et al. 2026). peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
+# | peft's table alone does not show a method to be better than LoRA. | one seed each; of fourteen above LoRA of rank 32, one is further ahead than other problems could bring, if answers were independent | answers that correlate by 0.7, as our adapters' do on another task: seven of the fourteen. Run again, one of the first 25 settings moved by 3.8 points. SHiRA was above LoRA of rank 32 in all three runs, and below LoRA of rank 64 with the factor 8 in each table | variants of LoRA come within 1 to 2 % once each has a rate of its own (Lee et al. 2026). peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
 # | In that table rate and weight decay move two methods further than the first is from LoRA. An observation. | IA³ by 6.1 to 8.7 points, prompt by 17.7 to 20.2, in four tables; from LoRA of rank 32 to the first 4.8 | in either pair both runs train equally many numbers. Of LoRA there is one rate alone | from 0.002 to 0.005 IA³ hardly moves (peft's pull request 3337): 0.0001 is far too low |
 # | On our task MiSS is worse than LoRA 1. Whether OFT is better than LoRA 8, five seeds cannot tell. An observation. | R² minus LoRA 1's, three intervals at once: MiSS 16 −0.022 (−0.040 to −0.004); VeRA 256 −0.017 (−0.039 to 0.004); RoAd −0.019 (−0.039 to 0.001). OFT 32 minus LoRA 8's: +0.022 (−0.006 to 0.051) | accuracy: MiSS −0.007 (−0.017 to 0.003). LoRA 8 at half its rate, four seeds, these sentences alone: OFT 32 is better, +0.017 (0.004 to 0.031). Rates searched as in lesson 10, each with both neighbours. LoRA 8, run again with seed 2, gave lesson 10's R² to the last digit | their papers report LoRA's quality or more, at rates of their own. In peft's table MiSS (48.7 %) and OFT (49.1 %) are too near LoRA (47.8 %) to tell |
 # | Turning a layer's inputs changes none of its singular values, and shared shards see a sum of the pieces. | a proof of one line each, and drawn | a random layer of each form: singular values alike, and two inputs with equal sums moved alike, to 0.0001 | true of any size |
