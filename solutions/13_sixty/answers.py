@@ -46,7 +46,7 @@ RIGHT["sixty.road"] = {
     "the solution": ROAD,    # its cell lacks the import, which stands above it
     "a matrix": MATRIX,
     "complex numbers": but(
-        ROAD, SHARES, "turn = torch.polar(torch.ones_like(self.alpha), self.theta) * self.alpha",
+        ROAD, SHARES, "turn = torch.polar(self.alpha, self.theta)",
         PAIRS, "pairs = torch.view_as_complex(h.float().unflatten(-1, (-1, 2)).contiguous())",
         STACK, "torch.view_as_real(pairs * turn)"),
     "einsum": but(ROAD, SHARES, "c, s = self.theta.cos(), self.theta.sin()\n        R = self.alpha * "
@@ -70,6 +70,7 @@ WRONG["sixty.road"] = {
     "other_pairs": but(ROAD, PAIRS, "first, second = h.float().chunk(2, -1)", "dim=-1)", "dim=-2)"),
     "inputs_turned": but(ROAD, FORWARD, "if self.base.in_features == self.base.out_features:\n"
                          "            return self.base(self.turned(x))\n        " + FORWARD),
+    "coarse": but(ROAD, SHARES, "c, s = (f(self.theta).mul(self.alpha).to(h.dtype) for f in (torch.cos, torch.sin))"),
     "start": (but(ROAD, "torch.zeros(", "torch.randn("), but(ROAD, "torch.ones(", "torch.zeros(")),
     "bias_left": but(ROAD, BIAS, "pass"),
     "bias_lost": but(ROAD, BIAS, "linear.bias = None"),
@@ -89,6 +90,7 @@ places = {"VeRA": (True, 256, 640), "OFT": (True, 384, 5952), "MiSS": (True, 16,
 """
 RIGHT["sixty.places"] = {
     "tuples": OURS,
+    "by a division": but(OURS, "5952", "12 * 32 * 31 / 2"),
     "by shapes": but(PLACES, "256 + 384", "torch.empty(384).numel() + torch.empty(256).numel()"),
     "by ranks of drawn ones": but(
         OURS, "(True, 16, 6144)", "(True, int(torch.linalg.matrix_rank(torch.randn(384, 16).repeat("
@@ -104,7 +106,7 @@ WRONG["sixty.places"] = {
     "merges": (but(OURS, "(False, None", "(True, None"),
                but(OURS, "(True, 256, 640)", "(False, 256, 640)")),
     "not_a_table": but(OURS, '"MiSS": (True, 16, 6144),', ""),
-    "not_a_row": but(OURS, "(True, 16, 6144)", "(True, 16)"),
+    "not_a_row": (but(OURS, "(True, 16, 6144)", "(True, 16)"), but(OURS, "(True, 16, 6144)", "{}")),
     "": but(OURS, "(True, 16, 6144)", "(True, 16, 6145)"),
 }
 
@@ -118,7 +120,7 @@ GAIN = """
 class Mine(pt.Adapter):
     def __init__(self, base):
         super().__init__(base)
-        self.new = "Nothing: gains on a layer's outputs."
+        self.new = "Nothing: it is IA3."
         self.g = nn.Parameter(torch.ones(base.out_features))
 
     def forward(self, x):
@@ -166,6 +168,7 @@ RIGHT["sixty.mine"] = {
     "a bottleneck that does not merge": LOW,
     "random and frozen": RANDOM,
     "by one matrix": but(MINE, "h + " + ADDED, "h + h @ torch.block_diag(*self.M).T"),
+    "dropout": but(LOW, "x @ self.A.T", "nn.functional.dropout(x, 0.1, self.training) @ self.A.T"),
     "a bias": but(GAIN, "torch.ones(base.out_features)", "torch.zeros(base.out_features)",
                   "self.g * self.base(x)", "self.base(x) + self.g"),
 }
@@ -182,8 +185,21 @@ WRONG["sixty.mine"] = {
     "nothing_trains": but(GAIN, "nn.Parameter(torch.ones(base.out_features))",
                           "torch.ones(base.out_features)", "return n_out", "return 0"),
     "buffer": (but(RANDOM, ", persistent=False", ""),
-               but(RANDOM, ", generator=torch.Generator().manual_seed(0)", "")),
-    "not_said": but(GAIN, 'self.new = "Nothing', 'new = "Nothing'),
+               but(RANDOM, ", generator=torch.Generator().manual_seed(0)", ""),
+               but(RANDOM, ", generator=torch.Generator().manual_seed(0)", "",
+                   'self.register_buffer("A", drawn / n_in**0.5, persistent=False)', "self.A = drawn"),
+               but(RANDOM, ", generator=torch.Generator().manual_seed(0)", "",
+                   "n_out, n_in = base.weight.shape", "torch.manual_seed(1)\n        n_out, n_in = base.weight.shape"),
+               but(RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)',
+                   "self.A = nn.Parameter(drawn, requires_grad=False)")),
+    "batch": but(LOW, "x @ self.A.T", "(x - x.mean(0)) @ self.A.T"),
+    "not_plain": LOW.replace("\n\ncount", "\n    def merged(self):\n        return copy.deepcopy(self)\n\n\ncount")
+    .replace("\nclass", "import copy\n\nclass", 1),
+    "known": but(ROAD, "class RoAd", "class Mine", "super().__init__(base)",
+                 'super().__init__(base)\n        self.new = "RoAd"') + "\n\ncount = lambda n_in, n_out: n_out",
+    "": but(LOW, "torch.relu(x @ self.A.T) @ self.B.T",
+            "torch.einsum('bi,oi->bo', torch.relu(x @ self.A.T), self.B)"),
+    "not_said": (but(GAIN, 'self.new = "Nothing', 'new = "Nothing'), but(GAIN, "it is IA3", "mine")),
     "merge_differs": but(MINE, MERGED, "pass"),
     "base_changed": but(MINE, "        blocks =", "        self.base.weight.data *= 1.00001\n"
                         "        blocks ="),
@@ -195,13 +211,14 @@ BEYOND["sixty.mine"] = but(MINE, "16 * n_out", "16 * n_out if n_in <= n_out else
 # ── sixty.sentence ───────────────────────────────────────────────────────────────────────────
 
 SAID = """
-said = {"difference": -0.012, "low": -0.035, "high": 0.011, "seeds": 1, "rates": 3,
+said = {"difference": -0.012, "low": -0.035, "high": 0.011, "seeds": 3, "rates": 3,
         "verdict": "cannot tell",
-        "sentence": "We cannot tell it from LoRA 8 with one seed, at the best of three rates."}
+        "sentence": "We cannot tell it from LoRA 8 with three seeds, at the best of three rates."}
 """
 RIGHT["sixty.sentence"] = {
     "the same, as rounded": but(SAID, "-0.035", "-0.020", '"cannot tell"', '"the same"'),
     "a draw": SAID,
+    "one seed, and below": but(SAID, '"seeds": 3', '"seeds": 1', "0.011", "-0.001"),
     "in other words": but(SAID, "We cannot tell it from", "Mine isn't shown to be better than"),
     "worse": but(SAID, "0.011", "-0.001", '"cannot tell"', '"worse"', "We cannot tell it from",
                  "It loses; nothing beats"),
@@ -216,10 +233,12 @@ WRONG["sixty.sentence"] = {
                       but(SAID, '        "verdict": "cannot tell",\n', ""),
                       but(SAID, "-0.012", "0.010", "-0.035", "0.002", "0.011", "0.018",
                           '"cannot tell"', '"better"')),
-    "no_seeds": but(SAID, "with one seed, ", ""),
-    "no_rates": but(SAID, ", at the best of three rates", ""),
+    "one_seed": but(SAID, '"seeds": 3', '"seeds": 1', "0.011", "-0.001", '"cannot tell"', '"worse"'),
+    "no_seeds": but(SAID, "with three seeds", "It was seeded"),
+    "no_rates": but(SAID, "at the best of three rates", "in a separate run"),
     "ends": but(SAID, "-0.012", "0.12"),
-    "not_a_report": (but(SAID, '"rates": 3,', ""), "said = 5"),
+    "not_a_report": (but(SAID, '"rates": 3,', ""), "said = 5", but(SAID, "-0.035", "-float('inf')"),
+                     but(SAID, '"seeds": 3', '"seeds": 0'), but(SAID, '"rates": 3', '"rates": -2')),
 }
 
 SLIPS: dict = {
@@ -235,7 +254,7 @@ SAYS = {
         "start": "At which angle", "turned_back": "which of the two sines",
         "not_scaled": "alpha, which scales them", "other_pairs": "neighbours form a pair",
         "bias_spared": "b is a part of it", "inputs_turned": "R stands behind W",
-        "bias_left": "R reaches both"},
+        "bias_left": "R reaches both", "coarse": "in bfloat16 1.003 is 1"},
     "sixty.places": {
         "not_a_table": "five names", "not_a_row": "a list of three", "merges": "a fixed matrix",
         "random_kept": "A and B are drawn again", "redundant": "above its diagonal",
@@ -245,10 +264,12 @@ SAYS = {
         "buffer": "is drawn from a seed", "nothing_trains": "What trains is an nn.Parameter",
         "miscounted": "outside of its base counts", "no_gradient": "waits behind a zero",
         "idle": "reach the output", "not_the_same": "drawn anew by a call",
-        "not_said": "the nearest method",
+        "not_said": "the nearest method", "batch": "an output of its own",
+        "not_plain": "does not merge", "known": "Change its equation",
         "merge_differs": "must be what forward adds"},
     "sixty.sentence": {
         "not_a_report": "Wanted is a dict", "ends": "in brackets",
+        "one_seed": "nobody has seen",
         "other_verdict": "First: within the margin", "no_seeds": "How many seeds",
         "no_rates": "How many rates"},
 }

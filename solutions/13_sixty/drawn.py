@@ -12,12 +12,12 @@ from peft_teach.course import records
 FILE = Path(__file__).parents[2] / "assets/records/field.csv"
 ROWS = [*csv.DictReader(line for line in FILE.read_text("utf-8").splitlines()
                         if not line.startswith("#"))]
-SOLVED = {row["run"]: float(row["accuracy"]) for row in ROWS}
+SOLVED = {row["run"]: float(row["accuracy"]) for row in ROWS}    # the last of each name
 LADDER = records.load("ladder")
 
 
 def monday(shown: Shown) -> None:
-    """25 dots; the band is what a difference to LoRA's may be by the problems alone."""
+    """25 dots, every run of each setting; the band is what other problems could do to LoRA."""
     ax, = shown.panels
     ax.named("the first 25 of 63 runs", "place", "problems solved")
     solved, lora = sorted(SOLVED.values(), reverse=True), SOLVED["lora-rank32"]
@@ -25,6 +25,9 @@ def monday(shown: Shown) -> None:
     ax.band("band", lora - gap, lora + gap, "y")
     ax.level("lora", lora)
     above = sum(each > lora for each in solved)
+    tried = [(place, float(row["accuracy"])) for place, run in enumerate([*SOLVED][:25], 1)
+             for row in ROWS if row["run"] == run]
+    ax.line("rest", "o", *zip(*tried))
     ax.line("ink", "o", range(1, above + 1), solved[:above])
     ax.line("rest", "o", range(above + 1, 26), solved[above:25])
     ax.text("LoRA of rank 32", "lora", (25, lora))
@@ -32,39 +35,31 @@ def monday(shown: Shown) -> None:
 
 
 def two_ladders(shown: Shown) -> None:
-    """Seven methods, by their place here and there."""
+    """Seven methods, by what they reach here and there."""
     ax, = shown.panels
-    here = {"full": "full fine-tuning", "lora 8": "LoRA 8", "dora 8": "DoRA 8",    # there 32
-            "mask": "a random mask", "ia3": "IA³", "prefix": "prefix", "prompt": "prompt"}
-    there = {"full": "full-finetuning-lr_0.00001", "lora 8": "lora-rank32",
-             "dora 8": "lora-rank32-dora", "mask": "shira-lr_0.0003-random_seed_42",
-             "ia3": "ia3-all-attn-5k-lr0.005", "prompt": "prompt_tuning-sample_vocab-lr_0.001",
-             "prefix": "prefixtuning-tokens50-init_prefix-lr_0.005"}
-    r2 = {key: np.mean([row["r2"] for row in LADDER["runs"] if row["group"] == "final"
-                        and row["method"] == key and row["seed"] < 7]) for key in here}
-    colours = {"full": "full", "lora 8": "lora", "mask": "random"}
-    for key, name in here.items():
-        left = 1 + sum(each > r2[key] for each in r2.values())
-        right = 1 + sum(SOLVED[there[each]] > SOLVED[there[key]] for each in here)
-        ax.line(colours.get(key, "rest"), "-o", [0, 1], [left, right])
-        ax.text(f"{name}  {r2[key]:.2f}", "ink", (0, left))
-        ax.text(f"{SOLVED[there[key]]:.1%}  {name.replace('8', '32')}", "ink", (1, right))
-    ax.ticks("x", {"here: 23 million, R²": 0, "there: 3 billion, solved": 1})
-    assert ax.ax.yaxis_inverted()    # the best on top
+    ax.named("", "here: 23 million, R²", "there: 3 billion, problems solved")
+    both = {"full": ("full fine-tuning", "full-finetuning-lr_0.00001", "full"),
+            "lora 8": ("LoRA", "lora-rank32", "lora"), "dora 8": ("DoRA", "lora-rank32-dora", "rest"),
+            "mask": ("a random mask", "shira-lr_0.0003-random_seed_42", "random"),
+            "ia3": ("IA³", "ia3-all-attn-5k-lr0.005", "rest"),
+            "prompt": ("prompt", "prompt_tuning-sample_vocab-lr_0.001", "rest"),
+            "prefix": ("prefix", "prefixtuning-tokens50-init_prefix-lr_0.005", "rest")}
+    for key, (name, there, colour) in both.items():
+        r2 = np.mean([row["r2"] for row in LADDER["runs"] if row["group"] == "final"
+                      and row["method"] == key and row["seed"] < 7])
+        ax.line(colour, "o", round(r2, 2), SOLVED[there])
+        ax.text(name, "ink", (r2, SOLVED[there]), near=0.2)
 
 
 def family(shown: Shown) -> None:
     """A line for each thing that is changed and its form, and the names of the methods in it."""
     ax, = shown.panels
     lines = {
-        "in front of words: vectors": "prompt*,P-tuning",
-        "in keys and values: vectors": "prefix*,LLaMA-Adapter",
-        "behind a layer: a small network": "bottleneck*",
-        "a layer's outputs: gains": "IA³*", "a layer's features or inputs: turned": "RoAd*,OFT,BOFT,HRA",
-        "a layer's bias": "BitFit*",
-        "W: by products BA": "LoRA*,DoRA*,PiSSA,AdaLoRA,HiRA,LoHa",
-        "W: at scattered entries": "SHiRA (the mask)*",
-        "W: by shared or random matrices": "VeRA,RandLoRA,MiSS,Lily,VB-LoRA,TinyLoRA"}
+        "in front of words: vectors": "prompt*", "in keys and values: vectors": "prefix*",
+        "behind a layer: a small network": "bottleneck*", "a layer's outputs: gains": "IA³*",
+        "a layer's outputs or inputs: turned": "RoAd*,OFT", "a layer's bias": "BitFit*",
+        "W: by products BA": "LoRA*,DoRA*,PiSSA,HiRA", "W: at scattered entries": "SHiRA (the mask)*",
+        "W: by shared or random matrices": "VeRA,RandLoRA,MiSS,Lily"}
     for row, (what, names) in enumerate(lines.items()):
         ax.text(what, "ink", (0, row), near=0.1)
         for name in names.split(","):

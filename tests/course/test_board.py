@@ -374,6 +374,7 @@ def test_a_method_of_ones_own_stands_beside_a_rung_and_not_on_the_ladder(here, s
     told = pt.verdict(one, other)
     assert table["verdict"]["mine"] == (
         f"{told.word}: {told.difference:+.3f} ({told.low:+.3f} to {told.high:+.3f})")
+    assert table.attrs["difference"] == told.difference
     assert table["verdict"]["LoRA 8"] == "seed no. 2"
 
 

@@ -23,6 +23,7 @@ def test_the_fields_table_says_what_the_lesson_says():
     assert len(FIELD) == 63
     assert FIELD.method.nunique() == 37 + 1                 # full fine-tuning is one of them
     assert FIELD.accuracy.is_monotonic_decreasing
+    assert FIELD.decay.value_counts().to_dict() == {0.1: 38, 0.01: 21, 0: 3, 1e-5: 1}
     assert (FIELD.accuracy > lora).sum() == 14
     assert FIELD.index[FIELD.accuracy > lora + gap].tolist() == ["lily-rank140-mlp-a2-b2-s8.0"]
 
@@ -31,9 +32,10 @@ def test_pairs_are_runs_of_one_method_and_differ_in_what_is_said():
     for name, (one, other, what) in recorded.PAIRS.items():
         a, b = FIELD.loc[one], FIELD.loc[other]
         assert a.method == b.method, name
-        assert (a.rate != b.rate) == ("rate" in what), name
-        assert (a.trained != b.trained) == ("length" in what), name
-    assert recorded.pairs(FIELD).points["IA³"] == 8.7
+        assert (a.rate != b.rate) == (a.decay != b.decay) == ("rate and decay" in what), name
+        assert a.trained == b.trained, name
+    assert recorded.pairs().loc["IA³"].tolist() == ["rate and decay", 6.2, 6.7, 6.1, 8.7]
+    assert recorded.pairs().loc["prompt, other start"].tolist()[1:] == ["", "", 10.4, 10.9]
 
 
 @pytest.mark.parametrize("method", TRAINED)
@@ -52,7 +54,7 @@ def test_the_pictures_tell_their_numbers_in_words():
     assert "14 runs are above it, 1 by more than 3.8%" in sixty.draw_monday(FIELD).get_label()
     both = recorded.two_ladders(records.load("ladder"))
     assert both.there.idxmax() == "a random mask"
-    assert "a random mask 2 and 1" in sixty.draw_two_ladders(both).get_label()
+    assert "a random mask 0.52 and 51.0%" in sixty.draw_two_ladders(both).get_label()
 
 
 def test_each_method_of_the_record_and_the_mask_stand_beside_lora_at_the_same_seeds():

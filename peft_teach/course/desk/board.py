@@ -224,6 +224,7 @@ def beside(name: str, rung: str = "lora 8") -> pandas.DataFrame:
     table = pandas.DataFrame.from_dict(rows, orient="index")
     ends = f"{told.difference:+.3f} ({told.low:+.3f} to {told.high:+.3f})"
     table["verdict"] = [f"{told.word}: {ends}", f"seed no. {', '.join(map(str, seeds))}"]
+    table.attrs["difference"] = told.difference
     return table
 
 

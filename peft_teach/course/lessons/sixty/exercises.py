@@ -1,6 +1,8 @@
 """The exercises of lesson 13: an equation, five methods by their forms, one of your own."""
 
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,12 +24,13 @@ from ...verdicts import BETTER, MARGIN, SAME, UNSURE, WORSE, word
 def road_cases(seed: int) -> list[dict]:
     """Return layers that differ in shape, bias and dtype, with inputs, angles and gains."""
     draw = drawing(13_000 + seed)
-    return [linear_case(draw, n_in, n_out, bias, dtype, batch)
-            | {"theta": draw(n_out // 2), "alpha": 1 + 0.4 * draw(n_out // 2)}
+    cases = [linear_case(draw, n_in, n_out, bias, dtype, batch)
+             | {"theta": draw(n_out // 2), "alpha": 0.5 + draw(n_out // 2).abs()}
             for n_in, n_out, bias, dtype, batch in (
                 (4, 4, True, torch.float32, (2,)), (3, 8, True, torch.float32, (2, 3)),
                 (6, 2, False, torch.float32, (3,)), (384, 384, True, torch.float32, (2, 3)),
                 (8, 6, True, torch.bfloat16, (3, 2)))]
+    return [*cases, cases[-1] | {"theta": torch.zeros(3), "alpha": torch.full((3,), 1.003)}]
 
 
 def turned(y: Tensor, theta: Tensor, alpha: Tensor) -> Tensor:
@@ -111,6 +114,9 @@ def run_road(adapter: Any, case: Mapping) -> dict[str, Any]:
 def judge_road(case: Mapping, seen: Any) -> Verdict:
     """Ask what every adapter is asked, and then what every merge is."""
     verdict = ROAD_METHOD.judge(case, seen)
+    if verdict.passed and torch.equal(seen["y"], frozen_linear(case)(case["x"])):
+        return rejected("coarse", "With theta = 0 and alpha = 1.003, a bfloat16 layer gives the "
+                                  "base's output to the last bit.")
     return ROAD_MERGED.judge(case, seen["merged"]) if verdict.passed else verdict
 
 
@@ -127,6 +133,7 @@ ROAD = Exercise(
                        "neighbours form a pair.",
         "bias_spared": "R stands in front of the whole output, and b is a part of it.",
         "inputs_turned": "R stands behind W: it turns what the layer gives.",
+        "coarse": "Round the sum and not its factors: in bfloat16 1.003 is 1.",
         "bias_left": "R (x Wᵀ + b) has two terms, and R reaches both.",
     },
     hints=("Write down the two numbers that one pair becomes; then all pairs at once.",
@@ -154,9 +161,9 @@ def run_places(places: Any, case: Any) -> dict[str, Any]:
     """Hand on the table in one form: a list of three for each method."""
     said = {}
     for name, row in places.items() if isinstance(places, Mapping) else ():
-        several = isinstance(row, list | tuple) and len(row) == len(FIELDS)
+        several = row[:9] if isinstance(row, list | tuple) else [row]
         said[str(name)[:40]] = [scalar(each) if isinstance(scalar(each), bool | int | float | None)
-                                else named(each) for each in row] if several else []
+                                else named(each) for each in several]
     return {"said": said, "type": named(places)}
 
 
@@ -167,8 +174,8 @@ def judge_places(case: Any, seen: Mapping) -> Verdict:
         return rejected("not_a_table", f"It is {seen['type']} with {sorted(said)}.")
     for name, row in said.items():
         if len(row) != len(FIELDS) or not isinstance(row[0], bool) or not (
-                row[1] is None or whole(row[1]) is not None) or whole(row[2]) is None:
-            return rejected("not_a_row", f"{name}: {row}.")
+                row[1] is None or number(row[1]) is not None) or number(row[2]) is None:
+            return rejected("not_a_row", f"{name}: {', '.join(map(str, row))}.")
     right = sum(tuple(said[name]) == PLACES[name] for name in PLACES)
     told = f"{right} of {len(PLACES)} rows are right."
     for at, field in enumerate(FIELDS):
@@ -208,6 +215,18 @@ PLACED = Exercise(
 
 # ── sixty.mine ───────────────────────────────────────────────────────────────────────────────
 
+# What is changed, and in which form: names. A reader of this course has built those with a star.
+FAMILY = {
+    "in front of words: vectors": ("prompt*",),
+    "in keys and values: vectors": ("prefix*",),
+    "behind a layer: a small network": ("bottleneck*",),
+    "a layer's outputs: gains": ("IA³*",),
+    "a layer's outputs or inputs: turned": ("RoAd*", "OFT"),
+    "a layer's bias": ("BitFit*",),
+    "W: by products BA": ("LoRA*", "DoRA*", "PiSSA", "HiRA"),
+    "W: at scattered entries": ("SHiRA (the mask)*",),
+    "W: by shared or random matrices": ("VeRA", "RandLoRA", "MiSS", "Lily"),
+}
 NEAR = 1e-4    # of the largest output: how far an untrained layer may be from its base
 STEPS = 3
 
@@ -215,50 +234,70 @@ STEPS = 3
 def mine_cases(seed: int) -> list[dict]:
     """Return layers with sizes that 48 divides, with and without a bias, inputs and targets."""
     draw = drawing(13_500 + seed)
-    return [linear_case(draw, n_in, n_out, bias, torch.float32, (6,)) | {"target": draw(6, n_out)}
-            for n_in, n_out, bias in ((48, 48, True), (384, 384, True), (48, 96, False))]
+    return [linear_case(draw, n_in, n_out, bias, torch.float32, (2, 3))
+            | {"target": draw(2, 3, n_out)} for n_in, n_out, bias in (
+                (48, 48, True), (384, 384, True), (48, 96, False))]
 
 
 def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
     """Make one, train it for a few steps, and merge it; report what each law asks about."""
     mine, count = given
-    base = frozen_linear(case)
+    base, unmade = frozen_linear(case), torch.get_rng_state()
     layer, x = mine(base), case["x"]
+    made = torch.get_rng_state()
     seen: dict[str, Any] = {"type": named(layer), "is_adapter": isinstance(layer, Adapter)}
     if not seen["is_adapter"] or layer.base is not base:
         return seen | {"holds_base": False}
-    own = {name: p for name, p in layer.named_parameters() if not name.startswith("base.")}
+    own = {name: p for name, p in layer.own_parameters().items() if p.requires_grad}
     kept = {name for name in layer.state_dict() if not name.startswith("base.")}
     said = scalar(count(case["n_in"], case["n_out"]))
     seen |= {"holds_base": True, "new": str(getattr(layer, "new", ""))[:600],
              "frozen": not any(p.requires_grad for p in base.parameters()),
              "numbers": sum(p.numel() for p in own.values()), "buffers": sorted(kept - {*own}),
              "count": named(said) if whole(said) is None else whole(said),
-             "drawn": _drawn_alike(layer, mine(base)),
-             "start": layer(x).detach().clone(), "asleep": sorted(own)}
+             "start": layer.eval()(x).detach().clone(), "asleep": sorted(own)}
     if not own:
         return seen
-    optimizer = torch.optim.AdamW(own.values(), lr=1e-2)
+    layer.train()
+    for _ in _steps(own.values(), lambda: layer(x), case["target"]):
+        seen["asleep"] = [name for name in seen["asleep"]
+                          if own[name].grad is None or not own[name].grad.any()]
+    with torch.no_grad():
+        y, alone = layer.eval()(x).clone(), layer(x[:1]).clone()
+        twin = mine(base)
+        reseeds = torch.equal(made, torch.get_rng_state()) and not torch.equal(made, unmade)
+        twin.load_state_dict(layer.state_dict())
+        try:
+            merged = layer.merged()
+        except NotMergeable:
+            merged = None
+        return seen | {
+            "after": y, "alone": alone, "reseeds": reseeds, "loaded": twin.eval()(x),
+            "base_same": all(torch.equal(p, q) for p, q in zip(
+                base.parameters(), frozen_linear(case).parameters(), strict=True)),
+            "plain": named(merged) if type(merged) not in (nn.Linear, type(None)) else "",
+            "merged": merged(x) if type(merged) is nn.Linear else torch.empty(0),
+            "again": layer(x).clone()}
+
+
+def _steps(own: Iterable[Tensor], forward: Callable[[], Tensor], target: Tensor) -> Iterator[None]:
+    """Train for a few steps; yield after each backward pass."""
+    optimizer = torch.optim.AdamW(own, lr=1e-2)
     for _ in range(STEPS):
         optimizer.zero_grad()
-        (layer(x) - case["target"]).square().mean().backward()
-        awake = {name for name, p in own.items() if p.grad is not None and p.grad.any()}
-        seen["asleep"] = sorted({*seen["asleep"]} - awake)
+        with torch.enable_grad():
+            (forward() - target).square().mean().backward()
+        yield
         optimizer.step()
-    y = layer(x).detach().clone()
-    try:
-        merged = layer.merged()(x).detach().clone()
-    except NotMergeable:
-        merged = torch.empty(0)
-    return seen | {
-        "after": y, "base_same": all(torch.equal(p, q) for p, q in zip(
-            base.parameters(), frozen_linear(case).parameters(), strict=True)),
-        "merged": merged, "again": layer(x).detach().clone()}
 
 
-def _drawn_alike(one: nn.Module, other: nn.Module) -> bool:
-    """Do two layers hold the same frozen random tensors? Only a seed of their own makes them."""
-    return all(torch.equal(a, b) for a, b in zip(one.buffers(), other.buffers(), strict=False))
+def _as_road(case: Mapping) -> Tensor:
+    """Return what RoAd gives after the same steps."""
+    y, n = frozen_linear(case)(case["x"]), case["n_out"] // 2
+    theta, alpha = torch.zeros(n, requires_grad=True), torch.ones(n, requires_grad=True)
+    for _ in _steps((theta, alpha), lambda: turned(y, theta, alpha), case["target"]):
+        pass
+    return turned(y, theta, alpha)
 
 
 def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
@@ -274,13 +313,10 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
     if seen["buffers"]:
         return rejected("buffer", f"It would keep {seen['buffers'][0]} in a file, which trains "
                                   "nothing.")
-    if not seen["drawn"]:
-        return rejected("buffer", "Made twice, it holds two random tensors: no file could bring "
-                                  "this one back.")
     if not seen["numbers"] or "after" not in seen:
-        return rejected("nothing_trains", f"{told}it has no parameter of its own.")
+        return rejected("nothing_trains", f"{told}it has no parameter of its own that trains.")
     if seen["count"] != seen["numbers"]:
-        return rejected("miscounted", f"{told}count gives {seen['count']}, and it registers "
+        return rejected("miscounted", f"{told}count gives {seen['count']}, and it trains "
                                       f"{seen['numbers']:,}.")
     if not _near(seen["start"], right):
         return rejected("start_differs", f"{told}before any training its output is not the base's.")
@@ -293,9 +329,19 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("idle", f"{told}after {STEPS} steps its output is still the base's.")
     if not _near(seen["again"], seen["after"]):
         return rejected("not_the_same", f"{told}called twice it gives two outputs.")
+    if not _near(seen["alone"], seen["after"][:1]):
+        return rejected("batch", f"{told}alone, the first input of a batch gets another output.")
+    if seen["reseeds"] or not _near(seen["loaded"], seen["after"]):
+        return rejected("buffer", f"{told}making one sets torch's own seed." if seen["reseeds"] else
+                        f"{told}a second one that loads its file gives another output.")
+    if seen["plain"]:
+        return rejected("not_plain", f"merged() gave {seen['plain']}; expected a new nn.Linear.")
     if len(seen["merged"]) and not _near(seen["merged"], seen["after"]):
         return rejected("merge_differs", f"{told}the merged layer gives another output.")
-    if not seen["new"].strip():
+    if _near(seen["after"], _as_road(case)):
+        return rejected("known", f"{told}after {STEPS} steps it gives what your RoAd gives.")
+    names = [name.strip("*").partition(" (")[0].lower() for row in FAMILY.values() for name in row]
+    if not any(name in seen["new"].lower().replace("ia3", "ia³") for name in names):
         return rejected("not_said", f"Its `new` is {seen['new']!r}.")
     how = "merges" if len(seen["merged"]) else "does not merge, and says so"
     return Verdict(True, f"It starts as its base, leaves it frozen, learns with every number that "
@@ -311,9 +357,10 @@ MINE = Exercise(
     id="sixty.mine", lesson="13", names=("Mine", "count"), points=3, minutes=25, difficulty=3,
     cases=mine_cases, run=run_mine, judge=judge_mine, kept=False, returns=stages(
         {"type": str, "is_adapter": bool, "holds_base": bool},
-        {"new": str, "frozen": bool, "drawn": bool, "numbers": int, "buffers": list[str],
+        {"new": str, "frozen": bool, "numbers": int, "buffers": list[str],
          "count": int | str, "start": Tensor, "asleep": list[str]},
-        {"after": Tensor, "base_same": bool, "merged": Tensor, "again": Tensor}),
+        {"after": Tensor, "alone": Tensor, "reseeds": bool, "loaded": Tensor, "base_same": bool,
+         "plain": str, "merged": Tensor, "again": Tensor}),
     mistakes={
         **{name: MISTAKES[name] for name in ("not_adapter", "base_lost", "base_trained",
                                              "start_differs", "base_changed")},
@@ -326,7 +373,10 @@ MINE = Exercise(
                        "two factors one may start at zero.",
         "idle": "Does what trains reach the output?",
         "not_the_same": "Something is changed or drawn anew by a call.",
-        "not_said": "self.new is set by __init__: the nearest method whose equation you know, and "
+        "batch": "Each input of a batch has an output of its own.",
+        "not_plain": "What no weight and bias can hold does not merge: leave merged out.",
+        "known": "Change its equation.",
+        "not_said": "self.new is set by __init__: the nearest method drawn above, by its name, and "
                     "what differs.",
         "merge_differs": "What is added to W must be what forward adds; has the bias a share in "
                          "it? If it cannot merge, leave merged out: pt.Adapter's own says so.",
@@ -354,22 +404,25 @@ def run_sentence(said: Any, case: Any) -> dict[str, Any]:
 def judge_sentence(case: Any, seen: Mapping) -> Verdict:
     """Ask whether the verdict is what the numbers say, and whether the sentence names its basis."""
     numbers, text = seen["numbers"], " ".join(seen["sentence"].lower().split())
-    missing = [name for name in NUMBERS if numbers.get(name) is None]
+    missing = [name for name in NUMBERS if numbers.get(name) is None
+               or not math.isfinite(numbers[name]) or (name in NUMBERS[3:] and numbers[name] < 1)]
     if missing or len(text.split()) < 6:
-        return rejected("not_a_report", f"It is {seen['type']}; missing: "
+        return rejected("not_a_report", f"It is {seen['type']}; missing or unfit: "
                                         f"{', '.join(missing) or 'a sentence'}.")
     low, high = numbers["low"], numbers["high"]
     if not low <= numbers["difference"] <= high or low == high:
         return rejected("ends", f"{numbers['difference']:.3f} does not lie between {low:.3f} and "
                                 f"{high:.3f}.")
+    if numbers["seeds"] == 1 and seen["verdict"] != UNSURE:
+        return rejected("one_seed", f"With one seed your verdict is {seen['verdict']!r}.")
     fitting = {word(low + a, high + b, MARGIN) for a in (-ROUNDED, 0, ROUNDED)
                for b in (-ROUNDED, 0, ROUNDED)}
-    if seen["verdict"] not in fitting:
+    if numbers["seeds"] > 1 and seen["verdict"] not in fitting:
         return rejected("other_verdict", f"From {low:+.4f} to {high:+.4f}, with a margin of "
                                          f"{MARGIN:g}: your verdict is {seen['verdict']!r}, of "
                                          f"{', '.join(map(repr, WORDS))}.")
     for name, mistake in (("seed", "no_seeds"), ("rate", "no_rates")):
-        if name not in text:
+        if not re.search(rf"\b{name}s?\b", text):
             return rejected(mistake, f"It does not say how many {name}s there were.")
     return Verdict(True, "Its verdict fits its interval.")
 
@@ -379,15 +432,16 @@ SENTENCE = Exercise(
     answer=VALUE, cases=lambda seed: [{"margin": MARGIN}], run=run_sentence, judge=judge_sentence,
     returns=report(type=str, numbers=dict[str, int | float | None], verdict=str, sentence=str),
     mistakes={
-        "not_a_report": "Wanted is a dict: difference, low, high, seeds and rates as numbers, a "
-                        "verdict and a sentence.",
+        "not_a_report": "Wanted is a dict: difference, low, high, seeds and rates (from 1 on) as "
+                        "finite numbers, a verdict and a sentence.",
+        "one_seed": "How far seeds differ nobody has seen: then the verdict is \"cannot tell\".",
         "ends": "pt.board.beside shows the difference, and its interval in brackets.",
         "other_verdict": "First: within the margin throughout is the same. Then: above zero "
                          "throughout is better, below is worse. Otherwise: cannot tell.",
         "no_seeds": "How many seeds stand behind it?",
         "no_rates": "How many rates did you try, and on which sentences?",
     },
-    hints=("Which of the four does the interval allow? The same goes first.",
+    hints=("What does one seed say of the next? With more: which word does the interval allow?",
            "In the sentence name the seeds and the rates that you tried.",
            "\"Cannot tell from one seed, at the best of three rates.\""))
 

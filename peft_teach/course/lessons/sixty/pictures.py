@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from ....plots import COLOURS, SERIES, entitle, figure, in_percent
 from ... import records
 from ...protocol import NAMES
-from .recorded import LORA, compared, field, half, pairs, two_ladders
+from .exercises import FAMILY
+from .recorded import LORA, again, compared, field, half, pairs, two_ladders
 
 __all__ = ["LORA", "compared", "draw_cannot", "draw_family", "draw_monday", "draw_two_ladders",
            "field", "half", "pairs", "two_ladders"]
@@ -20,24 +21,27 @@ FIRST = 25    # runs of the field that are drawn
 
 
 def draw_monday(table: pandas.DataFrame) -> Figure:
-    """Draw the field's first runs, and how far from LoRA luck alone reaches."""
+    """Draw the field's first runs, earlier ones of each, and how far from LoRA luck reaches."""
     made, ax = figure(8, 3.2)
     lora, gap = table.accuracy[LORA], half(table.accuracy[LORA])
     above, first = table.accuracy > lora, table.accuracy.iloc[:FIRST]
     ax.axhspan(lora - gap, lora + gap, color=COLOURS["band"], zorder=0)
     ax.axhline(lora, color=COLOURS["lora"], lw=1)
-    places = np.arange(1, FIRST + 1)
+    places, tried = np.arange(1, FIRST + 1), again().loc[first.index]
+    ax.plot(np.nonzero(tried.notna())[0] + 1, tried.stack().dropna(), "o",
+            color=COLOURS["rest"], ms=3)
     for mask, colour in ((first > lora, COLOURS["ink"]), (first <= lora, COLOURS["rest"])):
         ax.plot(places[mask], first[mask], "o", color=colour, ms=6)
     ax.text(FIRST, lora + 0.002, "LoRA of rank 32", color=COLOURS["lora"], fontsize=11, ha="right")
-    ax.text(1.5, first.iloc[0], "Lily", fontsize=11, va="center")
-    ax.set(xlim=(0, FIRST + 1), ylim=(0.42, 0.54))
+    ax.text(1.6, first.iloc[0], "Lily", fontsize=11, va="center")
+    ax.set(xlim=(0, FIRST + 1), ylim=(0.43, 0.56), yticks=(0.44, 0.48, 0.52, 0.56))
     in_percent(ax.yaxis)
     entitle(ax, "place", "problems solved", f"the first {FIRST} of {len(table)} runs")
     made.set_label(
         f"{len(table)} runs by place. LoRA of rank 32 solves {lora:.1%}; {above.sum()} runs are "
         f"above it, {(table.accuracy > lora + gap).sum()} by more than {gap:.1%}, which the choice "
-        f"of problems alone could bring. The first solves {table.accuracy.iloc[0]:.1%}.")
+        f"of problems alone could bring. The first solves {table.accuracy.iloc[0]:.1%}. Runs of "
+        f"one setting are up to {(tried.max(axis=1) - tried.min(axis=1)).max():.1%} apart.")
     return made
 
 
@@ -45,41 +49,25 @@ def draw_monday(table: pandas.DataFrame) -> Figure:
 
 
 def draw_two_ladders(rows: pandas.DataFrame) -> Figure:
-    """Draw the places of what both ladders have: MiniLM on the left, Llama on the right."""
-    made, ax = figure(6.4, 3.4)
+    """Draw what both ladders have: R² on MiniLM across, problems that Llama solves upwards."""
+    made, ax = figure(6.4, 4)
     for name, row in rows.iterrows():
-        here, there = int(row["place here"]), int(row["place there"])
         colour = {NAMES["full"]: COLOURS["full"], NAMES["lora 8"]: COLOURS["lora"],
                   NAMES["mask"]: COLOURS["random"]}.get(name, COLOURS["rest"])
-        ax.plot([0, 1], [here, there], "-o", color=colour, lw=2)
-        ax.text(-0.04, here, f"{name}  {row['here']:.2f}", ha="right", va="center", fontsize=11)
-        ax.text(1.04, there, f"{row['there']:.1%}  {name.replace(' 8', ' 32')}", va="center",
-                fontsize=11)
-    ax.set(xlim=(-0.75, 1.8), ylim=(len(rows) + 0.5, 0.4), xticks=[0, 1],
-           xticklabels=["here: 23 million, R²", "there: 3 billion, solved"], yticks=[])
-    ax.spines[["left", "bottom"]].set_visible(False)
-    ax.tick_params(axis="x", length=0, labelsize=11)
-    made.set_label("Places here and there: " + "; ".join(
-        f"{name} {int(row['place here'])} and {int(row['place there'])}"
-        for name, row in rows.iterrows()) + ".")
+        here = round(row.here, 2)
+        ax.plot(here, row.there, "o", color=colour, ms=7)
+        side = -1 if 0.4 < here < 0.515 else 1
+        ax.text(here + 0.012 * side, row.there, name.removesuffix(" 8"), fontsize=11,
+                ha="left" if side > 0 else "right", va="center")
+    ax.set(xlim=(0, 0.75), ylim=(0.32, 0.53), yticks=(0.35, 0.4, 0.45, 0.5))
+    in_percent(ax.yaxis)
+    entitle(ax, "here: 23 million, R²", "there: 3 billion, problems solved")
+    made.set_label("R² here and problems solved there: " + "; ".join(
+        f"{name} {row.here:.2f} and {row.there:.1%}" for name, row in rows.iterrows()) + ".")
     return made
 
 
 # ── the family ───────────────────────────────────────────────────────────────────────────────
-
-# What is changed, and in which form: names. A reader of this course has built those with a star.
-FAMILY = {
-    "in front of words: vectors": ("prompt*", "P-tuning"),
-    "in keys and values: vectors": ("prefix*", "LLaMA-Adapter"),
-    "behind a layer: a small network": ("bottleneck*",),
-    "a layer's outputs: gains": ("IA³*",),
-    "a layer's features or inputs: turned": ("RoAd*", "OFT", "BOFT", "HRA"),
-    "a layer's bias": ("BitFit*",),
-    "W: by products BA": ("LoRA*", "DoRA*", "PiSSA", "AdaLoRA", "HiRA", "LoHa"),
-    "W: at scattered entries": ("SHiRA (the mask)*",),
-    "W: by shared or random matrices": ("VeRA", "RandLoRA", "MiSS", "Lily", "VB-LoRA", "TinyLoRA"),
-}
-
 
 def draw_family() -> Figure:
     """Draw what a method changes and in which form, a line each, and beside it the names."""

@@ -1,7 +1,8 @@
 """What lesson 13 reads: the field's own table, and the record of five methods under one rule.
 
     field()                     peft's comparison, 63 runs; the source stands in the file's head
-    pairs(field())              rows of one method, and what differs between them
+    again()                     the same runs, in each of its tables
+    pairs()                     rows of one method, and what differs between them
     two_ladders(ladder)         R² here and accuracy there, of the methods that both have
     compared(sixty, ladder)     each method of the record beside LoRA, in pairs
 """
@@ -19,12 +20,10 @@ PROBLEMS = 1319                    # of GSM8K, on which each run of the field wa
 LORA = "lora-rank32"               # the run to which the field's others are compared
 # Rows of one method, the method's name, and what differs within a pair.
 PAIRS = {
-    "IA³": ("ia3-default", "ia3-lr_0.001", "the rate"),
-    "prompt": ("prompt_tuning-default", "prompt_tuning-lr_0.001", "the rate"),
+    "IA³": ("ia3-default", "ia3-lr_0.001", "rate and decay"),
+    "prompt": ("prompt_tuning-default", "prompt_tuning-lr_0.001", "rate and decay"),
     "prompt, other start": ("prompt_tuning-lr_0.001", "prompt_tuning-sample_vocab-lr_0.001",
                             "the start"),
-    "prefix": ("prefixtuning-lr_0.001", "prefixtuning-tokens50-init_prefix-lr_0.005",
-               "rate, start and length"),
     "LoRA 64": ("lora-rank64", "lora-rank64-rslora", "the factor on BA, 2 and 8"),
 }
 # What both ladders have: the rung's key here, and the run there.
@@ -36,8 +35,17 @@ BOTH = {"full": "full-finetuning-lr_0.00001", "lora 8": LORA, "dora 8": "lora-ra
 
 def field() -> pandas.DataFrame:
     """Return peft's comparison, a row a run, the best first."""
-    table = pandas.read_csv(records.FOLDER / "field.csv", comment="#", index_col="run")
+    table = _runs().drop_duplicates("run", keep="last").set_index("run")
     return table.sort_values("accuracy", ascending=False, kind="stable")
+
+
+def again() -> pandas.DataFrame:
+    """Return the accuracy of each run, in each table that has it with the same settings."""
+    return _runs().pivot(index="run", columns="table", values="accuracy")
+
+
+def _runs() -> pandas.DataFrame:
+    return pandas.read_csv(records.FOLDER / "field.csv", comment="#", dtype={"trained": "Int64"})
 
 
 def half(accuracy: float, correlation: float = 0) -> float:
@@ -56,21 +64,25 @@ def alike(ladder: Mapping) -> float:
                 for each in others for seed, right in found[each].items())
 
 
-def pairs(table: pandas.DataFrame) -> pandas.DataFrame:
-    """Return two runs of one method beside each other, and what differs between them."""
-    return pandas.DataFrame.from_dict({name: {
-        "one run": f"{table.accuracy[one]:.1%}", "another": f"{table.accuracy[other]:.1%}",
-        "points": round(100 * (table.accuracy[other] - table.accuracy[one]), 1),
-        "what differs": what} for name, (one, other, what) in PAIRS.items()}, orient="index")
+def gaps(name: str) -> pandas.Series:
+    """Return how far the runs of a pair are apart, in each table that has both."""
+    one, other, _ = PAIRS[name]
+    return (again().loc[other] - again().loc[one]).dropna()
+
+
+def pairs() -> pandas.DataFrame:
+    """Return what differs between two runs of one method, and by how many points, in each table."""
+    points = pandas.DataFrame({name: 100 * gaps(name) for name in PAIRS}).T.round(1)
+    points.insert(0, "what differs", [what for *_, what in PAIRS.values()])
+    return points.astype(object).fillna("")
 
 
 def two_ladders(ladder: Mapping) -> pandas.DataFrame:
-    """Return the methods of both: R² here, accuracy there, and the place by each."""
+    """Return the methods of both: R² here and accuracy there, the best here first."""
     table, means = field(), protocol.means(ladder)
     rows = pandas.DataFrame({"here": {key: means[protocol.NAMES[key]] for key in BOTH},
                              "there": {key: table.accuracy[run] for key, run in BOTH.items()}})
-    places = rows.rank(ascending=False).astype(int).add_prefix("place ")
-    return rows.join(places).rename(index=protocol.NAMES).sort_values("place here")
+    return rows.rename(index=protocol.NAMES).sort_values("here", ascending=False)
 
 
 def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
