@@ -89,7 +89,7 @@ def test_a_bet_is_buttons_and_its_answer_stands_where_the_lesson_tells_it(folded
     assert html.count('hidden><span class="said"></span><a href="#measured-lora.suspect">') == 1
     assert bet.metadata["tags"] == ["remove-input"]
     free, = (cell for cell in folded.cells if "pt.commit(\"lora.zero_gradients\"" in cell.source)
-    assert "<details class=\"bet\" data-name" in shown(NotebookNode(cells=[free]))
+    assert "<label>Your bet: <input></label> <button" in shown(NotebookNode(cells=[free]))
     assert "Measured" not in html + shown(NotebookNode(cells=[free]))
     for name, value in (("suspect", "alpha ·"), ("zero_gradients", "AB · A · B · – · Both zero")):
         told, = (cell for cell in folded.cells if f'pt.compare("lora.{name}"' in cell.source)

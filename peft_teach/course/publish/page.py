@@ -1,9 +1,9 @@
 """A lesson as a page to read: of its executed notebook, with nothing on it that needs a kernel.
 
-What a reader of the notebook does stands here as it would look: a bet as buttons, which open its
-result where the lesson tells it, an exercise as its stub, the card of a usual slip, and a solution
-that is folded. What nobody has done yet (a prediction, a sentence, a training of one's own) has no
-output here, nor has what only a kernel needs.
+What a reader of the notebook does stands here as it would look: a bet as buttons or a field, which
+open its result where the lesson tells it, an exercise as its stub, the card of a usual slip, and a
+solution that is folded. What nobody has done yet (a prediction, a sentence, a training of one's
+own) has no output here, nor has what only a kernel needs.
 """
 
 import ast
@@ -157,8 +157,8 @@ def _bet(call: ast.Call, cell: Any, results: Container[str]) -> str:
     name = _about(call, results)
     told = f'<a href="#measured-{name}">The answer</a> comes below.' if name else ""
     if _name(call) == "commit":
-        return told and (f'<details class="bet" data-name="{name}"><summary>Decide before you read '
-                         f"on, then open this</summary><p>{told}</p></details>")
+        return told and _asked("", "<label>Your bet: <input></label> "
+                               '<button type="button">Bet</button>', told, name)
     values = _values(call)
     question = values[0].value
     return buttons(question, _options(question, values[1], cell), told, name)
@@ -168,10 +168,13 @@ def buttons(question: str, options: Iterable[str], told: str, name: str | None =
     """Return a question and a button for each option; any of them shows what is `told`."""
     each = "".join(f'<button type="button" aria-pressed="false">{escape(option)}</button>'
                    for option in options)
+    return _asked(f"<p><strong>{escape(question)}</strong></p>", each, told, name)
+
+
+def _asked(question: str, answers: str, told: str, name: str | None) -> str:
     told = f'<p role="status" hidden><span class="said"></span>{told}</p>' if told else ""
     opens = f' data-name="{name}"' if name else ""
-    return (f'<div class="bet" role="group"{opens}><p><strong>{escape(question)}</strong></p>'
-            f"<div>{each}</div>{told}</div>")
+    return f'<div class="bet" role="group"{opens}>{question}<div>{answers}</div>{told}</div>'
 
 
 def _about(call: ast.Call, results: Container[str]) -> str | None:
