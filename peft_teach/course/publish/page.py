@@ -23,12 +23,15 @@ from .execution import stored
 from .notebooks import Lesson
 from .source import CHECK, GRADE, SOLUTION
 
+GLOSSARY = Path("assets/site/glossary.md")
 FOLDED, NONE = "folded", "none"
 BETS = {"Guess", "commit"}
 
 _NAVIGATION = re.compile(rf"^\[.*\({START}\.ipynb\).*\n*", re.MULTILINE)    # the theme has its own
 _OF_NOTEBOOKS = re.compile(r"<details><summary>Working on Colab\?.*?</details>\n*", re.DOTALL)
 _PICTURE = re.compile(r'(<img[^>]*width="\d+"[^>]*?) src="data:image/png;base64,([^"]+)"')
+_NO_PROSE = (r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^]\n]*\]\([^)\n]*\)"
+             r"|<code>.*?</code>|<[^>]*>|^[#|][^\n]*|\*\*Sources\*\*.*")
 _TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its heading
 # An output that says what the reader has not done.
 _UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \(")
@@ -71,6 +74,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
     launch = f" or [open it in Colab]({lesson.launch})" if lesson.launch else ""
     shown[0].source = (f"{title}\n\n*A page to read, with recorded results. To write the exercises "
                        f"yourself, [start here](../start.md){launch}.*\n{rest}")
+    _gloss(shown, glossary(root))
     notebook.cells = shown
     return notebook
 
@@ -112,6 +116,29 @@ def _prose(text: str, below: bool, further: bool) -> tuple[str, bool]:
             line = _TIME.sub(r"\n\n*\1*\n", "#" * further + line)
         lines.append(line)
     return "\n".join(lines), further
+
+
+def glossary(root: Path) -> list[str]:
+    """Return the terms of the site's glossary."""
+    return re.findall(r"^(\w.*)\n  ", (root / GLOSSARY).read_text("utf-8"), re.MULTILINE)
+
+
+def _gloss(cells: Iterable[Any], terms: Iterable[str]) -> None:
+    """Link the first use of each term in a lesson's prose to the glossary."""
+    each = "|".join(sorted(map(re.escape, terms), key=len, reverse=True))
+    wanted = re.compile(rf"{_NO_PROSE}|\b(?P<term>{each})\b", re.DOTALL | re.I | re.M)
+    used = set()
+
+    def link(found: re.Match) -> str:
+        term = (found["term"] or "").lower()
+        if not term or term in used:
+            return found[0]
+        used.add(term)
+        return f"{{term}}`{found[0]}`"
+
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = wanted.sub(link, cell.source)
 
 
 # ── cells of code ────────────────────────────────────────────────────────────────────────────
