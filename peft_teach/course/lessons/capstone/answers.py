@@ -25,7 +25,7 @@ def split(lines):
         if plain in seen:
             continue
         seen.add(plain)
-        drawn = hashlib.sha256(document.encode()).digest()[0]    # 0 to 255
+        drawn = hashlib.sha256(document.encode()).digest()[0]    # from 0 to 255
         (test if drawn < 51 else train).append(number)
     return train, test
 
