@@ -143,7 +143,7 @@ mine = reading.margins(prompt, pt.bar(reading.ask(asked, tokenizer, 20), "batche
 answers = answers.head(len(asked)).assign(yours=(mine > 0).numpy())
 scores = pictures.scores(answers, record).drop(columns="beside no instruction")
 moved = scores.index.str.contains("threshold")    # for later
-pt.compare("prompt.beats", scores["beside Classify …"]["ten vectors"], "beside their words")
+pt.compare("prompt.beats", scores["beside Classify …"]["ten vectors"], "vectors beside their words")
 scores[~moved].tail(3)
 
 # %%

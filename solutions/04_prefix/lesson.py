@@ -364,7 +364,7 @@ run
 
 # %%
 verdicts = pictures.beside()
-pt.compare("prefix.order", verdicts["the head on the mean"].word, "beside the head on the mean")
+pt.compare("prefix.order", verdicts["the head on the mean"].word, "the prefix beside that head")
 pd.DataFrame([(each.difference, each.word) for each in verdicts.values()], [*verdicts],
              ["the prefix is ahead in R² by", "verdict"]).round(3)
 

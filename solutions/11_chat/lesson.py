@@ -274,7 +274,7 @@ asked = pictures.prompt(record)
 base, _, shown, trained = asked["style"]
 reached = (shown - base) / (trained - base)
 pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.8 else "hardly above the base" if
-           reached < 0.2 else "in between", f"with a prompt {reached:.0%} of the way")
+           reached < 0.2 else "in between", f"a prompt's style, {reached:.0%} of the way")
 asked.round(2)    # 60 questions; ended: within 64 tokens
 
 # %% [markdown]
@@ -345,7 +345,7 @@ pt.widgets.Guess("At f = −1 the model", ("answers like the base", "answers eve
 knob = pictures.knob(record)    # answers to "Why is the sea salty?"
 rise = knob["chat"][-1.0] - knob["chat"][0.0]
 pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" if rise > -0.1 else
-           "answers even more plainly", f"at f = −1; loss of plain chat {rise:+.1f}")
+           "answers even more plainly", f"the model at f = −1; plain chat {rise:+.1f}")
 knob.round(2)
 
 # %% [markdown]
