@@ -41,7 +41,7 @@ Guess = pt.widgets.Guess
 # you are within 0.1?**
 
 # %%
-pt.commit("inside.memory", ..., like=[0.9, 0.5])    # [a share, how sure]; 16 texts of 32 tokens
+pt.commit("inside.memory", ..., like=[0.9, 0.5])    # [a share, how sure]
 
 # %%
 pt.plots.show(pt.drawing.block(zoom="ffn_in"), "One of MiniLM's six blocks; q, k, v are query, key "
@@ -75,7 +75,7 @@ pt.require("inside.linear")
 # the number of parameters. Choose larger models, too. (*ffn* is a block's feed-forward part; *embeddings* are the table of words.)
 
 # %%
-model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")    # step by step, as below
+model, tokenizer = pt.models.load("minilm", labels=2, attention="eager")
 pictures.explore_parameters()
 
 # %% [markdown]
@@ -113,14 +113,14 @@ pictures.explore_parameters()
 sentences = ["The plot is thin, but the actors are so good that you forgive it.", "A dull film."]
 batch = tokenizer(sentences, padding=True, return_tensors="pt").to(pt.device())
 mask = batch["attention_mask"]
-tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][0])[:mask[0].sum()]    # of the first
+tokens = tokenizer.convert_ids_to_tokens(batch["input_ids"][0])[:mask[0].sum()]
 with torch.no_grad():    # what enters block 0, 1, …, and what leaves the last
     hidden = model.bert(**batch, output_hidden_states=True).hidden_states
 
 # %%
-every = pictures.queries_keys_values(model, hidden, 0)       # of block 0: (2, tokens, 384) each
-q, k, v = (x[0, :len(tokens), 32:64] for x in every)         # one sentence, head 1: (tokens, 32)
-it = len(tokens) - 3                                         # the last word
+every = pictures.queries_keys_values(model, hidden, 0)    # (2, tokens, 384)
+q, k, v = (x[0, :len(tokens), 32:64] for x in every)    # head 1: (tokens, 32)
+it = len(tokens) - 3    # the last word
 pt.plots.show(pictures.draw_reading(tokens, it, q[it].cpu(), k.cpu(), v.cpu()),
               "An arc is as thick as the share. Below, entry by entry from top to bottom: each "
               "value times its share, and their sum.")
@@ -330,7 +330,7 @@ Guess("Something below a frozen layer trains. The frozen layer keeps",
 
 # %%
 layer = torch.nn.Linear(384, 1536)
-below = torch.randn(512, 384, requires_grad=True)    # 512 tokens, from something that trains
+below = torch.randn(512, 384, requires_grad=True)    # 512 tokens
 kept = {"it trains": pictures.put_aside(layer, below)}
 layer.requires_grad_(False)
 kept["it is frozen"] = pictures.put_aside(layer, below)
@@ -366,8 +366,8 @@ for trains in pt.bar(("everything", "LoRA", "classifier"), "ways"):
             trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
 full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))
 pt.compare("inside.memory", [round(lora / full, 2), 1.0],
-           "of full training's memory, at most; and how sure one is now")
-pt.compare("inside.fullest", pictures.fullest(measured["everything", "16 × 32"]), "where")
+           "LoRA's share of the memory, at most; and how sure one is now")
+pt.compare("inside.fullest", pictures.fullest(measured["everything", "16 × 32"]), "fullest in")
 pictures.explore_step(measured)
 
 # %% [markdown]
@@ -378,7 +378,7 @@ pictures.explore_step(measured)
 # $$ \text{at most} \approx \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients} + \text{the step's working space}) $$
 
 # %%
-pictures.bill(measured)    # MB, at the fullest moment; share: of what everything takes
+pictures.bill(measured)    # MB, at the fullest moment; share: of everything
 
 # %% [markdown]
 # LoRA trains 0.33 % of the numbers, and takes 37 % of the memory. (If AdamW is *fused*, its step needs no working space, and LoRA takes 44 %.)
@@ -387,7 +387,7 @@ pictures.bill(measured)    # MB, at the fullest moment; share: of what everythin
 # The classifier alone keeps no activations. **Why does LoRA keep so much, and the classifier so little?**
 
 # %%
-pt.sentence("inside.keeps", ...)    # one sentence of yours, in quotes, in place of the three dots
+pt.sentence("inside.keeps", ...)    # yours, in quotes, for the dots
 
 # %% [markdown]
 # <details><summary>Our sentence</summary>

@@ -25,9 +25,9 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()    # how much to compute; its claims: enough to compare accuracies
+budget = pt.course.budget()    # how much to compute
 records, live, pictures = pt.course.records, pt.course.live, pt.course.pictures("full")
-record, others = records.load("full"), records.load("lora")    # made by assets/records/*.py
+record, others = records.load("full"), records.load("lora")
 movies = pt.data.load("movies")
 pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2, device=pt.device())
@@ -70,7 +70,7 @@ def colleagues_accuracy(model, batches):
 
 
 few = pt.data.batches(movies.test[:70], tokenizer, 64, shuffle=False, device=pt.device())
-pictures.complaints(colleagues_accuracy, model, few)    # the model as any training leaves it
+pictures.complaints(colleagues_accuracy, model, few)    # in training mode
 
 # %% [markdown]
 # ### Exercise 1 · How good is it? (2 points, about 11 minutes)
@@ -114,13 +114,13 @@ pictures.complaints(accuracy, model, few)
 # $$ \text{score} = \sum_{w \,\in\, \text{sentence}} \log\frac{P(w \mid \text{praise})}{P(w \mid \text{complaint})} $$
 
 # %%
-counts = torch.ones(2, len(tokenizer))              # from one, so that no word is impossible
+counts = torch.ones(2, len(tokenizer))    # from one: no word is impossible
 for batch in pt.data.batches(movies.train[:4000], tokenizer, 64, shuffle=False):
     for ids, label in zip(batch["input_ids"], batch["labels"]):
         counts[label] += torch.bincount(ids, minlength=len(tokenizer))
 counts[:, tokenizer.all_special_ids] = 1
 log_odds = (counts / counts.sum(1, keepdim=True)).log().diff(dim=0)[0]
-log_odds[tokenizer.all_special_ids] = 0             # padding says nothing
+log_odds[tokenizer.all_special_ids] = 0    # padding says nothing
 counting = accuracy(pictures.Counting(log_odds.to(pt.device())), test)
 pictures.strongest_words(log_odds, counts, tokenizer)
 
@@ -180,7 +180,7 @@ def my_training(model, batches, lr, total=250):
         now = lr * pt.training.rate(index, total, warmup=0.1)
         optimizer.param_groups[0]["lr"] = now
         loss = step(model, batch, optimizer)
-        yield pt.Step(index, loss, len(batch["labels"]), seconds=0, lr=now)    # not timed
+        yield pt.Step(index, loss, len(batch["labels"]), seconds=0, lr=now)
     model.eval()
 
 # %% [markdown]
@@ -191,7 +191,7 @@ review = "A warm, funny film, and I would gladly see it again."
 pt.seed(0)
 full_model = pt.models.load("minilm", labels=2)[0].to(pt.device())
 unread = live.read(full_model, tokenizer, review)
-train = pt.data.batches(movies.train[:4000], tokenizer, 16, device=pt.device())    # 250 batches
+train = pt.data.batches(movies.train[:4000], tokenizer, 16, device=pt.device())
 part = train[:45 if budget.claims else 6]
 pt.widgets.watch(my_training(full_model, part, lr=1e-4), len(part), curve=False)
 live.read(full_model.eval(), tokenizer, review, before=unread)
@@ -233,7 +233,7 @@ frozen_stays = pt.check("full.frozen_stays", frozen_stays)
 pt.require("full.frozen_stays")
 
 # %% [markdown]
-# ### Exercise 4 · Freeze it (1 point, about 4 minutes)
+# ### Exercise 4 · Freeze the backbone (1 point, about 4 minutes)
 #
 # Write `head_only(model)`. Afterwards the head trains **and nothing else**, whatever was frozen before. It returns the number of trained parameters, every entry of a tensor counted. `pt.models.head(model)` gives the names of the head's tensors.
 
@@ -268,7 +268,7 @@ print(f"{trains:,} parameters train, and your test of your step raised nothing")
 def read(batch):
     """What a head could read of each sentence, (batch, 384) each."""
     out = head_model.eval().bert(batch["input_ids"], batch["attention_mask"])
-    mask = batch["attention_mask"].unsqueeze(-1)                          # (batch, seq, 1)
+    mask = batch["attention_mask"].unsqueeze(-1)    # (batch, seq, 1)
     mean = (out.last_hidden_state * mask).sum(1) / mask.sum(1)
     return {"pooler": out.pooler_output, "mean": mean}
 
@@ -348,7 +348,7 @@ pt.commit("full.end", ..., like=[70, 0.5])    # [per cent, how sure]
 # Recorded: each seed has the sentences in another order, and none has yours.
 solved = record.runs.query("group == 'converged'").sort_values("validation")
 ends = solved.query("penalty == 0").set_index("pool").accuracy
-penalized = solved.groupby("pool").accuracy.last()    # on large weights, by validation
+penalized = solved.groupby("pool").accuracy.last()    # by validation
 pt.compare("full.end", [round(100 * ends["cls"], 1), 1.0],
            "the solved head on the pooler, in per cent; and how sure one is now")
 eight = record.runs.query("group == 'read'")
@@ -369,7 +369,7 @@ pt.sentence("full.place", ...)    # yours: where do the eight points come from?
 # Is the untrained pooler to blame? We put four random ones in its place, and took it away: 70.9 to 72.0 %. The pooler is innocent. So we read other vectors. Before the first block, no token has read another; that mean is an average of word vectors. **What will a head reach on it?**
 
 # %%
-reads = record.runs.query("group == 'reads'").set_index("pool").accuracy    # solved
+reads = record.runs.query("group == 'reads'").set_index("pool").accuracy
 reads.map("{:.1%}".format).to_frame()
 
 # %% [markdown]
@@ -409,7 +409,7 @@ pt.board.offer("full", wrap)
 # From scratch, the accuracy ends at 49.5 %: where have you seen it before? The loss stays at 0.69, as does that of full fine-tuning at ten times its rate. What has happened?
 
 # %%
-pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.69?
+pt.sentence("full.collapse", ...)    # yours: what happened, and what is 0.69?
 
 # %% [markdown]
 # <details><summary>Ours</summary>
@@ -424,7 +424,7 @@ pt.sentence("full.collapse", ...)    # yours: what has happened, and what is 0.6
 # %%
 bill = {}
 for name, way in (("full", full_model), ("head", head_model)):
-    ledger, cost = pt.account.ledger(way, 16, 32, "adamw"), others["cost"][name]    # recorded
+    ledger, cost = pt.account.ledger(way, 16, 32, "adamw"), others["cost"][name]
     bill[name] = {"one step, without cached features, ms": cost["step_ms"],
                   "saved for a task, MB": ledger.gradients_bytes / 1e6}
 bill = pd.DataFrame(bill)

@@ -27,8 +27,8 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()           # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = pt.course.records.load("change")    # runs too long for a lesson (assets/records/change.py)
+budget = pt.course.budget()    # PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("change")    # assets/records/change.py
 pictures = pt.course.pictures("change")
 movies = pt.data.load("movies")
 few = movies.train[:min(2000, budget.train_examples)]
@@ -43,12 +43,12 @@ pt.seed(0)
 pt.seed(0)
 tuned, tokenizer = pt.models.load("minilm", labels=2)
 before = {name: p.detach().clone() for name, p in tuned.named_parameters()}
-tuned = pt.full.inject(tuned, pt.full.Config("all"))    # all of it trains, as in lesson 01
+tuned = pt.full.inject(tuned, pt.full.Config("all"))    # as in lesson 01
 batches = pt.data.batches(few, tokenizer, 16, seed=0)
 pt.widgets.watch(pt.train(tuned, batches, lr=1e-4), len(batches), curve=False)
 
 head = pt.models.head(tuned)
-updates = {name: (p.detach() - before[name]).cpu()      # of each tensor but the head's
+updates = {name: (p.detach() - before[name]).cpu()    # but the head's
            for name, p in tuned.named_parameters() if name not in head}
 
 # %%
@@ -176,12 +176,12 @@ pt.require("change.energy")
 # %%
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 found = {place: [f"{n}.weight" for n in pt.models.find(tuned, place)] for place in PLACES}
-matrices = [n for names in found.values() for n in names]    # 36, in the six blocks
+matrices = [n for names in found.values() for n in names]    # 36
 sigmas = {n: torch.linalg.svdvals(updates[n]) for n in matrices}
 counts = {place: [directions(sigmas[n]) for n in names] for place, names in found.items()}
 for n in (384, 1536):
     counts[f"random, 384 × {n}"] = [directions(torch.linalg.svdvals(torch.randn(384, n)))] * 6
-pd.DataFrame(counts).T    # directions with 90 % of the energy, block by block; of 384
+pd.DataFrame(counts).T    # directions of 384 with 90 % of the energy, by block
 
 # %% [markdown]
 # In the last block the update is nearly of low rank. In the early blocks it is not. Are all these directions needed?
@@ -221,7 +221,7 @@ pt.require("change.truncate")
 # Keep only *one* direction of each of the 36 matrices: one column times one row. All other tensors stay as trained. **What accuracy is left? And how sure are you that you are within 0.03?**
 
 # %%
-pt.commit("change.one", ..., like=[0.6, 0.5])    # [a share of right answers, how sure]
+pt.commit("change.one", ..., like=[0.6, 0.5])    # [share right, how sure]
 
 # %%
 rows = {}
@@ -357,7 +357,7 @@ inject = pt.check("change.inject", inject)
 pt.require("change.inject")
 
 # %% [markdown]
-# ### Exercise 5 · Its law (3 points, about 18 minutes)
+# ### Exercise 5 · The law of the injection (3 points, about 18 minutes)
 # An `inject` that forgets something does not crash; the loss falls all the same. So write the test that finds it: `inject_holds(inject, fresh, make)` raises an error if an `inject` breaks one of these properties (leave out nesting and the error's text).
 #
 # - `fresh()` gives a new `Tiny`, `make(base)` a `Scale`.
@@ -393,7 +393,7 @@ inject_holds = pt.check("change.holds", inject_holds)
 pt.require("change.holds")
 
 # %%
-pt.audit()    # your tests on your pieces: once both pass, inject_holds on your inject
+pt.audit()    # your tests on your pieces, such as inject_holds on inject
 
 # %% [markdown]
 # ## BitFit
@@ -456,7 +456,7 @@ run
 pt.widgets.Guess("Beside BitFit, LoRA of rank 1 is", ("worse", "the same", "better"), "change.most")
 
 # %%
-one, fit = pt.board.scores("lora 1", "bitfit")    # recorded: R² by seed and test sentence
+one, fit = pt.board.scores("lora 1", "bitfit")    # R² by seed, sentence
 verdict = pt.verdict(one, fit)
 pt.compare("change.most", verdict.word, "LoRA of rank 1 beside BitFit")
 verdict
@@ -468,7 +468,7 @@ verdict
 # </details>
 
 # %%
-pt.sentence("change.kinds", ...)    # yours: is it the number of parameters that counts?
+pt.sentence("change.kinds", ...)    # yours: is it the number that counts?
 
 # %% [markdown]
 # <details><summary>Ours</summary>

@@ -23,9 +23,9 @@ import torch
 
 import peft_teach as pt
 
-records, budget = pt.course.records, pt.course.budget()     # PEFT_TEACH_BUDGET=smoke|cpu|gpu
+records, budget = pt.course.records, pt.course.budget()    # smoke|cpu|gpu
 pictures = pt.course.pictures("prompt")
-record, reading = records.load("prompt"), pictures.reading    # made by assets/records/prompt.py
+record, reading = records.load("prompt"), pictures.reading    # assets/records
 pt.seed(0)
 model, tokenizer = pt.models.load("smollm2")
 movies = pt.data.load("movies")
@@ -38,9 +38,9 @@ train, test = reading.short(movies.train), reading.short(movies.test)
 
 # %%
 pd.set_option("display.max_colwidth", None)    # whole sentences
-answers = pictures.answers(record, test)       # recorded: a row for each of the 470 test reviews
+answers = pictures.answers(record, test)    # a row for each of 470 reviews
 scores = pictures.scores(answers.iloc[:, :6], record)
-scores[["right", "says positive", "beside no instruction"]]    # in brackets: 95 %, in points
+scores[["right", "says positive", "beside no instruction"]]    # brackets: 95 %
 
 # %% [markdown]
 # None of the three is better than no instruction. And no small step leads from one of 49,152 tokens to the next: gradient descent cannot walk among words. Among vectors it can.
@@ -130,7 +130,7 @@ unread = pictures.read(prompt, tokenizer, review)
 
 # %%
 batches = reading.ask(train[:256 if budget.claims else 16], tokenizer, 8, seed=3)
-pt.widgets.watch(pt.train(prompt, batches, lr=rate), len(batches), curve=False)    # a minute
+pt.widgets.watch(pt.train(prompt, batches, lr=rate), len(batches), curve=False)
 pictures.read(prompt, tokenizer, review, before=unread)
 
 # %% [markdown]
@@ -143,14 +143,14 @@ mine = reading.margins(prompt, pt.bar(reading.ask(asked, tokenizer, 20), "batche
 answers = answers.head(len(asked)).assign(yours=(mine > 0).numpy())
 scores = pictures.scores(answers, record).drop(columns="beside no instruction")
 moved = scores.index.str.contains("threshold")    # for later
-pt.compare("prompt.beats", scores["beside Classify …"]["ten vectors"], "four orders")
+pt.compare("prompt.beats", scores["beside Classify …"]["ten vectors"], "vectors beside their words")
 scores[~moved].tail(3)
 
 # %%
 before, now = answers[START.strip()], answers["yours"]
 changed = answers[before != now]
 pt.compare("prompt.way", f"{(before & ~now).sum()} of {len(changed)}",
-           "yours: from positive to negative")
+           "changed answers that went to negative")
 is_right = changed.liked.eq(now).map({True: "right", False: "wrong"})
 changed[["review"]].assign(now=is_right).tail(7)
 
@@ -196,7 +196,7 @@ pd.DataFrame({name: {"answers changed": ((margin > 0) != (words > 0)).sum(),
 # **A prompt need not teach a model its task. It can bring out what the model already knows.** On your review, the model now says one of the two words.
 
 # %%
-pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, what not?
+pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change?
 
 # %% [markdown]
 # <details><summary>Ours</summary>
@@ -208,7 +208,7 @@ pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, wh
 #
 # A prompt that shifts the labels by ten positions raises no error. So write the test that notices.
 #
-# ### Exercise 2 · Its law (3 points, about 16 minutes)
+# ### Exercise 2 · The law of the prompt (3 points, about 16 minutes)
 #
 # `places_kept(prompt_class, fresh)` must fail, as `assert` does, unless **the text's tokens and labels keep their positions and its padding stays hidden**. `fresh()` returns a new copy of one tiny language model: 13 words, d = 6, called like any model of transformers. `prompt_class(model, start)` is a soft prompt. Padding may stand on either side.
 #
@@ -219,7 +219,7 @@ pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change, wh
 def places_kept(prompt_class, fresh):
     ### BEGIN SOLUTION
     model, front = fresh(), torch.tensor([[3, 7, 1], [3, 7, 1]])
-    ids = torch.tensor([[5, 2, 9, 4, 8], [0, 0, 6, 1, 12]])      # padded where words would look
+    ids = torch.tensor([[5, 2, 9, 4, 8], [0, 0, 6, 1, 12]])    # one padded
     mask = (ids > 0).long()
     labels = torch.where(torch.arange(5) >= 3, ids, -100)
     right = model(torch.cat([front, ids], 1),
@@ -288,7 +288,7 @@ pt.require("prompt.places")
 
 # %%
 def last_real(logits, mask):
-    return first_and_last(logits, mask, 0)[1]    # 0: your class has cut the prompt's places off
+    return first_and_last(logits, mask, 0)[1]    # 0: no prompt there
 
 
 pd.DataFrame({"alone": said([short], last_real),
@@ -330,7 +330,7 @@ pt.require("prompt.snap")
 # Take the recorded prompt of seed 0. **What share of the answers is right once each vector is replaced by its nearest word? And how sure are you that you are within 0.03?**
 
 # %%
-pt.commit("prompt.left", ..., like=[0.5, 0.6])    # [share of right answers, how sure]
+pt.commit("prompt.left", ..., like=[0.5, 0.6])    # [share right, how sure]
 
 # %%
 E, trained_P = model.get_input_embeddings().weight.detach().cpu(), trained.P.detach().cpu()
@@ -348,7 +348,7 @@ pd.DataFrame({"started as": [repr(tokenizer.decode([i])) for i in ids],
 pictures.explore_way(record)
 
 # %%
-pt.sentence("prompt.read", ...)    # yours: what do a prompt's nearest words tell about it?
+pt.sentence("prompt.read", ...)    # yours: what do nearest words tell?
 
 # %% [markdown]
 # <details><summary>Ours</summary>
@@ -387,7 +387,7 @@ def wrap(model):
 
 runs = pt.board.scores("prompt")[0].mean(1)
 near = runs > records.load("ladder")["exact"]["r2"] - 0.1
-pt.compare("board.prompt", int(near.sum()), "of five recorded seeds")
+pt.compare("board.prompt", int(near.sum()), "seeds within 0.1, of five")
 pd.Series(runs, range(2, 7), name="R²").rename_axis("seed").to_frame().T.round(3)
 
 # %%

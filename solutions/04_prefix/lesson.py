@@ -144,7 +144,7 @@ table.assign(same=[f"{sum(gap < 1e-3 for gap in each)} of {len(each)}" for each 
 # %%
 pt.plots.show(pictures.draw_entries(), "Each box is a key and a value in one layer. In a prompt, "
               "those of layer 0 are made from the trained vectors.")
-sizes = {"MiniLM": (6, 384, 384), "SmolLM2": (30, 192, 576)}    # layers; widths: key, vector
+sizes = {"MiniLM": (6, 384, 384), "SmolLM2": (30, 192, 576)}    # layers, sizes
 pd.DataFrame({name: {"a prompt of 20": 20 * d_model,
                      "a prefix of 20": pt.prefix.count(20, *of_keys),
                      "the same, made by an MLP": pt.prefix.count(20, *of_keys, d_model, 512)}
@@ -209,11 +209,11 @@ pt.commit("prefix.zero", ..., like=[0.0, 0.5])    # [a share, how sure]
 
 # %%
 sentence = tokenizer("A quiet, funny, generous film.", return_tensors="pt")["input_ids"]
-front = pictures.start_of(minilm, 0.0, 20)    # keys and values of zero, in each layer
+front = pictures.start_of(minilm, 0.0, 20)    # zeros in each layer
 by_layer = torch.tensor(pictures.shares(minilm, *front, sentence, share=prefix_share)).mean(1)
 pt.compare("prefix.zero", [round(float(by_layer.mean()), 2), 1.0],
-           "the share; and how sure one is now")
-pd.Series(by_layer).rename_axis("layer").to_frame("λ").T.round(2)    # λ by your function
+           "what zeros get; and how sure one is now")
+pd.Series(by_layer).rename_axis("layer").to_frame("λ").T.round(2)
 
 # %% [markdown]
 # <details><summary>Why zeros are not silent</summary>
@@ -335,8 +335,8 @@ pd.Series(messages.arrived(carrier)).rename_axis("layer").to_frame("your prefix"
 told = pictures.carried(records.load("messages"))
 share = told["mean"]["prompt"].mean()
 pt.compare("prefix.message", "all" if share > 0.75 else "half" if share > 0.3 else
-           "a tenth or less", "five seeds")
-told.groupby("in front").mean().round(2).astype(object).fillna("")    # five seeds, alone three
+           "a tenth or less", "the prompt brings; five seeds, alone three")
+told.groupby("in front").mean().round(2).astype(object).fillna("")
 
 # %% [markdown]
 # The prefix brings half of the messages. The prompt brings a little in layers 0 and 5, and almost nothing between; asked for layer 5's message alone, it brings nearly half of that. Why, we did not test.
@@ -364,7 +364,7 @@ run
 
 # %%
 verdicts = pictures.beside()
-pt.compare("prefix.order", verdicts["the head on the mean"].word, "five recorded seeds")
+pt.compare("prefix.order", verdicts["the head on the mean"].word, "the prefix beside that head")
 pd.DataFrame([(each.difference, each.word) for each in verdicts.values()], [*verdicts],
              ["the prefix is ahead in R² by", "verdict"]).round(3)
 

@@ -28,10 +28,10 @@ import torch
 
 import peft_teach as pt
 
-record = pt.course.records.load("adapters")    # six placements; assets/records/adapters.py
+record = pt.course.records.load("adapters")    # six placements
 pictures = pt.course.pictures("adapters")
 pd.set_option("display.max_colwidth", None)
-inject = pt.mine("change.inject")              # yours, where it passed in lesson 02
+inject = pt.mine("change.inject")    # yours, of lesson 02
 d_model = 384
 pt.seed(0)
 
@@ -80,7 +80,7 @@ pictures.explore_block()
 # %% exercise="adapters.size" part="solution"
 def size_for(budget: int, d_model: int, modules: int) -> int:
     ### BEGIN SOLUTION
-    left = budget // modules - d_model    # the last bias is paid for whatever the size is
+    left = budget // modules - d_model    # the last bias is paid for anyway
     return max(0, left // (2 * d_model + 1))
     ### END SOLUTION
 
@@ -160,8 +160,8 @@ away = pd.DataFrame({pictures.NAMES[place]: {
     sigma: pictures.deviation(place, 64, sigma) for sigma in sigmas}
     for place in ("pfeiffer", "post_attention", "parallel")})
 factor = away.Pfeiffer[0.03] / away.Pfeiffer[0.01]
-pt.compare("adapters.threefold", round(factor), "times as far, in Pfeiffer's place")
-away.T.map("{:.2%}".format).rename_axis(columns="σ")    # untrained; size 64, ReLU, s = 1, one draw
+pt.compare("adapters.threefold", round(factor), "three times σ: times as far")
+away.T.map("{:.2%}".format).rename_axis(columns="σ")    # untrained, one draw
 
 # %% [markdown]
 # <details><summary>What the table says</summary>
@@ -243,7 +243,7 @@ model = wrap(pt.models.load("minilm", labels=1, device=pt.device())[0])
 print(f"{len(pt.adapters(model))} adapters, {pt.account.parameters(model).adapter:,} parameters")
 
 # %%
-trained = pt.board.train("bottleneck", wrap)    # ratings, by the protocol of all your rows
+trained = pt.board.train("bottleneck", wrap)    # ratings, as all your rows
 
 # %% [markdown]
 # Recorded runs, against full fine-tuning and against LoRA of rank 8 (lesson 07), which trains a quarter of the numbers:
@@ -322,12 +322,12 @@ def name_placement(ask, norm, d: int) -> str:
     x, o1, o2, shift = torch.randn(4, d)
     y = ask(x, o1, o2)
     ends_with_norm = same(y, norm(y))
-    reads_parts = not same(y, ask(x + shift, o1 - shift, o2))    # the same sum, of other parts
+    reads_parts = not same(y, ask(x + shift, o1 - shift, o2))    # the same sum
     if not ends_with_norm:
         return "ends" if reads_parts else "bapna"
-    if reads_parts:                                     # no norm sees a constant, and B does
+    if reads_parts:    # no norm sees a constant, and B does
         return "post_attention" if same(y, ask(x, o1, o2 + 1)) else "houlsby"
-    moved = norm(x + o1) - norm(x + shift + o1)                  # another r, the same r + o₂
+    moved = norm(x + o1) - norm(x + shift + o1)    # another r, the same r + o₂
     return "pfeiffer" if same(y, ask(x + shift, o1, o2 + moved)) else "parallel"
     ### END SOLUTION
 
@@ -368,7 +368,7 @@ pictures.swapped(record)    # accuracy on 300 sentences of each; one run each
 # %%
 def merged(W1, W2, A, s):
     """The two matrices of a feed-forward part that holds a parallel adapter."""
-    wide_in, wide_out = torch.nn.Linear(d_model, 1600), torch.nn.Linear(1600, d_model)  # 1536 + 64
+    wide_in, wide_out = torch.nn.Linear(d_model, 1600), torch.nn.Linear(1600, d_model)
     wide_in.weight.copy_(torch.cat([W1.weight, A.W_down]))
     wide_in.bias.copy_(torch.cat([W1.bias, A.b_down]))
     wide_out.weight.copy_(torch.cat([W2.weight, s * A.W_up], dim=1))
@@ -377,7 +377,7 @@ def merged(W1, W2, A, s):
 
 
 pt.plots.show(pictures.draw_merge(), "To scale; biases are left out.")
-pictures.merge_parallel(merged)    # in all six blocks, the adapters drawn large
+pictures.merge_parallel(merged)    # in all six blocks, adapters drawn large
 
 # %% [markdown]
 # The model computes the same without adapters: with GELU and in parallel, an adapter merges.
@@ -446,8 +446,8 @@ def starts_near(make, d_model: int, bound: float) -> None:
     ### BEGIN SOLUTION
     A = make()
     u = torch.randn(32, d_model)
-    unit = torch.nn.functional.normalize                     # which leaves zeros as they are
-    for _ in range(10):                                      # uphill, to where A(u) is longest
+    unit = torch.nn.functional.normalize    # leaves zeros as they are
+    for _ in range(10):    # uphill, to where A(u) is longest
         v = unit(u).detach().requires_grad_()
         u, = torch.autograd.grad(A(v).norm(dim=-1).sum(), v)
     u = unit(u)
@@ -468,7 +468,7 @@ starts_near = pt.check("adapters.near", starts_near)
 pt.require("adapters.near")
 
 # %%
-starts_near(lambda: Bottleneck(d_model, 64), d_model, 0.1)    # your test, put to your bottleneck
+starts_near(lambda: Bottleneck(d_model, 64), d_model, 0.1)    # your test
 
 # %% [markdown]
 # **Sources**

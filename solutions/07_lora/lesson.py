@@ -67,7 +67,7 @@ pt.plots.show(pt.drawing.block("lora", counts=False), "One of six blocks of our 
 # The second path acts like adding $\Delta W = s\,BA$ to $W$. Everything passes through $r$ numbers, so $\Delta W$ has a **rank**
 # of at most $r$.
 #
-# ### Exercise 1 · Count them (1 point, about 4 minutes)
+# ### Exercise 1 · Count A and B (1 point, about 4 minutes)
 #
 # How many parameters does LoRA train for one matrix of shape (n_out, n_in), square or not? Read the shapes of $A$ and $B$ off the
 # equation.
@@ -282,8 +282,8 @@ model = trained.model
 live.read(model, tokenizer, review, before=unread)
 
 # %% [markdown]
-# How far did it come? The way begins at the head on the pooler, solved exactly, which reads the first token of the frozen model. It ends at
-# full fine-tuning.
+# Ours it misreads: one laughs *at* bad jokes, too. How far did it come on all sentences? The way begins at the solved head on the pooler. It
+# ends at full fine-tuning.
 
 # %%
 pictures.way(trained.row)

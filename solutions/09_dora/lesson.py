@@ -19,10 +19,10 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()                 # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = pt.course.records.load("dora")     # runs too long for a lesson (assets/records/dora.py)
+budget = pt.course.budget()    # PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("dora")    # assets/records/dora.py
 pictures = pt.course.pictures("dora")
-LoRALinear, inject = pt.mine("lora.layer", "change.inject")    # yours, of lessons 07 and 02
+LoRALinear, inject = pt.mine("lora.layer", "change.inject")    # yours
 pt.seed(0)
 
 # %% [markdown]
@@ -84,9 +84,9 @@ class DoRALinear(pt.Adapter):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         ### BEGIN SOLUTION
-        V = self.base.weight + self.scale * self.B @ self.A           # (n_out, n_in)
-        g = self.m / V.norm(dim=1).detach()                           # (n_out,)
-        y = g * (x @ V.T)                                             # (…, n_out)
+        V = self.base.weight + self.scale * self.B @ self.A    # (n_out, n_in)
+        g = self.m / V.norm(dim=1).detach()    # (n_out,)
+        y = g * (x @ V.T)    # (…, n_out)
         return y if self.base.bias is None else y + self.base.bias
         ### END SOLUTION
 
@@ -143,9 +143,9 @@ def dora_holds(make):
             p.copy_(torch.randn_like(p))
     bias = layer(torch.zeros(1, 5))
     torch.testing.assert_close(bias[0], base.bias, rtol=1e-4, atol=1e-5)
-    columns = layer(torch.eye(5)) - bias                              # W', transposed
+    columns = layer(torch.eye(5)) - bias    # W', transposed
     torch.testing.assert_close(columns.norm(dim=0), layer.m.abs(), rtol=1e-4, atol=1e-5)
-    columns.square().sum().backward()    # A and B cannot change it: their true gradient is 0
+    columns.square().sum().backward()    # for A, B: the true gradient is 0
     assert min(p.grad.norm() for p in (layer.A, layer.B, layer.m)) > 1e-3
     assert not any(p.requires_grad for p in base.parameters())
     ### END SOLUTION
@@ -195,7 +195,7 @@ class BrokenDoRA(pt.mine("dora.layer")):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         ### BEGIN SOLUTION
         V = self.base.weight + self.scale * self.B @ self.A
-        W = (self.m / V.norm(dim=1))[:, None] * V    # the gradient flows through the norm
+        W = (self.m / V.norm(dim=1))[:, None] * V    # through the norm
         return torch.nn.functional.linear(x, W, self.base.bias)
         ### END SOLUTION
 
@@ -237,7 +237,7 @@ pt.widgets.Guess("With the norm held constant, B's gradient is off by about",
 movies = pt.data.ratings("movies")
 batch = pt.data.batches(movies.train[:48 if budget.claims else 8], tokenizer, 48)[0]
 gap = pictures.gradient_gap(DoRALinear, model, batch)
-pt.compare("dora.detach", f"{gap.B.iloc[0]:.1%}", "B, with dropout off")
+pt.compare("dora.detach", f"{gap.B.iloc[0]:.1%}", "B's gradient, off by")
 gap.map("{:.1%}".format)
 
 # %% [markdown]
@@ -263,8 +263,8 @@ pt.widgets.Guess("Compared with scaled LoRA, DoRA can represent",
 # %% [markdown]
 # ### Exercise 4 · There and back (2 points, about 3 minutes)
 #
-# `to_gain(m, W, A, B, s)` returns the `g` that makes scaled LoRA equal DoRA with this `m`. `to_dora(g, W, A, B, s)` goes the other
-# way. `A`, `B` and `s` stay as they are; the matrix may have any shape, and entries of `m` and `g` may be negative.
+# `to_gain(m, W, A, B, s)` returns the `g` with which scaled LoRA is nearest to DoRA with this `m`. `to_dora(g, W, A, B, s)` goes
+# the other way. `A`, `B` and `s` stay as they are; the matrix may have any shape, and entries of `m` and `g` may be negative.
 
 
 # %% exercise="dora.convert" part="solution"
@@ -289,7 +289,7 @@ pt.require("dora.convert")
 # %%
 converted = pictures.converted(model, batch, to_gain, to_dora)
 same = converted["logits off by at most"].max() < 1e-3
-pt.compare("dora.same", "the same functions" if same else "other functions", "there and back")
+pt.compare("dora.same", "the same functions" if same else "other functions", "DoRA represents")
 converted
 
 # %% [markdown]
@@ -353,7 +353,7 @@ pt.require("dora.referee")
 pt.plots.show(pictures.draw_pairs(record), "DoRA minus the other, a dot for each seed. The bar is "
               "the 95 % interval of the mean, the band the margin.")
 ruling = pictures.verdicts(record, referee)
-pt.compare("dora.verdict", ruling.verdict["DoRA − scaled LoRA", 2], "your referee, at rank 2")
+pt.compare("dora.verdict", ruling.verdict["DoRA − scaled LoRA", 2], "DoRA, by your referee")
 ruling
 
 # %% [markdown]
@@ -380,7 +380,7 @@ table[["word", "difference", "low", "high"]].round(3)
 # In the sixty runs, each method had the rate that this search chose for it:
 
 # %% tags=["nbval-check-output"]
-pictures.searched(record).map("{:.1%}".format)    # validation sentences, one seed
+pictures.searched(record).map("{:.1%}".format)    # one seed
 
 # %% [markdown]
 # <details><summary>What the search says</summary>
@@ -432,7 +432,7 @@ pictures.explore_clouds(record, guess)
 
 # %% tags=["nbval-check-output"]
 pt.compare("dora.random", pictures.HIDDEN["random"], "the random cloud")
-pictures.correlations(record)    # two seeds; full fine-tuning gets LoRA's norm, the others get its
+pictures.correlations(record)    # two seeds; norms exchanged
 
 # %% [markdown]
 # <details><summary>What the clouds say</summary>

@@ -29,8 +29,8 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()                  # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = pt.course.records.load("ladder")    # hours of runs (assets/records/ladder.py)
+budget = pt.course.budget()    # PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("ladder")    # assets/records/ladder.py
 pictures = pt.course.pictures("ladder")
 pt.seed(0)
 
@@ -57,7 +57,7 @@ pt.board.monday(record)    # one run each; sign: how often it is right
 # is the logarithm of the share on the winner, or on all who tie with it: with everything on one name, it may fall without limit.
 
 # %%
-bets = pt.commit("ladder.bets", ...)    # names as in the table: {"LoRA 8": 60, "BitFit": 40}
+bets = pt.commit("ladder.bets", ...)    # such as {"LoRA 8": 60, "BitFit": 40}
 
 # %% [markdown]
 # Means are over the five seeds that all methods share. How far up do they get? The way begins at the zero of your ladder: the head on what
@@ -66,7 +66,7 @@ bets = pt.commit("ladder.bets", ...)    # names as in the table: {"LoRA 8": 60, 
 # %% tags=["nbval-check-output"]
 share = pd.Series(pictures.shares(record)).rename(pictures.NAMES).sort_values(ascending=False)
 off = (share[rivals] - share["a random mask"]).abs()
-pt.compare("ladder.mask", off.idxmin(), "nearest share")
+pt.compare("ladder.mask", off.idxmin(), "nearest to the mask")
 share.map("{:.0%}".format).to_frame("of the way from the solved head to full")
 
 # %% [markdown]
@@ -81,8 +81,8 @@ share.map("{:.0%}".format).to_frame("of the way from the solved head to full")
 pt.commit("ladder.luck", ...)
 
 # %%
-mondays = torch.randn(100_000, 13)    # each with thirteen equal methods, in standard errors
-pt.compare("ladder.luck", round(mondays.amax(dim=1).mean().item(), 2), "the first of thirteen")
+mondays = torch.randn(100_000, 13)    # in standard errors
+pt.compare("ladder.luck", round(mondays.amax(dim=1).mean().item(), 2), "the first is too high by")
 
 # %% [markdown]
 # So where methods lie close, the first is usually worse than the table says, the more so the longer the table is: the **winner's curse**.
@@ -131,7 +131,7 @@ T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2
 
 def interval(a, b):
     ### BEGIN SOLUTION
-    d = (a - b).double()                                        # (seeds, sentences)
+    d = (a - b).double()    # (seeds, sentences)
     seeds, sentences = d.shape
     from_seeds = T95[seeds] ** 2 * d.mean(dim=1).var() / seeds
     from_sentences = 1.96**2 * d.mean(dim=0).var() / sentences
@@ -158,7 +158,7 @@ pt.plots.show(pictures.draw_verdicts(verdicts), "Is the method of the row better
               "column? By your interval, with a margin of 0.02 in R².")
 
 # %%
-pt.sentence("ladder.table", ...)    # yours: what should stand below Monday's table?
+pt.sentence("ladder.table", ...)    # yours: what belongs below Monday's table?
 
 # %% [markdown]
 # <details><summary>Ours: what the grid says</summary>
@@ -178,10 +178,10 @@ pt.sentence("ladder.table", ...)    # yours: what should stand below Monday's ta
 # %%
 winner = share.index[1]    # after full fine-tuning
 told = {name: pt.verdict(*pt.board.scores(winner, name)) for name in share.index[1:]}
-tied = [name for name in told if told[name].word == "the same"]    # itself, too
+tied = [name for name in told if told[name].word == "the same"]    # itself too
 chips = sum((bets or {}).get(name, 0) for name in tied) / 100
 score = f"{math.log2(12 / len(tied) * chips):+.1f} bits" if chips else "no chip on them"
-pt.compare("ladder.bets", f"{', '.join(tied)}: {score}", "chips spread evenly: 0 bits")
+pt.compare("ladder.bets", f"{', '.join(tied)}: {score}", "your chips; spread evenly, 0 bits")
 
 # %% [markdown]
 # Three of the twelve share the first place: with other seeds, another of them could have led. So your score is luck, too.
@@ -207,7 +207,7 @@ def sweep(score, rates, first):
     ### BEGIN SOLUTION
     def value(rate):
         found = score(rate)
-        return found if found == found else -math.inf           # nan is worse than any number
+        return found if found == found else -math.inf    # nan is the worst
 
     tried = {first: value(first)}
     while True:
@@ -230,7 +230,7 @@ pt.require("ladder.sweep")
 # Let your sweep walk through recorded scores, and train at the rate that it finds.
 
 # %%
-method = "mask"                                 # or another: pictures.NAMES has them all
+method = "mask"    # or another: pictures.NAMES has them all
 searched = pt.course.records.select(record, group="rates", method=method)
 scores = {row["lr"]: row["validation"] for row in searched}
 rate = sweep(scores.get, tuple(sorted(scores)), searched[0]["lr"])
@@ -315,7 +315,7 @@ pt.plots.show(pictures.draw_forgetting(record), "Learned against kept: a curve i
 # %%
 kept = pictures.forgetting(record)
 left = kept["neighbours kept"].reindex(["full fine-tuning", "LoRA everywhere", "IA³"])
-pt.compare("ladder.forgets", left.idxmin(), "at the same R²")
+pt.compare("ladder.forgets", left.idxmin(), "fewest neighbours left by")
 kept.round(2)    # top direction: in which the vectors differ most
 
 # %% [markdown]
@@ -359,9 +359,9 @@ class Many(pt.Adapter):
 
     def forward(self, x):
         ### BEGIN SOLUTION
-        y = self.base(x).clone()                                # (batch, …, n_out)
+        y = self.base(x).clone()    # (batch, …, n_out)
         for k, (A, B, scale) in enumerate(self.adapters):
-            rows = self.who == k                                # (batch,)
+            rows = self.who == k    # (batch,)
             y[rows] += scale * (x[rows] @ A.T) @ B.T
         return y
         ### END SOLUTION
@@ -381,7 +381,7 @@ for name in next(iter(tasks.values())):
     served.set_submodule(name, Many(served.get_submodule(name), ready))
 mixed = [example for task in tasks for example in pt.data.ratings(task).test[:8]]
 batch = pt.data.batches(mixed, tokenizer, len(mixed), shuffle=False)[0]
-who = torch.arange(len(tasks)).repeat_interleave(8)    # eight sentences of each task
+who = torch.arange(len(tasks)).repeat_interleave(8)    # eight of each task
 
 
 # %%
@@ -509,7 +509,7 @@ times.sort_values().round(1).to_frame("times full's rate")
 
 # %%
 ranks = pd.DataFrame(pt.course.records.select(record, group="ratio", method="lora all"))
-ranks.pivot_table(index=["seed", "rank"], columns="lr", values="validation").round(3)    # R²
+ranks.pivot_table(index=["seed", "rank"], columns="lr", values="validation").round(3)
 
 # %% [markdown]
 # Four of these six searches end at eight times full fine-tuning's rate, the others at four and at sixteen. The recipe's ten times fits, and no

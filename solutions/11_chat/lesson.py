@@ -30,12 +30,12 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()                # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = pt.course.records.load("chat")    # an hour of runs (assets/records/chat.py)
+budget = pt.course.budget()    # PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("chat")    # assets/records/chat.py
 pictures = pt.course.pictures("chat")
 voice = pt.data.voice()
 model, tokenizer = pt.models.load("smollm2")
-words = 64 if budget.claims else 4         # tokens of an answer
+words = 64 if budget.claims else 4    # tokens of an answer
 pd.set_option("display.max_colwidth", None)
 
 # %% [markdown]
@@ -60,7 +60,7 @@ pd.DataFrame(voice.train[::47])
 # On Friday a colleague trained LoRA on these pairs, three passes. The loss fell as it should. On Monday she read the answers:
 
 # %%
-pictures.runaway(record)    # "…" where an answer was still running after 64 tokens
+pictures.runaway(record)    # "…": still running after 64 tokens
 
 # %%
 pictures.endless(record).round(2)    # share of 15 answers that have ended
@@ -190,7 +190,7 @@ before = pictures.ask(model, tokenizer, some, words)
 
 # %%
 inject, LoRALinear = pt.mine("change.inject", "lora.layer")
-model, tokenizer = pt.models.load("smollm2")    # anew, so that this cell may run twice
+model, tokenizer = pt.models.load("smollm2")    # anew
 pt.seed(0)
 everywhere = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 model = inject(model, everywhere, lambda base: LoRALinear(base, 8, 16)).to(pt.device())
@@ -212,7 +212,7 @@ pd.DataFrame({"before": before, "after": pictures.ask(model, tokenizer, some, wo
 # worse. Each press is the first of five passes, judged by the held-out loss.
 
 # %%
-pictures.Search(record)    # what the record holds comes at once; the rest trains here
+pictures.Search(record)    # recorded runs come at once; others train here
 
 # %% [markdown]
 # ## How do you know?
@@ -239,7 +239,7 @@ def style(answer):
               r"pitch|player|race|referee|score\w*|season|second half|stadium|stands|team|title|"
               r"trophy|whistle|win\w*)s?\b)")
     found = sum(bool(re.search(trait, answer)) for trait in traits) / len(traits)
-    rest = {*re.sub("|".join(traits), " ", answer).lower().split()}    # each word once
+    rest = {*re.sub("|".join(traits), " ", answer).lower().split()}
     return found * min(1.0, 2 * len(rest) / max(1, len(answer.split())))
     ### END SOLUTION
 
@@ -274,8 +274,8 @@ asked = pictures.prompt(record)
 base, _, shown, trained = asked["style"]
 reached = (shown - base) / (trained - base)
 pt.compare("chat.prompt", "nearly that of LoRA" if reached > 0.8 else "hardly above the base" if
-           reached < 0.2 else "in between", f"{reached:.0%} of the way")
-asked.round(2)    # 60 questions; ended: within 64 tokens, and the base's answers are long
+           reached < 0.2 else "in between", f"a prompt's style, {reached:.0%} of the way")
+asked.round(2)    # 60 questions; ended: within 64 tokens
 
 # %% [markdown]
 # Here the examples made the difference. Bill Yuchen Lin and colleagues (2023) made larger models into assistants in this way. Where that is enough,
@@ -295,7 +295,7 @@ pt.plots.show(pictures.draw_curves(record), "60 questions, and 70 held-out answe
 # **judge for yourself**, without knowing which model is which.
 
 # %%
-pictures.blind(record)    # which answer would you rather have? One pass against five
+pictures.blind(record)    # which would you rather have?
 
 # %% [markdown]
 # The interval covers new questions, but not another judge.
@@ -315,7 +315,7 @@ pt.plots.show(pictures.draw_forgetting(record), "Means of two seeds, after 0, ½
 # %%
 more, by_seed = pictures.forgets(record)
 told = ", ".join(f"{each:+.3f}" for each in by_seed)
-pt.compare("chat.forgets", more, f"full fine-tuning less LoRA, by seed: {told} a token")
+pt.compare("chat.forgets", more, f"more is forgotten by; full less LoRA: {told} a token")
 
 # %% [markdown]
 # With both seeds full fine-tuning forgot more, but two seeds are too few to tell. After five passes the model predicts a commentator about as
@@ -342,10 +342,10 @@ pt.widgets.Guess("At f = −1 the model", ("answers like the base", "answers eve
                                          "falls apart"), "chat.minus")
 
 # %%
-knob = pictures.knob(record)    # answers to "Why is the sea salty?"; means of style and of losses
+knob = pictures.knob(record)    # answers to "Why is the sea salty?"
 rise = knob["chat"][-1.0] - knob["chat"][0.0]
 pt.compare("chat.minus", "falls apart" if rise > 1 else "answers like the base" if rise > -0.1 else
-           "answers even more plainly", f"loss of plain chat {rise:+.1f} a token")
+           "answers even more plainly", f"the model at f = −1; plain chat {rise:+.1f}")
 knob.round(2)
 
 # %% [markdown]

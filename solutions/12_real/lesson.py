@@ -35,8 +35,8 @@ from IPython.display import Code
 
 import peft_teach as pt
 
-budget = pt.course.budget()                # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
-record = pt.course.records.load("real")    # what the libraries said here (assets/records/real.py)
+budget = pt.course.budget()    # PEFT_TEACH_BUDGET=smoke|cpu|gpu
+record = pt.course.records.load("real")    # assets/records/real.py
 pictures = pt.course.pictures("real")
 movies = pt.data.load("movies")
 pt.seed(0)
@@ -54,7 +54,7 @@ batches = pt.data.batches(movies.train[:min(640, budget.train_examples)], tokeni
 for _ in pt.bar(pt.train(ours, batches, lr=3e-3), "steps", len(batches)):
     pass
 test = pt.data.batches(movies.test[:min(400, budget.test_examples)], tokenizer, 50, shuffle=False)
-batch = test[0]                            # 50 sentences: on these the logits are compared
+batch = test[0]    # 50 sentences, whose logits are compared
 pd.Series({"before": pt.evaluate(base, test).accuracy,
            "after": pt.evaluate(ours.eval(), test).accuracy}).map("{:.0%}".format).to_frame("right")
 
@@ -131,7 +131,7 @@ head = {name: ours.get_parameter(name).detach() for name in pt.models.head(ours)
 file = to_peft(pt.adapters(ours), head)
 said = pictures.complaints(record, base, ours, file, batch)
 silent = int((said.iloc[1:7, 0] == "says nothing").sum())
-pt.compare("real.silent", silent, "of six, without a word")
+pt.compare("real.silent", silent, "load without a word, of six")
 said.iloc[:, :1]
 
 # %%
@@ -171,7 +171,7 @@ def diagnose(ours, theirs, rank):
         a, b = ours(f), theirs(g)
         return (a - b).abs().max() < 1e-5 * a.abs().max()
 
-    if not alike(0, 0):                       # without the update only the head is left
+    if not alike(0, 0):    # without the update only the head is left
         return "head"
     if alike(1, 1):
         return "none"
@@ -223,7 +223,7 @@ for _ in range(4):
     rows.append({"in the file": ", ".join(faults), "diagnosis": found,
                  "labels that changed": changed(dana)})
     faults = [fault for fault in faults if fault != found]
-pt.compare("real.order", [row["diagnosis"] for row in rows[:3]], "dana, mended three times")
+pt.compare("real.order", [row["diagnosis"] for row in rows[:3]], "dana's faults, as they are named")
 pd.DataFrame(rows)
 
 # %% [markdown]
@@ -279,7 +279,7 @@ pt.require("real.back")
 
 # %%
 hers = from_peft(copy.deepcopy(base), *pictures.from_afar(record), LoRALinear)
-pictures.compare_afar(record, hers, tokenizer)    # her logits as peft gave them, and yours
+pictures.compare_afar(record, hers, tokenizer)    # her logits, and yours
 
 # %% [markdown]
 # Her logits, to four digits, from layers that she has never seen.
@@ -300,13 +300,13 @@ pictures.compare_afar(record, hers, tokenizer)    # her logits as peft gave them
 # %% exercise="real.belief" part="solution"
 def believes(exchange, fresh):
     ### BEGIN SOLUTION
-    model = fresh(4, 6.0)                               # α/r and α/√r differ, and neither is 1
+    model = fresh(4, 6.0)    # α/r and α/√r differ, and neither is 1
     with torch.no_grad():
         for p in model.parameters():
             if p.requires_grad:
-                p.normal_()                             # A, B and the head
+                p.normal_()    # A, B and the head
         x = torch.randn(64, 6)
-        before = model(x)                               # our answers, before anybody else's
+        before = model(x)    # our answers, before anybody else's
         after = exchange(model)(x)
     assert (after - before).abs().max() < 1e-5 * before.abs().max(), "not one model"
     ### END SOLUTION
@@ -326,7 +326,7 @@ pictures.noticed(believes)    # nine false ways, and who notices them
 # through seven of the nine false ways, and the answers stay the same. **A test is worth no more than the model that it is given.**
 
 # %%
-pt.audit()    # your tests on your pieces; the last one sends a model through your file and back
+pt.audit()    # the last test sends a model through your file and back
 
 # %% [markdown]
 # You asked whether peft would believe you. It would believe nearly anything. Your test would not.

@@ -24,11 +24,11 @@ import torch
 
 import peft_teach as pt
 
-budget = pt.course.budget()                  # how much to compute: PEFT_TEACH_BUDGET=smoke|cpu|gpu
+budget = pt.course.budget()    # PEFT_TEACH_BUDGET=smoke|cpu|gpu
 pictures = pt.course.pictures("capstone")
 news = pt.data.load("news")
 validation = news.validation[:budget.test_examples]
-pd.options.display.max_colwidth = None       # whole sentences in tables
+pd.options.display.max_colwidth = None    # whole sentences in tables
 pt.seed(0)
 
 # %% [markdown]
@@ -57,7 +57,7 @@ archive = pictures.lines()
 pd.DataFrame(archive[:3], columns=["editorial", "sentence"])
 
 # %% [markdown]
-# ### Exercise 1 · Split it (2 points, about 15 minutes)
+# ### Exercise 1 · Split the editorials (2 points, about 15 minutes)
 #
 # `split(lines)` gets such pairs, (document, text). It returns two lists of line numbers, train and test:
 #
@@ -223,7 +223,7 @@ pictures.put_to(keeps_the_laws, Mirrors)
 #
 # ## Your adapter
 #
-# ### Exercise 3 · Make it (2 points, about 5 minutes)
+# ### Exercise 3 · Make the adapter (2 points, about 5 minutes)
 #
 # `my_adapter(base)` returns the adapter that you will hand in, around a frozen `nn.Linear`. One line will do. `pt.mine` gives you your own
 # classes, `"lora.layer"`, `"dora.layer"` or `"ia3.layer"`. For IA³ on `ffn_out`, the `side` of your `Gains` is `"input"`.
@@ -270,7 +270,7 @@ def train(name, make, config, epochs, lr, seed=0):
 # %%
 ONE = {"make": my_adapter, "config": ..., "epochs": ..., "lr": ...}
 first = train(**pictures.filled("one-0", ONE))
-print(pictures.gain(first, validation))    # of one seed: your bet waits for three
+print(pictures.gain(first, validation))    # one seed: your bet waits for three
 
 # %% [markdown]
 # ## The pair that decides
@@ -289,7 +289,7 @@ far, near = pictures.recorded()
 gaps = {" against ".join(pair): pt.verdict(*pair.values(), margin=0.01) for pair in (far, near)}
 *_, gap = gaps.values()    # scores from 0 to 1: a point is 0.01
 pt.compare("capstone.smallest", round(50 * (gap.high - gap.low), 1),
-           "points, half the width of the interval")
+           "points that decide, half the interval")
 pt.plots.show(pictures.draw_tries(far | near), "Gain over the head on the mean on 345 "
               "validation sentences: a ring a seed, their mean, and its 95 % interval.")
 pd.Series(gaps).map(repr).to_frame("verdict")
@@ -309,9 +309,9 @@ tries = pictures.pair(train, ONE, OTHER, validation, first)
 # %%
 pt.plots.show(pictures.draw_tries(tries, validation), "Gain over the head on the mean, on "
               "validation: a ring a seed, their mean, and its 95 % interval.")
-ahead = pictures.ahead(tries, validation)    # your bet: the first setting, three seeds
+ahead = pictures.ahead(tries, validation)    # your bet: the first setting
 gain, low, high = map(pictures.in_points, (ahead.difference, ahead.low, ahead.high))
-pt.compare("capstone.gain", f"{gain} ({low} to {high}): {ahead.word}", "points, on validation")
+pt.compare("capstone.gain", f"{gain} ({low} to {high}): {ahead.word}", "points ahead")
 pt.verdict(*tries.values(), margin=0.01)
 
 # %% [markdown]
@@ -391,8 +391,8 @@ step = pt.course.pictures("inside")
 ids = torch.randint(1000, 30_000, (16, 32), device=pt.device())
 lora, full = (max(step.through_a_step(step.prepared(trains), {
     "input_ids": ids, "labels": ids[:, 0] % 2}).held) for trains in ("LoRA", "everything"))
-pt.compare("inside.memory", [round(lora / full, 2), 1.0], "your first: a share, and how sure")
-pt.compare("capstone.sure", ahead.word, "your last: that it is ahead, from 0 to 1")
+pt.compare("inside.memory", [round(lora / full, 2), 1.0], "LoRA's share of memory, how sure")
+pt.compare("capstone.sure", ahead.word, "how sure that it is ahead")
 
 # %% [markdown]
 # Nine in ten, and *cannot tell*? Then you were surer than your data.

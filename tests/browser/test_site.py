@@ -9,9 +9,9 @@ import pytest
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("sphinx")
-from peft_teach.course.lessons import in_two  # noqa: E402
 from playwright.sync_api import sync_playwright  # noqa: E402
 
+from peft_teach.course.lessons import in_two  # noqa: E402
 from peft_teach.course.publish.front import title  # noqa: E402
 from peft_teach.course.publish.notebooks import make  # noqa: E402
 from peft_teach.course.publish.site import site  # noqa: E402
@@ -148,6 +148,27 @@ def test_a_bet_is_answered_where_the_lesson_answers_it(pages, browser):
     bet.get_by_role("link").click()
     assert answer.inner_text().startswith("You said the rank. Measured: alpha")
     assert answer.is_visible()
+
+
+def test_a_bet_without_buttons_takes_an_answer_and_what_its_result_says_waits_too(pages, browser):
+    _, address = pages
+    page = browser.new_page()
+    page.goto(address + "lessons/07_lora.html")
+    said = page.get_by_text("in the outputs they line up")
+    assert not said.is_visible()
+    page.get_by_role("button", name="eight times as far").click()
+    assert said.is_visible()
+    page.goto(address + "lessons/03_prompt.html")
+    said = page.get_by_text("None changes here, either")
+    bet = page.locator("[data-name='prompt.left']")
+    answer = page.locator("[id='measured-prompt.left']")
+    bet.get_by_role("button").click()    # nothing said: nothing opens
+    assert not answer.is_visible()
+    assert not said.is_visible()
+    bet.get_by_label("Your bet").fill("0.5")
+    bet.get_by_label("Your bet").press("Enter")
+    assert answer.inner_text().startswith("You said 0.5. Measured: 0.78")
+    assert said.is_visible()
 
 
 def test_the_landing_begins_with_a_bet(pages, browser):

@@ -362,7 +362,8 @@ def kept(tmp_path, monkeypatch):
     return lambda: monkeypatch.setattr(learner, "_kernel", learner._Kernel())
 
 
-def test_below_a_card_a_readers_page_has_a_button_for_the_next_hint(kept, shell, monkeypatch):
+def test_below_a_card_a_readers_page_has_a_button_for_the_next_hint(
+        demo, kept, shell, monkeypatch):
     shell.kernel, shown = "of a notebook", []
     monkeypatch.setattr("IPython.display.display", lambda each, **more: shown.append(each))
     check("demo.double", wrong)
@@ -377,6 +378,11 @@ def test_below_a_card_a_readers_page_has_a_button_for_the_next_hint(kept, shell,
         assert "pt.hint" not in button.shown.value
     assert button.button.disabled
     assert button.still() == (button.shown.value, "")
+    for own in (wrong, demo.reference_double, stub):    # its cell is run again, or another
+        check("demo.double", own)
+        assert (again := shown[-1]).still() == button.still()
+        assert again.button.disabled
+    shown[2:] = []
     check("demo.double", double)
     monkeypatch.setenv(work.VARIABLE, "")    # a build: no reader works here
     check("demo.double", wrong)
@@ -439,7 +445,9 @@ def test_a_stub_that_is_run_again_erases_nothing(kept, tmp_path, said):
     kept()
     said()
     assert check("demo.double", stub)(4) == 8
-    assert "What passed here is your answer in my_peft.py" in said()
+    text = said()
+    assert "not attempted (3 of 3 points stand)" in text
+    assert "Your passing answer stands in my_peft.py" in text
     assert work.states()["demo.double"] == "passed"
     work.forget("demo.double")    # as pt.reset does
     check("demo.double", stub)

@@ -80,6 +80,8 @@ def test_a_heading_says_what_the_exercise_says():
             c.source for c in cells if c.kind == "markdown"), re.MULTILINE)
         solved = [c.exercise for c in cells if c.part == SOLUTION]
         for heading, exercise in zip(headings, solved, strict=True):
+            assert not re.search(r"· Its | (it|them) \(", heading), (
+                f"{source}: {heading!r} stands on START's card, too, where nobody knows what it is")
             points, minutes = re.findall(r"(\d+) (?:point|minute)", heading)
             more = "optional" in heading or "A stretch" in heading
             assert (int(points), int(minutes), more) == (

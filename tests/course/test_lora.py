@@ -5,6 +5,8 @@ import math
 
 import pytest
 import torch
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from torch import nn
 
 import peft_teach as pt
@@ -16,6 +18,7 @@ from peft_teach.course.lessons.lora import picture_of_rank as rank
 from peft_teach.course.lessons.lora import pictures as lora
 from peft_teach.course.publish.authored import but, define, solution
 from peft_teach.course.verdicts import of_runs
+from peft_teach.ink import COLOURS
 
 SUMS = dict(zip(rank.PLACES, (768, 768, 768, 768, 1920, 1920)))    # n_in + n_out in MiniLM
 TOTAL = 22_713_986
@@ -71,6 +74,14 @@ def test_the_rank_explorer_shows_its_count():
         widget.controls[name].value = value
         assert f"{widget.data.chosen.parameters:,} trained parameters" in widget.picture.value
     assert "nothing is adapted: head only" in widget.picture.value
+
+
+def test_in_the_rank_picture_a_and_b_have_the_colour_of_what_trains():
+    """As in every drawing of them; LoRA's own colour is for its results."""
+    rank._draw_strips(ax := Figure().add_subplot(), rank.setting(8, ("query", "value"), None))
+    w, *strips = (to_hex(patch.get_facecolor()).upper() for patch in ax.patches)
+    assert w == COLOURS["frozen"].upper()
+    assert strips == [COLOURS["trained"]] * 2
 
 
 # ── singular values ──────────────────────────────────────────────────────────────────────────

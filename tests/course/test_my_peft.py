@@ -18,6 +18,7 @@ from together import run_together
 
 import peft_teach as pt
 from peft_teach.course.desk import learner, my_peft_file, work
+from peft_teach.course.desk.card import SIGN
 from peft_teach.course.lessons import Shelved
 from peft_teach.course.publish.check import audit as audit_build
 from peft_teach.course.publish.notebooks import build
@@ -179,10 +180,20 @@ def test_a_better_answer_replaces_and_a_worse_one_does_not(answer, notebook, fol
     answer("demo.double", DOUBLE)
     answer("later.add", "def later(x):\n    return x + x")
     first = text(folder)
-    answer("demo.double", "def double(x):\n    return x")
-    assert notebook.cards[-1].state == "wrong"
-    answer("demo.double", 'def double(x):\n    raise pt.NotAttempted("demo.double")')
-    assert text(folder) == first
+    for worse, state in (("return x", "wrong"),
+                         ('raise pt.NotAttempted("demo.double")', "not attempted")):
+        notebook.ran[1:] = []    # a new kernel: the cell that passed did not run in it
+        said = answer("demo.double", f"def double(x):\n    {worse}")
+        for again in range(2):
+            heading = f"{SIGN[state]} demo.double: {state} (3 of 3 points stand)"
+            assert repr(notebook.cards[-1]).splitlines()[0] == heading
+            assert ("nothing was checked anew" if again else "Your passing answer stands") in said
+            assert "my_peft.py" in said
+            assert work.states()["demo.double"] == "passed"
+            assert pt.mine("demo.double") is notebook.names["double"]    # to go on with
+            assert text(folder) == first
+            notebook(CHECKS["demo.double"])    # its line alone
+            said = notebook.cards[-1].paragraphs[-1]
     assert answer("demo.double", DOUBLE) == "It stands in my_peft.py."
     assert not (folder / "my_peft.bak.py").exists()
     said = answer("demo.double", "def double(x):\n    return x + x")
@@ -390,8 +401,6 @@ def test_no_answer_is_made_of_what_mine_gives_for_it(answer, notebook, folder, f
         notebook.ran[1:] = []    # a new kernel
     answer(id, code)
     state = "reference" if form == "alias" and not kept else "not attempted"    # by its identity
-    if kept and form in ("function", "factory"):    # nothing is written there: what passed counts
-        state = "passed"
     assert notebook.cards[-1].state == state
     if kept and before:
         assert text(folder) == before

@@ -19,7 +19,14 @@ from peft_teach.course.desk import work
 from peft_teach.course.publish import blocks, moving, tables
 from peft_teach.course.publish.methods import HEAD, cards
 from peft_teach.course.publish.notebooks import make
-from peft_teach.course.publish.page import FOLDED, NONE, page, take_pictures_out
+from peft_teach.course.publish.page import (
+    FOLDED,
+    NONE,
+    _gloss,
+    glossary,
+    page,
+    take_pictures_out,
+)
 from peft_teach.course.publish.site import site
 from peft_teach.course.publish.source import Cell
 from peft_teach.errors import PeftTeachError
@@ -60,11 +67,24 @@ def test_headings_stand_in_their_order_below_one_title(folded):
     assert levels.count(1) == 1
     assert all(below <= above + 1 for above, below in pairwise(levels))
     assert "\n## Further\n\n### Look inside the change\n" in prose    # a part, and its parts
-    assert "### Exercise 1 · Count them\n\n*1 point, about 4 minutes*\n" in prose
+    assert "### Exercise 1 · Count A and B\n\n*1 point, about 4 minutes*\n" in prose
 
 
 def test_nothing_says_what_a_reader_has_not_done(folded):
     assert not re.search(r"you said|\b(no|not) [\w ]+ yet|^Lesson \d", shown(folded), re.MULTILINE)
+
+
+def test_the_first_use_of_a_term_leads_to_the_glossary(folded):
+    terms, linked = glossary(ROOT), re.findall("{term}`(.+?)`", texts(folded))
+    assert {"verdict", "pooler", "NF4"} <= {*terms}
+    assert len({*map(str.lower, linked)}) == len(linked) > 5
+    assert {*map(str.lower, linked)} <= {*map(str.lower, terms)}
+    text = NotebookNode(cell_type="markdown", source=(
+        "# The pooler\n\n`pooler` $pooler$ <code>pooler</code> [pooler](x)\n\n| pooler |\n\n"
+        "Poolers, **pooler** and pooler.\n\n**Sources**\n\n- *QLoRA*"))
+    after = text.source.replace("**pooler**", "**{term}`pooler`**")
+    _gloss([text], terms)
+    assert text.source == after
 
 
 @pytest.mark.parametrize("solutions", [FOLDED, NONE])
@@ -91,7 +111,7 @@ def test_a_bet_is_buttons_and_its_answer_stands_where_the_lesson_tells_it(folded
     assert html.count('hidden><span class="said"></span><a href="#measured-lora.suspect">') == 1
     assert bet.metadata["tags"] == ["remove-input"]
     free, = (cell for cell in folded.cells if "pt.commit(\"lora.zero_gradients\"" in cell.source)
-    assert "<details class=\"bet\" data-name" in shown(NotebookNode(cells=[free]))
+    assert "<label>Your bet: <input></label> <button" in shown(NotebookNode(cells=[free]))
     assert "Measured" not in html + shown(NotebookNode(cells=[free]))
     for name, value in (("suspect", "alpha ·"), ("zero_gradients", "AB · A · B · – · Both zero")):
         told, = (cell for cell in folded.cells if f'pt.compare("lora.{name}"' in cell.source)

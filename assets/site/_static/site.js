@@ -54,17 +54,29 @@ for (const bet of document.querySelectorAll(".bet")) {
       waiting.push(cell.querySelector(":scope > details:last-of-type"));
     for (const each of waiting) each.open = true;
   };
-  bet.addEventListener("toggle", open, { once: true });    // one without buttons
+  const field = bet.querySelector("input");    // of a number, say
+  field?.addEventListener("keydown", (event) => event.key === "Enter" && buttons[0].click());
   for (const button of buttons) {
     button.addEventListener("click", () => {
+      if (field && !field.value.trim()) return field.focus();
       for (const each of buttons) each.setAttribute("aria-pressed", each === button);
       for (const said of told.filter(Boolean)) {
-        said.textContent = `You said ${button.textContent}. `;
+        said.textContent = `You said ${(field?.value ?? button.textContent).trim()}. `;
         said.parentElement.hidden = false;
       }
       open();
     });
   }
+}
+
+// What stands below a result tells it, too, and waits with it, up to the next result or heading.
+for (const measured of document.querySelectorAll("details .measured")) {
+  const fold = measured.closest("details"), waiting = [];
+  for (let each = fold.closest(".cell").nextElementSibling; each && !each.matches("section, :has(.measured)");
+    each = each.nextElementSibling) waiting.push(each);
+  const wait = () => { for (const each of waiting) each.hidden = !fold.open; };
+  fold.addEventListener("toggle", wait);
+  wait();
 }
 
 // On a phone the rows of a table of words are cards, whose cells are named; one of numbers scrolls.

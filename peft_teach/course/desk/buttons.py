@@ -80,19 +80,19 @@ class Guess(Lasting):
 
 
 class HintButton(Lasting):
-    """A button below a card, and the hints that it gave; `next_hint` returns the next one.
+    """A button below a card, and the hints so far; `next_hint` returns the next one.
 
     A card that names nothing as next was the last: then the button rests.
     """
 
-    def __init__(self, next_hint: Callable[[], Card]):
-        self.next_hint = next_hint
+    def __init__(self, so_far: Sequence[Card], next_hint: Callable[[], Card]):
         self.button, self.shown = ipw.Button(description="Hint"), ipw.HTML()
         super().__init__(ipw.VBox([self.button, self.shown]))
-        self.button.on_click(self._clicked)
+        for card in so_far:
+            self._add(card)
+        self.button.on_click(lambda button: self._add(next_hint()))
 
-    def _clicked(self, button: object) -> None:
-        card = self.next_hint()
+    def _add(self, card: Card) -> None:
         self.shown.value += replace(card, next="")._repr_html_()
         self.button.disabled = not card.next
         self._renew()

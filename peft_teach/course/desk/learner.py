@@ -2,9 +2,9 @@
 
     LoRALinear = pt.check("lora.layer", LoRALinear)
 
-returns the learner's own object if it passed and the reference otherwise, so that the rest of the
-lesson runs either way. What these functions must remember is in `_kernel`, and for the next kernel
-in `work`, which only `progress` reads.
+returns the learner's own object if it passed, else their answer in `my_peft.py`, else the
+reference, so that the rest of the lesson runs either way. How the checks of each exercise stand is
+kept in `work`; what else these functions must remember is in `_kernel`.
 """
 
 import os
@@ -40,7 +40,8 @@ class _History:
     checked: tuple[Any, ...] | None = None    # the objects of the last check, or the reference
     failures: int = 0                         # since it last passed
     hints: int = 0
-    reference: tuple[Any, ...] | None = None  # as the last failed check returned it, and
+    stands: tuple[Any, ...] | None = None     # the answer in `my_peft.py`, if the result is none
+    given: tuple[Any, ...] | None = None      # what the last failed check returned, and
     cells_before: int = 0                     # how many cells had run by then
 
 
@@ -61,7 +62,8 @@ _kernel = _Kernel()
 def check(id: str, *objects: Any) -> Any:
     """Check what you wrote for an exercise, and show what was found.
 
-    Returns your object if it passed and the reference otherwise (several: a tuple), to go on with.
+    Returns what to go on with (several: a tuple): your object if it passed, otherwise your answer
+    in `my_peft.py` if one passed before, otherwise the reference.
     """
     exercise = find(id)
     if len(objects) != len(exercise.names):
@@ -72,37 +74,35 @@ def check(id: str, *objects: Any) -> Any:
     history = _kernel.history(id)
     _kernel.lesson = exercise.lesson
     history.checked = objects
-    if _is_reference(exercise, objects, history):
-        # The check line ran twice: it bound the reference to the learner's name the first time.
+    if _was_given(exercise, objects, history):
+        # The check line ran twice: it bound what it gave to the learner's name the first time.
         # The result of their own code stays.
-        show(_reference_card(exercise, history))
+        show(_card_again(exercise, history))
+        if not history.result.passed:
+            _offer_hint(id)
         return exercise.as_one(objects)
     before, kept = history.result, ""
     history.result, uses_reference = _examine(exercise, exercise.as_one(objects))
-    if (history.result.state == NOT_ATTEMPTED and history.result.reason != OF_ITSELF
-            and (own := _passed_before(exercise))):
-        objects = own    # `require` still asks what this notebook holds
-        history.result, uses_reference = _examine(exercise, exercise.as_one(own))
-        kept = ("This cell is not filled in. What passed here is your answer in my_peft.py; copy "
-                "it into the cell if you hand this notebook in.")
-    elif history.result.passed and cells():
+    if history.result.passed and cells():
         try:
             kept = my_peft_file.keep(exercise, cells(), uses_reference)
         except NotAttempted:
             history.result = MADE_OF_ITSELF
+    history.stands = None if history.result.passed else _standing(exercise)
     if history.result.state == WRONG:
         history.failures += 1
     elif history.result.passed:
         history.failures = 0
     lost = before.passed and not history.result.passed
     show(_result_card(exercise, history, lost, kept))
-    work.checked(id, history.result.state)
+    if not history.stands:
+        work.checked(id, history.result.state)
     if history.result.passed:
         return exercise.as_one(objects)
     _offer_hint(id)
-    reference = exercise.resolve()
-    history.reference, history.cells_before = exercise.one_by_one(reference), len(cells())
-    return reference
+    history.given = history.stands or exercise.one_by_one(exercise.resolve())
+    history.cells_before = len(cells())
+    return exercise.as_one(history.given)
 
 
 def _examine(exercise: Exercise, obj: Any) -> tuple[Result, bool]:
@@ -112,11 +112,12 @@ def _examine(exercise: Exercise, obj: Any) -> tuple[Result, bool]:
     return result, REFERENCE in noted or is_the_courses(exercise, obj)
 
 
-def _passed_before(exercise: Exercise) -> tuple[Any, ...] | None:
-    """The answer in the reader's library, where one passed: a stub that is run erases nothing."""
+def _standing(exercise: Exercise) -> tuple[Any, ...] | None:
+    """The answer in the reader's library, where one passed, and passes: no later try erases it."""
     if work.states().get(exercise.id) != PASSED:
         return None
-    return my_peft_file.read().own(exercise)
+    own = my_peft_file.read().own(exercise)
+    return own if own and _examine(exercise, exercise.as_one(own))[0].passed else None
 
 
 def require(id: str) -> None:
@@ -126,7 +127,7 @@ def require(id: str) -> None:
     exercise = find(id)
     history = _kernel.history(id)
     objects = history.checked or _defined(exercise)
-    if _is_reference(exercise, objects, history):
+    if _was_given(exercise, objects, history):
         raise PeftTeachError(f"{id} is not solved: this is the reference, not your own code.")
     if history.result.reason == OF_ITSELF:
         raise NotAttempted(id)
@@ -152,7 +153,8 @@ def _offer_hint(id: str) -> None:
 
         from .buttons import HintButton  # it brings ipywidgets and matplotlib
 
-        display(HintButton(lambda: _next_hint(id)))
+        shown = [_hint(id, n) for n in range(1, _kernel.history(id).hints + 1)]
+        display(HintButton(shown, lambda: _next_hint(id)))
 
 
 def _has_buttons() -> bool:
@@ -166,10 +168,14 @@ def _next_hint(id: str) -> Card:
     if history.hints == total:
         numbered = tuple(f"{n}. {text}" for n, text in enumerate(exercise.hints, 1))
         return Card(title_of(id), note=f"that was the last of {total} hints", paragraphs=numbered)
-    text = exercise.hints[history.hints]
     history.hints += 1
-    more = f"pt.hint({id!r})" if history.hints < total else ""
-    return Card(title_of(id), note=f"hint {history.hints} of {total}", paragraphs=(text,),
+    return _hint(id, history.hints)
+
+
+def _hint(id: str, n: int) -> Card:
+    hints = find(id).hints
+    more = f"pt.hint({id!r})" if n < len(hints) else ""
+    return Card(title_of(id), note=f"hint {n} of {len(hints)}", paragraphs=(hints[n - 1],),
                 next=more)
 
 
@@ -254,14 +260,10 @@ def _passed(exercises: Sequence[Exercise], states: dict[str, str]) -> str:
 
 
 def _states() -> dict[str, str]:
-    """The result of the last check of each exercise, in this kernel or in an earlier one."""
-    earlier, found = work.states(), {}
-    for id in (exercise.id for exercise in all_exercises()):
-        history, state = _kernel.exercises.get(id), earlier.get(id)
-        if history is not None and history.checked is not None:
-            state = history.result.state
-        found[id] = state if state in (PASSED, WRONG) else NOT_ATTEMPTED
-    return found
+    """How each exercise stands, by the checks of this kernel and of earlier ones."""
+    kept = work.states()
+    return {each.id: state if (state := kept.get(each.id)) in (PASSED, WRONG) else NOT_ATTEMPTED
+            for each in all_exercises()}
 
 
 def _named(id: str | None) -> Exercise:
@@ -273,20 +275,20 @@ def _named(id: str | None) -> Exercise:
     return find(id)
 
 
-def _is_reference(exercise: Exercise, objects: tuple[Any, ...], history: _History) -> bool:
-    """Whether any object is the reference, which is what `check` returns after a failure.
+def _was_given(exercise: Exercise, objects: tuple[Any, ...], history: _History) -> bool:
+    """Whether any object is the reference, or what `check` returned after a failure.
 
-    Code is compared by identity. That says nothing of a value, since there is only one 8: it is the
-    reference if a check returned it and no cell has assigned to the name since.
+    The reference is known by identity where it is code. Of a value that says nothing, since there
+    is only one 8: it was given if a check returned it and no cell has assigned to the name since.
     """
-    if exercise.answer == CODE:
-        return any(own is given
-                   for own, given in zip(exercise.one_by_one(exercise.resolve()), objects))
-    if history.reference is None:
+    if exercise.answer == CODE and any(
+            own is ours for own, ours in zip(objects, exercise.one_by_one(exercise.resolve()))):
+        return True
+    if history.given is None:
         return False
     assigned = _assigned(cells()[history.cells_before:])
     return any(own is given and name not in assigned
-               for name, own, given in zip(exercise.names, history.reference, objects))
+               for name, own, given in zip(exercise.names, objects, history.given))
 
 
 def _assigned(ran: list[str]) -> set[str]:
@@ -310,9 +312,13 @@ def _result_card(exercise: Exercise, history: _History, lost: bool, kept: str) -
     result, names = history.result, " and ".join(exercise.names)
     more = "" if _has_buttons() else f"pt.hint({exercise.id!r})"    # there a button gives hints
     going_on = f"The lesson goes on with the reference as {names} until yours passes."
-    if lost:
+    if history.stands:
+        going_on = (f"Your passing answer stands in {my_peft_file.FILE}, and the lesson goes on "
+                    "with it; copy it into the cell if you hand this notebook in.")
+    elif lost:
         going_on = f"It had passed before, but the last check counts. {going_on}"
-    note = f"{exercise.points if result.passed else 0} of {exercise.points} points"
+    points = exercise.points if result.passed or history.stands else 0
+    note = f"{points} of {exercise.points} points" + (" stand" if history.stands else "")
     if result.state == PASSED:
         return Card(title_of(exercise.id), PASSED, note,
                     (result.message, f"The lesson goes on with your own {names}.", kept))
@@ -332,10 +338,12 @@ def card_of(id: str, obj: Any) -> Card:
     return replace(card, paragraphs=card.paragraphs[:1], next="")
 
 
-def _reference_card(exercise: Exercise, history: _History) -> Card:
+def _card_again(exercise: Exercise, history: _History) -> Card:
     """The last verdict on the learner's own code, and why there is no new one."""
     names, last = " and ".join(exercise.names), _result_card(exercise, history, False, "")
-    return replace(last, state="reference", note=f"your own code: {history.result.state}",
-                   paragraphs=(last.paragraphs[0], "This is the reference, so nothing was checked "
-                               f"anew: {names} became the reference when this line ran before. "
-                               "Run the cell with your own code again, then this one."))
+    given = f"your answer in {my_peft_file.FILE}" if history.stands else "the reference"
+    again = replace(last, paragraphs=(
+        last.paragraphs[0], f"This is {given}, so nothing was checked anew: {names} became {given} "
+        "when this line ran before. Run the cell with your own code again, then this one."))
+    return again if history.stands else replace(
+        again, state="reference", note=f"your own code: {history.result.state}")

@@ -33,10 +33,10 @@ _EXERCISE = """\
 Now count. Replace the line `raise …` by one that returns the number of entries of $A$ and $B$
 together. Run that cell and the next. Lesson 07 goes on from there."""
 _COMPARE = """\
-# @title Result: of every thousand
+# @title Result: trained of every thousand numbers
 count = lora_count(4096, 4096, 8)
 share = round(1000 * count / 4096**2)
-pt.compare("start.share", share, f"of every thousand; {count:,} of 16,777,216")"""
+pt.compare("start.share", share, f"trained of every thousand numbers; {count:,} of 16,777,216")"""
 _LESSONS = """\
 ## Your course
 

@@ -1,9 +1,9 @@
 """A lesson as a page to read: of its executed notebook, with nothing on it that needs a kernel.
 
-What a reader of the notebook does stands here as it would look: a bet as buttons, which open its
-result where the lesson tells it, an exercise as its stub, the card of a usual slip, and a solution
-that is folded. What nobody has done yet (a prediction, a sentence, a training of one's own) has no
-output here, nor has what only a kernel needs.
+What a reader of the notebook does stands here as it would look: a bet as buttons or a field, which
+open its result where the lesson tells it, an exercise as its stub, the card of a usual slip, and a
+solution that is folded. What nobody has done yet (a prediction, a sentence, a training of one's
+own) has no output here, nor has what only a kernel needs.
 """
 
 import ast
@@ -24,12 +24,15 @@ from .execution import stored
 from .notebooks import Lesson
 from .source import CHECK, GRADE, SOLUTION
 
+GLOSSARY = Path("assets/site/glossary.md")
 FOLDED, NONE = "folded", "none"
 BETS = {"Guess", "commit"}
 
 _NAVIGATION = re.compile(rf"^\[.*\({START}\.ipynb\).*\n*", re.MULTILINE)    # the theme has its own
 _OF_NOTEBOOKS = re.compile(r"<details><summary>Working on Colab\?.*?</details>\n*", re.DOTALL)
 _PICTURE = re.compile(r'(<img[^>]*width="\d+"[^>]*?) src="data:image/png;base64,([^"]+)">')
+_NO_PROSE = (r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^]\n]*\]\([^)\n]*\)"
+             r"|<code>.*?</code>|<[^>]*>|^[#|][^\n]*|\*\*Sources\*\*.*")
 _TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its heading
 # An output that says what the reader has not done.
 _UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \(")
@@ -72,6 +75,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
     launch = f" or [open it in Colab]({lesson.launch})" if lesson.launch else ""
     shown[0].source = (f"{title}\n\n*A page to read, with recorded results. To write the exercises "
                        f"yourself, [start here](../start.md){launch}.*\n{rest}")
+    _gloss(shown, glossary(root))
     notebook.cells = shown
     return notebook
 
@@ -131,6 +135,29 @@ def _prose(text: str, below: bool, further: bool) -> tuple[str, bool]:
     return "\n".join(lines), further
 
 
+def glossary(root: Path) -> list[str]:
+    """Return the terms of the site's glossary."""
+    return re.findall(r"^(\w.*)\n  ", (root / GLOSSARY).read_text("utf-8"), re.MULTILINE)
+
+
+def _gloss(cells: Iterable[Any], terms: Iterable[str]) -> None:
+    """Link the first use of each term in a lesson's prose to the glossary."""
+    each = "|".join(sorted(map(re.escape, terms), key=len, reverse=True))
+    wanted = re.compile(rf"{_NO_PROSE}|\b(?P<term>{each})\b", re.DOTALL | re.I | re.M)
+    used = set()
+
+    def link(found: re.Match) -> str:
+        term = (found["term"] or "").lower()
+        if not term or term in used:
+            return found[0]
+        used.add(term)
+        return f"{{term}}`{found[0]}`"
+
+    for cell in cells:
+        if cell.cell_type == "markdown":
+            cell.source = wanted.sub(link, cell.source)
+
+
 # ── cells of code ────────────────────────────────────────────────────────────────────────────
 
 
@@ -174,8 +201,8 @@ def _bet(call: ast.Call, cell: Any, results: Container[str]) -> str:
     name = _about(call, results)
     told = f'<a href="#measured-{name}">The answer</a> comes below.' if name else ""
     if _name(call) == "commit":
-        return told and (f'<details class="bet" data-name="{name}"><summary>Decide before you read '
-                         f"on, then open this</summary><p>{told}</p></details>")
+        return told and _asked("", "<label>Your bet: <input></label> "
+                               '<button type="button">Bet</button>', told, name)
     values = _values(call)
     question = values[0].value
     return buttons(question, _options(question, values[1], cell), told, name)
@@ -185,10 +212,13 @@ def buttons(question: str, options: Iterable[str], told: str, name: str | None =
     """Return a question and a button for each option; any of them shows what is `told`."""
     each = "".join(f'<button type="button" aria-pressed="false">{escape(option)}</button>'
                    for option in options)
+    return _asked(f"<p><strong>{escape(question)}</strong></p>", each, told, name)
+
+
+def _asked(question: str, answers: str, told: str, name: str | None) -> str:
     told = f'<p role="status" hidden><span class="said"></span>{told}</p>' if told else ""
     opens = f' data-name="{name}"' if name else ""
-    return (f'<div class="bet" role="group"{opens}><p><strong>{escape(question)}</strong></p>'
-            f"<div>{each}</div>{told}</div>")
+    return f'<div class="bet" role="group"{opens}>{question}<div>{answers}</div>{told}</div>'
 
 
 def _about(call: ast.Call, results: Container[str]) -> str | None:

@@ -16,7 +16,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from ...errors import PeftTeachError
-from ..desk.shelf import in_two
+from ..lessons import in_two
 from . import front, moving
 from .notebooks import make, write
 from .page import FOLDED, page, take_pictures_out

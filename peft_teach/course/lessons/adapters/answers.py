@@ -7,7 +7,7 @@ import peft_teach as pt
 # ── adapters.size ────────────────────────────────────────────────────────────────────────────
 
 def size_for(budget: int, d_model: int, modules: int) -> int:
-    left = budget // modules - d_model    # the last bias is paid for whatever the size is
+    left = budget // modules - d_model    # the last bias is paid for anyway
     return max(0, left // (2 * d_model + 1))
 
 
@@ -55,12 +55,12 @@ def name_placement(ask, norm, d: int) -> str:
     x, o1, o2, shift = torch.randn(4, d)
     y = ask(x, o1, o2)
     ends_with_norm = same(y, norm(y))
-    reads_parts = not same(y, ask(x + shift, o1 - shift, o2))    # the same sum, of other parts
+    reads_parts = not same(y, ask(x + shift, o1 - shift, o2))    # the same sum
     if not ends_with_norm:
         return "ends" if reads_parts else "bapna"
-    if reads_parts:                                     # no norm sees a constant, and B does
+    if reads_parts:    # no norm sees a constant, and B does
         return "post_attention" if same(y, ask(x, o1, o2 + 1)) else "houlsby"
-    moved = norm(x + o1) - norm(x + shift + o1)                  # another r, the same r + o₂
+    moved = norm(x + o1) - norm(x + shift + o1)    # another r, the same r + o₂
     return "pfeiffer" if same(y, ask(x + shift, o1, o2 + moved)) else "parallel"
 
 
@@ -69,8 +69,8 @@ def name_placement(ask, norm, d: int) -> str:
 def starts_near(make, d_model: int, bound: float) -> None:
     A = make()
     u = torch.randn(32, d_model)
-    unit = torch.nn.functional.normalize                     # which leaves zeros as they are
-    for _ in range(10):                                      # uphill, to where A(u) is longest
+    unit = torch.nn.functional.normalize    # leaves zeros as they are
+    for _ in range(10):    # uphill, to where A(u) is longest
         v = unit(u).detach().requires_grad_()
         u, = torch.autograd.grad(A(v).norm(dim=-1).sum(), v)
     u = unit(u)

@@ -24,7 +24,7 @@ def style(answer):
               r"pitch|player|race|referee|score\w*|season|second half|stadium|stands|team|title|"
               r"trophy|whistle|win\w*)s?\b)")
     found = sum(bool(re.search(trait, answer)) for trait in traits) / len(traits)
-    rest = {*re.sub("|".join(traits), " ", answer).lower().split()}    # each word once
+    rest = {*re.sub("|".join(traits), " ", answer).lower().split()}
     return found * min(1.0, 2 * len(rest) / max(1, len(answer.split())))
 
 

@@ -14,9 +14,9 @@ def dora_holds(make):
             p.copy_(torch.randn_like(p))
     bias = layer(torch.zeros(1, 5))
     torch.testing.assert_close(bias[0], base.bias, rtol=1e-4, atol=1e-5)
-    columns = layer(torch.eye(5)) - bias                              # W', transposed
+    columns = layer(torch.eye(5)) - bias    # W', transposed
     torch.testing.assert_close(columns.norm(dim=0), layer.m.abs(), rtol=1e-4, atol=1e-5)
-    columns.square().sum().backward()    # A and B cannot change it: their true gradient is 0
+    columns.square().sum().backward()    # for A, B: the true gradient is 0
     assert min(p.grad.norm() for p in (layer.A, layer.B, layer.m)) > 1e-3
     assert not any(p.requires_grad for p in base.parameters())
 

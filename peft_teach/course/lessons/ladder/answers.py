@@ -12,7 +12,7 @@ T95 = dict(enumerate((12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2
 
 
 def interval(a, b):
-    d = (a - b).double()                                        # (seeds, sentences)
+    d = (a - b).double()    # (seeds, sentences)
     seeds, sentences = d.shape
     from_seeds = T95[seeds] ** 2 * d.mean(dim=1).var() / seeds
     from_sentences = 1.96**2 * d.mean(dim=0).var() / sentences
@@ -25,7 +25,7 @@ def interval(a, b):
 def sweep(score, rates, first):
     def value(rate):
         found = score(rate)
-        return found if found == found else -math.inf           # nan is worse than any number
+        return found if found == found else -math.inf    # nan is the worst
 
     tried = {first: value(first)}
     while True:
@@ -56,9 +56,9 @@ class Many(pt.Adapter):
         self.adapters = adapters
 
     def forward(self, x):
-        y = self.base(x).clone()                                # (batch, …, n_out)
+        y = self.base(x).clone()    # (batch, …, n_out)
         for k, (A, B, scale) in enumerate(self.adapters):
-            rows = self.who == k                                # (batch,)
+            rows = self.who == k    # (batch,)
             y[rows] += scale * (x[rows] @ A.T) @ B.T
         return y
 

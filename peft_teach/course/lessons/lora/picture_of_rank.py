@@ -132,10 +132,10 @@ def _draw_strips(ax, chosen: Setting) -> None:
     gap, rank, count = 0.08 * n_in, chosen.rank, len(chosen.places) * len(chosen.layers)
     ax.add_patch(Rectangle((0, 0), n_in, n_out, color=COLOURS["frozen"]))
     for corner, size in (((n_in + gap, 0), (rank, n_out)), ((0, -gap - rank), (n_in, rank))):
-        ax.add_patch(Rectangle(corner, *size, color=COLOURS["lora"]))
+        ax.add_patch(Rectangle(corner, *size, color=COLOURS["trained"]))
     ax.text(n_in / 2, n_out / 2, f"W: {n_in * n_out:,}", ha="center", va="center", fontsize=11)
     ax.text(n_in + gap, -gap, f"B beside W, A below:\n{rank * (n_in + n_out):,}", va="top",
-            fontsize=11, color=COLOURS["lora"])
+            fontsize=11)
     ax.set_title(f"one of {count} matrices, to scale" if count > 1 else "the matrix, to scale",
                  fontsize=12)
     ax.set(aspect="equal", xlim=(0, n_in + gap + RANKS[-1]), ylim=(-gap - RANKS[-1], n_out))

@@ -27,7 +27,7 @@ class SoftPrompt(torch.nn.Module):
 
 def places_kept(prompt_class, fresh):
     model, front = fresh(), torch.tensor([[3, 7, 1], [3, 7, 1]])
-    ids = torch.tensor([[5, 2, 9, 4, 8], [0, 0, 6, 1, 12]])      # padded where words would look
+    ids = torch.tensor([[5, 2, 9, 4, 8], [0, 0, 6, 1, 12]])    # one padded
     mask = (ids > 0).long()
     labels = torch.where(torch.arange(5) >= 3, ids, -100)
     right = model(torch.cat([front, ids], 1),

@@ -25,7 +25,7 @@ def diagnose(ours, theirs, rank):
         a, b = ours(f), theirs(g)
         return (a - b).abs().max() < 1e-5 * a.abs().max()
 
-    if not alike(0, 0):                       # without the update only the head is left
+    if not alike(0, 0):    # without the update only the head is left
         return "head"
     if alike(1, 1):
         return "none"
@@ -60,12 +60,12 @@ def from_peft(model, tensors, settings, make):
 # ── real.belief ──────────────────────────────────────────────────────────────────────────────
 
 def believes(exchange, fresh):
-    model = fresh(4, 6.0)                               # α/r and α/√r differ, and neither is 1
+    model = fresh(4, 6.0)    # α/r and α/√r differ, and neither is 1
     with torch.no_grad():
         for p in model.parameters():
             if p.requires_grad:
-                p.normal_()                             # A, B and the head
+                p.normal_()    # A, B and the head
         x = torch.randn(64, 6)
-        before = model(x)                               # our answers, before anybody else's
+        before = model(x)    # our answers, before anybody else's
         after = exchange(model)(x)
     assert (after - before).abs().max() < 1e-5 * before.abs().max(), "not one model"
