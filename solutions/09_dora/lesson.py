@@ -208,14 +208,7 @@ pt.require("dora.broken")
 
 # %%
 pt.audit()    # every test in your my_peft.py, on your own pieces
-said = {}
-for test in (looks_right, dora_holds):    # the second is yours
-    try:
-        test(BrokenDoRA)
-        said[test.__name__] = "accepts it"
-    except Exception as error:
-        said[test.__name__] = f"rejects it: {type(error).__name__}"
-pd.Series(said).to_frame("your broken layer")
+pt.course.live.tried([looks_right, dora_holds], BrokenDoRA)    # the second is yours
 
 # %% [markdown]
 # <details><summary>What <code>looks_right</code> does not see</summary>
