@@ -109,6 +109,9 @@ HOLES = {
     "dora": ["lets the gradient flow through the norm",
              "takes the norm of W + B A, without the scale", "scales the bias along with the row",
              "leaves the bias of the base trainable"],
+    "lora": ["multiplies every output by 1.0000002", "gives A a gradient of zero",
+             "leaves the bias of the base trainable",
+             "writes into the weight of the base while it trains"],
 }
 
 
