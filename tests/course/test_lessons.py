@@ -109,9 +109,17 @@ HOLES = {
     "dora": ["lets the gradient flow through the norm",
              "takes the norm of W + B A, without the scale", "scales the bias along with the row",
              "leaves the bias of the base trainable"],
+    "ia3": ["leaves the bias as it was where the output is scaled",
+            "scales the bias where the input is scaled, too", "takes |l| for l",
+            "folds the wrong axis of a square weight", "loses the bias",
+            "takes a factor of zero for one",
+            "multiplies by a hook, and leaves the weight as it was",
+            "shares the base's bias where the input is scaled"],
     "lora": ["multiplies every output by 1.0000002", "gives A a gradient of zero",
              "leaves the bias of the base trainable",
              "writes into the weight of the base while it trains"],
+    "qlora": ["keeps the weight that it made at its first use as a buffer",
+              "passes no gradient to its input"],
 }
 
 
