@@ -234,7 +234,10 @@ start_holds = pt.check("lora.start", start_holds)
 pt.require("lora.start")
 
 # %% [markdown]
-# A colleague wrote a test, too, with the optimizer that most people use:
+# ### Exercise 4 · A broken one of your own (2 points, optional, about 5 minutes)
+#
+# A colleague wrote a test, too, with the optimizer that most people use. Write `BrokenLoRA`, a layer that it accepts and the law forbids. The
+# class inherits from your layer, so override only what you change.
 
 
 # %%
@@ -250,13 +253,6 @@ def looks_right(make):
         (layer(x) - 1).square().mean().backward()
         optimizer.step()
     assert not any(map(torch.equal, (layer.A, layer.B), before)), "the steps"
-
-
-# %% [markdown]
-# ### Exercise 4 · A broken one of your own (2 points, optional, about 5 minutes)
-#
-# Write `BrokenLoRA`, a layer that `looks_right` accepts and the law forbids. The class inherits from your layer, so override only what you
-# change.
 
 
 # %% exercise="lora.broken" part="solution"
