@@ -259,8 +259,7 @@ pd.Series({other: pt.verdict(*pt.board.scores("bottleneck", other))
 
 # %%
 pt.plots.show(pictures.draw_runs(pictures.race(record)), "Six places, one budget: 120 steps, 1,920 "
-              "sentences with labels, 1,000 test sentences. The head, with no adapter, is solved, "
-              "with a penalty. A dot is a seed, a bar their mean.")
+              "sentences with labels, 1,000 test sentences. A dot is a seed, a bar their mean.")
 verdicts = pictures.against_first(record)
 pt.compare("adapters.better", pictures.best(verdicts), "better than each other place")
 pd.DataFrame([*verdicts.values()], [*verdicts]).round(3)[["word", "difference", "low", "high"]]
