@@ -10,7 +10,7 @@ from figures import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.lora.recorded import LEARNS, first_size, pairs
-from peft_teach.course.records import converged, ends, gain
+from peft_teach.course.records import ends, gain, head_on_the_mean
 from peft_teach.course.verdicts import BETTER, MARGIN, UNSURE, WORSE, of_runs, verdict
 from peft_teach.spectra import energy_rank
 
@@ -135,7 +135,7 @@ CLAIMS = (
 
 JUDGED = {
     "goes nearly half of the way without LoRA": lambda:
-        0.4 < gain(converged(record("full"), "mean")["accuracy"]) < 0.5,
+        0.4 < gain(head_on_the_mean(record("full"))) < 0.5,
     "went most of the way": lambda: way("exact") > 0.5,
     "better or worse if it leaves out zero; otherwise cannot tell": "the rule",
     "The verdict is the same if": "the rule",

@@ -58,7 +58,7 @@ def ruler(record: Mapping, ladder: Mapping, seen: Mapping[str, float]) -> dict[s
     are accuracies of the reader's own.
     """
     zero, one = records.ends()
-    mean = records.converged(record, "mean")["accuracy"]
+    mean = records.head_on_the_mean(record)
     zeros = protocol.zeros(ladder)
     rated = [run["r2"] for run in protocol.finals(ladder) if run["method"] == "full"]
     return {"labels, % right": {POOLER: zero, MEAN: mean, FULL: one, **seen},
