@@ -215,7 +215,7 @@ def gain(accuracy: float, ruler: tuple[float, float] | None = None) -> float:
 
 
 def head_on_the_mean(record: dict) -> float:
-    """Return the accuracy of the head on the mean, solved, with the penalty that validation chose."""
+    """Return the accuracy of the head on the mean, solved, with the penalty validation chooses."""
     rows = select(record, group="converged", pool="mean")
     return max(rows, key=lambda row: row["validation"])["accuracy"]
 
