@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 04 · Prefix tuning: what can a prefix do that a prompt cannot?
 #
-# In lesson 03 you trained a few vectors in front of the words. They enter at the bottom, and thirty frozen layers decide what becomes of them.
+# In lesson 03 you trained a few vectors in front of the words. They enter at the bottom, and thirty frozen blocks, or layers, decide what becomes of them.
 #
-# In 2021 Xiang Lisa Li and Percy Liang wanted GPT-2 to turn tables into sentences, without a copy of it for every kind of table. Vectors at the bottom did it badly. So they trained vectors in front of *every* layer: a **prefix**.
+# In 2021 Xiang Lisa Li and Percy Liang wanted GPT-2 to turn tables into sentences, without a copy for every kind of table. Vectors at the bottom did it badly. So they trained vectors in front of *every* layer: a **prefix**.
 #
 # | | |
 # |---|---|
