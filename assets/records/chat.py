@@ -165,7 +165,7 @@ def films(model, tokenizer, reviews=REVIEWS):
         (task.validation, reviews // 3), (task.test, reviews))]
     words = reading.two_words(tokenizer)
     with pt.models.in_mode(model, training=False):
-        other, found = (reading.margins(model, reading.ask(part, tokenizer, 24), words)
+        other, found = (reading.leads(model, reading.ask(part, tokenizer, 24), words)
                         for part in parts)
     labels = [torch.tensor([example.label for example in part]).bool() for part in parts]
     return {name: ((found > bound) == labels[1]).tolist() for name, bound in (
