@@ -207,6 +207,36 @@ WRONG["ia3.holds"] = {
                                                        "not linear.weight.requires_grad")),
 }
 
+# ── ia3.broken ───────────────────────────────────────────────────────────────────────────────
+
+BROKEN = 'fold = pt.mine("ia3.merge")\n\n\n' + solution("ia3.broken")
+SPOILT_BIAS = BROKEN[BROKEN.index("    if linear.bias"):BROKEN.index("    return")]
+MATCHED = "    if linear.in_features == linear.out_features:\n"
+
+RIGHT["ia3.broken"] = {
+    "the solution": BROKEN,
+    "no bias": but(BROKEN, SPOILT_BIAS, "    linear.bias = None\n"),
+    "magnitudes": but(BROKEN, SPOILT_BIAS, "", "    linear =", "    layer.l.data.abs_()\n    linear ="),
+    "the wrong axis": but(BROKEN, SPOILT_BIAS, f"{MATCHED}        linear.weight.data = "
+                                               "linear.weight.data.T.clone()\n"),
+    "tied to the layer": but(BROKEN, SPOILT_BIAS, """    if layer.side == "input":
+        linear.bias = layer.base.bias
+"""),
+    "a hook": but(BROKEN, SPOILT_BIAS, """    double = lambda module, inputs, y: 2 * y
+    linear.weight.data /= 2
+    if linear.bias is not None:
+        linear.bias.data /= 2
+    linear.register_forward_hook(double)
+"""),
+}
+WRONG["ia3.broken"] = {
+    "caught": (but(BROKEN, "    linear = fold(layer)\n", "    linear = layer.base\n"),
+               but(BROKEN, SPOILT_BIAS, "", "return linear", "return layer"),
+               but(BROKEN, SPOILT_BIAS, "    layer.l.data.fill_(1)\n")),
+    "lawful": (but(BROKEN, SPOILT_BIAS, ""),
+               but(BROKEN, SPOILT_BIAS, "    linear.weight.requires_grad_(False)\n")),
+}
+
 # ── ia3.nearest ──────────────────────────────────────────────────────────────────────────────
 
 NEAREST = solution("ia3.nearest")

@@ -20,7 +20,6 @@ FIGURES = {
     "2,716 of them": protocol.TESTS,
     "(2,563 where": record("ia3")["setting"]["test_examples"],
     "the 95 % interval": "of `pt.verdict`, by its definition",
-    "with 2,304 outputs": 3 * 768,
     "comparison at 3 billion": "the model of peft's comparison",
     "gets 31 % right at a rate of 1e-4 and 40 %": "peft's comparison, its runs of IA³",
     "Llama of 3 billion": "the model of peft's comparison",
@@ -34,9 +33,6 @@ FIGURES = {
     "brings 3 points": FULL["outputs"] - FULL["none"],
     "trained scaling vectors reach 80 %": mean(
         row["accuracy"] for row in select(record("ia3"), group="many")),
-    "answers 79.8 % of lesson": next(
-        row["accuracy"] for row in select(record("prompt"), group="all", method="none")
-        if row["setting"]["text"] == "" and "bound" not in row["setting"]),
     "T0 with 3 or 11 billion parameters": "the paper's models",
     "batch 8, 1,000 steps": "the paper's recipe",
 }

@@ -49,4 +49,4 @@ def none() -> list[dict]:
 
 
 CASES = {"ia3.folds": none, "ia3.layer": linears, "ia3.merge": merges, "ia3.holds": none,
-         "ia3.nearest": nearest}
+         "ia3.broken": none, "ia3.nearest": nearest}

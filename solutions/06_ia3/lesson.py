@@ -12,6 +12,11 @@
 # | **Time** | about 80 minutes (an estimate), 60 of them for 5 exercises; Run All takes about three minutes |
 # | **You need** | lesson 02 (`inject`), and matrix products |
 # | **Data** | sentences from film reviews, 2,716 of them for testing (2,563 where labels are tested), each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
+#
+# <details><summary>A question from lesson 02: how many layers does your <code>inject</code> wrap if the target is "value"?</summary>
+#
+# Six: one in each block.
+# </details>
 
 # %% jupyter={"source_hidden": true}
 import copy
@@ -28,12 +33,6 @@ pictures = pt.course.pictures("ia3")
 movies = pt.data.load("movies")
 inject = pt.mine("change.inject")     # yours, of lesson 02
 pt.seed(0)
-
-# %% [markdown]
-# From lesson 02: how many layers does your `inject` wrap if the target is `"value"`? Say a number, then run the line.
-
-# %%
-len(pt.adapters(inject(pt.models.load("minilm", labels=1)[0], ("value",), pt.Adapter)))
 
 # %% [markdown]
 # ## 1 · A desk in every block
@@ -279,7 +278,7 @@ pt.require("ia3.folds")
 # %% [markdown]
 # <details><summary>Why these places</summary>
 #
-# A sum over features lets a factor through. GELU does not: gelu(l·h) is not l·gelu(h). The norm does not: it divides by the spread of all features. And *sum* also holds $x$, which no matrix here makes.
+# A sum over features lets a factor through. GELU does not: gelu(l·h) is not l·gelu(h). (ReLU does, for positive factors.) The norm does not: it divides by the spread of all features. And *sum* also holds $x$, which no matrix here makes.
 # </details>
 #
 # Your sets have a consequence. A vector on the keys does what one on the queries does, and a vector on the values does what one on the input of `attention_out` does. **If you train both of a pair, you pay twice for one effect.** Hugging Face peft's default for BERT does.
@@ -365,22 +364,58 @@ pt.course.live.compare_outputs(model, reviews, {"folded": plain})
 # %% [markdown]
 # The desk is gone, and the music still plays.
 #
+# ### Exercise 6 · A broken one of your own (2 points, optional, about 5 minutes)
+#
+# A colleague tests folds, too. Each line of the test is sensible. Write `broken_fold(layer)`, which it accepts and the law of the merge
+# forbids. Begin with your `fold`, and break one thing.
+
+
+# %%
+def looks_folded(fold, make):
+    """Raise unless the fold is right."""
+    for side in ("output", "input"):
+        base = nn.Linear(6, 4, bias=False).requires_grad_(False)    # no bias, as in Llama
+        layer, x = make(base, side), torch.randn(8, 6)
+        layer.l.data.uniform_(0.5, 2)
+        before = layer(x)
+        linear = fold(layer)
+        assert type(linear) is nn.Linear, "the kind"
+        assert torch.allclose(linear(x), before, atol=1e-5), "the output"
+        assert torch.allclose(layer(x), before, atol=1e-5), "the layer"
+
+
+# %% exercise="ia3.broken" part="solution"
+def broken_fold(layer) -> nn.Linear:
+    ### BEGIN SOLUTION
+    linear = fold(layer)
+    if linear.bias is not None:
+        linear.bias.data.copy_(layer.base.bias)    # never scaled, and on the output it must be
+    return linear
+    ### END SOLUTION
+
+
+# %% exercise="ia3.broken" part="check"
+broken_fold = pt.check("ia3.broken", broken_fold)
+
+# %% exercise="ia3.broken" part="grade"
+pt.require("ia3.broken")
+
+# %%
+pt.course.live.tried([looks_folded, fold_holds], broken_fold, Gains)    # the second test is yours
+
+# %% [markdown]
+# <details><summary>What <code>looks_folded</code> does not see</summary>
+#
+# Without a bias, none can be wrong. All factors are positive, so |l| passes for l. Of a square base, a fold may take the
+# wrong axis. And a hook may do the work in place of the weight: a saved file would hold no vector.
+# </details>
+#
 # ## Three doors
 #
 # The library has an IA³, too, and so has Hugging Face peft. With the same numbers, do all three compute the same?
 
 # %%
 pt.doors("ia3", wrap)
-
-# %% [markdown]
-# Open the library's page, below the table. GPT-2 holds query, key and value in *one* matrix, with 2,304 outputs. **On how many of these does the library train a factor?**
-
-# %%
-pt.commit("ia3.fused", ..., like=1)
-
-# %%
-fused = pt.ia3.FusedIA3Linear(nn.Linear(768, 2304), first=768)
-pt.compare("ia3.fused", fused.l.numel(), "factors on GPT-2's fused matrix")
 
 # %% [markdown]
 # ## 5 · Sixteen sentences
@@ -392,8 +427,7 @@ pt.compare("ia3.fused", fused.l.numel(), "factors on GPT-2's fused matrix")
 records.table(pictures.few(record), ["shots", "method"])     # ± of three draws; untrained: 79.5 %
 
 # %% [markdown]
-# (± is a standard deviation. Untrained, the same model answers 79.8 % of lesson 03's reviews: 470, of at most 10 words; these are 200, of
-# at most 16.) With so few sentences we cannot tell which of the three leads. So begin with the threshold: it needs none of the 100 labels.
+# With so few sentences we cannot tell which of the three leads. So begin with the threshold: it needs none of the 100 labels.
 #
 # **What this lesson claims**
 #
@@ -443,17 +477,3 @@ pt.progress("06")
 # - Hugging Face peft's comparison of methods, MetaMathQA with a Llama of 3 billion parameters, July 2026.
 # - Vaswani et al. 2017, arXiv 1706.03762: the block with the norm behind the sum.
 # - Data: Hutto & Gilbert 2014, *VADER*, ICWSM; sentences of the film reviews of Pang & Lee 2004.
-#
-# # Further
-#
-# ## When would an activation let a factor through?
-#
-# Folding `after` into `ffn_in rows` failed for GELU. For which activation, and which factors, would it work? Decide before you run the cell.
-
-# %%
-pd.DataFrame({name: {kind: pictures.apart("after", "ffn_in rows", activation=f, positive=positive)
-                     for kind, positive in (("positive factors", True), ("both signs", False))}
-              for name, f in (("GELU", nn.functional.gelu), ("ReLU", torch.relu))}).round(2)
-
-# %% [markdown]
-# ReLU is linear on each side of zero, and a positive factor moves no value to the other side.

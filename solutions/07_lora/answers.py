@@ -114,6 +114,31 @@ WRONG["lora.start"] = {
                 but(START, STARTS, f"{STARTS}    assert layer.scale == 2\n")),
 }
 
+# ── lora.broken ──────────────────────────────────────────────────────────────────────────────
+
+BROKEN = solution("lora.broken")
+STUCK = BROKEN[BROKEN.index("        A ="):]
+CHANGED = "class BrokenLoRA(pt.mine('lora.layer')):\n    def __init__(self, base, rank=8, alpha=16.0):\n" \
+          "        super().__init__(base, rank, alpha)\n        {}\n"
+
+RIGHT["lora.broken"] = {
+    "nearly zero": CHANGED.format("nn.init.normal_(self.B, std=1e-9)"),
+    "a base that trains": CHANGED.format("self.base.bias.requires_grad_()"),
+    "a base that is written to": but(
+        BROKEN, STUCK, "        self.base.weight.data += 1e-9 * torch.ones_like(self.base.weight)\n"
+                       "        self.base.weight.data += self.B.data @ self.A.data\n"
+                       "        return super().forward(x)\n"),
+    "off in the last place": but(BROKEN, STUCK, "        return (1 + 2**-22) * super().forward(x)\n"),
+}
+
+WRONG["lora.broken"] = {
+    "caught": (CHANGED.format("nn.init.zeros_(self.A)"), CHANGED.format("nn.init.ones_(self.B)"),
+               but(BROKEN, "0 * self.A", "0 * x.sum()"),
+               but(BROKEN, "0 * self.A", "self.A", "self.B.T", "self.B.detach().T")),
+    "lawful": (but(BROKEN, "0 * self.A", "self.A - self.A.detach()"),
+               CHANGED.format("nn.init.kaiming_uniform_(self.A, a=5**0.5)")),
+}
+
 # ── lora.case ────────────────────────────────────────────────────────────────────────────────
 
 CASE = solution("lora.case")
@@ -206,25 +231,6 @@ BEYOND["lora.merge"] = but(
     MERGE, "dtype=base.weight.dtype",
     "dtype=torch.float32 if base.weight.dtype == torch.float32 else torch.bfloat16")
 
-# ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
-
-PAIRS = solution("lora.pairs")
-LIST = '["better", "cannot tell", "worse"]'
-
-RIGHT["lora.pairs"] = {
-    "a tuple, in large letters": but(PAIRS, "[", "(", "]", ")", '"worse"', '"Worse"', '"better"',
-                                     '"BETTER"'),
-    "by number, from the last": but(PAIRS, LIST, '{3: "worse", 2: "cannot tell", 1: "better"}'),
-    "NumPy": but("import numpy as np\n" + PAIRS, LIST, f"np.array({LIST})"),
-}
-
-WRONG["lora.pairs"] = {
-    "unlike": (but(PAIRS, '"worse"', '"cannot tell"'), but(PAIRS, '"better"', '"the same"'),
-               but(PAIRS, '"cannot tell"', '"better"'), but(PAIRS, '"cannot tell"', '"the same"'),
-               but(PAIRS, '"worse"', '"better"')),
-    "not_verdicts": (but(PAIRS, '"better"', '"no difference seen"'), but(PAIRS, '"better", ', "")),
-}
-
 # What each message says, of its mistake and of no other: see `answers.says`.
 SAYS = {
     "lora.count": {
@@ -244,8 +250,6 @@ SAYS = {
         "rank_suspected": "Show it below rank 8",
         "asked_already": "Of rank 8 the lesson has asked"},
     "lora.merge": {"no_scale": "The scale is missing", "summed_in_half": "rounded more than once"},
-    "lora.pairs": {
-        "not_verdicts": "a list of three", "unlike": "is there a reason for a difference?"},
 }
 
 # What one further case alone finds: see `answers.slips`.

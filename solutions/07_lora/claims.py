@@ -9,9 +9,9 @@ from claims import Claim, of, percent, spread
 from figures import record, select
 
 from peft_teach.course import protocol
-from peft_teach.course.lessons.lora.recorded import LEARNS, first_size, pairs
+from peft_teach.course.lessons.lora.recorded import LEARNS, first_size
 from peft_teach.course.records import ends, gain, head_on_the_mean
-from peft_teach.course.verdicts import BETTER, MARGIN, UNSURE, WORSE, of_runs, verdict
+from peft_teach.course.verdicts import MARGIN, WORSE, verdict
 from peft_teach.spectra import energy_rank
 
 LORA, LADDER = record("lora"), record("ladder")
@@ -71,13 +71,6 @@ def learned(rank):
     rows = [row for row in select(record("ladder"), group="heart", seed=1)
             if row.get("rank") == rank]
     return mean(row["training"] for row in rows)
-
-
-def by_setting(targets):
-    """The accuracies of each setting on these targets in all blocks."""
-    runs = LORA.runs.query("method == 'lora' and layers == 'all' and targets == @targets")
-    by = ["rank", "alpha", "lr", "plus", "dropout", "rank_stabilized"]
-    return [accuracies.tolist() for _, accuracies in runs.groupby(by).accuracy]
 
 
 ALPHA, B_ALONE = traded(alpha=128), traded(plus=8)
@@ -145,12 +138,6 @@ JUDGED = {
     "grows like , and": "one line of algebra, above it",
     "times the rate of B is the same": "arithmetic of the three settings",
     "Most of the energy lies in fewer": lambda: directions("8") < 8 < 24 < directions("full"),
-    "better , worse , the same or cannot tell": "the question",
-    "1, better. Rank 64 with α = 128 at 0.001 has the highest mean of all our runs": lambda:
-        of_runs(*pairs()[0]).word == BETTER and mean(pairs()[0][0]) == max(
-            mean(runs) for runs in by_setting("query+value")),
-    "2, cannot tell.": lambda: of_runs(*pairs()[1]).word == UNSURE,
-    "3, worse.": lambda: of_runs(*pairs()[2]).word == WORSE,
     "Each rank has its own best rate": "how the runs were made",
     "full fine-tuning of the two matrices most": lambda:
         learned(1) < learned(4) < learned(16) < learned(64) < learned(None),

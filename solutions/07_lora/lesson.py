@@ -72,8 +72,8 @@ pt.plots.show(pt.drawing.block("lora", counts=False), "One of six blocks of our 
 # How many parameters does LoRA train for one matrix of shape (n_out, n_in), square or not? Read the shapes of $A$ and $B$ off the
 # equation.
 #
-# Replace the line `raise …`, and run the cell and the next. `pt.hint("lora.count")` helps, `pt.reset("lora.count")` starts again. Until
-# yours passes, the lesson goes on with ours.
+# Replace the line `raise …`, and run the cell and the next. (If you solved it on the first page, copy your line.) `pt.hint("lora.count")`
+# helps. Until yours passes, the lesson goes on with ours.
 
 
 # %% exercise="lora.count" part="solution"
@@ -233,17 +233,61 @@ start_holds = pt.check("lora.start", start_holds)
 # %% exercise="lora.start" part="grade"
 pt.require("lora.start")
 
+# %% [markdown]
+# ### Exercise 4 · A broken one of your own (2 points, optional, about 5 minutes)
+#
+# A colleague wrote a test, too, with the optimizer that most people use. Write `BrokenLoRA`, a layer that it accepts and the law forbids. The
+# class inherits from your layer, so override only what you change.
+
+
+# %%
+def looks_right(make):
+    """Raise unless the layer starts right."""
+    base, x = torch.nn.Linear(6, 4).requires_grad_(False), torch.randn(8, 6)
+    layer = make(base, 2, 4.0)
+    assert torch.allclose(layer(x), base(x)), "the start"
+    before = layer.A.clone(), layer.B.clone()
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        (layer(x) - 1).square().mean().backward()
+        optimizer.step()
+    assert not any(map(torch.equal, (layer.A, layer.B), before)), "the steps"
+
+
+# %% exercise="lora.broken" part="solution"
+class BrokenLoRA(pt.mine("lora.layer")):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        ### BEGIN SOLUTION
+        A = self.A.detach() + 0 * self.A    # its gradient is zero, and weight decay moves it
+        return self.base(x) + self.scale * x @ A.T @ self.B.T
+        ### END SOLUTION
+
+
+# %% exercise="lora.broken" part="check"
+BrokenLoRA = pt.check("lora.broken", BrokenLoRA)
+
+# %% exercise="lora.broken" part="grade"
+pt.require("lora.broken")
+
 # %%
 pt.audit()    # runs every test in your my_peft.py on your own pieces
+live.tried([looks_right, start_holds], BrokenLoRA)    # the second test is yours
 
 # %% [markdown]
+# <details><summary>What <code>looks_right</code> does not see</summary>
+#
+# It asks whether $A$ moved, not whether the gradient moved it: AdamW's weight decay moves any parameter whose gradient is zero. "Close" is not
+# "to the bit": a $B$ that starts at 1e-9 passes. And nobody asks what moves in the base.
+# </details>
+#
 # ## Onto your ladder
 #
 # Put your layer around query and value in all six blocks, with your `inject` from lesson 02.
 
 # %%
 class MyLoRA(LoRALinear):
-    """Yours; exercise 5 gives it a `merged`."""
+    """Yours; exercise 6 gives it a `merged`."""
 
 
 inject = pt.mine("change.inject")
@@ -404,7 +448,7 @@ pictures.explore_pushes()
 # The sum of the pushes grows like $r$, and the division by $r$ cancels that. So how far the first step moves the
 # hidden states depends on $\alpha$, and far less on the rank.
 #
-# ### Exercise 4 · The experiment that decides (2 points, about 9 minutes)
+# ### Exercise 5 · The experiment that decides (2 points, about 9 minutes)
 #
 # At a rate of 0.003, what tells the runs that learn from those that fail: the **size** of the first $\Delta W$, which is proportional to
 # $\alpha / \sqrt r$, or **how far it moves the hidden states**, which depends on $\alpha$? Choose settings of the list, each as a dict such as
@@ -443,7 +487,8 @@ pt.sentence("lora.twin", ...)    # yours: who did it, and what clears the other 
 # the size is, too. From rank 8 to 64 the factor s stayed at 2, but eight times as many pushes were added up.
 # </details>
 #
-# **Raise $r$: keep $\alpha$ and rate. Raise $\alpha$: lower the rate.** At a rate of 0.001, rank 64 with $\alpha = 128$ learns: 81.3 %.
+# **Raise $r$: keep $\alpha$ and rate. Raise $\alpha$: lower the rate.** At a rate of 0.001, rank 64 with $\alpha = 128$ learns: 81.3 %. rsLoRA (Kalajdzievski 2023)
+# takes $s = \alpha / \sqrt r$: at rank 64, with $\alpha = 16$, it *is* plain LoRA with $\alpha = 128$, the run that failed.
 #
 # Is $\alpha$ just another learning rate? At rank 8 and $\alpha = 16$, a rate of 0.01 fails. Now only $B$ gets that rate; $A$ and the head
 # get an eighth of it. **Does it learn?**
@@ -468,7 +513,7 @@ pt.course.records.table(traded, ["alpha", "lr", "plus"])    # plus: B learns at 
 #
 # While the adapter stands beside $W$, every call computes two paths. After training, add $\Delta W$ to $W$, and the second path is gone.
 #
-# ### Exercise 5 · The merge (2 points, about 9 minutes)
+# ### Exercise 6 · The merge (2 points, about 9 minutes)
 #
 # `merged(layer)` gets a LoRA layer with `layer.base`, `layer.A`, `layer.B` and `layer.scale`.
 #
@@ -608,42 +653,6 @@ coins.merge(rates[["parameters", "lr"]]).pivot_table(
 #
 # **Hardly adapted.** On a hybrid model, peft's default targets reached 4 of 56 layers, and peft did not warn
 # ([peft#3554](https://github.com/huggingface/peft/issues/3554)).
-#
-# ### Exercise 6 · Three pairs (2 points, optional, about 5 minutes)
-#
-# What does the record say of the left run: *better*, *worse*, *the same* or *cannot tell*? The interval is that of three seeds in
-# pairs, 2.5 standard deviations of their differences to each side, and the margin is one point.
-#
-# | | left | right |
-# |---|---|---|
-# | 1 | rank 64, alpha 128, rate 0.001 | rank 64, alpha 128, rate 0.003 |
-# | 2 | rank 8, alpha 128, rate 0.000375 | rank 1, alpha 16, rate 0.003 |
-# | 3 | rank 64, alpha 16, rate 0.003, rsLoRA: $s = \alpha / \sqrt r$ | the same, $s = \alpha / r$ |
-#
-# Two of them follow from what you found; one is a bet. Write `verdicts`, a list of three such words. The card does not say which of them is wrong.
-
-
-# %% exercise="lora.pairs" part="solution"
-### BEGIN SOLUTION
-verdicts = ["better", "cannot tell", "worse"]
-### END SOLUTION
-
-# %% exercise="lora.pairs" part="check"
-verdicts = pt.check("lora.pairs", verdicts)
-
-# %% exercise="lora.pairs" part="grade"
-pt.require("lora.pairs")
-
-# %%
-pictures.pairs()
-
-# %% [markdown]
-# <details><summary>What the pairs say</summary>
-#
-# <b>1, better.</b> Rank 64 with α = 128 at 0.001 has the highest mean of all our runs on query and value. <b>2, cannot tell.</b>
-# α times the rate is equal in both, but the seeds differ by more than a point. <b>3, worse.</b> At rank 64, rsLoRA (Kalajdzievski 2023)
-# with α = 16 <i>is</i> plain LoRA with α = 128: the run of the case. With α = 5.66 rsLoRA learns.
-# </details>
 #
 # **Sources**
 #

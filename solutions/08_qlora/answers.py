@@ -85,50 +85,6 @@ WRONG["qlora.quantize"] = {
 
 BEYOND["qlora.quantize"] = but(QUANTIZE, "1e-38", "1e-8")
 
-# ── qlora.suspects ───────────────────────────────────────────────────────────────────────────
-
-ERRORS = solution("qlora.suspects")
-
-RIGHT["qlora.suspects"] = {
-    "math, another order": """
-root = math.sqrt(2)
-errors = dict(positive=root, doubled=1.0, descending=2.0, swapped=root)
-""",
-    "measured": """
-torch.manual_seed(0)
-W = torch.randn(100_000)
-made = {"descending": -W, "swapped": W.view(-1, 2).flip(1).reshape(-1), "doubled": 2 * W,
-        "positive": W.abs()}
-errors = {name: (made[name] - W).norm() / W.norm() for name in made}
-""",
-}
-
-WRONG["qlora.suspects"] = {
-    "swapped": but(ERRORS, '"swapped": 2**0.5', '"swapped": 1.37'),
-    "positive": but(ERRORS, '"positive": 2**0.5', '"positive": 2'),
-    "descending": but(ERRORS, '"descending": 2', '"descending": 1'),
-    "doubled": but(ERRORS, '"doubled": 1', '"doubled": 2'),
-    "squared": but(ERRORS, "{", "{k: v * v for k, v in {", "}", "}.items()}"),
-    "not_errors": (but(ERRORS, '"doubled": 1, ', ""), but(ERRORS, ": 1,", ': "1",')),
-}
-
-# ── qlora.mended ─────────────────────────────────────────────────────────────────────────────
-
-MENDED = solution("qlora.mended")
-SWAP = "packed % 16 * 16 + packed // 16"
-
-RIGHT["qlora.mended"] = {
-    "shifts": but(MENDED, SWAP, "packed << 4 | packed >> 4"),
-    "in int": but(MENDED, SWAP, "((packed.int() << 4 & 255) | packed.int() >> 4).byte()"),
-}
-
-WRONG["qlora.mended"] = {
-    "order": but(MENDED, SWAP, "packed.flip(0)"),
-    "changed": but(MENDED, SWAP, f"packed.copy_({SWAP})"),
-    "": (but(MENDED, SWAP, "packed << 4"), but(MENDED, "return ", ""),
-         but(MENDED, SWAP, f"({SWAP}).int()")),
-}
-
 # ── qlora.layer ──────────────────────────────────────────────────────────────────────────────
 
 LAYER = 'quantize, dequantize = pt.mine("qlora.quantize")\n\n\n' + solution("qlora.layer")
@@ -220,6 +176,32 @@ WRONG["qlora.bits"] = {
     "objects_to_all": but(BITS, ", bias=False", ""),
 }
 
+# ── qlora.broken ─────────────────────────────────────────────────────────────────────────────
+
+BROKEN = solution("qlora.broken")
+KEPT = BROKEN[BROKEN.index("        if not"):]
+FROM_THE_START = """
+class Broken4bit(pt.mine("qlora.layer")):
+    def __init__(self, linear):
+        super().__init__(linear)
+        self.register_buffer("W", linear.weight.detach().clone(), persistent=False)
+"""
+
+RIGHT["qlora.broken"] = {
+    "kept from the start": FROM_THE_START,
+    "a detached input": but(BROKEN, KEPT, "        return super().forward(x.detach())\n"),
+    "no gradient": but(BROKEN, "    def forward", "    @torch.no_grad()\n    def forward"),
+}
+
+WRONG["qlora.broken"] = {
+    "caught": (but(FROM_THE_START, ", persistent=False", ""),
+               but(FROM_THE_START, 'register_buffer("W", linear.weight.detach().clone(), '
+                                   "persistent=False)", "scale = nn.Parameter(torch.ones(6))"),
+               but(BROKEN, KEPT, "        return 1.01 * super().forward(x)\n")),
+    "lawful": (but(BROKEN, KEPT, "        return 1.0 * super().forward(x)\n"),
+               but(BROKEN, KEPT, "        self.x = x\n        return super().forward(x)\n")),
+}
+
 # ── qlora.dice ───────────────────────────────────────────────────────────────────────────────
 
 DICE = solution("qlora.dice")
@@ -271,12 +253,6 @@ SAYS = {
         "one_a_byte": "half a byte", "halves": f"the high half: its index times {2 ** 4}",
         "signed": "whatever its sign", "changed": "divide or shift a copy",
         "misfit": "may cross the rows of W"},
-    "qlora.suspects": {
-        "not_errors": "a dict of four numbers", "squared": "the squares, ‖Ŵ − W‖² / ‖W‖²",
-        "descending": "Ŵ is nearly −W", "swapped": "is compared with another one",
-        "doubled": "Ŵ is nearly 2 W", "positive": "Half of the weights have the wrong sign"},
-    "qlora.mended": {"order": "the halves of each byte that change places",
-                     "changed": "The argument is the colleague's"},
     "qlora.layer": {
         "keeps": "Keep its bytes instead", "no_gradient": "the gradient must pass through",
         "trains": "must be detached and frozen",

@@ -279,6 +279,48 @@ four_bits_hold = pt.check("qlora.bits", four_bits_hold)
 pt.require("qlora.bits")
 
 # %% [markdown]
+# ### Exercise 5 · A broken one of your own (2 points, optional, about 5 minutes)
+#
+# A colleague wrote a test, too. Each line of it is sensible. Write `Broken4bit`, a layer that it accepts and the law forbids. The class inherits
+# from your layer, so override only what you change.
+
+
+# %%
+def looks_small(make):
+    """Raise unless the layer holds four bits a weight, and 32 for each block."""
+    layer, x = make(torch.nn.Linear(64, 6, bias=False)), torch.randn(3, 64)
+    held = sum(t.nbytes for t in layer.state_dict().values())
+    assert held == 6 * 64 // 2 + 4 * 6, "the bytes"
+    assert torch.allclose(layer(x), x @ layer.weight.T, atol=1e-5), "the output"
+    assert not any(p.requires_grad for p in layer.parameters()), "what trains"
+
+
+# %% exercise="qlora.broken" part="solution"
+class Broken4bit(pt.mine("qlora.layer")):
+    def forward(self, x):
+        ### BEGIN SOLUTION
+        if not hasattr(self, "W"):    # from its first use on, it holds the whole matrix
+            self.register_buffer("W", self.weight, persistent=False)
+        return torch.nn.functional.linear(x, self.W, self.bias)
+        ### END SOLUTION
+
+
+# %% exercise="qlora.broken" part="check"
+Broken4bit = pt.check("qlora.broken", Broken4bit)
+
+# %% exercise="qlora.broken" part="grade"
+pt.require("qlora.broken")
+
+# %%
+pt.course.live.tried([looks_small, four_bits_hold], Broken4bit)    # the second test is yours
+
+# %% [markdown]
+# <details><summary>What <code>looks_small</code> does not see</summary>
+#
+# It counts before the first use, and only what a file would hold: a buffer with <code>persistent=False</code> is in memory, and in no
+# <code>state_dict</code>. And it never asks whether the gradient reaches x. If not, no layer below learns.
+# </details>
+#
 # ## Onto your ladder
 #
 # Put your four-bit layer into all six blocks with your own `inject`, and around it your `LoRALinear` of lesson 07, unchanged.
@@ -366,7 +408,7 @@ pd.Series({"beside Ŵ": trained.row["r2"], "nearest level": scores["nearest leve
 pt.commit("qlora.dice", ...)    # [R², how sure], such as [0.3, 0.5]
 
 # %% [markdown]
-# ### Exercise 5 · Stochastic rounding (3 points, about 9 minutes)
+# ### Exercise 6 · Stochastic rounding (3 points, about 9 minutes)
 #
 # Write `dice(W, top, levels, generator)`, which returns a matrix like `W`. A block's levels are `levels` times its `top`.
 #
@@ -525,77 +567,6 @@ pt.progress("08")
 # %% [markdown]
 # # Further
 #
-# ## A colleague's bytes
-#
-# A colleague sends you `query`, packed by another program. You unpack it and measure.
-
-# %%
-def measured(found):
-    """Compare a matrix with the right one: its mean is in units of the mean magnitude."""
-    return {"norm": (found.norm() / query.norm()).item(), "error": relative(found, query),
-            "mean": (found.mean() / query.abs().mean()).item()}
-
-
-theirs = dequantize(pictures.colleague(query), top, normal, query.shape)
-pd.DataFrame({"right": measured(nearest(query)), "the colleague's": measured(theirs)}).T.round(3)
-
-# %% [markdown]
-# The norm is right, and yet a matrix of zeros would be nearer to $W$: its error is 1. Four suspects:
-#
-# | suspect | what went wrong |
-# |---|---|
-# | descending | the levels were used in reverse order |
-# | swapped | the two halves of each byte were exchanged |
-# | doubled | every maximum is twice as large |
-# | positive | all signs were lost |
-#
-# ### Exercise 6 · Four errors (1 point, optional, about 5 minutes)
-#
-# What relative error would each suspect make? Derive it for entries that are independent and symmetric around zero, and leave rounding aside. You need
-# no code, only $\|a-b\|^2 = \|a\|^2 - 2\,a \cdot b + \|b\|^2$. Write `errors`, a dict from the suspects' names to four numbers.
-
-
-# %% exercise="qlora.suspects" part="solution"
-### BEGIN SOLUTION
-errors = {"descending": 2, "swapped": 2**0.5, "doubled": 1, "positive": 2**0.5}
-### END SOLUTION
-
-# %% exercise="qlora.suspects" part="check"
-errors = pt.check("qlora.suspects", errors)
-
-# %% exercise="qlora.suspects" part="grade"
-pt.require("qlora.suspects")
-
-# %% [markdown]
-# More than one suspect makes the colleague's error. Look at the mean as well: who did it?
-#
-# ### Exercise 7 · The cure (1 point, optional, about 2 minutes)
-#
-# Write `mended(packed)`: from the bytes that it returns, your `dequantize` makes the right matrix, and `packed` stays as it is.
-
-
-# %% exercise="qlora.mended" part="solution"
-def mended(packed):
-    ### BEGIN SOLUTION
-    return packed % 16 * 16 + packed // 16
-    ### END SOLUTION
-
-
-# %% exercise="qlora.mended" part="check"
-mended = pt.check("qlora.mended", mended)
-
-# %% exercise="qlora.mended" part="grade"
-pt.require("qlora.mended")
-
-# %% tags=["nbval-check-output"]
-right = nearest(query)
-suspects = {"descending": dequantize(packed, top, normal.flip(0), query.shape),
-            "swapped": dequantize(mended(packed), top, normal, query.shape),
-            "doubled": 2 * right, "positive": right.abs()}
-found = pd.DataFrame({name: measured(each) for name, each in suspects.items()}).T
-found.round(3)
-
-# %% [markdown]
 # ## Could the adapter start as a repair?
 #
 # LoRA starts at zero, so training begins with the damaged $\hat W$. The first step of **LoftQ** (Li et al. 2023) sets $s\,BA$ to the matrix of rank

@@ -297,8 +297,6 @@ SAYS = {
         "not_loras_start": "one at zero, the other random",
         "copy": "when the model moves to a GPU", "stale": "is of another A and B",
         "no_scale_attribute": "as self.scale"},
-    "dora.broken": {
-        "caught": "Break what looks_right does not look at", "lawful": "is no breach"},
     "dora.convert": {
         "norm_of_W": "only where B A is zero", "sign_lost": "A negative number turns its row round",
         "no_scale": "s is missing", "inverted": "here they are exchanged",

@@ -167,7 +167,11 @@ pt.require("dora.law")
 # gradient is zero. DoRA's is not: its B keeps trying to shrink rows whose length is fixed.
 # </details>
 #
-# A colleague wrote a test, too. Each line of it is sensible:
+# ### Exercise 3 · A broken one of your own (2 points, about 6 minutes)
+#
+# A colleague wrote a test, too. Each line of it is sensible. Write `BrokenDoRA`, a layer that it accepts and the law forbids. Break the law in
+# one place. The class inherits from your layer, so override only what you change.
+
 
 # %%
 def looks_right(make):
@@ -182,12 +186,6 @@ def looks_right(make):
     assert torch.allclose(rows.norm(dim=1), layer.m, atol=1e-4), "the lengths"
     layer(x).norm().backward()
     assert all(p.grad.any() for p in (layer.A, layer.B, layer.m)), "the gradients"
-
-# %% [markdown]
-# ### Exercise 3 · A broken one of your own (2 points, about 6 minutes)
-#
-# Write `BrokenDoRA`, a layer that `looks_right` accepts and the law forbids. Break the law in one place. The class inherits
-# from your layer, so override only what you change.
 
 
 # %% exercise="dora.broken" part="solution"
@@ -208,14 +206,7 @@ pt.require("dora.broken")
 
 # %%
 pt.audit()    # every test in your my_peft.py, on your own pieces
-said = {}
-for test in (looks_right, dora_holds):    # the second is yours
-    try:
-        test(BrokenDoRA)
-        said[test.__name__] = "accepts it"
-    except Exception as error:
-        said[test.__name__] = f"rejects it: {type(error).__name__}"
-pd.Series(said).to_frame("your broken layer")
+pt.course.live.tried([looks_right, dora_holds], BrokenDoRA)    # the second is yours
 
 # %% [markdown]
 # <details><summary>What <code>looks_right</code> does not see</summary>

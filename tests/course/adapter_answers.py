@@ -57,5 +57,7 @@ SAYS = {
     # of tests
     "returned_bool": "its return is not read", "objects_to_all": "It rejects every version",
     "accused": "that a right version breaks", "let_through": "would have shown the difference",
+    # of broken versions
+    "caught": "what the weak test does not look at", "lawful": "is no breach",
 }
 MERGING = {"dtype": "has the dtype of the base"}

@@ -14,7 +14,7 @@ from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noq
 from peft_teach.course import require
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.exercise import Verdict
-from peft_teach.course.checks.mutants import MISTAKES, Law, outcomes, score
+from peft_teach.course.checks.mutants import MISTAKES, TRIES, Law, Loophole, outcomes, score
 from peft_teach.course.desk import learner
 from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.publish.notebooks import build, make
@@ -273,6 +273,31 @@ def backwards(double):
 def test_the_score_names_the_mistake(test, mistake, told):
     assert tried(test) == Verdict(False, told, mistake)
     assert mistake in MISTAKES
+
+
+@pytest.mark.parametrize(("version", "mistake", "told"), [
+    (lambda x: x * x, None, "weak accepts it. A test of the whole law does not: AssertionError: "
+                            "three."),
+    (lambda x: x - 1, "caught", "weak rejects it: AssertionError: assert 1 == 4."),
+    (lambda x: x / 0, "caught", "weak rejects it: ZeroDivisionError: division by zero."),
+    (lambda x: x + x, "lawful", "weak accepts it, and so does a test of the whole law."),
+])
+def test_a_broken_version_must_pass_the_weak_test_and_break_the_law(version, mistake, told):
+    loophole = Loophole(weak, good)
+    verdict = loophole.judge(None, loophole.run(version, {"seed": 0}))
+    assert verdict == Verdict(not mistake, told, mistake)
+    assert mistake is None or mistake in loophole.mistakes
+
+
+def test_a_law_that_sees_a_breach_now_and_then_is_asked_more_than_once():
+    seen = []
+
+    def now_and_then(double):
+        seen.append(double)
+        assert len(seen) != TRIES
+
+    loophole = Loophole(weak, now_and_then)
+    assert loophole.judge(None, loophole.run(lambda x: x * x, {"seed": 0})).passed
 
 
 @pytest.mark.parametrize("error", [SystemExit("x"), GeneratorExit(), ValueError(),

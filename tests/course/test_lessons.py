@@ -1,11 +1,14 @@
 """Every lesson as a whole: built from its source, solvable, and safe to run in any way."""
 
+import inspect
 import json
 import os
 import re
+from importlib import import_module
 from pathlib import Path
 
 import answers
+import authored
 import nbformat
 import pytest
 from grading_corpus import solved
@@ -99,6 +102,41 @@ def test_a_lesson_has_one_title():
     readme = (ROOT / "README.md").read_text("utf-8")
     assert {name: f"{number} · {title}" for number, title, name in re.findall(
         r"^\| (\d\d) \| \[(.+?)\]\(lessons/(\w+)\.ipynb\) \|", readme, re.MULTILINE)} == titles
+
+
+# Of each lesson with a weak test, the broken versions of its law that this accepts.
+HOLES = {
+    "dora": ["lets the gradient flow through the norm",
+             "takes the norm of W + B A, without the scale", "scales the bias along with the row",
+             "leaves the bias of the base trainable"],
+    "ia3": ["leaves the bias as it was where the output is scaled",
+            "scales the bias where the input is scaled, too", "takes |l| for l",
+            "folds the wrong axis of a square weight", "loses the bias",
+            "takes a factor of zero for one",
+            "multiplies by a hook, and leaves the weight as it was",
+            "shares the base's bias where the input is scaled"],
+    "lora": ["multiplies every output by 1.0000002", "gives A a gradient of zero",
+             "leaves the bias of the base trainable",
+             "writes into the weight of the base while it trains"],
+    "qlora": ["keeps the weight that it made at its first use as a buffer",
+              "passes no gradient to its input"],
+}
+
+
+def test_each_lesson_with_a_weak_test_is_known():
+    assert {path.parent.name for path in ROOT.glob("peft_teach/course/lessons/*/weak.py")} == {
+        *HOLES}
+
+
+@pytest.mark.parametrize("lesson", HOLES)
+def test_a_weak_test_is_the_lessons_and_has_these_holes(lesson):
+    exercises = import_module(f"peft_teach.course.lessons.{lesson}.exercises")
+    law, loophole = exercises.LAW, exercises.LOOPHOLE
+    text = (authored.homes()[lesson] / "lesson.py").read_text("utf-8")
+    assert inspect.getsource(loophole.weak) in text
+    said = {name: loophole.run(version, {"seed": 0}) for name, version in law.versions.items()}
+    assert [name for name in said if said[name]["weak"] is None] == [*law.right, *HOLES[lesson]]
+    assert [name for name in said if not any(said[name]["law"])] == [*law.right]
 
 
 def test_outputs_that_nbval_compares_are_stored():

@@ -25,6 +25,19 @@ def test_a_model_reads_a_text_and_its_outputs_are_compared():
     assert told.loc["before training"].to_dict() == {"negative": "20%", "positive": "80%"}
 
 
+def test_what_tests_say_of_a_broken_version_and_no_random_number_is_used_up():
+    def accepts(version):
+        return version() == torch.rand(1)    # whatever it returns
+
+    def rejects(version):
+        assert version() == 2, "two"
+
+    before = torch.get_rng_state()
+    said = live.tried([accepts, rejects], lambda: 1)["your broken version"]
+    assert said.to_dict() == {"accepts": "accepts it", "rejects": "rejects it: AssertionError: two"}
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_model_with_one_output_reads_a_rating():
     model, tokenizer = pt.models.load("minilm", labels=1)
     with torch.no_grad():

@@ -24,6 +24,7 @@ from .exercise import Verdict
 from .judge import rejected, report
 
 LONGEST_OBJECTION = 200    # characters of an error's text
+TRIES = 4    # of a law, each with other random numbers: a broken version is rejected once at least
 
 # For `mistakes` of an exercise whose answer is a test.
 MISTAKES = {
@@ -69,6 +70,38 @@ class Law:
     def returns(self) -> Any:
         """What `run` gives: an outcome for each version."""
         return report(**dict.fromkeys(self.versions, Outcome))
+
+
+@dataclass(frozen=True)
+class Loophole:
+    """What a learner's broken version must do: pass the `weak` test, and break the `law`.
+
+    Both are tests, called as a `Law` calls its own.
+    """
+
+    weak: Callable
+    law: Callable
+    call: Callable[[Callable, Callable], Any] = lambda test, version: test(version)
+    mistakes: ClassVar[Mapping[str, str]] = {
+        "caught": "Break what the weak test does not look at.",
+        "lawful": "What it does is no breach. Which part of the law does the weak test never ask?",
+    }
+    returns: ClassVar[Any] = report(weak=Outcome, law=list[Outcome])
+
+    def run(self, version: Callable, case: Mapping[str, Any]) -> dict[str, Any]:
+        """Put the version to the weak test, and to the law."""
+        return {"weak": outcome(self.call, self.weak, version, seed=case["seed"]),
+                "law": [outcome(self.call, self.law, version, seed=case["seed"] + n)
+                        for n in range(TRIES)]}
+
+    def judge(self, case: Any, seen: Mapping) -> Verdict:
+        """It must get past the weak test, and not past the law."""
+        weak, said = self.weak.__name__, [each for each in seen["law"] if each is not ACCEPTED]
+        if seen["weak"] is not ACCEPTED:
+            return rejected("caught", f"{weak} rejects it: {seen['weak']}.")
+        if not said:
+            return rejected("lawful", f"{weak} accepts it, and so does a test of the whole law.")
+        return Verdict(True, f"{weak} accepts it. A test of the whole law does not: {said[0]}.")
 
 
 def outcomes(test: Callable[[Any], Any], versions: Mapping[str, Callable],

@@ -1,12 +1,14 @@
 """What a lesson sees of a model on the spot: its answers, before and after, beside another's."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pandas
 import torch
 from torch import Tensor, nn
 
 from ... import models
+from ..checks.mutants import outcome
 
 
 def placed(batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -56,3 +58,12 @@ def compare_outputs(model: nn.Module, batches: list[dict[str, Tensor]],
         rows[name] = {"logits off by, on average": f"{off.mean():.1e}",
                       "at most": f"{off.max():.1e}"}
     return pandas.DataFrame(rows).T
+
+
+def tried(tests: Sequence[Callable], *given: Any) -> pandas.DataFrame:
+    """Return what each test says when it is called with what is given, such as a broken layer."""
+    with torch.random.fork_rng(devices=[]):    # `outcome` seeds it
+        said = {test.__name__: outcome(test, *given) for test in tests}
+    return pandas.DataFrame({"your broken version": {
+        name: f"rejects it: {error}" if isinstance(error, str) else "accepts it"
+        for name, error in said.items()}})

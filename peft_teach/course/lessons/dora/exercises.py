@@ -26,7 +26,7 @@ from ...checks.judge import (
     scalar,
 )
 from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
-from ...checks.mutants import ACCEPTED, Law, Outcome, outcome
+from ...checks.mutants import Law, Loophole
 from ...verdicts import SAME, T95, UNSURE, word
 from . import answers, mutants
 from .weak import looks_right
@@ -165,36 +165,12 @@ HOLDS = Exercise(
 
 # ── dora.broken ──────────────────────────────────────────────────────────────────────────────
 
-TRIES = 4    # of the law, each with other random numbers: a broken layer is rejected once at least
-
-
-def run_broken(BrokenDoRA: Any, case: dict) -> dict[str, Any]:
-    """Put the layer to the weak test, and to the law."""
-    return {"weak": outcome(looks_right, BrokenDoRA, seed=case["seed"]),
-            "law": [outcome(answers.dora_holds, BrokenDoRA, seed=case["seed"] + n)
-                    for n in range(TRIES)]}
-
-
-def judge_broken(case: dict, seen: Mapping) -> Verdict:
-    """It must get past the weak test, and not past the law."""
-    if seen["weak"] is not ACCEPTED:
-        return rejected("caught", f"looks_right rejects it: {seen['weak']}.")
-    said = [each for each in seen["law"] if each is not ACCEPTED]
-    if not said:
-        return rejected("lawful", "looks_right accepts it, and so does a test of the whole law.")
-    return Verdict(True, f"looks_right accepts it. A test of the whole law does not: {said[0]}.")
-
-
+LOOPHOLE = Loophole(looks_right, answers.dora_holds)
 BROKEN = Exercise(
     id="dora.broken", lesson="09", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
-    kept=False,
-    reference="peft_teach.course.lessons.dora.weak:BrokenDoRA",
-    cases=lambda seed: [{"seed": seed}], run=run_broken, judge=judge_broken,
-    returns=report(weak=Outcome, law=list[Outcome]),
-    mistakes={
-        "caught": "Break what looks_right does not look at.",
-        "lawful": "What it does is no breach. Which part of the law does looks_right never ask?",
-    },
+    kept=False, reference="peft_teach.course.lessons.dora.mutants:Leaky",
+    cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
+    returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
            "Which values does looks_right never choose? Think of alpha / rank, and of the bias "
            "once A and B have moved.",

@@ -1,10 +1,6 @@
-"""A test of DoRA that lets broken layers pass, as the lesson shows it; and one such layer."""
+"""A test of DoRA that lets broken layers pass, as the lesson shows it."""
 
 import torch
-from torch import Tensor
-from torch.nn import functional as F
-
-from ....methods.dora import DoRALinear
 
 
 def looks_right(make):
@@ -19,11 +15,3 @@ def looks_right(make):
     assert torch.allclose(rows.norm(dim=1), layer.m, atol=1e-4), "the lengths"
     layer(x).norm().backward()
     assert all(p.grad.any() for p in (layer.A, layer.B, layer.m)), "the gradients"
-
-
-class BrokenDoRA(DoRALinear):
-    """Learns through the norm: its outputs are right, and its gradients are the true ones."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        V = self.base.weight + self.scale * self.B @ self.A           # (n_out, n_in)
-        return F.linear(x, (self.m / V.norm(dim=1))[:, None] * V, self.base.bias)

@@ -65,6 +65,15 @@ def fold_holds(fold, make):
                 assert torch.equal(layer(x), before)
 
 
+# ── ia3.broken ───────────────────────────────────────────────────────────────────────────────
+
+def broken_fold(layer) -> nn.Linear:
+    linear = fold(layer)
+    if linear.bias is not None:
+        linear.bias.data.copy_(layer.base.bias)    # never scaled, and on the output it must be
+    return linear
+
+
 # ── ia3.nearest ──────────────────────────────────────────────────────────────────────────────
 
 def nearest_gains(W: torch.Tensor, delta: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ A vector at one of the five places of `VECTORS`, or one of the six matrices with
 columns scaled by it: `apart` says how far the outputs of the two lie apart.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -31,8 +31,7 @@ def weights(generator: torch.Generator) -> Weights:
             for name, (n_out, n_in) in MATRICES.items()}
 
 
-def block(x: Tensor, weights: Weights, gains: Mapping[str, Tensor] = {},
-          activation: Callable[[Tensor], Tensor] = F.gelu) -> Tensor:
+def block(x: Tensor, weights: Weights, gains: Mapping[str, Tensor] = {}) -> Tensor:
     """Return the block's output (tokens, width), with a vector at each place that has one."""
     def linear(name: str, x: Tensor) -> Tensor:
         return F.linear(x, *weights[name])
@@ -48,7 +47,7 @@ def block(x: Tensor, weights: Weights, gains: Mapping[str, Tensor] = {},
     mixed = (q @ k.mT / (WIDTH // HEADS) ** 0.5).softmax(-1) @ v
     mixed = mixed.transpose(0, 1).flatten(1)                         # (tokens, width)
     x = F.layer_norm(scaled("sum", x + linear("attention_out", mixed)), (WIDTH,))
-    h = scaled("after", activation(scaled("before", linear("ffn_in", x))))    # (tokens, wide)
+    h = scaled("after", F.gelu(scaled("before", linear("ffn_in", x))))    # (tokens, wide)
     return F.layer_norm(x + linear("ffn_out", h), (WIDTH,))
 
 
@@ -61,18 +60,15 @@ def folded(weights: Weights, fold: str, l: Tensor) -> Weights | None:
     return {**weights, name: (l[:, None] * W, l * b) if side == "rows" else (W * l, b)}
 
 
-def apart(vector: str, fold: str, seed: int = 0,
-          activation: Callable[[Tensor], Tensor] = F.gelu, positive: bool = False) -> float | None:
+def apart(vector: str, fold: str, seed: int = 0) -> float | None:
     """Return the largest difference between a vector at its place and the same folded; None where
-    it does not fit. `positive` keeps the sign of every factor.
+    it does not fit.
     """
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(TOKENS, WIDTH, generator=generator, dtype=torch.float64)
     drawn = weights(generator)
     l = 1 + 0.5 * torch.randn(VECTORS[vector], generator=generator, dtype=torch.float64)
-    l = l.abs() if positive else l
     inside = folded(drawn, fold, l)
     if inside is None:
         return None
-    return (block(x, drawn, {vector: l}, activation)
-            - block(x, inside, {}, activation)).abs().max().item()
+    return (block(x, drawn, {vector: l}) - block(x, inside)).abs().max().item()

@@ -1,4 +1,4 @@
-"""The exercises of lesson 06: where a vector folds, the layer, its merge and its law, its reach."""
+"""The exercises of lesson 06: where a vector folds, layer, reach, merge, its law, a broken one."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -13,8 +13,9 @@ from ...checks.adapter_judge import MISTAKES, Method, drawing, frozen_linear, li
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import changed, close, named, recognised, rejected, report
 from ...checks.merge_judge import Merge
-from ...checks.mutants import Law
-from . import block, mutants
+from ...checks.mutants import Law, Loophole
+from . import answers, block, mutants
+from .weak import looks_folded
 
 # ── ia3.folds ────────────────────────────────────────────────────────────────────────────────
 
@@ -331,6 +332,21 @@ HOLDS = Exercise(
     arguments=lambda pieces: (pieces["fold"], pieces["Gains"]))
 
 
+# ── ia3.broken ───────────────────────────────────────────────────────────────────────────────
+
+
+LOOPHOLE = Loophole(looks_folded, answers.fold_holds,
+                    call=lambda test, fold: test(fold, answers.Gains))
+BROKEN = Exercise(
+    id="ia3.broken", lesson="06", names=("broken_fold",), points=2, minutes=5, difficulty=2,
+    optional=True, kept=False,
+    cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
+    returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
+    hints=("Go through the law, sentence by sentence: which line of looks_folded asks it?",
+           "Which layers does looks_folded never make, and which factors does it never draw?",
+           "What happens to a bias where the output is scaled? And where it is the input?"))
+
+
 # ── ia3.nearest ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -404,4 +420,4 @@ NEAREST = Exercise(
            "The factor is 1 + a: the row itself is there before anything changes. And a row that "
            "is zero?"))
 
-EXERCISES = (FOLDS, LAYER, MERGE, HOLDS, NEAREST)
+EXERCISES = (FOLDS, LAYER, MERGE, HOLDS, BROKEN, NEAREST)

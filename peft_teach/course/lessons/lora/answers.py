@@ -36,8 +36,3 @@ def merged(layer) -> torch.nn.Linear:
         if base.bias is not None:
             linear.bias.copy_(base.bias)
     return linear
-
-
-# ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
-
-verdicts = ["better", "cannot tell", "worse"]

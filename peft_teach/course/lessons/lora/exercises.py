@@ -1,10 +1,9 @@
-"""The exercises of lesson 07: count, layer, law of the start, case, merge and pairs."""
+"""The exercises of lesson 07: count, layer, law of the start, a broken layer, case and merge."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -14,13 +13,13 @@ from ... import records
 from ...checks import merge_judge
 from ...checks.adapter_judge import MISTAKES, Method, frozen_linear
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import judged_count, named, number, rejected, report
+from ...checks.judge import judged_count, number, rejected, report
 from ...checks.low_rank import drawn_at_start, linear_cases, random_beside_zero
 from ...checks.merge_judge import Merge
-from ...checks.mutants import Law
+from ...checks.mutants import Law, Loophole
 from ...checks.operations import Spy
-from ...verdicts import BETTER, SAME, UNSURE, WORSE
-from . import mutants, recorded
+from . import answers, mutants, recorded
+from .weak import looks_right
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
@@ -175,6 +174,22 @@ START = Exercise(
     arguments=lambda pieces: (pieces["LoRALinear"],))
 
 
+# ── lora.broken ──────────────────────────────────────────────────────────────────────────────
+
+
+LOOPHOLE = Loophole(looks_right, answers.start_holds)
+BROKEN = Exercise(
+    id="lora.broken", lesson="07", names=("BrokenLoRA",), points=2, minutes=5, difficulty=2,
+    optional=True, kept=False, reference="peft_teach.course.lessons.lora.mutants:StuckA",
+    cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
+    returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
+    hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
+           "\"To the bit\", \"the gradient moves\", \"nothing in the base\": how closely does each "
+           "line look?",
+           "AdamW has a weight decay. What does it do to a parameter whose gradient is zero, and "
+           "how would you make the gradient of A zero?"))
+
+
 # ── lora.case ────────────────────────────────────────────────────────────────────────────────
 
 ASKED = 8           # the rank at which the lesson has the reader ask before
@@ -316,50 +331,4 @@ MERGE = Exercise(
            "in float32?"))
 
 
-# ── lora.pairs ───────────────────────────────────────────────────────────────────────────────
-
-VERDICTS = [BETTER, UNSURE, WORSE]    # of the record
-
-
-def run_pairs(verdicts: Any, case: Any) -> dict[str, Any]:
-    """Hand on what was said, in small letters, and of what type it was."""
-    if isinstance(verdicts, Mapping):
-        numbered = all(isinstance(key, int) for key in verdicts)
-        verdicts = [verdicts[key] for key in (sorted(verdicts) if numbered else verdicts)]
-    if isinstance(verdicts, np.ndarray):
-        verdicts = verdicts.tolist()
-    listed = verdicts if isinstance(verdicts, list | tuple) else []
-    return {"said": [" ".join(str(each)[:40].lower().split()) for each in listed],
-            "type": named(verdicts)}
-
-
-def judge_pairs(_: Any, seen: Any) -> Verdict:
-    """Say whether the record says the same of all three, and nothing else.
-
-    Who is told which one is wrong, or how, needs no reason: three words are soon tried through.
-    """
-    if len(seen["said"]) != len(VERDICTS) or not {*seen["said"]} <= {BETTER, WORSE, SAME, UNSURE}:
-        return rejected("not_verdicts", f"It is {seen['type']} with {seen['said']}.")
-    if seen["said"] == VERDICTS:
-        return Verdict(True, "The record says the same of all three.")
-    return rejected("unlike", "The record does not say the same of all three.")
-
-
-PAIRS = Exercise(
-    id="lora.pairs", lesson="07", names=("verdicts",), points=2, minutes=5, difficulty=2,
-    answer=VALUE, optional=True, cases=lambda seed: [{"record": "lora"}], run=run_pairs,
-    judge=judge_pairs, returns=report(said=list[str], type=str),
-    mistakes={
-        "not_verdicts": "Wanted is a list of three, each \"better\", \"worse\", \"the same\" or "
-                        "\"cannot tell\".",
-        "unlike": "For each pair ask: is there a reason for a difference? Where there is none, do "
-                  "three seeds show that the two are the same?",
-    },
-    hints=("For each pair: which of rank, alpha, rate and scale differs, and what did the lesson "
-           "find about that one?",
-           "Of pair 3, first work out s: which alpha would have given it by alpha / rank?",
-           "The interval of three seeds reaches 2.5 of their standard deviations to each side. How "
-           "wide is it, if their differences vary by a point?"))
-
-
-EXERCISES = (COUNT, LAYER, START, CASE, MERGE, PAIRS)
+EXERCISES = (COUNT, LAYER, START, BROKEN, CASE, MERGE)

@@ -55,7 +55,7 @@ class _Off(_LoRA):
         return (1 + 2**-22) * super().forward(x)
 
 
-class _StuckA(_LoRA):
+class StuckA(_LoRA):
     def correction(self, x):    # a gradient of zero, by which weight decay alone moves A
         return self.scale * (x @ (self.A.detach() + 0 * self.A).T) @ self.B.T
 
@@ -81,7 +81,7 @@ RIGHT = {
 }
 BROKEN = {
     "multiplies every output by 1.0000002": _Off,
-    "gives A a gradient of zero": _StuckA,
+    "gives A a gradient of zero": StuckA,
     "never moves B": _StuckB,
     "leaves the bias of the base trainable": _starting(
         lambda layer: layer.base.bias.requires_grad_()),

@@ -1,8 +1,8 @@
-"""The case of rank 64: questions to the record, one step of Adam, two explanations, three pairs."""
+"""The case of rank 64: questions to the record, one step of Adam, two explanations."""
 
 import math
 from collections.abc import Mapping
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import pandas
@@ -22,7 +22,6 @@ from ....plots import (
 )
 from ... import records
 from ...desk.card import Card, show
-from ...verdicts import of_runs
 from . import recorded
 
 CASE = (64, 128), (8, 16)    # rank and alpha: fails, learns
@@ -139,15 +138,3 @@ def draw_explanations() -> Figure:
           "not", "; ".join(f"rank {rank}: size {by['‖ΔW‖']:.3g}, α {by['α']:.3g}, "
                            f"{records.accuracy(rows)[0]:.1%}" for rank, by, rows in points) + ".")
     return made
-
-
-def pairs() -> pandas.DataFrame:
-    """Return what the record says of the three pairs, differences in points."""
-    rows = []
-    for pair in recorded.pairs():
-        found = of_runs(*pair)
-        gap, low, high = (100 * each for each in (found.difference, found.low, found.high))
-        rows.append((found.word, f"{gap:+.1f} ({low:+.1f} to {high:+.1f})",
-                     *(f"{mean(runs):.1%} ± {stdev(runs):.1%}" for runs in pair)))
-    return pandas.DataFrame(rows, columns=["the verdict", "difference, 95 % interval", "left",
-                                           "right"], index=(1, 2, 3))

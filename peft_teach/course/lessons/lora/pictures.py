@@ -22,13 +22,12 @@ from .picture_of_scale import (
     draw_first_step,
     draw_losses,
     ends,
-    pairs,
     settings,
 )
 
 __all__ = ["ask", "bill", "culprit", "directions", "draw_explanations", "draw_first_step",
            "draw_losses", "draw_pushes", "ends", "explore_pushes", "explore_rank",
-           "first_gradients", "moving", "pairs", "settings", "way"]
+           "first_gradients", "moving", "settings", "way"]
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────

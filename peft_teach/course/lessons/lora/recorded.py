@@ -60,15 +60,3 @@ def ends(rows: list[dict]) -> str:
 def first_size(rank: int, alpha: float, lr: float = RATE) -> float:
     """Return what ‖ΔW‖ after one step of Adam is proportional to at one rate: s · √rank."""
     return alpha / math.sqrt(rank)
-
-
-@functools.cache
-def pairs() -> list[tuple[list[float], list[float]]]:
-    """Return the accuracies of each pair that an exercise asks about, in its order, by seed."""
-    def of(group: str, **wanted) -> list[float]:
-        rows = records.select(records.load("lora"), group=group, **wanted)
-        return [row["accuracy"] for row in sorted(rows, key=lambda row: row["seed"])]
-
-    return [(of("scale", rank=64, alpha=128, lr=1e-3), of("ranks", rank=64)),
-            (of("scale", rank=8, alpha=128, lr=3.75e-4), of("scale", rank=1, alpha=16)),
-            (of("ranks", rank=64), of("variants", rank=64, alpha=16))]    # s = 16 / √64 = 2

@@ -78,14 +78,3 @@ def dice(W, top, levels, generator):
     gap = levels[low + 1] - levels[low]
     up = torch.rand(x.shape, generator=generator) < (x - levels[low]) / gap
     return (levels[low + up] * top[:, None]).reshape(W.shape)
-
-
-# ── qlora.suspects ───────────────────────────────────────────────────────────────────────────
-
-errors = {"descending": 2, "swapped": 2**0.5, "doubled": 1, "positive": 2**0.5}
-
-
-# ── qlora.mended ─────────────────────────────────────────────────────────────────────────────
-
-def mended(packed):
-    return packed % 16 * 16 + packed // 16

@@ -1,4 +1,4 @@
-"""The exercises of lesson 08: levels, bytes, the layer and the law of its bits; `dice`; suspects.
+"""The exercises of lesson 08: levels, bytes, layer, the law of its bits, a broken one, `dice`.
 
 `four_bits` and `rounding` have the reference answers.
 """
@@ -18,23 +18,23 @@ from torch.multiprocessing.reductions import StorageWeakRef
 
 from ....nf4 import LEVELS
 from ...checks.adapter_judge import drawing
-from ...checks.exercise import VALUE, Exercise, Verdict
+from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
     changed,
     close,
     difference,
     named,
-    number,
     recognised,
     rejected,
     report,
     stages,
 )
-from ...checks.mutants import Law
+from ...checks.mutants import Law, Loophole
 from ...checks.observe import detached
 from ...checks.operations import Spy
-from . import four_bits, mutants, rounding
+from . import answers, four_bits, mutants, rounding
 from .dice import DICE
+from .weak import looks_small
 
 NF4 = "peft_teach.nf4"
 
@@ -148,7 +148,7 @@ def judge_quantize(case: dict, seen: Mapping) -> Verdict:
     if verdict := _unlike(f"{told}top", maxima, top) or _unlike(f"{told}packed", found, packed):
         return verdict
     mine, right, swapped = (four_bits.dequantize(each, top, levels, W.shape)
-                            for each in (found, packed, four_bits.mended(packed)))
+                            for each in (found, packed, packed << 4 | packed >> 4))
     off = (mine - W).abs() > (right - W).abs() + 1e-5 * W.abs().max()    # ties may go either way
     if off.any():
         at = tuple(off.nonzero()[0].tolist())
@@ -349,87 +349,18 @@ BITS = Exercise(
     arguments=lambda pieces: (pieces["Linear4bit"],))
 
 
-# ── qlora.suspects ───────────────────────────────────────────────────────────────────────────
-
-ERRORS = {"descending": 2.0, "swapped": math.sqrt(2), "doubled": 1.0, "positive": math.sqrt(2)}
+# ── qlora.broken ─────────────────────────────────────────────────────────────────────────────
 
 
-def judge_suspects(case: dict, seen: Mapping) -> Verdict:
-    given = seen["errors"] if isinstance(seen["errors"], Mapping) else {}
-    errors = {name: number(value.item() if isinstance(value, Tensor) and value.numel() == 1
-                           else value) for name, value in given.items()}
-    if errors.keys() != ERRORS.keys() or None in errors.values():
-        names = ", ".join(map(str, errors)) or "none of them"
-        return rejected("not_errors", f"It is {named(seen['errors'])} with {names}.")
-    wrong = [name for name in ERRORS if not _is_right(errors[name], ERRORS[name])]
-    if not wrong:
-        return Verdict(True, "All four follow from ‖a − b‖² alone. Two of them are the same.")
-    squared = all(_is_right(errors[name], right**2) for name, right in ERRORS.items())
-    return rejected("squared" if squared else wrong[0], (
-        f"{4 - len(wrong)} of 4 are right. errors[\"{wrong[0]}\"] is {errors[wrong[0]]:.3g}, and a "
-        "measurement of ‖Ŵ − W‖ / ‖W‖ gives something else."))
+LOOPHOLE = Loophole(looks_small, answers.four_bits_hold)
+BROKEN = Exercise(
+    id="qlora.broken", lesson="08", names=("Broken4bit",), points=2, minutes=5, difficulty=2,
+    optional=True, kept=False, reference="peft_teach.course.lessons.qlora.mutants:Detached",
+    cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
+    returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
+    hints=("Go through the law, sentence by sentence: which line of looks_small asks it?",
+           "When does looks_small count, and what? A layer may hold more once it was used, and "
+           "more than is saved.",
+           "Does it ask for a gradient?"))
 
-
-def _is_right(found: float, right: float) -> bool:
-    return abs(found / right - 1) <= 0.02
-
-
-SUSPECTS = Exercise(
-    id="qlora.suspects", lesson="08", names=("errors",), points=1, minutes=5, difficulty=2,
-    optional=True, answer=VALUE, cases=lambda seed: [{"weights": "independent, symmetric"}],
-    run=lambda errors, case: {"errors": errors}, judge=judge_suspects, returns=report(errors=Any),
-    mistakes={
-        "not_errors": "Wanted is a dict of four numbers, one for each suspect: "
-                      f"{', '.join(ERRORS)}.",
-        "squared": "These are the squares, ‖Ŵ − W‖² / ‖W‖².",
-        "descending": "Reversed, the levels nearly change their signs: Ŵ is nearly −W.",
-        "swapped": "Each weight is compared with another one, which is as large and knows nothing "
-                   "of it: what happens to the product of the two in ‖a − b‖²?",
-        "doubled": "Ŵ is nearly 2 W. How far is that from W?",
-        "positive": "Half of the weights have the wrong sign, and are off by twice their size.",
-    },
-    hints=("Write Ŵ with W for each suspect, as if rounding did nothing: −W, 2 W, and so on.",
-           "‖a − b‖² = ‖a‖² + ‖b‖² − 2 a·b. What is a·b where a and b are independent and as "
-           "often negative as positive?",
-           "Or measure it: draw 10,000 random numbers, and do to them what the suspect does."))
-
-# ── qlora.mended ─────────────────────────────────────────────────────────────────────────────
-
-
-def run_mended(mended, case: dict) -> dict[str, Any]:
-    packed = case["packed"].clone()
-    found = mended(packed)
-    return {"found": detached(found), "intact": torch.equal(packed, case["packed"])}
-
-
-def judge_mended(case: dict, seen: Mapping) -> Verdict:
-    found, packed = seen["found"], case["packed"]
-    right = torch.tensor([int(f"{byte:02x}"[::-1], 16) for byte in packed], dtype=packed.dtype)
-    if not seen["intact"]:
-        return rejected("changed", "After mended(packed), packed is not what it was.")
-    if verdict := _unlike("mended(packed)", found, right):
-        return verdict
-    if torch.equal(found, right):
-        return Verdict(True, "Each byte has its halves in the order in which your own reads them.")
-    place = int((found != right).nonzero()[0])
-    return Verdict(False, f"From the byte 0x{packed[place]:02X} it made 0x{found[place]:02X}; "
-                          f"expected 0x{right[place]:02X}.",
-                   "order" if torch.equal(found, packed.flip(0)) else None)
-
-
-MENDED = Exercise(
-    id="qlora.mended", lesson="08", names=("mended",), points=1, minutes=2, difficulty=1,
-    optional=True,
-    cases=lambda seed: [{"packed": torch.tensor(each, dtype=torch.uint8)}
-                        for each in ([0x1F, 0x20], [*range(256)])],
-    run=run_mended, judge=judge_mended, returns=report(found=Any, intact=bool),
-    mistakes={
-        "order": "The bytes are in another order now, and each is as it was. It is the halves of "
-                 "each byte that change places.",
-        "changed": "The argument is the colleague's: make a new tensor.",
-    },
-    hints=("One of the two halves must move up by four bits, the other one down.",
-           "<< and >> move bits, | puts two numbers together.",
-           "In uint8, what is moved beyond the eighth bit is lost. Is that good or bad here?"))
-
-EXERCISES = (LEVELS_OF, QUANTIZE, LAYER, BITS, DICE, SUSPECTS, MENDED)
+EXERCISES = (LEVELS_OF, QUANTIZE, LAYER, BITS, BROKEN, DICE)

@@ -8,9 +8,8 @@ import pandas
 import torch
 from torch import Tensor, nn
 
-from .... import models, nf4
+from .... import models
 from ....progress_bar import bar
-from . import four_bits
 from .live import hidden
 from .rounding import BLOCK, maxima, nearest, relative
 
@@ -68,8 +67,3 @@ def formats(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor], model:
                                                     uniform)]),
                       "last hidden states": relative([(hidden(rounded, batches)[-1], right)])}
     return pandas.DataFrame(rows).T
-
-
-def colleague(W: Tensor) -> Tensor:
-    """Return the bytes of a colleague, who packs two numbers in the other order."""
-    return four_bits.mended(nf4.quantize(W).packed)

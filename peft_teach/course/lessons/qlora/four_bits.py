@@ -40,11 +40,6 @@ def dequantize(packed: Tensor, top: Tensor, levels: Tensor, shape: Sequence[int]
     return (levels.to(top.device)[index] * top[:, None]).reshape(shape)
 
 
-def mended(packed: Tensor) -> Tensor:
-    """Return the bytes with their halves swapped."""
-    return packed << 4 | packed >> 4    # uint8 drops what leaves it
-
-
 class Linear4bit(nn.Module):
     """A frozen linear layer, y = x Ŵᵀ + b, that makes Ŵ at each use."""
 

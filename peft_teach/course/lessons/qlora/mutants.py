@@ -51,7 +51,7 @@ class _Beside(Linear4bit):
         self.original = linear.requires_grad_(False)
 
 
-class _Detached(Linear4bit):
+class Detached(Linear4bit):
     def forward(self, x):
         return F.linear(x.detach(), self.weight, self.bias).requires_grad_()
 
@@ -71,6 +71,6 @@ BROKEN = {
     "has a maximum for each 32 weights": _Half,
     "trains its maxima": _Trains,
     "holds the layer that it was made from, frozen, beside its bytes": _Beside,
-    "passes no gradient to its input": _Detached,
+    "passes no gradient to its input": Detached,
     "holds its tensors where neither parameters() nor buffers() lists them": _Unregistered,
 }

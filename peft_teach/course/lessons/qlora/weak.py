@@ -1,0 +1,12 @@
+"""A test of a four-bit layer that lets broken ones pass, as the lesson shows it."""
+
+import torch
+
+
+def looks_small(make):
+    """Raise unless the layer holds four bits a weight, and 32 for each block."""
+    layer, x = make(torch.nn.Linear(64, 6, bias=False)), torch.randn(3, 64)
+    held = sum(t.nbytes for t in layer.state_dict().values())
+    assert held == 6 * 64 // 2 + 4 * 6, "the bytes"
+    assert torch.allclose(layer(x), x @ layer.weight.T, atol=1e-5), "the output"
+    assert not any(p.requires_grad for p in layer.parameters()), "what trains"
