@@ -3,7 +3,7 @@
     record = load("lora")                      assets/records/lora.json, made by lora.py there
     record.runs                                a pandas data frame, one row a run
     record.losses[id], record.spectra[id]      of the run with this id, the frame's index
-    record["cost"]                             the rest, by its name in the file
+    record["cut"]                              the rest, by its name in the file
     table(record.runs, "rank")                 "80.0 ± 0.2 %" for each rank, ready to be shown
     gain(0.80)                                 the course's yardstick: 0 the head alone, 1 full
     standard_error(0.80, 2563)                 of an accuracy on so many test sentences
