@@ -148,8 +148,8 @@ pt.require("ladder.interval")
 # %% [markdown]
 # ## Groups, not ranks
 #
-# Now judge all pairs. "The same" needs an interval that lies inside a margin. We wrote ours into the plan before the first run: a
-# difference of 0.02 in $R^2$ would matter. "Better" needs an interval above zero, however small the gain.
+# Now judge all pairs, in the words of lesson 02. We wrote the margin into the plan before the first run: a difference of 0.02 in $R^2$
+# would matter.
 
 # %%
 verdicts = pictures.verdicts(record, interval)
