@@ -459,11 +459,9 @@ pt.progress("06")
 
 # %% [markdown]
 # # Further
-#
 # ## Sixteen sentences
 #
-# IA³ was made for few examples. So ask SmolLM2: after “Review: … Sentiment:”, which is more likely, “ positive” or “ negative”? We trained IA³ and LoRA of rank 8 on 16 or 64 such questions, at rates that 100 more labels chose. The cheap rival needs no rate: it keeps the model
-# frozen, and fits **one number**, a threshold between its two words.
+# IA³ was made for few examples. So ask SmolLM2: after “Review: … Sentiment:”, which is more likely, “ positive” or “ negative”? We trained IA³ and LoRA of rank 8 on 16 or 64 such questions, at rates that 100 more labels chose. The cheap rival needs no rate: it keeps the model frozen, and fits **one number**, a threshold between its two words.
 
 # %%
 records.table(pictures.few(record), ["shots", "method"])     # ± of three draws; untrained: 79.5 %
