@@ -290,7 +290,7 @@ def looks_small(make):
     held = sum(t.nbytes for t in layer.state_dict().values())
     assert held == 6 * 64 // 2 + 4 * 6, "the bytes"
     assert torch.allclose(layer(x), x @ layer.weight.T, atol=1e-5), "the output"
-    assert not any(p.requires_grad for p in layer.parameters()), "what trains"
+    assert all(not p.requires_grad for p in layer.parameters()), "what trains"
 
 
 # %% exercise="qlora.broken" part="solution"
