@@ -5,7 +5,7 @@
     record.losses[id], record.spectra[id]      of the run with this id, the frame's index
     record["cut"]                              the rest, by its name in the file
     table(record.runs, "rank")                 "80.0 ± 0.2 %" for each rank, ready to be shown
-    gain(0.80)                                 the course's yardstick: 0 the head alone, 1 full
+    gain(0.80)                                 the course's yardstick: 0 the head, 1 full
     standard_error(0.80, 2563)                 of an accuracy on so many test sentences
 
 The last two take columns, too.
@@ -20,7 +20,7 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
 
     group              what the run was made for; the script explains its groups
     model              minilm, smollm2
-    method             a method of peft_teach, or: head (the head alone), none (nothing is trained),
+    method             a method of peft_teach, or: head (head only), none (nothing is trained),
                        scratch (all of a randomly initialized model), subspace (random directions),
                        gated prefix, gain (LoRA with a trained factor behind each output); in
                        lesson 10 its rungs, by key
@@ -205,7 +205,7 @@ def standard_error(accuracy: float, examples: int) -> float:
 
 
 def gain(accuracy: float, ruler: tuple[float, float] | None = None) -> float:
-    """Return the share of the gain: 0 is the head alone, 1 full fine-tuning; by default `ends`.
+    """Return the share of the gain: 0 is the head, 1 full fine-tuning; by default of `ends`.
 
     One yardstick for all methods of the course. It may lie below 0 or above 1. As all test
     accuracies have a standard error of about 0.008, a share has one of about 0.07.
