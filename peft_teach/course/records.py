@@ -205,7 +205,7 @@ def standard_error(accuracy: float, examples: int) -> float:
 
 
 def gain(accuracy: float, ruler: tuple[float, float] | None = None) -> float:
-    """Return the share of the gain: 0 is the head, 1 full fine-tuning; by default of `ends`.
+    """Return the share of the gain: 0 is the head, 1 full fine-tuning; by default `ends`.
 
     One yardstick for all methods of the course. It may lie below 0 or above 1. As all test
     accuracies have a standard error of about 0.008, a share has one of about 0.07.
