@@ -228,7 +228,8 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
     return made
 
 
-def dots(rows: Mapping[str, Sequence[float]], references: Mapping[str, tuple[float, str]],
+def dots(rows: Mapping[str, Sequence[float]],
+         references: Mapping[str, tuple[float, str]] = {},
          styles: Mapping[str, tuple[str, str]] = {}) -> Figure:
     """Draw accuracies, one line a setting: a mark a seed, a bar at the mean.
 

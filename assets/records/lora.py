@@ -5,17 +5,13 @@
 
 Writes `lora.json`: one row a run (settings, accuracy, losses), the spectra of the updates with what
 becomes of W and what is left of the accuracy when the updates are cut (`--spectra`: these alone,
-where they are missing), and memory and step time (`--cost`: these alone, anew). Interrupted, it
-goes on where it stopped. One setting: MiniLM, movie reviews with |rating| > 0.5, 4,000 training
-reviews once, batches of 16, at most 32 tokens.
+where they are missing). Interrupted, it goes on where it stopped. One setting: MiniLM, movie
+reviews with |rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
 """
 
 import copy
 import functools
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import peft_teach as pt
 from peft_teach.course import recording
@@ -187,87 +183,54 @@ def is_whole(record, name):
         not name.isdigit() or name in record.get("cut", {}))
 
 
-MEASURE = """
-import json, resource, statistics, sys, time, torch
-sys.path.insert(0, {here!r})
-import peft_teach as pt, lora
-torch.set_num_threads(1)    # then a processor's time is a step's, on a busy machine too
-pt.seed(0)
-model, tokenizer = pt.models.load("minilm", labels=2)
-for p in model.parameters():
-    p.sum()    # the file is mapped: weights come into memory when they are first read
-loaded = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-model = lora.inject(model, {setting!r})
-ids = torch.randint(1000, 20000, (16, 32))
-batch = dict(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.zeros(16).long())
-clock = [time.process_time() for _ in pt.train(model, [batch] * 40, 1e-4)]    # after each step
-steps = [after - before for before, after in zip(clock, clock[1:])]
-peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-print(json.dumps(dict(peak_mb=round(peak * 1024 / 1e6), loaded_mb=round(loaded * 1024 / 1e6),
-                      step_ms=round(1000 * statistics.median(steps[5:]), 1))))
-"""
-
-
-def measure(setting):
-    """Return peak resident memory and the median time of 40 steps, in a process of their own."""
-    code = MEASURE.format(here=str(Path(__file__).parent), setting=setting)
-    out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return json.loads(out.stdout.splitlines()[-1])
-
-
 def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
-    parser.add_argument("--cost", action="store_true", help="measure only memory and step time")
     parser.add_argument("--groups", nargs="+", help="only these groups of runs")
     parser.add_argument("--spectra", action="store_true", help="only the missing spectra and cuts")
     options = parser.parse_args()
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
                               options.again, options.forget)
-    if not options.cost:
-        plain, _ = pt.models.load("minilm", labels=2)
-        before, firsts = recording.matrices(plain, ("query", "value")), {}
-        first = {"full": {"method": "full", "seed": 0}, "8": lora(8)}
+    plain, _ = pt.models.load("minilm", labels=2)
+    before, firsts = recording.matrices(plain, ("query", "value")), {}
+    first = {"full": {"method": "full", "seed": 0}, "8": lora(8)}
 
-        def first_update(name):
-            if name not in firsts:
-                firsts[name] = pt.spectra.updates(run(first[name], data)[1], before)
-            return firsts[name]
+    def first_update(name):
+        if name not in firsts:
+            firsts[name] = pt.spectra.updates(run(first[name], data)[1], before)
+        return firsts[name]
 
-        def make(about):
-            group, setting = about["group"], about["setting"]
-            row, model = run(setting, data)
-            name = spectrum_name(group, setting)
-            if name is None:
-                return row, {}
-            if name in first:
-                firsts[name] = pt.spectra.updates(model, before)
-            stands = record.read().get("spectra", {}).get(name, {})
-            other = functools.partial(first_update, compared_with(name))
-            row["spectrum"] = name
-            gains = {"spectra": {name: spectrum(model, before, other, stands)}}
-            if name.isdigit():
-                gains["cut"] = {name: cut(model, before, data)}
-            return row, gains
+    def make(about):
+        group, setting = about["group"], about["setting"]
+        row, model = run(setting, data)
+        name = spectrum_name(group, setting)
+        if name is None:
+            return row, {}
+        if name in first:
+            firsts[name] = pt.spectra.updates(model, before)
+        stands = record.read().get("spectra", {}).get(name, {})
+        other = functools.partial(first_update, compared_with(name))
+        row["spectrum"] = name
+        gains = {"spectra": {name: spectrum(model, before, other, stands)}}
+        if name.isdigit():
+            gains["cut"] = {name: cut(model, before, data)}
+        return row, gains
 
-        wanted = [{"group": group, "setting": setting} for group, setting in settings()
-                  if not options.groups or group in options.groups]
-        if not options.spectra:
-            record.make(wanted, make)
-        for about in wanted:
-            name = spectrum_name(**about)
-            if name and not is_whole(record.made(), name):
-                row, gains = make(json.loads(json.dumps(about)))
-                record.gain(**gains)
-                print(name, "again:", row["accuracy"], flush=True)
-        if "weight" not in record.made().get("spectra", {}):
-            record.gain(spectra={"weight": {
-                n: {"sigma": [float(f"{s:.3g}") for s in pt.spectra.singular_values(w)]}
-                for n, w in before.items()}})
-    if options.cost or "cost" not in record.made():
-        record.gain(cost={name: measure(setting) for name, setting in (
-            ("full", {"method": "full"}), ("head", {"method": "head"}), ("lora", lora(8)))})
+    wanted = [{"group": group, "setting": setting} for group, setting in settings()
+              if not options.groups or group in options.groups]
+    if not options.spectra:
+        record.make(wanted, make)
+    for about in wanted:
+        name = spectrum_name(**about)
+        if name and not is_whole(record.made(), name):
+            row, gains = make(json.loads(json.dumps(about)))
+            record.gain(**gains)
+            print(name, "again:", row["accuracy"], flush=True)
+    if "weight" not in record.made().get("spectra", {}):
+        record.gain(spectra={"weight": {
+            n: {"sigma": [float(f"{s:.3g}") for s in pt.spectra.singular_values(w)]}
+            for n, w in before.items()}})
 
 
 if __name__ == "__main__":

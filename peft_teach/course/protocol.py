@@ -278,7 +278,7 @@ def finals(record: Mapping) -> list[dict]:
 
 
 def zeros(record: Mapping) -> dict[str, float]:
-    """Return R² of a head alone, solved, by what it reads: "pooler", or the "mean" of all tokens.
+    """Return R² of a head, solved, by what it reads: "pooler", or the "mean" of all tokens.
 
     The first is the zero of methods whose heads read the pooler. The second brings two fifths of
     the way for nothing; but it lifts what is trained, too, so no method that reads the pooler

@@ -3,9 +3,9 @@
     record = load("lora")                      assets/records/lora.json, made by lora.py there
     record.runs                                a pandas data frame, one row a run
     record.losses[id], record.spectra[id]      of the run with this id, the frame's index
-    record["cost"]                             the rest, by its name in the file
+    record["cut"]                              the rest, by its name in the file
     table(record.runs, "rank")                 "80.0 ± 0.2 %" for each rank, ready to be shown
-    gain(0.80)                                 the course's yardstick: 0 the head alone, 1 full
+    gain(0.80)                                 the course's yardstick: 0 the head, 1 full
     standard_error(0.80, 2563)                 of an accuracy on so many test sentences
 
 The last two take columns, too.
@@ -20,7 +20,7 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
 
     group              what the run was made for; the script explains its groups
     model              minilm, smollm2
-    method             a method of peft_teach, or: head (the head alone), none (nothing is trained),
+    method             a method of peft_teach, or: head (head only), none (nothing is trained),
                        scratch (all of a randomly initialized model), subspace (random directions),
                        gated prefix, gain (LoRA with a trained factor behind each output); in
                        lesson 10 its rungs, by key
@@ -205,7 +205,7 @@ def standard_error(accuracy: float, examples: int) -> float:
 
 
 def gain(accuracy: float, ruler: tuple[float, float] | None = None) -> float:
-    """Return the share of the gain: 0 is the head alone, 1 full fine-tuning; by default `ends`.
+    """Return the share of the gain: 0 is the head, 1 full fine-tuning; by default `ends`.
 
     One yardstick for all methods of the course. It may lie below 0 or above 1. As all test
     accuracies have a standard error of about 0.008, a share has one of about 0.07.
@@ -214,19 +214,17 @@ def gain(accuracy: float, ruler: tuple[float, float] | None = None) -> float:
     return (accuracy - head) / (full - head)
 
 
-def converged(record: dict, pool: str = "cls") -> dict:
-    """Return the head alone, solved, with the penalty that validation chooses.
-
-    It reads the pooler's output, or with `pool` "mean" the mean of all tokens.
-    """
-    return max(select(record, group="converged", pool=pool), key=lambda row: row["validation"])
+def head_on_the_mean(record: dict) -> float:
+    """Return the accuracy of the head on the mean, solved, with the penalty validation chooses."""
+    rows = select(record, group="converged", pool="mean")
+    return max(rows, key=lambda row: row["validation"])["accuracy"]
 
 
 @functools.cache    # a picture asks at each redraw, and the two records stand
 def ends() -> tuple[float, float]:
     """Return the test accuracies between which `gain` measures.
 
-    The head alone on the pooler's output, trained until the loss falls no further, without any
+    The head on the pooler, trained until the loss falls no further, without any
     penalty (`full.json`; the problem is convex, so the seed does not matter, and validation prefers
     no penalty), and full fine-tuning, mean of three seeds (`lora.json`). Both learned
     from the same 4,000 sentences.

@@ -39,7 +39,7 @@ def ruler(shown: Shown) -> None:
     pooler = next(run for run in heads if run["pool"] == "cls" and run["penalty"] == 0)
     best = max((run for run in heads if run["pool"] == "mean"), key=lambda r: r["validation"])
     full = mean(run["accuracy"] for run in select(record("lora"), group="methods", method="full"))
-    far = []    # of the way: the head on the mean
+    far = []    # of the gain: the head on the mean
     for y, name, ends, others, write in (
             (1.55, "labels, % right", (pooler["accuracy"], best["accuracy"], full),
              {"counting words": 0.762, "full, your 45 steps": 0.78}, "{:.2%}"),
@@ -56,15 +56,15 @@ def ruler(shown: Shown) -> None:
                 ax.line(colour, "D", x, y)
             else:
                 ax.line(colour, "-", (x, x), (y - 0.1, y + 0.1))
-            way = f"\n{x:.0%} of the way" if 0 < x < 1 else ""
-            ax.text(f"{mark}\n{write.format(value)}{way}", colour, (x, y), near=0.1)
+            gain = f"\n{x:.0%} of the gain" if 0 < x < 1 else ""
+            ax.text(f"{mark}\n{write.format(value)}{gain}", colour, (x, y), near=0.1)
         far.append((ends[1] - ends[0]) / (ends[2] - ends[0]))
     for y, x, name, least in ((-0.25, 0, "pooler", ends[0]), (-0.58, far[1], "mean", ends[1])):
         ax.line("ink", "-", (x, x, 1, 1), (y + 0.1, y, y, y + 0.1))
         ax.text(f"to gain over the head on the {name}: {ends[2] - least:.3f}", "ink",
                 ((x + 1) / 2, y), near=0.02)
-    assert shown.title == (f"A frozen network, read at all of its tokens, goes {far[0]:.0%} and "
-                           f"{far[1]:.0%} of the way to full fine-tuning")
+    assert shown.title == (f"A frozen network, read at all of its tokens, brings {far[0]:.0%} and "
+                           f"{far[1]:.0%} of the gain")
 
 
 def patients(shown: Shown) -> None:

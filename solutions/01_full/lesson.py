@@ -27,7 +27,7 @@ import peft_teach as pt
 
 budget = pt.course.budget()    # how much to compute
 records, live, pictures = pt.course.records, pt.course.live, pt.course.pictures("full")
-record, others = records.load("full"), records.load("lora")
+record, ladder = records.load("full"), records.load("ladder")
 movies = pt.data.load("movies")
 pt.seed(0)
 model, tokenizer = pt.models.load("minilm", labels=2, device=pt.device())
@@ -385,7 +385,7 @@ reads.map("{:.1%}".format).to_frame()
 
 # %%
 scratch, = records.select(record, group="curves", method="scratch")
-ruler = pictures.ruler(record, records.load("ladder"), {
+ruler = pictures.ruler(record, ladder, {
     "counting words": counting, f"full, your {len(part)} steps": fine_tuned})
 pt.compare("full.scratch", round(100 * scratch["accuracy"], 1), "from scratch, 250 steps, in %")
 pt.plots.show(pictures.draw_ruler(ruler), "Both scales begin at the head on the pooler and end at "
@@ -424,8 +424,8 @@ pt.sentence("full.collapse", ...)    # yours: what happened, and what is 0.69?
 # %%
 bill = {}
 for name, way in (("full", full_model), ("head", head_model)):
-    ledger, cost = pt.account.ledger(way, 16, 32, "adamw"), others["cost"][name]
-    bill[name] = {"one step, without cached features, ms": cost["step_ms"],
+    ledger, cost = pt.account.ledger(way, 16, 32, "adamw"), ladder["costs"]
+    bill[name] = {"one step, without cached features": cost[name]["step"] / cost["full"]["step"],
                   "saved for a task, MB": ledger.gradients_bytes / 1e6}
 bill = pd.DataFrame(bill)
 bill.assign(factor=(bill["full"] / bill["head"]).map("{:,.0f}".format)).round(3)

@@ -36,8 +36,9 @@ def subspaces(shown: Shown) -> None:
             points.setdefault(run["d"], []).append(run["accuracy"])
     full = np.mean([run["accuracy"] for run in runs if run.get("pretrained", True)
                     and (run["group"], run["method"]) == ("short", "full")])
-    head, mean = (max((r for r in runs if r["group"] == "converged" and r["pool"] == pool),
-                      key=lambda r: r["validation"])["accuracy"] for pool in ("cls", "mean"))
+    solved = [run for run in runs if run["group"] == "converged"]
+    head, = (r["accuracy"] for r in solved if (r["pool"], r["penalty"]) == ("cls", 0))
+    mean = max((r for r in solved if r["pool"] == "mean"), key=lambda r: r["validation"])["accuracy"]
     goal = (head + full) / 2
     means = {d: np.mean(points[d]) for d in sorted(points)}
     reached = min(d for d, found in means.items() if found >= goal)

@@ -3,7 +3,7 @@
 from figures import mean, record, select
 
 CHANGE, LADDER = record("change"), record("ladder")
-HEAD = max(select(CHANGE, group="converged", pool="cls"), key=lambda row: row["validation"])["accuracy"]
+HEAD = select(CHANGE, group="converged", pool="cls", penalty=0.0)[0]["accuracy"]
 FULL = mean(row["accuracy"] for row in select(CHANGE, group="short", method="full",
                                               pretrained=None))
 
@@ -19,7 +19,7 @@ FIGURES = {
     "as much as 4,096 dimensions": "the picture beside it",
     "ask for 90 % of full": "Li et al. 2018; Aghajanyan et al. 2020",
     "1,024 dimensions reach it": next(d for d in SUBSPACES if SUBSPACES[d] >= 0.9 * FULL),
-    "already has 86 %": HEAD / FULL,
+    "already has 84 %": HEAD / FULL,
     "in place of 147,456": 384 * 384,
     "9,216 numbers in all": 6 * 2 * 768,
     "4,000 sentences, once": "a setting",

@@ -2,7 +2,7 @@
 # # 03 · Soft prompts: can ten vectors that are no words beat an instruction?
 # You write "Is this movie review positive or negative?" in front of a film review. The model sees a row of vectors, one for each token. It cannot know that these vectors came from words. Then why choose them among words?
 #
-# In 2021 Brian Lester, Rami Al-Rfou and Noah Constant wanted one large frozen model to serve many tasks. Fine-tuning needed a copy of the model for each task, and prompts in words did much worse. So they kept the model, and trained the vectors in front of the text: a **soft prompt**.
+# You have many tasks, and fine-tuning needs a copy of the model for each. Prompts in words do much worse. So keep the model frozen, and train the vectors in front of the text: a **soft prompt** (Lester, Al-Rfou and Constant 2021).
 #
 # | | |
 # |---|---|
@@ -138,7 +138,7 @@ pictures.read(prompt, tokenizer, review, before=unread)
 
 # %%
 asked = pictures.by_length(test)[:None if budget.claims else 20]
-mine = reading.margins(prompt, pt.bar(reading.ask(asked, tokenizer, 20), "batches"),
+mine = reading.leads(prompt, pt.bar(reading.ask(asked, tokenizer, 20), "batches"),
                        reading.two_words(tokenizer))
 answers = answers.head(len(asked)).assign(yours=(mine > 0).numpy())
 scores = pictures.scores(answers, record).drop(columns="beside no instruction")
@@ -164,7 +164,7 @@ changed[["review"]].assign(now=is_right).tail(7)
 #
 # ## 4 · The model already knew
 #
-# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. So far the answer is positive if the **margin**, the logit of ` positive` less that of ` negative`, is more than 0. Keep the words, train nothing, and move this **threshold**. Where would you put it?
+# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. So far the answer is positive if the **lead**, the logit of ` positive` less that of ` negative`, is more than 0. Keep the words, train nothing, and move this **threshold**. Where would you put it?
 
 # %%
 pictures.explore_threshold(record, test)
@@ -178,17 +178,17 @@ scores[moved]
 # %% [markdown]
 # Between the instruction with this one number and 5,760 trained numbers we cannot tell.
 #
-# But changes that go one way prove nothing. Imagine a prompt that does teach the model to know a bad review: it lowers the margins of disliked reviews alone. Its changes go one way, too. What tells the two apart is the **ranking**, in which no threshold has a part: of a liked and a disliked review, how often has the liked one the larger margin?
+# But changes that go one way prove nothing. Imagine a prompt that does teach the model to know a bad review: it lowers the leads of disliked reviews alone. Its changes go one way, too. What tells the two apart is the **ranking**, in which no threshold has a part: of a liked and a disliked review, how often has the liked one the larger lead?
 
 # %%
-words, vectors = (margins[:len(answers)] for margins in pictures.margins(record))
+words, vectors = (leads[:len(answers)] for leads in pictures.leads(record))
 liked = answers.liked.to_numpy()
-fronts = {"the words": words, "all margins less 1.84": words - 1.84, "ten vectors, seed 0": vectors,
+fronts = {"the words": words, "all leads less 1.84": words - 1.84, "ten vectors, seed 0": vectors,
           "yours": mine.numpy(), "imagined: less 0.5 where disliked": words - 0.5 * ~liked}
-pd.DataFrame({name: {"answers changed": ((margin > 0) != (words > 0)).sum(),
-                     "to negative": ((margin <= 0) & (words > 0)).sum(),
-                     "ranked right": (margin[liked][:, None] > margin[~liked]).mean()}
-              for name, margin in fronts.items()}).T.round(3)
+pd.DataFrame({name: {"answers changed": ((lead > 0) != (words > 0)).sum(),
+                     "to negative": ((lead <= 0) & (words > 0)).sum(),
+                     "ranked right": (lead[liked][:, None] > lead[~liked]).mean()}
+              for name, lead in fronts.items()}).T.round(3)
 
 # %% [markdown]
 # The imagined prompt ranks more pairs right. Yours ranks about as the words did.
@@ -416,7 +416,7 @@ pt.doors("prompt", wrap, pt.prompt.Config(length=20))
 # | A trained prompt is better than the words that it started as. Beside our best instruction we cannot tell. | 85.3 %, four orders of the same 256 reviews, from 83.6 to 86.6 %; 470 test reviews. Beside its words better by 2.7 to 11.6 points, beside our best −0.0 to 8.4 | No words at all: better by 1.3 to 9.6 points. A prompt from random numbers, 83.4 %: cannot tell it from no instruction (one seed). On 277 validation reviews we cannot tell three rates apart; this is the middle one. | related: T5 with a trained prompt is far ahead of GPT-3 with a few examples (Lester et al. 2021, figure 1) |
 # | We cannot tell the trained prompt from its words with one threshold, and see no better ranking. | The words with a threshold: 85.7 %; the vectors beside it −3.3 to 2.3 points, cannot tell. 89 to 94 % of the answers are the same. | Ranking: the words have 93.1 % of pairs right, the vectors 93.0 to 93.9 % (seed 0: −1.3 to 1.1 points). A threshold without the instruction: the vectors are −1.1 to 6.1 points from it, cannot tell. At three times the rate 85.5 % are right, and 92.4 % of pairs (one seed). | prompts bring out what a model has, and may fail where a task needs new patterns of attention (Petrov et al. 2024) |
 # | What a prompt from random numbers learned is not in its nearest words, by distance. | put back to these, it falls from 83.4 to 78.3 % (one seed) | A prompt from words falls from 85.5 to 78.1 %, which proves nothing: a random move three times as long would leave its nearest words, too | mixed: related words were found (Lester et al. 2021, §7); good prompts lie near almost any text (Khashabi et al. 2022) |
-# | We cannot tell labels and words apart as starts. (An observation) | 89.3 % and 85.7 % of 100 reviews right, three seeds: labels −8.9 to 1.5 points from words | A leaning helps there, 39 being liked; of pairs, labels rank 93.2 to 95.1 % right, words 93.3 to 94.4 %: cannot tell, either | in small models labels lead, at 11 billion no start does (Lester et al. 2021, figure 3) |
+# | We cannot tell labels and words apart as starts. (An observation) | 89.3 % and 85.7 % of 100 reviews right, three seeds: labels −8.9 to 1.5 points from words | A leaning helps there, 39 being liked; of pairs, labels rank 93.2 to 95.1 % right, words 93.3 to 94.4 %: cannot tell, either | in small models labels win, at 11 billion no start does (Lester et al. 2021, figure 3) |
 
 # %%
 pt.progress("03")

@@ -54,9 +54,8 @@ def hardly():
     return sum(r2 < 0.05 for r2 in R2["prompt"])
 
 
-def apart(found, digits=3):
-    return f"{found.difference:.{digits}f} ({found.low:.{digits}f} to {found.high:.{digits}f})".replace(
-        "-", "−")
+def apart(found):
+    return f"{found.difference:.2f} ({found.low:.2f} to {found.high:.2f})".replace("-", "−")
 
 
 QUIETER = [after < before for before, after in shares(False, 5)]

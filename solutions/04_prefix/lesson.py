@@ -1,9 +1,9 @@
 # %% [markdown]
 # # 04 · Prefix tuning: what can a prefix do that a prompt cannot?
 #
-# In lesson 03 you trained a few vectors in front of the words. They enter at the bottom, and thirty frozen layers decide what becomes of them.
+# In lesson 03 you trained a few vectors in front of the words. They enter at the bottom, and thirty frozen blocks, or layers, decide what becomes of them.
 #
-# In 2021 Xiang Lisa Li and Percy Liang wanted GPT-2 to turn tables into sentences, without a copy of it for every kind of table. Vectors at the bottom did it badly. So they trained vectors in front of *every* layer: a **prefix**.
+# In 2021 Xiang Lisa Li and Percy Liang wanted GPT-2 to turn tables into sentences, without a copy for every kind of table. Vectors at the bottom did it badly. So they trained vectors in front of *every* layer: a **prefix**.
 #
 # | | |
 # |---|---|
@@ -366,7 +366,7 @@ run
 verdicts = pictures.beside()
 pt.compare("prefix.order", verdicts["the head on the mean"].word, "the prefix beside that head")
 pd.DataFrame([(each.difference, each.word) for each in verdicts.values()], [*verdicts],
-             ["the prefix is ahead in R² by", "verdict"]).round(3)
+             ["the prefix is ahead in R² by", "verdict"]).round(2)
 
 # %% [markdown]
 # <details><summary>What the table says</summary>
@@ -389,7 +389,7 @@ pt.doors("prefix", wrap, pt.prefix.Config(20))
 # | In a model that reads left to right every soft prompt is a prefix. In MiniLM that holds only in layer 0. | a proof from the mask; the same keys in 30 of 30 layers of SmolLM2, in 1 of 6 of MiniLM | nothing can refute the proof; MiniLM's keys were compared under two sentences | the basis of prompt caching |
 # | Given a layer's inputs, a prefix cannot change how the words divide attention among themselves. | a proof in one line: all weights are multiplied by 1 − λ | nothing can refute the proof; it is about one layer, and the layers above get changed inputs | tasks that need new attention patterns may not be learned (Petrov et al. 2024); for some given models, not for all (2402.14753) |
 # | In 100 steps a prefix brings half of six messages, one a layer. A prompt of its size brings almost nothing to layers 1 to 4. | 50.5 ± 1.9 % by a prefix of one vector; by a prompt of twelve 6.6 % in layer 0, 19.5 % in layer 5, below 1 % between: means of five seeds | Each had the best of its rates, and 100 steps; more may bring more. Asked for the last layer's message alone, the prompt brings 45.1 %, the prefix 83.0 % (at the same rates, three seeds) | vectors in every layer do better than at the bottom (Liu et al. 2021) |
-# | On MiniLM, by the protocol, a prefix of 20 is better than the head on the pooler. From the head on the mean we cannot tell it. A prompt of 20 hardly trained. | R² 0.438, 0.318 and 0.413, five seeds, the heads solved, the second with a penalty; prompts below 0.05 with 4 of 5 seeds | In pairs, ahead of the heads by 0.120 (0.086 to 0.154) and 0.023 (−0.006 to 0.051). By signs the same two verdicts. A prompt of 240, as many numbers, was tried once, at one rate: it did not train | on classification most methods come close (He et al. 2022, §4.2) |
+# | On MiniLM, by the protocol, a prefix of 20 is better than the head on the pooler. From the head on the mean we cannot tell it. A prompt of 20 hardly trained. | R² 0.438, 0.318 and 0.413, five seeds, the heads solved, the second with a penalty; prompts below 0.05 with 4 of 5 seeds | In pairs, ahead of the heads by 0.12 (0.09 to 0.15) and 0.02 (−0.01 to 0.05). By signs the same two verdicts. A prompt of 240, as many numbers, was tried once, at one rate: it did not train | on classification most methods come close (He et al. 2022, §4.2) |
 # | In the last layer training makes the prefix quieter; with a gate, its mean share is negative in the last two. *An observation.* | λ fell in 16 of 16 runs without a gate, at four lengths; with a gate, g λ ended below zero in 3 of 3 | another start and another rate, one of each, without a gate; one model only | not known to us |
 
 # %%

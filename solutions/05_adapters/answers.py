@@ -245,7 +245,7 @@ SAYS = {
         "layers_inside": "The four parameters are those of A",
         "names": "What should train is A",
         "copied_A": "keep A itself", "looks_inside": "computed with the base's parts",
-        "not_normed_again": "leaves the layer without a norm",
+        "not_normed_again": "leaves the block without a norm",
         "reads_the_sum": "A reads the sum itself",
         "adds_to_the_normed": "added to the normed vectors", "no_scale": "s is missing",
         "after_the_norm": "was added after the norm",

@@ -30,9 +30,7 @@ def race(shown: Shown) -> None:
     runs = [run for run in records.load("adapters")["runs"] if run["group"] == "alike"]
     rows = {name: ([run["accuracy"] for run in runs if run["setting"]["place"] == place],
                    "series 0", "o") for place, name in names.items()}
-    head = max((run for run in records.load("change")["runs"] if run["group"] == "converged"
-                and run["pool"] == "cls"), key=lambda run: run["validation"])
-    strips(ax, rows, {"head on the pooler": (head["accuracy"], "head")})
+    strips(ax, rows, {})
     *inside, ends = (np.mean(values) for values, *_ in rows.values())
     assert shown.title == (f"Inside the block: {min(inside):.1%} to {max(inside):.1%} right; at the two "
                            f"ends {ends:.1%}")

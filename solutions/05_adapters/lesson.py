@@ -4,8 +4,8 @@
 # A **bottleneck adapter** is a small network that you put into a frozen model. Each paper puts it in another place, and calls the result
 # "the adapter". Does the place matter?
 #
-# In 2019 Neil Houlsby and his colleagues at Google wanted one BERT to serve many customers, whose tasks arrive one after another. Fine-tuning
-# stood in their way: each new task cost a full copy of the model. So they froze BERT and added small trained detours to each block.
+# Your customers' tasks arrive one after another, and with fine-tuning each costs a full copy of the model. So freeze it, and add small
+# trained detours to each block (Houlsby et al. 2019).
 #
 # | | |
 # |---|---|
@@ -259,8 +259,7 @@ pd.Series({other: pt.verdict(*pt.board.scores("bottleneck", other))
 
 # %%
 pt.plots.show(pictures.draw_runs(pictures.race(record)), "Six places, one budget: 120 steps, 1,920 "
-              "sentences with labels, 1,000 test sentences. The head, with no adapter, is solved, "
-              "with a penalty. A dot is a seed, a bar their mean.")
+              "sentences with labels, 1,000 test sentences. A dot is a seed, a bar their mean.")
 verdicts = pictures.against_first(record)
 pt.compare("adapters.better", pictures.best(verdicts), "better than each other place")
 pd.DataFrame([*verdicts.values()], [*verdicts]).round(3)[["word", "difference", "low", "high"]]
@@ -291,16 +290,16 @@ pt.sentence("adapters.better", ...)    # yours: does the place matter?
 # Nor can we tell adapters from LoRA of rank 8 at equal numbers: Pfeiffer's at size 15, at the rate of their search, end at 79.1 %,
 # LoRA at 79.4 %.
 #
-# ## 6 · The sealed layer
+# ## 6 · The sealed block
 #
 # No accuracy gave the place away.
 #
 # ### Exercise 4 · Name the placement (3 points, about 20 minutes)
 #
-# Somebody hands you a sealed layer with trained adapters inside. You cannot open it, but you may **probe** it. For one token, choose the layer's input $x$ and the outputs of its two sub-layers, $o_1$
-# (attention) and $o_2$ (feed-forward); you get the layer's output $y$. **Name the placement with at most four probes.** (Three are enough.)
+# Somebody hands you a sealed block with trained adapters inside. You cannot open it, but you may **probe** it. For one token, choose the block's input $x$ and the outputs of its two sub-layers, $o_1$
+# (attention) and $o_2$ (feed-forward); you get the block's output $y$. **Name the placement with at most four probes.** (Three are enough.)
 #
-# | name | the layer, with adapters A and B of unknown weights |
+# | name | the block, with adapters A and B of unknown weights |
 # |---|---|
 # | `"houlsby"` | r = norm(x + o₁ + A(o₁)), y = norm(r + o₂ + B(o₂)) |
 # | `"post_attention"` | r = norm(x + o₁ + A(o₁)), y = norm(r + o₂) |
@@ -309,7 +308,7 @@ pt.sentence("adapters.better", ...)    # yours: does the place matter?
 # | `"parallel"` | r = norm(x + o₁), y = norm(r + o₂ + s · A(r)) |
 # | `"ends"` | x′ = x + A(x), r = norm(x′ + o₁), z = norm(r + o₂), y = z + B(z) |
 #
-# Write `name_placement(ask, norm, d)`. `ask(x, o1, o2)` takes three tensors of shape (d,) and returns $y$. `norm` is the layer's norm: it shifts a vector to mean 0 and scales it to variance 1, and does nothing
+# Write `name_placement(ask, norm, d)`. `ask(x, o1, o2)` takes three tensors of shape (d,) and returns $y$. `norm` is the block's norm: it shifts a vector to mean 0 and scales it to variance 1, and does nothing
 # else. Return one of the six names. Outputs that should be equal agree to about 1e-5; all others differ by far more than 1e-3. The weights are new each time.
 
 
@@ -350,7 +349,7 @@ pt.require("adapters.sealed")
 #
 # ## 8 · One base, two tasks
 #
-# Back to Houlsby's customers. Two files hold adapters and head, trained on film reviews or on tweets. Swap them on one frozen MiniLM:
+# Back to your customers. Two files hold adapters and head, trained on film reviews or on tweets. Swap them on one frozen MiniLM:
 
 # %%
 pictures.swapped(record)    # accuracy on 300 sentences of each; one run each
@@ -419,7 +418,7 @@ Markdown(f"```python\n{library['workflow']}\n```\n\n```text\n{library['printed']
 #
 # | a first recipe | take | source |
 # |---|---|---|
-# | where | Pfeiffer's place, one per layer | Pfeiffer et al. 2021: on classification as good as two |
+# | where | Pfeiffer's place, one per block | Pfeiffer et al. 2021: on classification as good as two |
 # | size, start | 8 to 256: it hardly matters; σ at most 0.01 | Houlsby et al. 2019, §3.6; here 79.1, 78.8 and 78.2 % at sizes 15, 64 and 256 |
 # | rate | search it, with two seeds at least; if runs fail, a third of it | above |
 # | generation | the parallel place | He et al. 2022, §4.3 and 4.4 |

@@ -87,10 +87,10 @@ def swap(shown: Shown) -> None:
 def desk(shown: Shown) -> None:
     record, (ax,) = records.load("ia3"), shown.panels
     truth = record["desk"]["truth"]
-    curve = {t: np.mean([a == b for a, b in zip(record["desk"]["answers"][f"{t} all"], truth)])
-             for t in (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)}
-    assert shown.title == f"Everything at t = 1: {curve[1]:.1%} right; switched off {curve[0]:.1%}"
-    ax.named("", "t, how far the desk is turned", "right, of 150 sentences")
+    curve = {f: np.mean([a == b for a, b in zip(record["desk"]["answers"][f"{f} all"], truth)])
+             for f in (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0)}
+    assert shown.title == f"Everything at f = 1: {curve[1]:.1%} right; switched off {curve[0]:.1%}"
+    ax.named("", "f, how far the desk is turned", "right, of 150 sentences")
     ax.ticks("x", dict(zip(("−1\nreversed", "0\noff", "0.5", "1\nas learned", "1.5",
                                "2\ndoubled"), curve)))
     far = 1.96 * (0.25 / 150)**0.5    # of guesses, in 95 of 100 cases

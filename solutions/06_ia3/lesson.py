@@ -126,7 +126,7 @@ table[["word", "difference", "low", "high"]].round(4).rename_axis("IA³ against"
 #
 # ## 2 · Turn the desk
 #
-# One knob turns all factors of a recorded run: $l' = 1 + t\,(l - 1)$. At $t = 1$ they are as learned. At 0 they are all 1, and only
+# One knob turns all factors of a recorded run: $l' = 1 + f\,(l - 1)$. At $f = 1$ they are as learned. At 0 they are all 1, and only
 # the trained head is left. Beyond 1 they overshoot; below 0 they do the opposite. (The run learned labels, not ratings.)
 #
 # Turn the knob, for everything or for one place or block. Which part costs most when it is switched off?
@@ -138,7 +138,7 @@ pictures.explore_desk(record, sentences)
 # %% tags=["nbval-check-output"]
 off = pd.Series({name: pictures.desk(record, sentences, 0, turned).accuracy
                  for turned, name in pictures.TURNED.items()})
-off.map("{:.1%}".format).to_frame("accuracy at t = 0")
+off.map("{:.1%}".format).to_frame("accuracy at f = 0")
 
 # %% [markdown]
 # <details><summary>What we saw</summary>
@@ -417,17 +417,6 @@ pt.course.live.tried([looks_folded, fold_holds], broken_fold, Gains)    # the se
 pt.doors("ia3", wrap)
 
 # %% [markdown]
-# ## 5 · Sixteen sentences
-#
-# IA³ was made for few examples. So ask SmolLM2: after “Review: … Sentiment:”, which is more likely, “ positive” or “ negative”? We trained IA³ and LoRA of rank 8 on 16 or 64 such questions, at rates that 100 more labels chose. The cheap rival needs no rate: it keeps the model
-# frozen, and fits **one number**, a threshold between its two words.
-
-# %%
-records.table(pictures.few(record), ["shots", "method"])     # ± of three draws; untrained: 79.5 %
-
-# %% [markdown]
-# With so few sentences we cannot tell which of the three leads. So begin with the threshold: it needs none of the 100 labels.
-#
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
@@ -468,6 +457,17 @@ pt.progress("06")
 # | when not | there may be much to learn: LoRA's rank can be raised | lesson 07 |
 
 # %% [markdown]
+# # Further
+# ## Sixteen sentences
+#
+# IA³ was made for few examples. So ask SmolLM2: after “Review: … Sentiment:”, which is more likely, “ positive” or “ negative”? We trained IA³ and LoRA of rank 8 on 16 or 64 such questions, at rates that 100 more labels chose. The cheap rival needs no rate: it keeps the model frozen, and fits **one number**, a threshold between its two words.
+
+# %%
+records.table(pictures.few(record), ["shots", "method"])     # ± of three draws; untrained: 79.5 %
+
+# %% [markdown]
+# With so few sentences we cannot tell which of the three leads. So begin with the threshold: it needs none of the 100 labels.
+#
 # **Sources**
 #
 # - Liu et al. 2022, *Few-Shot Parameter-Efficient Fine-Tuning is Better and Cheaper than In-Context Learning*, arXiv 2205.05638. Their recipe T-Few adds two

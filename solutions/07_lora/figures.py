@@ -12,9 +12,8 @@ RUNS = record("lora").runs
 TESTED = RUNS.tests.max()
 
 FIGURES = {
-    "the 95 % interval": "of `pt.verdict`, by its definition",
     "(2,563 where": TESTED,
-    "2,716 of them": protocol.TESTS, "tested on all 2,716": protocol.TESTS,
+    "2,716 of them": protocol.TESTS,
     "78 % or more": LEARNS,
     "4,000 sentences": "a setting of the runs",
     "1 to 70 billion": "the sources of the recipe",

@@ -47,8 +47,8 @@ BEYOND["qlora.levels"] = but(LEVELS, "div(marks[-1])", "div(max(marks[-1], 1e-6)
 # ── qlora.quantize ───────────────────────────────────────────────────────────────────────────
 
 QUANTIZE = solution("qlora.quantize")
-TOP = "top = blocks.abs().amax(dim=1)"
-UNITS = "blocks / top.clamp_min(1e-38)[:, None]"
+TOP = "top = groups.abs().amax(dim=1)"
+UNITS = "groups / top.clamp_min(1e-38)[:, None]"
 INDEX = "torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2)"
 PACKED = "index[:, 0] * 16 + index[:, 1]"
 UNPACKED = "[packed // 16, packed % 16]"
@@ -56,12 +56,12 @@ BACK = "(levels[index].reshape(len(top), -1) * top[:, None]).reshape(shape)"
 
 RIGHT["qlora.quantize"] = {
     "all distances": but(QUANTIZE, INDEX, "(scaled[..., None] - levels).abs().argmin(-1)"),
-    "nan_to_num": but(QUANTIZE, UNITS, "torch.nan_to_num(blocks / top[:, None])"),
+    "nan_to_num": but(QUANTIZE, UNITS, "torch.nan_to_num(groups / top[:, None])"),
     "sums and shifts": but(
         QUANTIZE, INDEX, "sum((scaled > m).int() for m in (levels[1:] + levels[:-1]) / 2)",
         PACKED, "index[:, 0] << 4 | index[:, 1]", UNPACKED, "[packed >> 4, packed & 15]"),
-    "block by block": but(
-        QUANTIZE, TOP, "top = torch.stack([part.abs().max() for part in blocks])", INDEX,
+    "group by group": but(
+        QUANTIZE, TOP, "top = torch.stack([part.abs().max() for part in groups])", INDEX,
         "torch.stack([(levels - x[:, None]).abs().argmin(1) for x in scaled])"),
     "a table of bytes": but(QUANTIZE, "(levels[index]",
                             "(torch.cartesian_prod(levels, levels)[packed.int()]"),
@@ -71,9 +71,9 @@ WRONG["qlora.quantize"] = {
     "halves": (but(QUANTIZE, PACKED, "index[:, 1] * 16 + index[:, 0]"),
                but(QUANTIZE, UNPACKED, "[packed % 16, packed // 16]")),
     "one_a_byte": but(QUANTIZE, PACKED, "index.reshape(-1)"),
-    "signed": but(QUANTIZE, TOP, "top = blocks.amax(dim=1)"),
-    "changed": but(QUANTIZE, "W.detach().float().reshape(-1, block)", "W.view(-1, block)", UNITS,
-                   "blocks.div_(top.clamp_min(1e-38)[:, None])"),
+    "signed": but(QUANTIZE, TOP, "top = groups.amax(dim=1)"),
+    "changed": but(QUANTIZE, "W.detach().float().reshape(-1, group)", "W.view(-1, group)", UNITS,
+                   "groups.div_(top.clamp_min(1e-38)[:, None])"),
     "misfit": but(QUANTIZE, "len(top), -1", "-1, 64"),
     "": (but(QUANTIZE, "    return index", "    index"),
          but(QUANTIZE, INDEX, "(torch.bucketize(scaled, levels, right=True) - 1)"),

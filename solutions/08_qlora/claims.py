@@ -82,7 +82,7 @@ CLAIMS = (
           "Stochastic rounding keeps them, and so does rounding W + ΔW.",
           seen=f"kept {span(KEPT['nearest'])}, and {span(KEPT['dice'] + KEPT['exact base, nearest'])} "
                "by either of the others: three adapters of rank 8, trained on labels",
-          tried="With each block's largest weight kept: "
+          tried="With each group's largest weight kept: "
                 f"{span(merged('kept', 'nearest', 'old'))}. On the ladder's task, above: 17 %",
           holds={"takes more than half of these updates back": lambda: max(
                      KEPT["nearest"] + merged("kept", "nearest", "old")) < 0.5,

@@ -19,7 +19,7 @@ TOP = np.abs(BLOCKS).max(1, keepdims=True)
 
 
 def _histogram(ax) -> float:
-    """Claim the bell of all weights, as shares of their block's largest; return its height."""
+    """Claim the bell of all weights, as shares of their group's largest; return its height."""
     bell = ax.shapes.pop()
     x = (np.float32(BLOCKS) / np.float32(TOP)).ravel()
     counts, edges = np.histogram(x[np.abs(x) < 1], 120, range=(-1, 1))
@@ -34,7 +34,7 @@ def _histogram(ax) -> float:
 def ruler(shown: Shown) -> None:
     ax, = shown.panels
     assert shown.title == "Sixteen levels, close together where most weights are"
-    ax.named(x="weight, divided by the largest of its block")
+    ax.named(x="weight, divided by the largest of its group")
     _histogram(ax)
     top = ax.ax.get_ylim()[1]
     ax.level("ink", 0)
@@ -56,7 +56,7 @@ def levels(shown: Shown) -> None:
                for levels in (marks, np.arange(-15, 16, 2) / 15))
     error, even = (np.linalg.norm(each - BLOCKS) / np.linalg.norm(BLOCKS) for each in rounded)
     assert shown.title == f"NF4: the error is {error:.2%} of ‖W‖, with even levels {even:.2%}"
-    ax.named(x="weight, divided by the largest of its block")
+    ax.named(x="weight, divided by the largest of its group")
     _histogram(ax)
     for i, mark in enumerate(NF4):
         ax.at("yours" if i == 11 else "series 0", mark)

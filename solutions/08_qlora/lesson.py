@@ -49,11 +49,11 @@ pt.plots.show(pt.drawing.block("qlora", pt.qlora.Config(double=False), counts=Fa
               "blocks of our model. LoRA trains beside all its matrices; in lesson 07 it had two.")
 
 # %%
-pt.plots.show(pictures.draw_ruler(matrices), "The weights of MiniLM, in blocks of 64, each block "
+pt.plots.show(pictures.draw_ruler(matrices), "The weights of MiniLM, in groups of 64, each group "
               "divided by its largest magnitude. Every weight moves to the nearest level.")
 
 # %% [markdown]
-# Cut each matrix into blocks of 64 weights, and divide each block by its largest magnitude. Now every weight lies between −1 and 1, and moves to the
+# Cut each matrix into groups of 64 weights, and divide each group by its largest magnitude. Now every weight lies between −1 and 1, and moves to the
 # nearest of sixteen *levels*. Four bits hold the number of the level.
 #
 # Most weights lie near zero, so many of sixteen evenly spaced levels would hardly be used. Dettmers and his colleagues bet that weights are *normally
@@ -69,8 +69,6 @@ pt.plots.show(pictures.draw_ruler(matrices), "The weights of MiniLM, in blocks o
 #   `quantile(1 - TOP)`.
 #
 # Why does `TOP` stop short of 1? Try `NormalDist().inv_cdf(1.0)`.
-#
-# Replace the line `raise …`, run the cell, then the one below it. `pt.hint("qlora.levels")` helps. Until yours passes, the lesson goes on with ours.
 
 # %%
 TOP = 0.9677083    # 1 - (1/30 + 1/32) / 2: about half of a sixteenth from the end
@@ -120,21 +118,21 @@ pictures.explore_levels(matrices, tables)
 #
 # ### Exercise 2 · Into bytes and back (3 points, about 9 minutes)
 #
-# `quantize(W, levels, block=64)` returns `packed` and `top`:
+# `quantize(W, levels, group=64)` returns `packed` and `top`:
 #
-# - The entries of `W`, row by row, form blocks of `block`. `top`, float32, has the largest magnitude of each block.
-# - Each weight, divided by its block's `top`, becomes the index of the nearest level. A block of zeros stays zero.
+# - The entries of `W`, row by row, form groups of `group`. `top`, float32, has the largest magnitude of each group.
+# - Each weight, divided by its group's `top`, becomes the index of the nearest level. A group of zeros stays zero.
 # - `packed`, uint8, holds two indices in each byte, the first in the high half: 1 and 15 become `0x1F`.
 #
-# `dequantize(packed, top, levels, shape)` gives $\hat W$ back, in this shape. The number of entries is a multiple of `block`.
+# `dequantize(packed, top, levels, shape)` gives $\hat W$ back, in this shape. The number of entries is a multiple of `group`.
 
 
 # %% exercise="qlora.quantize" part="solution"
-def quantize(W, levels, block=64):
+def quantize(W, levels, group=64):
     ### BEGIN SOLUTION
-    blocks = W.detach().float().reshape(-1, block)
-    top = blocks.abs().amax(dim=1)
-    scaled = blocks / top.clamp_min(1e-38)[:, None]
+    groups = W.detach().float().reshape(-1, group)
+    top = groups.abs().amax(dim=1)
+    scaled = groups / top.clamp_min(1e-38)[:, None]
     index = torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2).to(torch.uint8).reshape(-1, 2)
     return index[:, 0] * 16 + index[:, 1], top
     ### END SOLUTION
@@ -160,7 +158,7 @@ packed, top = quantize(query, normal)
 # %% [markdown]
 # ## One large neighbour
 #
-# All weights of a block share one scale, and the largest weight decides how large it is. Make that weight larger still, and look at the others.
+# All weights of a group share one scale, and the largest weight decides how large it is. Make that weight larger still, and look at the others.
 
 # %%
 def nearest(weights):
@@ -177,7 +175,7 @@ def relative(found, right):
 pictures.explore_outlier(query.reshape(-1)[:64], nearest)
 
 # %% [markdown]
-# One outlier, and its neighbours collapse onto a few levels. Smaller blocks limit the damage, but each block stores its own maximum, in 32 bits:
+# One outlier, and its neighbours collapse onto a few levels. Smaller groups limit the damage, but each group stores its own maximum, in 32 bits:
 
 # %%
 rows = {}
@@ -185,7 +183,7 @@ for size, double in ((32, False), (64, False), (256, False), (1024, False), (64,
     held = pt.nf4.quantize(query, size, double)
     rows[f"{size:,}{', maxima in 8 bits' * double}"] = {
         "bits a weight": held.bits_per_parameter, "error": relative(pt.nf4.dequantize(held), query)}
-pd.DataFrame(rows).T.round(3).rename_axis("weights in a block")
+pd.DataFrame(rows).T.round(3).rename_axis("weights in a group")
 
 # %% [markdown]
 # The second idea of QLoRA is to quantize the maxima as well: **double quantization**, in the last row. At 70 billion parameters it saves 3 GB.
@@ -252,7 +250,7 @@ pt.require("qlora.layer")
 # Write `four_bits_hold(make)`, a test that raises an error if a layer breaks this law:
 #
 # > *Leave the bias aside. Before the layer is used and after, its parameters and buffers take exactly half a byte for each weight and 4 bytes for
-# > each block of 64. None of them trains. The gradient reaches x.*
+# > each group of 64. None of them trains. The gradient reaches x.*
 #
 # `make(linear)` builds the layer from a float32 `nn.Linear` of your choice. Your test must accept two right layers and reject six broken ones. Any
 # error counts as a rejection.
@@ -287,7 +285,7 @@ pt.require("qlora.bits")
 
 # %%
 def looks_small(make):
-    """Raise unless the layer holds four bits a weight, and 32 for each block."""
+    """Raise unless the layer holds four bits a weight, and 32 for each group."""
     layer, x = make(torch.nn.Linear(64, 6, bias=False)), torch.randn(3, 64)
     held = sum(t.nbytes for t in layer.state_dict().values())
     assert held == 6 * 64 // 2 + 4 * 6, "the bytes"
@@ -347,7 +345,7 @@ trained = pt.board.train("qlora all", wrap)
 model = trained.model
 
 # %% [markdown]
-# It learns. **What did the four bits cost?** We trained LoRA on all matrices of the exact base and of the four-bit one, ten seeds each, and
+# It learns. **What did the four bits cost?** We trained LoRA everywhere on the exact base and on the four-bit one, ten seeds each, and
 # searched the rate for each.
 
 # %%
@@ -397,7 +395,7 @@ pd.Series({"beside Ŵ": trained.row["r2"], "nearest level": scores["nearest leve
 
 # %% [markdown]
 # Most of $\Delta W$ is gone, and most of $R^2$ with it. Why? Each weight of $\hat W$ stands *on* a level: that is how $\hat W$ was made.
-# While the largest weight of its block stays, a weight leaves its level only if its update is larger than half the gap to the next. Small updates are
+# While the largest weight of its group stays, a weight leaves its level only if its update is larger than half the gap to the next. Small updates are
 # taken back; only the large ones arrive.
 #
 # So round at random. Let each weight go to one of the two levels around it, more often to the nearer one, such that its *average* is right:
@@ -410,7 +408,7 @@ pt.commit("qlora.dice", ...)    # [R², how sure], such as [0.3, 0.5]
 # %% [markdown]
 # ### Exercise 6 · Stochastic rounding (3 points, about 9 minutes)
 #
-# Write `dice(W, top, levels, generator)`, which returns a matrix like `W`. A block's levels are `levels` times its `top`.
+# Write `dice(W, top, levels, generator)`, which returns a matrix like `W`. A group's levels are `levels` times its `top`.
 #
 # - Each weight goes to one of the two levels around it. A weight on a level stays there; one beyond the last level goes to that level.
 # - Averaged over many calls, each weight equals its entry in `W`, although gaps differ in width.
@@ -518,9 +516,9 @@ pt.doors("qlora", wrap, pt.qlora.Config(rank=8, alpha=16, double=False))
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | Of five tables, NF4 makes the smallest error on the model's weights, and evenly spaced levels on uniform numbers. | all matrices of the blocks: NF4 9.4 %, then FP4 e2m1 10.6 %; on uniform numbers: even levels 6.6 %, then int4 7.0 % | all tables take the same bits, maxima included | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Blumenberg et al. 2025; with larger blocks Yoshida 2023) can do even better |
+# | Of five tables, NF4 makes the smallest error on the model's weights, and evenly spaced levels on uniform numbers. | all matrices of the blocks: NF4 9.4 %, then FP4 e2m1 10.6 %; on uniform numbers: even levels 6.6 %, then int4 7.0 % | all tables take the same bits, maxima included | NF4 ahead of FP4 and int4 in perplexity (Dettmers et al. 2023); levels from a Student distribution (Dotzel et al. 2024) or for the least error (Blumenberg et al. 2025; with larger groups Yoshida 2023) can do even better |
 # | LoRA on four bits and LoRA on the exact base are the same, by our margin. | R² −0.005 (−0.011 to 0.000), margin 0.02; ten seeds each, all 2,716 test sentences | By the accuracy of the sign: −0.4 points (−0.9 to 0.1), margin 1. Each at its own searched rate | no loss seen against 16 bits (Dettmers et al. 2023) |
-# | Rounding Ŵ + ΔW to the nearest level takes more than half of these updates back. Stochastic rounding keeps them, and so does rounding W + ΔW. | kept 40 to 48 %, and 100 % by either of the others: three adapters of rank 8, trained on labels | With each block's largest weight kept: 36 to 43 %. On the ladder's task, above: 17 % | Hugging Face peft warns of the rounding. Marie advises against merging into four bits (2023), and after the merge against rounding with bitsandbytes (2025) |
+# | Rounding Ŵ + ΔW to the nearest level takes more than half of these updates back. Stochastic rounding keeps them, and so does rounding W + ΔW. | kept 40 to 48 %, and 100 % by either of the others: three adapters of rank 8, trained on labels | With each group's largest weight kept: 36 to 43 %. On the ladder's task, above: 17 % | Hugging Face peft warns of the rounding. Marie advises against merging into four bits (2023), and after the merge against rounding with bitsandbytes (2025) |
 # | From block to block, the error of the nearest levels grows like that of a smaller update; that of stochastic rounding grows slowly. | after the last block 70 to 77 % of the hidden states' norm, without the update 93 to 99 %; stochastic 19 to 22 %: the same three adapters | The update shrunk to the share that the nearest levels keep, and not rounded: 73 to 81 % | errors of rounding that grow from layer to layer are known (Arai & Ichikawa 2025), of merges not known to us |
 
 # %%

@@ -170,7 +170,6 @@ JUDGED = {
     "One run cannot tell": "of runs in general",
     "Scaled LoRA lets the row grow": "arithmetic: nothing divides by its length",
     "Commit to": "the question",
-    "the best results lay": "Lee et al. 2026",
     "Yin et al. saw DoRA ahead": "Yin et al. 2025, and SKDDJ/PeRL, scripts/openr1/7b",
     "if none reaches the margin": "the rule",
     "DoRA is the same as LoRA, and as scaled LoRA, at either rank": lambda: {

@@ -500,7 +500,7 @@ pt.progress("09")
 #
 # | a first recipe, 1 to 70 billion parameters | take | source |
 # |---|---|---|
-# | first | plain LoRA at three rates: tuned variants end within 1 to 2 % of it | Lee et al. 2026 |
+# | first | plain LoRA at three rates | Lee et al. 2026 |
 # | then | the same with `use_dora=True`, at LoRA's rate and a slightly lower one | README of NVlabs/DoRA |
 # | rank, α, places | as for LoRA (lesson 07) | our choice |
 # | the paper's rate on LLaMA-7B | 1e-4 at rank 32, 2e-4 at its other ranks | Liu et al. 2024, Table 8 |
@@ -560,8 +560,8 @@ pt.require("dora.forge")
 # ([NVlabs/DoRA#14](https://github.com/NVlabs/DoRA/issues/14), [#26](https://github.com/NVlabs/DoRA/issues/26)).
 #
 # Lee et al. searched the learning rate, batch size, rank and length of training for LoRA and nine variants, DoRA among them. Different
-# variants want different rates. With each at its own, the best results lay within 1 to 2 %. Yin et al. saw DoRA ahead of LoRA in
-# reinforcement learning on mathematics; in their scripts, both have one rate and one seed.
+# variants want different rates. Yin et al. saw DoRA ahead of LoRA in reinforcement learning on mathematics; in their scripts, both have
+# one rate and one seed.
 #
 # Chang et al. ask why DoRA works. Their answer is not the angle: the singular values of DoRA's update are more even.
 #

@@ -201,7 +201,6 @@ JUDGED = {
         and recorded.prices(LADDER)["trained parameters"][[*KEPT.index]].idxmin() == "LoRA 1",
     "full fine-tuning keeps fewer than each LoRA": lambda: KEPT["full fine-tuning"] < min(
         KEPT[name] for name in KEPT.index if "LoRA" in name or "DoRA" in name),
-    "\"Better\" needs an interval above zero": "the words of a verdict",
     "Servers do the same with thousands": "Chen et al. 2023; Sheng et al. 2023",
     "rates news worse than a constant": lambda: tasks().loc["movies", "news"] < 0,
     "all eight lose many neighbours": lambda: lost()[recorded.KEPT[0]].min() > 0.07,

@@ -60,14 +60,13 @@ pt.board.monday(record)    # one run each; sign: how often it is right
 bets = pt.commit("ladder.bets", ...)    # such as {"LoRA 8": 60, "BitFit": 40}
 
 # %% [markdown]
-# Means are over the five seeds that all methods share. How far up do they get? The way begins at the zero of your ladder: the head on what
-# the pooler gives, solved.
+# Means are over the five seeds that all methods share; lesson 07 had ten. The zero is your ladder's: the head on the pooler, solved.
 
 # %% tags=["nbval-check-output"]
 share = pd.Series(pictures.shares(record)).rename(pictures.NAMES).sort_values(ascending=False)
 off = (share[rivals] - share["a random mask"]).abs()
 pt.compare("ladder.mask", off.idxmin(), "nearest to the mask")
-share.map("{:.0%}".format).to_frame("of the way from the solved head to full")
+share.map("{:.0%}".format).to_frame("share of the gain")
 
 # %% [markdown]
 # In 250 steps a head is not solved, so head only stands below zero.
@@ -149,13 +148,13 @@ pt.require("ladder.interval")
 # %% [markdown]
 # ## Groups, not ranks
 #
-# Now judge all pairs. "The same" needs an interval that lies inside a margin. We wrote ours into the plan before the first run: a
-# difference of 0.02 in $R^2$ would matter. "Better" needs an interval above zero, however small the gain.
+# Now judge all pairs, in the words of lesson 02. We wrote the margin into the plan before the first run: a difference of 0.02 in $R^2$
+# would matter.
 
 # %%
 verdicts = pictures.verdicts(record, interval)
 pt.plots.show(pictures.draw_verdicts(verdicts), "Is the method of the row better than that of the "
-              "column? By your interval, with a margin of 0.02 in R².")
+              "column? By your interval over all shared seeds, with a margin of 0.02 in R².")
 
 # %%
 pt.sentence("ladder.table", ...)    # yours: what belongs below Monday's table?
@@ -322,7 +321,7 @@ kept.round(2)    # top direction: in which the vectors differ most
 # <details><summary>What the curves say</summary>
 #
 # The number of parameters does not tell. BitFit and IA³ train fewer than LoRA 8, and keep the fewest neighbours; LoRA 1 trains fewest of
-# all, and keeps the second most. At this $R^2$ full fine-tuning keeps fewer than each LoRA; further up the curves cross. In the last quarter of the way all eight lose many
+# all, and keeps the second most. At this $R^2$ full fine-tuning keeps fewer than each LoRA; further up the curves cross. From f = 0.75 to 1 all eight lose many
 # neighbours, and some gain hardly any $R^2$.
 # </details>
 #

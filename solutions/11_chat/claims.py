@@ -108,8 +108,8 @@ CLAIMS = (
                f"{told(5)} after five, two seeds",
           tried="after five passes, in pairs with the base: both worse. After one pass one is "
                 "worse, and about the other we cannot tell. "
-                "Film reviews, judged by two logits, with a threshold chosen on other reviews, "
-                "and not in words: "
+                "The first 240 of lesson 03's reviews, judged by two logits, with a threshold chosen on "
+                "others: "
                 f"{percent(float(FILMS.mean()))}; after five passes LoRA "
                 f"{percent(float(films('lora', 5).mean()), '')}, full fine-tuning "
                 f"{percent(float(films('full', 5).mean()), '')}, two seeds each, each worse",

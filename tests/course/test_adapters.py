@@ -1,4 +1,4 @@
-"""Lesson 05: where the library's adapters stand, the sealed layers, what only its checks do."""
+"""Lesson 05: where the library's adapters stand, the sealed blocks, what only its checks do."""
 
 import ast
 
@@ -157,7 +157,7 @@ def test_starts_that_only_a_search_uphill_tells_from_near_ones():
 def test_a_probe_that_no_norm_can_take_is_refused(place):
     """Zeros are a natural first probe, and would give nan, which is unequal to everything."""
     generator = torch.Generator().manual_seed(0)
-    ask = sealed.Sealed(sealed.layer(place, *(sealed.drawn(8, generator) for _ in "AB")), 8)
+    ask = sealed.Sealed(sealed.block(place, *(sealed.drawn(8, generator) for _ in "AB")), 8)
     x, o2 = torch.randn(2, 8, generator=generator)
     if place in ("pfeiffer", "parallel", "bapna"):
         with pytest.raises(ValueError, match="divides by their spread"):
@@ -167,7 +167,7 @@ def test_a_probe_that_no_norm_can_take_is_refused(place):
 
 def test_an_answer_that_opens_the_seal_is_shown_to_the_instructor():
     """What a process holds can be read in it; who reads it is seen to do so."""
-    sealed_layer = sealed.Sealed(sealed.layer("pfeiffer", None, None), 8)
-    opened = "sealed_layer._call.__closure__"
-    assert "pfeiffer" in [cell.cell_contents for cell in sealed_layer._call.__closure__]
+    sealed_block = sealed.Sealed(sealed.block("pfeiffer", None, None), 8)
+    opened = "sealed_block._call.__closure__"
+    assert "pfeiffer" in [cell.cell_contents for cell in sealed_block._call.__closure__]
     assert suspicious([ast.parse(opened)]) == {"__closure__"}

@@ -1,6 +1,6 @@
 """The exercises of lesson 05: here the size that a budget buys, and the bottleneck.
 
-`start` has the law of the start, `placing` the two placements, `sealed` the sealed layers.
+`start` has the law of the start, `placing` the two placements, `sealed` the sealed blocks.
 """
 
 from bisect import bisect_right

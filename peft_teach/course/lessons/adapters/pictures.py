@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from .... import bottleneck, core, data, drawing, models
 from ....adapter import adapters
 from ....ink import WIDE, Page
-from ....plots import COLOURS, claim, dots
+from ....plots import claim, dots
 from ....widgets import Explorer
 from ... import records
 from ...verdicts import BETTER, POINT, Comparison, verdict
@@ -216,9 +216,8 @@ def answers_that_differ(record: Mapping) -> tuple[float, float, float]:
 
 
 def draw_runs(rows: Mapping[str, list[float]]) -> Figure:
-    """Draw accuracies, a mark a seed, beside the head alone."""
-    head = records.converged(records.load("change"))["accuracy"]
-    made = dots(rows, {"head on the pooler": (head, COLOURS["head"])})
+    """Draw accuracies, a mark a seed."""
+    made = dots(rows)
     means = {name: mean(values) for name, values in rows.items()}
     ends = means.pop(NAMES["ends"])
     claim(made, f"Inside the block: {min(means.values()):.1%} to {max(means.values()):.1%} right; "

@@ -55,7 +55,7 @@ def placement_cases(seed: int) -> list[dict]:
 
 
 def norm(case: Mapping) -> nn.LayerNorm:
-    """Return the norm that closes a layer, frozen."""
+    """Return the norm that closes a block, frozen."""
     return _frozen(nn.LayerNorm(case["d"]), case["norm"])
 
 
@@ -165,7 +165,7 @@ PLACEMENT_MISTAKES = MISTAKES | {
     "looks_inside": "The rest was computed with the base's parts or parameters. BERT's base also "
                     "drops out and norms with its own constant; another base does yet other "
                     "things: call it.",
-    "not_normed_again": "Its output leaves the layer without a norm: that is Bapna and Firat's "
+    "not_normed_again": "Its output leaves the block without a norm: that is Bapna and Firat's "
                         "place. What A says joins the sum, and the sum is normed with it.",
     "reads_the_sum": "A reads the sum itself. It should read what the norm makes of it.",
     "adds_to_the_normed": "What A says was added to the normed vectors. It joins the sum as it was "

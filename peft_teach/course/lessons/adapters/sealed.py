@@ -1,6 +1,6 @@
-"""Lesson 05: sealed layers, and the probes that tell what is inside.
+"""Lesson 05: sealed blocks, and the probes that tell what is inside.
 
-A layer stands for any post-LN block: what its two sub-layers give, `attention` and `ffn`, is the
+A block is any post-LN one: what its two sub-layers give, `attention` and `ffn`, is the
 prober's to choose, for one token at a time; where the bottleneck stands, is not.
 """
 
@@ -26,8 +26,8 @@ def norm(v: Tensor) -> Tensor:
     return (v - v.mean(-1, keepdim=True)) / v.std(-1, unbiased=False, keepdim=True)
 
 
-def layer(place: str, A: Callable[[Tensor], Tensor], B: Callable[[Tensor], Tensor]) -> Ask:
-    """Return a post-LN layer with bottlenecks at this place; B is the second, where it has two."""
+def block(place: str, A: Callable[[Tensor], Tensor], B: Callable[[Tensor], Tensor]) -> Ask:
+    """Return a post-LN block with bottlenecks at this place; B is the second, where it has two."""
     def call(x: Tensor, attention: Tensor, ffn: Tensor) -> Tensor:
         x = x + A(x) if place == "ends" else x
         o = attention + A(attention) if place in ("houlsby", "post_attention") else attention
@@ -82,19 +82,19 @@ def drawn(d: int, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
 
 
 def sealed_cases(seed: int) -> list[dict]:
-    """Return widths, each with the seed from which all six layers are drawn."""
+    """Return widths, each with the seed from which all six blocks are drawn."""
     return [{"d": d, "seed": 10 * seed + i} for i, d in enumerate((8, 16, 32))]
 
 
 def run_sealed(name_placement, case: dict) -> dict[str, Any]:
-    """Hand over six layers; what each was called, and after how many probes."""
+    """Hand over six blocks; what each was called, and after how many probes."""
     generator = torch.Generator().manual_seed(700 + case["seed"])
     order = torch.randperm(len(PLACES), generator=generator).tolist()
     return {PLACES[i]: _named(name_placement, PLACES[i], case["d"], generator) for i in order}
 
 
 def _named(name_placement, place: str, d: int, generator: torch.Generator) -> dict[str, Any]:
-    ask = Sealed(layer(place, drawn(d, generator), drawn(d, generator)), d)
+    ask = Sealed(block(place, drawn(d, generator), drawn(d, generator)), d)
     try:
         said = name_placement(lambda x, attention, ffn: ask(x, attention, ffn), norm, d)
     except TooMany:
@@ -105,7 +105,7 @@ def _named(name_placement, place: str, d: int, generator: torch.Generator) -> di
 def judge_sealed(case: dict, seen: dict) -> Verdict:
     for place, each in seen.items():
         if each["asked"] > MOST:
-            return rejected("too_many", f"A layer may be asked {MOST} times, and name_placement "
+            return rejected("too_many", f"A block may be asked {MOST} times, and name_placement "
                                         f"asked a fifth time where {place} was inside.")
         if each["said"] is None:
             return rejected("no_return")
@@ -135,7 +135,7 @@ SEALED_MISTAKES = {
                   "gives: which change of it does every norm overlook?",
     "which_input": "One reads the normed sum at the end, the other what the feed-forward part was "
                    "given. Keep the first as it is, and move the second.",
-    "unnormed": "Both leave the layer without a norm. Only one reads x.",
+    "unnormed": "Both leave the block without a norm. Only one reads x.",
     "mixed": "Take two of the formulas that were confused, and look for inputs at which one of "
              "them gives the same as before, and the other does not. (Two outputs that should be "
              "equal differ by up to about 1e-5: torch.equal and torch.allclose's own atol, 1e-8, "

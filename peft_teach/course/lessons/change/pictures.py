@@ -161,7 +161,8 @@ def ends(record: records.Record) -> tuple[float, float]:
     `records.ends` has those of 4,000; `record` is `records.load("change")`.
     """
     full = record.runs.query("group == 'short' and method == 'full' and pretrained").accuracy
-    return records.converged(record)["accuracy"], full.mean()
+    head, = records.select(record, group="converged", pool="cls", penalty=0.0)
+    return head["accuracy"], full.mean()
 
 
 def half_of_the_gain(record: records.Record) -> tuple[float, int]:
@@ -176,7 +177,7 @@ def draw_subspaces(record: records.Record) -> Figure:
     runs = record.runs.query("group == 'subspace'")
     points = {d: list(seeds) for d, seeds in runs.groupby("d").accuracy}
     (head, full), (half, reached) = ends(record), half_of_the_gain(record)
-    mean = records.converged(record, "mean")["accuracy"]
+    mean = records.head_on_the_mean(record)
     made, ax = figure(8.5, 3.9)
     ax.axhspan(head, full, color=COLOURS["band"], zorder=0)
     for text, level in (("full\nfine-tuning", full), (f"half\n{half:.1%}", half),

@@ -58,7 +58,7 @@ def ruler(record: Mapping, ladder: Mapping, seen: Mapping[str, float]) -> dict[s
     are accuracies of the reader's own.
     """
     zero, one = records.ends()
-    mean = records.converged(record, "mean")["accuracy"]
+    mean = records.head_on_the_mean(record)
     zeros = protocol.zeros(ladder)
     rated = [run["r2"] for run in protocol.finals(ladder) if run["method"] == "full"]
     return {"labels, % right": {POOLER: zero, MEAN: mean, FULL: one, **seen},
@@ -79,7 +79,7 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
         ax.text(-0.1, y, name, ha="right", va="center", fontsize=12)
         for mark, value in marks.items():
             x = (value - zero) / (one - zero)
-            told.append(f"{name}, {mark}: {write(value)}, {x:.0%} of the way")
+            told.append(f"{name}, {mark}: {write(value)}, {x:.0%} of the gain")
             if mark in (POOLER, MEAN, FULL):
                 colour, up, ha = COLOURS["full" if mark == FULL else "head"], 1, "center"
                 ax.plot((x, x), (y - 0.1, y + 0.1), color=colour, lw=2)
@@ -87,8 +87,8 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
                 colour, up = COLOURS["yours" if "your" in mark else "ink"], -1
                 ha = "left" if "your" in mark else "right"
                 ax.plot(x, y, "D", ms=7, color=colour)
-            way = f"\n{x:.0%} of the way" if 0 < x < 1 else ""
-            ax.text(x, y + 0.16 * up, f"{mark}\n{write(value)}{way}", ha=ha, fontsize=11,
+            gain = f"\n{x:.0%} of the gain" if 0 < x < 1 else ""
+            ax.text(x, y + 0.16 * up, f"{mark}\n{write(value)}{gain}", ha=ha, fontsize=11,
                     color=colour, va="bottom" if up > 0 else "top")
     for y, mark in ((-0.25, POOLER), (-0.58, MEAN)):
         begins = (marks[mark] - zero) / (one - zero)
@@ -99,8 +99,7 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
     ax.axis("off")
     far = " and ".join(f"{(each[MEAN] - each[POOLER]) / (each[FULL] - each[POOLER]):.0%}"
                        for each in scales.values())
-    claim(made, f"A frozen network, read at all of its tokens, goes {far} of the way to full "
-          "fine-tuning",
+    claim(made, f"A frozen network, read at all of its tokens, brings {far} of the gain",
           "; ".join(told))
     return made
 

@@ -198,52 +198,52 @@ def rates(model: nn.Module) -> pandas.DataFrame:
 
 @dataclass(frozen=True)
 class Desk:
-    """The desk at one setting: accuracy over t, and what flipped."""
+    """The desk at one setting: accuracy over f, and what flipped."""
 
-    t: float
+    f: float
     turned: str
-    curve: tuple[tuple[float, float], ...]                        # (t, accuracy)
+    curve: tuple[tuple[float, float], ...]                        # (f, accuracy)
     accuracy: float
     learned: float
     flips: tuple[tuple[str, int, bool], ...]                      # text, label, now right
     sentences: int
 
 
-def answers_at(record: Mapping, t: float, turned: str = ALL) -> str:
+def answers_at(record: Mapping, f: float, turned: str = ALL) -> str:
     """Return the recorded answers, a 0 or 1 a sentence."""
     table = record["desk"]["answers"]
-    return table["1.0 all"] if t == 1 else table[f"{float(t)} {turned}"]
+    return table["1.0 all"] if f == 1 else table[f"{float(f)} {turned}"]
 
 
-def desk(record: Mapping, sentences: Sequence, t: float, turned: str = ALL) -> Desk:
-    """Return the desk with l = 1 + t (l − 1) for a place, a block (as "0"), or all of them."""
+def desk(record: Mapping, sentences: Sequence, f: float, turned: str = ALL) -> Desk:
+    """Return the desk with l = 1 + f (l − 1) for a place, a block (as "0"), or all of them."""
     truth, learned = record["desk"]["truth"], answers_at(record, 1)
 
     def accuracy(said: str) -> float:
         return mean(a == b for a, b in zip(said, truth))
 
-    said = answers_at(record, t, turned)
+    said = answers_at(record, f, turned)
     flips = tuple((sentences[i].text, sentences[i].label, said[i] == truth[i])
                   for i in range(len(truth)) if said[i] != learned[i])
-    return Desk(t, turned, tuple((u, accuracy(answers_at(record, u, turned))) for u in TURNS),
+    return Desk(f, turned, tuple((u, accuracy(answers_at(record, u, turned))) for u in TURNS),
                 accuracy(said), accuracy(learned), flips, len(truth))
 
 
 def draw_desk(found: Desk) -> Figure:
-    """Draw accuracy against t, over a band that guessing keeps to in 95 of 100 cases."""
+    """Draw accuracy against f, over a band that guessing keeps to in 95 of 100 cases."""
     made, ax = figure(7.2, 3.8)
     chance = 1.96 * records.standard_error(0.5, found.sentences)
     ax.axhspan(0.5 - chance, 0.5 + chance, color=COLOURS["band"], zorder=0)
     ax.text(2, 0.5, "guessing", ha="right", va="center", color=COLOURS["head"], fontsize=11)
     ax.plot(*zip(*found.curve), "-o", color=COLOURS["ink"], ms=5)
-    plots.ring(ax, found.t, found.accuracy)
-    ax.set(xlabel="t, how far the desk is turned", ylabel=f"right, of {found.sentences} sentences",
+    plots.ring(ax, found.f, found.accuracy)
+    ax.set(xlabel="f, how far the desk is turned", ylabel=f"right, of {found.sentences} sentences",
            xticks=[*TURNS], xticklabels=TURNS.values(), ylim=(0.35, 0.95))
     in_percent(ax.yaxis)
-    other, told = (0.0, "switched off") if found.t == 1 else (1.0, "as learned")
-    claim(made, f"{TURNED[found.turned].capitalize()} at t = {found.t:g}: {found.accuracy:.1%} "
-          f"right; {told} {dict(found.curve)[other]:.1%}", "Over t: " + ", ".join(
-              f"{t:g}: {a:.1%}" for t, a in found.curve) + ".")
+    other, told = (0.0, "switched off") if found.f == 1 else (1.0, "as learned")
+    claim(made, f"{TURNED[found.turned].capitalize()} at f = {found.f:g}: {found.accuracy:.1%} "
+          f"right; {told} {dict(found.curve)[other]:.1%}", "Over f: " + ", ".join(
+              f"{f:g}: {a:.1%}" for f, a in found.curve) + ".")
     return made
 
 
@@ -256,7 +256,7 @@ def caption_of(found: Desk) -> str:
     error = 1.96 * records.standard_error(found.learned, found.sentences)
     told = (f"As learned, the 95% interval is ± {error:.1%}. The band: guessing.")
     if found.flips:
-        told += (f" Beside t = 1, {len(found.flips)} answers flip: {gained} are now right, "
+        told += (f" Beside f = 1, {len(found.flips)} answers flip: {gained} are now right, "
                  f"{len(found.flips) - gained} wrong.")
     for text, label, right in sorted(found.flips, key=lambda flip: len(flip[0]))[:2]:
         told += (f" Now {'right' if right else 'wrong'}: “{text}” "
@@ -265,14 +265,14 @@ def caption_of(found: Desk) -> str:
 
 
 def explore_desk(record: Mapping, sentences: Sequence) -> Explorer:
-    """Return the mixing desk: t, and what is turned."""
+    """Return the mixing desk: f, and what is turned."""
     controls = {
-        "t": ipw.SelectionSlider(options=[(f"{t:g}", t) for t in TURNS], value=1.0,
-                                 description="t"),
+        "f": ipw.SelectionSlider(options=[(f"{f:g}", f) for f in TURNS], value=1.0,
+                                 description="f"),
         "turned": ipw.Dropdown(options=[(name, key) for key, name in TURNED.items()], value=ALL,
                                description="turn"),
     }
-    return Explorer(controls, lambda t, turned: desk(record, sentences, t, turned), draw_desk,
+    return Explorer(controls, lambda f, turned: desk(record, sentences, f, turned), draw_desk,
                     caption_of)
 
 

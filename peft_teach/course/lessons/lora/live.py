@@ -10,7 +10,7 @@ import pandas
 import torch
 from torch import Tensor, nn
 
-from .... import outlines, spectra
+from .... import spectra
 from ....adapter import adapters
 from ... import protocol, records
 
@@ -45,23 +45,23 @@ def first_gradients(base: nn.Linear) -> pandas.DataFrame:
     return starts.assign(zero=["A" * A + "B" * B for A, B in zero.to_numpy().tolist()])
 
 
-def bill(record: Mapping, saved: Path) -> pandas.DataFrame:
-    """Return what full fine-tuning cost, and LoRA of rank 8, whose file the reader saved."""
-    sizes = {"full": 4 * sum(outlines.counts("minilm").values()),
-             "lora": (saved / "adapter.safetensors").stat().st_size}
-    rows = {}
-    for name, told in (("full", "full fine-tuning"), ("lora", "LoRA of rank 8")):
-        cost = record["cost"][name]
-        rows[told] = {"added while training, MB": cost["peak_mb"] - cost["loaded_mb"],
-                      "one step, ms": cost["step_ms"],
-                      "file of one more task, kB": sizes[name] / 1000}
-    return pandas.DataFrame(rows).T.map("{:,.0f}".format)
+def bill(saved: Path) -> pandas.DataFrame:
+    """Return what full fine-tuning costs, and LoRA of rank 8, whose file the reader saved."""
+    costs, rows = records.load("ladder")["costs"], {}
+    sizes = {"full": costs["full"]["file_bytes"],
+             "lora 8": (saved / "adapter.safetensors").stat().st_size}
+    for name, told in (("full", "full fine-tuning"), ("lora 8", "LoRA of rank 8")):
+        cost, step = costs[name], costs[name]["step"] / costs["full"]["step"]
+        rows[told] = {"memory while training, MB": f"{cost['memory_bytes'] / 1e6:.0f}",
+                      "time of a step, full = 1": f"{step:.2f}",
+                      "file of one more task, kB": f"{sizes[name] / 1000:,.0f}"}
+    return pandas.DataFrame(rows).T
 
 
-def way(row: Mapping) -> pandas.DataFrame:
-    """Return R² of a run of LoRA 8 by the protocol, and its share of the way.
+def share(row: Mapping) -> pandas.DataFrame:
+    """Return R² of a run of LoRA 8 by the protocol, and its share of the gain.
 
-    The way goes from the head on the pooler, solved on what the methods' own heads read, to full
+    The gain goes from the head on the pooler, solved on what the methods' own heads read, to full
     fine-tuning. The other runs are recorded.
     """
     record = records.load("ladder")
@@ -74,7 +74,7 @@ def way(row: Mapping) -> pandas.DataFrame:
         "your LoRA 8": row["r2"], "LoRA 8, ten seeds": lora, "full fine-tuning, ten seeds": full})
     share = (found - zero) / (found.iloc[-1] - zero)
     return pandas.DataFrame({"R²": found.map("{:.3f}".format),
-                             "share of the way": share.map("{:.0%}".format)})
+                             "share of the gain": share.map("{:.0%}".format)})
 
 
 @contextmanager

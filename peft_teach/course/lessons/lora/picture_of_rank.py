@@ -95,7 +95,7 @@ def own_points() -> dict[str, tuple[int, float]]:
 def draw_ends(ax) -> None:
     """Draw the accuracies of solved heads and of full fine-tuning, and room for their names."""
     head, full = records.ends()
-    on_the_mean = records.converged(records.load("full"), "mean")["accuracy"]
+    on_the_mean = records.head_on_the_mean(records.load("full"))
     for name, level, method, dash, up in (
             ("head on the pooler", head, "head", "--", "bottom"),
             ("head on the mean", on_the_mean, "head", ":", "top"),

@@ -13,7 +13,7 @@ from ....plots import COLOURS, claim, figure
 from ....widgets import Explorer
 from ... import records
 from ...desk.buttons import Guess
-from .live import bill, directions, first_gradients, moving, way
+from .live import bill, directions, first_gradients, moving, share
 from .picture_of_rank import explore_rank
 from .picture_of_scale import (
     ask,
@@ -27,7 +27,7 @@ from .picture_of_scale import (
 
 __all__ = ["ask", "bill", "culprit", "directions", "draw_explanations", "draw_first_step",
            "draw_losses", "draw_pushes", "ends", "explore_pushes", "explore_rank",
-           "first_gradients", "moving", "settings", "way"]
+           "first_gradients", "moving", "settings", "share"]
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────

@@ -19,10 +19,10 @@ def levels(quantile):
 
 # ── qlora.quantize ───────────────────────────────────────────────────────────────────────────
 
-def quantize(W, levels, block=64):
-    blocks = W.detach().float().reshape(-1, block)
-    top = blocks.abs().amax(dim=1)
-    scaled = blocks / top.clamp_min(1e-38)[:, None]
+def quantize(W, levels, group=64):
+    groups = W.detach().float().reshape(-1, group)
+    top = groups.abs().amax(dim=1)
+    scaled = groups / top.clamp_min(1e-38)[:, None]
     index = torch.bucketize(scaled, (levels[1:] + levels[:-1]) / 2).to(torch.uint8).reshape(-1, 2)
     return index[:, 0] * 16 + index[:, 1], top
 

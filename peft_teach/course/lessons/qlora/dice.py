@@ -140,4 +140,4 @@ DICE = Exercise(
            "torch.bucketize or torch.searchsorted says which level lies below. At the last level "
            "there is none above: clamp the index.",
            "torch.rand(shape, generator=generator) < p is true with probability p, for each weight "
-           "by itself. Everything is in units of the block's top."))
+           "by itself. Everything is in units of the group's top."))

@@ -104,7 +104,7 @@ LEVELS_OF = Exercise(
 
 
 def quantize_cases(seed: int) -> list[dict]:
-    """Return a small matrix, one whose blocks cross its rows, one of even levels and zeros."""
+    """Return a small matrix, one whose groups cross its rows, one of even levels and zeros."""
     generator = torch.Generator().manual_seed(seed)
     small = torch.tensor([[0.2, -0.9, 0.4, 0.1], [0.03, 0.01, -0.02, 0.0]])
     zeros = torch.randn(4, 48, generator=generator) * 3
@@ -132,7 +132,7 @@ def run_quantize(pair: Any, case: dict) -> dict[str, Any]:
 
 def judge_quantize(case: dict, seen: Mapping) -> Verdict:
     W, packed, top, levels = (case[name] for name in ("W", "packed", "top", "levels"))
-    told, given = f"W is {tuple(W.shape)}, in blocks of {case['block']}. ", seen["given"]
+    told, given = f"W is {tuple(W.shape)}, in groups of {case['block']}. ", seen["given"]
     if not isinstance(given, tuple | list) or len(given) != 2:
         return Verdict(False, f"quantize gave {named(given)}; expected packed and top.")
     if seen["changed"]:
@@ -182,12 +182,12 @@ QUANTIZE = Exercise(
         "misfit": "Blocks may cross the rows of W, and their length is not always 64: dequantize "
                   "finds it from len(top).",
     },
-    hints=("Cut W into rows of one block each. What is left is to find, for each number between "
+    hints=("Cut W into rows of one group each. What is left is to find, for each number between "
            "−1 and 1, the nearest of sixteen levels.",
            "Between two neighbouring levels the nearest one changes in the middle: fifteen middles "
            "and torch.bucketize, or all distances and argmin.",
            "The even places and the odd places of the indices make two tensors. One of them is "
-           "shifted by four bits; >> and & undo that. A block of zeros is divided by zero, if "
+           "shifted by four bits; >> and & undo that. A group of zeros is divided by zero, if "
            "nothing prevents it."))
 
 # ── qlora.layer ──────────────────────────────────────────────────────────────────────────────

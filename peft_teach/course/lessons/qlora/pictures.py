@@ -31,7 +31,7 @@ SHIFTS = [(f"{step / 100:+.2f}", step / 100) for step in range(-10, 11)]
 
 
 def histogram(ax, x: Tensor) -> None:
-    """Draw how many weights lie where between −1 and 1, the largest of each block left out."""
+    """Draw how many weights lie where between −1 and 1, the largest of each group left out."""
     counts, edges = torch.histogram(x[x.abs() < 1], 120, range=(-1.0, 1.0))
     ax.stairs(counts.tolist(), edges.tolist(), fill=True, color=COLOURS["quiet"], alpha=0.7)
     ax.set(xlim=(-1.04, 1.04), yticks=[])
@@ -47,7 +47,7 @@ def draw_ruler(matrices: Mapping[str, Tensor]) -> Figure:
     histogram(ax, x)
     top = ax.get_ylim()[1]
     ax.set(ylim=(-0.42 * top, top))
-    entitle(ax, "weight, divided by the largest of its block")
+    entitle(ax, "weight, divided by the largest of its group")
     ax.axhline(0, color=ink, lw=1)
     for i, level in enumerate(LEVELS.tolist()):
         ax.plot([level] * 2, [0, -0.13 * top], color=MARK, lw=4 if i == index else 2)
@@ -102,7 +102,7 @@ def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor])
             told += f", and {before:.2%} with level {found.chosen} in its place"
         elif found.table != EVEN:
             told += f", with even levels {error(tables[EVEN]):.2%}"
-        entitle(ax, "weight, divided by the largest of its block")
+        entitle(ax, "weight, divided by the largest of its group")
         claim(made, told, "Levels: " + ", ".join(f"{mark:.2f}" for mark in found.marks) + ".")
         return made
 
@@ -121,14 +121,14 @@ def explore_levels(matrices: Mapping[str, Tensor], tables: Mapping[str, Tensor])
 
 @dataclass(frozen=True)
 class Outlier:
-    """A block whose largest weight is `times` as large: its other weights, rounded."""
+    """A group whose largest weight is `times` as large: its other weights, rounded."""
 
     times: int
     others: Tensor
 
 
 def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explorer:
-    """The largest weight of a block grows: its neighbours, rounded by `nearest`, collapse."""
+    """The largest weight of a group grows: its neighbours, rounded by `nearest`, collapse."""
     unit = block.abs().max()
     others = block.abs() < unit
     exact = block[others]

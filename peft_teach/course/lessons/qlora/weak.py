@@ -4,7 +4,7 @@ import torch
 
 
 def looks_small(make):
-    """Raise unless the layer holds four bits a weight, and 32 for each block."""
+    """Raise unless the layer holds four bits a weight, and 32 for each group."""
     layer, x = make(torch.nn.Linear(64, 6, bias=False)), torch.randn(3, 64)
     held = sum(t.nbytes for t in layer.state_dict().values())
     assert held == 6 * 64 // 2 + 4 * 6, "the bytes"
