@@ -15,8 +15,8 @@ zero is not "no prefix": it has logit 0, and a share of the attention.
 
 Sources: Li & Liang 2021, arXiv 2101.00190, §4 (the method) and §4.3 (the MLP); without MLP and on
 encoders, Liu et al. 2021, arXiv 2110.07602 (P-tuning v2).
-One deviation from the paper: without projection K and V are trained as they are, which it finds
-unstable. P-tuning v2 and Hugging Face peft do so; and peft starts them 50 times as large.
+One deviation from the paper: without projection K and V are trained as they are, which the paper
+finds unstable. P-tuning v2 and Hugging Face peft train them so, and peft starts 50 times as large.
 """
 
 from dataclasses import dataclass
