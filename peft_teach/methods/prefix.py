@@ -67,10 +67,11 @@ class Prefix(BackboneAdapter):
         room = self.make_room(rest, self.length, needs_cache=True)
         if room.filled:                             # while generating: K and V are in the cache
             return self.call_base(room, input_ids, inputs_embeds=inputs_embeds)
-        x = input_ids if inputs_embeds is None else expect(
-            inputs_embeds, "batch seq d_model", called="inputs_embeds")   # (batch, seq, …)
+        x = input_ids                                                     # (batch, seq)
+        if x is None:
+            x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
         K, V = (self.by_head(made) for made in self.keys_and_values())
-        with in_front(room.cache, K, V, *x.shape[:2], room.padding):
+        with in_front(room.cache, K, V, len(x), x.shape[1], room.padding):
             # Each layer appends XWₖ and XWᵥ to what the cache holds of it: [K ; XWₖ], [V ; XWᵥ].
             return self.call_base(room, input_ids, inputs_embeds=inputs_embeds,
                                   position_ids=self.positions_behind(room, input_ids, x.shape[1]))
