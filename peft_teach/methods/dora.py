@@ -39,10 +39,7 @@ LEARNING_RATE = 3e-3    # as LoRA's; on MiniLM: assets/records/rates.json
 
 
 class DoRALinear(lora.LoRALinear):
-    """LoRA with a trained length for each row; `update(x)` is LoRA's s B A x.
-
-    `base` is an `nn.Linear` or its 4-bit form.
-    """
+    """LoRA with a trained length for each row; `base` is an `nn.Linear` or its 4-bit form."""
 
     def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
                  dropout: float = 0.0):
@@ -66,6 +63,10 @@ class DoRALinear(lora.LoRALinear):
             y = y + self.base(x) - frozen                             # (…, n_out): W (x − z) more
         return y.to(frozen.dtype)                                     # (…, n_out)
 
+    def V(self) -> Tensor:
+        """Return V = W + s B A, (n_out, n_in)."""
+        return self.base.weight.to(self.A.dtype) + self.scale * self.B @ self.A
+
     @property
     def g(self) -> Tensor:
         """How many times as long each row of V is made, (n_out,)."""
@@ -74,14 +75,12 @@ class DoRALinear(lora.LoRALinear):
     @torch.no_grad()
     def norm(self) -> Tensor:
         """Return ‖V‖, (n_out,); no gradient flows through it. A row of zeros counts as tiny."""
-        V = self.base.weight.to(self.A.dtype) + super().delta()       # (n_out, n_in)
-        norm = torch.linalg.vector_norm(V, dim=1)                     # (n_out,)
+        norm = torch.linalg.vector_norm(self.V(), dim=1)              # (n_out,)
         return norm.clamp_min(torch.finfo(norm.dtype).tiny)
 
     def delta(self) -> Tensor:
         """Return ΔW = g ⊙ V − W, the correction as one (n_out, n_in) matrix. `merged` adds it."""
-        W = self.base.weight.to(self.A.dtype)                         # (n_out, n_in)
-        return self.g[:, None] * (W + super().delta()) - W            # (n_out, n_in)
+        return self.g[:, None] * self.V() - self.base.weight.to(self.A.dtype)
 
 
 @dataclass(frozen=True)

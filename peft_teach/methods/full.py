@@ -12,8 +12,8 @@
 Cost, in float32 with AdamW: these 16 bytes a parameter, and one whole model a task on disk.
 
 This is no adapter: nothing is wrapped, so nothing can be disabled, merged or removed. The head
-alone (a linear probe) is the other end: the pretrained features as they are. Of either,
-`save_pretrained`, and with it each checkpoint of transformers' Trainer, writes the whole model;
+alone (a linear probe) is the other end: the pretrained features as they are. In both cases
+`save_pretrained`, and so each checkpoint of transformers' Trainer, writes the whole model, and
 `pt.save` writes what trains.
 
 Source: Kingma & Ba 2015, arXiv 1412.6980, algorithm 1. It is AdamW (Loshchilov & Hutter 2019, arXiv

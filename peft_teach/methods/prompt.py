@@ -108,7 +108,7 @@ def count(length: int, d_model: int) -> int:
 
 
 def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn.Module:
-    """Put a soft prompt before the backbone, freeze the rest but the head; return what to keep.
+    """Put a soft prompt before the backbone, freeze all but the head; return the model to keep.
 
     `tokenizer` is needed for every start but "random".
     """

@@ -21,7 +21,7 @@ def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module
     def depth(name: str) -> int:
         return name.count(".") + bool(name)    # the model itself, "", is the outermost
 
-    for name in sorted(wrappers, key=depth, reverse=True):    # an outer one hides names
+    for name in sorted(wrappers, key=depth, reverse=True):    # a wrapper lengthens inner names
         model = replace(model, name, wrappers[name])
         if name:
             _move_ties(model, name, f"{name}.base")
@@ -30,7 +30,7 @@ def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module
 
 def put_back(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     """Put each module in the place of a wrapper; return the model to keep."""
-    for name, module in modules.items():    # outer ones come first, and uncover the inner names
+    for name, module in modules.items():    # outer ones come first, so inner names are plain again
         model = replace(model, name, module)
         if name:
             _move_ties(model, f"{name}.base", name)

@@ -121,7 +121,7 @@ def test_the_end_of_a_module_s_name_is_answered_with_its_place(tiny):
     (pt.qlora, {"dropout": 1.0}, "dropout is 1.0"), (pt.qlora, {"dora": "yes"}, "dora is 'yes'"),
     (pt.qlora, {"dora": True, "rank_stabilized": True}, "scale for LoRA, and dora is set"),
     (pt.prompt, {"length": True}, "length is True"), (pt.prefix, {"projection": 0}, "hidden size"),
-    (pt.bottleneck, {"own_norm": True}, "normalized already"), (pt.full, {"train": 1}, "train is")])
+    (pt.full, {"train": 1}, "train is")])
 def test_settings_are_checked_as_they_are_made(method, settings, says):
     with pytest.raises(BadConfig, match=says):
         method.Config(**settings)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import peft_teach as pt
 from peft_teach.errors import BadConfig, NoAdapter, NotMergeable, NotSupported, ShapeError
-from peft_teach.methods.lora import BiasedLoRALinear
+from peft_teach.methods.lora_bias import BiasedLoRALinear
 
 peft = pytest.importorskip("peft")
 
