@@ -49,25 +49,14 @@ def attach(model: nn.Module, targets: str | tuple[str, ...], make: Make,
                 as_targets(also_train, "also_train"))
 
 
-def put_on(model: nn.Module, note: Note, targets: str | tuple[str, ...], make: Make) -> nn.Module:
-    """Wrap a method's targets in `make(base)`, as its settings say: what every `inject` ends with.
-
-    `note` is what `notes.prepare` took down of the model. The settings in it may name blocks, in
-    `layers`, and what trains as a copy, in `also_train`. Returns the model to keep, and raises
-    what `attach` raises.
-    """
-    names = models.find(model, targets, getattr(note.config, "layers", None))
-    return wrap(model, note, dict.fromkeys(names, make), note.config.also_train)
-
-
 def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
          also_train: tuple[str, ...] | None = None) -> nn.Module:
-    """Wrap each module in what its `make(base)` returns, and `also_train` in trained copies.
+    """Wrap each module in what its `make(base)` returns: what every `inject` ends with.
 
-    `makers` names modules in full; "" is a bare backbone itself. Everything but the adapters and
-    the head is frozen, and `note` is on the model that is returned. Raises `BadConfig` for a
-    module in the head or one named twice, or if `make` breaks the contract; then the model is as
-    it was.
+    `makers` names modules in full; "" is a bare backbone itself. What `also_train` names, as
+    targets do, gets trained copies. Everything but the adapters and the head is frozen, and `note`
+    is on the model that is returned. Raises `BadConfig` for a module in the head or one named
+    twice, or if `make` breaks the contract; then the model is as it was.
     """
     also = models.find(model, also_train) if also_train else ()
     head = {*models.head(model)}

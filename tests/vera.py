@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from peft_teach import models
 from peft_teach.adapter import Adapter
-from peft_teach.core import put_on
+from peft_teach.core import wrap
 from peft_teach.errors import BadConfig
 from peft_teach.notes import prepare
 from peft_teach.settings import Settings
@@ -109,7 +109,8 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         return VeRALinear(base, pairs[shape])
 
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, make)
+    makers = dict.fromkeys(models.find(model, targets, config.layers), make)
+    return wrap(model, note, makers, config.also_train)
 
 
 def _check(base: nn.Module, config: Config) -> None:

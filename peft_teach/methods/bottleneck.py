@@ -36,7 +36,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import put_on
+from ..core import wrap
 from ..errors import BadConfig
 from ..notes import prepare
 from ..settings import Settings
@@ -139,6 +139,8 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """
     note, config = prepare(model, config, Config)
     targets, make = form(model, config.reads, config.targets)
-    return put_on(model, note, targets, lambda base: make(base, Bottleneck(
-        models.config_of(model).hidden_size, config.size, config.activation, config.own_norm,
-        config.init), config.scale))
+    d_model = models.config_of(model).hidden_size
+    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: make(
+        base, Bottleneck(d_model, config.size, config.activation, config.own_norm, config.init),
+        config.scale))
+    return wrap(model, note, makers, config.also_train)

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import put_on
+from ..core import wrap
 from ..errors import NotSupported
 from ..nf4 import Linear4bit
 from ..notes import prepare
@@ -107,5 +107,6 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, lambda base: DoRALinear(
+    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: DoRALinear(
         base, config.rank, config.alpha, config.dropout))
+    return wrap(model, note, makers, config.also_train)

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import put_on
+from ..core import wrap
 from ..errors import NotMergeable
 from ..nf4 import Linear4bit
 from ..notes import prepare
@@ -114,8 +114,9 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     note, config = prepare(model, config, Config)
     layer = BiasedLoRALinear if config.use_bias else LoRALinear
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, lambda base: layer(
+    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: layer(
         base, config.rank, config.alpha, config.dropout, config.rank_stabilized))
+    return wrap(model, note, makers, config.also_train)
 
 
 class BiasedLoRALinear(LoRALinear):

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from .. import models
 from ..adapter import adapters
 from ..backbone import BackboneAdapter, check_room
-from ..core import put_on
+from ..core import wrap
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
 from ..settings import Length, Settings, unsaved
@@ -128,7 +128,8 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
             prefix.V.copy_(V)
         return prefix
 
-    return put_on(model, note, "backbone", make)
+    makers = dict.fromkeys(models.find(model, "backbone"), make)
+    return wrap(model, note, makers, config.also_train)
 
 
 @torch.no_grad()

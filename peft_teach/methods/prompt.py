@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..backbone import BackboneAdapter, check_room
-from ..core import put_on
+from ..core import wrap
 from ..errors import NotSupported
 from ..notes import prepare
 from ..padding import behind_padding
@@ -122,4 +122,5 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
                                            tokenizer, COMMON))
         return prompt
 
-    return put_on(model, note, "backbone", make)
+    makers = dict.fromkeys(models.find(model, "backbone"), make)
+    return wrap(model, note, makers, config.also_train)

@@ -32,7 +32,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from .. import models
-from ..core import all_or_nothing, put_on
+from ..core import all_or_nothing, wrap
 from ..errors import BadConfig
 from ..models.layers import quantize_layers
 from ..nf4 import Linear4bit
@@ -84,7 +84,9 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
         quantize_layers(model, models.find(model, places), note, config.block_size, config.double)
-        return put_on(model, note, targets, lambda base: _correction(base, config))
+        makers = dict.fromkeys(models.find(model, targets, config.layers),
+                               lambda base: _correction(base, config))
+        return wrap(model, note, makers, config.also_train)
 
 
 def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import put_on
+from ..core import wrap
 from ..notes import prepare
 from ..settings import Settings
 from ..shapes import expect
@@ -73,4 +73,5 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put Name on its targets, freeze all else but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, NameLinear)
+    makers = dict.fromkeys(models.find(model, targets, config.layers), NameLinear)
+    return wrap(model, note, makers, config.also_train)
