@@ -13,6 +13,7 @@ How adapters get onto a model, and off it again, is in `core.py`.
 """
 
 from collections.abc import Mapping
+from typing import TypeVar
 
 from torch import Tensor, nn
 
@@ -20,6 +21,7 @@ from .bypass import Wrapper
 from .errors import NotMergeable
 from .whole import refuse_wrapped
 
+T = TypeVar("T")
 SILENT: dict[object, set["Adapter"]] = {}    # the adapters in each open block of `core.disabled`
 
 
@@ -90,9 +92,9 @@ def plain_name(model: nn.Module, name: str) -> str:
     return ".".join(kept)
 
 
-def plain_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return a model's parameters by the names that they have on the unadapted model."""
-    return {plain_name(model, name): p for name, p in model.named_parameters()}
+def by_plain_name(model: nn.Module, found: Mapping[str, T]) -> dict[str, T]:
+    """Return what was found in a model by the names of the unadapted model."""
+    return {plain_name(model, name): value for name, value in found.items()}
 
 
 def full_name(name: str, own: str) -> str:

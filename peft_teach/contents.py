@@ -14,10 +14,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from . import fingerprints, frozen, models, state
-from .adapter import adapters, full_name, plain_name, plain_parameters
+from . import fingerprints, frozen, models, notes
+from .adapter import adapters, by_plain_name, full_name, plain_name
 from .errors import NotSupported
-from .notes import is_adapted, no_method
 from .whole import is_sharded
 
 
@@ -33,9 +32,9 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return all that a method added or trains, by full name, frozen parameters included."""
-    if not is_adapted(model):
-        raise no_method()
-    found, note = adapters(model), state.of(model).note
+    if not notes.is_adapted(model):
+        raise notes.no_method()
+    found, note = adapters(model), notes.written(model)
     if found or note is None:
         return {full_name(name, own): p for name, adapter in found.items()
                 for own, p in adapter.own_parameters().items()}
@@ -45,7 +44,8 @@ def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the task head's parameters by the names that they have on the unadapted model."""
     head = set(models.head(model))
-    return {n: p for n, p in plain_parameters(model).items() if n in head}
+    return {n: p for n, p in by_plain_name(model, dict(model.named_parameters())).items()
+            if n in head}
 
 
 # ── what a file keeps, and fills ─────────────────────────────────────────────────────────────
@@ -109,7 +109,7 @@ def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def refuse_lost(model: nn.Module) -> None:
     """Raise `NotSupported` if a parameter of an adapted model trains that no file would keep."""
-    if not is_adapted(model):
+    if not notes.is_adapted(model):
         return
     kept = {id(p) for p in (*method_parameters(model).values(), *head_parameters(model).values())}
     lost = [plain_name(model, name) for name, p in model.named_parameters()

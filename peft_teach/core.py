@@ -17,18 +17,18 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import guards, models, notes, state, whole
+from . import guards, models, notes, whole
 from .adapter import SILENT, Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from .models import replacing
-from .state import Note
+from .notes import Note
 from .trained_copy import TrainedCopy
 from .valid import as_targets
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
 
 # What comes and goes with a method, in a module's `__dict__`.
-_MARKS = (state.KEY, *guards.SHADOWS, "_tied_weights_keys", "training", "use_nested_tensor")
+_MARKS = (notes.KEY, *guards.SHADOWS, "_tied_weights_keys", "training", "use_nested_tensor")
 
 # ── putting adapters on ──────────────────────────────────────────────────────────────────────
 
@@ -65,14 +65,13 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
     makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers = _build(model, makers)
-        converted = tuple(n for n in makers if models.is_conv1d(model.get_submodule(n)))
         for name, p in model.named_parameters():
             p.requires_grad_(name in head)
         for wrapper in wrappers.values():
             wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen yet
-        base, model = model, replacing.put_around(model, wrappers)
+        model = replacing.put_around(model, wrappers)
         guards.guard(model)
-        state.write(model, note, base, converted)
+        notes.write(model, note)
         return model
 
 
@@ -174,10 +173,11 @@ def undo(model: nn.Module) -> nn.Module:
 
 def _put_back(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     """Put each module where an adapter stood, and give every parameter its old `requires_grad`."""
-    note = state.of(model).note
+    note = notes.written(model)
     model = replacing.put_back(model, modules)
     for name, p in model.named_parameters():    # one that came later keeps its own
         p.requires_grad_(True if note is None else note.requires_grad.get(name, p.requires_grad))
+    notes.clear(model)
     guards.let_go(model)
     return model
 

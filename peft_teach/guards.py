@@ -6,7 +6,6 @@
     forward                     of torch's encoder: it bypasses no adapter, see `bypass`
 
 `core` calls `guard` when all adapters are in their places, and `let_go` when they are off again.
-The note on the model is no guard: see `notes`.
 """
 
 import functools
@@ -14,13 +13,12 @@ from typing import Any
 
 from torch import nn
 
-from . import bypass, frozen, state
+from . import bypass, frozen, notes
 from .adapter import Adapter
 from .errors import NotSupported
 from .models.plain import guard_save
-from .notes import note_of
+from .notes import Note
 from .saving import save_checkpoint
-from .state import Note
 
 # In a module's `__dict__`, where they come and go with a method.
 SHADOWS = ("save_pretrained", "resize_token_embeddings", "train", "forward")
@@ -50,8 +48,7 @@ def _shadow(model: nn.Module) -> None:
 
 
 def let_go(model: nn.Module) -> None:
-    """Undo `guard` on a model whose adapters were taken off. Converted layers stay noted."""
-    state.change(model, note=None, inside=False)
+    """Undo `guard` on a model whose adapters were taken off."""
     guard_save(model)
     model.__dict__.pop("resize_token_embeddings", None)
     bypass.keep_in_path(model, adapted=False)
@@ -63,10 +60,10 @@ def adopt(model: nn.Module) -> Note | None:
 
     What was frozen by hand since then is held still, too.
     """
-    note = note_of(model)
+    note = notes.note_of(model)
     if note is not None:
         guard(model)
-        state.write(model, note, model.base if isinstance(model, Adapter) else model)
+        notes.write(model, note)
     return note
 
 

@@ -25,7 +25,6 @@ from .adapter import adapters
 from .adapter_file import AdapterFile, read
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
-from .models.layers import as_they_came
 from .saving import DESCRIPTION, TENSORS
 
 __all__ = ["Saved", "load", "save", "saved", "swap"]
@@ -65,7 +64,7 @@ def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> n
     """
     file = read(path)
     notes.refuse_adapted(model)
-    file.check_base(fingerprints.of_base(model, as_they_came(model)))
+    file.check_base(fingerprints.of_base(model, fingerprints.as_they_came(model)))
     with core.all_or_nothing(model):
         model = _inject(model, file) if make is None else _attach(model, file, make)
         _copy_into(model, file)

@@ -25,10 +25,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from .. import models, state
+from .. import models
 from ..errors import BadConfig, NotSupported
 from ..guards import guard
-from ..notes import prepare
+from ..notes import prepare, write
 from ..settings import Settings
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
@@ -78,5 +78,5 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
     guard(model)
-    state.write(model, replace(note, wraps=False, weights=weights), base=model)
+    write(model, replace(note, wraps=False, weights=weights))
     return model

@@ -34,7 +34,6 @@ from torch import nn
 from .. import models
 from ..core import all_or_nothing, wrap
 from ..errors import BadConfig
-from ..models.layers import quantize_layers
 from ..nf4 import Linear4bit
 from ..notes import prepare
 from ..settings import Alpha, Settings, Share
@@ -83,7 +82,8 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     places = models.linear_places(model) if config.quantize is None else config.quantize
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
-        quantize_layers(model, models.find(model, places), note, config.block_size, config.double)
+        models.quantize_layers(model, models.find(model, places), note.fingerprint,
+                               config.block_size, config.double)
         makers = dict.fromkeys(models.find(model, targets, config.layers),
                                lambda base: _correction(base, config))
         return wrap(model, note, makers, config.also_train)

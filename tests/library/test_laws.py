@@ -25,7 +25,7 @@ from tiny import ENCODERS as SOME_ENCODERS
 from tiny import FAMILIES, FUSED, MORE_DECODERS, MORE_ENCODERS, ROBERTAS, sizes
 
 import peft_teach as pt
-from peft_teach import methods, models, notes, state
+from peft_teach import methods, models, notes
 
 ENCODERS, DECODERS = (*SOME_ENCODERS, *MORE_ENCODERS), (*SOME_DECODERS, *MORE_DECODERS)
 BIASED = (*SOME_ENCODERS, "electra", "xlm-roberta", "camembert", "gpt2", "gpt_neox", "opt", "llama",
@@ -805,7 +805,7 @@ def test_save_pretrained_writes_an_adapter_or_a_model_or_refuses(family, method,
         models.to_hf(model)
     model = pt.merge(model) if method.merges else remove(model, method)
     left = {type(m).__name__ for m in model.modules()} & {"Linear4bit"}
-    if state.of(model).converted or left:
+    if models.converted(model) or left:
         with pytest.raises(pt.errors.NotSupported, match="to_hf"):    # transposed, or bytes
             model.save_pretrained(tmp_path / "plain")
     merged = outputs(model, batch)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import models, notes, state
+from peft_teach import models, notes
 from peft_teach.adapter_file import AdapterFile
 from peft_teach.errors import (
     AdapterFileError,
@@ -752,7 +752,7 @@ def test_what_cannot_be_described_is_not_saved_at_all(saved, tiny):
 
     before = {f.name: f.read_bytes() for f in saved.iterdir()}
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=9)
-    state.change(model, note=dataclasses.replace(state.of(model).note, config=Odd()))
+    notes.write(model, dataclasses.replace(notes.written(model), config=Odd()))
     with pytest.raises(TypeError):
         pt.save(model, saved)
     assert {f.name: f.read_bytes() for f in saved.iterdir()} == before
