@@ -5,7 +5,7 @@ Names are those of the unadapted model, followed by the adapter's own: "…query
     here                  returns, head excluded                   of each `Adapter`
     adapter_parameters    what trains                              own_parameters, those that train
     method_parameters     what was added or trains                 own_parameters
-    method_state          what a file fills, with trained buffers  own_tensors
+    method_state          what a file fills                        own_parameters, buffers beside
     adapter_state         copies of what a file keeps              stored
 """
 
@@ -54,8 +54,8 @@ def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """Return copies of what a file keeps of a method, detached and on the CPU.
 
-    These are the adapters' own parameters, frozen ones included. A prefix with projection keeps
-    the keys and values that it makes.
+    These are the adapters' own parameters, frozen ones included, and the buffers of trained copies.
+    A prefix with projection keeps the keys and values that it makes.
     """
     found = adapters(model)
     kept = {full_name(name, own): p for name, adapter in found.items()
@@ -65,11 +65,7 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
 
 def method_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the tensors of a method that a file fills, with the buffers of what trains."""
-    found = adapters(model)
-    if not found:
-        return _with_buffers(model, method_parameters(model))
-    return {full_name(name, own): t for name, adapter in found.items()
-            for own, t in adapter.own_tensors().items()}
+    return _with_buffers(model, method_parameters(model))
 
 
 def drawn(model: nn.Module) -> dict[str, list]:
@@ -81,7 +77,7 @@ def drawn(model: nn.Module) -> dict[str, list]:
     return fingerprints.take({
         full_name(name, own): buffer for name, adapter in adapters(model).items()
         for own, buffer in adapter.named_buffers()
-        if not own.startswith("base.") and own not in adapter.own_tensors()})
+        if not own.startswith("base.") and own not in adapter.stored()})
 
 
 def head_state(model: nn.Module) -> dict[str, Tensor]:

@@ -27,9 +27,6 @@ from .valid import as_targets
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
 
-# What comes and goes with a method, in a module's `__dict__`.
-_MARKS = (notes.KEY, *guards.SHADOWS, "_tied_weights_keys", "training", "use_nested_tensor")
-
 # ── putting adapters on ──────────────────────────────────────────────────────────────────────
 
 
@@ -178,7 +175,8 @@ def _put_back(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     for name, p in model.named_parameters():    # one that came later keeps its own
         p.requires_grad_(True if note is None else note.requires_grad.get(name, p.requires_grad))
     notes.clear(model)
-    guards.let_go(model)
+    guards.guard(model, adapted=False)
+    models.guard_save(model)
     return model
 
 
@@ -199,20 +197,17 @@ def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
 
 @contextmanager
 def all_or_nothing(model: nn.Module) -> Iterator[None]:
-    """If this block raises, the model's modules, modes, `requires_grad` and notes are as before."""
-    modules = list(model.named_modules(remove_duplicate=False))
-    before = [{key: m.__dict__[key] for key in _MARKS if key in m.__dict__} for _, m in modules]
+    """If this block raises, the modules, their attributes and `requires_grad` are as before."""
+    before = [(m, {**vars(m)}, {**m._modules}) for m in model.modules()]
     flags = [(p, p.requires_grad) for p in model.parameters()]
     try:
         yield
     except BaseException:
-        for (name, module), marks in zip(modules, before):    # parents first
-            parent, _, child = name.rpartition(".")
-            if name:
-                setattr(model.get_submodule(parent), child, module)
-            for key in _MARKS:
-                module.__dict__.pop(key, None)
-            module.__dict__.update(marks)
+        for module, attributes, inside in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+            module._modules.clear()
+            module._modules.update(inside)
         for p, flag in flags:
             p.requires_grad_(flag)
         raise
@@ -226,8 +221,8 @@ def _check_contract(wrapper: Adapter, known: set[int]) -> None:
 
     `known` holds the `id` of each parameter that the model has already.
     """
-    buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
-               and n not in wrapper.own_tensors()]
+    kept = {**wrapper.own_parameters(), **wrapper.stored()}
+    buffers = [n for n in wrapper.state_dict() if not n.startswith("base.") and n not in kept]
     if buffers:
         raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
                         "and a file keeps parameters only.",

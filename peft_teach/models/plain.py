@@ -2,6 +2,7 @@
 
 from torch import nn
 
+from .. import shadow
 from ..adapter import Adapter
 from ..errors import NotSupported
 from ..whole import need_model
@@ -33,10 +34,8 @@ def guard_save(model: nn.Module) -> None:
     With converted or 4-bit layers it would write a checkpoint with transposed weights or bytes,
     without a warning; and a mean-pooled model would come back pooling [CLS].
     """
-    if converted(model) or quantized(model) or is_mean_pooled(model):
-        model.__dict__["save_pretrained"] = _refuse_save
-    else:
-        model.__dict__.pop("save_pretrained", None)
+    lies = bool(converted(model) or quantized(model) or is_mean_pooled(model))
+    shadow.put(model, "save_pretrained", _refuse_save, lies)
 
 
 def _refuse_save(*args, **kwargs):
