@@ -5,7 +5,7 @@ Names are those of the unadapted model, followed by the adapter's own: "…query
     here                  returns, head excluded                   of each `Adapter`
     adapter_parameters    what trains                              own_parameters, those that train
     method_parameters     what was added or trains                 own_parameters
-    method_state          what a file fills                        own_parameters, buffers beside
+    method_state          what a file fills                        own_parameters, stored buffers
     adapter_state         copies of what a file keeps              stored
 """
 
@@ -65,7 +65,12 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
 
 def method_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the tensors of a method that a file fills, with the buffers of what trains."""
-    return _with_buffers(model, method_parameters(model))
+    found = adapters(model)
+    if not found:
+        return _with_buffers(model, method_parameters(model))
+    return {full_name(name, own): t for name, adapter in found.items()
+            for own, t in (*adapter.own_parameters().items(), *adapter.named_buffers())
+            if isinstance(t, nn.Parameter) or own in adapter.stored()}
 
 
 def drawn(model: nn.Module) -> dict[str, list]:

@@ -117,13 +117,6 @@ def saved(folder: str | Path) -> list[Saved]:
     return found
 
 
-def __getattr__(name: str):
-    """Let `store.list` be `saved`: a global of that name would hide Python's own in this file."""
-    if name == "list":
-        return saved
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
 def method_of(path: str | Path) -> str:
     """Return the method that a folder names. Nothing is built.
 
@@ -190,3 +183,6 @@ def _copy_into(model: nn.Module, file: AdapterFile) -> None:
         for name, p in here.items():
             p.copy_(file.tensors[name])
     _tell_of_rounding(model, file)
+
+
+list = saved    # its other name, said last: from here on it hides Python's own

@@ -39,7 +39,7 @@ from .. import models
 from ..core import wrap
 from ..errors import BadConfig
 from ..notes import prepare
-from ..settings import Settings
+from ..settings import Layers, Settings, Targets
 from ..shapes import expect
 from ..valid import is_integer, is_positive
 from .placements import form
@@ -95,8 +95,8 @@ class Config(Settings):
     reads: Literal["output", "normed", "input"] = "normed"
     own_norm: bool = False
     init: Init = "normal"
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
 
     def __post_init__(self):
         super().__post_init__()

@@ -31,7 +31,7 @@ from ..core import wrap
 from ..errors import NotSupported
 from ..nf4 import Linear4bit
 from ..notes import prepare
-from ..settings import Alpha, Settings, Share
+from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from ..shapes import expect
 from . import lora
 
@@ -88,11 +88,11 @@ class DoRALinear(lora.LoRALinear):
 class Config(Settings):
     """Where DoRA goes and how large it is; the fields mean what they mean in `lora.Config`."""
 
-    rank: int = 8
+    rank: Rank = 8
     alpha: Alpha = 16.0
     dropout: Share = 0.0
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
 
     def learning_rate(self) -> float:
         return lora.LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE

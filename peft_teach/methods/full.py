@@ -69,9 +69,9 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         raise NotSupported("This base is in 4 bits, and bytes cannot be trained.",
                            hint="load a fresh model; or pt.models.to_hf(model) makes plain layers "
                                 "of the rounded weights")
+    also = models.find(model, config.also_train) if config.also_train else ()
     if not models.quantized(model):
         model = models.to_hf(model)
-    also = models.find(model, config.also_train) if config.also_train else ()
     chosen = tuple(f"{module}." for module in also)
     weights = frozenset(name for name, _ in model.named_parameters() if name not in head
                         and (config.train == "all" or name.startswith(chosen)))

@@ -31,7 +31,7 @@ from ..backbone import BackboneAdapter, check_room
 from ..core import wrap
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
-from ..settings import Length, Settings, unsaved
+from ..settings import Length, Settings, as_words, unsaved
 from ..valid import is_integer
 from .projection import by_layer, mlp
 from .starts import check_words, prefix_of_words
@@ -91,7 +91,7 @@ class Config(Settings):
 
     length: Length = 20
     start: Literal["random", "text"] = unsaved("random")
-    words: tuple[str, ...] = unsaved(())
+    words: Annotated[tuple[str, ...], as_words] = unsaved(())
     projection: Annotated[int | None, lambda n: n is None or is_integer(n),
                           "the hidden size of the MLP, or None for no MLP"] = unsaved(None)
 
@@ -100,6 +100,9 @@ class Config(Settings):
         check_words(self.start, self.words, reading=("text",))
         if self.start == "text" and self.projection is not None:
             raise BadConfig("start='text' with a projection.", expected="one of the two")
+
+    def learning_rate(self) -> float:
+        return LEARNING_RATE
 
 
 def count(length: int, layers: int, d_kv: int, d_model: int = 0,

@@ -47,18 +47,17 @@ def converted(model: nn.Module) -> dict[str, Any]:
     return {n: m for n, m in model.named_modules() if CONVERTED in vars(m)}
 
 
-def need_linear(module: nn.Module, does: str, targets: str, plain: bool = False) -> None:
+def need_linear(module: nn.Module, plain: bool = False) -> None:
     """Raise `NotSupported` unless this is a linear layer: in 4 bits or a class of one's own, too.
 
-    `plain` asks for an `nn.Linear` that holds a matrix. What the method `does` begins the message,
-    and its hint names `targets` that are such layers.
+    `plain` asks for an `nn.Linear` that holds a matrix.
     """
     fits = (isinstance(module, nn.Linear) and not is_packed(module) if plain
             else hasattr(module, "in_features"))
     if not fits:
-        raise NotSupported(f"{does} a linear layer, and this is a {type(module).__name__}.",
+        raise NotSupported(f"It needs a linear layer, and this is a {type(module).__name__}.",
                            expected="an nn.Linear, not quantized" if plain else None,
-                           hint=f"choose targets such as {targets}")
+                           hint="choose targets such as 'value', 'ffn_out'")
 
 
 def weight_of(layer: Any) -> torch.Tensor:

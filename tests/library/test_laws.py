@@ -603,7 +603,7 @@ WRONG = [
     (pt.lora, {"targets": OUT, "also_train": "block"}),     # it holds a target
     (pt.dora, {"targets": (*OUT, "ffn_in"), "rank": 33}),
     (pt.dora, {"targets": (*OUT, "last")}),
-    (pt.qlora, {"rank": 0}),
+    (pt.qlora, {"rank": 33}),
     (pt.qlora, {"block_size": 48}),
     (pt.qlora, {"targets": (*OUT, "nowhere")}),
     (pt.qlora, {"targets": OUT, "quantize": ("ffn_in", "nowhere")}),
@@ -613,7 +613,6 @@ WRONG = [
     (pt.ia3, {"targets": (*OUT, "ffn_in")}),
     (pt.ia3, {"targets": (*OUT, "nowhere")}),
     (pt.ia3, {"layers": (2,)}),
-    (vera, {"rank": 0}),
     (vera, {"seed": -1}),
     (vera, {"targets": (*OUT, "embeddings")}),
     (pt.bitfit, {"targets": ("nowhere",)}),

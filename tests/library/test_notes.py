@@ -7,7 +7,7 @@ import pytest
 
 import peft_teach as pt
 from peft_teach import core, fingerprints, models, notes
-from peft_teach.errors import AdapterFileError, AlreadyAdapted
+from peft_teach.errors import AdapterFileError, AlreadyAdapted, NoTargets
 from peft_teach.methods import METHODS
 
 
@@ -60,6 +60,13 @@ def test_conversions_outlive_a_method_and_the_note_is_taken_off(tiny):
     assert not models.converted(model)
     assert b"peft_teach" not in pickle.dumps(model)
     assert notes.KEY not in vars(pt.merge(pt.lora.inject(tiny("bert"))))
+
+
+def test_full_fine_tuning_that_fails_turns_no_layer_back(tiny):
+    model = pt.remove(pt.lora.inject(tiny("gpt2")))
+    with pytest.raises(NoTargets):
+        pt.full.inject(model, pt.full.Config("head", also_train="nowhere"))
+    assert models.converted(model)
 
 
 def test_a_wrapped_backbone_keeps_its_mark_while_it_is_wrapped(tiny):

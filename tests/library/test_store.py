@@ -258,7 +258,7 @@ WRONG = {    # what is done to the folder, and what the message says
                       r"query.A is torch.int32"),
     "a tensor of nan": (tensors(lambda t: t[f"{Q}.A"][1, 2].fill_(float("nan"))),
                         "query.A holds nan or infinity"),
-    "rank true": (description(lambda d: d["config"].update(rank=True)), "rank True"),
+    "rank true": (description(lambda d: d["config"].update(rank=True)), "rank is True"),
     "alpha without end": (description(lambda d: d["config"].update(alpha=float("inf"))),
                           "alpha is inf"),
     "not said whether in 4 bits": (description(lambda d: d.pop("quantized") and None),
