@@ -8,19 +8,23 @@ from collections.abc import Iterable
 
 from torch import Tensor, nn
 
+from .adapter import Adapter
+
 
 def owners(model: nn.Module, parameters: Iterable[nn.Parameter]) -> dict[str, nn.Module]:
     """Return the modules whose buffers go with these parameters, by name.
 
-    They hold one of the parameters, or are inside a module that holds no others: a BatchNorm
-    without parameters in a head, say.
+    They hold one of the parameters, or are inside a module that holds no others, and not in an
+    adapter's base: a BatchNorm without parameters in a head, say.
     """
     own = {id(p) for p in parameters}
     found = {}
     for name, module in model.named_modules():
         flags = [id(p) in own for p in module.parameters()]
         if flags and all(flags):
-            found |= dict(module.named_modules(prefix=name))
+            bases = {m for adapter in module.modules() if isinstance(adapter, Adapter)
+                     for m in adapter.base.modules()}
+            found |= {n: m for n, m in module.named_modules(prefix=name) if m not in bases}
         elif any(id(p) in own for p in module.parameters(recurse=False)):
             found[name] = module
     return found

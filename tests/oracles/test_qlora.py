@@ -15,7 +15,7 @@ from tiny import TWELVE
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import models, nf4, notes
+from peft_teach import frozen, models, nf4, notes
 from peft_teach.errors import (
     AdapterFileError,
     BadConfig,
@@ -345,6 +345,14 @@ def test_a_base_of_bitsandbytes_is_known_when_its_bytes_are_rearranged(tmp_path)
 def four_bit(model, **settings):
     with pytest.warns(UserWarning, match="The base stays in 4 bits"):
         return pt.remove(pt.qlora.inject(model, config(**settings)))
+
+
+def test_training_copies_no_layer_in_4_bits(tiny):
+    """As buffers that go with what trains: without a bias a layer has no parameters of its own."""
+    model = pt.qlora.inject(tiny("mistral"))
+    own = frozen.owners(model, pt.adapter_parameters(model).values())
+    assert own
+    assert not any(isinstance(module, nf4.Linear4bit) for module in own.values())
 
 
 @every_family
