@@ -41,10 +41,10 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import put_on
+from ..core import wrap
 from ..errors import BadConfig
 from ..notes import prepare
-from ..settings import Settings
+from ..settings import Layers, Settings, Targets
 from ..shapes import expect
 from ..valid import is_integer, is_positive
 from .placements import need_readable, usual_targets
@@ -141,8 +141,8 @@ class Config(Settings):
     reads: Literal["output", "normed", "input"] = "normed"
     own_norm: bool = False
     init: Init = "normal"
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
 
     def learning_rate(self) -> float:
         return LEARNING_RATE / self.scale
@@ -188,5 +188,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         raise BadConfig("own_norm=True with reads='normed': what A reads is normalized already.",
                         hint="own_norm=False; or reads='output', as in pt.bottleneck.BAPNA")
     form, d_model = FORMS[reads], models.config_of(model).hidden_size
-    return put_on(model, note, targets, lambda base: form(base, Bottleneck(
-        d_model, config.size, config.activation, config.own_norm, config.init), config.scale))
+    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: form(
+        base, Bottleneck(d_model, config.size, config.activation, config.own_norm, config.init),
+        config.scale))
+    return wrap(model, note, makers, config.also_train)

@@ -27,11 +27,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import put_on
+from ..core import wrap
 from ..errors import NotSupported
 from ..nf4 import Linear4bit
 from ..notes import prepare
-from ..settings import Alpha, Settings, Share
+from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from ..shapes import expect
 from . import lora
 
@@ -87,11 +87,11 @@ class DoRALinear(lora.LoRALinear):
 class Config(Settings):
     """Where DoRA goes and how large it is; the fields mean what they mean in `lora.Config`."""
 
-    rank: int = 8
+    rank: Rank = 8
     alpha: Alpha = 16.0
     dropout: Share = 0.0
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
 
     def learning_rate(self) -> float:
         return lora.LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
@@ -106,5 +106,6 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, lambda base: DoRALinear(
+    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: DoRALinear(
         base, config.rank, config.alpha, config.dropout))
+    return wrap(model, note, makers, config.also_train)

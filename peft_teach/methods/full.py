@@ -25,10 +25,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from .. import models, state
+from .. import models
 from ..errors import BadConfig, NotSupported
 from ..guards import guard
-from ..notes import prepare
+from ..notes import prepare, write
 from ..settings import Settings
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
@@ -69,14 +69,14 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         raise NotSupported("This base is in 4 bits, and bytes cannot be trained.",
                            hint="load a fresh model; or pt.models.to_hf(model) makes plain layers "
                                 "of the rounded weights")
+    also = models.find(model, config.also_train) if config.also_train else ()
     if not models.quantized(model):
         model = models.to_hf(model)
-    also = models.find(model, config.also_train) if config.also_train else ()
     chosen = tuple(f"{module}." for module in also)
     weights = frozenset(name for name, _ in model.named_parameters() if name not in head
                         and (config.train == "all" or name.startswith(chosen)))
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
     guard(model)
-    state.write(model, replace(note, wraps=False, weights=weights), base=model)
+    write(model, replace(note, wraps=False, weights=weights))
     return model

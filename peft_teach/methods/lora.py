@@ -27,10 +27,11 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import put_on
+from ..core import wrap
+from ..errors import BadConfig
 from ..nf4 import Linear4bit
 from ..notes import prepare
-from ..settings import Alpha, Settings, Share, need_rank
+from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from ..shapes import expect
 from .lora_plus import plus_groups as plus_groups
 
@@ -45,10 +46,12 @@ class LoRALinear(Adapter):
 
     def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
                  dropout: float = 0.0, rank_stabilized: bool = False):
-        Config.check(alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized)
-        models.need_linear(base, "LoRA corrects", "'query', 'value', 'ffn_in'")
+        Config.check(rank=rank, alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized)
+        models.need_linear(base)
         n_in, n_out = base.in_features, base.out_features
-        need_rank(rank, n_in, n_out)
+        if rank > min(n_in, n_out):
+            raise BadConfig(f"rank {rank} for a matrix of {n_out} × {n_in}.",
+                            expected=f"at most {min(n_in, n_out)}: no such matrix has a larger one")
         super().__init__(base)
         self.scale = scale(rank, alpha, rank_stabilized)
         self.dropout = nn.Dropout(dropout)
@@ -87,13 +90,13 @@ class Config(Settings):
     s = alpha / √rank, and `use_bias` gives B a bias.
     """
 
-    rank: int = 8
+    rank: Rank = 8
     alpha: Alpha = 16.0
     dropout: Share = 0.0
     rank_stabilized: bool = False
     use_bias: bool = False
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
 
     def learning_rate(self) -> float:
         return LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
@@ -116,5 +119,6 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     layer = BiasedLoRALinear if config.use_bias else LoRALinear
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, lambda base: layer(
+    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: layer(
         base, config.rank, config.alpha, config.dropout, config.rank_stabilized))
+    return wrap(model, note, makers, config.also_train)

@@ -29,10 +29,10 @@ from .. import models
 from ..adapter import adapters
 from ..backbone import BackboneAdapter, check_room
 from ..caches import in_front
-from ..core import put_on
+from ..core import wrap
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
-from ..settings import Length, Settings, unsaved
+from ..settings import Length, Settings, as_words, unsaved
 from ..shapes import expect
 from ..valid import is_integer
 from .projection import Projection
@@ -101,7 +101,7 @@ class Config(Settings):
 
     length: Length = 20
     start: Literal["random", "text"] = unsaved("random")
-    words: tuple[str, ...] = unsaved(())
+    words: Annotated[tuple[str, ...], as_words] = unsaved(())
     projection: Annotated[int | None, lambda n: n is None or is_integer(n),
                           "the hidden size of the MLP, or None for no MLP"] = unsaved(None)
 
@@ -110,6 +110,9 @@ class Config(Settings):
         check_words(self.start, self.words, reading=("text",))
         if self.start == "text" and self.projection is not None:
             raise BadConfig("start='text' with a projection.", expected="one of the two")
+
+    def learning_rate(self) -> float:
+        return LEARNING_RATE
 
 
 def count(length: int, layers: int, d_kv: int, d_model: int = 0,
@@ -138,7 +141,8 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
             prefix.V.copy_(V)
         return prefix
 
-    return put_on(model, note, "backbone", make)
+    makers = dict.fromkeys(models.find(model, "backbone"), make)
+    return wrap(model, note, makers, config.also_train)
 
 
 @torch.no_grad()

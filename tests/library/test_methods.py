@@ -60,6 +60,9 @@ def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
     assert 0 < method.LEARNING_RATE < 1, f"LEARNING_RATE of {file}"
     note = pt.notes.note_of(method.inject(tiny("bert")))
     assert (note.method, note.config) == (name, method.Config())
+    if hasattr(note.config, "layers"):
+        model = method.inject(tiny("bert"), method.Config(layers=(1,)))
+        assert all(".layer.1." in n for n in pt.adapters(model)), f"{file}: inject asks `layers`"
 
 
 def oracles() -> set[str]:

@@ -37,9 +37,13 @@ def test_numbers_of_numpy_become_plain(tiny, tmp_path):
     numbers = torch.linspace(-1, 1, 100)
     assert_equal(pt.nf4.quantize(numbers, block_size=np.int64(32)).packed,
                  pt.nf4.quantize(numbers, block_size=32).packed)
-    assert pt.lora.Config(rank=True).rank is True    # no number: `inject` refuses it
-    with pytest.raises(BadConfig, match="rank True"):
-        pt.lora.inject(tiny("bert"), pt.lora.Config(rank=True))
+
+
+@pytest.mark.parametrize("rank", [-3, 0, 2.0, True])
+@pytest.mark.parametrize("method", [pt.lora, pt.dora, pt.qlora])
+def test_what_is_no_rank_is_refused_before_there_is_a_model(method, rank):
+    with pytest.raises(BadConfig, match=f"rank is {rank}"):
+        method.Config(rank=rank)
 
 
 @pytest.mark.parametrize("value", [torch.tensor(4), np.array(4), torch.tensor([4])])
