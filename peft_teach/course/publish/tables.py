@@ -128,12 +128,12 @@ def _headline(root: Path) -> str:
     reached = {method: [row["r2"] for row in protocol.finals(ladder) if row["method"] == method]
                for method in ("lora 8", "full")}
     lora, full = map(fmean, reached.values())
-    zero, costs = protocol.zeros(ladder)["pooler"], ladder["costs"]
+    frozen, costs = max(protocol.zeros(ladder).values()), ladder["costs"]
     return (f"LoRA trains {count('lora').trained / count('full').trained:.2%} of the parameters,"
             f"\n  keeps {costs['lora 8']['file_bytes'] / 1e3:.0f} kB in place of "
-            f"{costs['full']['file_bytes'] / 1e6:.0f} MB, and goes "
-            f"{(lora - zero) / (full - zero):.0%} of the way from a frozen model with a new head "
-            f"to full fine-tuning (mean of {WORDS[len(reached['full'])]} seeds)")
+            f"{costs['full']['file_bytes'] / 1e6:.0f} MB, and reaches an R² of "
+            f"{lora:.2f}, where full fine-tuning reaches {full:.2f} and a new head on the frozen "
+            f"model {frozen:.2f} (means of {WORDS[len(reached['full'])]} seeds)")
 
 
 def _library(root: Path) -> str:
