@@ -215,7 +215,7 @@ def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
         batch["attention_mask"] = torch.ones_like(ids)
     if classifies:
         batch["labels"] = torch.zeros(batch_size, dtype=torch.long, device=device)
-    elif hasattr(model, "lm_head"):         # a language model learns its own text
+    elif models.is_language_model(model):    # it learns its own text
         batch["labels"] = ids
     return batch
 

@@ -13,17 +13,19 @@ How adapters get onto a model, and off it again, is in `core.py`.
 """
 
 from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from .bypass import Wrapper
+from . import bypass
 from .errors import NotMergeable
 from .whole import refuse_wrapped
 
+T = TypeVar("T")
 SILENT: dict[object, set["Adapter"]] = {}    # the adapters in each open block of `core.disabled`
 
 
-class Adapter(Wrapper):
+class Adapter(nn.Module):
     """A module around one frozen module, `base`; a method is a subclass with its own `forward`.
 
     Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
@@ -32,6 +34,8 @@ class Adapter(Wrapper):
     lose small corrections. No subclass asks whether it is enabled: while it is not, a call goes
     straight to the base.
     """
+
+    read_as = ""    # its name in the model, inside one of torch's modules that read weights
 
     def __init__(self, base: nn.Module):
         super().__init__()
@@ -56,19 +60,32 @@ class Adapter(Wrapper):
         """Return the parameters that are not the base's, by name."""
         return {n: p for n, p in self.named_parameters() if not n.startswith("base.")}
 
-    def own_tensors(self) -> dict[str, Tensor]:
-        """Return what a file fills: its own parameters, and the buffers of a trained copy."""
-        return {**self.own_parameters()}
-
     def stored(self) -> Mapping[str, Tensor]:
-        """Return what a file keeps of this adapter: all `own_tensors`, or what a subclass says."""
-        return self.own_tensors()
+        """Return what a file keeps of this adapter: its own parameters, or what a subclass says."""
+        return self.own_parameters()
 
     def merged(self) -> nn.Module:
         """Return a new plain module with the same output; change nothing."""
         raise NotMergeable(f"{type(self).__name__} cannot be folded into a "
                            f"{type(self.base).__name__}.",
                            hint="keep the adapter on the model, or pt.remove it")
+
+    # ── where a model looks at a weight, instead of calling its module ────────────────────────────
+
+    def __getattr__(self, name: str) -> Any:
+        """Let the base answer for a weight that a subclass does not define: see `bypass`."""
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            if name not in bypass.ANSWERED and not self.read_as:
+                raise
+        return bypass.answer(self.base, name, self.read_as if self.enabled else "")
+
+    def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
+        """Register a parameter of its own, even under a name that the base has, too."""
+        if name in bypass.ANSWERED:
+            self._parameters.setdefault(name, None)    # torch would take the base's for it
+        super().register_parameter(name, param)
 
 
 # ── adapters on a model, by name ─────────────────────────────────────────────────────────────
@@ -90,9 +107,9 @@ def plain_name(model: nn.Module, name: str) -> str:
     return ".".join(kept)
 
 
-def plain_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
-    """Return a model's parameters by the names that they have on the unadapted model."""
-    return {plain_name(model, name): p for name, p in model.named_parameters()}
+def by_plain_name(model: nn.Module, found: Mapping[str, T]) -> dict[str, T]:
+    """Return what was found in a model by the names of the unadapted model."""
+    return {plain_name(model, name): value for name, value in found.items()}
 
 
 def full_name(name: str, own: str) -> str:

@@ -16,11 +16,10 @@ import torch
 from torch import Tensor, nn
 
 from .adapter import Adapter
-from .caches import CACHES, Front, check_front, count_tokens, find_cache, in_front, new_cache
+from .caches import CACHES, Front, check_front, count_tokens, find_cache, new_cache
 from .errors import BadConfig, NotSupported
-from .models import cache_name, is_encoder, key_value_shape, longest_input, positions
+from .models import cache_name, is_encoder, longest_input, positions
 from .padding import behind_padding, flat_mask, padding_in_front, positions_in_text
-from .shapes import expect
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -72,8 +71,8 @@ class BackboneAdapter(Adapter):
             raise NotSupported("Gradient checkpointing drops cached keys and values, and with them "
                                "the prefix.", hint="train the prefix without checkpointing: it "
                                                    "keeps few activations of its own")
-        own = [p.detach().flatten() for p in self.parameters(recurse=False)]
-        front = Front(length, torch.cat(own))    # not those of an MLP
+        own = [p.detach().flatten() for p in self.own_parameters().values()]
+        front = Front(length, torch.cat(own))
         cache, filled = find_cache(arguments, front)
         mask, position = flat_mask(arguments), arguments.get("position_ids")
         padding = None
@@ -114,31 +113,17 @@ class BackboneAdapter(Adapter):
             out[cache_name()] = None    # or `generate` would go on with it, unasked
         return out
 
-    def call_behind(self, K: Tensor, V: Tensor, room: Room, input_ids: Tensor | None,
-                    inputs_embeds: Tensor | None):
-        """Call the backbone with a text whose tokens find K and V before them, in every layer.
-
-        K and V are (layers, length, d_kv), and the room has a cache for them.
-        """
-        _, heads, d_head = key_value_shape(self.base)
-        K, V = (x.unflatten(2, (heads, d_head)).transpose(1, 2)[:, None].to(self.base.dtype)
-                for x in (K, V))                             # (layers, 1, heads, length, d_head)
-        x, given = input_ids, {"inputs_embeds": inputs_embeds}
-        if x is None:    # no words are there to count positions by
-            x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
-            if room.arguments["position_ids"] is None:
-                given["position_ids"] = positions(self.base, None, x.shape[1]) + K.shape[3]
-        with in_front(room.cache, [*zip(K, V)], len(x), x.shape[1], room.padding):
-            return self.call_base(room, input_ids, **given)
+    def positions_behind(self, room: Room, input_ids: Tensor | None, seq: int) -> Tensor:
+        """Return the positions of a text of `seq` tokens behind the vectors, (1 or batch, seq)."""
+        given = room.arguments["position_ids"]
+        return positions(self.base, input_ids, seq) + room.front.length if given is None else given
 
     def count_from_front(self, room: Room, input_ids: Tensor | None, seq: int) -> dict[str, Tensor]:
         """Return positions and types of the vectors and of a text of `seq` tokens behind them.
 
         For vectors that the backbone reads as it reads words: theirs are the first positions.
         """
-        length, position = room.front.length, room.arguments["position_ids"]
-        if position is None:
-            position = positions(self.base, input_ids, seq) + length      # (1 or batch, seq)
+        length, position = room.front.length, self.positions_behind(room, input_ids, seq)
         first = positions(self.base, None, length)                        # (1, length)
         found = {"position_ids": behind_padding(first, position, room.padding)}
         types = room.arguments.get("token_type_ids")

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from . import models
-from .adapter import Adapter
+from .backbone import BackboneAdapter
 from .errors import BadData, NotSupported
 from .padding import positions_in_text
 from .valid import is_several
@@ -87,8 +87,8 @@ def _check_text(model: Any, batch: Mapping[str, Tensor]) -> tuple[int, int]:
         raise BadData("attention_mask holds other numbers than 0 and 1.",
                       expected="1 for a token, and 0 for padding")
     config = models.config_of(model)
-    front = max((getattr(m, "length", 0) for m in model.modules() if isinstance(m, Adapter)),
-                default=0)
+    front = max((getattr(m, "length", 0) for m in model.modules()
+                 if isinstance(m, BackboneAdapter)), default=0)
     longest = _positions(model)
     if longest and seq + front > longest:
         before = f", {front} vectors before them," if front else ""

@@ -40,25 +40,25 @@ def new_cache() -> Any:
 
 
 @contextmanager
-def in_front(cache, vectors: list[tuple[Tensor, ...]], batch: int, seq: int,
-             padding: Tensor | None) -> Iterator[None]:
-    """Within this block a backbone that reads a text into an empty cache finds vectors before it.
+def in_front(cache, K: Tensor, V: Tensor, batch: int, seq: int, padding: Tensor | None
+             ) -> Iterator[None]:
+    """Within this block a backbone that reads a text into an empty cache finds K and V before it.
 
-    `vectors` are keys and values of each layer, (1, heads, length, d_head). The cache is filled
-    with them before the backbone makes its masks. Behind `padding` not all of them fit there: the
-    others come with the text's own keys and values, instead of those of the padding.
+    They are (layers, 1, heads, length, d_head). The cache is filled with them before the backbone
+    makes its masks. Behind `padding` not all of them fit there: the others come with the text's own
+    keys and values, instead of those of the padding.
     """
     def both(x: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
         x = behind_padding(x.to(text), text, padding, dim=2)    # (batch, heads, length + seq, d)
         return x[:, :, :length], x[:, :, length:]
 
     def update(keys: Tensor, values: Tensor, layer: int, *rest, **more):    # transformers 5.24 on
-        pair = (both(x, text)[1] for x, text in zip(vectors[layer], (keys, values)))
+        pair = (both(x[layer], text)[1] for x, text in ((K, keys), (V, values)))
         return type(cache).update(cache, *pair, layer, *rest, **more)
 
-    length = vectors[0][0].shape[2]
-    for layer, pair in enumerate(vectors):
-        text = torch.zeros_like(pair[0][:, :, :1]).expand(batch, -1, seq, -1)    # not known yet
+    length = K.shape[3]
+    text = torch.zeros_like(K[0, :, :, :1]).expand(batch, -1, seq, -1)    # not known yet
+    for layer, pair in enumerate(zip(K, V)):
         cache.update(*(both(x, text)[0] for x in pair), layer)
     if padding is not None:
         cache.update = update

@@ -5,7 +5,7 @@ Names are those of the unadapted model, followed by the adapter's own: "…query
     here                  returns, head excluded                   of each `Adapter`
     adapter_parameters    what trains                              own_parameters, those that train
     method_parameters     what was added or trains                 own_parameters
-    method_state          what a file fills, with trained buffers  own_tensors
+    method_state          what a file fills                        own_parameters, stored buffers
     adapter_state         copies of what a file keeps              stored
 """
 
@@ -14,10 +14,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from . import fingerprints, frozen, models, state
-from .adapter import adapters, full_name, plain_name, plain_parameters
+from . import fingerprints, frozen, models, notes
+from .adapter import adapters, by_plain_name, full_name, plain_name
 from .errors import NotSupported
-from .notes import is_adapted, no_method
 from .whole import is_sharded
 
 
@@ -33,9 +32,9 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return all that a method added or trains, by full name, frozen parameters included."""
-    if not is_adapted(model):
-        raise no_method()
-    found, note = adapters(model), state.of(model).note
+    if not notes.is_adapted(model):
+        raise notes.no_method()
+    found, note = adapters(model), notes.written(model)
     if found or note is None:
         return {full_name(name, own): p for name, adapter in found.items()
                 for own, p in adapter.own_parameters().items()}
@@ -45,7 +44,8 @@ def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return the task head's parameters by the names that they have on the unadapted model."""
     head = set(models.head(model))
-    return {n: p for n, p in plain_parameters(model).items() if n in head}
+    return {n: p for n, p in by_plain_name(model, dict(model.named_parameters())).items()
+            if n in head}
 
 
 # ── what a file keeps, and fills ─────────────────────────────────────────────────────────────
@@ -54,8 +54,8 @@ def head_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     """Return copies of what a file keeps of a method, detached and on the CPU.
 
-    These are the adapters' own parameters, frozen ones included. A prefix with projection keeps
-    the keys and values that it makes.
+    These are the adapters' own parameters, frozen ones included, and the buffers of trained copies.
+    A prefix with projection keeps the keys and values that it makes.
     """
     found = adapters(model)
     kept = {full_name(name, own): p for name, adapter in found.items()
@@ -69,7 +69,8 @@ def method_state(model: nn.Module) -> dict[str, Tensor]:
     if not found:
         return _with_buffers(model, method_parameters(model))
     return {full_name(name, own): t for name, adapter in found.items()
-            for own, t in adapter.own_tensors().items()}
+            for own, t in (*adapter.own_parameters().items(), *adapter.named_buffers())
+            if isinstance(t, nn.Parameter) or own in adapter.stored()}
 
 
 def drawn(model: nn.Module) -> dict[str, list]:
@@ -81,7 +82,7 @@ def drawn(model: nn.Module) -> dict[str, list]:
     return fingerprints.take({
         full_name(name, own): buffer for name, adapter in adapters(model).items()
         for own, buffer in adapter.named_buffers()
-        if not own.startswith("base.") and own not in adapter.own_tensors()})
+        if not own.startswith("base.") and own not in adapter.stored()})
 
 
 def head_state(model: nn.Module) -> dict[str, Tensor]:
@@ -109,7 +110,7 @@ def copies(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def refuse_lost(model: nn.Module) -> None:
     """Raise `NotSupported` if a parameter of an adapted model trains that no file would keep."""
-    if not is_adapted(model):
+    if not notes.is_adapted(model):
         return
     kept = {id(p) for p in (*method_parameters(model).values(), *head_parameters(model).values())}
     lost = [plain_name(model, name) for name, p in model.named_parameters()

@@ -17,18 +17,15 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import guards, models, notes, state, whole
+from . import guards, models, notes, whole
 from .adapter import SILENT, Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
 from .models import replacing
-from .state import Note
+from .notes import Note
 from .trained_copy import TrainedCopy
 from .valid import as_targets
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
-
-# What comes and goes with a method, in a module's `__dict__`.
-_MARKS = (state.KEY, *guards.SHADOWS, "_tied_weights_keys", "training", "use_nested_tensor")
 
 # ── putting adapters on ──────────────────────────────────────────────────────────────────────
 
@@ -49,25 +46,14 @@ def attach(model: nn.Module, targets: str | tuple[str, ...], make: Make,
                 as_targets(also_train, "also_train"))
 
 
-def put_on(model: nn.Module, note: Note, targets: str | tuple[str, ...], make: Make) -> nn.Module:
-    """Wrap a method's targets in `make(base)`, as its settings say: what every `inject` ends with.
-
-    `note` is what `notes.prepare` took down of the model. The settings in it may name blocks, in
-    `layers`, and what trains as a copy, in `also_train`. Returns the model to keep, and raises
-    what `attach` raises.
-    """
-    names = models.find(model, targets, getattr(note.config, "layers", None))
-    return wrap(model, note, dict.fromkeys(names, make), note.config.also_train)
-
-
 def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
          also_train: tuple[str, ...] | None = None) -> nn.Module:
-    """Wrap each module in what its `make(base)` returns, and `also_train` in trained copies.
+    """Wrap each module in what its `make(base)` returns: what every `inject` ends with.
 
-    `makers` names modules in full; "" is a bare backbone itself. Everything but the adapters and
-    the head is frozen, and `note` is on the model that is returned. Raises `BadConfig` for a
-    module in the head or one named twice, or if `make` breaks the contract; then the model is as
-    it was.
+    `makers` names modules in full; "" is a bare backbone itself. What `also_train` names, as
+    targets do, gets trained copies. Everything but the adapters and the head is frozen, and `note`
+    is on the model that is returned. Raises `BadConfig` for a module in the head or one named
+    twice, or if `make` breaks the contract; then the model is as it was.
     """
     also = models.find(model, also_train) if also_train else ()
     head = {*models.head(model)}
@@ -76,14 +62,13 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
     makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
     with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
         wrappers = _build(model, makers)
-        converted = tuple(n for n in makers if models.is_conv1d(model.get_submodule(n)))
         for name, p in model.named_parameters():
             p.requires_grad_(name in head)
         for wrapper in wrappers.values():
             wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen yet
-        base, model = model, replacing.put_around(model, wrappers)
+        model = replacing.put_around(model, wrappers)
         guards.guard(model)
-        state.write(model, note, base, converted)
+        notes.write(model, note)
         return model
 
 
@@ -185,11 +170,13 @@ def undo(model: nn.Module) -> nn.Module:
 
 def _put_back(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     """Put each module where an adapter stood, and give every parameter its old `requires_grad`."""
-    note = state.of(model).note
+    note = notes.written(model)
     model = replacing.put_back(model, modules)
     for name, p in model.named_parameters():    # one that came later keeps its own
         p.requires_grad_(True if note is None else note.requires_grad.get(name, p.requires_grad))
-    guards.let_go(model)
+    notes.clear(model)
+    guards.guard(model, adapted=False)
+    models.guard_save(model)
     return model
 
 
@@ -210,20 +197,17 @@ def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
 
 @contextmanager
 def all_or_nothing(model: nn.Module) -> Iterator[None]:
-    """If this block raises, the model's modules, modes, `requires_grad` and notes are as before."""
-    modules = list(model.named_modules(remove_duplicate=False))
-    before = [{key: m.__dict__[key] for key in _MARKS if key in m.__dict__} for _, m in modules]
+    """If this block raises, the modules, their attributes and `requires_grad` are as before."""
+    before = [(m, {**vars(m)}, {**m._modules}) for m in model.modules()]
     flags = [(p, p.requires_grad) for p in model.parameters()]
     try:
         yield
     except BaseException:
-        for (name, module), marks in zip(modules, before):    # parents first
-            parent, _, child = name.rpartition(".")
-            if name:
-                setattr(model.get_submodule(parent), child, module)
-            for key in _MARKS:
-                module.__dict__.pop(key, None)
-            module.__dict__.update(marks)
+        for module, attributes, inside in before:
+            vars(module).clear()
+            vars(module).update(attributes)
+            module._modules.clear()
+            module._modules.update(inside)
         for p, flag in flags:
             p.requires_grad_(flag)
         raise
@@ -237,8 +221,8 @@ def _check_contract(wrapper: Adapter, known: set[int]) -> None:
 
     `known` holds the `id` of each parameter that the model has already.
     """
-    buffers = [n for n in wrapper.state_dict() if not n.startswith("base.")
-               and n not in wrapper.own_tensors()]
+    kept = {**wrapper.own_parameters(), **wrapper.stored()}
+    buffers = [n for n in wrapper.state_dict() if not n.startswith("base.") and n not in kept]
     if buffers:
         raise BadConfig(f"{type(wrapper).__name__} registers the buffer {', '.join(buffers)}, "
                         "and a file keeps parameters only.",

@@ -4,13 +4,15 @@ A file holds the fingerprint of a model, `{name: [shape, 16 values]}`. It shows 
 model is the base that the adapter was trained on.
 """
 
+import copy
 import zlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from . import models, state
+from . import models
 from .folder import FLOATS
 
 
@@ -21,7 +23,34 @@ def of_base(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, list]:
     before, so that a model is the same before and after.
     """
     head = models.head(model)
-    return state.of(model).quantized | take({n: p for n, p in tensors.items() if n not in head})
+    exact = {f"{name}.weight": layer.fingerprint
+             for name, layer in models.quantized(model).items() if layer.fingerprint}
+    return exact | take({n: p for n, p in tensors.items() if n not in head})
+
+
+def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor]:
+    """Return a model's weights by name, each with its numbers in the order they came in.
+
+    The weight of a converted layer is as the `Conv1D` had it, that of a packed layer its bytes.
+    Parameters whose `id` is in `but` are left out.
+    """
+    turned = {f"{name}.weight" for name in models.converted(model)}
+    packed = {f"{name}.weight": _packed_weight(layer)
+              for name, layer in model.named_modules() if models.is_packed(layer)}
+    found: dict[str, Tensor] = {**dict(model.named_parameters()), **packed}
+    return {name: p.T if name in turned else p for name, p in found.items() if id(p) not in but}
+
+
+def _packed_weight(layer: Any) -> Tensor:
+    """Return a packed layer's bytes in the order they came in.
+
+    On some processors a bitsandbytes layer rearranges them when it is first called. Its state dict
+    puts them back, in the layer itself, and so is taken of a copy.
+    """
+    quant_state = getattr(layer.weight, "quant_state", None)
+    if getattr(quant_state, "packing_format_for_cpu", False):
+        return copy.deepcopy(layer).state_dict()["weight"]
+    return layer.weight
 
 
 def take(tensors: Mapping[str, Tensor]) -> dict[str, list]:

@@ -4,24 +4,27 @@ BatchNorm counts means and variances while it is in training mode. So a frozen m
 buffers is kept in evaluation mode.
 """
 
-import functools
 from collections.abc import Iterable
 
 from torch import Tensor, nn
+
+from .adapter import Adapter
 
 
 def owners(model: nn.Module, parameters: Iterable[nn.Parameter]) -> dict[str, nn.Module]:
     """Return the modules whose buffers go with these parameters, by name.
 
-    They hold one of the parameters, or are inside a module that holds no others: a BatchNorm
-    without parameters in a head, say.
+    They hold one of the parameters, or are inside a module that holds no others, and not in an
+    adapter's base: a BatchNorm without parameters in a head, say.
     """
     own = {id(p) for p in parameters}
     found = {}
     for name, module in model.named_modules():
         flags = [id(p) in own for p in module.parameters()]
         if flags and all(flags):
-            found |= dict(module.named_modules(prefix=name))
+            bases = {m for adapter in module.modules() if isinstance(adapter, Adapter)
+                     for m in adapter.base.modules()}
+            found |= {n: m for n, m in module.named_modules(prefix=name) if m not in bases}
         elif any(id(p) in own for p in module.parameters(recurse=False)):
             found[name] = module
     return found
@@ -33,30 +36,20 @@ def buffers(module: nn.Module) -> dict[str, Tensor]:
             if name not in module._non_persistent_buffers_set}
 
 
-def hold_still(model: nn.Module, adapted: bool = True) -> None:
-    """Keep frozen modules that have means, variances or the like in evaluation mode.
+def must_stay(model: nn.Module) -> set[nn.Module]:
+    """Return the frozen modules that have means, variances or the like.
 
-    In a frozen module no parameter trains, nor one to which its buffers belong. `model.train()`
-    still reaches its children, so that a dropout in it acts. If the model is not `adapted`, or a
-    module no longer frozen, it is let go.
+    In a frozen module no parameter trains, nor one to which its buffers belong.
     """
     train = [p for p in model.parameters() if p.requires_grad]
-    moving = {id(module) for module in owners(model, train).values()}
-    for module in model.modules():
-        still = (adapted and any(b.is_floating_point() for b in buffers(module).values())
-                 and id(module) not in moving
-                 and not any(p.requires_grad for p in module.parameters()))
-        held = getattr(module.__dict__.get("train"), "func", None) is _train_children
-        if still and not held:
-            module.__dict__["train"] = functools.partial(_train_children, module)
-        if still:
-            module.training = False
-        elif held:
-            del module.__dict__["train"]
-            module.training = model.training
+    moving = {*owners(model, train).values()}
+    return {module for module in model.modules()
+            if any(b.is_floating_point() for b in buffers(module).values())
+            and module not in moving and not any(p.requires_grad for p in module.parameters())}
 
 
-def _train_children(module: nn.Module, mode: bool = True) -> nn.Module:
+def train_children(module: nn.Module, mode: bool = True) -> nn.Module:
+    """Stand for the `train` of a module that must stay: a dropout in it acts all the same."""
     for child in module.children():
         child.train(mode)
     return module

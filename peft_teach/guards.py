@@ -2,60 +2,51 @@
 
     save_pretrained             saves the adapter, by `saving.save_checkpoint`
     resize_token_embeddings     refuses where an adapter has the table's size
-    train                       of frozen modules: they stay as they are, see `frozen`
-    forward                     of torch's encoder: it bypasses no adapter, see `bypass`
+    train                       of frozen modules that would count: they stay as they are
+    forward                     of torch's encoder: its fast path bypasses no adapter
 
-`core` calls `guard` when all adapters are in their places, and `let_go` when they are off again.
-The note on the model is no guard: see `notes`.
+`core` calls `guard` when all adapters are in their places, and when they are off again.
 """
 
-import functools
+import copy
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from . import bypass, frozen, state
+from . import frozen, notes, shadow
 from .adapter import Adapter
 from .errors import NotSupported
-from .models.plain import guard_save
-from .notes import note_of
+from .notes import Note
 from .saving import save_checkpoint
-from .state import Note
 
-# In a module's `__dict__`, where they come and go with a method.
-SHADOWS = ("save_pretrained", "resize_token_embeddings", "train", "forward")
+# Torch's modules that read the weights of modules inside them.
+READERS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
-def guard(model: nn.Module) -> None:
+def guard(model: nn.Module, adapted: bool = True) -> None:
     """Guard an adapted model against what torch and transformers do to it by themselves.
 
     Its adapters are not bypassed, its frozen modules stay as they are, and what transformers saves
     or resizes goes through this library, unless it is fully fine-tuned: then no adapter is there to
-    be saved. What is guarded already stays as it is.
+    be saved. What is guarded already stays as it is. If it is no longer `adapted`, all is undone.
     """
-    if any(isinstance(module, Adapter) for module in model.modules()):
-        _shadow(model)
-    bypass.keep_in_path(model)
-    frozen.hold_still(model)
-
-
-def _shadow(model: nn.Module) -> None:
-    """Stand before transformers' methods that would save a base, or resize below an adapter."""
-    for name, ours in {"save_pretrained": save_checkpoint,
-                       "resize_token_embeddings": _resize}.items():
-        here: Any = model.__dict__.get(name)
-        stands = getattr(here, "func", None) is ours and here.args == (model,)
-        if not stands and (name == "save_pretrained" or hasattr(type(model), name)):
-            model.__dict__[name] = functools.partial(ours, model)
-
-
-def let_go(model: nn.Module) -> None:
-    """Undo `guard` on a model whose adapters were taken off. Converted layers stay noted."""
-    state.change(model, note=None, inside=False)
-    guard_save(model)
-    model.__dict__.pop("resize_token_embeddings", None)
-    bypass.keep_in_path(model, adapted=False)
-    frozen.hold_still(model, adapted=False)
+    carries = adapted and any(isinstance(module, Adapter) for module in model.modules())
+    stay = frozen.must_stay(model) if adapted else set()
+    inside = {m for reader in model.modules() if isinstance(reader, READERS)
+              for m in reader.modules()}
+    for name, module in model.named_modules():
+        if isinstance(module, Adapter):
+            module.read_as = name if module in inside else ""
+        if module in stay:
+            module.training = False
+        elif shadow.stands(module, "train", frozen.train_children):
+            module.training = model.training
+        shadow.put(module, "train", frozen.train_children, module in stay)
+        if isinstance(module, nn.TransformerEncoder):
+            shadow.put(module, "forward", _call_encoder, carries)
+    if hasattr(type(model), "resize_token_embeddings"):
+        shadow.put(model, "resize_token_embeddings", _resize, carries)
+    shadow.put(model, "save_pretrained", save_checkpoint, carries)
 
 
 def adopt(model: nn.Module) -> Note | None:
@@ -63,10 +54,10 @@ def adopt(model: nn.Module) -> Note | None:
 
     What was frozen by hand since then is held still, too.
     """
-    note = note_of(model)
+    note = notes.note_of(model)
     if note is not None:
         guard(model)
-        state.write(model, note, model.base if isinstance(model, Adapter) else model)
+        notes.write(model, note)
     return note
 
 
@@ -79,3 +70,11 @@ def _resize(model: Any, *args, **options):
                                "size.", expected="a table without an adapter",
                                hint="resize before the method is put on; or pt.merge, pt.remove")
     return type(model).resize_token_embeddings(model, *args, **options)
+
+
+def _call_encoder(encoder: nn.TransformerEncoder, *args, **kwargs) -> Tensor:
+    """Stand for its `forward`: without nested tensors, which its fast path reads, if one acts."""
+    if any(isinstance(module, Adapter) and module.enabled for module in encoder.modules()):
+        encoder = copy.copy(encoder)
+        encoder.use_nested_tensor = False
+    return type(encoder).forward(encoder, *args, **kwargs)

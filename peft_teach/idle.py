@@ -35,9 +35,10 @@ def refuse_silent(model: nn.Module) -> None:
 def refuse_idle(model: nn.Module, trained: list[nn.Parameter], batches: list[Batch]) -> None:
     """Raise `BadConfig` for adapters that got no gradient, and get none from these batches.
 
-    The first ones are tried, in eval mode, where no block is left out by chance. An adapter is
-    refused if what should call it was called and it was not, or only without gradients; one whose
-    output is unused, as a pooler's may be, only if no other learns.
+    The first batches are tried, in eval mode, where no block is left out by chance. An adapter is
+    refused if the module that should call it ran and never called it, or called it only without
+    gradients. An adapter whose output is unused, as a pooler's may be, is refused only if no other
+    adapter learns.
     """
     training = _training(model)
     if not training and all(p.grad is None for p in trained):

@@ -252,6 +252,7 @@ class Linear4bit(nn.Module):
     absmax2: Tensor | None
     offset: Tensor | None
     like: Tensor
+    fingerprint: list | None = None    # of the exact weight, by which a file recognizes its base
 
     def __init__(self, weight: Quantized, bias: Tensor | None = None):
         super().__init__()

@@ -1,23 +1,43 @@
 """The note on an adapted model: taken before a method changes anything, kept while it is on.
 
-A note is one frozen value (`state.Note`). `prepare` makes it, before anything of the model is
-changed; `state.write` puts it on the model, when all adapters are in their places.
+A note is one frozen value, which is replaced, never changed: so an injection that fails puts back
+what was there. `save`, `load`, `swap`, `remove` and the export read nothing else.
 """
 
-from dataclasses import replace
-from typing import TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
 
-from . import fingerprints, state
-from .adapter import Adapter, adapters
+from . import fingerprints
+from .adapter import Adapter, adapters, by_plain_name
 from .errors import AlreadyAdapted, BadConfig, NoAdapter
-from .models.layers import as_they_came
-from .state import Note
 from .whole import refuse_sharded, refuse_wrapped
 
 S = TypeVar("S")    # a method's settings
+KEY = "peft_teach_note"    # in the model's `__dict__`, so that copies and pickles keep it
+INSIDE = "inside"    # in place of a note on a bare backbone that an adapter wraps
+
+
+@dataclass(frozen=True)
+class Note:
+    """What is noted on an adapted model.
+
+    `fingerprint` describes the base before any change. `bits` holds a checksum of each of its
+    tensors; no file keeps these, as the same base has others in half precision. `requires_grad` is
+    what `remove` and `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning
+    wraps none, and names the backbone's `weights` that it trains. `method` and `config` are None
+    after a bare `attach`.
+    """
+
+    fingerprint: dict[str, list] = field(repr=False)
+    requires_grad: dict[str, bool] = field(repr=False)
+    bits: dict[str, tuple] = field(default_factory=dict, repr=False)
+    wraps: bool = True
+    weights: frozenset[str] = field(default=frozenset(), repr=False)
+    method: str | None = None
+    config: Any = None
 
 
 def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = None
@@ -35,7 +55,7 @@ def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = No
                             f"{type(found).__name__}.", expected=f"a pt.{method}.Config, or None")
     refuse_adapted(model)
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
-    tensors = as_they_came(model)
+    tensors = fingerprints.as_they_came(model)
     note = Note(fingerprints.of_base(model, tensors), flags, fingerprints.checksums(tensors),
                 method=method, config=found)
     return note, note.config
@@ -45,7 +65,6 @@ def refuse_adapted(model: nn.Module) -> None:
     """Raise `AlreadyAdapted` for a model that has a method, `BadConfig` for no model at all."""
     refuse_wrapped(model)
     refuse_sharded(model)
-    here = state.of(model)
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
@@ -55,17 +74,32 @@ def refuse_adapted(model: nn.Module) -> None:
                              expected="the model that peft was given, before or afterwards",
                              hint="its merge_and_unload() or unload() returns it; what it saved, "
                                   "pt.export.from_peft reads")
-    if here.note is not None and not here.note.wraps:
+    note = vars(model).get(KEY)
+    if isinstance(note, Note) and not note.wraps:
         raise AlreadyAdapted("This model is fully fine-tuned, or its head is: its own weights "
                              "train, and there is nothing to take off.",
                              expected="a model that no method was put on",
                              hint="load a fresh one; fresh.load_state_dict(model.state_dict()) "
                                   "gives it what was trained")
-    found = any(isinstance(module, Adapter) for module in model.modules())
-    if here.note is not None or here.inside or found:
+    if note is not None or any(isinstance(module, Adapter) for module in model.modules()):
         raise AlreadyAdapted("A method was already put on this model.",
                              expected="a model without one; keep what inject returned",
                              hint="pt.remove or pt.merge it first, or load a fresh model")
+
+
+# ── read, and written ────────────────────────────────────────────────────────────────────────
+
+
+def is_adapted(model: nn.Module) -> bool:
+    """Return whether a method is on this model, noted or put in by hand."""
+    found = adapters(model)
+    return vars(model).get(KEY) != INSIDE and (KEY in vars(model) or bool(found))
+
+
+def written(model: nn.Module) -> Note | None:
+    """Return the note that was written on a model, or None."""
+    found = vars(model).get(KEY)
+    return found if isinstance(found, Note) else None
 
 
 def note_of(model: nn.Module) -> Note | None:
@@ -74,13 +108,13 @@ def note_of(model: nn.Module) -> Note | None:
     If adapters were put in by hand, as in lesson 02, nobody wrote one: then it is the one that
     `guards.adopt` would write. The base is frozen, so its fingerprint is what it was.
     """
-    here, found = state.of(model), adapters(model)
-    if here.note is not None or here.inside or not found:
-        return here.note
-    own = {id(p) for adapter in found.values() for p in adapter.own_parameters().values()}
-    base = as_they_came(model, own)
-    return Note(fingerprints.of_base(model, base), dict.fromkeys(base, True),
-                fingerprints.checksums(base))
+    if not is_adapted(model) or written(model):
+        return written(model)
+    own = {id(p) for a in adapters(model).values() for p in a.own_parameters().values()}
+    base = fingerprints.as_they_came(model, own)
+    return Note(by_plain_name(model, fingerprints.of_base(model, base)),
+                dict.fromkeys(by_plain_name(model, base), True),
+                by_plain_name(model, fingerprints.checksums(base)))
 
 
 def need_note(model: nn.Module) -> Note:
@@ -97,14 +131,20 @@ def no_method() -> NoAdapter:
                      hint="model = pt.lora.inject(model, pt.lora.Config()), or pt.attach(...)")
 
 
+def write(model: nn.Module, note: Note) -> None:
+    """Write the note on a model that a method was put on; mark a backbone inside an adapter."""
+    if isinstance(model, Adapter):
+        vars(model.base)[KEY] = INSIDE
+    vars(model)[KEY] = note
+
+
+def clear(model: nn.Module) -> None:
+    """Take the note off, so that a plain model stays plain and unpickles without this library."""
+    vars(model).pop(KEY, None)
+
+
 def change_settings(model: nn.Module, **settings) -> None:
     """Change a method's settings on the note, if there is one with settings on this model."""
-    note = state.of(model).note
+    note = written(model)
     if note is not None and note.config is not None:
-        state.change(model, note=replace(note, config=replace(note.config, **settings)))
-
-
-def is_adapted(model: nn.Module) -> bool:
-    """Return whether a method is on this model, noted or put in by hand."""
-    here, found = state.of(model), adapters(model)
-    return here.note is not None or (not here.inside and bool(found))
+        write(model, replace(note, config=replace(note.config, **settings)))

@@ -1,7 +1,7 @@
 """Models without weights: known architectures as shapes alone, counted and measured at no cost.
 
-    outline("llama-2-7b")        6.7 billion parameters on the meta device, in no memory
-    ledger("llama-2-7b", trains="lora", batch_size=1, tokens=512)
+    outline("llama-2-7b")           6.7 billion parameters on the meta device, in no memory
+    ledger("llama-2-7b", "lora")    the bytes of training it with LoRA
 
 A tensor on torch's meta device has a shape and a dtype and no numbers, so a model of any size can
 be built, counted and even run forward on a laptop. Sizes: the configurations that the models were
@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from . import account, models
+from . import account
 from .account import Law, Ledger
 from .errors import unknown
 from .methods import METHODS
-from .methods.lora import LoRALinear
 from .settings import Settings
 
 
@@ -45,8 +44,7 @@ SIZES = {
     "tinyllama-1.1b": Sizes("llama", 2048, 22, 32, 4, 5632, 32_000, 2048, False),
     "llama-2-7b": Sizes("llama", 4096, 32, 32, 32, 11_008, 32_000, 4096, False),
 }
-EVERYTHING, LAST_BLOCK, LORA = TRAINS = (
-    "everything", "the last block", "LoRA, rank 8, query and value")
+TRAINS = ("full", "lora")    # the methods of which a law is known
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
@@ -78,14 +76,15 @@ def outline(name: str, blocks: int | None = None, dtype: str = "float32") -> nn.
     return model.to(DTYPES[dtype])
 
 
-def adapted(name: str, method: str, config: Settings | None = None) -> nn.Module:
+def adapted(name: str, method: str, config: Settings | None = None, blocks: int | None = None,
+            dtype: str = "float32") -> nn.Module:
     """Return an outline with a method of `METHODS` on it, by the method's own `inject`.
 
     QLoRA's, which looks at its numbers, is on the CPU and full of zeros.
     """
     if method not in METHODS:
         raise unknown("method", method, METHODS)
-    model = outline(name)
+    model = outline(name, blocks, dtype)
     if method == "qlora":
         model = model.to_empty(device="cpu").requires_grad_(False)
         for tensor in (*model.parameters(), *model.buffers()):
@@ -97,23 +96,6 @@ def adapted(name: str, method: str, config: Settings | None = None) -> nn.Module
 def depth(name: str) -> int:
     """Return how many blocks this model has."""
     return SIZES[name].blocks
-
-
-def mark(model: nn.Module, trains: str) -> nn.Module:
-    """Let a part of an outline train, one of `TRAINS`; the head always does. Returns the model."""
-    if trains not in TRAINS:
-        raise unknown("choice of what trains", trains, TRAINS)
-    model.requires_grad_(trains == EVERYTHING)
-    if trains == LAST_BLOCK:
-        model.get_submodule(models.find(model, "block")[-1]).requires_grad_(True)
-    if trains == LORA:
-        with torch.device("meta"):
-            for name in models.find(model, ("query", "value")):
-                layer: Any = model.get_submodule(name)
-                models.replace(model, name, LoRALinear(layer))
-    for name in models.head(model):
-        model.get_parameter(name).requires_grad_(True)
-    return model
 
 
 @functools.cache
@@ -128,24 +110,23 @@ def counts(name: str) -> dict[str, int]:
 
 
 @functools.cache
-def law(name: str, trains: str = EVERYTHING, dtype: str = "float32") -> Law:
+def law(name: str, trains: str = "full", dtype: str = "float32") -> Law:
     """Return `account.activation_law` of this outline, measured on one block and on two.
 
-    From the second block on, each keeps what the one before it keeps.
+    From the second block on, each keeps what the one before it keeps. `trains` is a method, one of
+    `TRAINS`, with its own settings: LoRA has rank 8, on query and value.
     """
-    if trains == LAST_BLOCK:    # below it nothing is kept, however deep it is
-        return account.activation_law(mark(outline(name, 2, dtype), trains))
-    one, two = (account.activation_law(mark(outline(name, n, dtype), trains)) for n in (1, 2))
+    if trains not in TRAINS:
+        raise unknown("method", trains, TRAINS)
+    one, two = (account.activation_law(adapted(name, trains, None, n, dtype)) for n in (1, 2))
     c0, c1, c2, c3 = (a + (depth(name) - 1) * (b - a) for a, b in zip(one, two))
     return c0, c1, c2, c3
 
 
-@functools.cache
-def _marked(name: str, trains: str, dtype: str) -> nn.Module:
-    return mark(outline(name, dtype=dtype), trains)
+_whole = functools.cache(adapted)    # a model of billions takes seconds to build
 
 
-def ledger(name: str, trains: str = EVERYTHING, optimizer: str = "adamw", batch_size: int = 16,
+def ledger(name: str, trains: str = "full", optimizer: str = "adamw", batch_size: int = 16,
            tokens: int = 32, dtype: str = "float32", fused: bool = False,
            step: str = "for-loop") -> Ledger:
     """Predict the bytes of training this outline, as `account.ledger` does of a loaded model.
@@ -156,7 +137,7 @@ def ledger(name: str, trains: str = EVERYTHING, optimizer: str = "adamw", batch_
     c0, c1, c2, c3 = law(name, trains, dtype)
     if fused:
         c3 = 0.0
-    if fused and trains == LORA:    # else attention_out trains, and keeps that output anyway
+    if fused and trains == "lora":    # else attention_out trains, and keeps that output anyway
         c2 += DTYPES[dtype].itemsize * SIZES[name].d_model * depth(name)
-    return account.ledger(_marked(name, trains, dtype), batch_size, tokens, optimizer,
+    return account.ledger(_whole(name, trains, dtype=dtype), batch_size, tokens, optimizer,
                           (c0, c1, c2, c3), step)

@@ -23,7 +23,7 @@ def flat_mask(arguments: dict[str, Any]) -> Tensor | None:
 def positions_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
     """Return how many real tokens precede each token, (batch, seq), the first `seen` left out.
 
-    `mask` is (batch, seen + seq). None if there is no padding in front: then a model counts alike.
+    `mask` is (batch, seen + seq). None if no padding is in front: then a model itself counts so.
     """
     if mask is None or mask.ndim != 2 or mask[:, 0].all():
         return None

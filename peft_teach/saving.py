@@ -5,18 +5,17 @@ This file is below `core`, as an adapted model's `save_pretrained` is led to it:
 """
 
 import json
+from collections.abc import Container
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
-from . import contents, fingerprints, folder, models, state
-from .adapter import adapters
+from . import contents, fingerprints, folder, models
+from .adapter import adapters, by_plain_name
 from .errors import NotSupported
-from .models.layers import as_they_came
-from .notes import need_note
-from .state import Note
+from .notes import Note, need_note
 from .trained_copy import TrainedCopy
 
 TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
@@ -84,11 +83,14 @@ def _as_stored(config: Any) -> dict:
 
 def base_of(model: nn.Module, note: Note) -> dict[str, list]:
     """Return the fingerprint of an adapted model's base, with resized tables as they are now."""
-    kept = note.weights | {f"{name}.weight" for name in state.of(model).converted}
     return note.fingerprint | fingerprints.take({
-        name: p for name, p in as_they_came(model).items()
-        if name in note.fingerprint and name not in kept
+        name: p for name, p in _weights(model).items()
+        if name in note.fingerprint and name not in note.weights
         and list(p.shape) != note.fingerprint[name][0]})
+
+
+def _weights(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor]:
+    return by_plain_name(model, fingerprints.as_they_came(model, but))
 
 
 def _refuse_changed(model: nn.Module, note: Note) -> None:
@@ -100,7 +102,7 @@ def _refuse_changed(model: nn.Module, note: Note) -> None:
     """
     given = {id(p) for adapter in adapters(model).values()
              for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}
-    changed = [name for name, p in as_they_came(model, given).items()
+    changed = [name for name, p in _weights(model, given).items()
                if name not in note.weights and fingerprints.is_readable(p)
                and note.fingerprint.get(name, [[], []])[0] == list(p.shape)
                and not fingerprints.is_as_noted(p, note.fingerprint[name][1], note.bits.get(name))]

@@ -1,6 +1,7 @@
 """What every method's `Config` is: frozen, plain values, each held to what its field says.
 
     size: Annotated[int, is_integer, "a whole number from 1"] = 64    checked as it is set
+    layers: Annotated[tuple[int, ...] | None, as_layers] = None       made a tuple of block numbers
 
 Python takes True for 1, and NumPy's numbers cannot be written to json. So a method's settings are
 made plain numbers and tuples before anything is built with them, in one place for all methods.
@@ -56,12 +57,14 @@ class Settings:
     `also_train` names modules, as places or in full, of which a copy trains, too: norms, say.
 
     A field's type says what its value must be: a bool, one of a `Literal`'s words, or what
-    its `Annotated` asks, with what the error says otherwise. What several settings must be
-    together, a method checks in its own `__post_init__`. What depends on the model, such as the
-    largest rank, is checked where a layer is wrapped.
+    its `Annotated` asks, with what the error says otherwise; or the one function in its `Annotated`
+    makes it plain, from the value and the field's name, and raises for what cannot be. What several
+    settings must be together, a method checks in its own `__post_init__`. What depends on the
+    model, such as the largest rank, is checked where a layer is wrapped.
     """
 
-    also_train: tuple[str, ...] | None = dataclasses.field(default=None, kw_only=True)
+    also_train: Annotated[tuple[str, ...] | None, lambda value, name: (
+        as_targets(value, name) or None)] = dataclasses.field(default=None, kw_only=True)
 
     def __new__(cls, *args, **settings):
         """Refuse unknown names, other libraries' too, where Python says only "unexpected"."""
@@ -77,9 +80,9 @@ class Settings:
     def __post_init__(self):
         """Make every value plain, and hold it to what its field says."""
         for field in dataclasses.fields(self):
-            value = _plain(field.name, getattr(self, field.name))
+            plain, holds, expected, words = _demand(field.type)
+            value = plain(getattr(self, field.name), field.name)
             object.__setattr__(self, field.name, value)
-            holds, expected, words = _demand(field.type)
             if not holds(value):
                 close = get_close_matches(str(value), words, n=1)
                 raise BadConfig(f"{field.name} is {value!r}.", expected=expected,
@@ -90,19 +93,22 @@ class Settings:
         """Raise as `cls(**settings)` does: for a layer, which is given some settings one by one."""
         cls(**settings)
 
-    def learning_rate(self) -> float | None:
-        """Return the rate to train with these settings; None is the method's `LEARNING_RATE`."""
+    def learning_rate(self) -> float:
+        """Return the rate to train with these settings, for AdamW."""
+        raise NotImplementedError
 
 
-def _demand(kind: Any) -> tuple[Callable[[Any], bool], str, tuple[str, ...]]:
-    """Return what a field of this type asks of its value: a test, in words, and known values."""
-    if kind is bool:
-        return lambda value: isinstance(value, bool), "True or False", ()
+def _demand(kind: Any) -> tuple[Callable, Callable[[Any], bool], str, tuple[str, ...]]:
+    """Return what makes a value of this type plain, a test of it, in words, and known values."""
+    asked = getattr(kind, "__metadata__", ())
     words = get_args(kind) if get_origin(kind) is Literal else ()
+    if kind is bool:
+        return _plain, lambda value: isinstance(value, bool), "True or False", ()
     if words:
-        return words.__contains__, "one of " + ", ".join(words), words
-    holds, expected = getattr(kind, "__metadata__", (lambda value: True, ""))
-    return holds, expected, ()
+        return _plain, words.__contains__, "one of " + ", ".join(words), words
+    if len(asked) == 2:
+        return _plain, *asked, ()
+    return asked[0] if asked else _plain, lambda value: True, "", ()
 
 
 def _name_here(name: str, value, known: list[str]) -> str | None:
@@ -121,16 +127,8 @@ def _name_here(name: str, value, known: list[str]) -> str | None:
     return f"{here}={value!r}"
 
 
-def _plain(name: str, value):
-    """Return one setting as a plain value: a number, a tuple, a word, a flag or None."""
-    if name == "layers":
-        return as_layers(value)
-    if name in ("targets", "quantize"):
-        return None if value is None else as_targets(value, name)
-    if name == "also_train":
-        return as_targets(value, name) or None
-    if name == "words":
-        return _as_words(value)
+def _plain(value, name: str):
+    """Return one setting as a plain value: a number, a word, a flag or None."""
     if isinstance(value, np.bool_):
         return bool(value)
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
@@ -141,11 +139,11 @@ def _plain(name: str, value):
     return value
 
 
-def _as_words(words) -> tuple[str, ...]:
+def as_words(words, name: str) -> tuple[str, ...]:
     """Return one or several texts as a tuple; `BadConfig` for anything else."""
     words = (words,) if isinstance(words, str) else () if words is None else words
     if not is_several(words) or not all(isinstance(w, str) for w in words):
-        raise BadConfig(f"words is {words!r}.", expected="one text, or several")
+        raise BadConfig(f"{name} is {words!r}.", expected="one text, or several")
     return tuple(words)
 
 
@@ -153,16 +151,11 @@ def _as_words(words) -> tuple[str, ...]:
 
 Length = Annotated[int, is_integer, "a whole number of vectors, at least 1"]
 Share = Annotated[float, is_share, "a probability from 0 to below 1"]
+Rank = Annotated[int, is_integer, "a whole number, at least 1"]
+Targets = Annotated[tuple[str, ...] | None, lambda value, name: (
+    None if value is None else as_targets(value, name))]
+Layers = Annotated[tuple[int, ...] | None, as_layers]
 Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank changes"]
-
-
-def need_rank(rank, n_in: int, n_out: int) -> None:
-    """Raise `BadConfig` for a rank that no matrix of this shape can have."""
-    largest = min(n_in, n_out)
-    if not is_integer(rank, 1, largest):
-        raise BadConfig(f"rank {rank!r} for a matrix of {n_out} × {n_in}.",
-                        expected=f"a whole number from 1 to {largest}: no matrix of this shape has "
-                                 "a larger rank")
 
 
 def unsaved(default: Any) -> Any:

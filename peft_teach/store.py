@@ -25,7 +25,6 @@ from .adapter import adapters
 from .adapter_file import AdapterFile, read
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
-from .models.layers import as_they_came
 from .saving import DESCRIPTION, TENSORS
 
 __all__ = ["Saved", "load", "save", "saved", "swap"]
@@ -65,7 +64,7 @@ def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> n
     """
     file = read(path)
     notes.refuse_adapted(model)
-    file.check_base(fingerprints.of_base(model, as_they_came(model)))
+    file.check_base(fingerprints.of_base(model, fingerprints.as_they_came(model)))
     with core.all_or_nothing(model):
         model = _inject(model, file) if make is None else _attach(model, file, make)
         _copy_into(model, file)
@@ -116,13 +115,6 @@ def saved(folder: str | Path) -> list[Saved]:
         found.append(Saved(path.parent.name, file.method,
                            sum(t.numel() for t in file.tensors.values()), size, path.parent))
     return found
-
-
-def __getattr__(name: str):
-    """Let `store.list` be `saved`: a global of that name would hide Python's own in this file."""
-    if name == "list":
-        return saved
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def method_of(path: str | Path) -> str:
@@ -191,3 +183,6 @@ def _copy_into(model: nn.Module, file: AdapterFile) -> None:
         for name, p in here.items():
             p.copy_(file.tensors[name])
     _tell_of_rounding(model, file)
+
+
+list = saved    # its other name, said last: from here on it hides Python's own

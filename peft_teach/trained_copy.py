@@ -39,7 +39,7 @@ class TrainedCopy(Adapter):
         return {name: p.to(self.base.get_parameter(name).dtype)
                 for name, p in self.trained.named_parameters()}
 
-    def own_tensors(self) -> dict[str, Tensor]:
+    def stored(self) -> dict[str, Tensor]:
         """Return the trained weights, and beside them the buffers that a state dict keeps."""
         return {**self.own_parameters()} | {
             f"{name}.{own}": b for name, module in self.trained.named_modules(prefix="trained")

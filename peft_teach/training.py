@@ -27,7 +27,7 @@ from . import contents, frozen, guards, notes, whole
 from .batch import Batch, as_list, check, ready, tokens_in
 from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
 from .idle import refuse_idle, refuse_silent
-from .methods import METHODS, full
+from .methods import full
 from .optimizer_groups import check_setting, groups_of
 from .valid import is_integer
 
@@ -150,7 +150,7 @@ def learning_rate(model: nn.Module) -> float:
         return full.LEARNING_RATE
     if note.method is None:
         return OWN
-    return note.config.learning_rate() or METHODS[note.method].LEARNING_RATE
+    return note.config.learning_rate()
 
 
 def seed(n: int) -> None:

@@ -54,11 +54,11 @@ def as_targets(targets, name: str = "targets") -> tuple[str, ...]:
     return targets
 
 
-def as_layers(layers) -> tuple[int, ...] | None:
+def as_layers(layers, name: str = "layers") -> tuple[int, ...] | None:
     """Return one or several block numbers as a tuple, and None as None; `BadConfig` otherwise."""
     layers = (layers,) if is_integer(layers, 0) else layers
     if layers is not None and (isinstance(layers, str) or not is_several(layers)
                                or not all(is_integer(i, -math.inf) for i in layers)):
-        raise BadConfig(f"layers is {layers!r}.", expected="block numbers, or None for all",
-                        hint="layers=….tolist()" if hasattr(layers, "tolist") else None)
+        raise BadConfig(f"{name} is {layers!r}.", expected="block numbers, or None for all",
+                        hint=f"{name}=….tolist()" if hasattr(layers, "tolist") else None)
     return None if layers is None else tuple(int(i) for i in layers)

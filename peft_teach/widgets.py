@@ -7,6 +7,7 @@ value was set; where a front end set it, the picture says so.
 """
 
 import asyncio
+import functools
 import os
 import sys
 import time
@@ -27,6 +28,7 @@ from .training import Step
 Found = TypeVar("Found")    # what a run returns
 
 REST = 0.15    # seconds without a move after which a picture is drawn
+_LINE_SECONDS, _CURVE_SECONDS, _CURVE_SHARE = 1.0, 3.0, 20
 
 # Which of the two outputs of a cell is seen: the live box where there is one, otherwise the still
 # copy behind it, and not the message that the box has no kernel. Where a page has no message, as
@@ -252,6 +254,34 @@ class Progress:
     loss: float | None = None
 
 
+class Shown:
+    """Where something long shows how far it has come: `line` and `curve` put html on the page.
+
+    The line of progress moves each second, or with each step where one takes longer; the curve
+    every three seconds, or every twenty times as long as drawing it takes; both at the end.
+    `draw` makes the curve of all losses so far.
+    """
+
+    def __init__(self, line: Callable[[str], object], curve: Callable[[str], object] | None,
+                 draw: Callable[[Sequence[float]], str]):
+        self.line, self.curve, self.draw, self.losses = line, curve, draw, []
+        self.start = time.perf_counter()
+        self.next_line, self.next_curve = self.start + _LINE_SECONDS, self.start + _CURVE_SECONDS
+
+    def step(self, at: Progress) -> None:
+        """Show that it has come this far, where the line or the curve is due."""
+        now, ended = time.perf_counter(), at.done == at.total
+        if ended or now >= self.next_line:
+            self.line(progress_bar.line(at.done, at.total, at.text, now - self.start))
+            self.next_line = now + _LINE_SECONDS
+        if at.loss is not None:
+            self.losses.append(at.loss)
+        if self.losses and self.curve is not None and (ended or now >= self.next_curve):
+            self.curve(self.draw(self.losses))
+            drawn = time.perf_counter()
+            self.next_curve = drawn + max(_CURVE_SECONDS, _CURVE_SHARE * (drawn - now))
+
+
 class Run(Generic[Found]):
     """A button that starts something long, and one that stops it; meanwhile the page lives.
 
@@ -298,23 +328,15 @@ class Run(Generic[Found]):
         self.start_button.disabled, self.stop_button.disabled = False, True
 
     async def _go(self, steps: Generator[Progress, None, Found]) -> None:
-        progress, told, start = Progress(0, 1, "it begins"), 0.0, time.perf_counter()
-        losses, next_curve = [], start
+        progress = Progress(0, 1, "it begins")
+        self.line.value = progress_bar.line(0, 1, progress.text, 0)
+        shown = Shown(functools.partial(setattr, self.line, "value"),
+                      functools.partial(setattr, self.curve, "value"), _curve)
         try:
             while True:
-                if time.perf_counter() - told >= _PROGRESS_SECONDS:
-                    told = time.perf_counter()
-                    self.line.value = progress_bar.line(
-                        progress.done, progress.total, progress.text, told - start)
                 await asyncio.sleep(0.001)    # here the page is heard
                 progress = next(steps)
-                if progress.loss is None:
-                    continue
-                losses.append(progress.loss)
-                if (now := time.perf_counter()) >= next_curve:
-                    self.curve.value = _curve(losses)
-                    drawn = time.perf_counter()
-                    next_curve = drawn + max(_CURVE_SECONDS, _CURVE_SHARE * (drawn - now))
+                shown.step(progress)
         except StopIteration as end:
             self.line.value = self.curve.value = ""
             self.ended(end.value)
@@ -329,38 +351,33 @@ class Run(Generic[Found]):
 
 # ── a training that can be watched ───────────────────────────────────────────────────────────
 
-_PROGRESS_SECONDS, _CURVE_SECONDS, _CURVE_SHARE = 1.0, 3.0, 20
-
 
 def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float]] | None = None,
           colours: Mapping[str, str] | None = None, window: int = 20,
           name: str = "this run", curve: bool = True) -> list[Step]:
     """Run a training to its end and show it: progress, loss, time left, the curve as it falls.
 
-    The line of progress moves each second, or with each step where one takes longer; the curve
-    every three seconds, or every twenty times as long as drawing it takes. `beside` are recorded
-    losses to compare with, by name: dashed, on top. Each point is a mean of `window` steps; `name`
-    is in the title. Without `curve` there is the line alone. Returns the steps. Raises
-    `TrainingStopped`, with the steps that were done, when it is interrupted.
+    `beside` are recorded losses to compare with, by name: dashed, on top. Each point is a mean of
+    `window` steps; `name` is in the title. Without `curve` there is the line alone. Returns the
+    steps. Raises `TrainingStopped`, with the steps that were done, when it is interrupted.
     """
     from IPython.display import HTML, display
 
+    def place(html: str) -> Callable[[str], object] | None:
+        handle = display(HTML(html), display_id=True)    # None outside of a notebook
+        return handle and (lambda html: handle.update(HTML(html)))
+
     done, start = [], time.perf_counter()
-    line = display(HTML(_progress([], total, start)), display_id=True)
-    drawing = display(HTML(""), display_id=True) if curve else None
-    moved, next_curve = start, start + _CURVE_SECONDS
+    line = place(progress_bar.line(0, total, f"step 0 of {total}", 0))
+    shown = Shown(line or (lambda html: None), place("") if curve else None, functools.partial(
+        _curve, beside=beside or {}, colours=colours or {}, window=window, name=name))
     try:
         for step in steps:
             done.append(step)
-            now, ended = time.perf_counter(), len(done) == total
-            if line is not None and (ended or now - moved >= _PROGRESS_SECONDS):
-                line.update(HTML(_progress(done, total, start)))
-                moved = now
-            if drawing is not None and (ended or now >= next_curve):
-                losses = [s.loss for s in done]
-                drawing.update(HTML(_curve(losses, beside or {}, colours or {}, window, name)))
-                drawn = time.perf_counter()
-                next_curve = drawn + max(_CURVE_SECONDS, _CURVE_SHARE * (drawn - now))
+            recent = [step.loss for step in done[-20:]]
+            ended = f", {time.perf_counter() - start:.0f} s in all" if len(done) == total else ""
+            shown.step(Progress(len(done), total, f"step {len(done)} of {total}, loss "
+                                f"{sum(recent) / len(recent):.3f}{ended}", step.loss))
     except KeyboardInterrupt:    # between two steps: within one, a training of ours says so itself
         if isinstance(steps, Generator):
             steps.close()
@@ -373,11 +390,3 @@ def _curve(losses: Sequence[float], beside: Mapping = {}, colours: Mapping = {},
     colours = {name: plots.COLOURS["yours"], **colours}
     figure = plots.curves({name: losses, **beside}, colours, dashed=beside, window=window)
     return plots.html(figure, "The loss, step by step.")
-
-
-def _progress(done: Sequence[Step], total: int, start: float) -> str:
-    spent = time.perf_counter() - start
-    recent = [step.loss for step in done[-20:]]
-    loss = f", loss {sum(recent) / len(recent):.3f}" if recent else ""
-    ended = f", {spent:.0f} s in all" if len(done) == total else ""
-    return progress_bar.line(len(done), total, f"step {len(done)} of {total}{loss}{ended}", spent)

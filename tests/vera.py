@@ -26,10 +26,10 @@ from torch import Tensor, nn
 
 from peft_teach import models
 from peft_teach.adapter import Adapter
-from peft_teach.core import put_on
+from peft_teach.core import wrap
 from peft_teach.errors import BadConfig
 from peft_teach.notes import prepare
-from peft_teach.settings import Settings
+from peft_teach.settings import Layers, Rank, Settings, Targets
 from peft_teach.shapes import expect
 from peft_teach.valid import is_integer
 
@@ -45,10 +45,13 @@ class Config(Settings):
     cost one number.
     """
 
-    rank: int = 256
+    rank: Rank = 256
     seed: int = 0
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
+
+    def learning_rate(self) -> float:
+        return LEARNING_RATE
 
 
 def count(n_out: int, rank: int) -> int:
@@ -109,12 +112,11 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         return VeRALinear(base, pairs[shape])
 
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, make)
+    makers = dict.fromkeys(models.find(model, targets, config.layers), make)
+    return wrap(model, note, makers, config.also_train)
 
 
 def _check(base: nn.Module, config: Config) -> None:
-    models.need_linear(base, "VeRA corrects", "'query', 'value', 'ffn_in'", plain=True)
-    if not is_integer(config.rank):
-        raise BadConfig(f"rank is {config.rank!r}.", expected="a whole number, 1 or more")
+    models.need_linear(base, plain=True)
     if not is_integer(config.seed, 0, 2**63 - 1):
         raise BadConfig(f"seed is {config.seed!r}.", expected="a whole number, 0 or more")

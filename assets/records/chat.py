@@ -158,25 +158,25 @@ def films(model, tokenizer, reviews=REVIEWS):
     """Return which film reviews the model judges correctly, a task that nobody trained it on.
 
     "films" takes the threshold that suits the model best on other reviews, for what moves all
-    leads alike is not forgotten; "films at 0" takes the larger of the two words' logits.
+    gaps alike is not forgotten; "films at 0" takes the larger of the two words' logits.
     """
     task = pt.data.load("movies")
     parts = [reading.short(split)[:count] for split, count in (
         (task.validation, reviews // 3), (task.test, reviews))]
     words = reading.two_words(tokenizer)
     with pt.models.in_mode(model, training=False):
-        other, found = (reading.leads(model, reading.ask(part, tokenizer, 24), words)
+        other, found = (reading.gaps(model, reading.ask(part, tokenizer, 24), words)
                         for part in parts)
     labels = [torch.tensor([example.label for example in part]).bool() for part in parts]
     return {name: ((found > bound) == labels[1]).tolist() for name, bound in (
         ("films", best_threshold(other, labels[0])), ("films at 0", 0))}
 
 
-def best_threshold(leads, labels):
-    """Return the threshold between two leads with the fewest mistakes, (reviews,) both."""
-    ordered = leads.sort().values
+def best_threshold(gaps, labels):
+    """Return the threshold between two gaps with the fewest mistakes, (reviews,) both."""
+    ordered = gaps.sort().values
     bounds = torch.cat([ordered[:1] - 1, (ordered[1:] + ordered[:-1]) / 2, ordered[-1:] + 1])
-    return float(bounds[((leads > bounds[:, None]) == labels.bool()).sum(1).argmax()])
+    return float(bounds[((gaps > bounds[:, None]) == labels.bool()).sum(1).argmax()])
 
 
 # ── the runs ──────────────────────────────────────────────────────────────────────────────────────

@@ -237,7 +237,7 @@ def bound(setting, data):
     sizes, words = SIZES[setting["model"]], reading.two_words(tokenizer)
     seen, tests = (short(split, number) for split, number in (
         (data.train, sizes["steps"] * sizes["batch"]), (data.test, sizes["tests"])))
-    margins = [reading.leads(model, reading.ask(each, tokenizer, 20, setting["text"]), words)
+    margins = [reading.gaps(model, reading.ask(each, tokenizer, 20, setting["text"]), words)
                for each in (seen, tests)]
     truths = [torch.tensor([example.label for example in each]) for each in (seen, tests)]
 
@@ -256,7 +256,7 @@ def accuracy(name, model, tokenizer, split, number=None):
         tests = pt.data.batches(split[:number], tokenizer, 64, shuffle=False)
         return round(pt.evaluate(model, tests).accuracy, 4)
     tests = short(split, SIZES[name]["tests"])
-    found = reading.leads(model, reading.ask(tests, tokenizer, 20), reading.two_words(tokenizer))
+    found = reading.gaps(model, reading.ask(tests, tokenizer, 20), reading.two_words(tokenizer))
     truth = torch.tensor([example.label for example in tests])
     return round(((found > 0).long() == truth).double().mean().item(), 4)
 

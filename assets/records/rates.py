@@ -79,7 +79,7 @@ def accuracy(name, model, tokenizer, split):
     if name == "minilm":
         batches = pt.data.batches(tests, tokenizer, 64, shuffle=False)
         return pt.evaluate(model, batches).accuracy
-    found = reading.leads(model, reading.ask(tests, tokenizer, 20), reading.two_words(tokenizer))
+    found = reading.gaps(model, reading.ask(tests, tokenizer, 20), reading.two_words(tokenizer))
     truth = torch.tensor([e.label for e in tests])
     return ((found > 0).long() == truth).sum().item() / len(tests)
 

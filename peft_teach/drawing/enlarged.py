@@ -5,6 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..ink import TRAINED, Page
+from ..methods.bottleneck import OutputAdapter
 from .trained import BESIDE_WORDS, Adapted, Shapes
 
 Panel = tuple[float, float, float, float]    # inches: left, top, right, bottom
@@ -185,7 +186,7 @@ def _bottleneck(page: Page, on: Adapted, place: str, panel: Panel, side: float, 
     page.flow((x + 0.05, y), (near, y))
     line = top - 0.2
     page.flow((far, y), (end, y), (end, line + 0.12))
-    if any(p.place == place and p.wrapper == "OutputAdapter" for p in on.parts):
+    if any(p.place == place and p.wrapper is OutputAdapter for p in on.parts):
         page.flow((x - 0.3, line), (end - 0.12, line))
         page.flow((x, line), (x, top), arrow=False)
     else:    # it reads one thing, and is added to another

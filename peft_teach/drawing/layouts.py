@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from .. import models, outlines
 from ..errors import unknown
+from ..methods.bottleneck import BottleneckAdapter, InputAdapter, NormedAdapter, OutputAdapter
 
 Point = tuple[float, float]
 Box = tuple[float, float, float, float]    # its middle, width, height
@@ -43,7 +44,7 @@ class Layout:
     low: float                             # how deep the block reaches
     # Bottlenecks: by their class and what they wrap, where they read and where they add, and how
     # deep below the line they hang.
-    loops: dict[tuple[str, str], tuple[float, float, float]]
+    loops: dict[tuple[type[BottleneckAdapter], str], tuple[float, float, float]]
 
     @property
     def matrices(self) -> dict[str, Box]:
@@ -88,7 +89,7 @@ def _along(*ends: Point) -> list[tuple[Point, ...]]:
     return [((start, 0), (end, 0)) for start, end in ends]
 
 
-_EMBEDDED = {("OutputAdapter", "embeddings"): (2.2, 11.9, 9)}
+_EMBEDDED = {(OutputAdapter, "embeddings"): (2.2, 11.9, 9)}
 _ENCODER = {
     "middles": {"query": (19, 9), "key": (19, 0), "value": (19, -9), "attention_out": (45, 0),
                 "ffn_in": (70, 0), "ffn_out": (86.5, 0)},
@@ -99,12 +100,12 @@ _ENCODER = {
         (107.6, 109), (111, LENGTH))),
     "skips": (13.5, 65), "sums": (58, 106), "products": (), "top": 15.5, "low": 14,
     "loops": _EMBEDDED | {
-        ("OutputAdapter", "attention_out"): (49.1, 58, 9),
-        ("OutputAdapter", "ffn_out"): (97.1, 106, 9),
-        ("OutputAdapter", "ffn_norm"): (112.3, 118.5, 9),
-        ("OutputAdapter", "block"): (112.3, 118.5, 9), ("OutputAdapter", "last"): (112.3, 118.5, 9),
-        ("NormedAdapter", "ffn_norm"): (114, 106, 9),
-        ("NormedAdapter", "attention_norm"): (66, 58, 9), ("InputAdapter", "ffn"): (65, 106, 13.5)},
+        (OutputAdapter, "attention_out"): (49.1, 58, 9),
+        (OutputAdapter, "ffn_out"): (97.1, 106, 9),
+        (OutputAdapter, "ffn_norm"): (112.3, 118.5, 9),
+        (OutputAdapter, "block"): (112.3, 118.5, 9), (OutputAdapter, "last"): (112.3, 118.5, 9),
+        (NormedAdapter, "ffn_norm"): (114, 106, 9),
+        (NormedAdapter, "attention_norm"): (66, 58, 9), (InputAdapter, "ffn"): (65, 106, 13.5)},
 }
 _DECODER = {
     "middles": {"query": (25, 9), "key": (25, 0), "value": (25, -9), "attention_out": (49.5, 0),
@@ -119,8 +120,8 @@ _DECODER = {
             ((77.3, up), (82, up), (82, 1.7 if up > 0 else -1.7))))),
     "skips": (13.5, 63), "sums": (59.5, 107), "products": (82,), "top": 17.5, "low": 15,
     "loops": _EMBEDDED | {
-        ("OutputAdapter", "attention_out"): (53.6, 59.5, 9),
-        ("OutputAdapter", "ffn_out"): (101, 107, 9),
-        ("OutputAdapter", "block"): (110.3, 118.5, 9), ("OutputAdapter", "last"): (112, 118.5, 9),
-        ("InputAdapter", "ffn"): (68.5, 107, 17)},
+        (OutputAdapter, "attention_out"): (53.6, 59.5, 9),
+        (OutputAdapter, "ffn_out"): (101, 107, 9),
+        (OutputAdapter, "block"): (110.3, 118.5, 9), (OutputAdapter, "last"): (112, 118.5, 9),
+        (InputAdapter, "ffn"): (68.5, 107, 17)},
 }

@@ -5,7 +5,7 @@ The method is put on the model as shapes alone (`outlines`).
 
 import functools
 from math import prod
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .. import models, outlines
 from ..adapter import adapters
@@ -29,7 +29,7 @@ class Part(NamedTuple):
 
     block: int | None      # None: outside of the blocks
     place: str
-    wrapper: str           # the adapter's class; "" where the model's own tensor trains
+    wrapper: Any           # the adapter's class; None where the model's own tensor trains
     name: str
     shape: tuple[int, ...]
 
@@ -112,10 +112,10 @@ def adapted(method: str = "", config: Settings | None = None, model: str = MODEL
         return Adapted(block, (), block.total, 0, 32)
     stands = _stands(block, model)
     on = outlines.adapted(OUTLINES[model], method, config)
-    found = [(name, type(adapter).__name__, own, p) for name, adapter in adapters(on).items()
+    found = [(name, type(adapter), own, p) for name, adapter in adapters(on).items()
              for own, p in adapter.own_parameters().items()]
     if not found:      # full fine-tuning: the model's own
-        found = [(name.rpartition(".")[0], "", name.rpartition(".")[2], p)
+        found = [(name.rpartition(".")[0], None, name.rpartition(".")[2], p)
                  for name, p in adapter_parameters(on).items()]
     front = BESIDE_WORDS if any(own == "P" for _, _, own, _ in found) else BESIDE_KEYS
     trained = tuple(

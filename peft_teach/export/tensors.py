@@ -61,7 +61,7 @@ def _to_theirs(adapter: Adapter) -> dict[str, Tensor]:
         flat = torch.stack([K, V]).permute(2, 1, 0, 3).flatten(1)     # (length, layers · 2 · d_kv)
         return {"prompt_embeddings": flat}
     if isinstance(adapter, TrainedCopy):
-        return {own.removeprefix("trained."): t for own, t in adapter.own_tensors().items()}
+        return {own.removeprefix("trained."): t for own, t in adapter.stored().items()}
     return {LORA_NAMES[own]: p for own, p in adapter.own_parameters().items()}
 
 

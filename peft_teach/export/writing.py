@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import nn
 
-from .. import contents, folder, models, notes, state
+from .. import contents, folder, models, notes
 from ..adapter import Adapter, adapters, plain_name
 from ..errors import NoAdapter, NotExportable
 from ..methods import dora, ia3, lora, prefix, prompt
@@ -56,7 +56,7 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
     })
 
 
-def _settings(model: nn.Module, note: state.Note) -> dict:
+def _settings(model: nn.Module, note: notes.Note) -> dict:
     """Return peft's settings for what is on this model; `NotExportable` if it has none."""
     if note.method not in WRITTEN:
         raise NotExportable(NOT_WRITTEN.get(note.method, f"How peft writes {note.method!r} is "
@@ -74,18 +74,19 @@ def _settings(model: nn.Module, note: state.Note) -> dict:
             **WRITTEN[note.method](model, note.config)}
 
 
-def _saved(model: nn.Module, note: state.Note) -> list[str]:
+def _saved(model: nn.Module, note: notes.Note) -> list[str]:
     """Return the modules of the head, and those of which a copy trains.
 
     peft takes every module whose name ends in one of these. `NotExportable` if it would take more.
     """
-    copied = [n for n, a in adapters(model).items() if isinstance(a, TrainedCopy)]
+    copies = {n: a for n, a in adapters(model).items() if isinstance(a, TrainedCopy)}
+    copied = [*copies]
     head = set(models.head(model))
     others = [name for name, _ in model.named_parameters() if name not in head]
     saved = [*dict.fromkeys(_module_of(n, others) for n in models.head(model)), *copied]
     plain = {plain_name(model, name) for name, _ in model.named_modules()} - {*saved}
     wrong = [name for name in saved if any(other.endswith(name) for other in plain)]
-    wrong += [name for name in copied if name in state.of(model).converted]
+    wrong += [name for name, a in copies.items() if models.converted(a.base)]
     if note.method in ("prompt", "prefix"):
         wrong += copied
     if wrong:
@@ -169,7 +170,7 @@ def _target_modules(model: nn.Module, config) -> list[str] | str:
 
 def _converted(model: nn.Module) -> bool:
     """Return whether the base's own layers hold their weights as (n_in, n_out), as GPT-2's do."""
-    return not adapted(model).keys().isdisjoint(state.of(model).converted)
+    return any(models.converted(adapter.base) for adapter in adapted(model).values())
 
 
 def _task(model: nn.Module) -> str | None:

@@ -26,7 +26,7 @@ from ..core import wrap
 from ..errors import NoTargets, NotSupported
 from ..nf4 import Linear4bit
 from ..notes import prepare
-from ..settings import Settings
+from ..settings import Layers, Settings, Targets
 from ..shapes import expect
 
 LEARNING_RATE = 3e-3    # learns on both models: assets/records/rates.json
@@ -66,8 +66,11 @@ class Config(Settings):
     paper finds nearly sufficient.
     """
 
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
+
+    def learning_rate(self) -> float:
+        return LEARNING_RATE
 
 
 def count(layers: int, d_model: int, d_ffn: int, outside: int = 2) -> int:

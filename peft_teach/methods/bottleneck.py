@@ -11,8 +11,11 @@
     LN      2 × (d_model,)   yes      one and zero; only with own_norm=True
     s       number           no       a constant, 1 by default
 
-What is added to a frozen layer is s A(u). What A reads and where it stands differs from paper to
-paper: `placements.py` has the three positions, and the table of what a layer becomes with each.
+    reads     wraps                             computes
+    output    any module F                      y + s A(y)           y = F(x)
+    normed    the LayerNorm after a sub-layer   LN(x + s A(LN(x)))   the pretrained LN, twice
+    input     a feed-forward block F            F(x) + s A(x)
+              its second half, in BERT          F(h, r + s A(r))     r is the block's input
 
 Cost: 2 · d_model · size + size + d_model parameters each (`count`). No linear layer can absorb A,
 as act stands between its matrices.
@@ -23,9 +26,10 @@ size 64, and in practice 1 %. Both matrices zero would be exact as well, and nev
 
 Sources: Houlsby et al. 2019, arXiv 1902.00751, §2.1; Pfeiffer et al. 2021, arXiv 2005.00247, and
 2020, arXiv 2005.00052; Bapna & Firat 2019, arXiv 1909.08478; He et al. 2022, arXiv 2110.04366, §3
-and §4.
-Two deviations from Houlsby et al.: they also train the model's LayerNorms, which belong to the
-base and stay frozen here; and their code starts at σ = 0.001, their paper, as here, at 0.01.
+and §4; what each makes of a layer stands beside its values, as `HOULSBY`.
+Three deviations from Houlsby et al.: they also train the model's LayerNorms, which belong to the
+base and stay frozen here; their code starts at σ = 0.001, their paper, as here, at 0.01; and on
+BERT their A reads the sub-layer's output after its dropout, and ours before it.
 """
 
 import math
@@ -36,13 +40,14 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import put_on
+from ..adapter import Adapter
+from ..core import wrap
 from ..errors import BadConfig
 from ..notes import prepare
-from ..settings import Settings
+from ..settings import Layers, Settings, Targets
 from ..shapes import expect
 from ..valid import is_integer, is_positive
-from .placements import form
+from .placements import need_readable, usual_targets
 
 LEARNING_RATE = 2e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
 Activation = Literal["relu", "gelu", "silu", "tanh"]
@@ -56,8 +61,7 @@ class Bottleneck(nn.Module):
 
     def __init__(self, d_model: int, size: int = 64, activation: Activation = "relu",
                  own_norm: bool = False, init: Init = "normal"):
-        Config.check(size=size, activation=activation, reads="output", own_norm=own_norm,
-                     init=init)
+        Config.check(size=size, activation=activation, own_norm=own_norm, init=init)
         super().__init__()
         self.act = ACTIVATIONS[activation]
         self.norm = nn.LayerNorm(d_model) if own_norm else nn.Identity()
@@ -78,13 +82,55 @@ class Bottleneck(nn.Module):
         return h @ self.W_up.T + self.b_up                            # (…, d_model)
 
 
+class BottleneckAdapter(Adapter):
+    """A frozen module and the bottleneck A beside it; a subclass says what A reads."""
+
+    def __init__(self, base: nn.Module, A: nn.Module, scale: float = 1.0):
+        Config.check(scale=scale)
+        super().__init__(base)
+        self.A, self.scale = A, scale
+
+
+class OutputAdapter(BottleneckAdapter):
+    """y + s A(y): after a sub-layer, a norm or a whole block."""
+
+    def forward(self, *args, **kwargs) -> Tensor:
+        y = self.base(*args, **kwargs)                                # (…, d_model)
+        return (y + self.scale * self.A(y)).to(y.dtype)               # (…, d_model)
+
+
+class NormedAdapter(BottleneckAdapter):
+    """LN(x + s A(LN(x))), where x is the sum of a sub-layer and what it read."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        LN = self.base
+        return LN((x + self.scale * self.A(LN(x))).to(x.dtype))       # (…, d_model)
+
+
+class InputAdapter(BottleneckAdapter):
+    """F(x) + s A(x): A works beside F, not after it.
+
+    BERT's F comes in two halves; the second takes the inner activations h and the block's input r,
+    and computes LN(W h + r). What is added to r arrives before LN, as it should.
+    """
+
+    def forward(self, x: Tensor, r: Tensor | None = None) -> Tensor:
+        if r is None:
+            y = self.base(x)                                          # (…, d_model)
+            return (y + self.scale * self.A(x)).to(y.dtype)           # (…, d_model)
+        h, r = x, (r + self.scale * self.A(r)).to(r.dtype)            # (…, d_ff), (…, d_model)
+        return self.base(h, r)                                        # (…, d_model)
+
+
+FORMS = {"output": OutputAdapter, "normed": NormedAdapter, "input": InputAdapter}
+
+
 @dataclass(frozen=True)
 class Config(Settings):
     """What a bottleneck looks like, what it reads and where it stands.
 
     `size` is the width of the middle, `scale` the s before A, `own_norm` puts a new LayerNorm
-    before A. `reads` is "output", y + s A(y), "normed", LN(x + s A(LN(x))), or "input",
-    F(x) + s A(x). `targets=None` is the end of every layer: the norm that closes it, or the block
+    before A. `targets=None` is the end of every layer: the norm that closes it, or the block
     itself where no norm does, whose A then reads "output" for "normed"; for reads="input" it is
     `ffn`. `layers` are block numbers, None for all.
     """
@@ -95,31 +141,27 @@ class Config(Settings):
     reads: Literal["output", "normed", "input"] = "normed"
     own_norm: bool = False
     init: Init = "normal"
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
-
-    def __post_init__(self):
-        super().__post_init__()
-        if self.reads == "normed" and self.own_norm:
-            raise BadConfig("own_norm=True with reads='normed': what A reads is normalized "
-                            "already.",
-                            hint="own_norm=False; or reads='output', as in pt.bottleneck.BAPNA")
+    targets: Targets = None
+    layers: Layers = None
 
     def learning_rate(self) -> float:
         return LEARNING_RATE / self.scale
 
 
-# All have one size, that of Houlsby's code, so that they can be compared.
+# All have one size, that of Houlsby's code, so that they can be compared. Beside each, with r the
+# residual stream before a sub-layer and o what that adds: a layer of BERT, which is post-LN; and of
+# GPT-2 or Llama, which are pre-LN.
 
-# Houlsby et al. 2019: after both sub-layers, before the skip connection.
+# Houlsby et al. 2019, after both sub-layers: LN(r + o + A(o)); r + o + A(o).
 HOULSBY = Config(activation="gelu", reads="output", targets=("attention_out", "ffn_out"))
-# Pfeiffer et al. 2021: one a layer; it reads the normed sum, and adds to the sub-layer's output.
+# Pfeiffer et al. 2021, after the ffn: LN(r + o + A(LN(r + o))); r + o + A(r + o).
 PFEIFFER = Config(activation="relu", reads="normed")
-# Bapna & Firat 2019: one at the end of every layer, with a new LayerNorm.
+# Bapna & Firat 2019, after the ffn: y + A(LN_new(y)) with y = LN(r + o); with y = r + o.
 BAPNA = Config(activation="relu", reads="output", own_norm=True)
 # Half of Houlsby's; no paper is named after it.
 POST_ATTENTION = Config(activation="gelu", reads="output", targets=("attention_out",))
-# He et al. 2022: beside the feed-forward block, four times as strong, silent at the start.
+# He et al. 2022, beside the ffn, silent at the start: LN(r + o + 4 A(r)); r + o + 4 A(LN(r)), as
+# they draw it, where the `adapters` library has A(r) there, too.
 PARALLEL = Config(scale=4.0, activation="relu", reads="input", init="zero")
 # No paper's: one on the embeddings, one on the last hidden state, and no layer between is touched.
 ENDS = Config(activation="relu", reads="output", targets=("embeddings", "last"))
@@ -138,7 +180,15 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     or `NotSupported` for an unknown family; then the model is as it was.
     """
     note, config = prepare(model, config, Config)
-    targets, make = form(model, config.reads, config.targets)
-    return put_on(model, note, targets, lambda base: make(base, Bottleneck(
-        models.config_of(model).hidden_size, config.size, config.activation, config.own_norm,
-        config.init), config.scale))
+    targets, reads = config.targets, config.reads
+    if targets is None:
+        targets, reads = usual_targets(model, reads)
+    need_readable(model, targets, reads)
+    if reads == "normed" and config.own_norm:
+        raise BadConfig("own_norm=True with reads='normed': what A reads is normalized already.",
+                        hint="own_norm=False; or reads='output', as in pt.bottleneck.BAPNA")
+    form, d_model = FORMS[reads], models.config_of(model).hidden_size
+    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: form(
+        base, Bottleneck(d_model, config.size, config.activation, config.own_norm, config.init),
+        config.scale))
+    return wrap(model, note, makers, config.also_train)

@@ -27,11 +27,11 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import put_on
+from ..core import wrap
 from ..errors import NotSupported
 from ..nf4 import Linear4bit
 from ..notes import prepare
-from ..settings import Alpha, Settings, Share
+from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from ..shapes import expect
 from . import lora
 
@@ -39,10 +39,7 @@ LEARNING_RATE = 3e-3    # as LoRA's; on MiniLM: assets/records/rates.json
 
 
 class DoRALinear(lora.LoRALinear):
-    """LoRA with a trained length for each row; `update(x)` is LoRA's s B A x.
-
-    `base` is an `nn.Linear` or its 4-bit form.
-    """
+    """LoRA with a trained length for each row; `base` is an `nn.Linear` or its 4-bit form."""
 
     def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
                  dropout: float = 0.0):
@@ -66,6 +63,10 @@ class DoRALinear(lora.LoRALinear):
             y = y + self.base(x) - frozen                             # (…, n_out): W (x − z) more
         return y.to(frozen.dtype)                                     # (…, n_out)
 
+    def V(self) -> Tensor:
+        """Return V = W + s B A, (n_out, n_in)."""
+        return self.base.weight.to(self.A.dtype) + self.scale * self.B @ self.A
+
     @property
     def g(self) -> Tensor:
         """How many times as long each row of V is made, (n_out,)."""
@@ -74,25 +75,23 @@ class DoRALinear(lora.LoRALinear):
     @torch.no_grad()
     def norm(self) -> Tensor:
         """Return ‖V‖, (n_out,); no gradient flows through it. A row of zeros counts as tiny."""
-        V = self.base.weight.to(self.A.dtype) + super().delta()       # (n_out, n_in)
-        norm = torch.linalg.vector_norm(V, dim=1)                     # (n_out,)
+        norm = torch.linalg.vector_norm(self.V(), dim=1)              # (n_out,)
         return norm.clamp_min(torch.finfo(norm.dtype).tiny)
 
     def delta(self) -> Tensor:
         """Return ΔW = g ⊙ V − W, the correction as one (n_out, n_in) matrix. `merged` adds it."""
-        W = self.base.weight.to(self.A.dtype)                         # (n_out, n_in)
-        return self.g[:, None] * (W + super().delta()) - W            # (n_out, n_in)
+        return self.g[:, None] * self.V() - self.base.weight.to(self.A.dtype)
 
 
 @dataclass(frozen=True)
 class Config(Settings):
     """Where DoRA goes and how large it is; the fields mean what they mean in `lora.Config`."""
 
-    rank: int = 8
+    rank: Rank = 8
     alpha: Alpha = 16.0
     dropout: Share = 0.0
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
 
     def learning_rate(self) -> float:
         return lora.LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
@@ -107,5 +106,6 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, lambda base: DoRALinear(
+    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: DoRALinear(
         base, config.rank, config.alpha, config.dropout))
+    return wrap(model, note, makers, config.also_train)

@@ -12,8 +12,8 @@
 Cost, in float32 with AdamW: these 16 bytes a parameter, and one whole model a task on disk.
 
 This is no adapter: nothing is wrapped, so nothing can be disabled, merged or removed. The head
-alone (a linear probe) is the other end: the pretrained features as they are. Of either,
-`save_pretrained`, and with it each checkpoint of transformers' Trainer, writes the whole model;
+alone (a linear probe) is the other end: the pretrained features as they are. In both cases
+`save_pretrained`, and so each checkpoint of transformers' Trainer, writes the whole model, and
 `pt.save` writes what trains.
 
 Source: Kingma & Ba 2015, arXiv 1412.6980, algorithm 1. It is AdamW (Loshchilov & Hutter 2019, arXiv
@@ -25,10 +25,10 @@ from typing import Literal
 
 from torch import Tensor, nn
 
-from .. import models, state
+from .. import models
 from ..errors import BadConfig, NotSupported
 from ..guards import guard
-from ..notes import prepare
+from ..notes import prepare, write
 from ..settings import Settings
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
@@ -69,14 +69,14 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         raise NotSupported("This base is in 4 bits, and bytes cannot be trained.",
                            hint="load a fresh model; or pt.models.to_hf(model) makes plain layers "
                                 "of the rounded weights")
+    also = models.find(model, config.also_train) if config.also_train else ()
     if not models.quantized(model):
         model = models.to_hf(model)
-    also = models.find(model, config.also_train) if config.also_train else ()
     chosen = tuple(f"{module}." for module in also)
     weights = frozenset(name for name, _ in model.named_parameters() if name not in head
                         and (config.train == "all" or name.startswith(chosen)))
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
     guard(model)
-    state.write(model, replace(note, wraps=False, weights=weights), base=model)
+    write(model, replace(note, wraps=False, weights=weights))
     return model

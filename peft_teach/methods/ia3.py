@@ -32,7 +32,7 @@ from ..adapter import Adapter
 from ..core import wrap
 from ..errors import BadConfig, NotSupported
 from ..notes import prepare
-from ..settings import Settings
+from ..settings import Layers, Settings, Targets
 from ..shapes import expect
 from ..valid import is_integer
 
@@ -47,7 +47,7 @@ class IA3Linear(Adapter):
     base: nn.Linear
 
     def __init__(self, base: nn.Linear, side: str = "output"):
-        models.need_linear(base, "(IA)³ scales", "'key', 'value', 'ffn_out'", plain=True)
+        models.need_linear(base, plain=True)
         if side not in ("output", "input"):
             raise BadConfig(f"side is {side!r}.", expected="'output' or 'input'")
         super().__init__(base)
@@ -90,8 +90,11 @@ class Config(Settings):
     attention_out, whose input is then scaled. `layers` are block numbers, None for all.
     """
 
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
+
+    def learning_rate(self) -> float:
+        return LEARNING_RATE
 
 
 def count(layers: int, d_key: int, d_value: int, d_ffn: int) -> int:

@@ -13,7 +13,8 @@
 Cost: rank · (n_in + n_out) parameters per matrix (`count`), nothing at inference once merged.
 
 Sources: Hu et al. 2021, arXiv 2106.09685, §4.1 (the equation) and §4.2 (which matrices);
-Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). A second page, `lora_plus.py`: two learning rates.
+Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). Second pages: two learning rates, `lora_plus.py`; and
+a bias of B, `lora_bias.py`.
 One deviation from the paper: A starts uniform, as in the authors' code and in Hugging Face peft,
 where the paper says Gaussian.
 """
@@ -26,11 +27,11 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import put_on
-from ..errors import NotMergeable
+from ..core import wrap
+from ..errors import BadConfig
 from ..nf4 import Linear4bit
 from ..notes import prepare
-from ..settings import Alpha, Settings, Share, need_rank
+from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from ..shapes import expect
 from .lora_plus import plus_groups as plus_groups
 
@@ -45,10 +46,12 @@ class LoRALinear(Adapter):
 
     def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
                  dropout: float = 0.0, rank_stabilized: bool = False):
-        Config.check(alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized)
-        models.need_linear(base, "LoRA corrects", "'query', 'value', 'ffn_in'")
+        Config.check(rank=rank, alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized)
+        models.need_linear(base)
         n_in, n_out = base.in_features, base.out_features
-        need_rank(rank, n_in, n_out)
+        if rank > min(n_in, n_out):
+            raise BadConfig(f"rank {rank} for a matrix of {n_out} × {n_in}.",
+                            expected=f"at most {min(n_in, n_out)}: no such matrix has a larger one")
         super().__init__(base)
         self.scale = scale(rank, alpha, rank_stabilized)
         self.dropout = nn.Dropout(dropout)
@@ -63,7 +66,7 @@ class LoRALinear(Adapter):
         return (y + u).to(y.dtype)                                    # (…, n_out)
 
     def update(self, x: Tensor) -> Tensor:
-        """Return u = s (x Aᵀ) Bᵀ, which is added to the base's output."""
+        """Return u = s (x Aᵀ) Bᵀ."""
         h = x.to(self.A.dtype) @ self.A.T                             # (…, rank), float32
         return self.scale * h @ self.B.T                              # (…, n_out)
 
@@ -87,13 +90,13 @@ class Config(Settings):
     s = alpha / √rank, and `use_bias` gives B a bias.
     """
 
-    rank: int = 8
+    rank: Rank = 8
     alpha: Alpha = 16.0
     dropout: Share = 0.0
     rank_stabilized: bool = False
     use_bias: bool = False
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
 
     def learning_rate(self) -> float:
         return LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
@@ -112,31 +115,10 @@ def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
+    from .lora_bias import BiasedLoRALinear  # which builds on this page
+
     layer = BiasedLoRALinear if config.use_bias else LoRALinear
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, lambda base: layer(
+    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: layer(
         base, config.rank, config.alpha, config.dropout, config.rank_stabilized))
-
-
-class BiasedLoRALinear(LoRALinear):
-    """LoRA whose B has a bias c, (n_out,), zero at the start: no paper's, but peft's `lora_bias`.
-
-        y = x Wᵀ + b + s ((x Aᵀ) Bᵀ + c)
-    """
-
-    def __init__(self, base: nn.Linear | Linear4bit, *args, **settings):
-        super().__init__(base, *args, **settings)
-        self.c = nn.Parameter(torch.zeros(base.out_features))         # (n_out,)
-
-    def update(self, x: Tensor) -> Tensor:
-        """Return u = s ((x Aᵀ) Bᵀ + c)."""
-        return super().update(x) + self.scale * self.c                # (…, n_out)
-
-    def merged(self) -> nn.Linear:
-        """Return one plain linear layer with W + ΔW, whose bias is b + s c."""
-        b = self.base.bias                                            # (n_out,)
-        if b is None:
-            raise NotMergeable("The base has no bias, so LoRA's own bias c has nowhere to go.",
-                               expected="a base layer with a bias",
-                               hint="keep the adapter on the model, or train with use_bias=False")
-        return models.with_bias(super().merged(), (b + self.scale * self.c).to(b.dtype))
+    return wrap(model, note, makers, config.also_train)

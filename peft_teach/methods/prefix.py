@@ -15,8 +15,8 @@ zero is not "no prefix": it has logit 0, and a share of the attention.
 
 Sources: Li & Liang 2021, arXiv 2101.00190, §4 (the method) and §4.3 (the MLP); without MLP and on
 encoders, Liu et al. 2021, arXiv 2110.07602 (P-tuning v2).
-One deviation from the paper: without projection K and V are trained as they are, which it finds
-unstable. P-tuning v2 and Hugging Face peft do so; and peft starts them 50 times as large.
+One deviation from the paper: without projection K and V are trained as they are, which the paper
+finds unstable. P-tuning v2 and Hugging Face peft train them so, and peft starts 50 times as large.
 """
 
 from dataclasses import dataclass
@@ -28,12 +28,14 @@ from torch import Tensor, nn
 from .. import models
 from ..adapter import adapters
 from ..backbone import BackboneAdapter, check_room
-from ..core import put_on
+from ..caches import in_front
+from ..core import wrap
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
-from ..settings import Length, Settings, unsaved
+from ..settings import Length, Settings, as_words, unsaved
+from ..shapes import expect
 from ..valid import is_integer
-from .projection import by_layer, mlp
+from .projection import Projection
 from .starts import check_words, prefix_of_words
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
@@ -50,29 +52,37 @@ class Prefix(BackboneAdapter):
                                hint="pt.prompt, or another model")
         check_room(base, length, "prefix")
         super().__init__(base)
-        self.length, self.E, self.mlp = length, None, None
-        self.layers, heads, d_head = models.key_value_shape(base)
-        d_kv, d_model = heads * d_head, self.get_input_embeddings().embedding_dim
+        self.length, self.projection = length, None
+        self.layers, self.heads, d_head = models.key_value_shape(base)
+        d_kv, d_model = self.heads * d_head, self.get_input_embeddings().embedding_dim
         if projection is None:
             shape = (self.layers, length, d_kv)
             self.K = nn.Parameter(START_STD * torch.randn(shape))         # (layers, length, d_kv)
             self.V = nn.Parameter(START_STD * torch.randn(shape))         # (layers, length, d_kv)
         else:
-            self.E = nn.Parameter(torch.randn(length, d_model))           # (length, d_model)
-            self.mlp = mlp(d_model, projection, self.layers, d_kv)
+            self.projection = Projection(length, d_model, projection, self.layers, d_kv)
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
         room = self.make_room(rest, self.length, needs_cache=True)
         if room.filled:                             # while generating: K and V are in the cache
             return self.call_base(room, input_ids, inputs_embeds=inputs_embeds)
-        K, V = self.keys_and_values()                                     # (layers, length, d_kv)
-        # Attention over [K ; XWₖ] and [V ; XWᵥ]: each layer itself appends what it makes of X.
-        return self.call_behind(K, V, room, input_ids, inputs_embeds)
+        x = input_ids                                                     # (batch, seq)
+        if x is None:
+            x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
+        K, V = (self.by_head(made) for made in self.keys_and_values())
+        with in_front(room.cache, K, V, len(x), x.shape[1], room.padding):
+            # Each layer appends XWₖ and XWᵥ to what the cache holds of it: [K ; XWₖ], [V ; XWᵥ].
+            return self.call_base(room, input_ids, inputs_embeds=inputs_embeds,
+                                  position_ids=self.positions_behind(room, input_ids, x.shape[1]))
 
     def keys_and_values(self) -> tuple[Tensor, Tensor]:
         """Return K and V, each (layers, length, d_kv), which the MLP makes where there is one."""
-        return (self.K, self.V) if self.mlp is None else by_layer(self.mlp(self.E), self.layers)
+        return (self.K, self.V) if self.projection is None else self.projection()
+
+    def by_head(self, made: Tensor) -> Tensor:
+        """Return K or V as a cache holds it, (layers, 1, heads, length, d_head)."""
+        return made.unflatten(2, (self.heads, -1)).transpose(1, 2)[:, None].to(self.base.dtype)
 
     def stored(self) -> dict[str, Tensor]:
         """Return what a file keeps, K and V; an MLP makes them once more, and is left out."""
@@ -91,7 +101,7 @@ class Config(Settings):
 
     length: Length = 20
     start: Literal["random", "text"] = unsaved("random")
-    words: tuple[str, ...] = unsaved(())
+    words: Annotated[tuple[str, ...], as_words] = unsaved(())
     projection: Annotated[int | None, lambda n: n is None or is_integer(n),
                           "the hidden size of the MLP, or None for no MLP"] = unsaved(None)
 
@@ -100,6 +110,9 @@ class Config(Settings):
         check_words(self.start, self.words, reading=("text",))
         if self.start == "text" and self.projection is not None:
             raise BadConfig("start='text' with a projection.", expected="one of the two")
+
+    def learning_rate(self) -> float:
+        return LEARNING_RATE
 
 
 def count(length: int, layers: int, d_kv: int, d_model: int = 0,
@@ -128,7 +141,8 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
             prefix.V.copy_(V)
         return prefix
 
-    return put_on(model, note, "backbone", make)
+    makers = dict.fromkeys(models.find(model, "backbone"), make)
+    return wrap(model, note, makers, config.also_train)
 
 
 @torch.no_grad()
@@ -140,6 +154,6 @@ def flatten(model: nn.Module) -> nn.Module:
                         hint="model = pt.prefix.inject(model, pt.prefix.Config(projection=512))")
     for prefix in found:
         prefix.K, prefix.V = (nn.Parameter(x.clone()) for x in prefix.keys_and_values())
-        prefix.E = prefix.mlp = None
+        prefix.projection = None
     change_settings(model, projection=None)
     return model

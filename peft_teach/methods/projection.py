@@ -17,15 +17,27 @@ One deviation from the paper, whose E is narrower (512 or 800, by task): here it
 in the authors' code.
 """
 
+import torch
 from torch import Tensor, nn
 
 
-def mlp(d_model: int, size: int, layers: int, d_kv: int) -> nn.Sequential:
-    """Return the network: from a vector to one token's keys and values in every layer."""
-    return nn.Sequential(nn.Linear(d_model, size), nn.Tanh(), nn.Linear(size, layers * 2 * d_kv))
+class Projection(nn.Module):
+    """E and the MLP: a call returns K and V, each (layers, length, d_kv)."""
+
+    def __init__(self, length: int, d_model: int, size: int, layers: int, d_kv: int):
+        super().__init__()
+        self.layers = layers
+        self.E = nn.Parameter(torch.randn(length, d_model))           # (length, d_model)
+        first, second = nn.Linear(d_model, size), nn.Linear(size, layers * 2 * d_kv)
+        self.W1, self.b1 = first.weight, first.bias                   # (size, d_model), (size,)
+        self.W2, self.b2 = second.weight, second.bias                 # (layers · 2 · d_kv, size)
+
+    def forward(self) -> tuple[Tensor, Tensor]:
+        h = torch.tanh(self.E @ self.W1.T + self.b1)                  # (length, size)
+        return by_layer(h @ self.W2.T + self.b2, self.layers)
 
 
 def by_layer(made: Tensor, layers: int) -> tuple[Tensor, Tensor]:
-    """Return what it made, (length, layers · 2 · d_kv), as K and V, (layers, length, d_kv) each."""
+    """Return (length, layers · 2 · d_kv) numbers as K and V, each (layers, length, d_kv)."""
     K, V = made.unflatten(1, (layers, 2, -1)).permute(2, 1, 0, 3)     # (layers, length, d_kv)
     return K, V

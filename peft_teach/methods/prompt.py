@@ -20,18 +20,18 @@ T5 answers in words, so that P alone trains; here a new task head trains beside 
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from torch import Tensor, nn
 
 from .. import models
 from ..backbone import BackboneAdapter, check_room
-from ..core import put_on
+from ..core import wrap
 from ..errors import NotSupported
 from ..notes import prepare
 from ..padding import behind_padding
-from ..settings import Length, Settings, unsaved
+from ..settings import Length, Settings, as_words, unsaved
 from ..shapes import expect
 from .starts import check_words, prompt_of_words
 
@@ -94,12 +94,15 @@ class Config(Settings):
 
     length: Length = 20
     start: Literal["random", "vocabulary", "labels", "text"] = unsaved("random")
-    words: tuple[str, ...] = unsaved(())
+    words: Annotated[tuple[str, ...], as_words] = unsaved(())
     pool: Literal["cls", "first"] = "cls"
 
     def __post_init__(self):
         super().__post_init__()
         check_words(self.start, self.words, reading=("labels", "text"))
+
+    def learning_rate(self) -> float:
+        return LEARNING_RATE
 
 
 def count(length: int, d_model: int) -> int:
@@ -108,7 +111,7 @@ def count(length: int, d_model: int) -> int:
 
 
 def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn.Module:
-    """Put a soft prompt before the backbone, freeze the rest but the head; return what to keep.
+    """Put a soft prompt before the backbone, freeze all but the head; return the model to keep.
 
     `tokenizer` is needed for every start but "random".
     """
@@ -122,4 +125,5 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
                                            tokenizer, COMMON))
         return prompt
 
-    return put_on(model, note, "backbone", make)
+    makers = dict.fromkeys(models.find(model, "backbone"), make)
+    return wrap(model, note, makers, config.also_train)

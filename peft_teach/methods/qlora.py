@@ -32,12 +32,11 @@ from dataclasses import dataclass
 from torch import nn
 
 from .. import models
-from ..core import all_or_nothing, put_on
+from ..core import all_or_nothing, wrap
 from ..errors import BadConfig
-from ..models.layers import quantize_layers
 from ..nf4 import Linear4bit
 from ..notes import prepare
-from ..settings import Alpha, Settings, Share
+from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from .dora import DoRALinear
 from .lora import LINEAR_LEARNING_RATE, LoRALinear
 
@@ -54,13 +53,13 @@ class Config(Settings):
     The other fields mean what they mean in `lora.Config`.
     """
 
-    rank: int = 8
+    rank: Rank = 8
     alpha: Alpha = 16.0
     dropout: Share = 0.0
     rank_stabilized: bool = False
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
-    quantize: tuple[str, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
+    quantize: Targets = None
     block_size: int = 64
     double: bool = True
     dora: bool = False
@@ -70,6 +69,9 @@ class Config(Settings):
         if self.dora and self.rank_stabilized:
             raise BadConfig("rank_stabilized is a scale for LoRA, and dora is set.",
                             expected="one of the two")
+
+    def learning_rate(self) -> float:
+        return LEARNING_RATE
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
@@ -83,8 +85,11 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     places = models.linear_places(model) if config.quantize is None else config.quantize
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
-        quantize_layers(model, models.find(model, places), note, config.block_size, config.double)
-        return put_on(model, note, targets, lambda base: _correction(base, config))
+        models.quantize_layers(model, models.find(model, places), note.fingerprint,
+                               config.block_size, config.double)
+        makers = dict.fromkeys(models.find(model, targets, config.layers),
+                               lambda base: _correction(base, config))
+        return wrap(model, note, makers, config.also_train)
 
 
 def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:

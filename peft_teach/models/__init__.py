@@ -34,23 +34,26 @@ from .families import (
 from .heads import head
 from .layers import (
     as_linear,
+    converted,
     is_conv1d,
     is_packed,
     linear_like,
     need_linear,
+    quantize_layers,
     quantized,
     weight_of,
     with_bias,
 )
 from .loading import best_device, load
 from .modes import in_mode
-from .plain import is_mean_pooled, to_hf
+from .plain import guard_save, is_mean_pooled, to_hf
 from .replacing import replace
 
 __all__ = [
     "FAMILIES", "LINEAR", "SINGLE", "as_linear", "best_device", "cache_name", "can_generate",
-    "config_of", "find", "fused_queries", "head", "in_mode", "is_conv1d", "is_encoder",
-    "is_language_model", "is_mean_pooled", "is_packed", "key_value_shape", "linear_like",
-    "linear_places", "load", "longest_input", "need_linear", "place_of", "places", "positions",
-    "quantized", "query_and_value", "reads_cache", "replace", "to_hf", "weight_of", "with_bias",
+    "config_of", "converted", "find", "fused_queries", "guard_save", "head", "in_mode",
+    "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
+    "key_value_shape", "linear_like", "linear_places", "load", "longest_input", "need_linear",
+    "place_of", "places", "positions", "quantize_layers", "quantized", "query_and_value",
+    "reads_cache", "replace", "to_hf", "weight_of", "with_bias",
 ]

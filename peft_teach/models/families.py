@@ -192,7 +192,7 @@ def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
     Raises `NotSupported` for an unknown family.
     """
     refuse_wrapped(model)
-    family, count = _family(model), config_of(model).num_hidden_layers
+    family, count = _need_family(model), config_of(model).num_hidden_layers
     backbone = "" if model.base_model is model else str(model.base_model_prefix)
     root = backbone and backbone + "."
     table = {
@@ -205,14 +205,21 @@ def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
     return {place: names for place, names in table.items() if place not in family.lacks}
 
 
-def _family(model: nn.Module) -> Family:
+def family_of(model: nn.Module) -> Family | None:
+    """Return the entry of a model's family; None for one that is not known."""
     config = getattr(model, "config", None)
-    kind = getattr(config, "model_type", type(model).__name__)
-    if kind not in FAMILIES:
+    known = getattr(config, "model_type", None) in FAMILIES and hasattr(model, "base_model")
+    return entry(config) if known else None
+
+
+def _need_family(model: nn.Module) -> Family:
+    family = family_of(model)
+    if family is None:
+        kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
         raise NotSupported(f"The places of {kind!r} are not known.",
                            expected="one of " + ", ".join(FAMILIES),
                            hint="give full module names from model.named_modules() as targets")
-    return entry(config)
+    return family
 
 
 def entry(config) -> Family:
@@ -237,13 +244,13 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     modules = {name: first[module]
                for name, module in model.named_modules(remove_duplicate=False) if name}
     chosen = [name for t in as_targets(targets) for name in _expanded(t, modules, model)]
-    missing = [t for t in chosen if t not in modules]
-    table = places(model) if missing or not chosen or _is_known(model) else {}
-    absent = [t for t in missing if t not in table]
+    table = places(model) if family_of(model) else {}
+    absent = [t for t in chosen if t not in table and t not in modules]
     if absent or not chosen:
+        lacks = _need_family(model).lacks
         what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
-        why = [reason for place, reason in _family(model).lacks.items() if place in absent]
-        raise NoTargets(f"This model has no {what}{': ' if why else ''}{'; '.join(why)}.",
+        why = "; ".join(reason for place, reason in lacks.items() if place in absent)
+        raise NoTargets(f"This model has no {what}{': ' if why else ''}{why}.",
                         expected="a place, here " + ", ".join(table) + ", or a full module name or "
                                  "a pattern, such as '*.0.*'",
                         hint=_called_elsewhere(absent, table) or "print pt.models.places(model)")
@@ -251,12 +258,10 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
         _check_layers(layers, [table[t] for t in chosen if t in table and t not in SINGLE])
     names = []
     for target in chosen:
-        if target not in table:
-            names.append(target)
-        elif target in SINGLE or layers is None:
-            names.extend(table[target])
-        else:
-            names.extend(table[target][i] for i in sorted(layers))
+        here = table.get(target, (target,))
+        if layers is not None and target in table and target not in SINGLE:
+            here = tuple(here[i] for i in sorted(layers))
+        names.extend(here)
     return tuple(dict.fromkeys(modules.get(name, name) for name in names))
 
 
@@ -299,9 +304,8 @@ def _check_layers(layers: tuple[int, ...], chosen: list[tuple[str, ...]]) -> Non
 
 def place_of(model: nn.Module) -> dict[str, str]:
     """Map module names to places; empty for a family that is not known."""
-    if not _is_known(model):
-        return {}
-    return {name: place for place, names in places(model).items() for name in names}
+    return {} if family_of(model) is None else {
+        name: place for place, names in places(model).items() for name in names}
 
 
 def fused_queries(model: nn.Module) -> tuple[int, int]:
@@ -312,12 +316,7 @@ def fused_queries(model: nn.Module) -> tuple[int, int]:
     """
     _, _, d_head = key_value_shape(model)
     heads = config_of(model).num_attention_heads
-    return (d_head, heads) if _family(model).fuses_by_head else (heads * d_head, 1)
-
-
-def _is_known(model: nn.Module) -> bool:
-    kind = getattr(getattr(model, "config", None), "model_type", None)
-    return kind in FAMILIES and hasattr(model, "base_model")
+    return (d_head, heads) if _need_family(model).fuses_by_head else (heads * d_head, 1)
 
 
 # ── what a backbone is called with ──────────────────────────────────────────────────────────
@@ -336,7 +335,7 @@ def reads_cache(backbone: nn.Module) -> bool:
 
     DistilBERT and ModernBERT accept the argument and silently ignore it.
     """
-    return _family(backbone).reads_cache
+    return _need_family(backbone).reads_cache
 
 
 def key_value_shape(backbone: nn.Module) -> tuple[int, int, int]:
@@ -366,7 +365,7 @@ def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor
 
 def first_position(backbone: nn.Module) -> int:
     """Return the position of the first token: 0, or `padding_idx + 1` in RoBERTa and its kin."""
-    return config_of(backbone).pad_token_id + 1 if _family(backbone).skips_padding else 0
+    return config_of(backbone).pad_token_id + 1 if _need_family(backbone).skips_padding else 0
 
 
 def longest_input(backbone: nn.Module) -> int:
@@ -376,7 +375,7 @@ def longest_input(backbone: nn.Module) -> int:
 
 def is_encoder(model: nn.Module) -> bool:
     """Return whether every token sees every other, as in BERT and its kin."""
-    return _family(model).is_encoder
+    return _need_family(model).is_encoder
 
 
 def is_language_model(model: nn.Module) -> bool:

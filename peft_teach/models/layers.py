@@ -8,16 +8,15 @@
 """
 
 import copy
-from collections.abc import Container
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 from torch import nn
 
-from .. import nf4, state
-from ..adapter import plain_name, plain_parameters
+from .. import nf4
 from ..errors import BadConfig, NotMergeable, NotSupported
-from .replacing import keep_hooks, replace
+from .replacing import CONVERTED, keep_hooks, replace
 
 if TYPE_CHECKING:
     from transformers.pytorch_utils import Conv1D
@@ -43,18 +42,22 @@ def quantized(model: nn.Module) -> dict[str, nf4.Linear4bit]:
     return {n: m for n, m in model.named_modules() if isinstance(m, nf4.Linear4bit)}
 
 
-def need_linear(module: nn.Module, does: str, targets: str, plain: bool = False) -> None:
+def converted(model: nn.Module) -> dict[str, Any]:
+    """Return the layers that were GPT-2's `Conv1D`s, by the names that they have now."""
+    return {n: m for n, m in model.named_modules() if CONVERTED in vars(m)}
+
+
+def need_linear(module: nn.Module, plain: bool = False) -> None:
     """Raise `NotSupported` unless this is a linear layer: in 4 bits or a class of one's own, too.
 
-    `plain` asks for an `nn.Linear` that holds a matrix. What the method `does` begins the message,
-    and its hint names `targets` that are such layers.
+    `plain` asks for an `nn.Linear` that holds a matrix.
     """
     fits = (isinstance(module, nn.Linear) and not is_packed(module) if plain
             else hasattr(module, "in_features"))
     if not fits:
-        raise NotSupported(f"{does} a linear layer, and this is a {type(module).__name__}.",
+        raise NotSupported(f"It needs a linear layer, and this is a {type(module).__name__}.",
                            expected="an nn.Linear, not quantized" if plain else None,
-                           hint=f"choose targets such as {targets}")
+                           hint="choose targets such as 'value', 'ffn_out'")
 
 
 def weight_of(layer: Any) -> torch.Tensor:
@@ -111,6 +114,7 @@ def to_linear(conv: "Conv1D") -> nn.Linear:
     linear = nn.Linear(n_in, n_out, device="meta", dtype=conv.weight.dtype)
     linear.weight = nn.Parameter(conv.weight.detach().T.contiguous(), conv.weight.requires_grad)
     linear.bias = nn.Parameter(conv.bias.detach().clone(), conv.bias.requires_grad)
+    setattr(linear, CONVERTED, True)
     return keep_hooks(linear.train(conv.training), conv)
 
 
@@ -121,19 +125,18 @@ def to_conv1d(linear: nn.Linear) -> "Conv1D":
     conv = Conv1D(linear.out_features, linear.in_features)
     conv.weight = nn.Parameter(linear.weight.detach().T.contiguous(), linear.weight.requires_grad)
     conv.bias = nn.Parameter(linear.bias.detach().clone(), linear.bias.requires_grad)
-    return keep_hooks(conv.train(linear.training), linear)
+    vars(keep_hooks(conv.train(linear.training), linear)).pop(CONVERTED, None)
+    return conv
 
 
-def quantize_layers(model: nn.Module, names: tuple[str, ...], note: state.Note, block_size: int,
-                    double: bool) -> None:
+def quantize_layers(model: nn.Module, names: tuple[str, ...], fingerprint: Mapping[str, list],
+                    block_size: int, double: bool) -> None:
     """Hold linear layers of a model in 4 bits, but for those that are already.
 
-    The fingerprints that `note` has of their weights stay on the model: by them a file recognizes
-    its base. Raises `BadConfig` for other settings than those of a layer that is in 4 bits, or for
-    a weight of the task head. The layers before it are in 4 bits by then.
+    Each keeps the `fingerprint` of its exact weight: by it a file recognizes its base. Raises
+    `BadConfig` for other settings than those of a layer that is in 4 bits, or for a weight of the
+    task head. The layers before it are in 4 bits by then.
     """
-    before = state.of(model)
-    converted, quantized = [*before.converted], {**before.quantized}
     for name in names:
         layer, weight = model.get_submodule(name), f"{name}.weight"
         if isinstance(layer, nf4.Linear4bit):
@@ -143,39 +146,10 @@ def quantize_layers(model: nn.Module, names: tuple[str, ...], note: state.Note, 
                                 expected="the same settings: quantizing twice would round twice",
                                 hint="load a fresh model to quantize it in another way")
             continue
-        if weight not in note.fingerprint and hasattr(layer, "weight"):
+        if weight not in fingerprint and hasattr(layer, "weight"):
             raise BadConfig(f"The weight of {name} belongs to the task head, or is shared.",
                             expected="layers of the backbone with a weight of their own")
-        if is_conv1d(layer):
-            converted.append(name)
         layer = as_linear(layer)
         packed = nf4.Linear4bit.from_linear(layer, block_size, double)
+        packed.fingerprint = fingerprint[weight]
         replace(model, name, keep_hooks(packed, layer))
-        quantized[weight] = note.fingerprint[weight]
-    state.change(model, converted=tuple(converted), quantized=quantized)
-
-
-def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, torch.Tensor]:
-    """Return a model's weights by plain name, each with its numbers in the order they came in.
-
-    The weight of a converted layer is as the `Conv1D` had it, that of a packed layer its bytes.
-    Parameters whose `id` is in `but` are left out.
-    """
-    turned = {f"{name}.weight" for name in state.of(model).converted}
-    packed = {f"{name}.weight": _packed_weight(layer)
-              for name, layer in model.named_modules() if is_packed(layer)}
-    found: dict[str, torch.Tensor] = {**plain_parameters(model)}
-    found |= {plain_name(model, name): weight for name, weight in packed.items()}
-    return {name: p.T if name in turned else p for name, p in found.items() if id(p) not in but}
-
-
-def _packed_weight(layer: Any) -> torch.Tensor:
-    """Return a packed layer's bytes in the order they came in.
-
-    On some processors a bitsandbytes layer rearranges them when it is first called. Its state dict
-    puts them back, in the layer itself, and so is taken of a copy.
-    """
-    quant_state = getattr(layer.weight, "quant_state", None)
-    if getattr(quant_state, "packing_format_for_cpu", False):
-        return copy.deepcopy(layer).state_dict()["weight"]
-    return layer.weight

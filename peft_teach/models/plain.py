@@ -1,13 +1,12 @@
 """Back to a plain transformers model; until then its `save_pretrained` refuses."""
 
-from typing import Any
-
 from torch import nn
 
-from .. import state
+from .. import shadow
+from ..adapter import Adapter
 from ..errors import NotSupported
 from ..whole import need_model
-from .layers import quantized, to_conv1d
+from .layers import converted, quantized, to_conv1d
 from .replacing import keep_hooks, replace
 
 
@@ -18,16 +17,13 @@ def to_hf(model: nn.Module) -> nn.Module:
     while an adapter is on the model: merge or remove it first.
     """
     need_model(model)
-    note = state.of(model).note
-    if note is not None and note.wraps:
+    if any(isinstance(module, Adapter) for module in model.modules()):
         raise NotSupported("This model carries an adapter, which a plain model cannot hold.",
                            hint="model = pt.merge(model) or pt.remove(model), then to_hf(model)")
     for name, layer in quantized(model).items():
         replace(model, name, keep_hooks(layer.to_linear(), layer))
-    for name in state.of(model).converted:
-        layer: Any = model.get_submodule(name)
+    for name, layer in converted(model).items():
         replace(model, name, to_conv1d(layer))
-    state.change(model, converted=(), quantized={})
     guard_save(model)
     return model
 
@@ -38,10 +34,8 @@ def guard_save(model: nn.Module) -> None:
     With converted or 4-bit layers it would write a checkpoint with transposed weights or bytes,
     without a warning; and a mean-pooled model would come back pooling [CLS].
     """
-    if state.of(model).converted or quantized(model) or is_mean_pooled(model):
-        model.__dict__["save_pretrained"] = _refuse_save
-    else:
-        model.__dict__.pop("save_pretrained", None)
+    lies = bool(converted(model) or quantized(model) or is_mean_pooled(model))
+    shadow.put(model, "save_pretrained", _refuse_save, lies)
 
 
 def _refuse_save(*args, **kwargs):

@@ -21,7 +21,7 @@ def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module
     def depth(name: str) -> int:
         return name.count(".") + bool(name)    # the model itself, "", is the outermost
 
-    for name in sorted(wrappers, key=depth, reverse=True):    # an outer one hides names
+    for name in sorted(wrappers, key=depth, reverse=True):    # a wrapper lengthens inner names
         model = replace(model, name, wrappers[name])
         if name:
             _move_ties(model, name, f"{name}.base")
@@ -30,7 +30,7 @@ def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module
 
 def put_back(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     """Put each module in the place of a wrapper; return the model to keep."""
-    for name, module in modules.items():    # outer ones come first, and uncover the inner names
+    for name, module in modules.items():    # outer ones come first, so inner names are plain again
         model = replace(model, name, module)
         if name:
             _move_ties(model, f"{name}.base", name)
@@ -53,19 +53,20 @@ def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
     return model
 
 
+CONVERTED = "was_conv1d"    # noted on a layer that was one, by `layers.to_linear`
 HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks",
          "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_backward_pre_hooks",
          "_backward_hooks", "_is_full_backward_hook")
 
 
 def keep_hooks(new: _Module, old: nn.Module) -> _Module:
-    """Give a module the hooks of the one whose place it takes; return it.
+    """Give a module the hooks of the one whose place it takes, and its `CONVERTED`; return it.
 
-    They are the same tables, so that a handle still removes its hook. Those by which torch makes a
-    weight out of others, `weight_norm` and `prune`, are left out: the new module has the result.
+    The tables of hooks are the same, so that a handle still removes its own. Hooks by which torch
+    makes a weight out of others, `weight_norm` and `prune`, are left out: the new module has the
+    result.
     """
-    for name in HOOKS:
-        setattr(new, name, getattr(old, name))
+    vars(new).update({key: vars(old)[key] for key in (*HOOKS, CONVERTED) if key in vars(old)})
     made = [key for key, hook in old._forward_pre_hooks.items()
             if type(hook).__module__.startswith("torch.nn.utils.")]
     if made:

@@ -545,8 +545,7 @@ def at_most(trains, n, step):
 rows = {}
 for n in (1, 4, 8):
     plain, full, thin = (at_most(*each) for each in (
-        ("everything", n, "fused"), ("everything", n, "foreach"),
-        ("LoRA, rank 8, query and value", n, "fused")))
+        ("full", n, "fused"), ("full", n, "foreach"), ("lora", n, "fused")))
     rows[f"{n} × 512"] = {
         "everything, fused": f"{plain / 1e9:.1f} GB", "everything, foreach": f"{full / 1e9:.1f} GB",
         "LoRA, fused": f"{thin / 1e9:.1f} GB", "LoRA takes": f"{thin / plain:.0%}"}

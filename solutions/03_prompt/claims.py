@@ -60,19 +60,19 @@ def back(start, t, field="accuracy"):
         "model": "smollm2", "start": start, "t": t, "tests": 470})[0]
 
 
-def leads(t):
+def gaps(t):
     return np.array(back("text", t, "margins"))
 
 
-def ranked(lead):
+def ranked(gap):
     where = liked(470)
-    return (lead[where][:, None] > lead[~where]).mean()
+    return (gap[where][:, None] > gap[~where]).mean()
 
 
-def placed(lead):
+def placed(gap):
     """A score a review whose mean is `ranked`, and varies as it does: DeLong et al. 1988."""
     where = liked(470)
-    ahead = lead[where][:, None] > lead[~where]
+    ahead = gap[where][:, None] > gap[~where]
     found = np.empty(470)
     found[where], found[~where] = ahead.mean(1), ahead.mean(0)
     return 2 * found - ahead.mean()
@@ -101,7 +101,7 @@ RANKED = sorted(row["ranked"] for row in select(PROMPT, group="all", method="pro
 ITS_WORDS, ITS_BEST, NOTHING = beside(START), beside(BEST), beside("")
 MOVED, BARE = beside(START, moved=True), beside("", moved=True)
 FASTER, = select(PROMPT, group="faster")
-ORDER = verdict(*(torch.tensor(placed(leads(t))) for t in (0.0, 1.0)), POINT)
+ORDER = verdict(*(torch.tensor(placed(gaps(t))) for t in (0.0, 1.0)), POINT)
 AGREE = sorted((vectors() == instruction(START, moved=True)).mean(1).tolist())
 WORDS, LABELS = by_start("text"), by_start("labels")
 PAIRS = {start: [row["ranked"] for row in runs(start)] for start in ("text", "labels")}
@@ -129,7 +129,7 @@ CLAIMS = (
           seen=f"The words with a threshold: {percent(right(instruction(START, moved=True)).mean())}"
                f"; the vectors beside it {points(MOVED)} points, cannot tell. "
                f"{100 * AGREE[0]:.0f} to {100 * AGREE[-1]:.0f} % of the answers are the same.",
-          tried=f"Ranking: the words have {percent(ranked(leads(1.0)))} of pairs right, the "
+          tried=f"Ranking: the words have {percent(ranked(gaps(1.0)))} of pairs right, the "
                 f"vectors {percent(RANKED[0], '')} to {percent(RANKED[-1])} (seed 0: "
                 f"{points(ORDER)} points). A threshold without the instruction: the "
                 f"vectors are {points(BARE)} points from it, cannot tell. At three times the rate "
@@ -137,7 +137,7 @@ CLAIMS = (
                 "(one seed).",
           holds={"cannot tell the trained prompt from its words": lambda: MOVED.word == UNSURE,
                  "see no better ranking": lambda: ORDER.word != BETTER
-                     and RANKED[-1] < ranked(leads(1.0)) + POINT,
+                     and RANKED[-1] < ranked(gaps(1.0)) + POINT,
                  "points, cannot tell": lambda: MOVED.word == UNSURE,
                  "points from it, cannot tell": lambda: BARE.word == UNSURE,
                  "of the answers are the same": lambda: AGREE[0] > 0.85}),
@@ -164,7 +164,7 @@ CLAIMS = (
 )
 
 JUDGED = {
-    "prompts in words did much worse": "Lester et al. 2021, figure 1",
+    "Prompts in words do much worse": "Lester et al. 2021, figure 1",
     "None of the three is better than no instruction": lambda: all(
         verdict(right(instruction(text)), right(instruction("")), POINT).word != BETTER
         for text in WRITTEN if text),
@@ -177,7 +177,7 @@ JUDGED = {
     "5,760 trained numbers we cannot tell": lambda: MOVED.word == UNSURE,
     "we cannot tell.": "what no run asked",
     "The ranking stayed within a point": lambda: ORDER.word != BETTER
-        and RANKED[-1] < ranked(leads(1.0)) + POINT,
+        and RANKED[-1] < ranked(gaps(1.0)) + POINT,
     "With words our runs answered most of 100 reviews right, with random numbers fewest": lambda: (
         by_start("text").mean() > by_start("labels").mean() > by_start("random").mean()),
     "only 39 of these reviews are liked": lambda: liked(100).sum() == 39,

@@ -35,13 +35,13 @@ def way(shown: Shown) -> None:
 
 
 def threshold(shown: Shown) -> None:
-    """With the instruction in words, threshold 0: reviews by their lead, up if they were liked."""
+    """With the instruction in words, threshold 0: reviews by their gap, up if they were liked."""
     ax, = shown.panels
     run, = (run for run in BACK if run["setting"] == {
         "model": "smollm2", "start": "text", "t": 1.0, "tests": 470})
     reviews = sorted(reading.short(data.load("movies").test), key=lambda review: len(review.text))
-    asked = [(review.label, lead) for review, lead in zip(reviews, run["margins"])]
-    right = mean((label == 1) == (lead > 0) for label, lead in asked)
+    asked = [(review.label, gap) for review, gap in zip(reviews, run["margins"])]
+    right = mean((label == 1) == (gap > 0) for label, gap in asked)
     assert shown.title == f"Threshold 0: {right:.1%} right (pale), the others wrong (solid)"
     ax.named("", "logit of “positive” less that of “negative”",
              "reviews")
@@ -54,9 +54,9 @@ def threshold(shown: Shown) -> None:
         ax.text(f"235 reviews,\n{name}", colour, (-9.2, 20 * way), near=0.01)
         for wrong in (False, True):
             heights = np.zeros(len(edges))
-            for each, lead in asked:
-                if each == label and ((lead < 0) == (label == 1)) == wrong:
-                    heights[np.searchsorted(edges, lead, side="right") - 1] += way
+            for each, gap in asked:
+                if each == label and ((gap < 0) == (label == 1)) == wrong:
+                    heights[np.searchsorted(edges, gap, side="right") - 1] += way
             drawn = ax.many.pop(0)
             assert hue(drawn.get_facecolor()[0]) == hue(colour)
             assert drawn.get_alpha() == (1 if wrong else 0.25)

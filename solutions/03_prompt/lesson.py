@@ -138,7 +138,7 @@ pictures.read(prompt, tokenizer, review, before=unread)
 
 # %%
 asked = pictures.by_length(test)[:None if budget.claims else 20]
-mine = reading.leads(prompt, pt.bar(reading.ask(asked, tokenizer, 20), "batches"),
+mine = reading.gaps(prompt, pt.bar(reading.ask(asked, tokenizer, 20), "batches"),
                        reading.two_words(tokenizer))
 answers = answers.head(len(asked)).assign(yours=(mine > 0).numpy())
 scores = pictures.scores(answers, record).drop(columns="beside no instruction")
@@ -164,7 +164,7 @@ changed[["review"]].assign(now=is_right).tail(7)
 #
 # ## 4 · The model already knew
 #
-# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. So far the answer is positive if the **lead**, the logit of ` positive` less that of ` negative`, is more than 0. Keep the words, train nothing, and move this **threshold**. Where would you put it?
+# Perhaps the model could tell good reviews from bad ones all along, and only said "positive" too easily. So far the answer is positive if the **gap**, the logit of ` positive` less that of ` negative`, is more than 0. Keep the words, train nothing, and move this **threshold**. Where would you put it?
 
 # %%
 pictures.explore_threshold(record, test)
@@ -178,17 +178,17 @@ scores[moved]
 # %% [markdown]
 # Between the instruction with this one number and 5,760 trained numbers we cannot tell.
 #
-# But changes that go one way prove nothing. Imagine a prompt that does teach the model to know a bad review: it lowers the leads of disliked reviews alone. Its changes go one way, too. What tells the two apart is the **ranking**, in which no threshold has a part: of a liked and a disliked review, how often has the liked one the larger lead?
+# But changes that go one way prove nothing. Imagine a prompt that does teach the model to know a bad review: it lowers the gaps of disliked reviews alone. Its changes go one way, too. What tells the two apart is the **ranking**, in which no threshold has a part: of a liked and a disliked review, how often has the liked one the larger gap?
 
 # %%
-words, vectors = (leads[:len(answers)] for leads in pictures.leads(record))
+words, vectors = (gaps[:len(answers)] for gaps in pictures.gaps(record))
 liked = answers.liked.to_numpy()
-fronts = {"the words": words, "all leads less 1.84": words - 1.84, "ten vectors, seed 0": vectors,
+fronts = {"the words": words, "all gaps less 1.84": words - 1.84, "ten vectors, seed 0": vectors,
           "yours": mine.numpy(), "imagined: less 0.5 where disliked": words - 0.5 * ~liked}
-pd.DataFrame({name: {"answers changed": ((lead > 0) != (words > 0)).sum(),
-                     "to negative": ((lead <= 0) & (words > 0)).sum(),
-                     "ranked right": (lead[liked][:, None] > lead[~liked]).mean()}
-              for name, lead in fronts.items()}).T.round(3)
+pd.DataFrame({name: {"answers changed": ((gap > 0) != (words > 0)).sum(),
+                     "to negative": ((gap <= 0) & (words > 0)).sum(),
+                     "ranked right": (gap[liked][:, None] > gap[~liked]).mean()}
+              for name, gap in fronts.items()}).T.round(3)
 
 # %% [markdown]
 # The imagined prompt ranks more pairs right. Yours ranks about as the words did.

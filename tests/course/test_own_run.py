@@ -139,7 +139,7 @@ def test_the_line_says_how_much_time_is_left_by_the_pace_so_far(monkeypatch):
     assert "left" not in lines[0]
     left = [line.rpartition("at ")[2] for line in lines[1:13]]
     assert not any("left" in line for line in left[:9])    # the first steps say too little
-    assert left[9:] == ["10, about 9 s left</div>", "11, about 4 s left</div>", "12</div>"]
+    assert left[9:] == ["10, about 4 s left</div>", "11, about 2 s left</div>", "12</div>"]
 
 
 def test_stop_ends_it_and_keeps_nothing():

@@ -37,7 +37,7 @@ def test_a_threshold_parts_the_reviews_as_was_recorded(record, reviews):
         "model": "smollm2", "start": "text", "t": t, "tests": 470})[0]["accuracy"] for t in (0, 1)}
     for front, t in prompt.FRONTS.items():
         found = prompt.parted(record, reviews, front, 0.0)
-        assert found.accuracy == pytest.approx(recorded[t], abs=5e-3)    # leads are rounded
+        assert found.accuracy == pytest.approx(recorded[t], abs=5e-3)    # gaps are rounded
         assert len(found.liked) == len(found.others) == 235
 
 
@@ -151,5 +151,5 @@ def test_the_loss_at_the_answer_is_the_models_own():
     batch = reading.ask([("a b c", 1), ("d", 0)], Letters(), 2)[0]
     ours, whole = reading.AtTheAnswer(model)(**batch), model(**batch)
     assert torch.allclose(ours.loss, whole.loss, atol=1e-5)
-    leads = reading.leads(model, [batch], (3, 7))
-    assert torch.allclose(leads, ours.logits[:, 7] - ours.logits[:, 3], atol=1e-5)
+    gaps = reading.gaps(model, [batch], (3, 7))
+    assert torch.allclose(gaps, ours.logits[:, 7] - ours.logits[:, 3], atol=1e-5)

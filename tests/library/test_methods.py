@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 # No methods, but second pages of some: LoRA+, a bottleneck's places, how vectors start.
-SECOND_PAGES = {"lora_plus", "placements", "projection", "starts"}
+SECOND_PAGES = {"lora_bias", "lora_plus", "placements", "projection", "starts"}
 LISTS = {
     "the files of peft_teach/methods": lambda: {
         f.stem for f in Path(pt.methods.__file__).parent.glob("[!_]*.py")} - SECOND_PAGES,
@@ -60,6 +60,9 @@ def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
     assert 0 < method.LEARNING_RATE < 1, f"LEARNING_RATE of {file}"
     note = pt.notes.note_of(method.inject(tiny("bert")))
     assert (note.method, note.config) == (name, method.Config())
+    if hasattr(note.config, "layers"):
+        model = method.inject(tiny("bert"), method.Config(layers=(1,)))
+        assert all(".layer.1." in n for n in pt.adapters(model)), f"{file}: inject asks `layers`"
 
 
 def oracles() -> set[str]:

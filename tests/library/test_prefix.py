@@ -82,19 +82,20 @@ def both(base, kind, projection=None):
             return model, reference, [(lambda: torch.stack([own.K.grad, own.V.grad]),
                                        lambda: table.grad.unflatten(
                                            1, (own.layers, 2, -1)).permute(2, 1, 0, 3))]
+        own = own.projection
         width = min(table.shape[1], own.E.shape[1])
         table[:, width:] = 0
+        first, second = theirs.transform[0], theirs.transform[2]
         own.E.zero_()[:, :width].copy_(table[:, :width])
-        own.mlp[0].weight.zero_()[:, :width].copy_(theirs.transform[0].weight[:, :width])
-        own.mlp[0].bias.copy_(theirs.transform[0].bias)
-        own.mlp[2].load_state_dict(theirs.transform[2].state_dict())
+        own.W1.zero_()[:, :width].copy_(first.weight[:, :width])
+        for ours, pefts in ((own.b1, first.bias), (own.W2, second.weight), (own.b2, second.bias)):
+            ours.copy_(pefts)
     return model, reference, [
         (lambda: own.E.grad[:, :width], lambda: table.grad[:, :width]),
-        (lambda: own.mlp[0].weight.grad[:, :width],
-         lambda: theirs.transform[0].weight.grad[:, :width]),
-        (lambda: own.mlp[0].bias.grad, lambda: theirs.transform[0].bias.grad),
-        (lambda: own.mlp[2].weight.grad, lambda: theirs.transform[2].weight.grad),
-        (lambda: own.mlp[2].bias.grad, lambda: theirs.transform[2].bias.grad)]
+        (lambda: own.W1.grad[:, :width], lambda: first.weight.grad[:, :width]),
+        (lambda: own.b1.grad, lambda: first.bias.grad),
+        (lambda: own.W2.grad, lambda: second.weight.grad),
+        (lambda: own.b2.grad, lambda: second.bias.grad)]
 
 
 def two_by_two(kinds):
@@ -314,7 +315,7 @@ def test_the_random_start_is_normal(projection, tiny):
     torch.manual_seed(0)
     prefix = the(pt.prefix.inject(tiny("bert"), config))
     std = 0.02 if projection is None else 1
-    for x in ((prefix.K, prefix.V) if projection is None else (prefix.E,)):
+    for x in ((prefix.K, prefix.V) if projection is None else (prefix.projection.E,)):
         assert x.detach().mean() == pytest.approx(0, abs=0.12 * std)
         assert x.detach().std() == pytest.approx(std, rel=0.1)
     if projection is None:
@@ -347,9 +348,8 @@ def test_text_starts_as_what_the_model_computes_for_it(family, training, tiny):
 @pytest.mark.parametrize("family", ["bert", "llama"])
 def test_the_mlp_makes_keys_and_values(family, tiny):
     prefix = the(prefixed(tiny(family), 6))
-    E, (into, act, out) = prefix.E.detach().double(), copy.deepcopy(prefix.mlp).double()
-    assert isinstance(act, torch.nn.Tanh)
-    made = torch.tanh(E @ into.weight.T + into.bias) @ out.weight.T + out.bias
+    E, W1, b1, W2, b2 = (p.detach().double() for p in prefix.projection.parameters())
+    made = torch.tanh(E @ W1.T + b1) @ W2.T + b2
     d = 32 if family == "bert" else 16    # in a vector: K and V of layer 0, K and V of layer 1
     stored = prefix.stored()
     for layer in range(2):
@@ -370,7 +370,7 @@ def test_flatten_keeps_the_output_and_drops_the_mlp(family, kind, tiny, inputs):
     before = pt.account.parameters(model)
     assert before.adapter == pt.prefix.count(LENGTH, 2, d_kv, 32, 6)
     names = set(pt.adapter_parameters(model))
-    assert all(n.split(".")[-1] == "E" or ".mlp." in f".{n}" for n in names)
+    assert {n.rpartition("projection.")[2] for n in names} == {"E", "W1", "b1", "W2", "b2"}
 
     assert pt.prefix.flatten(model) is model
     assert_equal(outputs(model, batch), expected)

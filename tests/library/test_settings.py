@@ -37,9 +37,13 @@ def test_numbers_of_numpy_become_plain(tiny, tmp_path):
     numbers = torch.linspace(-1, 1, 100)
     assert_equal(pt.nf4.quantize(numbers, block_size=np.int64(32)).packed,
                  pt.nf4.quantize(numbers, block_size=32).packed)
-    assert pt.lora.Config(rank=True).rank is True    # no number: `inject` refuses it
-    with pytest.raises(BadConfig, match="rank True"):
-        pt.lora.inject(tiny("bert"), pt.lora.Config(rank=True))
+
+
+@pytest.mark.parametrize("rank", [-3, 0, 2.0, True])
+@pytest.mark.parametrize("method", [pt.lora, pt.dora, pt.qlora])
+def test_what_is_no_rank_is_refused_before_there_is_a_model(method, rank):
+    with pytest.raises(BadConfig, match=f"rank is {rank}"):
+        method.Config(rank=rank)
 
 
 @pytest.mark.parametrize("value", [torch.tensor(4), np.array(4), torch.tensor([4])])
@@ -121,7 +125,7 @@ def test_the_end_of_a_module_s_name_is_answered_with_its_place(tiny):
     (pt.qlora, {"dropout": 1.0}, "dropout is 1.0"), (pt.qlora, {"dora": "yes"}, "dora is 'yes'"),
     (pt.qlora, {"dora": True, "rank_stabilized": True}, "scale for LoRA, and dora is set"),
     (pt.prompt, {"length": True}, "length is True"), (pt.prefix, {"projection": 0}, "hidden size"),
-    (pt.bottleneck, {"own_norm": True}, "normalized already"), (pt.full, {"train": 1}, "train is")])
+    (pt.full, {"train": 1}, "train is")])
 def test_settings_are_checked_as_they_are_made(method, settings, says):
     with pytest.raises(BadConfig, match=says):
         method.Config(**settings)

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import models, notes, state
+from peft_teach import models, notes
 from peft_teach.adapter_file import AdapterFile
 from peft_teach.errors import (
     AdapterFileError,
@@ -258,7 +258,7 @@ WRONG = {    # what is done to the folder, and what the message says
                       r"query.A is torch.int32"),
     "a tensor of nan": (tensors(lambda t: t[f"{Q}.A"][1, 2].fill_(float("nan"))),
                         "query.A holds nan or infinity"),
-    "rank true": (description(lambda d: d["config"].update(rank=True)), "rank True"),
+    "rank true": (description(lambda d: d["config"].update(rank=True)), "rank is True"),
     "alpha without end": (description(lambda d: d["config"].update(alpha=float("inf"))),
                           "alpha is inf"),
     "not said whether in 4 bits": (description(lambda d: d.pop("quantized") and None),
@@ -752,7 +752,7 @@ def test_what_cannot_be_described_is_not_saved_at_all(saved, tiny):
 
     before = {f.name: f.read_bytes() for f in saved.iterdir()}
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=9)
-    state.change(model, note=dataclasses.replace(state.of(model).note, config=Odd()))
+    notes.write(model, dataclasses.replace(notes.written(model), config=Odd()))
     with pytest.raises(TypeError):
         pt.save(model, saved)
     assert {f.name: f.read_bytes() for f in saved.iterdir()} == before

@@ -427,6 +427,9 @@ def test_a_malformed_batch_is_refused_before_the_first_step(tiny):
     for batch, says in ((good, "labels is"), (long, "6 vectors before them, and this model")):
         with pytest.raises(BadData, match=says):
             pt.train(prompted, [batch])
+    lora = pt.lora.inject(tiny("gpt2", "lm"))
+    next(iter(pt.adapters(lora).values())).length = 30    # of something else than vectors in front
+    assert pt.evaluate(lora, [long]).tokens == 4 * 34
     for thing in (None, "model", nn.Linear, 5):
         for use in (pt.train, pt.evaluate):
             with pytest.raises(BadConfig, match="not a model"):

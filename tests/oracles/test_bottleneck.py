@@ -26,7 +26,6 @@ from peft_teach.errors import (
     NoTargets,
     ShapeError,
 )
-from peft_teach.methods import placements
 
 POST_LN = ("bert", "roberta", "distilbert", "electra", "xlm-roberta", "camembert")
 VALUES = {name: getattr(pt.bottleneck, name) for name in
@@ -269,7 +268,7 @@ PLACES = {    # on post-LN, on pre-LN
 
 @pytest.mark.parametrize("value", VALUES)
 def test_each_value_finds_its_modules(value, tiny):
-    kinds = {"PARALLEL": placements.InputAdapter, "PFEIFFER": placements.NormedAdapter}
+    kinds = {"PARALLEL": pt.bottleneck.InputAdapter, "PFEIFFER": pt.bottleneck.NormedAdapter}
     for family in FAMILIES:
         if (value, family) == ("PARALLEL", "opt"):    # there it has no place
             continue
@@ -277,8 +276,8 @@ def test_each_value_finds_its_modules(value, tiny):
         table = pt.models.places(model)
         pre_ln = family not in POST_LN
         expected = {n for place in PLACES[value][pre_ln] for n in table[place]}
-        kind = placements.OutputAdapter if value == "PFEIFFER" and pre_ln else kinds.get(
-            value, placements.OutputAdapter)
+        kind = pt.bottleneck.OutputAdapter if value == "PFEIFFER" and pre_ln else kinds.get(
+            value, pt.bottleneck.OutputAdapter)
         model = pt.bottleneck.inject(model, small(value))
         assert set(pt.adapters(model)) == expected, family
         assert {type(a) for a in pt.adapters(model).values()} == {kind}, family
@@ -430,7 +429,7 @@ def test_a_half_precision_base_gets_a_float32_correction(kind):
     network = pt.bottleneck.Bottleneck(8, 3, own_norm=kind != "normed")
     for p in network.parameters():
         nn.init.normal_(p)
-    make = placements.FORMS["input" if kind == "residual" else kind][0]
+    make = pt.bottleneck.FORMS["input" if kind == "residual" else kind]
     base = {"output": nn.Linear(6, 8), "normed": nn.LayerNorm(8), "input": nn.Linear(8, 8),
             "residual": Half()}[kind].bfloat16()
     made = make(base, network, scale=1.7)

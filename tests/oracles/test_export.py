@@ -654,7 +654,7 @@ FOREIGN = {
         {"base_model.model.score.weight": torch.ones(5, 32)})), AdapterFileError,
         r"score.weight is \(5, 32\), not \(3, 32\)"),
     "another rank": (edit(r=4), AdapterFileError, "is .8, 32., not .4, 32."),
-    "a rank in words": (edit(r="eight"), AdapterFileError, "rank 'eight'"),
+    "a rank in words": (edit(r="eight"), AdapterFileError, "rank is 'eight'"),
     "alpha is a list": (edit(lora_alpha=[8]), AdapterFileError, "alpha is"),
     "no targets": (edit(target_modules="(gone)"), AdapterFileError, "no such module"),
     "targets are null": (edit(target_modules=None), AdapterFileError, "no such module"),

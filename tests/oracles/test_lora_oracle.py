@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 import peft_teach as pt
 from peft_teach.errors import BadConfig, NoAdapter, NotMergeable, NotSupported, ShapeError
-from peft_teach.methods.lora import BiasedLoRALinear
+from peft_teach.methods.lora_bias import BiasedLoRALinear
 
 peft = pytest.importorskip("peft")
 
@@ -269,7 +269,7 @@ def test_a_wrong_input_names_the_axis(make):
 
 
 @pytest.mark.parametrize(("options", "says"), [
-    ({"rank": 0}, "rank 0"), ({"rank": 6}, "1 to 5"), ({"rank": 2.0}, "rank 2.0"),
+    ({"rank": 0}, "rank is 0"), ({"rank": 6}, "at most 5"), ({"rank": 2.0}, "rank is 2.0"),
     ({"alpha": 0}, "alpha is 0"), ({"alpha": float("nan")}, "alpha"),
     ({"alpha": float("inf")}, "alpha is inf"), ({"alpha": "16"}, "alpha is '16'"),
     ({"dropout": 1.0}, "dropout is 1.0"), ({"dropout": -0.1}, "dropout"),
@@ -284,7 +284,7 @@ def test_settings_that_cannot_work(options, says):
 def test_only_linear_layers_are_corrected(tiny):
     with pytest.raises(NotSupported, match="this is a Embedding") as error:
         pt.lora.inject(tiny("llama"), pt.lora.Config(targets=("embeddings",)))
-    assert "'query'" in error.value.hint
+    assert "'value'" in error.value.hint
 
 
 # ── a bias of B's own ────────────────────────────────────────────────────────────────────────

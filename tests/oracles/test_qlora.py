@@ -15,7 +15,7 @@ from tiny import TWELVE
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import models, nf4, notes, state
+from peft_teach import frozen, models, nf4, notes
 from peft_teach.errors import (
     AdapterFileError,
     BadConfig,
@@ -249,9 +249,9 @@ def test_gpt2_is_converted_and_comes_back(tiny, inputs, tmp_path):
     batch = inputs(base)
     expected = rounded(base, double=True)
     model = pt.qlora.inject(base, config())
-    assert state.of(model).converted == tuple(linear_names(expected))
     with pytest.warns(UserWarning, match="4 bits"):
         model = pt.remove(model)
+    assert {*models.converted(model)} == {*linear_names(expected)}
     model = models.to_hf(model)
     assert type(model.transformer.h[0].attn.c_attn).__name__ == "Conv1D"
     for n, p in model.state_dict().items():
@@ -310,7 +310,7 @@ def test_layers_of_bitsandbytes_are_called_but_not_computed_with():
         adapter.merged()
     with pytest.raises(NotSupported, match="another library's form"):
         pt.dora.DoRALinear(layer, rank=2)
-    with pytest.raises(NotSupported, match="scales a linear layer, and this is a Linear4bit"):
+    with pytest.raises(NotSupported, match="needs a linear layer, and this is a Linear4bit"):
         pt.ia3.IA3Linear(layer)
 
 
@@ -345,6 +345,14 @@ def test_a_base_of_bitsandbytes_is_known_when_its_bytes_are_rearranged(tmp_path)
 def four_bit(model, **settings):
     with pytest.warns(UserWarning, match="The base stays in 4 bits"):
         return pt.remove(pt.qlora.inject(model, config(**settings)))
+
+
+def test_training_copies_no_layer_in_4_bits(tiny):
+    """As buffers that go with what trains: without a bias a layer has no parameters of its own."""
+    model = pt.qlora.inject(tiny("mistral"))
+    own = frozen.owners(model, pt.adapter_parameters(model).values())
+    assert own
+    assert not any(isinstance(module, nf4.Linear4bit) for module in own.values())
 
 
 @every_family

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import put_on
+from ..core import wrap
 from ..notes import prepare
-from ..settings import Settings
+from ..settings import Layers, Settings, Targets
 from ..shapes import expect
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
@@ -34,7 +34,7 @@ class NameLinear(Adapter):
     base: nn.Linear
 
     def __init__(self, base: nn.Linear):
-        models.need_linear(base, "Name changes", "'query', 'value', 'ffn_in'", plain=True)
+        models.need_linear(base, plain=True)
         super().__init__(base)
         self.g = nn.Parameter(torch.zeros(base.out_features))         # (n_out,)
 
@@ -60,8 +60,11 @@ class Config(Settings):
     both; `layers` are block numbers, None for all.
     """
 
-    targets: tuple[str, ...] | None = None
-    layers: tuple[int, ...] | None = None
+    targets: Targets = None
+    layers: Layers = None
+
+    def learning_rate(self) -> float:
+        return LEARNING_RATE
 
 
 def count(n_out: int) -> int:
@@ -73,4 +76,5 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put Name on its targets, freeze all else but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    return put_on(model, note, targets, NameLinear)
+    makers = dict.fromkeys(models.find(model, targets, config.layers), NameLinear)
+    return wrap(model, note, makers, config.also_train)

@@ -71,7 +71,7 @@ def two_words(tokenizer) -> list[int]:
 
 
 @torch.no_grad()
-def leads(model: nn.Module, batches: Iterable[Batch], words: Sequence[int]) -> Tensor:
+def gaps(model: nn.Module, batches: Iterable[Batch], words: Sequence[int]) -> Tensor:
     """Return the logit of " positive" minus that of " negative" for each review, in order.
 
     `model` gives logits (batch, seq, vocabulary), each for the next token.

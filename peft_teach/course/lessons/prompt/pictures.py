@@ -94,7 +94,7 @@ def in_points(found: Comparison) -> str:
     return f"{found.word} ({100 * found.low:.1f} to {100 * found.high:.1f})".replace("-", "−")
 
 
-def leads(record: Mapping) -> list[np.ndarray]:
+def gaps(record: Mapping) -> list[np.ndarray]:
     """Return the logit of " positive" less that of " negative": of the words, of the vectors."""
     return [np.array(records.select(record, group="back", setting={
         "model": "smollm2", "start": "text", "t": t, "tests": ALL})[0]["margins"])
@@ -133,14 +133,14 @@ def draw_parted(found: Parted) -> Figure:
     """Draw liked reviews above the line and the others below; those answered wrongly are solid."""
     made, ax = figure(9.2, 3.6)
     edges = np.arange(-8.5, 8.5, 0.25)
-    for leads, way, colour, name in ((found.liked, 1, SERIES[0][0], "liked"),
+    for gaps, way, colour, name in ((found.liked, 1, SERIES[0][0], "liked"),
                                        (found.others, -1, SERIES[1][0], "not liked")):
-        counts = way * np.append(np.histogram(leads, edges)[0], 0)
+        counts = way * np.append(np.histogram(gaps, edges)[0], 0)
         for wrong in (False, True):
             side = (edges < found.threshold) == (wrong == (way > 0))
             ax.fill_between(edges, np.where(side, counts, 0), step="post", lw=0,
                             color=colour, alpha=1 if wrong else 0.25)
-        ax.text(-9.2, 20 * way, f"{len(leads)} reviews,\n{name}", color=colour,
+        ax.text(-9.2, 20 * way, f"{len(gaps)} reviews,\n{name}", color=colour,
                 va="center", fontsize=11)
     ax.axhline(0, color=COLOURS["ink"], lw=1)
     ax.axvline(found.threshold, color=COLOURS["ink"], lw=2)

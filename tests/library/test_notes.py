@@ -4,11 +4,10 @@ import dataclasses
 import pickle
 
 import pytest
-from torch import nn
 
 import peft_teach as pt
-from peft_teach import core, fingerprints, models, notes, state
-from peft_teach.errors import AdapterFileError, AlreadyAdapted
+from peft_teach import core, fingerprints, models, notes
+from peft_teach.errors import AdapterFileError, AlreadyAdapted, NoTargets
 from peft_teach.methods import METHODS
 
 
@@ -47,38 +46,38 @@ def test_a_second_inject_is_refused_before_any_fingerprint(tiny, taken):
 
 def test_notes_are_replaced_and_never_changed(tiny):
     model = pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets="qkv"))
-    first = state.of(model)
+    first = notes.written(model)
     with pytest.raises(dataclasses.FrozenInstanceError):
-        first.converted = ()
-    with pytest.raises(dataclasses.FrozenInstanceError):
-        first.note.method = "dora"
-    state.change(model, note=dataclasses.replace(first.note, method="dora"))
-    assert first.note.method == "lora"
-    assert state.of(model).note.method == "dora"
-    assert isinstance(first.converted, tuple)
+        first.method = "dora"
+    notes.change_settings(model, rank=3)
+    assert (first.config.rank, notes.written(model).config.rank) == (8, 3)
 
 
-def test_conversions_outlive_a_method_and_an_empty_note_is_taken_off(tiny):
+def test_conversions_outlive_a_method_and_the_note_is_taken_off(tiny):
     model = pt.remove(pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets="qkv")))
-    assert state.of(model) == state.State(
-        converted=tuple(f"transformer.h.{i}.attn.c_attn" for i in range(2)))
+    assert [*models.converted(model)] == [f"transformer.h.{i}.attn.c_attn" for i in range(2)]
     model = models.to_hf(model)
-    assert state.KEY not in vars(model)
+    assert not models.converted(model)
     assert b"peft_teach" not in pickle.dumps(model)
-    bert = tiny("bert")
-    assert state.of(bert) == state.State()
-    assert state.KEY not in vars(pt.merge(pt.lora.inject(bert)))
+    assert notes.KEY not in vars(pt.merge(pt.lora.inject(tiny("bert"))))
+
+
+def test_full_fine_tuning_that_fails_turns_no_layer_back(tiny):
+    model = pt.remove(pt.lora.inject(tiny("gpt2")))
+    with pytest.raises(NoTargets):
+        pt.full.inject(model, pt.full.Config("head", also_train="nowhere"))
+    assert models.converted(model)
 
 
 def test_a_wrapped_backbone_keeps_its_mark_while_it_is_wrapped(tiny):
     backbone = tiny("bert", "backbone")
     model = pt.prompt.inject(backbone, pt.prompt.Config(3))
-    assert state.of(backbone) == state.State(inside=True)
-    assert state.of(model).note.method == "prompt"
+    assert not notes.is_adapted(backbone)
+    assert notes.written(model).method == "prompt"
     with pytest.raises(AlreadyAdapted):
         pt.lora.inject(backbone)
     assert pt.remove(model) is backbone
-    assert state.KEY not in vars(backbone)
+    assert notes.KEY not in vars(backbone)
 
 
 def test_what_was_converted_in_a_bare_backbone_is_known_through_what_wraps_it(tiny, tmp_path):
@@ -87,7 +86,7 @@ def test_what_was_converted_in_a_bare_backbone_is_known_through_what_wraps_it(ti
     model = pt.prompt.inject(backbone, pt.prompt.Config(3))
     pt.load(tiny("gpt2", "backbone"), pt.save(model, tmp_path))
     pt.swap(model, tmp_path)
-    assert state.of(pt.remove(model)).converted == tuple(f"h.{i}.attn.c_attn" for i in range(2))
+    assert [*models.converted(pt.remove(model))] == [f"h.{i}.attn.c_attn" for i in range(2)]
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2"])
@@ -95,27 +94,22 @@ def test_a_failed_injection_puts_notes_and_save_pretrained_back(family, tiny, tm
     model = tiny(family)
     if family == "gpt2":    # with notes of its own
         model = pt.remove(pt.lora.inject(model, pt.lora.Config(targets="qkv")))
-    before, saver = vars(model).get(state.KEY), vars(model).get("save_pretrained")
+    before, saver = vars(model).get(notes.KEY), vars(model).get("save_pretrained")
 
     def fail():
         with core.all_or_nothing(model):
             pt.lora.inject(model, pt.lora.Config(targets="ffn_in"))
-            assert state.of(model).note
+            assert notes.written(model)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         fail()
-    assert vars(model).get(state.KEY) is before
+    assert vars(model).get(notes.KEY) is before
     assert vars(model).get("save_pretrained") is saver
     folder = pt.save(pt.bitfit.inject(tiny(family)), tmp_path)
     with pytest.raises(AdapterFileError):    # made for another base: nothing was begun
         pt.load(tiny(family, seed=1), folder)
-    assert vars(model).get(state.KEY) is before
-
-
-def test_what_is_no_model_has_no_notes():
-    assert state.of(None) == state.State()
-    assert state.of(nn.Linear(2, 2)) == state.State()
+    assert vars(model).get(notes.KEY) is before
 
 
 def put_in_by_hand(model):
@@ -133,7 +127,7 @@ def test_who_only_reads_writes_no_note(tiny):
     with pt.disabled(model):
         assert pt.training.learning_rate(model) == pt.training.OWN
     assert notes.note_of(model).fingerprint == notes.prepare(tiny("bert"))[0].fingerprint
-    assert not vars(model).keys() & {state.KEY, "save_pretrained"}
+    assert not vars(model).keys() & {notes.KEY, "save_pretrained"}
     with pytest.raises(AlreadyAdapted):
         pt.lora.inject(model)
 
@@ -154,10 +148,10 @@ def test_adapters_put_in_by_hand_are_adopted(use, tiny, inputs, tmp_path):
     model = put_in_by_hand(tiny("bert"))
     {"save": lambda: pt.save(model, tmp_path / "second"), "swap": lambda: pt.swap(model, folder),
      "train": lambda: next(pt.train(model, [inputs(model)]))}[use]()
-    assert state.of(model).note == notes.note_of(put_in_by_hand(tiny("bert")))
+    assert notes.written(model) == notes.note_of(put_in_by_hand(tiny("bert")))
     model.save_pretrained(tmp_path / "third")
     assert (tmp_path / "third" / pt.store.TENSORS).is_file()
     for off in (pt.merge, pt.remove):
         plain = off(put_in_by_hand(tiny("bert")))
-        assert vars(plain).keys() & {state.KEY, "save_pretrained"} == set()
+        assert vars(plain).keys() & {notes.KEY, "save_pretrained"} == set()
         assert all(p.requires_grad for p in plain.parameters())
