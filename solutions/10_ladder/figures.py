@@ -21,8 +21,6 @@ FIGURES = {
     "4 times as large": rate("mask") / rate("lora 8"),
     "wants 32 times full": rate("lora 8") / rate("full"),
     "wants 8 times": rate("lora all") / rate("full"),
-    "reaches 50.7 to 52.8 %, a LoRA of as many parameters 47.8 to 49.1 %, the highest LoRA 51.3 to 53.2 %":
-        "peft's MetaMathQA comparison, commits a475f56c8, a99942694 and 51c2ff666",
     "all runs above 45 %": "peft's MetaMathQA comparison, commit 5d602fdbf",
     "at most 100 kB": 1e3 * LIMIT["file"],
     "at most 65 %": LIMIT["time"],

@@ -192,14 +192,16 @@ WRONG["sixty.mine"] = {
                    "n_out, n_in = base.weight.shape", "torch.manual_seed(1)\n        n_out, n_in = base.weight.shape"),
                but(RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)',
                    "self.A = nn.Parameter(drawn, requires_grad=False)")),
-    "batch": but(LOW, "x @ self.A.T", "(x - x.mean(0)) @ self.A.T"),
+    "batch": (but(LOW, "x @ self.A.T", "(x - x.mean(0)) @ self.A.T"),
+              but(LOW, "x @ self.A.T", "(x - x.mean(-2, keepdim=True)) @ self.A.T")),
     "not_plain": LOW.replace("\n\ncount", "\n    def merged(self):\n        return copy.deepcopy(self)\n\n\ncount")
     .replace("\nclass", "import copy\n\nclass", 1),
     "known": but(ROAD, "class RoAd", "class Mine", "super().__init__(base)",
                  'super().__init__(base)\n        self.new = "RoAd"') + "\n\ncount = lambda n_in, n_out: n_out",
     "": but(LOW, "torch.relu(x @ self.A.T) @ self.B.T",
             "torch.einsum('bi,oi->bo', torch.relu(x @ self.A.T), self.B)"),
-    "not_said": (but(GAIN, 'self.new = "Nothing', 'new = "Nothing'), but(GAIN, "it is IA3", "mine")),
+    "not_said": (but(GAIN, 'self.new = "Nothing', 'new = "Nothing'), but(GAIN, "it is IA3", "mine"),
+                 but(GAIN, "Nothing: it is IA3", "Softer: we are missing a name")),
     "merge_differs": but(MINE, MERGED, "pass"),
     "base_changed": but(MINE, "        blocks =", "        self.base.weight.data *= 1.00001\n"
                         "        blocks ="),
@@ -207,39 +209,6 @@ WRONG["sixty.mine"] = {
     "not_the_same": but(MINE, ADDED, f"(1 + torch.rand(())) * {ADDED}"),
 }
 BEYOND["sixty.mine"] = but(MINE, "16 * n_out", "16 * n_out if n_in <= n_out else 0")
-
-# ── sixty.sentence ───────────────────────────────────────────────────────────────────────────
-
-SAID = """
-said = {"difference": -0.012, "low": -0.035, "high": 0.011, "seeds": 3, "rates": 3,
-        "verdict": "cannot tell",
-        "sentence": "We cannot tell it from LoRA 8 with three seeds, at the best of three rates."}
-"""
-RIGHT["sixty.sentence"] = {
-    "the same, as rounded": but(SAID, "-0.035", "-0.020", '"cannot tell"', '"the same"'),
-    "a draw": SAID,
-    "one seed, and below": but(SAID, '"seeds": 3', '"seeds": 1', "0.011", "-0.001"),
-    "in other words": but(SAID, "We cannot tell it from", "Mine isn't shown to be better than"),
-    "worse": but(SAID, "0.011", "-0.001", '"cannot tell"', '"worse"', "We cannot tell it from",
-                 "It loses; nothing beats"),
-    "better, by tensors": but(SAID, "-0.012", "torch.tensor(0.03)", "-0.035", "0.004",
-                              "0.011", "0.06", '"cannot tell"', '"better"'),
-    "above zero, and the same": but(SAID, "-0.012", "0.010", "-0.035", "0.002", "0.011", "0.018",
-                                    '"cannot tell"', '"the same"'),
-}
-WRONG["sixty.sentence"] = {
-    "other_verdict": (but(SAID, '"cannot tell"', '"better"'),
-                      but(SAID, '"cannot tell"', '"a clear win"'),
-                      but(SAID, '        "verdict": "cannot tell",\n', ""),
-                      but(SAID, "-0.012", "0.010", "-0.035", "0.002", "0.011", "0.018",
-                          '"cannot tell"', '"better"')),
-    "one_seed": but(SAID, '"seeds": 3', '"seeds": 1', "0.011", "-0.001", '"cannot tell"', '"worse"'),
-    "no_seeds": but(SAID, "with three seeds", "It was seeded"),
-    "no_rates": but(SAID, "at the best of three rates", "in a separate run"),
-    "ends": but(SAID, "-0.012", "0.12"),
-    "not_a_report": (but(SAID, '"rates": 3,', ""), "said = 5", but(SAID, "-0.035", "-float('inf')"),
-                     but(SAID, '"seeds": 3', '"seeds": 0'), but(SAID, '"rates": 3', '"rates": -2')),
-}
 
 SLIPS: dict = {
     "sixty.road": ("self.turned(self.base(x))", "self.base(x)", {
@@ -267,9 +236,4 @@ SAYS = {
         "not_said": "the nearest method", "batch": "an output of its own",
         "not_plain": "does not merge", "known": "Change its equation",
         "merge_differs": "must be what forward adds"},
-    "sixty.sentence": {
-        "not_a_report": "Wanted is a dict", "ends": "in brackets",
-        "one_seed": "nobody has seen",
-        "other_verdict": "First: within the margin", "no_seeds": "How many seeds",
-        "no_rates": "How many rates"},
 }

@@ -17,7 +17,7 @@ LADDER = records.load("ladder")
 
 
 def monday(shown: Shown) -> None:
-    """25 dots, every run of each setting; the band is what other problems could do to LoRA."""
+    """25 dots; the band is what other problems could do to LoRA."""
     ax, = shown.panels
     ax.named("the first 25 of 63 runs", "place", "problems solved")
     solved, lora = sorted(SOLVED.values(), reverse=True), SOLVED["lora-rank32"]
@@ -25,9 +25,6 @@ def monday(shown: Shown) -> None:
     ax.band("band", lora - gap, lora + gap, "y")
     ax.level("lora", lora)
     above = sum(each > lora for each in solved)
-    tried = [(place, float(row["accuracy"])) for place, run in enumerate([*SOLVED][:25], 1)
-             for row in ROWS if row["run"] == run]
-    ax.line("rest", "o", *zip(*tried))
     ax.line("ink", "o", range(1, above + 1), solved[:above])
     ax.line("rest", "o", range(above + 1, 26), solved[above:25])
     ax.text("LoRA of rank 32", "lora", (25, lora))

@@ -35,10 +35,4 @@ def mine() -> list[dict]:
             for seed, n_in, n_out in ((940, 144, 48), (950, 96, 144), (960, 48, 192))]
 
 
-def sentence() -> list[dict]:
-    """None: it is about one run."""
-    return []
-
-
-CASES = {"sixty.road": road, "sixty.places": places, "sixty.mine": mine,
-         "sixty.sentence": sentence}
+CASES = {"sixty.road": road, "sixty.places": places, "sixty.mine": mine}

@@ -69,10 +69,3 @@ class Mine(pt.Adapter):
 
 def count(n_in, n_out):
     return 16 * n_out
-
-
-# ── sixty.sentence ───────────────────────────────────────────────────────────────────────────
-
-said = {"difference": -0.001, "low": -0.017, "high": 0.015, "seeds": 1, "rates": 2,
-        "verdict": "cannot tell",
-        "sentence": "One seed, at the better of two rates, cannot tell it from LoRA 8."}

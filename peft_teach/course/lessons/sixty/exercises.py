@@ -1,6 +1,5 @@
 """The exercises of lesson 13: an equation, five methods by their forms, one of your own."""
 
-import math
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -16,7 +15,6 @@ from ...checks.adapter_judge import MISTAKES, Method, drawing, frozen_linear, li
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import named, number, rejected, report, scalar, stages, whole
 from ...checks.merge_judge import Merge
-from ...verdicts import BETTER, MARGIN, SAME, UNSURE, WORSE, word
 
 # ── sixty.road ───────────────────────────────────────────────────────────────────────────────
 
@@ -263,7 +261,7 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
         seen["asleep"] = [name for name in seen["asleep"]
                           if own[name].grad is None or not own[name].grad.any()]
     with torch.no_grad():
-        y, alone = layer.eval()(x).clone(), layer(x[:1]).clone()
+        y, alone = layer.eval()(x).clone(), layer(x[:1, :1]).clone()
         twin = mine(base)
         reseeds = torch.equal(made, torch.get_rng_state()) and not torch.equal(made, unmade)
         twin.load_state_dict(layer.state_dict())
@@ -329,8 +327,8 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("idle", f"{told}after {STEPS} steps its output is still the base's.")
     if not _near(seen["again"], seen["after"]):
         return rejected("not_the_same", f"{told}called twice it gives two outputs.")
-    if not _near(seen["alone"], seen["after"][:1]):
-        return rejected("batch", f"{told}alone, the first input of a batch gets another output.")
+    if not _near(seen["alone"], seen["after"][:1, :1]):
+        return rejected("batch", f"{told}alone, the first token of a batch gets another output.")
     if seen["reseeds"] or not _near(seen["loaded"], seen["after"]):
         return rejected("buffer", f"{told}making one sets torch's own seed." if seen["reseeds"] else
                         f"{told}a second one that loads its file gives another output.")
@@ -340,8 +338,8 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("merge_differs", f"{told}the merged layer gives another output.")
     if _near(seen["after"], _as_road(case)):
         return rejected("known", f"{told}after {STEPS} steps it gives what your RoAd gives.")
-    names = [name.strip("*").partition(" (")[0].lower() for row in FAMILY.values() for name in row]
-    if not any(name in seen["new"].lower().replace("ia3", "ia³") for name in names):
+    names = {name.strip("*").partition(" (")[0].lower() for row in FAMILY.values() for name in row}
+    if not names & {*re.findall(r"\w+", seen["new"].lower().replace("ia3", "ia³"))}:
         return rejected("not_said", f"Its `new` is {seen['new']!r}.")
     how = "merges" if len(seen["merged"]) else "does not merge, and says so"
     return Verdict(True, f"It starts as its base, leaves it frozen, learns with every number that "
@@ -373,7 +371,7 @@ MINE = Exercise(
                        "two factors one may start at zero.",
         "idle": "Does what trains reach the output?",
         "not_the_same": "Something is changed or drawn anew by a call.",
-        "batch": "Each input of a batch has an output of its own.",
+        "batch": "Each token of a batch has an output of its own.",
         "not_plain": "What no weight and bias can hold does not merge: leave merged out.",
         "known": "Change its equation.",
         "not_said": "self.new is set by __init__: the nearest method drawn above, by its name, and "
@@ -386,63 +384,4 @@ MINE = Exercise(
            "is one.",
            "Count by shapes: for a layer of 384 and 384, LoRA 8 has 6,144."))
 
-# ── sixty.sentence ───────────────────────────────────────────────────────────────────────────
-
-WORDS = (BETTER, WORSE, SAME, UNSURE)
-NUMBERS = ("difference", "low", "high", "seeds", "rates")
-ROUNDED = 5e-4    # how far an end may be from what three decimals say
-
-
-def run_sentence(said: Any, case: Any) -> dict[str, Any]:
-    """Hand on the five numbers, the verdict and the sentence."""
-    given = said if isinstance(said, Mapping) else {}
-    return {"type": named(said), "numbers": {name: number(scalar(given.get(name)))
-                                             for name in NUMBERS},
-            **{name: str(given.get(name, ""))[:600] for name in ("verdict", "sentence")}}
-
-
-def judge_sentence(case: Any, seen: Mapping) -> Verdict:
-    """Ask whether the verdict is what the numbers say, and whether the sentence names its basis."""
-    numbers, text = seen["numbers"], " ".join(seen["sentence"].lower().split())
-    missing = [name for name in NUMBERS if numbers.get(name) is None
-               or not math.isfinite(numbers[name]) or (name in NUMBERS[3:] and numbers[name] < 1)]
-    if missing or len(text.split()) < 6:
-        return rejected("not_a_report", f"It is {seen['type']}; missing or unfit: "
-                                        f"{', '.join(missing) or 'a sentence'}.")
-    low, high = numbers["low"], numbers["high"]
-    if not low <= numbers["difference"] <= high or low == high:
-        return rejected("ends", f"{numbers['difference']:.3f} does not lie between {low:.3f} and "
-                                f"{high:.3f}.")
-    if numbers["seeds"] == 1 and seen["verdict"] != UNSURE:
-        return rejected("one_seed", f"With one seed your verdict is {seen['verdict']!r}.")
-    fitting = {word(low + a, high + b, MARGIN) for a in (-ROUNDED, 0, ROUNDED)
-               for b in (-ROUNDED, 0, ROUNDED)}
-    if numbers["seeds"] > 1 and seen["verdict"] not in fitting:
-        return rejected("other_verdict", f"From {low:+.4f} to {high:+.4f}, with a margin of "
-                                         f"{MARGIN:g}: your verdict is {seen['verdict']!r}, of "
-                                         f"{', '.join(map(repr, WORDS))}.")
-    for name, mistake in (("seed", "no_seeds"), ("rate", "no_rates")):
-        if not re.search(rf"\b{name}s?\b", text):
-            return rejected(mistake, f"It does not say how many {name}s there were.")
-    return Verdict(True, "Its verdict fits its interval.")
-
-
-SENTENCE = Exercise(
-    id="sixty.sentence", lesson="13", names=("said",), points=1, minutes=4, difficulty=1,
-    answer=VALUE, cases=lambda seed: [{"margin": MARGIN}], run=run_sentence, judge=judge_sentence,
-    returns=report(type=str, numbers=dict[str, int | float | None], verdict=str, sentence=str),
-    mistakes={
-        "not_a_report": "Wanted is a dict: difference, low, high, seeds and rates (from 1 on) as "
-                        "finite numbers, a verdict and a sentence.",
-        "one_seed": "How far seeds differ nobody has seen: then the verdict is \"cannot tell\".",
-        "ends": "pt.board.beside shows the difference, and its interval in brackets.",
-        "other_verdict": "First: within the margin throughout is the same. Then: above zero "
-                         "throughout is better, below is worse. Otherwise: cannot tell.",
-        "no_seeds": "How many seeds stand behind it?",
-        "no_rates": "How many rates did you try, and on which sentences?",
-    },
-    hints=("What does one seed say of the next? With more: which word does the interval allow?",
-           "In the sentence name the seeds and the rates that you tried.",
-           "\"Cannot tell from one seed, at the best of three rates.\""))
-
-EXERCISES = (ROAD, PLACED, MINE, SENTENCE)
+EXERCISES = (ROAD, PLACED, MINE)

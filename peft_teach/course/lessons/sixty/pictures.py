@@ -10,7 +10,7 @@ from ....plots import COLOURS, SERIES, entitle, figure, in_percent
 from ... import records
 from ...protocol import NAMES
 from .exercises import FAMILY
-from .recorded import LORA, again, compared, field, half, pairs, two_ladders
+from .recorded import LORA, compared, field, half, pairs, two_ladders
 
 __all__ = ["LORA", "compared", "draw_cannot", "draw_family", "draw_monday", "draw_two_ladders",
            "field", "half", "pairs", "two_ladders"]
@@ -21,15 +21,13 @@ FIRST = 25    # runs of the field that are drawn
 
 
 def draw_monday(table: pandas.DataFrame) -> Figure:
-    """Draw the field's first runs, earlier ones of each, and how far from LoRA luck reaches."""
+    """Draw the field's first runs, and how far from LoRA luck reaches."""
     made, ax = figure(8, 3.2)
     lora, gap = table.accuracy[LORA], half(table.accuracy[LORA])
     above, first = table.accuracy > lora, table.accuracy.iloc[:FIRST]
     ax.axhspan(lora - gap, lora + gap, color=COLOURS["band"], zorder=0)
     ax.axhline(lora, color=COLOURS["lora"], lw=1)
-    places, tried = np.arange(1, FIRST + 1), again().loc[first.index]
-    ax.plot(np.nonzero(tried.notna())[0] + 1, tried.stack().dropna(), "o",
-            color=COLOURS["rest"], ms=3)
+    places = np.arange(1, FIRST + 1)
     for mask, colour in ((first > lora, COLOURS["ink"]), (first <= lora, COLOURS["rest"])):
         ax.plot(places[mask], first[mask], "o", color=colour, ms=6)
     ax.text(FIRST, lora + 0.002, "LoRA of rank 32", color=COLOURS["lora"], fontsize=11, ha="right")
@@ -40,8 +38,7 @@ def draw_monday(table: pandas.DataFrame) -> Figure:
     made.set_label(
         f"{len(table)} runs by place. LoRA of rank 32 solves {lora:.1%}; {above.sum()} runs are "
         f"above it, {(table.accuracy > lora + gap).sum()} by more than {gap:.1%}, which the choice "
-        f"of problems alone could bring. The first solves {table.accuracy.iloc[0]:.1%}. Runs of "
-        f"one setting are up to {(tried.max(axis=1) - tried.min(axis=1)).max():.1%} apart.")
+        f"of problems alone could bring. The first solves {table.accuracy.iloc[0]:.1%}.")
     return made
 
 
@@ -71,7 +68,7 @@ def draw_two_ladders(rows: pandas.DataFrame) -> Figure:
 
 def draw_family() -> Figure:
     """Draw what a method changes and in which form, a line each, and beside it the names."""
-    made, ax = figure(9.2, 3.6)
+    made, ax = figure(6.7, 3.6)
     for row, (what, names) in enumerate(FAMILY.items()):
         ax.text(-0.02, row, what, ha="right", va="center", fontsize=11.5)
         across = 0.0
@@ -81,7 +78,7 @@ def draw_family() -> Figure:
                     weight="bold" if own else "normal",
                     color=COLOURS["yours" if own else "ink"])
             across += 0.04 + 0.017 * len(name)
-    ax.set(xlim=(-0.4, 1), ylim=(len(FAMILY) - 0.5, -0.5), xticks=[], yticks=[])
+    ax.set(xlim=(-0.4, 0.62), ylim=(len(FAMILY) - 0.5, -0.5), xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     made.set_label(f"{sum(map(len, FAMILY.values()))} names. " + "; ".join(
         f"{what}: {', '.join(names)}" for what, names in FAMILY.items())
