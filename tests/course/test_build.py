@@ -400,7 +400,7 @@ from peft_teach.course import protocol
 
 protocol.STEPS, protocol.TESTS = 2, pt.course.budget().test_examples
 {run}
-print(sorted(pt.board.rows()))
+print(sorted(pt.board.rows()), pt.course.desk.work.is_reader_here())
 """
 
 
@@ -420,7 +420,7 @@ def test_lessons_that_are_executed_together_have_one_reader(tree, monkeypatch):
                         ("98_later", 'pt.board.train("lora 8", pt.lora.inject);')):
         write(tree, lesson, REGISTER + RUNG.format(run=run)
               + (LESSON_97 if lesson == "97_demo" else ""))
-    one, both, other = ("['bitfit']\n", "['bitfit', 'lora 8']\n", "['lora 8']\n")
+    one, both, other = ("['bitfit'] False\n", "['bitfit', 'lora 8'] False\n", "['lora 8'] False\n")
     assert seen("98", "97") == {"97": one, "98": both}    # in their order
     assert seen("98") == {"97": one, "98": other}
     kept = tree / "kept"

@@ -71,7 +71,7 @@ def _choose_threads() -> None:
     idle = max(1, min(own, int(cores), round(cores - _load())))
     if idle < own:
         torch.set_num_threads(idle)
-        if work.folder() is not None:
+        if work.is_reader_here():
             print(f"torch takes {idle} of {own} threads, for no more cores are idle; "
                   "OMP_NUM_THREADS, set before Jupyter starts, would decide instead.")
 

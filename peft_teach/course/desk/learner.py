@@ -159,7 +159,7 @@ def _offer_hint(id: str) -> None:
 
 def _has_buttons() -> bool:
     """Whether a reader sees this on a page."""
-    return hasattr(shell(), "kernel") and work.folder() is not None
+    return hasattr(shell(), "kernel") and work.is_reader_here()
 
 
 def _next_hint(id: str) -> Card:

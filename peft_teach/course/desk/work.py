@@ -24,7 +24,7 @@ from filelock import FileLock
 from ...errors import BadConfig
 from ...folder import write_whole
 
-VARIABLE = "PEFT_TEACH_WORK"
+VARIABLE, BUILD = "PEFT_TEACH_WORK", "PEFT_TEACH_BUILD"
 FILE = Path("work") / "course.json"
 LIBRARY = ("my_peft.py", "my_peft.bak.py")    # what the reader built, see `my_peft_file`
 OWN = (FILE.parts[0], *LIBRARY)    # not for a notebook, a release or the repository
@@ -41,6 +41,11 @@ def folder() -> Path | None:
         return None
     name = os.environ.get(VARIABLE)
     return _START if name is None else Path(name).expanduser() if name else None
+
+
+def is_reader_here() -> bool:
+    """Return whether somebody can be asked; in a build, which keeps what it does, nobody can."""
+    return folder() is not None and BUILD not in os.environ
 
 
 def commit(name: str, value: Any, when: float | None = None) -> Any:

@@ -32,7 +32,7 @@ def execute(notebook: Any, path: Path, desk: Path) -> None:
                             record_timing=False, store_widget_state=False, coalesce_streams=True,
                             resources={"metadata": {"path": str(path.parent)}})
     try:
-        client.execute(env={**os.environ, work.VARIABLE: str(desk)})
+        client.execute(env={**os.environ, work.VARIABLE: str(desk), work.BUILD: "1"})
     except CellExecutionError as error:
         raise wrong(f"{path.name} stopped with an error:\n{error}",
                     "correct that cell in the source and execute again") from None

@@ -184,7 +184,7 @@ class RankExplorer(Explorer):
     """Rank, places and blocks against what they cost and reach; and runs of the reader's own.
 
     `guess` is the commitment after which the accuracies are shown (they are shown at once where
-    nothing is kept of a reader); `movies` are what a run of one's own trains and tests on.
+    there is no reader to ask); `movies` are what a run of one's own trains and tests on.
     """
 
     def __init__(self, record: dict, guess: Guess, movies: data.Dataset | None = None,
@@ -199,7 +199,7 @@ class RankExplorer(Explorer):
         }
         super().__init__(controls, lambda **chosen: Budget(
             setting(**chosen), found, own_points(), guess.value,
-            is_open=guess.value is not None or work.folder() is None), draw_budget,
+            is_open=guess.value is not None or not work.is_reader_here()), draw_budget,
             _caption, above=[guess.box], below=[self.run.box])
         guess.buttons.observe(self._guessed, names="value")
 
