@@ -90,7 +90,9 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
             wrapper.to(beside.device)
         for p in wrapper.own_parameters().values():
             p.data = p.data.float()    # whatever the default dtype, or the base's
-        wrappers[name] = wrapper.train(base.training)
+        for module in {*wrapper.modules()} - {*base.modules()}:
+            module.training = base.training
+        wrappers[name] = wrapper
     return wrappers
 
 
@@ -197,17 +199,19 @@ def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
 
 @contextmanager
 def all_or_nothing(model: nn.Module) -> Iterator[None]:
-    """If this block raises, the modules, their attributes and `requires_grad` are as before."""
-    before = [(m, {**vars(m)}, {**m._modules}) for m in model.modules()]
+    """If this block raises, the modules, all that they hold, and `requires_grad` are as before.
+
+    Numbers that were changed in place, by `copy_`, are not.
+    """
+    held = [(own, own.copy()) for m in model.modules() for own in (vars(m), *vars(m).values())
+            if isinstance(own, dict | set)]    # attributes, and tables of parameters, hooks, …
     flags = [(p, p.requires_grad) for p in model.parameters()]
     try:
         yield
     except BaseException:
-        for module, attributes, inside in before:
-            vars(module).clear()
-            vars(module).update(attributes)
-            module._modules.clear()
-            module._modules.update(inside)
+        for own, before in held:
+            own.clear()
+            own.update(before)
         for p, flag in flags:
             p.requires_grad_(flag)
         raise

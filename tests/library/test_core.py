@@ -130,6 +130,8 @@ def test_make_that_raises_on_the_third_module(family, error, tiny, inputs):
         if len(seen) == 3:
             raise error
         base.requires_grad_(False)    # what a careless make does on its way
+        base.weight = nn.Parameter(torch.zeros_like(base.weight))
+        base.register_forward_hook(lambda *_: torch.zeros(()))
         return Shift(base)
 
     with pytest.raises(error):
@@ -265,6 +267,15 @@ def test_mode_and_dtype_follow_the_base(tiny):
         assert adapter.training == training
         assert adapter.v.dtype == torch.float32
         assert adapter.base.weight.dtype == torch.bfloat16
+
+
+def test_the_modes_inside_the_base_stay(tiny):
+    model = tiny("bert").train()
+    block = model.get_submodule("bert.encoder.layer.0")
+    attention = block.get_submodule("attention").eval()
+    config = pt.bottleneck.Config(reads="output", targets="block")
+    assert pt.adapters(pt.bottleneck.inject(model, config))["bert.encoder.layer.0"].training
+    assert block.training and not any(m.training for m in attention.modules())
 
 
 # ── disabled ─────────────────────────────────────────────────────────────────────────────────
