@@ -275,7 +275,8 @@ def test_the_modes_inside_the_base_stay(tiny):
     attention = block.get_submodule("attention").eval()
     config = pt.bottleneck.Config(reads="output", targets="block")
     assert pt.adapters(pt.bottleneck.inject(model, config))["bert.encoder.layer.0"].training
-    assert block.training and not any(m.training for m in attention.modules())
+    assert block.training
+    assert not any(m.training for m in attention.modules())
 
 
 # ── disabled ─────────────────────────────────────────────────────────────────────────────────

@@ -520,6 +520,11 @@ def test_evaluate_counts_examples(training_mode, tiny, toy):
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_labels_may_stand_in_a_column(model, toy):
+    column = [batch | {"labels": batch["labels"][:, None]} for batch in toy]
+    assert pt.evaluate(model, column) == pt.evaluate(model, toy)
+
+
 def test_evaluate_refuses(model, toy):
     with pytest.raises(BadData, match="no batches"):
         pt.evaluate(model, [])
