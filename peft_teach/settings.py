@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
+from torch import nn
 
 from .errors import BadConfig
 from .valid import as_layers, as_targets, is_integer, is_positive, is_several, is_share
@@ -93,8 +94,8 @@ class Settings:
         """Raise as `cls(**settings)` does: for a layer, which is given some settings one by one."""
         cls(**settings)
 
-    def learning_rate(self) -> float:
-        """Return the rate to train with these settings, for AdamW."""
+    def learning_rate(self, model: nn.Module) -> float:
+        """Return the rate to train a model with these settings at, for AdamW."""
         raise NotImplementedError
 
 

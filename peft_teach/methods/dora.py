@@ -93,8 +93,8 @@ class Config(Settings):
     targets: Targets = None
     layers: Layers = None
 
-    def learning_rate(self) -> float:
-        return lora.LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
+    def learning_rate(self, model: nn.Module) -> float:
+        return lora.rate(model, LEARNING_RATE)
 
 
 def count(n_in: int, n_out: int, rank: int) -> int:

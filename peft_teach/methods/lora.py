@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..adapter import Adapter
+from ..adapter import Adapter, adapters
 from ..core import wrap
 from ..errors import BadConfig
 from ..nf4 import Linear4bit
@@ -36,7 +36,7 @@ from ..shapes import expect
 from .lora_plus import plus_groups as plus_groups
 
 LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json
-LINEAR_LEARNING_RATE = 1e-3    # on "linear", where it acts more strongly: QLoRA's
+LINEAR_LEARNING_RATE = 1e-3    # on all linear places, where it acts more strongly: QLoRA's
 
 
 class LoRALinear(Adapter):
@@ -98,8 +98,8 @@ class Config(Settings):
     targets: Targets = None
     layers: Layers = None
 
-    def learning_rate(self) -> float:
-        return LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
+    def learning_rate(self, model: nn.Module) -> float:
+        return rate(model, LEARNING_RATE)
 
 
 def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
@@ -110,6 +110,14 @@ def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
 def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
     """Return s. With alpha / √rank the size of the update does not shrink as the rank grows."""
     return alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
+
+
+def rate(model: nn.Module, usual: float) -> float:
+    """Return the usual rate, or the one for a model whose every linear place has LoRA on it."""
+    places = models.place_of(model)    # none in a family that is not known
+    here = {places.get(n) for n, a in adapters(model).items() if isinstance(a, LoRALinear)}
+    everywhere = places and here.issuperset(models.linear_places(model))
+    return LINEAR_LEARNING_RATE if everywhere else usual
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:

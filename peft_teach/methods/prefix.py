@@ -111,7 +111,7 @@ class Config(Settings):
         if self.start == "text" and self.projection is not None:
             raise BadConfig("start='text' with a projection.", expected="one of the two")
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, model: nn.Module) -> float:
         return LEARNING_RATE
 
 

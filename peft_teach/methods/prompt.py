@@ -101,7 +101,7 @@ class Config(Settings):
         super().__post_init__()
         check_words(self.start, self.words, reading=("labels", "text"))
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, model: nn.Module) -> float:
         return LEARNING_RATE
 
 

@@ -70,7 +70,7 @@ class Config(Settings):
             raise BadConfig("rank_stabilized is a scale for LoRA, and dora is set.",
                             expected="one of the two")
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, model: nn.Module) -> float:
         return LEARNING_RATE
 
 
