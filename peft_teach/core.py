@@ -129,8 +129,8 @@ def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
 def merge(model: nn.Module) -> nn.Module:
     """Fold every adapter into the module that it wraps. Returns the model to keep.
 
-    All merged modules are made before any is put in place: if one raises `NotMergeable`, the
-    model is as it was. In a 4-bit base, layers without an adapter stay in 4 bits until
+    All merged modules are made before any is put in place: if one raises `NotMergeable`, as a
+    silent adapter does, the model is as it was. In a 4-bit base, layers without an adapter stay in 4 bits until
     `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is to the word
     embeddings, is one of its own from then on (`tie_word_embeddings` becomes False).
     """
@@ -138,8 +138,14 @@ def merge(model: nn.Module) -> nn.Module:
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
     whole.refuse_sharded(model)
-    merged = {n: replacing.keep_hooks(a.merged(), a.base)
-              for n, a in _need_adapters(model, "merge").items()}
+    found = _need_adapters(model, "merge")
+    silent = [n for n, a in found.items() if not a.enabled]
+    if silent:
+        raise NotMergeable(f"The adapter at {silent[0] or 'the model'} is silent; merged, it would "
+                           "act.", expected="adapters that act: enabled, and outside of "
+                                            "pt.disabled(model)",
+                           hint="pt.remove(model), for the model without any")
+    merged = {n: replacing.keep_hooks(a.merged(), a.base) for n, a in found.items()}
     for name, module in merged.items():
         for own, p in module.named_parameters():
             if p.is_floating_point() and not p.is_meta and not p.isfinite().all():

@@ -409,6 +409,21 @@ def test_not_mergeable_is_the_default_and_changes_nothing(model, batch):
     assert model.get_submodule(QUERY(0)) is not first
 
 
+def test_a_silent_adapter_is_not_merged(model, batch):
+    """Merged, it would change the output."""
+    model = pt.lora.inject(model)
+    name, adapter = [*pt.adapters(model).items()][-1]
+    before = snapshot(model, batch)
+    with pytest.raises(NotMergeable, match="is silent"), pt.disabled(model):
+        pt.merge(model)
+    adapter.enabled = False
+    with pytest.raises(NotMergeable, match=f"{name} is silent"):
+        pt.merge(model)
+    adapter.enabled = True
+    assert snapshot(model, batch) == before
+    assert not pt.adapters(pt.merge(model))
+
+
 def test_remove_gives_back_the_very_modules(model, batch):
     before = snapshot(model, batch)
     assert snapshot(pt.remove(pt.attach(model, ("query", "ffn_out"), Shift)), batch) == before
