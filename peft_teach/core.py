@@ -130,9 +130,9 @@ def merge(model: nn.Module) -> nn.Module:
     """Fold every adapter into the module that it wraps. Returns the model to keep.
 
     All merged modules are made before any is put in place: if one raises `NotMergeable`, as a
-    silent adapter does, the model is as it was. In a 4-bit base, layers without an adapter stay in 4 bits until
-    `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is to the word
-    embeddings, is one of its own from then on (`tie_word_embeddings` becomes False).
+    silent adapter does, the model is as it was. In a 4-bit base, layers without an adapter stay in
+    4 bits until `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is to
+    the word embeddings, is one of its own from then on (`tie_word_embeddings` becomes False).
     """
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
