@@ -32,4 +32,6 @@ class BiasedLoRALinear(LoRALinear):
             raise NotMergeable("The base has no bias, so LoRA's own bias c has nowhere to go.",
                                expected="a base layer with a bias",
                                hint="keep the adapter on the model, or train with use_bias=False")
-        return models.with_bias(super().merged(), (b + self.scale * self.c).to(b.dtype))
+        W = models.weight_of(self.base)                               # (n_out, n_in)
+        return models.linear_like(self.base, (W + self.delta()).to(W.dtype),
+                                  (b + self.scale * self.c).to(b.dtype))
