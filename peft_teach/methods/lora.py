@@ -1,9 +1,10 @@
 """LoRA: learn a low-rank correction of a frozen weight.
 
-    y = x Wᵀ + b + s (x Aᵀ) Bᵀ            s = alpha / rank,  or alpha / √rank (rsLoRA)
+    y = x Wᵀ + b + s (z Aᵀ) Bᵀ            s = alpha / rank,  or alpha / √rank (rsLoRA)
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
+    z       (…, n_in)       –        dropout(x) while training, else x
     W       (n_out, n_in)   no       the pretrained weight
     b       (n_out,)        no       the pretrained bias, if there is one
     A       (rank, n_in)    yes      uniform in ±1/√n_in
@@ -62,12 +63,13 @@ class LoRALinear(Adapter):
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.base.in_features)
         y = self.base(x)                                              # (…, n_out)
-        u = self.update(self.dropout(x))                              # (…, n_out), float32
+        z = self.dropout(x)                                           # (…, n_in)
+        u = self.update(z)                                            # (…, n_out), float32
         return (y + u).to(y.dtype)                                    # (…, n_out)
 
-    def update(self, x: Tensor) -> Tensor:
-        """Return u = s (x Aᵀ) Bᵀ."""
-        h = x.to(self.A.dtype) @ self.A.T                             # (…, rank), float32
+    def update(self, z: Tensor) -> Tensor:
+        """Return u = s (z Aᵀ) Bᵀ."""
+        h = z.to(self.A.dtype) @ self.A.T                             # (…, rank), float32
         return self.scale * h @ self.B.T                              # (…, n_out)
 
     def delta(self) -> Tensor:
