@@ -299,7 +299,7 @@ if budget.claims:
 beside
 
 # %% [markdown]
-# That interval is for new sentences, not new seeds: by such intervals LoRA 8's ten runs differ in 28 of their 45 pairs.
+# The interval of one seed is for new sentences, not new seeds: by such intervals LoRA 8's ten runs differ in 28 of their 45 pairs.
 
 # %%
 pt.sentence("sixty.verdict", ...)    # yours: what do you claim of Mine?
