@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .adapter import Adapter
 from .caches import CACHES, Front, check_front, count_tokens, find_cache, new_cache
-from .errors import BadConfig, NotSupported
+from .errors import BadConfig, BadData, NotSupported
 from .models import cache_name, is_encoder, longest_input, positions
 from .padding import behind_padding, flat_mask, padding_in_front, positions_in_text
 
@@ -112,6 +112,15 @@ class BackboneAdapter(Adapter):
         elif arguments.get("use_cache") is False and cache_name() in out:
             out[cache_name()] = None    # or `generate` would go on with it, unasked
         return out
+
+    def embedded(self, input_ids: Tensor | None, inputs_embeds: Tensor | None
+                 ) -> Tensor | None:
+        """Return a text's embedded words, (batch, seq, d_model); `BadData` for ids beside them."""
+        if input_ids is None:
+            return inputs_embeds
+        if inputs_embeds is not None:
+            raise BadData("Both input_ids and inputs_embeds are given.", expected="one of the two")
+        return self.get_input_embeddings()(input_ids)
 
     def positions_behind(self, room: Room, input_ids: Tensor | None, seq: int) -> Tensor:
         """Return the positions of a text of `seq` tokens behind the vectors, (1 or batch, seq)."""

@@ -3,7 +3,7 @@
     input_ids       (batch, seq)  int64   each below the size of the vocabulary
     inputs_embeds   (batch, seq, d_model)  in their place
     attention_mask  (batch, seq)  0 or 1
-    labels          (batch,), of a language model (batch, seq)
+    labels          (batch,) or (batch, 1), of a language model (batch, seq)
 
 Otherwise a mistake would show as an error of torch's, many calls later, or not at all.
 """

@@ -90,7 +90,9 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
             wrapper.to(beside.device)
         for p in wrapper.own_parameters().values():
             p.data = p.data.float()    # whatever the default dtype, or the base's
-        wrappers[name] = wrapper.train(base.training)
+        for module in {*wrapper.modules()} - {*base.modules()}:
+            module.training = base.training
+        wrappers[name] = wrapper
     return wrappers
 
 
@@ -127,17 +129,23 @@ def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
 def merge(model: nn.Module) -> nn.Module:
     """Fold every adapter into the module that it wraps. Returns the model to keep.
 
-    All merged modules are made before any is put in place: if one raises `NotMergeable`, the
-    model is as it was. In a 4-bit base, layers without an adapter stay in 4 bits until
-    `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is to the word
-    embeddings, is one of its own from then on (`tie_word_embeddings` becomes False).
+    All merged modules are made before any is put in place: if one raises `NotMergeable`, as a
+    silent adapter does, the model is as it was. In a 4-bit base, layers without an adapter stay in
+    4 bits until `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is to
+    the word embeddings, is one of its own from then on (`tie_word_embeddings` becomes False).
     """
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
     whole.refuse_sharded(model)
-    merged = {n: replacing.keep_hooks(a.merged(), a.base)
-              for n, a in _need_adapters(model, "merge").items()}
+    found = _need_adapters(model, "merge")
+    silent = [n for n, a in found.items() if not a.enabled]
+    if silent:
+        raise NotMergeable(f"The adapter at {silent[0] or 'the model'} is silent; merged, it would "
+                           "act.", expected="adapters that act: enabled, and outside of "
+                                            "pt.disabled(model)",
+                           hint="pt.remove(model), for the model without any")
+    merged = {n: replacing.keep_hooks(a.merged(), a.base) for n, a in found.items()}
     for name, module in merged.items():
         for own, p in module.named_parameters():
             if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
@@ -197,17 +205,19 @@ def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
 
 @contextmanager
 def all_or_nothing(model: nn.Module) -> Iterator[None]:
-    """If this block raises, the modules, their attributes and `requires_grad` are as before."""
-    before = [(m, {**vars(m)}, {**m._modules}) for m in model.modules()]
+    """If this block raises, the modules, all that they hold, and `requires_grad` are as before.
+
+    Numbers that were changed in place, by `copy_`, are not.
+    """
+    held = [(own, own.copy()) for m in model.modules() for own in (vars(m), *vars(m).values())
+            if isinstance(own, dict | set)]    # attributes, and tables of parameters, hooks, …
     flags = [(p, p.requires_grad) for p in model.parameters()]
     try:
         yield
     except BaseException:
-        for module, attributes, inside in before:
-            vars(module).clear()
-            vars(module).update(attributes)
-            module._modules.clear()
-            module._modules.update(inside)
+        for own, before in held:
+            own.clear()
+            own.update(before)
         for p, flag in flags:
             p.requires_grad_(flag)
         raise

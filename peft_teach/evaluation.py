@@ -69,10 +69,10 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
 
 def _classes(out, batch: Batch) -> tuple[float, int, int]:
     """Return a classifier's summed loss, the right answers, and the number of examples."""
-    logits, labels = out.logits, batch["labels"]         # (batch, classes), (batch,)
+    logits, labels = out.logits, batch["labels"].flatten()    # (batch, classes), (batch,)
     if logits.ndim != 2 or labels.shape != logits.shape[:1] or logits.shape[1] == 1:
-        raise BadData(f"labels {tuple(labels.shape)} for logits {tuple(logits.shape)}: there is no "
-                      "accuracy of these.",
+        raise BadData(f"labels {tuple(batch['labels'].shape)} for logits {tuple(logits.shape)}: "
+                      "there is no accuracy of these.",
                       expected="one class an example, labels (batch,) and logits (batch, classes); "
                                "or a language model")
     count = int((labels != -100).sum())                  # the loss is the mean over these

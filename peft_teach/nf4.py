@@ -31,6 +31,7 @@ probabilities than eq. (4); see `levels`. And the paper's 8-bit floats are indic
 import functools
 from dataclasses import dataclass
 from statistics import NormalDist
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +42,7 @@ from .shapes import expect
 from .valid import is_integer
 
 BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
+EXPECTED_SIZE = "one of " + ", ".join(map(str, BLOCK_SIZES))
 SECOND_BLOCK = 256    # block maxima that share one second-level maximum
 ZERO = 7              # the index of the level 0
 
@@ -209,10 +211,14 @@ def _normalized(flat: Tensor, size: int) -> tuple[Tensor, Tensor]:
     return blocks * (1 / absmax.clamp(min=1e-38))[:, None], absmax
 
 
+def is_block_size(value: Any) -> bool:
+    """Return whether this is a number of weights that may share a maximum."""
+    return is_integer(value) and value in BLOCK_SIZES
+
+
 def _check(x: Tensor, block_size: int) -> None:
-    if not is_integer(block_size) or block_size not in BLOCK_SIZES:
-        raise BadConfig(f"block_size is {block_size!r}.",
-                        expected="one of " + ", ".join(map(str, BLOCK_SIZES)))
+    if not is_block_size(block_size):
+        raise BadConfig(f"block_size is {block_size!r}.", expected=EXPECTED_SIZE)
     if not isinstance(x, Tensor) or not x.is_floating_point():
         kind = x.dtype if isinstance(x, Tensor) else type(x).__name__
         raise NotSupported(f"NF4 holds real numbers, and this is {kind}.",

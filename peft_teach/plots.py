@@ -220,7 +220,7 @@ def curves(losses: Mapping[str, Sequence[float]], colours: Mapping[str, str] | N
     if len(losses) > 1:
         ax.legend(frameon=False, labelcolor="linecolor", fontsize=11)
     ends = "Loss, first and last running mean. " + "; ".join(
-        f"{n}: {v[0]:.2f} to {np.mean(v[-20:]):.2f}" for n, v in losses.items() if len(v))
+        f"{n}: {v[0]:.2f} to {np.mean(v[-window:]):.2f}" for n, v in losses.items() if len(v))
     if told:
         claim(made, told, ends)
     else:

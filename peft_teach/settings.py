@@ -11,9 +11,11 @@ import dataclasses
 import numbers
 from collections.abc import Callable
 from difflib import get_close_matches
+from inspect import get_annotations
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import numpy as np
+from torch import nn
 
 from .errors import BadConfig
 from .valid import as_layers, as_targets, is_integer, is_positive, is_several, is_share
@@ -58,13 +60,19 @@ class Settings:
 
     A field's type says what its value must be: a bool, one of a `Literal`'s words, or what
     its `Annotated` asks, with what the error says otherwise; or the one function in its `Annotated`
-    makes it plain, from the value and the field's name, and raises for what cannot be. What several
+    makes it plain, from the value and the field's name, and raises for what cannot be. A type that
+    says nothing, as a bare `int` does, raises `BadConfig` where the class is defined. What several
     settings must be together, a method checks in its own `__post_init__`. What depends on the
     model, such as the largest rank, is checked where a layer is wrapped.
     """
 
     also_train: Annotated[tuple[str, ...] | None, lambda value, name: (
         as_targets(value, name) or None)] = dataclasses.field(default=None, kw_only=True)
+
+    def __init_subclass__(cls):
+        """Refuse a field whose type says nothing that a value could be held to."""
+        for name, kind in get_annotations(cls).items():
+            _reader(name, kind)
 
     def __new__(cls, *args, **settings):
         """Refuse unknown names, other libraries' too, where Python says only "unexpected"."""
@@ -80,35 +88,45 @@ class Settings:
     def __post_init__(self):
         """Make every value plain, and hold it to what its field says."""
         for field in dataclasses.fields(self):
-            plain, holds, expected, words = _demand(field.type)
-            value = plain(getattr(self, field.name), field.name)
-            object.__setattr__(self, field.name, value)
-            if not holds(value):
-                close = get_close_matches(str(value), words, n=1)
-                raise BadConfig(f"{field.name} is {value!r}.", expected=expected,
-                                hint=f"did you mean {close[0]!r}?" if close else None)
+            read = _reader(field.name, field.type)
+            object.__setattr__(self, field.name, read(getattr(self, field.name), field.name))
 
     @classmethod
     def check(cls, **settings) -> None:
         """Raise as `cls(**settings)` does: for a layer, which is given some settings one by one."""
         cls(**settings)
 
-    def learning_rate(self) -> float:
-        """Return the rate to train with these settings, for AdamW."""
+    def learning_rate(self, model: nn.Module) -> float:
+        """Return the rate to train a model with these settings at, for AdamW."""
         raise NotImplementedError
 
 
-def _demand(kind: Any) -> tuple[Callable, Callable[[Any], bool], str, tuple[str, ...]]:
-    """Return what makes a value of this type plain, a test of it, in words, and known values."""
+def _reader(name: str, kind: Any) -> Callable[[Any, str], Any]:
+    """Return what makes a value of this type plain, from it and its field's name, or raises."""
     asked = getattr(kind, "__metadata__", ())
     words = get_args(kind) if get_origin(kind) is Literal else ()
-    if kind is bool:
-        return _plain, lambda value: isinstance(value, bool), "True or False", ()
-    if words:
-        return _plain, words.__contains__, "one of " + ", ".join(words), words
+    if len(asked) == 1:
+        return asked[0]
     if len(asked) == 2:
-        return _plain, *asked, ()
-    return asked[0] if asked else _plain, lambda value: True, "", ()
+        holds, expected = asked
+    elif words:
+        holds, expected = words.__contains__, "one of " + ", ".join(words)
+    elif kind is bool:
+        holds, expected = lambda value: isinstance(value, bool), "True or False"
+    else:
+        raise BadConfig(f"The setting {name} is of type {kind}.",
+                        expected="bool, a Literal, or what its value must be",
+                        hint=f'{name}: Annotated[int, is_integer, "a whole number, at least 1"]')
+
+    def read(value, name: str):
+        value = _plain(value, name)
+        if holds(value):
+            return value
+        close = get_close_matches(str(value), words, n=1)
+        raise BadConfig(f"{name} is {value!r}.", expected=expected,
+                        hint=f"did you mean {close[0]!r}?" if close else None)
+
+    return read
 
 
 def _name_here(name: str, value, known: list[str]) -> str | None:

@@ -93,7 +93,7 @@ def familiarity(before: Tensor, after: Tensor, k: int) -> Tensor:
 def updates(model: nn.Module, before: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return ΔW of every matrix in `before`, a dict of weights by module name as they were.
 
-    Reads an adapter's `delta()` where there is one, and the changed weight otherwise.
+    Reads an adapter's `delta()` where it has one, and the merged or changed weight otherwise.
     """
     wrapped: dict[str, Any] = {**adapters(model)}
     modules: dict[str, Any] = dict(model.named_modules())
@@ -101,6 +101,8 @@ def updates(model: nn.Module, before: dict[str, Tensor]) -> dict[str, Tensor]:
                                                   for name in before):
         raise BadConfig(f"before is {before!r:.60}.",
                         expected="a dict of weights by the names of this model's modules")
-    return {name: wrapped[name].delta().detach() if name in wrapped
+    modules |= {name: adapter.merged() for name, adapter in wrapped.items()
+                if name in before and not hasattr(adapter, "delta")}
+    return {name: wrapped[name].delta().detach() if hasattr(wrapped.get(name), "delta")
             else update(weight, modules[name].weight)
             for name, weight in before.items()}

@@ -20,6 +20,7 @@ here each shape has its own.
 
 import copy
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +28,6 @@ from torch import Tensor, nn
 from peft_teach import models
 from peft_teach.adapter import Adapter
 from peft_teach.core import wrap
-from peft_teach.errors import BadConfig
 from peft_teach.notes import prepare
 from peft_teach.settings import Layers, Rank, Settings, Targets
 from peft_teach.shapes import expect
@@ -46,11 +46,11 @@ class Config(Settings):
     """
 
     rank: Rank = 256
-    seed: int = 0
+    seed: Annotated[int, lambda n: is_integer(n, 0, 2**63 - 1), "a whole number, 0 or more"] = 0
     targets: Targets = None
     layers: Layers = None
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, model: nn.Module) -> float:
         return LEARNING_RATE
 
 
@@ -105,7 +105,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     pairs: dict[tuple[int, int], Projections] = {}
 
     def make(base: nn.Linear) -> VeRALinear:
-        _check(base, config)
+        models.need_linear(base, plain=True)
         shape = base.in_features, base.out_features
         if shape not in pairs:
             pairs[shape] = Projections(*shape, config.rank, config.seed)
@@ -114,9 +114,3 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     targets = models.query_and_value(model) if config.targets is None else config.targets
     makers = dict.fromkeys(models.find(model, targets, config.layers), make)
     return wrap(model, note, makers, config.also_train)
-
-
-def _check(base: nn.Module, config: Config) -> None:
-    models.need_linear(base, plain=True)
-    if not is_integer(config.seed, 0, 2**63 - 1):
-        raise BadConfig(f"seed is {config.seed!r}.", expected="a whole number, 0 or more")

@@ -69,7 +69,7 @@ class Config(Settings):
     targets: Targets = None
     layers: Layers = None
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, model: nn.Module) -> float:
         return LEARNING_RATE
 
 

@@ -1,9 +1,10 @@
 """DoRA: split each row of the weight into length and direction; LoRA turns the direction.
 
-    y = g ⊙ (V x) + b          V = W + s B A,   g = m / ‖V‖,   s = alpha / rank
+    y = g ⊙ (V z) + b + W (x − z)          V = W + s B A,   g = m / ‖V‖,   s = alpha / rank
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
+    z       (…, n_in)       –        dropout(x) while training, else x
     W       (n_out, n_in)   no       the pretrained weight
     b       (n_out,)        no       the pretrained bias, if there is one; never scaled
     A       (rank, n_in)    yes      uniform in ±1/√n_in
@@ -17,8 +18,7 @@ nothing at inference once merged.
 
 Sources: Liu et al. 2024, arXiv 2402.09353, §4.1 (the equation), §4.3 (‖V‖ held constant).
 One deviation from the paper, which speaks of columns: as in the authors' code and in Hugging Face
-peft there is one magnitude per *output* feature. With dropout, z = dropout(x), the base reads x as
-it is, as in peft: y = g ⊙ (V z) + b + W (x − z).
+peft there is one magnitude per *output* feature. As in peft, too, the base reads x as it is.
 """
 
 from dataclasses import dataclass
@@ -58,10 +58,12 @@ class DoRALinear(lora.LoRALinear):
         b = 0.0 if self.base.bias is None else self.base.bias         # (n_out,)
         frozen = self.base(z)                                         # (…, n_out): W z + b
         Vz = frozen.to(self.A.dtype) - b + self.update(z)             # (…, n_out), float32
-        y = self.g * Vz + b                                           # (…, n_out)
-        if z is not x:
-            y = y + self.base(x) - frozen                             # (…, n_out): W (x − z) more
+        y = self.g * Vz + b + self.dropped(x, z, frozen)              # (…, n_out)
         return y.to(frozen.dtype)                                     # (…, n_out)
+
+    def dropped(self, x: Tensor, z: Tensor, frozen: Tensor) -> Tensor | float:
+        """Return W (x − z), of what dropout leaves out; `frozen` is W z + b."""
+        return 0.0 if z is x else self.base(x).to(self.A.dtype) - frozen
 
     def V(self) -> Tensor:
         """Return V = W + s B A, (n_out, n_in)."""
@@ -93,8 +95,8 @@ class Config(Settings):
     targets: Targets = None
     layers: Layers = None
 
-    def learning_rate(self) -> float:
-        return lora.LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
+    def learning_rate(self, model: nn.Module) -> float:
+        return lora.rate(model, LEARNING_RATE)
 
 
 def count(n_in: int, n_out: int, rank: int) -> int:

@@ -51,7 +51,7 @@ class Config(Settings):
 
     train: Literal["all", "head"] = "all"
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, model: nn.Module) -> float:
         return HEAD_LEARNING_RATE if self.train == "head" else LEARNING_RATE
 
 

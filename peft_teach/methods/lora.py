@@ -1,9 +1,10 @@
 """LoRA: learn a low-rank correction of a frozen weight.
 
-    y = x Wᵀ + b + s (x Aᵀ) Bᵀ            s = alpha / rank,  or alpha / √rank (rsLoRA)
+    y = x Wᵀ + b + s (z Aᵀ) Bᵀ            s = alpha / rank,  or alpha / √rank (rsLoRA)
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
+    z       (…, n_in)       –        dropout(x) while training, else x
     W       (n_out, n_in)   no       the pretrained weight
     b       (n_out,)        no       the pretrained bias, if there is one
     A       (rank, n_in)    yes      uniform in ±1/√n_in
@@ -26,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..adapter import Adapter
+from ..adapter import Adapter, adapters
 from ..core import wrap
 from ..errors import BadConfig
 from ..nf4 import Linear4bit
@@ -36,7 +37,7 @@ from ..shapes import expect
 from .lora_plus import plus_groups as plus_groups
 
 LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json
-LINEAR_LEARNING_RATE = 1e-3    # on "linear", where it acts more strongly: QLoRA's
+LINEAR_LEARNING_RATE = 1e-3    # on all linear places, where it acts more strongly: QLoRA's
 
 
 class LoRALinear(Adapter):
@@ -62,12 +63,13 @@ class LoRALinear(Adapter):
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.base.in_features)
         y = self.base(x)                                              # (…, n_out)
-        u = self.update(self.dropout(x))                              # (…, n_out), float32
+        z = self.dropout(x)                                           # (…, n_in)
+        u = self.update(z)                                            # (…, n_out), float32
         return (y + u).to(y.dtype)                                    # (…, n_out)
 
-    def update(self, x: Tensor) -> Tensor:
-        """Return u = s (x Aᵀ) Bᵀ."""
-        h = x.to(self.A.dtype) @ self.A.T                             # (…, rank), float32
+    def update(self, z: Tensor) -> Tensor:
+        """Return u = s (z Aᵀ) Bᵀ."""
+        h = z.to(self.A.dtype) @ self.A.T                             # (…, rank), float32
         return self.scale * h @ self.B.T                              # (…, n_out)
 
     def delta(self) -> Tensor:
@@ -98,8 +100,8 @@ class Config(Settings):
     targets: Targets = None
     layers: Layers = None
 
-    def learning_rate(self) -> float:
-        return LINEAR_LEARNING_RATE if "linear" in (self.targets or ()) else LEARNING_RATE
+    def learning_rate(self, model: nn.Module) -> float:
+        return rate(model, LEARNING_RATE)
 
 
 def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
@@ -110,6 +112,14 @@ def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
 def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
     """Return s. With alpha / √rank the size of the update does not shrink as the rank grows."""
     return alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
+
+
+def rate(model: nn.Module, usual: float) -> float:
+    """Return the usual rate, or the one for a model whose every linear place has LoRA on it."""
+    places = models.place_of(model)    # none in a family that is not known
+    here = {places.get(n) for n, a in adapters(model).items() if isinstance(a, LoRALinear)}
+    everywhere = places and here.issuperset(models.linear_places(model))
+    return LINEAR_LEARNING_RATE if everywhere else usual
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:

@@ -111,7 +111,7 @@ class Config(Settings):
         if self.start == "text" and self.projection is not None:
             raise BadConfig("start='text' with a projection.", expected="one of the two")
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, model: nn.Module) -> float:
         return LEARNING_RATE
 
 
@@ -152,7 +152,7 @@ def flatten(model: nn.Module) -> nn.Module:
     if not found:
         raise NoAdapter("There is no prefix on this model.",
                         hint="model = pt.prefix.inject(model, pt.prefix.Config(projection=512))")
-    for prefix in found:
+    for prefix in (a for a in found if a.projection is not None):
         prefix.K, prefix.V = (nn.Parameter(x.clone()) for x in prefix.keys_and_values())
         prefix.projection = None
     change_settings(model, projection=None)

@@ -60,7 +60,7 @@ class SoftPrompt(BackboneAdapter):
         room = self.make_room(rest, self.length)
         if room.filled:                             # while generating: the prompt is in the cache
             return self.call_base(room, input_ids, inputs_embeds=inputs_embeds)
-        x = inputs_embeds if input_ids is None else self.get_input_embeddings()(input_ids)
+        x = self.embedded(input_ids, inputs_embeds)                       # (batch, seq, d_model)
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
         Px = behind_padding(self.P.to(x.dtype)[None], x, room.padding)    # (batch, length + seq, d)
         counted = self.count_from_front(room, input_ids, x.shape[1])
@@ -101,7 +101,7 @@ class Config(Settings):
         super().__post_init__()
         check_words(self.start, self.words, reading=("labels", "text"))
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, model: nn.Module) -> float:
         return LEARNING_RATE
 
 

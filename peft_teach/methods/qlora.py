@@ -28,13 +28,14 @@ in bfloat16.
 """
 
 from dataclasses import dataclass
+from typing import Annotated
 
 from torch import nn
 
 from .. import models
 from ..core import all_or_nothing, wrap
 from ..errors import BadConfig
-from ..nf4 import Linear4bit
+from ..nf4 import EXPECTED_SIZE, Linear4bit, is_block_size
 from ..notes import prepare
 from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from .dora import DoRALinear
@@ -60,7 +61,7 @@ class Config(Settings):
     targets: Targets = None
     layers: Layers = None
     quantize: Targets = None
-    block_size: int = 64
+    block_size: Annotated[int, is_block_size, EXPECTED_SIZE] = 64
     double: bool = True
     dora: bool = False
 
@@ -70,7 +71,7 @@ class Config(Settings):
             raise BadConfig("rank_stabilized is a scale for LoRA, and dora is set.",
                             expected="one of the two")
 
-    def learning_rate(self) -> float:
+    def learning_rate(self, model: nn.Module) -> float:
         return LEARNING_RATE
 
 

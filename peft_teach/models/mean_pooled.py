@@ -4,8 +4,8 @@ Its file is apart so that the class has a name that pickle finds, and so that tr
 only with the first model: `loading` imports it when one is asked for.
 """
 
-from torch import Tensor, nn
 from transformers import BertForSequenceClassification
+from transformers.loss.loss_utils import ForSequenceClassificationLoss
 from transformers.modeling_outputs import SequenceClassifierOutput
 
 
@@ -19,11 +19,6 @@ class MeanPooledBert(BertForSequenceClassification):
         mask = attention_mask[..., None].to(hidden.dtype)   # (batch, seq, 1)
         pooled = (hidden * mask).sum(1) / mask.sum(1)       # (batch, d_model)
         logits = self.classifier(self.dropout(pooled))      # (batch, labels)
-        loss = None if labels is None else self.loss(logits, labels)
+        loss = None if labels is None else ForSequenceClassificationLoss(
+            labels, logits, self.config)
         return SequenceClassifierOutput(loss=loss, logits=logits)
-
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """Return the mean loss: of classes the cross-entropy, of one number the squared error."""
-        if self.num_labels == 1:
-            return nn.functional.mse_loss(logits[:, 0], labels)
-        return nn.functional.cross_entropy(logits, labels)

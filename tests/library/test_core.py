@@ -130,6 +130,8 @@ def test_make_that_raises_on_the_third_module(family, error, tiny, inputs):
         if len(seen) == 3:
             raise error
         base.requires_grad_(False)    # what a careless make does on its way
+        base.weight = nn.Parameter(torch.zeros_like(base.weight))
+        base.register_forward_hook(lambda *_: torch.zeros(()))
         return Shift(base)
 
     with pytest.raises(error):
@@ -267,6 +269,16 @@ def test_mode_and_dtype_follow_the_base(tiny):
         assert adapter.base.weight.dtype == torch.bfloat16
 
 
+def test_the_modes_inside_the_base_stay(tiny):
+    model = tiny("bert").train()
+    block = model.get_submodule("bert.encoder.layer.0")
+    attention = block.get_submodule("attention").eval()
+    config = pt.bottleneck.Config(reads="output", targets="block")
+    assert pt.adapters(pt.bottleneck.inject(model, config))["bert.encoder.layer.0"].training
+    assert block.training
+    assert not any(m.training for m in attention.modules())
+
+
 # ── disabled ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -395,6 +407,21 @@ def test_not_mergeable_is_the_default_and_changes_nothing(model, batch):
         torch.testing.assert_close(merged(**batch).logits, adapted)
     assert merged is model
     assert model.get_submodule(QUERY(0)) is not first
+
+
+def test_a_silent_adapter_is_not_merged(model, batch):
+    """Merged, it would change the output."""
+    model = pt.lora.inject(model)
+    name, adapter = [*pt.adapters(model).items()][-1]
+    before = snapshot(model, batch)
+    with pytest.raises(NotMergeable, match="is silent"), pt.disabled(model):
+        pt.merge(model)
+    adapter.enabled = False
+    with pytest.raises(NotMergeable, match=f"{name} is silent"):
+        pt.merge(model)
+    adapter.enabled = True
+    assert snapshot(model, batch) == before
+    assert not pt.adapters(pt.merge(model))
 
 
 def test_remove_gives_back_the_very_modules(model, batch):

@@ -644,14 +644,22 @@ def test_mean_pooling_is_the_mean_over_real_tokens():
     assert len(models.places(model)["query"]) == 6
 
 
-def test_a_mean_pooled_model_of_one_output_predicts_a_rating():
-    """Its loss is the squared error, as that of transformers' own is."""
-    model, tokenizer = models.load("minilm", labels=1, pool="mean", pretrained=False, device="cpu")
-    batch = pt.data.batches([("good", 1.5), ("bad film", -2.0)], tokenizer, shuffle=False)[0]
+@pytest.mark.parametrize(("number", "labels", "loss"), [
+    (1, torch.tensor([1.5, -2.0]), lambda y: (y[:, 0] - torch.tensor([1.5, -2.0])).square().mean()),
+    (1, torch.tensor([[1.5], [-2.0]]),
+     lambda y: (y[:, 0] - torch.tensor([1.5, -2.0])).square().mean()),
+    (2, torch.tensor([1, 0]), lambda y: -(y[0, 1] + y[1, 0] - y.logsumexp(1).sum()) / 2),
+    (2, torch.tensor([[1], [0]]), lambda y: -(y[0, 1] + y[1, 0] - y.logsumexp(1).sum()) / 2),
+    (2, torch.tensor([[1.0, 1.0], [0.0, 1.0]]), lambda y: -(
+        y[0].sigmoid().log().sum() + (-y[1, 0]).sigmoid().log() + y[1, 1].sigmoid().log()) / 4)])
+def test_the_loss_of_a_mean_pooled_model_follows_its_labels(number, labels, loss):
+    """Of ratings it is the squared error, of classes the cross-entropy; of several, of each."""
+    model, tokenizer = models.load("minilm", labels=number, pool="mean", pretrained=False,
+                                   device="cpu")
+    batch = pt.data.batches([("good", 0), ("bad film", 0)], tokenizer, shuffle=False)[0]
     with torch.no_grad():
-        out = model(**batch)
-    first, second = out.logits[:, 0].tolist()
-    assert out.loss.item() == pytest.approx(((first - 1.5)**2 + (second + 2)**2) / 2, rel=1e-5)
+        out = model(**batch | {"labels": labels})
+        torch.testing.assert_close(out.loss, loss(out.logits))
 
 
 @pytest.mark.parametrize("wrong", [{"dtype": torch.int8}, {"dtype": 5}, {"device": "nowhere"},

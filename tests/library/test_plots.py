@@ -31,7 +31,9 @@ def test_a_figure_on_the_page_has_a_picture_a_caption_and_a_text():
 @pytest.mark.parametrize(("given", "window"), [({}, 20), ({"window": 8}, 8)])
 def test_curves_are_running_means(given, window):
     losses = [float(i % 7) for i in range(60)]
-    line = plots.curves({"a": losses}, **given).axes[0].lines[0].get_ydata()
+    figure = plots.curves({"a": losses}, **given)
+    line = figure.axes[0].lines[0].get_ydata()
+    assert figure.get_label().endswith(f"a: {line[0]:.2f} to {line[-1]:.2f}")
     assert line[0] == losses[0]
     assert line[-1] == pytest.approx(np.mean(losses[-window:]))
     assert len(line) == 60

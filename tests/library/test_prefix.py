@@ -383,7 +383,11 @@ def test_flatten_keeps_the_output_and_drops_the_mlp(family, kind, tiny, inputs):
     assert notes.note_of(model).config == pt.prefix.Config(LENGTH)
     result(model(**batch)).sum().backward()
     assert all(p.grad.abs().sum() > 0 for p in own.values())
+    frozen = [p.requires_grad_(False) for p in own.values()]
     assert_equal(outputs(pt.prefix.flatten(model), batch), expected)    # again: no change
+    assert [*map(id, pt.adapters(model).popitem()[1].own_parameters().values())] == [
+        *map(id, frozen)]
+    assert not any(p.requires_grad for p in frozen)
 
 
 def test_flatten_needs_a_prefix(tiny):

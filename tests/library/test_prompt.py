@@ -24,6 +24,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach import models
+from peft_teach.errors import BadData
 from peft_teach.methods import starts
 
 ENCODERS = ("bert", "roberta", "distilbert")
@@ -255,6 +256,17 @@ def test_token_types_are_those_of_the_words(family, tiny, inputs):
     real = batch["attention_mask"].bool()
     torch.testing.assert_close(got[real], expected[real])
     assert (got - model(**batch)[0])[real].abs().max() > 0.1
+
+
+@pytest.mark.parametrize("method", [pt.prompt, pt.prefix])
+def test_a_text_in_both_forms_is_refused_as_without_an_adapter(method, tiny, inputs):
+    model = tiny("bert", "backbone")
+    ids = inputs(model)["input_ids"]
+    given = {"input_ids": ids, "inputs_embeds": torch.zeros(*ids.shape, 32)}
+    with pytest.raises(ValueError, match="input_ids"):
+        model(**given)
+    with pytest.raises((BadData, ValueError), match="input_ids"):
+        method.inject(model)(**given)
 
 
 def test_hidden_states_are_those_of_the_real_tokens(tiny, inputs):

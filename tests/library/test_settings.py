@@ -124,8 +124,16 @@ def test_the_end_of_a_module_s_name_is_answered_with_its_place(tiny):
     (pt.qlora, {"double": 1}, "double is 1"), (pt.lora, {"use_bias": "no"}, "use_bias is 'no'"),
     (pt.qlora, {"dropout": 1.0}, "dropout is 1.0"), (pt.qlora, {"dora": "yes"}, "dora is 'yes'"),
     (pt.qlora, {"dora": True, "rank_stabilized": True}, "scale for LoRA, and dora is set"),
+    (pt.qlora, {"block_size": 7}, "block_size is 7"),
+    (pt.qlora, {"block_size": "abc"}, "block_size is 'abc'"),
     (pt.prompt, {"length": True}, "length is True"), (pt.prefix, {"projection": 0}, "hidden size"),
     (pt.full, {"train": 1}, "train is")])
 def test_settings_are_checked_as_they_are_made(method, settings, says):
     with pytest.raises(BadConfig, match=says):
         method.Config(**settings)
+
+
+def test_a_setting_that_could_be_anything_is_refused():
+    with pytest.raises(BadConfig, match="The setting size is of type <class 'int'>"):
+        class Config(Settings):
+            size: int = 8

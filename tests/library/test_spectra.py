@@ -7,7 +7,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach import spectra
-from peft_teach.errors import BadConfig, ShapeError
+from peft_teach.errors import BadConfig, NotMergeable, ShapeError
 
 
 def orthonormal(n: int, k: int, seed: int = 0) -> torch.Tensor:
@@ -163,6 +163,28 @@ def test_updates_of_lora_equal_those_of_its_merge(tiny):
         assert not adapted[n].requires_grad
         sigma = spectra.singular_values(adapted[n])
         assert spectra.energy_rank(sigma, 1 - 1e-9) == (3 if "query" in n else 0)
+
+
+@pytest.mark.parametrize(("method", "config", "change"), [
+    (pt.bitfit, pt.bitfit.Config(), 0.0),
+    (pt.lora, pt.lora.Config(also_train="ffn_out"), 0.25)])
+def test_updates_where_an_adapter_has_no_delta(method, config, change, tiny):
+    name = "bert.encoder.layer.1.output.dense"
+    model = tiny("bert")
+    before = {name: model.get_submodule(name).weight.detach().clone()}
+    model = method.inject(model, config)
+    with torch.no_grad():
+        for p in pt.adapters(model)[name].own_parameters().values():
+            p += 0.25
+    torch.testing.assert_close(spectra.updates(model, before)[name],
+                               torch.full((32, 48), change))
+
+
+def test_updates_where_no_delta_can_be(tiny):
+    model = pt.bottleneck.inject(tiny("bert"), pt.bottleneck.Config(
+        reads="output", targets="attention_out"))
+    with pytest.raises(NotMergeable):
+        spectra.updates(model, {n: torch.ones(32, 32) for n in pt.adapters(model)})
 
 
 def test_updates_of_full_fine_tuning(tiny):

@@ -520,6 +520,11 @@ def test_evaluate_counts_examples(training_mode, tiny, toy):
     assert all(p.grad is None for p in model.parameters())
 
 
+def test_labels_may_stand_in_a_column(model, toy):
+    column = [batch | {"labels": batch["labels"][:, None]} for batch in toy]
+    assert pt.evaluate(model, column) == pt.evaluate(model, toy)
+
+
 def test_evaluate_refuses(model, toy):
     with pytest.raises(BadData, match="no batches"):
         pt.evaluate(model, [])
@@ -714,10 +719,17 @@ def test_a_method_trains_at_its_own_rate_unless_told_otherwise(tiny, inputs, met
     assert max(step.lr for step in pt.train(model, batches, 2e-3)) == pytest.approx(2e-3)
 
 
+SIX = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
+
+
 @pytest.mark.parametrize(("method", "config", "rate"), [
     (pt.bottleneck, pt.bottleneck.PARALLEL, pt.bottleneck.LEARNING_RATE / 4),
     (pt.lora, pt.lora.Config(targets="linear"), pt.qlora.LEARNING_RATE),
+    (pt.lora, pt.lora.Config(targets=SIX, layers=1), pt.qlora.LEARNING_RATE),
+    (pt.lora, pt.lora.Config(targets=(*SIX[:3], "*.layer.*.dense")), pt.qlora.LEARNING_RATE),
+    (pt.lora, pt.lora.Config(targets=SIX[:-1], also_train="ffn_out"), pt.lora.LEARNING_RATE),
     (pt.dora, pt.dora.Config(targets=("linear",)), pt.qlora.LEARNING_RATE),
+    (pt.dora, pt.dora.Config(targets=SIX), pt.qlora.LEARNING_RATE),
     (pt.bitfit, pt.bitfit.Config(targets="linear"), pt.bitfit.LEARNING_RATE)])
 def test_what_acts_more_strongly_learns_at_less(method, config, rate, tiny):
     assert pt.training.learning_rate(method.inject(tiny("bert"), config)) == rate

@@ -161,6 +161,12 @@ def core_record(model):
     return record.method, record.config
 
 
+def test_what_came_back_learns_at_the_same_rate(tiny, tmp_path):
+    model = pt.lora.inject(tiny("bert"), pt.lora.Config(targets="linear"))
+    back = pt.export.from_peft(tiny("bert"), pt.export.to_peft(model, tmp_path))
+    assert pt.training.learning_rate(back) == pt.training.learning_rate(model)
+
+
 def test_what_came_from_peft_is_as_if_injected(tiny, inputs, tmp_path):
     model = randomize(pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets=("qkv",))))
     batch, wanted = inputs(model), outputs(model, inputs(model))
