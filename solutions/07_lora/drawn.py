@@ -108,9 +108,9 @@ def rank(shown: Shown) -> None:
     left.named("one of 12 matrices, to scale")
     left.shape("frozen", 0, 0, 384, 384)
     left.text("W: 147,456", "ink", (192, 192))
-    left.shape("lora", 384 * 1.08, 0, 8, 384)
-    left.shape("lora", 0, -384 * 0.08 - 8, 384, 8)
-    left.text("B beside W, A below:\n6,144", "lora", (384 * 1.08, -384 * 0.08))
+    left.shape("trained", 384 * 1.08, 0, 8, 384)
+    left.shape("trained", 0, -384 * 0.08 - 8, 384, 8)
+    left.text("B beside W, A below:\n6,144", "ink", (384 * 1.08, -384 * 0.08))
     found: dict[int, list[float]] = {}
     for run in (*GROUPS["ranks"], *GROUPS["places"], *GROUPS["layers"]):
         if sorted(run["targets"]) == ["query", "value"] and run.get("layers") is None:

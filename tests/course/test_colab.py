@@ -51,7 +51,9 @@ def test_each_lesson_opens_on_colab_and_installs_from_the_address(built):
 def test_a_page_has_a_link_below_its_title(built, tmp_path):
     lesson, = built(ADDRESS, ["00"])
     write(lesson.solution, tmp_path / "read/solutions/00_inside/00_inside.ipynb")
-    shutil.copy(ROOT / "solutions/00_inside/answers.py", tmp_path / "read/solutions/00_inside")
+    for file in ("solutions/00_inside/answers.py", "assets/site/glossary.md"):
+        (tmp_path / "read" / file).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / file, tmp_path / "read" / file)
     title, _, link = page(lesson, tmp_path / "read").cells[0].source.split("\n")[:3]
     assert title.startswith("# 00")
     assert f"[open it in Colab]({lesson.launch})" in link

@@ -180,8 +180,8 @@ PLACEMENT_MISTAKES = MISTAKES | {
 PLACEMENTS = Exercise(
     id="adapters.placements", lesson="05", names=("Pfeiffer", "Parallel"), points=3, minutes=11,
     difficulty=2,
-    equivalents=("peft_teach.methods.placements:NormedAdapter",
-                 "peft_teach.methods.placements:InputAdapter"),
+    equivalents=("peft_teach.methods.bottleneck:NormedAdapter",
+                 "peft_teach.methods.bottleneck:InputAdapter"),
     cases=placement_cases, run=run_placements, judge=judge_placements,
     returns=RETURNS, mistakes=PLACEMENT_MISTAKES,
     hints=("The base is a black box: it can be called, as often as you like, with what you like.",

@@ -175,7 +175,7 @@ HOLDS = Exercise(
 LOOPHOLE = Loophole(looks_right, answers.dora_holds)
 BROKEN = Exercise(
     id="dora.broken", lesson="09", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
-    kept=False, reference="peft_teach.course.lessons.dora.mutants:Leaky",
+    kept=False, reference="peft_teach.course.lessons.dora.weak:BrokenDoRA",
     cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
     returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",

@@ -1,6 +1,8 @@
-"""A test of DoRA that lets broken layers pass, as the lesson shows it."""
+"""A test of DoRA that lets broken layers pass, as the lesson shows it; and one of them."""
 
 import torch
+
+from . import mutants
 
 
 def looks_right(make):
@@ -15,3 +17,7 @@ def looks_right(make):
     assert torch.allclose(rows.norm(dim=1), layer.m, atol=1e-4), "the lengths"
     layer(x).norm().backward()
     assert all(p.grad.any() for p in (layer.A, layer.B, layer.m)), "the gradients"
+
+
+class BrokenDoRA(mutants.Leaky):
+    """Lets the gradient flow through the norm."""

@@ -186,7 +186,7 @@ START = Exercise(
 LOOPHOLE = Loophole(looks_right, answers.start_holds)
 BROKEN = Exercise(
     id="lora.broken", lesson="07", names=("BrokenLoRA",), points=2, minutes=5, difficulty=2,
-    optional=True, kept=False, reference="peft_teach.course.lessons.lora.mutants:StuckA",
+    optional=True, kept=False, reference="peft_teach.course.lessons.lora.weak:BrokenLoRA",
     cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
     returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",

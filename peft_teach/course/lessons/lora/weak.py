@@ -1,6 +1,8 @@
-"""A test of LoRA's start that lets broken layers pass, as the lesson shows it."""
+"""A test of LoRA's start that lets broken layers pass, as the lesson shows it; and one of them."""
 
 import torch
+
+from . import mutants
 
 
 def looks_right(make):
@@ -15,3 +17,7 @@ def looks_right(make):
         layer(x).square().mean().backward()
         optimizer.step()
     assert not any(map(torch.equal, (layer.A, layer.B), before)), "the steps"
+
+
+class BrokenLoRA(mutants.StuckA):
+    """Gives A a gradient of zero, so that weight decay alone moves it."""

@@ -354,7 +354,7 @@ BITS = Exercise(
 LOOPHOLE = Loophole(looks_small, answers.four_bits_hold)
 BROKEN = Exercise(
     id="qlora.broken", lesson="08", names=("Broken4bit",), points=2, minutes=5, difficulty=2,
-    optional=True, kept=False, reference="peft_teach.course.lessons.qlora.mutants:Detached",
+    optional=True, kept=False, reference="peft_teach.course.lessons.qlora.weak:Broken4bit",
     cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
     returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
     hints=("Go through the law, sentence by sentence: which line of looks_small asks it?",

@@ -1,6 +1,8 @@
-"""A test of a four-bit layer that lets broken ones pass, as the lesson shows it."""
+"""A test of a four-bit layer that lets broken ones pass, as the lesson shows; and one of them."""
 
 import torch
+
+from . import mutants
 
 
 def looks_small(make):
@@ -10,3 +12,7 @@ def looks_small(make):
     assert held == 6 * 64 // 2 + 4 * 6, "the bytes"
     assert torch.allclose(layer(x), x @ layer.weight.T, atol=1e-5), "the output"
     assert all(not p.requires_grad for p in layer.parameters()), "what trains"
+
+
+class Broken4bit(mutants.Detached):
+    """Passes no gradient to its input."""
