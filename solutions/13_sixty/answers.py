@@ -193,7 +193,8 @@ WRONG["sixty.mine"] = {
                but(RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)',
                    "self.A = nn.Parameter(drawn, requires_grad=False)")),
     "batch": (but(LOW, "x @ self.A.T", "(x - x.mean(0)) @ self.A.T"),
-              but(LOW, "x @ self.A.T", "(x - x.mean(-2, keepdim=True)) @ self.A.T")),
+              but(LOW, "x @ self.A.T", "(x - x.mean(-2, keepdim=True)) @ self.A.T"),
+              *(but(LOW, "x @ self.A.T", f"x.cumsum({axis}) @ self.A.T") for axis in (0, 1))),
     "not_plain": LOW.replace("\n\ncount", "\n    def merged(self):\n        return copy.deepcopy(self)\n\n\ncount")
     .replace("\nclass", "import copy\n\nclass", 1),
     "known": but(ROAD, "class RoAd", "class Mine", "super().__init__(base)",

@@ -14,27 +14,27 @@ from peft_teach.course.verdicts import BETTER, MARGIN, UNSURE, WORSE, Comparison
 FIELD = recorded.field()
 SOLVED = FIELD.accuracy
 LORA, FIRST = SOLVED[recorded.LORA], SOLVED.max()
-AGAIN = recorded.again()
 IA3, PROMPT, FACTOR = map(recorded.gaps, ("IA³", "prompt", "LoRA 64"))
 RSLORA = "lora-rank64-rslora"
+LILY, MLP = "lily-rank140-mlp-a2-b2-s8.0", "lora-rank10-target-mlp"
 SIXTY, LADDER = record("sixty"), record("ladder")
 FOUND = recorded.compared(SIXTY, LADDER)
 SMALL = FOUND["minus LoRA 1"]
-SEVEN = {"mask", "lora 8", *FOUND.index} - {"a random mask", "LoRA 8", "LoRA 1"}
-T7, Z7 = 5.068, 2.690    # of five seeds and of many sentences, for seven intervals at once: 99.3 %
+FIVE = {*FOUND.index} - {"a random mask", "LoRA 8", "LoRA 1"}
+ASKED = [(each, lora) for lora in ("lora 1", "lora 8") for each in ("mask", "lora 8", *FIVE) if each != lora]
+T13, Z13 = 6.015, 2.891    # of five seeds and of many sentences, for 13 intervals at once: 99.6 %
 BOTH = recorded.two_ladders(LADDER)
 
 
-def passing(solved=SOLVED, correlation=0):
-    """The runs that are further above LoRA than other problems could bring."""
-    lora = solved[recorded.LORA]
-    return [*solved.index[solved > lora + recorded.half(lora, correlation)]]
+def passing(lora=recorded.LORA, correlation=0):
+    """The runs that are further above this LoRA than other problems could bring."""
+    far = SOLVED - SOLVED[lora] > recorded.half(SOLVED[lora], correlation)
+    return [*SOLVED.index[far]]
 
 
-def earlier():
-    """Of each earlier table with LoRA of rank 32, the runs that pass."""
-    tables = AGAIN.columns[AGAIN.loc[recorded.LORA].notna()][:-1]
-    return [passing(AGAIN[table]) for table in tables]
+def inside():
+    """Is Lily no further above the LoRA of its place and size than other problems could bring?"""
+    return LILY not in passing(MLP) and round(FIELD.trained[LILY] / FIELD.trained[MLP], 2) == 1
 
 
 def points(gaps):
@@ -52,15 +52,15 @@ def written(found):
     return f"{found.difference:+.3f} ({found.low:.3f} to {found.high:.3f})".replace("-", "−")
 
 
-def of_seven(method, of="r2"):
-    """The verdict beside LoRA 1 at the five seeds, if seven such are asked at once."""
+def at_once(method, lora="lora 1", of="r2"):
+    """The verdict beside a LoRA at the five seeds, if thirteen such are asked at once."""
     runs = [*select(SIXTY, group="final"), *(
         row for row in protocol.finals(LADDER) if row["seed"] in range(2, 7))]
     d = torch.sub(*protocol.shared(
-        protocol.scores(runs, protocol.rated(LADDER), of), method, "lora 1")).double()
-    half = (T7**2 * d.mean(1).var() / len(d) + Z7**2 * d.mean(0).var() / d.shape[1]).sqrt()
+        protocol.scores(runs, protocol.rated(LADDER), of), method, lora)).double()
+    half = (T13**2 * d.mean(1).var() / len(d) + Z13**2 * d.mean(0).var() / d.shape[1]).sqrt()
     gap, low, high = (float(d.mean() + by * half) for by in (0, -1, 1))
-    return Comparison(verdicts.word(low, high, MARGIN), gap, low, high, MARGIN, "seven at once")
+    return Comparison(verdicts.word(low, high, MARGIN), gap, low, high, MARGIN, "thirteen at once")
 
 
 def with_ten(method, other):
@@ -100,14 +100,14 @@ CLAIMS = (
     Claim("peft's table alone does not show a method to be better than LoRA.",
           seen="one seed each; of fourteen above LoRA of rank 32, one is further ahead than other "
                "problems could bring, if answers were independent",
-          tried="answers that correlate by 0.7, as our adapters' do on another task: seven of the "
-                "fourteen. In each of three earlier tables one run passed: a LoRA of rank 64 with "
-                "the factor 8",
+          tried=f"Lily is {100 * (FIRST - SOLVED[MLP]):.1f} points ahead of LoRA on the MLP, inside the "
+                "band. If answers correlate by 0.7, as our adapters' do on another task, that is outside, "
+                "and seven of the fourteen are ahead",
           holds={"one is further ahead": lambda: (SOLVED > LORA).sum() == 14
-                 and passing() == [SOLVED.idxmax()],
-                 "In each of three earlier tables one run": lambda: earlier() == 3 * [[RSLORA]],
-                 "seven of the fourteen": lambda: len(passing(correlation=0.7)) == 7
-                 and 0.67 < recorded.alike(LADDER) < 0.73}),
+                 and passing() == [LILY],
+                 "inside the band": inside,
+                 "that is outside, and seven of the fourteen": lambda: LILY in passing(MLP, 0.7)
+                 and len(passing(correlation=0.7)) == 7 and 0.67 < recorded.alike(LADDER) < 0.73}),
     Claim("In that table rate and weight decay move two methods further than the first is from LoRA. An "
           "observation.",
           seen=f"IA³ by {points(IA3)} points, prompt by {points(PROMPT)}, in four tables; from LoRA of "
@@ -119,17 +119,13 @@ CLAIMS = (
                      FIELD.trained[one] == FIELD.trained[other] for one, other, _ in (
                          recorded.PAIRS["IA³"], recorded.PAIRS["prompt"])),
                  "one rate alone": lambda: set(FIELD.rate[FIELD.method == "lora"]) == {1e-4}}),
-    Claim("On our task, in R², OFT is better than LoRA 1, and MiSS worse. An observation.",
-          seen="R² minus LoRA 1's, seven intervals at once: " + "; ".join(
-              f"{each} {written(of_seven(each))}" for each in ("OFT 32", "MiSS 16")),
-          tried="accuracy cannot tell: " + "; ".join(
-              f"{each} {written(of_seven(each, 'accuracy'))}" for each in ("OFT 32", "MiSS 16"))
-              + ". Rates searched as in lesson 10, each with both neighbours. LoRA 8, run again with "
-                "seed 2, gave lesson 10's R² to the last digit",
-          holds={"OFT is better than LoRA 1, and MiSS worse": lambda: (
-                     of_seven("OFT 32").word, of_seven("MiSS 16").word) == (BETTER, WORSE),
-                 "accuracy cannot tell": lambda: {UNSURE} == {
-                     of_seven(each, "accuracy").word for each in ("OFT 32", "MiSS 16")},
+    Claim("On our task, in R², OFT is better than LoRA 1. An observation.",
+          seen=f"R² minus LoRA 1's, thirteen intervals at once: {written(at_once('OFT 32'))}",
+          tried=f"accuracy cannot tell: {written(at_once('OFT 32', of='accuracy'))}. Rates searched as in "
+                "lesson 10, each with both neighbours. LoRA 8, run again with seed 2, gave lesson 10's "
+                "R² to the last digit",
+          holds={"OFT is better than LoRA 1": lambda: at_once("OFT 32").word == BETTER,
+                 "accuracy cannot tell": lambda: at_once("OFT 32", of="accuracy").word == UNSURE,
                  "gave lesson 10's R²": lambda: select(SIXTY, group="again")[0]["answers"] == select(
                      LADDER, group="final", method="lora 8", seed=2)[0]["answers"]}),
     Claim("Turning a layer's inputs changes none of its singular values, and shared shards see a "
@@ -144,8 +140,7 @@ HERE, THERE = BOTH.here, BOTH.there
 LORA_1 = select(LADDER, method="lora 1")[0]["parameters"]
 JUDGED = {
     "How many of the fourteen would then be ahead": "the question",
-    "if answers correlate by 0.3, three of the fourteen pass, and by 0.7 seven": lambda:
-        [len(passing(correlation=each)) for each in (0.3, 0.7)] == [3, 7],
+    "it is 3.2 points ahead: inside the band": inside,
     "shows neither that a method is better than LoRA": "the first claim",
     "The factor 8 in place of 2 puts LoRA of rank 64 among the first three. Most runs share one rate": lambda:
         FACTOR.min() > 0.03 and RSLORA in FIELD.index[:3]
@@ -153,7 +148,7 @@ JUDGED = {
     "best of three runs": lambda: all(
         SOLVED[run] == SOLVED[FIELD.index.str.startswith(run.split("-")[0])].nlargest(4).iloc[0]
         for run in (recorded.BOTH[key] for key in ("ia3", "prefix", "prompt"))),
-    "On both sides prefix and prompt are last": lambda:
+    "At their best runs, prefix and prompt are last on both sides": lambda:
         [*HERE.sort_values().index[:2]] == [*THERE.sort_values().index[:2]] == ["prompt", "prefix"],
     "Full fine-tuning is clearly first here, and not there": lambda: THERE.idxmax() != HERE.idxmax()
         and with_ten("full", "mask") == BETTER == with_ten("full", "lora 8"),
@@ -162,12 +157,13 @@ JUDGED = {
     "each at its own best rate": "how it was searched: SEARCHED of the record",
     "Beside LoRA 1, three look better and three worse": lambda:
         [[*map(word, SMALL)].count(each) for each in (BETTER, WORSE)] == [3, 3],
-    "OFT is better than LoRA 1, and MiSS worse, both with about eight times its numbers. Of the others five seeds "
-    "cannot tell": lambda: len(SEVEN) == 7    # else: the third claim
-        and all(7.5 < FOUND.parameters[each] / LORA_1 < 8.5 for each in ("OFT 32", "MiSS 16"))
-        and {of_seven(each).word for each in SEVEN - {"OFT 32", "MiSS 16"}} == {UNSURE},
+    "OFT is better than LoRA 1, with about eight times its numbers": lambda: len(ASKED) == 13
+        and [pair for pair in ASKED if at_once(*pair).word != UNSURE] == [("OFT 32", "lora 1")]
+        and 7.5 < FOUND.parameters["OFT 32"] / LORA_1 < 8.5,
+    "Five seeds miss even the mask's lead over LoRA 8, which lesson 10's ten show": lambda:
+        (word(FOUND["minus LoRA 8"]["a random mask"]), with_ten("mask", "lora 8")) == (UNSURE, BETTER),
     "by such intervals LoRA 8's ten runs differ in 28 of their 45 pairs": lambda:
         sum(one_seed(*pair) in (BETTER, WORSE) for pair in combinations(EIGHTS, 2)) == 28
         and len(EIGHTS) == 10,
-    "One seed, at the better of two rates, cannot tell Mine from LoRA 8": "the sentence above it",
+    "At the better of two rates these two runs are the same": "the output above it, of runs of the day",
 }

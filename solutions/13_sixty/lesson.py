@@ -44,10 +44,10 @@ table = pictures.field()
 table[["accuracy", "trained", "bytes", "rate"]].head(16)
 
 # %% [markdown]
-# RandLoRA's file, which holds its random matrices, is 60 times as large as LoRA's.
+# Lily's file has 835 MB, for 9.5 million numbers.
 #
 # LoRA of rank 32 solves 47.8 %, and fourteen runs stand above it. Suppose that the answers of two runs were independent. **How many of the
-# fourteen would then be ahead on other problems, too, with 95 % confidence?**
+# fourteen would then be ahead on other problems, too, each alone with 95 % confidence?**
 
 # %%
 pt.commit("sixty.above", ...)    # runs of fourteen, such as 10
@@ -61,9 +61,7 @@ pt.plots.show(pictures.draw_monday(table), "Black: above LoRA of rank 32. Band: 
 pt.compare("sixty.above", int((table.accuracy > p + needed).sum()), "of fourteen")
 
 # %% [markdown]
-# One run is left: Lily, whose layers share low-rank factors. Its two runs solve 54.9 and 52.6 %. In each of three earlier tables one run
-# passes, a LoRA: rank 64, factor 8. Yet all runs answer the same problems, and share their luck: if answers correlate by 0.3, three of the
-# fourteen pass, and by 0.7 seven.
+# One run is left, Lily. It sits on the MLP, the feed-forward part. Beside LoRA there, of equal size, it is 3.2 points ahead: inside the band.
 #
 # And somebody chose the settings. What can a setting do? Two runs of *one* method, and the points between them in each of peft's tables:
 
@@ -85,7 +83,7 @@ pt.plots.show(pictures.draw_two_ladders(both), "LoRA, DoRA: rank 8 here, 32 ther
               "IA³, prefix and prompt are the best of three runs; IA³ is on every linear layer.")
 
 # %% [markdown]
-# **On both sides prefix and prompt are last. Full fine-tuning is clearly first here, and not there.**
+# At their best runs, prefix and prompt are last on both sides. Full fine-tuning is clearly first here, and not there.
 #
 # ## Few ideas, many names
 #
@@ -193,7 +191,7 @@ pt.require("sixty.places")
 # ### What a form cannot do
 #
 # HiRA's $\Delta W$ is $W$ itself if $BA$ is all ones, and OFT's $R - I$ can be invertible: both reach full rank. Yet each of the five leaves
-# some changes out; for two, a picture proves it:
+# some changes out; for two, a picture shows it:
 
 # %%
 pt.plots.show(pictures.draw_cannot(), "Left: W's outputs for inputs of length one; dotted, "
@@ -219,8 +217,8 @@ pt.compare("sixty.better", winners, "better than LoRA 8")
 few    # differences of R², each with its own 95 %; LoRA and the mask: lesson 10's, at these seeds
 
 # %% [markdown]
-# Beside LoRA 1, three look better and three worse. Seven questions at once need wider intervals, and two answers are left: **in $R^2$, OFT
-# is better than LoRA 1, and MiSS worse, both with about eight times its numbers.** Of the others five seeds cannot tell.
+# Beside LoRA 1, three look better and three worse. Thirteen questions at once need wider intervals, and one answer is left: **in $R^2$,
+# OFT is better than LoRA 1, with about eight times its numbers.** Five seeds miss even the mask's lead over LoRA 8, which lesson 10's ten show.
 #
 # ## Yours
 #
@@ -234,7 +232,8 @@ few    # differences of R², each with its own 95 %; LoRA and the mask: lesson 1
 #    seed of its own into a buffer with `persistent=False`.
 # 3. Within three steps each of its parameters has a gradient, and the output moves.
 # 4. `merged()` gives an `nn.Linear` with the same outputs. A method that cannot merge has none.
-# 5. It is not your RoAd, and `self.new` names the nearest method drawn above, and what differs. Whether it is new only a search can tell.
+# 5. Its parameters are not your RoAd's. `self.new` names the nearest method drawn above, and what differs. Whether it is new only a search
+#    can tell.
 
 
 # %% exercise="sixty.mine" part="solution"
@@ -307,16 +306,16 @@ pt.sentence("sixty.verdict", ...)    # yours: what do you claim of Mine?
 # %% [markdown]
 # <details><summary>Ours</summary>
 #
-# One seed, at the better of two rates, cannot tell Mine from LoRA 8.
+# At the better of two rates these two runs are the same; one seed says nothing of others.
 # </details>
 #
 # **What this lesson claims**
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | peft's table alone does not show a method to be better than LoRA. | one seed each; of fourteen above LoRA of rank 32, one is further ahead than other problems could bring, if answers were independent | answers that correlate by 0.7, as our adapters' do on another task: seven of the fourteen. In each of three earlier tables one run passed: a LoRA of rank 64 with the factor 8 | variants of LoRA come within 1 to 2 % once each has a rate of its own (Lee et al. 2026). peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
+# | peft's table alone does not show a method to be better than LoRA. | one seed each; of fourteen above LoRA of rank 32, one is further ahead than other problems could bring, if answers were independent | Lily is 3.2 points ahead of LoRA on the MLP, inside the band. If answers correlate by 0.7, as our adapters' do on another task, that is outside, and seven of the fourteen are ahead | variants of LoRA come within 1 to 2 % once each has a rate of its own (Lee et al. 2026). peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
 # | In that table rate and weight decay move two methods further than the first is from LoRA. An observation. | IA³ by 6.1 to 8.7 points, prompt by 17.7 to 20.2, in four tables; from LoRA of rank 32 to the first 4.8 | in either pair both runs train equally many numbers. Of LoRA there is one rate alone | from 0.002 to 0.005 IA³ hardly moves (peft's pull request 3337): 0.0001 is far too low |
-# | On our task, in R², OFT is better than LoRA 1, and MiSS worse. An observation. | R² minus LoRA 1's, seven intervals at once: OFT 32 +0.038 (0.019 to 0.056); MiSS 16 −0.022 (−0.043 to −0.002) | accuracy cannot tell: OFT 32 +0.014 (−0.001 to 0.029); MiSS 16 −0.007 (−0.022 to 0.008). Rates searched as in lesson 10, each with both neighbours. LoRA 8, run again with seed 2, gave lesson 10's R² to the last digit | their papers report LoRA's quality or more, at rates of their own. In peft's table MiSS (48.7 %) and OFT (49.1 %) are too near LoRA (47.8 %) to tell |
+# | On our task, in R², OFT is better than LoRA 1. An observation. | R² minus LoRA 1's, thirteen intervals at once: +0.038 (0.017 to 0.059) | accuracy cannot tell: +0.014 (−0.003 to 0.031). Rates searched as in lesson 10, each with both neighbours. LoRA 8, run again with seed 2, gave lesson 10's R² to the last digit | its paper reports LoRA's quality or more, at a rate of its own. In peft's table OFT (49.1 %) is too near LoRA (47.8 %) to tell |
 # | Turning a layer's inputs changes none of its singular values, and shared shards see a sum of the pieces. | a proof of one line each, and drawn | a random layer of each form: singular values alike, and two inputs with equal sums moved alike, to 0.0001 | true of any size |
 
 # %%

@@ -261,7 +261,8 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
         seen["asleep"] = [name for name in seen["asleep"]
                           if own[name].grad is None or not own[name].grad.any()]
     with torch.no_grad():
-        y, alone = layer.eval()(x).clone(), layer(x[:1, :1]).clone()
+        y = layer.eval()(x).clone()
+        alone = torch.cat([layer(x[:1, :1]), layer(x[-1:, -1:])])
         twin = mine(base)
         reseeds = torch.equal(made, torch.get_rng_state()) and not torch.equal(made, unmade)
         twin.load_state_dict(layer.state_dict())
@@ -327,8 +328,9 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("idle", f"{told}after {STEPS} steps its output is still the base's.")
     if not _near(seen["again"], seen["after"]):
         return rejected("not_the_same", f"{told}called twice it gives two outputs.")
-    if not _near(seen["alone"], seen["after"][:1, :1]):
-        return rejected("batch", f"{told}alone, the first token of a batch gets another output.")
+    y = seen["after"]
+    if not _near(seen["alone"], torch.cat([y[:1, :1], y[-1:, -1:]])):
+        return rejected("batch", f"{told}alone, a batch's first or last token gets another output.")
     if seen["reseeds"] or not _near(seen["loaded"], seen["after"]):
         return rejected("buffer", f"{told}making one sets torch's own seed." if seen["reseeds"] else
                         f"{told}a second one that loads its file gives another output.")
