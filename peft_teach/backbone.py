@@ -10,6 +10,7 @@ A backbone counts every vector that it reads; `generate`, labels and positions c
 the text. What keeps the two apart is here, so that a method reads as its equation.
 """
 
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
@@ -51,6 +52,9 @@ class BackboneAdapter(Adapter):
     base: "PreTrainedModel"
 
     def __call__(self, *args, **kwargs):
+        if len(args) > 1:    # a method takes all but the first by the base's names
+            _, *named = inspect.signature(self.base.forward).bind_partial(*args).arguments.items()
+            return self(args[0], **dict(named), **kwargs)
         if not self.enabled:    # the base reads a cache as it is
             for name in CACHES:
                 check_front(kwargs.get(name), Front())

@@ -85,7 +85,7 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
                             hint="class Mine(pt.Adapter): ... super().__init__(base)")
         known |= {id(p) for p in base.parameters()}    # a converted layer's are new
         _check_contract(wrapper, known)
-        beside = next(itertools.chain(base.parameters(), model.parameters()), None)
+        beside = next(itertools.chain(base.parameters(), base.buffers(), model.parameters()), None)
         if beside is not None:
             wrapper.to(beside.device)
         for p in wrapper.own_parameters().values():

@@ -185,4 +185,8 @@ def _copy_into(model: nn.Module, file: AdapterFile) -> None:
     _tell_of_rounding(model, file)
 
 
-list = saved    # its other name, said last: from here on it hides Python's own
+def __getattr__(name: str):
+    """Give `saved` its other name, which as a global would hide Python's own `list` here."""
+    if name == "list":
+        return saved
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

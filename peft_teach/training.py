@@ -140,7 +140,7 @@ def learning_rate(model: nn.Module) -> float:
 
     It was found on one small encoder and one small language model, with the method's defaults: a
     place to begin. Settings that act more strongly take a smaller one, as the method's `Config`
-    says: a bottleneck's is divided by its scale, and LoRA on every linear place takes QLoRA's. With
+    says: a bottleneck's is divided by its scale, and LoRA on every linear layer takes QLoRA's. With
     batches of 16, most methods learn in 60 steps; BitFit, prompts and prefixes had not begun by
     then at any rate tried: give them 120 at least, BitFit 250. It is `full`'s for a model without
     a method, and `OWN` for adapters of your own.

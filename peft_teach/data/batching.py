@@ -1,12 +1,13 @@
 """Texts, or conversations, as batches that a model reads."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
 from ..errors import BadData, NotSupported
-from ..valid import is_integer, is_several
+from ..valid import is_integer, is_number, is_several
 from .tasks import Dataset, Example
 
 IGNORED = -100          # the label of a token that is given, not asked for
@@ -38,10 +39,13 @@ def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_to
         raise BadData(f"{len(empty)} texts have no tokens, the first is {empty[0]!r}.",
                       expected="at least one token a text", hint="drop the empty texts")
 
+    whole = all(is_integer(label, -math.inf) for _, label in examples)
+    dtype = torch.int64 if whole else torch.float32
+
     made = []
     for chosen in _ordered([*map(len, tokens)], batch_size, shuffle, seed, epochs):
         batch = _padded([tokens[i] for i in chosen], tokenizer)
-        batch["labels"] = torch.tensor([examples[i][1] for i in chosen])    # (batch,)
+        batch["labels"] = torch.tensor([examples[i][1] for i in chosen], dtype=dtype)    # (batch,)
         made.append({name: tensor.to(device) for name, tensor in batch.items()})
     return made
 
@@ -163,10 +167,10 @@ def _checked(examples: Sequence[Example]) -> list[Example]:
         raise BadData("There are no examples.", expected="at least one (text, label)")
     for number, example in enumerate(examples):
         match example:
-            case (str(), int() | float()):
+            case (str(), label) if is_number(label):
                 continue
         raise BadData(f"Example {number} is {example!r}.",
-                      expected="(text, label), label an int, or a float to predict")
+                      expected="(text, label), label an int and no bool, or a float to predict")
     return examples
 
 

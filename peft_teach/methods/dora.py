@@ -35,7 +35,7 @@ from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from ..shapes import expect
 from . import lora
 
-LEARNING_RATE = 3e-3    # as LoRA's; on MiniLM: assets/records/rates.json
+LEARNING_RATE = lora.LEARNING_RATE    # on MiniLM: assets/records/rates.json
 
 
 class DoRALinear(lora.LoRALinear):
@@ -96,7 +96,7 @@ class Config(Settings):
     layers: Layers = None
 
     def learning_rate(self, model: nn.Module) -> float:
-        return lora.rate(model, LEARNING_RATE)
+        return lora.rate(model)
 
 
 def count(n_in: int, n_out: int, rank: int) -> int:

@@ -67,18 +67,13 @@ class IA3Linear(Adapter):
         """Return one factor per feature of the side that is scaled: l."""
         return self.l
 
-    def delta(self) -> Tensor:
-        """Return ΔW = (l − 1) ⊙ W, by rows for an output, by columns for an input."""
-        l = self.factors()                                            # (n_in,) or (n_out,)
-        l = l[:, None] if self.side == "output" else l                # (n_out, 1) or (n_in,)
-        return (l - 1) * self.base.weight                             # (n_out, n_in)
-
     def merged(self) -> nn.Linear:
-        """Return one plain linear layer with weight W + ΔW, rounded after the sum."""
-        W, b = self.base.weight, self.base.bias                       # (n_out, n_in), (n_out,)
-        if b is not None and self.side == "output":
-            b = (self.factors() * b).to(b.dtype)                      # (n_out,)
-        return models.linear_like(self.base, (W + self.delta()).to(W.dtype), b)
+        """Return one plain linear layer, whose rows (for an output) or columns l scales."""
+        l, W, b = self.factors(), self.base.weight, self.base.bias    # W is (n_out, n_in)
+        if self.side == "input":
+            return models.linear_like(self.base, (l * W).to(W.dtype))
+        b = None if b is None else (l * b).to(b.dtype)                # (n_out,)
+        return models.linear_like(self.base, (l[:, None] * W).to(W.dtype), b)
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from ..shapes import expect
 from .lora_plus import plus_groups as plus_groups
 
 LEARNING_RATE = 3e-3    # of query and value: assets/records/lora.json
-LINEAR_LEARNING_RATE = 1e-3    # on all linear places, where it acts more strongly: QLoRA's
+LINEAR_LEARNING_RATE = 1e-3    # on all linear layers, where it acts more strongly: QLoRA's
 
 
 class LoRALinear(Adapter):
@@ -101,7 +101,7 @@ class Config(Settings):
     layers: Layers = None
 
     def learning_rate(self, model: nn.Module) -> float:
-        return rate(model, LEARNING_RATE)
+        return rate(model)
 
 
 def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
@@ -114,12 +114,12 @@ def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
     return alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
 
 
-def rate(model: nn.Module, usual: float) -> float:
-    """Return the usual rate, or the one for a model whose every linear place has LoRA on it."""
-    places = models.place_of(model)    # none in a family that is not known
-    here = {places.get(n) for n, a in adapters(model).items() if isinstance(a, LoRALinear)}
-    everywhere = places and here.issuperset(models.linear_places(model))
-    return LINEAR_LEARNING_RATE if everywhere else usual
+def rate(model: nn.Module) -> float:
+    """Return the usual rate, or the one for LoRA on every linear layer of the blocks."""
+    here = {name for name, a in adapters(model).items() if isinstance(a, LoRALinear)}
+    linear = {name for name, place in models.place_of(model).items() if place in models.LINEAR}
+    everywhere = linear and linear <= here    # in an unknown family none is known
+    return LINEAR_LEARNING_RATE if everywhere else LEARNING_RATE
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:

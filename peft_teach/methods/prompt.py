@@ -64,8 +64,8 @@ class SoftPrompt(BackboneAdapter):
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
         Px = behind_padding(self.P.to(x.dtype)[None], x, room.padding)    # (batch, length + seq, d)
         counted = self.count_from_front(room, input_ids, x.shape[1])
-        out = self.call_base(room, inputs_embeds=Px, return_dict=True, **counted)
-        return self.of_text(out)                                          # (batch, seq, d_model)
+        out = self.of_text(self.call_base(room, inputs_embeds=Px, return_dict=True, **counted))
+        return out.to_tuple() if rest.get("return_dict") is False else out
 
     def of_text(self, out):
         """Keep only the text's tokens in a backbone's output, and pool again if it pools."""

@@ -39,7 +39,7 @@ from ..nf4 import EXPECTED_SIZE, Linear4bit, is_block_size
 from ..notes import prepare
 from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from .dora import DoRALinear
-from .lora import LINEAR_LEARNING_RATE, LoRALinear
+from .lora import LINEAR_LEARNING_RATE, LoRALinear, rate
 
 LEARNING_RATE = LINEAR_LEARNING_RATE    # learns on both models: assets/records/rates.json
 
@@ -72,7 +72,7 @@ class Config(Settings):
                             expected="one of the two")
 
     def learning_rate(self, model: nn.Module) -> float:
-        return LEARNING_RATE
+        return rate(model)
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:

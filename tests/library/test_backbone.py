@@ -139,10 +139,25 @@ def test_every_way_to_call_it(method, family, kind, tiny, inputs):
     same(**batch, output_hidden_states=True)
     if family in ("bert", "roberta"):
         same(**batch, token_type_ids=torch.zeros_like(ids))
-    torch.testing.assert_close(model(**batch, return_dict=False)[0], expected)
+    plain = model(**batch, return_dict=False)
+    assert type(plain) is tuple
+    torch.testing.assert_close(plain[0], expected)
     assert model(**batch, use_cache=False).get(models.cache_name()) is None
     moved = place[:1].flip(1)
     assert (result(model(**batch, position_ids=moved)) - expected).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_of_ones_own_may_call_it_by_position(method, tiny, inputs):
+    """As no head in transformers does, and every base can be called."""
+    for family in ("bert", "llama"):
+        model = drawn(tiny(family, "backbone"), method)
+        ids, mask = (inputs(model, "right")[name] for name in ("input_ids", "attention_mask"))
+        expected = model(ids, attention_mask=mask)[0]
+        assert (model(ids)[0] - expected).abs().max() > 1e-3
+        assert_equal(model(ids, mask)[0], expected)
+        with pytest.raises(TypeError, match="multiple values"):
+            model(ids, mask, attention_mask=mask)
 
 
 # ── generating ───────────────────────────────────────────────────────────────────────────────

@@ -695,6 +695,14 @@ def test_an_adapter_goes_to_the_models_device_where_its_base_has_none(tiny):
     assert moved == [(torch.device("cpu"),)]
 
 
+def test_a_base_in_4_bits_without_a_bias_stays_on_its_device():
+    """All its numbers are buffers; the rest of the model may be elsewhere."""
+    model = nn.Sequential(nn.Linear(64, 64, device="meta"),
+                          pt.nf4.Linear4bit.from_linear(nn.Linear(64, 64, bias=False)))
+    layer = pt.attach(model, "1", pt.lora.LoRALinear)[1]
+    assert (layer.base.packed.device.type, layer.A.device.type) == ("cpu", "cpu")
+
+
 # ── what a model asks of a module that is wrapped ────────────────────────────────────────────
 
 

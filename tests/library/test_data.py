@@ -5,6 +5,7 @@ import hashlib
 import itertools
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from exact import assert_equal
@@ -237,6 +238,8 @@ def test_batches_go_to_the_device(tokenizer):
     ([("a", 1)], {"max_tokens": 2}, "max_tokens is 2.\nExpected: at least 3"),
     ([("a", 1), "b"], {}, "Example 1 is 'b'"),
     ([("a", "good")], {}, "label an int"),
+    ([("a", True)], {}, "Example 0 is ('a', True)"),
+    ([("a", float("nan"))], {}, "Example 0 is ('a', nan)"),
 ])
 def test_what_cannot_be_batched(tokenizer, examples, settings, says):
     with pytest.raises(errors.BadData) as caught:
@@ -280,6 +283,15 @@ def test_ratings_are_the_task_as_numbers(tokenizer):
     assert batch["labels"].dtype == torch.float32
     assert batch["labels"].tolist() == pytest.approx([rating for _, rating in rated.test[:3]])
     assert repr(rated).endswith("2,716 test; ratings>")
+
+
+@pytest.mark.parametrize(("labels", "dtype"), [
+    ((np.int64(1), np.uint8(0)), torch.int64), ((np.float64(1), np.float64(0.5)), torch.float32),
+    ((1, 0.5), torch.float32), ((-2, 3), torch.int64)])
+def test_labels_of_numpy_and_both_kinds_make_one_dtype(tokenizer, labels, dtype):
+    made = data.batches([("a", label) for label in labels], tokenizer, 1, shuffle=False)
+    assert [batch["labels"].dtype for batch in made] == [dtype, dtype]
+    assert [batch["labels"].item() for batch in made] == [float(label) for label in labels]
 
 
 def test_a_sentence_knows_its_document():

@@ -725,11 +725,15 @@ SIX = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 @pytest.mark.parametrize(("method", "config", "rate"), [
     (pt.bottleneck, pt.bottleneck.PARALLEL, pt.bottleneck.LEARNING_RATE / 4),
     (pt.lora, pt.lora.Config(targets="linear"), pt.qlora.LEARNING_RATE),
-    (pt.lora, pt.lora.Config(targets=SIX, layers=1), pt.qlora.LEARNING_RATE),
+    (pt.lora, pt.lora.Config(targets=SIX), pt.qlora.LEARNING_RATE),
+    (pt.lora, pt.lora.Config(targets=SIX, layers=1), pt.lora.LEARNING_RATE),
     (pt.lora, pt.lora.Config(targets=(*SIX[:3], "*.layer.*.dense")), pt.qlora.LEARNING_RATE),
     (pt.lora, pt.lora.Config(targets=SIX[:-1], also_train="ffn_out"), pt.lora.LEARNING_RATE),
     (pt.dora, pt.dora.Config(targets=("linear",)), pt.qlora.LEARNING_RATE),
     (pt.dora, pt.dora.Config(targets=SIX), pt.qlora.LEARNING_RATE),
+    (pt.qlora, pt.qlora.Config(targets=SIX), pt.qlora.LEARNING_RATE),
+    (pt.qlora, pt.qlora.Config(targets=SIX, layers=1), pt.lora.LEARNING_RATE),
+    (pt.qlora, pt.qlora.Config(targets=("query", "value")), pt.lora.LEARNING_RATE),
     (pt.bitfit, pt.bitfit.Config(targets="linear"), pt.bitfit.LEARNING_RATE)])
 def test_what_acts_more_strongly_learns_at_less(method, config, rate, tiny):
     assert pt.training.learning_rate(method.inject(tiny("bert"), config)) == rate
