@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .adapter import Adapter
 from .caches import CACHES, Front, check_front, count_tokens, find_cache, new_cache
 from .errors import BadConfig, BadData, NotSupported
-from .models import cache_name, is_encoder, longest_input, positions
+from .models import cache_name, first_position, is_encoder, longest_input, positions
 from .padding import behind_padding, flat_mask, padding_in_front, positions_in_text
 
 if TYPE_CHECKING:
@@ -127,9 +127,14 @@ class BackboneAdapter(Adapter):
         return self.get_input_embeddings()(input_ids)
 
     def positions_behind(self, room: Room, input_ids: Tensor | None, seq: int) -> Tensor:
-        """Return the positions of a text of `seq` tokens behind the vectors, (1 or batch, seq)."""
-        given = room.arguments["position_ids"]
-        return positions(self.base, input_ids, seq) + room.front.length if given is None else given
+        """Return the positions of a text of `seq` tokens behind the vectors, (1 or batch, seq).
+
+        Padding that a backbone does not count stays where it is.
+        """
+        if room.arguments["position_ids"] is not None:
+            return room.arguments["position_ids"]
+        found = positions(self.base, input_ids, seq)
+        return found + room.front.length * (found >= first_position(self.base))
 
     def count_from_front(self, room: Room, input_ids: Tensor | None, seq: int) -> dict[str, Tensor]:
         """Return positions and types of the vectors and of a text of `seq` tokens behind them.

@@ -19,6 +19,7 @@ from .families import (
     can_generate,
     config_of,
     find,
+    first_position,
     fused_queries,
     is_encoder,
     is_language_model,
@@ -51,8 +52,8 @@ from .replacing import replace
 
 __all__ = [
     "FAMILIES", "LINEAR", "SINGLE", "as_linear", "best_device", "cache_name", "can_generate",
-    "config_of", "converted", "find", "fused_queries", "guard_save", "head", "in_mode",
-    "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
+    "config_of", "converted", "find", "first_position", "fused_queries", "guard_save", "head",
+    "in_mode", "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
     "key_value_shape", "linear_like", "linear_places", "load", "longest_input", "need_linear",
     "place_of", "places", "positions", "quantize_layers", "quantized", "query_and_value",
     "reads_cache", "replace", "to_hf", "weight_of", "with_bias",
