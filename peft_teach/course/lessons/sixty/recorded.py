@@ -74,7 +74,7 @@ def pairs() -> pandas.DataFrame:
     """Return what differs between two runs of one method, and by how many points, in each table."""
     points = pandas.DataFrame({name: 100 * gaps(name) for name in PAIRS}).T.round(1)
     points.insert(0, "what differs", [what for *_, what in PAIRS.values()])
-    return points.astype(object).fillna("")
+    return points.astype(object).where(points.notna(), "")
 
 
 def two_ladders(ladder: Mapping) -> pandas.DataFrame:
