@@ -124,7 +124,7 @@ def test_a_picture_follows_its_controls_and_a_bet_opens_its_answer(pages, browse
     waiting, = page.locator(".measured", has_text="the lowest rank within four points").all()
     assert not waiting.is_visible()
     bet.get_by_role("button", name="8", exact=True).press("Enter")    # by keyboard, too
-    assert waiting.inner_text().startswith("You said 8. Measured: 1")
+    assert waiting.inner_text().startswith("You said 8. The lowest rank within four points: 1")
     assert waiting.is_visible()
     image, slider = picture.locator("img"), picture.locator("input[type=range]")
     assert "rank 8, query, value: 73,728" in image.get_attribute("alt")
@@ -146,7 +146,7 @@ def test_a_bet_is_answered_where_the_lesson_answers_it(pages, browser):
     bet.get_by_role("button", name="the rank").click()
     assert bet.get_by_role("status").inner_text() == "You said the rank. The answer comes below."
     bet.get_by_role("link").click()
-    assert answer.inner_text().startswith("You said the rank. Measured: alpha")
+    assert answer.inner_text().startswith("You said the rank. Why rank 64 failed: alpha")
     assert answer.is_visible()
 
 
@@ -167,7 +167,7 @@ def test_a_bet_without_buttons_takes_an_answer_and_what_its_result_says_waits_to
     assert not said.is_visible()
     bet.get_by_label("Your bet").fill("0.5")
     bet.get_by_label("Your bet").press("Enter")
-    assert answer.inner_text().startswith("You said 0.5. Measured: 0.78")
+    assert answer.inner_text().startswith("You said 0.5. Its nearest words, on 470 reviews: 0.78")
     said.wait_for()    # a fold says in a moment that it is open
 
 

@@ -10,6 +10,7 @@ import ast
 import base64
 import re
 from collections.abc import Container, Iterable, Mapping
+from dataclasses import replace
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
             solution, cell = cell, student
         elif known.part == CHECK:
             cell.outputs = [_output(_slip((root / lesson.solved).parent, known.exercise.id))]
+            cell.metadata = {"tags": ["remove-input"]}
             shown.append(cell)
             if solutions == NONE:
                 continue
@@ -250,7 +252,7 @@ def _compared(output: Any) -> tuple[str, str] | None:
     note, _, sure = note.partition("; and how sure")
     value = lines[-1][lines[-2].index("measured"):]
     value = value.partition(" · ")[0] if sure else value    # how sure: nobody measures that
-    return name, f"<strong>Measured:</strong> {escape(value + (f' · {note}' if note else ''))}"
+    return name, f"<strong>{escape(note or 'Measured')}:</strong> {escape(value)}"
 
 
 def _waiting(notebook: Any, results: Mapping[str, int]) -> dict[str, str]:
@@ -285,11 +287,12 @@ def _told(output: Any) -> Any:
 
 
 def _slip(home: Path, id: str) -> str:
-    """The card of the most usual wrong answer to an exercise."""
+    """The card of the most usual wrong answer to an exercise; it is nobody's, so without marks."""
     _, text = authored.usual(home, id)
     with silent():
         card = card_of(id, authored.define(id, text))
-    return f"<p>A usual slip, and what the check says of it:</p>{card._repr_html_()}"
+    return replace(card, title="What the check says of a usual slip", state="", note="",
+                   next="")._repr_html_()
 
 
 def _folded(cell: Any, show: str = "Show the code", hide: str = "Hide the code") -> Any:
