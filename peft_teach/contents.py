@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from . import fingerprints, frozen, models, notes
-from .adapter import adapters, by_plain_name, full_name, plain_name
+from .adapter import Adapter, adapters, by_plain_name, full_name, plain_name
 from .errors import NotSupported
 from .whole import is_sharded
 
@@ -69,8 +69,7 @@ def method_state(model: nn.Module) -> dict[str, Tensor]:
     if not found:
         return _with_buffers(model, method_parameters(model))
     return {full_name(name, own): t for name, adapter in found.items()
-            for own, t in (*adapter.own_parameters().items(), *adapter.named_buffers())
-            if isinstance(t, nn.Parameter) or own in adapter.stored()}
+            for own, t in (adapter.own_parameters() | _buffers(adapter, stored=True)).items()}
 
 
 def drawn(model: nn.Module) -> dict[str, list]:
@@ -81,8 +80,14 @@ def drawn(model: nn.Module) -> dict[str, list]:
     """
     return fingerprints.take({
         full_name(name, own): buffer for name, adapter in adapters(model).items()
-        for own, buffer in adapter.named_buffers()
-        if not own.startswith("base.") and own not in adapter.stored()})
+        for own, buffer in _buffers(adapter, stored=False).items()})
+
+
+def _buffers(adapter: Adapter, stored: bool) -> dict[str, Tensor]:
+    """Return the buffers outside of an adapter's base that a file keeps, or all others."""
+    found = {own: b for own, b in adapter.named_buffers() if not own.startswith("base.")}
+    kept = adapter.stored() if found else {}    # a prefix's MLP would run for it
+    return {own: b for own, b in found.items() if (own in kept) == stored}
 
 
 def head_state(model: nn.Module) -> dict[str, Tensor]:
