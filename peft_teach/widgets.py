@@ -367,7 +367,7 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
         handle = display(HTML(html), display_id=True)    # None outside of a notebook
         return handle and (lambda html: handle.update(HTML(html)))
 
-    done, start = [], time.perf_counter()
+    done = []
     line = place(progress_bar.line(0, total, f"step 0 of {total}", 0))
     shown = Shown(line or (lambda html: None), place("") if curve else None, functools.partial(
         _curve, beside=beside or {}, colours=colours or {}, window=window, name=name))
@@ -375,7 +375,8 @@ def watch(steps: Iterable[Step], total: int, beside: Mapping[str, Sequence[float
         for step in steps:
             done.append(step)
             recent = [step.loss for step in done[-20:]]
-            ended = f", {time.perf_counter() - start:.0f} s in all" if len(done) == total else ""
+            spent = time.perf_counter() - shown.start
+            ended = f", {spent:.0f} s in all" if len(done) == total else ""
             shown.step(Progress(len(done), total, f"step {len(done)} of {total}, loss "
                                 f"{sum(recent) / len(recent):.3f}{ended}", step.loss))
     except KeyboardInterrupt:    # between two steps: within one, a training of ours says so itself

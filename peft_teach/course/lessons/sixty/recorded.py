@@ -66,8 +66,8 @@ def alike(ladder: Mapping) -> float:
 
 def gaps(name: str) -> pandas.Series:
     """Return how far the runs of a pair are apart, in each table that has both."""
-    one, other, _ = PAIRS[name]
-    return (again().loc[other] - again().loc[one]).dropna()
+    (one, other, _), runs = PAIRS[name], again()
+    return (runs.loc[other] - runs.loc[one]).dropna()
 
 
 def pairs() -> pandas.DataFrame:
