@@ -1,7 +1,7 @@
 """A test that the learner wrote, tested by mutants: it must reject these and accept right versions.
 
     LAW = Law(right, broken)
-    Exercise(…, run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes)
+    Exercise(…, **LAW.asked)
 
 `right` and `broken` stand in the lesson's own `mutants.py`. Each maps a description to a version;
 the description completes "one that", as "unfreezes everything and trains" does. The smallest
@@ -38,8 +38,18 @@ ACCEPTED = None    # the outcome of a test that raises nothing
 Outcome = bool | str | None
 
 
+class _Seeded:
+    """What is asked with random numbers alone."""
+
+    @property
+    def asked(self) -> dict[str, Any]:
+        """What an `Exercise` takes from here."""
+        return {"cases": lambda seed: [{"seed": seed}]} | {
+            name: getattr(self, name) for name in ("run", "judge", "returns", "mistakes")}
+
+
 @dataclass(frozen=True)
-class Law:
+class Law(_Seeded):
     """What a learner's test must tell apart. `call(test, version)` puts one version to it."""
 
     right: Mapping[str, Callable]
@@ -73,7 +83,7 @@ class Law:
 
 
 @dataclass(frozen=True)
-class Loophole:
+class Loophole(_Seeded):
     """What a learner's broken version must do: pass the `weak` test, and break the `law`.
 
     Both are tests, called as a `Law` calls its own.

@@ -263,8 +263,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
 NEAR = Exercise(
     id="adapters.near", lesson="05", names=("starts_near",), points=2, minutes=15, difficulty=2,
     optional=True,
-    cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
-    mistakes=LAW.mistakes,
+    **LAW.asked,
     hints=("'Every u' cannot be tried. Which few are the hardest: in length, in direction, in "
            "sign?",
            "Scale u to length 1, and replace it by the gradient of the length of A(u), ten "

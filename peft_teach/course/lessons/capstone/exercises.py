@@ -204,8 +204,7 @@ def copied(make: Callable, base: nn.Module, tensors: dict[str, Tensor]) -> Adapt
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 LAWS = Exercise(
     id="capstone.laws", lesson="14", names=("keeps_the_laws",), points=3, minutes=20, difficulty=3,
-    cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
+    **LAW.asked,
     arguments=lambda pieces: (pieces["my_adapter"],),
     hints=("One base of few features, with a bias, and one without: which laws can be told apart "
            "before anything is trained?",

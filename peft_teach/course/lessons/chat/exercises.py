@@ -143,8 +143,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
 
 STOP = Exercise(
     id="chat.stop", lesson="11", names=("stops",), points=2, minutes=9, difficulty=2,
-    cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
+    **LAW.asked,
     hints=("In the table of the model that never stops: which token of an answer has no label?",
            "Collect the labels of a row until a -100 comes. What must stand last among them, but "
            "for a line break?",

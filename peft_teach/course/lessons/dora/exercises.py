@@ -159,8 +159,7 @@ LAYER = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 HOLDS = Exercise(
     id="dora.law", lesson="09", names=("dora_holds",), points=3, minutes=15, difficulty=3,
-    cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
+    **LAW.asked,
     hints=("You have the layer, not its weight. Which inputs make a linear layer show its bias, "
            "and which its weight?",
            "At the start most broken versions are right. Fill A, B and m with random numbers, "
@@ -176,8 +175,7 @@ LOOPHOLE = Loophole(looks_right, answers.dora_holds)
 BROKEN = Exercise(
     id="dora.broken", lesson="09", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
     kept=False, reference="peft_teach.course.lessons.dora.weak:BrokenDoRA",
-    cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
-    returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
+    **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
            "Which values does looks_right never choose? Think of alpha / rank, and of the bias "
            "once A and B have moved.",

@@ -320,8 +320,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda fold_holds, fold: fold_holds(fold, mutants.Gains))
 HOLDS = Exercise(
     id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=20, difficulty=3,
-    cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
+    **LAW.asked,
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "
            "gives, on a random input. Which sides, and which bases?",
            "Several broken ones have the right outputs: they write into the layer, or are tied to "
@@ -340,8 +339,7 @@ LOOPHOLE = Loophole(looks_folded, answers.fold_holds,
 BROKEN = Exercise(
     id="ia3.broken", lesson="06", names=("broken_fold",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False,
-    cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
-    returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
+    **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_folded asks it?",
            "Which layers does looks_folded never make, and which factors does it never draw?",
            "What happens to a bias where the output is scaled? And where it is the input?"))

@@ -168,8 +168,7 @@ LAYER = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 START = Exercise(
     id="lora.start", lesson="07", names=("start_holds",), points=2, minutes=9, difficulty=2,
-    cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
+    **LAW.asked,
     hints=("Two properties at the start, two after some training. Any optimizer serves that leaves "
            "a parameter alone whose gradient is zero; a few steps are enough.",
            "How many steps does each of the two allowed starts need until both matrices have "
@@ -187,8 +186,7 @@ LOOPHOLE = Loophole(looks_right, answers.start_holds)
 BROKEN = Exercise(
     id="lora.broken", lesson="07", names=("BrokenLoRA",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False, reference="peft_teach.course.lessons.lora.weak:BrokenLoRA",
-    cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
-    returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
+    **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
            "\"To the bit\", \"the gradient moves\", \"nothing in the base\": how closely does each "
            "line look?",

@@ -290,8 +290,7 @@ GENERATE = Exercise(
 LAW = Law(RIGHT, BROKEN, put)
 STEPWISE = Exercise(
     id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=12,
-    difficulty=2, optional=True, cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
+    difficulty=2, optional=True, **LAW.asked,
     hints=("What should be equal to what? Read the text once as a whole, and keep the logits.",
            "Then read it anew, from cache None, piece by piece, handing on the cache; torch.cat "
            "puts the logits of the pieces side by side.",

@@ -298,8 +298,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
 
 HOLDS = Exercise(
     id="prompt.holds", lesson="03", names=("places_kept",), points=3, minutes=16, difficulty=3,
-    cases=lambda seed: [{"seed": seed}], run=LAW.run, judge=LAW.judge, returns=LAW.returns,
-    mistakes=LAW.mistakes,
+    **LAW.asked,
     hints=("You need a case in which you know the right answer without any soft prompt. What if "
            "the vectors of P were those of words?",
            "Then the frozen model itself says what is right, asked with these words in front of "

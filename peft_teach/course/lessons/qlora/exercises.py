@@ -337,8 +337,7 @@ LAYER = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 BITS = Exercise(
     id="qlora.bits", lesson="08", names=("four_bits_hold",), points=2, minutes=7, difficulty=2,
-    cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
+    **LAW.asked,
     hints=("Three properties: count bytes, ask what trains, look for a gradient at x. Choose a "
            "linear layer whose number of weights is a multiple of 64.",
            "named_parameters() and named_buffers() list what is held, in modules inside it, too. "
@@ -355,8 +354,7 @@ LOOPHOLE = Loophole(looks_small, answers.four_bits_hold)
 BROKEN = Exercise(
     id="qlora.broken", lesson="08", names=("Broken4bit",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False, reference="peft_teach.course.lessons.qlora.weak:Broken4bit",
-    cases=lambda seed: [{"seed": seed}], run=LOOPHOLE.run, judge=LOOPHOLE.judge,
-    returns=LOOPHOLE.returns, mistakes=LOOPHOLE.mistakes,
+    **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_small asks it?",
            "When does looks_small count, and what? A layer may hold more once it was used, and "
            "more than is saved.",

@@ -428,8 +428,7 @@ def exchanged_by(pieces: Mapping[str, Any]) -> tuple[Callable, Callable]:
 
 BELIEF = Exercise(
     id="real.belief", lesson="12", names=("believes",), points=2, minutes=8, difficulty=2,
-    cases=lambda seed: [{"seed": seed}],
-    run=LAW.run, judge=LAW.judge, returns=LAW.returns, mistakes=LAW.mistakes,
+    **LAW.asked,
     hints=("A fresh adapter does nothing, and a fresh head is the base's own. Which broken "
            "versions are right then?",
            "With which alpha and rank do a forgotten scale and a false one look right?",

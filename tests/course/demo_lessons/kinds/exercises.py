@@ -103,8 +103,6 @@ EXERCISES = (
              cases=lambda seed: [None], run=lambda settings, case: settings, judge=judge_settings,
              mistakes={"not_controlled": "Change one thing."}, hints=THREE),
     Exercise(id="kinds.law", lesson="99", names=("doubles",), points=2, minutes=5, difficulty=2,
-             reference=f"{HERE}:doubles", cases=lambda seed: [{"seed": seed}],
-             run=DOUBLES.run, judge=DOUBLES.judge, returns=DOUBLES.returns,
-             mistakes=DOUBLES.mistakes, hints=THREE,
+             reference=f"{HERE}:doubles", **DOUBLES.asked, hints=THREE,
              arguments=lambda pieces: (pieces["double"],)),
 )
