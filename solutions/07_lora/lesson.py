@@ -218,7 +218,7 @@ pt.require("lora.start")
 # %% [markdown]
 # ### Exercise 4 · A broken one of your own (2 points, optional, about 5 minutes)
 #
-# A colleague wrote a test, too, with the optimizer that most people use. Write `BrokenLoRA`, a layer that it accepts and the law forbids. The
+# A colleague wrote a test, too, with AdamW. Write `BrokenLoRA`, a layer that it accepts and the law forbids. The
 # class inherits from your layer, so override only what you change.
 
 
