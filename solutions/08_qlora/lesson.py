@@ -316,7 +316,8 @@ pt.course.live.tried([looks_small, four_bits_hold], Broken4bit)    # the second 
 # <details><summary>What <code>looks_small</code> does not see</summary>
 #
 # It counts before the first use, and only what a file would hold: a buffer with <code>persistent=False</code> is in memory, and in no
-# <code>state_dict</code>. And it never asks whether the gradient reaches x. If not, no layer below learns.
+# <code>state_dict</code>. And it never asks whether the gradient reaches x. If not, no layer below learns. Neither it nor the law sees a matrix kept as a
+# plain attribute: the law says "parameters and buffers", and Exercise 3 asked for the rest.
 # </details>
 #
 # ## Onto your ladder

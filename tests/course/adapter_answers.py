@@ -58,6 +58,6 @@ SAYS = {
     "returned_bool": "its return is not read", "objects_to_all": "It rejects every version",
     "accused": "that a right version breaks", "let_through": "would have shown the difference",
     # of broken versions
-    "caught": "what the weak test does not look at", "lawful": "is no breach",
+    "caught": "what the weak test does not look at", "lawful": "By its letter",
 }
 MERGING = {"dtype": "has the dtype of the base"}

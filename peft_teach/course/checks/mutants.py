@@ -94,7 +94,7 @@ class Loophole(_Seeded):
     call: Callable[[Callable, Callable], Any] = lambda test, version: test(version)
     mistakes: ClassVar[Mapping[str, str]] = {
         "caught": "Break what the weak test does not look at.",
-        "lawful": "What it does is no breach. Which part of the law does the weak test never ask?",
+        "lawful": "By its letter the law allows this. What of it does the weak test never ask?",
     }
     returns: ClassVar[Any] = report(weak=Outcome, law=list[Outcome])
 
