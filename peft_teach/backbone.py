@@ -2,7 +2,7 @@
 
     class SoftPrompt(BackboneAdapter):
         def forward(self, input_ids=None, *, inputs_embeds=None, **rest):
-            room = self.make_room(rest, length)    # mask, positions and cache, with vectors before
+            room = self.make_room(rest, vectors)    # mask, positions and cache, with vectors before
             ...
             return self.call_base(room, ...)
 
@@ -60,8 +60,8 @@ class BackboneAdapter(Adapter):
                 check_front(kwargs.get(name), Front())
         return super().__call__(*args, **kwargs)
 
-    def make_room(self, arguments: dict, length: int, needs_cache: bool = False) -> Room:
-        """Make room for `length` vectors before the text in a backbone's keyword arguments.
+    def make_room(self, arguments: dict, *vectors: Tensor, needs_cache: bool = False) -> Room:
+        """Make room for vectors, (…, length, d), before the text in a backbone's keyword arguments.
 
         The mask and the positions that were given become those of a text that starts `length`
         later. Unless positions say otherwise, a decoder's text begins where the mask does: padding
@@ -75,8 +75,8 @@ class BackboneAdapter(Adapter):
             raise NotSupported("Gradient checkpointing drops cached keys and values, and with them "
                                "the prefix.", hint="train the prefix without checkpointing: it "
                                                    "keeps few activations of its own")
-        own = [p.detach().flatten() for p in self.own_parameters().values()]
-        front = Front(length, torch.cat(own))
+        length = vectors[0].shape[-2]
+        front = Front(length, torch.cat([x.detach().flatten() for x in vectors]))
         cache, filled = find_cache(arguments, front)
         mask, position = flat_mask(arguments), arguments.get("position_ids")
         padding = None

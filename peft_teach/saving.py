@@ -6,9 +6,8 @@ This file is below `core`, as an adapted model's `save_pretrained` is led to it:
 
 import json
 from collections.abc import Container
-from dataclasses import fields
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor, nn
 
@@ -35,7 +34,7 @@ def write(model: nn.Module, path: str | Path) -> Path:
     description = {
         "format": 1,
         "method": note.method,
-        "config": note.config and _as_stored(note.config),
+        "config": note.config and asdict(note.config.as_stored()),
         "base": base_of(model, note),
         "quantized": bool(models.quantized(model)),
         "drawn": contents.drawn(model),
@@ -70,15 +69,6 @@ def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = 
                             if t.requires_grad or id(t) in own})
     write(model, path)
     folder.write(path, {CHECKPOINT: folder.pack(kept, {"format": "pt"})})
-
-
-def _as_stored(config: Any) -> dict:
-    """Return a config's fields as a file keeps them.
-
-    A field that only matters before or while training, such as how a prompt starts, says with
-    `metadata={"stored": value}` what the file has instead.
-    """
-    return {f.name: f.metadata.get("stored", getattr(config, f.name)) for f in fields(config)}
 
 
 def base_of(model: nn.Module, note: Note) -> dict[str, list]:

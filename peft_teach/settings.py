@@ -12,7 +12,7 @@ import numbers
 from collections.abc import Callable
 from difflib import get_close_matches
 from inspect import get_annotations
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import numpy as np
 from torch import nn
@@ -95,6 +95,12 @@ class Settings:
     def check(cls, **settings) -> None:
         """Raise as `cls(**settings)` does: for a layer, which is given some settings one by one."""
         cls(**settings)
+
+    def as_stored(self) -> Self:
+        """Return the settings as a file keeps them: without what matters at the start only."""
+        return dataclasses.replace(self, **{
+            field.name: field.metadata["stored"] for field in dataclasses.fields(self)
+            if "stored" in field.metadata})
 
     def learning_rate(self, model: nn.Module) -> float:
         """Return the rate to train a model with these settings at, for AdamW."""

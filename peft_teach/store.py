@@ -90,7 +90,8 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     except AdapterFileError:    # perhaps saved before the word embeddings were resized
         file.check_base(note.fingerprint)
     bare = file.method is None and note.method is None
-    same = bare or (file.method, file.config()) == (note.method, note.config)
+    same = bare or (file.method == note.method and file.config() == note.config.as_stored()
+                    and contents.method_state(model).keys() <= file.tensors.keys())
     if not same and (not note.wraps or file.method == "full"):
         raise AdapterFileError(f"{path} holds {file.method!r}, the model {note.method!r}: full "
                                "fine-tuning changed or changes the base.",

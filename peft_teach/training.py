@@ -62,7 +62,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
 
     Raises `BadData` for no batches, for batches without labels or with a class that the model does
     not have, and `BadConfig` for a setting that cannot work, if nothing trains, or if `pt.disabled`
-    is open. The first step, before its update, raises `BadConfig` if an adapter gets no gradient
+    or `torch.no_grad` is open. The first step, before its update, raises `BadConfig` if an adapter gets no gradient
     because the model never calls it, or not for the loss. (The first 8 batches are tried in eval
     mode, which leaves out no block by chance. An adapter in a module that they do not call, such as
     an expert without tokens, may stay, and so may one on a pooler that no head reads.) An interrupt
@@ -70,6 +70,8 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     before the update. Both hold the steps that were done.
     """
     whole.refuse_wrapped(model)
+    if not torch.is_grad_enabled():
+        raise BadConfig("Inside torch.no_grad() nothing trains.", hint="leave that block first")
     batches = as_list(batches)
     if not batches:
         raise BadData("There are no batches to train on.",
@@ -97,7 +99,7 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
     before: list[Tensor] = []
     model.train()
     try:
-        optimizer.zero_grad(set_to_none=True)    # somebody may have left some
+        model.zero_grad()    # somebody may have left some
         for index, batch in enumerate(batches):
             refuse_silent(model)
             before = [b.clone() for b in moving]
@@ -113,7 +115,7 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
                 raise TrainingDiverged(done, "gradient" if math.isfinite(value) else "loss")
             optimizer.step()
             before = []
-            optimizer.zero_grad(set_to_none=True)
+            model.zero_grad()
             schedule.step()
             seconds = time.perf_counter() - start
             done.append(Step(index, value, tokens_in(batch), seconds, now))
@@ -121,7 +123,7 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
     except KeyboardInterrupt:
         raise TrainingStopped(done, len(batches)) from None
     finally:
-        optimizer.zero_grad(set_to_none=True)    # an interrupt leaves half a step's gradients
+        model.zero_grad()                        # an interrupt leaves half a step's gradients
         for b, was in zip(moving, before):       # and means of a step that was not made
             b.copy_(was)
         model.eval()

@@ -26,8 +26,8 @@ SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix("
 # A method stands alone, but for these two: DoRA is a variation of LoRA, QLoRA takes either. The
 # others are second pages of the same methods.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"},
-              "methods.lora": {"methods.lora_plus", "methods.lora_bias"},
-              "methods.lora_bias": {"methods.lora"}, "methods.prompt": {"methods.starts"},
+              "methods.lora": {"methods.lora_plus"},
+              "methods.prompt": {"methods.starts"},
               "methods.prefix": {"methods.projection", "methods.starts"},
               "methods.bottleneck": {"methods.placements"}}
 EXAMINE = {"desk", "recording", "publish", "grade", "cli"}    # rooms that may call an examination

@@ -14,10 +14,9 @@
 Cost: rank · (n_in + n_out) parameters per matrix (`count`), nothing at inference once merged.
 
 Sources: Hu et al. 2021, arXiv 2106.09685, §4.1 (the equation) and §4.2 (which matrices);
-Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). Second pages: two learning rates, `lora_plus.py`; and
-a bias of B, `lora_bias.py`.
-One deviation from the paper: A starts uniform, as in the authors' code and in Hugging Face peft,
-where the paper says Gaussian.
+Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). A second page: two learning rates, `lora_plus.py`.
+Two deviations from the paper: A starts uniform, as in the authors' code and in Hugging Face peft,
+where the paper says Gaussian; and B may have a bias, peft's `lora_bias`, which starts as zero.
 """
 
 import math
@@ -29,7 +28,7 @@ from torch import Tensor, nn
 from .. import models
 from ..adapter import Adapter, adapters
 from ..core import wrap
-from ..errors import BadConfig
+from ..errors import BadConfig, NotMergeable
 from ..nf4 import Linear4bit
 from ..notes import prepare
 from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
@@ -46,8 +45,9 @@ class LoRALinear(Adapter):
     base: nn.Linear | Linear4bit
 
     def __init__(self, base: nn.Linear | Linear4bit, rank: int = 8, alpha: float = 16.0,
-                 dropout: float = 0.0, rank_stabilized: bool = False):
-        Config.check(rank=rank, alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized)
+                 dropout: float = 0.0, rank_stabilized: bool = False, use_bias: bool = False):
+        Config.check(rank=rank, alpha=alpha, dropout=dropout, rank_stabilized=rank_stabilized,
+                     use_bias=use_bias)
         models.need_linear(base)
         n_in, n_out = base.in_features, base.out_features
         if rank > min(n_in, n_out):
@@ -58,6 +58,7 @@ class LoRALinear(Adapter):
         self.dropout = nn.Dropout(dropout)
         self.A = nn.Parameter(torch.empty(rank, n_in))                # (rank, n_in)
         self.B = nn.Parameter(torch.zeros(n_out, rank))               # (n_out, rank)
+        self.c = nn.Parameter(torch.zeros(n_out)) if use_bias else None    # (n_out,), a bias of B
         nn.init.uniform_(self.A, -1 / math.sqrt(n_in), 1 / math.sqrt(n_in))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,18 +69,24 @@ class LoRALinear(Adapter):
         return (y + u).to(y.dtype)                                    # (…, n_out)
 
     def update(self, z: Tensor) -> Tensor:
-        """Return u = s (z Aᵀ) Bᵀ."""
+        """Return u = s (z Aᵀ) Bᵀ, and s c if there is a c."""
         h = z.to(self.A.dtype) @ self.A.T                             # (…, rank), float32
-        return self.scale * h @ self.B.T                              # (…, n_out)
+        return self.scale * nn.functional.linear(h, self.B, self.c)   # (…, n_out)
 
     def delta(self) -> Tensor:
         """Return ΔW = s B A, the correction as one (n_out, n_in) matrix, in A's and B's dtype."""
         return self.scale * self.B @ self.A                           # (n_out, n_in)
 
     def merged(self) -> nn.Linear:
-        """Return one plain linear layer with weight W + ΔW, rounded after the sum."""
-        W = models.weight_of(self.base)                               # (n_out, n_in)
-        return models.linear_like(self.base, (W + self.delta()).to(W.dtype))
+        """Return one plain linear layer: W + ΔW, and b + s c, each rounded after the sum."""
+        W, b = models.weight_of(self.base), self.base.bias            # (n_out, n_in), (n_out,)
+        if self.c is not None:
+            if b is None:
+                raise NotMergeable("The base has no bias, to which B's could be added.",
+                                   expected="a base layer with a bias",
+                                   hint="keep the adapter on the model, or use_bias=False")
+            b = (b + self.scale * self.c).to(b.dtype)
+        return models.linear_like(self.base, (W + self.delta()).to(W.dtype), b)
 
 
 @dataclass(frozen=True)
@@ -125,10 +132,7 @@ def rate(model: nn.Module) -> float:
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
-    from .lora_bias import BiasedLoRALinear  # which builds on this page
-
-    layer = BiasedLoRALinear if config.use_bias else LoRALinear
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: layer(
-        base, config.rank, config.alpha, config.dropout, config.rank_stabilized))
+    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: LoRALinear(
+        base, config.rank, config.alpha, config.dropout, config.rank_stabilized, config.use_bias))
     return wrap(model, note, makers, config.also_train)

@@ -64,13 +64,14 @@ class Prefix(BackboneAdapter):
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
-        room = self.make_room(rest, self.length, needs_cache=True)
+        K, V = self.keys_and_values()                                     # (layers, length, d_kv)
+        room = self.make_room(rest, K, V, needs_cache=True)
         if room.filled:                             # while generating: K and V are in the cache
             return self.call_base(room, input_ids, inputs_embeds=inputs_embeds)
         x = input_ids                                                     # (batch, seq)
         if x is None:
             x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
-        K, V = (self.by_head(made) for made in self.keys_and_values())
+        K, V = self.by_head(K), self.by_head(V)
         with in_front(room.cache, K, V, len(x), x.shape[1], room.padding):
             # Each layer appends XWₖ and XWᵥ to what the cache holds of it: [K ; XWₖ], [V ; XWᵥ].
             return self.call_base(room, input_ids, inputs_embeds=inputs_embeds,

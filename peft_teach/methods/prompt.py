@@ -57,7 +57,7 @@ class SoftPrompt(BackboneAdapter):
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
-        room = self.make_room(rest, self.length)
+        room = self.make_room(rest, self.P)
         if room.filled:                             # while generating: the prompt is in the cache
             return self.call_base(room, input_ids, inputs_embeds=inputs_embeds)
         x = self.embedded(input_ids, inputs_embeds)                       # (batch, seq, d_model)

@@ -75,6 +75,7 @@ def linear_like(layer: Any, weight: torch.Tensor, bias: torch.Tensor | None = No
 
     Without a bias, (n_out,), it has a copy of the layer's, if there is one.
     """
+    _need_plain_forward(layer)
     bias = layer.bias if bias is None else bias
     n_out, n_in = weight.shape
     new = nn.Linear(n_in, n_out, bias is not None, device="meta").train(layer.training)
@@ -86,9 +87,20 @@ def linear_like(layer: Any, weight: torch.Tensor, bias: torch.Tensor | None = No
 
 def with_bias(layer: _Layer, bias: torch.Tensor) -> _Layer:
     """Return a copy of a layer with this bias; a weight in 4 bits stays there."""
+    _need_plain_forward(layer)
     new = copy.deepcopy(layer)
     new.bias = nn.Parameter(bias.detach().clone())
     return new
+
+
+def _need_plain_forward(layer: Any) -> None:
+    """Raise `NotMergeable` for a layer that may compute something else than its kind does."""
+    plain = (nn.Linear.forward, nn.LayerNorm.forward, nf4.Linear4bit.forward)
+    if getattr(layer.forward, "__func__", None) not in plain:
+        raise NotMergeable(f"This {type(layer).__name__} has a `forward` of its own, which may "
+                           "compute more than a weight and a bias do.",
+                           expected="a layer with torch's forward",
+                           hint="keep the adapter on the model")
 
 
 # ── from one form to another ─────────────────────────────────────────────────────────────────

@@ -264,7 +264,7 @@ def test_a_cache_is_taken_by_either_name_and_nothing_given_is_changed(names, tin
     given = {names[0]: None, names[1]: cache, "attention_mask": mask, "token_type_ids": types}
     before = {**given}
     prompt = pt.prompt.SoftPrompt(base, LENGTH)
-    room = prompt.make_room(given, LENGTH)
+    room = prompt.make_room(given, prompt.P)
     assert (room.filled, room.padding) == (False, None)
     assert room.cache is cache
     assert not room.arguments.keys() & {"past_key_values", "cache"}

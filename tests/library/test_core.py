@@ -409,6 +409,27 @@ def test_not_mergeable_is_the_default_and_changes_nothing(model, batch):
     assert model.get_submodule(QUERY(0)) is not first
 
 
+class Doubled(nn.Linear):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("method", [pt.lora, pt.dora, pt.ia3, pt.bitfit])
+@pytest.mark.parametrize("how", ["class", "hooked"])    # as accelerate hooks a layer
+def test_a_layer_that_computes_more_than_torch_s_is_not_merged(how, method, model, batch):
+    name = QUERY(0).replace("query", "key")    # which each of them can take
+    layer = model.get_submodule(name)
+    if how == "class":
+        layer.__class__ = Doubled
+    else:
+        layer.forward = lambda x: 2 * nn.Linear.forward(layer, x)
+    model = method.inject(model, method.Config(targets=(name,)))
+    before = snapshot(model, batch)
+    with pytest.raises(NotMergeable, match="forward"):
+        pt.merge(model)
+    assert snapshot(model, batch) == before
+
+
 def test_a_silent_adapter_is_not_merged(model, batch):
     """Merged, it would change the output."""
     model = pt.lora.inject(model)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 # No methods, but second pages of some: LoRA+, a bottleneck's places, how vectors start.
-SECOND_PAGES = {"lora_bias", "lora_plus", "placements", "projection", "starts"}
+SECOND_PAGES = {"lora_plus", "placements", "projection", "starts"}
 LISTS = {
     "the files of peft_teach/methods": lambda: {
         f.stem for f in Path(pt.methods.__file__).parent.glob("[!_]*.py")} - SECOND_PAGES,

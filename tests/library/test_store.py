@@ -6,17 +6,19 @@ import json
 import os
 import shutil
 from contextlib import nullcontext
+from typing import Annotated
 
 import pytest
 import torch
 from adapted import outputs, randomize
 from exact import assert_equal
+from prompting import Numbers
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import models, notes
+from peft_teach import models, notes, settings
 from peft_teach.adapter_file import AdapterFile
 from peft_teach.errors import (
     AdapterFileError,
@@ -470,6 +472,26 @@ def test_swap_copies_where_the_settings_agree(saved, tiny, batch):
     assert_equal(outputs(model, batch), expected)
 
 
+def test_swap_copies_into_the_model_that_was_saved(tiny, batch, tmp_path):
+    """A file does not say how a prompt started; that is no other setting."""
+    config = pt.prompt.Config(3, start="text", words="7 8")
+    model = pt.prompt.inject(tiny("bert"), config, Numbers())
+    expected = outputs(model, batch)
+    own = pt.adapter_parameters(model)
+    pt.save(model, tmp_path)
+    assert pt.swap(randomize(model), tmp_path) is model
+    assert all(p is own[name] for name, p in pt.adapter_parameters(model).items())
+    assert_equal(outputs(model, batch), expected)
+
+
+def test_swap_drops_the_mlp_that_no_file_keeps(tiny, batch, tmp_path):
+    model = pt.prefix.inject(tiny("bert"), pt.prefix.Config(3, projection=6))
+    expected = outputs(model, batch)
+    model = pt.swap(model, pt.save(model, tmp_path / "prefix"))
+    torch.testing.assert_close(outputs(model, batch), expected)
+    assert {name.rpartition(".")[2] for name in pt.adapter_parameters(model)} == {"K", "V"}
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])
 def test_swap_exchanges_where_they_differ(family, tiny, inputs, tmp_path):
     one, two = (pt.lora.Config(rank=4, targets=("attention_out",)),
@@ -750,8 +772,8 @@ def test_list(saved, tiny, tmp_path):
 
 def test_what_cannot_be_described_is_not_saved_at_all(saved, tiny):
     @dataclasses.dataclass(frozen=True)
-    class Odd:
-        blocks: range = range(3)
+    class Odd(settings.Settings):
+        blocks: Annotated[range, lambda value, name: value] = range(3)
 
     before = {f.name: f.read_bytes() for f in saved.iterdir()}
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=9)

@@ -187,6 +187,7 @@ def test_groups_have_rates_of_their_own():
     only = Line()
     list(pt.train(only, LINE, groups=[{"params": [only.b], "lr": 0.4}]))
     assert_equal(only.w.detach(), torch.zeros(2))
+    assert only.w.grad is None    # which no group moves, and no group's step clears
 
 
 def test_groups_are_left_as_they_were():

@@ -1,6 +1,7 @@
 """LoRA and DoRA against Hugging Face peft on whole models, and LoRA's equation in float64."""
 
 import copy
+import functools
 import itertools
 import json
 import math
@@ -14,7 +15,6 @@ from torch.nn import functional as F
 
 import peft_teach as pt
 from peft_teach.errors import BadConfig, NoAdapter, NotMergeable, NotSupported, ShapeError
-from peft_teach.methods.lora_bias import BiasedLoRALinear
 
 peft = pytest.importorskip("peft")
 
@@ -245,8 +245,8 @@ def test_dropout_touches_the_input_of_a_alone():
 
 
 each_layer = pytest.mark.parametrize("make", [
-    pt.lora.LoRALinear, BiasedLoRALinear, pt.dora.DoRALinear, pt.ia3.IA3Linear,
-    pt.bitfit.BiasAdapter, lambda base: pt.ia3.IA3Linear(base, "input")])
+    pt.lora.LoRALinear, functools.partial(pt.lora.LoRALinear, use_bias=True), pt.dora.DoRALinear,
+    pt.ia3.IA3Linear, pt.bitfit.BiasAdapter, lambda base: pt.ia3.IA3Linear(base, "input")])
 
 
 @each_layer
@@ -291,7 +291,7 @@ def test_only_linear_layers_are_corrected(tiny):
 
 
 def test_the_bias_is_scaled_in_forward_and_merge():
-    made = layer(make=BiasedLoRALinear, alpha=6.0).double()
+    made = layer(alpha=6.0, use_bias=True).double()
     nn.init.normal_(made.c)
     x = torch.randn(4, 7, dtype=torch.float64)
     expected = F.linear(x, made.base.weight + 2 * made.B @ made.A, made.base.bias + 2 * made.c)
