@@ -62,12 +62,12 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
 
     Raises `BadData` for no batches, for batches without labels or with a class that the model does
     not have, and `BadConfig` for a setting that cannot work, if nothing trains, or if `pt.disabled`
-    or `torch.no_grad` is open. The first step, before its update, raises `BadConfig` if an adapter gets no gradient
-    because the model never calls it, or not for the loss. (The first 8 batches are tried in eval
-    mode, which leaves out no block by chance. An adapter in a module that they do not call, such as
-    an expert without tokens, may stay, and so may one on a pooler that no head reads.) An interrupt
-    raises `TrainingStopped`; a loss or gradient that is not finite raises `TrainingDiverged`,
-    before the update. Both hold the steps that were done.
+    or `torch.no_grad` is open. The first step, before its update, raises `BadConfig` if an adapter
+    gets no gradient because the model never calls it, or not for the loss. (The first 8 batches are
+    tried in eval mode, which leaves out no block by chance. An adapter in a module that they do not
+    call, such as an expert without tokens, may stay, and so may one on a pooler that no head
+    reads.) An interrupt raises `TrainingStopped`; a loss or gradient that is not finite raises
+    `TrainingDiverged`, before the update. Both hold the steps that were done.
     """
     whole.refuse_wrapped(model)
     if not torch.is_grad_enabled():

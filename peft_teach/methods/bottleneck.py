@@ -20,8 +20,8 @@
 Cost: 2 · d_model · size + size + d_model parameters each (`count`). No linear layer can absorb A,
 as act stands between its matrices.
 
-At the start, "zero" gives exactly the base's output. "normal" stays near it: A(u) is about 1 % of
-what A reads for d_model 384 and size 64. Both matrices zero would be exact as well, and never learn.
+At the start, "zero" gives exactly the base's output. "normal" stays near it: A(u) is about 1 % as
+large as u for d_model 384 and size 64. Both matrices zero would be exact, too, and never learn.
 
 Sources: Houlsby et al. 2019, arXiv 1902.00751, §2.1; Pfeiffer et al. 2021, arXiv 2005.00247, and
 2020, arXiv 2005.00052; Bapna & Firat 2019, arXiv 1909.08478; He et al. 2022, arXiv 2110.04366, §3

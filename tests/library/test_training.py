@@ -190,6 +190,12 @@ def test_groups_have_rates_of_their_own():
     assert only.w.grad is None    # which no group moves, and no group's step clears
 
 
+@pytest.mark.parametrize("block", [torch.no_grad, torch.inference_mode])
+def test_where_no_gradient_is_made_nothing_trains(block):
+    with block(), pytest.raises(BadConfig, match="no_grad"):
+        pt.train(Line(), LINE)
+
+
 def test_groups_are_left_as_they_were():
     model = Line()
     groups = [{"params": [model.w]}, {"params": [model.b], "lr": 0.4}]
