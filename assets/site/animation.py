@@ -4,7 +4,7 @@
 
 Lesson 07 is opened in Chromium as a reader has it, and worked in by keyboard: an answer with a
 slip, its card, the mend, its card, the training. The film is cut to the cells, and narrow: on a
-phone its letters have seven pixels and more.
+phone its letters have eight pixels.
 """
 
 import io
@@ -23,7 +23,7 @@ from lab import CHROMIUM, FLAGS, RUNS, Notebook, server  # noqa: E402
 
 LESSON = ROOT / "lessons/07_lora.ipynb"
 OUT = ROOT / "assets/learner.webp"
-SIZE = (700, 640)     # pixels of the window
+SIZE = (620, 640)     # pixels of the window
 SLIP, MEND = "self.scale = alpha", "self.scale = alpha / rank"
 ANSWER = """class LoRALinear(pt.Adapter):
     def __init__(self, base, rank=8, alpha=16.0):
@@ -134,7 +134,7 @@ def main() -> None:
         run(TRAIN, wait=False)
         for steps in range(25, 250, 25):                          # the training
             page.wait_for_function(STEP, arg=[where(TRAIN), steps], timeout=RUNS)
-            show(TRAIN, "start")
+            show(TRAIN)
             film.take(500)
         opened.idle()
         show(TRAIN, "start")
