@@ -3,7 +3,8 @@
     pip install -e ".[lab,browser]" && python assets/site/animation.py
 
 Lesson 07 is opened in Chromium as a reader has it, and worked in by keyboard: an answer with a
-slip, its card, the mend, its card, the training, and what the model then says of a review.
+slip, its card, the mend, its card, the training. The film is cut to the cells, and narrow: on a
+phone its letters have eight pixels.
 """
 
 import io
@@ -22,22 +23,25 @@ from lab import CHROMIUM, FLAGS, RUNS, Notebook, server  # noqa: E402
 
 LESSON = ROOT / "lessons/07_lora.ipynb"
 OUT = ROOT / "assets/learner.webp"
-SIZE = (900, 640)     # pixels of the window
+SIZE = (620, 640)     # pixels of the window
 SLIP, MEND = "self.scale = alpha", "self.scale = alpha / rank"
 ANSWER = """class LoRALinear(pt.Adapter):
     def __init__(self, base, rank=8, alpha=16.0):
         super().__init__(base)
+        n_in, n_out = base.in_features, base.out_features
+        A, B = torch.randn(rank, n_in), torch.zeros(n_out, rank)
+        self.A = torch.nn.Parameter(A / n_in**0.5)
+        self.B = torch.nn.Parameter(B)
         self.scale = alpha
-        self.A = torch.nn.Parameter(torch.randn(rank, base.in_features) / base.in_features**0.5)
-        self.B = torch.nn.Parameter(torch.zeros(base.out_features, rank))
 
     def forward(self, x):
         y = self.base(x)
-        return (y + self.scale * (x.float() @ self.A.T) @ self.B.T).to(y.dtype)"""
+        h = x.float() @ self.A.T
+        return (y + self.scale * h @ self.B.T).to(y.dtype)"""
 # How the cells begin that are worked in, or what they alone have.
 WRITE, CHECK = "class LoRALinear(", "LoRALinear = pt.check("
 WRAP, LOAD = "class MyLoRA(", "answers unchanged, to the bit"
-TRAIN, READ = "pt.board.train(", "before=unread"
+TRAIN = "pt.board.train("
 
 # Whether the training stands at so many steps, or has ended.
 STEP = """([number, steps]) => {
@@ -48,14 +52,18 @@ STEP = """([number, steps]) => {
 
 
 class Film:
-    """Frames of a page, each with how long it stays."""
+    """Frames of a notebook's cells, each with how long it stays."""
 
-    def __init__(self, page):
+    def __init__(self, page, cell):
         self.page, self.frames, self.stays = page, [], []
+        cells = page.locator(".jp-WindowedPanel-outer").bounding_box()
+        code = cell.locator(".jp-InputArea-editor").bounding_box()
+        self.cut = {"x": code["x"] - 6, "width": code["width"] + 12,
+                    "y": cells["y"], "height": cells["height"]}
 
     def take(self, milliseconds: int) -> None:
         """Add what the page shows now."""
-        shot = Image.open(io.BytesIO(self.page.screenshot()))
+        shot = Image.open(io.BytesIO(self.page.screenshot(clip=self.cut)))
         self.frames.append(shot.convert("RGB"))
         self.stays.append(milliseconds)
 
@@ -80,9 +88,10 @@ def main() -> None:
         lab.add(notebook, LESSON.name)
         lab.settings("@jupyterlab/notebook-extension/tracker", windowingMode="none")
         browser = play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        page = browser.new_page(viewport={"width": SIZE[0], "height": SIZE[1]})
+        page = browser.new_page()
         opened = Notebook(page, lab, LESSON.name)
-        film = Film(page)
+        page.set_viewport_size({"width": SIZE[0], "height": SIZE[1]})    # hides the kernel's name
+        film = Film(page, opened.cell(where(WRITE)))
 
         def run(text: str, wait: bool = True) -> None:
             opened.cell(where(text)).locator(".cm-content").click()
@@ -128,11 +137,8 @@ def main() -> None:
             show(TRAIN)
             film.take(500)
         opened.idle()
-        show(TRAIN)
-        film.take(1500)
-        run(READ)
-        show(READ)
-        film.take(4000)                                           # a rating before and after
+        show(TRAIN, "start")
+        film.take(4000)                                           # how much of the gain it is
         browser.close()
         film.save(OUT)
     print(f"{OUT.name}: {len(film.frames)} frames, {sum(film.stays) / 1000:.0f} s, "

@@ -13,7 +13,7 @@
 # | **You need** | to have trained a small network in PyTorch; nothing of transformers |
 # | **Data** | two sentences; the model, MiniLM, is fetched once and kept |
 #
-# <details><summary>How a lesson works</summary>
+# <details class="notebook"><summary>How a lesson works</summary>
 #
 # Run the cells from top to bottom with Shift+Enter; any cell may be run again. Write your code in place of `raise pt.NotAttempted(…)`.
 # The next cell, `pt.check(…)`, tries it on many inputs and answers with a card; the one after it is for graders. `pt.hint("inside.linear")` gives a hint, three times;

@@ -184,7 +184,7 @@ def my_training(model, batches, lr, total=250):
     model.eval()
 
 # %% [markdown]
-# Fine-tune the whole model for 45 of its 250 steps. Before and after, it reads a review of your own.
+# Fine-tune the whole model for 45 of its 250 steps. Before and after, it reads a review. <span class="notebook">Write one of your own.</span>
 
 # %%
 review = "A warm, funny film, and I would gladly see it again."
@@ -396,7 +396,7 @@ pt.plots.show(pictures.draw_ruler(ruler), "Both scales begin at the head on the 
 #
 # So how good is almost nothing? Read at all of its tokens, a frozen network and a count of words are within about a point of each other. Full fine-tuning is five to six points above them. From scratch, even five passes over the sentences bring only 74.4 % (one seed).
 #
-# *Your ladder* shows each method that you train on the ratings. Full fine-tuning is its first row; the button takes two minutes.
+# *Your ladder* shows each method that you train on the ratings. Full fine-tuning is its first row<span class="notebook">; the button takes two minutes</span>.
 
 # %%
 def wrap(model):

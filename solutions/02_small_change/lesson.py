@@ -290,7 +290,7 @@ pt.compare("change.half", size, f"the smallest of these d is {reached:,}, by its
 # Mind the dotted line: the head on the mean brings as much as 4,096 dimensions, on a frozen backbone. And mind the goal. Both papers ask for 90 % of full training's <i>accuracy</i>: 1,024 dimensions reach it on average, and the head on the pooler already has 84 %. Always compare with such a head.
 # </details>
 #
-# **Half-time.** Few entries of an update are enough, or few directions of it. Few parameters in a random subspace learn something, too. This is a good place to stop: the second half needs only the set-up cell above.
+# **Half-time.** Few entries of an update are enough, or few directions of it. Few parameters in a random subspace learn something, too. This is a good place to stop<span class="notebook">: the second half needs only the set-up cell above</span>.
 #
 # ## Second half: `inject`
 # Better methods choose *where* to train. Somebody must find the modules, wrap them, and freeze the rest. You write that once, and later lessons use yours.

@@ -119,7 +119,7 @@ pt.widgets.Guess("Answers that changed from positive to negative, of all that ch
                  ("a quarter", "half", "three quarters", "nearly all"), "prompt.way")
 
 # %% [markdown]
-# Write a review of your own. The model reads it now, and after training.
+# The model reads a review now, and after training. <span class="notebook">Write one of your own.</span>
 
 # %%
 review = "It is slow, cold and odd, and I was never bored."

@@ -295,7 +295,7 @@ pd.Series({
 # Train it by the protocol of lesson 02, on *ratings*. The learning rate rises over the first 25 of 250 steps, the **warm-up**, and then
 # falls to zero.
 #
-# First, write a review of your own. The model rates it before, with a head that knows nothing, and after.
+# The model rates a review before, with a head that knows nothing, and after. <span class="notebook">Write one of your own.</span>
 
 # %%
 review = "The jokes are old, and I laughed at every one of them."

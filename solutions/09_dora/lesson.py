@@ -26,12 +26,12 @@ LoRALinear, inject = pt.mine("lora.layer", "change.inject")    # yours
 pt.seed(0)
 
 # %% [markdown]
-# From lesson 07: after one backward pass of a new LoRA, whose gradient is not zero, $A$'s or $B$'s? Say it, then run the lines.
+# From lesson 07: after one backward pass of a new LoRA, whose gradient is not zero, $A$'s or $B$'s?<span class="notebook"> Say it, then run the lines.</span>
 
 # %%
 layer = LoRALinear(torch.nn.Linear(6, 4).requires_grad_(False), 2, 4.0)
 layer(torch.randn(3, 6)).square().sum().backward()
-[name for name in ("A", "B") if getattr(layer, name).grad.any()]
+print(*[name for name in ("A", "B") if getattr(layer, name).grad.any()])
 
 # %% [markdown]
 # ## Build it from a paragraph
@@ -68,7 +68,7 @@ pictures.explore_turn()
 # 3. Its gradients are those of the paragraph: `A`, `B` and `m` train, and $\lVert V\rVert$ passes no gradient on.
 # 4. The base stays as it is.
 #
-# Replace the lines `raise …`, run the cell, then the one below it. Until yours passes, the lesson goes on with ours.
+# <span class="notebook">Replace the lines `raise …`, run the cell, then the one below it. Until yours passes, the lesson goes on with ours.</span>
 
 
 # %% exercise="dora.layer" part="solution"

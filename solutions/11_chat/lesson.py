@@ -41,8 +41,8 @@ pd.set_option("display.max_colwidth", None)
 # %% [markdown]
 # ## Before
 #
-# First meet the model as it comes: SmolLM2-135M-Instruct, already a chat model, stored in 4 bits. "The base" means this one. Write a question
-# of your own. The model always takes its most likely next token, but repeats no run of four, or it would go in circles.
+# First meet the model as it comes: SmolLM2-135M-Instruct, already a chat model, stored in 4 bits. "The base" means this one. <span class="notebook">Write a
+# question of your own.</span> The model always takes its most likely next token, but repeats no run of four, or it would go in circles.
 
 # %%
 question = "How do I keep my cat off the keyboard?"    # or yours
@@ -208,8 +208,8 @@ pd.DataFrame({"before": before, "after": pictures.ask(model, tokenizer, some, wo
 # In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. It did so well that they proposed
 # the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
 #
-# We chose layers, batch and rate for you. Do better: press *one pass* at 0.001, then at 0.002, until both neighbours of your best rate are
-# worse. Each press is the first of five passes, judged by the held-out loss.
+# <p class="notebook">We chose layers, batch and rate for you. Do better: press <i>one pass</i> at 0.001, then at 0.002, until both neighbours of
+# your best rate are worse. Each press is the first of five passes, judged by the held-out loss.</p>
 
 # %%
 pictures.Search(record)    # recorded runs come at once; others train here

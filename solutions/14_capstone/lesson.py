@@ -34,7 +34,7 @@ pt.seed(0)
 # %% [markdown]
 # ## The brief
 #
-# Hand in this notebook together with the folder `work/adapter`, in one zip.
+# Hand in the notebook together with the folder `work/adapter`, in one zip.
 #
 # | what is marked | points | by whom |
 # |---|---|---|
@@ -208,10 +208,10 @@ pt.widgets.Guess("Which law does her layer break?", ("the start", "the frozen ba
 
 # %% tags=["nbval-check-output"]
 pt.compare("capstone.mirrors", pictures.broken_law(Mirrors), "the first law that breaks")
-pictures.put_to(keeps_the_laws, Mirrors)
+print(pictures.put_to(keeps_the_laws, Mirrors))
 
 # %% [markdown]
-# Mend it in one line, and run the three cells again.
+# Mend it in one line<span class="notebook">, and run the three cells again</span>.
 #
 # <details><summary>Our line</summary>
 #

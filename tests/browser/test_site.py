@@ -3,6 +3,7 @@
 import http.server
 import re
 import threading
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -53,12 +54,53 @@ def names(out: Path) -> list[str]:
 
 
 def test_every_link_within_the_site_leads_somewhere(pages):
+    """To a file, and to a place in it."""
     out, _ = pages
-    for name in names(out):
-        page = out / name
-        for link in re.findall(r'(?:href|src)="([^"#?]+)', page.read_text("utf-8")):
+    text = {out / name: (out / name).read_text("utf-8") for name in names(out)}
+    places = {page: {"", *re.findall(r'\bid="([^"]+)"', html)} for page, html in text.items()}
+    for page, html in text.items():
+        for link in re.findall(r'(?:href|src)="([^"]+)"', html):
             if not re.match(r"\w+:", link):
-                assert (page.parent / link).exists(), f"{page.name} links to {link}"
+                file, _, place = unescape(link).partition("#")
+                leads = (page.parent / file.partition("?")[0]).resolve() if file else page
+                assert leads.exists(), f"{page.name} links to {link}"
+                assert place in places.get(leads, {place}), f"{page.name} links to {link}"
+
+
+# What is said where cells run, and is true nowhere else.
+OF_NOTEBOOKS = (r"\b[Cc]lick|Shift\+Enter|\b[Pp]ress(?! play)\b.{,30}\d|the button|this notebook"
+                r"|\b[Rr]un the\b.*\b(cells?|lines)\b|(review|question|one) of your own|pt\.hint\(")
+
+
+def test_no_page_asks_for_what_only_a_notebook_can_do(pages, browser):
+    """A picture that one is to play has a button for it; what else moves is tested below."""
+    out, address = pages
+    page = browser.new_page()
+    for name in names(out):
+        page.goto(address + name)
+        prose = page.locator("article :is(p, li, td)").all_text_contents()
+        assert not [each for each in prose if re.search(OF_NOTEBOOKS, " ".join(each.split()))], name
+        if any("Press play" in each for each in prose):
+            assert page.locator(".moving button", has_text="Play").count(), name
+
+
+@pytest.mark.parametrize("width", [1400, 1000, 390])
+def test_text_code_cards_and_pictures_have_one_width(pages, browser, width):
+    _, address = pages
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
+    left, right = page.evaluate("""() => {
+        const boxes = [...document.querySelectorAll(`article :is(section > p, div.cell_input, .bet,
+            .cell_output figure, .cell_output [role=group])`)].filter(
+                (each) => each.checkVisibility()).map((each) => each.getBoundingClientRect());
+        return [boxes.map((box) => box.left), boxes.map((box) => box.right)];
+    }""")
+    assert len(left) > 50
+    assert max(left) - min(left) < 1
+    assert max(right) - min(right) < 1
+    for picture in page.locator("article figure img:visible").all():
+        natural, box = int(picture.get_attribute("width")), picture.bounding_box()
+        assert natural < 600 or box["x"] + box["width"] > max(right) - 1
 
 
 FAULTS = (Path(__file__).parent / "faults.js").read_text("utf-8")
@@ -198,6 +240,10 @@ def test_tables_take_free_width_and_are_cards_on_a_phone(pages, browser):
     page.goto(address + "index.html")
     box = page.get_by_text("the training step; ").bounding_box()
     assert box["width"] > 300    # two cells below each other, not beside
+    page.goto(address + "fast.html")
+    for table in page.locator("article .table-wrapper").all():    # of numbers, in their columns
+        assert table.locator("thead").is_visible()
+        assert table.evaluate("each => each.scrollWidth - each.clientWidth") == 0
 
 
 def test_on_a_phone_a_block_is_drawn_anew_and_another_picture_can_be_read(pages, browser):
@@ -222,12 +268,16 @@ def test_each_method_of_the_landings_picture_leads_to_its_lesson(pages, browser)
         page.close()
 
 
-def test_wide_a_line_of_code_of_a_hundred_letters_is_whole(pages, browser):
+def test_wide_a_line_of_code_of_a_hundred_letters_and_a_long_formula_are_whole(pages, browser):
+    """In folds, too."""
     _, address = pages
     page = browser.new_page(viewport={"width": 1400, "height": 900})
-    page.goto(address + "lessons/07_lora.html")
-    assert page.evaluate("""[...document.querySelectorAll("article div.cell_input pre")].filter(
-        (each) => each.checkVisibility() && each.scrollWidth > each.clientWidth).length""") == 0
+    for lesson in ("00_inside", "07_lora"):
+        page.goto(f"{address}lessons/{lesson}.html", wait_until="networkidle")
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        assert page.evaluate("""[...document.querySelectorAll(
+            "article :is(div.cell_input pre, div.math)")].filter(
+            (each) => each.scrollWidth > each.clientWidth).length""") == 0, lesson
     assert page.locator("article div.cell_input pre").first.evaluate(
         "each => getComputedStyle(each).whiteSpace") == "pre"    # no line is broken
 
@@ -237,6 +287,10 @@ def test_the_search_finds_a_lesson(pages, browser):
     page = browser.new_page()
     page.goto(address + "index.html")
     page.locator("input[name=q]").fill("stochastic rounding")
+    asked = []
+    page.on("request", lambda request: asked.append(request.url))
     page.locator("input[name=q]").press("Enter")
     page.locator("#search-results li a").first.wait_for()
+    page.wait_for_load_state("networkidle")
+    assert not [url for url in asked if "/lessons/" in url]    # texts would push the list down
     assert "QLoRA" in page.locator("#search-results").inner_text()

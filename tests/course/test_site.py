@@ -74,6 +74,19 @@ def test_nothing_says_what_a_reader_has_not_done(folded):
     assert not re.search(r"you said|\b(no|not) [\w ]+ yet|^Lesson \d", shown(folded), re.MULTILINE)
 
 
+def test_a_page_has_nothing_that_only_a_notebook_can_do():
+    """What a lesson marks as such, calls that show nothing without a kernel, whose pieces ran."""
+    for number in ("01", "11"):
+        lesson, = make(ROOT, [number])
+        read = page(lesson, ROOT)
+        assert 'class="notebook"' in "".join(cell.source for cell in lesson.cells)
+        for nothing in ('class="notebook"', "of your own.", "the button", "offer(", "Search("):
+            assert nothing not in texts(read)
+        outputs = [output for cell in read.cells for output in cell.get("outputs", ())]
+        assert not any(output.get("name") == "stderr" for output in outputs)
+        assert not any(output.get("text", "").startswith("yours: ") for output in outputs)
+
+
 def test_the_first_use_of_a_term_leads_to_the_glossary(folded):
     terms, linked = glossary(ROOT), re.findall("{term}`(.+?)`", texts(folded))
     assert {"verdict", "pooler", "NF4"} <= {*terms}
@@ -128,6 +141,16 @@ def test_of_a_number_and_how_sure_one_is_a_page_tells_the_number():
     told = shown(page(make(ROOT, ["05"])[0], ROOT))
     assert re.search(r"<strong>Failing runs of three:</strong> \d<", told)
     assert "how sure one is now" not in told
+
+
+def test_a_bets_answer_stands_above_the_picture_that_its_cell_makes():
+    lesson, = make(ROOT, ["00"])
+    cell, = (cell for cell in lesson.cells if "explore_step(" in cell.source)
+    html, = (shown(NotebookNode(cells=[each])) for each in page(
+        lesson, ROOT, pictures={cell.id: "<b>the picture</b>"}).cells
+        if "explore_step(" in each.source)
+    assert re.findall('id="measured-(.+?)"', html) == ["inside.memory", "inside.fullest"]
+    assert html.index("measured-inside.fullest") < html.index("<b>the picture</b>")
 
 
 def test_a_picture_that_shows_a_bets_answer_waits_for_the_bet():

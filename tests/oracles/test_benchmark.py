@@ -158,10 +158,14 @@ def test_rows_make_a_table_and_a_file(script, monkeypatch, tmp_path):
         "nf4": [{**about, **row, **recording.today()} for _, about, row in found[2:]]}
     assert list(script.measurements(*wanted, stored.holds)) == []
     lines = script.table(record).splitlines()
-    cells = [c.strip() for c in next(x for x in lines if x.startswith("| lora")).split("|")]
-    assert cells[2:4] == ["2,048"] * 2    # 2 blocks · 2 · 8 · (32 + 32)
-    assert (cells[5], cells[8]) == ("0.50", "0.25")
-    assert len({len(line) for line in lines if line.startswith(("| lora", "| full"))}) == 1
+    full, beside_full, beside_peft = ([cell.strip() for cell in line.split("|")[1:-1]]
+                                      for line in lines if line.startswith(("| lora", "| full")))
+    assert full[2:] == ["1.00", "1.00"]
+    assert beside_full[1] == beside_peft[1] == "2,048"    # 2 blocks · 2 · 8 · (32 + 32)
+    assert (beside_full[3], beside_peft[3]) == ("0.25", "0.50")
+    assert len(beside_peft) == 5
+    widths = [len(line) for line in lines if line.startswith(("| lora", "| full"))]
+    assert widths[0] == widths[1]
 
 
 @pytest.mark.parametrize("flags", ["", "--threads 2", "--again", "--memory", "--forget"])

@@ -79,11 +79,13 @@ for (const measured of document.querySelectorAll("details .measured")) {
   wait();
 }
 
-// On a phone the rows of a table of words are cards, whose cells are named; one of numbers scrolls.
+// On a phone the rows of a table of words are cards, whose cells are named; one of numbers stays.
 for (const table of document.querySelectorAll("article table.docutils")) {
   const names = [...table.querySelectorAll("thead th")].map((each) => each.textContent);
-  if (![2, 4, 5, 6].includes(names.length) || !names[1]) continue;
-  table.classList.add("cards");
+  const cells = [...table.querySelectorAll("td:not(:first-child)")];
+  const words = cells.filter((each) => /\p{L}{3}/u.test(each.textContent));
+  if (!names[1]) continue;
+  table.classList.add(words.length < cells.length / 2 ? "numbers" : "cards");
   for (const cell of table.querySelectorAll("td"))
     if (cell.textContent.trim()) cell.dataset.name = names[cell.cellIndex];
 }

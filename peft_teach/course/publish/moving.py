@@ -33,6 +33,7 @@ from .source import CHECK, GRADE, Cell
 FILES = "moving"     # in `_static`
 MOST = 120           # settings of one picture that are drawn; of longer sliders every other stop
 LEAST = 0.65         # of its width a picture keeps on a phone: letters of 9 pixels, so it scrolls
+LARGEST = 1.1        # of its width a picture takes, to be as wide as the text
 SHARP = 192          # dots an inch: twice a page's own
 
 _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of the ladder
@@ -145,7 +146,7 @@ def _html(picture: Explorer, static: Path, most: int) -> str:
     shown = shown.replace("</", r"<\/")    # no text ends the script
     return (f'<div class="moving"><form hidden>{controls}</form><figure>'
             f'<img class="peft-teach-figure" src="../_static/{FILES}/{file}" width="{width}" '
-            f'height="{height}" style="min-width: {LEAST * width:.0f}px" alt="{escape(told)}">'
+            f'height="{height}" style="{sized(width)}" alt="{escape(told)}">'
             f'<figcaption aria-live="polite">{escape(caption)}</figcaption></figure>'
             f'<script type="application/json">{shown}</script></div>')
 
@@ -184,6 +185,11 @@ def _file(picture: Explorer, settings: dict[str, Any], static: Path
     name = filed(png(figure), static / FILES)
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
     return name, width, height, str(figure.get_label()), picture.caption(data)
+
+
+def sized(width: int, scrolls: bool = True) -> str:
+    """Return how wide a picture is on a page: as the text, but for small ones and on a phone."""
+    return f"min-width: {LEAST * width:.0f}px; " * scrolls + f"width: {LARGEST * width:.0f}px"
 
 
 def png(figure: Figure) -> bytes:

@@ -30,13 +30,16 @@ FOLDED, NONE = "folded", "none"
 BETS = {"Guess", "commit"}
 
 _NAVIGATION = re.compile(rf"^\[.*\({START}\.ipynb\).*\n*", re.MULTILINE)    # the theme has its own
-_OF_NOTEBOOKS = re.compile(r"<details><summary>Working on Colab\?.*?</details>\n*", re.DOTALL)
+# What is true where cells run: marked in the lesson's prose, and not on its page.
+_OF_NOTEBOOKS = re.compile(r'<(\w+) class="notebook">.*?</\1>', re.DOTALL)
+NEED_A_KERNEL = {"progress", "offer", "Search"}    # calls that show nothing without one
 _PICTURE = re.compile(r'(<img[^>]*width="\d+"[^>]*?) src="data:image/png;base64,([^"]+)">')
 _NO_PROSE = (r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^]\n]*\]\([^)\n]*\)"
              r"|<code>.*?</code>|<[^>]*>|^[#|][^\n]*|\*\*Sources\*\*.*")
 _TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its heading
-# An output that says what the reader has not done.
-_UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \(")
+# An output that says what the reader has not done, or whose pieces run.
+_UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \("
+                     r"|\A(yours: .*\n?)+\Z")
 _STILL = re.compile(r'class="peft-teach-still"')    # of a bet, where it holds no picture
 _SET_UP = "# @title Set-up\n"    # imports, records, a model: nothing to read
 _DRAWS = re.compile(r"(pt\.)?(plots\.show|pictures\.explore_\w+|drawing\.\w+)\(")
@@ -59,6 +62,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
         if cell.cell_type == "markdown":
             cell.source, further = _prose(cell.source, bool(shown), further)
         elif known.part == SOLUTION:
+            cell.outputs = []
             solution, cell = cell, student
         elif known.part == CHECK:
             cell.outputs = [_output(_slip((root / lesson.solved).parent, known.exercise.id))]
@@ -96,8 +100,7 @@ def _out(found: re.Match, static: Path, phone: bytes | None) -> str:
     data, at = base64.b64decode(found[2]), f"../_static/{static.name}/"
     across, down = (int.from_bytes(data[at:at + 4], "big") for at in (16, 20))    # of a PNG
     width = int(re.search(r'width="(\d+)"', found[1])[1])
-    least = f"min-width: {moving.LEAST * width:.0f}px; " * (phone is None)
-    image = (found[1].replace('style="', f'style="{least}') +
+    image = (found[1].replace('style="', f'style="{moving.sized(width, phone is None)}; ') +
              f' height="{round(width * down / across)}" loading="lazy" '
              f'src="{at}{moving.filed(data, static)}">')
     return image if phone is None else (
@@ -171,13 +174,14 @@ def _read(cell: Any, id: str, results: Container[str], pictures: Mapping[str, st
     asked = {_name(call) for call in calls}
     bets = [_output(bet) for call in calls if _name(call) in BETS
             if (bet := _bet(call, cell, results))]
-    cell.outputs = bets + [_told(output) for output in cell.outputs if not _is_undone(output)]
+    cell.outputs = bets + [_told(output) for output in cell.outputs if not _is_undone(output) and (
+        id not in pictures or _compared(output))]
     if id in pictures:
         picture = pictures[id]
         if bets:    # it may show the answer
             picture = (f'<details class="after-bet"><summary>Bet first, then open the picture'
                        f"</summary>{picture}</details>")
-        cell.outputs = [*bets, _output(picture)]
+        cell.outputs.append(_output(picture))
         _folded(cell)
     elif asked and asked <= BETS:
         cell.metadata = {"tags": ["remove-input"]}
@@ -189,13 +193,14 @@ def _read(cell: Any, id: str, results: Container[str], pictures: Mapping[str, st
         return bool(yours)
     elif cell.metadata.get("jupyter", {}).get("source_hidden") or _DRAWS.match(cell.source):
         _folded(cell)
-    return asked != {"progress"}
+    return not asked & NEED_A_KERNEL
 
 
 def _is_undone(output: Any) -> bool:
-    """Whether an output says what the reader has not done: a bet, a sentence, a training."""
+    """Whether an output is a reader's own: a bet or a training not done, a piece, a warning."""
     text, html = _text(output), output.get("data", {}).get("text/html", "")
-    return bool(_UNDONE.search(text) or (_STILL.search(html) and "<figure" not in html))
+    return bool(output.get("name") == "stderr" or _UNDONE.search(text or output.get("text", ""))
+                or (_STILL.search(html) and "<figure" not in html))
 
 
 def _bet(call: ast.Call, cell: Any, results: Container[str]) -> str:

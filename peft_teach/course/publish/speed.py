@@ -4,7 +4,10 @@ BATCHES = {"minilm": (16, 32), "smollm2": (2, 64)}    # of the models that race:
 
 
 def table(record):
-    """Return the record in Markdown: for each machine a table a model, and one for NF4."""
+    """Return the record in Markdown: for each machine two tables a model, and one for NF4.
+
+    A model's first table is beside full fine-tuning, its second beside peft.
+    """
     text, machines = [], []
     for row in (*record.get("runs", []), *record.get("nf4", [])):
         if (row["device"], row["machine"]) not in machines:
@@ -20,9 +23,13 @@ def table(record):
         for name, batch in BATCHES.items():
             rows = [r for r in runs if r["model"] == name]
             if rows:
-                head = (f"{name}, {batch[0]} × {batch[1]}", "trained", "peft's", "time / peft",
-                        "memory / peft", "file / peft", "time / full", "memory / full")
-                text += ["", *_markdown(head, [_cells(row, rows) for row in rows])]
+                model = f"{name}, {batch[0]} × {batch[1]}"
+                full = next((r["ours"] for r in rows if r["method"] == "full"), {})
+                text += ["", *_markdown((model, "trained", "time / full", "memory / full"),
+                                        [_beside_full(row, full) for row in rows]),
+                         "", *_markdown((model, "peft trains", "time / peft", "memory / peft",
+                                         "file / peft"),
+                                        [_beside_peft(row) for row in rows if "peft" in row])]
         if nf4s:
             head = ("NF4", "bits a weight", "quantize, M/s", "bitsandbytes", "time, ratio",
                     "dequantize, M/s", "bitsandbytes", "time, ratio")
@@ -30,22 +37,27 @@ def table(record):
     return "\n".join(text[1:])
 
 
-def _cells(row, rows):
-    """Return one method's line; a dash where there is nothing to compare."""
-    ours, theirs = row["ours"], row.get("peft", {})
-    full = next((r["ours"] for r in rows if r["method"] == "full"), {})
-
-    def over(other, *keys):
-        mine = ours
-        for key in keys:
-            mine, other = mine.get(key, {}), other.get(key, {})
-        return f"{mine / other:.2f}" if mine and other else "–"
-
+def _beside_full(row, full):
+    """Return one method's line beside full fine-tuning."""
+    ours = row["ours"]
     return (row["method"], f"{ours['parameters']:,}",
-            f"{theirs['parameters']:,}" if theirs else "–",
-            _spread(row["step_to"].get("peft")), over(theirs, "memory_bytes", "peak"),
-            over(theirs, "file_bytes", "weights"), _spread(row["step_to"].get("full")),
-            over(full, "memory_bytes", "peak"))
+            "1.00" if ours is full else _spread(row["step_to"].get("full")),
+            _ratio(ours, full, "memory_bytes", "peak"))
+
+
+def _beside_peft(row):
+    """Return one method's line beside peft."""
+    ours, theirs = row["ours"], row["peft"]
+    return (row["method"], f"{theirs['parameters']:,}", _spread(row["step_to"].get("peft")),
+            _ratio(ours, theirs, "memory_bytes", "peak"),
+            _ratio(ours, theirs, "file_bytes", "weights"))
+
+
+def _ratio(mine, other, *keys):
+    """Return a ratio of two numbers within; a dash where one was not measured."""
+    for key in keys:
+        mine, other = mine.get(key, {}), other.get(key, {})
+    return f"{mine / other:.2f}" if mine and other else "–"
 
 
 def _nf4_cells(row):
