@@ -28,9 +28,6 @@ Group `reads`: the same as `converged`, on other vectors of each sentence than a
 Before the first block no token has read another: that mean is one of word vectors alone.
 
 Group `counting`: no network. Naive Bayes on word pieces, each counted once more than it was seen.
-
-Group `answers`: what such a head answers to each test sentence, in the order of the data, as one
-text of zeros and ones.
 """
 
 from collections import Counter
@@ -65,14 +62,12 @@ def settings():
     """Yield (group, settings) of every run, the most needed first."""
     for method in ("head", "scratch", "full"):
         yield "curves", {"method": method, "seed": 0}
-    yield "rates", {"method": "scratch", "lr": 1e-3, "seed": 0}
     yield "longer", {"method": "scratch", "epochs": 5, "seed": 0}
     for pool in ("cls", "mean"):
         for penalty in PENALTIES:
             yield "converged", {"method": "head", "pool": pool, "penalty": penalty}
     for pooler in (0, 1, 2, 3, "none"):
         yield "poolers", {"method": "head", "pool": "cls", "penalty": 0.0, "pooler": pooler}
-    yield "answers", {"method": "head", "pool": "cls", "penalty": 0.0}
     yield "counting", {"method": "counting"}
     for reads in READS:
         yield "reads", {"method": "head", "pool": reads, "penalty": 0.0}
@@ -90,7 +85,7 @@ def run(setting, data):
     pt.seed(seed)
     model, tokenizer = pt.models.load("minilm", labels=2, pretrained=method != "scratch")
     model = pt.full.inject(model, pt.full.Config(train="head" if method == "head" else "all"))
-    lr, epochs = setting.get("lr", LR[method]), setting.get("epochs", 1)
+    lr, epochs = LR[method], setting.get("epochs", 1)
     batches = pt.data.batches(data.train[:EXAMPLES], tokenizer, seed=seed, epochs=epochs)
     held_out = pt.data.batches(data.validation[:HELD_OUT], tokenizer, 64, shuffle=False)
     looks = {*LOOKS, *range(250, len(batches) + 1, 125)}
@@ -117,15 +112,6 @@ def converged(setting, data):
     return {**setting, "accuracy": round(right["test"], 4),
             "validation": round(right["validation"], 4), "training": round(right["train"], 4),
             "loss": round(loss, 4), **found}
-
-
-def answers(setting, data):
-    """Train the head to its end; return a row with its answers to the test sentences."""
-    head, x, y, _ = ended(setting, data)
-    with torch.no_grad():
-        said = head(x["test"]).argmax(-1)
-    return {**setting, "accuracy": round((said == y["test"]).double().mean().item(), 4),
-            "answers": recording.bits(said)}
 
 
 def counting(setting, data):
@@ -270,7 +256,7 @@ def look(model, batches):
     return round(pt.evaluate(model, batches).accuracy, 4)
 
 
-WAYS = {"converged": converged, "poolers": converged, "reads": converged, "answers": answers,
+WAYS = {"converged": converged, "poolers": converged, "reads": converged,
         "read": read, "counting": counting}
 
 

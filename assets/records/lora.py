@@ -4,12 +4,11 @@
     python assets/records/lora.py --again    all anew
 
 Writes `lora.json`: one row a run (settings, accuracy, losses), the spectra of the updates with what
-becomes of W and what is left of the accuracy when the updates are cut (`--spectra`: these alone,
-where they are missing). Interrupted, it goes on where it stopped. One setting: MiniLM, movie
-reviews with |rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
+becomes of W (`--spectra`: these alone, where they are missing). Interrupted, it goes on where it
+stopped. One setting: MiniLM, movie reviews with |rating| > 0.5, 4,000 training reviews once,
+batches of 16, at most 32 tokens.
 """
 
-import copy
 import functools
 import json
 
@@ -30,7 +29,6 @@ SEARCHED = {
 ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 DIRECTIONS = 32                        # of W + ΔW, the strongest, that are recorded
 SAME_UPDATE = 16 * 8**0.5    # at rank 8, ‖ΔW‖ after one step is that of rank 64 with alpha 128
-KEPT = (0, 1, 2, 4, 8, 16, 32, 64)     # the k strongest directions of each ΔW kept
 
 
 def settings():
@@ -157,21 +155,6 @@ def digits(values):
     return [float(f"{v:.3g}") for v in values]
 
 
-def cut(model, before, data):
-    """Return the accuracy by k: each ΔW of a LoRA cut to its k strongest directions."""
-    updates, plain = pt.spectra.updates(model, before), pt.merge(copy.deepcopy(model))
-    rank = next(iter(pt.adapters(model).values())).A.shape[0]
-    _, tokenizer = pt.models.load("minilm", labels=2)
-    batches = pt.data.batches(data.test, tokenizer, 64)    # of like length: less padding
-    table = {}
-    for k in (k for k in KEPT if k <= rank):
-        for name, delta in updates.items():
-            weight = plain.get_submodule(name).weight
-            weight.data.copy_(before[name] + pt.spectra.truncate(delta, k))
-        table[k] = round(pt.evaluate(plain, batches).accuracy, 4)
-    return table
-
-
 def is_whole(record, name):
     """Return whether the record has all that a spectrum holds now.
 
@@ -179,15 +162,14 @@ def is_whole(record, name):
     """
     found = record.get("spectra", {}).get(name, {"": {}})
     needed = "overlap" if name.endswith(" again") else "known"
-    return all(needed in row for row in found.values()) and (
-        not name.isdigit() or name in record.get("cut", {}))
+    return all(needed in row for row in found.values())
 
 
 def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
     parser.add_argument("--groups", nargs="+", help="only these groups of runs")
-    parser.add_argument("--spectra", action="store_true", help="only the missing spectra and cuts")
+    parser.add_argument("--spectra", action="store_true", help="only the missing spectra")
     options = parser.parse_args()
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
@@ -212,10 +194,7 @@ def main():
         stands = record.read().get("spectra", {}).get(name, {})
         other = functools.partial(first_update, compared_with(name))
         row["spectrum"] = name
-        gains = {"spectra": {name: spectrum(model, before, other, stands)}}
-        if name.isdigit():
-            gains["cut"] = {name: cut(model, before, data)}
-        return row, gains
+        return row, {"spectra": {name: spectrum(model, before, other, stands)}}
 
     wanted = [{"group": group, "setting": setting} for group, setting in settings()
               if not options.groups or group in options.groups]

@@ -12,14 +12,13 @@ that is not, in which the liked one has the larger margin: no bound between the 
 in it. Groups:
 
     written    an instruction in words
-    threshold  the same, and a bound between the answers found on the training reviews
     soft       ten vectors in front that start as words, as labels and common words, or at random
-    lengths    more or fewer vectors, the instruction cut or said again
     rates      vectors that start as words at each of `RATES`, on the validation reviews, which
                cannot tell them apart; `validation` is the accuracy. All others run at the middle
                one, and `faster`, on all test reviews, at the highest
     all        what decides the lesson's question, on all 470 test reviews, half of which are liked
-               (39 of the hundred are): instructions, with `bound` too, and vectors from words
+               (39 of the hundred are): instructions, also with the bound between the answers
+               that is best on the training reviews (`bound`), and vectors from words
     back       (1 − t) P + t W on all of these reviews: P are `vectors`, W the tokens nearest to
                them; with `margins`, the logit of " positive" less that of " negative"
 
@@ -41,7 +40,6 @@ WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
 LENGTH, STEPS, BATCH, TESTS, ALL = 10, 32, 8, 100, 470
 LR, RATES = 2e-2, (6e-3, 2e-2, 6e-2)
-LENGTHS = (1, 50)
 STARTS = ("text", "labels", "random")
 LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SEARCHED = {
@@ -57,16 +55,11 @@ def settings():
 
     for text in WRITTEN:
         yield "written", {"model": "smollm2", "text": text}
-    for text in (START, ""):
-        yield "threshold", {"model": "smollm2", "text": text}
     for seed in (0, 1, 2):
         for start in STARTS:
             yield "soft", soft(start, seed)
     for lr in RATES:
         yield "rates", soft("text", 0, lr=lr)
-    for seed in (0, 1, 2):
-        for length in LENGTHS:
-            yield "lengths", soft("text", seed, length=length)
     for text in WRITTEN:
         yield "all", {"model": "smollm2", "text": text, "tests": ALL}
     for text in (START, ""):
@@ -126,8 +119,7 @@ def soft(setting, task):
     """Put vectors before SmolLM2, train and test them; return the row, and what parts gain."""
     pt.seed(setting["seed"])
     start = setting["start"]
-    length = setting.get("length", LENGTH)
-    config = pt.prompt.Config(length, start=start, words={
+    config = pt.prompt.Config(LENGTH, start=start, words={
         "text": (START,), "labels": reading.WORDS}.get(start, ()))
     task.model = pt.prompt.inject(task.model, config, task.tokenizer)
     P = task.model.model.P
@@ -140,7 +132,7 @@ def soft(setting, task):
         losses.append(round(step.loss, 3))
         if step.index + 1 in LOOKS:
             way.append(P.detach().clone())
-    row = {"method": "prompt", "length": length, "lr": rate, "losses": losses, **task.test(),
+    row = {"method": "prompt", "length": LENGTH, "lr": rate, "losses": losses, **task.test(),
            "moved": round(((P - first).norm() / first.norm()).item(), 3)}
     gains = {}
     if start in BACK and setting == {"model": "smollm2", "start": start, "seed": 0}:
@@ -225,7 +217,7 @@ def main():
             row, gains = back(setting, task, record.read()["vectors"])
         elif "start" in setting:
             row, gains = soft(setting, task)
-        elif group == "threshold" or "bound" in setting:
+        elif "bound" in setting:
             row, gains = {"method": "none"} | threshold(setting, task), {}
         else:
             row, gains = {"method": "none"} | task.test(setting["text"]), {}

@@ -1,13 +1,12 @@
-"""Make the record of lesson 08: LoRA on a plain base and on four bits, merged and repaired.
+"""Make the record of lesson 08: LoRA on a plain base and on four bits, merged.
 
     python assets/records/qlora.py                       all, about an hour on one core
     python assets/records/qlora.py --groups rates runs   only these groups of runs
 
-Writes `qlora.json`: one row a run, what merging leaves of an update (`merged`, `blocks`), what
-tables of levels cost (`formats`), and how much of the rounding error eight directions repair
-(`repair`). One setting: MiniLM, rank 8, alpha 16, movie
-reviews with |rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
-Interrupted, it goes on where it stopped.
+Writes `qlora.json`: one row a run, what merging leaves of an update (`merged`, `blocks`), and what
+tables of levels cost (`formats`). One setting: MiniLM, rank 8, alpha 16, movie reviews with
+|rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens. Interrupted, it goes
+on where it stopped.
 
     rates    seed 0: LoRA on all matrices of the blocks, the base plain or in 4 bits, at five rates
              each; on query and value in 4 bits (plain: `lora.json`)
@@ -327,22 +326,6 @@ def costs_of_tables(course):
     return found.round(4).to_dict("index")
 
 
-def repairs(course):
-    """Return by matrix: the share of the error that rank 8 repairs, and that of random signs."""
-    def repaired(E):
-        energy = pt.spectra.singular_values(E).square()
-        return round((energy[:RANK].sum() / energy.sum()).item(), 4)
-
-    generator, table = torch.Generator().manual_seed(0), {}
-    for name, W in course.weights.items():
-        E = W - rounded(W)
-        signs = torch.randint(0, 2, E.shape, generator=generator) * 2 - 1
-        table[name] = {"shape": list(E.shape), "share": repaired(E),
-                       "scrambled": repaired(E * signs),
-                       "noise": repaired(torch.randn(E.shape, generator=generator))}
-    return table
-
-
 def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
@@ -362,8 +345,6 @@ def main():
 
     for group, wish in wanted(record, options.groups):
         record.make([{"group": group, "setting": wish}], make)
-    if "repair" not in record.made():
-        record.gain(repair=repairs(course))
     if "formats" not in record.made():
         record.gain(formats=costs_of_tables(course))
     if "blocks" in options.groups:
