@@ -205,13 +205,11 @@ def keep(record):
                     if scaled and along > 0:
                         kept = kept / along
                     if name in matrices:
-                        sizes.append([(m.norm() / before[name].norm()).item()
-                                      for m in (delta, kept)])
+                        sizes.append((delta.norm() / before[name].norm()).item())
                     p.data.copy_(before[name] + kept)
                 elif name not in head and rest == "undone":
                     p.data.copy_(before[name])
-            size, of_kept = (sum(row) / len(sizes) for row in zip(*sizes))
-            found = {"size": round(size, 4), "size_kept": round(of_kept, 4),
+            found = {"size": round(sum(sizes) / len(sizes), 4),
                      "accuracy": pt.evaluate(changed, tests).accuracy}
             record.add(about, found, part="parts")
             print(*about.values(), found, flush=True)

@@ -168,8 +168,7 @@ def frozen(data):
         return features @ (w[1] - w[0]), torch.cat([b["labels"] for b in batches])
 
     test_scores, truth = seen(test)
-    row = {"zero_shot": round(((test_scores > 0) == truth).float().mean().item(), 4),
-           "answers": recording.bits(test_scores > 0), "truth": recording.bits(truth),
+    row = {"answers": recording.bits(test_scores > 0), "truth": recording.bits(truth),
            "thresholds": []}
     for shots, seed in itertools.product(EPOCHS, SEEDS):
         drawn = pt.data.batches(draw(train, shots, seed), tokenizer, 16, TOKENS,
@@ -324,7 +323,6 @@ def full(data):
         row["reach"][n] = {
             "gains": round((nearest.norm() / delta.norm()).item() ** 2, 5),
             "rank1": round((S[0].square() / S.square().sum()).item(), 5),
-            "relative": round((delta.norm() / W.norm()).item(), 4),
             **{kind: round((1 - energy(d.double() - in_outputs[kind], C[n])
                             / energy(d.double(), C[n])).item(), 5)
                for kind, d in (("outputs", delta), ("noise", noise))}}

@@ -22,11 +22,9 @@ in it. Groups:
     back       (1 − t) P + t W on all of these reviews: P are `vectors`, W the tokens nearest to
                them; with `margins`, the logit of " positive" less that of " negative"
 
-`way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
-it is, and how far each vector has come. `vectors` has what was trained, rounded; `planes`, how far
-each of these is from its nearest word, how far from that the next word is, and the cosine between
-the two directions. `yardstick` are medians of 300 random tokens: how far two of them are apart, how
-far the nearest other token is, their norm.
+`vectors` has what was trained with seed 0, rounded; `words`, the token nearest to each vector;
+`planes`, how far each is from that token, how far from that the next one is, and the cosine between
+the two directions.
 """
 
 import torch
@@ -41,7 +39,6 @@ WRITTEN = ("", START, "Is this movie review positive or negative?\n",
 LENGTH, STEPS, BATCH, TESTS, ALL = 10, 32, 8, 100, 470
 LR, RATES = 2e-2, (6e-3, 2e-2, 6e-2)
 STARTS = ("text", "labels", "random")
-LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SEARCHED = {
     "prompt": "alike",                                         # on validation
     "none": "solved"}                                          # nothing of it trains
@@ -123,43 +120,20 @@ def soft(setting, task):
         "text": (START,), "labels": reading.WORDS}.get(start, ()))
     task.model = pt.prompt.inject(task.model, config, task.tokenizer)
     P = task.model.model.P
-    first, way = P.detach().clone(), [P.detach().clone()]
+    first = P.detach().clone()
     asked = reading.AtTheAnswer(task.model)
     batches = reading.ask(task.train[:STEPS * BATCH], task.tokenizer, BATCH, seed=setting["seed"])
-    losses = []
     rate = setting.get("lr", LR)
-    for step in pt.train(asked, batches, rate):
-        losses.append(round(step.loss, 3))
-        if step.index + 1 in LOOKS:
-            way.append(P.detach().clone())
+    losses = [round(step.loss, 3) for step in pt.train(asked, batches, rate)]
     row = {"method": "prompt", "length": LENGTH, "lr": rate, "losses": losses, **task.test(),
            "moved": round(((P - first).norm() / first.norm()).item(), 3)}
     gains = {}
     if start in BACK and setting == {"model": "smollm2", "start": start, "seed": 0}:
-        gains = {"way": {start: told(way, task)},
+        words = [task.tokenizer.decode([i]) for i in task.nearest(P)[0].tolist()]
+        gains = {"words": {start: words},
                  "vectors": {start: [[round(x, 3) for x in p] for p in P.tolist()]}}
     task.model = pt.remove(task.model)
     return row, gains
-
-
-def told(way, task):
-    """Return what is kept of the prompt as training goes on."""
-    looks = []
-    for step, P in zip(LOOKS, way):
-        ids, far = task.nearest(P)
-        looks.append({"step": step, "nearest": ids.tolist(),
-                      "distance": [round(x, 3) for x in far.tolist()],
-                      "moved": [round(x, 3) for x in (P - way[0]).norm(dim=1).tolist()],
-                      "norm": [round(x, 3) for x in P.norm(dim=1).tolist()]})
-    ids = sorted({i for look in looks for i in look["nearest"]})
-    generator = torch.Generator().manual_seed(0)
-    crowd = torch.randint(len(task.E), (300,), generator=generator)
-    others = torch.cdist(task.E[crowd], task.E)                            # (300, vocabulary)
-    apart = {"random pair": others[:, crowd].flatten().median().item(),
-             "nearest": others.topk(2, largest=False).values[:, 1].median().item(),
-             "norm": task.E[crowd].norm(dim=1).median().item()}
-    return {"looks": looks, "yardstick": {name: round(x, 3) for name, x in apart.items()},
-            "words": {str(i): task.tokenizer.decode([i]) for i in ids}}
 
 
 def back(setting, task, vectors):
