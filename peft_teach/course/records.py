@@ -14,7 +14,7 @@ A frame has those of the columns below that its record knows. A setting that a r
 its method's default. A question mark marks what some runs lack: the rank of full fine-tuning, the
 seed where nothing is random. There it is <NA>, in the dtypes that pandas has for that. Further
 numbers and names of one record are columns after these, which its script explains; any may be
-missing. Whatever is more than a number or a name (`answers`, `curve`) stays in the run's row,
+missing. Whatever is more than a number or a name (`answers`, `losses`) stays in the run's row,
 `record["runs"][id]`.
 Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of that name.
 

@@ -33,15 +33,6 @@ def change():
     return records.load("change")
 
 
-def test_the_record_of_lesson_01_agrees_with_that_of_lesson_07(record):
-    """The same runs, made by two scripts: to the digit, the losses too."""
-    for method in ("head", "full"):
-        one, = records.select(records.load("full"), group="curves", method=method)
-        other, = records.select(record, group="methods", method=method, seed=0)
-        assert one["accuracy"] == other["accuracy"]
-        assert one["losses"] == pytest.approx(other["losses"], abs=0.01)
-
-
 def test_the_head_that_is_trained_to_its_end_has_ended():
     """Less penalty, less loss; the end without any is where nothing pulls any more."""
     for pool in ("cls", "mean"):
