@@ -202,15 +202,6 @@ def few_words(setting, data, searching):
     return row | {"accuracy": accuracy, "tests": TESTS, "answers": recording.bits(said)}
 
 
-def moved(model):
-    """Return how far the gains went: the root mean square of l - 1, by place, block by block."""
-    table = {}
-    for name, adapter in pt.adapters(model).items():
-        place = pt.models.place_of(model)[name]
-        table.setdefault(place, []).append(round((adapter.l - 1).square().mean().sqrt().item(), 4))
-    return table
-
-
 # ── MiniLM ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -223,8 +214,7 @@ def with_vectors(setting, data):
     steps = list(pt.train(model, batches, 1e-2))
     _, accuracy = answers(model, pt.data.batches(data.test, tokenizer, 64))
     return {**setting, "model": "minilm", "lr": 1e-2, "steps": len(steps), "accuracy": accuracy,
-            "tests": len(data.test), "losses": [round(s.loss, 3) for s in steps],
-            "moved": moved(model)}, model
+            "tests": len(data.test), "losses": [round(s.loss, 3) for s in steps]}, model
 
 
 def stored(model):

@@ -120,13 +120,11 @@ def soft(setting, task):
         "text": (START,), "labels": reading.WORDS}.get(start, ()))
     task.model = pt.prompt.inject(task.model, config, task.tokenizer)
     P = task.model.model.P
-    first = P.detach().clone()
     asked = reading.AtTheAnswer(task.model)
     batches = reading.ask(task.train[:STEPS * BATCH], task.tokenizer, BATCH, seed=setting["seed"])
     rate = setting.get("lr", LR)
     losses = [round(step.loss, 3) for step in pt.train(asked, batches, rate)]
-    row = {"method": "prompt", "length": LENGTH, "lr": rate, "losses": losses, **task.test(),
-           "moved": round(((P - first).norm() / first.norm()).item(), 3)}
+    row = {"method": "prompt", "length": LENGTH, "lr": rate, "losses": losses, **task.test()}
     gains = {}
     if start in BACK and setting == {"model": "smollm2", "start": start, "seed": 0}:
         words = [task.tokenizer.decode([i]) for i in task.nearest(P)[0].tolist()]

@@ -52,11 +52,8 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
     ranked             share of pairs in which the positive sentence has the larger margin
     bound?             the threshold between the two answers that is best on training sentences
     loss?              on the training sentences, at the end
-    last_loss?         mean of the last 20 steps
     validation_loss?   on the validation sentences
     gradient?          largest entry of the gradient at the end
-    spread?            mean standard deviation of the features
-    moved?             of a prompt: distance from its start, relative to the start's norm
     distance?          of a subspace: norm of the coordinates at the end
     hidden_error?      before training: of the last hidden states, relative to a base that is whole
     spectrum           name of the run's entry in the record's "spectra", or none
@@ -87,8 +84,7 @@ COLUMNS = [
     "start", "text", "pool", "pooler", "penalty", "standardized", "pretrained",
     "shots", "examples", "epochs", "lr", "head_lr", "seed", "steps", "tests", "parameters",
     "modules", "accuracy", "r2", "validation", "training", "ranked",
-    "bound", "loss", "last_loss", "validation_loss", "gradient", "spread", "moved", "distance",
-    "hidden_error", "spectrum"]
+    "bound", "loss", "validation_loss", "gradient", "distance", "hidden_error", "spectrum"]
 
 # The settings of a run that does not name them, and the methods whose defaults differ.
 DEFAULTS = {"targets": "all", "layers": "all", "dropout": 0.0, "rank_stabilized": False, "plus": 1,
