@@ -196,13 +196,13 @@ def standard_error(accuracy: float, examples: int) -> float:
     return (accuracy * (1 - accuracy) / examples) ** 0.5
 
 
-def gain(accuracy: float, ruler: tuple[float, float] | None = None) -> float:
-    """Return the share of the gain: 0 is the head, 1 full fine-tuning; by default `ends`.
+def gain(accuracy: float) -> float:
+    """Return the share of the gain: 0 is the head, 1 full fine-tuning, as `ends` has them.
 
     One yardstick for all methods of the course. It may lie below 0 or above 1. As all test
     accuracies have a standard error of about 0.008, a share has one of about 0.07.
     """
-    head, full = ruler or ends()
+    head, full = ends()
     return (accuracy - head) / (full - head)
 
 
