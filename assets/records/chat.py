@@ -258,20 +258,16 @@ def train(look, group, method, seed, lr, looks, question=False, end=True):
     pt.seed(seed)
     begun, model = time.perf_counter(), put_on(method)
     wanted = {round(passes * look.steps): passes for passes in looks}
-    recent = []
     with in_bfloat16():
         for at, passes in wanted.items():
             if at == 0:
                 look.add(row(passes), {"step": 0, **seen(look, model, group, passes)})
         for step in pt.train(model, look.training(seed, question, end), lr):
-            recent.append(step.loss)
             passes = wanted.get(step.index + 1)
             if passes is None:
                 continue
             found = {"step": step.index + 1, **seen(look, model, group, passes),
-                     "training": round(sum(recent) / len(recent), 4),
                      "seconds": round(time.perf_counter() - begun)}
-            recent = []
             if method == "lora" and group == "main" and passes in KEPT_AT:
                 pt.save(model, kept(look, seed, passes))
             look.add(row(passes), found)
