@@ -9,7 +9,7 @@ weights are large enough that attention depends on its input.
 
 import torch
 
-VOCAB, D_MODEL, D_FF, D_KV, LABELS, BLOCKS = 97, 32, 48, 16, 3, 2
+VOCAB, D_MODEL, D_FF, LABELS, BLOCKS = 97, 32, 48, 3, 2
 
 ENCODERS = ("bert", "roberta", "distilbert")
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")

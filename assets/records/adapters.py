@@ -139,7 +139,6 @@ def run(setting, group, data):
     truth = torch.tensor([example.label for example in data.test[:TESTS]])
     return {"parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
             "modules": len(pt.adapters(model)), "steps": len(steps),
-            "last_loss": round(sum(step.loss for step in steps[-20:]) / 20, 4),
             "validation_loss": round(validation.loss, 4),
             "accuracy": round((said == truth).float().mean().item(), 4),
             "answers": recording.bits(said),

@@ -19,7 +19,6 @@ memory      the bytes of the model's tensors, and what resident memory grows by 
             steps in a process of their own; on a GPU, what torch has allocated at the peak.
 parameters  what the method trains, head not counted.
 file        the safetensors file that each side saves; with the head, where there is one.
-import      what `import peft_teach` takes once torch is loaded; printed, and not stored.
 
 Prints Markdown and writes `benchmark.json`: one row for a method on a model, one for an NF4 shape.
 What stands there, measured on this machine with these threads and versions, is not measured again;
@@ -33,8 +32,6 @@ import itertools
 import logging
 import multiprocessing
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 import warnings
@@ -319,15 +316,6 @@ def nf4(shape, double, dtype, device, rounds):
     return row
 
 
-def import_seconds(rounds=7):
-    """Return the seconds that `import peft_teach` takes beyond torch, median of fresh processes."""
-    code = ("import time, torch; start = time.perf_counter(); import peft_teach; "
-            "print(time.perf_counter() - start)")
-    return statistics.median(float(subprocess.run(
-        [sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
-        for _ in range(rounds))
-
-
 def quiet():
     """Silence transformers' reports, and what it tells peft about a name that it will drop."""
     transformers.utils.logging.set_verbosity_error()
@@ -374,7 +362,6 @@ def main():
                                                    record.holds):
                 record.add(about, found | recording.today(), part)
         print(table(record.read()))
-    print(f"\nimport peft_teach: {import_seconds():.2f} s beyond torch")
 
 
 def measurements(here, names, wanted, fast, stands=lambda about, part: False):

@@ -1,7 +1,7 @@
-"""Make the records of lesson 02: random subspaces, the update of full fine-tuning, BitFit.
+"""Make the records of lesson 02: random subspaces, the update of full fine-tuning.
 
-    python assets/records/change.py                 all that is missing, about 100 minutes
-    python assets/records/change.py --only parts    one part: subspace, update, bitfit, head, parts
+    python assets/records/change.py                 all that is missing, about 80 minutes
+    python assets/records/change.py --only parts    one part: subspace, update, head, parts
 
 Writes `change.json`: one row a run (settings, accuracy, losses), the singular values of full
 fine-tuning's updates, and the accuracy after truncating them. Interrupted, it goes on where it
@@ -43,22 +43,15 @@ EXAMPLES, FEWER = 4000, 2000
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 KEPT = (0, 1, 2, 4, 8, 16, 32, 64, 128, 384)      # the k strongest directions of each matrix kept
 DROPPED = (1, 8, 32, 128)                         # the k strongest left out, all others kept
-# Of the entries of each ΔW. A 32nd of all is as many numbers as eight directions have.
-LARGEST, DRAWN = (1e-3, 1e-2, 1 / 32, 1e-1), (1 / 32,)
-BITFIT = 3e-3                                     # highest on validation of the group "rates"
-STEP, HEAD = 10.0, 1e-1                           # likewise at d = 1024, see the group "steps"
-# How each rate was found: tests/course/claims.py asks the record. LoRA's and full fine-tuning's on
-# twice as many sentences, LoRA's at rank 8; the subspaces' step at d = 1024 alone.
+STEP, HEAD = 10.0, 1e-1    # highest on validation at d = 1024, see the group "steps"
+# How each rate was found: tests/course/claims.py asks the record. Full fine-tuning's on twice as
+# many sentences; the subspaces' step at d = 1024 alone.
 SEARCHED = {
     "full": {"record": "lora", "used": ("short", "update")},
-    "lora": {"record": "lora", "used": ("fewer",)},
-    "bitfit": {"by": "lr", "groups": ("rates", "bitfit"), "where": {"seed": 0},
-               "used": ("bitfit", "fewer")},
     "subspace": {"by": "step", "groups": ("steps", "subspace"), "where": {"d": 1024, "seed": 0},
                  "used": ("subspace",)},
     "head": "solved",
 }
-LORA = pt.lora.Config(rank=1, alpha=2, targets=("query", "value"))
 PENALTIES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1)         # of the head; validation chooses one
 
 SHARES = (1 / 16, 1 / 32, 1 / 64, 1 / 256, 1 / 1024)
@@ -69,19 +62,11 @@ def settings():
     """Yield (part, group, settings) of every run, the most needed first."""
     for d in (1024, 16384, 64, 256):
         yield "subspace", "subspace", subspace(d)
-    yield "subspace", "scratch", subspace(16384, pretrained=False)
     yield "subspace", "steps", subspace(16384, step=3.0)
     for d in (16, 4096):
         yield "subspace", "subspace", subspace(d)
     yield "update", "short", {"method": "full", "seed": 0, "examples": FEWER}
     yield "update", "update", {"method": "full", "seed": 0}
-    for seed in range(3):
-        yield "bitfit", "bitfit", {"method": "bitfit", "seed": seed}
-        yield "bitfit", "short", {"method": "head", "seed": seed, "examples": FEWER}
-    for lr in (1e-3, 1e-2):
-        yield "bitfit", "rates", {"method": "bitfit", "seed": 0, "lr": lr}
-    yield "subspace", "scratch", subspace(1024, pretrained=False)
-    yield "update", "short", {"method": "full", "seed": 0, "examples": FEWER, "pretrained": False}
     for seed in (1, 2):
         for d in (1024, 16384):
             yield "subspace", "subspace", subspace(d, seed)
@@ -94,10 +79,6 @@ def settings():
         yield "subspace", "subspace", subspace(d, seed=1)
     for seed in (1, 2):
         yield "subspace", "subspace", subspace(4096, seed)
-    for seed in range(3):
-        yield "bitfit", "fewer", {"method": "bitfit", "seed": seed, "examples": FEWER}
-        yield "bitfit", "fewer", {"method": "lora", "rank": 1, "alpha": 2, "lr": 3e-3, "seed": seed,
-                                  "targets": ["query", "value"], "examples": FEWER}
     for pool in ("cls", "mean"):
         for penalty in PENALTIES:
             yield "head", "converged", {"method": "head", "pool": pool, "penalty": penalty,
@@ -113,19 +94,13 @@ def run(setting, data):
     """Train and test one setting; return its row and the model."""
     method, seed = setting["method"], setting["seed"]
     pt.seed(seed)
-    model, tokenizer = pt.models.load("minilm", labels=2,
-                                      pretrained=setting.get("pretrained", True))
-    groups, lr = None, setting.get("lr", {"full": 1e-4, "head": HEAD, "bitfit": BITFIT}.get(method))
+    model, tokenizer = pt.models.load("minilm", labels=2)
     if method == "subspace":
         model = Subspace(model, setting["d"], seed)
         groups, lr = model.groups(setting.get("step", STEP), HEAD), HEAD
         parameters = setting["d"]
-    elif method == "bitfit":
-        model = pt.bitfit.inject(model)
-    elif method == "lora":
-        model = pt.lora.inject(model, LORA)
     else:
-        model = pt.full.inject(model, pt.full.Config("all" if method == "full" else "head"))
+        model, groups, lr = pt.full.inject(model), None, 1e-4
     examples = data.train[:setting.get("examples", EXAMPLES)]
     batches = pt.data.batches(examples, tokenizer, seed=seed)
     steps = list(pt.train(model, batches, lr, groups=groups))
@@ -135,7 +110,7 @@ def run(setting, data):
         model = model.plain()
     else:
         parameters = sum(p.numel() for p in pt.adapter_parameters(model).values())
-    if method == "bitfit" or "step" in setting or setting == subspace(1024):    # to choose a rate
+    if "step" in setting or setting == subspace(1024):    # to choose a step
         row["validation"] = test(model, tokenizer, data.validation)
     return row | {"parameters": parameters, "accuracy": test(model, tokenizer, data.test),
                   "losses": [round(s.loss, 3) for s in steps]}, model
@@ -163,32 +138,6 @@ def truncated(model, before, tokenizer, data):
                 delta = U[:, chosen] * sigma[chosen] @ Vt[chosen]                # (n_out, n_in)
                 model.get_submodule(name).weight.data.copy_(before[name] + delta)
             table[kind][k] = test(model, tokenizer, data.test)
-    return table
-
-
-def entries(model, before, tokenizer, data):
-    """Return accuracy and mean share of the energy by share: a few entries of each ΔW kept.
-
-    The largest, or as a control as many that are drawn. All else that was trained stays.
-    """
-    updates = pt.spectra.updates(model, before)
-    table, model = {}, copy.deepcopy(model)
-    generator = torch.Generator().manual_seed(0)
-    for kind, shares in (("largest", LARGEST), ("drawn", DRAWN)):
-        table[kind] = {}
-        for share in shares:
-            energies = []
-            for name, delta in updates.items():
-                score = delta.abs() if kind == "largest" else torch.rand(delta.shape,
-                                                                         generator=generator)
-                kept = torch.zeros_like(delta).flatten()
-                places = score.flatten().topk(round(share * delta.numel())).indices
-                kept[places] = delta.flatten()[places]
-                kept = kept.view_as(delta)                                       # (n_out, n_in)
-                energies.append((kept.square().sum() / delta.square().sum()).item())
-                model.get_submodule(name).weight.data.copy_(before[name] + kept)
-            table[kind][share] = {"accuracy": test(model, tokenizer, data.test),
-                                  "energy": round(sum(energies) / len(energies), 4)}
     return table
 
 
@@ -256,13 +205,11 @@ def keep(record):
                     if scaled and along > 0:
                         kept = kept / along
                     if name in matrices:
-                        sizes.append([(m.norm() / before[name].norm()).item()
-                                      for m in (delta, kept)])
+                        sizes.append((delta.norm() / before[name].norm()).item())
                     p.data.copy_(before[name] + kept)
                 elif name not in head and rest == "undone":
                     p.data.copy_(before[name])
-            size, of_kept = (sum(row) / len(sizes) for row in zip(*sizes))
-            found = {"size": round(size, 4), "size_kept": round(of_kept, 4),
+            found = {"size": round(sum(sizes) / len(sizes), 4),
                      "accuracy": pt.evaluate(changed, tests).accuracy}
             record.add(about, found, part="parts")
             print(*about.values(), found, flush=True)
@@ -277,7 +224,7 @@ def sigmas(model, before):
 def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
-    parser.add_argument("--only", choices=("subspace", "update", "bitfit", "head", "parts"))
+    parser.add_argument("--only", choices=("subspace", "update", "head", "parts"))
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
@@ -296,29 +243,19 @@ def main():
             return lesson_01["converged"](setting, fewer), {}
         row, model = run(setting, data)
         gains = {"truncated": {}, "spectra": {}}
-        if setting["method"] == "full" and setting.get("pretrained", True) and (
-                group == "update" or setting["seed"] == 0):
+        if setting["method"] == "full" and (group == "update" or setting["seed"] == 0):
             name = f"{'update' if group == 'update' else 'short'} {setting['seed']}"
             row["spectrum"] = name
             gains["truncated"][name] = truncated(model, before, tokenizer, data)
             gains["spectra"][name] = sigmas(model, before)
-            if group == "update":
-                gains["entries"] = {name: entries(model, before, tokenizer, data)}
         if "weight" not in record.made().get("spectra", {}):
             gains["spectra"]["weight"] = {
                 n: [float(f"{s:.3g}") for s in pt.spectra.singular_values(w).tolist()]
                 for n, w in before.items()}
         return row, gains
 
-    wanted = [{"group": group, "setting": setting} for part, group, setting in settings()
-              if options.only in (None, part)]
-    record.make(wanted, make)
-    for about in wanted:    # of a run that was recorded before its entries were asked for
-        name = f"update {about['setting'].get('seed')}"
-        if about["group"] == "update" and name not in record.made().get("entries", {}):
-            row, model = run(about["setting"], data)
-            record.gain(entries={name: entries(model, before, tokenizer, data)})
-            print(name, "again:", row["accuracy"], flush=True)
+    record.make(({"group": group, "setting": setting} for part, group, setting in settings()
+                 if options.only in (None, part)), make)
 
 
 if __name__ == "__main__":

@@ -41,17 +41,14 @@ text by text, in pairs.
              an answer: the base, and LoRA, seeds 0 and 1, after one and after five passes
     ladder   the first of the five passes, as in "rates" and "main", by more methods and seeds:
              seed 3 of LoRA and full fine-tuning; then (IA)³ and a prompt of 20 vectors that start
-             as common words, which look for their rate with seed 2 and run with seeds 0, 1 and 3.
-             A difference of 0.05 a token would matter
-    search   that pass of LoRA on query and value alone, or with batches of 4; each looks for its
-             rate with seed 2
+             as common words, which look for their rate, too, and run with seeds 0, 1 and 3. A
+             difference of 0.05 a token would matter
 
-The last four were added later. Estimated before the first: thirteen passes for "long" and
-"truth", two for the seeds of "ladder", six for "search", and eight each for (IA)³ and the prompt, a
-minute of one core each; if it lasts longer than 40 minutes, the prompt goes first, then (IA)³.
-Measured, on two fifths of a core: 33 minutes for "long" and "truth", five for LoRA and full
-fine-tuning in "ladder"; on one core, 17 minutes for (IA)³ and the prompt. "search" is still to be
-made.
+The last three were added later. Estimated before the first: thirteen passes for "long" and
+"truth", two for the seeds of "ladder", and eight each for (IA)³ and the prompt, a minute of one
+core each; if it lasts longer than 40 minutes, the prompt goes first, then (IA)³. Measured, on two
+fifths of a core: 33 minutes for "long" and "truth", five for LoRA and full fine-tuning in "ladder";
+on one core, 17 minutes for (IA)³ and the prompt.
 
 Questions, with what would answer no. Does the style go on rising after the loss of the voice has
 turned? (The best loss is at the end, or the style at its best there.) Does LoRA forget less than
@@ -64,7 +61,6 @@ passes (a paired difference beyond 0 with both seeds)?
 """
 
 import hashlib
-import itertools
 import json
 import re
 import time
@@ -80,19 +76,16 @@ from peft_teach.course.lessons.chat import measure
 RANK, ALPHA, TARGETS = 8, 16, ("linear",)    # all linear layers of the blocks
 BATCH, PASSES = 8, 5
 LADDER = {"lora": (1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2),
-          "full": (2.5e-5, 5e-5, 1e-4, 2e-4, 4e-4, 8e-4)}
-FIRST = {"lora": 2e-3, "full": 5e-5}
+          "full": (2.5e-5, 5e-5, 1e-4, 2e-4, 4e-4, 8e-4),
+          "ia3": (5e-3, 1e-2, 2e-2, 4e-2, 8e-2, 1.6e-1),
+          "prompt": (7.5e-3, 1.5e-2, 3e-2, 6e-2, 1.2e-1, 2.4e-1)}
+FIRST = {"lora": 2e-3, "full": 5e-5, "ia3": 4e-2, "prompt": 3e-2}
 LOOKS = {0: (0, 0.25, 0.5, 1, 2, 3, 5), 1: (0.5, 1, 2, 3, 5)}
 FILMS_AT = (0, 1, 3, 5)
 KEPT_AT = (1, 3, 5)
 KNOB = (-1.0, -0.5, 0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 LONG, LONG_TOKENS, FACT_TOKENS = 15, 512, 60
 LENGTH = 20                                  # vectors of the prompt
-FURTHER = {"ia3": (5e-3, 1e-2, 2e-2, 4e-2, 8e-2, 1.6e-1),
-           "prompt": (7.5e-3, 1.5e-2, 3e-2, 6e-2, 1.2e-1, 2.4e-1)}
-FURTHER_FIRST = {"ia3": 4e-2, "prompt": 3e-2}
-NARROW = ("query", "value")
-SEARCHED_WITH = ((BATCH, NARROW, 8e-3), (4, TARGETS, 2e-3))    # and the first rate
 METHODS = ("lora", "none", "full", "qlora", "ia3", "prompt")
 REVIEWS = 240       # a third as many more find the threshold
 SYSTEM = ("You are an excited sports commentator at a live match. Answer each question in two or "
@@ -157,8 +150,8 @@ def right(question, answer):
 def films(model, tokenizer, reviews=REVIEWS):
     """Return which film reviews the model judges correctly, a task that nobody trained it on.
 
-    "films" takes the threshold that suits the model best on other reviews, for what moves all
-    gaps alike is not forgotten; "films at 0" takes the larger of the two words' logits.
+    At the threshold that suits it best on other reviews: what moves all gaps alike is not
+    forgotten.
     """
     task = pt.data.load("movies")
     parts = [reading.short(split)[:count] for split, count in (
@@ -168,8 +161,7 @@ def films(model, tokenizer, reviews=REVIEWS):
         other, found = (reading.gaps(model, reading.ask(part, tokenizer, 24), words)
                         for part in parts)
     labels = [torch.tensor([example.label for example in part]).bool() for part in parts]
-    return {name: ((found > bound) == labels[1]).tolist() for name, bound in (
-        ("films", best_threshold(other, labels[0])), ("films at 0", 0))}
+    return ((found > best_threshold(other, labels[0])) == labels[1]).tolist()
 
 
 def best_threshold(gaps, labels):
@@ -216,8 +208,7 @@ class Looker:
 
     def films(self, model):
         """Return which film reviews a model judges correctly."""
-        found = films(model, self.tokenizer, self.reviews)
-        return {name: recording.bits(right) for name, right in found.items()}
+        return {"films": recording.bits(films(model, self.tokenizer, self.reviews))}
 
     def add(self, about, found):
         """Write a row, and say so."""
@@ -233,10 +224,10 @@ def in_bfloat16():
     return torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
 
 
-def put_on(method, targets=TARGETS):
+def put_on(method):
     """Return SmolLM2 with a method on it."""
     model, tokenizer = pt.models.load("smollm2")
-    lora = {"rank": RANK, "alpha": ALPHA, "targets": targets}
+    lora = {"rank": RANK, "alpha": ALPHA, "targets": TARGETS}
     if method == "full":
         return pt.full.inject(model)
     if method == "lora":
@@ -267,20 +258,16 @@ def train(look, group, method, seed, lr, looks, question=False, end=True):
     pt.seed(seed)
     begun, model = time.perf_counter(), put_on(method)
     wanted = {round(passes * look.steps): passes for passes in looks}
-    recent = []
     with in_bfloat16():
         for at, passes in wanted.items():
             if at == 0:
                 look.add(row(passes), {"step": 0, **seen(look, model, group, passes)})
         for step in pt.train(model, look.training(seed, question, end), lr):
-            recent.append(step.loss)
             passes = wanted.get(step.index + 1)
             if passes is None:
                 continue
             found = {"step": step.index + 1, **seen(look, model, group, passes),
-                     "training": round(sum(recent) / len(recent), 4),
                      "seconds": round(time.perf_counter() - begun)}
-            recent = []
             if method == "lora" and group == "main" and passes in KEPT_AT:
                 pt.save(model, kept(look, seed, passes))
             look.add(row(passes), found)
@@ -292,7 +279,10 @@ def seen(look, model, group, passes):
     """Return what is looked at in a model of this group."""
     if group == "rates":
         return look.losses(model, ("voice",))
-    found = look.losses(model) | look.answers(model)
+    found = look.losses(model)
+    if group == "ladder":
+        return found
+    found |= look.answers(model)
     return found | look.films(model) if group == "main" and passes in FILMS_AT else found
 
 
@@ -392,50 +382,10 @@ def asked(look, group, seed, passes, endless=False):
                            "seconds": round(time.perf_counter() - begun)})
 
 
-def one_pass(look, group, method, seed, lr, batch=BATCH, targets=TARGETS):
-    """Train the first of five passes, and write its row."""
-    row = about(group, method, seed, lr, 1) | {"batch": batch, "targets": targets}
-    if look.record.holds(row, "checkpoints"):
-        return
-    pt.seed(seed)
-    begun, model = time.perf_counter(), put_on(method, targets)
-    batches = pt.data.chat(look.train, look.tokenizer, batch, seed=seed, epochs=PASSES)
-    with in_bfloat16():
-        steps = itertools.islice(pt.train(model, batches, lr), len(batches) // PASSES)
-        losses = [step.loss for step in steps]
-        kinds = ("voice",) if seed == 2 else ("voice", *measure.OTHERS)
-        look.add(row, look.losses(model, kinds) | {
-            "training": round(sum(losses) / len(losses), 4),
-            "seconds": round(time.perf_counter() - begun)})
-
-
-def searched(look, group, method, rates, first, batch=BATCH, targets=TARGETS):
-    """Look for the rate of one setting with seed 2; return the best."""
-    def of(record):
-        return {row["lr"]: -sum(row["losses"]["voice"]) for row in record.get("checkpoints", [])
-                if (row["group"], row["method"], row.get("seed")) == (group, method, 2)
-                and (row["batch"], tuple(row["targets"])) == (batch, targets)}
-
-    while rate := recording.next_rate(of(look.record.made()), rates, first):
-        one_pass(look, group, method, 2, rate, batch, targets)
-    found = of(look.record.read())
-    return max(found, key=found.get)
-
-
 def ladder(look, method):
-    """Train the seeds that "main" has not; look for the rate of a method that it has not."""
-    if method in LADDER:
-        one_pass(look, "ladder", method, 3, chosen(look, method))
-        return
-    rate = searched(look, "ladder", method, FURTHER[method], FURTHER_FIRST[method])
-    for seed in (0, 1, 3):
-        one_pass(look, "ladder", method, seed, rate)
-
-
-def search(look):
-    """Look for LoRA's rate with other targets, and with other batches."""
-    for batch, targets, first in SEARCHED_WITH:
-        searched(look, "search", "lora", LADDER["lora"], first, batch, targets)
+    """Train the first pass with the seeds that "main" has not."""
+    for seed in (3,) if method in ("lora", "full") else (0, 1, 3):
+        train(look, "ladder", method, seed, chosen(look, method), (1,))
 
 
 def truth(look, seed):
@@ -458,8 +408,8 @@ JOBS = (("lora", lambda look: main_run(look, "lora", 0)), ("none", prompt),
         ("qlora", lambda look: main_run(look, "qlora", 1)),
         ("lora", lambda look: truth(look, 0)), ("lora", lambda look: truth(look, 1)),
         ("lora", long), ("lora", lambda look: ladder(look, "lora")),
-        ("full", lambda look: ladder(look, "full")), ("lora", search),
-        ("ia3", lambda look: ladder(look, "ia3")), ("prompt", lambda look: ladder(look, "prompt")))
+        ("full", lambda look: ladder(look, "full")), ("ia3", lambda look: ladder(look, "ia3")),
+        ("prompt", lambda look: ladder(look, "prompt")))
 
 
 def main():

@@ -1,21 +1,20 @@
 """Make the records of lesson 01: the runs that it shows and does not train itself.
 
-    python assets/records/full.py            all that is missing; 45 minutes on one core
+    python assets/records/full.py            all that is missing; 30 minutes on one core
     python assets/records/full.py --again    all anew
 
-Writes `full.json`: one row a run, with its settings, the loss of every step, the accuracy on
-held-out sentences along the way, and the test accuracy. Interrupted, it goes on where it stopped.
-One setting, that of `lora.py`: MiniLM, movie reviews with |rating| > 0.5, 4,000 training reviews
-once, batches of 16, at most 32 tokens; what differs stands in the row. Full fine-tuning and the
-head alone stand in `lora.json` with three seeds; here they run once more, for their curves.
+Writes `full.json`: one row a run, with its settings and the test accuracy. Interrupted, it goes on
+where it stopped. One setting, that of `lora.py`: MiniLM, movie reviews with |rating| > 0.5, 4,000
+training reviews once, batches of 16, at most 32 tokens; what differs stands in the row. Full
+fine-tuning and the head alone stand in `lora.json`.
+
+Groups `curves` and `longer`: all weights drawn at random, with the loss of every step.
 
 Group `converged`: the head alone, trained to its end on features that were computed once, without
 dropout. That is logistic regression, and convex: there is one end, whatever the seed, the order of
 the sentences or the rate. L-BFGS in float64 goes there, from zero, until no entry of the gradient
 is above 1e-6. `penalty` is added to the mean loss as penalty / 2 · ‖w‖², on features brought to
-mean 0 and standard deviation 1; without one this changes the way and not the end. `spread` is the
-standard deviation of the features as they come, over the training sentences, mean over the
-features.
+mean 0 and standard deviation 1; without one this changes the way and not the end.
 
 Group `read`: the head alone for 250 steps or ten times as many, batches of 16 in one order, on
 such features as they come or standardized. `tried` has by rate the accuracies on validation and
@@ -28,9 +27,6 @@ Group `reads`: the same as `converged`, on other vectors of each sentence than a
 Before the first block no token has read another: that mean is one of word vectors alone.
 
 Group `counting`: no network. Naive Bayes on word pieces, each counted once more than it was seen.
-
-Group `answers`: what such a head answers to each test sentence, in the order of the data, as one
-text of zeros and ones.
 """
 
 from collections import Counter
@@ -45,9 +41,7 @@ import peft_teach as pt
 from peft_teach.course import recording
 
 EXAMPLES = 4000
-HELD_OUT = 1000                                          # validation sentences, for the curves
-SEARCHED = {"head": "solved", "counting": "solved", "scratch": "not searched",
-            "full": {"record": "lora", "used": ("curves",)}}
+SEARCHED = {"head": "solved", "counting": "solved", "scratch": "not searched"}
 READS = {    # of the hidden states: which layer's, (batch, seq, 384), which tokens of each sentence
     "all tokens, last block": (-1, lambda mask: mask),
     "all tokens, before the first block": (0, lambda mask: mask),
@@ -55,24 +49,20 @@ READS = {    # of the hidden states: which layer's, (batch, seq, 384), which tok
     "[CLS], one block earlier": (-2, lambda mask: first(mask, 0)),
     "first word piece, last block": (-1, lambda mask: first(mask, 1)),
 }
-LR = {"head": 1e-1, "full": 1e-4, "scratch": 1e-4}
+LR = 1e-4                                                # from scratch
 PENALTIES = (0.0, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 RATES = (3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0, 3.0)    # of heads on features
-LOOKS = (0, 5, 10, 20, 30, 45, 60, 80, 100, 130, 160, 200, 250)    # steps before a look
 
 
 def settings():
     """Yield (group, settings) of every run, the most needed first."""
-    for method in ("head", "scratch", "full"):
-        yield "curves", {"method": method, "seed": 0}
-    yield "rates", {"method": "scratch", "lr": 1e-3, "seed": 0}
+    yield "curves", {"method": "scratch", "seed": 0}
     yield "longer", {"method": "scratch", "epochs": 5, "seed": 0}
     for pool in ("cls", "mean"):
         for penalty in PENALTIES:
             yield "converged", {"method": "head", "pool": pool, "penalty": penalty}
     for pooler in (0, 1, 2, 3, "none"):
         yield "poolers", {"method": "head", "pool": "cls", "penalty": 0.0, "pooler": pooler}
-    yield "answers", {"method": "head", "pool": "cls", "penalty": 0.0}
     yield "counting", {"method": "counting"}
     for reads in READS:
         yield "reads", {"method": "head", "pool": reads, "penalty": 0.0}
@@ -85,47 +75,29 @@ def settings():
 
 
 def run(setting, data):
-    """Train one setting, look at held-out sentences along the way; return its row."""
-    seed, method = setting["seed"], setting["method"]
+    """Train all weights from scratch; return the row."""
+    seed, epochs = setting["seed"], setting.get("epochs", 1)
     pt.seed(seed)
-    model, tokenizer = pt.models.load("minilm", labels=2, pretrained=method != "scratch")
-    model = pt.full.inject(model, pt.full.Config(train="head" if method == "head" else "all"))
-    lr, epochs = setting.get("lr", LR[method]), setting.get("epochs", 1)
+    model, tokenizer = pt.models.load("minilm", labels=2, pretrained=False)
+    model = pt.full.inject(model)
     batches = pt.data.batches(data.train[:EXAMPLES], tokenizer, seed=seed, epochs=epochs)
-    held_out = pt.data.batches(data.validation[:HELD_OUT], tokenizer, 64, shuffle=False)
-    looks = {*LOOKS, *range(250, len(batches) + 1, 125)}
-    losses, curve = [], [(0, look(model, held_out))]
-    for step in pt.train(model, batches, lr):
-        losses.append(round(step.loss, 3))
-        if len(losses) in looks:
-            curve.append((len(losses), look(model, held_out)))
-            print(*curve[-1], losses[-1], flush=True)
+    losses = [round(step.loss, 3) for step in pt.train(model, batches, LR)]
     test, validation = (
         pt.evaluate(model, pt.data.batches(part, tokenizer, 64, shuffle=False)).accuracy
         for part in (data.test, data.validation))
-    found = {"accuracy": round(test, 4), "validation": round(validation, 4), "curve": curve,
-             "losses": losses} | ({"pretrained": False} if method == "scratch" else {})
-    return {**setting, "lr": lr, "epochs": epochs, **found}
+    return {**setting, "lr": LR, "epochs": epochs, "accuracy": round(test, 4),
+            "validation": round(validation, 4), "losses": losses, "pretrained": False}
 
 
 def converged(setting, data):
     """Train the head to its end on features computed once; return its row."""
-    head, x, y, found = ended(setting, data)
+    head, x, y, gradient = ended(setting, data)
     with torch.no_grad():
         loss = nn.functional.cross_entropy(head(x["train"]), y["train"]).item()
         right = {part: (head(x[part]).argmax(-1) == y[part]).double().mean().item() for part in x}
     return {**setting, "accuracy": round(right["test"], 4),
             "validation": round(right["validation"], 4), "training": round(right["train"], 4),
-            "loss": round(loss, 4), **found}
-
-
-def answers(setting, data):
-    """Train the head to its end; return a row with its answers to the test sentences."""
-    head, x, y, _ = ended(setting, data)
-    with torch.no_grad():
-        said = head(x["test"]).argmax(-1)
-    return {**setting, "accuracy": round((said == y["test"]).double().mean().item(), 4),
-            "answers": recording.bits(said)}
+            "loss": round(loss, 4), "gradient": gradient}
 
 
 def counting(setting, data):
@@ -190,7 +162,7 @@ def trained(x, y, lr, steps, seed):
 
 
 def ended(setting, data):
-    """Return a head that was trained to its end, features and labels by part, and how it ended."""
+    """Return a head trained to its end, features and labels by part, and the gradient there."""
     x, y = features(setting["pool"], data, setting.get("pooler"))
     mean, spread = x["train"].mean(0), x["train"].std(0)
     x = {part: (values - mean) / spread for part, values in x.items()}
@@ -210,8 +182,7 @@ def ended(setting, data):
     optimizer.step(objective)
     objective()
     gradient = max(p.grad.abs().max().item() for p in head.parameters())
-    return head, x, y, {"gradient": float(f"{gradient:.1e}"),
-                        "spread": round(spread.mean().item(), 4)}
+    return head, x, y, float(f"{gradient:.1e}")
 
 
 def first(mask, n):
@@ -265,12 +236,7 @@ def states(data):
     return x, y
 
 
-def look(model, batches):
-    """Return the accuracy on held-out sentences."""
-    return round(pt.evaluate(model, batches).accuracy, 4)
-
-
-WAYS = {"converged": converged, "poolers": converged, "reads": converged, "answers": answers,
+WAYS = {"converged": converged, "poolers": converged, "reads": converged,
         "read": read, "counting": counting}
 
 
@@ -278,7 +244,7 @@ def main():
     """Make what is missing, one run after the other, saving after each."""
     options = recording.arguments(__doc__).parse_args()
     data = pt.data.load("movies")
-    shared = recording.setting(data, train_examples=EXAMPLES, held_out=HELD_OUT)
+    shared = recording.setting(data, train_examples=EXAMPLES)
     recording.Record(__file__, shared, options.again, options.forget).make(
         ({"group": group, "setting": setting} for group, setting in settings()),
         lambda about: (WAYS.get(about["group"], run)(about["setting"], data), {}))

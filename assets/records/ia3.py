@@ -168,8 +168,7 @@ def frozen(data):
         return features @ (w[1] - w[0]), torch.cat([b["labels"] for b in batches])
 
     test_scores, truth = seen(test)
-    row = {"zero_shot": round(((test_scores > 0) == truth).float().mean().item(), 4),
-           "answers": recording.bits(test_scores > 0), "truth": recording.bits(truth),
+    row = {"answers": recording.bits(test_scores > 0), "truth": recording.bits(truth),
            "thresholds": []}
     for shots, seed in itertools.product(EPOCHS, SEEDS):
         drawn = pt.data.batches(draw(train, shots, seed), tokenizer, 16, TOKENS,
@@ -203,15 +202,6 @@ def few_words(setting, data, searching):
     return row | {"accuracy": accuracy, "tests": TESTS, "answers": recording.bits(said)}
 
 
-def moved(model):
-    """Return how far the gains went: the root mean square of l - 1, by place, block by block."""
-    table = {}
-    for name, adapter in pt.adapters(model).items():
-        place = pt.models.place_of(model)[name]
-        table.setdefault(place, []).append(round((adapter.l - 1).square().mean().sqrt().item(), 4))
-    return table
-
-
 # ── MiniLM ───────────────────────────────────────────────────────────────────────────────────
 
 
@@ -224,8 +214,7 @@ def with_vectors(setting, data):
     steps = list(pt.train(model, batches, 1e-2))
     _, accuracy = answers(model, pt.data.batches(data.test, tokenizer, 64))
     return {**setting, "model": "minilm", "lr": 1e-2, "steps": len(steps), "accuracy": accuracy,
-            "tests": len(data.test), "losses": [round(s.loss, 3) for s in steps],
-            "moved": moved(model)}, model
+            "tests": len(data.test), "losses": [round(s.loss, 3) for s in steps]}, model
 
 
 def stored(model):
@@ -324,7 +313,6 @@ def full(data):
         row["reach"][n] = {
             "gains": round((nearest.norm() / delta.norm()).item() ** 2, 5),
             "rank1": round((S[0].square() / S.square().sum()).item(), 5),
-            "relative": round((delta.norm() / W.norm()).item(), 4),
             **{kind: round((1 - energy(d.double() - in_outputs[kind], C[n])
                             / energy(d.double(), C[n])).item(), 5)
                for kind, d in (("outputs", delta), ("noise", noise))}}

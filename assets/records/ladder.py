@@ -36,8 +36,6 @@ method, and nothing else. A difference of 0.02 in R² would matter.
                two tasks added, and averaged; two seeds
     costs      the file, the memory by `account`, and the time of a step beside full fine-tuning's,
                taking turns; on a quiet machine
-    sizes      250 and 1,000 training sentences, 250 steps: four methods, at their rate and at half
-               of it, three seeds
     half       later: LoRA of rank 8 at half of its rate, which one seed had chosen next to a cliff;
                four seeds
     ratio      full fine-tuning, and LoRA everywhere of rank 1, 8 and 64 with alpha 32: each looks
@@ -85,8 +83,6 @@ CONTROLS = {"shuffled": ("full", "lora 8"), "scratch": ("full", "lora 8"),
             "random update": ("lora 8",)}
 DOMAINS = ("products", "tweets", "news")
 TRAVEL = ("full", "lora all", "lora 8", "lora 1", "bitfit", "ia3")
-SIZES = (250, 1000)
-SIZED = ("full", "lora all", "lora 1", "ia3")
 KNOB = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 FORGETS = ("full", "lora all", "lora 8", "dora 8", "lora 1", "mask", "bitfit", "ia3")
 PAIR = ("movies", "products")
@@ -100,7 +96,7 @@ READ = ("lora 8", "bitfit", "ia3", "full")               # by a head on the mean
 PENALTIES = (0.0, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0)
 SOLVED = {"exact": ("cls",), "exact_penalty": ("cls", PENALTIES), "exact_mean": ("mean", PENALTIES)}
 GROUPS = ("heads", "rates", "final", "exact", "domains", "forgetting", "tasks", "costs", "controls",
-          "more", "sizes", "half", "ratio", "mean", "heart")
+          "more", "half", "ratio", "mean", "heart")
 
 
 def wanted(record, groups, share):
@@ -134,13 +130,6 @@ def wanted(record, groups, share):
             for domain in DOMAINS:
                 for method in TRAVEL[part::parts]:
                     yield {**chosen(record, "domains", method, seed), "domain": domain}
-    if "sizes" in groups:
-        for examples in SIZES:
-            for method in SIZED[part::parts]:
-                for times in (1, 0.5):
-                    for seed in (2, 3, 4):
-                        wish = chosen(record, "sizes", method, seed)
-                        yield {**wish, "lr": wish["lr"] * times, "examples": examples}
     if "half" in groups:
         for seed in SEEDS[:4][part::parts]:
             wish = chosen(record, "half", "lora 8", seed)
@@ -230,17 +219,15 @@ def run(wish, data):
                                                      targets=rungs.ALL))
     else:
         model = rungs.put_on(wish["method"], model, tokenizer)
-    examples = wish.get("examples", EXAMPLES)
-    sentences = data.train[:examples]
+    sentences = data.train[:EXAMPLES]
     if control == "shuffled":
         order = torch.randperm(len(sentences)).tolist()
         sentences = [(text, sentences[i].label) for (text, _), i in zip(sentences, order)]
     passes = -(-STEPS * 16 // len(sentences))
     batches = pt.data.batches(sentences, tokenizer, seed=wish["seed"], epochs=passes)[:STEPS]
-    losses = [round(step.loss, 3) for step in
-              protocol.train(model, batches, wish["lr"], wish["head_lr"])]
+    steps = len([*protocol.train(model, batches, wish["lr"], wish["head_lr"])])
     found = {"parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
-             "steps": len(losses), "last_loss": round(sum(losses[-20:]) / 20, 4)}
+             "steps": steps}
     if wish["group"] in ("heads", "rates", "ratio", "mean rates"):
         return found | {"validation": scores(model, data.validation, tokenizer)["r2"]}
     if wish["group"] in ("final", "domains") and wish["seed"] in KEPT_SEEDS:
@@ -310,9 +297,9 @@ def by_heart(wish, data):
 
     passes = -(-COIN_STEPS * COIN_BATCH // COINS)
     order = torch.cat([torch.randperm(COINS) for _ in range(passes)]).split(COIN_BATCH)
-    losses = [step.loss for step in pt.train(model, map(batch, order[:COIN_STEPS]), wish["lr"])]
+    steps = len([*pt.train(model, map(batch, order[:COIN_STEPS]), wish["lr"])])
     learned = pt.evaluate(model, map(batch, torch.arange(COINS).split(COIN_BATCH)))
-    return {"examples": COINS, "steps": len(losses), "last_loss": round(sum(losses[-20:]) / 20, 4),
+    return {"examples": COINS, "steps": steps,
             "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "training": round(learned.accuracy, 4)}
 

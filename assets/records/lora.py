@@ -3,15 +3,10 @@
     python assets/records/lora.py            all that is missing, about two hours on two cores
     python assets/records/lora.py --again    all anew
 
-Writes `lora.json`: one row a run (settings, accuracy, losses), the spectra of the updates with what
-becomes of W and what is left of the accuracy when the updates are cut (`--spectra`: these alone,
-where they are missing). Interrupted, it goes on where it stopped. One setting: MiniLM, movie
-reviews with |rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
+Writes `lora.json`: one row a run (settings, accuracy, losses), and the singular values of three
+updates and of W. Interrupted, it goes on where it stopped. One setting: MiniLM, movie reviews with
+|rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
 """
-
-import copy
-import functools
-import json
 
 import peft_teach as pt
 from peft_teach.course import recording
@@ -28,9 +23,7 @@ SEARCHED = {
              "used": ("ranks", "places", "layers")},
 }
 ALL = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
-DIRECTIONS = 32                        # of W + ΔW, the strongest, that are recorded
 SAME_UPDATE = 16 * 8**0.5    # at rank 8, ‖ΔW‖ after one step is that of rank 64 with alpha 128
-KEPT = (0, 1, 2, 4, 8, 16, 32, 64)     # the k strongest directions of each ΔW kept
 
 
 def settings():
@@ -108,129 +101,45 @@ def spectrum_name(group, setting):
 
     Rank 64 is the one with alpha 16: with alpha 128 it learns nothing that is worth a look.
     """
-    rank, stabilized = setting.get("rank"), setting.get("rank_stabilized")
-    if group == "ranks" and rank == 8 and setting["seed"] == 1:
-        return "8 again"
-    if setting["seed"] == 0 and not stabilized and (
-            (group == "ranks" and rank < 64) or (group == "variants" and rank == 64)):
-        return str(rank)
-    if setting["method"] == "full" and group == "methods" and setting["seed"] < 2:
-        return ("full", "full again")[setting["seed"]]
-    return None
+    if setting["seed"] or setting.get("rank_stabilized"):
+        return None
+    if group == "methods" and setting["method"] == "full":
+        return "full"
+    ranked = (group, setting.get("rank")) in (("ranks", 8), ("variants", 64))
+    return str(setting["rank"]) if ranked else None
 
 
-def compared_with(name):
-    """Return the name of the update that another's overlap is with: full fine-tuning's.
-
-    Of a setting that ran again, with a second seed: that of its first.
-    """
-    return name.removesuffix(" again") if name.endswith(" again") else "full"
-
-
-def spectrum(model, before, other, stands):
-    """Return singular values, and the overlap with another update, by matrix.
-
-    And what becomes of W: the singular values of W + ΔW, and how far W knows their directions.
-    `other()` returns the other update; it is not called for overlaps that `stands`, the record,
-    has already for the same singular values.
-    """
+def spectrum(matrices):
+    """Return the singular values of each matrix that are not zero, with three digits."""
     table = {}
-    for name, delta in pt.spectra.updates(model, before).items():
-        sigma = [s for s in pt.spectra.singular_values(delta).tolist() if s > 0]
-        sigma = digits(s for s in sigma if s > 1e-5 * sigma[0])
-        after = before[name] + delta
-        known = pt.spectra.familiarity(before[name], after, DIRECTIONS)
-        if stands.get(name, {}).get("sigma") == sigma:    # the same run again
-            overlap = stands[name]["overlap"]
-        else:
-            overlap = {side: round(pt.spectra.overlap(delta, other()[name], min(len(sigma), 8),
-                                                      side), 4) for side in ("in", "out")}
-        table[name] = {
-            "sigma": sigma, "overlap": overlap,
-            "after": digits(pt.spectra.singular_values(after)[:DIRECTIONS].tolist()),
-            "known": [round(c, 3) for c in known.tolist()]}
+    for name, matrix in matrices.items():
+        sigma = pt.spectra.singular_values(matrix).tolist()
+        table[name] = {"sigma": [float(f"{s:.3g}") for s in sigma if s > 1e-5 * sigma[0]]}
     return table
-
-
-def digits(values):
-    """Return numbers with three digits each."""
-    return [float(f"{v:.3g}") for v in values]
-
-
-def cut(model, before, data):
-    """Return the accuracy by k: each ΔW of a LoRA cut to its k strongest directions."""
-    updates, plain = pt.spectra.updates(model, before), pt.merge(copy.deepcopy(model))
-    rank = next(iter(pt.adapters(model).values())).A.shape[0]
-    _, tokenizer = pt.models.load("minilm", labels=2)
-    batches = pt.data.batches(data.test, tokenizer, 64)    # of like length: less padding
-    table = {}
-    for k in (k for k in KEPT if k <= rank):
-        for name, delta in updates.items():
-            weight = plain.get_submodule(name).weight
-            weight.data.copy_(before[name] + pt.spectra.truncate(delta, k))
-        table[k] = round(pt.evaluate(plain, batches).accuracy, 4)
-    return table
-
-
-def is_whole(record, name):
-    """Return whether the record has all that a spectrum holds now.
-
-    Of a second seed only the overlap is ever asked.
-    """
-    found = record.get("spectra", {}).get(name, {"": {}})
-    needed = "overlap" if name.endswith(" again") else "known"
-    return all(needed in row for row in found.values()) and (
-        not name.isdigit() or name in record.get("cut", {}))
 
 
 def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
     parser.add_argument("--groups", nargs="+", help="only these groups of runs")
-    parser.add_argument("--spectra", action="store_true", help="only the missing spectra and cuts")
     options = parser.parse_args()
     data = pt.data.load("movies")
     record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
                               options.again, options.forget)
-    plain, _ = pt.models.load("minilm", labels=2)
-    before, firsts = recording.matrices(plain, ("query", "value")), {}
-    first = {"full": {"method": "full", "seed": 0}, "8": lora(8)}
-
-    def first_update(name):
-        if name not in firsts:
-            firsts[name] = pt.spectra.updates(run(first[name], data)[1], before)
-        return firsts[name]
+    before = recording.matrices(pt.models.load("minilm", labels=2)[0], ("query", "value"))
 
     def make(about):
-        group, setting = about["group"], about["setting"]
-        row, model = run(setting, data)
-        name = spectrum_name(group, setting)
+        row, model = run(about["setting"], data)
+        name = spectrum_name(**about)
         if name is None:
             return row, {}
-        if name in first:
-            firsts[name] = pt.spectra.updates(model, before)
-        stands = record.read().get("spectra", {}).get(name, {})
-        other = functools.partial(first_update, compared_with(name))
-        row["spectrum"] = name
-        gains = {"spectra": {name: spectrum(model, before, other, stands)}}
-        if name.isdigit():
-            gains["cut"] = {name: cut(model, before, data)}
-        return row, gains
+        gained = spectrum(pt.spectra.updates(model, before))
+        return row | {"spectrum": name}, {"spectra": {name: gained}}
 
-    wanted = [{"group": group, "setting": setting} for group, setting in settings()
-              if not options.groups or group in options.groups]
-    if not options.spectra:
-        record.make(wanted, make)
-    for about in wanted:
-        name = spectrum_name(**about)
-        if name and not is_whole(record.made(), name):
-            row, gains = make(json.loads(json.dumps(about)))
-            record.gain(**gains)
-            print(name, "again:", row["accuracy"], flush=True)
+    record.make(({"group": group, "setting": setting} for group, setting in settings()
+                 if not options.groups or group in options.groups), make)
     if "weight" not in record.made().get("spectra", {}):
-        record.gain(spectra={"weight": {
-            n: {"sigma": [float(f"{s:.3g}") for s in pt.spectra.singular_values(w)]}
-            for n, w in before.items()}})
+        record.gain(spectra={"weight": spectrum(before)})
 
 
 if __name__ == "__main__":

@@ -12,22 +12,19 @@ that is not, in which the liked one has the larger margin: no bound between the 
 in it. Groups:
 
     written    an instruction in words
-    threshold  the same, and a bound between the answers found on the training reviews
     soft       ten vectors in front that start as words, as labels and common words, or at random
-    lengths    more or fewer vectors, the instruction cut or said again
     rates      vectors that start as words at each of `RATES`, on the validation reviews, which
                cannot tell them apart; `validation` is the accuracy. All others run at the middle
                one, and `faster`, on all test reviews, at the highest
     all        what decides the lesson's question, on all 470 test reviews, half of which are liked
-               (39 of the hundred are): instructions, with `bound` too, and vectors from words
+               (39 of the hundred are): instructions, also with the bound between the answers
+               that is best on the training reviews (`bound`), and vectors from words
     back       (1 − t) P + t W on all of these reviews: P are `vectors`, W the tokens nearest to
                them; with `margins`, the logit of " positive" less that of " negative"
 
-`way` holds, for seed 0, the prompt as training goes on: the token nearest to each vector, how far
-it is, and how far each vector has come. `vectors` has what was trained, rounded; `planes`, how far
-each of these is from its nearest word, how far from that the next word is, and the cosine between
-the two directions. `yardstick` are medians of 300 random tokens: how far two of them are apart, how
-far the nearest other token is, their norm.
+`vectors` has what was trained with seed 0, rounded; `words`, the token nearest to each vector;
+`planes`, how far each is from that token, how far from that the next one is, and the cosine between
+the two directions.
 """
 
 import torch
@@ -41,9 +38,7 @@ WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
 LENGTH, STEPS, BATCH, TESTS, ALL = 10, 32, 8, 100, 470
 LR, RATES = 2e-2, (6e-3, 2e-2, 6e-2)
-LENGTHS = (1, 50)
 STARTS = ("text", "labels", "random")
-LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SEARCHED = {
     "prompt": "alike",                                         # on validation
     "none": "solved"}                                          # nothing of it trains
@@ -57,16 +52,11 @@ def settings():
 
     for text in WRITTEN:
         yield "written", {"model": "smollm2", "text": text}
-    for text in (START, ""):
-        yield "threshold", {"model": "smollm2", "text": text}
     for seed in (0, 1, 2):
         for start in STARTS:
             yield "soft", soft(start, seed)
     for lr in RATES:
         yield "rates", soft("text", 0, lr=lr)
-    for seed in (0, 1, 2):
-        for length in LENGTHS:
-            yield "lengths", soft("text", seed, length=length)
     for text in WRITTEN:
         yield "all", {"model": "smollm2", "text": text, "tests": ALL}
     for text in (START, ""):
@@ -126,48 +116,22 @@ def soft(setting, task):
     """Put vectors before SmolLM2, train and test them; return the row, and what parts gain."""
     pt.seed(setting["seed"])
     start = setting["start"]
-    length = setting.get("length", LENGTH)
-    config = pt.prompt.Config(length, start=start, words={
+    config = pt.prompt.Config(LENGTH, start=start, words={
         "text": (START,), "labels": reading.WORDS}.get(start, ()))
     task.model = pt.prompt.inject(task.model, config, task.tokenizer)
     P = task.model.model.P
-    first, way = P.detach().clone(), [P.detach().clone()]
     asked = reading.AtTheAnswer(task.model)
     batches = reading.ask(task.train[:STEPS * BATCH], task.tokenizer, BATCH, seed=setting["seed"])
-    losses = []
     rate = setting.get("lr", LR)
-    for step in pt.train(asked, batches, rate):
-        losses.append(round(step.loss, 3))
-        if step.index + 1 in LOOKS:
-            way.append(P.detach().clone())
-    row = {"method": "prompt", "length": length, "lr": rate, "losses": losses, **task.test(),
-           "moved": round(((P - first).norm() / first.norm()).item(), 3)}
+    losses = [round(step.loss, 3) for step in pt.train(asked, batches, rate)]
+    row = {"method": "prompt", "length": LENGTH, "lr": rate, "losses": losses, **task.test()}
     gains = {}
     if start in BACK and setting == {"model": "smollm2", "start": start, "seed": 0}:
-        gains = {"way": {start: told(way, task)},
+        words = [task.tokenizer.decode([i]) for i in task.nearest(P)[0].tolist()]
+        gains = {"words": {start: words},
                  "vectors": {start: [[round(x, 3) for x in p] for p in P.tolist()]}}
     task.model = pt.remove(task.model)
     return row, gains
-
-
-def told(way, task):
-    """Return what is kept of the prompt as training goes on."""
-    looks = []
-    for step, P in zip(LOOKS, way):
-        ids, far = task.nearest(P)
-        looks.append({"step": step, "nearest": ids.tolist(),
-                      "distance": [round(x, 3) for x in far.tolist()],
-                      "moved": [round(x, 3) for x in (P - way[0]).norm(dim=1).tolist()],
-                      "norm": [round(x, 3) for x in P.norm(dim=1).tolist()]})
-    ids = sorted({i for look in looks for i in look["nearest"]})
-    generator = torch.Generator().manual_seed(0)
-    crowd = torch.randint(len(task.E), (300,), generator=generator)
-    others = torch.cdist(task.E[crowd], task.E)                            # (300, vocabulary)
-    apart = {"random pair": others[:, crowd].flatten().median().item(),
-             "nearest": others.topk(2, largest=False).values[:, 1].median().item(),
-             "norm": task.E[crowd].norm(dim=1).median().item()}
-    return {"looks": looks, "yardstick": {name: round(x, 3) for name, x in apart.items()},
-            "words": {str(i): task.tokenizer.decode([i]) for i in ids}}
 
 
 def back(setting, task, vectors):
@@ -225,7 +189,7 @@ def main():
             row, gains = back(setting, task, record.read()["vectors"])
         elif "start" in setting:
             row, gains = soft(setting, task)
-        elif group == "threshold" or "bound" in setting:
+        elif "bound" in setting:
             row, gains = {"method": "none"} | threshold(setting, task), {}
         else:
             row, gains = {"method": "none"} | task.test(setting["text"]), {}

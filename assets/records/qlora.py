@@ -1,29 +1,26 @@
-"""Make the record of lesson 08: LoRA on a plain base and on four bits, merged and repaired.
+"""Make the record of lesson 08: LoRA on a plain base and on four bits, merged.
 
     python assets/records/qlora.py                       all, about an hour on one core
     python assets/records/qlora.py --groups rates runs   only these groups of runs
 
-Writes `qlora.json`: one row a run, what merging leaves of an update (`merged`, `blocks`), what
-tables of levels cost (`formats`), and how much of the rounding error eight directions repair
-(`repair`). One setting: MiniLM, rank 8, alpha 16, movie
-reviews with |rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens.
-Interrupted, it goes on where it stopped.
+Writes `qlora.json`: one row a run, what merging leaves of an update (`merged`, `blocks`), and what
+tables of levels cost (`formats`). One setting: MiniLM, rank 8, alpha 16, movie reviews with
+|rating| > 0.5, 4,000 training reviews once, batches of 16, at most 32 tokens. Interrupted, it goes
+on where it stopped.
 
     rates    seed 0: LoRA on all matrices of the blocks, the base plain or in 4 bits, at five rates
              each; on query and value in 4 bits (plain: `lora.json`)
     runs     seeds 0 to 2, each at the best rate on validation sentences. The same seed gives both
              bases the same A, the same new head and the same order of sentences
     merged   after each run in 4 bits on all matrices: the update beside the base, rounded into it
-             to the nearest mark or by dice, with old block maxima or new ones; noise alone, and
-             noise on the nearest: what dice add, at random places; on the base in 32 bits; the
-             exact base and the update, rounded to the nearest mark; and the update in 32 bits,
-             shrunk to what the nearest marks keep of it
+             to the nearest mark, with old block maxima or new ones, or by dice; on the base in 32
+             bits; and the exact base and the update, rounded to the nearest mark
     starts   the adapter starts as a repair of the base: LoftQ's, the same weighted by the inputs,
              PiSSA's, and at random, of LoftQ's size; two seeds at the rate of `runs`, and one at a
              quarter of it, since A and B that start larger bear less
     blocks   the runs in 4 bits on all matrices once more; after each block, the error of the hidden
-             states: the update rounded to the nearest level, or by chance; the exact base and the
-             update, rounded; no update; and the update unrounded, shrunk to what the nearest keep
+             states: the update rounded to the nearest level, or by chance; no update; and the
+             update unrounded, shrunk to what the nearest keep
 """
 
 import torch
@@ -84,11 +81,9 @@ class Course:
         self.weights = formats.matrices(self.model)    # the pretrained matrices, by module name
         self.test = pt.data.batches(self.data.test, self.tokenizer, 64)    # of like length
 
-    def answers(self, model):
-        """Return which test sentences are answered correctly, (sentences,) bool, in batch order."""
-        with torch.no_grad():
-            return torch.cat([model(**batch).logits.argmax(1) == batch["labels"]
-                              for batch in self.test])
+    def accuracy(self, model):
+        """Return the share of test sentences that are answered correctly."""
+        return round(pt.evaluate(model, self.test).accuracy, 4)
 
     @torch.no_grad()
     def hidden(self, model):
@@ -119,15 +114,14 @@ def begin(course, wish):
 
 
 def run(course, wish):
-    """Train one setting; return its row, the model and its answers."""
+    """Train one setting; return its row and the model."""
     model, found = begin(course, wish)
     losses = learn(course, model, wish)
-    right = course.answers(model)
     validation = pt.evaluate(model, pt.data.batches(course.data.validation, course.tokenizer, 64))
     row = {**wish, "parameters": sum(p.numel() for p in pt.adapter_parameters(model).values()),
-           **found, "accuracy": share(right), "validation": round(validation.accuracy, 4),
+           **found, "accuracy": course.accuracy(model), "validation": round(validation.accuracy, 4),
            "losses": losses}
-    return row, model, right
+    return row, model
 
 
 def learn(course, model, wish):
@@ -136,11 +130,6 @@ def learn(course, model, wish):
     losses = [round(step.loss, 3) for step in pt.train(model, batches, wish["lr"])]
     model.eval()
     return losses
-
-
-def share(right):
-    """Return the share of correct answers."""
-    return round(right.double().mean().item(), 4)
 
 
 # ── merging ──────────────────────────────────────────────────────────────────────────────────
@@ -172,67 +161,45 @@ def put(plain, made):
 
 def blocks(course, model, seed):
     """Yield (about, found): after each block, the relative error of the hidden states."""
-    base, delta, total, exact = weights(course, model)
+    base, delta, total, _ = weights(course, model)
     generator = torch.Generator().manual_seed(0)
     to_nearest = {n: rounding.nearest(W, rounding.maxima(W)) for n, W in total.items()}
     left = kept({n: to_nearest[n] - base[n] for n in base}, delta)
     made = {"nearest level": to_nearest, "no update": base,
             "shrunk, not rounded": {n: base[n] + left * delta[n] for n in base},
             "stochastic": {n: dice(W, rounding.maxima(W).flatten(), pt.nf4.LEVELS, generator)
-                           for n, W in total.items()},
-            "exact W, nearest level": {n: rounding.nearest(W, rounding.maxima(W))
-                                       for n, W in exact.items()}}
+                           for n, W in total.items()}}
     merged = {way: put(plain_of(model), each) for way, each in made.items()}
     batches = pt.data.batches(course.data.train[:CALIBRATION], course.tokenizer, 64)
     for way, row in live.errors_by_block(merged, model, batches).iterrows():
         yield {"seed": seed, "way": way}, {"errors": [round(error, 4) for error in row]}
 
 
-def merges(course, model, beside, seed):
+def merges(course, model, seed):
     """Yield (about, found) of every way to merge a trained 4-bit model."""
     layers = pt.adapters(model)
     base, delta, total, exact = weights(course, model)
     tops = {"old": {name: layer.base.quantized.scales[:, None] for name, layer in layers.items()},
             "new": {name: rounding.maxima(W) for name, W in total.items()}}
-    nearest = {maxima: {name: rounding.nearest(total[name], top[name]) for name in total}
-               for maxima, top in tops.items()}
     plain = plain_of(model)
 
-    def row(made, update, rounding, maxima="none", draw=0):
-        right = course.answers(put(plain, made))
+    def row(made, rounding, maxima="none", draw=0):
         change = {name: made[name] - base[name] for name in made}
-        about = {"seed": seed, "update": update, "rounding": rounding, "maxima": maxima,
+        about = {"seed": seed, "update": True, "rounding": rounding, "maxima": maxima,
                  "draw": draw}
-        return about, {"accuracy": share(right), "kept": kept(change, delta),
-                       "error": ratio({n: made[n] - total[n] for n in made}, delta),
-                       "differs": share(right != beside)}
+        return about, {"accuracy": course.accuracy(put(plain, made)), "kept": kept(change, delta),
+                       "error": ratio({n: made[n] - total[n] for n in made}, delta)}
 
-    yield row(base, False, "none")
-    yield row(total, True, "none")
-    yield row(course.weights, False, "base in 32 bits")
-    yield row(exact, True, "base in 32 bits")
-    yield row({n: rounding.nearest(W, rounding.maxima(W)) for n, W in exact.items()}, True,
+    yield row(total, "none")
+    yield row(exact, "base in 32 bits")
+    yield row({n: rounding.nearest(W, rounding.maxima(W)) for n, W in exact.items()},
               "exact base, nearest", "new")
-    left = kept({n: nearest["old"][n] - base[n] for n in base}, delta)
-    yield row({n: base[n] + left * delta[n] for n in base}, True, "shrunk")
     for maxima, top in tops.items():
-        yield row(nearest[maxima], True, "nearest", maxima)
-        for draw in range(DRAWS):
-            generator = torch.Generator().manual_seed(draw)
-            diced = {n: dice(total[n], top[n].flatten(), pt.nf4.LEVELS, generator)
-                     for n in total}
-            yield row(diced, True, "dice", maxima, draw)
-            if maxima == "old":
-                noise = {n: shuffled(diced[n] - total[n], generator) for n in total}
-                yield row({n: base[n] + noise[n] for n in base}, False, "noise", maxima, draw)
-                yield row({n: nearest[maxima][n] + noise[n] for n in base}, True, "noise", maxima,
-                          draw)
-
-
-def shuffled(error, generator):
-    """Return an error's entries at random places of its matrix."""
-    order = torch.randperm(error.numel(), generator=generator)
-    return error.reshape(-1)[order].reshape(error.shape)
+        yield row({n: rounding.nearest(W, top[n]) for n, W in total.items()}, "nearest", maxima)
+    for draw in range(DRAWS):
+        generator = torch.Generator().manual_seed(draw)
+        yield row({n: dice(W, tops["new"][n].flatten(), pt.nf4.LEVELS, generator)
+                   for n, W in total.items()}, "dice", "new", draw)
 
 
 def kept(change, delta):
@@ -327,22 +294,6 @@ def costs_of_tables(course):
     return found.round(4).to_dict("index")
 
 
-def repairs(course):
-    """Return by matrix: the share of the error that rank 8 repairs, and that of random signs."""
-    def repaired(E):
-        energy = pt.spectra.singular_values(E).square()
-        return round((energy[:RANK].sum() / energy.sum()).item(), 4)
-
-    generator, table = torch.Generator().manual_seed(0), {}
-    for name, W in course.weights.items():
-        E = W - rounded(W)
-        signs = torch.randint(0, 2, E.shape, generator=generator) * 2 - 1
-        table[name] = {"shape": list(E.shape), "share": repaired(E),
-                       "scrambled": repaired(E * signs),
-                       "noise": repaired(torch.randn(E.shape, generator=generator))}
-    return table
-
-
 def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
@@ -354,16 +305,14 @@ def main():
 
     def make(about):
         wish = about["setting"]
-        row, model, right = run(course, wish)
+        row, model = run(course, wish)
         if about["group"] == "runs" and (wish["method"], wish["targets"]) == ("qlora", list(ALL)):
-            for which, found in merges(course, model, right, wish["seed"]):
+            for which, found in merges(course, model, wish["seed"]):
                 record.add(which, found, part="merged")
         return row, {}
 
     for group, wish in wanted(record, options.groups):
         record.make([{"group": group, "setting": wish}], make)
-    if "repair" not in record.made():
-        record.gain(repair=repairs(course))
     if "formats" not in record.made():
         record.gain(formats=costs_of_tables(course))
     if "blocks" in options.groups:

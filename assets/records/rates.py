@@ -12,8 +12,7 @@ group "search" holds seed 0 at other rates. Two tasks, short on purpose:
                seed of three had not begun to learn, at 3e-3 or 2e-3
     smollm2    the word behind "Review: … Sentiment:", 40 steps of 4 short movie reviews
 
-`without_training` holds what a reader gets for nothing: the share of the more frequent label, and
-the accuracy of SmolLM2 as it comes ("zero_shot").
+`without_training` holds what a reader gets for nothing: the share of the more frequent label.
 
 Interrupted, it goes on where it stopped.
 """
@@ -85,12 +84,10 @@ def accuracy(name, model, tokenizer, split):
 
 
 def without_training(data):
-    """Return what a reader gets for nothing: the more frequent label, and SmolLM2's own word."""
+    """Return what a reader gets for nothing: the share of the more frequent label."""
     labels = {name: [e.label for e in examples(name, data.test, TESTS[name])] for name in STEPS}
-    model, tokenizer = pt.models.load("smollm2")
     return {"majority": {name: max(sum(found), len(found) - sum(found)) / len(found)
-                         for name, found in labels.items()},
-            "zero_shot": accuracy("smollm2", model, tokenizer, data.test)}
+                         for name, found in labels.items()}}
 
 
 def main():

@@ -3,7 +3,7 @@
     record = load("lora")                      assets/records/lora.json, made by lora.py there
     record.runs                                a pandas data frame, one row a run
     record.losses[id], record.spectra[id]      of the run with this id, the frame's index
-    record["cut"]                              the rest, by its name in the file
+    record["setting"]                          the rest, by its name in the file
     table(record.runs, "rank")                 "80.0 ± 0.2 %" for each rank, ready to be shown
     gain(0.80)                                 the course's yardstick: 0 the head, 1 full
     standard_error(0.80, 2563)                 of an accuracy on so many test sentences
@@ -14,7 +14,7 @@ A frame has those of the columns below that its record knows. A setting that a r
 its method's default. A question mark marks what some runs lack: the rank of full fine-tuning, the
 seed where nothing is random. There it is <NA>, in the dtypes that pandas has for that. Further
 numbers and names of one record are columns after these, which its script explains; any may be
-missing. Whatever is more than a number or a name (`answers`, `curve`) stays in the run's row,
+missing. Whatever is more than a number or a name (`answers`, `losses`) stays in the run's row,
 `record["runs"][id]`.
 Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of that name.
 
@@ -36,9 +36,7 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
     length?            of a prompt or prefix, in vectors
     start, text        what the vectors, or A and B, start as; an instruction in words before the
                        sentence
-    head               new, or trained (to convergence beforehand, then frozen)
-    read, pool         what the head reads: of a prompt, as `prompt.Config.pool`, or the place of
-                       the answer; of the model, as in `models.load`
+    pool               what the head reads, as in `models.load`
     pooler             what stands before the head: its own, none, or the seed of a random one
     penalty, standardized    of a head: L2 on its weights; whether its features are standardized
     pretrained         whether the model starts from pretrained weights
@@ -51,18 +49,13 @@ Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of 
     accuracy           on the test sentences (in group `search` of ia3: of validation), from 0 to 1
     r2                 share of the ratings' variance that is predicted; then accuracy is the sign's
     validation?, training?   accuracy on the validation and training sentences
-    before?, plain?    accuracy before training; with the threshold at 0
     ranked             share of pairs in which the positive sentence has the larger margin
     bound?             the threshold between the two answers that is best on training sentences
     loss?              on the training sentences, at the end
-    last_loss?         mean of the last 20 steps
     validation_loss?   on the validation sentences
     gradient?          largest entry of the gradient at the end
-    spread?            mean standard deviation of the features
-    moved?             of a prompt: distance from its start, relative to the start's norm
     distance?          of a subspace: norm of the coordinates at the end
     hidden_error?      before training: of the last hidden states, relative to a base that is whole
-    opened?, largest?  of a prefix: heads in which its share of attention grew; the largest share
     spectrum           name of the run's entry in the record's "spectra", or none
 """
 
@@ -88,11 +81,10 @@ NAME = 80        # characters of the longest text that is a name
 COLUMNS = [
     "group", "model", "method", "control", "domain", "place", "targets", "layers", "rank",
     "alpha", "dropout", "rank_stabilized", "plus", "size", "sigma", "d", "step", "length",
-    "start", "text", "head", "read", "pool", "pooler", "penalty", "standardized", "pretrained",
+    "start", "text", "pool", "pooler", "penalty", "standardized", "pretrained",
     "shots", "examples", "epochs", "lr", "head_lr", "seed", "steps", "tests", "parameters",
-    "modules", "accuracy", "r2", "validation", "training", "before", "plain", "ranked",
-    "bound", "loss", "last_loss", "validation_loss", "gradient", "spread", "moved", "distance",
-    "hidden_error", "opened", "largest", "spectrum"]
+    "modules", "accuracy", "r2", "validation", "training", "ranked",
+    "bound", "loss", "validation_loss", "gradient", "distance", "hidden_error", "spectrum"]
 
 # The settings of a run that does not name them, and the methods whose defaults differ.
 DEFAULTS = {"targets": "all", "layers": "all", "dropout": 0.0, "rank_stabilized": False, "plus": 1,
@@ -204,13 +196,13 @@ def standard_error(accuracy: float, examples: int) -> float:
     return (accuracy * (1 - accuracy) / examples) ** 0.5
 
 
-def gain(accuracy: float, ruler: tuple[float, float] | None = None) -> float:
-    """Return the share of the gain: 0 is the head, 1 full fine-tuning; by default `ends`.
+def gain(accuracy: float) -> float:
+    """Return the share of the gain: 0 is the head, 1 full fine-tuning, as `ends` has them.
 
     One yardstick for all methods of the course. It may lie below 0 or above 1. As all test
     accuracies have a standard error of about 0.008, a share has one of about 0.07.
     """
-    head, full = ruler or ends()
+    head, full = ends()
     return (accuracy - head) / (full - head)
 
 

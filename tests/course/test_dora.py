@@ -9,9 +9,7 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.checks.examination import examine
-from peft_teach.course.lessons import find
-from peft_teach.course.lessons.dora import answers, mutants, recorded
+from peft_teach.course.lessons.dora import answers, recorded
 from peft_teach.course.lessons.dora import picture_of_clouds as clouds
 from peft_teach.course.lessons.dora.gain import GainLinear
 from peft_teach.course.verdicts import T95
@@ -95,12 +93,6 @@ def test_dora_and_lora_with_the_converted_gain_are_one_function_with_one_gradien
 def test_the_law_holds_of_the_librarys_layer():
     torch.manual_seed(0)
     answers.dora_holds(pt.dora.DoRALinear)
-
-
-def test_a_first_failure_says_that_the_layer_learns_through_the_norm():
-    result = examine(find("dora.layer"), mutants.Leaky)
-    assert result.mistake == "norm_learns"
-    assert "learns through the norm" in result.found
 
 
 def test_the_table_is_students():

@@ -328,12 +328,12 @@ def test_a_claim_that_is_no_longer_true_is_a_problem():
 
 
 def test_methods_are_compared_at_rates_that_were_searched(monkeypatch):
-    compares = {"is enough": lambda: claims.of("change", group="fewer", method="lora")
-                > claims.of("change", group="fewer", method="bitfit")}
+    compares = {"is enough": lambda: claims.of("ladder", group="final", method="lora 8")
+                > claims.of("ladder", group="final", method="prompt")}
     assert [*untrue(compares)] == []
-    for declared in ({**claims.rates("change"), "lora": "not searched"}, None):
+    for declared in ({**claims.rates("ladder"), "lora 8": "not searched"}, None):
         monkeypatch.setattr(claims, "rates", lambda name, found=declared: found)
-        says = "compares methods, and the rate of 'lora' in change.json was not searched"
+        says = "compares methods, and the rate of 'lora 8' in ladder.json was not searched"
         assert any(says in each for each in untrue(compares))
 
 

@@ -539,7 +539,7 @@ def test_budget_by_name(name, claims, monkeypatch, said):
     assert ("the numbers that come mean nothing" in said()) is not claims
     budget()
     assert said() == ""
-    assert (found.name, found.claims, found.batch_size) == (name, claims, 16)
+    assert (found.name, found.claims) == (name, claims)
 
 
 def test_budget_by_hardware_and_unknown(monkeypatch):

@@ -32,6 +32,7 @@ def test_attention_with_a_prefix_is_the_mixture(minilm, start):
         words = attention(q, k, v, 12, torch.ones(1, seq, seq))
         read = attention(q, K[n][None], V[n][None], 12, torch.ones(1, seq, 20))
         share = mixture.prefix_share(q, k, K[n][None], 12, torch.ones(1, seq, seq))
+        assert pictures.shares(model, K, V, ids)[n] == share[0].mean(-1).tolist()    # over tokens
         found = mixture.gated(words, read, share, torch.ones(share.shape[1]))
         assert torch.allclose(found, layer["read"], atol=1e-5)
         assert not torch.allclose(words, layer["read"], atol=1e-2)    # the prefix matters
@@ -84,16 +85,6 @@ def test_audit_reads_with_the_readers_own_piece():
     stepwise_holds(read_with(pictures.prefixed), text())
     with pytest.raises(AssertionError):
         stepwise_holds(read_with(unshifted), text())
-
-
-def test_the_mean_over_tokens_is_of_the_tokens(minilm):
-    model, tokenizer = minilm
-    K, V = pictures.start_of(model, 1.0, 20)
-    ids = sentence(tokenizer)
-    each = [torch.tensor(pictures.shares(model, K, V, ids, place)) for place in range(ids.shape[1])]
-    assert torch.allclose(torch.stack(each).mean(0), torch.tensor(
-        pictures.shares(model, K, V, ids)), atol=1e-6)
-    assert not torch.allclose(each[0], each[1], atol=1e-2)
 
 
 def test_a_first_failure_names_the_property():

@@ -174,7 +174,6 @@ def test_a_run_drops_no_row_that_it_does_not_make(script, monkeypatch, tmp_path,
     monkeypatch.setattr(script, "__file__", str(tmp_path / "benchmark.py"))
     monkeypatch.setattr(script, "remember", lambda row, *_: row["ours"].update(memory_bytes={}))
     monkeypatch.setattr(script, "measure", lambda *_: {"ours": {"parameters": 5}, "step_to": {}})
-    monkeypatch.setattr(script, "import_seconds", lambda: 0.0)
     monkeypatch.setattr(script.torch, "set_num_threads", lambda threads: None)
     here = recording.machine(script.transformers, script.peft, script.bnb, threads=1)
     about = {"device": "cpu", "model": "minilm"}

@@ -23,7 +23,6 @@ class Budget:
     train_examples: int
     test_examples: int
     seeds: tuple[int, ...] = (0, 1, 2)
-    batch_size: int = 16
     claims: bool = True  # is the training long enough to claim anything of the accuracy?
 
 

@@ -6,7 +6,6 @@ first stays as it stands in the notebook.
 """
 
 import ast
-import contextlib
 import dis
 import hashlib
 import io
@@ -20,6 +19,7 @@ from math import prod
 from pathlib import Path
 from types import CodeType
 from typing import Any
+from unittest import mock
 
 import ipywidgets as ipw
 from matplotlib.figure import Figure
@@ -46,7 +46,8 @@ def draw(cells: Sequence[Cell], static: Path, most: int = MOST) -> dict[str, str
     `static` is the site's folder `_static`; `most`, how many settings of one picture are drawn.
     """
     (static / FILES).mkdir(parents=True, exist_ok=True)
-    with _nobody_reads():    # or a picture that waits for a bet would be drawn waiting
+    # Nobody reads here: a picture that waits for a bet would be drawn waiting.
+    with mock.patch.dict(os.environ, {work.VARIABLE: ""}), silent():
         return {id: _html(picture, static, most) for id, picture in explorers(cells).items()}
 
 
@@ -110,21 +111,6 @@ def _value(text: str, where: str, namespace: dict[str, Any]) -> Any:
     value = lines.pop().value if isinstance(lines[-1], ast.Expr) else None
     exec(compile(ast.Module(lines, []), where, "exec"), namespace)
     return value and eval(compile(ast.Expression(value), where, "eval"), namespace)
-
-
-@contextlib.contextmanager
-def _nobody_reads() -> Iterator[None]:
-    """Keep nothing of what cells do, and show nothing of it."""
-    before = os.environ.get(work.VARIABLE)
-    os.environ[work.VARIABLE] = ""
-    try:
-        with silent():
-            yield
-    finally:
-        if before is None:
-            del os.environ[work.VARIABLE]
-        else:
-            os.environ[work.VARIABLE] = before
 
 
 # ── onto the page ────────────────────────────────────────────────────────────────────────────

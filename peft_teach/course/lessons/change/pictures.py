@@ -160,7 +160,7 @@ def ends(record: records.Record) -> tuple[float, float]:
 
     `records.ends` has those of 4,000; `record` is `records.load("change")`.
     """
-    full = record.runs.query("group == 'short' and method == 'full' and pretrained").accuracy
+    full = record.runs.query("group == 'short' and method == 'full'").accuracy
     head, = records.select(record, group="converged", pool="cls", penalty=0.0)
     return head["accuracy"], full.mean()
 

@@ -15,7 +15,6 @@ Sources: Li et al. 2018, arXiv 1804.08838, §2 and appendix S7; Aghajanyan et al
 """
 
 import copy
-from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +22,6 @@ from torch.func import functional_call
 
 from .... import models
 from ....errors import BadConfig
-
-Project = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 def project(theta0: Tensor, z: Tensor, h: Tensor, sign: Tensor) -> Tensor:
@@ -51,10 +48,10 @@ class Subspace(nn.Module):
     h: Tensor
     sign: Tensor
 
-    def __init__(self, model: nn.Module, d: int, seed: int = 0, project: Project = project):
+    def __init__(self, model: nn.Module, d: int, seed: int = 0):
         super().__init__()
         head = set(models.head(model))
-        self.model, self.project = model, project
+        self.model = model
         self.shapes = {n: p.shape for n, p in model.named_parameters() if n not in head}
         weights = [model.get_parameter(n).detach().reshape(-1) for n in self.shapes]
         self.D = sum(map(len, weights))
@@ -71,7 +68,7 @@ class Subspace(nn.Module):
 
     def theta(self) -> Tensor:
         """Return θ₀ + P z, all weights of the backbone in one row, (D,)."""
-        return self.project(self.theta0, self.z, self.h, self.sign)
+        return project(self.theta0, self.z, self.h, self.sign)
 
     def weights(self) -> dict[str, Tensor]:
         """Return the same weights by name, each in its shape."""

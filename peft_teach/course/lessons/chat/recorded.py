@@ -155,8 +155,7 @@ def ladder(record: Mapping) -> pandas.DataFrame:
     "voice" and "the rest" (plain chat, news and code together) stand beside LoRA's, text by text
     and seed by seed, in the words of the verdict: a lower loss is better.
     """
-    found = [row for group in ("main", "ladder") for row in rows(record, group=group, passes=1)
-             if row["seed"] != 2]    # which chose the rates
+    found = [row for group in ("main", "ladder") for row in rows(record, group=group, passes=1)]
     runs = {method: {row["seed"]: row for row in found if row["method"] == method}
             for method in NAMES if any(row["method"] == method for row in found)}
     table = {}
@@ -183,12 +182,8 @@ def _scores(runs: Sequence[Mapping], kinds: Sequence[str]) -> Tensor:
 
 def tried(record: Mapping) -> dict[tuple[str, int, float], float]:
     """Return the loss of the voice after a pass of LoRA with seed 2, by targets, batch and rate."""
-    return {(PLACES[len(row.get("targets", "*"))], row.get("batch", 8), row["lr"]):
-            float(numpy.mean(row["losses"]["voice"])) for group in ("rates", "search")
-            for row in rows(record, group=group, method="lora", seed=2)}
-
-
-PLACES = {1: "all linear layers", 2: "query and value"}
+    return {("all linear layers", 8, row["lr"]): float(numpy.mean(row["losses"]["voice"]))
+            for row in rows(record, group="rates", method="lora")}
 
 
 def facts(record: Mapping) -> pandas.DataFrame:

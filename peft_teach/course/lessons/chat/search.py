@@ -11,7 +11,7 @@ from .... import data, models, training
 from ....methods import lora
 from ....widgets import Lasting
 from . import measure
-from .recorded import PLACES, tried
+from .recorded import tried
 
 RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.6e-2, 3.2e-2)
 BATCHES = (4, 8, 16)
@@ -29,7 +29,7 @@ class Search(Lasting):
     def __init__(self, record: Mapping):
         self.recorded, self.runs = tried(record), {}
         self.controls = {
-            "targets": ipw.ToggleButtons(options=[*PLACES.values()], description="targets"),
+            "targets": ipw.ToggleButtons(options=[*TARGETS], description="targets"),
             "batch": ipw.ToggleButtons(options=BATCHES, value=8, description="batch",
                                        style={"button_width": "60px"}),
             "rate": ipw.ToggleButtons(options=[(f"{rate:g}", rate) for rate in RATES], value=1e-3,

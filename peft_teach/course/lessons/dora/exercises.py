@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import pairwise
-from statistics import mean, stdev
+from statistics import stdev
 from typing import Any
 
 import torch
@@ -34,9 +34,8 @@ from ...checks.judge import (
     scalar,
 )
 from ...checks.mutants import Law, Loophole
-from ...verdicts import SAME, T95, UNSURE, word
+from ...verdicts import SAME, T95, UNSURE, of_runs
 from . import answers, mutants
-from .weak import looks_right
 
 # ── dora.layer ───────────────────────────────────────────────────────────────────────────────
 
@@ -171,10 +170,29 @@ HOLDS = Exercise(
 
 # ── dora.broken ──────────────────────────────────────────────────────────────────────────────
 
+
+def looks_right(make):
+    """Raise unless the layer is right."""
+    frozen, x = torch.nn.Linear(6, 4).requires_grad_(False), torch.randn(8, 6)
+    layer = make(frozen, 2, 2.0)
+    assert torch.allclose(layer(x), frozen(x), atol=1e-4), "the start"
+    with torch.no_grad():
+        layer.A.copy_(torch.randn(2, 6))
+        layer.B.copy_(torch.randn(4, 2))
+    rows = (layer(torch.eye(6)) - layer(torch.zeros(6))).T
+    assert torch.allclose(rows.norm(dim=1), layer.m, atol=1e-4), "the lengths"
+    layer(x).norm().backward()
+    assert all(p.grad.any() for p in (layer.A, layer.B, layer.m)), "the gradients"
+
+
+class BrokenDoRA(mutants.Leaky):
+    """Lets the gradient flow through the norm."""
+
+
 LOOPHOLE = Loophole(looks_right, answers.dora_holds)
 BROKEN = Exercise(
     id="dora.broken", lesson="09", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
-    kept=False, reference="peft_teach.course.lessons.dora.weak:BrokenDoRA",
+    kept=False, reference="peft_teach.course.lessons.dora.exercises:BrokenDoRA",
     **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
            "Which values does looks_right never choose? Think of alpha / rank, and of the bias "
@@ -254,13 +272,6 @@ CONVERT = Exercise(
 CLOSE = 2e-3    # two limits of an interval are called equal within this share of its half width
 
 
-def referee_interval(a: list[float], b: list[float]) -> tuple[float, float]:
-    """The 95 % interval of the mean difference, of pairs."""
-    pairs = [one - other for one, other in zip(a, b, strict=True)]
-    half = T95[len(pairs)] * stdev(pairs) / len(pairs)**0.5
-    return mean(pairs) - half, mean(pairs) + half
-
-
 def referee_cases(seed: int) -> list[dict]:
     """Return accuracies whose interval lies on either side of each border; three small ones first.
     """
@@ -298,7 +309,8 @@ def judge_referee(case: dict, seen: Mapping) -> Verdict:
     if low is None or high is None or not isinstance(said, str):
         return rejected("not_three", f"It gave {seen['type']} with {seen['given']}.")
     a, b, margin = case["a"], case["b"], case["margin"]
-    right = referee_interval(a, b)
+    found = of_runs(a, b, margin)
+    right = found.low, found.high
     half, n = (right[1] - right[0]) / 2, len(a)
     told = f"a = {a}, b = {b}" if n < 5 else f"{n} pairs, mean difference {sum(right) / 2:.3f}"
     if not (abs(low - right[0]) <= CLOSE * half and abs(high - right[1]) <= CLOSE * half):
@@ -312,7 +324,7 @@ def judge_referee(case: dict, seen: Mapping) -> Verdict:
                               f"to {right[1]:.3f}.", recognised(
             usual, lambda value: value is not None and abs(ratio - value) < 5 * CLOSE))
     given = " ".join(said.lower().split())
-    if given != (expected := word(*right, margin)):
+    if given != (expected := found.word):
         held = right[0] < 0 < right[1]
         mistake = ("zero_is_no_proof" if held and given == SAME else
                    "too_small" if expected == SAME else None)

@@ -14,7 +14,8 @@ from ....widgets import Explorer
 from ... import records
 from ...desk.buttons import Guess
 from ...records import Record
-from . import exercises, recorded
+from ...verdicts import SAME, of_runs
+from . import recorded
 from .live import converted, gradient_gap
 from .picture_of_clouds import HIDDEN, draw_crossing, explore_clouds
 from .recorded import correlations, searched, verdicts
@@ -102,8 +103,9 @@ def draw_pairs(record: Record) -> Figure:
     told, inside = [], 0
     for y, ((rank, a, b), (one, other)) in enumerate(found.items()):
         gaps = [x - z for x, z in zip(one, other)]
-        low, high = exercises.referee_interval(one, other)
-        inside += -margin < low and high < margin
+        verdict = of_runs(one, other, margin)
+        low, high = verdict.low, verdict.high
+        inside += verdict.word == SAME
         ax.plot(gaps, [y + 0.16] * len(gaps), "o", color=COLOURS["rest"], ms=7, alpha=0.55, mew=0)
         ax.plot([low, high], [y - 0.16] * 2, lw=5, color=COLOURS["ink"],
                 solid_capstyle="butt")

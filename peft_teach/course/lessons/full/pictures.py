@@ -143,10 +143,9 @@ class Counting(nn.Module):
         return Output(loss=None, logits=torch.stack([torch.zeros_like(score), score], 1))
 
 
-def strongest_words(log_odds: Tensor, counts: Tensor, tokenizer, least: int = 22
-                    ) -> pandas.DataFrame:
+def strongest_words(log_odds: Tensor, counts: Tensor, tokenizer) -> pandas.DataFrame:
     """Return the ten word pieces that speak loudest for each side, of those seen often enough."""
-    often = (counts.sum(0) > least).nonzero().flatten()
+    often = (counts.sum(0) > 22).nonzero().flatten()
     order = often[log_odds[often].argsort()].tolist()
     return pandas.DataFrame({
         "for complaint": tokenizer.convert_ids_to_tokens(order[:10]),

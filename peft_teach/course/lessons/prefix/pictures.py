@@ -128,17 +128,15 @@ def explore_mixture() -> Explorer:
 
 
 @torch.no_grad()
-def shares(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor, place: int | None = None,
+def shares(backbone: nn.Module, K: Tensor, V: Tensor, ids: Tensor,
            share: Callable = prefix_share) -> list[list[float]]:
     """Return λ by layer and head of one sentence, ids (1, seq): a mean over its tokens.
 
-    `backbone` is a plain encoder; K, V (layers, length, d). With a place: of the token there, 0 for
-    [CLS], whose output alone the head reads.
+    `backbone` is a plain encoder; K, V (layers, length, d).
     """
-    at = slice(None) if place is None else slice(place, place + 1)
     heads = backbone.config.num_attention_heads
     every = torch.ones(1, ids.shape[1], ids.shape[1], dtype=torch.bool)
-    return [share(layer["query"], layer["key"], k[None], heads, every)[0, :, at].mean(-1)
+    return [share(layer["query"], layer["key"], k[None], heads, every)[0].mean(-1)
             .tolist() for layer, k in zip(with_prefix(backbone, K, V, ids), K)]
 
 

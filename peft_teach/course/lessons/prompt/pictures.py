@@ -186,9 +186,8 @@ def way(record: Mapping, t: float) -> Way:
     rows = sorted(records.select(record, group="back"), key=lambda row: row["setting"]["t"])
     for row in rows:
         curves.setdefault(row["setting"]["start"], {})[row["setting"]["t"]] = row["accuracy"]
-    words = {start: [word for word in (told["words"][str(i)] for i in told["looks"][-1]["nearest"])
-                     if "\ufffd" not in word]    # of a token that is part of a letter
-             for start, told in record["way"].items() if start in curves}
+    words = {start: [word for word in nearest if "\ufffd" not in word]    # a part of a letter
+             for start, nearest in record["words"].items() if start in curves}
     return Way(t, words, curves, rows[0]["tests"])
 
 

@@ -33,7 +33,6 @@ from ...checks.mutants import Law, Loophole
 from ...checks.observe import Spy, detached
 from . import answers, four_bits, mutants, rounding
 from .dice import DICE
-from .weak import looks_small
 
 NF4 = "peft_teach.nf4"
 
@@ -350,10 +349,23 @@ BITS = Exercise(
 # ── qlora.broken ─────────────────────────────────────────────────────────────────────────────
 
 
+def looks_small(make):
+    """Raise unless the layer holds four bits a weight, and 32 for each group."""
+    layer, x = make(torch.nn.Linear(64, 6, bias=False)), torch.randn(3, 64)
+    held = sum(t.nbytes for t in layer.state_dict().values())
+    assert held == 6 * 64 // 2 + 4 * 6, "the bytes"
+    assert torch.allclose(layer(x), x @ layer.weight.T, atol=1e-5), "the output"
+    assert all(not p.requires_grad for p in layer.parameters()), "what trains"
+
+
+class Broken4bit(mutants.Detached):
+    """Passes no gradient to its input."""
+
+
 LOOPHOLE = Loophole(looks_small, answers.four_bits_hold)
 BROKEN = Exercise(
     id="qlora.broken", lesson="08", names=("Broken4bit",), points=2, minutes=5, difficulty=2,
-    optional=True, kept=False, reference="peft_teach.course.lessons.qlora.weak:Broken4bit",
+    optional=True, kept=False, reference="peft_teach.course.lessons.qlora.exercises:Broken4bit",
     **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_small asks it?",
            "When does looks_small count, and what? A layer may hold more once it was used, and "
