@@ -247,7 +247,8 @@ def heard(page) -> tuple[list[str], set[str]]:
                      if role == "row" and nodes[child]["role"]["value"] == "columnheader"]
             if role in NAMED and name.strip() in ("", "Image"):    # JupyterLab's own for none
                 faults.append(f"{role} without a name in output {n}")
-            if heads.count("") > 1:    # one is the corner
+            named = [*map(bool, heads)]
+            if heads and (named != sorted(named) or not any(named)):    # above rows' names is none
                 faults.append(f"columns without a head in output {n}")
             if role == "StaticText" and re.fullmatch(r"[●○■▪•]+", name):
                 faults.append(f"{name} in output {n}")
