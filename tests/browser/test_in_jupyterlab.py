@@ -266,7 +266,7 @@ def test_a_screen_reader_is_told_everything(lesson):
         for slider in box.get_by_role("slider").all():
             assert slider.get_attribute("aria-valuetext") == slider.locator(
                 "xpath=ancestor::*[contains(@class, 'widget-slider')]").locator(
-                ".widget-readout").inner_text()
+                ".widget-readout").text_content()
         for buttons in box.locator(".widget-toggle-buttons").all():
             pressed = buttons.locator("[aria-pressed=true]").all_inner_texts()
             assert pressed == buttons.locator(".mod-active").all_inner_texts()
