@@ -75,8 +75,8 @@ def line(done: float, total: float | None, text: str, spent: float) -> str:
     rest = total - done if total and done >= FEW else 0
     left = f", about {spent / done * rest:.0f} s left" if rest else ""
     value = f'value="{done}" max="{total}" ' if total is not None else ""
-    return (f'<div><progress {value}style="width: 20em" aria-label="progress"></progress> '
-            f"{escape(text)}{left}</div>")
+    return (f'<div aria-live="off"><progress {value}style="width: 20em" aria-label="progress">'
+            f"</progress> {escape(text)}{left}</div>")
 
 
 def _shell_of_a_page() -> Any:

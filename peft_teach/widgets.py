@@ -34,6 +34,8 @@ _LINE_SECONDS, _CURVE_SECONDS, _CURVE_SHARE = 1.0, 3.0, 20
 # copy behind it, and not the message that the box has no kernel. Where a page has no message, as
 # nbconvert's, nothing is hidden: what stands before the copy is a text or another copy.
 LIVE, STILL = "peft-teach-live", "peft-teach-still"
+# Of a widget: a screen reader hears what changes in it; its first words name what follows in it.
+TOLD, GROUP = "peft-teach-told", "peft-teach-group"
 # JupyterLab's and Notebook 7's; Notebook 6's (tried in 6.5.7: live, moved, reopened without kernel)
 _OUTPUT = ":is(.jp-OutputArea-child, .output_area)"
 _VIEW = ".jupyter-widgets, .jupyter-widgets-view"    # also of a box that has lost its kernel
@@ -45,6 +47,33 @@ _RULES = f"""<style>
 {_OUTPUT}:not(:has(.{LIVE})):has({_VIEW}):has(+ {_OUTPUT} .{STILL}) {{ display: none; }}
 [data-jp-theme-light="false"] .{LIVE} {{ --jp-widgets-dropdown-arrow: {_ARROW}; }}
 </style>"""
+# What ipywidgets draws and does not say: a slider's name and value, which button is chosen, what
+# belongs together, that something has changed. A copy says it of its box, at each change anew.
+_SAYS = f"""<script>(() => {{
+  const box = document.currentScript?.closest("{_OUTPUT}")?.previousElementSibling;
+  if (!box || box.says) return;
+  const all = (where, of = box) => of.querySelectorAll(where);
+  const text = (where, of) => of.querySelector(where)?.textContent.trim();
+  const say = (of, what) => {{    // what stands there already would be a change, again
+    for (const name in what) if (of[name] !== what[name]) of[name] = what[name];
+  }};
+  box.says = () => {{
+    for (const slider of all(".widget-slider")) {{
+      const ariaLabel = text(".widget-label", slider);
+      const ariaValueText = text(".widget-readout", slider);
+      for (const each of all("[role=slider]", slider)) say(each, {{ ariaLabel, ariaValueText }});
+      say(slider.querySelector(".widget-readout"), {{ role: "textbox", ariaLabel }});
+    }}
+    for (const button of all(".widget-toggle-button"))
+      say(button, {{ ariaPressed: String(button.matches(".mod-active")) }});
+    for (const group of all(".{GROUP}, .widget-toggle-buttons:has(> label:not(:empty))"))
+      say(group, {{ role: "group", ariaLabel: text("b, .widget-label:not(:empty)", group) }});
+    for (const told of all(".{TOLD}")) say(told, {{ ariaLive: "polite" }});
+  }};
+  box.says();
+  new MutationObserver(box.says).observe(box, {{ subtree: true, childList: true,
+    characterData: true, attributeFilter: ["class", "aria-valuetext"] }});
+}})();</script>"""
 _SLIDERS = (ipw.IntSlider, ipw.FloatSlider, ipw.SelectionSlider, ipw.IntRangeSlider,
             ipw.SelectionRangeSlider)
 
@@ -100,7 +129,8 @@ class Lasting:
 
     def _copy(self) -> dict[str, str]:
         html, text = self.still()
-        return {"text/html": f'<div class="{STILL}">{_RULES}{html}</div>', "text/plain": text}
+        return {"text/html": f'<div class="{STILL}">{_RULES}{_SAYS}{html}</div>',
+                "text/plain": text}
 
 
 class Explorer(Lasting):
@@ -116,7 +146,7 @@ class Explorer(Lasting):
                  draw: Callable[[Any], Figure], caption: Callable[[Any], str],
                  above: Sequence[ipw.Widget] = (), below: Sequence[ipw.Widget] = ()):
         self.controls, self.compute, self.draw, self.caption = controls, compute, draw, caption
-        self.picture = ipw.HTML()
+        self.picture = ipw.HTML().add_class(TOLD)
         super().__init__(ipw.VBox([*above, *controls.values(), *below, self.picture]))
         self._timer: asyncio.TimerHandle | None = None
         for control in controls.values():
@@ -177,7 +207,7 @@ class Explorer(Lasting):
             self._timer = None
 
     def _settings(self) -> str:
-        """Say how the sliders are set: for a screen reader they have neither name nor value."""
+        """Say how the sliders are set: a still copy has none."""
         told = [f"{c.description.removesuffix(', %')} = {_slider_text(c)}"
                 + "%" * c.description.endswith(", %")
                 for c in self.controls.values() if isinstance(c, _SLIDERS)]
@@ -216,6 +246,7 @@ class Choices(ipw.VBox):
         self.description, self._setting = description, False
         row = ipw.HBox([*self.boxes.values()], layout=ipw.Layout(flex_flow="row wrap"))
         super().__init__([ipw.Label(description), row], value=self._checked())
+        self.add_class(GROUP)
         for box in self.boxes.values():
             box.observe(self._box_moved, names="value")
 
@@ -289,24 +320,24 @@ class Run(Generic[Found]):
     `ended(result)` receives it. A task of the kernel's loop takes the steps, one at a time, so that
     controls move between them; without a loop they are taken at once. How long it takes depends on
     the machine, so a line says how much time is left at the pace so far; below it falls the loss.
+    Neither button is ever disabled: the keyboard's place on the page would be lost with it.
     """
 
     def __init__(self, text: str, start: Callable[[], Generator[Progress, None, Found]],
                  ended: Callable[[Found], None]):
         self.start, self.ended = start, ended
         self.start_button = ipw.Button(description=text, layout=ipw.Layout(width="auto"))
-        self.stop_button = ipw.Button(description="Stop", disabled=True)
-        self.line, self.curve = ipw.HTML(), ipw.HTML()
+        self.stop_button = ipw.Button(description="Stop")
+        self.line, self.curve = ipw.HTML().add_class(TOLD), ipw.HTML()
         self.box = ipw.VBox([ipw.HBox([self.start_button, self.stop_button, self.line],
                                       layout=ipw.Layout(flex_flow="row wrap")), self.curve])
         self.start_button.on_click(self._begin)
         self.stop_button.on_click(self._stop)
-        self._task: asyncio.Task | None = None
+        self.task: asyncio.Task | None = None
 
     def _begin(self, button: object) -> None:
-        if not self.stop_button.disabled:      # it runs already
+        if self.task is not None:    # it runs already
             return
-        self.start_button.disabled, self.stop_button.disabled = True, False
         steps = self.start()
         try:
             loop = asyncio.get_running_loop()
@@ -314,18 +345,17 @@ class Run(Generic[Found]):
             asyncio.run(self._go(steps))
             self._rest(steps)
         else:
-            self._task = loop.create_task(self._go(steps))
-            self._task.add_done_callback(lambda task: self._rest(steps))
+            self.task = loop.create_task(self._go(steps))
+            self.task.add_done_callback(lambda task: self._rest(steps))
 
     def _stop(self, button: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        if self.task is not None:
+            self.task.cancel()
 
     def _rest(self, steps: Generator[Progress, None, Found]) -> None:
         """Let it be started again, after any end: also of a task stopped before it began."""
         steps.close()
-        self._task = None
-        self.start_button.disabled, self.stop_button.disabled = False, True
+        self.task = None
 
     async def _go(self, steps: Generator[Progress, None, Found]) -> None:
         progress = Progress(0, 1, "it begins")

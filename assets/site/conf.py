@@ -14,6 +14,7 @@ exclude_patterns = ["README.md"]     # index.md includes its table of lessons
 extensions = ["myst_nb", "sphinx.ext.mathjax", "sphinx-mathjax-offline"]
 myst_enable_extensions = ["dollarmath", "amsmath", "attrs_inline", "deflist", "colon_fence"]
 myst_heading_anchors = 3
+mathjax3_config = {"options": {"enableMenu": False}}    # else each formula is a stop of the Tab key
 nb_execution_mode = "off"            # the outputs are those that are stored
 nb_code_prompt_show = "Show the code"
 nb_code_prompt_hide = "Hide the code"

@@ -1,5 +1,6 @@
 // What of a page is hard to read: texts whose contrast with what lies behind them is below WCAG's AA,
-// headings that skip a level, pictures without a text, controls without a name.
+// headings that skip a level, pictures without a text; controls, groups and landmarks without a name;
+// a role of MyST that was not read, a head of a table that says nothing, formulas that hold the Tab key.
 
 () => {
   const faults = [];
@@ -42,5 +43,11 @@
   for (const e of document.querySelectorAll("article :is(input, select, button, a)"))
     if (!(e.textContent.trim() || e.ariaLabel || e.labels?.length))
       faults.push(`no name: ${e.outerHTML}`);
+  for (const e of document.querySelectorAll("aside, [role=group], [role=heading]:not([aria-level])"))
+    if (!e.ariaLabel) faults.push(`no name or level: ${e.outerHTML.slice(0, 200)}`);
+  for (const e of document.querySelectorAll("article thead"))
+    if (e.checkVisibility() && !e.textContent.trim()) faults.push(`no head: ${e.outerHTML}`);
+  for (const [role] of document.body.innerText.matchAll(/\{\w+\}`/g)) faults.push(`not read: ${role}`);
+  for (const e of document.querySelectorAll("mjx-container[tabindex]")) faults.push(`a stop: ${e.innerText}`);
   return faults;
 }

@@ -176,8 +176,9 @@ def moves(box, move, most: int | None = None) -> int:
     """Move controls of a box, and wait each time until the box shows something else."""
     controls = box.locator(CONTROLS).all()[:most]
     for control in controls:
-        if control.is_disabled() or control.locator("button:disabled").count():
-            continue    # what this model lacks; or a committed guess, which stands
+        told = control.locator("xpath=following-sibling::*[1]")
+        if control.is_disabled() or told.filter(has_text="your prediction stands").count():
+            continue    # what this model lacks; or a committed guess
         before = box.evaluate(SHOWN)
         for _ in range(TRIES):    # a busy machine may lose a key or a drag, as a hurried hand does
             move(control)
@@ -218,6 +219,60 @@ def test_each_control_moves_its_picture(lesson, move):
             lesson.page.wait_for_function(
                 "([still, src]) => [...still.querySelectorAll('img')].at(-1).src === src",
                 arg=[still.element_handle(), image.get_attribute("src")])
+
+
+NAMED = {"button", "checkbox", "combobox", "image", "slider", "textbox"}
+
+
+def heard(page) -> tuple[list[str], set[str]]:
+    """Return what a screen reader cannot say of the lesson's outputs, and the roles it meets."""
+    session = page.context.new_cdp_session(page)
+    nodes = {node["nodeId"]: node for node in session.send("Accessibility.getFullAXTree")["nodes"]}
+    tops = page.locator(".jp-Cell-outputWrapper").evaluate_all(
+        "each => each.forEach((e, i) => e.id ||= `output-${i}`) || each.length")
+    faults, roles = [], set()
+    root = session.send("DOM.getDocument", {"depth": 0})["root"]["nodeId"]
+    for n in range(tops):
+        at = session.send("DOM.querySelector", {"nodeId": root, "selector": f"#output-{n}"})
+        below = session.send("DOM.describeNode", at)["node"]["backendNodeId"]
+        left = [node for node in nodes.values() if node.get("backendDOMNodeId") == below]
+        while left:
+            node = left.pop()
+            left += [nodes[child] for child in node["childIds"] if child in nodes]
+            role, name = (node.get(each, {}).get("value", "") for each in ("role", "name"))
+            if node["ignored"]:
+                continue
+            roles.add(role)
+            heads = [nodes[child]["name"]["value"] for child in node["childIds"]
+                     if role == "row" and nodes[child]["role"]["value"] == "columnheader"]
+            if role in NAMED and name.strip() in ("", "Image"):    # JupyterLab's own for none
+                faults.append(f"{role} without a name in output {n}")
+            named = [*map(bool, heads)]
+            if heads and (named != sorted(named) or not any(named)):    # above rows' names is none
+                faults.append(f"columns without a head in output {n}")
+            if role == "StaticText" and re.fullmatch(r"[●○■▪•]+", name):
+                faults.append(f"{name} in output {n}")
+    return faults, roles
+
+
+def test_a_screen_reader_is_told_everything(lesson):
+    live = boxes(lesson)
+    for box in live:    # what was never on the screen is not there for a screen reader either
+        box.scroll_into_view_if_needed()
+    faults, roles = heard(lesson.page)
+    assert faults == []
+    assert roles >= {"button", "combobox", "image", "slider", "table", "group"}
+    for box in live:
+        for slider in box.get_by_role("slider").all():
+            assert slider.get_attribute("aria-valuetext") == slider.locator(
+                "xpath=ancestor::*[contains(@class, 'widget-slider')]").locator(
+                ".widget-readout").text_content()
+        for buttons in box.locator(".widget-toggle-buttons").all():
+            pressed = buttons.locator("[aria-pressed=true]").all_inner_texts()
+            assert pressed == buttons.locator(".mod-active").all_inner_texts()
+            assert buttons.locator("xpath=ancestor-or-self::*[@role='group']").last.get_attribute(
+                "aria-label")
+        assert box.locator("[aria-live=polite]").count()    # what changes is announced
 
 
 @pytest.mark.parametrize("theme", ["JupyterLab Dark", "JupyterLab Light"])
@@ -407,5 +462,8 @@ def test_lesson_07_s_picture_opens_trains_and_stops(lab, opened):
     start.click()
     box.get_by_text("of 128 test sentences").wait_for()
     waits_for("your own run")
-    expect(start).to_be_enabled(timeout=MOVED)
-    expect(stop).to_be_disabled(timeout=MOVED)
+    for button in (start, stop):    # the keyboard's place stays
+        button.press("Enter")
+        expect(button).to_be_focused()
+    box.get_by_text("Nothing of it is kept").wait_for()
+    expect(stop).to_be_focused()

@@ -126,6 +126,19 @@ def test_no_page_complains_asks_elsewhere_scrolls_sideways_or_is_hard_to_read(
         page.close()
 
 
+def test_a_keyboard_sees_where_it_stands_and_stays_at_a_bet(pages, browser):
+    _, address = pages
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
+    for _ in range(40):
+        page.keyboard.press("Tab")
+        assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none", (
+            page.evaluate("document.activeElement.outerHTML"))
+    button = page.locator(".bet button").first
+    button.press("Enter")
+    assert button.evaluate("each => each === document.activeElement")
+
+
 def test_the_sidebar_names_each_lesson_once_in_a_line(pages, browser):
     _, address = pages
     page = browser.new_page()

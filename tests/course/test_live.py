@@ -68,6 +68,9 @@ def cells_of(html):
      [["", "LoRA"], ["unchanged", "yes"], ["trained", "73,728"], ["share", "–"]]),
     (pd.Series([0.527, 0.114], ["beside", "merged"], name="R²"),
      [["", "R²"], ["beside", "0.527"], ["merged", "0.114"]]),
+    (pd.DataFrame({"rank": [1, 1], "alpha": [2, 16], "seed": [0, 0], "right": [0.8, 0.7]}).pivot(
+        index=["rank", "alpha"], columns="seed", values="right"),
+     [["rank", "alpha", "seed 0"], ["1", "2", "0.8"], ["1", "16", "0.7"]]),
     (torch.tensor([3.98, 2.43]), [["3.98", "2.43"]]),
     (torch.arange(4).reshape(2, 2), [["0", "1"], ["2", "3"]])], ids=repr)
 def test_a_page_shows_tables_without_row_numbers_and_without_reprs(value, expected, monkeypatch):

@@ -271,9 +271,11 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
              "        yield pt.widgets.Progress(i + 1, 10**9, 'on and on')\n"
              "run = pt.widgets.Run('Go', steps, print)\nrun.start_button.click()",
              "import asyncio\nwhile not done:\n    await asyncio.sleep(0.01)\n"
-             "print(len(done) > 0, run.start_button.disabled)\nrun.stop_button.click()",
-             "while run.start_button.disabled:\n    await asyncio.sleep(0.01)\n"
-             "print(run.line.value[:11], run.start_button.disabled)"]
+             "print(len(done) > 0)\nrun.stop_button.click()",
+             "while run.task:\n    await asyncio.sleep(0.01)\n"
+             "print(run.line.value[:11])",
+             "before = len(done)\nrun.start_button.click()\nwhile len(done) == before:\n"
+             "    await asyncio.sleep(0.01)\nrun.stop_button.click()"]
     notebook = v4.new_notebook(cells=[v4.new_code_cell(c) for c in cells])
     NotebookClient(notebook, kernel_name="python3", timeout=60).execute()
     box, still = (output.data for output in notebook.cells[1].outputs)
@@ -285,5 +287,5 @@ def test_in_a_kernel_a_widget_comes_with_a_still_picture_and_its_controls_work()
     assert "2 times as long" in still["text/html"]            # and it says how they stand
     guess = notebook.cells[3].outputs[1].data
     assert "Which?" in guess["text/html"]
-    assert notebook.cells[5].outputs[0].text == "True True\n"     # it goes on beside the cells
-    assert notebook.cells[6].outputs[0].text == "Stopped at  False\n"
+    assert notebook.cells[5].outputs[0].text == "True\n"    # it goes on beside the cells
+    assert notebook.cells[6].outputs[0].text == "Stopped at \n"    # and begins anew

@@ -90,7 +90,11 @@ for (const table of document.querySelectorAll("article table.docutils")) {
     if (cell.textContent.trim()) cell.dataset.name = names[cell.cellIndex];
 }
 
-// The theme's labels that open a drawer answer to the keyboard, and a fold's name is what it says.
+// The theme's labels that open a drawer answer to the keyboard, its landmarks have names and its
+// headings a level, and a fold's name is what it says.
+document.querySelector(".sidebar-drawer").ariaLabel = "The course";
+document.querySelector(".toc-drawer").ariaLabel = "On this page";
+for (const heading of document.querySelectorAll(".caption[role=heading]")) heading.ariaLevel = 2;
 for (const label of document.querySelectorAll(".nav-overlay-icon, .toc-overlay-icon")) {
   label.tabIndex = 0;
   label.role = "button";

@@ -1,4 +1,7 @@
-"""What a reader clicks: a bet before a result, `pt.widgets.Guess` to lessons; one more hint."""
+"""What a reader clicks: a bet before a result, `pt.widgets.Guess` to lessons; one more hint.
+
+No button is disabled: the keyboard's place on the page would be lost with it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -7,12 +10,11 @@ from functools import partial
 
 import ipywidgets as ipw
 
-from ...widgets import Lasting
+from ...widgets import GROUP, TOLD, Lasting
 from . import predict, work
 from .card import Card, shell
 
-# What was chosen stands out, and not in grey: JupyterLab fades buttons that are disabled.
-_CHOSEN = ("<style>.peft-teach-live .mod-active { opacity: 1; font-weight: bold; "
+_CHOSEN = ("<style>.peft-teach-live .mod-active { font-weight: bold; "
            "outline: 2px solid currentColor; outline-offset: -2px; }</style>")
 
 
@@ -29,9 +31,9 @@ class Guess(Lasting):
         longest = max(len(str(option)) for option in self.options)
         self.buttons = ipw.ToggleButtons(options=[(str(o), o) for o in options], value=None,
                                          style={"button_width": f"{max(72, 24 + 8 * longest)}px"})
-        self.question, self._told = question, ipw.HTML()
+        self.question, self._told = question, ipw.HTML().add_class(TOLD)
         asked = ipw.HTML(f"{_CHOSEN}<b>{question}</b>")
-        super().__init__(ipw.VBox([asked, self.buttons, self._told]))
+        super().__init__(ipw.VBox([asked, self.buttons, self._told]).add_class(GROUP))
         if name is not None:
             if (stands := work.committed(name)) in self.options:
                 self.buttons.value = stands
@@ -51,7 +53,6 @@ class Guess(Lasting):
     def _tell(self, name: str) -> None:
         """Say how the prediction stands; once its result is shown, it can no longer be changed."""
         kept, closed = work.committed(name), work.resolved(name)
-        self.buttons.disabled = closed and kept in self.options
         if kept in self.options:
             self._told.value = predict.STANDS if closed else f"Committed. {predict.OPEN}"
         else:
@@ -82,19 +83,22 @@ class Guess(Lasting):
 class HintButton(Lasting):
     """A button below a card, and the hints so far; `next_hint` returns the next one.
 
-    A card that names nothing as next was the last: then the button rests.
+    A card that names nothing as next was the last, and the button says so.
     """
 
     def __init__(self, so_far: Sequence[Card], next_hint: Callable[[], Card]):
-        self.button, self.shown = ipw.Button(description="Hint"), ipw.HTML()
+        self.button, self.shown = ipw.Button(description="Hint"), ipw.HTML().add_class(TOLD)
+        self.left = True
         super().__init__(ipw.VBox([self.button, self.shown]))
         for card in so_far:
             self._add(card)
-        self.button.on_click(lambda button: self._add(next_hint()))
+        self.button.on_click(lambda button: self.left and self._add(next_hint()))
 
     def _add(self, card: Card) -> None:
         self.shown.value += replace(card, next="")._repr_html_()
-        self.button.disabled = not card.next
+        self.left = bool(card.next)
+        if not self.left:
+            self.button.description = "No more hints"
         self._renew()
 
     def still(self) -> tuple[str, str]:

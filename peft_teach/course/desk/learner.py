@@ -210,11 +210,11 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
     exercises = all_exercises() if lesson is None else of_lesson(lesson)
     states = _states()
     rows: list[tuple[object, ...]] = [
-        ("exercise", "lesson", "difficulty", "minutes", "points", "state")]
+        ("exercise", "lesson", "difficulty of 3", "minutes", "points", "state")]
     for e in exercises:
         points = e.points if states[e.id] == PASSED else 0
         optional = ", optional" if e.optional else ""
-        rows.append((e.id, e.lesson, "●" * e.difficulty, e.minutes,
+        rows.append((e.id, e.lesson, e.difficulty, e.minutes,
                      f"{points} of {e.points}{optional}", states[e.id]))
     left = [e for e in exercises if states[e.id] != PASSED and not e.optional]
     following = f"lesson {left[0].lesson}: {title_of(left[0].id)}" if left else ""

@@ -1,6 +1,7 @@
 """How a lesson's page shows what a cell returns: tables of words and numbers, no `repr`.
 
-    a data frame    no numbers of rows that have no names; yes and no; 1,000; – where nothing is
+    a data frame    no numbers of rows that have no names; yes and no; 1,000; – where nothing is;
+                    all names in one row, so that a screen reader says a cell's with the cell
     a series        a column of one
     a tensor        its numbers, up to two dimensions, and its shape
 
@@ -34,7 +35,7 @@ def frame(table: Any) -> str | None:
     if len(table) > pandas.get_option("display.max_rows"):
         return None
     unnamed = isinstance(table.index, pandas.RangeIndex) and table.index.name is None
-    shown = table.copy()
+    shown = _headed(table)
     for at in range(shown.shape[1]):
         column = shown.iloc[:, at]
         if not pandas.api.types.is_float_dtype(column):
@@ -42,6 +43,19 @@ def frame(table: Any) -> str | None:
     if all(name == 0 for name in shown.columns):    # a series without a name
         shown.columns = [""] * shown.shape[1]
     return shown.to_html(index=not unnamed, na_rep="–", notebook=True)
+
+
+def _headed(table: Any) -> Any:
+    """Return a copy whose columns and rows have their names in one row, where they have any."""
+    first, *others = table.index.names
+    if table.columns.nlevels > 1 or None in (first, *others):
+        return table.copy()
+    over = table.columns.name    # "seed", over 0 and 1
+    named = table.set_axis([name if over is None or isinstance(name, str) else f"{over} {name}"
+                            for name in table.columns], axis=1)
+    if others:
+        named = named.reset_index(level=others, allow_duplicates=True)
+    return named.rename_axis(index=None, columns=first)
 
 
 def tensor(values: Any) -> str | None:

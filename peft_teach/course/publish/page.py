@@ -35,7 +35,7 @@ _OF_NOTEBOOKS = re.compile(r'<(\w+) class="notebook">.*?</\1>', re.DOTALL)
 NEED_A_KERNEL = {"progress", "offer", "Search"}    # calls that show nothing without one
 _PICTURE = re.compile(r'(<img[^>]*width="\d+"[^>]*?) src="data:image/png;base64,([^"]+)">')
 _NO_PROSE = (r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^]\n]*\]\([^)\n]*\)"
-             r"|<code>.*?</code>|<[^>]*>|^[#|][^\n]*|\*\*Sources\*\*.*")
+             r"|<(code|summary)>.*?</\1>|<[^>]*>|^[#|][^\n]*|\*\*Sources\*\*.*")
 _TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its heading
 # An output that says what the reader has not done, or whose pieces run.
 _UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \("
@@ -219,13 +219,17 @@ def buttons(question: str, options: Iterable[str], told: str, name: str | None =
     """Return a question and a button for each option; any of them shows what is `told`."""
     each = "".join(f'<button type="button" aria-pressed="false">{escape(option)}</button>'
                    for option in options)
-    return _asked(f"<p><strong>{escape(question)}</strong></p>", each, told, name)
+    return _asked(question, each, told, name)
 
 
 def _asked(question: str, answers: str, told: str, name: str | None) -> str:
-    told = f'<p role="status" hidden><span class="said"></span>{told}</p>' if told else ""
+    """Return a bet; a screen reader hears what appears in a status that was there before."""
+    if told:
+        told = f'<div role="status"><p hidden><span class="said"></span>{told}</p></div>'
     opens = f' data-name="{name}"' if name else ""
-    return f'<div class="bet" role="group"{opens}>{question}<div>{answers}</div>{told}</div>'
+    head = f"<p><strong>{escape(question)}</strong></p>" if question else ""
+    return (f'<div class="bet" role="group" aria-label="{escape(question) or "A bet"}"{opens}>'
+            f"{head}<div>{answers}</div>{told}</div>")
 
 
 def _about(call: ast.Call, results: Container[str]) -> str | None:

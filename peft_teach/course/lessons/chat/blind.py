@@ -7,7 +7,7 @@ from html import escape
 import ipywidgets as ipw
 
 from .... import data
-from ....widgets import Lasting
+from ....widgets import TOLD, Lasting
 from ...verdicts import verdict
 from .recorded import rows
 
@@ -27,7 +27,7 @@ class Blind(Lasting):
         draw = random.Random(seed)
         self.first_left = [draw.random() < 0.5 for _ in questions]
         self.won: list[float] = []
-        self.page = ipw.HTML()
+        self.page = ipw.HTML().add_class(TOLD)
         self.buttons = {name: ipw.Button(description=name) for name in CHOICES}
         for name, button in self.buttons.items():
             button.on_click(lambda _, name=name: self.judge(name))
@@ -61,8 +61,6 @@ class Blind(Lasting):
         found = verdict(self.won, [1 - won for won in self.won], margin=0)
         self.page.value = escape(f"{self.names[0]} has {sum(self.won):g} of {number} pairs, "
                                  f"{self.names[1]} the others. {found!r}")
-        for button in self.buttons.values():
-            button.disabled = True
 
 
 def blind(record: Mapping) -> Blind:

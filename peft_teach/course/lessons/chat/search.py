@@ -9,7 +9,7 @@ import pandas
 
 from .... import data, models, training
 from ....methods import lora
-from ....widgets import Lasting
+from ....widgets import TOLD, Lasting
 from . import measure
 from .recorded import tried
 
@@ -36,7 +36,7 @@ class Search(Lasting):
                                       description="rate", style={"button_width": "72px"})}
         self.button = ipw.Button(description="one pass")
         self.button.on_click(lambda _: self.train())
-        self.page = ipw.HTML("No pass yet.")
+        self.page = ipw.HTML("No pass yet.").add_class(TOLD)
         super().__init__(ipw.VBox([*self.controls.values(), self.button, self.page]))
 
     def train(self) -> float:
