@@ -43,15 +43,12 @@ text by text, in pairs.
              seed 3 of LoRA and full fine-tuning; then (IA)³ and a prompt of 20 vectors that start
              as common words, which look for their rate with seed 2 and run with seeds 0, 1 and 3.
              A difference of 0.05 a token would matter
-    search   that pass of LoRA on query and value alone, or with batches of 4; each looks for its
-             rate with seed 2
 
-The last four were added later. Estimated before the first: thirteen passes for "long" and
-"truth", two for the seeds of "ladder", six for "search", and eight each for (IA)³ and the prompt, a
-minute of one core each; if it lasts longer than 40 minutes, the prompt goes first, then (IA)³.
-Measured, on two fifths of a core: 33 minutes for "long" and "truth", five for LoRA and full
-fine-tuning in "ladder"; on one core, 17 minutes for (IA)³ and the prompt. "search" is still to be
-made.
+The last three were added later. Estimated before the first: thirteen passes for "long" and
+"truth", two for the seeds of "ladder", and eight each for (IA)³ and the prompt, a minute of one
+core each; if it lasts longer than 40 minutes, the prompt goes first, then (IA)³. Measured, on two
+fifths of a core: 33 minutes for "long" and "truth", five for LoRA and full fine-tuning in "ladder";
+on one core, 17 minutes for (IA)³ and the prompt.
 
 Questions, with what would answer no. Does the style go on rising after the loss of the voice has
 turned? (The best loss is at the end, or the style at its best there.) Does LoRA forget less than
@@ -91,8 +88,6 @@ LENGTH = 20                                  # vectors of the prompt
 FURTHER = {"ia3": (5e-3, 1e-2, 2e-2, 4e-2, 8e-2, 1.6e-1),
            "prompt": (7.5e-3, 1.5e-2, 3e-2, 6e-2, 1.2e-1, 2.4e-1)}
 FURTHER_FIRST = {"ia3": 4e-2, "prompt": 3e-2}
-NARROW = ("query", "value")
-SEARCHED_WITH = ((BATCH, NARROW, 8e-3), (4, TARGETS, 2e-3))    # and the first rate
 METHODS = ("lora", "none", "full", "qlora", "ia3", "prompt")
 REVIEWS = 240       # a third as many more find the threshold
 SYSTEM = ("You are an excited sports commentator at a live match. Answer each question in two or "
@@ -233,10 +228,10 @@ def in_bfloat16():
     return torch.autocast("cpu", dtype=torch.bfloat16, cache_enabled=False)
 
 
-def put_on(method, targets=TARGETS):
+def put_on(method):
     """Return SmolLM2 with a method on it."""
     model, tokenizer = pt.models.load("smollm2")
-    lora = {"rank": RANK, "alpha": ALPHA, "targets": targets}
+    lora = {"rank": RANK, "alpha": ALPHA, "targets": TARGETS}
     if method == "full":
         return pt.full.inject(model)
     if method == "lora":
@@ -392,14 +387,14 @@ def asked(look, group, seed, passes, endless=False):
                            "seconds": round(time.perf_counter() - begun)})
 
 
-def one_pass(look, group, method, seed, lr, batch=BATCH, targets=TARGETS):
+def one_pass(look, group, method, seed, lr):
     """Train the first of five passes, and write its row."""
-    row = about(group, method, seed, lr, 1) | {"batch": batch, "targets": targets}
+    row = about(group, method, seed, lr, 1) | {"batch": BATCH, "targets": TARGETS}
     if look.record.holds(row, "checkpoints"):
         return
     pt.seed(seed)
-    begun, model = time.perf_counter(), put_on(method, targets)
-    batches = pt.data.chat(look.train, look.tokenizer, batch, seed=seed, epochs=PASSES)
+    begun, model = time.perf_counter(), put_on(method)
+    batches = pt.data.chat(look.train, look.tokenizer, BATCH, seed=seed, epochs=PASSES)
     with in_bfloat16():
         steps = itertools.islice(pt.train(model, batches, lr), len(batches) // PASSES)
         losses = [step.loss for step in steps]
@@ -409,15 +404,14 @@ def one_pass(look, group, method, seed, lr, batch=BATCH, targets=TARGETS):
             "seconds": round(time.perf_counter() - begun)})
 
 
-def searched(look, group, method, rates, first, batch=BATCH, targets=TARGETS):
-    """Look for the rate of one setting with seed 2; return the best."""
+def searched(look, group, method, rates, first):
+    """Look for the rate of one method with seed 2; return the best."""
     def of(record):
         return {row["lr"]: -sum(row["losses"]["voice"]) for row in record.get("checkpoints", [])
-                if (row["group"], row["method"], row.get("seed")) == (group, method, 2)
-                and (row["batch"], tuple(row["targets"])) == (batch, targets)}
+                if (row["group"], row["method"], row.get("seed")) == (group, method, 2)}
 
     while rate := recording.next_rate(of(look.record.made()), rates, first):
-        one_pass(look, group, method, 2, rate, batch, targets)
+        one_pass(look, group, method, 2, rate)
     found = of(look.record.read())
     return max(found, key=found.get)
 
@@ -430,12 +424,6 @@ def ladder(look, method):
     rate = searched(look, "ladder", method, FURTHER[method], FURTHER_FIRST[method])
     for seed in (0, 1, 3):
         one_pass(look, "ladder", method, seed, rate)
-
-
-def search(look):
-    """Look for LoRA's rate with other targets, and with other batches."""
-    for batch, targets, first in SEARCHED_WITH:
-        searched(look, "search", "lora", LADDER["lora"], first, batch, targets)
 
 
 def truth(look, seed):
@@ -458,7 +446,7 @@ JOBS = (("lora", lambda look: main_run(look, "lora", 0)), ("none", prompt),
         ("qlora", lambda look: main_run(look, "qlora", 1)),
         ("lora", lambda look: truth(look, 0)), ("lora", lambda look: truth(look, 1)),
         ("lora", long), ("lora", lambda look: ladder(look, "lora")),
-        ("full", lambda look: ladder(look, "full")), ("lora", search),
+        ("full", lambda look: ladder(look, "full")),
         ("ia3", lambda look: ladder(look, "ia3")), ("prompt", lambda look: ladder(look, "prompt")))
 
 

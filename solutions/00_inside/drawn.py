@@ -1,4 +1,4 @@
-"""Lesson 00: what one token reads, and a head; where the parameters are; what a step holds."""
+"""Lesson 00: what one token reads; where the parameters are; what a step holds."""
 
 import numpy as np
 from drawn import Panel, Shown, hue
@@ -31,37 +31,6 @@ def _entries(ax: Panel, x: float, entries: tuple[float, ...]) -> None:
     assert hue(drawn.get_facecolor()[0]) == hue("attention")
     tips = drawn.get_paths()[0].vertices[:, 0] - x
     assert np.isclose(sum({*np.round(tips, 6)}), 0.9 * sum({*entries, 0}))
-
-
-def heads(shown: Shown) -> None:
-    ax, = shown.panels
-    words = ["[CLS]", "a", "quiet", "film", "[SEP]"]
-    ax.named("", "… reads this one", "this token …")
-    assert shown.title == "Block 0, head 1: “quiet” reads “quiet” most: 60%"
-    ax.ticks("x", words)
-    ax.ticks("y", words)
-    ax.image(0.1 + 0.5 * np.eye(5), 0, 0.5, {0.0: "paper", 0.5: "attention"})
-    ax.shape((0, 0, 0, 0), -0.5, 1.5, 5, 1, edge="ink")    # of the third from the end
-
-
-def all_heads(shown: Shown) -> None:
-    """Two blocks of two heads with an edge to the right of each table and below.
-
-    Above each table two rows for its name. Block 0 reads itself, block 1 one on.
-    """
-    ax, = shown.panels
-    ax.named(x="head", y="block")
-    assert shown.title == "Of 4 heads, 0 read mostly [CLS], 0 the token before"
-    ax.ticks("x", {"0": 2, "1": 8})
-    ax.ticks("y", {"0": 4, "1": 12})
-    sheet = np.full((16, 12), 0.5 / 3)
-    for row, column in np.ndindex(2, 2):
-        table = np.roll(np.eye(5), row, 1)
-        part = sheet[8 * row:8 * row + 7, 6 * column:6 * column + 5]
-        part[:2], part[2:] = 0, 0.1 + 0.5 * table if column else table
-        if not (row and column):    # there, 2.4 of 5
-            ax.text(("itself", "one on")[row], "ink", (6 * column + 2, 8 * row + 0.5), near=0.01)
-    ax.image(sheet, 0, 0.5, {0.0: "paper", 0.5: "attention"})
 
 
 def parameters(shown: Shown) -> None:

@@ -9,7 +9,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | an estimate: about 70 minutes, 45 of them for 5 exercises; Run All takes a minute |
+# | **Time** | an estimate: about 65 minutes, 45 of them for 5 exercises; Run All takes a minute |
 # | **You need** | to have trained a small network in PyTorch; nothing of transformers |
 # | **Data** | two sentences; the model, MiniLM, is fetched once and kept |
 #
@@ -186,41 +186,8 @@ attention = pt.check("inside.attention", attention)
 pt.require("inside.attention")
 
 # %% [markdown]
-# ### What do the heads read?
-#
-# Your function returns what was read, not the shares. A trick gets them: **one-hot values**. Let the value of key j be 1 at entry j and 0 elsewhere.
-# Then entry j of what is read is the share of key j. (A head returns 32 entries, enough for 32 tokens.)
-
-# %%
-n = len(tokens)
-one_hot = torch.eye(n, 32, device=pt.device()).repeat(1, 12)[None]
-all_of_it = torch.ones(1, n, n, dtype=torch.bool, device=pt.device())
-tables = []
-for i in range(6):
-    q, k, _ = (x[:1, :n] for x in pictures.queries_keys_values(model, hidden, i))
-    found = attention(q, k, one_hot, 12, all_of_it)[0].unflatten(-1, (12, 32))
-    tables.append(found[..., :n].transpose(0, 1).cpu())
-tables = torch.stack(tables)    # (blocks, heads, reading, read)
-
-# %%
-pt.plots.show(pictures.draw_heads(tables, tokens), "Each small table is a head: a row is what one "
-              "token reads, from left to right. Its name: what more than half of its reading goes "
-              "to. White: nothing is read; the darkest: a half or more.")
-
-# %%
-pictures.explore_heads(tables, tokens)    # one of them, large
-
-# %% [markdown]
-# Find a head in which `it` reads `plot`.
-#
-# <details><summary>What we found</summary>
-#
-# Head 4 of block 4, for example, takes `it` to `plot`. That does not tell us how the model understands the sentence. In many heads the first column is dark: they read `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think
-# that a head looks there when it has nothing to say.
-# </details>
-#
-# Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens. Twelve heads have as many
-# parameters as one of 384 entries would, and twelve times the tables.
+# The shares of a head are a table, for every sentence of a batch: a number for each *pair* of tokens. Twelve heads have one wide head's
+# parameters, and twelve times the tables.
 #
 # ### Exercise 4 · The whole block (3 points, about 15 minutes)
 #
@@ -558,8 +525,7 @@ pd.DataFrame(rows).T
 # **Sources**
 #
 # - Vaswani et al. 2017, *Attention is all you need*, arXiv 1706.03762: §3 the block. Wang et al. 2020, *MiniLM*, arXiv 2002.10957.
-# - Ainslie et al. 2023, *GQA*, arXiv 2305.13245: §2. Namazifar et al. 2023, on biases in attention, arXiv 2302.08626. Clark et al. 2019, *What
-#   does BERT look at?*, arXiv 1906.04341: §3.
+# - Ainslie et al. 2023, *GQA*, arXiv 2305.13245: §2. Namazifar et al. 2023, on biases in attention, arXiv 2302.08626.
 # - Hu et al. 2021, *LoRA*, arXiv 2106.09685. Dettmers et al. 2023, *QLoRA*, arXiv 2305.14314.
 # - Rajbhandari et al. 2020, *ZeRO*, arXiv 1910.02054: §3. Korthikanti et al. 2022, *Reducing activation recomputation in large transformer
 #   models*, arXiv 2205.05198: §4.1. Chen et al. 2016, *Training deep nets with sublinear memory cost*, arXiv 1604.06174: checkpointing.

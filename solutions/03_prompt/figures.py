@@ -13,7 +13,6 @@ FIGURES = {
     "bring the old 78 % again": BACK["text", 1.0],
     "fall to 78 % at": BACK["random", 1.0],
     "At 11 billion parameters": "Lester et al. 2021, figures 1 and 3: T5 XXL",
-    "at 11 billion": "Lester et al. 2021, figures 1 and 3: T5 XXL",
     "1 to 70 billion parameters": "a size, not a result",
     "30,000 steps": "Lester et al. 2021, §3",
 }

@@ -11,7 +11,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | an estimate: about 90 minutes, 40 of them for 4 exercises, 20 for a search and a blind test; Run All takes about three minutes |
+# | **Time** | an estimate: about 80 minutes, 40 of them for 4 exercises, 10 for a blind test; Run All takes about three minutes |
 # | **You need** | `inject` from lesson 02 and LoRA from lesson 07, yours or ours |
 # | **Data** | 210 answers of a commentator, 120 other texts and 20 questions, written for this course; film reviews, Hutto & Gilbert 2014, MIT licence |
 #
@@ -207,12 +207,6 @@ pd.DataFrame({"before": before, "after": pictures.ask(model, tokenizer, some, wo
 #
 # In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. It did so well that they proposed
 # the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
-#
-# We chose layers, batch and rate for you. Do better: press *one pass* at 0.001, then at 0.002, until both neighbours of your best rate are
-# worse. Each press is the first of five passes, judged by the held-out loss.
-
-# %%
-pictures.Search(record)    # recorded runs come at once; others train here
 
 # %% [markdown]
 # ## How do you know?

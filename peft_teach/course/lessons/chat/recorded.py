@@ -146,7 +146,7 @@ def knob(record: Mapping) -> pandas.DataFrame:
     return pandas.DataFrame.from_dict(found, orient="index").sort_index().rename_axis("f")
 
 
-# ── a ladder of one pass, its search, facts, long answers ────────────────────────────────────
+# ── a ladder of one pass, facts, long answers ────────────────────────────────────────────────
 
 
 def ladder(record: Mapping) -> pandas.DataFrame:
@@ -179,16 +179,6 @@ def _scores(runs: Sequence[Mapping], kinds: Sequence[str]) -> Tensor:
     """Return the losses of all texts of these kinds, (seeds, texts), their sign turned."""
     return -torch.tensor([[loss for kind in kinds for loss in row["losses"][kind]]
                           for row in runs], dtype=torch.float64)
-
-
-def tried(record: Mapping) -> dict[tuple[str, int, float], float]:
-    """Return the loss of the voice after a pass of LoRA with seed 2, by targets, batch and rate."""
-    return {(PLACES[len(row.get("targets", "*"))], row.get("batch", 8), row["lr"]):
-            float(numpy.mean(row["losses"]["voice"])) for group in ("rates", "search")
-            for row in rows(record, group=group, method="lora", seed=2)}
-
-
-PLACES = {1: "all linear layers", 2: "query and value"}
 
 
 def facts(record: Mapping) -> pandas.DataFrame:

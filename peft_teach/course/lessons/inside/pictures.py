@@ -1,4 +1,4 @@
-"""Pictures of lesson 00: where the parameters are, what one token reads, what all heads read."""
+"""Pictures of lesson 00: where the parameters are, what one token reads."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,10 +7,9 @@ import ipywidgets as ipw
 import numpy as np
 import torch
 from matplotlib.collections import PatchCollection
-from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from torch import Tensor, nn
+from torch import Tensor
 
 from .... import outlines
 from ....plots import COLOURS, claim, figure
@@ -19,9 +18,9 @@ from .look import prepared, queries_keys_values, unlabelled, weights_of
 from .picture_of_step import bill, example, explore_step, fullest
 from .steps import held_after_a_step, put_aside, six_steps, through_a_step
 
-__all__ = ["bill", "draw_heads", "draw_reading", "explore_heads", "explore_parameters",
-           "explore_step", "fullest", "held_after_a_step", "prepared", "put_aside",
-           "queries_keys_values", "six_steps", "through_a_step", "unlabelled", "weights_of"]
+__all__ = ["bill", "draw_reading", "explore_parameters", "explore_step", "fullest",
+           "held_after_a_step", "prepared", "put_aside", "queries_keys_values", "six_steps",
+           "through_a_step", "unlabelled", "weights_of"]
 
 PARTS = {"embeddings": "embeddings", "query": "attention", "key": "attention",
          "value": "attention", "attention_out": "attention", "attention_norm": "rest",
@@ -61,95 +60,10 @@ def draw_reading(tokens: Sequence[str], reader: int, query: Tensor, keys: Tensor
     ax.text(n + 1, 1.2, "read", ha="center", va="center", fontsize=11)
     ax.set(xlim=(-0.8, n + 2), ylim=(-0.25, 2.2))
     ax.axis("off")
-    claim(made, "In one head " + reads_most(tokens, reader, shares), "; ".join(
-        f"{token} {share:.0%}" for token, share in zip(tokens, shares.tolist())))
-    return made
-
-
-def reads_most(tokens: Sequence[str], reader: int, shares: Tensor) -> str:
-    """Say which token one reads most in a head: shares (tokens,)."""
     most = int(shares.argmax())
-    return f"“{tokens[reader]}” reads “{tokens[most]}” most: {shares[most]:.0%}"
-
-
-# ── what the heads read ──────────────────────────────────────────────────────────────────────
-
-DARKEST = 0.5    # a share of the reading; most are far below
-SHADES = LinearSegmentedColormap.from_list("read", [COLOURS["paper"], COLOURS["attention"]])
-
-
-@dataclass(frozen=True)
-class Attention:
-    """What each token of a sentence reads in one head."""
-
-    head: tuple[int, int]      # block, head
-    tokens: Sequence[str]
-    weights: Tensor            # (reading, read): each row sums to 1
-
-
-def draw_attention(found: Attention) -> Figure:
-    """Draw the weights as a table of shades; the row of the last word, before ". [SEP]", framed."""
-    made, ax = figure(5, 4.9)
-    ax.imshow(found.weights.numpy(), cmap=SHADES, vmin=0, vmax=DARKEST)
-    n = len(found.tokens)
-    ax.add_patch(Rectangle((-0.5, n - 3.5), n, 1, fc="none", ec=COLOURS["ink"], lw=1.5))
-    places = range(len(found.tokens))
-    ax.set_xticks(places, found.tokens, rotation=90)
-    ax.set_yticks(places, found.tokens)
-    ax.set(xlabel="… reads this one", ylabel="this token …")
-    ax.spines[:].set_visible(True)
-    told = reads_most(found.tokens, n - 3, found.weights[n - 3])
-    claim(made, "Block {}, head {}: ".format(*found.head) + told, "; ".join(
-        f"{found.tokens[i]} reads {found.tokens[j]} ({found.weights[i, j].item():.2f})"
-        for i, j in enumerate(found.weights.argmax(-1).tolist())))
+    claim(made, f"In one head “{tokens[reader]}” reads “{tokens[most]}” most: {shares[most]:.0%}",
+          "; ".join(f"{token} {share:.0%}" for token, share in zip(tokens, shares.tolist())))
     return made
-
-
-def draw_heads(tables: Tensor, tokens: Sequence[str]) -> Figure:
-    """Draw what is read in all heads, (blocks, heads, reading, read): a table each, a row a block.
-
-    Above each stands what most of its reading goes to, if there is one such thing.
-    """
-    blocks, heads, n, _ = tables.shape
-    above = -(-n // 4)    # rows for a name
-    wide, high = n + 1, n + above + 1    # with an edge to the right and below
-    named = nn.functional.pad(tables, (0, 0, above, 0))
-    edged = nn.functional.pad(named, (0, 1, 0, 1), value=DARKEST / 3)
-    made, ax = figure(9.2, 0.6 + 9 * blocks / heads * (n + above) / n)
-    ax.imshow(edged.transpose(1, 2).flatten(2).flatten(0, 1).numpy(), cmap=SHADES, vmin=0,
-              vmax=DARKEST)
-    names = {head: habit(tables[head], tokens) for head in np.ndindex(blocks, heads)}
-    for (i, j), name in names.items():
-        ax.text(wide * j + n / 2 - 0.5, high * i + above / 2 - 0.5, name, ha="center",
-                va="center", fontsize=9)
-    ax.set(xticks=[wide * j + n / 2 - 0.5 for j in range(heads)], xticklabels=range(heads),
-           yticks=[high * i + above + n / 2 - 0.5 for i in range(blocks)],
-           yticklabels=range(blocks), xlabel="head", ylabel="block")
-    seen = [*names.values()]
-    claim(made, f"Of {blocks * heads} heads, {seen.count(tokens[0])} read mostly {tokens[0]}, "
-          f"{seen.count('one back')} the token before", "; ".join(
-              f"block {i}, head {j}: {name}" for (i, j), name in names.items() if name))
-    return made
-
-
-def habit(table: Tensor, tokens: Sequence[str]) -> str:
-    """Say what more than half of a head's reading goes to: table (reading, read)."""
-    n = len(tokens)
-    found = {"one back": table.diagonal(-1), "itself": table.diagonal(),
-             "one on": table.diagonal(1), tokens[0]: table[:, 0], tokens[-1]: table[:, -1]}
-    most = max(found, key=lambda name: float(found[name].sum()))
-    return most if found[most].sum() > n / 2 else ""
-
-
-def explore_heads(tables: Tensor, tokens: Sequence[str]) -> Explorer:
-    """What each token reads in one head; `tables` are those of `draw_heads`."""
-    blocks, heads, *_ = tables.shape
-    return Explorer(
-        {"block": ipw.IntSlider(0, 0, blocks - 1, description="block"),
-         "head": ipw.IntSlider(1, 0, heads - 1, description="head")},
-        lambda block, head: Attention((block, head), tokens, tables[block, head]), draw_attention,
-        lambda found: "White: nothing is read; the darkest: a half or more. Framed: what the last "
-                      "word reads.")
 
 
 # ── where the parameters are ─────────────────────────────────────────────────────────────────
@@ -208,19 +122,10 @@ def explore_parameters() -> Explorer:
         "separate output layer."))
 
 
-def _example() -> Tensor:
-    """Two blocks of two heads: the second of each reads half as sharply."""
-    sharp = torch.stack([torch.eye(5), torch.eye(5).roll(1, 1)])
-    return torch.stack([sharp, 0.5 * sharp + 0.1], 1)
-
-
-SENTENCE = ("[CLS]", "a", "quiet", "film", "[SEP]")
 EXAMPLES = {
     "reading": lambda: draw_reading(
         ("[CLS]", "a", "film"), 2, torch.tensor([1.0]), torch.tensor([[1.0], [2.0], [1.0]]).log(),
         torch.tensor([[4.0, 0.0, 0.0], [0.0, 2.0, -2.0], [-4.0, 0.0, 4.0]])),
-    "heads": lambda: explore_heads(_example(), SENTENCE),
-    "all_heads": lambda: draw_heads(_example(), SENTENCE),
     "parameters": explore_parameters,
     "step": lambda: explore_step(example()),
 }
