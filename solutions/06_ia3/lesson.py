@@ -122,7 +122,7 @@ table = pd.DataFrame([vars(verdict) for verdict in found.values()], found)
 table[["word", "difference", "low", "high"]].round(4).rename_axis("IA³ against")
 
 # %% [markdown]
-# Better than LoRA of rank 1, by our rule, but barely: the 95 % interval begins just above zero. Against rank 8, with five times as many parameters, we cannot tell.
+# Asked alone, IA³ is barely better than LoRA of rank 1. Two questions at once need wider intervals: then we cannot tell, as against rank 8, with five times the parameters.
 #
 # ## 2 · Turn the desk
 #
@@ -422,7 +422,7 @@ pt.doors("ia3", wrap)
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Nonzero factors on rows and columns keep every cross ratio of a matrix. So they cannot make the swap above; LoRA of rank 1 can. | a proof | IA³ and LoRA of rank 1, trained on the swap: LoRA learns it, IA³ does not | holds for each linear layer of any size, not for what several layers do together |
-# | IA³ is barely ahead of LoRA of rank 1; against rank 8 we cannot tell. *An observation.* | R² better by 0.018 (0.0003 to 0.035); by 0.002 (−0.035 to 0.040): five seeds each, 2,716 test sentences | In pairs, each at its best rate of a search with one seed. With one seed left out, four times of five we cannot tell it from rank 1 | on T0-3B, with 20 to 70 examples a task and two more losses, IA³ is ahead of LoRA of rank 4 (Liu et al. 2022, figure 2); in peft's comparison at 3 billion parameters, LoRA of rank 32 is ahead of IA³ at three places; at seven we cannot tell |
+# | We cannot tell IA³ from LoRA of rank 1, nor from rank 8. *An observation.* | R² 0.018 (0.0003 to 0.035) and 0.002 (−0.035 to 0.040) above theirs: five seeds each, all 2,716 test sentences | Each at its best rate of a search with one seed. Asked alone, barely ahead of rank 1; with one seed left out, four times of five we cannot tell | on T0-3B, with 20 to 70 examples a task and two more losses, IA³ is ahead of LoRA of rank 4 (Liu et al. 2022, figure 2); in peft's comparison at 3 billion parameters, LoRA of rank 32 is ahead of IA³ at three places; at seven we cannot tell |
 # | Factors want a far larger rate than full fine-tuning. | best rates 0.0256, and 0.0001 for full fine-tuning | IA³ at half and at twice its best rate: R² on validation 0.505 and 0.502, for 0.532 (one seed) | in peft's comparison IA³ gets 31 % right at a rate of 1e-4 and 40 % at 1e-3 |
 # | The change that full fine-tuning makes to a weight is not one that scaling on one side can make. | One run: scaling reaches at most 0.5 % of the energy of any matrix's change. With its nearest scaling the accuracy is 58.8 %, with no change 58.8 % | The nearest scaling, enlarged to full size: 58.6 %; fitted to what each matrix gives: 61.7 %. The nearest change of rank 1 keeps 75.7 % | not known to us |
 
