@@ -457,7 +457,7 @@ pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes t
 #
 # ## The ladder so far
 #
-# Each method of this course adds something learned to the output $h$ of a layer (He et al. 2022). Some of it merges into the weights:
+# Each method of this course but the soft prompt adds something learned to the output $h$ of a layer (He et al. 2022). Some of it merges into the weights:
 #
 # | | what is added to $h$ | merges? |
 # |---|---|---|

@@ -196,8 +196,7 @@ def facts(record: Mapping) -> pandas.DataFrame:
         table[name] = {
             "right": float(right.mean()), "by seed": ", ".join(f"{x:.2f}" for x in right.mean(1)),
             "beside the base": ", ".join(verdict(each, base, margin=0).word
-                                         for each in right) if passes else "",
-            "style": numpy.mean([style(text) for row in found for text in row["answers"]])}
+                                         for each in right) if passes else ""}
     return pandas.DataFrame.from_dict(table, orient="index")
 
 
