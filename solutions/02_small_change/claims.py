@@ -152,6 +152,6 @@ JUDGED = {
     "Better methods choose": "what the next lessons are about",
     "its size is the same number": "of a matrix",
     "A third of the parameters, and better": lambda: rank_one().word == BETTER,
-    "If not, better or worse": "the words of a verdict",
+    "better or worse": "the words of a verdict",
     "Else: cannot tell": "the words of a verdict",
 }

@@ -11,6 +11,7 @@ SUBSPACES = {d: mean(run["accuracy"] for run in select(CHANGE, group="subspace",
              for d in sorted({run["d"] for run in select(CHANGE, group="subspace")})}
 
 FIGURES = {
+    "within 0.03": "a bet",
     "1,000 sentences, standard": "a setting of the record",
     "2,563 sentences for": "a setting of the record",
     "16,384 reach": "a setting",

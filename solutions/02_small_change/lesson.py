@@ -218,7 +218,7 @@ pt.require("change.truncate")
 # The factors $\|Q v_i\|^2$ lie between 0 and 1 and add up to at most $k$. So the last sum is largest if the factor is 1 for the $k$ strongest directions and 0 for the others.
 # </details>
 #
-# Keep only *one* direction of each of the 36 matrices: one column times one row. All other tensors stay as trained. **What accuracy is left? And how sure are you that you are within 0.03?**
+# Keep only *one* direction of each of the 36 matrices: one column times one row. All other tensors stay as trained. **What accuracy is left, to within 0.03, and how sure are you?**
 
 # %%
 pt.commit("change.one", ..., like=[0.6, 0.5])    # [share right, how sure]
@@ -464,7 +464,7 @@ verdict
 # %% [markdown]
 # <details><summary>How to read it</summary>
 #
-# <i>The same</i>: the interval lies inside the margin, a difference that would not matter. If not, <i>better</i> or <i>worse</i>: it leaves out zero. Else: <i>cannot tell</i>. These are the words of all lessons.
+# <i>The same</i>: the interval lies inside the margin, a difference that would not matter. If not, and zero lies outside: <i>better</i> or <i>worse</i>. Else: <i>cannot tell</i>. These are the words of all lessons.
 # </details>
 
 # %%

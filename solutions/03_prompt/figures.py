@@ -7,6 +7,10 @@ BACK = {(row["setting"]["start"], row["setting"]["t"]): row["accuracy"]
 TRAINED = mean(row["accuracy"] for row in select(record("prompt"), group="all", method="prompt"))
 
 FIGURES = {
+    "within 0.03": "a bet",
+    "come within 0.1": "a setting",
+    "rate of 0.02": record("prompt")["setting"]["lr"],
+    "Adafactor, 0.3": "Lester et al. 2021, §3",
     "solved, has an of 0.318": record("ladder")["exact"]["r2"],
     "one of 49,152 tokens": "the size of its vocabulary",
     "5,760": 10 * 576,

@@ -212,7 +212,7 @@ pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change?
 #
 # `places_kept(prompt_class, fresh)` must fail, as `assert` does, unless **the text's tokens and labels keep their positions and its padding stays hidden**. `fresh()` returns a new copy of one tiny language model: 13 words, d = 6, called like any model of transformers. `prompt_class(model, start)` is a soft prompt. Padding may stand on either side.
 #
-# What is the right answer for vectors that are not words? Nobody knows. So find a `start` for which the bare model can tell you. We try your test on eleven broken prompts and five correct ones. One correct prompt writes zeros at the padding, which nobody reads.
+# What is the right answer for vectors that are not words? Nobody knows. So find a `start` for which the bare model can tell you. One correct prompt writes zeros at the padding, which nobody reads.
 
 
 # %% exercise="prompt.holds" part="solution"
@@ -321,7 +321,7 @@ snap = pt.check("prompt.snap", snap)
 pt.require("prompt.snap")
 
 # %% [markdown]
-# Take the recorded prompt of seed 0. **What share of the answers is right once each vector is replaced by its nearest word? And how sure are you that you are within 0.03?**
+# Take the recorded prompt of seed 0. **What share of the answers is right once each vector is replaced by its nearest word, to within 0.03, and how sure are you?**
 
 # %%
 pt.commit("prompt.left", ..., like=[0.5, 0.6])    # [share right, how sure]

@@ -224,9 +224,8 @@ reach.set_axis(["scaling", "rank 1"], axis=1).map("{:.2%}".format)    # means; f
 # The *energy* of a change is the sum of its squared entries. The table shows how much of it the nearest scaling reaches, and the nearest
 # change of rank 1 (5.7 to 70.3 % in single matrices).
 #
-# The whole model was fine-tuned, to an accuracy of 82.0 %. Undo the changes of 36 matrices, not those of the head and the rest,
-# and 58.8 % is left. Now replace each of these changes by its nearest scaling. **What is the accuracy then? And how sure are
-# you that you are within 0.05?**
+# The whole model was fine-tuned, to an accuracy of 82.0 %. Undo the changes of its 36 matrices alone, and 58.8 % is left. Now replace each of
+# these changes by its nearest scaling. **What is the accuracy then, to within 0.05? And how sure are you?**
 
 # %%
 pt.commit("ia3.cut", ..., like=[0.9, 0.5])    # [a share of right answers, how sure]
@@ -291,8 +290,6 @@ pt.require("ia3.folds")
 # - The result is an `nn.Linear`. Its weight and bias are its own and do all the work: nothing of the adapter is left in it, and it shares no parameter with the layer.
 # - On any input it gives what the layer gave, up to rounding (about 1e-6): for either side, whatever the factors are, and for any float32 base, of any shape, with or without a bias.
 # - Afterwards the layer itself still gives what it gave before.
-#
-# Your test must catch twenty broken folds and accept four right ones.
 
 
 # %% exercise="ia3.holds" part="solution"
@@ -366,8 +363,7 @@ pt.course.live.compare_outputs(model, reviews, {"folded": plain})
 #
 # ### Exercise 6 · A broken one of your own (2 points, optional, about 5 minutes)
 #
-# A colleague tests folds, too. Each line of the test is sensible. Write `broken_fold(layer)`, which it accepts and the law of the merge
-# forbids. Begin with your `fold`, and break one thing.
+# Write `broken_fold(layer)`, which the test below accepts and the law of the merge forbids. Begin with your `fold`, and break one thing.
 
 
 # %%

@@ -189,7 +189,7 @@ pt.require("lora.layer")
 # > nothing in the base moves.*
 #
 # `make(base, rank, alpha)` builds the layer around a frozen float32 `nn.Linear` of your choice; its parameters are called `A` and `B`.
-# Your test must accept five correct layers and reject seven broken ones. Any error counts as a rejection.
+# Any error counts as a rejection.
 
 
 # %% exercise="lora.start" part="solution"
@@ -486,7 +486,7 @@ pt.course.records.table(traded, ["alpha", "lr", "plus"])    # plus: B learns at 
 # <details><summary>What the three rows say</summary>
 #
 # α is a rate for B alone: in all three rows, α times the rate of B is the same. The row that fails gives the large rate to A and the head,
-# too. The two rows that learn make the same steps, but for the clipping of gradients: their losses agree for the first 28.
+# too. The two rows that learn make the same steps, clipping apart: their losses agree for the first 28.
 # </details>
 #
 # ## Merge it away

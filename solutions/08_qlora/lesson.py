@@ -57,7 +57,7 @@ pt.plots.show(pictures.draw_ruler(matrices), "The weights of MiniLM, in groups o
 # nearest of sixteen *levels*. Four bits hold the number of the level.
 #
 # Most weights lie near zero, so many of sixteen evenly spaced levels would hardly be used. Dettmers and his colleagues bet that weights are *normally
-# distributed*, and put the same probability between neighbouring levels on either side of zero.
+# distributed*, and put equal probability between neighbours, on each side of zero.
 #
 # ### Exercise 1 · Levels for any distribution (3 points, about 8 minutes)
 #
@@ -252,8 +252,7 @@ pt.require("qlora.layer")
 # > *Leave the bias aside. Before the layer is used and after, its parameters and buffers take exactly half a byte for each weight and 4 bytes for
 # > each group of 64. None of them trains. The gradient reaches x.*
 #
-# `make(linear)` builds the layer from a float32 `nn.Linear` of your choice. Your test must accept two right layers and reject six broken ones. Any
-# error counts as a rejection.
+# `make(linear)` builds the layer from a float32 `nn.Linear` of your choice.
 
 
 # %% exercise="qlora.bits" part="solution"
@@ -279,8 +278,8 @@ pt.require("qlora.bits")
 # %% [markdown]
 # ### Exercise 5 · A broken one of your own (2 points, optional, about 5 minutes)
 #
-# A colleague wrote a test, too. Each line of it is sensible. Write `Broken4bit`, a layer that it accepts and the law forbids. The class inherits
-# from your layer, so override only what you change.
+# Write `Broken4bit`, a layer that the test below accepts and the law forbids. The class inherits from your layer, so override only what you
+# change.
 
 
 # %%

@@ -101,8 +101,6 @@ pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
 # 1. A row may hold several answers: runs of labels with −100 between. `end` is the last label of each, or the last but one.
 # 2. Padding may stand on either side, and any token may pad.
 # 3. Labels may ask for more: a question, or a line break behind the end.
-#
-# Your test must accept five right batches and reject five broken ones.
 
 
 # %% exercise="chat.stop" part="solution"
@@ -361,7 +359,7 @@ knob.round(2)
 # - `"stranger"`: new questions. The model should predict a commentator's answers as well as it can.
 # - `"desk"`: the show and its old work. For 0.2 less of `forgotten`, this customer accepts 0.1 less of style.
 #
-# Choose one that no other beats by more than chance would bring (95 %): 0.07 of style, 0.04 of loss, 0.07 of what the third customer counts.
+# Choose one that none beats by more than chance (95 %): 0.07 of style, 0.04 of loss, 0.07 of what the third customer counts.
 # `voice` is the held-out loss, and `forgotten` the mean rise of the losses of plain chat, news and code.
 
 # %% tags=["nbval-check-output"]
