@@ -1,6 +1,6 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
-    python assets/records/prompt.py             all that is missing, about 29 minutes on one core
+    python assets/records/prompt.py             all that is missing, half an hour on one core
 
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
@@ -13,7 +13,7 @@ in it. Groups:
 
     written    an instruction in words
     threshold  the same, and a bound between the answers found on the training reviews
-    soft       ten vectors in front that start as words, as labels and common words, or at random
+    soft       ten vectors in front that start as words, or at random
     lengths    more or fewer vectors, the instruction cut or said again
     rates      vectors that start as words at each of `RATES`, on the validation reviews, which
                cannot tell them apart; `validation` is the accuracy. All others run at the middle
@@ -42,7 +42,6 @@ WRITTEN = ("", START, "Is this movie review positive or negative?\n",
 LENGTH, STEPS, BATCH, TESTS, ALL = 10, 32, 8, 100, 470
 LR, RATES = 2e-2, (6e-3, 2e-2, 6e-2)
 LENGTHS = (1, 50)
-STARTS = ("text", "labels", "random")
 LOOKS = (0, 8, 16, 24, 32)                                     # steps before a look
 SEARCHED = {
     "prompt": "alike",                                         # on validation
@@ -59,9 +58,8 @@ def settings():
         yield "written", {"model": "smollm2", "text": text}
     for text in (START, ""):
         yield "threshold", {"model": "smollm2", "text": text}
-    for seed in (0, 1, 2):
-        for start in STARTS:
-            yield "soft", soft(start, seed)
+    for start in BACK:
+        yield "soft", soft(start, 0)
     for lr in RATES:
         yield "rates", soft("text", 0, lr=lr)
     for seed in (0, 1, 2):
@@ -127,8 +125,7 @@ def soft(setting, task):
     pt.seed(setting["seed"])
     start = setting["start"]
     length = setting.get("length", LENGTH)
-    config = pt.prompt.Config(length, start=start, words={
-        "text": (START,), "labels": reading.WORDS}.get(start, ()))
+    config = pt.prompt.Config(length, start=start, words=(START,) if start == "text" else ())
     task.model = pt.prompt.inject(task.model, config, task.tokenizer)
     P = task.model.model.P
     first, way = P.detach().clone(), [P.detach().clone()]

@@ -388,7 +388,7 @@ pd.Series(runs, range(2, 7), name="R²").rename_axis("seed").to_frame().T.round(
 pt.board.offer("prompt", wrap)    # yours: two minutes and more
 
 # %% [markdown]
-# Four of five seeds learned next to nothing, and one came as far as the head on the pooler. The rate was searched with one seed, which learned; smaller rates were not tried with others. At 11 billion parameters a prompt meets fine-tuning, and words or random numbers at the start make no difference (Lester et al.).
+# Four of five seeds learned next to nothing, and one came as far as the head on the pooler. The rate was searched with one seed, which learned; smaller rates were not tried with others. At 11 billion parameters a prompt meets fine-tuning, however it starts (Lester et al.).
 #
 # ## Three doors
 
