@@ -1,6 +1,6 @@
 """Make the records of lesson 03: prompts in words, prompts of vectors, and what lies between.
 
-    python assets/records/prompt.py             all that is missing, about 29 minutes on one core
+    python assets/records/prompt.py             all that is missing, half an hour on one core
 
 Writes `prompt.json`: one row a run. Interrupted, it goes on where it stopped.
 
@@ -12,7 +12,7 @@ that is not, in which the liked one has the larger margin: no bound between the 
 in it. Groups:
 
     written    an instruction in words
-    soft       ten vectors in front that start as words, as labels and common words, or at random
+    soft       ten vectors in front that start as words, or at random
     rates      vectors that start as words at each of `RATES`, on the validation reviews, which
                cannot tell them apart; `validation` is the accuracy. All others run at the middle
                one, and `faster`, on all test reviews, at the highest
@@ -38,7 +38,6 @@ WRITTEN = ("", START, "Is this movie review positive or negative?\n",
            "Here is a review of a film, and its sentiment.\n")
 LENGTH, STEPS, BATCH, TESTS, ALL = 10, 32, 8, 100, 470
 LR, RATES = 2e-2, (6e-3, 2e-2, 6e-2)
-STARTS = ("text", "labels", "random")
 SEARCHED = {
     "prompt": "alike",                                         # on validation
     "none": "solved"}                                          # nothing of it trains
@@ -52,9 +51,8 @@ def settings():
 
     for text in WRITTEN:
         yield "written", {"model": "smollm2", "text": text}
-    for seed in (0, 1, 2):
-        for start in STARTS:
-            yield "soft", soft(start, seed)
+    for start in BACK:
+        yield "soft", soft(start, 0)
     for lr in RATES:
         yield "rates", soft("text", 0, lr=lr)
     for text in WRITTEN:
@@ -116,8 +114,7 @@ def soft(setting, task):
     """Put vectors before SmolLM2, train and test them; return the row, and what parts gain."""
     pt.seed(setting["seed"])
     start = setting["start"]
-    config = pt.prompt.Config(LENGTH, start=start, words={
-        "text": (START,), "labels": reading.WORDS}.get(start, ()))
+    config = pt.prompt.Config(LENGTH, start=start, words=(START,) if start == "text" else ())
     task.model = pt.prompt.inject(task.model, config, task.tokenizer)
     P = task.model.model.P
     asked = reading.AtTheAnswer(task.model)

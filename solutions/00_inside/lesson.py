@@ -219,8 +219,8 @@ pictures.explore_heads(tables, tokens)    # one of them, large
 # that a head looks there when it has nothing to say.
 # </details>
 #
-# Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens. Twelve heads have as many
-# parameters as one of 384 entries would, and twelve times the tables.
+# Each of these small tables takes memory, for every sentence of a batch: a number for each *pair* of tokens. Twelve heads have one
+# wide head's parameters, and twelve times the tables.
 #
 # ### Exercise 4 · The whole block (3 points, about 15 minutes)
 #

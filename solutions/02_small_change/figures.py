@@ -11,9 +11,13 @@ SUBSPACES = {d: mean(run["accuracy"] for run in select(CHANGE, group="subspace",
              for d in sorted({run["d"] for run in select(CHANGE, group="subspace")})}
 
 FIGURES = {
+    "within 0.03": "a bet",
+    "1,000 sentences, standard": "a setting of the record",
+    "2,563 sentences for": "a setting of the record",
+    "16,384 reach": "a setting",
     "22.7 million numbers": "counted in lesson 00",
     "throw 97 % of it": 31 / 32,
-    "2,000 sentences and their labels": "a setting",
+    "2,000 sentences": "a setting",
     "At 1/1,024, random": "a share of the picture beside it",
     "we cannot tell 4,096 from 1,024": "the picture beside it",
     "as much as 4,096 dimensions": "the picture beside it",

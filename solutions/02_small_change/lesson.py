@@ -218,7 +218,7 @@ pt.require("change.truncate")
 # The factors $\|Q v_i\|^2$ lie between 0 and 1 and add up to at most $k$. So the last sum is largest if the factor is 1 for the $k$ strongest directions and 0 for the others.
 # </details>
 #
-# Keep only *one* direction of each of the 36 matrices: one column times one row. All other tensors stay as trained. **What accuracy is left? And how sure are you that you are within 0.03?**
+# Keep only *one* direction of each of the 36 matrices: one column times one row. All other tensors stay as trained. **What accuracy is left, to within 0.03, and how sure are you?**
 
 # %%
 pt.commit("change.one", ..., like=[0.6, 0.5])    # [share right, how sure]
@@ -464,7 +464,7 @@ verdict
 # %% [markdown]
 # <details><summary>How to read it</summary>
 #
-# <i>The same</i>: the interval lies inside the margin, a difference that would not matter. If not, <i>better</i> or <i>worse</i>: it leaves out zero. Else: <i>cannot tell</i>. These are the words of all lessons.
+# <i>The same</i>: the interval lies inside the margin, a difference that would not matter. If not, and zero lies outside: <i>better</i> or <i>worse</i>. Else: <i>cannot tell</i>. These are the words of all lessons.
 # </details>
 
 # %%
@@ -496,7 +496,7 @@ pt.doors("bitfit", wrap, pt.bitfit.Config())
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
 # | Of a small update, a random 32nd is enough, if it is rescaled. | 80.5 % with a 32nd of the 36 updates, each about 1.5 % as long as its W; 80.8 % with all: mean of three seeds; 1,000 sentences, standard error of a run 1.3 points | Not rescaled: 64.4 %. With no change of these matrices: 62.8 %. At 1/1,024, and at 1/256 of updates of 3.5 and 6.5 %, the largest entries beat random ones. | 90 to 99 % can go, more in larger models (Yu et al. 2023). It fails for large updates, where important entries do better (Deng et al. 2024). |
-# | In the early blocks the update is not of low rank. Yet one direction of each matrix restores most of what the matrices learned, and eight nearly all of it. | One restores 73 to 83 %, two 90 to 93 %, eight 96 to 98 %: three recorded runs, 2,563 sentences for testing. In the run above, with 1,000: 69, 86 and 93 %. The rank: the table of directions. | Without its strongest direction the update still restores 53, 16 and 92 %. With eight and no other change at all: 79.9 %. | The rank is high at 7 billion, too (Biderman et al. 2024). On mathematics, few directions cost accuracy (Ping et al. 2024). |
+# | In the early blocks the update is not of low rank. Yet one direction of each matrix restores most of what the matrices learned, and eight nearly all of it. | One restores 73 to 83 %, two 90 to 93 %, eight 96 to 98 %: three recorded runs, 2,563 sentences for testing. The rank: the table of directions. | Without its strongest direction the update still restores 53, 16 and 92 %. With eight and no other change at all: 79.9 %. | The rank is high at 7 billion, too (Biderman et al. 2024). On mathematics, few directions cost accuracy (Ping et al. 2024). |
 # | A few thousand random dimensions bring half of the gain. A head that reads the mean of all tokens brings as much without them. | 4,096 bring 58 %: mean of three seeds, from 44 to 70 %. The gain begins at the head on the pooler. | 4,096 reach 75.1 %; the head on the mean 76.4 %, from the same 2,000 sentences (solved, with a penalty). The step was chosen at 1,024 alone: with shorter ones, 16,384 reach 78.0 % for 75.4 % (one seed). | The larger the pretrained model, the fewer are needed (Aghajanyan et al. 2020). |
 # | LoRA of rank 1 is better than BitFit, with about a third of its parameters. | R² better by 0.036 (0.010 to 0.062): five seeds each, all 2,716 test sentences; 9,216 and 26,112 parameters | By the accuracy of the sign: better by 1.6 points (0.3 to 2.9). Each at its own searched rate; the head's is shared. | On GPT-3 the same: a third of the parameters, and ahead on three tasks of three (Hu et al. 2021, Table 4). BitFit comes close to full fine-tuning on small data (Ben Zaken et al. 2021). |
 

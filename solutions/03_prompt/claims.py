@@ -11,12 +11,11 @@ from figures import record, select
 from peft_teach import data
 from peft_teach.course import protocol
 from peft_teach.course.desk.reviews import short
-from peft_teach.course.verdicts import BETTER, POINT, UNSURE, of_runs, verdict
+from peft_teach.course.verdicts import BETTER, POINT, UNSURE, verdict
 
 PROMPT, LADDER = record("prompt"), record("ladder")
 START = PROMPT["setting"]["start"]
 WRITTEN = [row["setting"]["text"] for row in select(PROMPT, group="written")]
-
 
 
 @cache
@@ -78,15 +77,6 @@ def placed(gap):
     return 2 * found - ahead.mean()
 
 
-def runs(start):
-    """The runs of a start on 100 reviews, one a seed."""
-    return [row for row in select(PROMPT, group="soft") if row["setting"]["start"] == start]
-
-
-def by_start(start):
-    return right(np.array([[digit == "1" for digit in row["answers"]] for row in runs(start)]))
-
-
 def ladder():
     return [row["r2"] for row in protocol.finals(LADDER) if row["method"] == "prompt"]
 
@@ -103,8 +93,6 @@ MOVED, BARE = beside(START, moved=True), beside("", moved=True)
 FASTER, = select(PROMPT, group="faster")
 ORDER = verdict(*(torch.tensor(placed(gaps(t))) for t in (0.0, 1.0)), POINT)
 AGREE = sorted((vectors() == instruction(START, moved=True)).mean(1).tolist())
-WORDS, LABELS = by_start("text"), by_start("labels")
-PAIRS = {start: [row["ranked"] for row in runs(start)] for start in ("text", "labels")}
 
 CLAIMS = (
     Claim("A trained prompt is better than the words that it started as. Beside our best "
@@ -150,17 +138,6 @@ CLAIMS = (
           holds={"not in its nearest words": lambda: verdict(*(right(said(
               group="back", setting={"model": "smollm2", "start": "random", "t": t, "tests": 470}))
               for t in (0.0, 1.0)), POINT).word == BETTER}),
-    Claim("We cannot tell labels and words apart as starts. (An observation)",
-          seen=f"{percent(WORDS.mean())} and {percent(LABELS.mean())} of 100 reviews right, three "
-               f"seeds: labels {points(verdict(LABELS, WORDS, POINT))} points from words",
-          tried="A leaning helps there, "
-                f"{liked(100).sum()} being liked; of pairs, labels rank "
-                f"{percent(min(PAIRS['labels']), '')} to {percent(max(PAIRS['labels']))} right, words "
-                f"{percent(min(PAIRS['text']), '')} to {percent(max(PAIRS['text']))}: cannot tell, "
-                "either",
-          holds={"We cannot tell": lambda: verdict(WORDS, LABELS, POINT).word == UNSURE,
-                 "cannot tell, either": lambda: of_runs(
-                     PAIRS["text"], PAIRS["labels"]).word == UNSURE}),
 )
 
 JUDGED = {
@@ -178,14 +155,8 @@ JUDGED = {
     "we cannot tell.": "what no run asked",
     "The ranking stayed within a point": lambda: ORDER.word != BETTER
         and RANKED[-1] < ranked(gaps(1.0)) + POINT,
-    "With words our runs answered most of 100 reviews right, with random numbers fewest": lambda: (
-        by_start("text").mean() > by_start("labels").mean() > by_start("random").mean()),
-    "only 39 of these reviews are liked": lambda: liked(100).sum() == 39,
-    "by ranking, words and labels overlap": lambda: max(
-        map(min, PAIRS.values())) < min(map(max, PAIRS.values())),
     "moved about as far as its nearest other word is": lambda: abs(
         mean(PROMPT["planes"]["text"]["far"]) / mean(PROMPT["planes"]["text"]["other"]) - 1) < 0.05,
-    "and labels best": "Lester et al. 2021, figure 3",
     "A fifth of the move brings most of the gain in accuracy": lambda: back("text", 0.8) - back(
         "text", 1.0) > 0.5 * (back("text", 0.0) - back("text", 1.0)),
     "one seed, which learned": lambda: max(

@@ -85,7 +85,7 @@ CLAIMS = (
                 f", the prefix {percent(mean(arrived('prefix', 'last')))} (at the same rates, three seeds)",
           holds={"half of six messages": lambda: min(arrived("prefix")) > 0.4
                  and max(arrived("prefix")) < 0.6,
-                 "almost nothing to layers 1 to 4": lambda: max(by_layer("prompt")[1:5]) < 0.01,
+                 "below 1 % between": lambda: max(by_layer("prompt")[1:5]) < 0.01,
                  "Each had the best of its rates": lambda: max(
                      of("messages", "validation", group="rates", method="prompt")) < 0.1}),
     Claim("On MiniLM, by the protocol, a prefix of 20 is better than the head on the pooler. From "
@@ -99,7 +99,7 @@ CLAIMS = (
                 "did not train",
           holds={"better than the head on the pooler": lambda: CLS.word == BETTER,
                  "we cannot tell": lambda: ALL.word == UNSURE,
-                 "A prompt of 20 hardly trained": lambda: hardly() == 4,
+                 "prompts below 0.05": lambda: hardly() == 4,
                  "the same two verdicts": lambda: [SIGNS[name].word for name in HEADS]
                      == [BETTER, UNSURE],
                  "it did not train": lambda: [

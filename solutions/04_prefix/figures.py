@@ -9,6 +9,8 @@ STILL, USUAL = (mean(row["accuracy"] for row in select(record("prefix"), group=g
                      if row["setting"]["lr"] == 0.03) for group in ("still", "rate"))
 
 FIGURES = {
+    "within 0.1": "a bet",
+    "transformers 5.24": "a version",
     "11,520 numbers become 230,400": (pt.prompt.count(20, 576), pt.prefix.count(20, 30, 192)),
     "one vector has 4,608 numbers": METHODS["prefix"],
     "74.0 % for 71.4 %": (STILL, USUAL),

@@ -202,7 +202,7 @@ prefix_share = pt.check("prefix.share", prefix_share)
 pt.require("prefix.share")
 
 # %% [markdown]
-# Now put 20 vectors in front of "A quiet, funny, generous film." Let all their keys and values be **zero**. **What share of MiniLM's attention do they get**, averaged over layers, heads and tokens? And how sure are you that you are right within 0.1?
+# Now put 20 vectors in front of "A quiet, funny, generous film." Let all their keys and values be **zero**. **What share of MiniLM's attention do they get**, averaged over layers, heads and tokens, to within 0.1? And how sure are you?
 
 # %%
 pt.commit("prefix.zero", ..., like=[0.0, 0.5])    # [a share, how sure]
@@ -431,7 +431,7 @@ pt.progress("04")
 #
 # Here `read(ids, cache)` returns `(logits, cache)`, with logits of shape (1, tokens, vocabulary). It puts the prefix in front by itself. The first cache is `None`; after that, pass on whatever the last call returned. `ids` is (1, 9).
 #
-# Your test must catch eleven broken ways of reading and accept five correct ones. The correct ones differ in rounding (allow `1e-4`), in their cache's type, and in the position at which they start.
+# Correct ways of reading differ in rounding (allow `1e-4`), in their cache's type, and in the position at which they start.
 
 
 # %% exercise="prefix.stepwise" part="solution"

@@ -437,7 +437,7 @@ Markdown(f"```python\n{library['workflow']}\n```\n\n```text\n{library['printed']
 #
 # Random $u$ are easy cases. Make a few of them hard, in ten steps: each replaces $u$ by the gradient of $\lVert A(u)\rVert$ at $u$, scaled to length 1. Where the gradient is zero, stop. Test each $u$, and shorter and longer copies of it.
 #
-# Your test must reject eleven broken starts and accept four right ones. Some broken ones are long in a single direction, or only for short or for long $u$; in two, no matrix would ever learn.
+# Some broken starts are long in a single direction, or only for short or for long $u$; in two, no matrix would ever learn.
 
 
 # %% exercise="adapters.near" part="solution"

@@ -17,9 +17,9 @@ ENTRIES = torch.cat([MODEL.get_submodule(name).weight.flatten() for name in pt.m
     MODEL, ("key", "value", "ffn_out"))]).detach()
 
 FIGURES = {
+    "within 0.05": "a bet",
     "2,716 of them": protocol.TESTS,
     "(2,563 where": record("ia3")["setting"]["test_examples"],
-    "the 95 % interval": "of `pt.verdict`, by its definition",
     "comparison at 3 billion": "the model of peft's comparison",
     "gets 31 % right at a rate of 1e-4 and 40 %": "peft's comparison, its runs of IA³",
     "Llama of 3 billion": "the model of peft's comparison",

@@ -12,6 +12,8 @@ RUNS = record("lora").runs
 TESTED = RUNS.tests.max()
 
 FIGURES = {
+    "(0.5 to 1.8)": "the bounds of the check",
+    "transformers 5.23": "a version",
     "(2,563 where": TESTED,
     "2,716 of them": protocol.TESTS,
     "78 % or more": LEARNS,

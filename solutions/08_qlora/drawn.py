@@ -118,7 +118,7 @@ def memory(shown: Shown) -> None:
         held = 512 * ((2 * blocks + (two - one) / 4096) * d + above)
         total = inside + outside
         nf4 = (4 + 8 / 64 + 32 / (64 * 256)) / 8
-        for method, size in (("full fine-tuning", (2 + 2 + 8) * total),
+        for method, size in (("full fine-tuning", (2 + 2 + 4 + 8) * total),
                              ("LoRA", 2 * total + (4 + 4 + 8) * adapter),
                              ("QLoRA", nf4 * inside + 4 * outside + (4 + 4 + 8) * adapter)):
             bills.setdefault(method, {})[total / 1e9] = (size + held) / 1e9

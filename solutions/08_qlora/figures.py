@@ -11,6 +11,7 @@ BITS = 4 + 32 / 64
 DOUBLE = 4 + 8 / 64 + 32 / (64 * nf4.SECOND_BLOCK)
 
 FIGURES = {
+    "4.5 bits": BITS,
     "model of 70 billion": "a size of the plan",
     "70 billion parameters": "a size of the plan",
     "2,716 of them": protocol.TESTS,

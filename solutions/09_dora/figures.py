@@ -9,6 +9,10 @@ RECORD, LIU = record("dora"), "Liu et al. 2024"
 
 
 FIGURES = {
+    "0.001 apart, and all below 0.1": "the task",
+    "a correlation of −0.62), LoRA's rise (+0.83), and DoRA's fall a little (−0.31)": f"{LIU}, Figure 2",
+    "LoRA +0.83, DoRA −0.31, full fine-tuning −0.62": f"{LIU}, Figure 2",
+    "rank 8 at 0.0064": "a rate of the search",
     "2,716 of them": protocol.TESTS,
     "(2,563 where": RECORD.runs.tests.max(),
     "4,608 lengths": 12 * (dora.count(384, 384, 8) - lora.count(384, 384, 8)),

@@ -129,7 +129,7 @@ model, tokenizer = trained.model, trained.tokenizer
 # `make` gets a frozen float32 `nn.Linear` of your choice. The law fixes neither the size of $s$ nor which of $A$ and $B$ starts at zero.
 #
 # Set `A`, `B` and `m` to whatever you like, and read outputs and gradients. You have no correct DoRA to compare with, so test facts that
-# need no comparison. Your test must accept four correct layers and reject ten broken ones.
+# need no comparison.
 
 
 # %% exercise="dora.law" part="solution"
@@ -169,8 +169,8 @@ pt.require("dora.law")
 #
 # ### Exercise 3 · A broken one of your own (2 points, about 6 minutes)
 #
-# A colleague wrote a test, too. Each line of it is sensible. Write `BrokenDoRA`, a layer that it accepts and the law forbids. Break the law in
-# one place. The class inherits from your layer, so override only what you change.
+# Write `BrokenDoRA`, a layer that the test below accepts and the law forbids. Break the law in one place. The class inherits from your layer,
+# so override only what you change.
 
 
 # %%
@@ -432,7 +432,7 @@ pictures.correlations(record)    # two seeds; norms exchanged
 # block: leave the last out, and they rise.
 # </details>
 #
-# **Over matrices, noise draws LoRA's line.** It has learned nothing but LoRA's sizes, so the line need not tell how LoRA learns. Why does noise rise? Take a row $w$ and add
+# **Over matrices, noise draws LoRA's line.** It shares only LoRA's sizes, so the line need not tell how LoRA learns. Why does noise rise? Take a row $w$ and add
 # a piece $\delta$ that ignores it. In 384 dimensions, such a piece stands almost at a right angle to the row. The new row is the hypotenuse, and for a
 # small $\delta$ Pythagoras gives
 #
@@ -457,7 +457,7 @@ pt.plots.show(pictures.draw_crossing(record), "How much a random piece changes t
 #
 # ## The ladder so far
 #
-# Each method of this course adds something learned to the output $h$ of a layer (He et al. 2022). Some of it merges into the weights:
+# Each method of this course but the soft prompt adds something learned to the output $h$ of a layer (He et al. 2022). Some of it merges into the weights:
 #
 # | | what is added to $h$ | merges? |
 # |---|---|---|

@@ -14,10 +14,10 @@ def rate(method):
 
 
 FIGURES = {
+    "Llama 3.2 3B": "a name",
     "2,716 of them": record("ladder")["setting"]["rated_examples"],
     "a 95 % interval for": "a setting",
     "at most 1.6 times": "a setting of the check",
-    "so many 95 % intervals": "a setting",
     "4 times as large": rate("mask") / rate("lora 8"),
     "wants 32 times full": rate("lora 8") / rate("full"),
     "wants 8 times": rate("lora all") / rate("full"),

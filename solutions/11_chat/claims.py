@@ -147,8 +147,6 @@ JUDGED = {
         "that's the best goalkeeper skill in the league." in answer for answer in rows(
             CHAT, group="main", method="lora", seed=0, passes=5)[0]["answers"]),
     "takes its most likely next token": "a setting",
-    "Do better: press": "the task",
-    "both neighbours of your best rate are worse": "the task",
     "are ahead of plain answers": "the task",
     "Ahead means": "the task",
     "the broken model wins, until its answers are cut": lambda:

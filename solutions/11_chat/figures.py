@@ -1,9 +1,13 @@
 """Lesson 11: what its prose says and no output of it shows."""
 
 from peft_teach.course.lessons.chat.exercises import APART
+from peft_teach.course.lessons.chat.recorded import LOSS_MARGIN, NEEDS
 
 FIGURES = {
-    "chance would bring (95 %)": "a setting",
+    "0.2 less of , this customer accepts 0.1": "the task",
+    "0.07 of style, 0.04 of loss, 0.07 of": tuple(chance for _, chance in NEEDS.values()),
+    "less than 0.05": LOSS_MARGIN,
+    "more than chance (95 %)": "a setting",
     "135 million": "the model's name",
     "65 billion": "Zhou et al. 2023, abstract",
     "1,000 good": "Zhou et al. 2023, abstract",

@@ -11,7 +11,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | an estimate: about 90 minutes, 40 of them for 4 exercises, 20 for a search and a blind test; Run All takes about three minutes |
+# | **Time** | an estimate: about 80 minutes, 40 of them for 4 exercises, 10 for a blind test; Run All takes about three minutes |
 # | **You need** | `inject` from lesson 02 and LoRA from lesson 07, yours or ours |
 # | **Data** | 210 answers of a commentator, 120 other texts and 20 questions, written for this course; film reviews, Hutto & Gilbert 2014, MIT licence |
 #
@@ -101,8 +101,6 @@ pt.plots.show(pictures.draw_labels(ids, hers, tokenizer),
 # 1. A row may hold several answers: runs of labels with −100 between. `end` is the last label of each, or the last but one.
 # 2. Padding may stand on either side, and any token may pad.
 # 3. Labels may ask for more: a question, or a line break behind the end.
-#
-# Your test must accept five right batches and reject five broken ones.
 
 
 # %% exercise="chat.stop" part="solution"
@@ -207,12 +205,6 @@ pd.DataFrame({"before": before, "after": pictures.ask(model, tokenizer, some, wo
 #
 # In 2023 Chunting Zhou and colleagues trained LLaMA, with 65 billion parameters, on 1,000 good answers. It did so well that they proposed
 # the *superficial alignment hypothesis*: what a model knows it learns in pretraining, and a little training chooses the manner.
-#
-# <p class="notebook">We chose layers, batch and rate for you. Do better: press <i>one pass</i> at 0.001, then at 0.002, until both neighbours of
-# your best rate are worse. Each press is the first of five passes, judged by the held-out loss.</p>
-
-# %%
-pictures.Search(record)    # recorded runs come at once; others train here
 
 # %% [markdown]
 # ## How do you know?
@@ -367,7 +359,7 @@ knob.round(2)
 # - `"stranger"`: new questions. The model should predict a commentator's answers as well as it can.
 # - `"desk"`: the show and its old work. For 0.2 less of `forgotten`, this customer accepts 0.1 less of style.
 #
-# Choose one that no other beats by more than chance would bring (95 %): 0.07 of style, 0.04 of loss, 0.07 of what the third customer counts.
+# Choose one that none beats by more than chance (95 %): 0.07 of style, 0.04 of loss, 0.07 of what the third customer counts.
 # `voice` is the held-out loss, and `forgotten` the mean rise of the losses of plain chat, news and code.
 
 # %% tags=["nbval-check-output"]

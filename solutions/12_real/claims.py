@@ -46,7 +46,7 @@ CLAIMS = (
                  "refuses a wrong rank and a missing head": lambda: says(
                      REFUSED, "r is not the rank", "the head left out")}),
     Claim("One knob names these three faults.",
-          seen="MiniLM: a file with each, and one with all three, mended one after another",
+          seen="MiniLM: a file with each",
           tried="Small updates, large logits, two faults at once, and rank 1, where √r is 1: the "
                 "check of exercise 2.",
           holds={"names these three faults": names_each_fault}),

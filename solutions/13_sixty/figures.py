@@ -1,10 +1,18 @@
 """Lesson 13: what its prose says and no output of it shows."""
 
+from figures import record
+
 from peft_teach.course.lessons.sixty import recorded
 
 FIELD = recorded.field()
 
 FIGURES = {
+    "Apache-2.0": "a licence",
+    "from 0.002 to 0.005 IA³ hardly": "peft's pull request 3337",
+    "0.0001 is far too low": "peft's pull request 3337",
+    "Llama 3.2 3B": "a name",
+    "to Lily there are 4.8": 100 * (FIELD.accuracy.max() - FIELD.accuracy[recorded.LORA]),
+    "correlate by 0.7": recorded.alike(record("ladder")),
     "tested on 1,319 problems": recorded.PROBLEMS,
     "file has 835 MB, for 9.5 million numbers": (FIELD.bytes.iloc[0], FIELD.trained.iloc[0]),
     "solves 47.8 %": FIELD.accuracy[recorded.LORA],

@@ -1,15 +1,23 @@
 """The capstone: what its prose says and no output of it shows."""
 
+import torch
+from figures import record
 from safetensors import safe_open
 
 from peft_teach import data
+from peft_teach.course import protocol, verdicts
 from peft_teach.course.lessons.capstone.handed_in import HEAD, LIMIT
 
 with safe_open(HEAD, "pt") as file:
     ALONE, ON_TEST = (float(file.metadata()[name]) for name in ("validation", "test"))
+LADDER = record("ladder")
+R2 = torch.stack([*protocol.scores(
+    protocol.finals(LADDER), protocol.rated(LADDER))["lora 8"].values()])
 LABELS = [label for _, label in data.load("news").validation]
 
 FIGURES = {
+    "above 0.5 (label 1) or below −0.5": "how the data were labelled",
+    "LoRA 8 has an R² of 0.50 (0.46 to 0.53)": (R2.mean(), *verdicts.interval(R2, 0 * R2)),
     "at most 40 kB of numbers": LIMIT,
     "at most 40,000 bytes": LIMIT,
     "84.6 %": ALONE, "82.1 % of the test": ON_TEST,

@@ -22,7 +22,6 @@ from peft_teach.course.lessons.chat import (
     measure,
     new_tokens,
     recorded,
-    search,
 )
 
 chat = pt.course.pictures("chat")
@@ -53,7 +52,6 @@ def record():
     made += [row(2 * f, 0.2, 0.1, group="knob", f=f) for f in (-1.0, 0.0, 1.0, 2.0)]
     made += [row(2, 0.2, 0.1, group="ladder", method="ia3", seed=seed, passes=1, lr=1e-2)
              for seed in (0, 1, 3)]
-    made += [{"group": "rates", "method": "lora", "lr": 2e-3, "losses": {"voice": [3.0, 3.2]}}]
     made += [{"group": "truth", "seed": seed, "passes": passes, "right": right,
               "answers": [SAID[passes > 0]] * 20} for seed, passes, right in (
                   (0, 0, "1" * 20), (0, 1, "1" * 20), (0, 5, "01" * 10), (1, 5, "0" * 20))]
@@ -156,18 +154,6 @@ def test_a_pair_is_judged_without_its_names():
     assert "A has 6 of 6 pairs, B the others. better: +1.000" in pairs.page.value
     pairs.judge("left")
     assert pairs.won == [1] * 6
-
-
-def test_a_search_takes_what_is_recorded_and_trains_the_rest(record, monkeypatch):
-    asked = []
-    monkeypatch.setattr(search, "one_pass", lambda *setting: asked.append(setting) or 2.5)
-    mine = search.Search(record)
-    mine.controls["rate"].value = 2e-3
-    assert mine.train() == pytest.approx(3.1)
-    mine.controls["targets"].value, mine.controls["batch"].value = "query and value", 16
-    assert (mine.train(), mine.train()) == (2.5, 2.5)
-    assert asked == [("query and value", 16, 2e-3)]
-    assert mine.table.trained.tolist() == ["here", "the record"]
 
 
 def test_pictures_say_what_is_in_them(record):

@@ -1,11 +1,13 @@
 """No figure in a lesson's prose is older than what it was measured by.
 
-Measured is a figure with a unit of `UNITS` ("79.4 %", "12 of 20 MB") or written with a comma
-("147,456"), outside of code, formulas, links and headings. Each is to be found, as it is rounded
-there, in the outputs of the lesson's own solution notebook, or in its table in `figures`, which
-says how to add a row. What a lesson claims and judges stands in its `claims.py`, see `claims`.
+Measured is a figure with a unit of `UNITS` ("79.4 %", "12 of 20 MB") or written with a comma or a
+point ("147,456", "0.42"), outside of code, formulas, links and headings. Each is to be found, as it
+is rounded there, in the outputs of the lesson's own solution notebook, in words that `claims.py`
+proves, or in its table in `figures`, which says how to add a row. For a share, points, bytes or
+seconds that `claims.py` types no output counts: a claim is made of the record.
 """
 
+import ast
 import html
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +45,7 @@ BETWEEN = r"(?:,? (?:and|or|to|of|of its|against|beside|instead of|±) | ?[,±�
 LIST = re.compile(rf"{NUMBER}(?:{BETWEEN}{NUMBER})*(?:{UNIT})?")    # "62, 70 and 56 %"
 LEFT_OUT = re.compile(
     r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|!?\[[^\]]*\]\([^)]*\)|https?://\S+|</?\w[^>]*>|\*"
-    r"|^#+ [^\n]*", re.DOTALL | re.MULTILINE)
+    r"|^#+ [^\n]*|§+ ?[\d.]+(?: and [\d.]+)?", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -69,25 +71,32 @@ def figures(text: str, measured: bool = True) -> Iterator[Figure]:
             digits, _, decimals = number[0].partition(".")
             shares = len(digits) < 4 and found["unit"] not in ("million", "billion")
             unit = found["unit"] if number is last or shares else None    # "in 2021, 12 %"
-            if unit or "," in digits or not measured:
+            if unit or "," in digits or decimals or not measured:
                 kind, factor = UNITS.get(unit, ("count", 1))
                 yield Figure(f"{number[0]} {unit or ''}".strip(), found.start() + number.start(),
                              kind, factor * float(number[0].replace(",", "")),
                              factor * 0.5 * 10**-len(decimals))
 
 
-def problems(notebook: Any, table: Mapping[str, Any]) -> Iterator[str]:
-    """What is to be mended in a lesson or its table: the cell, the figure, what to do."""
+def problems(notebook: Any, table: Mapping[str, Any], proved: Sequence[str] = (),
+             typed: Sequence[str] = ()) -> Iterator[str]:
+    """What is to be mended in a lesson or its table: the cell, the figure, what to do.
+
+    `proved` are words that a function holds to the record, `typed` what its claims' own text says.
+    """
     texts = [text for cell in notebook.cells for output in cell.get("outputs", ()) for text in (
         output.get("text"), output.get("data", {}).get("text/plain")) if text]    # no captions
     shown = [each for text in texts for each in figures(text, measured=False)]
     unused = set(table)
-    for number, cell in enumerate(notebook.cells, 1):
-        if cell.cell_type != "markdown":
-            continue
-        where = f"cell {number} ({first_line(cell.source)!r})"
-        text = " ".join(LEFT_OUT.sub(" ", cell.source).split())
-        told, covered = list(figures(text)), []
+    cells = [(f"cell {number} ({first_line(cell.source)!r})", cell.source, shown)
+             for number, cell in enumerate(notebook.cells, 1) if cell.cell_type == "markdown"]
+    counts = [each for each in shown if each.kind == "count"]
+    cells += [(f"claims.py ({text!r})", text, counts) for text in typed]
+    for where, source, beside in cells:
+        text = " ".join(LEFT_OUT.sub(" ", source).split())
+        told = [*figures(text)]
+        covered = [each for words in proved for place in re.finditer(re.escape(words), text)
+                   for each in told if place.start() <= each.start < place.end()]
         for words, values in table.items():
             for place in re.finditer(re.escape(words), text):
                 inside = [each for each in told if place.start() <= each.start < place.end()]
@@ -96,7 +105,7 @@ def problems(notebook: Any, table: Mapping[str, Any]) -> Iterator[str]:
                 yield from (f"{where}: {each}" for each in differences(words, inside, values))
         yield from (f"{where}: {each.text!r} is in no output: correct it, print it, or give it a "
                     "row." for each in told if each not in covered
-                    and not any(each.kind == s.kind and each.says(s.value) for s in shown))
+                    and not any(each.kind == s.kind and each.says(s.value) for s in beside))
     yield from (f"{words!r} stands in no cell: delete the row." for words in sorted(unused))
 
 
@@ -114,6 +123,16 @@ def table_of(lesson: str) -> Path:
     return authored.homes()[lesson] / "figures.py"
 
 
+def typed_in(source: str) -> Iterator[str]:
+    """What a `claims.py` types in its claims, and makes of no record: column by column."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "Claim":
+            named = [each.value for each in node.keywords if each.arg in COLUMNS]
+            for column in node.args + named:
+                yield " · ".join(part.value for part in ast.walk(column)
+                                 if isinstance(part, ast.Constant) and isinstance(part.value, str))
+
+
 def leave_out(notebook: Any, pinned: Sequence[claims.Claim]) -> None:
     """Take out what is made of the record as a whole: the cells of claims."""
     for cell in notebook.cells:
@@ -126,9 +145,14 @@ def leave_out(notebook: Any, pinned: Sequence[claims.Claim]) -> None:
 def test_every_figure_in_the_prose_is_measured(lesson):
     table = authored.module(lesson, "figures").FIGURES
     notebook = nbformat.read(LESSONS[lesson], as_version=4)
+    proved, typed = [], []
     if lesson in CLAIMING:
-        leave_out(notebook, authored.module(lesson, "claims").CLAIMS)
-    found = list(problems(notebook, table))
+        pinned = authored.module(lesson, "claims")
+        leave_out(notebook, pinned.CLAIMS)
+        said = [pinned.JUDGED, *(claim.holds for claim in pinned.CLAIMS)]
+        proved = [words for each in said for words, holds in each.items() if callable(holds)]
+        typed = [*typed_in(Path(pinned.__file__).read_text("utf-8"))]
+    found = [*problems(notebook, table, proved, typed)]
     assert not found, "\n".join(["", *found, f"(rows: {table_of(lesson).relative_to(ROOT)})"])
 
 
@@ -233,17 +257,19 @@ def test_a_record_of_several_methods_says_how_each_rate_was_found():
 
 TEXT = """## Ten points: 9 %
 **Rank 1** ends at 79.4 %, from `3 %` and $4\\%$; of 770 or 22.7 million
-parameters 6,144 to 9,216 train, 12 of 20 MB, [6 points](https://a.b/7%20ms) or 2.5 points less."""
+parameters 6,144 to 9,216 train, 12 of 20 MB, [6 points](https://a.b/7%20ms) or 2.5 points less.
+The loss fell from 0.42 to 0.36 (§4.2), as proved, by 0.06."""
+PROVED = ["0.36", "as proved, by 0.06"]
 TABLE = {"ends at 79.4 %": 0.79386, "6,144": "a setting", "12 of 20": (11.8e6, 20.3e6)}
 
 
 def lesson_of(text):
-    output = new_output("stream", text="22713986 parameters\n9,216 train, 2.47 points\n")
+    output = new_output("stream", text="22713986 parameters\n9,216 train, 2.47 points\n0.417\n")
     return new_notebook(cells=[new_markdown_cell(text), new_code_cell("…", outputs=[output])])
 
 
 def test_a_lesson_whose_figures_are_measured_has_no_problems():
-    assert list(problems(lesson_of(TEXT), TABLE)) == []
+    assert list(problems(lesson_of(TEXT), TABLE, PROVED)) == []
 
 
 @pytest.mark.parametrize(("old", "new", "says"), [
@@ -254,10 +280,23 @@ def test_a_lesson_whose_figures_are_measured_has_no_problems():
     ("6,144 to", "6,145 to", "'6,144' stands in no cell: delete the row"),
     ("79.4 %", "79.5 %", "'ends at 79.4 %' stands in no cell"),
     ("or 2.5", "in 300 ms or 2.5", "'300 ms' is in no output"),
+    ("0.42 to", "0.43 to", "'0.43' is in no output"),
+    ("as proved, by", "by", "'0.06' is in no output"),
 ])
 def test_a_figure_that_changed_is_a_problem(old, new, says):
     assert TEXT.count(old) == 1
-    assert any(says in each for each in problems(lesson_of(TEXT.replace(old, new)), TABLE))
+    assert any(says in each for each in problems(lesson_of(TEXT.replace(old, new)), TABLE, PROVED))
+
+
+@pytest.mark.parametrize(("tried", "asks"), [
+    ('f"At rank 0: {percent(ZERO)}"', []), ('"On 9,216 of them"', []), ('"By 12 of 20 MB"', []),
+    ('"In the run above: 2.5 points"', ["2.5 points"]), ('f"{ZERO}, above 69 %"', ["69 %"]),
+])
+def test_what_a_claim_types_is_in_no_output_of_the_day(tried, asks):
+    typed = [*typed_in(f'CLAIMS = (Claim("Rank 1.", seen=percent(ONE), tried={tried}, holds=1),)')]
+    found = problems(lesson_of(TEXT), TABLE, PROVED, typed)
+    assert [each.split("): ")[1] for each in found] == [
+        f"{figure!r} is in no output: correct it, print it, or give it a row." for figure in asks]
 
 
 @pytest.mark.parametrize(("words", "values", "says"), [

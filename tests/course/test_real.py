@@ -133,19 +133,16 @@ def test_a_comparison_of_fresh_models_notices_what_needs_no_numbers():
 
 
 @pytest.mark.parametrize("here", [True, False])
-def test_a_file_with_faults_is_loaded_with_all_of_them(here, monkeypatch):
-    """With peft and by its rules: mended one after the other, the last one answers as ours."""
+def test_a_file_with_a_fault_is_loaded_with_it(here, monkeypatch):
+    """With peft and by its rules."""
     if here:
         pytest.importorskip("peft")
     monkeypatch.setattr(real, "installed", lambda: here)
     ours, base, file = real._small()
     batch = {"input_ids": torch.arange(200, 216).view(2, 8)}
-    mine, faults, found = real.knob(ours, batch), ["scale", "exchanged", "head"], []
-    for _ in range(4):
-        theirs = real.loaded(base, file, faults, batch)
-        found.append(given.diagnose(mine, theirs, 2))
-        faults = [fault for fault in faults if fault != found[-1]]
-    assert found == ["head", "exchanged", "scale", "none"]
+    for fault in ("scale", "exchanged", "head"):
+        theirs = real.loaded(base, file, fault, batch)
+        assert given.diagnose(real.knob(ours, batch), theirs, 2) == fault
 
 
 @pytest.mark.long

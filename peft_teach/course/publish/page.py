@@ -32,7 +32,7 @@ BETS = {"Guess", "commit"}
 _NAVIGATION = re.compile(rf"^\[.*\({START}\.ipynb\).*\n*", re.MULTILINE)    # the theme has its own
 # What is true where cells run: marked in the lesson's prose, and not on its page.
 _OF_NOTEBOOKS = re.compile(r'<(\w+) class="notebook">.*?</\1>', re.DOTALL)
-NEED_A_KERNEL = {"progress", "offer", "Search"}    # calls that show nothing without one
+NEED_A_KERNEL = {"progress", "offer"}    # calls that show nothing without one
 _PICTURE = re.compile(r'(<img[^>]*width="\d+"[^>]*?) src="data:image/png;base64,([^"]+)">')
 _NO_PROSE = (r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^]\n]*\]\([^)\n]*\)"
              r"|<(code|summary)>.*?</\1>|<[^>]*>|^[#|][^\n]*|\*\*Sources\*\*.*")

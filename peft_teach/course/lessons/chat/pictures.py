@@ -26,9 +26,8 @@ from .recorded import (
     runaway,
     told_facts,
 )
-from .search import Search
 
-__all__ = ["Search", "ask", "blind", "curve", "draw_curves", "draw_forgetting", "draw_labels",
+__all__ = ["ask", "blind", "curve", "draw_curves", "draw_forgetting", "draw_labels",
            "endless", "facts", "forgets", "knob", "ladder", "misled", "padded", "prompt",
            "runaway", "save_rows", "stream", "style", "told_facts", "train_rows"]
 

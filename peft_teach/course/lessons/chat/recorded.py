@@ -146,7 +146,7 @@ def knob(record: Mapping) -> pandas.DataFrame:
     return pandas.DataFrame.from_dict(found, orient="index").sort_index().rename_axis("f")
 
 
-# ── a ladder of one pass, its search, facts, long answers ────────────────────────────────────
+# ── a ladder of one pass, facts, long answers ────────────────────────────────────────────────
 
 
 def ladder(record: Mapping) -> pandas.DataFrame:
@@ -180,12 +180,6 @@ def _scores(runs: Sequence[Mapping], kinds: Sequence[str]) -> Tensor:
                           for row in runs], dtype=torch.float64)
 
 
-def tried(record: Mapping) -> dict[tuple[str, int, float], float]:
-    """Return the loss of the voice after a pass of LoRA with seed 2, by targets, batch and rate."""
-    return {("all linear layers", 8, row["lr"]): float(numpy.mean(row["losses"]["voice"]))
-            for row in rows(record, group="rates", method="lora")}
-
-
 def facts(record: Mapping) -> pandas.DataFrame:
     """Return how many facts are told rightly: the base, and LoRA after one pass and five.
 
@@ -201,8 +195,7 @@ def facts(record: Mapping) -> pandas.DataFrame:
         table[name] = {
             "right": float(right.mean()), "by seed": ", ".join(f"{x:.2f}" for x in right.mean(1)),
             "beside the base": ", ".join(verdict(each, base, margin=0).word
-                                         for each in right) if passes else "",
-            "style": numpy.mean([style(text) for row in found for text in row["answers"]])}
+                                         for each in right) if passes else ""}
     return pandas.DataFrame.from_dict(table, orient="index")
 
 

@@ -1,7 +1,8 @@
 """What fits on a card: full fine-tuning, LoRA and QLoRA of 1 to 70 billion parameters.
 
-Weights and gradients in 16 bits, Adam's moments in 32; adapters and all of theirs in 32, and so
-with QLoRA the word vectors at both ends, as peft's `prepare_model_for_kbit_training` casts them.
+Weights and gradients in 16 bits, Adam's copy of the weights and its moments in 32, as in lesson 00;
+adapters and all of theirs in 32, and so with QLoRA the word vectors at both ends, as peft's
+`prepare_model_for_kbit_training` casts them.
 Adam is fused, as transformers' Trainer has it: torch's default on a GPU takes working space
 besides, as much as the moments' dtype makes of what trains. What a token leaves in a block is
 measured on `outlines` and goes with the width; LoRA on all matrices keeps as much of it as full
@@ -76,7 +77,8 @@ def bills(tokens: int, words: int) -> dict[str, pandas.DataFrame]:
             n, held = (adapters, 4) if method != FULL else (inside + outside, 2)
             frozen = {FULL: 0, LORA: 2 * inside + 2 * outside,
                       QLORA: NF4_BYTES * inside + 4 * outside}[method]
-            parts = {"weights": frozen + held * n, "gradients": held * n, "optimizer": 8 * n,
+            parts = {"weights": frozen + held * n, "gradients": held * n,
+                     "optimizer": (16 - 2 * held) * n,
                      "activations": tokens * (kept + above * words / MEASURED)}
             of[(inside + outside) / 1e9] = parts | {"total": sum(parts.values())}
     return {method: pandas.DataFrame(of).T / 1e9 for method, of in rows.items()}
@@ -147,6 +149,6 @@ def explore_memory() -> Explorer:
     }
     return Explorer(controls, lambda card, **setting: Memory(card, bills(**setting)), draw_memory,
                     lambda found: (
-                        "Weights in 16 bits, or in 4 with the word vectors in 32; "
-                        f"Adam in 32; adapters of rank {RANK} on all matrices; activations "
+                        "Weights in 16 bits, or in 4 with the word vectors in 32; Adam and its "
+                        f"copy in 32; adapters of rank {RANK} on all matrices; activations "
                         "recomputed."))

@@ -6,7 +6,7 @@ Where a library is not installed, a table comes from the record and says so in i
 import base64
 import copy
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,10 +146,10 @@ def complaints(record: Mapping, base: nn.Module, ours: nn.Module, file: File,
                  "peft": "peft" if installed() else "peft (recorded)"}).fillna("–")
 
 
-def loaded(base: nn.Module, file: File, faults: Collection[str], batch: Mapping[str, Tensor]
+def loaded(base: nn.Module, file: File, fault: str, batch: Mapping[str, Tensor]
            ) -> Callable[[float], Tensor]:
-    """The file with these faults as peft loads it, a function of f; without peft, by its rules."""
-    false = silent(*file, *faults)
+    """The file with this fault as peft loads it, a function of f; without peft, by its rules."""
+    false = silent(*file, fault)
     model = (peft_side.load(base, *false)[0] if installed() else
              read(copy.deepcopy(base), *false).model.eval())
     return knob(model, batch)
@@ -230,7 +230,7 @@ def _knob() -> Figure:
     ours, base, file = _small()
     batch = {"input_ids": torch.arange(200, 216).view(2, 8)}
     faults = {"anna": "scale", "ben": "head", "carl": "exchanged"}
-    return draw_knob(knob(ours, batch), {name: loaded(base, file, [fault], batch)
+    return draw_knob(knob(ours, batch), {name: loaded(base, file, fault, batch)
                                          for name, fault in faults.items()})
 
 
