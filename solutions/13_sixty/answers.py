@@ -88,7 +88,7 @@ BEYOND["sixty.road"] = but(ROAD, "        return self.turned(self.base(x))",
 PLACES = solution("sixty.places")
 OURS = """
 places = {"VeRA": (True, 256, 640), "OFT": (True, 384, 5952), "MiSS": (True, 16, 6144),
-          "HiRA": (True, 384, 6144), "bottleneck": (False, None, 6144)}
+          "HiRA": (True, 384, 3072), "bottleneck": (False, None, 6144)}
 """
 RIGHT["sixty.places"] = {
     "tuples": OURS,
@@ -103,7 +103,7 @@ WRONG["sixty.places"] = {
     "redundant": (but(OURS, "5952", "12288"), but(OURS, "5952", "6336")),
     "copies": but(OURS, "(True, 16, 6144)", "(True, 16, 384 * 384)"),
     "rank_of": (but(OURS, "(True, 16, 6144)", "(True, 384, 6144)"),
-                but(OURS, '"HiRA": (True, 384', '"HiRA": (True, 8')),
+                but(OURS, '"HiRA": (True, 384', '"HiRA": (True, 4')),
     "no_matrix": but(OURS, "(False, None", "(False, 8"),
     "merges": (but(OURS, "(False, None", "(True, None"),
                but(OURS, "(True, 256, 640)", "(False, 256, 640)")),

@@ -134,7 +134,7 @@ ROAD = Exercise(
 D = 384
 # Whether it merges, the highest rank of ΔW (None: there is no ΔW), and the numbers in a file.
 PLACES = {"VeRA": (True, 256, 640), "OFT": (True, 384, 5952), "MiSS": (True, 16, 6144),
-          "HiRA": (True, 384, 6144), "bottleneck": (False, None, 6144)}
+          "HiRA": (True, 384, 3072), "bottleneck": (False, None, 6144)}
 FIELDS = ("merges", "rank", "numbers")
 # What the usual mistakes say of a method's rank or numbers.
 USUAL = {
@@ -142,7 +142,7 @@ USUAL = {
     ("OFT", "numbers"): {"redundant": (12 * 32 * 32, D * D, 12 * 32 * 33 // 2)},
     ("OFT", "rank"): {"rank_of": 32},
     ("MiSS", "rank"): {"rank_of": D}, ("MiSS", "numbers"): {"copies": D * D},
-    ("HiRA", "rank"): {"rank_of": 8}, ("bottleneck", "rank"): {"no_matrix": 8},
+    ("HiRA", "rank"): {"rank_of": 4}, ("bottleneck", "rank"): {"no_matrix": 8},
 }
 
 
@@ -285,7 +285,7 @@ def _slopes(layer: Adapter, x: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
     def added(x: Tensor) -> Tensor:
         return layer(x) - layer.base(x)
 
-    little = 0.01 * along / along.abs().max()
+    little = 1e-3 * along / along.abs().max()
     return (torch.autograd.functional.jvp(added, x, little)[1],
             (added(x + little) - added(x - little)) / 2)
 
@@ -333,7 +333,7 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
     if not _near(seen["alone"], seen["after"]):
         return rejected("batch", f"{told}a token alone gets another output than in its batch.")
     found, slope = seen["slopes"]
-    if (found - slope).norm() > slope.norm() / 2 + 1e-5 * right.norm():
+    if (found - slope).norm() > slope.norm() / 2 + 1e-6 * right.norm():
         return rejected("input_cut", f"{told}the gradient of its inputs leaves a part out.")
     if seen["reseeds"] or not _near(seen["loaded"], seen["after"]):
         return rejected("buffer", f"{told}making one sets torch's own seed." if seen["reseeds"] else
