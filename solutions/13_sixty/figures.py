@@ -8,7 +8,6 @@ FIGURES = {
     "tested on 1,319 problems": "peft's, in the head of field.csv",
     "solves 49.4 %": FIELD.accuracy[recorded.MLP],
     "come within 1 to 2 %": "cited: Lee et al. 2026, the abstract",
-    "95 % for new seeds": "of the interval, by its definition",
     "move IA³ by 6 to 9 points": tuple(recorded.gaps("IA³").sort_values().iloc[[0, -1]]),
     "stands there 24 times": 384 / 16,
     "For 1 to 70 billion": "the sources of the recipe: lesson 10",

@@ -58,7 +58,7 @@ pt.compare("sixty.again", round(100 * (scores.max() - scores.min()), 1), "points
 
 # %% [markdown]
 # This LoRA moved by Lily's whole lead over it. Between tables the software changed, and most runs fell; within a table no run is repeated.
-# **So the table cannot say how sure a lead is.**
+# **So the table cannot say how sure a difference is.**
 #
 # Settings move a run, too. Two runs of *one* method, with another rate and weight decay: the points between them in each table.
 
