@@ -66,7 +66,7 @@ pt.compare("sixty.again", round(100 * (scores.max() - scores.min()), 1), "points
 pictures.pairs()
 
 # %% [markdown]
-# They move IA³ by 6 to 9 points; from LoRA of rank 32 to Lily there are 4.8. **The table orders settings as well as methods.**
+# Rate and decay move IA³ by 6 to 9 points; from LoRA of rank 32 to Lily there are 4.8. **The table orders settings as well as methods.**
 #
 # ## Does the small ladder predict the large one?
 #
@@ -185,8 +185,8 @@ pt.require("sixty.places")
 # %% [markdown]
 # ### What a form cannot do
 #
-# HiRA's $\Delta W$ is $W$ itself if $BA$ is all ones, and OFT's $R - I$ can be invertible: both reach full rank. Yet
-# full rank is not every change:
+# HiRA's $\Delta W$ is $W$ itself if $BA$ is all ones, and OFT's $R - I$ can be invertible: both reach full rank. Yet full rank is
+# not every change:
 
 # %%
 pt.plots.show(pictures.draw_cannot(), "What two forms cannot do. Left: W's outputs for "
@@ -214,8 +214,7 @@ few    # differences of R², four seeds, 95 % for new seeds on these sentences, 
 
 # %% [markdown]
 # At the searched rate one of LoRA 8's four runs ended far below the others, which widens every interval: only MiSS can be told from it. At
-# half that rate OFT is ahead, and VeRA and RoAd are behind, too. **In $R^2$, a
-# factor of two in LoRA's rate changes four of five verdicts.**
+# half that rate OFT is ahead, and VeRA and RoAd are behind, too. **In $R^2$, a factor of two in LoRA's rate changes four of five verdicts.**
 #
 # ## Yours
 #
