@@ -1,7 +1,5 @@
 """Lesson 13: what its prose says and no output of it shows."""
 
-from figures import record
-
 from peft_teach.course.lessons.sixty import recorded
 
 FIELD = recorded.field()
