@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from . import bypass
-from .errors import NotMergeable
+from .errors import BadConfig, NotMergeable
 from .whole import refuse_wrapped
 
 T = TypeVar("T")
@@ -39,6 +39,10 @@ class Adapter(nn.Module):
 
     def __init__(self, base: nn.Module):
         super().__init__()
+        if isinstance(base, Adapter):
+            raise BadConfig(f"The base is a {type(base).__name__}, an adapter itself.",
+                            expected="the module that it wraps, or one in which adapters are",
+                            hint="pt.merge or pt.remove that one first")
         self.base = base
         self._on = True
 

@@ -78,7 +78,11 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
     wrappers = {}
     for name, make in makers.items():
         base = models.as_linear(model.get_submodule(name))
-        wrapper = make(base)
+        try:
+            wrapper = make(base)
+        except Exception as error:
+            error.add_note(f"That was at {name}.")
+            raise
         if not isinstance(wrapper, Adapter) or wrapper.base is not base:
             raise BadConfig(f"make(base) gave a {type(wrapper).__name__} for {name}.",
                             expected="an Adapter that holds exactly this module as its `base`",
@@ -181,7 +185,8 @@ def _put_back(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
     note = notes.written(model)
     model = replacing.put_back(model, modules)
     for name, p in model.named_parameters():    # one that came later keeps its own
-        p.requires_grad_(True if note is None else note.requires_grad.get(name, p.requires_grad))
+        was = True if note is None else note.requires_grad.get(name, p.requires_grad)
+        p.requires_grad_(was and p.is_floating_point())    # bytes of a packed layer never train
     notes.clear(model)
     guards.guard(model, adapted=False)
     models.guard_save(model)

@@ -5,8 +5,7 @@
     σ   (k,)        how strongly each direction is changed;   k = min(n_out, n_in)
     U   (n_out, k)  the output directions;   V   (n_in, k)  the input directions
 
-Sources: Hu et al. 2021, arXiv 2106.09685, §7.2 and its appendix on subspace similarity;
-Shuttleworth et al. 2024, arXiv 2410.21228, §3.
+Source: Hu et al. 2021, arXiv 2106.09685, §7.2 and its appendix on subspace similarity.
 """
 
 from collections.abc import Mapping
@@ -71,23 +70,6 @@ def overlap(one: Tensor, other: Tensor, k: int, side: str = "in") -> float:
         bases.append(Vt[:k].T if side == "in" else U[:, :k])          # (d, k)
     expect(bases[1], f"{side} k", called="other", **{side: len(bases[0])})
     return float((bases[0].T @ bases[1]).square().sum() / k)
-
-
-def familiarity(before: Tensor, after: Tensor, k: int) -> Tensor:
-    """Return how well each of the k leading output directions of `after` is known before, (k,).
-
-    For each, the largest |cosine| with any output direction of `before`, (n_out, n_in) both: 1 for
-    a direction that was there already. Shuttleworth et al. 2024, arXiv 2410.21228, §3, call those
-    below a threshold *intruders*.
-    """
-    n_out, n_in = expect(before, "n_out n_in", called="before").shape
-    expect(after, "n_out n_in", called="after", n_out=n_out, n_in=n_in)
-    if not is_integer(k, 1, min(n_out, n_in)):
-        raise BadConfig(f"k is {k!r} for a matrix of {(n_out, n_in)}.",
-                        expected=f"1 to {min(n_out, n_in)}")
-    X, Y = (torch.linalg.svd(matrix.detach().float(), full_matrices=False)[0]
-            for matrix in (before, after))                            # (n_out, min(n_out, n_in))
-    return (X.T @ Y[:, :k]).abs().amax(0).clamp(max=1)
 
 
 def updates(model: nn.Module, before: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -78,6 +78,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
                       hint="batches = pt.data.batches(examples, tokenizer)")
     for batch in batches:
         check(model, batch)
+    whole.reshard(model)
     guards.adopt(model)
     refuse_silent(model)
     contents.refuse_lost(model)

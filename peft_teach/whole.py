@@ -40,8 +40,16 @@ def is_sharded(p: Tensor) -> TypeGuard[Any]:
     return hasattr(p, "full_tensor")
 
 
+def reshard(model: nn.Module) -> None:
+    """Let FSDP2 put away the whole weights that a forward without a backward leaves in place."""
+    for module in model.modules():
+        if hasattr(module, "reshard"):
+            module.reshard()
+
+
 def refuse_sharded(model: nn.Module) -> None:
     """Raise `NotSupported` for a model whose weights FSDP2 shards over processes."""
+    reshard(model)
     if any(map(is_sharded, model.parameters())):
         raise NotSupported("The weights of this model are sharded over processes (FSDP2).",
                            expected="a whole model",

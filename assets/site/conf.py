@@ -31,4 +31,3 @@ html_favicon = "_static/lora.svg"
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
-html_show_search_summary = False    # each would fetch a page, and push the list down

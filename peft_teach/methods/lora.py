@@ -10,13 +10,14 @@
     A       (rank, n_in)    yes      uniform in ±1/√n_in
     B       (n_out, rank)   yes      zero, so that the first output is the base's, exactly
     s       number          no       a constant
+    c       (n_out,)        yes      zero; with use_bias=True alone, and then s c is added, too
 
 Cost: rank · (n_in + n_out) parameters per matrix (`count`), nothing at inference once merged.
 
 Sources: Hu et al. 2021, arXiv 2106.09685, §4.1 (the equation) and §4.2 (which matrices);
 Kalajdzievski 2023, arXiv 2312.03732 (rsLoRA). A second page: two learning rates, `lora_plus.py`.
 Two deviations from the paper: A starts uniform, as in the authors' code and in Hugging Face peft,
-where the paper says Gaussian; and B may have a bias, peft's `lora_bias`, which starts as zero.
+where the paper says Gaussian; and B may have a bias c, peft's `lora_bias`.
 """
 
 import math
@@ -58,7 +59,7 @@ class LoRALinear(Adapter):
         self.dropout = nn.Dropout(dropout)
         self.A = nn.Parameter(torch.empty(rank, n_in))                # (rank, n_in)
         self.B = nn.Parameter(torch.zeros(n_out, rank))               # (n_out, rank)
-        self.c = nn.Parameter(torch.zeros(n_out)) if use_bias else None    # (n_out,), a bias of B
+        self.c = nn.Parameter(torch.zeros(n_out)) if use_bias else None    # (n_out,)
         nn.init.uniform_(self.A, -1 / math.sqrt(n_in), 1 / math.sqrt(n_in))
 
     def forward(self, x: Tensor) -> Tensor:

@@ -205,7 +205,7 @@ tables = torch.stack(tables)    # (blocks, heads, reading, read)
 # %%
 pt.plots.show(pictures.draw_heads(tables, tokens), "Each small table is a head: a row is what one "
               "token reads, from left to right. Its name: what more than half of its reading goes "
-              "to. White: nothing is read; the darkest: a half or more.")
+              "to. The stronger the shade, the more; the strongest: a half or more.")
 
 # %%
 pictures.explore_heads(tables, tokens)    # one of them, large
@@ -215,7 +215,7 @@ pictures.explore_heads(tables, tokens)    # one of them, large
 #
 # <details><summary>What we found</summary>
 #
-# Head 4 of block 4, for example, takes `it` to `plot`. That does not tell us how the model understands the sentence. In many heads the first column is dark: they read `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think
+# Head 4 of block 4, for example, takes `it` to `plot`. That does not tell us how the model understands the sentence. In many heads the first column is full: they read `[CLS]`. In BERT's middle blocks it is `[SEP]`: Clark et al. (2019) think
 # that a head looks there when it has nothing to say.
 # </details>
 #

@@ -486,7 +486,7 @@ pt.progress("01")
 pt.seed(0)
 runs = pictures.patients(pictures.Head, heads.cached["train"]["pooler"], lr=0.1)
 pt.plots.show(pictures.draw_patients({name: seen.losses for name, (_, seen) in runs.items()}),
-              "Black: the run that was changed; grey: the healthy one. Above 1, a line is cut.")
+              "Grey: the healthy run; beside it, the changed one. Above 1, a line is cut.")
 pd.DataFrame({name: {"accuracy": heads.accuracy(head, "pooler"),
                      "distance of the weights": seen.moved}
               for name, (head, seen) in runs.items()}).T.round(3)

@@ -105,9 +105,8 @@ def explanations(shown: Shown) -> None:
 def rank(shown: Shown) -> None:
     """Rank 8 on query and value: 12 matrices of 384 × 384; beside it the ranks of the record."""
     left, right = shown.panels
-    left.named("one of 12 matrices, to scale")
+    left.named("one of 12 matrices, to scale\nW: 147,456")
     left.shape("frozen", 0, 0, 384, 384)
-    left.text("W: 147,456", "ink", (192, 192))
     left.shape("trained", 384 * 1.08, 0, 8, 384)
     left.shape("trained", 0, -384 * 0.08 - 8, 384, 8)
     left.text("B beside W, A below:\n6,144", "ink", (384 * 1.08, -384 * 0.08))
@@ -130,3 +129,4 @@ def rank(shown: Shown) -> None:
                                       ("full", "full fine-tuning", "--", FULL)):
         right.level(method, level, dash)
         right.text(name, method, (None, level), near=0.01)
+    right.at("frozen", 12 * 768 * 8)

@@ -280,13 +280,13 @@ def wrap(model):
 
 
 # %% tags=["nbval-check-output"]
-model, tokenizer = pt.models.load("minilm", labels=1)    # one output: a rating, from -4 to 4
+fresh, tokenizer = pt.models.load("minilm", labels=1)    # one output: a rating, from -4 to 4
 reviews = pt.data.batches(movies.test[:128], tokenizer, 64, shuffle=False)
-before = live.logits(model, reviews)
-model = wrap(model)
-counted = pt.account.parameters(model)
+before = live.logits(fresh, reviews)
+fresh = wrap(fresh)
+counted = pt.account.parameters(fresh)
 pd.Series({
-    "answers unchanged, to the bit": torch.equal(before, live.logits(model, reviews)),
+    "answers unchanged, to the bit": torch.equal(before, live.logits(fresh, reviews)),
     "parameters trained in adapters": counted.adapter,
     "as many as you counted": counted.adapter == 12 * lora_count(384, 384, 8),
     "share of the model": f"{counted.share:.2%}"}).to_frame("your LoRA")
@@ -299,7 +299,7 @@ pd.Series({
 
 # %%
 review = "The jokes are old, and I laughed at every one of them."
-unread = live.read(model, tokenizer, review)
+unread = live.read(fresh, tokenizer, review)
 trained = pt.board.train("lora 8", wrap)
 model = trained.model
 

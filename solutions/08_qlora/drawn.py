@@ -73,7 +73,7 @@ def outlier(shown: Shown) -> None:
     error = np.linalg.norm(rounded - exact) / np.linalg.norm(exact)
     assert shown.title == (f"One weight 8 times as large: the 63 others share {len({*rounded})} "
                            f"levels, {error:.0%} off")
-    ax.named(x="the others: exact in black, rounded in green", y="share of the largest")
+    ax.named(x="the others: rounded in green, exact behind", y="share of the largest")
     for mark in marks:
         ax.level("series 0", mark)
     ax.line("ink", "o", range(63), exact)

@@ -178,8 +178,8 @@ winner = share.index[1]    # after full fine-tuning
 told = {name: pt.verdict(*pt.board.scores(winner, name)) for name in share.index[1:]}
 tied = [name for name in told if told[name].word == "the same"]    # itself too
 chips = sum((bets or {}).get(name, 0) for name in tied) / 100
-score = f"{math.log2(12 / len(tied) * chips):+.1f} bits" if chips else "no chip on them"
-pt.compare("ladder.bets", f"{', '.join(tied)}: {score}", "your chips; spread evenly, 0 bits")
+score = f": {math.log2(12 / len(tied) * chips):+.1f} bits" if chips else ": no chip on them"
+pt.compare("ladder.bets", ", ".join(tied) + score * bool(bets), "your chips; spread evenly, 0 bits")
 
 # %% [markdown]
 # Three of the twelve share the first place: with other seeds, another of them could have led. So your score is luck, too.

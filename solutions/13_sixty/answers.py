@@ -58,6 +58,7 @@ RIGHT["sixty.road"] = {
     "scaled last": but(ROAD, SHARES, "c, s = self.theta.cos(), self.theta.sin()",
                        STACK, f"self.alpha[:, None] * {STACK}"),
     "in double": but(ROAD, PAIRS, PAIRS.replace("float()", "double()")),
+    "by half a turn": but(ROAD, "torch.zeros(", "torch.pi * torch.ones(", "nn.Parameter(torch.ones(", "nn.Parameter(-torch.ones("),
 }
 WRONG["sixty.road"] = {
     "bias_spared": but(ROAD, FORWARD, """b = self.base.bias
@@ -71,7 +72,8 @@ WRONG["sixty.road"] = {
     "inputs_turned": but(ROAD, FORWARD, "if self.base.in_features == self.base.out_features:\n"
                          "            return self.base(self.turned(x))\n        " + FORWARD),
     "coarse": but(ROAD, SHARES, "c, s = (f(self.theta).mul(self.alpha).to(h.dtype) for f in (torch.cos, torch.sin))"),
-    "start": (but(ROAD, "torch.zeros(", "torch.randn("), but(ROAD, "torch.ones(", "torch.zeros(")),
+    "start_differs": (but(ROAD, "torch.zeros(", "torch.randn("), but(ROAD, "torch.ones(", "torch.zeros(")),
+    "dtype": but(ROAD, COPY, COPY + ".float()", FORWARD, FORWARD + ".to(x.dtype)"),
     "bias_left": but(ROAD, BIAS, "pass"),
     "bias_lost": but(ROAD, BIAS, "linear.bias = None"),
     "layer_changed": but(ROAD, COPY, "linear = self.base"),
@@ -86,7 +88,7 @@ BEYOND["sixty.road"] = but(ROAD, "        return self.turned(self.base(x))",
 PLACES = solution("sixty.places")
 OURS = """
 places = {"VeRA": (True, 256, 640), "OFT": (True, 384, 5952), "MiSS": (True, 16, 6144),
-          "HiRA": (True, 384, 6144), "bottleneck": (False, None, 6144)}
+          "HiRA": (True, 384, 3072), "bottleneck": (False, None, 6144)}
 """
 RIGHT["sixty.places"] = {
     "tuples": OURS,
@@ -101,7 +103,7 @@ WRONG["sixty.places"] = {
     "redundant": (but(OURS, "5952", "12288"), but(OURS, "5952", "6336")),
     "copies": but(OURS, "(True, 16, 6144)", "(True, 16, 384 * 384)"),
     "rank_of": (but(OURS, "(True, 16, 6144)", "(True, 384, 6144)"),
-                but(OURS, '"HiRA": (True, 384', '"HiRA": (True, 8')),
+                but(OURS, '"HiRA": (True, 384', '"HiRA": (True, 4')),
     "no_matrix": but(OURS, "(False, None", "(False, 8"),
     "merges": (but(OURS, "(False, None", "(True, None"),
                but(OURS, "(True, 256, 640)", "(False, 256, 640)")),
@@ -169,13 +171,16 @@ RIGHT["sixty.mine"] = {
     "random and frozen": RANDOM,
     "by one matrix": but(MINE, "h + " + ADDED, "h + h @ torch.block_diag(*self.M).T"),
     "dropout": but(LOW, "x @ self.A.T", "nn.functional.dropout(x, 0.1, self.training) @ self.A.T"),
+    "counted in floats": but(MINE, "16 * n_out", "32 * n_out / 2"),
+    "one parameter, two names": but(GAIN, "\n\n    def", "\n        self.h = self.g\n\n    def"),
+    "drawn from a seed, no buffer": but(
+        RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)', "self.A = drawn / n_in**0.5"),
     "a bias": but(GAIN, "torch.ones(base.out_features)", "torch.zeros(base.out_features)",
                   "self.g * self.base(x)", "self.base(x) + self.g"),
 }
 WRONG["sixty.mine"] = {
     "start_differs": but(LOW, "torch.zeros(n_out, 4)", "torch.randn(n_out, 4)"),
-    "miscounted": (but(MINE, "16 * n_out", "n_in * n_out"),
-                   but(GAIN, "return n_out", "return float(n_out)")),
+    "miscounted": but(MINE, "16 * n_out", "n_in * n_out"),
     "no_gradient": but(LOW, "torch.randn(4, n_in) / n_in**0.5", "torch.zeros(4, n_in)"),
     "base_trained": but(GAIN, INIT, INIT + "        base.requires_grad_()\n"),
     "base_lost": but("import copy\n" + GAIN, "super().__init__(base)",
@@ -194,15 +199,28 @@ WRONG["sixty.mine"] = {
                    "self.A = nn.Parameter(drawn, requires_grad=False)")),
     "batch": (but(LOW, "x @ self.A.T", "(x - x.mean(0)) @ self.A.T"),
               but(LOW, "x @ self.A.T", "(x - x.mean(-2, keepdim=True)) @ self.A.T"),
-              *(but(LOW, "x @ self.A.T", f"x.cumsum({axis}) @ self.A.T") for axis in (0, 1))),
+              *(but(LOW, "x @ self.A.T", f"x.cumsum({axis}) @ self.A.T") for axis in (0, 1)),
+              but(GAIN, "return self.g * self.base(x)", "y = self.g * self.base(x)\n        y[0, 1:] += y[0, :1] "
+                  "- self.base(x)[0, :1]\n        return y")),
+    "input_cut": (but(MINE, "self.moved(self.base(x))", "self.moved(self.base(x.detach()))"),
+                  but(LOW, "x @ self.A.T", "x.detach() @ self.A.T"),
+                  but(LOW, "self.base(x) +", "self.base(x).detach() +")),
     "not_plain": LOW.replace("\n\ncount", "\n    def merged(self):\n        return copy.deepcopy(self)\n\n\ncount")
     .replace("\nclass", "import copy\n\nclass", 1),
-    "known": but(ROAD, "class RoAd", "class Mine", "super().__init__(base)",
-                 'super().__init__(base)\n        self.new = "RoAd"') + "\n\ncount = lambda n_in, n_out: n_out",
+    "layer_changed": but(MINE, COPY, "linear = self.base"),
+    "shared": but(RANDOM, "\n\n\ndef count", """
+
+    def merged(self):
+        linear = nn.Linear(self.base.in_features, self.base.out_features)
+        linear.weight.data = self.base.weight + self.B @ self.A
+        linear.bias = self.base.bias
+        return linear
+
+
+def count"""),
     "": but(LOW, "torch.relu(x @ self.A.T) @ self.B.T",
             "torch.einsum('bi,oi->bo', torch.relu(x @ self.A.T), self.B)"),
-    "not_said": (but(GAIN, 'self.new = "Nothing', 'new = "Nothing'), but(GAIN, "it is IA3", "mine"),
-                 but(GAIN, "Nothing: it is IA3", "Softer: we are missing a name")),
+    "not_said": but(GAIN, 'self.new = "Nothing', 'new = "Nothing'),
     "merge_differs": but(MINE, MERGED, "pass"),
     "base_changed": but(MINE, "        blocks =", "        self.base.weight.data *= 1.00001\n"
                         "        blocks ="),
@@ -221,7 +239,7 @@ SLIPS: dict = {
 
 SAYS = {
     "sixty.road": {
-        "start": "At which angle", "turned_back": "which of the two sines",
+        "start_differs": "At which angle", "dtype": "and the merged layer", "turned_back": "which of the two sines",
         "not_scaled": "alpha, which scales them", "other_pairs": "neighbours form a pair",
         "bias_spared": "b is a part of it", "inputs_turned": "R stands behind W",
         "bias_left": "R reaches both", "coarse": "in bfloat16 1.003 is 1"},
@@ -235,6 +253,7 @@ SAYS = {
         "miscounted": "outside of its base counts", "no_gradient": "waits behind a zero",
         "idle": "reach the output", "not_the_same": "drawn anew by a call",
         "not_said": "the nearest method", "batch": "an output of its own",
-        "not_plain": "does not merge", "known": "Change its equation",
+        "not_plain": "does not merge", "input_cut": "do not detach the input",
+        "layer_changed": "stays as it is", "shared": "tensors of its own",
         "merge_differs": "must be what forward adds"},
 }

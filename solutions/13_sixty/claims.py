@@ -7,34 +7,22 @@ from claims import Claim
 from figures import record, select
 from torch import nn
 
-from peft_teach.course import protocol, verdicts
+from peft_teach.course import protocol
 from peft_teach.course.lessons.sixty import layers, recorded
-from peft_teach.course.verdicts import BETTER, MARGIN, UNSURE, WORSE, Comparison, verdict
+from peft_teach.course.verdicts import BETTER, MARGIN, POINT, SAME, UNSURE, WORSE, of_runs, verdict
 
-FIELD = recorded.field()
+FIELD, AGAIN = recorded.field(), recorded.again()
 SOLVED = FIELD.accuracy
-LORA, FIRST = SOLVED[recorded.LORA], SOLVED.max()
-IA3, PROMPT, FACTOR = map(recorded.gaps, ("IA³", "prompt", "LoRA 64"))
-RSLORA = "lora-rank64-rslora"
-LILY, MLP = "lily-rank140-mlp-a2-b2-s8.0", "lora-rank10-target-mlp"
+LORA, LILY, MLP = (SOLVED[run] for run in (recorded.LORA, recorded.LILY, recorded.MLP))
+THREE = AGAIN.loc[recorded.MLP].dropna()
+JANUARY, JULY = (AGAIN[day] for day in ("2026-01-13", "2026-07-20"))
+FELL = (JULY < JANUARY)[(JULY + JANUARY).notna()]
+IA3, PROMPT = map(recorded.gaps, recorded.PAIRS)
 SIXTY, LADDER = record("sixty"), record("ladder")
-FOUND = recorded.compared(SIXTY, LADDER)
-SMALL = FOUND["minus LoRA 1"]
-FIVE = {*FOUND.index} - {"a random mask", "LoRA 8", "LoRA 1"}
-ASKED = [(each, lora) for lora in ("lora 1", "lora 8") for each in ("mask", "lora 8", *FIVE) if each != lora]
-T13, Z13 = 6.015, 2.891    # of five seeds and of many sentences, for 13 intervals at once: 99.6 %
 BOTH = recorded.two_ladders(LADDER)
-
-
-def passing(lora=recorded.LORA, correlation=0):
-    """The runs that are further above this LoRA than other problems could bring."""
-    far = SOLVED - SOLVED[lora] > recorded.half(SOLVED[lora], correlation)
-    return [*SOLVED.index[far]]
-
-
-def inside():
-    """Is Lily no further above the LoRA of its place and size than other problems could bring?"""
-    return LILY not in passing(MLP) and round(FIELD.trained[LILY] / FIELD.trained[MLP], 2) == 1
+SEEDS = (2, 3, 4, 5)    # which LoRA 8 has at both rates
+CLIFF = [row["validation"] for rate in (3.2e-3, 6.4e-3) for row in select(
+    LADDER, group="rates", method="lora 8", seed=0, lr=rate)]
 
 
 def points(gaps):
@@ -42,9 +30,12 @@ def points(gaps):
     return f"{100 * gaps.min():.1f} to {100 * gaps.max():.1f}"
 
 
-def word(found):
-    """A verdict's word."""
-    return found.partition(":")[0]
+def beside(method, group, of="r2"):
+    """The verdict beside LoRA 8 at the rate of its search ("final"), or at half of it ("half")."""
+    one, other = ([next(row[of] for row in select(record, group=part, method=name) if row["seed"] == seed)
+                   for seed in SEEDS]
+                  for record, part, name in ((SIXTY, "final", method), (LADDER, group, "lora 8")))
+    return of_runs(one, other, MARGIN if of == "r2" else POINT)
 
 
 def written(found):
@@ -52,21 +43,21 @@ def written(found):
     return f"{found.difference:+.3f} ({found.low:.3f} to {found.high:.3f})".replace("-", "−")
 
 
-def at_once(method, lora="lora 1", of="r2"):
-    """The verdict beside a LoRA at the five seeds, if thirteen such are asked at once."""
-    runs = [*select(SIXTY, group="final"), *(
-        row for row in protocol.finals(LADDER) if row["seed"] in range(2, 7))]
-    d = torch.sub(*protocol.shared(
-        protocol.scores(runs, protocol.rated(LADDER), of), method, lora)).double()
-    half = (T13**2 * d.mean(1).var() / len(d) + Z13**2 * d.mean(0).var() / d.shape[1]).sqrt()
-    gap, low, high = (float(d.mean() + by * half) for by in (0, -1, 1))
-    return Comparison(verdicts.word(low, high, MARGIN), gap, low, high, MARGIN, "thirteen at once")
+def words(group, of="r2"):
+    """The words of the five verdicts."""
+    return [beside(method, group, of).word for method in ("OFT 32", "PiSSA 8", "VeRA 256", "RoAd", "MiSS 16")]
 
 
-def with_ten(method, other):
-    """The verdict of lesson 10, on all of its seeds."""
-    return verdict(*protocol.shared(protocol.scores(
-        protocol.finals(LADDER), protocol.rated(LADDER)), method, other)).word
+def changes(of="r2"):
+    """How many of them half the rate changes."""
+    return sum(map(str.__ne__, words("final", of), words("half", of)))
+
+
+def full_is_first():
+    """Is full fine-tuning better here than each of the others?"""
+    found = protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER))
+    return all(verdict(*protocol.shared(found, "full", other)).word == BETTER
+               for other in recorded.BOTH if other != "full")
 
 
 EIGHTS = [*protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER))["lora 8"].values()]
@@ -97,35 +88,35 @@ def is_summed():
 
 
 CLAIMS = (
-    Claim("peft's table alone does not show a method to be better than LoRA.",
-          seen="one seed each; of fourteen above LoRA of rank 32, one is further ahead than other "
-               "problems could bring, if answers were independent",
-          tried=f"Lily is {100 * (FIRST - SOLVED[MLP]):.1f} points ahead of LoRA on the MLP, inside the "
-                "band. If answers correlate by 0.7, as our adapters' do on another task, that is outside, "
-                "and seven of the fourteen are ahead",
-          holds={"one is further ahead": lambda: (SOLVED > LORA).sum() == 14
-                 and passing() == [LILY],
-                 "inside the band": inside,
-                 "that is outside, and seven of the fourteen": lambda: LILY in passing(MLP, 0.7)
-                 and len(passing(correlation=0.7)) == 7 and 0.67 < recorded.alike(LADDER) < 0.73}),
+    Claim("peft's table does not show by how much a method is better than LoRA.",
+          seen=f"LoRA on the MLP, with the same settings and seed, in three tables: "
+               f"{', '.join(f'{100 * each:.1f}' for each in THREE)} %. Lily is {100 * (LILY - MLP):.1f} "
+               "points ahead of the last",
+          tried="a run repeated within one table: there is none. Between the tables the software "
+                f"changed: {FELL.sum()} of {len(FELL)} runs fell from January to July",
+          holds={"in three tables": lambda: len(THREE) == 3
+                 and round(THREE.max() - THREE.min(), 3) == round(LILY - MLP, 3),
+                 "there is none": lambda: FIELD.index.is_unique}),
     Claim("In that table rate and weight decay move two methods further than the first is from LoRA. An "
           "observation.",
-          seen=f"IA³ by {points(IA3)} points, prompt by {points(PROMPT)}, in four tables; from LoRA of "
-               f"rank 32 to the first {100 * (FIRST - LORA):.1f}",
+          seen=f"IA³ by {points(IA3)} points, prompt by {points(PROMPT)}: four tables, one seed; from LoRA of "
+               f"rank 32 to the first {100 * (LILY - LORA):.1f}",
           tried="in either pair both runs train equally many numbers. Of LoRA there is one rate alone",
-          holds={"move two methods further": lambda: min(*IA3, *PROMPT) > FIRST - LORA
-                 and len(IA3) == len(PROMPT) == 4,
+          holds={"move two methods further": lambda: min(*IA3, *PROMPT) > LILY - LORA
+                 and len(IA3) == len(PROMPT) == 4 and SOLVED.max() == LILY,
                  "both runs train equally many numbers": lambda: all(
-                     FIELD.trained[one] == FIELD.trained[other] for one, other, _ in (
-                         recorded.PAIRS["IA³"], recorded.PAIRS["prompt"])),
+                     FIELD.trained[one] == FIELD.trained[other]
+                     for one, other in recorded.PAIRS.values()),
                  "one rate alone": lambda: set(FIELD.rate[FIELD.method == "lora"]) == {1e-4}}),
-    Claim("On our task, in R², OFT is better than LoRA 1. An observation.",
-          seen=f"R² minus LoRA 1's, thirteen intervals at once: {written(at_once('OFT 32'))}",
-          tried=f"accuracy cannot tell: {written(at_once('OFT 32', of='accuracy'))}. Rates searched as in "
-                "lesson 10, each with both neighbours. LoRA 8, run again with seed 2, gave lesson 10's "
-                "R² to the last digit",
-          holds={"OFT is better than LoRA 1": lambda: at_once("OFT 32").word == BETTER,
-                 "accuracy cannot tell": lambda: at_once("OFT 32", of="accuracy").word == UNSURE,
+    Claim("In R², a factor of two in LoRA 8's rate changes four of five verdicts. An observation.",
+          seen=f"four seeds; OFT minus LoRA 8 {written(beside('OFT 32', 'final'))} at the searched rate, "
+               f"{written(beside('OFT 32', 'half'))} at half of it",
+          tried="in accuracy it changes one, RoAd's. The half was run later: the search, of one seed, had "
+                f"chosen next to a cliff, {CLIFF[0]:.3f} to {CLIFF[1]:.3f} on validation. LoRA 8, run again "
+                "with seed 2, gave lesson 10's R² to the last digit",
+          holds={"changes four of five verdicts": lambda: changes() == 4,
+                 "changes one, RoAd's": lambda: changes("accuracy") == 1
+                 and words("half", "accuracy")[3] == WORSE,
                  "gave lesson 10's R²": lambda: select(SIXTY, group="again")[0]["answers"] == select(
                      LADDER, group="final", method="lora 8", seed=2)[0]["answers"]}),
     Claim("Turning a layer's inputs changes none of its singular values, and shared shards see a "
@@ -136,33 +127,22 @@ CLAIMS = (
           holds={"changes none of its singular values": is_turned, "see a sum": is_summed}),
 )
 
-HERE, THERE = BOTH.here, BOTH.there
-LORA_1 = select(LADDER, method="lora 1")[0]["parameters"]
+LASTS = BOTH.groupby("method").agg({"here": "first", "there": "max"})
 JUDGED = {
-    "How many of the fourteen would then be ahead": "the question",
-    "it is 3.2 points ahead: inside the band": inside,
-    "shows neither that a method is better than LoRA": "the first claim",
-    "The factor 8 in place of 2 puts LoRA of rank 64 among the first three. Most runs share one rate": lambda:
-        FACTOR.min() > 0.03 and RSLORA in FIELD.index[:3]
-        and (FIELD.rate == 1e-4).sum() == 37 and len(FIELD) == 63,
-    "best of three runs": lambda: all(
-        SOLVED[run] == SOLVED[FIELD.index.str.startswith(run.split("-")[0])].nlargest(4).iloc[0]
-        for run in (recorded.BOTH[key] for key in ("ia3", "prefix", "prompt"))),
-    "At their best runs, prefix and prompt are last on both sides": lambda:
-        [*HERE.sort_values().index[:2]] == [*THERE.sort_values().index[:2]] == ["prompt", "prefix"],
-    "Full fine-tuning is clearly first here, and not there": lambda: THERE.idxmax() != HERE.idxmax()
-        and with_ten("full", "mask") == BETTER == with_ten("full", "lora 8"),
-    "Which do five seeds show to be better than LoRA 8": "the question",
+    "This LoRA moved by Lily's whole lead over it": lambda:
+        round(FIELD.trained[recorded.LILY] / FIELD.trained[recorded.MLP], 2) == 1
+        and round(THREE.max() - THREE.min(), 3) == round(LILY - MLP, 3) == 0.032,
+    "most runs fell": lambda: FELL.mean() > 0.9,
+    "Even at their best, prompt and prefix are last there as here": lambda: all(
+        [*LASTS[side].sort_values().index[:2]] == ["prompt", "prefix"] for side in LASTS),
+    "full fine-tuning, first here, is not first there": lambda: full_is_first()
+        and LASTS.there.idxmax() != "full fine-tuning",
+    "does half the rate change the verdict": "the question",
     "takes the better of two rates": "what the cell does",
-    "each at its own best rate": "how it was searched: SEARCHED of the record",
-    "Beside LoRA 1, three look better and three worse": lambda:
-        [[*map(word, SMALL)].count(each) for each in (BETTER, WORSE)] == [3, 3],
-    "OFT is better than LoRA 1, with about eight times its numbers": lambda: len(ASKED) == 13
-        and [pair for pair in ASKED if at_once(*pair).word != UNSURE] == [("OFT 32", "lora 1")]
-        and 7.5 < FOUND.parameters["OFT 32"] / LORA_1 < 8.5,
-    "Five seeds miss even the mask's lead over LoRA 8, which lesson 10's ten show": lambda:
-        (word(FOUND["minus LoRA 8"]["a random mask"]), with_ten("mask", "lora 8")) == (UNSURE, BETTER),
-    "by such intervals LoRA 8's ten runs differ in 28 of their 45 pairs": lambda:
+    "only MiSS can be told from it": lambda: words("final") == [UNSURE] * 4 + [WORSE],
+    "OFT is ahead, and VeRA and RoAd are behind, too": lambda:
+        words("half") == [BETTER, SAME, WORSE, WORSE, WORSE],
+    "it tells 28 of their 45": lambda:
         sum(one_seed(*pair) in (BETTER, WORSE) for pair in combinations(EIGHTS, 2)) == 28
         and len(EIGHTS) == 10,
     "At the better of two rates these two runs are the same": "the output above it, of runs of the day",

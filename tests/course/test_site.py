@@ -124,7 +124,7 @@ def test_a_bet_is_buttons_and_its_answer_stands_where_the_lesson_tells_it(folded
     assert html.count('hidden><span class="said"></span><a href="#measured-lora.suspect">') == 1
     assert bet.metadata["tags"] == ["remove-input"]
     free, = (cell for cell in folded.cells if "pt.commit(\"lora.zero_gradients\"" in cell.source)
-    assert "<label>Your bet: <input></label> <button" in shown(NotebookNode(cells=[free]))
+    assert "<label>Your bet: <input required " in shown(NotebookNode(cells=[free]))
     assert "AB · A · B" not in shown(NotebookNode(cells=[free]))
     for name, value in (("suspect", "Why rank 64 failed:</strong> alpha"),
                         ("zero_gradients", "both random:</strong> AB · A · B · –")):
@@ -143,7 +143,7 @@ def test_of_a_number_and_how_sure_one_is_a_page_tells_the_number():
     assert "how sure one is now" not in told
 
 
-def test_a_bets_answer_stands_above_the_picture_that_its_cell_makes():
+def test_a_bets_answer_stands_above_the_picture_that_its_cell_makes(folded):
     lesson, = make(ROOT, ["00"])
     cell, = (cell for cell in lesson.cells if "explore_step(" in cell.source)
     html, = (shown(NotebookNode(cells=[each])) for each in page(
@@ -151,6 +151,16 @@ def test_a_bets_answer_stands_above_the_picture_that_its_cell_makes():
         if "explore_step(" in each.source)
     assert re.findall('id="measured-(.+?)"', html) == ["inside.memory", "inside.fullest"]
     assert html.index("measured-inside.fullest") < html.index("<b>the picture</b>")
+    told, = (cell for cell in folded.cells if 'pt.compare("lora.suspect"' in cell.source)
+    html = shown(NotebookNode(cells=[told]))    # where the notebook draws it first, too
+    assert html.index("measured-lora.suspect") < html.index("<img")
+
+
+@pytest.mark.parametrize(("number", "form"), [
+    ("00", "0.9"), ("02", "0.5, 0.5"), ("08", "from 0 to 1"), ("12", "a number from 0 to 6")])
+def test_a_field_shows_how_an_answer_looks(number, form):
+    """Without how sure one is, which the page does not measure."""
+    assert f'placeholder="{form}"' in shown(page(make(ROOT, [number])[0], ROOT))
 
 
 def test_a_picture_that_shows_a_bets_answer_waits_for_the_bet():

@@ -1,5 +1,6 @@
 """`peft-teach start`: what is copied, what stays as the reader left it, and what is opened."""
 
+import os
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -54,15 +55,19 @@ def test_a_notebook_of_unknown_origin_stays(shipped, tmp_path):
 
 def test_it_opens_the_page_that_leads_to_the_lessons(shipped, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "theirs")
     opened = []
     monkeypatch.setitem(sys.modules, "jupyterlab.labapp", SimpleNamespace(main=opened.append))
     assert main(["start", "--no-browser"]) == 0
     assert main(["start", "--port", "9", "mine", "--ServerApp.base_url=/x", "--allow-root"]) == 0
-    news = "--LabApp.news_url=None"    # no box above the page that asks about news
-    assert opened == [
-        [str(tmp_path / "peft-teach/START.ipynb"), news, "--no-browser"],
-        [str(tmp_path / "mine/START.ipynb"), news, "--port=9", "--ServerApp.base_url=/x",
+    assert [[page, *options[-given:]] for (page, *options), given in zip(opened, (1, 3))] == [
+        [str(tmp_path / "peft-teach/START.ipynb"), "--no-browser"],
+        [str(tmp_path / "mine/START.ipynb"), "--port=9", "--ServerApp.base_url=/x",
          "--allow-root"]]
+    assert "--LabApp.default_url=/lab/tree/START.ipynb" in opened[0]
+    theirs, *_, ours = os.environ["JUPYTER_CONFIG_PATH"].split(os.pathsep)
+    assert theirs == "theirs"
+    assert "announcements" in (Path(ours) / "labconfig/page_config.json").read_text()    # news
 
 
 def test_root_is_told_what_to_type(shipped, tmp_path, monkeypatch, capsys):

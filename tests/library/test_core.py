@@ -445,6 +445,35 @@ def test_a_silent_adapter_is_not_merged(model, batch):
     assert not pt.adapters(pt.merge(model))
 
 
+def test_an_adapter_is_no_other_s_base():
+    with pytest.raises(BadConfig, match="is a Shift, an adapter itself"):
+        Shift(Shift(nn.Linear(3, 3)))
+
+
+def test_what_make_raises_says_where(model):
+    with pytest.raises(BadConfig) as error:
+        pt.lora.inject(model, pt.lora.Config(rank=100, targets=(QUERY(1),)))
+    assert error.value.__notes__ == [f"That was at {QUERY(1)}."]
+
+
+def test_adapters_put_in_by_hand_come_off_a_base_of_bytes():
+    class Bytes(nn.Module):
+        out_features = 3
+
+        def __init__(self):
+            super().__init__()
+            self.weight = nn.Parameter(torch.ones(3, 3, dtype=torch.uint8), requires_grad=False)
+
+        def forward(self, x):
+            return x @ self.weight.to(x.dtype)
+
+    model = nn.Sequential(Bytes(), nn.Linear(3, 2))
+    packed = model[0]
+    model[0] = Shift(packed)
+    assert pt.remove(model)[0] is packed
+    assert [p.requires_grad for p in model.parameters()] == [False, True, True]
+
+
 def test_remove_gives_back_the_very_modules(model, batch):
     before = snapshot(model, batch)
     assert snapshot(pt.remove(pt.attach(model, ("query", "ffn_out"), Shift)), batch) == before

@@ -127,8 +127,6 @@ def test_overlap_refuses_what_cannot_be():
     for k in (0, 4, "1"):
         with pytest.raises(BadConfig, match="1 to 3"):
             spectra.overlap(M, M, k)
-        with pytest.raises(BadConfig, match="1 to 3"):
-            spectra.familiarity(M, M, k)
     for one, other, says in ((None, M, "matrix is"), (M, M.T.clone(), "other: in should be 3")):
         with pytest.raises(ShapeError, match=says):
             spectra.overlap(one, other, 1)
@@ -195,16 +193,3 @@ def test_updates_of_full_fine_tuning(tiny):
     with torch.no_grad():
         weight += 0.25
     torch.testing.assert_close(spectra.updates(model, before)[name], torch.full((32, 48), 0.25))
-
-
-def test_familiarity_of_a_direction_that_was_there_and_of_one_that_was_not():
-    tall = torch.zeros(4, 3)
-    tall[:3] = torch.diag(torch.tensor([5.0, 4.0, 3.0]))
-    new = tall.clone()
-    new[3, 0] = 50.0                                   # rotates the first towards a new one
-    known = spectra.familiarity(tall, new, 3)
-    assert known[0] == pytest.approx(5 / (5**2 + 50**2) ** 0.5, abs=1e-5)
-    assert torch.allclose(known[1:], torch.ones(2))
-    assert torch.allclose(spectra.familiarity(tall, -tall, 2), torch.ones(2))    # no sign
-    with pytest.raises(BadConfig, match="k is 4"):
-        spectra.familiarity(tall, new, 4)

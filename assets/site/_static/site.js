@@ -48,21 +48,28 @@ for (const box of document.querySelectorAll(".moving")) {
 for (const bet of document.querySelectorAll(".bet")) {
   const name = bet.dataset.name, buttons = bet.querySelectorAll("button");
   const told = [bet, document.getElementById(`measured-${name}`)].map((each) => each?.querySelector(".said"));
+  const truth = told.findLast(Boolean)?.parentElement.lastChild.textContent.trim();
   const open = () => {
     const waiting = [...bet.closest(".cell_output, section").querySelectorAll(".after-bet")];
     for (const cell of document.getElementsByClassName(`tag_after-${name}`))
       waiting.push(cell.querySelector(":scope > details:last-of-type"));
     for (const each of waiting) each.open = true;
   };
-  const field = bet.querySelector("input");    // of a number, say
+  const field = bet.querySelector("input");
+  if (field && /^[−\d]/.test(truth)) {
+    [field.pattern, field.title] = ["[^\\p{L}]+", "A number."];
+    field.placeholder ||= "0.35";
+  }
   field?.addEventListener("keydown", (event) => event.key === "Enter" && buttons[0].click());
   for (const button of buttons) {
     button.addEventListener("click", () => {
-      if (field && !field.value.trim()) return field.focus();
+      if (field && !field.reportValidity()) return;
+      const said = (field?.value ?? button.textContent).trim();
+      const right = truth === said || truth?.startsWith(`It is ${said}: `);
       for (const each of buttons) each.setAttribute("aria-pressed", each === button);
-      for (const said of told.filter(Boolean)) {
-        said.textContent = `You said ${(field?.value ?? button.textContent).trim()}. `;
-        said.parentElement.hidden = false;
+      for (const each of told.filter(Boolean)) {
+        each.textContent = right ? "Right. " : `You said ${said}. `;
+        each.parentElement.hidden = false;
       }
       open();
     });
@@ -87,7 +94,19 @@ for (const table of document.querySelectorAll("article table.docutils")) {
   if (!names[1]) continue;
   table.classList.add(words.length < cells.length / 2 ? "numbers" : "cards");
   for (const cell of table.querySelectorAll("td"))
-    if (cell.textContent.trim()) cell.dataset.name = names[cell.cellIndex];
+    if (cell.textContent.trim()) cell.dataset.name = names[cell.cellIndex].replace(/.$/, "$&: ");
+}
+
+// Columns of numbers stand at the right.
+for (const table of document.querySelectorAll("article table")) {
+  const rows = [...table.rows].map((row) => [...row.cells].reverse());    // a name may span rows
+  const body = rows.filter(([cell]) => cell?.matches("tbody td"));
+  body[0]?.forEach((_, n) => {
+    const texts = body.map((row) => row[n]).filter((cell) => cell?.matches("td"))
+      .map((cell) => cell.textContent.trim());
+    const number = texts.length && texts.every((text) => /^[\d+−–-]|^$/.test(text) && !/\p{L}{3}/u.test(text));
+    for (const row of rows) if (number) row[n]?.classList.add("number");
+  });
 }
 
 // The theme's labels that open a drawer answer to the keyboard, its landmarks have names and its

@@ -43,7 +43,8 @@ def copy(folder: Path | str) -> str:
                              hint="name another folder: peft-teach start FOLDER") from None
 
 
-_NO_NEWS = "--LabApp.news_url=None"    # else JupyterLab asks about its news above the first page
+_HOME = f"--LabApp.default_url=/lab/tree/{lessons.START}.ipynb"    # by its bare address, too
+_CONFIG = Path(__file__).parent / "jupyter"    # without it JupyterLab asks about news above START
 
 
 def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
@@ -56,9 +57,11 @@ def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
     except ModuleNotFoundError:
         raise PeftTeachError("JupyterLab is not installed.",
                              hint=f"{sys.executable} -m pip install jupyterlab") from None
+    paths = (os.environ.get("JUPYTER_CONFIG_PATH"), str(_CONFIG))
+    os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
     page = Path(folder).expanduser().resolve() / f"{lessons.START}.ipynb"
     try:
-        main([str(page), _NO_NEWS, *options])
+        main([str(page), _HOME, *options])
     except SystemExit as stopped:
         root = hasattr(os, "geteuid") and os.geteuid() == 0    # Windows has no such user
         if stopped.code and root and "--allow-root" not in options:

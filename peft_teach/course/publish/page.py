@@ -174,8 +174,10 @@ def _read(cell: Any, id: str, results: Container[str], pictures: Mapping[str, st
     asked = {_name(call) for call in calls}
     bets = [_output(bet) for call in calls if _name(call) in BETS
             if (bet := _bet(call, cell, results))]
-    cell.outputs = bets + [_told(output) for output in cell.outputs if not _is_undone(output) and (
-        id not in pictures or _compared(output))]
+    kept = sorted((output for output in cell.outputs if not _is_undone(output)),
+                  key=lambda output: _compared(output) is None)    # first what was measured
+    cell.outputs = bets + [_told(output) for output in kept if id not in pictures
+                           or _compared(output)]
     if id in pictures:
         picture = pictures[id]
         if bets:    # it may show the answer
@@ -208,11 +210,24 @@ def _bet(call: ast.Call, cell: Any, results: Container[str]) -> str:
     name = _about(call, results)
     told = f'<a href="#measured-{name}">The answer</a> comes below.' if name else ""
     if _name(call) == "commit":
-        return told and _asked("", "<label>Your bet: <input></label> "
+        form = escape(_form(call, cell))
+        return told and _asked("", f'<label>Your bet: <input required placeholder="{form}" '
+                               f'size="{max(12, len(form))}"></label> '
                                '<button type="button">Bet</button>', told, name)
     values = _values(call)
     question = values[0].value
     return buttons(question, _options(question, values[1], cell), told, name)
+
+
+def _form(call: ast.Call, cell: Any) -> str:
+    """How an answer looks: that of `like=`, without how sure one is, or what its line remarks."""
+    remark = cell.source.splitlines()[call.end_lineno - 1].partition("# ")[2]
+    like = next((each.value for each in call.keywords if each.arg == "like"), None)
+    if like is None:
+        return remark.partition(", how sure")[0].lstrip("[")
+    given = ast.literal_eval(like)
+    given = given if isinstance(given, list) else [given]
+    return ", ".join(map(str, given[:1] if "how sure" in remark else given))
 
 
 def buttons(question: str, options: Iterable[str], told: str, name: str | None = None) -> str:

@@ -148,8 +148,8 @@ def explore_heads(tables: Tensor, tokens: Sequence[str]) -> Explorer:
         {"block": ipw.IntSlider(0, 0, blocks - 1, description="block"),
          "head": ipw.IntSlider(1, 0, heads - 1, description="head")},
         lambda block, head: Attention((block, head), tokens, tables[block, head]), draw_attention,
-        lambda found: "White: nothing is read; the darkest: a half or more. Framed: what the last "
-                      "word reads.")
+        lambda found: "The stronger the shade, the more; the strongest: a half or more. Framed: "
+                      "what the last word reads.")
 
 
 # ── where the parameters are ─────────────────────────────────────────────────────────────────

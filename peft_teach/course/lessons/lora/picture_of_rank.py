@@ -77,7 +77,7 @@ class Budget:
         if not self.chosen.parameters:
             return "nothing is adapted: head only"
         found = self.measured.get(self.chosen)
-        return f"recorded: {mean(found):.1%}" if found else "not recorded: train it below"
+        return f"recorded: {mean(found):.1%}" if found else "not recorded: train it"
 
 
 def measured(record: dict) -> dict[Setting, list[float]]:
@@ -133,11 +133,11 @@ def _draw_strips(ax, chosen: Setting) -> None:
     ax.add_patch(Rectangle((0, 0), n_in, n_out, color=COLOURS["frozen"]))
     for corner, size in (((n_in + gap, 0), (rank, n_out)), ((0, -gap - rank), (n_in, rank))):
         ax.add_patch(Rectangle(corner, *size, color=COLOURS["trained"]))
-    ax.text(n_in / 2, n_out / 2, f"W: {n_in * n_out:,}", ha="center", va="center", fontsize=11)
     ax.text(n_in + gap, -gap, f"B beside W, A below:\n{rank * (n_in + n_out):,}", va="top",
             fontsize=11)
-    ax.set_title(f"one of {count} matrices, to scale" if count > 1 else "the matrix, to scale",
-                 fontsize=12)
+    ax.set_title(f"one of {count} matrices" * (count > 1) + "the matrix" * (count == 1)
+                 + f", to scale\nW: {n_in * n_out:,}", fontsize=12, loc="left")
+    ax.set_anchor("W")    # what is written beside a tall one has room
     ax.set(aspect="equal", xlim=(0, n_in + gap + RANKS[-1]), ylim=(-gap - RANKS[-1], n_out))
 
 
@@ -161,8 +161,10 @@ def _draw_accuracies(ax, found: Budget) -> None:
         ax.plot(parameters, accuracy, "D", ms=14, mew=2, mfc="none", color=COLOURS["yours"],
                 zorder=4)
     draw_ends(ax)
+    ax.axvline(found.chosen.parameters or 1, color=COLOURS["frozen"], lw=1, zorder=0)
     if found.guess:
         at = found.guess * per_rank(("query", "value"), range(DEPTH))
+        ax.axvline(at, alpha=0)    # the axis reaches to it
         ax.annotate(f"your guess,\nrank {found.guess}", (at, 0), (0, 24), fontsize=11, ha="center",
                     xycoords=ax.get_xaxis_transform(), textcoords="offset points",
                     color=COLOURS["yours"], arrowprops={"arrowstyle": "->",

@@ -90,7 +90,7 @@ def explore_pushes() -> Explorer:
     """The rank against what r pushes come to, where they line up and where they scatter."""
     rank = ipw.SelectionSlider(options=(1, 2, 4, 8, 16, 32, 64), value=8, description="rank")
     return Explorer({"r": rank}, pushes, draw_pushes, lambda found: (
-        "Thin, grey: the pushes; thick, black: their sum. Both are drawn at a scale of 1 / rank."))
+        "Thin: the pushes; thick: their sum. Both are drawn at a scale of 1 / rank."))
 
 
 # ── one of each, for the tests ───────────────────────────────────────────────────────────────

@@ -144,7 +144,7 @@ def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explo
         ax.plot(exact / unit, "o", color=COLOURS["ink"], ms=4)
         ax.plot(found.others / unit, "o", color=COLOURS["yours"], ms=5)
         ax.set(ylim=(-1.05, 1.05), xticks=[])
-        entitle(ax, "the others: exact in black, rounded in green", "share of the largest")
+        entitle(ax, "the others: rounded in green, exact behind", "share of the largest")
         levels = len(found.others.unique())
         claim(made, f"One weight {found.times} times as large: the {len(exact)} others share "
               f"{levels} level{'s' * (levels > 1)}, {relative([(found.others, exact)]):.0%} off",

@@ -38,7 +38,7 @@ places = {
     "VeRA": [True, 256, 256 + 384],
     "OFT": [True, 384, 12 * 32 * 31 // 2],
     "MiSS": [True, 16, 384 * 16],
-    "HiRA": [True, 384, 2 * 8 * 384],
+    "HiRA": [True, 384, 2 * 4 * 384],
     "bottleneck": [False, None, 2 * 8 * 384],
 }
 

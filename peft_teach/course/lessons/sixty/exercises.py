@@ -1,6 +1,5 @@
 """The exercises of lesson 13: an equation, five methods by their forms, one of your own."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,7 +12,7 @@ from ....errors import NotMergeable
 from ...checks import merge_judge
 from ...checks.adapter_judge import MISTAKES, Method, drawing, frozen_linear, linear_case
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import named, number, rejected, report, scalar, stages, whole
+from ...checks.judge import named, number, rejected, report, scalar, stages
 from ...checks.merge_judge import Merge
 
 # ── sixty.road ───────────────────────────────────────────────────────────────────────────────
@@ -60,19 +59,9 @@ def usual_turns(base: nn.Module, case: Mapping) -> dict[str, Tensor]:
     return found
 
 
-def at_rest(method: Method, case: Mapping, seen: Mapping) -> Verdict | None:
-    """Do the angles start at zero, and the gains at one?"""
-    for name, right in (("theta", 0), ("alpha", 1)):
-        found = seen["start_own"][name]
-        if not (found == right).all():
-            return rejected("start", f"The entries of {name} start between {found.min():.3g} and "
-                                     f"{found.max():.3g}.")
-    return None
-
-
 ROAD_METHOD = Method(
     name="RoAd", base=frozen_linear, own=("theta", "alpha"), equation=road,
-    formula="R (x Wᵀ + b)", usual=usual_turns, starts=(at_rest,),
+    formula="R (x Wᵀ + b)", usual=usual_turns,
     praise="It starts as the base, turns and scales pairs, and merges with its bias.")
 
 
@@ -124,7 +113,9 @@ ROAD = Exercise(
     returns=ROAD_METHOD.returns(merged=ROAD_MERGED.returns),
     mistakes=MISTAKES | {name: merge_judge.MISTAKES[name]
                          for name in ("layer_changed", "bias_lost", "shared")} | {
-        "start": "At which angle, and at which scale, is R the identity?",
+        "start_differs": "At which angle, and at which scale, is R the identity?",
+        "dtype": "Outputs and the merged layer have the dtype of the base; theta and alpha are "
+                 "float32.",
         "turned_back": "Each pair turns the other way: which of the two sines has the minus?",
         "not_scaled": "The pairs are turned; alpha, which scales them, does nothing.",
         "other_pairs": "Those are other pairs: feature i with feature i + n_out / 2. In the paper "
@@ -143,7 +134,7 @@ ROAD = Exercise(
 D = 384
 # Whether it merges, the highest rank of ΔW (None: there is no ΔW), and the numbers in a file.
 PLACES = {"VeRA": (True, 256, 640), "OFT": (True, 384, 5952), "MiSS": (True, 16, 6144),
-          "HiRA": (True, 384, 6144), "bottleneck": (False, None, 6144)}
+          "HiRA": (True, 384, 3072), "bottleneck": (False, None, 6144)}
 FIELDS = ("merges", "rank", "numbers")
 # What the usual mistakes say of a method's rank or numbers.
 USUAL = {
@@ -151,7 +142,7 @@ USUAL = {
     ("OFT", "numbers"): {"redundant": (12 * 32 * 32, D * D, 12 * 32 * 33 // 2)},
     ("OFT", "rank"): {"rank_of": 32},
     ("MiSS", "rank"): {"rank_of": D}, ("MiSS", "numbers"): {"copies": D * D},
-    ("HiRA", "rank"): {"rank_of": 8}, ("bottleneck", "rank"): {"no_matrix": 8},
+    ("HiRA", "rank"): {"rank_of": 4}, ("bottleneck", "rank"): {"no_matrix": 8},
 }
 
 
@@ -203,13 +194,13 @@ PLACED = Exercise(
         "redundant": "A skew-symmetric block is known by what lies above its diagonal.",
         "copies": "The shards are copies of one another: a file needs one.",
         "rank_of": "How many rows of such a ΔW can be linearly independent? Try it: "
-                   "torch.linalg.matrix_rank of one that you draw.",
+                   "torch.linalg.matrix_rank of one that you draw in float64.",
         "no_matrix": "Where ΔW does not exist it has no rank: None.",
     },
     hints=("Two questions first: which tensors train, and is the change a matrix times x?",
            "Ranks: a product has at most the smaller one; an entry-wise product with a full W "
            "keeps almost nothing of a low rank.",
-           "Draw each ΔW in a line, and ask torch.linalg.matrix_rank."))
+           "Draw each ΔW in a line, in float64, and ask torch.linalg.matrix_rank."))
 
 # ── sixty.mine ───────────────────────────────────────────────────────────────────────────────
 
@@ -222,8 +213,8 @@ FAMILY = {
     "a layer's outputs or inputs: turned": ("RoAd*", "OFT"),
     "a layer's bias": ("BitFit*",),
     "W: by products BA": ("LoRA*", "DoRA*", "PiSSA", "HiRA"),
-    "W: at scattered entries": ("SHiRA (the mask)*",),
-    "W: by shared or random matrices": ("VeRA", "RandLoRA", "MiSS", "Lily"),
+    "W: at scattered entries": ("SHiRA (the mask)",),
+    "W: by shared or random matrices": ("VeRA", "RandLoRA", "MiSS"),
 }
 NEAR = 1e-4    # of the largest output: how far an untrained layer may be from its base
 STEPS = 3
@@ -247,12 +238,14 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
     if not seen["is_adapter"] or layer.base is not base:
         return seen | {"holds_base": False}
     own = {name: p for name, p in layer.own_parameters().items() if p.requires_grad}
-    kept = {name for name in layer.state_dict() if not name.startswith("base.")}
+    trained = {p.data_ptr() for p in own.values()}
     said = scalar(count(case["n_in"], case["n_out"]))
     seen |= {"holds_base": True, "new": str(getattr(layer, "new", ""))[:600],
              "frozen": not any(p.requires_grad for p in base.parameters()),
-             "numbers": sum(p.numel() for p in own.values()), "buffers": sorted(kept - {*own}),
-             "count": named(said) if whole(said) is None else whole(said),
+             "numbers": sum(p.numel() for p in own.values()),
+             "count": named(said) if number(said) is None else number(said),
+             "buffers": [name for name, kept in layer.state_dict().items()
+                         if not name.startswith("base.") and kept.data_ptr() not in trained],
              "start": layer.eval()(x).detach().clone(), "asleep": sorted(own)}
     if not own:
         return seen
@@ -262,21 +255,39 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
                           if own[name].grad is None or not own[name].grad.any()]
     with torch.no_grad():
         y = layer.eval()(x).clone()
-        alone = torch.cat([layer(x[:1, :1]), layer(x[-1:, -1:])])
+        alone = torch.stack([torch.cat([layer(x[i:i + 1, j:j + 1])[0] for j in range(x.shape[1])])
+                             for i in range(len(x))])
         twin = mine(base)
         reseeds = torch.equal(made, torch.get_rng_state()) and not torch.equal(made, unmade)
         twin.load_state_dict(layer.state_dict())
+        seen |= {"after": y, "alone": alone, "reseeds": reseeds, "loaded": twin.eval()(x),
+                 "base_same": _is_as_drawn(base, case), "again": layer(x).clone(),
+                 "slopes": _slopes(layer, x, case["target"] @ case["W"])}
         try:
             merged = layer.merged()
         except NotMergeable:
             merged = None
+        is_plain = type(merged) is nn.Linear
         return seen | {
-            "after": y, "alone": alone, "reseeds": reseeds, "loaded": twin.eval()(x),
-            "base_same": all(torch.equal(p, q) for p, q in zip(
-                base.parameters(), frozen_linear(case).parameters(), strict=True)),
-            "plain": named(merged) if type(merged) not in (nn.Linear, type(None)) else "",
-            "merged": merged(x) if type(merged) is nn.Linear else torch.empty(0),
-            "again": layer(x).clone()}
+            "merged": merged(x) if is_plain else torch.empty(0),
+            "plain": "" if is_plain or merged is None else named(merged),
+            "shared": is_plain and not {p.data_ptr() for p in merged.parameters()}.isdisjoint(
+                p.data_ptr() for p in layer.parameters()),
+            "unmerged": _is_as_drawn(base, case) and _near(layer(x), y)}
+
+
+def _is_as_drawn(base: nn.Module, case: Mapping) -> bool:
+    return all(map(torch.equal, base.parameters(), frozen_linear(case).parameters()))
+
+
+def _slopes(layer: Adapter, x: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
+    """Return how what it adds changes along a direction of x: by autograd, and by two outputs."""
+    def added(x: Tensor) -> Tensor:
+        return layer(x) - layer.base(x)
+
+    little = 1e-3 * along / along.abs().max()
+    return (torch.autograd.functional.jvp(added, x, little)[1],
+            (added(x + little) - added(x - little)) / 2)
 
 
 def _steps(own: Iterable[Tensor], forward: Callable[[], Tensor], target: Tensor) -> Iterator[None]:
@@ -288,15 +299,6 @@ def _steps(own: Iterable[Tensor], forward: Callable[[], Tensor], target: Tensor)
             (forward() - target).square().mean().backward()
         yield
         optimizer.step()
-
-
-def _as_road(case: Mapping) -> Tensor:
-    """Return what RoAd gives after the same steps."""
-    y, n = frozen_linear(case)(case["x"]), case["n_out"] // 2
-    theta, alpha = torch.zeros(n, requires_grad=True), torch.ones(n, requires_grad=True)
-    for _ in _steps((theta, alpha), lambda: turned(y, theta, alpha), case["target"]):
-        pass
-    return turned(y, theta, alpha)
 
 
 def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
@@ -328,22 +330,25 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("idle", f"{told}after {STEPS} steps its output is still the base's.")
     if not _near(seen["again"], seen["after"]):
         return rejected("not_the_same", f"{told}called twice it gives two outputs.")
-    y = seen["after"]
-    if not _near(seen["alone"], torch.cat([y[:1, :1], y[-1:, -1:]])):
-        return rejected("batch", f"{told}alone, a batch's first or last token gets another output.")
+    if not _near(seen["alone"], seen["after"]):
+        return rejected("batch", f"{told}a token alone gets another output than in its batch.")
+    found, slope = seen["slopes"]
+    if (found - slope).norm() > slope.norm() / 2 + 1e-6 * right.norm():
+        return rejected("input_cut", f"{told}the gradient of its inputs leaves a part out.")
     if seen["reseeds"] or not _near(seen["loaded"], seen["after"]):
         return rejected("buffer", f"{told}making one sets torch's own seed." if seen["reseeds"] else
                         f"{told}a second one that loads its file gives another output.")
     if seen["plain"]:
         return rejected("not_plain", f"merged() gave {seen['plain']}; expected a new nn.Linear.")
+    if not seen["unmerged"]:
+        return rejected("layer_changed", f"{told}merged() changed the layer that it merges.")
+    if seen["shared"]:
+        return rejected("shared", f"{told}the merged layer has a parameter of the old one.")
     if len(seen["merged"]) and not _near(seen["merged"], seen["after"]):
         return rejected("merge_differs", f"{told}the merged layer gives another output.")
-    if _near(seen["after"], _as_road(case)):
-        return rejected("known", f"{told}after {STEPS} steps it gives what your RoAd gives.")
-    names = {name.strip("*").partition(" (")[0].lower() for row in FAMILY.values() for name in row}
-    if not names & {*re.findall(r"\w+", seen["new"].lower().replace("ia3", "ia³"))}:
-        return rejected("not_said", f"Its `new` is {seen['new']!r}.")
-    how = "merges" if len(seen["merged"]) else "does not merge, and says so"
+    if not seen["new"].strip():
+        return rejected("not_said", "Its `new` is empty.")
+    how = "merges" if len(seen["merged"]) else "has no merged()"
     return Verdict(True, f"It starts as its base, leaves it frozen, learns with every number that "
                          f"it counts, and {how}.")
 
@@ -358,12 +363,14 @@ MINE = Exercise(
     cases=mine_cases, run=run_mine, judge=judge_mine, kept=False, returns=stages(
         {"type": str, "is_adapter": bool, "holds_base": bool},
         {"new": str, "frozen": bool, "numbers": int, "buffers": list[str],
-         "count": int | str, "start": Tensor, "asleep": list[str]},
+         "count": int | float | str, "start": Tensor, "asleep": list[str]},
         {"after": Tensor, "alone": Tensor, "reseeds": bool, "loaded": Tensor, "base_same": bool,
-         "plain": str, "merged": Tensor, "again": Tensor}),
+         "again": Tensor, "slopes": tuple[Tensor, Tensor], "merged": Tensor, "plain": str,
+         "shared": bool, "unmerged": bool}),
     mistakes={
         **{name: MISTAKES[name] for name in ("not_adapter", "base_lost", "base_trained",
-                                             "start_differs", "base_changed")},
+                                             "start_differs", "base_changed", "input_cut")},
+        **{name: merge_judge.MISTAKES[name] for name in ("layer_changed", "shared")},
         "buffer": "What is frozen and random is drawn from a seed of its own, by a "
                   "torch.Generator, into register_buffer(…, persistent=False).",
         "nothing_trains": "What trains is an nn.Parameter, an attribute of self.",
@@ -375,11 +382,10 @@ MINE = Exercise(
         "not_the_same": "Something is changed or drawn anew by a call.",
         "batch": "Each token of a batch has an output of its own.",
         "not_plain": "What no weight and bias can hold does not merge: leave merged out.",
-        "known": "Change its equation.",
-        "not_said": "self.new is set by __init__: the nearest method drawn above, by its name, and "
-                    "what differs.",
+        "not_said": "self.new is set by __init__: a sentence, with the nearest method and what "
+                    "differs.",
         "merge_differs": "What is added to W must be what forward adds; has the bias a share in "
-                         "it? If it cannot merge, leave merged out: pt.Adapter's own says so.",
+                         "it? If it cannot merge, leave merged out.",
     },
     hints=("Begin with your RoAd, and change its equation.",
            "It starts as its base if what is added is a product with a zero, or what multiplies "
