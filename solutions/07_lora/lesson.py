@@ -364,10 +364,10 @@ pictures.ask(rank=..., alpha=...)    # two or three questions of your own, each 
 # %% [markdown]
 # <details><summary>What we asked</summary>
 #
-# Rank 8 with α = 128 fails: 63.5 %. Rank 64 with α = 16 learns: 80.8 %. The rank is innocent.
+# Rank 8 with α = 128 fails: 63.5 %. Rank 64 with α = 16 learns: 80.8 %. The rank is innocent; two suspects remain.
 # </details>
 #
-# Two suspects remain. Follow one step of Adam at the full rate. (No run takes it: each warms up. But it shows what $r$ and $\alpha$ do.)
+# Follow one step of Adam at the full rate. (No run takes it: each warms up. But it shows what $r$ and $\alpha$ do.)
 # Adam divides each gradient by its own size, so every entry of $B$ moves by the learning rate, up or down. $A$ has no gradient yet, and
 # stays.
 #
