@@ -43,8 +43,7 @@ def is_sharded(p: Tensor) -> TypeGuard[Any]:
 def reshard(model: nn.Module) -> None:
     """Let FSDP2 put away the whole weights that a forward without a backward leaves in place."""
     for module in model.modules():
-        if hasattr(module, "reshard"):
-            module.reshard()
+        getattr(module, "reshard", lambda: None)()
 
 
 def refuse_sharded(model: nn.Module) -> None:

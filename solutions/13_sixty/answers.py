@@ -204,7 +204,8 @@ WRONG["sixty.mine"] = {
                   "- self.base(x)[0, :1]\n        return y")),
     "input_cut": (but(MINE, "self.moved(self.base(x))", "self.moved(self.base(x.detach()))"),
                   but(LOW, "x @ self.A.T", "x.detach() @ self.A.T"),
-                  but(LOW, "self.base(x) +", "self.base(x).detach() +")),
+                  but(LOW, "self.base(x) +", "self.base(x).detach() +"),
+                  but(LOW, "x @ self.A.T", "(0.6 * x + 0.4 * x.detach()) @ self.A.T")),
     "not_plain": LOW.replace("\n\ncount", "\n    def merged(self):\n        return copy.deepcopy(self)\n\n\ncount")
     .replace("\nclass", "import copy\n\nclass", 1),
     "layer_changed": but(MINE, COPY, "linear = self.base"),
@@ -220,7 +221,8 @@ WRONG["sixty.mine"] = {
 def count"""),
     "": but(LOW, "torch.relu(x @ self.A.T) @ self.B.T",
             "torch.einsum('bi,oi->bo', torch.relu(x @ self.A.T), self.B)"),
-    "not_said": but(GAIN, 'self.new = "Nothing', 'new = "Nothing'),
+    "not_said": (but(GAIN, 'self.new = "Nothing', 'new = "Nothing'),
+                 but(GAIN, 'self.new = "Nothing', 'self.new = None and "Nothing')),
     "merge_differs": but(MINE, MERGED, "pass"),
     "base_changed": but(MINE, "        blocks =", "        self.base.weight.data *= 1.00001\n"
                         "        blocks ="),

@@ -101,7 +101,7 @@ CLAIMS = (
                 f"changed: {FELL.sum()} of {len(FELL)} runs fell from January to July",
           holds={"in three tables": lambda: len(THREE) == 3
                  and round(THREE.max() - THREE.min(), 3) == round(LILY - MLP, 3),
-                 "there is none": lambda: FIELD.index.is_unique}),
+                 "there is none": lambda: not recorded.runs().duplicated(["run", "table"]).any()}),
     Claim("In that table rate and weight decay move two methods further than the first is from LoRA. An "
           "observation.",
           seen=f"IA³ by {points(IA3)} points, prompt by {points(PROMPT)}: four tables, one seed; from LoRA of "
@@ -136,13 +136,10 @@ CLAIMS = (
 
 LASTS = BOTH.groupby("method").agg({"here": "first", "there": "max"})
 JUDGED = {
-    "This LoRA moved by Lily's whole lead over it": lambda:
-        round(FIELD.trained[recorded.LILY] / FIELD.trained[recorded.MLP], 2) == 1
-        and round(THREE.max() - THREE.min(), 3) == round(LILY - MLP, 3) == 0.032,
     "+1.8, then +0.5, then −0.7": lambda: [round(100 * gap, 1) for gap in FULL] == [1.8, 0.5, -0.7],
     "the two rates agree on all five": lambda: changes(seeds=SEEDS[:-1]) == 0,
     "one poor run of": lambda: min(OTHERS) - 0.03 > POOR,
-    "most runs fell": lambda: FELL.mean() > 0.9,
+    "35 of 37 runs fell": lambda: (FELL.sum(), len(FELL)) == (35, 37),
     "Even at their best, prompt and prefix are last there as here": lambda: all(
         [*LASTS[side].sort_values().index[:2]] == ["prompt", "prefix"] for side in LASTS),
     "full fine-tuning, first here, is not first there": lambda: full_is_first()

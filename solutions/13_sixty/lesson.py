@@ -44,7 +44,7 @@ table = pictures.field()
 table[["accuracy", "trained", "bytes", "rate"]].head(16)
 
 # %% [markdown]
-# The first is Lily, on the MLP, the feed-forward part. LoRA on the MLP, of equal size, solves 49.4 %. peft had run it for two earlier tables,
+# The first is Lily, on the MLP, the feed-forward part. LoRA on the MLP, with as many trained numbers, solves 49.4 %. peft had run it for two earlier tables,
 # with the same settings and seed. **How many points lie between the highest and the lowest of its three scores?**
 
 # %%
@@ -57,8 +57,8 @@ pt.plots.show(pictures.draw_monday(table), "The same run again. Large: this tabl
 pt.compare("sixty.again", round(100 * (scores.max() - scores.min()), 1), "points between")
 
 # %% [markdown]
-# This LoRA moved by Lily's whole lead over it. The software changed between tables, and most runs fell. But differences changed, too: full
-# fine-tuning minus LoRA of rank 32 was +1.8, then +0.5, then −0.7 points. **So the table cannot say how sure a difference is.**
+# The software changed between tables, and from January to July 35 of 37 runs fell. But differences changed, too: full fine-tuning minus LoRA
+# of rank 32 was +1.8, then +0.5, then −0.7 points. **So the table cannot say how sure a difference is.**
 #
 # Settings move a run, too. Two runs of *one* method, with another rate and weight decay: the points between them in each table.
 
@@ -214,7 +214,7 @@ few    # differences of R², four seeds, 95 % for new seeds on these sentences, 
 
 # %% [markdown]
 # At the searched rate one of LoRA 8's four runs ended far below the others, which widens every interval: only MiSS can be told from it. At
-# half that rate OFT is ahead, and VeRA and RoAd are behind, too. Leave that seed out, and the two rates agree on all five: **one poor run of
+# half that rate, each asked alone, OFT is ahead, and VeRA and RoAd are behind, too. Leave that seed out, and the two rates agree on all five: **one poor run of
 # the baseline decided four verdicts.**
 #
 # ## Yours

@@ -28,16 +28,17 @@ VARIANTS = "dora|bdlora|mica|lorafa"    # runs there that are called LoRA and co
 
 def field() -> pandas.DataFrame:
     """Return peft's comparison, a row a run, the best first."""
-    table = _runs().drop_duplicates("run", keep="last").set_index("run")
+    table = runs().drop_duplicates("run", keep="last").set_index("run")
     return table.sort_values("accuracy", ascending=False, kind="stable")
 
 
 def again() -> pandas.DataFrame:
     """Return the accuracy of each run, in each table that has it with the same settings."""
-    return _runs().pivot(index="run", columns="table", values="accuracy")
+    return runs().pivot(index="run", columns="table", values="accuracy")
 
 
-def _runs() -> pandas.DataFrame:
+def runs() -> pandas.DataFrame:
+    """Return every run of every table, as they stand in the file."""
     return pandas.read_csv(records.FOLDER / "field.csv", comment="#", dtype={"trained": "Int64"})
 
 
