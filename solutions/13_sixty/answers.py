@@ -181,7 +181,9 @@ RIGHT["sixty.mine"] = {
 WRONG["sixty.mine"] = {
     "start_differs": but(LOW, "torch.zeros(n_out, 4)", "torch.randn(n_out, 4)"),
     "miscounted": but(MINE, "16 * n_out", "n_in * n_out"),
-    "no_gradient": but(LOW, "torch.randn(4, n_in) / n_in**0.5", "torch.zeros(4, n_in)"),
+    "no_gradient": (but(LOW, "torch.randn(4, n_in) / n_in**0.5", "torch.zeros(4, n_in)"),
+                    but(GAIN, "torch.ones(base.out_features)", "torch.ones(48, base.out_features)",
+                        "self.g * self", "self.g[0] * self", "return n_out", "return 48 * n_out")),
     "base_trained": but(GAIN, INIT, INIT + "        base.requires_grad_()\n"),
     "base_lost": but("import copy\n" + GAIN, "super().__init__(base)",
                      "super().__init__(copy.deepcopy(base))"),

@@ -251,9 +251,11 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
     if not own:
         return seen
     layer.train()
+    awake = {name: torch.zeros_like(p, dtype=torch.bool) for name, p in own.items()}
     for _ in _steps(own.values(), lambda: layer(x), case["target"]):
-        seen["asleep"] = [name for name in seen["asleep"]
-                          if own[name].grad is None or not own[name].grad.any()]
+        for name, p in own.items():
+            awake[name] |= False if p.grad is None else p.grad != 0
+    seen["asleep"] = [name for name in sorted(own) if 2 * awake[name].sum() < own[name].numel()]
     with torch.no_grad():
         y = layer.eval()(x).clone()
         alone = torch.stack([torch.cat([layer(x[i:i + 1, j:j + 1])[0] for j in range(x.shape[1])])
@@ -325,8 +327,8 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
     if not seen["base_same"]:
         return rejected("base_changed", f"{told}after {STEPS} steps the base is another one.")
     if seen["asleep"]:
-        return rejected("no_gradient", f"{told}in {STEPS} steps {seen['asleep'][0]} had no "
-                                       "gradient but zero.")
+        return rejected("no_gradient", f"{told}in {STEPS} steps most of {seen['asleep'][0]} "
+                                       "had no gradient but zero.")
     if _near(seen["after"], right):
         return rejected("idle", f"{told}after {STEPS} steps its output is still the base's.")
     if not _near(seen["again"], seen["after"]):
