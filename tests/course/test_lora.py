@@ -68,6 +68,16 @@ def test_a_recorded_setting_is_found_by_its_matrices(record):
     assert other.name == "rank 7, query, value, blocks 3, 4, 5"
 
 
+@pytest.mark.parametrize("places", [("query", "ffn_in"), ()])
+def test_guess_setting_and_runs_are_within_the_axis(places):
+    """Though nothing is recorded there; and nothing else stretches it."""
+    chosen, own = rank.setting(8, places, (0, 1)), {"mine": (900_000, 0.8)}
+    low, high = rank.draw_budget(rank.Budget(chosen, {}, own, 4, True)).axes[1].get_xlim()
+    drawn = [n for n in (chosen.parameters, 900_000, 4 * 12 * 768) if n]
+    assert min(drawn) / 2 < low < min(drawn)
+    assert max(drawn) < high < 2 * max(drawn)
+
+
 def test_the_rank_explorer_shows_its_count():
     widget = lora.EXAMPLES["rank"]()
     for name, value in (("rank", 384), ("layers", (2, 4)), ("places", ())):

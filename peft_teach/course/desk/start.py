@@ -13,7 +13,6 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 
 from ...errors import PeftTeachError
@@ -84,8 +83,7 @@ def _copy(folder: Path) -> str:
         elif hash in (found, given.get(name)):    # nothing new
             kept += 1
         else:
-            there = next(free for n in count(2) if not (
-                free := there.with_stem(f"{there.stem}-{n}")).exists())
+            there = _free(there)
             write_whole({there: text})
             beside.append(there.name)
         given[name] = hash
@@ -100,6 +98,13 @@ def _given_out(folder: Path) -> dict[str, str]:
         return dict(json.loads(_read(folder / GIVEN_OUT)))
     except (FileNotFoundError, ValueError, TypeError):
         return {}
+
+
+def _free(path: Path) -> Path:
+    number = 2
+    while (free := path.with_stem(f"{path.stem}-{number}")).exists():
+        number += 1
+    return free
 
 
 def _read(path: Path) -> str:

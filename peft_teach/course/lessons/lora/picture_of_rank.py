@@ -135,8 +135,8 @@ def _draw_strips(ax, chosen: Setting) -> None:
         ax.add_patch(Rectangle(corner, *size, color=COLOURS["trained"]))
     ax.text(n_in + gap, -gap, f"B beside W, A below:\n{rank * (n_in + n_out):,}", va="top",
             fontsize=11)
-    ax.set_title(f"one of {count} matrices" * (count > 1) + "the matrix" * (count == 1)
-                 + f", to scale\nW: {n_in * n_out:,}", fontsize=12, loc="left")
+    which = f"one of {count} matrices" if count > 1 else "the matrix"
+    ax.set_title(f"{which}, to scale\nW: {n_in * n_out:,}", fontsize=12, loc="left")
     ax.set_anchor("W")    # what is written beside a tall one has room
     ax.set(aspect="equal", xlim=(0, n_in + gap + RANKS[-1]), ylim=(-gap - RANKS[-1], n_out))
 
@@ -161,7 +161,8 @@ def _draw_accuracies(ax, found: Budget) -> None:
         ax.plot(parameters, accuracy, "D", ms=14, mew=2, mfc="none", color=COLOURS["yours"],
                 zorder=4)
     draw_ends(ax)
-    ax.axvline(found.chosen.parameters or 1, color=COLOURS["frozen"], lw=1, zorder=0)
+    if found.chosen.parameters:
+        ax.axvline(found.chosen.parameters, color=COLOURS["frozen"], lw=1, zorder=0)
     if found.guess:
         at = found.guess * per_rank(("query", "value"), range(DEPTH))
         ax.axvline(at, alpha=0)    # the axis reaches to it

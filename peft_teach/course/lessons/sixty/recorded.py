@@ -68,16 +68,17 @@ def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
 
     Beside LoRA 8 at its searched rate and at half of it, at the seeds that all three have.
     """
-    ours = records.select(sixty, group="final")
+    ours: dict[str, dict[int, Mapping]] = {}
+    for row in records.select(sixty, group="final"):
+        ours.setdefault(row["method"], {})[row["seed"]] = row
     loras = [{row["seed"]: row["r2"] for row in records.select(
         ladder, group=group, method="lora 8")} for group in ("final", "half")]
-    seeds, rows = sorted(set.intersection(*map(set, loras), {row["seed"] for row in ours})), {}
-    for row in ours:
-        runs = {each["seed"]: each["r2"] for each in ours if each["method"] == row["method"]}
-        told = [of_runs([runs[seed] for seed in seeds], [lora[seed] for seed in seeds], MARGIN)
-                for lora in loras]
-        rows[row["method"]] = [
-            row["parameters"], row["lr"], round(mean(runs[seed] for seed in seeds), 3),
+    seeds, rows = sorted(set.intersection(*map(set, loras), *map(set, ours.values()))), {}
+    for method, runs in ours.items():
+        reached = [runs[seed]["r2"] for seed in seeds]
+        told = [of_runs(reached, [lora[seed] for seed in seeds], MARGIN) for lora in loras]
+        rows[method] = [
+            runs[seeds[0]]["parameters"], runs[seeds[0]]["lr"], round(mean(reached), 3),
             *(f"{each.word}: {each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
               for each in told)]
     return pandas.DataFrame.from_dict(rows, orient="index", columns=[
