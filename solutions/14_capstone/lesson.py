@@ -101,8 +101,8 @@ pictures.siblings(archive, split)
 # **By how many points will your adapter be ahead? And how sure are you that it is ahead at all?** Both belong on your page.
 
 # %%
-pt.commit("capstone.gain", ...)    # points, on validation
-pt.commit("capstone.sure", ...)    # that it is above zero, from 0 to 1
+pt.commit("capstone.gain", ..., like=2.5)    # points, on validation
+pt.commit("capstone.sure", ..., like=0.5)    # that it is above zero, from 0 to 1
 
 # %% [markdown]
 # ## One test for every adapter
@@ -282,7 +282,7 @@ print(pictures.gain(first, validation))    # one seed: your bet waits for three
 # their difference excludes zero?**
 
 # %%
-pt.commit("capstone.smallest", ...)    # points
+pt.commit("capstone.smallest", ..., like=2.5)    # points
 
 # %%
 far, near = pictures.recorded()
@@ -391,7 +391,8 @@ step = pt.course.pictures("inside")
 ids = torch.randint(1000, 30_000, (16, 32), device=pt.device())
 lora, full = (max(step.through_a_step(step.prepared(trains), {
     "input_ids": ids, "labels": ids[:, 0] % 2}).held) for trains in ("LoRA", "everything"))
-pt.compare("inside.memory", [round(lora / full, 2), 1.0], "LoRA's share of memory, how sure")
+pt.compare("inside.memory", [round(lora / full, 2), 1.0],
+           "LoRA's share of memory; and how sure one is now")
 pt.compare("capstone.sure", ahead.word, "how sure that it is ahead")
 
 # %% [markdown]

@@ -69,7 +69,7 @@ def test_every_link_within_the_site_leads_somewhere(pages):
 
 # What is said where cells run, and is true nowhere else.
 OF_NOTEBOOKS = (r"\b[Cc]lick|Shift\+Enter|\b[Pp]ress(?! play)\b.{,30}\d|the button|this notebook"
-                r"|\b[Rr]un the\b.*\b(cells?|lines)\b|(review|question|one) of your own|pt\.hint\(")
+                r"|\b[Rr]un the\b.*\b(cells?|lines)\b|(review|question|one) of your own|pt\.hint\(|\bRun pt\.")
 
 
 def test_no_page_asks_for_what_only_a_notebook_can_do(pages, browser):
@@ -228,6 +228,25 @@ def test_a_bet_without_buttons_takes_an_answer_and_what_its_result_says_waits_to
     bet.get_by_label("Your bet").press("Enter")
     assert answer.inner_text().startswith("You said 0.5. Its nearest words, on 470 reviews: 0.78")
     said.wait_for()    # a fold says in a moment that it is open
+    page.goto(address + "lessons/07_lora.html")
+    bet = page.locator("[data-name='lora.zero_gradients']")
+    for answer, heard in (("AB, A, A, B", "You said AB, A, A, B. "), ('"AB","A","B",""', "Right. ")):
+        bet.get_by_label("Your bet").fill(answer)
+        bet.get_by_role("button").click()
+        assert page.locator("[id='measured-lora.zero_gradients']").inner_text().startswith(heard)
+
+
+def test_a_result_that_answers_a_later_bet_waits_for_it(pages, browser):
+    _, address = pages
+    page = browser.new_page()
+    page.goto(address + "lessons/10_ladder.html")
+    answer = page.locator("[id='measured-ladder.mask']")
+    page.get_by_role("button", name="LoRA everywhere").click()
+    assert not answer.is_visible()
+    bet = page.locator("[data-name='ladder.bets']")
+    bet.get_by_label("Your bet").fill("BitFit: 100")
+    bet.get_by_role("button").click()
+    assert answer.inner_text().startswith("Right. Nearest to the mask: LoRA everywhere")
 
 
 def test_the_landing_begins_with_a_bet(pages, browser):

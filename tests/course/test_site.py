@@ -58,6 +58,7 @@ def test_a_page_has_what_is_read_and_nothing_for_graders_or_colab(folded):
         assert nothing not in read
     assert "[start here](../start.md)" in read
     assert "![" not in read
+    assert "first page" not in read    # START's
 
 
 def test_headings_stand_in_their_order_below_one_title(folded):
@@ -157,10 +158,23 @@ def test_a_bets_answer_stands_above_the_picture_that_its_cell_makes(folded):
 
 
 @pytest.mark.parametrize(("number", "form"), [
-    ("00", "0.9"), ("02", "0.5, 0.5"), ("08", "from 0 to 1"), ("12", "a number from 0 to 6")])
+    ("00", "0.9"), ("02", "0.5, 0.5"), ("07", "A, B, AB, –"), ("10", "LoRA 8: 60, BitFit: 40")])
 def test_a_field_shows_how_an_answer_looks(number, form):
     """Without how sure one is, which the page does not measure."""
     assert f'placeholder="{form}"' in shown(page(make(ROOT, [number])[0], ROOT))
+
+
+@pytest.mark.parametrize("lesson", lessons().values(), ids=lambda lesson: lesson.name)
+def test_each_field_shows_it(lesson):
+    source = (ROOT / lesson.source).read_text("utf-8")
+    assert re.findall(r"pt\.commit\((?!.*like=)", source) == []
+
+
+def test_a_result_waits_for_the_bets_that_stand_above_it():
+    """Lesson 10's answer to its first bet is the table that holds the answer to its second."""
+    result, = (cell for cell in page(make(ROOT, ["10"])[0], ROOT).cells
+               if 'compare("ladder.mask"' in cell.source)
+    assert {"after-ladder.mask", "after-ladder.bets"} <= {*result.metadata["tags"]}
 
 
 def test_a_picture_that_shows_a_bets_answer_waits_for_the_bet():
