@@ -69,7 +69,8 @@ def test_every_link_within_the_site_leads_somewhere(pages):
 
 # What is said where cells run, and is true nowhere else.
 OF_NOTEBOOKS = (r"\b[Cc]lick|Shift\+Enter|\b[Pp]ress(?! play)\b.{,30}\d|the button|this notebook"
-                r"|\b[Rr]un the\b.*\b(cells?|lines)\b|(review|question|one) of your own|pt\.hint\(|\bRun pt\.")
+                r"|\b[Rr]un the\b.*\b(cells?|lines)\b|(review|question|one) of your own"
+                r"|pt\.hint\(|\bRun pt\.")
 
 
 def test_no_page_asks_for_what_only_a_notebook_can_do(pages, browser):
@@ -230,7 +231,8 @@ def test_a_bet_without_buttons_takes_an_answer_and_what_its_result_says_waits_to
     said.wait_for()    # a fold says in a moment that it is open
     page.goto(address + "lessons/07_lora.html")
     bet = page.locator("[data-name='lora.zero_gradients']")
-    for answer, heard in (("AB, A, A, B", "You said AB, A, A, B. "), ('"AB","A","B",""', "Right. ")):
+    for answer, heard in (("AB, A, A, B", "You said AB, A, A, B. "),
+                          ('"AB", "A", "B", ""', "Right. ")):
         bet.get_by_label("Your bet").fill(answer)
         bet.get_by_role("button").click()
         assert page.locator("[id='measured-lora.zero_gradients']").inner_text().startswith(heard)
@@ -324,6 +326,18 @@ def test_wide_a_line_of_code_of_ninety_letters_and_a_long_formula_are_whole(page
             ).length""") == 0, lesson
     assert page.locator("article div.cell_input pre").first.evaluate(
         "each => getComputedStyle(each).whiteSpace") == "pre"    # no line is broken
+
+
+@pytest.mark.parametrize(("query", "page"), [
+    ("loss nan", "symptoms.html"), ("merge", "glossary.html#term-merge"), ("install", "start.html"),
+    ("rank", "glossary.html#term-rank"), ("lora", "lessons/07_lora.html"),
+    ("which method", "map.html"), ("own data", "own_data.html"), ("seed", "glossary.html#term-seed")])
+def test_the_search_has_first_what_a_newcomer_means(pages, browser, query, page):
+    _, address = pages
+    opened = browser.new_page()
+    opened.goto(f"{address}search.html?q={query}")
+    found = opened.locator("#search-results li > a").first
+    assert found.get_attribute("href").partition("?")[0] == page
 
 
 def test_the_search_finds_a_lesson(pages, browser):

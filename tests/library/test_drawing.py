@@ -250,6 +250,13 @@ def test_the_enlarged_place_is_to_scale(width, rank):
         pytest.approx(shape) for shape in (*[(D, D)] * 4, (D, FF), (FF, D))]
 
 
+def test_a_name_says_the_places_where_these_differ():
+    matrices = ", ".join(layouts.layout("minilm").shapes)
+    at = {", q and v": "at query, value.", ", all matrices": f"at {matrices}."}
+    for method, places in words.PLACES.items():
+        assert at[places] in said(drawing.block(method))
+
+
 def test_a_method_that_is_not_known_here_is_drawn_by_what_it_registers(monkeypatch):
     for name in ("lora", "dora"):
         monkeypatch.delitem(words.NAMES, name)
@@ -257,7 +264,7 @@ def test_a_method_that_is_not_known_here_is_drawn_by_what_it_registers(monkeypat
     figure = drawing.block("lora")
     assert said(figure).startswith("LoRA: learn a low-rank correction of a frozen weight")
     assert "trained 73,728" in said(figure)
-    assert "; DoRA: 78,336" in drawing.counts_in_words()    # its name, too, as its file has it
+    assert "; DoRA, q and v: 78,336" in drawing.counts_in_words()    # its name, as its file has it
 
 
 @pytest.mark.parametrize(("ask", "error", "says"), [
