@@ -331,7 +331,9 @@ def test_wide_a_line_of_code_of_ninety_letters_and_a_long_formula_are_whole(page
 @pytest.mark.parametrize(("query", "page"), [
     ("loss nan", "symptoms.html"), ("merge", "glossary.html#term-merge"), ("install", "start.html"),
     ("rank", "glossary.html#term-rank"), ("lora", "lessons/07_lora.html"),
-    ("which method", "map.html"), ("own data", "own_data.html"), ("seed", "glossary.html#term-seed")])
+    ("which method", "map.html"), ("own data", "own_data.html"),
+    ("seed", "glossary.html#term-seed"),
+])
 def test_the_search_has_first_what_a_newcomer_means(pages, browser, query, page):
     _, address = pages
     opened = browser.new_page()

@@ -254,7 +254,7 @@ def test_a_name_says_the_places_where_these_differ():
     matrices = ", ".join(layouts.layout("minilm").shapes)
     at = {", q and v": "at query, value.", ", all matrices": f"at {matrices}."}
     for method, places in words.PLACES.items():
-        assert at[places] in said(drawing.block(method))
+        assert at[places] in drawing.block(method).get_label()
 
 
 def test_a_method_that_is_not_known_here_is_drawn_by_what_it_registers(monkeypatch):
