@@ -157,6 +157,9 @@ def test_a_lesson_leads_to_the_one_before_and_the_next(pages, browser):
     for way, name in (("prev", lessons[-3]), ("next", lessons[-1])):
         link = page.locator(f".related-pages .{way}-page")
         assert link.get_attribute("href").endswith(f"{name}.html")
+    link.click()
+    page.wait_for_url(f"**/{name}.html")
+    assert page.evaluate("scrollY") == 0
 
 
 def test_each_picture_with_controls_is_alive(pages):
@@ -243,7 +246,7 @@ def test_a_result_that_answers_a_later_bet_waits_for_it(pages, browser):
     page = browser.new_page()
     page.goto(address + "lessons/10_ladder.html")
     answer = page.locator("[id='measured-ladder.mask']")
-    page.get_by_role("button", name="LoRA everywhere").click()
+    page.get_by_role("button", name="LoRA everywhere").first.click()
     assert not answer.is_visible()
     bet = page.locator("[data-name='ladder.bets']")
     bet.get_by_label("Your bet").fill("BitFit: 100")
