@@ -18,7 +18,7 @@
 # **09: Two methods ran with the same ten seeds. Why did the referee look at ten differences, and not at two means?** What a seed does
 # to both methods cancels in the difference.
 #
-# **07: Is LoRA 8 as good as full fine-tuning?** Clearly worse, says `pt.verdict(*pt.board.scores("lora 8", "full"))`.
+# **07: Is LoRA 8 as good as full fine-tuning?** No, says `pt.verdict(*pt.board.scores("lora 8", "full"))`.
 # </details>
 
 # %% jupyter={"source_hidden": true}
