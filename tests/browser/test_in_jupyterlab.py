@@ -418,6 +418,7 @@ import os
 import tempfile
 
 os.environ["PEFT_TEACH_WORK"] = tempfile.mkdtemp()    # a reader who commits, and keeps runs
+os.environ["PEFT_TEACH_BUDGET"] = "cpu"
 
 import peft_teach as pt
 from peft_teach.course.lessons.lora.picture_of_rank import RankExplorer

@@ -20,6 +20,7 @@ from ....plots import COLOURS, HALO, bytes_text, claim, figure, in_percent, loga
 from ....widgets import Choices, Explorer, Progress, Run
 from ... import records
 from ...desk import work
+from ...desk.budget import budget
 from ...desk.buttons import Guess
 from ...desk.own_run import OwnRun, own_run
 from .recorded import by_setting
@@ -225,10 +226,11 @@ class RankExplorer(Explorer):
 
     def _add(self, ended: tuple[dict, OwnRun]) -> None:
         chosen, found = ended
-        work.add_point(OWN, {
-            "rank": chosen["rank"], "places": list(chosen["places"]),
-            "layers": list(chosen["layers"]), "parameters": found.parameters,
-            "accuracy": round(found.accuracy, 4)})
+        if budget().claims:
+            work.add_point(OWN, {
+                "rank": chosen["rank"], "places": list(chosen["places"]),
+                "layers": list(chosen["layers"]), "parameters": found.parameters,
+                "accuracy": round(found.accuracy, 4)})
         self.run.line.value = f"{found.accuracy:.1%} of {found.tests:,} test sentences"
         self.refresh()
 
