@@ -113,7 +113,7 @@ def draw_ends(ax) -> None:
 
 def draw_budget(found: Budget) -> Figure:
     """Draw one matrix and its strips, to scale, and beside it accuracy against parameters."""
-    made, left, right = figure(9.2, 4.4, columns=2, width_ratios=(1, 1.5))
+    made, left, right = figure(9.2, 4, columns=2, width_ratios=(1, 1.5))
     chosen = found.chosen
     left.axis("off")
     if chosen.parameters:
