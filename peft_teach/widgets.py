@@ -45,6 +45,8 @@ _ARROW = """url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' vi
 _RULES = f"""<style>
 {_OUTPUT}:has(.{LIVE}) + {_OUTPUT}:has(.{STILL}),
 {_OUTPUT}:not(:has(.{LIVE})):has({_VIEW}):has(+ {_OUTPUT} .{STILL}) {{ display: none; }}
+.{LIVE} .widget-toggle-buttons {{ display: flex; flex-wrap: wrap; gap: 0 8px; }}
+.{LIVE} .widget-toggle-button {{ min-width: max-content; }}
 [data-jp-theme-light="false"] .{LIVE} {{ --jp-widgets-dropdown-arrow: {_ARROW}; }}
 </style>"""
 # What ipywidgets draws and does not say: a slider's name and value, which button is chosen, what
