@@ -29,8 +29,8 @@ COLOURS = {
     "scratch": "#6B3F1D", "full": "#0072B2", "lora": "#8E1A5E", "head": "#707070",
     "subspace": "#8A8A2B", "random": "#E69F00",
     # what training holds in memory
-    "weights": "#44546A", "gradients": "#DDCC77", "optimizer": "#CC79A7", "activations": "#56B4E9",
-    "working": "#F0E442",
+    "weights": "#44546A", "gradients": "#C9A227", "optimizer": "#CC79A7", "activations": "#56B4E9",
+    "working": "#536F3A",
     # the parts of a model
     "embeddings": "#117733", "attention": "#12355B", "feed_forward": "#AA4499",
     # text and levels, lines, what stands back, what does not train, a margin or range, the ground

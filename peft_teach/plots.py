@@ -53,7 +53,8 @@ def html(figure: Figure, caption: str) -> str:
             f'width="{96 * figure.get_figwidth():.0f}" '
             'class="peft-teach-figure" style="max-width: 100%; height: auto; margin: 0" '
             f'src="data:image/png;base64,{data}">'
-            f'<figcaption style="margin-top: 4px">{escape(caption)}</figcaption></figure>')
+            '<figcaption style="margin-top: 4px; line-height: 1.5">'
+            f'{escape(caption)}</figcaption></figure>')
 
 
 def show(figure: Figure, caption: str) -> None:

@@ -30,7 +30,6 @@
 
 # %% jupyter={"source_hidden": true}
 import copy
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -324,7 +323,7 @@ pt.verdict(*pt.board.scores("lora 8", "full"))
 # Worse, and clearly so. What does it save?
 
 # %%
-saved = pt.save(model, Path("work") / "movie-lora")    # adapter, head and a description
+saved = pt.save(model, pt.course.in_work("movie-lora"))    # adapter, head and a description
 pictures.bill(saved)    # memory and time: lesson 10's
 
 # %% [markdown]

@@ -17,7 +17,6 @@
 import hashlib
 import shutil
 from contextlib import suppress
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -259,7 +258,7 @@ def train(name, make, config, epochs, lr, seed=0):
     sentences = news.train[:budget.train_examples]
     batches = pt.data.batches(sentences, tokenizer, max_tokens=48, epochs=epochs, seed=seed)
     pt.widgets.watch(pt.train(model, batches, lr=lr), len(batches), name=name, curve=False)
-    return pictures.ship(model, config, f"work/{name}")
+    return pictures.ship(model, config, pt.course.in_work(name))
 
 
 # %% [markdown]
@@ -319,10 +318,10 @@ pt.verdict(*tries.values(), margin=0.01)
 # below looks at your first run. The grader checks the same, with other sentences for the gain.
 
 # %%
-CHOICE = ...    # a folder, such as "work/other-2"
+CHOICE = ...    # such as "other-2"
+chosen = pt.course.in_work("adapter")
 if CHOICE is not ...:
-    shutil.copytree(CHOICE, "work/adapter", dirs_exist_ok=True)
-chosen = Path("work/adapter")
+    shutil.copytree(pt.course.in_work(CHOICE), chosen, dirs_exist_ok=True)
 pictures.hand_in(chosen if chosen.exists() else first, validation)
 
 # %%

@@ -128,7 +128,7 @@ def test_a_bet_is_buttons_and_its_answer_stands_where_the_lesson_tells_it(folded
     assert "<label>Your bet: <input required " in shown(NotebookNode(cells=[free]))
     assert "AB · A · B" not in shown(NotebookNode(cells=[free]))
     for name, value in (("suspect", "Why rank 64 failed:</strong> alpha"),
-                        ("zero_gradients", "both random:</strong> AB · A · B · –")):
+                        ("zero_gradients", "both random:</strong> AB · A · B · none")):
         told, = (cell for cell in folded.cells if f'pt.compare("lora.{name}"' in cell.source)
         html = shown(NotebookNode(cells=[told]))
         assert f'id="measured-lora.{name}"><span class="said"></span><strong>' in html

@@ -359,6 +359,20 @@ def test_one_colour_has_one_meaning():
     assert all(np.linalg.norm(lab(every[name], np.eye(3))[1:]) < 1 for name in NEUTRAL)
 
 
+def in_the_dark(colour: str) -> str:
+    """A colour after `invert(0.935) hue-rotate(180deg)`, as the Filter Effects Module defines them.
+    """
+    grey = np.array([0.213, 0.715, 0.072])
+    return to_hex(np.clip((2 * np.outer(np.ones(3), grey) - np.eye(3))
+                          @ (0.935 - 0.87 * np.array(to_rgb(colour))), 0, 1))
+
+
+def test_what_training_holds_can_be_told_apart_in_a_dark_theme():
+    held = {name: in_the_dark(ink.COLOURS[name]) for name in (*pt.plots.HELD, "working")}
+    assert in_the_dark("white") == "#111111"
+    assert closest(held, np.eye(3))[0] > 15
+
+
 def test_the_grey_of_what_is_frozen_is_the_same_in_all_pictures():
     *rgb, alpha = ink.FROZEN
     assert to_hex([alpha * part + 1 - alpha for part in rgb]) == ink.COLOURS["frozen"]

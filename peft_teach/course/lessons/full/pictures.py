@@ -76,7 +76,8 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
         zero, one = marks[POOLER], marks[FULL]
         write = "{:.2%}".format if y else "{:.3f}".format
         ax.plot((0, 1), (y, y), color=COLOURS["ink"], lw=2)
-        ax.text(-0.1, y, name, ha="right", va="center", fontsize=12)
+        left = min((value - zero) / (one - zero) for value in marks.values())
+        ax.text(left - 0.1, y, name, ha="right", va="center", fontsize=12)
         for mark, value in marks.items():
             x = (value - zero) / (one - zero)
             told.append(f"{name}, {mark}: {write(value)}, {x:.0%} of the gain")
