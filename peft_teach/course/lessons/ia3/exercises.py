@@ -22,13 +22,6 @@ RIGHT = {"key": {"key rows", "query rows"}, "value": {"value rows", "attention_o
          "sum": set(), "before": {"ffn_in rows"}, "after": {"ffn_out columns"}}
 
 
-class Ours(dict):
-    """Our own table, so that it is never taken for an answer of the reader's."""
-
-
-FOLDED = Ours({vector: sorted(places) for vector, places in RIGHT.items()})
-
-
 def run_folds(folds: Any, case: Any) -> dict[str, Any]:
     """Hand on the table in one form: a sorted list of places for each vector."""
     said = {}

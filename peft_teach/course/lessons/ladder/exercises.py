@@ -433,9 +433,6 @@ BATCH = Exercise(
 
 # ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
 
-PICKS = {"file": "ia3", "time": "bottleneck", "any": "full", "keep": "lora all"}
-
-
 def run_ship(picks: Any, case: dict) -> dict[str, Any]:
     """Hand on what is picked, by budget; of anything else, what it is."""
     said = picks if isinstance(picks, dict) else {}

@@ -1,6 +1,6 @@
 """The exercises of lesson 08: levels, bytes, layer, the law of its bits, a broken one, `dice`.
 
-`four_bits` and `rounding` have the reference answers.
+`four_bits` says what is right.
 """
 
 import copy
@@ -31,7 +31,7 @@ from ...checks.judge import (
 )
 from ...checks.mutants import Law, Loophole
 from ...checks.observe import Spy, detached
-from . import answers, four_bits, mutants, rounding
+from . import answers, four_bits, mutants
 from .dice import DICE
 
 NF4 = "peft_teach.nf4"
@@ -269,7 +269,7 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
     """Ask for the output, the gradient, what trains, the bits, what is held, and the rest."""
     W, b, x, n = case["W"], case["b"], case["x"], case["W"].numel()
     levels = LEVELS if case["levels"] is None else case["levels"]
-    W_hat = rounding.nearest(W, rounding.maxima(W), levels)
+    W_hat = four_bits.nearest(W, four_bits.maxima(W), levels)
     y, told = nn.functional.linear(x, W_hat, b), f"W is {tuple(W.shape)}."
     if not seen["is_module"]:
         return Verdict(False, f"Linear4bit(linear) gave {seen['type']}; expected an nn.Module.")
