@@ -104,6 +104,11 @@ def drawing(seed: int) -> Callable[..., Tensor]:
     return lambda *shape, dtype=torch.float32: torch.randn(shape, generator=generator).to(dtype)
 
 
+def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return normal numbers of a shape, the same every time."""
+    return drawing(seed)(*shape, dtype=dtype)
+
+
 def linear_case(draw: Callable[..., Tensor], n_in: int, n_out: int, bias: bool,
                 dtype: torch.dtype, batch: tuple[int, ...]) -> dict[str, Any]:
     """Return the numbers of a frozen layer, drawn, and an x (*batch, n_in)."""
