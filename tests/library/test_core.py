@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from adapted import outputs
+from adapted import Shift, outputs
 from exact import assert_equal
 from safetensors.torch import load_file
 from torch import nn
@@ -25,17 +25,6 @@ from peft_teach.errors import (
     NotSupported,
 )
 from peft_teach.methods import METHODS
-
-
-class Shift(pt.Adapter):
-    """base(x) + v."""
-
-    def __init__(self, base):
-        super().__init__(base)
-        self.v = nn.Parameter(torch.full((base.out_features,), 0.5))
-
-    def forward(self, x):
-        return self.base(x) + self.v.to(x.dtype)
 
 
 class Deep(pt.Adapter):

@@ -10,7 +10,7 @@ from typing import Annotated
 
 import pytest
 import torch
-from adapted import outputs, randomize
+from adapted import Shift, outputs, randomize
 from exact import assert_equal
 from prompting import Numbers
 from safetensors import safe_open
@@ -552,17 +552,6 @@ def test_what_is_swapped_in_while_disabled_is_silent_until_the_block_ends(kind, 
         model = pt.swap(model, folder)
         assert_equal(hidden(model), hidden(other))
         assert not torch.equal(hidden(model), plain)
-
-
-class Shift(pt.Adapter):
-    """base(x) + v."""
-
-    def __init__(self, base):
-        super().__init__(base)
-        self.v = nn.Parameter(torch.zeros(base.out_features))
-
-    def forward(self, x):
-        return self.base(x) + self.v
 
 
 def test_after_a_bare_attach_the_state_is_saved_and_swapped(tiny, batch, tmp_path):

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import vera
-from adapted import logits
+from adapted import fill, logits
 from exact import assert_equal
 from safetensors.torch import load_file
 
@@ -23,15 +23,6 @@ each_family = pytest.mark.parametrize("family", TARGETS)
 @pytest.fixture(autouse=True)
 def _vera_is_in_the_table(monkeypatch):
     monkeypatch.setitem(METHODS, "vera", vera)
-
-
-@torch.no_grad()
-def fill(model, seed=0):
-    """Give d and b values that training could give them."""
-    generator = torch.Generator().manual_seed(seed)
-    for p in pt.adapter_parameters(model).values():
-        p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
-    return model
 
 
 @pytest.mark.oracle("vera")
