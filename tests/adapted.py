@@ -19,6 +19,16 @@ class Shift(pt.Adapter):
         return self.base(x) + self.v.to(x.dtype)
 
 
+class Foldable(Shift):
+    """A shift that can be folded into the bias, as a reader might write it."""
+
+    def merged(self):
+        linear = nn.Linear(self.base.in_features, self.base.out_features)
+        linear.weight.data = self.base.weight.data.clone()
+        linear.bias.data = self.base.bias.data + self.v.data
+        return linear
+
+
 class Own(nn.Module):
     """A BERT in a reader's own module, and beside it what is new for a task."""
 
@@ -63,12 +73,12 @@ def randomize(model, seed=0):
     return model.eval()
 
 
-def fill(model, seed=5):
+def fill(model, seed=5, size=0.2):
     """Give every own parameter a value that training could give it, B's zero replaced too."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for p in pt.adapter_parameters(model).values():
-            p.copy_(torch.randn(p.shape, generator=generator) * 0.2)
+            p.copy_(torch.randn(p.shape, generator=generator) * size)
     return model
 
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 import torch
-from adapted import Shift, outputs
+from adapted import Foldable, Shift, outputs
 from exact import assert_equal
 from safetensors.torch import load_file
 from torch import nn
@@ -374,14 +374,8 @@ def test_a_deep_copy_is_independent(family, tiny, inputs):
 
 
 def test_not_mergeable_is_the_default_and_changes_nothing(model, batch):
-    class Mergeable(Shift):
-        def merged(self):
-            linear = copy.deepcopy(self.base)
-            linear.bias.data += self.v.data
-            return linear
-
     first = model.get_submodule(QUERY(0))
-    model = pt.attach(model, "query", lambda base: (Mergeable if base is first else Shift)(base))
+    model = pt.attach(model, "query", lambda base: (Foldable if base is first else Shift)(base))
     before = snapshot(model, batch)
     with pytest.raises(NotMergeable, match="Shift cannot be folded into a Linear"):
         pt.merge(model)
@@ -389,7 +383,7 @@ def test_not_mergeable_is_the_default_and_changes_nothing(model, batch):
     model = pt.remove(model)
     assert model.get_submodule(QUERY(0)) is first
 
-    model = pt.attach(model, "query", Mergeable)
+    model = pt.attach(model, "query", Foldable)
     with torch.no_grad():
         adapted = model(**batch).logits
         merged = pt.merge(model)

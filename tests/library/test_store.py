@@ -10,7 +10,7 @@ from typing import Annotated
 
 import pytest
 import torch
-from adapted import Shift, outputs, randomize
+from adapted import Foldable, Shift, outputs, randomize
 from exact import assert_equal
 from prompting import Numbers
 from safetensors import safe_open
@@ -568,16 +568,6 @@ def test_after_a_bare_attach_the_state_is_saved_and_swapped(tiny, batch, tmp_pat
     elsewhere = pt.attach(tiny("bert"), "value", Shift)
     with pytest.raises(AdapterFileError, match=r"missing .*value\.v"):
         pt.store.swap(elsewhere, folder)
-
-
-class Foldable(Shift):
-    """A shift that can be folded into the bias, as a reader might write it."""
-
-    def merged(self):
-        linear = nn.Linear(self.base.in_features, self.base.out_features)
-        linear.weight.data = self.base.weight.data.clone()
-        linear.bias.data = self.base.bias.data + self.v.data
-        return linear
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])

@@ -34,7 +34,7 @@ def test_peft_gives_the_same_outputs_and_gradients_from_the_same_seed(family, ti
     before = logits(base, batch)
     theirs = peft.get_peft_model(copy.deepcopy(base), peft.VeraConfig(
         r=RANK, projection_prng_key=SEED, target_modules=TARGETS[family]))
-    model = fill(vera.inject(base, vera.Config(RANK, SEED)))
+    model = fill(vera.inject(base, vera.Config(RANK, SEED)), 0, 0.3)
     state = dict(theirs.named_parameters())
     pairs = []
     for name, adapter in pt.adapters(model).items():
