@@ -2,8 +2,43 @@
 
 import torch
 from exact import assert_equal
+from torch import nn
 
+import peft_teach as pt
 from peft_teach import notes
+
+
+class Shift(pt.Adapter):
+    """base(x) + v."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.v = nn.Parameter(torch.full((base.out_features,), 0.5))
+
+    def forward(self, x):
+        return self.base(x) + self.v.to(x.dtype)
+
+
+class Foldable(Shift):
+    """A shift that can be folded into the bias, as a reader might write it."""
+
+    def merged(self):
+        linear = nn.Linear(self.base.in_features, self.base.out_features)
+        linear.weight.data = self.base.weight.data.clone()
+        linear.bias.data = self.base.bias.data + self.v.data
+        return linear
+
+
+class Own(nn.Module):
+    """A BERT in a reader's own module, and beside it what is new for a task."""
+
+    def __init__(self, bert):
+        super().__init__()
+        self.body = nn.ModuleDict({"bert": bert, "norm": nn.BatchNorm1d(32)})
+        self.fc = nn.Linear(32, 3)
+
+    def forward(self, input_ids):
+        return self.fc(self.body["norm"](self.body["bert"](input_ids)[0][:, 0]))
 
 
 def features(batch: dict) -> dict:
@@ -36,6 +71,15 @@ def randomize(model, seed=0):
             if p.requires_grad:
                 p.add_(torch.randn(p.shape, generator=generator) * 0.3)
     return model.eval()
+
+
+def fill(model, seed=5, size=0.2):
+    """Give every own parameter a value that training could give it, B's zero replaced too."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for p in pt.adapter_parameters(model).values():
+            p.copy_(torch.randn(p.shape, generator=generator) * size)
+    return model
 
 
 def copies(model) -> dict:

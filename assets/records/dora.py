@@ -22,7 +22,7 @@ import torch
 import peft_teach as pt
 from peft_teach.course import recording
 from peft_teach.course.lessons.dora.exercises import moves
-from peft_teach.course.lessons.dora.gain import GainLinear
+from peft_teach.course.lessons.dora.live import GainLinear
 
 EXAMPLES, ALPHA = 4000, 16.0
 PLACES = ("query", "value")

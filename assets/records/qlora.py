@@ -27,7 +27,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach.course import recording
-from peft_teach.course.lessons.qlora import formats, four_bits, live, rounding
+from peft_teach.course.lessons.qlora import formats, four_bits, live
 from peft_teach.course.lessons.qlora.answers import dice
 
 EXAMPLES, RANK, ALPHA = 4000, 8, 16.0
@@ -163,11 +163,11 @@ def blocks(course, model, seed):
     """Yield (about, found): after each block, the relative error of the hidden states."""
     base, delta, total, _ = weights(course, model)
     generator = torch.Generator().manual_seed(0)
-    to_nearest = {n: rounding.nearest(W, rounding.maxima(W)) for n, W in total.items()}
+    to_nearest = {n: four_bits.nearest(W, four_bits.maxima(W)) for n, W in total.items()}
     left = kept({n: to_nearest[n] - base[n] for n in base}, delta)
     made = {"nearest level": to_nearest, "no update": base,
             "shrunk, not rounded": {n: base[n] + left * delta[n] for n in base},
-            "stochastic": {n: dice(W, rounding.maxima(W).flatten(), pt.nf4.LEVELS, generator)
+            "stochastic": {n: dice(W, four_bits.maxima(W).flatten(), pt.nf4.LEVELS, generator)
                            for n, W in total.items()}}
     merged = {way: put(plain_of(model), each) for way, each in made.items()}
     batches = pt.data.batches(course.data.train[:CALIBRATION], course.tokenizer, 64)
@@ -180,7 +180,7 @@ def merges(course, model, seed):
     layers = pt.adapters(model)
     base, delta, total, exact = weights(course, model)
     tops = {"old": {name: layer.base.quantized.scales[:, None] for name, layer in layers.items()},
-            "new": {name: rounding.maxima(W) for name, W in total.items()}}
+            "new": {name: four_bits.maxima(W) for name, W in total.items()}}
     plain = plain_of(model)
 
     def row(made, rounding, maxima="none", draw=0):
@@ -192,10 +192,10 @@ def merges(course, model, seed):
 
     yield row(total, "none")
     yield row(exact, "base in 32 bits")
-    yield row({n: rounding.nearest(W, rounding.maxima(W)) for n, W in exact.items()},
+    yield row({n: four_bits.nearest(W, four_bits.maxima(W)) for n, W in exact.items()},
               "exact base, nearest", "new")
     for maxima, top in tops.items():
-        yield row({n: rounding.nearest(W, top[n]) for n, W in total.items()}, "nearest", maxima)
+        yield row({n: four_bits.nearest(W, top[n]) for n, W in total.items()}, "nearest", maxima)
     for draw in range(DRAWS):
         generator = torch.Generator().manual_seed(draw)
         yield row({n: dice(W, tops["new"][n].flatten(), pt.nf4.LEVELS, generator)
@@ -263,7 +263,7 @@ def begin_at(model, first):
 
 def hidden_error(course, model):
     """Return the relative error of the last hidden states."""
-    return rounding.relative([(course.hidden(model), course.hidden(course.model))])
+    return four_bits.relative([(course.hidden(model), course.hidden(course.model))])
 
 
 def input_roots(course):

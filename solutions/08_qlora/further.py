@@ -3,18 +3,14 @@
 import math
 
 import torch
-from torch import Tensor
 
+from peft_teach.course.checks.judge import draw
 from peft_teach.course.lessons.qlora import dice as rounding
 from peft_teach.course.lessons.qlora import exercises
 from peft_teach.nf4 import LEVELS
 
 # Another table: small floating-point numbers, with a small one in place of the second zero.
 FP4 = torch.tensor([-6, -4, -3, -2, -1.5, -1, -0.5, 0, 0.25, 0.5, 1, 1.5, 2, 3, 4, 6]) / 6
-
-
-def draw(seed: int, *shape: int) -> Tensor:
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
 def distributions() -> list[dict]:

@@ -18,6 +18,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from demo_course import FOLDER, LESSON_99, checkout, write  # noqa: F401
+from exact import files
 from nbclient import NotebookClient
 
 pytestmark = pytest.mark.long
@@ -33,11 +34,6 @@ WRONG = {
                   "It rejects 3 of 4 broken versions, and 0 of 3 right ones. "
                   "Accepted though broken: one that forgets the sign."),
 }
-
-
-def bytes_of(root):
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in root.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts}
 
 
 def environment(checkout):
@@ -63,7 +59,7 @@ def built(checkout):
     shutil.rmtree(lesson)
     source.unlink()
     run(checkout, "peft_teach.course.cli", "build")
-    before = bytes_of(checkout)
+    before = files(checkout)
     shutil.copytree(FOLDER / "kinds", lesson,    # what an author writes of it is elsewhere
                     ignore=shutil.ignore_patterns("__pycache__", "answers.py"))
     write(checkout, "99_kinds", LESSON_99)
@@ -98,7 +94,7 @@ def states(built, notebook, **variables):
 
 def test_no_shared_file_changed(built):
     checkout, before = built
-    after = bytes_of(checkout)
+    after = files(checkout)
     last = max(name for name in before if re.match(r"lessons/\d", name))    # leads to the new one
     solved = f"solutions/{Path(last).stem}/{Path(last).name}"
     assert {name for name in before if after[name] != before[name]} == {

@@ -11,6 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from demo_course import LESSON_97, REGISTER, demo, tree, write  # noqa: F401
+from exact import files
 
 from peft_teach import widgets
 from peft_teach.course.publish import execution, front
@@ -26,11 +27,6 @@ LAST = "# NBVAL_CHECK_OUTPUT\nprint(double(torch.arange(3)).tolist())"    # of L
 
 def notebook(tree, name):
     return nbformat.read(tree / name, as_version=4)
-
-
-def files(tree):
-    return {path.relative_to(tree).as_posix(): path.read_bytes()
-            for path in tree.rglob("*") if path.is_file()}
 
 
 def change(tree, old, new, lesson="97_demo"):

@@ -11,7 +11,7 @@ import peft_teach as pt
 from peft_teach.course import records
 from peft_teach.course.lessons.dora import answers, recorded
 from peft_teach.course.lessons.dora import picture_of_clouds as clouds
-from peft_teach.course.lessons.dora.gain import GainLinear
+from peft_teach.course.lessons.dora.live import GainLinear
 from peft_teach.course.verdicts import T95
 
 dora, record = pt.course.pictures("dora"), records.load("dora")

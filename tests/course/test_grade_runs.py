@@ -18,6 +18,7 @@ from urllib.parse import unquote
 
 import psutil
 import pytest
+from exact import files
 from grading_corpus import ROOT, solved, untouched
 
 from peft_teach.course import records
@@ -25,11 +26,6 @@ from peft_teach.course.grade import Options, engine, grade, job, report
 from peft_teach.course.grade.runner import Runner
 from peft_teach.course.lessons import find, of_lesson
 from peft_teach.errors import PeftTeachError
-
-
-def files(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes()
-            for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 @pytest.fixture(scope="module")

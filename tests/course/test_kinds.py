@@ -283,7 +283,7 @@ def test_the_score_names_the_mistake(test, mistake, told):
     (lambda x: x + x, "lawful", "weak accepts it, and so does a test of the whole law."),
 ])
 def test_a_broken_version_must_pass_the_weak_test_and_break_the_law(version, mistake, told):
-    loophole = Loophole(weak, good)
+    loophole = Loophole(SimpleNamespace(weak=weak, law=good), "weak", "law")
     verdict = loophole.judge(None, loophole.run(version, {"seed": 0}))
     assert verdict == Verdict(not mistake, told, mistake)
     assert mistake is None or mistake in loophole.mistakes
@@ -296,7 +296,7 @@ def test_a_law_that_sees_a_breach_now_and_then_is_asked_more_than_once():
         seen.append(double)
         assert len(seen) != TRIES
 
-    loophole = Loophole(weak, now_and_then)
+    loophole = Loophole(SimpleNamespace(weak=weak, law=now_and_then), "weak", "law")
     assert loophole.judge(None, loophole.run(lambda x: x * x, {"seed": 0})).passed
 
 

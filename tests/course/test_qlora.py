@@ -10,7 +10,7 @@ import peft_teach as pt
 from peft_teach import account, nf4, outlines
 from peft_teach.course import protocol
 from peft_teach.course.lessons.qlora import four_bits, picture_of_memory
-from peft_teach.course.lessons.qlora.rounding import relative
+from peft_teach.course.lessons.qlora.four_bits import relative
 
 qlora = pt.course.pictures("qlora")
 W = torch.randn(384, 384, generator=torch.Generator().manual_seed(1))

@@ -10,6 +10,7 @@ from pathlib import Path
 import answers
 import nbformat
 import pytest
+from exact import files
 from grading_corpus import ROOT
 
 from peft_teach.course.cli import main
@@ -100,12 +101,6 @@ def test_it_refuses_what_it_should(bundle, tmp_path, capsys):
     assert "is no checkout" in capsys.readouterr().err
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files below a folder by their path in it, without what Python keeps of its own."""
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts}
-
-
 @pytest.mark.long
 def test_it_installs_and_a_lesson_runs(bundle, tmp_path):
     """In an environment that has all packages but this one, from the bundle alone."""
@@ -124,13 +119,13 @@ def test_it_installs_and_a_lesson_runs(bundle, tmp_path):
                               check=True, env=environment, cwd=tmp_path).stdout
 
     assert str(site) in run("import peft_teach; print(peft_teach.__file__)")
-    records = {f"_records/{name}": held for name, held in contents(ROOT / "assets/records").items()}
+    records = {f"_records/{name}": held for name, held in files(ROOT / "assets/records").items()}
     (bundle / "lessons/my_peft.py").unlink()
-    lessons = contents(bundle / "lessons")
+    lessons = files(bundle / "lessons")
     # What is installed is what is here, so each lesson meets there what it meets here.
-    assert contents(site / "peft_teach") == contents(ROOT / "peft_teach") | records | {
+    assert files(site / "peft_teach") == files(ROOT / "peft_teach") | records | {
         f"_lessons/{name}": held for name, held in lessons.items()}
-    assert lessons == {name: held for name, held in contents(
+    assert lessons == {name: held for name, held in files(
         ROOT / "lessons").items() if name.endswith(".ipynb")}
     lesson, = (bundle / "lessons").glob("06_*.ipynb")    # it reads a record and draws pictures
     run("import nbformat, sys\nfrom nbclient import NotebookClient\n"

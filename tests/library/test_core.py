@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_submodules
-from adapted import outputs, randomize
+from adapted import Foldable, Shift, outputs, randomize
 from exact import assert_equal
 from safetensors.torch import load_file
 from torch import nn
@@ -26,17 +26,6 @@ from peft_teach.errors import (
     NotSupported,
 )
 from peft_teach.methods import METHODS
-
-
-class Shift(pt.Adapter):
-    """base(x) + v."""
-
-    def __init__(self, base):
-        super().__init__(base)
-        self.v = nn.Parameter(torch.full((base.out_features,), 0.5))
-
-    def forward(self, x):
-        return self.base(x) + self.v.to(x.dtype)
 
 
 class Deep(pt.Adapter):
@@ -386,14 +375,8 @@ def test_a_deep_copy_is_independent(family, tiny, inputs):
 
 
 def test_not_mergeable_is_the_default_and_changes_nothing(model, batch):
-    class Mergeable(Shift):
-        def merged(self):
-            linear = copy.deepcopy(self.base)
-            linear.bias.data += self.v.data
-            return linear
-
     first = model.get_submodule(QUERY(0))
-    model = pt.attach(model, "query", lambda base: (Mergeable if base is first else Shift)(base))
+    model = pt.attach(model, "query", lambda base: (Foldable if base is first else Shift)(base))
     before = snapshot(model, batch)
     with pytest.raises(NotMergeable, match="Shift cannot be folded into a Linear"):
         pt.merge(model)
@@ -401,7 +384,7 @@ def test_not_mergeable_is_the_default_and_changes_nothing(model, batch):
     model = pt.remove(model)
     assert model.get_submodule(QUERY(0)) is first
 
-    model = pt.attach(model, "query", Mergeable)
+    model = pt.attach(model, "query", Foldable)
     with torch.no_grad():
         adapted = model(**batch).logits
         merged = pt.merge(model)

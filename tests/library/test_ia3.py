@@ -136,16 +136,6 @@ def test_a_fused_projection_in_a_whole_model(family, tiny, inputs):
         assert (expected - before).abs().max() > 0.05
 
 
-@pytest.mark.parametrize(("options", "says"), [
-    ({"first": 1, "parts": 5}, "first is 1 in 5 parts of 6"), ({"first": 3, "parts": 2}, "3 in 2"),
-    ({"first": 1, "parts": 0}, "in 0 parts"), ({"first": 6}, "first is 6"),
-    ({"first": -1}, "first is -1"), ({"first": 1.0}, "first is 1.0"),
-    ({"first": True}, "first is True")])
-def test_parts_that_cannot_be(options, says):
-    with pytest.raises(BadConfig, match=says):
-        pt.ia3.FusedIA3Linear(nn.Linear(7, 6), **options)
-
-
 def test_the_gated_product_is_scaled_as_t_few_scales_the_linear_branch(tiny):
     """l_ff on the input of down_proj equals l_ff on the output of up_proj."""
     model = tiny("qwen3")
@@ -217,10 +207,14 @@ def test_what_is_silenced_to_almost_nothing_merges_as_exactly(side):
 
 @pytest.mark.parametrize(("options", "says"), [
     ({"side": "rows"}, "side is 'rows'"), ({"side": None}, "side is None"),
-])
+    ({"first": 1, "parts": 5}, "first is 1 in 5 parts of 6"), ({"first": 3, "parts": 2}, "3 in 2"),
+    ({"first": 1, "parts": 0}, "in 0 parts"), ({"first": 6}, "first is 6"),
+    ({"first": -1}, "first is -1"), ({"first": 1.0}, "first is 1.0"),
+    ({"first": True}, "first is True")])
 def test_settings_that_cannot_work(options, says):
+    kind = pt.ia3.IA3Linear if "side" in options else pt.ia3.FusedIA3Linear
     with pytest.raises(BadConfig, match=says):
-        pt.ia3.IA3Linear(nn.Linear(7, 6), **options)
+        kind(nn.Linear(7, 6), **options)
 
 
 def test_only_plain_linear_layers_are_scaled():

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 import torch
 import vera
-from adapted import assert_same, checkpoint, copies, everything_about, hidden, outputs
+from adapted import assert_same, checkpoint, copies, everything_about, fill, hidden, outputs
 from exact import assert_equal
 from pairs import pairwise, two_by_two
 from safetensors.torch import load_file
@@ -283,14 +283,6 @@ def loss(model, batch) -> torch.Tensor:
     return sum(x.float().square().mean() for x in read)
 
 
-def random_update(model, seed: int = 5) -> None:
-    """Give every own parameter a value that training could give it, B's zero replaced too."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in pt.adapter_parameters(model).values():
-            p.copy_(torch.randn(p.shape, generator=generator) * 0.2)
-
-
 def train(model, batch, steps: int = 2) -> None:
     if "labels" in batch:
         for _ in pt.train(model, [batch] * steps, lr=5e-2):
@@ -350,7 +342,7 @@ def test_law_1_at_the_start_nothing_has_changed(case):
     else:    # a prompt or a prefix takes a share of the attention, whatever it holds
         assert moved > 0.01
     start = hidden(model, case.batch)
-    random_update(model)    # what was seen above is worth something only if this can change it
+    fill(model)    # what was seen above is worth something only if this can change it
     assert distance(hidden(model, case.batch), start) > 0.01
 
 
@@ -360,7 +352,7 @@ def test_law_1_at_the_start_nothing_has_changed(case):
 @each_row_and_the_rest
 def test_law_2_only_adapter_and_head_have_a_gradient(case):
     model = case.inject()
-    random_update(model)
+    fill(model)
     model.train()
     loss(model, case.batch).backward()
     trained = {id(p): n for n, p in pt.adapter_parameters(model).items()}
@@ -389,7 +381,7 @@ def test_law_2_checkpointing_changes_no_gradient(family, method, tiny, inputs):
     gradients = []
     for checkpointing in (False, True):
         model = METHODS[method].module.inject(tiny(family), config(family, method))
-        random_update(model)
+        fill(model)
         if checkpointing:
             checkpoint(model)
         calls = []
@@ -483,7 +475,7 @@ def test_law_3_full_changes_every_weight(tiny, inputs):
 @each_row
 def test_law_4_merged_equals_adapted_or_raises(case):
     model = case.inject()
-    random_update(model)
+    fill(model)
     adapted = hidden(model, case.batch)
     moved = distance(adapted, case.hidden)
     assert moved > 0.01
@@ -517,7 +509,7 @@ def test_law_4_merged_equals_adapted_or_raises(case):
 @each_row_and_the_rest
 def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
     model = case.inject()
-    random_update(model)
+    fill(model)
     head = set(models.head(model))
     for n, p in model.named_parameters():
         if n in head:
@@ -535,7 +527,7 @@ def test_law_5_a_saved_adapter_comes_back(case, untouched, tmp_path):
         assert {n for n, p in loaded.named_parameters() if p.requires_grad} == {
             n for n, p in model.named_parameters() if p.requires_grad}
 
-    random_update(loaded, seed=6)
+    fill(loaded, seed=6)
     assert not torch.equal(outputs(loaded, case.batch), trained)
     assert_equal(outputs(pt.store.swap(loaded, tmp_path), case.batch), trained)
 
@@ -574,7 +566,7 @@ def test_law_5_swapping_from_each_method_to_the_next(family, tiny, inputs, tmp_p
         if family not in m.families:
             continue
         model = m.module.inject(tiny(family), config(family, method))
-        random_update(model)
+        fill(model)
         batch = inputs(model)
         expected[method] = outputs(model, batch)
         pt.save(model, tmp_path / method)
@@ -675,7 +667,7 @@ def test_law_6_a_failure_halfway_leaves_no_trace(tiny, inputs):
         ("classifier", "backbone")))])
 def test_law_6_a_second_inject_raises(family, method, kind, tiny, inputs):
     model = METHODS[method].module.inject(tiny(family, kind), config(family, method))
-    random_update(model)
+    fill(model)
     batch = inputs(model)
     before = everything_about(model, batch)
     others = [(m.module, m.config(family)) for m in METHODS.values() if family in m.families]
@@ -751,7 +743,7 @@ def test_on_every_family_in_short(method, tiny, plain):
         counts[family] = sum(p.numel() for p in pt.adapter_parameters(model).values())
         expected[family] = m.count(family, "classifier")
         start = hidden(model, batch)
-        random_update(model)
+        fill(model)
         adapted = hidden(model, batch)
         with pt.disabled(model):
             silent = hidden(model, batch)
@@ -792,7 +784,7 @@ def test_save_pretrained_writes_an_adapter_or_a_model_or_refuses(family, method,
                                                                  tmp_path):
     method = METHODS[method]
     model = method.module.inject(tiny(family), method.config(family))
-    random_update(model)
+    fill(model)
     batch = inputs(model)
     model.save_pretrained(tmp_path / "adapter")
     assert (tmp_path / "adapter" / "adapter.json").is_file()

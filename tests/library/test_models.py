@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from adapted import Own
 from exact import assert_equal
 from tiny import BERTS, FAMILIES, FUSED, LLAMAS, ROBERTAS, sizes
 
@@ -315,18 +316,6 @@ def test_a_pooler_outside_the_backbone_is_no_frozen_noise(tmp_path):
         pt.save(model, tmp_path)
         other = pt.load(deberta(), tmp_path)
         assert_equal(other(ids).logits, expected)
-
-
-class Own(torch.nn.Module):
-    """A BERT in a reader's own module, and beside it what is new for a task."""
-
-    def __init__(self, bert):
-        super().__init__()
-        self.body = torch.nn.ModuleDict({"bert": bert, "norm": torch.nn.BatchNorm1d(32)})
-        self.fc = torch.nn.Linear(32, 3)
-
-    def forward(self, input_ids):
-        return self.fc(self.body["norm"](self.body["bert"](input_ids)[0][:, 0]))
 
 
 def test_what_stands_beside_a_backbone_is_the_head(tiny, tmp_path):

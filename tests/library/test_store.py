@@ -10,7 +10,7 @@ from typing import Annotated
 
 import pytest
 import torch
-from adapted import outputs, randomize
+from adapted import Foldable, Shift, outputs, randomize
 from exact import assert_equal
 from prompting import Numbers
 from safetensors import safe_open
@@ -554,17 +554,6 @@ def test_what_is_swapped_in_while_disabled_is_silent_until_the_block_ends(kind, 
         assert not torch.equal(hidden(model), plain)
 
 
-class Shift(pt.Adapter):
-    """base(x) + v."""
-
-    def __init__(self, base):
-        super().__init__(base)
-        self.v = nn.Parameter(torch.zeros(base.out_features))
-
-    def forward(self, x):
-        return self.base(x) + self.v
-
-
 def test_after_a_bare_attach_the_state_is_saved_and_swapped(tiny, batch, tmp_path):
     model = randomize(pt.attach(tiny("bert"), "query", Shift))
     expected = outputs(model, batch)
@@ -579,16 +568,6 @@ def test_after_a_bare_attach_the_state_is_saved_and_swapped(tiny, batch, tmp_pat
     elsewhere = pt.attach(tiny("bert"), "value", Shift)
     with pytest.raises(AdapterFileError, match=r"missing .*value\.v"):
         pt.store.swap(elsewhere, folder)
-
-
-class Foldable(Shift):
-    """A shift that can be folded into the bias, as a reader might write it."""
-
-    def merged(self):
-        linear = nn.Linear(self.base.in_features, self.base.out_features)
-        linear.weight.data = self.base.weight.data.clone()
-        linear.bias.data = self.base.bias.data + self.v.data
-        return linear
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "llama"])

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from adapted import features, hidden
+from adapted import features, fill, hidden
 from exact import assert_equal
 from pairs import pairwise
 from safetensors.torch import load_file
@@ -37,14 +37,6 @@ SIZE = 5
 def small(value: str | pt.bottleneck.Config, **changes) -> pt.bottleneck.Config:
     return dataclasses.replace(VALUES[value] if isinstance(value, str) else value,
                                **{"size": SIZE} | changes)
-
-
-def draw(model, seed: int = 5) -> None:
-    """Give every own parameter, biases too, a value of its own."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for p in pt.adapter_parameters(model).values():
-            p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
 
 
 # ── the adapters library ─────────────────────────────────────────────────────────────────────
@@ -188,7 +180,7 @@ def test_the_formula_gives_the_same_outputs_and_gradients(family, config, formul
     plain = tiny(family, "backbone").double()
     batch = inputs(plain)
     model = pt.bottleneck.inject(copy.deepcopy(plain), config).double()
-    draw(model)
+    fill(model)
     names = list(dict.fromkeys(n.format(i) for i in range(2) for n in names))
     assert set(pt.adapters(model)) == set(names)
     # Llama's norms compute in float32 whatever comes in
@@ -371,7 +363,7 @@ def test_houlsby_stands_before_the_dropout(tiny, inputs):
     batch = inputs(base)
     before = hidden(base, batch)
     model = pt.bottleneck.inject(base, small("HOULSBY"))
-    draw(model)
+    fill(model)
     assert_equal(hidden(model, batch), before)
     for block in model.encoder.layer:
         block.output.dropout.p = 0.0
@@ -467,7 +459,7 @@ def test_generate_with_a_cache_is_the_forward_pass_repeated(family, value, tiny,
     options = {"max_new_tokens": 6, "do_sample": False, "pad_token_id": 0, "eos_token_id": None}
     plain = model.generate(**batch, **options)
     model = pt.bottleneck.inject(model, small(value))
-    draw(model)
+    fill(model)
     ids = model.generate(**batch, **options)
     assert not torch.equal(ids, plain)
     assert_equal(ids, model.generate(**batch, **options, use_cache=False))
@@ -481,7 +473,7 @@ def test_tied_embeddings_stay_tied_and_only_the_input_is_adapted(tiny, inputs):
     ids = inputs(model)["input_ids"]
     plain = model.lm_head(model.model.embed_tokens(ids))
     model = pt.bottleneck.inject(model, small("ENDS"))
-    draw(model)
+    fill(model)
     adapted = model.model.embed_tokens(ids)
     assert model.lm_head.weight is model.model.embed_tokens.base.weight
     assert (model.lm_head(adapted) - plain).abs().max() > 0.1
@@ -493,7 +485,7 @@ def test_recorded_hidden_states_miss_an_adapter_around_a_block(family, misses, t
     model = tiny(family, "backbone")
     batch = inputs(model)
     model = pt.bottleneck.inject(model, small("PFEIFFER"))
-    draw(model)
+    fill(model)
     first, seen = pt.models.places(model)["block"][0], []
     model.get_submodule(first).register_forward_hook(lambda _, x, y: seen.append(y))
     with torch.no_grad():

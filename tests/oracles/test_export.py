@@ -9,7 +9,7 @@ import shutil
 
 import pytest
 import torch
-from adapted import assert_same, everything_about, randomize
+from adapted import Own, Shift, assert_same, everything_about, randomize
 from exact import assert_equal
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
@@ -231,18 +231,6 @@ def test_other_heads(kind, task, tiny, inputs, tmp_path):
         pt.export.to_peft(pt.prefix.inject(pt.remove(model)), tmp_path)
 
 
-class Own(nn.Module):
-    """A BERT in a reader's own module, and beside it what is new for a task."""
-
-    def __init__(self, bert):
-        super().__init__()
-        self.body = nn.ModuleDict({"bert": bert, "norm": nn.BatchNorm1d(32)})
-        self.last = nn.Linear(32, 3)
-
-    def forward(self, input_ids):
-        return self.last(self.body["norm"](self.body["bert"](input_ids)[0][:, 0]))
-
-
 def test_a_head_of_ones_own_goes_there_and_back_with_its_buffers(tiny, tmp_path):
     base = Own(tiny("bert", "backbone"))
     ids = torch.arange(3, 15).reshape(3, 4)
@@ -251,7 +239,7 @@ def test_a_head_of_ones_own_goes_there_and_back_with_its_buffers(tiny, tmp_path)
     model.train()(ids)
     folder = pt.export.to_peft(model, tmp_path)
     settings = json.loads((folder / "adapter_config.json").read_text())
-    assert settings["modules_to_save"] == ["body.norm", "last"]
+    assert settings["modules_to_save"] == ["body.norm", "fc"]
     theirs = peft.PeftModel.from_pretrained(copy.deepcopy(base), folder)
     back = pt.export.from_peft(copy.deepcopy(base), folder)
     with torch.no_grad():
@@ -492,15 +480,6 @@ def test_all_linear_as_a_word(text, tiny, tmp_path):
 
 
 # ── what cannot be said ──────────────────────────────────────────────────────────────────────
-
-
-class Shift(pt.Adapter):
-    def __init__(self, base):
-        super().__init__(base)
-        self.b = nn.Parameter(torch.zeros(base.out_features))
-
-    def forward(self, x):
-        return self.base(x) + self.b
 
 
 def mean_pooled():

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import vera
-from adapted import logits
+from adapted import fill, logits
 from exact import assert_equal
 from safetensors.torch import load_file
 
@@ -25,15 +25,6 @@ def _vera_is_in_the_table(monkeypatch):
     monkeypatch.setitem(METHODS, "vera", vera)
 
 
-@torch.no_grad()
-def fill(model, seed=0):
-    """Give d and b values that training could give them."""
-    generator = torch.Generator().manual_seed(seed)
-    for p in pt.adapter_parameters(model).values():
-        p.copy_(torch.randn(p.shape, generator=generator) * 0.3)
-    return model
-
-
 @pytest.mark.oracle("vera")
 @each_family
 def test_peft_gives_the_same_outputs_and_gradients_from_the_same_seed(family, tiny, inputs):
@@ -43,7 +34,7 @@ def test_peft_gives_the_same_outputs_and_gradients_from_the_same_seed(family, ti
     before = logits(base, batch)
     theirs = peft.get_peft_model(copy.deepcopy(base), peft.VeraConfig(
         r=RANK, projection_prng_key=SEED, target_modules=TARGETS[family]))
-    model = fill(vera.inject(base, vera.Config(RANK, SEED)))
+    model = fill(vera.inject(base, vera.Config(RANK, SEED)), 0, 0.3)
     state = dict(theirs.named_parameters())
     pairs = []
     for name, adapter in pt.adapters(model).items():

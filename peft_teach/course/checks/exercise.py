@@ -60,6 +60,8 @@ class Exercise:
     kept: bool = True
     # For a test that the learner writes: what `audit` calls it with, from pieces by their names.
     arguments: Callable[[Pieces], Sequence[Any]] | None = None
+    # What the lesson gives the learner and the check needs, too: cut from its cell as an answer is.
+    given: tuple[str, ...] = ()
     # What else in the library answers it, named as in `reference`: running it earns no points.
     equivalents: tuple[str, ...] = ()
 

@@ -13,6 +13,7 @@ nor a name gives one away. A test that looks into them can still tell them apart
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -86,11 +87,13 @@ class Law(_Seeded):
 class Loophole(_Seeded):
     """What a learner's broken version must do: pass the `weak` test, and break the `law`.
 
-    Both are tests, called as a `Law` calls its own.
+    Both are tests that stand in the lesson's cells, cut into its `answers` by the build, and are
+    called as a `Law` calls its own.
     """
 
-    weak: Callable
-    law: Callable
+    answers: ModuleType
+    weak: str
+    law: str
     call: Callable[[Callable, Callable], Any] = lambda test, version: test(version)
     mistakes: ClassVar[Mapping[str, str]] = {
         "caught": "Break what the weak test does not look at.",
@@ -98,20 +101,26 @@ class Loophole(_Seeded):
     }
     returns: ClassVar[Any] = report(weak=Outcome, law=list[Outcome])
 
+    @property
+    def asked(self) -> dict[str, Any]:
+        return super().asked | {"given": (self.weak,)}
+
     def run(self, version: Callable, case: Mapping[str, Any]) -> dict[str, Any]:
         """Put the version to the weak test, and to the law."""
-        return {"weak": outcome(self.call, self.weak, version, seed=case["seed"]),
-                "law": [outcome(self.call, self.law, version, seed=case["seed"] + n)
+        weak, law = (getattr(self.answers, name) for name in (self.weak, self.law))
+        return {"weak": outcome(self.call, weak, version, seed=case["seed"]),
+                "law": [outcome(self.call, law, version, seed=case["seed"] + n)
                         for n in range(TRIES)]}
 
     def judge(self, case: Any, seen: Mapping) -> Verdict:
         """It must get past the weak test, and not past the law."""
-        weak, said = self.weak.__name__, [each for each in seen["law"] if each is not ACCEPTED]
+        said = [each for each in seen["law"] if each is not ACCEPTED]
         if seen["weak"] is not ACCEPTED:
-            return rejected("caught", f"{weak} rejects it: {seen['weak']}.")
+            return rejected("caught", f"{self.weak} rejects it: {seen['weak']}.")
+        told = f"{self.weak} accepts it"
         if not said:
-            return rejected("lawful", f"{weak} accepts it, and so does a test of the whole law.")
-        return Verdict(True, f"{weak} accepts it. A test of the whole law does not: {said[0]}.")
+            return rejected("lawful", f"{told}, and so does a test of the whole law.")
+        return Verdict(True, f"{told}. A test of the whole law does not: {said[0]}.")
 
 
 def outcomes(test: Callable[[Any], Any], versions: Mapping[str, Callable],

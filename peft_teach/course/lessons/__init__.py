@@ -4,7 +4,7 @@
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
         mutants.py      right and broken versions, where a learner writes a test of them
         stubs.json      what a student starts from, and under which heading; written by the build
-        answers.py      the solution notebook's answers that the library does not have; likewise
+        answers.py      what the library lacks of its answers, and tests that it gives; likewise
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
         recorded.py     what its record says, as data frames, where more than pictures ask for it
         handed_in.py    what else is marked, where something is handed in beside the notebook

@@ -12,7 +12,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,7 @@ class Lesson:
     def files(self) -> dict[Path, str]:
         """What the package keeps of a lesson, by path below the top of the checkout.
 
-        The stubs, which `pt.reset` reads, and the answers that the library does not have.
+        The stubs, which `pt.reset` reads, and the answers and tests that the library lacks.
         """
         prefixes = {id.partition(".")[0] for id in self.stubs}
         if len(prefixes) > 1:
@@ -87,21 +87,25 @@ class Lesson:
 def _answers(cells: Sequence[Cell]) -> str:
     """What a learner who has not passed goes on with: a module, cut from the solution cells.
 
-    Empty where the library holds every answer of the lesson. No judge imports it.
+    With it stands what an exercise has `given`. Empty where the library holds every answer of the
+    lesson.
     """
-    text = _with_answers(_ANSWERS, cells, lambda exercise: not exercise.reference)
+    text = _with_answers(_ANSWERS, cells, lambda exercise: (
+        *exercise.given, *(() if exercise.reference else exercise.names)))
     return "" if text == _ANSWERS else text.replace(f"    {my_peft_file.UNTIL}", "")
 
 
-def _with_answers(text: str, cells: Sequence[Cell], asked: Callable[[Exercise], bool]) -> str:
-    """Return the text of a library with what a lesson answers to the exercises that are asked."""
+def _with_answers(text: str, cells: Sequence[Cell],
+                  asked: Callable[[Exercise], tuple[str, ...]]) -> str:
+    """Return the text of a library with what a lesson's cells define of the names asked for."""
     above = []
     for cell in cells:
         if cell.kind == "code":
             above.append(without_marks(cell.source))
-        if cell.part == SOLUTION and asked(cell.exercise):
+        if cell.part == SOLUTION and (names := asked(cell.exercise)):
             try:
-                text = my_peft_file.added(cell.exercise, above, text)
+                text = my_peft_file.added(replace(cell.exercise, names=names, reference=()),
+                                          above, text)
             except my_peft_file.Refused as error:
                 raise wrong(f"{cell.where}: {error}", "let the cell define all that it uses, or "
                             "name a reference in the library") from None
@@ -151,8 +155,8 @@ def _shelve(root: Path, lesson: Lesson, desk: Path) -> None:
     text = there = file.read_text("utf-8") if file.is_file() else ""
     earlier = [name for source in _checkout(root)[0] if (name := source.parent.name) < lesson.name]
     for other in make(root, earlier) if earlier else []:
-        text = _with_answers(text, other.cells, lambda exercise: (
-            exercise.kept and f"# ── {exercise.id} " not in there))
+        text = _with_answers(text, other.cells, lambda exercise: exercise.names if (
+            exercise.kept and f"# ── {exercise.id} " not in there) else ())
     desk.mkdir(parents=True, exist_ok=True)
     write_whole({file: text})
 

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 from .... import models
 from .templates import Turns
@@ -87,6 +88,26 @@ def answers(model: nn.Module, tokenizer, questions: Sequence[str], before: Turns
     return [text.strip() for text in texts], ended
 
 
+def ask(model: nn.Module, tokenizer, questions: Sequence[str],
+        new_tokens: int = NEW_TOKENS) -> list[str]:
+    """Return a model's answers, with … where one is cut."""
+    said, ended = answers(model, tokenizer, questions, new_tokens=new_tokens)
+    return [text if end else f"{text} …" for text, end in zip(said, ended)]
+
+
+@torch.no_grad()
+def stream(model: nn.Module, tokenizer, question: str, new_tokens: int = NEW_TOKENS) -> None:
+    """Write a model's most likely answer, word by word, cut after `new_tokens`."""
+    from transformers import TextStreamer
+
+    writer = TextStreamer(tokenizer, skip_prompt=True, skip_special_tokens=True)
+    batch = placed(prompts(tokenizer, [question]), model)
+    with models.in_mode(model, training=False):
+        out = model.generate(**batch, max_new_tokens=new_tokens, streamer=writer, **DECODING)
+    if out[0, -1] != tokenizer.eos_token_id:
+        print(f"… [cut after {new_tokens} tokens]")
+
+
 def placed(batch: Batch, model: nn.Module) -> Batch:
     """Return the batch on the model's device."""
     return {name: tensor.to(model.device) for name, tensor in batch.items()}
@@ -100,6 +121,22 @@ def prompts(tokenizer, questions: Sequence[str], before: Turns = ()) -> Batch:
     made = tokenizer(texts, add_special_tokens=False, padding=True, padding_side="left",
                      return_tensors="pt")
     return {name: made[name] for name in ("input_ids", "attention_mask")}
+
+
+def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], tokenizer, size: int = 4,
+           seed: int = 0) -> list[Batch]:
+    """Return (ids, labels) of conversations as batches, in random order, padded on the right."""
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    def filled(texts, value) -> torch.Tensor:
+        return pad_sequence([torch.as_tensor(text) for text in texts], True, value)
+
+    made = []
+    for start in range(0, len(order), size):
+        ids, labels = zip(*(rows[i] for i in order[start:start + size]))
+        made.append({"input_ids": filled(ids, tokenizer.pad_token_id),            # (batch, seq)
+                     "attention_mask": filled([[1] * len(text) for text in ids], 0),
+                     "labels": filled(labels, -100)})
+    return made
 
 
 def style(answer):

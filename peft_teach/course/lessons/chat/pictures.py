@@ -8,8 +8,7 @@ from matplotlib.patches import Patch
 from ....plots import COLOURS, box, claim, figure, name_ends
 from ... import records
 from .blind import blind
-from .live import ask, padded, stream
-from .measure import style
+from .measure import ask, padded, stream, style
 from .new_tokens import save_rows, train_rows
 from .recorded import (
     COMPARED,

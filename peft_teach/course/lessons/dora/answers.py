@@ -21,6 +21,22 @@ def dora_holds(make):
     assert not any(p.requires_grad for p in base.parameters())
 
 
+# ── dora.broken ──────────────────────────────────────────────────────────────────────────────
+
+def looks_right(make):
+    """Raise unless the layer is right."""
+    frozen, x = torch.nn.Linear(6, 4).requires_grad_(False), torch.randn(8, 6)
+    layer = make(frozen, 2, 2.0)
+    assert torch.allclose(layer(x), frozen(x), atol=1e-4), "the start"
+    with torch.no_grad():
+        layer.A.copy_(torch.randn(2, 6))
+        layer.B.copy_(torch.randn(4, 2))
+    rows = (layer(torch.eye(6)) - layer(torch.zeros(6))).T
+    assert torch.allclose(rows.norm(dim=1), layer.m, atol=1e-4), "the lengths"
+    layer(x).norm().backward()
+    assert all(p.grad.any() for p in (layer.A, layer.B, layer.m)), "the gradients"
+
+
 # ── dora.convert ─────────────────────────────────────────────────────────────────────────────
 
 def to_gain(m, W, A, B, s):

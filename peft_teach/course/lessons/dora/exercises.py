@@ -25,6 +25,7 @@ from ...checks.judge import (
     changed,
     close,
     difference,
+    drawing,
     named,
     not_a_tensor,
     number,
@@ -42,14 +43,14 @@ from . import answers, mutants
 
 def layer_cases(seed: int) -> list[dict]:
     """Return lesson 07's layers of float32, each with an m, half of it negative."""
-    generator = torch.Generator().manual_seed(9000 + seed)
-    return [case | {"m": signed(case["n_out"], generator)}
+    draw = drawing(9000 + seed)
+    return [case | {"m": signed(case["n_out"], draw)}
             for case in linear_cases(seed) if case["W"].dtype == torch.float32]
 
 
-def signed(n: int, generator: torch.Generator) -> Tensor:
+def signed(n: int, draw: Callable[..., Tensor]) -> Tensor:
     """Return n numbers, none near zero, every second one negative."""
-    return (0.5 + torch.randn(n, generator=generator).abs()) * (-1.0)**torch.arange(n)
+    return (0.5 + draw(n).abs()) * (-1.0)**torch.arange(n)
 
 
 def _V(W: Tensor, case: Mapping, s: float | None = None) -> Tensor:
@@ -171,25 +172,11 @@ HOLDS = Exercise(
 # ── dora.broken ──────────────────────────────────────────────────────────────────────────────
 
 
-def looks_right(make):
-    """Raise unless the layer is right."""
-    frozen, x = torch.nn.Linear(6, 4).requires_grad_(False), torch.randn(8, 6)
-    layer = make(frozen, 2, 2.0)
-    assert torch.allclose(layer(x), frozen(x), atol=1e-4), "the start"
-    with torch.no_grad():
-        layer.A.copy_(torch.randn(2, 6))
-        layer.B.copy_(torch.randn(4, 2))
-    rows = (layer(torch.eye(6)) - layer(torch.zeros(6))).T
-    assert torch.allclose(rows.norm(dim=1), layer.m, atol=1e-4), "the lengths"
-    layer(x).norm().backward()
-    assert all(p.grad.any() for p in (layer.A, layer.B, layer.m)), "the gradients"
-
-
 class BrokenDoRA(mutants.Leaky):
     """Lets the gradient flow through the norm."""
 
 
-LOOPHOLE = Loophole(looks_right, answers.dora_holds)
+LOOPHOLE = Loophole(answers, "looks_right", "dora_holds")
 BROKEN = Exercise(
     id="dora.broken", lesson="09", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
     kept=False, reference="peft_teach.course.lessons.dora.exercises:BrokenDoRA",
@@ -205,15 +192,10 @@ BROKEN = Exercise(
 
 def convert_cases(seed: int) -> list[dict]:
     """Return layers with rows of unequal lengths, as m and g of both signs; the smallest first."""
-    generator = torch.Generator().manual_seed(9300 + seed)
-
-    def draw(*shape: int) -> Tensor:
-        return torch.randn(shape, generator=generator)
-
-    cases = []
+    draw, cases = drawing(9300 + seed), []
     for n_in, n_out, rank, s in ((3, 2, 1, 2.0), (4, 4, 2, 0.5), (6, 11, 3, 3.0), (40, 8, 4, 0.25)):
         lengths = torch.logspace(-1, 1, n_out)
-        cases.append({"m": signed(n_out, generator), "g": signed(n_out, generator),
+        cases.append({"m": signed(n_out, draw), "g": signed(n_out, draw),
                       "W": draw(n_out, n_in) * (lengths / n_in**0.5)[:, None],
                       "A": draw(rank, n_in), "B": draw(n_out, rank), "s": s})
     return cases

@@ -9,9 +9,29 @@ from torch import Tensor, nn
 
 from .... import contents, models
 from ....adapter import adapters
+from ....methods.lora import LoRALinear
 from ...desk.live import logits, placed
 from . import mutants
-from .gain import GainLinear
+
+
+class GainLinear(LoRALinear):
+    """Scaled LoRA, DoRA's functions without lengths: y = g ⊙ (x Vᵀ) + b, V = W + s B A.
+
+    DoRA has m / ‖V‖ in place of g. Here g itself is trained, and starts at one.
+    """
+
+    def __init__(self, base: nn.Linear, rank: int = 8, alpha: float = 16.0):
+        super().__init__(base, rank, alpha)
+        self.g = nn.Parameter(torch.ones(base.out_features, device=base.weight.device))
+
+    def forward(self, x: Tensor) -> Tensor:
+        b = 0 if self.base.bias is None else self.base.bias
+        return self.g * (super().forward(x) - b) + b                  # (…, n_out)
+
+    def delta(self) -> Tensor:
+        """Return ΔW = g ⊙ V − W, (n_out, n_in)."""
+        W = self.base.weight
+        return self.g[:, None] * (W + super().delta()) - W
 
 
 def gradient_gap(layer_class: type, model: nn.Module, batch: Mapping[str, Tensor]

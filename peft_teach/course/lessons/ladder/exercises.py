@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ... import protocol, records
-from ...checks.adapter_judge import drawing, frozen_linear
+from ...checks.adapter_judge import frozen_linear
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import (
     close,
     difference,
+    drawing,
     named,
     number,
     recognised,
@@ -432,9 +433,6 @@ BATCH = Exercise(
 
 
 # ── ladder.ship ──────────────────────────────────────────────────────────────────────────────
-
-PICKS = {"file": "ia3", "time": "bottleneck", "any": "full", "keep": "lora all"}
-
 
 def run_ship(picks: Any, case: dict) -> dict[str, Any]:
     """Hand on what is picked, by budget; of anything else, what it is."""

@@ -19,6 +19,22 @@ def start_holds(make):
         assert torch.equal(p, before[name]) == (name not in ("A", "B")), name
 
 
+# ── lora.broken ──────────────────────────────────────────────────────────────────────────────
+
+def looks_right(make):
+    """Raise unless the layer starts right."""
+    base, x = torch.nn.Linear(6, 4).requires_grad_(False), torch.randn(8, 6)
+    layer = make(base, 2, 4.0)
+    assert torch.allclose(layer(x), base(x)), "the start"
+    before = layer.A.clone(), layer.B.clone()
+    optimizer = torch.optim.AdamW(layer.parameters(), lr=0.01)
+    for _ in range(3):
+        optimizer.zero_grad()
+        layer(x).square().mean().backward()
+        optimizer.step()
+    assert not any(map(torch.equal, (layer.A, layer.B), before)), "the steps"
+
+
 # ── lora.case ────────────────────────────────────────────────────────────────────────────────
 
 clears = {"rank": 64, "alpha": 128, "lr": 3e-3}, {"rank": 1, "alpha": 16, "lr": 3e-3}

@@ -1,6 +1,6 @@
 """The exercises of lesson 08: levels, bytes, layer, the law of its bits, a broken one, `dice`.
 
-`four_bits` and `rounding` have the reference answers.
+`four_bits` says what is right.
 """
 
 import copy
@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from ....nf4 import LEVELS
-from ...checks.adapter_judge import drawing
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
     changed,
     close,
     difference,
+    drawing,
     named,
     recognised,
     rejected,
@@ -31,7 +31,7 @@ from ...checks.judge import (
 )
 from ...checks.mutants import Law, Loophole
 from ...checks.observe import Spy, detached
-from . import answers, four_bits, mutants, rounding
+from . import answers, four_bits, mutants
 from .dice import DICE
 
 NF4 = "peft_teach.nf4"
@@ -269,7 +269,7 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
     """Ask for the output, the gradient, what trains, the bits, what is held, and the rest."""
     W, b, x, n = case["W"], case["b"], case["x"], case["W"].numel()
     levels = LEVELS if case["levels"] is None else case["levels"]
-    W_hat = rounding.nearest(W, rounding.maxima(W), levels)
+    W_hat = four_bits.nearest(W, four_bits.maxima(W), levels)
     y, told = nn.functional.linear(x, W_hat, b), f"W is {tuple(W.shape)}."
     if not seen["is_module"]:
         return Verdict(False, f"Linear4bit(linear) gave {seen['type']}; expected an nn.Module.")
@@ -349,20 +349,11 @@ BITS = Exercise(
 # ── qlora.broken ─────────────────────────────────────────────────────────────────────────────
 
 
-def looks_small(make):
-    """Raise unless the layer holds four bits a weight, and 32 for each group."""
-    layer, x = make(torch.nn.Linear(64, 6, bias=False)), torch.randn(3, 64)
-    held = sum(t.nbytes for t in layer.state_dict().values())
-    assert held == 6 * 64 // 2 + 4 * 6, "the bytes"
-    assert torch.allclose(layer(x), x @ layer.weight.T, atol=1e-5), "the output"
-    assert all(not p.requires_grad for p in layer.parameters()), "what trains"
-
-
 class Broken4bit(mutants.Detached):
     """Passes no gradient to its input."""
 
 
-LOOPHOLE = Loophole(looks_small, answers.four_bits_hold)
+LOOPHOLE = Loophole(answers, "looks_small", "four_bits_hold")
 BROKEN = Exercise(
     id="qlora.broken", lesson="08", names=("Broken4bit",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False, reference="peft_teach.course.lessons.qlora.exercises:Broken4bit",

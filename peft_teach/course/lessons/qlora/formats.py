@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from .... import models
 from ....progress_bar import bar
+from .four_bits import BLOCK, maxima, nearest, relative
 from .live import hidden
-from .rounding import BLOCK, maxima, nearest, relative
 
 PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 SAMPLE = 200_000 // BLOCK        # blocks that a histogram shows

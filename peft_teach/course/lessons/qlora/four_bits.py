@@ -3,7 +3,7 @@
 It takes any sixteen levels. The library's own, with double quantization, is `peft_teach.nf4`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
 from ....nf4 import LEVELS
-from .rounding import middles
 
+BLOCK = 64
 TOP = 0.9677083    # the last level's probability: the mean of 1 − 1/32 and 1 − 1/30, cut
 
 
@@ -25,7 +25,7 @@ def levels(quantile: Callable[[float], float]) -> Tensor:
     return torch.tensor([*(-q for q in side(7)[::-1]), 0.0, *side(8)])    # (16,)
 
 
-def quantize(W: Tensor, levels: Tensor, block: int = 64) -> tuple[Tensor, Tensor]:
+def quantize(W: Tensor, levels: Tensor, block: int = BLOCK) -> tuple[Tensor, Tensor]:
     """Return packed (n/2,) uint8, two indices a byte, and the blocks' maxima (n/block,)."""
     blocks = W.detach().float().reshape(-1, block)
     top = blocks.abs().amax(dim=1)
@@ -64,3 +64,29 @@ class Linear4bit(nn.Module):
             return F.linear(x, self.weight, self.bias)
 
         return checkpoint(product, x, use_reentrant=False)    # keeps x, and makes Ŵ once more
+
+
+# ── back to the levels, without packing ──────────────────────────────────────────────────────
+
+
+def maxima(W: Tensor) -> Tensor:
+    """Return the largest magnitude of each block of 64, (blocks, 1)."""
+    return W.reshape(-1, BLOCK).abs().amax(dim=1, keepdim=True).clamp_min(1e-38)
+
+
+def middles(levels: Tensor) -> Tensor:
+    """Return where the nearest level changes, between each two neighbours."""
+    return (levels[1:] + levels[:-1]) / 2
+
+
+def nearest(W: Tensor, top: Tensor, levels: Tensor = LEVELS) -> Tensor:
+    """Return W, each weight at its nearest level; the levels of a block end at its `top`."""
+    index = torch.bucketize(W.reshape(-1, BLOCK) / top, middles(levels))
+    return (levels[index] * top).reshape(W.shape)
+
+
+def relative(pairs: Iterable[tuple[Tensor, Tensor]]) -> float:
+    """Return ‖found − right‖ / ‖right‖ of (found, right) pairs, all taken as one long vector."""
+    squares = torch.tensor([[(found - right).square().sum(), right.square().sum()]
+                            for found, right in pairs]).sum(0)
+    return (squares[0] / squares[1]).sqrt().item()

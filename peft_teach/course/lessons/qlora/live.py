@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .... import models
 from ....adapter import adapters
 from ... import protocol
-from .rounding import relative
+from .four_bits import relative
 
 
 def kept(plain: nn.Module, model: nn.Module) -> float:

@@ -14,9 +14,9 @@ from ....nf4 import LEVELS
 from ....plots import COLOURS, SERIES, claim, entitle, figure, in_percent, name_ends
 from ....widgets import Explorer
 from .formats import formats, matrices, sample, tables
+from .four_bits import maxima, nearest, relative
 from .live import errors_by_block, kept, scores
 from .picture_of_memory import explore_memory, memory
-from .rounding import maxima, nearest, relative
 
 __all__ = ["draw_errors", "draw_ruler", "errors_by_block",
            "explore_levels", "explore_memory", "explore_outlier", "formats", "kept",
