@@ -282,7 +282,7 @@ def test_on_a_phone_letters_of_pictures_have_ten_pixels(pages, browser):
             if image.locator("xpath=preceding-sibling::source").count():
                 image.evaluate("image => image.decode()")
                 assert image.evaluate("image => image.naturalWidth") in (PHONE, 96 * NARROW)
-                assert 340 < width < 390
+                assert 330 < width < 390
             else:
                 scrolls.append(image.get_attribute("alt"))
                 assert width >= LEAST * int(image.get_attribute("width")) - 1

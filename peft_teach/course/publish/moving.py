@@ -33,7 +33,7 @@ from .source import CHECK, GRADE, Cell
 
 FILES = "moving"     # in `_static`
 MOST = 120           # settings of one picture that are drawn; of longer sliders every other stop
-LEAST = 0.75         # of its width keeps a picture that no phone has: letters of ten pixels
+LEAST = 0.75         # of its width a picture keeps, if not drawn for a phone: letters of ten pixels
 LARGEST = 1.1        # of its width a picture takes, to be as wide as the text
 SHARP = 192          # dots an inch: twice a page's own
 
@@ -200,8 +200,9 @@ def _source(name: str, width: int, height: int) -> str:
 
 
 def sized(width: int) -> str:
-    """Return how wide a picture is on a page: as the text, but for small ones."""
-    return f"width: {LARGEST * width:.0f}px"
+    """Return how wide a picture is on a page: as the text, but for small ones and where it scrolls.
+    """
+    return f"min-width: {LEAST * width:.0f}px; width: {LARGEST * width:.0f}px"
 
 
 def png(figure: Figure) -> bytes:

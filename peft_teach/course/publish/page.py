@@ -102,8 +102,7 @@ def _out(found: re.Match, static: Path, phones: Mapping[str, str]) -> str:
     across, down = (int.from_bytes(data[at:at + 4], "big") for at in (16, 20))    # of a PNG
     width = int(re.search(r'width="(\d+)"', found[1])[1])
     phone = phones.get(unescape(re.search(r'alt="(.*?)"', found[1], re.DOTALL)[1]), "")
-    least = "" if phone else f"min-width: {moving.LEAST * width:.0f}px; "
-    image = (found[1].replace('style="', f'style="{least}{moving.sized(width)}; ') +
+    image = (found[1].replace('style="', f'style="{moving.sized(width)}; ') +
              f' height="{round(width * down / across)}" loading="lazy" '
              f'src="../_static/{static.name}/{moving.filed(data, static)}">')
     return f"<picture>{phone}{image}</picture>"
