@@ -13,7 +13,9 @@ ways to train can be told apart without red and green. Most are Okabe's and Ito'
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -48,6 +50,28 @@ THIN, THICK = 1.2, 1.4                            # points
 DOTTED = (0, (1.5, 2))
 PIXELS, DPI = 96, 192                             # an inch of the screen; and of a file, for sharp
 WIDE, PHONE, PAGE = 700, 360, 948                 # pixels: of a lesson, a phone, a page alone
+
+_NARROW = ContextVar("narrow", default=False)
+
+
+@contextmanager
+def on_a_phone() -> Iterator[None]:
+    """Draw what is drawn within as wide as a phone."""
+    before = _NARROW.set(True)
+    try:
+        yield
+    finally:
+        _NARROW.reset(before)
+
+
+def narrow() -> bool:
+    """Whether what is drawn now is for a phone."""
+    return _NARROW.get()
+
+
+def across() -> int:
+    """Return how many pixels a drawing of a lesson is wide."""
+    return PHONE if narrow() else WIDE
 
 
 class Page:

@@ -14,9 +14,11 @@ from playwright.sync_api import sync_playwright  # noqa: E402
 
 from peft_teach.course.lessons import in_two  # noqa: E402
 from peft_teach.course.publish.front import title  # noqa: E402
+from peft_teach.course.publish.moving import LEAST  # noqa: E402
 from peft_teach.course.publish.notebooks import make  # noqa: E402
 from peft_teach.course.publish.site import site  # noqa: E402
 from peft_teach.ink import PHONE  # noqa: E402
+from peft_teach.plots import NARROW  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -291,16 +293,25 @@ def test_tables_take_free_width_and_are_cards_on_a_phone(pages, browser):
         assert table.evaluate("each => each.scrollWidth - each.clientWidth") == 0
 
 
-def test_on_a_phone_a_block_is_drawn_anew_and_another_picture_can_be_read(pages, browser):
-    """Its letters have nine pixels at least: it scrolls in its own box."""
+def test_on_a_phone_letters_of_pictures_have_ten_pixels(pages, browser):
+    """They are drawn anew, and fit; what a training of minutes drew scrolls in its own box."""
     _, address = pages
-    page = browser.new_page(viewport={"width": 390, "height": 900})
-    page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
-    block, other = page.get_by_alt_text("LoRA: two"), page.get_by_alt_text("Rank 64 falls first")
-    assert block.bounding_box()["width"] < 390
-    assert block.evaluate("image => image.naturalWidth") == PHONE
-    assert other.bounding_box()["width"] >= 0.65 * int(other.get_attribute("width")) - 1
-    assert other.evaluate("image => image.parentElement.clientWidth") < 390
+    page, scrolls = browser.new_page(viewport={"width": 390, "height": 900}), []
+    for lesson in make(ROOT):
+        page.goto(f"{address}lessons/{lesson.name}.html", wait_until="networkidle")
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        for image in page.locator("article figure img").all():
+            image.scroll_into_view_if_needed()
+            width = image.bounding_box()["width"]
+            if image.locator("xpath=preceding-sibling::source").count():
+                image.evaluate("image => image.decode()")
+                assert image.evaluate("image => image.naturalWidth") in (PHONE, 96 * NARROW)
+                assert 330 < width < 390
+            else:
+                scrolls.append(image.get_attribute("alt"))
+                assert width >= LEAST * int(image.get_attribute("width")) - 1
+                assert image.evaluate("image => image.closest('figure').clientWidth") < 390
+    assert all(re.match("Highest of|BitFit, R²|Nearest levels|Your knob", told) for told in scrolls)
 
 
 def test_each_method_of_the_landings_picture_leads_to_its_lesson(pages, browser):

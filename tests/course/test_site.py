@@ -7,6 +7,7 @@ import copy
 import json
 import re
 import shutil
+from html import unescape
 from itertools import combinations, pairwise
 
 import pytest
@@ -30,7 +31,6 @@ from peft_teach.course.publish.page import (
 from peft_teach.course.publish.site import site
 from peft_teach.course.publish.source import Cell
 from peft_teach.errors import PeftTeachError
-from peft_teach.ink import PHONE
 
 LESSON, = make(ROOT, ["07"])
 
@@ -203,20 +203,17 @@ def test_what_stands_between_a_bet_and_its_card_waits_too():
 
 
 def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):
+    """A phone has its own of those that were drawn for it; another scrolls."""
     notebook = copy.deepcopy(folded)
     alts = re.findall('<img alt="(.+?)"', shown(notebook))
-    take_pictures_out(notebook, tmp_path)
+    take_pictures_out(notebook, tmp_path, {unescape(alts[0]): "<source narrow>"})
     assert "data:image/png" not in shown(notebook)
     found = re.findall('<img alt="(.+?)".*? height="([0-9]+)" loading="lazy" '
                        rf'src="../_static/{tmp_path.name}/(.+?)"', shown(notebook))
     assert [alt for alt, *_ in found] == alts
     assert all((tmp_path / name).is_file() and int(height) > 50 for _, height, name in found)
-    # On a phone the block is drawn anew; another picture keeps letters that can be read.
-    phone, = re.findall(r'\(max-width: 480px\)" srcset="../_static/\w+/(.+?) 2x"><img alt="LoRA',
-                        shown(notebook))
-    with Image.open(tmp_path / phone) as image:
-        assert image.width == 2 * PHONE
-    assert shown(notebook).count("min-width") == len(found) - 1
+    assert re.findall('<source narrow><img alt="(.+?)"', shown(notebook)) == alts[:1]
+    assert shown(notebook).count("min-width") == len(found)
 
 
 # ── pictures that move without a kernel ──────────────────────────────────────────────────────
@@ -245,6 +242,8 @@ MADE = [cell(text) for text in (
     "explore_height(names)",
     "explore_height([str(trained)])",
     "names = [('C', 'c')]",
+    "import peft_teach as pt\nmade, left, right = figure(8, 2, columns=2)\n"
+    "made.set_label('two panels')\npt.plots.show(made, 'Beside each other.')",
 )]
 
 
@@ -252,21 +251,33 @@ def test_a_picture_is_made_of_the_cells_that_it_needs():
     source = [each.source for each in MADE]
     assert moving.needs(source, 5) == {0, 3, 4, 5}
     assert moving.needs(source, 6) == {0, 1, 3, 6}
-    (id, picture), = moving.explorers(MADE).items()    # what needs minutes of training is left out
+    (id, picture), = moving.made(MADE)[0].items()    # what needs minutes of training is left out
     assert (id, picture.data) == (MADE[5].id, ("a", 2))
 
 
 def test_a_picture_is_drawn_at_every_setting(tmp_path, monkeypatch):
     monkeypatch.setenv(work.VARIABLE, str(tmp_path))    # of which a picture knows nothing
-    html, = moving.draw(MADE, tmp_path).values()
+    (html,), _ = map(dict.values, moving.draw(MADE, tmp_path))
     files = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
-    assert [told for _, told, _ in files] == [f"{a} is {n} high" for a in "ab" for n in (1, 2, 3)]
-    assert len({file for file, *_ in files}) == 3    # the names are not drawn
-    assert all((tmp_path / moving.FILES / file).is_file() for file, *_ in files)
+    assert [told for *_, told, _ in files] == [f"{a} is {n} high" for a in "ab" for n in (1, 2, 3)]
+    for same in zip(*(names for *names, _, _ in files)):    # on a wide page, and on a phone
+        assert len({*same}) == 3    # the names are not drawn
+        assert all((tmp_path / moving.FILES / file).is_file() for file in same)
     assert {caption for *_, caption in files} == {"Of a.", "Of b."}    # none waits for a bet
     assert "<label class=\"control\">whose <select><option selected>A &lt;/script&gt;" in html
     assert 'alt="a is 2 high"' in html
     assert 'max="2" value="1"' in html
+
+
+def test_for_a_phone_a_picture_is_drawn_anew_with_its_panels_below_each_other(tmp_path):
+    _, still = moving.draw(MADE, tmp_path)
+    (says, source), = still.items()
+    file, width, height = re.fullmatch(
+        r'<source media="\(max-width: 480px\)" srcset="../_static/moving/(.+) 2x" '
+        r'width="(\d+)" height="(\d+)">', source).groups()
+    assert (says, width, height) == ("two panels", "432", "384")
+    with Image.open(tmp_path / moving.FILES / file) as image:
+        assert image.size == (864, 768)
 
 
 def test_a_long_slider_keeps_every_other_stop_and_where_it_stands():

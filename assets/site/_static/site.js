@@ -3,7 +3,7 @@
 for (const box of document.querySelectorAll(".moving")) {
   const shown = JSON.parse(box.querySelector("script").textContent);
   const form = box.querySelector("form"), figure = form.nextElementSibling;
-  const image = figure.querySelector("img"), caption = figure.querySelector("figcaption");
+  const [phone, image, caption] = figure.querySelectorAll("source, img, figcaption");
   const folder = image.getAttribute("src").replace(/[^/]*$/, "");
   const controls = [...box.querySelectorAll(".control")].map((label) => {
     const range = label.querySelector("input[type=range]"), menu = label.querySelector("select");
@@ -21,13 +21,15 @@ for (const box of document.querySelectorAll(".moving")) {
   });
   const show = () => {
     const now = shown[controls.reduce((sum, { count, at }) => sum * count + at(), 0)];
+    phone.srcset = `${folder}${now[1]} 2x`;
     image.src = folder + now[0];
-    [, image.alt, caption.textContent] = now;
+    [,, image.alt, caption.textContent] = now;
   };
   form.hidden = false;
   form.addEventListener("input", show);
   form.addEventListener("input", () => {    // the first move fetches the rest, so none flickers
-    for (const [file] of shown) new Image().src = folder + file;
+    const on = +matchMedia(phone.media).matches;
+    for (const files of shown) new Image().src = folder + files[on];
   }, { once: true });
   if (controls.length) show();    // a browser may remember how they stood
 

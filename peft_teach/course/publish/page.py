@@ -11,11 +11,10 @@ import base64
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
-from ...ink import PHONE
 from ..checks.examination import silent
 from ..desk.learner import card_of
 from ..lessons import START
@@ -87,38 +86,27 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
     return notebook
 
 
-def take_pictures_out(notebook: Any, static: Path) -> None:
-    """Put a notebook's pictures into files beside its page, which loads each when it is seen."""
+def take_pictures_out(notebook: Any, static: Path, phones: Mapping[str, str]) -> None:
+    """Put a notebook's pictures into files beside its page, which loads each when it is seen.
+
+    `phones` has what a phone takes instead, by what a picture says. Another scrolls there.
+    """
     for cell in notebook.cells:
-        phone = _on_a_phone(cell)
         for output in cell.get("outputs", ()):
             if html := output.get("data", {}).get("text/html"):
                 output.data["text/html"] = _PICTURE.sub(
-                    lambda found, phone=phone: _out(found, static, phone), html)
+                    lambda found: _out(found, static, phones), html)
 
 
-def _out(found: re.Match, static: Path, phone: bytes | None) -> str:
-    data, at = base64.b64decode(found[2]), f"../_static/{static.name}/"
+def _out(found: re.Match, static: Path, phones: Mapping[str, str]) -> str:
+    data = base64.b64decode(found[2])
     across, down = (int.from_bytes(data[at:at + 4], "big") for at in (16, 20))    # of a PNG
     width = int(re.search(r'width="(\d+)"', found[1])[1])
-    image = (found[1].replace('style="', f'style="{moving.sized(width, phone is None)}; ') +
+    phone = phones.get(unescape(re.search(r'alt="(.*?)"', found[1], re.DOTALL)[1]), "")
+    image = (found[1].replace('style="', f'style="{moving.sized(width)}; ') +
              f' height="{round(width * down / across)}" loading="lazy" '
-             f'src="{at}{moving.filed(data, static)}">')
-    return image if phone is None else (
-        '<picture><source media="(max-width: 480px)" '
-        f'srcset="{at}{moving.filed(phone, static)} 2x">{image}</picture>')
-
-
-def _on_a_phone(cell: Any) -> bytes | None:
-    """Draw the block that a cell draws as wide as a phone: all that it says stands in its call."""
-    call = next((call for call in (_calls(cell) if cell.cell_type == "code" else ())
-                 if ast.unparse(call.func) == "pt.drawing.block"), None)
-    if call is None:
-        return None
-    import peft_teach as pt
-
-    call.keywords.append(ast.keyword("pixels", ast.Constant(PHONE)))
-    return moving.png(eval(ast.unparse(call), {"pt": pt}))
+             f'src="../_static/{static.name}/{moving.filed(data, static)}">')
+    return f"<picture>{phone}{image}</picture>"
 
 
 # ── prose ────────────────────────────────────────────────────────────────────────────────────

@@ -176,7 +176,7 @@ def _draw_accuracies(ax, found: Budget) -> None:
 
 
 def _caption(found: Budget) -> str:
-    told = (" Right: labels, not ratings. A dot is a rank, its line spans three seeds"
+    told = (" Accuracies are on labels, not ratings. A dot is a rank, its line spans three seeds"
             + "; diamonds are runs of your own" * bool(found.own) + ". LoRA's head reads the "
             "pooler, too." if found.is_open else "")
     return (f"{found.chosen.parameters:,} trained parameters, {found.share:.3%} of the model, "
