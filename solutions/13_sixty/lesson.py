@@ -85,8 +85,8 @@ pt.plots.show(pictures.draw_two_ladders(both), "Two ladders. A dot is a run ther
 # What do a method's few numbers change, and in which form?
 
 # %%
-pt.plots.show(pictures.draw_family(), "Some of the field's names. Green: those that you have "
-              "built by the end of this lesson.")
+pt.plots.show(pictures.draw_family(), "What is trained, in orange; pale: the same numbers "
+              "again; grey: fixed. Bold: what you have built by the end of this lesson.")
 
 # %% [markdown]
 # ### Exercise 1 · Read an equation (3 points, about 15 minutes)

@@ -204,18 +204,6 @@ PLACED = Exercise(
 
 # ── sixty.mine ───────────────────────────────────────────────────────────────────────────────
 
-# What is changed, and in which form: names. A reader of this course has built those with a star.
-FAMILY = {
-    "in front of words: vectors": ("prompt*",),
-    "in keys and values: vectors": ("prefix*",),
-    "behind a layer: a small network": ("bottleneck*",),
-    "a layer's outputs: gains": ("IA³*",),
-    "a layer's outputs or inputs: turned": ("RoAd*", "OFT"),
-    "a layer's bias": ("BitFit*",),
-    "W: by products BA": ("LoRA*", "DoRA*", "PiSSA", "HiRA"),
-    "W: at scattered entries": ("SHiRA (the mask)",),
-    "W: by shared or random matrices": ("VeRA", "RandLoRA", "MiSS"),
-}
 NEAR = 1e-4    # of the largest output: how far an untrained layer may be from its base
 STEPS = 3
 

@@ -4,12 +4,12 @@ import math
 
 import numpy as np
 import pandas
+from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 
 from ....plots import COLOURS, SERIES, entitle, figure, in_percent
 from ... import records
 from ...protocol import NAMES
-from .exercises import FAMILY
 from .recorded import MLP, again, compared, field, pairs, two_ladders
 
 __all__ = ["MLP", "again", "compared", "draw_cannot", "draw_family", "draw_monday",
@@ -68,23 +68,57 @@ def draw_two_ladders(rows: pandas.DataFrame) -> Figure:
 
 # ── the family ───────────────────────────────────────────────────────────────────────────────
 
+CELLS = 12                                      # rows and columns of a small picture
+FROZEN, RANDOM, COPIED, TRAINED = 1, 2, 3, 4    # what a cell holds; 0 is nothing
+INKS = ListedColormap([*(COLOURS[name] for name in ("paper", "frozen", "rest")),
+                       to_rgba(COLOURS["trained"], 0.4), COLOURS["trained"]])
+ROW, COLUMN = np.indices((CELLS, CELLS))
+SCATTERED = np.random.default_rng(0).random((CELLS, CELLS)) < 0.14
+ABOVE, BESIDE, W = np.s_[:2, 3:], np.s_[3:, :2], np.s_[3:, 3:]    # places of A, B and W
+
+
+def picture(*parts: tuple) -> np.ndarray:
+    """Return a small picture: each part is a place of it, and what it holds there."""
+    made = np.zeros((CELLS, CELLS), int)
+    for place, held in parts:
+        made[place] = held
+    return made
+
+
+# A form, its names that this course builds, others, and a small picture of what is trained.
+FAMILY = (
+    ("vectors in front", "prompt, prefix", "",
+     picture((COLUMN % 2 == 0, FROZEN), (np.s_[:, :4:2], TRAINED))),
+    ("a small network", "bottleneck", "",
+     picture((abs(COLUMN - 5.5) <= abs(ROW - 5.5) + 0.5, TRAINED))),
+    ("a bias", "BitFit", "", picture((np.s_[:, :9], FROZEN), (np.s_[:, 10], TRAINED))),
+    ("a factor a feature", "IA³", "", picture((ROW == COLUMN, TRAINED))),
+    ("features turned", "RoAd", "OFT", picture((ROW // 3 == COLUMN // 3, TRAINED))),
+    ("a product BA", "LoRA, DoRA", "PiSSA, HiRA",
+     picture((W, FROZEN), (ABOVE, TRAINED), (BESIDE, TRAINED))),
+    ("scattered entries", "", "SHiRA (the mask)",
+     picture((np.s_[:], FROZEN), (SCATTERED, TRAINED))),
+    ("one shard, repeated", "", "MiSS", picture((np.s_[:], COPIED), (np.s_[:, :3], TRAINED))),
+    ("random matrices", "", "VeRA, RandLoRA",
+     picture((W, FROZEN), (ABOVE, RANDOM), (BESIDE, RANDOM), (np.s_[3:, 2], TRAINED),
+             (np.s_[2, 3:], TRAINED))),
+)
+
+
 def draw_family() -> Figure:
-    """Draw what a method changes and in which form, a line each, and beside it the names."""
-    made, ax = figure(6.7, 3.6)
-    for row, (what, names) in enumerate(FAMILY.items()):
-        ax.text(-0.02, row, what, ha="right", va="center", fontsize=11.5)
-        across = 0.0
-        for name in names:
-            own = name.endswith("*")
-            ax.text(across, row, name.removesuffix("*"), va="center", fontsize=11,
-                    weight="bold" if own else "normal",
-                    color=COLOURS["yours" if own else "ink"])
-            across += 0.04 + 0.017 * len(name)
-    ax.set(xlim=(-0.4, 0.62), ylim=(len(FAMILY) - 0.5, -0.5), xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    made.set_label(f"{sum(map(len, FAMILY.values()))} names. " + "; ".join(
-        f"{what}: {', '.join(names)}" for what, names in FAMILY.items())
-        + ". With a star: built in this course.")
+    """Draw each form as a small picture, and beside it the names."""
+    made, *panels = figure(8, 3.3, 3, 3)
+    for ax, (form, ours, others, cells) in zip(panels, FAMILY, strict=True):
+        ax.pcolormesh(cells[::-1], cmap=INKS, vmin=0, vmax=TRAINED, edgecolor=COLOURS["paper"],
+                      lw=0.5)
+        ax.set(xlim=(0, 32), ylim=(0, CELLS), xticks=[], yticks=[], aspect="equal")
+        ax.spines[:].set_visible(False)
+        ax.text(14, 10, form, va="center", fontsize=11)
+        ax.text(14, 6, ours or others, va="center", fontsize=11,
+                weight="bold" if ours else "normal", color=COLOURS["yours" if ours else "ink"])
+        ax.text(14, 2, others if ours else "", va="center", fontsize=11)
+    made.set_label("; ".join(f"{form}: {', '.join(filter(None, (ours, others)))}"
+                             for form, ours, others, _ in FAMILY) + ".")
     return made
 
 
