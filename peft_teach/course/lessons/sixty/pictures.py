@@ -9,36 +9,44 @@ from matplotlib.figure import Figure
 
 from ....plots import COLOURS, SERIES, entitle, figure, in_percent
 from ... import records
-from ...protocol import NAMES
-from .recorded import MLP, again, compared, field, pairs, two_ladders
+from .recorded import (
+    JANUARY,
+    JULY,
+    LORA,
+    compared,
+    field,
+    moved,
+    pairs,
+    repeated,
+    two_ladders,
+)
 
-__all__ = ["MLP", "again", "compared", "draw_cannot", "draw_family", "draw_monday",
-           "draw_two_ladders", "field", "pairs", "two_ladders"]
-
-FIRST = 25    # runs of the field that are drawn
+__all__ = ["compared", "draw_cannot", "draw_family", "draw_monday", "draw_two_ladders", "field",
+           "moved", "pairs", "two_ladders"]
 
 # ── the field's Monday ───────────────────────────────────────────────────────────────────────
 
 
-def draw_monday(table: pandas.DataFrame) -> Figure:
-    """Draw the field's first runs, and behind them what the same runs had in earlier tables."""
-    made, ax = figure(8, 3.2)
-    before = again().loc[table.index[:FIRST]]
-    for place, (run, earlier) in enumerate(before.iterrows(), start=1):
-        now, earlier = table.accuracy[run], earlier.dropna().iloc[:-1]
-        colours = ("lora", "lora") if run == MLP else ("rest", "ink")
-        ax.plot([place] * len(earlier), earlier, "o", color=COLOURS[colours[0]], ms=4)
-        ax.plot(place, now, "o", color=COLOURS[colours[1]], ms=6)
-    mlp = table.index.get_loc(MLP) + 1
-    ax.text(mlp + 0.4, again().loc[MLP].max(), "LoRA on the MLP", color=COLOURS["lora"],
-            fontsize=11, va="center")
-    ax.text(1.5, table.accuracy.iloc[0], "Lily", fontsize=11, va="center")
-    ax.set(xlim=(0, FIRST + 1), ylim=(0.43, 0.56), yticks=(0.44, 0.48, 0.52, 0.56))
+def draw_monday() -> Figure:
+    """Draw the runs that peft repeated: January across, July upwards."""
+    made, ax = figure(6.4, 4.2)
+    runs = repeated()
+    fall = runs.diff(axis=1)[JULY].mean()
+    ends = np.array([0.3, 0.56])
+    ax.plot(ends, ends, "-", color=COLOURS["quiet"], lw=1)
+    ax.plot(ends, ends + fall, "--", color=COLOURS["rest"], lw=1)
+    ax.plot(runs[JANUARY], runs[JULY], "o", color=COLOURS["ink"], ms=6)
+    ax.plot(*runs.loc[LORA], "o", color=COLOURS["lora"], ms=8)
+    ax.text(0.49, 0.455, "LoRA of rank 32", color=COLOURS["lora"], fontsize=11)
+    ax.text(0.553, 0.556, "as in January", fontsize=11, color=COLOURS["rest"], ha="right")
+    ax.text(0.318, 0.318 + fall - 0.004, f"{-100 * fall:.1f} points lower", fontsize=11,
+            color=COLOURS["rest"], va="top")
+    ax.set(xlim=(0.3, 0.56), ylim=(0.28, 0.57), aspect="equal")
+    in_percent(ax.xaxis)
     in_percent(ax.yaxis)
-    entitle(ax, "place", "problems solved", f"the first {FIRST} of {len(table)} runs")
-    scores = ", ".join(f"{score:.1%}" for score in again().loc[MLP].dropna())
-    made.set_label(f"{len(table)} runs by place; the first, Lily, solves "
-                   f"{table.accuracy.iloc[0]:.1%}. LoRA on the MLP, in three tables: {scores}.")
+    entitle(ax, "problems solved, January", "problems solved, July")
+    made.set_label(f"{len(runs)} runs, January's accuracy across and July's upwards, from 30 % on. "
+                   f"They lie around a line {-100 * fall:.1f} points below the diagonal.")
     return made
 
 
@@ -46,23 +54,23 @@ def draw_monday(table: pandas.DataFrame) -> Figure:
 
 
 def draw_two_ladders(rows: pandas.DataFrame) -> Figure:
-    """Draw what both ladders have: R² on MiniLM across, problems that Llama solves upwards."""
+    """Draw each method's place here, at the left, and there: lines that cross disagree."""
     made, ax = figure(6.4, 4)
-    told = []
-    for name, runs in rows.groupby("method", sort=False):
-        colour = {NAMES["full"]: COLOURS["full"], NAMES["lora 8"]: COLOURS["lora"],
-                  NAMES["mask"]: COLOURS["random"]}.get(name, COLOURS["rest"])
-        here, best = round(runs.here.iloc[0], 2), runs.there.max()
-        ax.plot([here] * len(runs), runs.there, "o", color=colour, ms=7)
-        side = -1 if 0.4 < here < 0.515 else 1
-        name = name.removesuffix(" 8")
-        ax.text(here + 0.012 * side, best, name, fontsize=11,
-                ha="left" if side > 0 else "right", va="center")
-        told.append(f"{name} {here:.2f} and {', '.join(f'{each:.1%}' for each in runs.there)}")
-    ax.set(xlim=(0, 0.75), ylim=(0, 0.56), yticks=(0, 0.1, 0.2, 0.3, 0.4, 0.5))
-    in_percent(ax.yaxis)
-    entitle(ax, "here: 23 million, R²", "there: 3 billion, problems solved")
-    made.set_label(f"R² here and problems solved there: {'; '.join(told)}.")
+    places = rows.rank(ascending=False)
+    for name, (here, there) in rows.iterrows():
+        left, right = places.loc[name]
+        moves = abs(left - right) > 3
+        line, ink = (SERIES[0][0],) * 2 if moves else (COLOURS["quiet"], COLOURS["ink"])
+        ax.plot([0, 1], [left, right], "-o", color=line, lw=2 if moves else 1.2, ms=5)
+        name = name.rstrip(" 0123456789")
+        ax.text(-0.04, left, f"{name}  {here:.2f}", ha="right", va="center", fontsize=11, color=ink)
+        ax.text(1.04, right, f"{there:.1%}  {name}", va="center", fontsize=11, color=ink)
+    ax.set(xlim=(-0.75, 1.75), ylim=(len(rows) + 0.5, 0.2), xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.text(-0.04, 0.2, "here: R²", ha="right", fontsize=11, weight="bold")
+    ax.text(1.04, 0.2, "there: problems solved", fontsize=11, weight="bold")
+    made.set_label("; ".join(f"{name}: {here:.2f} here, {there:.1%} there"
+                             for name, (here, there) in rows.iterrows()) + ".")
     return made
 
 
@@ -169,8 +177,9 @@ def draw_cannot() -> Figure:
 
 
 EXAMPLES = {
-    "monday": lambda: draw_monday(field()),
-    "two_ladders": lambda: draw_two_ladders(two_ladders(records.load("ladder"))),
+    "monday": draw_monday,
+    "two_ladders": lambda: draw_two_ladders(two_ladders(
+        records.load("ladder"), records.load("sixty"))),
     "family": draw_family,
     "cannot": draw_cannot,
 }
