@@ -57,7 +57,7 @@ pt.plots.show(pictures.draw_monday(), "The runs of January, again in July. The d
 pt.compare("sixty.moved", round(100 * pictures.moved(), 1), "points")
 
 # %% [markdown]
-# Another version of the software can move a difference so far, and no seed was changed yet. Of the fourteen runs above LoRA of rank 32 eight are
+# So far a new version of the software can move a difference, and no seed was changed yet. Of the fourteen runs above LoRA of rank 32 eight are
 # ahead by less. **Where runs stand so close, the table's order shows nothing.**
 #
 # Settings move a run, too. Here are two runs of *one* method, with equally many parameters, and the points between them in each table.
@@ -212,9 +212,9 @@ pt.plots.show(pictures.draw_two_ladders(both), "Each method's place, here by its
 pt.compare("sixty.there", int(both.there.rank(ascending=False)["MiSS 16"]), "of eleven")
 
 # %% [markdown]
-# Prefix, RoAd, VeRA and prompt are at the end of both. But MiSS is third there, LoRA, by the best of four runs, is first, and full fine-tuning, first here, is
-# fifth. Model, task, sizes and settings differ at once, so we cannot say which of them did it. **A ranking from one task is a ranking for that
-# task.**
+# Prefix, RoAd, VeRA and prompt are at the end of both. But MiSS is third there; LoRA, by the best of its four runs, is first; and full
+# fine-tuning, first here, is fifth. Model, task, sizes and settings differ at once, so we cannot say which of them did it. **A ranking from one
+# task is a ranking for that task.**
 #
 # ## Yours
 #
