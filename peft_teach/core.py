@@ -149,7 +149,7 @@ def merge(model: nn.Module) -> nn.Module:
                            "act.", expected="adapters that act: enabled, and outside of "
                                             "pt.disabled(model)",
                            hint="pt.remove(model), for the model without any")
-    merged = {n: replacing.keep_hooks(a.merged(), a.base) for n, a in found.items()}
+    merged = {n: a.merged() for n, a in found.items()}
     for name, module in merged.items():
         for own, p in module.named_parameters():
             if p.is_floating_point() and not p.is_meta and not p.isfinite().all():

@@ -9,6 +9,7 @@ from . import frozen
 from .adapter import Adapter
 from .errors import NotSupported
 from .models import quantized
+from .models.replacing import move_hooks
 
 
 class TrainedCopy(Adapter):
@@ -22,6 +23,7 @@ class TrainedCopy(Adapter):
     def __init__(self, base: nn.Module):
         super().__init__(base)
         self.trained = copy.deepcopy(base)
+        move_hooks(self.trained, nn.Module())    # they are copies of those that the place has
         own = [*self.trained.parameters()]
         called = type(base).forward is not nn.Module.forward    # a list of layers is not
         if (not own or not called or not all(p.is_floating_point() for p in own)

@@ -16,7 +16,7 @@ from torch import nn
 
 from .. import nf4
 from ..errors import BadConfig, NotMergeable, NotSupported
-from .replacing import CONVERTED, keep_hooks, replace
+from .replacing import CONVERTED, keep_mark, replace
 
 if TYPE_CHECKING:
     from transformers.pytorch_utils import Conv1D
@@ -127,7 +127,7 @@ def to_linear(conv: "Conv1D") -> nn.Linear:
     linear.weight = nn.Parameter(conv.weight.detach().T.contiguous(), conv.weight.requires_grad)
     linear.bias = nn.Parameter(conv.bias.detach().clone(), conv.bias.requires_grad)
     setattr(linear, CONVERTED, True)
-    return keep_hooks(linear.train(conv.training), conv)
+    return linear.train(conv.training)
 
 
 def to_conv1d(linear: nn.Linear) -> "Conv1D":
@@ -137,8 +137,7 @@ def to_conv1d(linear: nn.Linear) -> "Conv1D":
     conv = Conv1D(linear.out_features, linear.in_features)
     conv.weight = nn.Parameter(linear.weight.detach().T.contiguous(), linear.weight.requires_grad)
     conv.bias = nn.Parameter(linear.bias.detach().clone(), linear.bias.requires_grad)
-    vars(keep_hooks(conv.train(linear.training), linear)).pop(CONVERTED, None)
-    return conv
+    return conv.train(linear.training)
 
 
 def quantize_layers(model: nn.Module, names: tuple[str, ...], fingerprint: Mapping[str, list],
@@ -164,4 +163,4 @@ def quantize_layers(model: nn.Module, names: tuple[str, ...], fingerprint: Mappi
         layer = as_linear(layer)
         packed = nf4.Linear4bit.from_linear(layer, block_size, double)
         packed.fingerprint = fingerprint[weight]
-        replace(model, name, keep_hooks(packed, layer))
+        replace(model, name, keep_mark(packed, layer))
