@@ -39,7 +39,7 @@ def attach(model: nn.Module, targets: str | tuple[str, ...], make: Make,
     "*.0.*.query"; `layers` keeps only these block numbers of places. What `also_train` names in
     the same way is trained as a `TrainedCopy`. Returns the model to keep. Raises `AlreadyAdapted`,
     `NoTargets`, `NotSupported` for a place in an unknown family, or `BadConfig` for a target in the
-    head, one that is named twice, or if `make` breaks the contract; then the model is as it was.
+    head, one in `also_train`, too, or if `make` breaks the contract; then the model is as it was.
     """
     note, _ = notes.prepare(model)
     return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make),
@@ -52,15 +52,15 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
 
     `makers` names modules in full; "" is a bare backbone itself. What `also_train` names, as
     targets do, gets trained copies. Everything but the adapters and the head is frozen, and `note`
-    is on the model that is returned. Raises `BadConfig` for a module in the head or one named
-    twice, or if `make` breaks the contract; then the model is as it was.
+    is on the model that is returned. Raises `BadConfig` for a module in the head, one in both, or
+    if `make` breaks the contract; then the model is as it was.
     """
     also = models.find(model, also_train) if also_train else ()
     head = {*models.head(model)}
     _check_targets(makers, also, head)
     _check_copies(model, also, makers)
     makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
-    with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
+    with all_or_nothing(model):    # but for numbers that `make` changed in place
         wrappers = _build(model, makers)
         for name, p in model.named_parameters():
             p.requires_grad_(name in head)
@@ -255,8 +255,9 @@ def _check_contract(wrapper: Adapter, known: set[int]) -> None:
 def _check_targets(makers: Mapping[str, Make], also: tuple[str, ...], head: set[str]) -> None:
     """Raise `BadConfig` for a target that cannot be wrapped, or copied."""
     for make in makers.values():
-        if not callable(make):
-            raise BadConfig(f"make is a {type(make).__name__}.",
+        built = ", already built" * isinstance(make, nn.Module)
+        if built or not callable(make):
+            raise BadConfig(f"make is a {type(make).__name__}{built}.",
                             expected="a class or a function of the module to wrap",
                             hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
     for name in (*makers, *also):

@@ -55,8 +55,9 @@ def need_linear(module: nn.Module, plain: bool = False) -> None:
     fits = (isinstance(module, nn.Linear) and not is_packed(module) if plain
             else hasattr(module, "in_features"))
     if not fits:
-        raise NotSupported(f"It needs a linear layer, and this is a {type(module).__name__}.",
-                           expected="an nn.Linear, not quantized" if plain else None,
+        kind, form = ("plain linear", "not quantized") if plain else ("linear", "or its 4-bit form")
+        raise NotSupported(f"This {type(module).__name__} is no {kind} layer.",
+                           expected=f"an nn.Linear, {form}",
                            hint="choose targets such as 'value', 'ffn_out'")
 
 
