@@ -40,7 +40,6 @@ from .layers import (
     is_packed,
     linear_like,
     need_linear,
-    quantize_layers,
     quantized,
     weight_of,
     with_bias,
@@ -55,6 +54,6 @@ __all__ = [
     "config_of", "converted", "find", "first_position", "fused_queries", "guard_save", "head",
     "in_mode", "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
     "key_value_shape", "linear_like", "linear_places", "load", "longest_input", "need_linear",
-    "place_of", "places", "positions", "quantize_layers", "quantized", "query_and_value",
+    "place_of", "places", "positions", "quantized", "query_and_value",
     "reads_cache", "replace", "to_hf", "weight_of", "with_bias",
 ]
