@@ -4,6 +4,7 @@ This file only re-exports. Each idea has a file of its own:
 
     loading      models by name, with their tokenizers
     families     where query, value, ffn_in … are in each family, and how else these differ
+    calling      what a backbone is called with: its cache, its positions
     heads        what a task adds to a pretrained model
     layers       what a linear layer is, in each form in which a model may hold it
     replacing    how one module takes another's place
@@ -11,26 +12,28 @@ This file only re-exports. Each idea has a file of its own:
     modes        training or evaluation mode, for a while
 """
 
-from .families import (
-    FAMILIES,
-    LINEAR,
-    SINGLE,
+from .calling import (
     cache_name,
     can_generate,
-    config_of,
-    find,
     first_position,
     fused_queries,
     is_encoder,
     is_language_model,
     key_value_shape,
-    linear_places,
     longest_input,
+    positions,
+    reads_cache,
+)
+from .families import (
+    FAMILIES,
+    LINEAR,
+    SINGLE,
+    config_of,
+    find,
+    linear_places,
     place_of,
     places,
-    positions,
     query_and_value,
-    reads_cache,
 )
 from .heads import head
 from .layers import (

@@ -18,7 +18,7 @@ import peft_teach as pt
 from peft_teach import caches, models
 from peft_teach.errors import BadConfig, NoTargets, NotSupported, UnknownName
 from peft_teach.methods import starts
-from peft_teach.models import families, layers
+from peft_teach.models import layers
 
 POST_LN = (*BERTS, "distilbert")
 ENCODERS = (*POST_LN, "modernbert")
@@ -561,7 +561,7 @@ def test_positions_are_those_that_a_backbone_gives(family, padding, tiny, inputs
                           position_ids=place.flip(1))[0]
         torch.testing.assert_close(got, expected)
         assert not torch.allclose(moved, expected, atol=1e-3)
-        assert place.min() == families.first_position(model) - (
+        assert place.min() == models.first_position(model) - (
             family in ROBERTAS and given is not None)    # padding has the number before
 
 
@@ -570,7 +570,7 @@ def test_positions_are_those_that_a_backbone_gives(family, padding, tiny, inputs
     ("camembert", 2, 40), ("distilbert", 0, 40), ("gpt2", 0, 40), ("llama", 0, 42)])
 def test_the_longest_input_is_the_longest_that_works(family, first, longest, tiny):
     model = tiny(family, "backbone")
-    assert families.first_position(model) == first
+    assert models.first_position(model) == first
     assert models.longest_input(model) == longest
     ids = torch.full((1, longest + 1), 5)
     assert torch.isfinite(model(ids[:, 1:])[0]).all()
