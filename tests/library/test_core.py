@@ -106,14 +106,6 @@ def test_make_is_a_class_or_a_function(make, says, model, batch):
     assert snapshot(model, batch) == before
 
 
-def test_what_is_no_linear_layer_is_said(model):
-    with pytest.raises(NotSupported) as error:
-        pt.lora.inject(model, pt.lora.Config(targets="bert.embeddings.word_embeddings"))
-    assert (error.value.found, error.value.expected) == (
-        "This Embedding is no linear layer.", "an nn.Linear, or its 4-bit form")
-    assert error.value.__notes__ == ["That was at bert.embeddings.word_embeddings."]
-
-
 def test_a_target_that_is_named_twice_is_wrapped_once(model):
     assert [*pt.adapters(pt.attach(model, ("query", QUERY(0)), Shift))] == [QUERY(0), QUERY(1)]
 
