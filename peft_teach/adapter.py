@@ -12,6 +12,7 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
 How adapters get onto a model, and off it again, is in `core.py`.
 """
 
+import copy
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -32,7 +33,7 @@ class Adapter(nn.Module):
     computes its correction u with them, adds it to the base's output y, and then rounds the sum:
     `(y + u).to(y.dtype)`. If u were rounded first, as `torch.autocast` does, half precision would
     lose small corrections. No subclass asks whether it is enabled: while it is not, a call goes
-    straight to the base.
+    to the base, and hooks see that one's output.
     """
 
     read_as = ""    # its name in the model, inside one of torch's modules that read weights
@@ -56,9 +57,11 @@ class Adapter(nn.Module):
         self._on = on
 
     def __call__(self, *args, **kwargs):
-        if not self.enabled:
-            return self.base(*args, **kwargs)
-        return super().__call__(*args, **kwargs)
+        here = self
+        if not self.enabled:    # its hooks are called around the base, with a copy of it
+            here = copy.copy(self)
+            vars(here)["forward"] = self.base
+        return super(Adapter, here).__call__(*args, **kwargs)
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that are not the base's, by name."""

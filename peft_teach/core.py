@@ -19,10 +19,10 @@ from torch import nn
 
 from . import guards, models, notes, whole
 from .adapter import SILENT, Adapter, adapters
-from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported
+from .errors import BadConfig, NoAdapter, NotMergeable
 from .models import replacing
 from .notes import Note
-from .trained_copy import TrainedCopy
+from .trained_copy import TrainedCopy, refuse_copies
 from .valid import as_targets
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
@@ -39,7 +39,7 @@ def attach(model: nn.Module, targets: str | tuple[str, ...], make: Make,
     "*.0.*.query"; `layers` keeps only these block numbers of places. What `also_train` names in
     the same way is trained as a `TrainedCopy`. Returns the model to keep. Raises `AlreadyAdapted`,
     `NoTargets`, `NotSupported` for a place in an unknown family, or `BadConfig` for a target in the
-    head, one that is named twice, or if `make` breaks the contract; then the model is as it was.
+    head, one in `also_train`, too, or if `make` breaks the contract; then the model is as it was.
     """
     note, _ = notes.prepare(model)
     return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make),
@@ -52,15 +52,15 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
 
     `makers` names modules in full; "" is a bare backbone itself. What `also_train` names, as
     targets do, gets trained copies. Everything but the adapters and the head is frozen, and `note`
-    is on the model that is returned. Raises `BadConfig` for a module in the head or one named
-    twice, or if `make` breaks the contract; then the model is as it was.
+    is on the model that is returned. Raises `BadConfig` for a module in the head, one in both, or
+    if `make` breaks the contract; then the model is as it was.
     """
     also = models.find(model, also_train) if also_train else ()
     head = {*models.head(model)}
     _check_targets(makers, also, head)
-    _check_copies(model, also, makers)
+    refuse_copies(model, also, makers)
     makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
-    with all_or_nothing(model):    # `make` may raise, and may have changed what it was given
+    with all_or_nothing(model):    # but for numbers that `make` changed in place
         wrappers = _build(model, makers)
         for name, p in model.named_parameters():
             p.requires_grad_(name in head)
@@ -149,7 +149,7 @@ def merge(model: nn.Module) -> nn.Module:
                            "act.", expected="adapters that act: enabled, and outside of "
                                             "pt.disabled(model)",
                            hint="pt.remove(model), for the model without any")
-    merged = {n: replacing.keep_hooks(a.merged(), a.base) for n, a in found.items()}
+    merged = {n: a.merged() for n, a in found.items()}
     for name, module in merged.items():
         for own, p in module.named_parameters():
             if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
@@ -255,33 +255,12 @@ def _check_contract(wrapper: Adapter, known: set[int]) -> None:
 def _check_targets(makers: Mapping[str, Make], also: tuple[str, ...], head: set[str]) -> None:
     """Raise `BadConfig` for a target that cannot be wrapped, or copied."""
     for make in makers.values():
-        if not callable(make):
-            raise BadConfig(f"make is a {type(make).__name__}.",
+        built = ", already built" * isinstance(make, nn.Module)
+        if built or not callable(make):
+            raise BadConfig(f"make is a {type(make).__name__}{built}.",
                             expected="a class or a function of the module to wrap",
                             hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
     for name in (*makers, *also):
         if any(own.startswith(name + ".") for own in head):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
-
-
-def _check_copies(model: nn.Module, names: tuple[str, ...], wrapped: Mapping[str, Make]) -> None:
-    """Raise `BadConfig` or `NotSupported` for a module of which no copy may train.
-
-    A copy would leave out an adapter inside it, and come apart from a weight that it shares.
-    `wrapped` names the modules that get an adapter.
-    """
-    for name in names:
-        twice = next((n for n in (*wrapped, *names) if n.startswith(f"{name}.")), None)
-        if twice or name in wrapped:
-            raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
-                            expected="each module once: trained itself, or through an adapter")
-        copied = model.get_submodule(name)
-        inside = {id(p) for p in copied.parameters()}
-        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
-        shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
-                       if id(p) in inside and not n.startswith(here)), None)
-        if shared:
-            raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
-                               "come apart from it.",
-                               expected="also_train=(…) with modules whose weights are their own")

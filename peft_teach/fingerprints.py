@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from . import models
-from .folder import FLOATS
+from .valid import FLOATS
 
 
 def of_base(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, list]:

@@ -14,15 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as write_tensors
 from torch import Tensor
 
 from .errors import AdapterFileError
+from .valid import FLOATS
 
-FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 LARGEST_JSON = 32 * 2**20    # bytes; what describes a model of 100,000 tensors has 25 MB
 
 

@@ -17,7 +17,6 @@ from . import frozen, notes, shadow
 from .adapter import Adapter
 from .errors import NotSupported
 from .notes import Note
-from .saving import save_checkpoint
 
 # Torch's modules that read the weights of modules inside them.
 READERS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
@@ -46,7 +45,7 @@ def guard(model: nn.Module, adapted: bool = True) -> None:
             shadow.put(module, "forward", _call_encoder, carries)
     if hasattr(type(model), "resize_token_embeddings"):
         shadow.put(model, "resize_token_embeddings", _resize, carries)
-    shadow.put(model, "save_pretrained", save_checkpoint, carries)
+    shadow.put(model, "save_pretrained", _save, carries)
 
 
 def adopt(model: nn.Module) -> Note | None:
@@ -59,6 +58,12 @@ def adopt(model: nn.Module) -> Note | None:
         guard(model)
         notes.write(model, note)
     return note
+
+
+def _save(model: nn.Module, *args, **options) -> None:
+    from .saving import save_checkpoint
+
+    save_checkpoint(model, *args, **options)
 
 
 def _resize(model: Any, *args, **options):

@@ -1,7 +1,6 @@
 """Writing an adapter: the two files of its folder, and what `save_pretrained` writes for it.
 
-This file is below `core`, as an adapted model's `save_pretrained` is led to it: see
-`guards`. `store.save` is what one calls; `store` says which file holds what.
+`store.save` is what one calls, and `store` says which file holds what.
 """
 
 import json

@@ -118,16 +118,6 @@ def saved(folder: str | Path) -> list[Saved]:
     return found
 
 
-def method_of(path: str | Path) -> str:
-    """Return the method that a folder names. Nothing is built.
-
-    Raises `AdapterFileError`, as `load` does.
-    """
-    file = read(path)
-    file.module()
-    return file.method
-
-
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,14 +1,16 @@
 """What `also_train` asks for: a copy of a frozen module, which trains in its place."""
 
 import copy
+from collections.abc import Collection
 
 from torch import Tensor, nn
 from torch.func import functional_call
 
 from . import frozen
 from .adapter import Adapter
-from .errors import NotSupported
+from .errors import BadConfig, NotSupported
 from .models import quantized
+from .models.replacing import move_hooks
 
 
 class TrainedCopy(Adapter):
@@ -22,6 +24,7 @@ class TrainedCopy(Adapter):
     def __init__(self, base: nn.Module):
         super().__init__(base)
         self.trained = copy.deepcopy(base)
+        move_hooks(self.trained, nn.Module())    # they are copies of those that the place has
         own = [*self.trained.parameters()]
         called = type(base).forward is not nn.Module.forward    # a list of layers is not
         if (not own or not called or not all(p.is_floating_point() for p in own)
@@ -50,3 +53,25 @@ class TrainedCopy(Adapter):
         module = copy.deepcopy(self.base)
         module.load_state_dict(self.weights() | dict(self.trained.named_buffers()), strict=False)
         return module
+
+
+def refuse_copies(model: nn.Module, names: tuple[str, ...], wrapped: Collection[str]) -> None:
+    """Raise `BadConfig` or `NotSupported` for a module of which no copy may train.
+
+    A copy would leave out an adapter inside it, and come apart from a weight that it shares.
+    `wrapped` names the modules that get an adapter.
+    """
+    for name in names:
+        twice = next((n for n in (*wrapped, *names) if n.startswith(f"{name}.")), None)
+        if twice or name in wrapped:
+            raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
+                            expected="each module once: trained itself, or through an adapter")
+        copied = model.get_submodule(name)
+        inside = {id(p) for p in copied.parameters()}
+        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
+        shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
+                       if id(p) in inside and not n.startswith(here)), None)
+        if shared:
+            raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
+                               "come apart from it.",
+                               expected="also_train=(…) with modules whose weights are their own")

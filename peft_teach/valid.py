@@ -9,7 +9,11 @@ import sys
 from collections.abc import Iterable
 from typing import Any, TypeGuard
 
+import torch
+
 from .errors import BadConfig
+
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)    # that files hold
 
 
 def is_integer(value: Any, low: float = 1, high: float = math.inf) -> bool:

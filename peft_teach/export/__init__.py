@@ -24,8 +24,7 @@ This file only re-exports. Each idea has a file of its own:
 """
 
 from .reading import from_peft
-from .tensors import as_filed, by_our_names, let_train
+from .tensors import by_our_names
 from .writing import NOT_WRITTEN, WRITTEN, to_peft
 
-__all__ = ["NOT_WRITTEN", "WRITTEN", "as_filed", "by_our_names", "from_peft", "let_train",
-           "to_peft"]
+__all__ = ["NOT_WRITTEN", "WRITTEN", "by_our_names", "from_peft", "to_peft"]

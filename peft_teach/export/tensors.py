@@ -10,7 +10,7 @@
     head     classifiers    base_model.model.<name>; with P, K and V base_model.<name>
     copies   also_train     base_model.model.<name>, modules_to_save in the settings
 
-These are the names in a file. A model that peft loaded has longer ones, which `as_filed` cuts.
+These are the names in a file. A model that peft loaded has longer ones.
 """
 
 from collections.abc import Iterable
@@ -26,10 +26,6 @@ from ..trained_copy import TrainedCopy
 
 LORA_NAMES = {"A": "lora_A.weight", "B": "lora_B.weight", "c": "lora_B.bias",
               "m": "lora_magnitude_vector"}
-TRAINED = ("lora_", "ia3_l", "prompt_encoder", "modules_to_save")    # in names of peft's own model
-# What these say more than its file, in this order, and what the file says.
-IN_A_MODEL = {".default": "", "lora_magnitude_vector.weight": "lora_magnitude_vector",
-              "prompt_encoder.embedding.weight": "prompt_embeddings"}
 
 
 def tensors_of(model: nn.Module) -> dict[str, Tensor]:
@@ -95,22 +91,3 @@ def by_our_names(model: nn.Module, theirs: dict[str, Tensor]) -> dict[str, Tenso
     return {full_name(name, own): tensor for name, adapter in adapters(model).items()
             for own, tensor in _to_ours(adapter, {own: theirs[_peft_name(name, own)]
                                                   for own in _to_theirs(adapter)}).items()}
-
-
-# ── what peft put on a model of its own ───────────────────────────────────────────────────────────
-
-
-def let_train(model: nn.Module) -> None:
-    """Let what peft put on its own model train: it loads a prompt or prefix frozen, always."""
-    for name, p in model.named_parameters():
-        p.requires_grad_(any(part in name for part in TRAINED))
-
-
-def as_filed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Rename what belongs to the parameters of peft's own model as its file names them."""
-    found = {}
-    for name, tensor in tensors.items():
-        for more, filed in IN_A_MODEL.items():
-            name = name.replace(more, filed)
-        found[name] = tensor
-    return found

@@ -67,7 +67,7 @@ class DoRALinear(lora.LoRALinear):
 
     def V(self) -> Tensor:
         """Return V = W + s B A, (n_out, n_in)."""
-        return self.base.weight.to(self.A.dtype) + self.scale * self.B @ self.A
+        return self.base.weight.to(self.A.dtype) + super().delta()
 
     @property
     def g(self) -> Tensor:

@@ -8,11 +8,8 @@
     b       (n_out,)        no       the pretrained bias, as it was
     A, B    as in LoRA      yes      as in LoRA, float32
 
-Nothing new is computed. `inject` swaps linear layers for `nf4.Linear4bit`, which holds W as
-`quantized`, and puts `LoRALinear` (or `DoRALinear`) around them. Together their forward is:
-
-    y = F.linear(x, dequantize(quantized), b)       # (…, n_out); Ŵ is made here, and not kept
-    return y + s * (x @ A.T) @ B.T                  # (…, n_out)
+Nothing new is computed. `inject` swaps linear layers for `nf4.Linear4bit`, which holds W in 4 bits
+and makes Ŵ where it is called, and puts `LoRALinear` (or `DoRALinear`) around them.
 
 Gradients flow through Ŵ to the input and into A and B; Ŵ itself never changes. Cost: LoRA's
 parameters; a quarter of the weights' bytes in bfloat16, an eighth of those in float32; and Ŵ made
@@ -27,6 +24,7 @@ One deviation from the paper: A and B, and their products, are float32, where th
 in bfloat16.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -35,6 +33,7 @@ from torch import nn
 from .. import models
 from ..core import all_or_nothing, wrap
 from ..errors import BadConfig
+from ..models.replacing import keep_mark
 from ..nf4 import EXPECTED_SIZE, Linear4bit, is_block_size
 from ..notes import prepare
 from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
@@ -86,11 +85,36 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     places = models.linear_places(model) if config.quantize is None else config.quantize
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
-        models.quantize_layers(model, models.find(model, places), note.fingerprint,
-                               config.block_size, config.double)
+        _quantize(model, models.find(model, places), note.fingerprint, config)
         makers = dict.fromkeys(models.find(model, targets, config.layers),
                                lambda base: _correction(base, config))
         return wrap(model, note, makers, config.also_train)
+
+
+def _quantize(model: nn.Module, names: tuple[str, ...], fingerprint: Mapping[str, list],
+              config: Config) -> None:
+    """Hold linear layers of a model in 4 bits, but for those that are already.
+
+    Each keeps the `fingerprint` of its exact weight: by it a file recognizes its base. Raises
+    `BadConfig` for other settings than those of a layer that is in 4 bits, or for a weight of the
+    task head. The layers before it are in 4 bits by then.
+    """
+    for name in names:
+        layer, weight = model.get_submodule(name), f"{name}.weight"
+        if isinstance(layer, Linear4bit):
+            if (layer.block_size, layer.double_quantized) != (config.block_size, config.double):
+                raise BadConfig(f"{name} is in 4 bits already, with block_size={layer.block_size} "
+                                f"and double={layer.double_quantized}.",
+                                expected="the same settings: quantizing twice would round twice",
+                                hint="load a fresh model to quantize it in another way")
+            continue
+        if weight not in fingerprint and hasattr(layer, "weight"):
+            raise BadConfig(f"The weight of {name} belongs to the task head, or is shared.",
+                            expected="layers of the backbone with a weight of their own")
+        layer = models.as_linear(layer)
+        packed = Linear4bit.from_linear(layer, config.block_size, config.double)
+        packed.fingerprint = fingerprint[weight]
+        models.replace(model, name, keep_mark(packed, layer))
 
 
 def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:

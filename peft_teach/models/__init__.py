@@ -4,6 +4,7 @@ This file only re-exports. Each idea has a file of its own:
 
     loading      models by name, with their tokenizers
     families     where query, value, ffn_in … are in each family, and how else these differ
+    calling      what a backbone is called with: its cache, its positions
     heads        what a task adds to a pretrained model
     layers       what a linear layer is, in each form in which a model may hold it
     replacing    how one module takes another's place
@@ -11,26 +12,28 @@ This file only re-exports. Each idea has a file of its own:
     modes        training or evaluation mode, for a while
 """
 
-from .families import (
-    FAMILIES,
-    LINEAR,
-    SINGLE,
+from .calling import (
     cache_name,
     can_generate,
-    config_of,
-    find,
     first_position,
     fused_queries,
     is_encoder,
     is_language_model,
     key_value_shape,
-    linear_places,
     longest_input,
+    positions,
+    reads_cache,
+)
+from .families import (
+    FAMILIES,
+    LINEAR,
+    SINGLE,
+    config_of,
+    find,
+    linear_places,
     place_of,
     places,
-    positions,
     query_and_value,
-    reads_cache,
 )
 from .heads import head
 from .layers import (
@@ -40,7 +43,6 @@ from .layers import (
     is_packed,
     linear_like,
     need_linear,
-    quantize_layers,
     quantized,
     weight_of,
     with_bias,
@@ -55,6 +57,6 @@ __all__ = [
     "config_of", "converted", "find", "first_position", "fused_queries", "guard_save", "head",
     "in_mode", "is_conv1d", "is_encoder", "is_language_model", "is_mean_pooled", "is_packed",
     "key_value_shape", "linear_like", "linear_places", "load", "longest_input", "need_linear",
-    "place_of", "places", "positions", "quantize_layers", "quantized", "query_and_value",
+    "place_of", "places", "positions", "quantized", "query_and_value",
     "reads_cache", "replace", "to_hf", "weight_of", "with_bias",
 ]

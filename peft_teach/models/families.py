@@ -13,9 +13,8 @@
     LLAMA       Llama, Mistral, Qwen2, Qwen3, Gemma 1, 2 and 3, SmolLM3, OLMo 2
     one each    DistilBERT, GPT-2, GPT-NeoX, OPT, Phi-3, ModernBERT
 
-A method asks first where, in *this* family, the query projections, the feed-forward block or the
-norms are; then, if it wraps the whole backbone, how positions are counted and where keys and
-values are kept. Methods ask through `pt.models`, and never for a family by name.
+A method asks where, in *this* family, the query projections, the feed-forward block or the norms
+are: through `pt.models`, and never for a family by name.
 
 Two fused layers share a place with plain ones: `qkv` is query, key and value in one, and the
 `ffn_in` of Phi-3 and ModernBERT is their `ffn_gate` and `ffn_in` in one. A norm has a place only
@@ -28,14 +27,11 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from ..errors import BadConfig, NoTargets, NotSupported
 from ..valid import as_layers, as_targets, is_integer
 from ..whole import refuse_wrapped
-
-# ── where the places are ─────────────────────────────────────────────────────────────────────
 
 
 @dataclass(frozen=True)
@@ -180,6 +176,7 @@ LINEAR = ("query", "key", "value", "qkv", "attention_out", "ffn_in", "ffn_gate",
 # Places that a model has once; all others it has once a block.
 SINGLE = ("embeddings", "last", "backbone")
 
+
 def config_of(model: nn.Module) -> Any:
     """Return a model's configuration: an object of transformers', which differs by family."""
     return model.config
@@ -192,7 +189,7 @@ def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
     Raises `NotSupported` for an unknown family.
     """
     refuse_wrapped(model)
-    family, count = _need_family(model), config_of(model).num_hidden_layers
+    family, count = need_family(model), config_of(model).num_hidden_layers
     backbone = "" if model.base_model is model else str(model.base_model_prefix)
     root = backbone and backbone + "."
     table = {
@@ -212,7 +209,8 @@ def family_of(model: nn.Module) -> Family | None:
     return entry(config) if known else None
 
 
-def _need_family(model: nn.Module) -> Family:
+def need_family(model: nn.Module) -> Family:
+    """Return the entry of a model's family; raise `NotSupported` for one that is not known."""
     family = family_of(model)
     if family is None:
         kind = getattr(getattr(model, "config", None), "model_type", type(model).__name__)
@@ -247,7 +245,7 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     table = places(model) if family_of(model) else {}
     absent = [t for t in chosen if t not in table and t not in modules]
     if absent or not chosen:
-        lacks = _need_family(model).lacks
+        lacks = need_family(model).lacks
         what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
         why = "; ".join(reason for place, reason in lacks.items() if place in absent)
         raise NoTargets(f"This model has no {what}{': ' if why else ''}{why}.",
@@ -306,83 +304,3 @@ def place_of(model: nn.Module) -> dict[str, str]:
     """Map module names to places; empty for a family that is not known."""
     return {} if family_of(model) is None else {
         name: place for place, names in places(model).items() for name in names}
-
-
-def fused_queries(model: nn.Module) -> tuple[int, int]:
-    """Return `(first, parts)`: where the queries are in the output of a fused `qkv` projection.
-
-    The output comes in `parts` equal parts, each of which begins with `first` features of queries:
-    one part for all (GPT-2, Phi-3, ModernBERT), or one a head (GPT-NeoX). Keys and values follow.
-    """
-    _, _, d_head = key_value_shape(model)
-    heads = config_of(model).num_attention_heads
-    return (d_head, heads) if _need_family(model).fuses_by_head else (heads * d_head, 1)
-
-
-# ── what a backbone is called with ──────────────────────────────────────────────────────────
-
-
-def cache_name() -> str:
-    """Return the argument in which the installed transformers passes keys and values."""
-    import transformers
-
-    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    return "cache" if version >= (5, 24) else "past_key_values"
-
-
-def reads_cache(backbone: nn.Module) -> bool:
-    """Return whether this family's attention looks at cached keys and values.
-
-    DistilBERT and ModernBERT accept the argument and silently ignore it.
-    """
-    return _need_family(backbone).reads_cache
-
-
-def key_value_shape(backbone: nn.Module) -> tuple[int, int, int]:
-    """Return `(layers, heads, d_head)` of a backbone's keys, which its values share.
-
-    With grouped queries there are fewer heads here than query heads.
-    """
-    config = config_of(backbone)
-    heads = getattr(config, "num_key_value_heads", None) or config.num_attention_heads
-    d_head = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return config.num_hidden_layers, heads, d_head
-
-
-def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor:
-    """Return the position ids (batch or 1, seq) that a backbone gives its tokens by itself.
-
-    They count from 0, padding included. RoBERTa and its kin start at `padding_idx + 1` and skip
-    padding.
-    """
-    first = first_position(backbone)
-    if first == 0 or input_ids is None:
-        device = next(backbone.parameters()).device
-        return torch.arange(first, first + seq, device=device)[None]          # (1, seq)
-    real = (input_ids != first - 1).long()                                    # (batch, seq)
-    return real.cumsum(1) * real + first - 1                                  # (batch, seq)
-
-
-def first_position(backbone: nn.Module) -> int:
-    """Return the position of the first token: 0, or `padding_idx + 1` in RoBERTa and its kin."""
-    return config_of(backbone).pad_token_id + 1 if _need_family(backbone).skips_padding else 0
-
-
-def longest_input(backbone: nn.Module) -> int:
-    """Return how many positions a backbone has."""
-    return config_of(backbone).max_position_embeddings - first_position(backbone)
-
-
-def is_encoder(model: nn.Module) -> bool:
-    """Return whether every token sees every other, as in BERT and its kin."""
-    return _need_family(model).is_encoder
-
-
-def is_language_model(model: nn.Module) -> bool:
-    """Return whether the logits at each token are about the next one, as a GPT-2's are."""
-    return can_generate(model) and not config_of(model).is_encoder_decoder
-
-
-def can_generate(model: nn.Module) -> bool:
-    """Return whether a model generates tokens, as a GPT-2 and a T5 do."""
-    return getattr(model, "can_generate", lambda: False)()

@@ -8,15 +8,14 @@
 """
 
 import copy
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
 from torch import nn
 
 from .. import nf4
-from ..errors import BadConfig, NotMergeable, NotSupported
-from .replacing import CONVERTED, keep_hooks, replace
+from ..errors import NotMergeable, NotSupported
+from .replacing import CONVERTED
 
 if TYPE_CHECKING:
     from transformers.pytorch_utils import Conv1D
@@ -55,8 +54,9 @@ def need_linear(module: nn.Module, plain: bool = False) -> None:
     fits = (isinstance(module, nn.Linear) and not is_packed(module) if plain
             else hasattr(module, "in_features"))
     if not fits:
-        raise NotSupported(f"It needs a linear layer, and this is a {type(module).__name__}.",
-                           expected="an nn.Linear, not quantized" if plain else None,
+        kind, form = ("plain linear", "not quantized") if plain else ("linear", "or its 4-bit form")
+        raise NotSupported(f"This {type(module).__name__} is no {kind} layer.",
+                           expected=f"an nn.Linear, {form}",
                            hint="choose targets such as 'value', 'ffn_out'")
 
 
@@ -128,7 +128,7 @@ def to_linear(conv: "Conv1D") -> nn.Linear:
     linear.weight = nn.Parameter(conv.weight.detach().T.contiguous(), conv.weight.requires_grad)
     linear.bias = nn.Parameter(conv.bias.detach().clone(), conv.bias.requires_grad)
     setattr(linear, CONVERTED, True)
-    return keep_hooks(linear.train(conv.training), conv)
+    return linear.train(conv.training)
 
 
 def to_conv1d(linear: nn.Linear) -> "Conv1D":
@@ -138,31 +138,4 @@ def to_conv1d(linear: nn.Linear) -> "Conv1D":
     conv = Conv1D(linear.out_features, linear.in_features)
     conv.weight = nn.Parameter(linear.weight.detach().T.contiguous(), linear.weight.requires_grad)
     conv.bias = nn.Parameter(linear.bias.detach().clone(), linear.bias.requires_grad)
-    vars(keep_hooks(conv.train(linear.training), linear)).pop(CONVERTED, None)
-    return conv
-
-
-def quantize_layers(model: nn.Module, names: tuple[str, ...], fingerprint: Mapping[str, list],
-                    block_size: int, double: bool) -> None:
-    """Hold linear layers of a model in 4 bits, but for those that are already.
-
-    Each keeps the `fingerprint` of its exact weight: by it a file recognizes its base. Raises
-    `BadConfig` for other settings than those of a layer that is in 4 bits, or for a weight of the
-    task head. The layers before it are in 4 bits by then.
-    """
-    for name in names:
-        layer, weight = model.get_submodule(name), f"{name}.weight"
-        if isinstance(layer, nf4.Linear4bit):
-            if (layer.block_size, layer.double_quantized) != (block_size, double):
-                raise BadConfig(f"{name} is in 4 bits already, with block_size={layer.block_size} "
-                                f"and double={layer.double_quantized}.",
-                                expected="the same settings: quantizing twice would round twice",
-                                hint="load a fresh model to quantize it in another way")
-            continue
-        if weight not in fingerprint and hasattr(layer, "weight"):
-            raise BadConfig(f"The weight of {name} belongs to the task head, or is shared.",
-                            expected="layers of the backbone with a weight of their own")
-        layer = as_linear(layer)
-        packed = nf4.Linear4bit.from_linear(layer, block_size, double)
-        packed.fingerprint = fingerprint[weight]
-        replace(model, name, keep_hooks(packed, layer))
+    return conv.train(linear.training)

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from .. import fetch
 from ..errors import BadConfig, NotSupported, UnknownName, unknown
 from ..valid import is_integer
 from .families import FAMILIES, entry
@@ -93,6 +92,8 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
 
 def _source(name: str) -> str:
     """Return what transformers should load: a folder of the cache, or a name on the Hub."""
+    from .. import fetch
+
     if name == "minilm":
         return str(fetch.path("minilm"))
     if name == "smollm2":
@@ -162,6 +163,8 @@ def _convert_smollm2(folder: Path) -> None:
     through the state dict into a fresh model of the same configuration.
     """
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
+
+    from .. import fetch
 
     source = fetch.path("smollm2")
     file = next(source.glob("*.gguf")).name

@@ -7,7 +7,7 @@ from ..adapter import Adapter
 from ..errors import NotSupported
 from ..whole import need_model
 from .layers import converted, quantized, to_conv1d
-from .replacing import keep_hooks, replace
+from .replacing import keep_mark, replace
 
 
 def to_hf(model: nn.Module) -> nn.Module:
@@ -21,7 +21,7 @@ def to_hf(model: nn.Module) -> nn.Module:
         raise NotSupported("This model carries an adapter, which a plain model cannot hold.",
                            hint="model = pt.merge(model) or pt.remove(model), then to_hf(model)")
     for name, layer in quantized(model).items():
-        replace(model, name, keep_hooks(layer.to_linear(), layer))
+        replace(model, name, keep_mark(layer.to_linear(), layer))
     for name, layer in converted(model).items():
         replace(model, name, to_conv1d(layer))
     guard_save(model)

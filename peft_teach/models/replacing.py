@@ -7,13 +7,11 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
-from typing import TypeVar
+from typing import Any
 
 from torch import nn
 
 from .families import config_of
-
-_Module = TypeVar("_Module", bound=nn.Module)
 
 
 def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module:
@@ -31,7 +29,8 @@ def put_around(model: nn.Module, wrappers: Mapping[str, nn.Module]) -> nn.Module
 def put_back(model: nn.Module, modules: Mapping[str, nn.Module]) -> nn.Module:
     """Put each module in the place of a wrapper; return the model to keep."""
     for name, module in modules.items():    # outer ones come first, so inner names are plain again
-        model = replace(model, name, module)
+        wrapper: Any = model.get_submodule(name)
+        model = replace(model, name, keep_mark(module, wrapper.base))
         if name:
             _move_ties(model, f"{name}.base", name)
     return model
@@ -41,11 +40,12 @@ def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
     """Put `module` in the place of `name` in `model`; return the model to keep.
 
     A module that the model has under several names is replaced under each. The empty name is the
-    model itself: then that is `module`.
+    model itself: then that is `module`. Hooks belong to the place, and so to `module` from then on.
     """
+    old = model.get_submodule(name)
+    move_hooks(old, module)
     if not name:
         return module
-    old = model.get_submodule(name)
     for parent in [*model.modules()]:
         for child, here in parent._modules.items():
             if here is old:
@@ -54,25 +54,33 @@ def replace(model: nn.Module, name: str, module: nn.Module) -> nn.Module:
 
 
 CONVERTED = "was_conv1d"    # noted on a layer that was one, by `layers.to_linear`
-HOOKS = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks",
-         "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_backward_pre_hooks",
-         "_backward_hooks", "_is_full_backward_hook")
+TABLES = ("_forward_pre_hooks", "_forward_pre_hooks_with_kwargs", "_forward_hooks",
+          "_forward_hooks_with_kwargs", "_forward_hooks_always_called", "_backward_pre_hooks",
+          "_backward_hooks")
 
 
-def keep_hooks(new: _Module, old: nn.Module) -> _Module:
-    """Give a module the hooks of the one whose place it takes, and its `CONVERTED`; return it.
-
-    The tables of hooks are the same, so that a handle still removes its own. Hooks by which torch
-    makes a weight out of others, `weight_norm` and `prune`, are left out: the new module has the
-    result.
-    """
-    vars(new).update({key: vars(old)[key] for key in (*HOOKS, CONVERTED) if key in vars(old)})
-    made = [key for key, hook in old._forward_pre_hooks.items()
-            if type(hook).__module__.startswith("torch.nn.utils.")]
-    if made:
-        new._forward_pre_hooks = OrderedDict(
-            (key, hook) for key, hook in old._forward_pre_hooks.items() if key not in made)
+def keep_mark(new: nn.Module, old: nn.Module) -> nn.Module:
+    """Note on a layer made of another that this one was converted, if it was; return it."""
+    if CONVERTED in vars(old):
+        setattr(new, CONVERTED, True)
     return new
+
+
+def move_hooks(old: nn.Module, new: nn.Module) -> None:
+    """Give a module the hooks of the one whose place it takes, to be called after its own.
+
+    The tables move, so that a handle still removes its own. Hooks by which torch makes a weight out
+    of others, `weight_norm` and `prune`, stay with the weight.
+    """
+    for name in TABLES:
+        table = vars(old)[name]
+        stay = {key: hook for key, hook in table.items()
+                if type(hook).__module__.startswith("torch.nn.utils.")}
+        move = vars(new)[name] | {key: hook for key, hook in table.items() if key not in stay}
+        table.clear()
+        table.update(move)
+        vars(old)[name], vars(new)[name] = OrderedDict(stay), table
+    new._is_full_backward_hook = old._is_full_backward_hook or new._is_full_backward_hook
 
 
 # ── weights that transformers ties ────────────────────────────────────────────────────────────

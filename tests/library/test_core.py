@@ -86,6 +86,20 @@ def test_make_must_return_an_adapter_around_this_base(make, says, model, batch):
     assert snapshot(model, batch) == before
 
 
+@pytest.mark.parametrize(("make", "says"), [
+    (3, "make is a int."), (Shift(nn.Linear(32, 32)), "make is a Shift, already built.")])
+def test_make_is_a_class_or_a_function(make, says, model, batch):
+    before = snapshot(model, batch)
+    with pytest.raises(BadConfig) as error:
+        pt.attach(model, "query", make)
+    assert error.value.found == says
+    assert snapshot(model, batch) == before
+
+
+def test_a_target_that_is_named_twice_is_wrapped_once(model):
+    assert [*pt.adapters(pt.attach(model, ("query", QUERY(0)), Shift))] == [QUERY(0), QUERY(1)]
+
+
 @pytest.mark.parametrize("family", ["bert", "gpt2"])    # GPT-2's layers are converted on the way
 @pytest.mark.parametrize("what", ["module", "parameter", "own base weight", "the head"])
 def test_a_registered_parameter_of_the_model_is_refused(family, what, tiny, inputs):

@@ -220,7 +220,7 @@ def test_settings_that_cannot_work(options, says):
 def test_only_plain_linear_layers_are_scaled():
     packed = pt.nf4.Linear4bit.from_linear(nn.Linear(7, 6))
     for base in (packed, nn.Embedding(7, 6), nn.LayerNorm(6)):
-        with pytest.raises(NotSupported, match=f"this is a {type(base).__name__}"):
+        with pytest.raises(NotSupported, match=f"This {type(base).__name__} is no plain"):
             pt.ia3.IA3Linear(base)
 
 

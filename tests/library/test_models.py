@@ -19,7 +19,7 @@ import peft_teach as pt
 from peft_teach import caches, models
 from peft_teach.errors import BadConfig, NoTargets, NotSupported, UnknownName
 from peft_teach.methods import starts
-from peft_teach.models import families, layers
+from peft_teach.models import layers
 
 POST_LN = (*BERTS, "distilbert")
 ENCODERS = (*POST_LN, "modernbert")
@@ -418,24 +418,66 @@ def test_conv1d_becomes_an_equal_linear_and_back(dtype, trains):
 
 
 @pytest.mark.parametrize("method", [pt.lora, pt.qlora])
-def test_hooks_go_where_their_layer_goes(method, tiny):
-    """As adapted, merged and plain again, and none after its handle is removed."""
-    model, ids, calls = tiny("gpt2", "lm"), torch.tensor([[3, 4]]), []
-    layer = model.transformer.h[1].attn.c_attn
-    handles = [layer.register_forward_hook(lambda *_: calls.append("forward")),
-               layer.register_forward_pre_hook(lambda *_, **__: calls.append("before"),
-                                               with_kwargs=True),
-               layer.register_full_backward_hook(lambda *_: calls.append("backward"))]
-    every = ["before", "forward", "backward"]
-    for change in (lambda m: m, method.inject, pt.merge, models.to_hf, pt.lora.inject, pt.remove):
+@pytest.mark.parametrize("when", ["before", "while adapted"])
+def test_hooks_belong_to_the_place(when, method, tiny):
+    """They see what stands there compute: the base, the adapter, the base while that is silent, the
+    merged layer; and none is called after its handle is removed."""
+    model, seen, handles = tiny("gpt2", "lm"), {}, []
+    name, inputs = "transformer.h.1.attn.c_attn", torch.randn(1, 2, 32, requires_grad=True)
+
+    def hook():
+        layer = model.get_submodule(name)
+        return [layer.register_forward_hook(lambda _, x, y: seen.update(x=x[0], y=y)),
+                layer.register_forward_pre_hook(lambda *_, **__: seen.update(before=1),
+                                                with_kwargs=True),
+                layer.register_full_backward_hook(lambda *_: seen.update(backward=1))]
+
+    def sees(computes):
+        seen.clear()
+        model(inputs_embeds=inputs).logits.sum().backward()
+        assert seen.keys() == {"x", "y", "before", "backward"}
+        torch.testing.assert_close(seen["y"], computes(seen["x"]))
+
+    if when == "before":
+        handles = hook()
+        sees(model.get_submodule(name).forward)
+    model = method.inject(model)
+    adapter = pt.adapters(model)[name]
+    adapter.B.data.normal_()
+    handles = handles or hook()
+    sees(adapter.forward)
+    with pt.disabled(model):
+        sees(adapter.base.forward)
+    model = pt.merge(model)
+    sees(adapter.forward)    # what was merged
+    for change in (models.to_hf, pt.lora.inject, pt.remove):
         model = change(model)
-        calls.clear()
-        model(ids).logits.sum().backward()
-        assert calls == every, change
+        sees(model.get_submodule(name).forward)
     for handle in handles:
         handle.remove()
-    model(ids).logits.sum().backward()
-    assert calls == every
+    seen.clear()
+    model(inputs_embeds=inputs).logits.sum().backward()
+    assert not seen
+
+
+def test_a_hook_is_called_once_where_a_copy_trains():
+    model, called = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3)), []
+    model[1].register_forward_hook(lambda *_: called.append(1))
+    model = pt.attach(model, "0", lambda base: pt.lora.LoRALinear(base, 1), also_train="1")
+    for each in (model, pt.merge(model)):
+        each(torch.randn(2, 3))
+    assert called == [1, 1]
+
+
+def test_a_hook_on_a_base_comes_back_with_it(tiny, inputs):
+    """As transformers', which it sets when it first records hidden states, and not again."""
+    model, called = pt.lora.inject(tiny("bert"), pt.lora.Config(targets="query", layers=(0,))), []
+    (adapter,), batch = pt.adapters(model).values(), inputs(model)
+    adapter.register_forward_hook(lambda *_: called.append("place"))
+    adapter.base.register_forward_hook(lambda *_: called.append("base"))
+    model(**batch)
+    pt.remove(model)(**batch)
+    assert called == ["base", "place"] * 2
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
@@ -508,7 +550,7 @@ def test_positions_are_those_that_a_backbone_gives(family, padding, tiny, inputs
                           position_ids=place.flip(1))[0]
         torch.testing.assert_close(got, expected)
         assert not torch.allclose(moved, expected, atol=1e-3)
-        assert place.min() == families.first_position(model) - (
+        assert place.min() == models.first_position(model) - (
             family in ROBERTAS and given is not None)    # padding has the number before
 
 
@@ -517,7 +559,7 @@ def test_positions_are_those_that_a_backbone_gives(family, padding, tiny, inputs
     ("camembert", 2, 40), ("distilbert", 0, 40), ("gpt2", 0, 40), ("llama", 0, 42)])
 def test_the_longest_input_is_the_longest_that_works(family, first, longest, tiny):
     model = tiny(family, "backbone")
-    assert families.first_position(model) == first
+    assert models.first_position(model) == first
     assert models.longest_input(model) == longest
     ids = torch.full((1, longest + 1), 5)
     assert torch.isfinite(model(ids[:, 1:])[0]).all()

@@ -282,8 +282,9 @@ def test_settings_that_cannot_work(options, says):
 
 
 def test_only_linear_layers_are_corrected(tiny):
-    with pytest.raises(NotSupported, match="this is a Embedding") as error:
+    with pytest.raises(NotSupported, match="This Embedding is no linear layer") as error:
         pt.lora.inject(tiny("llama"), pt.lora.Config(targets=("embeddings",)))
+    assert "4-bit" in error.value.expected
     assert "'value'" in error.value.hint
 
 

@@ -310,7 +310,7 @@ def test_layers_of_bitsandbytes_are_called_but_not_computed_with():
         adapter.merged()
     with pytest.raises(NotSupported, match="another library's form"):
         pt.dora.DoRALinear(layer, rank=2)
-    with pytest.raises(NotSupported, match="needs a linear layer, and this is a Linear4bit"):
+    with pytest.raises(NotSupported, match="This Linear4bit is no plain linear layer"):
         pt.ia3.IA3Linear(layer)
 
 

@@ -44,6 +44,10 @@ YOURS, LIBRARY, PEFT = "yours", "the library's", "peft's"
 SENTENCES, ROUNDS, SECONDS = 8, 12, 8    # of a batch; of a race: at least 3, while there is time
 SMOKE = 2                                # sentences, and rounds
 NOISE = 0.05    # added to each number of a fresh layer: most start at a base's own outputs
+PEFTS = ("lora_", "ia3_l", "prompt_encoder", "modules_to_save")    # in names of what peft trains
+# What the names in peft's own model say more than its file, in this order, and what the file says.
+IN_A_MODEL = {".default": "", "lora_magnitude_vector.weight": "lora_magnitude_vector",
+              "prompt_encoder.embedding.weight": "prompt_embeddings"}
 LR = 1e-4       # of the steps that are timed: nobody keeps what they learn
 COLUMNS = {"outputs differ by": "{:.1e}", "gradients differ by": "{:.1e}",
            "step, times yours": "{:.2f}"}
@@ -257,7 +261,8 @@ def _peft(plain: nn.Module, library: nn.Module, batch: dict[str, Tensor]
             peft = importlib.import_module("peft")
             export.to_peft(library, folder)
             theirs = peft.PeftModel.from_pretrained(base, folder).eval()
-            export.let_train(theirs)
+            for name, p in theirs.named_parameters():    # it loads a prompt or prefix frozen
+                p.requires_grad_(any(part in name for part in PEFTS))
             outputs(theirs, batch)
     except NotExportable as error:
         return None, [*said, f"peft's row is empty. {error.found}"]
@@ -273,8 +278,10 @@ def _by_our_names(library: nn.Module, theirs: dict[str, Tensor]) -> dict[str, Te
     Of a prefix with projection, it trains K and V.
     """
     found = {}
+    for more, filed in IN_A_MODEL.items():
+        theirs = {name.replace(more, filed): tensor for name, tensor in theirs.items()}
     with contextlib.suppress(KeyError, NotExportable):
-        found = export.by_our_names(library, export.as_filed(theirs))
+        found = export.by_our_names(library, theirs)
     return found if {*found} == {*method_parameters(library)} else {}
 
 

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .... import contents, core, data, export, models, notes, store
+from .... import adapter_file, contents, core, data, export, models, notes, store
 from ....adapter import adapters
 from ....errors import NotMergeable, PeftTeachError
 from ....methods import dora, ia3, lora
@@ -83,10 +83,11 @@ def _size(file: Path) -> Row:
 
 def adapted(folder: Path | str) -> nn.Module:
     """Return a fresh base with the adapter of a folder, of a method that the brief allows."""
-    method = store.method_of(folder)
-    if method not in METHODS:
-        raise PeftTeachError(f"method {method}, which the brief does not know: expected one of "
-                             f"{', '.join(METHODS)}")
+    file = adapter_file.read(folder)
+    file.module()    # a name of the library's
+    if file.method not in METHODS:
+        raise PeftTeachError(f"method {file.method}, which the brief does not know: expected one "
+                             f"of {', '.join(METHODS)}")
     return store.load(base(), folder)
 
 
