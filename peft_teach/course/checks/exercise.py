@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...errors import PeftTeachError
+
 CODE, VALUE = ANSWERS = ("code", "value")
 USUAL = {"no_return": "It gave None. Is a `return` missing?"}    # what any judge may recognise
 
@@ -78,8 +80,7 @@ class Exercise:
     def references(self) -> tuple[str, ...]:
         """Where the reference of each name is: "module:attribute.path"."""
         if not self.reference:
-            home = f"peft_teach.course.lessons.{self.id.partition('.')[0]}.answers"
-            return tuple(f"{home}:{name}" for name in self.names)
+            return tuple(cut(self.id.partition(".")[0], name) for name in self.names)
         return (self.reference,) if isinstance(self.reference, str) else tuple(self.reference)
 
     def explained(self, mistake: str) -> str:
@@ -103,12 +104,21 @@ class Exercise:
         return (obj,) if len(self.names) == 1 else tuple(obj)
 
 
+def cut(lesson: str, name: str) -> str:
+    """Where a name is that the build cuts from the cells of a lesson, given by its folder."""
+    return f"peft_teach.course.lessons.{lesson}.answers:{name}"
+
+
 def resolved(path: str) -> Any:
     """What stands at "module:attribute.path", imported now."""
     module, _, attributes = path.partition(":")
-    obj = importlib.import_module(module)
-    for name in attributes.split("."):
-        obj = getattr(obj, name)
+    try:
+        obj = importlib.import_module(module)
+        for name in attributes.split("."):
+            obj = getattr(obj, name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise PeftTeachError(f"{module} does not have {attributes}: {error}.",
+                             hint="peft-teach build, if it is cut from a lesson") from error
     return obj
 
 

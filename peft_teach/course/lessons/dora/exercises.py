@@ -36,7 +36,7 @@ from ...checks.judge import (
 )
 from ...checks.mutants import Law, Loophole
 from ...verdicts import SAME, T95, UNSURE, of_runs
-from . import answers, mutants
+from . import mutants
 
 # ── dora.layer ───────────────────────────────────────────────────────────────────────────────
 
@@ -176,7 +176,7 @@ class BrokenDoRA(mutants.Leaky):
     """Lets the gradient flow through the norm."""
 
 
-LOOPHOLE = Loophole(answers, "looks_right", "dora_holds")
+LOOPHOLE = Loophole("dora", "looks_right", "dora_holds")
 BROKEN = Exercise(
     id="dora.broken", lesson="09", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
     kept=False, reference="peft_teach.course.lessons.dora.exercises:BrokenDoRA",

@@ -14,7 +14,7 @@ from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import changed, close, named, recognised, rejected, report
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law, Loophole
-from . import answers, block, mutants
+from . import block, mutants
 
 # ── ia3.folds ────────────────────────────────────────────────────────────────────────────────
 
@@ -326,8 +326,7 @@ HOLDS = Exercise(
 # ── ia3.broken ───────────────────────────────────────────────────────────────────────────────
 
 
-LOOPHOLE = Loophole(answers, "looks_folded", "fold_holds",
-                    call=lambda test, fold: test(fold, answers.Gains))
+LOOPHOLE = Loophole("ia3", "looks_folded", "fold_holds", call=LAW.call)
 BROKEN = Exercise(
     id="ia3.broken", lesson="06", names=("broken_fold",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False,

@@ -24,7 +24,7 @@ from ...checks.judge import judged_count, number, rejected, report
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law, Loophole
 from ...checks.observe import Spy
-from . import answers, mutants, recorded
+from . import mutants, recorded
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
@@ -185,7 +185,7 @@ class BrokenLoRA(mutants.StuckA):
     """Gives A a gradient of zero, so that weight decay alone moves it."""
 
 
-LOOPHOLE = Loophole(answers, "looks_right", "start_holds")
+LOOPHOLE = Loophole("lora", "looks_right", "start_holds")
 BROKEN = Exercise(
     id="lora.broken", lesson="07", names=("BrokenLoRA",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False, reference="peft_teach.course.lessons.lora.exercises:BrokenLoRA",

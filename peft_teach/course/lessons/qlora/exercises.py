@@ -31,7 +31,7 @@ from ...checks.judge import (
 )
 from ...checks.mutants import Law, Loophole
 from ...checks.observe import Spy, detached
-from . import answers, four_bits, mutants
+from . import four_bits, mutants
 from .dice import DICE
 
 NF4 = "peft_teach.nf4"
@@ -353,7 +353,7 @@ class Broken4bit(mutants.Detached):
     """Passes no gradient to its input."""
 
 
-LOOPHOLE = Loophole(answers, "looks_small", "four_bits_hold")
+LOOPHOLE = Loophole("qlora", "looks_small", "four_bits_hold")
 BROKEN = Exercise(
     id="qlora.broken", lesson="08", names=("Broken4bit",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False, reference="peft_teach.course.lessons.qlora.exercises:Broken4bit",
