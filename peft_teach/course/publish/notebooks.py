@@ -56,15 +56,17 @@ class Lesson:
         return {cell.exercise.id: cell.stub for cell in self.cells if cell.part == SOLUTION}
 
     @property
-    def kept(self) -> dict[str, dict[str, str]]:
-        """What the package keeps of each exercise: its stub, and the heading above it."""
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """What the package keeps of each exercise: its stub, the heading above it, its names."""
         titles, heading = {}, ""
         for cell in self.cells:
             if cell.kind == "markdown":
                 heading = (re.findall(_HEADING, cell.source, re.MULTILINE) or [heading])[-1]
             elif cell.part == SOLUTION:
                 titles[cell.exercise.id] = heading
-        return {id: {"title": titles[id], "stub": stub} for id, stub in self.stubs.items()}
+        exercises = [cell.exercise for cell in self.cells if cell.part == SOLUTION]
+        return {each.id: {"lesson": each.lesson, "names": each.names, "title": titles[each.id],
+                          "stub": self.stubs[each.id]} for each in exercises}
 
     @property
     def files(self) -> dict[Path, str]:
@@ -79,7 +81,7 @@ class Lesson:
         if not prefixes:
             return {}
         folder = LESSONS / prefixes.pop()
-        kept = json.dumps(self.kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        kept = json.dumps(self.kept, indent=1, ensure_ascii=False) + "\n"
         found = {folder / STUBS: kept, folder / ANSWERS: _answers(self.cells)}
         return {path: text for path, text in found.items() if text}
 
