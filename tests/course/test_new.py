@@ -85,8 +85,7 @@ def test_a_lesson_comes_with_its_files_and_a_row(tree):
     assert changed(before, after) == {
         "README.md", "tests/course/test_small.py",
         *(f"solutions/90_small/{name}" for name in (
-            "lesson.py", "guide.md", "further.py", "answers.py", "figures.py", "claims.py",
-            "drawn.py")),
+            "lesson.py", "guide.md", "further.py", "answers.py", "claims.py", "drawn.py")),
         *(f"peft_teach/course/lessons/small/{name}" for name in (
             "__init__.py", "exercises.py", "pictures.py"))}
     rows = [line for line in after["README.md"].splitlines() if re.match(r"\| \[\d\d ", line)]

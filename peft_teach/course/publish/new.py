@@ -78,8 +78,7 @@ def lesson(root: Path | str, number: str, name: str) -> str:
     for taken in (root / "solutions").glob(f"{number}_*"):
         raise wrong(f"Lesson {number} is there: {taken.name}.", "take another number")
     author, kernel = f"solutions/{number}_{name}", f"{LESSONS.as_posix()}/{name}"
-    homes = {author: ("lesson", "guide", "further", "answers", "figures", "claims",
-                      "drawn"),
+    homes = {author: ("lesson", "guide", "further", "answers", "claims", "drawn"),
              kernel: ("__init__", "exercises", "pictures")}
     files = {path.name: f"{folder}/{path.name}" for folder, stems in homes.items()
              for path in sorted((root / SKELETON / "lesson").glob("*")) if path.stem in stems}
