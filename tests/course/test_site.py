@@ -433,5 +433,5 @@ def test_each_method_of_the_picture_is_a_link_laid_over_it():
 
 
 def test_no_checkout_is_an_error_that_says_so(tmp_path):
-    with pytest.raises(PeftTeachError, match="no checkout of the course"):
+    with pytest.raises(PeftTeachError, match="not a checkout of the course"):
         site(tmp_path, tmp_path / "out")

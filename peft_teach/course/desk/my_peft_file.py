@@ -2,8 +2,8 @@
 
 The file is the only store: a docstring, the imports of all answers, and a section for each
 exercise, in the order of the course, under its lesson's title and paper. An answer that is a value
-is no piece of a library, and stays in its notebook. Whatever the reader edits in the file is used
-as it is. `work` says which folder it is in; builds, tests and graders have none.
+is not a piece of a library, and stays in its notebook. Whatever the reader edits in the file is
+used as it is. `work` says which folder it is in; builds, tests and graders have none.
 
     # ══ 07 · LoRA ═════════
     #    Hu et al. 2021, LoRA, arXiv 2106.09685

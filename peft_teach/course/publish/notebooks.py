@@ -212,7 +212,7 @@ def _checkout(root: Path) -> tuple[list[Path], str, str]:
     """The sources of the lessons, the version, and the address of the repository or nothing."""
     sources = sorted((root / "solutions").glob(f"[0-9][0-9]_*/{SOURCE}"))
     if not sources:
-        raise wrong("There are no sources of lessons here.",
+        raise wrong("There are no lesson sources here.",
                     "run this at the top of a checkout of the repository")
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     return sources, project["project"]["version"], address.of(root)

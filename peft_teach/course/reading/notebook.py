@@ -56,7 +56,7 @@ class Notebook:
     """The code and the text of a notebook."""
 
     cells: tuple[Cell, ...]      # of code, and others in which an answer may stand
-    text: str                    # of all cells that are no code
+    text: str                    # of all cells that are not code
     lesson: str | None           # in its metadata: "07"
     release: str | None
     # The adapter that was handed in beside it, or why there is none; "" if nothing is there.

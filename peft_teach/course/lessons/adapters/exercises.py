@@ -171,7 +171,7 @@ def judge_bottleneck(case: dict, seen: dict) -> Verdict:
     d, m, shapes = case["d_model"], case["size"], _shapes(case)
     made = f"Bottleneck({d}, {m})"
     if seen["shapes"] is None:
-        return Verdict(False, f"{made} made {seen['made']}, which is no nn.Module.")
+        return Verdict(False, f"{made} made {seen['made']}, which is not an nn.Module.")
     if seen["shapes"] != shapes:
         return Verdict(False, f"{made} has parameters of the shapes "
                               f"{', '.join(map(str, seen['shapes'])) or 'none'}; expected "

@@ -53,7 +53,7 @@ def small_cases(seed: int) -> list[dict]:
 
 
 def run_small(changes: tuple[Callable, ...], case: dict) -> dict[str, dict[str, Any]]:
-    """Build each change, up to the first that is no matrix of this size."""
+    """Build each change, up to the first that is not a matrix of this size."""
     seen = {}
     for letter, change in zip(LETTERS, changes):
         seen[letter] = _seen(change, case[letter], case["n"])
@@ -386,7 +386,7 @@ def to_the_bit(method: Method, case: dict, seen: dict) -> Verdict | None:
     if seen["to_the_bit"] or not method.close(seen["start"], method.base_output(case)):
         return None
     return rejected("start_near", "Before any training the output is near the base's, but not the "
-                                  "same to the bit.")
+                                  "same bit for bit.")
 
 
 BITFIT_METHOD = Method(

@@ -402,7 +402,7 @@ def judge_forge(case: dict, seen: Mapping) -> Verdict:
 
 
 def _not_matrices(weights: list[Tensor], found: Any) -> Verdict | None:
-    """Object to what is no list of finite matrices in the shapes of the weights."""
+    """Object to what is not a list of finite matrices in the shapes of the weights."""
     if found is None:
         return rejected("no_return")
     gave, expected = (f"[{', '.join(map(named, each))}]" if isinstance(each, list | tuple)

@@ -492,7 +492,7 @@ FROZEN = Exercise(
            "frozen?",
            "A training may thaw, freeze, or put a new tensor in the place of an old one. So ask "
            "before it what is frozen, keep it by name, and ask the model for it anew afterwards.",
-           "A copy that does not change along: .clone(). A comparison to the bit: torch.equal."))
+           "A copy that does not change along: .clone(). A comparison bit for bit: torch.equal."))
 
 
 def _trained_by(step: Callable) -> Callable[[nn.Module], None]:

@@ -44,7 +44,7 @@ def judge_pair(case: None, found) -> Verdict:
 
 
 def _no_setting(run: Any) -> str:
-    """Say what is no setting in this; an empty text where nothing is."""
+    """Say what is not a setting in this; an empty text where nothing is."""
     if not isinstance(run, dict) or run.keys() != SETTINGS.keys():
         return f"A run is {run!r}."
     odd = [name for name, values in SETTINGS.items() if plain(run[name]) not in values]

@@ -319,7 +319,7 @@ HOLDS = Exercise(
            "it, or hold their factors elsewhere than in the weight. What do you look at, and when? "
            "What happens to the layer if you fill the new one's parameters with something else?",
            "Right ones round differently, and one works in float64: compare by torch.allclose, "
-           "not to the bit; and ask for an nn.Linear, not for how it was made."),
+           "not bit for bit; and ask for an nn.Linear, not for how it was made."),
     arguments=lambda pieces: (pieces["fold"], pieces["Gains"]))
 
 

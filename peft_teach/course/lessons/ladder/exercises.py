@@ -452,7 +452,7 @@ def judge_ship(case: dict, seen: Mapping) -> Verdict:
     prices = recorded.prices(record)
     for budget, method in said.items():
         if method is None:
-            return Verdict(False, f"{budget}: {seen['said'][budget]!r} is no method of the "
+            return Verdict(False, f"{budget}: {seen['said'][budget]!r} is not a method of the "
                                   "lesson's tables.")
         if told := recorded.over(prices, budget, method):
             return rejected("over", f"{budget}: {told}")

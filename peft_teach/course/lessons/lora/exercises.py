@@ -114,7 +114,7 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
         return verdict
     if not seen["to_the_bit"]:
         return Verdict(False, "As it is made, before any training, the output is near the base's, "
-                              "but not the same to the bit: let the base compute its own output.")
+                              "but not the same bit for bit: let the base compute its own output.")
     if seen["built"]:
         return rejected("matrix_built", f"A call of the layer built a matrix of {case['n_out']} × "
                                         f"{case['n_in']}.")
@@ -137,7 +137,7 @@ LAYER_MISTAKES = MISTAKES | {
               "against one of its terms?",
     "both_zero": "A and B both start at zero, and each gradient has the other matrix as a factor: "
                  "they stay at zero.",
-    "both_random": "Then the output is not the base's to the bit. Which start makes the product "
+    "both_random": "Then the output is not the base's bit for bit. Which start makes the product "
                    "zero?",
     "alike": "What is alike gets the same gradients and stays alike: the rank would be lower.",
     "matrix_built": "That is what LoRA saves: go through the rank numbers in between, so that A "
