@@ -28,7 +28,7 @@ from peft_teach.course.publish.page import (
     take_pictures_out,
 )
 from peft_teach.course.publish.site import site
-from peft_teach.course.publish.source import Cell
+from peft_teach.course.publish.source import SourceCell
 from peft_teach.errors import PeftTeachError
 from peft_teach.ink import PHONE
 
@@ -208,8 +208,8 @@ def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):
 # ── pictures that move without a kernel ──────────────────────────────────────────────────────
 
 
-def cell(source: str) -> Cell:
-    return Cell(f"id-{hash(source)}", "code", source, source, {}, None, None, "a lesson")
+def cell(source: str) -> SourceCell:
+    return SourceCell(f"id-{hash(source)}", "code", source, source, {}, None, None, "a lesson")
 
 
 MADE = [cell(text) for text in (

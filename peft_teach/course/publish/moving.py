@@ -28,7 +28,7 @@ from ...ink import COLOURS
 from ...widgets import Explorer
 from ..checks.examination import silent
 from ..desk import work
-from .source import CHECK, GRADE, Cell
+from .source import CHECK, GRADE, SourceCell
 
 FILES = "moving"     # in `_static`
 MOST = 120           # settings of one picture that are drawn; of longer sliders every other stop
@@ -40,7 +40,7 @@ _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of t
 _EXPLORES = re.compile(r"\bexplore_\w+\(")
 
 
-def draw(cells: Sequence[Cell], static: Path, most: int = MOST) -> dict[str, str]:
+def draw(cells: Sequence[SourceCell], static: Path, most: int = MOST) -> dict[str, str]:
     """Return the HTML of a lesson's pictures by their cell's id, and write the files of each.
 
     `static` is the site's folder `_static`; `most`, how many settings of one picture are drawn.
@@ -51,7 +51,7 @@ def draw(cells: Sequence[Cell], static: Path, most: int = MOST) -> dict[str, str
         return {id: _html(picture, static, most) for id, picture in explorers(cells).items()}
 
 
-def explorers(cells: Sequence[Cell]) -> dict[str, Explorer]:
+def explorers(cells: Sequence[SourceCell]) -> dict[str, Explorer]:
     """Make a lesson's pictures with controls; return them by the id of their cell."""
     code = [cell for cell in cells if cell.kind == "code" and cell.part not in (CHECK, GRADE)]
     source = [cell.source for cell in code]
