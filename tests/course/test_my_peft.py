@@ -350,7 +350,7 @@ def test_the_file_is_not_blamed_for_an_error_of_the_course(answer, folder, monke
 
     monkeypatch.setattr(my_peft_file, "find", broken)
     with pytest.raises(SyntaxError, match=r"demo\.double"):
-        answer("later.add", LATER)
+        answer("later.add", f"{DOUBLE}\n\n\n{LATER}")
 
 
 @pytest.mark.parametrize(("edit", "why"), [
