@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from peft_teach.course.checks.adapter_judge import draw
+from peft_teach.course.checks.judge import draw
 
 
 def text(seed: int, batch: int, seq: int, missing: int, pad: int) -> dict[str, Tensor]:

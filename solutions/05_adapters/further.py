@@ -1,7 +1,7 @@
 """Further cases of lesson 05, for the grader alone: other widths, tokens of any axes, tight sums."""
 
 
-from peft_teach.course.checks.adapter_judge import draw
+from peft_teach.course.checks.judge import draw
 
 
 def size() -> list[dict]:

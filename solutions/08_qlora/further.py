@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from peft_teach.course.checks.adapter_judge import draw
+from peft_teach.course.checks.judge import draw
 from peft_teach.course.lessons.qlora import dice as rounding
 from peft_teach.course.lessons.qlora import exercises
 from peft_teach.nf4 import LEVELS

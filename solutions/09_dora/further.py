@@ -1,7 +1,7 @@
 """Further cases of lesson 09, for the grader alone: one axis, one output, small rows, few pairs."""
 
 
-from peft_teach.course.checks.adapter_judge import draw
+from peft_teach.course.checks.judge import draw
 
 
 def layer() -> list[dict]:

@@ -12,7 +12,6 @@ ROAD = "import copy\n" + solution("sixty.road")
 SHARES = "c, s = self.alpha * self.theta.cos(), self.alpha * self.theta.sin()"
 PAIRS = "first, second = h[..., ::2].float(), h[..., 1::2].float()"
 STACK = "torch.stack([c * first - s * second, s * first + c * second], dim=-1)"
-GIVE = "z.flatten(-2).to(h.dtype)"
 FORWARD = "return self.turned(self.base(x))"
 COPY = "linear = copy.deepcopy(self.base)"
 BIAS = "linear.bias.copy_(self.turned(linear.bias))"

@@ -2,7 +2,7 @@
 
 import torch
 
-from peft_teach.course.checks.adapter_judge import draw
+from peft_teach.course.checks.judge import draw
 
 
 def road() -> list[dict]:

@@ -10,7 +10,6 @@ WRONG: dict = {}
 # ── capstone.split ───────────────────────────────────────────────────────────────────────────
 
 SPLIT = "import hashlib\n\n\n" + solution("capstone.split")
-DRAWN = "hashlib.sha256(document.encode()).digest()[0]"
 SEEN = "        if plain in seen:\n            continue\n"
 RIGHT["capstone.split"] = {
     "the solution": SPLIT,

@@ -4,7 +4,6 @@ import torch
 from claims import of
 from figures import record
 
-from peft_teach import data
 from peft_teach.course import protocol
 from peft_teach.course.lessons.capstone.pictures import recorded
 from peft_teach.course.verdicts import BETTER, POINT, UNSURE, verdict
@@ -24,7 +23,6 @@ def mean_r2(method):
 
 
 MASK = of_ladder("mask", "lora 8")
-LABELS = [label for _, label in data.load("news").validation]
 CLAIMS = ()    # what the lesson claims is the reader's page
 JUDGED = {
     "will your adapter be ahead? And how sure are you that it is ahead at all": "the question",

@@ -36,7 +36,6 @@ LATER_KINDS = [*((f, k) for f in ("electra", "xlm-roberta", "camembert", *LATER_
 # peft's, and from 5.24 on transformers' of the cache's old name; all others are errors.
 pytestmark = [pytest.mark.filterwarnings(f"ignore:`{name}`:FutureWarning")
               for name in ("is_gradient_checkpointing", "past_key_values")]
-each_padding = pytest.mark.parametrize("padding", ["right", "left"])
 each_projection = pytest.mark.parametrize("projection", [None, 6])
 
 

@@ -23,6 +23,7 @@ from .judge import (
     changed,
     close,
     difference,
+    drawing,
     factor,
     named,
     recognised,
@@ -96,17 +97,6 @@ class Method:
     def close(self, a: Any, b: Tensor, beyond: float = 0.0) -> bool:
         """Whether two outputs are equal within the method's tolerance, and `beyond` it."""
         return close(a, b, self.tolerance, beyond)
-
-
-def drawing(seed: int) -> Callable[..., Tensor]:
-    """Return a function that draws normal numbers of a shape, the same for the same seed."""
-    generator = torch.Generator().manual_seed(seed)
-    return lambda *shape, dtype=torch.float32: torch.randn(shape, generator=generator).to(dtype)
-
-
-def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return normal numbers of a shape, the same every time."""
-    return drawing(seed)(*shape, dtype=dtype)
 
 
 def linear_case(draw: Callable[..., Tensor], n_in: int, n_out: int, bias: bool,

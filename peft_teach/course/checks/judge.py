@@ -1,4 +1,4 @@
-"""What the judges of all lessons say in the same words."""
+"""What all lessons share: how cases are drawn, and what judges say in the same words."""
 
 import functools
 import itertools
@@ -15,6 +15,17 @@ from torch import Tensor
 from .exercise import Verdict
 
 HALF = 3e-2    # the tolerance of 16-bit floats
+
+
+def drawing(seed: int) -> Callable[..., Tensor]:
+    """Return a function that draws normal numbers of a shape, the same for the same seed."""
+    generator = torch.Generator().manual_seed(seed)
+    return lambda *shape, dtype=torch.float32: torch.randn(shape, generator=generator).to(dtype)
+
+
+def draw(seed: int, *shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return normal numbers of a shape, the same every time."""
+    return drawing(seed)(*shape, dtype=dtype)
 
 
 def report(**kinds: Any) -> Any:

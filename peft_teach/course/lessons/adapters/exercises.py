@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from ....methods import bottleneck
-from ...checks.adapter_judge import drawing
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
     close,
     difference,
+    drawing,
     named,
     not_whole,
     plain,

@@ -21,7 +21,7 @@ from ...verdicts import BETTER, POINT, Comparison, interval, verdict
 from . import exercises, handed_in
 from .handed_in import answered, gain
 
-__all__ = ["ahead", "answered", "broken_law", "draw_tries", "filled", "gain", "hand_in",
+__all__ = ["ahead", "broken_law", "draw_tries", "filled", "gain", "hand_in",
            "in_points", "lines", "named", "pair", "places", "put_to", "recorded", "ship",
            "siblings"]
 

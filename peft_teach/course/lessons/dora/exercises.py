@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from ...checks.adapter_judge import (
     MISTAKES,
     Method,
-    drawing,
     drawn_at_start,
     frozen_linear,
     learns,
@@ -26,6 +25,7 @@ from ...checks.judge import (
     changed,
     close,
     difference,
+    drawing,
     named,
     not_a_tensor,
     number,

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...checks import merge_judge
-from ...checks.adapter_judge import MISTAKES, Method, drawing, frozen_linear, linear_case
+from ...checks.adapter_judge import MISTAKES, Method, frozen_linear, linear_case
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import changed, close, named, recognised, rejected, report
+from ...checks.judge import changed, close, drawing, named, recognised, rejected, report
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law, Loophole
 from . import block, mutants

@@ -10,11 +10,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ...checks import judge
-from ...checks.adapter_judge import drawing
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
     close,
     difference,
+    drawing,
     not_a_tensor,
     recognised,
     rejected,

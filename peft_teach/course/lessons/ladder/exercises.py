@@ -11,11 +11,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ... import protocol, records
-from ...checks.adapter_judge import drawing, frozen_linear
+from ...checks.adapter_judge import frozen_linear
 from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import (
     close,
     difference,
+    drawing,
     named,
     number,
     recognised,

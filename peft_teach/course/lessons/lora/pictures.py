@@ -26,8 +26,8 @@ from .picture_of_scale import (
 )
 
 __all__ = ["ask", "bill", "culprit", "directions", "draw_explanations", "draw_first_step",
-           "draw_losses", "draw_pushes", "ends", "explore_pushes", "explore_rank",
-           "first_gradients", "moving", "settings", "share"]
+           "draw_losses", "ends", "explore_pushes", "explore_rank", "first_gradients", "moving",
+           "settings", "share"]
 
 
 # ── pushes ───────────────────────────────────────────────────────────────────────────────────

@@ -17,12 +17,12 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
 from ....nf4 import LEVELS
-from ...checks.adapter_judge import drawing
 from ...checks.exercise import Exercise, Verdict
 from ...checks.judge import (
     changed,
     close,
     difference,
+    drawing,
     named,
     recognised,
     rejected,

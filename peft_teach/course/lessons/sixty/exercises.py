@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from ....adapter import Adapter
 from ....errors import NotMergeable
 from ...checks import merge_judge
-from ...checks.adapter_judge import MISTAKES, Method, drawing, frozen_linear, linear_case
+from ...checks.adapter_judge import MISTAKES, Method, frozen_linear, linear_case
 from ...checks.exercise import VALUE, Exercise, Verdict
-from ...checks.judge import named, number, rejected, report, scalar, stages
+from ...checks.judge import drawing, named, number, rejected, report, scalar, stages
 from ...checks.merge_judge import Merge
 
 # ── sixty.road ───────────────────────────────────────────────────────────────────────────────
