@@ -13,7 +13,9 @@ ways to train can be told apart without red and green. Most are Okabe's and Ito'
 """
 
 import functools
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -29,8 +31,8 @@ COLOURS = {
     "scratch": "#6B3F1D", "full": "#0072B2", "lora": "#8E1A5E", "head": "#707070",
     "subspace": "#8A8A2B", "random": "#E69F00",
     # what training holds in memory
-    "weights": "#44546A", "gradients": "#DDCC77", "optimizer": "#CC79A7", "activations": "#56B4E9",
-    "working": "#F0E442",
+    "weights": "#44546A", "gradients": "#C9A227", "optimizer": "#CC79A7", "activations": "#56B4E9",
+    "working": "#536F3A",
     # the parts of a model
     "embeddings": "#117733", "attention": "#12355B", "feed_forward": "#AA4499",
     # text and levels, lines, what stands back, what does not train, a margin or range, the ground
@@ -48,6 +50,28 @@ THIN, THICK = 1.2, 1.4                            # points
 DOTTED = (0, (1.5, 2))
 PIXELS, DPI = 96, 192                             # an inch of the screen; and of a file, for sharp
 WIDE, PHONE, PAGE = 700, 360, 948                 # pixels: of a lesson, a phone, a page alone
+
+_NARROW = ContextVar("narrow", default=False)
+
+
+@contextmanager
+def on_a_phone() -> Iterator[None]:
+    """Draw what is drawn within as wide as a phone."""
+    before = _NARROW.set(True)
+    try:
+        yield
+    finally:
+        _NARROW.reset(before)
+
+
+def narrow() -> bool:
+    """Whether what is drawn now is for a phone."""
+    return _NARROW.get()
+
+
+def across() -> int:
+    """Return how many pixels a drawing of a lesson is wide."""
+    return PHONE if narrow() else WIDE
 
 
 class Page:

@@ -24,12 +24,13 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
 from .account import Ledger
-from .ink import COLOURS, HEAD, SERIES, wrapped
+from .ink import COLOURS, HEAD, SERIES, narrow, wrapped
 
 HELD = ("weights", "gradients", "optimizer", "activations")    # by training, in a `Ledger`
 HALO = [withStroke(linewidth=3, foreground=COLOURS["paper"])]    # of a text that lies on lines
 DPI = 110
 EDGE = 0.08    # inches around each panel: no title touches the edge
+NARROW = 4.5   # inches of a figure for a phone, which shows it in 3.75: 9 points are 10 pixels
 
 # In a dark theme (JupyterLab's, VS Code's, Colab's) paper becomes ground and ink light; hues stay.
 _DARK = ('<style>:is([data-jp-theme-light="false"], .vscode-dark, [theme="dark"]) '
@@ -53,7 +54,8 @@ def html(figure: Figure, caption: str) -> str:
             f'width="{96 * figure.get_figwidth():.0f}" '
             'class="peft-teach-figure" style="max-width: 100%; height: auto; margin: 0" '
             f'src="data:image/png;base64,{data}">'
-            f'<figcaption style="margin-top: 4px">{escape(caption)}</figcaption></figure>')
+            '<figcaption style="margin-top: 4px; line-height: 1.5">'
+            f'{escape(caption)}</figcaption></figure>')
 
 
 def show(figure: Figure, caption: str) -> None:
@@ -68,13 +70,27 @@ def show(figure: Figure, caption: str) -> None:
 
 def figure(width: float = 8, height: float = 3.4, columns: int = 1, rows: int = 1,
            **more) -> tuple:
-    """Return a new figure, sizes in inches, and its axes: `figure, left, right = figure(…)`."""
+    """Return a new figure, sizes in inches, and its axes: `figure, left, right = figure(…)`.
+
+    On a phone it is narrow: panels stand below each other, and what is written at them wraps.
+    """
+    if narrow():
+        width, height = NARROW, height * columns / abreast(columns)
+        columns, rows = abreast(columns), rows * columns // abreast(columns)
+        more.pop("width_ratios", None)
     made = Figure(figsize=(width, height),
                   layout=ConstrainedLayoutEngine(w_pad=EDGE, h_pad=EDGE))
     axes = list(made.subplots(rows, columns, squeeze=False, **more).flat)
     for ax in axes:
         ax.spines[["top", "right"]].set_visible(False)
+        for text in (ax.title, ax.xaxis.label, ax.yaxis.label):
+            text.set_wrap(narrow())
     return made, *axes
+
+
+def abreast(count: int) -> int:
+    """Return how many of so many stand beside each other: on a phone one, and of four two."""
+    return count if not narrow() else 2 if count == 4 else 1
 
 
 def claim(made: Figure, told: str, numbers: str) -> None:
@@ -83,6 +99,8 @@ def claim(made: Figure, told: str, numbers: str) -> None:
     Its label begins with the same sentence, and goes on with the numbers.
     """
     lines = wrapped(told, made.get_figwidth() - 3 * EDGE, HEAD, "bold")
+    if narrow():
+        made.set_figheight(made.get_figheight() + 0.2 * (len(lines) - 1))
     made.suptitle("\n".join(lines), x=EDGE / made.get_figwidth(), ha="left", fontsize=HEAD,
                   weight="bold")
     made.set_label(f"{told}. {numbers}")
@@ -130,6 +148,7 @@ def name_ends(ax, ends: Mapping[str, tuple[float, str]]) -> None:
     """Write names to the right of axes, each beside its line's (end, colour), none on another."""
     ax.autoscale_view()    # now, so that the limits stand
     onto, gap = ax.transData + ax.transAxes.inverted(), 0.25 / ax.figure.get_figheight()
+    gap *= ax.get_gridspec().nrows
     lines = sorted((onto.transform((1, y))[1], name, c) for name, (y, c) in ends.items())
     places = list(itertools.accumulate((y for y, *_ in lines), lambda at, y: max(y, at + gap)))
     up = np.mean(places) - np.mean([y for y, *_ in lines])

@@ -45,6 +45,8 @@ _ARROW = """url("data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' vi
 _RULES = f"""<style>
 {_OUTPUT}:has(.{LIVE}) + {_OUTPUT}:has(.{STILL}),
 {_OUTPUT}:not(:has(.{LIVE})):has({_VIEW}):has(+ {_OUTPUT} .{STILL}) {{ display: none; }}
+.{LIVE} .widget-toggle-buttons {{ display: flex; flex-wrap: wrap; gap: 0 8px; }}
+.{LIVE} .widget-toggle-button {{ min-width: max-content; }}
 [data-jp-theme-light="false"] .{LIVE} {{ --jp-widgets-dropdown-arrow: {_ARROW}; }}
 </style>"""
 # What ipywidgets draws and does not say: a slider's name and value, which button is chosen, what
@@ -147,7 +149,8 @@ class Explorer(Lasting):
                  above: Sequence[ipw.Widget] = (), below: Sequence[ipw.Widget] = ()):
         self.controls, self.compute, self.draw, self.caption = controls, compute, draw, caption
         self.picture = ipw.HTML().add_class(TOLD)
-        super().__init__(ipw.VBox([*above, *controls.values(), *below, self.picture]))
+        row = ipw.HBox([*controls.values()], layout=_row())    # low: in sight with the picture
+        super().__init__(ipw.VBox([*above, row, *below, self.picture]))
         self._timer: asyncio.TimerHandle | None = None
         for control in controls.values():
             control.observe(self._moved, names="value")
@@ -214,6 +217,10 @@ class Explorer(Lasting):
         return f"Drawn at {', '.join(told)}. " if told else ""
 
 
+def _row() -> ipw.Layout:
+    return ipw.Layout(flex_flow="row wrap")
+
+
 def _slider_text(slider: Any) -> str:
     value = slider.label if isinstance(slider, ipw.SelectionSlider) else slider.value
     return " to ".join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -230,7 +237,7 @@ def _setting_text(control: Any) -> str:
     return str(getattr(control, "label", control.value))    # an option's name, where it has one
 
 
-class Choices(ipw.VBox):
+class Choices(ipw.HBox):
     """A checkbox for each of a few things; `value` is the tuple of those that are checked.
 
     `options` are things, or (name, thing) pairs.
@@ -244,8 +251,8 @@ class Choices(ipw.VBox):
                                           layout=ipw.Layout(width="auto", margin="0 1em 0 0"))
                       for name, thing in pairs}
         self.description, self._setting = description, False
-        row = ipw.HBox([*self.boxes.values()], layout=ipw.Layout(flex_flow="row wrap"))
-        super().__init__([ipw.Label(description), row], value=self._checked())
+        label = ipw.Label(description, layout=ipw.Layout(margin="2px 8px 2px 2px"))
+        super().__init__([label, *self.boxes.values()], value=self._checked(), layout=_row())
         self.add_class(GROUP)
         for box in self.boxes.values():
             box.observe(self._box_moved, names="value")
@@ -330,7 +337,7 @@ class Run(Generic[Found]):
         self.stop_button = ipw.Button(description="Stop")
         self.line, self.curve = ipw.HTML().add_class(TOLD), ipw.HTML()
         self.box = ipw.VBox([ipw.HBox([self.start_button, self.stop_button, self.line],
-                                      layout=ipw.Layout(flex_flow="row wrap")), self.curve])
+                                      layout=_row()), self.curve])
         self.start_button.on_click(self._begin)
         self.stop_button.on_click(self._stop)
         self.task: asyncio.Task | None = None

@@ -1,4 +1,5 @@
-"""Record a learner at work, twenty seconds in JupyterLab: `assets/learner.webp`, for the README.
+"""Record a learner at work, twenty seconds in JupyterLab, for the README: `assets/learner.webp`,
+and `assets/learner-dark.webp` for readers whose system is dark.
 
     pip install -e ".[lab,browser]" && python assets/site/animation.py
 
@@ -22,8 +23,9 @@ sys.path.insert(0, str(ROOT / "tests/browser"))
 from lab import CHROMIUM, FLAGS, RUNS, Notebook, server  # noqa: E402
 
 LESSON = ROOT / "lessons/07_lora.ipynb"
-OUT = ROOT / "assets/learner.webp"
-SIZE = (620, 640)     # pixels of the window
+OUT = {"JupyterLab Light": ROOT / "assets/learner.webp",
+       "JupyterLab Dark": ROOT / "assets/learner-dark.webp"}
+SIZE = (640, 640)     # pixels of the window
 SLIP, MEND = "self.scale = alpha", "self.scale = alpha / rank"
 ANSWER = """class LoRALinear(pt.Adapter):
     def __init__(self, base, rank=8, alpha=16.0):
@@ -73,7 +75,7 @@ class Film:
                             duration=self.stays, loop=0, quality=60, method=6)
 
 
-def main() -> None:
+def record(theme: str, out: Path) -> None:
     """Work through the lesson, and write the animation."""
     os.environ["PEFT_TEACH_BUDGET"] = "cpu"
     os.environ.pop("PEFT_TEACH_WORK", None)
@@ -87,6 +89,7 @@ def main() -> None:
             sync_playwright() as play:
         lab.add(notebook, LESSON.name)
         lab.settings("@jupyterlab/notebook-extension/tracker", windowingMode="none")
+        lab.settings("@jupyterlab/apputils-extension/themes", theme=theme)
         browser = play.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
         page = browser.new_page()
         opened = Notebook(page, lab, LESSON.name)
@@ -116,7 +119,6 @@ def main() -> None:
         opened.command("notebook:run-all-above")
         opened.idle()
         show(WRITE, "start")
-        film.take(1500)
         write(ANSWER, 250)
         run(WRITE)
         run(CHECK)
@@ -140,10 +142,11 @@ def main() -> None:
         show(TRAIN, "start")
         film.take(4000)                                           # how much of the gain it is
         browser.close()
-        film.save(OUT)
-    print(f"{OUT.name}: {len(film.frames)} frames, {sum(film.stays) / 1000:.0f} s, "
-          f"{OUT.stat().st_size / 1e6:.1f} MB")
+        film.save(out)
+    print(f"{out.name}: {len(film.frames)} frames, {sum(film.stays) / 1000:.0f} s, "
+          f"{out.stat().st_size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":
-    main()
+    for theme, out in OUT.items():
+        record(theme, out)

@@ -28,6 +28,7 @@ html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_js_files = [("site.js", {"defer": "defer"})]
 html_favicon = "_static/lora.svg"
+html_search_scorer = str(Path("scorer.js").resolve())
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False

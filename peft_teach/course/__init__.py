@@ -13,6 +13,7 @@ from .desk.learner import check, hint, next_step, progress, require, reset
 from .desk.mine import audit, mine
 from .desk.predict import commit, compare, sentence
 from .desk.shown import install as _install
+from .desk.work import in_work
 from .lessons import pictures
 from .verdicts import verdict
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from .desk import board, live
 
 __all__ = ["Budget", "audit", "board", "budget", "check", "commit", "compare", "doors", "hint",
-           "live", "mine", "next_step", "pictures", "progress", "records", "require", "reset",
-           "sentence", "verdict"]
+           "in_work", "live", "mine", "next_step", "pictures", "progress", "records", "require",
+           "reset", "sentence", "verdict"]
 
 _install()    # a page of the course shows tables, where there is a page
 

@@ -3,7 +3,7 @@
 from matplotlib.figure import Figure
 
 from ..errors import unknown
-from ..ink import PAGE, PIXELS, WIDE, Page
+from ..ink import PAGE, PIXELS, Page, across
 from ..methods import METHODS
 from ..settings import Settings
 from . import enlarged
@@ -16,7 +16,7 @@ LABELS = {"attention_out": "out", "ffn": "feed-forward", "ffn_norm": "norm"}    
 
 
 def block(method: str = "", config: Settings | None = None, *, model: str = MODEL, zoom: str = "",
-          pixels: int = WIDE, theme: str = "light", counts: bool = True) -> Figure:
+          pixels: int | None = None, theme: str = "light", counts: bool = True) -> Figure:
     """Draw a model's block with a method on it, and one place of it enlarged.
 
     Without a method it is the block as it came. `model` is "minilm", an encoder, or "smollm2", a
@@ -28,6 +28,7 @@ def block(method: str = "", config: Settings | None = None, *, model: str = MODE
     """
     on = adapted(method, config, model)
     place, claimed = _zoomed(on, zoom), claim(method, config, on)
+    pixels = pixels or across()
     u = (pixels / PIXELS - 0.2) / LENGTH
     more = u * (on.layout.top + on.low - 29.5)    # how much higher this block is than MiniLM's
     page = Page(pixels, (5.8 + more, 4.72 + more), theme, sized=counts)

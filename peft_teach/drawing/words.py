@@ -7,6 +7,7 @@ from ..settings import Settings
 from .trained import Adapted, adapted
 
 COUNT = {6: "six", 7: "seven", 30: "thirty"}
+PLACES = {"lora": ", q and v", "dora": ", q and v", "qlora": ", all matrices"}
 # A method's name, what its picture says, and what is said beside its enlarged place.
 NAMES = {"full": "Full fine-tuning", "bitfit": "BitFit", "prompt": "Prompt tuning",
          "prefix": "Prefix tuning", "bottleneck": "Bottleneck adapters", "ia3": "IA³",
@@ -93,10 +94,10 @@ def counts_in_words() -> str:
 
 
 def counted(method: str) -> tuple[str, str]:
-    """Return a method's name, and how many numbers train, of how many."""
+    """Return a method's name, with its places where these differ; how many numbers train."""
     on = adapted(method)
     if not method:
         return "The block", f"MiniLM: {on.frozen:,} in all"
     share = on.trained / (on.trained + on.frozen)
-    name = NAMES.get(method, first_line(method).partition(":")[0])
+    name = NAMES.get(method, first_line(method).partition(":")[0]) + PLACES.get(method, "")
     return name, f"{on.trained:,}" + f" · {100 * share:.2f}%" * (share < 1)

@@ -100,7 +100,8 @@ def _need_plain_forward(layer: Any) -> None:
         raise NotMergeable(f"This {type(layer).__name__} has a `forward` of its own, which may "
                            "compute more than a weight and a bias do.",
                            expected="a layer with torch's forward",
-                           hint="keep the adapter on the model")
+                           hint="accelerate.hooks.remove_hook_from_submodules(model), if it was "
+                                "accelerate that hooked it; else keep the adapter on the model")
 
 
 # ── from one form to another ─────────────────────────────────────────────────────────────────

@@ -396,7 +396,7 @@ pt.plots.show(pictures.draw_ruler(ruler), "Both scales begin at the head on the 
 #
 # So how good is almost nothing? Read at all of its tokens, a frozen network and a count of words are within about a point of each other. Full fine-tuning is five to six points above them. From scratch, even five passes over the sentences bring only 74.4 % (one seed).
 #
-# *Your ladder* shows each method that you train on the ratings. Full fine-tuning is its first row<span class="notebook">; the button takes two minutes</span>.
+# <span class="notebook">*Your ladder* shows each method that you train on the ratings. Full fine-tuning is its first row; the button takes two minutes.</span>
 
 # %%
 def wrap(model):

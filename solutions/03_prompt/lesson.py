@@ -193,7 +193,7 @@ pd.DataFrame({name: {"answers changed": ((gap > 0) != (words > 0)).sum(),
 # %% [markdown]
 # The imagined prompt ranks more pairs right. Yours ranks about as the words did.
 #
-# **A prompt need not teach a model its task. It can bring out what the model already knows.** On your review, the model now says one of the two words.
+# **A prompt need not teach a model its task. It can bring out what the model already knows.** On the review above, the model now says one of the two words.
 
 # %%
 pt.sentence("prompt.beats", ...)    # yours: what did the ten vectors change?

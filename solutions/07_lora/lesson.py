@@ -30,7 +30,6 @@
 
 # %% jupyter={"source_hidden": true}
 import copy
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -65,7 +64,7 @@ pt.plots.show(pt.drawing.block("lora", counts=False), "One of six blocks of our 
 # How many parameters does LoRA train for one matrix of shape (n_out, n_in), square or not? Read the shapes of $A$ and $B$ off the
 # equation.
 #
-# If you solved it on the first page, copy your line.
+# <span class="notebook">If you solved it on the first page, copy your line.</span>
 
 
 # %% exercise="lora.count" part="solution"
@@ -118,7 +117,7 @@ pt.course.records.table(ranks, ["rank", "alpha", "parameters"])
 # starts: both zero; only $B$ zero; only $A$ zero; both random.
 
 # %%
-pt.commit("lora.zero_gradients", ...)
+pt.commit("lora.zero_gradients", ..., like=["A", "B", "AB", ""])
 
 # %% tags=["nbval-check-output"]
 model, tokenizer = pt.models.load("minilm", labels=2)
@@ -324,7 +323,7 @@ pt.verdict(*pt.board.scores("lora 8", "full"))
 # Worse, and clearly so. What does it save?
 
 # %%
-saved = pt.save(model, Path("work") / "movie-lora")    # adapter, head and a description
+saved = pt.save(model, pt.course.in_work("movie-lora"))    # adapter, head and a description
 pictures.bill(saved)    # memory and time: lesson 10's
 
 # %% [markdown]

@@ -368,7 +368,7 @@ cost
 # $\langle\text{change}, \Delta W\rangle / \lVert\Delta W\rVert^2$.)
 
 # %%
-pt.commit("qlora.nearest", ...)    # from 0 to 1
+pt.commit("qlora.nearest", ..., like=0.5)    # from 0 to 1
 
 # %%
 def merged(model, rounding, exact=None):
@@ -403,7 +403,7 @@ pd.Series({"beside Ŵ": trained.row["r2"], "nearest level": scores["nearest leve
 # it is better than with the nearest levels?**
 
 # %%
-pt.commit("qlora.dice", ...)    # [R², how sure], such as [0.3, 0.5]
+pt.commit("qlora.dice", ..., like=[0.3, 0.5])    # [R², how sure]
 
 # %% [markdown]
 # ### Exercise 6 · Stochastic rounding (3 points, about 9 minutes)
@@ -438,7 +438,7 @@ by_dice = merged(model, lambda total: dice(total, quantize(total, normal)[1], no
 scores["stochastic"] = pictures.scores(by_dice, test)
 beside_nearest = pt.verdict(scores["stochastic"], scores["nearest level"])
 pt.compare("qlora.dice", [round(scores["stochastic"].mean().item(), 3), 1.0],
-           "your adapter, rounded by your dice")
+           "your adapter, rounded by your dice; and how sure one is now")
 beside_nearest
 
 # %% [markdown]
@@ -462,7 +462,7 @@ pt.plots.show(pictures.draw_errors(by_block), "How far the hidden states are fro
 # One way is left. Add $\Delta W$ to the exact $W$ in place of $\hat W$, and round to the nearest level. **Which share of $\Delta W$ is kept now?**
 
 # %%
-pt.commit("qlora.exact", ...)    # from 0 to 1
+pt.commit("qlora.exact", ..., like=0.5)    # from 0 to 1
 
 # %%
 onto_exact = merged(model, nearest, matrices)

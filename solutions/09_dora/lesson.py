@@ -306,7 +306,7 @@ converted
 # and to how sure you are, from 0 to 1.
 
 # %%
-pt.commit("dora.verdict", ...)    # such as ["better", 0.6]
+pt.commit("dora.verdict", ..., like=["better", 0.6])    # [verdict, how sure]
 
 # %% [markdown]
 # ### Exercise 5 · The referee (2 points, about 7 minutes)

@@ -18,7 +18,7 @@
 # **09: Two methods ran with the same ten seeds. Why did the referee look at ten differences, and not at two means?** What a seed does
 # to both methods cancels in the difference.
 #
-# **07: Is LoRA 8 as good as full fine-tuning?** Run `pt.verdict(*pt.board.scores("lora 8", "full"))`.
+# **07: Is LoRA 8 as good as full fine-tuning?** No, says `pt.verdict(*pt.board.scores("lora 8", "full"))`.
 # </details>
 
 # %% jupyter={"source_hidden": true}
@@ -57,7 +57,7 @@ pt.board.monday(record)    # one run each; sign: how often it is right
 # is the logarithm of the share on the winner, or on all who tie with it: with everything on one name, it may fall without limit.
 
 # %%
-bets = pt.commit("ladder.bets", ...)    # such as {"LoRA 8": 60, "BitFit": 40}
+bets = pt.commit("ladder.bets", ..., like={"LoRA 8": 60, "BitFit": 40})
 
 # %% [markdown]
 # Means are over the five seeds that all methods share; lesson 07 had ten. The zero is your ladder's: the head on the pooler, solved.
@@ -77,7 +77,7 @@ share.map("{:.0%}".format).to_frame("share of the gain")
 # would still come first. **How far above the truth would its number be, on average, in standard errors?**
 
 # %%
-pt.commit("ladder.luck", ...)
+pt.commit("ladder.luck", ..., like=0.5)
 
 # %%
 mondays = torch.randn(100_000, 13)    # in standard errors

@@ -92,7 +92,7 @@ pt.plots.show(pictures.draw_files(ours, base), "Left: your tensors: one block of
 # `PeftModel.from_pretrained` load without a word?
 
 # %%
-pt.commit("real.silent", ...)    # a number from 0 to 6
+pt.commit("real.silent", ..., like=1)    # from 0 to 6
 
 # %% [markdown]
 # ### Exercise 1 · The file (3 points, about 10 minutes)

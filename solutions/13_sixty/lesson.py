@@ -48,7 +48,7 @@ table[["accuracy", "trained", "bytes", "rate"]].head(16)
 # with the same settings and seed. **How many points lie between the highest and the lowest of its three scores?**
 
 # %%
-pt.commit("sixty.again", ...)    # in points, such as 0.5
+pt.commit("sixty.again", ..., like=0.5)    # in points
 
 # %%
 scores = pictures.again().loc[pictures.MLP]
@@ -204,7 +204,7 @@ pt.plots.show(pictures.draw_cannot(), "What two forms cannot do. Left: W's outpu
 # **For how many of the five does half the rate change the verdict in $R^2$?**
 
 # %%
-pt.commit("sixty.half", ...)    # of five
+pt.commit("sixty.half", ..., like=2)    # of five
 
 # %%
 few = pictures.compared(record, ladder)
@@ -275,7 +275,7 @@ pt.require("sixty.mine")
 # Your `sweep` takes the better of two rates. Then train with seed 2, as LoRA 8's recorded run was. **By how much will your $R^2$ be higher?**
 
 # %%
-pt.commit("sixty.mine", ...)    # such as -0.02
+pt.commit("sixty.mine", ..., like=-0.02)
 
 # %%
 def wrap(model):

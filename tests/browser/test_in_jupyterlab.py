@@ -418,6 +418,7 @@ import os
 import tempfile
 
 os.environ["PEFT_TEACH_WORK"] = tempfile.mkdtemp()    # a reader who commits, and keeps runs
+os.environ["PEFT_TEACH_BUDGET"] = "cpu"
 
 import peft_teach as pt
 from peft_teach.course.lessons.lora.picture_of_rank import RankExplorer
@@ -446,6 +447,9 @@ def test_lesson_07_s_picture_opens_trains_and_stops(lab, opened):
     assert "full fine-tuning" not in box.locator("img").get_attribute("alt")
     box.locator(".widget-toggle-buttons button", has_text="64").click()
     waits_for("full fine-tuning")
+    notebook.page.set_viewport_size({"width": 1280, "height": 800})
+    panel = notebook.page.locator(".jp-WindowedPanel-outer")
+    assert box.bounding_box()["height"] < panel.bounding_box()["height"]    # all is seen at once
     assert moves(box, by_keyboard) > 10
     # Each block was unticked: the button says that none is left.
     start.click()

@@ -14,9 +14,11 @@ from playwright.sync_api import sync_playwright  # noqa: E402
 
 from peft_teach.course.lessons import in_two  # noqa: E402
 from peft_teach.course.publish.front import title  # noqa: E402
+from peft_teach.course.publish.moving import LEAST  # noqa: E402
 from peft_teach.course.publish.notebooks import make  # noqa: E402
 from peft_teach.course.publish.site import site  # noqa: E402
 from peft_teach.ink import PHONE  # noqa: E402
+from peft_teach.plots import NARROW  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 
@@ -69,7 +71,8 @@ def test_every_link_within_the_site_leads_somewhere(pages):
 
 # What is said where cells run, and is true nowhere else.
 OF_NOTEBOOKS = (r"\b[Cc]lick|Shift\+Enter|\b[Pp]ress(?! play)\b.{,30}\d|the button|this notebook"
-                r"|\b[Rr]un the\b.*\b(cells?|lines)\b|(review|question|one) of your own|pt\.hint\(")
+                r"|\b[Rr]un the\b.*\b(cells?|lines)\b|(review|question|one) of your own"
+                r"|pt\.hint\(|\bRun pt\.")
 
 
 def test_no_page_asks_for_what_only_a_notebook_can_do(pages, browser):
@@ -156,6 +159,9 @@ def test_a_lesson_leads_to_the_one_before_and_the_next(pages, browser):
     for way, name in (("prev", lessons[-3]), ("next", lessons[-1])):
         link = page.locator(f".related-pages .{way}-page")
         assert link.get_attribute("href").endswith(f"{name}.html")
+    link.click()
+    page.wait_for_url(f"**/{name}.html")
+    assert page.evaluate("scrollY") == 0
 
 
 def test_each_picture_with_controls_is_alive(pages):
@@ -228,6 +234,26 @@ def test_a_bet_without_buttons_takes_an_answer_and_what_its_result_says_waits_to
     bet.get_by_label("Your bet").press("Enter")
     assert answer.inner_text().startswith("You said 0.5. Its nearest words, on 470 reviews: 0.78")
     said.wait_for()    # a fold says in a moment that it is open
+    page.goto(address + "lessons/07_lora.html")
+    bet = page.locator("[data-name='lora.zero_gradients']")
+    for answer, heard in (("AB, A, A, B", "You said AB, A, A, B. "),
+                          ('"AB", "A", "B", ""', "Right. ")):
+        bet.get_by_label("Your bet").fill(answer)
+        bet.get_by_role("button").click()
+        assert page.locator("[id='measured-lora.zero_gradients']").inner_text().startswith(heard)
+
+
+def test_a_result_that_answers_a_later_bet_waits_for_it(pages, browser):
+    _, address = pages
+    page = browser.new_page()
+    page.goto(address + "lessons/10_ladder.html")
+    answer = page.locator("[id='measured-ladder.mask']")
+    page.get_by_role("button", name="LoRA everywhere").first.click()
+    assert not answer.is_visible()
+    bet = page.locator("[data-name='ladder.bets']")
+    bet.get_by_label("Your bet").fill("BitFit: 100")
+    bet.get_by_role("button").click()
+    assert answer.inner_text().startswith("Right. Nearest to the mask: LoRA everywhere")
 
 
 def test_the_landing_begins_with_a_bet(pages, browser):
@@ -267,16 +293,25 @@ def test_tables_take_free_width_and_are_cards_on_a_phone(pages, browser):
         assert table.evaluate("each => each.scrollWidth - each.clientWidth") == 0
 
 
-def test_on_a_phone_a_block_is_drawn_anew_and_another_picture_can_be_read(pages, browser):
-    """Its letters have nine pixels at least: it scrolls in its own box."""
+def test_on_a_phone_letters_of_pictures_have_ten_pixels(pages, browser):
+    """They are drawn anew, and fit; what a training of minutes drew scrolls in its own box."""
     _, address = pages
-    page = browser.new_page(viewport={"width": 390, "height": 900})
-    page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
-    block, other = page.get_by_alt_text("LoRA: two"), page.get_by_alt_text("Rank 64 falls first")
-    assert block.bounding_box()["width"] < 390
-    assert block.evaluate("image => image.naturalWidth") == PHONE
-    assert other.bounding_box()["width"] >= 0.65 * int(other.get_attribute("width")) - 1
-    assert other.evaluate("image => image.parentElement.clientWidth") < 390
+    page, scrolls = browser.new_page(viewport={"width": 390, "height": 900}), []
+    for lesson in make(ROOT):
+        page.goto(f"{address}lessons/{lesson.name}.html", wait_until="networkidle")
+        page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+        for image in page.locator("article figure img").all():
+            image.scroll_into_view_if_needed()
+            width = image.bounding_box()["width"]
+            if image.locator("xpath=preceding-sibling::source").count():
+                image.evaluate("image => image.decode()")
+                assert image.evaluate("image => image.naturalWidth") in (PHONE, 96 * NARROW)
+                assert 330 < width < 390
+            else:
+                scrolls.append(image.get_attribute("alt"))
+                assert width >= LEAST * int(image.get_attribute("width")) - 1
+                assert image.evaluate("image => image.closest('figure').clientWidth") < 390
+    assert all(re.match("Highest of|BitFit, R²|Nearest levels|Your knob", told) for told in scrolls)
 
 
 def test_each_method_of_the_landings_picture_leads_to_its_lesson(pages, browser):
@@ -305,6 +340,20 @@ def test_wide_a_line_of_code_of_ninety_letters_and_a_long_formula_are_whole(page
             ).length""") == 0, lesson
     assert page.locator("article div.cell_input pre").first.evaluate(
         "each => getComputedStyle(each).whiteSpace") == "pre"    # no line is broken
+
+
+@pytest.mark.parametrize(("query", "page"), [
+    ("loss nan", "symptoms.html"), ("merge", "glossary.html#term-merge"), ("install", "start.html"),
+    ("rank", "glossary.html#term-rank"), ("lora", "lessons/07_lora.html"),
+    ("which method", "map.html"), ("own data", "own_data.html"),
+    ("seed", "glossary.html#term-seed"),
+])
+def test_the_search_has_first_what_a_newcomer_means(pages, browser, query, page):
+    _, address = pages
+    opened = browser.new_page()
+    opened.goto(f"{address}search.html?q={query}")
+    found = opened.locator("#search-results li > a").first
+    assert found.get_attribute("href").partition("?")[0] == page
 
 
 def test_the_search_finds_a_lesson(pages, browser):

@@ -287,6 +287,9 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
     assert table["whose"]["LoRA 8"] == "you"
     assert "diamonds are your runs, rings a colleague's, bars" in board_picture.caption(found)
     assert "◂" not in board_picture.caption(found)
+    low = board_picture.caption(found.assign(r2=0.1))    # neither a diamond nor a ring is drawn
+    assert "files; bars" in low
+    assert "◂ is off the scale" in low
     assert "◂" in board_picture.caption(board.frame(mine))
     beside = board.frame(mine | {"mask": mine["lora 8"] | {"method": "mask"}})
     assert beside.whose["mask"] == "you"

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 import peft_teach as pt
 from peft_teach.course.checks.stand_ins import Output, TinyClassifier
@@ -122,3 +123,13 @@ def test_the_law_holds_for_what_the_lesson_itself_builds():
     head = model.classifier.weight.detach().clone()
     law.resolve()(train, model)
     assert not torch.equal(head, model.classifier.weight)
+
+
+def test_the_ruler_s_marks_cover_no_name():
+    figure = full.draw_ruler(full.ruler(*map(pt.course.records.load, ("full", "ladder")), {
+        "counting words": 0.7031}))
+    FigureCanvasAgg(figure).draw()
+    ax, = figure.axes
+    name, = (text.get_window_extent() for text in ax.texts if text.get_text() == "labels, % right")
+    diamond, = (line for line in ax.lines if line.get_marker() == "D")
+    assert name.x1 + 10 < diamond.get_window_extent().x0

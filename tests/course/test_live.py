@@ -33,7 +33,7 @@ def test_what_tests_say_of_a_broken_version_and_no_random_number_is_used_up():
         assert version() == 2, "two"
 
     before = torch.get_rng_state()
-    said = live.tried([accepts, rejects], lambda: 1)["your broken version"]
+    said = live.tried([accepts, rejects], lambda: 1)["the broken version"]
     assert said.to_dict() == {"accepts": "accepts it", "rejects": "rejects it: AssertionError: two"}
     assert torch.equal(torch.get_rng_state(), before)
 

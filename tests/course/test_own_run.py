@@ -20,6 +20,11 @@ from peft_teach.errors import BadConfig
 CONFIG = pt.lora.Config(rank=2, alpha=4, targets=("value",))
 
 
+@pytest.fixture(autouse=True)
+def whole_runs(monkeypatch):
+    monkeypatch.setenv("PEFT_TEACH_BUDGET", "cpu")
+
+
 @pytest.fixture(scope="module")
 def movies():
     whole = pt.data.load("movies")
@@ -232,3 +237,14 @@ def test_a_run_of_ones_own_stands_in_the_picture_later_too(here, movies):
     assert later.data.own == {name: (parameters, accuracy)}
     later.guess.buttons.value = 1
     assert f"your own run, {name}: {accuracy:.1%}" in later.figure.get_label()
+
+
+def test_at_smoke_the_button_takes_a_few_steps_and_keeps_nothing(here, monkeypatch):
+    from peft_teach.course.lessons.lora.picture_of_rank import explore_rank
+
+    monkeypatch.setenv("PEFT_TEACH_BUDGET", "smoke")
+    picture = explore_rank(records.load("lora"), widgets.Guess("Which rank?", (1, 8)))
+    yielded, (chosen, found) = finish(picture.run.start())
+    assert (len(yielded), found.steps, found.tests) == (3, 2, 8)
+    picture.run.ended((chosen, found))
+    assert picture.data.own == {}

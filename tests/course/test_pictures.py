@@ -9,6 +9,7 @@ import dataclasses
 import html
 import inspect
 import re
+from itertools import combinations
 
 import drawn
 import ipywidgets as ipw
@@ -20,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 import peft_teach as pt
-from peft_teach import plots
+from peft_teach import ink, plots
 from peft_teach.course import lessons, protocol, records
 from peft_teach.course.desk import board, board_picture, work
 from peft_teach.widgets import Choices, Explorer
@@ -219,6 +220,39 @@ def test_text_can_be_read_at_the_size_shown(picture):
     sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text()]
     assert min(sizes) >= 9
     assert figure.get_figwidth() <= 9.3
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_on_a_phone_each_text_is_ten_pixels_high_whole_and_on_no_other(name):
+    torch.manual_seed(drawn.SEED)
+    with ink.on_a_phone():
+        figure = figure_of(EXAMPLES[name]())
+    assert faults_on_a_phone(figure) == []
+
+
+def faults_on_a_phone(figure: Figure) -> list[str]:
+    """Which texts are hard to read where a figure is shown as wide as a phone."""
+    shown = min(1, ink.PHONE / ink.PIXELS / figure.get_figwidth())
+    figure.set_dpi(ink.DPI)
+    figure.draw_without_rendering()
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for ax in figure.axes for text in (
+        ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts) if text.get_text()]
+    return [*(f"small: {text.get_text()}" for text in figure.findobj(Text) if text.get_text()
+              and text.get_fontsize() / 72 * ink.PIXELS * shown < 10 - 1e-6),
+            *(f"cut: {text}" for text, box in boxes
+              if figure.bbox.union([figure.bbox.padded(4), box]).bounds
+              != figure.bbox.padded(4).bounds),
+            *(f"{one} on {other}" for (one, a), (other, b) in combinations(boxes, 2)
+              if min(a.x1, b.x1) - max(a.x0, b.x0) > 4 and min(a.y1, b.y1) - max(a.y0, b.y0) > 6)]
+
+
+def test_a_text_that_is_small_or_cut_or_on_another_is_seen():
+    with ink.on_a_phone():
+        made, ax = plots.figure()
+    for place, text, size in ((0.5, "one", 12), (0.5, "other", 8), (1, "as long as a line", 12)):
+        ax.text(place, 0.5, text, fontsize=size).set_in_layout(False)
+    assert faults_on_a_phone(made) == [
+        "small: other", "cut: as long as a line", "one on other"]
 
 
 def test_all_colours_are_of_the_palette(picture):

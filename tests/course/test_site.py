@@ -7,6 +7,7 @@ import copy
 import json
 import re
 import shutil
+from html import unescape
 from itertools import combinations, pairwise
 
 import pytest
@@ -30,7 +31,6 @@ from peft_teach.course.publish.page import (
 from peft_teach.course.publish.site import site
 from peft_teach.course.publish.source import SourceCell
 from peft_teach.errors import PeftTeachError
-from peft_teach.ink import PHONE
 
 LESSON, = make(ROOT, ["07"])
 
@@ -58,6 +58,7 @@ def test_a_page_has_what_is_read_and_nothing_for_graders_or_colab(folded):
         assert nothing not in read
     assert "[start here](../start.md)" in read
     assert "![" not in read
+    assert "first page" not in read    # START's
 
 
 def test_headings_stand_in_their_order_below_one_title(folded):
@@ -127,7 +128,7 @@ def test_a_bet_is_buttons_and_its_answer_stands_where_the_lesson_tells_it(folded
     assert "<label>Your bet: <input required " in shown(NotebookNode(cells=[free]))
     assert "AB · A · B" not in shown(NotebookNode(cells=[free]))
     for name, value in (("suspect", "Why rank 64 failed:</strong> alpha"),
-                        ("zero_gradients", "both random:</strong> AB · A · B · –")):
+                        ("zero_gradients", "both random:</strong> AB · A · B · none")):
         told, = (cell for cell in folded.cells if f'pt.compare("lora.{name}"' in cell.source)
         html = shown(NotebookNode(cells=[told]))
         assert f'id="measured-lora.{name}"><span class="said"></span><strong>' in html
@@ -157,10 +158,23 @@ def test_a_bets_answer_stands_above_the_picture_that_its_cell_makes(folded):
 
 
 @pytest.mark.parametrize(("number", "form"), [
-    ("00", "0.9"), ("02", "0.5, 0.5"), ("08", "from 0 to 1"), ("12", "a number from 0 to 6")])
+    ("00", "0.9"), ("02", "0.5, 0.5"), ("07", "A, B, AB, –"), ("10", "LoRA 8: 60, BitFit: 40")])
 def test_a_field_shows_how_an_answer_looks(number, form):
     """Without how sure one is, which the page does not measure."""
     assert f'placeholder="{form}"' in shown(page(make(ROOT, [number])[0], ROOT))
+
+
+@pytest.mark.parametrize("lesson", lessons().values(), ids=lambda lesson: lesson.name)
+def test_each_field_shows_it(lesson):
+    source = (ROOT / lesson.source).read_text("utf-8")
+    assert re.findall(r"pt\.commit\((?!.*like=)", source) == []
+
+
+def test_a_result_waits_for_the_bets_that_stand_above_it():
+    """Lesson 10's answer to its first bet is the table that holds the answer to its second."""
+    result, = (cell for cell in page(make(ROOT, ["10"])[0], ROOT).cells
+               if 'compare("ladder.mask"' in cell.source)
+    assert {"after-ladder.mask", "after-ladder.bets"} <= {*result.metadata["tags"]}
 
 
 def test_a_picture_that_shows_a_bets_answer_waits_for_the_bet():
@@ -189,20 +203,17 @@ def test_what_stands_between_a_bet_and_its_card_waits_too():
 
 
 def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):
+    """A phone has its own of those that were drawn for it; another scrolls."""
     notebook = copy.deepcopy(folded)
     alts = re.findall('<img alt="(.+?)"', shown(notebook))
-    take_pictures_out(notebook, tmp_path)
+    take_pictures_out(notebook, tmp_path, {unescape(alts[0]): "<source narrow>"})
     assert "data:image/png" not in shown(notebook)
     found = re.findall('<img alt="(.+?)".*? height="([0-9]+)" loading="lazy" '
                        rf'src="../_static/{tmp_path.name}/(.+?)"', shown(notebook))
     assert [alt for alt, *_ in found] == alts
     assert all((tmp_path / name).is_file() and int(height) > 50 for _, height, name in found)
-    # On a phone the block is drawn anew; another picture keeps letters that can be read.
-    phone, = re.findall(r'\(max-width: 480px\)" srcset="../_static/\w+/(.+?) 2x"><img alt="LoRA',
-                        shown(notebook))
-    with Image.open(tmp_path / phone) as image:
-        assert image.width == 2 * PHONE
-    assert shown(notebook).count("min-width") == len(found) - 1
+    assert re.findall('<source narrow><img alt="(.+?)"', shown(notebook)) == alts[:1]
+    assert shown(notebook).count("min-width") == len(found)
 
 
 # ── pictures that move without a kernel ──────────────────────────────────────────────────────
@@ -231,6 +242,8 @@ MADE = [cell(text) for text in (
     "explore_height(names)",
     "explore_height([str(trained)])",
     "names = [('C', 'c')]",
+    "import peft_teach as pt\nmade, left, right = figure(8, 2, columns=2)\n"
+    "made.set_label('two panels')\npt.plots.show(made, 'Beside each other.')",
 )]
 
 
@@ -238,21 +251,33 @@ def test_a_picture_is_made_of_the_cells_that_it_needs():
     source = [each.source for each in MADE]
     assert moving.needs(source, 5) == {0, 3, 4, 5}
     assert moving.needs(source, 6) == {0, 1, 3, 6}
-    (id, picture), = moving.explorers(MADE).items()    # what needs minutes of training is left out
+    (id, picture), = moving.made(MADE)[0].items()    # what needs minutes of training is left out
     assert (id, picture.data) == (MADE[5].id, ("a", 2))
 
 
 def test_a_picture_is_drawn_at_every_setting(tmp_path, monkeypatch):
     monkeypatch.setenv(work.VARIABLE, str(tmp_path))    # of which a picture knows nothing
-    html, = moving.draw(MADE, tmp_path).values()
+    (html,), _ = map(dict.values, moving.draw(MADE, tmp_path))
     files = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
-    assert [told for _, told, _ in files] == [f"{a} is {n} high" for a in "ab" for n in (1, 2, 3)]
-    assert len({file for file, *_ in files}) == 3    # the names are not drawn
-    assert all((tmp_path / moving.FILES / file).is_file() for file, *_ in files)
+    assert [told for *_, told, _ in files] == [f"{a} is {n} high" for a in "ab" for n in (1, 2, 3)]
+    for same in zip(*(names for *names, _, _ in files)):    # on a wide page, and on a phone
+        assert len({*same}) == 3    # the names are not drawn
+        assert all((tmp_path / moving.FILES / file).is_file() for file in same)
     assert {caption for *_, caption in files} == {"Of a.", "Of b."}    # none waits for a bet
     assert "<label class=\"control\">whose <select><option selected>A &lt;/script&gt;" in html
     assert 'alt="a is 2 high"' in html
     assert 'max="2" value="1"' in html
+
+
+def test_for_a_phone_a_picture_is_drawn_anew_with_its_panels_below_each_other(tmp_path):
+    _, still = moving.draw(MADE, tmp_path)
+    (says, source), = still.items()
+    file, width, height = re.fullmatch(
+        r'<source media="\(max-width: 480px\)" srcset="../_static/moving/(.+) 2x" '
+        r'width="(\d+)" height="(\d+)">', source).groups()
+    assert (says, width, height) == ("two panels", "432", "384")
+    with Image.open(tmp_path / moving.FILES / file) as image:
+        assert image.size == (864, 768)
 
 
 def test_a_long_slider_keeps_every_other_stop_and_where_it_stands():
@@ -306,9 +331,9 @@ def test_the_pages_are_as_a_build_leaves_them(pages):
     ("assets/site/library.md", "| 73,728 (rank 8,", "| 199,999 (rank 8,"),
     ("assets/site/library.md", "(length 20) | | yes |", "(length 21) | | yes |"),
     ("assets/site/library.md", "| `ia3` |", "| `lora` |"),
-    ("assets/site/map.md", "| 73,728; merges |", "| 199,999; merges |"),
-    ("assets/site/map.md", "| 7,680; stays beside the base |", "| 7,680; merges |"),
-    ("assets/site/map.md", "LoRA: 73,728 ·", "LoRA: 199,999 ·"),
+    ("assets/site/map.md", "| 73,728 (rank 8,", "| 199,999 (rank 8,"),
+    ("assets/site/map.md", "(length 20); stays beside the base |", "(length 20); merges |"),
+    ("assets/site/map.md", "LoRA, q and v: 73,728 ·", "LoRA, q and v: 199,999 ·"),
     ("README.md", "methods-wide-dark.png", "methods-dark.png"),
     ("assets/site/index.md", ">400</button>", ">500</button>"),
     ("assets/site/fast.md", "| 0.62 (0.60–0.65) | 0.19 ", "| 0.61 (0.60–0.65) | 0.19 "),

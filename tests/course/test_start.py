@@ -83,7 +83,13 @@ def test_root_is_told_what_to_type(shipped, tmp_path, monkeypatch, capsys):
         main(["start", str(tmp_path / "mine"), "--allow-root"])
 
 
+def no_home(options):
+    raise PermissionError(13, "Permission denied", "/home/nobody")
+
+
 @pytest.mark.parametrize(("spoil", "message"), [
+    (lambda here, patch: patch.setitem(sys.modules, "jupyterlab.labapp",
+                                       SimpleNamespace(main=no_home)), "/home/nobody"),
     (lambda here, patch: (here / "mine/peft_teach").mkdir(parents=True), "is a checkout"),
     (lambda here, patch: (here / "mine").write_text(""), "cannot be written"),
     (lambda here, patch: patch.setitem(sys.modules, "jupyterlab.labapp", None), "pip install jup")])

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from datetime import UTC, datetime
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -39,6 +40,12 @@ def test_a_prediction_can_be_changed_until_its_result(folder):
     assert work.commit("lora.rank", 4, clicked) == 4    # it was made before, and came late
     work.resolve("late")
     assert work.commit("late", 1) is work.committed("late") is None
+
+
+def test_what_a_lesson_saves_stands_with_all_that_is_kept(folder, monkeypatch):
+    assert pt.course.in_work("movie-lora") == folder / "work" / "movie-lora"
+    monkeypatch.setenv(work.VARIABLE, "")
+    assert pt.course.in_work("movie-lora") == Path("work", "movie-lora")
 
 
 def test_sentences_checks_and_points_are_kept(folder):

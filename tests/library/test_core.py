@@ -6,7 +6,8 @@ import threading
 
 import pytest
 import torch
-from adapted import Foldable, Shift, outputs
+from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_submodules
+from adapted import Foldable, Shift, outputs, randomize
 from exact import assert_equal
 from safetensors.torch import load_file
 from torch import nn
@@ -411,6 +412,16 @@ def test_a_layer_that_computes_more_than_torch_s_is_not_merged(how, method, mode
     with pytest.raises(NotMergeable, match="forward"):
         pt.merge(model)
     assert snapshot(model, batch) == before
+
+
+def test_where_accelerate_hooked_a_layer_merge_says_how_to_go_on(model, batch):
+    add_hook_to_module(model.get_submodule(QUERY(0)), ModelHook())
+    model = randomize(pt.lora.inject(model, pt.lora.Config(targets=("query",))))
+    adapted = model(**batch).logits
+    with pytest.raises(NotMergeable, match=remove_hook_from_submodules.__name__):
+        pt.merge(model)
+    remove_hook_from_submodules(model)
+    torch.testing.assert_close(pt.merge(model)(**batch).logits, adapted)
 
 
 def test_a_silent_adapter_is_not_merged(model, batch):

@@ -250,6 +250,13 @@ def test_the_enlarged_place_is_to_scale(width, rank):
         pytest.approx(shape) for shape in (*[(D, D)] * 4, (D, FF), (FF, D))]
 
 
+def test_a_name_says_the_places_where_these_differ():
+    matrices = ", ".join(layouts.layout("minilm").shapes)
+    at = {", q and v": "at query, value.", ", all matrices": f"at {matrices}."}
+    for method, places in words.PLACES.items():
+        assert at[places] in drawing.block(method).get_label()
+
+
 def test_a_method_that_is_not_known_here_is_drawn_by_what_it_registers(monkeypatch):
     for name in ("lora", "dora"):
         monkeypatch.delitem(words.NAMES, name)
@@ -257,7 +264,7 @@ def test_a_method_that_is_not_known_here_is_drawn_by_what_it_registers(monkeypat
     figure = drawing.block("lora")
     assert said(figure).startswith("LoRA: learn a low-rank correction of a frozen weight")
     assert "trained 73,728" in said(figure)
-    assert "; DoRA: 78,336" in drawing.counts_in_words()    # its name, too, as its file has it
+    assert "; DoRA, q and v: 78,336" in drawing.counts_in_words()    # its name, as its file has it
 
 
 @pytest.mark.parametrize(("ask", "error", "says"), [
@@ -350,6 +357,20 @@ def test_one_colour_has_one_meaning():
     assert closest(hues, np.eye(3))[0] > 15
     assert closest({name: every[name] for name in WAYS}, DEUTERANOPIA)[0] > 12
     assert all(np.linalg.norm(lab(every[name], np.eye(3))[1:]) < 1 for name in NEUTRAL)
+
+
+def in_the_dark(colour: str) -> str:
+    """A colour after `invert(0.935) hue-rotate(180deg)`, as the Filter Effects Module defines them.
+    """
+    grey = np.array([0.213, 0.715, 0.072])
+    return to_hex(np.clip((2 * np.outer(np.ones(3), grey) - np.eye(3))
+                          @ (0.935 - 0.87 * np.array(to_rgb(colour))), 0, 1))
+
+
+def test_what_training_holds_can_be_told_apart_in_a_dark_theme():
+    held = {name: in_the_dark(ink.COLOURS[name]) for name in (*pt.plots.HELD, "working")}
+    assert in_the_dark("white") == "#111111"
+    assert closest(held, np.eye(3))[0] > 15
 
 
 def test_the_grey_of_what_is_frozen_is_the_same_in_all_pictures():

@@ -3,7 +3,7 @@
 for (const box of document.querySelectorAll(".moving")) {
   const shown = JSON.parse(box.querySelector("script").textContent);
   const form = box.querySelector("form"), figure = form.nextElementSibling;
-  const image = figure.querySelector("img"), caption = figure.querySelector("figcaption");
+  const [phone, image, caption] = figure.querySelectorAll("source, img, figcaption");
   const folder = image.getAttribute("src").replace(/[^/]*$/, "");
   const controls = [...box.querySelectorAll(".control")].map((label) => {
     const range = label.querySelector("input[type=range]"), menu = label.querySelector("select");
@@ -21,13 +21,15 @@ for (const box of document.querySelectorAll(".moving")) {
   });
   const show = () => {
     const now = shown[controls.reduce((sum, { count, at }) => sum * count + at(), 0)];
+    phone.srcset = `${folder}${now[1]} 2x`;
     image.src = folder + now[0];
-    [, image.alt, caption.textContent] = now;
+    [,, image.alt, caption.textContent] = now;
   };
   form.hidden = false;
   form.addEventListener("input", show);
   form.addEventListener("input", () => {    // the first move fetches the rest, so none flickers
-    for (const [file] of shown) new Image().src = folder + file;
+    const on = +matchMedia(phone.media).matches;
+    for (const files of shown) new Image().src = folder + files[on];
   }, { once: true });
   if (controls.length) show();    // a browser may remember how they stood
 
@@ -44,28 +46,33 @@ for (const box of document.querySelectorAll(".moving")) {
   });
 }
 
-// A bet opens what waits for it: a picture below it, and the outputs that page.py tagged with its name.
-for (const bet of document.querySelectorAll(".bet")) {
+// A bet opens what waits for it: a picture below it, and the outputs that page.py tagged with its name,
+// unless these wait for another bet, too.
+const bets = [...document.querySelectorAll(".bet")];
+const plain = (answer) => answer?.replaceAll("−", "-").replace(/ \(.*/, "").toLowerCase().split(/[,·]/)
+  .map((each) => each.replace(/[^\p{L}\p{N}.+-]|^\W*$/gu, "")).join();
+for (const bet of bets) {
   const name = bet.dataset.name, buttons = bet.querySelectorAll("button");
   const told = [bet, document.getElementById(`measured-${name}`)].map((each) => each?.querySelector(".said"));
-  const truth = told.findLast(Boolean)?.parentElement.lastChild.textContent.trim();
+  const truth = told.findLast(Boolean)?.parentElement.lastChild.textContent.trim().replace(/^It is /, "");
+  const off = (number) => Math.abs(parseFloat(number) - parseFloat(truth));
+  const least = Math.min(...[...buttons].map((each) => off(each.textContent)));
   const open = () => {
     const waiting = [...bet.closest(".cell_output, section").querySelectorAll(".after-bet")];
+    bet.classList.add("made");
     for (const cell of document.getElementsByClassName(`tag_after-${name}`))
-      waiting.push(cell.querySelector(":scope > details:last-of-type"));
+      if (bets.every((each) => each.matches(".made") || !cell.classList.contains(`tag_after-${each.dataset.name}`)))
+        waiting.push(cell.querySelector(":scope > details:last-of-type"));
     for (const each of waiting) each.open = true;
   };
   const field = bet.querySelector("input");
-  if (field && /^[−\d]/.test(truth)) {
-    [field.pattern, field.title] = ["[^\\p{L}]+", "A number."];
-    field.placeholder ||= "0.35";
-  }
+  if (field && /^[−\d]/.test(truth)) [field.pattern, field.title] = ["[^\\p{L}]+", "A number."];
   field?.addEventListener("keydown", (event) => event.key === "Enter" && buttons[0].click());
   for (const button of buttons) {
     button.addEventListener("click", () => {
       if (field && !field.reportValidity()) return;
       const said = (field?.value ?? button.textContent).trim();
-      const right = truth === said || truth?.startsWith(`It is ${said}: `);
+      const right = plain(said) === plain(truth) || off(said) === least;    // of numbers the nearest
       for (const each of buttons) each.setAttribute("aria-pressed", each === button);
       for (const each of told.filter(Boolean)) {
         each.textContent = right ? "Right. " : `You said ${said}. `;

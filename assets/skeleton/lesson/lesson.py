@@ -23,7 +23,7 @@ pt.seed(0)
 # numbers than the matrix itself? Bet a whole number in place of `...`.
 
 # %%
-pt.commit("NAME.rank", ...)
+pt.commit("NAME.rank", ..., like=10)
 
 # %%
 model, tokenizer = pt.models.load("minilm", labels=2, device=pt.device())

@@ -15,8 +15,9 @@ LOW, HIGH = 0.29, 0.62    # R² is drawn from here to there; a lower one is a nu
 
 def caption(found: pandas.DataFrame) -> str:
     """Say what the marks are that `draw` makes of a frame: those that are to be seen."""
-    marks = {"diamonds are your runs": "you" in [*found.whose],
-             "rings a colleague's": "a colleague" in [*found.whose],
+    drawn = [*found.whose[found.r2.ge(LOW)]]
+    marks = {"diamonds are your runs": "you" in drawn,
+             "rings a colleague's": "a colleague" in drawn,
              "bars the 95% intervals of recorded ones": found.high.gt(LOW).any(),
              "◂ is off the scale": found.r2.lt(LOW).any()}
     told = ", ".join(mark for mark, seen in marks.items() if seen)

@@ -64,6 +64,6 @@ def tried(tests: Sequence[Callable], *given: Any) -> pandas.DataFrame:
     """Return what each test says when it is called with what is given, such as a broken layer."""
     with torch.random.fork_rng(devices=[]):    # `outcome` seeds it
         said = {test.__name__: outcome(test, *given) for test in tests}
-    return pandas.DataFrame({"your broken version": {
+    return pandas.DataFrame({"the broken version": {
         name: f"rejects it: {error}" if isinstance(error, str) else "accepts it"
         for name, error in said.items()}})

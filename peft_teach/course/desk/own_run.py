@@ -12,7 +12,7 @@ What `pt.board` keeps learns ratings (`protocol`), and shares all but the task w
 import random
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from ... import data, evaluation, models, training
 from ...training import Step
 from ...widgets import Progress
+from .budget import budget
 
 Each = TypeVar("Each")      # what a generator yields
 Found = TypeVar("Found")    # what it returns
@@ -43,13 +44,18 @@ def own_run(adapt: Callable[[nn.Module], nn.Module], lr: float, data: data.Datas
     """Train MiniLM as `adapt` leaves it, once over the first sentences, and test it.
 
     Yields a `Progress` after each step and each batch of tests, which begins with the run's `name`;
-    returns an `OwnRun`. With the settings of a recorded run it reproduces that run.
+    returns an `OwnRun`. With the settings of a recorded run it reproduces that run; with
+    PEFT_TEACH_BUDGET=smoke, it takes a few steps and sentences.
     """
     return with_own_random(_run(adapt, lr, data, seed, train_examples, name), seed)
 
 
 def _run(adapt, lr, dataset, seed, train_examples, name,
          ) -> Generator[Progress, None, OwnRun]:
+    few = budget()
+    if not few.claims:
+        train_examples = few.train_examples
+        dataset = replace(dataset, test=dataset.test[:few.test_examples])
     model, tokenizer = models.load("minilm", labels=2)
     in_head = sum(model.get_parameter(name).numel() for name in models.head(model))
     model = adapt(model)

@@ -79,10 +79,10 @@ def settle(name: str) -> None:
 
 def _comparison(name: str, measured: Any, what: str) -> Card:
     """What was predicted and what was measured; how far apart, where the reader named a number."""
-    said = work.committed(name)
-    rows = (("you said", "measured"), (_text(said) if said is not None else "–", _text(measured)))
+    said, found = work.committed(name), _text(measured)
+    rows = (("you said", "measured"), ("nothing" if said is None else _text(said), found))
     told = ""
-    if said is not None and _text(said) == _text(measured):
+    if said is not None and _text(said) == found:
         told = "✓ As you said."
     elif _is_number(said) and _is_number(measured) and name not in _hears:    # no button's number
         told = f"The gap: {_text(measured - said)}."
@@ -120,4 +120,4 @@ def _text(value: Any) -> str:
             return " · ".join(map(_text, value)) or "none"
         case bool() | int() | float():
             return word(value).replace("-", "−")
-    return str(value) or "–"
+    return str(value) or "none"

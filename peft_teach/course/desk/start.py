@@ -61,6 +61,10 @@ def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
     page = Path(folder).expanduser().resolve() / f"{lessons.START}.ipynb"
     try:
         main([str(page), _HOME, *options])
+    except OSError as error:
+        raise PeftTeachError(f"JupyterLab stopped: {error}.",
+                             hint="HOME=FOLDER peft-teach start, with a folder that can be written"
+                             ) from None
     except SystemExit as stopped:
         root = hasattr(os, "geteuid") and os.geteuid() == 0    # Windows has no such user
         if stopped.code and root and "--allow-root" not in options:

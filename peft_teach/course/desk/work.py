@@ -43,6 +43,12 @@ def folder() -> Path | None:
     return _START if name is None else Path(name).expanduser() if name else None
 
 
+def in_work(name: str) -> Path:
+    """Return where a file or folder of the reader's own stands; where nothing is kept, from here.
+    """
+    return (folder() or Path()) / FILE.with_name(name)
+
+
 def is_reader_here() -> bool:
     """Return whether somebody can be asked; in a build, which keeps what it does, nobody can."""
     return folder() is not None and BUILD not in os.environ

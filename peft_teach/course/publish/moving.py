@@ -1,8 +1,8 @@
-"""The lessons' pictures with controls, for pages without a kernel.
+"""The lessons' pictures, for pages without a kernel and for phones.
 
-Each picture is made as its lesson makes it, from the cells that it needs and no others, and drawn
-once for each setting of its controls. A page then only chooses among files. What needs a training
-first stays as it stands in the notebook.
+Each picture is made as its lesson makes it, from the cells that it needs and no others, and one
+with controls is drawn once for each of their settings. A page then only chooses among files: on a
+phone, among those drawn for it. What needs a training first stays as it stands in the notebook.
 """
 
 import ast
@@ -24,7 +24,8 @@ from unittest import mock
 import ipywidgets as ipw
 from matplotlib.figure import Figure
 
-from ...ink import COLOURS
+from ... import plots
+from ...ink import COLOURS, on_a_phone
 from ...widgets import Explorer
 from ..checks.examination import silent
 from ..desk import work
@@ -32,34 +33,42 @@ from .source import CHECK, GRADE, SourceCell
 
 FILES = "moving"     # in `_static`
 MOST = 120           # settings of one picture that are drawn; of longer sliders every other stop
-LEAST = 0.65         # of its width a picture keeps on a phone: letters of 9 pixels, so it scrolls
+LEAST = 0.75         # of its width a picture keeps, if not drawn for a phone: letters of ten pixels
 LARGEST = 1.1        # of its width a picture takes, to be as wide as the text
 SHARP = 192          # dots an inch: twice a page's own
 
 _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of the ladder
-_EXPLORES = re.compile(r"\bexplore_\w+\(")
+_DRAWS = re.compile(r"\b(explore_\w+|pt\.plots\.show)\(")
 
 
-def draw(cells: Sequence[SourceCell], static: Path, most: int = MOST) -> dict[str, str]:
-    """Return the HTML of a lesson's pictures by their cell's id, and write the files of each.
+def draw(cells: Sequence[SourceCell], static: Path, most: int = MOST
+         ) -> tuple[dict[str, str], dict[str, str]]:
+    """Write the files of a lesson's pictures, and return their HTML.
 
-    `static` is the site's folder `_static`; `most`, how many settings of one picture are drawn.
+    Of those with controls it is a whole picture, by its cell's id; of the others, what a phone
+    takes instead, by what the picture says. `static` is the site's folder `_static`; `most`, how
+    many settings of one picture are drawn.
     """
     (static / FILES).mkdir(parents=True, exist_ok=True)
     # Nobody reads here: a picture that waits for a bet would be drawn waiting.
     with mock.patch.dict(os.environ, {work.VARIABLE: ""}), silent():
-        return {id: _html(picture, static, most) for id, picture in explorers(cells).items()}
+        moving, still = made(cells)
+        return ({id: _html(picture, static, most) for id, picture in moving.items()},
+                {figure.get_label(): _source(*_file(figure, static)) for figure in still})
 
 
-def explorers(cells: Sequence[SourceCell]) -> dict[str, Explorer]:
-    """Make a lesson's pictures with controls; return them by the id of their cell."""
+def made(cells: Sequence[SourceCell]) -> tuple[dict[str, Explorer], list[Figure]]:
+    """Make a lesson's pictures: those with controls, by the id of their cell, and the others.
+
+    These are drawn for a phone: all others have them from the notebook.
+    """
     code = [cell for cell in cells if cell.kind == "code" and cell.part not in (CHECK, GRADE)]
     source = [cell.source for cell in code]
     namespace: dict[str, Any] = {"__name__": "lesson"}
     ran: set[int] = set()
-    found = {}
+    moving, still = {}, []
     for n, text in enumerate(source):
-        if not _EXPLORES.search(text):
+        if not _DRAWS.search(text):
             continue
         needed = needs(source, n)
         if any(_TRAINS.search(source[each]) for each in needed):
@@ -67,10 +76,11 @@ def explorers(cells: Sequence[SourceCell]) -> dict[str, Explorer]:
         for each in sorted(needed - ran - {n}):
             exec(compile(source[each], code[each].where, "exec"), namespace)
         ran |= needed
-        shown = _value(text, code[n].where, namespace)
+        with on_a_phone(), mock.patch.object(plots, "show", lambda *shown: still.append(shown[0])):
+            shown = _value(text, code[n].where, namespace)
         if isinstance(shown, Explorer):
-            found[code[n].id] = shown
-    return found
+            moving[code[n].id] = shown
+    return moving, still
 
 
 def needs(source: Sequence[str], n: int) -> set[int]:
@@ -118,21 +128,22 @@ def _value(text: str, where: str, namespace: dict[str, Any]) -> Any:
 
 def _html(picture: Explorer, static: Path, most: int) -> str:
     stops = thinned({name: stops_of(control) for name, control in picture.controls.items()}, most)
-    files = [_file(picture, dict(zip(stops, (value for _, value in chosen))), static)
+    drawn = [_setting(picture, dict(zip(stops, (value for _, value in chosen))), static)
              for chosen in product(*(each for each, _ in stops.values()))]
     at = 0
     for each, stands in stops.values():
         at = at * len(each) + stands
-    file, width, height, told, caption = files[at]
+    (file, width, height), phone, told, caption = drawn[at]
     controls = "".join(_control(picture.controls[name], each, stands)
                        for name, (each, stands) in stops.items() if len(each) > 1)
     if any(isinstance(widget, ipw.Play) for widget in picture.box.children):
         controls += '<button type="button">Play</button>'
-    shown = json.dumps([(file, told, caption) for file, _, _, told, caption in files])
+    shown = json.dumps([(wide[0], narrow[0], *texts) for wide, narrow, *texts in drawn])
     shown = shown.replace("</", r"<\/")    # no text ends the script
     return (f'<div class="moving"><form hidden>{controls}</form><figure>'
-            f'<img class="peft-teach-figure" src="../_static/{FILES}/{file}" width="{width}" '
-            f'height="{height}" style="{sized(width)}" alt="{escape(told)}">'
+            f'<picture>{_source(*phone)}<img class="peft-teach-figure" '
+            f'src="../_static/{FILES}/{file}" width="{width}" height="{height}" '
+            f'style="{sized(width)}" alt="{escape(told)}"></picture>'
             f'<figcaption aria-live="polite">{escape(caption)}</figcaption></figure>'
             f'<script type="application/json">{shown}</script></div>')
 
@@ -163,19 +174,35 @@ def thinned(stops: dict[str, Stops], most: int = MOST) -> dict[str, Stops]:
     return stops
 
 
-def _file(picture: Explorer, settings: dict[str, Any], static: Path
-          ) -> tuple[str, int, int, str, str]:
-    """Draw one setting; return its file, its size on a page, and what it says."""
+File = tuple[str, int, int]    # its name, and its size on a page
+
+
+def _setting(picture: Explorer, settings: dict[str, Any], static: Path
+             ) -> tuple[File, File, str, str]:
+    """Draw one setting; return its file, that for a phone, and what it says."""
     data = picture.compute(**settings)
     figure = picture.draw(data)
-    name = filed(png(figure), static / FILES)
+    with on_a_phone():
+        phone = picture.draw(data)
+    return (_file(figure, static), _file(phone, static), str(figure.get_label()),
+            picture.caption(data))
+
+
+def _file(figure: Figure, static: Path) -> File:
     width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return name, width, height, str(figure.get_label()), picture.caption(data)
+    return filed(png(figure), static / FILES), width, height
 
 
-def sized(width: int, scrolls: bool = True) -> str:
-    """Return how wide a picture is on a page: as the text, but for small ones and on a phone."""
-    return f"min-width: {LEAST * width:.0f}px; " * scrolls + f"width: {LARGEST * width:.0f}px"
+def _source(name: str, width: int, height: int) -> str:
+    """Return the HTML of a file that a phone takes instead of the picture that follows."""
+    return (f'<source media="(max-width: 480px)" srcset="../_static/{FILES}/{name} 2x" '
+            f'width="{width}" height="{height}">')
+
+
+def sized(width: int) -> str:
+    """Return how wide a picture is on a page: as the text, but for small ones and where it scrolls.
+    """
+    return f"min-width: {LEAST * width:.0f}px; width: {LARGEST * width:.0f}px"
 
 
 def png(figure: Figure) -> bytes:

@@ -11,11 +11,10 @@ import base64
 import re
 from collections.abc import Container, Iterable, Mapping
 from dataclasses import replace
-from html import escape
+from html import escape, unescape
 from pathlib import Path
 from typing import Any
 
-from ...ink import PHONE
 from ..checks.examination import silent
 from ..desk.learner import card_of
 from ..lessons import START
@@ -79,45 +78,35 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
         shown.append(cell)
     title, _, rest = shown[0].source.partition("\n")
     launch = f" or [open it in Colab]({lesson.launch})" if lesson.launch else ""
-    shown[0].source = (f"{title}\n\n*A page to read, with recorded results. To write the exercises "
-                       f"yourself, [start here](../start.md){launch}.*\n{rest}")
+    shown[0].source = (f'{title}\n\n*A page to read: "you" in its results is a reader whose '
+                       "answers all pass. To write the exercises yourself, [start here]"
+                       f"(../start.md){launch}.*\n{rest}")
     _gloss(shown, glossary(root))
     notebook.cells = shown
     return notebook
 
 
-def take_pictures_out(notebook: Any, static: Path) -> None:
-    """Put a notebook's pictures into files beside its page, which loads each when it is seen."""
+def take_pictures_out(notebook: Any, static: Path, phones: Mapping[str, str]) -> None:
+    """Put a notebook's pictures into files beside its page, which loads each when it is seen.
+
+    `phones` has what a phone takes instead, by what a picture says. Another scrolls there.
+    """
     for cell in notebook.cells:
-        phone = _on_a_phone(cell)
         for output in cell.get("outputs", ()):
             if html := output.get("data", {}).get("text/html"):
                 output.data["text/html"] = _PICTURE.sub(
-                    lambda found, phone=phone: _out(found, static, phone), html)
+                    lambda found: _out(found, static, phones), html)
 
 
-def _out(found: re.Match, static: Path, phone: bytes | None) -> str:
-    data, at = base64.b64decode(found[2]), f"../_static/{static.name}/"
+def _out(found: re.Match, static: Path, phones: Mapping[str, str]) -> str:
+    data = base64.b64decode(found[2])
     across, down = (int.from_bytes(data[at:at + 4], "big") for at in (16, 20))    # of a PNG
     width = int(re.search(r'width="(\d+)"', found[1])[1])
-    image = (found[1].replace('style="', f'style="{moving.sized(width, phone is None)}; ') +
+    phone = phones.get(unescape(re.search(r'alt="(.*?)"', found[1], re.DOTALL)[1]), "")
+    image = (found[1].replace('style="', f'style="{moving.sized(width)}; ') +
              f' height="{round(width * down / across)}" loading="lazy" '
-             f'src="{at}{moving.filed(data, static)}">')
-    return image if phone is None else (
-        '<picture><source media="(max-width: 480px)" '
-        f'srcset="{at}{moving.filed(phone, static)} 2x">{image}</picture>')
-
-
-def _on_a_phone(cell: Any) -> bytes | None:
-    """Draw the block that a cell draws as wide as a phone: all that it says stands in its call."""
-    call = next((call for call in (_calls(cell) if cell.cell_type == "code" else ())
-                 if ast.unparse(call.func) == "pt.drawing.block"), None)
-    if call is None:
-        return None
-    import peft_teach as pt
-
-    call.keywords.append(ast.keyword("pixels", ast.Constant(PHONE)))
-    return moving.png(eval(ast.unparse(call), {"pt": pt}))
+             f'src="../_static/{static.name}/{moving.filed(data, static)}">')
+    return f"<picture>{phone}{image}</picture>"
 
 
 # ── prose ────────────────────────────────────────────────────────────────────────────────────
@@ -180,7 +169,7 @@ def _read(cell: Any, id: str, results: Container[str], pictures: Mapping[str, st
                            or _compared(output)]
     if id in pictures:
         picture = pictures[id]
-        if bets:    # it may show the answer
+        if bets and "when you have guessed" not in picture:    # it may show the answer
             picture = (f'<details class="after-bet"><summary>Bet first, then open the picture'
                        f"</summary>{picture}</details>")
         cell.outputs.append(_output(picture))
@@ -220,14 +209,13 @@ def _bet(call: ast.Call, cell: Any, results: Container[str]) -> str:
 
 
 def _form(call: ast.Call, cell: Any) -> str:
-    """How an answer looks: that of `like=`, without how sure one is, or what its line remarks."""
+    """How an answer looks: that of `like=`, without how sure one is."""
     remark = cell.source.splitlines()[call.end_lineno - 1].partition("# ")[2]
-    like = next((each.value for each in call.keywords if each.arg == "like"), None)
-    if like is None:
-        return remark.partition(", how sure")[0].lstrip("[")
-    given = ast.literal_eval(like)
-    given = given if isinstance(given, list) else [given]
-    return ", ".join(map(str, given[:1] if "how sure" in remark else given))
+    like = next((ast.literal_eval(each.value) for each in call.keywords if each.arg == "like"), [])
+    if isinstance(like, dict):
+        like = [f"{name}: {value}" for name, value in like.items()]
+    like = like if isinstance(like, list) else [like]
+    return ", ".join(str(each) or "–" for each in like[:1 if "how sure" in remark else None])
 
 
 def buttons(question: str, options: Iterable[str], told: str, name: str | None = None) -> str:
@@ -279,28 +267,31 @@ def _compared(output: Any) -> tuple[str, str] | None:
     return name, f"<strong>{escape(note or 'Measured')}:</strong> {escape(value)}"
 
 
-def _waiting(notebook: Any, results: Mapping[str, int]) -> dict[str, str]:
-    """Return the cells whose outputs wait for a bet, by id, and the name of the last such bet.
+def _waiting(notebook: Any, results: Mapping[str, int]) -> dict[str, list[str]]:
+    """Return the cells whose outputs wait for bets, by id, and the names of these.
 
     They are the cell of what was measured and, where no prose stands between, those from the bet.
+    Bets that are made on the way are waited for, too: their answer may stand there.
     """
     cells, waiting = notebook.cells, {}
     asks = {n: [call for call in _calls(cell) if _name(call) in BETS]
             for n, cell in enumerate(cells) if cell.cell_type == "code"}
-    for n, bets in asks.items():
-        for name in filter(None, (_about(call, results) for call in bets)):
-            between = range(n + 1, results[name] + 1)
-            if not all(each in asks for each in between):
-                between = [results[name]]
-            waiting |= {cells[each].id: name for each in between if not asks[each]}
+    asked = {name: n for n, bets in asks.items() for call in bets
+             if (name := _about(call, results))}
+    for name, n in asked.items():
+        between = range(n + 1, results[name] + 1)
+        if not all(each in asks for each in between):
+            between = [results[name]]
+        waiting |= {cells[at].id: [each for each in asked if n <= asked[each] < at <= results[each]]
+                    for at in between if not asks[at]}
     return waiting
 
 
-def _wait(cell: Any, name: str) -> None:
-    """Fold a cell's outputs until the bet is made: site.js opens them."""
+def _wait(cell: Any, names: Iterable[str]) -> None:
+    """Fold a cell's outputs until the bets are made: site.js opens them."""
     folded = ["remove-input"] * ("hide-input" in cell.metadata.get("tags", ()))
     prompt = "After the bet: the result"
-    cell.metadata = {"tags": [*folded, "hide-output", f"after-{name}"],
+    cell.metadata = {"tags": [*folded, "hide-output", *(f"after-{name}" for name in names)],
                      "mystnb": {"code_prompt_show": prompt, "code_prompt_hide": prompt}}
 
 

@@ -69,8 +69,8 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED, most: int = moving.
     with ProcessPoolExecutor(min(len(lessons), os.cpu_count() or 1), get_context("spawn")) as pool:
         drawn = pool.map(functools.partial(
             moving.draw, static=folder / "_static", most=most), cells)
-    for lesson, pictures in zip(lessons, drawn):
+    for lesson, (pictures, phones) in zip(lessons, drawn):
         read = page(lesson, root, solutions, pictures)
-        take_pictures_out(read, folder / "_static" / moving.FILES)
+        take_pictures_out(read, folder / "_static" / moving.FILES, phones)
         write(read, folder / "lessons" / f"{lesson.name}.ipynb")
     return len(lessons)

@@ -1,6 +1,7 @@
 """The benchmark's record in Markdown, as the script prints it and a page shows it."""
 
 BATCHES = {"minilm": (16, 32), "smollm2": (2, 64)}    # of the models that race: rows, tokens
+NAMES = {"minilm": "MiniLM", "smollm2": "SmolLM2-135M"}
 
 
 def table(record):
@@ -17,19 +18,21 @@ def table(record):
                        if (r["device"], r["machine"]) == (device, machine)]
                       for part in ("runs", "nf4"))
         threads = f"{machine['threads']} thread" + "s" * (machine["threads"] > 1)
-        text += ["", f"{machine['device']}, {threads} of {machine['cores']} cores; "
-                     f"torch {machine['torch']}, peft {machine['peft']}, bitsandbytes "
-                     f"{machine['bitsandbytes']}; {max(row['date'] for row in (*runs, *nf4s))}"]
+        text += ["", f"{max(row['date'] for row in (*runs, *nf4s))}, {machine['device']}, "
+                     f"{threads} of {machine['cores']} cores; torch {machine['torch']}, peft "
+                     f"{machine['peft']}, bitsandbytes {machine['bitsandbytes']}"]
         for name, batch in BATCHES.items():
             rows = [r for r in runs if r["model"] == name]
             if rows:
-                model = f"{name}, {batch[0]} × {batch[1]}"
+                rows_by_tokens = f"{batch[0]} × {batch[1]} tokens"
                 full = next((r["ours"] for r in rows if r["method"] == "full"), {})
-                text += ["", *_markdown((model, "trained", "time / full", "memory / full"),
-                                        [_beside_full(row, full) for row in rows]),
-                         "", *_markdown((model, "peft trains", "time / peft", "memory / peft",
-                                         "file / peft"),
-                                        [_beside_peft(row) for row in rows if "peft" in row])]
+                text += ["", f"## {NAMES[name]}, beside full fine-tuning", "",
+                         *_markdown((rows_by_tokens, "trained", "time / full", "memory / full"),
+                                    [_beside_full(row, full) for row in rows]),
+                         "", f"## {NAMES[name]}, beside peft", "",
+                         *_markdown((rows_by_tokens, "peft trains", "time / peft", "memory / peft",
+                                     "file / peft"),
+                                    [_beside_peft(row) for row in rows if "peft" in row])]
         if nf4s:
             head = ("NF4", "bits a weight", "quantize, M/s", "bitsandbytes", "time, ratio",
                     "dequantize, M/s", "bitsandbytes", "time, ratio")

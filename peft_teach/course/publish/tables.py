@@ -142,11 +142,16 @@ def _library(root: Path) -> str:
     for name, card in cards(root).items():
         if name != HEAD:
             counted = count(name)
-            settings = card.SETTINGS.format_map(vars(counted.config))
-            rows.append(_row(f"`{name}`", card.COMPUTES, f"{counted.trained:,}" + (
-                f" ({settings})" if settings else ""), counted.merges and (card.MERGES or "yes"),
-                "yes" if name in export.WRITTEN else "", card.EQUALS))
+            rows.append(_row(f"`{name}`", card.COMPUTES, _trained(card, counted),
+                             counted.merges and (card.MERGES or "yes"),
+                             "yes" if name in export.WRITTEN else "", card.EQUALS))
     return _block(rows)
+
+
+def _trained(card: SimpleNamespace, counted: SimpleNamespace) -> str:
+    """How many numbers train, with which settings."""
+    settings = card.SETTINGS.format_map(vars(counted.config))
+    return f"{counted.trained:,}" + (f" ({settings})" if settings else "")
 
 
 def _map(root: Path) -> str:
@@ -156,7 +161,7 @@ def _map(root: Path) -> str:
         what = {None: "", True: f"; merges {card.MERGES}".rstrip(),
                 False: "; stays beside the base"}[counted.merges]
         rows.append(_row(f"[{title}](../../lessons/{card.LESSON}.ipynb)" if card.LESSON else title,
-                         card.EQUATION, f"{counted.trained:,}{what}", card.WHEN))
+                         card.EQUATION, _trained(card, counted) + what, card.WHEN))
     return _block(rows)
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .... import bottleneck, core, data, drawing, models
 from ....adapter import adapters
-from ....ink import WIDE, Page
+from ....ink import Page, across
 from ....plots import claim, dots
 from ....widgets import Explorer
 from ... import records
@@ -254,12 +254,13 @@ def merge_parallel(merged: Callable) -> pandas.DataFrame:
 
 def draw_merge() -> Figure:
     """Draw the feed-forward part with a parallel adapter beside it, and merged; to scale."""
-    page = Page(WIDE, (3.4, 3.4))
+    page = Page(across(), (3.4, 5.9))
     top = page.head("A parallel adapter merges: 1,536 inner features become 1,600", [
         ("trained", "adapter"), ("frozen", "frozen"), ("passing", "only passes through")])
-    d, wide, size, y = 0.4, 1.6, 0.0667, top + 1.15
-    for left, merged in ((0.1, False), (3.75, True)):
-        page.text(left, top + 0.06, "merged" if merged else "beside", "left", "top", weight="bold")
+    d, wide, size = 0.4, 1.6, 0.0667
+    for merged, (left, y) in enumerate(((0.1, top + 1.15), (0.1, top + 3.7) if page.narrow else (
+            3.75, top + 1.15))):
+        page.text(left, y - 1.09, "merged" if merged else "beside", "left", "top", weight="bold")
         down, inner, up = left + 0.62, left + 1.06, left + 1.32
         page.part(left + 0.12, y, 0.1, d, "passing")
         page.text(left + 0.12, y - d / 2 - 0.05, "384", va="bottom")

@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from torch import Tensor
 
 from .... import plots, spectra
+from ....ink import narrow
 from ....plots import COLOURS, SERIES, claim, figure, in_percent, logarithmic, plain_ticks
 from ....widgets import Explorer
 from ... import records
@@ -29,7 +30,7 @@ def draw_changes(changes: Mapping[str, Tensor]) -> Figure:
             for name, change in changes.items()]
     for ax, change, text in zip(axes, changes.values(), told):
         _matrix(ax, change.detach(), text)
-    key = axes[len(axes) // 2].inset_axes((0, -0.12, 1, 0.05))
+    key = axes[-1 if narrow() else len(axes) // 2].inset_axes((0, -0.12, 1, 0.05))
     key.imshow(np.linspace(-1, 1, 63)[None], cmap=SIGNS, aspect="auto")
     key.set(yticks=[], xticks=(0, 31, 62), xticklabels=("below zero", "zero", "above zero"))
     key.tick_params(labelsize=11, length=0)
@@ -123,7 +124,8 @@ def draw_cut(found: Cut) -> Figure:
     in_percent(right.yaxis)
     made.legend(handles=[Line2D([], [], color=colour, ls=style[:-1], marker=style[-1], label=label)
                          for label, colour, style in RULES.values()],
-                frameon=False, fontsize=10, loc="outside lower center", ncols=3, handlelength=3)
+                frameon=False, fontsize=10, loc="outside lower center", handlelength=3,
+                ncols=plots.abreast(3))
     whole = np.mean(found.ends("all"))
     claim(made, f"{RULES[found.rule][0].capitalize()}: {name} brings {here:.1%}, the whole update "
           f"{whole:.1%}", ". ".join(told) + ".")
@@ -146,7 +148,7 @@ def explore_cut(record: Mapping, delta: Tensor) -> Explorer:
     }
     return Explorer(
         controls, lambda **s: cut(record, delta, **s), draw_cut,
-        lambda found: "Left: of your matrix. Right: the accuracy if all 36 matrices are cut like "
+        lambda found: "The matrix is yours. The accuracy is that with all 36 matrices cut like "
                       "this, recorded (2,000 sentences, labels); a mark is a seed, a line joins "
                       "the means, the ring is your choice. A direction has about 1/256 of a "
                       "matrix's numbers: at 1/1,024 there is none.")

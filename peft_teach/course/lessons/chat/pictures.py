@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from ....plots import COLOURS, box, claim, figure, name_ends
+from ....ink import narrow
+from ....plots import COLOURS, abreast, box, claim, figure, name_ends
 from ... import records
 from .blind import blind
 from .measure import ask, padded, stream, style
@@ -30,14 +31,14 @@ __all__ = ["ask", "blind", "curve", "draw_curves", "draw_forgetting", "draw_labe
            "endless", "facts", "forgets", "knob", "ladder", "misled", "padded", "prompt",
            "runaway", "save_rows", "stream", "style", "told_facts", "train_rows"]
 
-IN_A_ROW = 9                       # tokens of a conversation
+IN_A_ROW, ON_A_PHONE = 9, 4        # tokens of a conversation
 TURN = "<|im_start|>"              # SmolLM2's
 
 STYLES = {"lora": (COLOURS["lora"], "-", "s"), "qlora": (COLOURS["lora"], "--", "D"),
           "full": (COLOURS["full"], "-", "o")}
 # Where the numbers of passes stand, from their points, in points: each method's own, and of both.
 BESIDE = {"lora": {0.5: ((0, 7), "center"), 2: ((8, -10), "left")},
-          "full": {0.5: ((0, -16), "center"), 2: ((-8, 5), "right")}}
+          "full": {0.5: ((4, -16), "left"), 2: ((-8, 5), "right")}}
 BOTH = {0: ("before", (0, -18), "center"), 1: ("1 pass", (8, -18), "center"),
         5: ("5 passes", (-6, 6), "right")}
 NAMED_ENDS = NAMES | {"qlora": "QLoRA, dashed"}
@@ -46,27 +47,27 @@ NAMED_ENDS = NAMES | {"qlora": "QLoRA, dashed"}
 def draw_labels(ids: Sequence[int], labels: Sequence[int], tokenizer) -> Figure:
     """Draw a conversation, a row a turn; filled is what training asks for, framed the ends."""
     words = [tokenizer.decode([int(i)]).replace("\n", "⏎").strip(" ") or "␣" for i in ids]
-    places, row, column = [], 0, 0
+    places, row, column, most = [], 0, 0, ON_A_PHONE if narrow() else IN_A_ROW
     for word in words:
-        if column == IN_A_ROW or (column and word == TURN):
+        if column == most or (column and word == TURN):
             row, column = row + 1, 0
         places.append((column, -row))
         column += 1
     lines = row + 1
-    made, ax = figure(9.2, 0.85 + 0.32 * lines)
+    made, ax = figure(9.2, (1.35 if narrow() else 0.85) + 0.32 * lines)
     ends = [int(i) == getattr(tokenizer, "eos_token_id", None) for i in ids]
     counted = [int(label) != -100 for label in labels]
     fills = {True: (COLOURS["trained"], 0.45), False: COLOURS["frozen"]}
     for place, word, end, asked in zip(places, words, ends, counted):
         box(ax, *place, 0.95, 0.82, word, size=10, lw=2 * end, fc=fills[asked])
-    ax.set(xlim=(-0.05, IN_A_ROW), ylim=(-lines + 0.9, 0.95))
+    ax.set(xlim=(-0.05, most), ylim=(-lines + 0.9, 0.95))
     ax.axis("off")
     told = f"The loss counts {sum(counted)} of {len(words)} tokens" + (
         f", and {sum(map(all, zip(ends, counted)))} of {sum(ends)} ends" if any(ends) else "")
     ax.legend(handles=[Patch(fc=fills[True], label="counted"),
                        Patch(fc=fills[False], label="not counted"),
                        Patch(fc="none", ec=COLOURS["ink"], lw=2, label="the end of a turn")],
-              frameon=False, fontsize=11, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
+              frameon=False, fontsize=11, ncols=abreast(3), loc="lower left", bbox_to_anchor=(0, 1))
     claim(made, told, " ".join(word for word, asked in zip(words, counted) if asked))
     return made
 

@@ -86,7 +86,7 @@ def explore_clouds(record: Record, guess: Guess) -> Explorer:
 
 
 def _caption(found: Clouds) -> str:
-    hint = "" if found.named else " The names come when you have guessed."
+    hint = "" if found.named else " Which is which, you see when you have guessed."
     return ("A dot is a matrix after a quarter, half, three quarters and all of training. "
             f"Frames are of different sizes: compare shapes.{hint}")
 

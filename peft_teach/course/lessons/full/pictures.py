@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from .... import account, plots
+from ....ink import narrow
 from ....plots import COLOURS, claim, figure, running_mean
 from ... import protocol, records
 from ...checks.stand_ins import Output
@@ -23,6 +24,7 @@ WAYS = {"scratch": "from scratch", "head": "head only", "full": "full fine-tunin
 def draw_ways(backbone: int, head: int) -> Figure:
     """Draw what starts how, and what trains, areas to scale; `backbone` and `head` are counts."""
     made, ax = figure(8, 2.7)
+    then = "\n" if narrow() else " "
     width, height = 2.1, 1.5
     side = (width * height * head / backbone)**0.5
     ways = (("scratch", "random", True), ("full", "pretrained", True),
@@ -30,15 +32,15 @@ def draw_ways(backbone: int, head: int) -> Figure:
     for i, (way, start, trained) in enumerate(ways):
         x = 2.3 * i
         plots.box(ax, x, 0, width, height,
-                  f"starts {start}\n{'trained' if trained else 'frozen'}", 11,
+                  f"starts{then}{start}\n{'trained' if trained else 'frozen'}", 11,
                   fc=COLOURS["trained" if trained else "frozen"], lw=0)
         plots.box(ax, x + width / 2, 1.65, side, side, "", fc=COLOURS["trained"], lw=0)
         plots.ring(ax, x + width / 2, 1.65)
-        ax.text(x + width / 2, 2, WAYS[way], ha="center", fontsize=12)
+        ax.text(x + width / 2, 2, WAYS[way].replace(" ", then), ha="center", fontsize=12)
     for y, told in ((height / 2, f"backbone\n{backbone:,}"),
-                    (1.65, f"head: {head:,}\nstarts random, trained")):
+                    (1.65, f"head: {head:,}\nstarts random,{then}trained")):
         ax.text(-0.1, y, told, ha="right", va="center", fontsize=11)
-    ax.set(xlim=(-2, 6.8), ylim=(-0.1, 2.3))
+    ax.set(xlim=(-2, 6.8), ylim=(-0.1, 2.5 if narrow() else 2.3))
     ax.axis("off")
     claim(made, f"Head only trains {head:,} of {backbone + head:,} numbers", "; ".join(
         f"{WAYS[way]}: the backbone starts {start} and {'trains' if trained else 'stays frozen'}"
@@ -71,12 +73,13 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
     Below the second, two brackets: what a method may gain over either head.
     """
     made, ax = figure(9.2, 4.3)
-    told = []
+    told, then = [], "\n" if narrow() else " "
     for y, (name, marks) in zip((1.55, 0), scales.items()):
         zero, one = marks[POOLER], marks[FULL]
         write = "{:.2%}".format if y else "{:.3f}".format
         ax.plot((0, 1), (y, y), color=COLOURS["ink"], lw=2)
-        ax.text(-0.1, y, name, ha="right", va="center", fontsize=12)
+        left = min((value - zero) / (one - zero) for value in marks.values())
+        ax.text(left - 0.1, y, name.replace(", ", f",{then}"), ha="right", va="center", fontsize=12)
         for mark, value in marks.items():
             x = (value - zero) / (one - zero)
             told.append(f"{name}, {mark}: {write(value)}, {x:.0%} of the gain")
@@ -88,14 +91,15 @@ def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
                 ha = "left" if "your" in mark else "right"
                 ax.plot(x, y, "D", ms=7, color=colour)
             gain = f"\n{x:.0%} of the gain" if 0 < x < 1 else ""
-            ax.text(x, y + 0.16 * up, f"{mark}\n{write(value)}{gain}", ha=ha, fontsize=11,
+            lines = mark.replace("on ", f"on{then}")
+            ax.text(x, y + 0.16 * up, f"{lines}\n{write(value)}{gain}", ha=ha, fontsize=11,
                     color=colour, va="bottom" if up > 0 else "top")
-    for y, mark in ((-0.25, POOLER), (-0.58, MEAN)):
+    for y, mark in ((-0.25, POOLER), (-0.75 if narrow() else -0.58, MEAN)):
         begins = (marks[mark] - zero) / (one - zero)
         ax.plot((begins, begins, 1, 1), (y + 0.1, y, y, y + 0.1), color=COLOURS["ink"], lw=1.5)
-        ax.text((begins + 1) / 2, y - 0.03, f"to gain over the {mark}: {one - marks[mark]:.3f}",
-                ha="center", va="top", fontsize=11)
-    ax.set(xlim=(-0.35, 1.15), ylim=(-0.85, 2.25))
+        ax.text((begins + 1) / 2, y - 0.03, f"to gain over the{then}{mark}: "
+                f"{one - marks[mark]:.3f}", ha="center", va="top", fontsize=11)
+    ax.set(xlim=(-0.35, 1.15), ylim=(-1.1 if narrow() else -0.85, 2.25))
     ax.axis("off")
     far = " and ".join(f"{(each[MEAN] - each[POOLER]) / (each[FULL] - each[POOLER]):.0%}"
                        for each in scales.values())

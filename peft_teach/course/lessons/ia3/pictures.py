@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .... import data, plots
 from ....adapter import adapters
-from ....ink import WIDE, Page
+from ....ink import Page, across
 from ....plots import COLOURS, SERIES, claim, figure, in_percent
 from ....widgets import Explorer
 from ... import records
@@ -29,14 +29,21 @@ TURNS = {-1.0: "−1\nreversed", 0.0: "0\noff", 0.5: "0.5", 1.0: "1\nas learned"
 
 
 def draw_block() -> Figure:
-    """Draw a block of a post-norm encoder: its six matrices, to scale, and places for a vector."""
-    page = Page(WIDE, (3.3, 3.3))
+    """Draw a block of a post-norm encoder: its six matrices, to scale, and places for a vector.
+
+    On a phone its feed-forward part stands below.
+    """
+    page = Page(across(), (3.3, 5.8))
     top = page.head("Five places for a scaling vector: which matrix can take it in?", [
         ("trained", "scaling vector"), ("frozen", "frozen"), ("passing", "only passes through")])
     page.figure.set_label(
         f"A block with 6 matrices and 5 places for a vector: {', '.join(VECTORS)}.")
     d, wide, y = 0.32, 1.28, top + 1.4    # inches of 384 and of 1,536; the block's line
     up, over = {"query": y - 0.68, "key": y, "value": y + 0.68}, y - 1.12
+
+    def on(x: float, at: float = y) -> tuple[float, float]:
+        return (x - 3.53, at + 2.5) if page.narrow and x > 3.6 else (x, at)
+
     for place, at in up.items():
         page.flow((0.3, y), (0.42, y), (0.42, at), (0.62, at))
         page.part(0.62 + d / 2, at, d, d, "frozen")
@@ -48,22 +55,24 @@ def draw_block() -> Figure:
     for x, width, high, name, below in (
             (2.58, d, d, "out", d), (3.74, 0.1, d, "norm", d), (4.26, d, wide, "ffn_in", wide),
             (6.25, wide, d, "ffn_out", d)):
-        page.part(x, y, width, high, "frozen")
-        page.text(x, y + below / 2 + 0.07, name, va="top")
-    page.part(5.06, y, 0.24, wide, "passing")
-    page.text(5.06, y, "gelu", rotation=90)
-    for start, end in ((2.14, 2.42), (2.74, 3.0), (3.2, 3.69), (3.79, 4.1), (4.42, 4.94),
+        page.part(*on(x), width, high, "frozen")
+        page.text(*on(x, y + below / 2 + 0.07), name, va="top")
+    page.part(*on(5.06), 0.24, wide, "passing")
+    page.text(*on(5.06), "gelu", rotation=90)
+    page.flow((3.2, y), *((3.67, y), (3.67, y + 1), (0.05, y + 1), (0.05, y + 2.5)) * page.narrow,
+              on(3.69))
+    for start, end in ((2.14, 2.42), (2.74, 3.0), (3.79, 4.1), (4.42, 4.94),
                        (5.18, 5.61), (6.89, 6.97), (7.17, 7.27)):
-        page.flow((start, y), (end, y), arrow=end - start > 0.15)
+        page.flow(on(start), on(end), arrow=end - start > 0.15)
     for start, sum_, name in ((0.42, 3.1, "attention"), (3.92, 7.07, "feed-forward")):
-        page.flow((start, y), (start, over), (sum_, over), (sum_, y - 0.1))
-        page.plus(sum_, y, 0.1)
-        page.text((start + sum_) / 2, over - 0.05, name, va="bottom")
+        page.flow(on(start), on(start, over), on(sum_, over), on(sum_, y - 0.1))
+        page.plus(*on(sum_), 0.1)
+        page.text(*on((start + sum_) / 2, over - 0.05), name, va="bottom")
     for name, x, at, high in (("key", 1.38, y, d), ("value", 1.38, up["value"], d),
                               ("sum", 3.42, y, d), ("before", 4.7, y, wide),
                               ("after", 5.4, y, wide)):
-        page.part(x, at, 0.08, high, "trained")
-        page.text(x, at - high / 2 - 0.05, name, va="bottom", weight="bold")
+        page.part(*on(x, at), 0.08, high, "trained")
+        page.text(*on(x, at - high / 2 - 0.05), name, va="bottom", weight="bold")
     return page.figure
 
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from .... import plots
 from ....account import Ledger
-from ....plots import bytes_text, claim, figure
+from ....plots import abreast, bytes_text, claim, figure
 from ....widgets import Explorer
 from .steps import BACKWARD, STEP, Step
 
@@ -47,8 +47,8 @@ def draw_steps(found: Steps, most: float) -> Figure:
         ax.set(xlabel="blocks forward, the loss, blocks backward, the step",
                ylim=(0, 1.2e-6 * most), xlim=(-0.7, len(step.stretches) - 0.3))
     panels[0].set_ylabel("MB")
-    made.legend(panels[0].containers, [*PARTS.values(), "working space"], frameon=False, ncols=5,
-                loc="outside lower center")
+    made.legend(panels[0].containers, [*PARTS.values(), "working space"], frameon=False,
+                ncols=abreast(5), loc="outside lower center")
     full, lora = (max(step.held[:found.until]) for step in found.of.values())
     claim(made, f"Each at its fullest, LoRA holds {lora / full:.0%} of what full training holds",
           "; ".join(f"{trains} trains, at most {bytes_text(max(step.held))}: " + ", ".join(

@@ -13,6 +13,7 @@ from matplotlib.patches import Rectangle
 from torch import Tensor, nn
 
 from .... import outlines
+from ....ink import narrow
 from ....plots import COLOURS, claim, figure
 from ....widgets import Explorer
 from .look import prepared, queries_keys_values, unlabelled, weights_of
@@ -52,7 +53,8 @@ def draw_reading(tokens: Sequence[str], reader: int, query: Tensor, keys: Tensor
                 color=COLOURS["attention"], lw=max(12 * share, 0.3))
         ax.text(j, 1.2, token, ha="center", va="center", rotation=45, fontsize=11,
                 weight="bold" if j == reader else "normal")
-        ax.text(j, 0.98, f"{share:.0%}", ha="center", va="center", fontsize=9)
+        if share > 0.035 or not narrow():    # of small ones there is no room for all
+            ax.text(j, 0.98, f"{share:.0%}", ha="center", va="center", fontsize=9)
     for x, entries in (*enumerate(parts), (n + 1, read)):
         ax.plot([x, x], [-0.2, 0.85], color=COLOURS["quiet"], lw=0.8)
         ax.fill_betweenx(0.85 - 1.05 * depth, x, x + scale * entries, step="mid",
@@ -108,25 +110,28 @@ def draw_attention(found: Attention) -> Figure:
 def draw_heads(tables: Tensor, tokens: Sequence[str]) -> Figure:
     """Draw what is read in all heads, (blocks, heads, reading, read): a table each, a row a block.
 
-    Above each stands what most of its reading goes to, if there is one such thing.
+    Above each stands what most of its reading goes to, if there is one such thing. On a phone a
+    block is a column, of which there are fewer.
     """
-    blocks, heads, n, _ = tables.shape
+    names = {head: habit(tables[head], tokens) for head in np.ndindex(*tables.shape[:2])}
+    way = -1 if narrow() else 1
+    tables = tables.permute(*(0, 1)[::way], 2, 3)
+    rows, columns, n, _ = tables.shape
     above = -(-n // 4)    # rows for a name
     wide, high = n + 1, n + above + 1    # with an edge to the right and below
     named = nn.functional.pad(tables, (0, 0, above, 0))
     edged = nn.functional.pad(named, (0, 1, 0, 1), value=DARKEST / 3)
-    made, ax = figure(9.2, 0.6 + 9 * blocks / heads * (n + above) / n)
+    made, ax = figure(9.2, 0.6 + (4.3 if narrow() else 9) * rows / columns * (n + above) / n)
     ax.imshow(edged.transpose(1, 2).flatten(2).flatten(0, 1).numpy(), cmap=SHADES, vmin=0,
               vmax=DARKEST)
-    names = {head: habit(tables[head], tokens) for head in np.ndindex(blocks, heads)}
-    for (i, j), name in names.items():
+    for (i, j), name in ((head[::way], name) for head, name in names.items()):
         ax.text(wide * j + n / 2 - 0.5, high * i + above / 2 - 0.5, name, ha="center",
                 va="center", fontsize=9)
-    ax.set(xticks=[wide * j + n / 2 - 0.5 for j in range(heads)], xticklabels=range(heads),
-           yticks=[high * i + above + n / 2 - 0.5 for i in range(blocks)],
-           yticklabels=range(blocks), xlabel="head", ylabel="block")
+    ax.set(xticks=[wide * j + n / 2 - 0.5 for j in range(columns)], xticklabels=range(columns),
+           yticks=[high * i + above + n / 2 - 0.5 for i in range(rows)],
+           yticklabels=range(rows), **dict(zip(("xlabel", "ylabel"), ("head", "block")[::way])))
     seen = [*names.values()]
-    claim(made, f"Of {blocks * heads} heads, {seen.count(tokens[0])} read mostly {tokens[0]}, "
+    claim(made, f"Of {len(names)} heads, {seen.count(tokens[0])} read mostly {tokens[0]}, "
           f"{seen.count('one back')} the token before", "; ".join(
               f"block {i}, head {j}: {name}" for (i, j), name in names.items() if name))
     return made

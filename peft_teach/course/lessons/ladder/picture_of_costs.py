@@ -80,11 +80,11 @@ def draw_cost(found: Cost) -> Figure:
     for ax, text in ((left, "R² less that of full fine-tuning"), (right, found.axis)):
         entitle(ax, text)
         ax.grid(axis="y", color=COLOURS["band"])
-    for name, label in zip(found.table.index, left.get_yticklabels()):
-        if name in found.filled:
-            label.set_weight("bold")
-        else:
-            label.set_color(COLOURS["rest"])
+        for name, label in zip(found.table.index, ax.get_yticklabels()):
+            if name in found.filled:
+                label.set_weight("bold")
+            else:
+                label.set_color(COLOURS["rest"])
     claim(made, f"Bold: {len(found.filled)} of {len(found.table)} that nothing as cheap beats",
           f"{found.axis}, and R² less that of full fine-tuning. "
           + "; ".join(f"{name}: {row.cost:,.4g}, {row.difference:.3f} ({row.low:.3f} to "

@@ -20,6 +20,7 @@ from ....plots import COLOURS, HALO, bytes_text, claim, figure, in_percent, loga
 from ....widgets import Choices, Explorer, Progress, Run
 from ... import records
 from ...desk import work
+from ...desk.budget import budget
 from ...desk.buttons import Guess
 from ...desk.own_run import OwnRun, own_run
 from .recorded import by_setting
@@ -112,7 +113,7 @@ def draw_ends(ax) -> None:
 
 def draw_budget(found: Budget) -> Figure:
     """Draw one matrix and its strips, to scale, and beside it accuracy against parameters."""
-    made, left, right = figure(9.2, 4.4, columns=2, width_ratios=(1, 1.5))
+    made, left, right = figure(9.2, 4, columns=2, width_ratios=(1, 1.5))
     chosen = found.chosen
     left.axis("off")
     if chosen.parameters:
@@ -175,7 +176,7 @@ def _draw_accuracies(ax, found: Budget) -> None:
 
 
 def _caption(found: Budget) -> str:
-    told = (" Right: labels, not ratings. A dot is a rank, its line spans three seeds"
+    told = (" Accuracies are on labels, not ratings. A dot is a rank, its line spans three seeds"
             + "; diamonds are runs of your own" * bool(found.own) + ". LoRA's head reads the "
             "pooler, too." if found.is_open else "")
     return (f"{found.chosen.parameters:,} trained parameters, {found.share:.3%} of the model, "
@@ -225,10 +226,11 @@ class RankExplorer(Explorer):
 
     def _add(self, ended: tuple[dict, OwnRun]) -> None:
         chosen, found = ended
-        work.add_point(OWN, {
-            "rank": chosen["rank"], "places": list(chosen["places"]),
-            "layers": list(chosen["layers"]), "parameters": found.parameters,
-            "accuracy": round(found.accuracy, 4)})
+        if budget().claims:
+            work.add_point(OWN, {
+                "rank": chosen["rank"], "places": list(chosen["places"]),
+                "layers": list(chosen["layers"]), "parameters": found.parameters,
+                "accuracy": round(found.accuracy, 4)})
         self.run.line.value = f"{found.accuracy:.1%} of {found.tests:,} test sentences"
         self.refresh()
 

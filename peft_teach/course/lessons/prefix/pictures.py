@@ -11,7 +11,8 @@ from matplotlib.patches import Patch, Rectangle
 from torch import Tensor, nn
 
 from .... import models
-from ....plots import COLOURS, claim, figure
+from ....ink import narrow
+from ....plots import COLOURS, abreast, claim, figure
 from ....widgets import Explorer
 from ... import protocol, records
 from ...verdicts import MARGIN, Comparison, verdict
@@ -45,7 +46,7 @@ def draw_entries(layers: int = 6, length: int = 3, words: int = 4) -> Figure:
                yticks=[n + 0.5 for n in range(layers)], yticklabels=range(layers))
         ax.tick_params(length=0)
     made.legend([Patch(ec=COLOURS["ink"], fc=colour) for colour in parts.values()], [*parts],
-                frameon=False, loc="outside lower center", ncols=3)
+                frameon=False, loc="outside lower center", ncols=abreast(3))
     claim(made, f"A prompt is trained at the bottom, a prefix in all {layers} layers",
           f"In front of {words} words: of a soft prompt's {length} vectors, layer 0 is "
           f"trained and layers 1 to {layers - 1} are computed from it; of a prefix, keys and "
@@ -91,7 +92,7 @@ def draw_mixture(found: Mixture) -> Figure:
         for word, weight in zip(WORDS, found.words):
             width = (1 - share) * weight
             left.barh(y, width, 0.5, left=at, color=COLOURS["band"], ec=COLOURS["ink"], lw=0.8)
-            if width > max(0.03, 0.016 * len(word)):
+            if width > max(0.03, (0.024 if narrow() else 0.016) * len(word)):
                 left.text(at + width / 2, y, word, ha="center", va="center", fontsize=10)
             at += width
     if found.share > 0.12:

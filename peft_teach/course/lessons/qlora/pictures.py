@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
+from ....ink import narrow
 from ....nf4 import LEVELS
 from ....plots import COLOURS, SERIES, claim, entitle, figure, in_percent, name_ends
 from ....widgets import Explorer
@@ -51,7 +52,8 @@ def draw_ruler(matrices: Mapping[str, Tensor]) -> Figure:
     ax.axhline(0, color=ink, lw=1)
     for i, level in enumerate(LEVELS.tolist()):
         ax.plot([level] * 2, [0, -0.13 * top], color=MARK, lw=4 if i == index else 2)
-        ax.text(level, -0.16 * top, i, ha="center", va="top", fontsize=10, color=MARK)
+        if not narrow() or (i - index) % 2 == 0:
+            ax.text(level, -0.16 * top, i, ha="center", va="top", fontsize=10, color=MARK)
     ax.text(end, -0.28 * top, bits, ha="center", va="top", fontsize=12, weight="bold", color=MARK)
     ax.plot(SHOWN, 0.42 * top, "o", ms=9, color=ink)
     ax.annotate("", (end, 0.01 * top), (SHOWN, 0.4 * top),

@@ -97,9 +97,9 @@ def draw_files(ours: nn.Module, base: nn.Module) -> Figure:
     """Draw a model with LoRA in four files: one block of equal ones, the head, and their wires."""
     ours, base = (copy.deepcopy(each).cpu().eval() for each in (ours, base))
     blocks = len({re.search(r"\.\d+\.", name)[0] for name in adapters(ours)})
-    made = Figure(figsize=(9.2, 5.3), layout="constrained")
+    made, *axes = figure(9.2, 5.3, columns=2, rows=2)
     told = []
-    for ax, (name, faults) in zip(made.subplots(2, 2).flat, FOUR.items()):
+    for ax, (name, faults) in zip(axes, FOUR.items()):
         file = silent(*written(ours, stabilized=False), *faults)
         found = wires(ours, base, file, ".0.")
         _draw(ax, found, blocks)

@@ -6,6 +6,7 @@ import numpy as np
 import pandas
 from matplotlib.figure import Figure
 
+from ....ink import narrow
 from ....plots import COLOURS, SERIES, entitle, figure, in_percent
 from ... import records
 from ...protocol import NAMES
@@ -69,18 +70,21 @@ def draw_two_ladders(rows: pandas.DataFrame) -> Figure:
 # ── the family ───────────────────────────────────────────────────────────────────────────────
 
 def draw_family() -> Figure:
-    """Draw what a method changes and in which form, a line each, and beside it the names."""
-    made, ax = figure(6.7, 3.6)
+    """Draw what a method changes and in which form, a line each; beside it the names."""
+    made, ax = figure(6.7, 5 if narrow() else 3.6)
+    below = 0.2 * narrow()
     for row, (what, names) in enumerate(FAMILY.items()):
-        ax.text(-0.02, row, what, ha="right", va="center", fontsize=11.5)
+        ax.text(-0.02, row - below, what, ha="left" if narrow() else "right", va="center",
+                fontsize=11.5)
         across = 0.0
         for name in names:
             own = name.endswith("*")
-            ax.text(across, row, name.removesuffix("*"), va="center", fontsize=11,
+            ax.text(across, row + below, name.removesuffix("*"), va="center", fontsize=11,
                     weight="bold" if own else "normal",
                     color=COLOURS["yours" if own else "ink"])
             across += 0.04 + 0.017 * len(name)
-    ax.set(xlim=(-0.4, 0.62), ylim=(len(FAMILY) - 0.5, -0.5), xticks=[], yticks=[])
+    ax.set(xlim=(-0.03, 0.65) if narrow() else (-0.4, 0.62), ylim=(len(FAMILY) - 0.5, -0.5),
+           xticks=[], yticks=[])
     ax.spines[:].set_visible(False)
     made.set_label(f"{sum(map(len, FAMILY.values()))} names. " + "; ".join(
         f"{what}: {', '.join(names)}" for what, names in FAMILY.items())
