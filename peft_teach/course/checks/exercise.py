@@ -37,7 +37,6 @@ class Exercise:
     """One thing that the learner writes: what it is worth, how it is tried and how it is judged."""
 
     id: str                                 # "lora.layer": before the dot, the folder it is in
-    lesson: str                             # "07"
     names: tuple[str, ...]                  # what the learner defines
     points: int
     minutes: int
@@ -75,6 +74,11 @@ class Exercise:
         object.__setattr__(self, "kept", self.kept and self.answer != VALUE)
         if len(self.references) != len(self.names):
             raise ValueError(f"{self.id}: one reference for each of {self.names}")
+
+    @property
+    def lesson(self) -> str:
+        """The number of the lesson, "07", which its folder has."""
+        return resolved(f"peft_teach.course.lessons.{self.id.partition('.')[0]}:LESSON")
 
     @property
     def references(self) -> tuple[str, ...]:

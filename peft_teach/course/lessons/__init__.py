@@ -1,9 +1,10 @@
 """All lessons, a folder each: what is a lesson's own stands there, and nowhere else.
 
     lora/
+        __init__.py     its number: LESSON = "07"
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
         mutants.py      right and broken versions, where a learner writes a test of them
-        stubs.json      of each exercise its lesson, names, heading and stub; written by the build
+        stubs.json      of each exercise its names, heading and stub; written by the build
         answers.py      what the library lacks of its answers, and tests that it gives; likewise
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
         recorded.py     what its record says, as data frames, where more than pictures ask for it
@@ -74,10 +75,11 @@ def known() -> dict[str, Known]:
 
     Imports a lesson only where nothing is built of it.
     """
-    found = {id: Known(each["lesson"], tuple(each["names"])) for prefix in names()
-             for id, each in (_stubs(prefix) or {
-                 each.id: vars(each) for each in _load(prefix)}).items()}
-    return dict(sorted(found.items(), key=lambda each: each[1].lesson))
+    lessons = sorted((importlib.import_module(f"{__name__}.{name}").LESSON, name)
+                     for name in names())
+    return {id: Known(lesson, tuple(each["names"])) for lesson, prefix in lessons
+            for id, each in (_stubs(prefix) or {
+                each.id: vars(each) for each in _load(prefix)}).items()}
 
 
 def parts(lesson: str | None = None) -> tuple[Part, ...]:

@@ -59,7 +59,7 @@ COUNT_MISTAKES = {
 }
 
 COUNT = Exercise(
-    id="lora.count", lesson="07", names=("lora_count",), points=1, minutes=4, difficulty=1,
+    id="lora.count", names=("lora_count",), points=1, minutes=4, difficulty=1,
     reference="peft_teach.methods.lora:count",
     cases=count_cases, run=run_count, judge=judge_count, mistakes=COUNT_MISTAKES,
     hints=("How many entries has a matrix of the shape of A? And one of the shape of B?",
@@ -149,7 +149,7 @@ LAYER_MISTAKES = MISTAKES | {
 }
 
 LAYER = Exercise(
-    id="lora.layer", lesson="07", names=("LoRALinear",), points=3, minutes=14, difficulty=2,
+    id="lora.layer", names=("LoRALinear",), points=3, minutes=14, difficulty=2,
     reference="peft_teach.methods.lora:LoRALinear",
     cases=linear_cases, run=run_layer, judge=judge_layer, mistakes=LAYER_MISTAKES,
     returns=LORA.returns(to_the_bit=bool, drawn=list[dict[str, Tensor]], built=bool, halved=bool),
@@ -166,7 +166,7 @@ LAYER = Exercise(
 
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 START = Exercise(
-    id="lora.start", lesson="07", names=("start_holds",), points=2, minutes=9, difficulty=2,
+    id="lora.start", names=("start_holds",), points=2, minutes=9, difficulty=2,
     **LAW.asked,
     hints=("Two properties at the start, two after some training. Any optimizer serves that leaves "
            "a parameter alone whose gradient is zero; a few steps are enough.",
@@ -187,7 +187,7 @@ class BrokenLoRA(mutants.StuckA):
 
 LOOPHOLE = Loophole("lora", "looks_right", "start_holds")
 BROKEN = Exercise(
-    id="lora.broken", lesson="07", names=("BrokenLoRA",), points=2, minutes=5, difficulty=2,
+    id="lora.broken", names=("BrokenLoRA",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False, reference="peft_teach.course.lessons.lora.exercises:BrokenLoRA",
     **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
@@ -261,7 +261,7 @@ def _alpha_alone(one: Mapping, other: Mapping) -> Verdict | None:
 
 
 CASE = Exercise(
-    id="lora.case", lesson="07", names=("clears", "convicts"), points=2, minutes=9, difficulty=3,
+    id="lora.case", names=("clears", "convicts"), points=2, minutes=9, difficulty=3,
     answer=VALUE, cases=lambda seed: [{"record": "lora"}], judge=judge_case,
     run=lambda pairs, case: dict(zip(("clears", "convicts"), pairs)),
     returns=report(clears=Any, convicts=Any),
@@ -324,7 +324,7 @@ MERGED = Merge(
     usual=lambda case: {"no_scale": _matrix(case, 1.0)},
     praise="One plain layer, the same outputs, and the adapter is untouched.")
 MERGE = Exercise(
-    id="lora.merge", lesson="07", names=("merged",), points=2, minutes=9, difficulty=2,
+    id="lora.merge", names=("merged",), points=2, minutes=9, difficulty=2,
     equivalents=("peft_teach.methods.lora:LoRALinear.merged",),
     cases=linear_cases, run=MERGED.run, judge=judge_merge, returns=MERGED.returns,
     mistakes=merge_judge.MISTAKES | {
