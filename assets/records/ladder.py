@@ -37,7 +37,7 @@ method, and nothing else. A difference of 0.02 in R² would matter.
     costs      the file, the memory by `account`, and the time of a step beside full fine-tuning's,
                taking turns; on a quiet machine
     half       later: LoRA of rank 8 at half of its rate, which one seed had chosen next to a cliff;
-               four seeds
+               the seeds of "final"
     ratio      full fine-tuning, and LoRA everywhere of rank 1, 8 and 64 with alpha 32: each looks
                for its rate as in "rates", on seeds 0 and 1; full's seed 0 stands there. Does LoRA
                want ten times full's rate, and does its own depend on the rank?
@@ -131,7 +131,7 @@ def wanted(record, groups, share):
                 for method in TRAVEL[part::parts]:
                     yield {**chosen(record, "domains", method, seed), "domain": domain}
     if "half" in groups:
-        for seed in SEEDS[:4][part::parts]:
+        for seed in (*SEEDS, *MORE)[part::parts]:
             wish = chosen(record, "half", "lora 8", seed)
             yield {**wish, "lr": wish["lr"] / 2}
     if "ratio" in groups:

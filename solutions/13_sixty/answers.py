@@ -70,7 +70,9 @@ WRONG["sixty.road"] = {
     "other_pairs": but(ROAD, PAIRS, "first, second = h.float().chunk(2, -1)", "dim=-1)", "dim=-2)"),
     "inputs_turned": but(ROAD, FORWARD, "if self.base.in_features == self.base.out_features:\n"
                          "            return self.base(self.turned(x))\n        " + FORWARD),
-    "coarse": but(ROAD, SHARES, "c, s = (f(self.theta).mul(self.alpha).to(h.dtype) for f in (torch.cos, torch.sin))"),
+    "coarse": (but(ROAD, SHARES, "c, s = (f(self.theta).mul(self.alpha).to(h.dtype) for f in (torch.cos, torch.sin))"),
+               but(ROAD, COPY, f"{COPY}\n        self = copy.deepcopy(self)\n"
+                   "        self.alpha.copy_(self.alpha.to(linear.weight.dtype))")),
     "start_differs": (but(ROAD, "torch.zeros(", "torch.randn("), but(ROAD, "torch.ones(", "torch.zeros(")),
     "dtype": but(ROAD, COPY, COPY + ".float()", FORWARD, FORWARD + ".to(x.dtype)"),
     "bias_left": but(ROAD, BIAS, "pass"),
@@ -169,7 +171,6 @@ RIGHT["sixty.mine"] = {
     "a bottleneck that does not merge": LOW,
     "random and frozen": RANDOM,
     "by one matrix": but(MINE, "h + " + ADDED, "h + h @ torch.block_diag(*self.M).T"),
-    "dropout": but(LOW, "x @ self.A.T", "nn.functional.dropout(x, 0.1, self.training) @ self.A.T"),
     "counted in floats": but(MINE, "16 * n_out", "32 * n_out / 2"),
     "one parameter, two names": but(GAIN, "\n\n    def", "\n        self.h = self.g\n\n    def"),
     "drawn from a seed, no buffer": but(
@@ -197,7 +198,12 @@ WRONG["sixty.mine"] = {
                but(RANDOM, ", generator=torch.Generator().manual_seed(0)", "",
                    "n_out, n_in = base.weight.shape", "torch.manual_seed(1)\n        n_out, n_in = base.weight.shape"),
                but(RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)',
-                   "self.A = nn.Parameter(drawn, requires_grad=False)")),
+                   "self.A = nn.Parameter(drawn, requires_grad=False)"),
+               *(but(LOW, INIT, INIT + "        self.m = None\n", "return self.base(x) + torch.relu(x @",
+                     f"if {when}:\n            self.m = x.detach().flatten(0, -2).mean(0)\n"
+                     f"        return self.base(x) + torch.relu((x - {seen}) @")
+                 for when, seen in (("self.m is None", "self.m"),
+                                    ("self.training and x.requires_grad", "(0 if self.m is None else self.m)")))),
     "batch": (but(LOW, "x @ self.A.T", "(x - x.mean(0)) @ self.A.T"),
               but(LOW, "x @ self.A.T", "(x - x.mean(-2, keepdim=True)) @ self.A.T"),
               *(but(LOW, "x @ self.A.T", f"x.cumsum({axis}) @ self.A.T") for axis in (0, 1)),
@@ -228,7 +234,9 @@ def count"""),
     "base_changed": but(MINE, "        blocks =", "        self.base.weight.data *= 1.00001\n"
                         "        blocks ="),
     "idle": but(MINE, ADDED, f"1e-9 * {ADDED}"),
-    "not_the_same": but(MINE, ADDED, f"(1 + torch.rand(())) * {ADDED}"),
+    "not_the_same": (but(MINE, ADDED, f"(1 + torch.rand(())) * {ADDED}"),
+                     but(LOW, "x @ self.A.T", "nn.functional.dropout(x, 0.1, self.training) @ self.A.T"),
+                     but(MINE, ADDED, f"(1 if self.training else 0.2) * {ADDED}")),
 }
 BEYOND["sixty.mine"] = but(MINE, "16 * n_out", "16 * n_out if n_in <= n_out else 0")
 

@@ -375,10 +375,10 @@ def test_a_method_of_ones_own_stands_beside_a_rung_and_not_on_the_ladder(here, s
     one, other = protocol.shared(protocol.scores(
         [theirs, lora_8], protocol.rated(record)), "mask", "lora 8")
     told = pt.verdict(one, other)
-    assert table["verdict"]["mine"] == (
-        f"{told.word}: {told.difference:+.3f} ({told.low:+.3f} to {told.high:+.3f})")
+    assert table["difference"]["mine"] == (
+        f"{told.difference:+.3f} ({told.low:+.3f} to {told.high:+.3f})")
     assert table.attrs["difference"] == told.difference
-    assert table["verdict"]["LoRA 8"] == "seed no. 2"
+    assert table["difference"]["LoRA 8"] == "seed no. 2"
 
 
 def test_a_rate_is_tried_on_validation_sentences_and_nothing_is_kept(here):

@@ -199,9 +199,9 @@ def _scores(rows: list[dict], rungs: tuple[str, ...], of: str, whose: str) -> li
 def beside(name: str, rung: str = "lora 8") -> pandas.DataFrame:
     """Return a method of the reader's own beside the recorded runs of a rung, at the same seeds.
 
-    A row each: mean R², its seeds, trained parameters next to the head, and the file; then the
-    verdict on the pair. Raises `UnknownName` for an unknown rung, `BadConfig` where no seed has
-    both.
+    A row each: mean R², trained parameters next to the head, and the file; then the difference of
+    the pair with its 95 % interval, and the seeds. Raises `UnknownName` for an unknown rung,
+    `BadConfig` where no seed has both.
     """
     key, record = protocol.key_of(rung), records.load("ladder")
     mine = {row["seed"]: row for row in work.points(OWN)
@@ -223,7 +223,7 @@ def beside(name: str, rung: str = "lora 8") -> pandas.DataFrame:
         "rate": rows[0]["lr"]} for each, rows in chosen.items()}
     table = pandas.DataFrame.from_dict(rows, orient="index")
     ends = f"{told.difference:+.3f} ({told.low:+.3f} to {told.high:+.3f})"
-    table["verdict"] = [f"{told.word}: {ends}", f"seed no. {', '.join(map(str, seeds))}"]
+    table["difference"] = [ends, f"seed no. {', '.join(map(str, seeds))}"]
     table.attrs["difference"] = told.difference
     return table
 

@@ -4,42 +4,50 @@ import math
 
 import numpy as np
 import pandas
+from matplotlib.colors import ListedColormap, to_rgba
 from matplotlib.figure import Figure
 
 from ....ink import narrow
 from ....plots import COLOURS, SERIES, entitle, figure, in_percent
 from ... import records
-from ...protocol import NAMES
-from .exercises import FAMILY
-from .recorded import MLP, again, compared, field, pairs, two_ladders
+from .recorded import (
+    JANUARY,
+    JULY,
+    LORA,
+    compared,
+    field,
+    moved,
+    pairs,
+    repeated,
+    two_ladders,
+)
 
-__all__ = ["MLP", "again", "compared", "draw_cannot", "draw_family", "draw_monday",
-           "draw_two_ladders", "field", "pairs", "two_ladders"]
-
-FIRST = 25    # runs of the field that are drawn
+__all__ = ["compared", "draw_cannot", "draw_family", "draw_monday", "draw_two_ladders", "field",
+           "moved", "pairs", "two_ladders"]
 
 # ── the field's Monday ───────────────────────────────────────────────────────────────────────
 
 
-def draw_monday(table: pandas.DataFrame) -> Figure:
-    """Draw the field's first runs, and behind them what the same runs had in earlier tables."""
-    made, ax = figure(8, 3.2)
-    before = again().loc[table.index[:FIRST]]
-    for place, (run, earlier) in enumerate(before.iterrows(), start=1):
-        now, earlier = table.accuracy[run], earlier.dropna().iloc[:-1]
-        colours = ("lora", "lora") if run == MLP else ("rest", "ink")
-        ax.plot([place] * len(earlier), earlier, "o", color=COLOURS[colours[0]], ms=4)
-        ax.plot(place, now, "o", color=COLOURS[colours[1]], ms=6)
-    mlp = table.index.get_loc(MLP) + 1
-    ax.text(mlp + 0.4, again().loc[MLP].max(), "LoRA on the MLP", color=COLOURS["lora"],
-            fontsize=11, va="center")
-    ax.text(1.5, table.accuracy.iloc[0], "Lily", fontsize=11, va="center")
-    ax.set(xlim=(0, FIRST + 1), ylim=(0.43, 0.56), yticks=(0.44, 0.48, 0.52, 0.56))
+def draw_monday() -> Figure:
+    """Draw the runs that peft repeated: January across, July upwards."""
+    made, ax = figure(6.4, 4.2)
+    runs = repeated()
+    fall = runs.diff(axis=1)[JULY].mean()
+    ends = np.array([0.3, 0.56])
+    ax.plot(ends, ends, "-", color=COLOURS["quiet"], lw=1)
+    ax.plot(ends, ends + fall, "--", color=COLOURS["rest"], lw=1)
+    ax.plot(runs[JANUARY], runs[JULY], "o", color=COLOURS["ink"], ms=6)
+    ax.plot(*runs.loc[LORA], "o", color=COLOURS["lora"], ms=8)
+    ax.text(0.49, 0.455, "LoRA of rank 32", color=COLOURS["lora"], fontsize=11)
+    ax.text(0.553, 0.556, "as in January", fontsize=11, color=COLOURS["rest"], ha="right")
+    ax.text(0.318, 0.318 + fall - 0.004, f"{-100 * fall:.1f} points lower", fontsize=11,
+            color=COLOURS["rest"], va="top")
+    ax.set(xlim=(0.3, 0.56), ylim=(0.28, 0.57), aspect="equal")
+    in_percent(ax.xaxis)
     in_percent(ax.yaxis)
-    entitle(ax, "place", "problems solved", f"the first {FIRST} of {len(table)} runs")
-    scores = ", ".join(f"{score:.1%}" for score in again().loc[MLP].dropna())
-    made.set_label(f"{len(table)} runs by place; the first, Lily, solves "
-                   f"{table.accuracy.iloc[0]:.1%}. LoRA on the MLP, in three tables: {scores}.")
+    entitle(ax, "problems solved, January", "problems solved, July")
+    made.set_label(f"{len(runs)} runs, January's accuracy across and July's upwards, from 30 % on. "
+                   f"They lie around a line {-100 * fall:.1f} points below the diagonal.")
     return made
 
 
@@ -47,48 +55,80 @@ def draw_monday(table: pandas.DataFrame) -> Figure:
 
 
 def draw_two_ladders(rows: pandas.DataFrame) -> Figure:
-    """Draw what both ladders have: R² on MiniLM across, problems that Llama solves upwards."""
+    """Draw each method's place here, at the left, and there: lines that cross disagree."""
     made, ax = figure(6.4, 4)
-    told = []
-    for name, runs in rows.groupby("method", sort=False):
-        colour = {NAMES["full"]: COLOURS["full"], NAMES["lora 8"]: COLOURS["lora"],
-                  NAMES["mask"]: COLOURS["random"]}.get(name, COLOURS["rest"])
-        here, best = round(runs.here.iloc[0], 2), runs.there.max()
-        ax.plot([here] * len(runs), runs.there, "o", color=colour, ms=7)
-        side = -1 if 0.4 < here < 0.515 else 1
-        name = name.removesuffix(" 8")
-        ax.text(here + 0.012 * side, best, name, fontsize=11,
-                ha="left" if side > 0 else "right", va="center")
-        told.append(f"{name} {here:.2f} and {', '.join(f'{each:.1%}' for each in runs.there)}")
-    ax.set(xlim=(0, 0.75), ylim=(0, 0.56), yticks=(0, 0.1, 0.2, 0.3, 0.4, 0.5))
-    in_percent(ax.yaxis)
-    entitle(ax, "here: 23 million, R²", "there: 3 billion, problems solved")
-    made.set_label(f"R² here and problems solved there: {'; '.join(told)}.")
+    places = rows.rank(ascending=False)
+    for name, (here, there) in rows.iterrows():
+        left, right = places.loc[name]
+        moves = abs(left - right) > 3
+        line, ink = (SERIES[0][0],) * 2 if moves else (COLOURS["quiet"], COLOURS["ink"])
+        ax.plot([0, 1], [left, right], "-o", color=line, lw=2 if moves else 1.2, ms=5)
+        name = name.rstrip(" 0123456789")
+        ax.text(-0.04, left, f"{name}  {here:.2f}", ha="right", va="center", fontsize=11, color=ink)
+        ax.text(1.04, right, f"{there:.1%}  {name}", va="center", fontsize=11, color=ink)
+    ax.set(xlim=(-1.25, 2.45) if narrow() else (-0.75, 1.75), ylim=(len(rows) + 0.5, 0.2),
+           xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+    ax.text(-0.04, 0.2, "here, R²", ha="right", fontsize=11, weight="bold")
+    ax.text(1.04, 0.2, "there, solved", fontsize=11, weight="bold")
+    made.set_label("; ".join(f"{name}: {here:.2f} here, {there:.1%} there"
+                             for name, (here, there) in rows.iterrows()) + ".")
     return made
 
 
 # ── the family ───────────────────────────────────────────────────────────────────────────────
 
+CELLS = 12                                      # rows and columns of a small picture
+FROZEN, RANDOM, COPIED, TRAINED = 1, 2, 3, 4    # what a cell holds; 0 is nothing
+INKS = ListedColormap([*(COLOURS[name] for name in ("paper", "frozen", "rest")),
+                       to_rgba(COLOURS["trained"], 0.4), COLOURS["trained"]])
+ROW, COLUMN = np.indices((CELLS, CELLS))
+SCATTERED = np.random.default_rng(0).random((CELLS, CELLS)) < 0.14
+ABOVE, BESIDE, W = np.s_[:2, 3:], np.s_[3:, :2], np.s_[3:, 3:]    # places of A, B and W
+
+
+def picture(*parts: tuple) -> np.ndarray:
+    """Return a small picture: each part is a place of it, and what it holds there."""
+    made = np.zeros((CELLS, CELLS), int)
+    for place, held in parts:
+        made[place] = held
+    return made
+
+
+# A form, its names that this course builds, others, and a small picture of what is trained.
+FAMILY = (
+    ("vectors in front", "prompt, prefix", "",
+     picture((COLUMN % 2 == 0, FROZEN), (np.s_[:, :4:2], TRAINED))),
+    ("a small network", "bottleneck", "",
+     picture((abs(COLUMN - 5.5) <= abs(ROW - 5.5) + 0.5, TRAINED))),
+    ("a bias", "BitFit", "", picture((np.s_[:, :9], FROZEN), (np.s_[:, 10], TRAINED))),
+    ("a factor a feature", "IA³", "", picture((ROW == COLUMN, TRAINED))),
+    ("features turned", "RoAd", "OFT", picture((ROW // 3 == COLUMN // 3, TRAINED))),
+    ("a product BA", "LoRA, DoRA", "PiSSA, HiRA",
+     picture((W, FROZEN), (ABOVE, TRAINED), (BESIDE, TRAINED))),
+    ("scattered entries", "", "SHiRA (the mask)",
+     picture((np.s_[:], FROZEN), (SCATTERED, TRAINED))),
+    ("one shard, repeated", "", "MiSS", picture((np.s_[:], COPIED), (np.s_[:, :3], TRAINED))),
+    ("random matrices", "", "VeRA, RandLoRA",
+     picture((W, FROZEN), (ABOVE, RANDOM), (BESIDE, RANDOM), (np.s_[3:, 2], TRAINED),
+             (np.s_[2, 3:], TRAINED))),
+)
+
+
 def draw_family() -> Figure:
-    """Draw what a method changes and in which form, a line each; beside it the names."""
-    made, ax = figure(6.7, 5 if narrow() else 3.6)
-    below = 0.2 * narrow()
-    for row, (what, names) in enumerate(FAMILY.items()):
-        ax.text(-0.02, row - below, what, ha="left" if narrow() else "right", va="center",
-                fontsize=11.5)
-        across = 0.0
-        for name in names:
-            own = name.endswith("*")
-            ax.text(across, row + below, name.removesuffix("*"), va="center", fontsize=11,
-                    weight="bold" if own else "normal",
-                    color=COLOURS["yours" if own else "ink"])
-            across += 0.04 + 0.017 * len(name)
-    ax.set(xlim=(-0.03, 0.65) if narrow() else (-0.4, 0.62), ylim=(len(FAMILY) - 0.5, -0.5),
-           xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    made.set_label(f"{sum(map(len, FAMILY.values()))} names. " + "; ".join(
-        f"{what}: {', '.join(names)}" for what, names in FAMILY.items())
-        + ". With a star: built in this course.")
+    """Draw each form as a small picture, and beside it the names."""
+    made, *panels = figure(8, 3.3, 3, 3)
+    for ax, (form, ours, others, cells) in zip(panels, FAMILY, strict=True):
+        ax.pcolormesh(cells[::-1], cmap=INKS, vmin=0, vmax=TRAINED, edgecolor=COLOURS["paper"],
+                      lw=0.5)
+        ax.set(xlim=(0, 32), ylim=(0, CELLS), xticks=[], yticks=[], aspect="equal")
+        ax.spines[:].set_visible(False)
+        ax.text(14, 10, form, va="center", fontsize=11)
+        ax.text(14, 6, ours or others, va="center", fontsize=11,
+                weight="bold" if ours else "normal", color=COLOURS["yours" if ours else "ink"])
+        ax.text(14, 2, others if ours else "", va="center", fontsize=11)
+    made.set_label("; ".join(f"{form}: {', '.join(filter(None, (ours, others)))}"
+                             for form, ours, others, _ in FAMILY) + ".")
     return made
 
 
@@ -139,8 +179,9 @@ def draw_cannot() -> Figure:
 
 
 EXAMPLES = {
-    "monday": lambda: draw_monday(field()),
-    "two_ladders": lambda: draw_two_ladders(two_ladders(records.load("ladder"))),
+    "monday": draw_monday,
+    "two_ladders": lambda: draw_two_ladders(two_ladders(
+        records.load("ladder"), records.load("sixty"))),
     "family": draw_family,
     "cannot": draw_cannot,
 }

@@ -2,28 +2,33 @@
 
     field()                     peft's comparison, 63 runs; the source stands in the file's head
     again()                     the same runs, in each of its tables
+    repeated()                  the runs that two tables have, half a year apart
+    moved()                     how far the difference between two of those has moved
     pairs()                     two runs of one method, in each table
-    two_ladders(ladder)         R² here and accuracy there, of the methods that both have
-    compared(sixty, ladder)     each method of the record beside LoRA 8 at two rates, in pairs
+    two_ladders(ladder, sixty)  R² here and the best accuracy there, of the methods that both have
+    compared(sixty, ladder)     each method of the record beside LoRA 8, in pairs
 """
 
 from collections.abc import Mapping
+from itertools import combinations
 from statistics import mean
 
 import pandas
 
 from ... import protocol, records
+from ...protocol import NAMES
 from ...verdicts import MARGIN, of_runs
 
 LORA = "lora-rank32"               # the run to which the field's others are compared
-LILY, MLP = "lily-rank140-mlp-a2-b2-s8.0", "lora-rank10-target-mlp"    # alike in place and size
-# Two runs of one method, which differ in rate and weight decay.
-PAIRS = {"IA³": ("ia3-default", "ia3-lr_0.001"),
-         "prompt": ("prompt_tuning-default", "prompt_tuning-lr_0.001")}
-# What both ladders have: the rung's key here, and the method there.
+# Two runs of one method: they differ in rate and weight decay, and in the scale s.
+PAIRS = {"IA³: rate, decay": ("ia3-default", "ia3-lr_0.001"),
+         "LoRA 64: s, 8 and 2": ("lora-rank64", "lora-rank64-rslora")}
+JANUARY, JULY = "2026-01-13", "2026-07-20"    # the two tables with the most runs
+# What both ladders have: the name here, and the method there.
 BOTH = {"full": "full-finetuning", "mask": "shira", "ia3": "ia3", "lora 8": "lora",
-        "prefix": "prefixtuning", "prompt": "prompt_tuning"}
-VARIANTS = "dora|bdlora|mica|lorafa"    # runs there that are called LoRA and compute something else
+        "dora 8": "dora", "prefix": "prefixtuning", "prompt": "prompt_tuning"}
+FIVE = {"OFT 32": "oft", "MiSS 16": "miss", "VeRA 256": "vera", "RoAd": "road"}
+VARIANTS = "bdlora|mica|lorafa"    # runs there that are called LoRA and compute something else
 
 
 def field() -> pandas.DataFrame:
@@ -42,6 +47,17 @@ def runs() -> pandas.DataFrame:
     return pandas.read_csv(records.FOLDER / "field.csv", comment="#", dtype={"trained": "Int64"})
 
 
+def repeated() -> pandas.DataFrame:
+    """Return the accuracy of the runs that both tables have, January's and July's."""
+    return again()[[JANUARY, JULY]].dropna()
+
+
+def moved() -> float:
+    """Return how far the difference between two repeated runs has moved, 19 times of 20 at most."""
+    fell = repeated().diff(axis=1)[JULY]
+    return pandas.Series([abs(a - b) for a, b in combinations(fell, 2)]).quantile(0.95)
+
+
 def gaps(name: str) -> pandas.Series:
     """Return how far the runs of a pair are apart, in each table that has both."""
     (one, other), runs = PAIRS[name], again()
@@ -53,34 +69,42 @@ def pairs() -> pandas.DataFrame:
     return pandas.DataFrame({name: 100 * gaps(name) for name in PAIRS}).T.round(1)
 
 
-def two_ladders(ladder: Mapping) -> pandas.DataFrame:
-    """Return the runs there of the methods that both have, with the R² here of each method."""
+def two_ladders(ladder: Mapping, sixty: Mapping) -> pandas.DataFrame:
+    """Return the mean R² here and the best accuracy there of each method that both have."""
     table, means = field(), protocol.means(ladder)
-    there = table[~table.index.str.contains(VARIANTS)]
-    return pandas.concat([
-        pandas.DataFrame({"method": protocol.NAMES[key], "here": means[protocol.NAMES[key]],
-                          "there": there.accuracy[there.method == method]})
-        for key, method in BOTH.items()]).sort_values("here", ascending=False, kind="stable")
+    table = table[~table.index.str.contains(VARIANTS)]
+    table = table.assign(method=table.method.mask(table.index.str.contains("dora"), "dora"))
+    here = {NAMES[key]: (means[NAMES[key]], there) for key, there in BOTH.items()} | {
+        name: (mean(row["r2"] for row in records.select(sixty, group="final", method=name)), there)
+        for name, there in FIVE.items()}
+    best = table.groupby("method").accuracy.max()
+    return pandas.DataFrame.from_dict(
+        {name: (reached, best[there]) for name, (reached, there) in here.items()},
+        orient="index", columns=["here", "there"]).sort_values("here", ascending=False)
 
 
 def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
-    """Return size, rate, mean R² and two verdicts in words of each method, the best first.
+    """Return size, rate and mean R² of each method, the best first, and two verdicts in words.
 
-    Beside LoRA 8 at its searched rate and at half of it, at the seeds that all three have.
+    Beside LoRA 8, in pairs: with the first five of the seeds that both have, and with all.
     """
-    ours: dict[str, dict[int, Mapping]] = {}
-    for row in records.select(sixty, group="final"):
-        ours.setdefault(row["method"], {})[row["seed"]] = row
-    loras = [{row["seed"]: row["r2"] for row in records.select(
-        ladder, group=group, method="lora 8")} for group in ("final", "half")]
-    seeds, rows = sorted(set.intersection(*map(set, loras), *map(set, ours.values()))), {}
-    for method, runs in ours.items():
-        reached = [runs[seed]["r2"] for seed in seeds]
-        told = [of_runs(reached, [lora[seed] for seed in seeds], MARGIN) for lora in loras]
+    lora = by_seed(ladder, "lora 8")
+    rows = {}
+    for method in dict.fromkeys(row["method"] for row in records.select(sixty, group="final")):
+        runs = by_seed(sixty, method)
+        seeds = sorted(lora.keys() & runs.keys())
+        told = [of_runs([runs[seed]["r2"] for seed in some], [lora[seed]["r2"] for seed in some],
+                        MARGIN) for some in (seeds[:5], seeds)]
         rows[method] = [
-            runs[seeds[0]]["parameters"], runs[seeds[0]]["lr"], round(mean(reached), 3),
+            runs[seeds[0]]["parameters"], runs[seeds[0]]["lr"],
+            round(mean(runs[seed]["r2"] for seed in seeds), 3),
             *(f"{each.word}: {each.difference:+.3f} ({each.low:+.3f} to {each.high:+.3f})"
               for each in told)]
     return pandas.DataFrame.from_dict(rows, orient="index", columns=[
-        "parameters", "rate", "R²", "minus LoRA 8", "minus LoRA 8 at half its rate"
+        "parameters", "rate", "R²", "minus LoRA 8, five seeds", f"{len(seeds)} seeds"
     ]).sort_values("R²", ascending=False)
+
+
+def by_seed(record: Mapping, method: str, group: str = "final") -> dict[int, Mapping]:
+    """Return the runs of a method."""
+    return {row["seed"]: row for row in records.select(record, group=group, method=method)}
