@@ -86,7 +86,7 @@ def test_every_path_that_the_guide_names_is_there():
 
 def test_the_commands_of_the_guide_are_commands():
     commands = [span for span in SPANS if span.startswith("peft-teach ")]
-    assert len(commands) == 7
+    assert commands
     for command in commands:
         _parser().parse_args(shlex.split(command)[1:])
     for name in re.findall(r"-m (\w+)`", GUIDE):

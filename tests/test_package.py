@@ -125,7 +125,7 @@ def test_the_page_draws_the_tree_that_is_there():
 def test_the_walks_on_the_page_lead_through_files_that_are_there():
     walked = re.findall(r"^([a-z_/]+\.py) ", (ROOT / "assets/site/package.md").read_text("utf-8"),
                         re.MULTILINE)
-    assert len(walked) == 30
+    assert walked
     assert [path for path in walked if not any(
         (folder / path).is_file() for folder in (PACKAGE, PACKAGE / "course"))] == []
 

@@ -6,7 +6,7 @@ method, and each method at the rate that its search on validation sentences foun
 (`assets/records/ladder.py`). Tested on all 2,716 test sentences: R², and the accuracy of the sign.
 
     run = begin("lora 8", wrap, seed=2)       MiniLM with its layers; what cannot count raises
-    run = begin("mine", wrap, 2, lr=3e-3)     the same of a method that is no rung
+    run = begin("mine", wrap, 2, lr=3e-3)     the same of a method that is not a rung
     steps = list(run.steps())
     run.row(steps, run.predictions())         as a recorded run, and what it cost
 
@@ -158,7 +158,7 @@ def begin(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int,
 
 
 def _own_name(name: str, lr: float) -> str:
-    """Return the name of a method that is no rung. Raises `BadConfig`."""
+    """Return the name of a method that is not a rung. Raises `BadConfig`."""
     if not isinstance(name, str) or not name.strip():
         raise BadConfig(f"The name is {name!r}.", expected="a few letters of your own: \"mine\"")
     if rung(name) is not None:

@@ -45,7 +45,7 @@ def verdict(a, b, margin: float = MARGIN, borrowed: tuple | None = None) -> Comp
     With one seed, (1, sentences) or (sentences,), it holds for these two runs on new sentences. It
     holds for new seeds, too, with two or more; or where it may borrow how far seeds differ from
     `borrowed`, scores of recorded runs of the same two methods. Raises `BadConfig` for scores that
-    are no pairs.
+    are not pairs.
     """
     if not margin >= 0:
         raise BadConfig(f"margin is {margin!r}.", expected="a difference that does not matter, ≥ 0")
@@ -107,7 +107,7 @@ def _paired(a, b) -> list[Tensor]:
     try:
         found = [torch.as_tensor(scores, dtype=torch.float64) for scores in (a, b)]
     except (TypeError, ValueError, RuntimeError) as error:
-        raise BadConfig(f"These are no scores: {a!r:.60} and {b!r:.60}.",
+        raise BadConfig(f"These are not scores: {a!r:.60} and {b!r:.60}.",
                         expected="numbers, (seeds, sentences) of both",
                         hint="a, b = pt.board.scores('lora 8', 'ia3')") from error
     found = [scores[None] if scores.ndim == 1 else scores for scores in found]

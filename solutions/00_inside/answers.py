@@ -1,6 +1,5 @@
 """Answers to the exercises of lesson 00."""
 
-import torch
 
 from peft_teach.course.publish.authored import but, solution
 
@@ -263,41 +262,6 @@ WRONG["inside.ledger"] = {
 BEYOND["inside.ledger"] = but(
     LEDGER, "    numbers", "    bytes_each = 4 if bytes_each == 4 else 2\n    numbers")
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-LARGEST = next(n for n in range(200) if torch.tensor(float(n)).exp().isinf())    # in float32
-LOWEST = next(n for n in range(200) if not torch.tensor(float(-n)).exp())      # … is 0
-SAYS = {
-    "inside.linear": {"not_whole": "is a whole number: an int", "added": "more than its two sides",
-                      "no_bias": "the weight alone",
-                      "bias_of_inputs": "one number for each output"},
-    "inside.head": {"no_scale": "divided by the square root of a head's width",
-                    "other_axis": "Here each column does", "transposed": "the token that reads",
-                    "no_softmax": "not shares yet"},
-    "inside.attention": {
-        "interleaved": "not one of every `heads`", "no_gradient": "without detach, .data or no_grad",
-        "overflow": f"in float32 exp({LARGEST}) is infinite and exp(−{LOWEST}) is 0",
-        "no_scale": "divided by the square root of a head's width", "leak": "leaves some weight",
-        "mask_after": "no longer sum to 1", "heads_mixed": "gives a head whole tokens"},
-    "inside.transformer": {
-        "no_residual": "One of these two sums is missing", "other_gelu": "from erf",
-        "norm_first": "each sum comes first", "no_gelu": "two linear layers are one",
-        "padded_queries": "A padded query reads, too", "residual_of_start": "not the block's own x",
-        "eps": "torch adds 1e-5 to the variance by default; MiniLM's norms were made with 1e-12",
-        "not_transposed": "has the shape (n_out, n_in)"},
-    "inside.order": {"not_an_order": "each of the four, once",
-                     "query_for_key": "Two of the four are right",
-                     "other": "twenty-four orders"},    # 4!
-    "inside.block": {
-        "not_whole": "is a whole number: an int", "half_norms": "2 · d_model are missing",
-        "all_as_wide": "several query heads share a key head",
-        "wide_biases": "as long as kv_heads heads are wide",
-        "kv_heads_as_width": "each of them is d_model / heads wide"},
-    "inside.ledger": {
-        "always_four": "right for float32", "always_two": "right for AdamW",
-        "moments_float32": "as many bytes a number as the parameter itself",
-        "all_train": "are there for the trained numbers only", "trained_only": "count `total`",
-        "trained_twice": "each weight is there once"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {

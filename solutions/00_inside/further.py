@@ -35,11 +35,6 @@ def transformer() -> list[dict]:
             for i, each in enumerate(sizes)]
 
 
-def order() -> list[dict]:
-    """None: it is a choice of four letters, and its one case is the whole question."""
-    return []
-
-
 def ledger() -> list[dict]:
     """Nothing trained, everything trained, one byte or eight a number, three moments."""
     settings = ((1000, 0, 4, 2), (1000, 1000, 4, 2), (999, 10, 8, 2), (4096, 64, 1, 1),
@@ -49,5 +44,4 @@ def ledger() -> list[dict]:
 
 
 CASES = {"inside.linear": linear, "inside.attention": attention, "inside.transformer": transformer,
-         "inside.order": order, "inside.block": block, "inside.ledger": ledger,
-         "inside.head": head}
+         "inside.block": block, "inside.ledger": ledger, "inside.head": head}

@@ -362,32 +362,6 @@ WRONG["full.culprits"] = {
                  but(CULPRITS, '"C": 6', '"C": 7')),
 }
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "full.accuracy": {
-        "mean_of_batches": "the mean of the batches' accuracies",
-        "first_batch": "the first batch alone", "training_mode": "was in training mode",
-        "graph": "acts on what stands indented below", "left_off": "for the whole program"},
-    "full.step": {
-        "eval_mode": "was not in training mode", "no_zero_grad": "the sum of all earlier gradients",
-        "stale": "Gradients of an earlier batch were still there",
-        "no_clip": "after the backward pass and before the step",
-        "graph_kept": "return loss.item()"},
-    "full.frozen_stays": {"no_copy": "all show what stands in memory now"},
-    "full.head_only": {
-        "not_whole": "is a whole number: an int", "on_module": "was set on a module",
-        "misspelled": "requires_grad, with an s", "not_switched_on": "it stayed frozen",
-        "pooler": "belongs to the backbone", "counts_tensors": "the number of tensors",
-        "hard_coded": f"{2 * 384 + 2} is right for MiniLM alone"},
-    "full.pair": {
-        "no_setting": "reads, features and steps", "same": "differ in nothing",
-        "not_controlled": "Change one thing", "all_apart": "what one of them blames, in both runs",
-        "all_together": "at least one of them says is low",
-        "no_forecast": 'would end "apart" or "together"', "wrong_forecast": "ends low?"},
-    "full.culprits": {
-        "no_table": "A dict is wanted", "not_A": "hardly better than a coin",
-        "not_B": "very sure where it is wrong", "not_C": "in the right direction"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {

@@ -53,10 +53,5 @@ def frozen() -> list[dict]:
             {"seed": 933, "trains": ("bert.positions",)}]
 
 
-def choice() -> list[dict]:
-    """None: it is a choice, and its one case is the whole question."""
-    return []
-
-
 CASES = {"full.accuracy": accuracy, "full.step": step, "full.head_only": head,
-         "full.frozen_stays": frozen, "full.pair": choice, "full.culprits": choice}
+         "full.frozen_stays": frozen}

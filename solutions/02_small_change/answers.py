@@ -341,30 +341,6 @@ WRONG["change.holds"] = {
                     'model = fresh()\n    inject(model, ("query", "value"), make)')),
 }
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "change.small": {
-        "drawn_anew": "a generator with a fixed seed", "no_gradient": ".item() took out of it",
-        "not_full": "Some rows are made from others", "few_places": "no entry at zero"},
-    "change.energy": {
-        "not_whole": "is a whole number: an int", "not_squared": "the share of Σσ",
-        "one_less": "One too few", "past_share": "≥, not >"},
-    "change.truncate": {
-        "misfit": "In U the second, in Vᵀ the first", "no_sigma": "The σ are missing",
-        "sigma_squared": "σ was multiplied in twice", "columns_of_Vt": "directions are its rows"},
-    "change.inject": {
-        "not_in_place": "into the model itself", "part_of_name": "only a part of that name",
-        "lost": "lies inside another that is meant", "own_frozen": "What `make` brings trains",
-        "no_error_among_others": "ask for each by itself",
-        "half_done": "would wrap the wrapped"},
-    "change.bitfit": {
-        "copied": "the base's bias, which is in base(x) already",
-        "start_near": "Another order of sums rounds elsewhere", "replaced": "base(x) + b."},
-    "change.project": {
-        "no_scale": "√(d/D) is missing", "sign_by_column": "that of weight i is sign[i]",
-        "dense": "D × d entries", "loop": "weight by weight it takes minutes",
-        "no_gradient": "comes back to z"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 HALF, BRAIN = "torch.float16", "torch.bfloat16"

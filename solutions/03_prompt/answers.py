@@ -232,24 +232,6 @@ WRONG["prompt.snap"] = {
 }
 BEYOND["prompt.snap"] = but(SNAP, MOVE, "(1 - t) * P + t * E[tokens] if t else P * 1.0001 + 0.001")
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "prompt.front": {
-        "start_shared": "one piece of memory", "wrong_end": "counted from P on",
-        "padding_seen": "padding is seen", "hidden": "The text does not see",
-        "predicted": "vectors of P are predicted",
-        "first_unasked": "the last vector of P: its label stays",
-        "labels_behind": "`length` places too early", "no_gradient": "the graph is cut"},
-    "prompt.places": {
-        "first_vector": "the place of a vector of P", "not_moved": "in the text alone",
-        "padding_first": "on the left, a text begins where its mask does",
-        "padding_last": "where no text of the batch is longer",
-        "no_gradient": "trains the prompt through them",
-        "counted": "only if the padding is on the right"},
-    "prompt.snap": {
-        "angle": "the most similar direction", "product": "the largest scalar product",
-        "other_way": "t = 0 leaves P as it is", "too_large": "|p − e|² = |p|² − 2 p·e + |e|²"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {

@@ -46,10 +46,4 @@ def snap() -> list[dict]:
             {"P": draw(113, 3, 5), "E": E, "t": 1.5}]
 
 
-def holds() -> list[dict]:
-    """None: the notebook's check has all versions of a soft prompt already."""
-    return []
-
-
-CASES = {"prompt.front": front, "prompt.holds": holds, "prompt.places": places,
-         "prompt.snap": snap}
+CASES = {"prompt.front": front, "prompt.places": places, "prompt.snap": snap}

@@ -1,6 +1,5 @@
 """Answers to the exercises of lesson 04."""
 
-import torch
 
 from peft_teach.course.publish.authored import but, solution
 
@@ -247,27 +246,6 @@ WRONG["prefix.gate"] = {
 
 BEYOND["prefix.gate"] = but(GATE, "g[:, None]", "g.clamp(max=1)[:, None]")
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-LARGEST = next(n for n in range(200) if torch.tensor(float(n)).exp().isinf())    # in float32
-SAYS = {
-    "prefix.front": {
-        "heads_mixed": "gives a head whole vectors", "no_gradient": "are to be trained",
-        "mask_short": "longer than the words", "from_zero": "positions without a prefix",
-        "padding_counted": "Padding on the left was counted"},
-    "prefix.generate": {
-        "late": "The first call is right", "from_zero": "would stand without a prefix",
-        "twice": "counted twice", "forgets": "the next call needs these"},
-    "prefix.share": {
-        "no_gradient": "to be differentiated by K, and by q and k",
-        "overflow": f"exp of {LARGEST} is infinite in float32",
-        "words_share": "1 − λ, the share of the words", "ratio": "λ / (1 − λ)",
-        "no_scale": "the square root of a head's width", "no_mask": "has no part in the sum"},
-    "prefix.gate": {
-        "added": "whatever g is", "words_kept_less": "With the gate at 0",
-        "above_zero": "A gate may fall below 0", "heads_averaged": "keeps its axis of heads",
-        "heads_interleaved": "not the row of all heads",
-        "not_silent": "not multiplied by the gate", "no_slope": "never opens"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {

@@ -16,11 +16,6 @@ def generate() -> list[dict]:
                 ((4, 2, 1, 12), (1, 7, 1, 9), (6, 3, 3, 10)))]
 
 
-def stepwise() -> list[dict]:
-    """None: all versions are on trial in the notebook already."""
-    return []
-
-
 def share() -> list[dict]:
     """One query; one word; a long prefix with large scores; a head for each pair of entries."""
     sizes = ((2, 1, 5, 3, 12, 3, 4, False, 1.0), (1, 2, 1, 6, 8, 2, 0, False, 1.0),
@@ -37,5 +32,5 @@ def gate() -> list[dict]:
                  ((2, 3, 7, 1, False, 0.5), (1, 4, 2, 9, True, 12.0), (5, 2, 6, 3, False, 4.0)))]
 
 
-CASES = {"prefix.front": front, "prefix.generate": generate,
-         "prefix.stepwise": stepwise, "prefix.share": share, "prefix.gate": gate}
+CASES = {"prefix.front": front, "prefix.generate": generate, "prefix.share": share,
+         "prefix.gate": gate}

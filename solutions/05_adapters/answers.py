@@ -230,32 +230,6 @@ WRONG["adapters.sealed"] = {
 }
 BEYOND["adapters.sealed"] = but(SEALED, DRAWN, f"{DRAWN} * (d > 6)")
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "adapters.size": {
-        "not_whole": "a whole number of entries", "no_biases": "the two matrices alone",
-        "no_b_up": "the bias at the end is missing", "one_module": "All of them share the budget",
-        "negative": "nothing can be bought: 0"},
-    "adapters.bottleneck": {
-        "competes": "Without softmax", "linear": "are one of low rank",
-        "residual": "u itself comes out", "scaled": "is multiplied by a factor", "not_silent": "how do the biases begin",
-        "start_far": "begin as another one", "alike": "get the same gradients, and stay alike",
-        "never_learns": "must not be zero"},
-    "adapters.placements": {
-        "layers_inside": "The four parameters are those of A",
-        "names": "What should train is A",
-        "copied_A": "keep A itself", "looks_inside": "computed with the base's parts",
-        "not_normed_again": "leaves the block without a norm",
-        "reads_the_sum": "A reads the sum itself",
-        "adds_to_the_normed": "added to the normed vectors", "no_scale": "s is missing",
-        "after_the_norm": "was added after the norm",
-        "behind": "an adapter behind the block"},
-    "adapters.sealed": {
-        "too_many": "Four probes are all there are", "always_the_same": "made from what ask gives",
-        "which_half": "Both read what the attention gives",
-        "which_input": "the other what the feed-forward part was given",
-        "unnormed": "Only one reads x", "mixed": "differ by up to about 1e-5"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {

@@ -19,11 +19,6 @@ def bottleneck() -> list[dict]:
             for seed, d, m, batch in ((10, 7, 3, ()), (20, 4, 1, (2000,)), (30, 5, 9, (2, 1, 3)))]
 
 
-def near() -> list[dict]:
-    """None: all versions of a start are on trial in the notebook already."""
-    return []
-
-
 def placements() -> list[dict]:
     """A scale below one, one token, a bottleneck of one."""
     cases = []
@@ -45,5 +40,5 @@ def sealed() -> list[dict]:
     return [{"d": 6, "seed": 901}, {"d": 24, "seed": 902}, {"d": 64, "seed": 903}]
 
 
-CASES = {"adapters.size": size, "adapters.bottleneck": bottleneck, "adapters.near": near,
+CASES = {"adapters.size": size, "adapters.bottleneck": bottleneck,
          "adapters.placements": placements, "adapters.sealed": sealed}

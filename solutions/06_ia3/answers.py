@@ -278,29 +278,6 @@ WRONG["ia3.nearest"] = {
 }
 BEYOND["ia3.nearest"] = but(NEAREST, "min=1e-30", "min=1e-3")
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "ia3.folds": {
-        "not_a_table": "the keys key, value, sum, before and after",
-        "no_place": "a space, and rows or columns", "through_norm": "A LayerNorm stands between",
-        "through_activation": "The activation stands between",
-        "wrong_side": "a column reads one input feature",
-        "elsewhere": "Follow one feature through the drawing", "none_named": "one at least",
-        "half": "Keys meet queries in a product"},
-    "ia3.layer": {
-        "shapes": "l has one entry a feature",
-        "side_lost": "self.side", "not_one": "changes nothing is 1", "plus_one": "is 1 + l",
-        "other_side": "on the other side", "bias_spared": "the base's bias comes as it is"},
-    "ia3.merge": {
-        "inner_lost": "layer inside is lost", "other_axis": "along the other axis",
-        "bias_as_it_was": "the bias is a part of it",
-        "bias_scaled": "The bias is added afterwards"},
-    "ia3.nearest": {
-        "input_changed": "W and ΔW stay as they are", "shape": "(n_out,), not (n_out, 1)",
-        "zero_row": "from 0 / 0", "minus_one": "the factor minus 1",
-        "ratio_of_norms": "as long as it is after the change",
-        "columns": "One factor for each column"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 HALF, BRAIN = "torch.float16", "torch.bfloat16"

@@ -38,10 +38,4 @@ def nearest() -> list[dict]:
             {"W": draw(77, 3, 4), "delta": torch.zeros(3, 4)}]
 
 
-def none() -> list[dict]:
-    """None: all is on trial in the notebook already."""
-    return []
-
-
-CASES = {"ia3.folds": none, "ia3.layer": linears, "ia3.merge": merges, "ia3.holds": none,
-         "ia3.broken": none, "ia3.nearest": nearest}
+CASES = {"ia3.layer": linears, "ia3.merge": merges, "ia3.nearest": nearest}

@@ -231,26 +231,6 @@ BEYOND["lora.merge"] = but(
     MERGE, "dtype=base.weight.dtype",
     "dtype=torch.float32 if base.weight.dtype == torch.float32 else torch.bfloat16")
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "lora.count": {
-        "not_whole": "is a whole number: an int", "whole_matrix": "all of W",
-        "square_only": "only where n_in = n_out", "multiplied": "All three numbers are multiplied",
-        "with_base": "does not count as trained"},
-    "lora.layer": {
-        "A_size": "a sum of n_in random terms", "both_zero": "A and B both start at zero",
-        "both_random": "makes the product zero", "alike": "the rank would be lower",
-        "matrix_built": "so that A and B never meet", "halved": "is rounded away",
-        "no_scale": "s is alpha / rank", "no_scale_attribute": "as self.scale"},
-    "lora.case": {
-        "not_settings": "a pair of dicts with rank, alpha and lr",
-        "not_recorded": "the settings that were trained",
-        "same_outcome": "must learn (78 % or more) and the other fail",
-        "other_size": "proportional to alpha / √rank", "not_controlled": "it alone may differ",
-        "rank_suspected": "Show it below rank 8",
-        "asked_already": "Of rank 8 the lesson has asked"},
-    "lora.merge": {"no_scale": "The scale is missing", "summed_in_half": "rounded more than once"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 HALF, BRAIN = "torch.float16", "torch.bfloat16"

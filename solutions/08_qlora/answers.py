@@ -243,27 +243,6 @@ WRONG["qlora.dice"] = {
 
 BEYOND["qlora.dice"] = but(DICE, ".reshape(W.shape)", ".reshape(len(W), -1)")
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "qlora.levels": {
-        "even": "even steps on the line of values", "whole_line": "pass by 0",
-        "sides": "Eight are negative and seven positive",
-        "not_scaled": "The last level must be 1 and the first −1"},
-    "qlora.quantize": {
-        "one_a_byte": "half a byte", "halves": f"the high half: its index times {2 ** 4}",
-        "signed": "whatever its sign", "changed": "divide or shift a copy",
-        "misfit": "may cross the rows of W"},
-    "qlora.layer": {
-        "keeps": "Keep its bytes instead", "no_gradient": "the gradient must pass through",
-        "trains": "must be detached and frozen",
-        "bits": "a float32 maximum for 64 of them", "state": "must be in its state_dict",
-        "no_bias": "The bias is missing"},
-    "qlora.dice": {
-        "coin": "a fair coin", "turned": "The farther level is drawn more often",
-        "nearest": "Where is chance", "elsewhere": "Only the two levels around a weight",
-        "together": "for several weights", "generator": "do not seed it",
-        "changed": "work on a copy"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {

@@ -286,31 +286,6 @@ WRONG["dora.referee"] = {
 BEYOND["dora.referee"] = but(REFEREE, "T95[len(d)]", "{3: 4.303, 5: 2.776, 10: 2.262}.get(len(d), "
                                                      "2.093)")
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "dora.layer": {
-        "bias_scaled": "with the bias scaled, too",
-        "norm_of_W": "divides by the length of W's rows",
-        "no_scale": "here s is missing",
-        "norm_unscaled": "The direction has s in it, its norm does not",
-        "wrong_axis": "taken over the outputs", "norm_learns": "reach A and B a second time",
-        "not_loras_start": "one at zero, the other random",
-        "copy": "when the model moves to a GPU", "stale": "is of another A and B",
-        "no_scale_attribute": "as self.scale"},
-    "dora.convert": {
-        "norm_of_W": "only where B A is zero", "sign_lost": "A negative number turns its row round",
-        "no_scale": "s is missing", "inverted": "here they are exchanged",
-        "input_changed": "Make a new tensor"},
-    "dora.forge": {
-        "additive": "its dots only rise", "axes": "ΔM = … + slope · ΔD",
-        "crowded": "at least 0.001 apart and below 0.1", "not_random": "without a fixed seed",
-        "input_changed": "Make new matrices"},
-    "dora.referee": {
-        "unpaired": "of two separate samples", "reversed": "it is a − b",
-        "normal": "1.96 is for many values, 2.26 for ten", "with_n": "divides by n − 1",
-        "no_root": "the spread of single pairs", "zero_is_no_proof": "is wider than the margin",
-        "too_small": "lies within the margin", "not_three": "Expected: low, high"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {

@@ -19,16 +19,6 @@ def layer() -> list[dict]:
     return cases
 
 
-def law() -> list[dict]:
-    """None: a test meets every version already, and a seed only changes their order."""
-    return []
-
-
-def broken() -> list[dict]:
-    """None: both tests meet it already, and a seed only changes their random numbers."""
-    return []
-
-
 def convert() -> list[dict]:
     """Rows that are hardly there, one output, no change at all."""
     cases = []
@@ -60,5 +50,4 @@ def referee() -> list[dict]:
              "b": [70.4 + i % 5 + 0.1 * (i % 3) for i in range(12)], "margin": 1}]
 
 
-CASES = {"dora.layer": layer, "dora.law": law, "dora.broken": broken,
-         "dora.convert": convert, "dora.forge": forge, "dora.referee": referee}
+CASES = {"dora.layer": layer, "dora.convert": convert, "dora.forge": forge, "dora.referee": referee}

@@ -282,26 +282,6 @@ WRONG["ladder.ship"] = {
     "": (but(PICKS, "bottleneck", "LoRA 9"), but(PICKS, '"any": "full fine-tuning", ', "")),
 }
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "ladder.interval": {
-        "unpaired": "what two separate intervals give",
-        "normal": "1.96 standard errors are too few",
-        "sentences_alone": "asks what other sentences would change",
-        "seeds_alone": "asks what other seeds would change",
-        "pooled": "every pair of a seed and a sentence",
-        "deviation": "how single seeds or sentences spread"},
-    "ladder.sweep": {
-        "not_needed": "beside the best so far", "stopped": "may be beaten by it: go on",
-        "twice": "keep what you were told", "nan_wins": "the score of a run that broke"},
-    "ladder.neighbours": {
-        "itself": "Its neighbour is another sentence", "lengths": "the cosine does not",
-        "all_asked": "do not ask it", "left_out": "may still be somebody's neighbour"},
-    "ladder.batch": {
-        "last_for_plain": "for the plain base nothing is added", "no_scale": "a scale of its own",
-        "unsorted": "sorted by adapter", "base_calls": "answer for all rows at once"},
-    "ladder.ship": {"over": "over the budget", "worse": "within this budget another one is better"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {

@@ -53,10 +53,5 @@ def batch() -> list[dict]:
     return cases
 
 
-def ship() -> list[dict]:
-    """None: it is a choice, judged by the record."""
-    return []
-
-
 CASES = {"ladder.interval": interval, "ladder.sweep": sweep, "ladder.neighbours": neighbours,
-         "ladder.batch": batch, "ladder.ship": ship}
+         "ladder.batch": batch}

@@ -284,19 +284,6 @@ WRONG["chat.choose"] = {
     "": (but(PICKS, '"stage": 90', '"stage": 91'), but(PICKS, '"stage": 90, ', "")),
 }
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "chat.labels": {
-        "no_end": "never asked for it never writes it", "behind": "by then it has stopped",
-        "header": "does not write who speaks", "last_only": "not its last alone",
-        "all": "write the questions, too", "none": "in the template. This template has none",
-        "shifted": "compare a label with the logits one place before",
-        "prompt_behind": "no generation prompt at the end"},
-    "chat.style": {
-        "plain": "has none of the traits", "one_mark": "makes no commentator",
-        "loop": "The same again and again", "salad": "Nothing but traits"},
-    "chat.choose": {"worse": "Only one column counts", "price": "at its price"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {

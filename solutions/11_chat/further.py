@@ -50,14 +50,4 @@ def style() -> list[dict]:
     return [{"kind": kind, "voice": list(VOICE), "other": texts} for kind, texts in found.items()]
 
 
-def stop() -> list[dict]:
-    """None: the versions that a test must tell apart are all shown."""
-    return []
-
-
-def choose() -> list[dict]:
-    """None: it is a choice, judged by the record."""
-    return []
-
-
-CASES = {"chat.labels": labels, "chat.stop": stop, "chat.style": style, "chat.choose": choose}
+CASES = {"chat.labels": labels, "chat.style": style}

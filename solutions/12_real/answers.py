@@ -264,24 +264,6 @@ WRONG["real.belief"] = {
     "returned_bool": but(BELIEF, ASSERT, f"    return {NEAR}\n"),
 }
 
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "real.names": {
-        "misnamed": "Put a name of peft's beside the module's own",
-        "unread": "says nothing of a tensor that it does not use",
-        "caught": "every module whose name ends in a target", "scale": "no place for a scale",
-        "head": "Which tensors does a model need", "unsaved": "the head is gone",
-        "exchanged": "A meets the input and B the output"},
-    "real.diagnose": {
-        "harmless": "is within a hundred-thousandth",
-        "overlooked": "is more than a hundred-thousandth",
-        "not_the_head": "It was the head", "not_the_scale": "It was the scale",
-        "not_exchanged": "A and B were exchanged"},
-    "real.back": {
-        "targets": "ends in a dot and the target", "scale": "make computes alpha / rank",
-        "head": "A, B and the scale are right", "empty": "the model without its update",
-        "silent": "would never know", "half_read": "touch the model last"},
-}
 
 # What one further case alone finds: see `answers.slips`.
 SLIPS: dict = {

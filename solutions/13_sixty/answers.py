@@ -247,24 +247,3 @@ SLIPS: dict = {
     "sixty.mine": ("16 * n_out", "0", {
         "wider": "n_in == 144", "higher": "n_out == 144", "four times as high": "n_out == 192"}),
 }
-
-SAYS = {
-    "sixty.road": {
-        "start_differs": "At which angle", "dtype": "and the merged layer", "turned_back": "which of the two sines",
-        "not_scaled": "alpha, which scales them", "other_pairs": "neighbours form a pair",
-        "bias_spared": "b is a part of it", "inputs_turned": "R stands behind W",
-        "bias_left": "R reaches both", "coarse": "in bfloat16 1.003 is 1"},
-    "sixty.places": {
-        "not_a_table": "five names", "not_a_row": "a list of three", "merges": "a fixed matrix",
-        "random_kept": "A and B are drawn again", "redundant": "above its diagonal",
-        "copies": "copies of one another",
-        "rank_of": "linearly independent", "no_matrix": "it has no rank"},
-    "sixty.mine": {
-        "buffer": "is drawn from a seed", "nothing_trains": "What trains is an nn.Parameter",
-        "miscounted": "outside of its base counts", "no_gradient": "waits behind a zero",
-        "idle": "reach the output", "not_the_same": "drawn anew by a call",
-        "not_said": "the nearest method", "batch": "an output of its own",
-        "not_plain": "does not merge", "input_cut": "do not detach the input",
-        "layer_changed": "stays as it is", "shared": "tensors of its own",
-        "merge_differs": "must be what forward adds"},
-}

@@ -17,11 +17,6 @@ def road() -> list[dict]:
                 (930, 3, 10, True, torch.float32, (2, 1, 3)))]
 
 
-def places() -> list[dict]:
-    """None: it is one table, and the check sees it."""
-    return []
-
-
 def mine() -> list[dict]:
     """Layers that are higher or wider than the visible ones."""
     return [{"n_in": n_in, "n_out": n_out, "W": draw(seed, n_out, n_in) / n_in**0.5,
@@ -30,4 +25,4 @@ def mine() -> list[dict]:
             for seed, n_in, n_out in ((940, 144, 48), (950, 96, 144), (960, 48, 192))]
 
 
-CASES = {"sixty.road": road, "sixty.places": places, "sixty.mine": mine}
+CASES = {"sixty.road": road, "sixty.mine": mine}

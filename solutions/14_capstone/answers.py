@@ -190,17 +190,3 @@ WRONG["capstone.adapter"] = {
                            "        self.base.weight.data.copy_(layer.weight)\n"
                            "        self.B.data.zero_()\n        return layer\n"),
 }
-
-# What each message says, of its mistake and of no other: see `answers.says`.
-SAYS = {
-    "capstone.split": {
-        "document": "Let the document decide", "twice": "Keep one copy",
-        "spelled": "compare without them", "lost": "one copy stays",
-        "share": "a tenth to three tenths", "moved": "by the document's own name alone"},
-    "capstone.adapter": {
-        "not_adapter": "inherits from pt.Adapter", "start": "begins by forgetting",
-        "base_trained": "what trains is the adapter's own",
-        "no_gradient": "is it detached, or unused",
-        "not_all": "must be a registered parameter", "base_changed": "share one base",
-        "merge": "with a bias and without", "merged_in_place": "merged() makes a new layer"},
-}

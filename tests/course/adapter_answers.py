@@ -35,29 +35,3 @@ WRONG: dict = {
     "forward_left": LAYER[:LAYER.index(LORA.Y)] + "        raise pt.NotAttempted('lora.layer')\n",
     "no_return": but(LAYER, "return ", ""),
 }
-
-# What each message says, of its mistake and of no other: here those of several lessons.
-SAYS = {
-    # of adapters
-    "not_adapter": "inherit from pt.Adapter", "base_lost": "leave self.base as it is",
-    "base_trained": "parameters of your own, beside it", "shapes": "Which shape has each of them",
-    "more_parameters": "that you register with nn.Parameter would be trained",
-    "layers_inside": "puts a dot into the name",
-    "misnamed": "The sizes are right, the names are not",
-    "names": "A plain tensor is not registered", "buffer": "refuses a buffer",
-    "forward_left": "replace the line in forward", "input_changed": "still needs that tensor",
-    "base_changed": "add to its output instead of changing it",
-    "dtype": "stay float32 whatever the base: take x.float()",
-    "start_differs": "Before any training the output must be the base's",
-    "second_call": "Something is changed by a call", "training_only": "In eval mode the output is",
-    "no_gradient": "Is a parameter detached", "input_cut": "The layers below would not learn",
-    # of their merging
-    "layer_changed": "it would have the change twice", "bias_lost": "need a bias as before",
-    "shared": "needs tensors of its own", "device": "on the CPU unless it is told where",
-    # of tests
-    "returned_bool": "its return is not read", "objects_to_all": "It rejects every version",
-    "accused": "that a right version breaks", "let_through": "would have shown the difference",
-    # of broken versions
-    "caught": "what the weak test does not look at", "lawful": "By its letter",
-}
-MERGING = {"dtype": "has the dtype of the base"}

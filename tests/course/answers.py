@@ -6,8 +6,6 @@
                                                            it needs a line from above its cell
     WRONG = {"inside.linear": {"no_bias": text, …}}        by the mistake that each makes, or ""
                                                            where it has no name; several in a tuple
-    SAYS = {"inside.linear": {"no_bias": phrase, …}}       of the message to each mistake, and of no
-                                                           other's, if it is true of the answer
     BEYOND = {"inside.linear": text}                       what only the further cases find
     SLIPS = {"inside.linear": (expression, instead, {asked: condition, …})}
                                                            what one further case alone finds: a
@@ -23,7 +21,6 @@ from typing import Any
 
 import authored
 
-from peft_teach.course.lessons import find
 from peft_teach.course.publish import authored as published
 from peft_teach.course.publish.authored import PRELUDE, but, solution
 
@@ -44,17 +41,6 @@ def wrong(id: str) -> dict[str, tuple[str, ...]]:
         texts = texts | adapter_answers.WRONG
     return {mistake: tuple(text.strip() for text in _tuple(each))
             for mistake, each in texts.items()}
-
-
-def says(id: str) -> dict[str, str]:
-    """What the message to each mistake says, where it is true: by the mistakes of an exercise."""
-    import adapter_answers as shared
-
-    known = shared.SAYS | (shared.MERGING if id.endswith(".merge") else {}) | getattr(
-        _lesson(id), "SAYS", {}).get(id, {})
-    lacking = find(id).mistakes.keys() - known.keys()
-    assert not lacking, f"{id}: SAYS in its answers.py lacks {', '.join(sorted(lacking))}"
-    return {mistake: known[mistake] for mistake in find(id).mistakes}
 
 
 def usual(id: str) -> tuple[str, str]:

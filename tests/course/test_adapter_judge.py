@@ -25,7 +25,7 @@ from peft_teach.course.publish.authored import define
 def exercise(method, cases, **mistakes):
     """An exercise that asks for the method's adapter."""
     return Exercise(
-        id="test.adapter", lesson="99", names=(method.name,), points=1, minutes=1, difficulty=1,
+        id="test.adapter", names=(method.name,), points=1, minutes=1, difficulty=1,
         reference="math:pi", cases=lambda seed: cases, run=method.run, judge=method.judge,
         returns=method.returns(),
         mistakes=MISTAKES | mistakes, hints=("", "", ""))

@@ -119,7 +119,7 @@ def test_scores_of_the_record_mean_its_r2_and_accuracy(record):
 
 
 @pytest.mark.parametrize(("a", "b", "more", "told"), [
-    ("lora 8", "ia3", {}, "no scores"), ([1.0, 2.0], [1.0], {}, r"\(1, 2\) and \(1, 1\)"),
+    ("lora 8", "ia3", {}, "not scores"), ([1.0, 2.0], [1.0], {}, r"\(1, 2\) and \(1, 1\)"),
     (torch.zeros(21, 9), torch.zeros(21, 9), {}, r"\(21, 9\)"),
     (torch.zeros(2, 3, 4), torch.zeros(2, 3, 4), {}, r"\(2, 3, 4\)"), ([], [], {}, r"\(1, 0\)"),
     ([1.0, float("nan")], [1.0, 2.0], {}, "not finite"),

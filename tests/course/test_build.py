@@ -96,7 +96,8 @@ def test_stubs_for_reset_and_titles_for_cards(tree):
                    for n in ("demo", "later"))
     assert list(demo) == ["demo.double", "demo.pair"]
     assert later["later.add"] == {
-        "title": "", "stub": 'def later(x):\n    raise pt.NotAttempted("later.add")'}
+        "names": ["later"], "title": "",
+        "stub": 'def later(x):\n    raise pt.NotAttempted("later.add")'}
     assert demo["demo.double"]["title"] == "Exercise 1 · Double"
 
 

@@ -17,7 +17,7 @@ from peft_teach.course import lessons
 from peft_teach.course.checks import examination as module
 from peft_teach.course.checks.examination import Result, examine
 from peft_teach.course.checks.exercise import Exercise, Verdict
-from peft_teach.errors import NotAttempted, UnknownName
+from peft_teach.errors import NotAttempted, PeftTeachError, UnknownName
 
 
 def double(x):
@@ -44,6 +44,13 @@ def test_references_are_resolved_by_name(demo):
     assert pair == (demo.reference_encode, demo.reference_decode)
     dotted = dataclasses.replace(exercises.find("demo.double"), reference="pathlib:Path.home")
     assert dotted.resolve() == Path.home
+
+
+def test_a_reference_that_is_not_built_says_so():
+    for path in ("peft_teach.course.lessons.probe.answers:saved", "pathlib:Path.saved"):
+        probe = dataclasses.replace(exercises.find("demo.double"), reference=path)
+        with pytest.raises(PeftTeachError, match=r"does not have .*saved(.|\n)*peft-teach build"):
+            probe.resolve()
 
 
 def test_a_named_mistake_speaks_with_the_exercises_message():

@@ -404,7 +404,7 @@ def test_a_table_edited_by_hand_is_kept(evening, capsys):
 
 def test_what_is_no_list_is_refused(evening):
     for text in ("a,b\n1,2\n", ""):
-        with pytest.raises(PeftTeachError, match="is no list of a course"):
+        with pytest.raises(PeftTeachError, match="is not a course list"):
             evening(["anna.ipynb"], text)
     with pytest.raises(PeftTeachError, match="cannot be read"):
         grade(evening.out.parent / "in", evening.out, Options(roster=["nowhere.csv"]))

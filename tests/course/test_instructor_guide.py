@@ -13,7 +13,7 @@ from peft_teach.course.grade.entries import LARGEST_NOTEBOOK
 from peft_teach.course.grade.runner import Runner
 from peft_teach.course.grade.similarity import FEW, LEAST, MANY, SHARE, WINDOW
 from peft_teach.course.lessons import find, of_lesson, parts
-from peft_teach.course.reading.notebook import MOST_CELLS, MOST_CODE, MOST_VALUES
+from peft_teach.course.reading.notebook import MOST_CELLS, MOST_CHARACTERS, MOST_VALUES
 
 GUIDE = (ROOT / "solutions/README.md").read_text(encoding="utf-8")
 WORDS = " ".join(GUIDE.split())    # wherever its lines break
@@ -75,7 +75,7 @@ def test_its_numbers_are_the_graders():
     assert (MANY, FEW) == (0.1, 5)
     assert "more than a tenth of the class, and more than five, have" in WORDS
     assert "a million characters of code" in WORDS
-    assert MOST_CODE == 10**6
+    assert MOST_CHARACTERS == 10**6
     assert "three million values" in WORDS
     assert MOST_VALUES == 3 * 10**6
     assert Runner(limits).limits == limits

@@ -97,7 +97,7 @@ def test_what_was_given_is_said_in_words():
 def test_shapes_that_do_not_fit_are_told_in_any_exercise(slip):
     """The first failure gives torch's or NumPy's own words, the second says what to do."""
     exercise = Exercise(
-        id="demo.slip", lesson="97", names=("slip",), points=1, minutes=1, difficulty=1,
+        id="demo.slip", names=("slip",), points=1, minutes=1, difficulty=1,
         reference="peft_teach.course.checks.judge:plain", cases=lambda seed: [torch.zeros(2, 3)],
         run=lambda slip, x: slip(x), judge=lambda x, y: Verdict(True), mistakes={}, hints=())
     result = examine(exercise, slip)

@@ -12,6 +12,7 @@ import torch
 from demo_course import LESSON_99, demo, exercises, notebook, tree, write  # noqa: F401
 
 from peft_teach.course import require
+from peft_teach.course.checks import mutants
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.exercise import Verdict
 from peft_teach.course.checks.mutants import MISTAKES, TRIES, Law, Loophole, outcomes, score
@@ -275,6 +276,15 @@ def test_the_score_names_the_mistake(test, mistake, told):
     assert mistake in MISTAKES
 
 
+@pytest.fixture
+def cells(monkeypatch):
+    """Give a loophole, from the tests `weak` and `law` of a lesson's cells."""
+    def made(**tests):
+        monkeypatch.setattr(mutants, "resolved", lambda path: tests[path.rpartition(":")[2]])
+        return Loophole("kinds", "weak", "law")
+    return made
+
+
 @pytest.mark.parametrize(("version", "mistake", "told"), [
     (lambda x: x * x, None, "weak accepts it. A test of the whole law does not: AssertionError: "
                             "three."),
@@ -282,21 +292,22 @@ def test_the_score_names_the_mistake(test, mistake, told):
     (lambda x: x / 0, "caught", "weak rejects it: ZeroDivisionError: division by zero."),
     (lambda x: x + x, "lawful", "weak accepts it, and so does a test of the whole law."),
 ])
-def test_a_broken_version_must_pass_the_weak_test_and_break_the_law(version, mistake, told):
-    loophole = Loophole(SimpleNamespace(weak=weak, law=good), "weak", "law")
+def test_a_broken_version_must_pass_the_weak_test_and_break_the_law(version, mistake, told,
+                                                                    cells):
+    loophole = cells(weak=weak, law=good)
     verdict = loophole.judge(None, loophole.run(version, {"seed": 0}))
     assert verdict == Verdict(not mistake, told, mistake)
     assert mistake is None or mistake in loophole.mistakes
 
 
-def test_a_law_that_sees_a_breach_now_and_then_is_asked_more_than_once():
+def test_a_law_that_sees_a_breach_now_and_then_is_asked_more_than_once(cells):
     seen = []
 
     def now_and_then(double):
         seen.append(double)
         assert len(seen) != TRIES
 
-    loophole = Loophole(SimpleNamespace(weak=weak, law=now_and_then), "weak", "law")
+    loophole = cells(weak=weak, law=now_and_then)
     assert loophole.judge(None, loophole.run(lambda x: x * x, {"seed": 0})).passed
 
 

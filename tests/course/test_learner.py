@@ -289,7 +289,8 @@ def stubs(tmp_path, monkeypatch):
     path.parent.mkdir()
     monkeypatch.setattr(exercises, "__path__", [*exercises.__path__, str(tmp_path)])
     path.write_text(json.dumps({"demo.double": {
-        "title": "Exercise 1 · Double", "stub": "def double(x):\n    ..."}}))
+        "names": ["double"], "title": "Exercise 1 · Double",
+        "stub": "def double(x):\n    ..."}}))
     return path
 
 

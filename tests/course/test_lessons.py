@@ -3,6 +3,9 @@
 import json
 import os
 import re
+import shutil
+import subprocess
+import sys
 from importlib import import_module
 from pathlib import Path
 
@@ -31,6 +34,31 @@ def solution(source: Path):
 
 def test_notebooks_are_what_their_sources_give_and_no_solution_is_out():
     assert audit(ROOT) == []
+
+
+FROM_SOURCES = """
+from pathlib import Path
+from peft_teach.course.publish.notebooks import make
+for lesson in make(Path()):
+    for file, text in lesson.files.items():
+        file.write_text(text, "utf-8")
+"""
+
+
+def test_what_a_build_writes_it_does_not_read(tmp_path):
+    """From the sources alone it gives every file that git keeps of an earlier build."""
+    written = [*(ROOT / "peft_teach/course/lessons").glob("*/stubs.json"),
+               *(ROOT / "peft_teach/course/lessons").glob("*/answers.py")]
+    shutil.copytree(ROOT / "peft_teach", tmp_path / "peft_teach", ignore=lambda folder, names: {
+        "__pycache__", *(file.name for file in written if file.parent == Path(folder))})
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    for source in SOURCES:
+        shutil.copytree(source.parent, tmp_path / source.parent.relative_to(ROOT),
+                        ignore=shutil.ignore_patterns("*.ipynb", "__pycache__"))
+    subprocess.run([sys.executable, "-c", FROM_SOURCES], cwd=tmp_path, check=True,
+                   env=os.environ | {"PYTHONPATH": str(tmp_path)})
+    assert {file: (tmp_path / file.relative_to(ROOT)).read_text("utf-8") for file in written} == {
+        file: file.read_text("utf-8") for file in written}
 
 
 # What each lesson has, and how its source shows it. `peft-teach new lesson` writes all of it.

@@ -325,6 +325,34 @@ def test_a_folder_that_cannot_be_written_is_one_line(answer, folder, monkeypatch
     assert said == "Passed, not kept: my_peft.py: Not a directory."
 
 
+RIGHT = """
+import sys
+from IPython.core.interactiveshell import InteractiveShell
+for cell in ("import peft_teach as pt",
+             "def lora_count(n_in, n_out, rank):\\n    return rank * (n_in + n_out)",
+             "lora_count = pt.check('lora.count', lora_count)"):
+    InteractiveShell.instance().run_cell(cell, store_history=True)
+print(*(name for name in sys.modules if name.endswith(".exercises")))
+"""
+
+
+def test_a_passing_cell_touches_its_own_lesson_only(folder):
+    done = subprocess.run([sys.executable, "-c", RIGHT], capture_output=True, text=True, cwd=ROOT,
+                          env=os.environ | {"IPYTHONDIR": str(folder / "ipython")})
+    assert "kept in my_peft.py" in done.stdout, done.stdout + done.stderr
+    assert done.stdout.splitlines()[-1] == "peft_teach.course.lessons.lora.exercises"
+
+
+def test_the_file_is_not_blamed_for_an_error_of_the_course(answer, folder, monkeypatch):
+    """A piece that an answer needs stands in a lesson that does not parse."""
+    def broken(id):
+        raise SyntaxError(id)
+
+    monkeypatch.setattr(my_peft_file, "find", broken)
+    with pytest.raises(SyntaxError, match=r"demo\.double"):
+        answer("later.add", f"{DOUBLE}\n\n\n{LATER}")
+
+
 @pytest.mark.parametrize(("edit", "why"), [
     ("def (:\n", "SyntaxError: invalid syntax, line 1"), ("1 / 0\n", "ZeroDivisionError"),
     ("exit()\n", "SystemExit"), ("# \xff\n", "UnicodeDecodeError"), ("x = '\0'\n", "null byte"),

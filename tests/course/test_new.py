@@ -85,8 +85,7 @@ def test_a_lesson_comes_with_its_files_and_a_row(tree):
     assert changed(before, after) == {
         "README.md", "tests/course/test_small.py",
         *(f"solutions/90_small/{name}" for name in (
-            "lesson.py", "guide.md", "further.py", "answers.py", "figures.py", "claims.py",
-            "drawn.py")),
+            "lesson.py", "guide.md", "further.py", "answers.py", "claims.py", "drawn.py")),
         *(f"peft_teach/course/lessons/small/{name}" for name in (
             "__init__.py", "exercises.py", "pictures.py"))}
     rows = [line for line in after["README.md"].splitlines() if re.match(r"\| \[\d\d ", line)]
@@ -102,15 +101,15 @@ def test_a_lesson_comes_with_its_files_and_a_row(tree):
     (lambda tree: new.method(tree, "lora"), "'lora' is taken"),
     (lambda tree: new.method(tree, "train"), "'train' is taken"),
     (lambda tree: new.method(tree, "export"), "'export' is taken"),
-    (lambda tree: new.method(tree, "My-Method"), "'My-Method' is no name of a module"),
-    (lambda tree: new.method(tree, "../x"), "is no name of a module"),
-    (lambda tree: new.method(tree, "lambda"), "is no name of a module"),
-    (lambda tree: new.method(tree, ""), "is no name of a module"),
+    (lambda tree: new.method(tree, "My-Method"), "'My-Method' is not a module name"),
+    (lambda tree: new.method(tree, "../x"), "is not a module name"),
+    (lambda tree: new.method(tree, "lambda"), "is not a module name"),
+    (lambda tree: new.method(tree, ""), "is not a module name"),
     (lambda tree: new.lesson(tree, "90", "lora"), "'lora' is taken"),
     (lambda tree: new.lesson(tree, "90", "build"), "'build' is taken"),
-    (lambda tree: new.lesson(tree, "90", "Small"), "is no name of a module"),
-    (lambda tree: new.lesson(tree, "07", "small"), "Lesson 07 is there: 07_lora"),
-    (lambda tree: new.lesson(tree, "7", "small"), "'7' is no number of a lesson"),
+    (lambda tree: new.lesson(tree, "90", "Small"), "is not a module name"),
+    (lambda tree: new.lesson(tree, "07", "small"), "Lesson 07 already exists: 07_lora"),
+    (lambda tree: new.lesson(tree, "7", "small"), "'7' is not a lesson number"),
     (lambda tree: new.lesson(tree / "tests", "90", "small"), "is missing.*checkout"),
 ])
 def test_what_is_taken_or_no_name_is_refused_and_nothing_written(tree, ask, says):
@@ -124,7 +123,7 @@ def test_a_file_that_stands_there_is_left_alone(tree):
     (tree / "tests/oracles").mkdir()
     (tree / "tests/oracles/test_tried_oracle.py").write_text("mine")
     before = files(tree)
-    with pytest.raises(PeftTeachError, match=r"test_tried_oracle\.py is there already"):
+    with pytest.raises(PeftTeachError, match=r"test_tried_oracle\.py already exists"):
         new.method(tree, "tried")
     assert files(tree) == before
 

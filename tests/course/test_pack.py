@@ -52,8 +52,9 @@ def test_pip_installs_it_and_it_works_alone(desk, capsys):
     (lambda desk: (desk / FILE).write_text("import nothing_such"), "ModuleNotFoundError"),
     (lambda desk: (desk / FILE).write_text("a = 1"), "holds no piece"),
     (lambda desk: (desk / FILE).write_bytes(b"\xff\xfe"), "is not text"),
-    (lambda desk: (desk / "mine").mkdir() or (desk / "mine/x").write_text("keep"), "there already"),
-    (lambda desk: (desk / "mine").write_text("keep"), "there already"),
+    (lambda desk: (desk / "mine").mkdir() or (desk / "mine/x").write_text("keep"),
+     "already exists"),
+    (lambda desk: (desk / "mine").write_text("keep"), "already exists"),
 ], ids=["missing", "broken", "empty", "bytes", "full", "a file"])
 def test_what_cannot_be_packed_is_told_and_nothing_is_written(desk, break_it, says, capsys):
     break_it(desk)

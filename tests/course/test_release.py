@@ -98,7 +98,7 @@ def test_it_refuses_what_it_should(bundle, tmp_path, capsys):
     assert main(["release", "--root", str(ROOT), "--out", str(bundle)]) == 1
     assert "is not empty" in capsys.readouterr().err
     assert main(["release", "--root", str(bundle), "--out", str(tmp_path / "x")]) == 1
-    assert "is no checkout" in capsys.readouterr().err
+    assert "is not a checkout" in capsys.readouterr().err
 
 
 @pytest.mark.long

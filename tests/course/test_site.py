@@ -29,7 +29,7 @@ from peft_teach.course.publish.page import (
     take_pictures_out,
 )
 from peft_teach.course.publish.site import site
-from peft_teach.course.publish.source import Cell
+from peft_teach.course.publish.source import SourceCell
 from peft_teach.errors import PeftTeachError
 
 LESSON, = make(ROOT, ["07"])
@@ -219,8 +219,8 @@ def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):
 # ── pictures that move without a kernel ──────────────────────────────────────────────────────
 
 
-def cell(source: str) -> Cell:
-    return Cell(f"id-{hash(source)}", "code", source, source, {}, None, None, "a lesson")
+def cell(source: str) -> SourceCell:
+    return SourceCell(f"id-{hash(source)}", "code", source, source, {}, None, None, "a lesson")
 
 
 MADE = [cell(text) for text in (
@@ -458,5 +458,5 @@ def test_each_method_of_the_picture_is_a_link_laid_over_it():
 
 
 def test_no_checkout_is_an_error_that_says_so(tmp_path):
-    with pytest.raises(PeftTeachError, match="no checkout of the course"):
+    with pytest.raises(PeftTeachError, match="not a checkout of the course"):
         site(tmp_path, tmp_path / "out")

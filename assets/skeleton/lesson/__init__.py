@@ -1,1 +1,3 @@
 """Lesson NN: what its kernel needs."""
+
+LESSON = "NN"

@@ -49,11 +49,3 @@ WRONG = {
 
 # What the visible cases let through, and the further ones find.
 BEYOND = {"NAME.saved": but(SAVED, DIFFERENCE, f"max(0, {DIFFERENCE})")}
-
-# What the message to each mistake says, and that to no other.
-SAYS = {
-    "NAME.saved": {"not_whole": "counted in whole ones", "turned": "is positive where",
-                   "one_factor": "two factors", "factors_alone": "What do they save?"},
-    "NAME.largest": {"no_number": "is a whole number", "too_large": "Nothing is saved",
-                     "too_small": "room for more"},
-}

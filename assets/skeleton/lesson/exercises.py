@@ -45,7 +45,7 @@ def judge_largest(case: dict, found) -> Verdict:
 
 EXERCISES = (
     Exercise(
-        id="NAME.saved", lesson="NN", names=("saved",), points=2, minutes=5, difficulty=1,
+        id="NAME.saved", names=("saved",), points=2, minutes=5, difficulty=1,
         cases=saved_cases, run=run_saved, judge=judge_saved,
         mistakes={"not_whole": "Numbers are counted in whole ones: an int.",
                   "turned": "What is saved is positive where the factors are smaller.",
@@ -55,7 +55,7 @@ EXERCISES = (
                "A matrix of shape (a, b) holds a · b numbers.",
                "Take what both factors hold from n_out · n_in.")),
     Exercise(
-        id="NAME.largest", lesson="NN", names=("largest",), points=1, minutes=5, difficulty=1,
+        id="NAME.largest", names=("largest",), points=1, minutes=5, difficulty=1,
         answer=VALUE, cases=lambda seed: [{"n_in": 384, "n_out": 1536}],
         run=lambda largest, case: largest, judge=judge_largest,
         mistakes={"no_number": "A rank is a whole number.", "too_large": "Nothing is saved.",

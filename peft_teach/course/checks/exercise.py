@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from ...errors import PeftTeachError
+
 CODE, VALUE = ANSWERS = ("code", "value")
 USUAL = {"no_return": "It gave None. Is a `return` missing?"}    # what any judge may recognise
 
@@ -35,7 +37,6 @@ class Exercise:
     """One thing that the learner writes: what it is worth, how it is tried and how it is judged."""
 
     id: str                                 # "lora.layer": before the dot, the folder it is in
-    lesson: str                             # "07"
     names: tuple[str, ...]                  # what the learner defines
     points: int
     minutes: int
@@ -75,11 +76,15 @@ class Exercise:
             raise ValueError(f"{self.id}: one reference for each of {self.names}")
 
     @property
+    def lesson(self) -> str:
+        """The number of the lesson, "07", which its folder has."""
+        return resolved(f"peft_teach.course.lessons.{self.id.partition('.')[0]}:LESSON")
+
+    @property
     def references(self) -> tuple[str, ...]:
         """Where the reference of each name is: "module:attribute.path"."""
         if not self.reference:
-            home = f"peft_teach.course.lessons.{self.id.partition('.')[0]}.answers"
-            return tuple(f"{home}:{name}" for name in self.names)
+            return tuple(cut(self.id.partition(".")[0], name) for name in self.names)
         return (self.reference,) if isinstance(self.reference, str) else tuple(self.reference)
 
     def explained(self, mistake: str) -> str:
@@ -103,12 +108,21 @@ class Exercise:
         return (obj,) if len(self.names) == 1 else tuple(obj)
 
 
+def cut(lesson: str, name: str) -> str:
+    """Where a name is that the build cuts from the cells of a lesson, given by its folder."""
+    return f"peft_teach.course.lessons.{lesson}.answers:{name}"
+
+
 def resolved(path: str) -> Any:
     """What stands at "module:attribute.path", imported now."""
     module, _, attributes = path.partition(":")
-    obj = importlib.import_module(module)
-    for name in attributes.split("."):
-        obj = getattr(obj, name)
+    try:
+        obj = importlib.import_module(module)
+        for name in attributes.split("."):
+            obj = getattr(obj, name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise PeftTeachError(f"{module} does not have {attributes}: {error}.",
+                             hint="peft-teach build, if it is cut from a lesson") from error
     return obj
 
 

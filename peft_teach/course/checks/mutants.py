@@ -13,7 +13,6 @@ nor a name gives one away. A test that looks into them can still tell them apart
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ...errors import NotAttempted, TrainingStopped
-from .exercise import Verdict
+from .exercise import Verdict, cut, resolved
 from .judge import rejected, report
 
 LONGEST_OBJECTION = 200    # characters of an error's text
@@ -87,11 +86,11 @@ class Law(_Seeded):
 class Loophole(_Seeded):
     """What a learner's broken version must do: pass the `weak` test, and break the `law`.
 
-    Both are tests that stand in the lesson's cells, cut into its `answers` by the build, and are
-    called as a `Law` calls its own.
+    Both are tests that stand in the cells of the lesson, given by its folder, and are called as a
+    `Law` calls its own.
     """
 
-    answers: ModuleType
+    lesson: str
     weak: str
     law: str
     call: Callable[[Callable, Callable], Any] = lambda test, version: test(version)
@@ -107,7 +106,7 @@ class Loophole(_Seeded):
 
     def run(self, version: Callable, case: Mapping[str, Any]) -> dict[str, Any]:
         """Put the version to the weak test, and to the law."""
-        weak, law = (getattr(self.answers, name) for name in (self.weak, self.law))
+        weak, law = (resolved(cut(self.lesson, name)) for name in (self.weak, self.law))
         return {"weak": outcome(self.call, weak, version, seed=case["seed"]),
                 "law": [outcome(self.call, law, version, seed=case["seed"] + n)
                         for n in range(TRIES)]}

@@ -41,7 +41,7 @@ from .budget import budget
 from .own_run import one_by_one, own_random, with_own_random
 
 POINTS = "ladder"          # under this name rows are kept
-OWN = "own methods"        # and rows of methods that are no rung
+OWN = "own methods"        # and rows of methods that are not rungs
 SEED = 1                   # of a reader: none of those that are recorded, or chose a rate
 COLLEAGUE = 2              # the recorded seed of Monday's table
 # The rungs of the picture, and in which lesson each is built.

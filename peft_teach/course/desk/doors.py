@@ -99,7 +99,7 @@ def doors(method: str, yours: Callable[[nn.Module], nn.Module] | nn.Module, conf
     `{"down": "A", "up": "B"}`. `batch` is what the model reads, with labels; without it, reviews
     as MiniLM reads them. Nothing of what is given changes, nor do the random generators.
 
-    Raises `UnknownName` for a method that there is not, `BadConfig` for what puts no layer on a
+    Raises `UnknownName` for an unknown method, `BadConfig` for what puts no layer on a
     model, for settings of another method, or for full fine-tuning, which has no layer; `NoAdapter`
     for a model without one; `BadData` for a model that does not read MiniLM's tokens, without a
     `batch`. Where the doors differ in something else, the row stays empty there and a remark says
@@ -171,7 +171,7 @@ def _yours(yours) -> tuple[nn.Module, nn.Module, Any]:
 def _need_adapters(model: nn.Module) -> dict[str, Adapter]:
     found = adapters(model) if is_adapted(model) else {}
     if not found:
-        refuse_adapted(model)    # peft's own, or what is no whole model
+        refuse_adapted(model)    # peft's own, or what is not a whole model
         raise NoAdapter("There is no pt.Adapter on your model.",
                         expected="a layer that inherits from pt.Adapter",
                         hint='pt.attach(model, ("query", "value"), Mine) puts it on')

@@ -2,8 +2,8 @@
 
 The file is the only store: a docstring, the imports of all answers, and a section for each
 exercise, in the order of the course, under its lesson's title and paper. An answer that is a value
-is no piece of a library, and stays in its notebook. Whatever the reader edits in the file is used
-as it is. `work` says which folder it is in; builds, tests and graders have none.
+is not a piece of a library, and stays in its notebook. Whatever the reader edits in the file is
+used as it is. `work` says which folder it is in; builds, tests and graders have none.
 
     # ══ 07 · LoRA ═════════
     #    Hu et al. 2021, LoRA, arXiv 2106.09685
@@ -21,7 +21,7 @@ import dataclasses
 import re
 import symtable
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
@@ -33,7 +33,7 @@ from ...errors import NotAttempted, PeftTeachError
 from ...folder import write_whole
 from ..checks.examination import OF_THE_COURSE, examining, silent, undisturbed
 from ..checks.exercise import VALUE, Exercise
-from ..lessons import Shelved, all_exercises, shelf
+from ..lessons import Known, Shelved, all_exercises, find, known, shelf
 from ..reading.cells import Code
 from ..reading.definitions import definitions
 from ..reading.notebook import Cell
@@ -48,6 +48,9 @@ _WIDTH = 95
 _TITLE = '"""My own library: what I wrote in the course, as it passed its checks."""\n'
 _SECTION = re.compile(r"^# ── (\w+\.\w+)[ ─]*$", re.MULTILINE)
 _LESSON = re.compile(r"^# ══ .*\n(?:#    .*\n)?\n*", re.MULTILINE)
+
+
+Exercises = Mapping[str, Known | Exercise]    # by id, in the order of the course
 
 
 class Refused(PeftTeachError):
@@ -121,8 +124,7 @@ def _loaded(text: str, path: str) -> Library:
 
 
 def _run(text: str, path: str, module: types.ModuleType) -> None:
-    ids = [exercise.id for exercise in all_exercises()]
-    with undisturbed(), examining(*ids):    # `mine` must not answer with this very file
+    with undisturbed(), examining(*known()):    # `mine` must not answer with this very file
         exec(compile(text, path, "exec", dont_inherit=True), vars(module))
 
 
@@ -144,7 +146,7 @@ def keep(exercise: Exercise, cells: Sequence[str], uses_reference: bool = False)
     """
     folder = work.folder() if exercise.kept else None
     try:
-        said = _put(exercise, _piece(exercise, cells), None if uses_reference else folder)
+        said = _put(exercise, _piece(exercise, cells, known()), None if uses_reference else folder)
         if uses_reference:
             raise Refused(OF_THE_COURSE)
         return said
@@ -152,19 +154,20 @@ def keep(exercise: Exercise, cells: Sequence[str], uses_reference: bool = False)
         return f"Passed, not kept: {error}" if folder else ""
     except OSError as error:
         return f"Passed, not kept: {FILE}: {error.strerror or error}."
-    except (SyntaxError, ValueError) as error:    # the file is not Python, or not text
+    except UnicodeDecodeError as error:
         return f"Passed, not kept: {FILE} does not run ({_one_line(error)})."
 
 
 def _put(exercise: Exercise, piece: Piece, folder: Path | None) -> str:
     if folder is None:
-        _try(exercise, piece, _with(exercise, piece, ""), FILE)
+        _try(exercise, piece, _with(exercise, piece, "", known()), FILE)
         return ""
     path, lock = folder / FILE, folder / LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=10):
         old = path.read_text("utf-8") if path.is_file() else ""
-        new, there = _with(exercise, piece, old), _sections(old)[1].get(exercise.id, UNTIL)
+        new = _with(exercise, piece, old, known())
+        there = _sections(old)[1].get(exercise.id, UNTIL)
         if new == old:
             return f"It stands in {FILE}."
         _try(exercise, piece, new, str(path))
@@ -211,15 +214,16 @@ def added(exercise: Exercise, cells: Sequence[str], text: str) -> str:
 
     Raises `Refused`.
     """
-    return _with(exercise, _piece(exercise, cells), text, title=lambda lesson: "")
+    there = {each.id: each for each in all_exercises()}    # the build reads nothing that it writes
+    return _with(exercise, _piece(exercise, cells, there), text, there, title=lambda lesson: "")
 
 
 # ── a piece, from the reader's cells ─────────────────────────────────────────────────────────
 
 
-def _piece(exercise: Exercise, cells: Sequence[str]) -> Piece:
+def _piece(exercise: Exercise, cells: Sequence[str], there: Exercises) -> Piece:
     code = read_cells(cells)
-    code.leave_out(_others(exercise))
+    code.leave_out(_others(exercise, there))
     plan = definitions(code, exercise)
     if plan.missing:
         raise Refused(plan.missing)
@@ -287,7 +291,7 @@ def _heading(lesson: str) -> str:
     return "\n".join([title, *([f"#    {there.paper}"] if there.paper else []), "", "", ""])
 
 
-def _with(exercise: Exercise, piece: Piece, text: str,
+def _with(exercise: Exercise, piece: Piece, text: str, there: Exercises,
           title: Callable[[str], str] = _heading) -> str:
     """The file's text with the piece, each lesson's under its title.
 
@@ -296,23 +300,22 @@ def _with(exercise: Exercise, piece: Piece, text: str,
     head, sections = _sections(text or _TITLE)
     given = {id: _bound(other) for id, other in sections.items() if id != exercise.id}
     imported = _bound(head)
-    for id, there in {**given, "the imports": imported}.items():
+    for id, taken in {**given, "the imports": imported}.items():
         for name, line in (_bound(piece.body) | piece.imports).items():
-            if there.get(name, line) != line:
+            if taken.get(name, line) != line:
                 raise Refused(f"`{name}` is already there for {id}: rename one.")
     sections[exercise.id] = piece.body
-    for name, other in _others(exercise).items():
-        if name in piece.reads:
-            sections.setdefault(other.id, _the_courses(other))
-    lessons = {each.id: each.lesson for each in all_exercises()}
-    order = [*lessons]
+    for name, id in _others(exercise, there).items():
+        if name in piece.reads and id not in sections:
+            sections[id] = _the_courses(find(id))
+    order = [*there]
     ids = sorted(sections, key=lambda id: order.index(id) if id in order else len(order))
     new = [line for name, line in piece.imports.items() if name not in imported]
     new.sort(key=lambda line: (line.startswith("from"), line))
     parts = ["\n".join([head.rstrip(), *([""] if new and not imported else []), *new])]
     last = None
     for id in ids:
-        lesson = lessons.get(id, "")
+        lesson = there[id].lesson if id in there else ""
         above = title(lesson) if lesson != last else ""
         parts.append(f"{above}{f'# ── {id} '.ljust(_WIDTH, '─')}\n\n{sections[id].strip()}")
         last = lesson
@@ -320,8 +323,14 @@ def _with(exercise: Exercise, piece: Piece, text: str,
 
 
 def _bound(text: str) -> dict[str, str]:
-    """The names that a text binds, each with its statement or its line of import."""
-    ast.parse(text)
+    """The names that a text binds, each with its statement or its line of import.
+
+    Raises `Refused` for a text that is not Python.
+    """
+    try:
+        ast.parse(text)
+    except (SyntaxError, ValueError) as error:
+        raise Refused(f"{FILE} does not run ({_one_line(error)}).") from None
     found = {}
     for statement in Code([Cell(1, text)]).statements:
         node = statement.node
@@ -330,10 +339,9 @@ def _bound(text: str) -> dict[str, str]:
     return found
 
 
-def _others(exercise: Exercise) -> dict[str, Exercise]:
-    """The names of all other exercises, which a piece takes from their sections."""
-    return {name: each for each in all_exercises() if each.id != exercise.id
-            for name in each.names}
+def _others(exercise: Exercise, there: Exercises) -> dict[str, str]:
+    """The names of all other exercises, which a piece takes from the sections of these."""
+    return {name: id for id, each in there.items() if id != exercise.id for name in each.names}
 
 
 def _the_courses(exercise: Exercise) -> str:

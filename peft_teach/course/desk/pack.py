@@ -54,14 +54,14 @@ def pack(folder: Path | str = FOLDER) -> str:
     """Write `my_peft.py`, of the folder where the reader works, as a project; return what was done.
 
     Raises `PeftTeachError`, and writes nothing, where there is no such file, it does not run or
-    holds no piece, or `folder` is there already and not empty.
+    holds no piece, or `folder` already exists and is not empty.
     """
     source, folder = (work.folder() or Path.cwd()) / FILE, Path(folder).expanduser()
     if not source.is_file():
         raise PeftTeachError(f"{source} is missing.", expected=f"{FILE}, which holds what passed",
                              hint="go to the folder of your notebooks, and pack there")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise PeftTeachError(f"{folder} is there already, and is left as it is.",
+        raise PeftTeachError(f"{folder} already exists, and is left as it is.",
                              hint="name another folder: peft-teach pack FOLDER")
     try:
         text = source.read_text("utf-8")

@@ -4,7 +4,7 @@
     Sentiment: positive
 
 The answer is the word after the colon. Whatever precedes the review, an instruction in words or
-vectors that are no words, the model is asked at the same position, and its answer is the word with
+vectors that are not words, the model is asked at the same position, and its answer is the word with
 the larger logit of two.
 """
 

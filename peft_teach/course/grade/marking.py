@@ -76,7 +76,7 @@ def save(out: Path, page: Mapping[str, Any], points: Sequence[int | None], comme
     """Write what was given as the only line of its kind. Raises `PeftTeachError`."""
     if len(points) != len(page["parts"]) or any(
             each is not None and each not in range(most(page) + 1) for each in points):
-        raise PeftTeachError(f"{list(points)} are no points of this page.")
+        raise PeftTeachError(f"{list(points)} are not points of this page.")
     before = given(page, overrides.read(out, bonus=True))
     if (points, comment) == ([None] * len(points), before.comment):
         return    # nothing was given

@@ -93,7 +93,7 @@ def _read(row: dict[str, str], where: str, bonus: bool = False) -> Override:
     except ValueError:
         number = math.nan
     if number is not None and not 0 <= number < math.inf:
-        raise PeftTeachError(f"{where}: {points!r} are no points.",
+        raise PeftTeachError(f"{where}: {points!r} is not a number of points.",
                              expected="a number from 0 on, or nothing for a comment alone")
     most = maximum(exercise if exercise in lessons else lesson)
     if number is not None and number > most and not bonus:

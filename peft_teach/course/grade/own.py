@@ -15,7 +15,7 @@ MY_FOLDER = stat.S_IRWXU                   # 0700, of a new one: names of files 
 
 
 def store(path: Path, content: str | bytes, mode: int | None = ONLY_MINE) -> None:
-    """Write a file whole, "?" for what is no text; `mode` None leaves it to the system."""
+    """Write a file whole, "?" for what is not text; `mode` None leaves it to the system."""
     with _writing(path):
         path.parent.mkdir(mode=MY_FOLDER, parents=True, exist_ok=True)
         write_whole({path: content if isinstance(content, bytes) else

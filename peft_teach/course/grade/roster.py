@@ -143,7 +143,7 @@ class _Table:
             self.columns = self._by_place()
         if not _KNOWN & set(self.columns):
             raise PeftTeachError(
-                f"{path} is no list of a course: its columns are {', '.join(self.head[:6])}.",
+                f"{path} is not a course list: its columns are {', '.join(self.head[:6])}.",
                 expected="Canvas' export of grades or of groups, or Moodle's grading worksheet or "
                 "participants, as CSV, as they were exported")
         self.canvas = "section" in self.columns and "id" in self.columns

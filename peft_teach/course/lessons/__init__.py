@@ -1,9 +1,10 @@
 """All lessons, a folder each: what is a lesson's own stands there, and nowhere else.
 
     lora/
+        __init__.py     its number: LESSON = "07"
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
         mutants.py      right and broken versions, where a learner writes a test of them
-        stubs.json      what a student starts from, and under which heading; written by the build
+        stubs.json      of each exercise its names, heading and stub; written by the build
         answers.py      what the library lacks of its answers, and tests that it gives; likewise
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
         recorded.py     what its record says, as data frames, where more than pictures ask for it
@@ -25,6 +26,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple
 
 from ...errors import PeftTeachError, unknown
 from ..checks.exercise import Exercise, Part
@@ -61,6 +63,25 @@ def of_lesson(lesson: str) -> tuple[Exercise, ...]:
     return tuple(exercise for exercise in all_exercises() if exercise.lesson == lesson)
 
 
+class Known(NamedTuple):
+    """What stands of an exercise in a notebook, in this form and in an `Exercise`."""
+
+    lesson: str
+    names: tuple[str, ...]
+
+
+def known() -> dict[str, Known]:
+    """Every exercise by its id, in the order of the course, as the build wrote it down.
+
+    Imports a lesson only where nothing is built of it.
+    """
+    lessons = sorted((importlib.import_module(f"{__name__}.{name}").LESSON, name)
+                     for name in names())
+    return {id: Known(lesson, tuple(each["names"])) for lesson, prefix in lessons
+            for id, each in (_stubs(prefix) or {
+                each.id: vars(each) for each in _load(prefix)}).items()}
+
+
 def parts(lesson: str | None = None) -> tuple[Part, ...]:
     """What is marked besides the exercises, of a lesson or of all."""
     files = (name for name in names() if _has(name, "handed_in.py"))
@@ -93,11 +114,14 @@ def title_of(id: str) -> str:
     return " · ".join(filter(None, (_built(id).get("title"), id)))
 
 
-def _built(id: str) -> dict[str, str]:
-    prefix = str(id).partition(".")[0]
+def _built(id: str) -> dict[str, Any]:
+    return _stubs(str(id).partition(".")[0]).get(id, {})
+
+
+def _stubs(prefix: str) -> dict[str, dict[str, Any]]:
     files = (Path(folder) / prefix / STUBS for folder in __path__)
     file = next((file for file in files if file.is_file()), None)
-    return {} if file is None else json.loads(file.read_text(encoding="utf-8")).get(id, {})
+    return {} if file is None else json.loads(file.read_text(encoding="utf-8"))
 
 
 def names() -> list[str]:

@@ -9,7 +9,7 @@ from ..desk import work
 from ..lessons import START, of_lesson
 from . import blocks, execution, tables
 from .notebooks import make, start_page
-from .source import BEGIN, END, SOLUTION, Cell, first_line, squeeze
+from .source import BEGIN, END, SOLUTION, SourceCell, first_line, squeeze
 
 SHORTEST_SECRET = 13  # characters; a shorter line, such as `return y`, gives nothing away
 
@@ -74,7 +74,7 @@ def _differences(built: Any, root: Path, name: str, *, compare_outputs: bool) ->
     return problems
 
 
-def _leaks(root: Path, cells: Sequence[Cell]) -> list[str]:
+def _leaks(root: Path, cells: Sequence[SourceCell]) -> list[str]:
     """Solutions, references and hidden tests that a student could read in `lessons/`."""
     secrets = [(line, cell.where) for cell in cells if cell.part == SOLUTION
                for line in _secrets(cell)]
@@ -94,7 +94,7 @@ def _leaks(root: Path, cells: Sequence[Cell]) -> list[str]:
     return problems
 
 
-def _secrets(cell: Cell) -> Iterator[str]:
+def _secrets(cell: SourceCell) -> Iterator[str]:
     """The lines of a solution that must not occur anywhere."""
     stub, inside = squeeze(cell.stub), False
     for line in map(str.strip, cell.source.split("\n")):

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from .address import on_colab
-from .source import Cell
+from .source import SourceCell
 
 FOLDED = {"jupyter": {"source_hidden": True}, "cellView": "form"}    # JupyterLab's, and Colab's
 ADDED = "added"    # the part of these cells, instead of solution, check or grade
@@ -25,7 +25,7 @@ if find_spec("peft_teach") is None:
 """
 
 
-def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
+def add(cells: Sequence[SourceCell], lesson: str, address: str) -> list[SourceCell]:
     """Return a lesson's cells with the badge on top and the install cell before the first code.
 
     `address` is that of the git repository, or empty.
@@ -38,7 +38,7 @@ def add(cells: Sequence[Cell], lesson: str, address: str) -> list[Cell]:
     return [*badge, *cells[:first], install(address), *cells[first:]]
 
 
-def install(address: str) -> Cell:
+def install(address: str) -> SourceCell:
     """Return the cell that installs the course: from the address, or from its folder there."""
     source = _INSTALL.replace("COURSE", f"git+{address}" if address else FOLDER)
     if not address:
@@ -51,6 +51,6 @@ def installs(cell: Any) -> bool:
     return SET_UP in cell.metadata.get("tags", ())
 
 
-def added(id: str, kind: str, source: str, **metadata: Any) -> Cell:
+def added(id: str, kind: str, source: str, **metadata: Any) -> SourceCell:
     """Return a cell that no source has."""
-    return Cell(id, kind, source, source, metadata, None, ADDED, "the cells that the build adds")
+    return SourceCell(id, kind, source, source, metadata, None, ADDED, "what the build adds")

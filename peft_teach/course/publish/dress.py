@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ..lessons import START, in_two
 from .colab import FOLDED, added
-from .source import Cell
+from .source import SourceCell
 
 TITLE = "# @title "    # JupyterLab and Colab show of a folded cell its first line
 
@@ -28,7 +28,7 @@ _CITED = re.compile(r"(?P<other>```.*?```|`[^`\n]*`|\[[^]\n]*\]\([^)\n]*\)|https
                     r"|(?P<doi>doi[ :](?P<id>10\.\d{4,}/[^\s;,)]*[^\s;,.)]))", re.DOTALL)
 
 
-def dressed(cells: Sequence[Cell], name: str, titles: Mapping[str, str]) -> list[Cell]:
+def dressed(cells: Sequence[SourceCell], name: str, titles: Mapping[str, str]) -> list[SourceCell]:
     """Return a lesson's cells as its notebook has them; `titles` are those of all, in order."""
     cells = [_cited(cell) if cell.kind == "markdown" else _folded(cell) for cell in cells]
     links = _links(name, titles)
@@ -49,7 +49,7 @@ def _links(name: str, titles: Mapping[str, str]) -> str:
     return " · ".join([*before, f"[{START}]({START}.ipynb)", *after])
 
 
-def _cited(cell: Cell) -> Cell:
+def _cited(cell: SourceCell) -> SourceCell:
     text = _CITED.sub(_link, cell.source)
     return replace(cell, source=text, stub=text)
 
@@ -62,7 +62,7 @@ def _link(found: re.Match) -> str:
     return f"[{found[0]}](https://arxiv.org/abs/{found['number'] or found['old']})"
 
 
-def _folded(cell: Cell) -> Cell:
+def _folded(cell: SourceCell) -> SourceCell:
     """Fold set-up, and what is read for its result: a captioned picture, what a bet is compared to.
     """
     if cell.kind != "code" or cell.exercise is not None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..desk.start import FIRST
 from ..lessons import find, of_lesson, stub_of
 from . import colab
-from .source import Cell
+from .source import SourceCell
 
 _TITLE = """\
 # Start
@@ -50,7 +50,7 @@ _TABLE = """\
 """
 
 
-def cells(sources: Sequence[Path], address: str) -> list[Cell]:
+def cells(sources: Sequence[Path], address: str) -> list[SourceCell]:
     """Return the cells of the page, from the sources of the lessons."""
     table = _TABLE + "\n".join(map(_row, sources)) + "\n\n</details>"
     return [colab.added("start", "markdown", _TITLE), colab.install(address),
@@ -60,7 +60,7 @@ def cells(sources: Sequence[Path], address: str) -> list[Cell]:
             colab.added("lessons", "markdown", table)]
 
 
-def _two_minutes() -> list[Cell]:
+def _two_minutes() -> list[SourceCell]:
     """The bet and the exercise that one begins with; none where its lesson is not built."""
     stub = stub_of(FIRST)
     if stub is None:

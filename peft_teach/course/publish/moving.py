@@ -29,7 +29,7 @@ from ...ink import COLOURS, on_a_phone
 from ...widgets import Explorer
 from ..checks.examination import silent
 from ..desk import work
-from .source import CHECK, GRADE, Cell
+from .source import CHECK, GRADE, SourceCell
 
 FILES = "moving"     # in `_static`
 MOST = 120           # settings of one picture that are drawn; of longer sliders every other stop
@@ -41,7 +41,7 @@ _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of t
 _DRAWS = re.compile(r"\b(explore_\w+|pt\.plots\.show)\(")
 
 
-def draw(cells: Sequence[Cell], static: Path, most: int = MOST
+def draw(cells: Sequence[SourceCell], static: Path, most: int = MOST
          ) -> tuple[dict[str, str], dict[str, str]]:
     """Write the files of a lesson's pictures, and return their HTML.
 
@@ -57,7 +57,7 @@ def draw(cells: Sequence[Cell], static: Path, most: int = MOST
                 {figure.get_label(): _source(*_file(figure, static)) for figure in still})
 
 
-def made(cells: Sequence[Cell]) -> tuple[dict[str, Explorer], list[Figure]]:
+def made(cells: Sequence[SourceCell]) -> tuple[dict[str, Explorer], list[Figure]]:
     """Make a lesson's pictures: those with controls, by the id of their cell, and the others.
 
     These are drawn for a phone: all others have them from the notebook.

@@ -74,12 +74,11 @@ def lesson(root: Path | str, number: str, name: str) -> str:
     _check_name(name, {*lessons.names(), *(
         file.stem.removeprefix("test_") for file in (root / "tests/course").glob("test_*.py"))})
     if not re.fullmatch(r"\d\d", number):
-        raise wrong(f"{number!r} is no number of a lesson.", "two digits, such as 14")
+        raise wrong(f"{number!r} is not a lesson number.", "two digits, such as 15")
     for taken in (root / "solutions").glob(f"{number}_*"):
-        raise wrong(f"Lesson {number} is there: {taken.name}.", "take another number")
+        raise wrong(f"Lesson {number} already exists: {taken.name}.", "take another number")
     author, kernel = f"solutions/{number}_{name}", f"{LESSONS.as_posix()}/{name}"
-    homes = {author: ("lesson", "guide", "further", "answers", "figures", "claims",
-                      "drawn"),
+    homes = {author: ("lesson", "guide", "further", "answers", "claims", "drawn"),
              kernel: ("__init__", "exercises", "pictures")}
     files = {path.name: f"{folder}/{path.name}" for folder, stems in homes.items()
              for path in sorted((root / SKELETON / "lesson").glob("*")) if path.stem in stems}
@@ -104,7 +103,7 @@ def lesson(root: Path | str, number: str, name: str) -> str:
 
 def _check_name(name: str, taken: set[str]) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9]*(_[a-z0-9]+)*", name) or keyword.iskeyword(name):
-        raise wrong(f"{name!r} is no name of a module.", "small letters, such as boft")
+        raise wrong(f"{name!r} is not a module name.", "lowercase letters, such as boft")
     if name in taken:
         raise wrong(f"{name!r} is taken.", "choose another name, or take the old one away first")
 
@@ -183,7 +182,7 @@ def _write(root: Path, kind: str, files: dict[str, str], words: dict[str, str],
     made = {}
     for source, target in files.items():
         if (root / target).exists():
-            raise wrong(f"{target} is there already.", "choose another name, or move it away")
+            raise wrong(f"{target} already exists.", "choose another name, or move it away")
         text = _text(root / SKELETON / kind / source)
         for old, new in words.items():
             text = re.sub(rf"(?<![A-Za-z]){old}(?![a-z])", new, text)

@@ -22,7 +22,7 @@ from ..checks.exercise import Exercise
 from ..desk import my_peft_file
 from ..lessons import ANSWERS, START, STUBS
 from . import address, blocks, colab, dress, execution, front, tables
-from .source import GRADE, SOLUTION, SOURCE, Cell, read, slug, without_marks, wrong
+from .source import GRADE, SOLUTION, SOURCE, SourceCell, read, slug, without_marks, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
 _ANSWERS = '"""What the solution notebook answers; written by `peft-teach build`."""\n'
@@ -35,7 +35,7 @@ class Lesson:
     """A lesson as built in memory."""
 
     name: str           # "07_lora"
-    cells: list[Cell]
+    cells: list[SourceCell]
     student: Any        # the notebooks
     solution: Any
     launch: str = ""    # the link that opens it on Colab; empty without an address
@@ -56,15 +56,17 @@ class Lesson:
         return {cell.exercise.id: cell.stub for cell in self.cells if cell.part == SOLUTION}
 
     @property
-    def kept(self) -> dict[str, dict[str, str]]:
-        """What the package keeps of each exercise: its stub, and the heading above it."""
+    def kept(self) -> dict[str, dict[str, Any]]:
+        """What the package keeps of each exercise: its stub, the heading above it, its names."""
         titles, heading = {}, ""
         for cell in self.cells:
             if cell.kind == "markdown":
                 heading = (re.findall(_HEADING, cell.source, re.MULTILINE) or [heading])[-1]
             elif cell.part == SOLUTION:
                 titles[cell.exercise.id] = heading
-        return {id: {"title": titles[id], "stub": stub} for id, stub in self.stubs.items()}
+        exercises = [cell.exercise for cell in self.cells if cell.part == SOLUTION]
+        return {each.id: {"names": each.names, "title": titles[each.id],
+                          "stub": self.stubs[each.id]} for each in exercises}
 
     @property
     def files(self) -> dict[Path, str]:
@@ -79,12 +81,12 @@ class Lesson:
         if not prefixes:
             return {}
         folder = LESSONS / prefixes.pop()
-        kept = json.dumps(self.kept, indent=1, sort_keys=True, ensure_ascii=False) + "\n"
+        kept = json.dumps(self.kept, indent=1, ensure_ascii=False) + "\n"
         found = {folder / STUBS: kept, folder / ANSWERS: _answers(self.cells)}
         return {path: text for path, text in found.items() if text}
 
 
-def _answers(cells: Sequence[Cell]) -> str:
+def _answers(cells: Sequence[SourceCell]) -> str:
     """What a learner who has not passed goes on with: a module, cut from the solution cells.
 
     With it stands what an exercise has `given`. Empty where the library holds every answer of the
@@ -95,7 +97,7 @@ def _answers(cells: Sequence[Cell]) -> str:
     return "" if text == _ANSWERS else text.replace(f"    {my_peft_file.UNTIL}", "")
 
 
-def _with_answers(text: str, cells: Sequence[Cell],
+def _with_answers(text: str, cells: Sequence[SourceCell],
                   asked: Callable[[Exercise], tuple[str, ...]]) -> str:
     """Return the text of a library with what a lesson's cells define of the names asked for."""
     above = []
@@ -210,7 +212,7 @@ def _checkout(root: Path) -> tuple[list[Path], str, str]:
     """The sources of the lessons, the version, and the address of the repository or nothing."""
     sources = sorted((root / "solutions").glob(f"[0-9][0-9]_*/{SOURCE}"))
     if not sources:
-        raise wrong("There are no sources of lessons here.",
+        raise wrong("There are no lesson sources here.",
                     "run this at the top of a checkout of the repository")
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     return sources, project["project"]["version"], address.of(root)
@@ -224,7 +226,7 @@ def write(notebook: Any, path: Path) -> None:
     write_whole({path: nbformat.writes(notebook) + "\n"})
 
 
-def _notebook(cells: Sequence[Cell], lesson: str, release: str, *, solved: bool) -> Any:
+def _notebook(cells: Sequence[SourceCell], lesson: str, release: str, *, solved: bool) -> Any:
     from nbformat import v4
 
     make = {"code": v4.new_code_cell, "markdown": v4.new_markdown_cell, "raw": v4.new_raw_cell}
@@ -237,7 +239,7 @@ def _notebook(cells: Sequence[Cell], lesson: str, release: str, *, solved: bool)
                   "peft_teach": {"lesson": lesson, "release": release}})
 
 
-def _metadata(cell: Cell) -> dict[str, Any]:
+def _metadata(cell: SourceCell) -> dict[str, Any]:
     """What nbgrader and JupyterLab need to know of a cell."""
     metadata = copy.deepcopy(cell.metadata)
     if cell.part == GRADE:

@@ -31,7 +31,7 @@ def release(root: Path | str, out: Path | str, lessons: Sequence[str] = ()) -> s
     """
     root, out = Path(root).resolve(), Path(out).resolve()
     if not (root / "solutions").is_dir() or not (root / "lessons").is_dir():
-        raise wrong(f"{root} is no checkout of the course.",
+        raise wrong(f"{root} is not a checkout of the course.",
                     "run this at the top of the repository")
     if out.exists() and any(out.iterdir()):
         raise wrong(f"{out} is not empty.", "name a new folder")

@@ -30,12 +30,12 @@ def site(root: Path | str, out: Path | str, solutions: str = FOLDED,
     """Write the site into `out`; return what was done.
 
     `solutions` is "folded" or "none"; `most`, how many settings of a picture are drawn. Raises
-    `PeftTeachError` where `root` is no checkout, Sphinx is not installed, or Sphinx warns of
+    `PeftTeachError` where `root` is not a checkout, Sphinx is not installed, or Sphinx warns of
     something: a link that leads nowhere, say.
     """
     root, out = Path(root).resolve(), Path(out).resolve()
     if not (root / SOURCES).is_dir():
-        raise wrong(f"{root} is no checkout of the course.",
+        raise wrong(f"{root} is not a checkout of the course.",
                     "run this at the top of the repository")
     try:
         from sphinx.cmd.build import build_main

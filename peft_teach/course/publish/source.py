@@ -35,7 +35,7 @@ _KEPT_METADATA = ("tags", "jupyter")           # of a cell, besides exercise and
 
 
 @dataclass(frozen=True)
-class Cell:
+class SourceCell:
     """One cell of the source. `stub` is the student's version of it."""
 
     id: str                     # the same in every build, and wherever the cell is moved
@@ -48,7 +48,7 @@ class Cell:
     where: str                  # "solutions/07_lora/lesson.py, cell 3 ('class LoRALinear')"
 
 
-def read(path: Path) -> list[Cell]:
+def read(path: Path) -> list[SourceCell]:
     """The cells of a lesson, validated."""
     import jupytext
 
@@ -76,7 +76,8 @@ def read(path: Path) -> list[Cell]:
         if raw.cell_type == "code":
             _check_width(stub, where)
         metadata = {key: raw.metadata[key] for key in _KEPT_METADATA if key in raw.metadata}
-        cells.append(Cell(id, raw.cell_type, raw.source, stub, metadata, exercise, part, where))
+        cells.append(SourceCell(id, raw.cell_type, raw.source, stub, metadata, exercise, part,
+                                where))
     for id, found in parts.items():
         for part in PARTS[len(found):]:
             raise wrong(f"{name}: the exercise {id} has no {part} cell",

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from ..checks.exercise import Exercise
-from ..lessons import all_exercises
+from ..lessons import known
 from .notebook import Cell
 from .sources import Modules, Parsed, Parser, answers
 
@@ -193,7 +193,7 @@ def _calls_check(node: ast.stmt) -> ast.Call | None:
 
 def _without_check(node: ast.stmt, id: str, objects: list[ast.expr]) -> ast.stmt | None:
     """`f = x = g` for `x = pt.check("…", g)`; None for `f = pt.check("…", f)`, as in the lesson."""
-    names = next((e.names for e in all_exercises() if e.id == id), ()) if objects else ()
+    names = known()[id].names if objects and id in known() else ()
     if not names or len(names) != len(objects):
         return None
     given, asked = (ast.unparse(each[0] if len(names) == 1 else ast.Tuple(list(each), ast.Load()))

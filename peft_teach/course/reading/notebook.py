@@ -18,7 +18,7 @@ from ...errors import PeftTeachError
 from ..lessons import START, all_exercises, parts
 
 MOST_CELLS = 5_000
-MOST_CODE = 1_000_000    # characters; the longest lesson has 50 thousand
+MOST_CHARACTERS = 1_000_000    # characters; the longest lesson has 50 thousand
 MOST_SCRIPT = 100_000    # characters of a script, with its comments
 LONGEST_OUTPUT, MOST_OUTPUT = 3_000, 100_000    # characters, of one cell and of all
 MOST_VALUES = 3_000_000  # lists, dicts and their items; a million takes 100 MB of memory
@@ -56,7 +56,7 @@ class Notebook:
     """The code and the text of a notebook."""
 
     cells: tuple[Cell, ...]      # of code, and others in which an answer may stand
-    text: str                    # of all cells that are no code
+    text: str                    # of all cells that are not code
     lesson: str | None           # in its metadata: "07"
     release: str | None
     # The adapter that was handed in beside it, or why there is none; "" if nothing is there.
@@ -173,9 +173,9 @@ def _cells(tree: dict) -> list[tuple[str, str]]:
             for cell in (_as(dict, cell) for cell in cells)]
     for what, is_code in (("code", True), ("text", False)):
         size = sum(len(source) for kind, source in read if (kind == "code") == is_code)
-        if size > MOST_CODE:
+        if size > MOST_CHARACTERS:
             raise Unreadable(f"This notebook has {size:,} characters of {what}, more than "
-                             f"{MOST_CODE:,}.", hint="leave out data that were pasted into it")
+                             f"{MOST_CHARACTERS:,}.", hint="leave out data pasted into it")
     return read
 
 

@@ -16,7 +16,7 @@ from functools import cache, partial
 from importlib.util import find_spec
 from typing import NamedTuple
 
-from ..lessons import all_exercises
+from ..lessons import known
 from .notebook import Cell
 
 LONGEST_CELL = 100_000     # characters; no one writes more by hand
@@ -148,7 +148,7 @@ def is_own(module: str) -> bool:
 
 @cache
 def _names() -> frozenset[str]:
-    return frozenset(name for exercise in all_exercises() for name in exercise.names)
+    return frozenset(name for exercise in known().values() for name in exercise.names)
 
 
 def answers(tree: Iterable[ast.stmt]) -> frozenset[str]:

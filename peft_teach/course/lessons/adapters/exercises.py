@@ -94,7 +94,7 @@ SIZE_MISTAKES = {
 }
 
 SIZE = Exercise(
-    id="adapters.size", lesson="05", names=("size_for",), points=1, minutes=5, difficulty=1,
+    id="adapters.size", names=("size_for",), points=1, minutes=5, difficulty=1,
     cases=size_cases,
     run=run_size, judge=judge_size, returns=report(found=list), mistakes=SIZE_MISTAKES,
     hints=("What does one adapter cost, as a function of its size? Four shapes, four products.",
@@ -171,7 +171,7 @@ def judge_bottleneck(case: dict, seen: dict) -> Verdict:
     d, m, shapes = case["d_model"], case["size"], _shapes(case)
     made = f"Bottleneck({d}, {m})"
     if seen["shapes"] is None:
-        return Verdict(False, f"{made} made {seen['made']}, which is no nn.Module.")
+        return Verdict(False, f"{made} made {seen['made']}, which is not an nn.Module.")
     if seen["shapes"] != shapes:
         return Verdict(False, f"{made} has parameters of the shapes "
                               f"{', '.join(map(str, seen['shapes'])) or 'none'}; expected "
@@ -246,7 +246,7 @@ BOTTLENECK_MISTAKES = {
 }
 
 BOTTLENECK = Exercise(
-    id="adapters.bottleneck", lesson="05", names=("Bottleneck",), points=2, minutes=9,
+    id="adapters.bottleneck", names=("Bottleneck",), points=2, minutes=9,
     difficulty=2, equivalents=("peft_teach.methods.bottleneck:Bottleneck",),
     cases=bottleneck_cases, run=run_bottleneck, judge=judge_bottleneck,
     returns=stages(*REPORT), mistakes=BOTTLENECK_MISTAKES,
@@ -261,7 +261,7 @@ BOTTLENECK = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda test, make: test(make, mutants.WIDTH, BOUND))
 NEAR = Exercise(
-    id="adapters.near", lesson="05", names=("starts_near",), points=2, minutes=15, difficulty=2,
+    id="adapters.near", names=("starts_near",), points=2, minutes=15, difficulty=2,
     optional=True,
     **LAW.asked,
     hints=("'Every u' cannot be tried. Which few are the hardest: in length, in direction, in "

@@ -178,7 +178,7 @@ PLACEMENT_MISTAKES = MISTAKES | {
 }
 
 PLACEMENTS = Exercise(
-    id="adapters.placements", lesson="05", names=("Pfeiffer", "Parallel"), points=3, minutes=11,
+    id="adapters.placements", names=("Pfeiffer", "Parallel"), points=3, minutes=11,
     difficulty=2,
     equivalents=("peft_teach.methods.bottleneck:NormedAdapter",
                  "peft_teach.methods.bottleneck:InputAdapter"),

@@ -143,7 +143,7 @@ SEALED_MISTAKES = {
 }
 
 SEALED = Exercise(
-    id="adapters.sealed", lesson="05", names=("name_placement",), points=3, minutes=20,
+    id="adapters.sealed", names=("name_placement",), points=3, minutes=20,
     difficulty=3, cases=sealed_cases, run=run_sealed, judge=judge_sealed,
     returns=report(**dict.fromkeys(PLACES, report(said=Any, asked=int))), mistakes=SEALED_MISTAKES,
     hints=("One output alone parts the six into two and four: which formulas end with a norm?",

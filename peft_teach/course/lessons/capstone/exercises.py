@@ -106,7 +106,7 @@ def _are_numbers(found: Any, lines: int) -> bool:
 
 
 SPLIT = Exercise(
-    id="capstone.split", lesson="14", names=("split",), points=2, minutes=15, difficulty=2,
+    id="capstone.split", names=("split",), points=2, minutes=15, difficulty=2,
     cases=split_cases, run=run_split, judge=judge_split,
     returns=report(lines=Any, later=Any),
     mistakes={
@@ -203,7 +203,7 @@ def copied(make: Callable, base: nn.Module, tensors: dict[str, Tensor]) -> Adapt
 
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 LAWS = Exercise(
-    id="capstone.laws", lesson="14", names=("keeps_the_laws",), points=3, minutes=20, difficulty=3,
+    id="capstone.laws", names=("keeps_the_laws",), points=3, minutes=20, difficulty=3,
     **LAW.asked,
     arguments=lambda pieces: (pieces["my_adapter"],),
     hints=("One base of few features, with a bias, and one without: which laws can be told apart "
@@ -262,7 +262,7 @@ MISTAKES = {
     "merged_in_place": "merged() makes a new layer; the adapter and its base stay as they are.",
 }
 ADAPTER = Exercise(
-    id="capstone.adapter", lesson="14", names=("my_adapter",), points=2, minutes=5, difficulty=1,
+    id="capstone.adapter", names=("my_adapter",), points=2, minutes=5, difficulty=1,
     cases=lambda seed: [{"seed": seed}],
     run=run_adapter, judge=judge_adapter, mistakes=MISTAKES,
     returns=report(law=str, found=str) | report(shapes=dict[str, Any], y=Any),

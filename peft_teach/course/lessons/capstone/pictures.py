@@ -251,7 +251,7 @@ def ship(model: nn.Module, config: Any, folder: Path | str) -> Path:
 def _method(config: Any) -> Any:
     known = {method.Config: method for method in handed_in.METHODS.values()}
     if type(config) not in known:
-        raise PeftTeachError(f"{type(config).__name__} is no setting that can be shipped.",
+        raise PeftTeachError(f"{type(config).__name__} is not a setting that can be shipped.",
                              expected="a Config of pt.lora, pt.dora or pt.ia3")
     return known[type(config)]
 

@@ -53,7 +53,7 @@ def small_cases(seed: int) -> list[dict]:
 
 
 def run_small(changes: tuple[Callable, ...], case: dict) -> dict[str, dict[str, Any]]:
-    """Build each change, up to the first that is no matrix of this size."""
+    """Build each change, up to the first that is not a matrix of this size."""
     seen = {}
     for letter, change in zip(LETTERS, changes):
         seen[letter] = _seen(change, case[letter], case["n"])
@@ -121,7 +121,7 @@ SMALL_MISTAKES = {
 }
 
 SMALL = Exercise(
-    id="change.small", lesson="02", names=("change_a", "change_b", "change_c"), points=2,
+    id="change.small", names=("change_a", "change_b", "change_c"), points=2,
     minutes=7, difficulty=2,
     cases=small_cases, run=run_small, judge=judge_small, mistakes=SMALL_MISTAKES,
     returns=stages({"a": CHANGE}, {"b": CHANGE}, {"c": CHANGE}),
@@ -186,7 +186,7 @@ ENERGY_MISTAKES = {
 }
 
 ENERGY = Exercise(
-    id="change.energy", lesson="02", names=("directions",), points=1, minutes=4, difficulty=1,
+    id="change.energy", names=("directions",), points=1, minutes=4, difficulty=1,
     reference="peft_teach.spectra:energy_rank", cases=energy_cases, run=run_energy,
     judge=judge_energy, returns=report(found=list, intact=bool), mistakes=ENERGY_MISTAKES,
     hints=("What the k strongest hold is a sum of squares. What gives all partial sums at once?",
@@ -249,7 +249,7 @@ TRUNCATE_MISTAKES = {
 }
 
 TRUNCATE = Exercise(
-    id="change.truncate", lesson="02", names=("truncate",), points=2, minutes=8, difficulty=2,
+    id="change.truncate", names=("truncate",), points=2, minutes=8, difficulty=2,
     reference="peft_teach.spectra:truncate", cases=truncate_cases, run=run_truncate,
     judge=judge_truncate, returns=report(found=Any, delta_after=Tensor),
     mistakes=TRUNCATE_MISTAKES,
@@ -326,7 +326,7 @@ PROJECT_MISTAKES = {
 }
 
 PROJECT = Exercise(
-    id="change.project", lesson="02", names=("project",), points=1, minutes=8, difficulty=2,
+    id="change.project", names=("project",), points=1, minutes=8, difficulty=2,
     optional=True, reference="peft_teach.course.lessons.change.subspace:project",
     cases=project_cases, run=run_project, judge=judge_project, mistakes=PROJECT_MISTAKES,
     returns=report(
@@ -386,7 +386,7 @@ def to_the_bit(method: Method, case: dict, seen: dict) -> Verdict | None:
     if seen["to_the_bit"] or not method.close(seen["start"], method.base_output(case)):
         return None
     return rejected("start_near", "Before any training the output is near the base's, but not the "
-                                  "same to the bit.")
+                                  "same bit for bit.")
 
 
 BITFIT_METHOD = Method(
@@ -411,7 +411,7 @@ BITFIT_MISTAKES = MISTAKES | {
 }
 
 BITFIT = Exercise(
-    id="change.bitfit", lesson="02", names=("BiasAdapter",), points=1, minutes=5, difficulty=1,
+    id="change.bitfit", names=("BiasAdapter",), points=1, minutes=5, difficulty=1,
     reference="peft_teach.methods.bitfit:BiasAdapter", cases=bitfit_cases, run=run_bitfit,
     judge=BITFIT_METHOD.judge, returns=BITFIT_METHOD.returns(to_the_bit=bool),
     mistakes=BITFIT_MISTAKES,

@@ -243,7 +243,7 @@ INJECT_MISTAKES = {
 }
 
 INJECT = Exercise(
-    id="change.inject", lesson="02", names=("inject",), points=3, minutes=18, difficulty=3,
+    id="change.inject", names=("inject",), points=3, minutes=18, difficulty=3,
     equivalents=("peft_teach.core:attach", "peft_teach.core:wrap"),
     cases=inject_cases, run=run_inject, judge=judge_inject, mistakes=INJECT_MISTAKES,
     returns=report(found=Any) | report(**PLACED),
@@ -259,7 +259,7 @@ INJECT = Exercise(
 LAW = Law(RIGHT, BROKEN, call=lambda test, inject: test(inject, Tiny, Scale))
 
 HOLDS = Exercise(
-    id="change.holds", lesson="02", names=("inject_holds",), points=3, minutes=18, difficulty=3,
+    id="change.holds", names=("inject_holds",), points=3, minutes=18, difficulty=3,
     **LAW.asked,
     hints=("Which sets must be equal? What is an adapter, and should be; what trains, and should.",
            "Counting what trains finds more than a look at one parameter.",

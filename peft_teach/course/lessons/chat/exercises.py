@@ -109,7 +109,7 @@ def _usual_masks(words: list[str], mask: list[bool]) -> dict[str, Any]:
 
 
 LABELS = Exercise(
-    id="chat.labels", lesson="11", names=("labels",), points=4, minutes=15, difficulty=3,
+    id="chat.labels", names=("labels",), points=4, minutes=15, difficulty=3,
     reference="peft_teach.data:labels", cases=labels_cases, run=run_labels, judge=judge_labels,
     returns=report(given=str, found=list[Any] | None, intact=bool),
     mistakes={
@@ -142,7 +142,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda test, version: test(version(), mutants.END))
 
 STOP = Exercise(
-    id="chat.stop", lesson="11", names=("stops",), points=2, minutes=9, difficulty=2,
+    id="chat.stop", names=("stops",), points=2, minutes=9, difficulty=2,
     **LAW.asked,
     hints=("In the table of the model that never stops: which token of an answer has no label?",
            "Collect the labels of a row until a -100 comes. What must stand last among them, but "
@@ -214,7 +214,7 @@ def _short(text: str) -> str:
 
 
 STYLE = Exercise(
-    id="chat.style", lesson="11", names=("style",), points=2, minutes=10, difficulty=2,
+    id="chat.style", names=("style",), points=2, minutes=10, difficulty=2,
     cases=style_cases, run=run_style, judge=judge_style,
     returns=report(voice=list[Any], other=list[Any]),
     mistakes={
@@ -261,7 +261,7 @@ def judge_choose(case: dict, seen: Mapping) -> Verdict:
 
 
 CHOOSE = Exercise(
-    id="chat.choose", lesson="11", names=("checkpoints",), points=2, minutes=6, difficulty=2,
+    id="chat.choose", names=("checkpoints",), points=2, minutes=6, difficulty=2,
     answer=VALUE, cases=lambda seed: [{"record": "chat"}],
     run=run_choose, judge=judge_choose, returns=report(type=str, said=dict[str, int | None]),
     mistakes={

@@ -10,7 +10,7 @@ from typing import Any
 
 Turns = Sequence[Mapping[str, str]]
 
-# By name: the template, « and » around what the model is to write, and the tokens that are no text.
+# By name: the template, « and » around what the model is to write, and its special tokens.
 TEMPLATES = {
     "chatml": ("""{% for m in messages %}{% if loop.first and m.role != 'system' %}\
 {{ '<|im_start|>system\nBe helpful.<|im_end|>\n' }}{% endif %}{{ '<|im_start|>' + m.role + '\n' }}\

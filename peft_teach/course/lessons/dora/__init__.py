@@ -1,1 +1,3 @@
 """Lesson 09: DoRA."""
+
+LESSON = "09"

@@ -36,7 +36,7 @@ from ...checks.judge import (
 )
 from ...checks.mutants import Law, Loophole
 from ...verdicts import SAME, T95, UNSURE, of_runs
-from . import answers, mutants
+from . import mutants
 
 # ── dora.layer ───────────────────────────────────────────────────────────────────────────────
 
@@ -125,7 +125,7 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
 
 
 LAYER = Exercise(
-    id="dora.layer", lesson="09", names=("DoRALinear",), points=3, minutes=12, difficulty=3,
+    id="dora.layer", names=("DoRALinear",), points=3, minutes=12, difficulty=3,
     reference="peft_teach.methods.dora:DoRALinear",
     cases=layer_cases, run=run_layer, judge=judge_layer,
     returns=DORA.returns(drawn=list[dict[str, Tensor]], kept=list[str], moved=Any),
@@ -158,7 +158,7 @@ LAYER = Exercise(
 
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 HOLDS = Exercise(
-    id="dora.law", lesson="09", names=("dora_holds",), points=3, minutes=15, difficulty=3,
+    id="dora.law", names=("dora_holds",), points=3, minutes=15, difficulty=3,
     **LAW.asked,
     hints=("You have the layer, not its weight. Which inputs make a linear layer show its bias, "
            "and which its weight?",
@@ -176,9 +176,9 @@ class BrokenDoRA(mutants.Leaky):
     """Lets the gradient flow through the norm."""
 
 
-LOOPHOLE = Loophole(answers, "looks_right", "dora_holds")
+LOOPHOLE = Loophole("dora", "looks_right", "dora_holds")
 BROKEN = Exercise(
-    id="dora.broken", lesson="09", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
+    id="dora.broken", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
     kept=False, reference="peft_teach.course.lessons.dora.exercises:BrokenDoRA",
     **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
@@ -234,7 +234,7 @@ def judge_convert(case: dict, seen: Mapping) -> Verdict:
 
 
 CONVERT = Exercise(
-    id="dora.convert", lesson="09", names=("to_gain", "to_dora"), points=2, minutes=3, difficulty=2,
+    id="dora.convert", names=("to_gain", "to_dora"), points=2, minutes=3, difficulty=2,
     cases=convert_cases, run=run_convert, judge=judge_convert,
     returns=report(gain=Any, dora=Any, changed=str),
     mistakes={
@@ -316,7 +316,7 @@ def judge_referee(case: dict, seen: Mapping) -> Verdict:
 
 
 REFEREE = Exercise(
-    id="dora.referee", lesson="09", names=("referee",), points=2, minutes=7, difficulty=2,
+    id="dora.referee", names=("referee",), points=2, minutes=7, difficulty=2,
     cases=referee_cases, run=run_referee, judge=judge_referee,
     returns=report(type=str, given=list[Any]),
     mistakes={
@@ -402,7 +402,7 @@ def judge_forge(case: dict, seen: Mapping) -> Verdict:
 
 
 def _not_matrices(weights: list[Tensor], found: Any) -> Verdict | None:
-    """Object to what is no list of finite matrices in the shapes of the weights."""
+    """Object to what is not a list of finite matrices in the shapes of the weights."""
     if found is None:
         return rejected("no_return")
     gave, expected = (f"[{', '.join(map(named, each))}]" if isinstance(each, list | tuple)
@@ -457,7 +457,7 @@ def _aside(W: Tensor, new: Tensor) -> Tensor:
 
 
 FORGE = Exercise(
-    id="dora.forge", lesson="09", names=("forge",), points=3, minutes=10, difficulty=3,
+    id="dora.forge", names=("forge",), points=3, minutes=10, difficulty=3,
     optional=True, cases=forge_cases, run=run_forge, judge=judge_forge,
     returns=report(made=list[Any], intact=bool),
     mistakes={

@@ -1,1 +1,3 @@
 """Lesson 01: full fine-tuning or a head alone."""
+
+LESSON = "01"

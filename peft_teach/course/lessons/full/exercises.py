@@ -145,7 +145,7 @@ ACCURACY_MISTAKES = {
 }
 
 ACCURACY = Exercise(
-    id="full.accuracy", lesson="01", names=("accuracy",), points=2, minutes=11, difficulty=1,
+    id="full.accuracy", names=("accuracy",), points=2, minutes=11, difficulty=1,
     equivalents=("peft_teach.evaluation:evaluate",),
     cases=accuracy_cases, run=run_accuracy, judge=judge_accuracy, mistakes=ACCURACY_MISTAKES,
     returns=report(found=Any, left=bool, intact=bool, training=bool, grad=bool, trained=bool),
@@ -331,7 +331,7 @@ STEP_MISTAKES = {
 }
 
 STEP = Exercise(
-    id="full.step", lesson="01", names=("step",), points=3, minutes=12, difficulty=2,
+    id="full.step", names=("step",), points=3, minutes=12, difficulty=2,
     equivalents=("peft_teach.training:train", "peft_teach.training:_steps"),
     cases=step_cases, run=run_step, judge=judge_step, mistakes=STEP_MISTAKES,
     returns=report(intact=bool, steps=list[report(
@@ -415,7 +415,7 @@ HEAD_MISTAKES = {
 }
 
 HEAD_ONLY = Exercise(
-    id="full.head_only", lesson="01", names=("head_only",), points=1, minutes=4, difficulty=1,
+    id="full.head_only", names=("head_only",), points=1, minutes=4, difficulty=1,
     cases=head_cases, run=run_head, judge=judge_head, mistakes=HEAD_MISTAKES,
     returns=report(found=Any, trains=dict[str, bool], unknown=list[str], on_module=bool,
                    moved=bool),
@@ -483,7 +483,7 @@ FROZEN_MISTAKES = MISTAKES | {
 }
 
 FROZEN = Exercise(
-    id="full.frozen_stays", lesson="01", names=("frozen_stays",), points=3, minutes=10,
+    id="full.frozen_stays", names=("frozen_stays",), points=3, minutes=10,
     difficulty=2, cases=frozen_cases, run=run_frozen, judge=judge_frozen, mistakes=FROZEN_MISTAKES,
     returns=report(calls=list[list[bool]], **dict.fromkeys(
         mutants.RIGHT | mutants.FREE | mutants.BROKEN, Outcome)),
@@ -492,7 +492,7 @@ FROZEN = Exercise(
            "frozen?",
            "A training may thaw, freeze, or put a new tensor in the place of an old one. So ask "
            "before it what is frozen, keep it by name, and ask the model for it anew afterwards.",
-           "A copy that does not change along: .clone(). A comparison to the bit: torch.equal."))
+           "A copy that does not change along: .clone(). A comparison bit for bit: torch.equal."))
 
 
 def _trained_by(step: Callable) -> Callable[[nn.Module], None]:

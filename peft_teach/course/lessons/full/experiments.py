@@ -44,7 +44,7 @@ def judge_pair(case: None, found) -> Verdict:
 
 
 def _no_setting(run: Any) -> str:
-    """Say what is no setting in this; an empty text where nothing is."""
+    """Say what is not a setting in this; an empty text where nothing is."""
     if not isinstance(run, dict) or run.keys() != SETTINGS.keys():
         return f"A run is {run!r}."
     odd = [name for name, values in SETTINGS.items() if plain(run[name]) not in values]
@@ -66,7 +66,7 @@ PAIR_MISTAKES = {
 }
 
 PAIR = Exercise(
-    id="full.pair", lesson="01", names=("first_run", "second_run", "foretold"), points=2,
+    id="full.pair", names=("first_run", "second_run", "foretold"), points=2,
     minutes=7, difficulty=2, answer=VALUE,
     cases=lambda seed: [None], run=lambda answer, case: answer, judge=judge_pair,
     mistakes=PAIR_MISTAKES, returns=tuple[Any, Any, Any],
@@ -107,7 +107,7 @@ CULPRITS_MISTAKES = {
 }
 
 CULPRITS_EXERCISE = Exercise(
-    id="full.culprits", lesson="01", names=("culprits",), points=2, minutes=6, difficulty=2,
+    id="full.culprits", names=("culprits",), points=2, minutes=6, difficulty=2,
     answer=VALUE, optional=True, cases=lambda seed: [None], run=lambda answer, case: answer,
     judge=judge_culprits, mistakes=CULPRITS_MISTAKES,
     hints=("Three symptoms, not one: the loss, the accuracy, and how far the weights went.",

@@ -1,4 +1,4 @@
-"""Trainings before the law of lesson 01: what is frozen stays as it is, to the bit.
+"""Trainings before the law of lesson 01: what is frozen stays as it is, bit for bit.
 
 Each takes a model of which some parameters are frozen, and changes it or not; `RIGHT` keep the law,
 `BROKEN` break it, the smallest mistake first. A name completes "one that".

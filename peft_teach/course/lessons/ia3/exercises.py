@@ -14,7 +14,7 @@ from ...checks.exercise import VALUE, Exercise, Verdict
 from ...checks.judge import changed, close, drawing, named, recognised, rejected, report
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law, Loophole
-from . import answers, block, mutants
+from . import block, mutants
 
 # ── ia3.folds ────────────────────────────────────────────────────────────────────────────────
 
@@ -70,7 +70,7 @@ def _why_not(vector: str, place: str) -> str:
 
 
 FOLDS = Exercise(
-    id="ia3.folds", lesson="06", names=("folds",), points=2, minutes=9, difficulty=2, answer=VALUE,
+    id="ia3.folds", names=("folds",), points=2, minutes=9, difficulty=2, answer=VALUE,
     cases=lambda seed: [{"block": "post-norm"}], run=run_folds, judge=judge_folds,
     returns=report(said=dict[str, list[str]], type=str),
     mistakes={
@@ -185,7 +185,7 @@ def judge_layer(case: Mapping, seen: Any) -> Verdict:
 
 
 LAYER = Exercise(
-    id="ia3.layer", lesson="06", names=("Gains",), points=2, minutes=9, difficulty=1,
+    id="ia3.layer", names=("Gains",), points=2, minutes=9, difficulty=1,
     equivalents=("peft_teach.methods.ia3:IA3Linear",),
     cases=linear_cases, run=run_layer, judge=judge_layer,
     returns=LAYER_METHOD.returns(side=str), mistakes=MISTAKES | {
@@ -286,7 +286,7 @@ FOLD = Merge(name="fold", layer=_layer, right=_merged, formula="W with the vecto
              told=_told, usual=_usual,
              praise="One plain layer with the same outputs, and nothing else has changed.")
 MERGE = Exercise(
-    id="ia3.merge", lesson="06", names=("fold",), points=2, minutes=13, difficulty=2,
+    id="ia3.merge", names=("fold",), points=2, minutes=13, difficulty=2,
     equivalents=("peft_teach.methods.ia3:IA3Linear.merged",),
     cases=merge_cases, run=FOLD.run, judge=FOLD.judge, returns=FOLD.returns,
     mistakes=merge_judge.MISTAKES | {
@@ -311,7 +311,7 @@ MERGE = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda fold_holds, fold: fold_holds(fold, mutants.Gains))
 HOLDS = Exercise(
-    id="ia3.holds", lesson="06", names=("fold_holds",), points=3, minutes=20, difficulty=3,
+    id="ia3.holds", names=("fold_holds",), points=3, minutes=20, difficulty=3,
     **LAW.asked,
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "
            "gives, on a random input. Which sides, and which bases?",
@@ -319,17 +319,16 @@ HOLDS = Exercise(
            "it, or hold their factors elsewhere than in the weight. What do you look at, and when? "
            "What happens to the layer if you fill the new one's parameters with something else?",
            "Right ones round differently, and one works in float64: compare by torch.allclose, "
-           "not to the bit; and ask for an nn.Linear, not for how it was made."),
+           "not bit for bit; and ask for an nn.Linear, not for how it was made."),
     arguments=lambda pieces: (pieces["fold"], pieces["Gains"]))
 
 
 # ── ia3.broken ───────────────────────────────────────────────────────────────────────────────
 
 
-LOOPHOLE = Loophole(answers, "looks_folded", "fold_holds",
-                    call=lambda test, fold: test(fold, answers.Gains))
+LOOPHOLE = Loophole("ia3", "looks_folded", "fold_holds", call=LAW.call)
 BROKEN = Exercise(
-    id="ia3.broken", lesson="06", names=("broken_fold",), points=2, minutes=5, difficulty=2,
+    id="ia3.broken", names=("broken_fold",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False,
     **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_folded asks it?",
@@ -392,7 +391,7 @@ def judge_nearest(case: Mapping, seen: Mapping) -> Verdict:
 
 
 NEAREST = Exercise(
-    id="ia3.nearest", lesson="06", names=("nearest_gains",), points=2, minutes=9, difficulty=2,
+    id="ia3.nearest", names=("nearest_gains",), points=2, minutes=9, difficulty=2,
     cases=nearest_cases, run=run_nearest,
     judge=judge_nearest, returns=report(found=Any, changed=str), mistakes={
         "input_changed": "W and ΔW stay as they are: make new tensors.",

@@ -1,1 +1,3 @@
 """Lesson 00: what is inside a model."""
+
+LESSON = "00"

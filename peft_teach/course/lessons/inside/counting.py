@@ -51,7 +51,7 @@ LINEAR_MISTAKES = {
 }
 
 LINEAR = Exercise(
-    id="inside.linear", lesson="00", names=("linear_count",), points=1, minutes=3, difficulty=1,
+    id="inside.linear", names=("linear_count",), points=1, minutes=3, difficulty=1,
     cases=linear_cases, run=run_linear, judge=judge_linear, mistakes=LINEAR_MISTAKES,
     hints=("Take the smallest one, two inputs, one output: y = w₁x₁ + w₂x₂ + b.",
            "How many parameters does one output need? How many outputs are there?",
@@ -109,7 +109,7 @@ LEDGER_MISTAKES = {
 }
 
 LEDGER = Exercise(
-    id="inside.ledger", lesson="00", names=("ledger",), points=2, minutes=7, difficulty=1,
+    id="inside.ledger", names=("ledger",), points=2, minutes=7, difficulty=1,
     cases=ledger_cases, run=_called, judge=judge_ledger, mistakes=LEDGER_MISTAKES,
     hints=("Which parameters have a weight in memory? Which have a gradient? For which does the "
            "optimizer remember something?",
@@ -171,7 +171,7 @@ BLOCK_MISTAKES = {
 }
 
 BLOCK = Exercise(
-    id="inside.block", lesson="00", names=("block_count",), points=2, minutes=7, difficulty=2,
+    id="inside.block", names=("block_count",), points=2, minutes=7, difficulty=2,
     optional=True, cases=block_cases, run=_called, judge=judge_block, mistakes=BLOCK_MISTAKES,
     hints=("Go through your own block: which layers did it call, and how wide is what each gives?",
            "A head is d_model / heads wide, whether it is of a query or of a key. How wide are "

@@ -86,7 +86,7 @@ HEAD_MISTAKES = {
 }
 
 HEAD = Exercise(
-    id="inside.head", lesson="00", names=("one_head",), points=2, minutes=6, difficulty=1,
+    id="inside.head", names=("one_head",), points=2, minutes=6, difficulty=1,
     cases=head_cases, run=run_head, judge=judge_head, mistakes=HEAD_MISTAKES,
     returns=report(found=Any, changed=str),
     hints=("For one reader the scores are `k @ q[i]`. What changes if all readers score at once?",
@@ -249,7 +249,7 @@ ATTENTION_MISTAKES = {
 }
 
 ATTENTION = Exercise(
-    id="inside.attention", lesson="00", names=("attention",), points=3, minutes=14, difficulty=3,
+    id="inside.attention", names=("attention",), points=3, minutes=14, difficulty=3,
     cases=attention_cases, run=run_attention,
     judge=judge_attention, mistakes=ATTENTION_MISTAKES,
     returns=judge.stages({"found": Any, "changed": str},
@@ -396,7 +396,7 @@ TRANSFORMER_MISTAKES = {
 }
 
 TRANSFORMER = Exercise(
-    id="inside.transformer", lesson="00", names=("transformer_block",), points=3, minutes=15,
+    id="inside.transformer", names=("transformer_block",), points=3, minutes=15,
     difficulty=2, cases=transformer_cases,
     run=run_transformer, judge=judge_transformer, mistakes=TRANSFORMER_MISTAKES,
     returns=judge.report(found=Any, masks=list[Tensor], changed=str),
@@ -445,7 +445,7 @@ ORDER_MISTAKES = {
 }
 
 ORDER_OF_FOUR = Exercise(
-    id="inside.order", lesson="00", names=("order",), points=2, minutes=7, difficulty=2,
+    id="inside.order", names=("order",), points=2, minutes=7, difficulty=2,
     optional=True, answer="value", cases=lambda seed: [{"letters": LETTERS}],
     run=lambda order, case: order, judge=judge_order, mistakes=ORDER_MISTAKES,
     hints=("You have a function that needs the four in the right places, and an output to compare "

@@ -128,7 +128,7 @@ def _usual_halves(case: dict) -> dict[str, tuple[Tensor, ...]]:
 
 
 INTERVAL = Exercise(
-    id="ladder.interval", lesson="10", names=("interval",), points=3, minutes=15, difficulty=3,
+    id="ladder.interval", names=("interval",), points=3, minutes=15, difficulty=3,
     cases=interval_cases, run=run_interval,
     judge=judge_interval, returns=report(found=list[Any]),
     mistakes={
@@ -236,7 +236,7 @@ def beside(rates: list[float], rate: float) -> set[float]:
 
 
 SWEEP = Exercise(
-    id="ladder.sweep", lesson="10", names=("sweep",), points=2, minutes=9, difficulty=2,
+    id="ladder.sweep", names=("sweep",), points=2, minutes=9, difficulty=2,
     cases=sweep_cases, run=run_sweep, judge=judge_sweep,
     returns=report(asked=list[Any], best=Any, type=str),
     mistakes={
@@ -323,7 +323,7 @@ def _usual_shares(case: dict) -> dict[str, tuple[float, ...]]:
 
 
 NEIGHBOURS = Exercise(
-    id="ladder.neighbours", lesson="10", names=("neighbours",), points=2, minutes=7, difficulty=2,
+    id="ladder.neighbours", names=("neighbours",), points=2, minutes=7, difficulty=2,
     cases=neighbours_cases,
     run=run_neighbours, judge=judge_neighbours,
     returns=report(found=Any, type=str),
@@ -417,7 +417,7 @@ def _usual_batches(case: dict, who: Tensor) -> dict[str, Any]:
 
 
 BATCH = Exercise(
-    id="ladder.batch", lesson="10", names=("Many",), points=3, minutes=12, difficulty=3,
+    id="ladder.batch", names=("Many",), points=3, minutes=12, difficulty=3,
     cases=batch_cases, run=run_batch, judge=judge_batch,
     returns=report(trains=list[str], buffers=list[str], found=list[Any], calls=int),
     mistakes={
@@ -453,7 +453,7 @@ def judge_ship(case: dict, seen: Mapping) -> Verdict:
     prices = recorded.prices(record)
     for budget, method in said.items():
         if method is None:
-            return Verdict(False, f"{budget}: {seen['said'][budget]!r} is no method of the "
+            return Verdict(False, f"{budget}: {seen['said'][budget]!r} is not a method of the "
                                   "lesson's tables.")
         if told := recorded.over(prices, budget, method):
             return rejected("over", f"{budget}: {told}")
@@ -465,7 +465,7 @@ def judge_ship(case: dict, seen: Mapping) -> Verdict:
 
 
 SHIP = Exercise(
-    id="ladder.ship", lesson="10", names=("picks",), points=2, minutes=4, difficulty=1,
+    id="ladder.ship", names=("picks",), points=2, minutes=4, difficulty=1,
     answer=VALUE, cases=lambda seed: [{"record": "ladder"}],
     run=run_ship, judge=judge_ship, returns=report(type=str, said=dict[str, str]),
     mistakes={

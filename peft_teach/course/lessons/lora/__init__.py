@@ -1,1 +1,3 @@
 """Lesson 07: LoRA."""
+
+LESSON = "07"

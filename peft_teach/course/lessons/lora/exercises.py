@@ -24,7 +24,7 @@ from ...checks.judge import judged_count, number, rejected, report
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law, Loophole
 from ...checks.observe import Spy
-from . import answers, mutants, recorded
+from . import mutants, recorded
 
 # ── lora.count ───────────────────────────────────────────────────────────────────────────────
 
@@ -59,7 +59,7 @@ COUNT_MISTAKES = {
 }
 
 COUNT = Exercise(
-    id="lora.count", lesson="07", names=("lora_count",), points=1, minutes=4, difficulty=1,
+    id="lora.count", names=("lora_count",), points=1, minutes=4, difficulty=1,
     reference="peft_teach.methods.lora:count",
     cases=count_cases, run=run_count, judge=judge_count, mistakes=COUNT_MISTAKES,
     hints=("How many entries has a matrix of the shape of A? And one of the shape of B?",
@@ -114,7 +114,7 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
         return verdict
     if not seen["to_the_bit"]:
         return Verdict(False, "As it is made, before any training, the output is near the base's, "
-                              "but not the same to the bit: let the base compute its own output.")
+                              "but not the same bit for bit: let the base compute its own output.")
     if seen["built"]:
         return rejected("matrix_built", f"A call of the layer built a matrix of {case['n_out']} × "
                                         f"{case['n_in']}.")
@@ -137,7 +137,7 @@ LAYER_MISTAKES = MISTAKES | {
               "against one of its terms?",
     "both_zero": "A and B both start at zero, and each gradient has the other matrix as a factor: "
                  "they stay at zero.",
-    "both_random": "Then the output is not the base's to the bit. Which start makes the product "
+    "both_random": "Then the output is not the base's bit for bit. Which start makes the product "
                    "zero?",
     "alike": "What is alike gets the same gradients and stays alike: the rank would be lower.",
     "matrix_built": "That is what LoRA saves: go through the rank numbers in between, so that A "
@@ -149,7 +149,7 @@ LAYER_MISTAKES = MISTAKES | {
 }
 
 LAYER = Exercise(
-    id="lora.layer", lesson="07", names=("LoRALinear",), points=3, minutes=14, difficulty=2,
+    id="lora.layer", names=("LoRALinear",), points=3, minutes=14, difficulty=2,
     reference="peft_teach.methods.lora:LoRALinear",
     cases=linear_cases, run=run_layer, judge=judge_layer, mistakes=LAYER_MISTAKES,
     returns=LORA.returns(to_the_bit=bool, drawn=list[dict[str, Tensor]], built=bool, halved=bool),
@@ -166,7 +166,7 @@ LAYER = Exercise(
 
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 START = Exercise(
-    id="lora.start", lesson="07", names=("start_holds",), points=2, minutes=9, difficulty=2,
+    id="lora.start", names=("start_holds",), points=2, minutes=9, difficulty=2,
     **LAW.asked,
     hints=("Two properties at the start, two after some training. Any optimizer serves that leaves "
            "a parameter alone whose gradient is zero; a few steps are enough.",
@@ -185,9 +185,9 @@ class BrokenLoRA(mutants.StuckA):
     """Gives A a gradient of zero, so that weight decay alone moves it."""
 
 
-LOOPHOLE = Loophole(answers, "looks_right", "start_holds")
+LOOPHOLE = Loophole("lora", "looks_right", "start_holds")
 BROKEN = Exercise(
-    id="lora.broken", lesson="07", names=("BrokenLoRA",), points=2, minutes=5, difficulty=2,
+    id="lora.broken", names=("BrokenLoRA",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False, reference="peft_teach.course.lessons.lora.exercises:BrokenLoRA",
     **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
@@ -261,7 +261,7 @@ def _alpha_alone(one: Mapping, other: Mapping) -> Verdict | None:
 
 
 CASE = Exercise(
-    id="lora.case", lesson="07", names=("clears", "convicts"), points=2, minutes=9, difficulty=3,
+    id="lora.case", names=("clears", "convicts"), points=2, minutes=9, difficulty=3,
     answer=VALUE, cases=lambda seed: [{"record": "lora"}], judge=judge_case,
     run=lambda pairs, case: dict(zip(("clears", "convicts"), pairs)),
     returns=report(clears=Any, convicts=Any),
@@ -324,7 +324,7 @@ MERGED = Merge(
     usual=lambda case: {"no_scale": _matrix(case, 1.0)},
     praise="One plain layer, the same outputs, and the adapter is untouched.")
 MERGE = Exercise(
-    id="lora.merge", lesson="07", names=("merged",), points=2, minutes=9, difficulty=2,
+    id="lora.merge", names=("merged",), points=2, minutes=9, difficulty=2,
     equivalents=("peft_teach.methods.lora:LoRALinear.merged",),
     cases=linear_cases, run=MERGED.run, judge=judge_merge, returns=MERGED.returns,
     mistakes=merge_judge.MISTAKES | {

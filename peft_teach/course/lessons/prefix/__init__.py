@@ -1,1 +1,3 @@
 """Lesson 04: what a prefix can do that a prompt cannot."""
+
+LESSON = "04"

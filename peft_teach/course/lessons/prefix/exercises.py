@@ -155,7 +155,7 @@ FRONT_MISTAKES = {
 }
 
 FRONT = Exercise(
-    id="prefix.front", lesson="04", names=("prefixed",), points=3, minutes=12, difficulty=3,
+    id="prefix.front", names=("prefixed",), points=3, minutes=12, difficulty=3,
     cases=front_cases, run=run_front, judge=judge_front,
     returns=report(found=Any, intact=bool, trains=bool), mistakes=FRONT_MISTAKES,
     hints=("One layer, one sentence first: a row of K is a vector for all heads, side by side. "
@@ -273,7 +273,7 @@ GENERATE_MISTAKES = {
 }
 
 GENERATE = Exercise(
-    id="prefix.generate", lesson="04", names=("generate",), points=1, minutes=8, difficulty=2,
+    id="prefix.generate", names=("generate",), points=1, minutes=8, difficulty=2,
     cases=generate_cases, run=run_generate, judge=judge_generate,
     returns=report(found=Any, intact=bool, calls=list[report(
         held=int, tokens=int, positions=list[int | float])]), mistakes=GENERATE_MISTAKES,
@@ -289,7 +289,7 @@ GENERATE = Exercise(
 
 LAW = Law(RIGHT, BROKEN, put)
 STEPWISE = Exercise(
-    id="prefix.stepwise", lesson="04", names=("stepwise_holds",), points=3, minutes=12,
+    id="prefix.stepwise", names=("stepwise_holds",), points=3, minutes=12,
     difficulty=2, optional=True, **LAW.asked,
     hints=("What should be equal to what? Read the text once as a whole, and keep the logits.",
            "Then read it anew, from cache None, piece by piece, handing on the cache; torch.cat "

@@ -146,7 +146,7 @@ SHARE_MISTAKES = {
 }
 
 SHARE = Exercise(
-    id="prefix.share", lesson="04", names=("prefix_share",), points=3, minutes=13, difficulty=3,
+    id="prefix.share", names=("prefix_share",), points=3, minutes=13, difficulty=3,
     cases=share_cases, run=run_share, judge=judge_share,
     returns=TRIED, mistakes=SHARE_MISTAKES,
     hints=("Write the softmax over prefix and words as fractions with one denominator. Which of "
@@ -263,7 +263,7 @@ GATE_MISTAKES = {
 }
 
 GATE = Exercise(
-    id="prefix.gate", lesson="04", names=("gated",), points=2, minutes=6, difficulty=2,
+    id="prefix.gate", names=("gated",), points=2, minutes=6, difficulty=2,
     cases=gate_cases, run=run_gate, judge=judge_gate,
     returns=report(shut=TRIED, open=TRIED, drawn=TRIED), mistakes=GATE_MISTAKES,
     hints=("Begin with the mixture for one head and one query, and put g λ where λ stands.",

@@ -115,7 +115,7 @@ PLACES_MISTAKES = {
 }
 
 PLACES = Exercise(
-    id="prompt.places", lesson="03", names=("first_and_last",), points=2, minutes=8, difficulty=2,
+    id="prompt.places", names=("first_and_last",), points=2, minutes=8, difficulty=2,
     optional=True,
     cases=places_cases, run=run_places, judge=judge_places, mistakes=PLACES_MISTAKES,
     returns=report(found=Any, grads=list[Tensor | None], intact=bool),
@@ -202,7 +202,7 @@ SNAP_MISTAKES = {
 }
 
 SNAP = Exercise(
-    id="prompt.snap", lesson="03", names=("snap",), points=2, minutes=7, difficulty=2,
+    id="prompt.snap", names=("snap",), points=2, minutes=7, difficulty=2,
     cases=snap_cases, run=run_snap, judge=judge_snap, mistakes=SNAP_MISTAKES,
     returns=report(found=Any, largest=int, intact=bool),
     hints=("A table of distances has a row for each vector and an entry in it for each token: how "

@@ -278,7 +278,7 @@ FRONT_MISTAKES = {
 }
 
 FRONT = Exercise(
-    id="prompt.front", lesson="03", names=("SoftPrompt",), points=3, minutes=15, difficulty=2,
+    id="prompt.front", names=("SoftPrompt",), points=3, minutes=15, difficulty=2,
     equivalents=("peft_teach.methods.prompt:SoftPrompt",),
     cases=front_cases, run=run_front, judge=judge_front, mistakes=FRONT_MISTAKES,
     returns=REPORT,
@@ -297,7 +297,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda test, version: test(version, TinyLanguageModel))
 
 HOLDS = Exercise(
-    id="prompt.holds", lesson="03", names=("places_kept",), points=3, minutes=16, difficulty=3,
+    id="prompt.holds", names=("places_kept",), points=3, minutes=16, difficulty=3,
     **LAW.asked,
     hints=("You need a case in which you know the right answer without any soft prompt. What if "
            "the vectors of P were those of words?",

@@ -1,1 +1,3 @@
 """Lesson 08: QLoRA."""
+
+LESSON = "08"

@@ -122,7 +122,7 @@ def _unfair(up: Tensor, share: Tensor) -> Verdict | None:
 
 
 DICE = Exercise(
-    id="qlora.dice", lesson="08", names=("dice",), points=3, minutes=9, difficulty=2,
+    id="qlora.dice", names=("dice",), points=3, minutes=9, difficulty=2,
     cases=dice_cases, run=run_dice, judge=judge_dice,
     returns=report(first=Any, differs=bool, repeats=bool, global_intact=bool, changed=str),
     mistakes={

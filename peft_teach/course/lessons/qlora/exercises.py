@@ -31,7 +31,7 @@ from ...checks.judge import (
 )
 from ...checks.mutants import Law, Loophole
 from ...checks.observe import Spy, detached
-from . import answers, four_bits, mutants
+from . import four_bits, mutants
 from .dice import DICE
 
 NF4 = "peft_teach.nf4"
@@ -82,7 +82,7 @@ def _unlike(what: str, found: Any, right: Tensor) -> Verdict | None:
 
 
 LEVELS_OF = Exercise(
-    id="qlora.levels", lesson="08", names=("levels",), points=3, minutes=8, difficulty=2,
+    id="qlora.levels", names=("levels",), points=3, minutes=8, difficulty=2,
     equivalents=(f"{NF4}:levels",),
     cases=lambda seed: [{"distribution": name} for name in ("uniform", "normal", "Laplace")],
     run=run_levels, judge=judge_levels, returns=report(found=Any),
@@ -168,7 +168,7 @@ def _alike(found: Any, right: Tensor) -> bool:
 
 
 QUANTIZE = Exercise(
-    id="qlora.quantize", lesson="08", names=("quantize", "dequantize"), points=3, minutes=9,
+    id="qlora.quantize", names=("quantize", "dequantize"), points=3, minutes=9,
     difficulty=2, equivalents=tuple(
         f"{NF4}:{name}" for name in ("quantize", "dequantize", "pack", "unpack")),
     cases=quantize_cases, run=run_quantize, judge=judge_quantize,
@@ -303,7 +303,7 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
 
 
 LAYER = Exercise(
-    id="qlora.layer", lesson="08", names=("Linear4bit",), points=3, minutes=18, difficulty=3,
+    id="qlora.layer", names=("Linear4bit",), points=3, minutes=18, difficulty=3,
     equivalents=(f"{NF4}:Linear4bit",),
     cases=layer_cases, run=run_layer, judge=judge_layer,
     returns=stages({"type": str, "is_module": bool, "y": Any},
@@ -335,7 +335,7 @@ LAYER = Exercise(
 
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 BITS = Exercise(
-    id="qlora.bits", lesson="08", names=("four_bits_hold",), points=2, minutes=7, difficulty=2,
+    id="qlora.bits", names=("four_bits_hold",), points=2, minutes=7, difficulty=2,
     **LAW.asked,
     hints=("Three properties: count bytes, ask what trains, look for a gradient at x. Choose a "
            "linear layer whose number of weights is a multiple of 64.",
@@ -353,9 +353,9 @@ class Broken4bit(mutants.Detached):
     """Passes no gradient to its input."""
 
 
-LOOPHOLE = Loophole(answers, "looks_small", "four_bits_hold")
+LOOPHOLE = Loophole("qlora", "looks_small", "four_bits_hold")
 BROKEN = Exercise(
-    id="qlora.broken", lesson="08", names=("Broken4bit",), points=2, minutes=5, difficulty=2,
+    id="qlora.broken", names=("Broken4bit",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False, reference="peft_teach.course.lessons.qlora.exercises:Broken4bit",
     **LOOPHOLE.asked,
     hints=("Go through the law, sentence by sentence: which line of looks_small asks it?",

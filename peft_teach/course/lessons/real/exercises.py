@@ -159,7 +159,7 @@ def _names(case: dict, tensors: Mapping[str, Any]) -> Verdict | None:
 
 
 NAMES = Exercise(
-    id="real.names", lesson="12", names=("to_peft",), points=3, minutes=10, difficulty=2,
+    id="real.names", names=("to_peft",), points=3, minutes=10, difficulty=2,
     cases=trained_cases, run=run_names, judge=judge_names,
     returns=report(gave=str, tensors=dict[str, Any], settings=dict[str, Any]),
     mistakes={
@@ -252,7 +252,7 @@ def judge_diagnose(case: dict, seen: Mapping) -> Verdict:
 
 
 DIAGNOSE = Exercise(
-    id="real.diagnose", lesson="12", names=("diagnose",), points=3, minutes=12, difficulty=3,
+    id="real.diagnose", names=("diagnose",), points=3, minutes=12, difficulty=3,
     cases=diagnose_cases, run=run_diagnose, judge=judge_diagnose,
     returns=report(said=str),
     mistakes={
@@ -389,7 +389,7 @@ def _usual(case: dict, tensors: dict, settings: dict) -> dict[str, Any]:
 
 
 BACK = Exercise(
-    id="real.back", lesson="12", names=("from_peft",), points=3, minutes=20, difficulty=3,
+    id="real.back", names=("from_peft",), points=3, minutes=20, difficulty=3,
     cases=back_cases, run=run_back, judge=judge_back,
     returns=report(gave=str, y=Any, wrapped=list[str], refused=dict[str, str]),
     mistakes={
@@ -427,7 +427,7 @@ def exchanged_by(pieces: Mapping[str, Any]) -> tuple[Callable, Callable]:
 
 
 BELIEF = Exercise(
-    id="real.belief", lesson="12", names=("believes",), points=2, minutes=8, difficulty=2,
+    id="real.belief", names=("believes",), points=2, minutes=8, difficulty=2,
     **LAW.asked,
     hints=("A fresh adapter does nothing, and a fresh head is the base's own. Which broken "
            "versions are right then?",

@@ -114,7 +114,7 @@ def judge_road(case: Mapping, seen: Any) -> Verdict:
 
 
 ROAD = Exercise(
-    id="sixty.road", lesson="13", names=("RoAd",), points=3, minutes=15, difficulty=2,
+    id="sixty.road", names=("RoAd",), points=3, minutes=15, difficulty=2,
     cases=road_cases, run=run_road, judge=judge_road,
     returns=ROAD_METHOD.returns(merged=ROAD_MERGED.returns),
     mistakes=MISTAKES | {name: merge_judge.MISTAKES[name]
@@ -189,7 +189,7 @@ def judge_places(case: Any, seen: Mapping) -> Verdict:
 
 
 PLACED = Exercise(
-    id="sixty.places", lesson="13", names=("places",), points=3, minutes=8, difficulty=2,
+    id="sixty.places", names=("places",), points=3, minutes=8, difficulty=2,
     answer=VALUE, cases=lambda seed: [{"d": D}], run=run_places, judge=judge_places,
     returns=report(said=dict[str, list[bool | int | float | str | None]], type=str),
     mistakes={
@@ -365,7 +365,7 @@ def _near(found: Any, right: Tensor) -> bool:
 
 
 MINE = Exercise(
-    id="sixty.mine", lesson="13", names=("Mine", "count"), points=3, minutes=25, difficulty=3,
+    id="sixty.mine", names=("Mine", "count"), points=3, minutes=25, difficulty=3,
     cases=mine_cases, run=run_mine, judge=judge_mine, kept=False, returns=stages(
         {"type": str, "is_adapter": bool, "holds_base": bool},
         {"new": str, "frozen": bool, "numbers": int, "buffers": list[str],

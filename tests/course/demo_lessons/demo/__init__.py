@@ -1,1 +1,3 @@
 """A lesson of the demonstration course."""
+
+LESSON = "97"

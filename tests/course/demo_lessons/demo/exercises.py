@@ -39,12 +39,12 @@ def judge_double(case, y):
 
 
 EXERCISES = (
-    Exercise(id="demo.double", lesson="97", names=("double",), points=3, minutes=5, difficulty=1,
+    Exercise(id="demo.double", names=("double",), points=3, minutes=5, difficulty=1,
              reference=f"{HERE}:reference_double", cases=double_cases,
              run=lambda double, case: double(case["x"]), judge=judge_double,
              mistakes={"not_scaled": "The output is the input.", "added": "Times, not plus."},
              hints=("Think of two.", "Multiply by it.", "x * 2")),
-    Exercise(id="demo.pair", lesson="97", names=("encode", "decode"), points=2, minutes=5,
+    Exercise(id="demo.pair", names=("encode", "decode"), points=2, minutes=5,
              difficulty=2, reference=(f"{HERE}:reference_encode", f"{HERE}:reference_decode"),
              cases=lambda seed: ["abc", ""],
              run=lambda pair, case: (pair[0](case), pair[1](pair[0](case))),

@@ -1,1 +1,3 @@
 """A lesson of the demonstration course: an exercise of each kind."""
+
+LESSON = "99"

@@ -88,21 +88,21 @@ DOUBLES = Law(mutants.RIGHT, mutants.BROKEN)
 THREE = ("Look closely.", "Look again.", "Think.")
 
 EXERCISES = (
-    Exercise(id="kinds.shift", lesson="99", names=("Shift",), points=3, minutes=10, difficulty=2,
+    Exercise(id="kinds.shift", names=("Shift",), points=3, minutes=10, difficulty=2,
              reference=f"{HERE}:Shift", run=run_shift, judge=judge_shift, hints=THREE,
              returns=report(start=torch.Tensor, shift=torch.Tensor),
              cases=lambda seed: [{"sizes": (3, 4 + seed % 3)}, {"sizes": (5, 2)}],
              mistakes={"moved": "Where does b start?", "not_added": "Is b added, and once?"}),
-    Exercise(id="kinds.rank", lesson="99", names=("largest_rank",), points=1, minutes=5,
+    Exercise(id="kinds.rank", names=("largest_rank",), points=1, minutes=5,
              difficulty=1, answer="value", reference=f"{HERE}:LARGEST_RANK",
              cases=lambda seed: [{"n": 384}], run=lambda rank, case: rank, judge=judge_rank,
              mistakes={"no_number": "A rank is a whole number.", "too_large": "Nothing is saved.",
                        "too_small": "There is room for more."}, hints=THREE),
-    Exercise(id="kinds.settings", lesson="99", names=("slow", "fast"), points=2, minutes=5,
+    Exercise(id="kinds.settings", names=("slow", "fast"), points=2, minutes=5,
              difficulty=2, answer="value", reference=(f"{HERE}:SLOW", f"{HERE}:FAST"),
              cases=lambda seed: [None], run=lambda settings, case: settings, judge=judge_settings,
              mistakes={"not_controlled": "Change one thing."}, hints=THREE),
-    Exercise(id="kinds.law", lesson="99", names=("doubles",), points=2, minutes=5, difficulty=2,
+    Exercise(id="kinds.law", names=("doubles",), points=2, minutes=5, difficulty=2,
              reference=f"{HERE}:doubles", **DOUBLES.asked, hints=THREE,
              arguments=lambda pieces: (pieces["double"],)),
 )

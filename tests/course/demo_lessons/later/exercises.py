@@ -8,7 +8,7 @@ def reference_later(x):
 
 
 EXERCISES = (
-    Exercise(id="later.add", lesson="98", names=("later",), points=4, minutes=5, difficulty=3,
+    Exercise(id="later.add", names=("later",), points=4, minutes=5, difficulty=3,
              optional=True,
              reference="peft_teach.course.lessons.later.exercises:reference_later",
              cases=lambda seed: [1],

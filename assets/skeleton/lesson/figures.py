@@ -1,3 +1,0 @@
-"""Lesson NN: what its prose says and no output of it shows."""
-
-FIGURES: dict = {}
