@@ -12,7 +12,7 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
 How adapters get onto a model, and off it again, is in `core.py`.
 """
 
-import copy
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -56,12 +56,20 @@ class Adapter(nn.Module):
     def enabled(self, on: bool) -> None:
         self._on = on
 
-    def __call__(self, *args, **kwargs):
-        here = self
-        if not self.enabled:    # its hooks are called around the base, with a copy of it
-            here = copy.copy(self)
-            vars(here)["forward"] = self.base
-        return super(Adapter, here).__call__(*args, **kwargs)
+    def __init_subclass__(cls):
+        """Let the forward of a subclass be the base's while the adapter is not enabled."""
+        super().__init_subclass__()
+        forward = vars(cls).get("forward")
+        if forward is None:
+            return
+
+        @functools.wraps(forward)
+        def forward_or_base(self, *args, **kwargs):
+            if not self.enabled:
+                return self.base(*args, **kwargs)
+            return forward(self, *args, **kwargs)
+
+        cls.forward = forward_or_base
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that are not the base's, by name."""

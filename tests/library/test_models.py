@@ -480,6 +480,15 @@ def test_a_hook_on_a_base_comes_back_with_it(tiny, inputs):
     assert called == ["base", "place"] * 2
 
 
+def test_a_compiled_layer_is_its_base_while_it_is_silent():
+    layer, x = pt.lora.LoRALinear(torch.nn.Linear(3, 3), 1), torch.randn(2, 3)
+    layer.B.data.normal_()
+    compiled = torch.compile(layer, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), layer(x))
+    layer.enabled = False
+    torch.testing.assert_close(compiled(x), layer.base(x))
+
+
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
 def test_a_weight_that_torch_makes_of_others(tiny):
     from torch.nn.utils import weight_norm
