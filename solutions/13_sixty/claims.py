@@ -27,6 +27,9 @@ LORA = SOLVED[recorded.LORA]
 MOVED = 100 * recorded.moved()
 REPEATED = recorded.repeated()
 FELL = REPEATED.diff(axis=1)[recorded.JULY]
+CLOSE = [(a[recorded.JULY] > b[recorded.JULY]) == (a[recorded.JANUARY] > b[recorded.JANUARY])
+         for (_, a), (_, b) in combinations(REPEATED.iterrows(), 2)
+         if abs(a[recorded.JANUARY] - b[recorded.JANUARY]) < MOVED / 100]
 ABOVE = 100 * (SOLVED[SOLVED > LORA] - LORA)
 IA3, SCALE = map(recorded.gaps, recorded.PAIRS)
 SIXTY, LADDER = record("sixty"), record("ladder")
@@ -74,6 +77,14 @@ def words(**more):
     return [beside(method, **more).word for method in METHODS]
 
 
+def full_is_first():
+    """Is full fine-tuning better here than each of the others?"""
+    found = protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER))
+    return PLACES.here["full fine-tuning"] == 1 and all(
+        verdict(*protocol.shared(found, "full", other)).word == BETTER
+        for other in recorded.BOTH if other != "full")
+
+
 def one_seed(a, b):
     """The verdict on one run each."""
     return verdict(a[None], b[None]).word
@@ -99,12 +110,14 @@ def is_summed():
 
 
 CLAIMS = (
-    Claim("Where runs of peft's table are closer than some three points, their order shows nothing.",
+    Claim("A lead of less than some two points in peft's table may vanish.",
           seen=f"{len(FELL)} runs of January, again in July: 19 of 20 differences moved by at most "
                f"{MOVED:.1f} points. {(ABOVE < MOVED).sum()} of the {len(ABOVE)} runs above LoRA of rank "
                "32 are ahead by less",
-          tried="what fell together is taken off. Settings and seed are the same: new seeds could add to it",
-          holds={"are closer than some three points": lambda: 2.5 < MOVED < 3.1}),
+          tried="what fell together is taken off. Settings and seed are the same. Most small leads did not "
+                f"vanish: of {len(CLOSE)} pairs within {MOVED:.1f} points in January {sum(CLOSE)} kept their order",
+          holds={"may vanish": lambda: 2 < MOVED < 3 and 0 < sum(CLOSE) < len(CLOSE),
+                 "Most small leads did not": lambda: sum(CLOSE) > len(CLOSE) / 2}),
     Claim("In that table settings move two methods about as far as the first is from LoRA. An "
           "observation.",
           seen=f"IA³ by {points(IA3)} points, LoRA of rank 64 by {points(SCALE)}: four tables, one seed; from "
@@ -118,19 +131,22 @@ CLAIMS = (
                  "differ in s alone": lambda: all(
                      FIELD[column][one] == FIELD[column][other] for column in ("rate", "decay")
                      for one, other in [[*recorded.PAIRS.values()][1]])}),
-    Claim("On this task VeRA, RoAd and MiSS are behind LoRA 8.",
+    Claim("On this task MiSS, and VeRA and RoAd with a tenth of its numbers, are behind LoRA 8.",
           seen=f"R², ten seeds in pairs: VeRA {written('VeRA 256')}, RoAd {written('RoAd')}, MiSS "
                f"{written('MiSS 16')}",
           tried="all five asked at once, in accuracy, and at half of LoRA 8's rate, where fewer of its runs end "
-                f"low: the same three. OFT is ahead, by {beside('OFT 32').difference:.3f}, and by "
+                f"low: the same three. OFT's lead is {beside('OFT 32').difference:.3f}, and "
                 f"{beside('OFT 32', 'half').difference:.3f} at half the rate. LoRA 8, run again with seed 2, "
                 "gave lesson 10's R² to the last digit",
-          holds={"are behind LoRA 8": lambda: words() == [BETTER, UNSURE, WORSE, WORSE, WORSE],
+          holds={"with a tenth of its numbers": lambda: all(
+                     10 * recorded.by_seed(SIXTY, name)[2]["parameters"] < 1.1 * EIGHT[2]["parameters"]
+                     for name in ("VeRA 256", "RoAd")),
+                 "are behind LoRA 8": lambda: words() == [BETTER, UNSURE, WORSE, WORSE, WORSE],
                  "all five asked at once": lambda: [at_once(method) for method in METHODS]
                  == [BETTER, UNSURE, WORSE, WORSE, WORSE],
                  "in accuracy": lambda: words(of="accuracy")[2:] == [WORSE] * 3,
                  "the same three": lambda: words(group="half")[2:] == [WORSE] * 3,
-                 "OFT is ahead": lambda: beside("OFT 32", "half").low > 0,
+                 "OFT's lead is": lambda: beside("OFT 32", "half").low > 0,
                  "gave lesson 10's R²": lambda: select(SIXTY, group="again")[0]["answers"] == select(
                      LADDER, group="final", method="lora 8", seed=2)[0]["answers"]}),
     Claim("Turning a layer's inputs changes none of its singular values, and shared shards see a "
@@ -142,22 +158,23 @@ CLAIMS = (
 )
 
 JUDGED = {
-    "in July 35 of them": lambda: ((FELL < 0).sum(), len(FELL)) == (35, 37),
+    "all 29 had fallen": lambda: ((FELL < 0).sum(), len(FELL)) == (29, 29),
     "is 4.8 points ahead of": lambda: round(100 * (SOLVED.max() - LORA), 1) == 4.8,
-    "eight are": lambda: (len(ABOVE), (ABOVE < MOVED).sum()) == (14, 8),
-    "RoAd and MiSS are": lambda: [beside(name, seeds=range(2, 7)).word for name in METHODS]
-        == [UNSURE] * 3 + [WORSE] * 2,
-    "behind LoRA 8, and OFT is ahead": lambda: words() == [BETTER, UNSURE, WORSE, WORSE, WORSE],
-    "ten runs end low, below 0.48": lambda: low(EIGHT, 0.48) == low(EIGHT, 0.495) == 3,
-    "only one of LoRA 8's ten runs ends low": lambda: low(HALF, 0.483) == low(HALF, 0.495) == 1,
+    "Seven of the fourteen": lambda: (len(ABOVE), (ABOVE < MOVED).sum()) == (14, 7),
+    "VeRA, too, is behind LoRA 8, and OFT is ahead": lambda:
+        words() == [BETTER, UNSURE, WORSE, WORSE, WORSE]
+        and words(seeds=range(2, 7)) == [UNSURE] * 3 + [WORSE] * 2,
+    "three of ten runs end low": lambda: low(EIGHT, 0.48) == low(EIGHT, 0.495) == 3,
+    "at half of it one does": lambda: low(HALF, 0.483) == low(HALF, 0.495) == 1,
     "OFT leads by 0.013": lambda: round(beside("OFT 32", "half").difference, 3) == 0.013,
-    "has the ninth place": lambda: PLACES.here["MiSS 16"] == 9 and len(PLACES) == 11,
-    "are at the end of both": lambda: all(
+    "is in the lower half here": lambda: PLACES.here["MiSS 16"] > 6 and len(PLACES) == 11,
+    "are in the lower half": lambda: all(
         PLACES[side][name] > 6 for side in PLACES for name in ("prefix", "RoAd", "VeRA 256", "prompt")),
-    "But MiSS is third there": lambda: [*PLACES.there[["MiSS 16", "LoRA 8", "full fine-tuning"]]]
-        == [3, 1, 5],
+    "But MiSS is in the upper half there": lambda: PLACES.there["MiSS 16"] < 6,
+    "clearly first here": full_is_first,
+    "is behind the best of four LoRA": lambda: BOTH.there["full fine-tuning"] < BOTH.there["LoRA 8"],
     "takes the better of two rates": "what the cell does",
-    "calls one better in 28": lambda:
+    "calls one run better": lambda:
         sum(one_seed(*pair) in (BETTER, WORSE) for pair in combinations(EIGHTS, 2)) == 28
         and len(EIGHTS) == 10,
     "At the better of two rates these two runs are within": "the output above it, of runs of the day",

@@ -277,7 +277,7 @@ def hand_in(folder: Path | str, sentences: Sequence[tuple[str, int]]) -> pandas.
     if found[0].holds:
         ahead, told, _ = handed_in.measure(Path(folder), sentences)
         found.append(handed_in.Row("gain", ahead, told))
-    return pandas.DataFrame(found).set_index("property").rename_axis(Path(folder).as_posix())
+    return pandas.DataFrame(found).set_index("property").rename_axis(Path(folder).name)
 
 
 EXAMPLES = {"tries": lambda: draw_tries(recorded()[0] | recorded()[1])}

@@ -266,7 +266,7 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
                  "slopes": _slopes(layer, x, case["target"] @ case["W"])}
         try:
             merged = layer.merged()
-        except NotMergeable:
+        except (NotMergeable, NotImplementedError):
             merged = None
         is_plain = type(merged) is nn.Linear
         return seen | {
@@ -355,8 +355,7 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
     if not seen["new"].strip():
         return rejected("not_said", "Its `new` says nothing.")
     how = "merges" if len(seen["merged"]) else "has no merged()"
-    return Verdict(True, f"It starts as its base, leaves it frozen, learns with every number that "
-                         f"it counts, and {how}.")
+    return Verdict(True, f"It starts as its base, leaves it frozen, learns, and {how}.")
 
 
 def _near(found: Any, right: Tensor) -> bool:

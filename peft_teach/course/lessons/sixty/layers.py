@@ -106,7 +106,7 @@ class OFTLinear(Adapter):
         Q = self.q.new_zeros(len(self.q), self.block, self.block)
         above = torch.triu_indices(self.block, self.block, 1)
         Q[:, above[0], above[1]] = self.q
-        Q, eye = Q - Q.mT, torch.eye(self.block)
+        Q, eye = Q - Q.mT, torch.eye(self.block, device=self.q.device)
         return torch.linalg.solve(eye + Q, eye - Q, left=False)
 
     def turned(self, x: Tensor) -> Tensor:

@@ -16,6 +16,7 @@ from .recorded import (
     LORA,
     compared,
     field,
+    loras,
     moved,
     pairs,
     repeated,
@@ -23,7 +24,7 @@ from .recorded import (
 )
 
 __all__ = ["compared", "draw_cannot", "draw_family", "draw_monday", "draw_two_ladders", "field",
-           "moved", "pairs", "two_ladders"]
+           "loras", "moved", "pairs", "two_ladders"]
 
 # ── the field's Monday ───────────────────────────────────────────────────────────────────────
 
@@ -102,7 +103,7 @@ FAMILY = (
     ("a small network", "bottleneck", "",
      picture((abs(COLUMN - 5.5) <= abs(ROW - 5.5) + 0.5, TRAINED))),
     ("a bias", "BitFit", "", picture((np.s_[:, :9], FROZEN), (np.s_[:, 10], TRAINED))),
-    ("a factor a feature", "IA³", "", picture((ROW == COLUMN, TRAINED))),
+    ("one factor per feature", "IA³", "", picture((ROW == COLUMN, TRAINED))),
     ("features turned", "RoAd", "OFT", picture((ROW // 3 == COLUMN // 3, TRAINED))),
     ("a product BA", "LoRA, DoRA", "PiSSA, HiRA",
      picture((W, FROZEN), (ABOVE, TRAINED), (BESIDE, TRAINED))),

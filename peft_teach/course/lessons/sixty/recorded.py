@@ -2,11 +2,12 @@
 
     field()                     peft's comparison, 63 runs; the source stands in the file's head
     again()                     the same runs, in each of its tables
-    repeated()                  the runs that two tables have, half a year apart
+    repeated()                  the runs from 30 % on that two tables have, half a year apart
     moved()                     how far the difference between two of those has moved
     pairs()                     two runs of one method, in each table
     two_ladders(ladder, sixty)  R² here and the best accuracy there, of the methods that both have
     compared(sixty, ladder)     each method of the record beside LoRA 8, in pairs
+    loras(ladder)               LoRA 8's own runs, at two rates
 """
 
 from collections.abc import Mapping
@@ -28,7 +29,7 @@ JANUARY, JULY = "2026-01-13", "2026-07-20"    # the two tables with the most run
 BOTH = {"full": "full-finetuning", "mask": "shira", "ia3": "ia3", "lora 8": "lora",
         "dora 8": "dora", "prefix": "prefixtuning", "prompt": "prompt_tuning"}
 FIVE = {"OFT 32": "oft", "MiSS 16": "miss", "VeRA 256": "vera", "RoAd": "road"}
-VARIANTS = "bdlora|mica|lorafa"    # runs there that are called LoRA and compute something else
+VARIANTS = "bdlora|mica|lorafa|bat"    # runs there that compute something else than their method
 
 
 def field() -> pandas.DataFrame:
@@ -48,8 +49,9 @@ def runs() -> pandas.DataFrame:
 
 
 def repeated() -> pandas.DataFrame:
-    """Return the accuracy of the runs that both tables have, January's and July's."""
-    return again()[[JANUARY, JULY]].dropna()
+    """Return the accuracy of the runs from 30 % on that both tables have, January's and July's."""
+    both = again()[[JANUARY, JULY]].dropna()
+    return both[both[JULY] >= 0.3]
 
 
 def moved() -> float:
@@ -75,7 +77,7 @@ def two_ladders(ladder: Mapping, sixty: Mapping) -> pandas.DataFrame:
     table = table[~table.index.str.contains(VARIANTS)]
     table = table.assign(method=table.method.mask(table.index.str.contains("dora"), "dora"))
     here = {NAMES[key]: (means[NAMES[key]], there) for key, there in BOTH.items()} | {
-        name: (mean(row["r2"] for row in records.select(sixty, group="final", method=name)), there)
+        name: (mean(by_seed(sixty, name)[seed]["r2"] for seed in range(2, 7)), there)
         for name, there in FIVE.items()}
     best = table.groupby("method").accuracy.max()
     return pandas.DataFrame.from_dict(
@@ -103,6 +105,14 @@ def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
     return pandas.DataFrame.from_dict(rows, orient="index", columns=[
         "parameters", "rate", "R²", "minus LoRA 8, five seeds", f"{len(seeds)} seeds"
     ]).sort_values("R²", ascending=False)
+
+
+def loras(ladder: Mapping) -> pandas.DataFrame:
+    """Return R² of LoRA 8's runs at the rate of its search and at half of it, the lowest first."""
+    groups = {"LoRA 8": "final", "half the rate": "half"}
+    return pandas.DataFrame({
+        name: sorted(round(run["r2"], 3) for run in by_seed(ladder, "lora 8", group).values())
+        for name, group in groups.items()}).T
 
 
 def by_seed(record: Mapping, method: str, group: str = "final") -> dict[int, Mapping]:
