@@ -219,8 +219,8 @@ pt.commit("sixty.there", ..., like="lower")    # or "upper"
 
 # %%
 both = pictures.two_ladders(ladder, record)
-pt.plots.show(pictures.draw_two_ladders(both), "Each method's place: here by the mean of five seeds, "
-              "there by its best run.")
+pt.plots.show(pictures.draw_two_ladders(both), "Each method's place: here by the mean of five "
+              "seeds, there by its best run.")
 half = "upper" if both.there.rank(ascending=False)["MiSS 16"] < 6 else "lower"
 pt.compare("sixty.there", half, "half")
 
