@@ -135,7 +135,7 @@ CLAIMS = (
     Claim("A random mask is better than LoRA 8, with as many parameters and "
           f"{best('mask') / best('lora 8'):.0f} times the rate.",
           seen=f"{gap(MASK)}, ten seeds, ahead with every one",
-          tried=f"LoRA 8 at half of its rate: {gap(HALVED)}, four seeds, on these sentences "
+          tried=f"LoRA 8 at half of its rate: {gap(HALVED)}, ten seeds, on these sentences "
                 f"alone. At LoRA's rate the mask falls behind: {searched('mask')[best('lora 8')]:.3f} to "
                 f"{max(searched('lora 8').values()):.3f} on validation",
           holds={"A random mask is better than LoRA 8": lambda: MASK.word == BETTER,

@@ -1,4 +1,4 @@
-"""Lesson 13: the field's table, two ladders, the family, what two forms cannot do."""
+"""Lesson 13: the field's table, the family, what two forms cannot do, two ladders."""
 
 import csv
 import math
@@ -12,61 +12,73 @@ from peft_teach.course import records
 FILE = Path(__file__).parents[2] / "assets/records/field.csv"
 ROWS = [*csv.DictReader(line for line in FILE.read_text("utf-8").splitlines()
                         if not line.startswith("#"))]
-LADDER = records.load("ladder")
+LADDER, SIXTY = records.load("ladder"), records.load("sixty")
 
 
 def monday(shown: Shown) -> None:
-    """25 large dots, and small ones above or below for the same runs in earlier tables."""
+    """29 runs by January and July, and two lines: no change, and the average one."""
     ax, = shown.panels
-    ax.named("the first 25 of 63 runs", "place", "problems solved")
-    runs: dict[str, list[float]] = {}
-    for row in ROWS:
-        runs.setdefault(row["run"], []).append(float(row["accuracy"]))
-    first = sorted(runs, key=lambda run: -runs[run][-1])[:25]
-    for place, run in enumerate(first, start=1):
-        *earlier, now = runs[run]
-        mlp = run == "lora-rank10-target-mlp"
-        ax.line("lora" if mlp else "rest", "o", [place] * len(earlier), earlier)
-        ax.line("lora" if mlp else "ink", "o", place, now)
-        if mlp:
-            ax.text("LoRA on the MLP", "lora", (place, earlier[0]))
-    ax.text("Lily", "ink", (1, runs[first[0]][-1]))
+    ax.named("", "problems solved, January", "problems solved, July")
+    january, july = ({row["run"]: float(row["accuracy"]) for row in ROWS if row["table"] == table}
+                     for table in ("2026-01-13", "2026-07-20"))
+    both = {run: (january[run], july[run]) for run in january if july.get(run, 0) >= 0.3}
+    assert len(both) == 29
+    x, y = map(np.array, zip(*(both[run] for run in sorted(both)), strict=True))
+    ax.line("ink", "o", x, y)
+    ax.line("lora", "o", *both["lora-rank32"])
+    ax.text("LoRA of rank 32", "lora")
+    fall = (y - x).mean()
+    for colour, style, by in (("quiet", "-", 0), ("rest", "--", fall)):
+        ax.line(colour, style, [0.3, 0.56], [0.3 + by, 0.56 + by])
+    ax.text("as in January", "rest")
+    ax.text(f"{-100 * fall:.1f} points lower", "rest")
 
 
 def two_ladders(shown: Shown) -> None:
-    """Six methods, by what they reach here and what each of their runs reaches there."""
+    """Eleven methods, by their place here and their place there; three move by more than three."""
     ax, = shown.panels
-    ax.named("", "here: 23 million, R²", "there: 3 billion, problems solved")
-    both = {"full": ("full fine-tuning", "full", ["full-finetuning-lr_0.00001"]),
-            "lora 8": ("LoRA", "lora", ["lora-rank64-rslora", "lora-rank10-target-mlp", "lora-rank32",
-                                        "lora-rank64"]),
-            "mask": ("a random mask", "random", ["shira-lr_0.0003-random_seed_42"]),
-            "ia3": ("IA³", "rest", ["ia3-all-attn-5k-lr0.005", "ia3-lr_0.001", "ia3-default"]),
-            "prompt": ("prompt", "rest", ["prompt_tuning-sample_vocab-lr_0.001", "prompt_tuning-lr_0.001",
-                                          "prompt_tuning-default"]),
-            "prefix": ("prefix", "rest", ["prefixtuning-tokens50-init_prefix-lr_0.005",
-                                          "prefixtuning-lr_0.005_zero_init", "prefixtuning-lr_0.001"])}
+    ax.named()
+    ladder = {"full": "full fine-tuning", "mask": "a random mask", "dora 8": "DoRA", "ia3": "IA³",
+              "lora 8": "LoRA", "prefix": "prefix", "prompt": "prompt"}
+    sixty = {"OFT 32": "OFT", "VeRA 256": "VeRA", "RoAd": "RoAd", "MiSS 16": "MiSS"}
+    here = {name: np.mean([row["r2"] for row in record["runs"] if row["group"] == "final"
+                           and row["method"] == key and row["seed"] < 7])
+            for record, names in ((LADDER, ladder), (SIXTY, sixty)) for key, name in names.items()}
     solved = {row["run"]: float(row["accuracy"]) for row in ROWS}    # the last of each name
-    for key, (name, colour, there) in both.items():
-        r2 = np.mean([row["r2"] for row in LADDER["runs"] if row["group"] == "final"
-                      and row["method"] == key and row["seed"] < 7])
-        ax.line(colour, "o", [round(r2, 2)] * len(there), [solved[run] for run in there])
-        ax.text(name, "ink", (r2, solved[there[0]]), near=0.2)
+    there = {name: solved[run] for name, run in {
+        "full fine-tuning": "full-finetuning-lr_0.00001", "a random mask": "shira-lr_0.0003-random_seed_42",
+        "DoRA": "lora-rank32-dora", "IA³": "ia3-all-attn-5k-lr0.005", "LoRA": "lora-rank64-rslora",
+        "prefix": "prefixtuning-tokens50-init_prefix-lr_0.005", "OFT": "oft-rank32", "MiSS": "miss-default",
+        "prompt": "prompt_tuning-sample_vocab-lr_0.001", "VeRA": "vera-default", "RoAd": "road-lr_0.001",
+    }.items()}
+    left, right = (sorted(found, key=found.get, reverse=True) for found in (here, there))
+    for name in here:
+        places = left.index(name) + 1, right.index(name) + 1
+        moves = name in ("full fine-tuning", "LoRA", "MiSS")
+        ax.line("series 0" if moves else "quiet", "-o", [0, 1], places)
+        ink = "series 0" if moves else "ink"
+        ax.text(f"{name}  {here[name]:.2f}", ink)
+        ax.text(f"{there[name]:.1%}  {name}", ink)
+    ax.text("here, R²")
+    ax.text("there, solved")
 
 
 def family(shown: Shown) -> None:
-    """A line for each thing that is changed and its form, and the names of the methods in it."""
-    ax, = shown.panels
-    lines = {
-        "in front of words: vectors": "prompt*", "in keys and values: vectors": "prefix*",
-        "behind a layer: a small network": "bottleneck*", "a layer's outputs: gains": "IA³*",
-        "a layer's outputs or inputs: turned": "RoAd*,OFT", "a layer's bias": "BitFit*",
-        "W: by products BA": "LoRA*,DoRA*,PiSSA,HiRA", "W: at scattered entries": "SHiRA (the mask)",
-        "W: by shared or random matrices": "VeRA,RandLoRA,MiSS"}
-    for row, (what, names) in enumerate(lines.items()):
-        ax.text(what, "ink", (0, row), near=0.1)
-        for name in names.split(","):
-            ax.text(name.strip("*"), "yours" if "*" in name else "ink")
+    """Nine forms, each a small picture, in which a count of cells is trained."""
+    forms = (("vectors in front", "prompt, prefix", "", 24), ("a small network", "bottleneck", "", 88),
+             ("a bias", "BitFit", "", 12), ("one factor per feature", "IA³", "", 12),
+             ("features turned", "RoAd", "OFT", 36), ("a product BA", "LoRA, DoRA", "PiSSA, HiRA", 36),
+             ("scattered entries", "", "SHiRA (the mask)", 19), ("one shard, repeated", "", "MiSS", 36),
+             ("random matrices", "", "VeRA, RandLoRA", 18))
+    for ax, (form, ours, others, trained) in zip(shown.panels, forms, strict=True):
+        (image,) = ax.images
+        cells = np.asarray(image.get_array())
+        assert (cells == 4).sum() == trained, form
+        ax.image(cells, 0, 4, {0: "paper", 1: "frozen", 2: "rest", 4: "trained"})
+        ax.text(form)
+        ax.text(ours or others, "yours" if ours else "ink")
+        if ours and others:
+            ax.text(others)
 
 
 def cannot(shown: Shown) -> None:

@@ -120,16 +120,16 @@ def draw_family() -> Figure:
     """Draw each form as a small picture, and beside it the names."""
     made, *panels = figure(8, 3.3, 3, 3)
     for ax, (form, ours, others, cells) in zip(panels, FAMILY, strict=True):
-        ax.pcolormesh(cells[::-1], cmap=INKS, vmin=0, vmax=TRAINED, edgecolor=COLOURS["paper"],
-                      lw=0.5)
+        ax.imshow(cells, cmap=INKS, vmin=0, vmax=TRAINED, extent=(0, CELLS, 0, CELLS))
         ax.set(xlim=(0, 32), ylim=(0, CELLS), xticks=[], yticks=[], aspect="equal")
         ax.spines[:].set_visible(False)
         ax.text(14, 10, form, va="center", fontsize=11)
         ax.text(14, 6, ours or others, va="center", fontsize=11,
                 weight="bold" if ours else "normal", color=COLOURS["yours" if ours else "ink"])
-        ax.text(14, 2, others if ours else "", va="center", fontsize=11)
-    made.set_label("; ".join(f"{form}: {', '.join(filter(None, (ours, others)))}"
-                             for form, ours, others, _ in FAMILY) + ".")
+        if ours:
+            ax.text(14, 2, others, va="center", fontsize=11)
+    told = (f"{form}: {', '.join(filter(None, (ours, others)))}" for form, ours, others, _ in FAMILY)
+    made.set_label(f"{len(FAMILY)} forms. {'; '.join(told)}.")
     return made
 
 
