@@ -128,7 +128,7 @@ def draw_family() -> Figure:
                 weight="bold" if ours else "normal", color=COLOURS["yours" if ours else "ink"])
         if ours:
             ax.text(14, 2, others, va="center", fontsize=11)
-    told = (f"{form}: {', '.join(filter(None, (ours, others)))}" for form, ours, others, _ in FAMILY)
+    told = (f"{form}: {', '.join(filter(None, names))}" for form, *names, _ in FAMILY)
     made.set_label(f"{len(FAMILY)} forms. {'; '.join(told)}.")
     return made
 
