@@ -160,7 +160,11 @@ CLAIMS = (
 JUDGED = {
     "all 29 had fallen": lambda: ((FELL < 0).sum(), len(FELL)) == (29, 29),
     "is 4.8 points ahead of": lambda: round(100 * (SOLVED.max() - LORA), 1) == 4.8,
-    "Seven of the fourteen": lambda: (len(ABOVE), (ABOVE < MOVED).sum()) == (14, 7),
+    "Seven of the fourteen runs above LoRA of rank 32 lead": lambda:
+        (len(ABOVE), (ABOVE < MOVED).sum()) == (14, 7),
+    "A lead so small may vanish": lambda: not all(CLOSE),
+    "there by its best run": "what is drawn",
+    "is the same in training": "a law of the exercise",
     "VeRA, too, is behind LoRA 8, and OFT is ahead": lambda:
         words() == [BETTER, UNSURE, WORSE, WORSE, WORSE]
         and words(seeds=range(2, 7)) == [UNSURE] * 3 + [WORSE] * 2,

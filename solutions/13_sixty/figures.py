@@ -13,7 +13,6 @@ FIGURES = {
     "tested on 1,319 problems": "peft's, in the head of field.csv",
     "is 4.8 points ahead of": FIELD.accuracy.max() - FIELD.accuracy[recorded.LORA],
     "move IA³ by 6 to 9 points": tuple(recorded.gaps(next(iter(recorded.PAIRS))).sort_values().iloc[[0, -1]]),
-    "in 19 pairs of 20": "the 95 % of `moved`",
     "come within 1 to 2 %": "cited: Lee et al. 2026, the abstract",
     "stands there 24 times": 384 / 16,
     "For 1 to 70 billion": "the sources of the recipe: lesson 10",

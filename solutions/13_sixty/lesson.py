@@ -295,6 +295,7 @@ def wrap(model):
     return pt.attach(model, ("query", "value"), Mine)
 
 
+print("Trains on", pt.device())
 rates = (3.2e-3, 2.56e-2)    # of OFT, and of VeRA and RoAd
 rate = sweep(lambda lr: pt.board.trial(wrap, lr), rates, rates[0])
 trained = pt.board.train("mine", wrap, seed=2, lr=rate)
