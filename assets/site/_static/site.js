@@ -50,7 +50,7 @@ for (const box of document.querySelectorAll(".moving")) {
 // unless these wait for another bet, too.
 const bets = [...document.querySelectorAll(".bet")];
 const plain = (answer) => answer?.replaceAll("−", "-").replace(/ \(.*/, "").toLowerCase().split(/[,·]/)
-  .map((each) => each.replace(/[^\p{L}\p{N}.+-]|^\W*$/gu, "")).join();
+  .map((each) => each.replace(/[^\p{L}\p{N}.+-]|^\W*$/gu, "") || "none").join();
 for (const bet of bets) {
   const name = bet.dataset.name, buttons = bet.querySelectorAll("button");
   const told = [bet, document.getElementById(`measured-${name}`)].map((each) => each?.querySelector(".said"));
