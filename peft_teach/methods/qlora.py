@@ -8,8 +8,11 @@
     b       (n_out,)        no       the pretrained bias, as it was
     A, B    as in LoRA      yes      as in LoRA, float32
 
-Nothing new is computed. `inject` swaps linear layers for `nf4.Linear4bit`, which holds W in 4 bits
-and makes Ŵ where it is called, and puts `LoRALinear` (or `DoRALinear`) around them.
+Nothing new is computed. `inject` swaps linear layers for `nf4.Linear4bit`, which holds W as
+`quantized`, and puts `LoRALinear` (or `DoRALinear`) around them. Together their forward is:
+
+    y = F.linear(x, dequantize(quantized), b)       # (…, n_out); Ŵ is made here, and not kept
+    return y + s * (x @ A.T) @ B.T                  # (…, n_out)
 
 Gradients flow through Ŵ to the input and into A and B; Ŵ itself never changes. Cost: LoRA's
 parameters; a quarter of the weights' bytes in bfloat16, an eighth of those in float32; and Ŵ made

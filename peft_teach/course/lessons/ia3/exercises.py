@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from ...checks import merge_judge
 from ...checks.adapter_judge import MISTAKES, Method, frozen_linear, linear_case
-from ...checks.exercise import VALUE, Exercise, Verdict
+from ...checks.exercise import VALUE, Exercise, Verdict, cut, resolved
 from ...checks.judge import changed, close, drawing, named, recognised, rejected, report
 from ...checks.merge_judge import Merge
 from ...checks.mutants import Law, Loophole
@@ -326,7 +326,8 @@ HOLDS = Exercise(
 # ── ia3.broken ───────────────────────────────────────────────────────────────────────────────
 
 
-LOOPHOLE = Loophole("ia3", "looks_folded", "fold_holds", call=LAW.call)
+LOOPHOLE = Loophole("ia3", "looks_folded", "fold_holds",
+                    call=lambda test, fold: test(fold, resolved(cut("ia3", "Gains"))))
 BROKEN = Exercise(
     id="ia3.broken", names=("broken_fold",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False,
