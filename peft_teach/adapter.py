@@ -32,8 +32,8 @@ class Adapter(nn.Module):
     Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
     computes its correction u with them, adds it to the base's output y, and then rounds the sum:
     `(y + u).to(y.dtype)`. If u were rounded first, as `torch.autocast` does, half precision would
-    lose small corrections. No subclass asks whether it is enabled: while it is not, a call goes
-    to the base, and hooks see that one's output.
+    lose small corrections. No subclass asks whether it is enabled, but `BackboneAdapter` for its
+    cache: while it is not, `forward`, as the class defines it, is the base's.
     """
 
     read_as = ""    # its name in the model, inside one of torch's modules that read weights
@@ -59,9 +59,7 @@ class Adapter(nn.Module):
     def __init_subclass__(cls):
         """Let the forward of a subclass be the base's while the adapter is not enabled."""
         super().__init_subclass__()
-        forward = vars(cls).get("forward")
-        if forward is None:
-            return
+        forward = cls.forward    # its own, or one that it inherits
 
         @functools.wraps(forward)
         def forward_or_base(self, *args, **kwargs):

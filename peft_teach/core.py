@@ -156,6 +156,9 @@ def merge(model: nn.Module) -> nn.Module:
                 raise NotMergeable(f"Merged, {name}.{own} would hold nan or infinity.",
                                    expected=f"numbers that {p.dtype} can hold",
                                    hint="model.float() first, if the adapter's own are finite")
+    for name, module in merged.items():    # a hook on a base is not copied: it moves
+        replacing.move_hooks(module, nn.Module())
+        replacing.move_hooks(found[name].base, module)
     model = _put_back(model, merged)
     replacing.cut_ties(model, merged)
     return model

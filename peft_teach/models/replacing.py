@@ -69,18 +69,22 @@ def keep_mark(new: nn.Module, old: nn.Module) -> nn.Module:
 def move_hooks(old: nn.Module, new: nn.Module) -> None:
     """Give a module the hooks of the one whose place it takes, to be called after its own.
 
-    The tables move, so that a handle still removes its own. Hooks by which torch makes a weight out
-    of others, `weight_norm` and `prune`, stay with the weight.
+    A table moves, so that a handle still removes its own; where both have some, those of `new` go
+    into the table of `old`, and their handles no longer find them. Hooks by which torch makes a
+    weight out of others, `weight_norm` and `prune`, stay with the weight.
     """
+    if old._backward_hooks:
+        new._is_full_backward_hook, old._is_full_backward_hook = old._is_full_backward_hook, None
     for name in TABLES:
         table = vars(old)[name]
+        if not table:
+            continue
         stay = {key: hook for key, hook in table.items()
                 if type(hook).__module__.startswith("torch.nn.utils.")}
         move = vars(new)[name] | {key: hook for key, hook in table.items() if key not in stay}
         table.clear()
         table.update(move)
         vars(old)[name], vars(new)[name] = OrderedDict(stay), table
-    new._is_full_backward_hook = old._is_full_backward_hook or new._is_full_backward_hook
 
 
 # ── weights that transformers ties ────────────────────────────────────────────────────────────

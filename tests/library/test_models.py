@@ -480,6 +480,34 @@ def test_a_hook_on_a_base_comes_back_with_it(tiny, inputs):
     assert called == ["base", "place"] * 2
 
 
+@pytest.mark.parametrize("off", [pt.remove, pt.merge])
+@pytest.mark.parametrize("method", [pt.lora, pt.bitfit])
+def test_a_handle_of_a_bases_hook_removes_it_when_the_adapter_is_gone(off, method, tiny, inputs):
+    model, called = tiny("bert"), []
+    model = method.inject(model)
+    name = next(n for n, a in pt.adapters(model).items() if type(a.base) is torch.nn.Linear)
+    handle = pt.adapters(model)[name].base.register_forward_hook(lambda *_: called.append(1))
+    model = off(model)
+    model(**inputs(model))
+    assert called == [1]
+    handle.remove()
+    model(**inputs(model))
+    assert called == [1]
+
+
+def test_an_inherited_forward_is_silent_too():
+    class Doubled:
+        def forward(self, x):
+            return 2 * self.base(x)
+
+    class Layer(Doubled, pt.Adapter):
+        pass
+
+    layer, x = Layer(torch.nn.Linear(2, 2)), torch.randn(3, 2)
+    layer.enabled = False
+    torch.testing.assert_close(layer(x), layer.base(x))
+
+
 def test_a_compiled_layer_is_its_base_while_it_is_silent():
     layer, x = pt.lora.LoRALinear(torch.nn.Linear(3, 3), 1), torch.randn(2, 3)
     layer.B.data.normal_()
