@@ -26,7 +26,7 @@ SOLVED = FIELD.accuracy
 LORA = SOLVED[recorded.LORA]
 MOVED = 100 * recorded.moved()
 REPEATED = recorded.repeated()
-FELL = REPEATED.diff(axis=1)[recorded.JULY]
+FELL = recorded.changes()
 CLOSE = [(a[recorded.JULY] > b[recorded.JULY]) == (a[recorded.JANUARY] > b[recorded.JANUARY])
          for (_, a), (_, b) in combinations(REPEATED.iterrows(), 2)
          if abs(a[recorded.JANUARY] - b[recorded.JANUARY]) < MOVED / 100]

@@ -3,6 +3,7 @@
     field()                     peft's comparison, 63 runs; the source stands in the file's head
     again()                     the same runs, in each of its tables
     repeated()                  the runs from 30 % on that two tables have, half a year apart
+    changes()                   by how much each of those changed
     moved()                     how far the difference between two of those has moved
     pairs()                     two runs of one method, in each table
     two_ladders(ladder, sixty)  R² here and the best accuracy there, of the methods that both have
@@ -28,7 +29,7 @@ JANUARY, JULY = "2026-01-13", "2026-07-20"    # the two tables with the most run
 # What both ladders have: the name here, and the method there.
 BOTH = {"full": "full-finetuning", "mask": "shira", "ia3": "ia3", "lora 8": "lora",
         "dora 8": "dora", "prefix": "prefixtuning", "prompt": "prompt_tuning"}
-FIVE = {"OFT 32": "oft", "MiSS 16": "miss", "VeRA 256": "vera", "RoAd": "road"}
+RECORDED = {"OFT 32": "oft", "MiSS 16": "miss", "VeRA 256": "vera", "RoAd": "road"}
 VARIANTS = "bdlora|mica|lorafa|bat"    # runs there that compute something else than their method
 
 
@@ -54,10 +55,14 @@ def repeated() -> pandas.DataFrame:
     return both[both[JULY] >= 0.3]
 
 
+def changes() -> pandas.Series:
+    """Return by how much the accuracy of each of those changed, from January to July."""
+    return repeated().diff(axis=1)[JULY]
+
+
 def moved() -> float:
     """Return how far the difference between two repeated runs has moved, 19 times of 20 at most."""
-    fell = repeated().diff(axis=1)[JULY]
-    return pandas.Series([abs(a - b) for a, b in combinations(fell, 2)]).quantile(0.95)
+    return pandas.Series([abs(a - b) for a, b in combinations(changes(), 2)]).quantile(0.95)
 
 
 def gaps(name: str) -> pandas.Series:
@@ -78,7 +83,7 @@ def two_ladders(ladder: Mapping, sixty: Mapping) -> pandas.DataFrame:
     table = table.assign(method=table.method.mask(table.index.str.contains("dora"), "dora"))
     here = {NAMES[key]: (means[NAMES[key]], there) for key, there in BOTH.items()} | {
         name: (mean(by_seed(sixty, name)[seed]["r2"] for seed in range(2, 7)), there)
-        for name, there in FIVE.items()}
+        for name, there in RECORDED.items()}
     best = table.groupby("method").accuracy.max()
     return pandas.DataFrame.from_dict(
         {name: (reached, best[there]) for name, (reached, there) in here.items()},
