@@ -15,7 +15,7 @@ OF_METHODS = ("tests/test_package.py", "tests/course/test_site.py", "tests/libra
               "tests/oracles/test_benchmark.py")
 WITH_ROWS = ("tests/library", "tests/oracles")
 OF_LESSONS = ("tests/test_package.py", "tests/course/test_lessons.py",
-              "tests/course/test_exercises.py", "tests/course/test_figures.py",
+              "tests/course/test_exercises.py", "tests/course/test_quoted.py",
               "tests/course/test_pictures.py", "tests/course/test_instructor_guide.py",
               "tests/course/test_release.py", "tests/course/test_site.py")
 ROOT = Path(__file__).parents[1]

@@ -161,7 +161,7 @@ def without_docstring(module: str) -> list[str]:
     tree = parsed(SOURCES[module].read_text("utf-8"))
     missing = [module] if tree.body and not ast.get_docstring(tree) else []
     # A version is told where it is named, an answer in its lesson.
-    if module.endswith((".exercises", ".mutants", ".answers")):
+    if module.endswith((".exercises", ".mutants", ".reference")):
         return missing
     said = ("_", "run_", "judge_") if ".lessons." in module else "_"    # by the exercise's text
     return missing + [f"{module}.{node.name}" for node in tree.body
@@ -216,7 +216,7 @@ def test_a_method_imports_no_other():
     assert wrong == []
 
 
-ANSWERS_OF = ("full",)    # frozen_stays, in the capstone's test of the laws
+REFERENCE_OF = ("full",)    # frozen_stays, in the capstone's test of the laws
 
 
 def test_no_lesson_imports_another_or_examines():
@@ -226,8 +226,8 @@ def test_no_lesson_imports_another_or_examines():
         others = imports(module, source)
         if (course, room) == ("course", "lessons"):
             its = f"course.lessons.{rest[0]}."
-            earlier = {f"course.lessons.{name}.answers" for name in (ANSWERS_OF if rest[1:] == [
-                "answers", ""] else ())}    # an answer may be made of one that `pt.mine` gives
+            earlier = {f"course.lessons.{name}.reference" for name in (REFERENCE_OF if rest[1:] == [
+                "reference", ""] else ())}    # an answer may be made of one that `pt.mine` gives
             wrong += [f"{module} imports {other}" for other in others - earlier if other.startswith(
                 "course.lessons.") and not f"{other}.".startswith(its)]
         # An examination calls lessons, and `watch`: a file that imports it is not called by it.

@@ -28,7 +28,7 @@ import torch
 import peft_teach as pt
 from peft_teach.course import recording
 from peft_teach.course.lessons.qlora import formats, four_bits, live
-from peft_teach.course.lessons.qlora.answers import dice
+from peft_teach.course.lessons.qlora.reference import dice
 
 EXAMPLES, RANK, ALPHA = 4000, 8, 16.0
 ALL = formats.PLACES

@@ -167,14 +167,14 @@ def _new(arguments: argparse.Namespace) -> int:
 
 def _build(arguments: argparse.Namespace) -> int:
     if arguments.check:
-        from .publish.check import audit
+        from .publish.check import problems
 
         if arguments.lessons:
             raise PeftTeachError("--check looks at all lessons.", hint="leave their names out")
-        problems = audit(arguments.root)
-        print("\n".join(problems) or "Every notebook is what its source gives.",
-              file=sys.stderr if problems else sys.stdout)
-        return 1 if problems else 0
+        found = problems(arguments.root)
+        print("\n".join(found) or "Every notebook is what its source gives.",
+              file=sys.stderr if found else sys.stdout)
+        return 1 if found else 0
 
     from .publish.notebooks import build
 

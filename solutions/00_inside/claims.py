@@ -4,7 +4,7 @@ from functools import cache
 
 import torch
 from claims import Claim
-from figures import record
+from quoted import record
 
 import peft_teach as pt
 from peft_teach.course.lessons.inside import look, steps

@@ -3,7 +3,7 @@
 from statistics import mean
 
 from claims import Claim, of, percent
-from figures import record, select
+from quoted import record, select
 
 from peft_teach.course.records import standard_error
 from peft_teach.course.verdicts import POINT

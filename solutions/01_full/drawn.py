@@ -3,7 +3,7 @@
 import math
 
 from drawn import Shown
-from figures import mean, record, select
+from quoted import mean, record, select
 
 from peft_teach.course import records
 

@@ -4,7 +4,7 @@ from statistics import mean
 
 import torch
 from claims import Claim, of, percent
-from figures import record
+from quoted import record
 
 from peft_teach.course import protocol
 from peft_teach.course.records import head_on_the_mean, standard_error

@@ -6,7 +6,7 @@ from statistics import mean
 import numpy as np
 import torch
 from claims import Claim, of, percent
-from figures import record, select
+from quoted import record, select
 
 from peft_teach import data
 from peft_teach.course import protocol

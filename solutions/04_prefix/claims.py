@@ -4,7 +4,7 @@ from statistics import mean
 
 import torch
 from claims import Claim, of, percent, spread
-from figures import record, select
+from quoted import record, select
 
 from peft_teach.course.checks.stand_ins import TinyDecoder
 from peft_teach.course.lessons.prefix.pictures import beside

@@ -4,7 +4,7 @@ from itertools import combinations
 from statistics import mean
 
 from claims import Claim, percent
-from figures import record
+from quoted import record
 
 from peft_teach.course.lessons.adapters import pictures
 from peft_teach.course.verdicts import POINT, UNSURE, verdict

@@ -5,7 +5,7 @@ import math
 import random
 
 from claims import Claim, of, percent
-from figures import record, select
+from quoted import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.verdicts import BETTER, POINT, UNSURE, of_runs, verdict

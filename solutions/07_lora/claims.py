@@ -6,7 +6,7 @@ from statistics import mean
 
 import torch
 from claims import Claim, of, percent, spread
-from figures import record, select
+from quoted import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.lora.recorded import LEARNS, first_size

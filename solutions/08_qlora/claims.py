@@ -4,7 +4,7 @@ from statistics import mean
 
 import torch
 from claims import Claim, percent
-from figures import record, select
+from quoted import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.qlora.picture_of_memory import memory

@@ -4,10 +4,10 @@ from statistics import mean, stdev
 
 import torch
 from claims import Claim, of, percent
-from figures import record, select
+from quoted import record, select
 
 from peft_teach.course import protocol
-from peft_teach.course.lessons.dora import answers, recorded
+from peft_teach.course.lessons.dora import recorded, reference
 from peft_teach.course.verdicts import MARGIN, POINT, SAME, UNSURE, WORSE, of_runs, verdict
 
 RECORD, LADDER = record("dora"), record("ladder")
@@ -94,10 +94,10 @@ def two_routes():
     """Whether a DoRA with rows of unequal lengths and the scaled LoRA it becomes are one matrix."""
     draw = torch.Generator().manual_seed(0)
     W, A, B, m = (torch.randn(size, generator=draw) for size in ((5, 7), (2, 7), (5, 2), (5,)))
-    V, g = W + 3 * B @ A, answers.to_gain(m, W, A, B, 3)
+    V, g = W + 3 * B @ A, reference.to_gain(m, W, A, B, 3)
     dora = m[:, None] * V / V.norm(dim=1, keepdim=True)
     return bool(torch.allclose(dora, g[:, None] * V, atol=1e-5) and torch.allclose(
-        answers.to_dora(g, W, A, B, 3), m, atol=1e-5))
+        reference.to_dora(g, W, A, B, 3), m, atol=1e-5))
 
 
 RULED = [ruled(other, rank) for other in ("lora", "gain") for rank in (2, 32)]

@@ -5,7 +5,7 @@ from itertools import combinations
 import pandas
 import torch
 from claims import Claim, of
-from figures import record, select
+from quoted import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.ladder import recorded

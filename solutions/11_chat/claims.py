@@ -4,7 +4,7 @@ from statistics import mean
 
 import torch
 from claims import Claim, percent
-from figures import record
+from quoted import record
 
 from peft_teach.course.lessons.chat import recorded
 from peft_teach.course.lessons.chat.recorded import rows

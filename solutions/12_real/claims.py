@@ -1,16 +1,16 @@
 """Lesson 12: what it claims and what its prose judges, by the record and by its own checks."""
 
 from claims import Claim
-from figures import record
+from quoted import record
 
-from peft_teach.course.lessons.real import answers, exercises, pictures
+from peft_teach.course.lessons.real import exercises, pictures, reference
 from peft_teach.course.lessons.real.peft_side import REFUSED, SILENT, WARNED
 
 REAL = record("real")
 SAID = {row["file"]: row for row in REAL["complaints"]}
 SIX = [*SAID][1:7]
 OFF = sorted(row["off"] for name, row in SAID.items() if name != "yours" and row["off"])
-FRESH = pictures.noticed(answers.believes)["two fresh models"]
+FRESH = pictures.noticed(reference.believes)["two fresh models"]
 
 
 def says(answer, *files):
@@ -24,7 +24,7 @@ def silent():
 def names_each_fault():
     """Whether the course's diagnosis passes every case of exercise 2."""
     one = exercises.DIAGNOSE
-    return all(one.judge(case, one.run(answers.diagnose, case)).passed
+    return all(one.judge(case, one.run(reference.diagnose, case)).passed
                for case in one.cases(0))
 
 

@@ -4,7 +4,7 @@ from itertools import combinations
 
 import torch
 from claims import Claim
-from figures import record, select
+from quoted import record, select
 from torch import nn
 
 from peft_teach.course import protocol

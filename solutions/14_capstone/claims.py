@@ -2,7 +2,7 @@
 
 import torch
 from claims import of
-from figures import record
+from quoted import record
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.capstone.pictures import recorded

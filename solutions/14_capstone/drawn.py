@@ -3,7 +3,7 @@
 from statistics import mean, variance
 
 from drawn import Shown
-from figures import record
+from quoted import record
 
 from peft_teach import data
 from peft_teach.course.lessons.capstone import handed_in

@@ -7,7 +7,7 @@
 BODY = "def lora_count(n_in, n_out, rank):\n    "
 COUNT = BODY + "return {}(n_in, n_out, rank)"
 BASE = "pt.lora.LoRALinear"
-CULPRITS = "peft_teach.course.lessons.full.answers"
+CULPRITS = "peft_teach.course.lessons.full.reference"
 
 CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
     "in plain words": ("lora.count", (COUNT.format("pt.lora.count"),)),

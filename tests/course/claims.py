@@ -13,7 +13,7 @@
         "the best of them": "a task",                          no judgement of runs, and why
     }
 
-`test_figures` holds the lesson's table to these texts, row by row (its last column is of papers).
+`test_quoted` holds the lesson's table to these texts, row by row (its last column is of papers).
 The words in `holds` stand in their row and are true of the record; so are those of `JUDGED` in
 prose, in a fold or in a picture's caption. A sentence there that judges, by one of `WORDS`, needs
 such words.
@@ -43,7 +43,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from figures import record, select
+from quoted import record, select
 
 RECORDS = Path(__file__).parents[2] / "assets/records"
 SOLVED, ALIKE, NOT_SEARCHED, REST = "solved", "alike", "not searched", "*"

@@ -14,8 +14,7 @@ from demo_course import LESSON_97, REGISTER, demo, tree, write  # noqa: F401
 from exact import files
 
 from peft_teach import widgets
-from peft_teach.course.publish import execution, front
-from peft_teach.course.publish.check import audit
+from peft_teach.course.publish import check, execution, front
 from peft_teach.course.publish.notebooks import LESSONS, build
 from peft_teach.course.publish.source import stub_of
 from peft_teach.errors import PeftTeachError, UnknownName
@@ -322,7 +321,7 @@ def test_outputs_that_name_this_machine_are_refused(tree, output):
     executed(tree, output)
     with pytest.raises(PeftTeachError, match=r"97_demo\.ipynb: the output of the cell"):
         build(tree)
-    assert any("names" in problem for problem in audit(tree))
+    assert any("names" in problem for problem in check.problems(tree))
 
 
 def test_paths_in_tracebacks_are_shortened_and_others_left(tree):
@@ -432,21 +431,21 @@ def test_lessons_that_are_executed_together_have_one_reader(tree, monkeypatch):
     assert not (tree / "solutions/97_demo/work").exists()
 
 
-# ---- the audit ------------------------------------------------------------------------------
+# ---- build --check --------------------------------------------------------------------------
 
 
 def test_a_fresh_build_is_clean(tree):
     build(tree)
     before = files(tree)
-    assert audit(tree) == []
+    assert check.problems(tree) == []
     executed(tree, said("[0, 2, 4]\n"))
     build(tree)
-    assert audit(tree) == []  # outputs of solutions are not compared
+    assert check.problems(tree) == []  # outputs of solutions are not compared
     assert files(tree).keys() == before.keys()
 
 
 def problems(tree, *patterns):
-    found = audit(tree)
+    found = check.problems(tree)
     for pattern in patterns:
         assert any(re.search(pattern, problem) for problem in found), (pattern, found)
     return found
@@ -499,7 +498,7 @@ def leak(tree, text, cell="# %% [markdown]"):
     with (tree / "solutions/98_later/lesson.py").open("a") as file:
         file.write(f"\n{cell}\n{text}\n")
     build(tree)
-    return audit(tree)
+    return check.problems(tree)
 
 
 @pytest.mark.parametrize(("text", "cell"), [

@@ -12,7 +12,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import answers as written
+import answers
 import pytest
 import torch
 from exact import assert_equal
@@ -28,7 +28,7 @@ from peft_teach.course.grade import Limits, Options, board, grade, handed, repor
 from peft_teach.course.grade.collect import collect
 from peft_teach.course.grade.entries import LARGEST_ADAPTER
 from peft_teach.course.grade.limits import LEAST_MEMORY
-from peft_teach.course.lessons.capstone import answers, exercises, handed_in, pictures
+from peft_teach.course.lessons.capstone import exercises, handed_in, pictures, reference
 from peft_teach.course.publish import authored
 from peft_teach.course.reading.notebook import Notebook
 from peft_teach.errors import PeftTeachError
@@ -227,7 +227,7 @@ def test_an_export_that_is_not_equal_is_found(folder, monkeypatch):
 
 def test_the_notebooks_adapter_must_be_the_files(folder):
     case, = handed_in.module_case(folder)
-    assert examine(exercises.ADAPTER, answers.my_adapter, [case]).passed
+    assert examine(exercises.ADAPTER, reference.my_adapter, [case]).passed
     for make in (lambda base: pt.lora.LoRALinear(base, 1, 9.0),
                  lambda base: pt.lora.LoRALinear(base, 2, 8.0)):
         assert not examine(exercises.ADAPTER, make, [case]).passed
@@ -237,7 +237,7 @@ def test_what_is_shipped_is_what_was_trained(tmp_path):
     config = pt.lora.Config(rank=1, alpha=8.0, targets=("value",), layers=(1,))
     model = handed_in.base()
     names = tuple(pt.models.find(model, config.targets, config.layers))
-    model = pt.attach(model, names, answers.my_adapter)
+    model = pt.attach(model, names, reference.my_adapter)
     for p in pt.adapter_parameters(model).values():
         torch.nn.init.normal_(p, std=0.3)
     pictures.ship(model, config, tmp_path / "a")
@@ -248,8 +248,8 @@ def test_what_is_shipped_is_what_was_trained(tmp_path):
         with pytest.raises(PeftTeachError, match=says):
             pictures.ship(model, other, tmp_path / "b")
         with pytest.raises(PeftTeachError, match=says):
-            pictures.places(other, answers.my_adapter)
-    assert pictures.places(config, answers.my_adapter) == names
+            pictures.places(other, reference.my_adapter)
+    assert pictures.places(config, reference.my_adapter) == names
     assert not (tmp_path / "b").exists()
 
 
@@ -323,10 +323,10 @@ def test_of_the_recorded_pairs_one_decides_and_one_cannot():
 
 # ── a split, and the laws ────────────────────────────────────────────────────────────────────
 
-@pytest.mark.parametrize("style", written.right("full.frozen_stays"))
+@pytest.mark.parametrize("style", answers.right("full.frozen_stays"))
 def test_any_right_frozen_stays_of_lesson_01_serves_in_the_test_of_the_laws(style):
     """It is asked only what its own check asks."""
-    laws, text = written.right("capstone.laws")["the solution"], written.right("full.frozen_stays")
+    laws, text = answers.right("capstone.laws")["the solution"], answers.right("full.frozen_stays")
     made = authored.define("capstone.laws", authored.but(
         laws, 'frozen_stays = pt.mine("full.frozen_stays")\n', f"{text[style]}\n"))
     result = examine(exercises.LAWS, made)
@@ -373,7 +373,7 @@ class Unmerged(Mended):
 def test_the_readers_test_finds_what_a_file_lacks_in_a_method_that_no_lesson_has():
     assert [pictures.broken_law(make) for make in (Mirrors, Mended, Unmerged)] == [
         "all of it", "none", "the merge"]
-    told = [pictures.put_to(answers.keeps_the_laws, make) for make in (Mirrors, Mended)]
+    told = [pictures.put_to(reference.keeps_the_laws, make) for make in (Mirrors, Mended)]
     assert told[0].startswith("your test rejects it: AssertionError")
     assert told[1] == "your test accepts it"
 

@@ -9,8 +9,8 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach.course import records
-from peft_teach.course.lessons.dora import answers, recorded
 from peft_teach.course.lessons.dora import picture_of_clouds as clouds
+from peft_teach.course.lessons.dora import recorded, reference
 from peft_teach.course.lessons.dora.live import GainLinear
 from peft_teach.course.verdicts import T95
 
@@ -35,7 +35,7 @@ def test_a_constant_norm_changes_no_gradient_of_m_and_that_of_a_and_b(trained):
 
 
 def test_dora_becomes_lora_with_a_gain_and_a_wrong_gain_shows(trained):
-    right = dora.converted(trained, BATCH, answers.to_gain, answers.to_dora)
+    right = dora.converted(trained, BATCH, reference.to_gain, reference.to_dora)
     wrong = dora.converted(trained, BATCH, lambda m, W, *V: m / W.norm(dim=1), lambda g, *V: g)
     assert right["logits off by at most"].max() < 1e-5 < wrong["logits off by at most"].min() / 100
     assert set(right["trained numbers"]) == {pt.account.parameters(trained).adapter}
@@ -81,8 +81,8 @@ def test_dora_and_lora_with_the_converted_gain_are_one_function_with_one_gradien
         gain.A.copy_(dora.A)
         gain.B.copy_(dora.B)
         rest = base.weight, dora.A, dora.B, dora.scale
-        gain.g.copy_(answers.to_gain(dora.m, *rest))
-        torch.testing.assert_close(answers.to_dora(gain.g, *rest), dora.m)
+        gain.g.copy_(reference.to_gain(dora.m, *rest))
+        torch.testing.assert_close(reference.to_dora(gain.g, *rest), dora.m)
     torch.testing.assert_close(dora(x), gain(x))
     for layer in (dora, gain):
         layer(x).square().sum().backward()
@@ -92,7 +92,7 @@ def test_dora_and_lora_with_the_converted_gain_are_one_function_with_one_gradien
 
 def test_the_law_holds_of_the_librarys_layer():
     torch.manual_seed(0)
-    answers.dora_holds(pt.dora.DoRALinear)
+    reference.dora_holds(pt.dora.DoRALinear)
 
 
 def test_the_table_is_students():

@@ -47,7 +47,7 @@ def test_references_are_resolved_by_name(demo):
 
 
 def test_a_reference_that_is_not_built_says_so():
-    for path in ("peft_teach.course.lessons.probe.answers:saved", "pathlib:Path.saved"):
+    for path in ("peft_teach.course.lessons.probe.reference:saved", "pathlib:Path.saved"):
         probe = dataclasses.replace(exercises.find("demo.double"), reference=path)
         with pytest.raises(PeftTeachError, match=r"does not have .*saved(.|\n)*peft-teach build"):
             probe.resolve()

@@ -11,7 +11,7 @@ from transformers import BertConfig, BertModel
 import peft_teach as pt
 from peft_teach.course import records
 from peft_teach.course.lessons.ia3 import block, exercises
-from peft_teach.course.lessons.ia3.answers import Gains, fold, nearest_gains
+from peft_teach.course.lessons.ia3.reference import Gains, fold, nearest_gains
 
 ia3 = pt.course.pictures("ia3")
 

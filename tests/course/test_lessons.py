@@ -19,9 +19,8 @@ import peft_teach as pt
 from peft_teach.course import protocol
 from peft_teach.course.desk import my_peft_file, work
 from peft_teach.course.lessons import all_exercises, find, names, of_lesson
-from peft_teach.course.publish import front
+from peft_teach.course.publish import check, front
 from peft_teach.course.publish.authored import read
-from peft_teach.course.publish.check import audit
 from peft_teach.course.publish.source import SOLUTION
 
 ROOT = Path(__file__).parents[2]
@@ -33,7 +32,7 @@ def solution(source: Path):
 
 
 def test_notebooks_are_what_their_sources_give_and_no_solution_is_out():
-    assert audit(ROOT) == []
+    assert check.problems(ROOT) == []
 
 
 FROM_SOURCES = """
@@ -48,7 +47,7 @@ for lesson in make(Path()):
 def test_what_a_build_writes_it_does_not_read(tmp_path):
     """From the sources alone it gives every file that git keeps of an earlier build."""
     written = [*(ROOT / "peft_teach/course/lessons").glob("*/stubs.json"),
-               *(ROOT / "peft_teach/course/lessons").glob("*/answers.py")]
+               *(ROOT / "peft_teach/course/lessons").glob("*/reference.py")]
     shutil.copytree(ROOT / "peft_teach", tmp_path / "peft_teach", ignore=lambda folder, names: {
         "__pycache__", *(file.name for file in written if file.parent == Path(folder))})
     shutil.copy(ROOT / "pyproject.toml", tmp_path)

@@ -20,7 +20,7 @@ import peft_teach as pt
 from peft_teach.course.desk import learner, my_peft_file, work
 from peft_teach.course.desk.card import SIGN
 from peft_teach.course.lessons import Shelved
-from peft_teach.course.publish.check import audit as audit_build
+from peft_teach.course.publish import check
 from peft_teach.course.publish.notebooks import build
 from peft_teach.errors import UnknownName
 
@@ -501,7 +501,7 @@ def test_the_file_goes_neither_into_the_repository_nor_to_students(tree):
     build(tree)
     (tree / "lessons/my_peft.py").write_text(
         "# BEGIN SOLUTION\nfactor = torch.tensor(2.0)\nfrom peft_teach.methods import lora\n")
-    assert audit_build(tree) == []
+    assert check.problems(tree) == []
     ignored = (ROOT / ".gitignore").read_text().splitlines()
     assert set(work.LIBRARY) <= set(ignored)
     release = importlib.import_module("peft_teach.course.publish.release")

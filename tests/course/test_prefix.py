@@ -6,8 +6,8 @@ import torch
 import peft_teach as pt
 from peft_teach.course.lessons.inside.exercises import attention
 from peft_teach.course.lessons.prefix import mixture, pictures
-from peft_teach.course.lessons.prefix.answers import stepwise_holds
 from peft_teach.course.lessons.prefix.mutants import BROKEN, RIGHT, put, read_with, text
+from peft_teach.course.lessons.prefix.reference import stepwise_holds
 
 TEXT = "A quiet, funny, generous film."
 

@@ -10,8 +10,7 @@ from safetensors.torch import load_file
 import peft_teach as pt
 from peft_teach.course import records
 from peft_teach.course.checks.stand_ins import Output, TinyEncoder
-from peft_teach.course.lessons.real import answers as given
-from peft_teach.course.lessons.real import exercises, mutants, peft_side
+from peft_teach.course.lessons.real import exercises, mutants, peft_side, reference
 from peft_teach.course.lessons.real.files import head_of, read, saved, written
 
 real = pt.course.pictures("real")
@@ -27,7 +26,7 @@ def ours():
 
 @pytest.fixture
 def file(ours):
-    return given.to_peft(pt.adapters(ours), head_of(ours))
+    return reference.to_peft(pt.adapters(ours), head_of(ours))
 
 
 def test_peft_reads_each_file_as_the_rules_of_the_checks_say(ours, file):
@@ -68,11 +67,11 @@ def test_peft_saves_the_head_that_the_rules_of_the_checks_say(file, wanted, tmp_
 
 
 def test_the_test_of_belief_meets_the_readers_own_file_and_way_back():
-    pieces = {"to_peft": given.to_peft, "from_peft": given.from_peft}
-    given.believes(*exercises.exchanged_by(pieces))
-    broken = pieces | {"to_peft": lambda found, _: given.to_peft(found, head_of(TinyEncoder()))}
+    pieces = {"to_peft": reference.to_peft, "from_peft": reference.from_peft}
+    reference.believes(*exercises.exchanged_by(pieces))
+    broken = pieces | {"to_peft": lambda found, _: reference.to_peft(found, head_of(TinyEncoder()))}
     with pytest.raises(AssertionError):
-        given.believes(*exercises.exchanged_by(broken))
+        reference.believes(*exercises.exchanged_by(broken))
 
 
 def test_wires_follow_numbers_and_are_green_where_modules_answer_alike(ours, file):
@@ -125,7 +124,7 @@ def test_tables_come_from_the_record_where_peft_is_missing(monkeypatch):
 
 
 def test_a_comparison_of_fresh_models_notices_what_needs_no_numbers():
-    found = real.noticed(given.believes)
+    found = real.noticed(reference.believes)
     assert (found["your test"] == "notices it").all()
     assert [*found.index[found["two fresh models"] == "notices it"]] == [
         "rounds every tensor to half precision", "gives every answer a little louder"]
@@ -142,7 +141,7 @@ def test_a_file_with_a_fault_is_loaded_with_it(here, monkeypatch):
     batch = {"input_ids": torch.arange(200, 216).view(2, 8)}
     for fault in ("scale", "exchanged", "head"):
         theirs = real.loaded(base, file, fault, batch)
-        assert given.diagnose(real.knob(ours, batch), theirs, 2) == fault
+        assert reference.diagnose(real.knob(ours, batch), theirs, 2) == fault
 
 
 @pytest.mark.long

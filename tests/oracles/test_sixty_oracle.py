@@ -8,7 +8,7 @@ from adapted import logits
 
 import peft_teach as pt
 from peft_teach.course.lessons.sixty import layers
-from peft_teach.course.lessons.sixty.answers import RoAd
+from peft_teach.course.lessons.sixty.reference import RoAd
 
 peft = pytest.importorskip("peft")
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")

@@ -83,7 +83,7 @@ pt.compare("NAME.rank", largest, "the largest rank that saves something")
 # %% [markdown]
 # ## What you take with you
 #
-# Say what was decided, and by which observation. Every number in the text is in an output above it, or has a row in `figures.py`. A method's
+# Say what was decided, and by which observation. Every number in the text is in an output above it, or has a row in `quoted.py`. A method's
 # lesson ends on `pt.doors`, and each lesson on its claims:
 #
 # **What this lesson claims**

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from ...errors import PeftTeachError
 
-CODE, VALUE = ANSWERS = ("code", "value")
+CODE, VALUE = KINDS = ("code", "value")
 USUAL = {"no_return": "It gave None. Is a `return` missing?"}    # what any judge may recognise
 
 
@@ -47,7 +47,7 @@ class Exercise:
     mistakes: Mapping[str, str]             # name -> message: wrong outcomes that judge recognises
     hints: tuple[str, ...]                  # three, each saying more than the one before
     # Where the library has the answer: "module:attribute.path", one for each name. Elsewhere the
-    # build cuts it from the lesson's solution cell, into `answers.py` of the lesson's folder.
+    # build cuts it from the lesson's solution cell, into `reference.py` of the lesson's folder.
     reference: str | tuple[str, ...] = ()
     # What `run` gives, as a type: `judge.report` makes one. It is validated before `judge` sees it,
     # since the grader's outputs come from a process that the learner's code may have changed.
@@ -69,8 +69,8 @@ class Exercise:
     def __post_init__(self):
         if not isinstance(self.names, tuple) or not isinstance(self.hints, tuple):
             raise TypeError(f"{self.id}: names and hints are tuples of strings")
-        if self.answer not in ANSWERS:
-            raise ValueError(f"{self.id}: the answer is {self.answer!r}, not one of {ANSWERS}")
+        if self.answer not in KINDS:
+            raise ValueError(f"{self.id}: the answer is {self.answer!r}, not one of {KINDS}")
         object.__setattr__(self, "kept", self.kept and self.answer != VALUE)
         if len(self.references) != len(self.names):
             raise ValueError(f"{self.id}: one reference for each of {self.names}")
@@ -110,7 +110,7 @@ class Exercise:
 
 def cut(lesson: str, name: str) -> str:
     """Where a name is that the build cuts from the cells of a lesson, given by its folder."""
-    return f"peft_teach.course.lessons.{lesson}.answers:{name}"
+    return f"peft_teach.course.lessons.{lesson}.reference:{name}"
 
 
 def resolved(path: str) -> Any:

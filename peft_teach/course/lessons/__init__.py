@@ -5,7 +5,7 @@
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
         mutants.py      right and broken versions, where a learner writes a test of them
         stubs.json      of each exercise its names, heading and stub; written by the build
-        answers.py      what the library lacks of its answers, and tests that it gives; likewise
+        reference.py    what the library lacks of its answers, and tests that it gives; likewise
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
         recorded.py     what its record says, as data frames, where more than pictures ask for it
         handed_in.py    what else is marked, where something is handed in beside the notebook
@@ -31,7 +31,7 @@ from typing import Any, NamedTuple
 from ...errors import PeftTeachError, unknown
 from ..checks.exercise import Exercise, Part
 
-STUBS, ANSWERS = "stubs.json", "answers.py"    # written by the build
+STUBS, REFERENCE = "stubs.json", "reference.py"    # written by the build
 START = "START"    # the notebook that leads to all lessons, by its file and in its metadata
 # In an installed package the notebooks lie inside it; in a checkout, beside it.
 INSTALLED = Path(__file__).parents[2] / "_lessons"

@@ -26,29 +26,29 @@ _REFERENCE = re.compile(r"\s*(from|import) +peft_teach\.(course|methods)\b"
                         r"|.*\bpt\.course\.lessons")
 
 
-def audit(root: Path | str = ".") -> list[str]:
+def problems(root: Path | str = ".") -> list[str]:
     """The problems, one line each; none if all is well."""
     root = Path(root).resolve()
     lessons = make(root)
-    problems = []
+    found = []
     for lesson in lessons:
-        problems += _differences(lesson.student, root, f"lessons/{lesson.name}.ipynb",
-                                 compare_outputs=True)
-        problems += _differences(lesson.solution, root, lesson.solved, compare_outputs=False)
-        problems += [f"{lesson.source}: has no cells for the exercise {exercise.id}"
-                     for exercise in of_lesson(lesson.name[:2]) if exercise.id not in lesson.stubs]
-    problems += _differences(start_page(root), root, f"lessons/{START}.ipynb", compare_outputs=True)
+        found += _differences(lesson.student, root, f"lessons/{lesson.name}.ipynb",
+                              compare_outputs=True)
+        found += _differences(lesson.solution, root, lesson.solved, compare_outputs=False)
+        found += [f"{lesson.source}: has no cells for the exercise {exercise.id}"
+                  for exercise in of_lesson(lesson.name[:2]) if exercise.id not in lesson.stubs]
+    found += _differences(start_page(root), root, f"lessons/{START}.ipynb", compare_outputs=True)
     known = {path for lesson in lessons for path in (f"lessons/{lesson.name}.ipynb", lesson.solved)}
-    found = (path.relative_to(root).as_posix()
-             for pattern in ("lessons/*.ipynb", "solutions/*.ipynb", "solutions/*/*.ipynb")
-             for path in sorted(root.glob(pattern)))
-    problems += [f"{path}: has no source, remove it"
-                 for path in found if path not in known | {f"lessons/{START}.ipynb"}]
-    problems += [f"{file.as_posix()}: is not what {lesson.source} gives, build again"
-                 for lesson in lessons for file, text in lesson.files.items()
-                 if not (root / file).is_file() or (root / file).read_text("utf-8") != text]
-    problems += tables.problems(root) + blocks.problems(root)
-    return problems + _leaks(root, [cell for lesson in lessons for cell in lesson.cells])
+    stored = (path.relative_to(root).as_posix()
+              for pattern in ("lessons/*.ipynb", "solutions/*.ipynb", "solutions/*/*.ipynb")
+              for path in sorted(root.glob(pattern)))
+    found += [f"{path}: has no source, remove it"
+              for path in stored if path not in known | {f"lessons/{START}.ipynb"}]
+    found += [f"{file.as_posix()}: is not what {lesson.source} gives, build again"
+              for lesson in lessons for file, text in lesson.files.items()
+              if not (root / file).is_file() or (root / file).read_text("utf-8") != text]
+    found += tables.problems(root) + blocks.problems(root)
+    return found + _leaks(root, [cell for lesson in lessons for cell in lesson.cells])
 
 
 def _differences(built: Any, root: Path, name: str, *, compare_outputs: bool) -> list[str]:

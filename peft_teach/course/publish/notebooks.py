@@ -3,7 +3,7 @@
     solutions/07_lora/lesson.py ──> lessons/07_lora.ipynb     the student's: stubs, no outputs
                                 ├─> lessons/START.ipynb       the page that leads to all of them
                                 ├─> solutions/07_lora/07_lora.ipynb    solved, with its outputs
-                                └─> peft_teach/course/lessons/lora/    stubs.json, answers.py
+                                └─> peft_teach/course/lessons/lora/    stubs.json, reference.py
 """
 
 import copy
@@ -20,12 +20,12 @@ from ...errors import unknown
 from ...folder import write_whole
 from ..checks.exercise import Exercise
 from ..desk import my_peft_file
-from ..lessons import ANSWERS, START, STUBS
+from ..lessons import REFERENCE, START, STUBS
 from . import address, blocks, colab, dress, execution, front, tables
 from .source import GRADE, SOLUTION, SOURCE, SourceCell, read, slug, without_marks, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
-_ANSWERS = '"""What the solution notebook answers; written by `peft-teach build`."""\n'
+_TITLE = '"""The reference: what the solution notebook answers; written by `peft-teach build`."""\n'
 
 _HEADING = r"^### (.+?)(?: \([^()]*\))?$"    # without its points and minutes
 
@@ -82,19 +82,19 @@ class Lesson:
             return {}
         folder = LESSONS / prefixes.pop()
         kept = json.dumps(self.kept, indent=1, ensure_ascii=False) + "\n"
-        found = {folder / STUBS: kept, folder / ANSWERS: _answers(self.cells)}
+        found = {folder / STUBS: kept, folder / REFERENCE: _reference(self.cells)}
         return {path: text for path, text in found.items() if text}
 
 
-def _answers(cells: Sequence[SourceCell]) -> str:
+def _reference(cells: Sequence[SourceCell]) -> str:
     """What a learner who has not passed goes on with: a module, cut from the solution cells.
 
     With it stands what an exercise has `given`. Empty where the library holds every answer of the
     lesson.
     """
-    text = _with_answers(_ANSWERS, cells, lambda exercise: (
+    text = _with_answers(_TITLE, cells, lambda exercise: (
         *exercise.given, *(() if exercise.reference else exercise.names)))
-    return "" if text == _ANSWERS else text.replace(f"    {my_peft_file.UNTIL}", "")
+    return "" if text == _TITLE else text.replace(f"    {my_peft_file.UNTIL}", "")
 
 
 def _with_answers(text: str, cells: Sequence[SourceCell],

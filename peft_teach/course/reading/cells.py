@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from ..checks.exercise import Exercise
 from ..lessons import known
 from .notebook import Cell
-from .sources import Modules, Parsed, Parser, answers
+from .sources import Modules, Parsed, Parser, exercise_names
 
 # What the lessons' own cells import, for a notebook without them.
 GIVEN = {"torch": "import torch", "pt": "import peft_teach as pt",
@@ -92,10 +92,11 @@ class Code:
         code = [each for each in parsed if not each.place]
         imported = modules.imported([node for each in code for node in each.tree])
         read = [*code, *(part for name in imported for part in modules.parts[name])]
-        answered = answers([node for each in read for node in each.tree
-                            if not (is_stub(node) or is_none(node) or _calls_check(node))])
+        answered = exercise_names([node for each in read for node in each.tree
+                                   if not (is_stub(node) or is_none(node) or _calls_check(node))])
         return [statement for each in parsed
-                if not each.place or (each.writes not in imported and answers(each.tree) - answered)
+                if not each.place or (each.writes not in imported and (
+                    exercise_names(each.tree) - answered))
                 for statement in self._with_imports(each, modules)]
 
     def _with_imports(self, parsed: Parsed, modules: Modules) -> Iterator[_Read]:

@@ -138,7 +138,7 @@ def _in_place(line: str, found: re.Match) -> str:
     return found.expand(line) + "\n" * found[0].count("\n")
 
 
-# ── answers, and the modules that a notebook imports ─────────────────────────────────────────
+# ── names of exercises, and the modules that a notebook imports ──────────────────────────────
 
 
 def is_own(module: str) -> bool:
@@ -151,7 +151,7 @@ def _names() -> frozenset[str]:
     return frozenset(name for exercise in known().values() for name in exercise.names)
 
 
-def answers(tree: Iterable[ast.stmt]) -> frozenset[str]:
+def exercise_names(tree: Iterable[ast.stmt]) -> frozenset[str]:
     """The names of exercises that these statements bind, other than by imports."""
     return _names().intersection(_bound(tree))
 

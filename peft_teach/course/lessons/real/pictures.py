@@ -212,7 +212,7 @@ def losses(record: Mapping, live: bool) -> pandas.DataFrame:
 
 def _small() -> tuple[nn.Module, nn.Module, File]:
     """A reader's model, its base and its file."""
-    from .answers import to_peft
+    from .reference import to_peft
 
     base, _ = load_model("minilm", labels=2, device="cpu")
     ours, _ = load_model("minilm", labels=2, device="cpu")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .... import attach, lora
 from ....adapter import Adapter
-from .answers import RoAd  # the reader's, of exercise 1
+from .reference import RoAd  # the reader's, of exercise 1
 
 RANK, ALPHA = 8, 16.0               # of LoRA 8, beside which they stand
 TARGETS = ("query", "value")

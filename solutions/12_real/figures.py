@@ -1,6 +1,0 @@
-"""Lesson 12: what its prose says and no output of it shows."""
-
-FIGURES = {
-    "2 % louder": "a setting of the broken way",
-    "0.4 % apart": 2**-8,
-}
