@@ -186,6 +186,9 @@ WRONG["adapters.placements"] = {
     "after_the_norm": but(PLACEMENTS, BESIDE, "self.base(h, r) + self.scale * self.A(r)"),
     "behind": but(PLACEMENTS, f"        return {BESIDE}",
                   "        y = self.base(h, r)\n        return y + self.scale * self.A(y)"),
+    "input_cut": (but(PLACEMENTS, BESIDE, "self.base(h.detach(), r + self.scale * self.A(r))"),
+                  but(PLACEMENTS, BESIDE, "self.base(h, r + self.scale * self.A(r.detach()))")),
+    "input_changed": but(PLACEMENTS, BESIDE, "self.base(h, r.add_(self.scale * self.A(r)))"),
 }
 BEYOND["adapters.placements"] = but(PLACEMENTS, BESIDE,
                                     "self.base(h, r + max(self.scale, 1) * self.A(r))")
