@@ -122,6 +122,17 @@ class Loophole(_Seeded):
         return Verdict(True, f"{told}. A test of the whole law does not: {said[0]}.")
 
 
+def starting(kind: type, change: Callable[[Any], object]) -> type:
+    """A version of a class that is changed as soon as it is made."""
+    class Version(kind):
+        def __init__(self, *arguments: Any):
+            super().__init__(*arguments)
+            change(self)
+
+    Version.__module__ = kind.__module__
+    return Version
+
+
 def outcomes(test: Callable[[Any], Any], versions: Mapping[str, Callable],
              seed: int) -> dict[str, Outcome]:
     """Put a test to every version; what it said of each, by the version's name.

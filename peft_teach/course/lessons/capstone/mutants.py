@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ....adapter import Adapter
 from ....errors import NotMergeable
 from ....methods import dora, ia3
+from ...checks.mutants import starting
 
 
 class _LoRA(Adapter):
@@ -75,26 +76,6 @@ class _FoldedIn(_LoRA):
         return made
 
 
-class _Thawed(_LoRA):
-    def __init__(self, base):
-        super().__init__(base)
-        [*base.parameters()][-1].requires_grad_()    # the bias, where there is one
-
-
-class _BothRandom(_LoRA):
-    def __init__(self, base):
-        super().__init__(base)
-        self.B.data.normal_(std=0.1)
-
-
-class _ABuffered(_LoRA):
-    def __init__(self, base):
-        super().__init__(base)
-        A = self.A.data
-        del self.A
-        self.register_buffer("A", A)
-
-
 class _StuckA(_LoRA):
     def update(self, x):
         return 2 * x @ (self.A.detach() + 0 * self.A).T @ self.B.T
@@ -113,12 +94,15 @@ RIGHT = {
 }
 BROKEN = {
     "merges without the bias": _BiasLost,
-    "leaves the last parameter of the base trainable": _Thawed,
-    "starts with both matrices random": _BothRandom,
+    "leaves the last parameter of the base trainable": starting(
+        _LoRA, lambda layer: [*layer.base.parameters()][-1].requires_grad_()),
+    "starts with both matrices random": starting(
+        _LoRA, lambda layer: layer.B.data.normal_(std=0.1)),
     "fills its B with zeros when it is merged": _Emptied,
     "raises an AttributeError where it should merge": _Unwritten,
     "adds its update to the base's own weight when it is merged": _FoldedIn,
     "never moves A": _StuckA,
-    "keeps A in a buffer": _ABuffered,
+    "keeps A in a buffer": starting(
+        _LoRA, lambda layer: layer.register_buffer("A", layer._parameters.pop("A").data)),
     "is silent in eval mode": _OnlyTraining,
 }

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ....adapter import Adapter
+from ...checks.mutants import starting
 
 
 class _DoRA(Adapter):
@@ -34,24 +35,11 @@ class _DoRA(Adapter):
         return V.detach().norm(dim=1)
 
 
-class _AZero(_DoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base, rank, alpha)
-        nn.init.zeros_(self.A)
-        nn.init.normal_(self.B, std=rank**-0.5)
-
-
 class _OnTheBasesOutput(_DoRA):
     def forward(self, x):
         y, g = self.base(x), self.m / (self.norm(self.V()) + 1e-7)
         Wx = y if self.base.bias is None else y - self.base.bias
         return y + (g - 1) * Wx + g * self.scale * ((x @ self.A.T) @ self.B.T)
-
-
-class _ByTheRoot(_DoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base, rank, alpha)
-        self.scale = alpha / rank**0.5
 
 
 class Leaky(_DoRA):
@@ -94,30 +82,22 @@ class _StuckB(_DoRA):
         return self.base.weight + self.scale * self.B.detach() @ self.A
 
 
-class _Rounded(_DoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base, rank, alpha)
-        self.m.data = self.m.data.bfloat16().float()
-
-
-class _Thawed(_DoRA):
-    def __init__(self, base, rank=8, alpha=16.0):
-        super().__init__(base, rank, alpha)
-        [*base.parameters()][-1].requires_grad_()    # the bias, where there is one
-
-
 RIGHT = {
     "starts with A random and B zero": _DoRA,
-    "starts with A zero and B random": _AZero,
+    "starts with A zero and B random": starting(_DoRA, lambda layer: (
+        nn.init.zeros_(layer.A), nn.init.normal_(layer.B, std=len(layer.A)**-0.5))),
     "adds to the output of the base, and 1e-7 to the norm": _OnTheBasesOutput,
-    "is scaled by alpha over the root of the rank": _ByTheRoot,
+    "is scaled by alpha over the root of the rank": starting(
+        _DoRA, lambda layer: setattr(layer, "scale", layer.scale * len(layer.A)**0.5)),
 }
 BROKEN = {
     "lets the gradient flow through the norm": Leaky,
     "takes the norm of W + B A, without the scale": _Unscaled,
-    "starts with m rounded to half precision": _Rounded,
+    "starts with m rounded to half precision": starting(
+        _DoRA, lambda layer: layer.m.data.copy_(layer.m.data.bfloat16())),
     "scales the bias along with the row": _ScaledBias,
-    "leaves the bias of the base trainable": _Thawed,
+    "leaves the bias of the base trainable": starting(    # or the weight, where there is none
+        _DoRA, lambda layer: [*layer.base.parameters()][-1].requires_grad_()),
     "never moves m": _StuckM,
     "never moves A": _StuckA,
     "never moves B": _StuckB,

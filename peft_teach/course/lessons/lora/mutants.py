@@ -4,12 +4,11 @@ Each is made by `version(base, rank, alpha)` from a frozen `nn.Linear`; its name
 that".
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 
 from ....adapter import Adapter
+from ...checks.mutants import starting
 
 
 class _LoRA(Adapter):
@@ -26,16 +25,6 @@ class _LoRA(Adapter):
 
     def correction(self, x: Tensor) -> Tensor:
         return self.scale * (x @ self.A.T) @ self.B.T
-
-
-def _starting(change: Callable[[_LoRA], object]) -> type[_LoRA]:
-    """A version that is changed as soon as it is made."""
-    class Version(_LoRA):
-        def __init__(self, base: nn.Linear, rank: int = 8, alpha: float = 16.0):
-            super().__init__(base, rank, alpha)
-            change(self)
-
-    return Version
 
 
 class _AZero(_LoRA):
@@ -74,18 +63,21 @@ class _Writes(_LoRA):
 RIGHT = {
     "starts with A random and B zero": _LoRA,
     "starts with A zero and B random": _AZero,
-    "draws A uniformly": _starting(lambda layer: nn.init.kaiming_uniform_(layer.A, a=5**0.5)),
-    "is scaled by alpha over the root of the rank": _starting(
-        lambda layer: setattr(layer, "scale", layer.scale * len(layer.A)**0.5)),
+    "draws A uniformly": starting(_LoRA, lambda layer: nn.init.kaiming_uniform_(
+        layer.A, a=5**0.5)),
+    "is scaled by alpha over the root of the rank": starting(
+        _LoRA, lambda layer: setattr(layer, "scale", layer.scale * len(layer.A)**0.5)),
     "scales its input in place of its output": _ScaledFirst,
 }
 BROKEN = {
     "multiplies every output by 1.0000002": _Off,
     "gives A a gradient of zero": StuckA,
     "never moves B": _StuckB,
-    "leaves the bias of the base trainable": _starting(
-        lambda layer: layer.base.bias.requires_grad_()),
+    "leaves the bias of the base trainable": starting(
+        _LoRA, lambda layer: layer.base.bias.requires_grad_()),
     "writes into the weight of the base while it trains": _Writes,
-    "starts with A and B both at zero": _starting(lambda layer: nn.init.zeros_(layer.A)),
-    "starts with A and B both random": _starting(lambda layer: nn.init.normal_(layer.B)),
+    "starts with A and B both at zero": starting(
+        _LoRA, lambda layer: nn.init.zeros_(layer.A)),
+    "starts with A and B both random": starting(
+        _LoRA, lambda layer: nn.init.normal_(layer.B)),
 }

@@ -7,6 +7,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from ....nf4 import LEVELS
+from ...checks.mutants import starting
 from .four_bits import Linear4bit, dequantize, quantize
 
 
@@ -39,12 +40,6 @@ class _Half(Linear4bit):
         self.packed, self.top = quantize(linear.weight, LEVELS, 32)
 
 
-class _Trains(Linear4bit):
-    def __init__(self, linear):
-        super().__init__(linear)
-        self.top = nn.Parameter(self._buffers.pop("top"))
-
-
 class _Beside(Linear4bit):
     def __init__(self, linear):
         super().__init__(linear)
@@ -56,12 +51,6 @@ class Detached(Linear4bit):
         return F.linear(x.detach(), self.weight, self.bias).requires_grad_()
 
 
-class _Unregistered(Linear4bit):
-    def __init__(self, linear):
-        super().__init__(linear)
-        self.packed, self.top = self._buffers.pop("packed"), self._buffers.pop("top")
-
-
 RIGHT = {
     "holds two buffers": _Buffers,
     "holds its tensors as parameters that do not train": _Parameters,
@@ -69,8 +58,11 @@ RIGHT = {
 BROKEN = {
     "keeps the weight that it made at its first use as a buffer": _Keeps,
     "has a maximum for each 32 weights": _Half,
-    "trains its maxima": _Trains,
+    "trains its maxima": starting(Linear4bit, lambda layer: setattr(
+        layer, "top", nn.Parameter(layer._buffers.pop("top")))),
     "holds the layer that it was made from, frozen, beside its bytes": _Beside,
     "passes no gradient to its input": Detached,
-    "holds its tensors where neither parameters() nor buffers() lists them": _Unregistered,
+    "holds its tensors where neither parameters() nor buffers() lists them": starting(
+        Linear4bit, lambda layer: [vars(layer).update({name: layer._buffers.pop(name)})
+                                   for name in ("packed", "top")]),
 }
