@@ -95,7 +95,7 @@ def test_stubs_for_reset_and_titles_for_cards(tree):
                    for n in ("demo", "later"))
     assert list(demo) == ["demo.double", "demo.pair"]
     assert later["later.add"] == {
-        "names": ["later"], "title": "",
+        "lesson": "98", "names": ["later"], "title": "",
         "stub": 'def later(x):\n    raise pt.NotAttempted("later.add")'}
     assert demo["demo.double"]["title"] == "Exercise 1 · Double"
 

@@ -289,7 +289,7 @@ def stubs(tmp_path, monkeypatch):
     path.parent.mkdir()
     monkeypatch.setattr(exercises, "__path__", [*exercises.__path__, str(tmp_path)])
     path.write_text(json.dumps({"demo.double": {
-        "names": ["double"], "title": "Exercise 1 · Double",
+        "lesson": "97", "names": ["double"], "title": "Exercise 1 · Double",
         "stub": "def double(x):\n    ..."}}))
     return path
 

@@ -144,9 +144,10 @@ def keep(exercise: Exercise, cells: Sequence[str], uses_reference: bool = False)
     for an answer made with `mine` of its own exercise; to find that out, the answer runs on its own
     even where nothing is kept.
     """
-    folder = work.folder() if exercise.kept else None
+    folder, there = work.folder() if exercise.kept else None, known()
     try:
-        said = _put(exercise, _piece(exercise, cells, known()), None if uses_reference else folder)
+        piece = _piece(exercise, cells, there)
+        said = _put(exercise, piece, there, None if uses_reference else folder)
         if uses_reference:
             raise Refused(OF_THE_COURSE)
         return said
@@ -158,20 +159,20 @@ def keep(exercise: Exercise, cells: Sequence[str], uses_reference: bool = False)
         return f"Passed, not kept: {FILE} does not run ({_one_line(error)})."
 
 
-def _put(exercise: Exercise, piece: Piece, folder: Path | None) -> str:
+def _put(exercise: Exercise, piece: Piece, there: Exercises, folder: Path | None) -> str:
     if folder is None:
-        _try(exercise, piece, _with(exercise, piece, "", known()), FILE)
+        _try(exercise, piece, _with(exercise, piece, "", there), FILE)
         return ""
     path, lock = folder / FILE, folder / LOCK
     lock.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(lock, timeout=10):
         old = path.read_text("utf-8") if path.is_file() else ""
-        new = _with(exercise, piece, old, known())
-        there = _sections(old)[1].get(exercise.id, UNTIL)
+        new = _with(exercise, piece, old, there)
+        earlier = _sections(old)[1].get(exercise.id, UNTIL)
         if new == old:
             return f"It stands in {FILE}."
         _try(exercise, piece, new, str(path))
-        replaced = UNTIL not in there and there.strip() != piece.body.strip()
+        replaced = UNTIL not in earlier and earlier.strip() != piece.body.strip()
         before = {path.with_name(BACKUP): old} if replaced else {}
         write_whole(before | {path: new})
     return f"It is kept in {FILE}" + (

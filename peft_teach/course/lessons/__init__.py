@@ -4,7 +4,7 @@
         __init__.py     its number: LESSON = "07"
         exercises.py    those whose id starts with `lora.`, as `EXERCISES`
         mutants.py      right and broken versions, where a learner writes a test of them
-        stubs.json      of each exercise its names, heading and stub; written by the build
+        stubs.json      of each exercise lesson, names, heading and stub; written by the build
         reference.py    what the library lacks of its answers, and tests that it gives; likewise
         pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
         recorded.py     what its record says, as data frames, where more than pictures ask for it
@@ -75,11 +75,10 @@ def known() -> dict[str, Known]:
 
     Imports a lesson only where nothing is built of it.
     """
-    lessons = sorted((importlib.import_module(f"{__name__}.{name}").LESSON, name)
-                     for name in names())
-    return {id: Known(lesson, tuple(each["names"])) for lesson, prefix in lessons
-            for id, each in (_stubs(prefix) or {
-                each.id: vars(each) for each in _load(prefix)}).items()}
+    found = {id: Known(each["lesson"], tuple(each["names"])) for prefix in names()
+             for id, each in (_stubs(prefix) or {
+                 each.id: vars(each) | {"lesson": each.lesson} for each in _load(prefix)}).items()}
+    return dict(sorted(found.items(), key=lambda item: item[1].lesson))
 
 
 def parts(lesson: str | None = None) -> tuple[Part, ...]:

@@ -57,7 +57,7 @@ class Lesson:
 
     @property
     def kept(self) -> dict[str, dict[str, Any]]:
-        """What the package keeps of each exercise: its stub, the heading above it, its names."""
+        """What the package keeps of each exercise: its lesson, names, heading and stub."""
         titles, heading = {}, ""
         for cell in self.cells:
             if cell.kind == "markdown":
@@ -65,7 +65,7 @@ class Lesson:
             elif cell.part == SOLUTION:
                 titles[cell.exercise.id] = heading
         exercises = [cell.exercise for cell in self.cells if cell.part == SOLUTION]
-        return {each.id: {"names": each.names, "title": titles[each.id],
+        return {each.id: {"lesson": each.lesson, "names": each.names, "title": titles[each.id],
                           "stub": self.stubs[each.id]} for each in exercises}
 
     @property
