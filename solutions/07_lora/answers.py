@@ -81,6 +81,35 @@ WRONG["lora.layer"] = {
     "no_scale_attribute": but(LAYER, SCALE, "self.s = alpha / rank", "self.scale * h",
                               "self.s * h"),
 }
+# What every adapter is asked, whatever its method, is tried on this one.
+WRONG["lora.layer"] |= {
+    "dtype": (but(LAYER, ".to(y.dtype)", ""),
+              but(LAYER, A, f"({A}).to(base.weight.dtype)", B, f"{B}.to(base.weight.dtype)",
+                  "x.float()", "x")),
+    "input_cut": but(LAYER, Y, f"        with torch.no_grad():\n    {Y}"),
+    "shapes": but(LAYER, A, "torch.randn(base.out_features, rank) / rank**0.5", B,
+                  "torch.zeros(rank, base.in_features)"),
+    "names": but(LAYER, f"torch.nn.Parameter({B})", B),
+    "misnamed": but(LAYER, "self.A =", "self.lora_A =", "self.B =", "self.lora_B ="),
+    "layers_inside": but(LAYER, f"nn.Parameter({B})", "nn.Linear(rank, base.out_features)"),
+    "more_parameters": but(LAYER, SCALE, "self.scale = nn.Parameter(torch.tensor(alpha / rank))"),
+    "buffer": but(LAYER, SCALE, "self.register_buffer('scale', torch.tensor(alpha / rank))"),
+    "not_adapter": but(LAYER, "pt.Adapter", "nn.Module", SUPER,
+                       "super().__init__()\n        self.base = base"),
+    "base_lost": but("import copy\n" + LAYER, SUPER, "super().__init__(copy.deepcopy(base))"),
+    "base_trained": but(LAYER, SUPER, f"{SUPER}\n        base.requires_grad_()"),
+    "base_changed": but(
+        LAYER, H, "        with torch.no_grad():\n            self.base.weight += "
+                  f"(self.scale * self.B @ self.A).to(x.dtype)\n{H}", OUT, "self.base(x)"),
+    "input_changed": but(LAYER, "x.float()", "x.mul_(1.5).float()"),
+    "second_call": but(LAYER, H, f"        self.B.data *= self.scale\n{H}", "self.scale * h", "h"),
+    "training_only": but(LAYER, H, f"        if not self.training:\n            return y\n{H}"),
+    "start_differs": but(LAYER, H, "        if not self.B.any():\n"
+                                   f"            return torch.zeros_like(y)\n{H}"),
+    "no_gradient": but(LAYER, "self.A.T", "self.A.detach().T"),
+    "forward_left": LAYER[:LAYER.index(Y)] + "        raise pt.NotAttempted('lora.layer')\n",
+    "no_return": but(LAYER, "return ", ""),
+}
 
 BEYOND["lora.layer"] = but(LAYER, "to(y.dtype)", "to(torch.float32 if y.dtype == torch.float32 else "
                                                  "torch.bfloat16)")

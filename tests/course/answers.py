@@ -34,13 +34,8 @@ def right(id: str) -> dict[str, str]:
 
 def wrong(id: str) -> dict[str, tuple[str, ...]]:
     """The wrong answers to an exercise, by the name of the mistake that they make."""
-    texts = _of("WRONG", id)
-    if id == "lora.layer":    # what every adapter is asked is tried on one
-        import adapter_answers
-
-        texts = texts | adapter_answers.WRONG
     return {mistake: tuple(text.strip() for text in _tuple(each))
-            for mistake, each in texts.items()}
+            for mistake, each in _of("WRONG", id).items()}
 
 
 def usual(id: str) -> tuple[str, str]:
