@@ -331,13 +331,6 @@ def test_what_is_no_objection_passes_through(error):
         tried(test)
 
 
-def test_a_stub_is_not_attempted():
-    def stub(double):
-        raise NotAttempted("kinds.law")
-
-    assert found("kinds.law", stub).state == "not attempted"
-
-
 def test_the_order_is_drawn_from_the_seed_and_nothing_tells_versions_apart():
     versions, orders = RIGHT | BROKEN, set()
     for seed in range(8):
