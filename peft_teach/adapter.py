@@ -23,7 +23,6 @@ from .errors import BadConfig, NotMergeable
 from .whole import refuse_wrapped
 
 T = TypeVar("T")
-SILENT: dict[object, set["Adapter"]] = {}    # the adapters in each open block of `core.disabled`
 
 
 class Adapter(nn.Module):
@@ -45,16 +44,20 @@ class Adapter(nn.Module):
                             expected="the module that it wraps, or one in which adapters are",
                             hint="pt.merge or pt.remove that one first")
         self.base = base
-        self._on = True
+        self._on, self.silent_in = True, {}    # open blocks of `core.disabled`, by id
 
     @property
     def enabled(self) -> bool:
         """Whether it acts: it was not set to False, and no block of `disabled` is open."""
-        return self._on and not any(self in block for block in [*SILENT.values()])
+        return self._on and len(self.silent_in) == 0    # torch.compile watches a length alone
 
     @enabled.setter
     def enabled(self, on: bool) -> None:
         self._on = on
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle is made of: no block silences it."""
+        return vars(self) | {"silent_in": {}}
 
     def __init_subclass__(cls):
         """Let the forward of a subclass be the base's while the adapter is not enabled."""

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from . import guards, models, notes, whole
-from .adapter import SILENT, Adapter, adapters
+from .adapter import Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable
 from .models import replacing
 from .notes import Note
@@ -112,19 +112,25 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
     An adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
     `inject` or `load`, after the old ones were removed, is not, nor is a copy of the model.
     """
-    block = object()
-    SILENT[block] = {*_need_adapters(model, "disable").values()}
+    block = {*_need_adapters(model, "disable").values()}
+    _silence(block, block)
     try:
         yield model
     finally:
-        del SILENT[block]
+        for adapter in [*block]:
+            del adapter.silent_in[id(block)]
 
 
 def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
     """Silence adapters where the ones they replace are silent, until the same blocks end."""
-    for block in [*SILENT.values()]:
-        if not block.isdisjoint(old):
-            block.update(new)
+    for block in {id(b): b for adapter in old for b in [*adapter.silent_in.values()]}.values():
+        block.update(new)
+        _silence(new, block)
+
+
+def _silence(adapters: Iterable[Adapter], block: set[Adapter]) -> None:
+    for adapter in adapters:
+        adapter.silent_in[id(block)] = block
 
 
 # ── taking them off ──────────────────────────────────────────────────────────────────────────

@@ -508,6 +508,40 @@ def test_an_inherited_forward_is_silent_too():
     torch.testing.assert_close(layer(x), layer.base(x))
 
 
+def test_a_compiled_model_is_its_base_in_each_block_of_disabled_and_compiled_for_two(
+        tiny, inputs):
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph
+
+    model = pt.lora.inject(tiny("bert"))
+    other, batch = pt.lora.inject(tiny("bert")), inputs(model)
+    for adapter in pt.adapters(model).values():
+        adapter.B.data.normal_()
+    adapted = model(**batch)[0]
+    with pt.disabled(model):
+        base = model(**batch)[0]
+    assert not torch.allclose(base, adapted)
+    model.compile(backend=backend)
+    for _ in range(3):
+        torch.testing.assert_close(model(**batch)[0], adapted)
+        with pt.disabled(model):
+            torch.testing.assert_close(model(**batch)[0], base)
+        with pt.disabled(other):
+            torch.testing.assert_close(model(**batch)[0], adapted)
+    assert len(graphs) == 2
+
+
+def test_a_replica_is_silent_with_its_model_and_a_copy_is_not(tiny):
+    adapter = next(iter(pt.adapters(model := pt.lora.inject(tiny("bert"))).values()))
+    with pt.disabled(model):
+        assert not adapter._replicate_for_data_parallel().enabled    # as nn.DataParallel makes them
+        copied, pickled = copy.deepcopy(adapter), pickle.loads(pickle.dumps(adapter))
+    assert all(a.enabled for a in (copied, pickled, adapter))
+
+
 def test_a_compiled_layer_is_its_base_while_it_is_silent():
     layer, x = pt.lora.LoRALinear(torch.nn.Linear(3, 3), 1), torch.randn(2, 3)
     layer.B.data.normal_()
