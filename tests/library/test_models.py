@@ -542,6 +542,13 @@ def test_a_replica_is_silent_with_its_model_and_a_copy_is_not(tiny):
     assert all(a.enabled for a in (copied, pickled, adapter))
 
 
+def test_a_forward_asks_once_whether_its_adapter_is_silent():
+    class Mine(pt.lora.LoRALinear):
+        pass
+
+    assert Mine.forward is pt.lora.LoRALinear.forward
+
+
 def test_a_compiled_layer_is_its_base_while_it_is_silent():
     layer, x = pt.lora.LoRALinear(torch.nn.Linear(3, 3), 1), torch.randn(2, 3)
     layer.B.data.normal_()
