@@ -163,7 +163,7 @@ def merge(model: nn.Module) -> nn.Module:
                                    expected=f"numbers that {p.dtype} can hold",
                                    hint="model.float() first, if the adapter's own are finite")
     for name, module in merged.items():    # a hook on a base is not copied: it moves
-        replacing.move_hooks(module, nn.Module())
+        replacing.drop_hooks(module)
         replacing.move_hooks(found[name].base, module)
     model = _put_back(model, merged)
     replacing.cut_ties(model, merged)

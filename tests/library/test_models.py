@@ -469,6 +469,28 @@ def test_a_hook_is_called_once_where_a_copy_trains():
     assert called == [1, 1]
 
 
+@pytest.mark.parametrize("off", [pt.remove, pt.merge])
+def test_a_hook_inside_a_trained_copy_is_the_one_that_was_set(off):
+    class Seen:
+        count = 0
+
+        def hook(self, *_):
+            self.count += 1
+
+    inner, seen = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3)), Seen()
+    handle = inner[1].register_forward_hook(seen.hook)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), inner)
+    model = pt.attach(model, "0", lambda base: pt.lora.LoRALinear(base, 1), also_train="1")
+    model(torch.randn(2, 3))
+    assert seen.count == 1
+    model = off(model)
+    model(torch.randn(2, 3))
+    assert seen.count == 2
+    handle.remove()
+    model(torch.randn(2, 3))
+    assert seen.count == 2
+
+
 def test_a_hook_on_a_base_comes_back_with_it(tiny, inputs):
     """As transformers', which it sets when it first records hidden states, and not again."""
     model, called = pt.lora.inject(tiny("bert"), pt.lora.Config(targets="query", layers=(0,))), []
