@@ -24,6 +24,7 @@ OLMo 2, has none.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -242,12 +243,20 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     modules = {name: first[module]
                for name, module in model.named_modules(remove_duplicate=False) if name}
     chosen = [name for t in as_targets(targets) for name in _expanded(t, modules, model)]
-    table = places(model) if family_of(model) else {}
+    family = family_of(model)
+    table = places(model) if family else {}
     absent = [t for t in chosen if t not in table and t not in modules]
     if absent or not chosen:
-        lacks = need_family(model).lacks
         what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
-        why = "; ".join(reason for place, reason in lacks.items() if place in absent)
+        if family is None:
+            ends = dict.fromkeys(name.rpartition(".")[2] for name in modules)
+            close = [end for t in absent for end in get_close_matches(t, ends, 1)]
+            raise NotSupported(f"This {type(model).__name__} has no {what}; its places are not "
+                               "known.", expected="full module names or patterns of them; here "
+                                                  "they end in " + ", ".join([*ends][:20]),
+                               hint=f"did you mean '*{close[0]}'?" if close else
+                                    "print([name for name, _ in model.named_modules()])")
+        why = "; ".join(reason for place, reason in family.lacks.items() if place in absent)
         raise NoTargets(f"This model has no {what}{': ' if why else ''}{why}.",
                         expected="a place, here " + ", ".join(table) + ", or a full module name or "
                                  "a pattern, such as '*.0.*'",

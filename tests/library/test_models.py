@@ -227,6 +227,12 @@ def test_a_full_name_needs_no_known_family():
     with pytest.raises(NotSupported, match=r"named_modules") as error:
         models.places(model)
     assert "qwen3" in error.value.expected
+    with pytest.raises(NotSupported, match="no 'qurey'; its places are not known") as error:
+        models.find(model, "qurey")
+    assert error.value.expected.endswith("end in 0, 1, query")
+    assert error.value.hint == "did you mean '*query'?"
+    with pytest.raises(NotSupported, match=r"no '\*\.value'.*[\s\S]*named_modules"):
+        models.find(model, "*.value")
 
 
 @pytest.mark.parametrize("layers", [(2,), (-1,), (), (0, 7), ("0",), "01", (True,), (0.0,), 1.5])
