@@ -8,6 +8,7 @@ the model is as it was. Before anything changes, `notes` takes down what the mod
 in place, `guards` makes sure that torch and transformers leave it so.
 """
 
+import inspect
 import itertools
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -264,9 +265,13 @@ def _check_contract(wrapper: Adapter, known: set[int]) -> None:
 def _check_targets(makers: Mapping[str, Make], also: tuple[str, ...], head: set[str]) -> None:
     """Raise `BadConfig` for a target that cannot be wrapped, or copied."""
     for make in makers.values():
-        built = ", already built" * isinstance(make, nn.Module)
-        if built or not callable(make):
-            raise BadConfig(f"make is a {type(make).__name__}{built}.",
+        try:
+            inspect.signature(make).bind("base")
+            wrong = "it is a module already" * isinstance(make, nn.Module)
+        except TypeError as error:
+            wrong = str(error)
+        if wrong:
+            raise BadConfig(f"make cannot be called as make(base): {wrong}.",
                             expected="a class or a function of the module to wrap",
                             hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
     for name in (*makers, *also):
