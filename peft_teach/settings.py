@@ -1,7 +1,7 @@
 """What every method's `Config` is: frozen, plain values, each held to what its field says.
 
-    size: Annotated[int, is_integer, "a whole number from 1"] = 64    checked as it is set
-    layers: Annotated[tuple[int, ...] | None, as_layers] = None       made a tuple of block numbers
+    size: Annotated[int, checked(is_integer, "a whole number from 1")] = 64
+    layers: Annotated[tuple[int, ...] | None, as_layers] = None
 
 Python takes True for 1, and NumPy's numbers cannot be written to json. So a method's settings are
 made plain numbers and tuples before anything is built with them, in one place for all methods.
@@ -9,9 +9,8 @@ made plain numbers and tuples before anything is built with them, in one place f
 
 import dataclasses
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from inspect import get_annotations
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import numpy as np
@@ -58,21 +57,14 @@ class Settings:
 
     `also_train` names modules, as places or in full, of which a copy trains, too: norms, say.
 
-    A field's type says what its value must be: a bool, one of a `Literal`'s words, or what
-    its `Annotated` asks, with what the error says otherwise; or the one function in its `Annotated`
-    makes it plain, from the value and the field's name, and raises for what cannot be. A type that
-    says nothing, as a bare `int` does, raises `BadConfig` where the class is defined. What several
+    A field's type says what its value must be: a bool, one of a `Literal`'s words, or what the
+    function in its `Annotated` makes of the value and the field's name, or raises. What several
     settings must be together, a method checks in its own `__post_init__`. What depends on the
     model, such as the largest rank, is checked where a layer is wrapped.
     """
 
     also_train: Annotated[tuple[str, ...] | None, lambda value, name: (
         as_targets(value, name) or None)] = dataclasses.field(default=None, kw_only=True)
-
-    def __init_subclass__(cls):
-        """Refuse a field whose type says nothing that a value could be held to."""
-        for name, kind in get_annotations(cls).items():
-            _reader(name, kind)
 
     def __new__(cls, *args, **settings):
         """Refuse unknown names, other libraries' too, where Python says only "unexpected"."""
@@ -87,14 +79,16 @@ class Settings:
 
     def __post_init__(self):
         """Make every value plain, and hold it to what its field says."""
-        for field in dataclasses.fields(self):
-            read = _reader(field.name, field.type)
-            object.__setattr__(self, field.name, read(getattr(self, field.name), field.name))
+        vars(self).update(self.check(**vars(self)))
 
     @classmethod
-    def check(cls, **settings) -> None:
-        """Raise as `cls(**settings)` does: for a layer, which is given some settings one by one."""
-        cls(**settings)
+    def check(cls, **settings) -> dict[str, Any]:
+        """Return settings made plain, by name; raise `BadConfig` for what a field does not allow.
+
+        A layer asks, too, which is given some settings one by one.
+        """
+        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        return {name: _reader(name, types[name])(value, name) for name, value in settings.items()}
 
     def as_stored(self) -> Self:
         """Return the settings as a file keeps them: without what matters at the start only."""
@@ -109,21 +103,24 @@ class Settings:
 
 def _reader(name: str, kind: Any) -> Callable[[Any, str], Any]:
     """Return what makes a value of this type plain, from it and its field's name, or raises."""
-    asked = getattr(kind, "__metadata__", ())
-    words = get_args(kind) if get_origin(kind) is Literal else ()
-    if len(asked) == 1:
-        return asked[0]
-    if len(asked) == 2:
-        holds, expected = asked
-    elif words:
-        holds, expected = words.__contains__, "one of " + ", ".join(words)
-    elif kind is bool:
-        holds, expected = lambda value: isinstance(value, bool), "True or False"
-    else:
-        raise BadConfig(f"The setting {name} is of type {kind}.",
-                        expected="bool, a Literal, or what its value must be",
-                        hint=f'{name}: Annotated[int, is_integer, "a whole number, at least 1"]')
+    if hasattr(kind, "__metadata__"):
+        return kind.__metadata__[0]
+    if get_origin(kind) is Literal:
+        words = get_args(kind)
+        return checked(words.__contains__, "one of " + ", ".join(words), words)
+    if kind is bool:
+        return checked(lambda value: isinstance(value, bool), "True or False")
+    raise BadConfig(f"The setting {name} is of type {kind}.",
+                    expected="bool, a Literal, or what its value must be",
+                    hint=f'{name}: Annotated[int, checked(is_integer, "a whole number from 1")]')
 
+
+def checked(holds: Callable[[Any], bool], expected: str, words: Sequence[str] = ()
+            ) -> Callable[[Any, str], Any]:
+    """Return what makes a value plain, from it and its field's name, and raises unless it holds.
+
+    The error says what is `expected`; or which of the `words` is close to the value.
+    """
     def read(value, name: str):
         value = _plain(value, name)
         if holds(value):
@@ -173,13 +170,14 @@ def as_words(words, name: str) -> tuple[str, ...]:
 
 # ── settings that several methods share ──────────────────────────────────────────────────────
 
-Length = Annotated[int, is_integer, "a whole number of vectors, at least 1"]
-Share = Annotated[float, is_share, "a probability from 0 to below 1"]
-Rank = Annotated[int, is_integer, "a whole number, at least 1"]
+Length = Annotated[int, checked(is_integer, "a whole number of vectors, at least 1")]
+Share = Annotated[float, checked(is_share, "a probability from 0 to below 1")]
+Rank = Annotated[int, checked(is_integer, "a whole number, at least 1")]
 Targets = Annotated[tuple[str, ...] | None, lambda value, name: (
     None if value is None else as_targets(value, name))]
 Layers = Annotated[tuple[int, ...] | None, as_layers]
-Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank changes"]
+Alpha = Annotated[float, checked(is_positive,
+                                 "a positive number; it stays when the rank changes")]
 
 
 def unsaved(default: Any) -> Any:

@@ -134,6 +134,9 @@ def test_settings_are_checked_as_they_are_made(method, settings, says):
 
 
 def test_a_setting_that_could_be_anything_is_refused():
+    @dataclasses.dataclass(frozen=True)
+    class Config(Settings):
+        size: int = 8
+
     with pytest.raises(BadConfig, match="The setting size is of type <class 'int'>"):
-        class Config(Settings):
-            size: int = 8
+        Config()
