@@ -32,12 +32,12 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return all that a method added or trains, by full name, frozen parameters included."""
-    if not notes.is_adapted(model):
-        raise notes.no_method()
     found, note = adapters(model), notes.written(model)
-    if found or note is None:
+    if found:
         return {full_name(name, own): p for name, adapter in found.items()
                 for own, p in adapter.own_parameters().items()}
+    if note is None:
+        raise notes.no_method()
     return {n: p for n, p in model.named_parameters() if n in note.weights}
 
 

@@ -205,14 +205,13 @@ def _put_back(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
 
 def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
     """Return the adapters on a model; raise `NoAdapter` if there is none to `verb`."""
-    if not notes.is_adapted(model):
-        raise notes.no_method()
     found = adapters(model)
-    if not found:
-        raise NoAdapter(f"There is no adapter to {verb}: full fine-tuning changes the weights "
-                        "themselves.",
-                        hint="keep a copy of the base weights if you want them back")
-    return found
+    if found:
+        return found
+    if notes.written(model) is None:
+        raise notes.no_method()
+    raise NoAdapter(f"There is no adapter to {verb}: full fine-tuning changes the weights "
+                    "themselves.", hint="keep a copy of the base weights if you want them back")
 
 
 # ── all or nothing ───────────────────────────────────────────────────────────────────────────
