@@ -93,7 +93,7 @@ def drop_hooks(copied: nn.Module) -> None:
     move_hooks(copied, nn.Module())
 
 
-def copy_of(module: nn.Module) -> nn.Module:
+def copy_of(module: nn.Module) -> Any:
     """Return a deep copy without hooks; on modules inside it they are one and the same in both."""
     _, *inside = module.modules()
     tables = [vars(m)[name] for m in inside for name in TABLES]
