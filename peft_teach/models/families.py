@@ -221,6 +221,11 @@ def need_family(model: nn.Module) -> Family:
     return family
 
 
+def is_encoder(model: nn.Module) -> bool:
+    """Return whether every token sees every other, as in BERT and its kin."""
+    return need_family(model).is_encoder
+
+
 def entry(config) -> Family:
     """Return the family's entry for a configuration whose `model_type` is in `FAMILIES`."""
     found = FAMILIES[config.model_type]
