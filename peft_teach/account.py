@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from . import contents, models, notes
 from .adapter import plain_name
 from .batch import check
-from .errors import BadConfig, NotSupported, unknown
+from .errors import BadConfig, NotSupported, kind_of, unknown
 from .valid import is_integer
 from .whole import refuse_wrapped
 
@@ -204,7 +204,7 @@ def _storage(tensor: Tensor) -> int:
 def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
     """Return a batch of that shape, every token real; labels where the model takes them."""
     if not hasattr(model, "config"):
-        raise NotSupported(f"What a {type(model).__name__} reads is not known.",
+        raise NotSupported(f"What {kind_of(model)} reads is not known.",
                            expected="a model of transformers'",
                            hint="account.activations(model, batch) with a batch of your own")
     classifies, device = models.head(model), next(model.parameters()).device

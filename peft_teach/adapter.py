@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from . import bypass
-from .errors import BadConfig, NotMergeable
+from .errors import BadConfig, NotMergeable, kind_of
 from .whole import refuse_wrapped
 
 T = TypeVar("T")
@@ -40,7 +40,7 @@ class Adapter(nn.Module):
     def __init__(self, base: nn.Module):
         super().__init__()
         if isinstance(base, Adapter):
-            raise BadConfig(f"The base is a {type(base).__name__}, an adapter itself.",
+            raise BadConfig(f"The base is {kind_of(base)}, an adapter itself.",
                             expected="the module that it wraps, or one in which adapters are",
                             hint="pt.merge or pt.remove that one first")
         self.base = base

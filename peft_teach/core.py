@@ -20,7 +20,7 @@ from torch import nn
 
 from . import guards, models, notes, whole
 from .adapter import Adapter, adapters
-from .errors import BadConfig, NoAdapter, NotMergeable
+from .errors import BadConfig, NoAdapter, NotMergeable, kind_of
 from .models import replacing
 from .notes import Note
 from .trained_copy import TrainedCopy, refuse_copies
@@ -85,7 +85,7 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
             error.add_note(f"That was at {name}.")
             raise
         if not isinstance(wrapper, Adapter) or wrapper.base is not base:
-            raise BadConfig(f"make(base) gave a {type(wrapper).__name__} for {name}.",
+            raise BadConfig(f"make(base) gave {kind_of(wrapper)} for {name}.",
                             expected="an Adapter that holds exactly this module as its `base`",
                             hint="class Mine(pt.Adapter): ... super().__init__(base)")
         known |= {id(p) for p in base.parameters()}    # a converted layer's are new

@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .errors import BadConfig, BadData, NotSupported, ShapeError
+from .errors import BadConfig, BadData, NotSupported, ShapeError, kind_of
 from .shapes import expect
 from .valid import is_integer
 
@@ -165,7 +165,7 @@ def quantize(x: Tensor, block_size: int = 64, double: bool = False) -> Quantized
 def dequantize(q: Quantized) -> Tensor:
     """Return the tensor that `q` stands for, with its shape and dtype; rounded once, at the end."""
     if not isinstance(q, Quantized):
-        raise BadData(f"This is a {type(q).__name__}.", expected="what quantize returned")
+        raise BadData(f"This is {kind_of(q)}.", expected="what quantize returned")
     pairs, _ = _tables(q.packed.device)
     pairs = pairs.view(torch.int64)[:, 0]                       # (256,): two floats move as one
     values = pairs.index_select(0, q.packed.int()).view(torch.float32)    # (n or n + 1,)

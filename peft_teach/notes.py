@@ -51,7 +51,7 @@ def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = No
     if kind is not None:
         method, found = kind.__module__.rpartition(".")[2], kind() if config is None else config
         if not isinstance(found, kind):
-            raise BadConfig(f"The settings are a {type(found).__module__.rpartition('.')[2]}."
+            raise BadConfig(f"The settings are of type {type(found).__module__}."
                             f"{type(found).__name__}.", expected=f"a pt.{method}.Config, or None")
     refuse_adapted(model)
     flags = {name: p.requires_grad for name, p in model.named_parameters()}

@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal, Self, get_args, get_origin
 import numpy as np
 from torch import nn
 
-from .errors import BadConfig
+from .errors import BadConfig, kind_of
 from .valid import as_layers, as_targets, is_integer, is_positive, is_several, is_share
 
 # The names of settings in Hugging Face peft, bitsandbytes and `adapters`, and here.
@@ -155,7 +155,7 @@ def _plain(value, name: str):
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return int(value) if isinstance(value, numbers.Integral) else float(value)
     if hasattr(value, "item"):
-        raise BadConfig(f"{name} is a {type(value).__name__}.", expected="a plain Python value",
+        raise BadConfig(f"{name} is {kind_of(value)}.", expected="a plain Python value",
                         hint=f"{name}=….item()")
     return value
 

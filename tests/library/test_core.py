@@ -685,7 +685,7 @@ def test_the_settings_of_another_method_are_refused(method, model, batch):
     other = pt.ia3.Config() if method != "ia3" else pt.dora.Config()
     before = snapshot(model, batch)
     for config in (other, {"rank": 4}, {}, "all"):
-        with pytest.raises(BadConfig, match="The settings are a") as error:
+        with pytest.raises(BadConfig, match="The settings are of type") as error:
             METHODS[method].inject(model, config)
         assert f"pt.{method}.Config" in error.value.expected
     assert snapshot(model, batch) == before
