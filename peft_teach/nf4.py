@@ -283,8 +283,8 @@ class Linear4bit(nn.Module):
                     double: bool = True) -> "Linear4bit":
         """Return a 4-bit copy of an `nn.Linear`, on its device; change nothing."""
         if not isinstance(linear, nn.Linear):
-            raise NotSupported("Only a linear layer is held in 4 bits, and this is a "
-                               f"{type(linear).__name__}.", expected="an nn.Linear")
+            raise NotSupported("Only a linear layer is held in 4 bits, and this is "
+                               f"{kind_of(linear)}.", expected="an nn.Linear")
         return cls(quantize(linear.weight, block_size, double), linear.bias).train(linear.training)
 
     @property
