@@ -17,7 +17,7 @@ import numpy as np
 from torch import nn
 
 from .errors import BadConfig, kind_of
-from .valid import as_layers, as_targets, is_integer, is_positive, is_several, is_share
+from .valid import as_layers, as_targets, is_integer, is_positive, is_share
 
 # The names of settings in Hugging Face peft, bitsandbytes and `adapters`, and here.
 NAMES_HERE = {
@@ -158,14 +158,6 @@ def _plain(value, name: str):
         raise BadConfig(f"{name} is {kind_of(value)}.", expected="a plain Python value",
                         hint=f"{name}=….item()")
     return value
-
-
-def as_words(words, name: str) -> tuple[str, ...]:
-    """Return one or several texts as a tuple; `BadConfig` for anything else."""
-    words = (words,) if isinstance(words, str) else () if words is None else words
-    if not is_several(words) or not all(isinstance(w, str) for w in words):
-        raise BadConfig(f"{name} is {words!r}.", expected="one text, or several")
-    return tuple(words)
 
 
 # ── settings that several methods share ──────────────────────────────────────────────────────

@@ -32,9 +32,9 @@ from ..caches import in_front
 from ..core import wrap
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
-from ..settings import Length, Settings, as_words, checked, unsaved
+from ..settings import Length, Settings, checked, unsaved
 from ..shapes import expect
-from ..valid import is_integer
+from ..valid import as_words, is_integer
 from .projection import Projection
 from .starts import check_words, prefix_of_words
 
