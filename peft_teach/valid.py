@@ -47,10 +47,11 @@ def _is(kind: type, value: object) -> bool:
 
 def as_words(words, name: str, expected: str = "one text, or several") -> tuple[str, ...]:
     """Return one or several texts as a tuple; `BadConfig` for anything else."""
-    words = (words,) if isinstance(words, str) else () if words is None else words
-    if not is_several(words) or not all(isinstance(w, str) for w in words):
+    single = isinstance(words, str) or not is_several(words)
+    found = () if words is None else (words,) if single else tuple(words)
+    if not all(isinstance(w, str) for w in found):
         raise BadConfig(f"{name} is {words!r}.", expected=expected)
-    return tuple(words)
+    return found
 
 
 def as_targets(targets, name: str = "targets") -> tuple[str, ...]:
