@@ -44,12 +44,12 @@ class Adapter(nn.Module):
                             expected="the module that it wraps, or one in which adapters are",
                             hint="pt.merge or pt.remove that one first")
         self.base = base
-        self._on, self.silent_in = True, {}    # open blocks of `core.disabled`, by id
+        self._on, self.silent_in = True, []    # open blocks of `core.disabled`
 
     @property
     def enabled(self) -> bool:
         """Whether it acts: it was not set to False, and no block of `disabled` is open."""
-        return self._on and len(self.silent_in) == 0    # torch.compile watches a length alone
+        return self._on and len(self.silent_in) == 0    # torch.compile watches the length
 
     @enabled.setter
     def enabled(self, on: bool) -> None:
@@ -57,7 +57,7 @@ class Adapter(nn.Module):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle is made of: no block silences it."""
-        return vars(self) | {"silent_in": {}}
+        return vars(self) | {"silent_in": []}
 
     def __init_subclass__(cls):
         """Let the forward of a subclass be the base's while the adapter is not enabled."""

@@ -113,25 +113,31 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
     An adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
     `inject` or `load`, after the old ones were removed, is not, nor is a copy of the model.
     """
-    block = {*_need_adapters(model, "disable").values()}
-    _silence(block, block)
+    block = _Block()
+    block.silence(_need_adapters(model, "disable").values())
     try:
         yield model
     finally:
-        for adapter in [*block]:
-            del adapter.silent_in[id(block)]
+        for adapter in block.adapters:
+            adapter.silent_in.remove(block)
 
 
 def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
     """Silence adapters where the ones they replace are silent, until the same blocks end."""
-    for block in {id(b): b for adapter in old for b in [*adapter.silent_in.values()]}.values():
-        block.update(new)
-        _silence(new, block)
+    for block in {b for adapter in old for b in adapter.silent_in}:
+        block.silence(new)
 
 
-def _silence(adapters: Iterable[Adapter], block: set[Adapter]) -> None:
-    for adapter in adapters:
-        adapter.silent_in[id(block)] = block
+class _Block:
+    """The adapters that are silent in one open block of `disabled`."""
+
+    def __init__(self):
+        self.adapters: set[Adapter] = set()
+
+    def silence(self, more: Iterable[Adapter]) -> None:
+        for adapter in {*more} - self.adapters:
+            adapter.silent_in.append(self)
+            self.adapters.add(adapter)
 
 
 # ── taking them off ──────────────────────────────────────────────────────────────────────────

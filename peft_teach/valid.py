@@ -47,8 +47,9 @@ def _is(kind: type, value: object) -> bool:
 
 def as_words(words, name: str, expected: str = "one text, or several") -> tuple[str, ...]:
     """Return one or several texts as a tuple; `BadConfig` for anything else."""
-    single = isinstance(words, str) or not is_several(words)
-    found = () if words is None else (words,) if single else tuple(words)
+    found = () if words is None else (words,)
+    if is_several(words) and not isinstance(words, str):
+        found = tuple(words)
     if not all(isinstance(w, str) for w in found):
         raise BadConfig(f"{name} is {words!r}.", expected=expected)
     return found
