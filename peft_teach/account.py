@@ -127,9 +127,8 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
 def _working(optimizer: str, step: str, trained_bytes: int, largest_bytes: int) -> int:
     """Return the bytes that an optimizer makes and drops within its step.
 
-    torch's Adam divides by the root of the second moment. In a loop over the tensors it makes the
-    root and the quotient by its correction, for one tensor at a time; `foreach` makes the roots of
-    all tensors at once, and divides in place. SGD works in place.
+    In a loop over the tensors torch's Adam makes the root of the second moment and a quotient by
+    it, for one tensor at a time; `foreach` makes all roots at once, and divides in place.
     """
     if step not in STEPS:
         raise unknown("step", step, STEPS)

@@ -24,8 +24,7 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return what a method trains, head excluded: `{"…query.A": parameter}`.
 
     These are the adapters' own parameters with `requires_grad`. For full fine-tuning, which has no
-    adapter, they are the trained backbone weights. Raises `NoAdapter` on a model that no method
-    was put on.
+    adapter, they are the trained backbone weights. Raises `NoAdapter` on a model without a method.
     """
     return {name: p for name, p in method_parameters(model).items() if p.requires_grad}
 

@@ -110,8 +110,7 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
 
     (Except in a float16 GPT-2, whose `Conv1D`s became linear layers, which round differently.)
     This holds in every thread. Blocks may overlap: the adapters act again when the last has ended.
-    An adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
-    `inject` or `load`, after the old ones were removed, is not, nor is a copy of the model.
+    What `swap` brings in meanwhile is silent, too; a copy, or what `inject` puts on, is not.
     """
     block = _Block()
     block.silence(_need_adapters(model, "disable").values())

@@ -83,10 +83,7 @@ class Settings:
 
     @classmethod
     def check(cls, **settings) -> dict[str, Any]:
-        """Return settings made plain, by name; raise `BadConfig` for what a field does not allow.
-
-        A layer asks, too, which is given some settings one by one.
-        """
+        """Return some settings made plain; raise `BadConfig` for what a field does not allow."""
         types = {field.name: field.type for field in dataclasses.fields(cls)}
         return {name: _reader(name, types[name])(value, name) for name, value in settings.items()}
 
@@ -117,10 +114,7 @@ def _reader(name: str, kind: Any) -> Callable[[Any, str], Any]:
 
 def checked(holds: Callable[[Any], bool], expected: str, words: Sequence[str] = ()
             ) -> Callable[[Any, str], Any]:
-    """Return what makes a value plain, from it and its field's name, and raises unless it holds.
-
-    The error says what is `expected`; or which of the `words` is close to the value.
-    """
+    """Return what makes a value plain, from it and its field's name, and raises unless it holds."""
     def read(value, name: str):
         value = _plain(value, name)
         if holds(value):
@@ -168,8 +162,7 @@ Rank = Annotated[int, checked(is_integer, "a whole number, at least 1")]
 Targets = Annotated[tuple[str, ...] | None, lambda value, name: (
     None if value is None else as_targets(value, name))]
 Layers = Annotated[tuple[int, ...] | None, as_layers]
-Alpha = Annotated[float, checked(is_positive,
-                                 "a positive number; it stays when the rank changes")]
+Alpha = Annotated[float, checked(is_positive, "a positive number; it stays when the rank changes")]
 
 
 def unsaved(default: Any) -> Any:

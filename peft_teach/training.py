@@ -64,8 +64,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     not have, and `BadConfig` for a setting that cannot work, if nothing trains, or if `pt.disabled`
     or `torch.no_grad` is open. The first step, before its update, raises `BadConfig` for an adapter
     that would learn nothing (`idle.refuse_idle`). An interrupt raises `TrainingStopped`; a loss or
-    gradient that is not finite raises `TrainingDiverged`, before the update. Both hold the steps
-    that were done.
+    gradient that is not finite, before the update, `TrainingDiverged`: with the steps done so far.
     """
     whole.refuse_wrapped(model)
     if not torch.is_grad_enabled():

@@ -47,8 +47,7 @@ def fused_queries(model: nn.Module) -> tuple[int, int]:
 def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor:
     """Return the position ids (batch or 1, seq) that a backbone gives its tokens by itself.
 
-    They count from 0, padding included. RoBERTa and its kin start at `padding_idx + 1` and skip
-    padding.
+    They count from 0, padding included; RoBERTa's and its kin's from `padding_idx + 1`, without.
     """
     first = first_position(backbone)
     if first == 0 or input_ids is None:

@@ -240,8 +240,7 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     star matches dots, too: "*.0.*.query". A module with several names is returned by its first. A
     name that is also a place, as "embeddings" is on a bare BERT, means the place. "linear" is every
     linear layer of the blocks. `layers` keeps only these blocks of the places that every block has.
-    Raises `NoTargets` for a target that the model lacks, and `BadConfig` for a block that does not
-    exist.
+    Raises `NoTargets` for a target, and `BadConfig` for a block, that the model lacks.
     """
     layers = as_layers(layers)
     first = {module: name for name, module in model.named_modules()}
@@ -255,12 +254,11 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
         what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
         if family is None:
             ends = dict.fromkeys(name.rpartition(".")[2] for name in modules)
-            close = [end for t in absent for end in get_close_matches(t, ends, 1)]
-            raise NotSupported(f"This {type(model).__name__} has no {what}; its places are not "
-                               "known.", expected="full module names or patterns of them; here "
-                                                  "they end in " + ", ".join([*ends][:20]),
-                               hint=f"did you mean '*{close[0]}'?" if close else
-                                    "print([name for name, _ in model.named_modules()])")
+            close = [f"'*{end}', say; or " for t in absent for end in get_close_matches(t, ends, 1)]
+            raise NotSupported(
+                f"This {type(model).__name__} has no {what}; its places are not known.",
+                expected="module names or patterns; here they end in " + ", ".join([*ends][:20]),
+                hint="".join(close) + "print([name for name, _ in model.named_modules()])")
         why = "; ".join(reason for place, reason in family.lacks.items() if place in absent)
         raise NoTargets(f"This model has no {what}{': ' if why else ''}{why}.",
                         expected="a place, here " + ", ".join(table) + ", or a full module name or "
