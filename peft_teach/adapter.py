@@ -84,8 +84,7 @@ class Adapter(nn.Module):
 
     def merged(self) -> nn.Module:
         """Return a new plain module with the same output; change nothing."""
-        raise NotMergeable(f"{type(self).__name__} cannot be folded into "
-                           f"{kind_of(self.base)}.",
+        raise NotMergeable(f"{type(self).__name__} cannot be folded into {kind_of(self.base)}.",
                            hint="keep the adapter on the model, or pt.remove it")
 
     # ── where a model looks at a weight, instead of calling its module ────────────────────────────

@@ -10,6 +10,7 @@ in place, `guards` makes sure that torch and transformers leave it so.
 
 import inspect
 import itertools
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -27,6 +28,7 @@ from .trained_copy import TrainedCopy, refuse_copies
 from .valid import as_targets
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
+ENDING = threading.RLock()    # held while a block of `disabled` ends: none is joined meanwhile
 
 # ── putting adapters on ──────────────────────────────────────────────────────────────────────
 
@@ -113,18 +115,20 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
     What `swap` brings in meanwhile is silent, too; a copy, or what `inject` puts on, is not.
     """
     block = _Block()
-    block.silence(_need_adapters(model, "disable").values())
     try:
+        block.silence(_need_adapters(model, "disable").values())
         yield model
     finally:
-        for adapter in block.adapters:
-            adapter.silent_in.remove(block)
+        with ENDING:
+            for adapter in block.adapters:
+                adapter.silent_in.remove(block)
 
 
 def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
     """Silence adapters where the ones they replace are silent, until the same blocks end."""
-    for block in {b for adapter in old for b in adapter.silent_in}:
-        block.silence(new)
+    with ENDING:
+        for block in {b for adapter in old for b in adapter.silent_in}:
+            block.silence(new)
 
 
 class _Block:

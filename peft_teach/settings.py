@@ -58,9 +58,8 @@ class Settings:
     `also_train` names modules, as places or in full, of which a copy trains, too: norms, say.
 
     A field's type says what its value must be: a bool, one of a `Literal`'s words, or what the
-    function in its `Annotated` makes of the value and the field's name, or raises. What several
-    settings must be together, a method checks in its own `__post_init__`. What depends on the
-    model, such as the largest rank, is checked where a layer is wrapped.
+    function in its `Annotated` makes of the value and the field's name, or raises. A method checks
+    several settings together in its own `__post_init__`; a layer checks what depends on the model.
     """
 
     also_train: Annotated[tuple[str, ...] | None, lambda value, name: (

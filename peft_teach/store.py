@@ -76,8 +76,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     Where method and settings agree, only tensors are copied, which takes milliseconds; otherwise
     the old adapter is removed and the new one loaded. A failure leaves the old one in place. After
     a bare `attach` no settings are known: what is no tensor, such as a scale, stays as attached.
-    Inside `pt.disabled(model)` the new adapter is silent, too, until that block ends.
-    Warns, as `load` does, if only one of file and model has a base in 4 bits.
+    Inside `pt.disabled(model)` the new adapter is silent, too. Warns as `load` does.
     """
     note = guards.adopt(model)
     if note is None:

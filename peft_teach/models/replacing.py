@@ -96,8 +96,7 @@ def drop_hooks(copied: nn.Module) -> None:
 def copy_of(module: nn.Module) -> Any:
     """Return a deep copy without hooks; on modules inside it they are one and the same in both."""
     _, *inside = module.modules()
-    tables = [vars(m)[name] for m in inside for name in TABLES]
-    copied = copy.deepcopy(module, {id(table): table for table in tables})
+    copied = copy.deepcopy(module, {id(vars(m)[t]): vars(m)[t] for m in inside for t in TABLES})
     drop_hooks(copied)
     return copied
 
