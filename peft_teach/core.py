@@ -276,7 +276,7 @@ def _check_targets(makers: Mapping[str, Make], also: tuple[str, ...], head: set[
         try:
             inspect.signature(make).bind("base")
             wrong = "it is a module already" * isinstance(make, nn.Module)
-        except TypeError as error:
+        except (TypeError, ValueError) as error:    # the second of a builtin, such as dict
             wrong = str(error)
         if wrong:
             raise BadConfig(f"make cannot be called as make(base): {wrong}.",

@@ -89,6 +89,7 @@ def test_make_must_return_an_adapter_around_this_base(make, says, model, batch):
 @pytest.mark.parametrize(("make", "says"), [
     (3, "3 is not a callable object"), (Shift(nn.Linear(32, 32)), "it is a module already"),
     (lambda: None, "too many positional arguments"),
+    (dict, "no signature found for builtin type <class 'dict'>"),
     (Shared, "missing a required argument: 'other'")])
 def test_make_is_a_class_or_a_function(make, says, model, batch):
     before = snapshot(model, batch)
