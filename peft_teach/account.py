@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from . import contents, models, notes
 from .adapter import plain_name
 from .batch import check
-from .errors import BadConfig, NotSupported, unknown
+from .errors import BadConfig, NotSupported, kind_of, unknown
 from .valid import is_integer
 from .whole import refuse_wrapped
 
@@ -127,9 +127,8 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
 def _working(optimizer: str, step: str, trained_bytes: int, largest_bytes: int) -> int:
     """Return the bytes that an optimizer makes and drops within its step.
 
-    torch's Adam divides by the root of the second moment. In a loop over the tensors it makes the
-    root and the quotient by its correction, for one tensor at a time; `foreach` makes the roots of
-    all tensors at once, and divides in place. SGD works in place.
+    In a loop over the tensors torch's Adam makes the root of the second moment and a quotient by
+    it, for one tensor at a time; `foreach` makes all roots at once, and divides in place.
     """
     if step not in STEPS:
         raise unknown("step", step, STEPS)
@@ -204,7 +203,7 @@ def _storage(tensor: Tensor) -> int:
 def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:
     """Return a batch of that shape, every token real; labels where the model takes them."""
     if not hasattr(model, "config"):
-        raise NotSupported(f"What a {type(model).__name__} reads is not known.",
+        raise NotSupported(f"What {kind_of(model)} reads is not known.",
                            expected="a model of transformers'",
                            hint="account.activations(model, batch) with a batch of your own")
     classifies, device = models.head(model), next(model.parameters()).device

@@ -19,11 +19,10 @@ from typing import Any, TypeVar
 from torch import Tensor, nn
 
 from . import bypass
-from .errors import BadConfig, NotMergeable
+from .errors import BadConfig, NotMergeable, kind_of
 from .whole import refuse_wrapped
 
 T = TypeVar("T")
-SILENT: dict[object, set["Adapter"]] = {}    # the adapters in each open block of `core.disabled`
 
 
 class Adapter(nn.Module):
@@ -41,25 +40,31 @@ class Adapter(nn.Module):
     def __init__(self, base: nn.Module):
         super().__init__()
         if isinstance(base, Adapter):
-            raise BadConfig(f"The base is a {type(base).__name__}, an adapter itself.",
+            raise BadConfig(f"The base is {kind_of(base)}, an adapter itself.",
                             expected="the module that it wraps, or one in which adapters are",
                             hint="pt.merge or pt.remove that one first")
         self.base = base
-        self._on = True
+        self._on, self.silent_in = True, []    # open blocks of `core.disabled`
 
     @property
     def enabled(self) -> bool:
         """Whether it acts: it was not set to False, and no block of `disabled` is open."""
-        return self._on and not any(self in block for block in [*SILENT.values()])
+        return self._on and len(self.silent_in) == 0    # torch.compile watches the length
 
     @enabled.setter
     def enabled(self, on: bool) -> None:
         self._on = on
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle is made of: no block silences it."""
+        return vars(self) | {"silent_in": []}
+
     def __init_subclass__(cls):
         """Let the forward of a subclass be the base's while the adapter is not enabled."""
         super().__init_subclass__()
         forward = cls.forward    # its own, or one that it inherits
+        if forward in [known.forward for known in cls.__bases__ if issubclass(known, Adapter)]:
+            return    # it asks already
 
         @functools.wraps(forward)
         def forward_or_base(self, *args, **kwargs):
@@ -79,8 +84,7 @@ class Adapter(nn.Module):
 
     def merged(self) -> nn.Module:
         """Return a new plain module with the same output; change nothing."""
-        raise NotMergeable(f"{type(self).__name__} cannot be folded into a "
-                           f"{type(self.base).__name__}.",
+        raise NotMergeable(f"{type(self).__name__} cannot be folded into {kind_of(self.base)}.",
                            hint="keep the adapter on the model, or pt.remove it")
 
     # ── where a model looks at a weight, instead of calling its module ────────────────────────────

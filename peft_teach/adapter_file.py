@@ -85,8 +85,7 @@ class AdapterFile(NamedTuple):
         """Refuse an axis that the file has too few numbers for, before anything of it is built.
 
         For each step along its axis, every method has at least as many numbers as the narrowest
-        linear layer of the backbone has features. A short axis is built, to say then what is
-        missing.
+        linear layer of the backbone has features. A short axis is built, to say what is missing.
         """
         longest = max((n for t in self.tensors.values() for n in t.shape), default=0)
         fills = sum(t.numel() for t in self.tensors.values()) // _narrowest(model)

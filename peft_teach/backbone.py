@@ -66,9 +66,7 @@ class BackboneAdapter(Adapter):
         The mask and the positions that were given become those of a text that starts `length`
         later. Unless positions say otherwise, a decoder's text begins where the mask does: padding
         before it would move it away from the vectors. With `needs_cache` there is always a cache.
-        Raises `NotSupported` for a mask of pairs; for a cache that is static, or was filled behind
-        other vectors or with padding alone; and, if a cache is needed, for gradient checkpointing,
-        which drops it.
+        Raises `NotSupported` for a mask or a cache in which there is no room for them.
         """
         if needs_cache and self.training and any(
                 getattr(module, "gradient_checkpointing", False) for module in self.base.modules()):

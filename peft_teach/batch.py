@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from . import models
 from .backbone import BackboneAdapter
-from .errors import BadData, NotSupported
+from .errors import BadData, NotSupported, kind_of
 from .padding import positions_in_text
 from .valid import is_several
 from .whole import refuse_wrapped
@@ -31,7 +31,7 @@ def as_list(batches: Iterable) -> list:
     """Return batches as a list; `BadData` for what is not several."""
     if is_several(batches) and not isinstance(batches, Tensor):
         return list(batches)
-    raise BadData(f"batches is a {type(batches).__name__}.", expected="a list of dicts of tensors",
+    raise BadData(f"batches is {kind_of(batches)}.", expected="a list of dicts of tensors",
                   hint="pt.data.batches(examples, tokenizer)")
 
 
@@ -42,7 +42,7 @@ def check(model: nn.Module, batch: Mapping[str, Tensor], labelled: bool = True) 
     """
     if not isinstance(batch, Mapping) or not all(
             isinstance(x, Tensor) and isinstance(name, str) for name, x in batch.items()):
-        raise BadData(f"A batch is a {type(batch).__name__}: {batch!r:.60}.",
+        raise BadData(f"A batch is {kind_of(batch)}: {batch!r:.60}.",
                       expected="a list of dicts of tensors",
                       hint="[batch], where there is one; or pt.data.batches(examples, tokenizer)")
     if labelled and "labels" not in batch:

@@ -24,20 +24,19 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return what a method trains, head excluded: `{"…query.A": parameter}`.
 
     These are the adapters' own parameters with `requires_grad`. For full fine-tuning, which has no
-    adapter, they are the trained backbone weights. Raises `NoAdapter` on a model that no method
-    was put on.
+    adapter, they are the trained backbone weights. Raises `NoAdapter` on a model without a method.
     """
     return {name: p for name, p in method_parameters(model).items() if p.requires_grad}
 
 
 def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return all that a method added or trains, by full name, frozen parameters included."""
-    if not notes.is_adapted(model):
-        raise notes.no_method()
     found, note = adapters(model), notes.written(model)
-    if found or note is None:
+    if found:
         return {full_name(name, own): p for name, adapter in found.items()
                 for own, p in adapter.own_parameters().items()}
+    if note is None:
+        raise notes.no_method()
     return {n: p for n, p in model.named_parameters() if n in note.weights}
 
 

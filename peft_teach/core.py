@@ -8,7 +8,9 @@ the model is as it was. Before anything changes, `notes` takes down what the mod
 in place, `guards` makes sure that torch and transformers leave it so.
 """
 
+import inspect
 import itertools
+import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,14 +20,15 @@ import torch
 from torch import nn
 
 from . import guards, models, notes, whole
-from .adapter import SILENT, Adapter, adapters
-from .errors import BadConfig, NoAdapter, NotMergeable
+from .adapter import Adapter, adapters
+from .errors import BadConfig, NoAdapter, NotMergeable, kind_of
 from .models import replacing
 from .notes import Note
 from .trained_copy import TrainedCopy, refuse_copies
 from .valid import as_targets
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
+ENDING = threading.RLock()    # held while a block of `disabled` ends: none is joined meanwhile
 
 # ── putting adapters on ──────────────────────────────────────────────────────────────────────
 
@@ -84,7 +87,7 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
             error.add_note(f"That was at {name}.")
             raise
         if not isinstance(wrapper, Adapter) or wrapper.base is not base:
-            raise BadConfig(f"make(base) gave a {type(wrapper).__name__} for {name}.",
+            raise BadConfig(f"make(base) gave {kind_of(wrapper)} for {name}.",
                             expected="an Adapter that holds exactly this module as its `base`",
                             hint="class Mine(pt.Adapter): ... super().__init__(base)")
         known |= {id(p) for p in base.parameters()}    # a converted layer's are new
@@ -109,22 +112,35 @@ def disabled(model: nn.Module) -> Iterator[nn.Module]:
 
     (Except in a float16 GPT-2, whose `Conv1D`s became linear layers, which round differently.)
     This holds in every thread. Blocks may overlap: the adapters act again when the last has ended.
-    An adapter that `swap` brings in meanwhile is silent, too, until then; one that is put on by
-    `inject` or `load`, after the old ones were removed, is not, nor is a copy of the model.
+    What `swap` brings in meanwhile is silent, too; a copy, or what `inject` puts on, is not.
     """
-    block = object()
-    SILENT[block] = {*_need_adapters(model, "disable").values()}
+    block = _Block()
     try:
+        block.silence(_need_adapters(model, "disable").values())
         yield model
     finally:
-        del SILENT[block]
+        with ENDING:
+            for adapter in block.adapters:
+                adapter.silent_in.remove(block)
 
 
 def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
     """Silence adapters where the ones they replace are silent, until the same blocks end."""
-    for block in [*SILENT.values()]:
-        if not block.isdisjoint(old):
-            block.update(new)
+    with ENDING:
+        for block in {b for adapter in old for b in adapter.silent_in}:
+            block.silence(new)
+
+
+class _Block:
+    """The adapters that are silent in one open block of `disabled`."""
+
+    def __init__(self):
+        self.adapters: set[Adapter] = set()
+
+    def silence(self, more: Iterable[Adapter]) -> None:
+        for adapter in {*more} - self.adapters:
+            adapter.silent_in.append(self)
+            self.adapters.add(adapter)
 
 
 # ── taking them off ──────────────────────────────────────────────────────────────────────────
@@ -157,7 +173,7 @@ def merge(model: nn.Module) -> nn.Module:
                                    expected=f"numbers that {p.dtype} can hold",
                                    hint="model.float() first, if the adapter's own are finite")
     for name, module in merged.items():    # a hook on a base is not copied: it moves
-        replacing.move_hooks(module, nn.Module())
+        replacing.drop_hooks(module)
         replacing.move_hooks(found[name].base, module)
     model = _put_back(model, merged)
     replacing.cut_ties(model, merged)
@@ -198,14 +214,13 @@ def _put_back(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
 
 def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
     """Return the adapters on a model; raise `NoAdapter` if there is none to `verb`."""
-    if not notes.is_adapted(model):
-        raise notes.no_method()
     found = adapters(model)
-    if not found:
-        raise NoAdapter(f"There is no adapter to {verb}: full fine-tuning changes the weights "
-                        "themselves.",
-                        hint="keep a copy of the base weights if you want them back")
-    return found
+    if found:
+        return found
+    if notes.written(model) is None:
+        raise notes.no_method()
+    raise NoAdapter(f"There is no adapter to {verb}: full fine-tuning changes the weights "
+                    "themselves.", hint="keep a copy of the base weights if you want them back")
 
 
 # ── all or nothing ───────────────────────────────────────────────────────────────────────────
@@ -258,9 +273,13 @@ def _check_contract(wrapper: Adapter, known: set[int]) -> None:
 def _check_targets(makers: Mapping[str, Make], also: tuple[str, ...], head: set[str]) -> None:
     """Raise `BadConfig` for a target that cannot be wrapped, or copied."""
     for make in makers.values():
-        built = ", already built" * isinstance(make, nn.Module)
-        if built or not callable(make):
-            raise BadConfig(f"make is a {type(make).__name__}{built}.",
+        try:
+            inspect.signature(make).bind("base")
+            wrong = "it is a module already" * isinstance(make, nn.Module)
+        except (TypeError, ValueError) as error:    # the second of a builtin, such as dict
+            wrong = str(error)
+        if wrong:
+            raise BadConfig(f"make cannot be called as make(base): {wrong}.",
                             expected="a class or a function of the module to wrap",
                             hint="lambda base: pt.lora.LoRALinear(base, rank=8)")
     for name in (*makers, *also):

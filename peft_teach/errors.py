@@ -127,6 +127,14 @@ class NotAttempted(PeftTeachError):
                          hint="replace this line with your own code")
 
 
+def kind_of(thing: object) -> str:
+    """Return what a thing is: "a Linear", "an Embedding", "the class Linear"."""
+    if isinstance(thing, type):
+        return f"the class {thing.__name__}"
+    name = type(thing).__name__
+    return f"an {name}" if name[0] in "AEIOaeio" else f"a {name}"
+
+
 def unknown(kind: str, name: object, known) -> UnknownName:
     """Return an `UnknownName` that lists what there is and suggests a known name that is close."""
     from difflib import get_close_matches

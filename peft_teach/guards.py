@@ -25,9 +25,7 @@ READERS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttent
 def guard(model: nn.Module, adapted: bool = True) -> None:
     """Guard an adapted model against what torch and transformers do to it by themselves.
 
-    Its adapters are not bypassed, its frozen modules stay as they are, and what transformers saves
-    or resizes goes through this library, unless it is fully fine-tuned: then no adapter is there to
-    be saved. What is guarded already stays as it is. If it is no longer `adapted`, all is undone.
+    What is guarded already stays as it is. If the model is no longer `adapted`, all is undone.
     """
     carries = adapted and any(isinstance(module, Adapter) for module in model.modules())
     stay = frozen.must_stay(model) if adapted else set()

@@ -37,8 +37,8 @@ def refuse_idle(model: nn.Module, trained: list[nn.Parameter], batches: list[Bat
 
     The first batches are tried, in eval mode, where no block is left out by chance. An adapter is
     refused if the module that should call it ran and never called it, or called it only without
-    gradients. An adapter whose output is unused, as a pooler's may be, is refused only if no other
-    adapter learns.
+    gradients; so one in a module that they do not call, such as an expert without tokens, may stay.
+    One whose output is unused, as a pooler's may be, is refused only if no other adapter learns.
     """
     training = _training(model)
     if not training and all(p.grad is None for p in trained):

@@ -37,7 +37,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .errors import BadConfig, BadData, NotSupported, ShapeError
+from .errors import BadConfig, BadData, NotSupported, ShapeError, kind_of
 from .shapes import expect
 from .valid import is_integer
 
@@ -165,7 +165,7 @@ def quantize(x: Tensor, block_size: int = 64, double: bool = False) -> Quantized
 def dequantize(q: Quantized) -> Tensor:
     """Return the tensor that `q` stands for, with its shape and dtype; rounded once, at the end."""
     if not isinstance(q, Quantized):
-        raise BadData(f"This is a {type(q).__name__}.", expected="what quantize returned")
+        raise BadData(f"This is {kind_of(q)}.", expected="what quantize returned")
     pairs, _ = _tables(q.packed.device)
     pairs = pairs.view(torch.int64)[:, 0]                       # (256,): two floats move as one
     values = pairs.index_select(0, q.packed.int()).view(torch.float32)    # (n or n + 1,)
@@ -283,8 +283,8 @@ class Linear4bit(nn.Module):
                     double: bool = True) -> "Linear4bit":
         """Return a 4-bit copy of an `nn.Linear`, on its device; change nothing."""
         if not isinstance(linear, nn.Linear):
-            raise NotSupported("Only a linear layer is held in 4 bits, and this is a "
-                               f"{type(linear).__name__}.", expected="an nn.Linear")
+            raise NotSupported("Only a linear layer is held in 4 bits, and this is "
+                               f"{kind_of(linear)}.", expected="an nn.Linear")
         return cls(quantize(linear.weight, block_size, double), linear.bias).train(linear.training)
 
     @property

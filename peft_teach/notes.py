@@ -51,7 +51,7 @@ def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = No
     if kind is not None:
         method, found = kind.__module__.rpartition(".")[2], kind() if config is None else config
         if not isinstance(found, kind):
-            raise BadConfig(f"The settings are a {type(found).__module__.rpartition('.')[2]}."
+            raise BadConfig(f"The settings are of type {type(found).__module__}."
                             f"{type(found).__name__}.", expected=f"a pt.{method}.Config, or None")
     refuse_adapted(model)
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
@@ -92,8 +92,7 @@ def refuse_adapted(model: nn.Module) -> None:
 
 def is_adapted(model: nn.Module) -> bool:
     """Return whether a method is on this model, noted or put in by hand."""
-    found = adapters(model)
-    return vars(model).get(KEY) != INSIDE and (KEY in vars(model) or bool(found))
+    return bool(adapters(model)) or written(model) is not None
 
 
 def written(model: nn.Module) -> Note | None:
@@ -108,9 +107,10 @@ def note_of(model: nn.Module) -> Note | None:
     If adapters were put in by hand, as in lesson 02, nobody wrote one: then it is the one that
     `guards.adopt` would write. The base is frozen, so its fingerprint is what it was.
     """
-    if not is_adapted(model) or written(model):
-        return written(model)
-    own = {id(p) for a in adapters(model).values() for p in a.own_parameters().values()}
+    found, note = adapters(model), written(model)
+    if note is not None or not found:
+        return note
+    own = {id(p) for a in found.values() for p in a.own_parameters().values()}
     base = fingerprints.as_they_came(model, own)
     return Note(by_plain_name(model, fingerprints.of_base(model, base)),
                 dict.fromkeys(by_plain_name(model, base), True),

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .errors import BadConfig, NotSupported
+from .errors import BadConfig, NotSupported, kind_of
 from .valid import is_number, is_positive, is_several, is_share
 from .whole import is_sharded
 
@@ -59,7 +59,7 @@ def groups_of(model: nn.Module, groups: Iterable[Mapping[str, Any]] | None) -> l
         for p in params:
             if id(p) not in trained or id(p) in seen:
                 shape = f", {tuple(p.shape)}," if isinstance(p, Tensor) else ""
-                raise BadConfig(f"A group holds a {type(p).__name__}{shape} that "
+                raise BadConfig(f"A group holds {kind_of(p)}{shape} that "
                                 + ("stands in another place, too." if id(p) in seen else
                                    "is no parameter of this model, or does not train."),
                                 expected="parameters with requires_grad, each once",

@@ -102,8 +102,7 @@ def depth(name: str) -> int:
 def counts(name: str) -> dict[str, int]:
     """Return the parameters of this outline by place, as `account.by_place` does.
 
-    Counted with one block and with two, and extended to all: the larger the model, the longer it
-    takes to build, without weights too.
+    Counted with one block and with two, and extended to all, which would take long to build.
     """
     one, two = (account.by_place(outline(name, n)) for n in (1, 2))
     return {p: size + (depth(name) - 1) * (two[p] - size) for p, size in one.items()}
@@ -131,8 +130,7 @@ def ledger(name: str, trains: str = "full", optimizer: str = "adamw", batch_size
            step: str = "for-loop") -> Ledger:
     """Predict the bytes of training this outline, as `account.ledger` does of a loaded model.
 
-    A fused attention computes its pairs of tokens piece by piece and keeps its output in their
-    place.
+    A fused attention computes its pairs of tokens piece by piece, and keeps its output instead.
     """
     c0, c1, c2, c3 = law(name, trains, dtype)
     if fused:

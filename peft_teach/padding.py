@@ -31,10 +31,7 @@ def positions_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
 
 
 def padding_in_front(mask: Tensor | None) -> Tensor | None:
-    """Return how many tokens of padding each row of a mask begins with, (batch, 1).
-
-    None if no row begins with any.
-    """
+    """Return how much padding each row of a mask begins with, (batch, 1); None if none does."""
     if mask is None or mask[:, 0].all():
         return None
     return (mask.long().cumsum(1) == 0).sum(1, keepdim=True)

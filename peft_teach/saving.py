@@ -53,10 +53,9 @@ def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = 
     """Stand for `save_pretrained` on an adapted model: `write`, and a file for `Trainer` to resume.
 
     That is `model.safetensors`: what a save keeps of the adapters, and whatever else trains, by
-    the names that they have now. The frozen weights are not in it, as Trainer remarks when it
-    resumes. There is no config.json, from which transformers would draw a base at random. `others`
-    are options of its own format. Raises `NotSupported` for tensors from elsewhere, as they come
-    from sharded training, and for a push to the Hub.
+    the names that they have now. There is no config.json, from which transformers would draw a base
+    at random. `others` are options of its own format. Raises `NotSupported` for tensors from
+    elsewhere, as they come from sharded training, and for a push to the Hub.
     """
     if state_dict is not None or push_to_hub:
         raise NotSupported("An adapted model is saved from its own parameters, into a folder.",

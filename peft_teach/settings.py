@@ -1,7 +1,7 @@
 """What every method's `Config` is: frozen, plain values, each held to what its field says.
 
-    size: Annotated[int, is_integer, "a whole number from 1"] = 64    checked as it is set
-    layers: Annotated[tuple[int, ...] | None, as_layers] = None       made a tuple of block numbers
+    size: Annotated[int, checked(is_integer, "a whole number from 1")] = 64
+    layers: Annotated[tuple[int, ...] | None, as_layers] = None
 
 Python takes True for 1, and NumPy's numbers cannot be written to json. So a method's settings are
 made plain numbers and tuples before anything is built with them, in one place for all methods.
@@ -9,16 +9,15 @@ made plain numbers and tuples before anything is built with them, in one place f
 
 import dataclasses
 import numbers
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from inspect import get_annotations
 from typing import Annotated, Any, Literal, Self, get_args, get_origin
 
 import numpy as np
 from torch import nn
 
-from .errors import BadConfig
-from .valid import as_layers, as_targets, is_integer, is_positive, is_several, is_share
+from .errors import BadConfig, kind_of
+from .valid import as_layers, as_targets, is_integer, is_positive, is_share
 
 # The names of settings in Hugging Face peft, bitsandbytes and `adapters`, and here.
 NAMES_HERE = {
@@ -58,21 +57,13 @@ class Settings:
 
     `also_train` names modules, as places or in full, of which a copy trains, too: norms, say.
 
-    A field's type says what its value must be: a bool, one of a `Literal`'s words, or what
-    its `Annotated` asks, with what the error says otherwise; or the one function in its `Annotated`
-    makes it plain, from the value and the field's name, and raises for what cannot be. A type that
-    says nothing, as a bare `int` does, raises `BadConfig` where the class is defined. What several
-    settings must be together, a method checks in its own `__post_init__`. What depends on the
-    model, such as the largest rank, is checked where a layer is wrapped.
+    A field's type says what its value must be: a bool, one of a `Literal`'s words, or what the
+    function in its `Annotated` makes of the value and the field's name, or raises. A method checks
+    several settings together in its own `__post_init__`; a layer checks what depends on the model.
     """
 
     also_train: Annotated[tuple[str, ...] | None, lambda value, name: (
         as_targets(value, name) or None)] = dataclasses.field(default=None, kw_only=True)
-
-    def __init_subclass__(cls):
-        """Refuse a field whose type says nothing that a value could be held to."""
-        for name, kind in get_annotations(cls).items():
-            _reader(name, kind)
 
     def __new__(cls, *args, **settings):
         """Refuse unknown names, other libraries' too, where Python says only "unexpected"."""
@@ -87,14 +78,13 @@ class Settings:
 
     def __post_init__(self):
         """Make every value plain, and hold it to what its field says."""
-        for field in dataclasses.fields(self):
-            read = _reader(field.name, field.type)
-            object.__setattr__(self, field.name, read(getattr(self, field.name), field.name))
+        vars(self).update(self.check(**vars(self)))
 
     @classmethod
-    def check(cls, **settings) -> None:
-        """Raise as `cls(**settings)` does: for a layer, which is given some settings one by one."""
-        cls(**settings)
+    def check(cls, **settings) -> dict[str, Any]:
+        """Return some settings made plain; raise `BadConfig` for what a field does not allow."""
+        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        return {name: _reader(name, types[name])(value, name) for name, value in settings.items()}
 
     def as_stored(self) -> Self:
         """Return the settings as a file keeps them: without what matters at the start only."""
@@ -109,21 +99,21 @@ class Settings:
 
 def _reader(name: str, kind: Any) -> Callable[[Any, str], Any]:
     """Return what makes a value of this type plain, from it and its field's name, or raises."""
-    asked = getattr(kind, "__metadata__", ())
-    words = get_args(kind) if get_origin(kind) is Literal else ()
-    if len(asked) == 1:
-        return asked[0]
-    if len(asked) == 2:
-        holds, expected = asked
-    elif words:
-        holds, expected = words.__contains__, "one of " + ", ".join(words)
-    elif kind is bool:
-        holds, expected = lambda value: isinstance(value, bool), "True or False"
-    else:
-        raise BadConfig(f"The setting {name} is of type {kind}.",
-                        expected="bool, a Literal, or what its value must be",
-                        hint=f'{name}: Annotated[int, is_integer, "a whole number, at least 1"]')
+    if hasattr(kind, "__metadata__"):
+        return kind.__metadata__[0]
+    if get_origin(kind) is Literal:
+        words = get_args(kind)
+        return checked(words.__contains__, "one of " + ", ".join(words), words)
+    if kind is bool:
+        return checked(lambda value: isinstance(value, bool), "True or False")
+    raise BadConfig(f"The setting {name} is of type {kind}.",
+                    expected="bool, a Literal, or what its value must be",
+                    hint=f'{name}: Annotated[int, checked(is_integer, "a whole number from 1")]')
 
+
+def checked(holds: Callable[[Any], bool], expected: str, words: Sequence[str] = ()
+            ) -> Callable[[Any, str], Any]:
+    """Return what makes a value plain, from it and its field's name, and raises unless it holds."""
     def read(value, name: str):
         value = _plain(value, name)
         if holds(value):
@@ -158,28 +148,20 @@ def _plain(value, name: str):
     if isinstance(value, numbers.Real) and not isinstance(value, bool):
         return int(value) if isinstance(value, numbers.Integral) else float(value)
     if hasattr(value, "item"):
-        raise BadConfig(f"{name} is a {type(value).__name__}.", expected="a plain Python value",
+        raise BadConfig(f"{name} is {kind_of(value)}.", expected="a plain Python value",
                         hint=f"{name}=….item()")
     return value
 
 
-def as_words(words, name: str) -> tuple[str, ...]:
-    """Return one or several texts as a tuple; `BadConfig` for anything else."""
-    words = (words,) if isinstance(words, str) else () if words is None else words
-    if not is_several(words) or not all(isinstance(w, str) for w in words):
-        raise BadConfig(f"{name} is {words!r}.", expected="one text, or several")
-    return tuple(words)
-
-
 # ── settings that several methods share ──────────────────────────────────────────────────────
 
-Length = Annotated[int, is_integer, "a whole number of vectors, at least 1"]
-Share = Annotated[float, is_share, "a probability from 0 to below 1"]
-Rank = Annotated[int, is_integer, "a whole number, at least 1"]
+Length = Annotated[int, checked(is_integer, "a whole number of vectors, at least 1")]
+Share = Annotated[float, checked(is_share, "a probability from 0 to below 1")]
+Rank = Annotated[int, checked(is_integer, "a whole number, at least 1")]
 Targets = Annotated[tuple[str, ...] | None, lambda value, name: (
     None if value is None else as_targets(value, name))]
 Layers = Annotated[tuple[int, ...] | None, as_layers]
-Alpha = Annotated[float, is_positive, "a positive number; it stays when the rank changes"]
+Alpha = Annotated[float, checked(is_positive, "a positive number; it stays when the rank changes")]
 
 
 def unsaved(default: Any) -> Any:

@@ -7,7 +7,7 @@
 
 from torch import Tensor
 
-from .errors import ShapeError
+from .errors import ShapeError, kind_of
 
 
 def expect(tensor: object, axes: str, *, called: str = "x", **sizes: int) -> Tensor:
@@ -17,7 +17,7 @@ def expect(tensor: object, axes: str, *, called: str = "x", **sizes: int) -> Ten
     gives the lengths that are known; `called` is the tensor's name in the message.
     """
     if not isinstance(tensor, Tensor):
-        raise ShapeError(f"{called} is a {type(tensor).__name__}, not a tensor.",
+        raise ShapeError(f"{called} is {kind_of(tensor)}, not a tensor.",
                          expected=f"a tensor of shape ({axes})")
     names = axes.split()
     shape = tuple(tensor.shape)

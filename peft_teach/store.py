@@ -59,8 +59,7 @@ def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> n
     After a bare `attach` no method is named: give as `make` what `attach` had, `make(base)`, and
     the same modules are wrapped. Raises `AlreadyAdapted`, or `AdapterFileError` for a missing or
     damaged file, another base, other values drawn from a seed, or a missing, unexpected, misshapen
-    or infinite tensor; then the model is as it was. Warns if the adapter was saved on a base in 4
-    bits and this one is not, or the reverse.
+    or infinite tensor; then the model is as it was. Warns if one base of the two is in 4 bits.
     """
     file = read(path)
     notes.refuse_adapted(model)
@@ -77,8 +76,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     Where method and settings agree, only tensors are copied, which takes milliseconds; otherwise
     the old adapter is removed and the new one loaded. A failure leaves the old one in place. After
     a bare `attach` no settings are known: what is no tensor, such as a scale, stays as attached.
-    Inside `pt.disabled(model)` the new adapter is silent, too, until that block ends.
-    Warns, as `load` does, if only one of file and model has a base in 4 bits.
+    Inside `pt.disabled(model)` the new adapter is silent, too. Warns as `load` does.
     """
     note = guards.adopt(model)
     if note is None:

@@ -1,6 +1,5 @@
 """What `also_train` asks for: a copy of a frozen module, which trains in its place."""
 
-import copy
 from collections.abc import Collection
 
 from torch import Tensor, nn
@@ -10,7 +9,7 @@ from . import frozen
 from .adapter import Adapter
 from .errors import BadConfig, NotSupported
 from .models import quantized
-from .models.replacing import move_hooks
+from .models.replacing import copy_of
 
 
 class TrainedCopy(Adapter):
@@ -23,8 +22,7 @@ class TrainedCopy(Adapter):
 
     def __init__(self, base: nn.Module):
         super().__init__(base)
-        self.trained = copy.deepcopy(base)
-        move_hooks(self.trained, nn.Module())    # they are copies of those that the place has
+        self.trained = copy_of(base)
         own = [*self.trained.parameters()]
         called = type(base).forward is not nn.Module.forward    # a list of layers is not
         if (not own or not called or not all(p.is_floating_point() for p in own)
@@ -50,7 +48,7 @@ class TrainedCopy(Adapter):
 
     def merged(self) -> nn.Module:
         """Return the trained copy, in the dtype of the base."""
-        module = copy.deepcopy(self.base)
+        module = copy_of(self.base)
         module.load_state_dict(self.weights() | dict(self.trained.named_buffers()), strict=False)
         return module
 

@@ -62,12 +62,9 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
 
     Raises `BadData` for no batches, for batches without labels or with a class that the model does
     not have, and `BadConfig` for a setting that cannot work, if nothing trains, or if `pt.disabled`
-    or `torch.no_grad` is open. The first step, before its update, raises `BadConfig` if an adapter
-    gets no gradient because the model never calls it, or not for the loss. (The first 8 batches are
-    tried in eval mode, which leaves out no block by chance. An adapter in a module that they do not
-    call, such as an expert without tokens, may stay, and so may one on a pooler that no head
-    reads.) An interrupt raises `TrainingStopped`; a loss or gradient that is not finite raises
-    `TrainingDiverged`, before the update. Both hold the steps that were done.
+    or `torch.no_grad` is open. The first step, before its update, raises `BadConfig` for an adapter
+    that would learn nothing (`idle.refuse_idle`). An interrupt raises `TrainingStopped`; a loss or
+    gradient that is not finite, before the update, `TrainingDiverged`: with the steps done so far.
     """
     whole.refuse_wrapped(model)
     if not torch.is_grad_enabled():
@@ -142,11 +139,9 @@ def learning_rate(model: nn.Module) -> float:
     """Return the rate that the model's method recommends, for AdamW.
 
     It was found on one small encoder and one small language model, with the method's defaults: a
-    place to begin. Settings that act more strongly take a smaller one, as the method's `Config`
-    says: a bottleneck's is divided by its scale, and LoRA on every linear layer takes QLoRA's. With
-    batches of 16, most methods learn in 60 steps; BitFit, prompts and prefixes had not begun by
-    then at any rate tried: give them 120 at least, BitFit 250. It is `full`'s for a model without
-    a method, and `OWN` for adapters of your own.
+    place to begin. With batches of 16, most methods learn in 60 steps; BitFit, prompts and prefixes
+    had not begun by then at any rate tried: give them 120 at least, BitFit 250. It is `full`'s for
+    a model without a method, and `OWN` for adapters of your own.
     """
     note = notes.note_of(model)
     if note is None:

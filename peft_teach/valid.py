@@ -45,12 +45,19 @@ def _is(kind: type, value: object) -> bool:
     return isinstance(value, kind) and not isinstance(value, bool)
 
 
+def as_words(words, name: str, expected: str = "one text, or several") -> tuple[str, ...]:
+    """Return one or several texts as a tuple; `BadConfig` for anything else."""
+    found = () if words is None else (words,)
+    if is_several(words) and not isinstance(words, str):
+        found = tuple(words)
+    if not all(isinstance(w, str) for w in found):
+        raise BadConfig(f"{name} is {words!r}.", expected=expected)
+    return found
+
+
 def as_targets(targets, name: str = "targets") -> tuple[str, ...]:
     """Return one or several places or module names as a tuple; `BadConfig` for anything else."""
-    targets = (targets,) if isinstance(targets, str) else () if targets is None else targets
-    if not is_several(targets) or not all(isinstance(t, str) for t in targets):
-        raise BadConfig(f"{name} is {targets!r}.", expected="places or module names, as text")
-    targets = tuple(targets)
+    targets = as_words(targets, name, "places or module names, as text")
     if "all-linear" in targets:
         raise BadConfig(f"{name} is 'all-linear', which is peft's word.",
                         expected="places or module names",

@@ -4,7 +4,7 @@ from typing import Any, TypeGuard
 
 from torch import Tensor, nn
 
-from .errors import BadConfig, NotSupported
+from .errors import BadConfig, NotSupported, kind_of
 
 # Wrappers that give parameters other names: what torch.compile, FSDP and checkpoint_wrapper call
 # the module inside, and classes that call it "module".
@@ -15,8 +15,7 @@ PARALLEL = (nn.DataParallel, nn.parallel.DistributedDataParallel)
 def need_model(model: object) -> None:
     """Raise `BadConfig` for what is no model at all."""
     if not isinstance(model, nn.Module):
-        kind = model.__name__ if isinstance(model, type) else type(model).__name__
-        raise BadConfig(f"This is a {kind}, not a model.", expected="a torch.nn.Module",
+        raise BadConfig(f"This is {kind_of(model)}, not a model.", expected="a torch.nn.Module",
                         hint="model, tokenizer = pt.models.load('minilm', labels=2)")
 
 

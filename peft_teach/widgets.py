@@ -93,9 +93,8 @@ class Lasting:
     """A box of widgets, and behind it a still copy that stays when its kernel has ended.
 
     The copy follows the box while the page is open in which the cell ran. Once that page is loaded
-    anew, the box still works, and the copy behind it stays as it was: a front end knows by its
-    display id only what ran before its eyes, and a notebook's file does not keep that name. So a
-    copy says all of its settings, and running the cell again makes a new one.
+    anew, the box still works, and the copy stays as it was: a notebook's file does not keep its
+    display id. So a copy says all of its settings, and running the cell again makes a new one.
     """
 
     def __init__(self, box: ipw.Box):
@@ -238,10 +237,7 @@ def _setting_text(control: Any) -> str:
 
 
 class Choices(ipw.HBox):
-    """A checkbox for each of a few things; `value` is the tuple of those that are checked.
-
-    `options` are things, or (name, thing) pairs.
-    """
+    """A checkbox for each of `options`, things or (name, thing) pairs; `value`: those checked."""
 
     value = traitlets.Tuple()
 
@@ -325,9 +321,8 @@ class Run(Generic[Found]):
 
     `start()` returns a generator that yields a `Progress` after each step and returns a result;
     `ended(result)` receives it. A task of the kernel's loop takes the steps, one at a time, so that
-    controls move between them; without a loop they are taken at once. How long it takes depends on
-    the machine, so a line says how much time is left at the pace so far; below it falls the loss.
-    Neither button is ever disabled: the keyboard's place on the page would be lost with it.
+    controls move between them; without a loop they are taken at once. Neither button is ever
+    disabled: the keyboard's place on the page would be lost with it.
     """
 
     def __init__(self, text: str, start: Callable[[], Generator[Progress, None, Found]],

@@ -29,7 +29,7 @@ from peft_teach import models
 from peft_teach.adapter import Adapter
 from peft_teach.core import wrap
 from peft_teach.notes import prepare
-from peft_teach.settings import Layers, Rank, Settings, Targets
+from peft_teach.settings import Layers, Rank, Settings, Targets, checked
 from peft_teach.shapes import expect
 from peft_teach.valid import is_integer
 
@@ -46,7 +46,8 @@ class Config(Settings):
     """
 
     rank: Rank = 256
-    seed: Annotated[int, lambda n: is_integer(n, 0, 2**63 - 1), "a whole number, 0 or more"] = 0
+    seed: Annotated[int, checked(lambda n: is_integer(n, 0, 2**63 - 1),
+                                 "a whole number, 0 or more")] = 0
     targets: Targets = None
     layers: Layers = None
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from ..errors import BadData, NotSupported
+from ..errors import BadData, NotSupported, kind_of
 from ..valid import is_integer, is_number, is_several
 from .tasks import Dataset, Example
 
@@ -148,7 +148,7 @@ def _check_sizes(tokenizer, batch_size: int, max_tokens: int, epochs: int, seed:
         if not is_integer(size, least):
             raise BadData(f"{name} is {size!r}.", expected=f"a whole number, at least {least}")
     if not hasattr(tokenizer, "pad_token_id"):
-        raise BadData(f"The tokenizer is a {type(tokenizer).__name__}.",
+        raise BadData(f"The tokenizer is {kind_of(tokenizer)}.",
                       expected="a tokenizer of transformers'",
                       hint="model, tokenizer = pt.models.load('minilm', labels=2)")
     if tokenizer.pad_token_id is None:

@@ -11,7 +11,7 @@ from torch import nn
 
 from .. import contents, folder, models, notes
 from ..adapter import Adapter, adapters, plain_name
-from ..errors import NoAdapter, NotExportable
+from ..errors import NoAdapter, NotExportable, kind_of
 from ..methods import dora, ia3, lora, prefix, prompt
 from ..trained_copy import TrainedCopy
 from .modules import adapted, ends_in
@@ -187,8 +187,8 @@ def _task(model: nn.Module) -> str | None:
 def _input_task(model: nn.Module) -> str:
     task = _task(model)
     if task not in INPUT_TASKS:
-        raise NotExportable(f"What peft does with a prompt or a prefix before a "
-                            f"{type(model).__name__} is not known here.",
+        raise NotExportable(f"What peft does with a prompt or a prefix before "
+                            f"{kind_of(model)} is not known here.",
                             expected="a sequence classifier, a language model or a bare backbone")
     return task
 

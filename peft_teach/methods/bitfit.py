@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from .. import models
 from ..adapter import Adapter
 from ..core import wrap
-from ..errors import NoTargets, NotSupported
+from ..errors import NoTargets, NotSupported, kind_of
 from ..nf4 import Linear4bit
 from ..notes import prepare
 from ..settings import Layers, Settings, Targets
@@ -112,7 +112,7 @@ def _biased(model: nn.Module, layers: tuple[int, ...] | None) -> tuple[str, ...]
 def _check(base: nn.Module) -> None:
     hint = "targets=None takes every bias there is"
     if not isinstance(base, KINDS):
-        raise NotSupported(f"BitFit changes biases, and this is a {type(base).__name__}.",
+        raise NotSupported(f"BitFit changes biases, and this is {kind_of(base)}.",
                            expected="an nn.Linear or nn.LayerNorm", hint=hint)
     if base.bias is None:
         raise NoTargets(f"This {type(base).__name__} has no bias.",

@@ -43,7 +43,7 @@ from ..adapter import Adapter
 from ..core import wrap
 from ..errors import BadConfig
 from ..notes import prepare
-from ..settings import Layers, Settings, Targets
+from ..settings import Layers, Settings, Targets, checked
 from ..shapes import expect
 from ..valid import is_integer, is_positive
 from .placements import need_readable, usual_targets
@@ -134,8 +134,8 @@ class Config(Settings):
     `ffn`. `layers` are block numbers, None for all.
     """
 
-    size: Annotated[int, is_integer, "a whole number from 1; often d_model / 16"] = 64
-    scale: Annotated[float, is_positive, "a positive number; 4 in He et al. 2022"] = 1.0
+    size: Annotated[int, checked(is_integer, "a whole number from 1; often d_model / 16")] = 64
+    scale: Annotated[float, checked(is_positive, "a positive number; 4 in He et al. 2022")] = 1.0
     activation: Activation = "relu"
     reads: Literal["output", "normed", "input"] = "normed"
     own_norm: bool = False

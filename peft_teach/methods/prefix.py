@@ -32,9 +32,9 @@ from ..caches import in_front
 from ..core import wrap
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
-from ..settings import Length, Settings, as_words, unsaved
+from ..settings import Length, Settings, checked, unsaved
 from ..shapes import expect
-from ..valid import is_integer
+from ..valid import as_words, is_integer
 from .projection import Projection
 from .starts import check_words, prefix_of_words
 
@@ -103,8 +103,9 @@ class Config(Settings):
     length: Length = 20
     start: Literal["random", "text"] = unsaved("random")
     words: Annotated[tuple[str, ...], as_words] = unsaved(())
-    projection: Annotated[int | None, lambda n: n is None or is_integer(n),
-                          "the hidden size of the MLP, or None for no MLP"] = unsaved(None)
+    projection: Annotated[int | None, checked(
+        lambda n: n is None or is_integer(n),
+        "the hidden size of the MLP, or None for no MLP")] = unsaved(None)
 
     def __post_init__(self):
         super().__post_init__()

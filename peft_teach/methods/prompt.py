@@ -31,8 +31,9 @@ from ..core import wrap
 from ..errors import NotSupported
 from ..notes import prepare
 from ..padding import behind_padding
-from ..settings import Length, Settings, as_words, unsaved
+from ..settings import Length, Settings, unsaved
 from ..shapes import expect
+from ..valid import as_words
 from .starts import check_words, prompt_of_words
 
 LEARNING_RATE = 3e-2    # learns on both models: assets/records/rates.json

@@ -39,7 +39,7 @@ from ..errors import BadConfig
 from ..models.replacing import keep_mark
 from ..nf4 import EXPECTED_SIZE, Linear4bit, is_block_size
 from ..notes import prepare
-from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
+from ..settings import Alpha, Layers, Rank, Settings, Share, Targets, checked
 from .dora import DoRALinear
 from .lora import LINEAR_LEARNING_RATE, LoRALinear, rate
 
@@ -63,7 +63,7 @@ class Config(Settings):
     targets: Targets = None
     layers: Layers = None
     quantize: Targets = None
-    block_size: Annotated[int, is_block_size, EXPECTED_SIZE] = 64
+    block_size: Annotated[int, checked(is_block_size, EXPECTED_SIZE)] = 64
     double: bool = True
     dora: bool = False
 

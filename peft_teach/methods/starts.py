@@ -73,8 +73,7 @@ def common_tokens(tokenizer, n: int, vocabulary: int) -> list[int]:
     """Return the first `n` ids of a vocabulary that are text.
 
     Vocabularies are ordered roughly by how common a token is; special tokens and BERT's reserved
-    "[unused…]" entries, which no text contains, are passed over. Raises `BadConfig` if the model
-    lacks one of them.
+    "[unused…]" entries, which no text contains, are passed over. Raises `BadConfig` as `token_ids`.
     """
     special = set(tokenizer.all_special_ids)
     tokens = tokenizer.convert_ids_to_tokens(range(len(tokenizer)))    # None where a number is free

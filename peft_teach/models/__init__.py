@@ -14,11 +14,8 @@ This file only re-exports. Each idea has a file of its own:
 
 from .calling import (
     cache_name,
-    can_generate,
     first_position,
     fused_queries,
-    is_encoder,
-    is_language_model,
     key_value_shape,
     longest_input,
     positions,
@@ -30,12 +27,13 @@ from .families import (
     SINGLE,
     config_of,
     find,
+    is_encoder,
     linear_places,
     place_of,
     places,
     query_and_value,
 )
-from .heads import head
+from .heads import can_generate, head, is_language_model
 from .layers import (
     as_linear,
     converted,

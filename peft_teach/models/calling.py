@@ -47,8 +47,7 @@ def fused_queries(model: nn.Module) -> tuple[int, int]:
 def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor:
     """Return the position ids (batch or 1, seq) that a backbone gives its tokens by itself.
 
-    They count from 0, padding included. RoBERTa and its kin start at `padding_idx + 1` and skip
-    padding.
+    They count from 0, padding included; RoBERTa's and its kin's from `padding_idx + 1`, without.
     """
     first = first_position(backbone)
     if first == 0 or input_ids is None:
@@ -66,18 +65,3 @@ def first_position(backbone: nn.Module) -> int:
 def longest_input(backbone: nn.Module) -> int:
     """Return how many positions a backbone has."""
     return config_of(backbone).max_position_embeddings - first_position(backbone)
-
-
-def is_encoder(model: nn.Module) -> bool:
-    """Return whether every token sees every other, as in BERT and its kin."""
-    return need_family(model).is_encoder
-
-
-def is_language_model(model: nn.Module) -> bool:
-    """Return whether the logits at each token are about the next one, as a GPT-2's are."""
-    return can_generate(model) and not config_of(model).is_encoder_decoder
-
-
-def can_generate(model: nn.Module) -> bool:
-    """Return whether a model generates tokens, as a GPT-2 and a T5 do."""
-    return getattr(model, "can_generate", lambda: False)()

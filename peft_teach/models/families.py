@@ -24,6 +24,7 @@ OLMo 2, has none.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -220,6 +221,11 @@ def need_family(model: nn.Module) -> Family:
     return family
 
 
+def is_encoder(model: nn.Module) -> bool:
+    """Return whether every token sees every other, as in BERT and its kin."""
+    return need_family(model).is_encoder
+
+
 def entry(config) -> Family:
     """Return the family's entry for a configuration whose `model_type` is in `FAMILIES`."""
     found = FAMILIES[config.model_type]
@@ -234,20 +240,26 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
     star matches dots, too: "*.0.*.query". A module with several names is returned by its first. A
     name that is also a place, as "embeddings" is on a bare BERT, means the place. "linear" is every
     linear layer of the blocks. `layers` keeps only these blocks of the places that every block has.
-    Raises `NoTargets` for a target that the model lacks, and `BadConfig` for a block that does not
-    exist.
+    Raises `NoTargets` for a target, and `BadConfig` for a block, that the model lacks.
     """
     layers = as_layers(layers)
     first = {module: name for name, module in model.named_modules()}
     modules = {name: first[module]
                for name, module in model.named_modules(remove_duplicate=False) if name}
     chosen = [name for t in as_targets(targets) for name in _expanded(t, modules, model)]
-    table = places(model) if family_of(model) else {}
+    family = family_of(model)
+    table = places(model) if family else {}
     absent = [t for t in chosen if t not in table and t not in modules]
     if absent or not chosen:
-        lacks = need_family(model).lacks
         what = ", ".join(map(repr, absent)) or "module without a name: no target was given"
-        why = "; ".join(reason for place, reason in lacks.items() if place in absent)
+        if family is None:
+            ends = dict.fromkeys(name.rpartition(".")[2] for name in modules)
+            close = [f"'*{end}', say; or " for t in absent for end in get_close_matches(t, ends, 1)]
+            raise NotSupported(
+                f"This {type(model).__name__} has no {what}; its places are not known.",
+                expected="module names or patterns; here they end in " + ", ".join([*ends][:20]),
+                hint="".join(close) + "print([name for name, _ in model.named_modules()])")
+        why = "; ".join(reason for place, reason in family.lacks.items() if place in absent)
         raise NoTargets(f"This model has no {what}{': ' if why else ''}{why}.",
                         expected="a place, here " + ", ".join(table) + ", or a full module name or "
                                  "a pattern, such as '*.0.*'",

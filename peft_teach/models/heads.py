@@ -1,10 +1,11 @@
-"""The task head of a model: what is new for a task, trained by every method and saved with it."""
+"""What a model is for: its task head, trained by every method and saved with it; or language."""
 
 from collections.abc import Iterator
 
 from torch import nn
 
 from ..whole import refuse_wrapped
+from .families import config_of
 
 # What transformers adds on top of a backbone for one task, by attribute name: a model with one of
 # these is a model for a task.
@@ -39,6 +40,16 @@ def head(model: nn.Module) -> tuple[str, ...]:
         heads = {id(p) for p in _beside(model)}
         return tuple(name for key, name in names.items() if key in heads)
     return added                                                                    # 3
+
+
+def is_language_model(model: nn.Module) -> bool:
+    """Return whether the logits at each token are about the next one, as a GPT-2's are."""
+    return can_generate(model) and not config_of(model).is_encoder_decoder
+
+
+def can_generate(model: nn.Module) -> bool:
+    """Return whether a model generates tokens, as a GPT-2 and a T5 do."""
+    return getattr(model, "can_generate", lambda: False)()
 
 
 def _is_transformers(module: nn.Module) -> bool:

@@ -7,7 +7,6 @@
     other libraries'
 """
 
-import copy
 from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar
 
 import torch
@@ -15,7 +14,7 @@ from torch import nn
 
 from .. import nf4
 from ..errors import NotMergeable, NotSupported
-from .replacing import CONVERTED
+from .replacing import CONVERTED, copy_of
 
 if TYPE_CHECKING:
     from transformers.pytorch_utils import Conv1D
@@ -88,7 +87,7 @@ def linear_like(layer: Any, weight: torch.Tensor, bias: torch.Tensor | None = No
 def with_bias(layer: _Layer, bias: torch.Tensor) -> _Layer:
     """Return a copy of a layer with this bias; a weight in 4 bits stays there."""
     _need_plain_forward(layer)
-    new = copy.deepcopy(layer)
+    new = copy_of(layer)
     new.bias = nn.Parameter(bias.detach().clone())
     return new
 

@@ -39,14 +39,12 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
 
     `name` is "minilm" (a BERT encoder, 22.7 M parameters), "smollm2" (a Llama-shaped chat model,
     135 M) or "hub:NAME" for any model of the Hugging Face Hub. With `labels` the model gets a new
-    classification head of that many classes, drawn from torch's global generator; a checkpoint's
-    own head stays if it is for as many, otherwise a line says that it is new. Without, it is the
-    bare encoder or the language model. Another line says what else the checkpoint lacks and is
-    drawn at random, such as the pooler of many BERTs. `pool` says what the head of a BERT encoder
-    reads: "cls", the first token through the pooler, or "mean", the mean over the real tokens, as
-    minilm was pretrained. (Its pooler never was: its biases are 0, its weights a random draw.)
-    `pretrained=False` keeps the architecture and draws all weights anew. `device` None takes the
-    GPU if there is one. Raises `UnknownName`, `BadConfig`, `FetchError` or `NotSupported`.
+    classification head of that many classes, drawn from torch's global generator, unless the
+    checkpoint has one for as many. Without, it is the bare encoder or the language model. A line
+    says what the checkpoint lacks and is drawn at random. `pool` says what the head of a BERT
+    encoder reads: "cls", the first token through the pooler, or "mean", the mean over the real
+    tokens, as minilm was pretrained. `pretrained=False` draws all weights anew. `device` None takes
+    the GPU if there is one. Raises `UnknownName`, `BadConfig`, `FetchError` or `NotSupported`.
     """
     if pool not in ("cls", "mean"):
         raise unknown("pooling", pool, ("cls", "mean"))

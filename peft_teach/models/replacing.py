@@ -5,6 +5,7 @@
     replace       any module by another
 """
 
+import copy
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -85,6 +86,19 @@ def move_hooks(old: nn.Module, new: nn.Module) -> None:
         table.clear()
         table.update(move)
         vars(old)[name], vars(new)[name] = OrderedDict(stay), table
+
+
+def drop_hooks(copied: nn.Module) -> None:
+    """Take off the hooks that came with a copy: the place has them."""
+    move_hooks(copied, nn.Module())
+
+
+def copy_of(module: nn.Module) -> Any:
+    """Return a deep copy without hooks; on modules inside it they are one and the same in both."""
+    _, *inside = module.modules()
+    copied = copy.deepcopy(module, {id(vars(m)[t]): vars(m)[t] for m in inside for t in TABLES})
+    drop_hooks(copied)
+    return copied
 
 
 # ── weights that transformers ties ────────────────────────────────────────────────────────────

@@ -87,12 +87,15 @@ def test_make_must_return_an_adapter_around_this_base(make, says, model, batch):
 
 
 @pytest.mark.parametrize(("make", "says"), [
-    (3, "make is a int."), (Shift(nn.Linear(32, 32)), "make is a Shift, already built.")])
+    (3, "3 is not a callable object"), (Shift(nn.Linear(32, 32)), "it is a module already"),
+    (lambda: None, "too many positional arguments"),
+    (dict, "no signature found for builtin type <class 'dict'>"),
+    (Shared, "missing a required argument: 'other'")])
 def test_make_is_a_class_or_a_function(make, says, model, batch):
     before = snapshot(model, batch)
     with pytest.raises(BadConfig) as error:
         pt.attach(model, "query", make)
-    assert error.value.found == says
+    assert error.value.found == f"make cannot be called as make(base): {says}."
     assert snapshot(model, batch) == before
 
 
@@ -683,7 +686,7 @@ def test_the_settings_of_another_method_are_refused(method, model, batch):
     other = pt.ia3.Config() if method != "ia3" else pt.dora.Config()
     before = snapshot(model, batch)
     for config in (other, {"rank": 4}, {}, "all"):
-        with pytest.raises(BadConfig, match="The settings are a") as error:
+        with pytest.raises(BadConfig, match="The settings are of type") as error:
             METHODS[method].inject(model, config)
         assert f"pt.{method}.Config" in error.value.expected
     assert snapshot(model, batch) == before

@@ -227,6 +227,12 @@ def test_a_full_name_needs_no_known_family():
     with pytest.raises(NotSupported, match=r"named_modules") as error:
         models.places(model)
     assert "qwen3" in error.value.expected
+    with pytest.raises(NotSupported, match="no 'qurey'; its places are not known") as error:
+        models.find(model, "qurey")
+    assert error.value.expected.endswith("end in 0, 1, query")
+    assert error.value.hint.startswith("'*query', say; or print")
+    with pytest.raises(NotSupported, match=r"no '\*\.value'.*[\s\S]*named_modules"):
+        models.find(model, "*.value")
 
 
 @pytest.mark.parametrize("layers", [(2,), (-1,), (), (0, 7), ("0",), "01", (True,), (0.0,), 1.5])
@@ -469,6 +475,28 @@ def test_a_hook_is_called_once_where_a_copy_trains():
     assert called == [1, 1]
 
 
+@pytest.mark.parametrize("off", [pt.remove, pt.merge])
+def test_a_hook_inside_a_trained_copy_is_the_one_that_was_set(off):
+    class Seen:
+        count = 0
+
+        def hook(self, *_):
+            self.count += 1
+
+    inner, seen = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3)), Seen()
+    handle = inner[1].register_forward_hook(seen.hook)
+    model = torch.nn.Sequential(torch.nn.Linear(3, 3), inner)
+    model = pt.attach(model, "0", lambda base: pt.lora.LoRALinear(base, 1), also_train="1")
+    model(torch.randn(2, 3))
+    assert seen.count == 1
+    model = off(model)
+    model(torch.randn(2, 3))
+    assert seen.count == 2
+    handle.remove()
+    model(torch.randn(2, 3))
+    assert seen.count == 2
+
+
 def test_a_hook_on_a_base_comes_back_with_it(tiny, inputs):
     """As transformers', which it sets when it first records hidden states, and not again."""
     model, called = pt.lora.inject(tiny("bert"), pt.lora.Config(targets="query", layers=(0,))), []
@@ -506,6 +534,47 @@ def test_an_inherited_forward_is_silent_too():
     layer, x = Layer(torch.nn.Linear(2, 2)), torch.randn(3, 2)
     layer.enabled = False
     torch.testing.assert_close(layer(x), layer.base(x))
+
+
+def test_a_compiled_model_is_its_base_in_each_block_of_disabled_and_compiled_for_two(
+        tiny, inputs):
+    graphs = []
+
+    def backend(graph, _):
+        graphs.append(graph)
+        return graph
+
+    model = pt.lora.inject(tiny("bert"))
+    other, batch = pt.lora.inject(tiny("bert")), inputs(model)
+    for adapter in pt.adapters(model).values():
+        adapter.B.data.normal_()
+    adapted = model(**batch)[0]
+    with pt.disabled(model):
+        base = model(**batch)[0]
+    assert not torch.allclose(base, adapted)
+    model.compile(backend=backend)
+    for _ in range(3):
+        torch.testing.assert_close(model(**batch)[0], adapted)
+        with pt.disabled(model):
+            torch.testing.assert_close(model(**batch)[0], base)
+        with pt.disabled(other):
+            torch.testing.assert_close(model(**batch)[0], adapted)
+    assert len(graphs) == 2
+
+
+def test_a_replica_is_silent_with_its_model_and_a_copy_is_not(tiny):
+    adapter = next(iter(pt.adapters(model := pt.lora.inject(tiny("bert"))).values()))
+    with pt.disabled(model):
+        assert not adapter._replicate_for_data_parallel().enabled    # as nn.DataParallel makes them
+        copied, pickled = copy.deepcopy(adapter), pickle.loads(pickle.dumps(adapter))
+    assert all(a.enabled for a in (copied, pickled, adapter))
+
+
+def test_a_forward_asks_once_whether_its_adapter_is_silent():
+    class Mine(pt.lora.LoRALinear):
+        pass
+
+    assert Mine.forward is pt.lora.LoRALinear.forward
 
 
 def test_a_compiled_layer_is_its_base_while_it_is_silent():

@@ -34,6 +34,8 @@ def test_numbers_of_numpy_become_plain(tiny, tmp_path):
     assert type(pt.prompt.Config(length=np.int32(3)).length) is int
     assert pt.lora.Config(use_bias=np.bool_(True)).use_bias is True
     assert pt.lora.Config(layers=np.int64(0)).layers == (0,)
+    assert pt.lora.Config(targets=(name for name in ("query", "value"))).targets == (
+        "query", "value")
     numbers = torch.linspace(-1, 1, 100)
     assert_equal(pt.nf4.quantize(numbers, block_size=np.int64(32)).packed,
                  pt.nf4.quantize(numbers, block_size=32).packed)
@@ -134,6 +136,9 @@ def test_settings_are_checked_as_they_are_made(method, settings, says):
 
 
 def test_a_setting_that_could_be_anything_is_refused():
+    @dataclasses.dataclass(frozen=True)
+    class Config(Settings):
+        size: int = 8
+
     with pytest.raises(BadConfig, match="The setting size is of type <class 'int'>"):
-        class Config(Settings):
-            size: int = 8
+        Config()

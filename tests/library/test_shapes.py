@@ -50,7 +50,8 @@ def test_the_tensor_has_a_name():
         expect(torch.zeros(3, 4), "batch seq", called="mask", batch=2)
 
 
-@pytest.mark.parametrize("other", [None, 3, [1.0, 2.0]])
-def test_what_is_no_tensor(other):
-    with pytest.raises(ShapeError, match=f"W is a {type(other).__name__}, not a tensor"):
+@pytest.mark.parametrize(("other", "says"), [
+    (None, "a NoneType"), (3, "an int"), ([1.0, 2.0], "a list"), (list, "the class list")])
+def test_what_is_no_tensor(other, says):
+    with pytest.raises(ShapeError, match=f"W is {says}, not a tensor"):
         expect(other, "n_out n_in", called="W")

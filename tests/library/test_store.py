@@ -615,7 +615,7 @@ def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
     before, computed = structure(model), outputs(model, batch)
     for folder, change, make, says in (
             (saved, None, Shift, "holds the method 'lora'"), (mine, None, Wide, r"missing .*\.w"),
-            (mine, None, nn.Identity, "gave a Identity"), (mine, stranger, Shift, "layer.7"),
+            (mine, None, nn.Identity, "gave an Identity"), (mine, stranger, Shift, "layer.7"),
             (mine, mistaken, Shift, "does not describe an adapter"),
             (mine, forget, Shift, "does not describe an adapter")):
         copy = shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True)

@@ -464,7 +464,7 @@ def test_a_layer_says_what_it_cannot_take():
     layer = nf4.Linear4bit.from_linear(plain())
     with pytest.raises(ShapeError, match="x: n_in should be 128, is 127"):
         layer(torch.ones(2, 127))
-    with pytest.raises(NotSupported, match="this is a Embedding"):
+    with pytest.raises(NotSupported, match="this is an Embedding"):
         nf4.Linear4bit.from_linear(nn.Embedding(4, 4))
     with pytest.raises(BadConfig, match="block_size is 63"):
         nf4.Linear4bit.from_linear(plain(), block_size=63)
