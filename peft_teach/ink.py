@@ -13,10 +13,11 @@ ways to train can be told apart without red and green. Most are Okabe's and Ito'
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ParamSpec
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -62,6 +63,30 @@ def on_a_phone() -> Iterator[None]:
         yield
     finally:
         _NARROW.reset(before)
+
+
+P = ParamSpec("P")
+_PHONES: WeakKeyDictionary[Figure, Figure] = WeakKeyDictionary()
+
+
+def both(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw a figure for a phone, too, each time: `on_its_phone` has it.
+
+    It is for what a training made, which nobody can draw again from a stored notebook.
+    """
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **named: P.kwargs) -> Figure:
+        figure = draw(*args, **named)
+        with on_a_phone():
+            _PHONES[figure] = draw(*args, **named)
+        return figure
+
+    return drawn
+
+
+def on_its_phone(figure: Figure) -> Figure | None:
+    """Return what a phone shows in place of a figure, where `both` were drawn."""
+    return _PHONES.get(figure)
 
 
 def narrow() -> bool:
