@@ -27,21 +27,21 @@ from matplotlib.textpath import TextPath
 
 COLOURS = {
     # in drawings: what training writes. In pictures of results: the reader's own
-    "trained": "#D55E00", "yours": "#009E73",
+    "trained": "#D55E00", "yours": "#006A49",
     # the ways to train
     "scratch": "#6B3F1D", "full": "#0072B2", "lora": "#8E1A5E", "head": "#707070",
-    "subspace": "#8A8A2B", "random": "#E69F00",
+    "subspace": "#5F6100", "random": "#976701",
     # what training holds in memory
     "weights": "#44546A", "gradients": "#C9A227", "optimizer": "#CC79A7", "activations": "#56B4E9",
     "working": "#536F3A",
     # the parts of a model
     "embeddings": "#117733", "attention": "#12355B", "feed_forward": "#AA4499",
     # text and levels, lines, what stands back, what does not train, a margin or range, the ground
-    "ink": "#000000", "rest": "#808080", "quiet": "#b0b0b0", "frozen": "#c6c6c6",
+    "ink": "#000000", "rest": "#747474", "quiet": "#b0b0b0", "frozen": "#c6c6c6",
     "band": "#eeeeee", "paper": "#ffffff",
 }
-SERIES = (("#332288", "-", "o"), ("#B5773A", "--", "s"), ("#1396A3", "-.", "^"),
-          ("#9AB973", ":", "D"))    # colour, dash, marker
+SERIES = (("#332288", "-", "o"), ("#9D6631", "--", "s"), ("#0F7F8A", "-.", "^"),
+          ("#4D7F13", ":", "D"))    # colour, dash, marker
 
 TRAINED, LINE = COLOURS["trained"], COLOURS["rest"]
 FROZEN = (0.5, 0.5, 0.5, 0.45)    # COLOURS' on white; half-transparent, it recedes on black, too
