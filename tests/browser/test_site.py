@@ -330,16 +330,16 @@ def test_each_method_of_the_landings_picture_leads_to_its_lesson(pages, browser)
         page.close()
 
 
-def test_wide_a_line_of_code_of_ninety_letters_and_a_long_formula_are_whole(pages, browser):
+def test_wide_a_line_of_code_of_a_hundred_letters_and_a_long_formula_are_whole(pages, browser):
     """In folds, too."""
     _, address = pages
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
-    for lesson in ("00_inside", "07_lora"):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    for lesson in ("00_inside", "12_real"):
         page.goto(f"{address}lessons/{lesson}.html", wait_until="networkidle")
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         assert page.evaluate("""[...document.querySelectorAll(
             "article :is(div.cell_input pre, div.math)")].filter(
-            (each) => each.scrollWidth > each.clientWidth && !/.{91}/.test(each.textContent)
+            (each) => each.scrollWidth > each.clientWidth && !/.{101}/.test(each.textContent)
             ).length""") == 0, lesson
     assert page.locator("article div.cell_input pre").first.evaluate(
         "each => getComputedStyle(each).whiteSpace") == "pre"    # no line is broken
