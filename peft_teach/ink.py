@@ -39,11 +39,13 @@ COLOURS = {
     # text and levels, lines, what stands back, what does not train, a margin or range, the ground
     "ink": "#000000", "rest": "#747474", "quiet": "#b0b0b0", "frozen": "#c6c6c6",
     "band": "#eeeeee", "paper": "#ffffff",
+    # in drawings: what flows; the same on light and dark, between which only ink changes
+    "flow": "#808080",
 }
 SERIES = (("#332288", "-", "o"), ("#9D6631", "--", "s"), ("#0F7F8A", "-.", "^"),
           ("#4D7F13", ":", "D"))    # colour, dash, marker
 
-TRAINED, LINE = COLOURS["trained"], COLOURS["rest"]
+TRAINED, LINE = COLOURS["trained"], COLOURS["flow"]
 FROZEN = (0.5, 0.5, 0.5, 0.45)    # COLOURS' on white; half-transparent, it recedes on black, too
 INK = {"light": COLOURS["ink"], "dark": "#EEEEEE"}
 FONT, TYPE, HEAD = "DejaVu Sans", 11, 12          # points; nothing is smaller

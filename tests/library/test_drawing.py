@@ -326,7 +326,8 @@ def test_shown_in_a_notebook_it_says_what_it_shows():
 
 # ── one colour, one meaning ──────────────────────────────────────────────────────────────────
 
-NEUTRAL = ("ink", "rest", "quiet", "frozen", "band", "paper", "head")    # on a frozen network
+NEUTRAL = ("ink", "rest", "quiet", "frozen", "band", "paper", "flow",
+           "head")    # on a frozen network
 WAYS = ("trained", "yours", "scratch", "full", "lora", "head", "subspace", "random")
 # Machado et al. 2009, table 1: how those without green cones see linear sRGB.
 DEUTERANOPIA = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
@@ -378,11 +379,12 @@ def contrast(a: str, b: str) -> float:
 
 def test_each_line_and_label_can_be_read_on_light_and_in_the_dark():
     """What only fills, recedes or is the ground is none: a fill has an edge or a neighbour."""
-    fills = {"trained", *pt.plots.HELD, "quiet", "frozen", "band", "paper"}
+    fills = {"trained", *pt.plots.HELD, "quiet", "frozen", "band", "paper", "flow"}
     lines = [*(colour for name, colour in ink.COLOURS.items() if name not in fills),
              *(colour for colour, *_ in ink.SERIES)]
     assert min((contrast(colour, "white"), colour) for colour in lines)[0] >= 4.5
     assert min((contrast(in_the_dark(colour), "#131416"), colour) for colour in lines)[0] >= 4.5
+    assert min(contrast(ink.LINE, ground) for ground in ("white", "#131416")) >= 3    # no text
 
 
 def test_what_training_holds_can_be_told_apart_in_a_dark_theme():
