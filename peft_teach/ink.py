@@ -13,10 +13,11 @@ ways to train can be told apart without red and green. Most are Okabe's and Ito'
 """
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, ParamSpec
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -26,23 +27,25 @@ from matplotlib.textpath import TextPath
 
 COLOURS = {
     # in drawings: what training writes. In pictures of results: the reader's own
-    "trained": "#D55E00", "yours": "#009E73",
+    "trained": "#D55E00", "yours": "#006A49",
     # the ways to train
     "scratch": "#6B3F1D", "full": "#0072B2", "lora": "#8E1A5E", "head": "#707070",
-    "subspace": "#8A8A2B", "random": "#E69F00",
+    "subspace": "#5F6100", "random": "#976701",
     # what training holds in memory
     "weights": "#44546A", "gradients": "#C9A227", "optimizer": "#CC79A7", "activations": "#56B4E9",
     "working": "#536F3A",
     # the parts of a model
     "embeddings": "#117733", "attention": "#12355B", "feed_forward": "#AA4499",
     # text and levels, lines, what stands back, what does not train, a margin or range, the ground
-    "ink": "#000000", "rest": "#808080", "quiet": "#b0b0b0", "frozen": "#c6c6c6",
+    "ink": "#000000", "rest": "#747474", "quiet": "#b0b0b0", "frozen": "#c6c6c6",
     "band": "#eeeeee", "paper": "#ffffff",
+    # in drawings: what flows; the same on light and dark, between which only ink changes
+    "flow": "#808080",
 }
-SERIES = (("#332288", "-", "o"), ("#B5773A", "--", "s"), ("#1396A3", "-.", "^"),
-          ("#9AB973", ":", "D"))    # colour, dash, marker
+SERIES = (("#332288", "-", "o"), ("#9D6631", "--", "s"), ("#0F7F8A", "-.", "^"),
+          ("#4D7F13", ":", "D"))    # colour, dash, marker
 
-TRAINED, LINE = COLOURS["trained"], COLOURS["rest"]
+TRAINED, LINE = COLOURS["trained"], COLOURS["flow"]
 FROZEN = (0.5, 0.5, 0.5, 0.45)    # COLOURS' on white; half-transparent, it recedes on black, too
 INK = {"light": COLOURS["ink"], "dark": "#EEEEEE"}
 FONT, TYPE, HEAD = "DejaVu Sans", 11, 12          # points; nothing is smaller
@@ -62,6 +65,30 @@ def on_a_phone() -> Iterator[None]:
         yield
     finally:
         _NARROW.reset(before)
+
+
+P = ParamSpec("P")
+_PHONES: WeakKeyDictionary[Figure, Figure] = WeakKeyDictionary()
+
+
+def both(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draw a figure for a phone, too, each time: `on_its_phone` has it.
+
+    It is for what a training made, which nobody can draw again from a stored notebook.
+    """
+    @functools.wraps(draw)
+    def drawn(*args: P.args, **named: P.kwargs) -> Figure:
+        figure = draw(*args, **named)
+        with on_a_phone():
+            _PHONES[figure] = draw(*args, **named)
+        return figure
+
+    return drawn
+
+
+def on_its_phone(figure: Figure) -> Figure | None:
+    """Return what a phone shows in place of a figure, where `both` were drawn."""
+    return _PHONES.get(figure)
 
 
 def narrow() -> bool:

@@ -24,7 +24,7 @@ from matplotlib.patheffects import withStroke
 from matplotlib.ticker import FuncFormatter, MultipleLocator, NullLocator, PercentFormatter
 
 from .account import Ledger
-from .ink import COLOURS, HEAD, SERIES, narrow, wrapped
+from .ink import COLOURS, HEAD, PHONE, PIXELS, SERIES, narrow, on_its_phone, wrapped
 
 HELD = ("weights", "gradients", "optimizer", "activations")    # by training, in a `Ledger`
 HALO = [withStroke(linewidth=3, foreground=COLOURS["paper"])]    # of a text that lies on lines
@@ -45,17 +45,35 @@ def html(figure: Figure, caption: str) -> str:
 
     An inch of it is as wide as the page says (96 px), so that its text is as large as the page's.
     """
-    figure.set(dpi=DPI, facecolor=COLOURS["paper"])
-    buffer = io.BytesIO()
-    FigureCanvasAgg(figure).print_png(buffer)    # `savefig` would draw it twice
-    data = base64.b64encode(buffer.getvalue()).decode()
-    return (f'{_DARK}<figure style="margin: 8px 0; max-width: 900px">'
+    phone = on_its_phone(figure)
+    source = for_a_phone(_data(phone, 2 * PHONE / NARROW), *pixels(phone)) if phone else ""
+    return (f'{_DARK}<figure style="margin: 8px 0; max-width: 900px"><picture>{source}'
             f'<img alt="{escape(str(figure.get_label()))}" '
-            f'width="{96 * figure.get_figwidth():.0f}" '
+            f'width="{pixels(figure)[0]}" '
             'class="peft-teach-figure" style="max-width: 100%; height: auto; margin: 0" '
-            f'src="data:image/png;base64,{data}">'
+            f'src="{_data(figure, DPI)}"></picture>'
             '<figcaption style="margin-top: 4px; line-height: 1.5">'
             f'{escape(caption)}</figcaption></figure>')
+
+
+def for_a_phone(file: str, width: int, height: int) -> str:
+    """Return the HTML of a file that a phone takes in place of the picture that follows."""
+    return (f'<source media="(max-width: 480px)" srcset="{file} 2x" width="{width}" '
+            f'height="{height}">')
+
+
+def pixels(figure: Figure) -> tuple[int, int]:
+    """Return how wide and how high a figure is on a page."""
+    width, height = figure.get_size_inches()
+    return round(PIXELS * width), round(PIXELS * height)
+
+
+def _data(figure: Figure, dpi: float) -> str:
+    """Return the address of a figure's picture, which is the picture itself."""
+    figure.set(dpi=dpi, facecolor=COLOURS["paper"])
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer)    # `savefig` would draw it twice
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
 def show(figure: Figure, caption: str) -> None:

@@ -157,11 +157,11 @@ def batch(shown: Shown) -> None:
         ax.text(f"{task}  {i}")
     at = {text.get_text(): text.get_position()[1] for text in ax.texts}
     for begins, ends in ((1.6, 3.0), (4.0, 5.2), (5.4, 6.0)):
-        ax.wire("rest", "->", (begins, at["W"]), (ends, at["W"]), near=0.01)
-    ax.wire("rest", "->", (5.3, at["news"]), (5.3, at["W"]))
+        ax.wire("flow", "->", (begins, at["W"]), (ends, at["W"]), near=0.01)
+    ax.wire("flow", "->", (5.3, at["news"]), (5.3, at["W"]))
     for task, told in tasks.items():
         assert at[task] == at[told]
-        ax.wire("rest", "->", (1.9, at[task]), (3.1, at[task]), near=0.01)
+        ax.wire("flow", "->", (1.9, at[task]), (3.1, at[task]), near=0.01)
         ax.text(task)
         ax.text(told)
     for text in ("task", "x", "y", "W", "The base is called once, and the rows "

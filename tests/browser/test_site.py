@@ -256,10 +256,16 @@ def test_a_result_that_answers_a_later_bet_waits_for_it(pages, browser):
     assert answer.inner_text().startswith("Right. Nearest to the mask: LoRA everywhere")
 
 
-def test_the_landing_begins_with_a_bet(pages, browser):
+def test_the_landing_begins_with_its_picture_and_the_way_in_and_has_a_bet(pages, browser):
     _, address = pages
-    page = browser.new_page()
-    page.goto(address + "index.html")
+    page = browser.new_page(viewport={"width": 1400, "height": 900})
+    page.goto(address + "index.html", wait_until="networkidle")
+    start, picture, film, words = (page.locator(each).bounding_box() for each in (
+        "a.first", ".all-methods", ".film img:visible", ".film ol"))
+    assert start["y"] < picture["y"]
+    assert picture["y"] + picture["height"] <= 900
+    assert film["x"] + film["width"] < words["x"]    # beside each other
+    assert film["y"] < words["y"] < film["y"] + film["height"]
     told = page.locator(".bet [role=status]")
     assert not told.is_visible()
     page.get_by_role("button", name="40", exact=True).click()
@@ -330,16 +336,16 @@ def test_each_method_of_the_landings_picture_leads_to_its_lesson(pages, browser)
         page.close()
 
 
-def test_wide_a_line_of_code_of_ninety_letters_and_a_long_formula_are_whole(pages, browser):
+def test_wide_a_line_of_code_of_a_hundred_letters_and_a_long_formula_are_whole(pages, browser):
     """In folds, too."""
     _, address = pages
-    page = browser.new_page(viewport={"width": 1400, "height": 900})
-    for lesson in ("00_inside", "07_lora"):
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    for lesson in ("00_inside", "12_real"):
         page.goto(f"{address}lessons/{lesson}.html", wait_until="networkidle")
         page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
         assert page.evaluate("""[...document.querySelectorAll(
             "article :is(div.cell_input pre, div.math)")].filter(
-            (each) => each.scrollWidth > each.clientWidth && !/.{91}/.test(each.textContent)
+            (each) => each.scrollWidth > each.clientWidth && !/.{101}/.test(each.textContent)
             ).length""") == 0, lesson
     assert page.locator("article div.cell_input pre").first.evaluate(
         "each => getComputedStyle(each).whiteSpace") == "pre"    # no line is broken

@@ -222,11 +222,11 @@ def test_text_can_be_read_at_the_size_shown(picture):
     assert figure.get_figwidth() <= 9.3
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
+@pytest.mark.parametrize("name", EXAMPLES | GENERAL)
 def test_on_a_phone_each_text_is_ten_pixels_high_whole_and_on_no_other(name):
     torch.manual_seed(drawn.SEED)
     with ink.on_a_phone():
-        figure = figure_of(EXAMPLES[name]())
+        figure = figure_of((EXAMPLES | GENERAL)[name]())
     assert faults_on_a_phone(figure) == []
 
 
@@ -235,8 +235,9 @@ def faults_on_a_phone(figure: Figure) -> list[str]:
     shown = min(1, ink.PHONE / ink.PIXELS / figure.get_figwidth())
     figure.set_dpi(ink.DPI)
     figure.draw_without_rendering()
-    boxes = [(text.get_text(), Text.get_window_extent(text)) for ax in figure.axes for text in (
-        ax.title, ax.xaxis.label, ax.yaxis.label, *ax.texts) if text.get_text()]
+    boxes = [(text.get_text(), Text.get_window_extent(text)) for text in (*figure.texts, *(
+        each for ax in figure.axes for each in (ax.title, ax.xaxis.label, ax.yaxis.label,
+                                                *ax.texts))) if text.get_text()]
     return [*(f"small: {text.get_text()}" for text in figure.findobj(Text) if text.get_text()
               and text.get_fontsize() / 72 * ink.PIXELS * shown < 10 - 1e-6),
             *(f"cut: {text}" for text, box in boxes

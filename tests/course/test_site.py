@@ -14,8 +14,10 @@ import pytest
 import yaml
 from grading_corpus import ROOT, lessons
 from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
+from peft_teach import ink, plots
 from peft_teach.course.desk import work
 from peft_teach.course.publish import blocks, moving, tables
 from peft_teach.course.publish.methods import HEAD, cards
@@ -214,6 +216,17 @@ def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):
     assert all((tmp_path / name).is_file() and int(height) > 50 for _, height, name in found)
     assert re.findall('<source narrow><img alt="(.+?)"', shown(notebook)) == alts[:1]
     assert len(re.findall(r"min-width: \d", shown(notebook))) == len(found)
+
+
+def test_a_phone_takes_the_picture_that_its_notebook_has_for_it(tmp_path):
+    html = plots.html(ink.both(plots.curves)({"a": [1.0, 0.5]}), "A loss.")
+    cell = new_code_cell(outputs=[new_output("display_data", data={"text/html": html})])
+    notebook = new_notebook(cells=[cell])
+    take_pictures_out(notebook, tmp_path, {})
+    phone, wide = re.findall(rf"../_static/{tmp_path.name}/(\w+\.png)", shown(notebook))
+    assert f'{phone} 2x" width="' in shown(notebook)
+    assert {phone, wide} == {each.name for each in tmp_path.iterdir()}
+    assert shown(notebook).count("<picture>") == shown(notebook).count("</picture>") == 1
 
 
 # ── pictures that move without a kernel ──────────────────────────────────────────────────────

@@ -326,7 +326,8 @@ def test_shown_in_a_notebook_it_says_what_it_shows():
 
 # ── one colour, one meaning ──────────────────────────────────────────────────────────────────
 
-NEUTRAL = ("ink", "rest", "quiet", "frozen", "band", "paper", "head")    # on a frozen network
+NEUTRAL = ("ink", "rest", "quiet", "frozen", "band", "paper", "flow",
+           "head")    # on a frozen network
 WAYS = ("trained", "yours", "scratch", "full", "lora", "head", "subspace", "random")
 # Machado et al. 2009, table 1: how those without green cones see linear sRGB.
 DEUTERANOPIA = np.array([[0.367322, 0.860646, -0.227968], [0.280085, 0.672501, 0.047413],
@@ -335,11 +336,14 @@ XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721
                 [0.0193339, 0.1191920, 0.9503041]])
 
 
+def linear(colour: str) -> np.ndarray:
+    rgb = np.array(to_rgb(colour))
+    return np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
+
+
 def lab(colour: str, seen: np.ndarray) -> np.ndarray:
     """CIELAB of a colour as it is seen: distances in it are about as large as they look."""
-    rgb = np.array(to_rgb(colour))
-    linear = np.where(rgb <= 0.04045, rgb / 12.92, ((rgb + 0.055) / 1.055) ** 2.4)
-    x, y, z = np.cbrt(XYZ @ np.clip(seen @ linear, 0, 1) / (0.95047, 1, 1.08883))
+    x, y, z = np.cbrt(XYZ @ np.clip(seen @ linear(colour), 0, 1) / (0.95047, 1, 1.08883))
     return np.array([116 * y - 16, 500 * (x - y), 200 * (y - z)])
 
 
@@ -365,6 +369,22 @@ def in_the_dark(colour: str) -> str:
     grey = np.array([0.213, 0.715, 0.072])
     return to_hex(np.clip((2 * np.outer(np.ones(3), grey) - np.eye(3))
                           @ (0.935 - 0.87 * np.array(to_rgb(colour))), 0, 1))
+
+
+def contrast(a: str, b: str) -> float:
+    """WCAG's, of two colours."""
+    low, high = sorted(float(XYZ[1] @ linear(each)) for each in (a, b))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_each_line_and_label_can_be_read_on_light_and_in_the_dark():
+    """What only fills, recedes or is the ground is none: a fill has an edge or a neighbour."""
+    fills = {"trained", *pt.plots.HELD, "quiet", "frozen", "band", "paper", "flow"}
+    lines = [*(colour for name, colour in ink.COLOURS.items() if name not in fills),
+             *(colour for colour, *_ in ink.SERIES)]
+    assert min((contrast(colour, "white"), colour) for colour in lines)[0] >= 4.5
+    assert min((contrast(in_the_dark(colour), "#131416"), colour) for colour in lines)[0] >= 4.5
+    assert min(contrast(ink.LINE, ground) for ground in ("white", "#131416")) >= 3    # no text
 
 
 def test_what_training_holds_can_be_told_apart_in_a_dark_theme():

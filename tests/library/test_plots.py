@@ -13,7 +13,7 @@ import traitlets
 from matplotlib.figure import Figure
 
 import peft_teach as pt
-from peft_teach import plots, widgets
+from peft_teach import ink, plots, widgets
 
 
 def test_a_figure_on_the_page_has_a_picture_a_caption_and_a_text():
@@ -26,6 +26,16 @@ def test_a_figure_on_the_page_has_a_picture_a_caption_and_a_text():
     assert 'alt="Loss, first and last running mean. a &amp; b: 1.00 to 0.75"' in page
     assert 'class="peft-teach-figure"' in page    # the one that a dark page inverts
     assert re.search(r"\.peft-teach-figure \{ filter: invert", page)
+    assert "<source" not in page
+
+
+def test_what_is_drawn_for_both_has_another_picture_for_a_phone():
+    page = plots.html(ink.both(plots.curves)({"a": [1.0, 0.5]}), "A loss.")
+    files = re.findall(r'data:image/png;base64,([^" ]+)', page)
+    phone, wide = (int.from_bytes(base64.b64decode(file)[16:20], "big") for file in files)
+    assert (phone, wide) == (2 * ink.PHONE, 8 * plots.DPI)
+    assert re.search(r'<picture><source media="\(max-width: 480px\)" [^>]* 2x" width="432" '
+                     r'height="\d+"><img [^>]*></picture>', page)
 
 
 @pytest.mark.parametrize(("given", "window"), [({}, 20), ({"window": 8}, 8)])

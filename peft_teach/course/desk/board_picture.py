@@ -5,7 +5,7 @@ from statistics import fmean
 import pandas
 from matplotlib.figure import Figure
 
-from ...ink import wrapped
+from ...ink import both, narrow, wrapped
 from ...plots import COLOURS, HALO, bytes_text, claim, figure
 from .. import protocol, records
 
@@ -26,6 +26,7 @@ def caption(found: pandas.DataFrame) -> str:
               "pooler. Both heads are solved, on a frozen model.")
 
 
+@both
 def draw(found: pandas.DataFrame) -> Figure:
     """Draw a frame: R² of the reader's rows, the recorded intervals pale; below, what is to come.
 
@@ -39,8 +40,8 @@ def draw(found: pandas.DataFrame) -> Figure:
     made, ax = figure(7.2, 2.1 + 0.4 * max(len(seen), 1))
     grey, high = COLOURS["head"], max(HIGH, seen.r2.max() + 0.02 if len(seen) else 0)
     ax.hlines(range(len(seen)), LOW, high, color=COLOURS["frozen"], lw=1, zorder=0)
-    for level, name, colour in ((zero, "head on\nthe pooler", grey),
-                                (mean, "head on\nthe mean", grey),
+    of = "head,\n" if narrow() else "head on\nthe "
+    for level, name, colour in ((zero, f"{of}pooler", grey), (mean, f"{of}mean", grey),
                                 (full, "full\nfine-tuning", COLOURS["full"])):
         ax.axvline(level, color=colour, ls=":", lw=1.5, zorder=1)
         ax.annotate(f"{name}\n{level:.3f}", (level, 1), (0, 2), ha="center", va="bottom",
@@ -74,8 +75,9 @@ def draw(found: pandas.DataFrame) -> Figure:
                      for key, row in closed.sort_values("lesson").iterrows())
     ax.set_xlabel(f"R², all {protocol.TESTS:,} test sentences", fontsize=12)
     if rest:
-        made.supxlabel("\n".join(wrapped(f"Not run yet, by lesson: {rest}", 6.8)), x=0.02,
-                       ha="left", fontsize=11, color=COLOURS["head"])
+        lines = wrapped(f"Not run yet, by lesson: {rest}", made.get_figwidth() - 0.4)
+        made.set_figheight(made.get_figheight() + 0.2 * max(0, len(lines) - 2))
+        made.supxlabel("\n".join(lines), x=0.02, ha="left", fontsize=11, color=COLOURS["head"])
     claim(made, _claim(seen, zero, full), f"{(found.whose == 'you').sum()} of {len(found)} built. "
           + "; ".join(f"{SHORT[str(key)]}, {bytes_text(row.file_bytes)}: {_in_words(row)}"
                       for key, row in found.iterrows())

@@ -2,7 +2,8 @@
 
 Each picture is made as its lesson makes it, from the cells that it needs and no others, and one
 with controls is drawn once for each of their settings. A page then only chooses among files: on a
-phone, among those drawn for it. What needs a training first stays as it stands in the notebook.
+phone, among those drawn for it. What needs a training first stays as it stands in the notebook,
+which has it for a phone, too: `ink.both`.
 """
 
 import ast
@@ -34,7 +35,7 @@ from .source import CHECK, GRADE, SourceCell
 FILES = "moving"     # in `_static`
 MOST = 120           # settings of one picture that are drawn; of longer sliders every other stop
 LEAST = 0.75         # of its width a picture keeps, if not drawn for a phone: letters of ten pixels
-LARGEST = 1.1        # of its width a picture takes, to be as wide as the text
+LARGEST = 1.12       # of its width a picture takes, to be as wide as the text
 SHARP = 192          # dots an inch: twice a page's own
 
 _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of the ladder
@@ -54,7 +55,7 @@ def draw(cells: Sequence[SourceCell], static: Path, most: int = MOST
     with mock.patch.dict(os.environ, {work.VARIABLE: ""}), silent():
         moving, still = made(cells)
         return ({id: _html(picture, static, most) for id, picture in moving.items()},
-                {figure.get_label(): _source(*_file(figure, static)) for figure in still})
+                {figure.get_label(): _source(_file(figure, static)) for figure in still})
 
 
 def made(cells: Sequence[SourceCell]) -> tuple[dict[str, Explorer], list[Figure]]:
@@ -141,7 +142,7 @@ def _html(picture: Explorer, static: Path, most: int) -> str:
     shown = json.dumps([(wide[0], narrow[0], *texts) for wide, narrow, *texts in drawn])
     shown = shown.replace("</", r"<\/")    # no text ends the script
     return (f'<div class="moving"><form hidden>{controls}</form><figure>'
-            f'<picture>{_source(*phone)}<img class="peft-teach-figure" '
+            f'<picture>{_source(phone)}<img class="peft-teach-figure" '
             f'src="../_static/{FILES}/{file}" width="{width}" height="{height}" '
             f'style="{sized(width)}" alt="{escape(told)}"></picture>'
             f'<figcaption aria-live="polite">{escape(caption)}</figcaption></figure>'
@@ -189,14 +190,12 @@ def _setting(picture: Explorer, settings: dict[str, Any], static: Path
 
 
 def _file(figure: Figure, static: Path) -> File:
-    width, height = (round(96 * inches) for inches in figure.get_size_inches())
-    return filed(png(figure), static / FILES), width, height
+    return filed(png(figure), static / FILES), *plots.pixels(figure)
 
 
-def _source(name: str, width: int, height: int) -> str:
-    """Return the HTML of a file that a phone takes instead of the picture that follows."""
-    return (f'<source media="(max-width: 480px)" srcset="../_static/{FILES}/{name} 2x" '
-            f'width="{width}" height="{height}">')
+def _source(phone: File) -> str:
+    name, *size = phone
+    return plots.for_a_phone(f"../_static/{FILES}/{name}", *size)
 
 
 def sized(width: int) -> str:

@@ -32,7 +32,9 @@ _NAVIGATION = re.compile(rf"^\[.*\({START}\.ipynb\).*\n*", re.MULTILINE)    # th
 # What is true where cells run: marked in the lesson's prose, and not on its page.
 _OF_NOTEBOOKS = re.compile(r'<(\w+) class="notebook">.*?</\1>', re.DOTALL)
 NEED_A_KERNEL = {"progress", "offer"}    # calls that show nothing without one
-_PICTURE = re.compile(r'(<img[^>]*width="\d+"[^>]*?) src="data:image/png;base64,([^"]+)">')
+_DATA = re.compile(r'data:image/png;base64,([^" ]+)')
+_PICTURE = re.compile(r'(?:<picture>(<source[^>]*>)?)?(<img[^>]*width="\d+"[^>]*?) '
+                      rf'src="{_DATA.pattern}">(?:</picture>)?')
 _NO_PROSE = (r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^]\n]*\]\([^)\n]*\)"
              r"|<(code|summary)>.*?</\1>|<[^>]*>|^[#|][^\n]*|\*\*Sources\*\*.*")
 _TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its heading
@@ -89,7 +91,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
 def take_pictures_out(notebook: Any, static: Path, phones: Mapping[str, str]) -> None:
     """Put a notebook's pictures into files beside its page, which loads each when it is seen.
 
-    `phones` has what a phone takes instead, by what a picture says. Another scrolls there.
+    `phones` has what a phone takes instead, by what a picture says; of others, the notebook.
     """
     for cell in notebook.cells:
         for output in cell.get("outputs", ()):
@@ -99,13 +101,17 @@ def take_pictures_out(notebook: Any, static: Path, phones: Mapping[str, str]) ->
 
 
 def _out(found: re.Match, static: Path, phones: Mapping[str, str]) -> str:
-    data = base64.b64decode(found[2])
-    across, down = (int.from_bytes(data[at:at + 4], "big") for at in (16, 20))    # of a PNG
-    width = int(re.search(r'width="(\d+)"', found[1])[1])
-    phone = phones.get(unescape(re.search(r'alt="(.*?)"', found[1], re.DOTALL)[1]), "")
-    image = (found[1].replace('style="', f'style="{moving.sized(width)}; ') +
-             f' height="{round(width * down / across)}" loading="lazy" '
-             f'src="../_static/{static.name}/{moving.filed(data, static)}">')
+    def file(data: str) -> str:
+        return f"../_static/{static.name}/{moving.filed(base64.b64decode(data), static)}"
+
+    kept, image, data = found.groups(default="")
+    size = base64.b64decode(data[:32])    # of a PNG
+    across, down = (int.from_bytes(size[at:at + 4], "big") for at in (16, 20))
+    width = int(re.search(r'width="(\d+)"', image)[1])
+    phone = phones.get(unescape(re.search(r'alt="(.*?)"', image, re.DOTALL)[1])) or _DATA.sub(
+        lambda each: file(each[1]), kept)
+    image = (image.replace('style="', f'style="{moving.sized(width)}; ') +
+             f' height="{round(width * down / across)}" loading="lazy" src="{file(data)}">')
     return f"<picture>{phone}{image}</picture>"
 
 

@@ -63,6 +63,8 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED, most: int = moving.
                         .replace("lessons/*\n", _menu(root)), "utf-8")
     for name in ("pyproject.toml", "README.md"):    # the settings and a page read them
         shutil.copyfile(root / name, folder / name)
+    for film in (root / "assets").glob("*.webp"):
+        shutil.copyfile(film, folder / "_static" / film.name)
     lessons = make(root)
     # A process of its own for each core: the pictures take minutes, and torch is not safe to fork.
     cells = [[replace(cell, exercise=None) for cell in lesson.cells] for lesson in lessons]

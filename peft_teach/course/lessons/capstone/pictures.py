@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .... import contents, core, data, plots, store
 from ....adapter import adapters
 from ....errors import PeftTeachError
+from ....ink import both
 from ....methods import ia3, lora
 from ... import records
 from ...checks.mutants import ACCEPTED, outcome
@@ -168,6 +169,7 @@ def in_points(share: float) -> str:
     return f"{100 * share:+.1f}".replace("-", "−")
 
 
+@both
 def draw_tries(tries: Tries, sentences: Sequence[tuple[str, int]] = ()) -> Figure:
     """Draw each try's gain over the head on the mean: a point a seed, and the mean's 95 % interval.
 

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from .... import account, plots
-from ....ink import narrow
+from ....ink import both, narrow
 from ....plots import COLOURS, claim, figure, running_mean
 from ... import protocol, records
 from ...checks.stand_ins import Output
@@ -67,6 +67,7 @@ def ruler(record: Mapping, ladder: Mapping, seen: Mapping[str, float]) -> dict[s
             "ratings, R²": {POOLER: zeros["pooler"], MEAN: zeros["mean"], FULL: fmean(rated)}}
 
 
+@both
 def draw_ruler(scales: Mapping[str, Mapping[str, float]]) -> Figure:
     """Draw two scales from the head on the pooler to full fine-tuning, with what stands between.
 
@@ -159,6 +160,7 @@ def strongest_words(log_odds: Tensor, counts: Tensor, tokenizer) -> pandas.DataF
 CUT = 1.0    # a loss above it is not drawn; that of a guess is 0.69
 
 
+@both
 def draw_patients(losses: Mapping[str, Sequence[float]]) -> Figure:
     """Draw the losses of each run that went wrong beside those of the first, which did not."""
     (_, right), *wrong = losses.items()

@@ -9,6 +9,7 @@ import torch
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
+from ....ink import narrow
 from ....plots import COLOURS, SERIES, claim, entitle, figure
 from ....widgets import Explorer
 from ...protocol import NAMES, errors, shared
@@ -60,17 +61,22 @@ def places(found: Mapping[str, torch.Tensor], runs: int, first: int) -> Places:
 
 
 def draw_places(found: Places) -> Figure:
-    """Draw the places, a line a method, with its name at both ends; loud is who is ever second."""
+    """Draw the places, a line a method, with its name at both ends; loud is who is ever second.
+
+    A phone has room for the names at one end.
+    """
     made, ax = figure(9.2, 4.6)
     numbers, second = range(found.first, found.first + SHOWN), found.at(2)
+    aside, room = (0.35, 0.3) if narrow() else (0.2, 2.2)
     for name, row in found.places.items():
         colour, dash, marker = STYLES[name] if name in second else (COLOURS["quiet"], "-", "")
         style = {"fontsize": 11, "va": "center", "weight": "bold" if marker else "normal"}
         ax.plot(numbers, row, dash, marker=marker, color=colour, ms=8, lw=2.5 if marker else 1)
-        ax.text(numbers[0] - 0.2, row[0], name, ha="right", **style)
-        ax.text(numbers[-1] + 0.2, row[-1], name, ha="left", **style)
+        ax.text(numbers[0] - aside, row[0], name, ha="right", **style)
+        if not narrow():
+            ax.text(numbers[-1] + aside, row[-1], name, ha="left", **style)
     entitle(ax, "experiment")
-    ax.set(xlim=(numbers[0] - 2.2, numbers[-1] + 2.2), ylim=(len(found.places) + 0.6, 0.4),
+    ax.set(xlim=(numbers[0] - room, numbers[-1] + room), ylim=(len(found.places) + 0.6, 0.4),
            xticks=numbers, yticks=[])
     ax.spines[["left", "bottom"]].set_visible(False)
     claim(made, f"Second at least once in {SHOWN} experiments: {len(second)} of "

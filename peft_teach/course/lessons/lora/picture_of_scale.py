@@ -8,6 +8,7 @@ from typing import Any
 import pandas
 from matplotlib.figure import Figure
 
+from ....ink import both
 from ....plots import (
     COLOURS,
     HALO,
@@ -66,6 +67,7 @@ def draw_losses() -> Figure:
                   told="Rank 64 falls first, then climbs back; rank 8 stays down")
 
 
+@both
 def draw_first_step(found: Mapping[str, Mapping[int, Any]]) -> Figure:
     """Draw the size of ΔW and the movement of the hidden states against the rank.
 

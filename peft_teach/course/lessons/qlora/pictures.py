@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MultipleLocator
 from torch import Tensor
 
-from ....ink import narrow
+from ....ink import both, narrow
 from ....nf4 import LEVELS
 from ....plots import COLOURS, SERIES, claim, entitle, figure, in_percent, name_ends
 from ....widgets import Explorer
@@ -161,6 +161,7 @@ def explore_outlier(block: Tensor, nearest: Callable[[Tensor], Tensor]) -> Explo
 # ── rounding errors on their way through the blocks ──────────────────────────────────────────
 
 
+@both
 def draw_errors(errors: pandas.DataFrame) -> Figure:
     """Draw how the error of the hidden states goes on from block to block, a line a way."""
     made, ax = figure(8.4, 3.8)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ....adapter import adapters
 from ....contents import head_state
+from ....ink import both
 from ....models import load as load_model
 from ....plots import COLOURS, SERIES, claim, entitle, figure, logarithmic, name_ends
 from ... import records
@@ -155,6 +156,7 @@ def loaded(base: nn.Module, file: File, fault: str, batch: Mapping[str, Tensor]
     return knob(model, batch)
 
 
+@both
 def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
     """Draw how far each suspect, as loaded, is from ours at each turn of our knob."""
     made, ax = figure(8.4, 3.8)
