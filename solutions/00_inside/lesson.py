@@ -272,8 +272,8 @@ pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the mo
 # ## What training holds
 #
 # To *use* a model, you hold its weights. To *train* it, you also hold a **gradient** for each parameter that trains, and the **optimizer states**
-# (of AdamW, the *moments*): what the optimizer remembers from step to step. Here is one real step, made in six ways. The last column is **one sum**, in MB, of all
-# that stays in memory.
+# (of AdamW, the *moments*): what the optimizer remembers from step to step. Here is one real step with MiniLM's 22,713,986 parameters, made in six ways, in float32 but
+# for one. The last column is **one sum**, in MB, of all that stays in memory.
 
 # %%
 labelled = {**batch, "labels": torch.tensor([1, 0], device=pt.device())}
