@@ -364,9 +364,6 @@ for trains in pt.bar(("everything", "LoRA", "classifier"), "ways"):
         ids = torch.randint(1000, 30_000, (n, 32), device=pt.device())
         measured[trains, f"{n} × 32"] = pictures.through_a_step(
             trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
-full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))
-pt.compare("inside.memory", [round(lora / full, 2), 1.0],
-           "LoRA's share of the memory, at most; and how sure one is now")
 pt.compare("inside.fullest", pictures.fullest(measured["everything", "16 × 32"]), "fullest in")
 pictures.explore_step(measured)
 
@@ -378,6 +375,9 @@ pictures.explore_step(measured)
 # $$ \text{at most} \approx \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients} + \text{the step's working space}) $$
 
 # %%
+full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))
+pt.compare("inside.memory", [round(lora / full, 2), 1.0],
+           "LoRA's share of the memory, at most; and how sure one is now")
 pictures.bill(measured)    # MB, at the fullest moment; share: of everything
 
 # %% [markdown]

@@ -55,6 +55,7 @@ for (const bet of bets) {
   const name = bet.dataset.name, buttons = bet.querySelectorAll("button");
   const told = [bet, document.getElementById(`measured-${name}`)].map((each) => each?.querySelector(".said"));
   const truth = told.findLast(Boolean)?.parentElement.lastChild.textContent.trim().replace(/^It is /, "");
+  const link = bet.querySelector("[role=status] a");
   const off = (number) => Math.abs(parseFloat(number) - parseFloat(truth));
   const least = Math.min(...[...buttons].map((each) => off(each.textContent)));
   const open = () => {
@@ -65,6 +66,13 @@ for (const bet of bets) {
         waiting.push(cell.querySelector(":scope > details:last-of-type"));
     for (const each of waiting) each.open = true;
   };
+  link?.addEventListener("click", (event) => {    // an answer that waits for another bet leads to that first
+    const answer = document.getElementById(`measured-${name}`).closest(".cell");
+    const other = bets.find((each) => !each.matches(".made") && answer.matches(`.tag_after-${CSS.escape(each.dataset.name)}`));
+    if (!other) return;
+    event.preventDefault();
+    other.scrollIntoView();
+  });
   const field = bet.querySelector("input");
   if (field && /^[−\d]/.test(truth)) [field.pattern, field.title] = ["[^\\p{L}]+", "A number."];
   field?.addEventListener("keydown", (event) => event.key === "Enter" && buttons[0].click());
@@ -75,7 +83,8 @@ for (const bet of bets) {
       const right = plain(said) === plain(truth) || off(said) === least;    // of numbers the nearest
       for (const each of buttons) each.setAttribute("aria-pressed", each === button);
       for (const each of told.filter(Boolean)) {
-        each.textContent = right ? "Right. " : `You said ${said}. `;
+        const judged = right && !(link && bet.contains(each));    // beside what shows it
+        each.textContent = judged ? "Right. " : `You said ${said}. `;
         each.parentElement.hidden = false;
       }
       open();

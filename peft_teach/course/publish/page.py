@@ -37,8 +37,8 @@ _NO_PROSE = (r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^]\n]*\]\([^)\n]*\)"
              r"|<(code|summary)>.*?</\1>|<[^>]*>|^[#|][^\n]*|\*\*Sources\*\*.*")
 _TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its heading
 # An output that says what the reader has not done, or whose pieces run.
-_UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \("
-                     r"|\A(yours: .*\n?)+\Z")
+_UNDONE = re.compile(r"\(no prediction\)|\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet"
+                     r"|^Lesson \d\d \(|\A(yours: .*\n?)+\Z")
 _STILL = re.compile(r'class="peft-teach-still"')    # of a bet, where it holds no picture
 _SET_UP = "# @title Set-up\n"    # imports, records, a model: nothing to read
 _DRAWS = re.compile(r"(pt\.)?(plots\.show|pictures\.explore_\w+|drawing\.\w+)\(")
@@ -53,7 +53,10 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
     """
     notebook = stored(root / lesson.solved)
     results = _results(notebook)
-    waiting = _waiting(notebook, results)
+    waiting = _waiting(notebook, results)    # and what a lesson's own tag says
+    waiting |= {cell.id: names for cell in notebook.cells if (names := [
+        tag.removeprefix("after-") for tag in cell.metadata.get("tags", ())
+        if tag.startswith("after-")])}
     shown, solution, further = [], None, False
     for cell, known, student in zip(notebook.cells, lesson.cells, lesson.student.cells):
         if known.part in (GRADE, ADDED):
