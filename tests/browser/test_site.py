@@ -388,7 +388,7 @@ def test_wide_a_line_of_code_of_ninety_letters_and_a_long_formula_are_whole(page
     ("loss nan", "symptoms.html"), ("merge", "glossary.html#term-merge"), ("install", "start.html"),
     ("rank", "glossary.html#term-rank"), ("lora", "lessons/07_lora.html"),
     ("which method", "map.html"), ("own data", "own_data.html"),
-    ("seed", "glossary.html#term-seed"),
+    ("seed", "glossary.html#term-seed"), ("out of memory", "symptoms.html"),
 ])
 def test_the_search_has_first_what_a_newcomer_means(pages, browser, query, page):
     _, address = pages
@@ -415,3 +415,23 @@ def test_the_search_finds_a_lesson(pages, browser):
     assert "QLoRA" in page.locator("#search-results").inner_text()
     # A summary that comes later pushes nothing down.
     assert {*page.locator("#search-results li:has(.context)").evaluate_all(heights)} == {0}
+
+
+@pytest.mark.parametrize(("query", "page", "sentence"), [
+    ("merge", "glossary.html", "merge · Make one plain model of base and adapter"),
+    ("stochastic rounding", "lessons/08_qlora.html", "Merge · Let each weight go to one of"),
+    ("memory", "lessons/08_qlora.html", "But frozen weights need memory, too"),
+    ("loss nan", "symptoms.html", "The loss is nan. · The rate is too high"),
+    ("install", "package.html", "In its code or results."),
+])
+def test_the_search_shows_a_page_once_by_the_sentence_in_which_the_words_stand(
+        pages, browser, query, page, sentence):
+    _, address = pages
+    opened = browser.new_page()
+    opened.goto(f"{address}search.html?q={query}", wait_until="networkidle")
+    results = opened.locator("#search-results li")
+    told = {each.locator("a").get_attribute("href").partition("#")[0]:
+            each.locator(".context").inner_text() for each in results.all()}
+    assert len(told) == results.count() > 0
+    assert told[page].startswith(sentence)
+    assert not [text for text in told.values() if re.search(r"\\\(|¶|A page to read", text)]
