@@ -10,7 +10,6 @@ FIGURES = {
     "only 0.3 %": TRAINED / TOTAL,
     "trains 0.33 %": TRAINED / TOTAL,
     "makes 1,536 numbers of its 384": outlines.SIZES["minilm"][5],
-    "MiniLM's 22,713,986 parameters": TOTAL + 770,
     "LoRA takes 44 %": "the first row of its claims",
     "30,522 words": outlines.SIZES["minilm"][6],
     "350 of 1,200 GB": "Hu et al. 2021, §4.2",
