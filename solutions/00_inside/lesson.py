@@ -378,6 +378,8 @@ pictures.explore_step(measured)
 full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))
 pt.compare("inside.memory", [round(lora / full, 2), 1.0],
            "LoRA's share of the memory, at most; and how sure one is now")
+
+# %%
 pictures.bill(measured)    # MB, at the fullest moment; share: of everything
 
 # %% [markdown]
