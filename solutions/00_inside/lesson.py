@@ -272,8 +272,8 @@ pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the mo
 # ## What training holds
 #
 # To *use* a model, you hold its weights. To *train* it, you also hold a **gradient** for each parameter that trains, and the **optimizer states**
-# (of AdamW, the *moments*): what the optimizer remembers from step to step. Here is one real step, made in six ways. The last column is **one sum**, in MB, of all
-# that stays in memory.
+# (of AdamW, the *moments*): what the optimizer remembers from step to step. Here is one real step with MiniLM's 22,713,986 parameters, made in six ways, in float32 but
+# for one. The last column is **one sum**, in MB, of all that stays in memory.
 
 # %%
 labelled = {**batch, "labels": torch.tensor([1, 0], device=pt.device())}
@@ -364,9 +364,6 @@ for trains in pt.bar(("everything", "LoRA", "classifier"), "ways"):
         ids = torch.randint(1000, 30_000, (n, 32), device=pt.device())
         measured[trains, f"{n} × 32"] = pictures.through_a_step(
             trainee, {"input_ids": ids, "labels": ids[:, 0] % 2})
-full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))
-pt.compare("inside.memory", [round(lora / full, 2), 1.0],
-           "LoRA's share of the memory, at most; and how sure one is now")
 pt.compare("inside.fullest", pictures.fullest(measured["everything", "16 × 32"]), "fullest in")
 pictures.explore_step(measured)
 
@@ -376,6 +373,11 @@ pictures.explore_step(measured)
 # Activations are gone when the gradients are all there, so the larger of the two counts:
 #
 # $$ \text{at most} \approx \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients} + \text{the step's working space}) $$
+
+# %%
+full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))
+pt.compare("inside.memory", [round(lora / full, 2), 1.0],
+           "LoRA's share of the memory, at most; and how sure one is now")
 
 # %%
 pictures.bill(measured)    # MB, at the fullest moment; share: of everything

@@ -46,7 +46,7 @@ pt.seed(0)
 rivals = ["LoRA everywhere", "LoRA 8", "BitFit", "head only"]
 pt.widgets.Guess("The random mask ends nearest to", rivals, "ladder.mask")
 
-# %%
+# %% tags=["after-ladder.mask"]
 pt.board.monday(record)    # one run each; sign: how often it is right
 
 # %% [markdown]

@@ -10,7 +10,7 @@ import pytest
 
 pytestmark = pytest.mark.browser
 pytest.importorskip("sphinx")
-from playwright.sync_api import sync_playwright  # noqa: E402
+from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
 from peft_teach.course.lessons import in_two  # noqa: E402
 from peft_teach.course.publish.front import title  # noqa: E402
@@ -211,6 +211,40 @@ def test_a_bet_is_answered_where_the_lesson_answers_it(pages, browser):
     bet.get_by_role("link").click()
     assert answer.inner_text().startswith("You said the rank. Why rank 64 failed: alpha")
     assert answer.is_visible()
+    bet.get_by_role("button", name="alpha").click()    # judged beside what shows it, and no earlier
+    assert bet.get_by_role("status").inner_text() == "You said alpha. The answer comes below."
+    assert answer.inner_text().startswith("Right. Why rank 64 failed: alpha")
+
+
+# The bets whose answer the lesson tells in a later section.
+LATER = {"inside.memory", "full.head", "full.scratch", "adapters.better", "ladder.bets",
+         "capstone.gain", "capstone.sure"}
+
+
+def test_each_bets_answer_stands_below_it_in_its_section_and_its_link_shows_it(pages, browser):
+    _, address = pages
+    page, later = browser.new_page(viewport={"width": 1400, "height": 900}), set()
+    for lesson in make(ROOT):
+        page.goto(f"{address}lessons/{lesson.name}.html", wait_until="networkidle")
+        names = page.locator(".bet[data-name]").evaluate_all(
+            "all => all.map((each) => each.dataset.name)")
+        for bet in page.locator(".bet").all():
+            if (field := bet.locator("input")).count():
+                field.fill("1")
+                field.evaluate("each => each.removeAttribute('pattern')")
+            bet.locator("button").first.click()
+        for name in names:
+            answer = page.locator(f"[id='measured-{name}']")
+            later |= {name} if answer.evaluate("""(answer, name) => {
+                const all = [...document.querySelectorAll("article *")];
+                const asks = document.querySelector(`.bet[data-name='${name}']`);
+                const [bet, told] = [asks, answer].map((each) => all.indexOf(each));
+                if (told < bet) throw name;
+                return all.slice(bet, told).some((each) => each.matches("h2"));
+            }""", name) else set()
+            page.locator(f".bet[data-name='{name}'] [role=status] a").click()
+            expect(answer).to_be_in_viewport(timeout=5000)
+    assert later == LATER
 
 
 def test_a_bet_without_buttons_takes_an_answer_and_what_its_result_says_waits_too(pages, browser):
@@ -248,7 +282,12 @@ def test_a_result_that_answers_a_later_bet_waits_for_it(pages, browser):
     page = browser.new_page()
     page.goto(address + "lessons/10_ladder.html")
     answer = page.locator("[id='measured-ladder.mask']")
+    table = page.locator("td", has_text="a colleague").first    # Monday's, of a run each
+    assert not table.is_visible()
     page.get_by_role("button", name="LoRA everywhere").first.click()
+    assert table.is_visible()
+    page.get_by_role("link", name="The answer").first.click()    # to the bet for which it waits
+    expect(page.locator("[data-name='ladder.bets']")).to_be_in_viewport()
     assert not answer.is_visible()
     bet = page.locator("[data-name='ladder.bets']")
     bet.get_by_label("Your bet").fill("BitFit: 100")
@@ -355,7 +394,7 @@ def test_wide_a_line_of_code_of_a_hundred_letters_and_a_long_formula_are_whole(p
     ("loss nan", "symptoms.html"), ("merge", "glossary.html#term-merge"), ("install", "start.html"),
     ("rank", "glossary.html#term-rank"), ("lora", "lessons/07_lora.html"),
     ("which method", "map.html"), ("own data", "own_data.html"),
-    ("seed", "glossary.html#term-seed"),
+    ("seed", "glossary.html#term-seed"), ("out of memory", "symptoms.html"),
 ])
 def test_the_search_has_first_what_a_newcomer_means(pages, browser, query, page):
     _, address = pages
@@ -382,3 +421,23 @@ def test_the_search_finds_a_lesson(pages, browser):
     assert "QLoRA" in page.locator("#search-results").inner_text()
     # A summary that comes later pushes nothing down.
     assert {*page.locator("#search-results li:has(.context)").evaluate_all(heights)} == {0}
+
+
+@pytest.mark.parametrize(("query", "page", "sentence"), [
+    ("merge", "glossary.html", "merge · Make one plain model of base and adapter"),
+    ("stochastic rounding", "lessons/08_qlora.html", "Merge · Let each weight go to one of"),
+    ("memory", "lessons/08_qlora.html", "But frozen weights need memory, too"),
+    ("loss nan", "symptoms.html", "The loss is nan. · The rate is too high"),
+    ("install", "package.html", "In its code or results."),
+])
+def test_the_search_shows_a_page_once_by_the_sentence_in_which_the_words_stand(
+        pages, browser, query, page, sentence):
+    _, address = pages
+    opened = browser.new_page()
+    opened.goto(f"{address}search.html?q={query}", wait_until="networkidle")
+    results = opened.locator("#search-results li")
+    told = {each.locator("a").get_attribute("href").partition("#")[0]:
+            each.locator(".context").inner_text() for each in results.all()}
+    assert len(told) == results.count() > 0
+    assert told[page].startswith(sentence)
+    assert not [text for text in told.values() if re.search(r"\\\(|¶|A page to read", text)]

@@ -99,7 +99,7 @@ def moved(model, size=1.0):
 def test_every_symptom_is_planted_here():
     assert [*LINES] == [
         "The loss stands still", "The loss is nan", "The accuracy stays at 50 %",
-        "It always answers the same class", "A file loads and does nothing",
+        "Out of memory", "It always answers the same class", "A file loads and does nothing",
         "Good in training, bad in eval", "Another answer in a batch", "It never stops",
         "It forgot what it could do"]
 
@@ -123,6 +123,17 @@ def test_a_frozen_head(here):
     for name in pt.models.head(here.model):
         here.model.get_parameter(name).requires_grad_(False)
     assert said("The accuracy stays at 50 %", here) == list(pt.models.head(here.model))
+
+
+def test_a_long_text_keeps_more_than_the_weights(here):
+    """What the line predicts is what a forward pass keeps, and the largest of its parts."""
+    for tokens, largest in ((2, "weights_bytes"), (32, "activations_bytes")):
+        ids = torch.ones(16, tokens, dtype=int)
+        batch = {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+        told = said("Out of memory", here, batch=batch)
+        assert max(vars(told), key=vars(told).get) == largest, told
+        kept = pt.account.activations(here.model, batch | {"labels": ids[:, 0]})
+        assert told.activations_bytes == pytest.approx(kept, rel=0.02)
 
 
 def test_one_class_is_most_of_the_data(here):

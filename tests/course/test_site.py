@@ -73,8 +73,17 @@ def test_headings_stand_in_their_order_below_one_title(folded):
     assert "### Exercise 1 · Count A and B\n\n*1 point, about 4 minutes*\n" in prose
 
 
-def test_nothing_says_what_a_reader_has_not_done(folded):
-    assert not re.search(r"you said|\b(no|not) [\w ]+ yet|^Lesson \d", shown(folded), re.MULTILINE)
+@pytest.mark.parametrize("lesson", make(ROOT), ids=lambda lesson: lesson.name)
+def test_nothing_says_what_a_reader_has_not_done_and_each_bet_has_an_answer_of_its_own(lesson):
+    read = page(lesson, ROOT)
+    assert not re.search(r"you said|\bno prediction|\b(no|not) [\w ]+ yet|^Lesson \d",
+                         shown(read), re.MULTILINE)
+    each = [[re.findall(f'{kind}"?(.+?)"', shown(NotebookNode(cells=[cell]))) for kind in (
+        "data-name=", 'id="measured-')] for cell in read.cells]
+    asked, told = ({name: n for n, names in enumerate(column) for name in names}
+                   for column in zip(*each))
+    assert all(asked[name] < told[name] for name in asked)
+    assert len({told[name] for name in asked}) == len(asked)    # none tells another
 
 
 def test_a_page_has_nothing_that_only_a_notebook_can_do():
@@ -152,7 +161,6 @@ def test_a_bets_answer_stands_above_the_picture_that_its_cell_makes(folded):
     html, = (shown(NotebookNode(cells=[each])) for each in page(
         lesson, ROOT, pictures={cell.id: "<b>the picture</b>"}).cells
         if "explore_step(" in each.source)
-    assert re.findall('id="measured-(.+?)"', html) == ["inside.memory", "inside.fullest"]
     assert html.index("measured-inside.fullest") < html.index("<b>the picture</b>")
     told, = (cell for cell in folded.cells if 'pt.compare("lora.suspect"' in cell.source)
     html = shown(NotebookNode(cells=[told]))    # where the notebook draws it first, too
@@ -196,6 +204,12 @@ def test_what_was_measured_waits_for_its_bet(folded):
     assert sum('class="measured"' in html for _, html in waiting) == shown(folded).count(
         '<p class="measured" ')
     assert any("after-lora.rank" in tags and "<table" in html for tags, html in waiting)
+
+
+def test_what_shows_an_answer_early_waits_for_its_bet_by_a_tag():
+    table, *_ = (cell for cell in page(make(ROOT, ["10"])[0], ROOT).cells
+                 if "pt.board.monday(" in cell.source)
+    assert {"hide-output", "after-ladder.mask"} <= {*table.metadata["tags"]}
 
 
 def test_what_stands_between_a_bet_and_its_card_waits_too():

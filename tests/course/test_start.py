@@ -1,7 +1,11 @@
 """`peft-teach start`: what is copied, what stays as the reader left it, and what is opened."""
 
 import os
+import subprocess
 import sys
+import time
+import urllib.request
+import webbrowser
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -68,6 +72,43 @@ def test_it_opens_the_page_that_leads_to_the_lessons(shipped, tmp_path, monkeypa
     theirs, *_, ours = os.environ["JUPYTER_CONFIG_PATH"].split(os.pathsep)
     assert theirs == "theirs"
     assert "announcements" in (Path(ours) / "labconfig/page_config.json").read_text()    # news
+
+
+def test_a_server_that_runs_there_is_opened_and_no_second_one(shipped, tmp_path, monkeypatch,
+                                                               capsys):
+    """Unless another port is asked for; one that does not answer is none."""
+    for name in ("RUNTIME", "CONFIG", "DATA"):
+        monkeypatch.setenv(f"JUPYTER_{name}_DIR", str(tmp_path / name))
+    started, opened = [], []
+    monkeypatch.setattr("jupyterlab.labapp.main", started.append)
+    monkeypatch.setattr(webbrowser, "open", opened.append)
+    mine = tmp_path / "mine"
+    start.copy(mine)
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--port=0",
+               str(mine / "START.ipynb")]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+        try:
+            while not opened and len(started) < 200:    # as long as it may take to answer
+                time.sleep(0.3)
+                start.open_lab(mine)
+            address, = opened
+            with urllib.request.urlopen(address) as page:
+                assert "START.ipynb" in page.url
+                assert "JupyterLab" in page.read().decode()
+            started.clear()
+            port = address.split(":")[2].partition("/")[0]
+            assert main(["start", str(mine), "--port", port, "--no-browser", "--ServerApp.x=a=b"
+                         ]) == 0
+            assert capsys.readouterr().out.endswith(f"JupyterLab runs there already: {address}\n")
+            assert (started, opened) == ([], [address])
+            start.open_lab(mine, ["--port=1"])
+            start.open_lab(tmp_path)
+            file, = (tmp_path / "RUNTIME").glob("jpserver-*.json")
+            file.write_text(file.read_text().replace(port, "1"))    # after a crash
+            start.open_lab(mine)
+            assert (len(started), opened) == (3, [address])
+        finally:
+            server.terminate()
 
 
 def test_root_is_told_what_to_type(shipped, tmp_path, monkeypatch, capsys):

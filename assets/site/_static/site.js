@@ -55,6 +55,7 @@ for (const bet of bets) {
   const name = bet.dataset.name, buttons = bet.querySelectorAll("button");
   const told = [bet, document.getElementById(`measured-${name}`)].map((each) => each?.querySelector(".said"));
   const truth = told.findLast(Boolean)?.parentElement.lastChild.textContent.trim().replace(/^It is /, "");
+  const link = bet.querySelector("[role=status] a");
   const off = (number) => Math.abs(parseFloat(number) - parseFloat(truth));
   const least = Math.min(...[...buttons].map((each) => off(each.textContent)));
   const open = () => {
@@ -65,6 +66,13 @@ for (const bet of bets) {
         waiting.push(cell.querySelector(":scope > details:last-of-type"));
     for (const each of waiting) each.open = true;
   };
+  link?.addEventListener("click", (event) => {    // an answer that waits for another bet leads to that first
+    const answer = document.getElementById(`measured-${name}`).closest(".cell");
+    const other = bets.find((each) => !each.matches(".made") && answer.matches(`.tag_after-${CSS.escape(each.dataset.name)}`));
+    if (!other) return;
+    event.preventDefault();
+    other.scrollIntoView();
+  });
   const field = bet.querySelector("input");
   if (field && /^[−\d]/.test(truth)) [field.pattern, field.title] = ["[^\\p{L}]+", "A number."];
   field?.addEventListener("keydown", (event) => event.key === "Enter" && buttons[0].click());
@@ -75,7 +83,8 @@ for (const bet of bets) {
       const right = plain(said) === plain(truth) || off(said) === least;    // of numbers the nearest
       for (const each of buttons) each.setAttribute("aria-pressed", each === button);
       for (const each of told.filter(Boolean)) {
-        each.textContent = right ? "Right. " : `You said ${said}. `;
+        const judged = right && !(link && bet.contains(each));    // beside what shows it
+        each.textContent = judged ? "Right. " : `You said ${said}. `;
         each.parentElement.hidden = false;
       }
       open();
@@ -132,3 +141,42 @@ for (const label of document.querySelectorAll(".nav-overlay-icon, .toc-overlay-i
   });
 }
 for (const fold of document.querySelectorAll("details.hide > summary")) fold.removeAttribute("aria-label");
+
+// The search shows each page once, with the heading and the sentence in which the words stand.
+if (typeof Search !== "undefined") {
+  const perform = Search._performSearch;
+  Search._performSearch = (...query) => {    // the best comes last
+    const seen = new Set();
+    return perform(...query).reverse().filter(([page]) => !seen.has(page) && seen.add(page)).reverse();
+  };
+  Search.makeSearchSummary = (html, terms, anchor) => {
+    const page = new DOMParser().parseFromString(html, "text/html"), stemmer = new Stemmer();
+    for (const each of page.querySelectorAll(".headerlink, script, style, pre, .cell, .bet")) each.remove();
+    for (const each of page.querySelectorAll(".math")) each.textContent = "…";
+    const place = anchor ? page.querySelector(anchor) : null;
+    const term = place?.matches("dt") && place.nextElementSibling.querySelector("p");
+    const found = (text) => {
+      const words = splitQuery(text.toLowerCase()).map((each) => stemmer.stemWord(each));
+      return [...terms].filter((each) => words.some((word) => word.includes(each))).length;
+    };
+    const named = found(page.querySelector("h1").textContent);
+    let best = { value: 0, text: named ? "" : "In its code or results." };
+    for (const block of (term ? [term] : (place || page).querySelectorAll("[role=main] :is(p, li, dd, tbody tr)"))) {
+      if (!block.matches("tr") && (block.closest("tr") || block.querySelector("p, li"))) continue;
+      const cells = block.matches("tr") ? [...block.cells].map((each) => each.textContent.trim()) : [block.textContent];
+      const sentences = cells.join(" · ").replace(/\s+/g, " ").trim().split(/(?<=[.?!]) (?=\p{Lu}|\d)/u);
+      sentences.forEach((each, n) => {
+        const value = term ? 1 : found(each) - each.includes("…") / 2;
+        if (value <= best.value) return;
+        const section = block.closest("section")?.querySelector("h2, h3");
+        const heading = term ? place : section?.parentElement === block.closest("section") && !place && section;
+        best = { value, heading: heading?.textContent?.trim(), text: sentences.slice(n).join(" ") };
+      });
+    }
+    const summary = document.createElement("p");
+    summary.className = "context";
+    summary.append(best.text);
+    if (best.heading) summary.prepend(Object.assign(document.createElement("strong"), { textContent: best.heading }), " · ");
+    return summary;
+  };
+}

@@ -12,6 +12,8 @@ import hashlib
 import json
 import os
 import sys
+import urllib.request
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +51,7 @@ _CONFIG = Path(__file__).parent / "jupyter"    # without it JupyterLab asks abou
 def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
     """Run JupyterLab in the folder until it is stopped, with these options of its own.
 
+    Where it runs already, at the port and address that the options name, its page is opened.
     Raises `PeftTeachError` if it is not installed, or does not run since nobody told it to as root.
     """
     try:
@@ -56,6 +59,11 @@ def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
     except ModuleNotFoundError:
         raise PeftTeachError("JupyterLab is not installed.",
                              hint=f"{sys.executable} -m pip install jupyterlab") from None
+    if address := _running(Path(folder).expanduser().resolve(), options):
+        print(f"JupyterLab runs there already: {address}")
+        if "--no-browser" not in options:
+            webbrowser.open(address)
+        return
     paths = (os.environ.get("JUPYTER_CONFIG_PATH"), str(_CONFIG))
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
     page = Path(folder).expanduser().resolve() / f"{lessons.START}.ipynb"
@@ -74,6 +82,24 @@ def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
                                       "container: peft-teach start --allow-root --no-browser "
                                       "--ip=0.0.0.0") from None
         raise
+
+
+def _running(folder: Path, options: Sequence[str]) -> str | None:
+    """Return the address of the page in a server of this folder that answers; None without one."""
+    from jupyter_server.serverapp import list_running_servers
+
+    for server in list_running_servers():
+        at = {"--port": str(server["port"]), "--ip": server["hostname"]}
+        named = (option.partition("=")[::2] for option in options if "=" in option)
+        if Path(server["root_dir"]).resolve() != folder or any(
+                at.get(name, value) != value for name, value in named):
+            continue
+        try:    # after a crash its process may be another
+            urllib.request.urlopen(f"{server['url']}api", timeout=5).close()
+        except OSError:
+            continue
+        return f"{server['url']}lab/tree/{lessons.START}.ipynb?token={server['token']}"
+    return None
 
 
 def _copy(folder: Path) -> str:

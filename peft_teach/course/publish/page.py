@@ -39,8 +39,8 @@ _NO_PROSE = (r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$\n]*\$|\[[^]\n]*\]\([^)\n]*\)"
              r"|<(code|summary)>.*?</\1>|<[^>]*>|^[#|][^\n]*|\*\*Sources\*\*.*")
 _TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its heading
 # An output that says what the reader has not done, or whose pieces run.
-_UNDONE = re.compile(r"\((no|not) [\w ]+ yet\)|not trained here yet|No test .* yet|^Lesson \d\d \("
-                     r"|\A(yours: .*\n?)+\Z")
+_UNDONE = re.compile(r"\(no prediction\)|\((no|not) [\w ]+ yet\)|not trained here yet"
+                     r"|No test .* yet|^Lesson \d\d \(|\A(yours: .*\n?)+\Z")
 _STILL = re.compile(r'class="peft-teach-still"')    # of a bet, where it holds no picture
 _SET_UP = "# @title Set-up\n"    # imports, records, a model: nothing to read
 _DRAWS = re.compile(r"(pt\.)?(plots\.show|pictures\.explore_\w+|drawing\.\w+)\(")
@@ -277,9 +277,13 @@ def _waiting(notebook: Any, results: Mapping[str, int]) -> dict[str, list[str]]:
     """Return the cells whose outputs wait for bets, by id, and the names of these.
 
     They are the cell of what was measured and, where no prose stands between, those from the bet.
-    Bets that are made on the way are waited for, too: their answer may stand there.
+    Bets that are made on the way are waited for, too: their answer may stand there. A tag of the
+    lesson's own, "after-lora.rank", says it of any cell.
     """
-    cells, waiting = notebook.cells, {}
+    cells = notebook.cells
+    waiting = {cell.id: names for cell in cells if (names := [
+        tag.removeprefix("after-") for tag in cell.metadata.get("tags", ())
+        if tag.startswith("after-")])}
     asks = {n: [call for call in _calls(cell) if _name(call) in BETS]
             for n, cell in enumerate(cells) if cell.cell_type == "code"}
     asked = {name: n for n, bets in asks.items() for call in bets

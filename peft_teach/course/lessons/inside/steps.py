@@ -187,9 +187,10 @@ def six_steps(batch: Mapping[str, Tensor]) -> pandas.DataFrame:
             *(("classifier", name, "float32") for name in ("plain SGD", "AdamW"))):
         model = prepared(trains).to(getattr(torch, dtype))
         held = held_after_a_step(model, batch, optimizers[name])
-        counts = model.num_parameters(), model.num_parameters(only_trainable=True)
-        rows.append((name, dtype, *map("{:,}".format, counts), f"{sum(held.values()) / 1e6:,.3f}"))
-    return pandas.DataFrame(rows, columns=["optimizer", "dtype", "parameters", "trained", "MB"])
+        rows.append((name if dtype == "float32" else f"{name}, {dtype}",
+                     f"{model.num_parameters(only_trainable=True):,}",
+                     f"{sum(held.values()) / 1e6:,.3f}"))
+    return pandas.DataFrame(rows, columns=["optimizer", "trained", "MB"])
 
 
 def put_aside(layer: nn.Module, x: Tensor) -> str:
