@@ -170,7 +170,7 @@ RIGHT["sixty.mine"] = {
     "gains": GAIN,
     "a bottleneck that does not merge": LOW,
     "random and frozen": RANDOM,
-    "by one matrix": but(MINE, "h + " + ADDED, "h + h @ torch.block_diag(*self.M).T"),
+    "by one matrix": but(MINE, ADDED, "h.float() @ torch.block_diag(*self.M).T"),
     "counted in floats": but(MINE, "16 * n_out", "32 * n_out / 2"),
     "one parameter, two names": but(GAIN, "\n\n    def", "\n        self.h = self.g\n\n    def"),
     "few units": but(LOW, "torch.randn(4, n_in) / n_in", "torch.randn(3, n_out) / n_out",

@@ -319,8 +319,8 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
     if not seen["numbers"] or "after" not in seen:
         return rejected("nothing_trains", f"{told}it has no parameter of its own that trains.")
     if seen["loose"]:
-        return rejected("buffer", f"{seen['loose'][0]} is a plain tensor: it stays behind when the layer "
-                                  "goes to a GPU.")
+        return rejected("buffer", f"{seen['loose'][0]} is a plain tensor: it stays behind when the "
+                                  "layer goes to a GPU.")
     if seen["count"] != seen["numbers"]:
         return rejected("miscounted", f"{told}count gives {seen['count']}, and it trains "
                                       f"{seen['numbers']:,}.")
@@ -371,8 +371,8 @@ MINE = Exercise(
     id="sixty.mine", names=("Mine", "count"), points=3, minutes=25, difficulty=3,
     cases=mine_cases, run=run_mine, judge=judge_mine, kept=False, returns=stages(
         {"type": str, "is_adapter": bool, "holds_base": bool},
-        {"new": str, "frozen": bool, "numbers": int, "buffers": list[str], "loose": list[str],
-         "count": int | float | str, "start": Tensor, "asleep": list[str]},
+        {"new": str, "frozen": bool, "numbers": int, "buffers": list[str],
+         "loose": list[str], "count": int | float | str, "start": Tensor, "asleep": list[str]},
         {"after": Tensor, "training": Tensor, "alone": Tensor, "reseeds": bool, "loaded": Tensor,
          "base_same": bool, "again": Tensor, "slopes": tuple[Tensor, Tensor], "merged": Tensor,
          "plain": str, "shared": bool, "unmerged": bool}),
@@ -385,8 +385,8 @@ MINE = Exercise(
         "nothing_trains": "What trains is an nn.Parameter, an attribute of self.",
         "miscounted": "Every parameter that it registers outside of its base counts, and nothing "
                       "else.",
-        "no_gradient": "It waits behind a zero that does not move, is detached, or no output uses it. "
-                       "Lesson 07: of two factors one may start at zero.",
+        "no_gradient": "It waits behind a zero that does not move, is detached, or no output uses "
+                       "it. Lesson 07: of two factors one may start at zero.",
         "idle": "Does what trains reach the output?",
         "not_the_same": "Something is changed or drawn anew by a call. Dropout is left out here.",
         "batch": "Each token of a batch has an output of its own.",
