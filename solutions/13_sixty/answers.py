@@ -170,11 +170,12 @@ RIGHT["sixty.mine"] = {
     "gains": GAIN,
     "a bottleneck that does not merge": LOW,
     "random and frozen": RANDOM,
-    "by one matrix": but(MINE, "h + " + ADDED, "h + h @ torch.block_diag(*self.M).T"),
+    "by one matrix": but(MINE, ADDED, "h.float() @ torch.block_diag(*self.M).T"),
     "counted in floats": but(MINE, "16 * n_out", "32 * n_out / 2"),
     "one parameter, two names": but(GAIN, "\n\n    def", "\n        self.h = self.g\n\n    def"),
-    "drawn from a seed, no buffer": but(
-        RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)', "self.A = drawn / n_in**0.5"),
+    "few units": but(LOW, "torch.randn(4, n_in) / n_in", "torch.randn(3, n_out) / n_out",
+                     "torch.zeros(n_out, 4)", "torch.zeros(n_out, 3)", "self.base(x) + torch.relu(x",
+                     "(h := self.base(x)) + torch.relu(h", "4 * (n_in + n_out)", "6 * n_out"),
     "a bias": but(GAIN, "torch.ones(base.out_features)", "torch.zeros(base.out_features)",
                   "self.g * self.base(x)", "self.base(x) + self.g"),
 }
@@ -192,6 +193,7 @@ WRONG["sixty.mine"] = {
     "nothing_trains": but(GAIN, "nn.Parameter(torch.ones(base.out_features))",
                           "torch.ones(base.out_features)", "return n_out", "return 0"),
     "buffer": (but(RANDOM, ", persistent=False", ""),
+               but(RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)', "self.A = drawn"),
                but(RANDOM, ", generator=torch.Generator().manual_seed(0)", ""),
                but(RANDOM, ", generator=torch.Generator().manual_seed(0)", "",
                    'self.register_buffer("A", drawn / n_in**0.5, persistent=False)', "self.A = drawn"),

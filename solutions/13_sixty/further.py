@@ -20,8 +20,8 @@ def road() -> list[dict]:
 def mine() -> list[dict]:
     """Layers that are higher or wider than the visible ones."""
     return [{"n_in": n_in, "n_out": n_out, "W": draw(seed, n_out, n_in) / n_in**0.5,
-             "b": draw(seed + 1, n_out), "x": draw(seed + 2, 2, 2, n_in),
-             "target": draw(seed + 3, 2, 2, n_out)}
+             "b": draw(seed + 1, n_out), "x": draw(seed + 2, 2, 16, n_in),
+             "target": draw(seed + 3, 2, 16, n_out)}
             for seed, n_in, n_out in ((940, 144, 48), (950, 96, 144), (960, 48, 192))]
 
 

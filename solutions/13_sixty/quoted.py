@@ -7,13 +7,12 @@ FIELD = recorded.field()
 QUOTED = {
     "Apache-2.0": "a licence",
     "Llama 3.2 3B": "a name",
-    "from 0.002 to 0.005 IA³": "peft's pull request 3337",
-    "0.0001 is far too low": "peft's pull request 3337",
+    "from 0.002 to 0.005 its accuracy": "peft's pull request 3337",
     "moved alike, to 0.0001": "the tolerance of the claim's own function",
     "tested on 1,319 problems": "peft's, in the head of field.csv",
     "is 4.8 points ahead of": FIELD.accuracy.max() - FIELD.accuracy[recorded.LORA],
     "move IA³ by 6 to 9 points": tuple(recorded.gaps(next(iter(recorded.PAIRS))).sort_values().iloc[[0, -1]]),
-    "come within 1 to 2 %": "cited: Lee et al. 2026, the abstract",
+    "comes within 1 to 2 %": "cited: Lee et al. 2026, the abstract",
     "stands there 24 times": 384 / 16,
     "For 1 to 70 billion": "the sources of the recipe: lesson 10",
 }

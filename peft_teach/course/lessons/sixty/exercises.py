@@ -132,7 +132,7 @@ ROAD = Exercise(
         "bias_left": "R (x Wᵀ + b) has two terms, and R reaches both.",
     },
     hints=("Write down the two numbers that one pair becomes; then all pairs at once.",
-           "y[..., ::2] and y[..., 1::2] are the first and the second of each pair.",
+           "h[..., ::2] and h[..., 1::2] are the first and the second of each pair.",
            "A merge puts R in front of W and of b: the rows of W are pairs, too."))
 
 # ── sixty.places ─────────────────────────────────────────────────────────────────────────────
@@ -166,7 +166,7 @@ def judge_places(case: Any, seen: Mapping) -> Verdict:
     """Compare with what holds, one field after the other."""
     said = seen["said"]
     if set(said) != set(PLACES):
-        return rejected("not_a_table", f"It is {seen['type']}, and its names are "
+        return rejected("not_a_table", f"You gave {seen['type']} with the names "
                                        f"{', '.join(sorted(said)) or 'none'}.")
     for name, row in said.items():
         if len(row) != len(FIELDS) or not isinstance(row[0], bool) or not (
@@ -206,7 +206,7 @@ PLACED = Exercise(
     },
     hints=("Two questions first: which tensors train, and is the change a matrix times x?",
            "Ranks: a product has at most the smaller one; an entry-wise product with a full W "
-           "keeps almost nothing of a low rank.",
+           "is no longer of low rank.",
            "Draw each ΔW in a line, in float64, and ask torch.linalg.matrix_rank."))
 
 # ── sixty.mine ───────────────────────────────────────────────────────────────────────────────
@@ -218,8 +218,8 @@ STEPS = 3
 def mine_cases(seed: int) -> list[dict]:
     """Return layers with sizes that 48 divides, with and without a bias, inputs and targets."""
     draw = drawing(13_500 + seed)
-    return [linear_case(draw, n_in, n_out, bias, torch.float32, (2, 3))
-            | {"target": draw(2, 3, n_out)} for n_in, n_out, bias in (
+    return [linear_case(draw, n_in, n_out, bias, torch.float32, (2, 16))
+            | {"target": draw(2, 16, n_out)} for n_in, n_out, bias in (
                 (48, 48, True), (384, 384, True), (48, 96, False))]
 
 
@@ -242,6 +242,7 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
              "count": named(said) if number(said) is None else number(said),
              "buffers": [name for name, kept in layer.state_dict().items()
                          if not name.startswith("base.") and kept.data_ptr() not in trained],
+             "loose": [name for name, kept in vars(layer).items() if isinstance(kept, Tensor)],
              "start": layer.eval()(x).detach().clone(), "asleep": sorted(own)}
     if not own:
         return seen
@@ -317,6 +318,9 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
                                   "nothing.")
     if not seen["numbers"] or "after" not in seen:
         return rejected("nothing_trains", f"{told}it has no parameter of its own that trains.")
+    if seen["loose"]:
+        return rejected("buffer", f"{seen['loose'][0]} is a plain tensor: it stays behind when the "
+                                  "layer goes to a GPU.")
     if seen["count"] != seen["numbers"]:
         return rejected("miscounted", f"{told}count gives {seen['count']}, and it trains "
                                       f"{seen['numbers']:,}.")
@@ -368,7 +372,7 @@ MINE = Exercise(
     cases=mine_cases, run=run_mine, judge=judge_mine, kept=False, returns=stages(
         {"type": str, "is_adapter": bool, "holds_base": bool},
         {"new": str, "frozen": bool, "numbers": int, "buffers": list[str],
-         "count": int | float | str, "start": Tensor, "asleep": list[str]},
+         "loose": list[str], "count": int | float | str, "start": Tensor, "asleep": list[str]},
         {"after": Tensor, "training": Tensor, "alone": Tensor, "reseeds": bool, "loaded": Tensor,
          "base_same": bool, "again": Tensor, "slopes": tuple[Tensor, Tensor], "merged": Tensor,
          "plain": str, "shared": bool, "unmerged": bool}),
@@ -381,8 +385,8 @@ MINE = Exercise(
         "nothing_trains": "What trains is an nn.Parameter, an attribute of self.",
         "miscounted": "Every parameter that it registers outside of its base counts, and nothing "
                       "else.",
-        "no_gradient": "It waits behind a zero that does not move, or is detached. Lesson 07: of "
-                       "two factors one may start at zero.",
+        "no_gradient": "It waits behind a zero that does not move, is detached, or no output uses "
+                       "it. Lesson 07: of two factors one may start at zero.",
         "idle": "Does what trains reach the output?",
         "not_the_same": "Something is changed or drawn anew by a call. Dropout is left out here.",
         "batch": "Each token of a batch has an output of its own.",

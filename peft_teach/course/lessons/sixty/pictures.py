@@ -27,7 +27,7 @@ from .recorded import (
 __all__ = ["compared", "draw_cannot", "draw_family", "draw_monday", "draw_two_ladders", "field",
            "loras", "moved", "pairs", "two_ladders"]
 
-# ── the field's Monday ───────────────────────────────────────────────────────────────────────
+# ── the field's table ──────────────────────────────────────────────────────────────────────────
 
 
 def draw_monday() -> Figure:
@@ -40,7 +40,7 @@ def draw_monday() -> Figure:
     ax.plot(ends, ends + fall, "--", color=COLOURS["rest"], lw=1)
     ax.plot(runs[JANUARY], runs[JULY], "o", color=COLOURS["ink"], ms=6)
     ax.plot(*runs.loc[LORA], "o", color=COLOURS["lora"], ms=8)
-    ax.text(0.49, 0.455, "LoRA of rank 32", color=COLOURS["lora"], fontsize=11)
+    ax.text(0.503, 0.438, "LoRA of rank 32", color=COLOURS["lora"], fontsize=11)
     ax.text(0.553, 0.556, "as in January", fontsize=11, color=COLOURS["rest"], ha="right")
     ax.text(0.318, 0.318 + fall - 0.004, f"{-100 * fall:.1f} points lower", fontsize=11,
             color=COLOURS["rest"], va="top")

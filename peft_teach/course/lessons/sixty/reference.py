@@ -55,8 +55,9 @@ class Mine(pt.Adapter):
         return self.moved(self.base(x))
 
     def moved(self, h):                                         # (…, n_out)
-        blocks = h.unflatten(-1, (-1, 16))                      # (…, n_out / 16, 16)
-        return h + torch.einsum("...ki,koi->...ko", blocks, self.M).flatten(-2)
+        blocks = h.float().unflatten(-1, (-1, 16))              # (…, n_out / 16, 16)
+        added = torch.einsum("...ki,koi->...ko", blocks, self.M).flatten(-2)
+        return (h + added).to(h.dtype)
 
     @torch.no_grad()
     def merged(self):
