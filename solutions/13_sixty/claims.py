@@ -157,25 +157,25 @@ JUDGED = {
     "A lead so small may vanish": lambda: not all(CLOSE),
     "there by its best run": "what is drawn",
     "is the same in training": "a law of the exercise",
-    "VeRA, too, is behind LoRA 8.** And OFT is ahead": lambda:
+    "VeRA, too, is behind LoRA 8. And OFT is ahead": lambda:
         words() == [BETTER, UNSURE, WORSE, WORSE, WORSE]
         and words(seeds=range(2, 7)) == [UNSURE] * 3 + [WORSE] * 2,
     "alone they tell the same": lambda: words(seeds=range(7, 12)) == words(),
     "three of ten runs end below 0.49": lambda: low(EIGHT, 0.49) == 3,
     "at half of it one does": lambda: low(HALF, 0.49) == 1,
-    "OFT and LoRA 8 are *the same*": lambda: beside("OFT 32", "half").word == SAME,
+    "OFT and LoRA 8 are the same": lambda: beside("OFT 32", "half").word == SAME,
     "OFT leads by 0.013": lambda: round(beside("OFT 32", "half").difference, 3) == 0.013,
     "are in the lower half": lambda: all(
         PLACES[side][name] > 6 for side in PLACES for name in ("prefix", "RoAd", "VeRA 256", "prompt")),
-    "clearly behind LoRA here": lambda: beside("MiSS 16", seeds=range(2, 7)).word == WORSE,
+    "clearly behind LoRA here, no worse": lambda: beside("MiSS 16", seeds=range(2, 7)).word == WORSE,
     "no better than LoRA of rank 32, and MiSS": lambda:
         BOTH.there["full fine-tuning"] <= LORA <= BOTH.there["MiSS 16"],
-    "that of one run, with $s = 8$": lambda: PLACES.there["LoRA 8"] == 1
+    "LoRA's first place is that of one run": lambda: PLACES.there["LoRA 8"] == 1
         and BOTH.there["LoRA 8"] == SOLVED["lora-rank64-rslora"],
     "clearly first here": full_is_first,
     "takes the better of two rates": "what the cell does",
     "calls one run better": lambda:
         sum(one_seed(*pair) in (BETTER, WORSE) for pair in combinations(EIGHTS, 2)) == 28
         and len(EIGHTS) == 10,
-    "At the better of two rates these two runs are within": "the output above it, of runs of the day",
+    "at the better of two rates, within": "the output above it, of runs of the day",
 }
