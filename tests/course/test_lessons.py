@@ -81,6 +81,12 @@ def test_a_lesson_follows_the_anatomy(source):
                       if not c.metadata.get("jupyter", {}).get("source_hidden"))
     lacking = [what for what, sign in ANATOMY.items() if not re.search(sign, shown, re.MULTILINE)]
     assert not lacking, f"{source} lacks {'; '.join(lacking)}"
+    assert not (left := re.findall(r"20YY|0000\.00000", shown)), (
+        f"{source}: Sources has the skeleton's {' and '.join(left)}")
+    code = "\n".join(c.source for c in cells if c.kind == "code")
+    bets = re.findall(r'\b(?:commit|Guess)\(.*?"([a-z]\w*\.[a-z]\w*)"', code, re.DOTALL)
+    unanswered = {*bets} - {*re.findall(r'\bcompare\("(.*?)"', code)}
+    assert not unanswered, f"{source}: no pt.compare answers the bets {sorted(unanswered)}"
     for cell in cells:
         lines = len(cell.source.splitlines()) if cell.kind == "code" else 0
         assert lines <= 30, f"{cell.where}: {lines} lines are more than a screen"
@@ -169,7 +175,8 @@ def test_outputs_that_nbval_compares_are_stored():
         tagged = [c for c in solution(source).cells
                   if "nbval-check-output" in c.metadata.get("tags", ())]
         assert tagged, source
-        assert all(c.outputs for c in tagged), source
+        assert all(c.outputs for c in tagged), (
+            f"{source}: no stored output: peft-teach build --execute {source.parent.name[:2]}")
 
 
 def test_a_solved_lesson_has_all_points_and_every_figure_a_text():

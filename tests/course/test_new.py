@@ -147,12 +147,13 @@ def run(checkout, *arguments):
 
 
 @pytest.mark.long
-def test_a_new_method_fails_for_want_of_an_oracle_and_of_records_only(checkout):
+def test_a_new_method_fails_for_want_of_its_words_an_oracle_and_records_only(checkout):
     cli = "peft_teach.course.cli"
     assert run(checkout, cli, "new", "method", "tried").returncode == 0
     assert run(checkout, cli, "build", "00").returncode == 0
     done = run(checkout, "pytest", "--method", "tried", "-n", "0", "-q", "--tb=line")
     assert {*re.findall(r"FAILED \S+::(\w+)", done.stdout)} == {
+        "test_a_method_file_has_what_the_library_asks_of_one",
         "test_another_implementation_gives_the_same", "test_the_stored_record_is_whole",
         "test_every_list_has_the_methods_of_the_table"}, done.stdout[-3000:]
     assert "write the oracle: `reference` in tests/oracles/test_tried_oracle.py" in done.stdout
@@ -160,14 +161,16 @@ def test_a_new_method_fails_for_want_of_an_oracle_and_of_records_only(checkout):
 
 
 @pytest.mark.long
-def test_a_new_lesson_passes_as_it_is(checkout, tmp_path):
+def test_a_new_lesson_fails_for_want_of_a_source_only(checkout, tmp_path):
     cli = "peft_teach.course.cli"
     assert run(checkout, cli, "new", "lesson", "90", "small").returncode == 0
     built = run(checkout, cli, "build", "90", "--execute")
     assert built.returncode == 0, built.stderr[-3000:]
     done = run(checkout, "pytest", "--lesson", "small", "-n", "0", "-q", "--tb=line",
                "-k", "not twice and not installs")    # long, and no skeleton moves them
-    assert done.returncode == 0, done.stdout[-3000:]
+    assert {*re.findall(r"FAILED \S+::(\w+)", done.stdout)} == {
+        "test_a_lesson_follows_the_anatomy"}, done.stdout[-3000:]
+    assert "lesson.py: Sources has the skeleton's 20YY" in done.stdout
     graded = run(checkout, cli, "grade", "solutions/90_small/90_small.ipynb", "--out", tmp_path,
                  "--solutions", "solutions")
     assert graded.returncode == 0, graded.stderr[-3000:]

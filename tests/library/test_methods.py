@@ -1,6 +1,7 @@
 """One table of methods, `peft_teach.methods.METHODS`: what else lists them lists exactly these."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 
 import peft_teach as pt
 from peft_teach import export
-from peft_teach.course.publish.methods import CARDS, HEAD
+from peft_teach.course.publish.methods import CARDS, HEAD, cards
 from peft_teach.methods import METHODS
 from peft_teach.settings import Settings
 
@@ -54,6 +55,11 @@ def test_a_method_file_has_what_the_library_asks_of_one(name, tiny):
     assert getattr(pt, name) is method
     assert all(word in method.__doc__ for word in (" trained ", "Source", "arXiv")), (
         f"{file}: its docstring has a table of symbols and the sources, with arXiv")
+    assert not (left := re.findall(r"20YY|0000\.00000", method.__doc__)), (
+        f"{file}: its docstring has the skeleton's {' and '.join(left)}")
+    card = cards(ROOT)[name]
+    left = [key for key in ("WHEN", "EQUALS") if getattr(card, key).startswith("say what ")]
+    assert not left, f"{CARDS}/{name}.py: {' and '.join(left)} as in the skeleton"
     assert issubclass(method.Config, Settings), f"Config of {file} is a settings.Settings"
     assert name in COUNTED_ELSEWHERE or ("Cost: " in method.__doc__ and callable(method.count)), (
         f"{file}: its docstring says the cost, and `count` is the closed form")
