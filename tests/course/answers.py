@@ -62,6 +62,11 @@ def slips(id: str) -> dict[str, str]:
             for asked, condition in where.items()}
 
 
+def place(id: str) -> str:
+    """The file that holds the answers to an exercise, such as "solutions/07_lora/answers.py"."""
+    return f"solutions/{authored.homes()[id.partition('.')[0]].name}/answers.py"
+
+
 def file(prefix: str) -> Any:
     """The answers of a lesson, such as "inside"."""
     return authored.module(prefix, "answers")

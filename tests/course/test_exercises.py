@@ -9,7 +9,7 @@ import copy
 import dataclasses
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any
 
@@ -191,6 +191,10 @@ def test_the_stub_is_not_attempted(id):
         assert examine(EXERCISES[id], stub, cases).state == NOT_ATTEMPTED
 
 
+def judged_in(id: str) -> str:
+    return f"peft_teach/course/lessons/{id.partition('.')[0]}"
+
+
 @pytest.mark.parametrize(("id", "mistake", "text"), [
     pytest.param(id, mistake, text, id=f"{id}-{mistake}-{number}")
     for id in EXERCISES for mistake, texts in answers.wrong(id).items()
@@ -206,10 +210,34 @@ def test_wrong_answers_hear_their_name(id, mistake, text, seeds):
     known = exercise.explained(mistake) if mistake else ""
     for seed in seeds:
         result = examine(exercise, obj, visible(id, seed))
-        assert (result.state, result.mistake) == (WRONG, mistake or None), (seed, result)
+        assert (result.state, result.mistake) == (WRONG, mistake or None), (
+            f"WRONG[{id!r}][{mistake!r}] in {answers.place(id)}, or its judge in "
+            f"{judged_in(id)}: seed {seed} gives {result}")
         assert result.message == f"{result.found} {known}".strip()
         assert not known or known not in result.found
         assert mistake == "no_return" or result.found[-1:] in tuple(".?"), result.found
+
+
+TOLERANT = {"lora.case"}    # values of which several are right
+
+
+def nudged(value: Any) -> Iterator[Any]:
+    """The value with one number in it greater or smaller by one."""
+    if type(value) in (int, float):
+        yield from (value - 1, value + 1)
+    for key, each in (value.items() if isinstance(value, dict) else
+                      enumerate(value) if isinstance(value, list | tuple) else ()):
+        for other in nudged(each):
+            yield value | {key: other} if isinstance(value, dict) else type(value)(
+                (*value[:key], other, *value[key + 1:]))
+
+
+@pytest.mark.parametrize("id", [
+    id for id in EXERCISES if EXERCISES[id].answer == VALUE and id not in TOLERANT])
+def test_a_number_beside_the_right_one_does_not_pass(id):
+    for value in nudged(EXERCISES[id].resolve()):
+        assert examine(EXERCISES[id], value).state == WRONG, (
+            f"{id} accepts {value!r}: its judge in {judged_in(id)}, or TOLERANT in this test")
 
 
 @pytest.mark.parametrize(("id", "mistake", "which", "says"), [
