@@ -43,8 +43,10 @@ def names(options) -> list[str]:
 def configure(options) -> None:
     """Let the guards be all of them, the long ones too. Another name is a `UsageError`."""
     if (options.method or options.lesson) not in names(options):
-        raise pytest.UsageError(f"no {options.method or options.lesson!r}; there are "
-                                f"{', '.join(names(options))}")
+        raise pytest.UsageError(
+            f"no {options.method or options.lesson!r}; there are {', '.join(names(options))}; a "
+            "method is a row of METHODS in peft_teach/methods/__init__.py, a lesson a folder of "
+            "peft_teach/course/lessons")
     options.markexpr = "not browser"
 
 
@@ -62,7 +64,8 @@ def is_kept(item, options) -> bool:
     row = item.name.partition("[")[2]
     if options.lesson:
         row = re.sub(r"\d\d_\w+", lambda stem: _lesson_of(stem[0][:2]), row)
-    about = {each for each in names(options) if re.search(rf"(?<![a-z]){each}(?![a-z])", row)}
+    known = [*names(options), *(["vera"] if options.method else [])]    # a method of the tests
+    about = {each for each in known if re.search(rf"(?<![a-z]){each}(?![a-z])", row)}
     if wanted in about or _is_its_own(name, options):
         return True
     if options.method and any(wanted in mark.args for mark in item.iter_markers("oracle")):
