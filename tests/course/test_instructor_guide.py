@@ -30,10 +30,11 @@ def test_every_exercise_has_its_row():
 
 
 def test_the_mistakes_are_named_as_their_checks_name_them():
-    for id, mistakes in (row for rows in ROWS.values() for row in rows):
-        names = re.findall(r"`(\w+)`", mistakes)
-        assert len(names) >= 2, id
-        assert set(names) <= set(find(id).mistakes), id
+    for lesson, id, mistakes in ((name, *row) for name, rows in ROWS.items() for row in rows):
+        names, file = re.findall(r"`(\w+)`", mistakes), f"solutions/{lesson}/guide.md"
+        assert len(names) >= 2, f"{file}: {id} names fewer than two mistakes"
+        unknown = set(names) - set(find(id).mistakes)
+        assert not unknown, f"{file}: {id} has no mistakes {sorted(unknown)}"
 
 
 def test_students_see_the_table_by_which_their_page_is_marked():

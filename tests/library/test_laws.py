@@ -334,7 +334,9 @@ def test_law_1_at_the_start_nothing_has_changed(case):
     model = case.inject()
     moved = distance(hidden(model, case.batch), case.hidden)
     if case.method.start == 0:
-        assert moved == 0, f"{case.method.file}: its first output is not the base's"
+        moving = {n.rpartition(".")[2] for n, p in pt.adapter_parameters(model).items() if p.any()}
+        assert moved == 0, (f"{case.method.file}: its first output is not the base's; of its "
+                            f"parameters do not start at zero: {sorted(moving)}")
         assert_equal(hidden(model, case.batch), case.hidden)
         assert_equal(outputs(model, case.batch), case.outputs)
     elif case.method.start is not None:
@@ -492,7 +494,8 @@ def test_law_4_merged_equals_adapted_or_raises(case):
     assert merged is model
     assert pt.adapters(merged) == {}
     exact = case.dtype == torch.float32
-    assert distance(hidden(merged, case.batch), adapted) < (1e-5 if exact else 0.3 * moved)
+    assert distance(hidden(merged, case.batch), adapted) < (1e-5 if exact else 0.3 * moved), (
+        f"{case.method.file}: merged() is not forward()")
     for n in wrapped:
         layer = merged.get_submodule(n)
         assert type(layer).__name__ in ("Linear", "LayerNorm", "LlamaRMSNorm")
