@@ -55,8 +55,8 @@ def _parser() -> argparse.ArgumentParser:
     method = kinds.add_parser("method", help="its file, its oracle, its rows in the tables")
     lesson = kinds.add_parser("lesson", help="its source, exercises, answers, guide and picture")
     lesson.add_argument("number", metavar="NN", help="two digits")
-    for kind in (method, lesson):
-        kind.add_argument("name", metavar="NAME", help="lowercase: it names a module")
+    for kind, said in ((method, "as the paper writes it: BOFT"), (lesson, "lowercase letters")):
+        kind.add_argument("name", metavar="NAME", help=f"{said}; it names a module")
         kind.add_argument("--root", default=".", help="the top of the checkout; default: here")
     new.set_defaults(command=_new)
 

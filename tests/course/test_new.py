@@ -78,6 +78,13 @@ def test_a_second_method_is_one_row_more(tree):
                     tree / EDITED[1]], check=True)
 
 
+def test_a_method_is_called_as_its_paper_calls_it(tree):
+    new.method(tree, "VeLoRA")
+    card, code = (tree / f"{folder}/methods/velora.py" for folder in ("assets/site", "peft_teach"))
+    assert 'TITLE = "VeLoRA"' in card.read_text("utf-8")
+    assert "class VeLoRALinear(" in code.read_text("utf-8")
+
+
 def test_a_lesson_comes_with_its_files_and_a_row(tree):
     before = files(tree)
     said = new.lesson(tree, "90", "small")
@@ -99,9 +106,10 @@ def test_a_lesson_comes_with_its_files_and_a_row(tree):
 
 @pytest.mark.parametrize(("ask", "says"), [
     (lambda tree: new.method(tree, "lora"), "'lora' is taken"),
+    (lambda tree: new.method(tree, "LoRA"), "'lora' is taken"),
     (lambda tree: new.method(tree, "train"), "'train' is taken"),
     (lambda tree: new.method(tree, "export"), "'export' is taken"),
-    (lambda tree: new.method(tree, "My-Method"), "'My-Method' is not a module name"),
+    (lambda tree: new.method(tree, "My-Method"), "'my-method' is not a module name"),
     (lambda tree: new.method(tree, "../x"), "is not a module name"),
     (lambda tree: new.method(tree, "lambda"), "is not a module name"),
     (lambda tree: new.method(tree, ""), "is not a module name"),

@@ -34,9 +34,11 @@ LAW = '''"NAME": Method(
 def method(root: Path | str, name: str) -> str:
     """Write a method's skeleton and its rows; return what is left to do.
 
-    Raises `PeftTeachError` for a name that is taken or malformed, and then writes nothing.
+    "BOFT" is the method's name on the pages, and "boft" its module's. Raises `PeftTeachError` for
+    a name that is taken or malformed, and then writes nothing.
     """
     root = Path(root).resolve()
+    title, name = (name.title() if name.islower() else name).replace("_", ""), name.lower()
     _check_name(name, {*METHODS, *peft_teach.__all__, *(
         file.stem for file in (root / "peft_teach").rglob("*.py"))})
     here, public = "peft_teach/methods/__init__.py", "peft_teach/__init__.py"
@@ -50,7 +52,7 @@ def method(root: Path | str, name: str) -> str:
     files = {"method.py": f"peft_teach/methods/{name}.py",
              "card.py": f"{CARDS.as_posix()}/{name}.py",
              "oracle.py": f"tests/oracles/test_{name}_oracle.py"}
-    _write(root, "method", files, {"NAME": name, "Name": name.title().replace("_", "")}, edited)
+    _write(root, "method", files, {"NAME": name, "Name": title}, edited)
     return _told(files.values(), edited, f"""
         1. {files["method.py"]}: its key page, then the code. Its row of METHODS in
            {laws} says once more, independently, how many numbers train,
