@@ -2,6 +2,7 @@
 
     python assets/records/rates.py            all that is missing; about 45 minutes on one core
     python assets/records/rates.py --again    all anew
+    python assets/records/rates.py --search NAME     prints what other rates give; seven minutes
     python assets/records/rates.py --methods NAME    a new method; five minutes
 
 Writes `rates.json`: one row a run. Each method is put on a model with its default settings, and
@@ -90,13 +91,25 @@ def without_training(data):
                          for name, found in labels.items()}}
 
 
+def search(method, data):
+    """Print what a method reaches on each model, with one seed, at each power of ten."""
+    for group, setting in settings([method]):
+        if (group, setting["seed"]) == ("defaults", 0):
+            for lr in (1e-4, 1e-3, 1e-2, 1e-1):
+                row = run(setting | {"lr": lr}, data)
+                print(f"{row['model']} at {lr:g}: {row['accuracy']:.3f}", flush=True)
+
+
 def main():
     """Make what is missing, one run after the other, saving after each."""
     parser = recording.arguments(__doc__)
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=METHODS, metavar="NAME",
                         help="only these")
+    parser.add_argument("--search", choices=METHODS, metavar="NAME", help="print, record nothing")
     options = parser.parse_args()
     data = pt.data.load("movies")
+    if options.search:
+        return search(options.search, data)
     record = recording.Record(__file__, {"batch_size": BATCH, "tests": TESTS,
                                          "torch": torch.__version__}, options.again, options.forget)
     record.make(({"group": group, "setting": setting}

@@ -59,7 +59,8 @@ def method(root: Path | str, name: str) -> str:
            how near the base it starts (`start`), and whether it merges.
         2. {files["oracle.py"]}: `reference`, the same by code that is not ours.
         3. {files["card.py"]}: what the pages say of it.
-        4. Its learning rate, and its race:
+        4. Its learning rate, sought and recorded, and its race:
+             python assets/records/rates.py --search {name}
              python assets/records/rates.py --methods {name}
              python assets/records/benchmark.py --methods full {name}
         5. peft-teach build 00      writes the tables of the pages
@@ -196,5 +197,8 @@ def _write(root: Path, kind: str, files: dict[str, str], words: dict[str, str],
 
 def _told(files, edited, left: str) -> str:
     return "\n".join(("written:  " + "\n          ".join(files),
-                      "a row in: " + "\n          ".join(edited), "", "what is left:",
+                      "a row in: " + "\n          ".join(edited),
+                      "to undo:  delete the first, with a lesson's notebooks; git checkout the "
+                      "others; peft-teach build",
+                      "", "what is left:",
                       textwrap.dedent(left).strip("\n")))
