@@ -88,7 +88,7 @@ def test_the_commands_of_the_guide_are_commands():
     commands = [span for span in SPANS if span.startswith("peft-teach ")]
     assert commands
     for command in commands:
-        _parser().parse_args(shlex.split(command)[1:])
+        _parser().parse_args(shlex.split(command, comments=True)[1:])
     for name in re.findall(r"-m (\w+)`", GUIDE):
         assert any(marker.startswith(f"{name}:") for marker in
                    PROJECT["tool"]["pytest"]["ini_options"]["markers"])
@@ -97,7 +97,8 @@ def test_the_commands_of_the_guide_are_commands():
 @pytest.mark.parametrize(("file", "name"), [
     ("peft_teach/methods/__init__.py", "METHODS"), ("peft_teach/models/families.py", "FAMILIES"),
     ("tests/library/test_laws.py", "METHODS"), ("tests/library/test_laws.py", "BIASED"),
-    ("tests/vera.py", "Projections"), ("peft_teach/course/lessons/lora/exercises.py", "EXERCISES"),
+    ("peft_teach/settings.py", "Rank"), ("tests/vera.py", "Projections"),
+    ("peft_teach/course/lessons/lora/exercises.py", "EXERCISES"),
 ])
 def test_every_name_that_the_guide_sends_one_to_is_there(file, name):
     assert f"`{name}`" in GUIDE
