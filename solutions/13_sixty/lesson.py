@@ -58,7 +58,7 @@ pt.compare("sixty.moved", round(100 * pictures.moved(), 1), "points")
 
 # %% [markdown]
 # A difference can move as far as that without a new seed. Seven of the fourteen runs above LoRA of rank 32 lead it by less. **A lead so small
-# may vanish in the next table**; yet of the 110 pairs so close in January 85 kept their order.
+# may vanish in the next table**, though of the 110 pairs so close in January 85 kept their order.
 #
 # Settings move a run, too. The two runs of a pair below are *one* method with equally many parameters. How many points are they apart, in each
 # of peft's tables that has both?
@@ -75,8 +75,8 @@ pictures.pairs()
 # What do a method's parameters change, and in which form?
 
 # %%
-pt.plots.show(pictures.draw_family(), "What is trained, in orange; faint: the same "
-              "numbers again. Faint grey: frozen; strong grey: random. Bold: what you will have built.")
+pt.plots.show(pictures.draw_family(), "What is trained, in orange; faint: the same numbers "
+              "again. Faint grey: frozen; strong grey: random. Bold: what you will have built.")
 
 # %% [markdown]
 # A new name may be a new form, as MiSS, or an old form from a new start, as PiSSA.
@@ -171,7 +171,7 @@ pt.require("sixty.places")
 # %% [markdown]
 # ### What a form cannot do
 #
-# High rank does not make every change possible. OFT's $\Delta W$ has rank 384, and MiSS has as many parameters as LoRA 8; yet:
+# High rank does not make every change possible. OFT's $\Delta W$ can have rank 384, and MiSS has as many parameters as LoRA 8; yet:
 
 # %%
 pt.plots.show(pictures.draw_cannot(), "What two forms cannot do. Left: W's outputs for "
@@ -192,7 +192,7 @@ few = pictures.compared(record, ladder)
 few.iloc[:, :-1]    # minus LoRA 8 at the same seeds; 95 % interval for new seeds
 
 # %% [markdown]
-# **How many of the five can we tell from LoRA 8 with ten seeds?**
+# **How many of the five can we tell from LoRA 8 by R² with ten seeds?**
 
 # %%
 pt.commit("sixty.seeds", ..., like=2)    # of five
@@ -209,8 +209,8 @@ few.iloc[:, -1:]
 pictures.loras(ladder)    # R²; the second row was run later
 
 # %% [markdown]
-# At the rate of its search three of ten runs end below 0.49; at half of it one does, and OFT leads by 0.013 (0.008 to 0.018):
-# *the same*, by lesson 10's margin of 0.02.
+# At the rate of its search three of ten runs end below 0.49; at half of it one does. There the first five tell VeRA, too, and OFT
+# leads by 0.013 (0.008 to 0.018): *the same*, by lesson 10's margin of 0.02.
 #
 # ## Does the small ladder predict peft's table?
 #
@@ -239,9 +239,9 @@ pt.compare("sixty.there", int(both.there.rank(ascending=False)["full fine-tuning
 #
 # 1. Untrained, it returns what its base returns. The base stays frozen and as it is. Each token's output depends on that token alone, and is
 #    the same in training and in evaluation.
-# 2. `count` says how many numbers it trains; `n_in` and `n_out` are multiples of 48. Its file holds these alone, and a second `Mine` that loads
+# 2. `count` says how many numbers it trains, all float32; `n_in` and `n_out` are multiples of 48. Its file holds these alone, and a second `Mine` that loads
 #    the file gives the same outputs: what is random is drawn from a seed of its own, into a buffer with `persistent=False`.
-# 3. Within three steps each parameter has a gradient, and the output moves. Nothing cuts the gradient of its inputs.
+# 3. Within three steps at least half of each parameter has a gradient, and the output moves. Nothing cuts the gradient of its inputs.
 # 4. If it has `merged()`, this returns a new `nn.Linear` with the same outputs, and leaves the layer as it is.
 # 5. `self.new` says which method is nearest, and what differs. Only you can judge it.
 
@@ -327,9 +327,9 @@ pt.sentence("sixty.verdict", ...)    # yours: what do you claim of Mine?
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A lead of less than some two points in peft's table may vanish. | 29 runs of January, again in July: 19 of 20 differences moved by at most 2.4 points. 7 of the 14 runs above LoRA of rank 32 are ahead by less | what fell together is taken off. Settings and seed are the same. Most small leads did not vanish: of 110 pairs within 2.4 points in January 85 kept their order | peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
+# | A lead of less than some two points in peft's table may vanish. | 29 runs of January, again in July: 19 of 20 differences moved by at most 2.4 points. 7 of the 14 runs above LoRA of rank 32 are ahead by less | what fell together is taken off. Settings and seed are the same. Most small leads did not vanish: of 110 pairs within 2.4 points in January 85 kept their order, of the 36 above 1.4 points 34 | peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
 # | In that table settings move two methods about as far as the first is from LoRA. An observation. | IA³ by 6.1 to 8.7 points, LoRA of rank 64 by 3.9 to 5.1: four tables, one seed; from LoRA of rank 32 to the first 4.8 | in either pair both runs train equally many parameters; LoRA's differ in s alone | IA³ on every linear layer: from 0.002 to 0.005 its accuracy hardly moves (peft's pull request 3337) |
-# | On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8. | R², ten seeds in pairs, above | all five asked at once, in accuracy, with the later five seeds alone, and at half of LoRA 8's rate, where fewer of its runs end low: the same three. VeRA and RoAd train a tenth of LoRA 8's numbers and less. LoRA 8, run again with seed 2, gave lesson 10's R² to the last digit | not known to us; PiSSA comes within 1 to 2 % of LoRA once each has a rate of its own (Lee et al. 2026) |
+# | On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8. | R², ten seeds in pairs, above | all five asked at once, in accuracy (where PiSSA is ahead, too), with the later five seeds alone, and at half of LoRA 8's rate, where fewer of its runs end low: the same three. VeRA and RoAd train about a tenth of LoRA 8's numbers. LoRA 8, run again with seed 2, gave lesson 10's R² to the last digit | not known to us; PiSSA comes within 1 to 2 % of LoRA once each has a rate of its own (Lee et al. 2026) |
 # | Turning a layer's inputs changes none of its singular values, and shared shards see a sum of the pieces. | a proof of one line each, and drawn | a random layer of each form: singular values alike, and two inputs with equal sums moved alike, to 0.0001 | true of any size |
 
 # %%
