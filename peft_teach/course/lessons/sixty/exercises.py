@@ -375,8 +375,8 @@ MINE = Exercise(
     id="sixty.mine", names=("Mine", "count"), points=3, minutes=25, difficulty=3,
     cases=mine_cases, run=run_mine, judge=judge_mine, kept=False, returns=stages(
         {"type": str, "is_adapter": bool, "holds_base": bool},
-        {"new": str, "frozen": bool, "numbers": int, "buffers": list[str],
-         "loose": list[str], "dtypes": list[str], "count": int | float | str, "start": Tensor, "asleep": list[str]},
+        {"new": str, "frozen": bool, "numbers": int, "buffers": list[str], "loose": list[str],
+         "dtypes": list[str], "count": int | float | str, "start": Tensor, "asleep": list[str]},
         {"after": Tensor, "training": Tensor, "alone": Tensor, "reseeds": bool, "loaded": Tensor,
          "base_same": bool, "again": Tensor, "slopes": tuple[Tensor, Tensor], "merged": Tensor,
          "plain": str, "shared": bool, "unmerged": bool}),
