@@ -185,6 +185,9 @@ WRONG["sixty.mine"] = {
     "no_gradient": (but(LOW, "torch.randn(4, n_in) / n_in**0.5", "torch.zeros(4, n_in)"),
                     but(GAIN, "torch.ones(base.out_features)", "torch.ones(48, base.out_features)",
                         "self.g * self", "self.g[0] * self", "return n_out", "return 48 * n_out")),
+    "dtype": but(GAIN, "torch.ones(base.out_features)", "torch.ones(base.out_features // 2, dtype=torch.cfloat)",
+                 "self.g * self.base(x)", "torch.view_as_real(self.g * torch.view_as_complex("
+                 "self.base(x).unflatten(-1, (-1, 2)).contiguous())).flatten(-2)", "return n_out", "return n_out // 2"),
     "base_trained": but(GAIN, INIT, INIT + "        base.requires_grad_()\n"),
     "base_lost": but("import copy\n" + GAIN, "super().__init__(base)",
                      "super().__init__(copy.deepcopy(base))"),

@@ -28,9 +28,11 @@ LORA = SOLVED[recorded.LORA]
 MOVED = 100 * recorded.moved()
 REPEATED = recorded.repeated()
 FELL = recorded.changes()
-CLOSE = [(a[recorded.JULY] > b[recorded.JULY]) == (a[recorded.JANUARY] > b[recorded.JANUARY])
-         for (_, a), (_, b) in combinations(REPEATED.iterrows(), 2)
-         if abs(a[recorded.JANUARY] - b[recorded.JANUARY]) < MOVED / 100]
+PAIRED = [(abs(a[recorded.JANUARY] - b[recorded.JANUARY]) * 100,
+           (a[recorded.JULY] > b[recorded.JULY]) == (a[recorded.JANUARY] > b[recorded.JANUARY]))
+          for (_, a), (_, b) in combinations(REPEATED.iterrows(), 2)]
+CLOSE = [kept for apart, kept in PAIRED if apart < MOVED]
+WIDE = [kept for apart, kept in PAIRED if 1.4 < apart < MOVED]
 ABOVE = 100 * (SOLVED[SOLVED > LORA] - LORA)
 IA3, SCALE = map(recorded.gaps, recorded.PAIRS)
 SIXTY, LADDER = record("sixty"), record("ladder")
@@ -110,7 +112,8 @@ CLAIMS = (
                f"{MOVED:.1f} points. {(ABOVE < MOVED).sum()} of the {len(ABOVE)} runs above LoRA of rank "
                "32 are ahead by less",
           tried="what fell together is taken off. Settings and seed are the same. Most small leads did not "
-                f"vanish: of {len(CLOSE)} pairs within {MOVED:.1f} points in January {sum(CLOSE)} kept their order",
+                f"vanish: of {len(CLOSE)} pairs within {MOVED:.1f} points in January {sum(CLOSE)} kept their order, "
+                f"of the {len(WIDE)} above 1.4 points {sum(WIDE)}",
           holds={"may vanish": lambda: 2 < MOVED < 3 and 0 < sum(CLOSE) < len(CLOSE),
                  "Most small leads did not": lambda: sum(CLOSE) > len(CLOSE) / 2}),
     Claim("In that table settings move two methods about as far as the first is from LoRA. An "
@@ -128,16 +131,17 @@ CLAIMS = (
                      for one, other in [[*recorded.PAIRS.values()][1]])}),
     Claim("On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8.",
           seen="R², ten seeds in pairs, above",
-          tried="all five asked at once, in accuracy, with the later five seeds alone, and at half of LoRA 8's "
-                "rate, where fewer of its runs end low: the same three. VeRA and RoAd train a tenth of LoRA 8's "
-                "numbers and less. LoRA 8, run again with seed 2, gave lesson 10's R² to the last digit",
-          holds={"a tenth of LoRA 8's numbers and less": lambda: all(
+          tried="all five asked at once, in accuracy (where PiSSA is ahead, too), with the later five seeds "
+                "alone, and at half of LoRA 8's rate, where fewer of its runs end low: the same three. VeRA and "
+                "RoAd train about a tenth of LoRA 8's numbers. LoRA 8, run again with seed 2, gave lesson 10's "
+                "R² to the last digit",
+          holds={"about a tenth of LoRA 8's numbers": lambda: all(
                      10 * recorded.by_seed(SIXTY, name)[2]["parameters"] < 1.1 * EIGHT[2]["parameters"]
                      for name in ("VeRA 256", "RoAd")),
                  "are behind LoRA 8": lambda: words() == [BETTER, UNSURE, WORSE, WORSE, WORSE],
                  "all five asked at once": lambda: [at_once(method) for method in METHODS]
                  == [BETTER, UNSURE, WORSE, WORSE, WORSE],
-                 "in accuracy": lambda: words(of="accuracy")[2:] == [WORSE] * 3,
+                 "in accuracy": lambda: words(of="accuracy") == [BETTER, BETTER, WORSE, WORSE, WORSE],
                  "the same three": lambda: words(group="half")[2:] == [WORSE] * 3,
                  "gave lesson 10's R²": lambda: select(SIXTY, group="again")[0]["answers"] == select(
                      LADDER, group="final", method="lora 8", seed=2)[0]["answers"]}),
@@ -154,21 +158,23 @@ JUDGED = {
     "is 4.8 points ahead of": lambda: round(100 * (SOLVED.max() - LORA), 1) == 4.8,
     "Seven of the fourteen runs above LoRA of rank 32 lead": lambda:
         (len(ABOVE), (ABOVE < MOVED).sum()) == (14, 7),
-    "A lead so small may vanish": lambda: not all(CLOSE),
-    "there by its best run": "what is drawn",
+    "A lead so small may vanish in the next table, though of the 110 pairs so close in January 85": lambda: (len(CLOSE), sum(CLOSE)) == (110, 85),
+    "there by its best run, variants": "what is drawn",
     "is the same in training": "a law of the exercise",
     "VeRA, too, is behind LoRA 8. And OFT is ahead": lambda:
         words() == [BETTER, UNSURE, WORSE, WORSE, WORSE]
         and words(seeds=range(2, 7)) == [UNSURE] * 3 + [WORSE] * 2,
-    "alone they tell the same": lambda: words(seeds=range(7, 12)) == words(),
+    "alone they give these verdicts": lambda: words(seeds=range(7, 12)) == words(),
     "three of ten runs end below 0.49": lambda: low(EIGHT, 0.49) == 3,
-    "at half of it one does": lambda: low(HALF, 0.49) == 1,
-    "OFT and LoRA 8 are the same": lambda: beside("OFT 32", "half").word == SAME,
-    "OFT leads by 0.013": lambda: round(beside("OFT 32", "half").difference, 3) == 0.013,
+    "at half of it one does. There the first five tell VeRA": lambda:
+        low(HALF, 0.49) == 1 and words(group="half", seeds=range(2, 7))[2] == WORSE,
+    "OFT leads by 0.013 (0.008 to 0.018): the same": lambda:
+        (found := beside("OFT 32", "half")).word == SAME
+        and [round(x, 3) for x in (found.difference, found.low, found.high)] == [0.013, 0.008, 0.018],
     "are in the lower half": lambda: all(
         PLACES[side][name] > 6 for side in PLACES for name in ("prefix", "RoAd", "VeRA 256", "prompt")),
     "clearly behind LoRA here, no worse": lambda: beside("MiSS 16", seeds=range(2, 7)).word == WORSE,
-    "no better than LoRA of rank 32, and MiSS": lambda:
+    "is no better there than LoRA of rank 32": lambda:
         BOTH.there["full fine-tuning"] <= LORA <= BOTH.there["MiSS 16"],
     "LoRA's first place is that of one run": lambda: PLACES.there["LoRA 8"] == 1
         and BOTH.there["LoRA 8"] == SOLVED["lora-rank64-rslora"],

@@ -243,6 +243,8 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
              "buffers": [name for name, kept in layer.state_dict().items()
                          if not name.startswith("base.") and kept.data_ptr() not in trained],
              "loose": [name for name, kept in vars(layer).items() if isinstance(kept, Tensor)],
+             "dtypes": [f"{name} is {str(p.dtype)[6:]}" for name, p in own.items()
+                        if p.dtype != torch.float32],
              "start": layer.eval()(x).detach().clone(), "asleep": sorted(own)}
     if not own:
         return seen
@@ -321,6 +323,8 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
     if seen["loose"]:
         return rejected("buffer", f"{seen['loose'][0]} is a plain tensor: it stays behind when the "
                                   "layer goes to a GPU.")
+    if seen["dtypes"]:
+        return rejected("dtype", f"{seen['dtypes'][0]}; expected float32.")
     if seen["count"] != seen["numbers"]:
         return rejected("miscounted", f"{told}count gives {seen['count']}, and it trains "
                                       f"{seen['numbers']:,}.")
@@ -371,8 +375,8 @@ MINE = Exercise(
     id="sixty.mine", names=("Mine", "count"), points=3, minutes=25, difficulty=3,
     cases=mine_cases, run=run_mine, judge=judge_mine, kept=False, returns=stages(
         {"type": str, "is_adapter": bool, "holds_base": bool},
-        {"new": str, "frozen": bool, "numbers": int, "buffers": list[str],
-         "loose": list[str], "count": int | float | str, "start": Tensor, "asleep": list[str]},
+        {"new": str, "frozen": bool, "numbers": int, "buffers": list[str], "loose": list[str],
+         "dtypes": list[str], "count": int | float | str, "start": Tensor, "asleep": list[str]},
         {"after": Tensor, "training": Tensor, "alone": Tensor, "reseeds": bool, "loaded": Tensor,
          "base_same": bool, "again": Tensor, "slopes": tuple[Tensor, Tensor], "merged": Tensor,
          "plain": str, "shared": bool, "unmerged": bool}),
@@ -383,6 +387,7 @@ MINE = Exercise(
         "buffer": "What is frozen and random is drawn from a seed of its own, by a "
                   "torch.Generator, into register_buffer(…, persistent=False).",
         "nothing_trains": "What trains is an nn.Parameter, an attribute of self.",
+        "dtype": "What trains is float32, as pt.attach makes it.",
         "miscounted": "Every parameter that it registers outside of its base counts, and nothing "
                       "else.",
         "no_gradient": "It waits behind a zero that does not move, is detached, or no output uses "
@@ -394,7 +399,7 @@ MINE = Exercise(
         "not_said": "self.new is set by __init__: a sentence, with the nearest method and what "
                     "differs.",
         "merge_differs": "What is added to W must be what forward adds; has the bias a share in "
-                         "it? If it cannot merge, leave merged out.",
+                         "it? If it cannot merge, have none, nor inherit one.",
     },
     hints=("Begin with your RoAd, and change its equation.",
            "It starts as its base if what is added is a product with a zero, or what multiplies "

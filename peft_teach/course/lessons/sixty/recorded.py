@@ -117,7 +117,7 @@ def loras(ladder: Mapping) -> pandas.DataFrame:
     groups = {"LoRA 8": "final", "half the rate": "half"}
     return pandas.DataFrame({
         name: sorted(round(run["r2"], 3) for run in by_seed(ladder, "lora 8", group).values())
-        for name, group in groups.items()}).T
+        for name, group in groups.items()}, index=range(1, 11)).T
 
 
 def by_seed(record: Mapping, method: str, group: str = "final") -> dict[int, Mapping]:
