@@ -339,9 +339,9 @@ def test_every_third_party_import_is_required():
     base = {canonical(r.name).replace("-", "_") for r in BASE}
     # used by the command line and by notebooks only, which bring them; ipywidgets brings traitlets
     # peft and bitsandbytes by the lesson about them, where installed; transformers brings
-    # tokenizers, matplotlib brings Pillow; the rest by the site
-    elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil",
-                 "distributed", "traitlets", "peft", "bitsandbytes", "sphinx", "jupyterlab",
+    # tokenizers, matplotlib brings Pillow, jupyterlab its server; the rest by the site
+    elsewhere = {"nbformat", "nbclient", "jupytext", "IPython", "psutil", "jupyterlab",
+                 "jupyter_server", "distributed", "traitlets", "peft", "bitsandbytes", "sphinx",
                  "tokenizers", "PIL", "pygments"}    # the last by IPython
     for module, source in SOURCES.items():
         for node in ast.walk(parsed(source.read_text("utf-8"))):
