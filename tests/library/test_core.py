@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_submodules
-from adapted import Foldable, Shift, outputs, randomize
+from adapted import Foldable, Shift, checkpoint, outputs, randomize
 from exact import assert_equal
 from safetensors.torch import load_file
 from torch import nn
@@ -1003,6 +1003,23 @@ def test_a_trained_copy_keeps_what_it_counts(tmp_path):
     resumed = pt.attach(Stateful().eval(), "first", Shifted, also_train=also)
     resumed.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=False)
     assert_equal(resumed(x), expected)
+
+
+def test_a_trained_copy_stays_as_it_is_while_it_computes(tiny, batch):
+    """Another thread may call it meanwhile, and checkpointing calls it again, in backward."""
+    model, name = tiny("bert").bfloat16(), "bert.encoder.layer.1"
+    add_hook_to_module(model.get_submodule(name).output.dense, ModelHook())
+    settings = pt.lora.Config(targets="*.0.*.query", also_train=name)
+    copied = pt.adapters(model := pt.lora.inject(model, settings).train())[name].trained
+    dense, seen, gradients = copied.output.dense, set(), []
+    dense.register_forward_pre_hook(lambda *_: seen.add(type(dense.weight)))
+    for prepare in (lambda _: None, checkpoint):
+        prepare(model)
+        model.zero_grad()
+        model(**batch).logits.sum().backward()
+        gradients.append([p.grad.clone() for p in copied.parameters()])
+    assert seen == {nn.Parameter}
+    assert all(map(torch.equal, *gradients))
 
 
 @pytest.mark.parametrize("train", ["all", "head"])
