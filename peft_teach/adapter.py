@@ -44,16 +44,12 @@ class Adapter(nn.Module):
                             expected="the module that it wraps, or one in which adapters are",
                             hint="pt.merge or pt.remove that one first")
         self.base = base
-        self._on, self.silent_in = True, []    # open blocks of `core.disabled`
+        self.silent_in = []    # open blocks of `core.disabled`
 
     @property
     def enabled(self) -> bool:
-        """Whether it acts: it was not set to False, and no block of `disabled` is open."""
-        return self._on and len(self.silent_in) == 0    # torch.compile watches the length
-
-    @enabled.setter
-    def enabled(self, on: bool) -> None:
-        self._on = on
+        """Whether it acts: no block of `disabled` is open."""
+        return len(self.silent_in) == 0    # torch.compile watches the length
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle is made of: no block silences it."""

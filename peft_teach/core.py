@@ -162,8 +162,7 @@ def merge(model: nn.Module) -> nn.Module:
     silent = [n for n, a in found.items() if not a.enabled]
     if silent:
         raise NotMergeable(f"The adapter at {silent[0] or 'the model'} is silent; merged, it would "
-                           "act.", expected="adapters that act: enabled, and outside of "
-                                            "pt.disabled(model)",
+                           "act.", expected="merging outside of pt.disabled(model)",
                            hint="pt.remove(model), for the model without any")
     merged = {n: a.merged() for n, a in found.items()}
     for name, module in merged.items():

@@ -306,10 +306,8 @@ def test_disabled_restores_in_finally(model, batch):
             raise RuntimeError("inside")
         assert_equal(model(**batch).logits, changed)
         one = model.get_submodule("bert.encoder.layer.0.attention.self.value")
-        one.enabled = False    # what was off before stays off
-        with pt.disabled(model):
-            pass
-        assert not one.enabled
+        with pytest.raises(AttributeError, match="enabled"):    # no file would keep it
+            one.enabled = False
 
 
 @pytest.mark.parametrize("first", ["outer", "inner"])
@@ -356,9 +354,9 @@ def test_a_disabled_adapter_passes_everything_on():
             raise AssertionError("forward of a disabled adapter")
 
     adapter = Never(Two())
-    adapter.enabled = False
-    assert adapter(5, b=3) == (2, 3)
-    assert Never(Two()).enabled
+    with pt.disabled(adapter):
+        assert adapter(5, b=3) == (2, 3)
+    assert adapter.enabled
 
 
 # ── copies ───────────────────────────────────────────────────────────────────────────────────
@@ -448,10 +446,8 @@ def test_a_silent_adapter_is_not_merged(model, batch):
     before = snapshot(model, batch)
     with pytest.raises(NotMergeable, match="is silent"), pt.disabled(model):
         pt.merge(model)
-    adapter.enabled = False
-    with pytest.raises(NotMergeable, match=f"{name} is silent"):
+    with pytest.raises(NotMergeable, match=f"{name} is silent"), pt.disabled(adapter):
         pt.merge(model)
-    adapter.enabled = True
     assert snapshot(model, batch) == before
     assert not pt.adapters(pt.merge(model))
 

@@ -532,8 +532,8 @@ def test_an_inherited_forward_is_silent_too():
         pass
 
     layer, x = Layer(torch.nn.Linear(2, 2)), torch.randn(3, 2)
-    layer.enabled = False
-    torch.testing.assert_close(layer(x), layer.base(x))
+    with pt.disabled(layer):
+        torch.testing.assert_close(layer(x), layer.base(x))
 
 
 def test_a_compiled_model_is_its_base_in_each_block_of_disabled_and_compiled_for_two(
@@ -582,8 +582,8 @@ def test_a_compiled_layer_is_its_base_while_it_is_silent():
     layer.B.data.normal_()
     compiled = torch.compile(layer, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x), layer(x))
-    layer.enabled = False
-    torch.testing.assert_close(compiled(x), layer.base(x))
+    with pt.disabled(layer):
+        torch.testing.assert_close(compiled(x), layer.base(x))
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
