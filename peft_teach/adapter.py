@@ -30,8 +30,8 @@ class Adapter(nn.Module):
 
     Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
     computes its correction u with them, adds it to the base's output y, and then rounds the sum:
-    `(y + u).to(y.dtype)`. If u were rounded first, as `torch.autocast` does, half precision would
-    lose small corrections. No subclass asks whether it is enabled, but `BackboneAdapter` for its
+    `(y + u).to(y.dtype)`. If u is rounded first, as under `torch.autocast`, half precision loses
+    small corrections. No subclass asks whether it is enabled, but `BackboneAdapter` for its
     cache: while it is not, `forward`, as the class defines it, is the base's.
     """
 
