@@ -673,8 +673,9 @@ def test_the_fingerprint_knows_a_base_again(tiny):
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_no_model_is_told(method):
     for thing in ("notes.txt", None, {}):
-        with pytest.raises(BadConfig, match="not a model"):
-            METHODS[method].inject(thing)
+        for use in (METHODS[method].inject, pt.merge, lambda x: pt.lora.plus_groups(x, 1e-3)):
+            with pytest.raises(BadConfig, match="not a model"):
+                use(thing)
 
 
 @pytest.mark.parametrize("method", METHODS)
