@@ -166,6 +166,9 @@ def merge(model: nn.Module) -> nn.Module:
                            hint="pt.remove(model), for the model without any")
     merged = {n: a.merged() for n, a in found.items()}
     for name, module in merged.items():
+        if not isinstance(module, nn.Module):
+            raise BadConfig(f"merged() gave {kind_of(module)} for {name or 'the model'}.",
+                            expected="a new plain module with the same output")
         for own, p in module.named_parameters():
             if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
                 raise NotMergeable(f"Merged, {name}.{own} would hold nan or infinity.",

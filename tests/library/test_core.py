@@ -452,6 +452,18 @@ def test_a_silent_adapter_is_not_merged(model, batch):
     assert not pt.adapters(pt.merge(model))
 
 
+def test_what_merged_returns_is_held_to_the_contract(model, batch):
+    class Three(Shift):
+        def merged(self):
+            return 3
+
+    model = pt.attach(model, "query", Three)
+    before = snapshot(model, batch)
+    with pytest.raises(BadConfig, match=r"merged\(\) gave an int for bert\..*\.query"):
+        pt.merge(model)
+    assert snapshot(model, batch) == before
+
+
 def test_an_adapter_is_no_other_s_base():
     with pytest.raises(BadConfig, match="is a Shift, an adapter itself"):
         Shift(Shift(nn.Linear(3, 3)))
