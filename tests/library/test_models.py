@@ -268,6 +268,12 @@ def test_an_unknown_place_lists_the_places(targets, tiny):
     assert "places(model)" in error.value.hint
 
 
+def test_a_misspelled_place_is_recognized(tiny):
+    with pytest.raises(NoTargets) as error:
+        models.find(tiny("bert"), "querry")
+    assert error.value.hint == "did you mean 'query'?"
+
+
 def test_gpt2_has_no_query_but_qkv(tiny):
     with pytest.raises(NoTargets, match="'query', 'value'") as error:
         pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets=("query", "value")))
