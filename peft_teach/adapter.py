@@ -8,8 +8,6 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
             super().__init__(base)
             self.A = nn.Parameter(...)      # its own
             ...
-
-How adapters get onto a model, and off it again, is in `core.py`.
 """
 
 import functools
