@@ -5,6 +5,10 @@
     model, tokenizer = pt.models.load("minilm", labels=2)
     model = pt.lora.inject(model, pt.lora.Config(rank=8))
     for step in pt.train(model, batches): ...
+
+Read `adapter` first, then `core`, which puts adapters onto a model, and `methods/lora`, one method.
+What `core` stands on comes after: `models` (where a family's layers are), `notes` (what the model
+was), `guards` (what torch and transformers must leave), `trained_copy` (what `also_train` adds).
 """
 
 import sys

@@ -8,8 +8,6 @@ follow freezing, counting, saving, disabling, merging and removing, the same for
             super().__init__(base)
             self.A = nn.Parameter(...)      # its own
             ...
-
-How adapters get onto a model, and off it again, is in `core.py`.
 """
 
 import functools
@@ -30,8 +28,8 @@ class Adapter(nn.Module):
 
     Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
     computes its correction u with them, adds it to the base's output y, and then rounds the sum:
-    `(y + u).to(y.dtype)`. If u were rounded first, as `torch.autocast` does, half precision would
-    lose small corrections. No subclass asks whether it is enabled, but `BackboneAdapter` for its
+    `(y + u).to(y.dtype)`. If u is rounded first, as under `torch.autocast`, half precision loses
+    small corrections. No subclass asks whether it is enabled, but `BackboneAdapter` for its
     cache: while it is not, `forward`, as the class defines it, is the base's.
     """
 
@@ -44,16 +42,12 @@ class Adapter(nn.Module):
                             expected="the module that it wraps, or one in which adapters are",
                             hint="pt.merge or pt.remove that one first")
         self.base = base
-        self._on, self.silent_in = True, []    # open blocks of `core.disabled`
+        self.silent_in = []    # open blocks of `core.disabled`
 
     @property
     def enabled(self) -> bool:
-        """Whether it acts: it was not set to False, and no block of `disabled` is open."""
-        return self._on and len(self.silent_in) == 0    # torch.compile watches the length
-
-    @enabled.setter
-    def enabled(self, on: bool) -> None:
-        self._on = on
+        """Whether it acts: no block of `disabled` is open."""
+        return len(self.silent_in) == 0    # torch.compile watches the length
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a pickle is made of: no block silences it."""

@@ -162,11 +162,13 @@ def merge(model: nn.Module) -> nn.Module:
     silent = [n for n, a in found.items() if not a.enabled]
     if silent:
         raise NotMergeable(f"The adapter at {silent[0] or 'the model'} is silent; merged, it would "
-                           "act.", expected="adapters that act: enabled, and outside of "
-                                            "pt.disabled(model)",
+                           "act.", expected="merging outside of pt.disabled(model)",
                            hint="pt.remove(model), for the model without any")
     merged = {n: a.merged() for n, a in found.items()}
     for name, module in merged.items():
+        if not isinstance(module, nn.Module):
+            raise BadConfig(f"merged() gave {kind_of(module)} for {name or 'the model'}.",
+                            expected="a new plain module with the same output")
         for own, p in module.named_parameters():
             if p.is_floating_point() and not p.is_meta and not p.isfinite().all():
                 raise NotMergeable(f"Merged, {name}.{own} would hold nan or infinity.",

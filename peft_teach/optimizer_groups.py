@@ -75,6 +75,5 @@ def groups_of(model: nn.Module, groups: Iterable[Mapping[str, Any]] | None) -> l
                         hint="put a method on it: model = pt.lora.inject(model)")
     if any(p.dtype == torch.float16 for group in made for p in group["params"]):
         raise BadConfig("Parameters in float16 would train: Adam's small numbers are zero there, "
-                        "and the loss becomes nan.", expected="float32 or bfloat16",
-                        hint="pt.models.load(name, dtype=torch.bfloat16)")
+                        "and the loss becomes nan.", expected="float32", hint="model.float()")
     return made

@@ -1,9 +1,11 @@
 """What `also_train` asks for: a copy of a frozen module, which trains in its place."""
 
-from collections.abc import Collection
+import copy
+import functools
+from collections.abc import Collection, Mapping
+from types import MethodType
 
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from . import frozen
 from .adapter import Adapter
@@ -33,7 +35,8 @@ class TrainedCopy(Adapter):
         self.trained.requires_grad_(True)
 
     def forward(self, *args, **kwargs):
-        return functional_call(self.trained, self.weights(), args, kwargs)
+        weights = dict(zip(self.trained.parameters(), self.weights().values()))
+        return _with(weights, self.trained)(*args, **kwargs)
 
     def weights(self) -> dict[str, Tensor]:
         """Return the trained weights by name, in the dtype of the base."""
@@ -51,6 +54,17 @@ class TrainedCopy(Adapter):
         module = copy_of(self.base)
         module.load_state_dict(self.weights() | dict(self.trained.named_buffers()), strict=False)
         return module
+
+
+def _with(weights: Mapping[nn.Parameter, Tensor], module: nn.Module) -> nn.Module:
+    """Return a module that has these weights in place of its own, and shares all else."""
+    other = module.__new__(type(module))
+    bound = {name: copy.deepcopy(own, {id(module): other}) for name, own in vars(module).items()
+             if isinstance(own, MethodType | functools.partial)}    # accelerate's forward
+    vars(other).update(vars(module) | bound | {
+        "_parameters": {n: p if p is None else weights[p] for n, p in module._parameters.items()},
+        "_modules": {n: m if m is None else _with(weights, m) for n, m in module._modules.items()}})
+    return other
 
 
 def refuse_copies(model: nn.Module, names: tuple[str, ...], wrapped: Collection[str]) -> None:

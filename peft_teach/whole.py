@@ -47,6 +47,7 @@ def reshard(model: nn.Module) -> None:
 
 def refuse_sharded(model: nn.Module) -> None:
     """Raise `NotSupported` for a model whose weights FSDP2 shards over processes."""
+    need_model(model)
     reshard(model)
     if any(map(is_sharded, model.parameters())):
         raise NotSupported("The weights of this model are sharded over processes (FSDP2).",

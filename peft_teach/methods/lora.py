@@ -41,7 +41,7 @@ LINEAR_LEARNING_RATE = 1e-3    # on all linear layers, where it acts more strong
 
 
 class LoRALinear(Adapter):
-    """A frozen `nn.Linear` with a trained correction of rank `rank`."""
+    """A frozen `nn.Linear` with a trained correction of rank `rank`; disabled, it is its base."""
 
     base: nn.Linear | Linear4bit
 

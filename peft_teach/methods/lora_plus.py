@@ -13,7 +13,7 @@ Source: Hayou et al. 2024, arXiv 2402.12354, §4.
 
 from torch import nn
 
-from ..adapter import Adapter
+from ..adapter import adapters
 from ..errors import NoAdapter
 
 
@@ -22,7 +22,7 @@ def plus_groups(model: nn.Module, lr: float, ratio: float = 16.0) -> list[dict]:
 
     Raises `NoAdapter` for a model in which no adapter has an A and a B.
     """
-    owns = [m.own_parameters() for m in model.modules() if isinstance(m, Adapter)]
+    owns = [adapter.own_parameters() for adapter in adapters(model).values()]
     B = [own[name] for own in owns if {"A", "B"} <= own.keys() for name in ("B", "c")
          if name in own]
     if not B:

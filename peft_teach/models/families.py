@@ -259,11 +259,14 @@ def find(model: nn.Module, targets: str | tuple[str, ...],
                 f"This {type(model).__name__} has no {what}; its places are not known.",
                 expected="module names or patterns; here they end in " + ", ".join([*ends][:20]),
                 hint="".join(close) + "print([name for name, _ in model.named_modules()])")
+        close = [f"did you mean {place!r}?" for t in absent if t not in family.lacks
+                 for place in get_close_matches(t, table, 1)]
         why = "; ".join(reason for place, reason in family.lacks.items() if place in absent)
         raise NoTargets(f"This model has no {what}{': ' if why else ''}{why}.",
                         expected="a place, here " + ", ".join(table) + ", or a full module name or "
                                  "a pattern, such as '*.0.*'",
-                        hint=_called_elsewhere(absent, table) or "print pt.models.places(model)")
+                        hint=_called_elsewhere(absent, table) or " ".join(close)
+                             or "print pt.models.places(model)")
     if layers is not None:
         _check_layers(layers, [table[t] for t in chosen if t in table and t not in SINGLE])
     names = []

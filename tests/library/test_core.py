@@ -7,7 +7,7 @@ import threading
 import pytest
 import torch
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_submodules
-from adapted import Foldable, Shift, outputs, randomize
+from adapted import Foldable, Shift, checkpoint, outputs, randomize
 from exact import assert_equal
 from safetensors.torch import load_file
 from torch import nn
@@ -306,10 +306,8 @@ def test_disabled_restores_in_finally(model, batch):
             raise RuntimeError("inside")
         assert_equal(model(**batch).logits, changed)
         one = model.get_submodule("bert.encoder.layer.0.attention.self.value")
-        one.enabled = False    # what was off before stays off
-        with pt.disabled(model):
-            pass
-        assert not one.enabled
+        with pytest.raises(AttributeError, match="enabled"):    # no file would keep it
+            one.enabled = False
 
 
 @pytest.mark.parametrize("first", ["outer", "inner"])
@@ -356,9 +354,9 @@ def test_a_disabled_adapter_passes_everything_on():
             raise AssertionError("forward of a disabled adapter")
 
     adapter = Never(Two())
-    adapter.enabled = False
-    assert adapter(5, b=3) == (2, 3)
-    assert Never(Two()).enabled
+    with pt.disabled(adapter):
+        assert adapter(5, b=3) == (2, 3)
+    assert adapter.enabled
 
 
 # ── copies ───────────────────────────────────────────────────────────────────────────────────
@@ -448,12 +446,22 @@ def test_a_silent_adapter_is_not_merged(model, batch):
     before = snapshot(model, batch)
     with pytest.raises(NotMergeable, match="is silent"), pt.disabled(model):
         pt.merge(model)
-    adapter.enabled = False
-    with pytest.raises(NotMergeable, match=f"{name} is silent"):
+    with pytest.raises(NotMergeable, match=f"{name} is silent"), pt.disabled(adapter):
         pt.merge(model)
-    adapter.enabled = True
     assert snapshot(model, batch) == before
     assert not pt.adapters(pt.merge(model))
+
+
+def test_what_merged_returns_is_held_to_the_contract(model, batch):
+    class Three(Shift):
+        def merged(self):
+            return 3
+
+    model = pt.attach(model, "query", Three)
+    before = snapshot(model, batch)
+    with pytest.raises(BadConfig, match=r"merged\(\) gave an int for bert\..*\.query"):
+        pt.merge(model)
+    assert snapshot(model, batch) == before
 
 
 def test_an_adapter_is_no_other_s_base():
@@ -677,8 +685,9 @@ def test_the_fingerprint_knows_a_base_again(tiny):
 @pytest.mark.parametrize("method", METHODS)
 def test_what_is_no_model_is_told(method):
     for thing in ("notes.txt", None, {}):
-        with pytest.raises(BadConfig, match="not a model"):
-            METHODS[method].inject(thing)
+        for use in (METHODS[method].inject, pt.merge, lambda x: pt.lora.plus_groups(x, 1e-3)):
+            with pytest.raises(BadConfig, match="not a model"):
+                use(thing)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -1003,6 +1012,23 @@ def test_a_trained_copy_keeps_what_it_counts(tmp_path):
     resumed = pt.attach(Stateful().eval(), "first", Shifted, also_train=also)
     resumed.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=False)
     assert_equal(resumed(x), expected)
+
+
+def test_a_trained_copy_stays_as_it_is_while_it_computes(tiny, batch):
+    """Another thread may call it meanwhile, and checkpointing calls it again, in backward."""
+    model, name = tiny("bert").bfloat16(), "bert.encoder.layer.1"
+    add_hook_to_module(model.get_submodule(name).output.dense, ModelHook())
+    settings = pt.lora.Config(targets="*.0.*.query", also_train=name)
+    copied = pt.adapters(model := pt.lora.inject(model, settings).train())[name].trained
+    dense, seen, gradients = copied.output.dense, set(), []
+    dense.register_forward_pre_hook(lambda *_: seen.add(type(dense.weight)))
+    for prepare in (lambda _: None, checkpoint):
+        prepare(model)
+        model.zero_grad()
+        model(**batch).logits.sum().backward()
+        gradients.append([p.grad.clone() for p in copied.parameters()])
+    assert seen == {nn.Parameter}
+    assert all(map(torch.equal, *gradients))
 
 
 @pytest.mark.parametrize("train", ["all", "head"])

@@ -268,6 +268,12 @@ def test_an_unknown_place_lists_the_places(targets, tiny):
     assert "places(model)" in error.value.hint
 
 
+def test_a_misspelled_place_is_recognized(tiny):
+    with pytest.raises(NoTargets) as error:
+        models.find(tiny("bert"), "querry")
+    assert error.value.hint == "did you mean 'query'?"
+
+
 def test_gpt2_has_no_query_but_qkv(tiny):
     with pytest.raises(NoTargets, match="'query', 'value'") as error:
         pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets=("query", "value")))
@@ -532,8 +538,8 @@ def test_an_inherited_forward_is_silent_too():
         pass
 
     layer, x = Layer(torch.nn.Linear(2, 2)), torch.randn(3, 2)
-    layer.enabled = False
-    torch.testing.assert_close(layer(x), layer.base(x))
+    with pt.disabled(layer):
+        torch.testing.assert_close(layer(x), layer.base(x))
 
 
 def test_a_compiled_model_is_its_base_in_each_block_of_disabled_and_compiled_for_two(
@@ -582,8 +588,8 @@ def test_a_compiled_layer_is_its_base_while_it_is_silent():
     layer.B.data.normal_()
     compiled = torch.compile(layer, fullgraph=True, backend="eager")
     torch.testing.assert_close(compiled(x), layer(x))
-    layer.enabled = False
-    torch.testing.assert_close(compiled(x), layer.base(x))
+    with pt.disabled(layer):
+        torch.testing.assert_close(compiled(x), layer.base(x))
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")
