@@ -56,8 +56,7 @@ class Mine(pt.Adapter):
 
     def moved(self, h):                                         # (…, n_out)
         blocks = h.float().unflatten(-1, (-1, 16))              # (…, n_out / 16, 16)
-        added = torch.einsum("...ki,koi->...ko", blocks, self.M).flatten(-2)
-        return (h + added).to(h.dtype)
+        return (h + torch.einsum("...ki,koi->...ko", blocks, self.M).flatten(-2)).to(h.dtype)
 
     @torch.no_grad()
     def merged(self):
