@@ -58,7 +58,7 @@ pt.compare("sixty.moved", round(100 * pictures.moved(), 1), "points")
 
 # %% [markdown]
 # A difference can move as far as that without a new seed. Seven of the fourteen runs above LoRA of rank 32 lead it by less. **A lead so small
-# may vanish in the next table**, though of the 110 pairs so close in January 85 kept their order.
+# may vanish in the next table.** Yet of the 110 pairs so close in January 85 kept their order.
 #
 # Settings move a run, too. The two runs of a pair below are *one* method with equally many parameters. How many points are they apart, in each
 # of peft's tables that has both?
