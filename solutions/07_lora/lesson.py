@@ -12,7 +12,7 @@
 #
 # | | |
 # |---|---|
-# | **Time** | about 80 minutes, 45 of them for 5 exercises; Run All takes about three minutes |
+# | **Time** | about 80 minutes, 45 of them for 5 exercises, and one more if you like; Run All takes about three minutes |
 # | **You need** | a training loop in PyTorch, matrix products; lessons 00 to 02 help |
 # | **Data** | sentences from film reviews, 2,716 of them for testing (2,563 where labels are tested), each rated by about 20 people; Hutto & Gilbert 2014, MIT licence |
 #

@@ -421,7 +421,7 @@ def test_the_search_finds_a_lesson(pages, browser):
     ("stochastic rounding", "lessons/08_qlora.html", "Merge · Let each weight go to one of"),
     ("memory", "lessons/08_qlora.html", "But frozen weights need memory, too"),
     ("loss nan", "symptoms.html", "The loss is nan. · The rate is too high"),
-    ("install", "package.html", "In its code or results."),
+    ("install", "package.html", "pack.py"),
 ])
 def test_the_search_shows_a_page_once_by_the_sentence_in_which_the_words_stand(
         pages, browser, query, page, sentence):

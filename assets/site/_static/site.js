@@ -151,6 +151,7 @@ if (typeof Search !== "undefined") {
   };
   Search.makeSearchSummary = (html, terms, anchor) => {
     const page = new DOMParser().parseFromString(html, "text/html"), stemmer = new Stemmer();
+    const lines = [...page.querySelectorAll(".highlight pre")].flatMap((each) => each.textContent.split("\n"));
     for (const each of page.querySelectorAll(".headerlink, script, style, pre, .cell, .bet")) each.remove();
     for (const each of page.querySelectorAll(".math")) each.textContent = "…";
     const place = anchor ? page.querySelector(anchor) : null;
@@ -160,7 +161,7 @@ if (typeof Search !== "undefined") {
       return [...terms].filter((each) => words.some((word) => word.includes(each))).length;
     };
     const named = found(page.querySelector("h1").textContent);
-    let best = { value: 0, text: named ? "" : "In its code or results." };
+    let best = { value: 0, text: named ? "" : lines.find(found) ?? "In its results." };
     for (const block of (term ? [term] : (place || page).querySelectorAll("[role=main] :is(p, li, dd, tbody tr)"))) {
       if (!block.matches("tr") && (block.closest("tr") || block.querySelector("p, li"))) continue;
       const cells = block.matches("tr") ? [...block.cells].map((each) => each.textContent.trim()) : [block.textContent];
