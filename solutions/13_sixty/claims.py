@@ -48,7 +48,9 @@ METHODS = ("OFT 32", "PiSSA 8", "VeRA 256", "RoAd", "MiSS 16")
 SEEDS = range(2, 12)
 EIGHT = recorded.by_seed(LADDER, "lora 8")
 HALF = recorded.by_seed(LADDER, "lora 8", "half")
-EIGHTS = [*protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER))["lora 8"].values()]
+FIVE, THIRTEEN = (protocol.scores(protocol.finals(of), protocol.rated(LADDER))
+                  for of in (SIXTY, LADDER))    # of each sentence, by method and seed
+EIGHTS = [*THIRTEEN["lora 8"].values()]
 
 
 def points(gaps):
@@ -77,8 +79,7 @@ def at_once(method, t=3.250):
 
 def elsewhere(method):
     """The word of lesson 10's interval, which holds for new sentences, too."""
-    ours, lora = (protocol.scores(protocol.finals(of), protocol.rated(LADDER)) for of in (SIXTY, LADDER))
-    return verdict(*protocol.shared({method: ours[method]} | {"lora 8": lora["lora 8"]}, method, "lora 8")).word
+    return verdict(*protocol.shared(THIRTEEN | FIVE, method, "lora 8")).word
 
 
 def words(**more):
@@ -88,9 +89,8 @@ def words(**more):
 
 def full_is_first():
     """Is full fine-tuning better here than each of the others?"""
-    found = protocol.scores(protocol.finals(LADDER), protocol.rated(LADDER))
     return PLACES.here["full fine-tuning"] == 1 and all(
-        verdict(*protocol.shared(found, "full", other)).word == BETTER
+        verdict(*protocol.shared(THIRTEEN, "full", other)).word == BETTER
         for other in recorded.BOTH if other != "full")
 
 

@@ -59,14 +59,15 @@ def open_lab(folder: Path | str, options: Sequence[str] = ()) -> None:
     except ModuleNotFoundError:
         raise PeftTeachError("JupyterLab is not installed.",
                              hint=f"{sys.executable} -m pip install jupyterlab") from None
-    if address := _running(Path(folder).expanduser().resolve(), options):
+    folder = Path(folder).expanduser().resolve()
+    if address := _running(folder, options):
         print(f"JupyterLab runs there already: {address}")
         if "--no-browser" not in options:
             webbrowser.open(address)
         return
     paths = (os.environ.get("JUPYTER_CONFIG_PATH"), str(_CONFIG))
     os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, paths))
-    page = Path(folder).expanduser().resolve() / f"{lessons.START}.ipynb"
+    page = folder / f"{lessons.START}.ipynb"
     try:
         main([str(page), _HOME, *options])
     except OSError as error:
