@@ -222,6 +222,7 @@ def test_text_can_be_read_at_the_size_shown(picture):
     assert figure.get_figwidth() <= 9.3
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", EXAMPLES | GENERAL)
 def test_on_a_phone_each_text_is_ten_pixels_high_whole_and_on_no_other(name):
     torch.manual_seed(drawn.SEED)

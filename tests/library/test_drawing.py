@@ -283,6 +283,7 @@ def test_what_cannot_be_drawn_is_told(ask, error, says):
 # ── on the page ──────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("width", WIDTHS)
 @pytest.mark.parametrize(("model", "name"), [*DRAWN, ("minilm", "all methods")])
 def test_every_text_has_its_room_and_can_be_read(model, name, width):
