@@ -165,8 +165,28 @@ class Mine(pt.Adapter):
 def count(n_in, n_out):
     return 32 * n_out
 """
+ATTENDING = """
+class Mine(pt.Adapter):
+    def __init__(self, base):
+        super().__init__(base)
+        self.new = "Attention to eight learned tokens, beside the layer: near a bottleneck."
+        n_out, n_in = base.weight.shape
+        self.K = nn.Parameter(torch.randn(1, 8, n_in))
+        self.V = nn.Parameter(torch.zeros(1, 8, n_out))
+
+    def forward(self, x):
+        read = nn.functional.scaled_dot_product_attention(
+            x.flatten(0, -2)[None], self.K, self.V)    # (1, tokens, n_out)
+        return self.base(x) + read.view(*x.shape[:-1], -1)
+
+    merged = None
+
+
+count = lambda n_in, n_out: 8 * (n_in + n_out)
+"""
 RIGHT["sixty.mine"] = {
     "the solution": MINE,
+    "attention to learned tokens": ATTENDING,
     "gains": GAIN,
     "a bottleneck that does not merge": LOW,
     "random and frozen": RANDOM,
@@ -185,9 +205,10 @@ WRONG["sixty.mine"] = {
     "no_gradient": (but(LOW, "torch.randn(4, n_in) / n_in**0.5", "torch.zeros(4, n_in)"),
                     but(GAIN, "torch.ones(base.out_features)", "torch.ones(48, base.out_features)",
                         "self.g * self", "self.g[0] * self", "return n_out", "return 48 * n_out")),
-    "dtype": but(GAIN, "torch.ones(base.out_features)", "torch.ones(base.out_features // 2, dtype=torch.cfloat)",
-                 "self.g * self.base(x)", "torch.view_as_real(self.g * torch.view_as_complex("
-                 "self.base(x).unflatten(-1, (-1, 2)).contiguous())).flatten(-2)", "return n_out", "return n_out // 2"),
+    "dtype": (but(GAIN, "torch.ones(base.out_features)", "torch.ones(base.out_features // 2, dtype=torch.cfloat)",
+                  "self.g * self.base(x)", "torch.view_as_real(self.g * torch.view_as_complex("
+                  "self.base(x).unflatten(-1, (-1, 2)).contiguous())).flatten(-2)", "return n_out", "return n_out // 2"),
+              but(GAIN, "self.base(x)", "self.base(x).double()")),
     "base_trained": but(GAIN, INIT, INIT + "        base.requires_grad_()\n"),
     "base_lost": but("import copy\n" + GAIN, "super().__init__(base)",
                      "super().__init__(copy.deepcopy(base))"),
@@ -196,6 +217,8 @@ WRONG["sixty.mine"] = {
     "nothing_trains": but(GAIN, "nn.Parameter(torch.ones(base.out_features))",
                           "torch.ones(base.out_features)", "return n_out", "return 0"),
     "buffer": (but(RANDOM, ", persistent=False", ""),
+               but(RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)', "self.A = [drawn]",
+                   "self.A.T", "self.A[0].T"),
                but(RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)', "self.A = drawn"),
                but(RANDOM, ", generator=torch.Generator().manual_seed(0)", ""),
                but(RANDOM, ", generator=torch.Generator().manual_seed(0)", "",
@@ -218,8 +241,9 @@ WRONG["sixty.mine"] = {
                   but(LOW, "x @ self.A.T", "x.detach() @ self.A.T"),
                   but(LOW, "self.base(x) +", "self.base(x).detach() +"),
                   but(LOW, "x @ self.A.T", "(0.6 * x + 0.4 * x.detach()) @ self.A.T")),
-    "not_plain": LOW.replace("\n\ncount", "\n    def merged(self):\n        return copy.deepcopy(self)\n\n\ncount")
-    .replace("\nclass", "import copy\n\nclass", 1),
+    "not_plain": (but(MINE, "\n        return linear", ""),
+                  "import copy\n" + but(LOW, "\n\n\ncount", "\n\n    def merged(self):\n"
+                                       "        return copy.deepcopy(self)\n\n\ncount")),
     "layer_changed": but(MINE, COPY, "linear = self.base"),
     "shared": but(RANDOM, "\n\n\ndef count", """
 
@@ -241,6 +265,8 @@ def count"""),
     "idle": but(MINE, ADDED, f"1e-9 * {ADDED}"),
     "not_the_same": (but(MINE, ADDED, f"(1 + torch.rand(())) * {ADDED}"),
                      but(LOW, "x @ self.A.T", "nn.functional.dropout(x, 0.1, self.training) @ self.A.T"),
+                     but(GAIN, "        return self.g", "        if self.training and torch.rand(()) < 0.05:\n"
+                         "            return self.base(x)\n        return self.g"),
                      but(MINE, ADDED, f"(1 if self.training else 0.2) * {ADDED}")),
 }
 BEYOND["sixty.mine"] = but(MINE, "16 * n_out", "16 * n_out if n_in <= n_out else 0")

@@ -37,8 +37,7 @@ FAR = 1.4    # points
 WIDE = [kept for apart, kept in PAIRED if FAR < apart < MOVED]
 ABOVE = 100 * (SOLVED[SOLVED > LORA] - LORA)
 AGAIN = recorded.again()
-PLAIN = FIELD[~FIELD.index.str.contains(recorded.VARIANTS)]
-APART = pandas.Series([abs(a - b) for _, rows in PLAIN.groupby(["method", "trained"])
+APART = pandas.Series([abs(a - b) for _, rows in FIELD.groupby(["method", "trained"])
                        for a, b in combinations(rows.accuracy, 2)])
 IA3, SCALE = map(recorded.gaps, recorded.PAIRS)
 SIXTY, LADDER = record("sixty"), record("ladder")
@@ -120,12 +119,12 @@ def is_summed():
 
 CLAIMS = (
     Claim("A lead of less than some two points in peft's table may vanish.",
-          seen=f"{len(FELL)} runs of January, again in July: 19 of 20 differences moved by at most "
+          seen=f"{len(FELL)} runs of January, again in July: 95 % of the differences moved by at most "
                f"{MOVED:.1f} points. {(ABOVE < MOVED).sum()} of the {len(ABOVE)} runs above LoRA of rank "
                "32 are ahead by less",
-          tried="what fell together is taken off. Settings and seed are the same. Most small leads did not "
-                f"vanish: of {len(CLOSE)} pairs within {MOVED:.1f} points in January {sum(CLOSE)} kept their order, "
-                f"of the {len(WIDE)} above {FAR} points {sum(WIDE)}",
+          tried="what fell together is taken off. Settings and seed are the same, libraries are not. Most "
+                f"small leads did not vanish: {sum(CLOSE)} of the {len(CLOSE)} pairs within {MOVED:.1f} points in "
+                f"January kept their order, {sum(WIDE)} of the {len(WIDE)} above {FAR} points",
           holds={"may vanish": lambda: 2 < MOVED < 3 and 0 < sum(CLOSE) < len(CLOSE),
                  "Most small leads did not": lambda: sum(CLOSE) > len(CLOSE) / 2}),
     Claim("In that table settings move two methods about as far as the first is from LoRA. An "
@@ -133,25 +132,26 @@ CLAIMS = (
           seen=f"IA³ by {points(IA3)} points, LoRA of rank 64 by {points(SCALE)}: four tables, one seed; from "
                f"LoRA of rank 32 to the first {100 * (SOLVED.max() - LORA):.1f}",
           tried="in either pair both runs train equally many parameters; LoRA's differ in s alone. They are chosen: "
-                f"eight such pairs are {points(APART)} points apart",
+                f"nine such pairs are {points(APART)} points apart",
           holds={"about as far": lambda: min(*IA3, *SCALE) > 0.8 * (SOLVED.max() - LORA)
                  and len(IA3) == len(SCALE) == 4,
                  "both runs train equally many parameters": lambda: all(
                      FIELD.trained[one] == FIELD.trained[other]
                      for one, other in recorded.PAIRS.values()),
-                 "eight such pairs": lambda: len(APART) == 8,
+                 "nine such pairs": lambda: len(APART) == 9,
                  "differ in s alone": lambda: all(
                      FIELD[column][one] == FIELD[column][other] for column in ("rate", "decay")
                      for one, other in [[*recorded.PAIRS.values()][1]])}),
     Claim("On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8.",
           seen="R², ten seeds in pairs, above",
-          tried="with new sentences, too; on these, all five asked at once, in accuracy, with the later five "
-                "seeds alone, and at half of LoRA 8's rate, where fewer of its runs end low: the same three. VeRA and "
-                "RoAd train about a tenth of LoRA 8's numbers. LoRA 8, run again with seed 2, gave lesson 10's "
-                "R² to the last digit",
-          holds={"about a tenth of LoRA 8's numbers": lambda: all(
-                     10 * recorded.by_seed(SIXTY, name)[2]["parameters"] < 1.1 * EIGHT[2]["parameters"]
-                     for name in ("VeRA 256", "RoAd")),
+          tried="with new sentences, too. On these, the same three: all five asked at once; in accuracy; with the "
+                "later five seeds alone; at half of LoRA 8's rate, where fewer of its runs end low. VeRA trains a "
+                "tenth of LoRA 8's numbers, RoAd a sixteenth. LoRA 8, run again with seed 2, gave lesson 10's R²",
+          holds={"VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth": lambda: [
+                     round(EIGHT[2]["parameters"] / recorded.by_seed(SIXTY, name)[2]["parameters"])
+                     for name in ("VeRA 256", "RoAd")] == [10, 16],
+                 "VeRA is behind LoRA of rank 32 and MiSS is not": lambda:
+                 SOLVED[FIELD.method == "vera"].max() < LORA < SOLVED["miss-default"],
                  "are behind LoRA 8": lambda: words() == [BETTER, UNSURE, WORSE, WORSE, WORSE],
                  "all five asked at once": lambda: [at_once(method) for method in METHODS]
                  == [BETTER, UNSURE, WORSE, WORSE, WORSE],
@@ -170,25 +170,25 @@ CLAIMS = (
 
 JUDGED = {
     "all 29 had fallen": lambda: ((FELL < 0).sum(), len(FELL)) == (29, 29),
-    "Eight pairs of runs": lambda: len(APART) == 8,
+    "Nine pairs of runs": lambda: len(APART) == 9,
     "is 4.8 points ahead of": lambda: round(100 * (SOLVED.max() - LORA), 1) == 4.8,
     "Seven of the fourteen runs above LoRA of rank 32 lead": lambda:
         (len(ABOVE), (ABOVE < MOVED).sum()) == (14, 7),
-    "A lead so small may vanish in the next table. Yet of the 110 pairs so close in January 85": lambda: (len(CLOSE), sum(CLOSE)) == (110, 85),
+    "A lead so small may vanish in the next table. Yet 85 of the 110 pairs so close": lambda: (len(CLOSE), sum(CLOSE)) == (110, 85),
     "there by its best run, variants": "what is drawn",
     "is the same in training": "a law of the exercise",
-    "VeRA, too, is behind LoRA 8. And OFT is ahead": lambda:
+    "VeRA, too, is behind LoRA 8. And OFT is ahead, at these rates": lambda:
         words() == [BETTER, UNSURE, WORSE, WORSE, WORSE]
         and words(seeds=range(2, 7)) == [UNSURE] * 3 + [WORSE] * 2,
     "alone they give these verdicts": lambda: words(seeds=range(7, 12)) == words(),
     "three of ten runs end below 0.49": lambda: low(EIGHT, 0.49) == 3,
-    "at half of it one does. There the first five tell VeRA": lambda:
+    "at half of it one does. There the first five seeds tell VeRA": lambda:
         low(HALF, 0.49) == 1 and words(group="half", seeds=range(2, 7))[2] == WORSE,
     "OFT leads by 0.013 (0.008 to 0.018): the same": lambda:
         (found := beside("OFT 32", "half")).word == SAME
         and [round(x, 3) for x in (found.difference, found.low, found.high)] == [0.013, 0.008, 0.018],
     "are in the lower half": lambda: all(
-        PLACES[side][name] > 6 for side in PLACES for name in ("prefix", "RoAd", "VeRA 256", "prompt")),
+        PLACES[side][name] > 5 for side in PLACES for name in ("prefix", "VeRA 256", "prompt")),
     "clearly behind LoRA here, are": lambda: beside("MiSS 16", seeds=range(2, 7)).word == WORSE,
     "both within two points of LoRA of rank 32 there": lambda: all(
         (AGAIN.loc[run] - AGAIN.loc[recorded.LORA]).abs().max() < 0.02

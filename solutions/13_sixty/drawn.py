@@ -35,12 +35,12 @@ def monday(shown: Shown) -> None:
 
 
 def two_ladders(shown: Shown) -> None:
-    """Eleven methods, by their place here and their place there; three move by more than three."""
+    """Ten methods, by their place here and their place there; three move by more than three."""
     ax, = shown.panels
     ax.named()
     ladder = {"full": "full fine-tuning", "mask": "a random mask", "dora 8": "DoRA", "ia3": "IA³",
               "lora 8": "LoRA", "prefix": "prefix", "prompt": "prompt"}
-    sixty = {"OFT 32": "OFT", "VeRA 256": "VeRA", "RoAd": "RoAd", "MiSS 16": "MiSS"}
+    sixty = {"OFT 32": "OFT", "VeRA 256": "VeRA", "MiSS 16": "MiSS"}
     here = {name: np.mean([row["r2"] for row in record["runs"] if row["group"] == "final"
                            and row["method"] == key and row["seed"] < 7])
             for record, names in ((LADDER, ladder), (SIXTY, sixty)) for key, name in names.items()}
@@ -49,7 +49,7 @@ def two_ladders(shown: Shown) -> None:
         "full fine-tuning": "full-finetuning-lr_0.00001", "a random mask": "shira-lr_0.0003-random_seed_42",
         "DoRA": "lora-rank32-dora", "IA³": "ia3-all-attn-5k-lr0.005", "LoRA": "lora-rank64-rslora",
         "prefix": "prefixtuning-tokens50-init_prefix-lr_0.005", "OFT": "oft-rank32", "MiSS": "miss-default",
-        "prompt": "prompt_tuning-sample_vocab-lr_0.001", "VeRA": "vera-default", "RoAd": "road-lr_0.001",
+        "prompt": "prompt_tuning-sample_vocab-lr_0.001", "VeRA": "vera-default",
     }.items()}
     left, right = (sorted(found, key=found.get, reverse=True) for found in (here, there))
     for name in here:

@@ -242,10 +242,11 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
              "count": named(said) if number(said) is None else number(said),
              "buffers": [name for name, kept in layer.state_dict().items()
                          if not name.startswith("base.") and kept.data_ptr() not in trained],
-             "loose": [name for name, kept in vars(layer).items() if isinstance(kept, Tensor)],
-             "dtypes": [f"{name} is {str(p.dtype)[6:]}" for name, p in own.items()
-                        if p.dtype != torch.float32],
+             "loose": [name for name in sorted(vars(layer).keys() - vars(nn.Module()).keys())
+                       if any(isinstance(held, Tensor) for held in _held(vars(layer)[name]))],
              "start": layer.eval()(x).detach().clone(), "asleep": sorted(own)}
+    seen["dtypes"] = [f"{name} is {str(p.dtype)[6:]}" for name, p in (
+        own | {"the output": seen["start"]}).items() if p.dtype != torch.float32]
     if not own:
         return seen
     layer.train()
@@ -256,7 +257,9 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
             awake[name] |= False if p.grad is None else p.grad != 0
     seen["asleep"] = [name for name in sorted(own) if 2 * awake[name].sum() < own[name].numel()]
     with torch.no_grad():
+        before = torch.get_rng_state()
         training, y = layer(x).clone(), layer.eval()(x).clone()
+        seen["draws"] = not torch.equal(before, torch.get_rng_state())
         alone = torch.stack([torch.cat([layer(x[i:i + 1, j:j + 1])[0] for j in range(x.shape[1])])
                              for i in range(len(x))])
         twin = mine(base)
@@ -267,17 +270,25 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
                  "loaded": twin.eval()(x), "again": layer(x).clone(),
                  "base_same": _is_as_drawn(base, case),
                  "slopes": _slopes(layer, x, case["target"] @ case["W"])}
+        merges, merged = callable(layer.merged), None
         try:
-            merged = layer.merged()
+            merged = layer.merged() if merges else None
         except (NotMergeable, NotImplementedError):
-            merged = None
+            merges = False
         is_plain = type(merged) is nn.Linear
         return seen | {
             "merged": merged(x) if is_plain else torch.empty(0),
-            "plain": "" if is_plain or merged is None else named(merged),
+            "plain": named(merged) if merges and not is_plain else "",
             "shared": is_plain and not {p.data_ptr() for p in merged.parameters()}.isdisjoint(
                 p.data_ptr() for p in layer.parameters()),
             "unmerged": _is_as_drawn(base, case) and _near(layer(x), y)}
+
+
+def _held(kept: Any) -> Iterable:
+    """Return what a list or dict holds, or the thing itself."""
+    if isinstance(kept, dict):
+        return kept.values()
+    return kept if isinstance(kept, list | tuple) else [kept]
 
 
 def _is_as_drawn(base: nn.Module, case: Mapping) -> bool:
@@ -285,13 +296,20 @@ def _is_as_drawn(base: nn.Module, case: Mapping) -> bool:
 
 
 def _slopes(layer: Adapter, x: Tensor, along: Tensor) -> tuple[Tensor, Tensor]:
-    """Return how what it adds changes along a direction of x: by autograd, and by two outputs."""
-    def added(x: Tensor) -> Tensor:
-        return layer(x) - layer.base(x)
+    """Return how a sum of what it adds changes along a direction of x: by autograd, and without.
 
+    A token each; `along` is the direction, and weighs the sum.
+    """
     little = 1e-3 * along / along.abs().max()
-    return (torch.autograd.functional.jvp(added, x, little)[1],
-            (added(x + little) - added(x - little)) / 2)
+    weights = torch.randn(*x.shape[:-1], layer.base.out_features)
+
+    def added(x: Tensor) -> Tensor:
+        return (weights * (layer(x) - layer.base(x))).sum(-1)
+
+    with torch.enable_grad():
+        at = x.clone().requires_grad_()
+        slope = torch.autograd.grad(added(at).sum(), at)[0]
+    return (slope * little).sum(-1), (added(x + little) - added(x - little)) / 2
 
 
 def _steps(own: Iterable[Tensor], forward: Callable[[], Tensor], target: Tensor) -> Iterator[None]:
@@ -341,8 +359,10 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("not_the_same", told + (
             "called twice it gives two outputs." if seen["after"].isfinite().all()
             else f"after {STEPS} steps its output is not finite."))
-    if not _near(seen["training"], seen["after"]):
-        return rejected("not_the_same", f"{told}train() gives another output than eval().")
+    if seen["draws"] or not _near(seen["training"], seen["after"]):
+        return rejected("not_the_same", told + (
+            "a call draws random numbers." if seen["draws"]
+            else "train() gives another output than eval()."))
     if not _near(seen["alone"], seen["after"]):
         return rejected("batch", f"{told}a token alone gets another output than in its batch.")
     found, slope = seen["slopes"]
@@ -377,17 +397,17 @@ MINE = Exercise(
         {"type": str, "is_adapter": bool, "holds_base": bool},
         {"new": str, "frozen": bool, "numbers": int, "buffers": list[str], "loose": list[str],
          "dtypes": list[str], "count": int | float | str, "start": Tensor, "asleep": list[str]},
-        {"after": Tensor, "training": Tensor, "alone": Tensor, "reseeds": bool, "loaded": Tensor,
-         "base_same": bool, "again": Tensor, "slopes": tuple[Tensor, Tensor], "merged": Tensor,
-         "plain": str, "shared": bool, "unmerged": bool}),
+        {"after": Tensor, "training": Tensor, "draws": bool, "alone": Tensor, "reseeds": bool,
+         "loaded": Tensor, "base_same": bool, "again": Tensor, "slopes": tuple[Tensor, Tensor],
+         "merged": Tensor, "plain": str, "shared": bool, "unmerged": bool}),
     mistakes={
         **{name: MISTAKES[name] for name in ("not_adapter", "base_lost", "base_trained",
                                              "start_differs", "base_changed", "input_cut")},
         **{name: merge_judge.MISTAKES[name] for name in ("layer_changed", "shared")},
-        "buffer": "What is frozen and random is drawn from a seed of its own, by a "
-                  "torch.Generator, into register_buffer(…, persistent=False).",
+        "buffer": "What is frozen belongs in register_buffer(…, persistent=False); what is random "
+                  "is drawn by a torch.Generator with a seed of its own.",
         "nothing_trains": "What trains is an nn.Parameter, an attribute of self.",
-        "dtype": "What trains is float32, as pt.attach makes it.",
+        "dtype": "What trains is float32, as pt.attach makes it, and so is the output here.",
         "miscounted": "Every parameter that it registers outside of its base counts, and nothing "
                       "else.",
         "no_gradient": "It waits behind a zero that does not move, is detached, or no output uses "
