@@ -45,8 +45,8 @@ table[["accuracy", "trained", "rate"]].head(16)    # rate: the learning rate
 
 # %% [markdown]
 # Lily, the first, is 4.8 points ahead of LoRA of rank 32, on other matrices. Of the runs above 30 %, peft had published 29 in January, with the same settings and
-# seed, on older libraries. By July all 29 had fallen. But a fall that all share cancels in a difference. **In 95 % of the pairs, by at most how
-# many points did their difference change?**
+# seed, on older libraries. By July all 29 had fallen. But a fall that all share cancels in a difference. **For 95 % of the pairs
+# of these runs, by at most how many points did the difference change?**
 
 # %%
 pt.commit("sixty.moved", ..., like=0.5)    # in points
@@ -60,7 +60,7 @@ pt.compare("sixty.moved", round(100 * pictures.moved(), 1), "points")
 # A difference can move as far as that without a new seed. Seven of the fourteen runs above LoRA of rank 32 lead it by less. **A lead so small
 # may vanish in the next table.** Yet 85 of the 110 pairs so close in January kept their order.
 #
-# Settings move a run, too. Nine pairs of runs are *one* method each, with equally many parameters; here are two. How many points are they apart,
+# Settings move a run, too. Several pairs of runs share a method and the number of parameters; here are two. How many points are they apart,
 # in each of peft's tables that has both?
 
 # %% tags=["nbval-check-output"]
@@ -209,8 +209,8 @@ few.iloc[:, -1:]
 pictures.loras(ladder)    # R²; the second row was run later
 
 # %% [markdown]
-# At the rate of its search three of ten runs end below 0.49; at half of it one does. There the first five seeds tell VeRA, too, and OFT
-# leads by 0.013 (0.008 to 0.018): *the same*, by lesson 10's margin of 0.02.
+# At the rate of its search three of ten runs end below 0.49; at half of it one does. There the first five seeds tell VeRA, too; with all ten
+# OFT leads by 0.013 (0.008 to 0.018): *the same*, by lesson 10's margin of 0.02.
 #
 # ## Does the small ladder predict peft's table?
 #
@@ -327,9 +327,9 @@ pt.sentence("sixty.verdict", ...)    # yours: what do you claim of Mine?
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A lead of less than some two points in peft's table may vanish. | 29 runs of January, again in July: 95 % of the differences moved by at most 2.4 points. 7 of the 14 runs above LoRA of rank 32 are ahead by less | what fell together is taken off. Settings and seed are the same, libraries are not. Most small leads did not vanish: 85 of the 110 pairs within 2.4 points in January kept their order, 34 of the 36 above 1.4 points | peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
-# | In that table settings move two methods about as far as the first is from LoRA. An observation. | IA³ by 6.1 to 8.7 points, LoRA of rank 64 by 3.9 to 5.1: four tables, one seed; from LoRA of rank 32 to the first 4.8 | in either pair both runs train equally many parameters; LoRA's differ in s alone. They are chosen: nine such pairs are 0.1 to 28.6 points apart | IA³ on every linear layer: from 0.002 to 0.005 its accuracy hardly moves (peft's pull request 3337) |
-# | On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8. | R², ten seeds in pairs, above | with new sentences, too. On these, the same three: all five asked at once; in accuracy; with the later five seeds alone; at half of LoRA 8's rate, where fewer of its runs end low. VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth. LoRA 8, run again with seed 2, gave lesson 10's R² | in peft's table VeRA is behind LoRA of rank 32 and MiSS is not: one seed, no search. PiSSA comes within 1 to 2 % of LoRA once each has a rate of its own (Lee et al. 2026) |
+# | A lead of less than some two points in peft's table may vanish. | 29 runs of January, again in July: 95 % of the differences moved by at most 2.4 points. 7 of the 14 runs above LoRA of rank 32 are ahead by less | the common fall cancels. Settings and seed are the same, libraries are not. Most small leads did not vanish: 85 of the 110 pairs within 2.4 points in January kept their order, 34 of the 36 above 1.4 points | peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
+# | In that table settings move two methods about as far as the first is from LoRA. An observation. | IA³ by 6.1 to 8.7 points, LoRA of rank 64 by 3.9 to 5.1: four tables, one seed; from LoRA of rank 32 to the first 4.8 | in either pair both runs train equally many parameters; LoRA's differ in s alone. They are chosen: such pairs are 0.1 to 28.6 points apart | IA³ on every linear layer: from 0.002 to 0.005 its accuracy hardly moves (peft's pull request 3337) |
+# | On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8. | R², ten seeds in pairs, above | with new sentences, too. On these sentences the same three are behind also when all five are asked at once, in accuracy, with the later five seeds alone, and at half of LoRA 8's rate, where fewer of its runs end low. VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth. LoRA 8, run again with seed 2, gave lesson 10's R² | in peft's table VeRA is behind LoRA of rank 32 and MiSS is not: one seed, no search. PiSSA comes within 1 to 2 % of LoRA once each has a rate of its own (Lee et al. 2026) |
 # | Turning a layer's inputs changes none of its singular values, and shared shards see a sum of the pieces. | a proof of one line each, and drawn | a random layer of each form: singular values alike, and two inputs with equal sums moved alike, to 0.0001 | true of any size |
 
 # %%

@@ -13,7 +13,7 @@ QUOTED = {
     "is 4.8 points ahead of": FIELD.accuracy.max() - FIELD.accuracy[recorded.LORA],
     "move IA³ by 6 to 9 points": tuple(recorded.gaps(next(iter(recorded.PAIRS))).sort_values().iloc[[0, -1]]),
     "comes within 1 to 2 %": "cited: Lee et al. 2026, the abstract",
-    "In 95 % of the pairs": "the quantile that `recorded.moved` takes",
+    "For 95 % of the pairs": "the quantile that `recorded.moved` takes",
     "95 % of the differences": "the same",
     "stands there 24 times": 384 / 16,
     "For 1 to 70 billion": "the sources of the recipe: lesson 10",

@@ -367,7 +367,8 @@ def judge_mine(case: Mapping, seen: Mapping) -> Verdict:
         return rejected("batch", f"{told}a token alone gets another output than in its batch.")
     found, slope = seen["slopes"]
     if (found - slope).norm() > slope.norm() / 5 + 1e-6 * right.norm():
-        return rejected("input_cut", f"{told}the gradient of its inputs leaves a part out.")
+        return rejected("input_cut", f"{told}the gradient of its inputs leaves a part "
+                                     "out, or its output jumps.")
     if seen["reseeds"] or not _near(seen["loaded"], seen["after"]):
         return rejected("buffer", told + (
             "making one changes torch's own generator." if seen["reseeds"]
@@ -410,8 +411,8 @@ MINE = Exercise(
         "dtype": "What trains is float32, as pt.attach makes it, and so is the output here.",
         "miscounted": "Every parameter that it registers outside of its base counts, and nothing "
                       "else.",
-        "no_gradient": "It waits behind a zero that does not move, is detached, or no output uses "
-                       "it. Lesson 07: of two factors one may start at zero.",
+        "no_gradient": "It waits behind a zero that does not move, cancels, is detached, or no "
+                       "output uses it. Lesson 07: of two factors one may start at zero.",
         "idle": "Does what trains reach the output?",
         "not_the_same": "Something is changed or drawn anew by a call. Dropout is left out here.",
         "batch": "Each token of a batch has an output of its own.",
