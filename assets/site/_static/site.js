@@ -51,6 +51,13 @@ for (const box of document.querySelectorAll(".moving")) {
 const bets = [...document.querySelectorAll(".bet")];
 const plain = (answer) => answer?.replaceAll("−", "-").replace(/ \(.*/, "").toLowerCase().split(/[,·]/)
   .map((each) => each.replace(/[^\p{L}\p{N}.+-]|^\W*$/gu, "") || "none").join();
+// What two answers to one question share, as `pt.commit` has it: numbers or texts, and how many; of chips, the sum.
+const number = (text) => (text?.trim() ? Number(text.replace("−", "-")) : NaN);
+const form = (answer) => {
+  const parts = answer.split(","), chips = parts.map((each) => number(each.split(":")[1]));
+  if (!chips.every((each) => each >= 0)) return parts.map((each) => isNaN(number(each))).join();
+  return `, ${Math.round(chips.reduce((sum, each) => sum + each))} in all`;
+};
 for (const bet of bets) {
   const name = bet.dataset.name, buttons = bet.querySelectorAll("button");
   const told = [bet, document.getElementById(`measured-${name}`)].map((each) => each?.querySelector(".said"));
@@ -74,7 +81,10 @@ for (const bet of bets) {
     other.scrollIntoView();
   });
   const field = bet.querySelector("input");
-  if (field && /^[−\d]/.test(truth)) [field.pattern, field.title] = ["[^\\p{L}]+", "A number."];
+  field?.addEventListener("input", () => {
+    const like = form(field.placeholder), wrong = `Expected: an answer such as ${field.placeholder}${like.match(/, .*/) ?? ""}.`;
+    field.setCustomValidity(form(field.value) === like ? "" : wrong);
+  });
   field?.addEventListener("keydown", (event) => event.key === "Enter" && buttons[0].click());
   for (const button of buttons) {
     button.addEventListener("click", () => {
