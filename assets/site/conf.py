@@ -35,12 +35,17 @@ html_show_sourcelink = False
 html_show_copyright = False
 
 
+JOINED = ((r"(?<=\d) (?=[%×]|[kMG]B\b)|(?<=[±×]) (?=\d)", "\N{NO-BREAK SPACE}"),
+          (r'<span class="math [^<]*</span>[.,;:?!)]+', r'<span class="whole">\g<0></span>'))
+
+
 def _joined(app, name, template, context, doctree):
-    """Keep a number with its sign or unit: "57 %", "± 0.02", "4 × 4", "12 kB"; code stays as it is.
+    """Keep a number with its sign or unit ("57 %", "± 0.02", "4 × 4", "12 kB"), a formula with the
+    stop behind it; code stays as it is.
     """
     parts = re.split(r"(<pre.*?</pre>)", context.get("body", ""), flags=re.DOTALL)
-    parts[::2] = [re.sub(r"(?<=\d) (?=[%×]|[kMG]B\b)|(?<=[±×]) (?=\d)", "\N{NO-BREAK SPACE}", part)
-                  for part in parts[::2]]
+    for old, new in JOINED:
+        parts[::2] = [re.sub(old, new, part) for part in parts[::2]]
     context["body"] = "".join(parts)
 
 

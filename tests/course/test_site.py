@@ -496,12 +496,14 @@ def test_each_method_of_the_picture_is_a_link_laid_over_it():
         assert all(left + wide <= 100.1 and top + high <= 100.1 for left, top, wide, high in boxes)
 
 
-def test_a_number_keeps_its_sign_and_its_unit_and_code_stays(monkeypatch):
+def test_a_number_keeps_its_sign_and_unit_a_formula_its_stop_and_code_stays(monkeypatch):
     monkeypatch.chdir(ROOT)
-    context = {"body": "57 % ± 0.02, 4 × 4 and 12 kB: <pre>5 % 2</pre> 7 days"}
+    formula = '<span class="math notranslate">(W)</span>'
+    context = {"body": f"57 % ± 0.02, 4 × 4, 12 kB: <pre>5 % 2</pre> 7 days {formula}. {formula}"}
     runpy.run_path("assets/site/conf.py")["_joined"](None, None, None, context, None)
     assert context["body"].replace("\N{NO-BREAK SPACE}", "~") == (
-        "57~% ±~0.02, 4~×~4 and 12~kB: <pre>5 % 2</pre> 7 days")
+        "57~% ±~0.02, 4~×~4, 12~kB: <pre>5 % 2</pre> 7 days "
+        f'<span class="whole">{formula}.</span> {formula}')
 
 
 def test_no_checkout_is_an_error_that_says_so(tmp_path):

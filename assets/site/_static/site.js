@@ -114,7 +114,7 @@ for (const measured of document.querySelectorAll("details .measured")) {
 
 const isNumber = (text) => /^[\d+−–-]|^$/.test(text.trim()) && !/\p{L}{3}/u.test(text);
 
-// On a phone the rows of a table of words are cards, whose cells are named; one of numbers stays.
+// On a phone the rows of a table of words are cards, whose cells are named if they are several; one of numbers stays.
 for (const table of document.querySelectorAll("article table.docutils")) {
   const names = [...table.querySelectorAll("thead th")].map((each) => each.textContent);
   const cells = [...table.querySelectorAll("td:not(:first-child)")];
@@ -122,7 +122,7 @@ for (const table of document.querySelectorAll("article table.docutils")) {
   if (!names[1]) continue;
   table.classList.add(numbers.length > cells.length / 2 ? "numbers" : "cards");
   for (const cell of table.querySelectorAll("td"))
-    if (cell.textContent.trim()) cell.dataset.name = names[cell.cellIndex].replace(/.$/, "$&: ");
+    if (cell.textContent.trim()) cell.dataset.name = names.length < 3 ? "" : names[cell.cellIndex].replace(/.$/, "$&: ");
 }
 
 // Columns of numbers stand at the right.
