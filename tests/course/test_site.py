@@ -121,7 +121,7 @@ def test_the_first_use_of_a_term_leads_to_the_glossary(folded):
 def test_a_term_of_the_glossary_leads_to_the_lesson_that_explains_it(term, lesson):
     """It has it in its title, in bold, or first; a term that none has leads nowhere."""
     entry = f"{term}\n  A line.\n  Another."
-    link = f" [Lesson {lesson[:2]}](lessons/{lesson}.ipynb)" if lesson else ""
+    link = f" [Lesson\N{NO-BREAK SPACE}{lesson[:2]}](lessons/{lesson}.ipynb)" if lesson else ""
     assert with_lessons(f"{entry}\n\n{entry}\n", LESSONS) == f"{entry}{link}\n\n{entry}{link}\n"
 
 

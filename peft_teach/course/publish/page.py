@@ -152,7 +152,8 @@ def with_lessons(text: str, lessons: Iterable[Lesson]) -> str:
         term = re.escape(found[1])
         name = next((name for sign in (rf"\A# .*\b{term}\b", rf"\*\*{term}\*\*", rf"\b{term}\b")
                      for name, each in prose.items() if re.search(sign, each, re.M | re.I)), None)
-        return found[0] + (f" [Lesson {name[:2]}](lessons/{name}.ipynb)" if name else "")
+        lesson = f" [Lesson\N{NO-BREAK SPACE}{name[:2]}](lessons/{name}.ipynb)" if name else ""
+        return found[0] + lesson
 
     return re.sub(r"^(\w.*)(?:\n  .+)+", linked, text, flags=re.M)
 
