@@ -403,6 +403,23 @@ def test_wide_a_line_of_code_of_a_hundred_letters_and_a_long_formula_are_whole(p
         "each => getComputedStyle(each).whiteSpace") == "pre"    # no line is broken
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_code_fades_on_a_phone_where_there_is_more_and_underlines_no_class(pages, browser, theme):
+    _, address = pages
+    page = browser.new_page(viewport={"width": 390, "height": 900}, color_scheme=theme)
+    page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
+    code = page.locator("div.cell_input pre", has_text="class BrokenLoRA")
+    assert code.locator(".nc").first.evaluate(
+        "each => getComputedStyle(each).textDecorationLine") == "none"
+    for left, visible in ((0, "calc(0% + 358px)"), (999, "calc(100% + 48px)")):
+        seen = code.evaluate("""async (each, left) => {
+            each.scrollLeft = left;
+            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+            return getComputedStyle(each).getPropertyValue("--seen");
+        }""", left)
+        assert seen == visible
+
+
 @pytest.mark.parametrize(("query", "page"), [
     ("loss nan", "symptoms.html"), ("merge", "glossary.html#term-merge"), ("install", "start.html"),
     ("rank", "glossary.html#term-rank"), ("lora", "lessons/07_lora.html"),
