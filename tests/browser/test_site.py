@@ -408,7 +408,7 @@ def test_code_fades_on_a_phone_where_there_is_more_and_underlines_no_class(pages
     _, address = pages
     page = browser.new_page(viewport={"width": 390, "height": 900}, color_scheme=theme)
     page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
-    code = page.locator("div.cell_input pre", has_text="class BrokenLoRA")
+    code = page.locator("div.cell_input pre", has_text="class BrokenLoRA").first
     assert code.locator(".nc").first.evaluate(
         "each => getComputedStyle(each).textDecorationLine") == "none"
     for left, visible in ((0, "calc(0% + 358px)"), (999, "calc(100% + 48px)")):
