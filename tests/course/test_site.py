@@ -462,6 +462,8 @@ def test_the_pictures_of_all_methods_are_as_a_build_draws_them(tmp_path):
     assert [line.partition(":")[0] for line in blocks.problems(tmp_path)] == [
         wide.as_posix(), phone.as_posix()]
     assert blocks.write(tmp_path) == [f"{wide.as_posix()}: drawn", f"{phone.as_posix()}: drawn"]
+    with Image.open(tmp_path / phone) as image:    # at twice its size: what a phone shows at once
+        assert image.height < 2 * 800
     assert blocks.problems(tmp_path) == []
 
 
