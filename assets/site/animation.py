@@ -119,6 +119,7 @@ def record(theme: str, out: Path) -> None:
         opened.command("notebook:run-all-above")
         opened.idle()
         show(WRITE, "start")
+        film.take(1500)                                           # the stub
         write(ANSWER, 250)
         run(WRITE)
         run(CHECK)

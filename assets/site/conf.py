@@ -3,6 +3,7 @@
 Everything that a page loads lies beside it: no page asks another host for anything.
 """
 
+import re
 import tomllib
 from pathlib import Path
 
@@ -32,3 +33,22 @@ html_search_scorer = str(Path("scorer.js").resolve())
 html_copy_source = False
 html_show_sourcelink = False
 html_show_copyright = False
+
+
+JOINED = ((r"(?<=\d) (?=[%×]|[kMG]B\b)|(?<=[±×]) (?=\d)", "\N{NO-BREAK SPACE}"),
+          (r'<span class="math [^<]*</span>[.,;:?!)]+', r'<span class="whole">\g<0></span>'))
+
+
+def _joined(app, name, template, context, doctree):
+    """Keep a number with its sign or unit ("57 %", "± 0.02", "4 × 4", "12 kB"), a formula with the
+    stop behind it; code stays as it is.
+    """
+    parts = re.split(r"(<pre.*?</pre>)", context.get("body", ""), flags=re.DOTALL)
+    for old, new in JOINED:
+        parts[::2] = [re.sub(old, new, part) for part in parts[::2]]
+    context["body"] = "".join(parts)
+
+
+def setup(app):
+    """Sphinx calls it."""
+    app.connect("html-page-context", _joined)

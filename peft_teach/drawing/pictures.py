@@ -12,6 +12,7 @@ from .layouts import LENGTH, layout
 from .trained import MODEL, Adapted, adapted
 from .words import claim, counted, counts_in_words, note, told
 
+LINE_BELOW = 0.2    # inches
 LABELS = {"attention_out": "out", "ffn": "feed-forward", "ffn_norm": "norm"}    # as in the block
 
 
@@ -73,12 +74,13 @@ def _zoomed(on: Adapted, zoom: str) -> str:
 def methods(pixels: int = PAGE, theme: str = "light") -> Figure:
     """Draw the block without a method, and then with each, and how many numbers of it train.
 
-    The methods stand three in a row below the block, on a phone one below the other.
+    The methods stand three in a row below the block, on a phone two.
     """
-    columns, gap, names = 1 if pixels < 500 else 3, 0.16, 0.24
+    columns, gap, names = 2 if pixels < 500 else 3, 0.16, 0.24
     width = (pixels / PIXELS - 0.2 - gap * (columns - 1)) / columns
-    first = width if columns == 1 else 2 * width + gap
+    first = 2 * width + gap
     low, high = (0.48 + (layout(MODEL).top + 16) * each / LENGTH for each in (first, width))
+    high += LINE_BELOW * (columns == 2)
     height = low + names + -(-len(METHODS) // columns) * high
     page = Page(pixels, (0.75 + height, 0.96 + height), theme)
     top = 0.12 + page.head("One block, all methods: what each of them trains", [
@@ -98,9 +100,14 @@ def _counted(page: Page, method: str, left: float, top: float, width: float, nam
              ) -> None:
     """Draw the block with a method, and above it the method's name and what it trains.
 
-    `names` is the room for those of the parts, which are written in it alone.
+    `names` is the room for those of the parts, which are written in it alone. On a phone what a
+    method trains stands below its name.
     """
     on, (name, count), u = adapted(method), counted(method), width / LENGTH
     page.text(left, top, name, "left", "top", weight="bold")
-    page.text(left + width, top, count, "right", "top")
+    if page.narrow and method:
+        top += LINE_BELOW
+        page.text(left, top, count, "left", "top")
+    else:
+        page.text(left + width, top, count, "right", "top")
     Large(page, on, u, left, top + 0.36 + names + on.layout.top * u).draw(named=not method)

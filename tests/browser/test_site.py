@@ -229,8 +229,7 @@ def test_each_bets_answer_stands_below_it_in_its_section_and_its_link_shows_it(p
             "all => all.map((each) => each.dataset.name)")
         for bet in page.locator(".bet").all():
             if (field := bet.locator("input")).count():
-                field.fill("1")
-                field.evaluate("each => each.removeAttribute('pattern')")
+                field.fill(field.get_attribute("placeholder"))
             bet.locator("button").first.click()
         for name in names:
             answer = page.locator(f"[id='measured-{name}']")
@@ -258,9 +257,12 @@ def test_a_bet_without_buttons_takes_an_answer_and_what_its_result_says_waits_to
     said = page.get_by_text("None changes here, either")
     bet = page.locator("[data-name='prompt.left']")
     answer = page.locator("[id='measured-prompt.left']")
-    for nothing in ("", "banana"):    # opens nothing
+    for nothing in ("", "banana", "0.5, 0.6"):    # opens nothing
         bet.get_by_label("Your bet").fill(nothing)
         bet.get_by_role("button").click()
+    assert bet.get_by_label("Your bet").input_value() == nothing
+    assert bet.get_by_label("Your bet").evaluate("field => field.validationMessage") == (
+        "Expected: an answer such as 0.5.")
     assert not answer.is_visible()
     assert not said.is_visible()
     bet.get_by_label("Your bet").fill("0.5")
@@ -289,8 +291,10 @@ def test_a_result_that_answers_a_later_bet_waits_for_it(pages, browser):
     expect(page.locator("[data-name='ladder.bets']")).to_be_in_viewport()
     assert not answer.is_visible()
     bet = page.locator("[data-name='ladder.bets']")
-    bet.get_by_label("Your bet").fill("BitFit: 100")
-    bet.get_by_role("button").click()
+    for chips, opened in (("xyz", False), ("LoRA 8: 90, BitFit: 40", False), ("BitFit: 100", True)):
+        bet.get_by_label("Your bet").fill(chips)
+        bet.get_by_role("button").click()
+        assert answer.is_visible() == opened
     assert answer.inner_text().startswith("Right. Nearest to the mask: LoRA everywhere")
 
 
@@ -335,6 +339,22 @@ def test_tables_take_free_width_and_are_cards_on_a_phone(pages, browser):
     for table in page.locator("article .table-wrapper").all():    # of numbers, in their columns
         assert table.locator("thead").is_visible()
         assert table.evaluate("each => each.scrollWidth - each.clientWidth") == 0
+    page.goto(address + "lessons/13_sixty.html")    # of formulas: of words, not of numbers
+    assert page.locator("table.cards td", has_text="is orthogonal").is_visible()
+    page.goto(address + "lessons/10_ladder.html")
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    assert {*page.locator(".cell_output:has(table.dataframe)").evaluate_all(
+        "all => all.map((each) => each.scrollWidth > each.clientWidth)")} == {False}
+
+
+def test_on_a_phone_the_first_column_of_a_table_that_scrolls_stays(pages, browser):
+    _, address = pages
+    page = browser.new_page(viewport={"width": 390, "height": 900})
+    page.goto(address + "lessons/13_sixty.html")
+    page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
+    output = page.locator(".cell_output", has=page.locator("th", has_text="half the rate"))
+    assert output.evaluate("each => (each.scrollLeft = 99) && each.scrollLeft") > 20
+    assert output.locator("tbody th").first.bounding_box()["x"] == output.bounding_box()["x"]
 
 
 def test_on_a_phone_letters_of_pictures_have_ten_pixels(pages, browser):
@@ -383,9 +403,27 @@ def test_wide_a_line_of_code_of_a_hundred_letters_and_a_long_formula_are_whole(p
         "each => getComputedStyle(each).whiteSpace") == "pre"    # no line is broken
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_code_fades_on_a_phone_where_there_is_more_and_underlines_no_class(pages, browser, theme):
+    _, address = pages
+    page = browser.new_page(viewport={"width": 390, "height": 900}, color_scheme=theme)
+    page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
+    code = page.locator("div.cell_input pre", has_text="class BrokenLoRA").first
+    assert code.locator(".nc").first.evaluate(
+        "each => getComputedStyle(each).textDecorationLine") == "none"
+    for left, visible in ((0, "calc(0% + 358px)"), (999, "calc(100% + 48px)")):
+        seen = code.evaluate("""async (each, left) => {
+            each.scrollLeft = left;
+            await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+            return getComputedStyle(each).getPropertyValue("--seen");
+        }""", left)
+        assert seen == visible
+
+
 @pytest.mark.parametrize(("query", "page"), [
     ("loss nan", "symptoms.html"), ("merge", "glossary.html#term-merge"), ("install", "start.html"),
     ("rank", "glossary.html#term-rank"), ("lora", "lessons/07_lora.html"),
+    ("qlora", "lessons/08_qlora.html"), ("bitfit", "lessons/02_small_change.html"),
     ("which method", "map.html"), ("own data", "own_data.html"),
     ("seed", "glossary.html#term-seed"), ("out of memory", "symptoms.html"),
 ])

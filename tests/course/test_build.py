@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import nbformat
@@ -15,7 +16,7 @@ from exact import files
 
 from peft_teach import widgets
 from peft_teach.course.publish import check, execution, front
-from peft_teach.course.publish.notebooks import LESSONS, build
+from peft_teach.course.publish.notebooks import LESSONS, _shelve, build, make
 from peft_teach.course.publish.source import stub_of
 from peft_teach.errors import PeftTeachError, UnknownName
 from peft_teach.progress_bar import line
@@ -429,6 +430,13 @@ def test_lessons_that_are_executed_together_have_one_reader(tree, monkeypatch):
     seen("98", desk=alone)
     assert "# ── demo." in (alone / "my_peft.py").read_text("utf-8")
     assert not (tree / "solutions/97_demo/work").exists()
+
+
+def test_a_lesson_that_is_executed_anew_has_what_earlier_ones_built_and_no_more(tree):
+    lesson, = make(tree, ["97"])
+    for name, shelved in (("98_later", True), ("97_demo", False)):
+        _shelve(tree, replace(lesson, name=name), tree)
+        assert ("# ── demo." in (tree / "my_peft.py").read_text("utf-8")) == shelved
 
 
 # ---- build --check --------------------------------------------------------------------------

@@ -494,6 +494,14 @@ def test_a_prediction_of_another_form_is_no_answer(kept, value):
     assert commit("demo.guess", ..., like=[0.9, 0.5]) == [1, 0.5]
 
 
+@pytest.mark.parametrize("value", [{"A": 90, "B": 40}, {"A": 150, "B": -50}, {"A": "all"}, "A"])
+def test_chips_are_as_many_as_there_are(kept, value):
+    like = {"LoRA 8": 60, "BitFit": 40}
+    assert commit("demo.guess", {"A": 99.9}, like=like) == {"A": 99.9}
+    with pytest.raises(BadConfig, match=r"'BitFit': 40\}, 100 in all"):
+        commit("demo.guess", value, like=like)
+
+
 def test_a_prediction_after_its_result_says_that_it_counts_as_none(kept, said):
     compare("demo.guess", 4)
     assert "nothing" in said()

@@ -6,6 +6,7 @@ The whole site is built and looked at in a browser by tests/browser/test_site.py
 import copy
 import json
 import re
+import runpy
 import shutil
 from html import unescape
 from itertools import combinations, pairwise
@@ -29,12 +30,14 @@ from peft_teach.course.publish.page import (
     glossary,
     page,
     take_pictures_out,
+    with_lessons,
 )
 from peft_teach.course.publish.site import site
 from peft_teach.course.publish.source import SourceCell
 from peft_teach.errors import PeftTeachError
 
-LESSON, = make(ROOT, ["07"])
+LESSONS = make(ROOT)
+LESSON, = (lesson for lesson in LESSONS if lesson.name == "07_lora")
 
 
 def texts(notebook) -> str:
@@ -73,7 +76,7 @@ def test_headings_stand_in_their_order_below_one_title(folded):
     assert "### Exercise 1 · Count A and B\n\n*1 point, about 4 minutes*\n" in prose
 
 
-@pytest.mark.parametrize("lesson", make(ROOT), ids=lambda lesson: lesson.name)
+@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
 def test_nothing_says_what_a_reader_has_not_done_and_each_bet_has_an_answer_of_its_own(lesson):
     read = page(lesson, ROOT)
     assert not re.search(r"you said|\bno prediction|\b(no|not) [\w ]+ yet|^Lesson \d",
@@ -110,6 +113,16 @@ def test_the_first_use_of_a_term_leads_to_the_glossary(folded):
     after = text.source.replace("**pooler**", "**{term}`pooler`**")
     _gloss([text], terms)
     assert text.source == after
+
+
+@pytest.mark.parametrize(("term", "lesson"), [
+    ("LoRA", "07_lora"), ("merge", "06_ia3"), ("singular values", "02_small_change"),
+    ("teapot", None)])
+def test_a_term_of_the_glossary_leads_to_the_lesson_that_explains_it(term, lesson):
+    """It has it in its title, in bold, or first; a term that none has leads nowhere."""
+    entry = f"{term}\n  A line.\n  Another."
+    link = f" [Lesson\N{NO-BREAK SPACE}{lesson[:2]}](lessons/{lesson}.ipynb)" if lesson else ""
+    assert with_lessons(f"{entry}\n\n{entry}\n", LESSONS) == f"{entry}{link}\n\n{entry}{link}\n"
 
 
 @pytest.mark.parametrize("solutions", [FOLDED, NONE])
@@ -449,6 +462,8 @@ def test_the_pictures_of_all_methods_are_as_a_build_draws_them(tmp_path):
     assert [line.partition(":")[0] for line in blocks.problems(tmp_path)] == [
         wide.as_posix(), phone.as_posix()]
     assert blocks.write(tmp_path) == [f"{wide.as_posix()}: drawn", f"{phone.as_posix()}: drawn"]
+    with Image.open(tmp_path / phone) as image:    # at twice its size: what a phone shows at once
+        assert image.height < 2 * 800
     assert blocks.problems(tmp_path) == []
 
 
@@ -474,14 +489,23 @@ def test_each_method_of_the_picture_is_a_link_laid_over_it():
                         blocks.for_site(ROOT))
     assert [name for name, *_ in linked] == [
         card.LESSON for name, card in cards(ROOT).items() if name != HEAD and card.LESSON]
-    boxes = [{side: float(share) for side, share in re.findall(r"--([\w-]+): ([\d.]+)%", style)}
-             for *_, style in linked]
-    for one, other in combinations(boxes, 2):    # none covers another, on a phone either
-        apart = abs(one["left"] - other["left"]) > one["width"] - 0.1
-        assert apart or abs(one["top"] - other["top"]) > one["height"] - 0.2
-        assert abs(one["phone-top"] - other["phone-top"]) > one["phone-height"] - 0.2
-    assert all(box["left"] + box["width"] <= 100 and box["top"] + box["height"] <= 100.1
-               and box["phone-top"] + box["phone-height"] <= 100.1 for box in boxes)
+    for width in ("", "phone-"):
+        boxes = [[float(re.search(rf"--{width}{side}: ([\d.]+)%", style)[1]) for side in (
+            "left", "top", "width", "height")] for *_, style in linked]
+        for (left, top, wide, high), (right, low, *_) in combinations(boxes, 2):
+            # None covers another.
+            assert abs(left - right) > wide - 0.2 or abs(top - low) > high - 0.2
+        assert all(left + wide <= 100.1 and top + high <= 100.1 for left, top, wide, high in boxes)
+
+
+def test_a_number_keeps_its_sign_and_unit_a_formula_its_stop_and_code_stays(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    formula = '<span class="math notranslate">(W)</span>'
+    context = {"body": f"57 % ± 0.02, 4 × 4, 12 kB: <pre>5 % 2</pre> 7 days {formula}. {formula}"}
+    runpy.run_path("assets/site/conf.py")["_joined"](None, None, None, context, None)
+    assert context["body"].replace("\N{NO-BREAK SPACE}", "~") == (
+        "57~% ±~0.02, 4~×~4, 12~kB: <pre>5 % 2</pre> 7 days "
+        f'<span class="whole">{formula}.</span> {formula}')
 
 
 def test_no_checkout_is_an_error_that_says_so(tmp_path):

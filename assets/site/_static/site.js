@@ -51,6 +51,13 @@ for (const box of document.querySelectorAll(".moving")) {
 const bets = [...document.querySelectorAll(".bet")];
 const plain = (answer) => answer?.replaceAll("−", "-").replace(/ \(.*/, "").toLowerCase().split(/[,·]/)
   .map((each) => each.replace(/[^\p{L}\p{N}.+-]|^\W*$/gu, "") || "none").join();
+// What two answers to one question share, as `pt.commit` has it: numbers or texts, and how many; of chips, the sum.
+const number = (text) => (text?.trim() ? Number(text.replace("−", "-")) : NaN);
+const form = (answer) => {
+  const parts = answer.split(","), chips = parts.map((each) => number(each.split(":")[1]));
+  if (!chips.every((each) => each >= 0)) return parts.map((each) => isNaN(number(each))).join();
+  return `, ${Math.round(chips.reduce((sum, each) => sum + each))} in all`;
+};
 for (const bet of bets) {
   const name = bet.dataset.name, buttons = bet.querySelectorAll("button");
   const told = [bet, document.getElementById(`measured-${name}`)].map((each) => each?.querySelector(".said"));
@@ -74,7 +81,10 @@ for (const bet of bets) {
     other.scrollIntoView();
   });
   const field = bet.querySelector("input");
-  if (field && /^[−\d]/.test(truth)) [field.pattern, field.title] = ["[^\\p{L}]+", "A number."];
+  field?.addEventListener("input", () => {
+    const like = form(field.placeholder), wrong = `Expected: an answer such as ${field.placeholder}${like.match(/, .*/) ?? ""}.`;
+    field.setCustomValidity(form(field.value) === like ? "" : wrong);
+  });
   field?.addEventListener("keydown", (event) => event.key === "Enter" && buttons[0].click());
   for (const button of buttons) {
     button.addEventListener("click", () => {
@@ -102,15 +112,17 @@ for (const measured of document.querySelectorAll("details .measured")) {
   wait();
 }
 
-// On a phone the rows of a table of words are cards, whose cells are named; one of numbers stays.
+const isNumber = (text) => /^[\d+−–-]|^$/.test(text.trim()) && !/\p{L}{3}/u.test(text);
+
+// On a phone the rows of a table of words are cards, whose cells are named if they are several; one of numbers stays.
 for (const table of document.querySelectorAll("article table.docutils")) {
   const names = [...table.querySelectorAll("thead th")].map((each) => each.textContent);
   const cells = [...table.querySelectorAll("td:not(:first-child)")];
-  const words = cells.filter((each) => /\p{L}{3}/u.test(each.textContent));
+  const numbers = cells.filter((each) => isNumber(each.textContent));
   if (!names[1]) continue;
-  table.classList.add(words.length < cells.length / 2 ? "numbers" : "cards");
+  table.classList.add(numbers.length > cells.length / 2 ? "numbers" : "cards");
   for (const cell of table.querySelectorAll("td"))
-    if (cell.textContent.trim()) cell.dataset.name = names[cell.cellIndex].replace(/.$/, "$&: ");
+    if (cell.textContent.trim()) cell.dataset.name = names.length < 3 ? "" : names[cell.cellIndex].replace(/.$/, "$&: ");
 }
 
 // Columns of numbers stand at the right.
@@ -118,9 +130,8 @@ for (const table of document.querySelectorAll("article table")) {
   const rows = [...table.rows].map((row) => [...row.cells].reverse());    // a name may span rows
   const body = rows.filter(([cell]) => cell?.matches("tbody td"));
   body[0]?.forEach((_, n) => {
-    const texts = body.map((row) => row[n]).filter((cell) => cell?.matches("td"))
-      .map((cell) => cell.textContent.trim());
-    const number = texts.length && texts.every((text) => /^[\d+−–-]|^$/.test(text) && !/\p{L}{3}/u.test(text));
+    const cells = body.map((row) => row[n]).filter((cell) => cell?.matches("td"));
+    const number = cells.length && cells.every((cell) => isNumber(cell.textContent));
     for (const row of rows) if (number) row[n]?.classList.add("number");
   });
 }
@@ -142,12 +153,15 @@ for (const label of document.querySelectorAll(".nav-overlay-icon, .toc-overlay-i
 }
 for (const fold of document.querySelectorAll("details.hide > summary")) fold.removeAttribute("aria-label");
 
-// The search shows each page once, with the heading and the sentence in which the words stand.
+// The search shows each page once, those first whose title has the words, with the heading and the sentence in
+// which they stand.
 if (typeof Search !== "undefined") {
   const perform = Search._performSearch;
-  Search._performSearch = (...query) => {    // the best comes last
-    const seen = new Set();
-    return perform(...query).reverse().filter(([page]) => !seen.has(page) && seen.add(page)).reverse();
+  Search._performSearch = (query, ...more) => {    // the best comes last
+    const seen = new Set(), words = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u);
+    const named = ([, title, anchor]) => !anchor && words(query).every((each) => words(title).includes(each));
+    return perform(query, ...more).sort((one, other) => named(one) - named(other))
+      .reverse().filter(([page]) => !seen.has(page) && seen.add(page)).reverse();
   };
   Search.makeSearchSummary = (html, terms, anchor) => {
     const page = new DOMParser().parseFromString(html, "text/html"), stemmer = new Stemmer();

@@ -33,7 +33,9 @@ def commit(name: str, value: Any, like: Any = None) -> Any:
     `like` is an answer that one might give: raises `BadConfig` for one of another form.
     """
     if like is not None and value is not ... and _form(value) != _form(like):
-        raise BadConfig(f"{name} cannot be {value!r}.", expected=f"an answer such as {like!r}")
+        of_chips = f", {_form(like)}" if isinstance(like, dict) else ""
+        raise BadConfig(f"{name} cannot be {value!r}.",
+                        expected=f"an answer such as {like!r}{of_chips}")
     kept, closed = work.commit(name, value), work.resolved(name)
     note, told = f"committed: {_text(kept)}", STANDS if closed else OPEN
     if kept is None:
@@ -104,7 +106,10 @@ def sentence(name: str, text: str, ours: bool = True) -> None:
 
 
 def _form(value: Any) -> Any:
-    """Return what two answers to one question share: numbers, texts, as many in a list."""
+    """Return what two answers share: numbers or texts, as many in a list; of chips, the sum."""
+    if isinstance(value, dict) and all(_is_number(chips) and chips >= 0
+                                       for chips in value.values()):
+        return f"{round(sum(value.values()))} in all"
     if isinstance(value, list | tuple):
         return [*map(_form, value)]
     return float if _is_number(value) else type(value)

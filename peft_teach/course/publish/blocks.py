@@ -9,7 +9,6 @@ import hashlib
 import io
 from collections.abc import Iterator
 from functools import cache
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 FOLDER = Path("assets/site/_static")
 DRAWN = "Comment"    # under which a file keeps its checksum
 THEMES = ("light", "dark")
+SIDES = ("left", "top", "width", "height")
 
 
 def write(root: Path) -> list[str]:
@@ -68,25 +68,24 @@ def _links(root: Path) -> Iterator[str]:
     for method, card in cards(root).items():
         if method in wide and card.LESSON:
             style = "; ".join(f"--{side}: {share:.1%}" for side, share in (
-                *zip(("left", "top", "width", "height"), wide[method]),
-                *zip(("phone-top", "phone-height"), phone[method][1::2])))
+                *zip(SIDES, wide[method]),
+                *zip((f"phone-{side}" for side in SIDES), phone[method])))
             yield (f'<a href="lessons/{card.LESSON}.html" aria-label="{card.TITLE}: lesson '
                    f'{card.LESSON[:2]}" style="{style}"></a>')
 
 
-def _places(figure: "Figure") -> Iterator[tuple[str, tuple[float, float, float, float]]]:
+def _places(figure: "Figure") -> Iterator[tuple[str, tuple[float, ...]]]:
     """Yield where each method is drawn, as shares of the figure: left, top, width, height."""
     from ...drawing import counted
     from ...methods import METHODS
 
-    texts = [(text.get_text(), *text.get_position()) for text in figure.axes[0].texts]
-    across, down = figure.get_size_inches()
-    at = {text: (left, top, right) for (text, left, top), (_, right, _) in pairwise(texts)}
-    found = {method: at[counted(method)[0]] for method in METHODS}    # its count is beside its name
-    first, second, *_ = sorted({top for _, top, _ in found.values()})
-    for method, (left, top, right) in found.items():
-        yield method, (left / across, top / down, (right - left) / across,
-                       min(second - first, down - top) / down)
+    at = {text.get_text(): text.get_position() for text in figure.axes[0].texts}
+    found = {method: at[counted(method)[0]] for method in METHODS}
+    page = figure.get_size_inches()
+    steps = [each[1] - each[0] for each in map(sorted, map(set, zip(*found.values())))]
+    for method, corner in found.items():
+        size = (min(step, end - start) for step, end, start in zip(steps, page, corner))
+        yield method, tuple(each / side for each, side in zip((*corner, *size), (*page, *page)))
 
 
 def png(figure: "Figure") -> bytes:

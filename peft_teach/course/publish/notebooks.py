@@ -152,15 +152,14 @@ def _write(root: Path, names: Sequence[str], execute: bool, desk: Path) -> list[
 
 
 def _shelve(root: Path, lesson: Lesson, desk: Path) -> None:
-    """Put what earlier lessons answer into the reader's `my_peft.py`, where it lacks it."""
-    file = desk / my_peft_file.FILE
-    text = there = file.read_text("utf-8") if file.is_file() else ""
+    """Write the reader's `my_peft.py` anew: what earlier lessons answer, and no later one."""
+    text = ""
     earlier = [name for source in _checkout(root)[0] if (name := source.parent.name) < lesson.name]
     for other in make(root, earlier) if earlier else []:
-        text = _with_answers(text, other.cells, lambda exercise: exercise.names if (
-            exercise.kept and f"# ── {exercise.id} " not in there) else ())
+        text = _with_answers(text, other.cells,
+                             lambda exercise: exercise.names if exercise.kept else ())
     desk.mkdir(parents=True, exist_ok=True)
-    write_whole({file: text})
+    write_whole({desk / my_peft_file.FILE: text})
 
 
 def _link(root: Path, names: Sequence[str]) -> None:

@@ -140,6 +140,24 @@ def glossary(root: Path) -> list[str]:
     return re.findall(r"^(\w.*)\n  ", (root / GLOSSARY).read_text("utf-8"), re.MULTILINE)
 
 
+def with_lessons(text: str, lessons: Iterable[Lesson]) -> str:
+    """Return the glossary with a link below each term: to the lesson that explains it.
+
+    It is the one whose title names the term, else the first that has it in bold, else that uses it.
+    """
+    prose = {lesson.name: "\n".join(cell.source for cell in lesson.cells if cell.kind == "markdown")
+             for lesson in lessons}
+
+    def linked(found: re.Match) -> str:
+        term = re.escape(found[1])
+        name = next((name for sign in (rf"\A# .*\b{term}\b", rf"\*\*{term}\*\*", rf"\b{term}\b")
+                     for name, each in prose.items() if re.search(sign, each, re.M | re.I)), None)
+        lesson = f" [Lesson\N{NO-BREAK SPACE}{name[:2]}](lessons/{name}.ipynb)" if name else ""
+        return found[0] + lesson
+
+    return re.sub(r"^(\w.*)(?:\n  .+)+", linked, text, flags=re.M)
+
+
 def _gloss(cells: Iterable[Any], terms: Iterable[str]) -> None:
     """Link the first use of each term in a lesson's prose to the glossary."""
     each = "|".join(sorted(map(re.escape, terms), key=len, reverse=True))
