@@ -219,6 +219,8 @@ WRONG["sixty.mine"] = {
     "buffer": (but(RANDOM, ", persistent=False", ""),
                but(RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)', "self.A = [drawn]",
                    "self.A.T", "self.A[0].T"),
+               but(RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)',
+                   "self.inner = nn.Identity()\n        self.inner.A = drawn", "self.A.T", "self.inner.A.T"),
                but(RANDOM, 'self.register_buffer("A", drawn / n_in**0.5, persistent=False)', "self.A = drawn"),
                but(RANDOM, ", generator=torch.Generator().manual_seed(0)", ""),
                but(RANDOM, ", generator=torch.Generator().manual_seed(0)", "",
@@ -244,7 +246,8 @@ WRONG["sixty.mine"] = {
     "not_plain": (but(MINE, "\n        return linear", ""),
                   "import copy\n" + but(LOW, "\n\n\ncount", "\n\n    def merged(self):\n"
                                        "        return copy.deepcopy(self)\n\n\ncount")),
-    "layer_changed": but(MINE, COPY, "linear = self.base"),
+    "layer_changed": (but(MINE, COPY, "linear = self.base"),
+                      but(MINE, COPY, "self.requires_grad_(True)\n        " + COPY)),
     "shared": but(RANDOM, "\n\n\ndef count", """
 
     def merged(self):
@@ -265,8 +268,10 @@ def count"""),
     "idle": but(MINE, ADDED, f"1e-9 * {ADDED}"),
     "not_the_same": (but(MINE, ADDED, f"(1 + torch.rand(())) * {ADDED}"),
                      but(LOW, "x @ self.A.T", "nn.functional.dropout(x, 0.1, self.training) @ self.A.T"),
-                     but(GAIN, "        return self.g", "        if self.training and torch.rand(()) < 0.05:\n"
-                         "            return self.base(x)\n        return self.g"),
+                     *("import random\n" + but(
+                         GAIN, "        return self.g", f"        if self.training and {drawn} < 0.05:\n"
+                         "            return self.base(x)\n        return self.g")
+                       for drawn in ("torch.rand(())", "random.random()")),
                      but(MINE, ADDED, f"(1 if self.training else 0.2) * {ADDED}")),
 }
 BEYOND["sixty.mine"] = but(MINE, "16 * n_out", "16 * n_out if n_in <= n_out else 0")

@@ -175,16 +175,12 @@ JUDGED = {
     "A lead so small may vanish in the next table. Yet 85 of the 110 pairs so close": lambda: (len(CLOSE), sum(CLOSE)) == (110, 85),
     "there by its best run, variants": "what is drawn",
     "is the same in training": "a law of the exercise",
-    "VeRA, too, is behind LoRA 8. And OFT is ahead, at these rates": lambda:
+    "VeRA, too, is behind LoRA 8. And OFT is ahead": lambda:
         words() == [BETTER, UNSURE, WORSE, WORSE, WORSE]
         and words(seeds=range(2, 7)) == [UNSURE] * 3 + [WORSE] * 2,
-    "alone they give these verdicts": lambda: words(seeds=range(7, 12)) == words(),
-    "three of ten runs end below 0.49": lambda: low(EIGHT, 0.49) == 3,
-    "at half of it one does. There the first five seeds tell VeRA": lambda:
-        low(HALF, 0.49) == 1 and words(group="half", seeds=range(2, 7))[2] == WORSE,
-    "OFT leads by 0.013 (0.008 to 0.018): the same": lambda:
-        (found := beside("OFT 32", "half")).word == SAME
-        and [round(x, 3) for x in (found.difference, found.low, found.high)] == [0.013, 0.008, 0.018],
+    "alone they give the verdicts above": lambda: words(seeds=range(7, 12)) == words(),
+    "fewer of LoRA 8's runs end low, OFT is the same": lambda:
+        low(HALF, 0.49) < low(EIGHT, 0.49) and beside("OFT 32", "half").word == SAME,
     "are in the lower half": lambda: all(
         PLACES[side][name] > 5 for side in PLACES for name in ("prefix", "VeRA 256", "prompt")),
     "clearly behind LoRA here, are": lambda: beside("MiSS 16", seeds=range(2, 7)).word == WORSE,

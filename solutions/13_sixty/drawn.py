@@ -69,7 +69,7 @@ def family(shown: Shown) -> None:
              ("a bias", "BitFit", "", 12), ("one factor per feature", "IA³", "", 12),
              ("features turned", "RoAd", "OFT", 36), ("a product BA", "LoRA, DoRA", "PiSSA, HiRA", 36),
              ("scattered entries", "", "SHiRA (the mask)", 20), ("one shard, repeated", "", "MiSS", 36),
-             ("random matrices", "", "VeRA, RandLoRA", 18))
+             ("random matrices", "", "VeRA", 11))
     for ax, (form, ours, others, trained) in zip(shown.panels, forms, strict=True):
         (image,) = ax.images
         cells = np.asarray(image.get_array())

@@ -21,8 +21,8 @@ from .observe import Spy
 Case = Mapping[str, Any]
 
 MISTAKES = {
-    "layer_changed": "The layer that is merged stays as it is: merged twice, or trained further, "
-                     "it would have the change twice.",
+    "layer_changed": "The layer that is merged stays as it is, to be trained further or merged "
+                     "again.",
     "dtype": "The merged layer has the dtype of the base.",
     "bias_lost": "The outputs need a bias as before.",
     "shared": "Training one would move the other: the new layer needs tensors of its own.",

@@ -1,9 +1,11 @@
 """The exercises of lesson 13: an equation, five methods by their forms, one of your own."""
 
+import random
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy
 import torch
 from torch import Tensor, nn
 
@@ -242,8 +244,9 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
              "count": named(said) if number(said) is None else number(said),
              "buffers": [name for name, kept in layer.state_dict().items()
                          if not name.startswith("base.") and kept.data_ptr() not in trained],
-             "loose": [name for name in sorted(vars(layer).keys() - vars(nn.Module()).keys())
-                       if any(isinstance(held, Tensor) for held in _held(vars(layer)[name]))],
+             "loose": [name for module in layer.modules() if module not in {*base.modules()}
+                       for name in sorted(vars(module).keys() - vars(nn.Module()).keys())
+                       if any(isinstance(held, Tensor) for held in _held(vars(module)[name]))],
              "start": layer.eval()(x).detach().clone(), "asleep": sorted(own)}
     seen["dtypes"] = [f"{name} is {str(p.dtype)[6:]}" for name, p in (
         own | {"the output": seen["start"]}).items() if p.dtype != torch.float32]
@@ -257,9 +260,9 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
             awake[name] |= False if p.grad is None else p.grad != 0
     seen["asleep"] = [name for name in sorted(own) if 2 * awake[name].sum() < own[name].numel()]
     with torch.no_grad():
-        before = torch.get_rng_state()
+        before = _random_states()
         training, y = layer(x).clone(), layer.eval()(x).clone()
-        seen["draws"] = not torch.equal(before, torch.get_rng_state())
+        seen["draws"] = before != _random_states()
         alone = torch.stack([torch.cat([layer(x[i:i + 1, j:j + 1])[0] for j in range(x.shape[1])])
                              for i in range(len(x))])
         twin = mine(base)
@@ -281,7 +284,14 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
             "plain": named(merged) if merges and not is_plain else "",
             "shared": is_plain and not {p.data_ptr() for p in merged.parameters()}.isdisjoint(
                 p.data_ptr() for p in layer.parameters()),
-            "unmerged": _is_as_drawn(base, case) and _near(layer(x), y)}
+            "unmerged": _is_as_drawn(base, case) and _near(layer(x), y) and all(
+                p.requires_grad == (name in own) for name, p in layer.named_parameters())}
+
+
+def _random_states() -> tuple[bytes, str]:
+    """Return what the next random numbers of torch, Python and NumPy depend on."""
+    return (torch.get_rng_state().numpy().tobytes(),
+            f"{random.getstate()} {numpy.random.get_state()}")
 
 
 def _held(kept: Any) -> Iterable:

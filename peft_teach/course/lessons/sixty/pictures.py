@@ -17,7 +17,6 @@ from .recorded import (
     changes,
     compared,
     field,
-    loras,
     moved,
     pairs,
     repeated,
@@ -25,7 +24,7 @@ from .recorded import (
 )
 
 __all__ = ["compared", "draw_cannot", "draw_family", "draw_monday", "draw_two_ladders", "field",
-           "loras", "moved", "pairs", "two_ladders"]
+           "moved", "pairs", "two_ladders"]
 
 # ── the field's table ──────────────────────────────────────────────────────────────────────────
 
@@ -111,9 +110,9 @@ FAMILY = (
     ("scattered entries", "", "SHiRA (the mask)",
      picture((np.s_[:], FROZEN), (SCATTERED, TRAINED))),
     ("one shard, repeated", "", "MiSS", picture((np.s_[:], COPIED), (np.s_[:, :3], TRAINED))),
-    ("random matrices", "", "VeRA, RandLoRA",
+    ("random matrices", "", "VeRA",
      picture((W, FROZEN), (ABOVE, RANDOM), (BESIDE, RANDOM), (np.s_[3:, 2], TRAINED),
-             (np.s_[2, 3:], TRAINED))),
+             (np.s_[:2, 2], TRAINED))),
 )
 
 

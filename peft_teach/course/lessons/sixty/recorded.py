@@ -8,7 +8,6 @@
     pairs()                     two runs of one method, in each table
     two_ladders(ladder, sixty)  R² here and the best accuracy there, of the methods that both have
     compared(sixty, ladder)     each method of the record beside LoRA 8, in pairs
-    loras(ladder)               LoRA 8's own runs, at two rates
 """
 
 from collections.abc import Mapping
@@ -111,14 +110,6 @@ def compared(sixty: Mapping, ladder: Mapping) -> pandas.DataFrame:
     return pandas.DataFrame.from_dict(rows, orient="index", columns=[
         "parameters", "rate", "R²", "minus LoRA 8, five seeds", f"{len(seeds)} seeds"
     ]).sort_values("R²", ascending=False)
-
-
-def loras(ladder: Mapping) -> pandas.DataFrame:
-    """Return R² of LoRA 8's runs at the rate of its search and at half of it, the lowest first."""
-    groups = {"LoRA 8": "final", "half the rate": "half"}
-    return pandas.DataFrame({
-        name: sorted(round(run["r2"], 3) for run in by_seed(ladder, "lora 8", group).values())
-        for name, group in groups.items()}, index=range(1, 11)).T
 
 
 def by_seed(record: Mapping, method: str, group: str = "final") -> dict[int, Mapping]:
