@@ -354,7 +354,7 @@ pt.progress("13")
 # | Equal numbers, equal bytes? | a file may hold one matrix many times, or random ones |
 # | What was chosen on the test set? | a rate or checkpoint chosen there flatters the score |
 #
-# For 1 to 70 billion parameters begin with LoRA on every linear layer, at a rate of its own (lesson 10): most tools read it. Take LoRA of
+# For 1 to 70 billion parameters begin with LoRA on every linear layer, at a rate of its own (lesson 10). Take LoRA of
 # rank 1 or IA³ where many files must be tiny, QLoRA where memory is short, and full fine-tuning where there is much to learn.
 #
 # **Sources**
