@@ -3,7 +3,7 @@
     input_ids       (batch, seq)  int64   each below the size of the vocabulary
     inputs_embeds   (batch, seq, d_model)  in their place
     attention_mask  (batch, seq)  0 or 1
-    labels          (batch,) or (batch, 1), of a language model (batch, seq)
+    labels          (batch,) or (batch, 1), of a language model, a masked one too, (batch, seq)
 
 Otherwise a mistake would show as an error of torch's, many calls later, or not at all.
 """
@@ -107,7 +107,7 @@ def _check_labels(model: nn.Module, labels: Tensor, shape: tuple[int, int] | Non
     kind = getattr(getattr(model, "config", None), "problem_type", None)
     if shape is not None:
         rows = ((shape[0],), (shape[0], 1))
-        many = (shape[0], getattr(model, "num_labels", 1))
+        many = (shape[0], getattr(model, "num_labels", shape[1]))    # seq: a masked language model's
         one = labels.dtype == torch.int64
         if models.is_language_model(model):
             fits, says = one and labels.shape == shape, f"int64 of the tokens' shape, {shape}"

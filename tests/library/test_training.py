@@ -414,6 +414,8 @@ BATCHES = [    # what a batch holds instead, and what is said of it
 
 def test_a_malformed_batch_is_refused_before_the_first_step(tiny):
     """Or it would come up as an error of torch's, many calls later."""
+    from transformers import AutoModelForMaskedLM
+
     model, good = tiny("bert"), {"input_ids": ROWS, "attention_mask": MASK, "labels": LABELS}
     bare = {name: good[name] for name in ("attention_mask", "labels")}
     narrow = bare | {"inputs_embeds": torch.ones(4, 7, 30)}
@@ -425,6 +427,8 @@ def test_a_malformed_batch_is_refused_before_the_first_step(tiny):
             assert error.value.expected or error.value.hint
     with pytest.raises(BadData, match="nan or infinity"):
         pt.train(tiny("bert"), [good | {"labels": torch.full((4, 3), NAN)}])
+    with pytest.raises(BadData, match="labels is float32"):    # its loss would spread over columns
+        pt.train(tiny("bert", num_labels=1), [good | {"labels": ROWS * 1.0}])
     for batches in (None, 5, model, torch.tensor(3)):
         for use in (pt.train, pt.evaluate):
             with pytest.raises(BadData, match="batches is a"):
@@ -444,7 +448,9 @@ def test_a_malformed_batch_is_refused_before_the_first_step(tiny):
     assert not model.training
     model.bert = checkpoint_wrapper(model.bert)    # of what a wrapper reads, less is known
     assert pt.evaluate(model, [good]).examples == 4
-    several = good | {"labels": torch.eye(4)[:, :3]}    # what can be trained on, is
+    masked = pt.lora.inject(AutoModelForMaskedLM.from_config(model.config))
+    list(pt.train(masked, [good | {"labels": ROWS}]))    # what can be trained on, is
+    several = good | {"labels": torch.eye(4)[:, :3]}
     for batch in (several, good | {"labels": LABELS[:, None]}, narrow | {
             "inputs_embeds": torch.ones(4, 7, 32)}):
         list(pt.train(tiny("bert"), [batch]))
