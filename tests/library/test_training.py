@@ -769,12 +769,13 @@ def test_what_would_train_in_float16_is_refused(tiny, inputs):
     assert len([*pt.train(model.float(), [inputs(model)])]) == 1
 
 
-def test_a_left_padded_language_model_trains_where_it_is_evaluated(tiny, inputs):
-    """The first step's loss, before any update, is the one that evaluate gives."""
-    model = pt.lora.inject(tiny("gpt2", "lm"))
-    batch = inputs(model, padding="left")
-    first = batch["attention_mask"].argmax(1)                # transformers' loss asks for these too
-    batch["labels"][torch.arange(len(first)), first] = -100
+@pytest.mark.parametrize("padding", ["left", "right"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_language_model_trains_on_what_it_is_evaluated_on(family, padding, tiny, inputs):
+    """The first step's loss, before any update, is the one that evaluate gives, without padding."""
+    model = pt.lora.inject(tiny(family, "lm"))
+    batch = inputs(model, padding)
+    batch["labels"] = batch["input_ids"]
     expected = pt.evaluate(model, [batch]).loss
     (step,) = pt.train(model, [batch])
     assert step.loss == pytest.approx(expected, abs=1e-5)
