@@ -778,6 +778,11 @@ def test_mean_pooling_is_the_mean_over_real_tokens():
     torch.testing.assert_close(out.logits, logits)
     picked = torch.log_softmax(logits, -1)[[0, 1], labels]
     torch.testing.assert_close(out.loss, -picked.mean())
+    with torch.no_grad():    # it is called as transformers' own classifier is, and gives the same
+        told = model(*(batch[name] for name in ("input_ids", "attention_mask", "token_type_ids")),
+                     output_hidden_states=True)
+    assert_equal(told.logits, out.logits)
+    assert_equal(told.hidden_states[-1], hidden)
     with torch.no_grad():    # padding does not count, and no mask means that all is real
         alone = model(**tokenizer("good", return_tensors="pt")).logits
         unmasked = model(tokenizer("good", return_tensors="pt").input_ids).logits
