@@ -1,6 +1,6 @@
 """An adapter's folder, read without trust: what it says, and whether that fits the model.
 
-`saving` writes such a folder, and `store` says what is in it.
+`contents` writes such a folder, and `store` says what is in it.
 """
 
 from pathlib import Path
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from . import fingerprints, folder, models
+from .contents import DESCRIPTION, TENSORS
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
 from .methods import METHODS
 from .nf4 import Linear4bit
-from .saving import DESCRIPTION, TENSORS
 from .valid import is_integer
 
 AXES = ("rank", "size", "length", "projection")    # settings that are an axis of a tensor

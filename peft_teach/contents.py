@@ -1,4 +1,4 @@
-"""What a method added to a model, by name: what trains, and what a file keeps of it.
+"""What a method added to a model, by name: what trains, what a file keeps of it, and its writing.
 
 Names are those of the unadapted model, followed by the adapter's own: "…query.A".
 
@@ -7,17 +7,27 @@ Names are those of the unadapted model, followed by the adapter's own: "…query
     method_parameters     what was added or trains                 own_parameters
     method_state          what a file fills                        own_parameters, stored buffers
     adapter_state         copies of what a file keeps              stored
+
+`store` says what is in which file, and `write` is what its `save` ends with.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Container, Mapping
+from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from . import fingerprints, frozen, models, notes
+from . import fingerprints, folder, frozen, models, notes
 from .adapter import Adapter, adapters, by_plain_name, full_name, plain_name
 from .errors import NotSupported
+from .notes import Note
+from .trained_copy import TrainedCopy
 from .whole import is_sharded
+
+TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
+CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
 
 
 def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -125,3 +135,88 @@ def refuse_lost(model: nn.Module) -> None:
                            "and the head.", expected="a frozen base",
                            hint="requires_grad_(False) before it trains; or put the method on a "
                                 f"fresh model with also_train=({lost[0].rpartition('.')[0]!r},)")
+
+
+# ── written ──────────────────────────────────────────────────────────────────────────────────
+
+
+def write(model: nn.Module, path: str | Path) -> Path:
+    """Write the adapter and the head of a model into the folder `path`; return it.
+
+    Raises `NoAdapter` without a method, `NotSupported` if more trains or changed than the file
+    would keep, and `AdapterFileError` as `store.save` does.
+    """
+    note = notes.need_note(model)
+    refuse_lost(model)
+    _refuse_changed(model, note)
+    tensors = adapter_state(model) | copies(head_state(model))
+    description = {
+        "format": 1,
+        "method": note.method,
+        "config": note.config and asdict(note.config.as_stored()),
+        "base": base_of(model, note),
+        "quantized": bool(models.quantized(model)),
+        "drawn": drawn(model),
+    }
+    if note.method is None:
+        found = adapters(model)
+        also = [name for name, a in found.items() if isinstance(a, TrainedCopy)]
+        description |= {"wrapped": [name for name in found if name not in also], "also_train": also}
+    told = json.dumps(description)    # before any file is written, because it may fail
+    return folder.write(path, {
+        TENSORS: folder.pack(tensors, {DESCRIPTION: told}),    # two have no fixed order
+        DESCRIPTION: told.encode()})
+
+
+def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = True,
+                    state_dict: dict | None = None, push_to_hub: bool = False, **others) -> None:
+    """Stand for `save_pretrained` on an adapted model: `write`, and a file for `Trainer` to resume.
+
+    That is `model.safetensors`: what a save keeps of the adapters, and whatever else trains, by
+    the names that they have now. There is no config.json, from which transformers would draw a base
+    at random. `others` are options of its own format. Raises `NotSupported` for tensors from
+    elsewhere, as they come from sharded training, and for a push to the Hub.
+    """
+    if state_dict is not None or push_to_hub:
+        raise NotSupported("An adapted model is saved from its own parameters, into a folder.",
+                           hint="save_pretrained(folder), or pt.save(model, folder)")
+    if not is_main_process:
+        return
+    own = {id(t) for t in (method_state(model) | head_state(model)).values()}
+    kept = copies({n: t for n, t in (*model.named_parameters(), *model.named_buffers())
+                   if t.requires_grad or id(t) in own})
+    write(model, path)
+    folder.write(path, {CHECKPOINT: folder.pack(kept, {"format": "pt"})})
+
+
+def base_of(model: nn.Module, note: Note) -> dict[str, list]:
+    """Return the fingerprint of an adapted model's base, with resized tables as they are now."""
+    return note.fingerprint | fingerprints.take({
+        name: p for name, p in _weights(model).items()
+        if name in note.fingerprint and name not in note.weights
+        and list(p.shape) != note.fingerprint[name][0]})
+
+
+def _weights(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor]:
+    return by_plain_name(model, fingerprints.as_they_came(model, but))
+
+
+def _refuse_changed(model: nn.Module, note: Note) -> None:
+    """Raise `NotSupported` where the base is not what it was: what it learned would be lost.
+
+    Left out is what may change without training: a table that was resized, a weight in bytes or of
+    another library's kind, and what a `make` of one's own was given and may change, as PiSSA takes
+    from the base what it puts into the adapter.
+    """
+    given = {id(p) for adapter in adapters(model).values()
+             for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}
+    changed = [name for name, p in _weights(model, given).items()
+               if name not in note.weights and fingerprints.is_readable(p)
+               and note.fingerprint.get(name, [[], []])[0] == list(p.shape)
+               and not fingerprints.is_as_noted(p, note.fingerprint[name][1], note.bits.get(name))]
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise NotSupported(f"{changed[0]}{more} changed since the method was put on, and would be "
+                           "lost: a file keeps the adapter and the head.", expected="a frozen base",
+                           hint="put the method on a fresh model, with "
+                                f"also_train=({changed[0].rpartition('.')[0]!r},) to train that")

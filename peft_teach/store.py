@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from . import contents, core, fingerprints, folder, guards, models, notes, saving, whole
+from . import contents, core, fingerprints, folder, guards, models, notes, whole
 from .adapter import adapters
 from .adapter_file import AdapterFile, read
+from .contents import DESCRIPTION, TENSORS
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
-from .saving import DESCRIPTION, TENSORS
 
 __all__ = ["Saved", "load", "save", "saved", "swap"]
 
@@ -50,7 +50,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
     `AdapterFileError` for a folder that cannot be written, or for numbers that are not finite.
     """
     guards.adopt(model)
-    return saving.write(model, path)
+    return contents.write(model, path)
 
 
 def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> nn.Module:
@@ -84,7 +84,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     whole.refuse_sharded(model)
     file = read(path)
     try:
-        file.check_base(saving.base_of(model, note))
+        file.check_base(contents.base_of(model, note))
     except AdapterFileError:    # perhaps saved before the word embeddings were resized
         file.check_base(note.fingerprint)
     bare = file.method is None and note.method is None
