@@ -110,17 +110,17 @@ def adapters(model: nn.Module) -> dict[str, Adapter]:
 
 def plain_name(model: nn.Module, name: str) -> str:
     """Return a module or parameter name as it is in the unadapted model."""
-    here, kept = model, []
+    module, parts = model, []
     for part in name.split("."):
-        if not (isinstance(here, Adapter) and part == "base"):
-            kept.append(part)
-        here = getattr(here, part, None)
-    return ".".join(kept)
+        if not (isinstance(module, Adapter) and part == "base"):
+            parts.append(part)
+        module = getattr(module, part, None)
+    return ".".join(parts)
 
 
-def by_plain_name(model: nn.Module, found: Mapping[str, T]) -> dict[str, T]:
-    """Return what was found in a model by the names of the unadapted model."""
-    return {plain_name(model, name): value for name, value in found.items()}
+def by_plain_name(model: nn.Module, by_name: Mapping[str, T]) -> dict[str, T]:
+    """Return what is named as in this model by the names of the unadapted model."""
+    return {plain_name(model, name): value for name, value in by_name.items()}
 
 
 def full_name(name: str, own: str) -> str:

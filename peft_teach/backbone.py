@@ -131,8 +131,8 @@ class BackboneAdapter(Adapter):
         """
         if room.arguments["position_ids"] is not None:
             return room.arguments["position_ids"]
-        found = positions(self.base, input_ids, seq)
-        return found + room.front.length * (found >= first_position(self.base))
+        position = positions(self.base, input_ids, seq)
+        return position + room.front.length * (position >= first_position(self.base))
 
     def count_from_front(self, room: Room, input_ids: Tensor | None, seq: int) -> dict[str, Tensor]:
         """Return positions and types of the vectors and of a text of `seq` tokens behind them.
@@ -141,9 +141,9 @@ class BackboneAdapter(Adapter):
         """
         length, position = room.front.length, self.positions_behind(room, input_ids, seq)
         first = positions(self.base, None, length)                        # (1, length)
-        found = {"position_ids": behind_padding(first, position, room.padding)}
+        counted = {"position_ids": behind_padding(first, position, room.padding)}
         types = room.arguments.get("token_type_ids")
-        return found if types is None else found | {
+        return counted if types is None else counted | {
             "token_type_ids": nn.functional.pad(types, (length, 0))}      # (batch, length + seq)
 
     # ── what a head asks of a backbone ────────────────────────────────────────────────────────────

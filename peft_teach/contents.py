@@ -8,7 +8,7 @@ Names are those of the unadapted model, followed by the adapter's own: "…query
     method_state          what a file fills                        own_parameters, stored buffers
     adapter_state         copies of what a file keeps              stored
 
-`store` says what is in which file, and `write` is what its `save` ends with.
+`store` says what is in which file, and `write_adapter` is what its `save` ends with.
 """
 
 import json
@@ -41,9 +41,9 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return all that a method added or trains, by full name, frozen parameters included."""
-    found, note = adapters(model), notes.written(model)
-    if found:
-        return {full_name(name, own): p for name, adapter in found.items()
+    by_name, note = adapters(model), notes.written(model)
+    if by_name:
+        return {full_name(name, own): p for name, adapter in by_name.items()
                 for own, p in adapter.own_parameters().items()}
     if note is None:
         raise notes.no_method()
@@ -66,18 +66,18 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     These are the adapters' own parameters, frozen ones included, and the buffers of trained copies.
     A prefix with projection keeps the keys and values that it makes.
     """
-    found = adapters(model)
-    kept = {full_name(name, own): p for name, adapter in found.items()
-            for own, p in adapter.stored().items()} if found else method_state(model)
-    return copies(kept)
+    by_name = adapters(model)
+    state = {full_name(name, own): p for name, adapter in by_name.items()
+             for own, p in adapter.stored().items()} if by_name else method_state(model)
+    return copies(state)
 
 
 def method_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the tensors of a method that a file fills, with the buffers of what trains."""
-    found = adapters(model)
-    if not found:
+    by_name = adapters(model)
+    if not by_name:
         return _with_buffers(model, method_parameters(model))
-    return {full_name(name, own): t for name, adapter in found.items()
+    return {full_name(name, own): t for name, adapter in by_name.items()
             for own, t in (adapter.own_parameters() | _buffers(adapter, stored=True)).items()}
 
 
@@ -94,9 +94,9 @@ def drawn(model: nn.Module) -> dict[str, list]:
 
 def _buffers(adapter: Adapter, stored: bool) -> dict[str, Tensor]:
     """Return the buffers outside of an adapter's base that a file keeps, or all others."""
-    found = {own: b for own, b in adapter.named_buffers() if not own.startswith("base.")}
-    kept = adapter.stored() if found else {}    # a prefix's MLP would run for it
-    return {own: b for own, b in found.items() if (own in kept) == stored}
+    buffers = {own: b for own, b in adapter.named_buffers() if not own.startswith("base.")}
+    kept = adapter.stored() if buffers else {}    # a prefix's MLP would run for it
+    return {own: b for own, b in buffers.items() if (own in kept) == stored}
 
 
 def head_state(model: nn.Module) -> dict[str, Tensor]:
@@ -140,7 +140,7 @@ def refuse_lost(model: nn.Module) -> None:
 # ── written ──────────────────────────────────────────────────────────────────────────────────
 
 
-def write(model: nn.Module, path: str | Path) -> Path:
+def write_adapter(model: nn.Module, path: str | Path) -> Path:
     """Write the adapter and the head of a model into the folder `path`; return it.
 
     Raises `NoAdapter` without a method, `NotSupported` if more trains or changed than the file
@@ -159,23 +159,23 @@ def write(model: nn.Module, path: str | Path) -> Path:
         "drawn": drawn(model),
     }
     if note.method is None:
-        found = adapters(model)
-        also = [name for name, a in found.items() if isinstance(a, TrainedCopy)]
-        description |= {"wrapped": [name for name in found if name not in also], "also_train": also}
-    told = json.dumps(description)    # before any file is written, because it may fail
+        by_name = adapters(model)
+        also = [name for name, a in by_name.items() if isinstance(a, TrainedCopy)]
+        description |= {"wrapped": [n for n in by_name if n not in also], "also_train": also}
+    text = json.dumps(description)    # before any file is written, because it may fail
     return folder.write(path, {
-        TENSORS: folder.pack(tensors, {DESCRIPTION: told}),    # two have no fixed order
-        DESCRIPTION: told.encode()})
+        TENSORS: folder.pack(tensors, {DESCRIPTION: text}),    # two have no fixed order
+        DESCRIPTION: text.encode()})
 
 
 def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = True,
                     state_dict: dict | None = None, push_to_hub: bool = False, **others) -> None:
-    """Stand for `save_pretrained` on an adapted model: `write`, and a file for `Trainer` to resume.
+    """Stand for an adapted model's `save_pretrained`: its adapter, and a file for `Trainer`.
 
-    That is `model.safetensors`: what a save keeps of the adapters, and whatever else trains, by
-    the names that they have now. There is no config.json, from which transformers would draw a base
-    at random. `others` are options of its own format. Raises `NotSupported` for tensors from
-    elsewhere, as they come from sharded training, and for a push to the Hub.
+    It resumes from `model.safetensors`: what a save keeps of the adapters, and whatever else
+    trains, by the names that they have now. There is no config.json, from which transformers would
+    draw a base at random. `others` are options of its own format. Raises `NotSupported` for tensors
+    from elsewhere, as they come from sharded training, and for a push to the Hub.
     """
     if state_dict is not None or push_to_hub:
         raise NotSupported("An adapted model is saved from its own parameters, into a folder.",
@@ -183,10 +183,10 @@ def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = 
     if not is_main_process:
         return
     own = {id(t) for t in (method_state(model) | head_state(model)).values()}
-    kept = copies({n: t for n, t in (*model.named_parameters(), *model.named_buffers())
-                   if t.requires_grad or id(t) in own})
-    write(model, path)
-    folder.write(path, {CHECKPOINT: folder.pack(kept, {"format": "pt"})})
+    tensors = copies({n: t for n, t in (*model.named_parameters(), *model.named_buffers())
+                      if t.requires_grad or id(t) in own})
+    write_adapter(model, path)
+    folder.write(path, {CHECKPOINT: folder.pack(tensors, {"format": "pt"})})
 
 
 def base_of(model: nn.Module, note: Note) -> dict[str, list]:

@@ -55,7 +55,7 @@ def adopt(model: nn.Module) -> Note | None:
     note = notes.note_of(model)
     if note is not None:
         guard(model)
-        notes.write(model, note)
+        notes.put_on(model, note)
     return note
 
 

@@ -71,9 +71,9 @@ def refuse_adapted(model: nn.Module) -> None:
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
-    theirs = [type(m).__name__ for m in model.modules() if type(m).__module__.startswith("peft.")]
-    if theirs:
-        raise AlreadyAdapted(f"Hugging Face peft put its own modules on this model: {theirs[0]}.",
+    foreign = [type(m).__name__ for m in model.modules() if type(m).__module__.startswith("peft.")]
+    if foreign:
+        raise AlreadyAdapted(f"Hugging Face peft put its own modules on this model: {foreign[0]}.",
                              expected="the model that peft was given, before or afterwards",
                              hint="its merge_and_unload() or unload() returns it; what it saved, "
                                   "pt.export.from_peft reads")
@@ -100,8 +100,8 @@ def is_adapted(model: nn.Module) -> bool:
 
 def written(model: nn.Module) -> Note | None:
     """Return the note that was written on a model, or None."""
-    found = vars(model).get(KEY)
-    return found if isinstance(found, Note) else None
+    note = vars(model).get(KEY)
+    return note if isinstance(note, Note) else None
 
 
 def note_of(model: nn.Module) -> Note | None:
@@ -110,10 +110,10 @@ def note_of(model: nn.Module) -> Note | None:
     If adapters were put in by hand, as in lesson 02, nobody wrote one: then it is the one that
     `guards.adopt` would write. The base is frozen, so its fingerprint is what it was.
     """
-    found, note = adapters(model), written(model)
-    if note is not None or not found:
+    by_name, note = adapters(model), written(model)
+    if note is not None or not by_name:
         return note
-    own = {id(p) for a in found.values() for p in a.own_parameters().values()}
+    own = {id(p) for a in by_name.values() for p in a.own_parameters().values()}
     base = fingerprints.as_they_came(model, own)
     return Note(by_plain_name(model, fingerprints.of_base(model, base)),
                 dict.fromkeys(by_plain_name(model, base), True),
@@ -134,8 +134,8 @@ def no_method() -> NoAdapter:
                      hint="model = pt.lora.inject(model, pt.lora.Config()), or pt.attach(...)")
 
 
-def write(model: nn.Module, note: Note) -> None:
-    """Write the note on a model that a method was put on; mark a backbone inside an adapter."""
+def put_on(model: nn.Module, note: Note) -> None:
+    """Put the note on a model that a method was put on; mark a backbone inside an adapter."""
     if isinstance(model, Adapter):
         vars(model.base)[KEY] = INSIDE
     vars(model)[KEY] = note
@@ -150,4 +150,4 @@ def change_settings(model: nn.Module, **settings) -> None:
     """Change a method's settings on the note, if there is one with settings on this model."""
     note = written(model)
     if note is not None and note.config is not None:
-        write(model, replace(note, config=replace(note.config, **settings)))
+        put_on(model, replace(note, config=replace(note.config, **settings)))

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from .. import models
 from ..errors import BadConfig, NotSupported
 from ..guards import guard
-from ..notes import prepare, take, write
+from ..notes import prepare, put_on, take
 from ..settings import Settings
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
@@ -79,5 +79,5 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
     guard(model)
-    write(model, replace(note, weights=weights))
+    put_on(model, replace(note, weights=weights))
     return model

@@ -756,7 +756,7 @@ def test_what_cannot_be_described_is_not_saved_at_all(saved, tiny):
 
     before = {f.name: f.read_bytes() for f in saved.iterdir()}
     model = randomize(pt.lora.inject(tiny("bert"), CONFIG), seed=9)
-    notes.write(model, dataclasses.replace(notes.written(model), config=Odd()))
+    notes.put_on(model, dataclasses.replace(notes.written(model), config=Odd()))
     with pytest.raises(TypeError):
         pt.save(model, saved)
     assert {f.name: f.read_bytes() for f in saved.iterdir()} == before
