@@ -93,7 +93,7 @@ def test_what_starts_as_words_acts_as_these_words(method, family, kind, padding,
         torch.testing.assert_close(got, logits, rtol=1e-5, atol=5e-6)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "opt"])
 @each_form
 def test_a_classifier_reads_a_padded_row_as_the_row_alone(family, method, projection, tiny,
                                                           inputs):
