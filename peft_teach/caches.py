@@ -28,7 +28,7 @@ def new_cache() -> Any:
 
 
 @contextmanager
-def prefilled(cache, K: Tensor, V: Tensor, shape: tuple[int, int], padding: Tensor | None
+def prefilled(cache, K: Tensor, V: Tensor, shape: tuple[int, ...], padding: Tensor | None
               ) -> Iterator[None]:
     """Within this block a backbone that reads a text into an empty cache finds K and V before it.
 
