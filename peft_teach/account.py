@@ -83,8 +83,10 @@ def by_place(model: nn.Module) -> dict[str, int]:
     """Return the parameters of an unadapted model by place; all else under "other".
 
     A place that contains others (the block, the ffn) is left to its parts. "embeddings" are all
-    parameters in front of the first block, but for the last norm, which OPT lists there.
+    parameters in front of the first block, but for the last norm, which OPT lists there. Raises
+    `AlreadyAdapted` for a model with a method.
     """
+    notes.refuse_adapted(model)
     places = models.places(model)
     table = {place: names for place, names in places.items()
              if place not in ("block", "ffn", "last", "backbone")}

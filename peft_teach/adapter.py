@@ -29,11 +29,8 @@ class Adapter(nn.Module):
     Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
     computes its correction u with them, adds it to the base's output y, and then rounds the sum:
     `(y + u).to(y.dtype)`. If u is rounded first, as under `torch.autocast`, half precision loses
-    small corrections. No subclass asks whether it is enabled, but `BackboneAdapter` for its
-    cache: while it is not, `forward`, as the class defines it, is the base's.
+    small corrections. No subclass asks whether it is silent, but `BackboneAdapter` for its cache.
     """
-
-    read_as = ""    # its name in the model, inside one of torch's modules that read weights
 
     def __init__(self, base: nn.Module):
         super().__init__()
@@ -43,30 +40,6 @@ class Adapter(nn.Module):
                             hint="pt.merge or pt.remove that one first")
         self.base = base
         self.silent_in = []    # open blocks of `core.disabled`
-
-    @property
-    def enabled(self) -> bool:
-        """Whether it acts: no block of `disabled` is open."""
-        return len(self.silent_in) == 0    # torch.compile watches the length
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle is made of: no block silences it."""
-        return vars(self) | {"silent_in": []}
-
-    def __init_subclass__(cls):
-        """Let the forward of a subclass be the base's while the adapter is not enabled."""
-        super().__init_subclass__()
-        forward = cls.forward    # its own, or one that it inherits
-        if forward in [known.forward for known in cls.__bases__ if issubclass(known, Adapter)]:
-            return    # it asks already
-
-        @functools.wraps(forward)
-        def forward_or_base(self, *args, **kwargs):
-            if not self.enabled:
-                return self.base(*args, **kwargs)
-            return forward(self, *args, **kwargs)
-
-        cls.forward = forward_or_base
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that are not the base's, by name."""
@@ -81,10 +54,38 @@ class Adapter(nn.Module):
         raise NotMergeable(f"{type(self).__name__} cannot be folded into {kind_of(self.base)}.",
                            hint="keep the adapter on the model, or pt.remove it")
 
+    # ── silent in a block of `core.disabled` ─────────────────────────────────────────────────────
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it acts: no block of `disabled` is open."""
+        return len(self.silent_in) == 0    # torch.compile watches the length
+
+    def __init_subclass__(cls):
+        """Let a subclass's `forward`, as the class defines it, be the base's while it is silent."""
+        super().__init_subclass__()
+        forward = cls.forward    # its own, or one that it inherits
+        if forward in [known.forward for known in cls.__bases__ if issubclass(known, Adapter)]:
+            return    # it asks already
+
+        @functools.wraps(forward)
+        def forward_or_base(self, *args, **kwargs):
+            if not self.enabled:
+                return self.base(*args, **kwargs)
+            return forward(self, *args, **kwargs)
+
+        cls.forward = forward_or_base
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a pickle is made of: an open block would silence it for ever."""
+        return vars(self) | {"silent_in": []}
+
     # ── where a model looks at a weight, instead of calling its module ────────────────────────────
 
+    read_as = ""    # its name in the model, inside one of torch's modules that read weights
+
     def __getattr__(self, name: str) -> Any:
-        """Let the base answer for a weight that a subclass does not define: see `bypass`."""
+        """Let the base answer a model that looks at its weight: see `bypass`."""
         try:
             return super().__getattr__(name)
         except AttributeError:
@@ -93,9 +94,9 @@ class Adapter(nn.Module):
         return bypass.answer(self.base, name, self.read_as if self.enabled else "")
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register a parameter of its own, even under a name that the base has, too."""
+        """Register an own parameter: as the base answers, torch would take its name for taken."""
         if name in bypass.ANSWERED:
-            self._parameters.setdefault(name, None)    # torch would take the base's for it
+            self._parameters.setdefault(name, None)
         super().register_parameter(name, param)
 
 
@@ -110,17 +111,17 @@ def adapters(model: nn.Module) -> dict[str, Adapter]:
 
 def plain_name(model: nn.Module, name: str) -> str:
     """Return a module or parameter name as it is in the unadapted model."""
-    here, kept = model, []
+    module, parts = model, []
     for part in name.split("."):
-        if not (isinstance(here, Adapter) and part == "base"):
-            kept.append(part)
-        here = getattr(here, part, None)
-    return ".".join(kept)
+        if not (isinstance(module, Adapter) and part == "base"):
+            parts.append(part)
+        module = getattr(module, part, None)
+    return ".".join(parts)
 
 
-def by_plain_name(model: nn.Module, found: Mapping[str, T]) -> dict[str, T]:
-    """Return what was found in a model by the names of the unadapted model."""
-    return {plain_name(model, name): value for name, value in found.items()}
+def by_plain_name(model: nn.Module, by_name: Mapping[str, T]) -> dict[str, T]:
+    """Return what is named as in this model by the names of the unadapted model."""
+    return {plain_name(model, name): value for name, value in by_name.items()}
 
 
 def full_name(name: str, own: str) -> str:

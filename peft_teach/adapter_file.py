@@ -1,6 +1,6 @@
 """An adapter's folder, read without trust: what it says, and whether that fits the model.
 
-`saving` writes such a folder, and `store` says what is in it.
+`contents` writes such a folder, and `store` says what is in it.
 """
 
 from pathlib import Path
@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from . import fingerprints, folder, models
+from .contents import DESCRIPTION, TENSORS
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
 from .methods import METHODS
 from .nf4 import Linear4bit
-from .saving import DESCRIPTION, TENSORS
 from .valid import is_integer
 
 AXES = ("rank", "size", "length", "projection")    # settings that are an axis of a tensor
@@ -50,31 +50,31 @@ class AdapterFile(NamedTuple):
             raise AdapterFileError(f"{self.path} has settings that this method does not know: "
                                    f"{getattr(error, 'found', error)}") from error
 
-    def check_base(self, here: dict) -> None:
+    def check_base(self, base: dict) -> None:
         """Compare two fingerprints: names, shapes, and values to the precision of half floats."""
-        there, right = self.says["base"], "the base that the adapter was trained on"
+        saved, right = self.says["base"], "the base that the adapter was trained on"
         made = f"{self.path} was made for"
-        if there.keys() != here.keys():
-            name = sorted(there.keys() ^ here.keys())[0]
-            where = "only the file" if name in there else "only this model"
+        if saved.keys() != base.keys():
+            name = sorted(saved.keys() ^ base.keys())[0]
+            where = "only the file" if name in saved else "only this model"
             raise AdapterFileError(f"{made} another model: {where} has {name}.", expected=right)
-        for name, (shape, values) in there.items():
-            if shape != here[name][0]:
-                raise AdapterFileError(f"{made} another model: {name} is {here[name][0]} here, "
+        for name, (shape, values) in saved.items():
+            if shape != base[name][0]:
+                raise AdapterFileError(f"{made} another model: {name} is {base[name][0]} here, "
                                        f"{shape} there.", expected=right)
-            if not fingerprints.close(values, here[name][1]):
+            if not fingerprints.close(values, base[name][1]):
                 raise AdapterFileError(f"{made} a model with other weights: {name} differs.",
                                        expected=right,
                                        hint="load the pretrained model afresh; a merged or fully "
                                             "fine-tuned model is another base")
 
-    def check_drawn(self, here: dict) -> None:
+    def check_drawn(self, drawn: dict) -> None:
         """Compare what was drawn from a seed when the file was saved with what is drawn here."""
-        there = self.says["drawn"]
-        for name in sorted(there.keys() | here.keys()):
-            (shape, values), (its, found) = (
-                table.get(name, [None, []]) for table in (there, here))
-            if shape != its or not fingerprints.close(values, found):
+        saved = self.says["drawn"]
+        for name in sorted(saved.keys() | drawn.keys()):
+            (shape, values), (drawn_shape, drawn_values) = (
+                table.get(name, [None, []]) for table in (saved, drawn))
+            if shape != drawn_shape or not fingerprints.close(values, drawn_values):
                 raise AdapterFileError(f"{self.path} was saved with another {name}: its seed draws "
                                        "other values here.",
                                        expected="those that it was trained with",
@@ -100,10 +100,10 @@ class AdapterFile(NamedTuple):
 
 def read(path: str | Path) -> AdapterFile:
     """Read a folder that `save` wrote; raise `AdapterFileError` for another, or a damaged one."""
-    theirs = (as_path(path) / "adapter_config.json").is_file()
+    is_peft = (as_path(path) / "adapter_config.json").is_file()
     description, tensors = folder.read(path, DESCRIPTION, TENSORS, "pt.save",
                                       "pt.export.from_peft(model, path) reads a folder of peft's"
-                                      if theirs else
+                                      if is_peft else
                                       "pt.saved(folder) shows the adapters in a folder")
     if not _is_description(description):
         raise AdapterFileError(f"{path} does not describe an adapter of this version.",
@@ -111,18 +111,18 @@ def read(path: str | Path) -> AdapterFile:
     return AdapterFile(path, description["method"], description, tensors)
 
 
-def _is_description(found) -> bool:
+def _is_description(says) -> bool:
     """Return whether parsed json has the form that `save` writes, down to each number."""
-    if not isinstance(found, dict) or found.get("format") != 1 or not isinstance(
-            found.get("quantized"), bool):
+    if not isinstance(says, dict) or says.get("format") != 1 or not isinstance(
+            says.get("quantized"), bool):
         return False
-    base, drawn = found.get("base"), found.get("drawn")
+    base, drawn = says.get("base"), says.get("drawn")
     if not (isinstance(base, dict) and isinstance(drawn, dict)):
         return False
-    named = isinstance(found.get("method"), str) and isinstance(found.get("config"), dict)
-    bare = found.get("method", ...) is None and found.get("config", ...) is None and all(
+    named = isinstance(says.get("method"), str) and isinstance(says.get("config"), dict)
+    bare = says.get("method", ...) is None and says.get("config", ...) is None and all(
         isinstance(names, list) and all(isinstance(n, str) for n in names)
-        for names in (found.get("wrapped"), found.get("also_train")))
+        for names in (says.get("wrapped"), says.get("also_train")))
     return (named or bare) and all(
         isinstance(entry, list) and len(entry) == 2
         and all(isinstance(part, list) for part in entry)

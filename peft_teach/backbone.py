@@ -1,13 +1,14 @@
-"""What wraps a whole backbone: vectors before the text, and the caches that hold them.
+"""What wraps a whole backbone: virtual tokens before the text, and the caches that hold them.
 
     class SoftPrompt(BackboneAdapter):
         def forward(self, input_ids=None, *, inputs_embeds=None, **rest):
-            room = self.make_room(rest, vectors)    # mask, positions and cache, with vectors before
+            inputs = self.prepare_inputs(rest, P)    # mask, positions and cache, with room for P
             ...
-            return self.call_base(room, ...)
+            return self.call_base(inputs, ...)
 
-A backbone counts every vector that it reads; `generate`, labels and positions count the words of
-the text. What keeps the two apart is here, so that a method reads as its equation.
+A backbone counts virtual tokens, too, the vectors of a prompt or a prefix; `generate`, labels and
+positions count those of the text. What keeps the two apart is here, so that a method reads as its
+equation.
 """
 
 import inspect
@@ -17,27 +18,27 @@ import torch
 from torch import Tensor, nn
 
 from .adapter import Adapter
-from .caches import CACHES, Front, check_front, count_tokens, find_cache, new_cache
+from .caches import CACHES, check_virtual, count_text, find_cache, new_cache
 from .errors import BadConfig, BadData, NotSupported
 from .models import cache_name, first_position, is_encoder, longest_input, positions
-from .padding import behind_padding, flat_mask, padding_in_front, positions_in_text
+from .padding import behind_padding, flat_mask, left_padding, positions_in_text
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-class Room(NamedTuple):
-    """Room for vectors before a text: what `BackboneAdapter.make_room` gives.
+class Inputs(NamedTuple):
+    """What a backbone reads beside a text: what `BackboneAdapter.prepare_inputs` gives.
 
-    `arguments` are the backbone's own, with a mask and positions that count the vectors. `cache`
-    is what it appends to, or None; where it is `filled`, as while generating, the vectors `front`
-    are in it already. They come after the `padding` of each row, (batch, 1) or None.
+    `arguments` are the backbone's own, with a mask and positions that count the virtual tokens.
+    `cache` is what it appends to, or None; where it is `filled`, as while generating, the `virtual`
+    tokens are in it already. They come after the `padding` of each row, (batch, 1) or None.
     """
 
     arguments: dict[str, Any]
     cache: Any
     filled: bool
-    front: Front
+    virtual: Tensor    # (length, numbers)
     padding: Tensor | None
 
 
@@ -57,10 +58,11 @@ class BackboneAdapter(Adapter):
             return self(args[0], **dict(named), **kwargs)
         if not self.enabled:    # the base reads a cache as it is
             for name in CACHES:
-                check_front(kwargs.get(name), Front())
+                check_virtual(kwargs.get(name))
         return super().__call__(*args, **kwargs)
 
-    def make_room(self, arguments: dict, *vectors: Tensor, needs_cache: bool = False) -> Room:
+    def prepare_inputs(self, arguments: dict, *vectors: Tensor, needs_cache: bool = False
+                       ) -> Inputs:
         """Make room for vectors, (…, length, d), before the text in a backbone's keyword arguments.
 
         The mask and the positions that were given become those of a text that starts `length`
@@ -74,12 +76,12 @@ class BackboneAdapter(Adapter):
                                "the prefix.", hint="train the prefix without checkpointing: it "
                                                    "keeps few activations of its own")
         length = vectors[0].shape[-2]
-        front = Front(length, torch.cat([x.detach().flatten() for x in vectors]))
-        cache, filled = find_cache(arguments, front)
+        virtual = torch.cat([x.detach().movedim(-2, 0).flatten(1) for x in vectors], 1)
+        cache, filled = find_cache(arguments, virtual)
         mask, position = flat_mask(arguments), arguments.get("position_ids")
         padding = None
         if not is_encoder(self.base):
-            seen, padding = cache.get_seq_length() if filled else 0, padding_in_front(mask)
+            seen, padding = cache.get_seq_length() if filled else 0, left_padding(mask)
             position = positions_in_text(mask, seen) if position is None else position
             if filled and padding is not None and padding.max() > seen:
                 raise NotSupported("A row of this cache was filled with padding alone, before "
@@ -89,28 +91,28 @@ class BackboneAdapter(Adapter):
         if mask is not None:
             mask = behind_padding(mask.new_ones(len(mask), length), mask, padding)
         rest = {name: x for name, x in arguments.items() if name not in CACHES}
-        return Room(
+        return Inputs(
             rest | {"attention_mask": mask,                               # (batch, length + seen)
                     "position_ids": None if position is None else position + length},
-            new_cache() if cache is None and needs_cache else cache, filled, front, padding)
+            new_cache() if cache is None and needs_cache else cache, filled, virtual, padding)
 
-    def call_base(self, room: Room, input_ids: Tensor | None = None, **given):
-        """Call the backbone with a cache that holds, or is to hold, the vectors before the text.
+    def call_base(self, inputs: Inputs, input_ids: Tensor | None = None, **given):
+        """Call the backbone with a cache that holds, or is to hold, the virtual tokens.
 
-        What is `given` overrides the room's arguments. The backbone counts the vectors;
-        whoever reads the cache afterwards counts tokens alone, so that a later turn of `generate`
+        What is `given` overrides the arguments among the inputs. The backbone counts all tokens;
+        whoever reads the cache afterwards counts the text alone, so that a later turn of `generate`
         may start from it.
         """
-        arguments, cache = room.arguments | given, room.cache
+        arguments, cache = inputs.arguments | given, inputs.cache
         if cache is not None:
             arguments[cache_name()] = cache
             vars(cache).pop("get_seq_length", None)    # the class's own counts all
         try:
             out = self.base(input_ids, **arguments)
         finally:
-            count_tokens(cache, room.front)
+            count_text(cache, inputs.virtual)
         if cache is None:    # then the backbone may have made one
-            count_tokens(out.get(cache_name()), room.front)
+            count_text(out.get(cache_name()), inputs.virtual)
         elif arguments.get("use_cache") is False and cache_name() in out:
             out[cache_name()] = None    # or `generate` would go on with it, unasked
         return out
@@ -124,26 +126,27 @@ class BackboneAdapter(Adapter):
             raise BadData("Both input_ids and inputs_embeds are given.", expected="one of the two")
         return self.get_input_embeddings()(input_ids)
 
-    def positions_behind(self, room: Room, input_ids: Tensor | None, seq: int) -> Tensor:
-        """Return the positions of a text of `seq` tokens behind the vectors, (1 or batch, seq).
+    def text_positions(self, inputs: Inputs, input_ids: Tensor | None, seq: int) -> Tensor:
+        """Return the positions of a text of `seq` tokens behind virtual ones, (1 or batch, seq).
 
         Padding that a backbone does not count stays where it is.
         """
-        if room.arguments["position_ids"] is not None:
-            return room.arguments["position_ids"]
-        found = positions(self.base, input_ids, seq)
-        return found + room.front.length * (found >= first_position(self.base))
+        if inputs.arguments["position_ids"] is not None:
+            return inputs.arguments["position_ids"]
+        position = positions(self.base, input_ids, seq)
+        return position + len(inputs.virtual) * (position >= first_position(self.base))
 
-    def count_from_front(self, room: Room, input_ids: Tensor | None, seq: int) -> dict[str, Tensor]:
-        """Return positions and types of the vectors and of a text of `seq` tokens behind them.
+    def positions_and_types(self, inputs: Inputs, input_ids: Tensor | None, seq: int
+                            ) -> dict[str, Tensor]:
+        """Return those of the virtual tokens and of a text of `seq` tokens behind them.
 
         For vectors that the backbone reads as it reads words: theirs are the first positions.
         """
-        length, position = room.front.length, self.positions_behind(room, input_ids, seq)
+        length, position = len(inputs.virtual), self.text_positions(inputs, input_ids, seq)
         first = positions(self.base, None, length)                        # (1, length)
-        found = {"position_ids": behind_padding(first, position, room.padding)}
-        types = room.arguments.get("token_type_ids")
-        return found if types is None else found | {
+        counted = {"position_ids": behind_padding(first, position, inputs.padding)}
+        types = inputs.arguments.get("token_type_ids")
+        return counted if types is None else counted | {
             "token_type_ids": nn.functional.pad(types, (length, 0))}      # (batch, length + seq)
 
     # ── what a head asks of a backbone ────────────────────────────────────────────────────────────
@@ -181,7 +184,7 @@ class BackboneAdapter(Adapter):
         return self.base.resize_token_embeddings(*args, **kwargs)
 
 
-def check_room(base: nn.Module, length: int, what: str) -> None:
+def check_length(base: nn.Module, length: int, what: str) -> None:
     """Raise `BadConfig` for a prompt or prefix that takes all of a model's positions."""
     longest = longest_input(base)
     if length >= longest:

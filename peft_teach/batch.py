@@ -3,7 +3,7 @@
     input_ids       (batch, seq)  int64   each below the size of the vocabulary
     inputs_embeds   (batch, seq, d_model)  in their place
     attention_mask  (batch, seq)  0 or 1
-    labels          (batch,) or (batch, 1), of a language model (batch, seq)
+    labels          (batch,) or (batch, 1), of a language model, a masked one too, (batch, seq)
 
 Otherwise a mistake would show as an error of torch's, many calls later, or not at all.
 """
@@ -107,7 +107,7 @@ def _check_labels(model: nn.Module, labels: Tensor, shape: tuple[int, int] | Non
     kind = getattr(getattr(model, "config", None), "problem_type", None)
     if shape is not None:
         rows = ((shape[0],), (shape[0], 1))
-        many = (shape[0], getattr(model, "num_labels", 1))
+        many = (shape[0], getattr(model, "num_labels", shape[1]))    # a masked model's: tokens
         one = labels.dtype == torch.int64
         if models.is_language_model(model):
             fits, says = one and labels.shape == shape, f"int64 of the tokens' shape, {shape}"
@@ -139,25 +139,27 @@ def _check_labels(model: nn.Module, labels: Tensor, shape: tuple[int, int] | Non
 
 
 def ready(model: nn.Module, batch: Batch) -> Batch:
-    """Return the batch on the model's device; for a language model, with positions."""
+    """Return the batch on the model's device, and a language model's rows as they would be alone.
+
+    Nothing is asked of padding, nor of the token behind it. Where padding precedes a row, positions
+    count from its first token, as `generate` counts. Models themselves count the padding, too,
+    which moves the text away from GPT-2's learned positions, and from any prompt or prefix.
+    """
     device = next(model.parameters()).device
     batch = {name: x.to(device) for name, x in batch.items()}
-    return _with_positions(model, batch) if models.is_language_model(model) else batch
-
-
-def _with_positions(model: nn.Module, batch: Batch) -> Batch:
-    """Let positions count from each row's first token where padding precedes it.
-
-    So `generate` counts. Models themselves count the padding, too, which moves the text from where
-    it would stand alone: away from GPT-2's learned positions, and from any prompt or prefix.
-    """
-    position = positions_in_text(batch.get("attention_mask"))  # (batch, seq)
-    if position is None or "position_ids" in batch:
+    mask = batch.get("attention_mask")
+    if mask is None or mask.ndim != 2 or not models.is_language_model(model):
         return batch
-    if "position_ids" not in inspect.signature(model.forward).parameters:
-        refuse_wrapped(model)    # a wrapper does not say what it takes
-        return batch
-    return batch | {"position_ids": position}
+    if "labels" in batch:
+        asked = mask.bool() & mask.bool().roll(1, 1)    # (batch, seq); the first never is
+        batch["labels"] = batch["labels"].masked_fill(~asked, -100)
+    position = positions_in_text(mask)                  # (batch, seq)
+    if position is not None and "position_ids" not in batch:
+        if "position_ids" in inspect.signature(model.forward).parameters:
+            batch["position_ids"] = position
+        else:
+            refuse_wrapped(model)    # a wrapper does not say what it takes
+    return batch
 
 
 def tokens_in(batch: Batch) -> int:

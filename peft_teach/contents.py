@@ -1,4 +1,4 @@
-"""What a method added to a model, by name: what trains, and what a file keeps of it.
+"""What a method added to a model, by name: what trains, what a file keeps of it, and its writing.
 
 Names are those of the unadapted model, followed by the adapter's own: "…query.A".
 
@@ -7,17 +7,27 @@ Names are those of the unadapted model, followed by the adapter's own: "…query
     method_parameters     what was added or trains                 own_parameters
     method_state          what a file fills                        own_parameters, stored buffers
     adapter_state         copies of what a file keeps              stored
+
+`store` says what is in which file, and `write_adapter` is what its `save` ends with.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Container, Mapping
+from dataclasses import asdict
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from . import fingerprints, frozen, models, notes
+from . import fingerprints, folder, frozen, models, notes
 from .adapter import Adapter, adapters, by_plain_name, full_name, plain_name
 from .errors import NotSupported
+from .notes import Note
+from .trained_copy import TrainedCopy
 from .whole import is_sharded
+
+TENSORS, DESCRIPTION = "adapter.safetensors", "adapter.json"
+CHECKPOINT = "model.safetensors"    # where transformers' Trainer looks for weights
 
 
 def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
@@ -31,9 +41,9 @@ def adapter_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
 
 def method_parameters(model: nn.Module) -> dict[str, nn.Parameter]:
     """Return all that a method added or trains, by full name, frozen parameters included."""
-    found, note = adapters(model), notes.written(model)
-    if found:
-        return {full_name(name, own): p for name, adapter in found.items()
+    by_name, note = adapters(model), notes.written(model)
+    if by_name:
+        return {full_name(name, own): p for name, adapter in by_name.items()
                 for own, p in adapter.own_parameters().items()}
     if note is None:
         raise notes.no_method()
@@ -56,18 +66,18 @@ def adapter_state(model: nn.Module) -> dict[str, Tensor]:
     These are the adapters' own parameters, frozen ones included, and the buffers of trained copies.
     A prefix with projection keeps the keys and values that it makes.
     """
-    found = adapters(model)
-    kept = {full_name(name, own): p for name, adapter in found.items()
-            for own, p in adapter.stored().items()} if found else method_state(model)
-    return copies(kept)
+    by_name = adapters(model)
+    state = {full_name(name, own): p for name, adapter in by_name.items()
+             for own, p in adapter.stored().items()} if by_name else method_state(model)
+    return copies(state)
 
 
 def method_state(model: nn.Module) -> dict[str, Tensor]:
     """Return the tensors of a method that a file fills, with the buffers of what trains."""
-    found = adapters(model)
-    if not found:
+    by_name = adapters(model)
+    if not by_name:
         return _with_buffers(model, method_parameters(model))
-    return {full_name(name, own): t for name, adapter in found.items()
+    return {full_name(name, own): t for name, adapter in by_name.items()
             for own, t in (adapter.own_parameters() | _buffers(adapter, stored=True)).items()}
 
 
@@ -84,9 +94,9 @@ def drawn(model: nn.Module) -> dict[str, list]:
 
 def _buffers(adapter: Adapter, stored: bool) -> dict[str, Tensor]:
     """Return the buffers outside of an adapter's base that a file keeps, or all others."""
-    found = {own: b for own, b in adapter.named_buffers() if not own.startswith("base.")}
-    kept = adapter.stored() if found else {}    # a prefix's MLP would run for it
-    return {own: b for own, b in found.items() if (own in kept) == stored}
+    buffers = {own: b for own, b in adapter.named_buffers() if not own.startswith("base.")}
+    kept = adapter.stored() if buffers else {}    # a prefix's MLP would run for it
+    return {own: b for own, b in buffers.items() if (own in kept) == stored}
 
 
 def head_state(model: nn.Module) -> dict[str, Tensor]:
@@ -125,3 +135,88 @@ def refuse_lost(model: nn.Module) -> None:
                            "and the head.", expected="a frozen base",
                            hint="requires_grad_(False) before it trains; or put the method on a "
                                 f"fresh model with also_train=({lost[0].rpartition('.')[0]!r},)")
+
+
+# ── written ──────────────────────────────────────────────────────────────────────────────────
+
+
+def write_adapter(model: nn.Module, path: str | Path) -> Path:
+    """Write the adapter and the head of a model into the folder `path`; return it.
+
+    Raises `NoAdapter` without a method, `NotSupported` if more trains or changed than the file
+    would keep, and `AdapterFileError` as `store.save` does.
+    """
+    note = notes.need_note(model)
+    refuse_lost(model)
+    _refuse_changed(model, note)
+    tensors = adapter_state(model) | copies(head_state(model))
+    description = {
+        "format": 1,
+        "method": note.method,
+        "config": note.config and asdict(note.config.as_stored()),
+        "base": base_of(model, note),
+        "quantized": bool(models.quantized(model)),
+        "drawn": drawn(model),
+    }
+    if note.method is None:
+        by_name = adapters(model)
+        also = [name for name, a in by_name.items() if isinstance(a, TrainedCopy)]
+        description |= {"wrapped": [n for n in by_name if n not in also], "also_train": also}
+    text = json.dumps(description)    # before any file is written, because it may fail
+    return folder.write(path, {
+        TENSORS: folder.pack(tensors, {DESCRIPTION: text}),    # two have no fixed order
+        DESCRIPTION: text.encode()})
+
+
+def save_checkpoint(model: nn.Module, path: str | Path, is_main_process: bool = True,
+                    state_dict: dict | None = None, push_to_hub: bool = False, **others) -> None:
+    """Stand for an adapted model's `save_pretrained`: its adapter, and a file for `Trainer`.
+
+    It resumes from `model.safetensors`: what a save keeps of the adapters, and whatever else
+    trains, by the names that they have now. There is no config.json, from which transformers would
+    draw a base at random. `others` are options of its own format. Raises `NotSupported` for tensors
+    from elsewhere, as they come from sharded training, and for a push to the Hub.
+    """
+    if state_dict is not None or push_to_hub:
+        raise NotSupported("An adapted model is saved from its own parameters, into a folder.",
+                           hint="save_pretrained(folder), or pt.save(model, folder)")
+    if not is_main_process:
+        return
+    own = {id(t) for t in (method_state(model) | head_state(model)).values()}
+    tensors = copies({n: t for n, t in (*model.named_parameters(), *model.named_buffers())
+                      if t.requires_grad or id(t) in own})
+    write_adapter(model, path)
+    folder.write(path, {CHECKPOINT: folder.pack(tensors, {"format": "pt"})})
+
+
+def base_of(model: nn.Module, note: Note) -> dict[str, list]:
+    """Return the fingerprint of an adapted model's base, with resized tables as they are now."""
+    return note.fingerprint | fingerprints.take({
+        name: p for name, p in _weights(model).items()
+        if name in note.fingerprint and name not in note.weights
+        and list(p.shape) != note.fingerprint[name][0]})
+
+
+def _weights(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor]:
+    return by_plain_name(model, fingerprints.as_they_came(model, but))
+
+
+def _refuse_changed(model: nn.Module, note: Note) -> None:
+    """Raise `NotSupported` where the base is not what it was: what it learned would be lost.
+
+    Left out is what may change without training: a table that was resized, a weight in bytes or of
+    another library's kind, and what a `make` of one's own was given and may change, as PiSSA takes
+    from the base what it puts into the adapter.
+    """
+    given = {id(p) for adapter in adapters(model).values()
+             for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}
+    changed = [name for name, p in _weights(model, given).items()
+               if name not in note.weights and fingerprints.is_readable(p)
+               and note.fingerprint.get(name, [[], []])[0] == list(p.shape)
+               and not fingerprints.is_as_noted(p, note.fingerprint[name][1], note.bits.get(name))]
+    if changed:
+        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
+        raise NotSupported(f"{changed[0]}{more} changed since the method was put on, and would be "
+                           "lost: a file keeps the adapter and the head.", expected="a frozen base",
+                           hint="put the method on a fresh model, with "
+                                f"also_train=({changed[0].rpartition('.')[0]!r},) to train that")

@@ -44,20 +44,22 @@ def attach(model: nn.Module, targets: str | tuple[str, ...], make: Make,
     `NoTargets`, `NotSupported` for a place in an unknown family, or `BadConfig` for a target in the
     head, one in `also_train`, too, or if `make` breaks the contract; then the model is as it was.
     """
-    note, _ = notes.prepare(model)
-    return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make),
-                as_targets(also_train, "also_train"))
+    notes.refuse_adapted(model)
+    return wrap(model, dict.fromkeys(models.find(model, targets, layers), make),
+                also_train=as_targets(also_train, "also_train"))
 
 
-def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
+def wrap(model: nn.Module, makers: Mapping[str, Make], config: Any = None, note: Note | None = None,
          also_train: tuple[str, ...] | None = None) -> nn.Module:
     """Wrap each module in what its `make(base)` returns: what every `inject` ends with.
 
-    `makers` names modules in full; "" is a bare backbone itself. What `also_train` names, as
-    targets do, gets trained copies. Everything but the adapters and the head is frozen, and `note`
-    is on the model that is returned. Raises `BadConfig` for a module in the head, one in both, or
-    if `make` breaks the contract; then the model is as it was.
+    `makers` names modules in full; "" is a bare backbone itself. What the method's `config`, or
+    `also_train`, names, as targets do, gets trained copies. Everything else but the head is frozen,
+    and a note is on the model that is returned: one taken here, if none was before. Raises what
+    `attach` does for a target, and for what `make` returns; then the model is as it was.
     """
+    note = note or notes.take(model, config)
+    also_train = config.also_train if config else also_train
     also = models.find(model, also_train) if also_train else ()
     head = {*models.head(model)}
     _check_targets(makers, also, head)
@@ -71,7 +73,7 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
             wrapper.base.requires_grad_(False)    # a converted layer is new: it was not frozen yet
         model = replacing.put_around(model, wrappers)
         guards.guard(model)
-        notes.write(model, note)
+        notes.put_on(model, note)
         return model
 
 
@@ -158,13 +160,13 @@ def merge(model: nn.Module) -> nn.Module:
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
     whole.refuse_sharded(model)
-    found = _need_adapters(model, "merge")
-    silent = [n for n, a in found.items() if not a.enabled]
+    by_name = _need_adapters(model, "merge")
+    silent = [n for n, a in by_name.items() if not a.enabled]
     if silent:
         raise NotMergeable(f"The adapter at {silent[0] or 'the model'} is silent; merged, it would "
                            "act.", expected="merging outside of pt.disabled(model)",
                            hint="pt.remove(model), for the model without any")
-    merged = {n: a.merged() for n, a in found.items()}
+    merged = {n: a.merged() for n, a in by_name.items()}
     for name, module in merged.items():
         if not isinstance(module, nn.Module):
             raise BadConfig(f"merged() gave {kind_of(module)} for {name or 'the model'}.",
@@ -176,7 +178,7 @@ def merge(model: nn.Module) -> nn.Module:
                                    hint="model.float() first, if the adapter's own are finite")
     for name, module in merged.items():    # a hook on a base is not copied: it moves
         replacing.drop_hooks(module)
-        replacing.move_hooks(found[name].base, module)
+        replacing.move_hooks(by_name[name].base, module)
     model = _put_back(model, merged)
     replacing.cut_ties(model, merged)
     return model
@@ -216,9 +218,9 @@ def _put_back(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
 
 def _need_adapters(model: nn.Module, verb: str) -> dict[str, Adapter]:
     """Return the adapters on a model; raise `NoAdapter` if there is none to `verb`."""
-    found = adapters(model)
-    if found:
-        return found
+    by_name = adapters(model)
+    if by_name:
+        return by_name
     if notes.written(model) is None:
         raise notes.no_method()
     raise NoAdapter(f"There is no adapter to {verb}: full fine-tuning changes the weights "

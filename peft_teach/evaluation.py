@@ -85,9 +85,6 @@ def _next_tokens(out, batch: Batch) -> tuple[float, int, int]:
     asked = batch["labels"][:, 1:]                       # (batch, seq - 1)
     logits = out.logits[:, :-1]                          # (batch, seq - 1, vocabulary)
     kept = asked != -100
-    if "attention_mask" in batch:
-        real = batch["attention_mask"].bool()            # (batch, seq)
-        kept &= real[:, :-1] & real[:, 1:]               # nothing is asked of padding, nor for it
     logits, asked = logits[kept].float(), asked[kept]    # (tokens, vocabulary), (tokens,)
     loss = nn.functional.cross_entropy(logits, asked, reduction="sum").item()
     return loss, (logits.argmax(-1) == asked).sum().item(), len(asked)

@@ -37,8 +37,8 @@ def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor
     turned = {f"{name}.weight" for name in models.converted(model)}
     packed = {f"{name}.weight": _packed_weight(layer)
               for name, layer in model.named_modules() if models.is_packed(layer)}
-    found: dict[str, Tensor] = {**dict(model.named_parameters()), **packed}
-    return {name: p.T if name in turned else p for name, p in found.items() if id(p) not in but}
+    weights: dict[str, Tensor] = {**dict(model.named_parameters()), **packed}
+    return {name: p.T if name in turned else p for name, p in weights.items() if id(p) not in but}
 
 
 def _packed_weight(layer: Any) -> Tensor:

@@ -28,10 +28,10 @@ LARGEST_JSON = 32 * 2**20    # bytes; what describes a model of 100,000 tensors 
 def as_path(path: str | Path) -> Path:
     """Return a path with "~" expanded; raise `AdapterFileError` for what is no path."""
     try:
-        found = Path(path).expanduser()
-        found.is_file()    # a name that no file can have: too long, or with a nul in it
+        expanded = Path(path).expanduser()
+        expanded.is_file()    # a name that no file can have: too long, or with a nul in it
         if str(path) and "\0" not in str(path):
-            return found
+            return expanded
         reason = "it is empty, or holds a nul"
     except (TypeError, ValueError, RuntimeError, OSError) as error:
         reason = str(error)
@@ -102,12 +102,12 @@ def read(path: str | Path, description: str, tensors: str, writer: str,
     """
     folder = as_path(path)
     try:
-        told = _metadata(folder / tensors).get(description)
-        found = parse_tensors((folder / tensors).read_bytes())    # it checks the header, too
-        if told is None:
+        text = _metadata(folder / tensors).get(description)
+        loaded = parse_tensors((folder / tensors).read_bytes())    # it checks the header, too
+        if text is None:
             with _opened(folder / description) as (file, size):
-                told = _json(file, size)
-        return json.loads(told), found
+                text = _json(file, size)
+        return json.loads(text), loaded
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AdapterFileError(f"{folder} has no {Path(error.filename).name}.",
                                expected=f"a folder that {writer} wrote", hint=hint) from error

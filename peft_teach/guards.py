@@ -1,6 +1,6 @@
 """What is shadowed on an adapted model, so that torch and transformers do it no harm.
 
-    save_pretrained             saves the adapter, by `saving.save_checkpoint`
+    save_pretrained             saves the adapter, by `contents.save_checkpoint`
     resize_token_embeddings     refuses where an adapter has the table's size
     train                       of frozen modules that would count: they stay as they are
     forward                     of torch's encoder: its fast path bypasses no adapter
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from . import frozen, notes, shadow
 from .adapter import Adapter
+from .contents import save_checkpoint
 from .errors import NotSupported
 from .notes import Note
 
@@ -43,7 +44,7 @@ def guard(model: nn.Module, adapted: bool = True) -> None:
             shadow.put(module, "forward", _call_encoder, carries)
     if hasattr(type(model), "resize_token_embeddings"):
         shadow.put(model, "resize_token_embeddings", _resize, carries)
-    shadow.put(model, "save_pretrained", _save, carries)
+    shadow.put(model, "save_pretrained", save_checkpoint, carries)
 
 
 def adopt(model: nn.Module) -> Note | None:
@@ -54,14 +55,8 @@ def adopt(model: nn.Module) -> Note | None:
     note = notes.note_of(model)
     if note is not None:
         guard(model)
-        notes.write(model, note)
+        notes.put_on(model, note)
     return note
-
-
-def _save(model: nn.Module, *args, **options) -> None:
-    from .saving import save_checkpoint
-
-    save_checkpoint(model, *args, **options)
 
 
 def _resize(model: Any, *args, **options):

@@ -26,39 +26,42 @@ class Note:
 
     `fingerprint` describes the base before any change. `bits` holds a checksum of each of its
     tensors; no file keeps these, as the same base has others in half precision. `requires_grad` is
-    what `remove` and `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning
-    wraps none, and names the backbone's `weights` that it trains. `method` and `config` are None
-    after a bare `attach`.
+    what `remove` and `merge` put back; `weights` names those of the backbone that full fine-tuning
+    trains. `method` and `config` are None after a bare `attach`.
     """
 
     fingerprint: dict[str, list] = field(repr=False)
     requires_grad: dict[str, bool] = field(repr=False)
     bits: dict[str, tuple] = field(default_factory=dict, repr=False)
-    wraps: bool = True
     weights: frozenset[str] = field(default=frozenset(), repr=False)
     method: str | None = None
     config: Any = None
 
 
-def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = None
-            ) -> tuple[Note, S]:
-    """Check that a model can take a method; return the note on the model, and the settings.
+def prepare(model: nn.Module, config: S | None, kind: type[S]) -> S:
+    """Check that a model can take a method; return its settings, the defaults for None.
 
-    `kind` is the method's class of settings, and None in `config` means its defaults. Raises
-    `BadConfig` for another method's settings, or what `refuse_adapted` raises.
+    Raises `BadConfig` for settings of another `kind`, or what `refuse_adapted` raises.
     """
-    method, found = None, config
-    if kind is not None:
-        method, found = kind.__module__.rpartition(".")[2], kind() if config is None else config
-        if not isinstance(found, kind):
-            raise BadConfig(f"The settings are of type {type(found).__module__}."
-                            f"{type(found).__name__}.", expected=f"a pt.{method}.Config, or None")
+    config = kind() if config is None else config
+    if not isinstance(config, kind):
+        raise BadConfig(f"The settings are of type {type(config).__module__}."
+                        f"{type(config).__name__}.",
+                        expected=f"a pt.{_method(kind)}.Config, or None")
     refuse_adapted(model)
+    return config
+
+
+def take(model: nn.Module, config: Any = None) -> Note:
+    """Return the note on an unadapted model; `config` are the settings of the method to come."""
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     tensors = fingerprints.as_they_came(model)
-    note = Note(fingerprints.of_base(model, tensors), flags, fingerprints.checksums(tensors),
-                method=method, config=found)
-    return note, note.config
+    return Note(fingerprints.of_base(model, tensors), flags, fingerprints.checksums(tensors),
+                method=config and _method(type(config)), config=config)
+
+
+def _method(kind: type) -> str:
+    return kind.__module__.rpartition(".")[2]
 
 
 def refuse_adapted(model: nn.Module) -> None:
@@ -68,14 +71,14 @@ def refuse_adapted(model: nn.Module) -> None:
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() new parameters can never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
-    theirs = [type(m).__name__ for m in model.modules() if type(m).__module__.startswith("peft.")]
-    if theirs:
-        raise AlreadyAdapted(f"Hugging Face peft put its own modules on this model: {theirs[0]}.",
+    foreign = [type(m).__name__ for m in model.modules() if type(m).__module__.startswith("peft.")]
+    if foreign:
+        raise AlreadyAdapted(f"Hugging Face peft put its own modules on this model: {foreign[0]}.",
                              expected="the model that peft was given, before or afterwards",
                              hint="its merge_and_unload() or unload() returns it; what it saved, "
                                   "pt.export.from_peft reads")
     note = vars(model).get(KEY)
-    if isinstance(note, Note) and not note.wraps:
+    if isinstance(note, Note) and note.method == "full":
         raise AlreadyAdapted("This model is fully fine-tuned, or its head is: its own weights "
                              "train, and there is nothing to take off.",
                              expected="a model that no method was put on",
@@ -97,8 +100,8 @@ def is_adapted(model: nn.Module) -> bool:
 
 def written(model: nn.Module) -> Note | None:
     """Return the note that was written on a model, or None."""
-    found = vars(model).get(KEY)
-    return found if isinstance(found, Note) else None
+    note = vars(model).get(KEY)
+    return note if isinstance(note, Note) else None
 
 
 def note_of(model: nn.Module) -> Note | None:
@@ -107,10 +110,10 @@ def note_of(model: nn.Module) -> Note | None:
     If adapters were put in by hand, as in lesson 02, nobody wrote one: then it is the one that
     `guards.adopt` would write. The base is frozen, so its fingerprint is what it was.
     """
-    found, note = adapters(model), written(model)
-    if note is not None or not found:
+    by_name, note = adapters(model), written(model)
+    if note is not None or not by_name:
         return note
-    own = {id(p) for a in found.values() for p in a.own_parameters().values()}
+    own = {id(p) for a in by_name.values() for p in a.own_parameters().values()}
     base = fingerprints.as_they_came(model, own)
     return Note(by_plain_name(model, fingerprints.of_base(model, base)),
                 dict.fromkeys(by_plain_name(model, base), True),
@@ -131,8 +134,8 @@ def no_method() -> NoAdapter:
                      hint="model = pt.lora.inject(model, pt.lora.Config()), or pt.attach(...)")
 
 
-def write(model: nn.Module, note: Note) -> None:
-    """Write the note on a model that a method was put on; mark a backbone inside an adapter."""
+def put_on(model: nn.Module, note: Note) -> None:
+    """Put the note on a model that a method was put on; mark a backbone inside an adapter."""
     if isinstance(model, Adapter):
         vars(model.base)[KEY] = INSIDE
     vars(model)[KEY] = note
@@ -147,4 +150,4 @@ def change_settings(model: nn.Module, **settings) -> None:
     """Change a method's settings on the note, if there is one with settings on this model."""
     note = written(model)
     if note is not None and note.config is not None:
-        write(model, replace(note, config=replace(note.config, **settings)))
+        put_on(model, replace(note, config=replace(note.config, **settings)))

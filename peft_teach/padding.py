@@ -1,4 +1,4 @@
-"""Padding in front of a text: how much there is, and how vectors and positions step behind it.
+"""Left padding: how much there is, and how virtual tokens and positions step behind it.
 
 A mask is (batch, seen + seq): 1 for a token, 0 for padding. What was seen before is in a cache.
 """
@@ -30,7 +30,7 @@ def positions_in_text(mask: Tensor | None, seen: int = 0) -> Tensor | None:
     return (mask.long().cumsum(-1) - 1).clamp(min=0)[:, seen:]
 
 
-def padding_in_front(mask: Tensor | None) -> Tensor | None:
+def left_padding(mask: Tensor | None) -> Tensor | None:
     """Return how much padding each row of a mask begins with, (batch, 1); None if none does."""
     if mask is None or mask[:, 0].all():
         return None

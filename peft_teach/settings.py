@@ -22,12 +22,10 @@ from .valid import as_layers, as_targets, is_integer, is_positive, is_share
 # The names of settings in Hugging Face peft, bitsandbytes and `adapters`, and here.
 NAMES_HERE = {
     "r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "use_rslora": "rank_stabilized",
-    "lora_bias": "use_bias", "target_modules": "targets", "feedforward_modules": "targets",
-    "layers_to_transform": "layers", "num_virtual_tokens": "length",
-    "prompt_tuning_init": "start", "prompt_tuning_init_text": "words",
-    "encoder_hidden_size": "projection",
-    "bnb_4bit_use_double_quant": "double", "use_dora": "dora",
-    "reduction_factor": "size", "bn_size": "size", "non_linearity": "activation",
+    "lora_bias": "use_bias", "target_modules": "targets", "layers_to_transform": "layers",
+    "num_virtual_tokens": "length", "prompt_tuning_init_text": "words",
+    "encoder_hidden_size": "projection", "bnb_4bit_use_double_quant": "double", "use_dora": "dora",
+    "bn_size": "size",
 }
 # Settings that do not exist here, and what does the same.
 INSTEAD = {

@@ -20,12 +20,12 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from . import contents, core, fingerprints, folder, guards, models, notes, saving, whole
+from . import contents, core, fingerprints, folder, guards, models, notes, whole
 from .adapter import adapters
 from .adapter_file import AdapterFile, read
+from .contents import DESCRIPTION, TENSORS
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
-from .saving import DESCRIPTION, TENSORS
 
 __all__ = ["Saved", "load", "save", "saved", "swap"]
 
@@ -50,7 +50,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
     `AdapterFileError` for a folder that cannot be written, or for numbers that are not finite.
     """
     guards.adopt(model)
-    return saving.write(model, path)
+    return contents.write_adapter(model, path)
 
 
 def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> nn.Module:
@@ -84,13 +84,13 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     whole.refuse_sharded(model)
     file = read(path)
     try:
-        file.check_base(saving.base_of(model, note))
+        file.check_base(contents.base_of(model, note))
     except AdapterFileError:    # perhaps saved before the word embeddings were resized
         file.check_base(note.fingerprint)
     bare = file.method is None and note.method is None
     same = bare or (file.method == note.method and file.config() == note.config.as_stored()
                     and contents.method_state(model).keys() <= file.tensors.keys())
-    if not same and (not note.wraps or file.method == "full"):
+    if not same and "full" in (note.method, file.method):
         raise AdapterFileError(f"{path} holds {file.method!r}, the model {note.method!r}: full "
                                "fine-tuning changed or changes the base.",
                                hint="load a fresh model, then pt.load(model, path)")
@@ -104,16 +104,16 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
 
 def saved(folder: str | Path) -> list[Saved]:
     """Return the adapters saved directly under `folder`, by name; other folders are passed over."""
-    found = []
+    saves = []
     for path in sorted(as_path(folder).glob(f"*/{TENSORS}")):
         try:
             file = read(path.parent)
         except AdapterFileError:
             continue
         size = sum(f.stat().st_size for f in (path, path.with_name(DESCRIPTION)) if f.is_file())
-        found.append(Saved(path.parent.name, file.method,
+        saves.append(Saved(path.parent.name, file.method,
                            sum(t.numel() for t in file.tensors.values()), size, path.parent))
-    return found
+    return saves
 
 
 # ── the parts ────────────────────────────────────────────────────────────────────────────────
@@ -146,17 +146,16 @@ def _attach(model: nn.Module, file: AdapterFile, make: core.Make) -> nn.Module:
         raise AdapterFileError(f"{file.path} says that {strange[0]!r} was wrapped, which this "
                                "model does not have.",
                                expected="the settings as pt.save wrote them")
-    note, _ = notes.prepare(model)
-    return core.wrap(model, note, dict.fromkeys(wrapped, make), tuple(also))
+    return core.wrap(model, dict.fromkeys(wrapped, make), also_train=tuple(also))
 
 
 def _tell_of_rounding(model: nn.Module, file: AdapterFile) -> None:
     """Warn if the file was saved on a base in 4 bits and the model's is not, or the reverse."""
-    here, there = bool(models.quantized(model)), file.says["quantized"]
-    if here != there:
-        kinds = {True: "in 4 bits", False: "exact"}
-        warnings.warn(f"{file.path} was saved on a base whose weights were {kinds[there]}, and "
-                      f"here they are {kinds[here]}: the outputs differ by the rounding. A fresh "
+    is_rounded, was_rounded = bool(models.quantized(model)), file.says["quantized"]
+    if is_rounded != was_rounded:
+        was, now = ("in 4 bits", "exact") if was_rounded else ("exact", "in 4 bits")
+        warnings.warn(f"{file.path} was saved on a base whose weights were {was}, and "
+                      f"here they are {now}: the outputs differ by the rounding. A fresh "
                       "model has exact ones; pt.qlora.inject makes 4 bits.", stacklevel=4)
 
 
@@ -166,10 +165,10 @@ def _copy_into(model: nn.Module, file: AdapterFile) -> None:
     Then warn where one base is exact and the other rounded: their fingerprints are equal.
     """
     file.check_drawn(contents.drawn(model))
-    here = contents.method_state(model) | contents.head_state(model)
-    folder.check(file.tensors, here, file.path)
+    state = contents.method_state(model) | contents.head_state(model)
+    folder.check(file.tensors, state, file.path)
     with torch.no_grad():
-        for name, p in here.items():
+        for name, p in state.items():
             p.copy_(file.tensors[name])
     _tell_of_rounding(model, file)
 

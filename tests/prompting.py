@@ -10,7 +10,7 @@ LENGTH, WORDS = 5, (7, 8, 9, 10, 11)
 TEXT = " ".join(map(str, WORDS))
 DECODERS = ("gpt2", "llama", "mistral", "qwen2", "qwen3")
 FAMILIES = ("bert", "roberta", "distilbert", *DECODERS)
-# The families that came later and take a prompt; OPT's language model bypasses its backbone, and
+# The families that came later and take a prompt in each form; OPT's language model does not, and
 # ModernBERT ignores the keys and values of a prefix. What both libraries can do, peft does alike,
 # except for what it reads off padding: the positions of decoders, RoBERTa and its kin where padding
 # comes first, and a decoder's head where it comes last.

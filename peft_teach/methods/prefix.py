@@ -27,8 +27,8 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import adapters
-from ..backbone import BackboneAdapter, check_room
-from ..caches import in_front
+from ..backbone import BackboneAdapter, check_length
+from ..caches import prefilled
 from ..core import wrap
 from ..errors import BadConfig, NoAdapter, NotSupported
 from ..notes import change_settings, prepare
@@ -50,7 +50,7 @@ class Prefix(BackboneAdapter):
         if not models.reads_cache(base):
             raise NotSupported(f"{type(base).__name__} ignores keys and values from outside.",
                                hint="pt.prompt, or another model")
-        check_room(base, length, "prefix")
+        check_length(base, length, "prefix")
         super().__init__(base)
         self.length, self.projection = length, None
         self.layers, self.heads, d_head = models.key_value_shape(base)
@@ -65,17 +65,17 @@ class Prefix(BackboneAdapter):
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
         K, V = self.keys_and_values()                                     # (layers, length, d_kv)
-        room = self.make_room(rest, K, V, needs_cache=True)
-        if room.filled:                             # while generating: K and V are in the cache
-            return self.call_base(room, input_ids, inputs_embeds=inputs_embeds)
+        inputs = self.prepare_inputs(rest, K, V, needs_cache=True)
+        if inputs.filled:                           # while generating: K and V are in the cache
+            return self.call_base(inputs, input_ids, inputs_embeds=inputs_embeds)
         x = input_ids                                                     # (batch, seq)
         if x is None:
             x = expect(inputs_embeds, "batch seq d_model", called="inputs_embeds")
         K, V = self.by_head(K), self.by_head(V)
-        with in_front(room.cache, K, V, len(x), x.shape[1], room.padding):
+        with prefilled(inputs.cache, K, V, x.shape[:2], inputs.padding):
             # Each layer appends XWₖ and XWᵥ to what the cache holds of it: [K ; XWₖ], [V ; XWᵥ].
-            return self.call_base(room, input_ids, inputs_embeds=inputs_embeds,
-                                  position_ids=self.positions_behind(room, input_ids, x.shape[1]))
+            return self.call_base(inputs, input_ids, inputs_embeds=inputs_embeds,
+                                  position_ids=self.text_positions(inputs, input_ids, x.shape[1]))
 
     def keys_and_values(self) -> tuple[Tensor, Tensor]:
         """Return K and V, each (layers, length, d_kv), which the MLP makes where there is one."""
@@ -132,7 +132,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
     `tokenizer` is needed for start="text". Raises `NotSupported` for a family whose attention
     ignores a cache.
     """
-    note, config = prepare(model, config, Config)
+    config = prepare(model, config, Config)
 
     @torch.no_grad()
     def make(base: nn.Module) -> Prefix:
@@ -144,7 +144,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
         return prefix
 
     makers = dict.fromkeys(models.find(model, "backbone"), make)
-    return wrap(model, note, makers, config.also_train)
+    return wrap(model, makers, config)
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..backbone import BackboneAdapter, check_room
+from ..backbone import BackboneAdapter, check_length
 from ..core import wrap
 from ..errors import NotSupported
 from ..notes import prepare
@@ -46,7 +46,7 @@ class SoftPrompt(BackboneAdapter):
     def __init__(self, base: nn.Module, length: int = 20,
                  pool: Literal["cls", "first"] = "cls"):
         Config.check(length=length, pool=pool)
-        check_room(base, length, "prompt")
+        check_length(base, length, "prompt")
         if pool == "first" and not models.is_encoder(base):
             raise NotSupported("pool='first' is for encoders: a decoder's head reads the last "
                                "token.", hint="pool='cls', which leaves a decoder's head as it is")
@@ -58,14 +58,14 @@ class SoftPrompt(BackboneAdapter):
 
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
-        room = self.make_room(rest, self.P)
-        if room.filled:                             # while generating: the prompt is in the cache
-            return self.call_base(room, input_ids, inputs_embeds=inputs_embeds)
+        inputs = self.prepare_inputs(rest, self.P)
+        if inputs.filled:                           # while generating: the prompt is in the cache
+            return self.call_base(inputs, input_ids, inputs_embeds=inputs_embeds)
         x = self.embedded(input_ids, inputs_embeds)                       # (batch, seq, d_model)
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
-        Px = behind_padding(self.P.to(x.dtype)[None], x, room.padding)    # (batch, length + seq, d)
-        counted = self.count_from_front(room, input_ids, x.shape[1])
-        out = self.of_text(self.call_base(room, inputs_embeds=Px, return_dict=True, **counted))
+        Px = behind_padding(self.P.to(x.dtype)[None], x, inputs.padding)  # (batch, length + seq, d)
+        counted = self.positions_and_types(inputs, input_ids, x.shape[1])
+        out = self.of_text(self.call_base(inputs, inputs_embeds=Px, return_dict=True, **counted))
         return out.to_tuple() if rest.get("return_dict") is False else out
 
     def of_text(self, out):
@@ -116,7 +116,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
 
     `tokenizer` is needed for every start but "random".
     """
-    note, config = prepare(model, config, Config)
+    config = prepare(model, config, Config)
 
     @torch.no_grad()
     def make(base: nn.Module) -> SoftPrompt:
@@ -127,4 +127,4 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
         return prompt
 
     makers = dict.fromkeys(models.find(model, "backbone"), make)
-    return wrap(model, note, makers, config.also_train)
+    return wrap(model, makers, config)

@@ -41,7 +41,7 @@ class Family:
 
     `places` maps a place to a module path inside the block; `embeddings` and `last` are paths
     from the backbone. `last` may hold `{last}`, the number of the last block. `lacks` says why a
-    place that one would expect is missing.
+    place that one would expect is missing: the backbone, of a language model alone.
 
     `is_encoder` says that every token attends to every other; `reads_cache`, that attention reads
     cached keys and values; `skips_padding`, that positions start at `padding_idx + 1` and skip
@@ -200,7 +200,8 @@ def places(model: nn.Module) -> dict[str, tuple[str, ...]]:
     table["embeddings"] = (root + family.embeddings,)
     table["last"] = (root + family.last.format(last=count - 1),)
     table["backbone"] = (backbone,)
-    return {place: names for place, names in table.items() if place not in family.lacks}
+    return {place: names for place, names in table.items() if place not in family.lacks
+            or (place == "backbone" and not hasattr(model, "lm_head"))}
 
 
 def family_of(model: nn.Module) -> Family | None:

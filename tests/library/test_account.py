@@ -140,6 +140,8 @@ def test_every_parameter_has_one_place():
     assert by_place["ffn_in"] == 6 * (384 * 1536 + 1536)
     assert by_place["embeddings"] == (30522 + 512 + 2) * 384 + 2 * 384
     assert by_place["other"] == 384 * 384 + 384     # the pooler
+    with pytest.raises(pt.errors.AlreadyAdapted):    # A and B are of no place
+        account.by_place(pt.lora.inject(model))
 
 
 @pytest.mark.parametrize(("family", "rows"), [

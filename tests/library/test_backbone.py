@@ -93,7 +93,7 @@ def test_what_starts_as_words_acts_as_these_words(method, family, kind, padding,
         torch.testing.assert_close(got, logits, rtol=1e-5, atol=5e-6)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "opt"])
 @each_form
 def test_a_classifier_reads_a_padded_row_as_the_row_alone(family, method, projection, tiny,
                                                           inputs):
@@ -264,15 +264,15 @@ def test_a_cache_is_taken_by_either_name_and_nothing_given_is_changed(names, tin
     given = {names[0]: None, names[1]: cache, "attention_mask": mask, "token_type_ids": types}
     before = {**given}
     prompt = pt.prompt.SoftPrompt(base, LENGTH)
-    room = prompt.make_room(given, prompt.P)
-    assert (room.filled, room.padding) == (False, None)
-    assert room.cache is cache
-    assert not room.arguments.keys() & {"past_key_values", "cache"}
-    assert room.arguments["attention_mask"].shape == (2, LENGTH + 5)
-    counted = prompt.count_from_front(room, mask, 5)
+    inputs = prompt.prepare_inputs(given, prompt.P)
+    assert (inputs.filled, inputs.padding) == (False, None)
+    assert inputs.cache is cache
+    assert not inputs.arguments.keys() & {"past_key_values", "cache"}
+    assert inputs.arguments["attention_mask"].shape == (2, LENGTH + 5)
+    counted = prompt.positions_and_types(inputs, mask, 5)
     assert counted["token_type_ids"].shape == (2, LENGTH + 5)
-    assert room.arguments["position_ids"] is None
-    assert room.arguments["token_type_ids"] is types
+    assert inputs.arguments["position_ids"] is None
+    assert inputs.arguments["token_type_ids"] is types
     assert given.keys() == before.keys()
     assert all(given[name] is before[name] for name in given)
 

@@ -68,7 +68,6 @@ def test_blocks_in_a_tensor_are_told():
     (pt.qlora, {"lora_dropout": 0.1}, "dropout=0.1"),
     (pt.lora, {"target_modules": ["q_proj"]}, "targets='query'"),
     (pt.lora, {"target_modules": "all-linear"}, "targets='linear'"),
-    (pt.ia3, {"feedforward_modules": ["dense"]}, "targets="),
     (pt.lora, {"layers_to_transform": [1]}, r"layers=\[1\]"),
     (pt.lora, {"use_rslora": True}, "rank_stabilized=True"),
     (pt.lora, {"lora_bias": True}, "use_bias=True"),
@@ -82,7 +81,7 @@ def test_blocks_in_a_tensor_are_told():
     (pt.lora, {"bias": "all"}, "pt.bitfit"),
     (pt.lora, {"bias": "none"}, "leave it out"),
     (pt.lora, {"modules_to_save": ["classifier"]}, "every method trains the task head"),
-    (pt.bottleneck, {"reduction_factor": 16}, "size="),
+    (pt.bottleneck, {"bn_size": 64}, "size=64"),
     (pt.bitfit, {"r": 8}, "has no rank"),
 ])
 def test_a_name_of_another_library_is_answered_with_ours(method, theirs, says):
@@ -91,6 +90,15 @@ def test_a_name_of_another_library_is_answered_with_ours(method, theirs, says):
     assert next(iter(theirs)) in error.value.found
     for field in dataclasses.fields(method.Config):
         assert field.name in error.value.expected
+
+
+@pytest.mark.parametrize(("method", "theirs"), [
+    (pt.ia3, {"feedforward_modules": ["dense"]}), (pt.bottleneck, {"reduction_factor": 16}),
+    (pt.prompt, {"prompt_tuning_init": "TEXT"}), (pt.bottleneck, {"non_linearity": "swish"})])
+def test_what_means_something_else_in_another_library_gets_no_wrong_answer(method, theirs):
+    with pytest.raises(BadConfig, match="has no setting") as error:
+        method.Config(**theirs)
+    assert error.value.hint is None
 
 
 def test_an_unknown_name_is_answered_with_those_that_there_are():

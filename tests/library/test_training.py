@@ -414,6 +414,8 @@ BATCHES = [    # what a batch holds instead, and what is said of it
 
 def test_a_malformed_batch_is_refused_before_the_first_step(tiny):
     """Or it would come up as an error of torch's, many calls later."""
+    from transformers import AutoModelForMaskedLM
+
     model, good = tiny("bert"), {"input_ids": ROWS, "attention_mask": MASK, "labels": LABELS}
     bare = {name: good[name] for name in ("attention_mask", "labels")}
     narrow = bare | {"inputs_embeds": torch.ones(4, 7, 30)}
@@ -425,6 +427,8 @@ def test_a_malformed_batch_is_refused_before_the_first_step(tiny):
             assert error.value.expected or error.value.hint
     with pytest.raises(BadData, match="nan or infinity"):
         pt.train(tiny("bert"), [good | {"labels": torch.full((4, 3), NAN)}])
+    with pytest.raises(BadData, match="labels is float32"):    # its loss would spread over columns
+        pt.train(tiny("bert", num_labels=1), [good | {"labels": ROWS * 1.0}])
     for batches in (None, 5, model, torch.tensor(3)):
         for use in (pt.train, pt.evaluate):
             with pytest.raises(BadData, match="batches is a"):
@@ -444,7 +448,9 @@ def test_a_malformed_batch_is_refused_before_the_first_step(tiny):
     assert not model.training
     model.bert = checkpoint_wrapper(model.bert)    # of what a wrapper reads, less is known
     assert pt.evaluate(model, [good]).examples == 4
-    several = good | {"labels": torch.eye(4)[:, :3]}    # what can be trained on, is
+    masked = pt.lora.inject(AutoModelForMaskedLM.from_config(model.config))
+    list(pt.train(masked, [good | {"labels": ROWS}]))    # what can be trained on, is
+    several = good | {"labels": torch.eye(4)[:, :3]}
     for batch in (several, good | {"labels": LABELS[:, None]}, narrow | {
             "inputs_embeds": torch.ones(4, 7, 32)}):
         list(pt.train(tiny("bert"), [batch]))
@@ -763,12 +769,13 @@ def test_what_would_train_in_float16_is_refused(tiny, inputs):
     assert len([*pt.train(model.float(), [inputs(model)])]) == 1
 
 
-def test_a_left_padded_language_model_trains_where_it_is_evaluated(tiny, inputs):
-    """The first step's loss, before any update, is the one that evaluate gives."""
-    model = pt.lora.inject(tiny("gpt2", "lm"))
-    batch = inputs(model, padding="left")
-    first = batch["attention_mask"].argmax(1)                # transformers' loss asks for these too
-    batch["labels"][torch.arange(len(first)), first] = -100
+@pytest.mark.parametrize("padding", ["left", "right"])
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_a_language_model_trains_on_what_it_is_evaluated_on(family, padding, tiny, inputs):
+    """The first step's loss, before any update, is the one that evaluate gives, without padding."""
+    model = pt.lora.inject(tiny(family, "lm"))
+    batch = inputs(model, padding)
+    batch["labels"] = batch["input_ids"]
     expected = pt.evaluate(model, [batch]).loss
     (step,) = pt.train(model, [batch])
     assert step.loss == pytest.approx(expected, abs=1e-5)
