@@ -1,8 +1,6 @@
 """DoRA: split each row of the weight into length and direction; LoRA turns the direction.
 
-    y = W x + b + (g − 1) ⊙ W z + g ⊙ s B A z       V = W + s B A,  g = m / ‖V‖,  s = alpha / rank
-
-which is g ⊙ V x + b, the paper's equation, where no dropout sets z apart from x.
+    y = g ⊙ (V z) + b + W (x − z)          V = W + s B A,   g = m / ‖V‖,   s = alpha / rank
 
     symbol  shape           trained  starts as
     x       (…, n_in)       –        the layer's input
@@ -57,11 +55,15 @@ class DoRALinear(lora.LoRALinear):
     def forward(self, x: Tensor) -> Tensor:
         expect(x, "... n_in", n_in=self.base.in_features)
         z = self.dropout(x)                                           # (…, n_in)
-        y = self.base(x)                                              # (…, n_out): W x + b
         b = 0.0 if self.base.bias is None else self.base.bias         # (n_out,)
-        Wz = (y if z is x else self.base(z)).to(self.A.dtype) - b     # (…, n_out), float32
-        g, u = self.g, self.update(z)                                 # (n_out,); (…, n_out)
-        return (y + (g - 1) * Wz + g * u).to(y.dtype)                 # (…, n_out)
+        frozen = self.base(z)                                         # (…, n_out): W z + b
+        Vz = frozen.to(self.A.dtype) - b + self.update(z)             # (…, n_out), float32
+        y = self.g * Vz + b + self.dropped(x, z, frozen)              # (…, n_out)
+        return y.to(frozen.dtype)                                     # (…, n_out)
+
+    def dropped(self, x: Tensor, z: Tensor, frozen: Tensor) -> Tensor | float:
+        """Return W (x − z), of what dropout leaves out; `frozen` is W z + b."""
+        return 0.0 if z is x else self.base(x).to(self.A.dtype) - frozen
 
     def V(self) -> Tensor:
         """Return V = W + s B A, (n_out, n_in)."""
