@@ -32,7 +32,7 @@ FELL = recorded.changes()
 PAIRED = [(abs(a[recorded.JANUARY] - b[recorded.JANUARY]) * 100,
            (a[recorded.JULY] > b[recorded.JULY]) == (a[recorded.JANUARY] > b[recorded.JANUARY]))
           for (_, a), (_, b) in combinations(REPEATED.iterrows(), 2)]
-CLOSE = [kept for apart, kept in PAIRED if apart < MOVED]
+CLOSE = [kept for apart, kept in PAIRED if 0 < apart < MOVED]    # a tie has no order
 FAR = 1.4    # points
 WIDE = [kept for apart, kept in PAIRED if FAR < apart < MOVED]
 ABOVE = 100 * (SOLVED[SOLVED > LORA] - LORA)
@@ -149,7 +149,7 @@ CLAIMS = (
           holds={"VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth": lambda: [
                      round(EIGHT[2]["parameters"] / recorded.by_seed(SIXTY, name)[2]["parameters"])
                      for name in ("VeRA 256", "RoAd")] == [10, 16],
-                 "VeRA is behind LoRA of rank 32 and MiSS is not": lambda:
+                 "VeRA is behind LoRA of rank 32 and MiSS's default is not": lambda:
                  SOLVED[FIELD.method == "vera"].max() < LORA < SOLVED["miss-default"],
                  "are behind LoRA 8": lambda: words() == [BETTER, UNSURE, WORSE, WORSE, WORSE],
                  "all five are asked at once": lambda: [at_once(method) for method in METHODS]
@@ -172,20 +172,20 @@ JUDGED = {
     "is 4.8 points ahead of": lambda: round(100 * (SOLVED.max() - LORA), 1) == 4.8,
     "Seven of the fourteen runs above LoRA of rank 32 lead": lambda:
         (len(ABOVE), (ABOVE < MOVED).sum()) == (14, 7),
-    "A lead so small may vanish in the next table. Yet 85 of the 110 pairs so close": lambda: (len(CLOSE), sum(CLOSE)) == (110, 85),
+    "A lead so small may vanish in the next table. Yet 85 of the 109 pairs so close": lambda: (len(CLOSE), sum(CLOSE)) == (109, 85),
     "there by its best run, variants": "what is drawn",
     "is the same in training": "a law of the exercise",
-    "VeRA, too, is behind LoRA 8. And OFT is ahead": lambda:
+    "VeRA, too, is behind LoRA 8. And OFT, which adds no stretch, is ahead": lambda:
         words() == [BETTER, UNSURE, WORSE, WORSE, WORSE]
         and words(seeds=range(2, 7)) == [UNSURE] * 3 + [WORSE] * 2,
-    "alone they give the verdicts above": lambda: words(seeds=range(7, 12)) == words(),
+    "later five alone give the ten-seed verdicts": lambda: words(seeds=range(7, 12)) == words(),
     "fewer of LoRA 8's runs end low, OFT is the same": lambda:
         low(HALF, 0.49) < low(EIGHT, 0.49) and beside("OFT 32", "half").word == SAME,
     "are in the lower half": lambda: all(
         PLACES[side][name] > 5 for side in PLACES for name in ("prefix", "VeRA 256", "prompt")),
     "clearly behind LoRA here, are": lambda: beside("MiSS 16", seeds=range(2, 7)).word == WORSE,
-    "both within two points of LoRA of rank 32 there": lambda: all(
-        (AGAIN.loc[run] - AGAIN.loc[recorded.LORA]).abs().max() < 0.02
+    "both within two points of LoRA of rank 32 (47.8 %) there, in January and in July": lambda: all(
+        (AGAIN.loc[run] - AGAIN.loc[recorded.LORA])[[recorded.JANUARY, recorded.JULY]].abs().max() < 0.02
         for run in ("full-finetuning-lr_0.00001", "miss-default")),
     "LoRA's first place is that of one run": lambda: PLACES.there["LoRA 8"] == 1
         and BOTH.there["LoRA 8"] == SOLVED["lora-rank64-rslora"],

@@ -67,7 +67,7 @@ def family(shown: Shown) -> None:
     """Nine forms, each a small picture, in which a count of cells is trained."""
     forms = (("vectors in front", "prompt, prefix", "", 24), ("a small network", "bottleneck", "", 84),
              ("a bias", "BitFit", "", 12), ("one factor per feature", "IA³", "", 12),
-             ("features turned", "RoAd", "OFT", 36), ("a product BA", "LoRA, DoRA", "PiSSA, HiRA", 36),
+             ("features turned", "RoAd", "OFT", 24), ("a product BA", "LoRA, DoRA", "PiSSA, HiRA", 36),
              ("scattered entries", "", "SHiRA (the mask)", 20), ("one shard, repeated", "", "MiSS", 36),
              ("random matrices", "", "VeRA", 11))
     for ax, (form, ours, others, trained) in zip(shown.panels, forms, strict=True):

@@ -44,7 +44,7 @@ table = pictures.field()
 table[["accuracy", "trained", "rate"]].head(16)    # rate: the learning rate
 
 # %% [markdown]
-# Lily, the first, is 4.8 points ahead of LoRA of rank 32, on other matrices. Of the runs above 30 %, peft had published 29 in January, with the same settings and
+# Lily, the first, which is on other matrices, is 4.8 points ahead of LoRA of rank 32. Of the runs above 30 % here, peft had published 29 in January, with the same settings and
 # seed, on older libraries. By July all 29 had fallen. But a fall that all share cancels in a difference. **For 95 % of the pairs
 # of these runs, by at most how many points did the difference change?**
 
@@ -58,7 +58,7 @@ pt.compare("sixty.moved", round(100 * pictures.moved(), 1), "points")
 
 # %% [markdown]
 # A difference can move as far as that without a new seed. Seven of the fourteen runs above LoRA of rank 32 lead it by less. **A lead so small
-# may vanish in the next table.** Yet 85 of the 110 pairs so close in January kept their order.
+# may vanish in the next table.** Yet 85 of the 109 pairs so close in January kept their order.
 #
 # Settings move a run, too. Several pairs of runs share a method and the number of parameters; here are two. How many points are they apart,
 # in each of peft's tables that has both?
@@ -202,8 +202,8 @@ pt.compare("sixty.seeds", int((~few.iloc[:, -1].str.startswith("cannot tell")).s
 few.iloc[:, -1:]
 
 # %% [markdown]
-# **Ten seeds tell what the first five could not: VeRA, too, is behind LoRA 8.** And OFT is ahead; but beside LoRA 8 at half its rate, where
-# fewer of LoRA 8's runs end low, OFT is *the same*. We added five seeds after seeing five; alone they give the verdicts above, too.
+# **Ten seeds tell what the first five could not: VeRA, too, is behind LoRA 8.** And OFT, which adds no stretch, is ahead; but beside LoRA 8 at half its rate, where
+# fewer of LoRA 8's runs end low, OFT is *the same*. We added five seeds after seeing five; the later five alone give the ten-seed verdicts, too.
 #
 # ## Does the small ladder predict peft's table?
 #
@@ -221,8 +221,8 @@ pt.compare("sixty.there", int(both.there.rank(ascending=False)["full fine-tuning
 
 # %% [markdown]
 # Prefix, VeRA and prompt are in the lower half of both. But full fine-tuning, clearly first here, and MiSS, clearly behind LoRA here, are
-# both within two points of LoRA of rank 32 there, in each table. LoRA's first place is that of one run, with $s = 8$. Model, task, sizes and settings differ
-# at once, so we cannot say which of them did it. **A ranking from one task is a ranking for that task.**
+# both within two points of LoRA of rank 32 (47.8 %) there, in January and in July. LoRA's first place is that of one run, with $s = 8$. Model, task, sizes and settings differ
+# at once, so we cannot say which of them did it. **A ranking from one setting is a ranking for that setting.**
 #
 # ## Yours
 #
@@ -234,8 +234,8 @@ pt.compare("sixty.there", int(both.there.rank(ascending=False)["full fine-tuning
 # 1. Untrained, it returns what its base returns. The base stays frozen and as it is. Each token's output depends on that token alone, and is
 #    the same in training and in evaluation.
 # 2. `count` says how many numbers it trains, all float32; `n_in` and `n_out` are multiples of 48. Its file holds these alone, and a second `Mine` that loads
-#    the file gives the same outputs: what is random is drawn from a seed of its own, into a buffer with `persistent=False`.
-# 3. Within three steps at least half of each parameter's entries get a gradient other than 0, and the output moves. Nothing cuts the gradient of its inputs.
+#    the file gives the same outputs: what is random is drawn by a `torch.Generator` of its own, into a buffer with `persistent=False`.
+# 3. Within three steps at least half of each parameter's entries get a gradient other than 0, and the output moves. Nothing cuts the gradient of the layer's inputs.
 # 4. If it has `merged()`, this returns a new `nn.Linear` with the same outputs, and leaves the layer as it is.
 # 5. `self.new` says which method is nearest, and what differs. Only you can judge it.
 
@@ -320,9 +320,9 @@ pt.sentence("sixty.verdict", ...)    # yours: what do you claim of Mine?
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A lead of less than some two points in peft's table may vanish. | 29 runs of January, again in July: 95 % of the differences moved by at most 2.4 points. 7 of the 14 runs above LoRA of rank 32 are ahead by less | the common fall cancels. Settings and seed are the same, libraries are not. Most small leads did not vanish: 85 of the 110 pairs within 2.4 points in January kept their order, 34 of the 36 above 1.4 points | peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
+# | A lead of less than some two points in peft's table may vanish. | 29 runs of January, again in July: 95 % of the differences moved by at most 2.4 points. 7 of the 14 runs above LoRA of rank 32 are ahead by less | the common fall cancels. Settings and seed are the same, libraries are not. Most small leads did not vanish: 85 of the 109 pairs within 2.4 points in January kept their order, 34 of the 36 above 1.4 points | peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
 # | In that table settings move two methods about as far as the first is from LoRA. An observation. | IA³ by 6.1 to 8.7 points, LoRA of rank 64 by 3.9 to 5.1: four tables, one seed; from LoRA of rank 32 to the first 4.8 | in either pair both runs train equally many parameters; LoRA's differ in s alone. They are chosen: such pairs are 0.1 to 28.6 points apart | IA³ on every linear layer: from 0.002 to 0.005 its accuracy hardly moves (peft's pull request 3337) |
-# | On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8. | R², ten seeds in pairs, above | with new sentences, too. On these sentences the same three are behind also when all five are asked at once, in accuracy, with the later five seeds alone, and at half of LoRA 8's rate, where fewer of its runs end low. VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth. LoRA 8, run again with seed 2, gave lesson 10's R² | in peft's table VeRA is behind LoRA of rank 32 and MiSS is not: one seed, no search. PiSSA comes within 1 to 2 % of LoRA once each has a rate of its own (Lee et al. 2026) |
+# | On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8. | R², ten seeds in pairs, above | with new sentences, too. On these sentences the same three are behind also when all five are asked at once, in accuracy, with the later five seeds alone, and at half of LoRA 8's rate, where fewer of its runs end low. VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth. LoRA 8, run again with seed 2, gave lesson 10's R² | in peft's table VeRA is behind LoRA of rank 32 and MiSS's default is not: one seed, no search. PiSSA comes within 1 to 2 % of LoRA once each has a rate of its own (Lee et al. 2026) |
 # | Turning a layer's inputs changes none of its singular values, and shared shards see a sum of the pieces. | a proof of one line each, and drawn | a random layer of each form: singular values alike, and two inputs with equal sums moved alike, to 0.0001 | true of any size |
 
 # %%

@@ -104,7 +104,8 @@ FAMILY = (
      picture((abs(COLUMN - 5.5) <= abs(ROW - 5.5) + 0.5, TRAINED))),
     ("a bias", "BitFit", "", picture((np.s_[:, :9], FROZEN), (np.s_[:, 10], TRAINED))),
     ("one factor per feature", "IA³", "", picture((ROW == COLUMN, TRAINED))),
-    ("features turned", "RoAd", "OFT", picture((ROW // 3 == COLUMN // 3, TRAINED))),
+    ("features turned", "RoAd", "OFT", picture(
+        (ROW // 3 == COLUMN // 3, TRAINED), ((ROW // 3 == COLUMN // 3) & (ROW > COLUMN), COPIED))),
     ("a product BA", "LoRA, DoRA", "PiSSA, HiRA",
      picture((W, FROZEN), (ABOVE, TRAINED), (BESIDE, TRAINED))),
     ("scattered entries", "", "SHiRA (the mask)",
