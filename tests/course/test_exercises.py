@@ -387,6 +387,12 @@ def test_a_call_in_place_of_the_function_is_told(id):
 # ── the answers ──────────────────────────────────────────────────────────────────────────────
 
 
+def test_loading_all_exercises_leaves_every_class_its_name():
+    assert not [f"{name}.{key}" for name, module in sys.modules.items() if name.startswith(
+        "peft_teach") for key, kind in vars(module).items() if isinstance(kind, type)
+        and kind.__module__ == name and not hasattr(module, kind.__name__)]
+
+
 def test_the_answers_are_those_of_the_lessons_on_the_disk():
     for name in names():
         ids = [id for id in EXERCISES if id.startswith(f"{name}.")]
