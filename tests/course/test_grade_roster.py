@@ -313,6 +313,26 @@ def test_what_a_group_handed_in_counts_for_its_members(evening, lists):
     assert len(table(evening.out / "canvas-import.csv")) == 4
 
 
+NAMES = re.sub("Email address|[a-z]+@x.org", "", PARTICIPANTS)
+
+
+@pytest.mark.parametrize("lists", [
+    (MOODLE, PARTICIPANTS), (TEILNEHMER, WORKSHEET), (MOODLE, NAMES)], ids=len)
+def test_two_lists_of_one_class_are_one_class(evening, lists):
+    rows = evening(["Jo Meier_101_assignsubmission_file_/x.ipynb", "tide.ipynb"], *lists)
+    assert {name for name, row in rows.items() if row["flags"] == "nothing handed in"} == {
+        "Ola Nowak"}
+    assert {*rows} == {"Jo Meier", "Kim Lee", "Ola Nowak"}
+
+
+@pytest.mark.parametrize("lists", [
+    (ANONYMOUS, PARTICIPANTS), (MOODLE, NAMES + "Jo,Meier,,\n"),
+    (MOODLE + MOODLE.splitlines()[1].replace("101", "104"), NAMES)], ids=len)
+def test_lists_that_do_not_say_who_is_who_are_refused(evening, lists):
+    with pytest.raises(PeftTeachError, match="does not say who Jo Meier is in "):
+        evening(["Jo Meier_101_assignsubmission_file_/x.ipynb"], *lists)
+
+
 def test_of_two_with_one_name_neither_is_taken(tmp_path):
     (tmp_path / "x.csv").write_text(MOODLE.replace("Ola Nowak", "Jo Meier").replace("ola@", "j@"),
                                     encoding="utf-8")
