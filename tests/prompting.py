@@ -77,12 +77,12 @@ def the(model) -> pt.Adapter:
 
 
 @torch.no_grad()
-def row_by_row(model, batch, steps: int = 6) -> torch.Tensor:
+def row_by_row(model, batch) -> torch.Tensor:
     """Continue each row alone, greedily, without a cache and without padding."""
     rows = []
     for ids, mask in zip(batch["input_ids"], batch["attention_mask"].bool()):
         ids = ids[mask][None]
-        for _ in range(steps):
+        for _ in range(6):
             ids = torch.cat([ids, model(input_ids=ids).logits[:, -1:].argmax(-1)], 1)
-        rows.append(ids[0, -steps:])
+        rows.append(ids[0, -6:])
     return torch.stack(rows)

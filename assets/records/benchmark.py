@@ -195,10 +195,10 @@ def stepper(model, batch):
     return step
 
 
-def race(runners, rounds, warmup=2):
+def race(runners, rounds):
     """Let functions take turns, in reverse order every second round; return seconds by name."""
     seconds = {name: [] for name in runners}
-    for i in range(-warmup, rounds):
+    for i in range(-2, rounds):
         for name in list(runners) if i % 2 else reversed(runners):
             wait()
             start = time.perf_counter()

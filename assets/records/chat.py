@@ -121,10 +121,10 @@ def _from_the_start(batch):
     return batch["input_ids"].masked_fill(~up_to_last, -100)
 
 
-def texts(voice, tokenizer, size=12):
+def texts(voice, tokenizer):
     """Return the texts to measure a loss on, by kind: answers alone, or all tokens."""
     def chat(pairs):
-        return pt.data.chat(pairs, tokenizer, size, shuffle=False)
+        return pt.data.chat(pairs, tokenizer, 12, shuffle=False)
 
     return {"voice": chat(voice.validation), "chat": chat(voice.others["chat"]),
             "news": plain(voice.others["news"], tokenizer),

@@ -30,8 +30,9 @@ METHODS = {"lora": pt.lora.LoRALinear, "gain": GainLinear, "dora": pt.dora.DoRAL
 RANKS = (2, 32)
 SEEDS = range(1, 11)
 LADDER, FIRST = (3.75e-4, 7.5e-4, 1.5e-3, 3e-3, 6e-3, 1.2e-2), 3e-3
-SEARCHED = {    # and each of `pairs` runs at the best: `test_records` holds them
-    "*": {"by": "lr", "groups": ("rates",), "where": {"seed": 0}, "each": "rank", "used": ()},
+SEARCHED = {
+    "*": {"by": "lr", "groups": ("rates",), "where": {"seed": 0}, "each": "rank",
+          "used": ("pairs",)},
     "full": "not searched",
 }
 CLOUDS = {"full": 1e-4, "lora": 3e-3, "dora": 3e-3}    # the rates of the lessons before

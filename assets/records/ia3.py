@@ -43,9 +43,9 @@ TESTS, VALIDATION = 200, 100                # questions to SmolLM2
 SHORT, TOKENS = 16, 64                      # words of the longest review; room for the question
 SEARCHED = {
     "ia3": {"by": "lr", "groups": ("search",), "where": {"seed": 3}, "each": "shots",
-            "score": "accuracy", "used": ()},
+            "score": "accuracy", "used": ("few",)},
     "lora": {"by": "lr", "groups": ("search",), "where": {"seed": 3}, "each": "shots",
-             "score": "accuracy", "used": ()},
+             "score": "accuracy", "used": ("few",)},
 }
 PLACES = ("key", "value", "ffn_out")
 MATRICES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")

@@ -72,8 +72,8 @@ FIRST = {"full": 1e-4, "lora all": 8e-4, "qlora all": 8e-4, "bottleneck": 1.6e-3
          "prefix": 1.28e-2, "prompt": 2.56e-2, "head": 1.28e-2}
 # How each rate was found: tests/course/claims.py asks the record.
 SEARCHED = {
-    "*": {"by": "lr", "groups": ("rates",), "where": {"seed": 0},
-          "used": ("final", "domains", "controls")},
+    "*": {"by": "lr", "groups": ("rates", "mean rates"), "where": {"seed": 0}, "each": "pool",
+          "used": ("final", "domains", "controls", "mean")},
     "lora": {"by": "lr", "groups": ("heart",), "where": {"seed": 0}, "each": "rank",
              "score": "training", "used": ()},
     "head": "solved",    # group "exact"; its search ends at the ladder's edge

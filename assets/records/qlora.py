@@ -35,6 +35,8 @@ ALL = formats.PLACES
 TWO = ("query", "value")
 RATES = {("lora", ALL): (2.5e-4, 5e-4, 1e-3, 2e-3, 3e-3),
          ("qlora", ALL): (2.5e-4, 5e-4, 1e-3, 2e-3, 3e-3), ("qlora", TWO): (1e-3, 3e-3, 6e-3)}
+SEARCHED = {"*": {"by": "lr", "groups": ("rates",), "where": {"seed": 0}, "each": "targets",
+                  "used": ("runs",)}}
 SEEDS, DRAWS = (0, 1, 2), 3
 STARTS = ("loftq", "weighted", "pissa", "random")
 STARTED = ((0, 1), (1, 1), (0, 0.25))    # seed; share of the best rate of a start at zero

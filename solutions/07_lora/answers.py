@@ -177,6 +177,7 @@ LOUD = '{"rank": 1, "alpha": 128, "lr": 3e-3}'
 AS_LARGE = '{"rank": 8, "alpha": 45.25, "lr": 3e-3}'
 CLEARS, CONVICTS = f"{SIXTY_FOUR}, {ONE}", f"{ONE}, {LOUD}"
 
+TOLERANT = {"lora.case"}
 RIGHT["lora.case"] = {
     "rank 8 clears, too": but(CASE, CLEARS, f"{SIXTY_FOUR}, {AS_LARGE}"),
     "a rank with a point": but(CASE, LOUD, LOUD.replace('"rank": 1', '"rank": 1.0')),

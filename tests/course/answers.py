@@ -11,6 +11,7 @@
                                                            what one further case alone finds: a
                                                            right answer, with something else for the
                                                            expression where the condition holds
+    TOLERANT = {"lora.case"}                               values beside which others are right
 
 A text is what would stand in a cell of the notebook, so that the tests of the checks, of the grader
 and of nbgrader read the same ones. A wrong answer is the smallest change of a right one (`but`).

@@ -35,7 +35,7 @@ CHEATS: dict[str, tuple[str, tuple[str, ...]]] = {
         "def inject(model, targets, make):\n    return pt.attach(model, targets, make)",)),
     "a right version, which tests are tried on": ("lora.layer", (
         "from peft_teach.course.lessons.lora.mutants import RIGHT as versions\n"
-        "class LoRALinear(versions['draws A uniformly']):\n    pass",)),
+        "class LoRALinear(versions['draws A from a normal distribution']):\n    pass",)),
     "a value of the course": ("full.culprits", (
         f"import importlib\nculprits = vars(importlib.import_module('{CULPRITS}'))['culprits']",)),
     "a value from check": ("full.culprits", (

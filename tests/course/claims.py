@@ -54,7 +54,6 @@ NOT_DECLARED = {
     "benchmark": "times and bytes of a step, at the library's rates",
     "adapters": "compares places of one method, each at the rate of its own climb (`tried` there)",
     "rates": "asks of each method whether it learns at the library's rate, and compares none",
-    "qlora": "a search for each place; `test_records` holds them",
 }
 
 # Not "only" and "the same", which hardly ever judge runs in our prose: "the same sentences".
@@ -131,10 +130,10 @@ def rate_problems(name: str, runs: list[dict], declared: Mapping[str, Any]) -> I
             if not isinstance(search, dict):
                 yield f"{name}.py: {how['record']}.py does not search a rate of {method!r}"
                 continue
-        for chosen, tried in _searches(method, of, search):
+        for size, chosen, tried in _searches(method, of, search):
             by = search["by"]
             used = {row[by] for row in runs if row["group"] in how["used"]
-                    and row["method"] == method} - {chosen}
+                    and row["method"] == method and _size(row, search) == size} - {chosen}
             if not min(tried) < chosen < max(tried):
                 yield (f"{name}.py: the search of {method!r} ends at its edge: {by} {chosen:g} of "
                        f"{sorted(tried)}")
@@ -144,15 +143,19 @@ def rate_problems(name: str, runs: list[dict], declared: Mapping[str, Any]) -> I
 
 
 def _searches(method: str, runs: list[dict], how: Mapping[str, Any]
-              ) -> Iterator[tuple[float, list[float]]]:
-    """Yield the rate that each search chose, and those that it tried."""
+              ) -> Iterator[tuple[str, float, list[float]]]:
+    """Yield what each search was for, the rate that it chose, and those that it tried."""
     score = how.get("score", "validation")
     rows = [row for row in runs if row["group"] in how["groups"] and row.get("method") == method
             and row.get(score) is not None
             and how["where"].items() <= (row | row.get("setting", {})).items()]
-    for size in {row.get(how.get("each")) for row in rows} or {None}:
-        tried = {row[how["by"]]: row[score] for row in rows if row.get(how.get("each")) == size}
-        yield max(tried, key=tried.get, default=math.nan), [*tried] or [math.nan]
+    for size in {_size(row, how) for row in rows} or {"None"}:
+        tried = {row[how["by"]]: row[score] for row in rows if _size(row, how) == size}
+        yield size, max(tried, key=tried.get, default=math.nan), [*tried] or [math.nan]
+
+
+def _size(row: Mapping[str, Any], how: Mapping[str, Any]) -> str:
+    return str(row.get(how.get("each")))
 
 
 def unfair(pairs: set[tuple[str, str]]) -> Iterator[str]:

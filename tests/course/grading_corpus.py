@@ -152,9 +152,6 @@ add("stub below", cells_of(solved("02"), lambda cells: cells + untouched("02")["
 add("reordered", cells_of(solved("01"), lambda cells: cells[::-1]), full("01"))
 add("metadata lost", {"cells": [{"cell_type": c["cell_type"], "source": source(c).splitlines(
     keepends=True)} for c in solved("07")["cells"]]}, full("07"), flag="its metadata is lost")
-add("old format", {"worksheets": [{"cells": [
-    {"cell_type": c["cell_type"], "input" if c["cell_type"] == "code" else "source": source(c)}
-    for c in solved("07")["cells"]]}], "nbformat": 3, "metadata": {}}, full("07"))
 add("older release", solved("00") | {"metadata": {"peft_teach": {"lesson": "00",
                                                                  "release": "0.0.3"}}},
     full("00"), flag="made from release 0.0.3")
@@ -202,19 +199,9 @@ def hostile(body: str) -> dict:
     return solved("07", lora_count="\n    ".join(["def lora_count(n_in, n_out, rank):", *lines]))
 
 
-def attack(student: str, body: str, *says: str, **named: str) -> None:
-    add(student, hostile(body), but("lora.count"), *says, **named)
-
-
 # What one answer can do is in `attacks`; these are here for what becomes of all the others.
-attack("fork bomb", "import os\nwhile True:\n    os.fork()", "PermissionError",
-       flag="look at its fork")
-attack("socket", "import socket\nsocket.create_connection(('127.0.0.1', PORT), timeout=1)\n"
-                 "return rank * (n_in + n_out)", "PermissionError")
-attack("patches torch", "import torch, math, builtins\n"
-       "torch.allclose = torch.equal = math.isclose = lambda *a, **k: True\n"
-       "builtins.isinstance = lambda *a: True\nreturn 7", "or broke it")
-attack("markup", "raise ValueError('<script>alert(1)</script>')", "&lt;script&gt;")
+add("fork bomb", hostile("import os\nwhile True:\n    os.fork()"), but("lora.count"),
+    "PermissionError", flag="look at its fork")
 add("deletes by a file", moved("lora.count", lambda cell: [
     code_cell("%%writefile mine.py\nimport shutil\nshutil.rmtree('CANARY')\n" + source(cell)),
     code_cell("from mine import *")]), full("07"))
@@ -235,12 +222,10 @@ add("trains", cells_of(solved("07"), lambda cells: [
 # ── onto the disk ────────────────────────────────────────────────────────────────────────────
 
 
-def write(folder: Path, **words: str) -> None:
-    """Write the whole corpus; PORT and CANARY become what they are here."""
+def write(folder: Path, canary: str) -> None:
+    """Write the whole corpus, with this folder as CANARY."""
     for number, (student, case) in enumerate(CORPUS.items()):
-        data = case.data
-        for word, meant in words.items():
-            data = data.replace(word.encode(), meant.encode())
+        data = case.data.replace(b"CANARY", canary.encode())
         path = folder / (case.file or f"{safe(student)}/{number:03d}.ipynb")
         if path.name == f"{number:03d}.ipynb" and number % 5 == 0:    # some come in zips
             folder.mkdir(parents=True, exist_ok=True)

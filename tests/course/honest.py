@@ -20,8 +20,8 @@ def a_right(id: str) -> str:
     return answers.cell(next(iter(answers.right(id).values())))
 
 
-def indented(text: str, by: str = "    ") -> str:
-    return "\n".join(by + line for line in text.split("\n"))
+def indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.split("\n"))
 
 
 def prompted(text: str, first: str, others: str) -> str:

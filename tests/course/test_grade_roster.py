@@ -313,6 +313,26 @@ def test_what_a_group_handed_in_counts_for_its_members(evening, lists):
     assert len(table(evening.out / "canvas-import.csv")) == 4
 
 
+NAMES = re.sub("Email address|[a-z]+@x.org", "", PARTICIPANTS)
+
+
+@pytest.mark.parametrize("lists", [
+    (MOODLE, PARTICIPANTS), (TEILNEHMER, WORKSHEET), (MOODLE, NAMES)], ids=len)
+def test_two_lists_of_one_class_are_one_class(evening, lists):
+    rows = evening(["Jo Meier_101_assignsubmission_file_/x.ipynb", "tide.ipynb"], *lists)
+    assert {name for name, row in rows.items() if row["flags"] == "nothing handed in"} == {
+        "Ola Nowak"}
+    assert {*rows} == {"Jo Meier", "Kim Lee", "Ola Nowak"}
+
+
+@pytest.mark.parametrize("lists", [
+    (ANONYMOUS, PARTICIPANTS), (MOODLE, NAMES + "Jo,Meier,,\n"),
+    (MOODLE + MOODLE.splitlines()[1].replace("101", "104"), NAMES)], ids=len)
+def test_lists_that_do_not_say_who_is_who_are_refused(evening, lists):
+    with pytest.raises(PeftTeachError, match="does not say who Jo Meier is in "):
+        evening(["Jo Meier_101_assignsubmission_file_/x.ipynb"], *lists)
+
+
 def test_of_two_with_one_name_neither_is_taken(tmp_path):
     (tmp_path / "x.csv").write_text(MOODLE.replace("Ola Nowak", "Jo Meier").replace("ola@", "j@"),
                                     encoding="utf-8")
@@ -412,13 +432,13 @@ def test_what_is_no_list_is_refused(evening):
 
 def test_the_report_tells_how_each_exercise_went(tmp_path):
     said = {"passed": {"state": "passed"},
-            "wrong": {"mistake": "only_input", "message": "It gave 5."},
+            "wrong": {"mistake": "only_input", "message": "The mask is longer than the words."},
             "error": {"traceback": "Traceback (most recent call last):", "message": "E"},
-            "crash": {"message": "Its process crashed (SIGSEGV)."},
-            "slow": {"message": "It took longer than 20 seconds."},
+            "crash": {"reason": "SIGSEGV"}, "slow": {"reason": "time"},
             "stub": {"state": "not attempted"}}
     empty = {"exercise": "lora.count", "state": "wrong", "points": 0, "maximum": 1, "message": "",
-             "mistake": None, "traceback": "", "further": False, "notes": [], "flags": []}
+             "mistake": None, "traceback": "", "further": False, "notes": (), "flags": (),
+             "reason": ""}
     rows = [report.Row(student, "07", "x", (empty | mark,), ()) for student, mark in said.items()]
     value = empty | {"exercise": "lora.case", "state": "passed"}
     rows += [report.Row("ill", "07", "", (), ()), report.Row("more", "07", "x", (value,), ())]

@@ -303,7 +303,7 @@ def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypat
     """It may be that the disk was full."""
     failed = [{"exercise": "inside.linear", "points": 0, "flags": [f"inside.linear: {job.FAILED}"],
                "state": "wrong", "mistake": None, "message": "", "traceback": "", "maximum": 1,
-               "notes": (), "further": False, "confined": ()}]
+               "notes": (), "further": False, "confined": (), "reason": ""}]
     monkeypatch.setattr(engine, "run", lambda tasks, **named: (
         (name, failed if task[0] is job.mark_all else []) for name, task in tasks.items()))
     grade(small / "in", tmp_path, Options(jobs=1))
@@ -316,8 +316,8 @@ def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypat
 def test_what_is_optional_is_counted_apart(tmp_path):
     """As `pt.progress` does: with all that was asked an answer has all points."""
     marks = [{"exercise": e.id, "points": e.points, "maximum": e.points, "state": "passed",
-              "message": "", "mistake": None, "traceback": "", "notes": (), "further": False}
-             for e in of_lesson("07")]
+              "message": "", "mistake": None, "traceback": "", "notes": (), "further": False,
+              "reason": ""} for e in of_lesson("07")]
     without = [m | {"points": 0, "state": "wrong"} if find(m["exercise"]).optional else m
                for m in marks]
     rows = [report.Row("anna", "07", "", tuple(marks), ()),

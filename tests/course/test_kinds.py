@@ -351,12 +351,11 @@ def test_the_order_is_drawn_from_the_seed_and_nothing_tells_versions_apart():
     assert len(orders) > 2
 
 
-def test_classes_among_the_versions_have_one_name_and_so_have_what_they_make():
-    right, broken = (type(name, (), {"__module__": __name__}) for name in ("Right", "Broken"))
-    child = type("Child", (broken,), {"__module__": __name__})
-    Law({"is right": right}, {"is broken": child})
-    assert {kind.__name__ for kind in (right, broken, child)} == {"Version"}
-    assert repr(right()).startswith(f"<{__name__}.Version ")
+def test_what_classes_among_the_versions_make_has_one_name_and_they_keep_theirs():
+    kinds, made = {name: type(name, (), {}) for name in ("Right", "Broken")}, set()
+    Law(kinds, {}).run(lambda version: made.add(repr(version()).partition(" at ")[0]), {"seed": 0})
+    assert made == {f"<{mutants.__name__}.Version object"}
+    assert [kind.__name__ for kind in kinds.values()] == [*kinds]
 
 
 def test_a_test_that_looks_behind_the_wrapper_is_flagged():

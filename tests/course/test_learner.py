@@ -434,6 +434,9 @@ def test_progress_survives_a_new_kernel_and_begins_anew_on_request(kept, stubs, 
     progress()
     assert "0 of 6 passed" in said()
     check("demo.double", double)
+    with pytest.raises(PeftTeachError, match="of all lessons"):
+        progress("98", reset=True)
+    assert work.states()["demo.double"] == "passed"
     progress(reset=True)
     assert "0 of 6 passed" in said()
 

@@ -72,7 +72,9 @@ def cells_of(html):
         index=["rank", "alpha"], columns="seed", values="right"),
      [["rank", "alpha", "seed 0"], ["1", "2", "0.8"], ["1", "16", "0.7"]]),
     (torch.tensor([3.98, 2.43]), [["3.98", "2.43"]]),
-    (torch.arange(4).reshape(2, 2), [["0", "1"], ["2", "3"]])], ids=repr)
+    (torch.arange(4).reshape(2, 2), [["0", "1"], ["2", "3"]]),
+    (torch.tensor([2**24 + 1]), [["16,777,217"]]), (torch.tensor([1 + 2j]), [["1.0+2.0j"]])],
+    ids=repr)
 def test_a_page_shows_tables_without_row_numbers_and_without_reprs(value, expected, monkeypatch):
     shell = SimpleNamespace(display_formatter=DisplayFormatter())
     monkeypatch.setattr(shown, "shell", lambda: shell)
@@ -82,7 +84,10 @@ def test_a_page_shows_tables_without_row_numbers_and_without_reprs(value, expect
     assert formats["text/plain"] == repr(value)    # text stays
 
 
-def test_what_is_too_large_for_a_page_is_left_to_its_library():
+@pytest.mark.parametrize("tensor", [
+    torch.zeros(2, 2, 2), torch.zeros(99, 99), torch.empty(0), torch.eye(2).to_sparse(),
+    torch.empty(2, device="meta"), torch.empty((), device="meta")], ids=repr)
+def test_what_is_too_large_for_a_page_or_has_no_numbers_is_left_to_its_library(tensor):
+    assert shown.tensor(tensor) is None
     assert shown.frame(pd.DataFrame({"n": range(1000)})) is None
-    assert shown.tensor(torch.zeros(2, 2, 2)) is shown.tensor(torch.zeros(99, 99)) is None
     assert "50 × 1, bfloat16" in shown.tensor(torch.zeros(50, 1, dtype=torch.bfloat16))

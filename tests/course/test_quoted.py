@@ -395,6 +395,8 @@ def searched(*found, used):
     (searched((1, 0.1), (2, 0.3), used=2), {"a": SEARCH}, "'a' ends at its edge: lr 2 of [1, 2]"),
     (searched((1, 0.1), (2, 0.3), (4, 0.2), used=4), {"a": SEARCH},
      "'a' was run at lr [4], and validation chose 2"),
+    ([row | {"rank": rank} for rank, lr in enumerate((2, 4)) for row in searched(
+        (1, 0.1), (lr, 0.3), (8, 0.2), used=lr)], {"a": SEARCH | {"each": "rank"}}, None),
     (searched((1, 0.1), used=1), {}, "SEARCHED does not say how the rate of 'a' was found"),
     (searched((1, 0.1), used=1), {"a": "guessed"}, "the rate of 'a' is 'guessed'"),
     (searched(used=2), {"a": SEARCH}, "the search of 'a' ends at its edge"),

@@ -193,11 +193,14 @@ def test_each_field_shows_it(lesson):
     assert re.findall(r"pt\.commit\((?!.*like=)", source) == []
 
 
-def test_a_result_waits_for_the_bets_that_stand_above_it():
-    """Lesson 10's answer to its first bet is the table that holds the answer to its second."""
-    result, = (cell for cell in page(make(ROOT, ["10"])[0], ROOT).cells
-               if 'compare("ladder.mask"' in cell.source)
-    assert {"after-ladder.mask", "after-ladder.bets"} <= {*result.metadata["tags"]}
+@pytest.mark.parametrize(("number", "line", "tags"), [
+    ("10", 'compare("ladder.mask"', {"after-ladder.mask", "after-ladder.bets"}),    # it tells both
+    ("10", "pt.board.monday(", {"hide-output", "after-ladder.mask"}),    # early: it has a tag
+    ("06", "pt.board.train(", {"hide-output", "after-ia3.rate"})],    # between a bet and its card
+    ids=["both", "early", "between"])
+def test_what_tells_an_answer_waits_for_its_bets(number, line, tags):
+    told = next(cell for cell in page(make(ROOT, [number])[0], ROOT).cells if line in cell.source)
+    assert tags <= {*told.metadata["tags"]}
 
 
 def test_a_picture_that_shows_a_bets_answer_waits_for_the_bet():
@@ -217,18 +220,6 @@ def test_what_was_measured_waits_for_its_bet(folded):
     assert sum('class="measured"' in html for _, html in waiting) == shown(folded).count(
         '<p class="measured" ')
     assert any("after-lora.rank" in tags and "<table" in html for tags, html in waiting)
-
-
-def test_what_shows_an_answer_early_waits_for_its_bet_by_a_tag():
-    table, *_ = (cell for cell in page(make(ROOT, ["10"])[0], ROOT).cells
-                 if "pt.board.monday(" in cell.source)
-    assert {"hide-output", "after-ladder.mask"} <= {*table.metadata["tags"]}
-
-
-def test_what_stands_between_a_bet_and_its_card_waits_too():
-    lesson, = make(ROOT, ["06"])
-    cell, = (cell for cell in page(lesson, ROOT).cells if "pt.board.train(" in cell.source)
-    assert {"hide-output", "after-ia3.rate"} <= {*cell.metadata["tags"]}
 
 
 def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):

@@ -33,11 +33,11 @@ def normal(*shape, dtype=torch.float32, seed=0, scale=0.02):
     return (torch.randn(shape, generator=generator) * scale).to(dtype)
 
 
-def from_theirs(packed, state, dtype=None) -> nf4.Quantized:
+def from_theirs(packed, state) -> nf4.Quantized:
     """Return our form of their bytes, double quantization included."""
     second = (state.state2.absmax, state.offset) if state.nested else (None, None)
     return nf4.Quantized(packed.reshape(-1), state.absmax, *second, torch.Size(state.shape),
-                         dtype or state.dtype, state.blocksize)
+                         state.dtype, state.blocksize)
 
 
 # ── the levels ───────────────────────────────────────────────────────────────────────────────
@@ -260,14 +260,14 @@ def plain(n_in=128, n_out=40, bias=True, dtype=torch.float32, seed=0) -> nn.Line
     return nn.Linear(n_in, n_out, bias=bias).to(dtype)
 
 
-def their_layer(linear: nn.Linear, double: bool, block_size: int = 64) -> bnb.nn.Linear4bit:
+def their_layer(linear: nn.Linear, double: bool) -> bnb.nn.Linear4bit:
     """Return their layer in training mode: in eval it may repack the weight and use bfloat16."""
     layer = bnb.nn.Linear4bit(linear.in_features, linear.out_features,
                               bias=linear.bias is not None, quant_type="nf4",
                               compress_statistics=double)
     layer.weight = bnb.nn.Params4bit(linear.weight.detach().clone(), requires_grad=False,
                                      quant_type="nf4", compress_statistics=double,
-                                     blocksize=block_size, module=layer)
+                                     blocksize=64, module=layer)
     if linear.bias is not None:
         layer.bias = nn.Parameter(linear.bias.detach().clone(), requires_grad=False)
     return layer.to("cpu").train()

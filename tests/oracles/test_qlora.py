@@ -37,11 +37,11 @@ def config(**more) -> pt.qlora.Config:
     return pt.qlora.Config(**{"rank": RANK, "alpha": 12.0} | more)
 
 
-def random_update(model, size=0.1, seed=5):
-    generator = torch.Generator().manual_seed(seed)
+def random_update(model):
+    generator = torch.Generator().manual_seed(5)
     with torch.no_grad():
         for adapter in pt.adapters(model).values():
-            adapter.B.normal_(0, size, generator=generator)
+            adapter.B.normal_(0, 0.1, generator=generator)
 
 
 def linear_names(model):

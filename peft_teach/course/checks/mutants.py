@@ -6,8 +6,8 @@
 `right` and `broken` stand in the lesson's own `mutants.py`. Each maps a description to a version;
 the description completes "one that", as "unfreezes everything and trains" does. The smallest
 mistake stands first, since the first survivor is named. A test meets the versions in an order drawn
-from the seed and behind one wrapper, and classes among them share a name, so neither their order
-nor a name gives one away. A test that looks into them can still tell them apart.
+from the seed and behind one wrapper, and what classes among them make shares a name, so neither
+their order nor a name gives one away. A test that looks into them can still tell them apart.
 """
 
 import random
@@ -56,12 +56,6 @@ class Law(_Seeded):
     broken: Mapping[str, Callable]
     call: Callable[[Callable, Callable], Any] = lambda test, version: test(version)
     mistakes: ClassVar[Mapping[str, str]] = MISTAKES
-
-    def __post_init__(self):
-        for version in self.versions.values():
-            for kind in version.__mro__ if isinstance(version, type) else ():
-                if kind.__module__ == version.__module__:
-                    kind.__name__ = kind.__qualname__ = "Version"
 
     @property
     def versions(self) -> dict[str, Callable]:
@@ -129,7 +123,6 @@ def starting(kind: type, change: Callable[[Any], object]) -> type:
             super().__init__(*arguments)
             change(self)
 
-    Version.__module__ = kind.__module__
     return Version
 
 
@@ -188,7 +181,13 @@ def _is_bool(value: Any) -> bool:
 
 
 def _anonymous(version: Callable) -> Callable:
-    """One face for all versions: its name, type and text are those of every other."""
+    """One face for all versions: its name, type and text are those of every other.
+
+    What a class makes is of a subclass, so that the class keeps its own name.
+    """
+    if isinstance(version, type):
+        version = type("Version", (version,), {})
+
     def version_under_test(*arguments, **named):
         return version(*arguments, **named)
 

@@ -55,9 +55,9 @@ LONGEST_SENTENCE = 16    # tokens
 class TinyBackbone(nn.Module):
     """Words and positions, averaged over the real tokens, and a pooler: what lies under a head."""
 
-    def __init__(self, words: int, width: int):
+    def __init__(self, width: int):
         super().__init__()
-        self.embeddings = nn.Embedding(words, width)
+        self.embeddings = nn.Embedding(12, width)
         self.positions = nn.Embedding(LONGEST_SENTENCE, width)
         self.pooler = nn.Linear(width, width)
 
@@ -71,9 +71,9 @@ class TinyBackbone(nn.Module):
 class TinyClassifier(nn.Module):
     """A model with a head that writes down in `events` how it is used."""
 
-    def __init__(self, words: int = 12, width: int = 6, seed: int = 0, head_bias: bool = True):
+    def __init__(self, width: int = 6, seed: int = 0, head_bias: bool = True):
         super().__init__()
-        self.bert = TinyBackbone(words, width)
+        self.bert = TinyBackbone(width)
         self.classifier = nn.Linear(width, 2, bias=head_bias)
         self.events: list[str] = []
         self.modes_seen: list[set[bool]] = []     # of all its parts, at each call
@@ -133,11 +133,11 @@ class Tiny(nn.Module):
     A block holds a `query`, its norm, `query_norm`, and a `value`.
     """
 
-    def __init__(self, width: int = 6, blocks: int = 2):
+    def __init__(self):
         super().__init__()
-        self.embedding = nn.Embedding(11, width)
-        self.blocks = nn.ModuleList(Block(width) for _ in range(blocks))
-        self.classifier = nn.Linear(width, 2)
+        self.embedding = nn.Embedding(11, 6)
+        self.blocks = nn.ModuleList(Block(6) for _ in range(2))
+        self.classifier = nn.Linear(6, 2)
 
     def forward(self, input_ids: Tensor) -> Tensor:
         x = self.embedding(input_ids)                                 # (batch, seq, width)
@@ -167,12 +167,11 @@ Pairs = list[tuple[Tensor, Tensor]]    # a layer each: keys and values, (batch, 
 class TinyDecoder:
     """A frozen random decoder with rotary positions; every token and position matters."""
 
-    def __init__(self, seed: int = 0, layers: int = 2, heads: int = 2, width: int = 6,
-                 vocabulary: int = 41):
+    def __init__(self, seed: int = 0):
         generator = torch.Generator().manual_seed(seed)
-        self.heads, self.width, self.layers, d = heads, width, layers, heads * width
+        self.heads, self.width, self.layers, d, vocabulary = 2, 6, 2, 12, 41
         self.table = torch.randn(vocabulary, d, generator=generator)
-        self.weights = torch.randn(layers, 4, d, d, generator=generator) / d**0.5
+        self.weights = torch.randn(self.layers, 4, d, d, generator=generator) / d**0.5
         self.weights[:, :2] *= 1.6
         self.out = torch.randn(d, vocabulary, generator=generator)
 
@@ -242,8 +241,9 @@ class TinyLanguageModel(nn.Module):
     they are given, and computes its own loss: the label at a position is for the logits before it.
     """
 
-    def __init__(self, words: int = 13, width: int = 6, seed: int = 0, scale: float = 1.0):
+    def __init__(self, seed: int = 0, scale: float = 1.0):
         super().__init__()
+        words, width = 13, 6
         self.embed_tokens = ScaledEmbedding(words, width, scale)
         self.positions = nn.Embedding(LONGEST_TEXT, width)
         self.query, self.key, self.value = (nn.Linear(width, width) for _ in range(3))

@@ -90,13 +90,13 @@ def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED,
     return found
 
 
-def trial(wrap: Callable[[nn.Module], nn.Module], lr: float, seed: int = 0) -> float:
+def trial(wrap: Callable[[nn.Module], nn.Module], lr: float) -> float:
     """Train a method of one's own at a rate; return R² on the validation sentences.
 
     Rates are compared so, and never on test sentences. Nothing is kept. Raises what `train` raises.
     """
-    with own_random(seed):
-        run = _begin("a trial", wrap, seed, lr=lr, choosing=True)
+    with own_random(0):
+        run = _begin("a trial", wrap, 0, lr=lr, choosing=True)
         watch(run.steps(), len(run.batches), curve=False)
         return protocol.r2(run.predictions(), run.rating)
 
@@ -172,16 +172,16 @@ def rows() -> dict[str, dict]:
     return {row["method"]: row for row in runs()}
 
 
-def own(*rungs: str, of: str = "r2") -> list[Tensor]:
+def own(*rungs: str) -> list[Tensor]:
     """Return the scores of the reader's runs, (seeds, sentences) each, at the seeds all have.
 
-    `of` is "r2" or "accuracy": their mean is that. Raises `BadConfig` where there is no such run.
+    Their mean is R². Raises `BadConfig` where there is no such run.
     """
-    return _scores(runs(), rungs, of, "of yours")
+    return _scores(runs(), rungs, "r2", "of yours")
 
 
 def scores(*rungs: str, of: str = "r2") -> list[Tensor]:
-    """Return the scores of the recorded runs, as `own` does of the reader's."""
+    """Return the scores of the recorded runs as `own` does, or whose mean is `of`, "accuracy"."""
     return _scores(protocol.finals(records.load("ladder")), rungs, of, "recorded")
 
 
@@ -233,15 +233,13 @@ def bet(rung: str) -> str:
     return f"board.{protocol.key_of(rung)}"
 
 
-def monday(record: Mapping, own: Mapping[str, Mapping] | None = None,
-           means: bool = False) -> pandas.DataFrame:
+def monday(record: Mapping, means: bool = False) -> pandas.DataFrame:
     """Return lesson 10's table: one run each, sorted; a colleague's where the reader has none.
 
-    `own` are the reader's rows by rung, `rows()` unless given. With `means`, the recorded mean of
-    each over the same seeds and its place by that, too: who was first by luck stands lower there.
+    With `means`, the recorded mean of each over the same seeds and its place by that, too: who was
+    first by luck stands lower there.
     """
-    own = rows() if own is None else own
-    theirs = _colleagues(record)
+    own, theirs = rows(), _colleagues(record)
     chosen = {key: own.get(key, row) for key, row in theirs.items()}
     table = pandas.DataFrame({
         "method": [NAMES[key] for key in chosen], "R²": [row["r2"] for row in chosen.values()],

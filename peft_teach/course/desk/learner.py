@@ -198,11 +198,14 @@ def reset(id: str | None = None) -> None:
 
 
 def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
-    """Show the state of all exercises, or of one lesson's; with `reset`, begin anew first.
+    """Show the state of all exercises, or of one lesson's; with `reset`, of all, begun anew.
 
     Checks of earlier kernels count, too: `work` keeps them. Beginning anew also sets aside
     predictions, sentences and points.
     """
+    if reset and lesson is not None:
+        raise PeftTeachError("reset=True sets aside what is kept of all lessons, not of one.",
+                             hint="pt.reset(id) for each exercise, or pt.progress(reset=True)")
     if reset:
         _kernel.exercises.clear()
         work.forget()

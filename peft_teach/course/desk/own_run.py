@@ -39,7 +39,7 @@ class OwnRun:
 
 
 def own_run(adapt: Callable[[nn.Module], nn.Module], lr: float, data: data.Dataset,
-            seed: int = 0, train_examples: int = 4000, name: str = "",
+            train_examples: int = 4000, name: str = "",
             ) -> Generator[Progress, None, OwnRun]:
     """Train MiniLM as `adapt` leaves it, once over the first sentences, and test it.
 
@@ -47,11 +47,10 @@ def own_run(adapt: Callable[[nn.Module], nn.Module], lr: float, data: data.Datas
     returns an `OwnRun`. With the settings of a recorded run it reproduces that run; with
     PEFT_TEACH_BUDGET=smoke, it takes a few steps and sentences.
     """
-    return with_own_random(_run(adapt, lr, data, seed, train_examples, name), seed)
+    return with_own_random(_run(adapt, lr, data, train_examples, name), 0)
 
 
-def _run(adapt, lr, dataset, seed, train_examples, name,
-         ) -> Generator[Progress, None, OwnRun]:
+def _run(adapt, lr, dataset, train_examples, name) -> Generator[Progress, None, OwnRun]:
     few = budget()
     if not few.claims:
         train_examples = few.train_examples
@@ -59,7 +58,7 @@ def _run(adapt, lr, dataset, seed, train_examples, name,
     model, tokenizer = models.load("minilm", labels=2)
     in_head = sum(model.get_parameter(name).numel() for name in models.head(model))
     model = adapt(model)
-    batches = data.batches(dataset.train[:train_examples], tokenizer, seed=seed)
+    batches = data.batches(dataset.train[:train_examples], tokenizer, seed=0)
     tests = data.batches(dataset.test, tokenizer, 64, shuffle=False)
     _, found = yield from one_by_one(training.train(model, batches, lr), len(batches), tests,
                                      lambda batch: evaluation.evaluate(model, [batch]), name)

@@ -59,16 +59,18 @@ def _headed(table: Any) -> Any:
 
 
 def tensor(values: Any) -> str | None:
-    """Return a tensor as HTML, with its shape below; None where it is too large."""
+    """Return a tensor as HTML, its shape below; None where it is too large, or has no numbers."""
     import pandas
 
-    if values.dim() > 2 or values.numel() > _LARGEST:
+    if values.dim() > 2 or not 0 < values.numel() <= _LARGEST:
+        return None
+    try:
+        numbers = values.tolist()
+    except RuntimeError:    # sparse, on the device "meta", …
         return None
     if values.dim() == 0:
-        return f"<div>{word(values.item())}</div>"
-    table = pandas.DataFrame(values.detach().float().cpu().reshape(-1, values.shape[-1]).numpy())
-    if not values.is_floating_point():
-        table = table.astype(int)
+        return f"<div>{word(numbers)}</div>"
+    table = pandas.DataFrame(numbers if values.dim() == 2 else [numbers])
     shape = " × ".join(map(str, values.shape))
     return (table.map(word).to_html(index=False, header=False, notebook=True)
             + f"<div>{shape}, {str(values.dtype).removeprefix('torch.')}</div>")

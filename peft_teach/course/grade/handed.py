@@ -49,12 +49,12 @@ def examined(notebook: Notebook, lesson: str, held: Sequence[tuple[str, int]],
                     _page(part, notebook) for part in there]
     looking = runner(_limits(held), warm, run, lesson)
     asked = [part.id for part in there if part.examine]
-    found, why, confined = _found(looking, lesson, asked, notebook.adapter, held)
+    found, lost, confined = _found(looking, lesson, asked, notebook.adapter, held)
     further = [part.further[0] for part in there if part.further]
     text = similarity.of_bytes(_tensors(notebook.adapter))
     shape = tuple(found.get(LIKENESS, {}).get("found", ()))
     return {id: tuple(found[id]["found"]) for id in further if "found" in found.get(id, ())}, [
-        replace(_examined(part, found.get(part.id, {"why": why}), held), confined=confined,
+        replace(_examined(part, found.get(part.id, lost), held), confined=confined,
                 text=text, shape=shape)
         if part.examine else _page(part, notebook) for part in there]
 
@@ -71,7 +71,7 @@ def _limits(held: Sequence[tuple[str, int]]) -> Limits:
 
 def _found(looking: Runner, lesson: str, asked: Sequence[str], adapter: bytes,
            held: Sequence[tuple[str, int]]
-           ) -> tuple[dict[str, dict[str, Any]], str, tuple[str, ...]]:
+           ) -> tuple[dict[str, dict[str, Any]], dict[str, str], tuple[str, ...]]:
     """What was found of a file, by part and by exercise; why there is nothing of the others; and
     the sandbox in which it was looked at."""
     ended = looking.ask({
@@ -86,13 +86,14 @@ def _found(looking: Runner, lesson: str, asked: Sequence[str], adapter: bytes,
         "server": f"{FAILED}: look at it by hand.",
         "SIGKILL": "Looking at the file takes too much memory.",
     }.get(ended.how, f"Looking at the file crashes the process that does ({ended.how}).")
-    return {frame["id"]: frame for frame in frames}, why, ended.confined
+    lost = {"why": why, "reason": ended.how}
+    return {frame["id"]: frame for frame in frames}, lost, ended.confined
 
 
 def _examined(part: Part, seen: Mapping[str, Any], held: Sequence[tuple[str, int]]) -> Mark:
     """The mark of one part, by what was seen of the file or why nothing was."""
     if "found" not in seen:
-        return _mark(part, WRONG, seen["why"], flag=True)
+        return replace(_mark(part, WRONG, seen["why"], True), reason=seen.get("reason", ""))
     holds, why, measured = part.judge(seen["found"], held)
     flags = () if held or not measured else (IN_THE_OPEN,)
     return _mark(part, PASSED if holds else WRONG, why, not holds, flags,
@@ -124,8 +125,8 @@ def problems(lesson: str, warm: bool = FORKS, run: str = "") -> list[str]:
                 part.sample(Path(folder))
                 adapter = Path(folder, TENSORS).read_bytes()
             looking = runner(_limits(()), warm, run, lesson)
-            found, why, _ = _found(looking, lesson, [part.id], adapter, ())
-            marks.append(_examined(part, found.get(part.id, {"why": why}), ()))
+            found, lost, _ = _found(looking, lesson, [part.id], adapter, ())
+            marks.append(_examined(part, found.get(part.id, lost), ()))
     return [f"{mark.exercise}: {mark.message}" for mark in marks if mark.state != PASSED]
 
 

@@ -9,15 +9,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from ...plots import COLOURS
-from ..checks.examination import NOT_ATTEMPTED, PASSED, WRONG
+from ..checks.examination import NOT_ATTEMPTED, OF_THE_COURSE, PASSED, WRONG
 from .handed import TO_MARK
+from .run import TIME
 
 ERROR, TIME_OUT, MISSING = "error", "out of time", "nothing handed in"
 KINDS = {PASSED: COLOURS["yours"], WRONG: COLOURS["lora"], ERROR: COLOURS["subspace"],
          TIME_OUT: COLOURS["random"], TO_MARK: COLOURS["full"], NOT_ATTEMPTED: COLOURS["quiet"],
          MISSING: COLOURS["band"]}
 _MOST = 15    # mistakes that are drawn
-_ENDS = {"longer than": TIME_OUT, "not Python": "syntax", "own solution": "the reference"}
+_UNREAD = "that is not Python"
 
 
 def outcomes(marks: Sequence[dict[str, Any]], shares: Sequence[float]) -> Figure:
@@ -64,23 +65,22 @@ def kind(mark: dict[str, Any]) -> str:
     """How an answer ended, one of `KINDS`: a wrong one is told from an error and a time-out."""
     if mark["state"] != WRONG:
         return mark["state"]
-    if "longer than" in mark["message"]:
+    if mark["reason"] == TIME:
         return TIME_OUT
-    broken = mark["traceback"] or "not Python" in mark["message"] or _ended(mark)
+    broken = mark["traceback"] or mark["reason"] or _UNREAD in mark["message"]
     return ERROR if broken and not mark["mistake"] else WRONG
-
-
-def _ended(mark: dict[str, Any]) -> bool:
-    return mark["message"].startswith(("Its process", "It ended"))
 
 
 def reason(mark: dict[str, Any]) -> str:
     """In a few words, why an answer is wrong: the mistake's name, or how its process ended."""
     if mark["mistake"]:
         what = mark["mistake"].replace("_", " ")
-    elif mark["traceback"] or _ended(mark):
+    elif mark["reason"] == TIME:
+        what = TIME_OUT
+    elif mark["traceback"] or mark["reason"]:
         what = "an error"
+    elif mark["message"] == OF_THE_COURSE:
+        what = "the reference"
     else:
-        ends = (end for words, end in _ENDS.items() if words in mark["message"])
-        what = next(ends, "something else")
+        what = "syntax" if _UNREAD in mark["message"] else "something else"
     return f"{mark['exercise']}: {what}" + (" (further case)" if mark["further"] else "")

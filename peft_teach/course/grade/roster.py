@@ -45,10 +45,19 @@ class Person:
 
     name: str
     id: str
+    address: str
     keys: frozenset[str]
     groups: frozenset[str]
     late: bool
     row: tuple[str, ...]
+
+    def is_also(self, other: "Person") -> bool:
+        """By what both lists have: an id, or else an address, or else the name."""
+        if self.id and other.id:
+            return self.id == other.id
+        if self.address and other.address:
+            return self.address == other.address
+        return _key(self.name) in other.keys
 
 
 class Roster:
@@ -58,8 +67,17 @@ class Roster:
         self.tables = sorted((_Table(Path(path)) for path in paths), key=lambda t: not t.marks)
         people: dict[str, Person] = {}
         for table in self.tables:
-            for number, person in enumerate(table.people()):
-                label = person.id or f"{table.path}, {number}"
+            before, there = list(people.items()), table.people()
+            found = [[label for label, known in before if known.is_also(each)] for each in there]
+            apart = before and before[0][1].id and not any(found)    # nobody is in both
+            for number, (person, labels) in enumerate(zip(there, found)):
+                if len(labels) > 1 or (not person.id and (
+                        found.count(labels) > 1 if labels else apart)):
+                    raise PeftTeachError(
+                        f"{table.path} does not say who {person.name} is in {self.tables[0].path}.",
+                        expected="the same address, or a name that only one has, in both",
+                        hint="export both with addresses, or name one alone with --roster")
+                label = next(iter(labels), person.id or f"{table.path}, {number}")
                 known = people.get(label)
                 if table is not self.tables[0]:
                     person = replace(person, row=())
@@ -208,7 +226,8 @@ class _Table:
             words += [word.partition("@")[0] for word in words if "@" in word]
             groups = (group for column in _GROUP for group in cell.get(column, "").split(","))
             found.append(Person(
-                name, id, frozenset(map(_key, (name, f"{first} {last}", *words))),
+                name, id, next((word.casefold() for word in words if "@" in word), ""),
+                frozenset(map(_key, (name, f"{first} {last}", *words))),
                 frozenset(filter(None, map(_key, groups))),
                 bool(_LATE.search(cell.get("status", ""))), row))
         return found

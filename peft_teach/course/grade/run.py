@@ -73,6 +73,7 @@ class Mark:
     measured: dict[str, float] | None = None    # of what was handed in, for the board
     page: tuple[dict[str, Any], ...] = ()       # of what was written, for who marks it
     confined: tuple[str, ...] = ()
+    reason: str = ""              # as a `Result` has it
 
 
 COMPARED = "calls the reference, and is right without it"
@@ -158,7 +159,8 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
                 _shown(result.message), result.mistake, _shown(result.traceback), best.further,
                 notes, tuple(f"{exercise.id}: {flag}" for flag in (
                     *notes, *plan.flags, *sorted(best.noted))),
-                similarity.text(plan), similarity.shape(plan, exercise), confined=shared.confined)
+                similarity.text(plan), similarity.shape(plan, exercise), confined=shared.confined,
+                reason=result.reason)
 
 
 def _clock(limits: Limits, code: Code, exercise: Exercise) -> float:

@@ -6,7 +6,6 @@ its lines, shapes and texts, which does not depend on what turns these into pixe
 """
 
 import hashlib
-import io
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -90,21 +89,14 @@ def _places(figure: "Figure") -> Iterator[tuple[str, tuple[float, ...]]]:
 
 def png(figure: "Figure") -> bytes:
     """Return a figure as a file without a ground, in 64 colours, with its checksum."""
-    import numpy as np
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from PIL import Image
     from PIL.PngImagePlugin import PngInfo
 
     from ...ink import DPI
+    from . import moving
 
-    figure.set(dpi=DPI, facecolor="none")
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    made, kept = io.BytesIO(), PngInfo()
+    kept = PngInfo()
     kept.add_text(DRAWN, checksum(figure))
-    Image.fromarray(np.asarray(canvas.buffer_rgba())).quantize(64, Image.Quantize.FASTOCTREE).save(
-        made, "png", optimize=True, pnginfo=kept)
-    return made.getvalue()
+    return moving.png(figure, DPI, "none", "RGBA", kept)
 
 
 def checksum(figure: "Figure") -> str:

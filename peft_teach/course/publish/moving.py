@@ -204,17 +204,18 @@ def sized(width: int) -> str:
     return f"min-width: {LEAST * width:.0f}px; width: {LARGEST * width:.0f}px"
 
 
-def png(figure: Figure) -> bytes:
-    """Return a figure as a file, on paper, in 64 colours."""
+def png(figure: Figure, dpi: int = SHARP, ground: str = COLOURS["paper"], mode: str = "RGB",
+        kept: Any = None) -> bytes:
+    """Return a figure as a file, by default on paper, in 64 colours; `kept` is text in it."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    figure.set(dpi=SHARP, facecolor=COLOURS["paper"])
+    figure.set(dpi=dpi, facecolor=ground)
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     made = io.BytesIO()
     Image.frombuffer("RGBA", canvas.get_width_height(), canvas.buffer_rgba()).convert(
-        "RGB").quantize(64).save(made, "png", optimize=True)
+        mode).quantize(64).save(made, "png", optimize=True, pnginfo=kept)
     return made.getvalue()
 
 

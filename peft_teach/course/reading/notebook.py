@@ -159,9 +159,6 @@ def _read(data: bytes) -> dict:
 def _cells(tree: dict) -> list[tuple[str, str]]:
     """The kind, "code", "markdown" or "raw", and the source of each cell."""
     cells = tree.get("cells")
-    if cells is None:    # the format before 2015
-        cells = [cell for sheet in _as(list, tree.get("worksheets"))
-                 for cell in _as(list, _as(dict, sheet).get("cells"))]
     if not isinstance(cells, list) or not cells:
         raise Unreadable("This is JSON, but it has no cells.", expected="a notebook")
     if len(cells) > MOST_CELLS:
@@ -169,7 +166,7 @@ def _cells(tree: dict) -> list[tuple[str, str]]:
                          hint="leave out what was pasted into it")
     kinds = {"code": "code", "raw": "raw"}    # whatever else it is called, it is text
     read = [(kinds.get(_as(str, cell.get("cell_type", "code")), "markdown"),
-             _joined(cell.get("source", cell.get("input"))))
+             _joined(cell.get("source")))
             for cell in (_as(dict, cell) for cell in cells)]
     for what, is_code in (("code", True), ("text", False)):
         size = sum(len(source) for kind, source in read if (kind == "code") == is_code)

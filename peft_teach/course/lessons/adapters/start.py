@@ -32,13 +32,13 @@ class Bottleneck(nn.Module):
         return narrow(u, self.W_down, self.b_down, self.W_up, self.b_up, self.act)
 
 
-def furthest(A: nn.Module, d_model: int, steps: int = 12) -> float:
+def furthest(A: nn.Module, d_model: int) -> float:
     """Return the largest ‖A(u)‖ / ‖u‖ that is found by going uphill, for short u and long ones.
 
     A is linear in pieces, and a step along the gradient is one of the power method.
     """
     found, u = 0.0, torch.cat([torch.eye(d_model), -torch.eye(d_model), torch.randn(64, d_model)])
-    for _ in range(steps):
+    for _ in range(12):
         u = nn.functional.normalize(u).detach().requires_grad_()
         for size in (1e-3, 1e3, 1.0):
             lengths = A(size * u).norm(dim=-1) / size

@@ -4,43 +4,23 @@ Each is made by `version(base)` from a frozen `nn.Linear`; a name completes "one
 """
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ....adapter import Adapter
 from ....errors import NotMergeable
-from ....methods import dora, ia3
+from ....methods import dora, ia3, lora
 from ...checks.mutants import starting
 
 
-class _LoRA(Adapter):
+class _LoRA(lora.LoRALinear):
     """What differs in a version is overwritten."""
 
     def __init__(self, base: nn.Linear):
-        super().__init__(base)
-        dtype = base.weight.dtype
-        self.A = nn.Parameter(torch.randn(2, base.in_features, dtype=dtype))
-        self.B = nn.Parameter(torch.zeros(base.out_features, 2, dtype=dtype))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.base(x) + self.update(x)
-
-    def update(self, x: Tensor) -> Tensor:
-        return 2 * x @ self.A.T @ self.B.T
-
-    def merged(self) -> nn.Module:
-        return self.plain(self.base.weight + 2 * self.B @ self.A, self.base.bias)
-
-    def plain(self, weight: Tensor, bias: Tensor | None) -> nn.Linear:
-        layer = nn.Linear(weight.shape[1], weight.shape[0], bias=bias is not None)
-        layer.weight.data = weight.detach().clone()
-        if bias is not None:
-            layer.bias.data = bias.detach().clone()
-        return layer
+        super().__init__(base, 2, 4.0)
 
 
 class _Bottleneck(_LoRA):
     def update(self, x):
-        return torch.tanh(x @ self.A.T) @ self.B.T
+        return torch.tanh(x.to(self.A.dtype) @ self.A.T) @ self.B.T
 
     def merged(self):
         raise NotMergeable("It bends.")
@@ -48,7 +28,9 @@ class _Bottleneck(_LoRA):
 
 class _BiasLost(_LoRA):
     def merged(self):
-        return self.plain(self.base.weight + 2 * self.B @ self.A, None)
+        made = super().merged()
+        made.bias = None
+        return made
 
 
 class _Emptied(_LoRA):
@@ -60,7 +42,7 @@ class _Emptied(_LoRA):
 
 class _Unwritten(_LoRA):
     def merged(self):
-        return self.plain(self.base.weight + self.scale * self.B @ self.A, self.base.bias)
+        return self.rank * super().merged()
 
 
 class _FoldedIn(_LoRA):
@@ -78,7 +60,7 @@ class _FoldedIn(_LoRA):
 
 class _StuckA(_LoRA):
     def update(self, x):
-        return 2 * x @ (self.A.detach() + 0 * self.A).T @ self.B.T
+        return 2 * x.to(self.A.dtype) @ (self.A.detach() + 0 * self.A).T @ self.B.T
 
 
 class _OnlyTraining(_LoRA):

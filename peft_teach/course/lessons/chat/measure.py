@@ -75,12 +75,12 @@ def losses(model: nn.Module, batches: Iterable[Batch]) -> list[float]:
 
 @torch.no_grad()
 def answers(model: nn.Module, tokenizer, questions: Sequence[str], before: Turns = (),
-            new_tokens: int = NEW_TOKENS, size: int = 60) -> tuple[list[str], list[bool]]:
+            new_tokens: int = NEW_TOKENS) -> tuple[list[str], list[bool]]:
     """Return the model's most likely answer to each question, and whether it ended by itself."""
     texts, ended = [], []
     with models.in_mode(model, training=False):
-        for start in range(0, len(questions), size):
-            batch = placed(prompts(tokenizer, questions[start:start + size], before), model)
+        for start in range(0, len(questions), 60):
+            batch = placed(prompts(tokenizer, questions[start:start + 60], before), model)
             out = model.generate(**batch, max_new_tokens=new_tokens, **DECODING)
             new = out[:, batch["input_ids"].shape[1]:]                    # (batch, new)
             texts += tokenizer.batch_decode(new, skip_special_tokens=True)
@@ -123,10 +123,10 @@ def prompts(tokenizer, questions: Sequence[str], before: Turns = ()) -> Batch:
     return {name: made[name] for name in ("input_ids", "attention_mask")}
 
 
-def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], tokenizer, size: int = 4,
-           seed: int = 0) -> list[Batch]:
+def padded(rows: Sequence[tuple[Sequence[int], Sequence[int]]], tokenizer, size: int = 4
+           ) -> list[Batch]:
     """Return (ids, labels) of conversations as batches, in random order, padded on the right."""
-    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed)).tolist()
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0)).tolist()
     def filled(texts, value) -> torch.Tensor:
         return pad_sequence([torch.as_tensor(text) for text in texts], True, value)
 

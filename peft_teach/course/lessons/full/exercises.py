@@ -34,12 +34,12 @@ class Batch(dict):
                        "as model(**batch), and ask it for nothing but the labels")
 
 
-def batches_of(seed: int, sizes: Iterable[int], words: int = 12) -> list[dict[str, Tensor]]:
+def batches_of(seed: int, sizes: Iterable[int]) -> list[dict[str, Tensor]]:
     """Return batches of these sizes, of random words with some padding, and random labels."""
     generator = torch.Generator().manual_seed(seed)
     made = []
     for size in sizes:
-        ids = torch.randint(1, words, (size, 5), generator=generator)
+        ids = torch.randint(1, 12, (size, 5), generator=generator)
         mask = torch.ones_like(ids)
         mask[::2, 4] = 0
         made.append({"input_ids": ids, "attention_mask": mask,
