@@ -41,6 +41,7 @@ def two_ladders(shown: Shown) -> None:
     ladder = {"full": "full fine-tuning", "mask": "a random mask", "dora 8": "DoRA", "ia3": "IA³",
               "lora 8": "LoRA", "prefix": "prefix", "prompt": "prompt"}
     sixty = {"OFT 32": "OFT", "VeRA 256": "VeRA", "MiSS 16": "MiSS"}
+    sizes = {"DoRA": "DoRA 8", "LoRA": "LoRA 8"} | {name: key for key, name in sixty.items()}
     here = {name: np.mean([row["r2"] for row in record["runs"] if row["group"] == "final"
                            and row["method"] == key and row["seed"] < 7])
             for record, names in ((LADDER, ladder), (SIXTY, sixty)) for key, name in names.items()}
@@ -57,7 +58,7 @@ def two_ladders(shown: Shown) -> None:
         moves = name in ("full fine-tuning", "LoRA", "MiSS")
         ax.line("series 0" if moves else "quiet", "-o", [0, 1], places)
         ink = "series 0" if moves else "ink"
-        ax.text(f"{name}  {here[name]:.2f}", ink)
+        ax.text(f"{sizes.get(name, name)}  {here[name]:.2f}", ink)
         ax.text(f"{there[name]:.1%}  {name}", ink)
     ax.text("here, R²")
     ax.text("there, solved")
@@ -67,7 +68,7 @@ def family(shown: Shown) -> None:
     """Nine forms, each a small picture, in which a count of cells is trained."""
     forms = (("vectors in front", "prompt, prefix", "", 24), ("a small network", "bottleneck", "", 84),
              ("a bias", "BitFit", "", 12), ("one factor per feature", "IA³", "", 12),
-             ("features turned", "RoAd", "OFT", 24), ("a product BA", "LoRA, DoRA", "PiSSA, HiRA", 36),
+             ("features turned", "RoAd", "OFT", 12), ("a product BA", "LoRA, DoRA", "PiSSA, HiRA", 36),
              ("scattered entries", "", "SHiRA (the mask)", 20), ("one shard, repeated", "", "MiSS", 36),
              ("random matrices", "", "VeRA", 11))
     for ax, (form, ours, others, trained) in zip(shown.panels, forms, strict=True):

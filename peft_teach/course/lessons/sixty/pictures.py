@@ -64,8 +64,8 @@ def draw_two_ladders(rows: pandas.DataFrame) -> Figure:
         moves = abs(left - right) > 3
         line, ink = (SERIES[0][0],) * 2 if moves else (COLOURS["quiet"], COLOURS["ink"])
         ax.plot([0, 1], [left, right], "-o", color=line, lw=2 if moves else 1.2, ms=5)
-        name = name.rstrip(" 0123456789")
         ax.text(-0.04, left, f"{name}  {here:.2f}", ha="right", va="center", fontsize=11, color=ink)
+        name = name.rstrip(" 0123456789")
         ax.text(1.04, right, f"{there:.1%}  {name}", va="center", fontsize=11, color=ink)
     ax.set(xlim=(-1.25, 2.45) if narrow() else (-0.75, 1.75), ylim=(len(rows) + 0.5, 0.2),
            xticks=[], yticks=[])
@@ -85,6 +85,7 @@ INKS = ListedColormap([*(COLOURS[name] for name in ("paper", "frozen", "rest")),
                        to_rgba(COLOURS["trained"], 0.4), COLOURS["trained"]])
 ROW, COLUMN = np.indices((CELLS, CELLS))
 SCATTERED = np.random.default_rng(0).random((CELLS, CELLS)) < 0.14
+PAIRED = ROW // 2 == COLUMN // 2
 ABOVE, BESIDE, W = np.s_[:2, 3:], np.s_[3:, :2], np.s_[3:, 3:]    # places of A, B and W
 
 
@@ -105,7 +106,7 @@ FAMILY = (
     ("a bias", "BitFit", "", picture((np.s_[:, :9], FROZEN), (np.s_[:, 10], TRAINED))),
     ("one factor per feature", "IA³", "", picture((ROW == COLUMN, TRAINED))),
     ("features turned", "RoAd", "OFT", picture(
-        (ROW // 3 == COLUMN // 3, TRAINED), ((ROW // 3 == COLUMN // 3) & (ROW > COLUMN), COPIED))),
+        (PAIRED, TRAINED), (PAIRED & (ROW % 2 == 1), COPIED))),
     ("a product BA", "LoRA, DoRA", "PiSSA, HiRA",
      picture((W, FROZEN), (ABOVE, TRAINED), (BESIDE, TRAINED))),
     ("scattered entries", "", "SHiRA (the mask)",
