@@ -10,11 +10,16 @@ from torch import nn
 
 
 def put(module: nn.Module, name: str, ours: Callable, wanted: bool = True) -> None:
-    """Let `module.name(…)` be `ours(module, …)`; if not `wanted`, the module's own again."""
-    if stands(module, name, ours) != wanted:
-        vars(module).pop(name, None)
-        if wanted:
-            vars(module)[name] = functools.partial(ours, module)
+    """Let `module.name(…)` be `ours(module, …)`; if not `wanted`, what stood before it again."""
+    if stands(module, name, ours) == wanted:
+        return
+    own = vars(module)
+    if wanted:
+        here, shadow = own.get(name), functools.partial(ours, module)
+        vars(shadow)["before"] = getattr(here, "before", {name: here} if here else {})
+        own[name] = shadow
+    else:
+        own |= own.pop(name).before
 
 
 def stands(module: nn.Module, name: str, ours: Callable) -> bool:

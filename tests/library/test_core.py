@@ -888,6 +888,20 @@ def test_a_layer_whose_weight_is_read_cannot_be_adapted(training):
         model(torch.tensor([[1, 2], [3, 0]]))
 
 
+@torch.no_grad()
+def test_what_somebody_put_before_a_method_stands_there_again():
+    """As accelerate puts its hooks before `forward`."""
+    model, calls = Encoder().eval(), []
+    forward = model.encoder.forward
+    model.encoder.forward = lambda *args, **kwargs: [calls.append(1), forward(*args, **kwargs)][1]
+    hooked = model.encoder.forward
+    model = pt.remove(pt.attach(model, "*.linear2", Shifted))
+    assert model.encoder.forward is hooked
+    model(torch.tensor([[1, 2]]))
+    assert calls == [1]
+    assert "save_pretrained" not in vars(model)
+
+
 class Twice(nn.Module):
     """One layer under two names, of which the second is called."""
 
