@@ -122,7 +122,7 @@ CLAIMS = (
           seen=f"{len(FELL)} runs of January, again in July: 95 % of the differences moved by at most "
                f"{MOVED:.1f} points. {(ABOVE < MOVED).sum()} of the {len(ABOVE)} runs above LoRA of rank "
                "32 are ahead by less",
-          tried="the common fall cancels. Settings and seed are the same, libraries and script are not. Most "
+          tried="the common fall cancels. Settings and seed are the same, libraries, script and data's revision are not. Most "
                 f"small leads did not vanish: {sum(CLOSE)} of the {len(CLOSE)} pairs within {MOVED:.1f} points in "
                 f"January kept their order, {sum(WIDE)} of the {len(WIDE)} above {FAR} points",
           holds={"may vanish": lambda: 2 < MOVED < 3 and 0 < sum(CLOSE) < len(CLOSE),
@@ -132,7 +132,7 @@ CLAIMS = (
           seen=f"IA³ by {points(IA3)} points, LoRA of rank 64 by {points(SCALE)}: four tables, one seed; from "
                f"LoRA of rank 32 to the first {100 * (SOLVED.max() - LORA):.1f}",
           tried="in either pair both runs train equally many parameters; LoRA's differ in s alone. They are chosen: "
-                f"such pairs are {points(APART)} points apart",
+                f"such pairs are up to {100 * APART.max():.0f} points apart",
           holds={"about as far": lambda: min(*IA3, *SCALE) > 0.8 * (SOLVED.max() - LORA)
                  and len(IA3) == len(SCALE) == 4,
                  "both runs train equally many parameters": lambda: all(
@@ -179,7 +179,7 @@ JUDGED = {
         words() == [BETTER, UNSURE, WORSE, WORSE, WORSE]
         and words(seeds=range(2, 7)) == [UNSURE] * 3 + [WORSE] * 2,
     "later five alone give the ten-seed verdicts": lambda: words(seeds=range(7, 12)) == words(),
-    "fewer of LoRA 8's runs end low, by less than the margin": lambda:
+    "fewer of LoRA 8's runs end low, by less than R²'s margin": lambda:
         low(HALF, 0.49) < low(EIGHT, 0.49) and beside("OFT 32", "half").word == SAME,
     "are in the lower half": lambda: all(
         PLACES[side][name] > 5 for side in PLACES for name in ("prefix", "VeRA 256", "prompt")),

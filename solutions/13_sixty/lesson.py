@@ -203,7 +203,7 @@ few.iloc[:, -1:]
 
 # %% [markdown]
 # **Ten seeds tell what the first five could not: VeRA, too, is behind LoRA 8.** And OFT, which adds no stretch, is ahead; but beside LoRA 8 at half its rate, where
-# fewer of LoRA 8's runs end low, by less than the margin. We added five seeds after seeing five; the later five alone give the ten-seed verdicts, too.
+# fewer of LoRA 8's runs end low, by less than R²'s margin. We added five seeds after seeing five; the later five alone give the ten-seed verdicts, too.
 #
 # ## Does the small ladder predict peft's table?
 #
@@ -320,9 +320,9 @@ pt.sentence("sixty.verdict", ...)    # yours: what do you claim of Mine?
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A lead of less than some two points in peft's table may vanish. | 29 runs of January, again in July: 95 % of the differences moved by at most 2.4 points. 7 of the 14 runs above LoRA of rank 32 are ahead by less | the common fall cancels. Settings and seed are the same, libraries and script are not. Most small leads did not vanish: 85 of the 109 pairs within 2.4 points in January kept their order, 34 of the 36 above 1.4 points | peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
-# | In that table settings move two methods about as far as the first is from LoRA. An observation. | IA³ by 6.1 to 8.7 points, LoRA of rank 64 by 3.9 to 5.1: four tables, one seed; from LoRA of rank 32 to the first 4.8 | in either pair both runs train equally many parameters; LoRA's differ in s alone. They are chosen: such pairs are 0.1 to 28.6 points apart | IA³ on every linear layer: from 0.002 to 0.005 its accuracy hardly moves (peft's pull request 3337) |
-# | On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8. | R², ten seeds in pairs, above | with new sentences, too. On these sentences the same three are behind also when all five are asked at once, in accuracy, with the later five seeds alone, and at half of LoRA 8's rate, where fewer of its runs end low. VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth. LoRA 8, run again with seed 2, gave lesson 10's R² | in peft's table VeRA and RoAd (road_2) are behind LoRA of rank 32, MiSS's default is not: one seed, no search. PiSSA comes within 1 to 2 % of LoRA once each has a rate of its own (Lee et al. 2026) |
+# | A lead of less than some two points in peft's table may vanish. | 29 runs of January, again in July: 95 % of the differences moved by at most 2.4 points. 7 of the 14 runs above LoRA of rank 32 are ahead by less | the common fall cancels. Settings and seed are the same, libraries, script and data's revision are not. Most small leads did not vanish: 85 of the 109 pairs within 2.4 points in January kept their order, 34 of the 36 above 1.4 points | peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
+# | In that table settings move two methods about as far as the first is from LoRA. An observation. | IA³ by 6.1 to 8.7 points, LoRA of rank 64 by 3.9 to 5.1: four tables, one seed; from LoRA of rank 32 to the first 4.8 | in either pair both runs train equally many parameters; LoRA's differ in s alone. They are chosen: such pairs are up to 29 points apart | IA³ on every linear layer: from 0.002 to 0.005 its accuracy hardly moves (peft's pull request 3337) |
+# | On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8. | R², ten seeds in pairs, above | with new sentences, too. On these sentences the same three are behind also when all five are asked at once, in accuracy, with the later five seeds alone, and at half of LoRA 8's rate, where fewer of its runs end low. VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth. LoRA 8, run again with seed 2, gave lesson 10's R² | in peft's table VeRA and RoAd (road_2) are behind LoRA of rank 32, MiSS's default is not: one seed. PiSSA comes within 1 to 2 % of LoRA once each has a rate of its own (Lee et al. 2026) |
 # | Turning a layer's inputs changes none of its singular values, and shared shards see a sum of the pieces. | a proof of one line each, and drawn | a random layer of each form: singular values alike, and two inputs with equal sums moved alike, to 0.0001 | true of any size |
 
 # %%
@@ -331,7 +331,7 @@ pt.progress("13")
 # %% [markdown]
 # ## At your desk
 #
-# In peft a method is a config; the rest of your script stays:
+# In peft a method is a config; the rest of your script stays, but for the rate:
 #
 # ```python
 # from peft import MissConfig, RoadConfig, get_peft_model
