@@ -77,8 +77,12 @@ def attention(q, k, v, heads, mask):
 """
 OUTPUT, WEIGHTS = "torch.cat(read, dim=-1)", 'fit.masked_fill(~mask, float("-inf")).softmax(-1)'
 SOFTMAX = but(BY_HEAD, "        read.append(", """
-        raised = torch.exp(fit - fit.amax(-1, keepdim=True)) * mask
+        fit = fit.masked_fill(~mask, float("-inf"))
+        raised = torch.exp(fit - fit.amax(-1, keepdim=True))
         read.append(""", WEIGHTS, "raised / raised.sum(-1, keepdim=True)")
+
+FILL = "scores = scores.masked_fill(mask.unsqueeze(1) == 0, -1e9)"
+ADD = "scores = scores + (1 - mask[:, None].to(scores.dtype)) *"
 
 RIGHT["inside.attention"] = {
     "all heads at once": AT_ONCE,
@@ -97,8 +101,7 @@ def attention(q, k, v, heads, mask):
 """,
     "a softmax by hand": SOFTMAX,
     "something large taken away": but(
-        AT_ONCE, "scores = scores.masked_fill(mask.unsqueeze(1) == 0, -1e9)",
-        "scores = scores + (1 - mask[:, None].to(scores.dtype)) * torch.finfo(scores.dtype).min"),
+        AT_ONCE, FILL, f"{ADD} torch.finfo(scores.dtype).min"),
 }
 
 INTERLEAVED = "x.view(batch, x.shape[1], d // heads, heads).permute(0, 3, 1, 2)"
@@ -113,9 +116,12 @@ WRONG["inside.attention"] = {
     "interleaved": (but(AT_ONCE, SPLIT, INTERLEAVED), but(
         AT_ONCE, SPLIT, INTERLEAVED, "out.transpose(1, 2)", "out.permute(0, 2, 3, 1)")),
     "leak": (but(AT_ONCE, "-1e9", "-1e4"), but(AT_ONCE, "-1e9", "-100.0")),
+    "added": (but(AT_ONCE, FILL, f"{ADD} -1e4"), but(AT_ONCE, FILL, f"{ADD} -1e9")),
     "overflow": but(SOFTMAX, " - fit.amax(-1, keepdim=True)", ""),
     "no_gradient": but(BY_HEAD, OUTPUT, f"{OUTPUT}.detach()"),
     "": (but(BY_HEAD, OUTPUT, f"{OUTPUT}, fit"),
+         but(SOFTMAX, 'fit = fit.masked_fill(~mask, float("-inf"))', "pass",
+             "keepdim=True))\n", "keepdim=True)) * mask\n"),
          but(BY_HEAD, "    return", "    mask.logical_not_()\n    return")),
 }
 

@@ -243,6 +243,7 @@ def test_a_number_beside_the_right_one_does_not_pass(id):
     ("inside.attention", "no_scale", 1, "of width w must be q · k / √w; the output["),
     ("inside.attention", "interleaved", 0, "the first d / heads entries alone, and so on; the"),
     ("inside.attention", "leak", 0, "that no query may read, the output must stay"),
+    ("inside.attention", "added", 0, "that no query may read, the output must stay"),
     ("inside.transformer", "no_residual", 1, "must also come out of it, in a sum; the output["),
     ("inside.transformer", "other_gelu", 0, "z must become z · Φ(z)"),
     ("full.step", "no_clip", 0, "the right way, but "),

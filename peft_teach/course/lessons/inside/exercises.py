@@ -26,6 +26,7 @@ from .counting import BLOCK, LEDGER, LINEAR
 PLACES = ("query", "key", "value", "attention_out")
 EPS = 1e-12    # of MiniLM's norms
 LARGE = 6.5    # of queries and keys: their scores reach a hundred, and exp(89) is infinite
+FAR = 1e12     # times as large, a key that may not be read outweighs what is added to its score
 LOW = -2.0**17    # of all scores: to fill in −10,000 would lift what is shut above what is read
 
 
@@ -169,8 +170,11 @@ def run_attention(attention: Callable, case: dict) -> dict[str, Any]:
         other = attention_inputs(case)
         other["k"][unread] *= 1.1 if case["about"] else 0.9    # no score above those read
         other["v"][unread] = -500.0
+        of_others = detached(attention(**other, heads=case["heads"]))
+        other["k"][unread] *= FAR
         return seen | {"trains": found.requires_grad, "of_ones": detached(ones),
-                       "of_others": detached(attention(**other, heads=case["heads"]))}
+                       "of_others": of_others,
+                       "of_far": detached(attention(**other, heads=case["heads"]))}
 
 
 def judge_attention(case: dict, seen: Mapping[str, Any]) -> Verdict:
@@ -192,6 +196,8 @@ def judge_attention(case: dict, seen: Mapping[str, Any]) -> Verdict:
         return Verdict(False, told, mistake)
     if not close(seen["of_ones"], torch.ones_like(right)):
         return Verdict(False, told)
+    if not close(seen["of_far"], found, 1e-4):
+        return Verdict(False, told, None if seen["of_far"].isnan().any() else "added")
     if not seen["trains"]:
         return rejected("no_gradient", "Its output has no gradient to pass back to q, k and v.")
     return Verdict(True, "Each head reads the values that fit its query, and no others.")
@@ -210,9 +216,10 @@ def _property(seen: Mapping[str, Any], right: Tensor, mistake: str | None) -> st
     if not close(seen["of_ones"], ones, 1e-4):
         return ("if all values are 1, each query must read 1, a mean of ones; "
                 f"{difference('the output', seen['of_ones'], ones)}")
-    if not close(seen["of_others"], found, 1e-4):
-        return ("if a key and a value change that no query may read, the output must stay; "
-                f"{difference('the output', seen['of_others'], found)}")
+    for name in ("of_others", "of_far"):
+        if not close(seen[name], found, 1e-4):
+            return ("if a key and a value change that no query may read, the output must stay; "
+                    f"{difference('the output', seen[name], found)}")
     return PROPERTIES.get(mistake, "") + difference("the output", found, right)
 
 
@@ -240,6 +247,8 @@ ATTENTION_MISTAKES = {
     "no_scale": NO_SCALE,
     "leak": "A finite score leaves some weight: where the others lie near −130,000, −10,000 is the "
             "largest of all. Which score has the weight 0, whatever the others are?",
+    "added": "A number added to a score leaves the score in: a key that is a million million times "
+             "as large outweighs it. Put another score in its place: which one has the weight 0?",
     "mask_after": "After the softmax it is too late: the weights that are left no longer sum to 1.",
     "heads_mixed": "A view as (batch, heads, tokens, width) does not cut the vectors, it gives a "
                    "head whole tokens: cut the last dimension, then move the heads to the front. "
@@ -253,7 +262,7 @@ ATTENTION = Exercise(
     cases=attention_cases, run=run_attention,
     judge=judge_attention, mistakes=ATTENTION_MISTAKES,
     returns=judge.stages({"found": Any, "changed": str},
-                         {"trains": bool, "of_ones": Any, "of_others": Any}),
+                         {"trains": bool, "of_ones": Any, "of_others": Any, "of_far": Any}),
     hints=("Your one head, once for each piece of the entries. The sentences are a dimension in "
            "front: `.mT` exchanges the last two of a tensor.",
            "A loop over the heads is fine. What stands in `q[:, :, :width]`? What in the next one? "
