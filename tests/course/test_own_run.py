@@ -13,7 +13,7 @@ import torch
 import peft_teach as pt
 from peft_teach import widgets
 from peft_teach.course import records
-from peft_teach.course.desk import work
+from peft_teach.course.desk import predict, work
 from peft_teach.course.desk.own_run import own_run, with_own_random
 from peft_teach.errors import BadConfig
 
@@ -220,6 +220,14 @@ def test_accuracies_are_seen_after_a_commitment_which_stands(here, movies):
     assert first.guess.value == 8
     later = explorer(movies)                          # in another kernel, say
     assert (later.guess.value, later.data.is_open) == (8, True)
+
+
+def test_accuracies_are_seen_with_the_result_by_who_does_not_bet(here, movies):
+    first = explorer(movies)
+    predict.compare("lora.rank", 4)
+    assert (first.guess.value, first.data.is_open) == (None, True)
+    assert "recorded: 80.8%" in first.picture.value
+    assert explorer(movies).data.is_open    # and after it
 
 
 def test_a_run_of_ones_own_stands_in_the_picture_later_too(here, movies):

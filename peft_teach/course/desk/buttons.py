@@ -23,11 +23,12 @@ class Guess(Lasting):
 
     With a `name` the choice is a prediction, committed by a click as by `pt.commit`: it may be
     changed until `pt.compare(name, measured)` shows it beside the result, and then stands, in a
-    later kernel too. A click after the result counts as none, and is told so.
+    later kernel too. A click after the result counts as none, and is told so. `on_result()` is
+    called when the result is shown.
     """
 
     def __init__(self, question: str, options: Sequence, name: str | None = None):
-        self.options, self.name = tuple(options), name
+        self.options, self.name, self.on_result = tuple(options), name, lambda: None
         longest = max(len(str(option)) for option in self.options)
         self.buttons = ipw.ToggleButtons(options=[(str(o), o) for o in options], value=None,
                                          style={"button_width": f"{max(72, 24 + 8 * longest)}px"})
@@ -38,7 +39,7 @@ class Guess(Lasting):
             if (stands := work.committed(name)) in self.options:
                 self.buttons.value = stands
             self._tell(name)
-            predict.on_result(name, partial(self._tell, name))
+            predict.on_result(name, partial(self._resulted, name))
         self.buttons.observe(self._chosen, names="value")
 
     def _chosen(self, change: Mapping) -> None:
@@ -49,6 +50,10 @@ class Guess(Lasting):
                 return
             self._tell(self.name)
         self._renew()
+
+    def _resulted(self, name: str) -> None:
+        self._tell(name)
+        self.on_result()
 
     def _tell(self, name: str) -> None:
         """Say how the prediction stands; once its result is shown, it can no longer be changed."""

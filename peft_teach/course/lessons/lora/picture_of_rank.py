@@ -187,8 +187,9 @@ def _caption(found: Budget) -> str:
 class RankExplorer(Explorer):
     """Rank, places and blocks against what they cost and reach; and runs of the reader's own.
 
-    `guess` is the commitment after which the accuracies are shown (they are shown at once where
-    there is no reader to ask); `movies` are what a run of one's own trains and tests on.
+    `guess` is the commitment after which the accuracies are shown, or at the latest after its
+    result (at once where there is no reader to ask); `movies` are what a run of one's own trains
+    and tests on.
     """
 
     def __init__(self, record: dict, guess: Guess, movies: data.Dataset | None = None,
@@ -203,9 +204,15 @@ class RankExplorer(Explorer):
         }
         super().__init__(controls, lambda **chosen: Budget(
             setting(**chosen), found, own_points(), guess.value,
-            is_open=guess.value is not None or not work.is_reader_here()), draw_budget,
-            _caption, above=[guess.box], below=[self.run.box])
+            is_open=guess.value is not None or work.resolved(guess.name)
+            or not work.is_reader_here()), draw_budget, _caption, above=[guess.box],
+            below=[self.run.box])
         guess.buttons.observe(self._guessed, names="value")
+        guess.on_result = self._resulted
+
+    def _resulted(self) -> None:
+        if not self.data.is_open:
+            self.refresh()
 
     def _guessed(self, change: object) -> None:
         self.guess.settle()    # first: nobody changes a prediction beside its result
