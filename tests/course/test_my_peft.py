@@ -185,8 +185,13 @@ def test_a_better_answer_replaces_and_a_worse_one_does_not(answer, notebook, fol
         notebook.ran[1:] = []    # a new kernel: the cell that passed did not run in it
         said = answer("demo.double", f"def double(x):\n    {worse}")
         for again in range(2):
-            heading = f"{SIGN[state]} demo.double: {state} (3 of 3 points stand)"
-            assert repr(notebook.cards[-1]).splitlines()[0] == heading
+            stands = f"{state} (3 of 3 points stand)"
+            if again:    # it is the answer that stands, and that one passes
+                stands = f"passed (3 of 3 points stand; your newer code: {state})"
+            card = repr(notebook.cards[-1])
+            assert card.splitlines()[0] == f"{SIGN[stands.split(' (')[0]]} demo.double: {stands}"
+            assert again == ("Of your newer code, when it was checked: The" in card) or (
+                state == "not attempted")
             assert ("nothing was checked anew" if again else "Your passing answer stands") in said
             assert "my_peft.py" in said
             assert work.states()["demo.double"] == "passed"

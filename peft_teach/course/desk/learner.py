@@ -342,11 +342,14 @@ def card_of(id: str, obj: Any) -> Card:
 
 
 def _card_again(exercise: Exercise, history: _History) -> Card:
-    """The last verdict on the learner's own code, and why there is no new one."""
+    """Whose the objects are, and the last verdict on the learner's own code."""
     names, last = " and ".join(exercise.names), _result_card(exercise, history, False, "")
-    given = f"your answer in {my_peft_file.FILE}" if history.stands else "the reference"
-    again = replace(last, paragraphs=(
-        last.paragraphs[0], f"This is {given}, so nothing was checked anew: {names} became {given} "
-        "when this line ran before. Run the cell with your own code again, then this one."))
-    return again if history.stands else replace(
-        again, state="reference", note=f"your own code: {history.result.state}")
+    given, state, code, note = "the reference", "reference", "your own code", ""
+    if history.stands:
+        given, state = f"your answer in {my_peft_file.FILE}", PASSED
+        code, note = "your newer code", f"{last.note}; "
+    found = last.paragraphs[0]
+    return replace(last, state=state, note=f"{note}{code}: {history.result.state}", paragraphs=(
+        f"Of {code}, when it was checked: {found}" if found else "",
+        f"This is {given}, so nothing was checked anew: {names} became {given} when this line ran "
+        f"before. Run the cell with {code} again, then this one."))
