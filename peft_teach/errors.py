@@ -14,6 +14,7 @@
     ├── AdapterFileError   an adapter file that is missing, damaged or made for another model
     ├── FetchError         an artefact that could not be fetched or unpacked
     ├── TrainingStopped    a training that the reader interrupted
+    ├── CheckStopped       a check that the reader interrupted while their code ran
     ├── TrainingDiverged   a training whose loss is no longer a finite number
     └── NotAttempted       raised by the stub of an exercise: nothing has been written yet
 
@@ -105,6 +106,12 @@ class TrainingStopped(PeftTeachError):
         state = ("The model is half-trained: to begin anew, run the cell that loads it. What was "
                  "done is in sys.last_value.steps." if steps else "The model is as it was.")
         super().__init__(f"Training stopped after {len(steps)} of {total} steps. {state}")
+
+
+class CheckStopped(PeftTeachError):
+    """A check that was interrupted while the learner's code ran. No `KeyboardInterrupt`, either."""
+
+    _render_traceback_ = _message_alone
 
 
 class TrainingDiverged(PeftTeachError):

@@ -2,12 +2,14 @@
 
 # ruff: noqa: F811 (fixtures are imported, and asked for by their names)
 
+import _thread
 import json
 import sys
 from types import SimpleNamespace
 
 import IPython
 import pytest
+import torch
 from demo_course import demo, exercises  # noqa: F401
 
 from peft_teach.course import (
@@ -25,7 +27,7 @@ from peft_teach.course.desk import board, home, learner, work
 from peft_teach.course.desk.buttons import HintButton  # before: ipywidgets 7 asks the kernel
 from peft_teach.course.desk.predict import TOO_LATE
 from peft_teach.course.lessons import Shelved
-from peft_teach.errors import BadConfig, NotAttempted, PeftTeachError, UnknownName
+from peft_teach.errors import BadConfig, CheckStopped, NotAttempted, PeftTeachError, UnknownName
 
 
 def double(x):
@@ -125,6 +127,17 @@ def test_the_learners_traceback_is_shown(said):
     text = said()
     assert "ValueError: five" in text
     assert "in broken" in text
+
+
+def test_an_interrupted_check_names_the_learners_line():
+    def endless(x):
+        while True:
+            _thread.interrupt_main()
+            torch.nn.Linear(1, 1)(torch.ones(1))
+
+    with pytest.raises(CheckStopped, match=r"demo\.double while .*: line \d+, in endless: `"):
+        check("demo.double", endless)
+    assert check("demo.double", double) is double
 
 
 def test_a_card_has_the_title_of_its_exercise_and_the_id(stubs, said):

@@ -264,6 +264,17 @@ def _format(error: BaseException) -> str:
     return "\n".join(lines)
 
 
+def line_of(error: BaseException) -> str:
+    """The learner's line that ran when an error arose, "" if none did: the last of no library."""
+    ours, python = Path(__file__).parents[2], Path(traceback.__file__).parent
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        places = Path(frame.filename).parents
+        if ours not in places and python not in places and not any(
+                place.name in ("site-packages", "dist-packages") for place in places):
+            return f"line {frame.lineno}, in {frame.name}: `{frame.line}`"
+    return ""
+
+
 def _input(case: Any) -> str:
     """Say what a case was made of, as far as it fits into a line: numbers and words."""
     known = {k: repr(v) for k, v in case.items()} if isinstance(case, Mapping) else {}

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from ...errors import NotAttempted, PeftTeachError
+from ...errors import CheckStopped, NotAttempted, PeftTeachError
 from ..checks.examination import (
     MADE_OF_ITSELF,
     NOT_ATTEMPTED,
@@ -23,6 +23,7 @@ from ..checks.examination import (
     WRONG,
     Result,
     examine,
+    line_of,
     silent,
 )
 from ..checks.exercise import CODE, Exercise
@@ -63,7 +64,8 @@ def check(id: str, *objects: Any) -> Any:
     """Check what you wrote for an exercise, and show what was found.
 
     Returns what to go on with (several: a tuple): your object if it passed, otherwise your answer
-    in `my_peft.py` if one passed before, otherwise the reference.
+    in `my_peft.py` if one passed before, otherwise the reference. Raises `CheckStopped` when it is
+    interrupted.
     """
     exercise = find(id)
     if len(objects) != len(exercise.names):
@@ -82,7 +84,13 @@ def check(id: str, *objects: Any) -> Any:
             _offer_hint(id)
         return exercise.as_one(objects)
     before, kept = history.result, ""
-    history.result, uses_reference = _examine(exercise, exercise.as_one(objects))
+    try:
+        history.result, uses_reference = _examine(exercise, exercise.as_one(objects))
+    except KeyboardInterrupt as error:
+        if not (line := line_of(error)):
+            raise
+        raise CheckStopped(f"You stopped the check of {id} while your code ran: {line}.",
+                           hint="a print there shows whether a loop ends") from None
     if history.result.passed and cells():
         try:
             kept = my_peft_file.keep(exercise, cells(), uses_reference)
