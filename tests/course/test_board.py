@@ -240,10 +240,13 @@ def test_a_run_is_the_recorded_one_and_its_row_replaces_an_older_one(here, short
     assert len(work.points(board.POINTS)) == 3             # that of another protocol stays
 
 
-def test_a_few_steps_leave_no_row_and_random_numbers_as_they_were(here):
+def test_a_few_steps_leave_no_row_and_random_numbers_as_they_were(here, capsys):
     pt.seed(3)
     before = torch.get_rng_state()
     found = board.train("lora 8", lora)
+    told = "Not kept: runs of 250 steps are, and this one made 2"
+    assert f"{told}.\n" in capsys.readouterr().out
+    assert repr(found).endswith(f"sentences. {told}")    # as below a button
     assert_equal(torch.get_rng_state(), before)
     assert (len(found.steps), found.row["tests"], found.row["seed"]) == (2, 8, board.SEED)
     assert board.rows() == {}

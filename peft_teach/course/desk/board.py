@@ -63,7 +63,14 @@ class Trained:
         row = self.row
         name = NAMES.get(row["method"], row["method"])
         return (f"{name}, seed {row['seed']}: R² {row['r2']:.3f}, right signs "
-                f"{row['accuracy']:.1%}, on {row['tests']:,} sentences")
+                f"{row['accuracy']:.1%}, on {row['tests']:,} sentences"
+                + "".join(f". {note}" for note in self.notes))
+
+    @property
+    def notes(self) -> list[str]:
+        """What a whole run would have, and this one has not."""
+        return [] if _is_whole(self.row) else [
+            f"Not kept: runs of {protocol.STEPS} steps are, and this one made {self.row['steps']}"]
 
 
 # ── a run ────────────────────────────────────────────────────────────────────────────────────
@@ -85,6 +92,8 @@ def train(rung: str, wrap: Callable[[nn.Module], nn.Module], seed: int = SEED,
         steps = watch(run.steps(), len(run.batches), curve=False)
         guess = run.predictions()
     found = _kept(run, steps, guess)
+    for note in found.notes:
+        print(f"{note}.")
     if lr is None:
         show()
     return found
