@@ -265,9 +265,9 @@ def test_a_bet_without_buttons_takes_an_answer_and_what_its_result_says_waits_to
         "Expected: an answer such as 0.5.")
     assert not answer.is_visible()
     assert not said.is_visible()
-    bet.get_by_label("Your bet").fill("0.5")
+    bet.get_by_label("Your bet").fill("50%")
     bet.get_by_label("Your bet").press("Enter")
-    assert answer.inner_text().startswith("You said 0.5. Its nearest words, on 470 reviews: 0.78")
+    assert answer.inner_text().startswith("You said 50%. Its nearest words, on 470 reviews: 0.78")
     said.wait_for()    # a fold says in a moment that it is open
     page.goto(address + "lessons/07_lora.html")
     bet = page.locator("[data-name='lora.zero_gradients']")

@@ -52,7 +52,7 @@ const bets = [...document.querySelectorAll(".bet")];
 const plain = (answer) => answer?.replaceAll("−", "-").replace(/ \(.*/, "").toLowerCase().split(/[,·]/)
   .map((each) => each.replace(/[^\p{L}\p{N}.+-]|^\W*$/gu, "") || "none").join();
 // What two answers to one question share, as `pt.commit` has it: numbers or texts, and how many; of chips, the sum.
-const number = (text) => (text?.trim() ? Number(text.replace("−", "-")) : NaN);
+const number = (text = "") => Number(text.replace("−", "-").replace(/%\s*$/, "").trim() || NaN);
 const form = (answer) => {
   const parts = answer.split(","), chips = parts.map((each) => number(each.split(":")[1]));
   if (!chips.every((each) => each >= 0)) return parts.map((each) => isNaN(number(each))).join();
