@@ -219,6 +219,14 @@ def test_what_was_measured_waits_for_its_bet(folded):
     assert any("after-lora.rank" in tags and "<table" in html for tags, html in waiting)
 
 
+def test_a_fold_has_the_question_of_its_bet(folded):
+    names = [cell.metadata["mystnb"]["code_prompt_show"] for cell in folded.cells
+             if "hide-output" in cell.metadata.get("tags", ())]
+    assert {"After the bet: Rank 64 failed because of", "After the bet: The hidden states move",
+            "After the bet: the result"} <= {*names}    # of a field, above which no question stands
+    assert len({*names}) == len(names)
+
+
 def test_what_shows_an_answer_early_waits_for_its_bet_by_a_tag():
     table, *_ = (cell for cell in page(make(ROOT, ["10"])[0], ROOT).cells
                  if "pt.board.monday(" in cell.source)
