@@ -305,6 +305,7 @@ def test_the_landing_begins_with_its_picture_and_the_way_in_and_has_a_bet(pages,
     start, picture, film, words = (page.locator(each).bounding_box() for each in (
         "a.first", ".all-methods", ".film img:visible", ".film ol"))
     assert start["y"] < picture["y"]
+    assert page.get_by_text("hours, in PyTorch; no GPU needed.").is_visible()
     assert picture["y"] + picture["height"] <= 900
     assert film["x"] + film["width"] < words["x"]    # beside each other
     assert film["y"] < words["y"] < film["y"] + film["height"]
@@ -403,21 +404,24 @@ def test_wide_a_line_of_code_of_a_hundred_letters_and_a_long_formula_are_whole(p
         "each => getComputedStyle(each).whiteSpace") == "pre"    # no line is broken
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_code_fades_on_a_phone_where_there_is_more_and_underlines_no_class(pages, browser, theme):
+@pytest.mark.parametrize(("width", "theme", "lesson", "line", "visible"), [
+    (390, "light", "07_lora", "class BrokenLoRA", 358),
+    (390, "dark", "07_lora", "class BrokenLoRA", 358),
+    (1400, "light", "00_inside", "from peft import LoraConfig", 768)])
+def test_code_fades_where_there_is_more_and_underlines_no_class(
+        pages, browser, width, theme, lesson, line, visible):
     _, address = pages
-    page = browser.new_page(viewport={"width": 390, "height": 900}, color_scheme=theme)
-    page.goto(address + "lessons/07_lora.html", wait_until="networkidle")
-    code = page.locator("div.cell_input pre", has_text="class BrokenLoRA").first
-    assert code.locator(".nc").first.evaluate(
-        "each => getComputedStyle(each).textDecorationLine") == "none"
-    for left, visible in ((0, "calc(0% + 358px)"), (999, "calc(100% + 48px)")):
-        seen = code.evaluate("""async (each, left) => {
+    page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=theme)
+    page.goto(f"{address}lessons/{lesson}.html", wait_until="networkidle")
+    code = page.locator("pre", has_text=line).first
+    assert {*code.locator(".nc").evaluate_all(
+        "all => all.map((each) => getComputedStyle(each).textDecorationLine)")} <= {"none"}
+    for left, seen in ((0, f"calc(0% + {visible}px)"), (999, "calc(100% + 48px)")):
+        assert seen == code.evaluate("""async (each, left) => {
             each.scrollLeft = left;
             await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
             return getComputedStyle(each).getPropertyValue("--seen");
         }""", left)
-        assert seen == visible
 
 
 @pytest.mark.parametrize(("query", "page"), [
@@ -433,6 +437,20 @@ def test_the_search_has_first_what_a_newcomer_means(pages, browser, query, page)
     opened.goto(f"{address}search.html?q={query}")
     found = opened.locator("#search-results li > a").first
     assert found.get_attribute("href").partition("?")[0] == page
+
+
+def test_a_search_without_hits_says_what_to_try(pages, browser):
+    _, address = pages
+    page = browser.new_page()
+    page.goto(f"{address}search.html?q=xyzzy")
+    page.get_by_text("No page has all of these words. Try fewer.").wait_for()
+
+
+def test_a_term_shows_what_the_glossary_says_of_it(pages):
+    for page in (pages[0] / "lessons").iterdir():
+        html = page.read_text("utf-8")
+        assert html.count("std-term") == len(re.findall('#term-[^"]*" title="[^"]+', html))
+        assert "07" not in page.name or 'title="A frozen weight and beside it' in html
 
 
 def test_the_search_finds_a_lesson(pages, browser):

@@ -156,6 +156,8 @@ for (const fold of document.querySelectorAll("details.hide > summary")) fold.rem
 // The search shows each page once, those first whose title has the words, with the heading and the sentence in
 // which they stand.
 if (typeof Search !== "undefined") {
+  Documentation.TRANSLATIONS["Your search did not match any documents. Please make sure that all words are " +
+    "spelled correctly and that you've selected enough categories."] = "No page has all of these words. Try fewer.";
   const perform = Search._performSearch;
   Search._performSearch = (query, ...more) => {    // the best comes last
     const seen = new Set(), words = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u);
