@@ -372,7 +372,7 @@ pictures.explore_step(measured)
 # each one it makes two more of the same size; for the table of words that is much. Choose 32 × 32, and the two passes overtake it.
 # Activations are gone when the gradients are all there, so the larger of the two counts:
 #
-# $$ \begin{aligned} \text{at most} \approx\ & \text{weights} + \text{optimizer states} \\ & + \max(\text{activations},\ \text{gradients} + \text{working space}) \end{aligned} $$
+# $$ \begin{gathered} \text{at most} \approx \text{weights} + \text{optimizer states} \\ {} + \max(\text{activations},\ \text{gradients} + \text{working space}) \end{gathered} $$
 
 # %%
 full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))
