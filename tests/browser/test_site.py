@@ -351,11 +351,12 @@ def test_tables_take_free_width_and_are_cards_on_a_phone(pages, browser):
 def test_on_a_phone_the_first_column_of_a_table_that_scrolls_stays(pages, browser):
     _, address = pages
     page = browser.new_page(viewport={"width": 390, "height": 900})
-    page.goto(address + "lessons/13_sixty.html")
+    page.goto(address + "lessons/11_chat.html")
     page.evaluate("for (const each of document.querySelectorAll('details')) each.open = true")
-    output = page.locator(".cell_output", has=page.locator("th", has_text="half the rate"))
+    output = page.locator(".cell_output", has=page.locator("th", has_text="-0.50"))
     assert output.evaluate("each => (each.scrollLeft = 99) && each.scrollLeft") > 20
-    assert output.locator("tbody th").first.bounding_box()["x"] == output.bounding_box()["x"]
+    first, box = output.locator("tbody th").first.bounding_box(), output.bounding_box()
+    assert 0 <= first["x"] - box["x"] < 8    # a fold's edge
 
 
 def test_on_a_phone_letters_of_pictures_have_ten_pixels(pages, browser):
