@@ -5,7 +5,10 @@ Everything that a page loads lies beside it: no page asks another host for anyth
 
 import re
 import tomllib
+from html import escape
 from pathlib import Path
+
+from docutils.nodes import definition_list_item
 
 project = "peft-teach"
 author = "the authors of peft-teach"
@@ -49,6 +52,16 @@ def _joined(app, name, template, context, doctree):
     context["body"] = "".join(parts)
 
 
+def _defined(app, name, template, context, doctree):
+    """Give each link to a term of the glossary what stands there, so that a pointer shows it."""
+    told = {f"#{item[0]['ids'][0]}": " ".join(item[1].astext().split()) for item in
+            app.env.get_doctree("glossary").findall(definition_list_item)}
+    context["body"] = re.sub(
+        r'<a class="[^"]*" href="[^"]*(#term-[^"]*)"(?=><span class="xref std std-term")',
+        lambda link: f'{link[0]} title="{escape(told[link[1]])}"', context.get("body", ""))
+
+
 def setup(app):
     """Sphinx calls it."""
+    app.connect("html-page-context", _defined)
     app.connect("html-page-context", _joined)

@@ -104,7 +104,7 @@ pictures.explore_parameters()
 # The *score* says how well key j fits query i. The softmax turns the scores of one reader into *shares*, which sum to 1. Weighted by the
 # shares, the values are added up:
 #
-# $$ \text{score}_{ij} = \frac{q_i \cdot k_j}{\sqrt{w}}, \qquad \text{read}_i = \sum_j \operatorname{softmax}_j(\text{score}_{ij})\; v_j $$
+# $$ \begin{aligned} \text{score}_{ij} &= \frac{q_i \cdot k_j}{\sqrt{w}} \\ \text{read}_i &= \sum_j \operatorname{softmax}_j(\text{score}_{ij})\; v_j \end{aligned} $$
 #
 # All this happens in a **head**, on $w = 32$ entries of the 384. Here one head reads for one token: `it`, in a sentence that you may
 # replace. The tokenizer puts a token of its own before every text, `[CLS]`, and one after it, `[SEP]`.
@@ -372,7 +372,7 @@ pictures.explore_step(measured)
 # each one it makes two more of the same size; for the table of words that is much. Choose 32 × 32, and the two passes overtake it.
 # Activations are gone when the gradients are all there, so the larger of the two counts:
 #
-# $$ \text{at most} \approx \text{weights} + \text{optimizer states} + \max(\text{activations},\ \text{gradients} + \text{the step's working space}) $$
+# $$ \begin{gathered} \text{at most} \approx \text{weights} + \text{optimizer states} \\ {} + \max(\text{activations},\ \text{gradients} + \text{working space}) \end{gathered} $$
 
 # %%
 full, lora = (max(measured[trains, "16 × 32"].held) for trains in ("everything", "LoRA"))

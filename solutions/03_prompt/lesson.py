@@ -185,10 +185,10 @@ words, vectors = (gaps[:len(answers)] for gaps in pictures.gaps(record))
 liked = answers.liked.to_numpy()
 fronts = {"the words": words, "all gaps less 1.84": words - 1.84, "ten vectors, seed 0": vectors,
           "yours": mine.numpy(), "imagined: less 0.5 where disliked": words - 0.5 * ~liked}
-pd.DataFrame({name: {"answers changed": ((gap > 0) != (words > 0)).sum(),
-                     "to negative": ((gap <= 0) & (words > 0)).sum(),
-                     "ranked right": (gap[liked][:, None] > gap[~liked]).mean()}
-              for name, gap in fronts.items()}).T.round(3)
+pd.DataFrame([{"answers changed": ((gap > 0) != (words > 0)).sum(),
+               "to negative": ((gap <= 0) & (words > 0)).sum(),
+               "ranked right": (gap[liked][:, None] > gap[~liked]).mean()}
+              for gap in fronts.values()], [*fronts]).round(3)
 
 # %% [markdown]
 # The imagined prompt ranks more pairs right. Yours ranks about as the words did.

@@ -174,8 +174,8 @@ pt.require("sixty.places")
 # High rank does not make every change possible. OFT's $\Delta W$ can have rank 384, and MiSS has as many parameters as LoRA 8; yet:
 
 # %%
-pt.plots.show(pictures.draw_cannot(), "What two forms cannot do. Left: W's outputs for "
-              "inputs of length one; dotted, with the inputs turned by R. Right: an input whose "
+pt.plots.show(pictures.draw_cannot(), "What two forms cannot do. OFT: W's outputs for "
+              "inputs of length one; dotted, with the inputs turned by R. MiSS: an input whose "
               "four pieces add up to 0.")
 
 # %% [markdown]

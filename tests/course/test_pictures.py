@@ -248,6 +248,14 @@ def faults_on_a_phone(figure: Figure) -> list[str]:
               if min(a.x1, b.x1) - max(a.x0, b.x0) > 4 and min(a.y1, b.y1) - max(a.y0, b.y0) > 6)]
 
 
+def test_on_a_phone_a_table_of_shades_keeps_its_label_below_a_claim_of_two_lines():
+    pictures, tokens = lessons.pictures("inside"), [*16 * ["actors"], ".", "[SEP]"]
+    with ink.on_a_phone():
+        figure = pictures.draw_attention(pictures.Attention((0, 1), tokens, torch.eye(18)))
+    assert "\n" in figure.get_suptitle()
+    assert faults_on_a_phone(figure) == []
+
+
 def test_a_text_that_is_small_or_cut_or_on_another_is_seen():
     with ink.on_a_phone():
         made, ax = plots.figure()

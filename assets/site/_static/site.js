@@ -52,7 +52,7 @@ const bets = [...document.querySelectorAll(".bet")];
 const plain = (answer) => answer?.replaceAll("−", "-").replace(/ \(.*/, "").toLowerCase().split(/[,·]/)
   .map((each) => each.replace(/[^\p{L}\p{N}.+-]|^\W*$/gu, "") || "none").join();
 // What two answers to one question share, as `pt.commit` has it: numbers or texts, and how many; of chips, the sum.
-const number = (text) => (text?.trim() ? Number(text.replace("−", "-")) : NaN);
+const number = (text = "") => Number(text.replace("−", "-").replace(/%\s*$/, "").trim() || NaN);
 const form = (answer) => {
   const parts = answer.split(","), chips = parts.map((each) => number(each.split(":")[1]));
   if (!chips.every((each) => each >= 0)) return parts.map((each) => isNaN(number(each))).join();
@@ -156,6 +156,8 @@ for (const fold of document.querySelectorAll("details.hide > summary")) fold.rem
 // The search shows each page once, those first whose title has the words, with the heading and the sentence in
 // which they stand.
 if (typeof Search !== "undefined") {
+  Documentation.TRANSLATIONS["Your search did not match any documents. Please make sure that all words are " +
+    "spelled correctly and that you've selected enough categories."] = "No page has all of these words. Try fewer.";
   const perform = Search._performSearch;
   Search._performSearch = (query, ...more) => {    // the best comes last
     const seen = new Set(), words = (text) => text.toLowerCase().split(/[^\p{L}\p{N}]+/u);

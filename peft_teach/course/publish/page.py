@@ -9,7 +9,7 @@ own) has no output here, nor has what only a kernel needs.
 import ast
 import base64
 import re
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import replace
 from html import escape, unescape
 from pathlib import Path
@@ -55,7 +55,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
     """
     notebook = stored(root / lesson.solved)
     results = _results(notebook)
-    waiting = _waiting(notebook, results)
+    waiting, questions = _waiting(notebook, results), _questions(notebook, results)
     shown, solution, further = [], None, False
     for cell, known, student in zip(notebook.cells, lesson.cells, lesson.student.cells):
         if known.part in (GRADE, ADDED):
@@ -76,7 +76,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
         elif not _read(cell, known.id, results, pictures or {}):
             continue
         elif cell.id in waiting and cell.outputs:
-            _wait(cell, waiting[cell.id])
+            _wait(cell, waiting[cell.id], questions)
         shown.append(cell)
     title, _, rest = shown[0].source.partition("\n")
     launch = f" or [open it in Colab]({lesson.launch})" if lesson.launch else ""
@@ -315,10 +315,20 @@ def _waiting(notebook: Any, results: Mapping[str, int]) -> dict[str, list[str]]:
     return waiting
 
 
-def _wait(cell: Any, names: Iterable[str]) -> None:
-    """Fold a cell's outputs until the bets are made: site.js opens them."""
+def _questions(notebook: Any, results: Container[str]) -> dict[str | None, str]:
+    """Return what stands above the buttons of each bet, by its name: the last sentence."""
+    return {_about(call, results): _values(call)[0].value.rpartition(". ")[2].rstrip(":")
+            for cell in notebook.cells if cell.cell_type == "code"
+            for call in _calls(cell) if _name(call) == "Guess"}
+
+
+def _wait(cell: Any, names: Sequence[str], questions: Mapping[str | None, str]) -> None:
+    """Fold a cell's outputs until the bets are made, under the first one's question.
+
+    site.js opens them.
+    """
     folded = ["remove-input"] * ("hide-input" in cell.metadata.get("tags", ()))
-    prompt = "After the bet: the result"
+    prompt = f"After the bet: {questions.get(names[0], 'the result')}"
     cell.metadata = {"tags": [*folded, "hide-output", *(f"after-{name}" for name in names)],
                      "mystnb": {"code_prompt_show": prompt, "code_prompt_hide": prompt}}
 

@@ -98,7 +98,7 @@ def draw_attention(found: Attention) -> Figure:
     places = range(len(found.tokens))
     ax.set_xticks(places, found.tokens, rotation=90)
     ax.set_yticks(places, found.tokens)
-    ax.set(xlabel="… reads this one", ylabel="this token …")
+    ax.set(xlabel="… reads this one", ylabel="this token …", anchor="N")    # close to its claim
     ax.spines[:].set_visible(True)
     told = reads_most(found.tokens, n - 3, found.weights[n - 3])
     claim(made, "Block {}, head {}: ".format(*found.head) + told, "; ".join(
@@ -121,7 +121,7 @@ def draw_heads(tables: Tensor, tokens: Sequence[str]) -> Figure:
     wide, high = n + 1, n + above + 1    # with an edge to the right and below
     named = nn.functional.pad(tables, (0, 0, above, 0))
     edged = nn.functional.pad(named, (0, 1, 0, 1), value=DARKEST / 3)
-    made, ax = figure(9.2, 0.6 + (4.3 if narrow() else 9) * rows / columns * (n + above) / n)
+    made, ax = figure(9.2, 0.6 + (3.9 if narrow() else 9) * rows / columns * (n + above) / n)
     ax.imshow(edged.transpose(1, 2).flatten(2).flatten(0, 1).numpy(), cmap=SHADES, vmin=0,
               vmax=DARKEST)
     for (i, j), name in ((head[::way], name) for head, name in names.items()):

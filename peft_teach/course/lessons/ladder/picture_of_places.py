@@ -117,7 +117,8 @@ def draw_verdicts(verdicts: pandas.DataFrame) -> Figure:
     for (one, other), told in once.items():
         sign, ink, colour = SIGNS[told]
         x, y = order.index(other), order.index(one)
-        ax.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fc=colour, lw=0))
+        ax.add_patch(Rectangle((x - 0.47, y - 0.47), 0.94, 0.94, fc=colour, ec=COLOURS["quiet"],
+                               lw=0.8))
         ax.text(x, y, sign, ha="center", va="center", fontsize=13, color=ink)
     last = len(order) - 1
     ax.set(xlim=(0.4, last + 0.6), ylim=(last - 0.4, -0.6))
@@ -127,8 +128,8 @@ def draw_verdicts(verdicts: pandas.DataFrame) -> Figure:
     ax.tick_params(length=0)
     counts = {told: [*once.values()].count(told) for told in SIGNS}
     apart, alike = len(once) - counts[SAME] - counts[UNSURE], counts[SAME]
-    ax.legend(handles=[Patch(fc=SIGNS[told][2], label=f"{SIGNS[told][0]}  {told}")
-                       for told, count in counts.items() if count],
+    ax.legend(handles=[Patch(fc=colour, ec=COLOURS["quiet"], label=f"{sign}  {told}")
+                       for told, (sign, _, colour) in SIGNS.items() if counts[told]],
               frameon=False, loc="lower left", fontsize=12)
     claim(made, f"In {apart} of {len(once)} pairs one is better, in {alike} both are the same; "
           f"{counts[UNSURE]} we cannot tell", ". ".join(

@@ -174,9 +174,9 @@ def draw_cannot() -> Figure:
     right.set(xlim=(-1, 20), ylim=(-5.2, 4.6), xticks=[], yticks=[])
     right.spines[:].set_visible(False)
     right.set_title("MiSS sees the sum of the pieces", fontsize=12)
-    made.set_label("Left: the outputs of a layer for all inputs of length one form an ellipse; "
+    made.set_label("OFT: the outputs of a layer for all inputs of length one form an ellipse; "
                    f"with the inputs turned by {ANGLE}, the same ellipse. A larger one is "
-                   "never reached. Right: an input of four pieces, which add up to 0; a layer of "
+                   "never reached. MiSS: an input of four pieces, which add up to 0; a layer of "
                    "shared shards does not change its output.")
     return made
 
