@@ -79,7 +79,7 @@ pt.plots.show(pictures.draw_family(), "What is trained, in orange; faint: the sa
               "again. Faint grey: frozen; strong grey: random. Bold: what you will have built.")
 
 # %% [markdown]
-# A new name may be an old form from a new start, as in PiSSA, or with a part held fixed, as in VeRA.
+# A new name may be an old form from a new start, as in PiSSA.
 #
 # ### Exercise 1 · Read an equation (3 points, about 15 minutes)
 #
@@ -222,7 +222,7 @@ pt.compare("sixty.there", int(both.there.rank(ascending=False)["full fine-tuning
 # %% [markdown]
 # Prefix, VeRA and prompt are in the lower half of both. But full fine-tuning, clearly first here, and MiSS, clearly behind LoRA here, are
 # both within two points of LoRA of rank 32 (47.8 %) there, in January and in July. LoRA's first place is that of one run, with $s = 8$. Model, task, sizes and settings differ
-# at once, so we cannot say which of them did it. **A ranking from one setting is a ranking for that setting.**
+# at once, so we cannot say which of them, or luck, did it. **A ranking from one setting is a ranking for that setting.**
 #
 # ## Yours
 #
@@ -320,8 +320,8 @@ pt.sentence("sixty.verdict", ...)    # yours: what do you claim of Mine?
 #
 # | claim | seen here | what could have refuted it, and was tried | at larger scale |
 # |---|---|---|---|
-# | A lead of less than some two points in peft's table may vanish. | 29 runs of January, again in July: 95 % of the differences moved by at most 2.4 points. 7 of the 14 runs above LoRA of rank 32 are ahead by less | the common fall cancels. Settings and seed are the same, libraries, script and data's revision are not. Most small leads did not vanish: 85 of the 109 pairs within 2.4 points in January kept their order, 34 of the 36 above 1.4 points | peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
-# | In that table settings move two methods about as far as the first is from LoRA. An observation. | IA³ by 6.1 to 8.7 points, LoRA of rank 64 by 3.9 to 5.1: four tables, one seed; from LoRA of rank 32 to the first 4.8 | in either pair both runs train equally many parameters; LoRA's differ in s alone. They are chosen: such pairs are up to 29 points apart | IA³ on every linear layer: from 0.002 to 0.005 its accuracy hardly moves (peft's pull request 3337) |
+# | A lead of less than some two points in peft's table may vanish. | 29 runs of January, again in July: 95 % of the differences moved by at most 2.4 points. 7 of the 14 runs above LoRA of rank 32 are ahead by less | the common fall cancels. Settings and seed are the same, libraries, script and data's revision are not. Most small leads did not vanish: 85 of the 109 pairs within 2.4 points in January kept their order, 52 of the 58 above 1.0 points | peft's maintainers: others can beat LoRA in accuracy or memory (Beyond LoRA, 2026) |
+# | In that table settings move two methods about as far as the first is from LoRA of rank 32. An observation. | IA³ by 6.1 to 8.7 points, LoRA of rank 64 by 3.9 to 5.1: four tables, one seed; from LoRA of rank 32 to the first 4.8 | in either pair both runs train equally many parameters; LoRA's differ in s alone. They are chosen: such pairs are up to 29 points apart | IA³ on every linear layer: from 0.002 to 0.005 its accuracy hardly moves (peft's pull request 3337) |
 # | On this task VeRA, RoAd and MiSS, each at the rate that one seed chose, are behind LoRA 8. | R², ten seeds in pairs, above | with new sentences, too. On these sentences the same three are behind also when all five are asked at once, in accuracy, with the later five seeds alone, and at half of LoRA 8's rate, where fewer of its runs end low. VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth. LoRA 8, run again with seed 2, gave lesson 10's R² | in peft's table VeRA and RoAd (road_2) are behind LoRA of rank 32, MiSS's default is not: one seed. PiSSA comes within 1 to 2 % of LoRA once each has a rate of its own (Lee et al. 2026) |
 # | Turning a layer's inputs changes none of its singular values, and shared shards see a sum of the pieces. | a proof of one line each, and drawn | a random layer of each form: singular values alike, and two inputs with equal sums moved alike, to 0.0001 | true of any size |
 

@@ -222,8 +222,6 @@ def test_what_was_measured_waits_for_its_bet(folded):
     assert any("after-lora.rank" in tags and "<table" in html for tags, html in waiting)
 
 
-<<<<<<< HEAD
-=======
 def test_a_fold_has_the_question_of_its_bet(folded):
     names = [cell.metadata["mystnb"]["code_prompt_show"] for cell in folded.cells
              if "hide-output" in cell.metadata.get("tags", ())]
@@ -232,19 +230,6 @@ def test_a_fold_has_the_question_of_its_bet(folded):
     assert len({*names}) == len(names)
 
 
-def test_what_shows_an_answer_early_waits_for_its_bet_by_a_tag():
-    table, *_ = (cell for cell in page(make(ROOT, ["10"])[0], ROOT).cells
-                 if "pt.board.monday(" in cell.source)
-    assert {"hide-output", "after-ladder.mask"} <= {*table.metadata["tags"]}
-
-
-def test_what_stands_between_a_bet_and_its_card_waits_too():
-    lesson, = make(ROOT, ["06"])
-    cell, = (cell for cell in page(lesson, ROOT).cells if "pt.board.train(" in cell.source)
-    assert {"hide-output", "after-ia3.rate"} <= {*cell.metadata["tags"]}
-
-
->>>>>>> w2
 def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):
     """A phone has its own of those that were drawn for it; another scrolls."""
     notebook = copy.deepcopy(folded)
