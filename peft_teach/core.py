@@ -44,22 +44,20 @@ def attach(model: nn.Module, targets: str | tuple[str, ...], make: Make,
     `NoTargets`, `NotSupported` for a place in an unknown family, or `BadConfig` for a target in the
     head, one in `also_train`, too, or if `make` breaks the contract; then the model is as it was.
     """
-    notes.refuse_adapted(model)
-    return wrap(model, dict.fromkeys(models.find(model, targets, layers), make),
-                also_train=as_targets(also_train, "also_train"))
+    note, _ = notes.prepare(model)
+    return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make),
+                as_targets(also_train, "also_train"))
 
 
-def wrap(model: nn.Module, makers: Mapping[str, Make], config: Any = None, note: Note | None = None,
+def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
          also_train: tuple[str, ...] | None = None) -> nn.Module:
     """Wrap each module in what its `make(base)` returns: what every `inject` ends with.
 
-    `makers` names modules in full; "" is a bare backbone itself. What the method's `config`, or
-    `also_train`, names, as targets do, gets trained copies. Everything else but the head is frozen,
-    and a note is on the model that is returned: one taken here, if none was before. Raises what
-    `attach` does for a target, and for what `make` returns; then the model is as it was.
+    `makers` names modules in full; "" is a bare backbone itself. What `also_train` names, as
+    targets do, gets trained copies. Everything but the adapters and the head is frozen, and `note`
+    is on the model that is returned. Raises `BadConfig` for a module in the head, one in both, or
+    if `make` breaks the contract; then the model is as it was.
     """
-    note = note or notes.take(model, config)
-    also_train = config.also_train if config else also_train
     also = models.find(model, also_train) if also_train else ()
     head = {*models.head(model)}
     _check_targets(makers, also, head)

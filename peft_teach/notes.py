@@ -26,42 +26,41 @@ class Note:
 
     `fingerprint` describes the base before any change. `bits` holds a checksum of each of its
     tensors; no file keeps these, as the same base has others in half precision. `requires_grad` is
-    what `remove` and `merge` put back; `weights` names those of the backbone that full fine-tuning
-    trains. `method` and `config` are None after a bare `attach`.
+    what `remove` and `merge` put back; `wraps` says whether modules were wrapped. Full fine-tuning
+    wraps none, and names the backbone's `weights` that it trains. `method` and `config` are None
+    after a bare `attach`.
     """
 
     fingerprint: dict[str, list] = field(repr=False)
     requires_grad: dict[str, bool] = field(repr=False)
     bits: dict[str, tuple] = field(default_factory=dict, repr=False)
+    wraps: bool = True
     weights: frozenset[str] = field(default=frozenset(), repr=False)
     method: str | None = None
     config: Any = None
 
 
-def prepare(model: nn.Module, config: S | None, kind: type[S]) -> S:
-    """Check that a model can take a method; return its settings, the defaults for None.
+def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = None
+            ) -> tuple[Note, S]:
+    """Check that a model can take a method; return the note on the model, and the settings.
 
-    Raises `BadConfig` for settings of another `kind`, or what `refuse_adapted` raises.
+    `kind` is the method's class of settings, and None in `config` means its defaults. Raises
+    `BadConfig` for another method's settings, or what `refuse_adapted` raises.
     """
-    config = kind() if config is None else config
-    if not isinstance(config, kind):
-        raise BadConfig(f"The settings are of type {type(config).__module__}."
-                        f"{type(config).__name__}.",
-                        expected=f"a pt.{_method(kind)}.Config, or None")
+    method, settings = None, config
+    if kind is not None:
+        method = kind.__module__.rpartition(".")[2]
+        settings = kind() if config is None else config
+        if not isinstance(settings, kind):
+            raise BadConfig(f"The settings are of type {type(settings).__module__}."
+                            f"{type(settings).__name__}.",
+                            expected=f"a pt.{method}.Config, or None")
     refuse_adapted(model)
-    return config
-
-
-def take(model: nn.Module, config: Any = None) -> Note:
-    """Return the note on an unadapted model; `config` are the settings of the method to come."""
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
     tensors = fingerprints.as_they_came(model)
-    return Note(fingerprints.of_base(model, tensors), flags, fingerprints.checksums(tensors),
-                method=config and _method(type(config)), config=config)
-
-
-def _method(kind: type) -> str:
-    return kind.__module__.rpartition(".")[2]
+    note = Note(fingerprints.of_base(model, tensors), flags, fingerprints.checksums(tensors),
+                method=method, config=settings)
+    return note, settings
 
 
 def refuse_adapted(model: nn.Module) -> None:
@@ -78,7 +77,7 @@ def refuse_adapted(model: nn.Module) -> None:
                              hint="its merge_and_unload() or unload() returns it; what it saved, "
                                   "pt.export.from_peft reads")
     note = vars(model).get(KEY)
-    if isinstance(note, Note) and note.method == "full":
+    if isinstance(note, Note) and not note.wraps:
         raise AlreadyAdapted("This model is fully fine-tuned, or its head is: its own weights "
                              "train, and there is nothing to take off.",
                              expected="a model that no method was put on",

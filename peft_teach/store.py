@@ -90,7 +90,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     bare = file.method is None and note.method is None
     same = bare or (file.method == note.method and file.config() == note.config.as_stored()
                     and contents.method_state(model).keys() <= file.tensors.keys())
-    if not same and "full" in (note.method, file.method):
+    if not same and (not note.wraps or file.method == "full"):
         raise AdapterFileError(f"{path} holds {file.method!r}, the model {note.method!r}: full "
                                "fine-tuning changed or changes the base.",
                                hint="load a fresh model, then pt.load(model, path)")
@@ -146,7 +146,8 @@ def _attach(model: nn.Module, file: AdapterFile, make: core.Make) -> nn.Module:
         raise AdapterFileError(f"{file.path} says that {strange[0]!r} was wrapped, which this "
                                "model does not have.",
                                expected="the settings as pt.save wrote them")
-    return core.wrap(model, dict.fromkeys(wrapped, make), also_train=tuple(also))
+    note, _ = notes.prepare(model)
+    return core.wrap(model, note, dict.fromkeys(wrapped, make), tuple(also))
 
 
 def _tell_of_rounding(model: nn.Module, file: AdapterFile) -> None:

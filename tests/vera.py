@@ -102,7 +102,7 @@ class VeRALinear(Adapter):
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put VeRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    config = prepare(model, config, Config)
+    note, config = prepare(model, config, Config)
     pairs: dict[tuple[int, int], Projections] = {}
 
     def make(base: nn.Linear) -> VeRALinear:
@@ -114,4 +114,4 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     targets = models.query_and_value(model) if config.targets is None else config.targets
     makers = dict.fromkeys(models.find(model, targets, config.layers), make)
-    return wrap(model, makers, config)
+    return wrap(model, note, makers, config.also_train)

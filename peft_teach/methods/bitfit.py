@@ -88,14 +88,14 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Raises `NoTargets` for a model or a target without biases.
     """
-    config = prepare(model, config, Config)
+    note, config = prepare(model, config, Config)
     names = (_biased(model, config.layers) if config.targets is None
              else models.find(model, config.targets, config.layers))
     if not names:
         raise NoTargets("This model has no biases, so BitFit finds nothing to train.",
                         expected="linear layers or LayerNorms with a bias, as in BERT or GPT-2",
                         hint="pt.lora, or another method that works beside the weights")
-    return wrap(model, dict.fromkeys(names, BiasAdapter), config)
+    return wrap(model, note, dict.fromkeys(names, BiasAdapter), config.also_train)
 
 
 def _biased(model: nn.Module, layers: tuple[int, ...] | None) -> tuple[str, ...]:

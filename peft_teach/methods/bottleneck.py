@@ -178,7 +178,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     around a block: read them by a hook there. Raises `BadConfig`, `NoTargets`, `AlreadyAdapted`,
     or `NotSupported` for an unknown family; then the model is as it was.
     """
-    config = prepare(model, config, Config)
+    note, config = prepare(model, config, Config)
     targets, reads = config.targets, config.reads
     if targets is None:
         targets, reads = usual_targets(model, reads)
@@ -190,4 +190,4 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: form(
         base, Bottleneck(d_model, config.size, config.activation, config.own_norm, config.init),
         config.scale))
-    return wrap(model, makers, config)
+    return wrap(model, note, makers, config.also_train)

@@ -106,8 +106,8 @@ def count(n_in: int, n_out: int, rank: int) -> int:
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    config = prepare(model, config, Config)
+    note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
     makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: DoRALinear(
         base, config.rank, config.alpha, config.dropout))
-    return wrap(model, makers, config)
+    return wrap(model, note, makers, config.also_train)

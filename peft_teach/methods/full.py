@@ -28,7 +28,7 @@ from torch import Tensor, nn
 from .. import models
 from ..errors import BadConfig, NotSupported
 from ..guards import guard
-from ..notes import prepare, put_on, take
+from ..notes import prepare, put_on
 from ..settings import Settings
 
 LEARNING_RATE = 1e-4         # learns on both models: assets/records/rates.json
@@ -60,8 +60,7 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Layers that an earlier method converted are turned back, so that a file holds them as they are.
     """
-    config = prepare(model, config, Config)
-    note = take(model, config)
+    note, config = prepare(model, config, Config)
     head = set(models.head(model))
     if config.train == "head" and not head:
         raise BadConfig("This model has no task head to train.",
@@ -79,5 +78,5 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     for name, p in model.named_parameters():
         p.requires_grad_(name in weights or name in head)
     guard(model)
-    put_on(model, replace(note, weights=weights))
+    put_on(model, replace(note, wraps=False, weights=weights))
     return model

@@ -102,13 +102,13 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
 
     Raises `NotSupported` for a target that has no vector.
     """
-    config = prepare(model, config, Config)
+    note, config = prepare(model, config, Config)
     places, targets = models.place_of(model), config.targets
     if targets is None:
         targets = ("qkv", "ffn_out") if "qkv" in places.values() else ("key", "value", "ffn_out")
     makers = {name: _maker(model, places.get(name) or name)
               for name in models.find(model, targets, config.layers)}
-    return wrap(model, makers, config)
+    return wrap(model, note, makers, config.also_train)
 
 
 def _maker(model: nn.Module, place: str) -> Callable[[nn.Linear], IA3Linear]:

@@ -132,8 +132,8 @@ def rate(model: nn.Module) -> float:
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
-    config = prepare(model, config, Config)
+    note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
     makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: LoRALinear(
         base, config.rank, config.alpha, config.dropout, config.rank_stabilized, config.use_bias))
-    return wrap(model, makers, config)
+    return wrap(model, note, makers, config.also_train)

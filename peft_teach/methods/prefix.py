@@ -132,7 +132,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
     `tokenizer` is needed for start="text". Raises `NotSupported` for a family whose attention
     ignores a cache.
     """
-    config = prepare(model, config, Config)
+    note, config = prepare(model, config, Config)
 
     @torch.no_grad()
     def make(base: nn.Module) -> Prefix:
@@ -144,7 +144,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
         return prefix
 
     makers = dict.fromkeys(models.find(model, "backbone"), make)
-    return wrap(model, makers, config)
+    return wrap(model, note, makers, config.also_train)
 
 
 @torch.no_grad()

@@ -116,7 +116,7 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
 
     `tokenizer` is needed for every start but "random".
     """
-    config = prepare(model, config, Config)
+    note, config = prepare(model, config, Config)
 
     @torch.no_grad()
     def make(base: nn.Module) -> SoftPrompt:
@@ -127,4 +127,4 @@ def inject(model: nn.Module, config: Config | None = None, tokenizer=None) -> nn
         return prompt
 
     makers = dict.fromkeys(models.find(model, "backbone"), make)
-    return wrap(model, makers, config)
+    return wrap(model, note, makers, config.also_train)

@@ -38,7 +38,7 @@ from ..core import all_or_nothing, wrap
 from ..errors import BadConfig
 from ..models.replacing import keep_mark
 from ..nf4 import EXPECTED_SIZE, Linear4bit, is_block_size
-from ..notes import prepare, take
+from ..notes import prepare
 from ..settings import Alpha, Layers, Rank, Settings, Share, Targets, checked
 from .dora import DoRALinear
 from .lora import LINEAR_LEARNING_RATE, LoRALinear, rate
@@ -84,15 +84,14 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     quantized; settings that differ from theirs raise `BadConfig`. After any error the model is as
     it was; the exact weights are gone only when this returns.
     """
-    config = prepare(model, config, Config)
-    note = take(model, config)    # of the exact weights
+    note, config = prepare(model, config, Config)    # takes fingerprints of the exact weights
     places = models.linear_places(model) if config.quantize is None else config.quantize
     targets = places if config.targets is None else config.targets
     with all_or_nothing(model):
         _quantize(model, models.find(model, places), note.fingerprint, config)
         makers = dict.fromkeys(models.find(model, targets, config.layers),
                                lambda base: _correction(base, config))
-        return wrap(model, makers, config, note)
+        return wrap(model, note, makers, config.also_train)
 
 
 def _quantize(model: nn.Module, names: tuple[str, ...], fingerprint: Mapping[str, list],

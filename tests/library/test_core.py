@@ -174,7 +174,7 @@ def test_attach_wraps_freezes_and_returns_the_model(model, batch):
     trains = {n for n, p in model.named_parameters() if p.requires_grad}
     assert trains == {QUERY(0) + ".v", "classifier.weight", "classifier.bias"}
     record = notes.note_of(model)
-    assert (record.method, record.config) == (None, None)
+    assert (record.method, record.config, record.wraps) == (None, None, True)
 
 
 def test_names_are_those_of_the_unadapted_model(model):
@@ -671,15 +671,15 @@ def test_an_adapter_says_what_a_file_keeps(model, tmp_path):
 
 
 def test_the_fingerprint_knows_a_base_again(tiny):
-    one = notes.take(tiny("gpt2")).fingerprint
-    assert notes.take(tiny("gpt2")).fingerprint == one
-    assert notes.take(tiny("gpt2", seed=1)).fingerprint != one
-    assert notes.take(tiny("gpt2").bfloat16()).fingerprint == one
+    one = notes.prepare(tiny("gpt2"))[0].fingerprint
+    assert notes.prepare(tiny("gpt2"))[0].fingerprint == one
+    assert notes.prepare(tiny("gpt2", seed=1))[0].fingerprint != one
+    assert notes.prepare(tiny("gpt2").bfloat16())[0].fingerprint == one
     assert not set(models.head(tiny("gpt2"))) & set(one)
     assert all(len(values) <= 16 for _, values in one.values())
     converted = pt.remove(pt.lora.inject(tiny("gpt2"), pt.lora.Config(targets=("qkv", "ffn_in"))))
-    assert notes.take(converted).fingerprint == one
-    assert notes.take(models.to_hf(converted)).fingerprint == one
+    assert notes.prepare(converted)[0].fingerprint == one
+    assert notes.prepare(models.to_hf(converted))[0].fingerprint == one
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -748,8 +748,8 @@ def test_a_model_without_numbers_can_be_adapted(tiny):
     model = tiny("llama").to("meta")
     model = pt.lora.inject(model, pt.lora.Config(rank=2))
     assert {p.device.type for p in pt.adapter_parameters(model).values()} == {"meta"}
-    assert {n: s for n, (s, _) in notes.take(pt.remove(model)).fingerprint.items()} == {
-        n: s for n, (s, _) in notes.take(tiny("llama")).fingerprint.items()}
+    assert {n: s for n, (s, _) in notes.prepare(pt.remove(model))[0].fingerprint.items()} == {
+        n: s for n, (s, _) in notes.prepare(tiny("llama"))[0].fingerprint.items()}
 
 
 def test_an_adapter_goes_to_the_models_device_where_its_base_has_none(tiny):
@@ -922,7 +922,7 @@ def test_a_module_under_two_names_is_adapted_under_both(target, also):
     layer, before = model.first, model(x)
     names = models.find(model, target)
     assert names == ("first",)
-    model = (core.wrap(model, {}, also_train=names) if also
+    model = (core.wrap(model, notes.prepare(model)[0], {}, names) if also
              else pt.attach(model, target, Shifted))
     assert model.first is model.again[0] is pt.adapters(model)["first"]
     model(x).sum().backward()

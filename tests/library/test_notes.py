@@ -32,7 +32,7 @@ def test_inject_and_load_take_one_fingerprint(method, tiny, tmp_path, taken):
     assert len(taken) == 1
     model = pt.load(tiny("bert"), tmp_path)
     assert len(taken) == 2
-    assert notes.note_of(model).fingerprint == notes.take(tiny("bert")).fingerprint
+    assert notes.note_of(model).fingerprint == notes.prepare(tiny("bert"))[0].fingerprint
 
 
 def test_a_second_inject_is_refused_before_any_fingerprint(tiny, taken):
@@ -126,7 +126,7 @@ def test_who_only_reads_writes_no_note(tiny):
         f"bert.encoder.layer.0.attention.self.query.{own}" for own in "AB"}
     with pt.disabled(model):
         assert pt.training.learning_rate(model) == pt.training.OWN
-    assert notes.note_of(model).fingerprint == notes.take(tiny("bert")).fingerprint
+    assert notes.note_of(model).fingerprint == notes.prepare(tiny("bert"))[0].fingerprint
     assert not vars(model).keys() & {notes.KEY, "save_pretrained"}
     with pytest.raises(AlreadyAdapted):
         pt.lora.inject(model)
@@ -139,7 +139,7 @@ def test_a_converted_or_4_bit_base_is_the_one_that_it_was(method, tiny):
     model = pt.remove(method.inject(tiny("gpt2", "lm")))
     attention = model.transformer.h[0].attn
     attention.c_attn = pt.lora.LoRALinear(attention.c_attn, rank=2)
-    assert notes.note_of(model).fingerprint == notes.take(tiny("gpt2", "lm")).fingerprint
+    assert notes.note_of(model).fingerprint == notes.prepare(tiny("gpt2", "lm"))[0].fingerprint
 
 
 @pytest.mark.parametrize("use", ["save", "swap", "train"])

@@ -780,14 +780,14 @@ def test_a_half_precision_copy_is_the_same_base(dtype):
     generator = torch.Generator().manual_seed(0)
     sizes = 10 ** torch.linspace(-9, 4, 4000)
     numbers = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
-    here = notes.take(numbers).fingerprint
+    here = notes.prepare(numbers)[0].fingerprint
 
     def check(there, here):
         AdapterFile("file", None, {"base": there}, {}).check_base(here)
 
-    check(here, notes.take(copy.deepcopy(numbers).to(dtype)).fingerprint)
+    check(here, notes.prepare(copy.deepcopy(numbers).to(dtype))[0].fingerprint)
     other = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
-    for name, entry in notes.take(other).fingerprint.items():
+    for name, entry in notes.prepare(other)[0].fingerprint.items():
         if sizes[int(name)] > 1e-6:    # below, float16 has no number but zero
             with pytest.raises(AdapterFileError, match="other weights"):
                 check({name: here[name]}, {name: entry})

@@ -358,7 +358,7 @@ def test_training_copies_no_layer_in_4_bits(tiny):
 @every_family
 def test_a_removed_base_is_known_again(family, tiny, inputs, tmp_path):
     some = "qkv" if family == "gpt2" else "query"
-    fresh = notes.take(tiny(family)).fingerprint
+    fresh = notes.prepare(tiny(family))[0].fingerprint
     model = pt.qlora.inject(tiny(family), config())
     assert notes.note_of(model).fingerprint == fresh
     random_update(model)
@@ -367,7 +367,7 @@ def test_a_removed_base_is_known_again(family, tiny, inputs, tmp_path):
     pt.save(model, tmp_path / "qlora")
     with pytest.warns(UserWarning, match="The base stays in 4 bits"):
         model = pt.remove(model)
-    assert notes.take(model).fingerprint == fresh
+    assert notes.prepare(model)[0].fingerprint == fresh
     assert len(models.quantized(model)) == LAYERS.get(family, 14)
     start = hidden(model, batch)
 
@@ -407,7 +407,7 @@ def test_only_what_is_not_yet_in_4_bits_is_quantized(tiny, inputs):
     assert len(models.quantized(model)) == 14
     for name, layer in held.items():
         assert pt.adapters(model)[name].base is layer
-    assert notes.note_of(model).fingerprint == notes.take(tiny("llama")).fingerprint
+    assert notes.note_of(model).fingerprint == notes.prepare(tiny("llama"))[0].fingerprint
     torch.testing.assert_close(hidden(model, inputs(model)),
                                hidden(rounded(tiny("llama"), double=True), inputs(model)),
                                rtol=1e-4, atol=1e-5)

@@ -74,7 +74,7 @@ def count(n_out: int) -> int:
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put Name on its targets, freeze all else but the head; return the model to keep."""
-    config = prepare(model, config, Config)
+    note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
     makers = dict.fromkeys(models.find(model, targets, config.layers), NameLinear)
-    return wrap(model, makers, config)
+    return wrap(model, note, makers, config.also_train)
