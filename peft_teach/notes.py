@@ -60,7 +60,7 @@ def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = No
     tensors = fingerprints.as_they_came(model)
     note = Note(fingerprints.of_base(model, tensors), flags, fingerprints.checksums(tensors),
                 method=method, config=settings)
-    return note, settings
+    return note, note.config
 
 
 def refuse_adapted(model: nn.Module) -> None:
