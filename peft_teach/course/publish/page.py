@@ -323,12 +323,12 @@ def _questions(notebook: Any, results: Container[str]) -> dict[str | None, str]:
 
 
 def _wait(cell: Any, names: Sequence[str], questions: Mapping[str | None, str]) -> None:
-    """Fold a cell's outputs until the bets are made, under the first one's question.
+    """Fold a cell's outputs until the bets are made, under the last one's question.
 
     site.js opens them.
     """
     folded = ["remove-input"] * ("hide-input" in cell.metadata.get("tags", ()))
-    prompt = f"After the bet: {questions.get(names[0], 'the result')}"
+    prompt = f"After the bet: {questions.get(names[-1], 'the result')}"
     cell.metadata = {"tags": [*folded, "hide-output", *(f"after-{name}" for name in names)],
                      "mystnb": {"code_prompt_show": prompt, "code_prompt_hide": prompt}}
 
