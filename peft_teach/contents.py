@@ -130,11 +130,16 @@ def refuse_lost(model: nn.Module) -> None:
     lost = [plain_name(model, name) for name, p in model.named_parameters()
             if p.requires_grad and id(p) not in kept]
     if lost:
-        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
-        raise NotSupported(f"{lost[0]}{more} would train, and be lost: a file keeps the adapter "
-                           "and the head.", expected="a frozen base",
-                           hint="requires_grad_(False) before it trains; or put the method on a "
-                                f"fresh model with also_train=({lost[0].rpartition('.')[0]!r},)")
+        raise _not_kept(lost, "would train, and", "requires_grad_(False) before it trains; or put "
+                                                  "the method on a fresh model with {}")
+
+
+def _not_kept(names: list[str], what: str, hint: str) -> NotSupported:
+    """Return the error that a file would not keep these weights; `hint` has a {} for a setting."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return NotSupported(f"{names[0]}{more} {what} be lost: a file keeps the adapter and the head.",
+                        expected="a frozen base",
+                        hint=hint.format(f"also_train=({names[0].rpartition('.')[0]!r},)"))
 
 
 # ── written ──────────────────────────────────────────────────────────────────────────────────
@@ -215,8 +220,5 @@ def _refuse_changed(model: nn.Module, note: Note) -> None:
                and note.fingerprint.get(name, [[], []])[0] == list(p.shape)
                and not fingerprints.is_as_noted(p, note.fingerprint[name][1], note.bits.get(name))]
     if changed:
-        more = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-        raise NotSupported(f"{changed[0]}{more} changed since the method was put on, and would be "
-                           "lost: a file keeps the adapter and the head.", expected="a frozen base",
-                           hint="put the method on a fresh model, with "
-                                f"also_train=({changed[0].rpartition('.')[0]!r},) to train that")
+        raise _not_kept(changed, "changed since the method was put on, and would",
+                        "put the method on a fresh model, with {} to train that")

@@ -145,7 +145,8 @@ CLAIMS = (
           seen="R², ten seeds in pairs, above",
           tried="with new sentences, too. On these sentences the same three are behind also when all five are "
                 "asked at once, in accuracy, with the later five seeds alone, and at half of LoRA 8's rate, where "
-                "fewer of its runs end low. VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth. LoRA 8, run again with seed 2, gave lesson 10's R²",
+                "fewer of its runs end low. VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth. "
+                "LoRA 8, run again with seed 2, gave lesson 10's R²",
           holds={"VeRA trains a tenth of LoRA 8's numbers, RoAd a sixteenth": lambda: [
                      round(EIGHT[2]["parameters"] / recorded.by_seed(SIXTY, name)[2]["parameters"])
                      for name in ("VeRA 256", "RoAd")] == [10, 16],

@@ -235,6 +235,7 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
     if not seen["is_adapter"] or layer.base is not base:
         return seen | {"holds_base": False}
     own = {name: p for name, p in layer.own_parameters().items() if p.requires_grad}
+    frozen = {*base.modules()}
     trained = {p.data_ptr() for p in own.values()}
     said = scalar(count(case["n_in"], case["n_out"]))
     new = getattr(layer, "new", "")
@@ -244,7 +245,7 @@ def run_mine(given: Any, case: Mapping) -> dict[str, Any]:
              "count": named(said) if number(said) is None else number(said),
              "buffers": [name for name, kept in layer.state_dict().items()
                          if not name.startswith("base.") and kept.data_ptr() not in trained],
-             "loose": [name for module in layer.modules() if module not in {*base.modules()}
+             "loose": [name for module in layer.modules() if module not in frozen
                        for name in sorted(vars(module).keys() - vars(nn.Module()).keys())
                        if any(isinstance(held, Tensor) for held in _held(vars(module)[name]))],
              "start": layer.eval()(x).detach().clone(), "asleep": sorted(own)}
