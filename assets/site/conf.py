@@ -8,8 +8,6 @@ import tomllib
 from html import escape
 from pathlib import Path
 
-from docutils.nodes import definition_list_item
-
 project = "peft-teach"
 author = "the authors of peft-teach"
 release = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
@@ -54,8 +52,9 @@ def _joined(app, name, template, context, doctree):
 
 def _defined(app, name, template, context, doctree):
     """Give each link to a term of the glossary what stands there, so that a pointer shows it."""
-    told = {f"#{item[0]['ids'][0]}": " ".join(item[1].astext().split()) for item in
-            app.env.get_doctree("glossary").findall(definition_list_item)}
+    terms = app.env.get_doctree("glossary").findall(
+        lambda node: node.tagname == "definition_list_item")
+    told = {f"#{item[0]['ids'][0]}": " ".join(item[1].astext().split()) for item in terms}
     context["body"] = re.sub(
         r'<a class="[^"]*" href="[^"]*(#term-[^"]*)"(?=><span class="xref std std-term")',
         lambda link: f'{link[0]} title="{escape(told[link[1]])}"', context.get("body", ""))

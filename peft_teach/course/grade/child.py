@@ -9,6 +9,7 @@ that may claim anything, and is looked at under the same limits.
 
 import ast
 import builtins
+import gc
 import linecache
 import os
 import random
@@ -81,6 +82,7 @@ def ready(part: Part) -> None:
         with tempfile.TemporaryDirectory() as folder:
             part.sample(Path(folder))
             part.examine(Path(folder), ())
+        gc.collect()    # what it left would be room beyond the limit of memory
 
 
 def _look(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:

@@ -123,6 +123,7 @@ def _start(arguments: list[str]) -> subprocess.Popen:
             "XDG_CACHE_HOME", "LOCALAPPDATA", "USERPROFILE", "TMPDIR", "TEMP", "TMP")
     environment = {name: os.environ[name] for name in kept if name in os.environ} | {
         "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "1",    # or each thread reserves 64 MB that no limit of memory sees
         "PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false",
         "PEFT_TEACH_BUDGET": "smoke", work.VARIABLE: "", "LC_ALL": "C.UTF-8", "PYTHONUTF8": "1",
         "PYTHONDONTWRITEBYTECODE": "1", "CUDA_VISIBLE_DEVICES": ""}
