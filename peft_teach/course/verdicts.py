@@ -70,9 +70,12 @@ def verdict(a, b, margin: float = MARGIN, borrowed: tuple | None = None) -> Comp
 def of_runs(one: Sequence[float], other: Sequence[float], margin: float = POINT) -> Comparison:
     """Return the verdict on two settings, given a score a seed, of the same seeds.
 
-    For records that keep no answers: the interval is for new seeds on these sentences.
+    For records that keep no answers: the interval is for new seeds on these sentences. Raises
+    `BadConfig` for fewer than two seeds, or more than 20.
     """
     gaps = [a - b for a, b in zip(one, other, strict=True)]
+    if len(gaps) not in T95:
+        raise BadConfig(f"Seeds: {len(gaps)}.", expected=f"scores of 2 to {max(T95)} seeds")
     gap, half = mean(gaps), T95[len(gaps)] * stdev(gaps) / len(gaps)**0.5
     return Comparison(word(gap - half, gap + half, margin), gap, gap - half, gap + half, margin,
                       f"for new seeds on these sentences, from {len(gaps)}")

@@ -131,6 +131,12 @@ def test_what_is_no_pair_of_scores_is_refused(a, b, more, told):
         pt.verdict(a, b, **more)
 
 
+@pytest.mark.parametrize("seeds", [1, 21])
+def test_runs_of_too_few_or_too_many_seeds_are_refused(seeds):
+    with pytest.raises(BadConfig, match=rf"Seeds: {seeds}\.\nExpected: scores of 2 to 20"):
+        verdicts.of_runs([0.5] * seeds, [0.4] * seeds)
+
+
 # ── a run ────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -148,6 +148,8 @@ def test_a_factor_is_told_where_it_is_one_everywhere_and_not_one():
         "What is added is 4 times the expected, everywhere.")
     for found in (base + added, base + added.square(), base[:2], None):
         assert factor(found, base, base + added) == ""
+    one = torch.ones(1)    # of which torch warns that it has no spread
+    assert factor(4 * one, 0 * one, one) == "What is added is 4 times the expected, everywhere."
 
 
 def test_what_was_changed_is_named():

@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def test_a_prediction_can_be_changed_until_its_result(folder):
+def test_a_prediction_can_be_changed_until_its_result(folder, capsys):
     assert work.committed("lora.rank") is None
     assert work.commit("lora.rank", ...) is None
     assert work.commit("lora.rank", 2) == 2
@@ -38,6 +38,8 @@ def test_a_prediction_can_be_changed_until_its_result(folder):
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert other.stdout == "8\n"
     assert work.commit("lora.rank", 4, clicked) == 4    # it was made before, and came late
+    assert pt.commit("pair", (0.9, 0.5), like=[0.9, 0.5]) == [0.9, 0.5]    # as JSON gives it back
+    assert "not taken" not in capsys.readouterr().out
     work.resolve("late")
     assert work.commit("late", 1) is work.committed("late") is None
 
@@ -108,7 +110,8 @@ def test_a_folder_that_cannot_be_written_costs_one_line(folder, capsys, monkeypa
     assert capsys.readouterr().out.count("not kept") == 1
 
 
-@pytest.mark.parametrize("value", [float("nan"), object(), {1: 2}, {"a": {3}}])
+@pytest.mark.parametrize("value", [float("nan"), (float("nan"),), object(), (object(),), {1: 2},
+                                   {"a": {3}}])
 def test_only_plain_data_is_kept(folder, value):
     with pytest.raises(BadConfig, match="plain data"):
         work.commit("a", value)

@@ -95,7 +95,7 @@ def factor(found: Any, base: Tensor, right: Tensor) -> str:
     if not isinstance(found, Tensor) or not found.shape == base.shape == right.shape:
         return ""
     ratio = ((found.float() - base.float()) / (right.float() - base.float())).flatten()
-    alike = ratio.isfinite().all() and ratio.std() < 0.02 * ratio.abs().mean() + 1e-6
+    alike = ratio.isfinite().all() and ratio.std(correction=0) < 0.02 * ratio.abs().mean() + 1e-6
     if alike and abs(ratio.mean() - 1) > 0.005:    # a factor of 1 is no news
         return f"What is added is {ratio.mean():.3g} times the expected, everywhere."
     return ""

@@ -61,6 +61,7 @@ def _warn(name: str) -> None:
         "result is said of whole runs; without PEFT_TEACH_BUDGET they are made.",)))
 
 
+@functools.cache    # later calls would count this kernel's own training as load
 def _choose_threads() -> None:
     """Give torch as many threads as there are idle cores; where these are fewer, say so."""
     import torch
@@ -71,7 +72,7 @@ def _choose_threads() -> None:
     if idle < own:
         torch.set_num_threads(idle)
         if work.is_reader_here():
-            print(f"torch takes {idle} of {own} threads, for no more cores are idle; "
+            print(f"torch uses {idle} of {own} threads, as no more cores are free; "
                   "OMP_NUM_THREADS, set before Jupyter starts, would decide instead.")
 
 

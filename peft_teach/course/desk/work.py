@@ -59,7 +59,7 @@ def commit(name: str, value: Any, when: float | None = None) -> Any:
 
     It takes the place of an earlier one until its result is shown (`resolve`); one made afterwards
     is not kept. `when` is the time at which it was made, in seconds, now by default. `value` is
-    plain data. `...`, which a lesson writes where the reader's value belongs, commits nothing.
+    plain data, a tuple is kept as a list. `...`, where the reader's value belongs, commits nothing.
     Raises `BadConfig` for what JSON cannot hold.
     """
     def change(kept: dict) -> Any:
@@ -70,7 +70,7 @@ def commit(name: str, value: Any, when: float | None = None) -> Any:
 
     if value is ...:
         return committed(name)
-    entry = _entry(name, value)
+    entry = _entry(name, list(value) if isinstance(value, tuple) else value)
     return _update(change, _file())
 
 
@@ -162,7 +162,7 @@ def _must_be_plain(name: str, value: Any) -> None:
         same = json.loads(json.dumps(value, allow_nan=False)) == value
     except (TypeError, ValueError):
         same = False
-    if not same and not isinstance(value, tuple):
+    if not same:
         raise BadConfig(f"{name} cannot be {value!r}.",
                         expected="plain data: numbers, text, lists and dicts of them")
 

@@ -170,12 +170,12 @@ class Shelved:
 
 
 def notebooks() -> list[Path]:
-    """Return the notebooks as they are given out. Raises `PeftTeachError` where there are none."""
+    """Return the notebooks as they are given out, by number. Raises as `folder` does."""
     return sorted(folder().glob("*.ipynb"))
 
 
 def folder() -> Path:
-    """Return the folder in which they lie."""
+    """Return the folder in which they lie. Raises `PeftTeachError` where there is none."""
     for place in (INSTALLED, CHECKOUT):
         if place.is_dir():
             return place
