@@ -9,7 +9,8 @@ pytest.importorskip("playwright", reason="needs the extra: pip install -e '.[bro
 from lab import CHROMIUM, FLAGS
 from playwright.sync_api import expect, sync_playwright
 
-from peft_teach.course.grade import marking, overrides, report
+from peft_teach.course.grade import marking, overrides
+from peft_teach.course.grade.row import Row
 
 pytestmark = [pytest.mark.browser,
               pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
@@ -22,7 +23,7 @@ PARTS = [{"heading": heading, "text": "<img src=x onerror='document.title=1'> 1.
 
 def test_a_page_is_marked_by_keys(tmp_path):
     mark = {"exercise": "capstone.page", "maximum": 12, "page": PARTS, "state": "x"}
-    marking.write([report.Row(student, "14", "x", (mark,), ()) for student in ("anna", "bo")],
+    marking.write([Row(student, "14", "x", (mark,), ()) for student in ("anna", "bo")],
                   tmp_path)
     made, address = marking.server(tmp_path)
     threading.Thread(target=made.serve_forever, daemon=True).start()

@@ -8,6 +8,7 @@ from lab import CHROMIUM, FLAGS
 from playwright.sync_api import sync_playwright
 
 from peft_teach.course.grade import report
+from peft_teach.course.grade.row import Row
 
 pytestmark = [pytest.mark.browser,
               pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine")]
@@ -16,7 +17,7 @@ pytestmark = [pytest.mark.browser,
 def test_the_table_sorts_by_each_column(tmp_path):
     mark = {"state": "passed", "exercise": "lora.count", "maximum": 15, "message": "",
             "traceback": "", "mistake": None, "notes": ()}
-    rows = [report.Row(student, "07", f"{student}.ipynb", (mark | {"points": points},), ())
+    rows = [Row(student, "07", f"{student}.ipynb", (mark | {"points": points},), ())
             for student, points in (("anna", 9), ("bo", 15), ("cy", 2))]
     report.write(rows, tmp_path, [])
     with sync_playwright() as playwright:

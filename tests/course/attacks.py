@@ -250,7 +250,7 @@ ANSWERS: dict[str, dict[str, Answer]] = {
             "from peft_teach.course.checks import examination, exercise, judge",
             "for name in dir(judge):\n"
             "    setattr(judge, name, lambda *a, **k: exercise.Verdict(True))",
-            "examination.judged = lambda *a: examination.Result('passed')", says="expected"),
+            "examination.judge_case = lambda *a: examination.Result('passed')", says="expected"),
         "the exercise": wrong(
             "from peft_teach.course.checks.exercise import Verdict",
             "from peft_teach.course.lessons import find",
@@ -258,10 +258,10 @@ ANSWERS: dict[str, dict[str, Answer]] = {
             "                    ('cases', lambda seed: [])):\n"
             "    object.__setattr__(find('lora.count'), name, value)", says="expected"),
         "the grader": wrong(
-            "from peft_teach.course.grade import child, run, runner, server, limits",
-            "for module in (run, runner, server, limits):\n    for name in list(vars(module)):\n"
+            "from peft_teach.course.grade import child, run, runner, server, sandbox",
+            "for module in (run, runner, server, sandbox):\n    for name in list(vars(module)):\n"
             "        setattr(module, name, None)",
-            "child.Result = child.raised = child.unfit = child.attempt = lambda *a: None"),
+            "child.from_exception = child.wrong_kind = child.run_case = lambda *a: None"),
         "the reference": wrong("pt.lora.count = lambda *a: 7", says="expected"),
         "the cases, in all objects": wrong(
             "import gc",

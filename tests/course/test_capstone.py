@@ -24,10 +24,11 @@ from peft_teach.course import records, verdicts
 from peft_teach.course.checks import examination
 from peft_teach.course.checks.examination import examine
 from peft_teach.course.checks.exercise import Measured
-from peft_teach.course.grade import Limits, Options, board, grade, handed, report, similarity
+from peft_teach.course.grade import Limits, Options, grade, handed, leaderboard, report, similarity
 from peft_teach.course.grade.collect import collect
 from peft_teach.course.grade.entries import LARGEST_ADAPTER
-from peft_teach.course.grade.limits import LEAST_MEMORY
+from peft_teach.course.grade.row import Row
+from peft_teach.course.grade.sandbox import LEAST_MEMORY
 from peft_teach.course.lessons.capstone import exercises, handed_in, pictures, reference
 from peft_teach.course.publish import authored
 from peft_teach.course.reading.notebook import Notebook
@@ -138,7 +139,7 @@ def test_a_copy_that_was_changed_by_a_little_is_near_and_another_adapter_is_not(
         (tmp_path / who / NAME).write_bytes(data)
         mark = {"exercise": "capstone.file", "shape": handed_in.likeness(tmp_path / who),
                 "text": similarity.of_bytes(handed._tensors(data))}
-        rows.append(report.Row(who, "14", who, (mark,), ()))
+        rows.append(Row(who, "14", who, (mark,), ()))
     copies = [*files][:5]
     found = {frozenset(pair.students) for pair in similarity.similar(rows)}
     assert found == {frozenset(pair) for pair in itertools.combinations(copies, 2)}
@@ -222,7 +223,7 @@ def test_an_export_that_is_not_equal_is_found(folder, monkeypatch):
     assert (found.property, found.holds) == ("in peft", False)
     monkeypatch.setattr(handed_in.importlib.util, "find_spec", lambda name: None)
     found = handed_in.rows(folder)[-1]
-    assert ("read back" in found.property, found.holds) == (True, False)
+    assert ("read back" in found.found, found.holds) == (True, False)
 
 
 def test_the_notebooks_adapter_must_be_the_files(folder):
@@ -405,20 +406,20 @@ def test_the_bet_is_held_against_all_seeds_of_the_first_setting(monkeypatch):
 
 
 def entry(name, low, high, size=50_000):
-    return board.Entry(name, Measured(size, (low + high) / 2, low, high, 0.8, 300))
+    return leaderboard.Entry(name, Measured(size, (low + high) / 2, low, high, 0.8, 300))
 
 
 def test_overlapping_intervals_are_one_group_in_the_order_of_size():
-    made = board.groups([entry("far", 0.0, 0.1), entry("top", 0.2, 0.5, 60_000),
+    made = leaderboard.groups([entry("far", 0.0, 0.1), entry("top", 0.2, 0.5, 60_000),
                          entry("mid", 0.3, 0.4, 40_000), entry("low", 0.15, 0.25, 50_000)])
     assert [[each.name for each in group] for group in made] == [["mid", "low", "top"], ["far"]]
 
 
 def test_pseudonyms_stay_and_differ_from_folder_to_folder(tmp_path):
     (tmp_path / "other").mkdir()
-    first = board.pseudonyms(["anna", "bo"], tmp_path)
-    assert board.pseudonyms(["bo", "anna", "cy"], tmp_path).items() >= first.items()
-    assert board.pseudonyms(["anna", "bo"], tmp_path / "other") != first
+    first = leaderboard.pseudonyms(["anna", "bo"], tmp_path)
+    assert leaderboard.pseudonyms(["bo", "anna", "cy"], tmp_path).items() >= first.items()
+    assert leaderboard.pseudonyms(["anna", "bo"], tmp_path / "other") != first
     assert len(set(first.values())) == 2
 
 
@@ -480,7 +481,7 @@ def my_adapter(base):
     assert bo["capstone.adapter"] == "0"
     page = (out / "feedback/anna.html").read_text()
     shown = (out / "board.html").read_text()
-    name = board.pseudonyms(["anna", "bo"], out)["anna"]
+    name = leaderboard.pseudonyms(["anna", "bo"], out)["anna"]
     assert f"On the board of the class: {name}." in page
     assert name in shown
     assert "anna" not in shown
@@ -489,7 +490,7 @@ def my_adapter(base):
 
 def test_the_board_has_the_names_that_it_is_given(tmp_path):
     measured = entry("", 0.1, 0.2).found.plain()
-    row = report.Row("anna", "14", "", ({"exercise": "capstone.gain", "measured": measured},), ())
+    row = Row("anna", "14", "", ({"exercise": "capstone.gain", "measured": measured},), ())
     report.write_board([row], tmp_path)
     assert not (tmp_path / "board.html").exists()
     report.write_board([replace(row, known_as="<b>$\\frac{$")], tmp_path)    # no formula either

@@ -9,9 +9,10 @@ from grading_corpus import marked
 from honest import CHECK, COUNT, HONEST, RIGHT, STUB, a_right
 
 from peft_teach.course.checks.examination import OF_THE_COURSE, WRONG, Result
-from peft_teach.course.grade import Limits, job, report, run
+from peft_teach.course.grade import Limits, feedback, job, report, run
 from peft_teach.course.grade.plain import to_bytes
-from peft_teach.course.grade.run import ANOTHER, mark
+from peft_teach.course.grade.row import Row
+from peft_teach.course.grade.run import NOTE_ANOTHER, mark
 from peft_teach.course.grade.runner import Ended
 from peft_teach.course.grade.suspicion import suspicious
 from peft_teach.course.lessons import find, of_lesson
@@ -50,7 +51,7 @@ def test_what_is_mended_below_its_check_for_cases_that_the_check_has_not():
     by_heart = COUNT.format("int(torch.tensor(float(rank * (n_in + n_out))))")
     given = marked(by_heart, CHECK, RIGHT, further=FURTHER)
     assert given.points == 1
-    assert ANOTHER in given.notes
+    assert NOTE_ANOTHER in given.notes
 
 
 def test_no_other_reading_is_tried_after_one_that_took_all_its_time(monkeypatch):
@@ -83,15 +84,15 @@ def test_all_answers_to_an_exercise_share_its_time_and_all_exercises_the_noteboo
     cells = [text for number in range(5) for text in (COUNT.format(number), CHECK)]
     given = mark(slow, Code([Cell(n, text) for n, text in enumerate(cells, 1)]), find("lora.count"))
     assert slow.given == [61.0, 31.0, 1.0]
-    assert run.SPENT in given.notes
+    assert run.NOTE_SPENT in given.notes
     code, asleep = Code([Cell(1, RIGHT)]), Timed(1e9)
     marks = [mark(asleep, code, find("lora.count")) for _ in of_lesson("07")]
     whole = 20 * len(marks) + 61
     assert sum(asleep.given) <= whole + 5 * len(marks)
     assert asleep.given[0] == 61.0
     assert asleep.given[-1] == 5.0    # what is right needs less, so it keeps its points
-    assert run.CUT.format(5) in marks[-1].notes
-    assert run.CUT.format(5) not in marks[0].notes
+    assert run.NOTE_CUT.format(5) in marks[-1].notes
+    assert run.NOTE_CUT.format(5) not in marks[0].notes
 
 
 def test_what_decides_stands_on_both_pages_and_suspicion_on_one():
@@ -100,8 +101,8 @@ def test_what_decides_stands_on_both_pages_and_suspicion_on_one():
                    COUNT.format("best") + "\n    getattr(torch, 'x').system = 1", CHECK)
     said = ("2 definitions of lora_count, the last counts",
             "needs best, whose line trains, loads or shows something, which does not run here")
-    row = report.Row("anna", "07", "", (vars(given),), given.flags)
-    page, = report.feedback([row]).values()
+    row = Row("anna", "07", "", (vars(given),), given.flags)
+    page, = feedback.pages([row]).values()
     table = report.grades([row])
     for note in said:
         assert note in page
@@ -176,13 +177,13 @@ def test_what_is_cut_short_says_so():
     told = definitions(Code([Cell(7, RIGHT), *long]), find("lora.count"))
     assert "from cell 2 on it is not" in told.notes[-1]
     tried = [text for n in range(9) for text in (COUNT.format(n), CHECK)]
-    assert run.MOST in marked(*tried).notes
-    assert run.MOST not in marked(*tried[:12]).notes    # six
+    assert run.NOTE_MOST in marked(*tried).notes
+    assert run.NOTE_MOST not in marked(*tried[:12]).notes    # six
     asleep = Timed(1e9)
     given = mark(asleep, Code([Cell(1, COUNT.format(1)), Cell(2, CHECK), Cell(3, COUNT.format(2))]),
                  find("lora.count"))
     assert len(asleep.given) == 1
-    assert run.SPENT in given.notes
+    assert run.NOTE_SPENT in given.notes
 
 
 def test_the_last_definition_that_is_no_stub():

@@ -15,6 +15,7 @@ from attacks import EACH, FILES
 from grading_corpus import ROOT, marked
 
 from peft_teach.course.grade import Limits, Options, engine, grade, job, report
+from peft_teach.course.grade.row import Row
 from peft_teach.course.lessons import find
 
 pytestmark = pytest.mark.long
@@ -66,7 +67,7 @@ def test_no_answer_gets_what_it_has_not_earned(place, tmp_path, monkeypatch):
                 not any(attack.flag in flag for flag in given.flags or [""])):
             failed[what] = given
         assert "the work of others" not in told
-        rows.append(report.Row(what, find(attack.id).lesson, "", (asdict(given),), given.flags))
+        rows.append(Row(what, find(attack.id).lesson, "", (asdict(given),), given.flags))
     assert not failed
     report.write(rows, tmp_path / "out", [])
     must_be_safe(tmp_path / "out")

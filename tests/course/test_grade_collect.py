@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from grading_corpus import untouched, zipped
 
-from peft_teach.course.grade import report
+from peft_teach.course.grade import feedback
 from peft_teach.course.grade.collect import by_time, collect, counted
+from peft_teach.course.grade.row import Row
 from peft_teach.course.reading.notebook import Unreadable, lesson_of, parse
 from peft_teach.errors import PeftTeachError
 
@@ -222,7 +223,7 @@ def test_where_two_readings_are_possible_the_rows_stay_apart(tmp_path):
     assert sorted(said) == ["anna", "anna-1", "bo-1", "bo-2"]
     doubted = {student for student in said if "two students, or one?" in said[student]}
     assert doubted == {"anna", "anna-1"}
-    pages = report.feedback([report.Row(student, "", "", (), tuple(found.split("; ")))
+    pages = feedback.pages([Row(student, "", "", (), tuple(found.split("; ")))
                              for student, found in said.items()])
     assert "anna-1" not in pages["anna"]    # a page names nobody else
 
@@ -311,7 +312,7 @@ def test_nobody_hands_in_for_somebody_else(tmp_path, own, others):
     ("Zoë Ž", "Zoë Ž"), ("../../x", "_.._x"), ("a/b\\c:d", "a_b_c_d"), ("", "_"), ("...", "_"),
     ("CON", "_CON"), ("nul.x", "_nul.x"), ("李" * 200, "李" * 33), ("a\n b", "a_ b")])
 def test_names_of_files(student, expected):
-    assert report.safe_name(student) == expected
+    assert feedback.safe_name(student) == expected
 
 
 # ── which files ──────────────────────────────────────────────────────────────────────────────

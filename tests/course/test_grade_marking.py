@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from peft_teach.course.checks.examination import NOT_ATTEMPTED
-from peft_teach.course.grade import handed, marking, overrides, report
+from peft_teach.course.grade import feedback, handed, marking, overrides
+from peft_teach.course.grade.row import Row
 from peft_teach.course.lessons import parts
 from peft_teach.course.reading.notebook import parse
 from peft_teach.errors import PeftTeachError
@@ -80,21 +81,21 @@ def test_no_page_takes_long_to_read(text):
     handed._page(PART, made)    # a pattern that backtracks would take minutes
 
 
-def rows(*students: str) -> list[report.Row]:
+def rows(*students: str) -> list[Row]:
     mark = vars(handed._page(PART, parse(notebook(("markdown", written("**{}**: {}"))))))
-    return [report.Row(student, "14", f"{student}.ipynb", (mark,), ()) for student in students]
+    return [Row(student, "14", f"{student}.ipynb", (mark,), ()) for student in students]
 
 
 def test_who_waits_for_a_mark_reads_so(tmp_path):
     row, = rows("anna")
-    page, = report.feedback([row]).values()
+    page, = feedback.pages([row]).values()
     assert "waiting for your instructor (12 points)" in page
     assert ", and 12 more to give" in page
     assert "0 of 12" not in page
     assert "overrides.csv" not in page
     for exercise in ("capstone.page", "14"):
         hand = (overrides.Override("anna", "14", exercise, 9.0, "Good."),)
-        page, = report.feedback([report.Row("anna", "14", "x", row.marks, (), hand)]).values()
+        page, = feedback.pages([Row("anna", "14", "x", row.marks, (), hand)]).values()
         assert "marked by your instructor" in page
         assert "more to give" not in page
 
@@ -197,6 +198,6 @@ def test_nobody_else_is_served(served):
 
 
 def test_without_pages_it_says_so(tmp_path):
-    assert marking.write([report.Row("anna", "07", "x", (), ())], tmp_path) == 0
+    assert marking.write([Row("anna", "07", "x", (), ())], tmp_path) == 0
     with pytest.raises(PeftTeachError, match="no page to mark"):
         marking.server(tmp_path)

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from peft_teach.course.grade import Options, blind, engine, grade, job, picture, report
 from peft_teach.course.grade.entries import File
 from peft_teach.course.grade.roster import Roster
+from peft_teach.course.grade.row import Row
 from peft_teach.course.grade.students import Label, Submission
 from peft_teach.course.lessons import of_lesson
 from peft_teach.errors import PeftTeachError
@@ -201,8 +202,8 @@ def everything(out):
 
 def test_a_name_in_other_letters_costs_no_run(tmp_path):
     """To a pattern without case İ is an i; to `casefold` it is not."""
-    rows = [report.Row("ali", "07", "ali/x", (), ()),
-            report.Row("bo", "07", "bo/x", (), ("as ALİ and Ali have it",))]
+    rows = [Row("ali", "07", "ali/x", (), ()),
+            Row("bo", "07", "bo/x", (), ("as ALİ and Ali have it",))]
     assert not re.search("(?i)ali", blind.masked(rows, [], tmp_path)[1].flags[0])
 
 
@@ -439,9 +440,9 @@ def test_the_report_tells_how_each_exercise_went(tmp_path):
     empty = {"exercise": "lora.count", "state": "wrong", "points": 0, "maximum": 1, "message": "",
              "mistake": None, "traceback": "", "further": False, "notes": (), "flags": (),
              "reason": ""}
-    rows = [report.Row(student, "07", "x", (empty | mark,), ()) for student, mark in said.items()]
+    rows = [Row(student, "07", "x", (empty | mark,), ()) for student, mark in said.items()]
     value = empty | {"exercise": "lora.case", "state": "passed"}
-    rows += [report.Row("ill", "07", "", (), ()), report.Row("more", "07", "x", (value,), ())]
+    rows += [Row("ill", "07", "", (), ()), Row("more", "07", "x", (value,), ())]
     report.write(rows, tmp_path, [])
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     lines = [re.findall("<td>(.*?)</td>", line) for line in re.findall("<tr>(.*?)</tr>", page)]

@@ -22,7 +22,8 @@ from exact import files
 from grading_corpus import ROOT, solved, untouched
 
 from peft_teach.course import records
-from peft_teach.course.grade import Options, engine, grade, job, report
+from peft_teach.course.grade import Options, engine, feedback, grade, job, report
+from peft_teach.course.grade.row import Row
 from peft_teach.course.grade.runner import Runner
 from peft_teach.course.lessons import find, of_lesson
 from peft_teach.errors import PeftTeachError
@@ -320,8 +321,8 @@ def test_what_is_optional_is_counted_apart(tmp_path):
               "reason": ""} for e in of_lesson("07")]
     without = [m | {"points": 0, "state": "wrong"} if find(m["exercise"]).optional else m
                for m in marks]
-    rows = [report.Row("anna", "07", "", tuple(marks), ()),
-            report.Row("bo", "07", "", tuple(without), ()), report.Row("cy", "", "", (), ())]
+    rows = [Row("anna", "07", "", tuple(marks), ()),
+            Row("bo", "07", "", tuple(without), ()), Row("cy", "", "", (), ())]
     report.write(rows, tmp_path, [])
     asked = sum(e.points for e in of_lesson("07") if not e.optional)
     more = sum(e.points for e in of_lesson("07") if e.optional)
@@ -337,7 +338,7 @@ def test_what_is_optional_is_counted_apart(tmp_path):
 
 
 def test_the_report_sorts_and_leads_to_the_pages(small, tmp_path):
-    rows = [report.Row(student, "", f"{student}.ipynb", (), ("<b>",))
+    rows = [Row(student, "", f"{student}.ipynb", (), ("<b>",))
             for student in ("a/b", "a_b", "100% #1?", "Zoë <i>")]
     report.write(rows, tmp_path, [])
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -355,10 +356,10 @@ def test_the_report_sorts_and_leads_to_the_pages(small, tmp_path):
                                   "a|+1", "x,=1"])
 def test_no_cell_is_a_formula(text):
     """Neither whole nor split at semicolons or commas, as spreadsheets elsewhere do."""
-    written = report.grades([report.Row(text, "", text, (), (text, text))])
+    written = report.grades([Row(text, "", text, (), (text, text))])
     (_, line), = [written.split("\n", 1)]
     for cell in csv.reader([line.strip()]).__next__():
         for part in re.split(r"[;,|]", cell):
             assert part.strip(" \t\"\u202e")[:1] not in [*"=+-@＝＋－＠"]
     assert line.count('","') == 9
-    assert "\u202e" not in report.feedback([report.Row(text, "", text, (), (text,))]).popitem()[1]
+    assert "\u202e" not in feedback.pages([Row(text, "", text, (), (text,))]).popitem()[1]

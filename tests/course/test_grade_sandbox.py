@@ -19,7 +19,7 @@ from exact import assert_equal
 from grading_corpus import ROOT, marked, untouched
 from honest import COUNT
 
-from peft_teach.course.checks.examination import judged
+from peft_teach.course.checks.examination import judge_case
 from peft_teach.course.checks.judge import named, not_whole
 from peft_teach.course.grade import Limits, job
 from peft_teach.course.grade.plain import (
@@ -162,7 +162,7 @@ FORBIDDEN = """
 import ctypes, os, sys, tempfile, threading
 from pathlib import Path
 import torch
-from peft_teach.course.grade.limits import Limits, confine
+from peft_teach.course.grade.sandbox import Limits, confine
 scratch = Path(tempfile.mkdtemp())
 open(scratch / "mine", "w").close()
 theirs = sys.argv[1]
@@ -373,26 +373,26 @@ def good(id: str) -> tuple:
 
 def test_the_judge_of_the_head_knows_the_model_itself():
     exercise, case, seen = good("full.head_only")
-    assert judged(exercise, case, seen, 0).passed
+    assert judge_case(exercise, case, seen, 0).passed
     lie = {"trains": {"classifier.weight": True}, "found": 1}
-    assert not judged(exercise, case, seen | lie, 0).passed
+    assert not judge_case(exercise, case, seen | lie, 0).passed
 
 
 @pytest.mark.parametrize("claim", ["rank", "alpha", "lr"])
 def test_no_part_of_a_setting_is_believed_whatever_its_type(claim):
     """Nor does a judge multiply a text."""
     exercise, case, seen = good("lora.case")
-    assert judged(exercise, case, seen, 0).passed    # and what is imported late has been
+    assert judge_case(exercise, case, seen, 0).passed    # and what is imported late has been
     one, other = seen["clears"]
     start = time.process_time()
     for odd in (None, True, -0.5, "x" * 3_000_000, [], {}, torch.ones(2), torch.float32):
         lie = seen | {"clears": (one | {claim: odd}, other)}
-        assert not judged(exercise, case, lie, 0).passed, odd
+        assert not judge_case(exercise, case, lie, 0).passed, odd
     assert time.process_time() - start < 0.5
 
 
 def test_no_step_without_a_loss():
     exercise, case, seen = good("full.step")
-    assert judged(exercise, case, seen, 0).passed
+    assert judge_case(exercise, case, seen, 0).passed
     for steps in ([], seen["steps"][:1], [{**each, "loss": None} for each in seen["steps"]]):
-        assert not judged(exercise, case, seen | {"steps": steps}, 0).passed
+        assert not judge_case(exercise, case, seen | {"steps": steps}, 0).passed

@@ -10,6 +10,7 @@ import answers
 
 from peft_teach.course.checks.exercise import CODE
 from peft_teach.course.grade import handed, report
+from peft_teach.course.grade.row import Row
 from peft_teach.course.grade.similarity import of_bytes, shape, similar, text
 from peft_teach.course.lessons import all_exercises, find, of_lesson
 from peft_teach.course.reading.cells import Code
@@ -26,14 +27,14 @@ def test_what_a_version_is_made_of_keeps_its_source():
             assert inspect.getsource(each), exercise.id
 
 
-def row(student: str, lesson: str = "04", **cells: str) -> report.Row:
+def row(student: str, lesson: str = "04", **cells: str) -> Row:
     """A student's answers: prefix_share="def …"."""
     marks = []
     for name, cell in cells.items():
         exercise = find(name.replace("_", ".", 1))
         plan = definitions(Code([Cell(1, cell)]), exercise)
         marks.append({"exercise": exercise.id, "text": text(plan), "shape": shape(plan, exercise)})
-    return report.Row(student, lesson, f"{student}.ipynb", tuple(marks), ())
+    return Row(student, lesson, f"{student}.ipynb", tuple(marks), ())
 
 
 def style(number: int) -> dict[str, str]:
@@ -113,7 +114,7 @@ def test_equal_adapters_are_listed():
         described = f"{student}".encode()
         file = len(described).to_bytes(8, "little") + described + data
         mark = {"exercise": "capstone.file", "text": of_bytes(handed._tensors(file))}
-        return report.Row(student, "14", path or student, (mark,), ())
+        return Row(student, "14", path or student, (mark,), ())
 
     few = [handed_in(*each) for each in (("anna", b"1"), ("bo", b"1"), ("cy", b"2"))]
     pair, = similar(few)
@@ -128,7 +129,7 @@ def test_nearly_equal_adapters_are_listed_apart_from_equal_ones():
     def handed_in(student, text, *signs):
         shape = [f"layer {number}={each:016x}" for number, each in enumerate(signs)]
         mark = {"exercise": "capstone.file", "text": text, "shape": shape}
-        return report.Row(student, "14", student, (mark,), ())
+        return Row(student, "14", student, (mark,), ())
 
     anna = (0, 2**64 - 1, 0x0f0f0f0f0f0f0f0f)
     rows = [handed_in("anna", "1", *anna), handed_in("bo", "2", 1, 2**64 - 2, 0),
@@ -152,7 +153,7 @@ def test_what_the_lesson_dictates_or_many_wrote_is_no_copy():
     theirs = disguised(inspect.getsource(find("inside.transformer").resolve()))
     mark, = row("anna", inside_transformer=theirs).marks
     assert not mark["shape"]
-    group = [report.Row(each.student, "04", "together.ipynb", each.marks, ()) for each in same[:2]]
+    group = [Row(each.student, "04", "together.ipynb", each.marks, ()) for each in same[:2]]
     assert not similar(group)
 
 
@@ -169,7 +170,7 @@ def test_a_group_is_no_copy_of_itself():
 def test_a_large_class_takes_seconds():
     """500 notebooks, in which each piece is shared as widely as it counts at most."""
     draw = random.Random(0)
-    rows = [report.Row(f"{n}", "00", f"{n}", ({"exercise": "inside.block", "text": "", "shape": {
+    rows = [Row(f"{n}", "00", f"{n}", ({"exercise": "inside.block", "text": "", "shape": {
         str(draw.randrange(1000)) for _ in range(50)}},), ()) for n in range(500)]
     started = time.process_time()
     assert not similar(rows)

@@ -1,21 +1,6 @@
 """`peft-teach grade`: from a folder of notebooks to marks, reasons and feedback.
 
-    collect    what a class handed in: entries, what lies there; students, whose it is
-    roster     the platform's own list, and marks in its form
-    run        has a server run an answer's plan, and judges the outputs
-    server     forks a child for each answer; child: the learner's code, in a sandbox (limits)
-    plain      the serialization between the two
-    further    further cases from the instructor's folder
-    job        one notebook, on any engine
-    handed     what is handed in beside the notebook; board: the class, gain against bytes
-    overrides  marks and comments by hand; marking: the pages on which they are given
-    blind      pseudonyms on every page; own: files with names, for their owner alone
-    returned   the students' pages, in a zip as their platform takes them back
-    similarity whose answers agree; suspicion: what else the instructor should look at
-    report     grades.csv, feedback, the report of the class; picture
-
-The learner's code is read, and watched as it runs, in the room `reading`. solutions/README.md says
-what is defended and what is not.
+assets/site/package.md says what each file does, solutions/README.md what is defended and what not.
 """
 
 import json
@@ -30,13 +15,25 @@ from typing import Any
 
 from ...errors import PeftTeachError
 from ..lessons import number
-from . import blind, board, engine, further, handed, marking, overrides, own, report, returned
+from . import (
+    blind,
+    engine,
+    feedback_zip,
+    further,
+    handed,
+    leaderboard,
+    marking,
+    overrides,
+    private,
+    report,
+)
 from .collect import MOST_OTHERS, collect, counted
 from .job import Settings, key, mark_all, mark_references
-from .limits import Limits
 from .roster import Roster
+from .row import Row, ordered
 from .run import FAILED
 from .runner import FORKS, clear
+from .sandbox import Limits
 from .students import Submission
 
 __all__ = ["Limits", "Options", "Settings", "grade"]
@@ -57,7 +54,7 @@ class Options:
     roster: Sequence[Path | str] = ()      # the course's lists, as the platform exports them
     column: str | None = None              # the assignment there, where no name says the lesson
     late: float = 0.0                      # the percentage deducted from what is called late there
-    board: str = board.PSEUDONYMS          # how board.html names the adapters
+    board: str = leaderboard.PSEUDONYMS    # how board.html names the adapters
     blind: bool = False                    # pseudonyms everywhere, and nothing for the platform
     bonus: bool = False                    # marks by hand may be above an exercise's points
     limits: Limits = field(default_factory=Limits)    # of one answer
@@ -72,7 +69,7 @@ class Options:
 
 
 def grade(submissions: Path | str, out: Path | str, options: Options | None = None
-          ) -> list[report.Row]:
+          ) -> list[Row]:
     """Grade all notebooks in a folder or a zip, and write marks and feedback into `out`.
 
     Results are kept in `out`/results, from which an interrupted run continues; `out`/overrides.csv
@@ -82,7 +79,7 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
     """
     out, options = Path(out), options or Options()
     listed = Roster(options.roster)
-    own.must_be_writable(out)
+    private.must_be_writable(out)
     lines = overrides.read(out, options.bonus)
     settings = _settings(options)
     asked = None if options.lesson is None else number(options.lesson)
@@ -97,12 +94,12 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
     marks = _marks(handed_in, settings, out / "results", options)
     checked = [_row(each, marks, asked or "", options.late) for each in handed_in]
     theirs = _known_as(_by_hand([*checked, *missing], by_hand, asked), options, out)
-    rows = report.ordered(blind.masked(theirs, found, out) if options.blind else theirs)
+    rows = ordered(blind.masked(theirs, found, out) if options.blind else theirs)
 
     files, notes = ({}, [BLIND]) if options.blind else listed.written(
         _totals(theirs), options.column)
     notes = [*notes, *_late(rows, options.late), *_of_nobody(nobodys, options.blind),
-             *returned.write(rows, out)]
+             *feedback_zip.write(rows, out)]
     if waits := marking.write(rows, out):
         notes.append(f"{waits} pages wait for a person: peft-teach mark {out}")
     kept = report.write(rows, out, [*_notes(settings, rows), *notes], files)
@@ -163,7 +160,7 @@ def _marks(handed_in: Sequence[Submission], settings: Settings, kept: Path, opti
 def _keep(marks: Marks, path: Path) -> None:
     """Keep what the grader itself did not fail at."""
     if marks and not any(FAILED in flag for mark in marks for flag in mark["flags"]):
-        own.store(path, json.dumps(marks, indent=1, sort_keys=True) + "\n")
+        private.store(path, json.dumps(marks, indent=1, sort_keys=True) + "\n")
 
 
 def _kept(path: Path) -> Marks | None:
@@ -184,21 +181,21 @@ def _must_be_right(lesson: str, problems: list[str] | None) -> None:
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _row(each: Submission, marks: Mapping[int, Marks], asked: str, late: float) -> report.Row:
+def _row(each: Submission, marks: Mapping[int, Marks], asked: str, late: float) -> Row:
     """The row of a submission, by the checks."""
     result, flags = marks.get(id(each), []), [*each.flags]
     if each.lesson:
         flags += _better(each, marks)
         flags += [flag for mark in result for flag in mark["flags"]]
         flags += [] if result else ["the grader's process died of it: look at it by hand"]
-    return report.Row(each.student, each.lesson or asked, each.path, tuple(result), tuple(flags),
+    return Row(each.student, each.lesson or asked, each.path, tuple(result), tuple(flags),
                       late=each.late, deduction=late, returns=each.label.returns)
 
 
 def _better(counted: Submission, marks: Mapping[int, Marks]) -> list[str]:
     """Which of a student's other submissions would have more points, the best of them."""
     def total(each: Submission) -> tuple[float, int]:
-        return report.Row(each.student, each.lesson, "", tuple(marks[id(each)]), ()).points()
+        return Row(each.student, each.lesson, "", tuple(marks[id(each)]), ()).points()
 
     best = max(counted.others[:MOST_OTHERS], key=lambda each: total(each)[0], default=counted)
     (more, most), (points, _) = total(best), total(counted)
@@ -208,40 +205,41 @@ def _better(counted: Submission, marks: Mapping[int, Marks]) -> list[str]:
 
 
 def _missing(listed: Roster, handed_in: Sequence[Submission], asked: str | None
-             ) -> list[report.Row]:
+             ) -> list[Row]:
     """A row for everybody in the list who handed in nothing, for each lesson."""
     lessons = {asked} if asked else {each.lesson for each in handed_in if each.lesson} or {""}
     rows = []
     for lesson in sorted(lessons):
         there = {each.student for each in handed_in if each.lesson in (lesson, None)}
-        rows += [report.Row(student, lesson, "", (), (NOTHING,))
+        rows += [Row(student, lesson, "", (), (NOTHING,))
                  for student in listed.missing(there)]
     return rows
 
 
-def _by_hand(rows: Sequence[report.Row], by_hand: Sequence[overrides.Override], asked: str | None
-             ) -> list[report.Row]:
+def _by_hand(rows: Sequence[Row], by_hand: Sequence[overrides.Override], asked: str | None
+             ) -> list[Row]:
     """The rows with what the instructor says of each; another row for a lesson without one."""
     rows, by_hand = list(rows), [each for each in by_hand if asked in (None, each.lesson)]
     for student, lesson in dict.fromkeys((each.student, each.lesson) for each in by_hand):
         hand = tuple(each for each in by_hand if (each.student, each.lesson) == (student, lesson))
         indices = {row.lesson: index for index, row in enumerate(rows) if row.student == student}
         index = indices.get(lesson, indices.get("", len(rows)))
-        row = rows[index] if index < len(rows) else report.Row(student, lesson, "", (), ())
+        row = rows[index] if index < len(rows) else Row(student, lesson, "", (), ())
         rows[index:index + 1] = [replace(row, lesson=lesson, hand=hand)]
     return rows
 
 
-def _known_as(rows: Sequence[report.Row], options: Options, out: Path) -> list[report.Row]:
+def _known_as(rows: Sequence[Row], options: Options, out: Path) -> list[Row]:
     """The rows with the name that each measured adapter has on the board."""
     there = {row.student for row in rows if any(mark.get("measured") for mark in row.marks)}
-    hidden = options.board == board.PSEUDONYMS or (options.blind and options.board == board.NAMES)
-    names = (board.pseudonyms([*there], out) if hidden and there else
-             {student: student for student in there if options.board == board.NAMES})
+    named = options.board == leaderboard.NAMES
+    hidden = options.board == leaderboard.PSEUDONYMS or (options.blind and named)
+    names = (leaderboard.pseudonyms([*there], out) if hidden and there else
+             {student: student for student in there if named})
     return [replace(row, known_as=names.get(row.student, "")) for row in rows]
 
 
-def _totals(rows: Sequence[report.Row]) -> dict[tuple[str, str], tuple[float, float, str]]:
+def _totals(rows: Sequence[Row]) -> dict[tuple[str, str], tuple[float, float, str]]:
     """Points, their maximum and comments of each row that has a mark, for the platform."""
     return {(row.student, row.lesson): (*row.points(), "; ".join(map(str, row.hand)))
             for row in rows if row.marks or any(each.points is not None for each in row.hand)}
@@ -253,7 +251,7 @@ BLIND = ("Blind: no page names a student, and nothing was written for the platfo
          "When the marks are final, the same command without --blind does both.")
 
 
-def _late(rows: Sequence[report.Row], percent: float) -> list[str]:
+def _late(rows: Sequence[Row], percent: float) -> list[str]:
     loses = f"{percent:g} % of its points" if percent else "nothing"
     return [f"What the platform calls late loses {loses}."] if any(row.late for row in rows) else []
 
@@ -267,7 +265,7 @@ def _of_nobody(files: Sequence[str], is_blind: bool) -> list[str]:
     return [f"Nobody's, and not looked at: {told}."]
 
 
-def _notes(settings: Settings, rows: Sequence[report.Row]) -> list[str]:
+def _notes(settings: Settings, rows: Sequence[Row]) -> list[str]:
     """How the class was graded, for the report."""
     limits = settings.limits
     decided = ("The visible cases and further ones decided." if settings.further else
@@ -278,7 +276,7 @@ def _notes(settings: Settings, rows: Sequence[report.Row]) -> list[str]:
                      f"{limits.memory_bytes // 2**20} MB. {_sandbox(rows)}"]
 
 
-def _sandbox(rows: Sequence[report.Row]) -> str:
+def _sandbox(rows: Sequence[Row]) -> str:
     """What confined the answers, each on the machine on which it ran."""
     there = Counter(", ".join(mark["confined"]) for row in rows for mark in row.marks
                     if mark["confined"])

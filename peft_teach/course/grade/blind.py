@@ -14,9 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from . import board
+from . import leaderboard
 from .overrides import Override
-from .report import Row
+from .row import Row
 from .similarity import handed_in
 from .students import Submission
 
@@ -31,8 +31,8 @@ def resolved(by_hand: Sequence[Override], submissions: Sequence[Submission],
     aliases: dict[str, set[str]] = {}
     for each in submissions:
         aliases.setdefault(each.label.student, set()).add(each.student)
-    if (out / board.KEY).exists():
-        for student, pseudonym in board.pseudonyms(students, out, STUDENT).items():
+    if (out / leaderboard.KEY).exists():
+        for student, pseudonym in leaderboard.pseudonyms(students, out, STUDENT).items():
             aliases.setdefault(pseudonym, set()).add(student)
     named = {alias: next(iter(who)) for alias, who in aliases.items()
              if len(who) == 1 and alias not in known}
@@ -41,8 +41,8 @@ def resolved(by_hand: Sequence[Override], submissions: Sequence[Submission],
 
 def masked(rows: Sequence[Row], submissions: Sequence[Submission], out: Path) -> list[Row]:
     """The rows under pseudonyms, in whose texts nobody of the class is named."""
-    names = board.pseudonyms([row.student for row in rows], out, STUDENT)
-    works = board.pseudonyms([handed_in(row) for row in rows if row.path], out, "work")
+    names = leaderboard.pseudonyms([row.student for row in rows], out, STUDENT)
+    works = leaderboard.pseudonyms([handed_in(row) for row in rows if row.path], out, "work")
     words = {student: {student} for student in names}
     for each in submissions:
         words.setdefault(each.student, set()).add(each.label.student)

@@ -31,18 +31,18 @@ from ..checks.examination import (
     MADE_OF_ITSELF,
     WRONG,
     Result,
-    attempt,
     examining,
-    raised,
-    unfit,
+    from_exception,
+    run_case,
+    wrong_kind,
 )
 from ..checks.exercise import LIKENESS, Exercise, Part
 from ..desk.mine import mine
 from ..lessons import all_exercises, find, parts
 from ..reading.sources import MY_PEFT
 from ..reading.watch import NOTES, REFERENCE, is_the_courses, watch
-from .limits import Limits, confine
 from .plain import to_bytes
+from .sandbox import Limits, confine
 
 KEPT = {"PEFT_TEACH_BUDGET", "PEFT_TEACH_WORK", "HF_HUB_OFFLINE", "TOKENIZERS_PARALLELISM",
         "OMP_NUM_THREADS", "LC_ALL", "CUDA_VISIBLE_DEVICES", "SYSTEMROOT"}    # of the environment
@@ -112,18 +112,18 @@ def _answer(request: dict[str, Any], write: Callable[[bytes], Any]) -> None:
     try:
         with examining(exercise.id):
             obj = _define(request, exercise)
-        refused = unfit(exercise, obj)
+        refused = wrong_kind(exercise, obj)
     except NotAttempted:    # it uses `mine` of the same exercise
         refused = MADE_OF_ITSELF
     except BaseException as error:    # SystemExit too
-        refused = raised(error)
+        refused = from_exception(error)
     if refused:
         write(to_bytes({"ended": vars(refused)}))
         return
     if is_the_courses(exercise, obj):
         write(FRAMES[REFERENCE])
     for index, case in enumerate(request["cases"]):
-        outputs, ended = attempt(exercise, obj, case, index)
+        outputs, ended = run_case(exercise, obj, case, index)
         if ended:
             write(to_bytes({"ended": vars(ended)}))
             return

@@ -20,7 +20,7 @@ from typing import BinaryIO
 
 from ..lessons import START
 from ..reading.notebook import Notebook, Unreadable, lesson_of, parse, parse_script
-from .limits import MEGABYTE
+from .sandbox import MEGABYTE
 
 LARGEST_NOTEBOOK = 32 * MEGABYTE      # bytes; one with many pictures has about 5 MB
 LARGEST_SCRIPT, MOST_SCRIPTS = 100_000, 2_000    # bytes of one, and how many in a folder or a zip

@@ -19,19 +19,20 @@ from ..checks.examination import NOT_ATTEMPTED, PASSED, WRONG
 from ..checks.exercise import LIKENESS, Part
 from ..lessons import parts
 from ..reading.notebook import Notebook
-from . import sheet, similarity, written
-from .limits import MEGABYTE, Limits
+from . import csv_file, similarity, written
 from .plain import from_bytes, split
 from .run import FAILED, Mark
 from .runner import FORKS, Runner, runner
+from .sandbox import MEGABYTE, Limits
 
 TO_MARK = "to be marked by a person"    # the state of a page that was written
 WAITS = "waiting for your instructor"    # the same, as its student reads it
 BY_HAND = "to be marked by hand: peft-teach mark"
 AS_READ = "Your page, as it is read:"
 NOTHING = f"No {TENSORS} was handed in with the notebook."
-ANOTHER = ("It passes the checks of the notebook, but with the numbers of the file that was handed "
-           "in it gives other answers than the file: another method, rank or scale?")
+NOTE_UNLIKE_THE_FILE = (
+    "It passes the checks of the notebook, but with the numbers of the file that was handed in it "
+    "gives other answers than the file: another method, rank or scale?")
 IN_THE_OPEN = "on sentences that students can read: --held names a folder with others"
 SECONDS, A_SENTENCE = 30.0, 0.1    # of CPU time, to look at a file and to read a sentence with it;
 #                                    we use 3 and 0.02
@@ -138,7 +139,7 @@ def read(folder: Path | str) -> tuple[tuple[str, int], ...]:
     """
     found = []
     for file in sorted(Path(folder).glob("*.csv")):
-        rows = sheet.read(file, expected="CSV in UTF-8")
+        rows = csv_file.read(file, expected="CSV in UTF-8")
         head = next(rows, [])
         for row in rows:
             named = dict(zip(head, row))

@@ -17,9 +17,9 @@ from ..reading.cells import Code
 from ..reading.definitions import Plan
 from ..reading.notebook import Notebook
 from . import further, handed
-from .limits import Limits
 from .run import FAILED, Mark, examine, mark
 from .runner import FORKS, runner
+from .sandbox import Limits
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,7 +49,7 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
         try:
             given = mark(running, code, exercise, more.get(exercise.id, ()))
             if given.further and exercise.id in of_file:
-                given = dataclasses.replace(given, message=handed.ANOTHER)
+                given = dataclasses.replace(given, message=handed.NOTE_UNLIKE_THE_FILE)
         except Exception as error:
             flag = f"{exercise.id}: {FAILED}, {type(error).__name__}: look at it by hand"
             given = Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import PeftTeachError
-from . import overrides, own
+from . import overrides, private
 from .marking_page import Given, listed, most, shown
-from .report import Row
+from .row import Row
 
 FILE = "pages.json"
 LARGEST_REQUEST = 100_000  # bytes
@@ -39,7 +39,7 @@ def write(rows: Sequence[Row], out: Path) -> int:
              for row in rows for mark in row.marks if mark.get("page")]
     (out / FILE).unlink(missing_ok=True)
     if pages:
-        own.store(out / FILE, json.dumps(pages, indent=1, ensure_ascii=False))
+        private.store(out / FILE, json.dumps(pages, indent=1, ensure_ascii=False))
     return sum(row.waits(mark) for row in rows for mark in row.marks)
 
 

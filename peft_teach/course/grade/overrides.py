@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ...errors import PeftTeachError
 from ..lessons import marked
-from . import own, sheet
+from . import csv_file, private
 
 FILE = "overrides.csv"
 COLUMNS = ("student", "exercise", "points", "comment")
@@ -47,8 +47,8 @@ def read(folder: Path, bonus: bool = False) -> list[Override]:
     path = folder / FILE
     if not path.exists():
         return []
-    own.close(path)
-    rows = sheet.read(path, expected="CSV in UTF-8")
+    private.make_private(path)
+    rows = csv_file.read(path, expected="CSV in UTF-8")
     head = next(rows, [])
     if not set(COLUMNS[:3]) <= set(head):
         raise PeftTeachError(f"{path} has the columns {','.join(head)!r}.",
@@ -66,18 +66,18 @@ def add(folder: Path, student: str, exercise: str, points: float | None, comment
     path = folder / FILE
     line = dict(zip(COLUMNS, (student, exercise, "" if points is None else f"{points:g}", comment)))
     _read(line, f"{path}, a new line")
-    line["student"] = sheet.cell(student)
+    line["student"] = csv_file.cell(student)
     rows, separator = [list(COLUMNS)], ","
     if path.exists():
-        there = sheet.read(path, expected="CSV in UTF-8")
+        there = csv_file.read(path, expected="CSV in UTF-8")
         rows, separator = [*there], there.dialect.delimiter
     head = rows[0] = [*rows[0], *(name for name in COLUMNS if name not in rows[0])]
-    kept = [row for row in rows[1:] if [sheet.plain(dict(zip(head, row)).get(name, ""))
+    kept = [row for row in rows[1:] if [csv_file.plain(dict(zip(head, row)).get(name, ""))
                                         for name in COLUMNS[:2]] != [student, exercise]]
     text = io.StringIO()
     csv.writer(text, delimiter=separator, lineterminator="\n").writerows(
         [head, *kept, [line.get(name, "") for name in head]])
-    own.store(path, text.getvalue())
+    private.store(path, text.getvalue())
 
 
 def _read(row: dict[str, str], where: str, bonus: bool = False) -> Override:
@@ -99,7 +99,7 @@ def _read(row: dict[str, str], where: str, bonus: bool = False) -> Override:
     if number is not None and number > most and not bonus:
         raise PeftTeachError(f"{where}: {number:g} points for {exercise}, which has {most}.",
                              hint="correct the line; if more is meant, say so with --bonus")
-    return Override(sheet.plain(student), lesson, exercise if exercise in lessons else lesson,
+    return Override(csv_file.plain(student), lesson, exercise if exercise in lessons else lesson,
                     number, comment)
 
 

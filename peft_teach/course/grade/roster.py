@@ -23,7 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...errors import PeftTeachError
-from . import sheet
+from . import csv_file
 from .students import FOREIGN, STRAY, Submission
 
 _NAME = ("student", "full name", "name")
@@ -151,7 +151,7 @@ class _Table:
 
     def __init__(self, path: Path):
         self.path = path
-        rows = sheet.read(path, "a CSV file in UTF-8, as Canvas or Moodle exports it")
+        rows = csv_file.read(path, "a CSV file in UTF-8, as Canvas or Moodle exports it")
         self.separator = rows.dialect.delimiter
         self.head, *self.rows = [*rows] or [[]]
         self.columns = {name.strip().lower(): index for index, name in enumerate(self.head)}

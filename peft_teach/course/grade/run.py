@@ -27,7 +27,7 @@ from ..checks.examination import (
     VISIBLE_SEED,
     WRONG,
     Result,
-    judged,
+    judge_case,
 )
 from ..checks.exercise import Exercise
 from ..lessons import find, of_lesson
@@ -37,9 +37,9 @@ from ..reading.watch import REFERENCE
 from . import similarity
 from .child import FRAMES
 from .entries import clean
-from .limits import MEGABYTE, Limits
 from .plain import Malformed, from_bytes, split
 from .runner import SCRATCH, Ended, Runner
+from .sandbox import MEGABYTE, Limits
 from .suspicion import suspicious
 
 LONGEST_TEXT = 20_000              # characters of a message or a traceback
@@ -76,13 +76,14 @@ class Mark:
     reason: str = ""              # as a `Result` has it
 
 
-COMPARED = "calls the reference, and is right without it"
-SPENT = "its answers share one limit of time, which was spent: what else stands there was not tried"
-CUT = "the notebook's other answers had spent its time, so this one had {:g} seconds"
-REST = "its cases share {:g} seconds by the clock: for those that were ended, {:.0f} were left"
-MOST = f"only {MOST_READINGS} of the answers that stand there were tried"
-LEAST = 0.25    # of an answer's seconds, by the clock, for one that comes when all are spent
-ANOTHER = "what its last check was given does not pass, another answer in the notebook counts"
+NOTE_COMPARED = "calls the reference, and is right without it"
+NOTE_SPENT = ("its answers share one limit of time, which was spent: what else stands there was "
+              "not tried")
+NOTE_CUT = "the notebook's other answers had spent its time, so this one had {:g} seconds"
+NOTE_REST = "its cases share {:g} seconds by the clock: for those that were ended, {:.0f} were left"
+NOTE_MOST = f"only {MOST_READINGS} of the answers that stand there were tried"
+LEAST_SHARE = 0.25    # of an answer's seconds, by the clock, for one that comes when all are spent
+NOTE_ANOTHER = "what its last check was given does not pass, another answer in the notebook counts"
 TIME = "time"                              # how a process ended: its time was spent
 LIMITS = TIME, "output", "files", "SIGKILL"    # or it reached another limit
 
@@ -143,17 +144,17 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
             break    # no other is tried when the time is spent
     last = outcomes[-1].result
     spent = last.reason == TIME
-    cut = [CUT.format(clock)] if spent and clock < runner.limits.clock else []
+    cut = [NOTE_CUT.format(clock)] if spent and clock < runner.limits.clock else []
     if spent and 0 < shared.had < clock - 1:
-        cut.append(REST.format(clock, shared.had))
+        cut.append(NOTE_REST.format(clock, shared.had))
     if not last.passed and next(untried, None):
-        cut.append(SPENT if spent else MOST)
+        cut.append(NOTE_SPENT if spent else NOTE_MOST)
     code.seconds += clock - shared.left
     best = next((each for each in outcomes if each.result.passed), None) or next(
         (each for each in outcomes if each.further), outcomes[0])
     plan, result = best.plan, best.result
     code.settle(exercise, plan.statements if result.passed else ())
-    notes = (*plan.notes, *([ANOTHER] if best is not outcomes[0] else []),
+    notes = (*plan.notes, *([NOTE_ANOTHER] if best is not outcomes[0] else []),
              *cut, *([f"not installed here: {result.lacks}"] if result.lacks else []))
     return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
                 _shown(result.message), result.mistake, _shown(result.traceback), best.further,
@@ -166,7 +167,7 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
 def _clock(limits: Limits, code: Code, exercise: Exercise) -> float:
     """The seconds by the clock that an exercise may take in this notebook."""
     whole = len(of_lesson(exercise.lesson)) * limits.seconds + limits.clock
-    return min(limits.clock, max(whole - code.seconds, LEAST * limits.seconds))
+    return min(limits.clock, max(whole - code.seconds, LEAST_SHARE * limits.seconds))
 
 
 def _outcome(shared: _Shared, exercise: Exercise, plan: Plan, further: Sequence[Any]
@@ -185,7 +186,7 @@ def _outcome(shared: _Shared, exercise: Exercise, plan: Plan, further: Sequence[
         return _Outcome(plan, result, frozenset(noted if result.passed else ()))
     if (own := without(plan, exercise)) and (
             again := _outcome(shared, exercise, own, further)).result.passed:
-        compared = dataclasses.replace(own, notes=(*own.notes, COMPARED))
+        compared = dataclasses.replace(own, notes=(*own.notes, NOTE_COMPARED))
         return dataclasses.replace(again, plan=compared)
     return _Outcome(plan, Result(WRONG, OF_THE_COURSE), frozenset(noted))
 
@@ -224,7 +225,7 @@ def _read(exercise: Exercise, sent: Any, case: Any, index: int) -> Result:
     Raises any exception for a frame that our child would not send.
     """
     if "outputs" in sent:
-        return judged(exercise, case, sent["outputs"], index)
+        return judge_case(exercise, case, sent["outputs"], index)
     ended = sent["ended"]
     state = NOT_ATTEMPTED if ended["state"] == NOT_ATTEMPTED else WRONG
     mistake = ended["mistake"] if ended["mistake"] in exercise.mistakes else None

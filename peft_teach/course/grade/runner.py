@@ -18,8 +18,8 @@ from ..checks.exercise import Exercise
 from ..desk import work
 from ..lessons import all_exercises
 from ..reading.definitions import Plan
-from .limits import Limits
 from .plain import Malformed, from_bytes, split, to_bytes
+from .sandbox import Limits
 from .server import READY, receive, remove, supervise
 
 FORKS = sys.platform == "linux"    # elsewhere a fork after torch was imported is not safe

@@ -32,8 +32,8 @@ import torch
 
 from ..lessons import find
 from .child import answer, prepare
-from .limits import Limits
 from .plain import LENGTHS, from_bytes, to_bytes
+from .sandbox import Limits
 
 READY = b"\n"          # what a server writes first, when its imports are done
 _POLL_SECONDS = 0.2    # how often the scratch folder is measured

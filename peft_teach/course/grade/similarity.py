@@ -50,7 +50,7 @@ class Pair:
 
 
 def similar(rows: Sequence[Any]) -> list[Pair]:
-    """The pairs of `report.Row` to look at, the most similar first."""
+    """The pairs of `Row` to look at, the most similar first."""
     found = []
     for lesson in sorted({row.lesson for row in rows if row.marks}):
         of_lesson = [row for row in rows if row.lesson == lesson and row.marks]

@@ -56,17 +56,17 @@ def rows(folder: Path | str) -> list[Row]:
         return [Row("a file", False, f"There is no {store.TENSORS}: pt.save(model, folder) "
                                      "writes it.")]
     found = [_size(file)]
-    for ask in QUESTIONS if found[0].holds else ():
+    for name, ask in QUESTIONS.items() if found[0].holds else ():
         try:
             if not found[-1].holds:
                 break
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")
-                found.append(ask(Path(folder)))
+                found.append(Row(name, *ask(Path(folder))))
         except Exception as error:    # a stranger's file may raise any
             what = getattr(error, "found", f"{type(error).__name__}: {error}")
             what = " ".join(str(what).replace(str(folder), "the folder").split())[:300]
-            found.append(Row(ask.__doc__, False, what.rstrip(".")))
+            found.append(Row(name, False, what.rstrip(".")))
     return found
 
 
@@ -91,58 +91,58 @@ def adapted(folder: Path | str) -> nn.Module:
     return store.load(base(), folder)
 
 
-def _method(folder: Path) -> Row:
-    """loads on MiniLM"""
+def _method(folder: Path) -> tuple[bool, str]:
+    """Load it, and say what it is."""
     model = adapted(folder)
     numbers = sum(p.numel() for p in contents.adapter_parameters(model).values())
-    return Row(_method.__doc__, True,
-               f"{notes.need_note(model).method}, {numbers:,} numbers and the head")
+    return True, f"{notes.need_note(model).method}, {numbers:,} numbers and the head"
 
 
-def _alive(folder: Path) -> Row:
-    """the base, with it and without"""
+def _alive(folder: Path) -> tuple[bool, str]:
+    """Does it move the hidden states, and are they the base's without it?"""
     model = adapted(folder)
     y, plain = _hidden(model), _hidden(base())
     with core.disabled(model):
         again = _hidden(model)
     moved = (y - plain).abs().max() / plain.abs().max()
-    return Row(_alive.__doc__, bool(moved > 1e-6 and torch.equal(again, plain)),
-               f"it moves hidden states by {moved:.1%}; without it they are the base's"
-               f"{'' if torch.equal(again, plain) else ' no longer'}")
+    return (bool(moved > 1e-6 and torch.equal(again, plain)),
+            f"it moves hidden states by {moved:.1%}; without it they are the base's"
+            f"{'' if torch.equal(again, plain) else ' no longer'}")
 
 
-def _merges(folder: Path) -> Row:
-    """merged"""
+def _merges(folder: Path) -> tuple[bool, str]:
+    """Does it answer alike when it is merged, where its method can be?"""
     model = adapted(folder)
     y = logits(model)
     try:
-        return same("merged", logits(core.merge(model)), y)
+        return same(logits(core.merge(model)), y)
     except NotMergeable as error:
-        return Row("merged", True, error.found)
+        return True, error.found
 
 
-def _in_peft(folder: Path) -> Row:
-    """in peft"""
+def _in_peft(folder: Path) -> tuple[bool, str]:
+    """Does it answer alike in peft? Without peft, when it is exported and read back."""
     model = adapted(folder)
     y = logits(model)
     with tempfile.TemporaryDirectory() as written:
         export.to_peft(model, written)
         if not importlib.util.find_spec("peft"):    # then its own reader says whether it is whole
-            return same("exported, read back (peft is not installed)",
-                         logits(export.from_peft(base(), written)), y)
+            holds, found = same(logits(export.from_peft(base(), written)), y)
+            return holds, f"exported, and read back as peft is not installed: {found}"
         logging.getLogger("bitsandbytes").setLevel(logging.ERROR)    # it misses kernels, aloud
         import peft
 
-        return same("in peft", logits(peft.PeftModel.from_pretrained(base(), written).eval()), y)
+        return same(logits(peft.PeftModel.from_pretrained(base(), written).eval()), y)
 
 
-QUESTIONS = (_method, _alive, _merges, _in_peft)    # each with its name as docstring
+QUESTIONS = {"loads on MiniLM": _method, "the base, with it and without": _alive,
+             "merged": _merges, "in peft": _in_peft}
 
 
-def same(name: str, found: Tensor, right: Tensor) -> Row:
+def same(found: Tensor, right: Tensor) -> tuple[bool, str]:
     """Compare logits, relative to the largest."""
     off = ((found - right).abs().max() / right.abs().max()).item()
-    return Row(name, off <= CLOSE, f"logits off by {off:.0e} of the largest")
+    return off <= CLOSE, f"logits off by {off:.0e} of the largest"
 
 
 # ── the gain ─────────────────────────────────────────────────────────────────────────────────
@@ -153,10 +153,10 @@ def gain(folder: Path | str, sentences: Sequence[tuple[str, int]] = ()) -> Measu
 
     By default on the domain's test sentences.
     """
-    return _gain(right_and_size(Path(folder), sentences), sentences)
+    return _gain(examine_gain(Path(folder), sentences), sentences)
 
 
-def right_and_size(folder: Path, sentences: Sequence[tuple[str, int]]) -> dict[str, Any]:
+def examine_gain(folder: Path, sentences: Sequence[tuple[str, int]]) -> dict[str, Any]:
     """Return which sentences the adapter gets right, (sentences,), and the bytes of its file."""
     return {"right": answered(folder, _given(sentences)),
             "size_bytes": (folder / store.TENSORS).stat().st_size}
@@ -237,19 +237,19 @@ def _hidden(model: nn.Module) -> Tensor:
 # ── for the grader ───────────────────────────────────────────────────────────────────────────
 
 
-def look(folder: Path, sentences: Any = ()) -> list[Any]:
+def examine_file(folder: Path, sentences: Any = ()) -> list[Any]:
     """Return whether the folder is as the brief asks, and why or why not."""
     last = rows(folder)[-1]
     return [last.holds, f"{last.property}: {last.found}."]
 
 
-def told(found: list[Any], sentences: Any = ()) -> tuple[bool, str, None]:
-    """Return what `look` found, as a mark has it."""
+def judge_file(found: list[Any], sentences: Any = ()) -> tuple[bool, str, None]:
+    """Return what `examine_file` found, as a mark has it."""
     holds, why = found
     return holds is True, why, None
 
 
-def measured(found: dict[str, Any], sentences: Sequence[tuple[str, int]]
+def judge_gain(found: dict[str, Any], sentences: Sequence[tuple[str, int]]
              ) -> tuple[bool, str, Measured]:
     """Return whether it is ahead, in words, and the numbers.
 
@@ -261,7 +261,7 @@ def measured(found: dict[str, Any], sentences: Sequence[tuple[str, int]]
 
 def measure(folder: Path, sentences: Sequence[tuple[str, int]]) -> tuple[bool, str, Measured]:
     """Measure a folder of one's own: what the grader will say of it."""
-    return measured(right_and_size(folder, sentences), sentences)
+    return judge_gain(examine_gain(folder, sentences), sentences)
 
 
 def module_case(folder: Path) -> list[dict[str, Any]]:
@@ -319,7 +319,7 @@ RUBRIC = (    # as the notebook and the guide have it
      "what is true of every model"),
 )
 HANDED_IN = (
-    Part("capstone.file", LESSON, 4, look, told, further=("capstone.adapter", module_case),
-         likeness=likeness, sample=sample),
-    Part("capstone.gain", LESSON, 3, right_and_size, measured),
+    Part("capstone.file", LESSON, 4, examine_file, judge_file, likeness=likeness, sample=sample,
+         further=("capstone.adapter", module_case)),
+    Part("capstone.gain", LESSON, 3, examine_gain, judge_gain),
     Part("capstone.page", LESSON, 12, rubric=RUBRIC, ends=("\n## Your name\n", "**Sources**")))

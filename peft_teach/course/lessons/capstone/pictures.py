@@ -266,10 +266,10 @@ def _known(mine: nn.Module, shipped: nn.Module, config: Any) -> nn.Module:
         told = " ".join(str(error).split())[:300]
         raise PeftTeachError(f"Your adapter is not what {config} says: {told}",
                              hint="the same modules, parameters' names and shapes") from None
-    row = handed_in.same("", *(handed_in.logits(each) for each in (mine, shipped.eval())))
-    if not row.holds:
+    holds, found = handed_in.same(*(handed_in.logits(each) for each in (mine, shipped.eval())))
+    if not holds:
         raise PeftTeachError(f"With the same numbers, your adapter and {config} differ: "
-                             f"{row.found}.", hint="is the scale alpha / rank in both?")
+                             f"{found}.", hint="is the scale alpha / rank in both?")
     return shipped
 
 

@@ -30,7 +30,7 @@ def must_be_writable(out: Path) -> None:
             file.write(bytes(2**16))
 
 
-def close(path: Path) -> None:
+def make_private(path: Path) -> None:
     """Take a file of the instructor's own away from everybody else, where that can be done."""
     with contextlib.suppress(OSError):
         os.chmod(path, ONLY_MINE)

@@ -16,8 +16,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from .own import store
-from .report import Row, feedback
+from . import feedback
+from .private import store
+from .row import Row
 
 FILES = CANVAS, MOODLE = "canvas-feedback.zip", "moodle-feedback.zip"
 LONG_AGO = (1980, 1, 1, 0, 0, 0)    # the same pages give the same bytes
@@ -39,7 +40,7 @@ def write(rows: Sequence[Row], out: Path) -> list[str]:
         if len(students) > 1:    # a group handed in one file
             students = {student: [replace(row, student="Your group") for row in theirs]
                         for student, theirs in students.items()}
-        found = {page for theirs in students.values() for page in feedback(theirs).values()}
+        found = {page for theirs in students.values() for page in feedback.pages(theirs).values()}
         unlike += len(found) > 1
         if len(found) == 1:
             pages[name] = found.pop()

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ..checks.exercise import Measured
-from .own import store
+from .private import store
 
 NAMES, PSEUDONYMS = "names", "pseudonyms"
 APART, MOST_NAMED = 1.6, 20    # kB between two of equal size; adapters with names in the picture
