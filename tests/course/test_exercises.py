@@ -26,11 +26,11 @@ from peft_teach.course.checks.examination import (
     NOT_ATTEMPTED,
     PASSED,
     WRONG,
-    attempt,
     examine,
-    judged,
+    judge_case,
+    run_case,
 )
-from peft_teach.course.checks.exercise import CODE, USUAL, VALUE, resolved
+from peft_teach.course.checks.exercise import CODE, COMMON_MISTAKES, VALUE, resolved
 from peft_teach.course.grade import further as further_cases
 from peft_teach.course.grade.plain import from_bytes, to_bytes
 from peft_teach.course.grade.suspicion import suspicious
@@ -164,7 +164,7 @@ def test_right_answers_pass_and_leave_their_inputs_as_they_were(id, style, seeds
         with seeing(exercise, noted.add):
             outputs = exercise.run(obj, case)
         changed.append(not same(before, case))
-        there.append(judged(exercise, case, from_bytes(to_bytes(outputs)), 0))
+        there.append(judge_case(exercise, case, from_bytes(to_bytes(outputs)), 0))
         return outputs
 
     here = examine(dataclasses.replace(exercise, run=watched), obj, all_of(id, seeds))
@@ -263,7 +263,8 @@ def test_a_first_failure_names_the_property(id, mistake, which, says):
 def test_each_mistake_has_a_message_of_its_own_and_a_wrong_answer():
     for id, exercise in EXERCISES.items():
         mistakes = exercise.mistakes
-        assert set(mistakes) - SHARED <= set(answers.wrong(id)) <= {*mistakes, *USUAL, ""}, id
+        assert set(mistakes) - SHARED <= set(answers.wrong(id)), id
+        assert set(answers.wrong(id)) <= {*mistakes, *COMMON_MISTAKES, ""}, id
         assert all(mistakes.values()), id
         assert len(set(mistakes.values())) == len(mistakes), id
 
@@ -310,25 +311,25 @@ def test_odd_answers_are_judged(id):
         for obj in map(exercise.as_one, given):
             result = examine(exercise, obj)
             assert "could not be judged" not in result.message, name
-            assert odd is None or USUAL["no_return"] not in result.message, name
+            assert odd is None or COMMON_MISTAKES["no_return"] not in result.message, name
             if result.state != WRONG:    # a value that is None; or nobody reads what is odd
-                assert odd is None or same(attempt(exercise, obj, case, 0), attempt(
+                assert odd is None or same(run_case(exercise, obj, case, 0), run_case(
                     exercise, exercise.resolve(), case, 0)), name
-        assert judged(exercise, case, odd, 0).state == WRONG, name
+        assert judge_case(exercise, case, odd, 0).state == WRONG, name
 
 
 @each
 def test_no_report_is_believed_whose_entries_are_of_another_kind_or_missing(id):
     """What crosses to the grader comes from a process that a learner's code may have changed."""
     exercise, case = EXERCISES[id], visible(id, 0)[0]
-    outputs, _ = attempt(exercise, exercise.resolve(), case, 0)
-    assert judged(exercise, case, outputs, 0).state == PASSED
+    outputs, _ = run_case(exercise, exercise.resolve(), case, 0)
+    assert judge_case(exercise, case, outputs, 0).state == PASSED
     for name, value in outputs.items() if isinstance(outputs, dict) else ():
         forged = [outputs | {name: odd} for odd in ODD.values()
                   if not isinstance(odd, type(value))]
         forged.append({key: value for key, value in outputs.items() if key != name})
         for report in forged:
-            assert judged(exercise, case, report, 0).state == WRONG, (name, report.get(name))
+            assert judge_case(exercise, case, report, 0).state == WRONG, (name, report.get(name))
 
 
 # ── the cases ────────────────────────────────────────────────────────────────────────────────

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from peft_teach.course.checks.examination import OBJECTIONS, examine, judged
+from peft_teach.course.checks.examination import OBJECTIONS, examine, judge_case
 from peft_teach.course.checks.exercise import Exercise, Verdict
 from peft_teach.course.checks.judge import (
     changed,
@@ -120,7 +120,7 @@ MADE, CALLED = {"name": str}, {"found": Any, "moved": dict[str, bool]}
 def test_a_report_ends_after_a_stage_and_what_the_learner_gave_is_anything(seen, fits):
     exercise = dataclasses.replace(find("lora.count"), returns=stages(MADE, CALLED),
                                    judge=lambda case, seen: Verdict(True))
-    result = judged(exercise, None, seen, 0)
+    result = judge_case(exercise, None, seen, 0)
     assert result.passed == fits
     assert fits or "not the check's report" in result.message
 
@@ -155,9 +155,9 @@ def test_a_factor_is_told_where_it_is_one_everywhere_and_not_one():
 def test_what_was_changed_is_named():
     before = {"x": torch.zeros(2), "y": torch.ones(2)}
     assert changed(before, before) == ""
-    assert changed({"x": torch.zeros(2)}, before) == "y"
-    assert changed(before | {"x": torch.ones(2)}, before) == "x"
-    assert changed(before | {"z": torch.ones(2)}, before) == "z"
+    assert changed(before, {"x": torch.zeros(2)}) == "y"
+    assert changed(before, before | {"x": torch.ones(2)}) == "x"
+    assert changed(before, before | {"z": torch.ones(2)}) == "z"
 
 
 def test_a_number_is_none_of_what_looks_like_one():

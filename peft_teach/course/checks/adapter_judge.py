@@ -183,7 +183,7 @@ def has_a_forward(method: Method, case: Case, seen: Mapping) -> Verdict | None:
 
 def leaves_its_inputs(method: Method, case: Case, seen: Mapping) -> Verdict | None:
     """Are the inputs unchanged afterwards?"""
-    if altered := changed(seen["inputs_after"], {name: case[name] for name in method.inputs}):
+    if altered := changed({name: case[name] for name in method.inputs}, seen["inputs_after"]):
         return rejected("input_changed", f"After {method.call()}, {altered} is not what it was "
                                          "before.")
     return None
@@ -201,7 +201,7 @@ def gives_a_tensor(method: Method, case: Case, seen: Mapping) -> Verdict | None:
 
 def leaves_its_base(method: Method, case: Case, seen: Mapping) -> Verdict | None:
     """Is the base unchanged afterwards?"""
-    if altered := changed(seen["base_after"], method.base(case).state_dict()):
+    if altered := changed(method.base(case).state_dict(), seen["base_after"]):
         return rejected("base_changed", f"After {method.call()}, base.{altered} is not what it was "
                                         "before.")
     return None

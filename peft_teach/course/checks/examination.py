@@ -26,6 +26,7 @@ from typeguard import CollectionCheckStrategy, TypeCheckError, check_type
 
 from ...errors import NotAttempted, TrainingStopped
 from .exercise import CODE, Exercise
+from .judge import error_text, words_of
 
 PASSED, WRONG, NOT_ATTEMPTED = "passed", "wrong", "not attempted"
 
@@ -33,7 +34,6 @@ OF_THE_COURSE = "This calls the course's own solution. Write it yourself."
 OF_ITSELF, NO_MEMORY = "of itself", "no memory"    # reasons of a `Result`
 VISIBLE_SEED = 0       # the cases of a notebook's check; a grader may take others
 EVERY_ITEM = CollectionCheckStrategy.ALL_ITEMS
-LONGEST_LINE = 200       # characters of an error's text
 LONGEST_TRACEBACK = 200  # lines; only an endless recursion is longer, and it repeats itself
 
 # Neither torch nor NumPy has a class of error for each mistake, so the texts of their errors are
@@ -87,21 +87,21 @@ def examine(exercise: Exercise, obj: Any, cases: Sequence[Any] | None = None,
 
     The learner's code runs within `around()`.
     """
-    if refused := unfit(exercise, obj):
+    if refused := wrong_kind(exercise, obj):
         return refused
     with undisturbed():
         cases = exercise.cases(VISIBLE_SEED) if cases is None else cases
         if not cases:
             raise ValueError(f"{exercise.id}: without a case everything would pass")
         for index, case in enumerate(cases):
-            outputs, ended = attempt(exercise, obj, case, index, around)
-            result = ended or judged(exercise, case, outputs, index)
+            outputs, ended = run_case(exercise, obj, case, index, around)
+            result = ended or judge_case(exercise, case, outputs, index)
             if not result.passed:
                 return result
     return Result(PASSED)
 
 
-def unfit(exercise: Exercise, obj: Any) -> Result | None:
+def wrong_kind(exercise: Exercise, obj: Any) -> Result | None:
     """The result of an answer that is not of the exercise's kind, or None for one that is.
 
     Code must be callable, and values must be there: None is the stub of a value.
@@ -124,7 +124,7 @@ def unfit(exercise: Exercise, obj: Any) -> Result | None:
     return None
 
 
-def attempt(exercise: Exercise, obj: Any, case: Any, index: int,
+def run_case(exercise: Exercise, obj: Any, case: Any, index: int,
             around: Callable[[], AbstractContextManager] = nullcontext
             ) -> tuple[Any, Result | None]:
     """Run the learner's code on one case: its outputs and None, or None and how it ended."""
@@ -143,15 +143,15 @@ def attempt(exercise: Exercise, obj: Any, case: Any, index: int,
         message = f"It uses {other}, which is not attempted yet." if other else ""
         return None, Result(NOT_ATTEMPTED, message, case=index)
     except BaseException as error:  # SystemExit too: a learner's exit() is a wrong answer
-        return None, raised(error, index, _input(case), exercise.mistakes)
+        return None, from_exception(error, index, _input(case), exercise.mistakes)
 
 
-def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
+def judge_case(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
     """What the exercise's judge says of the outputs of one case, whatever they are."""
     try:
         check_type(outputs, exercise.returns, collection_check_strategy=EVERY_ITEM)
     except TypeCheckError as error:
-        return Result(WRONG, f"What came back is not the check's report: {_text(error)}.",
+        return Result(WRONG, f"What came back is not the check's report: {error}.",
                       case=index)
     try:
         with torch.no_grad():
@@ -165,18 +165,17 @@ def judged(exercise: Exercise, case: Any, outputs: Any, index: int) -> Result:
         raise
     except BaseException as error:
         return Result(WRONG, f"Your code ran, but what it gave ({type(outputs).__name__}) could not"
-                             f" be judged: {type(error).__name__}: {_text(error)}", case=index)
+                             f" be judged: {error_text(error)}", case=index)
 
 
-def raised(error: BaseException, index: int | None = None, told: str = "",
-           mistakes: Mapping[str, str] = MappingProxyType({})) -> Result:
+def from_exception(error: BaseException, index: int | None = None, told: str = "",
+                   mistakes: Mapping[str, str] = MappingProxyType({})) -> Result:
     """The result of a learner's code that raised, with its traceback.
 
     Torch's most common objections are explained, by the exercise if it knows the mistake's name.
     """
-    whole = _text(error)
-    text = whole.strip().partition("\n")[0][:LONGEST_LINE].rstrip(".")
-    found = f"Your code raised {type(error).__name__}{text and f': {text}'}.{told}"
+    whole = words_of(error)
+    found = f"Your code raised {error_text(error).rstrip('.')}.{told}"
     name, usual = _objection(error, whole)
     message = f"{found} {mistakes.get(name, usual) if name else usual}".strip()
     reason = NO_MEMORY if NO_ROOM.search(f"{type(error).__name__} {whole}") else ""
@@ -280,10 +279,3 @@ def _input(case: Any) -> str:
     known = {k: repr(v) for k, v in case.items()} if isinstance(case, Mapping) else {}
     short = [f"{k}={v}" for k, v in known.items() if len(v) <= 60 and "tensor(" not in v]
     return f" The input: {', '.join(short)}." if short else ""
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:  # an error of the learner's own class may not print
-        return "no message"

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from ...errors import PeftTeachError
 
 CODE, VALUE = KINDS = ("code", "value")
-USUAL = {"no_return": "It gave None. Is a `return` missing?"}    # what any judge may recognise
+COMMON_MISTAKES = {"no_return": "It gave None. Is a `return` missing?"}    # of every exercise
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,7 @@ class Exercise:
     # such as a number, a table, a setting, or two of them.
     answer: str = CODE
     optional: bool = False                  # for those who want more: no lesson counts on it
-    # Whether it is a piece of the reader's library. A broken layer is nothing to build on, nor is
-    # a value, whatever stands here.
+    # Whether a passing answer is saved to my_peft.py. Always False for values.
     kept: bool = True
     # For a test that the learner writes: what `audit` calls it with, from pieces by their names.
     arguments: Callable[[Pieces], Sequence[Any]] | None = None
@@ -89,7 +88,7 @@ class Exercise:
 
     def explained(self, mistake: str) -> str:
         """What is said of a mistake that `judge` recognised."""
-        return {**USUAL, **self.mistakes}[mistake]
+        return {**COMMON_MISTAKES, **self.mistakes}[mistake]
 
     def resolve(self) -> Any:
         """The reference: an object for one name, a tuple of them for several. Imports it now.
@@ -128,7 +127,7 @@ def resolved(path: str) -> Any:
 
 # ── besides exercises: a folder that is handed in, a page to be read ─────────────────────────
 
-LIKENESS = "likeness"    # under which a folder's is found, as the rest is under an id
+LIKENESS = "likeness"    # the key of a folder's fingerprint among its findings
 
 
 @dataclass(frozen=True)

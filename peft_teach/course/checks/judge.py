@@ -15,6 +15,7 @@ from torch import Tensor
 from .exercise import Verdict
 
 HALF = 3e-2    # the tolerance of 16-bit floats
+LONGEST_LINE = 200    # characters of an error's text
 
 
 def drawing(seed: int) -> Callable[..., Tensor]:
@@ -67,11 +68,16 @@ def difference(what: str, found: Any, right: Tensor) -> str:
     return f"{where} is {found[index].item():.4g}; expected {right[index].item():.4g}."
 
 
-def changed(after: Mapping[str, Any], before: Mapping[str, Tensor]) -> str:
-    """Name the first tensor that is not what it was, or none."""
+def changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
+    """Name the first thing that is not what it was, or was not there; or none."""
     return next((name for name in (*before, *after) if not (
-        name in before and isinstance(after.get(name), Tensor)
-        and torch.equal(after[name], before[name]))), "")
+        name in before and _same(before[name], after.get(name)))), "")
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return torch.equal(one, other)
+    return type(one) is type(other) and one == other
 
 
 def not_a_tensor(found: Any) -> Verdict | None:
@@ -143,6 +149,20 @@ def named(value: Any) -> str:
         return f"a tensor of shape {tuple(value.shape)}" if value.dim() else "a tensor"
     kind = type(value).__name__
     return f"{'an' if kind[0].lower() in 'aeio' else 'a'} {kind}"    # a uint8
+
+
+def error_text(error: BaseException) -> str:
+    """An error in one line: its kind, and what it says."""
+    text, kind = words_of(error).strip().partition("\n")[0][:LONGEST_LINE], type(error).__name__
+    return f"{kind}: {text}" if text else kind
+
+
+def words_of(error: BaseException) -> str:
+    """All that an error says."""
+    try:
+        return str(error)
+    except Exception:    # an error of the learner's own class may not print
+        return "no message"
 
 
 def judged_count(found, right: int, told: str, candidates: Mapping[str, int | tuple[int, ...]],

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .exercise import Verdict
-from .judge import close, difference, named, recognised, rejected, stages
+from .judge import changed, close, difference, named, recognised, rejected, stages
 from .observe import Spy
 
 Case = Mapping[str, Any]
@@ -49,8 +49,9 @@ class Merge:
         layer = self.layer(case)
         before = _state(layer)
         linear = merge(layer)
+        after = {name: value for name, value in _state(layer).items() if name in before}
         seen = {"type": named(linear), "is_linear": type(linear) is nn.Linear,
-                "changed": _changed(before, _state(layer))}
+                "changed": changed(before, after)}
         if not seen["is_linear"]:
             return seen
         own = {p.data_ptr() for p in linear.parameters()}
@@ -115,17 +116,6 @@ def _state(layer: nn.Module) -> dict[str, Any]:
     for name, p in layer.named_parameters():
         state |= {name: p.detach().clone(), f"{name}.requires_grad": p.requires_grad}
     return state
-
-
-def _changed(before: Mapping[str, Any], after: Mapping[str, Any]) -> str:
-    """Name the first thing that is not what it was, or none."""
-    return next((name for name in before if not _same(before[name], after.get(name))), "")
-
-
-def _same(one: Any, other: Any) -> bool:
-    if type(one) is not type(other):
-        return False
-    return torch.equal(one, other) if isinstance(one, Tensor) else one == other
 
 
 def _elsewhere(function: Callable, args: tuple, kwargs: dict) -> Any:

@@ -1,7 +1,7 @@
 """A test that the learner wrote, tested by mutants: it must reject these and accept right versions.
 
     LAW = Law(right, broken)
-    Exercise(…, **LAW.asked)
+    Exercise(…, **LAW.fields)
 
 `right` and `broken` stand in the lesson's own `mutants.py`. Each maps a description to a version;
 the description completes "one that", as "unfreezes everything and trains" does. The smallest
@@ -21,9 +21,8 @@ from torch import Tensor
 
 from ...errors import NotAttempted, TrainingStopped
 from .exercise import Verdict, cut, resolved
-from .judge import rejected, report
+from .judge import error_text, rejected, report
 
-LONGEST_OBJECTION = 200    # characters of an error's text
 TRIES = 4    # of a law, each with other random numbers: a broken version is rejected once at least
 
 # For `mistakes` of an exercise whose answer is a test.
@@ -42,7 +41,7 @@ class _Seeded:
     """What is asked with random numbers alone."""
 
     @property
-    def asked(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
         """What an `Exercise` takes from here."""
         return {"cases": lambda seed: [{"seed": seed}]} | {
             name: getattr(self, name) for name in ("run", "judge", "returns", "mistakes")}
@@ -95,8 +94,8 @@ class Loophole(_Seeded):
     returns: ClassVar[Any] = report(weak=Outcome, law=list[Outcome])
 
     @property
-    def asked(self) -> dict[str, Any]:
-        return super().asked | {"given": (self.weak,)}
+    def fields(self) -> dict[str, Any]:
+        return super().fields | {"given": (self.weak,)}
 
     def run(self, version: Callable, case: Mapping[str, Any]) -> dict[str, Any]:
         """Put the version to the weak test, and to the law."""
@@ -147,7 +146,7 @@ def outcome(test: Callable[..., Any], *arguments: Any, seed: int = 0) -> Outcome
     except (NotAttempted, KeyboardInterrupt, TrainingStopped):
         raise
     except BaseException as error:    # what `pytest.raises` fails with is no Exception
-        return _text(error)
+        return error_text(error)
     return bool(returned) if _is_bool(returned) else ACCEPTED
 
 
@@ -192,13 +191,3 @@ def _anonymous(version: Callable) -> Callable:
         return version(*arguments, **named)
 
     return version_under_test
-
-
-def _text(error: BaseException) -> str:
-    """An error in one line."""
-    try:
-        text = str(error).strip().partition("\n")[0]
-    except Exception:    # an error of the learner's own class may not print
-        text = ""
-    kind = type(error).__name__
-    return f"{kind}: {text}"[:LONGEST_OBJECTION] if text else kind

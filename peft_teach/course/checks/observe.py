@@ -64,7 +64,7 @@ def observe(adapter: Callable[..., Any], base: nn.Module, inputs: Mapping[str, T
     except NotAttempted:
         return seen | {"forward_left": True}
     seen |= {"start": detached(start), "base_after": _state(base), "inputs_after": given}
-    if not isinstance(start, Tensor) or changed(given, inputs):
+    if not isinstance(start, Tensor) or changed(inputs, given):
         return seen
     seen |= {"start_own": start_own,
              "attributes": {name: _number(getattr(layer, name, None)) for name in attributes}}
@@ -76,8 +76,8 @@ def observe(adapter: Callable[..., Any], base: nn.Module, inputs: Mapping[str, T
     given = {name: leaf.clone() for name, leaf in leaves.items()}    # torch guards a leaf itself
     y = layer(*given.values())
     seen |= {"y": detached(y), "base_after": _state(base), "inputs_after": _copied(given)}
-    if not isinstance(y, Tensor) or changed(seen["base_after"], before) or changed(
-            seen["inputs_after"], inputs):    # a backward pass would raise
+    if not isinstance(y, Tensor) or changed(before, seen["base_after"]) or changed(
+            inputs, seen["inputs_after"]):    # a backward pass would raise
         return seen
     if y.requires_grad:
         loss(y).backward()

@@ -263,7 +263,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
 NEAR = Exercise(
     id="adapters.near", names=("starts_near",), points=2, minutes=15, difficulty=2,
     optional=True,
-    **LAW.asked,
+    **LAW.fields,
     hints=("'Every u' cannot be tried. Which few are the hardest: in length, in direction, in "
            "sign?",
            "Scale u to length 1, and replace it by the gradient of the length of A(u), ten "

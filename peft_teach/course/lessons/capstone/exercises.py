@@ -168,7 +168,7 @@ def _laws(make: Callable, n_in: int, n_out: int, bias: bool) -> Iterator[tuple[s
         if not own or not close(again := second.eval()(x), y):
             told = difference("layer(x)", again, y) if own else "It has no parameters."
             yield "not_all", f"Its {len(own)} parameters, copied into a new one {where}: {told}"
-        if altered := changed(base.state_dict(), before):
+        if altered := changed(before, base.state_dict()):
             yield "base_changed", f"base.{altered} is not what it was {where}."
         yield from _merged(layer, base, before, x, y, where)
 
@@ -182,7 +182,7 @@ def _merged(layer: Adapter, base: nn.Linear, before: dict[str, Tensor], x: Tenso
     except Exception as error:    # a reader's merged() may raise any
         yield "merge", f"layer.merged() raised {type(error).__name__}: {error} {where}."
         return
-    if merged in (layer, base) or changed(base.state_dict(), before) or not close(layer(x), y):
+    if merged in (layer, base) or changed(before, base.state_dict()) or not close(layer(x), y):
         yield "merged_in_place", f"After layer.merged(), layer or base is not as it was {where}."
     if not close(found := merged(x), y, 1e-4):
         yield "merge", f"Merged {where}: {difference('merged(x)', found, y)}"
@@ -204,7 +204,7 @@ def copied(make: Callable, base: nn.Module, tensors: dict[str, Tensor]) -> Adapt
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 LAWS = Exercise(
     id="capstone.laws", names=("keeps_the_laws",), points=3, minutes=20, difficulty=3,
-    **LAW.asked,
+    **LAW.fields,
     arguments=lambda pieces: (pieces["my_adapter"],),
     hints=("One base of few features, with a bias, and one without: which laws can be told apart "
            "before anything is trained?",

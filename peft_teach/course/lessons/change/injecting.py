@@ -260,7 +260,7 @@ LAW = Law(RIGHT, BROKEN, call=lambda test, inject: test(inject, Tiny, Scale))
 
 HOLDS = Exercise(
     id="change.holds", names=("inject_holds",), points=3, minutes=18, difficulty=3,
-    **LAW.asked,
+    **LAW.fields,
     hints=("Which sets must be equal? What is an adapter, and should be; what trains, and should.",
            "Counting what trains finds more than a look at one parameter.",
            "For the unknown name: try, except, else. If nothing is raised, your test must raise."),

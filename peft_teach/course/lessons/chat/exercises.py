@@ -143,7 +143,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
 
 STOP = Exercise(
     id="chat.stop", names=("stops",), points=2, minutes=9, difficulty=2,
-    **LAW.asked,
+    **LAW.fields,
     hints=("In the table of the model that never stops: which token of an answer has no label?",
            "Collect the labels of a row until a -100 comes. What must stand last among them, but "
            "for a line break?",

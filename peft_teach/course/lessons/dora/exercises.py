@@ -159,7 +159,7 @@ LAYER = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 HOLDS = Exercise(
     id="dora.law", names=("dora_holds",), points=3, minutes=15, difficulty=3,
-    **LAW.asked,
+    **LAW.fields,
     hints=("You have the layer, not its weight. Which inputs make a linear layer show its bias, "
            "and which its weight?",
            "At the start most broken versions are right. Fill A, B and m with random numbers, "
@@ -180,7 +180,7 @@ LOOPHOLE = Loophole("dora", "looks_right", "dora_holds")
 BROKEN = Exercise(
     id="dora.broken", names=("BrokenDoRA",), points=2, minutes=6, difficulty=2,
     kept=False, reference="peft_teach.course.lessons.dora.exercises:BrokenDoRA",
-    **LOOPHOLE.asked,
+    **LOOPHOLE.fields,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
            "Which values does looks_right never choose? Think of alpha / rank, and of the bias "
            "once A and B have moved.",
@@ -207,7 +207,7 @@ def run_convert(functions: tuple, case: dict) -> dict[str, Any]:
     given = {name: case[name].clone() for name in ("m", "g", *shared)}
     for_gain, for_dora = ([given[name] for name in (first, *shared)] for first in ("m", "g"))
     found = {"gain": functions[0](*for_gain, case["s"]), "dora": functions[1](*for_dora, case["s"])}
-    return found | {"changed": changed(given, {name: case[name] for name in given})}
+    return found | {"changed": changed({name: case[name] for name in given}, given)}
 
 
 def judge_convert(case: dict, seen: Mapping) -> Verdict:

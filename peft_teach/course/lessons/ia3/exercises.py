@@ -312,7 +312,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
           call=lambda fold_holds, fold: fold_holds(fold, mutants.Gains))
 HOLDS = Exercise(
     id="ia3.holds", names=("fold_holds",), points=3, minutes=20, difficulty=3,
-    **LAW.asked,
+    **LAW.fields,
     hints=("Make a layer, give l random entries, and compare what it gives with what the fold "
            "gives, on a random input. Which sides, and which bases?",
            "Several broken ones have the right outputs: they write into the layer, or are tied to "
@@ -331,7 +331,7 @@ LOOPHOLE = Loophole("ia3", "looks_folded", "fold_holds",
 BROKEN = Exercise(
     id="ia3.broken", names=("broken_fold",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False,
-    **LOOPHOLE.asked,
+    **LOOPHOLE.fields,
     hints=("Go through the law, sentence by sentence: which line of looks_folded asks it?",
            "Which layers does looks_folded never make, and which factors does it never draw?",
            "What happens to a bias where the output is scaled? And where it is the input?"))
@@ -363,7 +363,7 @@ def nearest_cases(seed: int) -> list[dict]:
 def run_nearest(nearest_gains, case: Mapping) -> dict[str, Any]:
     """Ask for the vector, and whether the inputs are what they were."""
     given = {name: t.clone() for name, t in case.items()}
-    return {"found": nearest_gains(given["W"], given["delta"]), "changed": changed(given, case)}
+    return {"found": nearest_gains(given["W"], given["delta"]), "changed": changed(case, given)}
 
 
 def judge_nearest(case: Mapping, seen: Mapping) -> Verdict:

@@ -51,7 +51,7 @@ def head_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
 def run_head(one_head: Callable, case: dict) -> dict[str, Any]:
     given = head_inputs(case)
     found = detached(one_head(**given))
-    return {"found": found, "changed": judge.changed(given, head_inputs(case))}
+    return {"found": found, "changed": judge.changed(head_inputs(case), given)}
 
 
 def judge_head(case: dict, seen: Mapping[str, Any]) -> Verdict:
@@ -161,7 +161,7 @@ def run_attention(attention: Callable, case: dict) -> dict[str, Any]:
     for name in "qkv":    # no leaves, so that what writes into them is told as that
         given[name] = given[name].requires_grad_().clone()
     found = attention(**given, heads=case["heads"])
-    seen = {"found": detached(found), "changed": judge.changed(given, before)}
+    seen = {"found": detached(found), "changed": judge.changed(before, given)}
     if not isinstance(found, Tensor):
         return seen
     with torch.no_grad():
@@ -329,7 +329,7 @@ def run_transformer(transformer_block: Callable, case: dict) -> dict[str, Any]:
 
     found = transformer_block(x, mask, weights, case["heads"], attend)
     return {"found": detached(found), "masks": masks, "changed": judge.changed(
-        {"x": x, "mask": mask, **weights}, {"x": before[0], "mask": before[1], **before[2]})}
+        {"x": before[0], "mask": before[1], **before[2]}, {"x": x, "mask": mask, **weights})}
 
 
 SUM = "what goes into a half must also come out of it, in a sum; "

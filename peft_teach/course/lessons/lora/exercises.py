@@ -167,7 +167,7 @@ LAYER = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 START = Exercise(
     id="lora.start", names=("start_holds",), points=2, minutes=9, difficulty=2,
-    **LAW.asked,
+    **LAW.fields,
     hints=("Two properties at the start, two after some training. Any optimizer serves that leaves "
            "a parameter alone whose gradient is zero; a few steps are enough.",
            "How many steps does each of the two allowed starts need until both matrices have "
@@ -189,7 +189,7 @@ LOOPHOLE = Loophole("lora", "looks_right", "start_holds")
 BROKEN = Exercise(
     id="lora.broken", names=("BrokenLoRA",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False, reference="peft_teach.course.lessons.lora.exercises:BrokenLoRA",
-    **LOOPHOLE.asked,
+    **LOOPHOLE.fields,
     hints=("Go through the law, sentence by sentence: which line of looks_right asks it?",
            "\"To the bit\", \"the gradient moves\", \"nothing in the base\": how closely does each "
            "line look?",

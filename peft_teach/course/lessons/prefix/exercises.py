@@ -290,7 +290,7 @@ GENERATE = Exercise(
 LAW = Law(RIGHT, BROKEN, put)
 STEPWISE = Exercise(
     id="prefix.stepwise", names=("stepwise_holds",), points=3, minutes=12,
-    difficulty=2, optional=True, **LAW.asked,
+    difficulty=2, optional=True, **LAW.fields,
     hints=("What should be equal to what? Read the text once as a whole, and keep the logits.",
            "Then read it anew, from cache None, piece by piece, handing on the cache; torch.cat "
            "puts the logits of the pieces side by side.",

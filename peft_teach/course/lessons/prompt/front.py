@@ -298,7 +298,7 @@ LAW = Law(mutants.RIGHT, mutants.BROKEN,
 
 HOLDS = Exercise(
     id="prompt.holds", names=("places_kept",), points=3, minutes=16, difficulty=3,
-    **LAW.asked,
+    **LAW.fields,
     hints=("You need a case in which you know the right answer without any soft prompt. What if "
            "the vectors of P were those of words?",
            "Then the frozen model itself says what is right, asked with these words in front of "

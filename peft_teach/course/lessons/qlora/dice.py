@@ -45,7 +45,7 @@ def run_dice(dice, case: dict) -> dict[str, Any]:
     again = draw(torch.Generator().manual_seed(case["seed"]))
     return {"first": first, "differs": not _equal(first, second), "repeats": _equal(first, again),
             "global_intact": torch.equal(before, torch.get_rng_state()),
-            "changed": changed(handed, {name: case[name] for name in handed})}
+            "changed": changed({name: case[name] for name in handed}, handed)}
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -126,7 +126,7 @@ def run_quantize(pair: Any, case: dict) -> dict[str, Any]:
     given = quantize(handed["W"], case["levels"], *([] if case["block"] == 64 else [case["block"]]))
     back = dequantize(handed["packed"], handed["top"], case["levels"], case["W"].shape)
     return {"given": given, "W_hat": detached(back),
-            "changed": changed(handed, {name: case[name] for name in handed})}
+            "changed": changed({name: case[name] for name in handed}, handed)}
 
 
 def judge_quantize(case: dict, seen: Mapping) -> Verdict:
@@ -336,7 +336,7 @@ LAYER = Exercise(
 LAW = Law(mutants.RIGHT, mutants.BROKEN)
 BITS = Exercise(
     id="qlora.bits", names=("four_bits_hold",), points=2, minutes=7, difficulty=2,
-    **LAW.asked,
+    **LAW.fields,
     hints=("Three properties: count bytes, ask what trains, look for a gradient at x. Choose a "
            "linear layer whose number of weights is a multiple of 64.",
            "named_parameters() and named_buffers() list what is held, in modules inside it, too. "
@@ -357,7 +357,7 @@ LOOPHOLE = Loophole("qlora", "looks_small", "four_bits_hold")
 BROKEN = Exercise(
     id="qlora.broken", names=("Broken4bit",), points=2, minutes=5, difficulty=2,
     optional=True, kept=False, reference="peft_teach.course.lessons.qlora.exercises:Broken4bit",
-    **LOOPHOLE.asked,
+    **LOOPHOLE.fields,
     hints=("Go through the law, sentence by sentence: which line of looks_small asks it?",
            "When does looks_small count, and what? A layer may hold more once it was used, and "
            "more than is saved.",

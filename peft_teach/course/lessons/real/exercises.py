@@ -428,7 +428,7 @@ def exchanged_by(pieces: Mapping[str, Any]) -> tuple[Callable, Callable]:
 
 BELIEF = Exercise(
     id="real.belief", names=("believes",), points=2, minutes=8, difficulty=2,
-    **LAW.asked,
+    **LAW.fields,
     hints=("A fresh adapter does nothing, and a fresh head is the base's own. Which broken "
            "versions are right then?",
            "With which alpha and rank do a forgotten scale and a false one look right?",

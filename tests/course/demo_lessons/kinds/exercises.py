@@ -103,6 +103,6 @@ EXERCISES = (
              cases=lambda seed: [None], run=lambda settings, case: settings, judge=judge_settings,
              mistakes={"not_controlled": "Change one thing."}, hints=THREE),
     Exercise(id="kinds.law", names=("doubles",), points=2, minutes=5, difficulty=2,
-             reference=f"{HERE}:doubles", **DOUBLES.asked, hints=THREE,
+             reference=f"{HERE}:doubles", **DOUBLES.fields, hints=THREE,
              arguments=lambda pieces: (pieces["double"],)),
 )
