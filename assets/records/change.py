@@ -44,8 +44,8 @@ PLACES = ("query", "key", "value", "attention_out", "ffn_in", "ffn_out")
 KEPT = (0, 1, 2, 4, 8, 16, 32, 64, 128, 384)      # the k strongest directions of each matrix kept
 DROPPED = (1, 8, 32, 128)                         # the k strongest left out, all others kept
 STEP, HEAD = 10.0, 1e-1    # highest on validation at d = 1024, see the group "steps"
-# How each rate was found: tests/course/claims.py asks the record. Full fine-tuning's on twice as
-# many sentences; the subspaces' step at d = 1024 alone.
+# How each rate was found: tests/course/claim_checks.py asks the record. Full fine-tuning's on twice
+# as many sentences; the subspaces' step at d = 1024 alone.
 SEARCHED = {
     "full": {"record": "lora", "used": ("short", "update")},
     "subspace": {"by": "step", "groups": ("steps", "subspace"), "where": {"d": 1024, "seed": 0},

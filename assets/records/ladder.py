@@ -70,7 +70,7 @@ LADDER = tuple(1e-4 * 2**k for k in range(-3, 12))       # 1.25e-5 to 0.2
 FIRST = {"full": 1e-4, "lora all": 8e-4, "qlora all": 8e-4, "bottleneck": 1.6e-3, "lora 8": 3.2e-3,
          "dora 8": 3.2e-3, "lora 1": 3.2e-3, "mask": 1.6e-3, "bitfit": 3.2e-3, "ia3": 1.28e-2,
          "prefix": 1.28e-2, "prompt": 2.56e-2, "head": 1.28e-2}
-# How each rate was found: tests/course/claims.py asks the record.
+# How each rate was found: tests/course/claim_checks.py asks the record.
 SEARCHED = {
     "*": {"by": "lr", "groups": ("rates", "mean rates"), "where": {"seed": 0}, "each": "pool",
           "used": ("final", "domains", "controls", "mean")},

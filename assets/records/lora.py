@@ -13,7 +13,7 @@ from peft_teach.course import recording
 
 EXAMPLES = 4000
 LR = {"full": 1e-4, "head": 1e-1, "lora": 3e-3}     # the best on validation, see the group "rates"
-# How each rate was found: tests/course/claims.py asks the record.
+# How each rate was found: tests/course/claim_checks.py asks the record.
 SEARCHED = {
     "full": {"by": "lr", "groups": ("rates", "methods"), "where": {"seed": 0},
              "used": ("methods",)},

@@ -31,7 +31,7 @@ LADDER = tuple(1e-4 * 2**k for k in range(-3, 12))       # 1.25e-5 to 0.2
 FIRST = {"VeRA 256": 5.12e-2, "OFT 32": 3.2e-3, "MiSS 16": 1.6e-3, "PiSSA 8": 3.2e-3,
          "RoAd": 1.28e-2}
 LORA = 3.2e-3                                            # LoRA 8's rate in lesson 10
-# How each rate was found: tests/course/claims.py asks the record.
+# How each rate was found: tests/course/claim_checks.py asks the record.
 SEARCHED = {"*": {"by": "lr", "groups": ("rates",), "where": {"seed": 0},
                   "used": ("final",)},
             "LoRA 8": "not searched"}    # here: `ladder.py` did

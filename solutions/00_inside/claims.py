@@ -3,8 +3,8 @@
 from functools import cache
 
 import torch
-from claims import Claim
-from quoted import record
+from claim_checks import Claim
+from quote_checks import record
 
 import peft_teach as pt
 from peft_teach.course.lessons.inside import look, steps

@@ -1,7 +1,7 @@
 """Lesson 00: what one token reads, and a head; where the parameters are; what a step holds."""
 
 import numpy as np
-from drawn import Panel, Shown, hue
+from picture_checks import Panel, Shown, hue
 
 from peft_teach import outlines
 

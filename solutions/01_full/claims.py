@@ -2,8 +2,8 @@
 
 from statistics import mean
 
-from claims import Claim, of, percent
-from quoted import record, select
+from claim_checks import Claim, of, percent
+from quote_checks import record, select
 
 from peft_teach.course.records import standard_error
 from peft_teach.course.verdicts import POINT

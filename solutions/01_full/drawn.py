@@ -2,8 +2,8 @@
 
 import math
 
-from drawn import Shown
-from quoted import mean, record, select
+from picture_checks import Shown
+from quote_checks import mean, record, select
 
 from peft_teach.course import records
 

@@ -3,8 +3,8 @@
 from statistics import mean
 
 import torch
-from claims import Claim, of, percent
-from quoted import record
+from claim_checks import Claim, of, percent
+from quote_checks import record
 
 from peft_teach.course import protocol
 from peft_teach.course.records import head_on_the_mean, standard_error

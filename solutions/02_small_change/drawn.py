@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from drawn import SEED, Panel, Shown
+from picture_checks import SEED, Panel, Shown
 
 from peft_teach.course import records
 

@@ -1,6 +1,6 @@
 """Lesson 02: what its prose says and no output of it shows."""
 
-from quoted import mean, record, select
+from quote_checks import mean, record, select
 
 CHANGE, LADDER = record("change"), record("ladder")
 HEAD = select(CHANGE, group="converged", pool="cls", penalty=0.0)[0]["accuracy"]

@@ -5,8 +5,8 @@ from statistics import mean
 
 import numpy as np
 import torch
-from claims import Claim, of, percent
-from quoted import record, select
+from claim_checks import Claim, of, percent
+from quote_checks import record, select
 
 from peft_teach import data
 from peft_teach.course import protocol

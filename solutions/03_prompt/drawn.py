@@ -3,7 +3,7 @@
 from statistics import mean
 
 import numpy as np
-from drawn import Shown, hue
+from picture_checks import Shown, hue
 
 from peft_teach import data
 from peft_teach.course import records

@@ -1,6 +1,6 @@
 """Lesson 03: what its prose says and no output of it shows."""
 
-from quoted import mean, record, select
+from quote_checks import mean, record, select
 
 BACK = {(row["setting"]["start"], row["setting"]["t"]): row["accuracy"]
         for row in select(record("prompt"), group="back")}

@@ -3,8 +3,8 @@
 from statistics import mean
 
 import torch
-from claims import Claim, of, percent, spread
-from quoted import record, select
+from claim_checks import Claim, of, percent, spread
+from quote_checks import record, select
 
 from peft_teach.course.checks.stand_ins import TinyDecoder
 from peft_teach.course.lessons.prefix.pictures import beside

@@ -2,7 +2,7 @@
 
 import math
 
-from drawn import Shown
+from picture_checks import Shown
 
 
 def entries(shown: Shown) -> None:

@@ -1,6 +1,6 @@
 """Lesson 04: what its prose says and no output of it shows."""
 
-from quoted import mean, record, select
+from quote_checks import mean, record, select
 
 import peft_teach as pt
 

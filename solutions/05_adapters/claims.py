@@ -3,8 +3,8 @@
 from itertools import combinations
 from statistics import mean
 
-from claims import Claim, percent
-from quoted import record
+from claim_checks import Claim, percent
+from quote_checks import record
 
 from peft_teach.course.lessons.adapters import pictures
 from peft_teach.course.verdicts import POINT, UNSURE, verdict

@@ -1,7 +1,7 @@
 """Lesson 05: where HOULSBY's two adapters hang, the race of the record, a merge to scale."""
 
 import numpy as np
-from drawn import Shown, alike, bounds, hue, strips
+from picture_checks import Shown, alike, bounds, hue, strips
 
 from peft_teach.course import records
 

@@ -1,6 +1,6 @@
 """Lesson 05: what its prose says and no output of it shows."""
 
-from quoted import mean, record, select
+from quote_checks import mean, record, select
 
 from peft_teach.course.lessons.adapters import pictures
 

@@ -4,8 +4,8 @@ import itertools
 import math
 import random
 
-from claims import Claim, of, percent
-from quoted import record, select
+from claim_checks import Claim, of, percent
+from quote_checks import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.verdicts import BETTER, POINT, UNSURE, of_runs, verdict

@@ -3,8 +3,8 @@
 import itertools
 
 import numpy as np
-from drawn import Shown, alike, bounds
 from matplotlib.patches import Circle
+from picture_checks import Shown, alike, bounds
 
 from peft_teach.course import records
 

@@ -1,7 +1,7 @@
 """Lesson 06: what its prose says and no output of it shows."""
 
 import torch
-from quoted import mean, record, select
+from quote_checks import mean, record, select
 
 import peft_teach as pt
 from peft_teach.course import protocol

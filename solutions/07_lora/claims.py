@@ -5,8 +5,8 @@ import math
 from statistics import mean
 
 import torch
-from claims import Claim, of, percent, spread
-from quoted import record, select
+from claim_checks import Claim, of, percent, spread
+from quote_checks import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.lora.recorded import LEARNS, first_size

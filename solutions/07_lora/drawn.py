@@ -5,7 +5,7 @@ from itertools import pairwise
 from statistics import mean
 
 import numpy as np
-from drawn import Shown, running_mean
+from picture_checks import Shown, running_mean
 
 from peft_teach.course import records
 

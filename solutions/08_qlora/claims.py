@@ -3,8 +3,8 @@
 from statistics import mean
 
 import torch
-from claims import Claim, percent
-from quoted import record, select
+from claim_checks import Claim, percent
+from quote_checks import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.qlora.picture_of_memory import memory

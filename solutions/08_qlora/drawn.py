@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import torch
-from drawn import Shown, hue
+from picture_checks import Shown, hue
 
 from peft_teach import account, outlines
 

@@ -3,8 +3,8 @@
 from statistics import mean, stdev
 
 import torch
-from claims import Claim, of, percent
-from quoted import record, select
+from claim_checks import Claim, of, percent
+from quote_checks import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.dora import recorded, reference

@@ -5,7 +5,7 @@ from statistics import mean, stdev
 
 import numpy as np
 import torch
-from drawn import Shown, hue
+from picture_checks import Shown, hue
 
 from peft_teach.course import records
 

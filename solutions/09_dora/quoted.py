@@ -1,6 +1,6 @@
 """Lesson 09: what its prose says and no output of it shows."""
 
-from quoted import record
+from quote_checks import record
 
 from peft_teach.course import protocol
 from peft_teach.methods import dora, lora

@@ -4,8 +4,8 @@ from itertools import combinations
 
 import pandas
 import torch
-from claims import Claim, of
-from quoted import record, select
+from claim_checks import Claim, of
+from quote_checks import record, select
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.ladder import recorded

@@ -1,6 +1,6 @@
 """Lesson 10: what its prose says and no output of it shows."""
 
-from quoted import record, select
+from quote_checks import record, select
 
 from peft_teach.course.lessons.ladder import recorded
 

@@ -3,8 +3,8 @@
 from statistics import mean
 
 import torch
-from claims import Claim, percent
-from quoted import record
+from claim_checks import Claim, percent
+from quote_checks import record
 
 from peft_teach.course.lessons.chat import recorded
 from peft_teach.course.lessons.chat.recorded import rows

@@ -1,7 +1,7 @@
 """Lesson 11: labels, and curves of the record."""
 
 import numpy as np
-from drawn import Shown, hue
+from picture_checks import Shown, hue
 
 from peft_teach.course import records
 from peft_teach.course.lessons.chat.measure import style

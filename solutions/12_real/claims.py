@@ -1,7 +1,7 @@
 """Lesson 12: what it claims and what its prose judges, by the record and by its own checks."""
 
-from claims import Claim
-from quoted import record
+from claim_checks import Claim
+from quote_checks import record
 
 from peft_teach.course.lessons.real import exercises, pictures, reference
 from peft_teach.course.lessons.real.peft_side import REFUSED, SILENT, WARNED

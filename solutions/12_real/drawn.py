@@ -5,7 +5,7 @@ import base64
 import numpy as np
 import safetensors.torch
 import torch
-from drawn import SEED, Shown
+from picture_checks import SEED, Shown
 
 from peft_teach import models
 from peft_teach.course import records

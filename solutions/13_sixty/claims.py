@@ -4,8 +4,8 @@ from itertools import combinations
 
 import pandas
 import torch
-from claims import Claim
-from quoted import record, select
+from claim_checks import Claim
+from quote_checks import record, select
 from torch import nn
 
 from peft_teach.course import protocol

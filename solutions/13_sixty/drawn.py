@@ -5,7 +5,7 @@ import math
 from pathlib import Path
 
 import numpy as np
-from drawn import Shown
+from picture_checks import Shown
 
 from peft_teach.course import records
 

@@ -1,8 +1,8 @@
 """The capstone: what its prose judges, by the records."""
 
 import torch
-from claims import of
-from quoted import record
+from claim_checks import of
+from quote_checks import record
 
 from peft_teach.course import protocol
 from peft_teach.course.lessons.capstone.pictures import recorded

@@ -2,8 +2,8 @@
 
 from statistics import mean, variance
 
-from drawn import Shown
-from quoted import record
+from picture_checks import Shown
+from quote_checks import record
 
 from peft_teach import data
 from peft_teach.course.lessons.capstone import handed_in

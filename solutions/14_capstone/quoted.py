@@ -1,7 +1,7 @@
 """The capstone: what its prose says and no output of it shows."""
 
 import torch
-from quoted import record
+from quote_checks import record
 from safetensors import safe_open
 
 from peft_teach import data

@@ -20,16 +20,16 @@ The first wrong one of an exercise is its most usual, and stands for it where on
 
 from typing import Any
 
-import authored
+import lesson_files
 
-from peft_teach.course.publish import authored as published
+from peft_teach.course.publish import authored
 from peft_teach.course.publish.authored import PRELUDE, but, solution
 
 
 def right(id: str) -> dict[str, str]:
     """The right answers to an exercise, by style, the solution's first."""
     styles = {style: text.strip() for style, text in _of("RIGHT", id).items()}
-    solved = (authored.homes()[id.partition(".")[0]] / "lesson.py").is_file()    # not of the demo
+    solved = (lesson_files.homes()[id.partition(".")[0]] / "lesson.py").is_file()    # not the demo
     return ({"the solution": solution(id)} if solved else {}) | styles
 
 
@@ -41,7 +41,7 @@ def wrong(id: str) -> dict[str, tuple[str, ...]]:
 
 def usual(id: str) -> tuple[str, str]:
     """The most usual wrong answer to an exercise: its mistake and its text."""
-    return published.usual(authored.homes()[id.partition(".")[0]], id)
+    return authored.usual(lesson_files.homes()[id.partition(".")[0]], id)
 
 
 def cell(text: str) -> str:
@@ -65,12 +65,12 @@ def slips(id: str) -> dict[str, str]:
 
 def place(id: str) -> str:
     """The file that holds the answers to an exercise, such as "solutions/07_lora/answers.py"."""
-    return f"solutions/{authored.homes()[id.partition('.')[0]].name}/answers.py"
+    return f"solutions/{lesson_files.homes()[id.partition('.')[0]].name}/answers.py"
 
 
 def file(prefix: str) -> Any:
     """The answers of a lesson, such as "inside"."""
-    return authored.module(prefix, "answers")
+    return lesson_files.module(prefix, "answers")
 
 
 def _lesson(id: str) -> Any:

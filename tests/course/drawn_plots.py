@@ -3,16 +3,16 @@
 Those of the ladder are the record's, with three runs of one seed as the reader's.
 """
 
-import authored
+import lesson_files
 import numpy as np
-from drawn import Shown, strips
+from picture_checks import Shown, strips
 
 from peft_teach.course import records
 
 
 def board(shown: Shown) -> None:
     """Own marks on pale intervals; between heads of two readings and full fine-tuning."""
-    record, quality = records.load("ladder"), authored.module("ladder", "drawn")._quality()
+    record, quality = records.load("ladder"), lesson_files.module("ladder", "drawn")._quality()
     ax, = shown.panels
     ax.named(x="R², all 2,716 test sentences")
     rungs = {"prompt": ("prompt", "54.7 kB"), "lora 8": ("LoRA 8", "321 kB"),

@@ -11,9 +11,9 @@ import inspect
 import re
 from itertools import combinations
 
-import drawn
 import ipywidgets as ipw
 import numpy as np
+import picture_checks
 import pytest
 import torch
 from matplotlib.colors import to_hex
@@ -55,7 +55,7 @@ def _small_pictures():
 
 @pytest.fixture(params=EXAMPLES, scope="module")
 def picture(request) -> Figure | Explorer:
-    torch.manual_seed(drawn.SEED)
+    torch.manual_seed(picture_checks.SEED)
     return EXAMPLES[request.param]()
 
 
@@ -153,7 +153,7 @@ def test_a_picture_that_an_example_only_mentions_is_not_made_by_it():
 
 
 def test_each_mark_of_a_picture_is_where_the_record_says(picture, request):
-    drawn.check(request.node.callspec.params["picture"], figure_of(picture))
+    picture_checks.check(request.node.callspec.params["picture"], figure_of(picture))
 
 
 def test_a_picture_says_its_numbers_and_its_caption(picture):
@@ -225,7 +225,7 @@ def test_text_can_be_read_at_the_size_shown(picture):
 @pytest.mark.long
 @pytest.mark.parametrize("name", EXAMPLES | GENERAL)
 def test_on_a_phone_each_text_is_ten_pixels_high_whole_and_on_no_other(name):
-    torch.manual_seed(drawn.SEED)
+    torch.manual_seed(picture_checks.SEED)
     with ink.on_a_phone():
         figure = figure_of((EXAMPLES | GENERAL)[name]())
     assert faults_on_a_phone(figure) == []
@@ -272,7 +272,7 @@ def test_all_colours_are_of_the_palette(picture):
 @pytest.mark.parametrize("name", GENERAL)
 def test_pictures_of_many_lessons_show_their_numbers_and_keep_to_the_palette(name):
     figure = GENERAL[name]()
-    drawn.check(f"plots.{name}", figure)
+    picture_checks.check(f"plots.{name}", figure)
     assert colours(figure) <= PALETTE
 
 
@@ -280,7 +280,7 @@ def test_what_is_drawn_and_claimed_by_nothing_is_seen():
     made, ax = plots.figure()
     ax.plot([0, 1], [0, 1])
     with pytest.raises(AssertionError, match="claimed by nothing"):
-        drawn.Shown(made).nothing_is_left()
+        picture_checks.Shown(made).nothing_is_left()
 
 
 def test_another_colour_is_seen():

@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import authored
-import claims
+import claim_checks
+import lesson_files
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from quoted import record
+from quote_checks import record
 
 import peft_teach as pt
 from peft_teach.course.lessons import of_lesson
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 LESSONS = {of_lesson(path.name[:2])[0].id.partition(".")[0]: path
            for path in sorted((ROOT / "solutions").glob("*/[0-9][0-9]_*.ipynb"))}
 CLAIMING = [lesson for lesson in sorted(LESSONS)
-            if (authored.homes()[lesson] / "claims.py").is_file()]
+            if (lesson_files.homes()[lesson] / "claims.py").is_file()]
 COLUMNS = ("claim", "seen", "tried")    # of its table, those that are made of the record
 
 UNITS = {
@@ -120,12 +120,12 @@ def differences(words: str, inside: list[Figure], given: Any) -> Iterator[str]:
 
 
 def table_of(lesson: str) -> Path:
-    return authored.homes()[lesson] / "quoted.py"
+    return lesson_files.homes()[lesson] / "quoted.py"
 
 
 def rows_of(lesson: str) -> dict[str, Any]:
     """The table of a lesson; empty where each of its figures is in an output."""
-    return authored.module(lesson, "quoted").QUOTED if table_of(lesson).is_file() else {}
+    return lesson_files.module(lesson, "quoted").QUOTED if table_of(lesson).is_file() else {}
 
 
 def typed_in(source: str) -> Iterator[str]:
@@ -138,7 +138,7 @@ def typed_in(source: str) -> Iterator[str]:
                                  if isinstance(part, ast.Constant) and isinstance(part.value, str))
 
 
-def leave_out(notebook: Any, pinned: Sequence[claims.Claim]) -> None:
+def leave_out(notebook: Any, pinned: Sequence[claim_checks.Claim]) -> None:
     """Take out what is made of the record as a whole: the cells of claims."""
     for cell in notebook.cells:
         for claim in pinned:
@@ -152,7 +152,7 @@ def test_every_figure_in_the_prose_is_measured(lesson):
     notebook = nbformat.read(LESSONS[lesson], as_version=4)
     proved, typed = [], []
     if lesson in CLAIMING:
-        pinned = authored.module(lesson, "claims")
+        pinned = lesson_files.module(lesson, "claims")
         leave_out(notebook, pinned.CLAIMS)
         said = [pinned.JUDGED, *(claim.holds for claim in pinned.CLAIMS)]
         proved = [words for each in said for words, holds in each.items() if callable(holds)]
@@ -170,7 +170,7 @@ def test_no_value_in_a_table_is_typed():
 
 # ── what a lesson claims ─────────────────────────────────────────────────────────────────────
 
-def table_problems(notebook: Any, pinned: Sequence[claims.Claim]) -> Iterator[str]:
+def table_problems(notebook: Any, pinned: Sequence[claim_checks.Claim]) -> Iterator[str]:
     """In what a lesson's table of claims is not what its record says, row by row."""
     rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
             for cell in notebook.cells if "What this lesson claims" in cell.source
@@ -195,11 +195,11 @@ def untrue(said: Mapping[str, Any]) -> Iterator[str]:
     """What of these words is not true of the record, or compares what was not searched alike."""
     for words, holds in said.items():
         if not isinstance(holds, str):
-            with claims.asked() as pairs:
+            with claim_checks.asked() as pairs:
                 if not holds():
                     yield f"{words!r} is not true of the record."
                 yield from (f"{words!r} compares methods, and {each}."
-                            for each in claims.unfair(pairs))
+                            for each in claim_checks.unfair(pairs))
 
 
 def prose(cell: Any) -> str:
@@ -220,7 +220,7 @@ def judging_problems(notebook: Any, judged: Mapping[str, Any]) -> Iterator[str]:
         text = " ".join(LEFT_OUT.sub(" ", text).split())
         covered = [(place.start(), place.end()) for words in judged
                    for place in re.finditer(re.escape(words), text) if not unused.discard(words)]
-        for hit in claims.WORDS.finditer(text):
+        for hit in claim_checks.WORDS.finditer(text):
             if not any(start <= hit.start() < end for start, end in covered):
                 around = text[max(0, hit.start() - 70):hit.end() + 50]
                 yield (f"cell {number} ({first_line(cell.source)!r}): {hit[0]!r} judges: a row in "
@@ -231,30 +231,30 @@ def judging_problems(notebook: Any, judged: Mapping[str, Any]) -> Iterator[str]:
 
 @pytest.mark.parametrize("lesson", CLAIMING)
 def test_what_a_lesson_claims_and_judges_is_true_of_its_record(lesson):
-    pinned = authored.module(lesson, "claims")
+    pinned = lesson_files.module(lesson, "claims")
     notebook = nbformat.read(LESSONS[lesson], as_version=4)
     found = [*table_problems(notebook, pinned.CLAIMS), *judging_problems(notebook, pinned.JUDGED)]
     assert not found, "\n".join(["", *found, f"(rows: {pinned.__file__})"])
 
 
 @pytest.mark.parametrize("name", sorted(
-    file.stem for file in claims.RECORDS.glob("*.py") if claims.rates(file.stem)))
+    file.stem for file in claim_checks.RECORDS.glob("*.py") if claim_checks.rates(file.stem)))
 def test_each_methods_rate_was_found_as_the_records_script_says(name):
-    assert [*claims.rate_problems(name, record(name)["runs"], claims.rates(name))] == []
+    assert [*claim_checks.rate_problems(name, record(name)["runs"], claim_checks.rates(name))] == []
 
 
 def comparing() -> Iterator[str]:
     """The records whose runs are of several methods."""
-    for file in sorted(claims.RECORDS.glob("*.py")):
+    for file in sorted(claim_checks.RECORDS.glob("*.py")):
         runs = record(file.stem).get("runs") if file.with_suffix(".json").is_file() else None
         if isinstance(runs, list) and len({row.get("method") for row in runs}) > 1:
             yield file.stem
 
 
 def test_a_record_of_several_methods_says_how_each_rate_was_found():
-    lacking = {name for name in comparing() if not claims.rates(name)}
-    assert lacking <= {*claims.NOT_DECLARED}, (
-        f"{sorted(lacking - {*claims.NOT_DECLARED})}: SEARCHED in assets/records/NAME.py")
+    lacking = {name for name in comparing() if not claim_checks.rates(name)}
+    assert lacking <= {*claim_checks.NOT_DECLARED}, (
+        f"{sorted(lacking - {*claim_checks.NOT_DECLARED})}: SEARCHED in assets/records/NAME.py")
     assert {"ladder", "lora", "change"}.isdisjoint(lacking)
 
 
@@ -321,7 +321,7 @@ TABLE_OF_CLAIMS = """**What this lesson claims**
 | Rank 1 is enough. | 80.1 % | At rank 0: 71.3 % | larger (A et al.) |
 
 It is clearly ahead, and the best of all."""
-CLAIM = claims.Claim("Rank 1 is enough.", "80.1 %", "At rank 0: 71.3 %",
+CLAIM = claim_checks.Claim("Rank 1 is enough.", "80.1 %", "At rank 0: 71.3 %",
                      {"is enough": lambda: True, "At rank 0": lambda: True})
 JUDGED = {"It is clearly ahead": lambda: True, "the best of all": "a way of speaking"}
 
@@ -372,11 +372,11 @@ def test_a_claim_that_is_no_longer_true_is_a_problem():
 
 
 def test_methods_are_compared_at_rates_that_were_searched(monkeypatch):
-    compares = {"is enough": lambda: claims.of("ladder", group="final", method="lora 8")
-                > claims.of("ladder", group="final", method="prompt")}
+    compares = {"is enough": lambda: claim_checks.of("ladder", group="final", method="lora 8")
+                > claim_checks.of("ladder", group="final", method="prompt")}
     assert [*untrue(compares)] == []
-    for declared in ({**claims.rates("ladder"), "lora 8": "not searched"}, None):
-        monkeypatch.setattr(claims, "rates", lambda name, found=declared: found)
+    for declared in ({**claim_checks.rates("ladder"), "lora 8": "not searched"}, None):
+        monkeypatch.setattr(claim_checks, "rates", lambda name, found=declared: found)
         says = "compares methods, and the rate of 'lora 8' in ladder.json was not searched"
         assert any(says in each for each in untrue(compares))
 
@@ -404,5 +404,5 @@ def searched(*found, used):
      "dora.py does not search a rate of 'a'"),
 ])
 def test_a_rate_that_was_not_found_as_declared_is_a_problem(runs, declared, says):
-    found = [*claims.rate_problems("x", runs, declared)]
+    found = [*claim_checks.rate_problems("x", runs, declared)]
     assert not found if says is None else any(says in each for each in found)

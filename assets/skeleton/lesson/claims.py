@@ -1,6 +1,6 @@
 """Lesson NN: what it claims and what its prose judges, by the record."""
 
-from claims import Claim
+from claim_checks import Claim
 
 import peft_teach as pt
 

@@ -1,6 +1,6 @@
 """Lesson NN: what two factors save, by their rank."""
 
-from drawn import Shown
+from picture_checks import Shown
 
 
 def saved(shown: Shown) -> None:

@@ -1,6 +1,6 @@
 """What a lesson claims, beside the record that says so: `claims.py` in its folder.
 
-    from claims import Claim, of, percent, spread
+    from claim_checks import Claim, of, percent, spread
 
     CLAIMS = (
         Claim("Rank 1 comes within four points of full fine-tuning.",      a row of its table,
@@ -43,7 +43,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from quoted import record, select
+from quote_checks import record, select
 
 RECORDS = Path(__file__).parents[2] / "assets/records"
 SOLVED, ALIKE, NOT_SEARCHED, REST = "solved", "alike", "not searched", "*"

@@ -1,6 +1,6 @@
 """Figures in the lessons' prose that no output beside it shows: a table a lesson, in its folder.
 
-    from quoted import mean, record, select
+    from quote_checks import mean, record, select
 
     FULL = mean(run["accuracy"] for run in select(record("lora"), group="methods", method="full"))
 

@@ -15,7 +15,7 @@ for drawings without numbers: what stands in what, and what leads where.
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import authored
+import lesson_files
 import numpy as np
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
@@ -320,7 +320,7 @@ def check(name: str, figure: Figure) -> None:
     shown = Shown(figure)
     import drawn_plots  # it takes its tools from here
 
-    claims = drawn_plots if lesson == "plots" else authored.module(lesson, "drawn")
+    claims = drawn_plots if lesson == "plots" else lesson_files.module(lesson, "drawn")
     getattr(claims, picture.replace(" ", "_"))(shown)
     shown.nothing_is_left()
 
