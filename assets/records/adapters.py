@@ -55,13 +55,13 @@ def tried(record: dict, place: str) -> dict[float, float]:
             and row["setting"]["seed"] == 0}
 
 
-def best_rate(record: recording.Record, place: str) -> float:
+def best_rate(record: recording.Recorder, place: str) -> float:
     """Return the rate with the smallest loss on validation."""
     found = tried(record.read(), place)
     return max(found, key=found.get)
 
 
-def wanted(record: recording.Record, part: str | None):
+def wanted(record: recording.Recorder, part: str | None):
     """Yield what each run is about; the next rate depends on the rows that stand by then."""
     for place in PLACES if part in (None, "placements") else ():
         while rate := recording.next_rate(tried(record.made(), place), LADDER, FIRST):
@@ -154,7 +154,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
-    record = recording.Record(__file__, recording.setting(
+    record = recording.Recorder(__file__, recording.setting(
         data, tests=TESTS, validation=VALIDATION, budget=BUDGET), options.again, options.forget)
     record.make(wanted(record, options.only),
                 lambda about: (run(about["setting"], about["group"], data), {}))

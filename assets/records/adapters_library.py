@@ -88,7 +88,7 @@ def main():
                                                       "TRANSFORMERS_VERBOSITY": "error"})
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
-    recording.Record(__file__).save({"packages": " ".join(PACKAGES), "workflow": WORKFLOW.strip(),
+    recording.Recorder(__file__).save({"packages": " ".join(PACKAGES), "workflow": WORKFLOW.strip(),
                                      "printed": done.stdout.strip()})
 
 

@@ -345,7 +345,7 @@ def main():
 
     with tempfile.TemporaryDirectory() as folder:
         # What is measured in haste goes into a record of its own, to be printed and forgotten.
-        record = recording.Record(Path(folder) / "quick" if options.quick else __file__,
+        record = recording.Recorder(Path(folder) / "quick" if options.quick else __file__,
                                   again=options.again, forget=options.forget)
         for device in devices:
             here = {"device": device, "machine": recording.machine(

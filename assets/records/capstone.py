@@ -92,7 +92,7 @@ def main():
     domain = pt.data.load(handed_in.DOMAIN)
     if options.head:
         make_head(domain)
-    record = recording.Record(__file__, {
+    record = recording.Recorder(__file__, {
         "model": "minilm", "train_examples": len(domain.train), "torch": torch.__version__},
         options.again, options.forget)
     wanted = [{"group": group, "setting": setting} for group, setting in settings()]

@@ -229,7 +229,7 @@ def main():
     torch.set_num_threads(1)
     data = pt.data.load("movies")
     shared = recording.setting(data, train_examples=EXAMPLES, subspace_examples=FEWER)
-    record = recording.Record(__file__, shared, options.again, options.forget)
+    record = recording.Recorder(__file__, shared, options.again, options.forget)
     if options.only in (None, "parts"):
         keep(record)
     plain, tokenizer = pt.models.load("minilm", labels=2)

@@ -177,7 +177,7 @@ def best_threshold(gaps, labels):
 class Looker:
     """What every look needs: the tokenizer, the texts, and the record."""
 
-    def __init__(self, record: recording.Record, small: bool):
+    def __init__(self, record: recording.Recorder, small: bool):
         self.record, self.small = record, small
         self.tokenizer = pt.models.load("smollm2")[1]
         voice = pt.data.voice()
@@ -428,7 +428,7 @@ def main():
               "texts": hashlib.sha256(json.dumps(vars(voice)).encode()).hexdigest()[:12]}
     script = KEPT / "small.py" if options.small else Path(__file__)
     KEPT.mkdir(parents=True, exist_ok=True)
-    look = Looker(recording.Record(script, shared, options.again, options.forget), options.small)
+    look = Looker(recording.Recorder(script, shared, options.again, options.forget), options.small)
     for method, job in JOBS:
         if method in options.methods:
             job(look)

@@ -177,7 +177,7 @@ def main():
     parser.add_argument("--groups", nargs="+", default=groups, choices=groups)
     options = parser.parse_args()
     data = pt.data.load("movies")
-    record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
+    record = recording.Recorder(__file__, recording.setting(data, train_examples=EXAMPLES),
                               options.again, options.forget)
     kept: dict[int, dict] = {}    # the updates of a seed, until all three methods are there
 

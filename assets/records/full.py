@@ -245,7 +245,7 @@ def main():
     options = recording.arguments(__doc__).parse_args()
     data = pt.data.load("movies")
     shared = recording.setting(data, train_examples=EXAMPLES)
-    recording.Record(__file__, shared, options.again, options.forget).make(
+    recording.Recorder(__file__, shared, options.again, options.forget).make(
         ({"group": group, "setting": setting} for group, setting in settings()),
         lambda about: (WAYS.get(about["group"], run)(about["setting"], data), {}))
 

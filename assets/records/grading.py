@@ -99,7 +99,7 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=48)
     parser.add_argument("--jobs", type=int, default=2)
     options = parser.parse_args()
-    record = recording.Record(__file__, again=options.again, forget=options.forget)
+    record = recording.Recorder(__file__, again=options.again, forget=options.forget)
     for lesson in options.lessons:
         about = {"lesson": lesson, "submissions": options.count, "jobs": options.jobs,
                  "machine": recording.machine()}

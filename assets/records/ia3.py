@@ -54,7 +54,7 @@ DESK = 150
 FULL, READ = 4000, 500                      # sentences of the full fine-tuning; of its inputs
 
 
-def wanted(record: recording.Record, part: str | None):
+def wanted(record: recording.Recorder, part: str | None):
     """Yield (group, setting) of every run; the next rate depends on the rows that stand by then."""
     if part in (None, "minilm"):
         yield "many", {"method": "ia3", "seed": 0}
@@ -330,7 +330,7 @@ def main():
     options = parser.parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
-    record = recording.Record(__file__, recording.setting(
+    record = recording.Recorder(__file__, recording.setting(
         data, questions=TESTS, validation=VALIDATION, longest=SHORT, desk=DESK),
         options.again, options.forget)
 

@@ -447,7 +447,7 @@ def main():
     options = parser.parse_args()
     data = {domain: pt.data.ratings(domain) for domain in ("movies", *DOMAINS)}
     shared = recording.setting(pt.data.load("movies"), train_examples=EXAMPLES)
-    record = recording.Record(__file__, {**shared, "rated_examples": len(data["movies"].test)},
+    record = recording.Recorder(__file__, {**shared, "rated_examples": len(data["movies"].test)},
                               options.again, options.forget)
 
     def make(wish):

@@ -124,7 +124,7 @@ def main():
     parser.add_argument("--groups", nargs="+", help="only these groups of runs")
     options = parser.parse_args()
     data = pt.data.load("movies")
-    record = recording.Record(__file__, recording.setting(data, train_examples=EXAMPLES),
+    record = recording.Recorder(__file__, recording.setting(data, train_examples=EXAMPLES),
                               options.again, options.forget)
     before = recording.matrices(pt.models.load("minilm", labels=2)[0], ("query", "value"))
 

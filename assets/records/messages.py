@@ -67,7 +67,7 @@ def main():
     movies = pt.data.load("movies")
     plain, tokenizer = pt.models.load("minilm", device="cpu")
     plain.requires_grad_(False).eval()
-    record = recording.Record(__file__, {"model": "minilm", "tests": TESTS, "batch": BATCH,
+    record = recording.Recorder(__file__, {"model": "minilm", "tests": TESTS, "batch": BATCH,
                                          "steps": STEPS, "tokens": TOKENS,
                                          "torch": torch.__version__}, options.again, options.forget)
     record.make(wanted(record), lambda wish: (run(wish, movies, plain, tokenizer), {}))

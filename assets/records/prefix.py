@@ -131,7 +131,7 @@ def main():
     options = recording.arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
-    record = recording.Record(__file__, {
+    record = recording.Recorder(__file__, {
         "steps": STEPS, "batch": BATCH, "tests": TESTS, "looked": LOOKED, "start": TEXT,
         "torch": torch.__version__}, options.again, options.forget)
     record.make(({"group": group, "setting": setting} for group, setting in settings()), lambda

@@ -170,7 +170,7 @@ def main():
     options = recording.arguments(__doc__).parse_args()
     torch.set_num_threads(1)
     data = pt.data.load("movies")
-    record = recording.Record(__file__, {
+    record = recording.Recorder(__file__, {
         "length": LENGTH, "lr": LR, "steps": STEPS, "batch_size": BATCH, "tests": TESTS,
         "start": START, "longest": reading.LONGEST, "torch": torch.__version__},
         options.again, options.forget)

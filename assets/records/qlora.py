@@ -302,7 +302,7 @@ def main():
     parser.add_argument("--groups", nargs="+", default=GROUPS, choices=GROUPS)
     options = parser.parse_args()
     course = Course()
-    record = recording.Record(__file__, recording.setting(course.data, train_examples=EXAMPLES),
+    record = recording.Recorder(__file__, recording.setting(course.data, train_examples=EXAMPLES),
                               options.again, options.forget)
 
     def make(about):

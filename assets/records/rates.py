@@ -110,7 +110,7 @@ def main():
     data = pt.data.load("movies")
     if options.search:
         return search(options.search, data)
-    record = recording.Record(__file__, {"batch_size": BATCH, "tests": TESTS,
+    record = recording.Recorder(__file__, {"batch_size": BATCH, "tests": TESTS,
                                          "torch": torch.__version__}, options.again, options.forget)
     record.make(({"group": group, "setting": setting}
                  for group, setting in settings(options.methods)),

@@ -97,7 +97,7 @@ def main() -> None:
     head = {n: p.detach() for n, p in ours.named_parameters() if n in pt.models.head(ours)}
     file = to_peft(pt.adapters(ours), head)
     found = peft_side.complaints(base, ours, file, batch)
-    recording.Record(__file__).save({
+    recording.Recorder(__file__).save({
         "versions": {name: importlib.metadata.version(name) for name in (
             "peft", "transformers", "accelerate", "torch")},
         "their_file": their_file(),

@@ -95,7 +95,7 @@ def main():
     options = parser.parse_args()
     data = pt.data.ratings("movies")
     shared = recording.setting(pt.data.load("movies"), train_examples=protocol.EXAMPLES)
-    record = recording.Record(__file__, shared | {"rated_examples": len(data.test)},
+    record = recording.Recorder(__file__, shared | {"rated_examples": len(data.test)},
                               options.again, options.forget)
     missing = (wish for wish in wanted(record, options.methods) if not record.holds(wish))
     for wish in itertools.islice(missing, options.most):

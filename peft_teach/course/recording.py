@@ -1,7 +1,7 @@
 """Making a record: what takes too long for a lesson runs once, and stands in a json file.
 
-    record = Record(__file__, setting=setting(data, train_examples=4000))
-    record.make(wanted, run)               what is there already is not made again
+    recorder = Recorder(__file__, setting=setting(data, train_examples=4000))
+    recorder.make(wanted, run)               what is there already is not made again
 
 A record is a json object. Its lists, `runs` above all, hold one row a line: what the row is about
 (a group and its settings, or a device, a model and a method), then what was found. The file is
@@ -37,7 +37,7 @@ from ..folder import write_whole
 from ..models import find
 
 
-class Record:
+class Recorder:
     """The record beside a script.
 
     `setting` says what all runs share. It is written with the first row; a row that is made later

@@ -29,10 +29,10 @@ def make(record, calls, stop_at=None):
 
 
 def test_an_interrupted_script_goes_on_where_it_stopped(tmp_path):
-    record, calls = recording.Record(tmp_path / "lora.py", SETTING), []
+    record, calls = recording.Recorder(tmp_path / "lora.py", SETTING), []
     with pytest.raises(KeyboardInterrupt):
         make(record, calls, stop_at=4)
-    make(recording.Record(tmp_path / "lora.py", SETTING), calls)
+    make(recording.Recorder(tmp_path / "lora.py", SETTING), calls)
     assert calls == [1, 2, 4]
     assert json.loads((tmp_path / "lora.json").read_text()) == {
         "setting": SETTING, "spectra": {"2": [1.0]}, "runs": [
@@ -42,20 +42,20 @@ def test_an_interrupted_script_goes_on_where_it_stopped(tmp_path):
 
 
 def test_where_nothing_is_missing_nothing_is_written(tmp_path):
-    record = recording.Record(tmp_path / "lora.py", SETTING)
+    record = recording.Recorder(tmp_path / "lora.py", SETTING)
     make(record, [])
     before, written = record.file.read_bytes(), record.file.stat().st_mtime_ns
-    make(recording.Record(tmp_path / "lora.py", SETTING | {"torch": "2.14"}), calls := [])
+    make(recording.Recorder(tmp_path / "lora.py", SETTING | {"torch": "2.14"}), calls := [])
     assert calls == []
     assert (record.file.read_bytes(), record.file.stat().st_mtime_ns) == (before, written)
 
 
 def test_again_makes_all_anew_and_what_it_has_not_made_stands(tmp_path):
-    record = recording.Record(tmp_path / "lora.py", SETTING)
+    record = recording.Recorder(tmp_path / "lora.py", SETTING)
     record.add({"group": "methods"}, {"accuracy": 0.5}, spectra={"full": [2.0]})
     make(record, calls := [])
     stood = record.read()
-    anew = recording.Record(tmp_path / "lora.py", SETTING, again=True)
+    anew = recording.Recorder(tmp_path / "lora.py", SETTING, again=True)
     assert (anew.read(), anew.made()) == (stood, {})    # a search begins with nothing
     with pytest.raises(KeyboardInterrupt):
         make(anew, calls, stop_at=4)
@@ -68,35 +68,35 @@ def test_again_makes_all_anew_and_what_it_has_not_made_stands(tmp_path):
 
 
 def test_all_that_stands_is_forgotten_where_it_is_asked(tmp_path):
-    make(recording.Record(tmp_path / "lora.py", SETTING), [])
+    make(recording.Recorder(tmp_path / "lora.py", SETTING), [])
     asked = recording.arguments("Doc.").parse_args(["--forget"])
-    record = recording.Record(tmp_path / "lora.py", SETTING, asked.again, asked.forget)
+    record = recording.Recorder(tmp_path / "lora.py", SETTING, asked.again, asked.forget)
     assert record.read() == {}
     with pytest.raises(KeyboardInterrupt):
         make(record, [], stop_at=2)
-    make(recording.Record(tmp_path / "lora.py", SETTING), calls := [])
+    make(recording.Recorder(tmp_path / "lora.py", SETTING), calls := [])
     assert calls == [2, 4]
 
 
 def test_a_row_made_under_another_setting_says_so(tmp_path):
-    record = recording.Record(tmp_path / "lora.py", SETTING)
+    record = recording.Recorder(tmp_path / "lora.py", SETTING)
     with pytest.raises(KeyboardInterrupt):
         make(record, [], stop_at=4)
-    make(recording.Record(tmp_path / "lora.py", SETTING | {"torch": "2.14"}), [])
+    make(recording.Recorder(tmp_path / "lora.py", SETTING | {"torch": "2.14"}), [])
     found = record.read()
     assert found["setting"] == SETTING
     assert [row.get("differs") for row in found["runs"]] == [None, None, {"torch": "2.14"}]
 
 
 def test_a_setting_does_not_differ_from_what_was_read_of_it(tmp_path):
-    record = recording.Record(tmp_path / "lora.py", {"targets": ("query", "value")})
+    record = recording.Recorder(tmp_path / "lora.py", {"targets": ("query", "value")})
     record.add({"seed": 0}, {})
     record.add({"seed": 1}, {})
     assert not any("differs" in row for row in record.read()["runs"])
 
 
 def test_two_scripts_add_to_one_record(tmp_path):
-    one, other = (recording.Record(tmp_path / "change.py", SETTING) for _ in range(2))
+    one, other = (recording.Recorder(tmp_path / "change.py", SETTING) for _ in range(2))
     one.add({"d": 16}, {"accuracy": 0.6}, truncated={"a": 1})
     other.add({"d": 64}, {"accuracy": 0.7}, truncated={"b": 2})
     assert one.holds({"d": 64})
@@ -104,7 +104,7 @@ def test_two_scripts_add_to_one_record(tmp_path):
 
 
 def test_a_row_made_anew_takes_its_old_place(tmp_path):
-    record = recording.Record(tmp_path / "benchmark.py")
+    record = recording.Recorder(tmp_path / "benchmark.py")
     for device, method, ms in (("cpu", "full", 3), ("cpu", "lora", 2), ("cuda", "lora", 1),
                                ("cpu", "full", 4)):
         record.add({"device": device, "method": method}, {"ms": ms})
@@ -122,7 +122,7 @@ def test_a_machine_is_its_threads_and_versions_whatever_the_day(monkeypatch):
 
 @pytest.mark.parametrize("file", STORED, ids=lambda file: file.stem)
 def test_what_is_written_is_what_was_read(file, tmp_path):
-    record = recording.Record(tmp_path / file.name)
+    record = recording.Recorder(tmp_path / file.name)
     found = json.loads(file.read_text("utf-8"))
     record.save(found)
     assert json.loads(record.file.read_text("utf-8")) == found
@@ -152,7 +152,7 @@ def test_a_search_of_rates_ends_between_two_worse_ones_or_at_the_ladders_end():
 
 
 def test_what_several_add_at_a_time_all_stands(tmp_path, monkeypatch):
-    read = recording.Record.read
+    read = recording.Recorder.read
 
     def read_slowly(record):
         found = read(record)
@@ -160,13 +160,13 @@ def test_what_several_add_at_a_time_all_stands(tmp_path, monkeypatch):
         return found
 
     def add(i):
-        record = recording.Record(tmp_path / "lora.py", SETTING)
+        record = recording.Recorder(tmp_path / "lora.py", SETTING)
         record.gain(costs={str(i): i})
         record.add({"run": i}, {}, spectra={str(i): [i]})
 
-    monkeypatch.setattr(recording.Record, "read", read_slowly)
+    monkeypatch.setattr(recording.Recorder, "read", read_slowly)
     with ThreadPoolExecutor(4) as several:
         list(several.map(add, range(20)))
-    record = read(recording.Record(tmp_path / "lora.py"))
+    record = read(recording.Recorder(tmp_path / "lora.py"))
     assert {row["run"] for row in record["runs"]} == {*range(20)}
     assert len(record["spectra"]) == len(record["costs"]) == 20

@@ -149,7 +149,7 @@ def test_rows_make_a_table_and_a_file(script, monkeypatch, tmp_path):
     assert [row["bits"] for *_, row in found[2:]] == pytest.approx(
         2 * [4.5, 8 * (2048 + 64 + 4 + 4) / 4096], abs=1e-4)
 
-    stored = recording.Record(tmp_path / "benchmark.py")
+    stored = recording.Recorder(tmp_path / "benchmark.py")
     for part, about, row in found:
         stored.add(about, row | recording.today(), part)
     record = stored.read()
@@ -182,16 +182,16 @@ def test_a_run_drops_no_row_that_it_does_not_make(script, monkeypatch, tmp_path,
             for n, (other, method) in enumerate([
                 ({}, "full"), ({"threads": 4}, "lora"), ({"device": "B"}, "lora"),
                 ({"torch": "1.0"}, "lora"), ({"device": "B"}, "full")])]
-    recording.Record(tmp_path / "benchmark.py").save({"runs": rows})
+    recording.Recorder(tmp_path / "benchmark.py").save({"runs": rows})
     common = "benchmark.py --threads 1 --device cpu --models minilm --methods lora"
     monkeypatch.setattr("sys.argv", f"{common} {flags}".split())
     script.main()
-    left = recording.Record(tmp_path / "benchmark.py").read()["runs"]
+    left = recording.Recorder(tmp_path / "benchmark.py").read()["runs"]
     assert [row for row in left if "n" in row] == ([] if flags == "--forget" else rows)
     made = [] if flags == "--memory" else [here | {"threads": 2 if "2" in flags else 1}]
     assert [row["machine"] for row in left if "n" not in row] == made
     script.main()    # what stands is not made again
-    assert len(recording.Record(tmp_path / "benchmark.py").read()["runs"]) == len(left)
+    assert len(recording.Recorder(tmp_path / "benchmark.py").read()["runs"]) == len(left)
 
 
 def test_the_sides_take_turns(script):
