@@ -26,6 +26,13 @@ def _path(path, config) -> str:
     return path.relative_to(config.rootpath).as_posix()
 
 
+@pytest.fixture
+def reader_folder(tmp_path, monkeypatch):
+    """The folder in which a reader works."""
+    monkeypatch.setenv("PEFT_TEACH_WORK", str(tmp_path))
+    return tmp_path
+
+
 @pytest.fixture(scope="session")
 def tiny():
     """Give `build`: `tiny("bert", "classifier", seed=0)`."""

@@ -20,12 +20,11 @@ def lora(model):
 
 
 @pytest.fixture
-def here(tmp_path, monkeypatch):
+def here(reader_folder, monkeypatch):
     """A reader's folder, and a machine that computes a few steps only."""
-    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
     monkeypatch.setenv("PEFT_TEACH_BUDGET", "smoke")
     monkeypatch.setattr(work, "_here", {})
-    return tmp_path
+    return reader_folder
 
 
 @pytest.fixture

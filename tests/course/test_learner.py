@@ -366,9 +366,8 @@ def test_progress_is_of_the_whole_course_or_of_one_lesson(said):
 
 
 @pytest.fixture
-def kept(tmp_path, monkeypatch):
+def kept(reader_folder, monkeypatch):
     """A folder in which a reader works, and a function that starts a new kernel there."""
-    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
     return lambda: monkeypatch.setattr(learner, "_kernel", learner._Kernel())
 
 

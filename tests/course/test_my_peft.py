@@ -46,14 +46,7 @@ CHECKS = {"demo.double": 'double = pt.check("demo.double", double)',
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
-    """The folder in which the reader works."""
-    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
-    return tmp_path
-
-
-@pytest.fixture
-def answer(notebook, folder):
+def answer(notebook, reader_folder):
     """Runs a cell, and the check of an exercise; what the card says of keeping it."""
     def answer(id, cell):
         notebook(cell)
@@ -62,22 +55,22 @@ def answer(notebook, folder):
     return answer
 
 
-def text(folder):
-    return (folder / "my_peft.py").read_text()
+def text(reader_folder):
+    return (reader_folder / "my_peft.py").read_text()
 
 
-def loaded(folder):
+def loaded(reader_folder):
     return my_peft_file.read().module
 
 
 # ── what comes into it ───────────────────────────────────────────────────────────────────────
 
 
-def test_the_pieces_stand_in_the_order_of_the_course(answer, folder):
+def test_the_pieces_stand_in_the_order_of_the_course(answer, reader_folder):
     assert answer("kinds.shift", SHIFT) == "It is kept in my_peft.py."
     assert answer("later.add", "def later(x):\n    return x + x") == "It is kept in my_peft.py."
     assert answer("demo.double", DOUBLE) == "It is kept in my_peft.py."
-    found = text(folder)
+    found = text(reader_folder)
     assert found.split("\n")[0].startswith('"""My own library')
     places = [found.index(part) for part in (
         "\nimport peft_teach as pt\nimport torch\n", "# ── demo.double ──", "\ndef double(x):",
@@ -86,29 +79,29 @@ def test_the_pieces_stand_in_the_order_of_the_course(answer, folder):
     assert found.endswith("self.b\n")
 
 
-def test_it_is_read_by_a_plain_script_with_the_course_for_its_adapter_only(answer, folder):
+def test_it_is_read_by_a_plain_script_with_the_course_for_its_adapter_only(answer, reader_folder):
     answer("demo.double", "import math\n" + DOUBLE)
     code = "import my_peft, sys; print(my_peft.double(4), 'peft_teach' in sys.modules)"
 
     def run(code):
-        return subprocess.run([sys.executable, "-c", code], cwd=folder, text=True, check=True,
-                              env=os.environ | {"PYTHONPATH": str(ROOT)},
+        return subprocess.run([sys.executable, "-c", code], cwd=reader_folder, text=True,
+                              env=os.environ | {"PYTHONPATH": str(ROOT)}, check=True,
                               capture_output=True).stdout
 
     assert run(code) == "8 False\n"
-    assert "import math" not in text(folder)
+    assert "import math" not in text(reader_folder)
     answer("kinds.shift", SHIFT)
     assert run("import my_peft; print(my_peft.Shift.__mro__[1].__name__)") == "Adapter\n"
 
 
-def test_helpers_imports_and_comments_come_along_and_training_stays_out(answer, folder):
+def test_helpers_imports_and_comments_come_along_and_training_stays_out(answer, reader_folder):
     answer("demo.double", "import math\nfrom torch import nn, Tensor\nmodel = nn.Linear(1, 1)\n"
            "def fit():\n    for step in pt.train(model, []):\n        print(step)\n\n\n"
            "if not model:\n    fit()\nx = 1 if model else pt.train\n"
            "TWO = 2; unused = nn.Linear\n\n\n# How often.\ndef times(x):    # as it is\n"
            "    return math.prod([TWO, 1])\n\n\n# ours\n@torch.no_grad()\n"
            "def double(x: Tensor):\n    # inside\n    return times(x) * x")
-    assert text(folder).partition('checks."""\n')[2] == (
+    assert text(reader_folder).partition('checks."""\n')[2] == (
         "\nimport math\nimport torch\nfrom torch import Tensor\n\n\n"
         + "# ══ lesson 97 ".ljust(95, "═") + "\n\n\n" + "# ── demo.double ".ljust(95, "─") + "\n\n"
         "TWO = 2\n\n\n"
@@ -116,53 +109,54 @@ def test_helpers_imports_and_comments_come_along_and_training_stays_out(answer, 
         "# ours\n@torch.no_grad()\ndef double(x: Tensor):\n    # inside\n    return times(x) * x\n")
 
 
-def test_tests_are_kept_and_values_are_no_pieces_of_a_library(answer, folder):
+def test_tests_are_kept_and_values_are_no_pieces_of_a_library(answer, reader_folder):
     answer("kinds.law", LAW)
-    before = text(folder)
+    before = text(reader_folder)
     assert LAW in before
     assert answer("kinds.rank", "largest_rank = 190\nlargest_rank += 1") == ""
-    assert text(folder) == before
+    assert text(reader_folder) == before
 
 
-def test_a_lessons_pieces_stand_under_its_title_and_paper(answer, folder, monkeypatch):
+def test_a_lessons_pieces_stand_under_its_title_and_paper(answer, reader_folder, monkeypatch):
     there = {"97": Shelved(name="97 · Doubling", paper="Ada 1843, Notes, arXiv 1843.00001")}
     monkeypatch.setattr(my_peft_file, "shelf", lambda: there)
     answer("kinds.shift", SHIFT)
     answer("demo.double", DOUBLE)
     answer("demo.pair", PAIR)
-    lines = [line.rstrip("─═ ") for line in text(folder).splitlines() if line.startswith("#")]
+    lines = [line.rstrip("─═ ") for line in text(reader_folder).splitlines() if line[:1] == "#"]
     assert lines == ["# ══ 97 · Doubling", "#    Ada 1843, Notes, arXiv 1843.00001",
                      "# ── demo.double", "# ── demo.pair", "# ══ lesson 99", "# ── kinds.shift"]
 
 
-def test_a_file_of_an_earlier_release_loads_and_loses_nothing(answer, folder):
+def test_a_file_of_an_earlier_release_loads_and_loses_nothing(answer, reader_folder):
     """Without titles, and with an answer that is a value; both stay where they are."""
     old = ('"""My own library."""\n\nimport math\n\nMINE = 1    # mine\n\n\n# ── demo.double ──\n\n'
            f"{DOUBLE}\n\n\n# ── kinds.rank ────\n\nlargest_rank = 191\n")
-    (folder / "my_peft.py").write_text(old)
+    (reader_folder / "my_peft.py").write_text(old)
     assert pt.mine("kinds.rank") == 191
     assert answer("demo.double", DOUBLE) == "It is kept in my_peft.py."    # not "in place of"
     answer("later.add", LATER)
     for _ in range(2):
-        assert (loaded(folder).MINE, loaded(folder).largest_rank) == (1, 191)
-        assert text(folder).count("largest_rank = 191") == text(folder).count("# mine") == 1
-        assert text(folder).count("══ lesson 97") == 1
+        assert (loaded(reader_folder).MINE, loaded(reader_folder).largest_rank) == (1, 191)
+        found = text(reader_folder)
+        for once in ("largest_rank = 191", "# mine", "══ lesson 97"):
+            assert found.count(once) == 1
         answer("later.add", LATER.replace("x + x", "2 * x"))
 
 
-def test_the_last_cell_counts_however_often_it_ran(answer, notebook, folder):
+def test_the_last_cell_counts_however_often_it_ran(answer, notebook, reader_folder):
     notebook("TWO = 2")
     for _ in range(120):    # more than the grader reads, were each run a cell
         notebook("x = 1" + " " * 9000)
     answer("demo.double", DOUBLE.replace("2", "TWO"))
-    assert "TWO = 2\n" in text(folder)
+    assert "TWO = 2\n" in text(reader_folder)
     for number in range(60):
         notebook(f"x = {number}" + " " * 9000)
     answer("demo.double", "def double(x):\n    return x + x")
-    assert "x + x" in text(folder)
+    assert "x + x" in text(reader_folder)
 
 
-def test_no_number_of_the_lesson_depends_on_it(answer, folder):
+def test_no_number_of_the_lesson_depends_on_it(answer, reader_folder):
     before = torch.get_rng_state()
     answer("demo.double", "noise = torch.randn(3)\n\n\n"
                           "def double(x):\n    return 2 * x + 0 * noise[0]")
@@ -170,16 +164,16 @@ def test_no_number_of_the_lesson_depends_on_it(answer, folder):
     torch.set_rng_state(before)
     torch.randn(3)    # of the cell itself
     assert_equal(after, torch.get_rng_state())
-    assert "noise" in text(folder)
+    assert "noise" in text(reader_folder)
 
 
 # ── what stays ───────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_better_answer_replaces_and_a_worse_one_does_not(answer, notebook, folder):
+def test_a_better_answer_replaces_and_a_worse_one_does_not(answer, notebook, reader_folder):
     answer("demo.double", DOUBLE)
     answer("later.add", "def later(x):\n    return x + x")
-    first = text(folder)
+    first = text(reader_folder)
     for worse, state in (("return x", "wrong"),
                          ('raise pt.NotAttempted("demo.double")', "not attempted")):
         notebook.ran[1:] = []    # a new kernel: the cell that passed did not run in it
@@ -196,47 +190,47 @@ def test_a_better_answer_replaces_and_a_worse_one_does_not(answer, notebook, fol
             assert "my_peft.py" in said
             assert work.states()["demo.double"] == "passed"
             assert pt.mine("demo.double") is notebook.names["double"]    # to go on with
-            assert text(folder) == first
+            assert text(reader_folder) == first
             notebook(CHECKS["demo.double"])    # its line alone
             said = notebook.cards[-1].paragraphs[-1]
     assert answer("demo.double", DOUBLE) == "It stands in my_peft.py."
-    assert not (folder / "my_peft.bak.py").exists()
+    assert not (reader_folder / "my_peft.bak.py").exists()
     said = answer("demo.double", "def double(x):\n    return x + x")
     assert said == ("It is kept in my_peft.py, in place of another; the file as it was is "
                     "my_peft.bak.py.")
-    assert (folder / "my_peft.bak.py").read_text() == first
-    assert text(folder) == first.replace("return 2 * x", "return x + x")
+    assert (reader_folder / "my_peft.bak.py").read_text() == first
+    assert text(reader_folder) == first.replace("return 2 * x", "return x + x")
 
 
-def test_what_the_reader_changes_is_the_readers(answer, folder, capsys):
+def test_what_the_reader_changes_is_the_readers(answer, reader_folder, capsys):
     answer("demo.double", DOUBLE)
-    edited = text(folder).replace("return 2 * x", "return x * 2    # nicer").replace(
+    edited = text(reader_folder).replace("return 2 * x", "return x * 2    # nicer").replace(
         '"""\n', '"""\n\nimport math\nNAME = "me"\n', 1) + "\n\ndef extra():\n    return NAME\n"
-    (folder / "my_peft.py").write_text(edited)
+    (reader_folder / "my_peft.py").write_text(edited)
     assert pt.mine("demo.double")(3) == 6
-    assert loaded(folder).extra() == "me"
+    assert loaded(reader_folder).extra() == "me"
     answer("later.add", "import math\nimport os\n\ndef later(x):\n    return math.floor(2 * x)")
     for part in ("# nicer", 'NAME = "me"', "def extra():", "def later"):
-        assert part in text(folder)
-    assert text(folder).count("import math") == 1
-    before = text(folder)
+        assert part in text(reader_folder)
+    assert text(reader_folder).count("import math") == 1
+    before = text(reader_folder)
     answer("demo.double", DOUBLE)
-    assert (folder / "my_peft.bak.py").read_text() == before
+    assert (reader_folder / "my_peft.bak.py").read_text() == before
 
 
-def test_another_exercise_is_the_courses_until_it_passes(answer, folder, capsys):
+def test_another_exercise_is_the_courses_until_it_passes(answer, reader_folder, capsys):
     answer("later.add", f"{DOUBLE}\n\n\n{LATER}")
-    assert DOUBLE not in text(folder)
+    assert DOUBLE not in text(reader_folder)
     line = ("from peft_teach.course.lessons.demo.exercises import reference_double as double"
             "    # the course's, until yours passes")
-    assert line in text(folder)
-    assert text(folder).index(line) < text(folder).index("def later")
+    assert line in text(reader_folder)
+    assert text(reader_folder).index(line) < text(reader_folder).index("def later")
     capsys.readouterr()
     pt.mine("demo.double", "later.add")
     assert capsys.readouterr().out == "yours: later · the course's: double\n"
     assert answer("demo.double", DOUBLE) == "It is kept in my_peft.py."
-    assert line not in text(folder)
-    assert DOUBLE in text(folder)
+    assert line not in text(reader_folder)
+    assert DOUBLE in text(reader_folder)
 
 
 def test_the_course_reaches_a_method_as_well():
@@ -247,13 +241,13 @@ def test_the_course_reaches_a_method_as_well():
         "merged = _Path.home"]
 
 
-def test_a_helpers_name_that_is_taken_is_refused(answer, folder):
+def test_a_helpers_name_that_is_taken_is_refused(answer, reader_folder):
     both = "def both(x):\n    return {}\n\n\ndef {}(x):\n    return both(x)"
     answer("demo.double", both.format("2 * x", "double"))
-    before = text(folder)
+    before = text(reader_folder)
     assert answer("later.add", both.format("x + x", "later")) == (
         "Passed, not kept: `both` is already there for demo.double: rename one.")
-    assert text(folder) == before
+    assert text(reader_folder) == before
     assert answer("later.add", both.format("2 * x", "later")) == "It is kept in my_peft.py."
     assert answer("later.add", "from operator import mul as both\n\ndef later(x):\n"
                                "    return both(2, x)") == (
@@ -265,9 +259,9 @@ def test_a_helpers_name_that_is_taken_is_refused(answer, folder):
         "Passed, not kept: `torch` is already there for the imports: rename one.")
 
 
-def test_what_does_not_run_on_its_own_is_not_written(answer, notebook, folder):
+def test_what_does_not_run_on_its_own_is_not_written(answer, notebook, reader_folder):
     answer("later.add", LATER.replace("double", "2 * "))
-    before = text(folder)
+    before = text(reader_folder)
     notebook("import types\nhere = types.SimpleNamespace()\nsetattr(here, 'factor', 2)")
     for helper in ("factor = pt.models and 2", "globals()['factor'] = 2"):
         said = answer("demo.double", f"{helper}\n\n\n" + DOUBLE.replace("2", "factor"))
@@ -276,21 +270,21 @@ def test_what_does_not_run_on_its_own_is_not_written(answer, notebook, folder):
     said = answer("demo.double", "if __name__ == 'my_peft':\n    raise OSError('only here')\n"
                   "else:\n    def double(x):\n        return 2 * x")
     assert said == "Passed, not kept: my_peft.py would not run (OSError: only here)."
-    assert text(folder) == before
+    assert text(reader_folder) == before
 
 
-def test_what_a_class_reads_of_its_own_is_there(answer, folder):
+def test_what_a_class_reads_of_its_own_is_there(answer, reader_folder):
     assert answer("demo.double", "class Twice:\n    two = 2\n    factor = two\n\n"
                   "    def of(self, x):\n        return self.factor * x\n\n\n"
                   "double = Twice().of") == "It is kept in my_peft.py."
 
 
-def test_the_reference_is_not_kept_as_the_readers(answer, folder):
+def test_the_reference_is_not_kept_as_the_readers(answer, reader_folder):
     said = answer("demo.double", "def double(x):\n"
                                  "    import peft_teach.course.lessons.demo.exercises as demo\n"
                                  "    return demo.reference_double(x)")
     assert said == "Passed, not kept: This calls the course's own solution. Write it yourself."
-    assert not (folder / "my_peft.py").exists()
+    assert not (reader_folder / "my_peft.py").exists()
 
 
 def keep_one(meet, id, cell):
@@ -299,19 +293,19 @@ def keep_one(meet, id, cell):
 
 
 @pytest.mark.long
-def test_two_kernels_at_once_keep_the_answers_of_both(folder):
+def test_two_kernels_at_once_keep_the_answers_of_both(reader_folder):
     cells = {"lora.layer": "class LoRALinear:\n    pass",
              "change.inject": "def inject():\n    pass"}
     run_together(keep_one, [*cells.items()])
-    assert all(cell in text(folder) for cell in cells.values())
+    assert all(cell in text(reader_folder) for cell in cells.values())
 
 
 # ── when it cannot be written or read ────────────────────────────────────────────────────────
 
 
-def test_a_file_is_written_whole_or_not_at_all(answer, folder, monkeypatch):
+def test_a_file_is_written_whole_or_not_at_all(answer, reader_folder, monkeypatch):
     answer("demo.double", DOUBLE)
-    before, files = text(folder), set(folder.rglob("*"))
+    before, files = text(reader_folder), set(reader_folder.rglob("*"))
 
     def full(path, data):
         with open(path, "wb") as file:
@@ -320,12 +314,13 @@ def test_a_file_is_written_whole_or_not_at_all(answer, folder, monkeypatch):
 
     monkeypatch.setattr(Path, "write_bytes", full)
     assert answer("later.add", LATER) == "Passed, not kept: my_peft.py: No space left on device."
-    assert (text(folder), set(folder.rglob("*"))) == (before, files)    # nothing half-written
+    assert text(reader_folder) == before
+    assert set(reader_folder.rglob("*")) == files    # nothing half-written
 
 
-def test_a_folder_that_cannot_be_written_is_one_line(answer, folder, monkeypatch):
-    monkeypatch.setenv(work.VARIABLE, str(folder / "file/inside"))
-    (folder / "file").write_text("")
+def test_a_folder_that_cannot_be_written_is_one_line(answer, reader_folder, monkeypatch):
+    monkeypatch.setenv(work.VARIABLE, str(reader_folder / "file/inside"))
+    (reader_folder / "file").write_text("")
     said = answer("demo.double", DOUBLE)
     assert said == "Passed, not kept: my_peft.py: Not a directory."
 
@@ -341,14 +336,14 @@ print({name.split(".")[3] for name in sys.modules if name.startswith("peft_teach
 """
 
 
-def test_a_passing_cell_touches_its_own_lesson_only(folder):
+def test_a_passing_cell_touches_its_own_lesson_only(reader_folder):
     done = subprocess.run([sys.executable, "-c", RIGHT], capture_output=True, text=True, cwd=ROOT,
-                          env=os.environ | {"IPYTHONDIR": str(folder / "ipython")})
+                          env=os.environ | {"IPYTHONDIR": str(reader_folder / "ipython")})
     assert "kept in my_peft.py" in done.stdout, done.stdout + done.stderr
     assert done.stdout.splitlines()[-1] == "{'lora'}"
 
 
-def test_the_file_is_not_blamed_for_an_error_of_the_course(answer, folder, monkeypatch):
+def test_the_file_is_not_blamed_for_an_error_of_the_course(answer, reader_folder, monkeypatch):
     """A piece that an answer needs stands in a lesson that does not parse."""
     def broken(id):
         raise SyntaxError(id)
@@ -362,10 +357,11 @@ def test_the_file_is_not_blamed_for_an_error_of_the_course(answer, folder, monke
     ("def (:\n", "SyntaxError: invalid syntax, line 1"), ("1 / 0\n", "ZeroDivisionError"),
     ("exit()\n", "SystemExit"), ("# \xff\n", "UnicodeDecodeError"), ("x = '\0'\n", "null byte"),
     ("import peft_teach as pt\npt.mine('demo.pair')\n", "NotAttempted")])
-def test_a_file_that_does_not_run_gives_one_line_and_ours(answer, folder, demo, capsys, edit, why):
+def test_a_file_that_does_not_run_gives_one_line_and_ours(
+        answer, reader_folder, demo, capsys, edit, why):
     answer("demo.double", DOUBLE)
-    (folder / "my_peft.py").write_bytes(edit.encode("latin-1") + text(folder).encode())
-    before = (folder / "my_peft.py").read_bytes()
+    before = edit.encode("latin-1") + text(reader_folder).encode()
+    (reader_folder / "my_peft.py").write_bytes(before)
     capsys.readouterr()
     assert pt.mine("demo.double") is demo.reference_double
     first, second = capsys.readouterr().out.splitlines()
@@ -375,13 +371,13 @@ def test_a_file_that_does_not_run_gives_one_line_and_ours(answer, folder, demo, 
     said = answer("later.add", "def later(x):\n    return x + x")
     assert said.startswith("Passed, not kept: my_peft.py ")
     assert "\n" not in said
-    assert (folder / "my_peft.py").read_bytes() == before
+    assert (reader_folder / "my_peft.py").read_bytes() == before
 
 
 # ── what is given out of it ──────────────────────────────────────────────────────────────────
 
 
-def test_without_a_file_all_pieces_are_the_courses(folder, demo, capsys):
+def test_without_a_file_all_pieces_are_the_courses(reader_folder, demo, capsys):
     assert pt.mine("demo.double") is demo.reference_double
     assert pt.mine("demo.double", "demo.pair") == (
         demo.reference_double, (demo.reference_encode, demo.reference_decode))
@@ -391,7 +387,7 @@ def test_without_a_file_all_pieces_are_the_courses(folder, demo, capsys):
         pt.mine("demo.duble")
 
 
-def test_pieces_are_loaded_by_path_and_newly(answer, folder, monkeypatch):
+def test_pieces_are_loaded_by_path_and_newly(answer, reader_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "my_peft", demo)
     answer("demo.double", DOUBLE)
     first = pt.mine("demo.double")
@@ -402,9 +398,9 @@ def test_pieces_are_loaded_by_path_and_newly(answer, folder, monkeypatch):
     assert pt.mine("demo.double").newer
 
 
-def test_a_name_that_the_file_lost_is_the_courses(answer, folder, demo, capsys):
+def test_a_name_that_the_file_lost_is_the_courses(answer, reader_folder, demo, capsys):
     answer("demo.pair", PAIR)
-    (folder / "my_peft.py").write_text(text(folder).replace("decode =", "decoded ="))
+    (reader_folder / "my_peft.py").write_text(text(reader_folder).replace("decode =", "decoded ="))
     capsys.readouterr()
     assert pt.mine("demo.pair")[0] is demo.reference_encode
     assert capsys.readouterr().out == "the course's: encode, decode\n"
@@ -424,47 +420,47 @@ ITSELF = {
 
 @pytest.mark.parametrize("kept", [False, True])
 @pytest.mark.parametrize("form", ITSELF)
-def test_no_answer_is_made_of_what_mine_gives_for_it(answer, notebook, folder, form, kept,
+def test_no_answer_is_made_of_what_mine_gives_for_it(answer, notebook, reader_folder, form, kept,
                                                      monkeypatch):
     id, code = ITSELF[form]
     if kept:
         answer(id, {"kinds.shift": SHIFT, "demo.double": DOUBLE,
                     "kinds.rank": "largest_rank = 191"}[id])
-        before = text(folder) if form != "value" else None
+        before = text(reader_folder) if form != "value" else None
         notebook.ran[1:] = []    # a new kernel
     answer(id, code)
     state = "reference" if form == "alias" and not kept else "not attempted"    # by its identity
     assert notebook.cards[-1].state == state
     if kept and before:
-        assert text(folder) == before
+        assert text(reader_folder) == before
     else:
-        assert not (folder / "my_peft.py").exists()
+        assert not (reader_folder / "my_peft.py").exists()
     monkeypatch.setenv("NBGRADER_EXECUTION", "autograde")
     with pytest.raises(pt.errors.PeftTeachError):
         pt.require(id)
 
 
-def test_a_table_is_given_anew_each_time(answer, folder):
-    (folder / "my_peft.py").write_text('# ── kinds.rank\nlargest_rank = [1]\n')
+def test_a_table_is_given_anew_each_time(answer, reader_folder):
+    (reader_folder / "my_peft.py").write_text('# ── kinds.rank\nlargest_rank = [1]\n')
     pt.mine("kinds.rank").append(2)
     assert pt.mine("kinds.rank") == [1]
 
 
-def test_a_piece_that_imports_the_file_is_refused(answer, folder):
+def test_a_piece_that_imports_the_file_is_refused(answer, reader_folder):
     answer("demo.double", DOUBLE)
     sys.modules.pop("my_peft", None)
-    sys.path.insert(0, str(folder))
+    sys.path.insert(0, str(reader_folder))
     try:
         said = answer("later.add", "import my_peft\n\n\ndef later(x):\n"
                                    "    return my_peft.double(x)")
     finally:
-        sys.path.remove(str(folder))
+        sys.path.remove(str(reader_folder))
         sys.modules.pop("my_peft", None)
     assert said == ("Passed, not kept: it imports my_peft.py itself; pt.mine gives what it takes "
                     "from there.")
 
 
-def test_a_check_that_asks_often_says_nothing(answer, folder, capsys):
+def test_a_check_that_asks_often_says_nothing(answer, reader_folder, capsys):
     answer("demo.double", DOUBLE)
     capsys.readouterr()
     assert answer("later.add", 'def later(x):\n    return pt.mine("demo.double")(x)') == (
@@ -472,34 +468,34 @@ def test_a_check_that_asks_often_says_nothing(answer, folder, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_other_pieces_can_be_used(answer, notebook, folder):
+def test_other_pieces_can_be_used(answer, notebook, reader_folder):
     answer("demo.double", DOUBLE)
     notebook('double = pt.mine("demo.double")')
     assert answer("later.add", LATER) == "It is kept in my_peft.py."
-    assert "mine" not in text(folder)
+    assert "mine" not in text(reader_folder)
 
 
 # ── where nothing is kept ────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("variable", [work.VARIABLE, "NBGRADER_EXECUTION"])
-def test_where_nothing_is_kept_nothing_is_read(answer, notebook, folder, demo, variable,
+def test_where_nothing_is_kept_nothing_is_read(answer, notebook, reader_folder, demo, variable,
                                                monkeypatch):
     answer("demo.double", DOUBLE)
-    before = text(folder)
+    before = text(reader_folder)
     monkeypatch.setenv(variable, "" if variable == work.VARIABLE else "autograde")
     assert pt.mine("demo.double") is demo.reference_double
     assert answer("demo.double", "def double(x):\n    return x + x") == ""
-    assert text(folder) == before
-    assert [path.name for path in folder.iterdir() if path.suffix == ".py"] == ["my_peft.py"]
+    assert text(reader_folder) == before
+    assert [path.name for path in reader_folder.iterdir() if path.suffix == ".py"] == ["my_peft.py"]
 
 
-def test_without_cells_nothing_is_kept(folder):
+def test_without_cells_nothing_is_kept(reader_folder):
     """As in a plain script."""
     namespace = {}
     exec(DOUBLE, namespace)
     pt.check("demo.double", namespace["double"])
-    assert not (folder / "my_peft.py").exists()
+    assert not (reader_folder / "my_peft.py").exists()
 
 
 def test_the_file_goes_neither_into_the_repository_nor_to_students(tree):
@@ -561,7 +557,7 @@ def rows(capsys_or_cards):
     return [tuple(row) for row in capsys_or_cards[-1].table[1:]]
 
 
-def test_the_readers_tests_are_put_to_their_pieces_and_to_anothers(answer, notebook, folder):
+def test_the_readers_tests_are_put_to_their_pieces_and_to_anothers(answer, notebook, reader_folder):
     pt.audit()
     assert notebook.cards[-1].paragraphs == ("No test of yours stands in my_peft.py yet.",)
     answer("kinds.law", LAW)
@@ -578,7 +574,7 @@ def test_the_readers_tests_are_put_to_their_pieces_and_to_anothers(answer, noteb
         pt.audit(duble=len)
 
 
-def test_audit_leaves_the_readers_names_alone(answer, notebook, folder):
+def test_audit_leaves_the_readers_names_alone(answer, notebook, reader_folder):
     answer("kinds.law", LAW)
     pt.audit(double=lambda x: 2 * x)
     assert learner._kernel.exercises["kinds.law"].result.passed

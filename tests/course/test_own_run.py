@@ -13,7 +13,7 @@ import torch
 import peft_teach as pt
 from peft_teach import widgets
 from peft_teach.course import records
-from peft_teach.course.desk import predict, work
+from peft_teach.course.desk import predict
 from peft_teach.course.desk.own_run import own_run, with_own_random
 from peft_teach.errors import BadConfig
 
@@ -195,12 +195,6 @@ def test_what_fails_is_shown_and_without_a_loop_it_runs_to_its_end(error, told):
 # ── in the picture ───────────────────────────────────────────────────────────────────────────
 
 
-@pytest.fixture
-def here(tmp_path, monkeypatch):
-    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
-    return tmp_path
-
-
 def explorer(movies):
     from peft_teach.course.lessons.lora.picture_of_rank import RankExplorer
 
@@ -208,7 +202,7 @@ def explorer(movies):
     return RankExplorer(records.load("lora"), guess, movies, train_examples=16)
 
 
-def test_accuracies_are_seen_after_a_commitment_which_stands(here, movies):
+def test_accuracies_are_seen_after_a_commitment_which_stands(reader_folder, movies):
     first = explorer(movies)
     assert not first.data.is_open
     assert "recorded" not in first.picture.value
@@ -222,7 +216,7 @@ def test_accuracies_are_seen_after_a_commitment_which_stands(here, movies):
     assert (later.guess.value, later.data.is_open) == (8, True)
 
 
-def test_accuracies_are_seen_with_the_result_by_who_does_not_bet(here, movies):
+def test_accuracies_are_seen_with_the_result_by_who_does_not_bet(reader_folder, movies):
     first = explorer(movies)
     predict.compare("lora.rank", 4)
     assert (first.guess.value, first.data.is_open) == (None, True)
@@ -230,7 +224,7 @@ def test_accuracies_are_seen_with_the_result_by_who_does_not_bet(here, movies):
     assert explorer(movies).data.is_open    # and after it
 
 
-def test_a_run_of_ones_own_stands_in_the_picture_later_too(here, movies):
+def test_a_run_of_ones_own_stands_in_the_picture_later_too(reader_folder, movies):
     first = explorer(movies)
     first.controls["rank"].value = 2
     first.controls["places"].value = ("value",)
@@ -247,7 +241,7 @@ def test_a_run_of_ones_own_stands_in_the_picture_later_too(here, movies):
     assert f"your own run, {name}: {accuracy:.1%}" in later.figure.get_label()
 
 
-def test_at_smoke_the_button_takes_a_few_steps_and_keeps_nothing(here, monkeypatch):
+def test_at_smoke_the_button_takes_a_few_steps_and_keeps_nothing(reader_folder, monkeypatch):
     from peft_teach.course.lessons.lora.picture_of_rank import explore_rank
 
     monkeypatch.setenv("PEFT_TEACH_BUDGET", "smoke")

@@ -14,14 +14,13 @@ from peft_teach.course.lessons import find
 
 
 @pytest.fixture
-def desk(tmp_path, monkeypatch):
+def desk(reader_folder):
     """A folder of notebooks where two answers have passed; one uses a piece of the course's."""
-    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
     text = ""
     for id in ("lora.layer", "capstone.laws"):
         text = added(find(id), [answers.cell(answers.right(id)["the solution"])], text)
-    (tmp_path / FILE).write_text(text, "utf-8")
-    return tmp_path
+    (reader_folder / FILE).write_text(text, "utf-8")
+    return reader_folder
 
 
 @pytest.mark.long

@@ -17,12 +17,11 @@ from peft_teach.errors import BadConfig
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path, monkeypatch):
+def folder(reader_folder, monkeypatch):
     monkeypatch.delenv("NBGRADER_EXECUTION", raising=False)
-    monkeypatch.setenv(work.VARIABLE, str(tmp_path))
     monkeypatch.setattr(work, "_here", {})
     monkeypatch.setattr(work, "_told", set())
-    return tmp_path
+    return reader_folder
 
 
 def test_a_prediction_can_be_changed_until_its_result(folder, capsys):
