@@ -10,53 +10,11 @@
 
 The last two take columns, too.
 
-A frame has those of the columns below that its record knows. A setting that a run does not name has
-its method's default. A question mark marks what some runs lack: the rank of full fine-tuning, the
-seed where nothing is random. There it is <NA>, in the dtypes that pandas has for that. Further
-numbers and names of one record are columns after these, which its script explains; any may be
-missing. Whatever is more than a number or a name (`answers`, `losses`) stays in the run's row,
-`record["runs"][id]`.
+A frame has those of `COLUMNS` that its record knows. A setting that a run does not name has its
+method's default. Further numbers and names of one record are columns after these, which its script
+explains; any may be missing. Whatever is more than a number or a name (`answers`, `losses`) stays
+in the run's row, `record["runs"][id]`.
 Write `runs["rank"]` rather than `runs.rank` where a data frame has a method of that name.
-
-    group              what the run was made for; the script explains its groups
-    model              minilm, smollm2
-    method             a method of peft_teach, or: head (head only), none (nothing is trained),
-                       scratch (all of a randomly initialized model), subspace (random directions),
-                       gated prefix, gain (LoRA with a trained factor behind each output); in
-                       lesson 10 its rungs, by key
-    control, domain    what ought to make a run fail, or none; on which of the four tasks it ran
-    place              of a bottleneck: the paper's placement, by name
-    targets, layers    which modules are adapted, as in query+value, and in which blocks, as in
-                       3+4+5; all (of targets: every linear layer of a block); none
-    rank?, alpha?      of LoRA, as the next three
-    dropout, rank_stabilized
-    plus               LoRA+: the learning rate of B, in multiples of A's
-    size?, sigma?      of a bottleneck: its width; its initial standard deviation, where varied
-    d?, step?          of a subspace: its dimension; the learning rate along its directions
-    length?            of a prompt or prefix, in vectors
-    start, text        what the vectors, or A and B, start as; an instruction in words before the
-                       sentence
-    pool               what the head reads, as in `models.load`
-    pooler             what stands before the head: its own, none, or the seed of a random one
-    penalty, standardized    of a head: L2 on its weights; whether its features are standardized
-    pretrained         whether the model starts from pretrained weights
-    shots?, examples   training sentences: a few, seen several times; many
-    epochs?            passes over them
-    lr?, head_lr, seed?, steps?    of the training; the head's rate where it has its own
-    tests?             sentences on which the accuracy was measured, where it ran on the films
-    parameters?        trained, without the head
-    modules?           adapters in the model
-    accuracy           on the test sentences (in group `search` of ia3: of validation), from 0 to 1
-    r2                 share of the ratings' variance that is predicted; then accuracy is the sign's
-    validation?, training?   accuracy on the validation and training sentences
-    ranked             share of pairs in which the positive sentence has the larger margin
-    bound?             the threshold between the two answers that is best on training sentences
-    loss?              on the training sentences, at the end
-    validation_loss?   on the validation sentences
-    gradient?          largest entry of the gradient at the end
-    distance?          of a subspace: norm of the coordinates at the end
-    hidden_error?      before training: of the last hidden states, relative to a base that is whole
-    spectrum           name of the run's entry in the record's "spectra", or none
 """
 
 import functools
@@ -77,14 +35,58 @@ FOLDER = INSTALLED if INSTALLED.is_dir() else CHECKOUT
 
 NAME = 80        # characters of the longest text that is a name
 
-# The columns that records share, in the order of a frame.
-COLUMNS = [
-    "group", "model", "method", "control", "domain", "place", "targets", "layers", "rank",
-    "alpha", "dropout", "rank_stabilized", "plus", "size", "sigma", "d", "step", "length",
-    "start", "text", "pool", "pooler", "penalty", "standardized", "pretrained",
-    "shots", "examples", "epochs", "lr", "head_lr", "seed", "steps", "tests", "parameters",
-    "modules", "accuracy", "r2", "validation", "training", "ranked",
-    "bound", "loss", "validation_loss", "gradient", "distance", "hidden_error", "spectrum"]
+# The columns that records share, in the order of a frame. A question mark marks what some runs
+# lack, as full fine-tuning a rank, and what is not random a seed: there it is <NA>.
+COLUMNS = {
+    "group": "what the run was made for; the script explains its groups",
+    "model": "minilm, smollm2",
+    "method": "a method of peft_teach, or: head (head only), none (nothing is trained), scratch "
+              "(all of a randomly initialized model), subspace (random directions), gated prefix, "
+              "gain (LoRA with a trained factor behind each output); in lesson 10 its rungs",
+    "control": "what ought to make a run fail, or none",
+    "domain": "on which of the four tasks it ran",
+    "place": "of a bottleneck: the paper's placement, by name",
+    "targets": "which modules are adapted, as in query+value; all (every linear layer of a block)",
+    "layers": "in which blocks, as in 3+4+5; all; none",
+    "rank": "? of LoRA",
+    "alpha": "? of LoRA",
+    "dropout": "of LoRA",
+    "rank_stabilized": "of LoRA",
+    "plus": "LoRA+: the learning rate of B, in multiples of A's",
+    "size": "? of a bottleneck: its width",
+    "sigma": "? of a bottleneck: its initial standard deviation, where varied",
+    "d": "? of a subspace: its dimension",
+    "step": "? of a subspace: the learning rate along its directions",
+    "length": "? of a prompt or prefix, in vectors",
+    "start": "what the vectors, or A and B, start as",
+    "text": "an instruction in words before the sentence",
+    "pool": "what the head reads, as in `models.load`",
+    "pooler": "what stands before the head: its own, none, or the seed of a random one",
+    "penalty": "of a head: L2 on its weights",
+    "standardized": "of a head: whether its features are standardized",
+    "pretrained": "whether the model starts from pretrained weights",
+    "shots": "? training sentences: a few, seen several times",
+    "examples": "training sentences: many",
+    "epochs": "? passes over them",
+    "lr": "? of the training",
+    "head_lr": "the head's rate, where it has its own",
+    "seed": "? of the training",
+    "steps": "? of the training",
+    "tests": "? sentences on which the accuracy was measured, where it ran on the films",
+    "parameters": "? trained, without the head",
+    "modules": "? adapters in the model",
+    "accuracy": "on the test sentences (in group `search` of ia3: of validation), from 0 to 1",
+    "r2": "share of the ratings' variance that is predicted; then accuracy is the sign's",
+    "validation": "? accuracy on the validation sentences",
+    "training": "? accuracy on the training sentences",
+    "ranked": "share of pairs in which the positive sentence has the larger margin",
+    "bound": "? the threshold between the two answers that is best on training sentences",
+    "loss": "? on the training sentences, at the end",
+    "validation_loss": "? on the validation sentences",
+    "gradient": "? largest entry of the gradient at the end",
+    "distance": "? of a subspace: norm of the coordinates at the end",
+    "hidden_error": "? of the last hidden states before training, relative to a whole base",
+    "spectrum": "name of the run's entry in the record's \"spectra\", or none"}
 
 # The settings of a run that does not name them, and the methods whose defaults differ.
 DEFAULTS = {"targets": "all", "layers": "all", "dropout": 0.0, "rank_stabilized": False, "plus": 1,
@@ -101,7 +103,7 @@ class Record(dict):
 
     @functools.cached_property
     def runs(self) -> "pandas.DataFrame":
-        """The runs that have an accuracy, by id. The module's docstring explains the columns."""
+        """The runs that have an accuracy, by id. `COLUMNS` says what is in them."""
         import pandas
 
         runs = {id: _tidy(row, self.get("setting", {})) for id, row in enumerate(self["runs"])

@@ -160,11 +160,9 @@ def test_at_one_rate_all_placements_have_three_seeds():
     assert set(runs.place) == set(pt.course.pictures("adapters").PLACES)
 
 
-def documented():
-    """Return the columns of the docstring's table, and which of them a run may lack."""
-    table = re.findall(r"^    ((?:\w+\??(?:, )?)+)(?:  |$)", records.__doc__, re.M)
-    names = [name for row in table for name in row.split(", ")]
-    return [name.rstrip("?") for name in names], {n.rstrip("?") for n in names if n.endswith("?")}
+def lacking():
+    """Return the columns that a run may lack, as their meanings say."""
+    return {name for name, meaning in records.COLUMNS.items() if meaning.startswith("? ")}
 
 
 @pytest.mark.parametrize(("name", "group", "seeds", "settings"), [
@@ -239,18 +237,16 @@ def test_a_recorded_run_begins_so_again(name):
     assert losses == pytest.approx(row["losses"][:4], abs=2e-3)
 
 
-def test_every_column_is_documented_in_its_order():
-    names, lacking = documented()
-    assert names == records.COLUMNS
+def test_every_column_is_in_a_record_and_lacks_where_its_meaning_says():
     found = {name: records.load(name).runs for name in TRAINED}
-    assert set(names) <= {column for runs in found.values() for column in runs}
-    assert {n for runs in found.values() for n in names if n in runs
-            and runs[n].isna().any()} == lacking
+    assert set(records.COLUMNS) <= {column for runs in found.values() for column in runs}
+    assert {n for runs in found.values() for n in records.COLUMNS if n in runs
+            and runs[n].isna().any()} == lacking()
     for name, runs in found.items():    # a record's own: its script explains them
         said = ast.get_docstring(ast.parse((SCRIPTS / f"{name}.py").read_text("utf-8")))
-        own = [column for column in runs if column not in names]
+        own = [column for column in runs if column not in records.COLUMNS]
         assert all(re.search(rf"\b{column}\b", said) for column in own), (name, own)
-        assert list(runs) == [column for column in names if column in runs] + own
+        assert list(runs) == [column for column in records.COLUMNS if column in runs] + own
 
 
 def test_what_one_record_knows_besides_is_a_column_behind_the_shared_ones():
@@ -303,7 +299,7 @@ def test_grouping_drops_no_run(name):
     for about, group in runs.groupby(["group", "model", "method"]):
         known = [column for column in settings if group[column].notna().any()]
         assert group.groupby(known).size().sum() == len(group), about
-    always = [c for c in settings if c not in documented()[1]]
+    always = [c for c in settings if c not in lacking()]
     assert runs.groupby(always).size().sum() == len(runs)
 
 
