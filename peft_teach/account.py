@@ -185,21 +185,21 @@ def saved(model: nn.Module) -> Iterator[dict[int, int]]:
     What belongs to the model itself, as its weights do, is left out. A graph that is dropped inside
     of the block may leave its memory to the next one, which then counts as the same piece.
     """
-    known = {_storage(p) for p in (*model.parameters(), *model.buffers())}
+    known = {storage_of(p) for p in (*model.parameters(), *model.buffers())}
     found: dict[int, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
-        if _storage(tensor) not in known:
-            found[_storage(tensor)] = tensor.untyped_storage().nbytes()
+        if storage_of(tensor) not in known:
+            found[storage_of(tensor)] = tensor.untyped_storage().nbytes()
         return tensor.detach()    # a layer that keeps its own output would keep itself alive
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         yield found
 
 
-def _storage(tensor: Tensor) -> int:
-    """Return what tells one piece of memory from another; views of it have the same."""
-    return tensor.untyped_storage()._cdata
+def storage_of(tensor: Tensor) -> int | None:
+    """Return a number for the memory that a tensor shares with its views; None of a sparse one."""
+    return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else None
 
 
 def _batch(model: nn.Module, batch_size: int, tokens: int) -> dict[str, Tensor]:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from ...account import storage_of
 from ...adapter import Adapter
 from ...errors import NotAttempted
 from .judge import changed, named, report
@@ -168,34 +169,29 @@ class Spy(TorchDispatchMode):
         self.count = self.largest = 0
         self.halved = False
         self._run = run
-        self._known = {_storage(tensor) for tensor in known}
+        self._known = {storage_of(tensor) for tensor in known}
         self._made: dict[int, tuple[StorageWeakRef, int]] = {}
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None) -> Any:
         self.count += sum(len(each) for each in args if isinstance(each, list | tuple)) or 1
         out = self._run(function, args, kwargs or {})
         for each in out if isinstance(out, list | tuple) else (out,):
-            if isinstance(each, Tensor) and _storage(each) not in self._known:
+            if isinstance(each, Tensor) and storage_of(each) not in self._known:
                 self.largest = max(self.largest, _numbers(each))
                 if each.layout == torch.strided:
                     storage = each.untyped_storage()
                     self._made[storage._cdata] = StorageWeakRef(storage), storage.nbytes()
         if function.overloadpacket.__name__ in PRODUCTS:
             factors = [each for each in args if isinstance(each, Tensor)]
-            self.halved |= all(_storage(each) not in self._known for each in factors) and any(
+            self.halved |= all(storage_of(each) not in self._known for each in factors) and any(
                 each.dtype in (torch.float16, torch.bfloat16) for each in factors)
         return out
 
     def held(self, *known: Tensor | None) -> int:
         """The bytes made that are still in memory, whoever holds them, without those of `known`."""
-        out = {_storage(each) for each in known if each is not None}
+        out = {storage_of(each) for each in known if each is not None}
         return sum(size for key, (made, size) in self._made.items()
                    if key not in out and not made.expired())
-
-
-def _storage(tensor: Tensor) -> int | None:
-    """A number for the memory that a tensor and its views share; a sparse one has several."""
-    return tensor.untyped_storage()._cdata if tensor.layout == torch.strided else None
 
 
 def _numbers(tensor: Tensor) -> int:

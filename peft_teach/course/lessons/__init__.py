@@ -1,18 +1,10 @@
 """All lessons, a folder each: what is a lesson's own stands there, and nowhere else.
 
-    lora/
-        __init__.py     its number: LESSON = "07"
-        exercises.py    those whose id starts with `lora.`, as `EXERCISES`
-        mutants.py      right and broken versions, where a learner writes a test of them
-        stubs.json      of each exercise lesson, names, heading and stub; written by the build
-        reference.py    what the library lacks of its answers, and tests that it gives; likewise
-        pictures.py     the lesson's own pictures, where it has any, with `EXAMPLES` of them
-        recorded.py     what its record says, as data frames, where more than pictures ask for it
-        handed_in.py    what else is marked, where something is handed in beside the notebook
-
-A further file is for an idea of its own, and bears its name. No lesson imports another: what two
-need stands in `checks`, or beside the rooms of the course. Only an answer may be made of an earlier
-lesson's, as a reader's is by `pt.mine`: the build writes that import.
+CONTRIBUTING.md says what its files are. Two more are the build's: `stubs.json`, of each exercise
+names, heading and stub; `reference.py`, the answers that the library lacks, and tests that a lesson
+gives. No lesson imports another: what two need stands in the package `checks`, or beside it. Only
+an answer may be made of an earlier lesson's, as a reader's is by `pt.mine`: the build writes that
+import.
 
 The notebooks say of themselves what a page or a file shows of a lesson: `shelf`.
 """

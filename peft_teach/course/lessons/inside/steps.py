@@ -12,6 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from .... import models
+from ....account import storage_of
 from .look import prepared
 
 FORWARD, LOSS, BACKWARD, STEP = "forward", "loss", "backward", "step"
@@ -65,7 +66,7 @@ class _Watch(TorchDispatchMode):
 
     def __init__(self, known: Iterable[Tensor]):
         super().__init__()
-        self.known = {_storage(tensor) for tensor in known}
+        self.known = {storage_of(tensor) for tensor in known}
         self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
         self.keepers: Counter[int] = Counter()    # of each piece of memory: views share one
         self.activations = self.gradients = 0
@@ -75,7 +76,7 @@ class _Watch(TorchDispatchMode):
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         made = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(made):
-            if isinstance(tensor, Tensor) and _storage(tensor) not in self.known:
+            if isinstance(tensor, Tensor) and storage_of(tensor) not in self.known:
                 storage = tensor.untyped_storage()
                 self.alive.setdefault(storage._cdata, (StorageWeakRef(storage), storage.nbytes()))
         self.look()
@@ -95,14 +96,14 @@ class _Watch(TorchDispatchMode):
         self.stretch = (phase, str(place))
 
     def pack(self, tensor: Tensor) -> Tensor | _Kept:
-        own = _storage(tensor) in self.known
+        own = storage_of(tensor) in self.known
         return tensor.detach() if own else _Kept(tensor, self.count)
 
     def unpack(self, kept: Tensor | _Kept) -> Tensor:
         return kept.tensor if isinstance(kept, _Kept) else kept
 
     def count(self, tensor: Tensor, by: int) -> None:
-        storage = _storage(tensor)
+        storage = storage_of(tensor)
         self.keepers[storage] += by
         if self.keepers[storage] == max(by, 0):    # the first that comes, the last that goes
             self.activations += by * tensor.untyped_storage().nbytes()
@@ -196,17 +197,13 @@ def six_steps(batch: Mapping[str, Tensor]) -> pandas.DataFrame:
 def put_aside(layer: nn.Module, x: Tensor) -> str:
     """Run layer(x); say what autograd keeps of x, W and others, or "nothing"."""
     kept: dict[int, str] = {}
-    names = {_storage(x): "x"} | {_storage(p): name.rpartition(".")[2].replace("weight", "W")
+    names = {storage_of(x): "x"} | {storage_of(p): name.rpartition(".")[2].replace("weight", "W")
                                   for name, p in layer.named_parameters()}
 
     def pack(tensor: Tensor) -> Tensor:
-        kept[_storage(tensor)] = names.get(_storage(tensor), " × ".join(map(str, tensor.shape)))
+        kept[storage_of(tensor)] = names.get(storage_of(tensor), " × ".join(map(str, tensor.shape)))
         return tensor.detach()                          # only the numbers, not how they were made
 
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
         layer(x)
     return " and ".join(sorted(kept.values(), reverse=True)) or "nothing"
-
-
-def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage()._cdata
