@@ -108,19 +108,19 @@ def wrong_kind(exercise: Exercise, obj: Any) -> Result | None:
     """
     given = dict(zip(exercise.names, exercise.one_by_one(obj)))
     if exercise.answer == CODE:
-        for name, each in given.items():
-            if not callable(each):
-                return Result(WRONG, f"{name} is of type {type(each).__name__}, not the function "
+        for name, value in given.items():
+            if not callable(value):
+                return Result(WRONG, f"{name} is of type {type(value).__name__}, not the function "
                                      f"or class itself: pass {name}, without brackets behind it.")
         return None
-    missing = [name for name, each in given.items() if each is None]
+    missing = [name for name, value in given.items() if value is None]
     if missing:
-        told = f"{' and '.join(missing)} is None still." if len(missing) < len(given) else ""
-        return Result(NOT_ATTEMPTED, told)
-    for name, each in given.items():
-        if callable(each):
-            return Result(WRONG, f"{name} is of type {type(each).__name__}; expected a value, such "
-                                 "as a number or a table.")
+        message = f"{' and '.join(missing)} is None still." if len(missing) < len(given) else ""
+        return Result(NOT_ATTEMPTED, message)
+    for name, value in given.items():
+        if callable(value):
+            return Result(WRONG, f"{name} is of type {type(value).__name__}; expected a value, "
+                                 "such as a number or a table.")
     return None
 
 

@@ -82,18 +82,18 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
     private.must_be_writable(out)
     lines = overrides.read(out, options.bonus)
     settings = _settings(options)
-    asked = None if options.lesson is None else number(options.lesson)
+    assigned = None if options.lesson is None else number(options.lesson)
     nobodys: list[str] = []
     found = listed.named(collect(submissions, nobodys))
-    handed_in = counted(found, asked)
-    missing = _missing(listed, handed_in, asked)
+    handed_in = counted(found, assigned)
+    missing = _missing(listed, handed_in, assigned)
     students = [each.student for each in (*handed_in, *missing)]
     by_hand = blind.resolved(lines, found, students, out)
     overrides.must_be_known(by_hand, students, out)
 
     marks = _marks(handed_in, settings, out / "results", options)
-    checked = [_row(each, marks, asked or "", options.late) for each in handed_in]
-    theirs = _known_as(_by_hand([*checked, *missing], by_hand, asked), options, out)
+    checked = [_row(each, marks, assigned or "", options.late) for each in handed_in]
+    theirs = _known_as(_by_hand([*checked, *missing], by_hand, assigned), options, out)
     rows = ordered(blind.masked(theirs, found, out) if options.blind else theirs)
 
     files, notes = ({}, [BLIND]) if options.blind else listed.written(
@@ -181,15 +181,15 @@ def _must_be_right(lesson: str, problems: list[str] | None) -> None:
 # ── rows ─────────────────────────────────────────────────────────────────────────────────────
 
 
-def _row(each: Submission, marks: Mapping[int, Marks], asked: str, late: float) -> Row:
-    """The row of a submission, by the checks."""
+def _row(each: Submission, marks: Mapping[int, Marks], assigned: str, late: float) -> Row:
+    """The row of a each, by the checks."""
     result, flags = marks.get(id(each), []), [*each.flags]
     if each.lesson:
         flags += _better(each, marks)
         flags += [flag for mark in result for flag in mark["flags"]]
         flags += [] if result else ["the grader's process died of it: look at it by hand"]
-    return Row(each.student, each.lesson or asked, each.path, tuple(result), tuple(flags),
-                      late=each.late, deduction=late, returns=each.label.returns)
+    return Row(each.student, each.lesson or assigned, each.path, tuple(result), tuple(flags),
+               late=each.late, deduction=late, returns=each.label.returns)
 
 
 def _better(counted: Submission, marks: Mapping[int, Marks]) -> list[str]:
@@ -204,10 +204,10 @@ def _better(counted: Submission, marks: Mapping[int, Marks]) -> list[str]:
     return [f"{best.path} would have {more:g} of {most:g} points, this one has {points:g}"]
 
 
-def _missing(listed: Roster, handed_in: Sequence[Submission], asked: str | None
+def _missing(listed: Roster, handed_in: Sequence[Submission], assigned: str | None
              ) -> list[Row]:
     """A row for everybody in the list who handed in nothing, for each lesson."""
-    lessons = {asked} if asked else {each.lesson for each in handed_in if each.lesson} or {""}
+    lessons = {assigned} if assigned else {each.lesson for each in handed_in if each.lesson} or {""}
     rows = []
     for lesson in sorted(lessons):
         there = {each.student for each in handed_in if each.lesson in (lesson, None)}
@@ -216,10 +216,10 @@ def _missing(listed: Roster, handed_in: Sequence[Submission], asked: str | None
     return rows
 
 
-def _by_hand(rows: Sequence[Row], by_hand: Sequence[overrides.Override], asked: str | None
+def _by_hand(rows: Sequence[Row], by_hand: Sequence[overrides.Override], assigned: str | None
              ) -> list[Row]:
     """The rows with what the instructor says of each; another row for a lesson without one."""
-    rows, by_hand = list(rows), [each for each in by_hand if asked in (None, each.lesson)]
+    rows, by_hand = list(rows), [each for each in by_hand if assigned in (None, each.lesson)]
     for student, lesson in dict.fromkeys((each.student, each.lesson) for each in by_hand):
         hand = tuple(each for each in by_hand if (each.student, each.lesson) == (student, lesson))
         indices = {row.lesson: index for index, row in enumerate(rows) if row.student == student}
@@ -260,9 +260,9 @@ def _of_nobody(files: Sequence[str], is_blind: bool) -> list[str]:
     if not files:
         return []
     more = len(files) - MOST_NAMED
-    told = f"{len(files):,} files" if is_blind else ", ".join(sorted(files)[:MOST_NAMED]) + (
+    what = f"{len(files):,} files" if is_blind else ", ".join(sorted(files)[:MOST_NAMED]) + (
         f" and {more:,} more" if more > 0 else "")
-    return [f"Nobody's, and not looked at: {told}."]
+    return [f"Nobody's, and not looked at: {what}."]
 
 
 def _notes(settings: Settings, rows: Sequence[Row]) -> list[str]:

@@ -49,8 +49,8 @@ def examined(notebook: Notebook, lesson: str, held: Sequence[tuple[str, int]],
         return {}, [_mark(part, NOT_ATTEMPTED, why, flag=True) if part.examine else
                     _page(part, notebook) for part in there]
     looking = runner(_limits(held), warm, run, lesson)
-    asked = [part.id for part in there if part.examine]
-    found, lost, confined = _found(looking, lesson, asked, notebook.adapter, held)
+    ids = [part.id for part in there if part.examine]
+    found, lost, confined = _found(looking, lesson, ids, notebook.adapter, held)
     further = [part.further[0] for part in there if part.further]
     text = similarity.of_bytes(_tensors(notebook.adapter))
     shape = tuple(found.get(LIKENESS, {}).get("found", ()))
@@ -70,13 +70,13 @@ def _limits(held: Sequence[tuple[str, int]]) -> Limits:
     return Limits(seconds=min(3600.0, SECONDS + A_SENTENCE * max(len(held), 1000)))
 
 
-def _found(looking: Runner, lesson: str, asked: Sequence[str], adapter: bytes,
+def _found(looking: Runner, lesson: str, ids: Sequence[str], adapter: bytes,
            held: Sequence[tuple[str, int]]
            ) -> tuple[dict[str, dict[str, Any]], dict[str, str], tuple[str, ...]]:
     """What was found of a file, by part and by exercise; why there is nothing of the others; and
     the sandbox in which it was looked at."""
     ended = looking.ask({
-        "lesson": lesson, "parts": list(asked), "sentences": list(held),
+        "lesson": lesson, "parts": list(ids), "sentences": list(held),
         "adapter": torch.frombuffer(bytearray(adapter), dtype=torch.uint8)})
     frames = map(from_bytes, split(ended.sent))
     limits = looking.limits

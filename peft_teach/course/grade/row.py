@@ -27,14 +27,14 @@ class Row:
     def given(self, id: str) -> float | None:
         """The points for an exercise, or for a lesson; by hand, or else by the checks."""
         marks = {mark["exercise"]: mark["points"] for mark in self.marks}
-        marks |= {each.exercise: each.points for each in self.hand if each.points is not None}
+        marks |= {line.exercise: line.points for line in self.hand if line.points is not None}
         return marks.get(id)
 
     def waits(self, mark: Mapping[str, Any]) -> bool:
         """Whether a person has yet to mark what the student wrote."""
         return mark["state"] == TO_MARK and not any(
-            each.points is not None and each.exercise in (mark["exercise"], self.lesson)
-            for each in self.hand)
+            line.points is not None and line.exercise in (mark["exercise"], self.lesson)
+            for line in self.hand)
 
     def points(self, optional: bool = False) -> tuple[float, int]:
         """The points given and their maximum, of the optional exercises or of all others."""

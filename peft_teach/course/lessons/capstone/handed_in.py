@@ -55,19 +55,19 @@ def rows(folder: Path | str) -> list[Row]:
     if not file.is_file():
         return [Row("a file", False, f"There is no {store.TENSORS}: pt.save(model, folder) "
                                      "writes it.")]
-    found = [_size(file)]
-    for name, ask in QUESTIONS.items() if found[0].holds else ():
+    answers = [_size(file)]
+    for name, ask in QUESTIONS.items() if answers[0].holds else ():
         try:
-            if not found[-1].holds:
+            if not answers[-1].holds:
                 break
             with warnings.catch_warnings(), torch.no_grad():
                 warnings.simplefilter("ignore")
-                found.append(Row(name, *ask(Path(folder))))
+                answers.append(Row(name, *ask(Path(folder))))
         except Exception as error:    # a stranger's file may raise any
             what = getattr(error, "found", f"{type(error).__name__}: {error}")
             what = " ".join(str(what).replace(str(folder), "the folder").split())[:300]
-            found.append(Row(name, False, what.rstrip(".")))
-    return found
+            answers.append(Row(name, False, what.rstrip(".")))
+    return answers
 
 
 def _size(file: Path) -> Row:
