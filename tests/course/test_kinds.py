@@ -87,6 +87,12 @@ def test_the_right_value_written_anew_passes_though_there_is_only_one_191(notebo
     assert notebook(CHECK) == "passed"
 
 
+def test_outside_of_a_notebook_the_right_value_passes_after_a_wrong_one(capsys):
+    assert learner.check("kinds.rank", 192) == 191
+    learner.check("kinds.rank", 191)
+    assert "kinds.rank: passed" in capsys.readouterr().out
+
+
 def test_a_value_and_its_check_in_one_cell(notebook):
     assert notebook(f"largest_rank = 192\n{CHECK}") == "wrong"
     assert notebook(f"largest_rank = 191\n{CHECK}") == "passed"

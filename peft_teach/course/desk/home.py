@@ -1,7 +1,7 @@
 """Where a reader is in the course, as START shows it: what is next, and a row for each lesson.
 
-    ● Next: 07 · LoRA · Exercise 5 · The merge
-    07 · LoRA   a thin correction to a large matrix   ████░   9 minutes left   R² 0.497, 2nd of 4
+    Next: 07 · LoRA · Exercise 5 · The merge
+    07 · LoRA   ████░   a thin correction to a large matrix   9 min left   R² 0.497, 2nd of 4
 """
 
 from collections.abc import Mapping

@@ -291,11 +291,12 @@ def _was_given(exercise: Exercise, objects: tuple[Any, ...], history: _History) 
 
     The reference is known by identity where it is code. Of a value that says nothing, since there
     is only one 8: it was given if a check returned it and no cell has assigned to the name since.
+    Without cells nobody can tell, and it is checked anew.
     """
     if exercise.answer == CODE and any(
             own is ours for own, ours in zip(objects, exercise.one_by_one(exercise.resolve()))):
         return True
-    if history.given is None:
+    if history.given is None or (exercise.answer != CODE and not cells()):
         return False
     assigned = _assigned(cells()[history.cells_before:])
     return any(own is given and name not in assigned
