@@ -177,14 +177,21 @@ def _next_hint(id: str) -> Card:
         numbered = tuple(f"{n}. {text}" for n, text in enumerate(exercise.hints, 1))
         return Card(title_of(id), note=f"that was the last of {total} hints", paragraphs=numbered)
     history.hints += 1
-    return _hint(id, history.hints)
+    return _hint(id, history.hints, _usual_cause(history) if history.hints == 1 else "")
 
 
-def _hint(id: str, n: int) -> Card:
+def _usual_cause(history: _History) -> str:
+    """What the card of a first failure left out."""
+    result = history.result
+    left_out = history.failures == 1 and result.found
+    return result.message.removeprefix(result.found).strip() if left_out else ""
+
+
+def _hint(id: str, n: int, before: str = "") -> Card:
     hints = find(id).hints
     more = f"pt.hint({id!r})" if n < len(hints) else ""
-    return Card(title_of(id), note=f"hint {n} of {len(hints)}", paragraphs=(hints[n - 1],),
-                next=more)
+    return Card(title_of(id), note=f"hint {n} of {len(hints)}",
+                paragraphs=(before, hints[n - 1]), next=more)
 
 
 def reset(id: str | None = None) -> None:
