@@ -386,6 +386,29 @@ def kept(tmp_path, monkeypatch):
     return lambda: monkeypatch.setattr(learner, "_kernel", learner._Kernel())
 
 
+def test_a_lesson_that_has_passed_says_what_the_reader_has_of_it_and_what_is_next(
+        kept, tmp_path, shell, monkeypatch, said):
+    shell.kernel = "of a notebook"
+    (tmp_path / "my_peft.py").write_text(
+        "# ── demo.double ──\n\ndef double(x):\n    return x + x\n")
+    check("demo.double", double)
+    work.checked("demo.pair", "wrong")
+    said()
+    progress(97)
+    assert "demo.pair" in said()
+    work.checked("demo.pair", "passed")
+    monkeypatch.setattr(home, "places", lambda: {"97": "R² 0.497, 1st of 2"})
+    progress(97)
+    assert said().splitlines() == [
+        "✓ Lesson 97: passed (2 of 2 passed, 5 of 5 points)", "  In your my_peft.py: `double`.",
+        "  On your ladder: R² 0.497, 1st of 2.", "Next: lesson 99 · kinds.shift"]
+    monkeypatch.setenv(work.BUILD, "1")    # of a lesson's executed page
+    progress(97)
+    assert "demo.pair" in said()
+    progress(98)    # nothing is asked there
+    assert "later.add" in said()
+
+
 def test_below_a_card_a_readers_page_has_a_button_for_the_next_hint(
         demo, kept, shell, monkeypatch):
     shell.kernel, shown = "of a notebook", []

@@ -227,6 +227,12 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
     lesson = None if lesson is None else number(lesson)
     exercises = all_exercises() if lesson is None else of_lesson(lesson)
     states = _states()
+    asked = [e for e in exercises if not e.optional]
+    left = [e for e in asked if states[e.id] != PASSED]
+    if lesson is not None and asked and not left and _has_buttons():
+        show(_all_passed(lesson, exercises, states))
+        show(home.next_step(states))
+        return
     rows: list[tuple[object, ...]] = [
         ("exercise", "lesson", "difficulty of 3", "minutes", "points", "state")]
     for e in exercises:
@@ -234,7 +240,6 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
         optional = ", optional" if e.optional else ""
         rows.append((e.id, e.lesson, e.difficulty, e.minutes,
                      f"{points} of {e.points}{optional}", states[e.id]))
-    left = [e for e in exercises if states[e.id] != PASSED and not e.optional]
     following = f"lesson {left[0].lesson}: {title_of(left[0].id)}" if left else ""
     card = Card("The whole course" if lesson is None else f"Lesson {lesson}",
                 note=_passed(exercises, states), table=tuple(rows), next=following)
@@ -242,6 +247,15 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
         _show_home(states, card)
     else:
         show(card)
+
+
+def _all_passed(lesson: str, exercises: Sequence[Exercise], states: dict[str, str]) -> Card:
+    """What a reader has of a lesson whose exercises have all passed."""
+    library, place = my_peft_file.read(), home.places().get(lesson)
+    built = [f"`{name}`" for e in exercises if e.kept and library.own(e) for name in e.names]
+    return Card(f"Lesson {lesson}", PASSED, _passed(exercises, states), (
+        f"In your {my_peft_file.FILE}: {', '.join(built)}." if built else "",
+        f"On your ladder: {place}." if place else ""))
 
 
 def _show_home(states: dict[str, str], card: Card) -> None:
