@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 from . import records
 from .desk.budget import Budget, budget
 from .desk.doors import doors
-from .desk.learner import check, hint, next_step, progress, require, reset
+from .desk.learner import check, hint, require, reset
 from .desk.mine import audit, mine
 from .desk.predict import commit, compare, sentence
+from .desk.progress import next_step, progress
 from .desk.shown import install as _install
 from .desk.work import in_work
 from .lessons import pictures

@@ -21,7 +21,7 @@ from peft_teach.course import (
     reset,
     sentence,
 )
-from peft_teach.course.desk import board, home, learner, work
+from peft_teach.course.desk import board, learner, work
 from peft_teach.course.desk.buttons import HintButton  # before: ipywidgets 7 asks the kernel
 from peft_teach.course.desk.predict import TOO_LATE
 from peft_teach.course.lessons import Shelved
@@ -396,7 +396,8 @@ def test_a_lesson_that_has_passed_says_what_the_reader_has_of_it_and_what_is_nex
     progress(97)
     assert "demo.pair" in said()
     work.checked("demo.pair", "passed")
-    monkeypatch.setattr(home, "places", lambda: {"97": "R² 0.497, 1st of 2"})
+    monkeypatch.setattr(sys.modules[progress.__module__], "_places",
+                        lambda: {"97": "R² 0.497, 1st of 2"})
     progress(97)
     assert said().splitlines() == [
         "✓ Lesson 97: passed (2 of 2 passed, 5 of 5 points)", "  In your my_peft.py: `double`.",
@@ -439,7 +440,7 @@ def test_below_a_card_a_readers_page_has_a_button_for_the_next_hint(
 
 def test_on_a_page_progress_is_home(kept, shell, monkeypatch):
     """What is next, a row a lesson, the ladder, and all exercises folded."""
-    monkeypatch.setattr(home, "shelf", lambda: {"97": Shelved(
+    monkeypatch.setattr(sys.modules[progress.__module__], "shelf", lambda: {"97": Shelved(
         "97_demo.ipynb", "97 · Doubling", "twice?", anchors={"demo.pair": "Exercise-2"})})
     monkeypatch.setattr(board, "rows", lambda: {"ia3": {"r2": 0.4}, "lora 8": {"r2": 0.5}})
     monkeypatch.setattr(board, "LESSONS", {"ia3": "97", "lora 8": "98"})

@@ -24,6 +24,20 @@ _CELL = "text-align: left; padding: 2px 14px 2px 0; color: inherit; background: 
 
 
 @dataclass(frozen=True)
+class Html:
+    """What stands on a page as HTML, and the same as text."""
+
+    html: str
+    text: str
+
+    def _repr_html_(self) -> str:
+        return self.html
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+@dataclass(frozen=True)
 class Card:
     """A heading with a state, some paragraphs, perhaps a table or code, and what to do next."""
 

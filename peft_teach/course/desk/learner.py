@@ -1,4 +1,4 @@
-"""What a learner calls in a lesson: check, hint, reset, progress; and require, for the grader.
+"""What a learner calls in a lesson: check, hint, reset; and require, for the grader.
 
     LoRALinear = pt.check("lora.layer", LoRALinear)
 
@@ -9,7 +9,6 @@ kept in `work`; what else these functions must remember is in `_kernel`.
 
 import os
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -27,9 +26,9 @@ from ..checks.examination import (
     silent,
 )
 from ..checks.exercise import CODE, Exercise
-from ..lessons import all_exercises, find, number, of_lesson, stub_of, title_of
+from ..lessons import all_exercises, find, of_lesson, stub_of, title_of
 from ..reading.watch import REFERENCE, is_the_courses, seeing
-from . import home, my_peft_file, work
+from . import my_peft_file, work
 from .card import Card, cells, shell, show
 
 
@@ -156,7 +155,7 @@ def hint(id: str | None = None) -> None:
 
 def _offer_hint(id: str) -> None:
     """Put a button below the card, where it can be clicked."""
-    if _has_buttons():
+    if has_buttons():
         from IPython.display import display
 
         from .buttons import HintButton  # it brings ipywidgets and matplotlib
@@ -165,7 +164,7 @@ def _offer_hint(id: str) -> None:
         display(HintButton(shown, lambda: _next_hint(id)))
 
 
-def _has_buttons() -> bool:
+def has_buttons() -> bool:
     """Whether a reader sees this on a page."""
     return hasattr(shell(), "kernel") and work.is_reader_here()
 
@@ -212,90 +211,10 @@ def reset(id: str | None = None) -> None:
     show(Card(title_of(id), note="as it was at the start", paragraphs=paragraphs, code=stub))
 
 
-def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
-    """Show the state of all exercises, or of one lesson's; with `reset`, of all, begun anew.
-
-    Checks of earlier kernels count, too: `work` keeps them. Beginning anew also sets aside
-    predictions, sentences and points.
-    """
-    if reset and lesson is not None:
-        raise PeftTeachError("reset=True sets aside what is kept of all lessons, not of one.",
-                             hint="pt.reset(id) for each exercise, or pt.progress(reset=True)")
-    if reset:
-        _kernel.exercises.clear()
-        work.forget()
-    lesson = None if lesson is None else number(lesson)
-    exercises = all_exercises() if lesson is None else of_lesson(lesson)
-    states = _states()
-    asked = [e for e in exercises if not e.optional]
-    left = [e for e in asked if states[e.id] != PASSED]
-    if lesson is not None and asked and not left and _has_buttons():
-        show(_all_passed(lesson, exercises, states))
-        show(home.next_step(states))
-        return
-    rows: list[tuple[object, ...]] = [
-        ("exercise", "lesson", "difficulty of 3", "minutes", "points", "state")]
-    for e in exercises:
-        points = e.points if states[e.id] == PASSED else 0
-        optional = ", optional" if e.optional else ""
-        rows.append((e.id, e.lesson, e.difficulty, e.minutes,
-                     f"{points} of {e.points}{optional}", states[e.id]))
-    following = f"lesson {left[0].lesson}: {title_of(left[0].id)}" if left else ""
-    card = Card("The whole course" if lesson is None else f"Lesson {lesson}",
-                note=_passed(exercises, states), table=tuple(rows), next=following)
-    if lesson is None and shell() is not None:
-        _show_home(states, card)
-    else:
-        show(card)
-
-
-def _all_passed(lesson: str, exercises: Sequence[Exercise], states: dict[str, str]) -> Card:
-    """What a reader has of a lesson whose exercises have all passed."""
-    library, place = my_peft_file.read(), home.places().get(lesson)
-    built = [f"`{name}`" for e in exercises if e.kept and library.own(e) for name in e.names]
-    return Card(f"Lesson {lesson}", PASSED, _passed(exercises, states), (
-        f"In your {my_peft_file.FILE}: {', '.join(built)}." if built else "",
-        f"On your ladder: {place}." if place else ""))
-
-
-def _show_home(states: dict[str, str], card: Card) -> None:
-    """Show what is next, a row a lesson, the ladder, and all exercises, folded."""
-    from . import board
-
-    show(home.next_step(states))
-    show(home.rows(states))
-    if board.rows():
-        board.show()
-    else:
-        show(home.Told("<div>Your ladder begins with your first run, in lesson 01.</div>",
-                       "Your ladder begins with your first run, in lesson 01."))
-    folded = replace(card, next="")
-    show(home.Told(f"<details><summary>All exercises: {card.note}</summary>"
-                   f"{folded._repr_html_()}</details>", repr(card)))
-
-
-def next_step() -> None:
-    """Show which exercise is next, with a link to it."""
-    show(home.next_step(_states()))
-
-
-def _passed(exercises: Sequence[Exercise], states: dict[str, str]) -> str:
-    """How many passed and their points; optional exercises are counted separately."""
-    asked = [e for e in exercises if not e.optional]
-    more = [e for e in exercises if e.optional]
-    solved = [e for e in asked if states[e.id] == PASSED]
-    told = (f"{len(solved)} of {len(asked)} passed, {sum(e.points for e in solved)} of "
-            f"{sum(e.points for e in asked)} points")
-    if more:
-        told += f"; optional: {sum(states[e.id] == PASSED for e in more)} of {len(more)}"
-    return told
-
-
-def _states() -> dict[str, str]:
-    """How each exercise stands, by the checks of this kernel and of earlier ones."""
-    kept = work.states()
-    return {each.id: state if (state := kept.get(each.id)) in (PASSED, WRONG) else NOT_ATTEMPTED
-            for each in all_exercises()}
+def begin_anew() -> None:
+    """Forget all results, those of earlier kernels too."""
+    _kernel.exercises.clear()
+    work.forget()
 
 
 def _named(id: str | None) -> Exercise:
@@ -343,7 +262,7 @@ def _defined(exercise: Exercise) -> tuple[Any, ...]:
 def _result_card(exercise: Exercise, history: _History, lost: bool, kept: str) -> Card:
     """The first failure shows what does not hold; from the second on, the usual mistake too."""
     result, names = history.result, " and ".join(exercise.names)
-    more = "" if _has_buttons() else f"pt.hint({exercise.id!r})"    # there a button gives hints
+    more = "" if has_buttons() else f"pt.hint({exercise.id!r})"    # there a button gives hints
     going_on = f"The lesson goes on with the reference as {names} until yours passes."
     if history.stands:
         going_on = (f"Your passing answer stands in {my_peft_file.FILE}, and the lesson goes on "
