@@ -140,7 +140,8 @@ def _rows(states: Mapping[str, str]) -> Html:
         done, minutes = len(required) - len(left), sum(e.minutes for e in left)
         time = f"{minutes} min left" if left else "✓" if required else ""
         bar = (f'<progress value="{done}" max="{len(required)}" style="width: 6em" '
-               f'aria-label="{done} of {len(required)} exercises passed"></progress>' if required else "")
+               f'aria-label="{done} of {len(required)} exercises passed"></progress>'
+               if required else "")
         cells = (_link(there.file, there.name), bar, escape(there.question),
                  f'<span style="white-space: nowrap">{time}</span>', ladder.get(lesson, ""))
         html.append("<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
