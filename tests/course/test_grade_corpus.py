@@ -9,7 +9,7 @@ import pytest
 from grading_corpus import CORPUS, ROOT, write
 
 from peft_teach.course.grade import Limits, Options, further, grade
-from peft_teach.course.grade.report import safe_name
+from peft_teach.course.grade.feedback import safe_name
 from peft_teach.course.lessons import all_exercises, marked, parts
 
 pytestmark = pytest.mark.long    # one run of the grader over all of them takes minutes
