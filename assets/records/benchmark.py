@@ -47,7 +47,7 @@ import peft  # noqa: E402
 
 import peft_teach as pt  # noqa: E402
 from peft_teach.course import recording, records  # noqa: E402
-from peft_teach.course.publish.speed import BATCHES, table  # noqa: E402
+from peft_teach.course.publish.benchmark_table import BATCHES, table  # noqa: E402
 from peft_teach.methods import METHODS  # noqa: E402
 
 MODELS = {"minilm": {"batch": BATCHES["minilm"], "labels": 2, "rounds": 24},

@@ -13,9 +13,9 @@ pytest.importorskip("sphinx")
 from playwright.sync_api import expect, sync_playwright  # noqa: E402
 
 from peft_teach.course.lessons import in_two  # noqa: E402
-from peft_teach.course.publish.front import title  # noqa: E402
 from peft_teach.course.publish.notebooks import make  # noqa: E402
 from peft_teach.course.publish.site import site  # noqa: E402
+from peft_teach.course.publish.start_page import title  # noqa: E402
 from peft_teach.ink import PHONE  # noqa: E402
 from peft_teach.plots import NARROW  # noqa: E402
 

@@ -15,7 +15,7 @@ from demo_course import LESSON_97, REGISTER, demo, tree, write  # noqa: F401
 from exact import files
 
 from peft_teach import widgets
-from peft_teach.course.publish import check, execution, front
+from peft_teach.course.publish import check, execution, start_page
 from peft_teach.course.publish.notebooks import LESSONS, _shelve, build, make
 from peft_teach.course.publish.source import stub_of
 from peft_teach.errors import PeftTeachError, UnknownName
@@ -139,8 +139,8 @@ def test_one_lesson_can_be_built(tree):
 
 
 def test_the_first_page_begins_with_two_minutes_and_leads_to_the_lessons(tree, monkeypatch):
-    monkeypatch.setattr(front, "FIRST", "demo.double")
-    monkeypatch.setattr(front, "stub_of", lambda id: f"double = {id!r}")
+    monkeypatch.setattr(start_page, "FIRST", "demo.double")
+    monkeypatch.setattr(start_page, "stub_of", lambda id: f"double = {id!r}")
     build(tree)
     cells = {cell.id: cell for cell in notebook(tree, "lessons/START.ipynb").cells}
     assert list(cells)[:8] == [

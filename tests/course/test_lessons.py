@@ -20,7 +20,7 @@ from peft_teach.course import protocol
 from peft_teach.course.desk import my_peft_file, work
 from peft_teach.course.desk.board import LESSONS
 from peft_teach.course.lessons import all_exercises, find, names, of_lesson
-from peft_teach.course.publish import check, front
+from peft_teach.course.publish import check, start_page
 from peft_teach.course.publish.authored import read
 from peft_teach.course.publish.source import SOLUTION
 
@@ -132,7 +132,7 @@ def test_a_heading_says_what_the_exercise_says():
 
 def test_a_lesson_has_one_title():
     """In its source, its notebook (which the site shows), the README's table and START's."""
-    titles = {source.parent.name: front.title(source.read_text("utf-8")) for source in SOURCES}
+    titles = {source.parent.name: start_page.title(source.read_text("utf-8")) for source in SOURCES}
     assert not any("START.ipynb" in s.read_text("utf-8") for s in SOURCES)    # the build links them
     assert {s.parent.name: solution(s).cells[0].source.partition("\n")[0].removeprefix("# ")
             for s in SOURCES} == titles

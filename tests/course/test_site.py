@@ -20,7 +20,7 @@ from PIL import Image
 
 from peft_teach import ink, plots
 from peft_teach.course.desk import work
-from peft_teach.course.publish import blocks, moving, tables
+from peft_teach.course.publish import blocks, recorded_widgets, tables
 from peft_teach.course.publish.methods import HEAD, cards
 from peft_teach.course.publish.notebooks import make
 from peft_teach.course.publish.page import (
@@ -288,20 +288,20 @@ MADE = [cell(text) for text in (
 
 def test_a_picture_is_made_of_the_cells_that_it_needs():
     source = [each.source for each in MADE]
-    assert moving.needs(source, 5) == {0, 3, 4, 5}
-    assert moving.needs(source, 6) == {0, 1, 3, 6}
-    (id, picture), = moving.made(MADE)[0].items()    # what needs minutes of training is left out
+    assert recorded_widgets.needs(source, 5) == {0, 3, 4, 5}
+    assert recorded_widgets.needs(source, 6) == {0, 1, 3, 6}
+    (id, picture), = recorded_widgets.made(MADE)[0].items()    # no training of minutes
     assert (id, picture.data) == (MADE[5].id, ("a", 2))
 
 
 def test_a_picture_is_drawn_at_every_setting(tmp_path, monkeypatch):
     monkeypatch.setenv(work.VARIABLE, str(tmp_path))    # of which a picture knows nothing
-    (html,), _ = map(dict.values, moving.draw(MADE, tmp_path))
+    (html,), _ = map(dict.values, recorded_widgets.draw(MADE, tmp_path))
     files = json.loads(re.search(r'<script type="application/json">(.*?)</script>', html)[1])
     assert [told for *_, told, _ in files] == [f"{a} is {n} high" for a in "ab" for n in (1, 2, 3)]
     for same in zip(*(names for *names, _, _ in files)):    # on a wide page, and on a phone
         assert len({*same}) == 3    # the names are not drawn
-        assert all((tmp_path / moving.FILES / file).is_file() for file in same)
+        assert all((tmp_path / recorded_widgets.FILES / file).is_file() for file in same)
     assert {caption for *_, caption in files} == {"Of a.", "Of b."}    # none waits for a bet
     assert "<label class=\"control\">whose <select><option selected>A &lt;/script&gt;" in html
     assert 'alt="a is 2 high"' in html
@@ -309,20 +309,20 @@ def test_a_picture_is_drawn_at_every_setting(tmp_path, monkeypatch):
 
 
 def test_for_a_phone_a_picture_is_drawn_anew_with_its_panels_below_each_other(tmp_path):
-    _, still = moving.draw(MADE, tmp_path)
+    _, still = recorded_widgets.draw(MADE, tmp_path)
     (says, source), = still.items()
     file, width, height = re.fullmatch(
         r'<source media="\(max-width: 480px\)" srcset="../_static/moving/(.+) 2x" '
         r'width="(\d+)" height="(\d+)">', source).groups()
     assert (says, width, height) == ("two panels", "432", "384")
-    with Image.open(tmp_path / moving.FILES / file) as image:
+    with Image.open(tmp_path / recorded_widgets.FILES / file) as image:
         assert image.size == (864, 768)
 
 
 def test_a_long_slider_keeps_every_other_stop_and_where_it_stands():
     stops = {"x": ([(str(n), n) for n in range(101)], 51), "y": ([("a", "a"), ("b", "b")], 1)}
-    (x, at), y = moving.thinned(stops).values()
-    assert len(x) * 2 <= moving.MOST
+    (x, at), y = recorded_widgets.thinned(stops).values()
+    assert len(x) * 2 <= recorded_widgets.MOST
     assert x[at] == ("51", 51)
     assert y == stops["y"]
 

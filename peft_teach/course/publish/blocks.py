@@ -92,11 +92,11 @@ def png(figure: "Figure") -> bytes:
     from PIL.PngImagePlugin import PngInfo
 
     from ...ink import DPI
-    from . import moving
+    from . import recorded_widgets
 
     kept = PngInfo()
     kept.add_text(DRAWN, checksum(figure))
-    return moving.png(figure, DPI, "none", "RGBA", kept)
+    return recorded_widgets.png(figure, DPI, "none", "RGBA", kept)
 
 
 def checksum(figure: "Figure") -> str:

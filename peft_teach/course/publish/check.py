@@ -8,7 +8,7 @@ from typing import Any
 from ..desk import work
 from ..lessons import START, of_lesson
 from . import blocks, execution, tables
-from .notebooks import make, start_page
+from .notebooks import make, start_notebook
 from .source import BEGIN, END, SOLUTION, SourceCell, first_line, squeeze
 
 SHORTEST_SECRET = 13  # characters; a shorter line, such as `return y`, gives nothing away
@@ -37,7 +37,7 @@ def problems(root: Path | str = ".") -> list[str]:
         found += _differences(lesson.solution, root, lesson.solved, compare_outputs=False)
         found += [f"{lesson.source}: has no cells for the exercise {exercise.id}"
                   for exercise in of_lesson(lesson.name[:2]) if exercise.id not in lesson.stubs]
-    found += _differences(start_page(root), root, f"lessons/{START}.ipynb", compare_outputs=True)
+    found += _differences(start_notebook(root), root, f"lessons/{START}.ipynb", compare_outputs=True)
     known = {path for lesson in lessons for path in (f"lessons/{lesson.name}.ipynb", lesson.solved)}
     stored = (path.relative_to(root).as_posix()
               for pattern in ("lessons/*.ipynb", "solutions/*.ipynb", "solutions/*/*.ipynb")

@@ -18,7 +18,7 @@ import peft_teach
 from ...folder import write_whole
 from ...methods import METHODS
 from .. import lessons
-from . import front
+from . import start_page
 from .methods import CARDS
 from .notebooks import LESSONS
 from .source import wrong
@@ -87,7 +87,7 @@ def lesson(root: Path | str, number: str, name: str) -> str:
              for path in sorted((root / SKELETON / "lesson").glob("*")) if path.stem in stems}
     files["test.py"] = f"tests/course/test_{name}.py"
     words = {"NAME": name, "Name": name.title().replace("_", " "), "NN": number}
-    title = front.title(_text(root / SKELETON / "lesson/lesson.py")).partition(" · ")[2]
+    title = start_page.title(_text(root / SKELETON / "lesson/lesson.py")).partition(" · ")[2]
     row = (f"| [{number} · {title.replace('Name', words['Name'])}](lessons/{number}_{name}.ipynb) "
            "| a function, a value |")
     edited = {"README.md": _row(_text(root / "README.md"), row)}

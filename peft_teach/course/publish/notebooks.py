@@ -21,7 +21,7 @@ from ...folder import write_whole
 from ..checks.exercise import Exercise
 from ..desk import my_peft_file
 from ..lessons import REFERENCE, START, STUBS
-from . import address, blocks, colab, dress, execution, front, tables
+from . import address, blocks, colab, dress, execution, start_page, tables
 from .source import GRADE, SOLUTION, SOURCE, SourceCell, read, slug, without_marks, wrong
 
 LESSONS = Path("peft_teach/course/lessons")
@@ -127,7 +127,7 @@ def build(root: Path | str = ".", names: Sequence[str] = (), *, execute: bool = 
     with tempfile.TemporaryDirectory() as empty:
         report = _write(root, names, execute, Path(desk or empty).resolve())
     _link(root, names)
-    write(start_page(root), root / "lessons" / f"{START}.ipynb")
+    write(start_notebook(root), root / "lessons" / f"{START}.ipynb")
     return report + tables.write(root) + blocks.write(root)
 
 
@@ -190,7 +190,7 @@ def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
     for name in names:
         if name not in known:
             raise unknown("lesson", name, [source.parent.name for source in sources])
-    lessons, titles = [], {source.parent.name: front.title(source.read_text("utf-8"))
+    lessons, titles = [], {source.parent.name: start_page.title(source.read_text("utf-8"))
                            or source.parent.name for source in sources}
     for source in sorted({known[name] for name in names}) if names else sources:
         name = source.parent.name
@@ -201,10 +201,10 @@ def make(root: Path, names: Sequence[str] = ()) -> list[Lesson]:
     return lessons
 
 
-def start_page(root: Path) -> Any:
+def start_notebook(root: Path) -> Any:
     """The notebook on which JupyterLab opens, built in memory."""
     sources, release, where = _checkout(root)
-    return _notebook(front.cells(sources, where), START, release, solved=False)
+    return _notebook(start_page.cells(sources, where), START, release, solved=False)
 
 
 def _checkout(root: Path) -> tuple[list[Path], str, str]:

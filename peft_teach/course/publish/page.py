@@ -18,7 +18,7 @@ from typing import Any
 from ..checks.examination import silent
 from ..desk.learner import card_of
 from ..lessons import START
-from . import authored, moving
+from . import authored, recorded_widgets
 from .colab import ADDED
 from .execution import stored
 from .notebooks import Lesson
@@ -102,7 +102,7 @@ def take_pictures_out(notebook: Any, static: Path, phones: Mapping[str, str]) ->
 
 def _out(found: re.Match, static: Path, phones: Mapping[str, str]) -> str:
     def file(data: str) -> str:
-        return f"../_static/{static.name}/{moving.filed(base64.b64decode(data), static)}"
+        return f"../_static/{static.name}/{recorded_widgets.filed(base64.b64decode(data), static)}"
 
     kept, image, data = found.groups(default="")
     size = base64.b64decode(data[:32])    # of a PNG
@@ -110,7 +110,7 @@ def _out(found: re.Match, static: Path, phones: Mapping[str, str]) -> str:
     width = int(re.search(r'width="(\d+)"', image)[1])
     phone = phones.get(unescape(re.search(r'alt="(.*?)"', image, re.DOTALL)[1])) or _DATA.sub(
         lambda each: file(each[1]), kept)
-    image = (image.replace('style="', f'style="{moving.sized(width)}; ') +
+    image = (image.replace('style="', f'style="{recorded_widgets.sized(width)}; ') +
              f' height="{round(width * down / across)}" loading="lazy" src="{file(data)}">')
     return f"<picture>{phone}{image}</picture>"
 

@@ -1,8 +1,8 @@
 """`peft-teach site`: the course as pages to read, from the executed solution notebooks.
 
-    assets/site/*.md ─────────────────┐
-    solved notebooks ──> page.py ─────┼─> a folder for Sphinx ──> HTML that asks no other host
-    lessons' pictures ──> moving.py ──┘                           for anything
+    assets/site/*.md ──────────────────────┐
+    solved notebooks ──> page.py ──────────┼─> a folder for Sphinx ──> HTML that asks no other
+    lessons' pictures ──> recorded_widgets ┘                           host for anything
 
 """
 
@@ -17,16 +17,16 @@ from pathlib import Path
 
 from ...errors import PeftTeachError
 from ..lessons import in_two
-from . import front, moving
+from . import start_page
 from .notebooks import make, write
 from .page import FOLDED, GLOSSARY, page, take_pictures_out, with_lessons
+from .recorded_widgets import FILES, MOST, draw
 from .source import wrong
 
 SOURCES = Path("assets/site")
 
 
-def site(root: Path | str, out: Path | str, solutions: str = FOLDED,
-         most: int = moving.MOST) -> str:
+def site(root: Path | str, out: Path | str, solutions: str = FOLDED, most: int = MOST) -> str:
     """Write the site into `out`; return what was done.
 
     `solutions` is "folded" or "none"; `most`, how many settings of a picture are drawn. Raises
@@ -50,12 +50,12 @@ def site(root: Path | str, out: Path | str, solutions: str = FOLDED,
 
 def _menu(root: Path) -> str:
     """The lessons as lines of Sphinx's menu, each by the first half of its title: one line wide."""
-    titles = {source.parent.name: front.title(source.read_text("utf-8"))
+    titles = {source.parent.name: start_page.title(source.read_text("utf-8"))
               for source in sorted(root.glob("solutions/*/lesson.py"))}
     return "".join(f"{in_two(title)[0]} <lessons/{name}>\n" for name, title in titles.items())
 
 
-def stage(root: Path, folder: Path, solutions: str = FOLDED, most: int = moving.MOST) -> int:
+def stage(root: Path, folder: Path, solutions: str = FOLDED, most: int = MOST) -> int:
     """Write what Sphinx reads into a folder; return the number of lessons."""
     shutil.copytree(root / SOURCES, folder, dirs_exist_ok=True)
     for file in folder.glob("*.md"):    # read on GitHub, too, where the lessons lie elsewhere
@@ -72,9 +72,9 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED, most: int = moving.
     cells = [[replace(cell, exercise=None) for cell in lesson.cells] for lesson in lessons]
     with ProcessPoolExecutor(min(len(lessons), os.cpu_count() or 1), get_context("spawn")) as pool:
         drawn = pool.map(functools.partial(
-            moving.draw, static=folder / "_static", most=most), cells)
+            draw, static=folder / "_static", most=most), cells)
     for lesson, (pictures, phones) in zip(lessons, drawn):
         read = page(lesson, root, solutions, pictures)
-        take_pictures_out(read, folder / "_static" / moving.FILES, phones)
+        take_pictures_out(read, folder / "_static" / FILES, phones)
         write(read, folder / "lessons" / f"{lesson.name}.ipynb")
     return len(lessons)

@@ -21,7 +21,7 @@ from ...folder import write_whole
 from ...methods import METHODS
 from ...models import FAMILIES
 from .. import protocol, records
-from . import address, blocks, front, speed
+from . import address, benchmark_table, blocks, start_page
 from .methods import HEAD, cards
 from .source import wrong
 
@@ -178,7 +178,7 @@ def _peft(root: Path) -> str:
 
 
 def _benchmark(root: Path) -> str:
-    return _block([speed.table(records.load("benchmark") | {"nf4": []})])
+    return _block([benchmark_table.table(records.load("benchmark") | {"nf4": []})])
 
 
 def _row(*cells: str | None) -> str:
@@ -194,5 +194,5 @@ COMPUTED = {"methods": _methods, "families": _families, "length": _length,
             "map": _map, "peft": _peft, "benchmark": _benchmark,
             "blocks": lambda root: blocks.for_readme(),
             "blocks_of_the_site": blocks.for_site,
-            "bet_of_the_site": lambda root: front.bet_of_the_site(), "clone": address.clone,
+            "bet_of_the_site": lambda root: start_page.bet_of_the_site(), "clone": address.clone,
             "colab": address.colab, "citation": address.citation}
