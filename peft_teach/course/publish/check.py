@@ -37,7 +37,8 @@ def problems(root: Path | str = ".") -> list[str]:
         found += _differences(lesson.solution, root, lesson.solved, compare_outputs=False)
         found += [f"{lesson.source}: has no cells for the exercise {exercise.id}"
                   for exercise in of_lesson(lesson.name[:2]) if exercise.id not in lesson.stubs]
-    found += _differences(start_notebook(root), root, f"lessons/{START}.ipynb", compare_outputs=True)
+    found += _differences(start_notebook(root), root, f"lessons/{START}.ipynb",
+                          compare_outputs=True)
     known = {path for lesson in lessons for path in (f"lessons/{lesson.name}.ipynb", lesson.solved)}
     stored = (path.relative_to(root).as_posix()
               for pattern in ("lessons/*.ipynb", "solutions/*.ipynb", "solutions/*/*.ipynb")

@@ -71,8 +71,7 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED, most: int = MOST) -
     # A process of its own for each core: the pictures take minutes, and torch is not safe to fork.
     cells = [[replace(cell, exercise=None) for cell in lesson.cells] for lesson in lessons]
     with ProcessPoolExecutor(min(len(lessons), os.cpu_count() or 1), get_context("spawn")) as pool:
-        drawn = pool.map(functools.partial(
-            draw, static=folder / "_static", most=most), cells)
+        drawn = pool.map(functools.partial(draw, static=folder / "_static", most=most), cells)
     for lesson, (pictures, phones) in zip(lessons, drawn):
         read = page(lesson, root, solutions, pictures)
         take_pictures_out(read, folder / "_static" / FILES, phones)
