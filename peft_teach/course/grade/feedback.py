@@ -38,6 +38,7 @@ th button {{ font: inherit; color: inherit; background: none; border: 0; padding
 
 @cache
 def of_id(id: str) -> Exercise | Part:
+    """What is marked under an id."""
     return next(each for each in marked() if each.id == id)
 
 
