@@ -537,6 +537,7 @@ def test_a_prediction_stands_from_its_result_on_and_is_compared(kept, said):
 
 @pytest.mark.parametrize(("value", "measured", "told"), [
     (0.3, 0.03, "You said 0.3; it is 0.03: a factor of 10."),
+    (300, 2, "You said 300; it is 2: a factor of 150."),
     (5, 8, "You said 5; it is 8: 3 more."),
     (-0.02, -0.03, "You said −0.02; it is −0.03: 0.01 less."),
     (2, 0, "You said 2; it is 0: 2 less."),

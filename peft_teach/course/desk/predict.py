@@ -10,7 +10,7 @@ to its end without any.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from ...errors import BadConfig
 from . import work
@@ -102,10 +102,15 @@ def _told(said: Any, measured: Any, of_a_button: bool) -> str:
     told = f"You said {_text(said)}{sure}; it is {_text(measured)}"
     if not (_is_number(said) and _is_number(measured)) or of_a_button:
         return f"{told}."
+    return f"{told}: {_apart(said, measured)}."
+
+
+def _apart(said: float, measured: float) -> str:
+    """Say how far apart two numbers are: by which factor, if that is 2 or more."""
     low, high = sorted((said, measured))
-    apart = (f"a factor of {high / low:.2g}" if 0 < 2 * low <= high else
-             f"{word(high - low)} {'less' if measured < said else 'more'}")
-    return f"{told}: {apart}."
+    if 0 < 2 * low <= high:
+        return f"a factor of {word(float(f'{high / low:.2g}'))}"
+    return f"{word(high - low)} {'less' if measured < said else 'more'}"
 
 
 def sentence(name: str, text: str, ours: bool = True) -> None:
@@ -131,7 +136,7 @@ def _form(value: Any) -> Any:
     return float if _is_number(value) else type(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
