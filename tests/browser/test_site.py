@@ -228,7 +228,7 @@ def test_each_bets_answer_stands_below_it_in_its_section_and_its_link_shows_it(p
         names = page.locator(".bet[data-name]").evaluate_all(
             "all => all.map((each) => each.dataset.name)")
         for bet in page.locator(".bet").all():
-            if (field := bet.locator("input")).count():
+            if (field := bet.get_by_label("Your bet")).count():
                 field.fill(field.get_attribute("placeholder"))
             bet.locator("button").first.click()
         for name in names:
