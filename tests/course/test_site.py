@@ -22,12 +22,11 @@ from PIL import Image
 from peft_teach import ink, plots
 from peft_teach.course.desk import work
 from peft_teach.course.publish import blocks, recorded_widgets, tables
+from peft_teach.course.publish.glossary import link_terms, terms
 from peft_teach.course.publish.methods import HEAD, cards
 from peft_teach.course.publish.page import (
     FOLDED,
     NONE,
-    _gloss,
-    glossary,
     page,
     take_pictures_out,
 )
@@ -104,15 +103,15 @@ def test_a_page_has_nothing_that_only_a_notebook_can_do():
 
 
 def test_the_first_use_of_a_term_leads_to_the_glossary(folded):
-    terms, linked = glossary(ROOT), re.findall("{term}`(.+?)`", texts(folded))
-    assert {"verdict", "pooler", "NF4"} <= {*terms}
+    known, linked = terms(ROOT), re.findall("{term}`(.+?)`", texts(folded))
+    assert {"verdict", "pooler", "NF4"} <= {*known}
     assert len({*map(str.lower, linked)}) == len(linked) > 5
-    assert {*map(str.lower, linked)} <= {*map(str.lower, terms)}
+    assert {*map(str.lower, linked)} <= {*map(str.lower, known)}
     text = NotebookNode(cell_type="markdown", source=(
         "# The pooler\n\n`pooler` $pooler$ <code>pooler</code> [pooler](x)\n\n| pooler |\n\n"
         "Poolers, **pooler** and pooler.\n\n**Sources**\n\n- *QLoRA*"))
     after = text.source.replace("**pooler**", "**{term}`pooler`**")
-    _gloss([text], terms)
+    link_terms([text], known)
     assert text.source == after
 
 

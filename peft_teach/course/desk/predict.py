@@ -1,6 +1,6 @@
 """What a reader commits to before a result, and writes after it.
 
-    rank = pt.commit("lora.rank", 8, like=4)              before; a list is not an answer
+    rank = pt.commit("lora.rank", 8, like=4)    before; `like` fixes the form of the answer
     pt.compare("lora.rank", 2, "the smallest within a point of full fine-tuning")
     pt.sentence("lora.rank", "A small rank was enough, because …")    after
 

@@ -43,7 +43,7 @@ def for_readme() -> str:
                f'srcset="{folder}/{_name(phone, theme)} 2x">'
                for phone, media in ((True, "(max-width: 480px) and "), (False, ""))
                for theme in THEMES]
-    return _lines("<picture>", *sources, _image(f"{folder}/{_name(False, 'light')}"), "</picture>")
+    return lines("<picture>", *sources, _image(f"{folder}/{_name(False, 'light')}"), "</picture>")
 
 
 def for_site(root: Path) -> str:
@@ -55,7 +55,7 @@ def for_site(root: Path) -> str:
         f'<picture class="in-{theme}">',
         f'<source media="(max-width: 480px)" srcset="_static/{_name(True, theme)} 2x">',
         _image(f"_static/{_name(False, theme)}"), "</picture>"))
-    return _lines("```{raw} html", '<div class="all-methods">', *pictures, *_links(root), "</div>",
+    return lines("```{raw} html", '<div class="all-methods">', *pictures, *_links(root), "</div>",
                   "```")
 
 
@@ -159,5 +159,6 @@ def _kept(file: Path) -> str | None:
         return image.info.get(DRAWN)
 
 
-def _lines(*lines: str) -> str:
+def lines(*lines: str) -> str:
+    """Return lines as what stands between two marks of a page."""
     return "\n" + "\n".join(lines) + "\n"

@@ -61,7 +61,7 @@ def draw(cells: Sequence[SourceCell], static: Path, most: int = MOST
 def made(cells: Sequence[SourceCell]) -> tuple[dict[str, Explorer], list[Figure]]:
     """Make a lesson's pictures: those with controls, by the id of their cell, and the others.
 
-    These are drawn for a phone: all others have them from the notebook.
+    The figures are drawn at phone width; wider screens show the notebook's output.
     """
     code = [cell for cell in cells if cell.kind == "code" and cell.part not in (CHECK, GRADE)]
     source = [cell.source for cell in code]

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..desk.start import FIRST
 from ..lessons import find, of_lesson, stub_of
 from . import colab
+from .bets import buttons
 from .source import SourceCell
 
 _TITLE = """\
@@ -74,8 +75,6 @@ def _two_minutes() -> list[SourceCell]:
 
 def bet_of_the_site() -> str:
     """Return the page's bet as HTML for the site's landing, with its answer behind it."""
-    from .page import buttons
-
     count, of = 8 * (4096 + 4096), 4096**2
     bet = buttons(_QUESTION, map(str, _OPTIONS), f"It is {round(1000 * count / of)}: A and B have "
                   f"8 × (4,096 + 4,096) = {count:,} numbers together, W has {of:,}.")

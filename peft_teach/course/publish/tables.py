@@ -145,7 +145,7 @@ def _library(root: Path) -> str:
             rows.append(_row(f"`{name}`", card.COMPUTES, _trained(card, counted),
                              counted.merges and (card.MERGES or "yes"),
                              "yes" if name in export.WRITTEN else "", card.EQUALS))
-    return _block(rows)
+    return blocks.lines(*rows)
 
 
 def _trained(card: SimpleNamespace, counted: SimpleNamespace) -> str:
@@ -162,7 +162,7 @@ def _map(root: Path) -> str:
                 False: "; stays beside the base"}[counted.merges]
         rows.append(_row(f"[{title}](../../lessons/{card.LESSON}.ipynb)" if card.LESSON else title,
                          card.EQUATION, _trained(card, counted) + what, card.WHEN))
-    return _block(rows)
+    return blocks.lines(*rows)
 
 
 def _peft(root: Path) -> str:
@@ -174,19 +174,15 @@ def _peft(root: Path) -> str:
                         "give it IN_PEFT if the method is written for peft, and else none")
         if card.IN_PEFT:
             rows.append(_row(*card.IN_PEFT))
-    return _block(rows)
+    return blocks.lines(*rows)
 
 
 def _benchmark(root: Path) -> str:
-    return _block([benchmark_table.table(records.load("benchmark") | {"nf4": []})])
+    return blocks.lines(benchmark_table.table(records.load("benchmark") | {"nf4": []}))
 
 
 def _row(*cells: str | None) -> str:
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
-
-
-def _block(lines: list[str]) -> str:
-    return "\n" + "\n".join(lines) + "\n"
 
 
 COMPUTED = {"methods": _methods, "families": _families, "length": _length,
