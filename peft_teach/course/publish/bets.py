@@ -125,6 +125,7 @@ def wait(cell: Any, names: Sequence[str], questions: Mapping[str | None, str]) -
 
 
 def answer_of(output: Any) -> Any:
+    """Return what was measured as its page shows it; any other output as it is."""
     card = compared(output)
     return output if card is None else output_of(
         f'<p class="measured" id="measured-{card[0]}"><span class="said"></span>{card[1]}</p>')
@@ -134,6 +135,7 @@ def answer_of(output: Any) -> Any:
 
 
 def calls(cell: Any) -> list[ast.Call]:
+    """Return all calls in a cell."""
     return [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, ast.Call)]
 
 
@@ -142,14 +144,17 @@ def _values(call: ast.Call) -> list[ast.expr]:
 
 
 def called(call: ast.Call) -> str:
+    """Return the last name of what is called."""
     return getattr(call.func, "attr", getattr(call.func, "id", ""))
 
 
 def text_of(output: Any) -> str:
+    """Return an output as text."""
     return str(output.get("data", {}).get("text/plain", ""))
 
 
 def output_of(html: str) -> Any:
+    """Return an output that shows this HTML."""
     from nbformat.v4 import new_output
 
     return new_output("display_data", data={"text/html": html})

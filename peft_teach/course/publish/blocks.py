@@ -159,6 +159,6 @@ def _kept(file: Path) -> str | None:
         return image.info.get(DRAWN)
 
 
-def lines(*lines: str) -> str:
+def lines(*texts: str) -> str:
     """Return lines as what stands between two marks of a page."""
-    return "\n" + "\n".join(lines) + "\n"
+    return "\n" + "\n".join(texts) + "\n"
