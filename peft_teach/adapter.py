@@ -92,9 +92,8 @@ class Adapter(nn.Module):
         except AttributeError:
             if name not in bypass.ANSWERED and not self.read_whole:
                 raise
-        if not self.enabled:
-            return getattr(self.base, name)
-        return bypass.answer(self.base, name, self.read_as)
+        base = self.base
+        return bypass.answer(base, name, self.read_as) if self.enabled else getattr(base, name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register an own parameter: as the base answers, torch would take its name for taken."""

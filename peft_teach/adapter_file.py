@@ -54,8 +54,8 @@ class AdapterFile(NamedTuple):
     def check_base(self, base: dict, model: nn.Module) -> None:
         """Compare two fingerprints: names, shapes, and values to the precision of half floats.
 
-        A buffer that only one of them has is passed over: older files have none, and an update of
-        the model's class may add one or keep it no longer.
+        A buffer is passed over if only one of them has it, as older files have none, or if it comes
+        with the file, as what a head counts does.
         """
         saved, right = self.says["base"], "the base that the adapter was trained on"
         made = f"{self.path} was made for"
@@ -65,7 +65,7 @@ class AdapterFile(NamedTuple):
             name = sorted(differ)[0]
             where = "only the file" if name in saved else "only this model"
             raise AdapterFileError(f"{made} another model: {where} has {name}.", expected=right)
-        for name in saved.keys() & base.keys() - (self.tensors.keys() & buffers):
+        for name in [n for n in saved if n in base and not (n in buffers and n in self.tensors)]:
             shape, values = saved[name]
             if shape != base[name][0]:
                 raise AdapterFileError(f"{made} another model: {name} is {base[name][0]} here, "

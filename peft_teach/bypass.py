@@ -32,18 +32,16 @@ class Asked(Tensor):
             raise NotSupported(f"{func.__name__} computes with the weight of {of}, and would "
                                "pass its adapter by.", expected="a module that the model calls",
                                hint="adapt the module around it, or read adapter.base.weight")
-        return _asked(super().__torch_function__(func, types, args, kwargs or {}), of)
+        out = super().__torch_function__(func, types, args, kwargs or {})
+        if isinstance(out, cls):
+            out.of = of
+        return out
 
 
 def answer(base: nn.Module, name: str, of: str) -> Any:
     """Return what a base has under this name; a plain tensor as an `Asked`, `of` this module."""
     found = getattr(base, name)
-    is_plain = type(found) in (Tensor, nn.Parameter)    # another library's is more than its numbers
-    return _asked(found.as_subclass(Asked), of) if is_plain else found
-
-
-def _asked(found: Any, of: str) -> Any:
-    """Name the module on an `Asked`; return this, or whatever else it is."""
-    if isinstance(found, Asked):
+    if type(found) in (Tensor, nn.Parameter):    # another library's is more than its numbers
+        found = found.as_subclass(Asked)
         found.of = of
     return found
