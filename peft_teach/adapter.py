@@ -82,16 +82,18 @@ class Adapter(nn.Module):
 
     # ── where a model looks at a weight, instead of calling its module ────────────────────────────
 
-    read_as = ""    # its name in the model, inside one of torch's modules that read weights
+    read_as = ""          # its name in the model, for an error to say
+    read_whole = False    # inside one of torch's modules, which look at more than a weight
 
     def __getattr__(self, name: str) -> Any:
         """Let the base answer a model that looks at its weight: see `bypass`."""
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name not in bypass.ANSWERED and not self.read_as:
+            if name not in bypass.ANSWERED and not self.read_whole:
                 raise
-        return bypass.answer(self.base, name, self.read_as if self.enabled else "")
+        base = self.base
+        return bypass.answer(base, name, self.read_as) if self.enabled else getattr(base, name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         """Register an own parameter: as the base answers, torch would take its name for taken."""
