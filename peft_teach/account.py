@@ -179,14 +179,14 @@ def activations(model: nn.Module, batch: dict[str, Tensor]) -> int:
 
 
 @contextmanager
-def saved(model: nn.Module) -> Iterator[dict[int, int]]:
+def saved(model: nn.Module) -> Iterator[dict[int | None, int]]:
     """Count what autograd saves inside of the block, in bytes, each piece of memory once.
 
     What belongs to the model itself, as its weights do, is left out. A graph that is dropped inside
     of the block may leave its memory to the next one, which then counts as the same piece.
     """
     known = {storage_of(p) for p in (*model.parameters(), *model.buffers())}
-    found: dict[int, int] = {}
+    found: dict[int | None, int] = {}
 
     def pack(tensor: Tensor) -> Tensor:
         if storage_of(tensor) not in known:
