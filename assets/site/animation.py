@@ -119,7 +119,6 @@ def record(theme: str, out: Path) -> None:
         opened.command("notebook:run-all-above")
         opened.idle()
         show(WRITE, "start")
-        film.take(1500)                                           # the stub
         write(ANSWER, 250)
         run(WRITE)
         run(CHECK)
@@ -137,7 +136,7 @@ def record(theme: str, out: Path) -> None:
         run(TRAIN, wait=False)
         for steps in range(25, 250, 25):                          # the training
             page.wait_for_function(STEP, arg=[where(TRAIN), steps], timeout=RUNS)
-            show(TRAIN)
+            show(TRAIN, "start")
             film.take(500)
         opened.idle()
         show(TRAIN, "start")

@@ -572,7 +572,8 @@ pt.progress("07")
 # from peft import LoraConfig, get_peft_model
 #
 # config = LoraConfig(task_type="SEQ_CLS",            # "CAUSAL_LM" for a language model
-#                     target_modules="all-linear", r=16, lora_alpha=32)    # the same alpha at every rank
+#                     target_modules="all-linear", r=16,
+#                     lora_alpha=32)                  # the same at every rank
 # tuned = get_peft_model(model, config)
 # tuned.print_trainable_parameters()                  # count before you train
 # ...                                                 # your training loop, or a Trainer

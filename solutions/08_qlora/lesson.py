@@ -533,9 +533,9 @@ pt.progress("08")
 # from peft import LoraConfig, PeftModel, get_peft_model, prepare_model_for_kbit_training
 # from transformers import AutoModelForSequenceClassification, BitsAndBytesConfig
 #
-# four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",       # the default is fp4
+# four = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4",     # the default is fp4
 #                           bnb_4bit_use_double_quant=True,
-#                           bnb_4bit_compute_dtype=torch.bfloat16,              # the default is float32
+#                           bnb_4bit_compute_dtype=torch.bfloat16,            # the default is float32
 #                           llm_int8_skip_modules=["classifier", "score", "lm_head"])    # stay whole
 #
 # def load():                                              # or AutoModelForCausalLM

@@ -52,7 +52,9 @@ pictures.explore_turn()
 #
 # > Split the pretrained weight into a **magnitude** $m$ and a **direction** $V$. At the start, $m$ is the norm of each vector of $W$,
 # > and $V$ is $W$. Train $m$, and let LoRA update $V$:
+# >
 # > $$ W' = m \odot \frac{V}{\lVert V\rVert}, \qquad V = W + s\,BA $$
+# >
 # > In the backward pass, treat $\lVert V\rVert$ as a constant.
 #
 # Each vector of *what*? The paper says "each column". PyTorch stores a linear layer as (n_out, n_in), and the authors' code takes

@@ -334,12 +334,12 @@ pt.progress("12")
 # config = LoraConfig(task_type="SEQ_CLS", target_modules="all-linear", r=16, lora_alpha=32)
 # tuned = get_peft_model(model, config).eval()
 # for p in filter(lambda p: p.requires_grad, tuned.parameters()):
-#     torch.nn.init.normal_(p, std=0.05)                # A, B and the head: for a test, not for training
+#     torch.nn.init.normal_(p, std=0.05)                # A, B and the head: for a test alone
 # tuned.print_trainable_parameters()
 # batch = tokenizer(["A warm film.", "so tired of this"], padding=True, return_tensors="pt")
 # with torch.no_grad():
 #     before = tuned(**batch).logits
-#     tuned.save_pretrained("sent")                     # adapter_model.safetensors, adapter_config.json
+#     tuned.save_pretrained("sent")                     # its weights and adapter_config.json
 #     after = PeftModel.from_pretrained(fresh, "sent").eval()(**batch).logits
 # assert (after - before).abs().max() < 1e-5 * before.abs().max()
 # ```
@@ -365,7 +365,8 @@ pt.progress("12")
 # `Trainer` has never heard of your class. It needs a model that returns a loss, and parameters that require a gradient:
 #
 # ```python
-# settings = TrainingArguments("out", max_steps=40, per_device_train_batch_size=16, learning_rate=3e-3, report_to="none", use_cpu=True)
+# settings = TrainingArguments("out", max_steps=40, per_device_train_batch_size=16,
+#                              learning_rate=3e-3, report_to="none", use_cpu=True)
 # Trainer(ours, settings, train_dataset=movies.train[:640], data_collator=collate).train()
 # ```
 #

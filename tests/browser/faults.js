@@ -1,6 +1,6 @@
 // What of a page is hard to read: texts whose contrast with what lies behind them is below WCAG's AA,
 // headings that skip a level, pictures without a text; controls, groups and landmarks without a name;
-// a role of MyST that was not read, a head of a table that says nothing, formulas that hold the Tab key.
+// a role or formula of MyST that was not read, a head of a table that says nothing, formulas that hold the Tab key.
 
 () => {
   const faults = [];
@@ -19,6 +19,7 @@
   const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
   while (texts.nextNode()) {
     const text = texts.currentNode, e = text.parentElement;
+    if (text.data.includes("$") && !e.closest("pre, code, script")) faults.push(`not read: ${text.data}`);
     if (!text.data.trim() || !e.checkVisibility() || e.closest("mjx-container, script, style, svg"))
       continue;
     const style = getComputedStyle(e), styles = upTo(e).map((each) => getComputedStyle(each));

@@ -44,10 +44,6 @@ def board(shown: Shown) -> None:
     share = (mine["full"] - zero) / (full - zero)
     assert shown.title == (
         f"Highest of 3 so far: full, R² {mine['full']:.3f}, {share:.0%} of the gain")
-    below = shown.figure.get_supxlabel()
-    assert below.replace("\n", " ").replace("\N{NO-BREAK SPACE}", " ") == (
-        "Not run yet, by lesson: BitFit (02), prefix (04), bottleneck (05), IA³ (06), QLoRA (08), "
-        "DoRA 8 (09)")
 
 
 def curves(shown: Shown) -> None:

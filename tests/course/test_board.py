@@ -280,15 +280,15 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
     work.add_point(board.POINTS, mine["lora 8"] | {
         "protocol": protocol.NAME, "tests": protocol.TESTS})
     found = board.frame()
-    assert found.whose[found.whose != ""].to_dict() == {"ia3": "a colleague", "lora 8": "you"}
+    assert found.whose[found.whose != ""].to_dict() == {"ia3": "the course's", "lora 8": "you"}
     assert found.r2["lora 8"] == mine["lora 8"]["r2"]
     assert (found.low < found.r2)["ia3"]
     table = board_picture.table(found)
     assert table.index.tolist() == ["LoRA 8", "IA³"]
     assert table.loc["IA³"].tolist() == [
-        "a colleague", f"{found.r2['ia3']:.3f}", "81.3", "13,824", "81"]
+        "the course's", f"{found.r2['ia3']:.3f}", "81.3", "13,824", "81"]
     assert table["whose"]["LoRA 8"] == "you"
-    assert "diamonds are your runs, rings a colleague's, bars" in board_picture.caption(found)
+    assert "diamonds are your runs, rings the course's, bars" in board_picture.caption(found)
     assert "◂" not in board_picture.caption(found)
     low = board_picture.caption(found.assign(r2=0.1))    # neither a diamond nor a ring is drawn
     assert "files; bars" in low
@@ -301,7 +301,7 @@ def test_nothing_recorded_is_seen_before_a_row_or_a_bet(here, mine):
     assert [*beside.index].index("mask") == [*beside.index].index("lora 8") + 1    # by its file
     assert board_picture.draw(found).get_label().startswith(
         "Highest of 2 so far: IA³, R² 0.519, 83% of the gain. 1 of 9 built. prompt, 54.7 kB: "
-        "lesson 03; IA³, 81 kB: a colleague 0.519")
+        "lesson 03; IA³, 81 kB: the course's 0.519")
 
 
 def test_a_pair_of_the_readers_is_at_the_seeds_that_both_have(here, mine, record):

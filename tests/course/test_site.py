@@ -30,7 +30,6 @@ from peft_teach.course.publish.page import (
     glossary,
     page,
     take_pictures_out,
-    with_lessons,
 )
 from peft_teach.course.publish.site import site
 from peft_teach.course.publish.source import SourceCell
@@ -117,17 +116,6 @@ def test_the_first_use_of_a_term_leads_to_the_glossary(folded):
     assert text.source == after
 
 
-@pytest.mark.parametrize(("term", "lesson"), [
-    ("LoRA", "07_lora"), ("merge", "06_ia3"), ("singular values", "02_small_change"),
-    ("teapot", None)])
-def test_a_term_of_the_glossary_leads_to_the_lesson_that_explains_it(term, lesson):
-    """It has it in its title, in bold, or first; a term that none has leads nowhere."""
-    entry = f"{term}\n  A line.\n  Another."
-    link = f" [Lesson\N{NO-BREAK SPACE}{lesson[:2]}](lessons/{lesson}.ipynb)" if lesson else ""
-    assert with_lessons(f"{entry}\n\n{entry}\n", lessons().values()) == (
-        f"{entry}{link}\n\n{entry}{link}\n")
-
-
 @pytest.mark.parametrize("solutions", [FOLDED, NONE])
 def test_an_exercise_is_its_stub_the_card_of_a_slip_and_a_folded_solution(solutions):
     cells = page(LESSON, ROOT, solutions).cells
@@ -186,8 +174,10 @@ def test_a_bets_answer_stands_above_the_picture_that_its_cell_makes(folded):
 @pytest.mark.parametrize(("number", "form"), [
     ("00", "0.9"), ("02", "0.5, 0.5"), ("07", "A, B, AB, –"), ("10", "LoRA 8: 60, BitFit: 40")])
 def test_a_field_shows_how_an_answer_looks(number, form):
-    """Without how sure one is, which the page does not measure."""
-    assert f'placeholder="{form}"' in shown(page_of(number))
+    """How sure one is has a field of its own, which the page does not measure."""
+    html = shown(page_of(number))
+    assert f'placeholder="{form}"' in html
+    assert ("How sure, 0 to 1: <input " in html) == (number in ("00", "02"))
 
 
 @pytest.mark.parametrize("lesson", lessons().values(), ids=lambda lesson: lesson.name)

@@ -85,7 +85,7 @@ for (const bet of bets) {
     const like = form(field.placeholder), wrong = `Expected: an answer such as ${field.placeholder}${like.match(/, .*/) ?? ""}.`;
     field.setCustomValidity(form(field.value) === like ? "" : wrong);
   });
-  field?.addEventListener("keydown", (event) => event.key === "Enter" && buttons[0].click());
+  bet.addEventListener("keydown", (event) => event.target.matches("input") && event.key === "Enter" && buttons[0].click());
   for (const button of buttons) {
     button.addEventListener("click", () => {
       if (field && !field.reportValidity()) return;
@@ -114,13 +114,18 @@ for (const measured of document.querySelectorAll("details .measured")) {
 
 const isNumber = (text) => /^[\d+−–-]|^$/.test(text.trim()) && !/\p{L}{3}/u.test(text);
 
-// On a phone the rows of a table of words are cards, whose cells are named if they are several; one of numbers stays.
+// On a phone the rows of a table of words are cards, and those of claims everywhere; cells are named if they are several.
+const phone = matchMedia("(max-width: 480px)");
 for (const table of document.querySelectorAll("article table.docutils")) {
   const names = [...table.querySelectorAll("thead th")].map((each) => each.textContent);
   const cells = [...table.querySelectorAll("td:not(:first-child)")];
   const numbers = cells.filter((each) => isNumber(each.textContent));
   if (!names[1]) continue;
-  table.classList.add(numbers.length > cells.length / 2 ? "numbers" : "cards");
+  const words = numbers.length <= cells.length / 2;
+  const show = () => table.classList.toggle("cards", words && (phone.matches || names[0] === "claim"));
+  table.classList.add(words ? "words" : "numbers");
+  phone.addEventListener("change", show);
+  show();
   for (const cell of table.querySelectorAll("td"))
     if (cell.textContent.trim()) cell.dataset.name = names.length < 3 ? "" : names[cell.cellIndex].replace(/.$/, "$&: ");
 }

@@ -286,8 +286,8 @@ def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
 
     Rungs that no lesson builds stand there once the reader has trained them.
     `own` are the reader's rows by rung, `rows()` unless given. Columns: lesson, file_bytes, whose
-    ("you", "a colleague", or "" where nothing is to be seen); r2, accuracy, and parameters of that
-    row or colleague's run; low and high of the recorded runs.
+    ("you", "the course's", or "" where nothing is to be seen); r2, accuracy, and parameters of that
+    row or the course's run; low and high of the recorded runs.
     """
     own, record = rows() if own is None else own, records.load("ladder")
     quality = protocol.quality(record)
@@ -299,7 +299,7 @@ def frame(own: Mapping[str, Mapping] | None = None) -> pandas.DataFrame:
         run = own.get(key, theirs[key]) if is_open else {}
         found[key] = {
             "lesson": lesson, "file_bytes": record["costs"][key]["file_bytes"],
-            "whose": "you" if key in own else "a colleague" if is_open else "",
+            "whose": "you" if key in own else "the course's" if is_open else "",
             **{name: run.get(name) for name in ("r2", "accuracy", "parameters")},
             "low": recorded.get("low"), "high": recorded.get("high")}
     return pandas.DataFrame.from_dict(found, orient="index").sort_values("file_bytes").astype(

@@ -5,7 +5,7 @@ from statistics import fmean
 import pandas
 from matplotlib.figure import Figure
 
-from ...ink import both, narrow, wrapped
+from ...ink import both, narrow
 from ...plots import COLOURS, HALO, bytes_text, claim, figure
 from .. import protocol, records
 
@@ -17,7 +17,7 @@ def caption(found: pandas.DataFrame) -> str:
     """Say what the marks are that `draw` makes of a frame: those that are to be seen."""
     drawn = [*found.whose[found.r2.ge(LOW)]]
     marks = {"diamonds are your runs": "you" in drawn,
-             "rings a colleague's": "a colleague" in drawn,
+             "rings the course's": "the course's" in drawn,
              "bars the 95% intervals of recorded ones": found.high.gt(LOW).any(),
              "◂ is off the scale": found.r2.lt(LOW).any()}
     told = ", ".join(mark for mark, seen in marks.items() if seen)
@@ -28,7 +28,7 @@ def caption(found: pandas.DataFrame) -> str:
 
 @both
 def draw(found: pandas.DataFrame) -> Figure:
-    """Draw a frame: R² of the reader's rows, the recorded intervals pale; below, what is to come.
+    """Draw a frame: R² of the reader's rows, the recorded intervals pale.
 
     The claim says whose R² is highest, and how much of the gain that is: of the way from the head
     on the pooler to full fine-tuning.
@@ -36,7 +36,7 @@ def draw(found: pandas.DataFrame) -> Figure:
     record = records.load("ladder")
     zero, mean = protocol.zeros(record).values()
     full = fmean(run["r2"] for run in protocol.finals(record) if run["method"] == "full")
-    seen, closed = found.query("whose != ''"), found.query("whose == ''")
+    seen = found.query("whose != ''")
     made, ax = figure(7.2, 2.1 + 0.4 * max(len(seen), 1))
     grey, high = COLOURS["head"], max(HIGH, seen.r2.max() + 0.02 if len(seen) else 0)
     ax.hlines(range(len(seen)), LOW, high, color=COLOURS["frozen"], lw=1, zorder=0)
@@ -71,13 +71,7 @@ def draw(found: pandas.DataFrame) -> Figure:
     ax.tick_params(axis="y", length=0, pad=62, labelsize=12)
     ax.tick_params(axis="x", labelsize=11)
     ax.spines["left"].set_visible(False)
-    rest = ", ".join(f"{SHORT[str(key)]} ({row.lesson})".replace(" ", "\N{NO-BREAK SPACE}")
-                     for key, row in closed.sort_values("lesson").iterrows())
     ax.set_xlabel(f"R², all {protocol.TESTS:,} test sentences", fontsize=12)
-    if rest:
-        lines = wrapped(f"Not run yet, by lesson: {rest}", made.get_figwidth() - 0.4)
-        made.set_figheight(made.get_figheight() + 0.2 * max(0, len(lines) - 2))
-        made.supxlabel("\n".join(lines), x=0.02, ha="left", fontsize=11, color=COLOURS["head"])
     claim(made, _claim(seen, zero, full), f"{(found.whose == 'you').sum()} of {len(found)} built. "
           + "; ".join(f"{SHORT[str(key)]}, {bytes_text(row.file_bytes)}: {_in_words(row)}"
                       for key, row in found.iterrows())

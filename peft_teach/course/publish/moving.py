@@ -35,7 +35,7 @@ from .source import CHECK, GRADE, SourceCell
 FILES = "moving"     # in `_static`
 MOST = 120           # settings of one picture that are drawn; of longer sliders every other stop
 LEAST = 0.75         # of its width a picture keeps, if not drawn for a phone: letters of ten pixels
-LARGEST = 1.12       # of its width a picture takes, to be as wide as the text
+LARGEST = 1.21       # of its width a picture takes, to be as wide as the text
 SHARP = 192          # dots an inch: twice a page's own
 
 _TRAINS = re.compile(r"\bpt\.board\.train\(")    # minutes, by the protocol of the ladder

@@ -42,6 +42,7 @@ _TIME = re.compile(r" \(([^()]*minutes?)\)$")    # of an exercise: below its hea
 _UNDONE = re.compile(r"\(no prediction\)|\((no|not) [\w ]+ yet\)|not trained here yet"
                      r"|No test .* yet|^Lesson \d\d \(|\A(yours: .*\n?)+\Z")
 _STILL = re.compile(r'class="peft-teach-still"')    # of a bet, where it holds no picture
+_SURE = '<label>How sure, 0 to 1: <input placeholder="0.5" size="4"></label> '
 _SET_UP = "# @title Set-up\n"    # imports, records, a model: nothing to read
 _DRAWS = re.compile(r"(pt\.)?(plots\.show|pictures\.explore_\w+|drawing\.\w+)\(")
 
@@ -140,24 +141,6 @@ def glossary(root: Path) -> list[str]:
     return re.findall(r"^(\w.*)\n  ", (root / GLOSSARY).read_text("utf-8"), re.MULTILINE)
 
 
-def with_lessons(text: str, lessons: Iterable[Lesson]) -> str:
-    """Return the glossary with a link below each term: to the lesson that explains it.
-
-    It is the one whose title names the term, else the first that has it in bold, else that uses it.
-    """
-    prose = {lesson.name: "\n".join(cell.source for cell in lesson.cells if cell.kind == "markdown")
-             for lesson in lessons}
-
-    def linked(found: re.Match) -> str:
-        term = re.escape(found[1])
-        name = next((name for sign in (rf"\A# .*\b{term}\b", rf"\*\*{term}\*\*", rf"\b{term}\b")
-                     for name, each in prose.items() if re.search(sign, each, re.M | re.I)), None)
-        lesson = f" [Lesson\N{NO-BREAK SPACE}{name[:2]}](lessons/{name}.ipynb)" if name else ""
-        return found[0] + lesson
-
-    return re.sub(r"^(\w.*)(?:\n  .+)+", linked, text, flags=re.M)
-
-
 def _gloss(cells: Iterable[Any], terms: Iterable[str]) -> None:
     """Link the first use of each term in a lesson's prose to the glossary."""
     each = "|".join(sorted(map(re.escape, terms), key=len, reverse=True))
@@ -223,23 +206,23 @@ def _bet(call: ast.Call, cell: Any, results: Container[str]) -> str:
     name = _about(call, results)
     told = f'<a href="#measured-{name}">The answer</a> comes below.' if name else ""
     if _name(call) == "commit":
-        form = escape(_form(call, cell))
+        sure = "how sure" in cell.source.splitlines()[call.end_lineno - 1].partition("# ")[2]
+        form = escape(_form(call, sure))
         return told and _asked("", f'<label>Your bet: <input required placeholder="{form}" '
-                               f'size="{max(12, len(form))}"></label> '
+                               f'size="{max(12, len(form))}"></label> {_SURE * sure}'
                                '<button type="button">Bet</button>', told, name)
     values = _values(call)
     question = values[0].value
     return buttons(question, _options(question, values[1], cell), told, name)
 
 
-def _form(call: ast.Call, cell: Any) -> str:
+def _form(call: ast.Call, sure: bool) -> str:
     """How an answer looks: that of `like=`, without how sure one is."""
-    remark = cell.source.splitlines()[call.end_lineno - 1].partition("# ")[2]
     like = next((ast.literal_eval(each.value) for each in call.keywords if each.arg == "like"), [])
     if isinstance(like, dict):
         like = [f"{name}: {value}" for name, value in like.items()]
     like = like if isinstance(like, list) else [like]
-    return ", ".join(str(each) or "–" for each in like[:1 if "how sure" in remark else None])
+    return ", ".join(str(each) or "–" for each in like[:1 if sure else None])
 
 
 def buttons(question: str, options: Iterable[str], told: str, name: str | None = None) -> str:

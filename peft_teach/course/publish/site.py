@@ -19,7 +19,7 @@ from ...errors import PeftTeachError
 from ..lessons import in_two
 from . import front, moving
 from .notebooks import make, write
-from .page import FOLDED, GLOSSARY, page, take_pictures_out, with_lessons
+from .page import FOLDED, page, take_pictures_out
 from .source import wrong
 
 SOURCES = Path("assets/site")
@@ -66,8 +66,6 @@ def stage(root: Path, folder: Path, solutions: str = FOLDED, most: int = moving.
     for film in (root / "assets").glob("*.webp"):
         shutil.copyfile(film, folder / "_static" / film.name)
     lessons = make(root)
-    terms = folder / GLOSSARY.name
-    terms.write_text(with_lessons(terms.read_text("utf-8"), lessons), "utf-8")
     # A process of its own for each core: the pictures take minutes, and torch is not safe to fork.
     cells = [[replace(cell, exercise=None) for cell in lesson.cells] for lesson in lessons]
     with ProcessPoolExecutor(min(len(lessons), os.cpu_count() or 1), get_context("spawn")) as pool:

@@ -130,7 +130,7 @@ def _headline(root: Path) -> str:
     lora, full = map(fmean, reached.values())
     frozen, costs = max(protocol.zeros(ladder).values()), ladder["costs"]
     return (f"LoRA trains {count('lora').trained / count('full').trained:.2%} of the parameters,"
-            f"\n  keeps {costs['lora 8']['file_bytes'] / 1e3:.0f} kB in place of "
+            f"\n  keeps {costs['lora 8']['file_bytes'] / 1e6:.1f} MB in place of "
             f"{costs['full']['file_bytes'] / 1e6:.0f} MB, and predicts film ratings with an R² of "
             f"{lora:.2f}, where full fine-tuning reaches {full:.2f} and a new head on the frozen "
             f"model {frozen:.2f} (means of {WORDS[len(reached['full'])]} seeds)")
