@@ -17,21 +17,7 @@ from typing import Any
 from ..checks.examination import silent
 from ..desk.learner import card_of
 from ..lessons import START
-from . import authored, recorded_widgets
-from .bets import (
-    BETS,
-    answer_of,
-    bet,
-    called,
-    calls,
-    compared,
-    output_of,
-    questions_of,
-    results_of,
-    text_of,
-    wait,
-    waiting_for,
-)
+from . import authored, bets, recorded_widgets
 from .colab import ADDED
 from .execution import stored
 from .glossary import link_terms, terms
@@ -64,8 +50,8 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
     cell's id.
     """
     notebook = stored(root / lesson.solved)
-    results = results_of(notebook)
-    waiting, questions = waiting_for(notebook, results), questions_of(notebook, results)
+    results = bets.results_of(notebook)
+    waiting, questions = bets.waiting_for(notebook, results), bets.questions_of(notebook, results)
     shown, solution, further = [], None, False
     for cell, known, student in zip(notebook.cells, lesson.cells, lesson.student.cells):
         if known.part in (GRADE, ADDED):
@@ -76,7 +62,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
             cell.outputs = []
             solution, cell = cell, student
         elif known.part == CHECK:
-            cell.outputs = [output_of(_slip((root / lesson.solved).parent, known.exercise.id))]
+            cell.outputs = [bets.output_of(_slip((root / lesson.solved).parent, known.exercise.id))]
             cell.metadata = {"tags": ["remove-input"]}
             shown.append(cell)
             if solutions == NONE:
@@ -86,7 +72,7 @@ def page(lesson: Lesson, root: Path, solutions: str = FOLDED,
         elif not _read(cell, known.id, results, pictures or {}):
             continue
         elif cell.id in waiting and cell.outputs:
-            wait(cell, waiting[cell.id], questions)
+            bets.wait(cell, waiting[cell.id], questions)
         shown.append(cell)
     title, _, rest = shown[0].source.partition("\n")
     launch = f" or [open it in Colab]({lesson.launch})" if lesson.launch else ""
@@ -152,37 +138,37 @@ def _read(cell: Any, id: str, results: Container[str], pictures: Mapping[str, st
     """Make of a cell of code what is read of it; return whether anything is."""
     if cell.source.startswith(_SET_UP):
         return False
-    made = calls(cell)
-    asked = {called(call) for call in made}
-    bets = [output_of(html) for call in made if called(call) in BETS
-            if (html := bet(call, cell, results))]
+    calls = bets.calls(cell)
+    names = {bets.called(call) for call in calls}
+    buttons = [bets.output_of(html) for call in calls if bets.called(call) in bets.BETS
+               if (html := bets.bet(call, cell, results))]
     kept = sorted((output for output in cell.outputs if not _is_undone(output)),
-                  key=lambda output: compared(output) is None)    # first what was measured
-    cell.outputs = bets + [answer_of(output) for output in kept if id not in pictures
-                           or compared(output)]
+                  key=lambda output: bets.compared(output) is None)    # first what was measured
+    cell.outputs = buttons + [bets.answer_of(output) for output in kept if id not in pictures
+                              or bets.compared(output)]
     if id in pictures:
         picture = pictures[id]
-        if bets and "when you have guessed" not in picture:    # it may show the answer
+        if buttons and "when you have guessed" not in picture:    # it may show the answer
             picture = (f'<details class="after-bet"><summary>Bet first, then open the picture'
                        f"</summary>{picture}</details>")
-        cell.outputs.append(output_of(picture))
+        cell.outputs.append(bets.output_of(picture))
         _folded(cell)
-    elif asked and asked <= BETS:
+    elif names and names <= bets.BETS:
         cell.metadata = {"tags": ["remove-input"]}
-        return bool(bets)
-    elif asked == {"sentence"}:
+        return bool(buttons)
+    elif names == {"sentence"}:
         yours = re.search("# yours: (.+)", cell.source)
-        cell.metadata, cell.outputs = {"tags": ["remove-input"]}, [output_of(
+        cell.metadata, cell.outputs = {"tags": ["remove-input"]}, [bets.output_of(
             f"<p>In a sentence of your own: {escape(yours[1])}</p>")] if yours else []
         return bool(yours)
     elif cell.metadata.get("jupyter", {}).get("source_hidden") or _DRAWS.match(cell.source):
         _folded(cell)
-    return not asked & NEED_A_KERNEL
+    return not names & NEED_A_KERNEL
 
 
 def _is_undone(output: Any) -> bool:
     """Whether an output is a reader's own: a bet or a training not done, a piece, a warning."""
-    text, html = text_of(output), output.get("data", {}).get("text/html", "")
+    text, html = bets.text_of(output), output.get("data", {}).get("text/html", "")
     return bool(output.get("name") == "stderr" or _UNDONE.search(text or output.get("text", ""))
                 or (_STILL.search(html) and "<figure" not in html))
 
