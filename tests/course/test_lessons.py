@@ -157,13 +157,16 @@ def test_a_weak_test_has_holes_and_a_law_has_none(lesson):
     assert [name for name in said if not any(said[name]["law"])] == [*law.right]
 
 
-def test_outputs_that_nbval_compares_are_stored():
+def test_what_nbval_compares_and_what_a_page_shows_is_stored():
     for source in SOURCES:
-        tagged = [c for c in solution(source).cells
-                  if "nbval-check-output" in c.metadata.get("tags", ())]
+        cells = [c for c in solution(source).cells if c.cell_type == "code"]
+        tagged = [c for c in cells if "nbval-check-output" in c.metadata.get("tags", ())]
         assert tagged, source
-        assert all(c.outputs for c in tagged), (
-            f"{source}: no stored output: peft-teach build --execute {source.parent.name[:2]}")
+        shown = [c for c in cells
+                 if re.search(r"^(pt\.plots\.show|.* = pt\.check)\(", c.source, re.MULTILINE)]
+        assert len(shown) >= 4, source
+        lost = [c.source for c in (*tagged, *shown) if not c.outputs]
+        assert not lost, f"{source}: no stored output of {lost}: peft-teach build --execute NN"
 
 
 def test_a_solved_lesson_has_all_points_and_every_figure_a_text():
