@@ -15,20 +15,10 @@ from typing import Any
 
 from ...errors import PeftTeachError
 from ..lessons import number
-from . import (
-    blind,
-    engine,
-    feedback_zip,
-    further,
-    handed,
-    leaderboard,
-    marking,
-    overrides,
-    private,
-    report,
-)
+from . import blind, engine, feedback_zip, further, handed, leaderboard, marking, overrides, report
 from .collect import MOST_OTHERS, collect, counted
 from .job import Settings, key, mark_all, mark_references
+from .private import must_be_writable, store
 from .roster import Roster
 from .row import Row, ordered
 from .run import FAILED
@@ -79,7 +69,7 @@ def grade(submissions: Path | str, out: Path | str, options: Options | None = No
     """
     out, options = Path(out), options or Options()
     listed = Roster(options.roster)
-    private.must_be_writable(out)
+    must_be_writable(out)
     lines = overrides.read(out, options.bonus)
     settings = _settings(options)
     assigned = None if options.lesson is None else number(options.lesson)
@@ -160,7 +150,7 @@ def _marks(handed_in: Sequence[Submission], settings: Settings, kept: Path, opti
 def _keep(marks: Marks, path: Path) -> None:
     """Keep what the grader itself did not fail at."""
     if marks and not any(FAILED in flag for mark in marks for flag in mark["flags"]):
-        private.store(path, json.dumps(marks, indent=1, sort_keys=True) + "\n")
+        store(path, json.dumps(marks, indent=1, sort_keys=True) + "\n")
 
 
 def _kept(path: Path) -> Marks | None:
