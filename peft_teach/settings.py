@@ -3,8 +3,8 @@
     size: Annotated[int, checked(is_integer, "a whole number from 1")] = 64
     layers: Annotated[tuple[int, ...] | None, as_layers] = None
 
-Python takes True for 1, and NumPy's numbers cannot be written to json. So a method's settings are
-made plain numbers and tuples before anything is built with them, in one place for all methods.
+Python takes True for 1, and NumPy's numbers cannot be written to json. So a `Config` makes its
+settings plain numbers and tuples, in one place for all methods; a layer only has its own checked.
 """
 
 import dataclasses

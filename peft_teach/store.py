@@ -76,7 +76,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     Where method and settings agree, only tensors are copied, which takes milliseconds; otherwise
     the old adapter is removed and the new one loaded. A failure leaves the old one in place. After
     a bare `attach` no settings are known: what is no tensor, such as a scale, stays as attached.
-    Inside `pt.disabled(model)` the new adapter is silent, too. Warns as `load` does.
+    Inside `pt.disabled(model)` the new adapter is disabled, too. Warns as `load` does.
     """
     note = guards.adopt(model)
     if note is None:
@@ -98,7 +98,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     with core.all_or_nothing(model):
         model = model if same else _inject(core.undo(model), file)
         _copy_into(model, file)
-    core.stay_silent(adapters(model).values(), old)
+    core.keep_disabled(adapters(model).values(), old)
     return model
 
 

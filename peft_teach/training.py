@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from . import contents, frozen, guards, notes, whole
 from .batch import Batch, as_list, check, ready, tokens_in
 from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
-from .idle import refuse_idle, refuse_silent
+from .idle import refuse_disabled, refuse_idle
 from .methods import full
 from .optimizer_groups import check_setting, groups_of
 from .valid import is_integer
@@ -77,7 +77,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
         check(model, batch)
     whole.reshard(model)
     guards.adopt(model)
-    refuse_silent(model)
+    refuse_disabled(model)
     contents.refuse_lost(model)
     lr = learning_rate(model) if lr is None else lr
     for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup": warmup,
@@ -99,7 +99,7 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
     try:
         model.zero_grad()    # somebody may have left some
         for index, batch in enumerate(batches):
-            refuse_silent(model)
+            refuse_disabled(model)
             before = [b.clone() for b in moving]
             start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
             loss = model(**ready(model, batch)).loss

@@ -444,9 +444,9 @@ def test_a_silent_adapter_is_not_merged(model, batch):
     model = pt.lora.inject(model)
     name, adapter = [*pt.adapters(model).items()][-1]
     before = snapshot(model, batch)
-    with pytest.raises(NotMergeable, match="is silent"), pt.disabled(model):
+    with pytest.raises(NotMergeable, match="is disabled"), pt.disabled(model):
         pt.merge(model)
-    with pytest.raises(NotMergeable, match=f"{name} is silent"), pt.disabled(adapter):
+    with pytest.raises(NotMergeable, match=f"{name} is disabled"), pt.disabled(adapter):
         pt.merge(model)
     assert snapshot(model, batch) == before
     assert not pt.adapters(pt.merge(model))
@@ -816,6 +816,28 @@ def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
         assert_equal(model(**batch).logits, before)
         adapter.weight.mul_(3)
         assert not torch.equal(model(**batch).logits, before)
+
+
+class Beside(pt.Adapter):
+    """base(x) + weight(x) + bias, a module and a buffer by names that the base has, too."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.add_module("weight", nn.Linear(base.in_features, base.out_features, bias=False))
+        self.register_buffer("bias", torch.ones(base.out_features), persistent=False)
+
+    def forward(self, x):
+        y = self.base(x)
+        return (y + self.weight(x) + self.bias).to(y.dtype)
+
+
+def test_an_adapter_may_have_a_module_and_a_buffer_by_names_of_its_base(model, batch):
+    adapter = pt.adapters(pt.attach(model, "query", Beside))[QUERY(0)]
+    assert {*adapter.own_parameters()} == {"weight.weight"}
+    assert torch.equal(adapter.bias, torch.ones(32))
+    assert model(**batch).logits.isfinite().all()
+    with pytest.raises(KeyError, match="already exists"):    # one of these is its own by now
+        adapter.register_parameter("bias", nn.Parameter(torch.zeros(32)))
 
 
 # ── what torch does behind a module's back ───────────────────────────────────────────────────

@@ -323,7 +323,7 @@ def test_nothing_trains_while_disabled(model, toy):
     before = pt.adapter_state(model)
     with pt.disabled(model):
         for call in (lambda: pt.train(model, toy), lambda: next(steps)):
-            with pytest.raises(BadConfig, match=r"layer\.0\..*query is silent") as error:
+            with pytest.raises(BadConfig, match=r"layer\.0\..*query is disabled") as error:
                 call()
             assert "outside of pt.disabled" in error.value.expected
     assert all(torch.equal(t, before[n]) for n, t in pt.adapter_state(model).items())
