@@ -23,7 +23,7 @@ from . import guards, models, notes, whole
 from .adapter import Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, kind_of
 from .models import replacing
-from .notes import Note
+from .notes import Note, prepare
 from .trained_copy import TrainedCopy, refuse_copies
 from .valid import as_targets
 
@@ -43,7 +43,7 @@ def attach(model: nn.Module, targets: str | tuple[str, ...], make: Make,
     `NoTargets`, `NotSupported` for a place in an unknown family, or `BadConfig` for a target in the
     head, one in `also_train`, too, or if `make` breaks the contract; then the model is as it was.
     """
-    note, _ = notes.prepare(model)
+    note, _ = prepare(model)
     return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make),
                 as_targets(also_train, "also_train"))
 

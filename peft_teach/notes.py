@@ -1,7 +1,7 @@
 """The note on an adapted model: taken before a method changes anything, kept while it is on.
 
 A note is one frozen value, which is replaced, never changed: so an injection that fails puts back
-what was there. `save`, `load`, `swap`, `remove` and the export read nothing else.
+what was there. `save`, `load`, `swap`, `remove` and the export read it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -22,7 +22,7 @@ INSIDE = "inside"    # in place of a note on a bare backbone that an adapter wra
 
 @dataclass(frozen=True)
 class Note:
-    """What is noted on an adapted model.
+    """The method on a model, and the unadapted model below it.
 
     `fingerprint` describes the base before any change. `bits` holds a checksum of each of its
     tensors; no file keeps these, as the same base has others in half precision. `requires_grad` is

@@ -31,7 +31,7 @@ from .methods import full
 from .optimizer_groups import check_setting, groups_of
 from .valid import is_integer
 
-OWN = 1e-3    # the learning rate of adapters that no method here made
+DEFAULT_LEARNING_RATE = 1e-3    # of adapters that no method here made
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,8 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     return _steps(model, batches, groups_of(model, groups), lr, warmup, clip, weight_decay)
 
 
-def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[Step]:
+def _steps(model: nn.Module, batches: list[Batch], groups: list[dict], lr: float, warmup: float,
+           clip: float, weight_decay: float) -> Iterator[Step]:
     """Make one step of each batch."""
     optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
@@ -141,13 +142,13 @@ def learning_rate(model: nn.Module) -> float:
     It was found on one small encoder and one small language model, with the method's defaults: a
     place to begin. With batches of 16, most methods learn in 60 steps; BitFit, prompts and prefixes
     had not begun by then at any rate tried: give them 120 at least, BitFit 250. It is `full`'s for
-    a model without a method, and `OWN` for adapters of your own.
+    a model without a method, and `DEFAULT_LEARNING_RATE` for adapters of your own.
     """
     note = notes.note_of(model)
     if note is None:
         return full.LEARNING_RATE
     if note.method is None:
-        return OWN
+        return DEFAULT_LEARNING_RATE
     return note.config.learning_rate(model)
 
 

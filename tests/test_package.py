@@ -27,8 +27,8 @@ SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix("
 # others are second pages of the same methods.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"},
               "methods.lora": {"methods.lora_plus"},
-              "methods.prompt": {"methods.starts"},
-              "methods.prefix": {"methods.projection", "methods.starts"},
+              "methods.prompt": {"methods.initial"},
+              "methods.prefix": {"methods.projection", "methods.initial"},
               "methods.bottleneck": {"methods.placements"}}
 EXAMINE = {"desk", "recording", "publish", "grade", "cli"}    # rooms that may call an examination
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.

@@ -9,6 +9,7 @@ This file only re-exports. Each idea has a file of its own:
     layers       what a linear layer is, in each form in which a model may hold it
     replacing    how one module takes another's place
     plain        a plain transformers model again
+    mean_pooled  BERT with a head over the mean of its tokens
     modes        training or evaluation mode, for a while
 """
 

@@ -40,8 +40,8 @@ class Family:
     """One architecture: the path of its blocks, and each place relative to a block.
 
     `places` maps a place to a module path inside the block; `embeddings` and `last` are paths
-    from the backbone. `last` may hold `{last}`, the number of the last block. `lacks` says why a
-    place that one would expect is missing: the backbone, of a language model alone.
+    from the backbone. `last` may hold `{last}`, the number of the last block. `lacks` gives the
+    reason a usual place is absent; an absent `backbone` applies only to language models.
 
     `is_encoder` says that every token attends to every other; `reads_cache`, that attention reads
     cached keys and values; `skips_padding`, that positions start at `padding_idx + 1` and skip
