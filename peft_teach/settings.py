@@ -4,7 +4,7 @@
     layers: Annotated[tuple[int, ...] | None, as_layers] = None
 
 Python takes True for 1, and NumPy's numbers cannot be written to json. So a `Config` makes its
-settings plain numbers and tuples, in one place for all methods; a layer only checks what it is given.
+settings plain numbers and tuples, in one place for all methods. A layer only checks its own.
 """
 
 import dataclasses

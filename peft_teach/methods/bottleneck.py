@@ -25,18 +25,18 @@ large as u for d_model 384 and size 64. Both matrices zero would be exact, too, 
 
 Sources: Houlsby et al. 2019, arXiv 1902.00751, §2.1; Pfeiffer et al. 2021, arXiv 2005.00247, and
 2020, arXiv 2005.00052; Bapna & Firat 2019, arXiv 1909.08478; He et al. 2022, arXiv 2110.04366, §3
-and §4. Their values stand below as `HOULSBY` and so on, all of one size, that of Houlsby's code,
-so that they can be compared. With r the residual stream before a sub-layer and o what that adds:
+and §4 (PARALLEL). All presets have the size of Houlsby's code, so that they can be compared. With r
+the residual stream before a sub-layer and o what that adds:
 
-    preset    after  in post-LN, as BERT              in pre-LN, as GPT-2 and Llama
-    HOULSBY   both   LN(r + o + A(o))                 r + o + A(o)
-    PFEIFFER  ffn    LN(r + o + A(LN(r + o)))         r + o + A(r + o)
-    BAPNA     ffn    y + A(LN_new(y)), y = LN(r + o)  y + A(LN_new(y)), y = r + o
-    PARALLEL  ffn    LN(r + o + 4 A(r))               r + o + 4 A(LN(r)), as He et al. draw it;
-                                                      the `adapters` library has A(r) here, too
+    preset          A stands         post-LN, as BERT                 pre-LN, as GPT-2, Llama
+    HOULSBY         after both       LN(r + o + A(o))                 r + o + A(o)
+    PFEIFFER        after ffn        LN(r + o + A(LN(r + o)))         r + o + A(r + o)
+    BAPNA           after ffn        y + A(LN_new(y)), y = LN(r + o)  y + A(LN_new(y)), y = r + o
+    PARALLEL        beside ffn       LN(r + o + 4 A(r))               r + o + 4 A(LN(r))
+    POST_ATTENTION  after attention  as HOULSBY; no paper's           as HOULSBY
+    ENDS            at both ends     y + A(y), y the embeddings, and the last hidden state; no paper's
 
-No paper's: `POST_ATTENTION` is half of Houlsby's; `ENDS` has one adapter on the embeddings and one
-on the last hidden state, and no layer between is touched.
+In pre-LN, PARALLEL is as He et al. draw it; the `adapters` library has A(r) there, too.
 
 Three deviations from Houlsby et al.: they also train the model's LayerNorms, which belong to the
 base and stay frozen here; their code starts at σ = 0.001, their paper, as here, at 0.01; and on
