@@ -32,7 +32,8 @@ class Adapter(nn.Module):
     `forward` need not check `enabled`: a disabled adapter calls its base (`__init_subclass__`).
     """
 
-    read_as = ""    # the base's name, in one of torch's modules that read its weight: see `bypass`
+    read_as = ""          # its name in the model, for an error to say
+    read_whole = False    # inside one of torch's modules, which look at more than a weight
 
     def __init__(self, base: nn.Module):
         super().__init__()
@@ -89,9 +90,10 @@ class Adapter(nn.Module):
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name not in bypass.ANSWERED and not self.read_as:
+            if name not in bypass.ANSWERED and not self.read_whole:
                 raise
-        return bypass.answer(self.base, name, self.read_as if self.enabled else "")
+        base = self.base
+        return bypass.answer(base, name, self.read_as) if self.enabled else getattr(base, name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         self._free(name, "_parameters")

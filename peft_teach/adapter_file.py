@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from . import fingerprints, folder, models
+from .adapter import by_plain_name
 from .contents import DESCRIPTION, TENSORS
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
@@ -50,15 +51,22 @@ class AdapterFile(NamedTuple):
             raise AdapterFileError(f"{self.path} has settings that this method does not know: "
                                    f"{getattr(error, 'found', error)}") from error
 
-    def check_base(self, base: dict) -> None:
-        """Compare two fingerprints: names, shapes, and values to the precision of half floats."""
+    def check_base(self, base: dict, model: nn.Module) -> None:
+        """Compare two fingerprints: names, shapes, and values to the precision of half floats.
+
+        A buffer is passed over if only one of them has it, as older files have none, or if it comes
+        with the file, as what a head counts does.
+        """
         saved, right = self.says["base"], "the base that the adapter was trained on"
         made = f"{self.path} was made for"
-        if saved.keys() != base.keys():
-            name = sorted(saved.keys() ^ base.keys())[0]
+        buffers = by_plain_name(model, dict(model.named_buffers())).keys()
+        differ = (saved.keys() ^ base.keys()) - buffers
+        if differ:
+            name = sorted(differ)[0]
             where = "only the file" if name in saved else "only this model"
             raise AdapterFileError(f"{made} another model: {where} has {name}.", expected=right)
-        for name, (shape, values) in saved.items():
+        for name in [n for n in saved if n in base and not (n in buffers and n in self.tensors)]:
+            shape, values = saved[name]
             if shape != base[name][0]:
                 raise AdapterFileError(f"{made} another model: {name} is {base[name][0]} here, "
                                        f"{shape} there.", expected=right)

@@ -1,8 +1,8 @@
 """What an adapter answers for its base: a model may look at one's weight instead of calling it.
 
-T5 asks for `wo.weight.dtype`, and ModernBERT asks a block for its `attention_type`. Some of torch's
-modules, `guards.READERS`, compute with a weight themselves, and would so bypass an adapter: there
-it answers with an `Asked`, a weight whose dtype, shape and numbers can be read, and which raises
+T5 asks for `wo.weight.dtype`, and ModernBERT asks a block for its `attention_type`. WavLM, like
+some of torch's own modules, computes with a weight itself, and would so bypass an adapter. One that
+acts answers with an `Asked`, a weight whose dtype, shape and numbers can be read, and which raises
 where torch computes with it and another tensor. Torch's fast paths avoid such a weight.
 """
 
@@ -25,19 +25,23 @@ class Asked(Tensor):
 
     @classmethod
     def __torch_function__(cls, func, types, args=(), kwargs=None):
-        given = [x for x in (*args, *(kwargs or {}).values()) if isinstance(x, Tensor)]
+        given = [x for x in (*args, *(kwargs or {}).values())
+                 for x in (x if isinstance(x, list | tuple) else [x]) if isinstance(x, Tensor)]
+        of = next((x.of for x in given if isinstance(x, cls) and x.of), "an adapted module")
         if any(not isinstance(x, cls) for x in given):
-            name = next((x.of for x in given if isinstance(x, cls)), "")
-            raise NotSupported(f"{func.__name__} computes with the weight of {name}, and would "
+            raise NotSupported(f"{func.__name__} computes with the weight of {of}, and would "
                                "pass its adapter by.", expected="a module that the model calls",
-                               hint="adapt the module around it, or pt.disabled(model)")
-        return super().__torch_function__(func, types, args, kwargs or {})
+                               hint="adapt the module around it, or read adapter.base.weight")
+        out = super().__torch_function__(func, types, args, kwargs or {})
+        if isinstance(out, cls):
+            out.of = of
+        return out
 
 
-def answer(base: nn.Module, name: str, read_as: str) -> Any:
-    """Return what a base has under this name; as an `Asked`, if its weight is `read_as` one."""
+def answer(base: nn.Module, name: str, of: str) -> Any:
+    """Return what a base has under this name; a plain tensor as an `Asked`, `of` this module."""
     found = getattr(base, name)
-    if read_as and isinstance(found, Tensor):
+    if type(found) in (Tensor, nn.Parameter):    # another library's is more than its numbers
         found = found.as_subclass(Asked)
-        found.of = read_as
+        found.of = of
     return found

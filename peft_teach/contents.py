@@ -213,11 +213,12 @@ def _refuse_changed(model: nn.Module, note: Note) -> None:
     another library's kind, and what a `make` of one's own was given and may change, as PiSSA takes
     from the base what it puts into the adapter.
     """
-    given = {id(p) for adapter in adapters(model).values()
-             for p in (adapter.own_parameters().values() if note.method else adapter.parameters())}
+    given = {id(t) for t in (method_state(model) | head_state(model)).values()}
+    if note.method is None:
+        given |= {id(p) for adapter in adapters(model).values() for p in adapter.parameters()}
     changed = [name for name, p in _weights(model, given).items()
                if name not in note.weights and fingerprints.is_readable(p)
-               and note.fingerprint.get(name, [[], []])[0] == list(p.shape)
+               and note.fingerprint.get(name, [None, []])[0] == list(p.shape)
                and not fingerprints.is_as_noted(p, note.fingerprint[name][1], note.bits.get(name))]
     if changed:
         raise _not_kept(changed, "changed since the method was put on, and would",

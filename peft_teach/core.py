@@ -211,7 +211,6 @@ def _put_back(model: nn.Module, modules: dict[str, nn.Module]) -> nn.Module:
         p.requires_grad_(was and p.is_floating_point())    # bytes of a packed layer never train
     notes.clear(model)
     guards.guard(model, adapted=False)
-    models.guard_save(model)
     return model
 
 

@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import models
+from . import frozen, models, nf4
+from .adapter import full_name
 from .valid import FLOATS
 
 
@@ -29,16 +30,20 @@ def of_base(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, list]:
 
 
 def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor]:
-    """Return a model's weights by name, each with its numbers in the order they came in.
+    """Return a model's tensors by name, each with its numbers in the order they came in.
 
     The weight of a converted layer is as the `Conv1D` had it, that of a packed layer its bytes.
-    Parameters whose `id` is in `but` are left out.
+    Beside the weights these are the buffers that a state dict keeps, as a BatchNorm's means. Those
+    whose `id` is in `but` are left out.
     """
     turned = {f"{name}.weight" for name in models.converted(model)}
     packed = {f"{name}.weight": _packed_weight(layer)
-              for name, layer in model.named_modules() if models.is_packed(layer)}
-    weights: dict[str, Tensor] = {**dict(model.named_parameters()), **packed}
-    return {name: p.T if name in turned else p for name, p in weights.items() if id(p) not in but}
+              for name, layer in model.named_modules()
+              if models.is_packed(layer) and hasattr(layer, "weight")}
+    kept = {full_name(name, own): b for name, module in model.named_modules()
+            if not isinstance(module, nf4.Linear4bit) for own, b in frozen.buffers(module).items()}
+    tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **packed, **kept}
+    return {name: p.T if name in turned else p for name, p in tensors.items() if id(p) not in but}
 
 
 def _packed_weight(layer: Any) -> Tensor:
@@ -102,7 +107,8 @@ def _sample(p: Tensor) -> list[float]:
     flat = p.detach().reshape(-1)
     steps = min(16, flat.numel())
     where = [i * (flat.numel() - 1) // max(1, steps - 1) for i in range(steps)]
-    return [float(f"{v:.4g}") for v in flat[where].cpu().to(torch.bfloat16).tolist()]
+    values = flat[where].cpu().to(torch.bfloat16).nan_to_num()    # a mask may hold -infinity
+    return [float(f"{v:.4g}") for v in values.tolist()]
 
 
 def _checksum(p: Tensor) -> tuple[str, int]:

@@ -1,7 +1,7 @@
 """Modules that learn without a gradient: a frozen one must stay what it was.
 
 BatchNorm counts means and variances while it is in training mode. So a frozen module that has such
-buffers is kept in evaluation mode.
+buffers is kept in evaluation mode; one that holds a constant there, such as a table, is not.
 """
 
 from collections.abc import Iterable
@@ -37,14 +37,15 @@ def buffers(module: nn.Module) -> dict[str, Tensor]:
 
 
 def must_stay(model: nn.Module) -> set[nn.Module]:
-    """Return the frozen modules that have means, variances or the like.
+    """Return the frozen modules that count means or variances, or what `spectral_norm` does.
 
-    In a frozen module no parameter trains, nor one to which its buffers belong.
+    In a frozen module no parameter trains, nor one to which its buffers belong. What another module
+    counts under a name of its own, `save` refuses.
     """
     train = [p for p in model.parameters() if p.requires_grad]
     moving = {*owners(model, train).values()}
     return {module for module in model.modules()
-            if any(b.is_floating_point() for b in buffers(module).values())
+            if any(name.startswith("running_") or name.endswith("_u") for name in buffers(module))
             and module not in moving and not any(p.requires_grad for p in module.parameters())}
 
 

@@ -1,6 +1,7 @@
 """What is shadowed on an adapted model, so that torch and transformers do it no harm.
 
-    save_pretrained             saves the adapter, by `contents.save_checkpoint`
+    save_pretrained             saves the adapter, by `contents.save_checkpoint`; without one,
+                                refuses where it would lie, by `models.guard_save`
     resize_token_embeddings     refuses where an adapter has the table's size
     train                       of frozen modules that would count: they stay as they are
     forward                     of torch's encoder: its fast path bypasses no adapter
@@ -13,13 +14,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import frozen, notes, shadow
+from . import frozen, models, notes, shadow
 from .adapter import Adapter
 from .contents import save_checkpoint
 from .errors import NotSupported
 from .notes import Note
 
-# Torch's modules that read the weights of modules inside them.
+# Torch's modules that read the weights of modules inside them, and what else these have.
 READERS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
@@ -34,7 +35,7 @@ def guard(model: nn.Module, adapted: bool = True) -> None:
               for m in reader.modules()}
     for name, module in model.named_modules():
         if isinstance(module, Adapter):
-            module.read_as = name if module in inside else ""
+            module.read_as, module.read_whole = name, module in inside
         if module in stay:
             module.training = False
         elif shadow.stands(module, "train", frozen.train_children):
@@ -45,6 +46,8 @@ def guard(model: nn.Module, adapted: bool = True) -> None:
     if hasattr(type(model), "resize_token_embeddings"):
         shadow.put(model, "resize_token_embeddings", _resize, carries)
     shadow.put(model, "save_pretrained", save_checkpoint, carries)
+    if not carries:
+        models.guard_save(model)
 
 
 def adopt(model: nn.Module) -> Note | None:

@@ -112,7 +112,8 @@ def note_of(model: nn.Module) -> Note | None:
     by_name, note = adapters(model), written(model)
     if note is not None or not by_name:
         return note
-    own = {id(p) for a in by_name.values() for p in a.own_parameters().values()}
+    own = {id(t) for a in by_name.values() for n, t in (*a.named_parameters(), *a.named_buffers())
+           if not n.startswith("base.")}
     base = fingerprints.as_they_came(model, own)
     return Note(by_plain_name(model, fingerprints.of_base(model, base)),
                 dict.fromkeys(by_plain_name(model, base), True),

@@ -63,7 +63,7 @@ def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> n
     """
     file = read(path)
     notes.refuse_adapted(model)
-    file.check_base(fingerprints.of_base(model, fingerprints.as_they_came(model)))
+    file.check_base(fingerprints.of_base(model, fingerprints.as_they_came(model)), model)
     with core.all_or_nothing(model):
         model = _inject(model, file) if make is None else _attach(model, file, make)
         _copy_into(model, file)
@@ -84,9 +84,9 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     whole.refuse_sharded(model)
     file = read(path)
     try:
-        file.check_base(contents.base_of(model, note))
+        file.check_base(contents.base_of(model, note), model)
     except AdapterFileError:    # perhaps saved before the word embeddings were resized
-        file.check_base(note.fingerprint)
+        file.check_base(note.fingerprint, model)
     bare = file.method is None and note.method is None
     same = bare or (file.method == note.method and file.config() == note.config.as_stored()
                     and contents.method_state(model).keys() <= file.tensors.keys())

@@ -34,7 +34,7 @@ the residual stream before a sub-layer and o what that adds:
     BAPNA           after ffn        y + A(LN_new(y)), y = LN(r + o)  y + A(LN_new(y)), y = r + o
     PARALLEL        beside ffn       LN(r + o + 4 A(r))               r + o + 4 A(LN(r))
     POST_ATTENTION  after attention  as HOULSBY; no paper's           as HOULSBY
-    ENDS            at both ends     y + A(y), y the embeddings, and the last hidden state; no paper's
+    ENDS            at both ends     y + A(y), y the embeddings, the last hidden state; no paper's
 
 In pre-LN, PARALLEL is as He et al. draw it; the `adapters` library has A(r) there, too.
 

@@ -79,6 +79,8 @@ class SoftPrompt(BackboneAdapter):
             out.pooler_output = self.base.get_submodule("pooler")(real)   # (batch, d_model)
         if out.get("hidden_states") is not None:
             out.hidden_states = tuple(h[:, self.length:] for h in out.hidden_states)
+        if out.get("attentions") is not None:        # of the text, to the prompt, too
+            out.attentions = tuple(a[:, :, self.length:] for a in out.attentions)
         return out
 
 

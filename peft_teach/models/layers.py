@@ -30,9 +30,13 @@ def is_conv1d(module: nn.Module) -> TypeGuard["Conv1D"]:
 def is_packed(module: nn.Module) -> TypeGuard[nn.Linear]:
     """Return whether another library, such as bitsandbytes, holds this layer's weight as bytes.
 
-    Such a layer can be called, but its weight is no (n_out, n_in) matrix to compute with.
+    Such a layer can be called, but its weight is no (n_out, n_in) matrix to compute with; GPTQ's
+    has none of that name.
     """
-    return isinstance(module, nn.Linear) and not module.weight.is_floating_point()
+    if isinstance(module, nf4.Linear4bit) or not hasattr(module, "in_features"):
+        return False
+    weight = getattr(module, "weight", None)
+    return weight is None or not weight.is_floating_point()
 
 
 def quantized(model: nn.Module) -> dict[str, nf4.Linear4bit]:

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import json
 import threading
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_submodules
 from adapted import Foldable, Shift, checkpoint, outputs, randomize
 from exact import assert_equal
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
@@ -779,8 +780,11 @@ def test_a_base_in_4_bits_without_a_bias_stays_on_its_device():
 def test_an_adapter_answers_for_its_base_s_weight_and_bias():
     base = nn.Linear(3, 5, dtype=torch.bfloat16)
     adapter = Shift(base)
-    assert adapter.weight is base.weight
-    assert adapter.bias is base.bias
+    for name in ("weight", "bias"):    # what reads it sees the base's numbers
+        assert getattr(adapter, name).data_ptr() == getattr(base, name).data_ptr()
+        assert getattr(adapter, name).tolist() == getattr(base, name).tolist()
+    with pt.disabled(adapter):
+        assert adapter.weight is base.weight
     assert set(adapter.own_parameters()) == {"v"}
     assert {n for n, _ in adapter.named_parameters()} == {"v", "base.weight", "base.bias"}
     assert Shift(nn.Linear(3, 5, bias=False)).bias is None
@@ -789,7 +793,7 @@ def test_an_adapter_answers_for_its_base_s_weight_and_bias():
     with pytest.raises(AttributeError, match="'Identity' object has no attribute 'weight'"):
         pt.Adapter(nn.Identity()).weight  # noqa: B018
     twin = copy.deepcopy(adapter)
-    assert twin.weight is twin.base.weight is not base.weight
+    assert twin.weight.data_ptr() == twin.base.weight.data_ptr() != base.weight.data_ptr()
 
 
 class Scale(pt.Adapter):
@@ -810,7 +814,7 @@ def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
         model = pt.attach(model, "query", Scale)
         adapter = pt.adapters(model)[QUERY(0)]
         assert adapter.weight.shape == (32,)
-        assert adapter.bias is adapter.base.bias
+        assert adapter.bias.data_ptr() == adapter.base.bias.data_ptr()
         assert {n.removeprefix(QUERY(0) + ".") for n in pt.adapter_state(model)
                 if n.startswith(QUERY(0))} == {"weight"}
         assert_equal(model(**batch).logits, before)
@@ -910,6 +914,51 @@ def test_a_layer_whose_weight_is_read_cannot_be_adapted(training):
         model(torch.tensor([[1, 2], [3, 0]]))
 
 
+K = nn.Linear(8, 8)
+READ = {    # what a model may do with a layer's weight
+    "linear": lambda x, q: nn.functional.linear(x, q.weight, q.bias),
+    "transposed": lambda x, q: x @ q.weight.T,
+    "in another dtype": lambda x, q: x.double() @ q.weight.double(),
+    "beside another": lambda x, q: x @ torch.cat([K.weight, q.weight]).T,
+    "attention": lambda x, q: nn.functional.multi_head_attention_forward(    # as WavLM does
+        x, x, x, 8, 2, None, torch.cat([q.bias, q.bias, q.bias]), None, None, False, 0.0, K.weight,
+        K.bias, use_separate_proj_weight=True, q_proj_weight=q.weight,
+        k_proj_weight=q.weight, v_proj_weight=q.weight)}
+
+
+@pytest.mark.parametrize("read", READ)
+def test_a_model_that_computes_with_a_weight_itself_passes_no_adapter_by(read):
+    class Reads(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.q = nn.Linear(8, 8)
+
+        def forward(self, x):
+            return READ[read](x, self.q)
+
+    model, x = pt.attach(Reads(), "q", Shifted), torch.randn(2, 8)
+    with pytest.raises(NotSupported, match="with the weight of q, and"):
+        model(x)
+    with pt.disabled(model):
+        model(x)
+
+
+def test_a_model_that_reads_a_weight_s_dtype_is_compiled_whole():
+    class Reads(nn.Module):    # as T5 does
+        def __init__(self):
+            super().__init__()
+            self.wo = nn.Linear(8, 8)
+
+        def forward(self, x):
+            return self.wo(x.to(self.wo.weight.dtype))
+
+    model, x = pt.attach(Reads(), "wo", Shifted), torch.randn(2, 8)
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    torch.testing.assert_close(compiled(x), model(x))
+    with pt.disabled(model):
+        torch.testing.assert_close(compiled(x), model.wo.base(x))
+
+
 @torch.no_grad()
 def test_what_somebody_put_before_a_method_stands_there_again():
     """As accelerate puts its hooks before `forward`."""
@@ -963,13 +1012,13 @@ class Counts(nn.Module):
     def __init__(self):
         super().__init__()
         self.layer, self.dropout = nn.Linear(8, 8), nn.Dropout(0.5)
-        self.register_buffer("mean", torch.zeros(8))
+        self.register_buffer("running_mean", torch.zeros(8))
 
     def forward(self, x):
         x = self.layer(x)
         if self.training:
-            self.mean.lerp_(x.detach().mean(0), 0.5)
-        return self.dropout(x - self.mean)
+            self.running_mean.lerp_(x.detach().mean(0), 0.5)
+        return self.dropout(x - self.running_mean)
 
 
 class Stateful(nn.Module):
@@ -1025,6 +1074,49 @@ def test_a_frozen_module_counts_nothing_and_a_head_s_is_kept(tmp_path):
     assert all(m.training for m in pt.remove(model).modules())
 
 
+class Table(nn.Module):
+    """A frozen module that holds a constant in a buffer, and drops some of its input."""
+
+    def __init__(self, value=1.0):
+        super().__init__()
+        self.register_buffer("table", torch.full((8,), value))
+        self.register_buffer("made", torch.full((8,), value), persistent=False)
+
+    def forward(self, x):
+        return nn.functional.dropout(x, 0.5, self.training) * self.table
+
+
+def test_a_frozen_module_with_a_constant_trains_as_it_would():
+    model, x = pt.attach(nn.Sequential(nn.Linear(8, 8), Table()), "0", Shifted), torch.ones(4, 8)
+    assert not (model.eval()(x) == 0).any()
+    assert (model.train()(x) == 0).any()
+    torch.testing.assert_close(model.eval()(x), pt.merge(model)(x))
+
+
+def test_another_buffer_is_another_base(tmp_path):
+    def made(value=1.0):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(8, 8), Table(value))
+
+    model = pt.attach(made(), "0", Shifted)
+    file = pt.save(model, tmp_path)
+    with pytest.raises(AdapterFileError, match=r"other weights: 1\.table differs"):
+        pt.load(made(2.0), file, make=Shifted)
+    with pytest.raises(AdapterFileError, match=r"other weights: 1\.table differs"):
+        pt.swap(pt.attach(made(2.0), "0", Shifted), file)
+    other = made()
+    other[1].made += 1    # not kept in a state dict: made anew by each model
+    pt.load(other, file, make=Shifted)
+    told = json.loads((file / "adapter.json").read_text())
+    del told["base"]["1.table"]    # as it was when files kept none of a buffer
+    (file / "adapter.json").write_text(json.dumps(told))
+    save_file(load_file(file / "adapter.safetensors"), file / "adapter.safetensors")
+    pt.load(made(2.0), file, make=Shifted)
+    model[1].table += 1    # as a module does that counts in it
+    with pytest.raises(NotSupported, match=r"1\.table changed since"):
+        pt.save(model, tmp_path)
+
+
 @torch.no_grad()
 def test_a_trained_copy_keeps_what_it_counts(tmp_path):
     x = torch.randn(6, 8, generator=torch.Generator().manual_seed(0))
@@ -1034,7 +1126,7 @@ def test_a_trained_copy_keeps_what_it_counts(tmp_path):
         one_step(model, x)
     kept = pt.adapter_state(model)
     assert (kept["middle.0.trained.running_mean"] != 0).all()
-    assert (kept["middle.1.trained.mean"] != 0).all()
+    assert (kept["middle.1.trained.running_mean"] != 0).all()
     folder, expected = pt.save(model, tmp_path), model(x)
     fresh = pt.load(Stateful().eval(), folder, make=Shifted)
     assert_equal(fresh(x), expected)

@@ -17,7 +17,7 @@ from tiny import BERTS, FAMILIES, FUSED, LLAMAS, ROBERTAS, sizes
 
 import peft_teach as pt
 from peft_teach import caches, models
-from peft_teach.errors import BadConfig, NoTargets, NotSupported, UnknownName
+from peft_teach.errors import BadConfig, NoTargets, NotMergeable, NotSupported, UnknownName
 from peft_teach.methods import initial
 from peft_teach.models import layers
 
@@ -590,6 +590,30 @@ def test_a_compiled_layer_is_its_base_while_it_is_silent():
     torch.testing.assert_close(compiled(x), layer(x))
     with pt.disabled(layer):
         torch.testing.assert_close(compiled(x), layer.base(x))
+
+
+def test_a_layer_without_a_weight_is_called_but_not_computed_with():
+    class QuantLinear(torch.nn.Module):
+        """A layer as GPTQ's are: whole numbers and scales, and no `weight`."""
+
+        in_features, out_features, bias = 4, 4, None
+
+        def __init__(self):
+            super().__init__()
+            self.register_buffer("qweight", torch.randint(-8, 8, (4, 4)))
+            self.register_buffer("scales", torch.rand(4, 1))
+
+        def forward(self, x):
+            return x @ (self.qweight * self.scales).T
+
+    layer, x = QuantLinear(), torch.randn(3, 4)
+    adapter = pt.lora.LoRALinear(layer, rank=2)
+    torch.nn.init.normal_(adapter.B)
+    torch.testing.assert_close(adapter(x), layer(x) + x @ adapter.delta().T)
+    with pytest.raises(NotMergeable, match="This QuantLinear holds its weight in bytes"):
+        adapter.merged()
+    with pytest.raises(NotSupported, match="this QuantLinear holds it in bytes"):
+        pt.dora.DoRALinear(layer, rank=2)
 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm:FutureWarning")

@@ -279,6 +279,17 @@ def test_hidden_states_are_those_of_the_real_tokens(tiny, inputs):
         torch.testing.assert_close(ours, theirs[:, LENGTH:])
 
 
+def test_attentions_are_those_of_the_real_tokens_to_the_prompt_too(tiny, inputs):
+    plain = tiny("bert")
+    plain.set_attn_implementation("eager")
+    batch = inputs(plain)
+    expected = plain.bert(**words_before(batch), output_attentions=True).attentions
+    got = worded(plain)(**batch, output_attentions=True).attentions
+    assert len(got) == len(expected) == 2
+    for ours, theirs in zip(got, expected):    # (batch, heads, seq, length + seq)
+        torch.testing.assert_close(ours, theirs[:, :, LENGTH:])
+
+
 # ── training ─────────────────────────────────────────────────────────────────────────────────
 
 

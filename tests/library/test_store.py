@@ -783,7 +783,7 @@ def test_a_half_precision_copy_is_the_same_base(dtype):
     here = notes.prepare(numbers)[0].fingerprint
 
     def check(there, here):
-        AdapterFile("file", None, {"base": there}, {}).check_base(here)
+        AdapterFile("file", None, {"base": there}, {}).check_base(here, numbers)
 
     check(here, notes.prepare(copy.deepcopy(numbers).to(dtype))[0].fingerprint)
     other = nn.ParameterList(torch.randn(16, generator=generator) * size for size in sizes)
