@@ -24,7 +24,7 @@ from .adapter import plain_name
 from .batch import check
 from .errors import BadConfig, NotSupported, kind_of, unknown
 from .valid import is_count
-from .whole import refuse_wrapped
+from .wrapped import refuse_wrapped
 
 # State tensors a trained parameter, as large as the parameter; bytes of counters a tensor.
 OPTIMIZERS = {"adamw": (2, 4), "adam": (2, 4), "sgd": (0, 0), "momentum": (1, 0)}

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from . import bypass
 from .errors import BadConfig, NotMergeable, kind_of
-from .whole import refuse_wrapped
+from .weight_proxy import ANSWERED, answer
+from .wrapped import refuse_wrapped
 
 T = TypeVar("T")
 
@@ -86,14 +86,14 @@ class Adapter(nn.Module):
     # ── where a model looks at a weight, instead of calling its module ────────────────────────────
 
     def __getattr__(self, name: str) -> Any:
-        """Let the base answer a model that looks at its weight: see `bypass`."""
+        """Let the base answer a model that looks at its weight: see `weight_proxy`."""
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name not in bypass.ANSWERED and not self.read_whole:
+            if name not in ANSWERED and not self.read_whole:
                 raise
         base = self.base
-        return bypass.answer(base, name, self.read_as) if self.enabled else getattr(base, name)
+        return answer(base, name, self.read_as) if self.enabled else getattr(base, name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         self._free(name, "_parameters")
@@ -109,7 +109,7 @@ class Adapter(nn.Module):
 
     def _free(self, name: str, table: str) -> None:
         """Free a name for an own tensor or module: as the base answers, torch finds it taken."""
-        if name in bypass.ANSWERED and name not in self._parameters | self._buffers | self._modules:
+        if name in ANSWERED and name not in self._parameters | self._buffers | self._modules:
             vars(self)[table][name] = None
 
 

@@ -19,13 +19,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import guards, models, notes, whole
+from . import guards, models, notes
 from .adapter import Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, kind_of
 from .models import replacing
 from .notes import Note, prepare
 from .trained_copy import TrainedCopy, refuse_copies
 from .valid import as_targets
+from .wrapped import refuse_sharded
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
 
@@ -158,7 +159,7 @@ def merge(model: nn.Module) -> nn.Module:
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
-    whole.refuse_sharded(model)
+    refuse_sharded(model)
     by_name = _need_adapters(model, "merge")
     off = [n for n, a in by_name.items() if not a.enabled]
     if off:

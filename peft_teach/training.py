@@ -23,13 +23,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import contents, frozen, guards, notes, whole
+from . import guards, notes, running_stats
 from .batch import Batch, as_list, check, ready, tokens_in
 from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
 from .idle import refuse_disabled, refuse_idle
 from .methods import full
 from .optimizer_groups import check_setting, groups_of
 from .valid import is_integer
+from .wrapped import refuse_wrapped, reshard
+from .writing import refuse_lost
 
 DEFAULT_LEARNING_RATE = 1e-3    # of adapters that no method here made
 
@@ -66,7 +68,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     that would learn nothing (`idle.refuse_idle`). An interrupt raises `TrainingStopped`; a loss or
     gradient that is not finite, before the update, `TrainingDiverged`: with the steps done so far.
     """
-    whole.refuse_wrapped(model)
+    refuse_wrapped(model)
     if not torch.is_grad_enabled():
         raise BadConfig("Inside torch.no_grad() nothing trains.", hint="leave that block first")
     batches = as_list(batches)
@@ -75,10 +77,10 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
                       hint="batches = pt.data.batches(examples, tokenizer)")
     for batch in batches:
         check(model, batch)
-    whole.reshard(model)
+    reshard(model)
     guards.adopt(model)
     refuse_disabled(model)
-    contents.refuse_lost(model)
+    refuse_lost(model)
     lr = learning_rate(model) if lr is None else lr
     for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup": warmup,
                         "clip": clip}.items():
@@ -94,14 +96,15 @@ def _steps(model: nn.Module, batches: list[Batch], groups: list[dict], lr: float
         optimizer, lambda i: rate(i, len(batches), warmup))
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     done: list[Step] = []
-    moving = [b for m in frozen.owners(model, trained).values() for b in frozen.buffers(m).values()]
-    before: list[Tensor] = []
+    stats = [b for module in running_stats.owners(model, trained).values()
+             for b in running_stats.buffers(module).values()]
+    stats_before: list[Tensor] = []
     model.train()
     try:
         model.zero_grad()    # somebody may have left some
         for index, batch in enumerate(batches):
             refuse_disabled(model)
-            before = [b.clone() for b in moving]
+            stats_before = [b.clone() for b in stats]
             start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
             loss = model(**ready(model, batch)).loss
             if loss.requires_grad:    # by chance it may depend on nothing that trains
@@ -113,7 +116,7 @@ def _steps(model: nn.Module, batches: list[Batch], groups: list[dict], lr: float
             if not math.isfinite(value) or not norm.isfinite():
                 raise TrainingDiverged(done, "gradient" if math.isfinite(value) else "loss")
             optimizer.step()
-            before = []
+            stats_before = []
             model.zero_grad()
             schedule.step()
             seconds = time.perf_counter() - start
@@ -123,7 +126,7 @@ def _steps(model: nn.Module, batches: list[Batch], groups: list[dict], lr: float
         raise TrainingStopped(done, len(batches)) from None
     finally:
         model.zero_grad()                        # an interrupt leaves half a step's gradients
-        for b, was in zip(moving, before):       # and means of a step that was not made
+        for b, was in zip(stats, stats_before):    # and means of a step that was not made
             b.copy_(was)
         model.eval()
 

@@ -240,8 +240,8 @@ def test_no_lesson_imports_another_or_examines():
 def test_the_imports_are_not_empty():
     assert imports("core", SOURCES["core"]) == {
         "adapter", "errors", "guards", "models", "models.replacing", "notes",
-        "trained_copy", "valid", "whole"}
-    assert "methods" in imports("adapter_file", SOURCES["adapter_file"])
+        "trained_copy", "valid", "wrapped"}
+    assert "methods" in imports("reading", SOURCES["reading"])
 
 
 # ── what an import loads ─────────────────────────────────────────────────────────────────────

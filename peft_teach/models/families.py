@@ -32,7 +32,7 @@ from torch import nn
 
 from ..errors import BadConfig, NoTargets, NotSupported
 from ..valid import as_layers, as_targets, is_integer
-from ..whole import refuse_wrapped
+from ..wrapped import refuse_wrapped
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 import peft_teach as pt
-from peft_teach import contents, core, models, notes, trained_copy
+from peft_teach import core, models, notes, trained_copy, writing
 from peft_teach.adapter import plain_name
 from peft_teach.errors import (
     AdapterFileError,
@@ -1136,7 +1136,7 @@ def test_a_trained_copy_keeps_what_it_counts(tmp_path):
     with pt.disabled(model):
         assert_equal(model.hidden(x), Stateful().eval().hidden(x))
         assert_equal(model.hidden(x), Stateful().eval().hidden(x))
-    contents.save_checkpoint(model, tmp_path)    # what Trainer resumes from
+    writing.save_checkpoint(model, tmp_path)    # what Trainer resumes from
     resumed = pt.attach(Stateful().eval(), "first", Shifted, also_train=also)
     resumed.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=False)
     assert_equal(resumed(x), expected)
