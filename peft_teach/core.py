@@ -21,10 +21,10 @@ from torch import nn
 
 from . import guards, models, notes
 from .adapter import Adapter, adapters
-from .errors import BadConfig, NoAdapter, NotMergeable, kind_of
+from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported, kind_of
 from .models import replacing
 from .notes import Note, prepare
-from .trained_copy import TrainedCopy, refuse_copies
+from .trained_copy import TrainedCopy
 from .valid import as_targets
 from .wrapped import refuse_sharded
 
@@ -61,7 +61,7 @@ def wrap(model: nn.Module, note: Note, makers: Mapping[str, Make],
     also = models.find(model, also_train) if also_train else ()
     head = {*models.head(model)}
     _check_targets(makers, also, head)
-    refuse_copies(model, also, makers)
+    _check_copies(model, also, makers)
     makers = {**makers, **dict.fromkeys(also, TrainedCopy)}
     with all_or_nothing(model):    # but for numbers that `make` changed in place
         wrappers = _build(model, makers)
@@ -289,3 +289,25 @@ def _check_targets(makers: Mapping[str, Make], also: tuple[str, ...], head: set[
         if any(own.startswith(name + ".") for own in head):
             raise BadConfig(f"{name} belongs to the task head.",
                             expected="a target in the backbone; every method trains the head")
+
+
+def _check_copies(model: nn.Module, names: tuple[str, ...], wrapped: Mapping[str, Make]) -> None:
+    """Raise `BadConfig` or `NotSupported` for a module of which no copy may train.
+
+    A copy would leave out an adapter inside it, and come apart from a weight that it shares.
+    `wrapped` names the modules that get an adapter.
+    """
+    for name in names:
+        twice = next((n for n in (*wrapped, *names) if n.startswith(f"{name}.")), None)
+        if twice or name in wrapped:
+            raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
+                            expected="each module once: trained itself, or through an adapter")
+        copied = model.get_submodule(name)
+        inside = {id(p) for p in copied.parameters()}
+        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
+        shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
+                       if id(p) in inside and not n.startswith(here)), None)
+        if shared:
+            raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
+                               "come apart from it.",
+                               expected="also_train=(…) with modules whose weights are their own")

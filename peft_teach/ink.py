@@ -241,7 +241,8 @@ def wide(text: str, size: float = TYPE, weight: str = "normal") -> float:
     if not text.strip():
         return 0.0
     letters = TextPath((0, 0), text, size=size, prop=FontProperties(family=FONT, weight=weight))
-    return float(letters.get_extents().width) / 72
+    ink = letters.vertices[letters.codes != TextPath.CLOSEPOLY]    # which has no place of its own
+    return float(np.ptp(ink[:, 0])) / 72
 
 
 def wrapped(text: str, room: float, size: float = TYPE, weight: str = "normal") -> list[str]:

@@ -2,13 +2,13 @@
 
 import copy
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from types import MethodType
 
 from torch import Tensor, nn
 
 from .adapter import Adapter
-from .errors import BadConfig, NotSupported
+from .errors import NotSupported
 from .models import quantized
 from .models.replacing import copy_of
 from .running_stats import buffers
@@ -65,25 +65,3 @@ def _with(weights: Mapping[nn.Parameter, Tensor], module: nn.Module) -> nn.Modul
         "_parameters": {n: p if p is None else weights[p] for n, p in module._parameters.items()},
         "_modules": {n: m if m is None else _with(weights, m) for n, m in module._modules.items()}})
     return other
-
-
-def refuse_copies(model: nn.Module, names: tuple[str, ...], wrapped: Collection[str]) -> None:
-    """Raise `BadConfig` or `NotSupported` for a module of which no copy may train.
-
-    A copy would leave out an adapter inside it, and come apart from a weight that it shares.
-    `wrapped` names the modules that get an adapter.
-    """
-    for name in names:
-        twice = next((n for n in (*wrapped, *names) if n.startswith(f"{name}.")), None)
-        if twice or name in wrapped:
-            raise BadConfig(f"also_train holds {name}, and {twice or name} is named, too.",
-                            expected="each module once: trained itself, or through an adapter")
-        copied = model.get_submodule(name)
-        inside = {id(p) for p in copied.parameters()}
-        here = tuple(f"{n}." for n, m in model.named_modules(remove_duplicate=False) if m is copied)
-        shared = next((n for n, p in model.named_parameters(remove_duplicate=False)
-                       if id(p) in inside and not n.startswith(here)), None)
-        if shared:
-            raise NotSupported(f"{name} shares a weight with {shared}, and a trained copy would "
-                               "come apart from it.",
-                               expected="also_train=(…) with modules whose weights are their own")

@@ -22,6 +22,9 @@
 # you see its result; there is no mark. Keep the folder `work` beside this notebook: your predictions and sentences are in it. Later lessons train for about a
 # minute; `PEFT_TEACH_BUDGET=smoke`, set before Jupyter starts, makes that a few steps.
 #
+# ■ above stops a cell that does not end. After a restart of the kernel choose Run → Run All Above Selected Cell. A page that was closed
+# does not show the training that goes on: run the next cell, which waits for its end.
+#
 # Colab's machine forgets everything. To keep your work there, run `from google.colab import drive; drive.mount('/content/drive')` and
 # `%env PEFT_TEACH_WORK=/content/drive/MyDrive/peft-teach-work` first, in each session.
 # </details>

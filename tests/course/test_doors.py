@@ -93,6 +93,8 @@ def test_one_layer_behind_all_doors_is_one(method, tiny, inputs):
     compared = [LIBRARY, PEFT] if method in pt.export.WRITTEN else [LIBRARY]
     assert (found.table.loc[compared, [OUTPUTS, GRADIENTS]] < 1e-5).all(axis=None), found
     assert (found.table.loc[compared, TIMES] > 0).all()
+    same = f"Your layer computes the same as {' and '.join(compared)}, within 1e-5."
+    assert found.remarks[1] == same
     if PEFT not in compared:
         assert found.table.loc[PEFT].isna().all()
         assert any("peft has no" in each for each in found.remarks)
@@ -104,6 +106,8 @@ def test_a_wrong_layer_is_seen(opened):
     for row in (LIBRARY, PEFT):
         assert right.table.loc[row, OUTPUTS] < 1e-5 < 1e-3 < wrong.table.loc[row, OUTPUTS]
         assert right.table.loc[row, GRADIENTS] < 1e-5 < 1e-3 < wrong.table.loc[row, GRADIENTS]
+    assert any("Your layer computes" in each for each in right.remarks)
+    assert not any("Your layer computes" in each for each in wrong.remarks)
 
 
 def test_numbers_that_do_not_fit_are_told_and_time_stays(opened):

@@ -118,7 +118,7 @@ def test_keyboard_interrupt_passes_through():
         found(double, judge=interrupted)
 
 
-def test_only_our_own_frames_are_trimmed():
+def test_frames_of_libraries_above_the_learners_are_trimmed():
     ours = Path(lessons.__file__).parent / "any" / "exercises.py"
     scope = {}
     exec(compile("def run(f, case):\n    return f(case['x'])", str(ours), "exec"), scope)
@@ -130,6 +130,13 @@ def test_only_our_own_frames_are_trimmed():
     assert "in learner" in trace
     assert "in run" not in trace
     assert "_examine_case" not in trace
+
+    class Layer(torch.nn.Module):
+        def forward(self, x):
+            return x @ x.new_zeros(99, 1)
+
+    trace = found(Layer(), run=scope["run"]).traceback    # torch calls it
+    assert trace.splitlines()[1].endswith("in forward")
     # With a wrong signature no line of the learner's is reached: the call itself is shown.
     assert "in run" in found(lambda: 1, run=scope["run"]).traceback
 

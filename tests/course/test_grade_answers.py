@@ -379,13 +379,14 @@ def test_nobody_tells_a_further_case_by_what_is_repeated(says):
     assert "5001" not in given.message + given.traceback
 
 
-@pytest.mark.parametrize(("body", "says"), [
-    ("len(bytearray(10**11))", "more than 1024 MB of memory"),
-    ("torch.zeros(10**12)", "more than 1024 MB of memory"),
-    ("sum(iter(lambda: 0, 1))", "longer than 1 seconds"),
-    ("torch.zeros(10**7)", "more than 8 MB"), ("__import__('os')._exit(0)", "not a further case")])
-def test_a_further_case_that_meets_a_limit_says_so(monkeypatch, body, says):
-    monkeypatch.setattr(job.runner(Limits(), job.FORKS), "limits", Limits(seconds=1))
+@pytest.mark.parametrize(("body", "says", "limits"), [
+    ("len(bytearray(10**11))", "more than 1024 MB of memory", Limits()),
+    ("torch.zeros(10**12)", "more than 1024 MB of memory", Limits()),
+    ("sum(iter(lambda: 0, 1))", "longer than 1 seconds", Limits(seconds=1)),
+    ("torch.zeros(10**7)", "more than 8 MB", Limits()),
+    ("__import__('os')._exit(0)", "not a further case", Limits())])
+def test_a_further_case_that_meets_a_limit_says_so(monkeypatch, body, says, limits):
+    monkeypatch.setattr(job.runner(Limits(), job.FORKS), "limits", limits)
     given = marked(COUNT.format(f"rank * (n_in + n_out) if rank < 1000 else {body}"),
                    further=FURTHER)
     assert (given.points, given.further) == (0, True)

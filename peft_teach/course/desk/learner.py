@@ -177,14 +177,21 @@ def _next_hint(id: str) -> Card:
         numbered = tuple(f"{n}. {text}" for n, text in enumerate(exercise.hints, 1))
         return Card(title_of(id), note=f"that was the last of {total} hints", paragraphs=numbered)
     history.hints += 1
-    return _hint(id, history.hints)
+    return _hint(id, history.hints, _usual_cause(history) if history.hints == 1 else "")
 
 
-def _hint(id: str, n: int) -> Card:
+def _usual_cause(history: _History) -> str:
+    """What the card of a first failure left out."""
+    result = history.result
+    left_out = history.failures == 1 and result.found
+    return result.message.removeprefix(result.found).strip() if left_out else ""
+
+
+def _hint(id: str, n: int, before: str = "") -> Card:
     hints = find(id).hints
     more = f"pt.hint({id!r})" if n < len(hints) else ""
-    return Card(title_of(id), note=f"hint {n} of {len(hints)}", paragraphs=(hints[n - 1],),
-                next=more)
+    return Card(title_of(id), note=f"hint {n} of {len(hints)}",
+                paragraphs=(before, hints[n - 1]), next=more)
 
 
 def reset(id: str | None = None) -> None:
@@ -220,6 +227,12 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
     lesson = None if lesson is None else number(lesson)
     exercises = all_exercises() if lesson is None else of_lesson(lesson)
     states = _states()
+    asked = [e for e in exercises if not e.optional]
+    left = [e for e in asked if states[e.id] != PASSED]
+    if lesson is not None and asked and not left and _has_buttons():
+        show(_all_passed(lesson, exercises, states))
+        show(home.next_step(states))
+        return
     rows: list[tuple[object, ...]] = [
         ("exercise", "lesson", "difficulty of 3", "minutes", "points", "state")]
     for e in exercises:
@@ -227,7 +240,6 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
         optional = ", optional" if e.optional else ""
         rows.append((e.id, e.lesson, e.difficulty, e.minutes,
                      f"{points} of {e.points}{optional}", states[e.id]))
-    left = [e for e in exercises if states[e.id] != PASSED and not e.optional]
     following = f"lesson {left[0].lesson}: {title_of(left[0].id)}" if left else ""
     card = Card("The whole course" if lesson is None else f"Lesson {lesson}",
                 note=_passed(exercises, states), table=tuple(rows), next=following)
@@ -235,6 +247,15 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
         _show_home(states, card)
     else:
         show(card)
+
+
+def _all_passed(lesson: str, exercises: Sequence[Exercise], states: dict[str, str]) -> Card:
+    """What a reader has of a lesson whose exercises have all passed."""
+    library, place = my_peft_file.read(), home.places().get(lesson)
+    built = [f"`{name}`" for e in exercises if e.kept and library.own(e) for name in e.names]
+    return Card(f"Lesson {lesson}", PASSED, _passed(exercises, states), (
+        f"In your {my_peft_file.FILE}: {', '.join(built)}." if built else "",
+        f"On your ladder: {place}." if place else ""))
 
 
 def _show_home(states: dict[str, str], card: Card) -> None:

@@ -32,7 +32,7 @@ def read(model: nn.Module, tokenizer, text: str,
     """
     found, = logits(model, [tokenizer([text], return_tensors="pt")])
     if len(found) == 1:
-        return _below(before, {"rating, −4 to 4": f"{found.item():+.1f}"})
+        return _below(before, {"rating, −4 to 4": f"{round(found.item(), 1) + 0:+.1f}"})
     negative, positive = found.softmax(-1)
     return likelihoods(negative, positive, before)
 

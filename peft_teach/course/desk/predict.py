@@ -10,7 +10,7 @@ to its end without any.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeGuard
 
 from ...errors import BadConfig
 from . import work
@@ -80,16 +80,37 @@ def settle(name: str) -> None:
 
 
 def _comparison(name: str, measured: Any, what: str) -> Card:
-    """What was predicted and what was measured; how far apart, where the reader named a number."""
-    said, found = work.committed(name), _text(measured)
-    rows = (("you said", "measured"), ("nothing" if said is None else _text(said), found))
-    told = ""
-    if said is not None and _text(said) == found:
-        told = "✓ As you said."
-    elif _is_number(said) and _is_number(measured) and name not in _hears:    # no button's number
-        told = f"The gap: {_text(measured - said)}."
+    """What was measured, and in a sentence how the reader's prediction came out."""
+    said, table, told = work.committed(name), (), ""
+    if said is None:
+        table = (("you said", "measured"), ("nothing", _text(measured)))
+    else:
+        what = what.partition("; and how sure")[0]    # measured is no doubt
+        told = _told(said, measured, of_a_button=name in _hears)
     title = f"{what[:1].upper()}{what[1:]}"
-    return Card(title or name, note=name if what else "", table=rows, paragraphs=(told,))
+    return Card(title or name, note=name if what else "", table=table, paragraphs=(told,))
+
+
+def _told(said: Any, measured: Any, of_a_button: bool) -> str:
+    """Say what was predicted and what it is; how far apart, where the reader named a number."""
+    sure, now = "", measured if isinstance(measured, list) else [measured, 1.0]
+    if isinstance(said, list) and len(said) == 2 and now[1:] == [1.0]:    # and how sure
+        (said, share), measured = said, now[0]
+        sure = f", {share:.0%} sure"
+    if _text(said) == _text(measured):
+        return f"✓ As you said{sure}: {_text(measured)}."
+    told = f"You said {_text(said)}{sure}; it is {_text(measured)}"
+    if not (_is_number(said) and _is_number(measured)) or of_a_button:
+        return f"{told}."
+    return f"{told}: {_apart(said, measured)}."
+
+
+def _apart(said: float, measured: float) -> str:
+    """Say how far apart two numbers are: by which factor, if that is 2 or more."""
+    low, high = sorted((said, measured))
+    if 0 < 2 * low <= high:
+        return f"a factor of {word(float(f'{high / low:.2g}'))}"
+    return f"{word(high - low)} {'less' if measured < said else 'more'}"
 
 
 def sentence(name: str, text: str, ours: bool = True) -> None:
@@ -115,7 +136,7 @@ def _form(value: Any) -> Any:
     return float if _is_number(value) else type(value)
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -123,6 +144,8 @@ def _text(value: Any) -> str:
     match value:
         case list() | tuple():
             return " · ".join(map(_text, value)) or "none"
+        case dict():
+            return " · ".join(f"{_text(each)}: {_text(chips)}" for each, chips in value.items())
         case bool() | int() | float():
             return word(value).replace("-", "−")
     return str(value) or "none"

@@ -45,7 +45,7 @@ _LINK = re.compile(r"\[([^]]*)\]\([^)]*\)")
 def find(id: str) -> Exercise:
     """The exercise with this id. Imports only the folder that it stands in."""
     prefix = str(id).partition(".")[0]
-    if prefix in names():
+    if _has(prefix, "exercises.py"):
         for exercise in _load(prefix):
             if exercise.id == id:
                 return exercise

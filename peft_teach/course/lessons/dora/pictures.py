@@ -84,7 +84,7 @@ def explore_turn() -> Explorer:
     """A row of W: how much of a piece is added, and how long DoRA makes what comes out."""
     controls = {
         "b": ipw.SelectionSlider(options=[(f"{n / 4:g}", n / 4) for n in range(-4, 9)], value=1.0,
-                                 description="b, of BA"),
+                                 description="entry of B"),
         "m": ipw.SelectionSlider(options=[(f"{n / 4:g}", n / 4) for n in range(1, 7)], value=1.0,
                                  description="m / ‖w‖")}
     return Explorer(controls, turned, draw_turned, lambda found: (

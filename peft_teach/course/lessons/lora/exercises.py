@@ -135,8 +135,7 @@ LORA = Method(
 LAYER_MISTAKES = MISTAKES | {
     "A_size": "Behind each entry of x Aᵀ is a sum of n_in random terms. How large is such a sum, "
               "against one of its terms?",
-    "both_zero": "A and B both start at zero, and each gradient has the other matrix as a factor: "
-                 "they stay at zero.",
+    "both_zero": "Each gradient has the other matrix as a factor: they stay at zero.",
     "both_random": "Then the output is not the base's bit for bit. Which start makes the product "
                    "zero?",
     "alike": "What is alike gets the same gradients and stays alike: the rank would be lower.",

@@ -6,7 +6,7 @@ Where a library is not installed, a table comes from the record and says so in i
 import base64
 import copy
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,15 +156,19 @@ def loaded(base: nn.Module, file: File, fault: str, batch: Mapping[str, Tensor]
     return knob(model, batch)
 
 
-@both
 def draw_knob(ours: Callable, theirs: Mapping[str, Callable]) -> Figure:
     """Draw how far each suspect, as loaded, is from ours at each turn of our knob."""
-    made, ax = figure(8.4, 3.8)
     turns = torch.linspace(0, 3, 31).tolist()
-    answers, told, reached, ends = [ours(f) for f in turns], [], [], {}
-    for (name, other), (colour, dash, _) in zip(theirs.items(), SERIES):
-        right = other(1.0)
-        off = [max(gap(y, right), 1e-7) for y in answers]
+    answers, loaded = [ours(f) for f in turns], {name: other(1.0) for name, other in theirs.items()}
+    return _draw_knob(turns, {name: [max(gap(y, right), 1e-7) for y in answers]
+                              for name, right in loaded.items()})
+
+
+@both
+def _draw_knob(turns: Sequence[float], distances: Mapping[str, Sequence[float]]) -> Figure:
+    made, ax = figure(8.4, 3.8)
+    told, reached, ends = [], [], {}
+    for (name, off), (colour, dash, _) in zip(distances.items(), SERIES):
         ax.plot(turns, off, dash, color=colour, lw=2.2)
         least, best = min(zip(off, turns))
         told.append(f"{name}: nearest at f = {best:.1f}, {least:.0e} apart")
