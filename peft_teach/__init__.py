@@ -7,8 +7,8 @@
     for step in pt.train(model, batches): ...
 
 Read `adapter` first, then `core`, which puts adapters onto a model, and `methods/lora`, one method.
-What `core` stands on comes after: `models` (where a family's layers are), `notes` (what the model
-was), `guards` (what torch and transformers must leave), `trained_copy` (what `also_train` adds).
+What `core` stands on comes after: `models` (where a family's layers are), `notes` (the unadapted
+model), `guards` (methods that would bypass adapters), `trained_copy` (what `also_train` adds).
 """
 
 import sys

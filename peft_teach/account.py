@@ -23,8 +23,8 @@ from . import contents, models, notes
 from .adapter import plain_name
 from .batch import check
 from .errors import BadConfig, NotSupported, kind_of, unknown
-from .valid import is_integer
-from .whole import refuse_wrapped
+from .valid import is_count
+from .wrapped import refuse_wrapped
 
 # State tensors a trained parameter, as large as the parameter; bytes of counters a tensor.
 OPTIMIZERS = {"adamw": (2, 4), "adam": (2, 4), "sgd": (0, 0), "momentum": (1, 0)}
@@ -112,7 +112,7 @@ def ledger(model: nn.Module, batch_size: int = 16, tokens: int = 32,
     """
     refuse_wrapped(model)
     for name, size in {"batch_size": batch_size, "tokens": tokens}.items():
-        if not is_integer(size):
+        if not is_count(size):
             raise BadConfig(f"{name} is {size!r}.", expected="a whole number from 1")
     if optimizer not in OPTIMIZERS:
         raise unknown("optimizer", optimizer, OPTIMIZERS)

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from . import bypass
 from .errors import BadConfig, NotMergeable, kind_of
-from .whole import refuse_wrapped
+from .weight_proxy import ANSWERED, answer
+from .wrapped import refuse_wrapped
 
 T = TypeVar("T")
 
@@ -26,11 +26,14 @@ T = TypeVar("T")
 class Adapter(nn.Module):
     """A module around one frozen module, `base`; a method is a subclass with its own `forward`.
 
-    Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A subclass
-    computes its correction u with them, adds it to the base's output y, and then rounds the sum:
-    `(y + u).to(y.dtype)`. If u is rounded first, as under `torch.autocast`, half precision loses
-    small corrections. No subclass asks whether it is silent, but `BackboneAdapter` for its cache.
+    Own parameters are float32, whatever the dtype of the base (`attach` sees to that). A correction
+    u of the base's output y is computed with them and added before rounding: `(y + u).to(y.dtype)`.
+    If u is rounded first, as under `torch.autocast`, half precision loses small corrections.
+    `forward` need not check `enabled`: a disabled adapter calls its base (`__init_subclass__`).
     """
+
+    read_as = ""          # its name in the model, for an error to say
+    read_whole = False    # inside one of torch's modules, which look at more than a weight
 
     def __init__(self, base: nn.Module):
         super().__init__()
@@ -39,7 +42,7 @@ class Adapter(nn.Module):
                             expected="the module that it wraps, or one in which adapters are",
                             hint="pt.merge or pt.remove that one first")
         self.base = base
-        self.silent_in = []    # open blocks of `core.disabled`
+        self.disabled_by = []    # open blocks of `core.disabled`
 
     def own_parameters(self) -> dict[str, nn.Parameter]:
         """Return the parameters that are not the base's, by name."""
@@ -54,15 +57,15 @@ class Adapter(nn.Module):
         raise NotMergeable(f"{type(self).__name__} cannot be folded into {kind_of(self.base)}.",
                            hint="keep the adapter on the model, or pt.remove it")
 
-    # ── silent in a block of `core.disabled` ─────────────────────────────────────────────────────
+    # ── disabled in a block of `core.disabled` ───────────────────────────────────────────────────
 
     @property
     def enabled(self) -> bool:
         """Whether it acts: no block of `disabled` is open."""
-        return len(self.silent_in) == 0    # torch.compile watches the length
+        return len(self.disabled_by) == 0    # torch.compile watches the length
 
     def __init_subclass__(cls):
-        """Let a subclass's `forward`, as the class defines it, be the base's while it is silent."""
+        """Let a subclass's `forward`, as the class defines it, be the base's while disabled."""
         super().__init_subclass__()
         forward = cls.forward    # its own, or one that it inherits
         if forward in [known.forward for known in cls.__bases__ if issubclass(known, Adapter)]:
@@ -77,29 +80,37 @@ class Adapter(nn.Module):
         cls.forward = forward_or_base
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a pickle is made of: an open block would silence it for ever."""
-        return vars(self) | {"silent_in": []}
+        """Return what a copy or a pickle is made of: an open block would disable it for ever."""
+        return vars(self) | {"disabled_by": []}
 
     # ── where a model looks at a weight, instead of calling its module ────────────────────────────
 
-    read_as = ""          # its name in the model, for an error to say
-    read_whole = False    # inside one of torch's modules, which look at more than a weight
-
     def __getattr__(self, name: str) -> Any:
-        """Let the base answer a model that looks at its weight: see `bypass`."""
+        """Let the base answer a model that looks at its weight: see `weight_proxy`."""
         try:
             return super().__getattr__(name)
         except AttributeError:
-            if name not in bypass.ANSWERED and not self.read_whole:
+            if name not in ANSWERED and not self.read_whole:
                 raise
         base = self.base
-        return bypass.answer(base, name, self.read_as) if self.enabled else getattr(base, name)
+        return answer(base, name, self.read_as) if self.enabled else getattr(base, name)
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
-        """Register an own parameter: as the base answers, torch would take its name for taken."""
-        if name in bypass.ANSWERED:
-            self._parameters.setdefault(name, None)
+        self._free(name, "_parameters")
         super().register_parameter(name, param)
+
+    def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
+        self._free(name, "_buffers")
+        super().register_buffer(name, tensor, persistent)
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        self._free(name, "_modules")
+        super().add_module(name, module)
+
+    def _free(self, name: str, table: str) -> None:
+        """Free a name for an own tensor or module: as the base answers, torch finds it taken."""
+        if name in ANSWERED and name not in self._parameters | self._buffers | self._modules:
+            vars(self)[table][name] = None
 
 
 # ── adapters on a model, by name ─────────────────────────────────────────────────────────────

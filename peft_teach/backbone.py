@@ -31,13 +31,13 @@ class Inputs(NamedTuple):
     """What a backbone reads beside a text: what `BackboneAdapter.prepare_inputs` gives.
 
     `arguments` are the backbone's own, with a mask and positions that count the virtual tokens.
-    `cache` is what it appends to, or None; where it is `filled`, as while generating, the `virtual`
-    tokens are in it already. They come after the `padding` of each row, (batch, 1) or None.
+    `cache` is what it appends to, or None; where they are `cached`, as while generating, the
+    `virtual` tokens are in it already. They come after each row's `padding`, (batch, 1) or None.
     """
 
     arguments: dict[str, Any]
     cache: Any
-    filled: bool
+    cached: bool
     virtual: Tensor    # (length, numbers)
     padding: Tensor | None
 
@@ -77,13 +77,13 @@ class BackboneAdapter(Adapter):
                                                    "keeps few activations of its own")
         length = vectors[0].shape[-2]
         virtual = torch.cat([x.detach().movedim(-2, 0).flatten(1) for x in vectors], 1)
-        cache, filled = find_cache(arguments, virtual)
+        cache, cached = find_cache(arguments, virtual)
         mask, position = flat_mask(arguments), arguments.get("position_ids")
         padding = None
         if not is_encoder(self.base):
-            seen, padding = cache.get_seq_length() if filled else 0, left_padding(mask)
+            seen, padding = cache.get_seq_length() if cached else 0, left_padding(mask)
             position = positions_in_text(mask, seen) if position is None else position
-            if filled and padding is not None and padding.max() > seen:
+            if cached and padding is not None and padding.max() > seen:
                 raise NotSupported("A row of this cache was filled with padding alone, before "
                                    f"which its {length} vectors now stand.",
                                    expected="a token of each row in the first part that is read",
@@ -94,7 +94,7 @@ class BackboneAdapter(Adapter):
         return Inputs(
             rest | {"attention_mask": mask,                               # (batch, length + seen)
                     "position_ids": None if position is None else position + length},
-            new_cache() if cache is None and needs_cache else cache, filled, virtual, padding)
+            new_cache() if cache is None and needs_cache else cache, cached, virtual, padding)
 
     def call_base(self, inputs: Inputs, input_ids: Tensor | None = None, **given):
         """Call the backbone with a cache that holds, or is to hold, the virtual tokens.
@@ -117,7 +117,7 @@ class BackboneAdapter(Adapter):
             out[cache_name()] = None    # or `generate` would go on with it, unasked
         return out
 
-    def embedded(self, input_ids: Tensor | None, inputs_embeds: Tensor | None
+    def embed(self, input_ids: Tensor | None, inputs_embeds: Tensor | None
                  ) -> Tensor | None:
         """Return a text's embedded words, (batch, seq, d_model); `BadData` for ids beside them."""
         if input_ids is None:
@@ -144,9 +144,9 @@ class BackboneAdapter(Adapter):
         """
         length, position = len(inputs.virtual), self.text_positions(inputs, input_ids, seq)
         first = positions(self.base, None, length)                        # (1, length)
-        counted = {"position_ids": behind_padding(first, position, inputs.padding)}
+        beside = {"position_ids": behind_padding(first, position, inputs.padding)}
         types = inputs.arguments.get("token_type_ids")
-        return counted if types is None else counted | {
+        return beside if types is None else beside | {
             "token_type_ids": nn.functional.pad(types, (length, 0))}      # (batch, length + seq)
 
     # ── what a head asks of a backbone ────────────────────────────────────────────────────────────

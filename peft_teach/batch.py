@@ -20,7 +20,7 @@ from .backbone import BackboneAdapter
 from .errors import BadData, NotSupported, kind_of
 from .padding import positions_in_text
 from .valid import is_several
-from .whole import refuse_wrapped
+from .wrapped import refuse_wrapped
 
 Batch = dict[str, Tensor]
 

@@ -4,8 +4,8 @@
 
 What an `Adapter` is, `adapter.py` says: a module around one frozen module, its base. Here each one
 is put in the place of its base, and the base is put back, or the two become one. Whatever fails,
-the model is as it was. Before anything changes, `notes` takes down what the model is; when all is
-in place, `guards` makes sure that torch and transformers leave it so.
+the model is as it was. First `notes` records the unadapted model; last, `guards` overrides what
+would bypass the adapters.
 """
 
 import inspect
@@ -19,16 +19,16 @@ from typing import Any
 import torch
 from torch import nn
 
-from . import guards, models, notes, whole
+from . import guards, models, notes
 from .adapter import Adapter, adapters
 from .errors import BadConfig, NoAdapter, NotMergeable, NotSupported, kind_of
 from .models import replacing
-from .notes import Note
+from .notes import Note, prepare
 from .trained_copy import TrainedCopy
 from .valid import as_targets
+from .wrapped import refuse_sharded
 
 Make = Callable[[Any], Adapter]    # of the module to wrap
-ENDING = threading.RLock()    # held while a block of `disabled` ends: none is joined meanwhile
 
 # ── putting adapters on ──────────────────────────────────────────────────────────────────────
 
@@ -44,7 +44,7 @@ def attach(model: nn.Module, targets: str | tuple[str, ...], make: Make,
     `NoTargets`, `NotSupported` for a place in an unknown family, or `BadConfig` for a target in the
     head, one in `also_train`, too, or if `make` breaks the contract; then the model is as it was.
     """
-    note, _ = notes.prepare(model)
+    note, _ = prepare(model)
     return wrap(model, note, dict.fromkeys(models.find(model, targets, layers), make),
                 as_targets(also_train, "also_train"))
 
@@ -103,43 +103,45 @@ def _build(model: nn.Module, makers: Mapping[str, Make]) -> dict[str, Adapter]:
     return wrappers
 
 
-# ── silencing them ───────────────────────────────────────────────────────────────────────────
+# ── disabling them ───────────────────────────────────────────────────────────────────────────
+
+ENDING = threading.RLock()    # held while a block of `disabled` ends: none is joined meanwhile
 
 
 @contextmanager
 def disabled(model: nn.Module) -> Iterator[nn.Module]:
-    """Within this block every adapter is silent: the backbone computes as before, bit for bit.
+    """Within this block each adapter is disabled: the backbone computes as before, bit for bit.
 
-    (Except in a float16 GPT-2, whose `Conv1D`s became linear layers, which round differently.)
+    (Except in GPT-2, whose `Conv1D`s became linear layers: another kernel may round differently.)
     This holds in every thread. Blocks may overlap: the adapters act again when the last has ended.
-    What `swap` brings in meanwhile is silent, too; a copy, or what `inject` puts on, is not.
+    What `swap` brings in meanwhile is disabled, too; a copy, or what `inject` puts on, is not.
     """
     block = _Block()
     try:
-        block.silence(_need_adapters(model, "disable").values())
+        block.disable(_need_adapters(model, "disable").values())
         yield model
     finally:
         with ENDING:
             for adapter in block.adapters:
-                adapter.silent_in.remove(block)
+                adapter.disabled_by.remove(block)
 
 
-def stay_silent(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
-    """Silence adapters where the ones they replace are silent, until the same blocks end."""
+def keep_disabled(new: Iterable[Adapter], old: Iterable[Adapter]) -> None:
+    """Disable adapters where those that they replace are disabled, until the same blocks end."""
     with ENDING:
-        for block in {b for adapter in old for b in adapter.silent_in}:
-            block.silence(new)
+        for block in {b for adapter in old for b in adapter.disabled_by}:
+            block.disable(new)
 
 
 class _Block:
-    """The adapters that are silent in one open block of `disabled`."""
+    """The adapters that are disabled in one open block of `disabled`."""
 
     def __init__(self):
         self.adapters: set[Adapter] = set()
 
-    def silence(self, more: Iterable[Adapter]) -> None:
+    def disable(self, more: Iterable[Adapter]) -> None:
         for adapter in {*more} - self.adapters:
-            adapter.silent_in.append(self)
+            adapter.disabled_by.append(self)
             self.adapters.add(adapter)
 
 
@@ -150,18 +152,18 @@ def merge(model: nn.Module) -> nn.Module:
     """Fold every adapter into the module that it wraps. Returns the model to keep.
 
     All merged modules are made before any is put in place: if one raises `NotMergeable`, as a
-    silent adapter does, the model is as it was. In a 4-bit base, layers without an adapter stay in
-    4 bits until `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is to
-    the word embeddings, is one of its own from then on (`tie_word_embeddings` becomes False).
+    disabled adapter does, the model is as it was. In a 4-bit base, layers without an adapter stay
+    in 4 bits until `pt.models.to_hf`. A merged weight that was tied to another, as a `lm_head` is
+    to the word embeddings, is its own from then on (`tie_word_embeddings` becomes False).
     """
     if torch.is_inference_mode_enabled():
         raise BadConfig("Inside torch.inference_mode() the merged weights could never be trained.",
                         hint="leave that block first, or use torch.no_grad()")
-    whole.refuse_sharded(model)
+    refuse_sharded(model)
     by_name = _need_adapters(model, "merge")
-    silent = [n for n, a in by_name.items() if not a.enabled]
-    if silent:
-        raise NotMergeable(f"The adapter at {silent[0] or 'the model'} is silent; merged, it would "
+    off = [n for n, a in by_name.items() if not a.enabled]
+    if off:
+        raise NotMergeable(f"The adapter at {off[0] or 'the model'} is disabled; merged, it would "
                            "act.", expected="merging outside of pt.disabled(model)",
                            hint="pt.remove(model), for the model without any")
     merged = {n: a.merged() for n, a in by_name.items()}

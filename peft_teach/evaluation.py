@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from . import models, whole
+from . import models
 from .batch import Batch, as_list, check, ready
 from .errors import BadData
 from .progress_bar import bar
+from .wrapped import need_model, refuse_wrapped
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ def evaluate(model: nn.Module, batches: Iterable[Batch]) -> Evaluation | Languag
     module's mode is kept. Raises `BadData` for no examples, no labels, or labels that are no
     classes, and `NotSupported` for a wrapper that hides which model is in it.
     """
-    whole.need_model(model)
+    need_model(model)
     if not hasattr(model, "config"):
-        whole.refuse_wrapped(model)    # DataParallel does not say whether it writes, nor how many
+        refuse_wrapped(model)    # DataParallel does not say whether it writes, nor how many
     measure = _next_tokens if models.is_language_model(model) else _classes
     loss = right = count = 0
     with models.in_mode(model, training=False):

@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from . import frozen, models, nf4
+from . import models, nf4
 from .adapter import full_name
+from .running_stats import buffers
 from .valid import FLOATS
 
 
-def of_base(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, list]:
-    """Return the fingerprint of a base with these weights, as `as_they_came` gives them.
+def of_model(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, list]:
+    """Return the fingerprint of a base with these tensors, as `original_tensors` gives them.
 
     The head is left out, as it is new for every task. A weight in 4 bits counts as what it was
     before, so that a model is the same before and after.
@@ -26,13 +27,13 @@ def of_base(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, list]:
     head = models.head(model)
     exact = {f"{name}.weight": layer.fingerprint
              for name, layer in models.quantized(model).items() if layer.fingerprint}
-    return exact | take({n: p for n, p in tensors.items() if n not in head})
+    return exact | sample({n: p for n, p in tensors.items() if n not in head})
 
 
-def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor]:
-    """Return a model's tensors by name, each with its numbers in the order they came in.
+def original_tensors(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor]:
+    """Return a model's tensors by name, in the checkpoint's layout.
 
-    The weight of a converted layer is as the `Conv1D` had it, that of a packed layer its bytes.
+    The weight of a converted `Conv1D` is transposed back, that of a packed layer is its bytes.
     Beside the weights these are the buffers that a state dict keeps, as a BatchNorm's means. Those
     whose `id` is in `but` are left out.
     """
@@ -41,13 +42,13 @@ def as_they_came(model: nn.Module, but: Container[int] = ()) -> dict[str, Tensor
               for name, layer in model.named_modules()
               if models.is_packed(layer) and hasattr(layer, "weight")}
     kept = {full_name(name, own): b for name, module in model.named_modules()
-            if not isinstance(module, nf4.Linear4bit) for own, b in frozen.buffers(module).items()}
+            if not isinstance(module, nf4.Linear4bit) for own, b in buffers(module).items()}
     tensors: dict[str, Tensor] = {**dict(model.named_parameters()), **packed, **kept}
     return {name: p.T if name in turned else p for name, p in tensors.items() if id(p) not in but}
 
 
 def _packed_weight(layer: Any) -> Tensor:
-    """Return a packed layer's bytes in the order they came in.
+    """Return a packed layer's bytes in the checkpoint's order.
 
     On some processors a bitsandbytes layer rearranges them when it is first called. Its state dict
     puts them back, in the layer itself, and so is taken of a copy.
@@ -58,13 +59,13 @@ def _packed_weight(layer: Any) -> Tensor:
     return layer.weight
 
 
-def take(tensors: Mapping[str, Tensor]) -> dict[str, list]:
+def sample(tensors: Mapping[str, Tensor]) -> dict[str, list]:
     """Return `{name: [shape, 16 values]}` of these tensors.
 
     The values are evenly spaced and rounded to bfloat16, then to four digits, so that a model and
     its half-precision copy differ by one step of bfloat16 at most, and by the digits.
     """
-    return {name: [list(p.shape), _sample(p)] for name, p in tensors.items()}
+    return {name: [list(p.shape), _values(p)] for name, p in tensors.items()}
 
 
 def checksums(tensors: Mapping[str, Tensor]) -> dict[str, tuple[str, int]]:
@@ -76,7 +77,7 @@ def is_as_noted(p: Tensor, values: list[float], bits: tuple | None) -> bool:
     """Return whether a weight is the one that was noted, or a copy of it in half precision."""
     now = _checksum(p)
     if bits is None or now[0] != bits[0] or (now != bits and _is_rounded(p.detach())):
-        return close(values, _sample(p))
+        return close(values, _values(p))
     return now == bits
 
 
@@ -100,7 +101,7 @@ def is_readable(p: Tensor) -> bool:
     return type(p) in (Tensor, nn.Parameter) and p.dtype in FLOATS and not p.is_meta
 
 
-def _sample(p: Tensor) -> list[float]:
+def _values(p: Tensor) -> list[float]:
     """Return 16 values of a tensor, as a fingerprint holds them."""
     if p.is_meta:    # a shape without numbers
         return []

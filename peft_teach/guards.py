@@ -1,9 +1,9 @@
-"""What is shadowed on an adapted model, so that torch and transformers do it no harm.
+"""Methods overridden on an adapted model: torch's or transformers' own would bypass adapters.
 
-    save_pretrained             saves the adapter, by `contents.save_checkpoint`; without one,
+    save_pretrained             saves the adapter, by `writing.save_checkpoint`; without one,
                                 refuses where it would lie, by `models.guard_save`
     resize_token_embeddings     refuses where an adapter has the table's size
-    train                       of frozen modules that would count: they stay as they are
+    train                       keeps frozen BatchNorms in eval mode
     forward                     of torch's encoder: its fast path bypasses no adapter
 
 `core` calls `guard` when all adapters are in their places, and when they are off again.
@@ -14,11 +14,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from . import frozen, models, notes, shadow
+from . import models, notes, running_stats
 from .adapter import Adapter
-from .contents import save_checkpoint
 from .errors import NotSupported
 from .notes import Note
+from .overrides import is_overridden, override
+from .writing import save_checkpoint
 
 # Torch's modules that read the weights of modules inside them, and what else these have.
 READERS = (nn.TransformerEncoder, nn.TransformerEncoderLayer, nn.MultiheadAttention)
@@ -30,22 +31,22 @@ def guard(model: nn.Module, adapted: bool = True) -> None:
     What is guarded already stays as it is. If the model is no longer `adapted`, all is undone.
     """
     carries = adapted and any(isinstance(module, Adapter) for module in model.modules())
-    stay = frozen.must_stay(model) if adapted else set()
+    in_eval = running_stats.frozen_with_stats(model) if adapted else set()
     inside = {m for reader in model.modules() if isinstance(reader, READERS)
               for m in reader.modules()}
     for name, module in model.named_modules():
         if isinstance(module, Adapter):
             module.read_as, module.read_whole = name, module in inside
-        if module in stay:
+        if module in in_eval:
             module.training = False
-        elif shadow.stands(module, "train", frozen.train_children):
+        elif is_overridden(module, "train", running_stats.train_children):
             module.training = model.training
-        shadow.put(module, "train", frozen.train_children, module in stay)
+        override(module, "train", running_stats.train_children, module in in_eval)
         if isinstance(module, nn.TransformerEncoder):
-            shadow.put(module, "forward", _call_encoder, carries)
+            override(module, "forward", _call_encoder, carries)
     if hasattr(type(model), "resize_token_embeddings"):
-        shadow.put(model, "resize_token_embeddings", _resize, carries)
-    shadow.put(model, "save_pretrained", save_checkpoint, carries)
+        override(model, "resize_token_embeddings", _resize, carries)
+    override(model, "save_pretrained", save_checkpoint, carries)
     if not carries:
         models.guard_save(model)
 
@@ -53,7 +54,7 @@ def guard(model: nn.Module, adapted: bool = True) -> None:
 def adopt(model: nn.Module) -> Note | None:
     """Return the note on a model; if its adapters were put in by hand, write it first.
 
-    What was frozen by hand since then is held still, too.
+    What was frozen by hand since then is kept in eval mode, too.
     """
     note = notes.note_of(model)
     if note is not None:

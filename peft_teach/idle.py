@@ -1,4 +1,4 @@
-"""Adapters that would learn nothing: silent ones, and those that the loss does not depend on.
+"""Adapters that would learn nothing: disabled ones, and those that the loss does not depend on.
 
 `train` asks before its first update. An adapter may be put around a module that the model never
 calls, or not for its loss; then training would end well, and a file would hold the adapter's start.
@@ -22,13 +22,13 @@ def _training(model: nn.Module) -> dict[str, tuple[Adapter, list[nn.Parameter]]]
     return {name: (adapter, own) for name, (adapter, own) in found.items() if own}
 
 
-def refuse_silent(model: nn.Module) -> None:
-    """Raise `BadConfig` for an adapter that trains and is silent, as inside of `pt.disabled`."""
+def refuse_disabled(model: nn.Module) -> None:
+    """Raise `BadConfig` for an adapter that trains and is disabled, as inside of `pt.disabled`."""
     if all(module.enabled for module in model.modules() if isinstance(module, Adapter)):
         return    # asked in every step: names are looked up only where there is something to say
-    silent = [name for name, (adapter, _) in _training(model).items() if not adapter.enabled]
-    if silent:
-        raise BadConfig(f"The adapter at {silent[0] or 'the model'} is silent: it would learn "
+    off = [name for name, (adapter, _) in _training(model).items() if not adapter.enabled]
+    if off:
+        raise BadConfig(f"The adapter at {off[0] or 'the model'} is disabled: it would learn "
                         "nothing.", expected="training outside of pt.disabled(model)")
 
 

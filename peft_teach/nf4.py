@@ -39,7 +39,7 @@ from torch.nn import functional as F
 
 from .errors import BadConfig, BadData, NotSupported, ShapeError, kind_of
 from .shapes import expect
-from .valid import is_integer
+from .valid import is_count, is_integer
 
 BLOCK_SIZES = (32, 64, 128, 256, 512, 1024, 2048, 4096)
 EXPECTED_SIZE = "one of " + ", ".join(map(str, BLOCK_SIZES))
@@ -213,7 +213,7 @@ def _normalized(flat: Tensor, size: int) -> tuple[Tensor, Tensor]:
 
 def is_block_size(value: Any) -> bool:
     """Return whether this is a number of weights that may share a maximum."""
-    return is_integer(value) and value in BLOCK_SIZES
+    return is_count(value) and value in BLOCK_SIZES
 
 
 def _check(x: Tensor, block_size: int) -> None:

@@ -1,7 +1,7 @@
 """The note on an adapted model: taken before a method changes anything, kept while it is on.
 
 A note is one frozen value, which is replaced, never changed: so an injection that fails puts back
-what was there. `save`, `load`, `swap`, `remove` and the export read nothing else.
+what was there. `save`, `load`, `swap`, `remove` and the export read it.
 """
 
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from torch import nn
 from . import fingerprints
 from .adapter import Adapter, adapters, by_plain_name
 from .errors import AlreadyAdapted, BadConfig, NoAdapter
-from .whole import refuse_sharded, refuse_wrapped
+from .wrapped import refuse_sharded, refuse_wrapped
 
 S = TypeVar("S")    # a method's settings
 KEY = "peft_teach_note"    # in the model's `__dict__`, so that copies and pickles keep it
@@ -22,7 +22,7 @@ INSIDE = "inside"    # in place of a note on a bare backbone that an adapter wra
 
 @dataclass(frozen=True)
 class Note:
-    """What is noted on an adapted model.
+    """The method on a model, and the unadapted model below it.
 
     `fingerprint` describes the base before any change. `bits` holds a checksum of each of its
     tensors; no file keeps these, as the same base has others in half precision. `requires_grad` is
@@ -57,8 +57,8 @@ def prepare(model: nn.Module, config: S | None = None, kind: type[S] | None = No
                             expected=f"a pt.{method}.Config, or None")
     refuse_adapted(model)
     flags = {name: p.requires_grad for name, p in model.named_parameters()}
-    tensors = fingerprints.as_they_came(model)
-    note = Note(fingerprints.of_base(model, tensors), flags, fingerprints.checksums(tensors),
+    tensors = fingerprints.original_tensors(model)
+    note = Note(fingerprints.of_model(model, tensors), flags, fingerprints.checksums(tensors),
                 method=method, config=settings)
     return note, note.config
 
@@ -114,8 +114,8 @@ def note_of(model: nn.Module) -> Note | None:
         return note
     own = {id(t) for a in by_name.values() for n, t in (*a.named_parameters(), *a.named_buffers())
            if not n.startswith("base.")}
-    base = fingerprints.as_they_came(model, own)
-    return Note(by_plain_name(model, fingerprints.of_base(model, base)),
+    base = fingerprints.original_tensors(model, own)
+    return Note(by_plain_name(model, fingerprints.of_model(model, base)),
                 dict.fromkeys(by_plain_name(model, base), True),
                 by_plain_name(model, fingerprints.checksums(base)))
 

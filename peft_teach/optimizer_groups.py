@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .errors import BadConfig, NotSupported, kind_of
 from .valid import is_number, is_positive, is_several, is_share
-from .whole import is_sharded
+from .wrapped import is_sharded
 
 # What a setting may be, and what to say where it is not; betas to weight_decay are AdamW's.
 _SETTINGS = {

@@ -1,10 +1,10 @@
 """What every method's `Config` is: frozen, plain values, each held to what its field says.
 
-    size: Annotated[int, checked(is_integer, "a whole number from 1")] = 64
+    size: Annotated[int, checked(is_count, "a whole number from 1")] = 64
     layers: Annotated[tuple[int, ...] | None, as_layers] = None
 
-Python takes True for 1, and NumPy's numbers cannot be written to json. So a method's settings are
-made plain numbers and tuples before anything is built with them, in one place for all methods.
+Python takes True for 1, and NumPy's numbers cannot be written to json. So a `Config` makes its
+settings plain numbers and tuples, in one place for all methods. A layer only checks its own.
 """
 
 import dataclasses
@@ -17,32 +17,7 @@ import numpy as np
 from torch import nn
 
 from .errors import BadConfig, kind_of
-from .valid import as_layers, as_targets, is_integer, is_positive, is_share
-
-# The names of settings in Hugging Face peft, bitsandbytes and `adapters`, and here.
-NAMES_HERE = {
-    "r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "use_rslora": "rank_stabilized",
-    "lora_bias": "use_bias", "target_modules": "targets", "layers_to_transform": "layers",
-    "num_virtual_tokens": "length", "prompt_tuning_init_text": "words",
-    "encoder_hidden_size": "projection", "bnb_4bit_use_double_quant": "double", "use_dora": "dora",
-    "bn_size": "size",
-}
-# Settings that do not exist here, and what does the same.
-INSTEAD = {
-    "use_dora": "pt.dora, a method of its own",
-    "prefix_projection": "projection=512, say: the hidden size of the MLP",
-    "load_in_4bit": "pt.qlora, a method of its own",
-    "exclude_modules": "layers=(…), or full module names as targets",
-    "layers_pattern": "leave it out: layers=(…) are block numbers in every family",
-    "rank_pattern": "one rank for all; pt.attach(model, targets, make) makes them one by one",
-    "alpha_pattern": "one alpha for all; pt.attach(model, targets, make) makes them one by one",
-    "bias": "pt.bitfit, a method of its own, trains the biases",
-    "modules_to_save": "leave it out: every method trains the task head and saves it; "
-                       "also_train=(…) names other modules",
-    "task_type": "leave it out: the model itself says what it is for",
-    "inference_mode": "leave it out: model.eval() and torch.no_grad() are enough",
-    "init_lora_weights": "leave it out: B starts as zero",
-}
+from .valid import as_layers, as_targets, is_count, is_positive, is_share
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,7 +81,7 @@ def _reader(name: str, kind: Any) -> Callable[[Any, str], Any]:
         return checked(lambda value: isinstance(value, bool), "True or False")
     raise BadConfig(f"The setting {name} is of type {kind}.",
                     expected="bool, a Literal, or what its value must be",
-                    hint=f'{name}: Annotated[int, checked(is_integer, "a whole number from 1")]')
+                    hint=f'{name}: Annotated[int, checked(is_count, "a whole number from 1")]')
 
 
 def checked(holds: Callable[[Any], bool], expected: str, words: Sequence[str] = ()
@@ -123,22 +98,6 @@ def checked(holds: Callable[[Any], bool], expected: str, words: Sequence[str] = 
     return read
 
 
-def _name_here(name: str, value, known: list[str]) -> str | None:
-    if name == "bias" and value == "none":
-        return "leave it out: no bias of the base is trained"
-    if name not in NAMES_HERE | INSTEAD:
-        close = get_close_matches(name, known, n=1)
-        return f"did you mean {close[0]!r}?" if close else None
-    here = NAMES_HERE.get(name)
-    if here not in known:
-        return INSTEAD.get(name, f"another method: this one has no {here}")
-    if here == "targets":
-        if value == "all-linear":
-            return "targets='linear'"
-        return "targets='query', or several places; pt.models.places(model) shows them"
-    return f"{here}={value!r}"
-
-
 def _plain(value, name: str):
     """Return one setting as a plain value: a number, a word, a flag or None."""
     if isinstance(value, np.bool_):
@@ -153,9 +112,9 @@ def _plain(value, name: str):
 
 # ── settings that several methods share ──────────────────────────────────────────────────────
 
-Length = Annotated[int, checked(is_integer, "a whole number of vectors, at least 1")]
+Length = Annotated[int, checked(is_count, "a whole number of vectors, at least 1")]
 Share = Annotated[float, checked(is_share, "a probability from 0 to below 1")]
-Rank = Annotated[int, checked(is_integer, "a whole number, at least 1")]
+Rank = Annotated[int, checked(is_count, "a whole number, at least 1")]
 Targets = Annotated[tuple[str, ...] | None, lambda value, name: (
     None if value is None else as_targets(value, name))]
 Layers = Annotated[tuple[int, ...] | None, as_layers]
@@ -165,3 +124,47 @@ Alpha = Annotated[float, checked(is_positive, "a positive number; it stays when 
 def unsaved(default: Any) -> Any:
     """Return a field for a setting that matters at the start only: a file keeps its default."""
     return dataclasses.field(default=default, metadata={"stored": default})
+
+
+# ── other libraries' names ───────────────────────────────────────────────────────────────────
+
+# The names of settings in Hugging Face peft, bitsandbytes and `adapters`, and here.
+NAMES_HERE = {
+    "r": "rank", "lora_alpha": "alpha", "lora_dropout": "dropout", "use_rslora": "rank_stabilized",
+    "lora_bias": "use_bias", "target_modules": "targets", "layers_to_transform": "layers",
+    "num_virtual_tokens": "length", "prompt_tuning_init_text": "words",
+    "encoder_hidden_size": "projection", "bnb_4bit_use_double_quant": "double", "use_dora": "dora",
+    "bn_size": "size",
+}
+# Settings that do not exist here, and what does the same.
+INSTEAD = {
+    "use_dora": "pt.dora, a method of its own",
+    "prefix_projection": "projection=512, say: the hidden size of the MLP",
+    "load_in_4bit": "pt.qlora, a method of its own",
+    "exclude_modules": "layers=(…), or full module names as targets",
+    "layers_pattern": "leave it out: layers=(…) are block numbers in every family",
+    "rank_pattern": "one rank for all; pt.attach(model, targets, make) makes them one by one",
+    "alpha_pattern": "one alpha for all; pt.attach(model, targets, make) makes them one by one",
+    "bias": "pt.bitfit, a method of its own, trains the biases",
+    "modules_to_save": "leave it out: every method trains the task head and saves it; "
+                       "also_train=(…) names other modules",
+    "task_type": "leave it out: the model itself says what it is for",
+    "inference_mode": "leave it out: model.eval() and torch.no_grad() are enough",
+    "init_lora_weights": "leave it out: B starts as zero",
+}
+
+
+def _name_here(name: str, value, known: list[str]) -> str | None:
+    if name == "bias" and value == "none":
+        return "leave it out: no bias of the base is trained"
+    if name not in NAMES_HERE | INSTEAD:
+        close = get_close_matches(name, known, n=1)
+        return f"did you mean {close[0]!r}?" if close else None
+    here = NAMES_HERE.get(name)
+    if here not in known:
+        return INSTEAD.get(name, f"another method: this one has no {here}")
+    if here == "targets":
+        if value == "all-linear":
+            return "targets='linear'"
+        return "targets='query', or several places; pt.models.places(model) shows them"
+    return f"{here}={value!r}"

@@ -20,12 +20,13 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from . import contents, core, fingerprints, folder, guards, models, notes, whole
+from . import contents, core, fingerprints, folder, guards, models, notes
 from .adapter import adapters
-from .adapter_file import AdapterFile, read
-from .contents import DESCRIPTION, TENSORS
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
+from .reading import AdapterFile, read
+from .wrapped import refuse_sharded
+from .writing import DESCRIPTION, TENSORS, base_of, write_adapter
 
 __all__ = ["Saved", "load", "save", "saved", "swap"]
 
@@ -50,7 +51,7 @@ def save(model: nn.Module, path: str | Path) -> Path:
     `AdapterFileError` for a folder that cannot be written, or for numbers that are not finite.
     """
     guards.adopt(model)
-    return contents.write_adapter(model, path)
+    return write_adapter(model, path)
 
 
 def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> nn.Module:
@@ -63,7 +64,7 @@ def load(model: nn.Module, path: str | Path, make: core.Make | None = None) -> n
     """
     file = read(path)
     notes.refuse_adapted(model)
-    file.check_base(fingerprints.of_base(model, fingerprints.as_they_came(model)), model)
+    file.check_base(fingerprints.of_model(model, fingerprints.original_tensors(model)), model)
     with core.all_or_nothing(model):
         model = _inject(model, file) if make is None else _attach(model, file, make)
         _copy_into(model, file)
@@ -76,20 +77,20 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     Where method and settings agree, only tensors are copied, which takes milliseconds; otherwise
     the old adapter is removed and the new one loaded. A failure leaves the old one in place. After
     a bare `attach` no settings are known: what is no tensor, such as a scale, stays as attached.
-    Inside `pt.disabled(model)` the new adapter is silent, too. Warns as `load` does.
+    Inside `pt.disabled(model)` the new adapter is disabled, too. Warns as `load` does.
     """
     note = guards.adopt(model)
     if note is None:
         return load(model, path)
-    whole.refuse_sharded(model)
+    refuse_sharded(model)
     file = read(path)
     try:
-        file.check_base(contents.base_of(model, note), model)
+        file.check_base(base_of(model, note), model)
     except AdapterFileError:    # perhaps saved before the word embeddings were resized
         file.check_base(note.fingerprint, model)
     bare = file.method is None and note.method is None
     same = bare or (file.method == note.method and file.config() == note.config.as_stored()
-                    and contents.method_state(model).keys() <= file.tensors.keys())
+                    and contents.loadable_state(model).keys() <= file.tensors.keys())
     if not same and (not note.wraps or file.method == "full"):
         raise AdapterFileError(f"{path} holds {file.method!r}, the model {note.method!r}: full "
                                "fine-tuning changed or changes the base.",
@@ -98,7 +99,7 @@ def swap(model: nn.Module, path: str | Path) -> nn.Module:
     with core.all_or_nothing(model):
         model = model if same else _inject(core.undo(model), file)
         _copy_into(model, file)
-    core.stay_silent(adapters(model).values(), old)
+    core.keep_disabled(adapters(model).values(), old)
     return model
 
 
@@ -165,8 +166,8 @@ def _copy_into(model: nn.Module, file: AdapterFile) -> None:
 
     Then warn where one base is exact and the other rounded: their fingerprints are equal.
     """
-    file.check_drawn(contents.drawn(model))
-    state = contents.method_state(model) | contents.head_state(model)
+    file.check_drawn(contents.random_buffers(model))
+    state = contents.loadable_state(model) | contents.head_state(model)
     folder.check(file.tensors, state, file.path)
     with torch.no_grad():
         for name, p in state.items():

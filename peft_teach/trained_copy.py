@@ -7,11 +7,11 @@ from types import MethodType
 
 from torch import Tensor, nn
 
-from . import frozen
 from .adapter import Adapter
 from .errors import NotSupported
 from .models import quantized
 from .models.replacing import copy_of
+from .running_stats import buffers
 
 
 class TrainedCopy(Adapter):
@@ -47,7 +47,7 @@ class TrainedCopy(Adapter):
         """Return the trained weights, and beside them the buffers that a state dict keeps."""
         return {**self.own_parameters()} | {
             f"{name}.{own}": b for name, module in self.trained.named_modules(prefix="trained")
-            for own, b in frozen.buffers(module).items()}
+            for own, b in buffers(module).items()}
 
     def merged(self) -> nn.Module:
         """Return the trained copy, in the dtype of the base."""

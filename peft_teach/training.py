@@ -23,15 +23,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from . import contents, frozen, guards, notes, whole
+from . import guards, notes, running_stats
 from .batch import Batch, as_list, check, ready, tokens_in
 from .errors import BadConfig, BadData, TrainingDiverged, TrainingStopped
-from .idle import refuse_idle, refuse_silent
+from .idle import refuse_disabled, refuse_idle
 from .methods import full
 from .optimizer_groups import check_setting, groups_of
 from .valid import is_integer
+from .wrapped import refuse_wrapped, reshard
+from .writing import refuse_lost
 
-OWN = 1e-3    # the learning rate of adapters that no method here made
+DEFAULT_LEARNING_RATE = 1e-3    # of adapters that no method here made
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     that would learn nothing (`idle.refuse_idle`). An interrupt raises `TrainingStopped`; a loss or
     gradient that is not finite, before the update, `TrainingDiverged`: with the steps done so far.
     """
-    whole.refuse_wrapped(model)
+    refuse_wrapped(model)
     if not torch.is_grad_enabled():
         raise BadConfig("Inside torch.no_grad() nothing trains.", hint="leave that block first")
     batches = as_list(batches)
@@ -75,10 +77,10 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
                       hint="batches = pt.data.batches(examples, tokenizer)")
     for batch in batches:
         check(model, batch)
-    whole.reshard(model)
+    reshard(model)
     guards.adopt(model)
-    refuse_silent(model)
-    contents.refuse_lost(model)
+    refuse_disabled(model)
+    refuse_lost(model)
     lr = learning_rate(model) if lr is None else lr
     for name, value in {"lr": lr, "weight_decay": weight_decay, "warmup": warmup,
                         "clip": clip}.items():
@@ -86,21 +88,23 @@ def train(model: nn.Module, batches: Iterable[Batch], lr: float | None = None, *
     return _steps(model, batches, groups_of(model, groups), lr, warmup, clip, weight_decay)
 
 
-def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[Step]:
+def _steps(model: nn.Module, batches: list[Batch], groups: list[dict], lr: float, warmup: float,
+           clip: float, weight_decay: float) -> Iterator[Step]:
     """Make one step of each batch."""
     optimizer = torch.optim.AdamW(groups, lr=lr, weight_decay=weight_decay)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda i: rate(i, len(batches), warmup))
     trained = [p for group in optimizer.param_groups for p in group["params"]]
     done: list[Step] = []
-    moving = [b for m in frozen.owners(model, trained).values() for b in frozen.buffers(m).values()]
-    before: list[Tensor] = []
+    stats = [b for module in running_stats.owners(model, trained).values()
+             for b in running_stats.buffers(module).values()]
+    stats_before: list[Tensor] = []
     model.train()
     try:
         model.zero_grad()    # somebody may have left some
         for index, batch in enumerate(batches):
-            refuse_silent(model)
-            before = [b.clone() for b in moving]
+            refuse_disabled(model)
+            stats_before = [b.clone() for b in stats]
             start, now = time.perf_counter(), optimizer.param_groups[0]["lr"]
             loss = model(**ready(model, batch)).loss
             if loss.requires_grad:    # by chance it may depend on nothing that trains
@@ -112,7 +116,7 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
             if not math.isfinite(value) or not norm.isfinite():
                 raise TrainingDiverged(done, "gradient" if math.isfinite(value) else "loss")
             optimizer.step()
-            before = []
+            stats_before = []
             model.zero_grad()
             schedule.step()
             seconds = time.perf_counter() - start
@@ -122,7 +126,7 @@ def _steps(model, batches, groups, lr, warmup, clip, weight_decay) -> Iterator[S
         raise TrainingStopped(done, len(batches)) from None
     finally:
         model.zero_grad()                        # an interrupt leaves half a step's gradients
-        for b, was in zip(moving, before):       # and means of a step that was not made
+        for b, was in zip(stats, stats_before):    # and means of a step that was not made
             b.copy_(was)
         model.eval()
 
@@ -141,13 +145,13 @@ def learning_rate(model: nn.Module) -> float:
     It was found on one small encoder and one small language model, with the method's defaults: a
     place to begin. With batches of 16, most methods learn in 60 steps; BitFit, prompts and prefixes
     had not begun by then at any rate tried: give them 120 at least, BitFit 250. It is `full`'s for
-    a model without a method, and `OWN` for adapters of your own.
+    a model without a method, and `DEFAULT_LEARNING_RATE` for adapters of your own.
     """
     note = notes.note_of(model)
     if note is None:
         return full.LEARNING_RATE
     if note.method is None:
-        return OWN
+        return DEFAULT_LEARNING_RATE
     return note.config.learning_rate(model)
 
 

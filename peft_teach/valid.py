@@ -16,9 +16,14 @@ from .errors import BadConfig
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)    # that files hold
 
 
-def is_integer(value: Any, low: float = 1, high: float = math.inf) -> bool:
+def is_integer(value: Any, low: float = -math.inf, high: float = math.inf) -> bool:
     """Return whether this is a whole number, NumPy's too, and no bool, from `low` to `high`."""
     return _is(numbers.Integral, value) and low <= value <= high
+
+
+def is_count(value: Any) -> bool:
+    """Return whether this is a whole number from 1."""
+    return is_integer(value, 1)
 
 
 def is_several(value: Any) -> TypeGuard[Iterable]:
@@ -69,7 +74,7 @@ def as_layers(layers, name: str = "layers") -> tuple[int, ...] | None:
     """Return one or several block numbers as a tuple, and None as None; `BadConfig` otherwise."""
     layers = (layers,) if is_integer(layers, 0) else layers
     if layers is not None and (isinstance(layers, str) or not is_several(layers)
-                               or not all(is_integer(i, -math.inf) for i in layers)):
+                               or not all(is_integer(i) for i in layers)):
         raise BadConfig(f"{name} is {layers!r}.", expected="block numbers, or None for all",
                         hint=f"{name}=….tolist()" if hasattr(layers, "tolist") else None)
     return None if layers is None else tuple(int(i) for i in layers)

@@ -27,8 +27,8 @@ SOURCES = {".".join(f.relative_to(PACKAGE).with_suffix("").parts).removesuffix("
 # others are second pages of the same methods.
 MAY_IMPORT = {"methods.dora": {"methods.lora"}, "methods.qlora": {"methods.lora", "methods.dora"},
               "methods.lora": {"methods.lora_plus"},
-              "methods.prompt": {"methods.starts"},
-              "methods.prefix": {"methods.projection", "methods.starts"},
+              "methods.prompt": {"methods.initial"},
+              "methods.prefix": {"methods.projection", "methods.initial"},
               "methods.bottleneck": {"methods.placements"}}
 EXAMINE = {"desk", "recording", "publish", "grade", "cli"}    # rooms that may call an examination
 # Nothing else outside the course names a file of it: lessons ask `widgets` for its `Guess`.
@@ -240,8 +240,8 @@ def test_no_lesson_imports_another_or_examines():
 def test_the_imports_are_not_empty():
     assert imports("core", SOURCES["core"]) == {
         "adapter", "errors", "guards", "models", "models.replacing", "notes",
-        "trained_copy", "valid", "whole"}
-    assert "methods" in imports("adapter_file", SOURCES["adapter_file"])
+        "trained_copy", "valid", "wrapped"}
+    assert "methods" in imports("reading", SOURCES["reading"])
 
 
 # ── what an import loads ─────────────────────────────────────────────────────────────────────

@@ -27,8 +27,7 @@ from torch import Tensor, nn
 
 from peft_teach import models
 from peft_teach.adapter import Adapter
-from peft_teach.core import wrap
-from peft_teach.notes import prepare
+from peft_teach.core import prepare, wrap
 from peft_teach.settings import Layers, Rank, Settings, Targets, checked
 from peft_teach.shapes import expect
 from peft_teach.valid import is_integer

@@ -1,6 +1,5 @@
 """Texts, or conversations, as batches that a model reads."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -39,7 +38,7 @@ def batches(examples: Sequence[Example], tokenizer, batch_size: int = 16, max_to
         raise BadData(f"{len(empty)} texts have no tokens, the first is {empty[0]!r}.",
                       expected="at least one token a text", hint="drop the empty texts")
 
-    whole = all(is_integer(label, -math.inf) for _, label in examples)
+    whole = all(is_integer(label) for _, label in examples)
     dtype = torch.int64 if whole else torch.float32
 
     made = []

@@ -225,7 +225,7 @@ def _copy_into(model: nn.Module, tensors: dict[str, Tensor], kept: tuple[str, ..
     """Copy all tensors into the adapters and the head, or raise before the first is copied."""
     head = head_tensors(model, kept)
     folder.check(tensors, tensors_of(model) | head, path)
-    here = contents.method_state(model) | head
+    here = contents.loadable_state(model) | head
     found = by_our_names(model, tensors) | tensors
     with torch.no_grad():
         for name, p in here.items():

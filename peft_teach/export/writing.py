@@ -14,6 +14,7 @@ from ..adapter import Adapter, adapters, plain_name
 from ..errors import NoAdapter, NotExportable, kind_of
 from ..methods import dora, ia3, lora, prefix, prompt
 from ..trained_copy import TrainedCopy
+from ..writing import refuse_lost
 from .modules import adapted, ends_in
 from .tensors import head_tensors, tensors_of
 
@@ -47,7 +48,7 @@ def to_peft(model: nn.Module, path: str | Path) -> Path:
     if note is None:
         raise NoAdapter("No method was put on this model, or it was merged or removed.",
                         hint="export first, then pt.merge(model)")
-    contents.refuse_lost(model)
+    refuse_lost(model)
     settings = _settings(model, note)
     tensors = tensors_of(model) | head_tensors(model, contents.head_state(model))
     return folder.write(path, {
@@ -121,7 +122,7 @@ def _ia3_settings(model: nn.Module, config: ia3.Config) -> dict:
 
 
 def _prompt_settings(model: nn.Module, config: prompt.Config) -> dict:
-    (P,) = contents.method_parameters(model).values()
+    (P,) = contents.added_parameters(model).values()
     task = _input_task(model)
     pool = "first" if task == "SEQ_CLS" else "cls"
     if models.is_encoder(model) and config.pool != pool:

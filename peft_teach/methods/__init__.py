@@ -1,6 +1,6 @@
 """One file a method; each opens like the key page of its paper.
 
-`METHODS` is the table of them all, by the names used in files and in a model's record. What
+`METHODS` is the table of them all, by the names used in files and in a model's `Note`. What
 lists methods reads it, or a test compares the two (`tests/library/test_methods.py`).
 """
 

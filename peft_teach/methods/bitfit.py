@@ -22,10 +22,9 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import wrap
+from ..core import prepare, wrap
 from ..errors import NoTargets, NotSupported, kind_of
 from ..nf4 import Linear4bit
-from ..notes import prepare
 from ..settings import Layers, Settings, Targets
 from ..shapes import expect
 

@@ -25,7 +25,19 @@ large as u for d_model 384 and size 64. Both matrices zero would be exact, too, 
 
 Sources: Houlsby et al. 2019, arXiv 1902.00751, §2.1; Pfeiffer et al. 2021, arXiv 2005.00247, and
 2020, arXiv 2005.00052; Bapna & Firat 2019, arXiv 1909.08478; He et al. 2022, arXiv 2110.04366, §3
-and §4; what each makes of a layer stands beside its values, as `HOULSBY`.
+and §4 (PARALLEL). All presets have the size of Houlsby's code, so that they can be compared. With r
+the residual stream before a sub-layer and o what that adds:
+
+    preset          A stands         post-LN, as BERT                 pre-LN, as GPT-2, Llama
+    HOULSBY         after both       LN(r + o + A(o))                 r + o + A(o)
+    PFEIFFER        after ffn        LN(r + o + A(LN(r + o)))         r + o + A(r + o)
+    BAPNA           after ffn        y + A(LN_new(y)), y = LN(r + o)  y + A(LN_new(y)), y = r + o
+    PARALLEL        beside ffn       LN(r + o + 4 A(r))               r + o + 4 A(LN(r))
+    POST_ATTENTION  after attention  as HOULSBY; no paper's           as HOULSBY
+    ENDS            at both ends     y + A(y), y the embeddings, the last hidden state; no paper's
+
+In pre-LN, PARALLEL is as He et al. draw it; the `adapters` library has A(r) there, too.
+
 Three deviations from Houlsby et al.: they also train the model's LayerNorms, which belong to the
 base and stay frozen here; their code starts at σ = 0.001, their paper, as here, at 0.01; and on
 BERT their A reads the sub-layer's output after its dropout, and ours before it.
@@ -40,12 +52,11 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import wrap
+from ..core import prepare, wrap
 from ..errors import BadConfig
-from ..notes import prepare
 from ..settings import Layers, Settings, Targets, checked
 from ..shapes import expect
-from ..valid import is_integer, is_positive
+from ..valid import is_count, is_positive
 from .placements import need_readable, usual_targets
 
 LEARNING_RATE = 2e-3    # learns on MiniLM: assets/records/rates.json; on SmolLM2 hardly
@@ -134,7 +145,7 @@ class Config(Settings):
     `ffn`. `layers` are block numbers, None for all.
     """
 
-    size: Annotated[int, checked(is_integer, "a whole number from 1; often d_model / 16")] = 64
+    size: Annotated[int, checked(is_count, "a whole number from 1; often d_model / 16")] = 64
     scale: Annotated[float, checked(is_positive, "a positive number; 4 in He et al. 2022")] = 1.0
     activation: Activation = "relu"
     reads: Literal["output", "normed", "input"] = "normed"
@@ -147,22 +158,11 @@ class Config(Settings):
         return LEARNING_RATE / self.scale
 
 
-# All have one size, that of Houlsby's code, so that they can be compared. Beside each, with r the
-# residual stream before a sub-layer and o what that adds: a layer of BERT, which is post-LN; and of
-# GPT-2 or Llama, which are pre-LN.
-
-# Houlsby et al. 2019, after both sub-layers: LN(r + o + A(o)); r + o + A(o).
 HOULSBY = Config(activation="gelu", reads="output", targets=("attention_out", "ffn_out"))
-# Pfeiffer et al. 2021, after the ffn: LN(r + o + A(LN(r + o))); r + o + A(r + o).
 PFEIFFER = Config(activation="relu", reads="normed")
-# Bapna & Firat 2019, after the ffn: y + A(LN_new(y)) with y = LN(r + o); with y = r + o.
 BAPNA = Config(activation="relu", reads="output", own_norm=True)
-# Half of Houlsby's; no paper is named after it.
 POST_ATTENTION = Config(activation="gelu", reads="output", targets=("attention_out",))
-# He et al. 2022, beside the ffn, silent at the start: LN(r + o + 4 A(r)); r + o + 4 A(LN(r)), as
-# they draw it, where the `adapters` library has A(r) there, too.
 PARALLEL = Config(scale=4.0, activation="relu", reads="input", init="zero")
-# No paper's: one on the embeddings, one on the last hidden state, and no layer between is touched.
 ENDS = Config(activation="relu", reads="output", targets=("embeddings", "last"))
 
 
@@ -187,7 +187,10 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
         raise BadConfig("own_norm=True with reads='normed': what A reads is normalized already.",
                         hint="own_norm=False; or reads='output', as in pt.bottleneck.BAPNA")
     form, d_model = FORMS[reads], models.config_of(model).hidden_size
-    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: form(
-        base, Bottleneck(d_model, config.size, config.activation, config.own_norm, config.init),
-        config.scale))
+
+    def make(base: nn.Module) -> BottleneckAdapter:
+        A = Bottleneck(d_model, config.size, config.activation, config.own_norm, config.init)
+        return form(base, A, config.scale)
+
+    makers = dict.fromkeys(models.find(model, targets, config.layers), make)
     return wrap(model, note, makers, config.also_train)

@@ -27,10 +27,9 @@ import torch
 from torch import Tensor, nn
 
 from .. import models
-from ..core import wrap
+from ..core import prepare, wrap
 from ..errors import NotSupported
 from ..nf4 import Linear4bit
-from ..notes import prepare
 from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from ..shapes import expect
 from . import lora
@@ -96,7 +95,7 @@ class Config(Settings):
     layers: Layers = None
 
     def learning_rate(self, model: nn.Module) -> float:
-        return lora.rate(model)
+        return lora.usual_learning_rate(model)
 
 
 def count(n_in: int, n_out: int, rank: int) -> int:
@@ -108,6 +107,9 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put DoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: DoRALinear(
-        base, config.rank, config.alpha, config.dropout))
+
+    def make(base: nn.Linear | Linear4bit) -> DoRALinear:
+        return DoRALinear(base, config.rank, config.alpha, config.dropout)
+
+    makers = dict.fromkeys(models.find(model, targets, config.layers), make)
     return wrap(model, note, makers, config.also_train)

@@ -29,9 +29,8 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import wrap
+from ..core import prepare, wrap
 from ..errors import BadConfig, NotSupported
-from ..notes import prepare
 from ..settings import Layers, Settings, Targets
 from ..shapes import expect
 from ..valid import is_integer
@@ -74,6 +73,27 @@ class IA3Linear(Adapter):
             return models.linear_like(self.base, (l * W).to(W.dtype))
         b = None if b is None else (l * b).to(b.dtype)                # (n_out,)
         return models.linear_like(self.base, (l[:, None] * W).to(W.dtype), b)
+
+
+class FusedIA3Linear(IA3Linear):
+    """A fused projection whose keys and values are scaled, and whose queries stay as they are.
+
+    Its output comes in equal `parts`, each of which begins with `first` features of queries.
+    """
+
+    def __init__(self, base: nn.Linear, first: int, parts: int = 1):
+        super().__init__(base)
+        n = base.out_features
+        if not is_integer(parts, 1, n) or n % parts or not is_integer(first, 0, n // parts - 1):
+            raise BadConfig(f"first is {first!r} in {parts!r} parts of {n} features.",
+                            expected="equal parts, and fewer features of queries than one has")
+        self.first, self.parts = first, parts
+        self.l = nn.Parameter(torch.ones(n - parts * first))          # (n_out - parts · first,)
+
+    def factors(self) -> Tensor:
+        """Return one factor per feature: in each part ones for the queries, and then l."""
+        l = self.l.unflatten(0, (self.parts, -1))                     # (parts, the rest of a part)
+        return nn.functional.pad(l, (self.first, 0), value=1.0).flatten()         # (n_out,)
 
 
 @dataclass(frozen=True)
@@ -120,24 +140,3 @@ def _maker(model: nn.Module, place: str) -> Callable[[nn.Linear], IA3Linear]:
     if place == "qkv":
         return lambda base: FusedIA3Linear(base, *models.fused_queries(model))
     return lambda base: IA3Linear(base, SIDES[place])
-
-
-class FusedIA3Linear(IA3Linear):
-    """A fused projection whose keys and values are scaled, and whose queries stay as they are.
-
-    Its output comes in equal `parts`, each of which begins with `first` features of queries.
-    """
-
-    def __init__(self, base: nn.Linear, first: int, parts: int = 1):
-        super().__init__(base)
-        n = base.out_features
-        if not is_integer(parts, 1, n) or n % parts or not is_integer(first, 0, n // parts - 1):
-            raise BadConfig(f"first is {first!r} in {parts!r} parts of {n} features.",
-                            expected="equal parts, and fewer features of queries than one has")
-        self.first, self.parts = first, parts
-        self.l = nn.Parameter(torch.ones(n - parts * first))          # (n_out - parts · first,)
-
-    def factors(self) -> Tensor:
-        """Return one factor per feature: in each part ones for the queries, and then l."""
-        l = self.l.unflatten(0, (self.parts, -1))                     # (parts, the rest of a part)
-        return nn.functional.pad(l, (self.first, 0), value=1.0).flatten()         # (n_out,)

@@ -28,10 +28,9 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter, adapters
-from ..core import wrap
+from ..core import prepare, wrap
 from ..errors import BadConfig, NotMergeable
 from ..nf4 import Linear4bit
-from ..notes import prepare
 from ..settings import Alpha, Layers, Rank, Settings, Share, Targets
 from ..shapes import expect
 from .lora_plus import plus_groups as plus_groups
@@ -109,7 +108,7 @@ class Config(Settings):
     layers: Layers = None
 
     def learning_rate(self, model: nn.Module) -> float:
-        return rate(model)
+        return usual_learning_rate(model)
 
 
 def count(n_in: int, n_out: int, rank: int, use_bias: bool = False) -> int:
@@ -122,7 +121,7 @@ def scale(rank: int, alpha: float, rank_stabilized: bool = False) -> float:
     return alpha / math.sqrt(rank) if rank_stabilized else alpha / rank
 
 
-def rate(model: nn.Module) -> float:
+def usual_learning_rate(model: nn.Module) -> float:
     """Return the usual rate, or the one for LoRA on every linear layer of the blocks."""
     here = {name for name, a in adapters(model).items() if isinstance(a, LoRALinear)}
     linear = {name for name, place in models.place_of(model).items() if place in models.LINEAR}
@@ -134,6 +133,10 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     """Put LoRA on the model's targets, freeze the rest but the head; return the model to keep."""
     note, config = prepare(model, config, Config)
     targets = models.query_and_value(model) if config.targets is None else config.targets
-    makers = dict.fromkeys(models.find(model, targets, config.layers), lambda base: LoRALinear(
-        base, config.rank, config.alpha, config.dropout, config.rank_stabilized, config.use_bias))
+
+    def make(base: nn.Linear | Linear4bit) -> LoRALinear:
+        return LoRALinear(base, config.rank, config.alpha, config.dropout, config.rank_stabilized,
+                          config.use_bias)
+
+    makers = dict.fromkeys(models.find(model, targets, config.layers), make)
     return wrap(model, note, makers, config.also_train)

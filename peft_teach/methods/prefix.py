@@ -29,14 +29,14 @@ from .. import models
 from ..adapter import adapters
 from ..backbone import BackboneAdapter, check_length
 from ..caches import prefilled
-from ..core import wrap
+from ..core import prepare, wrap
 from ..errors import BadConfig, NoAdapter, NotSupported
-from ..notes import change_settings, prepare
+from ..notes import change_settings
 from ..settings import Length, Settings, checked, unsaved
 from ..shapes import expect
-from ..valid import as_words, is_integer
+from ..valid import as_words, is_count
+from .initial import check_words, prefix_of_words
 from .projection import Projection
-from .starts import check_words, prefix_of_words
 
 LEARNING_RATE = 1e-2    # learns on both models: assets/records/rates.json
 START_STD = 0.02    # of the random start, as in the embeddings of most models
@@ -66,7 +66,7 @@ class Prefix(BackboneAdapter):
                 **rest):
         K, V = self.keys_and_values()                                     # (layers, length, d_kv)
         inputs = self.prepare_inputs(rest, K, V, needs_cache=True)
-        if inputs.filled:                           # while generating: K and V are in the cache
+        if inputs.cached:                           # while generating: K and V are in the cache
             return self.call_base(inputs, input_ids, inputs_embeds=inputs_embeds)
         x = input_ids                                                     # (batch, seq)
         if x is None:
@@ -104,7 +104,7 @@ class Config(Settings):
     start: Literal["random", "text"] = unsaved("random")
     words: Annotated[tuple[str, ...], as_words] = unsaved(())
     projection: Annotated[int | None, checked(
-        lambda n: n is None or is_integer(n),
+        lambda n: n is None or is_count(n),
         "the hidden size of the MLP, or None for no MLP")] = unsaved(None)
 
     def __post_init__(self):

@@ -27,14 +27,13 @@ from torch import Tensor, nn
 
 from .. import models
 from ..backbone import BackboneAdapter, check_length
-from ..core import wrap
+from ..core import prepare, wrap
 from ..errors import NotSupported
-from ..notes import prepare
 from ..padding import behind_padding
 from ..settings import Length, Settings, unsaved
 from ..shapes import expect
 from ..valid import as_words
-from .starts import check_words, prompt_of_words
+from .initial import check_words, prompt_of_words
 
 LEARNING_RATE = 3e-2    # learns on both models: assets/records/rates.json
 COMMON = 5_000    # Lester et al. sample from that many of the most common tokens
@@ -59,16 +58,17 @@ class SoftPrompt(BackboneAdapter):
     def forward(self, input_ids: Tensor | None = None, *, inputs_embeds: Tensor | None = None,
                 **rest):
         inputs = self.prepare_inputs(rest, self.P)
-        if inputs.filled:                           # while generating: the prompt is in the cache
+        if inputs.cached:                           # while generating: the prompt is in the cache
             return self.call_base(inputs, input_ids, inputs_embeds=inputs_embeds)
-        x = self.embedded(input_ids, inputs_embeds)                       # (batch, seq, d_model)
+        x = self.embed(input_ids, inputs_embeds)                       # (batch, seq, d_model)
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
         Px = behind_padding(self.P.to(x.dtype)[None], x, inputs.padding)  # (batch, length + seq, d)
-        counted = self.positions_and_types(inputs, input_ids, x.shape[1])
-        out = self.of_text(self.call_base(inputs, inputs_embeds=Px, return_dict=True, **counted))
+        positions = self.positions_and_types(inputs, input_ids, x.shape[1])
+        out = self.call_base(inputs, inputs_embeds=Px, return_dict=True, **positions)
+        out = self.without_prompt(out)
         return out.to_tuple() if rest.get("return_dict") is False else out
 
-    def of_text(self, out):
+    def without_prompt(self, out):
         """Keep only the text's tokens in a backbone's output, and pool again if it pools."""
         h = out.last_hidden_state                                         # (batch, length + seq, d)
         real = h[:, self.length:]                                         # (batch, seq, d_model)

@@ -34,14 +34,13 @@ from typing import Annotated
 from torch import nn
 
 from .. import models
-from ..core import all_or_nothing, wrap
+from ..core import all_or_nothing, prepare, wrap
 from ..errors import BadConfig
 from ..models.replacing import keep_mark
 from ..nf4 import EXPECTED_SIZE, Linear4bit, is_block_size
-from ..notes import prepare
 from ..settings import Alpha, Layers, Rank, Settings, Share, Targets, checked
 from .dora import DoRALinear
-from .lora import LINEAR_LEARNING_RATE, LoRALinear, rate
+from .lora import LINEAR_LEARNING_RATE, LoRALinear, usual_learning_rate
 
 LEARNING_RATE = LINEAR_LEARNING_RATE    # learns on both models: assets/records/rates.json
 
@@ -74,7 +73,7 @@ class Config(Settings):
                             expected="one of the two")
 
     def learning_rate(self, model: nn.Module) -> float:
-        return rate(model)
+        return usual_learning_rate(model)
 
 
 def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
@@ -87,10 +86,15 @@ def inject(model: nn.Module, config: Config | None = None) -> nn.Module:
     note, config = prepare(model, config, Config)    # takes fingerprints of the exact weights
     places = models.linear_places(model) if config.quantize is None else config.quantize
     targets = places if config.targets is None else config.targets
+
+    def make(base: nn.Linear | Linear4bit) -> LoRALinear:
+        if config.dora:
+            return DoRALinear(base, config.rank, config.alpha, config.dropout)
+        return LoRALinear(base, config.rank, config.alpha, config.dropout, config.rank_stabilized)
+
     with all_or_nothing(model):
         _quantize(model, models.find(model, places), note.fingerprint, config)
-        makers = dict.fromkeys(models.find(model, targets, config.layers),
-                               lambda base: _correction(base, config))
+        makers = dict.fromkeys(models.find(model, targets, config.layers), make)
         return wrap(model, note, makers, config.also_train)
 
 
@@ -118,9 +122,3 @@ def _quantize(model: nn.Module, names: tuple[str, ...], fingerprint: Mapping[str
         packed = Linear4bit.from_linear(layer, config.block_size, config.double)
         packed.fingerprint = fingerprint[weight]
         models.replace(model, name, keep_mark(packed, layer))
-
-
-def _correction(base: nn.Linear | Linear4bit, config: Config) -> LoRALinear:
-    if config.dora:
-        return DoRALinear(base, config.rank, config.alpha, config.dropout)
-    return LoRALinear(base, config.rank, config.alpha, config.dropout, config.rank_stabilized)

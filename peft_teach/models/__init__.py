@@ -4,11 +4,13 @@ This file only re-exports. Each idea has a file of its own:
 
     loading      models by name, with their tokenizers
     families     where query, value, ffn_in … are in each family, and how else these differ
+    targets      which modules a method's targets mean
     calling      what a backbone is called with: its cache, its positions
     heads        what a task adds to a pretrained model
     layers       what a linear layer is, in each form in which a model may hold it
     replacing    how one module takes another's place
     plain        a plain transformers model again
+    mean_pooled  BERT with a head over the mean of its tokens
     modes        training or evaluation mode, for a while
 """
 
@@ -21,18 +23,7 @@ from .calling import (
     positions,
     reads_cache,
 )
-from .families import (
-    FAMILIES,
-    LINEAR,
-    SINGLE,
-    config_of,
-    find,
-    is_encoder,
-    linear_places,
-    place_of,
-    places,
-    query_and_value,
-)
+from .families import FAMILIES, LINEAR, SINGLE, config_of, is_encoder, places
 from .heads import can_generate, head, is_language_model
 from .layers import (
     as_linear,
@@ -49,6 +40,7 @@ from .loading import best_device, load
 from .modes import in_mode
 from .plain import guard_save, is_mean_pooled, to_hf
 from .replacing import replace
+from .targets import find, linear_places, place_of, query_and_value
 
 __all__ = [
     "FAMILIES", "LINEAR", "SINGLE", "as_linear", "best_device", "cache_name", "can_generate",

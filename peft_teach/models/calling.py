@@ -47,7 +47,8 @@ def fused_queries(model: nn.Module) -> tuple[int, int]:
 def positions(backbone: nn.Module, input_ids: Tensor | None, seq: int) -> Tensor:
     """Return the position ids (batch or 1, seq) that a backbone gives its tokens by itself.
 
-    They count from 0, padding included; RoBERTa's and its kin's from `padding_idx + 1`, without.
+    Positions count from 0 and include padding; in RoBERTa and its kin they start at
+    `padding_idx + 1` and skip it.
     """
     first = first_position(backbone)
     if first == 0 or input_ids is None:

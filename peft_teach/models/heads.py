@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from torch import nn
 
-from ..whole import refuse_wrapped
+from ..wrapped import refuse_wrapped
 from .families import config_of
 
 # What transformers adds on top of a backbone for one task, by attribute name: a model with one of

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from ..errors import BadConfig, NotSupported, UnknownName, unknown
-from ..valid import is_integer
+from ..valid import is_count
 from .families import FAMILIES, entry
 from .heads import head
 from .plain import guard_save, is_mean_pooled
@@ -43,15 +43,16 @@ def load(name: str, labels: int | None = None, pool: str = "cls", pretrained: bo
     checkpoint has one for as many. Without, it is the bare encoder or the language model. A line
     says what the checkpoint lacks and is drawn at random. `pool` says what the head of a BERT
     encoder reads: "cls", the first token through the pooler, or "mean", the mean over the real
-    tokens, as minilm was pretrained. `pretrained=False` draws all weights anew. `device` None takes
-    the GPU if there is one. Raises `UnknownName`, `BadConfig`, `FetchError` or `NotSupported`.
+    tokens, as minilm was pretrained. `pretrained=False` draws all weights anew. `dtype` is that of
+    the weights. `attention` is one of `ATTENTIONS`, by transformers' names. `device` None takes the
+    GPU if there is one. Raises `UnknownName`, `BadConfig`, `FetchError` or `NotSupported`.
     """
     if pool not in ("cls", "mean"):
         raise unknown("pooling", pool, ("cls", "mean"))
     if attention not in ATTENTIONS:
         raise unknown("attention", attention, ATTENTIONS)
     if labels is not None:
-        if not is_integer(labels):
+        if not is_count(labels):
             raise BadConfig(f"labels is {labels!r}.", expected="a number of classes, or None")
         labels = int(labels)    # NumPy's are no json
     if not isinstance(dtype, torch.dtype) or not dtype.is_floating_point:

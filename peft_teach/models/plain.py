@@ -2,10 +2,10 @@
 
 from torch import nn
 
-from .. import shadow
+from .. import overrides
 from ..adapter import Adapter
 from ..errors import NotSupported
-from ..whole import need_model
+from ..wrapped import need_model
 from .layers import converted, quantized, to_conv1d
 from .replacing import keep_mark, replace
 
@@ -35,7 +35,7 @@ def guard_save(model: nn.Module) -> None:
     without a warning; and a mean-pooled model would come back pooling [CLS].
     """
     lies = bool(converted(model) or quantized(model) or is_mean_pooled(model))
-    shadow.put(model, "save_pretrained", _refuse_save, lies)
+    overrides.override(model, "save_pretrained", _refuse_save, lies)
 
 
 def _refuse_save(*args, **kwargs):

@@ -265,7 +265,7 @@ def test_a_cache_is_taken_by_either_name_and_nothing_given_is_changed(names, tin
     before = {**given}
     prompt = pt.prompt.SoftPrompt(base, LENGTH)
     inputs = prompt.prepare_inputs(given, prompt.P)
-    assert (inputs.filled, inputs.padding) == (False, None)
+    assert (inputs.cached, inputs.padding) == (False, None)
     assert inputs.cache is cache
     assert not inputs.arguments.keys() & {"past_key_values", "cache"}
     assert inputs.arguments["attention_mask"].shape == (2, LENGTH + 5)

@@ -15,7 +15,7 @@ from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 
 import peft_teach as pt
-from peft_teach import contents, core, models, notes, trained_copy
+from peft_teach import core, models, notes, trained_copy, writing
 from peft_teach.adapter import plain_name
 from peft_teach.errors import (
     AdapterFileError,
@@ -445,9 +445,9 @@ def test_a_silent_adapter_is_not_merged(model, batch):
     model = pt.lora.inject(model)
     name, adapter = [*pt.adapters(model).items()][-1]
     before = snapshot(model, batch)
-    with pytest.raises(NotMergeable, match="is silent"), pt.disabled(model):
+    with pytest.raises(NotMergeable, match="is disabled"), pt.disabled(model):
         pt.merge(model)
-    with pytest.raises(NotMergeable, match=f"{name} is silent"), pt.disabled(adapter):
+    with pytest.raises(NotMergeable, match=f"{name} is disabled"), pt.disabled(adapter):
         pt.merge(model)
     assert snapshot(model, batch) == before
     assert not pt.adapters(pt.merge(model))
@@ -822,6 +822,28 @@ def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
         assert not torch.equal(model(**batch).logits, before)
 
 
+class Beside(pt.Adapter):
+    """base(x) + weight(x) + bias, a module and a buffer by names that the base has, too."""
+
+    def __init__(self, base):
+        super().__init__(base)
+        self.add_module("weight", nn.Linear(base.in_features, base.out_features, bias=False))
+        self.register_buffer("bias", torch.ones(base.out_features), persistent=False)
+
+    def forward(self, x):
+        y = self.base(x)
+        return (y + self.weight(x) + self.bias).to(y.dtype)
+
+
+def test_an_adapter_may_have_a_module_and_a_buffer_by_names_of_its_base(model, batch):
+    adapter = pt.adapters(pt.attach(model, "query", Beside))[QUERY(0)]
+    assert {*adapter.own_parameters()} == {"weight.weight"}
+    assert torch.equal(adapter.bias, torch.ones(32))
+    assert model(**batch).logits.isfinite().all()
+    with pytest.raises(KeyError, match="already exists"):    # one of these is its own by now
+        adapter.register_parameter("bias", nn.Parameter(torch.zeros(32)))
+
+
 # ── what torch does behind a module's back ───────────────────────────────────────────────────
 
 
@@ -1114,7 +1136,7 @@ def test_a_trained_copy_keeps_what_it_counts(tmp_path):
     with pt.disabled(model):
         assert_equal(model.hidden(x), Stateful().eval().hidden(x))
         assert_equal(model.hidden(x), Stateful().eval().hidden(x))
-    contents.save_checkpoint(model, tmp_path)    # what Trainer resumes from
+    writing.save_checkpoint(model, tmp_path)    # what Trainer resumes from
     resumed = pt.attach(Stateful().eval(), "first", Shifted, also_train=also)
     resumed.load_state_dict(load_file(tmp_path / "model.safetensors"), strict=False)
     assert_equal(resumed(x), expected)

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 # No methods, but second pages of some: LoRA+, a bottleneck's places, how vectors start.
-SECOND_PAGES = {"lora_plus", "placements", "projection", "starts"}
+SECOND_PAGES = {"lora_plus", "placements", "projection", "initial"}
 LISTS = {
     "the files of peft_teach/methods": lambda: {
         f.stem for f in Path(pt.methods.__file__).parent.glob("[!_]*.py")} - SECOND_PAGES,

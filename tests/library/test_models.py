@@ -18,7 +18,7 @@ from tiny import BERTS, FAMILIES, FUSED, LLAMAS, ROBERTAS, sizes
 import peft_teach as pt
 from peft_teach import caches, models
 from peft_teach.errors import BadConfig, NoTargets, NotMergeable, NotSupported, UnknownName
-from peft_teach.methods import starts
+from peft_teach.methods import initial
 from peft_teach.models import layers
 
 POST_LN = (*BERTS, "distilbert")
@@ -717,7 +717,7 @@ def test_an_encoders_first_token_sees_the_last(family, tiny, inputs):
 
 def test_minilms_special_tokens_are_no_text(minilm):
     _, tokenizer = minilm
-    ids = starts.token_ids("a good film", tokenizer, 30_522)
+    ids = initial.token_ids("a good film", tokenizer, 30_522)
     assert tokenizer.decode(ids) == "a good film"
     assert len(ids) == 3
 
@@ -726,9 +726,9 @@ def test_the_last_token_of_a_vocabulary_is_one_and_the_next_is_none():
     def tokenizer(text, add_special_tokens):
         return {"input_ids": [4, 7]}
 
-    assert starts.token_ids("so much", tokenizer, 8) == [4, 7]
+    assert initial.token_ids("so much", tokenizer, 8) == [4, 7]
     with pytest.raises(BadConfig, match=r"\[4, 7\]"):
-        starts.token_ids("so much", tokenizer, 7)
+        initial.token_ids("so much", tokenizer, 7)
 
 
 def test_common_tokens_are_the_first_that_stand_for_text():
@@ -742,12 +742,12 @@ def test_common_tokens_are_the_first_that_stand_for_text():
         def convert_ids_to_tokens(self, ids):
             return [self.tokens[i] for i in ids]
 
-    assert starts.common_tokens(Few(), 9, 8) == [2, 5, 6, 7]
-    assert starts.common_tokens(Few(), 2, 8) == [2, 5]
-    assert starts.common_tokens(Few(), 2, 6) == [2, 5]
-    assert starts.common_tokens(Few(), 0, 8) == []
+    assert initial.common_tokens(Few(), 9, 8) == [2, 5, 6, 7]
+    assert initial.common_tokens(Few(), 2, 8) == [2, 5]
+    assert initial.common_tokens(Few(), 2, 6) == [2, 5]
+    assert initial.common_tokens(Few(), 0, 8) == []
     with pytest.raises(BadConfig, match="go up to 5") as error:
-        starts.common_tokens(Few(), 2, 5)
+        initial.common_tokens(Few(), 2, 5)
     assert "belongs to this model" in error.value.hint
 
 

@@ -125,7 +125,7 @@ def test_who_only_reads_writes_no_note(tiny):
     assert set(pt.adapter_parameters(model)) == set(pt.adapter_state(model)) == {
         f"bert.encoder.layer.0.attention.self.query.{own}" for own in "AB"}
     with pt.disabled(model):
-        assert pt.training.learning_rate(model) == pt.training.OWN
+        assert pt.training.learning_rate(model) == pt.training.DEFAULT_LEARNING_RATE
     assert notes.note_of(model).fingerprint == notes.prepare(tiny("bert"))[0].fingerprint
     assert not vars(model).keys() & {notes.KEY, "save_pretrained"}
     with pytest.raises(AlreadyAdapted):

@@ -25,7 +25,7 @@ from torch import nn
 import peft_teach as pt
 from peft_teach import models
 from peft_teach.errors import BadData
-from peft_teach.methods import starts
+from peft_teach.methods import initial
 
 ENCODERS = ("bert", "roberta", "distilbert")
 KINDS = [*((f, k) for f in FAMILIES for k in ("backbone", "classifier")),
@@ -358,7 +358,7 @@ def test_vocabulary_draws_different_common_tokens(tiny, monkeypatch):
 
 def test_vocabulary_of_minilm_has_no_reserved_entries():
     model, tokenizer = models.load("minilm", device="cpu")
-    common = starts.common_tokens(tokenizer, pt.prompt.COMMON, 30_522)
+    common = initial.common_tokens(tokenizer, pt.prompt.COMMON, 30_522)
     tokens = tokenizer.convert_ids_to_tokens(common)
     assert (len(set(common)), common) == (5_000, sorted(common))
     assert not any(t.startswith("[unused") or t in tokenizer.all_special_tokens for t in tokens)

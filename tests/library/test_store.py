@@ -19,7 +19,6 @@ from torch import nn
 
 import peft_teach as pt
 from peft_teach import models, notes, settings
-from peft_teach.adapter_file import AdapterFile
 from peft_teach.errors import (
     AdapterFileError,
     AlreadyAdapted,
@@ -27,6 +26,7 @@ from peft_teach.errors import (
     NotSupported,
     PeftTeachError,
 )
+from peft_teach.reading import AdapterFile
 
 CONFIG = pt.lora.Config(rank=4, alpha=6.0, targets=("query", "ffn_in"), layers=(1,))
 

@@ -323,7 +323,7 @@ def test_nothing_trains_while_disabled(model, toy):
     before = pt.adapter_state(model)
     with pt.disabled(model):
         for call in (lambda: pt.train(model, toy), lambda: next(steps)):
-            with pytest.raises(BadConfig, match=r"layer\.0\..*query is silent") as error:
+            with pytest.raises(BadConfig, match=r"layer\.0\..*query is disabled") as error:
                 call()
             assert "outside of pt.disabled" in error.value.expected
     assert all(torch.equal(t, before[n]) for n, t in pt.adapter_state(model).items())
@@ -756,7 +756,7 @@ def test_rates_where_no_method_of_ours_made_the_adapters(tiny):
     model = tiny("bert")
     assert pt.training.learning_rate(model) == pt.full.LEARNING_RATE
     model = pt.attach(model, ("query",), lambda base: pt.lora.LoRALinear(base, rank=2))
-    assert pt.training.learning_rate(model) == pt.training.OWN
+    assert pt.training.learning_rate(model) == pt.training.DEFAULT_LEARNING_RATE
     head = pt.full.inject(tiny("bert"), pt.full.Config(train="head"))
     assert pt.training.learning_rate(head) == pt.full.HEAD_LEARNING_RATE
 

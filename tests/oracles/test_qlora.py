@@ -15,7 +15,7 @@ from tiny import TWELVE
 from torch import nn
 
 import peft_teach as pt
-from peft_teach import frozen, models, nf4, notes
+from peft_teach import models, nf4, notes, running_stats
 from peft_teach.errors import (
     AdapterFileError,
     BadConfig,
@@ -350,7 +350,7 @@ def four_bit(model, **settings):
 def test_training_copies_no_layer_in_4_bits(tiny):
     """As buffers that go with what trains: without a bias a layer has no parameters of its own."""
     model = pt.qlora.inject(tiny("mistral"))
-    own = frozen.owners(model, pt.adapter_parameters(model).values())
+    own = running_stats.owners(model, pt.adapter_parameters(model).values())
     assert own
     assert not any(isinstance(module, nf4.Linear4bit) for module in own.values())
 

@@ -20,8 +20,7 @@ from torch import Tensor, nn
 
 from .. import models
 from ..adapter import Adapter
-from ..core import wrap
-from ..notes import prepare
+from ..core import prepare, wrap
 from ..settings import Layers, Settings, Targets
 from ..shapes import expect
 

@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from ... import data, export, models
 from ...adapter import Adapter, adapters, full_name
 from ...batch import check, ready
-from ...contents import head_parameters, method_parameters
+from ...contents import added_parameters, head_parameters
 from ...core import undo
 from ...errors import BadConfig, BadData, NoAdapter, NotExportable, unknown
 from ...methods import METHODS
@@ -285,7 +285,7 @@ def _by_our_names(library: nn.Module, theirs: dict[str, Tensor]) -> dict[str, Te
         theirs = {name.replace(more, filed): tensor for name, tensor in theirs.items()}
     with contextlib.suppress(KeyError, NotExportable):
         found = export.by_our_names(library, theirs)
-    return found if {*found} == {*method_parameters(library)} else {}
+    return found if {*found} == {*added_parameters(library)} else {}
 
 
 def own_names(model: nn.Module, names: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -298,8 +298,8 @@ def own_names(model: nn.Module, names: dict[str, str]) -> Iterator[tuple[str, st
 def copied(mine: nn.Module, library: nn.Module, names: dict[str, str]) -> str | None:
     """Copy the numbers of one model's adapters into another's; or say why that fails."""
     ours = dict(own_names(mine, names))
-    sources = {ours[name]: p for name, p in method_parameters(mine).items()}
-    targets = method_parameters(library)
+    sources = {ours[name]: p for name, p in added_parameters(mine).items()}
+    targets = added_parameters(library)
     if {*sources} != {*targets}:
         return _other_names(mine, library, {*sources} ^ {*targets})
     wrong = next((n for n, p in sources.items() if p.shape != targets[n].shape), None)
@@ -355,7 +355,7 @@ def slopes(model: nn.Module, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     model(**ready(model, batch)).loss.backward()
     named = dict(model.named_parameters())
     if is_adapted(model):
-        named = method_parameters(model)
+        named = added_parameters(model)
     found = {n: p.grad.detach().float().cpu() for n, p in named.items() if p.grad is not None}
     model.zero_grad(set_to_none=True)
     return found

@@ -22,7 +22,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from .... import adapter_file, contents, core, data, export, models, notes, store
+from .... import contents, core, data, export, models, notes, reading, store
 from ....adapter import adapters
 from ....errors import NotMergeable, PeftTeachError
 from ....methods import dora, ia3, lora
@@ -83,7 +83,7 @@ def _size(file: Path) -> Row:
 
 def adapted(folder: Path | str) -> nn.Module:
     """Return a fresh base with the adapter of a folder, of a method that the brief allows."""
-    file = adapter_file.read(folder)
+    file = reading.read(folder)
     file.module()    # a name of the library's
     if file.method not in METHODS:
         raise PeftTeachError(f"method {file.method}, which the brief does not know: expected one "

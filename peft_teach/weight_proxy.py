@@ -1,9 +1,8 @@
-"""What an adapter answers for its base: a model may look at one's weight instead of calling it.
+"""Code that reads `module.weight` instead of calling the module would bypass the adapter.
 
-T5 asks for `wo.weight.dtype`, and ModernBERT asks a block for its `attention_type`. WavLM, like
-some of torch's own modules, computes with a weight itself, and would so bypass an adapter. One that
-acts answers with an `Asked`, a weight whose dtype, shape and numbers can be read, and which raises
-where torch computes with it and another tensor. Torch's fast paths avoid such a weight.
+It gets a weight that it can inspect but not compute with: T5 asks for `wo.weight.dtype`, but WavLM,
+like some of torch's own modules, computes with one itself, which raises. Torch's fast paths avoid
+such a weight. ModernBERT asks a block for its `attention_type`.
 """
 
 from typing import Any
@@ -15,7 +14,7 @@ from .errors import NotSupported
 ANSWERED = ("weight", "bias", "attention_type")    # what an adapter lets its base answer for
 
 
-class Asked(Tensor):
+class ReadOnlyWeight(Tensor):
     """The weight of an adapted module: it can be asked about, and not be computed with.
 
     Passed beside another tensor it raises `NotSupported`, which names the module, `of`.
@@ -39,9 +38,9 @@ class Asked(Tensor):
 
 
 def answer(base: nn.Module, name: str, of: str) -> Any:
-    """Return what a base has under this name; a plain tensor as an `Asked`, `of` this module."""
+    """Return what a base has under this name; a plain tensor as a read-only one, `of` it."""
     found = getattr(base, name)
     if type(found) in (Tensor, nn.Parameter):    # another library's is more than its numbers
-        found = found.as_subclass(Asked)
+        found = found.as_subclass(ReadOnlyWeight)
         found.of = of
     return found

@@ -1,7 +1,7 @@
-"""Modules that learn without a gradient: a frozen one must stay what it was.
+"""Running statistics: in training mode BatchNorm updates its running mean and variance.
 
-BatchNorm counts means and variances while it is in training mode. So a frozen module that has such
-buffers is kept in evaluation mode; one that holds a constant there, such as a table, is not.
+It does so without a gradient, so a frozen one is kept in eval mode. A module whose buffers are
+constants, such as a table, is not.
 """
 
 from collections.abc import Iterable
@@ -36,21 +36,21 @@ def buffers(module: nn.Module) -> dict[str, Tensor]:
             if name not in module._non_persistent_buffers_set}
 
 
-def must_stay(model: nn.Module) -> set[nn.Module]:
-    """Return the frozen modules that count means or variances, or what `spectral_norm` does.
+def frozen_with_stats(model: nn.Module) -> set[nn.Module]:
+    """Return the frozen modules with running statistics, or with what `spectral_norm` updates.
 
     In a frozen module no parameter trains, nor one to which its buffers belong. What another module
-    counts under a name of its own, `save` refuses.
+    updates under a name of its own, `save` refuses.
     """
     train = [p for p in model.parameters() if p.requires_grad]
-    moving = {*owners(model, train).values()}
+    training = {*owners(model, train).values()}
     return {module for module in model.modules()
             if any(name.startswith("running_") or name.endswith("_u") for name in buffers(module))
-            and module not in moving and not any(p.requires_grad for p in module.parameters())}
+            and module not in training and not any(p.requires_grad for p in module.parameters())}
 
 
 def train_children(module: nn.Module, mode: bool = True) -> nn.Module:
-    """Stand for the `train` of a module that must stay: a dropout in it acts all the same."""
+    """Override `train` of a module that is kept in eval mode: a dropout in it acts all the same."""
     for child in module.children():
         child.train(mode)
     return module

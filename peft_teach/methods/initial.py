@@ -1,4 +1,4 @@
-"""What a prompt or a prefix starts as, if not at random: what the frozen model makes of words.
+"""Initialization from words: a prompt or a prefix starts as what the frozen model makes of them.
 
     start         prompt: rows of P                             prefix: K and V
     "text"        the embeddings of the words                   what each layer computes for them

@@ -1,4 +1,4 @@
-"""A model must be whole: not wrapped in another module, and with all of its weights here."""
+"""Refuse a model inside DataParallel, DDP, FSDP1 or torch.compile, or sharded by FSDP2."""
 
 from typing import Any, TypeGuard
 

@@ -1,7 +1,4 @@
-"""An adapter's folder, read without trust: what it says, and whether that fits the model.
-
-`contents` writes such a folder, and `store` says what is in it.
-"""
+"""An adapter's folder, read without trust: what it says, and whether that fits the model."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,12 +7,12 @@ from torch import Tensor, nn
 
 from . import fingerprints, folder, models
 from .adapter import by_plain_name
-from .contents import DESCRIPTION, TENSORS
 from .errors import AdapterFileError, PeftTeachError
 from .folder import as_path
 from .methods import METHODS
 from .nf4 import Linear4bit
 from .valid import is_integer
+from .writing import DESCRIPTION, TENSORS
 
 AXES = ("rank", "size", "length", "projection")    # settings that are an axis of a tensor
 SHORT = 64    # steps along such an axis that are soon built, whatever else a file lacks
