@@ -1,7 +1,7 @@
 """Running statistics: in training mode BatchNorm updates its running mean and variance.
 
-It does so without a gradient, so a frozen one is kept in eval mode. A module whose buffers are
-constants, such as a table, is not.
+It does so without a gradient, so a frozen one is kept in eval mode, and with it any module whose
+own buffers are numbers: nobody can tell statistics of another name from a constant.
 """
 
 from collections.abc import Iterable
@@ -37,15 +37,14 @@ def buffers(module: nn.Module) -> dict[str, Tensor]:
 
 
 def frozen_with_stats(model: nn.Module) -> set[nn.Module]:
-    """Return the frozen modules with running statistics, or with what `spectral_norm` updates.
+    """Return the frozen modules with running statistics, or with buffers that may be some.
 
-    In a frozen module no parameter trains, nor one to which its buffers belong. What another module
-    updates under a name of its own, `save` refuses.
+    In a frozen module no parameter trains, nor one to which its buffers belong.
     """
     train = [p for p in model.parameters() if p.requires_grad]
     training = {*owners(model, train).values()}
     return {module for module in model.modules()
-            if any(name.startswith("running_") or name.endswith("_u") for name in buffers(module))
+            if any(b.is_floating_point() for b in buffers(module).values())
             and module not in training and not any(p.requires_grad for p in module.parameters())}
 
 

@@ -1012,13 +1012,13 @@ class Counts(nn.Module):
     def __init__(self):
         super().__init__()
         self.layer, self.dropout = nn.Linear(8, 8), nn.Dropout(0.5)
-        self.register_buffer("running_mean", torch.zeros(8))
+        self.register_buffer("mean", torch.zeros(8))
 
     def forward(self, x):
         x = self.layer(x)
         if self.training:
-            self.running_mean.lerp_(x.detach().mean(0), 0.5)
-        return self.dropout(x - self.running_mean)
+            self.mean.lerp_(x.detach().mean(0), 0.5)
+        return self.dropout(x - self.mean)
 
 
 class Stateful(nn.Module):
@@ -1075,7 +1075,7 @@ def test_a_frozen_module_counts_nothing_and_a_head_s_is_kept(tmp_path):
 
 
 class Table(nn.Module):
-    """A frozen module that holds a constant in a buffer, and drops some of its input."""
+    """A frozen module that holds a constant in a buffer, and makes another."""
 
     def __init__(self, value=1.0):
         super().__init__()
@@ -1083,14 +1083,7 @@ class Table(nn.Module):
         self.register_buffer("made", torch.full((8,), value), persistent=False)
 
     def forward(self, x):
-        return nn.functional.dropout(x, 0.5, self.training) * self.table
-
-
-def test_a_frozen_module_with_a_constant_trains_as_it_would():
-    model, x = pt.attach(nn.Sequential(nn.Linear(8, 8), Table()), "0", Shifted), torch.ones(4, 8)
-    assert not (model.eval()(x) == 0).any()
-    assert (model.train()(x) == 0).any()
-    torch.testing.assert_close(model.eval()(x), pt.merge(model)(x))
+        return x * self.table * self.made
 
 
 def test_another_buffer_is_another_base(tmp_path):
@@ -1126,7 +1119,7 @@ def test_a_trained_copy_keeps_what_it_counts(tmp_path):
         one_step(model, x)
     kept = pt.adapter_state(model)
     assert (kept["middle.0.trained.running_mean"] != 0).all()
-    assert (kept["middle.1.trained.running_mean"] != 0).all()
+    assert (kept["middle.1.trained.mean"] != 0).all()
     folder, expected = pt.save(model, tmp_path), model(x)
     fresh = pt.load(Stateful().eval(), folder, make=Shifted)
     assert_equal(fresh(x), expected)
