@@ -202,7 +202,10 @@ def _or_explain(load, source: str, name: str, hint: str = NOT_FOUND, **options):
 
 @contextmanager
 def _quiet_transformers() -> Iterator[None]:
-    """Silence transformers' bars and its report on the newly drawn head, which `load` promises."""
+    """Silence transformers' bars and its report on the newly drawn head, which `load` promises.
+
+    Where it is interrupted, a notebook shows one line, without transformers' frames.
+    """
     from transformers.utils import logging
 
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
@@ -210,6 +213,10 @@ def _quiet_transformers() -> Iterator[None]:
     logging.disable_progress_bar()
     try:
         yield
+    except KeyboardInterrupt as stopped:
+        vars(stopped)["_render_traceback_"] = lambda: [
+            "KeyboardInterrupt: the model is not loaded yet; run the cell again."]
+        raise
     finally:
         logging.set_verbosity(level)
         if bars:

@@ -269,7 +269,7 @@ def gap(i):
 pd.Series([gap(i) < 1e-5 for i in range(6)]).to_frame("block by block, as the model's own?")
 
 # %% [markdown]
-# You have written a transformer's block, and the methods of this course change single lines of it. Look at what it computes on its way: tensors
+# That is a whole block of a transformer, and the methods of this course change single lines of it. Look at what it computes on its way: tensors
 # with a row for every token. Are they needed again, after the forward pass?
 #
 # ## What training holds

@@ -349,8 +349,8 @@ def test_progress_is_of_the_whole_course_or_of_one_lesson(said):
     progress()
     text = said()
     assert "The whole course (0 of 6 passed, 0 of 13 points; optional: 0 of 1)" in text
-    assert text.endswith("Next: lesson 97: demo.double\n")
-    assert "later.add" in text
+    assert text.endswith("\nNext: lesson 97 · demo.double\n")
+    assert "lesson 98 · later.add" in text
 
     check("demo.double", double)
     check("demo.pair", encode, wrong)
@@ -360,9 +360,9 @@ def test_progress_is_of_the_whole_course_or_of_one_lesson(said):
     assert "Lesson 97 (1 of 2 passed, 3 of 5 points)" in text
     assert "later.add" not in text
     rows = [line.split() for line in text.splitlines()]
-    assert ["demo.double", "97", "1", "5", "3", "of", "3", "passed"] in rows
-    assert ["demo.pair", "97", "2", "5", "0", "of", "2", "wrong"] in rows
-    assert text.endswith("Next: lesson 97: demo.pair\n")
+    assert ["demo.double", "1", "5", "3", "of", "3", "passed"] in rows
+    assert ["demo.pair", "2", "5", "0", "of", "2", "wrong"] in rows
+    assert text.endswith("\nNext: lesson 97 · demo.pair\n")
 
     progress(98)
     text = said()
@@ -377,6 +377,20 @@ def test_progress_is_of_the_whole_course_or_of_one_lesson(said):
     assert "4 of 4, optional" in text
     with pytest.raises(UnknownName, match="97, 98, 99"):
         progress("05")
+
+
+def test_a_lessons_own_table_gives_titles_with_links(stubs, monkeypatch):
+    on_shelf = {"97": Shelved("97_demo.ipynb", "97 · Doubling", anchors={
+        "demo.double": "Exercise-1-·-Double", "demo.pair": "Exercise-2"})}
+    monkeypatch.setattr(sys.modules[progress.__module__], "shelf", lambda: on_shelf)
+    shown = []
+    monkeypatch.setattr(sys.modules[progress.__module__], "show", shown.append)
+    progress(97)
+    table, following = (each._repr_html_() for each in shown)
+    link = '<a href="97_demo.ipynb#Exercise-1-·-Double">'
+    assert f"{link}Exercise 1 · Double</a>" in table
+    assert "demo.double" not in table + repr(shown)
+    assert f"{link}97 · Doubling · Exercise 1 · Double</a>" in following
 
 
 @pytest.fixture

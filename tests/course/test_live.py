@@ -10,6 +10,7 @@ from IPython.core.formatters import DisplayFormatter
 
 import peft_teach as pt
 from peft_teach.course.desk import live, shown
+from peft_teach.errors import BadConfig
 
 
 def test_a_model_reads_a_text_and_its_outputs_are_compared():
@@ -46,6 +47,9 @@ def test_a_model_with_one_output_reads_a_rating():
     before = live.read(model, tokenizer, "So good.")
     assert before.loc["before training"].to_dict() == {"rating, −4 to 4": "-1.3"}
     assert len(live.read(model, tokenizer, "So good.", before)) == 2
+    two, _ = pt.models.load("minilm", labels=2)    # an earlier one: the training was interrupted
+    with pytest.raises(BadConfig, match=r"negative, positive.\nExpected: rating(.|\n)*trains it"):
+        live.read(two, tokenizer, "So good.", before)
     other, _ = pt.models.load("minilm", labels=1)
     with torch.no_grad():
         other.classifier.weight.zero_()

@@ -1124,6 +1124,22 @@ def test_loading_is_quiet_and_leaves_transformers_as_it_was(bars, capfd):
         switch[before[1]]()
 
 
+def test_a_notebook_shows_an_interrupted_load_in_one_line(monkeypatch):
+    from IPython.core.interactiveshell import InteractiveShell
+    from transformers import AutoConfig
+
+    def interrupted(*given, **more):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(AutoConfig, "from_pretrained", interrupted)
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        models.load("minilm")
+    shell, shown = InteractiveShell(), []
+    monkeypatch.setattr(shell, "_showtraceback", lambda kind, error, lines: shown.append(lines))
+    shell.showtraceback((stopped.type, stopped.value, stopped.tb))
+    assert shown == [["KeyboardInterrupt: the model is not loaded yet; run the cell again."]]
+
+
 @pytest.mark.parametrize("wrong", [{"targets": 5}, {"layers": 1.5}])
 def test_targets_and_layers_of_no_form_say_so(wrong):
     with pytest.raises(BadConfig, match=f"{next(iter(wrong))} is"):

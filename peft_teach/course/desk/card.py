@@ -115,8 +115,9 @@ def with_code(text: str) -> str:
 def _html_table(table: Sequence[Sequence[Any]]) -> str:
     header, *rows = table
     head = "".join(f'<th scope="col" style="{_CELL}">{escape(str(x))}</th>' for x in header)
-    body = "".join("<tr>" + "".join(f'<td style="{_CELL}">{escape(str(x))}</td>' for x in row)
-                   + "</tr>" for row in rows)
+    body = "".join("<tr>" + "".join(
+        f'<td style="{_CELL}">{x.html if isinstance(x, Html) else escape(str(x))}</td>'
+        for x in row) + "</tr>" for row in rows)
     return (f'<table style="border-collapse: collapse; margin: 6px 0; color: inherit; '
             f'background: transparent"><thead><tr>{head}</tr></thead>'
             f"<tbody>{body}</tbody></table>")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ... import models
+from ...errors import BadConfig
 from ..checks.mutants import outcome
 
 
@@ -28,7 +29,8 @@ def read(model: nn.Module, tokenizer, text: str,
          before: pandas.DataFrame | None = None) -> pandas.DataFrame:
     """Return what the model makes of a text, below what it made of it `before`.
 
-    With one output that is a rating, otherwise how likely it finds each of two classes.
+    With one output that is a rating, otherwise how likely it finds each of two classes. Raises
+    `BadConfig` where it was the other before: then this is another model.
     """
     found, = logits(model, [tokenizer([text], return_tensors="pt")])
     if len(found) == 1:
@@ -46,6 +48,10 @@ def likelihoods(negative: Tensor, positive: Tensor,
 def _below(before: pandas.DataFrame | None, row: Mapping[str, str]) -> pandas.DataFrame:
     if before is None:
         return pandas.DataFrame(row, index=["before training"])
+    if [*before] != [*row]:
+        raise BadConfig(f"This model gives {', '.join(row)}.",
+                        expected=f"{', '.join(before)}, as before: the model that was trained",
+                        hint="run the cell that trains it, to its end, and then this one")
     return pandas.concat([before, pandas.DataFrame(row, index=["after training"])])
 
 

@@ -5,7 +5,6 @@
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from html import escape
 
 from ...errors import PeftTeachError
@@ -42,19 +41,20 @@ def progress(lesson: str | int | None = None, *, reset: bool = False) -> None:
         show(_next_step(states))
         return
     rows: list[tuple[object, ...]] = [
-        ("exercise", "lesson", "difficulty of 3", "minutes", "points", "state")]
+        ("exercise", "difficulty of 3", "minutes", "points", "state")]
     for e in exercises:
         points = e.points if states[e.id] == PASSED else 0
         optional = ", optional" if e.optional else ""
-        rows.append((e.id, e.lesson, e.difficulty, e.minutes,
+        rows.append((_linked(e, with_lesson=lesson is None), e.difficulty, e.minutes,
                      f"{points} of {e.points}{optional}", states[e.id]))
-    following = f"lesson {left[0].lesson}: {title_of(left[0].id)}" if left else ""
     card = Card("The whole course" if lesson is None else f"Lesson {lesson}",
-                note=_passed(exercises, states), table=tuple(rows), next=following)
+                note=_passed(exercises, states), table=tuple(rows))
     if lesson is None and shell() is not None:
         _show_home(states, card)
-    else:
-        show(card)
+        return
+    show(card)
+    if left:
+        show(_next(left[0]))
 
 
 def _all_passed(lesson: str, exercises: Sequence[Exercise], states: dict[str, str]) -> Card:
@@ -77,9 +77,8 @@ def _show_home(states: dict[str, str], card: Card) -> None:
     else:
         show(Html("<div>Your ladder begins with your first run, in lesson 01.</div>",
                        "Your ladder begins with your first run, in lesson 01."))
-    folded = replace(card, next="")
     show(Html(f"<details><summary>All exercises: {card.note}</summary>"
-                   f"{folded._repr_html_()}</details>", repr(card)))
+                   f"{card._repr_html_()}</details>", repr(card)))
 
 
 def next_step() -> None:
@@ -119,15 +118,26 @@ def _next_step(states: Mapping[str, str]) -> Html:
     exercise = _following(states)
     if exercise is None:
         return Html("<div><b>Every exercise has passed.</b></div>", "Every exercise has passed.")
-    title = title_of(exercise.id).rpartition(" · ")[0] or exercise.id
     if exercise.id == FIRST and PASSED not in states.values():
         return Html("<div><b>Next:</b> your first ✓, two minutes, on this page.</div>",
                     "Next: your first ✓, two minutes, on this page.")
+    return _next(exercise)
+
+
+def _next(exercise: Exercise) -> Html:
+    found = _linked(exercise, with_lesson=True)
+    return Html(f'<div style="font-size: 115%"><b>Next:</b> {found.html}</div>',
+                f"Next: {found.text}")
+
+
+def _linked(exercise: Exercise, with_lesson: bool) -> Html:
+    """Return an exercise's title, with a link to it where its notebook is there."""
     there = shelf().get(exercise.lesson, Shelved())
-    text = f"{there.name or f'lesson {exercise.lesson}'} · {title}"
-    link = f"{there.file}#{there.anchors.get(exercise.id, '')}".rstrip("#")
-    return Html(f"<div style=\"font-size: 115%\"><b>Next:</b> {_link(link, text)}</div>",
-                f"Next: {text}")
+    text = title_of(exercise.id).rpartition(" · ")[0] or exercise.id
+    if with_lesson:
+        text = f"{there.name or f'lesson {exercise.lesson}'} · {text}"
+    address = f"{there.file}#{there.anchors.get(exercise.id, '')}".rstrip("#")
+    return Html(_link(address, text), text)
 
 
 def _rows(states: Mapping[str, str]) -> Html:
