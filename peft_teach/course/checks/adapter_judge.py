@@ -248,7 +248,7 @@ def _forgotten(method: Method, case: Case, right: Tensor) -> dict[str, Tensor]:
     """What is left of the output without the base's, and without the base's bias."""
     found, base = {"no_base": right - method.base_output(case)}, method.base(case)
     if getattr(base, "bias", None) is not None:
-        base.bias = None
+        base.register_parameter("bias", None)
         found["no_bias"] = method.equation(base, case)
     return found
 
