@@ -112,14 +112,16 @@ WRONG["inside.attention"] = {
                  but(BY_HEAD, "/ width**0.5", "/ q.shape[-1]**0.5")),
     "mask_after": but(BY_HEAD, WEIGHTS, "(fit.softmax(-1) * mask)"),
     "heads_mixed": (but(AT_ONCE, SPLIT, "x.reshape(batch, heads, -1, d // heads)"),
-                    but(AT_ONCE, "out.transpose(1, 2)", "out")),
+                    but(AT_ONCE, "out.transpose(1, 2)", "out"),
+                    but(AT_ONCE, SPLIT, "x.reshape(batch, heads, -1, d // heads)",
+                        "out.transpose(1, 2)", "out")),
+    "mask_inverted": (but(BY_HEAD, "~mask", "mask"), but(AT_ONCE, "== 0", "== 1")),
     "interleaved": (but(AT_ONCE, SPLIT, INTERLEAVED), but(
         AT_ONCE, SPLIT, INTERLEAVED, "out.transpose(1, 2)", "out.permute(0, 2, 3, 1)")),
     "leak": (but(AT_ONCE, "-1e9", "-1e4"), but(AT_ONCE, "-1e9", "-100.0")),
     "added": (but(AT_ONCE, FILL, f"{ADD} -1e4"), but(AT_ONCE, FILL, f"{ADD} -1e9")),
     "overflow": but(SOFTMAX, " - fit.amax(-1, keepdim=True)", ""),
-    "no_gradient": but(BY_HEAD, OUTPUT, f"{OUTPUT}.detach()"),
-    "": (but(BY_HEAD, OUTPUT, f"{OUTPUT}, fit"),
+    "": (but(BY_HEAD, OUTPUT, f"{OUTPUT}, fit"), but(BY_HEAD, OUTPUT, f"{OUTPUT}.detach()"),
          but(SOFTMAX, 'fit = fit.masked_fill(~mask, float("-inf"))', "pass",
              "keepdim=True))\n", "keepdim=True)) * mask\n"),
          but(BY_HEAD, "    return", "    mask.logical_not_()\n    return")),
@@ -172,6 +174,16 @@ WRONG["inside.transformer"] = {
     "no_gelu": but(HELPERS, 'nn.functional.gelu(linear("ffn_in", x1))', 'linear("ffn_in", x1)'),
     "other_gelu": (but(HELPERS, "x1))", 'x1), approximate="tanh")'),
                    but(TRANSFORMER, "F.gelu", "F.relu")),
+    "no_bias": (but(HELPERS, '.T + weights[name + ".bias"]', ".T"),
+                but(TRANSFORMER, 'F.linear(wide, *layer["ffn_out"])',
+                    'wide @ layer["ffn_out"][0].T'),
+                but(HELPERS, "    may_read", """
+    def bare(name, x):
+        return x @ weights[name + ".weight"].T
+
+    may_read""", 'linear("query", x), linear("key", x), linear("value", x)',
+                    'bare("query", x), bare("key", x), bare("value", x)',
+                    'linear("attention_out"', 'bare("attention_out"')),
     "not_transposed": but(
         HELPERS, '        return x @ weights[name + ".weight"].T',
         """        W = weights[name + ".weight"]

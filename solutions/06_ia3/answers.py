@@ -64,11 +64,12 @@ WRONG["ia3.layer"] = {
                       "self.base.in_features == self.base.out_features or self.side == \"input\""),
     "bias_spared": (but(LAYER, GIVE, "(y * self.l).to(y.dtype) if self.base.bias is None else "
                         "((y - self.base.bias) * self.l + self.base.bias).to(y.dtype)"),
-                    but(LAYER, READ, "nn.functional.linear((x * self.l).to(x.dtype), "
-                        "self.base.weight)"),
                     but(LAYER, READ, "nn.functional.linear((x * self.l).to(x.dtype), self.base."
                         "weight, self.base.bias * self.l if len(self.base.bias) == len(self.l) "
                         "else self.base.bias)")),
+    "no_bias": (but(LAYER, "self.base(x)", "x @ self.base.weight.T"),
+                but(LAYER, READ, "nn.functional.linear((x * self.l).to(x.dtype), "
+                    "self.base.weight)")),
     "shapes": but(LAYER, "base.out_features if side == \"output\" else base.in_features",
                   "base.out_features"),
     "side_lost": but(LAYER, "self.side = side", "self.where = side", 'if self.side ==',

@@ -104,6 +104,8 @@ WRONG["lora.layer"] |= {
     "input_changed": but(LAYER, "x.float()", "x.mul_(1.5).float()"),
     "second_call": but(LAYER, H, f"        self.B.data *= self.scale\n{H}", "self.scale * h", "h"),
     "training_only": but(LAYER, H, f"        if not self.training:\n            return y\n{H}"),
+    "no_bias": but(LAYER, "self.base(x)", "x @ self.base.weight.T"),
+    "no_base": but(LAYER, "(y + self", "(self"),
     "start_differs": but(LAYER, H, "        if not self.B.any():\n"
                                    f"            return torch.zeros_like(y)\n{H}"),
     "no_gradient": but(LAYER, "self.A.T", "self.A.detach().T"),

@@ -66,6 +66,7 @@ WRONG["dora.layer"] = {
             self.norm = {NORM}
         g ="""),
     "no_gradient": but(LAYER, V, f"({V}).detach()"),
+    "no_bias": but(LAYER, OUT, "y"),
     "": but(LAYER, "self.m / ", "self.m.abs() / "),
 }
 

@@ -242,6 +242,7 @@ def test_a_number_beside_the_right_one_does_not_pass(id):
 @pytest.mark.parametrize(("id", "mistake", "which", "says"), [
     ("inside.attention", "no_scale", 1, "of width w must be q · k / √w; the output["),
     ("inside.attention", "interleaved", 0, "the first d / heads entries alone, and so on; the"),
+    ("inside.attention", "mask_inverted", 0, "the mask is true, and there alone; the output["),
     ("inside.attention", "leak", 0, "that no query may read, the output must stay"),
     ("inside.attention", "added", 0, "that no query may read, the output must stay"),
     ("inside.transformer", "no_residual", 1, "must also come out of it, in a sum; the output["),
@@ -254,7 +255,7 @@ def test_a_number_beside_the_right_one_does_not_pass(id):
     ("adapters.bottleneck", "scaled", 0, "With values in its parameters, A(u) is "),
     ("adapters.sealed", "too_many", 0, "asked a fifth time where"),
     ("dora.layer", "norm_learns", 0, "learns through the norm"),
-    ("ia3.layer", "bias_spared", 2, "(l ⊙ x) Wᵀ + b, with the base's bias as it is. layer(x)[")])
+    ("ia3.layer", "bias_spared", 1, "(l ⊙ x) Wᵀ + b, with the base's bias as it is. layer(x)[")])
 def test_a_first_failure_names_the_property(id, mistake, which, says):
     found = examine(EXERCISES[id], define(id, answers.wrong(id)[mistake][which]))
     assert says in found.found

@@ -237,11 +237,20 @@ def follows_the_equation(method: Method, case: Case, seen: Mapping) -> Verdict |
         return Verdict(False, f"{told} Its shape is {tuple(y.shape)}; expected "
                               f"{tuple(right.shape)}.")
     told = f"{told} {difference(method.call(), y, right)}"
-    mistake = recognised(method.usual(method.base(case), case),
-                         lambda output: method.close(y, output.to(right.dtype)))
+    usual = {**method.usual(method.base(case), case), **_forgotten(method, case, right)}
+    mistake = recognised(usual, lambda output: method.close(y, output.to(right.dtype)))
     if mistake:
         return rejected(mistake, told)
     return Verdict(False, f"{told} {factor(y, method.base_output(case), right)}".strip())
+
+
+def _forgotten(method: Method, case: Case, right: Tensor) -> dict[str, Tensor]:
+    """What is left of the output without the base's, and without the base's bias."""
+    found, base = {"no_base": right - method.base_output(case)}, method.base(case)
+    if getattr(base, "bias", None) is not None:
+        base.register_parameter("bias", None)
+        found["no_bias"] = method.equation(base, case)
+    return found
 
 
 def starts_as_its_base(method: Method, case: Case, seen: Mapping) -> Verdict | None:
@@ -323,6 +332,7 @@ MISTAKES = {
     "base_changed": "The base is frozen: add to its output instead of changing it.",
     "dtype": "The adapter's own parameters stay float32 whatever the base: take x.float() where "
              "they meet x, and cast what you add to the dtype of the base's output.",
+    "no_base": "What the base gives is missing.",
     "start_differs": "Before any training the output must be the base's.",
     "second_call": "Something is changed by a call: does forward write into a parameter or an "
                    "attribute?",

@@ -10,7 +10,10 @@ from typing import Any, Protocol
 from ...errors import PeftTeachError
 
 CODE, VALUE = KINDS = ("code", "value")
-COMMON_MISTAKES = {"no_return": "It gave None. Is a `return` missing?"}    # of every exercise
+COMMON_MISTAKES = {    # of every exercise
+    "no_return": "It gave None. Is a `return` missing?",
+    "no_bias": "The bias is missing.",
+}
 
 
 @dataclass(frozen=True)

@@ -134,13 +134,12 @@ def usual_scales(base: nn.Linear, case: Mapping) -> dict[str, Any]:
     x, l, y = case["x"], case["l"], base(case["x"])
     output = case["side"] == "output"
     found = {"plus_one": y * (1 + l) if output else base((x * (1 + l)).to(x.dtype))}
-    if case["n_in"] == case["n_out"]:
+    square = case["n_in"] == case["n_out"]
+    if square:
         found["other_side"] = base((l * x).to(x.dtype)) if output else l * y
-    if case["b"] is not None:
+    if case["b"] is not None and (output or square):
         bare = F.linear(x if output else (l * x).to(x.dtype), base.weight)
-        found["bias_spared"] = l * bare + case["b"] if output else bare
-        if not output and case["n_in"] == case["n_out"]:
-            found["bias_spared"] = (bare, bare + l * case["b"])
+        found["bias_spared"] = l * bare + case["b"] if output else bare + l * case["b"]
     return found
 
 

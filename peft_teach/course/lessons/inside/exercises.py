@@ -76,6 +76,7 @@ NEIGHBOURS = "head 0 must read and give the first d / heads entries alone, and s
 PROPERTIES = {"no_scale": "the scores of a head of width w must be q · k / √w; ",
               "other_axis": SHARES, "no_softmax": SHARES,
               "transposed": "row i must be what token i reads; ",
+              "mask_inverted": "a query must read where the mask is true, and there alone; ",
               "interleaved": NEIGHBOURS, "heads_mixed": NEIGHBOURS}
 NO_SCALE = ("The scores are divided by the square root of a head's width: not by that of d, and "
             "before the softmax.")
@@ -156,6 +157,13 @@ def attention_inputs(case: Mapping[str, Any]) -> dict[str, Tensor]:
     return made | {"mask": mask.clone()}
 
 
+def _first_alone(mask: Tensor) -> Tensor:
+    """Return a mask with which every query may read the first key, and no other."""
+    alone = torch.zeros_like(mask)
+    alone[..., 0] = True
+    return alone
+
+
 def run_attention(attention: Callable, case: dict) -> dict[str, Any]:
     given, before = attention_inputs(case), attention_inputs(case)
     for name in "qkv":    # no leaves, so that what writes into them is told as that
@@ -167,13 +175,14 @@ def run_attention(attention: Callable, case: dict) -> dict[str, Any]:
     with torch.no_grad():
         unread = ~before["mask"].any(1)                       # keys that no query may read
         ones = attention(**before | {"v": torch.ones_like(before["v"])}, heads=case["heads"])
+        first = attention(**before | {"mask": _first_alone(before["mask"])}, heads=case["heads"])
         other = attention_inputs(case)
         other["k"][unread] *= 1.1 if case["about"] else 0.9    # no score above those read
         other["v"][unread] = -500.0
         of_others = detached(attention(**other, heads=case["heads"]))
         other["k"][unread] *= FAR
         return seen | {"trains": found.requires_grad, "of_ones": detached(ones),
-                       "of_others": of_others,
+                       "of_first": detached(first), "of_others": of_others,
                        "of_far": detached(attention(**other, heads=case["heads"]))}
 
 
@@ -181,12 +190,14 @@ def judge_attention(case: dict, seen: Mapping[str, Any]) -> Verdict:
     found = seen["found"]
     if odd := _unusable(seen):
         return odd
-    inputs = attention_inputs(case)
-    right = attention(**inputs, heads=case["heads"])
-    mistake = None if close(found, right, 1e-3) else recognised(
-        _attentions(**inputs, heads=case["heads"]), lambda output: close(found, output))
+    inputs, heads = attention_inputs(case), case["heads"]
+    right, mistake = attention(**inputs, heads=heads), None
+    if not close(found, right, 1e-3):
+        turned = attention(**inputs | {"mask": ~_first_alone(inputs["mask"])}, heads=heads)
+        mistake = "mask_inverted" if close(seen["of_first"], turned) else recognised(
+            _attentions(**inputs, heads=heads), lambda output: close(found, output))
     told = (f"With q of shape {tuple(inputs['q'].shape)}, k and v of {tuple(inputs['k'].shape)} "
-            f"and {case['heads']} heads: {_property(seen, right, mistake)}")
+            f"and {heads} heads: {_property(seen, right, mistake)}")
     keeps_out = close(seen["of_others"], found, 1e-4)    # keys that no query may read
     if (case["about"] or close(found, right, 1e-2)) and not keeps_out:
         return rejected("leak", told)
@@ -199,7 +210,8 @@ def judge_attention(case: dict, seen: Mapping[str, Any]) -> Verdict:
     if not close(seen["of_far"], found, 1e-4):
         return Verdict(False, told, None if seen["of_far"].isnan().any() else "added")
     if not seen["trains"]:
-        return rejected("no_gradient", "Its output has no gradient to pass back to q, k and v.")
+        return Verdict(False, "Its output has no gradient to pass back to q, k and v: lesson 04 "
+                              "trains through it.")
     return Verdict(True, "Each head reads the values that fit its query, and no others.")
 
 
@@ -213,6 +225,8 @@ def _property(seen: Mapping[str, Any], right: Tensor, mistake: str | None) -> st
     found, ones = seen["found"], torch.ones_like(right)
     if found.shape != right.shape:
         return difference("the output", found, right)
+    if mistake in PROPERTIES:
+        return PROPERTIES[mistake] + difference("the output", found, right)
     if not close(seen["of_ones"], ones, 1e-4):
         return ("if all values are 1, each query must read 1, a mean of ones; "
                 f"{difference('the output', seen['of_ones'], ones)}")
@@ -220,7 +234,7 @@ def _property(seen: Mapping[str, Any], right: Tensor, mistake: str | None) -> st
         if not close(seen[name], found, 1e-4):
             return ("if a key and a value change that no query may read, the output must stay; "
                     f"{difference('the output', seen[name], found)}")
-    return PROPERTIES.get(mistake, "") + difference("the output", found, right)
+    return difference("the output", found, right)
 
 
 def _attentions(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int
@@ -235,13 +249,12 @@ def _attentions(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, heads: int
     return {"no_scale": tuple(_joined(_weights(Q, K, mask, square) @ V)
                               for square in (1, q.shape[-1])),
             "mask_after": _joined(_weights(Q, K, every, width) * mask[:, None] @ V),
-            "heads_mixed": (_joined(together), (_weights(Q, K, mask, width) @ V).reshape(q.shape)),
+            "heads_mixed": (_joined(together), together.reshape(q.shape),
+                            (_weights(Q, K, mask, width) @ V).reshape(q.shape)),
             "interleaved": (interleaved.movedim(1, -1).flatten(2), _joined(interleaved))}
 
 
 ATTENTION_MISTAKES = {
-    "no_gradient": "Lesson 04 trains through it: compute with torch, and without detach, .data or "
-                   "no_grad.",
     "overflow": "Scores here reach a hundred and more, to either side, and in float32 exp(89) is "
                 "infinite and exp(−104) is 0. torch's softmax takes the largest score away first.",
     "no_scale": NO_SCALE,
@@ -249,6 +262,7 @@ ATTENTION_MISTAKES = {
             "largest of all. Which score has the weight 0, whatever the others are?",
     "added": "A number added to a score leaves the score in: a key that is a million million times "
              "as large outweighs it. Put another score in its place: which one has the weight 0?",
+    "mask_inverted": "The mask is the wrong way round: it is true where a query may read.",
     "mask_after": "After the softmax it is too late: the weights that are left no longer sum to 1.",
     "heads_mixed": "A view as (batch, heads, tokens, width) does not cut the vectors, it gives a "
                    "head whole tokens: cut the last dimension, then move the heads to the front. "
@@ -262,7 +276,8 @@ ATTENTION = Exercise(
     cases=attention_cases, run=run_attention,
     judge=judge_attention, mistakes=ATTENTION_MISTAKES,
     returns=judge.stages({"found": Any, "changed": str},
-                         {"trains": bool, "of_ones": Any, "of_others": Any, "of_far": Any}),
+                         {"trains": bool, "of_ones": Any, "of_first": Tensor, "of_others": Any,
+                          "of_far": Any}),
     hints=("Your one head, once for each piece of the entries. The sentences are a dimension in "
            "front: `.mT` exchanges the last two of a tensor.",
            "A loop over the heads is fine. What stands in `q[:, :, :width]`? What in the next one? "
@@ -334,10 +349,11 @@ def run_transformer(transformer_block: Callable, case: dict) -> dict[str, Any]:
 
 SUM = "what goes into a half must also come out of it, in a sum; "
 BEND = "between ffn_in and ffn_out each number z must become z · Φ(z), Φ by erf; "
+LINEAR_LAYER = "a linear layer must give x Wᵀ + b; "
 BLOCK_PROPERTIES = {"no_residual": SUM, "residual_of_start": SUM, "no_gelu": BEND,
                     "other_gelu": BEND, "norm_first": "each norm must read a sum; ",
                     "eps": "a norm must add 1e-12 to the variance; ",
-                    "not_transposed": "a linear layer must give x Wᵀ + b; "}
+                    "no_bias": LINEAR_LAYER, "not_transposed": LINEAR_LAYER}
 
 
 def judge_transformer(case: dict, seen: Mapping[str, Any]) -> Verdict:
@@ -371,6 +387,11 @@ def _blocks(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int
     mixed = block.self_attn(x, x, x, key_padding_mask=shut)[0]
     y, bare = block.norm1(x + mixed), block.norm1(mixed)
     normed = x + bare
+    layers = (*PLACES, "ffn_in", "ffn_out")
+
+    def no_bias(*places: str) -> Tensor:
+        none = {f"{place}.bias": torch.zeros_like(weights[f"{place}.bias"]) for place in places}
+        return torch_block({**weights, **none}, heads)(x, src_key_padding_mask=shut)
 
     def ffn(y: Tensor, bend: Callable = functional.gelu) -> Tensor:
         return block.linear2(bend(block.linear1(y)))
@@ -382,6 +403,7 @@ def _blocks(x: Tensor, mask: Tensor, weights: Mapping[str, Tensor], heads: int
             "norm_first": normed + block.norm2(ffn(normed)),
             "no_gelu": block.norm2(y + ffn(y, nn.Identity())),
             "other_gelu": tuple(block.norm2(y + ffn(y, bend)) for bend in (tanh, functional.relu)),
+            "no_bias": (no_bias(*layers), no_bias(*PLACES), *map(no_bias, layers)),
             "eps": torch_block(weights, heads, 1e-5)(x, src_key_padding_mask=shut),
             "not_transposed": torch_block({**weights, **square}, heads)(
                 x, src_key_padding_mask=shut)}

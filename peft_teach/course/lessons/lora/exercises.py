@@ -79,9 +79,9 @@ def _matrix(case: Mapping, s: float) -> Tensor:
     return case["W"].double() + s * case["B"].double() @ case["A"].double()
 
 
-def _output(case: Mapping, s: float) -> Tensor:
+def _output(base: Any, case: Mapping, s: float) -> Tensor:
     """LoRA's output by the one matrix that a layer must not build, rounded once."""
-    b = None if case["b"] is None else case["b"].double()
+    b = None if base.bias is None else base.bias.double()
     return F.linear(case["x"].double(), _matrix(case, s), b).to(case["x"].dtype)
 
 
@@ -126,8 +126,8 @@ def judge_layer(case: dict, seen: Mapping) -> Verdict:
 
 LORA = Method(
     name="LoRALinear", base=frozen_linear, arguments=("rank", "alpha"), own=("A", "B"),
-    equation=lambda base, case: _output(case, _scale(case)), formula="base(x) + s (x Aᵀ) Bᵀ",
-    usual=lambda base, case: {"no_scale": _output(case, 1.0)},
+    equation=lambda base, case: _output(base, case, _scale(case)), formula="base(x) + s (x Aᵀ) Bᵀ",
+    usual=lambda base, case: {"no_scale": _output(base, case, 1.0)},
     starts=(random_beside_zero,),
     attributes=lambda case: {"scale": _scale(case)},
     praise="Starts as the base, the right correction, and both matrices learn.")

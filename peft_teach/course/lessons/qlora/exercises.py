@@ -320,7 +320,6 @@ LAYER = Exercise(
                 "maximum for 64 of them, and the bias. All layers share the levels: a plain "
                 "attribute is enough.",
         "state": "All that the output depends on must be in its state_dict, except for the levels.",
-        "no_bias": "The bias is missing.",
     },
     hints=("Two things are to be kept: what quantize gave. register_buffer keeps them without "
            "training them; weight is a @property.",
