@@ -2,11 +2,11 @@
 
 Names are those of the unadapted model, followed by the adapter's own: "…query.A".
 
-    here                  returns, head excluded                   of each `Adapter`
-    adapter_parameters    what trains                              own_parameters, those that train
-    added_parameters     what was added or trains                 own_parameters
-    loadable_state          what a file fills                        own_parameters, stored buffers
-    adapter_state         copies of what a file keeps              stored
+    here                returns, head excluded         of each `Adapter`
+    adapter_parameters  what trains                    own_parameters, those that train
+    added_parameters    what was added or trains       own_parameters
+    loadable_state      what a file fills              own_parameters, stored buffers
+    adapter_state       copies of what a file keeps    stored
 """
 
 from collections.abc import Mapping

@@ -112,7 +112,8 @@ ENDING = threading.RLock()    # held while a block of `disabled` ends: none is j
 def disabled(model: nn.Module) -> Iterator[nn.Module]:
     """Within this block each adapter is disabled: the backbone computes as before, bit for bit.
 
-    (Except in GPT-2, whose `Conv1D`s became linear layers: another kernel may round differently.)
+    (GPT-2's `Conv1D`s stay linear layers, whose kernel may round differently; a base in 4 bits
+    stays so.)
     This holds in every thread. Blocks may overlap: the adapters act again when the last has ended.
     What `swap` brings in meanwhile is disabled, too; a copy, or what `inject` puts on, is not.
     """

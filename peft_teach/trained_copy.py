@@ -57,7 +57,11 @@ class TrainedCopy(Adapter):
 
 
 def _with(weights: Mapping[nn.Parameter, Tensor], module: nn.Module) -> nn.Module:
-    """Return a module that has these weights in place of its own, and shares all else."""
+    """Return a module that has these weights in place of its own, and shares all else.
+
+    What its `forward` assigns is lost. (`torch.func.functional_call` would put the weights into the
+    module itself, which other threads, and a backward that computes anew, call meanwhile.)
+    """
     other = module.__new__(type(module))
     bound = {name: copy.deepcopy(own, {id(module): other}) for name, own in vars(module).items()
              if isinstance(own, MethodType | functools.partial)}    # accelerate's forward

@@ -207,7 +207,7 @@ def _without_copies(model: nn.Module, tensors: dict[str, Tensor],
     """
     tables = []
     for get in ("get_input_embeddings", "get_output_embeddings"):
-        with suppress(AttributeError, NotImplementedError):    # what hears or sees has no words
+        with suppress(AttributeError, NotImplementedError):    # models of audio or images
             tables.append(getattr(model, get)())
     held = {id(table.weight) for table in tables if table is not None}
     ours = {name: p for name, p in model.named_parameters(remove_duplicate=False)

@@ -172,7 +172,7 @@ def _must_be_right(lesson: str, problems: list[str] | None) -> None:
 
 
 def _row(each: Submission, marks: Mapping[int, Marks], assigned: str, late: float) -> Row:
-    """The row of a each, by the checks."""
+    """Return the row of a submission, by its marks."""
     result, flags = marks.get(id(each), []), [*each.flags]
     if each.lesson:
         flags += _better(each, marks)
