@@ -417,10 +417,18 @@ def test_overlapping_intervals_are_one_group_in_the_order_of_size():
 
 def test_pseudonyms_stay_and_differ_from_folder_to_folder(tmp_path):
     (tmp_path / "other").mkdir()
-    first = leaderboard.pseudonyms(["anna", "bo"], tmp_path)
-    assert leaderboard.pseudonyms(["bo", "anna", "cy"], tmp_path).items() >= first.items()
-    assert leaderboard.pseudonyms(["anna", "bo"], tmp_path / "other") != first
-    assert len(set(first.values())) == 2
+    (tmp_path / leaderboard.KEY).write_text("0" * 32)
+    whole = [f"student{n:05}" for n in range(2000)]
+    first = leaderboard.pseudonyms(whole[1::2], tmp_path)
+    assert leaderboard.pseudonyms(whole, tmp_path).items() >= first.items()
+    assert leaderboard.pseudonyms(whole[1::2], tmp_path / "other") != first
+    assert len(set(first.values())) == 1000
+
+
+def test_no_two_students_have_one_pseudonym(tmp_path, monkeypatch):
+    monkeypatch.setattr(leaderboard, "DIGITS", 2)
+    with pytest.raises(PeftTeachError, match="one pseudonym"):
+        leaderboard.pseudonyms([*map(str, range(257))], tmp_path)
 
 
 def test_sentences_that_are_held_must_be_enough_and_labelled(tmp_path):

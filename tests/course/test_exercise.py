@@ -207,6 +207,7 @@ def test_random_state_and_modes_are_untouched():
         np.random.seed(99)
         torch.set_grad_enabled(False)
         torch.set_default_dtype(torch.float64)
+        torch.set_default_device("meta")
         torch.use_deterministic_algorithms(True)
         raise ValueError
 
@@ -223,6 +224,7 @@ def test_random_state_and_modes_are_untouched():
         assert not torch.is_grad_enabled()
     assert torch.is_grad_enabled()
     assert torch.get_default_dtype() == torch.float32
+    assert torch.get_default_device().type == "cpu"
     assert not torch.are_deterministic_algorithms_enabled()
     assert_equal(torch.get_rng_state(), before[0])
     assert random.getstate() == before[1]

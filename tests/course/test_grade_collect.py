@@ -7,10 +7,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from attacks import encrypted
 from grading_corpus import untouched, zipped
 
 from peft_teach.course.grade import feedback
 from peft_teach.course.grade.collect import by_time, collect, counted
+from peft_teach.course.grade.entries import LARGEST_ADAPTER
 from peft_teach.course.grade.row import Row
 from peft_teach.course.reading.notebook import Unreadable, lesson_of, parse
 from peft_teach.errors import PeftTeachError
@@ -202,6 +204,20 @@ def test_whose_adapter_it_is(tmp_path, kind):
             for each in found} == {who: (path.encode(), late)
                                    for who, (path, late) in expected.items()}
     assert nobodys == []
+
+
+@pytest.mark.parametrize(("name", "data", "says"), [
+    ("meierjo_1_8_meierjo.bin", b"x", "A .bin file of another name is not opened"),
+    ("meierjo_1_8_meierjo_adapter.safetensors", bytes(LARGEST_ADAPTER + 1), "far too large"),
+    ("meierjo_1_8_x.zip", encrypted(zipped({"meierjo/adapter.safetensors": b"x"})),
+     "File … is encrypted")])
+def test_why_an_adapter_is_not_read_names_nobody(tmp_path, name, data, says):
+    """It stands in a mark, which a blind page shows as it is, and which is kept without names."""
+    (tmp_path / "meierjo_1_7_14_capstone.ipynb").write_bytes(CAPSTONE)
+    (tmp_path / name).write_bytes(data)
+    found, = (each for each in collect(tmp_path) if each.notebook)
+    assert says in found.notebook.adapter
+    assert "meierjo" not in found.notebook.adapter
 
 
 def test_what_is_nobodys_is_named(tmp_path):

@@ -300,9 +300,10 @@ def test_a_mark_depends_on_the_records_too(tmp_path, monkeypatch):
     job._sources.cache_clear()
 
 
-def test_a_mark_that_the_grader_failed_at_is_not_kept(small, tmp_path, monkeypatch):
-    """It may be that the disk was full."""
-    failed = [{"exercise": "inside.linear", "points": 0, "flags": [f"inside.linear: {job.FAILED}"],
+@pytest.mark.parametrize("why", [job.FAILED, "not installed here: nosuchlib"])
+def test_a_mark_for_which_this_machine_is_to_blame_is_not_kept(small, tmp_path, monkeypatch, why):
+    """It may be that the disk was full; and a library can be installed."""
+    failed = [{"exercise": "inside.linear", "points": 0, "flags": [f"inside.linear: {why}"],
                "state": "wrong", "mistake": None, "message": "", "traceback": "", "maximum": 1,
                "notes": (), "further": False, "confined": (), "reason": ""}]
     monkeypatch.setattr(engine, "run", lambda tasks, **named: (

@@ -4,6 +4,7 @@
 
 import ast
 import dataclasses
+import random
 from types import SimpleNamespace
 
 import numpy as np
@@ -345,7 +346,7 @@ def test_the_order_is_drawn_from_the_seed_and_nothing_tells_versions_apart():
         def look(double, faces=faces, met=met):
             faces.add((type(double), double.__name__, double.__qualname__, double.__doc__,
                        double.__code__))
-            met.append((double(3), torch.rand(1).item()))
+            met.append((double(3), (torch.rand(1).item(), np.random.rand(), random.random())))
 
         outcomes(look, versions, seed)
         again = met.copy()

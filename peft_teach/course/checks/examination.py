@@ -214,13 +214,13 @@ def is_examined(id: str | None = None) -> bool:
 
 @contextmanager
 def undisturbed() -> Iterator[None]:
-    """Leave the random state and torch's global modes as they were.
+    """Leave the random state as it was, and torch's dtype, device, gradients and determinism.
 
     Without this, the numbers of a lesson would depend on how often an exercise was checked.
     """
     python, numpy = random.getstate(), np.random.get_state()
     dtype, grad = torch.get_default_dtype(), torch.is_grad_enabled()
-    deterministic = _deterministic()
+    device, deterministic = torch.get_default_device(), _deterministic()
     gpus = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else []
     try:
         with torch.random.fork_rng(devices=gpus):
@@ -229,6 +229,7 @@ def undisturbed() -> Iterator[None]:
     finally:
         torch.set_grad_enabled(grad)
         torch.set_default_dtype(dtype)
+        torch.set_default_device(None if device.type == "cpu" else device)
         if _deterministic() != deterministic:    # to set it takes a second, the first time
             torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
         random.setstate(python)

@@ -141,6 +141,8 @@ def outcomes(test: Callable[[Any], Any], versions: Mapping[str, Callable],
 def outcome(test: Callable[..., Any], *arguments: Any, seed: int = 0) -> Outcome:
     """What a test says of one version: see `outcomes`."""
     torch.default_generator.manual_seed(seed)
+    np.random.seed(seed)
+    random.seed(seed)
     try:
         returned = test(*arguments)
     except (NotAttempted, KeyboardInterrupt, TrainingStopped):

@@ -21,7 +21,7 @@ from .job import Settings, key, mark_all, mark_references
 from .private import must_be_writable, store
 from .roster import Roster
 from .row import Row, ordered
-from .run import FAILED
+from .run import FAILED, NOT_HERE
 from .runner import FORKS, clear
 from .sandbox import Limits
 from .students import Submission
@@ -148,8 +148,9 @@ def _marks(handed_in: Sequence[Submission], settings: Settings, kept: Path, opti
 
 
 def _keep(marks: Marks, path: Path) -> None:
-    """Keep what the grader itself did not fail at."""
-    if marks and not any(FAILED in flag for mark in marks for flag in mark["flags"]):
+    """Keep marks for none of which this machine is to blame."""
+    if marks and not any(why in flag for mark in marks for flag in mark["flags"]
+                         for why in (FAILED, NOT_HERE)):
         store(path, json.dumps(marks, indent=1, sort_keys=True) + "\n")
 
 

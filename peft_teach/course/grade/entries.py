@@ -18,6 +18,7 @@ from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
+from ...store import TENSORS
 from ..lessons import START
 from ..reading.notebook import Notebook, Unreadable, lesson_of, parse, parse_script
 from .sandbox import MEGABYTE
@@ -215,22 +216,27 @@ def _other(entry: _Entry, quotas: list[list[int]]) -> File:
 
 
 def _adapter(entry: _Entry, quotas: list[list[int]]) -> bytes | str | None:
-    """The bytes of an adapter's file, or why they are not read; None for anything else."""
-    if not _TENSORS.search(entry.name):
+    """The bytes of an adapter's file, or why they are not read; None for anything else.
+
+    The file's own name may be its student's, which no mark tells.
+    """
+    if not (kind := _TENSORS.search(entry.name)):
         return None
     if not ADAPTER.search(entry.name):
-        return f"{entry.name} is not opened; expected adapter.safetensors, as pt.save writes it"
+        return (f"A {kind[0]} file of another name is not opened; expected {TENSORS}, as pt.save "
+                "writes it")
     if entry.no_file:
-        return f"{entry.name} is {entry.no_file}"
+        return f"{TENSORS} is {entry.no_file}"
     if entry.size > LARGEST_ADAPTER:
-        return f"{entry.name} has {entry.size:,} bytes, which is far too large"
+        return f"{TENSORS} has {entry.size:,} bytes, which is far too large"
     try:
         _charge(quotas, entry.size, entry.size)
         with entry.open() as file:
             return file.read(LARGEST_ADAPTER)
     except Exception as error:    # as of a notebook
-        return f"{entry.name} cannot be read: {_why(error)}"
+        return f"{TENSORS} cannot be read: {_why(error)}"
 
 
 def _why(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)[:60]
+    """What an error says, without the name of the file, which one of a zip quotes."""
+    return getattr(error, "strerror", None) or re.sub(r"<.*>|(['\"]).*\1", "…", str(error))[:60]

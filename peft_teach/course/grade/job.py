@@ -78,7 +78,7 @@ def mark_references(lesson: str, settings: Settings) -> list[str]:
 
 
 def key(notebook: Notebook, lesson: str, settings: Settings) -> str:
-    """A hash of all that a result depends on: notebook, sources, cases, limits, versions."""
+    """A hash of what a kept result depends on: notebook, sources, cases, limits, versions."""
     depends = (notebook, lesson, settings.further, settings.held, settings.limits,
                torch.__version__, platform.python_version())
     return hashlib.sha256(repr(depends).encode() + _sources()).hexdigest()[:32]

@@ -12,12 +12,14 @@ from html import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ...errors import PeftTeachError
 from ..checks.exercise import Measured
 from .private import store
 
 NAMES, PSEUDONYMS = "names", "pseudonyms"
 APART, MOST_NAMED = 1.6, 20    # kB between two of equal size; adapters with names in the picture
 KEY = "board.key"    # in the instructor's folder: with it, names give pseudonyms
+DIGITS = 10    # of a pseudonym, the same for all, so that nobody's depends on who else is there
 
 
 class Entry(NamedTuple):
@@ -82,8 +84,10 @@ def pseudonyms(students: Sequence[str], out: Path, noun: str = "adapter") -> dic
     if not path.exists():
         store(path, secrets.token_hex(16))
     key, given = path.read_bytes(), {}
-    for student in sorted(set(students)):
+    for student in students:
         digest = hmac.new(key, student.encode(), hashlib.sha256).hexdigest()
-        length = next(n for n in range(4, 64) if digest[:n] not in given.values())
-        given[student] = digest[:length]
-    return {student: f"{noun} {tail}" for student, tail in given.items()}
+        given[student] = f"{noun} {digest[:DIGITS]}"
+    if len({*given.values()}) < len(given):
+        raise PeftTeachError("Two students have one pseudonym.", expected="another for each",
+                             hint=f"delete {path}: all of them are drawn anew")
+    return given

@@ -43,7 +43,8 @@ from .sandbox import MEGABYTE, Limits
 from .suspicion import suspicious
 
 LONGEST_TEXT = 20_000              # characters of a message or a traceback
-FAILED = "the grader failed at it"    # perhaps for a full disk, so such a mark is not kept
+FAILED = "the grader failed at it"    # perhaps for a full disk
+NOT_HERE = "not installed here"       # as FAILED this may be mended, so no such mark is kept
 
 
 # ── the mark of one exercise ─────────────────────────────────────────────────────────────────
@@ -155,7 +156,7 @@ def mark(runner: Runner, code: Code, exercise: Exercise, further: Sequence[Any] 
     plan, result = best.plan, best.result
     code.settle(exercise, plan.statements if result.passed else ())
     notes = (*plan.notes, *([NOTE_ANOTHER] if best is not outcomes[0] else []),
-             *cut, *([f"not installed here: {result.lacks}"] if result.lacks else []))
+             *cut, *([f"{NOT_HERE}: {result.lacks}"] if result.lacks else []))
     return Mark(exercise.id, result.state, exercise.points if result.passed else 0, exercise.points,
                 _shown(result.message), result.mistake, _shown(result.traceback), best.further,
                 notes, tuple(f"{exercise.id}: {flag}" for flag in (
