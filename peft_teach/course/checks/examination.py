@@ -229,7 +229,8 @@ def undisturbed() -> Iterator[None]:
     finally:
         torch.set_grad_enabled(grad)
         torch.set_default_dtype(dtype)
-        torch.set_default_device(None if device.type == "cpu" else device)
+        if torch.get_default_device() != device:
+            torch.set_default_device(None if device.type == "cpu" else device)
         if _deterministic() != deterministic:    # to set it takes a second, the first time
             torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
         random.setstate(python)

@@ -19,7 +19,7 @@ from .private import store
 NAMES, PSEUDONYMS = "names", "pseudonyms"
 APART, MOST_NAMED = 1.6, 20    # kB between two of equal size; adapters with names in the picture
 KEY = "board.key"    # in the instructor's folder: with it, names give pseudonyms
-DIGITS = 10    # of a pseudonym, the same for all, so that nobody's depends on who else is there
+DIGITS = 8    # of a pseudonym, the same for all, so that nobody's depends on who else is there
 
 
 class Entry(NamedTuple):
