@@ -222,11 +222,19 @@ def test_what_no_answer_needs_does_not_run(line):
 
 @pytest.mark.parametrize("cell", [
     "(1", "-" * 100_000 + "1", "(" * 5000, "\0", "a" + ".b" * 40_000, "'" + "x" * 200_000 + "'",
-    "'\ud800'", "1" + "\nx = 1" * 6000], ids=len)
+    "'\ud800'", "1" + "\nx = 1" * 6000, "-" * 900 + "1", "lambda a, a: a", "1\nnonlocal x",
+    "rank\n    global rank", "pi\n    from math import *"], ids=len)
 def test_what_is_no_python_is_said_and_harms_nothing(cell):
     cell = COUNT.format(cell)
     assert "not Python {}.{}:".format(*sys.version_info) in plan(cell).missing
     assert plan(cell, COUNT.format(1)).statements == (("cell 2", 0),)
+
+
+def test_statements_are_compiled_one_by_one_as_a_kernel_does_it():
+    told = plan("%matplotlib inline\n\n" + COUNT.format("lambda a, a: a")).missing
+    assert "duplicate argument 'a' in function definition (cell 1, line 4)" in told
+    assert statements("X = 1\nglobal X\nawait X\n" + COUNT.format("X")) == [
+        ("cell 1", 0), ("cell 1", 3)]
 
 
 @pytest.mark.parametrize("line", [" " * 90_000 + "=", "a " * 40_000 + "= x", "?" * 90_000,
