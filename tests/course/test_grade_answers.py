@@ -140,7 +140,10 @@ WRITTEN = Cell(2, f"%%writefile -a src/mine.py\n{RIGHT}")
     (("from mine import lora_count",), {"mine": "from other import *", "other": RIGHT},
      ("other.py", 0)),
     (("import math\n" + RIGHT,), {"math": COUNT.format(1)}, ("cell 9", 1)),
-    ((RIGHT,), {"mine": COUNT.format(1)}, ("cell 9", 0))])
+    ((RIGHT,), {"mine": COUNT.format(1)}, ("cell 9", 0)),
+    ((f"%%writefile __main__.py\n{RIGHT}",), {}, ("cell 9", 0)),
+    ((Cell(2, "size = 0"), "from __main__ import size\n" + RIGHT.replace("* (", "* (size + ")),
+     {"__main__": "size = 1"}, ("cell 9", 1))])
 def test_an_answer_that_stands_elsewhere_is_read_if_nothing_else_answers(cells, files, where):
     cells = [each if isinstance(each, Cell) else Cell(9, each) for each in cells]
     code = Code([*cells, Cell(10, CHECK)], [*files.items()])
@@ -153,6 +156,7 @@ def test_an_answer_that_stands_elsewhere_is_read_if_nothing_else_answers(cells, 
     ((Cell(1, f"It is\n\n{RIGHT}", "Markdown"),), "a Markdown cell, which no kernel runs"),
     (("from my_peft import lora_count",), "comes from my_peft.py, which was not handed in"),
     ((STUB, "from helpers import lora_count"), "comes from helpers.py, which was not handed in"),
+    (("from __main__ import lora_count",), "There is no definition of lora_count"),
     (("import my_peft\npt.check('lora.count', my_peft.lora_count)",), "Write it anew")])
 def test_the_true_reason_is_said_where_it_cannot_be_read(cells, says):
     code = Code([each if isinstance(each, Cell) else Cell(1, each) for each in cells])

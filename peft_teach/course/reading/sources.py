@@ -158,7 +158,8 @@ def _in_place(line: str, found: re.Match) -> str:
 
 def is_own(module: str) -> bool:
     """Whether a module can be the learner's own: no library is called so here."""
-    return module == MY_PEFT or (module.isidentifier() and find_spec(module) is None)
+    return module == MY_PEFT or (module.isidentifier() and module not in sys.modules
+                                 and find_spec(module) is None)
 
 
 @cache
@@ -188,6 +189,7 @@ class Modules:
 
     def __init__(self, parser: Parser, parsed: Sequence[Parsed], files: Mapping[str, str]):
         self.parts: dict[str, list[Parsed]] = defaultdict(list)
+        self.parts["__main__"] = []    # the notebook, whose names are there
         for each in parsed:
             if each.writes and is_own(each.writes):
                 self.parts[each.writes].append(each)
@@ -196,8 +198,7 @@ class Modules:
                 self.parts[name].append(parser.parsed(Cell(0, text), f"{name}.py", name))
         # The names that the notebook's code has behind dots, as of a module's.
         self._used = {part.attr for each in parsed if not each.place for node in each.tree
-                      for part in ast.walk(node) if isinstance(part, ast.Attribute)
-                      } if self.parts else set()
+                      for part in ast.walk(node) if isinstance(part, ast.Attribute)}
         self._put: set[str] = set()
 
     def imported(self, tree: Iterable[ast.stmt]) -> set[str]:
