@@ -140,7 +140,10 @@ WRITTEN = Cell(2, f"%%writefile -a src/mine.py\n{RIGHT}")
     (("from mine import lora_count",), {"mine": "from other import *", "other": RIGHT},
      ("other.py", 0)),
     (("import math\n" + RIGHT,), {"math": COUNT.format(1)}, ("cell 9", 1)),
-    ((RIGHT,), {"mine": COUNT.format(1)}, ("cell 9", 0))])
+    ((RIGHT,), {"mine": COUNT.format(1)}, ("cell 9", 0)),
+    ((f"%%writefile __main__.py\n{RIGHT}",), {}, ("cell 9", 0)),
+    ((Cell(2, "size = 0"), "from __main__ import size\n" + RIGHT.replace("* (", "* (size + ")),
+     {"__main__": "size = 1"}, ("cell 9", 1))])
 def test_an_answer_that_stands_elsewhere_is_read_if_nothing_else_answers(cells, files, where):
     cells = [each if isinstance(each, Cell) else Cell(9, each) for each in cells]
     code = Code([*cells, Cell(10, CHECK)], [*files.items()])
@@ -153,6 +156,7 @@ def test_an_answer_that_stands_elsewhere_is_read_if_nothing_else_answers(cells, 
     ((Cell(1, f"It is\n\n{RIGHT}", "Markdown"),), "a Markdown cell, which no kernel runs"),
     (("from my_peft import lora_count",), "comes from my_peft.py, which was not handed in"),
     ((STUB, "from helpers import lora_count"), "comes from helpers.py, which was not handed in"),
+    (("from __main__ import lora_count",), "There is no definition of lora_count"),
     (("import my_peft\npt.check('lora.count', my_peft.lora_count)",), "Write it anew")])
 def test_the_true_reason_is_said_where_it_cannot_be_read(cells, says):
     code = Code([each if isinstance(each, Cell) else Cell(1, each) for each in cells])
@@ -222,11 +226,19 @@ def test_what_no_answer_needs_does_not_run(line):
 
 @pytest.mark.parametrize("cell", [
     "(1", "-" * 100_000 + "1", "(" * 5000, "\0", "a" + ".b" * 40_000, "'" + "x" * 200_000 + "'",
-    "'\ud800'", "1" + "\nx = 1" * 6000], ids=len)
+    "'\ud800'", "1" + "\nx = 1" * 6000, "-" * 900 + "1", "lambda a, a: a", "1\nnonlocal x",
+    "rank\n    global rank", "pi\n    from math import *"], ids=len)
 def test_what_is_no_python_is_said_and_harms_nothing(cell):
     cell = COUNT.format(cell)
     assert "not Python {}.{}:".format(*sys.version_info) in plan(cell).missing
     assert plan(cell, COUNT.format(1)).statements == (("cell 2", 0),)
+
+
+def test_statements_are_compiled_one_by_one_as_a_kernel_does_it():
+    told = plan("%matplotlib inline\n\n" + COUNT.format("lambda a, a: a")).missing
+    assert "duplicate argument 'a' in function definition (cell 1, line 4)" in told
+    assert statements("X = 1\nglobal X\nawait X\n" + COUNT.format("X")) == [
+        ("cell 1", 0), ("cell 1", 3)]
 
 
 @pytest.mark.parametrize("line", [" " * 90_000 + "=", "a " * 40_000 + "= x", "?" * 90_000,

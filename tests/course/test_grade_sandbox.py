@@ -19,6 +19,7 @@ from exact import assert_equal
 from grading_corpus import ROOT, marked, untouched
 from honest import COUNT
 
+from peft_teach.course import lessons
 from peft_teach.course.checks.examination import judge_case
 from peft_teach.course.checks.judge import named, not_whole
 from peft_teach.course.grade import Limits, job
@@ -311,6 +312,15 @@ def test_where_the_grader_fails_the_other_answers_count(monkeypatch):
     assert [each["exercise"] for each in found if not each["points"]] == ["inside.block"]
     flags = [flag for each in found for flag in each["flags"]]
     assert flags == ["inside.block: the grader failed at it, RuntimeError: look at it by hand"]
+
+
+@pytest.mark.parametrize("broken", ["Code", "handed.examined"])
+def test_a_notebook_that_the_grader_fails_at_is_flagged_and_stops_no_class(monkeypatch, broken):
+    monkeypatch.setattr(f"{job.__name__}.{broken}", lambda *_: 1 / 0)
+    found = job.mark_all(parse(json.dumps(untouched("14")).encode()), "14", job.Settings())
+    assert [(each["points"], *each["flags"]) for each in found] == [
+        (0, f"{each.id}: the grader failed at it, ZeroDivisionError: look at it by hand")
+        for each in lessons.marked("14")]
 
 
 def memory(pid: int) -> bytes:

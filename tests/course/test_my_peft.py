@@ -156,6 +156,13 @@ def test_the_last_cell_counts_however_often_it_ran(answer, notebook, reader_fold
     assert "x + x" in text(reader_folder)
 
 
+def test_a_cell_that_does_not_compile_affects_no_check(answer, notebook, reader_folder):
+    with pytest.raises(SyntaxError):
+        notebook("def helper(a, a): return a")
+    answer("demo.double", "def double(x):\n    return x + x")
+    assert "x + x" in text(reader_folder)
+
+
 def test_no_number_of_the_lesson_depends_on_it(answer, reader_folder):
     before = torch.get_rng_state()
     answer("demo.double", "noise = torch.randn(3)\n\n\n"

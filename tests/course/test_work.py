@@ -151,6 +151,14 @@ def test_a_named_guess_can_be_changed_until_its_result(capsys):
     assert other.value is None
 
 
+@pytest.mark.parametrize(("value", "said"), [
+    (["a", "b"], "a · b"), (["a", True], "a · yes"), (["a", 0.9], "a, 90% sure")])
+def test_only_a_number_says_how_sure_one_is(capsys, value, said):
+    pt.commit("demo.pair", value)
+    pt.compare("demo.pair", "c")
+    assert f"You said {said}; it is c." in capsys.readouterr().out
+
+
 def test_a_guess_after_its_result_says_that_it_counts_as_none():
     pt.compare("demo.rank", 1)
     guess = pt.widgets.Guess("Which?", (1, 2, 4), "demo.rank")

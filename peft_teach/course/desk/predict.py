@@ -94,9 +94,9 @@ def _comparison(name: str, measured: Any, what: str) -> Card:
 def _told(said: Any, measured: Any, of_a_button: bool) -> str:
     """Say what was predicted and what it is; how far apart, where the reader named a number."""
     sure, now = "", measured if isinstance(measured, list) else [measured, 1.0]
-    if isinstance(said, list) and len(said) == 2 and now[1:] == [1.0]:    # and how sure
-        (said, share), measured = said, now[0]
-        sure = f", {share:.0%} sure"
+    match said:
+        case [answer, share] if _is_number(share) and now[1:] == [1.0]:    # and how sure
+            said, measured, sure = answer, now[0], f", {share:.0%} sure"
     if _text(said) == _text(measured):
         return f"✓ As you said{sure}: {_text(measured)}."
     told = f"You said {_text(said)}{sure}; it is {_text(measured)}"

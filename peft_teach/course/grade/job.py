@@ -11,8 +11,8 @@ import torch
 
 from .. import records
 from ..checks.examination import VISIBLE_SEED, WRONG
-from ..checks.exercise import Exercise
-from ..lessons import of_lesson
+from ..checks.exercise import Exercise, Part
+from ..lessons import marked, of_lesson
 from ..reading.cells import Code
 from ..reading.definitions import Plan
 from ..reading.notebook import Notebook
@@ -37,13 +37,17 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
     """The marks of one notebook for a lesson's exercises, as plain data.
 
     An answer may use another that did not pass: as in the notebook, it gets the reference of that.
-    An error of the grader itself affects only one answer, and is flagged for a person.
+    An error of the grader itself affects only one answer, or one notebook that it cannot read, and
+    is flagged for a person.
     """
     torch.set_num_threads(1)
-    running = runner(settings.limits, settings.warm, settings.run)
-    code, marks = Code(notebook.cells, notebook.files), []
-    of_file, parts = handed.examined(notebook, lesson, settings.held, settings.warm,
-                                      settings.run)
+    running, marks = runner(settings.limits, settings.warm, settings.run), []
+    try:
+        code = Code(notebook.cells, notebook.files)
+        of_file, parts = handed.examined(notebook, lesson, settings.held, settings.warm,
+                                         settings.run)
+    except Exception as error:
+        return [dataclasses.asdict(_failed(each, error)) for each in marked(lesson)]
     more = further.cases(settings.further) | of_file
     for exercise in of_lesson(lesson):
         try:
@@ -51,12 +55,15 @@ def mark_all(notebook: Notebook, lesson: str, settings: Settings) -> list[dict[s
             if given.further and exercise.id in of_file:
                 given = dataclasses.replace(given, message=handed.NOTE_UNLIKE_THE_FILE)
         except Exception as error:
-            flag = f"{exercise.id}: {FAILED}, {type(error).__name__}: look at it by hand"
-            given = Mark(exercise.id, WRONG, 0, exercise.points, "It could not be graded.",
-                         flags=(flag,))
+            given = _failed(exercise, error)
             code.settle(exercise, ())
         marks.append(dataclasses.asdict(given))
     return marks + [dataclasses.asdict(part) for part in parts]
+
+
+def _failed(each: Exercise | Part, error: Exception) -> Mark:
+    flag = f"{each.id}: {FAILED}, {type(error).__name__}: look at it by hand"
+    return Mark(each.id, WRONG, 0, each.points, "It could not be graded.", flags=(flag,))
 
 
 def mark_references(lesson: str, settings: Settings) -> list[str]:

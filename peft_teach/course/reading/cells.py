@@ -6,7 +6,6 @@ statements are an answer.
 
 import ast
 import copy
-import symtable
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, NamedTuple
 from ..checks.exercise import Exercise
 from ..lessons import known
 from .notebook import Cell
-from .sources import Modules, Parsed, Parser, exercise_names
+from .sources import Modules, Parsed, Parser, exercise_names, symbols
 
 # What the lessons' own cells import, for a notebook without them.
 GIVEN = {"torch": "import torch", "pt": "import peft_teach as pt",
@@ -415,7 +414,7 @@ def is_none(node: ast.stmt) -> bool:
 
 def _reads(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
     """The global names that a statement reads: when it runs, and when its functions are called."""
-    top = symtable.symtable(ast.unparse(node), "cell", "exec")
+    top = symbols(node)
     now = {symbol.get_name() for symbol in top.get_symbols() if symbol.is_referenced()}
     now |= {part.target.id for part in executed(node)     # symtable omits those of `X += 1`
             if isinstance(part, ast.AugAssign) and isinstance(part.target, ast.Name)}

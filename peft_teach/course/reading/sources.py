@@ -9,6 +9,7 @@ Nothing is opened, imported or run here. A cell that does not parse affects no o
 
 import ast
 import re
+import symtable
 import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -104,23 +105,37 @@ class _OtherLanguage(Exception):
 
 
 def _parse(source: str) -> tuple[str, ast.Module]:
-    """A cell as Python; its magics and shell lines do nothing. Raises what `ast.parse` raises."""
+    """A cell as Python; its magics and shell lines do nothing. Raises what `_tree` raises."""
     if len(source) > LONGEST_CELL:
         raise ValueError("the cell is too long")
     source = source.replace("\r\n", "\n").replace("\r", "\n")
     try:
-        return source, ast.parse(source)
-    except SyntaxError as error:
+        return source, _tree(source)
+    except SyntaxError:
         plain = _without_prompts(source)
         head, *_ = plain.split(None, 1) or [""]
         if head.startswith("%%") and not head.startswith(_PYTHON_CELLS):
             raise _OtherLanguage(head) from None
         for form, line in _MAGICS:
             plain = form.sub(partial(_in_place, line), plain)
-        try:
-            return plain, ast.parse(plain)
-        except SyntaxError:
-            raise error from None
+        return plain, _tree(plain)
+
+
+def _tree(source: str) -> ast.Module:
+    """A source, parsed. A kernel compiles its statements one by one, and so are they tried here."""
+    tree = ast.parse(source)
+    try:
+        for node in tree.body:
+            symbols(node)
+    except SyntaxError:
+        symtable.symtable(source, "cell", "exec")    # the same error, with its line
+        raise
+    return tree
+
+
+def symbols(node: ast.stmt) -> symtable.SymbolTable:
+    """A statement's names, by the compiler, which raises an error for `def f(a, a)`."""
+    return symtable.symtable(ast.unparse(node), "cell", "exec")
 
 
 def _without_prompts(source: str) -> str:
@@ -143,7 +158,8 @@ def _in_place(line: str, found: re.Match) -> str:
 
 def is_own(module: str) -> bool:
     """Whether a module can be the learner's own: no library is called so here."""
-    return module == MY_PEFT or (module.isidentifier() and find_spec(module) is None)
+    return module == MY_PEFT or (module.isidentifier() and module not in sys.modules
+                                 and find_spec(module) is None)
 
 
 @cache
@@ -173,6 +189,7 @@ class Modules:
 
     def __init__(self, parser: Parser, parsed: Sequence[Parsed], files: Mapping[str, str]):
         self.parts: dict[str, list[Parsed]] = defaultdict(list)
+        self.parts["__main__"] = []    # the notebook, whose names are there
         for each in parsed:
             if each.writes and is_own(each.writes):
                 self.parts[each.writes].append(each)
@@ -181,8 +198,7 @@ class Modules:
                 self.parts[name].append(parser.parsed(Cell(0, text), f"{name}.py", name))
         # The names that the notebook's code has behind dots, as of a module's.
         self._used = {part.attr for each in parsed if not each.place for node in each.tree
-                      for part in ast.walk(node) if isinstance(part, ast.Attribute)
-                      } if self.parts else set()
+                      for part in ast.walk(node) if isinstance(part, ast.Attribute)}
         self._put: set[str] = set()
 
     def imported(self, tree: Iterable[ast.stmt]) -> set[str]:
