@@ -187,7 +187,8 @@ def test_a_picture_follows_its_controls_and_a_bet_opens_its_answer(pages, browse
     waiting, = page.locator(".measured", has_text="the lowest rank within four points").all()
     assert not waiting.is_visible()
     bet.get_by_role("button", name="8", exact=True).press("Enter")    # by keyboard, too
-    assert waiting.inner_text().startswith("You said 8. The lowest rank within four points: 1")
+    assert waiting.inner_text().startswith(
+        "You said 8: off by a factor of 8. The lowest rank within four points: 1")
     assert waiting.is_visible()
     bet.get_by_role("button", name="1", exact=True).click()
     assert waiting.inner_text().startswith("Right. The lowest rank")
@@ -260,17 +261,24 @@ def test_a_bet_without_buttons_takes_an_answer_and_what_its_result_says_waits_to
     said = page.get_by_text("None changes here, either")
     bet = page.locator("[data-name='prompt.left']")
     answer = page.locator("[id='measured-prompt.left']")
-    for nothing in ("", "banana", "0.5, 0.6"):    # opens nothing
+    sure = bet.get_by_label("How sure")
+    for nothing, doubt in (("0.5", "2"), ("", ""), ("banana", ""), ("0.5, 0.6", ""), ("7", "")):
         bet.get_by_label("Your bet").fill(nothing)
+        sure.fill(doubt)
         bet.get_by_role("button").click()
+        assert not answer.is_visible()
     assert bet.get_by_label("Your bet").input_value() == nothing
     assert bet.get_by_label("Your bet").evaluate("field => field.validationMessage") == (
-        "Expected: an answer such as 0.5.")
-    assert not answer.is_visible()
+        "Expected: an answer such as 0.5, from 0 to 1.")
     assert not said.is_visible()
     bet.get_by_label("Your bet").fill("50%")
     bet.get_by_label("Your bet").press("Enter")
-    assert answer.inner_text().startswith("You said 50%. Its nearest words, on 470 reviews: 0.78")
+    assert answer.inner_text().startswith(
+        "You said 50%: off by 0.28. Its nearest words, on 470 reviews: 0.78")
+    bet.get_by_label("Your bet").fill("0.1")
+    sure.fill("0.8")
+    bet.get_by_role("button").click()
+    assert answer.inner_text().startswith("You said 0.1, 80% sure: off by a factor of 7.8. ")
     said.wait_for()    # a fold says in a moment that it is open
     page.goto(address + "lessons/07_lora.html")
     bet = page.locator("[data-name='lora.zero_gradients']")
@@ -294,7 +302,8 @@ def test_a_result_that_answers_a_later_bet_waits_for_it(pages, browser):
     expect(page.locator("[data-name='ladder.bets']")).to_be_in_viewport()
     assert not answer.is_visible()
     bet = page.locator("[data-name='ladder.bets']")
-    for chips, opened in (("xyz", False), ("LoRA 8: 90, BitFit: 40", False), ("BitFit: 100", True)):
+    for chips, opened in (("xyz", False), ("LoRA 8: 90, BitFit: 40", False), ("LoRA: 100", False),
+                          ("BitFit: 100", True)):
         bet.get_by_label("Your bet").fill(chips)
         bet.get_by_role("button").click()
         assert answer.is_visible() == opened
@@ -316,6 +325,7 @@ def test_the_landing_begins_with_its_picture_and_the_way_in_and_has_a_bet(pages,
     assert not told.is_visible()
     page.get_by_role("button", name="40", exact=True).click()
     assert told.inner_text().startswith("You said 40. It is 4: ")
+    assert page.locator(".bet button.right").all_inner_texts() == ["4"]
     page.get_by_role("button", name="4", exact=True).click()
     assert told.inner_text().startswith("Right. It is 4: ")
     assert page.locator(".moving").count() == 0    # no picture that answers a lesson's bet
@@ -412,14 +422,16 @@ def test_wide_a_line_of_code_of_a_hundred_letters_and_a_long_formula_are_whole(p
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_on_a_phone_code_is_whole_and_underlines_no_class(pages, browser, theme):
+def test_on_a_phone_code_keeps_its_lines_and_underlines_no_class(pages, browser, theme):
     _, address = pages
     page = browser.new_page(viewport={"width": 390, "height": 900}, color_scheme=theme)
     page.goto(f"{address}lessons/07_lora.html", wait_until="networkidle")
     code = page.locator("article pre:visible")
     assert code.count() > 20
-    assert {*code.evaluate_all(
-        "all => all.map((each) => each.scrollWidth - each.clientWidth)")} == {0}
+    assert {*code.evaluate_all("""all => all.map((each) => {
+        const style = getComputedStyle(each);
+        return style.whiteSpace + " " + style.overflowX;
+    })""")} == {"pre auto"}
     assert {*page.locator("pre .nc").evaluate_all(
         "all => all.map((each) => getComputedStyle(each).textDecorationLine)")} <= {"none"}
 

@@ -177,6 +177,7 @@ def test_a_field_shows_how_an_answer_looks(number, form):
     html = shown(page_of(number))
     assert f'placeholder="{form}"' in html
     assert ("How sure, 0 to 1: <input " in html) == (number in ("00", "02"))
+    assert ("<input required data-share" in html) == (number in ("00", "02"))
 
 
 @pytest.mark.parametrize("lesson", lessons().values(), ids=lambda lesson: lesson.name)
@@ -220,6 +221,9 @@ def test_a_fold_has_the_question_of_its_bet(folded):
     assert {"After the bet: Rank 64 failed because of", "After the bet: The hidden states move",
             "After the bet: the result"} <= {*names}    # of a field, above which no question stands
     assert len({*names}) == len(names)
+    opened = [cell.metadata["mystnb"]["code_prompt_hide"] for cell in folded.cells
+              if "hide-output" in cell.metadata.get("tags", ())]
+    assert {"The answer: Rank 64 failed because of", "The answer"} <= {*opened}
 
 
 def test_pictures_become_files_that_load_when_they_are_seen(folded, tmp_path):

@@ -53,10 +53,13 @@ const plain = (answer) => answer?.replaceAll("−", "-").replace(/ \(.*/, "").to
   .map((each) => each.replace(/[^\p{L}\p{N}.+-]|^\W*$/gu, "") || "none").join();
 // What two answers to one question share, as `pt.commit` has it: numbers or texts, and how many; of chips, the sum.
 const number = (text = "") => Number(text.replace("−", "-").replace(/%\s*$/, "").trim() || NaN);
+const rounded = (number) => number.toLocaleString("en", { maximumSignificantDigits: 2 });
+const names = new Set([...document.querySelectorAll("table.dataframe :is(th, td)")].map((each) => each.textContent.toLowerCase()));
 const form = (answer) => {
   const parts = answer.split(","), chips = parts.map((each) => number(each.split(":")[1]));
   if (!chips.every((each) => each >= 0)) return parts.map((each) => isNaN(number(each))).join();
-  return `, ${Math.round(chips.reduce((sum, each) => sum + each))} in all`;
+  const known = parts.every((each) => names.has(each.split(":")[0].trim().toLowerCase()));
+  return `, ${Math.round(chips.reduce((sum, each) => sum + each))} in all${known ? ", by the names of the table" : ""}`;
 };
 for (const bet of bets) {
   const name = bet.dataset.name, buttons = bet.querySelectorAll("button");
@@ -80,21 +83,32 @@ for (const bet of bets) {
     event.preventDefault();
     other.scrollIntoView();
   });
-  const field = bet.querySelector("input");
+  const [field, sure] = bet.querySelectorAll("input"), share = field?.matches("[data-share]");
+  const value = (text) => number(text) / (share && text.includes("%") ? 100 : 1);
   field?.addEventListener("input", () => {
-    const like = form(field.placeholder), wrong = `Expected: an answer such as ${field.placeholder}${like.match(/, .*/) ?? ""}.`;
-    field.setCustomValidity(form(field.value) === like ? "" : wrong);
+    const like = form(field.placeholder), more = share ? ", from 0 to 1" : like.match(/, .*/) ?? "";
+    const fits = form(field.value) === like && !(share && field.value.split(",").some((each) => value(each) < 0 || value(each) > 1));
+    field.setCustomValidity(fits ? "" : `Expected: an answer such as ${field.placeholder}${more}.`);
   });
+  const judge = (said) => {    // as `pt.compare` has it: a factor, if that is 2 or more
+    const one = value(said), other = number(truth?.replace(/ \(.*/, "")), [low, high] = one < other ? [one, other] : [other, one];
+    if (isNaN(one - other)) return "";
+    return `: off by ${low > 0 && high >= 2 * low ? `a factor of ${rounded(high / low)}` : rounded(high - low)}`;
+  };
   bet.addEventListener("keydown", (event) => event.target.matches("input") && event.key === "Enter" && buttons[0].click());
   for (const button of buttons) {
     button.addEventListener("click", () => {
-      if (field && !field.reportValidity()) return;
+      if ([field, sure].some((each) => each && !each.reportValidity())) return;
       const said = (field?.value ?? button.textContent).trim();
-      const right = plain(said) === plain(truth) || off(said) === least;    // of numbers the nearest
-      for (const each of buttons) each.setAttribute("aria-pressed", each === button);
+      const fits = (said) => plain(said) === plain(truth) || off(said) === least;    // of numbers the nearest
+      const doubt = sure?.value ? `, ${rounded(100 * sure.value)}% sure` : "";
+      for (const each of buttons) {
+        each.setAttribute("aria-pressed", each === button);
+        each.classList.toggle("right", !link && fits(each.textContent));
+      }
       for (const each of told.filter(Boolean)) {
-        const judged = right && !(link && bet.contains(each));    // beside what shows it
-        each.textContent = judged ? "Right. " : `You said ${said}. `;
+        const judged = !(link && bet.contains(each));    // beside what shows it
+        each.textContent = judged && fits(said) ? `Right${doubt}. ` : `You said ${said}${doubt}${judged ? judge(said) : ""}. `;
         each.parentElement.hidden = false;
       }
       open();

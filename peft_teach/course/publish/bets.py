@@ -1,12 +1,14 @@
 """The bets of a page: each as buttons or a field, and what waits for its answer."""
 
 import ast
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from html import escape
 from typing import Any
 
 BETS = {"Guess", "commit"}    # the calls that ask for one
-_SURE = '<label>How sure, 0 to 1: <input placeholder="0.5" size="4"></label> '
+_SURE = (r'<label>How sure, 0 to 1: <input placeholder="0.5" size="4" title="From 0 to 1" '
+         r'pattern="[01](\.0*)?|0?\.\d+"></label> ')
 
 
 def bet(call: ast.Call, cell: Any, results: Container[str]) -> str:
@@ -14,9 +16,11 @@ def bet(call: ast.Call, cell: Any, results: Container[str]) -> str:
     name = _about(call, results)
     told = f'<a href="#measured-{name}">The answer</a> comes below.' if name else ""
     if called(call) == "commit":
-        sure = "how sure" in cell.source.splitlines()[call.end_lineno - 1].partition("# ")[2]
+        comment = cell.source.splitlines()[call.end_lineno - 1].partition("# ")[2]
+        sure = "how sure" in comment
+        share = " data-share" * bool(re.search("share|from 0 to 1$", comment))
         form = escape(_form(call, sure))
-        return told and _asked("", f'<label>Your bet: <input required placeholder="{form}" '
+        return told and _asked("", f'<label>Your bet: <input required{share} placeholder="{form}" '
                                f'size="{max(12, len(form))}"></label> {_SURE * sure}'
                                '<button type="button">Bet</button>', told, name)
     values = _values(call)
@@ -119,9 +123,11 @@ def wait(cell: Any, names: Sequence[str], questions: Mapping[str | None, str]) -
     site.js opens them.
     """
     folded = ["remove-input"] * ("hide-input" in cell.metadata.get("tags", ()))
-    prompt = f"After the bet: {questions.get(names[-1], 'the result')}"
+    asked = questions.get(names[-1])
+    told = f"The answer: {asked}" if asked else "The answer"
     cell.metadata = {"tags": [*folded, "hide-output", *(f"after-{name}" for name in names)],
-                     "mystnb": {"code_prompt_show": prompt, "code_prompt_hide": prompt}}
+                     "mystnb": {"code_prompt_show": f"After the bet: {asked or 'the result'}",
+                                "code_prompt_hide": told}}
 
 
 def answer_of(output: Any) -> Any:
