@@ -3,6 +3,8 @@
 import copy
 import io
 import json
+import operator
+import pickle
 import threading
 
 import pytest
@@ -941,6 +943,22 @@ def test_a_model_that_computes_with_a_weight_itself_passes_no_adapter_by(read):
         model(x)
     with pt.disabled(model):
         model(x)
+
+
+@pytest.mark.parametrize("write", [
+    nn.init.zeros_, lambda w: nn.init.normal_(w.T), lambda w: w.data.fill_(2),
+    lambda w: operator.setitem(w, 0, 1), lambda w: operator.imul(w, 2),
+    lambda w: torch.neg(w, out=w), lambda w: setattr(w, "data", w + w)])
+@torch.no_grad()
+def test_the_weight_of_an_adapted_layer_is_not_written_to(write):
+    model = pt.attach(nn.Sequential(nn.Linear(8, 8)), "0", Shifted)
+    layer, before = model[0], model[0].base.weight.clone()
+    with pytest.raises(NotSupported, match="would change the weight of 0"):
+        write(layer.weight)
+    assert_equal(layer.base.weight, before)
+    assert layer.weight.norm().item() == before.norm().item()    # what reads it alone goes on
+    assert (layer.weight @ layer.weight.T).tolist() == (before @ before.T).tolist()
+    assert pickle.loads(pickle.dumps(layer.weight)).tolist() == before.tolist()
 
 
 def test_a_model_that_reads_a_weight_s_dtype_is_compiled_whole():
