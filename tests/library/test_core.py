@@ -824,6 +824,19 @@ def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
         assert not torch.equal(model(**batch).logits, before)
 
 
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_an_adapter_on_a_model_gets_no_weight_that_its_forward_would_not_use(name, model):
+    adapter = pt.adapters(pt.attach(model, "query", Shift))[QUERY(0)]
+    with pytest.raises(NotSupported, match=f"{QUERY(0)} would get a {name}") as error:
+        setattr(adapter, name, nn.Parameter(torch.ones(32)))
+    assert "pt.remove(model)" in error.value.hint
+    assert set(adapter.own_parameters()) == {"v"}
+    model = pt.attach(pt.remove(model), "query", Scale)
+    adapter = pt.adapters(model)[QUERY(0)]
+    adapter.weight = nn.Parameter(torch.zeros(32))    # its own is replaced
+    assert not adapter(torch.ones(1, 32)).any()
+
+
 class Beside(pt.Adapter):
     """base(x) + weight(x) + bias, a module and a buffer by names that the base has, too."""
 
