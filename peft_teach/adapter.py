@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 from torch import Tensor, nn
 
-from .errors import BadConfig, NotMergeable, kind_of
+from .errors import BadConfig, NotMergeable, NotSupported, kind_of
 from .weight_proxy import ANSWERED, answer
 from .wrapped import refuse_wrapped
 
@@ -110,6 +110,10 @@ class Adapter(nn.Module):
     def _free(self, name: str, table: str) -> None:
         """Free a name for an own tensor or module: as the base answers, torch finds it taken."""
         if name in ANSWERED and name not in self._parameters | self._buffers | self._modules:
+            if self.read_as:
+                raise NotSupported(f"{self.read_as} would get a {name} of its own.",
+                                   expected="own parameters that its __init__ makes",
+                                   hint="pt.remove(model) first, and adapt the changed model")
             vars(self)[table][name] = None
 
 

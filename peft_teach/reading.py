@@ -131,7 +131,7 @@ def _is_description(says) -> bool:
     return (named or bare) and all(
         isinstance(entry, list) and len(entry) == 2
         and all(isinstance(part, list) for part in entry)
-        and all(isinstance(v, int | float) and not abs(v) >= 1e39 for v in entry[1])    # or NaN
+        and all(type(v) is float and not abs(v) >= 1e39 for v in entry[1])    # or NaN
         for entry in (*base.values(), *drawn.values()))
 
 

@@ -11,7 +11,7 @@ import dataclasses
 import numbers
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, Self, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, get_args, get_origin, get_type_hints
 
 import numpy as np
 from torch import nn
@@ -56,7 +56,7 @@ class Settings:
     @classmethod
     def check(cls, **settings) -> dict[str, Any]:
         """Return some settings made plain; raise `BadConfig` for what a field does not allow."""
-        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        types = get_type_hints(cls, include_extras=True)
         return {name: _reader(name, types[name])(value, name) for name, value in settings.items()}
 
     def as_stored(self) -> Self:

@@ -148,7 +148,12 @@ def _attach(model: nn.Module, file: AdapterFile, make: core.Make) -> nn.Module:
                                "model does not have.",
                                expected="the settings as pt.save wrote them")
     note, _ = notes.prepare(model)
-    return core.wrap(model, note, dict.fromkeys(wrapped, make), tuple(also))
+    try:
+        return core.wrap(model, note, dict.fromkeys(wrapped, make), tuple(also))
+    except PeftTeachError as error:
+        raise AdapterFileError(f"{file.path} says what was wrapped or trained, and it does not fit "
+                               f"this model and make: {error.found}", expected=error.expected,
+                               hint=error.hint) from error
 
 
 def _tell_of_rounding(model: nn.Module, file: AdapterFile) -> None:

@@ -3,6 +3,8 @@
 import copy
 import io
 import json
+import operator
+import pickle
 import threading
 
 import pytest
@@ -822,6 +824,19 @@ def test_an_adapter_may_have_a_weight_of_its_own(model, batch):
         assert not torch.equal(model(**batch).logits, before)
 
 
+@pytest.mark.parametrize("name", ["weight", "bias"])
+def test_an_adapter_on_a_model_gets_no_weight_that_its_forward_would_not_use(name, model):
+    adapter = pt.adapters(pt.attach(model, "query", Shift))[QUERY(0)]
+    with pytest.raises(NotSupported, match=f"{QUERY(0)} would get a {name}") as error:
+        setattr(adapter, name, nn.Parameter(torch.ones(32)))
+    assert "pt.remove(model)" in error.value.hint
+    assert set(adapter.own_parameters()) == {"v"}
+    model = pt.attach(pt.remove(model), "query", Scale)
+    adapter = pt.adapters(model)[QUERY(0)]
+    adapter.weight = nn.Parameter(torch.zeros(32))    # its own is replaced
+    assert not adapter(torch.ones(1, 32)).any()
+
+
 class Beside(pt.Adapter):
     """base(x) + weight(x) + bias, a module and a buffer by names that the base has, too."""
 
@@ -941,6 +956,22 @@ def test_a_model_that_computes_with_a_weight_itself_passes_no_adapter_by(read):
         model(x)
     with pt.disabled(model):
         model(x)
+
+
+@pytest.mark.parametrize("write", [
+    nn.init.zeros_, lambda w: nn.init.normal_(w.T), lambda w: w.data.fill_(2),
+    lambda w: operator.setitem(w, 0, 1), lambda w: operator.imul(w, 2),
+    lambda w: torch.neg(w, out=w), lambda w: setattr(w, "data", w + w)])
+@torch.no_grad()
+def test_the_weight_of_an_adapted_layer_is_not_written_to(write):
+    model = pt.attach(nn.Sequential(nn.Linear(8, 8)), "0", Shifted)
+    layer, before = model[0], model[0].base.weight.clone()
+    with pytest.raises(NotSupported, match="would change the weight of 0"):
+        write(layer.weight)
+    assert_equal(layer.base.weight, before)
+    assert layer.weight.norm().item() == before.norm().item()    # what reads it alone goes on
+    assert (layer.weight @ layer.weight.T).tolist() == (before @ before.T).tolist()
+    assert pickle.loads(pickle.dumps(layer.weight)).tolist() == before.tolist()
 
 
 def test_a_model_that_reads_a_weight_s_dtype_is_compiled_whole():

@@ -150,3 +150,12 @@ def test_a_setting_that_could_be_anything_is_refused():
 
     with pytest.raises(BadConfig, match="The setting size is of type <class 'int'>"):
         Config()
+
+
+def test_a_type_may_be_written_as_a_word():
+    """As `from __future__ import annotations` makes them all."""
+    Config = dataclasses.make_dataclass("Config", [("flag", "bool", True)], bases=(Settings,),
+                                        frozen=True)
+    assert Config(flag=np.bool_(False)).flag is False
+    with pytest.raises(BadConfig, match="flag is 1"):
+        Config(flag=1)

@@ -24,7 +24,6 @@ from peft_teach.errors import (
     AlreadyAdapted,
     NoAdapter,
     NotSupported,
-    PeftTeachError,
 )
 from peft_teach.reading import AdapterFile
 
@@ -210,6 +209,10 @@ def first_value(base, value):
     base["bert.encoder.layer.0.output.dense.weight"][1][3] = value
 
 
+def all_values(base, value):
+    base["bert.encoder.layer.0.output.dense.weight"][1] = [value] * 16
+
+
 Q = "bert.encoder.layer.1.attention.self.query"
 WRONG = {    # what is done to the folder, and what the message says
     "no json": (json_is(None), "has no adapter.json"),
@@ -223,6 +226,9 @@ WRONG = {    # what is done to the folder, and what the message says
     "base of numbers": (description(lambda d: d.update(base=dict.fromkeys(d["base"], 3))),
                         "does not describe"),
     "base of words": (description(lambda d: first_value(d["base"], "a")), "does not describe"),
+    "base of whole numbers": (description(lambda d: all_values(d["base"], 10**20)),
+                              "does not describe"),
+    "base of truths": (description(lambda d: all_values(d["base"], True)), "does not describe"),
     "config a list": (description(lambda d: d.update(config=[4])), "does not describe"),
     "config unknown": (description(lambda d: d["config"].update(depth=3)), "depth"),
     "config wrong type": (description(lambda d: d["config"].update(targets=5)), "settings"),
@@ -604,6 +610,9 @@ def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
     def stranger(d):
         d["wrapped"][0] = "bert.encoder.layer.7.attention.self.query"
 
+    def greedy(d):
+        d["wrapped"] = ["classifier"]
+
     def mistaken(d):
         d["wrapped"] = "bert"
 
@@ -616,12 +625,13 @@ def test_what_make_cannot_load_changes_nothing(tiny, batch, saved, tmp_path):
     for folder, change, make, says in (
             (saved, None, Shift, "holds the method 'lora'"), (mine, None, Wide, r"missing .*\.w"),
             (mine, None, nn.Identity, "gave an Identity"), (mine, stranger, Shift, "layer.7"),
+            (mine, greedy, Shift, "wrapped .*classifier belongs to the task head"),
             (mine, mistaken, Shift, "does not describe an adapter"),
             (mine, forget, Shift, "does not describe an adapter")):
         copy = shutil.copytree(folder, tmp_path / "copy", dirs_exist_ok=True)
         if change:
             edit_json(copy, change)
-        with pytest.raises(PeftTeachError, match=says):
+        with pytest.raises(AdapterFileError, match=says):
             pt.load(model, copy, make=make)
         assert structure(model) == before
         assert_equal(outputs(model, batch), computed)
