@@ -164,7 +164,7 @@ def test_what_nbval_compares_and_what_a_page_shows_is_stored():
         assert tagged, source
         shown = [c for c in cells
                  if re.search(r"^(pt\.plots\.show|.* = pt\.check)\(", c.source, re.MULTILINE)]
-        assert len(shown) >= 4, source
+        assert shown, source
         lost = [c.source for c in (*tagged, *shown) if not c.outputs]
         assert not lost, f"{source}: no stored output of {lost}: peft-teach build --execute NN"
 
