@@ -117,8 +117,7 @@ class BackboneAdapter(Adapter):
             out[cache_name()] = None    # or `generate` would go on with it, unasked
         return out
 
-    def embed(self, input_ids: Tensor | None, inputs_embeds: Tensor | None
-                 ) -> Tensor | None:
+    def embed(self, input_ids: Tensor | None, inputs_embeds: Tensor | None) -> Tensor | None:
         """Return a text's embedded words, (batch, seq, d_model); `BadData` for ids beside them."""
         if input_ids is None:
             return inputs_embeds

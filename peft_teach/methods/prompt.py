@@ -60,7 +60,7 @@ class SoftPrompt(BackboneAdapter):
         inputs = self.prepare_inputs(rest, self.P)
         if inputs.cached:                           # while generating: the prompt is in the cache
             return self.call_base(inputs, input_ids, inputs_embeds=inputs_embeds)
-        x = self.embed(input_ids, inputs_embeds)                       # (batch, seq, d_model)
+        x = self.embed(input_ids, inputs_embeds)                          # (batch, seq, d_model)
         x = expect(x, "batch seq d_model", d_model=self.P.shape[1], called="inputs_embeds")
         Px = behind_padding(self.P.to(x.dtype)[None], x, inputs.padding)  # (batch, length + seq, d)
         positions = self.positions_and_types(inputs, input_ids, x.shape[1])

@@ -76,9 +76,9 @@ def _show_home(states: dict[str, str], card: Card) -> None:
         board.show()
     else:
         show(Html("<div>Your ladder begins with your first run, in lesson 01.</div>",
-                       "Your ladder begins with your first run, in lesson 01."))
+                  "Your ladder begins with your first run, in lesson 01."))
     show(Html(f"<details><summary>All exercises: {card.note}</summary>"
-                   f"{card._repr_html_()}</details>", repr(card)))
+                  f"{card._repr_html_()}</details>", repr(card)))
 
 
 def next_step() -> None:
